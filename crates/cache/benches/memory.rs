@@ -1,0 +1,52 @@
+//! Whether the in-process tier's byte limit holds, by the kernel's own count: ten million tiny
+//! entries are tried against it.
+//!
+//! `cargo bench -p cache --bench memory [-- <MiB> <tags per entry, 0 to 2> <entries>]`
+
+mod setting;
+
+use std::process::ExitCode;
+
+use setting::{Node, key, say};
+
+fn main() -> ExitCode {
+    let mut numbers = std::env::args().filter_map(|arg| arg.parse::<u32>().ok());
+    let mib = numbers.next().unwrap_or(256);
+    let tags = numbers.next().unwrap_or(1);
+    let entries = numbers.next().unwrap_or(10_000_000);
+    let limit = u64::from(mib) << 20;
+    let Some(before) = resident() else {
+        say("skipped: /proc/self/status can't be read here");
+        return ExitCode::SUCCESS;
+    };
+    let node = Node::start(limit, tags);
+    let mut worst = 0;
+    let step = 100_000.min(entries.max(1));
+    for first in (0..entries).step_by(step as usize) {
+        node.fill(first..(first + step).min(entries));
+        worst = worst.max(resident().unwrap_or(0).saturating_sub(before));
+    }
+    let (engine, policy) = (node.engine(), node.policy());
+    let served = (0..entries).filter(|id| engine.peek(&key(*id), &policy).is_some()).count();
+    let standing = engine.standing();
+    let held = worst <= limit;
+    say(&format!(
+        "limit {mib} MiB, {entries} entries of 8 bytes with {tags} tags tried: {} kept, {served} served, \
+         {} MiB by the books, {} MiB resident at most ({:.2} of the limit), {} bytes each: {}",
+        standing.entries,
+        standing.bytes >> 20,
+        worst >> 20,
+        worst as f64 / limit as f64,
+        worst / standing.entries.max(1) as u64,
+        if held { "the limit holds" } else { "THE LIMIT IS BROKEN" },
+    ));
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Resident bytes of this process.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib << 10)
+}

@@ -1,0 +1,247 @@
+//! One key under observation, and how what is seen of it is judged.
+
+use std::time::Duration;
+
+use coherence::{Lsn, Mono};
+
+use super::finding::{Cause, Finding};
+use super::note::Named;
+use crate::engine::{Answers, Holding, Tier};
+use crate::entry::Content;
+
+/// Looks take time and two machines' clocks differ: less than this breaks no promise.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What is to be done for a case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Task {
+    /// Look, so long after the commit.
+    After(usize),
+    /// Look again at what differed T ago.
+    Confirm(usize),
+    /// Compare an answer.
+    Sample,
+    /// Look again at what a sampled answer came from.
+    SampleConfirm,
+    /// Look whether a stale entry is still there.
+    Sticky(Tier),
+}
+
+/// Why a key is observed.
+#[derive(Debug)]
+pub(super) enum Origin {
+    Event { lsn: Lsn, committed: Mono, committed_us: u64 },
+    Answer(Content),
+}
+
+/// What a tier's entry is, compared with the database.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Judged {
+    /// It would not be given to anybody, or there is none.
+    Silent,
+    /// The database says the same.
+    Right,
+    /// The database says something else.
+    Older {
+        /// Since when that is known.
+        since: Mono,
+        /// Its τ lies below the commit: no need to wait.
+        by_position: bool,
+        /// This entry was not seen to differ before.
+        anew: bool,
+    },
+}
+
+/// An entry that differed.
+#[derive(Clone, Debug)]
+struct Differs {
+    content: Content,
+    loaded_wall_ms: u64,
+    since: Mono,
+}
+
+/// A key under observation.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) named: Named,
+    pub(super) origin: Origin,
+    /// How many tasks are planned.
+    pub(super) tasks: usize,
+    budget: Duration,
+    differs: [Option<Differs>; 2],
+}
+
+impl Case {
+    pub(super) fn new(named: Named, budget: Duration, origin: Origin) -> Self {
+        Self { named, origin, tasks: 0, budget, differs: [None, None] }
+    }
+
+    /// Whether this tier differed when it was last looked at.
+    pub(super) fn differs(&self, tier: Tier) -> bool {
+        self.differs[slot(tier)].is_some()
+    }
+
+    /// Judges what `tier` held against what the database said at `done`, and remembers.
+    pub(super) fn judge(
+        &mut self,
+        tier: Tier,
+        held: Option<&Holding>,
+        truth: &Content,
+        done: Mono,
+    ) -> Judged {
+        let differs = &mut self.differs[slot(tier)];
+        let Some(held) = held.filter(|held| held.answers != Answers::No) else {
+            *differs = None;
+            return Judged::Silent;
+        };
+        let entry = &held.entry;
+        if entry.content == *truth {
+            *differs = None;
+            return Judged::Right;
+        }
+        let before = differs.take().filter(|before| {
+            before.loaded_wall_ms == entry.loaded_wall_ms && before.content == entry.content
+        });
+        let anew = before.is_none();
+        let by_commit = match self.origin {
+            Origin::Event { lsn, committed, .. } if entry.tau < lsn => Some(committed),
+            Origin::Event { .. } | Origin::Answer(_) => None,
+        };
+        let since = by_commit.or(before.map(|before| before.since)).unwrap_or(done);
+        *differs = Some(Differs {
+            content: entry.content.clone(),
+            loaded_wall_ms: entry.loaded_wall_ms,
+            since,
+        });
+        Judged::Older { since, by_position: by_commit.is_some(), anew }
+    }
+
+    /// What there is to say about a stale entry. `from`: where this node had it from when it
+    /// stored it, if the recorder knows.
+    pub(super) fn finding(
+        &self,
+        held: &Holding,
+        t: Duration,
+        behind: Duration,
+        wall_ms: u64,
+        from: Option<Tier>,
+    ) -> Finding {
+        let fresh = held.answers == Answers::Fresh;
+        Finding {
+            tau: Some(held.entry.tau.to_string()),
+            loaded_ms: Some(held.entry.loaded_wall_ms),
+            applied: Some(held.applied.to_string()),
+            bound_ms: held.bound.map(ms),
+            beyond_contract: fresh && behind > self.budget + GRACE,
+            bound_broken: held.bound.is_some_and(|bound| bound + GRACE < behind),
+            rule: self.rule(held, from),
+            found_ms: wall_ms,
+            ..self.blank(held.tier, t, behind)
+        }
+    }
+
+    /// An event that came `late` removed a copy that was older for as long.
+    pub(super) fn overslept(&self, t: Duration, late: Duration, committed_us: u64) -> Finding {
+        let late_ms = late.as_millis();
+        Finding {
+            rule: format!(
+                "delivery: the event reached this node {late_ms} ms after the commit, and removed the \
+                 copy then; until it came the bound of every answer grew"
+            ),
+            found_ms: committed_us / 1_000 + u64::try_from(late_ms).unwrap_or(u64::MAX),
+            ..self.blank(Tier::Local, t, late)
+        }
+    }
+
+    fn blank(&self, tier: Tier, t: Duration, behind: Duration) -> Finding {
+        let (noticed_by, event) = match &self.origin {
+            Origin::Event { lsn, committed_us, .. } => {
+                let (position, committed_us) = (lsn.to_string(), *committed_us);
+                ("invalidation", Some(Cause { position, cause: "commit".into(), committed_us }))
+            }
+            Origin::Answer(_) => ("answer", None),
+        };
+        Finding {
+            number: 0,
+            key: self.named.key.to_string(),
+            contract: self.named.contract.to_string(),
+            tier: tier.as_str().to_owned(),
+            noticed_by: noticed_by.to_owned(),
+            stale_after_s: vec![t.as_secs_f64()],
+            tau: None,
+            loaded_ms: None,
+            applied: None,
+            event,
+            behind_ms: ms(behind),
+            bound_ms: None,
+            budget_ms: ms(self.budget),
+            beyond_contract: false,
+            bound_broken: false,
+            sticky: None,
+            rule: String::new(),
+            story: Vec::new(),
+            found_ms: 0,
+        }
+    }
+
+    /// Which rule should have removed the entry, and what it says that none did.
+    fn rule(&self, held: &Holding, from: Option<Tier>) -> String {
+        let (tau, applied, tier) = (held.entry.tau, held.applied, held.tier.as_str());
+        let event = match self.origin {
+            Origin::Event { lsn, .. } => Some(lsn),
+            Origin::Answer(_) => None,
+        };
+        match event {
+            Some(event) if tau < event && applied < event => format!(
+                "delivery: the {tier} tier has applied {applied} and not yet the event at {event}; \
+                 the log or the node stream is behind, and the bound of its answers grows"
+            ),
+            Some(event) if tau < event => format!(
+                "tombstone: the {tier} tier has applied {applied}, with the event at {event}, which \
+                 removes entries with τ < {event}; it still has this one with τ = {tau}"
+            ),
+            _ if from == Some(Tier::Shared) => format!(
+                "copy: this node took it from the shared tier with τ = {tau}, so it is as old as what \
+                 was there; the finding about the shared tier says why"
+            ),
+            _ if from.is_none() => format!(
+                "none: its τ = {tau} claims that it was read after the commit, so no rule removes it, \
+                 and this node's flight recorder has no fill of the {tier} tier with that τ. It was \
+                 written by another node, too long ago, or by a foreign hand"
+            ),
+            Some(_) => format!(
+                "watermark: it was loaded with τ = {tau}, that is, after every commit up to there was \
+                 visible, and yet the origin gave an older value. Does the contract's statement read \
+                 the primary, and nothing that changes by itself, such as now()?"
+            ),
+            None => format!(
+                "mapping: no event has named this key since it was stored with τ = {tau}. Does the \
+                 contract list every column and table that its value is made from?"
+            ),
+        }
+    }
+}
+
+impl Finding {
+    /// Takes up what a later look at the same entry says.
+    pub(super) fn extend(&mut self, later: &Self) {
+        for t in &later.stale_after_s {
+            if !self.stale_after_s.contains(t) {
+                self.stale_after_s.push(*t);
+            }
+        }
+        self.behind_ms = self.behind_ms.max(later.behind_ms);
+        self.bound_ms = later.bound_ms;
+        self.applied.clone_from(&later.applied);
+        self.beyond_contract |= later.beyond_contract;
+        self.bound_broken |= later.bound_broken;
+    }
+}
+
+fn slot(tier: Tier) -> usize {
+    usize::from(tier == Tier::Shared)
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,305 @@
+use std::sync::Arc;
+
+use coherence::{Cause, Lsn, Mono, Subject, Verdict};
+use contract::Key;
+
+use super::*;
+use crate::engine::{Answers, Holding, Tier};
+use crate::entry::{Content, Entry, Value};
+
+const START: Mono = Mono(1_000_000_000_000);
+const WALL_US: u64 = 1_700_000_000_000_000;
+const COMMIT: Lsn = Lsn(100);
+const BUDGET: Duration = Duration::from_secs(1);
+
+fn key() -> Key {
+    Key::parse("v1:catalog:price:42").expect("a key")
+}
+
+fn named() -> Named {
+    Named { key: key(), id: "42".into(), contract: "price".into() }
+}
+
+fn says(text: &'static str) -> Content {
+    Content::Present(Value { head: Default::default(), body: text.into() })
+}
+
+fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
+    let entry = Entry {
+        tau,
+        content: says(text),
+        tags: Arc::from([]),
+        loaded_wall_ms: 7,
+        cost: Duration::ZERO,
+        ttl: Duration::from_secs(60),
+    };
+    let bound = Some(Duration::from_millis(200));
+    Holding { tier, entry: Arc::new(entry), applied: COMMIT, bound, answers: Answers::Fresh }
+}
+
+struct Bench {
+    auditor: Auditor,
+    now: Mono,
+}
+
+impl Bench {
+    /// An auditor that has seen a value be stored under the key.
+    fn new() -> Self {
+        let options = Options { reads_per_second: 30.0, ..Options::default() };
+        let auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
+        let mut bench = Self { auditor, now: START };
+        bench.fill(Tier::Shared, Lsn(50));
+        bench
+    }
+
+    fn note(&mut self, note: Note) {
+        let wall_us = WALL_US + self.now.since(START).as_micros() as u64;
+        self.auditor.note(note, self.now, wall_us);
+    }
+
+    fn fill(&mut self, tier: Tier, tau: Lsn) {
+        self.note(Note::Load(named()));
+        self.note(Note::Fill(Filled {
+            named: named(),
+            tier,
+            from: Tier::Origin,
+            tau,
+            loaded_wall_ms: 7,
+            ttl: Duration::from_secs(60),
+            verdict: Verdict::Accept,
+        }));
+    }
+
+    /// A commit that is heard of `late`, having met a copy in this process.
+    fn commit(&mut self, late: Duration) {
+        let wall_us = WALL_US + self.now.since(START).as_micros() as u64;
+        self.now = self.now + late;
+        self.note(Note::Event(Felled {
+            lsn: COMMIT,
+            cause: Cause::Commit,
+            committed_us: wall_us,
+            subjects: vec![Subject::Key(key())],
+            felled: vec![key()],
+            loading: Vec::new(),
+        }));
+    }
+
+    /// Answers every question for `span` with what `tiers` hold and what the database says.
+    fn run(&mut self, span: Duration, see: impl Fn() -> Option<(Vec<Holding>, Content)>) {
+        let end = self.now + span;
+        loop {
+            match self.auditor.next(self.now) {
+                Step::Ask(question) => {
+                    let wall_ms = WALL_US / 1_000;
+                    let look = Look { at: self.now, done: self.now, wall_ms, seen: see() };
+                    self.auditor.answered(&question, &look);
+                }
+                Step::Idle(Some(due)) if due <= end => self.now = due,
+                Step::Idle(_) => break,
+            }
+        }
+        self.now = end;
+    }
+
+    /// (checked, stale) per T.
+    fn counts(&self) -> [(u64, u64); 3] {
+        let report = self.auditor.report();
+        [0, 1, 2].map(|index| (report.after[index].checked, report.after[index].stale))
+    }
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_tier_that_says_what_the_database_says_is_right_and_so_is_one_without_an_entry() {
+    for tiers in [vec![held(Tier::Local, COMMIT, "new")], vec![]] {
+        let mut bench = Bench::new();
+        bench.commit(Duration::ZERO);
+        bench.run(LONG, || Some((tiers.clone(), says("new"))));
+        assert_eq!(bench.counts(), [(1, 0); 3]);
+        let report = bench.auditor.report();
+        assert_eq!(report.after[1].local.answering, tiers.len() as u64);
+        assert_eq!(report.after[1].consistent, Some(1.0));
+        assert!(report.findings.is_empty());
+    }
+}
+
+#[test]
+fn an_entry_from_before_the_commit_is_stale_at_once_and_the_rule_is_named() {
+    for (applied, rule) in [(COMMIT, "tombstone"), (Lsn(99), "delivery")] {
+        let mut bench = Bench::new();
+        bench.commit(Duration::ZERO);
+        let old = Holding { applied, ..held(Tier::Shared, Lsn(50), "old") };
+        bench.run(LONG, || Some((vec![old.clone()], says("new"))));
+        assert_eq!(bench.counts(), [(1, 1); 3]);
+        let report = bench.auditor.report();
+        let [finding] = &report.findings[..] else { panic!("{report:?}") };
+        assert!(finding.rule.starts_with(rule), "{finding:?}");
+        assert_eq!(finding.stale_after_s, [0.1, 1.0, 10.0]);
+        assert!(finding.beyond_contract && finding.bound_broken, "{finding:?}");
+        assert!(finding.story.iter().any(|moment| moment.what.contains("accepted")));
+        assert!(finding.story.iter().any(|moment| moment.what.contains("removed a copy")));
+    }
+}
+
+#[test]
+fn a_false_token_hides_nothing() {
+    let mut bench = Bench::new();
+    bench.commit(Duration::ZERO);
+    let planted = held(Tier::Shared, Lsn(200), "old");
+    bench.run(LONG, || Some((vec![planted.clone()], says("new"))));
+    assert_eq!(bench.counts(), [(1, 1); 3], "confirmed T after it was first seen to differ");
+    let report = bench.auditor.report();
+    assert_eq!(report.broken, 1);
+    let rule = &report.findings[0].rule;
+    assert!(rule.starts_with("none") && rule.contains("foreign hand"), "{rule}");
+}
+
+#[test]
+fn a_later_commit_on_its_way_is_no_staleness() {
+    let mut bench = Bench::new();
+    bench.commit(Duration::ZERO);
+    let looks = std::cell::Cell::new(0);
+    bench.run(LONG, || {
+        // Every look sees another, newer entry, always a moment behind.
+        looks.set(looks.get() + 1);
+        let mut entry = (*held(Tier::Local, Lsn(100 + looks.get()), "newer").entry).clone();
+        entry.loaded_wall_ms = looks.get();
+        let holding = Holding { entry: Arc::new(entry), ..held(Tier::Local, COMMIT, "") };
+        Some((vec![holding], says("newest")))
+    });
+    assert_eq!(bench.counts(), [(1, 0); 3]);
+    let report = bench.auditor.report();
+    assert!(report.findings.is_empty());
+    assert_eq!(report.undecided, 3, "not passed off as right without a word");
+}
+
+#[test]
+fn what_nobody_would_be_given_is_not_stale_and_what_is_marked_keeps_its_contract() {
+    for (answers, stale) in [(Answers::No, 0), (Answers::Marked, 1)] {
+        let mut bench = Bench::new();
+        bench.commit(Duration::ZERO);
+        let old = Holding { answers, bound: None, ..held(Tier::Local, Lsn(50), "old") };
+        bench.run(LONG, || Some((vec![old.clone()], says("new"))));
+        assert_eq!(bench.counts(), [(1, stale); 3]);
+        assert_eq!(bench.auditor.report().broken, 0);
+    }
+}
+
+#[test]
+fn an_event_that_comes_late_counts_against_the_times_before_it() {
+    let mut bench = Bench::new();
+    bench.commit(Duration::from_millis(400));
+    bench.run(LONG, || Some((vec![], says("new"))));
+    assert_eq!(bench.counts(), [(1, 1), (1, 0), (1, 0)]);
+    let report = bench.auditor.report();
+    assert!(report.findings[0].rule.starts_with("delivery"), "{report:?}");
+    assert_eq!(report.broken, 0, "the bound had grown: nothing was hidden");
+}
+
+#[test]
+fn a_look_that_fails_or_comes_late_counts_for_nothing() {
+    let mut bench = Bench::new();
+    bench.commit(Duration::ZERO);
+    bench.run(Duration::from_millis(500), || None);
+    bench.now = bench.now + Duration::from_secs(5);
+    bench.run(LONG, || Some((vec![], says("new"))));
+    assert_eq!(bench.counts(), [(0, 0), (0, 0), (1, 0)]);
+    let report = bench.auditor.report();
+    assert_eq!((report.unread, report.late), (1, 1));
+    assert_eq!(report.after[0].consistent, None);
+    assert_eq!(report.after[0].at_least, 0.0, "nothing checked proves nothing");
+}
+
+#[test]
+fn reads_stay_within_their_budget() {
+    let mut bench = Bench::new();
+    for _ in 0..100 {
+        bench.fill(Tier::Local, Lsn(50));
+        bench.commit(Duration::ZERO);
+    }
+    let report = bench.auditor.report();
+    assert_eq!((report.met, report.paced), (100, 90), "thirty reads, three for each");
+    bench.now = bench.now + Duration::from_secs(1);
+    bench.commit(Duration::ZERO);
+    assert_eq!(bench.auditor.report().paced, 90, "a second later there are new ones");
+}
+
+#[test]
+fn only_what_met_a_copy_of_an_audited_contract_counts() {
+    let mut bench = Bench::new();
+    bench.now = bench.now + Duration::from_secs(61);
+    let event = |cause| Felled {
+        lsn: COMMIT,
+        cause,
+        committed_us: WALL_US,
+        subjects: vec![Subject::Key(key())],
+        felled: Vec::new(),
+        loading: Vec::new(),
+    };
+    bench.note(Note::Event(event(Cause::Commit)));
+    assert_eq!(bench.auditor.report().met, 0, "what was in the shared tier has expired");
+    bench.fill(Tier::Shared, Lsn(50));
+    bench.note(Note::Event(event(Cause::Purge)));
+    assert_eq!(bench.auditor.report().met, 0, "a purge changes nothing in the database");
+    let other = Key::parse("v1:edge:page:home").expect("a key");
+    bench.note(Note::Event(Felled {
+        felled: vec![other],
+        subjects: vec![],
+        ..event(Cause::Commit)
+    }));
+    assert_eq!(bench.auditor.report().met, 0, "pages have no statement to compare them with");
+    bench.note(Note::Event(Felled { loading: vec![key()], ..event(Cause::Commit) }));
+    assert_eq!(bench.auditor.report().met, 1);
+}
+
+#[test]
+fn an_entry_that_is_stale_for_a_minute_is_sticky() {
+    for (later, sticky) in [("old", 1), ("new", 0)] {
+        let mut bench = Bench::new();
+        bench.commit(Duration::ZERO);
+        let see = |text| move || Some((vec![held(Tier::Local, Lsn(50), text)], says("new")));
+        bench.run(LONG, see("old"));
+        assert_eq!(bench.auditor.report().findings[0].sticky, None);
+        bench.run(LONG * 2, see(later));
+        let report = bench.auditor.report();
+        assert_eq!(report.sticky, sticky);
+        assert_eq!(report.findings[0].sticky, Some(sticky == 1));
+    }
+}
+
+#[test]
+fn answers_are_compared_and_a_change_in_between_is_not_held_against_them() {
+    let answer = |text| Note::Answer(Answered { named: named(), content: says(text) });
+    let mut bench = Bench::new();
+    bench.note(answer("new"));
+    bench.run(LONG, || Some((vec![], says("new"))));
+    bench.note(answer("old"));
+    bench.run(LONG, || Some((vec![held(Tier::Local, COMMIT, "new")], says("new"))));
+    let report = bench.auditor.report();
+    assert_eq!((report.samples.compared, report.samples.agreed, report.samples.stale), (2, 1, 0));
+    assert_eq!(report.undecided, 1, "by now the tier says the same as the database");
+
+    bench.note(answer("old"));
+    bench.run(LONG, || Some((vec![held(Tier::Local, COMMIT, "old")], says("new"))));
+    let report = bench.auditor.report();
+    assert_eq!(report.samples.stale, 1);
+    assert_eq!(report.findings[0].noticed_by, "answer");
+    assert_eq!(report.findings[0].event, None);
+}
+
+#[test]
+fn a_report_can_be_cut_to_what_came_since_an_earlier_one() {
+    let mut bench = Bench::new();
+    bench.commit(Duration::ZERO);
+    bench.run(LONG, || Some((vec![held(Tier::Local, Lsn(50), "old")], says("new"))));
+    let before = bench.auditor.report();
+    bench.fill(Tier::Local, Lsn(50));
+    bench.commit(Duration::ZERO);
+    bench.run(LONG, || Some((vec![], says("new"))));
+    let since = bench.auditor.report().since(&before);
+    assert_eq!((since.after[0].checked, since.after[0].stale, since.found), (1, 0, 0));
+    assert!(since.findings.is_empty());
+    let json = serde_json::to_string(&before).expect("JSON");
+    assert_eq!(serde_json::from_str::<Report>(&json).expect("the same"), before);
+}

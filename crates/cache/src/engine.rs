@@ -1,0 +1,381 @@
+//! The engine: look up → collapse → admit → load → fill → answer with its proof.
+
+mod after;
+mod answer;
+mod flight;
+mod follow;
+mod gate;
+mod inspect;
+mod load;
+mod look;
+pub mod metrics;
+mod options;
+mod policy;
+mod port;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use coherence::{After, Clock, Log, Lsn, Mono};
+use contract::{Key, Unproven};
+use parking_lot::Mutex;
+
+use self::after::Wish;
+pub use self::answer::{Answer, Proof, ReadError, Stale, Tier};
+use self::flight::Board;
+use self::gate::Gate;
+pub use self::inspect::{Answers, Holding};
+use self::load::{Job, Landed};
+use self::look::Look;
+use self::metrics::GaugeValues;
+pub use self::metrics::Metrics;
+pub use self::options::EngineOptions;
+pub use self::policy::Policy;
+use self::port::Port;
+use crate::audit::Witness;
+use crate::entry::Content;
+pub use crate::local::LocalStanding;
+use crate::local::{Held, Local};
+use crate::origin::{Origin, OriginErrorKind};
+use crate::shared::SharedTier;
+
+/// The read path of one node. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: EngineOptions,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    local: Local,
+    port: Port,
+    board: Board,
+    gates: Mutex<HashMap<Box<str>, Arc<Gate>>>,
+    witness: OnceLock<Arc<dyn Witness>>,
+}
+
+impl Engine {
+    /// An engine with an empty in-process tier, which proves nothing until [`follow`](Self::follow)
+    /// runs and [samples](Self::sample) come in.
+    #[must_use]
+    pub fn new(
+        options: EngineOptions,
+        shared: Arc<dyn SharedTier>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            local: Local::new(options.local_bytes, options.samples),
+            port: Port::new(shared, options.shared_timeout, Arc::clone(&clock), metrics.clone()),
+            board: Board::default(),
+            gates: Mutex::default(),
+            witness: OnceLock::new(),
+            options,
+            clock,
+            metrics,
+        });
+        let gauges = Arc::downgrade(&inner);
+        inner.metrics.gauges(move || gauges.upgrade().map(|inner| inner.gauges()));
+        Self { inner }
+    }
+
+    /// The answer if this process has it, fresh and proven, with no refresh due; nothing waits,
+    /// nothing is loaded.
+    #[must_use]
+    #[inline]
+    pub fn peek(&self, key: &Key, policy: &Policy) -> Option<Answer> {
+        let (held, proven) = self.inner.local.get(key)?;
+        self.usable(policy, held, proven)
+    }
+
+    #[inline]
+    fn usable(&self, policy: &Policy, held: Arc<Held>, proven: Option<Mono>) -> Option<Answer> {
+        // Read after the entry was fetched: a delay in between makes the bound larger, not smaller.
+        let now = self.inner.clock.mono();
+        let as_of = held.as_of(proven);
+        let usable =
+            now < held.refresh_from && policy.tiers.local && load::within(policy, as_of, now);
+        if !usable {
+            return None;
+        }
+        self.inner.count_hit(policy);
+        Some(local_answer(held, as_of, now, None))
+    }
+
+    /// Reads: in-process tier, shared tier, origin, by the policy.
+    ///
+    /// `id` is what the caller named; it is handed to `origin`. One load serves everybody who asks
+    /// for the key, in this process and in the cluster, with one exception: what the origin calls
+    /// [`Content::Uncacheable`] is for its own caller only. So everybody whose answer turns out to
+    /// be uncacheable has *its own* `origin` called once; an origin that keeps what it got (as the
+    /// edge's does, one per request) finds it there.
+    ///
+    /// A reader joins a load that is under way only if what it brings keeps the contract for that
+    /// reader too: with a budget of zero, only a load that began after the question.
+    ///
+    /// The load runs in a task of its own: it goes on when this call is dropped.
+    ///
+    /// # Errors
+    /// [`ReadError`], by the policy's rules.
+    pub async fn get(
+        &self,
+        key: &Key,
+        id: &str,
+        policy: &Arc<Policy>,
+        origin: &Arc<dyn Origin>,
+    ) -> Result<Answer, ReadError> {
+        self.read(key, id, policy, origin, None).await
+    }
+
+    async fn read(
+        &self,
+        key: &Key,
+        id: &str,
+        policy: &Arc<Policy>,
+        origin: &Arc<dyn Origin>,
+        wish: Option<Wish>,
+    ) -> Result<Answer, ReadError> {
+        let inner = &self.inner;
+        let after = wish.map(|wish| wish.after);
+        let asked = inner.clock.mono();
+        let job = |refresh| Job {
+            key: key.clone(),
+            id: id.into(),
+            policy: Arc::clone(policy),
+            origin: Arc::clone(origin),
+            refresh,
+            wish: wish.filter(|_| !refresh),
+        };
+        match inner.look(key, policy, after) {
+            Look::Fresh { held, as_of, refresh } => {
+                if refresh {
+                    self.refresh(job(true));
+                }
+                inner.count_hit(policy);
+                return Ok(local_answer(held, as_of, inner.clock.mono(), None));
+            }
+            Look::Uncacheable => return self.alone(&job(false)).await,
+            Look::Expired { held, as_of, within: true }
+                if asked < held.expires() + policy.stale_while_revalidate =>
+            {
+                self.refresh(job(true));
+                return Ok(inner.stale(policy, held, as_of, Stale::Revalidating));
+            }
+            // No tier can be proven while the log's end is not known: no need to ask one.
+            Look::Unproven { held, as_of }
+                if policy.unproven == Unproven::ServeStale
+                    && !load::within(policy, inner.local.sampled(), asked) =>
+            {
+                return Ok(inner.stale(policy, held, as_of, Stale::Unproven));
+            }
+            Look::Expired { .. } | Look::Unproven { .. } | Look::Nothing => {}
+        }
+        if policy.tiers.is_none() {
+            return self.alone(&job(false)).await;
+        }
+        match self.collapsed(&job, asked).await {
+            Ok(answer) => Ok(answer),
+            Err(err) => inner.instead(key, policy, after, err),
+        }
+    }
+
+    /// Joins the key's flight or begins one; again while it brings nothing for this reader.
+    async fn collapsed(
+        &self,
+        job: &(dyn Fn(bool) -> Job + Sync),
+        asked: Mono,
+    ) -> Result<Answer, ReadError> {
+        let inner = &self.inner;
+        let job = job(false);
+        loop {
+            let (mut passenger, pilot) = inner.board.join(&job.key, false);
+            let joined = pilot.is_none();
+            if let Some(pilot) = pilot {
+                self.take_off(job.clone(), pilot);
+            }
+            let waited = inner.clock.mono().since(asked);
+            let left = inner.options.wait_timeout.saturating_sub(waited);
+            let Ok(landing) = tokio::time::timeout(left, passenger.landing()).await else {
+                return Err(ReadError::Waited(inner.clock.mono().since(asked)));
+            };
+            let landed = match landing {
+                // A refresh that was not made has nothing to do with those who joined it.
+                Err(_) if joined && passenger.background => continue,
+                landing => landing?,
+            };
+            if joined && landed.is_uncacheable() {
+                return self.alone(&job).await;
+            }
+            let in_time = landed.stale.is_some() || load::within(&job.policy, landed.as_of, asked);
+            let good = in_time && landed.is_good_for(job.wish, asked);
+            if !joined || good {
+                return Ok(inner.answer(&job.policy, landed, joined));
+            }
+        }
+    }
+
+    /// Asks the caller's own origin on its behalf alone.
+    async fn alone(&self, job: &Job) -> Result<Answer, ReadError> {
+        match self.inner.load_alone(job).await {
+            Ok(landed) => Ok(self.inner.answer(&job.policy, landed, false)),
+            Err(err) => {
+                self.inner.metrics.read(&job.policy, "none", err.as_str());
+                Err(err)
+            }
+        }
+    }
+
+    /// Renews in the background what is still good, unless somebody is at it.
+    fn refresh(&self, job: Job) {
+        if let (_, Some(pilot)) = self.inner.board.join(&job.key, true) {
+            self.take_off(job, pilot);
+        }
+    }
+
+    fn take_off(&self, job: Job, pilot: flight::Pilot) {
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move {
+            let landing = inner.fly(&job).await;
+            if let (Err(err), true) = (&landing, job.refresh) {
+                tracing::debug!(key = %job.key, error = %err, "an early refresh was not made");
+            }
+            pilot.land(landing);
+        });
+    }
+
+    /// The primary was asked for the end of its log at `asked` (read before the question was sent)
+    /// and answered `end` of `log`. A sample proves nothing to tiers that follow another lineage.
+    pub fn sample(&self, log: Log, asked: Mono, end: Lsn) {
+        self.inner.local.sample(log, asked, end);
+    }
+
+    /// Where the in-process tier stands.
+    #[must_use]
+    pub fn standing(&self) -> LocalStanding {
+        self.inner.local.standing(self.inner.clock.mono())
+    }
+
+    /// The tier that all nodes share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<dyn SharedTier> {
+        &self.inner.port.tier
+    }
+}
+
+impl Inner {
+    fn gate(&self, origin: &dyn Origin) -> Arc<Gate> {
+        let name = origin.name();
+        let mut gates = self.gates.lock();
+        if let Some(gate) = gates.get(name) {
+            return Arc::clone(gate);
+        }
+        let clock = Arc::clone(&self.clock);
+        let most = origin.concurrency().unwrap_or(self.options.origin_concurrency);
+        let gate = Gate::new(name, most, &self.options, clock, self.metrics.clone());
+        let gate = Arc::new(gate);
+        gates.insert(name.into(), Arc::clone(&gate));
+        gate
+    }
+
+    #[inline]
+    fn count_hit(&self, policy: &Policy) {
+        policy.local_hits.inc();
+        if !policy.adopted.load(Ordering::Relaxed) {
+            self.adopt(policy);
+        }
+    }
+
+    #[cold]
+    fn adopt(&self, policy: &Policy) {
+        if !policy.adopted.swap(true, Ordering::Relaxed) {
+            self.metrics.adopt(policy);
+        }
+    }
+
+    fn answer(&self, policy: &Policy, landed: Landed, collapsed: bool) -> Answer {
+        let now = self.clock.mono();
+        let result = match (&landed.stale, &landed.entry.content) {
+            (Some(stale), _) => stale.as_str(),
+            (None, Content::Absent) => "absent",
+            (None, _) if landed.tier == Tier::Origin => "miss",
+            (None, _) => "hit",
+        };
+        self.metrics.read(policy, landed.tier.as_str(), result);
+        if collapsed {
+            self.metrics.collapsed(policy);
+        }
+        let proof = Proof {
+            tier: landed.tier,
+            age: now.since(landed.loaded),
+            bound: landed.as_of.map(|as_of| now.since(as_of)),
+            version: landed.entry.tau,
+            stale: landed.stale,
+            collapsed,
+            stored: landed.stored,
+        };
+        Answer { entry: landed.entry, proof }
+    }
+
+    fn stale(&self, policy: &Policy, held: Arc<Held>, as_of: Option<Mono>, why: Stale) -> Answer {
+        self.metrics.read(policy, Tier::Local.as_str(), why.as_str());
+        local_answer(held, as_of, self.clock.mono(), Some(why))
+    }
+
+    /// The origin has no answer. What is in the in-process tier *now* has not been invalidated
+    /// meanwhile, so a contract that prefers old answers to none may have it.
+    fn instead(
+        &self,
+        key: &Key,
+        policy: &Policy,
+        after: Option<After>,
+        err: ReadError,
+    ) -> Result<Answer, ReadError> {
+        let mendable = !matches!(&err, ReadError::Unproven { .. })
+            && !matches!(&err, ReadError::Origin(err) if err.kind == OriginErrorKind::BadRequest);
+        if mendable && policy.unproven == Unproven::ServeStale && policy.tiers.local {
+            let held = match after {
+                None => self.local.get(key),
+                Some(after) => self.local.get_after(key, after),
+            };
+            if let Some((held, proven)) = held
+                && !matches!(held.content, Content::Uncacheable)
+            {
+                let as_of = held.as_of(proven);
+                return Ok(self.stale(policy, held, as_of, Stale::OriginFailed));
+            }
+        }
+        self.metrics.read(policy, "none", err.as_str());
+        Err(err)
+    }
+
+    fn gauges(&self) -> GaugeValues {
+        let standing = self.local.standing(self.clock.mono());
+        GaugeValues {
+            bound_seconds: standing.bound.map_or(-1.0, |bound| bound.as_secs_f64()),
+            bytes: standing.bytes,
+            entries: standing.entries,
+            evictions: standing.evictions,
+            tombstones: standing.tombstones,
+        }
+    }
+}
+
+#[inline]
+fn local_answer(held: Arc<Held>, as_of: Option<Mono>, now: Mono, stale: Option<Stale>) -> Answer {
+    let proof = Proof {
+        tier: Tier::Local,
+        age: now.since(held.loaded),
+        bound: as_of.map(|as_of| now.since(as_of)),
+        version: held.tau,
+        stale,
+        collapsed: false,
+        stored: None,
+    };
+    Answer { entry: held, proof }
+}
+
+#[cfg(test)]
+mod tests;

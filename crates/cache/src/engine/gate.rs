@@ -1,0 +1,255 @@
+//! The way to one origin: concurrency limit, breaker, time limit, retry budget.
+
+mod breaker;
+mod limiter;
+mod retries;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::{Clock, Mono};
+use contract::{Class, Key};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub(super) use self::breaker::{Breaker, BreakerOptions, Pass};
+use self::limiter::{Entrance, Limiter, Sign, Ticket};
+use self::retries::Retries;
+use super::answer::ReadError;
+use super::metrics::Metrics;
+use super::options::EngineOptions;
+use crate::origin::{Loaded, Origin, OriginError, OriginErrorKind};
+
+/// When an origin's breaker opens.
+const BREAKER: BreakerOptions = BreakerOptions {
+    min_calls: 8,
+    bad_share: 0.5,
+    open_for: Duration::from_secs(1),
+    open_at_most: Duration::from_secs(30),
+    probe_timeout: Duration::from_secs(15),
+};
+
+/// How many loads may queue for each one that may be under way.
+const QUEUE_FACTOR: usize = 32;
+
+/// A retry waits between this and five times this.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// One origin's gate. Origins of one name share it.
+pub(super) struct Gate {
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    load_timeout: Duration,
+    slow_load: Duration,
+    queue_timeout: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    breaker: Breaker,
+    limiter: Limiter,
+    retries: Retries,
+    waiting: HashMap<Ticket, oneshot::Sender<()>>,
+    tickets: u64,
+}
+
+/// A load and the question it answers.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) origin: &'a dyn Origin,
+    pub(super) key: &'a Key,
+    pub(super) id: &'a str,
+    pub(super) class: Class,
+    /// Nobody waits for it: it is made if there is room, and not retried.
+    pub(super) background: bool,
+}
+
+impl Gate {
+    pub(super) fn new(
+        name: &str,
+        most: usize,
+        options: &EngineOptions,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let state = State {
+            breaker: Breaker::new(BREAKER),
+            limiter: Limiter::new(most, most.saturating_mul(QUEUE_FACTOR)),
+            retries: Retries::default(),
+            waiting: HashMap::new(),
+            tickets: 0,
+        };
+        Self {
+            name: name.into(),
+            clock,
+            metrics,
+            load_timeout: options.load_timeout,
+            slow_load: options.slow_load,
+            queue_timeout: options.queue_timeout,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Asks the origin, if it can bear it. Answers with the time at which the load began: every
+    /// snapshot it used is later.
+    pub(super) async fn load(&self, question: Question<'_>) -> Result<(Loaded, Mono), ReadError> {
+        let mut permit = self.admit(&question).await?;
+        loop {
+            let began = self.clock.mono();
+            let load = question.origin.load(question.key, question.id);
+            let outcome = match tokio::time::timeout(self.load_timeout, load).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(OriginError {
+                    kind: OriginErrorKind::Timeout,
+                    message: format!("{} did not answer within {:?}", self.name, self.load_timeout),
+                }),
+            };
+            permit.learn(&outcome, self.clock.mono().since(began), self.slow_load);
+            match outcome {
+                Ok(loaded) => return Ok((loaded, began)),
+                Err(err) if !self.may_retry(&err, &question) => return Err(err.into()),
+                Err(err) => {
+                    tracing::debug!(origin = %self.name, error = %err, "load failed; trying again");
+                    tokio::time::sleep(RETRY_PAUSE.mul_f64(1.0 + 4.0 * rand::random::<f64>()))
+                        .await;
+                }
+            }
+        }
+    }
+
+    fn may_retry(&self, err: &OriginError, question: &Question<'_>) -> bool {
+        // A load that took too long would take too long again.
+        err.kind == OriginErrorKind::Unavailable
+            && !question.background
+            && self.state.lock().retries.spend()
+    }
+
+    async fn admit(&self, question: &Question<'_>) -> Result<Permit<'_>, ReadError> {
+        let class = if question.background { Class::Ephemeral } else { question.class };
+        let (ticket, queued) = {
+            let mut state = self.state.lock();
+            state.tickets += 1;
+            let ticket = Ticket(state.tickets);
+            let entrance = state.limiter.enter(ticket, class, !question.background);
+            let queued = match entrance {
+                Entrance::In => None,
+                Entrance::Full => return Err(self.shed("limit", self.queue_timeout)),
+                Entrance::Queued { gives_way } => {
+                    if let Some(lesser) = gives_way {
+                        // Dropping its sender tells it.
+                        state.waiting.remove(&lesser);
+                    }
+                    let (sender, receiver) = oneshot::channel();
+                    state.waiting.insert(ticket, sender);
+                    Some(receiver)
+                }
+            };
+            (ticket, queued)
+        };
+        if let Some(turn) = queued {
+            let mut place = Place { gate: self, ticket, turn, taken: false };
+            let called = tokio::time::timeout(self.queue_timeout, &mut place.turn).await;
+            place.taken = matches!(called, Ok(Ok(())));
+            if !place.taken {
+                return Err(self.shed("limit", self.queue_timeout));
+            }
+        }
+        let mut permit = Permit { gate: self, pass: Pass::Free, sign: Sign::None, good: None };
+        let mut state = self.state.lock();
+        match state.breaker.ask(self.clock.mono()) {
+            Pass::Refused(left) => {
+                // The permit's end takes the lock again.
+                drop(state);
+                Err(self.shed("breaker", left))
+            }
+            pass => {
+                permit.pass = pass;
+                state.retries.pay_in();
+                drop(state);
+                Ok(permit)
+            }
+        }
+    }
+
+    fn shed(&self, reason: &'static str, retry_after: Duration) -> ReadError {
+        self.metrics.shed(&self.name, reason);
+        ReadError::Overloaded { reason, retry_after }
+    }
+
+    fn leave(&self, sign: Sign) {
+        let mut state = self.state.lock();
+        let mut next = state.limiter.leave(sign);
+        while let Some(ticket) = next.pop() {
+            let sender = state.waiting.remove(&ticket);
+            let gone = sender.is_none_or(|sender| sender.send(()).is_err());
+            if gone {
+                next.extend(state.limiter.leave(Sign::None));
+            }
+        }
+        self.metrics.limit(&self.name, state.limiter.limit());
+    }
+}
+
+/// A place in the queue; given up when dropped, unless its turn came and was taken.
+struct Place<'a> {
+    gate: &'a Gate,
+    ticket: Ticket,
+    turn: oneshot::Receiver<()>,
+    taken: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let mut state = self.gate.state.lock();
+        state.waiting.remove(&self.ticket);
+        state.limiter.give_up(self.ticket);
+        // Called in just now, and nobody came.
+        let called = self.turn.try_recv().is_ok();
+        drop(state);
+        if called {
+            self.gate.leave(Sign::None);
+        }
+    }
+}
+
+/// A load that was let in; leaves when dropped, whatever happened to it.
+struct Permit<'a> {
+    gate: &'a Gate,
+    pass: Pass,
+    sign: Sign,
+    good: Option<bool>,
+}
+
+impl Permit<'_> {
+    fn learn(&mut self, outcome: &Result<Loaded, OriginError>, took: Duration, slow: Duration) {
+        let kind = outcome.as_ref().err().map(|err| err.kind);
+        self.good = match kind {
+            None => Some(took <= slow),
+            // It was asked and did answer.
+            Some(OriginErrorKind::BadRequest | OriginErrorKind::Broken) => Some(true),
+            Some(OriginErrorKind::Unavailable | OriginErrorKind::Timeout) => Some(false),
+            Some(OriginErrorKind::Refused) => None,
+        };
+        self.sign = match kind {
+            None => Sign::Took(took),
+            Some(OriginErrorKind::BadRequest | OriginErrorKind::Broken) => Sign::None,
+            Some(_) => Sign::Overload,
+        };
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if let Some(good) = self.good {
+            let mut state = self.gate.state.lock();
+            state.breaker.tell(self.gate.clock.mono(), self.pass, good);
+            self.gate.metrics.breaker(&self.gate.name, state.breaker.level());
+        }
+        self.gate.leave(self.sign);
+    }
+}

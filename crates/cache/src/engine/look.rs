@@ -1,0 +1,59 @@
+//! What the in-process tier has under a key, judged by the policy.
+
+use std::sync::Arc;
+
+use coherence::{After, Mono};
+use contract::{Key, freshness};
+
+use super::load::within;
+use super::{Inner, Policy};
+use crate::entry::Content;
+use crate::local::Held;
+
+/// The judgement.
+pub(super) enum Look {
+    /// Good. `refresh`: it is this reader's lot to renew it ahead of its end.
+    Fresh { held: Arc<Held>, as_of: Option<Mono>, refresh: bool },
+    /// It stands, but is not proven to be within the budget.
+    Unproven { held: Arc<Held>, as_of: Option<Mono> },
+    /// It has outlived its TTL.
+    Expired { held: Arc<Held>, as_of: Option<Mono>, within: bool },
+    /// It is known that the answer may not be stored.
+    Uncacheable,
+    /// Nothing.
+    Nothing,
+}
+
+impl Inner {
+    /// With a token: nothing that may miss what the token stands for.
+    pub(super) fn look(&self, key: &Key, policy: &Policy, after: Option<After>) -> Look {
+        let held = match after {
+            None => self.local.get(key),
+            Some(after) => self.local.get_after(key, after),
+        };
+        let Some((held, proven)) = held else { return Look::Nothing };
+        // Read after the entry was fetched: a delay in between makes the bound larger, not smaller.
+        let now = self.clock.mono();
+        if matches!(held.content, Content::Uncacheable) {
+            return if now < held.expires() { Look::Uncacheable } else { Look::Nothing };
+        }
+        if !policy.tiers.local {
+            return Look::Nothing;
+        }
+        let as_of = held.as_of(proven);
+        let within = within(policy, as_of, now);
+        if now >= held.expires() {
+            return Look::Expired { held, as_of, within };
+        }
+        if !within {
+            return Look::Unproven { held, as_of };
+        }
+        let refresh = now >= held.refresh_from && {
+            let cost = u64::try_from(held.cost.as_nanos()).unwrap_or(u64::MAX);
+            // random() is in [0, 1), the draw in (0, 1].
+            let draw = 1.0 - rand::random::<f64>();
+            freshness::xfetch_due(now.0, held.expires().0, cost, policy.refresh.beta, draw)
+        };
+        Look::Fresh { held, as_of, refresh }
+    }
+}

@@ -1,0 +1,169 @@
+//! What each contract's rule does when freshness can't be proven, or the origin fails.
+
+use super::*;
+
+/// A node that holds "old", which nobody can prove any more; the row says "new" by now.
+async fn unprovable(policy: &Arc<Policy>) -> (World, Engine, Arc<Row>) {
+    let world = World::new().await;
+    let node = world.node().await;
+    let row = Row::saying(10 * MS, "old");
+    read(&node, policy, &row).await.expect("an answer");
+    row.say("new");
+    world.cut_off_primary();
+    tokio::time::sleep(3 * BUDGET).await;
+    (world, node, row)
+}
+
+#[tokio::test(start_paused = true)]
+async fn serve_stale_answers_and_says_so() {
+    let policy = Arc::new(policy(Unproven::ServeStale));
+    let (_world, node, row) = unprovable(&policy).await;
+    let answer = read(&node, &policy, &row).await.expect("an answer");
+    assert_eq!(text(&answer), "old");
+    assert_eq!(answer.proof.stale, Some(Stale::Unproven));
+    assert!(answer.proof.bound.is_some_and(|bound| bound > BUDGET), "the bound is not hidden");
+    assert_eq!(row.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn read_origin_asks_the_origin_once_per_budget() {
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let (_world, node, row) = unprovable(&policy).await;
+    let answer = read(&node, &policy, &row).await.expect("an answer");
+    assert_eq!((text(&answer).as_str(), answer.proof.tier), ("new", Tier::Origin));
+    assert!(answer.proof.bound.is_some_and(|bound| bound <= 10 * MS), "{:?}", answer.proof.bound);
+    // The load itself proves its entry for as long as the budget.
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Local));
+    row.say("newer");
+    tokio::time::sleep(BUDGET).await;
+    assert_eq!(said(&node, &policy, &row).await, is("newer", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fail_fails() {
+    let policy = Arc::new(policy(Unproven::Fail));
+    let (_world, node, row) = unprovable(&policy).await;
+    let err = read(&node, &policy, &row).await.expect_err("no answer");
+    assert!(matches!(err, ReadError::Unproven { bound: Some(_), budget: BUDGET }), "{err}");
+    assert!(err.retry_after().is_some());
+    assert_eq!(row.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_feed_shows_in_the_bound() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(MS, "old");
+    read(&node, &policy, &row).await.expect("an answer");
+    tokio::time::sleep(BUDGET * 2).await;
+    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Local), "an idle log is proven");
+    row.say("new");
+    let _never_applied = world.commit_unseen(vec![Subject::Key(key(1))]);
+    tokio::time::sleep(BUDGET + 250 * MS).await;
+    assert!(node.standing().bound.is_some_and(|bound| bound > BUDGET));
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_origin_is_covered_by_what_is_there_if_the_contract_says_so() {
+    for (rule, covered) in [(Unproven::ServeStale, true), (Unproven::ReadOrigin, false)] {
+        let world = World::new().await;
+        let node = world.node().await;
+        let policy = Arc::new(policy(rule));
+        let row = Row::saying(MS, "old");
+        read(&node, &policy, &row).await.expect("an answer");
+        row.set(|_| Err(failing()));
+        tokio::time::sleep(policy.ttl * 2).await;
+        let outcome = read(&node, &policy, &row).await;
+        match outcome {
+            Ok(answer) if covered => assert_eq!(answer.proof.stale, Some(Stale::OriginFailed)),
+            Err(ReadError::Origin(_)) if !covered => {}
+            other => panic!("{rule:?}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_invalidated_is_never_served_again() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ServeStale));
+    let row = Row::saying(MS, "erased");
+    read(&node, &policy, &row).await.expect("an answer");
+    row.set(|_| Err(failing()));
+    world.commit(vec![Subject::Key(key(1))]).await;
+    assert!(matches!(read(&node, &policy, &row).await, Err(ReadError::Origin(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_left_out_by_the_contract_holds_nothing() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut shared_only = policy(Unproven::ReadOrigin);
+    shared_only.tiers = contract::Tiers::SHARED;
+    let shared_only = Arc::new(shared_only);
+    let row = Row::saying(MS, "value");
+    assert_eq!(said(&node, &shared_only, &row).await, is("value", Tier::Origin));
+    assert_eq!(said(&node, &shared_only, &row).await, is("value", Tier::Shared));
+    assert_eq!(node.standing().entries, 0);
+
+    let mut nowhere = policy(Unproven::ReadOrigin);
+    nowhere.tiers = contract::Tiers::NONE;
+    let (nowhere, row) = (Arc::new(nowhere), Row::saying(MS, "private"));
+    for _ in 0..2 {
+        assert_eq!(said(&node, &nowhere, &row).await, is("private", Tier::Origin));
+    }
+    assert_eq!(row.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hot_key_is_renewed_before_it_ends_and_nobody_waits() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut eager = policy(Unproven::ReadOrigin);
+    eager.refresh = contract::Refresh { beta: 1.0, jitter: 0.1 };
+    eager.ttl = Duration::from_secs(10);
+    let policy = Arc::new(eager);
+    let row = Row::saying(200 * MS, "value");
+    read(&node, &policy, &row).await.expect("an answer");
+    for _ in 0..6_000 {
+        tokio::time::sleep(10 * MS).await;
+        assert_eq!(said(&node, &policy, &row).await.1, Tier::Local, "nobody waits");
+    }
+    let loads = row.calls();
+    assert!((6..=14).contains(&loads), "about one load per ten seconds, not {loads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_while_revalidate_answers_at_once_and_renews() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut soft = policy(Unproven::ReadOrigin);
+    soft.ttl = Duration::from_secs(5);
+    soft.stale_while_revalidate = Duration::from_secs(5);
+    let policy = Arc::new(soft);
+    let row = Row::saying(100 * MS, "first");
+    read(&node, &policy, &row).await.expect("an answer");
+    row.say("second");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let answer = read(&node, &policy, &row).await.expect("an answer");
+    assert_eq!((text(&answer).as_str(), answer.proof.stale), ("first", Some(Stale::Revalidating)));
+    tokio::time::sleep(200 * MS).await;
+    assert_eq!(said(&node, &policy, &row).await, is("second", Tier::Local));
+    assert_eq!(row.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_big_is_served_but_not_kept() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut small = policy(Unproven::ReadOrigin);
+    small.max_bytes = 4;
+    let policy = Arc::new(small);
+    let row = Row::saying(MS, "too big");
+    for _ in 0..2 {
+        assert_eq!(said(&node, &policy, &row).await, is("too big", Tier::Origin));
+    }
+    assert_eq!(node.standing().entries, 0);
+}

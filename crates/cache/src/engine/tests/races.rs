@@ -1,0 +1,174 @@
+//! The known races of `docs/coherence.md` that live in the read path.
+
+use super::*;
+
+fn row_1() -> Vec<Subject> {
+    vec![Subject::Key(key(1))]
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_01_a_row_that_was_read_before_a_commit_is_not_stored_after_it() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(100 * MS, "old");
+    let slow = tokio::spawn({
+        let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
+        async move { read(&node, &policy, &row).await }
+    });
+    tokio::time::sleep(50 * MS).await;
+    row.say("new");
+    world.commit(row_1()).await;
+    let answer = slow.await.unwrap().expect("it is answered all the same");
+    assert!(matches!(answer.proof.stored, Some(Verdict::Refuse(_))), "but not stored");
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Local));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_03_a_writer_that_tells_nobody() {
+    let world = World::new().await;
+    let (one, two) = (world.node().await, world.node().await);
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(MS, "old");
+    for node in [&one, &two] {
+        assert_eq!(said(node, &policy, &row).await.0, "old");
+        assert_eq!(said(node, &policy, &row).await, is("old", Tier::Local));
+    }
+    row.say("new");
+    world.commit(row_1()).await;
+    assert_eq!(said(&one, &policy, &row).await, is("new", Tier::Origin));
+    assert_eq!(said(&two, &policy, &row).await, is("new", Tier::Shared));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_07_an_old_value_never_gets_a_new_version() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(100 * MS, "old");
+    let slow = tokio::spawn({
+        let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
+        async move { read(&node, &policy, &row).await }
+    });
+    tokio::time::sleep(50 * MS).await;
+    world.commit(vec![Subject::Key(key(2))]).await;
+    let answer = slow.await.unwrap().expect("an answer");
+    assert_eq!(answer.proof.version, Lsn(10), "the version is the one from before the load");
+    assert_eq!(answer.proof.stored, Some(Verdict::Accept), "the commit was about something else");
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_10_a_node_that_missed_messages_drops_everything() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(MS, "old");
+    read(&node, &policy, &row).await.expect("an answer");
+    node.inner.local.lose();
+    assert_eq!(node.standing().entries, 0);
+    assert_eq!(node.standing().bound, None, "and proves nothing");
+    row.say("new");
+    world.commit(row_1()).await;
+    assert!(node.standing().bound.is_some(), "it goes on at the next message");
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_11_what_a_node_has_seen_invalidated_is_not_served_from_a_shared_tier_that_lags() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(MS, "old");
+    read(&node, &policy, &row).await.expect("an answer");
+    row.say("new");
+    let batch = world.commit_unseen(row_1());
+    node.applied(&batch);
+    let told = said(&node, &policy, &row).await;
+    assert_eq!(told, is("new", Tier::Origin), "though the shared tier's copy is within its budget");
+    assert_eq!(node.standing().entries, 0, "read before the event could be known to be visible");
+    world.shared.apply(&batch).await.unwrap().unwrap();
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_12_an_invalidation_overtakes_the_reply_of_a_read() {
+    let world = World::new().await;
+    let (one, two) = (world.node().await, world.node().await);
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(MS, "old");
+    read(&one, &policy, &row).await.expect("an answer");
+    *world.shared.late_reads.lock() = 30 * MS;
+    let late = tokio::spawn({
+        let (two, policy, row) = (two.clone(), Arc::clone(&policy), Arc::clone(&row));
+        async move { read(&two, &policy, &row).await }
+    });
+    tokio::time::sleep(10 * MS).await;
+    row.say("new");
+    world.commit(row_1()).await;
+    late.await.unwrap().expect("an answer");
+    *world.shared.late_reads.lock() = Duration::ZERO;
+    assert_eq!(two.standing().entries, 0, "the late reply was not kept");
+    assert_eq!(said(&two, &policy, &row).await.0, "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_13_absence_is_cached_and_ends_with_the_insert() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::new(MS, |_| Ok(absent()));
+    assert_eq!(said(&node, &policy, &row).await, is("absent", Tier::Origin));
+    assert_eq!(said(&node, &policy, &row).await, is("absent", Tier::Local));
+    assert_eq!(row.calls(), 1);
+    row.say("inserted");
+    world.commit(row_1()).await;
+    assert_eq!(said(&node, &policy, &row).await, is("inserted", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_14_truncate_and_unknown_keys() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(MS, "old");
+    read(&node, &policy, &row).await.expect("an answer");
+    row.set(|_| Ok(absent()));
+    world.commit(vec![Subject::Everything]).await;
+    assert_eq!(said(&node, &policy, &row).await, is("absent", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_18_what_was_read_under_one_history_is_not_stored_under_another() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(100 * MS, "before the failover");
+    let slow = tokio::spawn({
+        let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
+        async move { read(&node, &policy, &row).await }
+    });
+    tokio::time::sleep(50 * MS).await;
+    *world.epoch.lock() = OTHER;
+    world.shared.incarnate(OTHER, Lsn(10), Lsn(10)).await.unwrap();
+    settle().await;
+    row.say("after the failover");
+    let answer = slow.await.unwrap().expect("an answer");
+    assert!(matches!(answer.proof.stored, Some(Verdict::Refuse(_))));
+    assert_eq!(node.standing().epoch, Some(OTHER));
+    assert_eq!(said(&node, &policy, &row).await, is("after the failover", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_19_a_page_falls_with_the_data_it_was_made_of() {
+    let world = World::new().await;
+    let (one, two) = (world.node().await, world.node().await);
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let page = Row::saying(MS, "old page");
+    read(&one, &policy, &page).await.expect("an answer");
+    read(&two, &policy, &page).await.expect("an answer");
+    page.say("new page");
+    world.commit(vec![Subject::Tag(tag("product-1"))]).await;
+    assert_eq!((one.standing().entries, two.standing().entries), (0, 0));
+    assert_eq!(said(&two, &policy, &page).await, is("new page", Tier::Origin));
+}

@@ -1,0 +1,50 @@
+//! What a tier holds under a key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coherence::Lsn;
+use contract::Tag;
+
+/// A cached value, opaque to this crate. Clones share the bytes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Value {
+    /// What a face needs beside the body (the edge: status and headers); may be empty.
+    pub head: Bytes,
+    /// The answer itself.
+    pub body: Bytes,
+}
+
+/// What was found at the origin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Content {
+    /// A value.
+    Present(Value),
+    /// Proven absence ("not found"): has its own, shorter life and falls with the INSERT.
+    Absent,
+    /// The origin's answer may not be stored (private, uncacheable): remember that, so that its
+    /// readers do not wait for one another (hit-for-miss). Holds no data.
+    Uncacheable,
+}
+
+/// An entry: content, the token it was read under, and its times.
+///
+/// The order of the fields is kept so that τ, which every answer reports, lies beside the counters
+/// of the `Arc` that every answer touches anyway.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[repr(C)]
+pub struct Entry {
+    /// τ: every relevant commit up to here is in it.
+    pub tau: Lsn,
+    /// What was read.
+    pub content: Content,
+    /// Surrogate keys; an invalidation of any of them fells it.
+    pub tags: Arc<[Tag]>,
+    /// When it was loaded, wall time in ms since 1970 (for `Age`; the bound never uses it).
+    pub loaded_wall_ms: u64,
+    /// How long the load took; XFetch weighs early refresh with it.
+    pub cost: Duration,
+    /// How long it may live, jitter included: the safety net beneath the log.
+    pub ttl: Duration,
+}

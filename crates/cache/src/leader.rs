@@ -1,0 +1,137 @@
+//! The one node that follows the log moves the shared tier along it.
+//!
+//! Leadership is the feed's affair (a replication slot serves one reader). Nothing here breaks if
+//! two nodes believe to lead for a while: every step is idempotent and moves forward only.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::fence::Gap;
+use coherence::resume::{Resume, Start, resume};
+use coherence::{Batch, Clock, Epoch, Event, Lsn, Mono};
+
+use crate::engine::Engine;
+use crate::shared::{SharedTier, TierError};
+
+/// How often tombstones are offered for collection.
+const COLLECT_EVERY: Duration = Duration::from_secs(30);
+
+/// Moves the shared tier, and then this node's own tier, along the log.
+pub struct Leader {
+    engine: Engine,
+    shared: Arc<dyn SharedTier>,
+    clock: Arc<dyn Clock>,
+    /// Tombstones older than any entry can be are of no use but to fills in flight.
+    keep: Duration,
+    watermarks: VecDeque<(Mono, Lsn)>,
+    following: Option<Following>,
+}
+
+#[derive(Clone, Copy)]
+struct Following {
+    epoch: Epoch,
+    start: Start,
+}
+
+/// What happened to a piece of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Moved {
+    /// Applied under the present epoch.
+    Applied,
+    /// The tier had lost its marks; a new incarnation was begun, and the piece applied to it.
+    BegunAnew(Gap),
+}
+
+impl Leader {
+    /// `longest_ttl`: the longest life any contract gives an entry.
+    #[must_use]
+    pub fn new(engine: Engine, clock: Arc<dyn Clock>, longest_ttl: Duration) -> Self {
+        let shared = Arc::clone(engine.shared());
+        let keep = longest_ttl.max(Duration::from_secs(60)) * 2;
+        Self { engine, shared, clock, keep, watermarks: VecDeque::new(), following: None }
+    }
+
+    /// The feed has (re)connected: go on, or begin a new history. Answers the verdict, and W as the
+    /// tier knows it, which is nothing for a new history.
+    ///
+    /// # Errors
+    /// The shared tier could not be asked or set up; try again with the same start.
+    pub async fn start(&mut self, start: Start) -> Result<(Resume, Lsn), TierError> {
+        let found = self.shared.standing().await?;
+        let verdict = resume(found.map(|s| (s.epoch, s.applied)), &start, rand::random());
+        let mut watermark = found.map(|s| s.watermark).unwrap_or_default();
+        let epoch = match verdict {
+            Resume::Continue(epoch) => epoch,
+            Resume::Begin(epoch) => {
+                self.shared.incarnate(epoch, start.position, Lsn::ZERO).await?;
+                watermark = Lsn::ZERO;
+                epoch
+            }
+        };
+        self.watermarks.clear();
+        self.following = Some(Following { epoch, start });
+        Ok((verdict, watermark))
+    }
+
+    /// Applies the next piece of the log: shared tier first, then this node's own. Repeat it on an
+    /// error: nothing may be acknowledged to the database before this has succeeded.
+    ///
+    /// # Errors
+    /// The shared tier failed; the piece may or may not have been applied.
+    ///
+    /// # Panics
+    /// Never: [`Leader::start`] comes before the first piece, otherwise the piece is ignored.
+    pub async fn apply(
+        &mut self,
+        prev: Lsn,
+        upto: Lsn,
+        watermark: Lsn,
+        events: Vec<Event>,
+    ) -> Result<Moved, TierError> {
+        let Some(following) = &mut self.following else {
+            return Ok(Moved::Applied);
+        };
+        let mut batch = Batch { epoch: following.epoch, prev, upto, watermark, events };
+        let mut moved = Moved::Applied;
+        if let Err(gap) = self.shared.apply(&batch).await? {
+            let begin = resume(None, &following.start, rand::random());
+            let (Resume::Begin(epoch) | Resume::Continue(epoch)) = begin;
+            self.shared.incarnate(epoch, prev, Lsn::ZERO).await?;
+            following.epoch = epoch;
+            batch.epoch = epoch;
+            moved = Moved::BegunAnew(gap);
+            if let Err(gap) = self.shared.apply(&batch).await? {
+                return Err(TierError::Unavailable(format!(
+                    "it lost its marks again while it was being set up ({gap})"
+                )));
+            }
+        }
+        self.engine.applied(&batch);
+        Ok(moved)
+    }
+
+    /// Lets go of tombstones that only a read older than any entry's life could need. Call it now
+    /// and then; it does something every half minute. Answers how many were dropped.
+    ///
+    /// # Errors
+    /// The shared tier failed; harmless, the next call tries again.
+    pub async fn collect(&mut self) -> Result<u64, TierError> {
+        let now = self.clock.mono();
+        if self.watermarks.back().is_some_and(|(at, _)| now.since(*at) < COLLECT_EVERY) {
+            return Ok(0);
+        }
+        let Some(standing) = self.shared.standing().await? else {
+            return Ok(0);
+        };
+        self.watermarks.push_back((now, standing.watermark));
+        let mut upto = None;
+        while self.watermarks.front().is_some_and(|(at, _)| now.since(*at) > self.keep) {
+            upto = self.watermarks.pop_front().map(|(_, watermark)| watermark);
+        }
+        match upto {
+            Some(upto) => self.shared.collect(upto).await,
+            None => Ok(0),
+        }
+    }
+}

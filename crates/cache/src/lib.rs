@@ -1,0 +1,25 @@
+//! The read path and its tiers: look up → collapse → admit → load → fill.
+//!
+//! An answer comes from the in-process tier, the shared tier or the origin, and carries its proof
+//! (tier, age, bound). Which values may be stored, and when a stored one falls, is decided by
+//! [`coherence`]; how stale an answer may be, by its [`contract`].
+
+pub mod audit;
+pub mod clock;
+pub mod engine;
+pub mod entry;
+pub mod leader;
+mod local;
+pub mod origin;
+mod patience;
+pub mod shared;
+
+pub use clock::SystemClock;
+pub use engine::{
+    Answer, Answers, Engine, EngineOptions, Holding, LocalStanding, Metrics, Policy, Proof,
+    ReadError, Stale, Tier,
+};
+pub use entry::{Content, Entry, Value};
+pub use local::Held;
+pub use origin::{Loaded, Origin, OriginError, OriginErrorKind};
+pub use shared::{SharedTier, TierError};

@@ -1,0 +1,457 @@
+//! The in-process tier.
+//!
+//! Reads take no lock of ours. All writing (fills, invalidations, new histories, samples) goes
+//! through one mutex, which guards the fence, the index and the bound. What readers rely on:
+//!
+//! 1. An entry is inserted only while the fence admits it, under the mutex.
+//! 2. Applying a batch raises the tombstones, removes the entries they fell, and only *then*
+//!    publishes the time as of which this tier is proven ([`Local::proven`]).
+//! 3. A reader loads the proven time first and fetches the entry second. So whatever it fetches
+//!    misses no commit that is covered by the time it has loaded.
+//! 4. A new history withdraws the proof before it drops the entries, and changes the generation; a
+//!    reader that saw two generations has found nothing.
+//!
+//! Lock order: the mutex, then a shard of the cache. The cache's hooks only collect what was
+//! evicted, so they never lock.
+
+mod index;
+mod weigh;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use coherence::fence::Gap;
+use coherence::{
+    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
+};
+use contract::{Key, Tag};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder};
+use tokio::sync::Notify;
+
+use self::index::{Index, Links};
+use self::weigh::Weigh;
+use crate::entry::{Content, Entry};
+
+/// Tombstones live at least this long before the floor replaces them: longer than most loads, so
+/// that collecting them refuses few fills.
+const TOMBSTONE_LIFE: Duration = Duration::from_secs(15);
+
+/// More tombstones than this are collected at once.
+const TOMBSTONES_MAX: usize = 200_000;
+
+/// An entry with what a reader checks. The times are this process's own.
+///
+/// One allocation: what a hit reads lies beside the counters of the `Arc` that every hit touches
+/// anyway, and the store's slots stay as small as a pointer.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Held {
+    /// When its load began (or, for one that came from the shared tier, must have begun by its
+    /// wall time).
+    pub(crate) loaded: Mono,
+    /// From here on it has to be looked at more closely: an early refresh may be due, or its end.
+    pub(crate) refresh_from: Mono,
+    /// Only touched under the mutex.
+    links: AtomicU32,
+    /// Whether this process loaded it from the origin itself, so that `loaded` is a proof: every
+    /// commit acknowledged before the load began is in it.
+    pub(crate) own: bool,
+    entry: Entry,
+}
+
+impl Deref for Held {
+    type Target = Entry;
+
+    #[inline]
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Held {
+    /// An entry that is not (yet) in its place. Its life is `entry.ttl` from `loaded`.
+    pub(crate) fn new(entry: Entry, loaded: Mono, refresh_from: Mono, own: bool) -> Arc<Self> {
+        let links = AtomicU32::new(Links::NONE.into());
+        Arc::new(Self { loaded, refresh_from, links, own, entry })
+    }
+
+    fn links(&self) -> Links {
+        self.links.load(Ordering::Relaxed).into()
+    }
+
+    /// When its life ends.
+    pub(crate) fn expires(&self) -> Mono {
+        self.loaded + self.ttl
+    }
+
+    /// Every commit acknowledged before this is in it, given what its tier has `proven`.
+    #[inline]
+    pub(crate) fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
+        if self.own { proven.max(Some(self.loaded)) } else { proven }
+    }
+}
+
+/// What evictions leave behind, until the mutex's holder takes it out of the index.
+#[derive(Clone, Copy, Debug, Default)]
+struct CollectEvicted;
+
+impl Lifecycle<Key, Arc<Held>> for CollectEvicted {
+    type RequestState = Vec<Arc<Held>>;
+
+    fn on_evict(&self, evicted: &mut Vec<Arc<Held>>, _key: Key, held: Arc<Held>) {
+        evicted.push(held);
+    }
+}
+
+type Store = Cache<Key, Arc<Held>, Weigh, DefaultHashBuilder, CollectEvicted>;
+
+/// What is behind the mutex.
+struct Writer {
+    fence: Fence,
+    bound: Bound,
+    index: Index,
+    /// W as it was at a time, for [`TOMBSTONE_LIFE`].
+    mark: (Mono, Lsn),
+    evictions: u64,
+}
+
+/// Where the in-process tier stands.
+#[derive(Clone, Debug)]
+pub struct LocalStanding {
+    /// The history it follows; `None`: it has not heard of one yet, or has lost the thread.
+    pub epoch: Option<Epoch>,
+    /// A: every event up to here has been applied.
+    pub applied: Lsn,
+    /// W as far as this node knows.
+    pub watermark: Lsn,
+    /// The bound of an answer given now; `None`: nothing is proven.
+    pub bound: Option<Duration>,
+    /// Entries held.
+    pub entries: usize,
+    /// Bytes held, overhead included.
+    pub bytes: u64,
+    /// Tombstones kept.
+    pub tombstones: usize,
+    /// Entries evicted for want of room, ever.
+    pub evictions: u64,
+}
+
+/// What applying a batch did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Applied {
+    /// Applied.
+    Whole,
+    /// Something was missing before it; nothing was done.
+    Missed(Gap),
+    /// Something was missing before it: everything was dropped, and the tier begins anew at its
+    /// end.
+    Restarted(Gap),
+}
+
+/// The in-process tier.
+pub(crate) struct Local {
+    store: Store,
+    writer: Mutex<Writer>,
+    /// The time as of which everything in the store is proven, plus one; zero: nothing is proven.
+    proven: AtomicU64,
+    /// Changes with the history.
+    generation: AtomicU64,
+    /// Rings when the position has moved.
+    moved: Notify,
+}
+
+impl Local {
+    /// An empty tier of at most `bytes`, remembering `samples` of the log's end.
+    pub(crate) fn new(bytes: u64, samples: usize) -> Self {
+        let layout = weigh::layout(bytes);
+        let options = OptionsBuilder::new()
+            .shards(layout.shards)
+            .estimated_items_capacity(layout.items)
+            .weight_capacity(layout.weight)
+            .build()
+            .expect("both capacities are set");
+        let writer = Writer {
+            fence: Fence::default(),
+            bound: Bound::new(samples),
+            index: Index::default(),
+            mark: (Mono(0), Lsn::ZERO),
+            evictions: 0,
+        };
+        Self {
+            store: Cache::with_options(
+                options,
+                Weigh,
+                DefaultHashBuilder::default(),
+                CollectEvicted,
+            ),
+            writer: Mutex::new(writer),
+            proven: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            moved: Notify::new(),
+        }
+    }
+
+    /// What is held under `key`, and the time as of which it is proven. Says nothing about
+    /// expiry: the caller reads the clock, afterwards, so that no delay makes a bound look small.
+    #[inline]
+    pub(crate) fn get(&self, key: &Key) -> Option<(Arc<Held>, Option<Mono>)> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let proven = self.proven.load(Ordering::Acquire);
+        let held = self.store.get(key)?;
+        if self.generation.load(Ordering::Acquire) != generation {
+            return None;
+        }
+        Some((held, proven.checked_sub(1).map(Mono)))
+    }
+
+    /// As [`get`](Self::get), if what is held misses nothing up to the token: its tier has applied
+    /// the log so far, or it was read so late. That something may not be stored is no answer that
+    /// could be old.
+    pub(crate) fn get_after(&self, key: &Key, after: After) -> Option<(Arc<Held>, Option<Mono>)> {
+        // All writing goes through this lock, so position and entry belong together.
+        let writer = self.writer.lock();
+        let (held, proven) = self.get(key)?;
+        let upto = writer.fence.applied().max(held.tau);
+        let good = matches!(held.content, Content::Uncacheable)
+            || after.reached(writer.fence.epoch(), upto) == Reached::Yes;
+        good.then_some((held, proven))
+    }
+
+    /// How far this tier has got on its way to the token.
+    pub(crate) fn reached(&self, after: After) -> Reached {
+        let writer = self.writer.lock();
+        after.reached(writer.fence.epoch(), writer.fence.applied())
+    }
+
+    /// Waits until it is known whether this tier reaches the token.
+    pub(crate) async fn reach(&self, after: After) -> Reached {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            // From here on no ringing is missed.
+            moved.as_mut().enable();
+            match self.reached(after) {
+                Reached::NotYet => moved.await,
+                known => return known,
+            }
+        }
+    }
+
+    /// As [`get`](Self::get), without counting as a use.
+    pub(crate) fn peek(&self, key: &Key) -> Option<(Arc<Held>, Option<Mono>)> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let proven = self.proven.load(Ordering::Acquire);
+        let held = self.store.peek(key)?;
+        let same = self.generation.load(Ordering::Acquire) == generation;
+        same.then_some((held, proven.checked_sub(1).map(Mono)))
+    }
+
+    /// The keys, at most `most`, whose copies would fall with `event`.
+    pub(crate) fn would_fell(&self, event: &Event, most: usize) -> Vec<Key> {
+        let mut found = Vec::new();
+        for subject in &event.subjects {
+            let left = most - found.len();
+            let old = |key: &Key| self.store.peek(key).is_some_and(|h| h.entry.tau < event.lsn);
+            match subject {
+                Subject::Key(key) => found.extend(Some(key.clone()).filter(old)),
+                Subject::Tag(tag) => {
+                    let keys = self.writer.lock().index.keys(tag);
+                    found.extend(keys.into_iter().filter(old).take(left));
+                }
+                Subject::Everything => {
+                    found.extend(self.store.iter().map(|(key, _)| key).filter(old).take(left));
+                }
+            }
+            if found.len() >= most {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Stores by the fill rule. `epoch` is the tier's history as it was known before the load.
+    pub(crate) fn fill(&self, key: &Key, held: Arc<Held>, epoch: Epoch) -> Verdict {
+        let mut writer = self.writer.lock();
+        let stored = self.store.peek(key).map(|old| old.tau);
+        let offer = Offer { key, tags: &held.tags, tau: held.tau, epoch, stored };
+        let verdict = writer.fence.admit(offer);
+        if verdict == Verdict::Accept {
+            self.place(&mut writer, key, held);
+        }
+        verdict
+    }
+
+    /// Remembers that the answer under `key` may not be stored. It holds no data that could be
+    /// old, so the fence is not asked; an invalidation removes it like any entry.
+    pub(crate) fn mark_uncacheable(&self, key: &Key, held: Arc<Held>) {
+        let mut writer = self.writer.lock();
+        self.place(&mut writer, key, held);
+    }
+
+    fn place(&self, writer: &mut Writer, key: &Key, held: Arc<Held>) {
+        let links = writer.index.insert(key, &held.tags);
+        held.links.store(links.into(), Ordering::Relaxed);
+        let mut evicted = Vec::new();
+        self.store.insert_with_lifecycle(key.clone(), held, &mut evicted);
+        // Replaced entries and entries that were too big to be taken come back here too.
+        for gone in &evicted {
+            writer.index.remove(gone.links());
+        }
+        writer.evictions += evicted.len() as u64;
+    }
+
+    /// Applies a piece of the log. `in_order`: it came by the node stream, so that a gap before it
+    /// will not be filled by anything to come, and a history other than ours is a later one.
+    pub(crate) fn apply(&self, batch: &Batch, now: Mono, in_order: bool) -> Applied {
+        let mut writer = self.writer.lock();
+        let outcome = match writer.fence.apply(batch) {
+            Ok(()) => {
+                for event in &batch.events {
+                    self.fell(&mut writer, event);
+                }
+                Applied::Whole
+            }
+            Err(gap) if in_order => {
+                self.drop_all(&mut writer);
+                // Being empty, the tier misses nothing at the batch's end.
+                writer.fence.incarnate(batch.epoch, batch.upto, batch.watermark);
+                Applied::Restarted(gap)
+            }
+            Err(gap) => return Applied::Missed(gap),
+        };
+        self.publish(&writer);
+        collect(&mut writer, now);
+        self.moved.notify_waiters();
+        outcome
+    }
+
+    /// Removes what an event makes old.
+    fn fell(&self, writer: &mut Writer, event: &Event) {
+        for subject in &event.subjects {
+            self.remove(writer, subject, |entry| entry.tau < event.lsn);
+        }
+    }
+
+    fn remove(&self, writer: &mut Writer, subject: &Subject, old: impl Fn(&Entry) -> bool) {
+        let keys = match subject {
+            Subject::Key(key) => vec![key.clone()],
+            Subject::Tag(tag) => writer.index.keys(tag),
+            Subject::Everything => self.store.iter().map(|(key, _)| key).collect(),
+        };
+        for key in keys {
+            if let Some((_, gone)) = self.store.remove_if(&key, |held| old(held)) {
+                writer.index.remove(gone.links());
+            }
+        }
+    }
+
+    /// Messages may be missing: drops everything; the next batch begins anew.
+    pub(crate) fn lose(&self) {
+        let mut writer = self.writer.lock();
+        self.drop_all(&mut writer);
+        writer.fence = Fence::default();
+    }
+
+    fn drop_all(&self, writer: &mut Writer) {
+        self.proven.store(0, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.store.clear();
+        writer.index = Index::default();
+    }
+
+    /// Drops entries now, without a position: proves nothing, raises nothing.
+    pub(crate) fn evict(&self, subjects: &[Subject]) {
+        let mut writer = self.writer.lock();
+        for subject in subjects {
+            self.remove(&mut writer, subject, |_| true);
+        }
+    }
+
+    /// The primary was asked at `asked` and said that its log ends at `end`.
+    pub(crate) fn sample(&self, log: Log, asked: Mono, end: Lsn) {
+        let mut writer = self.writer.lock();
+        writer.bound.sample_of(log.lineage(), asked, end);
+        self.publish(&writer);
+    }
+
+    fn publish(&self, writer: &Writer) {
+        let proven = match writer.fence.epoch() {
+            Some(epoch) => writer.bound.proven_of(epoch.log().lineage(), writer.fence.applied()),
+            None => None,
+        };
+        let encoded = proven.map_or(0, |Mono(nanos)| nanos.saturating_add(1));
+        self.proven.store(encoded, Ordering::Release);
+    }
+
+    /// The history, and W: what a load that begins now is offered with.
+    pub(crate) fn token(&self) -> Option<(Epoch, Lsn)> {
+        let writer = self.writer.lock();
+        writer.fence.epoch().map(|epoch| (epoch, writer.fence.watermark()))
+    }
+
+    /// The time as of which a tier of history `epoch` that has applied `applied` is proven, by
+    /// this node's own samples.
+    pub(crate) fn proven_at(&self, epoch: Epoch, applied: Lsn) -> Option<Mono> {
+        let writer = self.writer.lock();
+        // Samples belong to the database's history, of which this tier's is a part. While it has
+        // none, nobody says which log the samples are of.
+        let own = writer.fence.epoch()?;
+        let log = epoch.log();
+        (own.log() == log).then(|| writer.bound.proven_of(log.lineage(), applied)).flatten()
+    }
+
+    /// Whether this tier has seen an invalidation of what another one, which has applied `applied`
+    /// under `epoch`, still holds: that tier came back with older data.
+    pub(crate) fn outdates(&self, key: &Key, tags: &[Tag], epoch: Epoch, applied: Lsn) -> bool {
+        self.writer.lock().fence.outdates(key, tags, epoch, applied)
+    }
+
+    /// A.
+    pub(crate) fn applied(&self) -> Lsn {
+        self.writer.lock().fence.applied()
+    }
+
+    /// When the primary was last known to answer.
+    pub(crate) fn sampled(&self) -> Option<Mono> {
+        self.writer.lock().bound.proven(Lsn(u64::MAX))
+    }
+
+    /// Where it stands.
+    pub(crate) fn standing(&self, now: Mono) -> LocalStanding {
+        let writer = self.writer.lock();
+        let epoch = writer.fence.epoch();
+        let applied = writer.fence.applied();
+        LocalStanding {
+            epoch,
+            applied,
+            watermark: writer.fence.watermark(),
+            bound: epoch
+                .and_then(|epoch| writer.bound.proven_of(epoch.log().lineage(), applied))
+                .map(|proven| now.since(proven)),
+            entries: self.store.len(),
+            bytes: self.store.weight(),
+            tombstones: writer.fence.tombstones(),
+            evictions: writer.evictions,
+        }
+    }
+}
+
+/// Lets go of tombstones that no load in flight is likely to need.
+fn collect(writer: &mut Writer, now: Mono) {
+    if writer.fence.tombstones() > TOMBSTONES_MAX {
+        let upto = writer.fence.watermark();
+        writer.fence.collect(upto);
+    }
+    let (since, upto) = writer.mark;
+    if now.since(since) >= TOMBSTONE_LIFE {
+        writer.fence.collect(upto);
+        writer.mark = (now, writer.fence.watermark());
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

@@ -1,0 +1,140 @@
+//! Where values come from when no tier has them.
+
+pub mod postgres;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contract::{Cell, Contract, Key, Row, Tag};
+use thiserror::Error;
+
+use crate::entry::Content;
+
+/// A finished load.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What was found.
+    pub content: Content,
+    /// The surrogate keys it was made from.
+    pub tags: Vec<Tag>,
+    /// A life other than the contract's (HTTP: `s-maxage`).
+    pub ttl: Option<Duration>,
+}
+
+/// An origin did not answer.
+#[derive(Clone, Debug, Error)]
+#[error("origin: {message}")]
+pub struct OriginError {
+    /// What kind of failure.
+    pub kind: OriginErrorKind,
+    /// For people: what, where, how to mend it.
+    pub message: String,
+}
+
+/// Kinds of [`OriginError`], and with them whether another try can help.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OriginErrorKind {
+    /// Could not be reached, or the connection broke. A retry may help.
+    Unavailable,
+    /// Took longer than it may. A retry may help, later.
+    Timeout,
+    /// Not asked at all: breaker open, or too much already under way. Retry later.
+    Refused,
+    /// It answered that the question is wrong (such as an id of the wrong type). No retry helps.
+    BadRequest,
+    /// It answered something unusable. No retry helps until it is mended.
+    Broken,
+}
+
+impl OriginErrorKind {
+    /// The name used in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::BadRequest => "bad-request",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// Loads one value with one statement.
+#[async_trait]
+pub trait Origin: Send + Sync + 'static {
+    /// Which system it asks, such as the source's or upstream's name. Loads of one name share one
+    /// concurrency limit and one breaker, so keep the number of names small.
+    fn name(&self) -> &str {
+        "origin"
+    }
+
+    /// The most loads it takes at once, where that is not what the engine's options say. Of origins
+    /// with one name, the first to be asked speaks for all.
+    fn concurrency(&self) -> Option<usize> {
+        None
+    }
+
+    /// Reads the value behind `key`; `id` is what the caller named. All of its snapshots begin
+    /// after the call.
+    async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError>;
+}
+
+fn no_such_table(contract: &str, table: &str, column: &str) -> OriginError {
+    OriginError {
+        kind: OriginErrorKind::Broken,
+        message: format!(
+            "contract {contract}: the database has no table {table} with a column {column}, or the \
+             role may not see it"
+        ),
+    }
+}
+
+/// A name as an SQL identifier.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A contract's `value` with `$1` for its one parameter, and without a closing semicolon.
+fn statement(contract: &Contract, value: &str) -> Result<String, OriginError> {
+    let numbered = contract::numbered(value.trim_end().trim_end_matches(';'));
+    if numbered.names == ["id"] {
+        return Ok(numbered.sql);
+    }
+    Err(OriginError {
+        kind: OriginErrorKind::Broken,
+        message: format!(
+            "contract {}: `value` takes the parameters {:?}; it has to take $id and no other",
+            contract.name, numbered.names
+        ),
+    })
+}
+
+/// The database that a contract is loaded from.
+fn source(contract: &Contract) -> &str {
+    contract.from.as_ref().map_or("origin", |from| &from.source)
+}
+
+/// What is known of a row that is not there.
+fn absent_row(contract: &Contract, id: &str) -> Row {
+    let key = contract.from.as_ref().map(|from| from.key.clone()).unwrap_or_default();
+    Row::from_iter([(key, Cell::Text(id.to_owned()))])
+}
+
+/// A load's end: the tags come from the row, and the row must go by the name it was asked for, or
+/// its changes would never reach the entry.
+fn loaded(
+    contract: &Contract,
+    id: &str,
+    content: Content,
+    columns: &Row,
+) -> Result<Loaded, OriginError> {
+    if contract.names_row(id, columns) {
+        return Ok(Loaded { content, tags: contract.tags_for(columns), ttl: None });
+    }
+    Err(OriginError {
+        kind: OriginErrorKind::BadRequest,
+        message: format!("contract {}: the row goes by another id than {id:?}", contract.name),
+    })
+}

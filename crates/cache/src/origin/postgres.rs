@@ -1,0 +1,239 @@
+//! A SQL statement on a PostgreSQL primary as origin.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use contract::{Cell, Contract, Key, Row};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+use tokio_postgres::{Config, NoTls};
+
+use super::{
+    Loaded, Origin, OriginError, OriginErrorKind, absent_row, loaded, no_such_table, quoted,
+    source, statement,
+};
+use crate::entry::{Content, Value};
+
+/// A pool of connections to one primary.
+#[derive(Clone)]
+pub struct PostgresPool {
+    pool: Pool,
+}
+
+impl PostgresPool {
+    /// Opens lazily: no connection is made before the first load. `timeout` bounds each statement
+    /// in the server as well (`statement_timeout`).
+    ///
+    /// # Errors
+    /// The URL can't be read.
+    pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Self, OriginError> {
+        let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
+        let mut config: Config =
+            url.parse().map_err(|err| broken(format!("the source's url can't be read: {err}")))?;
+        config.application_name("tidegate-origin");
+        config.connect_timeout(timeout);
+        config.options(format!(
+            "{} -c statement_timeout={} -c default_transaction_read_only=on",
+            config.get_options().unwrap_or_default(),
+            timeout.as_millis(),
+        ));
+        let recycling_method = RecyclingMethod::Fast;
+        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method });
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(timeout))
+            .create_timeout(Some(timeout))
+            .build()
+            .map_err(|err| broken(format!("the connection pool can't be built: {err}")))?;
+        Ok(Self { pool })
+    }
+}
+
+/// Loads one contract's values. Every load is one statement, so all of it has one snapshot.
+pub struct PostgresOrigin {
+    contract: Contract,
+    pool: PostgresPool,
+    load: String,
+}
+
+impl PostgresOrigin {
+    /// Asks the catalogue for the key column's type and builds the statement.
+    ///
+    /// # Errors
+    /// The database can't be reached, or the contract doesn't fit it (no such table or column, a
+    /// key column whose values can be written in several ways).
+    pub async fn prepare(contract: Contract, pool: PostgresPool) -> Result<Self, OriginError> {
+        let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
+        let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
+            return Err(broken(format!(
+                "contract {}: needs `value` and `from` to be loaded from a database",
+                contract.name
+            )));
+        };
+        let table = from.table.split('.').map(quoted).collect::<Vec<_>>().join(".");
+        let client = pool.pool.get().await.map_err(|err| unavailable(&err))?;
+        let key_type = client
+            .query_opt(
+                "select format_type(a.atttypid, null) from pg_attribute a \
+                 where a.attrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped",
+                &[&table, &from.key],
+            )
+            .await
+            .map_err(|err| classify(&err))?
+            .map(|row| row.get::<_, String>(0))
+            .ok_or_else(|| no_such_table(&contract.name, &from.table, &from.key))?;
+        if !CANONICAL.contains(&key_type.as_str()) {
+            return Err(broken(format!(
+                "contract {}: {}.{} is of type {key_type}; equal values of that type can be written \
+                 in several ways, so one row could hide under several keys. Use a key column of \
+                 type {}",
+                contract.name,
+                from.table,
+                from.key,
+                CANONICAL.join(", "),
+            )));
+        }
+        // As text, which is the form in which the log carries them.
+        let as_text = |column: &str| format!("{0}::text as {0}", quoted(column));
+        let columns: Vec<String> = contract.load_columns().into_iter().map(as_text).collect();
+        let (columns, key) = (columns.join(", "), quoted(&from.key));
+        let value = statement(&contract, &value)?;
+        // No lateral joins: a column that the contract misspells must not find one of ours. The
+        // line break ends a comment that the contract may end with.
+        let load = format!(
+            "select k.id, v.value, t.columns \
+             from (select ($2::{key_type})::text as id) k \
+             left join (select row_to_json(x)::text as value from ({value}\n) x limit 2) v on true \
+             left join (select row_to_json(y)::text as columns from (select {columns} from {table} \
+             where {key} = $2::{key_type} limit 1) y) t on true"
+        );
+        client.prepare_cached(&load).await.map_err(|err| {
+            let cause = err.as_db_error().map_or_else(|| err.to_string(), ToString::to_string);
+            broken(format!(
+                "contract {}: its `value` is refused by the database: {cause}",
+                contract.name
+            ))
+        })?;
+        drop(client);
+        Ok(Self { contract, pool, load })
+    }
+
+    async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
+        let client = self.pool.pool.get().await.map_err(|err| unavailable(&err))?;
+        let statement = client.prepare_cached(&self.load).await.map_err(|err| classify(&err))?;
+        let id = AsText(id);
+        client.query(&statement, &[&id, &id]).await.map_err(|err| classify(&err))
+    }
+}
+
+/// Key types whose equal values have one text form.
+const CANONICAL: [&str; 6] = ["smallint", "integer", "bigint", "uuid", "text", "character varying"];
+
+#[async_trait]
+impl Origin for PostgresOrigin {
+    fn name(&self) -> &str {
+        source(&self.contract)
+    }
+
+    async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let rows = self.query(id).await?;
+        let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
+        let first = rows.first().ok_or_else(|| broken("the statement returned nothing".into()))?;
+        let canonical: String = first.get(0);
+        if canonical != id {
+            return Err(OriginError {
+                kind: OriginErrorKind::BadRequest,
+                message: format!("write the id as {canonical:?}"),
+            });
+        }
+        if rows.len() > 1 {
+            return Err(broken(format!(
+                "contract {}: `value` returned more than one row for one id; aggregate them",
+                self.contract.name
+            )));
+        }
+        let content = match first.get::<_, Option<String>>(1) {
+            Some(json) => Content::Present(Value { head: Bytes::new(), body: Bytes::from(json) }),
+            None => Content::Absent,
+        };
+        let columns = match first.get::<_, Option<&str>>(2) {
+            Some(json) => row_from_json(json).map_err(|err| broken(err.to_string()))?,
+            None => absent_row(&self.contract, id),
+        };
+        loaded(&self.contract, id, content, &columns)
+    }
+}
+
+fn row_from_json(json: &str) -> Result<Row, serde_json::Error> {
+    let columns: BTreeMap<String, Option<String>> = serde_json::from_str(json)?;
+    Ok(columns
+        .into_iter()
+        .map(|(column, text)| (column, text.map_or(Cell::Null, Cell::Text)))
+        .collect())
+}
+
+/// A parameter sent as text, so that the server reads it as whatever type the statement needs.
+#[derive(Debug)]
+struct AsText<'a>(&'a str);
+
+impl ToSql for AsText<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    fn to_sql_checked(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        self.to_sql(ty, out)
+    }
+}
+
+fn unavailable(err: &deadpool_postgres::PoolError) -> OriginError {
+    match err {
+        deadpool_postgres::PoolError::Timeout(_) => OriginError {
+            kind: OriginErrorKind::Timeout,
+            message: "no connection to the database became free in time".into(),
+        },
+        deadpool_postgres::PoolError::Backend(err) => classify(err),
+        other => OriginError { kind: OriginErrorKind::Unavailable, message: other.to_string() },
+    }
+}
+
+/// SQLSTATE class → what a caller can do about it.
+fn classify(err: &tokio_postgres::Error) -> OriginError {
+    let Some(db) = err.as_db_error() else {
+        return OriginError {
+            kind: OriginErrorKind::Unavailable,
+            message: format!("the database can't be reached: {err}"),
+        };
+    };
+    let state = db.code();
+    let kind = match &state.code()[..2] {
+        _ if *state == SqlState::QUERY_CANCELED => OriginErrorKind::Timeout,
+        // Data exception: such as a letter where the key is a number.
+        "22" => OriginErrorKind::BadRequest,
+        // Connection exception, insufficient resources, operator intervention, system error.
+        "08" | "53" | "57" | "58" => OriginErrorKind::Unavailable,
+        _ => OriginErrorKind::Broken,
+    };
+    OriginError { kind, message: format!("{} (SQLSTATE {})", db.message(), state.code()) }
+}

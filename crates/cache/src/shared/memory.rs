@@ -1,0 +1,266 @@
+//! The shared tier of a single process: the pure rules under one lock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use coherence::fence::Gap;
+use coherence::lease::Grant;
+use coherence::{
+    Batch, Clock, Epoch, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Subject, Verdict,
+};
+use contract::Key;
+use parking_lot::Mutex;
+use quick_cache::{Weighter, unsync::Cache};
+use tokio::sync::mpsc;
+
+use super::hub::Hub;
+use super::marks::Marks;
+use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Standing, TierError};
+use crate::entry::{Content, Entry};
+
+/// Bytes an entry takes beside its key and content: the slot, the entry's own fields, the
+/// allocations' headers.
+const OVERHEAD_BYTES: u64 = 256;
+
+/// Expired leases are forgotten after this many grants.
+const SWEEP_EVERY: u64 = 1_024;
+
+/// The embedded tier. What it may forget to stay within its bytes are entries; tombstones and
+/// floor are kept apart and leave through [`SharedTier::collect`] only.
+pub struct MemoryTier {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    fence: Fence,
+    leases: Leases,
+    grants: u64,
+    entries: Cache<Key, Stored, Weight>,
+    marks: Marks,
+    hub: Hub,
+}
+
+struct Stored {
+    entry: Entry,
+    until: Mono,
+    stamp: u64,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Key, Stored> for Weight {
+    fn weight(&self, key: &Key, stored: &Stored) -> u64 {
+        let content = match &stored.entry.content {
+            Content::Present(value) => value.head.len() + value.body.len(),
+            Content::Absent | Content::Uncacheable => 0,
+        };
+        let tags: usize = stored.entry.tags.iter().map(|tag| tag.as_str().len() + 32).sum();
+        OVERHEAD_BYTES + (key.as_bytes().len() + content + tags) as u64
+    }
+}
+
+impl MemoryTier {
+    /// An empty tier without an epoch. Its entries take at most `capacity_bytes`; of those it
+    /// keeps the ones that are asked for most.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, capacity_bytes: u64) -> Self {
+        // Sizes the list of recently dropped keys only; a guess of 1 KiB per entry is good enough.
+        let entries = usize::try_from(capacity_bytes / 1_024).unwrap_or(usize::MAX);
+        let state = State {
+            fence: Fence::default(),
+            leases: Leases::default(),
+            grants: 0,
+            entries: Cache::with_weighter(entries.clamp(16, 1 << 20), capacity_bytes, Weight),
+            marks: Marks::default(),
+            hub: Hub::default(),
+        };
+        Self { clock, state: Mutex::new(state) }
+    }
+
+    /// Entries and bytes held.
+    #[must_use]
+    pub fn size(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        (state.entries.len(), state.entries.weight())
+    }
+}
+
+impl State {
+    fn standing(&self) -> Option<Standing> {
+        let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
+        self.fence.epoch().map(|epoch| Standing { epoch, applied, watermark })
+    }
+
+    fn counts(&self, key: &Key, stored: &Stored, now: Mono) -> bool {
+        stored.until > now
+            && self.fence.stands(key, &stored.entry.tags, stored.entry.tau)
+            && !self.marks.evicted(stored.stamp, &stored.entry.tags)
+    }
+
+    /// The entry if it counts; one that does not is dropped.
+    fn find(&mut self, key: &Key, now: Mono) -> Option<(Entry, Duration)> {
+        let stored = self.entries.get(key)?;
+        if self.counts(key, stored, now) {
+            return Some((stored.entry.clone(), stored.until.since(now)));
+        }
+        self.entries.remove(key);
+        None
+    }
+
+    fn lease(&mut self, key: &Key, now: Mono, ttl: Duration) -> Outcome {
+        self.grants += 1;
+        if self.grants.is_multiple_of(SWEEP_EVERY) {
+            self.leases.sweep(now);
+        }
+        match self.leases.acquire(key, LeaseToken(self.grants), now, ttl) {
+            Grant::Granted(token) => Outcome::Lead(token),
+            Grant::Held { until } => Outcome::Wait(until.since(now)),
+        }
+    }
+
+    fn fill(&mut self, fill: &Fill, now: Mono) -> Verdict {
+        let stored = self.entries.peek(&fill.key);
+        let stored = stored.filter(|stored| self.counts(&fill.key, stored, now));
+        let offer = Offer {
+            key: &fill.key,
+            tags: &fill.entry.tags,
+            tau: fill.entry.tau,
+            epoch: fill.epoch,
+            stored: stored.map(|stored| stored.entry.tau),
+        };
+        let mut verdict = self.fence.admit(offer);
+        if let Some(lease) = fill.lease {
+            if verdict == Verdict::Accept && self.leases.given_on(&fill.key, lease, now) {
+                verdict = Verdict::Refuse(Refusal::Lease);
+            }
+            self.leases.release(&fill.key, lease);
+        }
+        if verdict == Verdict::Accept {
+            let until = now + fill.entry.ttl;
+            let stamp = self.marks.stamp();
+            self.entries
+                .insert(fill.key.clone(), Stored { entry: fill.entry.clone(), until, stamp });
+        }
+        verdict
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<(), Gap> {
+        self.fence.apply(batch)?;
+        for event in &batch.events {
+            for subject in &event.subjects {
+                // Entries under a tag, and all of them under `*`, are dropped when they are met.
+                if let Subject::Key(key) = subject {
+                    self.entries.remove_if(key, |stored| stored.entry.tau < event.lsn);
+                }
+            }
+        }
+        self.hub.publish(&NodeMessage::Batch(batch.clone()));
+        Ok(())
+    }
+
+    fn evict(&mut self, subjects: &[Subject]) {
+        if subjects.is_empty() {
+            return;
+        }
+        let tags = || {
+            subjects.iter().filter_map(|subject| match subject {
+                Subject::Tag(tag) => Some(tag),
+                Subject::Key(_) | Subject::Everything => None,
+            })
+        };
+        if tags().next().is_some() {
+            self.marks.evict(tags());
+        }
+        for subject in subjects {
+            match subject {
+                Subject::Key(key) => drop(self.entries.remove(key)),
+                Subject::Tag(_) => {}
+                Subject::Everything => {
+                    self.marks.evict_everything();
+                    self.entries.clear();
+                }
+            }
+        }
+        self.hub.publish(&NodeMessage::Evict(subjects.to_vec()));
+    }
+
+    fn incarnate(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn) {
+        self.fence.incarnate(epoch, at, watermark);
+        self.leases.clear();
+        self.entries.clear();
+        let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
+        self.hub.publish(&NodeMessage::Batch(start));
+    }
+}
+
+#[async_trait]
+impl SharedTier for MemoryTier {
+    async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
+        let now = self.clock.mono();
+        let mut state = self.state.lock();
+        let standing = state.standing();
+        let outcome = if standing.is_none() {
+            Outcome::Miss
+        } else if let Some((entry, remaining)) = state.find(key, now) {
+            Outcome::Found { entry, remaining }
+        } else if let Some(ttl) = lease {
+            state.lease(key, now, ttl)
+        } else {
+            Outcome::Miss
+        };
+        Ok(SharedRead { standing, outcome })
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {
+        let now = self.clock.mono();
+        let state = self.state.lock();
+        let stored = state.entries.peek(key).filter(|stored| state.counts(key, stored, now));
+        let outcome = stored.map_or(Outcome::Miss, |stored| Outcome::Found {
+            entry: stored.entry.clone(),
+            remaining: stored.until.since(now),
+        });
+        Ok(SharedRead { standing: state.standing(), outcome })
+    }
+
+    async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
+        Ok(self.state.lock().fill(fill, self.clock.mono()))
+    }
+
+    async fn renew(&self, key: &Key, lease: LeaseToken, ttl: Duration) -> Result<bool, TierError> {
+        Ok(self.state.lock().leases.renew(key, lease, self.clock.mono(), ttl))
+    }
+
+    async fn release(&self, key: &Key, lease: LeaseToken) -> Result<(), TierError> {
+        self.state.lock().leases.release(key, lease);
+        Ok(())
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
+        Ok(self.state.lock().apply(batch))
+    }
+
+    async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
+        self.state.lock().evict(subjects);
+        Ok(())
+    }
+
+    async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
+        self.state.lock().incarnate(epoch, at, watermark);
+        Ok(())
+    }
+
+    async fn standing(&self) -> Result<Option<Standing>, TierError> {
+        Ok(self.state.lock().standing())
+    }
+
+    async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
+        Ok(self.state.lock().fence.collect(upto) as u64)
+    }
+
+    fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {
+        self.state.lock().hub.subscribe()
+    }
+}

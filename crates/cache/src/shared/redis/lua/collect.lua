@@ -1,0 +1,23 @@
+-- KEYS: state, tombstones
+-- ARGV: upto, how many at most
+-- Reply: malformed, dropped, left
+
+local s = state()
+if not s then
+  return { malformed, 0, 0 }
+end
+local upto, text = tonumber(ARGV[1]), ARGV[1]
+if upto > s.watermark then
+  upto, text = s.watermark, s.watermark_text
+end
+local count = redis.call('ZCOUNT', KEYS[2], '-inf', text)
+if count == 0 then
+  return { malformed, 0, 0 }
+end
+-- The floor first: what is not dropped yet is forbidden twice, and that is fine.
+if upto > s.floor then
+  redis.call('HSET', KEYS[1], 'floor', text)
+end
+local now = math.min(count, tonumber(ARGV[2]))
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, now - 1)
+return { malformed, now, count - now }

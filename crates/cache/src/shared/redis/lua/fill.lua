@@ -1,0 +1,51 @@
+-- KEYS: state, tombstones, evictions, entry, lease
+-- ARGV: epoch, τ, lease token or '', ttl in ms, the entry after its stamp, its tags as subjects …
+-- Reply: malformed, 'accept' or the refusal's name
+
+local s = state()
+
+-- coherence::Fence::admit, in the same order.
+local function admit()
+  if not s then
+    return 'unproven'
+  end
+  if s.epoch ~= ARGV[1] then
+    return 'epoch'
+  end
+  local tau = tonumber(ARGV[2])
+  if tau < s.floor then
+    return 'floor'
+  end
+  local members = { subject(KEYS[4]) }
+  for i = 6, #ARGV do
+    members[#members + 1] = ARGV[i]
+  end
+  if tau < newest(KEYS[2], members) then
+    return 'tombstone'
+  end
+  -- Most fills meet nothing, or something older; only the others need a closer look.
+  local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg1 %S+ (%d+) '))
+  if stored and tau < stored then
+    local entry = parse(KEYS[4], redis.call('GET', KEYS[4]))
+    if entry and stands(s, KEYS[4], KEYS[3], entry) then
+      return 'older'
+    end
+  end
+  return 'accept'
+end
+
+local verdict = admit()
+if ARGV[3] ~= '' then
+  local held = on('GET', KEYS[5])
+  if held and string.match(held, ' (%d+)$') == ARGV[3] then
+    redis.call('UNLINK', KEYS[5])
+  elseif verdict == 'accept' and held and string.sub(held, 1, #s.epoch + 1) == s.epoch .. ' ' then
+    verdict = 'lease'
+  end
+end
+if verdict == 'accept' then
+  local stamp = string.format('%.0f', s.evictions)
+  local entry = 'tg1 ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. stamp .. ARGV[5]
+  redis.call('SET', KEYS[4], entry, 'PX', ARGV[4])
+end
+return { malformed, verdict }

@@ -1,0 +1,17 @@
+-- KEYS: state, tombstones, evictions, stream
+-- ARGV: epoch, at, watermark, stream length, message
+-- Reply: malformed
+
+-- Entries and leases carry the epoch they were written in, so nobody has to look for them.
+state()
+redis.call('UNLINK', KEYS[2])
+redis.call('ZADD', KEYS[2], '+inf', 'e:' .. ARGV[1])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'applied', ARGV[2], 'watermark', ARGV[3],
+  'floor', ARGV[2])
+local counts = redis.call('HMGET', KEYS[1], 'evictions', 'evicted')
+if not (position(counts[1]) and position(counts[2])) then
+  redis.call('UNLINK', KEYS[3])
+  redis.call('HSET', KEYS[1], 'evictions', 0, 'evicted', 0)
+end
+publish(KEYS[4], ARGV[4], 'batch', ARGV[5])
+return { malformed }

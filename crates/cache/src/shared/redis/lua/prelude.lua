@@ -1,0 +1,100 @@
+-- What all scripts share. KEYS[1] is always the state (hash), KEYS[2] the tombstones (sorted set).
+--
+-- Positions are decimal text. They are compared as numbers, which Lua and sorted sets keep exactly
+-- up to 2^53, and handed on as the text they came as: Lua writes large numbers with an exponent.
+
+-- How many values of somebody else's making were met (and removed); first in every reply.
+local malformed = 0
+
+-- Runs a command on one of our keys. Something of another type that sits there is removed.
+local function on(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then
+    return reply
+  end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) then
+    redis.call('UNLINK', key)
+    malformed = malformed + 1
+  end
+  return redis.call(command, key, ...)
+end
+
+local function position(text)
+  return text and #text <= 16 and string.find(text, '^%d+$') and tonumber(text)
+end
+
+-- The tier's state, or nil if it has none. A state with a part missing proves nothing and is
+-- ended. The tombstones carry a guard that names the epoch, so that their loss is such a case.
+local function state()
+  local f = on('HMGET', KEYS[1], 'epoch', 'applied', 'watermark', 'floor', 'evictions', 'evicted')
+  if not f[1] then
+    return nil
+  end
+  local s = {
+    epoch = f[1], applied_text = f[2], watermark_text = f[3],
+    applied = position(f[2]), watermark = position(f[3]), floor = position(f[4]),
+    evictions = position(f[5]), evicted = position(f[6]),
+  }
+  if #s.epoch <= 64 and string.find(s.epoch, '^%x+%.%x+%.%x+%.%x+$')
+    and s.applied and s.watermark and s.floor and s.evictions and s.evicted
+    and on('ZSCORE', KEYS[2], 'e:' .. s.epoch) then
+    return s
+  end
+  redis.call('HDEL', KEYS[1], 'epoch')
+  malformed = malformed + 1
+  return nil
+end
+
+-- What every key of this bucket begins with; the rest of an entry's key is its subject, `k:<key>`.
+local function subject(key)
+  return string.sub(key, #KEYS[1] - #'state' + 1)
+end
+
+-- The highest score among the members, 0 if none is there.
+local function newest(set, members)
+  local highest = 0
+  for from = 1, #members, 1000 do
+    local upto = math.min(from + 999, #members)
+    for _, score in ipairs(on('ZMSCORE', set, unpack(members, from, upto))) do
+      highest = math.max(highest, score and tonumber(score) or 0)
+    end
+  end
+  return highest
+end
+
+-- Takes an entry apart: epoch, τ, stamp, tags; nil if it is not of our making, whole and mortal.
+local function parse(key, raw)
+  local epoch, tau, stamp, head, body, tags, start = string.match(raw,
+    '^tg1 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) [pau] %d+ %d+ %d+ (%d+) (%d+)([^\n]*)\n()')
+  tau, stamp = position(tau), position(stamp)
+  if not (tau and stamp) or #raw ~= start - 1 + tonumber(head) + tonumber(body) then
+    return nil
+  end
+  local left = redis.call('PTTL', key)
+  return left >= 0 and { epoch = epoch, tau = tau, stamp = stamp, tags = tags, left = left }
+end
+
+-- Whether an entry counts: coherence::Fence::stands within the epoch, and not evicted.
+local function stands(s, key, evictions, entry)
+  if entry.epoch ~= s.epoch or entry.tau < s.floor or entry.stamp < s.evicted then
+    return false
+  end
+  local subjects, tags = { subject(key) }, {}
+  for tag in string.gmatch(entry.tags, '%S+') do
+    tags[#tags + 1] = tag
+    subjects[#subjects + 1] = 't:' .. tag
+  end
+  return entry.tau >= newest(KEYS[2], subjects)
+    and (entry.stamp == s.evictions or entry.stamp >= newest(evictions, tags))
+end
+
+-- Publishes on the node stream. Messages are numbered without gaps, so whoever reads them sees a
+-- loss of any kind.
+local function publish(stream, length, field, payload)
+  local n = redis.pcall('HINCRBY', KEYS[1], 'sent', 1)
+  if type(n) == 'table' then
+    n = 1
+    redis.call('HSET', KEYS[1], 'sent', n)
+  end
+  on('XADD', stream, 'MAXLEN', '~', length, '*', 'n', n, field, payload)
+end

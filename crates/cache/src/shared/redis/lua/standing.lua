@@ -1,0 +1,8 @@
+-- KEYS: state, tombstones
+-- Reply: malformed [, epoch, applied, watermark]
+
+local s = state()
+if not s then
+  return { malformed }
+end
+return { malformed, s.epoch, s.applied_text, s.watermark_text }

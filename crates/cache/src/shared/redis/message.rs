@@ -1,0 +1,140 @@
+//! How messages are written on the node stream: JSON, positions as numbers, subjects and epochs in
+//! their text form.
+
+use coherence::{Batch, Cause, Epoch, Event, Lsn, Subject};
+use serde::{Deserialize, Serialize};
+
+use super::super::NodeMessage;
+
+/// Longer messages are not of our making: a piece names at most
+/// [`MAX_SUBJECTS`](super::piece::MAX_SUBJECTS).
+const MAX_BYTES: usize = 4 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct WireBatch {
+    epoch: String,
+    prev: u64,
+    upto: u64,
+    watermark: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<WireEvent>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireEvent {
+    lsn: u64,
+    cause: Cause,
+    us: u64,
+    subjects: Vec<String>,
+}
+
+pub(super) fn encode_batch(batch: &Batch) -> String {
+    let wire = WireBatch {
+        epoch: batch.epoch.to_string(),
+        prev: batch.prev.0,
+        upto: batch.upto.0,
+        watermark: batch.watermark.0,
+        events: batch.events.iter().map(WireEvent::from).collect(),
+    };
+    serde_json::to_string(&wire).expect("strings and numbers always have a JSON form")
+}
+
+pub(super) fn encode_evict(subjects: &[Subject]) -> String {
+    let names: Vec<String> = subjects.iter().map(Subject::to_string).collect();
+    serde_json::to_string(&names).expect("strings always have a JSON form")
+}
+
+/// Reads a message by the name of its field; `None` if it is not of our making.
+pub(super) fn decode(field: &str, text: &[u8]) -> Option<NodeMessage> {
+    if text.len() > MAX_BYTES {
+        return None;
+    }
+    match field {
+        "batch" => {
+            let wire: WireBatch = serde_json::from_slice(text).ok()?;
+            let epoch: Epoch = wire.epoch.parse().ok()?;
+            let events = wire.events.into_iter().map(WireEvent::into_event);
+            Some(NodeMessage::Batch(Batch {
+                epoch,
+                prev: Lsn(wire.prev),
+                upto: Lsn(wire.upto),
+                watermark: Lsn(wire.watermark),
+                events: events.collect::<Option<_>>()?,
+            }))
+        }
+        "evict" => {
+            let names: Vec<String> = serde_json::from_slice(text).ok()?;
+            subjects(&names).map(NodeMessage::Evict)
+        }
+        _ => None,
+    }
+}
+
+impl From<&Event> for WireEvent {
+    fn from(event: &Event) -> Self {
+        Self {
+            lsn: event.lsn.0,
+            cause: event.cause,
+            us: event.committed_us,
+            subjects: event.subjects.iter().map(Subject::to_string).collect(),
+        }
+    }
+}
+
+impl WireEvent {
+    fn into_event(self) -> Option<Event> {
+        Some(Event {
+            lsn: Lsn(self.lsn),
+            cause: self.cause,
+            committed_us: self.us,
+            subjects: subjects(&self.subjects)?,
+        })
+    }
+}
+
+fn subjects(names: &[String]) -> Option<Vec<Subject>> {
+    names.iter().map(|name| name.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::{Key, Tag};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_back_what_it_writes() {
+        let subjects = vec![
+            Subject::Key(Key::parse("v1:catalog:price:42:de").expect("a key")),
+            Subject::Tag(Tag::parse("\"quoted\":tag").expect("a tag")),
+            Subject::Everything,
+        ];
+        let batch = Batch {
+            epoch: Epoch { system: u64::MAX, timeline: 1, server: 2, incarnation: 3 },
+            prev: Lsn(1),
+            upto: Lsn(1 << 53),
+            watermark: Lsn(7),
+            events: vec![Event {
+                lsn: Lsn(1 << 53),
+                cause: Cause::Application,
+                committed_us: u64::MAX,
+                subjects: subjects.clone(),
+            }],
+        };
+        let read = decode("batch", encode_batch(&batch).as_bytes());
+        assert!(matches!(read, Some(NodeMessage::Batch(read)) if read == batch));
+        let read = decode("evict", encode_evict(&subjects).as_bytes());
+        assert!(matches!(read, Some(NodeMessage::Evict(read)) if read == subjects));
+    }
+
+    proptest! {
+        #[test]
+        fn rubbish_never_panics(text in any::<Vec<u8>>(), json in "[\\[\\]{}\":a-z0-9,]{0,80}") {
+            for field in ["batch", "evict", "n"] {
+                let _ = decode(field, &text);
+                let _ = decode(field, json.as_bytes());
+            }
+        }
+    }
+}

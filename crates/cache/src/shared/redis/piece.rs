@@ -1,0 +1,114 @@
+//! Cutting a batch so that no script runs long: Redis serves nobody else meanwhile.
+
+use std::borrow::Cow;
+
+use coherence::{Batch, Event, Lsn};
+
+/// Subjects per piece; about a millisecond of Redis's time.
+pub(super) const MAX_SUBJECTS: usize = 1_000;
+
+/// The batch as a chain of pieces with at most [`MAX_SUBJECTS`] each.
+///
+/// A piece moves the position only over events that lie in it, or before it, as a whole: the marks
+/// of a commit that is cut in two come early, which is harmless. If the chain breaks off in the
+/// middle, the batch is applied again from its beginning.
+pub(super) fn cut(batch: &Batch) -> Vec<Cow<'_, Batch>> {
+    let subjects = |event: &Event| event.subjects.len();
+    if batch.events.iter().map(subjects).sum::<usize>() <= MAX_SUBJECTS {
+        return vec![Cow::Borrowed(batch)];
+    }
+    let mut pieces = Vec::new();
+    let mut piece = Batch { events: Vec::new(), ..batch.clone() };
+    let mut room = MAX_SUBJECTS;
+    for (at, event) in batch.events.iter().enumerate() {
+        let mut rest = event.subjects.as_slice();
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(room));
+            if !now.is_empty() || event.subjects.is_empty() {
+                piece.events.push(Event { subjects: now.to_vec(), ..event.clone() });
+            }
+            room -= now.len();
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+            piece.upto = covered(batch, at).max(piece.prev);
+            let next = Batch { prev: piece.upto, events: Vec::new(), ..piece.clone() };
+            pieces.push(Cow::Owned(std::mem::replace(&mut piece, next)));
+            room = MAX_SUBJECTS;
+        }
+    }
+    piece.upto = batch.upto;
+    pieces.push(Cow::Owned(piece));
+    pieces
+}
+
+/// The position below all events from `at` on.
+fn covered(batch: &Batch, at: usize) -> Lsn {
+    let left = batch.events[at..].iter().map(|event| event.lsn.0.saturating_sub(1)).min();
+    Lsn(left.unwrap_or(batch.upto.0).clamp(batch.prev.0, batch.upto.0.max(batch.prev.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use coherence::{Cause, Epoch, Fence, Subject};
+    use contract::{Key, Tag};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn batch(sizes: &[usize]) -> Batch {
+        let event = |(at, size): (usize, &usize)| Event {
+            lsn: Lsn(101 + at as u64),
+            cause: Cause::Commit,
+            committed_us: 0,
+            subjects: (0..*size).map(|n| Subject::Tag(tag(n))).collect(),
+        };
+        let upto = Lsn(110 + sizes.len() as u64);
+        let events = sizes.iter().enumerate().map(event).collect();
+        Batch { epoch: Epoch::default(), prev: Lsn(100), upto, watermark: Lsn(90), events }
+    }
+
+    fn tag(n: usize) -> Tag {
+        Tag::parse(&format!("t{n}")).expect("a tag")
+    }
+
+    #[test]
+    fn a_small_batch_stays_whole() {
+        let small = batch(&[1, 0, 2]);
+        assert_eq!(cut(&small), [Cow::Borrowed(&small)]);
+    }
+
+    #[test]
+    fn no_piece_claims_a_commit_that_is_not_all_there() {
+        let pieces = cut(&batch(&[600, 900])).into_iter().map(Cow::into_owned).collect::<Vec<_>>();
+        let [first, second] = pieces.as_slice() else { panic!("{} pieces", pieces.len()) };
+        assert_eq!((first.prev, first.upto), (Lsn(100), Lsn(101)), "102 is cut in two");
+        assert_eq!((second.prev, second.upto), (Lsn(101), Lsn(112)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// All pieces one after another do what the batch does, and each one alone is true.
+        #[test]
+        fn pieces_do_what_the_batch_does(sizes in proptest::collection::vec(0..1_500_usize, 0..5)) {
+            let whole = batch(&sizes);
+            let mut expected = Fence::default();
+            expected.incarnate(Epoch::default(), Lsn(100), Lsn(0));
+            let mut fence = expected.clone();
+            expected.apply(&whole).expect("no gap");
+            let key = Key::parse("v1:a:b:c").expect("a key");
+            for piece in cut(&whole) {
+                prop_assert!(piece.events.iter().map(|e| e.subjects.len()).sum::<usize>() <= MAX_SUBJECTS);
+                fence.apply(&piece).expect("the pieces chain");
+                for (at, size) in sizes.iter().enumerate() {
+                    let lsn = 101 + at as u64;
+                    let hit = (0..*size).all(|n| !fence.stands(&key, &[tag(n)], Lsn(lsn - 1)));
+                    prop_assert!(fence.applied() < Lsn(lsn) || hit);
+                }
+            }
+            prop_assert_eq!(fence, expected);
+        }
+    }
+}

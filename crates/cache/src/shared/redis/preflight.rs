@@ -1,0 +1,74 @@
+//! Whether a server can keep what the fence needs.
+
+use super::super::TierError;
+
+/// `ZMSCORE`, and `ZADD` with `GT`.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// Judges what `INFO` says.
+pub(super) fn check(info: &str) -> Result<(), TierError> {
+    let unsuitable = |what: String| Err(TierError::Unsuitable(what));
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
+    };
+
+    let Some(version) = field("redis_version") else {
+        return unsuitable("INFO does not say redis_version".to_owned());
+    };
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    let version_at_hand = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version_at_hand < OLDEST {
+        return unsuitable(format!(
+            "it is version {version}; {}.{} or later is needed (or any Valkey)",
+            OLDEST.0, OLDEST.1
+        ));
+    }
+    if field("cluster_enabled") == Some("1") {
+        return unsuitable("it is a cluster node; give a server that stands alone".to_owned());
+    }
+    if field("role") == Some("slave") {
+        let of = field("master_host").zip(field("master_port"));
+        let of = of.map_or_else(String::new, |(host, port)| format!(" of {host}:{port}"));
+        return unsuitable(format!("it is a replica{of}; give the primary"));
+    }
+    match field("maxmemory_policy") {
+        Some(policy) if policy == "noeviction" || policy.starts_with("volatile-") => Ok(()),
+        Some(policy) => unsuitable(format!(
+            "maxmemory-policy {policy} may evict invalidation marks; run `CONFIG SET \
+             maxmemory-policy volatile-lru` and keep it with `CONFIG REWRITE`"
+        )),
+        None => unsuitable("INFO does not say maxmemory_policy".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(version: &str, policy: &str, more: &str) -> String {
+        let info = format!(
+            "# Server\r\nredis_version:{version}\r\nmaxmemory_policy:{policy}\r\n{more}\r\n"
+        );
+        check(&info).map_or_else(|err| err.to_string(), |()| "good".to_owned())
+    }
+
+    #[test]
+    fn marks_must_not_be_evicted() {
+        for policy in ["noeviction", "volatile-lru", "volatile-ttl"] {
+            assert_eq!(verdict("7.0.15", policy, "role:master"), "good");
+        }
+        let said = verdict("7.0.15", "allkeys-lru", "role:master");
+        assert!(said.contains("CONFIG SET maxmemory-policy volatile-lru"), "{said}");
+    }
+
+    #[test]
+    fn other_reasons_are_named() {
+        assert!(verdict("6.0.16", "noeviction", "").contains("6.2 or later"));
+        assert_eq!(verdict("6.2.0", "noeviction", ""), "good");
+        assert_eq!(verdict("10.1.0", "noeviction", ""), "good");
+        assert!(verdict("7.0.0", "noeviction", "cluster_enabled:1").contains("cluster"));
+        let replica = "role:slave\r\nmaster_host:h\r\nmaster_port:6379";
+        assert!(verdict("7.0.0", "noeviction", replica).contains("replica of h:6379"));
+        assert!(check("").is_err());
+    }
+}

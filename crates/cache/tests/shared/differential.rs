@@ -1,0 +1,369 @@
+//! The same random steps go to the embedded tier, to Redis and to a naive model of the pure rules;
+//! all three must answer alike, every time. This is what makes the scripts the same rule.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::entry::Entry;
+use cache::shared::{
+    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedTier, Standing,
+};
+use coherence::fence::Gap;
+use coherence::{
+    Batch, Cause, Clock, Epoch, Event, Fence, LeaseToken, Lsn, Offer, Refusal, Subject, Verdict,
+};
+use contract::Key;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::rig::*;
+
+const LEASE: Duration = Duration::from_secs(300);
+const FOREVER: Duration = Duration::from_secs(1_000_000);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Read { key: u8, lease: bool },
+    Fill { key: u8, tags: Vec<u8>, tau: u64, epoch: u64, lease: Option<usize> },
+    Renew { lease: usize },
+    Release { lease: usize },
+    Apply { epoch: u64, back: u64, ahead: u64, watermark: u64, events: Vec<(u64, Vec<u8>)> },
+    Evict { subjects: Vec<u8> },
+    Collect { upto: u64 },
+    Incarnate { at: u64, watermark: u64 },
+    LeasesRunOut,
+    Flush,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let keys = || 0..4_u8;
+    let lsn = || 0..60_u64;
+    let subjects = || proptest::collection::vec(0..8_u8, 0..4);
+    // Mostly the present epoch (0), sometimes an earlier one.
+    let epoch = || prop_oneof![6 => Just(0_u64), 1 => 1..3_u64];
+    let lease = || proptest::option::of(0..6_usize);
+    let step = prop_oneof![
+        30 => (keys(), any::<bool>()).prop_map(|(key, lease)| Step::Read { key, lease }),
+        30 => (keys(), proptest::collection::vec(0..3_u8, 0..3), lsn(), epoch(), lease()).prop_map(
+            |(key, tags, tau, epoch, lease)| Step::Fill { key, tags, tau, epoch, lease },
+        ),
+        4 => (0..6_usize).prop_map(|lease| Step::Renew { lease }),
+        4 => (0..6_usize).prop_map(|lease| Step::Release { lease }),
+        20 => (
+            epoch(), 0..4_u64, 0..5_u64, lsn(),
+            proptest::collection::vec((lsn(), subjects()), 0..3),
+        ).prop_map(|(epoch, back, ahead, watermark, events)| {
+            Step::Apply { epoch, back, ahead, watermark, events }
+        }),
+        5 => subjects().prop_map(|subjects| Step::Evict { subjects }),
+        3 => lsn().prop_map(|upto| Step::Collect { upto }),
+        2 => (lsn(), lsn()).prop_map(|(at, watermark)| Step::Incarnate { at, watermark }),
+        2 => Just(Step::LeasesRunOut),
+        1 => Just(Step::Flush),
+    ];
+    proptest::collection::vec(step, 1..250)
+}
+
+/// 0 to 3 are keys, 4 to 6 tags, 7 is everything.
+fn subject(n: u8) -> Subject {
+    match n {
+        0..=3 => Subject::Key(key(n)),
+        4..=6 => Subject::Tag(tag(n - 4)),
+        _ => Subject::Everything,
+    }
+}
+
+/// One of the leases that were granted: the tokens that each tier gave it.
+#[derive(Clone)]
+struct Lease {
+    key: Key,
+    memory: LeaseToken,
+    redis: LeaseToken,
+}
+
+/// The rules as they are written in `coherence`, with entries and holders kept naively.
+#[derive(Default)]
+struct Model {
+    fence: Fence,
+    entries: BTreeMap<Key, Entry>,
+    /// The index of the lease that holds the key now.
+    holders: BTreeMap<Key, usize>,
+}
+
+impl Model {
+    fn standing(&self) -> Option<Standing> {
+        let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
+        self.fence.epoch().map(|epoch| Standing { epoch, applied, watermark })
+    }
+
+    fn fill(&mut self, fill: &Fill, lease: Option<usize>) -> Verdict {
+        let offer = Offer {
+            key: &fill.key,
+            tags: &fill.entry.tags,
+            tau: fill.entry.tau,
+            epoch: fill.epoch,
+            stored: self.entries.get(&fill.key).map(|entry| entry.tau),
+        };
+        let mut verdict = self.fence.admit(offer);
+        if let Some(lease) = lease {
+            let holder = self.holders.get(&fill.key).copied();
+            if holder == Some(lease) {
+                self.holders.remove(&fill.key);
+            } else if verdict == Verdict::Accept && holder.is_some() {
+                verdict = Verdict::Refuse(Refusal::Lease);
+            }
+        }
+        if verdict == Verdict::Accept {
+            self.entries.insert(fill.key.clone(), fill.entry.clone());
+        }
+        verdict
+    }
+
+    fn drop_fallen(&mut self) {
+        let fence = &self.fence;
+        self.entries.retain(|key, entry| fence.stands(key, &entry.tags, entry.tau));
+    }
+
+    fn evict(&mut self, subjects: &[Subject]) {
+        self.entries.retain(|key, entry| {
+            !subjects.iter().any(|subject| match subject {
+                Subject::Key(named) => named == key,
+                Subject::Tag(named) => entry.tags.contains(named),
+                Subject::Everything => true,
+            })
+        });
+    }
+}
+
+struct Trio<'a> {
+    model: Model,
+    memory: MemoryTier,
+    redis: &'a RedisTier,
+    server: &'a harness::Redis,
+    clock: Arc<HandClock>,
+    leases: Vec<Lease>,
+    /// Past and present epochs, the present one last.
+    epochs: Vec<Epoch>,
+    bodies: u64,
+}
+
+/// What all three say to a read.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Found(Entry),
+    Lead,
+    Wait,
+    Miss,
+}
+
+fn said(outcome: Outcome) -> (Said, Option<LeaseToken>) {
+    match outcome {
+        Outcome::Found { entry, .. } => (Said::Found(entry), None),
+        Outcome::Lead(token) => (Said::Lead, Some(token)),
+        Outcome::Wait(_) => (Said::Wait, None),
+        Outcome::Miss => (Said::Miss, None),
+    }
+}
+
+impl<'a> Trio<'a> {
+    fn new(redis: &'a RedisTier, server: &'a harness::Redis) -> Self {
+        server.flushall().expect("flush");
+        let clock = Arc::new(HandClock::default());
+        let memory = MemoryTier::new(Arc::clone(&clock) as Arc<dyn Clock>, 16 << 20);
+        let (model, leases, epochs) = (Model::default(), Vec::new(), Vec::new());
+        Self { model, memory, redis, server, clock, leases, epochs, bodies: 0 }
+    }
+
+    /// The `back`-th last epoch.
+    fn epoch(&self, back: u64) -> Epoch {
+        self.epochs.iter().rev().nth(back as usize).copied().unwrap_or_default()
+    }
+
+    async fn read(&mut self, key: &Key, lease: bool) {
+        let lease = lease.then_some(LEASE);
+        let memory = self.memory.read(key, lease).await.expect("memory");
+        let redis = self.redis.read(key, lease).await.expect("redis");
+        let expected = match self.model.entries.get(key) {
+            Some(entry) => Said::Found(entry.clone()),
+            None if lease.is_none() || self.model.fence.epoch().is_none() => Said::Miss,
+            None if self.model.holders.contains_key(key) => Said::Wait,
+            None => Said::Lead,
+        };
+        assert_eq!(memory.standing, self.model.standing());
+        assert_eq!(redis.standing, self.model.standing());
+        let ((from_memory, memory), (from_redis, redis)) =
+            (said(memory.outcome), said(redis.outcome));
+        assert_eq!(from_memory, expected, "memory, {key}");
+        assert_eq!(from_redis, expected, "redis, {key}");
+        if let (Some(memory), Some(redis)) = (memory, redis) {
+            self.model.holders.insert(key.clone(), self.leases.len());
+            self.leases.push(Lease { key: key.clone(), memory, redis });
+        }
+    }
+
+    async fn fill(&mut self, mut fill: Fill, lease: Option<usize>) {
+        let lease = lease.and_then(|back| self.leases.len().checked_sub(back + 1));
+        if let Some(lease) = lease {
+            fill.key = self.leases[lease].key.clone();
+        }
+        let with = |token: Option<LeaseToken>| Fill { lease: token, ..fill.clone() };
+        let tokens = lease.map(|lease| self.leases[lease].clone());
+        let memory = with(tokens.as_ref().map(|lease| lease.memory));
+        let redis = with(tokens.as_ref().map(|lease| lease.redis));
+        let expected = self.model.fill(&fill, lease);
+        assert_eq!(self.memory.fill(&memory).await.expect("memory"), expected, "memory: {fill:?}");
+        assert_eq!(self.redis.fill(&redis).await.expect("redis"), expected, "redis: {fill:?}");
+    }
+
+    async fn apply(&mut self, batch: Batch) {
+        let expected: Result<(), Gap> = self.model.fence.apply(&batch);
+        self.model.drop_fallen();
+        assert_eq!(self.memory.apply(&batch).await.expect("memory"), expected);
+        assert_eq!(self.redis.apply(&batch).await.expect("redis"), expected);
+    }
+
+    async fn run(&mut self, step: Step) {
+        match step {
+            Step::Read { key: n, lease } => self.read(&key(n), lease).await,
+            Step::Fill { key: n, tags, tau, epoch, lease } => {
+                let mut entry = entry("", tau);
+                // Different each time, so that a wrong winner shows.
+                self.bodies += 1;
+                entry.loaded_wall_ms = self.bodies;
+                entry.tags = tags.into_iter().map(tag).collect();
+                entry.ttl = FOREVER;
+                let epoch = self.epoch(epoch);
+                self.fill(Fill { key: key(n), entry, epoch, lease: None }, lease).await;
+            }
+            Step::Renew { lease } => {
+                let Some(at) = self.leases.len().checked_sub(lease + 1) else { return };
+                let Lease { key, memory, redis } = self.leases[at].clone();
+                let expected = self.model.holders.get(&key) == Some(&at);
+                let renewed = self.memory.renew(&key, memory, LEASE).await.expect("memory");
+                assert_eq!(renewed, expected, "memory");
+                let renewed = self.redis.renew(&key, redis, LEASE).await.expect("redis");
+                assert_eq!(renewed, expected, "redis");
+            }
+            Step::Release { lease } => {
+                let Some(at) = self.leases.len().checked_sub(lease + 1) else { return };
+                let Lease { key, memory, redis } = self.leases[at].clone();
+                if self.model.holders.get(&key) == Some(&at) {
+                    self.model.holders.remove(&key);
+                }
+                self.memory.release(&key, memory).await.expect("memory");
+                self.redis.release(&key, redis).await.expect("redis");
+            }
+            Step::Apply { epoch, back, ahead, watermark, events } => {
+                let applied = self.model.fence.applied().0;
+                // One past the applied position is a gap.
+                let prev = (applied + 1).saturating_sub(back);
+                let event = |(lsn, subjects): (u64, Vec<u8>)| Event {
+                    lsn: Lsn(lsn),
+                    cause: Cause::Commit,
+                    committed_us: 0,
+                    subjects: subjects.into_iter().map(subject).collect(),
+                };
+                let batch = Batch {
+                    epoch: self.epoch(epoch),
+                    prev: Lsn(prev),
+                    upto: Lsn(prev + ahead),
+                    watermark: Lsn(watermark),
+                    events: events.into_iter().map(event).collect(),
+                };
+                self.apply(batch).await;
+            }
+            Step::Evict { subjects } => {
+                let subjects: Vec<_> = subjects.into_iter().map(subject).collect();
+                self.model.evict(&subjects);
+                self.memory.evict(&subjects).await.expect("memory");
+                self.redis.evict(&subjects).await.expect("redis");
+            }
+            Step::Collect { upto } => {
+                let expected = self.model.fence.collect(Lsn(upto)) as u64;
+                self.model.drop_fallen();
+                assert_eq!(self.memory.collect(Lsn(upto)).await.expect("memory"), expected);
+                assert_eq!(self.redis.collect(Lsn(upto)).await.expect("redis"), expected);
+            }
+            Step::Incarnate { at, watermark } => {
+                let incarnation = self.epochs.len() as u64 + 1;
+                let epoch = Epoch { incarnation, ..EPOCH };
+                self.epochs.push(epoch);
+                let (at, watermark) = (Lsn(at), Lsn(watermark));
+                self.model.fence.incarnate(epoch, at, watermark);
+                self.model.entries.clear();
+                self.model.holders.clear();
+                self.memory.incarnate(epoch, at, watermark).await.expect("memory");
+                self.redis.incarnate(epoch, at, watermark).await.expect("redis");
+            }
+            Step::LeasesRunOut => {
+                self.model.holders.clear();
+                self.clock.advance(LEASE);
+                let script = "for _, k in ipairs(redis.call('KEYS', '*:l:*')) do \
+                              redis.call('DEL', k) end";
+                self.server.cli(&["eval", script, "0"]).expect("redis-cli");
+            }
+            Step::Flush => {
+                self.model = Model::default();
+                // A new embedded tier, unlike a new Redis, gives the same tokens again.
+                self.leases.clear();
+                let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+                self.memory = MemoryTier::new(clock, 16 << 20);
+                self.server.flushall().expect("flush");
+            }
+        }
+    }
+
+    async fn compare(&mut self) {
+        for n in 0..4 {
+            self.read(&key(n), false).await;
+        }
+    }
+}
+
+fn check(cases: u32, with_flush: bool, each: impl AsyncFn(&mut Trio<'_>, Vec<Step>)) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = harness::Redis::start().expect("a Redis server");
+    let connecting = RedisTier::connect(RedisOptions { prefix: "diff".into(), ..patient(&server) });
+    let redis = runtime.block_on(connecting).expect("a tier");
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&steps(), |mut steps| {
+        steps.retain(|step| with_flush || !matches!(step, Step::Flush));
+        // Most steps need an epoch to be interesting.
+        steps.insert(steps.len().min(2), Step::Incarnate { at: 10, watermark: 10 });
+        runtime.block_on(async { each(&mut Trio::new(&redis, &server), steps).await });
+        Ok(())
+    });
+    if let Err(err) = result {
+        panic!("{err}");
+    }
+}
+
+#[test]
+fn redis_and_memory_answer_as_the_model_does() {
+    check(96, true, async |trio, steps| {
+        for step in steps {
+            trio.run(step).await;
+        }
+        trio.compare().await;
+    });
+}
+
+#[test]
+fn redis_and_memory_publish_the_same_stream() {
+    check(24, false, async |trio, steps| {
+        let mut memory = trio.memory.subscribe();
+        let mut redis = trio.redis.subscribe();
+        assert!(matches!(next(&mut redis).await, NodeMessage::Lost));
+        for step in steps {
+            trio.run(step).await;
+        }
+        let mut count = 0;
+        while let Ok(expected) = memory.try_recv() {
+            let got = next(&mut redis).await;
+            assert_eq!(format!("{got:?}"), format!("{expected:?}"));
+            count += 1;
+        }
+        assert!(count > 0, "at least the first incarnation");
+    });
+}

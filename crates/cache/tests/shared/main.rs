@@ -1,0 +1,7 @@
+//! The shared tier, held to one suite: the embedded one, and a real Redis.
+
+mod differential;
+mod rig;
+mod suite;
+
+mod redis;

@@ -1,0 +1,187 @@
+//! Flushed, stopped, frozen, rolled back, cut off.
+
+use std::time::Duration;
+
+use cache::shared::{NodeMessage, Outcome, RedisOptions, RedisTier, SharedTier, TierError};
+use coherence::fence::Gap;
+use coherence::{Lsn, Refusal, Subject, Verdict};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
+
+use super::Lab;
+use crate::rig::*;
+
+/// Waits, within a limit that only a broken tier reaches, until `ask` answers.
+async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let limit = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < limit {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: not within 20 s");
+}
+
+async fn stream(lab: &Lab) -> Receiver<NodeMessage> {
+    let mut stream = lab.tier.subscribe();
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
+    stream
+}
+
+#[tokio::test]
+async fn race_09_flushed_while_a_fill_is_in_flight() {
+    let lab = Lab::new().await;
+    lab.fill(1, "v1", 10).await;
+    let mut stream = stream(&lab).await;
+    lab.server.flushall().expect("flush");
+    assert_eq!(lab.fill(2, "v1", 10).await, refused(Refusal::Unproven));
+    let read = lab.tier.read(&key(1), Some(LONG)).await.expect("read");
+    assert_eq!(read.standing, None);
+    assert!(matches!(read.outcome, Outcome::Miss));
+    let gap = lab.tier.apply(&batch(10, 11, vec![])).await.expect("apply");
+    assert_eq!(gap, Err(Gap::Unproven));
+
+    lab.tier.incarnate(NEXT, Lsn(11), Lsn(11)).await.expect("incarnate");
+    assert_eq!(lab.fill(2, "v1", 99).await, refused(Refusal::Epoch));
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "its messages are gone");
+    let beat = coherence::Batch { epoch: NEXT, ..batch(11, 12, vec![]) };
+    lab.tier.apply(&beat).await.expect("apply").expect("no gap");
+    assert_eq!(next_batch(&mut stream).await, beat);
+}
+
+#[tokio::test]
+async fn race_21_restarted_with_an_older_snapshot() {
+    let mut lab = Lab::new().await;
+    let mut stream = stream(&lab).await;
+    lab.fill(1, "v1", 10).await;
+    lab.cli(&["save"]);
+    let missed = batch(10, 11, vec![Subject::Key(key(1))]);
+    lab.tier.apply(&missed).await.expect("apply").expect("no gap");
+    assert_eq!(next_batch(&mut stream).await, missed);
+    lab.server.crash().expect("crash");
+    lab.server.start_again().expect("restart");
+
+    let read = eventually("a read", async || lab.tier.read(&key(1), None).await.ok()).await;
+    assert!(matches!(read.outcome, Outcome::Found { .. }), "the old entry is back");
+    let shown = read.standing.map(|standing| standing.applied);
+    assert_eq!(shown, Some(Lsn(10)), "and so is the position it is true for");
+    let gap = lab.tier.apply(&batch(11, 12, vec![])).await.expect("apply");
+    assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
+
+    lab.tier.incarnate(NEXT, Lsn(12), Lsn(12)).await.expect("incarnate");
+    let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
+    assert!(matches!(outcome, Outcome::Miss));
+    assert_eq!(next_batch(&mut stream).await.epoch, NEXT);
+}
+
+#[tokio::test]
+async fn stopped_and_started_again() {
+    let mut lab = Lab::new().await;
+    let mut stream = stream(&lab).await;
+    lab.server.stop().expect("stop");
+    for _ in 0..3 {
+        let down = lab.tier.read(&key(1), None).await;
+        assert!(matches!(down, Err(TierError::Unavailable(_))), "{down:?}");
+        let down = lab.tier.fill(&fill(&key(1), "v", 10)).await;
+        assert!(matches!(down, Err(TierError::Unavailable(_))), "{down:?}");
+    }
+    lab.server.start_again().expect("restart");
+    let standing = eventually("an answer", async || lab.tier.standing().await.ok()).await;
+    assert_eq!(standing, None, "it kept nothing, and says so");
+    lab.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
+    let beat = coherence::Batch { epoch: NEXT, ..batch(20, 21, vec![]) };
+    lab.tier.apply(&beat).await.expect("apply").expect("no gap");
+    let mut last = next_batch(&mut stream).await;
+    if last != beat {
+        // The subscription was back before the incarnation.
+        last = next_batch(&mut stream).await;
+    }
+    assert_eq!(last, beat);
+}
+
+#[tokio::test]
+async fn frozen_it_costs_the_time_limit_and_no_more() {
+    let mut lab = Lab::new().await;
+    let limit = Duration::from_millis(50);
+    let options = RedisOptions { timeout: limit, ..patient(&lab.server) };
+    let tier = RedisTier::connect(options).await.expect("a tier");
+    lab.server.pause().expect("pause");
+    let begun = Instant::now();
+    let frozen = tier.read(&key(1), None).await;
+    assert!(matches!(frozen, Err(TierError::Timeout(said)) if said == limit), "{frozen:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    lab.server.resume().expect("resume");
+    eventually("an answer", async || tier.standing().await.ok().flatten()).await;
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_loaded_again() {
+    let lab = Lab::new().await;
+    lab.cli(&["script", "flush"]);
+    assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept);
+    assert_eq!(lab.applied().await, Some(Lsn(10)));
+}
+
+#[tokio::test]
+async fn a_cut_subscription_goes_on_where_it_was() {
+    let lab = Lab::new().await;
+    let mut stream = stream(&lab).await;
+    let publish = async |from: u64| {
+        let beat = batch(from, from + 1, vec![]);
+        let again = async || lab.tier.apply(&beat).await.ok();
+        eventually("apply", again).await.expect("no gap");
+    };
+    for round in 0..5 {
+        let at = 10 + 2 * round;
+        publish(at).await;
+        lab.cli(&["client", "kill", "type", "normal"]);
+        publish(at + 1).await;
+        assert_eq!(next_batch(&mut stream).await.upto, Lsn(at + 1));
+        assert_eq!(next_batch(&mut stream).await.upto, Lsn(at + 2), "nothing was lost");
+    }
+    assert!(lab.metrics.reconnects.get() >= 5);
+    assert_eq!(lab.metrics.losses.get(), 1, "the first");
+}
+
+/// A stream whose ids lie before those that the subscription knows, as after a flush under a clock
+/// that was set back.
+#[tokio::test]
+async fn a_stream_that_begins_before_our_time_is_a_loss() {
+    let lab = Lab::new().await;
+    lab.cli(&["del", "{tg:0}:stream"]);
+    lab.cli(&["xadd", "{tg:0}:stream", "99999999999999-0", "n", "1", "evict", "[]"]);
+    let mut stream = stream(&lab).await;
+    lab.cli(&["del", "{tg:0}:stream"]);
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
+    let beat = batch(10, 11, vec![]);
+    lab.tier.apply(&beat).await.expect("apply").expect("no gap");
+    assert_eq!(next_batch(&mut stream).await, beat);
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_its_receiver() {
+    let lab = Lab::new().await;
+    let readers = || lab.cli(&["client", "list"]).matches("cmd=xread").count();
+    let stream = stream(&lab).await;
+    eventually("a reader", async || (readers() == 1).then_some(())).await;
+    drop(stream);
+    eventually("its end", async || (readers() == 0).then_some(())).await;
+}
+
+/// Not a measurement, only a guard against waiting where a wake-up belongs.
+#[tokio::test]
+async fn messages_are_pushed_not_polled() {
+    let lab = Lab::new().await;
+    let mut stream = stream(&lab).await;
+    let mut best = Duration::MAX;
+    for at in 10..60 {
+        lab.tier.apply(&batch(at, at + 1, vec![])).await.expect("apply").expect("no gap");
+        let published = Instant::now();
+        next_batch(&mut stream).await;
+        best = best.min(published.elapsed());
+    }
+    assert!(best < Duration::from_millis(20), "{best:?}");
+}

@@ -1,0 +1,204 @@
+//! Values under our keys that somebody else wrote.
+
+use cache::shared::{NodeMessage, Outcome, SharedTier};
+use coherence::{Lsn, Refusal, Subject, Verdict};
+
+use super::Lab;
+use crate::rig::*;
+
+const OURS: [&str; 6] =
+    ["state", "tombstones", "evictions", "stream", "k:v1:catalog:price:1", "l:v1:catalog:price:1"];
+
+/// A value of each kind that Redis has.
+const KINDS: [&[&str]; 8] = [
+    &["set", "rubbish"],
+    &["set", ""],
+    &["rpush", "tg1", "x"],
+    &["hset", "epoch", "x"],
+    &["zadd", "3.5", "rubbish"],
+    &["sadd", "x"],
+    &["xadd", "*", "n", "x"],
+    &["setbit", "9999", "1"],
+];
+
+impl Lab {
+    /// Puts rubbish under `name`.
+    fn spoil(&self, name: &str, kind: &[&str]) {
+        let key = format!("{{tg:0}}:{name}");
+        self.cli(&["del", &key]);
+        let mut words = kind.to_vec();
+        words.insert(1, &key);
+        self.cli(&words);
+    }
+
+    /// Every operation once; what they answer is not the point, that they answer is.
+    async fn exercise(&self) {
+        let subjects =
+            [Subject::Key(key(1)), Subject::Tag(tag(1)), Subject::Key(key(2)), Subject::Everything];
+        let read = self.tier.read(&key(1), Some(LONG)).await.expect("read");
+        if let Outcome::Lead(token) = read.outcome {
+            self.tier.renew(&key(1), token, LONG).await.expect("renew");
+            self.tier.fill(&leased(&key(1), "v", 99, token)).await.expect("fill");
+            self.tier.release(&key(1), token).await.expect("release");
+        }
+        self.tier.read(&key(1), None).await.expect("read");
+        self.tier.fill(&tagged(&key(1), "v", 99, &[tag(1)])).await.expect("fill");
+        let _gap = self.tier.apply(&batch(10, 11, subjects.to_vec())).await.expect("apply");
+        self.tier.evict(&subjects).await.expect("evict");
+        self.tier.collect(Lsn(11)).await.expect("collect");
+        self.tier.standing().await.expect("standing");
+    }
+
+    /// After a new incarnation everything is as it should be.
+    async fn is_well(&self, what: &str) {
+        self.begin().await;
+        assert_eq!(self.applied().await, Some(Lsn(10)), "{what}");
+        assert_eq!(self.fill(1, "v1", 10).await, Verdict::Accept, "{what}");
+        let event = batch(10, 11, vec![Subject::Key(key(1))]);
+        self.tier.apply(&event).await.expect(what).expect(what);
+        assert_eq!(self.fill(1, "v1", 10).await, refused(Refusal::Tombstone), "{what}");
+        self.lead(1).await;
+    }
+
+    async fn lead(&self, n: u8) {
+        let outcome = self.tier.read(&key(n), Some(LONG)).await.expect("read").outcome;
+        let Outcome::Lead(token) = outcome else { panic!("{outcome:?} instead of a lease") };
+        self.tier.release(&key(n), token).await.expect("release");
+    }
+}
+
+#[tokio::test]
+async fn values_of_every_kind_under_every_key() {
+    let lab = Lab::new().await;
+    for name in OURS {
+        for kind in KINDS {
+            let what = format!("{name} {kind:?}");
+            lab.begin().await;
+            lab.spoil(name, kind);
+            lab.exercise().await;
+            lab.spoil(name, kind);
+            lab.is_well(&what).await;
+        }
+    }
+    assert!(lab.metrics.malformed.get() >= 50, "{}", lab.metrics.malformed.get());
+}
+
+#[tokio::test]
+async fn an_entry_that_is_not_ours_is_removed_and_is_a_miss() {
+    let lab = Lab::new().await;
+    let name = "{tg:0}:k:v1:catalog:price:1";
+    let epoch = EPOCH.to_string();
+    let sizes = |head: &str| format!("tg1 {epoch} 10 0 p 1 1 1000 {head}");
+    for raw in [
+        String::new(),
+        "tg1".into(),
+        "tg2 whatever\n".into(),
+        sizes("0 5\nv"),
+        sizes("0 1\nvv"),
+        sizes("99999999999999999999999 1\nv"),
+        sizes("0 18446744073709551615\nv"),
+        sizes("0 1 tag\u{1}\nv"),
+        sizes("0 1 täg\nv"),
+        sizes("0 1 \nv"),
+        sizes("0 1"),
+        format!("tg1 {epoch} 99999999999999999999 0 p 1 1 1000 0 1\nv"),
+        format!("tg1 {epoch} 10 99999999999999999999 p 1 1 1000 0 1\nv"),
+        format!("tg1 {epoch} 10 0 a 1 1 1000 0 1\nv"),
+        format!("tg1 {epoch} 10 0 x 1 1 1000 0 1\nv"),
+        format!("tg1 {epoch} 10 0 p 99999999999999999999 1 1000 0 1\nv"),
+        format!("tg1 {epoch} -5 0 p 1 1 1000 0 1\nv"),
+    ] {
+        let before = lab.metrics.malformed.get();
+        lab.cli(&["set", name, &raw, "px", "100000"]);
+        let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
+        assert!(matches!(outcome, Outcome::Miss), "{raw:?}: {outcome:?}");
+        assert_eq!(lab.cli(&["exists", name]), "0", "{raw:?} is still there");
+        assert!(lab.metrics.malformed.get() > before, "{raw:?} was not counted");
+        lab.cli(&["set", name, &raw, "px", "100000"]);
+        assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept, "{raw:?} is in the way");
+        assert!(lab.tier.read(&key(1), None).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_torn_entry_is_a_miss_at_every_length() {
+    let lab = Lab::new().await;
+    let name = "{tg:0}:k:v1:catalog:price:1";
+    assert_eq!(lab.fill(1, "a value", 10).await, Verdict::Accept);
+    let whole: usize = lab.cli(&["strlen", name]).parse().expect("a length");
+    for length in 0..whole {
+        let script = "local whole = redis.call('GET', KEYS[1]) \
+                      redis.call('SET', KEYS[1], string.sub(whole, 1, ARGV[1]), 'KEEPTTL')";
+        lab.fill(1, "a value", 10).await;
+        lab.cli(&["eval", script, "1", name, &length.to_string()]);
+        let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
+        assert!(matches!(outcome, Outcome::Miss), "{length} of {whole} bytes: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_was_made_immortal_is_a_miss() {
+    let lab = Lab::new().await;
+    lab.fill(1, "v1", 10).await;
+    lab.cli(&["persist", "{tg:0}:k:v1:catalog:price:1"]);
+    let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
+    assert!(matches!(outcome, Outcome::Miss));
+}
+
+#[tokio::test]
+async fn a_state_with_a_part_missing_or_wrong_proves_nothing() {
+    let lab = Lab::new().await;
+    let state = "{tg:0}:state";
+    for field in ["epoch", "applied", "watermark", "floor", "evictions", "evicted"] {
+        for value in ["", "x", "-1", "1e9", "99999999999999999999", "1.1.1", "١"] {
+            lab.begin().await;
+            lab.fill(1, "v1", 10).await;
+            lab.cli(&["hset", state, field, value]);
+            assert_eq!(lab.applied().await, None, "{field} = {value:?}");
+            assert_eq!(lab.fill(2, "v1", 10).await, refused(Refusal::Unproven));
+            lab.exercise().await;
+            lab.is_well(&format!("{field} = {value:?}")).await;
+        }
+        lab.begin().await;
+        lab.cli(&["hdel", state, field]);
+        assert_eq!(lab.applied().await, None, "without {field}");
+        lab.is_well(field).await;
+    }
+    lab.cli(&["hset", state, "sent", "x"]);
+    lab.exercise().await;
+    lab.is_well("sent").await;
+}
+
+#[tokio::test]
+async fn lost_tombstones_are_noticed() {
+    let lab = Lab::new().await;
+    lab.tier
+        .apply(&batch(10, 11, vec![Subject::Key(key(1))]))
+        .await
+        .expect("apply")
+        .expect("no gap");
+    lab.cli(&["del", "{tg:0}:tombstones"]);
+    assert_eq!(lab.fill(1, "v1", 10).await, refused(Refusal::Unproven), "not: accepted");
+    assert_eq!(lab.applied().await, None);
+    lab.is_well("tombstones").await;
+}
+
+#[tokio::test]
+async fn foreign_messages_on_the_stream_are_a_loss() {
+    let lab = Lab::new().await;
+    let mut stream = lab.tier.subscribe();
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
+    let name = "{tg:0}:stream";
+    for (at, words) in [
+        (10, vec!["xadd", name, "*", "n", "x", "batch", "{}"]),
+        (11, vec!["xadd", name, "*", "n", "1", "evict", "[]"]),
+        (12, vec!["xadd", name, "*", "hello", "world"]),
+        (13, vec!["set", name, "rubbish"]),
+    ] {
+        lab.cli(&words);
+        assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "{words:?}");
+        let beat = batch(at, at + 1, vec![]);
+        lab.tier.apply(&beat).await.expect("apply").expect("no gap");
+        assert_eq!(next_batch(&mut stream).await, beat, "after {words:?}");
+    }
+}

@@ -1,0 +1,186 @@
+//! Tiers to try things on, and short words for what is tried.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cache::entry::{Content, Entry, Value};
+use cache::shared::{
+    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
+};
+use coherence::{
+    Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Refusal, Subject, Verdict,
+};
+use contract::{Key, Tag};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+
+pub(crate) const EPOCH: Epoch = Epoch { system: 7, timeline: 1, server: 3, incarnation: 1 };
+pub(crate) const NEXT: Epoch = Epoch { incarnation: 2, ..EPOCH };
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+/// A clock that goes when it is told to.
+#[derive(Default)]
+pub(crate) struct HandClock(AtomicU64);
+
+impl HandClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for HandClock {
+    fn mono(&self) -> Mono {
+        Mono(self.0.load(Ordering::Relaxed))
+    }
+
+    fn wall_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+}
+
+/// A tier under test.
+pub(crate) struct Rig {
+    pub(crate) tier: Arc<dyn SharedTier>,
+    time: Time,
+}
+
+enum Time {
+    Virtual(Arc<HandClock>),
+    Real { _server: harness::Redis },
+}
+
+impl Rig {
+    pub(crate) async fn memory() -> Self {
+        let clock = Arc::new(HandClock::default());
+        let tier = MemoryTier::new(Arc::clone(&clock) as Arc<dyn Clock>, 64 << 20);
+        Self { tier: Arc::new(tier), time: Time::Virtual(clock) }
+    }
+
+    pub(crate) async fn redis() -> Self {
+        let server = harness::Redis::start().expect("a Redis server");
+        let tier = RedisTier::connect(patient(&server)).await.expect("a tier");
+        Self { tier: Arc::new(tier), time: Time::Real { _server: server } }
+    }
+
+    /// With an epoch, at position 10.
+    pub(crate) async fn begun(self) -> Self {
+        self.tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+        self
+    }
+
+    pub(crate) async fn pass(&self, time: Duration) {
+        match &self.time {
+            Time::Virtual(clock) => clock.advance(time),
+            Time::Real { .. } => tokio::time::sleep(time).await,
+        }
+    }
+
+    pub(crate) async fn read(&self, key: &Key) -> SharedRead {
+        self.tier.read(key, None).await.expect("read")
+    }
+
+    pub(crate) async fn found(&self, key: &Key) -> Option<Entry> {
+        match self.read(key).await.outcome {
+            Outcome::Found { entry, .. } => Some(entry),
+            Outcome::Miss => None,
+            other => panic!("{other:?} without asking for a lease"),
+        }
+    }
+
+    pub(crate) async fn lead(&self, key: &Key, ttl: Duration) -> LeaseToken {
+        match self.tier.read(key, Some(ttl)).await.expect("read").outcome {
+            Outcome::Lead(token) => token,
+            other => panic!("{other:?} instead of a lease"),
+        }
+    }
+
+    pub(crate) async fn waits(&self, key: &Key) -> bool {
+        let read = self.tier.read(key, Some(LONG)).await.expect("read");
+        matches!(read.outcome, Outcome::Wait(_))
+    }
+
+    pub(crate) async fn fill(&self, fill: Fill) -> Verdict {
+        self.tier.fill(&fill).await.expect("fill")
+    }
+
+    pub(crate) async fn apply(&self, batch: Batch) {
+        self.tier.apply(&batch).await.expect("apply").expect("no gap");
+    }
+}
+
+/// Time limits that a loaded machine keeps.
+pub(crate) fn patient(server: &harness::Redis) -> RedisOptions {
+    RedisOptions { timeout: Duration::from_secs(5), ..RedisOptions::new(server.url()) }
+}
+
+pub(crate) fn key(n: u8) -> Key {
+    Key::parse(&format!("v1:catalog:price:{n}")).expect("a key")
+}
+
+pub(crate) fn tag(n: u8) -> Tag {
+    Tag::parse(&format!("category-{n}")).expect("a tag")
+}
+
+pub(crate) fn entry(body: &'static str, tau: u64) -> Entry {
+    let body = body.as_bytes().into();
+    let content = Content::Present(Value { head: Default::default(), body });
+    Entry {
+        content,
+        tau: Lsn(tau),
+        tags: Arc::default(),
+        loaded_wall_ms: 1_700_000_000_000,
+        cost: Duration::from_micros(1_500),
+        ttl: LONG,
+    }
+}
+
+pub(crate) fn fill(key: &Key, body: &'static str, tau: u64) -> Fill {
+    Fill { key: key.clone(), entry: entry(body, tau), epoch: EPOCH, lease: None }
+}
+
+pub(crate) fn tagged(key: &Key, body: &'static str, tau: u64, tags: &[Tag]) -> Fill {
+    let mut fill = fill(key, body, tau);
+    fill.entry.tags = tags.into();
+    fill
+}
+
+pub(crate) fn leased(key: &Key, body: &'static str, tau: u64, lease: LeaseToken) -> Fill {
+    Fill { lease: Some(lease), ..fill(key, body, tau) }
+}
+
+/// One commit at `upto`.
+pub(crate) fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
+    let event = Event { lsn: Lsn(upto), cause: Cause::Commit, committed_us: 5, subjects };
+    let (prev, upto) = (Lsn(prev), Lsn(upto));
+    Batch { epoch: EPOCH, prev, upto, watermark: upto, events: vec![event] }
+}
+
+pub(crate) const fn refused(why: Refusal) -> Verdict {
+    Verdict::Refuse(why)
+}
+
+/// The next message, within a time that only a broken stream takes.
+pub(crate) async fn next(stream: &mut Receiver<NodeMessage>) -> NodeMessage {
+    let message = timeout(Duration::from_secs(20), stream.recv()).await;
+    message.expect("a message in time").expect("an open stream")
+}
+
+/// The next message that is not the mark at a subscription's beginning.
+pub(crate) async fn next_batch(stream: &mut Receiver<NodeMessage>) -> Batch {
+    match next(stream).await {
+        NodeMessage::Batch(batch) => batch,
+        other => panic!("{other:?} instead of a batch"),
+    }
+}
+
+impl Rig {
+    /// A subscription that has taken effect.
+    pub(crate) async fn subscribed(&self) -> Receiver<NodeMessage> {
+        let mut stream = self.tier.subscribe();
+        if let Time::Real { .. } = self.time {
+            assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
+        }
+        stream
+    }
+}

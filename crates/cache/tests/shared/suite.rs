@@ -1,0 +1,395 @@
+//! What every shared tier must do. Races are numbered as in `docs/coherence.md`.
+
+use std::time::Duration;
+
+use cache::entry::{Content, Value};
+use cache::shared::{Fill, NodeMessage, Outcome, Standing};
+use coherence::fence::Gap;
+use coherence::{Batch, Cause, Event, Lsn, Refusal, Subject, Verdict};
+
+use crate::rig::*;
+
+macro_rules! suite {
+    ($($case:ident),* $(,)?) => {
+        mod memory {
+            use crate::rig::Rig;
+            $(#[tokio::test] async fn $case() { super::$case(Rig::memory().await).await; })*
+        }
+        mod redis {
+            use crate::rig::Rig;
+            $(#[tokio::test] async fn $case() { super::$case(Rig::redis().await).await; })*
+        }
+    };
+}
+
+suite! {
+    a_new_tier_proves_nothing,
+    gives_back_what_was_stored,
+    an_entry_lives_as_long_as_it_may,
+    race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event,
+    race_04_an_older_read_never_replaces_a_newer_one,
+    race_06_an_old_event_again_leaves_a_newer_value_alone,
+    race_08_what_was_evicted_does_not_open_the_door_to_older_reads,
+    race_09_a_new_incarnation_refuses_fills_in_flight,
+    race_10_a_missed_batch_is_a_gap_and_changes_nothing,
+    race_13_absence_falls_with_the_insert,
+    race_14_what_nobody_listed_falls_through_its_tag,
+    race_14_truncate_reaches_everything,
+    race_20_a_dead_holder_is_replaced,
+    race_20_a_slow_holder_comes_back_after_its_lease_was_given_on,
+    a_slow_holder_whose_lease_nobody_took_is_let_in,
+    race_21_an_older_position_is_shown,
+    one_leads_and_the_others_wait,
+    leases_of_another_incarnation_are_void,
+    a_heartbeat_moves_the_positions,
+    positions_never_go_back,
+    collection_forgets_marks_but_not_what_they_forbade,
+    eviction_is_prompt_and_raises_no_fence,
+    eviction_by_tag_leaves_later_entries,
+    uncacheable_is_remembered_without_data,
+    the_stream_has_everything_in_order,
+    a_big_commit_arrives_whole,
+    a_subscriber_that_falls_behind_is_told,
+}
+
+async fn a_new_tier_proves_nothing(rig: Rig) {
+    assert_eq!(rig.tier.standing().await.expect("standing"), None);
+    let read = rig.tier.read(&key(1), Some(LONG)).await.expect("read");
+    assert_eq!(read.standing, None);
+    assert!(matches!(read.outcome, Outcome::Miss), "no lease where no fill is accepted");
+    assert_eq!(rig.fill(fill(&key(1), "v", 99)).await, refused(Refusal::Unproven));
+    let gap = rig.tier.apply(&batch(0, 1, vec![])).await.expect("apply");
+    assert_eq!(gap, Err(Gap::Unproven));
+    assert_eq!(rig.tier.collect(Lsn(99)).await.expect("collect"), 0);
+    rig.tier.evict(&[Subject::Everything, Subject::Tag(tag(1))]).await.expect("evict");
+    assert_eq!(rig.tier.standing().await.expect("standing"), None);
+}
+
+async fn gives_back_what_was_stored(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut given = tagged(&key(1), "", 12, &[tag(1), tag(2)]);
+    let (head, body) = (vec![0, 10, 255].into(), vec![b'\n'; 70_000].into());
+    given.entry.content = Content::Present(Value { head, body });
+    assert_eq!(rig.fill(given.clone()).await, Verdict::Accept);
+    let read = rig.read(&key(1)).await;
+    let at = Standing { epoch: EPOCH, applied: Lsn(10), watermark: Lsn(10) };
+    assert_eq!(read.standing, Some(at));
+    let Outcome::Found { entry, remaining } = read.outcome else { panic!("{:?}", read.outcome) };
+    assert_eq!(entry, given.entry);
+    assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
+    assert_eq!(rig.found(&key(2)).await, None);
+}
+
+async fn an_entry_lives_as_long_as_it_may(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut short = fill(&key(1), "v", 12);
+    short.entry.ttl = Duration::from_millis(40);
+    assert_eq!(rig.fill(short).await, Verdict::Accept);
+    rig.pass(Duration::from_millis(80)).await;
+    assert_eq!(rig.found(&key(1)).await, None);
+    assert_eq!(
+        rig.fill(fill(&key(1), "older", 11)).await,
+        Verdict::Accept,
+        "nothing is in the way"
+    );
+}
+
+async fn race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event(rig: Rig) {
+    let rig = rig.begun().await;
+    let slow = fill(&key(1), "v1", 10);
+    rig.apply(batch(10, 11, vec![Subject::Key(key(1))])).await;
+    assert_eq!(rig.fill(slow).await, refused(Refusal::Tombstone));
+    assert_eq!(rig.found(&key(1)).await, None);
+    assert_eq!(rig.fill(fill(&key(1), "v2", 11)).await, Verdict::Accept);
+    assert_eq!(rig.found(&key(1)).await, Some(entry("v2", 11)));
+}
+
+async fn race_04_an_older_read_never_replaces_a_newer_one(rig: Rig) {
+    let rig = rig.begun().await;
+    assert_eq!(rig.fill(fill(&key(1), "v2", 15)).await, Verdict::Accept);
+    assert_eq!(rig.fill(fill(&key(1), "v1", 12)).await, refused(Refusal::Older));
+    assert_eq!(rig.found(&key(1)).await, Some(entry("v2", 15)));
+    assert_eq!(rig.fill(fill(&key(1), "v3", 15)).await, Verdict::Accept);
+}
+
+async fn race_06_an_old_event_again_leaves_a_newer_value_alone(rig: Rig) {
+    let rig = rig.begun().await;
+    let event = batch(10, 11, vec![Subject::Key(key(1))]);
+    rig.apply(event.clone()).await;
+    rig.fill(fill(&key(1), "v2", 11)).await;
+    rig.apply(event).await;
+    assert_eq!(rig.found(&key(1)).await, Some(entry("v2", 11)));
+}
+
+async fn race_08_what_was_evicted_does_not_open_the_door_to_older_reads(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.apply(batch(10, 11, vec![Subject::Key(key(1))])).await;
+    rig.fill(fill(&key(1), "v2", 11)).await;
+    rig.tier.evict(&[Subject::Key(key(1))]).await.expect("evict");
+    assert_eq!(rig.fill(fill(&key(1), "v1", 10)).await, refused(Refusal::Tombstone));
+}
+
+async fn race_09_a_new_incarnation_refuses_fills_in_flight(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.fill(fill(&key(1), "v1", 10)).await;
+    let in_flight = fill(&key(2), "v1", 10);
+    rig.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    assert_eq!(rig.found(&key(1)).await, None, "entries are void");
+    assert_eq!(rig.fill(in_flight).await, refused(Refusal::Epoch));
+    let fresh = |tau| Fill { epoch: NEXT, ..fill(&key(2), "v2", tau) };
+    assert_eq!(rig.fill(fresh(19)).await, refused(Refusal::Floor));
+    assert_eq!(rig.fill(fresh(20)).await, Verdict::Accept);
+}
+
+async fn race_10_a_missed_batch_is_a_gap_and_changes_nothing(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.fill(fill(&key(1), "v1", 10)).await;
+    let late = batch(11, 12, vec![Subject::Key(key(1))]);
+    let gap = rig.tier.apply(&late).await.expect("apply");
+    assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
+    let other = Batch { epoch: NEXT, ..batch(10, 11, vec![]) };
+    let gap = rig.tier.apply(&other).await.expect("apply");
+    assert_eq!(gap, Err(Gap::Epoch { tier: EPOCH }));
+    let read = rig.read(&key(1)).await;
+    assert_eq!(read.standing.map(|s| s.applied), Some(Lsn(10)));
+    assert!(matches!(read.outcome, Outcome::Found { .. }), "its entry misses nothing up to 10");
+}
+
+async fn race_13_absence_falls_with_the_insert(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut absent = fill(&key(9), "", 10);
+    absent.entry.content = Content::Absent;
+    assert_eq!(rig.fill(absent.clone()).await, Verdict::Accept);
+    assert_eq!(rig.found(&key(9)).await, Some(absent.entry.clone()));
+    rig.apply(batch(10, 11, vec![Subject::Key(key(9))])).await;
+    assert_eq!(rig.found(&key(9)).await, None);
+    assert_eq!(rig.fill(absent).await, refused(Refusal::Tombstone));
+}
+
+async fn race_14_what_nobody_listed_falls_through_its_tag(rig: Rig) {
+    let rig = rig.begun().await;
+    for n in 1..=3 {
+        rig.fill(tagged(&key(n), "v1", 10, &[tag(n), tag(9)])).await;
+    }
+    rig.apply(batch(10, 11, vec![Subject::Tag(tag(2))])).await;
+    assert_eq!(rig.found(&key(2)).await, None);
+    assert!(rig.found(&key(1)).await.is_some(), "not its tag");
+    let in_flight = tagged(&key(2), "v1", 10, &[tag(2)]);
+    assert_eq!(rig.fill(in_flight).await, refused(Refusal::Tombstone));
+    assert_eq!(rig.fill(fill(&key(2), "v1", 10)).await, Verdict::Accept, "it has left the tag");
+    rig.apply(batch(11, 12, vec![Subject::Tag(tag(9))])).await;
+    assert_eq!(rig.found(&key(1)).await, None);
+    assert_eq!(rig.found(&key(3)).await, None);
+}
+
+async fn race_14_truncate_reaches_everything(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.fill(fill(&key(1), "v1", 10)).await;
+    rig.apply(batch(10, 11, vec![Subject::Everything])).await;
+    assert_eq!(rig.found(&key(1)).await, None);
+    assert_eq!(rig.fill(fill(&key(7), "v1", 10)).await, refused(Refusal::Floor));
+    assert_eq!(rig.fill(fill(&key(7), "v2", 11)).await, Verdict::Accept);
+}
+
+async fn race_20_a_dead_holder_is_replaced(rig: Rig) {
+    let rig = rig.begun().await;
+    let dead = rig.lead(&key(1), Duration::from_millis(30)).await;
+    rig.pass(Duration::from_millis(60)).await;
+    let next = rig.lead(&key(1), LONG).await;
+    assert_ne!(dead, next);
+    assert_eq!(rig.fill(leased(&key(1), "v1", 10, next)).await, Verdict::Accept);
+}
+
+async fn race_20_a_slow_holder_comes_back_after_its_lease_was_given_on(rig: Rig) {
+    let rig = rig.begun().await;
+    let slow = rig.lead(&key(1), Duration::from_millis(30)).await;
+    rig.pass(Duration::from_millis(60)).await;
+    let next = rig.lead(&key(1), LONG).await;
+    assert!(!rig.tier.renew(&key(1), slow, LONG).await.expect("renew"));
+    rig.tier.release(&key(1), slow).await.expect("release");
+    assert_eq!(rig.fill(leased(&key(1), "v1", 10, slow)).await, refused(Refusal::Lease));
+    assert!(rig.waits(&key(1)).await, "the holder's lease is as it was");
+    assert_eq!(rig.fill(leased(&key(1), "v2", 10, next)).await, Verdict::Accept);
+    assert_eq!(rig.found(&key(1)).await, Some(entry("v2", 10)));
+}
+
+async fn a_slow_holder_whose_lease_nobody_took_is_let_in(rig: Rig) {
+    let rig = rig.begun().await;
+    let slow = rig.lead(&key(1), Duration::from_millis(30)).await;
+    rig.pass(Duration::from_millis(60)).await;
+    assert!(!rig.tier.renew(&key(1), slow, LONG).await.expect("renew"), "it ran out");
+    assert_eq!(rig.fill(leased(&key(1), "v1", 10, slow)).await, Verdict::Accept);
+}
+
+async fn race_21_an_older_position_is_shown(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.apply(batch(10, 30, vec![])).await;
+    // The feed finds the tier at an older position and begins anew there.
+    rig.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    let standing = rig.read(&key(1)).await.standing.expect("a standing");
+    assert_eq!((standing.epoch, standing.applied), (NEXT, Lsn(20)));
+    let ahead = Batch { epoch: NEXT, ..batch(30, 31, vec![]) };
+    let gap = rig.tier.apply(&ahead).await.expect("apply");
+    assert_eq!(gap, Err(Gap::Missing { applied: Lsn(20), prev: Lsn(30) }));
+}
+
+async fn one_leads_and_the_others_wait(rig: Rig) {
+    let rig = rig.begun().await;
+    let token = rig.lead(&key(1), LONG).await;
+    assert!(rig.waits(&key(1)).await);
+    assert!(matches!(rig.read(&key(1)).await.outcome, Outcome::Miss), "nothing was asked for");
+    assert!(rig.tier.renew(&key(1), token, LONG).await.expect("renew"));
+    rig.tier.release(&key(1), token).await.expect("release");
+    let token = rig.lead(&key(1), LONG).await;
+    assert_eq!(rig.fill(leased(&key(1), "v1", 9, token)).await, refused(Refusal::Floor));
+    let token = rig.lead(&key(1), LONG).await;
+    assert_eq!(rig.fill(leased(&key(1), "v1", 10, token)).await, Verdict::Accept);
+    rig.tier.evict(&[Subject::Key(key(1))]).await.expect("evict");
+    rig.lead(&key(1), LONG).await;
+}
+
+async fn leases_of_another_incarnation_are_void(rig: Rig) {
+    let rig = rig.begun().await;
+    let old = rig.lead(&key(1), LONG).await;
+    rig.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    assert!(!rig.tier.renew(&key(1), old, LONG).await.expect("renew"));
+    let new = rig.lead(&key(1), LONG).await;
+    assert_eq!(rig.fill(leased(&key(1), "v1", 20, old)).await, refused(Refusal::Epoch));
+    let fresh = Fill { epoch: NEXT, ..leased(&key(1), "v2", 20, new) };
+    assert_eq!(rig.fill(fresh).await, Verdict::Accept);
+}
+
+async fn a_heartbeat_moves_the_positions(rig: Rig) {
+    let rig = rig.begun().await;
+    let events = Vec::new();
+    let beat = Batch { epoch: EPOCH, prev: Lsn(10), upto: Lsn(20), watermark: Lsn(15), events };
+    rig.apply(beat).await;
+    let at = Standing { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(15) };
+    assert_eq!(rig.tier.standing().await.expect("standing"), Some(at));
+}
+
+async fn positions_never_go_back(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.apply(batch(10, 20, vec![])).await;
+    rig.apply(batch(5, 12, vec![])).await;
+    let at = Standing { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(20) };
+    assert_eq!(rig.tier.standing().await.expect("standing"), Some(at));
+}
+
+async fn collection_forgets_marks_but_not_what_they_forbade(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.fill(fill(&key(3), "v1", 10)).await;
+    rig.apply(batch(10, 11, vec![Subject::Key(key(1))])).await;
+    rig.apply(batch(11, 12, vec![Subject::Tag(tag(1))])).await;
+    assert_eq!(rig.tier.collect(Lsn(11)).await.expect("collect"), 1);
+    assert_eq!(rig.fill(fill(&key(1), "v1", 10)).await, refused(Refusal::Floor));
+    assert_eq!(rig.fill(tagged(&key(1), "v1", 11, &[tag(1)])).await, refused(Refusal::Tombstone));
+    assert_eq!(rig.found(&key(3)).await, None, "nobody can say any more");
+    assert_eq!(rig.tier.collect(Lsn(99)).await.expect("collect"), 1, "never past W");
+    assert_eq!(rig.fill(fill(&key(1), "v2", 12)).await, Verdict::Accept);
+    assert_eq!(rig.tier.collect(Lsn(99)).await.expect("collect"), 0);
+}
+
+async fn eviction_is_prompt_and_raises_no_fence(rig: Rig) {
+    let rig = rig.begun().await;
+    let before = rig.tier.standing().await.expect("standing");
+    for subject in [Subject::Key(key(1)), Subject::Tag(tag(1)), Subject::Everything] {
+        rig.fill(tagged(&key(1), "v1", 10, &[tag(1)])).await;
+        assert!(rig.found(&key(1)).await.is_some());
+        rig.tier.evict(std::slice::from_ref(&subject)).await.expect("evict");
+        assert_eq!(rig.found(&key(1)).await, None, "{subject}");
+        let in_flight = tagged(&key(1), "v1", 10, &[tag(1)]);
+        assert_eq!(rig.fill(in_flight).await, Verdict::Accept, "{subject}");
+    }
+    assert_eq!(rig.tier.standing().await.expect("standing"), before);
+}
+
+async fn eviction_by_tag_leaves_later_entries(rig: Rig) {
+    let rig = rig.begun().await;
+    rig.fill(tagged(&key(1), "v1", 10, &[tag(1)])).await;
+    rig.fill(tagged(&key(2), "v1", 10, &[tag(2)])).await;
+    rig.tier.evict(&[Subject::Tag(tag(1))]).await.expect("evict");
+    rig.fill(tagged(&key(3), "v1", 10, &[tag(1)])).await;
+    assert_eq!(rig.found(&key(1)).await, None);
+    assert!(rig.found(&key(2)).await.is_some());
+    assert!(rig.found(&key(3)).await.is_some());
+}
+
+async fn uncacheable_is_remembered_without_data(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut memory = fill(&key(1), "", 10);
+    memory.entry.content = Content::Uncacheable;
+    assert_eq!(rig.fill(memory.clone()).await, Verdict::Accept);
+    assert_eq!(rig.found(&key(1)).await, Some(memory.entry));
+}
+
+async fn the_stream_has_everything_in_order(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut stream = rig.subscribed().await;
+    let mut second = rig.subscribed().await;
+    let subjects = vec![Subject::Key(key(1)), Subject::Tag(tag(1)), Subject::Everything];
+    let first = batch(10, 11, subjects.clone());
+    rig.apply(first.clone()).await;
+    rig.tier.apply(&batch(99, 100, vec![])).await.expect("apply").expect_err("a gap");
+    rig.tier.evict(&subjects).await.expect("evict");
+    rig.apply(batch(11, 12, vec![])).await;
+    rig.tier.incarnate(NEXT, Lsn(50), Lsn(40)).await.expect("incarnate");
+    for stream in [&mut stream, &mut second] {
+        assert_eq!(next_batch(stream).await, first);
+        assert!(matches!(next(stream).await, NodeMessage::Evict(said) if said == subjects));
+        assert_eq!(next_batch(stream).await, batch(11, 12, vec![]));
+        let (at, watermark, events) = (Lsn(50), Lsn(40), vec![]);
+        let start = Batch { epoch: NEXT, prev: at, upto: at, watermark, events };
+        assert_eq!(next_batch(stream).await, start);
+    }
+}
+
+async fn a_big_commit_arrives_whole(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut stream = rig.subscribed().await;
+    let names = |lsn: u64, count: u32| Event {
+        lsn: Lsn(lsn),
+        cause: Cause::Commit,
+        committed_us: 0,
+        subjects: (0..count).map(|n| format!("k:v1:s:e:{n}").parse().expect("a key")).collect(),
+    };
+    let Subject::Key(last) = names(0, 2_500).subjects.remove(2_499) else { panic!("no key") };
+    rig.fill(fill(&last, "v1", 10)).await;
+    let big = Batch { events: vec![names(11, 10), names(12, 2_500)], ..batch(10, 12, vec![]) };
+    rig.apply(big).await;
+    assert_eq!(rig.found(&last).await, None);
+    assert_eq!(rig.fill(fill(&last, "v1", 11)).await, refused(Refusal::Tombstone));
+    let (mut at, mut subjects) = (Lsn(10), 0);
+    while subjects < 2_510 {
+        let piece = next_batch(&mut stream).await;
+        assert_eq!(piece.prev, at, "pieces chain");
+        at = piece.upto;
+        subjects += piece.events.iter().map(|event| event.subjects.len()).sum::<usize>();
+        assert_eq!(at == Lsn(12), subjects == 2_510, "12 is reached with its last subject");
+    }
+    assert_eq!((at, subjects), (Lsn(12), 2_510));
+}
+
+async fn a_subscriber_that_falls_behind_is_told(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut stream = rig.subscribed().await;
+    let publish = async |from: u64, upto: u64| {
+        for at in from..upto {
+            rig.apply(batch(at, at + 1, vec![])).await;
+        }
+    };
+    // More than any tier keeps for it (Redis: the stream's length is an estimate from below).
+    publish(10, 13_000).await;
+    let mut at = Lsn(10);
+    loop {
+        match next(&mut stream).await {
+            NodeMessage::Batch(batch) if batch.prev == at => at = batch.upto,
+            NodeMessage::Lost => break,
+            other => panic!("{other:?} follows {at:?} without a word"),
+        }
+    }
+    let now = rig.tier.standing().await.expect("standing").expect("a standing").applied;
+    assert_eq!(now, Lsn(13_000));
+    publish(13_000, 13_001).await;
+    assert_eq!(next_batch(&mut stream).await.upto, Lsn(13_001), "served again");
+}

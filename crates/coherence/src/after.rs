@@ -1,0 +1,112 @@
+//! Read-your-writes: what an answer has to contain for somebody who has written.
+//!
+//! Whoever writes gets a token, the position in the log at which everything of theirs is
+//! committed. An answer is good for the token if its tier has applied the log up to there
+//! ([`After::reached`]), or if it was read from the primary after the token was given.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::position::{Epoch, Log, Lsn};
+
+/// A read-your-writes token: "nothing older than this".
+///
+/// As text `v1.<log>.<position>`, opaque to applications; or `lsn=16/B374D848`, which an
+/// application writes itself from `pg_current_wal_insert_lsn()`. The latter does not say of which
+/// log it is, so it is only as good as the promise that there was no failover in between.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct After {
+    /// A digest of the log; `None`: not said.
+    log: Option<u64>,
+    position: Lsn,
+}
+
+/// How far a tier, or an answer, has got.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Reached {
+    /// It misses nothing that was committed up to the token.
+    Yes,
+    /// It may get there.
+    NotYet,
+    /// It follows another log; positions can't be compared.
+    Never,
+}
+
+/// A text that is no token.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{0:?} is no token; tokens look like v1.0123456789abcdef.16b374d848 or lsn=16/B374D848")]
+pub struct ParseAfterError(String);
+
+impl After {
+    /// The longest text of a token, in bytes.
+    pub const TEXT_MAX: usize = 3 + 16 + 1 + 16;
+
+    /// The token for everything up to `position` in `log`; `None`: it is not known which log.
+    #[must_use]
+    pub fn new(log: Option<Log>, position: Lsn) -> Self {
+        Self { log: log.map(digest), position }
+    }
+
+    /// Whether a tier of history `epoch` that has applied everything up to `applied` misses
+    /// nothing of what the token stands for. An entry with τ may be asked about by its τ.
+    #[must_use]
+    pub fn reached(self, epoch: Option<Epoch>, applied: Lsn) -> Reached {
+        // A tier without a history may be about to get one.
+        let Some(epoch) = epoch else { return Reached::NotYet };
+        if self.log.is_some_and(|log| log != digest(epoch.log())) {
+            Reached::Never
+        } else if applied >= self.position {
+            Reached::Yes
+        } else {
+            Reached::NotYet
+        }
+    }
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.log {
+            Some(log) => write!(f, "v1.{log:016x}.{:x}", self.position.0),
+            None => write!(f, "lsn={}", self.position),
+        }
+    }
+}
+
+impl FromStr for After {
+    type Err = ParseAfterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = |text: &str, most: usize| {
+            // `from_str_radix` alone would take a sign.
+            let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
+            let fits = digits && !text.is_empty() && text.len() <= most;
+            fits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+        };
+        let parse = || {
+            if let Some(position) = text.strip_prefix("lsn=") {
+                let (high, low) = position.split_once('/')?;
+                let position = Lsn(hex(high, 8)? << 32 | hex(low, 8)?);
+                return Some(Self { log: None, position });
+            }
+            let (log, position) = text.strip_prefix("v1.")?.split_once('.')?;
+            let log = if log.len() == 16 { hex(log, 16)? } else { return None };
+            Some(Self { log: Some(log), position: Lsn(hex(position, 16)?) })
+        };
+        // Shown again to whoever sent it, so no longer than a token may be.
+        parse().ok_or_else(|| ParseAfterError(text.chars().take(Self::TEXT_MAX).collect()))
+    }
+}
+
+/// FNV-1a over the log's parts: tells logs apart, hides nothing and need not.
+fn digest(log: Log) -> u64 {
+    let parts = [log.system, u64::from(log.timeline), log.server];
+    parts.iter().flat_map(|part| part.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+#[path = "after_tests.rs"]
+mod tests;

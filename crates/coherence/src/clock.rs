@@ -1,0 +1,40 @@
+//! Time comes in from outside.
+
+use std::ops::Add;
+use std::time::Duration;
+
+/// A reading of a monotonic clock, in nanoseconds since a start that only this process knows.
+///
+/// Readings of two processes are never compared: each node keeps its own bound.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// Time from `earlier` to here; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Mono {
+    type Output = Self;
+
+    fn add(self, by: Duration) -> Self {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// The only door through which time enters; the simulator has its own.
+pub trait Clock: Send + Sync + 'static {
+    /// Monotonic time: never goes back, runs on while the process is stopped (SIGSTOP).
+    fn mono(&self) -> Mono;
+    /// Wall time in milliseconds since 1970-01-01 UTC; for people and for HTTP dates, never for
+    /// the bound.
+    fn wall_ms(&self) -> u64;
+    /// The same in microseconds, for lag metrics.
+    fn wall_us(&self) -> u64 {
+        self.wall_ms() * 1_000
+    }
+}

@@ -1,0 +1,106 @@
+//! What the log says has changed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use contract::{Key, Tag};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::position::{Epoch, Lsn};
+
+/// What an invalidation is about.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Subject {
+    /// One entry.
+    Key(Key),
+    /// Every entry that was made from something carrying this surrogate key.
+    Tag(Tag),
+    /// Every entry there is (TRUNCATE of a contracted table, emergency purge).
+    Everything,
+}
+
+impl fmt::Display for Subject {
+    /// `k:<key>`, `t:<tag>` or `*`; the form kept in shared tiers and log messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "k:{}", key.as_str()),
+            Self::Tag(tag) => write!(f, "t:{}", tag.as_str()),
+            Self::Everything => f.write_str("*"),
+        }
+    }
+}
+
+/// A text that is no subject.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{0:?} is not an invalidation subject: write `k:<key>`, `t:<tag>` or `*`")]
+pub struct ParseSubjectError(String);
+
+impl FromStr for Subject {
+    type Err = ParseSubjectError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let err = || ParseSubjectError(text.to_owned());
+        match text.split_once(':') {
+            Some(("k", key)) => Key::parse(key).map(Self::Key).map_err(|_| err()),
+            Some(("t", tag)) => Tag::parse(tag).map(Self::Tag).map_err(|_| err()),
+            _ if text == "*" => Ok(Self::Everything),
+            _ => Err(err()),
+        }
+    }
+}
+
+/// Why something was invalidated.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// A commit in the log.
+    Commit,
+    /// The application asked, before it answered its own caller.
+    Application,
+    /// A person asked.
+    Purge,
+}
+
+impl Cause {
+    /// The name used in metrics, logs and the shared tier.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Application => "application",
+            Self::Purge => "purge",
+        }
+    }
+}
+
+/// One commit's invalidations.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Event {
+    /// The commit's end position.
+    pub lsn: Lsn,
+    /// Why.
+    pub cause: Cause,
+    /// When the database says that it committed, in µs since 1970-01-01 UTC. For lag metrics only.
+    pub committed_us: u64,
+    /// What it touched; no order.
+    pub subjects: Vec<Subject>,
+}
+
+/// A piece of the log with nothing missing inside: the events after `prev` up to and with `upto`.
+///
+/// Batches form a chain by position. A tier that has not applied `prev` has missed something and
+/// says so ([`crate::fence::Gap`]). A batch without events is a heartbeat.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Batch {
+    /// The history that the positions belong to.
+    pub epoch: Epoch,
+    /// Where the chain stood before this batch.
+    pub prev: Lsn,
+    /// Where it stands after it.
+    pub upto: Lsn,
+    /// W: every commit up to here is visible to all snapshots taken from now on.
+    pub watermark: Lsn,
+    /// In commit order; positions in `(prev, upto]`, or older ones delivered again.
+    pub events: Vec<Event>,
+}

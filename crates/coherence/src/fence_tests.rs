@@ -1,0 +1,294 @@
+use std::collections::BTreeMap;
+
+use contract::{Key, Tag};
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::Cause;
+
+const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
+const OTHER: Epoch = Epoch { incarnation: 2, ..EPOCH };
+
+fn key(id: u8) -> Key {
+    Key::parse(&format!("v1:catalog:price:{id}")).expect("a key")
+}
+
+fn tag(id: u8) -> Tag {
+    Tag::parse(&format!("category-{id}")).expect("a tag")
+}
+
+fn fence(at: u64) -> Fence {
+    let mut fence = Fence::default();
+    fence.incarnate(EPOCH, Lsn(at), Lsn(at));
+    fence
+}
+
+fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
+    let event = Event { lsn: Lsn(upto), cause: Cause::Commit, committed_us: 0, subjects };
+    Batch {
+        epoch: EPOCH,
+        prev: Lsn(prev),
+        upto: Lsn(upto),
+        watermark: Lsn(upto),
+        events: vec![event],
+    }
+}
+
+fn offer<'a>(key: &'a Key, tags: &'a [Tag], tau: u64) -> Offer<'a> {
+    Offer { key, tags, tau: Lsn(tau), epoch: EPOCH, stored: None }
+}
+
+#[test]
+fn race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event() {
+    let mut fence = fence(10);
+    let k = key(1);
+    let slow_read = offer(&k, &[], 10);
+    fence.apply(&batch(10, 11, vec![Subject::Key(k.clone())])).expect("no gap");
+    assert_eq!(fence.admit(slow_read), Verdict::Refuse(Refusal::Tombstone));
+    assert_eq!(fence.admit(offer(&k, &[], 11)), Verdict::Accept);
+}
+
+#[test]
+fn race_04_08_an_older_read_never_replaces_a_newer_one() {
+    let fence = fence(10);
+    let k = key(1);
+    let late = Offer { stored: Some(Lsn(15)), ..offer(&k, &[], 12) };
+    assert_eq!(fence.admit(late), Verdict::Refuse(Refusal::Older));
+}
+
+#[test]
+fn race_06_an_old_event_delivered_again_leaves_a_newer_value_alone() {
+    let mut fence = fence(10);
+    let event = batch(10, 11, vec![Subject::Key(key(1))]);
+    fence.apply(&event).expect("no gap");
+    assert!(fence.stands(&key(1), &[], Lsn(11)));
+    fence.apply(&event).expect("a repeat is no gap");
+    assert!(fence.stands(&key(1), &[], Lsn(11)));
+}
+
+#[test]
+fn race_09_a_flush_refuses_the_fills_in_flight() {
+    let mut fence = fence(10);
+    let k = key(1);
+    assert_eq!(Fence::default().admit(offer(&k, &[], 10)), Verdict::Refuse(Refusal::Unproven));
+    fence.incarnate(OTHER, Lsn(20), Lsn(20));
+    assert_eq!(fence.admit(offer(&k, &[], 30)), Verdict::Refuse(Refusal::Epoch));
+    let new = Offer { epoch: OTHER, ..offer(&k, &[], 19) };
+    assert_eq!(fence.admit(new), Verdict::Refuse(Refusal::Floor));
+}
+
+#[test]
+fn race_10_a_missed_batch_is_noticed() {
+    let mut fence = fence(10);
+    let gap = fence.apply(&batch(11, 12, vec![]));
+    assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
+    assert_eq!(fence.applied(), Lsn(10), "nothing of it was applied");
+    let other = Batch { epoch: OTHER, ..batch(10, 11, vec![]) };
+    assert_eq!(fence.apply(&other), Err(Gap::Epoch { tier: EPOCH }));
+    assert_eq!(Fence::default().apply(&other), Err(Gap::Unproven));
+}
+
+#[test]
+fn race_13_absence_is_removed_by_the_insert() {
+    let mut fence = fence(10);
+    fence.apply(&batch(10, 11, vec![Subject::Key(key(9))])).expect("no gap");
+    assert!(!fence.stands(&key(9), &[], Lsn(10)), "\"not found\" was read before the insert");
+}
+
+#[test]
+fn race_14_truncate_reaches_keys_that_nobody_listed() {
+    let mut fence = fence(10);
+    fence.apply(&batch(10, 11, vec![Subject::Everything])).expect("no gap");
+    assert!(!fence.stands(&key(3), &[], Lsn(10)));
+    assert!(fence.stands(&key(3), &[], Lsn(11)));
+}
+
+#[test]
+fn race_21_a_tier_that_came_back_older_is_outdated_by_one_that_did_not() {
+    let mut fence = fence(10);
+    let k = key(1);
+    fence.apply(&batch(10, 11, vec![Subject::Key(k.clone())])).expect("no gap");
+    assert!(fence.outdates(&k, &[], EPOCH, Lsn(10)));
+    assert!(fence.outdates(&k, &[], OTHER, Lsn(10)), "positions of one log can be compared");
+    assert!(!fence.outdates(&k, &[], EPOCH, Lsn(11)));
+    assert!(!fence.outdates(&key(2), &[], EPOCH, Lsn(10)), "nothing has happened to it");
+    let restarted = Epoch { server: 2, ..EPOCH };
+    assert!(!fence.outdates(&k, &[], restarted, Lsn(10)), "of another log nothing is known");
+}
+
+#[test]
+fn collection_forgets_marks_but_not_what_they_forbade() {
+    let mut fence = fence(10);
+    let k = key(1);
+    fence.apply(&batch(10, 11, vec![Subject::Key(k.clone())])).expect("no gap");
+    fence.apply(&batch(11, 12, vec![Subject::Tag(tag(1))])).expect("no gap");
+    assert_eq!(fence.collect(Lsn(11)), 1);
+    assert_eq!(fence.admit(offer(&k, &[], 10)), Verdict::Refuse(Refusal::Floor));
+    assert_eq!(fence.collect(Lsn(99)), 1, "never past W");
+    assert_eq!(fence.floor(), Lsn(12));
+}
+
+/// What the test can do, in any order.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A commit touches a key and a tag.
+    Commit {
+        key: u8,
+        tag: u8,
+    },
+    /// The commit log is applied up to the n-th commit after the applied one (also again).
+    Apply {
+        ahead: u8,
+        again: u8,
+    },
+    /// W moves over n commits.
+    Visible {
+        ahead: u8,
+    },
+    /// A reader notes W and reads.
+    Read {
+        key: u8,
+        tag: u8,
+        fresher: u8,
+    },
+    /// One of the reads in flight is offered.
+    Fill {
+        which: u8,
+    },
+    Collect {
+        upto: u8,
+    },
+    Flush,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (0..3_u8, 0..2_u8).prop_map(|(key, tag)| Step::Commit { key, tag }),
+        3 => (0..3_u8, 0..4_u8).prop_map(|(ahead, again)| Step::Apply { ahead, again }),
+        2 => (0..3_u8).prop_map(|ahead| Step::Visible { ahead }),
+        4 => (0..3_u8, 0..2_u8, 0..3_u8)
+            .prop_map(|(key, tag, fresher)| Step::Read { key, tag, fresher }),
+        4 => (0..8_u8).prop_map(|which| Step::Fill { which }),
+        1 => (0..40_u8).prop_map(|upto| Step::Collect { upto }),
+        1 => Just(Step::Flush),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+struct Read {
+    key: Key,
+    tags: Vec<Tag>,
+    tau: Lsn,
+    epoch: Epoch,
+    /// Every commit up to here was in the snapshot that was used.
+    saw: u64,
+}
+
+struct World {
+    fence: Fence,
+    epoch: Epoch,
+    /// The n-th commit (from 1) and what it touched.
+    commits: Vec<(Key, Tag)>,
+    visible: u64,
+    reads: Vec<Read>,
+    entries: BTreeMap<Key, Read>,
+}
+
+impl World {
+    fn event(&self, n: u64) -> Event {
+        let (key, tag) = self.commits[n as usize - 1].clone();
+        let subjects = vec![Subject::Key(key), Subject::Tag(tag)];
+        Event { lsn: Lsn(n), cause: Cause::Commit, committed_us: 0, subjects }
+    }
+
+    fn run(&mut self, step: Step) {
+        let end = self.commits.len() as u64;
+        match step {
+            Step::Commit { key: k, tag: t } => self.commits.push((key(k), tag(t))),
+            Step::Apply { ahead, again } => {
+                let applied = self.fence.applied().0;
+                let prev = applied.saturating_sub(u64::from(again));
+                let upto = (applied + u64::from(ahead)).min(end);
+                let events = (prev + 1..=upto).map(|n| self.event(n)).collect();
+                let batch = Batch {
+                    epoch: self.epoch,
+                    prev: Lsn(prev),
+                    upto: Lsn(upto),
+                    watermark: Lsn(self.visible),
+                    events,
+                };
+                self.fence.apply(&batch).expect("the chain has no gap");
+                let fence = &self.fence;
+                self.entries.retain(|key, entry| fence.stands(key, &entry.tags, entry.tau));
+            }
+            Step::Visible { ahead } => self.visible = (self.visible + u64::from(ahead)).min(end),
+            Step::Read { key: k, tag: t, fresher } => {
+                let read = Read {
+                    key: key(k),
+                    tags: vec![tag(t)],
+                    tau: self.fence.watermark(),
+                    epoch: self.epoch,
+                    saw: (self.visible + u64::from(fresher)).min(end),
+                };
+                self.reads.push(read);
+            }
+            Step::Fill { which } if !self.reads.is_empty() => {
+                let read = self.reads.swap_remove(usize::from(which) % self.reads.len());
+                let stored = self.entries.get(&read.key).map(|entry| entry.tau);
+                let offer = Offer {
+                    key: &read.key,
+                    tags: &read.tags,
+                    tau: read.tau,
+                    epoch: read.epoch,
+                    stored,
+                };
+                if self.fence.admit(offer) == Verdict::Accept {
+                    self.entries.insert(read.key.clone(), read);
+                }
+            }
+            Step::Fill { .. } => {}
+            Step::Collect { upto } => {
+                self.fence.collect(Lsn(u64::from(upto)));
+                let fence = &self.fence;
+                self.entries.retain(|key, entry| fence.stands(key, &entry.tags, entry.tau));
+            }
+            Step::Flush => {
+                self.epoch.incarnation += 1;
+                let at = self.fence.applied();
+                self.fence.incarnate(self.epoch, at, Lsn(self.visible));
+                self.entries.clear();
+            }
+        }
+    }
+
+    /// No answer from the tier misses a commit that the tier has applied.
+    fn check(&self) {
+        for (key, entry) in &self.entries {
+            let missed = (entry.saw + 1..=self.fence.applied().0).find(|n| {
+                let (k, t) = &self.commits[*n as usize - 1];
+                k == key || entry.tags.contains(t)
+            });
+            assert_eq!(missed, None, "{key} was read before commit {missed:?}, which is applied");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_interleaving_leaves_an_entry_that_misses_an_applied_commit(steps in steps()) {
+        let mut world = World {
+            fence: fence(0),
+            epoch: EPOCH,
+            commits: Vec::new(),
+            visible: 0,
+            reads: Vec::new(),
+            entries: BTreeMap::new(),
+        };
+        for step in steps {
+            world.run(step);
+            world.check();
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The rules that make an answer provably fresh: pure functions and state machines.
+//!
+//! Nothing here does I/O, reads a clock, draws a random number or waits. The product, the model
+//! checker and the simulator run this same code; a model that is a second copy of the rules would
+//! prove nothing. The protocol itself is explained in `docs/coherence.md`.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`fence`] | may this value be stored, and does a stored one still stand? |
+//! | [`watermark`] | up to which commit does *every* new snapshot see everything? |
+//! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
+//! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
+//! | [`after`] | is this answer good for somebody who has written? |
+//! | [`lease`] | who in the cluster loads this key, and until when? |
+//! | [`rules`] | what is each rule called, and what happens without it? |
+
+pub mod after;
+pub mod bound;
+pub mod clock;
+pub mod event;
+pub mod fence;
+pub mod lease;
+pub mod position;
+pub mod resume;
+pub mod rules;
+pub mod watermark;
+
+pub use after::{After, Reached};
+pub use bound::Bound;
+pub use clock::{Clock, Mono};
+pub use event::{Batch, Cause, Event, Subject};
+pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
+pub use lease::{LeaseToken, Leases};
+pub use position::{Epoch, Log, Lsn};
+pub use rules::Rule;
+pub use watermark::{Snapshot, Watermark};

@@ -1,0 +1,148 @@
+//! Where a commit stands in the database's log, and under which history.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A position in one source's commit log.
+///
+/// PostgreSQL: the *end* LSN of a commit record (bytes of WAL). SQLite: the change-log number.
+/// Positions of different epochs are not comparable.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// Before every commit.
+    pub const ZERO: Self = Self(0);
+}
+
+impl fmt::Display for Lsn {
+    /// PostgreSQL's `pg_lsn` form, `XXXXXXXX/XXXXXXXX` without leading zeros.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xffff_ffff)
+    }
+}
+
+/// A text that is no position or no epoch.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{text:?} is not {expected}")]
+pub struct ParsePositionError {
+    text: String,
+    expected: &'static str,
+}
+
+impl FromStr for Lsn {
+    type Err = ParsePositionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (high, low) = text.split_once('/')?;
+            let high = u32::from_str_radix(high, 16).ok()?;
+            let low = u32::from_str_radix(low, 16).ok()?;
+            Some(Self(u64::from(high) << 32 | u64::from(low)))
+        };
+        parse().ok_or_else(|| ParsePositionError {
+            text: text.to_owned(),
+            expected: "a log position such as 16/B374D848",
+        })
+    }
+}
+
+/// One unbroken history of a log and of the tier that follows it.
+///
+/// Everything stored under another epoch is unproven and counts as absent. The epoch changes when
+/// the database failed over or may have lost commits, when a slot was made anew, and when a tier
+/// lost its marks (flush, restart, failover of a shard).
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
+pub struct Epoch {
+    /// The database's own identity (PostgreSQL: `system_identifier`).
+    pub system: u64,
+    /// Its timeline; grows with each promotion.
+    pub timeline: u32,
+    /// A digest of the server's start: changes when it was restarted.
+    pub server: u64,
+    /// Drawn anew each time a tier has to start from nothing.
+    pub incarnation: u64,
+}
+
+/// One log: positions can be compared within it, and only there. Several histories of a tier
+/// ([`Epoch`]) may follow the same one.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Log {
+    /// The database's own identity.
+    pub system: u64,
+    /// Its timeline.
+    pub timeline: u32,
+    /// A digest of the server's start.
+    pub server: u64,
+}
+
+impl Log {
+    /// The log, whichever start of the server writes it. A restart keeps every position that was
+    /// flushed, and tiers only ever apply what was flushed; a failover begins another timeline, in
+    /// which the same positions hold other commits.
+    #[must_use]
+    pub fn lineage(self) -> Self {
+        Self { server: 0, ..self }
+    }
+}
+
+impl Epoch {
+    /// The log that this history follows.
+    #[must_use]
+    pub fn log(self) -> Log {
+        Log { system: self.system, timeline: self.timeline, server: self.server }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{:x}.{:x}.{:x}", self.system, self.timeline, self.server, self.incarnation)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = ParsePositionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let mut parts = text.split('.');
+            let mut hex = || u64::from_str_radix(parts.next()?, 16).ok();
+            let (system, timeline, server, incarnation) = (hex()?, hex()?, hex()?, hex()?);
+            let timeline = u32::try_from(timeline).ok()?;
+            parts.next().is_none().then_some(Self { system, timeline, server, incarnation })
+        };
+        parse().ok_or_else(|| ParsePositionError {
+            text: text.to_owned(),
+            expected: "an epoch (system.timeline.server.incarnation in hexadecimal)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lsn_reads_back_what_it_prints() {
+        for lsn in [Lsn(0), Lsn(0x16_B374_D848), Lsn(u64::MAX)] {
+            assert_eq!(lsn.to_string().parse(), Ok(lsn));
+        }
+        assert!("16B374D848".parse::<Lsn>().is_err());
+    }
+
+    #[test]
+    fn epoch_reads_back_what_it_prints() {
+        let epoch = Epoch { system: u64::MAX, timeline: 3, server: 7, incarnation: 0 };
+        assert_eq!(epoch.to_string().parse(), Ok(epoch));
+        assert!("1.2.3".parse::<Epoch>().is_err());
+        assert!("1.2.3.4.5".parse::<Epoch>().is_err());
+        assert!("1.1ffffffff.3.4".parse::<Epoch>().is_err());
+    }
+}

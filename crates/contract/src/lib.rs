@@ -1,0 +1,43 @@
+//! Staleness contracts: who may see what how old, and who said so.
+//!
+//! A contract names one kind of data (`product_price`), how its entries are keyed, where they come
+//! from, how stale an answer may be and what to do when freshness can't be proven. This crate turns
+//! the TOML into types that can't be wrong ([`Contract`], [`Contracts`]), maps a committed row
+//! change to the keys and tags it touches ([`Contracts::affected`]), reviews a set of contracts
+//! ([`lint`]) and does the arithmetic of time ([`freshness`]).
+//!
+//! It is pure: no I/O, no clock, no randomness. What varies comes in as an argument.
+
+pub mod freshness;
+mod lint;
+
+mod affected;
+mod contract;
+mod fields;
+mod key;
+mod keys;
+mod lookalike;
+mod preset;
+mod row;
+mod set;
+mod sql;
+mod tag;
+mod template;
+mod toml_in;
+mod toml_out;
+
+pub use affected::{Affected, Image, Incomplete};
+pub use contract::{
+    Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers, Unproven,
+};
+pub use key::{Key, KeyError};
+pub use keys::{KeyDoc, reference, reference_markdown};
+pub use lint::{Finding, Severity, lint, lint_toml};
+pub use lookalike::LookAlike;
+pub use preset::{Preset, Strictness, presets};
+pub use row::{Cell, Op, Row, RowChange};
+pub use set::Contracts;
+pub use sql::{Numbered, numbered};
+pub use tag::{Tag, TagError, TagTemplate};
+pub use template::{KeyTemplate, TemplateError};
+pub use toml_in::{ContractError, Problem};

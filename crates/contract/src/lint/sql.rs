@@ -1,0 +1,157 @@
+//! A rough outline of a SQL statement: enough to warn, too little to judge what it means.
+
+use crate::sql::{Piece, pieces};
+
+/// What can be told of a statement without parsing it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outline {
+    /// The statement in lower case, with comments, strings and quotes blanked.
+    text: String,
+    /// The names of `$name` and `$1` parameters, each once.
+    pub(super) parameters: Vec<String>,
+    /// What stands after FROM and JOIN, without the names of common table expressions.
+    pub(super) tables: Vec<String>,
+    /// The columns that the outermost select list names plainly, without their table; `*` for all.
+    pub(super) selected: Vec<String>,
+    /// Whether a `;` ends or parts it.
+    pub(super) has_semicolon: bool,
+}
+
+impl Outline {
+    pub(super) fn of(sql: &str) -> Self {
+        let mut outline = Self::default();
+        outline.scan(sql);
+        outline.has_semicolon = outline.text.contains(';');
+        outline.tables = outline.find_tables();
+        outline.selected = outline.find_selected();
+        outline
+    }
+
+    /// The words of the statement, in lower case. A qualified name is one word.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty())
+    }
+
+    /// Whether it starts like a query and has no word that writes or locks.
+    pub(super) fn is_query(&self) -> bool {
+        let starts = matches!(self.words().next(), Some("select" | "with" | "values"));
+        let writes = |word| matches!(word, "insert" | "update" | "delete" | "merge" | "into");
+        starts && !self.words().any(writes)
+    }
+
+    /// Whether more than one table is in play, so that a column's table is unknown.
+    pub(super) fn joins(&self) -> bool {
+        self.tables.len() > 1
+    }
+
+    fn scan(&mut self, sql: &str) {
+        for piece in pieces(sql) {
+            match piece {
+                Piece::Plain(text) => self.text.push_str(&text.to_lowercase()),
+                // A quoted name stays: it may be a table.
+                Piece::Name(name) => self.text.push_str(&name.trim_matches('"').to_lowercase()),
+                // What is left out leaves a mark, so that its neighbours don't become one word.
+                Piece::Comment(_) => self.text.push(' '),
+                Piece::Text(_) => self.text.push('\''),
+                Piece::Parameter(parameter) => {
+                    self.text.push('\'');
+                    let name = &parameter[1..];
+                    if !self.parameters.iter().any(|known| known == name) {
+                        self.parameters.push(name.to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    fn find_selected(&self) -> Vec<String> {
+        let Some(list) = self.text.trim_start().strip_prefix("select") else { return Vec::new() };
+        let mut items = Vec::new();
+        let mut item = String::new();
+        let mut depth = 0_u32;
+        for c in list.chars().chain([',']) {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                ',' if depth == 0 => items.push(std::mem::take(&mut item)),
+                c if depth == 0 && c.is_whitespace() && item.ends_with(" from") => {
+                    item.truncate(item.len() - " from".len());
+                    items.push(item);
+                    break;
+                }
+                _ => {}
+            }
+            if c.is_whitespace() {
+                item.push(' ');
+            } else if c != ',' {
+                item.push(c);
+            }
+        }
+        items.iter().filter_map(|item| plain_column(item)).map(str::to_owned).collect()
+    }
+
+    fn find_tables(&self) -> Vec<String> {
+        let mut tables: Vec<String> = Vec::new();
+        let mut expressions: Vec<&str> = Vec::new();
+        let words: Vec<&str> = self.words().collect();
+        let has_cte = words.first() == Some(&"with");
+        for (at, pair) in words.windows(2).enumerate() {
+            match *pair {
+                [name, "as"] if has_cte => expressions.push(name),
+                ["from" | "join", name] if names_table(&words[..at], name) => {
+                    tables.push(name.to_owned());
+                }
+                _ => {}
+            }
+        }
+        tables.sort_unstable();
+        tables.dedup();
+        tables.retain(|table| !expressions.contains(&table.as_str()));
+        tables
+    }
+}
+
+/// The column that an item of a select list is: `a`, `t.a`, `a as b`, `t.*`. Anything computed is
+/// none.
+fn plain_column(item: &str) -> Option<&str> {
+    let words: Vec<&str> = item.split_whitespace().collect();
+    let ([name] | [name, _] | [name, "as", _]) = words.as_slice() else { return None };
+    let column = name.rsplit('.').next()?;
+    let starts = column.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    let plain = column == "*" || (starts && column.chars().all(is_word));
+    (plain && !matches!(column, "distinct" | "all" | "null" | "true" | "false")).then_some(column)
+}
+
+/// Whether `name`, after FROM or JOIN, is a table: not a subquery, and not the FROM of
+/// `extract(year from …)` or `is distinct from …`.
+fn names_table(before: &[&str], name: &str) -> bool {
+    let near = &before[before.len().saturating_sub(3)..];
+    let functions = ["extract", "substring", "trim", "overlay"];
+    !matches!(name, "select" | "lateral" | "unnest")
+        && before.last() != Some(&"distinct")
+        && !near.iter().any(|word| functions.contains(word))
+}
+
+/// Whether the word names something that changes without a commit.
+pub(super) fn is_volatile(word: &str) -> bool {
+    matches!(
+        word,
+        "now"
+            | "random"
+            | "clock_timestamp"
+            | "statement_timestamp"
+            | "transaction_timestamp"
+            | "current_timestamp"
+            | "current_date"
+            | "current_time"
+            | "localtime"
+            | "localtimestamp"
+            | "gen_random_uuid"
+            | "current_user"
+            | "session_user"
+    )
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '.'
+}

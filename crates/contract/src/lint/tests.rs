@@ -1,0 +1,193 @@
+use super::*;
+
+const SOUND: &str = r#"
+key = "v1:catalog:thing:{id}"
+value = "select a, b from things where id = $id"
+from = { source = "shop", table = "things", columns = ["a", "b"] }
+tags = ["thing-{id}"]
+staleness = "30s"
+owner = "catalog"
+approved = { by = ["product"], on = 2026-11-02 }
+"#;
+
+fn review(text: &str) -> Vec<Finding> {
+    let table: toml::Table = text.parse().expect("the test's TOML is well-formed");
+    let data = [("thing".to_owned(), Value::Table(table))].into_iter().collect();
+    lint_toml(&data)
+}
+
+/// The rules that `SOUND` breaks once `more` is added (a key given again replaces the first).
+fn rules(more: &str) -> Vec<&'static str> {
+    let mut table: toml::Table = SOUND.parse().expect("well-formed");
+    table.extend(more.parse::<toml::Table>().expect("well-formed"));
+    let data = [("thing".to_owned(), Value::Table(table))].into_iter().collect();
+    lint_toml(&data).into_iter().map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn a_sound_contract_has_no_finding() {
+    assert_eq!(rules(""), [""; 0]);
+}
+
+#[test]
+fn people_have_to_stand_behind_it() {
+    let found: Vec<_> =
+        review("key = \"v1:a:b:{id}\"\nstaleness = \"1s\"\nimmutable = true\nttl = \"1s\"")
+            .into_iter()
+            .map(|finding| (finding.severity, finding.rule))
+            .collect();
+    assert_eq!(found, [(Severity::Error, "owner-missing"), (Severity::Error, "approval-missing")]);
+    assert_eq!(rules("unproven = \"fail\""), ["pager-missing"]);
+    assert_eq!(rules("unproven = \"fail\"\npager = \"x\""), [""; 0]);
+}
+
+#[test]
+fn lifetimes_are_a_safety_net() {
+    assert_eq!(rules("ttl = \"5min\""), ["ttl-not-safety-net"]);
+    assert_eq!(rules("ttl = \"10s\""), ["ttl-not-safety-net"]);
+    assert_eq!(rules("ttl = \"60s\""), [""; 0]);
+    assert_eq!(rules("ttl = \"0s\""), ["ttl-zero"]);
+    assert_eq!(rules("ttl = \"8days\""), ["ttl-over-cap"]);
+    assert_eq!(
+        rules("ttl = \"10min\"\nabsent_ttl = \"6min\""),
+        ["ttl-not-safety-net", "absence-too-long"]
+    );
+    assert_eq!(rules("staleness = \"0s\""), ["budget-zero"]);
+    assert_eq!(rules("tiers = []\nttl = \"0s\""), [""; 0], "what is not cached has no lifetime");
+    assert_eq!(rules("preset = \"static\"\nstaleness = \"365days\""), [""; 0]);
+}
+
+#[test]
+fn serving_stale_shows_the_sum_it_can_come_to() {
+    let text = format!("{}unproven = \"serve-stale\"\n", SOUND.replace("30s", "5min"));
+    let found = review(&text);
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((finding.severity, finding.rule), (Severity::Info, "worst-case-over-budget"));
+    assert!(
+        finding.message.contains(
+            "can be 27m old where the budget is 5m: 2 tiers × 10m lifetime × 1.10 jitter + 5m"
+        ),
+        "{}",
+        finding.message
+    );
+    assert_eq!(rules("unproven = \"read-origin\"\nttl = \"60s\""), [""; 0], "the bound fences");
+}
+
+#[test]
+fn sensitive_data_fails_closed() {
+    assert_eq!(rules("preset = \"inventory\"\ntiers = [\"local\"]"), ["never-cached"]);
+    assert_eq!(rules("preset = \"inventory\""), [""; 0]);
+    let held = "residency = \"eu\"\nretention = \"30days\"\n";
+    assert_eq!(
+        rules(&format!("{held}sensitivity = \"auth\"")),
+        ["sensitive-in-process", "sensitive-not-fail"]
+    );
+    assert_eq!(rules(&format!("{held}preset = \"financial\"\npager = \"x\"")), [""; 0]);
+    assert_eq!(
+        rules(&format!(
+            "{held}preset = \"financial\"\nsensitivity = \"public\"\nunproven = \"read-origin\""
+        )),
+        ["sensitive-not-fail"],
+        "a preset is held to what it stands for"
+    );
+    assert_eq!(rules("sensitivity = \"personal\""), ["residency-missing", "retention-missing"]);
+    let short = "sensitivity = \"personal\"\nresidency = \"eu\"\nretention = \"10s\"";
+    assert_eq!(rules(short), ["retention-below-ttl"]);
+}
+
+#[test]
+fn user_input_is_hashed() {
+    assert_eq!(rules("key = \"v1:search:hits:{id}:{query}\""), ["user-input-in-key"]);
+    assert_eq!(rules("key = \"v1:search:hits:{id}:{query|hash}\""), [""; 0]);
+}
+
+#[test]
+fn tags_on_other_columns_need_the_whole_old_row() {
+    assert_eq!(rules("tags = [\"category-{category_id}\"]"), ["replica-identity"]);
+    assert_eq!(rules("tags = [\"thing-{id}\", \"things\"]"), [""; 0]);
+}
+
+#[test]
+fn the_statement_is_one_select_by_id() {
+    let sql = |sql: &str| rules(&format!("value = '''{sql}'''"));
+    assert_eq!(sql("select a from things"), ["value-without-id"]);
+    assert_eq!(sql("select a from things where id = $id;"), ["value-semicolon"]);
+    assert_eq!(sql("delete from things where id = $id"), ["value-not-select"]);
+    assert_eq!(
+        sql("with x as (update things set a = 1 where id = $id returning a) select a from x"),
+        ["value-not-select"]
+    );
+    assert_eq!(
+        sql("select a from things where id = $1"),
+        ["value-without-id", "value-unknown-parameter"]
+    );
+    assert_eq!(sql("select a, now() from things where id = $id"), ["value-not-from-rows"]);
+    assert_eq!(sql("select a from things where lower(sku) = lower($id)"), ["value-folds-case"]);
+    assert_eq!(
+        sql("select t.a, c.name from things t join categories c on c.id = t.c where t.id = $id"),
+        ["value-reads-other-tables"]
+    );
+}
+
+#[test]
+fn what_the_value_shows_is_what_its_changes_are_watched_by() {
+    let sql = |sql: &str| rules(&format!("value = '''{sql}'''"));
+    assert_eq!(sql("select a, c from things where id = $id"), ["value-column-not-watched"]);
+    assert_eq!(sql("select *\nfrom things where id = $id"), ["value-column-not-watched"]);
+    assert_eq!(sql("select t.* from things t where id = $id"), ["value-column-not-watched"]);
+    let computed = "select a as price, t.b c, id, 1, coalesce(a, b), (select c from things) d \
+                    from things t where id = $id";
+    assert_eq!(sql(computed), [""; 0]);
+    let any = "value = \"select * from things where id = $id\"\n\
+               from = { source = \"shop\", table = \"things\" }";
+    assert_eq!(rules(any), [""; 0]);
+}
+
+#[test]
+fn strings_comments_and_common_table_expressions_do_not_confuse_it() {
+    for sql in [
+        "select 'it''s; now() from moon' as a from things where id = $id -- ; $2",
+        "select a /* ; from moon */ from public.things where id = $id",
+        "with own as (select a from things where id = $id) select a from own",
+        "select extract(year from made) as a from \"things\" where id=$id::int",
+        "select $tag$ ; $1 $tag$ as a from things where (id) = ($id)",
+        "SELECT a FROM Things WHERE id = $id AND b IS DISTINCT FROM a",
+    ] {
+        assert_eq!(
+            rules(&format!("value = \"\"\"{}\"\"\"", sql.replace('"', "\\\""))),
+            [""; 0],
+            "{sql}"
+        );
+    }
+}
+
+#[test]
+fn what_can_not_be_read_is_a_finding_too_and_hides_no_other() {
+    let data: toml::Table =
+        "[a]\nstalenes = \"1s\"\n[b]\nkey = \"v1:s:e:{id}\"\nstaleness = \"1s\"\n\
+                             [c]\nkey = \"v1:s:e:{id}\"\nstaleness = \"1s\"\n"
+            .parse()
+            .expect("well-formed");
+    let found = lint_toml(&data);
+    let of = |name: &str| {
+        found.iter().filter(|f| f.contract == name).map(|f| f.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(of("a"), ["unknown-key", "missing", "missing"]);
+    assert_eq!(of("b"), ["owner-missing", "approval-missing", "nothing-invalidates"]);
+    assert_eq!(of("c")[0], "key-clash");
+}
+
+#[test]
+fn findings_read_well_and_have_a_stable_json_form() {
+    let found = review(&format!("{SOUND}ttl = \"8days\""));
+    let text = found[0].to_string();
+    assert!(
+        text.starts_with("error[ttl-over-cap] data.thing.ttl\n  entries may live 8days"),
+        "{text}"
+    );
+    assert!(text.contains("\n  why: ") && text.contains("\n  fix: "), "{text}");
+    let json = serde_json::to_value(&found[0]).expect("plain data");
+    let keys: Vec<_> = json.as_object().expect("an object").keys().cloned().collect();
+    assert_eq!(keys, ["rule", "severity", "contract", "path", "message", "reason", "fix"]);
+    assert_eq!(json["severity"], "error");
+}

@@ -1,0 +1,202 @@
+//! What a row change invalidates.
+
+use contract::{Affected, Cell, Contract, Contracts, Image, Op, Row, RowChange};
+
+const PRICE: &str = r#"
+key = "v1:catalog:price:{id}"
+from = { source = "shop", table = "products", key = "id", columns = ["price_cents"] }
+tags = ["product-{id}", "category-{category_id}"]
+staleness = "30s"
+"#;
+
+fn contract(text: &str) -> Contract {
+    Contract::from_toml("price", &text.parse().expect("well-formed")).expect("valid")
+}
+
+fn row(cells: &[(&str, &str)]) -> Option<Row> {
+    Some(cells.iter().map(|(name, text)| (*name, cell(text))).collect())
+}
+
+fn cell(text: &str) -> Cell {
+    match text {
+        "NULL" => Cell::Null,
+        "TOAST" => Cell::Unchanged,
+        _ => Cell::Text(text.to_owned()),
+    }
+}
+
+fn change(op: Op, old: Option<Row>, new: Option<Row>) -> RowChange {
+    RowChange { source: "shop".into(), table: "products".into(), op, old, new }
+}
+
+fn keys(affected: &Affected) -> Vec<&str> {
+    affected.keys.iter().map(contract::Key::as_str).collect()
+}
+
+fn tags(affected: &Affected) -> Vec<&str> {
+    affected.tags.iter().map(contract::Tag::as_str).collect()
+}
+
+#[test]
+fn an_insert_clears_the_remembered_absence() {
+    let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
+    let affected = contract(PRICE).affected(&change(Op::Insert, None, new));
+    assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
+    assert_eq!(tags(&affected), ["product-42", "category-7"]);
+    assert!(!affected.everything && affected.incomplete.is_empty());
+}
+
+#[test]
+fn a_move_between_categories_reaches_both() {
+    let old = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
+    let new = row(&[("id", "42"), ("category_id", "8"), ("price_cents", "100")]);
+    let affected = contract(PRICE).affected(&change(Op::Update, old, new));
+    assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
+    assert_eq!(tags(&affected), ["product-42", "category-7", "category-8"]);
+}
+
+#[test]
+fn a_changed_key_reaches_both_rows() {
+    let old = row(&[("id", "42")]);
+    let new = row(&[("id", "43"), ("category_id", "7"), ("price_cents", "100")]);
+    let affected = contract(PRICE).affected(&change(Op::Update, old, new));
+    assert_eq!(keys(&affected), ["v1:catalog:price:42", "v1:catalog:price:43"]);
+    assert_eq!(tags(&affected), ["product-42", "product-43", "category-7"]);
+    assert_eq!(affected.incomplete.len(), 1, "the old category is unknown");
+}
+
+#[test]
+fn without_the_old_row_everything_about_it_may_have_changed() {
+    let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
+    let affected = contract(PRICE).affected(&change(Op::Update, None, new));
+    assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
+    assert_eq!(tags(&affected), ["product-42", "category-7"]);
+    let [missing] = affected.incomplete.as_slice() else { panic!("{affected:?}") };
+    assert_eq!(
+        (missing.template.as_str(), missing.column.as_str()),
+        ("category-{category_id}", "category_id")
+    );
+    assert_eq!(missing.image, Image::Old);
+}
+
+#[test]
+fn an_update_of_other_columns_is_no_news() {
+    let old = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100"), ("seen", "1")]);
+    let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100"), ("seen", "2")]);
+    assert!(contract(PRICE).affected(&change(Op::Update, old, new)).is_empty());
+    let unknown_price = row(&[("id", "42"), ("category_id", "7")]);
+    let affected =
+        contract(PRICE).affected(&change(Op::Update, unknown_price.clone(), unknown_price));
+    assert_eq!(keys(&affected), ["v1:catalog:price:42"], "what is unknown may have changed");
+}
+
+#[test]
+fn with_no_columns_named_any_update_counts() {
+    let any = contract(&PRICE.replace(", columns = [\"price_cents\"]", ""));
+    let same = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
+    assert_eq!(
+        keys(&any.affected(&change(Op::Update, same.clone(), same))),
+        ["v1:catalog:price:42"]
+    );
+}
+
+#[test]
+fn an_unchanged_large_column_is_read_from_the_old_row_or_left_open() {
+    let old = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1")]);
+    let new = row(&[("id", "42"), ("category_id", "TOAST"), ("price_cents", "2")]);
+    let affected = contract(PRICE).affected(&change(Op::Update, old, new.clone()));
+    assert_eq!(tags(&affected), ["product-42", "category-7"]);
+    let affected = contract(PRICE).affected(&change(Op::Update, None, new));
+    assert_eq!(tags(&affected), ["product-42"]);
+    let images: Vec<_> = affected.incomplete.iter().map(|missing| missing.image).collect();
+    assert_eq!(images, [Image::Old, Image::New]);
+}
+
+#[test]
+fn a_delete_names_what_it_can() {
+    let affected = contract(PRICE).affected(&change(Op::Delete, row(&[("id", "42")]), None));
+    assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
+    assert_eq!(tags(&affected), ["product-42"]);
+    assert_eq!(affected.incomplete.len(), 1);
+}
+
+#[test]
+fn what_has_no_name_takes_everything_with_it() {
+    assert!(contract(PRICE).affected(&change(Op::Truncate, None, None)).everything);
+    let keyless = contract(PRICE).affected(&change(Op::Delete, row(&[("sku", "x")]), None));
+    assert!(keyless.everything, "an entry that can't be named can only go with all others");
+    assert!(contract(PRICE).affected(&change(Op::Insert, None, None)).everything);
+}
+
+#[test]
+fn null_is_a_value_that_names_nothing() {
+    let old = row(&[("id", "42"), ("category_id", "NULL"), ("price_cents", "1")]);
+    let new = row(&[("id", "42"), ("category_id", "9"), ("price_cents", "1")]);
+    let affected = contract(PRICE).affected(&change(Op::Update, old, new));
+    assert_eq!(tags(&affected), ["product-42", "category-9"]);
+    assert!(affected.incomplete.is_empty());
+}
+
+#[test]
+fn other_tables_and_sources_are_none_of_its_business() {
+    let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1")]);
+    let mut other = change(Op::Insert, None, new);
+    other.table = "public.products".to_owned();
+    assert_eq!(keys(&contract(PRICE).affected(&other)), ["v1:catalog:price:42"]);
+    other.table = "archive.products".to_owned();
+    assert!(contract(PRICE).affected(&other).is_empty());
+    other.table = "products".to_owned();
+    other.source = "erp".into();
+    assert!(contract(PRICE).affected(&other).is_empty());
+}
+
+#[test]
+fn the_id_of_a_tag_is_the_column_of_the_key() {
+    let text = PRICE.replace("key = \"id\"", "key = \"product_id\"");
+    let new = row(&[("id", "1"), ("product_id", "42"), ("category_id", "7"), ("price_cents", "1")]);
+    let affected = contract(&text).affected(&change(Op::Insert, None, new));
+    assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
+    assert_eq!(tags(&affected), ["product-42", "category-7"]);
+}
+
+#[test]
+fn a_change_reaches_every_variant_by_the_tag_they_share() {
+    let text = contract(
+        "key = \"v1:catalog:text:{tenant}:{id}:{locale}\"\nstaleness = \"1min\"\n\
+         from = { source = \"shop\", table = \"products\", key = \"id\", tenant = \"shop_id\" }",
+    );
+    let cells = row(&[("id", "42"), ("shop_id", "acme")]);
+    assert_eq!(text.tag_columns(), ["shop_id", "id"]);
+    let on_fill = text.tags_for(cells.as_ref().expect("a row"));
+    let affected = text.affected(&change(Op::Insert, None, cells));
+    assert_eq!(affected.tags, on_fill);
+    assert_eq!(tags(&affected), ["v1:catalog:text:acme:42:*"]);
+    assert!(affected.keys.is_empty() && !affected.everything);
+}
+
+#[test]
+fn a_fill_carries_the_tags_that_a_change_raises() {
+    let price = contract(PRICE);
+    let cells = row(&[("id", "42"), ("category_id", "Kitchen & Café 100%")]);
+    let filled = price.tags_for(cells.as_ref().expect("a row"));
+    let affected = price.affected(&change(Op::Insert, None, cells));
+    assert_eq!(filled, affected.tags);
+    assert_eq!(tags(&affected)[1], "category-Kitchen%20&%20Caf%C3%A9%20100%25");
+    let absent = price.tags_for(&row(&[("id", "42")]).expect("a row"));
+    assert_eq!(absent.len(), 1, "an absent row has the tags its id gives");
+}
+
+#[test]
+fn a_set_merges_what_its_contracts_say() {
+    let name = "[data.name]\nkey = \"v1:catalog:name:{id}\"\nstaleness = \"1min\"\ntags = [\"product-{id}\"]\n\
+                from = { source = \"shop\", table = \"public.products\" }\n[data.price]\n";
+    let root: toml::Table = format!("{name}{PRICE}").parse().expect("well-formed");
+    let set = Contracts::from_toml(root["data"].as_table().expect("a table")).expect("valid");
+    let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1")]);
+    let affected = set.affected(&change(Op::Insert, None, new));
+    assert_eq!(keys(&affected), ["v1:catalog:name:42", "v1:catalog:price:42"]);
+    assert_eq!(tags(&affected), ["product-42", "category-7"]);
+    assert_eq!(set.tables("shop").len(), 1);
+    let identity = set.get("price").expect("there").beyond_identity(&["id"]);
+    assert_eq!(identity, ["category_id"]);
+}

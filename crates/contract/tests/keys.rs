@@ -1,0 +1,197 @@
+//! Keys: one key for one row, nothing personal in it, nothing shared by accident.
+
+use contract::{Contract, IdKind, Key, KeyError, KeyTemplate, LookAlike, TemplateError};
+
+fn price() -> KeyTemplate {
+    KeyTemplate::parse("v1:catalog:price:{id}").expect("it is valid")
+}
+
+fn key_of(id: &str) -> Result<Key, KeyError> {
+    price().key(&[("id", id)])
+}
+
+fn looks_like(id: &str) -> Option<LookAlike> {
+    match key_of(id) {
+        Err(KeyError::LooksLike { kind, .. }) => Some(kind),
+        Err(other) => panic!("{id}: {other}"),
+        Ok(_) => None,
+    }
+}
+
+fn contract(id: &str) -> Contract {
+    let text = format!("key = \"v1:catalog:price:{{id}}\"\nstaleness = \"1s\"\nid = \"{id}\"");
+    Contract::from_toml("price", &text.parse().expect("well-formed")).expect("valid")
+}
+
+#[test]
+fn plain_ids_are_written_as_they_are() {
+    for id in ["42", "100000001", "85123A", "sku_1.2~b-c", "0", "SKU-2026-000123", "POST"] {
+        assert_eq!(key_of(id).expect("a plain id").as_str(), format!("v1:catalog:price:{id}"));
+    }
+}
+
+#[test]
+fn free_text_is_hashed_and_stays_apart() {
+    let a = key_of("red shoes").expect("free text");
+    assert_eq!(a.as_str(), "v1:catalog:price:h-61959b3a303f52c5dd5ddc4cfd8c3098");
+    for other in
+        ["red  shoes", "Red shoes", "redshoes", "rote Schühe", "a:b", "a\nb", "a/b", "{id}"]
+    {
+        let key = key_of(other).expect("free text");
+        assert_ne!(key, a);
+        assert!(Key::parse(key.as_str()).is_ok());
+    }
+    assert_ne!(key_of("x").expect("short"), key_of(&"x".repeat(65)).expect("long"));
+}
+
+#[test]
+fn a_value_can_not_pose_as_the_hash_of_another() {
+    let real = key_of("red shoes").expect("free text");
+    let posed = real.as_str().rsplit(':').next().expect("there is an id").to_owned();
+    assert_ne!(key_of(&posed).expect("it is hashed itself"), real);
+}
+
+#[test]
+fn personal_data_and_secrets_are_refused_without_being_repeated() {
+    use LookAlike::{Card, Email, Phone, Token};
+    for (value, kind) in [
+        ("jo@example.org", Email),
+        ("jo%40example.org", Email),
+        ("orders of jo.doe+x@shop.co.uk please", Email),
+        ("+49 151 23456789", Phone),
+        ("+4915123456789", Phone),
+        ("(555) 123-4567", Phone),
+        ("555-123-4567", Phone),
+        ("0151 23456789", Phone),
+        ("030/12345678", Phone),
+        ("tel:+15551234567", Phone),
+        ("4111111111111111", Card),
+        ("4111 1111 1111 1111", Card),
+        ("5500-0000-0000-0004", Card),
+        ("378282246310005", Card),
+        ("30569309025904", Card),
+        ("6011111111111117", Card),
+        ("4222222222222", Card),
+        ("card=4111111111111111", Card),
+        ("Bearer abcdefghijklmnopqrstuvwxyz", Token),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlc2lnbmF0dXJl", Token),
+        ("sk_live_4eC39HqLyjWDarjtT1zdp7dc", Token),
+        ("ghp_0123456789abcdefghijABCDEFGHIJ012345", Token),
+        ("AKIAIOSFODNN7EXAMPLE", Token),
+    ] {
+        assert_eq!(looks_like(value), Some(kind), "{value}");
+        let err = key_of(value).expect_err("refused").to_string();
+        assert!(!err.contains(value), "{err}");
+    }
+}
+
+#[test]
+fn ids_that_only_resemble_personal_data_pass() {
+    for id in [
+        "123456789",                            // an order number
+        "5551234567",                           // bare digits are no phone number
+        "2026-11-02",                           // a date
+        "1763662224123",                        // a timestamp in ms
+        "1798374652938471936",                  // a snowflake id
+        "453178290142756869",                   // another, right by Luhn
+        "4006381333931",                        // an EAN-13 barcode
+        "4111111111111112",                     // wrong check digit
+        "00000000-0000-4000-8000-000000000000", // a UUID
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "@handle",
+        "icon@2x",
+        "basic t-shirts",
+        "token ring cards",
+        "page 4 of 1111",
+        "1.2.3",
+        "sk_shirt",
+    ] {
+        assert_eq!(looks_like(id), None, "{id}");
+    }
+}
+
+#[test]
+fn one_row_has_one_key() {
+    let auto = contract("auto");
+    for alias in ["042", "+42", "-0", "42.0", "4.2e1", " 42", "4_2", "0x2a", "0B101010", ".5"] {
+        assert!(matches!(auto.key(alias), Err(KeyError::NotCanonical(_))), "{alias}");
+    }
+    for alias in ["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc999c0b4ef8bb6d6bb9bd380a11"] {
+        assert!(matches!(auto.key(alias), Err(KeyError::NotCanonical(_))), "{alias}");
+    }
+    for id in
+        ["42", "-7", "0", "85123A", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "nan", "e5", "12-34"]
+    {
+        assert!(auto.key(id).is_ok(), "{id}");
+    }
+    assert!(contract("text").key("042").is_ok());
+    assert!(contract("integer").key("85123A").is_err());
+    assert!(contract("uuid").key("42").is_err());
+    assert!(IdKind::Integer.check("9223372036854775807").is_ok());
+}
+
+#[test]
+fn tenants_and_variants_are_part_of_the_key() {
+    let text = KeyTemplate::parse("v2:catalog:text:{tenant}:{id}:{locale}").expect("valid");
+    let key = text.key(&[("id", "42"), ("tenant", "acme"), ("locale", "de")]).expect("complete");
+    assert_eq!(key.as_str(), "v2:catalog:text:acme:42:de");
+    assert_eq!(key.prefix(), "v2:catalog:text");
+    let err = text.key(&[("id", "42"), ("locale", "de")]).expect_err("no tenant");
+    assert_eq!(err, KeyError::Missing("tenant".to_owned()));
+    let search = KeyTemplate::parse("v1:search:hits:{id|hash}").expect("valid");
+    assert!(search.key(&[("id", "42")]).expect("complete").as_str().contains(":h-"));
+}
+
+#[test]
+fn malformed_templates_are_told_apart() {
+    let err = |text: &str| KeyTemplate::parse(text).expect_err("malformed");
+    assert_eq!(err("price:{id}"), TemplateError::Segments(2));
+    assert_eq!(err("1:catalog:price:{id}"), TemplateError::Version("1".into()));
+    assert_eq!(err("v0:catalog:price:{id}"), TemplateError::Version("v0".into()));
+    assert_eq!(err("v1:Catalog:price:{id}"), TemplateError::Service("Catalog".into()));
+    assert_eq!(err("v1:catalog:{id}:x"), TemplateError::Entity("{id}".into()));
+    assert_eq!(err("v1:catalog:price:all"), TemplateError::NoId);
+    assert_eq!(err("v1:catalog:price:p{id}"), TemplateError::Segment("p{id}".into()));
+    assert_eq!(err("v1:catalog:price:{id}:{id}"), TemplateError::Twice("id".into()));
+    assert!(matches!(err("v1:catalog:price:{id"), TemplateError::Placeholder(_)));
+    assert!(matches!(err("v1:catalog:price:{id|md5}"), TemplateError::Placeholder(_)));
+}
+
+#[test]
+fn templates_clash_only_where_they_can_meet() {
+    let clash = |a: &str, b: &str| {
+        let (a, b) = (KeyTemplate::parse(a).expect("valid"), KeyTemplate::parse(b).expect("valid"));
+        assert_eq!(a.clashes_with(&b), b.clashes_with(&a));
+        a.clashes_with(&b)
+    };
+    assert!(clash("v1:a:b:{id}", "v1:a:b:{id}"));
+    assert!(clash("v1:a:b:{id}:de", "v1:a:b:{id}:{locale}"));
+    assert!(!clash("v1:a:b:{id}:de", "v1:a:b:{id}:en"));
+    assert!(!clash("v1:a:b:{id}", "v1:a:b:{id}:{locale}"));
+    assert!(!clash("v1:a:b:{id}", "v1:a:c:{id}"));
+    assert!(!clash("v1:a:b:{id}:de", "v1:a:b:{id}:{query|hash}"));
+}
+
+#[test]
+fn a_key_from_outside_is_checked() {
+    for good in ["v1:edge:page:GET/p/42", "v12:a:b:c:d:e", "v1:a:b_c:~"] {
+        assert_eq!(Key::parse(good).expect("well-formed").to_string(), good);
+    }
+    for bad in [
+        "",
+        "v1",
+        "v1:a:b",
+        "v1:a:b:",
+        "x1:a:b:c",
+        "v1:a:b:c d",
+        "v1:a:b:c\n",
+        "v1:a:b:{x}",
+        "v1:a:b:ü",
+    ] {
+        assert!(Key::parse(bad).is_err(), "{bad:?}");
+    }
+    assert!(matches!(
+        Key::parse(&format!("v1:a:b:{}", "x".repeat(600))),
+        Err(KeyError::TooLong(607))
+    ));
+}

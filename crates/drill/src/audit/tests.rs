@@ -1,0 +1,106 @@
+use super::*;
+use crate::oracle::Version;
+
+/// Product 1 cost 100, then 120 from `start + 1 s`, then 100 again from `start + 5 s`; product 2
+/// always cost 70.
+struct Book {
+    start: Instant,
+}
+
+impl Oracle for Book {
+    fn settle(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn versions(
+        &self,
+        product: u32,
+        field: Field,
+        visit: &mut dyn FnMut(Version<'_>) -> ControlFlow<()>,
+    ) {
+        let at = |seconds| self.start + Duration::from_secs(seconds);
+        let version = |number, from, until: Option<u64>| Version {
+            value: Value::Number(number),
+            from: at(from),
+            until: until.map(at),
+        };
+        let prices = match (product, field) {
+            (1, Field::Price) => {
+                vec![version(100, 5, None), version(120, 1, Some(5)), version(100, 0, Some(1))]
+            }
+            (2, Field::Price) => vec![version(70, 0, None)],
+            _ => vec![],
+        };
+        let _ = prices.into_iter().try_for_each(visit);
+    }
+}
+
+/// What the auditor finds in one answer sent at `start + sent` and received 10 ms later.
+fn audit(page: Page, body: &'static str, sent_ms: u64) -> Findings {
+    let start = now();
+    let auditor = Auditor::new(Arc::new(Book { start }), Contracts::default(), 1);
+    let sent = start + Duration::from_millis(sent_ms);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let received = sent + Duration::from_millis(10);
+    sender
+        .send(Exhibit { arm: 0, page, sent, received, body: Bytes::from_static(body.as_bytes()) })
+        .expect("the receiver is here");
+    drop(sender);
+    auditor.run(&receiver);
+    auditor.findings(0)
+}
+
+#[test]
+fn a_current_answer_is_not_stale() {
+    let findings = audit(Page::Price(1), r#"{"price_cents":120}"#, 2000);
+    assert_eq!((findings.audited, findings.beyond_contract), (1, 0));
+    assert_eq!(findings.worst, Duration::ZERO);
+}
+
+#[test]
+fn a_stale_answer_is_caught_and_measured_from_the_replacement() {
+    let findings = audit(Page::Price(1), r#"{"price_cents":100}"#, 4500);
+    assert_eq!(findings.beyond_contract, 1);
+    assert_eq!(findings.worst, Duration::from_millis(3500));
+    assert!(findings.examples[0].contains("price 100 of product 1"), "{:?}", findings.examples);
+}
+
+#[test]
+fn staleness_within_the_contract_is_measured_but_no_violation() {
+    let findings = audit(Page::Price(1), r#"{"price_cents":100}"#, 1900);
+    assert_eq!(findings.beyond_contract, 0);
+    assert_eq!(findings.worst, Duration::from_millis(900));
+}
+
+#[test]
+fn a_value_that_came_back_is_judged_by_its_latest_time() {
+    let findings = audit(Page::Price(1), r#"{"price_cents":100}"#, 6000);
+    assert_eq!((findings.beyond_contract, findings.worst), (0, Duration::ZERO));
+}
+
+#[test]
+fn a_value_that_was_never_true_is_wrong() {
+    let findings = audit(Page::Price(2), r#"{"price_cents":71}"#, 1000);
+    assert_eq!((findings.wrong, findings.beyond_contract), (1, 1));
+}
+
+#[test]
+fn a_value_shown_before_it_was_true_is_wrong() {
+    let findings = audit(Page::Price(1), r#"{"price_cents":120}"#, 500);
+    assert_eq!((findings.wrong, findings.beyond_contract), (1, 1));
+}
+
+#[test]
+fn lists_have_the_wider_contract_and_one_stale_value_condemns_the_answer() {
+    let page = "<a data-product=\"2\" data-price-cents=\"70\"></a>\
+                <a data-product=\"1\" data-price-cents=\"100\"></a>";
+    let category = Page::Category { id: 1, page: 1 };
+    assert_eq!(audit(category, page, 4900).beyond_contract, 0);
+    assert_eq!(audit(Page::Product(1), page, 4900).beyond_contract, 1);
+}
+
+#[test]
+fn an_answer_without_its_value_is_unreadable_not_audited() {
+    let findings = audit(Page::Price(1), "upstream says no", 1000);
+    assert_eq!((findings.audited, findings.unreadable), (0, 1));
+}

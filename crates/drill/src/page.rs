@@ -1,0 +1,57 @@
+//! What a shopper can ask for, as paths of the shop.
+
+use std::sync::Arc;
+
+/// One request, without the arm it is sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Page {
+    /// `/`
+    Home,
+    /// `/p/{id}`: name, description, price and stock.
+    Product(u32),
+    /// `/c/{id}?page={page}`: names and prices.
+    Category {
+        /// Category id.
+        id: u32,
+        /// From 1.
+        page: u32,
+    },
+    /// `/search?q={words}`, with the words ready for a query (`red+lantern`).
+    Search(Arc<str>),
+    /// `/api/price/{id}`: JSON with `price_cents`.
+    Price(u32),
+    /// `/api/stock/{id}`: JSON with `stock`.
+    Stock(u32),
+    /// `/api/product/{id}`: JSON with `price_cents`, `stock` and `name`.
+    ProductJson(u32),
+    /// `/cart`, private.
+    Cart,
+    /// `/checkout`, private.
+    Checkout,
+    /// `/static/style.css`
+    Style,
+}
+
+impl Page {
+    /// Path and query.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Home => "/".into(),
+            Self::Product(id) => format!("/p/{id}"),
+            Self::Category { id, page: 1 } => format!("/c/{id}"),
+            Self::Category { id, page } => format!("/c/{id}?page={page}"),
+            Self::Search(words) => format!("/search?q={words}"),
+            Self::Price(id) => format!("/api/price/{id}"),
+            Self::Stock(id) => format!("/api/stock/{id}"),
+            Self::ProductJson(id) => format!("/api/product/{id}"),
+            Self::Cart => "/cart".into(),
+            Self::Checkout => "/checkout".into(),
+            Self::Style => "/static/style.css".into(),
+        }
+    }
+
+    /// Whether the answer belongs to one shopper.
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Cart | Self::Checkout)
+    }
+}

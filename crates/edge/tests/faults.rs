@@ -1,0 +1,288 @@
+//! Upstreams and clients that misbehave.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use support::{Edge, Upstream, read_all, read_head, request, response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const FRESH: &[(&str, &str)] = &[("cache-control", "public, max-age=60")];
+
+/// No right answer to any of these is a page.
+#[tokio::test]
+async fn rubbish_and_half_answers_are_no_pages() {
+    let answers: &[&[u8]] = &[
+        b"",
+        b"\0\xff\xfe rubbish \r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\ncache-control: max-age=60\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncache-control: max-age=60\r\n\r\n5\r\nhal",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncache-control: max-age=60\r\n\r\nzz\r\nhalf\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 9\r\ncache-control: max-age=60\r\n\r\nhalf",
+    ];
+    for answer in answers {
+        let upstream = Upstream::raw(answer).await;
+        let edge = Edge::before(&upstream).await;
+        for _ in 0..2 {
+            let got = edge.get("/").await;
+            assert_eq!(got.status, 502, "{}", String::from_utf8_lossy(answer));
+            assert!(got.header("proxy-status").starts_with("tidegate; error="), "{got:?}");
+            assert_eq!(got.header("cache-control"), "no-store");
+            assert!(!got.text().contains("127.0.0.1"), "nothing about what is behind: {got:?}");
+        }
+        assert!(upstream.requests() >= 2, "nothing was kept");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_a_proven_end_is_handed_on_but_not_stored() {
+    let answer = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\nconnection: close\r\n\r\npage";
+    let upstream = Upstream::raw(answer).await;
+    let edge = Edge::before(&upstream).await;
+    for _ in 0..2 {
+        assert_eq!(edge.get("/").await.text(), "page");
+    }
+    assert_eq!(upstream.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_client_sees_that_a_streamed_answer_broke_off() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"[..],
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let upstream = Upstream::raw(answer).await;
+        let edge = Edge::before(&upstream).await;
+        let got = edge.try_send(request("POST", "/", &[])).await;
+        assert!(got.as_ref().is_err_and(|err| err.starts_with("body: ")), "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_is_given_up() {
+    let upstream = Upstream::start(|_| std::future::pending()).await;
+    let edge = Edge::with(upstream.address, |options| {
+        options.first_byte_timeout = Duration::from_millis(100);
+    })
+    .await;
+    for method in ["GET", "POST"] {
+        let answer = edge.send(request(method, "/", &[])).await;
+        assert_eq!(answer.status, 504, "{method}");
+        assert_eq!(answer.header("proxy-status"), "tidegate; error=http_response_timeout");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_stops_in_the_middle_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            read_head(&mut socket).await;
+            let head =
+                b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\ncache-control: max-age=60\r\n\r\nhalf";
+            socket.write_all(head).await.expect("writes");
+            kept.push(socket);
+        }
+    });
+    let edge = Edge::with(address, |options| options.body_pause = Duration::from_millis(100)).await;
+    assert_eq!(edge.get("/").await.status, 502, "it was to be stored, so it was read whole first");
+    let streamed = edge.try_send(request("POST", "/", &[])).await;
+    assert!(streamed.is_err_and(|err| err.starts_with("body: ")));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_away_is_said_to_be() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let edge = Edge::with(address, |_| {}).await;
+    for method in ["GET", "POST"] {
+        let answer = edge.send(request(method, "/", &[])).await;
+        assert_eq!(answer.status, 502, "{method}");
+        assert_eq!(answer.header("proxy-status"), "tidegate; error=destination_unavailable");
+        assert!(answer.text().contains("can't be reached"), "{answer:?}");
+    }
+    assert!(edge.metrics().contains("tidegate_upstream_errors_total"));
+}
+
+#[tokio::test]
+async fn a_busy_upstream_is_spared() {
+    let upstream = Upstream::start(|_| async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        response(200, &[], "ok")
+    })
+    .await;
+    let edge = Edge::with(upstream.address, |options| options.max_upstream_requests = 2).await;
+    let sends = (0..5).map(|_| edge.send(request("POST", "/", &[])));
+    let answers = futures_util::future::join_all(sends).await;
+    let spared: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert_eq!(spared.len(), 3);
+    assert!(spared.iter().all(|answer| answer.header("retry-after") == "1"));
+    assert_eq!(upstream.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_failing_upstream_speaks_for_itself_and_is_not_stored() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let upstream = Upstream::start(move |_| {
+        let nth = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if nth == 0 { response(500, FRESH, "sorry") } else { response(200, FRESH, "page") }
+        }
+    })
+    .await;
+    let edge = Edge::before(&upstream).await;
+    let failed = edge.get("/").await;
+    assert_eq!((failed.status.as_u16(), failed.text()), (500, "sorry"));
+    assert_eq!(edge.get("/").await.text(), "page");
+}
+
+#[tokio::test]
+async fn a_connection_closed_between_two_requests_is_no_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            read_head(&mut socket).await;
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            // Closes as soon as the next request comes, as a server whose keep-alive ran out does.
+            tokio::spawn(async move { drop(socket.read_u8().await) });
+        }
+    });
+    let edge = Edge::with(address, |_| {}).await;
+    for _ in 0..4 {
+        assert_eq!(edge.get("/").await.text(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn slow_clients_are_cut_off() {
+    let upstream = Upstream::page("page", FRESH).await;
+    let edge = Edge::with(upstream.address, |options| {
+        options.head_timeout = Duration::from_millis(100);
+    })
+    .await;
+    for start in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nhost: a\r\nx: "] {
+        let mut socket = TcpStream::connect(edge.address).await.expect("connects");
+        socket.write_all(start).await.expect("writes");
+        let mut rest = Vec::new();
+        let ended =
+            tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "still open after {:?}", String::from_utf8_lossy(start));
+    }
+    assert_eq!(upstream.requests(), 0);
+    assert!(edge.metrics().contains("tidegate_gateway_slow_connections_total 3"));
+}
+
+#[tokio::test]
+async fn a_slow_answer_does_not_count_as_a_slow_client() {
+    let upstream = Upstream::start(|_| async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        response(200, FRESH, "page")
+    })
+    .await;
+    let edge = Edge::with(upstream.address, |options| {
+        options.head_timeout = Duration::from_millis(100);
+    })
+    .await;
+    assert_eq!(edge.get("/").await.text(), "page");
+}
+
+#[tokio::test]
+async fn large_heads_are_refused() {
+    let upstream = Upstream::page("page", FRESH).await;
+    let edge = Edge::before(&upstream).await;
+    let long = "a".repeat(40_000);
+    let answer =
+        edge.raw(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[tokio::test]
+async fn shutdown_lets_requests_end() {
+    let upstream = Upstream::start(|_| async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        response(200, FRESH, "page")
+    })
+    .await;
+    let mut edge = Edge::before(&upstream).await;
+    let mut idle = TcpStream::connect(edge.address).await.expect("connects");
+    let mut busy = TcpStream::connect(edge.address).await.expect("connects");
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("writes");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    edge.stop();
+    let answer = read_all(&mut busy).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("page"), "{answer}");
+    assert_eq!(idle.read(&mut [0; 8]).await.expect("closed"), 0);
+    (&mut edge.stopped).await.expect("stops");
+    assert!(TcpStream::connect(edge.address).await.is_err(), "takes no more");
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_ever() {
+    let upstream = Upstream::start(|_| std::future::pending()).await;
+    let mut edge =
+        Edge::with(upstream.address, |options| options.drain = Duration::from_millis(100)).await;
+    let mut busy = TcpStream::connect(edge.address).await.expect("connects");
+    busy.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .expect("writes");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    edge.stop();
+    tokio::time::timeout(Duration::from_secs(5), &mut edge.stopped)
+        .await
+        .expect("in time")
+        .expect("stops");
+    assert_eq!(busy.read(&mut [0; 8]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_pauses_is_given_up() {
+    let upstream = Upstream::start(|request| async {
+        let whole = request.into_body().collect().await;
+        response(if whole.is_ok() { 200 } else { 500 }, &[], "ok")
+    })
+    .await;
+    let edge = Edge::with(upstream.address, |options| {
+        options.body_pause = Duration::from_millis(100);
+    })
+    .await;
+    let mut socket = TcpStream::connect(edge.address).await.expect("connects");
+    let begun = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf";
+    socket.write_all(begun).await.expect("writes");
+    let answer = read_all(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("the request's body broke off"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut_off() {
+    // Far more than the sockets' buffers hold.
+    let upstream = Upstream::start(|_| async { response(200, &[], vec![b'a'; 64 << 20]) }).await;
+    let edge = Edge::with(upstream.address, |options| {
+        options.body_pause = Duration::from_millis(100);
+    })
+    .await;
+    let mut socket = TcpStream::connect(edge.address).await.expect("connects");
+    socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("writes");
+    let gone = async {
+        while upstream.requests() == 0 || !edge.metrics().contains("tidegate_gateway_connections 0")
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is cut off");
+    let mut rest = Vec::new();
+    // Reset or ended: either way it is not the whole.
+    let _ = socket.read_to_end(&mut rest).await;
+    assert!(rest.len() < 64 << 20);
+}

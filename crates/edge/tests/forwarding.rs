@@ -1,0 +1,266 @@
+//! What passes between client and upstream, and what does not.
+
+mod support;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
+use support::{Edge, Upstream, read_all, request, response};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+const FRESH: &[(&str, &str)] = &[("cache-control", "public, max-age=60")];
+
+/// Answers with the request as it arrived.
+async fn echo(request: Request<Incoming>) -> http::Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.expect("a body").to_bytes();
+    let mut text = format!("{} {}\n", head.method, head.uri);
+    for (name, value) in &head.headers {
+        text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    }
+    text.push_str(&format!("\n{}", String::from_utf8_lossy(&body)));
+    response(200, &[("connection", "x-hop"), ("x-hop", "1"), ("x-end", "1")], text)
+}
+
+#[tokio::test]
+async fn headers_are_made_fit_for_each_hop() {
+    let upstream = Upstream::start(echo).await;
+    let edge = Edge::before(&upstream).await;
+    let headers = [
+        ("connection", "x-mine, keep-alive"),
+        ("x-mine", "1"),
+        ("x-theirs", "2"),
+        ("te", "gzip"),
+        ("proxy-authorization", "secret"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-original-url", "/admin"),
+        ("x-request-id", "abc-123"),
+    ];
+    let answer = edge.get_with("/", &headers).await;
+    let seen = answer.text();
+    for absent in ["x-mine", "te:", "proxy-authorization", "10.0.0.1", "evil", "x-original-url"] {
+        assert!(!seen.contains(absent), "{absent} in {seen}");
+    }
+    for present in [
+        "x-theirs: 2\n",
+        "via: 1.1 tidegate\n",
+        "x-forwarded-for: 127.0.0.1\n",
+        "x-forwarded-proto: http\n",
+        "x-forwarded-host: shop.example\n",
+        "host: shop.example\n",
+        "x-request-id: abc-123\n",
+    ] {
+        assert!(seen.contains(present), "{present} not in {seen}");
+    }
+    assert!(!answer.headers.contains_key("x-hop"));
+    assert_eq!(answer.header("x-end"), "1");
+    assert_eq!(answer.header("via"), "1.1 tidegate");
+    assert_eq!(answer.header("x-request-id"), "abc-123");
+}
+
+#[tokio::test]
+async fn bodies_and_methods_pass_through() {
+    let upstream = Upstream::start(echo).await;
+    let edge = Edge::before(&upstream).await;
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        let mut request = request(method, "/cart?id=1", &[]);
+        *request.body_mut() = Full::from("two socks");
+        let answer = edge.send(request).await;
+        assert!(answer.text().starts_with(&format!("{method} /cart?id=1\n")), "{answer:?}");
+        assert!(answer.text().ends_with("\n\ntwo socks"), "{answer:?}");
+        assert_eq!(answer.cache(), "tidegate; fwd=method");
+    }
+}
+
+#[tokio::test]
+async fn a_body_on_a_get_shapes_no_shared_page() {
+    let upstream = Upstream::start(|request| async move {
+        let body = request.into_body().collect().await.expect("a body").to_bytes();
+        response(200, FRESH, body)
+    })
+    .await;
+    let edge = Edge::before(&upstream).await;
+    let mut fat = request("GET", "/", &[]);
+    *fat.body_mut() = Full::from("poison");
+    assert_eq!(edge.send(fat).await.text(), "poison");
+    assert_eq!(edge.get("/").await.text(), "");
+}
+
+#[tokio::test]
+async fn hosts_do_not_share_pages() {
+    let upstream = Upstream::start(|request| async move {
+        response(200, FRESH, request.headers()["host"].as_bytes().to_vec())
+    })
+    .await;
+    let edge = Edge::before(&upstream).await;
+    assert_eq!(edge.get_with("/", &[("host", "A.example")]).await.text(), "a.example");
+    assert_eq!(edge.get_with("/", &[("host", "b.example")]).await.text(), "b.example");
+    assert_eq!(edge.get_with("/", &[("host", "a.example:80")]).await.cache(), "tidegate; hit");
+    let rubbish = edge.get_with("/", &[("host", "a b")]).await;
+    assert_eq!(rubbish.status, 400);
+    let two = edge.raw(b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n").await;
+    assert!(two.starts_with("HTTP/1.1 400"), "{two}");
+    let none = edge.raw(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    assert!(none.starts_with("HTTP/1.1 400"), "{none}");
+}
+
+#[tokio::test]
+async fn only_known_hosts_are_served_where_they_are_listed() {
+    let upstream = Upstream::page("page", FRESH).await;
+    let edge =
+        Edge::with(upstream.address, |options| options.hosts = vec!["shop.example".into()]).await;
+    assert_eq!(edge.get("/").await.status, 200);
+    assert_eq!(edge.get_with("/", &[("host", "evil.example")]).await.status, 421);
+}
+
+#[tokio::test]
+async fn a_page_is_asked_for_by_the_name_in_its_key() {
+    let upstream =
+        Upstream::start(|request| async move { response(200, FRESH, request.uri().to_string()) })
+            .await;
+    let edge = Edge::before(&upstream).await;
+    assert_eq!(edge.get("/%70/4%32?q=%c3%a4").await.text(), "/p/42?q=%C3%A4");
+    assert_eq!(edge.get("/p/42?q=%C3%A4").await.cache(), "tidegate; hit");
+}
+
+#[tokio::test]
+async fn the_encoding_class_alone_decides_the_encoding() {
+    let upstream = Upstream::start(|request| async move {
+        let accepted = request.headers()["accept-encoding"].as_bytes().to_vec();
+        response(200, &[("cache-control", "max-age=60"), ("vary", "accept-encoding")], accepted)
+    })
+    .await;
+    let edge = Edge::before(&upstream).await;
+    let accept = |encodings| [("accept-encoding", encodings)];
+    assert_eq!(edge.get_with("/", &accept("gzip, x-evil")).await.text(), "gzip");
+    assert_eq!(edge.get_with("/", &accept("deflate, gzip;q=0.5")).await.cache(), "tidegate; hit");
+    assert_eq!(edge.get("/").await.text(), "identity");
+}
+
+#[tokio::test]
+async fn two_framings_reach_the_upstream_as_one_request() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let upstream = Upstream::start(move |request| {
+        let log = Arc::clone(&log);
+        async move {
+            let framing = (
+                request.uri().path().to_owned(),
+                request.headers().contains_key("content-length"),
+                request.headers().contains_key("transfer-encoding"),
+            );
+            let body = request.into_body().collect().await.expect("a body").to_bytes();
+            log.lock().push((framing, body));
+            response(200, &[], "ok")
+        }
+    })
+    .await;
+    let edge = Edge::before(&upstream).await;
+    let smuggled = b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\
+        transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+    let answer = edge.raw(smuggled).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection ends after it: {answer}");
+    for bytes in [
+        &b"POST /b HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"[..],
+        b"POST /c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"POST /d HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n\r\na",
+        b"GET /e HTTP/1.1\r\nhost : a\r\n\r\n",
+        b"GET /f HTTP/1.1\r\nhost: a\r\n folded: b\r\n\r\n",
+    ] {
+        let answer = edge.raw(bytes).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{}: {answer}", String::from_utf8_lossy(bytes));
+    }
+    let seen = seen.lock();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0], (("/a".to_owned(), false, true), Bytes::new()));
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let upstream =
+        Upstream::start(|request| async move { response(200, FRESH, request.uri().to_string()) })
+            .await;
+    let edge = Edge::before(&upstream).await;
+    let one = "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n";
+    let two = "GET /2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answers = edge.raw(format!("{one}{one}{two}").as_bytes()).await;
+    let bodies: Vec<_> =
+        answers.split("HTTP/1.1 200 OK").skip(1).map(|a| &a[a.len() - 2..]).collect();
+    assert_eq!(bodies, ["/1", "/1", "/2"]);
+}
+
+#[tokio::test]
+async fn http_2_with_prior_knowledge_shares_the_store() {
+    let upstream = Upstream::page("page", FRESH).await;
+    let edge = Edge::before(&upstream).await;
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    for expected in ["tidegate; fwd=miss; stored", "tidegate; hit"] {
+        let uri: http::Uri = format!("http://{}/", edge.address).parse().expect("a URI");
+        let answer = client.get(uri).await.expect("an answer");
+        assert_eq!(answer.version(), http::Version::HTTP_2);
+        assert_eq!(answer.headers()["cache-status"], expected);
+        assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes(), "page");
+    }
+}
+
+#[tokio::test]
+async fn an_expected_continue_is_sent_before_the_body() {
+    let upstream = Upstream::start(echo).await;
+    let edge = Edge::before(&upstream).await;
+    let mut socket = TcpStream::connect(edge.address).await.expect("connects");
+    let head = b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
+    socket.write_all(head).await.expect("writes");
+    let interim = support::read_head(&mut socket).await;
+    assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
+    socket.write_all(b"ok").await.expect("writes");
+    let answer = read_all(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\n\nok"), "{answer}");
+    assert!(!answer.contains("expect:"));
+    let other = edge.get_with("/", &[("expect", "miracles")]).await;
+    assert_eq!(other.status, 417);
+}
+
+#[tokio::test]
+async fn trailers_pass_both_ways() {
+    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
+    let upstream = Upstream::raw(answer).await;
+    let edge = Edge::before(&upstream).await;
+    let answer = edge
+        .raw(b"GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\r\n")
+        .await;
+    assert!(answer.contains("x-sum: 7"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_the_gateway_does_not_do_it_says() {
+    let upstream = Upstream::page("page", FRESH).await;
+    let edge = Edge::before(&upstream).await;
+    let websocket = [("connection", "upgrade"), ("upgrade", "websocket")];
+    assert_eq!(edge.get_with("/chat", &websocket).await.status, 501);
+    let h2c =
+        [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "x")];
+    assert_eq!(edge.get_with("/", &h2c).await.status, 200, "an offer may be ignored");
+    assert_eq!(edge.send(request("TRACE", "/", &[])).await.status, 501);
+    let looped = ["1.1 tidegate"; 9].join(", ");
+    assert_eq!(edge.get_with("/loop", &[("via", &looped)]).await.status, 508);
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[tokio::test]
+async fn an_ill_formed_request_id_is_replaced() {
+    let upstream = Upstream::page("page", FRESH).await;
+    let edge = Edge::before(&upstream).await;
+    let answer = edge.get_with("/", &[("x-request-id", "a b\"")]).await;
+    let made = answer.header("x-request-id");
+    assert_eq!(made.len(), 16);
+    assert_ne!(edge.get("/").await.header("x-request-id"), made, "a hit has an id of its own");
+}

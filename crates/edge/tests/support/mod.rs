@@ -1,0 +1,301 @@
+//! A gateway on a real socket, in front of an upstream that the test plays.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache::shared::{MemoryTier, SharedTier};
+use cache::{Engine, EngineOptions, SystemClock};
+use coherence::{Batch, Cause, Clock, Epoch, Event, Lsn, Subject};
+use contract::Tag;
+use edge::{Gateway, GatewayOptions, Metrics};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// The upstream: counts what reaches it.
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Upstream {
+    /// Answers each request with what `answer` makes of it.
+    pub(crate) async fn start<F, A>(answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
+        A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (answer, counted) = (Arc::new(answer), Arc::clone(&requests));
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.expect("accepts");
+                let (answer, counted) = (Arc::clone(&answer), Arc::clone(&counted));
+                let service = service_fn(move |request| {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    let answering = answer(request);
+                    async move { Ok::<_, Infallible>(answering.await) }
+                });
+                tokio::spawn(async move {
+                    let builder = auto::Builder::new(TokioExecutor::new());
+                    let _ = builder.serve_connection(TokioIo::new(socket), service).await;
+                });
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// The same page for everybody, with these headers.
+    pub(crate) async fn page(
+        body: &'static str,
+        headers: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        Self::start(move |_| async move { response(200, headers, body) }).await
+    }
+
+    /// Answers every connection with these bytes once a request's head came, and closes it.
+    pub(crate) async fn raw(bytes: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.expect("accepts");
+                let counted = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    read_head(&mut socket).await;
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    let _ = socket.write_all(bytes).await;
+                });
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn response(
+    status: u16,
+    headers: &[(&'static str, &'static str)],
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    response.body(Full::new(body.into())).expect("a response")
+}
+
+/// The gateway with the embedded tiers, and the test as their change feed.
+pub(crate) struct Edge {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<dyn Clock>,
+    tier: Arc<dyn SharedTier>,
+    registry: Registry,
+    stop: Option<oneshot::Sender<()>>,
+    pub(crate) stopped: tokio::task::JoinHandle<()>,
+}
+
+impl Edge {
+    pub(crate) async fn before(upstream: &Upstream) -> Self {
+        Self::with(upstream.address, |_| {}).await
+    }
+
+    pub(crate) async fn with(
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut GatewayOptions),
+    ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let tier = Arc::new(MemoryTier::new(Arc::clone(&clock), 64 << 20));
+        Self::on(tier, clock, upstream, change).await
+    }
+
+    /// On a shared tier that others may use too.
+    pub(crate) async fn on(
+        tier: Arc<dyn SharedTier>,
+        clock: Arc<dyn Clock>,
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut GatewayOptions),
+    ) -> Self {
+        let metrics = cache::Metrics::detached();
+        let engine =
+            Engine::new(EngineOptions::default(), Arc::clone(&tier), Arc::clone(&clock), metrics);
+        let follower = engine.clone();
+        tokio::spawn(async move { follower.follow(std::future::pending()).await });
+        if tier.standing().await.expect("the tier answers").is_none() {
+            tier.incarnate(epoch(), Lsn(1), Lsn(1)).await.expect("the tier answers");
+        }
+        // Heartbeats, until the follower has subscribed and heard one.
+        while engine.standing().epoch.is_none() {
+            tier.apply(&batch(1, 1, Vec::new())).await.expect("the tier answers").expect("no gap");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        engine.sample(epoch().log(), clock.mono(), Lsn(1));
+
+        let uri = format!("http://{upstream}").parse().expect("a URI");
+        let mut options = GatewayOptions::new(uri);
+        change(&mut options);
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        let gateway = Gateway::new(options, engine.clone(), metrics, Arc::clone(&clock))
+            .expect("valid options");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, stopping) = oneshot::channel();
+        let stopped = tokio::spawn(async move {
+            let shutdown = async { drop(stopping.await) };
+            gateway.serve(listener, shutdown).await;
+        });
+        Self { address, engine, clock, tier, registry, stop: Some(stop), stopped }
+    }
+
+    /// A commit at `lsn` that touched `tag`, as the feed tells it.
+    pub(crate) async fn commit(&self, lsn: u64, tag: &str) {
+        let subjects = vec![Subject::Tag(Tag::parse(tag).expect("a tag"))];
+        let event = Event { lsn: Lsn(lsn), cause: Cause::Commit, committed_us: 0, subjects };
+        let batch = batch(lsn - 1, lsn, vec![event]);
+        self.tier.apply(&batch).await.expect("the tier answers").expect("no gap");
+        self.engine.applied(&batch);
+        self.engine.sample(epoch().log(), self.clock.mono(), Lsn(lsn));
+    }
+
+    /// Tells the gateway to stop.
+    pub(crate) fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.send(request("GET", target, &[])).await
+    }
+
+    pub(crate) async fn get_with(&self, target: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(request("GET", target, headers)).await
+    }
+
+    /// Sends a request over a connection of its own.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        self.try_send(request).await.expect("an answer")
+    }
+
+    pub(crate) async fn try_send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Answer, String> {
+        let target = request.uri().path_and_query().expect("a path").clone();
+        *request.uri_mut() = format!("http://{}{target}", self.address).parse().expect("a URI");
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let response = client.request(request).await.map_err(|err| format!("{err:?}"))?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|err| format!("body: {err:?}"))?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Sends bytes as they are and reads until the gateway closes or pauses for a second.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
+        let mut socket = TcpStream::connect(self.address).await.expect("connects");
+        socket.write_all(bytes).await.expect("writes");
+        read_all(&mut socket).await
+    }
+
+    /// The metrics as Prometheus reads them.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("encodes");
+        text
+    }
+}
+
+pub(crate) fn epoch() -> Epoch {
+    Epoch { system: 1, incarnation: 1, ..Epoch::default() }
+}
+
+fn batch(prev: u64, upto: u64, events: Vec<Event>) -> Batch {
+    Batch { epoch: epoch(), prev: Lsn(prev), upto: Lsn(upto), watermark: Lsn(upto), events }
+}
+
+pub(crate) fn request(
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(target);
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        request = request.header("host", "shop.example");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::default()).expect("a request")
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The header's values, joined; empty if there is none.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| value.to_str().expect("text")).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        str::from_utf8(&self.body).expect("text")
+    }
+
+    pub(crate) fn cache(&self) -> String {
+        self.header("cache-status")
+    }
+}
+
+/// Reads until the other side closes or is silent for a second.
+pub(crate) async fn read_all(socket: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        let read = tokio::time::timeout(Duration::from_secs(1), socket.read(&mut part)).await;
+        match read {
+            Ok(Ok(0) | Err(_)) | Err(_) => break,
+            Ok(Ok(size)) => all.extend_from_slice(&part[..size]),
+        }
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// Reads up to and with the empty line.
+pub(crate) async fn read_head(socket: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match socket.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}

@@ -1,0 +1,70 @@
+//! What a feed counts.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+const CHANGES: &str = "tidegate_feed_changes";
+const COMMITS: &str = "tidegate_feed_commits";
+const LAG: &str = "tidegate_feed_lag_seconds";
+const RECONNECTS: &str = "tidegate_feed_reconnects";
+const MALFORMED: &str = "tidegate_feed_malformed";
+const OVERSIZED: &str = "tidegate_feed_oversized";
+const SLOTS_MADE: &str = "tidegate_feed_slots_made";
+const LEADER: &str = "tidegate_feed_leader";
+
+/// The counters of one feed. Clones share their values.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    pub(crate) changes: Counter,
+    pub(crate) commits: Counter,
+    pub(crate) lag: Gauge<f64, AtomicU64>,
+    pub(crate) reconnects: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) oversized: Counter,
+    pub(crate) slots_made: Counter,
+    pub(crate) leader: Gauge,
+}
+
+impl Metrics {
+    /// Makes them visible in `registry`.
+    #[must_use]
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(CHANGES, "Row changes of tracked tables", metrics.changes.clone());
+        registry.register(COMMITS, "Commits that concern tracked tables", metrics.commits.clone());
+        registry.register(
+            LAG,
+            "From the database's commit time of the last commit to its delivery; negative if the clocks differ",
+            metrics.lag.clone(),
+        );
+        registry.register(
+            RECONNECTS,
+            "Connections lost and made again",
+            metrics.reconnects.clone(),
+        );
+        registry.register(
+            MALFORMED,
+            "Log messages and rows that could not be read and were skipped",
+            metrics.malformed.clone(),
+        );
+        registry.register(
+            OVERSIZED,
+            "Transactions too large to list, told as a change of everything in their tables",
+            metrics.oversized.clone(),
+        );
+        registry.register(
+            SLOTS_MADE,
+            "Replication slots or change logs made anew",
+            metrics.slots_made.clone(),
+        );
+        registry.register(
+            LEADER,
+            "1 while this node follows the log itself, 0 while another one does or nobody can",
+            metrics.leader.clone(),
+        );
+        metrics
+    }
+}

@@ -1,0 +1,218 @@
+//! A stream from its start to its loss.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::Lsn;
+use pgwire_replication::{ReplicationClient, ReplicationEvent};
+use tokio::time::{Instant, sleep_until};
+
+use super::lead::{Leads, has_state, lost, lsn};
+use super::options::PostgresOptions;
+use super::schema_watch::SchemaWatch;
+use super::server::Control;
+use super::source;
+use super::transaction::Assembler;
+use super::visibility::Visibility;
+use crate::error::FeedError;
+use crate::event::{Commit, Piece};
+use crate::message::LogMessage;
+
+/// Commits in one piece at most.
+const MOST_COMMITS: usize = 256;
+
+/// After this much silence the log is made to move; after twice that, the connection counts as
+/// lost.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// No such publication, in the catalogue as it was when the change was made.
+const UNDEFINED_OBJECT: &str = "42704";
+
+/// A stream and what has arrived on it.
+pub(super) struct Session {
+    options: Arc<PostgresOptions>,
+    control: Arc<Control>,
+    stream: ReplicationClient,
+    assembler: Assembler,
+    visibility: Visibility,
+    schema: SchemaWatch,
+    unusable: bool,
+    commits: Vec<Commit>,
+    /// Everything up to here has arrived.
+    received: Lsn,
+    /// Everything up to here was told, with that watermark.
+    told: (Lsn, Lsn),
+    acked: Lsn,
+    heard: Instant,
+    probed: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A polite end could wait for a server that is not there; the slot is freed either way.
+        self.stream.abort();
+    }
+}
+
+impl Session {
+    pub(super) fn new(options: Arc<PostgresOptions>, leads: Leads) -> Self {
+        let Leads { control, stream, start, after, shape } = leads;
+        Self {
+            assembler: Assembler::new(&options),
+            visibility: Visibility::new(control.clone(), start.position, after),
+            schema: SchemaWatch::new(options.clone(), control.clone(), shape),
+            unusable: false,
+            options,
+            control,
+            stream,
+            commits: Vec::new(),
+            received: start.position,
+            told: (start.position, Lsn::ZERO),
+            acked: Lsn::ZERO,
+            heard: Instant::now(),
+            probed: false,
+        }
+    }
+
+    /// Waits until the log or the watermark has moved. Dropping it loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Piece, FeedError> {
+        loop {
+            if let Some(piece) = self.piece() {
+                return Ok(piece);
+            }
+            let quiet_until = self.heard + if self.probed { SILENCE * 2 } else { SILENCE };
+            tokio::select! {
+                biased;
+                event = self.stream.recv() => {
+                    self.take(event)?;
+                    self.take_what_is_there().await?;
+                }
+                moved = self.visibility.next() => moved?,
+                err = self.schema.changed() => return Err(err),
+                () = sleep_until(quiet_until) => self.break_silence()?,
+            }
+        }
+    }
+
+    /// What the tables were when the stream began.
+    pub(super) fn shape(&self) -> &str {
+        self.schema.shape()
+    }
+
+    /// Whether the stream ended because of its slot: it begins before the publication was made (it
+    /// was dropped and made again), and no later start would get past that.
+    pub(super) fn slot_is_unusable(&self) -> bool {
+        self.unusable
+    }
+
+    /// The consumer is done with everything up to here.
+    pub(super) fn ack(&mut self, upto: Lsn) {
+        self.acked = self.acked.max(upto);
+        self.acknowledge();
+    }
+
+    /// See [`Feed::seen`](crate::Feed::seen).
+    pub(super) fn seen(&mut self, watermark: Lsn) {
+        self.visibility.seen(watermark);
+    }
+
+    /// Never beyond W: whoever takes over has to be told of what is not visible yet.
+    fn acknowledge(&self) {
+        self.stream.update_applied_lsn(lsn(self.acked.min(self.visibility.watermark())));
+    }
+
+    fn piece(&mut self) -> Option<Piece> {
+        let now = (self.received, self.visibility.watermark());
+        if now == self.told {
+            return None;
+        }
+        let (prev, _) = std::mem::replace(&mut self.told, now);
+        self.acknowledge();
+        let commits = std::mem::take(&mut self.commits);
+        self.count(&commits);
+        Some(Piece { prev, upto: now.0, watermark: now.1, commits })
+    }
+
+    fn count(&self, commits: &[Commit]) {
+        let metrics = &self.options.metrics;
+        let Some(last) = commits.last() else { return };
+        metrics.commits.inc_by(commits.len() as u64);
+        metrics.changes.inc_by(commits.iter().map(|commit| commit.changes.len() as u64).sum());
+        let now_us = self.options.clock.wall_us() as f64;
+        metrics.lag.set((now_us - last.committed_us as f64) / 1e6);
+    }
+
+    /// More that has arrived already goes into the same piece. Also looks after the watermark, which
+    /// would otherwise stand still while the log never pauses.
+    async fn take_what_is_there(&mut self) -> Result<(), FeedError> {
+        while self.commits.len() < MOST_COMMITS {
+            let event = tokio::select! {
+                biased;
+                event = self.stream.recv() => event,
+                () = ready(()) => break,
+            };
+            self.take(event)?;
+        }
+        tokio::select! {
+            biased;
+            moved = self.visibility.next() => moved,
+            () = ready(()) => Ok(()),
+        }
+    }
+
+    fn take(
+        &mut self,
+        event: pgwire_replication::Result<Option<ReplicationEvent>>,
+    ) -> Result<(), FeedError> {
+        (self.heard, self.probed) = (Instant::now(), false);
+        let ended = || FeedError::unavailable("following the log", "the server ended the stream");
+        if let Err(err) = &event {
+            self.unusable = has_state(err, UNDEFINED_OBJECT);
+        }
+        match event.map_err(lost)?.ok_or_else(ended)? {
+            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
+                self.assembler.begin(xid, commit_time_micros);
+            }
+            ReplicationEvent::XLogData { data, .. } => self.assembler.change(&data),
+            ReplicationEvent::Message { transactional: true, prefix, content, .. }
+                if prefix == LogMessage::PREFIX =>
+            {
+                self.assembler.message(&content);
+            }
+            ReplicationEvent::Commit { end_lsn, .. } => {
+                let end = Lsn(end_lsn.as_u64());
+                if let Some((commit, xid)) = self.assembler.commit(end) {
+                    self.visibility.commit(end, xid);
+                    self.commits.push(commit);
+                }
+                self.progress(end);
+            }
+            // All that was committed before it has been sent before it, but of a transaction that
+            // is on its way the server may count what it has not sent.
+            ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.is_open() => {
+                self.progress(Lsn(wal_end.as_u64()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, upto: Lsn) {
+        self.received = self.received.max(upto);
+        self.visibility.progress(upto);
+    }
+
+    /// A dead connection and an idle database look the same until the database is made to speak.
+    fn break_silence(&mut self) -> Result<(), FeedError> {
+        if self.probed {
+            let complaint = "nothing arrived, although the log moves";
+            return Err(FeedError::unavailable("following the log", complaint));
+        }
+        self.probed = true;
+        let control = self.control.clone();
+        // If it fails, silence goes on, and counts as a loss.
+        tokio::spawn(async move { source::nudge(&control).await });
+        Ok(())
+    }
+}

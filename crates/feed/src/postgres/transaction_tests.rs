@@ -1,0 +1,71 @@
+use std::sync::Arc;
+
+use coherence::{Clock, Mono};
+use proptest::prelude::*;
+
+use super::*;
+use crate::tracked::Tracked;
+
+struct NoClock;
+
+impl Clock for NoClock {
+    fn mono(&self) -> Mono {
+        Mono(0)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+}
+
+fn assembler() -> Assembler {
+    let tracked = Tracked {
+        table: "products".into(),
+        columns: vec!["id".into()],
+        old_columns: vec!["id".into()],
+    };
+    Assembler::new(&PostgresOptions::new("shop", "", vec![tracked], Arc::new(NoClock)))
+}
+
+#[test]
+fn a_transaction_that_concerns_nobody_is_none() {
+    let mut assembler = assembler();
+    assembler.begin(7, 0);
+    assert!(assembler.is_open());
+    assert_eq!(assembler.commit(Lsn(9)), None);
+    assert!(!assembler.is_open());
+}
+
+#[test]
+fn what_cannot_be_read_counts_as_a_change_of_everything() {
+    let mut assembler = assembler();
+    assembler.begin(7, 0);
+    assembler.change(b"I\0\0\0\x01N\0\x01t\0\0\0\x01x");
+    let (commit, xid) = assembler.commit(Lsn(9)).unwrap();
+    assert_eq!(xid, 7);
+    assert_eq!(commit.committed_us, EPOCH_US as u64);
+    assert_eq!(commit.changes[0].op, Op::Truncate);
+    assert_eq!(commit.messages[0].subjects, [Subject::Everything]);
+}
+
+proptest! {
+    #[test]
+    fn any_messages_in_any_order_are_taken(
+        messages in proptest::collection::vec(
+            (0_u8..4, proptest::collection::vec(any::<u8>(), 0..60)),
+            0..20,
+        ),
+    ) {
+        let mut assembler = assembler();
+        for (at, (kind, bytes)) in messages.iter().enumerate() {
+            match kind {
+                0 => assembler.begin(at as u32, i64::MIN),
+                1 => assembler.change(bytes),
+                2 => assembler.message(bytes),
+                _ => {
+                    let _ = assembler.commit(Lsn(at as u64));
+                }
+            }
+        }
+    }
+}

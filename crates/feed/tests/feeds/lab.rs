@@ -1,0 +1,38 @@
+//! A database under test.
+
+use feed::{Feed, Source, Tracked};
+
+/// A database with `products(id int primary key, name text, category_id int, price_cents int)`,
+/// followed by a feed.
+pub(crate) trait Lab: Sync {
+    /// Types into the database's own shell: another process, and a writer that knows nothing of us.
+    fn run(&self, sql: &str);
+    /// A fresh consumer of the one log.
+    fn feed(&self) -> Box<dyn Feed>;
+    fn source(&self) -> Box<dyn Source>;
+    /// A log message as a stranger might write it.
+    fn write_message(&self, text: &str);
+}
+
+pub(crate) const PRODUCTS: &str =
+    "create table products(id integer primary key, name text, category_id int, price_cents int)";
+
+pub(crate) fn products() -> Tracked {
+    let columns = ["id", "name", "category_id", "price_cents"].map(str::to_owned).to_vec();
+    let old_columns = ["id", "category_id"].map(str::to_owned).to_vec();
+    Tracked { table: "products".into(), columns, old_columns }
+}
+
+/// The real time; only the lag metric sees it.
+pub(crate) struct WallClock;
+
+impl coherence::Clock for WallClock {
+    fn mono(&self) -> coherence::Mono {
+        coherence::Mono(0)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        since.as_millis() as u64
+    }
+}

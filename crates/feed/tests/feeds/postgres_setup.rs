@@ -1,0 +1,87 @@
+use std::sync::Arc;
+
+use feed::postgres::prepare;
+use feed::{Feed, FeedError, PostgresFeed, PostgresOptions, PostgresSource, Source};
+use harness::Postgres;
+
+use crate::follow::{Follow, next};
+use crate::lab::{Lab, WallClock, products};
+use crate::postgres::PostgresLab;
+
+async fn setup_error(options: &PostgresOptions) -> String {
+    match prepare(options).await {
+        Err(FeedError::Setup(setup)) => setup.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn everything_that_is_missing_is_said_at_once() {
+    let server = Postgres::builder().setting("wal_level", "replica").start().unwrap();
+    server.psql("create role shop login; create table products(id int, name text)").unwrap();
+    let url = server.url_as("shop", "postgres");
+    let mut tables = vec![products()];
+    tables.push(feed::Tracked { table: "stock".into(), ..products() });
+    let options = PostgresOptions::new("shop", url, tables, Arc::new(WallClock));
+    let text = setup_error(&options).await;
+    for fix in [
+        "alter system set wal_level = 'logical';",
+        "-- then restart PostgreSQL",
+        "alter role \"shop\" replication;",
+        "alter table \"public\".\"products\" add column \"price_cents\" …;",
+        "alter table \"public\".\"products\" add primary key (…);",
+        "grant select on \"public\".\"products\" to \"shop\";",
+        "create table \"public\".\"stock\"(…);",
+        "create publication \"tidegate\" for table \"public\".\"products\" \
+         with (publish_via_partition_root = true);",
+    ] {
+        assert!(text.contains(fix), "{fix} is not in:\n{text}");
+    }
+    let mut feed: Box<dyn Feed> = Box::new(PostgresFeed::new(options).unwrap());
+    assert!(matches!(next(&mut feed).await, Err(FeedError::Setup(_))));
+}
+
+#[tokio::test]
+async fn a_plain_role_with_replication_is_enough() {
+    let lab = PostgresLab::new();
+    lab.run("create role shop login replication; alter table products owner to shop");
+    let mut options = lab.options();
+    options.url = lab.server.url_as("shop", "postgres");
+    let text = setup_error(&options).await;
+    assert!(text.contains("as the tables' owner or a superuser"), "{text}");
+    lab.run("grant create on database postgres to shop");
+    let prepared = prepare(&options).await.unwrap();
+    assert_eq!(prepared.done.len(), 1, "{prepared:?}");
+    assert_eq!(prepared.warnings.len(), 2, "{prepared:?}");
+    assert!(prepared.warnings[0].what.contains("max_slot_wal_keep_size"));
+    assert!(prepared.warnings[1].what.contains("`category_id`"));
+    assert_eq!(prepare(&options).await.unwrap().done, Vec::<String>::new(), "once");
+    let source = PostgresSource::new(&options.url).unwrap();
+    let mut follow = Follow::new(Box::new(PostgresFeed::new(options).unwrap())).await;
+    let identity = source.identity().await.unwrap();
+    assert_eq!(identity.system, follow.start.system);
+    assert_eq!(identity.timeline, follow.start.timeline);
+    assert_eq!(identity.server_started, follow.start.server_started);
+    lab.run("insert into products values (1, 'Tea', 7, 250)");
+    assert_eq!(follow.changes(&source).await, ["insert -> 1|Tea|7|250"]);
+}
+
+#[tokio::test]
+async fn a_publication_that_leaves_things_out_is_refused() {
+    let lab = PostgresLab::new();
+    lab.run(
+        "create publication tidegate for table products (id, name) where (id > 7) \
+         with (publish = 'insert')",
+    );
+    let text = setup_error(&lab.options()).await;
+    assert!(text.contains("set (publish = 'insert, update, delete, truncate');"), "{text}");
+    assert!(text.contains("only some rows or columns"), "{text}");
+}
+
+#[tokio::test]
+async fn a_slot_of_somebody_else_is_left_alone() {
+    let lab = PostgresLab::new();
+    lab.run("select pg_create_physical_replication_slot('tidegate')");
+    let text = setup_error(&lab.options()).await;
+    assert!(text.contains("belongs to something else"), "{text}");
+}

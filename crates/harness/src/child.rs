@@ -1,0 +1,149 @@
+//! A child process that can't outlive the test.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        OnceLock,
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::{output::Output, programs, wait};
+
+/// A user other than ours, for servers that refuse to run as root.
+#[derive(Clone, Debug)]
+pub(crate) struct User(pub(crate) String);
+
+/// `program`, to be killed by the kernel when its parent dies, and run as `user` if one is given.
+pub(crate) fn command(program: &std::path::Path, user: Option<&User>) -> Result<Command> {
+    let setpriv = match programs::find("setpriv", &[]) {
+        Some(setpriv) => setpriv,
+        None if user.is_none() => return Ok(Command::new(program)),
+        None => return Err(programs::missing("setpriv", "util-linux")),
+    };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL"]);
+    if let Some(User(name)) = user {
+        command.arg(format!("--reuid={name}"));
+        command.arg(format!("--regid={name}"));
+        command.arg("--init-groups");
+    }
+    command.arg("--").arg(program);
+    Ok(command)
+}
+
+/// A running child in a process group of its own; killed with its group on drop.
+pub(crate) struct Daemon {
+    name: String,
+    child: Child,
+    pub(crate) output: Output,
+}
+
+impl Daemon {
+    /// Starts `command` and collects its lines in `output`.
+    pub(crate) fn spawn(name: &str, mut command: Command, output: Output) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
+        let mut child = spawn_from_lasting_thread(command)
+            .with_context(|| format!("harness: can't start {name}"))?;
+        if let Some(stdout) = child.stdout.take() {
+            output.collect(stdout);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            output.collect(stderr);
+        }
+        Ok(Self { name: name.to_owned(), child, output })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Whether it runs; if not, how it ended.
+    pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Signals the process alone. No error when it is already gone.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+        if self.exited()?.is_none() {
+            kill_process(self.pid(), signal)?;
+        }
+        Ok(())
+    }
+
+    /// Signals the process and those it started, as far as they stayed in its group.
+    pub(crate) fn signal_group(&mut self, signal: Signal) -> Result<()> {
+        if self.exited()?.is_none() {
+            kill_process_group(self.pid(), signal)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for its end, for at most `limit`.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let what = format!("the end of {}", self.name);
+        let output = self.output.clone();
+        wait::until(&what, limit, || self.exited())
+            .with_context(|| format!("its last lines:\n{}", output.tail()))
+    }
+
+    /// Kills it with its group and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.signal_group(Signal::KILL)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// What to say when it did not do what was expected of it.
+    pub(crate) fn complain(&mut self, what: &str) -> anyhow::Error {
+        let state = match self.exited() {
+            Ok(Some(status)) => format!("it ended with {status}"),
+            Ok(None) => "it still runs".to_owned(),
+            Err(err) => err.to_string(),
+        };
+        anyhow!("harness: {}: {what}; {state}; its last lines:\n{}", self.name, self.output.tail())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Nothing can be reported from here, and a process that is gone is what was wanted.
+        let _ = self.kill();
+    }
+}
+
+type Order = (Command, SyncSender<io::Result<Child>>);
+
+/// The kernel's "parent" is the *thread* that forked: a server started from a test's thread or
+/// from one of tokio's blocking threads would be killed when that thread ends. This one lasts as
+/// long as the process.
+fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
+    static ORDERS: OnceLock<SyncSender<Order>> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        let (orders, inbox) = sync_channel::<Order>(16);
+        std::thread::Builder::new()
+            .name("harness-spawner".into())
+            .spawn(move || {
+                for (mut command, reply) in inbox {
+                    // The caller waits for the reply, so it is there to take it.
+                    let _ = reply.send(command.spawn());
+                }
+            })
+            .expect("a thread can be started");
+        orders
+    });
+    let (reply, result) = sync_channel(1);
+    orders.send((command, reply)).expect("the spawner thread never ends");
+    result.recv().expect("the spawner thread answers every order")
+}

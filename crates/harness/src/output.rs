@@ -1,0 +1,84 @@
+//! What a child process printed, line by line.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Read},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::wait;
+
+/// Older lines are forgotten, so that a chatty server can't eat the machine's memory.
+const KEPT_LINES: usize = 20_000;
+
+#[derive(Clone, Default)]
+pub(crate) struct Output(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Default)]
+struct Lines {
+    kept: VecDeque<String>,
+    forgotten: usize,
+}
+
+impl Output {
+    /// Copies `stream` until it ends, on a thread of its own.
+    pub(crate) fn collect(&self, stream: impl Read + Send + 'static) {
+        let output = self.clone();
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+                output.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                line.clear();
+            }
+        });
+    }
+
+    fn push(&self, line: String) {
+        let mut lines = self.lines();
+        if lines.kept.len() == KEPT_LINES {
+            lines.kept.pop_front();
+            lines.forgotten += 1;
+        }
+        lines.kept.push_back(line);
+        self.0.1.notify_all();
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of lines printed so far.
+    pub(crate) fn mark(&self) -> usize {
+        let lines = self.lines();
+        lines.forgotten + lines.kept.len()
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.lines().kept.iter().cloned().collect()
+    }
+
+    /// The last lines, for error messages.
+    pub(crate) fn tail(&self) -> String {
+        let lines = self.lines();
+        let from = lines.kept.len().saturating_sub(20);
+        lines.kept.iter().skip(from).map(|line| format!("    {line}\n")).collect()
+    }
+
+    /// The first line after `mark` that contains `part`, awaited for at most `limit`.
+    pub(crate) fn find(&self, mark: usize, part: &str, limit: Duration) -> Option<String> {
+        let deadline = wait::now() + limit;
+        let mut seen = mark;
+        let mut lines = self.lines();
+        loop {
+            let skip = seen.saturating_sub(lines.forgotten);
+            if let Some(line) = lines.kept.iter().skip(skip).find(|line| line.contains(part)) {
+                return Some(line.clone());
+            }
+            seen = lines.forgotten + lines.kept.len();
+            let left = deadline.checked_duration_since(wait::now())?;
+            lines = self.0.1.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Which crate may depend on which. The table is the law; ARCHITECTURE.md tells the reasons.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    assert_none,
+    metadata::{direct, members, shipped_closure, text},
+};
+
+struct Room {
+    name: &'static str,
+    /// Crates of ours that it may use.
+    ours: &'static [&'static str],
+    /// Crates of others that it may not name itself.
+    not_directly: &'static [&'static str],
+    /// Crates of others that may not be pulled in even by somebody else.
+    not_at_all: &'static [&'static str],
+}
+
+const SQL: &[&str] = &["deadpool-postgres", "pgwire-replication", "rusqlite", "tokio-postgres"];
+const HTTP: &[&str] = &["axum", "http", "http-body", "http-body-util", "hyper", "hyper-util"];
+const IO: &[&str] = &[
+    "async-trait",
+    "axum",
+    "deadpool-postgres",
+    "hyper",
+    "mio",
+    "pgwire-replication",
+    "rand",
+    "redis",
+    "rusqlite",
+    "socket2",
+    "tokio",
+    "tokio-postgres",
+];
+const NOTHING: &[&str] = &[];
+
+#[rustfmt::skip]
+const ROOMS: &[Room] = &[
+    Room { name: "contract",  ours: NOTHING,                              not_directly: NOTHING, not_at_all: IO },
+    Room { name: "coherence", ours: &["contract"],                        not_directly: NOTHING, not_at_all: IO },
+    Room { name: "cache",     ours: &["contract", "coherence"],           not_directly: HTTP,    not_at_all: NOTHING },
+    Room { name: "feed",      ours: &["contract", "coherence"],           not_directly: &["redis", "quick_cache", "hyper", "axum"], not_at_all: NOTHING },
+    Room { name: "edge",      ours: &["contract", "coherence", "cache"],  not_directly: SQL,     not_at_all: NOTHING },
+    Room { name: "control",   ours: &["contract", "coherence", "cache"],  not_directly: SQL,     not_at_all: NOTHING },
+    Room { name: "drill",     ours: NOTHING,                              not_directly: NOTHING, not_at_all: SQL },
+    Room { name: "shop",      ours: NOTHING,                              not_directly: &["redis"], not_at_all: NOTHING },
+    Room { name: "sim",       ours: &["contract", "coherence"],           not_directly: NOTHING, not_at_all: SQL },
+    Room { name: "harness",   ours: NOTHING,                              not_directly: NOTHING, not_at_all: NOTHING },
+    Room { name: "tidegate",  ours: &["contract", "coherence", "cache", "feed", "edge", "control", "drill", "shop"],
+           not_directly: NOTHING, not_at_all: NOTHING },
+];
+
+/// What every crate may use in its tests besides its row above: real servers, and the shop as an
+/// application that is not ours.
+const IN_TESTS: &[&str] = &["harness", "shop"];
+
+#[test]
+fn every_crate_has_its_row() {
+    let declared: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).collect();
+    let there: BTreeSet<&str> = members().into_iter().map(|member| text(member, "name")).collect();
+    assert_eq!(declared, there, "the table in this file against the workspace");
+}
+
+#[test]
+fn crates_of_ours_depend_one_way() {
+    let ours: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).collect();
+    let mut offenders = Vec::new();
+    for (room, member) in rooms() {
+        for (dev, kind) in [(false, "depends"), (true, "depends in its tests")] {
+            let used = direct(member, dev);
+            let allowed =
+                |name: &str| room.ours.contains(&name) || (dev && IN_TESTS.contains(&name));
+            let bad = used.into_iter().filter(|name| ours.contains(name) && !allowed(name));
+            offenders.extend(bad.map(|name| format!("{} {kind} on {name}", room.name)));
+        }
+    }
+    assert_none(&offenders, "arrows between our crates that must not exist");
+}
+
+#[test]
+fn crates_keep_off_what_is_not_theirs() {
+    let mut offenders = Vec::new();
+    for (room, member) in rooms() {
+        let used = direct(member, false);
+        let bad = room.not_directly.iter().filter(|name| used.contains(*name));
+        offenders.extend(bad.map(|name| format!("{} → {name}", room.name)));
+        let ways = shipped_closure(member);
+        offenders.extend(room.not_at_all.iter().filter_map(|name| ways.get(*name).cloned()));
+    }
+    assert_none(&offenders, "crates of others that ours must not use");
+}
+
+#[test]
+fn the_harness_is_never_shipped() {
+    let ship = rooms().filter(|(room, _)| room.name != "harness");
+    let offenders: Vec<String> =
+        ship.filter_map(|(_, member)| shipped_closure(member).remove("harness")).collect();
+    assert_none(&offenders, "the harness is for tests only");
+}
+
+/// It turns on the feature with which rules can be left out.
+#[test]
+fn the_models_are_never_shipped() {
+    let ship = rooms().filter(|(room, _)| room.name != "sim");
+    let offenders: Vec<String> =
+        ship.filter_map(|(_, member)| shipped_closure(member).remove("sim")).collect();
+    assert_none(&offenders, "the models are for tests only");
+}
+
+fn rooms() -> impl Iterator<Item = (&'static Room, &'static serde_json::Value)> {
+    members().into_iter().filter_map(|member| {
+        let room = ROOMS.iter().find(|room| room.name == text(member, "name"))?;
+        Some((room, member))
+    })
+}

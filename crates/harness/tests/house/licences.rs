@@ -1,0 +1,124 @@
+//! Every crate that is linked, built with or tested with may be used under a licence that lets us
+//! ship under Apache-2.0 without further duties than a notice.
+
+use crate::{
+    assert_none,
+    metadata::{members, packages, text},
+};
+
+/// SPDX names. A new one is a decision: it needs an ADR.
+const ALLOWED: &[&str] = &[
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+#[test]
+fn all_dependencies_have_an_allowed_licence() {
+    let offender = |package: &serde_json::Value| {
+        let licence = text(package, "license");
+        let name = format!("{} {}", text(package, "name"), text(package, "version"));
+        match accepts(licence) {
+            Some(true) => None,
+            Some(false) => Some(format!("{name}: {licence}")),
+            None => Some(format!("{name}: no SPDX expression: {licence:?}")),
+        }
+    };
+    let offenders: Vec<String> = packages().iter().filter_map(offender).collect();
+    assert_none(&offenders, "licences that are not on the list");
+}
+
+#[test]
+fn our_own_crates_say_apache() {
+    let offenders: Vec<String> = members()
+        .into_iter()
+        .filter(|member| text(member, "license") != "Apache-2.0")
+        .map(|member| text(member, "name").to_owned())
+        .collect();
+    assert_none(&offenders, "crates of ours without `license.workspace = true`");
+    assert!(
+        crate::read("LICENSE").contains("Apache License\n                           Version 2.0")
+    );
+}
+
+#[test]
+fn expressions_are_understood() {
+    assert_eq!(accepts("MIT"), Some(true));
+    assert_eq!(accepts("GPL-3.0-only"), Some(false));
+    assert_eq!(accepts("GPL-3.0-only OR MIT"), Some(true));
+    assert_eq!(accepts("MIT/Apache-2.0"), Some(true));
+    assert_eq!(accepts("(MIT OR GPL-2.0) AND Unicode-3.0"), Some(true));
+    assert_eq!(accepts("MIT AND (GPL-2.0 OR LGPL-2.1)"), Some(false));
+    assert_eq!(accepts("GPL-2.0 OR MIT AND ISC"), Some(true));
+    assert_eq!(accepts("Apache-2.0 WITH LLVM-exception OR GPL-2.0"), Some(true));
+    assert_eq!(accepts("GPL-2.0 WITH Classpath-exception-2.0"), Some(false));
+    for broken in ["", "MIT OR", "(MIT", "MIT ISC", "OR MIT"] {
+        assert_eq!(accepts(broken), None, "{broken}");
+    }
+}
+
+/// Whether some choice the expression offers is allowed altogether; none if it can't be read.
+fn accepts(expression: &str) -> Option<bool> {
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let mut left = words.as_slice();
+    let accepted = any(&mut left)?;
+    left.is_empty().then_some(accepted)
+}
+
+fn any(left: &mut &[&str]) -> Option<bool> {
+    let mut accepted = all(left)?;
+    while take(left, "OR") {
+        accepted |= all(left)?;
+    }
+    Some(accepted)
+}
+
+fn all(left: &mut &[&str]) -> Option<bool> {
+    let mut accepted = one(left)?;
+    while take(left, "AND") {
+        accepted &= one(left)?;
+    }
+    Some(accepted)
+}
+
+fn one(left: &mut &[&str]) -> Option<bool> {
+    if take(left, "(") {
+        let accepted = any(left)?;
+        return take(left, ")").then_some(accepted);
+    }
+    let name = word(left)?;
+    let name = match take(left, "WITH") {
+        true => format!("{name} WITH {}", word(left)?),
+        false => name.to_owned(),
+    };
+    Some(ALLOWED.contains(&name.as_str()))
+}
+
+fn word<'a>(left: &mut &[&'a str]) -> Option<&'a str> {
+    let (first, rest) = left.split_first()?;
+    let is_name = !["OR", "AND", "WITH", "(", ")"].contains(first);
+    is_name.then(|| {
+        *left = rest;
+        *first
+    })
+}
+
+fn take(left: &mut &[&str], word: &str) -> bool {
+    let found = left.first() == Some(&word);
+    if found {
+        *left = &left[1..];
+    }
+    found
+}

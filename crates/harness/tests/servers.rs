@@ -1,0 +1,276 @@
+//! The harness itself, on the real servers.
+
+use std::{net::TcpStream, process::Command, time::Duration};
+
+use anyhow::Result;
+use harness::{Fault, FaultProxy, Nginx, Postgres, Process, Redis};
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn postgres_takes_sql_and_settings() -> Result<()> {
+    let postgres = Postgres::builder().setting("application_name", "it's me").start()?;
+    assert_eq!(postgres.psql("show wal_level")?, "logical");
+    assert_eq!(postgres.psql("create database shop;\nselect 1, 'a';")?, "1|a");
+    postgres.psql_in("shop", "create role clerk login; create table t(id int)")?;
+    let err = postgres.psql_as("clerk", "shop", "select * from t").unwrap_err().to_string();
+    assert!(err.contains("permission denied for table t"), "{err}");
+    assert_eq!(
+        postgres.url_as("clerk", "shop"),
+        format!("postgres://clerk@{}/shop", postgres.addr())
+    );
+    Ok(())
+}
+
+#[test]
+fn postgres_keeps_its_data_over_a_restart_and_a_crash() -> Result<()> {
+    let mut postgres = Postgres::start()?;
+    postgres.psql("create table t(id int); insert into t values (1)")?;
+    postgres.restart()?;
+    postgres.psql("insert into t values (2)")?;
+    postgres.crash()?;
+    assert!(postgres.psql("select 1").is_err());
+    postgres.start_again()?;
+    assert_eq!(postgres.psql("select count(*) from t")?, "2");
+    assert!(postgres.log().iter().any(|line| line.contains("automatic recovery in progress")));
+    Ok(())
+}
+
+#[test]
+fn a_paused_postgres_answers_after_it_resumes() -> Result<()> {
+    let mut postgres = Postgres::start()?;
+    postgres.psql("create table t(id int)")?;
+    postgres.pause()?;
+    let mut wire = TcpStream::connect(postgres.addr())?;
+    // What a client sends to ask for TLS; the answer is one letter.
+    let question = [0, 0, 0, 8, 4, 210, 22, 47];
+    std::io::Write::write_all(&mut wire, &question)?;
+    assert!(answer(&mut wire, Duration::from_millis(200)).is_err());
+    postgres.resume()?;
+    assert_eq!(answer(&mut wire, SOON)?, "N");
+    assert_eq!(postgres.psql("select count(*) from t")?, "0");
+    Ok(())
+}
+
+#[test]
+fn several_servers_at_once_do_not_meet() -> Result<()> {
+    let (one, two) = (Postgres::start()?, Postgres::start()?);
+    one.psql("create table only_here(id int)")?;
+    assert!(two.psql("select * from only_here").is_err());
+    Ok(())
+}
+
+#[test]
+fn redis_stops_and_comes_back_empty_on_its_port() -> Result<()> {
+    let mut redis = Redis::builder().setting("maxmemory-policy", "allkeys-lru").start()?;
+    let url = redis.url();
+    assert_eq!(redis.cli(&["config", "get", "maxmemory-policy"])?, "maxmemory-policy\nallkeys-lru");
+    redis.cli(&["set", "a", "1"])?;
+    assert!(redis.cli(&["incr", "a", "b"]).is_err());
+    redis.stop()?;
+    assert!(TcpStream::connect(redis.addr()).is_err());
+    redis.start_again()?;
+    assert_eq!(redis.url(), url);
+    assert_eq!(redis.cli(&["exists", "a"])?, "0");
+    Ok(())
+}
+
+#[test]
+fn a_persistent_redis_keeps_what_it_was_told() -> Result<()> {
+    let mut redis = Redis::builder().persistent().start()?;
+    redis.cli(&["set", "a", "1"])?;
+    redis.crash()?;
+    redis.start_again()?;
+    assert_eq!(redis.cli(&["get", "a"])?, "1");
+    redis.flushall()?;
+    assert_eq!(redis.cli(&["dbsize"])?, "0");
+    Ok(())
+}
+
+#[test]
+fn servers_end_with_their_value() -> Result<()> {
+    let redis = Redis::start()?;
+    let postgres = Postgres::start()?;
+    let addrs = [redis.addr(), postgres.addr()];
+    drop((redis, postgres));
+    for addr in addrs {
+        assert!(TcpStream::connect(addr).is_err(), "{addr} still listens");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_is_watched_and_ended() -> Result<()> {
+    let mut process = Process::builder("/bin/sh")
+        .args(["-c", "trap 'echo bye; exit 7' TERM; echo hello $NAME; while :; do sleep 0.1; done"])
+        .env("NAME", "you")
+        .start()?;
+    assert_eq!(process.wait_for_line("hello", SOON)?, "hello you");
+    let mark = process.mark();
+    assert_eq!(process.terminate(SOON)?.code(), Some(7));
+    assert_eq!(process.wait_for_line_after(mark, "bye", SOON)?, "bye");
+    let err = process.wait_for_line("never", Duration::from_millis(10)).unwrap_err().to_string();
+    assert!(err.contains("exit status: 7") && err.contains("hello you"), "{err}");
+    Ok(())
+}
+
+/// A test process that is killed can't clean up; the kernel does it for us.
+#[test]
+fn servers_die_with_the_test_process() -> Result<()> {
+    if let Ok(ready) = std::env::var("HARNESS_ORPHAN") {
+        let (redis, postgres) = (Redis::start()?, Postgres::start()?);
+        std::fs::write(&ready, format!("{} {}", redis.addr(), postgres.addr()))?;
+        std::thread::sleep(Duration::from_secs(60));
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let ready = folder.path().join("ready");
+    let mut orphanage = Command::new(std::env::current_exe()?)
+        .args(["--exact", "servers_die_with_the_test_process"])
+        .env("HARNESS_ORPHAN", &ready)
+        .env("TMPDIR", folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()?;
+    open(folder.path())?;
+    let addrs =
+        harness::until("the servers of the other process", Duration::from_secs(60), || {
+            Ok(std::fs::read_to_string(&ready).ok().filter(|addrs| addrs.contains(' ')))
+        })?;
+    orphanage.kill()?;
+    orphanage.wait()?;
+    for addr in addrs.split(' ') {
+        harness::until("the end of the servers", SOON, || {
+            Ok(TcpStream::connect(addr).is_err().then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+fn open(folder: &std::path::Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?)
+}
+
+#[test]
+fn redis_behind_a_slow_wire_answers_late() -> Result<()> {
+    let redis = Redis::start()?;
+    let proxy = FaultProxy::start(redis.addr())?;
+    let mut wire = redis_wire(&proxy)?;
+    assert_eq!(ping(&mut wire, SOON)?, "+PONG\r\n");
+    proxy.set(Fault::slow(Duration::from_millis(400)));
+    assert!(ping(&mut wire, Duration::from_millis(100)).is_err());
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(answer(&mut wire, SOON)?, "+PONG\r\n");
+    assert_eq!(proxy.accepted(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_black_hole_delivers_when_it_ends() -> Result<()> {
+    let redis = Redis::start()?;
+    let proxy = FaultProxy::start(redis.addr())?;
+    let mut wire = redis_wire(&proxy)?;
+    proxy.set(Fault::black_hole());
+    assert!(ping(&mut wire, Duration::from_millis(100)).is_err());
+    proxy.heal();
+    assert_eq!(answer(&mut wire, SOON)?, "+PONG\r\n");
+    Ok(())
+}
+
+#[test]
+fn resets_and_half_closes_are_what_they_say() -> Result<()> {
+    let redis = Redis::start()?;
+    let proxy = FaultProxy::start(redis.addr())?;
+    let mut wire = redis_wire(&proxy)?;
+    assert_eq!(ping(&mut wire, SOON)?, "+PONG\r\n");
+    proxy.set(Fault::half_close_after(3));
+    assert_eq!(ping(&mut wire, SOON)?, "+PO");
+    assert_eq!(answer(&mut wire, SOON)?, "", "the end of the stream");
+    proxy.heal();
+    let mut wire = redis_wire(&proxy)?;
+    assert_eq!(ping(&mut wire, SOON)?, "+PONG\r\n");
+    proxy.set(Fault::reset());
+    let err = answer(&mut wire, SOON).unwrap_err();
+    let kind = err.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    assert_eq!(kind, Some(std::io::ErrorKind::ConnectionReset));
+    Ok(())
+}
+
+#[test]
+fn a_narrow_wire_takes_its_time_and_keeps_the_order() -> Result<()> {
+    let redis = Redis::start()?;
+    let text: String = ('a'..='z').cycle().take(2000).collect();
+    redis.cli(&["set", "text", &text])?;
+    let proxy = FaultProxy::start(redis.addr())?;
+    let jitter = Duration::from_millis(20);
+    proxy.set(Fault { bandwidth: Some(4000), jitter, ..Fault::default() });
+    let mut wire = redis_wire(&proxy)?;
+    std::io::Write::write_all(&mut wire, b"GET text\r\n")?;
+    assert!(answer(&mut wire, Duration::from_millis(250)).is_err(), "half a second for 2000 bytes");
+    assert!(answer(&mut wire, SOON)?.starts_with("$2000\r\nabcdef"));
+    Ok(())
+}
+
+#[test]
+fn a_dead_upstream_is_a_reset() -> Result<()> {
+    let mut redis = Redis::start()?;
+    let proxy = FaultProxy::start(redis.addr())?;
+    redis.stop()?;
+    let mut wire = redis_wire(&proxy)?;
+    assert!(answer(&mut wire, SOON).is_err());
+    redis.start_again()?;
+    assert_eq!(ping(&mut redis_wire(&proxy)?, SOON)?, "+PONG\r\n");
+    Ok(())
+}
+
+fn redis_wire(proxy: &FaultProxy) -> Result<TcpStream> {
+    Ok(TcpStream::connect(proxy.addr())?)
+}
+
+fn ping(wire: &mut TcpStream, limit: Duration) -> Result<String> {
+    std::io::Write::write_all(wire, b"PING\r\n")?;
+    answer(wire, limit)
+}
+
+fn answer(wire: &mut TcpStream, limit: Duration) -> Result<String> {
+    let mut bytes = [0; 64];
+    wire.set_read_timeout(Some(limit))?;
+    let length = std::io::Read::read(wire, &mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+#[test]
+fn nginx_serves_what_its_configuration_says() -> Result<()> {
+    let started = Nginx::start(1, |site| {
+        format!("server {{ listen {}; location / {{ return 200 'hello'; }} }}", site.listen)
+    });
+    let nginx = match started {
+        Err(err) if err.to_string().contains("nginx not found") => {
+            println!("skipped: {err}");
+            return Ok(());
+        }
+        started => started?,
+    };
+    let answer = harness::http::get(nginx.addr(), "/", SOON)?;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    Ok(())
+}
+
+#[test]
+fn a_process_is_ready_when_it_answers_over_http() -> Result<()> {
+    let port = harness::Port::reserve()?;
+    let answer = "HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\nconnection: close\\r\\n\\r\\nok";
+    let server = format!(
+        "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', \
+         LocalPort => {}, Listen => 5, ReuseAddr => 1) or die; \
+         while (my $c = $s->accept) {{ sysread $c, my $question, 4096; print $c \"{answer}\"; \
+         close $c }}",
+        port.number()
+    );
+    let mut process = Process::builder("/usr/bin/perl").args(["-e", &server]).start()?;
+    process.wait_for_http(port.addr(), "/readyz", SOON)?;
+    process.kill9()?;
+    let err = process.wait_for_http(port.addr(), "/", SOON).unwrap_err().to_string();
+    assert!(err.contains("it ended with signal: 9"), "{err}");
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The demo as the README has it, in short. It needs a release build, so `./test` runs it:
+//! `TIDEGATE_SMOKE=target/release/tidegate cargo test --workspace --test smoke -- --ignored`.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use harness::Process;
+use serde_json::Value;
+
+const RUN: &str = "10s";
+/// Start, end and summary included; far more than needed, on a busy machine of two cores.
+const LIMIT: Duration = Duration::from_secs(90);
+/// The ways of today that the demo sets beside Tidegate.
+const ARMS: [&str; 3] = ["no_cache", "ttl_only", "delete_on_write"];
+
+#[test]
+#[ignore = "needs a release build and ten seconds of both cores; run by ./test"]
+fn the_demo_is_never_stale_beyond_its_contracts() -> Result<()> {
+    let program = std::env::var("TIDEGATE_SMOKE").context("TIDEGATE_SMOKE names the program")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("summary.json");
+    let mut demo = Process::builder(root.join(program))
+        .args(["demo", "--for", RUN, "--json"])
+        .arg(&file)
+        .folder(folder.path())
+        .start()?;
+    let status = demo.wait(LIMIT)?;
+    let printed = demo.lines().join("\n");
+    assert!(status.success(), "{status}\n{printed}");
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("the summary was not written\n{printed}"))?;
+    let summary: Value = serde_json::from_str(&text)?;
+
+    let arms: Vec<(&str, &Value)> = std::iter::once(("tidegate", &summary))
+        .chain(ARMS.map(|arm| (arm, &summary["compare"][arm])))
+        .collect();
+    for (name, arm) in &arms {
+        has_all_keys(name, arm);
+        assert_eq!(number(arm, "/errors"), 0.0, "{name}: errors in\n{text}");
+        assert!(number(arm, "/audited") > 0.0, "{name}: nothing was audited in\n{text}");
+        assert_eq!(
+            number(arm, "/requests"),
+            number(&summary, "/requests"),
+            "{name}: all arms face the same requests in\n{text}"
+        );
+    }
+    assert!(number(&summary, "/requests") > 1000.0, "hardly any traffic in\n{text}");
+    assert!(number(&summary, "/invalidations") > 0.0, "nothing was written in\n{text}");
+    assert!(number(&summary, "/hit_rate") > 0.5, "hardly a hit in\n{text}");
+    assert_eq!(number(&summary, "/stale_beyond_contract"), 0.0, "stale answers in\n{text}");
+    assert_eq!(number(arms[1].1, "/stale_beyond_contract"), 0.0, "the audit is wrong in\n{text}");
+    assert!(
+        number(arms[2].1, "/stale_beyond_contract") > 0.0,
+        "ten seconds of TTL without a stale answer: the demo shows nothing in\n{text}"
+    );
+    Ok(())
+}
+
+/// Counts and rates that every arm has, and those that only make sense with some of them and may
+/// be null elsewhere.
+fn has_all_keys(name: &str, arm: &Value) {
+    let always = [
+        "/requests",
+        "/errors",
+        "/hit_rate",
+        "/hits/local",
+        "/hits/shared",
+        "/hits/edge",
+        "/origin_requests",
+        "/latency_ms/mean",
+        "/latency_ms/p50",
+        "/latency_ms/p99",
+        "/audited",
+        "/stale_beyond_contract",
+        "/worst_staleness_ms",
+    ];
+    let sometimes =
+        ["/invalidations", "/commit_to_gone_ms/p50", "/commit_to_gone_ms/p99", "/worst_bound_ms"];
+    for key in always {
+        assert!(arm.pointer(key).is_some_and(Value::is_number), "{name}: {key} in\n{arm:#}");
+    }
+    for key in sometimes {
+        let number_or_null = |value: &Value| value.is_number() || value.is_null();
+        assert!(arm.pointer(key).is_some_and(number_or_null), "{name}: {key} in\n{arm:#}");
+    }
+    let hit_rate = number(arm, "/hit_rate");
+    assert!((0.0..=1.0).contains(&hit_rate), "{name}: hit_rate is {hit_rate}");
+}
+
+fn number(value: &Value, pointer: &str) -> f64 {
+    value.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN)
+}

@@ -1,0 +1,104 @@
+//! What comes out of a part.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A part of the report.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Part {
+    pub(crate) title: String,
+    /// What was measured and how, and what that hides: paragraphs.
+    pub(crate) how: Vec<String>,
+    pub(crate) figures: Vec<Figure>,
+    /// What the figures were made from.
+    pub(crate) table: Table,
+}
+
+/// One measured ratio or count, beside what was promised.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) measured: String,
+    pub(crate) target: String,
+    pub(crate) met: bool,
+}
+
+/// Rows under a header.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Table {
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Figure {
+    /// A ratio that should be at least `least`.
+    pub(crate) fn at_least(what: &str, ratio: f64, least: f64) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured: format!("{ratio:.2}×"),
+            target: format!("at least {least}×"),
+            met: ratio >= least,
+        }
+    }
+
+    /// A ratio that should be at most `most`.
+    pub(crate) fn at_most(what: &str, ratio: f64, most: f64) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured: format!("{ratio:.2}×"),
+            target: format!("at most {most}×"),
+            met: ratio <= most,
+        }
+    }
+
+    /// A count that should be the same in each of several tries.
+    pub(crate) fn exactly(what: &str, counts: &[usize], wanted: usize) -> Self {
+        let mut seen = counts.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        let seen: Vec<String> = seen.iter().map(ToString::to_string).collect();
+        Self {
+            what: what.to_owned(),
+            measured: format!("{} in {} tries", seen.join(" or "), counts.len()),
+            target: format!("exactly {wanted}"),
+            met: !counts.is_empty() && counts.iter().all(|count| *count == wanted),
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> &'static str {
+        if self.met { "met" } else { "**missed**" }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, measured, target, .. } = self;
+        write!(f, "{what}: {measured} ({target}: {})", self.verdict().trim_matches('*'))
+    }
+}
+
+impl Table {
+    pub(crate) fn new<const N: usize>(header: [&str; N]) -> Self {
+        Self { header: header.map(str::to_owned).into(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+}
+
+/// The middle of them; between the two in the middle if their number is even.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// Linear between the two nearest. Nothing has no quantile.
+pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let at = q * last as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    below + (above - below) * at.fract()
+}

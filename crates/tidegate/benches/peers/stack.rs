@@ -1,0 +1,105 @@
+//! Tidegate itself, as its users run it: the binary, in processes of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use harness::{Port, Postgres, Process, ProcessBuilder, Redis, http};
+
+/// The configuration that users are shown.
+const EXAMPLE: &str = include_str!("../../../../examples/tidegate.toml");
+
+/// For anything that is expected to happen.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Everything a node needs besides itself.
+pub(crate) struct Servers {
+    pub(crate) postgres: Postgres,
+    pub(crate) redis: Redis,
+    folder: tempfile::TempDir,
+}
+
+pub(crate) struct Node {
+    pub(crate) process: Process,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) data: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Servers {
+    /// PostgreSQL with the table of the example and `rows` rows, and Redis.
+    pub(crate) fn start(settings: &[(&str, &str)], rows: u32) -> Result<Self> {
+        let mut postgres = Postgres::builder();
+        for (name, value) in settings {
+            postgres = postgres.setting(name, value);
+        }
+        let postgres = postgres.start()?;
+        postgres.psql("create role shop login replication")?;
+        postgres.psql("create database shop owner shop")?;
+        let servers = Self { postgres, redis: Redis::start()?, folder: tempfile::tempdir()? };
+        servers.sql(
+            "create table products(id int primary key, name text, category_id int, \
+             price_cents int, currency text)",
+        )?;
+        servers.sql(&format!(
+            "insert into products select n, 'thing ' || n, n % 10, n, 'GBP' \
+             from generate_series(1, {rows}) n"
+        ))?;
+        Ok(servers)
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> Result<String> {
+        self.postgres.psql_as("shop", "shop", sql)
+    }
+
+    /// A node with the example's configuration, but for addresses and what `edit` changes.
+    pub(crate) fn node(&self, edit: impl Fn(String) -> String) -> Result<Node> {
+        let config = EXAMPLE
+            .replace("127.0.0.1:5432", &self.postgres.addr().to_string())
+            .replace("127.0.0.1:6379", &self.redis.addr().to_string());
+        Node::start(self.folder.path(), &edit(config), None)
+    }
+}
+
+impl Node {
+    /// Starts it with `config`, whose `[listen]` is the example's, and waits until it proves
+    /// freshness. `core`: the only one it may use.
+    pub(crate) fn start(folder: &Path, config: &str, core: Option<usize>) -> Result<Self> {
+        let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let [gateway, data, admin] = ports.each_ref().map(Port::addr);
+        let config = config
+            .replace("127.0.0.1:8080", &gateway.to_string())
+            .replace("127.0.0.1:9170", &data.to_string())
+            .replace("127.0.0.1:9180", &admin.to_string());
+        let path = folder.join(format!("tidegate-{}.toml", admin.port()));
+        std::fs::write(&path, config)?;
+        let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
+        let process = on_core(core, binary)?.arg("serve").arg("--config").arg(&path);
+        let process = process.folder(folder).start()?;
+        let mut node = Self { process, gateway, data, admin };
+        node.process.wait_for_http(admin, "/readyz", SOON)?;
+        harness::until("a proven bound", SOON, || {
+            let status = http::get(node.admin, "/api/v1/status", SOON)?;
+            let status: serde_json::Value = serde_json::from_slice(&status.body)?;
+            Ok(status["bound_ms"].as_f64())
+        })?;
+        Ok(node)
+    }
+}
+
+/// A program that may use one core only, or any.
+pub(crate) fn on_core(core: Option<usize>, program: &Path) -> Result<ProcessBuilder> {
+    let Some(core) = core else { return Ok(Process::builder(program)) };
+    let taskset = Process::builder(find("taskset")?);
+    Ok(taskset.arg("--cpu-list").arg(core.to_string()).arg(program))
+}
+
+/// A program's file.
+pub(crate) fn find(program: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+        .with_context(|| format!("{program} not found"))
+}

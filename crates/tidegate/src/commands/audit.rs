@@ -1,0 +1,136 @@
+//! `tidegate audit`
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache::audit::{Finding, Report};
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::Exit;
+use crate::terminal::{complain, say};
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Show what a running node's auditor has found; 1 where a promise was broken.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database itself, 0.1, 1 and 10 s after each commit that\nmet a copy. Exits with 1 when an entry was older than its contract or its shown bound allows."
+)]
+pub(crate) struct Args {
+    /// The admin address of a running node.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
+    admin: SocketAddr,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Watch for so long, and show only what was found meanwhile.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    watch: Option<Duration>,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    super::block_on(async {
+        match report(args).await {
+            Ok(report) => show(args, &report),
+            Err(err) => {
+                complain(format_args!(
+                    "tidegate: no node answers at {}: {err:#}; start one with `tidegate serve`, or \
+                     give its admin address with --admin",
+                    args.admin
+                ));
+                Exit::Environment
+            }
+        }
+    })
+}
+
+async fn report(args: &Args) -> anyhow::Result<Report> {
+    let first = fetch(args.admin).await?;
+    let Some(watch) = args.watch else { return Ok(first) };
+    tokio::time::sleep(watch).await;
+    Ok(fetch(args.admin).await?.since(&first))
+}
+
+async fn fetch(admin: SocketAddr) -> anyhow::Result<Report> {
+    let asking = async {
+        let stream = TcpStream::connect(admin).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::get("/api/v1/audit")
+            .header(header::HOST, admin.to_string())
+            .body(Empty::<Bytes>::new())?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        connection.abort();
+        anyhow::ensure!(status == StatusCode::OK, "it says {status} to /api/v1/audit");
+        Ok(serde_json::from_slice(&body)?)
+    };
+    tokio::time::timeout(PATIENCE, asking).await?
+}
+
+fn show(args: &Args, report: &Report) -> Exit {
+    if args.json {
+        match serde_json::to_string_pretty(report) {
+            Ok(text) => say(text),
+            Err(err) => complain(format_args!("tidegate: {err}")),
+        }
+    } else {
+        text(report);
+    }
+    if report.broken > 0 { Exit::Bad } else { Exit::Good }
+}
+
+fn text(report: &Report) {
+    say("after a commit   checked     stale   C(T), 95 % bound");
+    for after in &report.after {
+        let share = match after.consistent {
+            Some(share) => {
+                format!("{:.4} %, at least {:.4} %", share * 100.0, after.at_least * 100.0)
+            }
+            None => "no commit has met a copy yet".into(),
+        };
+        let t = format!("{} s", after.seconds);
+        say(format_args!("{t:>14} {:>9} {:>9}   {share}", after.checked, after.stale));
+    }
+    let Report { samples, met, paced, late, unread, undecided, dropped, sticky, .. } = report;
+    say(format_args!(
+        "answers          {} compared, {} agreed, {} stale",
+        samples.compared, samples.agreed, samples.stale
+    ));
+    say(format_args!(
+        "invalidations    {met} met a copy; not checked: {paced} by the budget of reads, {late} late, \
+         {unread} without an answer; {undecided} undecided, {dropped} notes lost"
+    ));
+    say(format_args!(
+        "findings         {} stale, {} of them beyond contract or bound, {sticky} sticky",
+        report.found, report.broken
+    ));
+    report.findings.iter().for_each(tell);
+}
+
+fn tell(finding: &Finding) {
+    let verdict = if finding.breaks_a_promise() { "BROKEN" } else { "within its contract" };
+    say(format_args!(
+        "\n#{} {} in the {} tier, contract {}: {verdict}",
+        finding.number, finding.key, finding.tier, finding.contract
+    ));
+    let bound = finding.bound_ms.map_or("none".into(), |bound| format!("{bound:.0} ms"));
+    say(format_args!(
+        "  older than the database for {:.0} ms; bound shown {bound}, contract {:.0} ms",
+        finding.behind_ms, finding.budget_ms
+    ));
+    if let Some(event) = &finding.event {
+        say(format_args!("  event: {} at {}", event.cause, event.position));
+    }
+    say(format_args!("  rule: {}", finding.rule));
+    for moment in &finding.story {
+        say(format_args!("  {} {}", moment.at_ms, moment.what));
+    }
+}

@@ -1,0 +1,206 @@
+//! `tidegate demo`
+
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use drill::plan::orders::OrderBook;
+use drill::plan::{Good, Goods, Pace, Reads, Replay, Shoppers};
+use drill::{Address, Report, View};
+use shop::{Catalogue, Product};
+
+use crate::Exit;
+use crate::config::{Listen, LogFormat};
+use crate::demo::{Stage, Traffic};
+use crate::terminal::{complain, log_to_stderr, say};
+
+/// Products of the generated shop.
+const PRODUCTS: usize = 2_000;
+
+/// Planned requests a second at each of the four systems. With four of them, the shop, the load
+/// and the audit on two cores, this leaves half of the machine free.
+const RATE: f64 = 2_000.0;
+
+/// Run a shop with shoppers, and Tidegate beside what people do today.
+///
+/// One process, nothing to install: an ordinary shop on SQLite, Tidegate's gateway before it, and
+/// the same shoppers sent to no cache, a TTL-only cache and a delete-on-write cache as well.
+/// Prices and stock move all the time; every answer is compared with the database.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract, 1 at least one, 2 usage, 3 environment"
+)]
+pub(crate) struct Args {
+    /// How long the whole run may take, comparison and summary included (at least 5s). Without it
+    /// the run ends with the recorded traffic, or with Ctrl-C.
+    #[arg(long = "for", value_name = "TIME", value_parser = run_time)]
+    span: Option<Duration>,
+    /// Replay the order lines of a real shop (CSV, also .zst): each is a purchase after about 100
+    /// page views.
+    #[arg(long, value_name = "FILE", conflicts_with = "reads")]
+    orders: Option<PathBuf>,
+    /// Replay recorded reads (.u32 or .u32.zst).
+    #[arg(long, value_name = "FILE")]
+    reads: Option<PathBuf>,
+    /// Replay orders at their own times, so many times faster. Without it, as fast as the rate
+    /// allows.
+    #[arg(long, value_name = "FACTOR", requires = "orders", value_parser = positive)]
+    speed: Option<f64>,
+    /// Requests a second at each system, on average.
+    #[arg(long, value_name = "N", default_value_t = RATE, value_parser = positive)]
+    rate: f64,
+    /// The same seed gives the same traffic.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Write the figures as JSON; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a picture (SVG) of the view's last state.
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// Where the gateway listens; another free port if it is taken.
+    #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))]
+    gateway: SocketAddr,
+}
+
+fn run_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text)
+        .map_err(|err| format!("{err}; write a time such as 30s or 5m"))?;
+    if time < Duration::from_secs(5) { Err("at least 5s".into()) } else { Ok(time) }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("write a number above 0".into()),
+    }
+}
+
+pub(crate) fn run(args: Args) -> Exit {
+    #[expect(clippy::disallowed_methods, reason = "the run's length counts from here")]
+    let begun = Instant::now();
+    log_to_stderr(LogFormat::Text, if std::io::stderr().is_terminal() { "off" } else { "warn" });
+    super::block_on(async {
+        match demo(&args, args.span.map(|span| begun + span)).await {
+            Ok(report) if report.is_good() => Exit::Good,
+            Ok(_) => Exit::Bad,
+            Err(err) => {
+                complain(format_args!("tidegate: {err:#}"));
+                Exit::Environment
+            }
+        }
+    })
+}
+
+async fn demo(args: &Args, ends: Option<Instant>) -> Result<Report> {
+    let listen = Listen { gateway: args.gateway, ..Listen::default() };
+    complain("tidegate demo: opening a shop, and four systems before it");
+    let traffic = traffic(args)?;
+    let stage = Stage::set(&traffic.catalogue, listen).await?;
+    let addresses = addresses(&stage);
+    if !std::io::stderr().is_terminal() {
+        for address in &addresses {
+            complain(format_args!("  {}  {}", address.url, address.what));
+        }
+    }
+    let running = stage.drill(traffic, ends)?.start().context("the shoppers can't start")?;
+    let view = View::start("tidegate demo", running.live(), addresses)?;
+    let report = running.finish(interrupted()).await;
+    let frame = view.close();
+    let report = report?;
+    if let Some(path) = &args.picture {
+        write(path, frame.svg().as_bytes())?;
+    }
+    finish(args, &report)?;
+    stage.strike().await?;
+    Ok(report)
+}
+
+/// The figures: for people on standard output, unless the JSON goes there.
+fn finish(args: &Args, report: &Report) -> Result<()> {
+    let json = serde_json::to_string_pretty(&report.json())?;
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => {
+            complain(report);
+            say(json);
+        }
+        Some(path) => {
+            write(path, format!("{json}\n").as_bytes())?;
+            say(report);
+        }
+        None => say(report),
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("{} can't be written", path.display()))
+}
+
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn addresses(stage: &Stage) -> Vec<Address> {
+    let address = |at: SocketAddr, path: &str, what: &str| Address {
+        url: format!("http://{at}{path}"),
+        what: what.into(),
+    };
+    vec![
+        address(stage.at.gateway, "/", "the shop, through Tidegate"),
+        address(stage.shop_at, "/", "the shop itself"),
+        address(stage.at.data, "/data/product_price/1", "one price, with its proof"),
+        address(stage.at.admin, "/metrics", "what is counted"),
+    ]
+}
+
+fn traffic(args: &Args) -> Result<Traffic> {
+    let pace = Pace::of(args.rate);
+    if let Some(path) = &args.orders {
+        let book = OrderBook::open(path).with_context(|| at(path))?;
+        if book.articles.is_empty() {
+            bail!("{}: no order line in it can be used", path.display());
+        }
+        let product = |article: &drill::plan::orders::Article| {
+            Product::named(&article.sku, &article.name, article.price_cents, article.stock)
+        };
+        let catalogue = Catalogue::of("GBP", book.articles.iter().map(product).collect());
+        let (notes, goods) = (book.notes(), goods(&catalogue));
+        let plan = Replay::new(Arc::new(book), goods, pace, args.speed, args.seed);
+        return Ok(Traffic { catalogue, plan: Box::new(plan), notes });
+    }
+    if let Some(path) = &args.reads {
+        let reads = Reads::open(path).with_context(|| at(path))?;
+        let catalogue = Catalogue::generated(reads.products() as usize, args.seed);
+        let (notes, goods) = (reads.notes(), goods(&catalogue));
+        let plan = Shoppers::replaying(goods, reads, pace, args.seed);
+        return Ok(Traffic { catalogue, plan: Box::new(plan), notes });
+    }
+    let catalogue = Catalogue::generated(PRODUCTS, args.seed);
+    let plan = Shoppers::new(goods(&catalogue), pace, args.seed);
+    Ok(Traffic { catalogue, plan: Box::new(plan), notes: Vec::new() })
+}
+
+fn at(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn goods(catalogue: &Catalogue) -> Goods {
+    let categories = catalogue.categories();
+    let category = |name: &str| {
+        let place = categories.iter().position(|known| *known == name).unwrap_or_default();
+        u32::try_from(place + 1).unwrap_or(u32::MAX)
+    };
+    let good = |product: &Product| Good {
+        name: product.name.clone(),
+        category: category(&product.category),
+        price_cents: product.price_cents,
+        stock: product.stock,
+    };
+    Goods(catalogue.products.iter().map(good).collect())
+}

@@ -1,0 +1,79 @@
+//! `tidegate serve`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::Exit;
+use crate::config::Config;
+use crate::node::{Listening, Node, NodeError};
+use crate::terminal::{complain, log_to_stderr, say};
+
+/// Four samples a second keep the shown bound at about a quarter of a second.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+
+/// Serve a store: gateway, data face, admin.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  tidegate serve --config tidegate.toml")]
+pub(crate) struct Args {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    config: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    let config = match Config::read(&args.config) {
+        Ok(config) => config,
+        Err(err) => {
+            complain(format_args!("tidegate: {err}"));
+            return Exit::Environment;
+        }
+    };
+    log_to_stderr(config.log, "info");
+    super::block_on(async {
+        match serve(&config).await {
+            Ok(()) => Exit::Good,
+            Err(err) => {
+                complain(format_args!("tidegate: {err}"));
+                Exit::Environment
+            }
+        }
+    })
+}
+
+async fn serve(config: &Config) -> Result<(), NodeError> {
+    let node = Arc::new(Node::build(config, SAMPLE_EVERY).await?);
+    let listening = Listening::bind(&config.listen, node.has_gateway()).await?;
+    say(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
+    for (name, source) in &config.sources {
+        say(format_args!("  source   {name}: {}, slot {}", source.url, source.slot));
+    }
+    say(format_args!("  shared   {}", config.shared.url));
+    match &config.upstream {
+        Some(upstream) => {
+            say(format_args!("  gateway  http://{} → {}", listening.at.gateway, upstream.url))
+        }
+        None => say("  gateway  none: there is no [upstream]"),
+    }
+    say(format_args!("  data     http://{}/data/{{contract}}/{{id}}", listening.at.data));
+    for contract in config.contracts.iter() {
+        let budget = humantime::format_duration(contract.staleness);
+        say(format_args!("           {} within {budget}", contract.name));
+    }
+    say(format_args!("  admin    http://{}/readyz, /metrics, /api/v1/status", listening.at.admin));
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping: requests under way are finished first");
+        let _ = stop.send(true);
+    });
+    node.run(listening, stopped).await
+}

@@ -1,0 +1,207 @@
+//! `tidegate.toml`: read raw, then checked into types that can't be wrong.
+
+mod raw;
+mod size;
+mod suggest;
+pub(crate) mod url;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use contract::{Contracts, Finding};
+use edge::Routes;
+use thiserror::Error;
+
+pub(crate) use raw::{Listen, LogFormat};
+pub(crate) use url::{SharedUrl, SourceUrl};
+
+/// A checked configuration.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where to listen.
+    pub(crate) listen: Listen,
+    /// The databases, by name.
+    pub(crate) sources: BTreeMap<String, Source>,
+    /// The tier that all nodes share.
+    pub(crate) shared: Shared,
+    /// The hard byte bound of the in-process tier.
+    pub(crate) local_bytes: u64,
+    /// The application behind the gateway.
+    pub(crate) upstream: Option<Upstream>,
+    /// What is said about pages.
+    pub(crate) routes: Routes,
+    /// How answers are audited.
+    pub(crate) audit: Audit,
+    /// How logs are written.
+    pub(crate) log: LogFormat,
+    /// Who may be how stale.
+    pub(crate) contracts: Contracts,
+}
+
+/// A database and how its log is followed.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Where it is.
+    pub(crate) url: SourceUrl,
+    /// The publication that names the contracted tables.
+    pub(crate) publication: String,
+    /// The replication slot; all nodes of one configuration share it.
+    pub(crate) slot: String,
+    /// Most connections for loads.
+    pub(crate) connections: usize,
+    /// How long one load may take.
+    pub(crate) load_timeout: Duration,
+}
+
+/// The shared tier's settings.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Where it is.
+    pub(crate) url: SharedUrl,
+    /// How long one call may take.
+    pub(crate) timeout: Duration,
+    /// The prefix of every key in it.
+    pub(crate) prefix: String,
+}
+
+/// The auditor's settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Audit {
+    /// Reads of the database per second, on average; 0: no audit.
+    pub(crate) reads_per_second: f64,
+    /// The share of the data face's answers that is compared with the database.
+    pub(crate) sample: f64,
+}
+
+/// The application's settings.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// Scheme and authority.
+    pub(crate) url: http::Uri,
+    /// How long it may take to begin its answer.
+    pub(crate) timeout: Duration,
+}
+
+/// A configuration that can't be used: what, where, and how to mend it.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or a key or value is wrong.
+    #[error("{}: {message}", path.display())]
+    Content {
+        /// In which file.
+        path: PathBuf,
+        /// What is wrong, and how to mend it.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a file, and the contract files it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with the file, the place and the remedy.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = raw::text(path)?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads a text as if it stood in the file `path`.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw = raw::Config::parse(path, text)?;
+        let content = |message: String| ConfigError::Content { path: path.to_owned(), message };
+        let data = data(path, &raw)?;
+        let contracts = Contracts::from_toml(&data).map_err(|err| content(err.to_string()))?;
+        let mut sources = BTreeMap::new();
+        for (name, source) in raw.source {
+            let source = source.check().map_err(|err| content(format!("[source.{name}] {err}")))?;
+            sources.insert(name, source);
+        }
+        for contract in contracts.iter() {
+            let Some(from) = &contract.from else { continue };
+            if !sources.contains_key(&from.source) {
+                let known: Vec<&str> = sources.keys().map(String::as_str).collect();
+                let near = suggest::nearest(&from.source, &known);
+                return Err(content(format!(
+                    "[data.{}] from.source = {:?}: there is no [source.{}]{near}",
+                    contract.name, from.source, from.source
+                )));
+            }
+        }
+        let shared = raw.shared.check().map_err(|err| content(format!("[shared] {err}")))?;
+        let upstream = raw
+            .upstream
+            .map(raw::Upstream::check)
+            .transpose()
+            .map_err(|err| content(format!("[upstream] {err}")))?;
+        let local_bytes = size::parse(&raw.local.memory)
+            .map_err(|err| content(format!("[local] memory: {err}")))?;
+        Ok(Self {
+            listen: raw.listen,
+            sources,
+            shared,
+            local_bytes,
+            upstream,
+            routes: Routes::new(&raw.edge.route).map_err(|err| content(err.to_string()))?,
+            audit: raw.audit.check().map_err(|err| content(format!("[audit] {err}")))?,
+            log: raw.log.format,
+            contracts,
+        })
+    }
+
+    /// Reviews the contracts of a file and of the contract files it names; a contract that can't
+    /// be read is a finding too, beside those of the others.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the file as a whole can't be read.
+    pub(crate) fn review(path: &Path) -> Result<Vec<Finding>, ConfigError> {
+        let raw = raw::Config::parse(path, &raw::text(path)?)?;
+        Ok(contract::lint_toml(&data(path, &raw)?))
+    }
+
+    /// The longest life that any contract gives an entry.
+    #[must_use]
+    pub(crate) fn longest_ttl(&self) -> Duration {
+        self.contracts.iter().map(|contract| contract.ttl).max().unwrap_or_default()
+    }
+}
+
+/// The `[data]` table of the file, with those of the contract files it names.
+fn data(path: &Path, raw: &raw::Config) -> Result<toml::Table, ConfigError> {
+    let mut data = raw.data.clone();
+    for file in raw::contract_files(path, raw.contracts.as_deref())? {
+        for (name, table) in raw::read_contracts(&file)? {
+            if data.insert(name.clone(), table).is_some() {
+                let message = format!("[data.{name}] is there twice: rename or remove one");
+                return Err(ConfigError::Content { path: file, message });
+            }
+        }
+    }
+    Ok(data)
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |name: &str, addr: &SocketAddr| format!("{name} http://{addr}");
+        let parts =
+            [part("gateway", &self.gateway), part("data", &self.data), part("admin", &self.admin)];
+        f.write_str(&parts.join("  "))
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

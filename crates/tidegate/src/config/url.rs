@@ -1,0 +1,134 @@
+//! Addresses of databases and shared tiers. Secrets in them are never printed.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a database is.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) enum SourceUrl {
+    /// `postgres://user:password@host:port/database`
+    Postgres(String),
+    /// `sqlite:path`
+    Sqlite(PathBuf),
+}
+
+/// Where the shared tier is.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) enum SharedUrl {
+    /// `memory:`: in this process, for one node.
+    Memory,
+    /// `redis://user:password@host:port/database`
+    Redis(String),
+}
+
+impl FromStr for SourceUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        match text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) {
+            Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err(format!(
+                "url = {:?}: write postgres://user@host:5432/database or sqlite:path/to/file.db",
+                redacted(text)
+            )),
+        }
+    }
+}
+
+impl FromStr for SharedUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "memory:" => Ok(Self::Memory),
+            _ if text.starts_with("redis://") => Ok(Self::Redis(text.to_owned())),
+            _ => Err(format!(
+                "url = {:?}: write redis://host:6379 or memory: (one process)",
+                redacted(text)
+            )),
+        }
+    }
+}
+
+impl fmt::Display for SourceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(url) => f.write_str(&redacted(url)),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for SharedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Redis(url) => f.write_str(&redacted(url)),
+        }
+    }
+}
+
+impl fmt::Debug for SourceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for SharedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The URL with its password, and any query that may hold one, replaced by `***`.
+#[must_use]
+pub(crate) fn redacted(url: &str) -> String {
+    let (url, query) = match url.split_once('?') {
+        Some((url, _)) => (url, "?***"),
+        None => (url, ""),
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return format!("{url}{query}");
+    };
+    // The last `@`, wherever it stands: a password may hold a `/` that somebody forgot to escape.
+    match rest.rsplit_once('@') {
+        Some((login, host)) => {
+            let user = login.split(':').next().unwrap_or_default();
+            let secret = if login.contains(':') { ":***" } else { "" };
+            format!("{scheme}://{user}{secret}@{host}{query}")
+        }
+        None => format!("{scheme}://{rest}{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_never_printed() {
+        for (url, shown) in [
+            ("postgres://shop@127.0.0.1:5432/shop", "postgres://shop@127.0.0.1:5432/shop"),
+            ("postgres://shop:hu/nter2@h/shop", "postgres://shop:***@h/shop"),
+            ("postgres://shop:hunter2@h/shop?password=x", "postgres://shop:***@h/shop?***"),
+            ("redis://:s3cr:et@h:1/0", "redis://:***@h:1/0"),
+        ] {
+            assert_eq!(redacted(url), shown);
+        }
+        let url: SourceUrl = "postgres://a:b@h/c".parse().expect("a url");
+        assert_eq!(format!("{url:?}"), "postgres://a:***@h/c");
+    }
+
+    #[test]
+    fn an_address_that_is_none_says_what_one_looks_like() {
+        let err = "mysql://x".parse::<SourceUrl>().expect_err("not supported");
+        assert!(err.contains("postgres://"), "{err}");
+        let err = "memcached://x".parse::<SharedUrl>().expect_err("not supported");
+        assert!(err.contains("redis://"), "{err}");
+        assert_eq!("sqlite:shop.db".parse(), Ok(SourceUrl::Sqlite("shop.db".into())));
+    }
+}

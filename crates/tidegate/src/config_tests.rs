@@ -1,0 +1,106 @@
+use std::fs;
+
+use super::*;
+
+/// The file of issue 2, as it stands there.
+const EXAMPLE: &str = include_str!("../../../examples/tidegate.toml");
+
+fn read(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tidegate.toml");
+    fs::write(&path, text).expect("written");
+    Config::read(&path).map_err(|err| err.to_string())
+}
+
+#[test]
+fn the_example_stands_as_it_is() {
+    let config = read(EXAMPLE).expect("good");
+    assert_eq!(config.listen.data, "127.0.0.1:9170".parse().expect("an address"));
+    assert_eq!(config.contracts.len(), 1);
+    assert_eq!(config.sources["shop"].slot, "tidegate");
+    assert_eq!(config.longest_ttl(), Duration::from_secs(60), "twice the budget");
+}
+
+#[test]
+fn a_wrong_key_is_named_with_its_place_and_the_nearest_right_one() {
+    let err = read("[listen]\ngatway = \"127.0.0.1:1\"\n").expect_err("a typo");
+    assert!(err.contains("line 2") && err.contains("did you mean \"gateway\"?"), "{err}");
+}
+
+#[test]
+fn a_contract_names_a_source_that_exists() {
+    let err = read(&EXAMPLE.replace("source = \"shop\"", "source = \"shpo\"")).expect_err("a typo");
+    assert!(err.contains("[source.shpo]") && err.contains("did you mean \"shop\"?"), "{err}");
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_a_remedy() {
+    for (from, to, hint) in [
+        ("redis://127.0.0.1:6379", "memcached://x", "redis://host:6379"),
+        ("postgres://shop@127.0.0.1:5432/shop", "oracle://x", "postgres://user@host:5432/database"),
+        ("http://127.0.0.1:3000", "https://shop/path", "http://host:port"),
+        ("127.0.0.1:8080", "8080", "gateway"),
+        ("[listen]", "[audit]\nsample = 1.5\n[listen]", "from 0 to 1"),
+        ("[listen]", "[audit]\nreads_per_second = -1.0\n[listen]", "0 (no audit)"),
+    ] {
+        let err = read(&EXAMPLE.replace(from, to)).expect_err(to);
+        assert!(err.contains(hint), "{err}");
+    }
+}
+
+#[test]
+fn contract_files_are_read_and_must_not_clash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tidegate.toml");
+    let (base, contract) = EXAMPLE.split_once("[data.product_price]").expect("it is there");
+    fs::write(&path, format!("contracts = \"contracts/*.toml\"\n{base}")).expect("written");
+    let contracts = folder.path().join("contracts");
+    fs::create_dir(&contracts).expect("made");
+    let contract = format!("[data.product_price]{contract}");
+    fs::write(contracts.join("price.toml"), &contract).expect("written");
+    assert_eq!(Config::read(&path).expect("good").contracts.len(), 1);
+    fs::write(contracts.join("twice.toml"), &contract).expect("written");
+    let err = Config::read(&path).expect_err("twice").to_string();
+    assert!(err.contains("twice.toml") && err.contains("is there twice"), "{err}");
+}
+
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+
+const CONTRACTS_HEAD: &str = "# Contracts\n\nThe keys of a `[data.NAME]` table. Unknown keys are \
+errors. Generated from the parser's own table by\n`TIDEGATE_BLESS=1 cargo test -p tidegate the_page_on_contracts`.\n\n";
+
+/// The page is generated: `TIDEGATE_BLESS=1 cargo test -p tidegate the_page_on_contracts`.
+#[test]
+fn the_page_on_contracts_is_what_the_parser_knows() {
+    let path = format!("{DOCS}/contracts.md");
+    let page = format!("{CONTRACTS_HEAD}{}", contract::reference_markdown());
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        fs::write(&path, &page).expect("written");
+    }
+    assert_eq!(fs::read_to_string(&path).expect("docs/contracts.md"), page, "bless it");
+}
+
+#[test]
+fn the_page_on_configuration_names_every_key() {
+    let page =
+        fs::read_to_string(format!("{DOCS}/configuration.md")).expect("docs/configuration.md");
+    for (table, prefix) in [
+        ("[listen]\n?=1", "listen."),
+        ("[source.x]\n?=1", "source.NAME."),
+        ("[shared]\n?=1", "shared."),
+        ("[local]\n?=1", "local."),
+        ("[upstream]\n?=1", "upstream."),
+        ("[log]\n?=1", "log."),
+        ("[audit]\n?=1", "audit."),
+        ("[[edge.route]]\n?=1", ""),
+    ] {
+        let err = read(&table.replace('?', "no_such_key")).expect_err("unknown");
+        let line =
+            err.lines().find(|line| line.contains("expected")).unwrap_or_else(|| panic!("{err}"));
+        let known: Vec<&str> = line.split('`').skip(3).step_by(2).collect();
+        assert!(!known.is_empty(), "{err}");
+        for key in known {
+            assert!(page.contains(&format!("`{prefix}{key}`")), "{prefix}{key} is not described");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Puts the parts together: one database, one shop behind four fronts, each with its own caches.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use drill::plan::Plan;
+use drill::{Arm, Contracts, Demo, Rival, RivalProxy};
+use shop::{Catalogue, Front, Shop, ShopOptions};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::truth::{ShopTruth, ShopWriter};
+use crate::config::{Config, ConfigError, Listen};
+use crate::node::{Listening, Node, NodeError};
+
+/// The demo's configuration; addresses and paths are replaced.
+const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
+
+/// The database is in this process: asking it costs microseconds, so the bound can be tight.
+const SAMPLE_EVERY: Duration = Duration::from_millis(25);
+
+/// How long a TTL-only cache keeps a page.
+const RIVAL_TTL: Duration = Duration::from_secs(10);
+
+/// Who shops, and what for.
+pub(crate) struct Traffic {
+    pub(crate) catalogue: Catalogue,
+    pub(crate) plan: Plan,
+    /// What was noticed while it was read.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The demo's servers while they run.
+pub(crate) struct Stage {
+    pub(crate) at: Listen,
+    pub(crate) shop_at: SocketAddr,
+    arms: Vec<Arm>,
+    shop: Shop,
+    stop: watch::Sender<bool>,
+    node: JoinHandle<Result<(), NodeError>>,
+    // Kept because dropping one closes its port.
+    _fronts: Vec<Front>,
+    _rivals: Vec<RivalProxy>,
+    _folder: tempfile::TempDir,
+}
+
+/// Why the demo can't be set up.
+#[derive(Debug, Error)]
+pub(crate) enum StageError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Stage {
+    /// Opens the shop, starts everything and waits until Tidegate's answers are proven.
+    pub(crate) async fn set(catalogue: &Catalogue, listen: Listen) -> Result<Self, StageError> {
+        let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+        let database = folder.path().join("shop.db");
+        let shop =
+            Shop::open(ShopOptions::at(&database), catalogue).context("the shop can't open")?;
+        let mut fronts = Vec::new();
+        for _ in 0..4 {
+            fronts.push(shop.serve(loopback().await?));
+        }
+        let [ours, plain, ttl, delete] = &fronts[..] else { unreachable!("four were made") };
+
+        let mut config = configured(&database, ours.address())?;
+        config.listen = listen;
+        let node = Arc::new(Node::build(&config, SAMPLE_EVERY).await?);
+        let listening = Listening::bind_or_move(&config.listen).await?;
+        let at = listening.at;
+        let (stop, stopped) = watch::channel(false);
+        let inside = node.inside();
+        let running = tokio::spawn(Arc::clone(&node).run(listening, stopped));
+        node.proven(Duration::from_secs(10)).await.context("Tidegate did not start to follow")?;
+
+        let mut rivals = Vec::new();
+        let mut arms = vec![Arm {
+            key: "tidegate".into(),
+            title: "Tidegate".into(),
+            address: at.gateway,
+            origin_requests: requests(ours.counter()),
+            inside: Some(inside),
+        }];
+        for (rival, key, title, front) in [
+            (Rival::NoCache, "no_cache", "no cache", plain),
+            (Rival::TtlOnly(RIVAL_TTL), "ttl_only", "TTL only (10 s)", ttl),
+            (Rival::DeleteOnWrite, "delete_on_write", "delete on write", delete),
+        ] {
+            let proxy = RivalProxy::start(rival, loopback().await?, front.address());
+            if rival == Rival::DeleteOnWrite {
+                shop.on_write(proxy.deleter());
+            }
+            let deletions = proxy.deletions();
+            arms.push(Arm {
+                key: key.into(),
+                title: title.into(),
+                address: proxy.address(),
+                origin_requests: requests(front.counter()),
+                inside: (rival == Rival::DeleteOnWrite).then(
+                    || -> Arc<dyn Fn() -> drill::Inside + Send + Sync> {
+                        Arc::new(move || drill::Inside {
+                            invalidations: deletions(),
+                            ..drill::Inside::default()
+                        })
+                    },
+                ),
+            });
+            rivals.push(proxy);
+        }
+        let shop_at = plain.address();
+        Ok(Self {
+            at,
+            shop_at,
+            arms,
+            shop,
+            stop,
+            node: running,
+            _fronts: fronts,
+            _rivals: rivals,
+            _folder: folder,
+        })
+    }
+
+    /// The drill that sends `traffic` to all four.
+    pub(crate) fn drill(&self, traffic: Traffic, ends: Option<Instant>) -> anyhow::Result<Demo> {
+        Ok(Demo {
+            arms: self.arms.clone(),
+            plan: traffic.plan,
+            oracle: Arc::new(ShopTruth(self.shop.truth())),
+            writer: Arc::new(ShopWriter { shop: self.shop.clone(), script: self.shop.script()? }),
+            contracts: Contracts::default(),
+            ends,
+            notes: traffic.notes,
+        })
+    }
+
+    /// Stops Tidegate and says how it ended.
+    pub(crate) async fn strike(self) -> Result<(), StageError> {
+        let _ = self.stop.send(true);
+        match self.node.await {
+            Ok(ended) => Ok(ended?),
+            Err(err) => Err(StageError::Other(err.into())),
+        }
+    }
+}
+
+fn configured(database: &Path, upstream: SocketAddr) -> Result<Config, ConfigError> {
+    let text = CONFIG
+        .replace("sqlite:shop.db", &format!("sqlite:{}", database.display()))
+        .replace("127.0.0.1:3000", &upstream.to_string());
+    Config::parse(Path::new("examples/shop/tidegate.toml"), &text)
+}
+
+fn requests(counter: Arc<AtomicU64>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+    Arc::new(move || counter.load(Ordering::Relaxed))
+}
+
+async fn loopback() -> anyhow::Result<TcpListener> {
+    TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")
+}

@@ -1,0 +1,223 @@
+//! The loop from the log to the tiers: feed → contracts → shared tier → this node.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::TierError;
+use cache::leader::{Leader, Moved};
+use coherence::resume::{Resume, Start};
+use coherence::{Cause, Clock, Event, Subject};
+use contract::{Affected, Contracts, Incomplete};
+use control::{Health, Journal, Record};
+use feed::{Commit, Feed, FeedError, FeedEvent, Piece};
+
+use super::Node;
+use super::metrics::FollowMetrics;
+
+/// After so many failed tries in a row somebody is told; the tries go on.
+const TRIES_BEFORE_PAGE: u32 = 10;
+
+/// Everything the loop works with.
+pub(crate) struct Follower {
+    feed: Box<dyn Feed>,
+    leader: Leader,
+    engine: cache::Engine,
+    contracts: Arc<Contracts>,
+    journal: Arc<Journal>,
+    health: Arc<Health>,
+    metrics: FollowMetrics,
+    clock: Arc<dyn Clock>,
+    warned: BTreeSet<String>,
+    /// Whether the feed has led or waited before, so that it can tell whether the server crashed.
+    watched: bool,
+}
+
+impl Follower {
+    pub(crate) fn new(feed: Box<dyn Feed>, node: &Node, longest_ttl: Duration) -> Self {
+        Self {
+            feed,
+            leader: Leader::new(node.engine.clone(), Arc::clone(&node.clock), longest_ttl),
+            engine: node.engine.clone(),
+            contracts: Arc::clone(&node.contracts),
+            journal: Arc::clone(&node.journal),
+            health: Arc::clone(&node.health),
+            metrics: node.follow_metrics.clone(),
+            clock: Arc::clone(&node.clock),
+            warned: BTreeSet::new(),
+            watched: false,
+        }
+    }
+
+    /// Runs until the feed needs a person.
+    pub(crate) async fn run(mut self) -> FeedError {
+        loop {
+            match self.feed.next().await {
+                Ok(FeedEvent::Started(start)) => self.start(&start).await,
+                Ok(FeedEvent::Piece(piece)) => self.piece(piece).await,
+                Ok(FeedEvent::Standby) => {
+                    self.watched = true;
+                    self.health.optional("feed", true, "another node follows the log");
+                }
+                Ok(FeedEvent::Lost(err)) => {
+                    self.health.optional("feed", false, err.to_string());
+                }
+                Err(err) => {
+                    self.health.required("feed", false, err.to_string());
+                    return err;
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self, started: &feed::Start) {
+        let start = Start {
+            system: started.system,
+            timeline: started.timeline,
+            server: digest(&started.server_started),
+            new_slot: started.slot_generation.is_some(),
+            unbroken: self.watched.then_some(started.unbroken),
+            position: started.position,
+        };
+        let first = !std::mem::replace(&mut self.watched, true);
+        let mut tries = 0;
+        let (verdict, watermark) = loop {
+            match self.leader.start(start).await {
+                Ok(begun) => break begun,
+                Err(err) => self.failed(&err, &mut tries).await,
+            }
+        };
+        self.feed.seen(watermark);
+        match verdict {
+            Resume::Continue(epoch) => {
+                tracing::info!(%epoch, position = %start.position, "following the log");
+            }
+            Resume::Begin(epoch) => {
+                self.metrics.incarnations.inc();
+                let void = "following the log; what was cached before is void";
+                if first {
+                    tracing::info!(%epoch, position = %start.position, "{void}");
+                } else {
+                    tracing::warn!(%epoch, position = %start.position, "{void}");
+                }
+            }
+        }
+        self.health.optional("feed", true, "follows the log");
+    }
+
+    async fn piece(&mut self, piece: Piece) {
+        let Piece { prev, upto, watermark, commits } = piece;
+        let events = self.events(&commits);
+        let mut tries = 0;
+        loop {
+            match self.leader.apply(prev, upto, watermark, events.clone()).await {
+                Ok(Moved::Applied) => break,
+                Ok(Moved::BegunAnew(gap)) => {
+                    self.metrics.incarnations.inc();
+                    tracing::warn!(%gap, "the shared tier had lost its marks; it begins anew");
+                    break;
+                }
+                Err(err) => self.failed(&err, &mut tries).await,
+            }
+        }
+        if tries > 0 {
+            self.health.optional("shared", true, "applies invalidations");
+        }
+        self.feed.ack(upto);
+        self.record(&events, tries);
+        match self.leader.collect().await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::debug!(dropped, "collected tombstones"),
+            Err(err) => tracing::debug!(error = %err, "tombstones not collected this time"),
+        }
+    }
+
+    /// At least once, with backoff; nothing is acknowledged before it succeeded.
+    async fn failed(&mut self, err: &TierError, tries: &mut u32) {
+        *tries += 1;
+        self.metrics.retries.inc();
+        if *tries == TRIES_BEFORE_PAGE {
+            self.metrics.exhausted.inc();
+            tracing::error!(error = %err, tries, "invalidations can't be applied; tiers fence themselves by contract");
+        }
+        self.health.optional("shared", false, err.to_string());
+        let backoff = Duration::from_millis(10 << (*tries).min(6));
+        tokio::time::sleep(backoff).await;
+    }
+
+    fn events(&mut self, commits: &[Commit]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for commit in commits {
+            let mut subjects = BTreeSet::new();
+            for change in &commit.changes {
+                let affected = self.contracts.affected(change);
+                self.complain(&affected);
+                subjects.extend(affected.keys.into_iter().map(Subject::Key));
+                subjects.extend(affected.tags.into_iter().map(Subject::Tag));
+                if affected.everything {
+                    subjects.insert(Subject::Everything);
+                }
+            }
+            if !subjects.is_empty() {
+                events.push(event(commit, Cause::Commit, subjects.into_iter().collect()));
+            }
+            for message in &commit.messages {
+                events.push(event(commit, message.cause, message.subjects.clone()));
+            }
+        }
+        events
+    }
+
+    /// A tag whose old value the log does not carry: once per template, since it is a matter of
+    /// how the table is set up.
+    fn complain(&mut self, affected: &Affected) {
+        for incomplete in &affected.incomplete {
+            self.metrics.incomplete.inc();
+            let Incomplete { contract, template, column, .. } = incomplete;
+            if self.warned.insert(format!("{contract} {template} {column}")) {
+                tracing::warn!(
+                    contract,
+                    template,
+                    column,
+                    "the log does not carry the old value of a column that is needed to name what a \
+                     change makes old; `alter table … replica identity full` mends it"
+                );
+            }
+        }
+    }
+
+    fn record(&self, events: &[Event], retries: u32) {
+        let now_us = self.clock.wall_us();
+        let now_ms = now_us / 1_000;
+        for event in events {
+            self.metrics.invalidation(event, now_us);
+            self.journal.push(Record {
+                position: event.lsn.to_string(),
+                cause: event.cause.as_str(),
+                subjects: event
+                    .subjects
+                    .iter()
+                    .take(control::journal::SUBJECTS_KEPT)
+                    .map(ToString::to_string)
+                    .collect(),
+                subjects_total: event.subjects.len(),
+                committed_us: event.committed_us,
+                shared_ms: Some(now_ms),
+                local_ms: (self.engine.standing().applied >= event.lsn).then_some(now_ms),
+                retries,
+            });
+        }
+    }
+}
+
+fn event(commit: &Commit, cause: Cause, subjects: Vec<Subject>) -> Event {
+    Event { lsn: commit.lsn, cause, committed_us: commit.committed_us, subjects }
+}
+
+/// The server's start time as a number; the same on every node.
+fn digest(text: &str) -> u64 {
+    // FNV-1a: stable across builds, which the standard hashers do not promise.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

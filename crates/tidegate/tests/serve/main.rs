@@ -1,0 +1,10 @@
+//! `tidegate serve` as a user runs it: the binary, on real PostgreSQL and Redis.
+
+mod audit;
+mod faults;
+mod nodes;
+mod ryw;
+mod scenario;
+mod setup;
+mod stack;
+mod upstream;

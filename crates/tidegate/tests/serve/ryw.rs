@@ -1,0 +1,155 @@
+//! Race 15: somebody has written and reads at once, on another node and at the edge.
+
+use std::time::Duration;
+
+use harness::http::{self, Answer};
+use tokio_postgres::NoTls;
+
+use crate::stack::{Node, SOON, Stack, now, tier};
+use crate::upstream::Says;
+
+const ROUNDS: u32 = 200;
+const TOKEN: &str = "tidegate-after";
+
+/// An application's open connection: between its commit and its next read lies no process start.
+struct Application {
+    runtime: tokio::runtime::Runtime,
+    client: tokio_postgres::Client,
+}
+
+impl Application {
+    fn of(stack: &Stack) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let url = format!("postgres://shop@{}/shop", stack.postgres.addr());
+        let (client, connection) =
+            runtime.block_on(tokio_postgres::connect(&url, NoTls)).expect("connects");
+        runtime.spawn(connection);
+        Self { runtime, client }
+    }
+
+    fn reprice(&self, id: i32, cents: i32) {
+        let update = "update products set price_cents = $2 where id = $1";
+        let done = self.runtime.block_on(self.client.execute(update, &[&id, &cents]));
+        assert_eq!(done.expect("updated"), 1);
+    }
+
+    /// As `docs/read-your-writes.md` tells applications to.
+    fn token(&self) -> String {
+        let end = "select 'lsn=' || pg_current_wal_insert_lsn()";
+        self.runtime.block_on(self.client.query_one(end, &[])).expect("a row").get(0)
+    }
+}
+
+impl Node {
+    fn get_after(&self, id: u32, token: &str) -> Answer {
+        let path = format!("/data/product_price/{id}");
+        http::request(self.data, "GET", &path, &[(TOKEN, token)], b"", SOON).expect("an answer")
+    }
+
+    fn cents_after(&self, id: u32, token: &str) -> Option<i64> {
+        let answer = self.get_after(id, token);
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+        body["price_cents"].as_i64()
+    }
+
+    fn page_after(&self, token: &str) -> String {
+        let answer = http::request(self.gateway, "GET", "/p/42", &[(TOKEN, token)], b"", SOON);
+        answer.expect("an answer").text()
+    }
+
+    /// A token for everything committed before now.
+    fn token(&self) -> String {
+        let answer = http::request(self.admin, "POST", "/api/v1/token", &[], b"", SOON);
+        let answer: serde_json::Value =
+            serde_json::from_slice(&answer.expect("an answer").body).expect("JSON");
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    fn warm(&self) {
+        self.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
+        self.wait("a cached page", |node| tier(&node.page()) == Some("edge"));
+    }
+}
+
+#[test]
+fn race_15_own_writes_read_at_once_on_another_node() {
+    let stack = Stack::start();
+    let (one, two) = (stack.node(), stack.node());
+    let application = Application::of(&stack);
+    for node in [&one, &two] {
+        node.warm();
+    }
+    let mut old_without = 0;
+    for round in 0..ROUNDS {
+        let cents = i32::try_from(round).expect("small");
+        stack.upstream.says(Says::Page(format!("page {round}")));
+        application.reprice(42, cents);
+        let token = if round % 2 == 0 { application.token() } else { one.token() };
+        let reader = if round % 3 == 0 { &one } else { &two };
+        old_without += u32::from(reader.cents(42) != Some(round));
+        assert_eq!(reader.cents_after(42, &token), Some(cents.into()), "round {round}, {token}");
+        assert_eq!(reader.page_after(&token), format!("page {round}"), "round {round}, {token}");
+    }
+    // Those who have written are served from the tiers like anybody else, a moment later.
+    let token = application.token();
+    for node in [&one, &two] {
+        node.wait("a cached answer", |node| tier(&node.get_after(42, &token)) == Some("local"));
+    }
+    println!("without a token {old_without} of {ROUNDS} were old, as their contract allows");
+}
+
+#[test]
+fn race_15_while_the_log_is_late_the_origin_answers() {
+    let stack = Stack::start();
+    let mut one = stack.node();
+    let two = stack.node();
+    let application = Application::of(&stack);
+    two.warm();
+    one.process.pause().expect("the node that follows the log is stopped");
+    application.reprice(42, 7);
+    stack.upstream.says(Says::Page("second".into()));
+    let token = two.token();
+    assert_eq!(two.cents(42), Some(1042), "nothing has told it, and the contract allows a second");
+    let began = now();
+    let answer = two.get_after(42, &token);
+    assert_eq!(tier(&answer), Some("origin"), "{answer:?}");
+    assert!(answer.text().contains("\"price_cents\":7"), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(two.page_after(&token), "second");
+    for cents in 8..18 {
+        application.reprice(42, cents);
+        assert_eq!(two.cents_after(42, &application.token()), Some(cents.into()));
+    }
+    assert!(two.metric("tidegate_token_waits_total") > 0.0);
+
+    one.process.resume().expect("continued");
+    two.wait("a tier that is there", |node| {
+        let answer = node.get_after(42, &token);
+        assert!(answer.text().contains("\"price_cents\":17"), "{answer:?}");
+        tier(&answer) == Some("local")
+    });
+}
+
+#[test]
+fn an_order_brings_its_token() {
+    let stack = Stack::start();
+    let (one, two) = (stack.node(), stack.node());
+    two.warm();
+    stack.upstream.says(Says::Page("second".into()));
+    let json = [("content-type", "application/json")];
+    let order = br#"{"tags":["product-42"]}"#;
+    let receipt = http::request(one.admin, "POST", "/api/v1/invalidate", &json, order, SOON);
+    let receipt = receipt.expect("an answer").text();
+    let receipt: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
+    let token = receipt["token"].as_str().expect("a token");
+    assert!(token.starts_with("v1."), "{token}");
+    assert_eq!(two.page_after(token), "second");
+
+    let bad = two.get_after(42, "rubbish");
+    assert_eq!(bad.status, 400, "{bad:?}");
+    assert!(bad.text().contains("Tidegate-After"), "{bad:?}");
+}

@@ -1,0 +1,74 @@
+//! What a database administrator has to be told.
+
+use std::time::Duration;
+
+use harness::{Postgres, Process};
+
+use crate::stack::{SOON, Stack};
+
+#[test]
+fn what_is_missing_is_listed_at_once_and_exits_3() {
+    let postgres = Postgres::builder().setting("wal_level", "replica").start().expect("it starts");
+    postgres.psql("create role shop login").expect("a role");
+    postgres.psql("create database shop").expect("a database");
+    postgres.psql_in("shop", "create table products(id int primary key, name text, category_id int, price_cents int, currency text)").expect("a table");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("tidegate.toml");
+    let text = include_str!("../../../../examples/tidegate.toml")
+        .replace("127.0.0.1:5432", &postgres.addr().to_string());
+    std::fs::write(&config, text).expect("written");
+    let mut process = serve(&config);
+    let status = process.wait(SOON).expect("it ends");
+    let said = process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{said}");
+    for part in [
+        "wal_level",
+        "alter system set wal_level = 'logical'",
+        "replication",
+        "grant select",
+        "create publication",
+    ] {
+        assert!(said.to_lowercase().contains(part), "{part} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_contract_that_does_not_fit_the_database_exits_3() {
+    let stack = Stack::start();
+    for (from, to, says) in [
+        (
+            "columns = [\"price_cents\", \"currency\"]",
+            "columns = [\"price_pennies\"]",
+            "price_pennies",
+        ),
+        ("table = \"products\"", "table = \"prodcts\"", "prodcts"),
+        ("select price_cents, currency from", "select price_cent, currency from", "price_cent"),
+    ] {
+        let mut node = stack.launch(|config| config.replace(from, to));
+        let status = node.process.wait(SOON).expect("it ends");
+        let said = node.process.lines().join("\n");
+        assert_eq!(status.code(), Some(3), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn an_unreachable_server_is_named_without_its_password() {
+    let stack = Stack::start();
+    let mut node = stack.launch(|config| {
+        let at = format!("shop@{}", stack.postgres.addr());
+        config.replace(&at, "shop:secret@127.0.0.1:1")
+    });
+    let status = node.process.wait(SOON + Duration::from_secs(10)).expect("it ends");
+    let said = node.process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("127.0.0.1:1") && !said.contains("secret"), "{said}");
+}
+
+fn serve(config: &std::path::Path) -> Process {
+    Process::builder(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["serve", "--config"])
+        .arg(config)
+        .start()
+        .expect("the binary starts")
+}

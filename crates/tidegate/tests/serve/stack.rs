@@ -1,0 +1,185 @@
+//! A shop's servers and any number of Tidegate nodes with one configuration.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::http::{self, Answer};
+use harness::{Port, Postgres, Process, Redis};
+
+use crate::upstream::Upstream;
+
+/// The configuration of issue 2, as it stands in `examples/`.
+const EXAMPLE: &str = include_str!("../../../../examples/tidegate.toml");
+
+/// For anything that is expected to happen.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) struct Stack {
+    pub(crate) postgres: Postgres,
+    pub(crate) redis: Redis,
+    pub(crate) upstream: Upstream,
+    /// Where nodes are told that Redis is; a proxy's address to inject faults.
+    redis_at: Option<SocketAddr>,
+    folder: tempfile::TempDir,
+}
+
+pub(crate) struct Node {
+    pub(crate) process: Process,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Stack {
+    /// PostgreSQL with the shop's table, Redis and an application; no node yet.
+    pub(crate) fn start() -> Self {
+        let postgres = Postgres::start().expect("PostgreSQL starts");
+        postgres
+            .psql("create role shop login replication; create database shop owner shop")
+            .or_else(|_| {
+                postgres.psql("create role shop login replication")?;
+                postgres.psql("create database shop owner shop")
+            })
+            .expect("a role and a database");
+        let stack = Self {
+            postgres,
+            redis: Redis::start().expect("Redis starts"),
+            upstream: Upstream::start(),
+            redis_at: None,
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        stack.sql(
+            "create table products(id int primary key, name text, category_id int, \
+             price_cents int, currency text)",
+        );
+        stack.sql("insert into products select n, 'thing ' || n, n % 10, 1000 + n, 'GBP' from generate_series(1, 100) n");
+        stack
+    }
+
+    pub(crate) fn with_redis_at(mut self, address: SocketAddr) -> Self {
+        self.redis_at = Some(address);
+        self
+    }
+
+    /// As the shop's application would.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.postgres.psql_as("shop", "shop", sql).expect("the statement runs")
+    }
+
+    pub(crate) fn price(&self, id: u32, cents: u32) {
+        self.sql(&format!("update products set price_cents = {cents} where id = {id}"));
+    }
+
+    /// The example with this stack's addresses and a budget of one second.
+    pub(crate) fn config(&self, ports: [&Port; 3]) -> String {
+        let redis = self.redis_at.unwrap_or_else(|| self.redis.addr());
+        EXAMPLE
+            .replace("127.0.0.1:8080", &ports[0].addr().to_string())
+            .replace("127.0.0.1:9170", &ports[1].addr().to_string())
+            .replace("127.0.0.1:9180", &ports[2].addr().to_string())
+            .replace("127.0.0.1:5432", &self.postgres.addr().to_string())
+            .replace("127.0.0.1:6379", &redis.to_string())
+            .replace("127.0.0.1:3000", &self.upstream.address.to_string())
+            .replace("staleness = \"30s\"", "staleness = \"1s\"")
+    }
+
+    /// Starts a node and waits until it serves proven answers.
+    pub(crate) fn node(&self) -> Node {
+        let mut node = self.launch(|config| config);
+        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
+        node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+        node
+    }
+
+    /// Starts a node without waiting for anything.
+    pub(crate) fn launch(&self, edit: impl Fn(String) -> String) -> Node {
+        let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
+        let [gateway, data, admin] = &ports;
+        let path = self.folder.path().join(format!("tidegate-{}.toml", admin.number()));
+        std::fs::write(&path, edit(self.config([gateway, data, admin]))).expect("written");
+        let process = start(&path);
+        let [gateway, data, admin] = ports.each_ref().map(Port::addr);
+        Node { process, gateway, data, admin }
+    }
+}
+
+fn start(config: &Path) -> Process {
+    Process::builder(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("serve")
+        .arg("--config")
+        .arg(config)
+        .start()
+        .expect("the binary starts")
+}
+
+impl Node {
+    pub(crate) fn get(&self, id: u32) -> Answer {
+        http::get(self.data, &format!("/data/product_price/{id}"), SOON).expect("an answer")
+    }
+
+    /// The price that is answered, if one is.
+    pub(crate) fn cents(&self, id: u32) -> Option<u32> {
+        let answer = self.get(id);
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+        (answer.status == 200).then(|| body["price_cents"].as_u64())??.try_into().ok()
+    }
+
+    pub(crate) fn page(&self) -> Answer {
+        http::get(self.gateway, "/p/42", SOON).expect("an answer")
+    }
+
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let answer = http::get(self.admin, "/api/v1/status", SOON).expect("an answer");
+        serde_json::from_slice(&answer.body).expect("JSON")
+    }
+
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let answer = http::get(self.admin, "/metrics", SOON).expect("an answer");
+        let text = answer.text();
+        let lines = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
+    pub(crate) fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let begun = now();
+        while !holds(self) {
+            assert!(begun.elapsed() < SOON, "no {what} within {SOON:?}\n{}", self.story());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Everything that may explain why something did not happen.
+    fn story(&self) -> String {
+        let metrics = http::get(self.admin, "/metrics", SOON).map(|answer| answer.text());
+        let metrics = metrics.unwrap_or_else(|err| err.to_string());
+        let told = metrics.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+        let log = self.process.lines().join("\n");
+        format!(
+            "{}\n{:?}\n{log}\n{}",
+            self.status(),
+            self.get(42),
+            told.collect::<Vec<_>>().join("\n")
+        )
+    }
+}
+
+/// The staleness bound that an answer shows, in ms.
+pub(crate) fn bound_ms(answer: &Answer) -> Option<f64> {
+    let freshness = answer.header("tidegate-freshness")?;
+    let bound = freshness.split(',').find_map(|part| part.trim().strip_prefix("bound="))?;
+    bound.parse().ok()
+}
+
+/// Which tier answered.
+pub(crate) fn tier(answer: &Answer) -> Option<&str> {
+    let freshness = answer.header("tidegate-freshness")?;
+    freshness.split(',').find_map(|part| part.trim().strip_prefix("tier="))
+}
+
+#[expect(clippy::disallowed_methods, reason = "these tests run real processes in real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

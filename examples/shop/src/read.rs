@@ -1,0 +1,162 @@
+//! Queries behind the pages.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+
+use crate::error::ShopError;
+use crate::shop::{Shop, connect};
+
+/// Everything a product page shows.
+pub(crate) struct Item {
+    pub(crate) id: u32,
+    pub(crate) sku: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) category: u32,
+    pub(crate) category_name: String,
+    pub(crate) price_cents: i64,
+    pub(crate) currency: String,
+    pub(crate) stock: i64,
+}
+
+/// What a list shows of each product.
+pub(crate) struct Tile {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) price_cents: i64,
+    pub(crate) currency: String,
+}
+
+/// One page of a category.
+pub(crate) struct Shelf {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) tiles: Vec<Tile>,
+    pub(crate) page: u32,
+    pub(crate) pages: u32,
+}
+
+/// Products per category page.
+pub(crate) const PAGE_SIZE: u32 = 24;
+
+impl Shop {
+    /// Runs `query` on a connection of its own: readers never wait for writers or for each other.
+    pub(crate) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, ShopError> {
+        let idle = self.0.readers.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect(self.path())?,
+        };
+        let answer = query(&connection);
+        self.0.readers.lock().push(connection);
+        Ok(answer?)
+    }
+}
+
+/// By id, or else by article number.
+pub(crate) fn item(connection: &Connection, handle: &str) -> rusqlite::Result<Option<Item>> {
+    if let Ok(id) = handle.parse::<u32>()
+        && let Some(item) = item_where(connection, "p.id = ?1", id)?
+    {
+        return Ok(Some(item));
+    }
+    item_where(connection, "p.sku = ?1", handle)
+}
+
+fn item_where(
+    connection: &Connection,
+    condition: &str,
+    value: impl ToSql,
+) -> rusqlite::Result<Option<Item>> {
+    connection
+        .prepare_cached(&format!(
+            "select p.id, p.sku, p.name, p.description, p.category_id, c.name, p.price_cents,
+                    p.currency, p.stock
+             from products p join categories c on c.id = p.category_id where {condition}"
+        ))?
+        .query_row([value], |row| {
+            Ok(Item {
+                id: row.get(0)?,
+                sku: row.get(1)?,
+                name: row.get(2)?,
+                description: row.get(3)?,
+                category: row.get(4)?,
+                category_name: row.get(5)?,
+                price_cents: row.get(6)?,
+                currency: row.get(7)?,
+                stock: row.get(8)?,
+            })
+        })
+        .optional()
+}
+
+pub(crate) fn categories(connection: &Connection) -> rusqlite::Result<Vec<(u32, String)>> {
+    connection
+        .prepare_cached("select id, name from categories order by id")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+pub(crate) fn first_products(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<Tile>> {
+    connection
+        .prepare_cached(
+            "select id, name, price_cents, currency from products order by id limit ?1",
+        )?
+        .query_map([limit], tile)?
+        .collect()
+}
+
+/// Page `page` (from 1) of a category; `None` when there is no such category or page.
+pub(crate) fn shelf(
+    connection: &Connection,
+    id: u32,
+    page: u32,
+) -> rusqlite::Result<Option<Shelf>> {
+    let found: Option<(String, u32)> = connection
+        .prepare_cached(
+            "select name, (select count(*) from products where category_id = c.id)
+             from categories c where id = ?1",
+        )?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((name, products)) = found else { return Ok(None) };
+    let pages = products.div_ceil(PAGE_SIZE).max(1);
+    if page == 0 || page > pages {
+        return Ok(None);
+    }
+    let tiles = connection
+        .prepare_cached(
+            "select id, name, price_cents, currency from products
+             where category_id = ?1 order by id limit ?2 offset ?3",
+        )?
+        .query_map((id, PAGE_SIZE, (page - 1) * PAGE_SIZE), tile)?
+        .collect::<Result<_, _>>()?;
+    Ok(Some(Shelf { id, name, tiles, page, pages }))
+}
+
+/// The first 20 matches for all words of `words`, each taken as the beginning of a word.
+pub(crate) fn search(connection: &Connection, words: &str) -> rusqlite::Result<Vec<Tile>> {
+    let query: Vec<String> = words
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .take(6)
+        .map(|word| format!("\"{word}\"*"))
+        .collect();
+    if query.is_empty() {
+        return Ok(Vec::new());
+    }
+    connection
+        .prepare_cached(
+            "select p.id, p.name, p.price_cents, p.currency
+             from product_search s join products p on p.id = s.rowid
+             where product_search match ?1 order by s.rowid limit 20",
+        )?
+        .query_map([query.join(" ")], tile)?
+        .collect()
+}
+
+fn tile(row: &Row<'_>) -> rusqlite::Result<Tile> {
+    Ok(Tile { id: row.get(0)?, name: row.get(1)?, price_cents: row.get(2)?, currency: row.get(3)? })
+}
