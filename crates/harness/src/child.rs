@@ -16,6 +16,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::{output::Output, programs, wait};
 
+/// How long the pipes of a process that has ended are listened to.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A user other than ours, for servers that refuse to run as root.
 #[derive(Clone, Debug)]
 pub(crate) struct User(pub(crate) String);
@@ -90,12 +93,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Waits for its end, for at most `limit`.
+    /// Waits for its end and its last words, for at most `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
         let output = self.output.clone();
-        wait::until(&what, limit, || self.exited())
-            .with_context(|| format!("its last lines:\n{}", output.tail()))
+        let status = wait::until(&what, limit, || self.exited())
+            .with_context(|| format!("its last lines:\n{}", output.tail()))?;
+        self.output.drain(LAST_WORDS);
+        Ok(status)
     }
 
     /// Kills it with its group and waits until it is gone.

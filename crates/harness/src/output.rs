@@ -19,12 +19,14 @@ pub(crate) struct Output(Arc<(Mutex<Lines>, Condvar)>);
 struct Lines {
     kept: VecDeque<String>,
     forgotten: usize,
+    open_streams: usize,
 }
 
 impl Output {
     /// Copies `stream` until it ends, on a thread of its own.
     pub(crate) fn collect(&self, stream: impl Read + Send + 'static) {
         let output = self.clone();
+        output.lines().open_streams += 1;
         std::thread::spawn(move || {
             let mut reader = BufReader::new(stream);
             let mut line = Vec::new();
@@ -32,7 +34,17 @@ impl Output {
                 output.push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
             }
+            output.lines().open_streams -= 1;
+            output.0.1.notify_all();
         });
+    }
+
+    /// Waits until all streams have ended, for at most `limit`: the last words of a process may
+    /// still be in the pipe when it is gone, and what it started may keep the pipe open for longer.
+    pub(crate) fn drain(&self, limit: Duration) {
+        let lines = self.lines();
+        let open = |lines: &mut Lines| lines.open_streams > 0;
+        drop(self.0.1.wait_timeout_while(lines, limit, open));
     }
 
     fn push(&self, line: String) {
