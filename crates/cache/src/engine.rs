@@ -95,14 +95,15 @@ impl Engine {
     fn usable(&self, policy: &Policy, held: Arc<Held>, proven: Option<Mono>) -> Option<Answer> {
         // Read after the entry was fetched: a delay in between makes the bound larger, not smaller.
         let now = self.inner.clock.mono();
-        let as_of = held.as_of(proven);
+        // Of the entry itself only this one field is touched. That it may be proven by its own load
+        // where its tier is not is left to `get`.
         let usable =
-            now < held.refresh_from && policy.tiers.local && load::within(policy, as_of, now);
+            now < held.refresh_from && policy.tiers.local && load::within(policy, proven, now);
         if !usable {
             return None;
         }
         self.inner.count_hit(policy);
-        Some(local_answer(held, as_of, now, None))
+        Some(local_answer(held, proven, now, None))
     }
 
     /// Reads: in-process tier, shared tier, origin, by the policy.
@@ -307,16 +308,15 @@ impl Inner {
         if collapsed {
             self.metrics.collapsed(policy);
         }
-        let proof = Proof {
+        Answer {
+            entry: landed.entry,
             tier: landed.tier,
-            age: now.since(landed.loaded),
-            bound: landed.as_of.map(|as_of| now.since(as_of)),
-            version: landed.entry.tau,
+            now,
+            proven: landed.as_of,
             stale: landed.stale,
             collapsed,
             stored: landed.stored,
-        };
-        Answer { entry: landed.entry, proof }
+        }
     }
 
     fn stale(&self, policy: &Policy, held: Arc<Held>, as_of: Option<Mono>, why: Stale) -> Answer {
@@ -364,17 +364,8 @@ impl Inner {
 }
 
 #[inline]
-fn local_answer(held: Arc<Held>, as_of: Option<Mono>, now: Mono, stale: Option<Stale>) -> Answer {
-    let proof = Proof {
-        tier: Tier::Local,
-        age: now.since(held.loaded),
-        bound: as_of.map(|as_of| now.since(as_of)),
-        version: held.tau,
-        stale,
-        collapsed: false,
-        stored: None,
-    };
-    Answer { entry: held, proof }
+fn local_answer(held: Arc<Held>, proven: Option<Mono>, now: Mono, stale: Option<Stale>) -> Answer {
+    Answer { entry: held, tier: Tier::Local, now, proven, stale, collapsed: false, stored: None }
 }
 
 #[cfg(test)]

@@ -50,11 +50,11 @@ const TOMBSTONES_MAX: usize = 200_000;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Held {
+    /// From here on it has to be looked at more closely: an early refresh may be due, or its end.
+    pub(crate) refresh_from: Mono,
     /// When its load began (or, for one that came from the shared tier, must have begun by its
     /// wall time).
     pub(crate) loaded: Mono,
-    /// From here on it has to be looked at more closely: an early refresh may be due, or its end.
-    pub(crate) refresh_from: Mono,
     /// Only touched under the mutex.
     links: AtomicU32,
     /// Whether this process loaded it from the origin itself, so that `loaded` is a proof: every

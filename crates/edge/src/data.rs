@@ -227,12 +227,12 @@ fn proven(answer: &Answer, policy: &Policy) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind);
     headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(CACHE_STATUS, proof::cache_status(&answer.proof));
+    headers.insert(CACHE_STATUS, proof::cache_status(&answer.proof()));
     headers.insert(
         TIDEGATE_FRESHNESS,
-        proof::freshness(&answer.proof, &policy.name, proof::Face::Data),
+        proof::freshness(&answer.proof(), &policy.name, proof::Face::Data),
     );
-    headers.insert(AGE, HeaderValue::from(answer.proof.age.as_secs()));
+    headers.insert(AGE, HeaderValue::from(answer.proof().age.as_secs()));
     response
 }
 

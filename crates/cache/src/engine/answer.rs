@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Lsn, Verdict};
+use coherence::{Lsn, Mono, Verdict};
 use thiserror::Error;
 
 use crate::local::Held;
@@ -17,8 +17,34 @@ pub struct Answer {
     ///
     /// [`Engine::get`]: super::Engine::get
     pub entry: Arc<Held>,
+    pub(super) tier: Tier,
+    /// When it was given.
+    pub(super) now: Mono,
+    /// What its tier has proven; [`Held::as_of`] says what that means for the entry.
+    pub(super) proven: Option<Mono>,
+    pub(super) stale: Option<Stale>,
+    pub(super) collapsed: bool,
+    pub(super) stored: Option<Verdict>,
+}
+
+impl Answer {
     /// How fresh it is, and who says so. The contract is the policy that the caller gave.
-    pub proof: Proof,
+    ///
+    /// Worked out when it is asked for: an in-process hit is too short to pay for what nobody
+    /// reads.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        let as_of = self.entry.as_of(self.proven);
+        Proof {
+            tier: self.tier,
+            age: self.now.since(self.entry.loaded),
+            bound: as_of.map(|as_of| self.now.since(as_of)),
+            version: self.entry.tau,
+            stale: self.stale,
+            collapsed: self.collapsed,
+            stored: self.stored,
+        }
+    }
 }
 
 /// What is known about an answer's freshness.

@@ -51,7 +51,6 @@ impl Job {
 pub(super) struct Landed {
     pub(super) entry: Arc<Held>,
     pub(super) tier: Tier,
-    pub(super) loaded: Mono,
     /// Every commit acknowledged before this is in it.
     pub(super) as_of: Option<Mono>,
     pub(super) stale: Option<Stale>,
@@ -212,7 +211,7 @@ impl Inner {
         }
         let tier = Tier::Shared;
         let epoch = Some(epoch);
-        Ok(Asked::Answer(Landed { entry, tier, loaded, as_of, stale, stored: None, epoch }))
+        Ok(Asked::Answer(Landed { entry, tier, as_of, stale, stored: None, epoch }))
     }
 
     async fn load(&self, job: &Job, start: Start) -> Result<Landed, ReadError> {
@@ -299,7 +298,6 @@ impl Inner {
         let mut landed = Landed {
             entry: Held::new(entry, began, refresh_from, true),
             tier: Tier::Origin,
-            loaded: began,
             as_of: Some(began),
             stale: None,
             stored: None,
@@ -363,8 +361,7 @@ impl Inner {
 
 impl Landed {
     fn local(entry: Arc<Held>, as_of: Option<Mono>, stale: Option<Stale>) -> Self {
-        let loaded = entry.loaded;
-        Self { entry, tier: Tier::Local, loaded, as_of, stale, stored: None, epoch: None }
+        Self { entry, tier: Tier::Local, as_of, stale, stored: None, epoch: None }
     }
 
     pub(super) fn is_uncacheable(&self) -> bool {

@@ -319,7 +319,7 @@ async fn read(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> Result<A
 /// What was answered, by which tier.
 async fn said(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> (String, Tier) {
     let answer = read(engine, policy, row).await.expect("an answer");
-    (text(&answer), answer.proof.tier)
+    (text(&answer), answer.proof().tier)
 }
 
 fn text(answer: &Answer) -> String {

@@ -193,7 +193,7 @@ fn dress(response: &mut Response<Body>, asked: &Asked, cache_status: &str) {
 }
 
 fn outcome(answer: &Answer) -> Outcome {
-    match (answer.proof.stale, answer.proof.tier) {
+    match (answer.proof().stale, answer.proof().tier) {
         (Some(_), _) => Outcome::Stale,
         (None, Tier::Origin) => Outcome::Miss,
         (None, Tier::Local | Tier::Shared) => Outcome::Hit,

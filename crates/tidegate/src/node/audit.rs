@@ -182,7 +182,7 @@ impl Sampler for Ear {
         }
         UNTIL_SAMPLE.set(gap(self.sample, rand::random()));
         // The first answer of a thread only draws; what comes from the origin is not a tier's word.
-        if left == 0 && self.sample < 1.0 || answer.proof.tier == cache::Tier::Origin {
+        if left == 0 && self.sample < 1.0 || answer.proof().tier == cache::Tier::Origin {
             return;
         }
         let named = Named { key: key.clone(), id: id.into(), contract: Arc::clone(&policy.name) };

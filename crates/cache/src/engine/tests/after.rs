@@ -23,7 +23,7 @@ async fn said_after(
     after: After,
 ) -> (String, Tier) {
     let answer = read_after(engine, policy, row, after).await.expect("an answer");
-    (text(&answer), answer.proof.tier)
+    (text(&answer), answer.proof().tier)
 }
 
 fn token(batch: &Batch) -> After {
@@ -119,7 +119,7 @@ async fn an_older_answer_covers_no_failure() {
     world.cut_off_primary();
     tokio::time::sleep(BUDGET * 2).await;
     let stale = read(&node, &policy, &row).await.expect("the contract says so");
-    assert_eq!(stale.proof.stale, Some(Stale::Unproven));
+    assert_eq!(stale.proof().stale, Some(Stale::Unproven));
     assert!(read_after(&node, &policy, &row, token).await.is_err());
 }
 

@@ -85,7 +85,7 @@ async fn race_20_the_late_fill_of_a_replaced_holder_is_refused_but_answers_its_r
     assert!(matches!(taken.outcome, crate::shared::Outcome::Lead(_)));
     let answer = slow.await.unwrap().expect("its own readers are answered");
     assert_eq!(text(&answer), "late");
-    assert_ne!(answer.proof.stored, Some(Verdict::Accept), "the shared tier does not take it");
+    assert_ne!(answer.proof().stored, Some(Verdict::Accept), "the shared tier does not take it");
 }
 
 #[tokio::test(start_paused = true)]

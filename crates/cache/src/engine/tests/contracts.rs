@@ -20,8 +20,8 @@ async fn serve_stale_answers_and_says_so() {
     let (_world, node, row) = unprovable(&policy).await;
     let answer = read(&node, &policy, &row).await.expect("an answer");
     assert_eq!(text(&answer), "old");
-    assert_eq!(answer.proof.stale, Some(Stale::Unproven));
-    assert!(answer.proof.bound.is_some_and(|bound| bound > BUDGET), "the bound is not hidden");
+    assert_eq!(answer.proof().stale, Some(Stale::Unproven));
+    assert!(answer.proof().bound.is_some_and(|bound| bound > BUDGET), "the bound is not hidden");
     assert_eq!(row.calls(), 1);
 }
 
@@ -30,8 +30,12 @@ async fn read_origin_asks_the_origin_once_per_budget() {
     let policy = Arc::new(policy(Unproven::ReadOrigin));
     let (_world, node, row) = unprovable(&policy).await;
     let answer = read(&node, &policy, &row).await.expect("an answer");
-    assert_eq!((text(&answer).as_str(), answer.proof.tier), ("new", Tier::Origin));
-    assert!(answer.proof.bound.is_some_and(|bound| bound <= 10 * MS), "{:?}", answer.proof.bound);
+    assert_eq!((text(&answer).as_str(), answer.proof().tier), ("new", Tier::Origin));
+    assert!(
+        answer.proof().bound.is_some_and(|bound| bound <= 10 * MS),
+        "{:?}",
+        answer.proof().bound
+    );
     // The load itself proves its entry for as long as the budget.
     assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Local));
     row.say("newer");
@@ -77,7 +81,7 @@ async fn a_failing_origin_is_covered_by_what_is_there_if_the_contract_says_so() 
         tokio::time::sleep(policy.ttl * 2).await;
         let outcome = read(&node, &policy, &row).await;
         match outcome {
-            Ok(answer) if covered => assert_eq!(answer.proof.stale, Some(Stale::OriginFailed)),
+            Ok(answer) if covered => assert_eq!(answer.proof().stale, Some(Stale::OriginFailed)),
             Err(ReadError::Origin(_)) if !covered => {}
             other => panic!("{rule:?}: {other:?}"),
         }
@@ -148,7 +152,10 @@ async fn stale_while_revalidate_answers_at_once_and_renews() {
     row.say("second");
     tokio::time::sleep(Duration::from_secs(6)).await;
     let answer = read(&node, &policy, &row).await.expect("an answer");
-    assert_eq!((text(&answer).as_str(), answer.proof.stale), ("first", Some(Stale::Revalidating)));
+    assert_eq!(
+        (text(&answer).as_str(), answer.proof().stale),
+        ("first", Some(Stale::Revalidating))
+    );
     tokio::time::sleep(200 * MS).await;
     assert_eq!(said(&node, &policy, &row).await, is("second", Tier::Local));
     assert_eq!(row.calls(), 2);

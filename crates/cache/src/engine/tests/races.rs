@@ -20,7 +20,7 @@ async fn race_01_a_row_that_was_read_before_a_commit_is_not_stored_after_it() {
     row.say("new");
     world.commit(row_1()).await;
     let answer = slow.await.unwrap().expect("it is answered all the same");
-    assert!(matches!(answer.proof.stored, Some(Verdict::Refuse(_))), "but not stored");
+    assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))), "but not stored");
     assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
     assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Local));
 }
@@ -54,8 +54,8 @@ async fn race_07_an_old_value_never_gets_a_new_version() {
     tokio::time::sleep(50 * MS).await;
     world.commit(vec![Subject::Key(key(2))]).await;
     let answer = slow.await.unwrap().expect("an answer");
-    assert_eq!(answer.proof.version, Lsn(10), "the version is the one from before the load");
-    assert_eq!(answer.proof.stored, Some(Verdict::Accept), "the commit was about something else");
+    assert_eq!(answer.proof().version, Lsn(10), "the version is the one from before the load");
+    assert_eq!(answer.proof().stored, Some(Verdict::Accept), "the commit was about something else");
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +154,7 @@ async fn race_18_what_was_read_under_one_history_is_not_stored_under_another() {
     settle().await;
     row.say("after the failover");
     let answer = slow.await.unwrap().expect("an answer");
-    assert!(matches!(answer.proof.stored, Some(Verdict::Refuse(_))));
+    assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))));
     assert_eq!(node.standing().epoch, Some(OTHER));
     assert_eq!(said(&node, &policy, &row).await, is("after the failover", Tier::Origin));
 }
