@@ -80,6 +80,21 @@ impl Key {
         }
     }
 
+    /// `v1:edge:page:h-` and the digest in hex: the name of a page, whose own name may be long and
+    /// hold anything. It is as safe from collisions as the digest is.
+    #[must_use]
+    pub fn of_page(digest: [u8; 16]) -> Self {
+        const PREFIX: &[u8] = b"v1:edge:page:h-";
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; PREFIX.len() + 32];
+        text[..PREFIX.len()].copy_from_slice(PREFIX);
+        for (pair, byte) in text[PREFIX.len()..].chunks_exact_mut(2).zip(digest) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        Self(str::from_utf8(&text).expect("the prefix and hex digits are ASCII").into())
+    }
+
     /// A key whose parts were checked while it was written.
     pub(crate) fn from_built(text: String) -> Result<Self, KeyError> {
         if text.len() > Self::MAX_BYTES {

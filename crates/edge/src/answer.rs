@@ -42,7 +42,8 @@ pub(crate) fn page(
     if !facts.shared && crate::forward::has_cookies(asked) {
         return Err(Unfit::Cookies);
     }
-    let resident_s = answer.proof().age.as_secs();
+    let proof = answer.proof();
+    let resident_s = proof.age.as_secs();
     if facts.revalidate && resident_s > u64::from(facts.lifetime_s) {
         return Err(Unfit::Expired);
     }
@@ -52,8 +53,8 @@ pub(crate) fn page(
         headers = of_not_modified(headers);
     }
     headers.insert(AGE, HeaderValue::from(u64::from(age_s).saturating_add(resident_s)));
-    headers.append(CACHE_STATUS, proof::cache_status(&answer.proof()));
-    headers.insert(TIDEGATE_FRESHNESS, proof::freshness(&answer.proof(), policy, Face::Gateway));
+    headers.append(CACHE_STATUS, proof::cache_status(&proof));
+    headers.insert(TIDEGATE_FRESHNESS, proof::freshness(&proof, policy, Face::Gateway));
     headers.insert(X_REQUEST_ID, request_id.clone());
     let body = if not_modified {
         Body::Empty

@@ -95,8 +95,6 @@ fn is_zero_weight(parameter: &str) -> bool {
 /// Hashed, because a query may hold anything: 128 bits of SHA-256, so nobody can write a URL that
 /// lands on the page of another.
 pub(crate) fn page_key(scheme: Scheme, host: &str, target: &str, encodings: Encodings) -> Key {
-    const PREFIX: &str = "v1:edge:page:h-";
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut hash = Sha256::new();
     // Neither a host nor a target can hold a line end, so no two requests join to the same text.
     hash.update([scheme as u8, encodings.0]);
@@ -104,15 +102,8 @@ pub(crate) fn page_key(scheme: Scheme, host: &str, target: &str, encodings: Enco
     hash.update(b"\n");
     hash.update(target.as_bytes());
     let digest = hash.finalize();
-
-    let mut text = [0; PREFIX.len() + 32];
-    text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
-    for (pair, byte) in text[PREFIX.len()..].chunks_exact_mut(2).zip(digest.as_slice()) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
-    }
-    let text = str::from_utf8(&text).expect("the prefix and hex digits are ASCII");
-    Key::parse(text).expect("hex digits after a fixed prefix are a key")
+    let half = digest.first_chunk().expect("SHA-256 has 32 bytes");
+    Key::of_page(*half)
 }
 
 /// The normal form of a host, with its port unless that is the scheme's own. `None`: it is none.
@@ -211,6 +202,7 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), 7);
         assert_eq!(key("a", "/").prefix(), "v1:edge:page");
+        assert_eq!(Key::parse(key("a", "/").as_str()), Ok(key("a", "/")), "it can be read back");
     }
 
     #[test]

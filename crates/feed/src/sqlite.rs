@@ -21,6 +21,7 @@
 mod feed;
 mod follow;
 mod options;
+mod pace;
 mod read;
 mod record;
 mod schema;

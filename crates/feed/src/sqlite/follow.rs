@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::Sender;
 
 use super::options::SqliteOptions;
+use super::pace::Pace;
 use super::read::{Read, Reader};
 use super::{failed, open, schema};
 use crate::error::FeedError;
@@ -107,15 +108,17 @@ impl Follower {
         file: (u64, u64),
     ) -> Result<Deaf, FeedError> {
         let (mut data, mut schema) = (None, version(connection, SCHEMA)?);
-        let mut polls = 0_u32;
+        let mut pace = Pace::new(&self.options.path, self.options.poll);
+        let (mut polls, mut quiet) = (0_u32, false);
         while !self.tell.is_closed() {
             polls = polls.wrapping_add(1);
-            if polls.is_multiple_of(FILE_CHECK_EVERY) && identity(&self.options.path)? != file {
+            let check = quiet || polls.is_multiple_of(FILE_CHECK_EVERY);
+            if check && identity(&self.options.path)? != file {
                 return Err(FeedError::unavailable(WATCHING, "the file was replaced"));
             }
             let now = version(connection, DATA)?;
             if data == Some(now) {
-                thread::sleep(self.options.poll);
+                quiet = pace.wait();
                 continue;
             }
             // Taken before the read: what is committed in between is seen twice, not never.

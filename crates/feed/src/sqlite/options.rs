@@ -19,7 +19,8 @@ pub struct SqliteOptions {
     pub path: PathBuf,
     /// What is followed.
     pub tables: Vec<Tracked>,
-    /// How often to look whether somebody has committed; a look costs a few microseconds.
+    /// How often to look whether somebody has committed; a look costs a few microseconds. While
+    /// nobody writes, and where the kernel tells of writes (Linux), it is looked less often.
     pub poll: Duration,
     /// How many changes the log keeps. Older ones are removed by the triggers themselves; a
     /// follower that falls further behind is told that everything changed.
