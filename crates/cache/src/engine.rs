@@ -358,6 +358,7 @@ impl Inner {
             bytes: standing.bytes,
             entries: standing.entries,
             evictions: standing.evictions,
+            renewals: standing.renewals,
             tombstones: standing.tombstones,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coherence::Lsn;
+use coherence::{Event, Lsn, Renewal};
 use contract::Tag;
 
 /// A cached value, opaque to this crate. Clones share the bytes.
@@ -47,4 +47,22 @@ pub struct Entry {
     pub cost: Duration,
     /// How long it may live, jitter included: the safety net beneath the log.
     pub ttl: Duration,
+}
+
+impl Entry {
+    /// The entry as the log tells it, without a load. The log does not tell what a load costs.
+    pub(crate) fn renewed(event: &Event, renewal: &Renewal) -> Self {
+        let body = |text: &Arc<str>| Bytes::copy_from_slice(text.as_bytes());
+        Self {
+            tau: event.lsn,
+            content: match &renewal.value {
+                Some(text) => Content::Present(Value { head: Bytes::new(), body: body(text) }),
+                None => Content::Absent,
+            },
+            tags: if renewal.tags.is_empty() { Arc::default() } else { renewal.tags[..].into() },
+            loaded_wall_ms: event.committed_us / 1_000,
+            cost: Duration::ZERO,
+            ttl: renewal.ttl,
+        }
+    }
 }

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use coherence::fence::Gap;
 use coherence::{
-    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
+    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Renewal, Subject,
+    Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;
@@ -79,6 +80,15 @@ impl Held {
         Arc::new(Self { loaded, refresh_from, links, own, entry })
     }
 
+    /// What takes this entry's place at `now`, with as much time left for an early refresh.
+    fn renewed(&self, entry: Entry, now: Mono) -> Arc<Self> {
+        let entry = Entry { cost: self.cost, ..entry };
+        let ends = now + entry.ttl;
+        let lead = self.expires().since(self.refresh_from).min(entry.ttl / 2);
+        let refresh_from = Mono(ends.0.saturating_sub(lead.as_nanos() as u64));
+        Self::new(entry, now, refresh_from, false)
+    }
+
     fn links(&self) -> Links {
         self.links.load(Ordering::Relaxed).into()
     }
@@ -117,6 +127,7 @@ struct Writer {
     /// W as it was at a time, for [`TOMBSTONE_LIFE`].
     mark: (Mono, Lsn),
     evictions: u64,
+    renewals: u64,
 }
 
 /// Where the in-process tier stands.
@@ -138,6 +149,8 @@ pub struct LocalStanding {
     pub tombstones: usize,
     /// Entries evicted for want of room, ever.
     pub evictions: u64,
+    /// Entries renewed from the log, without a load, ever.
+    pub renewals: u64,
 }
 
 /// What applying a batch did.
@@ -180,6 +193,7 @@ impl Local {
             index: Index::default(),
             mark: (Mono(0), Lsn::ZERO),
             evictions: 0,
+            renewals: 0,
         };
         Self {
             store: Cache::with_options(
@@ -310,7 +324,7 @@ impl Local {
         let outcome = match writer.fence.apply(batch) {
             Ok(()) => {
                 for event in &batch.events {
-                    self.fell(&mut writer, event);
+                    self.fell(&mut writer, event, now);
                 }
                 Applied::Whole
             }
@@ -328,10 +342,36 @@ impl Local {
         outcome
     }
 
-    /// Removes what an event makes old.
-    fn fell(&self, writer: &mut Writer, event: &Event) {
+    /// Removes what an event makes old; what the event itself tells anew takes its place.
+    fn fell(&self, writer: &mut Writer, event: &Event, now: Mono) {
         for subject in &event.subjects {
+            let renewal = match subject {
+                Subject::Key(key) => event.renewal(key).zip(self.store.peek(key)),
+                Subject::Tag(_) | Subject::Everything => None,
+            };
             self.remove(writer, subject, |entry| entry.tau < event.lsn);
+            if let Some((renewal, old)) = renewal
+                && old.tau < event.lsn
+                && !matches!(old.content, Content::Uncacheable)
+                && let Some(epoch) = writer.fence.epoch()
+            {
+                self.renew(
+                    writer,
+                    old.renewed(Entry::renewed(event, renewal), now),
+                    renewal,
+                    epoch,
+                );
+            }
+        }
+    }
+
+    /// Puts a new entry in the place of one that was just removed, by the fill rule.
+    fn renew(&self, writer: &mut Writer, held: Arc<Held>, renewal: &Renewal, epoch: Epoch) {
+        let Renewal { key, tags, .. } = renewal;
+        let offer = Offer { key, tags, tau: held.tau, epoch, stored: None };
+        if writer.fence.admit(offer) == Verdict::Accept {
+            self.place(writer, key, held);
+            writer.renewals += 1;
         }
     }
 
@@ -435,6 +475,7 @@ impl Local {
             bytes: self.store.weight(),
             tombstones: writer.fence.tombstones(),
             evictions: writer.evictions,
+            renewals: writer.renewals,
         }
     }
 }

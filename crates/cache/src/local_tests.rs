@@ -25,7 +25,13 @@ fn held(tau: u64, tags: &[&str]) -> Arc<Held> {
 }
 
 fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
-    let event = Event { lsn: Lsn(upto), cause: Cause::Commit, committed_us: 0, subjects };
+    let event = Event {
+        lsn: Lsn(upto),
+        cause: Cause::Commit,
+        committed_us: 0,
+        subjects,
+        renewals: Vec::new(),
+    };
     let events = vec![event];
     Batch { epoch: EPOCH, prev: Lsn(prev), upto: Lsn(upto), watermark: Lsn(upto), events }
 }

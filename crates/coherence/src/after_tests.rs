@@ -91,6 +91,7 @@ proptest! {
                     let events = (prev.0 + 1..=upto.0).map(|lsn| Event {
                         lsn: Lsn(lsn), cause: Cause::Commit, committed_us: 0,
                         subjects: subjects.clone(),
+                        renewals: Vec::new(),
                     });
                     let events = events.collect();
                     let batch = Batch { epoch: EPOCH, prev, upto, watermark: upto, events };

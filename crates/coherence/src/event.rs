@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use contract::{Key, Tag};
 use serde::{Deserialize, Serialize};
@@ -85,6 +87,31 @@ pub struct Event {
     pub committed_us: u64,
     /// What it touched; no order.
     pub subjects: Vec<Subject>,
+    /// What it made of some of the keys among the subjects, where the log tells all of it; each key
+    /// once. An entry that is held under such a key need not be loaded anew: the new one takes its
+    /// place by the fill rule, with τ the event's own position.
+    pub renewals: Vec<Renewal>,
+}
+
+/// An entry's content as a commit left it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Renewal {
+    /// Of which entry.
+    pub key: Key,
+    /// JSON; `None`: proven absence.
+    pub value: Option<Arc<str>>,
+    /// Its surrogate keys.
+    pub tags: Vec<Tag>,
+    /// How long the entry may live from now on.
+    pub ttl: Duration,
+}
+
+impl Event {
+    /// What the event made of `key`, if it tells.
+    #[must_use]
+    pub fn renewal(&self, key: &Key) -> Option<&Renewal> {
+        self.renewals.iter().find(|renewal| renewal.key == *key)
+    }
 }
 
 /// A piece of the log with nothing missing inside: the events after `prev` up to and with `upto`.

@@ -24,7 +24,13 @@ fn fence(at: u64) -> Fence {
 }
 
 fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
-    let event = Event { lsn: Lsn(upto), cause: Cause::Commit, committed_us: 0, subjects };
+    let event = Event {
+        lsn: Lsn(upto),
+        cause: Cause::Commit,
+        committed_us: 0,
+        subjects,
+        renewals: Vec::new(),
+    };
     Batch {
         epoch: EPOCH,
         prev: Lsn(prev),
@@ -198,7 +204,7 @@ impl World {
     fn event(&self, n: u64) -> Event {
         let (key, tag) = self.commits[n as usize - 1].clone();
         let subjects = vec![Subject::Key(key), Subject::Tag(tag)];
-        Event { lsn: Lsn(n), cause: Cause::Commit, committed_us: 0, subjects }
+        Event { lsn: Lsn(n), cause: Cause::Commit, committed_us: 0, subjects, renewals: Vec::new() }
     }
 
     fn run(&mut self, step: Step) {

@@ -28,7 +28,7 @@ pub mod watermark;
 pub use after::{After, Reached};
 pub use bound::Bound;
 pub use clock::{Clock, Mono};
-pub use event::{Batch, Cause, Event, Subject};
+pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
 pub use lease::{LeaseToken, Leases};
 pub use position::{Epoch, Log, Lsn};

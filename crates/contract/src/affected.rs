@@ -75,7 +75,7 @@ fn extend_new<T: PartialEq>(list: &mut Vec<T>, items: impl IntoIterator<Item = T
 
 /// What is known of a column on one side of a change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Known<'a> {
+pub(crate) enum Known<'a> {
     Value(&'a str),
     Null,
     Unknown,
@@ -92,14 +92,14 @@ impl<'a> From<Option<&'a Cell>> for Known<'a> {
 }
 
 /// A change seen by one contract.
-struct View<'a> {
-    contract: &'a Contract,
-    change: &'a RowChange,
-    key_columns: Vec<&'a str>,
+pub(crate) struct View<'a> {
+    pub(crate) contract: &'a Contract,
+    pub(crate) change: &'a RowChange,
+    pub(crate) key_columns: Vec<&'a str>,
 }
 
 impl<'a> View<'a> {
-    fn column(&self, image: Image, column: &str) -> Known<'a> {
+    pub(crate) fn column(&self, image: Image, column: &str) -> Known<'a> {
         let old = Known::from(self.change.old.as_ref().and_then(|row| row.get(column)));
         let new_cell = self.change.new.as_ref().and_then(|row: &Row| row.get(column));
         let new = match new_cell {
@@ -126,7 +126,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether the update provably leaves every column alone that the contract looks at.
-    fn leaves_alone(&self) -> bool {
+    pub(crate) fn leaves_alone(&self) -> bool {
         let watched = self.contract.watched_columns();
         self.change.op == Op::Update
             && !watched.is_empty()

@@ -221,5 +221,5 @@ fn is_hidden(commit: &Commit) -> bool {
 #[must_use]
 pub fn event(commit: &Commit) -> Event {
     let subjects = vec![commit.touch.subject()];
-    Event { lsn: commit.lsn, cause: Cause::Commit, committed_us: 0, subjects }
+    Event { lsn: commit.lsn, cause: Cause::Commit, committed_us: 0, subjects, renewals: Vec::new() }
 }

@@ -55,6 +55,8 @@ pub const LOCAL_BYTES: &str = "tidegate_local_bytes";
 pub const LOCAL_ENTRIES: &str = "tidegate_local_entries";
 /// Evictions from the in-process tier.
 pub const LOCAL_EVICTIONS: &str = "tidegate_local_evictions";
+/// Entries of the in-process tier that a commit renewed, without a load.
+pub const LOCAL_RENEWALS: &str = "tidegate_local_renewals";
 /// Tombstones in the in-process tier.
 pub const TOMBSTONES: &str = "tidegate_local_tombstones";
 
@@ -313,6 +315,7 @@ pub(super) struct GaugeValues {
     pub(super) bytes: u64,
     pub(super) entries: usize,
     pub(super) evictions: u64,
+    pub(super) renewals: u64,
     pub(super) tombstones: usize,
 }
 
@@ -346,9 +349,14 @@ impl Collector for Gauges {
             let gauge = prometheus_client::metrics::gauge::ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let evictions = ConstCounter::new(values.evictions);
-        let help = "Evictions from the in-process tier";
-        let kind = MetricType::Counter;
-        evictions.encode(encoder.encode_descriptor(LOCAL_EVICTIONS, help, None, kind)?)
+        for (name, help, value) in [
+            (LOCAL_EVICTIONS, "Evictions from the in-process tier", values.evictions),
+            (LOCAL_RENEWALS, "Entries that a commit renewed, without a load", values.renewals),
+        ] {
+            let kind = MetricType::Counter;
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        Ok(())
     }
 }

@@ -113,7 +113,8 @@ impl World {
         let prev = Lsn(self.log_end.load(Ordering::Relaxed));
         let upto = Lsn(prev.0 + u64::from(!subjects.is_empty()));
         let committed_us = self.clock.wall_us();
-        let event = Event { lsn: upto, cause: Cause::Commit, committed_us, subjects };
+        let event =
+            Event { lsn: upto, cause: Cause::Commit, committed_us, subjects, renewals: Vec::new() };
         let events = if upto > prev { vec![event] } else { Vec::new() };
         Batch { epoch: *self.epoch.lock(), prev, upto, watermark: upto, events }
     }

@@ -1,5 +1,6 @@
 //! The shared tier of a single process: the pure rules under one lock.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use async_trait::async_trait;
 use coherence::fence::Gap;
 use coherence::lease::Grant;
 use coherence::{
-    Batch, Clock, Epoch, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Subject, Verdict,
+    Batch, Clock, Epoch, Event, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Renewal,
+    Subject, Verdict,
 };
 use contract::Key;
 use parking_lot::Mutex;
@@ -147,13 +149,34 @@ impl State {
         verdict
     }
 
-    fn apply(&mut self, batch: &Batch) -> Result<(), Gap> {
+    /// What the log tells anew takes the place of what it has just removed, by the fill rule.
+    fn renew(&mut self, event: &Event, renewal: &Renewal, epoch: Epoch, now: Mono) {
+        let Renewal { key, tags, .. } = renewal;
+        let offer = Offer { key, tags, tau: event.lsn, epoch, stored: None };
+        if self.fence.admit(offer) == Verdict::Accept {
+            let entry = Entry::renewed(event, renewal);
+            let until = now + entry.ttl;
+            self.entries.insert(key.clone(), Stored { entry, until, stamp: self.marks.stamp() });
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch, now: Mono) -> Result<(), Gap> {
+        let renewals = batch.events.iter().flat_map(|event| &event.renewals);
+        let held =
+            |key: &Key| self.entries.peek(key).is_some_and(|stored| self.counts(key, stored, now));
+        // After the marks are raised none of them counts.
+        let held: HashSet<Key> = renewals.map(|r| r.key.clone()).filter(held).collect();
         self.fence.apply(batch)?;
         for event in &batch.events {
             for subject in &event.subjects {
                 // Entries under a tag, and all of them under `*`, are dropped when they are met.
                 if let Subject::Key(key) = subject {
-                    self.entries.remove_if(key, |stored| stored.entry.tau < event.lsn);
+                    let old = |stored: &Stored| stored.entry.tau < event.lsn;
+                    let gone = self.entries.remove_if(key, old).is_some();
+                    if let Some(renewal) = event.renewal(key).filter(|_| gone && held.contains(key))
+                    {
+                        self.renew(event, renewal, batch.epoch, now);
+                    }
                 }
             }
         }
@@ -239,7 +262,7 @@ impl SharedTier for MemoryTier {
     }
 
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
-        Ok(self.state.lock().apply(batch))
+        Ok(self.state.lock().apply(batch, self.clock.mono()))
     }
 
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {

@@ -44,6 +44,7 @@ use self::reply::{Reply, failed};
 use self::scripts::Scripts;
 use self::stream::Subscription;
 use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Standing, TierError, marks};
+use crate::entry::Entry;
 use crate::patience::in_time;
 
 /// The largest position that a double keeps exactly.
@@ -178,7 +179,7 @@ impl RedisTier {
     async fn apply_piece(&self, piece: &Batch) -> Result<Result<(), Gap>, TierError> {
         let names = &self.names;
         let mut call = self.scripts.apply.prepare_invoke();
-        call.key(&names.state).key(&names.tombstones).key(&names.stream);
+        call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
         call.arg(piece.epoch.to_string()).arg(piece.prev.0).arg(piece.upto.0);
         call.arg(piece.watermark.0);
         let subjects = || {
@@ -188,9 +189,18 @@ impl RedisTier {
         let everything = subjects().filter(|(subject, _)| **subject == Subject::Everything);
         call.arg(everything.map(|(_, lsn)| lsn).max().unwrap_or(0));
         call.arg(self.stream_length).arg(message::encode_batch(piece));
-        for (subject, lsn) in subjects() {
-            if let Subject::Key(key) = subject {
-                call.key(names.entry(key)).arg(lsn);
+        for event in &piece.events {
+            for subject in &event.subjects {
+                if let Subject::Key(key) = subject {
+                    call.key(names.entry(key)).arg(event.lsn.0);
+                    match event.renewal(key) {
+                        Some(renewal) => {
+                            let entry = entry::encode(&Entry::renewed(event, renewal));
+                            call.arg(entry::millis(renewal.ttl)).arg(entry)
+                        }
+                        None => call.arg(0).arg(""),
+                    };
+                }
             }
         }
         for (subject, lsn) in subjects() {

@@ -1,19 +1,21 @@
 //! The same random steps go to the embedded tier, to Redis and to a naive model of the pure rules;
 //! all three must answer alike, every time. This is what makes the scripts the same rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::entry::Entry;
+use bytes::Bytes;
+use cache::entry::{Content, Entry, Value};
 use cache::shared::{
     Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedTier, Standing,
 };
 use coherence::fence::Gap;
 use coherence::{
-    Batch, Cause, Clock, Epoch, Event, Fence, LeaseToken, Lsn, Offer, Refusal, Subject, Verdict,
+    Batch, Cause, Clock, Epoch, Event, Fence, LeaseToken, Lsn, Offer, Refusal, Renewal, Subject,
+    Verdict,
 };
-use contract::Key;
+use contract::{Key, Tag};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -28,13 +30,16 @@ enum Step {
     Fill { key: u8, tags: Vec<u8>, tau: u64, epoch: u64, lease: Option<usize> },
     Renew { lease: usize },
     Release { lease: usize },
-    Apply { epoch: u64, back: u64, ahead: u64, watermark: u64, events: Vec<(u64, Vec<u8>)> },
+    Apply { epoch: u64, back: u64, ahead: u64, watermark: u64, events: Vec<Commit> },
     Evict { subjects: Vec<u8> },
     Collect { upto: u64 },
     Incarnate { at: u64, watermark: u64 },
     LeasesRunOut,
     Flush,
 }
+
+/// Position, subjects, and whether it tells the keys' new values, with which tag.
+type Commit = (u64, Vec<u8>, Option<u8>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let keys = || 0..4_u8;
@@ -52,7 +57,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..6_usize).prop_map(|lease| Step::Release { lease }),
         20 => (
             epoch(), 0..4_u64, 0..5_u64, lsn(),
-            proptest::collection::vec((lsn(), subjects()), 0..3),
+            proptest::collection::vec(
+                (lsn(), subjects(), proptest::option::of(0..4_u8)),
+                0..3,
+            ),
         ).prop_map(|(epoch, back, ahead, watermark, events)| {
             Step::Apply { epoch, back, ahead, watermark, events }
         }),
@@ -118,6 +126,42 @@ impl Model {
             self.entries.insert(fill.key.clone(), fill.entry.clone());
         }
         verdict
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<(), Gap> {
+        self.fence.apply(batch)?;
+        for event in &batch.events {
+            for subject in &event.subjects {
+                let Subject::Key(key) = subject else { continue };
+                if self.entries.get(key).is_none_or(|entry| entry.tau >= event.lsn) {
+                    continue;
+                }
+                self.entries.remove(key);
+                let Some(Renewal { value, tags, ttl, .. }) = event.renewal(key) else { continue };
+                let (tau, epoch) = (event.lsn, batch.epoch);
+                let offer = Offer { key, tags, tau, epoch, stored: None };
+                if self.fence.admit(offer) == Verdict::Accept {
+                    let content = match value {
+                        Some(text) => Content::Present(Value {
+                            head: Bytes::new(),
+                            body: Bytes::copy_from_slice(text.as_bytes()),
+                        }),
+                        None => Content::Absent,
+                    };
+                    let renewed = Entry {
+                        tau,
+                        content,
+                        tags: tags[..].into(),
+                        loaded_wall_ms: 0,
+                        cost: Duration::ZERO,
+                        ttl: *ttl,
+                    };
+                    self.entries.insert(key.clone(), renewed);
+                }
+            }
+        }
+        self.drop_fallen();
+        Ok(())
     }
 
     fn drop_fallen(&mut self) {
@@ -217,8 +261,7 @@ impl<'a> Trio<'a> {
     }
 
     async fn apply(&mut self, batch: Batch) {
-        let expected: Result<(), Gap> = self.model.fence.apply(&batch);
-        self.model.drop_fallen();
+        let expected: Result<(), Gap> = self.model.apply(&batch);
         assert_eq!(self.memory.apply(&batch).await.expect("memory"), expected);
         assert_eq!(self.redis.apply(&batch).await.expect("redis"), expected);
     }
@@ -258,10 +301,18 @@ impl<'a> Trio<'a> {
                 let applied = self.model.fence.applied().0;
                 // One past the applied position is a gap.
                 let prev = (applied + 1).saturating_sub(back);
-                let event = |(lsn, subjects): (u64, Vec<u8>)| Event {
+                let event = |(lsn, subjects, tells): Commit| Event {
                     lsn: Lsn(lsn),
                     cause: Cause::Commit,
                     committed_us: 0,
+                    renewals: tells.map_or_else(Vec::new, |with| {
+                        let keys: BTreeSet<u8> =
+                            subjects.iter().copied().filter(|n| *n < 4).collect();
+                        let tags: Vec<Tag> = (with < 3).then(|| tag(with)).into_iter().collect();
+                        let value = format!("{lsn}");
+                        let value = (with < 2).then_some(value.as_str());
+                        keys.into_iter().map(|n| renewal(&key(n), value, &tags)).collect()
+                    }),
                     subjects: subjects.into_iter().map(subject).collect(),
                 };
                 let batch = Batch {

@@ -9,7 +9,7 @@ use cache::shared::{
     Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
 };
 use coherence::{
-    Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Refusal, Subject, Verdict,
+    Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Refusal, Renewal, Subject, Verdict,
 };
 use contract::{Key, Tag};
 use tokio::sync::mpsc::Receiver;
@@ -149,9 +149,27 @@ pub(crate) fn leased(key: &Key, body: &'static str, tau: u64, lease: LeaseToken)
     Fill { lease: Some(lease), ..fill(key, body, tau) }
 }
 
+/// The same, and what the commit made of some of the keys.
+pub(crate) fn renewing(batch: Batch, renewals: Vec<Renewal>) -> Batch {
+    let events = batch.events.into_iter();
+    let events = events.map(|event| Event { renewals: renewals.clone(), ..event }).collect();
+    Batch { events, ..batch }
+}
+
+pub(crate) fn renewal(key: &Key, value: Option<&str>, tags: &[Tag]) -> Renewal {
+    let ttl = Duration::from_secs(1_000_000);
+    Renewal { key: key.clone(), value: value.map(Into::into), tags: tags.to_vec(), ttl }
+}
+
 /// One commit at `upto`.
 pub(crate) fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
-    let event = Event { lsn: Lsn(upto), cause: Cause::Commit, committed_us: 5, subjects };
+    let event = Event {
+        lsn: Lsn(upto),
+        cause: Cause::Commit,
+        committed_us: 5,
+        subjects,
+        renewals: Vec::new(),
+    };
     let (prev, upto) = (Lsn(prev), Lsn(upto));
     Batch { epoch: EPOCH, prev, upto, watermark: upto, events: vec![event] }
 }

@@ -6,6 +6,7 @@ use cache::entry::{Content, Value};
 use cache::shared::{Fill, NodeMessage, Outcome, Standing};
 use coherence::fence::Gap;
 use coherence::{Batch, Cause, Event, Lsn, Refusal, Subject, Verdict};
+use contract::Tag;
 
 use crate::rig::*;
 
@@ -49,6 +50,8 @@ suite! {
     uncacheable_is_remembered_without_data,
     the_stream_has_everything_in_order,
     a_big_commit_arrives_whole,
+    a_commit_renews_what_is_held,
+    a_renewal_is_a_fill_like_any_other,
     a_subscriber_that_falls_behind_is_told,
 }
 
@@ -344,6 +347,55 @@ async fn the_stream_has_everything_in_order(rig: Rig) {
     }
 }
 
+async fn a_commit_renews_what_is_held(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut stream = rig.subscribed().await;
+    let subjects = || (1..=4).map(|n| Subject::Key(key(n))).collect();
+    for held in [key(1), key(2), key(4)] {
+        rig.fill(fill(&held, "v1", 10)).await;
+    }
+    let renewals = vec![
+        renewal(&key(1), Some("{\"v\":2}"), &[tag(0)]),
+        renewal(&key(2), None, &[]),
+        renewal(&key(3), Some("{\"v\":2}"), &[]),
+    ];
+    let commit = renewing(batch(10, 11, subjects()), renewals);
+    rig.apply(commit.clone()).await;
+    let renewed = rig.found(&key(1)).await.expect("it was held");
+    let Content::Present(Value { head, body }) = &renewed.content else { panic!("{renewed:?}") };
+    assert_eq!((&head[..], &body[..]), (&b""[..], &b"{\"v\":2}"[..]));
+    assert_eq!((renewed.tau, &renewed.tags[..]), (Lsn(11), &[tag(0)][..]));
+    let gone = rig.found(&key(2)).await.expect("its absence is proven");
+    assert_eq!((gone.content, gone.tau), (Content::Absent, Lsn(11)));
+    assert_eq!(rig.found(&key(3)).await, None, "what nobody has asked for is not stored");
+    assert_eq!(rig.found(&key(4)).await, None, "what the log does not tell is removed");
+    assert_eq!(next_batch(&mut stream).await, commit, "the other nodes hear it too");
+}
+
+async fn a_renewal_is_a_fill_like_any_other(rig: Rig) {
+    let rig = rig.begun().await;
+    let subjects = || vec![Subject::Key(key(1))];
+    let told = |tags: &[Tag]| vec![renewal(&key(1), Some("{}"), tags)];
+    // A later commit in the same batch names its tag.
+    rig.fill(fill(&key(1), "v1", 10)).await;
+    let mut commit = renewing(batch(10, 12, subjects()), told(&[tag(0)]));
+    commit.events[0].lsn = Lsn(11);
+    commit.events.extend(batch(10, 12, vec![Subject::Tag(tag(0))]).events);
+    rig.apply(commit).await;
+    assert_eq!(rig.found(&key(1)).await, None);
+    // An older commit, delivered again, leaves a newer value alone.
+    rig.fill(fill(&key(1), "v2", 12)).await;
+    let mut again = renewing(batch(10, 12, subjects()), told(&[]));
+    again.events[0].lsn = Lsn(11);
+    rig.apply(again).await;
+    assert_eq!(rig.found(&key(1)).await, Some(entry("v2", 12)));
+    // What was evicted does not come back.
+    rig.fill(tagged(&key(1), "v3", 12, &[tag(1)])).await;
+    rig.tier.evict(&[Subject::Tag(tag(1))]).await.expect("evict");
+    rig.apply(renewing(batch(12, 13, subjects()), told(&[]))).await;
+    assert_eq!(rig.found(&key(1)).await, None);
+}
+
 async fn a_big_commit_arrives_whole(rig: Rig) {
     let rig = rig.begun().await;
     let mut stream = rig.subscribed().await;
@@ -352,6 +404,7 @@ async fn a_big_commit_arrives_whole(rig: Rig) {
         cause: Cause::Commit,
         committed_us: 0,
         subjects: (0..count).map(|n| format!("k:v1:s:e:{n}").parse().expect("a key")).collect(),
+        renewals: Vec::new(),
     };
     let Subject::Key(last) = names(0, 2_500).subjects.remove(2_499) else { panic!("no key") };
     rig.fill(fill(&last, "v1", 10)).await;

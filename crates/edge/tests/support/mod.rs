@@ -172,7 +172,13 @@ impl Edge {
     /// A commit at `lsn` that touched `tag`, as the feed tells it.
     pub(crate) async fn commit(&self, lsn: u64, tag: &str) {
         let subjects = vec![Subject::Tag(Tag::parse(tag).expect("a tag"))];
-        let event = Event { lsn: Lsn(lsn), cause: Cause::Commit, committed_us: 0, subjects };
+        let event = Event {
+            lsn: Lsn(lsn),
+            cause: Cause::Commit,
+            committed_us: 0,
+            subjects,
+            renewals: Vec::new(),
+        };
         let batch = batch(lsn - 1, lsn, vec![event]);
         self.tier.apply(&batch).await.expect("the tier answers").expect("no gap");
         self.engine.applied(&batch);

@@ -211,7 +211,13 @@ impl Follower {
 }
 
 fn event(commit: &Commit, cause: Cause, subjects: Vec<Subject>) -> Event {
-    Event { lsn: commit.lsn, cause, committed_us: commit.committed_us, subjects }
+    Event {
+        lsn: commit.lsn,
+        cause,
+        committed_us: commit.committed_us,
+        subjects,
+        renewals: Vec::new(),
+    }
 }
 
 /// The server's start time as a number; the same on every node.

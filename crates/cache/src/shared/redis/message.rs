@@ -1,10 +1,14 @@
 //! How messages are written on the node stream: JSON, positions as numbers, subjects and epochs in
 //! their text form.
 
-use coherence::{Batch, Cause, Epoch, Event, Lsn, Subject};
+use std::time::Duration;
+
+use coherence::{Batch, Cause, Epoch, Event, Lsn, Renewal, Subject};
+use contract::{Key, Tag};
 use serde::{Deserialize, Serialize};
 
 use super::super::NodeMessage;
+use super::entry::millis;
 
 /// Longer messages are not of our making: a piece names at most
 /// [`MAX_SUBJECTS`](super::piece::MAX_SUBJECTS).
@@ -26,6 +30,18 @@ struct WireEvent {
     cause: Cause,
     us: u64,
     subjects: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    renewals: Vec<WireRenewal>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireRenewal {
+    key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    ttl_ms: u64,
 }
 
 pub(super) fn encode_batch(batch: &Batch) -> String {
@@ -77,7 +93,31 @@ impl From<&Event> for WireEvent {
             cause: event.cause,
             us: event.committed_us,
             subjects: event.subjects.iter().map(Subject::to_string).collect(),
+            renewals: event.renewals.iter().map(WireRenewal::from).collect(),
         }
+    }
+}
+
+impl From<&Renewal> for WireRenewal {
+    fn from(renewal: &Renewal) -> Self {
+        Self {
+            key: renewal.key.as_str().to_owned(),
+            value: renewal.value.as_deref().map(str::to_owned),
+            tags: renewal.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+            ttl_ms: millis(renewal.ttl),
+        }
+    }
+}
+
+impl WireRenewal {
+    fn into_renewal(self) -> Option<Renewal> {
+        let tags = self.tags.iter().map(|tag| Tag::parse(tag).ok());
+        Some(Renewal {
+            key: Key::parse(&self.key).ok()?,
+            value: self.value.map(Into::into),
+            tags: tags.collect::<Option<_>>()?,
+            ttl: Duration::from_millis(self.ttl_ms),
+        })
     }
 }
 
@@ -88,6 +128,10 @@ impl WireEvent {
             cause: self.cause,
             committed_us: self.us,
             subjects: subjects(&self.subjects)?,
+            renewals: {
+                let renewals = self.renewals.into_iter().map(WireRenewal::into_renewal);
+                renewals.collect::<Option<_>>()?
+            },
         })
     }
 }
@@ -98,7 +142,6 @@ fn subjects(names: &[String]) -> Option<Vec<Subject>> {
 
 #[cfg(test)]
 mod tests {
-    use contract::{Key, Tag};
     use proptest::prelude::*;
 
     use super::*;
@@ -120,6 +163,20 @@ mod tests {
                 cause: Cause::Application,
                 committed_us: u64::MAX,
                 subjects: subjects.clone(),
+                renewals: vec![
+                    Renewal {
+                        key: Key::parse("v1:catalog:price:42").expect("a key"),
+                        value: Some("{\"price\":\"9 \u{fc}\"}".into()),
+                        tags: vec![Tag::parse("product-42").expect("a tag")],
+                        ttl: Duration::from_millis(1_234),
+                    },
+                    Renewal {
+                        key: Key::parse("v1:catalog:price:43").expect("a key"),
+                        value: None,
+                        tags: Vec::new(),
+                        ttl: Duration::from_secs(60),
+                    },
+                ],
             }],
         };
         let read = decode("batch", encode_batch(&batch).as_bytes());

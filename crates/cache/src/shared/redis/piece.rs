@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use coherence::{Batch, Event, Lsn};
+use coherence::{Batch, Event, Lsn, Renewal, Subject};
 
 /// Subjects per piece; about a millisecond of Redis's time.
 pub(super) const MAX_SUBJECTS: usize = 1_000;
@@ -25,7 +25,7 @@ pub(super) fn cut(batch: &Batch) -> Vec<Cow<'_, Batch>> {
         loop {
             let (now, later) = rest.split_at(rest.len().min(room));
             if !now.is_empty() || event.subjects.is_empty() {
-                piece.events.push(Event { subjects: now.to_vec(), ..event.clone() });
+                piece.events.push(part(event, now));
             }
             room -= now.len();
             rest = later;
@@ -43,6 +43,16 @@ pub(super) fn cut(batch: &Batch) -> Vec<Cow<'_, Batch>> {
     pieces
 }
 
+/// The part of an event that is about `subjects`.
+fn part(event: &Event, subjects: &[Subject]) -> Event {
+    let about = |renewal: &&Renewal| subjects.contains(&Subject::Key(renewal.key.clone()));
+    Event {
+        subjects: subjects.to_vec(),
+        renewals: event.renewals.iter().filter(about).cloned().collect(),
+        ..*event
+    }
+}
+
 /// The position below all events from `at` on.
 fn covered(batch: &Batch, at: usize) -> Lsn {
     let left = batch.events[at..].iter().map(|event| event.lsn.0.saturating_sub(1)).min();
@@ -51,7 +61,7 @@ fn covered(batch: &Batch, at: usize) -> Lsn {
 
 #[cfg(test)]
 mod tests {
-    use coherence::{Cause, Epoch, Fence, Subject};
+    use coherence::{Cause, Epoch, Fence};
     use contract::{Key, Tag};
     use proptest::prelude::*;
 
@@ -63,6 +73,7 @@ mod tests {
             cause: Cause::Commit,
             committed_us: 0,
             subjects: (0..*size).map(|n| Subject::Tag(tag(n))).collect(),
+            renewals: Vec::new(),
         };
         let upto = Lsn(110 + sizes.len() as u64);
         let events = sizes.iter().enumerate().map(event).collect();

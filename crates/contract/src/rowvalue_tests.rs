@@ -1,0 +1,150 @@
+use super::*;
+
+const PRICE: &str = r#"
+key = "v1:catalog:price:{id}"
+value = "select price_cents, currency from products where id = $id"
+from = { source = "shop", table = "products", key = "id", columns = ["price_cents", "currency"] }
+tags = ["product-{id}", "category-{category_id}"]
+staleness = "30s"
+"#;
+
+fn contract(value: &str) -> Contract {
+    let old = "select price_cents, currency from products where id = $id";
+    let text = PRICE.replace(old, &value.replace('"', "\\\"").replace('\n', "\\n"));
+    Contract::from_toml("price", &text.parse().expect("well-formed")).expect("valid")
+}
+
+fn value(contract: &Contract) -> RowValue {
+    let form = |column: &str| match column {
+        "currency" => Some(JsonForm::Text),
+        _ => Some(JsonForm::Number),
+    };
+    contract.projection().expect("a plain projection").with_forms(form).expect("all forms")
+}
+
+fn plain() -> Contract {
+    contract("select price_cents, currency from products where id = $id")
+}
+
+fn row(cells: &[(&str, &str)]) -> Option<Row> {
+    let cell = |text: &str| match text {
+        "NULL" => Cell::Null,
+        "TOAST" => Cell::Unchanged,
+        _ => Cell::Text(text.to_owned()),
+    };
+    Some(cells.iter().map(|(name, text)| (*name, cell(text))).collect())
+}
+
+fn change(op: Op, old: Option<Row>, new: Option<Row>) -> RowChange {
+    RowChange { source: "shop".into(), table: "products".into(), op, old, new }
+}
+
+const NEW: [(&str, &str); 4] =
+    [("id", "42"), ("category_id", "7"), ("price_cents", "999"), ("currency", "E\"R\n")];
+
+fn renewed(change: &RowChange) -> Vec<(String, Renewed)> {
+    let contract = plain();
+    let renewed = value(&contract).renewed(&contract, change);
+    renewed.into_iter().map(|(key, renewed)| (key.as_str().to_owned(), renewed)).collect()
+}
+
+fn tags(names: &[&str]) -> Vec<Tag> {
+    names.iter().map(|name| Tag::parse(name).expect("a tag")).collect()
+}
+
+#[test]
+fn a_new_row_is_written_as_the_database_writes_it() {
+    let json = r#"{"price_cents":999,"currency":"E\"R\n"}"#.to_owned();
+    let whole = Renewed::Value(Some(json), tags(&["product-42", "category-7"]));
+    let expected = [("v1:catalog:price:42".to_owned(), whole)];
+    assert_eq!(renewed(&change(Op::Insert, None, row(&NEW))), expected);
+    assert_eq!(renewed(&change(Op::Update, None, row(&NEW))), expected);
+}
+
+#[test]
+fn a_row_that_is_gone_leaves_a_proven_absence() {
+    let gone = Renewed::Value(None, tags(&["product-42"]));
+    assert_eq!(
+        renewed(&change(Op::Delete, row(&[("id", "42")]), None)),
+        [("v1:catalog:price:42".to_owned(), gone.clone())]
+    );
+    let moved = change(Op::Update, row(&[("id", "41")]), row(&NEW));
+    let keys: Vec<String> = renewed(&moved).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["v1:catalog:price:41", "v1:catalog:price:42"]);
+}
+
+#[test]
+fn what_the_log_does_not_tell_is_not_made_up() {
+    for (column, told) in [("currency", "TOAST"), ("category_id", "TOAST")] {
+        let mut cells = NEW;
+        cells.iter_mut().find(|(name, _)| *name == column).expect("there").1 = told;
+        let change = change(Op::Update, None, row(&cells));
+        assert_eq!(renewed(&change), [("v1:catalog:price:42".to_owned(), Renewed::Unknown)]);
+    }
+    let full = change(Op::Update, row(&[("currency", "EUR")]), row(&[("currency", "TOAST")]));
+    assert_eq!(renewed(&full), [], "an update that does not say of which row");
+    let old = [("id", "42"), ("category_id", "7"), ("price_cents", "998"), ("currency", "EUR")];
+    let new = [("id", "42"), ("category_id", "7"), ("price_cents", "999"), ("currency", "TOAST")];
+    let [(_, Renewed::Value(Some(json), _))] =
+        &renewed(&change(Op::Update, row(&old), row(&new)))[..]
+    else {
+        panic!("the old row tells it")
+    };
+    assert_eq!(json, r#"{"price_cents":999,"currency":"EUR"}"#);
+}
+
+#[test]
+fn forms_of_columns() {
+    let contract = contract("select a, b as flag from products where id = $id");
+    let value = contract.projection();
+    assert!(value.is_err(), "`from.columns` leaves them out");
+    for (form, text, json) in [
+        (JsonForm::Number, "-12.50", "-12.50"),
+        (JsonForm::Number, "NaN", "\"NaN\""),
+        (JsonForm::Number, "NULL", "null"),
+        (JsonForm::Boolean, "t", "true"),
+        (JsonForm::Json, "{\"a\": 1}", "{\"a\": 1}"),
+        (JsonForm::Text, "\u{1}\u{7f}/ü", "\"\\u0001\u{7f}/ü\""),
+    ] {
+        let contract = super::tests::contract("select price_cents as p from products where id=$id");
+        let value = contract.projection().expect("plain").with_forms(|_| Some(form)).expect("all");
+        let new = row(&[("id", "1"), ("category_id", "NULL"), ("price_cents", text)]);
+        let renewed = value.renewed(&contract, &change(Op::Insert, None, new));
+        let [(_, Renewed::Value(Some(written), _))] = &renewed[..] else { panic!("{renewed:?}") };
+        assert_eq!(*written, format!("{{\"p\":{json}}}"));
+    }
+}
+
+#[test]
+fn only_plain_projections_are_seen_through() {
+    let columns = |value: &str| {
+        let projection = contract(value).projection().ok()?;
+        Some(projection.columns().map(str::to_owned).collect::<Vec<_>>().join(" "))
+    };
+    for (value, expected) in [
+        ("select price_cents from products where id = $id", Some("price_cents")),
+        (
+            "SELECT Price_Cents AS p, currency\nFROM public.products WHERE id=$id ;",
+            Some("price_cents currency"),
+        ),
+        ("select \"price_cents\" /* c */ from products -- x\n where id = $id", Some("price_cents")),
+        ("select price_cents + 1 from products where id = $id", None),
+        ("select * from products where id = $id", None),
+        ("select upper(currency) from products where id = $id", None),
+        ("select current_user from products where id = $id", None),
+        ("select currency c from products where id = $id", None),
+        ("select distinct currency from products where id = $id", None),
+        ("select currency from products p where id = $id", None),
+        ("select currency from products, other where id = $id", None),
+        ("select currency from other where id = $id", None),
+        ("select currency from products where id = $id and true", None),
+        ("select currency from products where currency = $id", None),
+        ("select currency from products where id = $id limit 1", None),
+        ("select currency from products where id = 7 or id = $id", None),
+        ("select name from products where id = $id", None),
+        ("select 'x' from products where id = $id", None),
+        ("select", None),
+    ] {
+        assert_eq!(columns(value).as_deref(), expected, "{value}");
+    }
+}
