@@ -42,6 +42,8 @@ pub struct Contract {
     pub unproven: Unproven,
     /// Where entries may live.
     pub tiers: Tiers,
+    /// Whether commits renew its entries from the log, where that tells all of the value.
+    pub write_through: bool,
     /// Whether each use starts the lifetime anew (sessions).
     pub sliding: bool,
     /// Whether a value never changes under its key (files named by their content).

@@ -135,6 +135,13 @@ static KEYS: &[KeyDoc] = &[
         "Where entries may live: in the process, in the tier all processes share. Empty: never cached.",
     ),
     key(
+        "write_through",
+        "true or false",
+        "true",
+        "",
+        "Whether a commit renews the entries it touches, without a load, where the log tells all of the value: PostgreSQL, `value` of the form `select <columns> from <table> where <key> = $id`, the key unique, no row security. False: the next reader loads them.",
+    ),
+    key(
         "sliding",
         "true or false",
         "false",

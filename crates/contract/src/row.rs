@@ -99,4 +99,22 @@ pub struct RowChange {
     pub old: Option<Row>,
     /// The row after.
     pub new: Option<Row>,
+    /// How the columns' texts are JSON, for those of which the feed knows.
+    pub forms: Forms,
+}
+
+/// Columns and how their texts are JSON. Shared by all changes of a table.
+pub type Forms = Arc<[(String, JsonForm)]>;
+
+/// How a column's text form becomes JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonForm {
+    /// A string.
+    Text,
+    /// A number, where it is one (`NaN` is written as a string).
+    Number,
+    /// `t` or `f`.
+    Boolean,
+    /// JSON already.
+    Json,
 }

@@ -3,7 +3,7 @@
 use crate::affected::{Image, Known, View};
 use crate::contract::Contract;
 use crate::key::Key;
-use crate::row::{Cell, Op, Row, RowChange};
+use crate::row::{Cell, JsonForm, Op, Row, RowChange};
 use crate::sql::{Piece, pieces};
 use crate::tag::Tag;
 
@@ -26,25 +26,6 @@ const FUNCTIONS: [&str; 11] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Projection {
     fields: Vec<(String, String)>,
-}
-
-/// How a column's text form becomes JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonForm {
-    /// A string.
-    Text,
-    /// A number, where it is one (`NaN` is written as a string).
-    Number,
-    /// `t` or `f`.
-    Boolean,
-    /// JSON already.
-    Json,
-}
-
-/// How a contract's value is written from a row, the way the database itself would write it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowValue {
-    fields: Vec<(String, String, JsonForm)>,
 }
 
 /// What a row change makes of one entry.
@@ -128,18 +109,7 @@ impl Projection {
         self.fields.iter().map(|(_, column)| column.as_str())
     }
 
-    /// With the forms of its columns. `None`: there is one that `form` has none for.
-    pub fn with_forms(self, form: impl Fn(&str) -> Option<JsonForm>) -> Option<RowValue> {
-        let fields = self.fields.into_iter().map(|(name, column)| {
-            let form = form(&column)?;
-            Some((name, column, form))
-        });
-        Some(RowValue { fields: fields.collect::<Option<_>>()? })
-    }
-}
-
-impl RowValue {
-    /// What `change` makes of the entries of `contract`, whose value this is. Says nothing about
+    /// What `change` makes of the entries of `contract`, whose projection this is. Says nothing about
     /// entries that it leaves as they are. Changes of one transaction apply in their order.
     pub fn renewed(&self, contract: &Contract, change: &RowChange) -> Vec<(Key, Renewed)> {
         let about = contract.from.as_ref().is_some_and(|f| f.is(&change.source, &change.table));
@@ -178,11 +148,15 @@ impl RowValue {
         out
     }
 
-    /// As PostgreSQL's `row_to_json` writes it. `None`: the log does not tell a column, or tells it
-    /// in a form that it should not have.
+    /// As PostgreSQL's `row_to_json` writes it. `None`: the log does not tell a column or what its
+    /// text means, or tells it in a form that it should not have.
     fn json(&self, view: &View<'_>) -> Option<String> {
         let mut json = String::from("{");
-        for (at, (name, column, form)) in self.fields.iter().enumerate() {
+        let form = |column: &str| {
+            let forms = view.change.forms.iter();
+            forms.into_iter().find(|(name, _)| name == column).map(|(_, form)| *form)
+        };
+        for (at, (name, column)) in self.fields.iter().enumerate() {
             if at > 0 {
                 json.push(',');
             }
@@ -191,7 +165,9 @@ impl RowValue {
             match view.column(Image::New, column) {
                 Known::Unknown => return None,
                 Known::Null => json.push_str("null"),
-                Known::Value(text) => match form {
+                // Not the column's bytes: they were not UTF-8.
+                Known::Value(text) if text.contains(char::REPLACEMENT_CHARACTER) => return None,
+                Known::Value(text) => match form(column)? {
                     JsonForm::Text => json.push_str(&quoted(text)),
                     JsonForm::Number if is_number(text) => json.push_str(text),
                     JsonForm::Number => json.push_str(&quoted(text)),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::row::{Forms, JsonForm};
 
 const PRICE: &str = r#"
 key = "v1:catalog:price:{id}"
@@ -12,14 +13,6 @@ fn contract(value: &str) -> Contract {
     let old = "select price_cents, currency from products where id = $id";
     let text = PRICE.replace(old, &value.replace('"', "\\\"").replace('\n', "\\n"));
     Contract::from_toml("price", &text.parse().expect("well-formed")).expect("valid")
-}
-
-fn value(contract: &Contract) -> RowValue {
-    let form = |column: &str| match column {
-        "currency" => Some(JsonForm::Text),
-        _ => Some(JsonForm::Number),
-    };
-    contract.projection().expect("a plain projection").with_forms(form).expect("all forms")
 }
 
 fn plain() -> Contract {
@@ -36,7 +29,14 @@ fn row(cells: &[(&str, &str)]) -> Option<Row> {
 }
 
 fn change(op: Op, old: Option<Row>, new: Option<Row>) -> RowChange {
-    RowChange { source: "shop".into(), table: "products".into(), op, old, new }
+    typed(op, old, new, JsonForm::Number)
+}
+
+/// `price_cents` in this form.
+fn typed(op: Op, old: Option<Row>, new: Option<Row>, form: JsonForm) -> RowChange {
+    let forms = [("price_cents", form), ("currency", JsonForm::Text)];
+    let forms = forms.into_iter().map(|(name, form)| (name.to_owned(), form)).collect();
+    RowChange { source: "shop".into(), table: "products".into(), op, old, new, forms }
 }
 
 const NEW: [(&str, &str); 4] =
@@ -44,7 +44,8 @@ const NEW: [(&str, &str); 4] =
 
 fn renewed(change: &RowChange) -> Vec<(String, Renewed)> {
     let contract = plain();
-    let renewed = value(&contract).renewed(&contract, change);
+    let projection = contract.projection().expect("a plain one");
+    let renewed = projection.renewed(&contract, change);
     renewed.into_iter().map(|(key, renewed)| (key.as_str().to_owned(), renewed)).collect()
 }
 
@@ -81,6 +82,8 @@ fn what_the_log_does_not_tell_is_not_made_up() {
         let change = change(Op::Update, None, row(&cells));
         assert_eq!(renewed(&change), [("v1:catalog:price:42".to_owned(), Renewed::Unknown)]);
     }
+    let untyped = RowChange { forms: Forms::default(), ..change(Op::Insert, None, row(&NEW)) };
+    assert_eq!(renewed(&untyped), [("v1:catalog:price:42".to_owned(), Renewed::Unknown)]);
     let full = change(Op::Update, row(&[("currency", "EUR")]), row(&[("currency", "TOAST")]));
     assert_eq!(renewed(&full), [], "an update that does not say of which row");
     let old = [("id", "42"), ("category_id", "7"), ("price_cents", "998"), ("currency", "EUR")];
@@ -95,9 +98,6 @@ fn what_the_log_does_not_tell_is_not_made_up() {
 
 #[test]
 fn forms_of_columns() {
-    let contract = contract("select a, b as flag from products where id = $id");
-    let value = contract.projection();
-    assert!(value.is_err(), "`from.columns` leaves them out");
     for (form, text, json) in [
         (JsonForm::Number, "-12.50", "-12.50"),
         (JsonForm::Number, "NaN", "\"NaN\""),
@@ -106,10 +106,10 @@ fn forms_of_columns() {
         (JsonForm::Json, "{\"a\": 1}", "{\"a\": 1}"),
         (JsonForm::Text, "\u{1}\u{7f}/ü", "\"\\u0001\u{7f}/ü\""),
     ] {
-        let contract = super::tests::contract("select price_cents as p from products where id=$id");
-        let value = contract.projection().expect("plain").with_forms(|_| Some(form)).expect("all");
+        let contract = self::contract("select price_cents as p from products where id=$id");
+        let projection = contract.projection().expect("a plain one");
         let new = row(&[("id", "1"), ("category_id", "NULL"), ("price_cents", text)]);
-        let renewed = value.renewed(&contract, &change(Op::Insert, None, new));
+        let renewed = projection.renewed(&contract, &typed(Op::Insert, None, new, form));
         let [(_, Renewed::Value(Some(written), _))] = &renewed[..] else { panic!("{renewed:?}") };
         assert_eq!(*written, format!("{{\"p\":{json}}}"));
     }

@@ -144,6 +144,7 @@ fn read(name: &str, fields: &mut Fields<'_>) -> Option<Contract> {
         absent_ttl: times.absent_ttl,
         unproven,
         tiers: read_tiers(fields).unwrap_or(base.tiers),
+        write_through: fields.flag("write_through").unwrap_or(true),
         sliding: times.sliding,
         immutable: times.immutable,
         refresh: read_refresh(fields),

@@ -26,6 +26,7 @@ impl Contract {
         let tiers = [("local", self.tiers.local), ("shared", self.tiers.shared)];
         let tiers = tiers.into_iter().filter(|(_, allowed)| *allowed).map(|(tier, _)| tier);
         out.set("tiers", Some(list(tiers)));
+        out.set("write_through", Some(self.write_through.into()));
         out.set("sliding", Some(self.sliding.into()));
         out.set("immutable", Some(self.immutable.into()));
         out.set("early_refresh", Some(self.refresh.beta.into()));

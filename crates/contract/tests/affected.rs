@@ -1,6 +1,6 @@
 //! What a row change invalidates.
 
-use contract::{Affected, Cell, Contract, Contracts, Image, Op, Row, RowChange};
+use contract::{Affected, Cell, Contract, Contracts, Forms, Image, Op, Row, RowChange};
 
 const PRICE: &str = r#"
 key = "v1:catalog:price:{id}"
@@ -26,7 +26,14 @@ fn cell(text: &str) -> Cell {
 }
 
 fn change(op: Op, old: Option<Row>, new: Option<Row>) -> RowChange {
-    RowChange { source: "shop".into(), table: "products".into(), op, old, new }
+    RowChange {
+        source: "shop".into(),
+        table: "products".into(),
+        op,
+        old,
+        new,
+        forms: Forms::default(),
+    }
 }
 
 fn keys(affected: &Affected) -> Vec<&str> {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use contract::{
-    Cell, Contract, Contracts, Image, Key, KeyTemplate, Op, Row, RowChange, Tag, TagTemplate,
-    lint_toml,
+    Cell, Contract, Contracts, Forms, Image, Key, KeyTemplate, Op, Row, RowChange, Tag,
+    TagTemplate, lint_toml,
 };
 use proptest::prelude::*;
 
@@ -112,7 +112,14 @@ fn told(feed: Feed, toast: bool, old: Option<&Truth>, new: Option<&Truth>) -> Ro
         row.iter().map(|(n, c)| (n, if large(n) { Cell::Unchanged } else { c.clone() })).collect()
     });
     let old = old.filter(|_| feed != Feed::Default || !key_kept).map(|old| seen(old, of_old));
-    RowChange { source: "shop".into(), table: "products".into(), op, old, new }
+    RowChange {
+        source: "shop".into(),
+        table: "products".into(),
+        op,
+        old,
+        new,
+        forms: Forms::default(),
+    }
 }
 
 fn price() -> Contract {

@@ -5,6 +5,7 @@ mod connect;
 mod follow;
 mod metrics;
 mod orders;
+mod renew;
 mod sample;
 mod serve;
 
@@ -25,6 +26,7 @@ use thiserror::Error;
 use crate::config::{Config, ConfigError};
 use audit::Audit;
 use metrics::FollowMetrics;
+use renew::Renewer;
 
 pub(crate) use serve::Listening;
 
@@ -38,7 +40,7 @@ pub(crate) struct Node {
     /// The source's name and address, for error messages.
     followed: (String, String),
     source: Arc<dyn Source>,
-    feed: Mutex<Option<Box<dyn Feed>>>,
+    feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
     data: DataFace,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
@@ -142,7 +144,7 @@ impl Node {
             contracts,
             followed: (name.clone(), source.url.to_string()),
             source: database.source,
-            feed: Mutex::new(Some(database.feed)),
+            feed: Mutex::new(Some((database.feed, database.renewer))),
             data,
             clock,
             health: Arc::default(),

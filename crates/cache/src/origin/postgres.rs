@@ -53,6 +53,31 @@ impl PostgresPool {
     }
 }
 
+impl PostgresPool {
+    /// Whether what the log says of one row of the contract's table is what a reader of that row is
+    /// told: its key is unique (else several rows would answer), no row security hides it, and no
+    /// other table inherits from it.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn row_is_the_answer(&self, contract: &Contract) -> Result<bool, OriginError> {
+        let Some(from) = &contract.from else { return Ok(false) };
+        let table = from.table.split('.').map(quoted).collect::<Vec<_>>().join(".");
+        let client = self.pool.get().await.map_err(|err| unavailable(&err))?;
+        let sql = "select c.relkind in ('r', 'p') and not c.relrowsecurity \
+                     and (c.relkind = 'p' or not c.relhassubclass) \
+                     and exists (select from pg_index i join pg_attribute a \
+                       on a.attrelid = c.oid and a.attnum = i.indkey[0] \
+                       where i.indrelid = c.oid and i.indisunique and i.indisvalid \
+                       and i.indnkeyatts = 1 and i.indpred is null and i.indexprs is null \
+                       and a.attname = $2) \
+                   from pg_class c where c.oid = to_regclass($1)";
+        let row =
+            client.query_opt(sql, &[&table, &from.key]).await.map_err(|err| classify(&err))?;
+        Ok(row.is_some_and(|row| row.get(0)))
+    }
+}
+
 /// Loads one contract's values. Every load is one statement, so all of it has one snapshot.
 pub struct PostgresOrigin {
     contract: Contract,

@@ -37,6 +37,8 @@ pub(super) struct Column<'a> {
     /// Part of the replica identity.
     pub(super) key: bool,
     pub(super) name: &'a str,
+    /// Its type, as in `pg_type.oid`.
+    pub(super) type_oid: u32,
 }
 
 /// A row before the change.
@@ -125,8 +127,8 @@ fn relation<'a>(from: &mut Cursor<'a>) -> Result<Relation<'a>, &'static str> {
         .map(|_| {
             let key = from.u8()? & 1 == 1;
             let name = from.text()?;
-            let (_type, _modifier) = (from.u32()?, from.u32()?);
-            Ok(Column { key, name })
+            let (type_oid, _modifier) = (from.u32()?, from.u32()?);
+            Ok(Column { key, name, type_oid })
         })
         .collect::<Result<_, &'static str>>()?;
     // The system's own schema is sent as the empty string.

@@ -65,7 +65,10 @@ fn update() -> Vec<u8> {
 
 #[test]
 fn reads_a_table() {
-    let columns = vec![Column { key: true, name: "id" }, Column { key: false, name: "name" }];
+    let columns = vec![
+        Column { key: true, name: "id", type_oid: 23 },
+        Column { key: false, name: "name", type_oid: 25 },
+    ];
     let relation = Relation { id: 7, schema: "public", name: "products", columns };
     assert_eq!(parse(&products()), Ok(Message::Relation(relation)));
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coherence::{Cause, Lsn, Subject};
-use contract::{Cell, Op, Row, RowChange};
+use contract::{Cell, Forms, JsonForm, Op, Row, RowChange};
 
 use super::options::PostgresOptions;
-use super::pgoutput::{self, Field, Message, Old, Relation, Tuple};
+use super::pgoutput::{self, Column, Field, Message, Old, Relation, Tuple};
 use crate::event::Commit;
 use crate::message::LogMessage;
 use crate::metrics::Metrics;
@@ -31,6 +31,7 @@ pub(super) struct Assembler {
 struct Described {
     name: String,
     columns: Vec<DescribedColumn>,
+    forms: Forms,
 }
 
 struct DescribedColumn {
@@ -144,6 +145,12 @@ impl Assembler {
             TableName { schema: relation.schema.to_owned(), table: relation.name.to_owned() };
         let described = self.tables.get(&table).map(|wanted| Described {
             name: table.to_string(),
+            forms: {
+                let known = |column: &Column<'_>| {
+                    Some((column.name.to_owned(), json_form(column.type_oid)?))
+                };
+                relation.columns.iter().filter_map(known).collect()
+            },
             columns: relation
                 .columns
                 .iter()
@@ -184,8 +191,9 @@ impl Assembler {
             None => None,
             Some(tuple) => Some(table.row(tuple, false)?),
         };
-        let (source, table) = (self.source.clone(), table.name.clone());
-        Some(vec![RowChange { source, table, op, old, new }])
+        let (source, forms) = (self.source.clone(), table.forms.clone());
+        let table = table.name.clone();
+        Some(vec![RowChange { source, table, op, old, new, forms }])
     }
 
     fn add(&mut self, changes: Vec<RowChange>) {
@@ -204,7 +212,7 @@ impl Assembler {
 
     fn truncate(&self, table: &str) -> RowChange {
         let (source, table) = (self.source.clone(), table.to_owned());
-        RowChange { source, table, op: Op::Truncate, old: None, new: None }
+        RowChange { source, table, op: Op::Truncate, old: None, new: None, forms: Forms::default() }
     }
 }
 
@@ -216,6 +224,22 @@ impl Described {
         let known = self.columns.iter().zip(tuple);
         let wanted = known.filter(|(column, _)| column.wanted && (column.key || !only_key));
         Some(wanted.map(|(column, field)| (column.name.as_str(), cell(&field))).collect())
+    }
+}
+
+/// How PostgreSQL's `to_json` writes a value of a built-in type, where that is its text form. Not
+/// among them: those whose text depends on settings (times, floating point numbers).
+fn json_form(type_oid: u32) -> Option<JsonForm> {
+    const BOOL: u32 = 16;
+    const NUMBERS: [u32; 4] = [20, 21, 23, 1700]; // bigint, smallint, integer, numeric
+    const TEXTS: [u32; 4] = [25, 1042, 1043, 2950]; // text, character, varchar, uuid
+    const JSONS: [u32; 2] = [114, 3802]; // json, jsonb
+    match type_oid {
+        BOOL => Some(JsonForm::Boolean),
+        oid if NUMBERS.contains(&oid) => Some(JsonForm::Number),
+        oid if TEXTS.contains(&oid) => Some(JsonForm::Text),
+        oid if JSONS.contains(&oid) => Some(JsonForm::Json),
+        _ => None,
     }
 }
 

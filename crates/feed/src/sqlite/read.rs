@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coherence::{Cause, Lsn, Subject};
-use contract::{Op, Row, RowChange};
+use contract::{Forms, Op, Row, RowChange};
 use rusqlite::Connection;
 
 use super::record;
@@ -122,12 +122,19 @@ impl Reader {
             self.malformed(row.seq, &"a row is not what the trigger writes");
             return Some(self.truncate(&table));
         };
-        Some(RowChange { source: self.source.clone(), table, op, old, new })
+        Some(RowChange {
+            source: self.source.clone(),
+            table,
+            op,
+            old,
+            new,
+            forms: Forms::default(),
+        })
     }
 
     fn truncate(&self, table: &str) -> RowChange {
         let (source, table) = (self.source.clone(), table.to_owned());
-        RowChange { source, table, op: Op::Truncate, old: None, new: None }
+        RowChange { source, table, op: Op::Truncate, old: None, new: None, forms: Forms::default() }
     }
 
     fn malformed(&self, seq: u64, err: &dyn std::fmt::Display) {

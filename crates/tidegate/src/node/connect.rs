@@ -18,6 +18,7 @@ use feed::{
 };
 use prometheus_client::registry::Registry;
 
+use super::renew::Renewer;
 use super::{NodeError, Shared};
 use crate::config::{self, Config, SharedUrl, SourceUrl};
 
@@ -28,6 +29,7 @@ const REDIS_PAUSE: Duration = Duration::from_secs(1);
 /// A database: its log, its answers, its rows.
 pub(super) struct Database {
     pub(super) feed: Box<dyn Feed>,
+    pub(super) renewer: Renewer,
     pub(super) source: Arc<dyn feed::Source>,
     pub(super) faces: Vec<Face>,
     /// The same questions, asked over connections of the auditor's own.
@@ -80,9 +82,10 @@ pub(super) async fn database(
                 }
                 faces.push(face);
             }
+            let renewer = Renewer::new(name, contracts, own);
             let source = Arc::new(PostgresSource::new(url).map_err(failed)?);
             let feed = Box::new(PostgresFeed::new(options).map_err(failed)?);
-            Ok(Database { feed, source, faces, truths })
+            Ok(Database { feed, renewer, source, faces, truths })
         }
         SourceUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
@@ -100,7 +103,7 @@ pub(super) async fn database(
             }
             let source = Arc::new(SqliteSource::new(path));
             let feed = Box::new(SqliteFeed::new(options));
-            Ok(Database { feed, source, faces, truths })
+            Ok(Database { feed, renewer: Renewer::default(), source, faces, truths })
         }
     }
 }
@@ -120,6 +123,9 @@ fn tracked(source: &str, contracts: &Contracts) -> Vec<Tracked> {
                 add(&mut tracked.columns, &contract.key_columns());
                 add(&mut tracked.columns, &contract.watched_columns());
                 add(&mut tracked.columns, &contract.tag_columns());
+                if let (true, Ok(value)) = (contract.write_through, contract.projection()) {
+                    add(&mut tracked.columns, &value.columns().collect::<Vec<_>>());
+                }
                 add(&mut tracked.old_columns, &contract.beyond_identity(&[]));
             }
             tracked

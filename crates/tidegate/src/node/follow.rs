@@ -14,6 +14,7 @@ use feed::{Commit, Feed, FeedError, FeedEvent, Piece};
 
 use super::Node;
 use super::metrics::FollowMetrics;
+use super::renew::{Renewals, Renewer};
 
 /// After so many failed tries in a row somebody is told; the tries go on.
 const TRIES_BEFORE_PAGE: u32 = 10;
@@ -28,13 +29,19 @@ pub(crate) struct Follower {
     health: Arc<Health>,
     metrics: FollowMetrics,
     clock: Arc<dyn Clock>,
+    renewer: Renewer,
     warned: BTreeSet<String>,
     /// Whether the feed has led or waited before, so that it can tell whether the server crashed.
     watched: bool,
 }
 
 impl Follower {
-    pub(crate) fn new(feed: Box<dyn Feed>, node: &Node, longest_ttl: Duration) -> Self {
+    pub(crate) fn new(
+        feed: Box<dyn Feed>,
+        renewer: Renewer,
+        node: &Node,
+        longest_ttl: Duration,
+    ) -> Self {
         Self {
             feed,
             leader: Leader::new(node.engine.clone(), Arc::clone(&node.clock), longest_ttl),
@@ -44,6 +51,7 @@ impl Follower {
             health: Arc::clone(&node.health),
             metrics: node.follow_metrics.clone(),
             clock: Arc::clone(&node.clock),
+            renewer,
             warned: BTreeSet::new(),
             watched: false,
         }
@@ -80,6 +88,7 @@ impl Follower {
             position: started.position,
         };
         let first = !std::mem::replace(&mut self.watched, true);
+        self.renewer.check().await;
         let mut tries = 0;
         let (verdict, watermark) = loop {
             match self.leader.start(start).await {
@@ -149,9 +158,11 @@ impl Follower {
         let mut events = Vec::new();
         for commit in commits {
             let mut subjects = BTreeSet::new();
+            let mut renewals = Renewals::default();
             for change in &commit.changes {
                 let affected = self.contracts.affected(change);
                 self.complain(&affected);
+                self.renewer.note(change, &affected, &mut renewals);
                 subjects.extend(affected.keys.into_iter().map(Subject::Key));
                 subjects.extend(affected.tags.into_iter().map(Subject::Tag));
                 if affected.everything {
@@ -159,7 +170,9 @@ impl Follower {
                 }
             }
             if !subjects.is_empty() {
-                events.push(event(commit, Cause::Commit, subjects.into_iter().collect()));
+                let subjects = subjects.into_iter().collect();
+                let event = event(commit, Cause::Commit, subjects);
+                events.push(Event { renewals: renewals.into_told(), ..event });
             }
             for message in &commit.messages {
                 events.push(event(commit, message.cause, message.subjects.clone()));

@@ -111,8 +111,8 @@ impl Node {
             }
         });
         let feed = self.feed.lock().take();
-        if let Some(feed) = feed {
-            let follower = Follower::new(feed, &self, self.longest_ttl);
+        if let Some((feed, renewer)) = feed {
+            let follower = Follower::new(feed, renewer, &self, self.longest_ttl);
             let (name, url) = self.followed.clone();
             background.spawn(async move {
                 let error = follower.run().await;

@@ -3,6 +3,7 @@
 mod audit;
 mod faults;
 mod nodes;
+mod renew;
 mod ryw;
 mod scenario;
 mod setup;
