@@ -32,9 +32,10 @@ struct Burst {
 }
 
 pub(crate) fn measure() -> Result<Part> {
-    // The origin's own count: PostgreSQL writes down every statement that takes this long.
+    // The origin's own times: PostgreSQL writes down every statement that takes this long.
     let logged = format!("{}ms", ORIGIN_MS - 10);
     let servers = Servers::start(&[("log_min_duration_statement", &logged)], 100)?;
+    slowly(&servers)?;
     let mut nodes = [start(&servers)?, start(&servers)?];
     let mut row = 0;
     let mut table =
@@ -63,8 +64,8 @@ pub(crate) fn measure() -> Result<Part> {
             format!(
                 "Two `tidegate serve` on one PostgreSQL and one Redis; {READERS} open connections, \
                  half to each, ask for one key at once. The contract's statement has \
-                 `pg_sleep({})` in it. Loads are counted by PostgreSQL (it logs statements that \
-                 take longer than {logged}); *slowest answer* runs from the first request to the \
+                 `pg_sleep({})` in it. Loads are counted by PostgreSQL (each says in its log that \
+                 it begins); *slowest answer* runs from the first request to the \
                  last answer of the burst. The auditor is off: it reads samples of the live answers \
                  from the database too, which would be counted.",
                 f64::from(ORIGIN_MS) / 1e3
@@ -106,7 +107,7 @@ impl Burst {
 fn start(servers: &Servers) -> Result<Node> {
     let value = "select price_cents, currency from products where id = $id";
     let slow = format!(
-        "select price_cents, currency from products, pg_sleep({}) where id = $id",
+        "select price_cents, currency from products, {SLOWLY}({}) where id = $id",
         f64::from(ORIGIN_MS) / 1e3
     );
     // The auditor compares samples of the answers with the database, which would count as loads here.
@@ -115,7 +116,7 @@ fn start(servers: &Servers) -> Result<Node> {
 }
 
 fn burst(servers: &Servers, nodes: &mut [Node; 2], row: u32, kill: bool) -> Result<Burst> {
-    let before = slow_statements(servers).len();
+    let (begun, ended) = (loads_begun(servers), slow_statements(servers).len());
     let path = format!("/data/product_price/{row}");
     let targets = [nodes[0].data, nodes[1].data];
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -164,10 +165,9 @@ fn burst(servers: &Servers, nodes: &mut [Node; 2], row: u32, kill: bool) -> Resu
     ensure!(!kill || answered >= READERS / 2, "{answered} of the living node's were answered");
     // What the killed one began goes on in PostgreSQL until it ends there.
     thread::sleep(Duration::from_millis(2 * u64::from(ORIGIN_MS)));
-    let loads = slow_statements(servers).split_off(before);
     Ok(Burst {
-        loads: loads.len(),
-        origin_ms: loads.iter().copied().fold(f64::NAN, f64::max),
+        loads: loads_begun(servers) - begun,
+        origin_ms: slow_statements(servers)[ended..].iter().copied().fold(f64::NAN, f64::max),
         slowest_ms: (last - began).as_secs_f64() * 1e3,
         answered,
         broken,
@@ -197,10 +197,29 @@ async fn read(
     Ok(at)
 }
 
-/// How long they took, in ms, by the server's own log.
+/// Sleeps, and says in the server's log that it does: a statement whose client is gone may end
+/// without a line of its own.
+const SLOWLY: &str = "slowly";
+
+fn slowly(servers: &Servers) -> Result<()> {
+    servers.sql(&format!(
+        "create function {SLOWLY}(seconds float8) returns void language plpgsql as \
+         $$ begin raise log '{BEGAN}'; perform pg_sleep(seconds); end $$"
+    ))?;
+    Ok(())
+}
+
+const BEGAN: &str = "a load began";
+
+/// How many loads have begun, by the server's own log.
+fn loads_begun(servers: &Servers) -> usize {
+    servers.postgres.log().iter().filter(|line| line.contains(&format!("LOG:  {BEGAN}"))).count()
+}
+
+/// How long those took that have ended, in ms, by the server's own log.
 fn slow_statements(servers: &Servers) -> Vec<f64> {
     let lines = servers.postgres.log();
-    let loads = lines.iter().filter(|line| line.contains("pg_sleep"));
+    let loads = lines.iter().filter(|line| line.contains(SLOWLY));
     loads
         .filter_map(|line| {
             let (_, rest) = line.split_once("duration: ")?;
