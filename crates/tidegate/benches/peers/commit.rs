@@ -209,7 +209,7 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
          loading), received after {:.2} ms (p50)",
         run.served.len(),
         median(&run.served),
-        median(&run.loads),
+        median(&run.answers),
         median(&run.received),
     ));
     Ok(run)
