@@ -6,6 +6,7 @@ mod contracts;
 mod inspect;
 mod pressure;
 mod races;
+mod storm;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
