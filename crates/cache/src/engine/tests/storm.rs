@@ -181,3 +181,88 @@ async fn a_storm_kills_the_origin_without_the_governor_and_not_with_it() {
     assert!(with.soft > with.reads / 2);
     assert!(with.p99 < without.p99 / 4, "{:?} against {:?}", with.p99, without.p99);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_over_two_nodes_costs_each_entry_a_load_per_window_and_node_at_most() {
+    let with = show("two nodes, with the governor", true, 2, 20).await;
+    assert_eq!((with.errors, with.lies), (0, 0));
+    assert!(with.made < LIMIT, "{} loads a second", with.made);
+    assert!(with.oldest <= BUDGET && with.worst_bound <= BUDGET);
+}
+
+/// A contract with a budget of a second, in a world that is at rest.
+async fn at_rest(governor: bool) -> (World, Engine, Arc<Policy>, Arc<Row>) {
+    let world = World::new().await;
+    let options = EngineOptions { governor, ..EngineOptions::default() };
+    let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
+    let (policy, row) = (Arc::new(policy(Unproven::ReadOrigin)), Row::saying(MS, "old"));
+    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Origin));
+    (world, node, policy, row)
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_origin_has_time_every_change_costs_its_refill_at_once() {
+    let (world, node, policy, row) = at_rest(true).await;
+    row.say("new");
+    world.commit(vec![Subject::Key(key(1))]).await;
+    assert!(node.peek(&key(1), &policy).is_none());
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_fails_is_covered_within_the_budget_by_any_contract_and_no_longer() {
+    for governor in [true, false] {
+        let (world, node, policy, row) = at_rest(governor).await;
+        row.set(|_| Err(failing()));
+        world.commit(vec![Subject::Key(key(1))]).await;
+        let answer = read(&node, &policy, &row).await;
+        if !governor {
+            answer.expect_err("a commit has removed it");
+            continue;
+        }
+        let answer = answer.expect("within its budget");
+        assert!(answer.proof.soft && answer.proof.stale.is_none());
+        assert!(answer.proof.bound.is_some_and(|bound| bound <= BUDGET), "{answer:?}");
+        tokio::time::sleep(BUDGET).await;
+        read(&node, &policy, &row).await.expect_err("the budget is spent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_removed_is_not_covered() {
+    let (world, node, policy, row) = at_rest(true).await;
+    row.set(|_| Err(failing()));
+    let mut purge = world.commit_unseen(vec![Subject::Key(key(1))]);
+    purge.events[0].cause = Cause::Purge;
+    world.shared.apply(&purge).await.unwrap().unwrap();
+    settle().await;
+    read(&node, &policy, &row).await.expect_err("it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_written_is_not_given_what_lacks_the_write() {
+    let (world, node, policy, row) = at_rest(true).await;
+    row.set(|_| Err(failing()));
+    world.commit(vec![Subject::Key(key(1))]).await;
+    let origin = Arc::clone(&row) as Arc<dyn Origin>;
+    let after = |at| Some(After::new(Some(EPOCH.log()), Lsn(at)));
+    let answer = node.get_after(&key(1), "1", &policy, &origin, after(10)).await;
+    assert!(answer.expect("the token is older than the commit").proof.soft);
+    node.get_after(&key(1), "1", &policy, &origin, after(11))
+        .await
+        .expect_err("it lacks the write");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_contract_without_a_budget_spends_nothing() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut none = policy(Unproven::ServeStale);
+    none.budget = Duration::ZERO;
+    let (none, row) = (Arc::new(none), Row::saying(MS, "old"));
+    read(&node, &none, &row).await.expect("an answer");
+    world.commit(vec![Subject::Key(key(1))]).await;
+    row.set(|_| Err(failing()));
+    read(&node, &none, &row).await.expect_err("a commit has removed it");
+    assert_eq!(node.standing().marked, 0);
+}
