@@ -136,6 +136,27 @@ pub(crate) fn shelf(
     Ok(Some(Shelf { id, name, tiles, page, pages }))
 }
 
+/// What else of a product's category can be bought, the best stocked first, and the category's id;
+/// `None` when there is no such product.
+pub(crate) fn recommended(
+    connection: &Connection,
+    id: u32,
+) -> rusqlite::Result<Option<(u32, Vec<(Tile, i64)>)>> {
+    let category: Option<u32> = connection
+        .prepare_cached("select category_id from products where id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let Some(category) = category else { return Ok(None) };
+    let picks = connection
+        .prepare_cached(
+            "select id, name, price_cents, currency, stock from products
+             where category_id = ?1 and id <> ?2 and stock > 0 order by stock desc, id limit 8",
+        )?
+        .query_map([category, id], |row| Ok((tile(row)?, row.get(4)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(Some((category, picks)))
+}
+
 /// The first 20 matches for all words of `words`, each taken as the beginning of a word.
 pub(crate) fn search(connection: &Connection, words: &str) -> rusqlite::Result<Vec<Tile>> {
     let query: Vec<String> = words
