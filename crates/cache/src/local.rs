@@ -295,7 +295,10 @@ impl Local {
         let mut found = Vec::new();
         for subject in &event.subjects {
             let left = most - found.len();
-            let old = |key: &Key| self.store.peek(key).is_some_and(|h| h.entry.tau < event.lsn);
+            let old = |key: &Key| {
+                // What is marked was felled by an earlier one.
+                self.store.peek(key).is_some_and(|h| h.entry.tau < event.lsn && !h.is_soft())
+            };
             match subject {
                 Subject::Key(key) => found.extend(Some(key.clone()).filter(old)),
                 Subject::Tag(tag) => {

@@ -342,7 +342,10 @@ impl Inner {
             if verdict == late {
                 self.local.fill_late(&job.key, &landed.entry, epoch);
             }
-            self.filled(job, &landed.entry, Tier::Local, Tier::Origin, verdict);
+            // That it came late is told once.
+            if verdict != late || landed.stored != Some(late) {
+                self.filled(job, &landed.entry, Tier::Local, Tier::Origin, verdict);
+            }
             landed.stored = landed.stored.or(Some(verdict));
         }
         landed

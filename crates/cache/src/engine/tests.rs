@@ -86,6 +86,12 @@ impl World {
         self.node_with(EngineOptions::default(), Arc::clone(&self.shared) as _).await
     }
 
+    /// One whose contracts may spend their budgets in a storm, or one that always removes.
+    async fn node_governed(&self, governor: bool) -> Engine {
+        let options = EngineOptions { governor, ..EngineOptions::default() };
+        self.node_with(options, Arc::clone(&self.shared) as _).await
+    }
+
     async fn node_with(&self, options: EngineOptions, shared: Arc<dyn SharedTier>) -> Engine {
         let metrics = Metrics::detached();
         let engine = Engine::new(options, shared, Arc::clone(&self.clock), metrics);

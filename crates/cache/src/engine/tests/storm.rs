@@ -81,8 +81,7 @@ async fn storm(governor: bool, nodes: usize, writes_per_second: u32) -> Outcome 
     };
     let mut engines = Vec::new();
     for _ in 0..nodes {
-        let options = EngineOptions { governor, ..EngineOptions::default() };
-        engines.push((world.node_with(options, Arc::clone(&world.shared) as _).await, policy()));
+        engines.push((world.node_governed(governor).await, policy()));
     }
     let origin = Arc::new(Paced {
         slots: Semaphore::new(SLOTS),
@@ -193,8 +192,7 @@ async fn a_storm_over_two_nodes_costs_each_entry_a_load_per_window_and_node_at_m
 /// A contract with a budget of a second, in a world that is at rest.
 async fn at_rest(governor: bool) -> (World, Engine, Arc<Policy>, Arc<Row>) {
     let world = World::new().await;
-    let options = EngineOptions { governor, ..EngineOptions::default() };
-    let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
+    let node = world.node_governed(governor).await;
     let (policy, row) = (Arc::new(policy(Unproven::ReadOrigin)), Row::saying(MS, "old"));
     assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Origin));
     (world, node, policy, row)
