@@ -9,7 +9,7 @@ use http_body_util::Full;
 
 use crate::error::ShopError;
 use crate::html::{STYLE, escape, money, page};
-use crate::read::{self, Item, Shelf, Tile};
+use crate::read::{self, Item, Recommended, Shelf, Tile};
 use crate::route::{Api, Route};
 use crate::shop::Shop;
 
@@ -51,7 +51,7 @@ impl Shop {
             }
             Route::Recommended(id) => {
                 match self.read(|connection| read::recommended(connection, *id))? {
-                    Some((category, picks)) => recommended(category, &picks),
+                    Some(found) => recommended(&found),
                     None => refusal(StatusCode::NOT_FOUND, "no such product"),
                 }
             }
@@ -175,7 +175,7 @@ fn category(shelf: &Shelf, categories: &[(u32, String)]) -> Answer {
 }
 
 /// A part of a page, for other pages to include.
-fn recommended(category: u32, picks: &[(Tile, i64)]) -> Answer {
+fn recommended(Recommended { category, picks }: &Recommended) -> Answer {
     let mut part = String::from("<ul class=\"recommended\">");
     for (tile, stock) in picks {
         let _ = write!(

@@ -150,8 +150,8 @@ impl Notes {
         // An answer is as old as the first commit before the question that it lacks.
         let old = self.replaced.get(&version).map(|gone| asked.saturating_duration_since(*gone));
         let old = old.unwrap_or_default();
-        let bound = answer.proof.bound.expect("nothing here is unproven");
-        outcome.soft += u32::from(answer.proof.soft);
+        let bound = answer.proof().bound.expect("nothing here is unproven");
+        outcome.soft += u32::from(answer.proof().soft);
         outcome.lies += u32::from(bound < old);
         outcome.oldest = outcome.oldest.max(old);
         outcome.worst_bound = outcome.worst_bound.max(bound);
@@ -219,8 +219,8 @@ async fn an_origin_that_fails_is_covered_within_the_budget_by_any_contract_and_n
             continue;
         }
         let answer = answer.expect("within its budget");
-        assert!(answer.proof.soft && answer.proof.stale.is_none());
-        assert!(answer.proof.bound.is_some_and(|bound| bound <= BUDGET), "{answer:?}");
+        assert!(answer.proof().soft && answer.proof().stale.is_none());
+        assert!(answer.proof().bound.is_some_and(|bound| bound <= BUDGET), "{answer:?}");
         tokio::time::sleep(BUDGET).await;
         read(&node, &policy, &row).await.expect_err("the budget is spent");
     }
@@ -245,7 +245,7 @@ async fn whoever_has_written_is_not_given_what_lacks_the_write() {
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
     let after = |at| Some(After::new(Some(EPOCH.log()), Lsn(at)));
     let answer = node.get_after(&key(1), "1", &policy, &origin, after(10)).await;
-    assert!(answer.expect("the token is older than the commit").proof.soft);
+    assert!(answer.expect("the token is older than the commit").proof().soft);
     node.get_after(&key(1), "1", &policy, &origin, after(11))
         .await
         .expect_err("it lacks the write");
