@@ -372,8 +372,8 @@ impl Inner {
     fn gauges(&self) -> GaugeValues {
         let now = self.clock.mono();
         let standing = self.local.standing(now);
-        let spend =
-            |(name, gate): (&Box<str>, &Arc<Gate>)| (name.clone(), gate.pressure.spend(now));
+        let gates = self.gates.lock();
+        let spend = gates.iter().map(|(name, gate)| (name.clone(), gate.pressure.spend(now)));
         GaugeValues {
             bound_seconds: standing.bound.map_or(-1.0, |bound| bound.as_secs_f64()),
             bytes: standing.bytes,
@@ -383,7 +383,7 @@ impl Inner {
             tombstones: standing.tombstones,
             marked: standing.marked,
             merged: standing.merged,
-            spend: self.gates.lock().iter().map(spend).collect(),
+            spend: spend.collect(),
         }
     }
 }

@@ -158,7 +158,6 @@ impl Notes {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the two outcomes side by side are the point")]
 async fn show(what: &str, governor: bool, nodes: usize, writes: u32) -> Outcome {
     let outcome = storm(governor, nodes, writes).await;
     println!("{what}: {outcome:#?}");
