@@ -93,8 +93,9 @@ impl Tier {
     }
 }
 
-/// Why an answer was served that is not proven to be within its contract. Never because of an
-/// entry that a commit has invalidated: such an entry is gone.
+/// Why an answer was served that is not proven to be within its contract. Never from an entry that
+/// a commit has invalidated: such an entry is gone, or served as [soft](Proof::soft) within its
+/// contract.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Stale {
     /// The bound is past the budget, and the contract says `serve-stale`.
