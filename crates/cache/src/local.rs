@@ -25,8 +25,7 @@ use std::time::Duration;
 
 use coherence::fence::Gap;
 use coherence::{
-    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Renewal, Subject,
-    Verdict,
+    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;

@@ -202,3 +202,25 @@ fn a_load_that_a_commit_overtook_is_kept_as_far_as_it_reaches() {
     assert!(!local.fill_late(&key(1), &own(12, 700), EPOCH), "a purge is not undone");
     assert!(!local.fill_late(&key(2), &lenient(11, &["a"]), EPOCH), "only own loads prove");
 }
+
+#[test]
+fn what_a_commit_tells_anew_takes_the_place_of_a_marked_entry() {
+    let local = local(64 << 20);
+    local.fill(&key(1), lenient(10, &["a"]), EPOCH);
+    local.apply(&batch(10, 11, vec![tagged("a")]), Mono(1), true);
+    assert!(local.get(&key(1)).unwrap().0.is_soft());
+    let mut told = batch(11, 12, vec![Subject::Key(key(1))]);
+    told.events[0].renewals = vec![coherence::Renewal {
+        key: key(1),
+        value: Some("{}".into()),
+        tags: vec![Tag::parse("a").unwrap()],
+        ttl: Duration::from_secs(60),
+    }];
+    local.apply(&told, Mono(2), true);
+    let (held, _) = local.get(&key(1)).expect("the new value");
+    assert!(!held.is_soft() && held.tau == Lsn(12));
+    assert_eq!(local.standing(Mono(2)).renewals, 1);
+    local.apply(&batch(12, 13, vec![tagged("a")]), Mono(3), true);
+    assert!(local.get(&key(1)).unwrap().0.is_soft(), "which a later commit may mark again");
+    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
+}

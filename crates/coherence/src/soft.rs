@@ -94,7 +94,8 @@ mod tests {
 
     fn event(lsn: u64, cause: Cause) -> Event {
         let key = Key::parse("v1:catalog:price:1").expect("a key");
-        Event { lsn: Lsn(lsn), cause, committed_us: 0, subjects: vec![Subject::Key(key)] }
+        let subjects = vec![Subject::Key(key)];
+        Event { lsn: Lsn(lsn), cause, committed_us: 0, subjects, renewals: Vec::new() }
     }
 
     const ENTRY: Struck = Struck { tau: Lsn(5), loaded: None, mark: None, lenient: true };
