@@ -96,7 +96,7 @@ impl Engine {
         // Read after the entry was fetched: a delay in between makes the bound larger, not smaller.
         let now = self.inner.clock.mono();
         // Of the entry itself only this one field is touched. That it may be proven by its own load
-        // where its tier is not is left to `get`.
+        // where its tier is not is left to `get`; a marked one has that field behind it.
         let usable =
             now < held.refresh_from && policy.tiers.local && load::within(policy, proven, now);
         if !usable {
@@ -157,6 +157,13 @@ impl Engine {
                 }
                 inner.count_hit(policy);
                 return Ok(local_answer(held, as_of, inner.clock.mono(), None));
+            }
+            Look::Soft { held, as_of, refresh } => {
+                if refresh {
+                    self.refresh(job(true));
+                }
+                inner.metrics.read(policy, Tier::Local.as_str(), "soft");
+                return Ok(local_answer(held, Some(as_of), inner.clock.mono(), None));
             }
             Look::Uncacheable => return self.alone(&job(false)).await,
             Look::Expired { held, as_of, within: true }
@@ -240,6 +247,9 @@ impl Engine {
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
             let landing = inner.fly(&job).await;
+            if job.refresh {
+                inner.metrics.refresh(&job.policy, landing.as_ref().map(|_| ()));
+            }
             if let (Err(err), true) = (&landing, job.refresh) {
                 tracing::debug!(key = %job.key, error = %err, "an early refresh was not made");
             }
@@ -300,6 +310,7 @@ impl Inner {
         let now = self.clock.mono();
         let result = match (&landed.stale, &landed.entry.content) {
             (Some(stale), _) => stale.as_str(),
+            (None, _) if landed.entry.is_soft() => "soft",
             (None, Content::Absent) => "absent",
             (None, _) if landed.tier == Tier::Origin => "miss",
             (None, _) => "hit",
@@ -335,16 +346,23 @@ impl Inner {
     ) -> Result<Answer, ReadError> {
         let mendable = !matches!(&err, ReadError::Unproven { .. })
             && !matches!(&err, ReadError::Origin(err) if err.kind == OriginErrorKind::BadRequest);
-        if mendable && policy.unproven == Unproven::ServeStale && policy.tiers.local {
-            let held = match after {
-                None => self.local.get(key),
-                Some(after) => self.local.get_after(key, after),
-            };
-            if let Some((held, proven)) = held
-                && !matches!(held.content, Content::Uncacheable)
-            {
-                let as_of = held.as_of(proven);
+        let held = match after {
+            _ if !mendable || !policy.tiers.local => None,
+            None => self.local.get(key),
+            Some(after) => self.local.get_after(key, after),
+        };
+        if let Some((held, proven)) = held
+            && !matches!(held.content, Content::Uncacheable)
+        {
+            let (as_of, now) = (held.as_of(proven), self.clock.mono());
+            if !held.is_soft() && policy.unproven == Unproven::ServeStale {
                 return Ok(self.stale(policy, held, as_of, Stale::OriginFailed));
+            }
+            // What a commit has made old is within its contract as long as its budget lasts, and
+            // then it is gone: by the contract of every reader.
+            if held.is_soft() && now < held.expires() && load::within(policy, as_of, now) {
+                self.metrics.read(policy, Tier::Local.as_str(), "soft");
+                return Ok(local_answer(held, as_of, now, None));
             }
         }
         self.metrics.read(policy, "none", err.as_str());
@@ -352,7 +370,10 @@ impl Inner {
     }
 
     fn gauges(&self) -> GaugeValues {
-        let standing = self.local.standing(self.clock.mono());
+        let now = self.clock.mono();
+        let standing = self.local.standing(now);
+        let gates = self.gates.lock();
+        let spend = gates.iter().map(|(name, gate)| (name.clone(), gate.pressure.spend(now)));
         GaugeValues {
             bound_seconds: standing.bound.map_or(-1.0, |bound| bound.as_secs_f64()),
             bytes: standing.bytes,
@@ -360,6 +381,9 @@ impl Inner {
             evictions: standing.evictions,
             renewals: standing.renewals,
             tombstones: standing.tombstones,
+            marked: standing.marked,
+            merged: standing.merged,
+            spend: spend.collect(),
         }
     }
 }

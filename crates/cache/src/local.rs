@@ -4,7 +4,7 @@
 //! through one mutex, which guards the fence, the index and the bound. What readers rely on:
 //!
 //! 1. An entry is inserted only while the fence admits it, under the mutex.
-//! 2. Applying a batch raises the tombstones, removes the entries they fell, and only *then*
+//! 2. Applying a batch raises the tombstones, removes or marks (`soft`) the entries they fell, and only *then*
 //!    publishes the time as of which this tier is proven ([`Local::proven`]).
 //! 3. A reader loads the proven time first and fetches the entry second. So whatever it fetches
 //!    misses no commit that is covered by the time it has loaded.
@@ -15,6 +15,7 @@
 //! evicted, so they never lock.
 
 mod index;
+mod soft;
 mod weigh;
 
 use std::ops::Deref;
@@ -24,8 +25,7 @@ use std::time::Duration;
 
 use coherence::fence::Gap;
 use coherence::{
-    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Renewal, Subject,
-    Verdict,
+    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;
@@ -34,6 +34,7 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder};
 use tokio::sync::Notify;
 
 use self::index::{Index, Links};
+pub(crate) use self::soft::Soft;
 use self::weigh::Weigh;
 use crate::entry::{Content, Entry};
 
@@ -61,7 +62,11 @@ pub struct Held {
     /// Whether this process loaded it from the origin itself, so that `loaded` is a proof: every
     /// commit acknowledged before the load began is in it.
     pub(crate) own: bool,
+    /// Whether a commit may mark it instead of removing it: its contract has a budget to spend.
+    lenient: bool,
     entry: Entry,
+    /// Last, since no plain hit reads it.
+    soft: Option<Box<Soft>>,
 }
 
 impl Deref for Held {
@@ -74,19 +79,28 @@ impl Deref for Held {
 }
 
 impl Held {
-    /// An entry that is not (yet) in its place. Its life is `entry.ttl` from `loaded`.
-    pub(crate) fn new(entry: Entry, loaded: Mono, refresh_from: Mono, own: bool) -> Arc<Self> {
+    /// An entry that is not (yet) in its place. Its life is `entry.ttl` from `loaded`. `lenient`: a
+    /// commit may mark it instead of removing it.
+    pub(crate) fn new(
+        entry: Entry,
+        loaded: Mono,
+        refresh_from: Mono,
+        own: bool,
+        lenient: bool,
+    ) -> Arc<Self> {
         let links = AtomicU32::new(Links::NONE.into());
-        Arc::new(Self { loaded, refresh_from, links, own, entry })
+        Arc::new(Self { loaded, refresh_from, links, own, lenient, entry, soft: None })
     }
 
     /// What takes this entry's place at `now`, with as much time left for an early refresh.
     fn renewed(&self, entry: Entry, now: Mono) -> Arc<Self> {
         let entry = Entry { cost: self.cost, ..entry };
         let ends = now + entry.ttl;
-        let lead = self.expires().since(self.refresh_from).min(entry.ttl / 2);
+        // A marked one does not tell any more from when on it was to be refreshed.
+        let from = if self.is_soft() { self.expires() } else { self.refresh_from };
+        let lead = self.expires().since(from).min(entry.ttl / 2);
         let refresh_from = Mono(ends.0.saturating_sub(lead.as_nanos() as u64));
-        Self::new(entry, now, refresh_from, false)
+        Self::new(entry, now, refresh_from, false, self.lenient)
     }
 
     fn links(&self) -> Links {
@@ -101,6 +115,9 @@ impl Held {
     /// Every commit acknowledged before this is in it, given what its tier has `proven`.
     #[inline]
     pub(crate) fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
+        if let Some(soft) = self.soft() {
+            return Some(soft.mark.as_of);
+        }
         if self.own { proven.max(Some(self.loaded)) } else { proven }
     }
 }
@@ -128,6 +145,9 @@ struct Writer {
     mark: (Mono, Lsn),
     evictions: u64,
     renewals: u64,
+    /// Entries that were marked, and invalidations that found them so, ever.
+    marked: u64,
+    merged: u64,
 }
 
 /// Where the in-process tier stands.
@@ -151,6 +171,10 @@ pub struct LocalStanding {
     pub evictions: u64,
     /// Entries renewed from the log, without a load, ever.
     pub renewals: u64,
+    /// Entries that a commit marked instead of removing them, ever.
+    pub marked: u64,
+    /// Invalidations that were merged with an earlier one, ever: they found the entry marked.
+    pub merged: u64,
 }
 
 /// What applying a batch did.
@@ -194,6 +218,8 @@ impl Local {
             mark: (Mono(0), Lsn::ZERO),
             evictions: 0,
             renewals: 0,
+            marked: 0,
+            merged: 0,
         };
         Self {
             store: Cache::with_options(
@@ -229,7 +255,7 @@ impl Local {
         // All writing goes through this lock, so position and entry belong together.
         let writer = self.writer.lock();
         let (held, proven) = self.get(key)?;
-        let upto = writer.fence.applied().max(held.tau);
+        let upto = held.reaches(writer.fence.applied());
         let good = matches!(held.content, Content::Uncacheable)
             || after.reached(writer.fence.epoch(), upto) == Reached::Yes;
         good.then_some((held, proven))
@@ -268,7 +294,10 @@ impl Local {
         let mut found = Vec::new();
         for subject in &event.subjects {
             let left = most - found.len();
-            let old = |key: &Key| self.store.peek(key).is_some_and(|h| h.entry.tau < event.lsn);
+            let old = |key: &Key| {
+                // What is marked was felled by an earlier one.
+                self.store.peek(key).is_some_and(|h| h.entry.tau < event.lsn && !h.is_soft())
+            };
             match subject {
                 Subject::Key(key) => found.extend(Some(key.clone()).filter(old)),
                 Subject::Tag(tag) => {
@@ -308,6 +337,11 @@ impl Local {
     fn place(&self, writer: &mut Writer, key: &Key, held: Arc<Held>) {
         let links = writer.index.insert(key, &held.tags);
         held.links.store(links.into(), Ordering::Relaxed);
+        self.put(writer, key, held);
+    }
+
+    /// Puts an entry that is in the index into the store.
+    fn put(&self, writer: &mut Writer, key: &Key, held: Arc<Held>) {
         let mut evicted = Vec::new();
         self.store.insert_with_lifecycle(key.clone(), held, &mut evicted);
         // Replaced entries and entries that were too big to be taken come back here too.
@@ -324,7 +358,7 @@ impl Local {
         let outcome = match writer.fence.apply(batch) {
             Ok(()) => {
                 for event in &batch.events {
-                    self.fell(&mut writer, event, now);
+                    self.strike(&mut writer, event, now);
                 }
                 Applied::Whole
             }
@@ -342,46 +376,29 @@ impl Local {
         outcome
     }
 
-    /// Removes what an event makes old; what the event itself tells anew takes its place.
-    fn fell(&self, writer: &mut Writer, event: &Event, now: Mono) {
-        for subject in &event.subjects {
-            let renewal = match subject {
-                Subject::Key(key) => event.renewal(key).zip(self.store.peek(key)),
-                Subject::Tag(_) | Subject::Everything => None,
-            };
-            self.remove(writer, subject, |entry| entry.tau < event.lsn);
-            if let Some((renewal, old)) = renewal
-                && old.tau < event.lsn
-                && !matches!(old.content, Content::Uncacheable)
-                && let Some(epoch) = writer.fence.epoch()
-            {
-                self.renew(
-                    writer,
-                    old.renewed(Entry::renewed(event, renewal), now),
-                    renewal,
-                    epoch,
-                );
-            }
+    /// Puts what the event itself tells anew into the place of an entry that it makes old, by the
+    /// fill rule; whether it has.
+    fn renew(&self, writer: &mut Writer, event: &Event, key: &Key, now: Mono) -> bool {
+        let (Some(renewal), Some(epoch)) = (event.renewal(key), writer.fence.epoch()) else {
+            return false;
+        };
+        let old = |held: &Arc<Held>| {
+            held.tau < event.lsn && !matches!(held.content, Content::Uncacheable)
+        };
+        let Some(held) = self.store.peek(key).filter(old) else { return false };
+        let held = held.renewed(Entry::renewed(event, renewal), now);
+        let offer = Offer { key, tags: &renewal.tags, tau: held.tau, epoch, stored: None };
+        if writer.fence.admit(offer) != Verdict::Accept {
+            return false;
         }
-    }
-
-    /// Puts a new entry in the place of one that was just removed, by the fill rule.
-    fn renew(&self, writer: &mut Writer, held: Arc<Held>, renewal: &Renewal, epoch: Epoch) {
-        let Renewal { key, tags, .. } = renewal;
-        let offer = Offer { key, tags, tau: held.tau, epoch, stored: None };
-        if writer.fence.admit(offer) == Verdict::Accept {
-            self.place(writer, key, held);
-            writer.renewals += 1;
-        }
+        self.remove(writer, &Subject::Key(key.clone()), |_| true);
+        self.place(writer, key, held);
+        writer.renewals += 1;
+        true
     }
 
     fn remove(&self, writer: &mut Writer, subject: &Subject, old: impl Fn(&Entry) -> bool) {
-        let keys = match subject {
-            Subject::Key(key) => vec![key.clone()],
-            Subject::Tag(tag) => writer.index.keys(tag),
-            Subject::Everything => self.store.iter().map(|(key, _)| key).collect(),
-        };
-        for key in keys {
+        for key in self.keys_of(writer, subject) {
             if let Some((_, gone)) = self.store.remove_if(&key, |held| old(held)) {
                 writer.index.remove(gone.links());
             }
@@ -476,6 +493,8 @@ impl Local {
             tombstones: writer.fence.tombstones(),
             evictions: writer.evictions,
             renewals: writer.renewals,
+            marked: writer.marked,
+            merged: writer.merged,
         }
     }
 }

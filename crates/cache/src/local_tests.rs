@@ -12,6 +12,10 @@ fn key(id: u32) -> Key {
 }
 
 fn held(tau: u64, tags: &[&str]) -> Arc<Held> {
+    kept(tau, tags, false)
+}
+
+fn kept(tau: u64, tags: &[&str], lenient: bool) -> Arc<Held> {
     let value = Value { head: Bytes::new(), body: Bytes::from_static(b"12345678") };
     let entry = Entry {
         tau: Lsn(tau),
@@ -21,7 +25,7 @@ fn held(tau: u64, tags: &[&str]) -> Arc<Held> {
         cost: Duration::ZERO,
         ttl: Duration::from_secs(60),
     };
-    Held::new(entry, Mono(0), Mono(u64::MAX), false)
+    Held::new(entry, Mono(0), Mono(u64::MAX), false, lenient)
 }
 
 fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
@@ -111,4 +115,112 @@ fn replacing_an_entry_leaves_one_in_the_index() {
     }
     assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
     assert_eq!(local.fill(&key(1), held(11, &["a"]), EPOCH), Verdict::Refuse(Refusal::Older));
+}
+
+fn lenient(tau: u64, tags: &[&str]) -> Arc<Held> {
+    kept(tau, tags, true)
+}
+
+fn tagged(name: &str) -> Subject {
+    Subject::Tag(Tag::parse(name).unwrap())
+}
+
+#[test]
+fn a_commit_marks_an_entry_whose_contract_has_a_budget_and_its_proof_stops_there() {
+    let local = local(64 << 20);
+    assert_eq!(local.fill(&key(1), lenient(10, &["a"]), EPOCH), Verdict::Accept);
+    local.sample(EPOCH.log(), Mono(150), Lsn(11));
+    local.apply(&batch(10, 11, Vec::new()), Mono(1), true);
+    local.apply(&batch(11, 12, vec![tagged("a")]), Mono(1), true);
+    local.sample(EPOCH.log(), Mono(200), Lsn(12));
+    let (held, proven) = local.get(&key(1)).expect("it stays");
+    assert_eq!(proven, Some(Mono(200)), "the tier goes on");
+    assert_eq!(held.as_of(proven), Some(Mono(150)), "what is marked does not");
+    assert!(held.is_soft() && held.refresh_from == Mono(0), "the short way passes it by");
+    local.apply(&batch(12, 13, vec![tagged("a")]), Mono(1), true);
+    let (held, _) = local.get(&key(1)).expect("it stays");
+    assert_eq!(held.as_of(None), Some(Mono(150)));
+    let standing = local.standing(Mono(0));
+    assert_eq!((standing.marked, standing.merged), (1, 1));
+    assert_eq!(local.fill(&key(1), lenient(13, &["a"]), EPOCH), Verdict::Accept);
+    assert!(!local.get(&key(1)).unwrap().0.is_soft(), "a fill takes its place");
+    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
+}
+
+#[test]
+fn what_a_person_asked_to_remove_goes_marked_or_not() {
+    let local = local(64 << 20);
+    for id in [1, 2] {
+        local.fill(&key(id), lenient(10, &["a"]), EPOCH);
+    }
+    local.apply(&batch(10, 11, vec![Subject::Key(key(1))]), Mono(1), true);
+    assert!(local.get(&key(1)).unwrap().0.is_soft());
+    let mut purge = batch(11, 12, vec![tagged("a")]);
+    purge.events[0].cause = Cause::Purge;
+    local.apply(&purge, Mono(1), true);
+    assert!(local.get(&key(1)).is_none() && local.get(&key(2)).is_none());
+    assert_eq!(local.writer.lock().index.tags(), 0);
+    local.fill(&key(1), lenient(12, &["a"]), EPOCH);
+    local.apply(&batch(12, 13, vec![tagged("a")]), Mono(1), true);
+    local.apply(&batch(13, 14, vec![Subject::Everything]), Mono(1), true);
+    assert!(local.get(&key(1)).is_none(), "TRUNCATE");
+    local.fill(&key(1), lenient(14, &["a"]), EPOCH);
+    local.apply(&batch(14, 15, vec![tagged("a")]), Mono(1), true);
+    local.evict(&[Subject::Key(key(1))]);
+    assert!(local.get(&key(1)).is_none(), "an eviction");
+}
+
+#[test]
+fn a_marked_entry_is_good_for_tokens_before_what_it_misses_only() {
+    let local = local(64 << 20);
+    local.fill(&key(1), lenient(10, &[]), EPOCH);
+    local.apply(&batch(10, 12, vec![Subject::Key(key(1))]), Mono(1), true);
+    let good =
+        |position| local.get_after(&key(1), After::new(Some(EPOCH.log()), Lsn(position))).is_some();
+    assert!(good(11));
+    assert!(!good(12), "the tier is there, the entry is not");
+}
+
+#[test]
+fn a_load_that_a_commit_overtook_is_kept_as_far_as_it_reaches() {
+    let own = |tau, loaded| {
+        let held = lenient(tau, &["a"]);
+        Held::new(held.entry.clone(), Mono(loaded), Mono(u64::MAX), true, true)
+    };
+    let local = local(64 << 20);
+    local.apply(&batch(10, 12, vec![tagged("a")]), Mono(1), true);
+    let late = own(11, 500);
+    assert_eq!(local.fill(&key(1), Arc::clone(&late), EPOCH), Verdict::Refuse(Refusal::Tombstone));
+    assert!(local.fill_late(&key(1), &late, EPOCH));
+    assert_eq!(local.get(&key(1)).unwrap().0.as_of(None), Some(Mono(500)));
+    assert!(!local.fill_late(&key(1), &own(11, 400), EPOCH), "what is there is younger");
+    assert!(local.fill_late(&key(1), &own(11, 600), EPOCH));
+    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
+    let mut purge = batch(12, 13, vec![tagged("a")]);
+    purge.events[0].cause = Cause::Purge;
+    local.apply(&purge, Mono(1), true);
+    assert!(!local.fill_late(&key(1), &own(12, 700), EPOCH), "a purge is not undone");
+    assert!(!local.fill_late(&key(2), &lenient(11, &["a"]), EPOCH), "only own loads prove");
+}
+
+#[test]
+fn what_a_commit_tells_anew_takes_the_place_of_a_marked_entry() {
+    let local = local(64 << 20);
+    local.fill(&key(1), lenient(10, &["a"]), EPOCH);
+    local.apply(&batch(10, 11, vec![tagged("a")]), Mono(1), true);
+    assert!(local.get(&key(1)).unwrap().0.is_soft());
+    let mut told = batch(11, 12, vec![Subject::Key(key(1))]);
+    told.events[0].renewals = vec![coherence::Renewal {
+        key: key(1),
+        value: Some("{}".into()),
+        tags: vec![Tag::parse("a").unwrap()],
+        ttl: Duration::from_secs(60),
+    }];
+    local.apply(&told, Mono(2), true);
+    let (held, _) = local.get(&key(1)).expect("the new value");
+    assert!(!held.is_soft() && held.tau == Lsn(12));
+    assert_eq!(local.standing(Mono(2)).renewals, 1);
+    local.apply(&batch(12, 13, vec![tagged("a")]), Mono(3), true);
+    assert!(local.get(&key(1)).unwrap().0.is_soft(), "which a later commit may mark again");
+    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
 }

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::event::{Batch, Event, Subject};
 use crate::position::{Epoch, Lsn};
 use crate::rules::{Rule, on};
+use crate::soft::may_mark;
 
 /// What one tier (or one shard of it) remembers about invalidations.
 ///
@@ -25,6 +26,8 @@ pub struct Fence {
     applied: Lsn,
     watermark: Lsn,
     floor: Lsn,
+    /// The newest event that has to [remove](crate::soft::may_mark).
+    hard: Lsn,
     tombstones: BTreeMap<Subject, Lsn>,
 }
 
@@ -133,6 +136,7 @@ impl Fence {
         self.applied = at;
         self.floor = if on(Rule::BeginningRaisesFloor) { at } else { Lsn::ZERO };
         self.watermark = watermark;
+        self.hard = at;
         self.tombstones.clear();
     }
 
@@ -177,6 +181,9 @@ impl Fence {
     }
 
     fn raise(&mut self, event: &Event) {
+        if !may_mark(event) {
+            self.hard = self.hard.max(event.lsn);
+        }
         for subject in &event.subjects {
             let rule = match subject {
                 Subject::Key(_) => Rule::MarkKeys,
@@ -220,6 +227,27 @@ impl Fence {
             return Verdict::Refuse(Refusal::Older);
         }
         Verdict::Accept
+    }
+
+    /// For a fill that [`admit`](Self::admit) refuses because a commit in between has made it old: the
+    /// first position that may be missing in it, if it may be stored [marked](crate::soft). `stored`
+    /// is τ of what is there now.
+    ///
+    /// A mark of a key does not say which commits raised it, so all after τ count as missing; and
+    /// after anything that has to remove, nothing that began before it is stored.
+    #[must_use]
+    pub fn admit_late(&self, offer: Offer<'_>) -> Option<Lsn> {
+        if self.admit(offer) != Verdict::Refuse(Refusal::Tombstone) || offer.tau < self.hard {
+            return None;
+        }
+        if offer.stored.is_some_and(|stored| offer.tau < stored) {
+            return None;
+        }
+        if on(Rule::LateFillReachesToken) {
+            Some(Lsn(offer.tau.0 + 1))
+        } else {
+            Some(self.newest_tombstone(offer.key, offer.tags))
+        }
     }
 
     /// Whether an entry stored in this epoch with token `tau` still stands.

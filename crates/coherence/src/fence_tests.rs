@@ -63,6 +63,27 @@ fn race_04_08_an_older_read_never_replaces_a_newer_one() {
 }
 
 #[test]
+fn a_late_fill_may_be_kept_as_far_as_its_token_reaches_unless_something_hard_came() {
+    let mut fence = fence(10);
+    let (k, other) = (key(1), key(2));
+    fence.apply(&batch(10, 12, vec![Subject::Key(k.clone())])).expect("no gap");
+    assert_eq!(fence.admit_late(offer(&k, &[], 10)), Some(Lsn(11)));
+    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "it is not late");
+    assert_eq!(fence.admit_late(offer(&other, &[], 9)), None, "below the floor nobody can say");
+    let older = Offer { stored: Some(Lsn(11)), ..offer(&k, &[], 10) };
+    assert_eq!(fence.admit_late(older), None);
+    let foreign = Offer { epoch: OTHER, ..offer(&k, &[], 10) };
+    assert_eq!(fence.admit_late(foreign), None);
+    let mut purge = batch(12, 13, vec![Subject::Key(other)]);
+    purge.events[0].cause = Cause::Purge;
+    fence.apply(&purge).expect("no gap");
+    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "it is not late");
+    fence.apply(&batch(13, 14, vec![Subject::Key(k.clone())])).expect("no gap");
+    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "it began before the purge");
+    assert_eq!(fence.admit_late(offer(&k, &[], 13)), Some(Lsn(14)));
+}
+
+#[test]
 fn race_06_an_old_event_delivered_again_leaves_a_newer_value_alone() {
     let mut fence = fence(10);
     let event = batch(10, 11, vec![Subject::Key(key(1))]);

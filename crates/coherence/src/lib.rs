@@ -11,6 +11,8 @@
 //! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
 //! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
 //! | [`after`] | is this answer good for somebody who has written? |
+//! | [`soft`] | what is still proven about an entry that a commit has made old? |
+//! | [`governor`] | how much of its budget may a contract spend while its origin is pressed? |
 //! | [`lease`] | who in the cluster loads this key, and until when? |
 //! | [`rules`] | what is each rule called, and what happens without it? |
 
@@ -19,10 +21,12 @@ pub mod bound;
 pub mod clock;
 pub mod event;
 pub mod fence;
+pub mod governor;
 pub mod lease;
 pub mod position;
 pub mod resume;
 pub mod rules;
+pub mod soft;
 pub mod watermark;
 
 pub use after::{After, Reached};
@@ -30,7 +34,9 @@ pub use bound::Bound;
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
+pub use governor::Governor;
 pub use lease::{LeaseToken, Leases};
 pub use position::{Epoch, Log, Lsn};
 pub use rules::Rule;
+pub use soft::{Blow, Mark, Struck};
 pub use watermark::{Snapshot, Watermark};

@@ -58,6 +58,12 @@ pub enum Rule {
     LeaseReleasedByHolder,
     /// A fill under a lease that somebody else holds by now is too late.
     LeaseGivenOn,
+    /// A marked entry's proof stops before the first commit that it misses.
+    MarkStopsBefore,
+    /// An entry keeps its first mark, whatever is told of later.
+    MarkKeepsFirst,
+    /// What was loaded too late to be stored fresh reaches no further than its token.
+    LateFillReachesToken,
 }
 
 impl Rule {
@@ -88,6 +94,9 @@ impl Rule {
         Self::LeaseRenewedByHolder,
         Self::LeaseReleasedByHolder,
         Self::LeaseGivenOn,
+        Self::MarkStopsBefore,
+        Self::MarkKeepsFirst,
+        Self::LateFillReachesToken,
     ];
 }
 

@@ -28,6 +28,8 @@ pub struct Contracts {
     pub stock: Duration,
     /// Texts everywhere, and everything on home, category and search pages.
     pub listing: Duration,
+    /// Everything in recommendations.
+    pub recommended: Duration,
 }
 
 impl Default for Contracts {
@@ -36,6 +38,7 @@ impl Default for Contracts {
             price: Duration::from_secs(1),
             stock: Duration::from_secs(2),
             listing: Duration::from_secs(60),
+            recommended: Duration::from_secs(10),
         }
     }
 }
@@ -46,6 +49,9 @@ impl Contracts {
             page,
             Page::Product(_) | Page::Price(_) | Page::Stock(_) | Page::ProductJson(_)
         );
+        if matches!(page, Page::Recommended(_)) {
+            return self.recommended;
+        }
         match field {
             Field::Price if strict => self.price,
             Field::Stock if strict => self.stock,

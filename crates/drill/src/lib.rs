@@ -21,13 +21,15 @@ mod report;
 mod rivals;
 mod tally;
 mod view;
+mod warm;
 
 pub use arm::{Arm, Inside};
 pub use audit::{Contracts, Findings};
 pub use demo::{ArmSnapshot, Demo, Live, Running, Snapshot};
 pub use oracle::{Field, Oracle, Value, Version, Writer};
 pub use page::Page;
-pub use report::{ArmReport, ArmResult, Latency, Quantiles, Report};
+pub use report::{ArmReport, ArmResult, Latency, Quantiles, Report, StormReport};
 pub use rivals::{Rival, RivalProxy};
 pub use tally::Hits;
 pub use view::{Address, Frame, View};
+pub use warm::warm;

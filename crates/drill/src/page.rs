@@ -16,6 +16,8 @@ pub enum Page {
         /// From 1.
         page: u32,
     },
+    /// `/recommended/{id}`: names, prices and stock of what goes with a product.
+    Recommended(u32),
     /// `/search?q={words}`, with the words ready for a query (`red+lantern`).
     Search(Arc<str>),
     /// `/api/price/{id}`: JSON with `price_cents`.
@@ -40,6 +42,7 @@ impl Page {
             Self::Product(id) => format!("/p/{id}"),
             Self::Category { id, page: 1 } => format!("/c/{id}"),
             Self::Category { id, page } => format!("/c/{id}?page={page}"),
+            Self::Recommended(id) => format!("/recommended/{id}"),
             Self::Search(words) => format!("/search?q={words}"),
             Self::Price(id) => format!("/api/price/{id}"),
             Self::Stock(id) => format!("/api/stock/{id}"),

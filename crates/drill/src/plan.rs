@@ -8,6 +8,7 @@ mod pace;
 mod reads;
 mod replay;
 mod shoppers;
+mod storm;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use pace::Pace;
 pub use reads::{Reads, ReadsError};
 pub use replay::Replay;
 pub use shoppers::Shoppers;
+pub use storm::Storm;
 
 use crate::page::Page;
 

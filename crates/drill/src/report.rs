@@ -1,10 +1,12 @@
 //! What came of a run, for programs (JSON with fixed keys) and for people.
 
+mod storm;
 pub(crate) mod table;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use self::storm::StormReport;
 use crate::tally::Hits;
 
 /// One arm's figures. The JSON keys are an interface: scripts rely on them.

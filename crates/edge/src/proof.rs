@@ -4,7 +4,8 @@
 //! * `Tidegate-Freshness`, a structured dictionary: `bound=42, tier=edge, contract="page"`. The
 //!   bound is in ms, rounded up: every change committed longer ago is in the answer. Where nothing
 //!   is proven there is no `bound`, but the key `unproven`; an answer that is served outside its
-//!   contract says `stale=…` and why.
+//!   contract says `stale=…` and why. `soft`: a commit has made it old, and its contract spends some
+//!   of its budget because the origin is hard pressed; the bound is within the contract.
 
 use std::io::{Cursor, Write};
 use std::time::Duration;
@@ -23,6 +24,9 @@ pub(crate) fn cache_status(proof: &Proof) -> HeaderValue {
     if let Some(stale) = proof.stale {
         let text = format!("tidegate; hit; detail={}", stale.as_str());
         return HeaderValue::try_from(text).expect("names of reasons are plain text");
+    }
+    if proof.soft {
+        return HeaderValue::from_static("tidegate; hit; detail=soft");
     }
     let stored = matches!(proof.stored, Some(coherence::Verdict::Accept));
     HeaderValue::from_static(match (proof.tier, proof.collapsed, stored) {
@@ -70,6 +74,10 @@ pub(crate) fn freshness(proof: &Proof, name: &str, face: Face) -> HeaderValue {
             write!(cursor, "unproven, tier={tier}, contract=\"{name}\", stale={}", stale.as_str())
         }
     };
+    let written = match proof.soft {
+        true => written.and_then(|()| write!(cursor, ", soft")),
+        false => written,
+    };
     written.expect("the longest bound, tier and name fit");
     let end = usize::try_from(cursor.position()).expect("it is inside the array");
     HeaderValue::from_bytes(&text[..end]).expect("numbers and checked names are plain text")
@@ -93,6 +101,7 @@ mod tests {
         bound: Some(Duration::from_micros(41_001)),
         version: Lsn::ZERO,
         stale: None,
+        soft: false,
         collapsed: false,
         stored: None,
     };
@@ -121,6 +130,16 @@ mod tests {
         let miss = Proof { tier: Tier::Origin, stored: Some(Verdict::Accept), ..PROOF };
         assert_eq!(cache_status(&miss), "tidegate; fwd=miss; stored");
         assert_eq!(cache_status(&Proof { stored: None, ..miss }), "tidegate; fwd=miss");
+    }
+
+    #[test]
+    fn what_a_commit_made_old_says_so() {
+        let soft = Proof { soft: true, ..PROOF };
+        assert_eq!(cache_status(&soft), "tidegate; hit; detail=soft");
+        assert_eq!(
+            freshness(&soft, "page", Face::Gateway),
+            "bound=42, tier=edge, contract=\"page\", soft"
+        );
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use coherence::Cause;
 use edge::{GatewayOptions, RouteConfig, Routes};
-use support::{Edge, Upstream, response};
+use support::{Answer, Edge, Upstream, response};
 
 const BRIEF: &[(&str, &str)] =
     &[("cache-control", "public, max-age=1"), ("surrogate-key", "product-42")];
@@ -70,13 +71,44 @@ async fn while_the_upstream_fails_an_expired_page_is_served_and_says_so() {
     assert_eq!(edge.get("/").await.cache(), "tidegate; fwd=miss; stored");
 }
 
-#[tokio::test]
-async fn what_a_commit_has_felled_covers_no_failure() {
+/// A page, an upstream that fails from then on, and what a reader gets after an invalidation and a
+/// while. The route's budget is 200 ms.
+async fn after(cause: Cause, budget: Option<&'static str>, while_ms: u64) -> Answer {
     let (upstream, fails) = upstream(LONG).await;
-    let edge = Edge::with(upstream.address, serve_stale).await;
+    let edge = Edge::with(upstream.address, |options| match budget {
+        None => serve_stale(options),
+        Some(_) => {
+            let staleness = budget.map(str::to_owned);
+            let route = RouteConfig { path: "/".into(), staleness, ..RouteConfig::default() };
+            options.routes = Routes::new(&[route]).expect("a route");
+        }
+    })
+    .await;
     assert_eq!(edge.get("/").await.text(), "page");
     fails.store(true, Ordering::SeqCst);
-    edge.commit(2, "product-42").await;
-    let answer = edge.get("/").await;
+    edge.invalidate(2, cause, "product-42").await;
+    tokio::time::sleep(Duration::from_millis(while_ms)).await;
+    edge.get("/").await
+}
+
+#[tokio::test]
+async fn what_a_commit_has_felled_covers_no_failure() {
+    let answer = after(Cause::Commit, None, 300).await;
+    let why = "its budget is over";
+    assert_eq!((answer.status.as_u16(), answer.text()), (503, "down"), "{why}");
+}
+
+#[tokio::test]
+async fn what_was_purged_covers_no_failure() {
+    let answer = after(Cause::Purge, Some("1h"), 0).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (503, "down"));
+}
+
+#[tokio::test]
+async fn within_its_budget_what_a_commit_has_felled_covers_a_failure_and_says_so() {
+    let answer = after(Cause::Commit, Some("1h"), 0).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "page"));
+    assert_eq!(answer.cache(), "tidegate; hit; detail=soft");
+    let freshness = answer.header("tidegate-freshness");
+    assert!(freshness.starts_with("bound=") && freshness.ends_with(", soft"), "{freshness}");
 }

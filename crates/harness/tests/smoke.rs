@@ -1,27 +1,34 @@
 //! The demo as the README has it, in short. It needs a release build, so `./test` runs it:
 //! `TIDEGATE_SMOKE=target/release/tidegate cargo test --workspace --test smoke -- --ignored`.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use harness::Process;
 use serde_json::Value;
 
 const RUN: &str = "10s";
+const STORM: &str = "15s";
 /// Start, end and summary included; far more than needed, on a busy machine of two cores.
 const LIMIT: Duration = Duration::from_secs(90);
 /// The ways of today that the demo sets beside Tidegate.
 const ARMS: [&str; 3] = ["no_cache", "ttl_only", "delete_on_write"];
 
-#[test]
-#[ignore = "needs a release build and ten seconds of both cores; run by ./test"]
-fn the_demo_is_never_stale_beyond_its_contracts() -> Result<()> {
+/// Each run wants the machine for itself.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// Runs the demo and answers what it wrote, as text and read.
+fn demo(args: &[&str]) -> Result<(String, Value)> {
+    let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let program = std::env::var("TIDEGATE_SMOKE").context("TIDEGATE_SMOKE names the program")?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("summary.json");
     let mut demo = Process::builder(root.join(program))
-        .args(["demo", "--for", RUN, "--json"])
+        .args(["demo"].iter().chain(args))
+        .arg("--json")
         .arg(&file)
         .folder(folder.path())
         .start()?;
@@ -30,8 +37,34 @@ fn the_demo_is_never_stale_beyond_its_contracts() -> Result<()> {
     assert!(status.success(), "{status}\n{printed}");
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("the summary was not written\n{printed}"))?;
-    let summary: Value = serde_json::from_str(&text)?;
+    let summary = serde_json::from_str(&text)?;
+    Ok((text, summary))
+}
 
+#[test]
+#[ignore = "needs a release build and fifteen seconds of both cores; run by ./test"]
+fn a_storm_kills_the_shop_without_the_governor_and_not_with_it() -> Result<()> {
+    let (text, summary) = demo(&["--storm", "--for", STORM])?;
+    let without = &summary["compare"]["without_governor"];
+    has_all_keys("tidegate", &summary);
+    has_all_keys("without_governor", without);
+    let load = number(&summary, "/storm/origin_requests_per_second/tidegate");
+    let limit = number(&summary, "/storm/origin_limit_per_second");
+    assert!(load <= limit, "{load} requests a second of {limit} in\n{text}");
+    assert_eq!(number(&summary, "/errors"), 0.0, "errors with the governor in\n{text}");
+    assert_eq!(number(&summary, "/stale_beyond_contract"), 0.0, "stale answers in\n{text}");
+    let bound = number(&summary, "/worst_bound_ms");
+    assert!(bound <= 1e3 * number(&summary, "/storm/budget_seconds"), "{bound} ms in\n{text}");
+    assert!(number(&summary, "/audited") > 1000.0, "hardly anything was audited in\n{text}");
+    let errors = number(without, "/errors") / number(without, "/requests");
+    assert!(errors > 0.2, "only {errors} of the reads failed without the governor in\n{text}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a release build and ten seconds of both cores; run by ./test"]
+fn the_demo_is_never_stale_beyond_its_contracts() -> Result<()> {
+    let (text, summary) = demo(&["--for", RUN])?;
     let arms: Vec<(&str, &Value)> = std::iter::once(("tidegate", &summary))
         .chain(ARMS.map(|arm| (arm, &summary["compare"][arm])))
         .collect();

@@ -41,7 +41,8 @@ pub fn no_answer_misses_what_its_tier_has_applied(world: &World, scene: &Scene) 
     let local = |node: &Node| {
         let Some(epoch) = node.fence.epoch() else { return true };
         node.held.iter().all(|(key, held)| {
-            holds(held.seen, db.upto(*key, life(epoch.server), node.fence.applied()))
+            let reached = held.reaches(node.fence.applied());
+            holds(held.seen, db.upto(*key, life(epoch.server), reached))
         })
     };
     !logs_have_names(scene) || (shared() && world.nodes.iter().all(local))
@@ -57,10 +58,8 @@ pub fn the_bound_is_never_smaller_than_the_truth(world: &World, scene: &Scene) -
     };
     world.nodes.iter().all(|node| {
         let proven = node.proven(world.design);
-        let own = node
-            .held
-            .iter()
-            .all(|(key, held)| true_as_of(*key, held.seen, held.loaded.max(proven)));
+        let own =
+            node.held.iter().all(|(key, held)| true_as_of(*key, held.seen, held.as_of(proven)));
         let Some(there) = world.tier.standing() else { return own };
         let as_of = node.proven_at(there, world.design, world.without);
         own && scene.keys.iter().all(|key| {
@@ -142,7 +141,10 @@ pub fn a_time_without_faults_mends_everything(world: &World, scene: &Scene) -> b
                 && node.fence.applied() == end
                 && node.proven(world.design) == Some(world.now())
                 && node.proven_at(there, world.design, world.without) == Some(world.now())
-                && node.held.iter().all(|(key, held)| held.seen == truth(*key))
+                && node
+                    .held
+                    .iter()
+                    .all(|(key, held)| held.mark.is_some() || held.seen == truth(*key))
         })
         && scene.keys.iter().all(|key| (0..world.nodes.len()).all(|node| world.stores(node, *key)))
 }

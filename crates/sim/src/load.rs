@@ -130,7 +130,12 @@ impl World {
         let verdict = self.tier.fill(fill, self.clock);
         self.went_back |= verdict == Verdict::Accept && before > Some(token.1);
         self.stored_late |= too_late && verdict == Verdict::Accept;
-        matches!(verdict, Verdict::Accept | Verdict::Refuse(Refusal::Lease))
+        match verdict {
+            Verdict::Accept | Verdict::Refuse(Refusal::Lease) => true,
+            // A commit in between leaves something to be marked.
+            Verdict::Refuse(Refusal::Tombstone) => self.nodes[load.node].lenient,
+            Verdict::Refuse(_) => false,
+        }
     }
 
     /// Offers it to the node's own tier.
@@ -143,7 +148,7 @@ impl World {
         let now = Mono(u64::from(self.db.now));
         let began = if self.without.has(Habit::LoadedAsOfBeginning) { load.began } else { now };
         let proves = !found || !self.without.has(Habit::OnlyOwnLoadsProve);
-        let held = Held { tau: token.1, seen, loaded: proves.then_some(began) };
+        let held = Held { tau: token.1, seen, loaded: proves.then_some(began), mark: None };
         let node = &mut self.nodes[load.node];
         let before = node.held.get(&load.key).map(|held| held.tau);
         let verdict = node.fill(load.key, held, token.0);

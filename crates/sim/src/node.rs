@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use coherence::soft::strike;
 use coherence::{
-    Batch, Bound, Epoch, Event, Fence, Followed, Log, Lsn, Mono, Offer, Subject, Verdict,
+    Batch, Blow, Bound, Epoch, Event, Fence, Followed, Log, Lsn, Mark, Mono, Offer, Struck,
+    Subject, Verdict,
 };
 
 use crate::database::Seen;
@@ -22,6 +24,22 @@ pub struct Held {
     pub seen: Seen,
     /// When its load began, if this node loaded it itself.
     pub loaded: Option<Mono>,
+    /// A commit has made it old; its proof ends there.
+    pub mark: Option<Mark>,
+}
+
+impl Held {
+    /// As of when an answer from it is shown, given what its tier has `proven`.
+    #[must_use]
+    pub fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
+        self.mark.map_or(self.loaded.max(proven), |mark| Some(mark.as_of))
+    }
+
+    /// How far it reaches in a tier that has applied `applied`.
+    #[must_use]
+    pub fn reaches(&self, applied: Lsn) -> Lsn {
+        self.mark.map_or(applied, Mark::reaches)
+    }
 }
 
 /// What travels on the node stream.
@@ -56,6 +74,8 @@ pub struct Node {
     pub stream: VecDeque<Message>,
     /// The database's life in which this process last led (or waited to), if it has.
     pub led: Option<u8>,
+    /// Commits mark entries instead of removing them.
+    pub lenient: bool,
 }
 
 impl Default for Node {
@@ -67,21 +87,27 @@ impl Default for Node {
             sample: None,
             stream: VecDeque::new(),
             led: None,
+            lenient: false,
         }
     }
 }
 
 impl Node {
     /// Applies a piece of the log (`cache::local::Local::apply`).
-    pub fn apply(&mut self, batch: &Batch, in_order: bool, without: Without) {
+    pub fn apply(&mut self, batch: &Batch, in_order: bool, design: Design, without: Without) {
         match self.fence.follow(batch, in_order) {
-            Followed::Whole => batch.events.iter().for_each(|event| self.fell(event, without)),
+            Followed::Whole => {
+                batch.events.iter().for_each(|event| self.fell(event, design, without));
+            }
             Followed::Restarted(_) if without.has(Habit::RestartDropsEntries) => self.held.clear(),
             Followed::Restarted(_) | Followed::Missed(_) => {}
         }
     }
 
-    fn fell(&mut self, event: &Event, without: Without) {
+    fn fell(&mut self, event: &Event, design: Design, without: Without) {
+        let (bound, lenient) = (self.bound.clone(), self.lenient);
+        let epoch = self.fence.epoch();
+        let proven = |upto| epoch.and_then(|epoch| proven(&bound, epoch, upto, design));
         for subject in &event.subjects {
             let habit = match subject {
                 Subject::Key(_) => Habit::LocalFellsKeys,
@@ -97,15 +123,26 @@ impl Node {
                     Subject::Tag(named) => tags(*id).contains(named),
                     Subject::Everything => true,
                 };
-                !hit || held.tau >= event.lsn
+                if !hit {
+                    return true;
+                }
+                let Held { tau, loaded, mark, .. } = *held;
+                match strike(event, Struck { tau, loaded, mark, lenient }, proven) {
+                    Blow::Miss | Blow::Merge => true,
+                    Blow::Mark(mark) => {
+                        held.mark = Some(mark);
+                        true
+                    }
+                    Blow::Remove => false,
+                }
             });
         }
     }
 
     /// Takes a message from the stream (`cache::Engine::receive`).
-    pub fn receive(&mut self, message: Message, without: Without) {
+    pub fn receive(&mut self, message: Message, design: Design, without: Without) {
         match message {
-            Message::Batch(batch) => self.apply(&batch, true, without),
+            Message::Batch(batch) => self.apply(&batch, true, design, without),
             Message::Lost => {
                 self.held.clear();
                 self.fence = Fence::default();
@@ -120,6 +157,13 @@ impl Node {
         let verdict = self.fence.admit(offer);
         if verdict == Verdict::Accept {
             self.held.insert(id, held);
+        } else if let Some(as_of) = held.loaded.filter(|_| self.lenient)
+            && let Some(missed) = self.fence.admit_late(offer)
+        {
+            let younger = |old: &Held| old.mark.is_some_and(|mark| mark.as_of >= as_of);
+            if !self.held.get(&id).is_some_and(younger) {
+                self.held.insert(id, Held { mark: Some(Mark { missed, as_of }), ..held });
+            }
         }
         verdict
     }
@@ -143,12 +187,7 @@ impl Node {
     /// As of when the in-process tier is proven.
     #[must_use]
     pub fn proven(&self, design: Design) -> Option<Mono> {
-        let epoch = self.fence.epoch()?;
-        if design.samples_name_their_log {
-            self.bound.proven_of(named(epoch.log(), design), self.fence.applied())
-        } else {
-            self.bound.proven(self.fence.applied())
-        }
+        proven(&self.bound, self.fence.epoch()?, self.fence.applied(), design)
     }
 
     /// As of when the shared tier is proven to this node (`cache::local::Local::proven_at`).
@@ -174,6 +213,15 @@ impl Node {
     #[must_use]
     pub fn knows_better(&self, id: KeyId, there: Standing) -> bool {
         self.fence.outdates(key(id), tags(id), there.epoch, there.applied)
+    }
+}
+
+/// As of when a tier of that history which has applied `applied` is proven.
+fn proven(bound: &Bound, epoch: Epoch, applied: Lsn, design: Design) -> Option<Mono> {
+    if design.samples_name_their_log {
+        bound.proven_of(named(epoch.log(), design), applied)
+    } else {
+        bound.proven(applied)
     }
 }
 

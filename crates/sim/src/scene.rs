@@ -120,6 +120,8 @@ pub struct Scene {
     pub shortcut: bool,
     /// There are in-process tiers.
     pub local: bool,
+    /// Commits mark their entries instead of removing them.
+    pub lenient: bool,
     /// Checks that from each state a time without faults mends everything.
     pub heals: bool,
     /// Whose composition.
@@ -141,6 +143,7 @@ impl Scene {
             leases: false,
             shortcut: false,
             local: false,
+            lenient: false,
             heals: false,
             design: Design::PRESENT,
             without: Without::Nothing,

@@ -197,6 +197,45 @@ pub fn bound() -> Scene {
     }
 }
 
+/// Entries that commits have made old stay, marked, while the log's end is sampled and loads come
+/// late.
+#[must_use]
+pub fn soft() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Key(0)), write(Touch::Tag)],
+        left: Left { reads_past_shared: 2, samples: 2, ..NONE },
+        local: true,
+        lenient: true,
+        ..Scene::named("soft")
+    }
+}
+
+/// The same with a TRUNCATE and marks that are let go.
+#[must_use]
+pub fn soft_marks() -> Scene {
+    Scene {
+        lenient: true,
+        left: Left { samples: 1, ..local_marks().left },
+        ..Scene { name: "soft, marks", ..local_marks() }
+    }
+}
+
+/// The same with a stream that loses, repeats and breaks.
+#[must_use]
+pub fn soft_stream() -> Scene {
+    Scene {
+        lenient: true,
+        left: Left { samples: 1, ..stream().left },
+        ..Scene { name: "soft, stream", ..stream() }
+    }
+}
+
+/// The same when a database comes back without its last commits.
+#[must_use]
+pub fn soft_crash() -> Scene {
+    Scene { lenient: true, ..Scene { name: "soft, crash", ..crash() } }
+}
+
 /// Leases: holders that are slow, die, or come back late.
 #[must_use]
 pub fn leases() -> Scene {
@@ -251,6 +290,7 @@ pub fn large() -> Vec<Scene> {
         Scene { writes: three(), ..more(rollback(), "rollback, large", rollback().left) },
         more(crash(), "crash, large", Left { reads: 2, samples: 2, ..crash().left }),
         more(failover(), "failover, large", Left { reads: 2, samples: 2, ..failover().left }),
+        more(soft(), "soft, large", Left { reads: 1, samples: 3, ..soft().left }),
         Scene { nodes: 2, ..more(bound(), "bound, large", bound().left) },
         Scene { nodes: 2, ..more(leases(), "leases, large", leases().left) },
     ]
@@ -275,6 +315,10 @@ pub fn all() -> Vec<Scene> {
         quiet_crash_seen_by_another(),
         failover(),
         bound(),
+        soft(),
+        soft_marks(),
+        soft_stream(),
+        soft_crash(),
         leases(),
     ]
 }

@@ -140,7 +140,10 @@ impl World {
             db: Database::default(),
             tier: Tier::default(),
             saved: None,
-            nodes: vec![Node::default(); usize::from(scene.nodes)],
+            nodes: vec![
+                Node { lenient: scene.lenient, ..Node::default() };
+                usize::from(scene.nodes)
+            ],
             leader: None,
             late: None,
             loads: Vec::new(),
@@ -179,17 +182,17 @@ impl World {
     }
 
     pub(crate) fn deliver(&mut self, node: usize) -> bool {
-        let without = self.without;
+        let (design, without) = (self.design, self.without);
         let node = &mut self.nodes[node];
         let Some(message) = node.stream.pop_front() else { return false };
-        node.receive(message, without);
+        node.receive(message, design, without);
         true
     }
 
     pub(crate) fn apply_shortcut(&mut self) -> bool {
         let Some(leader) = &mut self.leader else { return false };
         let Some(batch) = leader.shortcut.take() else { return false };
-        self.nodes[leader.node].apply(&batch, false, self.without);
+        self.nodes[leader.node].apply(&batch, false, self.design, self.without);
         true
     }
 
@@ -267,7 +270,7 @@ impl World {
             Step::Repeat(node) => {
                 let next = self.nodes[node].stream.front().cloned();
                 if let Some(message) = &next {
-                    self.nodes[node].receive(message.clone(), self.without);
+                    self.nodes[node].receive(message.clone(), self.design, self.without);
                 }
                 spend(&mut self.left.repeats) && next.is_some()
             }

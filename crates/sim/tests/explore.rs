@@ -42,6 +42,10 @@ every_order![
     quiet_crash_seen_by_another,
     failover,
     bound,
+    soft,
+    soft_marks,
+    soft_stream,
+    soft_crash,
     leases,
 ];
 

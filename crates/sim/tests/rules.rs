@@ -64,6 +64,11 @@ needed! {
     race_20_only_the_holder_renews: Rule(LeaseRenewedByHolder) in leases breaks LEASE;
     race_20_only_the_holder_gives_back: Rule(LeaseReleasedByHolder) in leases breaks LEASE;
     race_20_a_late_holder_does_not_store: Rule(LeaseGivenOn) in leases breaks LEASE;
+    a_marked_entry_is_proven_up_to_what_it_misses_and_no_further:
+        Rule(MarkStopsBefore) in soft breaks BOUND;
+    an_entry_keeps_its_first_mark: Rule(MarkKeepsFirst) in soft breaks MISSES_NOTHING;
+    a_late_fill_reaches_as_far_as_its_token:
+        Rule(LateFillReachesToken) in soft breaks MISSES_NOTHING;
     race_07_the_token_comes_before_the_load: Habit(TokenBeforeLoad) in fills breaks MISSES_NOTHING;
     race_11_12_the_standing_is_read_with_the_entry:
         Habit(StandingWithEntry) in both_tiers breaks VERSION;

@@ -15,7 +15,7 @@ use contract::{Contracts, Finding};
 use edge::Routes;
 use thiserror::Error;
 
-pub(crate) use raw::{Listen, LogFormat};
+pub(crate) use raw::{GovernorMode, Listen, LogFormat};
 pub(crate) use url::{SharedUrl, SourceUrl};
 
 /// A checked configuration.
@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) shared: Shared,
     /// The hard byte bound of the in-process tier.
     pub(crate) local_bytes: u64,
+    /// Whether budgets may be spent while an origin is hard pressed.
+    pub(crate) governor: GovernorMode,
     /// The application behind the gateway.
     pub(crate) upstream: Option<Upstream>,
     /// What is said about pages.
@@ -154,6 +156,7 @@ impl Config {
             sources,
             shared,
             local_bytes,
+            governor: raw.governor.mode,
             upstream,
             routes: Routes::new(&raw.edge.route).map_err(|err| content(err.to_string()))?,
             audit: raw.audit.check().map_err(|err| content(format!("[audit] {err}")))?,

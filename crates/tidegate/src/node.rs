@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, GovernorMode};
 use audit::Audit;
 use metrics::FollowMetrics;
 use renew::Renewer;
@@ -130,6 +130,7 @@ impl Node {
             local_bytes: config.local_bytes,
             shared_timeout: config.shared.timeout,
             load_timeout: source.load_timeout,
+            governor: config.governor == GovernorMode::On,
             ..EngineOptions::default()
         };
         let cache_metrics = cache::Metrics::new(&mut registry);
@@ -182,6 +183,13 @@ impl Node {
                 worst_bound_ms: None,
             }
         })
+    }
+
+    /// How many entries commits have marked instead of removing them, and how many more
+    /// invalidations were merged with an earlier one.
+    pub(crate) fn softened(&self) -> (u64, u64) {
+        let standing = self.engine.standing();
+        (standing.marked, standing.merged)
     }
 
     /// How things stand, for people and dashboards.

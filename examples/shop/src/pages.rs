@@ -9,7 +9,7 @@ use http_body_util::Full;
 
 use crate::error::ShopError;
 use crate::html::{STYLE, escape, money, page};
-use crate::read::{self, Item, Shelf, Tile};
+use crate::read::{self, Item, Recommended, Shelf, Tile};
 use crate::route::{Api, Route};
 use crate::shop::Shop;
 
@@ -47,6 +47,12 @@ impl Shop {
                 match shelf {
                     Some(shelf) => category(&shelf, &categories),
                     None => missing(&categories),
+                }
+            }
+            Route::Recommended(id) => {
+                match self.read(|connection| read::recommended(connection, *id))? {
+                    Some(found) => recommended(&found),
+                    None => refusal(StatusCode::NOT_FOUND, "no such product"),
                 }
             }
             Route::Search(words) => {
@@ -166,6 +172,25 @@ fn category(shelf: &Shelf, categories: &[(u32, String)]) -> Answer {
     main.push_str("</p>");
     let keys = format!("category-{} {}", shelf.id, listed(&shelf.tiles));
     html(StatusCode::OK, &page(&shelf.name, categories, &main), SHARED, &keys)
+}
+
+/// A part of a page, for other pages to include.
+fn recommended(Recommended { category, picks }: &Recommended) -> Answer {
+    let mut part = String::from("<ul class=\"recommended\">");
+    for (tile, stock) in picks {
+        let _ = write!(
+            part,
+            "<li data-product=\"{id}\" data-price-cents=\"{cents}\" data-stock=\"{stock}\" \
+             data-name=\"{name}\"><a href=\"/p/{id}\">{name}</a> {price}, {stock} left</li>",
+            id = tile.id,
+            cents = tile.price_cents,
+            name = escape(&tile.name),
+            price = money(tile.price_cents, &tile.currency),
+        );
+    }
+    part.push_str("</ul>");
+    let tiles = picks.iter().map(|(tile, _)| format!(" listing-{}", tile.id)).collect::<String>();
+    html(StatusCode::OK, &part, SHARED, &format!("recommended-{category}{tiles}"))
 }
 
 fn missing(categories: &[(u32, String)]) -> Answer {

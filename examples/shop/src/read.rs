@@ -26,6 +26,13 @@ pub(crate) struct Tile {
     pub(crate) currency: String,
 }
 
+/// What goes with a product.
+pub(crate) struct Recommended {
+    pub(crate) category: u32,
+    /// Each with its stock.
+    pub(crate) picks: Vec<(Tile, i64)>,
+}
+
 /// One page of a category.
 pub(crate) struct Shelf {
     pub(crate) id: u32,
@@ -134,6 +141,27 @@ pub(crate) fn shelf(
         .query_map((id, PAGE_SIZE, (page - 1) * PAGE_SIZE), tile)?
         .collect::<Result<_, _>>()?;
     Ok(Some(Shelf { id, name, tiles, page, pages }))
+}
+
+/// What else of a product's category can be bought, the best stocked first; `None` when there is no
+/// such product.
+pub(crate) fn recommended(
+    connection: &Connection,
+    id: u32,
+) -> rusqlite::Result<Option<Recommended>> {
+    let category: Option<u32> = connection
+        .prepare_cached("select category_id from products where id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let Some(category) = category else { return Ok(None) };
+    let picks = connection
+        .prepare_cached(
+            "select id, name, price_cents, currency, stock from products
+             where category_id = ?1 and id <> ?2 and stock > 0 order by stock desc, id limit 8",
+        )?
+        .query_map([category, id], |row| Ok((tile(row)?, row.get(4)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(Some(Recommended { category, picks }))
 }
 
 /// The first 20 matches for all words of `words`, each taken as the beginning of a word.

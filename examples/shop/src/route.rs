@@ -8,6 +8,7 @@ pub(crate) enum Route {
     Home,
     Product(String),
     Category { id: u32, page: u32 },
+    Recommended(u32),
     Search(String),
     Api(Api, String),
     Cart,
@@ -50,6 +51,9 @@ impl Route {
                 (Err(_), _) => Self::Missing,
                 (_, None) => Self::BadRequest("page is a number from 1"),
             },
+            (Some("recommended"), Some(id), None) => {
+                id.parse().map_or(Self::Missing, Self::Recommended)
+            }
             (Some("search"), None, None) => match field(query, "q") {
                 Some(words) if words.len() <= 100 => Self::Search(words),
                 Some(_) => Self::BadRequest("q has at most 100 bytes"),
@@ -135,6 +139,7 @@ mod tests {
         assert_eq!(get("/"), Route::Home);
         assert_eq!(get("/p/42"), Route::Product("42".into()));
         assert_eq!(get("/c/7?page=2"), Route::Category { id: 7, page: 2 });
+        assert_eq!(get("/recommended/7"), Route::Recommended(7));
         assert_eq!(get("/search?q=caf%C3%A9+cup"), Route::Search("café cup".into()));
         assert_eq!(get("/api/stock/42"), Route::Api(Api::Stock, "42".into()));
     }

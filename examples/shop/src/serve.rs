@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::ShopError;
@@ -67,6 +67,7 @@ impl Shop {
             shop: self.clone(),
             workers: Arc::new(Semaphore::new(self.0.options.workers.max(1))),
             requests: Arc::clone(&requests),
+            waiting: Arc::default(),
         };
         Front { address, requests, task: tokio::spawn(accept(listener, counter)) }
     }
@@ -78,6 +79,29 @@ struct Counter {
     shop: Shop,
     workers: Arc<Semaphore>,
     requests: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Counter {
+    /// A worker, as soon as one is free; `None`: too many wait for one already.
+    async fn worker(&self) -> Option<SemaphorePermit<'_>> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.waiting);
+        let free = self.workers.available_permits() > 0;
+        if !free && self.shop.0.options.backlog.is_some_and(|most| before >= most) {
+            return None;
+        }
+        Some(self.workers.acquire().await.expect("the semaphore is never closed"))
+    }
+}
+
+/// Somebody who waits; no longer when dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 async fn accept(listener: TcpListener, counter: Counter) {
@@ -108,7 +132,9 @@ async fn accept(listener: TcpListener, counter: Counter) {
 
 async fn answer(counter: Counter, request: Request<Incoming>) -> Result<Answer, Infallible> {
     counter.requests.fetch_add(1, Ordering::Relaxed);
-    let _worker = counter.workers.acquire().await.expect("the semaphore is never closed");
+    let Some(_worker) = counter.worker().await else {
+        return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "too many wait already"));
+    };
     let route = Route::of(request.method(), request.uri());
     let answer = match route {
         Route::Order | Route::Return | Route::Reprice(_) => {

@@ -21,13 +21,16 @@ pub struct ShopOptions {
     pub render: Duration,
     /// Application workers behind each listener: at most this many requests are worked on at once.
     pub workers: usize,
+    /// Requests that may wait for a worker behind each listener; more are answered 503. `None`: any
+    /// number.
+    pub backlog: Option<usize>,
 }
 
 impl ShopOptions {
     /// A shop at `path` whose pages cost 5 ms each, with 32 workers behind each listener: about
     /// 5,000 pages/s at most.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), render: Duration::from_millis(5), workers: 32 }
+        Self { path: path.into(), render: Duration::from_millis(5), workers: 32, backlog: None }
     }
 }
 

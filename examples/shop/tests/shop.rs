@@ -226,3 +226,42 @@ async fn each_front_counts_its_own_requests() {
     street.get("/p/2").await;
     assert_eq!((street.front.requests(), other.requests()), (2, 0));
 }
+
+#[tokio::test]
+async fn recommendations_show_what_can_be_bought_and_name_the_shelf() {
+    let street = street().await;
+    let (status, head, body) = street.get("/recommended/1").await;
+    assert_eq!(status, 200);
+    assert!(!body.contains("data-product=\"1\""), "not the product itself: {body}");
+    assert!(head.contains("surrogate-key: recommended-"), "{head}");
+    assert_eq!(street.get("/recommended/99").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_shop_that_can_bear_no_more_turns_shoppers_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalogue = Catalogue::of("GBP", vec![Product::named("1", "RED LANTERN", 255, 5)]);
+    let options = ShopOptions {
+        render: Duration::from_millis(300),
+        workers: 1,
+        backlog: Some(1),
+        ..ShopOptions::at(folder.path().join("shop.db"))
+    };
+    let shop = Shop::open(options, &catalogue).expect("a shop");
+    let front = shop.serve(TcpListener::bind("127.0.0.1:0").await.expect("a free port"));
+    let street = Arc::new(Street { shop, front, _folder: folder });
+    let shoppers: Vec<_> = (0..8)
+        .map(|_| {
+            let street = Arc::clone(&street);
+            tokio::spawn(async move { street.get("/p/1").await.0 })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for shopper in shoppers {
+        answers.push(shopper.await.expect("answered"));
+    }
+    let served = answers.iter().filter(|status| **status == 200).count();
+    let away = answers.iter().filter(|status| **status == 503).count();
+    assert_eq!(served + away, 8, "{answers:?}");
+    assert!(served >= 1 && away >= 1, "{answers:?}");
+}

@@ -41,6 +41,7 @@ impl Answer {
             bound: as_of.map(|as_of| self.now.since(as_of)),
             version: self.entry.tau,
             stale: self.stale,
+            soft: self.entry.is_soft(),
             collapsed: self.collapsed,
             stored: self.stored,
         }
@@ -60,6 +61,9 @@ pub struct Proof {
     pub version: Lsn,
     /// Why it was served although it is not proven to be within its contract, if so.
     pub stale: Option<Stale>,
+    /// Whether a commit has made it old and the contract spends some of its budget, because the
+    /// origin is hard pressed or failed. The bound is true and within the budget.
+    pub soft: bool,
     /// Whether somebody else's load answered.
     pub collapsed: bool,
     /// Whether a tier kept what was loaded; `None`: nothing was loaded, or no tier was asked.
@@ -89,8 +93,9 @@ impl Tier {
     }
 }
 
-/// Why an answer was served that is not proven to be within its contract. Never because of an
-/// entry that a commit has invalidated: such an entry is gone.
+/// Why an answer was served that is not proven to be within its contract. Never from an entry that
+/// a commit has invalidated: such an entry is gone, or served as [soft](Proof::soft) within its
+/// contract.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Stale {
     /// The bound is past the budget, and the contract says `serve-stale`.

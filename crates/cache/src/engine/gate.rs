@@ -2,12 +2,14 @@
 
 mod breaker;
 mod limiter;
+mod pressure;
 mod retries;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coherence::governor::Load;
 use coherence::{Clock, Mono};
 use contract::{Class, Key};
 use parking_lot::Mutex;
@@ -15,6 +17,7 @@ use tokio::sync::oneshot;
 
 pub(super) use self::breaker::{Breaker, BreakerOptions, Pass};
 use self::limiter::{Entrance, Limiter, Sign, Ticket};
+pub(super) use self::pressure::Pressure;
 use self::retries::Retries;
 use super::answer::ReadError;
 use super::metrics::Metrics;
@@ -45,6 +48,7 @@ pub(super) struct Gate {
     slow_load: Duration,
     queue_timeout: Duration,
     state: Mutex<State>,
+    pub(super) pressure: Arc<Pressure>,
 }
 
 struct State {
@@ -89,6 +93,7 @@ impl Gate {
             slow_load: options.slow_load,
             queue_timeout: options.queue_timeout,
             state: Mutex::new(state),
+            pressure: Arc::default(),
         }
     }
 
@@ -133,8 +138,13 @@ impl Gate {
             state.tickets += 1;
             let ticket = Ticket(state.tickets);
             let entrance = state.limiter.enter(ticket, class, !question.background);
+            self.feel(pressure::load(&state.limiter, Sign::None));
             let queued = match entrance {
                 Entrance::In => None,
+                Entrance::Full if question.background => {
+                    // Nobody waits for it, so nobody was turned away.
+                    return Err(self.spare("limit", self.queue_timeout));
+                }
                 Entrance::Full => return Err(self.shed("limit", self.queue_timeout)),
                 Entrance::Queued { gives_way } => {
                     if let Some(lesser) = gives_way {
@@ -173,13 +183,23 @@ impl Gate {
         }
     }
 
+    fn feel(&self, load: Load) {
+        self.pressure.observe(self.clock.mono(), load);
+    }
+
     fn shed(&self, reason: &'static str, retry_after: Duration) -> ReadError {
+        self.feel(Load { turned_away: true, ..Load::default() });
+        self.spare(reason, retry_after)
+    }
+
+    fn spare(&self, reason: &'static str, retry_after: Duration) -> ReadError {
         self.metrics.shed(&self.name, reason);
         ReadError::Overloaded { reason, retry_after }
     }
 
     fn leave(&self, sign: Sign) {
         let mut state = self.state.lock();
+        self.feel(pressure::load(&state.limiter, sign));
         let mut next = state.limiter.leave(sign);
         while let Some(ticket) = next.pop() {
             let sender = state.waiting.remove(&ticket);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::Lsn;
+use coherence::governor::Use;
 use contract::{Key, Unproven};
 
 use super::load::within;
@@ -32,7 +33,8 @@ pub struct Holding {
 pub enum Answers {
     /// The entry, as fresh by its contract.
     Fresh,
-    /// The entry, marked as stale: the contract prefers an old answer to none.
+    /// The entry, marked as stale (the contract prefers an old answer to none), or as soft (a commit
+    /// has made it old, and the contract spends some of its budget).
     Marked,
     /// Something else: it has expired, or can't be proven.
     No,
@@ -81,7 +83,10 @@ impl Inner {
         let now = self.clock.mono();
         let as_of = held.as_of(proven);
         let within = within(policy, as_of, now);
-        let answers = if now < held.expires() {
+        let answers = if let Some(soft) = held.soft() {
+            let served = now < held.expires() && policy.use_of(soft, now) != Use::Miss;
+            if served { Answers::Marked } else { Answers::No }
+        } else if now < held.expires() {
             answers(policy, within)
         } else if within && now < held.expires() + policy.stale_while_revalidate {
             Answers::Marked

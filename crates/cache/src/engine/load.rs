@@ -82,6 +82,9 @@ impl Inner {
             // Another flight may have landed between the reader's look and this one's start.
             match self.look(&job.key, &job.policy, job.wish.map(|wish| wish.after)) {
                 Look::Fresh { held, as_of, .. } => return Ok(Landed::local(held, as_of, None)),
+                Look::Soft { held, as_of, .. } => {
+                    return Ok(Landed::local(held, Some(as_of), None));
+                }
                 Look::Unproven { held, as_of } => unproven = Some((held, as_of)),
                 Look::Expired { .. } | Look::Uncacheable | Look::Nothing => {}
             }
@@ -188,7 +191,9 @@ impl Inner {
         let proven = within(policy, as_of, now);
         if job.refresh {
             // Another node may have refreshed it already.
-            let ours = self.local.get(&job.key).map(|(held, _)| held.expires());
+            let ours = self.local.get(&job.key).map(|(held, _)| held);
+            // Whatever stands there is younger than what is marked here.
+            let ours = ours.map(|held| if held.is_soft() { Mono(0) } else { held.expires() });
             if !proven || ours.is_none_or(|ours| now + remaining <= ours + self.options.lease_ttl) {
                 return Ok(Asked::Load(plain));
             }
@@ -204,7 +209,7 @@ impl Inner {
         let ends = now + remaining;
         let entry = Entry { ttl: ends.since(loaded), ..entry };
         let refresh_from = refresh_from(policy, ends, remaining, entry.cost);
-        let entry = Held::new(entry, loaded, refresh_from, false);
+        let entry = Held::new(entry, loaded, refresh_from, false, self.marks(policy));
         if policy.tiers.local {
             let verdict = self.local.fill(&job.key, Arc::clone(&entry), epoch);
             self.filled(job, &entry, Tier::Local, Tier::Shared, verdict);
@@ -217,6 +222,7 @@ impl Inner {
     async fn load(&self, job: &Job, start: Start) -> Result<Landed, ReadError> {
         let policy = &job.policy;
         let gate = self.gate(&*job.origin);
+        policy.pressure.get_or_init(|| Arc::clone(&gate.pressure));
         let question = Question {
             origin: &*job.origin,
             key: &job.key,
@@ -296,7 +302,7 @@ impl Inner {
             _ => refresh_from(policy, began + ttl, ttl, entry.cost),
         };
         let mut landed = Landed {
-            entry: Held::new(entry, began, refresh_from, true),
+            entry: Held::new(entry, began, refresh_from, true, self.marks(policy)),
             tier: Tier::Origin,
             as_of: Some(began),
             stale: None,
@@ -324,15 +330,30 @@ impl Inner {
                 self.filled(job, &landed.entry, Tier::Shared, Tier::Origin, verdict);
             }
         }
-        // A lost lease says nothing against the value; every other refusal does.
-        let sound =
-            matches!(landed.stored, None | Some(Verdict::Accept | Verdict::Refuse(Refusal::Lease)));
+        // A lost lease says nothing against the value, and a commit in between leaves something to be
+        // marked; every other refusal speaks against it.
+        let late = Verdict::Refuse(Refusal::Tombstone);
+        let sound = match landed.stored {
+            None | Some(Verdict::Accept | Verdict::Refuse(Refusal::Lease)) => true,
+            Some(verdict) => verdict == late && self.marks(policy),
+        };
         if policy.tiers.local && sound {
             let verdict = self.local.fill(&job.key, Arc::clone(&landed.entry), epoch);
-            self.filled(job, &landed.entry, Tier::Local, Tier::Origin, verdict);
+            if verdict == late {
+                self.local.fill_late(&job.key, &landed.entry, epoch);
+            }
+            // That it came late is told once.
+            if verdict != late || landed.stored != Some(late) {
+                self.filled(job, &landed.entry, Tier::Local, Tier::Origin, verdict);
+            }
             landed.stored = landed.stored.or(Some(verdict));
         }
         landed
+    }
+
+    /// Whether commits mark the policy's entries instead of removing them.
+    fn marks(&self, policy: &Policy) -> bool {
+        self.options.governor && policy.is_lenient()
     }
 
     fn filled(&self, job: &Job, entry: &Entry, tier: Tier, from: Tier, verdict: Verdict) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coherence::governor::{self, Use};
 use coherence::{After, Mono};
 use contract::{Key, freshness};
 
@@ -14,6 +15,9 @@ use crate::local::Held;
 pub(super) enum Look {
     /// Good. `refresh`: it is this reader's lot to renew it ahead of its end.
     Fresh { held: Arc<Held>, as_of: Option<Mono>, refresh: bool },
+    /// A commit has made it old, and its contract may spend so much of its budget. `refresh`: it is
+    /// this reader's lot to have it loaded again.
+    Soft { held: Arc<Held>, as_of: Mono, refresh: bool },
     /// It stands, but is not proven to be within the budget.
     Unproven { held: Arc<Held>, as_of: Option<Mono> },
     /// It has outlived its TTL.
@@ -39,6 +43,16 @@ impl Inner {
         }
         if !policy.tiers.local {
             return Look::Nothing;
+        }
+        if let Some(soft) = held.soft() {
+            let Use::Serve { refresh } = policy.use_of(soft, now) else { return Look::Nothing };
+            if now >= held.expires() {
+                return Look::Nothing;
+            }
+            let as_of = soft.mark.as_of;
+            let again = now + governor::again_after(policy.budget);
+            let refresh = refresh && soft.take_turn(now, again);
+            return Look::Soft { held, as_of, refresh };
         }
         let as_of = held.as_of(proven);
         let within = within(policy, as_of, now);

@@ -14,10 +14,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::Policy;
+use super::{Policy, ReadError};
 
 /// Reads that were not plain in-process hits, by contract, tier (`local`, `shared`, `origin`, `none`) and result (`hit`,
-/// `stale`, `absent`, `miss`, or the kind of error).
+/// `soft`, `absent`, `miss`, why it was stale, or the kind of error).
 pub const READS: &str = "tidegate_reads";
 /// Plain hits in the in-process tier by contract, apart because they are counted in lanes.
 pub const LOCAL_HITS: &str = "tidegate_local_hits";
@@ -25,6 +25,15 @@ pub const LOCAL_HITS: &str = "tidegate_local_hits";
 pub const LOADS: &str = "tidegate_loads";
 /// How long loads took, queueing included.
 pub const LOAD_SECONDS: &str = "tidegate_load_seconds";
+/// Background refreshes by contract and how they ended: `made`, `skipped` (the origin had no room for
+/// them) or `failed`.
+pub const REFRESHES: &str = "tidegate_background_refreshes";
+/// Entries that a commit marked instead of removing them.
+pub const MARKED: &str = "tidegate_marked_entries";
+/// Invalidations that cost nothing, since they found the entry marked already.
+pub const MERGED: &str = "tidegate_merged_invalidations";
+/// The share of their budgets that contracts of an origin may spend now, 0 to 0.9.
+pub const SPEND: &str = "tidegate_governor_spend_ratio";
 /// Readers that were answered by somebody else's load.
 pub const COLLAPSED: &str = "tidegate_collapsed_reads";
 /// Reads with a token that waited for a tier, by how that ended: `reached`, or `origin`.
@@ -112,6 +121,7 @@ pub struct Metrics {
     loads: Family<LoadLabels, Counter>,
     load_seconds: Family<ContractLabel, Histogram, fn() -> Histogram>,
     collapsed: Family<ContractLabel, Counter>,
+    refreshes: Family<LoadLabels, Counter>,
     token_waits: Family<ResultLabel, Counter>,
     refused_fills: Family<TierReason, Counter>,
     shed: Family<OriginReason, Counter>,
@@ -135,6 +145,7 @@ impl Metrics {
             loads: Family::default(),
             load_seconds: Family::new_with_constructor(load_buckets),
             collapsed: Family::default(),
+            refreshes: Family::default(),
             token_waits: Family::default(),
             refused_fills: Family::default(),
             shed: Family::default(),
@@ -153,6 +164,7 @@ impl Metrics {
         registry.register(LOADS, "Loads from the origin", m.loads);
         registry.register(LOAD_SECONDS, "Duration of loads, queueing included", m.load_seconds);
         registry.register(COLLAPSED, "Reads answered by somebody else's load", m.collapsed);
+        registry.register(REFRESHES, "Background refreshes by how they ended", m.refreshes);
         registry.register(TOKEN_WAITS, "Reads with a token that waited for a tier", m.token_waits);
         registry.register(REFUSED_FILLS, "Fills that a tier refused", m.refused_fills);
         registry.register(SHED, "Loads not made, to spare the origin", m.shed);
@@ -199,6 +211,16 @@ impl Metrics {
     pub(super) fn collapsed(&self, policy: &Policy) {
         let contract = Arc::clone(&policy.name);
         self.collapsed.get_or_create(&ContractLabel { contract }).inc();
+    }
+
+    pub(super) fn refresh(&self, policy: &Policy, made: Result<(), &ReadError>) {
+        let contract = Arc::clone(&policy.name);
+        let result = match made {
+            Ok(()) => "made",
+            Err(ReadError::Overloaded { .. }) => "skipped",
+            Err(_) => "failed",
+        };
+        self.refreshes.get_or_create(&LoadLabels { contract, result }).inc();
     }
 
     pub(super) fn waited_for_token(&self, reached: bool) {
@@ -309,7 +331,7 @@ impl Collector for LocalHits {
 }
 
 /// What is read when somebody collects.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct GaugeValues {
     pub(super) bound_seconds: f64,
     pub(super) bytes: u64,
@@ -317,6 +339,9 @@ pub(super) struct GaugeValues {
     pub(super) evictions: u64,
     pub(super) renewals: u64,
     pub(super) tombstones: usize,
+    pub(super) marked: u64,
+    pub(super) merged: u64,
+    pub(super) spend: Vec<(Box<str>, f64)>,
 }
 
 type ReadGauges = Box<dyn Fn() -> Option<GaugeValues> + Send + Sync>;
@@ -349,13 +374,22 @@ impl Collector for Gauges {
             let gauge = prometheus_client::metrics::gauge::ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        for (name, help, value) in [
+        let help = "Share of their budgets that contracts of an origin may spend now";
+        let mut family = encoder.encode_descriptor(SPEND, help, None, MetricType::Gauge)?;
+        for (origin, spend) in values.spend {
+            let label = Guarded { what: origin.into() };
+            let gauge = prometheus_client::metrics::gauge::ConstGauge::new(spend);
+            gauge.encode(family.encode_family(&label)?)?;
+        }
+        let counters = [
             (LOCAL_EVICTIONS, "Evictions from the in-process tier", values.evictions),
             (LOCAL_RENEWALS, "Entries that a commit renewed, without a load", values.renewals),
-        ] {
-            let kind = MetricType::Counter;
+            (MARKED, "Entries that a commit marked instead of removing them", values.marked),
+            (MERGED, "Invalidations that found the entry marked already", values.merged),
+        ];
+        for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
         Ok(())
     }

@@ -26,6 +26,9 @@ pub struct EngineOptions {
     /// The most loads under way at one origin that does not say itself
     /// ([`Origin::concurrency`](crate::Origin::concurrency)); the adaptive limit moves below it.
     pub origin_concurrency: usize,
+    /// Whether contracts may spend their budget on entries that a commit has made old, while their
+    /// origin is hard pressed ([`coherence::governor`]). Without it a commit always removes.
+    pub governor: bool,
     /// How many samples of the log's end are kept (4 a second: 2,400 are ten minutes).
     pub samples: usize,
 }
@@ -42,6 +45,7 @@ impl Default for EngineOptions {
             slow_load: Duration::from_secs(5),
             queue_timeout: Duration::from_secs(1),
             origin_concurrency: 64,
+            governor: true,
             samples: 2_400,
         }
     }

@@ -1,12 +1,16 @@
 //! What the engine has to know of a contract.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use coherence::Mono;
+use coherence::governor::{self, Use};
 use contract::{Class, Contract, Refresh, Tiers, Unproven};
 
+use super::gate::Pressure;
 use super::metrics::Lanes;
+use crate::local::Soft;
 
 /// How one kind of data is read: a contract's numbers, or an edge route's.
 ///
@@ -40,6 +44,8 @@ pub struct Policy {
     pub immutable: bool,
     pub(super) local_hits: Arc<Lanes>,
     pub(super) adopted: AtomicBool,
+    /// Of the origin that it loads from, since the first load.
+    pub(super) pressure: OnceLock<Arc<Pressure>>,
 }
 
 impl Policy {
@@ -63,7 +69,21 @@ impl Policy {
             immutable: false,
             local_hits: Arc::default(),
             adopted: AtomicBool::new(false),
+            pressure: OnceLock::new(),
         }
+    }
+}
+
+impl Policy {
+    /// Whether a commit may leave something to be served: there is a budget, and changes matter.
+    pub(super) fn is_lenient(&self) -> bool {
+        !self.immutable && !self.budget.is_zero() && self.tiers.local
+    }
+
+    /// What may be done at `now` with a marked entry.
+    pub(super) fn use_of(&self, soft: &Soft, now: Mono) -> Use {
+        let spend = self.pressure.get().map_or(0.0, |pressure| pressure.spend(now));
+        governor::use_of(soft.mark.as_of, now, self.budget, spend, soft.lot)
     }
 }
 

@@ -6,6 +6,7 @@ mod contracts;
 mod inspect;
 mod pressure;
 mod races;
+mod storm;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -83,6 +84,12 @@ impl World {
     /// A node that follows the stream and samples the primary four times a second.
     async fn node(&self) -> Engine {
         self.node_with(EngineOptions::default(), Arc::clone(&self.shared) as _).await
+    }
+
+    /// One whose contracts may spend their budgets in a storm, or one that always removes.
+    async fn node_governed(&self, governor: bool) -> Engine {
+        let options = EngineOptions { governor, ..EngineOptions::default() };
+        self.node_with(options, Arc::clone(&self.shared) as _).await
     }
 
     async fn node_with(&self, options: EngineOptions, shared: Arc<dyn SharedTier>) -> Engine {

@@ -53,7 +53,8 @@ pub(super) struct Weigh;
 
 impl Weighter<Key, Arc<Held>> for Weigh {
     fn weight(&self, key: &Key, held: &Arc<Held>) -> u64 {
-        weight(key, held) as u64
+        let soft = if held.is_soft() { chunk(size_of::<super::Soft>()) } else { 0 };
+        (weight(key, held) + soft) as u64
     }
 }
 

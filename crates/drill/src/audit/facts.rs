@@ -15,7 +15,11 @@ pub(super) fn expected(page: &Page) -> bool {
 pub(super) fn each(page: &Page, body: &[u8], found: &mut dyn FnMut(u32, Field, Value<'_>)) {
     match page {
         Page::Price(id) | Page::Stock(id) | Page::ProductJson(id) => json(*id, body, found),
-        Page::Home | Page::Product(_) | Page::Category { .. } | Page::Search(_) => {
+        Page::Home
+        | Page::Product(_)
+        | Page::Category { .. }
+        | Page::Recommended(_)
+        | Page::Search(_) => {
             if let Ok(text) = std::str::from_utf8(body) {
                 html(text, found);
             }

@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-fn row(
+pub(super) fn row(
     out: &mut fmt::Formatter<'_>,
     label: &str,
     cells: impl Iterator<Item = String>,

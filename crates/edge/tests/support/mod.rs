@@ -171,14 +171,13 @@ impl Edge {
 
     /// A commit at `lsn` that touched `tag`, as the feed tells it.
     pub(crate) async fn commit(&self, lsn: u64, tag: &str) {
+        self.invalidate(lsn, Cause::Commit, tag).await;
+    }
+
+    pub(crate) async fn invalidate(&self, lsn: u64, cause: Cause, tag: &str) {
         let subjects = vec![Subject::Tag(Tag::parse(tag).expect("a tag"))];
-        let event = Event {
-            lsn: Lsn(lsn),
-            cause: Cause::Commit,
-            committed_us: 0,
-            subjects,
-            renewals: Vec::new(),
-        };
+        let renewals = Vec::new();
+        let event = Event { lsn: Lsn(lsn), cause, committed_us: 0, subjects, renewals };
         let batch = batch(lsn - 1, lsn, vec![event]);
         self.tier.apply(&batch).await.expect("the tier answers").expect("no gap");
         self.engine.applied(&batch);

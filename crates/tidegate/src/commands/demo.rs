@@ -1,5 +1,6 @@
 //! `tidegate demo`
 
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,12 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use drill::plan::orders::OrderBook;
 use drill::plan::{Good, Goods, Pace, Reads, Replay, Shoppers};
-use drill::{Address, Report, View};
+use drill::{Address, Report, Running, View};
 use shop::{Catalogue, Product};
 
 use crate::Exit;
 use crate::config::{Listen, LogFormat};
-use crate::demo::{Stage, Traffic};
+use crate::demo::{Stage, StormStage, Traffic};
 use crate::terminal::{complain, log_to_stderr, say};
 
 /// Products of the generated shop.
@@ -24,6 +25,12 @@ const PRODUCTS: usize = 2_000;
 /// and the audit on two cores, this leaves half of the machine free.
 const RATE: f64 = 2_000.0;
 
+/// The same in a storm: more than the shops there can bear.
+const STORM_RATE: f64 = 800.0;
+
+/// How long a storm lasts if nothing else is said.
+const STORM: Duration = Duration::from_secs(30);
+
 /// Run a shop with shoppers, and Tidegate beside what people do today.
 ///
 /// One process, nothing to install: an ordinary shop on SQLite, Tidegate's gateway before it, and
@@ -31,7 +38,7 @@ const RATE: f64 = 2_000.0;
 /// Prices and stock move all the time; every answer is compared with the database.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract, 1 at least one, 2 usage, 3 environment"
+    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (and in a storm the shop spared), 1 otherwise, 2 usage, 3 environment"
 )]
 pub(crate) struct Args {
     /// How long the whole run may take, comparison and summary included (at least 5s). Without it
@@ -49,9 +56,13 @@ pub(crate) struct Args {
     /// allows.
     #[arg(long, value_name = "FACTOR", requires = "orders", value_parser = positive)]
     speed: Option<f64>,
-    /// Requests a second at each system, on average.
-    #[arg(long, value_name = "N", default_value_t = RATE, value_parser = positive)]
-    rate: f64,
+    /// A storm instead: stock moves all the time, each movement makes hundreds of recommendations
+    /// old, and the shop can bear little. The same traffic with and without the storm governor.
+    #[arg(long, conflicts_with_all = ["orders", "reads"])]
+    storm: bool,
+    /// Requests a second at each system, on average [default: 2000, in a storm 800].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    rate: Option<f64>,
     /// The same seed gives the same traffic.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -84,9 +95,14 @@ pub(crate) fn run(args: Args) -> Exit {
     let begun = Instant::now();
     log_to_stderr(LogFormat::Text, if std::io::stderr().is_terminal() { "off" } else { "warn" });
     super::block_on(async {
-        match demo(&args, args.span.map(|span| begun + span)).await {
-            Ok(report) if report.is_good() => Exit::Good,
-            Ok(_) => Exit::Bad,
+        let outcome = if args.storm {
+            storm(&args, begun + args.span.unwrap_or(STORM)).await
+        } else {
+            demo(&args, args.span.map(|span| begun + span)).await
+        };
+        match outcome {
+            Ok(true) => Exit::Good,
+            Ok(false) => Exit::Bad,
             Err(err) => {
                 complain(format_args!("tidegate: {err:#}"));
                 Exit::Environment
@@ -95,7 +111,8 @@ pub(crate) fn run(args: Args) -> Exit {
     })
 }
 
-async fn demo(args: &Args, ends: Option<Instant>) -> Result<Report> {
+/// Answers whether the run was good.
+async fn demo(args: &Args, ends: Option<Instant>) -> Result<bool> {
     let listen = Listen { gateway: args.gateway, ..Listen::default() };
     complain("tidegate demo: opening a shop, and four systems before it");
     let traffic = traffic(args)?;
@@ -107,21 +124,50 @@ async fn demo(args: &Args, ends: Option<Instant>) -> Result<Report> {
         }
     }
     let running = stage.drill(traffic, ends)?.start().context("the shoppers can't start")?;
-    let view = View::start("tidegate demo", running.live(), addresses)?;
+    let report = watch(args, "tidegate demo", running, addresses).await?;
+    finish(args, &report, &report.json())?;
+    stage.strike().await?;
+    Ok(report.is_good())
+}
+
+/// The same for a storm.
+async fn storm(args: &Args, ends: Instant) -> Result<bool> {
+    let listen = Listen { gateway: args.gateway, ..Listen::default() };
+    complain("tidegate demo: opening two shops that can bear little, and a quiet morning");
+    let stage = StormStage::set(listen, args.seed).await?;
+    let goods = goods(stage.catalogue());
+    let drill = stage.drill(goods, args.rate.unwrap_or(STORM_RATE), args.seed, ends)?;
+    let running = drill.start().context("the shoppers can't start")?;
+    let addresses = vec![
+        address(stage.at.gateway, "/recommended/1", "recommendations, with the governor"),
+        address(stage.at.admin, "/metrics", "what is counted"),
+    ];
+    let report = watch(args, "tidegate demo --storm", running, addresses).await?;
+    let report = stage.report(report);
+    finish(args, &report, &report.json())?;
+    stage.strike().await?;
+    Ok(report.is_good())
+}
+
+async fn watch(
+    args: &Args,
+    title: &str,
+    running: Running,
+    addresses: Vec<Address>,
+) -> Result<Report> {
+    let view = View::start(title, running.live(), addresses)?;
     let report = running.finish(interrupted()).await;
     let frame = view.close();
     let report = report?;
     if let Some(path) = &args.picture {
         write(path, frame.svg().as_bytes())?;
     }
-    finish(args, &report)?;
-    stage.strike().await?;
     Ok(report)
 }
 
 /// The figures: for people on standard output, unless the JSON goes there.
-fn finish(args: &Args, report: &Report) -> Result<()> {
-    let json = serde_json::to_string_pretty(&report.json())?;
+fn finish(args: &Args, report: &impl Display, json: &serde_json::Value) -> Result<()> {
+    let json = serde_json::to_string_pretty(json)?;
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => {
             complain(report);
@@ -147,10 +193,6 @@ async fn interrupted() {
 }
 
 fn addresses(stage: &Stage) -> Vec<Address> {
-    let address = |at: SocketAddr, path: &str, what: &str| Address {
-        url: format!("http://{at}{path}"),
-        what: what.into(),
-    };
     vec![
         address(stage.at.gateway, "/", "the shop, through Tidegate"),
         address(stage.shop_at, "/", "the shop itself"),
@@ -159,8 +201,12 @@ fn addresses(stage: &Stage) -> Vec<Address> {
     ]
 }
 
+fn address(at: SocketAddr, path: &str, what: &str) -> Address {
+    Address { url: format!("http://{at}{path}"), what: what.into() }
+}
+
 fn traffic(args: &Args) -> Result<Traffic> {
-    let pace = Pace::of(args.rate);
+    let pace = Pace::of(args.rate.unwrap_or(RATE));
     if let Some(path) = &args.orders {
         let book = OrderBook::open(path).with_context(|| at(path))?;
         if book.articles.is_empty() {

@@ -17,6 +17,7 @@ pub(super) struct Config {
     pub(super) source: std::collections::BTreeMap<String, Source>,
     pub(super) shared: Shared,
     pub(super) local: Local,
+    pub(super) governor: Governor,
     pub(super) upstream: Option<Upstream>,
     pub(super) edge: Edge,
     pub(super) log: Log,
@@ -132,6 +133,23 @@ impl Default for Local {
     fn default() -> Self {
         Self { memory: "256MiB".into() }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Governor {
+    pub(super) mode: GovernorMode,
+}
+
+/// `[governor] mode`
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GovernorMode {
+    /// Contracts may spend their budgets while their origin is hard pressed.
+    #[default]
+    On,
+    /// Every commit costs what it makes old, whatever the origin can bear.
+    Off,
 }
 
 #[derive(Debug, Deserialize)]

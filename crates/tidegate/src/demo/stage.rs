@@ -1,7 +1,6 @@
 //! Puts the parts together: one database, one shop behind four fronts, each with its own caches.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,18 +11,11 @@ use drill::{Arm, Contracts, Demo, Rival, RivalProxy};
 use shop::{Catalogue, Front, Shop, ShopOptions};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
+use super::node::DemoNode;
 use super::truth::{ShopTruth, ShopWriter};
-use crate::config::{Config, ConfigError, Listen};
-use crate::node::{Listening, Node, NodeError};
-
-/// The demo's configuration; addresses and paths are replaced.
-const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
-
-/// The database is in this process: asking it costs microseconds, so the bound can be tight.
-const SAMPLE_EVERY: Duration = Duration::from_millis(25);
+use crate::config::{ConfigError, GovernorMode, Listen};
+use crate::node::NodeError;
 
 /// How long a TTL-only cache keeps a page.
 const RIVAL_TTL: Duration = Duration::from_secs(10);
@@ -42,8 +34,7 @@ pub(crate) struct Stage {
     pub(crate) shop_at: SocketAddr,
     arms: Vec<Arm>,
     shop: Shop,
-    stop: watch::Sender<bool>,
-    node: JoinHandle<Result<(), NodeError>>,
+    node: DemoNode,
     // Kept because dropping one closes its port.
     _fronts: Vec<Front>,
     _rivals: Vec<RivalProxy>,
@@ -74,23 +65,15 @@ impl Stage {
         }
         let [ours, plain, ttl, delete] = &fronts[..] else { unreachable!("four were made") };
 
-        let mut config = configured(&database, ours.address())?;
-        config.listen = listen;
-        let node = Arc::new(Node::build(&config, SAMPLE_EVERY).await?);
-        let listening = Listening::bind_or_move(&config.listen).await?;
-        let at = listening.at;
-        let (stop, stopped) = watch::channel(false);
-        let inside = node.inside();
-        let running = tokio::spawn(Arc::clone(&node).run(listening, stopped));
-        node.proven(Duration::from_secs(10)).await.context("Tidegate did not start to follow")?;
+        let node = DemoNode::start(&database, ours.address(), listen, GovernorMode::On).await?;
 
         let mut rivals = Vec::new();
         let mut arms = vec![Arm {
             key: "tidegate".into(),
             title: "Tidegate".into(),
-            address: at.gateway,
+            address: node.at.gateway,
             origin_requests: requests(ours.counter()),
-            inside: Some(inside),
+            inside: Some(node.node.inside()),
         }];
         for (rival, key, title, front) in [
             (Rival::NoCache, "no_cache", "no cache", plain),
@@ -120,12 +103,11 @@ impl Stage {
         }
         let shop_at = plain.address();
         Ok(Self {
-            at,
+            at: node.at,
             shop_at,
             arms,
             shop,
-            stop,
-            node: running,
+            node,
             _fronts: fronts,
             _rivals: rivals,
             _folder: folder,
@@ -147,25 +129,14 @@ impl Stage {
 
     /// Stops Tidegate and says how it ended.
     pub(crate) async fn strike(self) -> Result<(), StageError> {
-        let _ = self.stop.send(true);
-        match self.node.await {
-            Ok(ended) => Ok(ended?),
-            Err(err) => Err(StageError::Other(err.into())),
-        }
+        self.node.strike().await
     }
 }
 
-fn configured(database: &Path, upstream: SocketAddr) -> Result<Config, ConfigError> {
-    let text = CONFIG
-        .replace("sqlite:shop.db", &format!("sqlite:{}", database.display()))
-        .replace("127.0.0.1:3000", &upstream.to_string());
-    Config::parse(Path::new("examples/shop/tidegate.toml"), &text)
-}
-
-fn requests(counter: Arc<AtomicU64>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+pub(super) fn requests(counter: Arc<AtomicU64>) -> Arc<dyn Fn() -> u64 + Send + Sync> {
     Arc::new(move || counter.load(Ordering::Relaxed))
 }
 
-async fn loopback() -> anyhow::Result<TcpListener> {
+pub(super) async fn loopback() -> anyhow::Result<TcpListener> {
     TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")
 }

@@ -132,7 +132,8 @@ impl Limiter {
         self.under_way == 0 || (self.under_way as f64) < (self.limit * share).floor()
     }
 
-    fn waiting(&self) -> usize {
+    /// How many loads wait.
+    pub(crate) fn waiting(&self) -> usize {
         self.queues.iter().map(VecDeque::len).sum()
     }
 
@@ -160,6 +161,19 @@ impl Limiter {
         let aim = self.limit * gradient + HEADROOM;
         let limit = self.limit * (1.0 - SMOOTHING) + aim * SMOOTHING;
         self.limit = limit.clamp(MIN_LIMIT.min(self.most), self.most);
+    }
+
+    /// How many loads are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// How long a load took, in times of the usual; 0: nothing is usual yet.
+    pub(crate) fn slowness(&self, sign: Sign) -> f64 {
+        match sign {
+            Sign::Took(took) if self.usual_secs > 0.0 => took.as_secs_f64() / self.usual_secs,
+            _ => 0.0,
+        }
     }
 
     /// The present limit in loads.

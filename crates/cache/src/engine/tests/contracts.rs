@@ -90,14 +90,28 @@ async fn a_failing_origin_is_covered_by_what_is_there_if_the_contract_says_so() 
 
 #[tokio::test(start_paused = true)]
 async fn what_was_invalidated_is_never_served_again() {
-    let world = World::new().await;
-    let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ServeStale));
-    let row = Row::saying(MS, "erased");
-    read(&node, &policy, &row).await.expect("an answer");
-    row.set(|_| Err(failing()));
-    world.commit(vec![Subject::Key(key(1))]).await;
-    assert!(matches!(read(&node, &policy, &row).await, Err(ReadError::Origin(_))));
+    let over = BUDGET + MS;
+    // What a commit made old may cover a failure within its budget, where the governor may spend it.
+    for (governor, cause, later) in [
+        (false, Cause::Commit, Duration::ZERO),
+        (true, Cause::Commit, over),
+        (true, Cause::Application, Duration::ZERO),
+        (true, Cause::Purge, Duration::ZERO),
+    ] {
+        let world = World::new().await;
+        let node = world.node_governed(governor).await;
+        let policy = Arc::new(policy(Unproven::ServeStale));
+        let row = Row::saying(MS, "erased");
+        read(&node, &policy, &row).await.expect("an answer");
+        row.set(|_| Err(failing()));
+        let mut batch = world.commit_unseen(vec![Subject::Key(key(1))]);
+        batch.events[0].cause = cause;
+        world.shared.apply(&batch).await.unwrap().unwrap();
+        settle().await;
+        tokio::time::sleep(later).await;
+        let outcome = read(&node, &policy, &row).await;
+        assert!(matches!(outcome, Err(ReadError::Origin(_))), "{governor} {cause:?}: {outcome:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

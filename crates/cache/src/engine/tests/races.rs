@@ -76,40 +76,49 @@ async fn race_10_a_node_that_missed_messages_drops_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn race_11_what_a_node_has_seen_invalidated_is_not_served_from_a_shared_tier_that_lags() {
-    let world = World::new().await;
-    let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "old");
-    read(&node, &policy, &row).await.expect("an answer");
-    row.say("new");
-    let batch = world.commit_unseen(row_1());
-    node.applied(&batch);
-    let told = said(&node, &policy, &row).await;
-    assert_eq!(told, is("new", Tier::Origin), "though the shared tier's copy is within its budget");
-    assert_eq!(node.standing().entries, 0, "read before the event could be known to be visible");
-    world.shared.apply(&batch).await.unwrap().unwrap();
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+    for governor in [false, true] {
+        let world = World::new().await;
+        let node = world.node_governed(governor).await;
+        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let row = Row::saying(MS, "old");
+        read(&node, &policy, &row).await.expect("an answer");
+        row.say("new");
+        let batch = world.commit_unseen(row_1());
+        node.applied(&batch);
+        let told = said(&node, &policy, &row).await;
+        let why = "though the shared tier's copy is within its budget";
+        assert_eq!(told, is("new", Tier::Origin), "{why}");
+        let why = "read before the event could be known to be visible";
+        assert!(node.peek(&key(1), &policy).is_none(), "{why}");
+        assert_eq!(node.standing().entries, usize::from(governor), "kept as old, or not at all");
+        world.shared.apply(&batch).await.unwrap().unwrap();
+        assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn race_12_an_invalidation_overtakes_the_reply_of_a_read() {
-    let world = World::new().await;
-    let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "old");
-    read(&one, &policy, &row).await.expect("an answer");
-    *world.shared.late_reads.lock() = 30 * MS;
-    let late = tokio::spawn({
-        let (two, policy, row) = (two.clone(), Arc::clone(&policy), Arc::clone(&row));
-        async move { read(&two, &policy, &row).await }
-    });
-    tokio::time::sleep(10 * MS).await;
-    row.say("new");
-    world.commit(row_1()).await;
-    late.await.unwrap().expect("an answer");
-    *world.shared.late_reads.lock() = Duration::ZERO;
-    assert_eq!(two.standing().entries, 0, "the late reply was not kept");
-    assert_eq!(said(&two, &policy, &row).await.0, "new");
+    for governor in [false, true] {
+        let world = World::new().await;
+        let one = world.node_governed(governor).await;
+        let two = world.node_governed(governor).await;
+        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let row = Row::saying(MS, "old");
+        read(&one, &policy, &row).await.expect("an answer");
+        *world.shared.late_reads.lock() = 30 * MS;
+        let late = tokio::spawn({
+            let (two, policy, row) = (two.clone(), Arc::clone(&policy), Arc::clone(&row));
+            async move { read(&two, &policy, &row).await }
+        });
+        tokio::time::sleep(10 * MS).await;
+        row.say("new");
+        world.commit(row_1()).await;
+        late.await.unwrap().expect("an answer");
+        *world.shared.late_reads.lock() = Duration::ZERO;
+        assert!(two.peek(&key(1), &policy).is_none(), "the late reply was not kept");
+        assert!(governor || two.standing().entries == 0);
+        assert_eq!(said(&two, &policy, &row).await.0, "new");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,14 +170,24 @@ async fn race_18_what_was_read_under_one_history_is_not_stored_under_another() {
 
 #[tokio::test(start_paused = true)]
 async fn race_19_a_page_falls_with_the_data_it_was_made_of() {
-    let world = World::new().await;
-    let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let page = Row::saying(MS, "old page");
-    read(&one, &policy, &page).await.expect("an answer");
-    read(&two, &policy, &page).await.expect("an answer");
-    page.say("new page");
-    world.commit(vec![Subject::Tag(tag("product-1"))]).await;
-    assert_eq!((one.standing().entries, two.standing().entries), (0, 0));
-    assert_eq!(said(&two, &policy, &page).await, is("new page", Tier::Origin));
+    for governor in [false, true] {
+        let world = World::new().await;
+        let one = world.node_governed(governor).await;
+        let two = world.node_governed(governor).await;
+        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let page = Row::saying(MS, "old page");
+        read(&one, &policy, &page).await.expect("an answer");
+        read(&two, &policy, &page).await.expect("an answer");
+        page.say("new page");
+        world.commit(vec![Subject::Tag(tag("product-1"))]).await;
+        for node in [&one, &two] {
+            assert!(node.peek(&key(1), &policy).is_none());
+            let standing = node.standing();
+            assert_eq!(
+                (standing.entries as u64, standing.marked),
+                if governor { (1, 1) } else { (0, 0) }
+            );
+        }
+        assert_eq!(said(&two, &policy, &page).await, is("new page", Tier::Origin));
+    }
 }

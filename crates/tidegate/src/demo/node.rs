@@ -1,0 +1,65 @@
+//! A Tidegate of the demo's, at work.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::stage::StageError;
+use crate::config::{Config, ConfigError, GovernorMode, Listen};
+use crate::node::{Listening, Node, NodeError};
+
+/// The demo's configuration; addresses and paths are replaced.
+const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
+
+/// The database is in this process: asking it costs microseconds, so the bound can be tight.
+const SAMPLE_EVERY: Duration = Duration::from_millis(25);
+
+/// A node that runs until it is struck.
+pub(super) struct DemoNode {
+    pub(super) at: Listen,
+    pub(super) node: Arc<Node>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), NodeError>>,
+}
+
+impl DemoNode {
+    /// Starts one before `upstream` and waits until its answers are proven.
+    pub(super) async fn start(
+        database: &Path,
+        upstream: SocketAddr,
+        listen: Listen,
+        governor: GovernorMode,
+    ) -> Result<Self, StageError> {
+        let mut config = configured(database, upstream)?;
+        config.listen = listen;
+        config.governor = governor;
+        let node = Arc::new(Node::build(&config, SAMPLE_EVERY).await?);
+        let listening = Listening::bind_or_move(&config.listen).await?;
+        let at = listening.at;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));
+        node.proven(Duration::from_secs(10)).await.context("Tidegate did not start to follow")?;
+        Ok(Self { at, node, stop, task })
+    }
+
+    /// Stops it and says how it ended.
+    pub(super) async fn strike(self) -> Result<(), StageError> {
+        let _ = self.stop.send(true);
+        match self.task.await {
+            Ok(ended) => Ok(ended?),
+            Err(err) => Err(StageError::Other(err.into())),
+        }
+    }
+}
+
+fn configured(database: &Path, upstream: SocketAddr) -> Result<Config, ConfigError> {
+    let text = CONFIG
+        .replace("sqlite:shop.db", &format!("sqlite:{}", database.display()))
+        .replace("127.0.0.1:3000", &upstream.to_string());
+    Config::parse(Path::new("examples/shop/tidegate.toml"), &text)
+}
