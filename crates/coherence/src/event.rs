@@ -58,6 +58,8 @@ impl FromStr for Subject {
 pub enum Cause {
     /// A commit in the log.
     Commit,
+    /// A commit that deleted rows: what was made from them is not kept within any budget.
+    Delete,
     /// The application asked, before it answered its own caller.
     Application,
     /// A person asked.
@@ -70,6 +72,7 @@ impl Cause {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Commit => "commit",
+            Self::Delete => "delete",
             Self::Application => "application",
             Self::Purge => "purge",
         }

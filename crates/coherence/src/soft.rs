@@ -45,7 +45,7 @@ pub struct Struck {
 /// What an event does to an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Blow {
-    /// Nothing: what happened is in it.
+    /// Nothing: what happened is in it, or it bears this event's mark already.
     Miss,
     /// It is marked already, and stays as it is: the invalidation is merged with an earlier one.
     Merge,
@@ -56,7 +56,7 @@ pub enum Blow {
 }
 
 /// Whether an event may mark instead of remove: a commit that names what it changed. What a person
-/// or an application asked for, and what is about everything (TRUNCATE), removes.
+/// or an application asked for, what was deleted, and what is about everything (TRUNCATE), removes.
 #[must_use]
 pub fn may_mark(event: &Event) -> bool {
     event.cause == Cause::Commit && !event.subjects.contains(&Subject::Everything)
@@ -74,6 +74,9 @@ pub fn strike(event: &Event, struck: Struck, proven: impl FnOnce(Lsn) -> Option<
     }
     if !struck.lenient || !may_mark(event) {
         return Blow::Remove;
+    }
+    if struck.mark.is_some_and(|mark| mark.missed == event.lsn) {
+        return Blow::Miss;
     }
     if struck.mark.is_some() && on(Rule::MarkKeepsFirst) {
         return Blow::Merge;
@@ -131,6 +134,7 @@ mod tests {
         let gone = |event: &Event, struck| strike(event, struck, |_| Some(Mono(1))) == Blow::Remove;
         assert!(gone(&event(9, Cause::Purge), ENTRY));
         assert!(gone(&event(9, Cause::Application), ENTRY));
+        assert!(gone(&event(9, Cause::Delete), ENTRY));
         let marked = Struck { mark: Some(Mark { missed: Lsn(6), as_of: Mono(1) }), ..ENTRY };
         assert!(gone(&event(9, Cause::Purge), marked), "a purge takes marked entries too");
         assert!(gone(&event(9, Cause::Commit), Struck { lenient: false, ..ENTRY }));

@@ -8,7 +8,7 @@ use cache::TierError;
 use cache::leader::{Leader, Moved};
 use coherence::resume::{Resume, Start};
 use coherence::{Cause, Clock, Event, Subject};
-use contract::{Affected, Contracts, Incomplete};
+use contract::{Affected, Contracts, Incomplete, Op};
 use control::{Health, Journal, Record};
 use feed::{Commit, Feed, FeedError, FeedEvent, Piece};
 
@@ -171,7 +171,9 @@ impl Follower {
             }
             if !subjects.is_empty() {
                 let subjects = subjects.into_iter().collect();
-                let event = event(commit, Cause::Commit, subjects);
+                let deletes = commit.changes.iter().any(|change| change.op == Op::Delete);
+                let cause = if deletes { Cause::Delete } else { Cause::Commit };
+                let event = event(commit, cause, subjects);
                 events.push(Event { renewals: renewals.into_told(), ..event });
             }
             for message in &commit.messages {
