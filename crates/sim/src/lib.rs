@@ -41,5 +41,6 @@ pub mod node;
 pub mod run;
 pub mod scene;
 pub mod scenes;
+pub mod simulation;
 pub mod tier;
 pub mod world;

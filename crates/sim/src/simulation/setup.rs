@@ -1,0 +1,141 @@
+//! What a seed decides before anything happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::{EngineOptions, Policy};
+use coherence::Subject;
+use contract::{Key, Tag, Tiers, Unproven};
+use rand::{RngExt, SeedableRng};
+
+/// The generator behind a run. Its sequence is part of its definition.
+pub(super) type Dice = rand::rngs::Xoshiro256PlusPlus;
+
+/// Rows that are read and written. One more, the last, is kept for the question who loads it.
+pub(super) const KEYS: usize = 20;
+/// Groups of rows that a tag stands for.
+pub(super) const TAGS: usize = 4;
+/// All cells: rows, the cold row, tags, everything.
+pub(super) const CELLS: usize = KEYS + 1 + TAGS + 1;
+/// The row that nobody reads but the question about cold keys.
+pub(super) const COLD: usize = KEYS;
+
+/// The longest that one read may take.
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(12);
+
+/// How a world is made.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) nodes: usize,
+    /// Reads per second and node.
+    pub(super) reads: f64,
+    /// Transactions per second.
+    pub(super) writes: f64,
+    /// Share of transactions with `synchronous_commit = off`.
+    pub(super) lazy: f64,
+    /// Whether the tiers have room for everything.
+    pub(super) roomy: bool,
+    pub(super) sample_every: Duration,
+    /// Mean time between two faults; `None`: there are none.
+    pub(super) fault_every: Option<Duration>,
+}
+
+impl Setup {
+    /// What `seed` decides.
+    pub(super) fn draw(seed: u64, faults: bool) -> (Self, Dice) {
+        let mut dice = Dice::seed_from_u64(seed);
+        let setup = Self {
+            nodes: dice.random_range(1..=3),
+            reads: dice.random_range(2.0..8.0),
+            writes: dice.random_range(0.3..2.0),
+            lazy: if dice.random_bool(0.5) { dice.random_range(0.05..0.6) } else { 0.0 },
+            roomy: dice.random_bool(0.7),
+            sample_every: Duration::from_millis(dice.random_range(250..=500)),
+            fault_every: faults.then(|| Duration::from_millis(dice.random_range(3_000..15_000))),
+        };
+        (setup, dice)
+    }
+
+    pub(super) fn engine(&self) -> EngineOptions {
+        EngineOptions {
+            local_bytes: if self.roomy { 1 << 20 } else { 9 << 10 },
+            lease_ttl: Duration::from_secs(1),
+            wait_timeout: Duration::from_secs(3),
+            load_timeout: Duration::from_secs(2),
+            slow_load: Duration::from_secs(1),
+            queue_timeout: Duration::from_millis(500),
+            origin_concurrency: 16,
+            samples: 256,
+            ..EngineOptions::default()
+        }
+    }
+
+    pub(super) fn shared_bytes(&self) -> u64 {
+        if self.roomy { 1 << 20 } else { 5 << 10 }
+    }
+}
+
+/// The tag's cell of a row.
+pub(super) fn tag_of(key: usize) -> usize {
+    KEYS + 1 + key % TAGS
+}
+
+/// The cell that stands for everything.
+pub(super) const EVERYTHING: usize = CELLS - 1;
+
+/// The cells that a row's value is made from.
+pub(super) fn cells_of(key: usize) -> [usize; 3] {
+    [key, tag_of(key), EVERYTHING]
+}
+
+/// The row's name.
+pub(super) fn key(number: usize) -> Key {
+    Key::parse(&format!("v1:sim:row:{number}")).expect("well formed")
+}
+
+/// The row's number.
+pub(super) fn number_of(key: &Key) -> Option<usize> {
+    key.as_str().rsplit(':').next()?.parse().ok()
+}
+
+/// The tag behind a cell.
+pub(super) fn tag(cell: usize) -> Tag {
+    Tag::parse(&format!("group-{cell}")).expect("well formed")
+}
+
+/// What an event about a cell names.
+pub(super) fn subject(cell: usize) -> Subject {
+    match cell {
+        EVERYTHING => Subject::Everything,
+        cell if cell > COLD => Subject::Tag(tag(cell)),
+        cell => Subject::Key(key(cell)),
+    }
+}
+
+/// A row's contract.
+pub(super) fn policy(key: usize) -> Arc<Policy> {
+    let secs = Duration::from_secs;
+    let named = |name: &str, budget: Duration, unproven, ttl| {
+        let mut policy = Policy::new(name, budget);
+        policy.unproven = unproven;
+        policy.ttl = ttl;
+        policy.absent_ttl = ttl / 2;
+        policy
+    };
+    let mut policy = match key % 7 {
+        0 => named("second", secs(1), Unproven::ReadOrigin, secs(60)),
+        1 => named("old-rather-than-none", secs(5), Unproven::ServeStale, secs(30)),
+        2 => named("none-rather-than-old", secs(2), Unproven::Fail, secs(60)),
+        3 => named("short", secs(10), Unproven::ServeStale, secs(4)),
+        4 => named("local-only", secs(3), Unproven::ReadOrigin, secs(20)),
+        5 => named("always-new", Duration::ZERO, Unproven::ReadOrigin, secs(20)),
+        _ => named("minute", secs(60), Unproven::ReadOrigin, secs(300)),
+    };
+    if key % 7 == 1 {
+        policy.stale_while_revalidate = secs(10);
+    }
+    if key % 7 == 4 {
+        policy.tiers = Tiers { shared: false, ..Tiers::ALL };
+    }
+    Arc::new(policy)
+}
