@@ -179,10 +179,13 @@ impl Database {
 
     /// The server stops, with everything that was not flushed. `failover`: another takes over that
     /// lacks the last commits too, as many as that says, and has no slot.
+    ///
+    /// [`recover`](Self::recover) brings it back.
     pub(super) fn crash(&mut self, now: u64, failover: Option<usize>) {
         let mut lacking = failover.unwrap_or(0);
         let mut kept = BEGINNING;
-        for commit in self.commits.iter_mut().rev().filter(|commit| commit.lost.is_none()) {
+        let but_the_first = self.commits.iter_mut().skip(1);
+        for commit in but_the_first.rev().filter(|commit| commit.lost.is_none()) {
             if commit.flushed && lacking == 0 {
                 kept = commit.lsn.0;
                 break;

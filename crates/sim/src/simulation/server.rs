@@ -1,5 +1,6 @@
 //! The virtual shared tier: the embedded tier's state behind a network, with restarts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +30,14 @@ pub(super) struct Server {
     saved: Option<MemoryTier>,
     /// Counts what it came back as, so that leases of before are not mistaken for those of now.
     life: u64,
+    /// Who loads what, and until when, as far as it was told to them.
+    holders: BTreeMap<Key, (LeaseToken, u64)>,
 }
 
 impl Server {
     pub(super) fn new(clock: Arc<dyn Clock>, bytes: u64) -> Self {
         let memory = Arc::new(MemoryTier::new(Arc::clone(&clock), bytes));
-        Self { clock, bytes, memory, up: true, saved: None, life: 1 }
+        Self { clock, bytes, memory, up: true, saved: None, life: 1, holders: BTreeMap::new() }
     }
 
     /// Writes its state to disk.
@@ -64,6 +67,22 @@ impl Server {
     fn become_another(&mut self, memory: MemoryTier) {
         self.memory = Arc::new(memory);
         self.life += 1;
+        self.holders.clear();
+    }
+
+    /// The key's present holder at `now`.
+    fn holder(&self, key: &Key, now: u64) -> Option<LeaseToken> {
+        self.holders.get(key).filter(|(_, until)| *until > now).map(|(holder, _)| *holder)
+    }
+
+    fn hold(&mut self, key: &Key, holder: LeaseToken, now: u64, ttl: Duration) {
+        self.holders.insert(key.clone(), (holder, now + check::nanos(ttl)));
+    }
+
+    fn let_go(&mut self, key: &Key, holder: LeaseToken) {
+        if self.holders.get(key).is_some_and(|(held_by, _)| *held_by == holder) {
+            self.holders.remove(key);
+        }
     }
 
     pub(super) fn memory(&self) -> Arc<MemoryTier> {
@@ -221,8 +240,16 @@ impl SharedTier for Remote {
         let (stage, key) = (Arc::clone(&self.stage), key.clone());
         self.call("read", move |memory, life| async move {
             let mut read = memory.read(&key, lease).await?;
-            if let Outcome::Lead(lease) = &mut read.outcome {
-                *lease = outside(life, *lease);
+            if let Outcome::Lead(granted) = &mut read.outcome {
+                *granted = outside(life, *granted);
+                let (granted, now) = (*granted, stage.now());
+                let mut server = stage.server.lock();
+                if let Some(holder) = server.holder(&key, now) {
+                    stage.violation(format!(
+                        "{key} is to be loaded under {granted:?} while {holder:?} is at it"
+                    ));
+                }
+                server.hold(&key, granted, now, lease.unwrap_or_default());
             }
             if let (Some(Standing { epoch, applied, .. }), Outcome::Found { entry, .. }) =
                 (read.standing, &read.outcome)
@@ -241,26 +268,55 @@ impl SharedTier for Remote {
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
-        let mut fill = fill.clone();
+        let (stage, mut fill) = (Arc::clone(&self.stage), fill.clone());
         debug_assert!(!matches!(fill.entry.content, Content::Uncacheable));
         self.call("fill", move |memory, life| async move {
-            fill.lease = fill.lease.map(|lease| inside(life, lease));
-            memory.fill(&fill).await
+            let lease = fill.lease;
+            fill.lease = lease.map(|lease| inside(life, lease));
+            let before = memory.inspect(&fill.key).await?;
+            let verdict = memory.fill(&fill).await?;
+            if verdict == Verdict::Accept
+                && let Outcome::Found { entry, .. } = before.outcome
+                && entry.tau > fill.entry.tau
+            {
+                let (old, new, key) = (entry.tau, fill.entry.tau, &fill.key);
+                stage.violation(format!("under {key} version {old} was replaced by {new}"));
+            }
+            if let Some(lease) = lease {
+                let mut server = stage.server.lock();
+                let holder = server.holder(&fill.key, stage.now());
+                if verdict == Verdict::Accept && holder.is_some_and(|holder| holder != lease) {
+                    let key = &fill.key;
+                    stage.violation(format!("{key} was stored by {lease:?} past {holder:?}"));
+                }
+                server.let_go(&fill.key, lease);
+            }
+            Ok(verdict)
         })
         .await
     }
 
     async fn renew(&self, key: &Key, lease: LeaseToken, ttl: Duration) -> Result<bool, TierError> {
-        let key = key.clone();
+        let (stage, key) = (Arc::clone(&self.stage), key.clone());
         self.call("renew", move |memory, life| async move {
-            memory.renew(&key, inside(life, lease), ttl).await
+            let renewed = memory.renew(&key, inside(life, lease), ttl).await?;
+            if renewed {
+                let (mut server, now) = (stage.server.lock(), stage.now());
+                let holder = server.holder(&key, now);
+                if holder.is_some_and(|holder| holder != lease) {
+                    stage.violation(format!("{key}: {lease:?} was renewed, held by {holder:?}"));
+                }
+                server.hold(&key, lease, now, ttl);
+            }
+            Ok(renewed)
         })
         .await
     }
 
     async fn release(&self, key: &Key, lease: LeaseToken) -> Result<(), TierError> {
-        let key = key.clone();
+        let (stage, key) = (Arc::clone(&self.stage), key.clone());
         self.call("release", move |memory, life| async move {
+            stage.server.lock().let_go(&key, lease);
             memory.release(&key, inside(life, lease)).await
         })
         .await
@@ -277,7 +333,9 @@ impl SharedTier for Remote {
     }
 
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
+        let stage = Arc::clone(&self.stage);
         self.call("incarnate", move |memory, _| async move {
+            stage.server.lock().holders.clear();
             memory.incarnate(epoch, at, watermark).await
         })
         .await

@@ -46,12 +46,12 @@ impl Setup {
         let mut dice = Dice::seed_from_u64(seed);
         let setup = Self {
             nodes: dice.random_range(1..=3),
-            reads: dice.random_range(2.0..8.0),
-            writes: dice.random_range(0.3..2.0),
+            reads: dice.random_range(2.0..16.0),
+            writes: dice.random_range(0.3..4.0),
             lazy: if dice.random_bool(0.5) { dice.random_range(0.05..0.6) } else { 0.0 },
             roomy: dice.random_bool(0.7),
             sample_every: Duration::from_millis(dice.random_range(250..=500)),
-            fault_every: faults.then(|| Duration::from_millis(dice.random_range(3_000..15_000))),
+            fault_every: faults.then(|| Duration::from_millis(dice.random_range(1_000..12_000))),
         };
         (setup, dice)
     }
