@@ -12,6 +12,9 @@ use super::setup::cells_of;
 use super::stage::Stage;
 use super::trace::What;
 
+/// What is proven in a time without faults is proven within this.
+const A_MOMENT: Duration = Duration::from_secs(2);
+
 /// A value says which versions it was made from.
 pub(super) fn encode(versions: [u64; 3]) -> Bytes {
     Bytes::from_iter(versions.into_iter().flat_map(u64::to_le_bytes))
@@ -124,6 +127,9 @@ pub(super) fn judge(
         Err(err) => {
             stage.note(Some(node), What::NoAnswer(key, err.as_str()));
             *stage.counts.lock().answers.entry(err.as_str()).or_default() += 1;
+            if stage.setup.fault_every.is_none() {
+                stage.violation(format!("nothing is wrong, but row {key} on node {node}: {err}"));
+            }
             if matches!(err, ReadError::Aborted) {
                 stage.violation(format!("a load of row {key} on node {node} panicked"));
             }
@@ -155,6 +161,10 @@ pub(super) fn judge(
             then as f64 / 1e9
         ));
     }
+    let calm = stage.setup.fault_every.is_none();
+    if calm && !proof.bound.is_some_and(|bound| bound <= A_MOMENT) {
+        stage.violation(format!("nothing is wrong, but row {key} on node {node}: {proof:?}"));
+    }
     let within = as_of.is_some_and(|then| then + nanos(policy.budget) >= asked);
     let allowed = match proof.stale {
         None => within,
@@ -177,7 +187,6 @@ pub(super) fn is_the_truth(
     result: &Result<Answer, ReadError>,
     from: Option<Tier>,
 ) {
-    const A_MOMENT: Duration = Duration::from_secs(2);
     let Question { node, key, .. } = question;
     let answer = match result {
         Ok(answer) => answer,

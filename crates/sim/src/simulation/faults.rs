@@ -28,6 +28,7 @@ enum Kind {
     SharedDown,
     StreamBroken,
     DatabaseCrash,
+    PowerCut,
     Failover,
     SlotLost,
     SlowVisibility,
@@ -53,6 +54,7 @@ impl Kind {
         Self::SharedDown,
         Self::StreamBroken,
         Self::DatabaseCrash,
+        Self::PowerCut,
         Self::Failover,
         Self::SlotLost,
         Self::SlowVisibility,
@@ -78,6 +80,7 @@ impl Kind {
             Self::SharedDown => "shared tier down",
             Self::StreamBroken => "node stream broken",
             Self::DatabaseCrash => "database crashed",
+            Self::PowerCut => "database and node crashed together",
             Self::Failover => "database failed over",
             Self::SlotLost => "slot lost",
             Self::SlowVisibility => "commits invisible for long",
@@ -147,6 +150,9 @@ async fn fault(cast: Arc<Cast>, kind: Kind, node: usize, lasts: Duration) {
         }
         Kind::StreamBroken => stage.weather.lock().break_stream[node] = true,
         Kind::DatabaseCrash => fall(stage, None, lasts).await,
+        Kind::PowerCut => {
+            tokio::join!(fall(stage, None, lasts), crash(&cast, node, lasts * 2));
+        }
         Kind::Failover => {
             let lacking = stage.draw(|dice| dice.random_range(0..4));
             fall(stage, Some(lacking), lasts).await;

@@ -20,8 +20,11 @@ pub(super) const CELLS: usize = KEYS + 1 + TAGS + 1;
 /// The row that nobody reads but the question about cold keys.
 pub(super) const COLD: usize = KEYS;
 
-/// The longest that one read may take.
-pub(super) const READ_LIMIT: Duration = Duration::from_secs(12);
+/// The longest that one read may take: what a reader waits for somebody's load, and a little.
+pub(super) const READ_LIMIT: Duration = Duration::from_millis(3_500);
+
+/// In one of so many worlds nothing goes wrong.
+const CALM_SEEDS: u64 = 20;
 
 /// How a world is made.
 #[derive(Clone, Debug)]
@@ -43,12 +46,13 @@ pub(super) struct Setup {
 impl Setup {
     /// What `seed` decides.
     pub(super) fn draw(seed: u64, faults: bool) -> (Self, Dice) {
+        let faults = faults && seed % CALM_SEEDS != 0;
         let mut dice = Dice::seed_from_u64(seed);
         let setup = Self {
             nodes: dice.random_range(1..=3),
             reads: dice.random_range(2.0..16.0),
             writes: dice.random_range(0.3..4.0),
-            lazy: if dice.random_bool(0.5) { dice.random_range(0.05..0.6) } else { 0.0 },
+            lazy: if dice.random_bool(0.5) { dice.random_range(0.05..0.95) } else { 0.0 },
             roomy: dice.random_bool(0.7),
             sample_every: Duration::from_millis(dice.random_range(250..=500)),
             fault_every: faults.then(|| Duration::from_millis(dice.random_range(1_000..12_000))),
