@@ -59,7 +59,8 @@ impl Leader {
     /// The shared tier could not be asked or set up; try again with the same start.
     pub async fn start(&mut self, start: Start) -> Result<(Resume, Lsn), TierError> {
         let found = self.shared.standing().await?;
-        let verdict = resume(found.map(|s| (s.epoch, s.applied)), &start, self.engine.chance().draw());
+        let verdict =
+            resume(found.map(|s| (s.epoch, s.applied)), &start, self.engine.chance().draw());
         let mut watermark = found.map(|s| s.watermark).unwrap_or_default();
         let epoch = match verdict {
             Resume::Continue(epoch) => epoch,

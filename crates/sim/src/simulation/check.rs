@@ -162,7 +162,7 @@ pub(super) fn judge(
         ));
     }
     let calm = stage.setup.fault_every.is_none();
-    if calm && !proof.bound.is_some_and(|bound| bound <= A_MOMENT) {
+    if calm && proof.bound.is_none_or(|bound| bound > A_MOMENT) {
         stage.violation(format!("nothing is wrong, but row {key} on node {node}: {proof:?}"));
     }
     let within = as_of.is_some_and(|then| then + nanos(policy.budget) >= asked);

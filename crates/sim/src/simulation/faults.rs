@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use super::node::Node;
 use super::setup::{self, KEYS};
 use super::stage::Stage;
-use super::traffic::Cast;
 use super::trace::What;
+use super::traffic::Cast;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -111,7 +111,11 @@ fn outside(life: u64, lease: LeaseToken) -> LeaseToken {
 }
 
 fn inside(life: u64, lease: LeaseToken) -> LeaseToken {
-    if lease.0 >> 32 == life { LeaseToken(lease.0 & u64::from(u32::MAX)) } else { LeaseToken(u64::MAX) }
+    if lease.0 >> 32 == life {
+        LeaseToken(lease.0 & u64::from(u32::MAX))
+    } else {
+        LeaseToken(u64::MAX)
+    }
 }
 
 impl Remote {

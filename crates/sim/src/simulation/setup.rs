@@ -46,7 +46,7 @@ pub(super) struct Setup {
 impl Setup {
     /// What `seed` decides.
     pub(super) fn draw(seed: u64, faults: bool) -> (Self, Dice) {
-        let faults = faults && seed % CALM_SEEDS != 0;
+        let faults = faults && !seed.is_multiple_of(CALM_SEEDS);
         let mut dice = Dice::seed_from_u64(seed);
         let setup = Self {
             nodes: dice.random_range(1..=3),
