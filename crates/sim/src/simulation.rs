@@ -90,6 +90,9 @@ pub struct Outcome {
     pub commits: u64,
     /// How often an answer or an entry was held against history.
     pub checks: u64,
+    /// Answers that were old when they were given, by less than they showed: had the bound lied, it would
+    /// have been seen in these.
+    pub old: u64,
     /// The first broken promise, if any.
     pub violation: Option<String>,
     /// What happened, if it was asked for.
@@ -133,6 +136,7 @@ async fn world(seed: u64, options: &Options) -> Outcome {
         answers: counts.answers,
         commits: counts.commits,
         checks: counts.checks,
+        old: counts.old,
         violation: counts.violation,
         lines: trace.lines.unwrap_or_default(),
     }
@@ -213,12 +217,18 @@ async fn converged(cast: &Cast) {
             return;
         };
         for key in 0..KEYS {
+            // Whether what was answered lives long enough to be met again.
+            let mut lives = false;
             for again in [false, true] {
                 let Some(result) = node.get(key, None).await else { return };
                 let question = check::Question { node: id, key, asked: stage.now() };
                 let policy = &node.policies[key];
-                let kept = again && stage.setup.roomy && !policy.budget.is_zero();
-                check::is_the_truth(stage, question, &result, kept.then_some(Tier::Local));
+                let kept = again && lives && stage.setup.roomy && !policy.budget.is_zero();
+                let tier = if policy.tiers.local { Tier::Local } else { Tier::Shared };
+                check::is_the_truth(stage, question, &result, kept.then_some(tier));
+                lives = result.is_ok_and(|answer| {
+                    answer.entry.ttl > answer.proof.age + Duration::from_secs(1)
+                });
             }
         }
     }

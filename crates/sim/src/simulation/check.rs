@@ -161,6 +161,9 @@ pub(super) fn judge(
             then as f64 / 1e9
         ));
     }
+    if versions(content) != truth(stage, key) {
+        stage.counts.lock().old += 1;
+    }
     let calm = stage.setup.fault_every.is_none();
     if calm && proof.bound.is_none_or(|bound| bound > A_MOMENT) {
         stage.violation(format!("nothing is wrong, but row {key} on node {node}: {proof:?}"));
@@ -195,11 +198,7 @@ pub(super) fn is_the_truth(
             return;
         }
     };
-    let truth = {
-        let db = stage.db.lock();
-        let read = cells_of(key).map(|cell| db.read(cell));
-        read[0].present.then(|| read.map(|version| version.commit as u64))
-    };
+    let truth = truth(stage, key);
     let proof = &answer.proof;
     // An entry that is renewed ahead of its end, or just after it, is the truth too.
     let marked = proof.stale.is_some_and(|stale| stale != Stale::Revalidating);
@@ -213,6 +212,13 @@ pub(super) fn is_the_truth(
     if from.is_some_and(|from| from != proof.tier) {
         stage.violation(format!("row {key} on node {node} is not kept: {proof:?}"));
     }
+}
+
+/// What a statement would read now.
+fn truth(stage: &Stage, key: usize) -> Option<[u64; 3]> {
+    let db = stage.db.lock();
+    let read = cells_of(key).map(|cell| db.read(cell));
+    read[0].present.then(|| read.map(|version| version.commit as u64))
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {

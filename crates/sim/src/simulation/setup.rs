@@ -116,6 +116,9 @@ pub(super) fn subject(cell: usize) -> Subject {
     }
 }
 
+/// How many contracts there are; rows take turns.
+const CONTRACTS: usize = 8;
+
 /// A row's contract.
 pub(super) fn policy(key: usize) -> Arc<Policy> {
     let secs = Duration::from_secs;
@@ -126,20 +129,26 @@ pub(super) fn policy(key: usize) -> Arc<Policy> {
         policy.absent_ttl = ttl / 2;
         policy
     };
-    let mut policy = match key % 7 {
+    // The cold row's has room in all tiers, and time.
+    let which = if key == COLD { 6 } else { key % CONTRACTS };
+    let mut policy = match which {
         0 => named("second", secs(1), Unproven::ReadOrigin, secs(60)),
         1 => named("old-rather-than-none", secs(5), Unproven::ServeStale, secs(30)),
         2 => named("none-rather-than-old", secs(2), Unproven::Fail, secs(60)),
         3 => named("short", secs(10), Unproven::ServeStale, secs(4)),
         4 => named("local-only", secs(3), Unproven::ReadOrigin, secs(20)),
+        7 => named("shared-only", secs(4), Unproven::ServeStale, secs(20)),
         5 => named("always-new", Duration::ZERO, Unproven::ReadOrigin, secs(20)),
         _ => named("minute", secs(60), Unproven::ReadOrigin, secs(300)),
     };
-    if key % 7 == 1 {
+    if which == 1 {
         policy.stale_while_revalidate = secs(10);
     }
-    if key % 7 == 4 {
+    if which == 4 {
         policy.tiers = Tiers { shared: false, ..Tiers::ALL };
+    }
+    if which == 7 {
+        policy.tiers = Tiers { local: false, ..Tiers::ALL };
     }
     Arc::new(policy)
 }

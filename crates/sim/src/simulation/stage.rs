@@ -91,6 +91,7 @@ pub(super) struct Counts {
     pub(super) answers: BTreeMap<&'static str, u64>,
     pub(super) commits: u64,
     pub(super) checks: u64,
+    pub(super) old: u64,
     pub(super) violation: Option<String>,
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::Outcome;
 
+/// How many violations are shown; all are counted.
+const SHOWN: usize = 10;
+
 /// The sum of many outcomes; the order they are added in does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -19,6 +22,8 @@ pub struct Tally {
     pub commits: u64,
     /// How often an answer or an entry was held against history.
     pub checks: u64,
+    /// Answers that were old, by less than they showed.
+    pub old: u64,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Answers by tier, by why they are stale, or by why there were none.
@@ -37,6 +42,7 @@ impl Tally {
         self.events += outcome.events;
         self.commits += outcome.commits;
         self.checks += outcome.checks;
+        self.old += outcome.old;
         self.digest = self.digest.wrapping_add(outcome.digest);
         for (sums, counts) in
             [(&mut self.faults, &outcome.faults), (&mut self.answers, &outcome.answers)]
@@ -56,8 +62,9 @@ impl fmt::Display for Tally {
         let hours = self.simulated.as_secs_f64() / 3_600.0;
         writeln!(
             f,
-            "{} seeds, {hours:.1} simulated hours, {} commits, {} events, {} checks, digest {:016x}",
-            self.seeds, self.commits, self.events, self.checks, self.digest
+            "{} seeds, {hours:.1} simulated hours, {} commits, {} events, {} checks, {} \
+             answers old within their bound, digest {:016x}",
+            self.seeds, self.commits, self.events, self.checks, self.old, self.digest
         )?;
         for (name, counts) in [("faults", &self.faults), ("answers", &self.answers)] {
             writeln!(f, "{name}: {}", counts.values().sum::<u64>())?;
@@ -65,7 +72,7 @@ impl fmt::Display for Tally {
                 writeln!(f, "  {count:>12}  {kind}")?;
             }
         }
-        for (seed, violation) in &self.violations {
+        for (seed, violation) in self.violations.iter().take(SHOWN) {
             writeln!(f, "seed {seed}: {violation}")?;
         }
         write!(f, "violations: {}", self.violations.len())
