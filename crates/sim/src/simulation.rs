@@ -6,7 +6,8 @@
 //!
 //! 1. no answer is staler than the bound it shows;
 //! 2. no answer is older than its contract, unless it says so and its contract allows that;
-//! 3. no answer from a tier misses a commit that this tier has applied;
+//! 3. no answer from a tier misses a commit that this tier has applied, and none misses one up to the
+//!    version it shows;
 //! 4. when the faults are over, every tier converges: reads bring the present value, proven within a
 //!    moment, and it is kept;
 //! 5. no answer for a read-your-writes token misses the write;
@@ -223,7 +224,8 @@ async fn converged(cast: &Cast) {
                 let Some(result) = node.get(key, None).await else { return };
                 let question = check::Question { node: id, key, asked: stage.now() };
                 let policy = &node.policies[key];
-                let kept = again && lives && stage.setup.roomy && !policy.budget.is_zero();
+                let kept = again && lives && stage.setup.roomy;
+                let kept = kept && !policy.budget.is_zero() && !policy.tiers.is_none();
                 let tier = if policy.tiers.local { Tier::Local } else { Tier::Shared };
                 check::is_the_truth(stage, question, &result, kept.then_some(tier));
                 lives = result.is_ok_and(|answer| {

@@ -161,6 +161,14 @@ pub(super) fn judge(
             then as f64 / 1e9
         ));
     }
+    // Which log a version is of, the answer does not say.
+    let first_log = stage.db.lock().life == 1;
+    let upto = |db: &Database, cell| db.upto(cell, 1, proof.version);
+    if first_log && let Some(missing) = missing(stage, key, content, 0, upto) {
+        stage.violation(format!(
+            "an answer misses what its version promises: row {key} on node {node}, {proof:?}: {missing}"
+        ));
+    }
     if versions(content) != truth(stage, key) {
         stage.counts.lock().old += 1;
     }

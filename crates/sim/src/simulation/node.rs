@@ -19,7 +19,7 @@ use super::check;
 use super::database::Database;
 use super::follower::{Follower, sample};
 use super::server::Remote;
-use super::setup::{self, Dice, KEYS, READ_LIMIT};
+use super::setup::{self, ALONE_LIMIT, Dice, KEYS, READ_LIMIT};
 use super::stage::{NodeClock, Peer, Stage};
 use super::trace::What;
 
@@ -108,7 +108,8 @@ impl Node {
             }
         };
         let stopped = self.stage.weather.lock().stopped_until[self.id];
-        let Ok(result) = timeout(READ_LIMIT, read).await else {
+        let limit = if policy.tiers.is_none() { ALONE_LIMIT } else { READ_LIMIT };
+        let Ok(result) = timeout(limit, read).await else {
             let same = stopped == self.stage.weather.lock().stopped_until[self.id];
             if self.counts() && same {
                 let node = self.id;

@@ -23,6 +23,9 @@ pub(super) const COLD: usize = KEYS;
 /// The longest that one read may take: what a reader waits for somebody's load, and a little.
 pub(super) const READ_LIMIT: Duration = Duration::from_millis(3_500);
 
+/// The same for a reader who waits for nobody: one load and its retries.
+pub(super) const ALONE_LIMIT: Duration = Duration::from_secs(30);
+
 /// In one of so many worlds nothing goes wrong.
 const CALM_SEEDS: u64 = 20;
 
@@ -117,7 +120,7 @@ pub(super) fn subject(cell: usize) -> Subject {
 }
 
 /// How many contracts there are; rows take turns.
-const CONTRACTS: usize = 8;
+const CONTRACTS: usize = 9;
 
 /// A row's contract.
 pub(super) fn policy(key: usize) -> Arc<Policy> {
@@ -137,6 +140,7 @@ pub(super) fn policy(key: usize) -> Arc<Policy> {
         2 => named("none-rather-than-old", secs(2), Unproven::Fail, secs(60)),
         3 => named("short", secs(10), Unproven::ServeStale, secs(4)),
         4 => named("local-only", secs(3), Unproven::ReadOrigin, secs(20)),
+        8 => named("never-kept", secs(1), Unproven::ReadOrigin, secs(20)),
         7 => named("shared-only", secs(4), Unproven::ServeStale, secs(20)),
         5 => named("always-new", Duration::ZERO, Unproven::ReadOrigin, secs(20)),
         _ => named("minute", secs(60), Unproven::ReadOrigin, secs(300)),
@@ -146,6 +150,9 @@ pub(super) fn policy(key: usize) -> Arc<Policy> {
     }
     if which == 4 {
         policy.tiers = Tiers { shared: false, ..Tiers::ALL };
+    }
+    if which == 8 {
+        policy.tiers = Tiers::NONE;
     }
     if which == 7 {
         policy.tiers = Tiers { local: false, ..Tiers::ALL };

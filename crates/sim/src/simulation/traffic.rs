@@ -147,14 +147,20 @@ async fn read_own(cast: &Cast, cells: &[(usize, bool)], number: usize) {
         let db = stage.db.lock();
         After::new(Some(db.log), db.end)
     };
-    let id = stage.draw(|dice| dice.random_range(0..stage.setup.nodes));
     let (key, _) = cells[0];
-    if key >= KEYS || stage.is_stopped(id) {
+    if key >= KEYS {
         return;
     }
-    let Some(node) = cast.node(id) else { return };
-    if let Some(Ok(answer)) = node.get(key, Some(token)).await {
-        check::has_written(stage, key, &answer.entry.content, number);
+    // A token is good for as long as somebody carries it, and on whichever node.
+    for _ in 0..stage.draw(|dice| dice.random_range(1..4)) {
+        let id = stage.draw(|dice| dice.random_range(0..stage.setup.nodes));
+        if !stage.is_stopped(id)
+            && let Some(node) = cast.node(id)
+            && let Some(Ok(answer)) = node.get(key, Some(token)).await
+        {
+            check::has_written(stage, key, &answer.entry.content, number);
+        }
+        sleep(stage.millis(0, 3_000)).await;
     }
 }
 
