@@ -229,7 +229,7 @@ async fn converged(cast: &Cast) {
                 let tier = if policy.tiers.local { Tier::Local } else { Tier::Shared };
                 check::is_the_truth(stage, question, &result, kept.then_some(tier));
                 lives = result.is_ok_and(|answer| {
-                    answer.entry.ttl > answer.proof.age + Duration::from_secs(1)
+                    answer.entry.ttl > answer.proof().age + Duration::from_secs(1)
                 });
             }
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use cache::{Answer, Content, Policy, ReadError, Stale, Tier};
 use coherence::{Epoch, Lsn};
 use contract::Unproven;
@@ -16,16 +15,18 @@ use super::trace::What;
 const A_MOMENT: Duration = Duration::from_secs(2);
 
 /// A value says which versions it was made from.
-pub(super) fn encode(versions: [u64; 3]) -> Bytes {
-    Bytes::from_iter(versions.into_iter().flat_map(u64::to_le_bytes))
+pub(super) fn encode(versions: [u64; 3]) -> String {
+    format!("{versions:?}")
 }
 
 /// The versions that a value says it was made from; `None`: the row is not there.
 pub(super) fn versions(content: &Content) -> Option<[u64; 3]> {
     let Content::Present(value) = content else { return None };
-    let mut versions = [0; 3];
-    for (version, bytes) in versions.iter_mut().zip(value.body.chunks_exact(8)) {
-        *version = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    let text = std::str::from_utf8(&value.body).unwrap_or_default();
+    let mut versions = [u64::MAX; 3];
+    let parts = text.trim_matches(['[', ']']).split(", ");
+    for (version, part) in versions.iter_mut().zip(parts) {
+        *version = part.parse().unwrap_or(u64::MAX);
     }
     Some(versions)
 }
@@ -92,15 +93,16 @@ fn missing(
         let held = usize::try_from(held).unwrap_or(usize::MAX);
         let owed = owed(&db, cell);
         let text = |what: &str| {
-            let (has, owes) = (&db.commits[held], &db.commits[owed.commit]);
+            let (has, owes) = (db.commits.get(held), &db.commits[owed.commit]);
             Some(format!("cell {cell} {what}; it holds commit {held} {has:?}, owed is {owes:?}"))
         };
         if held < owed.commit {
             return text("is old");
         }
-        match db.commits[held].lost {
-            Some(lost) if lost < then => text("was lost"),
-            _ => None,
+        match db.commits.get(held) {
+            None => text("is of no commit"),
+            Some(commit) if commit.lost.is_some_and(|lost| lost < then) => text("was lost"),
+            Some(_) => None,
         }
     })
 }
@@ -141,7 +143,7 @@ pub(super) fn judge(
         }
     };
     let now = stage.now();
-    let proof = &answer.proof;
+    let proof = &answer.proof();
     let as_of = proof.bound.map(|bound| now.saturating_sub(nanos(bound)));
     let stale = proof.stale.map(Stale::as_str);
     let content = &answer.entry.content;
@@ -207,7 +209,7 @@ pub(super) fn is_the_truth(
         }
     };
     let truth = truth(stage, key);
-    let proof = &answer.proof;
+    let proof = &answer.proof();
     // An entry that is renewed ahead of its end, or just after it, is the truth too.
     let marked = proof.stale.is_some_and(|stale| stale != Stale::Revalidating);
     let fresh = !marked && proof.bound.is_some_and(|bound| bound <= A_MOMENT);

@@ -318,16 +318,15 @@ impl Database {
         self.cells[cell].iter().rev().find(there).copied().unwrap_or(first)
     }
 
-    /// Whether the row was seen to be gone by a commit no older than `since` that was not lost
+    /// Whether the row was gone by a commit no older than `since` that was not lost
     /// before `then`.
     pub(super) fn was_gone(&self, cell: Cell, since: Version, then: u64) -> bool {
         let versions = self.cells[cell].iter().rev();
         let mut later = versions.take_while(|version| version.commit >= since.commit);
         later.any(|version| {
             let commit = &self.commits[version.commit];
-            !version.present
-                && commit.visible.is_some()
-                && commit.lost.is_none_or(|lost| lost >= then)
+            // Seen or not: the log tells of a commit before snapshots see it.
+            !version.present && commit.lost.is_none_or(|lost| lost >= then)
         })
     }
 }

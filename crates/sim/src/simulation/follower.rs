@@ -7,10 +7,12 @@ use std::time::Duration;
 use cache::leader::{Leader, Moved};
 use cache::{Engine, TierError};
 use coherence::resume::{Resume, Start};
-use coherence::{Cause, Chain, Clock, Event, Link, Log, Lsn};
+use coherence::{Cause, Chain, Clock, Event, Link, Log, Lsn, Renewal};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::setup::subject;
+use super::check;
+use super::database::Commit;
+use super::setup::{is_row_alone, key, policy, subject};
 use super::stage::{Peer, Stage};
 use super::trace::What;
 
@@ -185,7 +187,7 @@ impl Follower {
         let db = self.stage.db.lock();
         let (commits, all) = db.sendable(session.sent, MOST_COMMITS);
         let mut events = Vec::with_capacity(commits.len());
-        for commit in commits.into_iter().map(|number| &db.commits[number]) {
+        for (number, commit) in commits.into_iter().map(|number| (number, &db.commits[number])) {
             // The log carries 32 bits of the id.
             session.chain.commit(commit.lsn, commit.xid as u32);
             session.asked = 0;
@@ -195,6 +197,7 @@ impl Follower {
                 cause: Cause::Commit,
                 committed_us: 0,
                 subjects: commit.cells.iter().map(|(cell, _)| subject(*cell)).collect(),
+                renewals: self.renewals(number, commit),
             });
         }
         if all && db.flushed > session.sent {
@@ -202,6 +205,19 @@ impl Follower {
             session.chain.progress(db.flushed);
         }
         Ok(events)
+    }
+
+    /// What the log tells of values that are made from a row alone; now and then it does not tell all.
+    fn renewals(&self, number: usize, commit: &Commit) -> Vec<Renewal> {
+        let told = commit.cells.iter().filter(|(cell, _)| is_row_alone(*cell));
+        told.filter(|_| self.stage.chance(0.8))
+            .map(|(cell, present)| Renewal {
+                key: key(*cell),
+                value: present.then(|| check::encode([number as u64; 3]).into()),
+                tags: Vec::new(),
+                ttl: policy(*cell).ttl,
+            })
+            .collect()
     }
 
     /// Moves the tiers: at least once, whatever it takes.

@@ -195,8 +195,12 @@ impl Origin for Rows {
         let Some(versions) = versions else {
             return Ok(Loaded { content: Content::Absent, tags: Vec::new(), ttl: None });
         };
-        let value = Value { body: check::encode(versions), ..Value::default() };
-        let tags = vec![setup::tag(setup::tag_of(key))];
+        let value = Value { body: check::encode(versions).into(), ..Value::default() };
+        let tags = if setup::is_row_alone(key) {
+            Vec::new()
+        } else {
+            vec![setup::tag(setup::tag_of(key))]
+        };
         Ok(Loaded { content: Content::Present(value), tags, ttl: None })
     }
 }
