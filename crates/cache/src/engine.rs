@@ -34,6 +34,7 @@ pub use self::options::EngineOptions;
 pub use self::policy::Policy;
 use self::port::Port;
 use crate::audit::Witness;
+use crate::chance::Chance;
 use crate::entry::Content;
 pub use crate::local::LocalStanding;
 use crate::local::{Held, Local};
@@ -68,7 +69,7 @@ impl Engine {
         metrics: Metrics,
     ) -> Self {
         let inner = Arc::new(Inner {
-            local: Local::new(options.local_bytes, options.samples),
+            local: Local::new(options.local_bytes, options.samples, Arc::clone(&options.chance)),
             port: Port::new(shared, options.shared_timeout, Arc::clone(&clock), metrics.clone()),
             board: Board::default(),
             gates: Mutex::default(),
@@ -199,7 +200,7 @@ impl Engine {
         let inner = &self.inner;
         let job = job(false);
         loop {
-            let (mut passenger, pilot) = inner.board.join(&job.key, false);
+            let (passenger, pilot) = inner.board.join(&job.key, false);
             let joined = pilot.is_none();
             if let Some(pilot) = pilot {
                 self.take_off(job.clone(), pilot);
@@ -267,6 +268,11 @@ impl Engine {
     #[must_use]
     pub fn standing(&self) -> LocalStanding {
         self.inner.local.standing(self.inner.clock.mono())
+    }
+
+    /// Where random numbers come from.
+    pub(crate) fn chance(&self) -> &dyn Chance {
+        &*self.inner.options.chance
     }
 
     /// The tier that all nodes share.

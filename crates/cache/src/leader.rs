@@ -59,7 +59,8 @@ impl Leader {
     /// The shared tier could not be asked or set up; try again with the same start.
     pub async fn start(&mut self, start: Start) -> Result<(Resume, Lsn), TierError> {
         let found = self.shared.standing().await?;
-        let verdict = resume(found.map(|s| (s.epoch, s.applied)), &start, rand::random());
+        let verdict =
+            resume(found.map(|s| (s.epoch, s.applied)), &start, self.engine.chance().draw());
         let mut watermark = found.map(|s| s.watermark).unwrap_or_default();
         let epoch = match verdict {
             Resume::Continue(epoch) => epoch,
@@ -95,7 +96,7 @@ impl Leader {
         let mut batch = Batch { epoch: following.epoch, prev, upto, watermark, events };
         let mut moved = Moved::Applied;
         if let Err(gap) = self.shared.apply(&batch).await? {
-            let begin = resume(None, &following.start, rand::random());
+            let begin = resume(None, &following.start, self.engine.chance().draw());
             let (Resume::Begin(epoch) | Resume::Continue(epoch)) = begin;
             self.shared.incarnate(epoch, prev, Lsn::ZERO).await?;
             following.epoch = epoch;

@@ -5,6 +5,7 @@
 //! [`coherence`]; how stale an answer may be, by its [`contract`].
 
 pub mod audit;
+pub mod chance;
 pub mod clock;
 pub mod engine;
 pub mod entry;
@@ -14,6 +15,7 @@ pub mod origin;
 mod patience;
 pub mod shared;
 
+pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
     Answer, Answers, Engine, EngineOptions, Holding, LocalStanding, Metrics, Policy, Proof,

@@ -36,6 +36,7 @@ use tokio::sync::Notify;
 use self::index::{Index, Links};
 pub(crate) use self::soft::Soft;
 use self::weigh::Weigh;
+use crate::chance::Chance;
 use crate::entry::{Content, Entry};
 
 /// Tombstones live at least this long before the floor replaces them: longer than most loads, so
@@ -199,11 +200,12 @@ pub(crate) struct Local {
     generation: AtomicU64,
     /// Rings when the position has moved.
     moved: Notify,
+    chance: Arc<dyn Chance>,
 }
 
 impl Local {
     /// An empty tier of at most `bytes`, remembering `samples` of the log's end.
-    pub(crate) fn new(bytes: u64, samples: usize) -> Self {
+    pub(crate) fn new(bytes: u64, samples: usize, chance: Arc<dyn Chance>) -> Self {
         let layout = weigh::layout(bytes);
         let options = OptionsBuilder::new()
             .shards(layout.shards)
@@ -232,6 +234,7 @@ impl Local {
             proven: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             moved: Notify::new(),
+            chance,
         }
     }
 

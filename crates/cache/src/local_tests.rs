@@ -42,7 +42,7 @@ fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
 
 /// A tier at position 10, proven as of time 100.
 fn local(bytes: u64) -> Local {
-    let local = Local::new(bytes, 16);
+    let local = Local::new(bytes, 16, Arc::new(crate::chance::ThreadChance));
     local.apply(&batch(0, 10, Vec::new()), Mono(0), true);
     local.sample(EPOCH.log(), Mono(100), Lsn(10));
     local

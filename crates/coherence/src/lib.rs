@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`fence`] | may this value be stored, and does a stored one still stand? |
 //! | [`watermark`] | up to which commit does *every* new snapshot see everything? |
+//! | [`chain`] | what may the tiers be told of a stream, and what may the database forget? |
 //! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
 //! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
 //! | [`after`] | is this answer good for somebody who has written? |
@@ -18,6 +19,7 @@
 
 pub mod after;
 pub mod bound;
+pub mod chain;
 pub mod clock;
 pub mod event;
 pub mod fence;
@@ -31,6 +33,7 @@ pub mod watermark;
 
 pub use after::{After, Reached};
 pub use bound::Bound;
+pub use chain::{Chain, Link};
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};

@@ -1,4 +1,7 @@
-//! A model of the coherence protocol, explored with [`stateright`]. For tests only, never shipped.
+//! A model of the coherence protocol, explored with [`stateright`], and whole clusters of the product's
+//! own engine on virtual time ([`simulation`]). For tests only, never shipped.
+//!
+//! # The model
 //!
 //! The model calls the rules of [`coherence`] as the product does, and composes them as `cache` and
 //! `feed` do: a database whose commits become visible later than they are written and may be lost in
@@ -13,6 +16,7 @@
 //! |---|---|
 //! | `tests/explore.rs` | every scene holds |
 //! | `tests/rules.rs` | no rule can be left out ([`coherence::Rule`], [`habit::Habit`]): the checker prints the shortest way to a wrong answer |
+//! | `tests/simulation.rs` | simulated clusters hold, seeds repeat, and rules that are left out are missed |
 //! | `tests/findings.rs` | what was found in the protocol as it was composed, and what mends it ([`scene::Design`]) |
 //!
 //! ```text
@@ -41,5 +45,6 @@ pub mod node;
 pub mod run;
 pub mod scene;
 pub mod scenes;
+pub mod simulation;
 pub mod tier;
 pub mod world;

@@ -74,7 +74,8 @@ impl Landed {
     /// token: it began after the question, or what it brought has been read late enough.
     pub(super) fn is_good_for(&self, wish: Option<Wish>, asked: Mono) -> bool {
         let Some(Wish { after, .. }) = wish else { return true };
-        (self.tier == Tier::Origin && self.entry.loaded >= asked)
+        // Not at the same moment: its snapshot may have been taken just before the write.
+        (self.tier == Tier::Origin && self.entry.loaded > asked)
             || after.reached(self.epoch, self.entry.tau) == Reached::Yes
     }
 }

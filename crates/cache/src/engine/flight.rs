@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use contract::Key;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 use super::answer::ReadError;
 use super::load::Landed;
@@ -24,7 +24,7 @@ pub(super) struct Board(Arc<Mutex<HashMap<Key, Passenger>>>);
 /// Somebody who waits for a flight.
 #[derive(Clone)]
 pub(super) struct Passenger {
-    landing: watch::Receiver<Option<Landing>>,
+    landing: Arc<SetOnce<Landing>>,
     /// Whether nobody had asked for it when it began (an early refresh).
     pub(super) background: bool,
 }
@@ -33,7 +33,7 @@ pub(super) struct Passenger {
 pub(super) struct Pilot {
     board: Board,
     key: Key,
-    landing: watch::Sender<Option<Landing>>,
+    landing: Arc<SetOnce<Landing>>,
 }
 
 impl Board {
@@ -48,10 +48,10 @@ impl Board {
         if let Some(passenger) = flights.get(key) {
             return (passenger.clone(), None);
         }
-        let (sender, landing) = watch::channel(None);
-        let passenger = Passenger { landing, background };
+        let landing = Arc::new(SetOnce::new());
+        let passenger = Passenger { landing: Arc::clone(&landing), background };
         flights.insert(key.clone(), passenger.clone());
-        let pilot = Pilot { board: self.clone(), key: key.clone(), landing: sender };
+        let pilot = Pilot { board: self.clone(), key: key.clone(), landing };
         (passenger, Some(pilot))
     }
 }
@@ -60,24 +60,22 @@ impl Pilot {
     /// Ends the flight. Who asks from now on finds what was stored, or begins another.
     pub(super) fn land(self, landing: Landing) {
         self.board.0.lock().remove(&self.key);
-        self.landing.send_replace(Some(landing));
+        let _ = self.landing.set(landing);
     }
 }
 
 impl Drop for Pilot {
     fn drop(&mut self) {
-        if self.landing.borrow().is_none() {
+        if !self.landing.initialized() {
             self.board.0.lock().remove(&self.key);
+            let _ = self.landing.set(Err(ReadError::Aborted));
         }
     }
 }
 
 impl Passenger {
     /// Waits for the landing.
-    pub(super) async fn landing(&mut self) -> Landing {
-        match self.landing.wait_for(Option::is_some).await {
-            Ok(landing) => landing.clone().unwrap_or(Err(ReadError::Aborted)),
-            Err(_) => Err(ReadError::Aborted),
-        }
+    pub(super) async fn landing(&self) -> Landing {
+        self.landing.wait().await.clone()
     }
 }

@@ -23,6 +23,7 @@ impl Engine {
             let mut messages = self.inner.port.tier.subscribe();
             loop {
                 let message = tokio::select! {
+                    biased;
                     () = &mut shutdown => return,
                     message = messages.recv() => message,
                 };
@@ -32,6 +33,7 @@ impl Engine {
             // A new subscription says nothing about what came between.
             self.inner.local.lose();
             tokio::select! {
+                biased;
                 () = &mut shutdown => return,
                 () = tokio::time::sleep(RESUBSCRIBE_PAUSE) => {}
             }

@@ -22,6 +22,7 @@ use self::retries::Retries;
 use super::answer::ReadError;
 use super::metrics::Metrics;
 use super::options::EngineOptions;
+use crate::chance::Chance;
 use crate::origin::{Loaded, Origin, OriginError, OriginErrorKind};
 
 /// When an origin's breaker opens.
@@ -47,6 +48,7 @@ pub(super) struct Gate {
     load_timeout: Duration,
     slow_load: Duration,
     queue_timeout: Duration,
+    chance: Arc<dyn Chance>,
     state: Mutex<State>,
     pub(super) pressure: Arc<Pressure>,
 }
@@ -92,6 +94,7 @@ impl Gate {
             load_timeout: options.load_timeout,
             slow_load: options.slow_load,
             queue_timeout: options.queue_timeout,
+            chance: Arc::clone(&options.chance),
             state: Mutex::new(state),
             pressure: Arc::default(),
         }
@@ -117,8 +120,8 @@ impl Gate {
                 Err(err) if !self.may_retry(&err, &question) => return Err(err.into()),
                 Err(err) => {
                     tracing::debug!(origin = %self.name, error = %err, "load failed; trying again");
-                    tokio::time::sleep(RETRY_PAUSE.mul_f64(1.0 + 4.0 * rand::random::<f64>()))
-                        .await;
+                    let pause = RETRY_PAUSE.mul_f64(1.0 + 4.0 * self.chance.unit());
+                    tokio::time::sleep(pause).await;
                 }
             }
         }

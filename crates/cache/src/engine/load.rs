@@ -167,7 +167,7 @@ impl Inner {
                         return Err(ReadError::Waited(spent));
                     }
                     waited = true;
-                    let jitter = 0.75 + 0.5 * rand::random::<f64>();
+                    let jitter = 0.75 + 0.5 * self.options.chance.unit();
                     // Just after the lease's end rather than just before it.
                     let left = left + Duration::from_millis(1);
                     tokio::time::sleep(pause.mul_f64(jitter).min(left)).await;
@@ -271,6 +271,7 @@ impl Inner {
         };
         tokio::pin!(load);
         tokio::select! {
+            biased;
             done = &mut load => done,
             () = beat => load.await,
         }
@@ -286,7 +287,7 @@ impl Inner {
     async fn store(&self, job: &Job, loaded: Loaded, began: Mono, start: Start) -> Landed {
         let policy = &job.policy;
         let now = self.clock.mono();
-        let ttl = life(policy, &loaded);
+        let ttl = life(policy, &loaded, self.options.chance.unit());
         let (epoch, tau) = start.token.unzip();
         let entry = compact(Entry {
             content: loaded.content,
@@ -396,13 +397,13 @@ pub(super) fn within(policy: &Policy, as_of: Option<Mono>, now: Mono) -> bool {
 }
 
 /// How long it may live, spread, so that entries stored together don't end together.
-fn life(policy: &Policy, loaded: &Loaded) -> Duration {
+fn life(policy: &Policy, loaded: &Loaded, draw: f64) -> Duration {
     let usual = match loaded.content {
         Content::Uncacheable => return loaded.ttl.unwrap_or(policy.uncacheable_ttl),
         Content::Present(_) => policy.ttl,
         Content::Absent => policy.absent_ttl,
     };
-    let spread = |ttl| freshness::jittered(ttl, rand::random::<f64>(), policy.refresh.jitter);
+    let spread = |ttl| freshness::jittered(ttl, draw, policy.refresh.jitter);
     match loaded.ttl {
         // What the origin allows is not exceeded.
         Some(allowed) => spread(allowed).min(allowed),

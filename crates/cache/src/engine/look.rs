@@ -64,8 +64,8 @@ impl Inner {
         }
         let refresh = now >= held.refresh_from && {
             let cost = u64::try_from(held.cost.as_nanos()).unwrap_or(u64::MAX);
-            // random() is in [0, 1), the draw in (0, 1].
-            let draw = 1.0 - rand::random::<f64>();
+            // unit() is in [0, 1), the draw in (0, 1].
+            let draw = 1.0 - self.options.chance.unit();
             freshness::xfetch_due(now.0, held.expires().0, cost, policy.refresh.beta, draw)
         };
         Look::Fresh { held, as_of, refresh }

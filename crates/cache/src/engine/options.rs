@@ -1,6 +1,9 @@
 //! The engine's settings.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::chance::{Chance, ThreadChance};
 
 /// How an [`Engine`](super::Engine) behaves, beyond what contracts say.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct EngineOptions {
     pub governor: bool,
     /// How many samples of the log's end are kept (4 a second: 2,400 are ten minutes).
     pub samples: usize,
+    /// Where random numbers come from.
+    pub chance: Arc<dyn Chance>,
 }
 
 impl Default for EngineOptions {
@@ -47,6 +52,7 @@ impl Default for EngineOptions {
             origin_concurrency: 64,
             governor: true,
             samples: 2_400,
+            chance: Arc::new(ThreadChance),
         }
     }
 }

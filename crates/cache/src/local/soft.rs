@@ -48,8 +48,8 @@ impl Held {
         self.soft().is_some()
     }
 
-    fn marked(&self, mark: Mark) -> Arc<Self> {
-        let soft = Soft { mark, lot: rand::random(), again: AtomicU64::new(0) };
+    fn marked(&self, mark: Mark, lot: f64) -> Arc<Self> {
+        let soft = Soft { mark, lot, again: AtomicU64::new(0) };
         Arc::new(Self {
             loaded: self.loaded,
             refresh_from: Mono(0),
@@ -110,7 +110,7 @@ impl Local {
             Blow::Merge => writer.merged += 1,
             Blow::Mark(mark) => {
                 writer.marked += 1;
-                let marked = held.marked(mark);
+                let marked = held.marked(mark, self.chance.unit());
                 // The copy takes the original's place in the index too.
                 marked.links.store(held.links.load(Ordering::Relaxed), Ordering::Relaxed);
                 held.links.store(Links::NONE.into(), Ordering::Relaxed);
@@ -142,7 +142,7 @@ impl Local {
         if older {
             return false;
         }
-        self.place(&mut writer, key, held.marked(mark));
+        self.place(&mut writer, key, held.marked(mark, self.chance.unit()));
         true
     }
 

@@ -13,7 +13,7 @@ use contract::Tag;
 pub(super) const LIMIT: usize = 100_000;
 
 /// The evictions of one tier.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Marks {
     count: u64,
     /// Entries with a lower stamp are gone, whatever their tags.

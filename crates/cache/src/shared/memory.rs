@@ -1,6 +1,6 @@
 //! The shared tier of a single process: the pure rules under one lock.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,13 +44,14 @@ struct State {
     hub: Hub,
 }
 
+#[derive(Clone)]
 struct Stored {
     entry: Entry,
     until: Mono,
     stamp: u64,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Weight;
 
 impl Weighter<Key, Stored> for Weight {
@@ -69,17 +70,37 @@ impl MemoryTier {
     /// keeps the ones that are asked for most.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, capacity_bytes: u64) -> Self {
-        // Sizes the list of recently dropped keys only; a guess of 1 KiB per entry is good enough.
-        let entries = usize::try_from(capacity_bytes / 1_024).unwrap_or(usize::MAX);
         let state = State {
             fence: Fence::default(),
             leases: Leases::default(),
             grants: 0,
-            entries: Cache::with_weighter(entries.clamp(16, 1 << 20), capacity_bytes, Weight),
+            entries: room(capacity_bytes),
             marks: Marks::default(),
             hub: Hub::default(),
         };
         Self { clock, state: Mutex::new(state) }
+    }
+
+    /// The same state, without its subscribers: what comes back after a restart from a copy that
+    /// was made now. For simulations.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state.lock();
+        let mut entries = room(state.entries.capacity());
+        // In one order, so that what is evicted later does not depend on the hasher's seed.
+        let stored: BTreeMap<_, _> = state.entries.iter().collect();
+        for (key, stored) in stored {
+            entries.insert(key.clone(), stored.clone());
+        }
+        let copy = State {
+            fence: state.fence.clone(),
+            leases: state.leases.clone(),
+            grants: state.grants,
+            entries,
+            marks: state.marks.clone(),
+            hub: Hub::default(),
+        };
+        Self { clock: Arc::clone(&self.clock), state: Mutex::new(copy) }
     }
 
     /// Entries and bytes held.
@@ -88,6 +109,12 @@ impl MemoryTier {
         let state = self.state.lock();
         (state.entries.len(), state.entries.weight())
     }
+}
+
+fn room(capacity_bytes: u64) -> Cache<Key, Stored, Weight> {
+    // Sizes the list of recently dropped keys only; a guess of 1 KiB per entry is good enough.
+    let entries = usize::try_from(capacity_bytes / 1_024).unwrap_or(usize::MAX);
+    Cache::with_weighter(entries.clamp(16, 1 << 20), capacity_bytes, Weight)
 }
 
 impl State {

@@ -4,7 +4,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::Lsn;
+use coherence::{Chain, Link, Lsn};
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use tokio::time::{Instant, sleep_until};
 
@@ -35,15 +35,11 @@ pub(super) struct Session {
     control: Arc<Control>,
     stream: ReplicationClient,
     assembler: Assembler,
+    chain: Chain,
     visibility: Visibility,
     schema: SchemaWatch,
     unusable: bool,
     commits: Vec<Commit>,
-    /// Everything up to here has arrived.
-    received: Lsn,
-    /// Everything up to here was told, with that watermark.
-    told: (Lsn, Lsn),
-    acked: Lsn,
     heard: Instant,
     probed: bool,
 }
@@ -60,16 +56,14 @@ impl Session {
         let Leads { control, stream, start, after, shape } = leads;
         Self {
             assembler: Assembler::new(&options),
-            visibility: Visibility::new(control.clone(), start.position, after),
+            chain: Chain::starting(start.position, after),
+            visibility: Visibility::new(control.clone()),
             schema: SchemaWatch::new(options.clone(), control.clone(), shape),
             unusable: false,
             options,
             control,
             stream,
             commits: Vec::new(),
-            received: start.position,
-            told: (start.position, Lsn::ZERO),
-            acked: Lsn::ZERO,
             heard: Instant::now(),
             probed: false,
         }
@@ -88,7 +82,7 @@ impl Session {
                     self.take(event)?;
                     self.take_what_is_there().await?;
                 }
-                moved = self.visibility.next() => moved?,
+                moved = self.visibility.next(&mut self.chain) => moved?,
                 err = self.schema.changed() => return Err(err),
                 () = sleep_until(quiet_until) => self.break_silence()?,
             }
@@ -108,30 +102,25 @@ impl Session {
 
     /// The consumer is done with everything up to here.
     pub(super) fn ack(&mut self, upto: Lsn) {
-        self.acked = self.acked.max(upto);
+        self.chain.ack(upto);
         self.acknowledge();
     }
 
     /// See [`Feed::seen`](crate::Feed::seen).
     pub(super) fn seen(&mut self, watermark: Lsn) {
-        self.visibility.seen(watermark);
+        self.chain.seen(watermark);
     }
 
-    /// Never beyond W: whoever takes over has to be told of what is not visible yet.
     fn acknowledge(&self) {
-        self.stream.update_applied_lsn(lsn(self.acked.min(self.visibility.watermark())));
+        self.stream.update_applied_lsn(lsn(self.chain.forgettable()));
     }
 
     fn piece(&mut self) -> Option<Piece> {
-        let now = (self.received, self.visibility.watermark());
-        if now == self.told {
-            return None;
-        }
-        let (prev, _) = std::mem::replace(&mut self.told, now);
+        let Link { prev, upto, watermark } = self.chain.tell()?;
         self.acknowledge();
         let commits = std::mem::take(&mut self.commits);
         self.count(&commits);
-        Some(Piece { prev, upto: now.0, watermark: now.1, commits })
+        Some(Piece { prev, upto, watermark, commits })
     }
 
     fn count(&self, commits: &[Commit]) {
@@ -156,7 +145,7 @@ impl Session {
         }
         tokio::select! {
             biased;
-            moved = self.visibility.next() => moved,
+            moved = self.visibility.next(&mut self.chain) => moved,
             () = ready(()) => Ok(()),
         }
     }
@@ -183,24 +172,20 @@ impl Session {
             ReplicationEvent::Commit { end_lsn, .. } => {
                 let end = Lsn(end_lsn.as_u64());
                 if let Some((commit, xid)) = self.assembler.commit(end) {
-                    self.visibility.commit(end, xid);
+                    self.chain.commit(end, xid);
+                    self.visibility.hurry();
                     self.commits.push(commit);
                 }
-                self.progress(end);
+                self.chain.progress(end);
             }
             // All that was committed before it has been sent before it, but of a transaction that
             // is on its way the server may count what it has not sent.
             ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.is_open() => {
-                self.progress(Lsn(wal_end.as_u64()));
+                self.chain.progress(Lsn(wal_end.as_u64()));
             }
             _ => {}
         }
         Ok(())
-    }
-
-    fn progress(&mut self, upto: Lsn) {
-        self.received = self.received.max(upto);
-        self.visibility.progress(upto);
     }
 
     /// A dead connection and an idle database look the same until the database is made to speak.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Lsn, Snapshot, Watermark};
+use coherence::{Chain, Snapshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,14 +17,9 @@ const AT_ONCE: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Follows the watermark of one stream.
+/// Asks for the watermark of one stream.
 pub(super) struct Visibility {
     control: Arc<Control>,
-    watermark: Watermark,
-    /// A transaction given out after the slot was made: until it and all older ones have ended,
-    /// nothing is proven.
-    after: Option<u64>,
-    position: Lsn,
     asking: Option<JoinHandle<Result<Snapshot, FeedError>>>,
     /// Questions since the last commit arrived.
     asked: u32,
@@ -40,49 +35,21 @@ impl Drop for Visibility {
 }
 
 impl Visibility {
-    /// `after`: a transaction id given out after the slot was there. Until it and all older ones
-    /// have ended, or somebody has [`seen`](Self::seen) the position, W proves nothing: a commit
-    /// before the slot's position may still be invisible.
-    pub(super) fn new(control: Arc<Control>, position: Lsn, after: u64) -> Self {
-        Self {
-            control,
-            watermark: Watermark::starting(position),
-            after: Some(after),
-            position,
-            asking: None,
-            asked: 0,
-            ask_at: Instant::now(),
-        }
+    pub(super) fn new(control: Arc<Control>) -> Self {
+        Self { control, asking: None, asked: 0, ask_at: Instant::now() }
     }
 
-    /// W.
-    pub(super) fn watermark(&self) -> Lsn {
-        if self.after.is_some() { Lsn::ZERO } else { self.watermark.visible() }
-    }
-
-    /// Everything up to `watermark` was visible when a leader of before said so.
-    pub(super) fn seen(&mut self, watermark: Lsn) {
-        if watermark >= self.position {
-            self.after = None;
-        }
-    }
-
-    /// A commit arrived.
-    pub(super) fn commit(&mut self, end: Lsn, xid: u32) {
-        self.watermark.commit(end, xid);
+    /// A commit arrived: it is asked about at once.
+    pub(super) fn hurry(&mut self) {
         self.asked = 0;
         self.ask_at = Instant::now();
     }
 
-    /// The log was received up to here.
-    pub(super) fn progress(&mut self, upto: Lsn) {
-        self.watermark.progress(upto);
-    }
-
-    /// Waits until a snapshot was answered; for ever if none is needed. Dropping it loses nothing.
-    pub(super) async fn next(&mut self) -> Result<(), FeedError> {
+    /// Waits until a snapshot was answered and told to the chain; for ever if none is needed.
+    /// Dropping it loses nothing.
+    pub(super) async fn next(&mut self, chain: &mut Chain) -> Result<(), FeedError> {
         if self.asking.is_none() {
-            if self.after.is_none() && !self.watermark.is_waiting() {
+            if !chain.is_waiting() {
                 return std::future::pending().await;
             }
             // A timer takes a millisecond even for a moment that has passed.
@@ -96,10 +63,7 @@ impl Visibility {
         let answer = asking.await;
         self.asking = None;
         let snapshot = answer.unwrap_or_else(|err| Err(FeedError::unavailable(ASKING, err)))?;
-        self.watermark.snapshot(&snapshot);
-        if self.after.is_some_and(|xid| xid < snapshot.xmin) {
-            self.after = None;
-        }
+        chain.snapshot(&snapshot);
         self.asked = self.asked.saturating_add(1);
         self.ask_at = Instant::now() + pause_after(self.asked);
         Ok(())

@@ -45,7 +45,7 @@ const ROOMS: &[Room] = &[
     Room { name: "control",   ours: &["contract", "coherence", "cache"],  not_directly: SQL,     not_at_all: NOTHING },
     Room { name: "drill",     ours: NOTHING,                              not_directly: NOTHING, not_at_all: SQL },
     Room { name: "shop",      ours: NOTHING,                              not_directly: &["redis"], not_at_all: NOTHING },
-    Room { name: "sim",       ours: &["contract", "coherence"],           not_directly: NOTHING, not_at_all: SQL },
+    Room { name: "sim",       ours: &["contract", "coherence", "cache"],  not_directly: &["deadpool-postgres", "pgwire-replication", "redis", "rusqlite", "tokio-postgres"], not_at_all: NOTHING },
     Room { name: "harness",   ours: NOTHING,                              not_directly: NOTHING, not_at_all: NOTHING },
     Room { name: "tidegate",  ours: &["contract", "coherence", "cache", "feed", "edge", "control", "drill", "shop"],
            not_directly: NOTHING, not_at_all: NOTHING },

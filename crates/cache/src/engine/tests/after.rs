@@ -95,7 +95,8 @@ async fn a_load_that_began_before_the_write_is_not_shared_with_its_writer() {
     tokio::time::sleep(50 * MS).await;
     row.say("new");
     let token = token(&world.commit_unseen(row_1()));
-    // Two writers: they share the load that begins for the first of them.
+    // Two writers: they share the load that begins for the first of them, after both have asked.
+    *world.shared.late_reads.lock() = MS;
     let (first, second) = tokio::join!(
         said_after(&node, &policy, &row, token),
         said_after(&node, &policy, &row, token),
@@ -103,6 +104,26 @@ async fn a_load_that_began_before_the_write_is_not_shared_with_its_writer() {
     assert_eq!((first.0.as_str(), second.0.as_str()), ("new", "new"));
     assert_eq!(early.await.unwrap().0, "old", "it asked before");
     assert_eq!(row.calls(), 2);
+}
+
+/// Found by the simulation (seed 889 of its first version): clocks tick, and within one tick a load
+/// can have read its row, a write can be acknowledged, and its writer can ask.
+#[tokio::test(start_paused = true)]
+async fn a_load_that_began_in_the_same_tick_as_the_question_is_not_shared_with_a_writer() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(100 * MS, "old");
+    let early = tokio::spawn({
+        let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
+        async move { said(&node, &policy, &row).await }
+    });
+    settle().await;
+    assert_eq!(row.calls(), 1, "it has read the row");
+    row.say("new");
+    let token = token(&world.commit_unseen(row_1()));
+    assert_eq!(said_after(&node, &policy, &row, token).await.0, "new");
+    assert_eq!(early.await.unwrap().0, "old", "it asked before");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,116 @@
+//! Runs simulated clusters, many seeds or one; see `sim::simulation`.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use cache::SystemClock;
+use clap::Parser;
+use coherence::{Clock, Rule};
+use parking_lot::Mutex;
+use sim::simulation::{Options, Tally, run};
+
+/// Runs whole clusters on virtual time, with faults by a plan from a seed, and holds every answer
+/// against the world's own history. Exit code 1: a promise was broken; the seed is printed.
+#[derive(Debug, Parser)]
+#[command(name = "simulate")]
+struct Arguments {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Simulated hours of each seed, at least 0.034 (two minutes).
+    #[arg(long, default_value_t = 0.1)]
+    hours: f64,
+    /// Begin no further seed after so many minutes of real time.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// How many seeds at a time; as many as there are processors if not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Run this seed alone, and say what came of it.
+    #[arg(long)]
+    replay: Option<u64>,
+    /// With `--replay`: print everything that happens.
+    #[arg(long, requires = "replay")]
+    trace: bool,
+    /// Let nothing go wrong.
+    #[arg(long)]
+    calm: bool,
+    /// Leave out a rule, such as `FillAboveMarks`, to see that it is missed.
+    #[arg(long, value_parser = rule)]
+    without: Option<Rule>,
+    /// Go on after a violation.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn rule(name: &str) -> Result<Rule, String> {
+    let found = Rule::ALL.iter().find(|rule| format!("{rule:?}") == name);
+    found.copied().ok_or_else(|| format!("no such rule; the rules are {:?}", Rule::ALL))
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what it is run for")]
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let clock = SystemClock::start();
+    let began = clock.mono();
+    let options = Options {
+        lasts: Duration::try_from_secs_f64(arguments.hours * 3_600.0).unwrap_or_default(),
+        faults: !arguments.calm,
+        without: arguments.without,
+        trace: arguments.trace,
+    };
+    let mut tally = Tally::default();
+    if let Some(seed) = arguments.replay {
+        let outcome = run(seed, &options);
+        outcome.lines.iter().for_each(|line| println!("{line}"));
+        tally.add(&outcome);
+    } else {
+        tally = many(&arguments, &options, &clock);
+    }
+    println!("{tally}");
+    println!("{:.1} s of real time", clock.mono().since(began).as_secs_f64());
+    let Some(seed) = tally.violations.keys().next() else { return ExitCode::SUCCESS };
+    let mut again = format!("--replay {seed} --hours {}", arguments.hours);
+    if arguments.calm {
+        again += " --calm";
+    }
+    if let Some(rule) = arguments.without {
+        again += &format!(" --without {rule:?}");
+    }
+    println!("again, with all that happens: simulate {again} --trace");
+    ExitCode::FAILURE
+}
+
+/// Each seed has a thread for itself.
+fn many(arguments: &Arguments, options: &Options, clock: &SystemClock) -> Tally {
+    let began = clock.mono();
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or_else(cores).max(1);
+    let next = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let tally = Mutex::new(Tally::default());
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let spent = clock.mono().since(began).as_secs_f64() / 60.0;
+            if number >= arguments.seeds || arguments.minutes.is_some_and(|most| spent >= most) {
+                return;
+            }
+            let outcome = run(arguments.from.wrapping_add(number), options);
+            if outcome.violation.is_some() && !arguments.keep_going {
+                stop.store(true, Ordering::Relaxed);
+            }
+            tally.lock().add(&outcome);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    tally.into_inner()
+}
