@@ -10,6 +10,7 @@ use http::{HeaderName, Method, Response, StatusCode};
 use crate::body::Body;
 use crate::head::{self, Facts};
 use crate::proof::{self, CACHE_STATUS, Face, TIDEGATE_FRESHNESS};
+use crate::ready;
 use crate::request_id::X_REQUEST_ID;
 use crate::storable::http_date;
 
@@ -38,11 +39,13 @@ pub(crate) fn page(
     let cache::Content::Present(value) = &answer.entry.content else {
         return Err(Unfit::Malformed);
     };
-    let (facts, mut headers) = head::read(&value.head, ADDED).ok_or(Unfit::Malformed)?;
+    let proof = answer.proof();
+    let plain = proof::is_plain_hit(&proof);
+    let read = if plain { ready::read(&value.head) } else { head::read(&value.head, ADDED) };
+    let (facts, mut headers) = read.ok_or(Unfit::Malformed)?;
     if !facts.shared && crate::forward::has_cookies(asked) {
         return Err(Unfit::Cookies);
     }
-    let proof = answer.proof();
     let resident_s = proof.age.as_secs();
     if facts.revalidate && resident_s > u64::from(facts.lifetime_s) {
         return Err(Unfit::Expired);
@@ -52,9 +55,16 @@ pub(crate) fn page(
     if not_modified {
         headers = of_not_modified(headers);
     }
-    headers.insert(AGE, HeaderValue::from(u64::from(age_s).saturating_add(resident_s)));
-    headers.append(CACHE_STATUS, proof::cache_status(&proof));
-    headers.insert(TIDEGATE_FRESHNESS, proof::freshness(&proof, policy, Face::Gateway));
+    headers.insert(AGE, ready::age(u64::from(age_s).saturating_add(resident_s)));
+    if !plain || not_modified {
+        headers.append(CACHE_STATUS, proof::cache_status(&proof));
+    }
+    let freshness = if plain {
+        ready::freshness(&proof, policy)
+    } else {
+        proof::freshness(&proof, policy, Face::Gateway)
+    };
+    headers.insert(TIDEGATE_FRESHNESS, freshness);
     headers.insert(X_REQUEST_ID, request_id.clone());
     let body = if not_modified {
         Body::Empty

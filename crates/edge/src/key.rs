@@ -122,8 +122,8 @@ pub(crate) fn normal_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
             (&host[..address.len() + 2], port)
         }
         None => {
-            let (name, port) = match host.split_once(':') {
-                Some((name, port)) => (name, Some(port)),
+            let (name, port) = match host.bytes().position(|byte| byte == b':') {
+                Some(at) => (&host[..at], Some(&host[at + 1..])),
                 None => (host, None),
             };
             let is_name =
@@ -151,7 +151,8 @@ pub(crate) fn normal_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
 /// The normal form of path and query: `%41` is `A` where both mean the same, hex digits in upper
 /// case (RFC 3986 §6.2.2). The order of the query is left alone: to some applications it matters.
 pub(crate) fn normal_target(target: &str) -> Cow<'_, str> {
-    let Some(first) = target.find('%') else { return Cow::Borrowed(target) };
+    let first = target.bytes().position(|byte| byte == b'%');
+    let Some(first) = first else { return Cow::Borrowed(target) };
     let mut normal = String::with_capacity(target.len());
     normal.push_str(&target[..first]);
     let mut rest = &target[first..];

@@ -19,6 +19,14 @@ pub(crate) const TIDEGATE_FRESHNESS: HeaderName = HeaderName::from_static("tideg
 /// The longest policy name; see [`crate::routes`].
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 
+/// `Cache-Status` of an answer of which there is nothing more to say.
+pub(crate) const HIT: &str = "tidegate; hit";
+
+/// Whether its `Cache-Status` is [`HIT`].
+pub(crate) fn is_plain_hit(proof: &Proof) -> bool {
+    proof.tier != Tier::Origin && proof.stale.is_none() && !proof.soft
+}
+
 /// `Cache-Status` of an answer that came out of the engine.
 pub(crate) fn cache_status(proof: &Proof) -> HeaderValue {
     if let Some(stale) = proof.stale {
@@ -30,7 +38,7 @@ pub(crate) fn cache_status(proof: &Proof) -> HeaderValue {
     }
     let stored = matches!(proof.stored, Some(coherence::Verdict::Accept));
     HeaderValue::from_static(match (proof.tier, proof.collapsed, stored) {
-        (Tier::Local | Tier::Shared, ..) => "tidegate; hit",
+        (Tier::Local | Tier::Shared, ..) => HIT,
         (Tier::Origin, true, true) => "tidegate; fwd=miss; stored; collapsed",
         (Tier::Origin, true, false) => "tidegate; fwd=miss; collapsed",
         (Tier::Origin, false, true) => "tidegate; fwd=miss; stored",

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::body::Body;
 use crate::gateway::{Gateway, Shared, Step};
 use crate::guard::Guarded;
+use crate::seldom::Seldom;
 
 impl Gateway {
     /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) on `listener` until `shutdown` resolves;
@@ -144,20 +145,26 @@ impl Connection {
         watch.reset();
         let mut begun = 0;
         loop {
-            tokio::select! {
+            let alarm = pin!(async {
+                tokio::select! {
+                    changed = stopped.changed() => Alarm::Stopped(changed.is_ok()),
+                    _ = watch.tick() => Alarm::Tick,
+                }
+            });
+            let alarm = tokio::select! {
+                biased;
                 ended = &mut serving => {
                     if let Err(err) = ended {
                         tracing::debug!(error = %err, "connection ended");
                     }
                     return;
                 }
-                changed = stopped.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    serving.as_mut().graceful_shutdown();
-                }
-                _ = watch.tick() => {
+                alarm = Seldom::new(alarm) => alarm,
+            };
+            match alarm {
+                Alarm::Stopped(false) => return,
+                Alarm::Stopped(true) => serving.as_mut().graceful_shutdown(),
+                Alarm::Tick => {
                     let now = activity.begun.load(Ordering::Relaxed);
                     let idle = activity.in_flight.load(Ordering::Relaxed) == 0;
                     if idle && now == begun {
@@ -169,6 +176,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// What a connection is told beside its requests.
+enum Alarm {
+    /// To end; false: nobody is there any more to say so.
+    Stopped(bool),
+    /// To look whether its client still does something.
+    Tick,
 }
 
 /// Keeps the gauge of open connections.

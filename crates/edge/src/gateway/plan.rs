@@ -124,7 +124,8 @@ impl Shared {
                 Err(_) => return Plan::Pass("request"),
             },
         };
-        let path = target.split('?').next().unwrap_or_default();
+        let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+        let path = &target[..end];
         if !self.options.routes.of(path).store {
             return Plan::Pass("bypass; detail=route");
         }

@@ -1,0 +1,175 @@
+//! What a thread has answered lately, ready to be answered again.
+//!
+//! On a busy day most hits are of few pages, and then what is read and written per answer is what
+//! counts. Everything here is a thread's own, so that nobody waits and no counter is shared, small,
+//! and compared by content before it is used.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use cache::{Proof, Tier};
+use http::header::{AGE, HeaderMap, HeaderValue};
+
+use crate::head::{self, Facts};
+use crate::proof::{self, CACHE_STATUS, Face, TIDEGATE_FRESHNESS};
+use crate::request_id::X_REQUEST_ID;
+
+/// Heads kept per thread.
+const HEADS: usize = 64;
+
+/// Longer ones are read each time.
+const MAX_HEAD_BYTES: usize = 2_048;
+
+/// A stored head as it was read, and the fields that every answer adds.
+struct Ready {
+    head: Bytes,
+    facts: Facts,
+    headers: HeaderMap,
+}
+
+thread_local! {
+    static READ: RefCell<[Option<Ready>; HEADS]> = const { RefCell::new([const { None }; HEADS]) };
+    static FRESHNESS: RefCell<Option<Shown>> = const { RefCell::new(None) };
+}
+
+/// A stored head with room for the fields of [`plain_hit`], which are there and to be overwritten;
+/// `Cache-Status` is a plain hit's.
+pub(crate) fn read(head: &Bytes) -> Option<(Facts, HeaderMap)> {
+    if head.len() > MAX_HEAD_BYTES {
+        return with_room(head);
+    }
+    // Where it lies only says where to look: memory is used again for other pages.
+    let slot = (head.as_ptr() as usize >> 4).wrapping_mul(0x9e37_79b9) >> 7 & (HEADS - 1);
+    READ.with_borrow_mut(|slots| {
+        let slot = &mut slots[slot];
+        if let Some(Ready { facts, headers, .. }) = slot.as_ref().filter(|r| r.head == *head) {
+            return Some((*facts, headers.clone()));
+        }
+        // A copy: the head may be a slice of the page, whose memory is not ours to hold.
+        let head = Bytes::copy_from_slice(head);
+        let (facts, headers) = with_room(&head)?;
+        *slot = Some(Ready { head, facts, headers: headers.clone() });
+        Some((facts, headers))
+    })
+}
+
+fn with_room(head: &Bytes) -> Option<(Facts, HeaderMap)> {
+    const LATER: HeaderValue = HeaderValue::from_static("");
+    let (facts, mut headers) = head::read(head, 5)?;
+    headers.insert(AGE, LATER);
+    headers.append(CACHE_STATUS, HeaderValue::from_static(proof::HIT));
+    headers.insert(TIDEGATE_FRESHNESS, LATER);
+    headers.insert(X_REQUEST_ID, LATER);
+    Some((facts, headers))
+}
+
+/// `Age`.
+pub(crate) fn age(seconds: u64) -> HeaderValue {
+    const SMALL: [&str; 20] = [
+        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+        "17", "18", "19",
+    ];
+    let small = usize::try_from(seconds).ok().and_then(|seconds| SMALL.get(seconds));
+    small.map_or_else(|| seconds.into(), |text| HeaderValue::from_static(text))
+}
+
+/// The last freshness that was written.
+struct Shown {
+    name: Box<str>,
+    tier: Tier,
+    bound_ms: u128,
+    text: HeaderValue,
+}
+
+/// [`proof::freshness`] of a plain hit.
+pub(crate) fn freshness(proof: &Proof, name: &str) -> HeaderValue {
+    let Some(bound) = proof.bound else { return proof::freshness(proof, name, Face::Gateway) };
+    let bound_ms = proof::millis_up(bound);
+    FRESHNESS.with_borrow_mut(|last| {
+        let same = |shown: &&mut Shown| {
+            shown.bound_ms == bound_ms && shown.tier == proof.tier && *shown.name == *name
+        };
+        if let Some(shown) = last.as_mut().filter(same) {
+            return shown.text.clone();
+        }
+        let text = proof::freshness(proof, name, Face::Gateway);
+        let (name, tier) = (name.into(), proof.tier);
+        *last = Some(Shown { name, tier, bound_ms, text: text.clone() });
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use coherence::Lsn;
+    use http::StatusCode;
+    use http::header::ETAG;
+
+    use super::*;
+
+    fn stored(etag: &'static str) -> Bytes {
+        let headers = HeaderMap::from_iter([(ETAG, HeaderValue::from_static(etag))]);
+        let facts = Facts {
+            status: StatusCode::OK,
+            shared: true,
+            revalidate: false,
+            age_s: 0,
+            lifetime_s: 60,
+        };
+        head::write(facts, &headers).expect("fits")
+    }
+
+    #[test]
+    fn memory_that_is_used_again_is_another_page() {
+        let mut memory = vec![0; 256];
+        for etag in ["\"a\"", "\"b\"", "\"a\""] {
+            let head = stored(etag);
+            memory[..head.len()].copy_from_slice(&head);
+            for _ in 0..2 {
+                // In the same place each time.
+                let there = Bytes::from(std::mem::take(&mut memory));
+                let (_, headers) = read(&there.slice(..head.len())).expect("a head");
+                assert_eq!(headers[ETAG], etag);
+                assert_eq!(headers[CACHE_STATUS], "tidegate; hit");
+                memory = there.try_into_mut().expect("nobody else has it").into();
+            }
+        }
+        assert_eq!(read(&Bytes::from_static(b"rubbish")).map(|_| ()), None);
+    }
+
+    #[test]
+    fn the_last_freshness_is_not_shown_for_another() {
+        let proof = |bound, tier| Proof {
+            tier,
+            age: Duration::ZERO,
+            bound,
+            version: Lsn::ZERO,
+            stale: None,
+            soft: false,
+            collapsed: false,
+            stored: None,
+        };
+        for (bound, tier, name) in [
+            (Some(Duration::from_millis(4)), Tier::Local, "page"),
+            (Some(Duration::from_micros(4_001)), Tier::Local, "page"),
+            (Some(Duration::from_micros(4_001)), Tier::Shared, "page"),
+            (Some(Duration::from_micros(4_001)), Tier::Shared, "texts"),
+            (None, Tier::Shared, "texts"),
+        ] {
+            let proof = proof(bound, tier);
+            for _ in 0..2 {
+                let expected = proof::freshness(&proof, name, Face::Gateway);
+                assert_eq!(freshness(&proof, name), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn ages_are_numbers() {
+        for seconds in [0, 1, 19, 20, 21, u64::MAX] {
+            assert_eq!(age(seconds), HeaderValue::from(seconds));
+        }
+    }
+}
