@@ -426,14 +426,16 @@ fn refresh_from(policy: &Policy, expires: Mono, left: Duration, cost: Duration) 
 fn compact(entry: Entry) -> Entry {
     let Content::Present(value) = &entry.content else { return entry };
     let mut bytes = Vec::with_capacity(value.head.len() + value.body.len());
-    bytes.extend_from_slice(&value.head);
+    // The body first, where the allocator aligns it: the kernel copies it to a socket with each hit,
+    // half as fast again from an odd address.
     bytes.extend_from_slice(&value.body);
-    let head = value.head.len();
+    bytes.extend_from_slice(&value.head);
+    let body = value.body.len();
     let bytes = Bytes::from(bytes);
-    let value = if head == 0 {
+    let value = if value.head.is_empty() {
         Value { head: Bytes::new(), body: bytes }
     } else {
-        Value { head: bytes.slice(..head), body: bytes.slice(head..) }
+        Value { head: bytes.slice(body..), body: bytes.slice(..body) }
     };
     Entry { content: Content::Present(value), ..entry }
 }
