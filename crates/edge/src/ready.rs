@@ -8,9 +8,11 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use cache::{Proof, Tier};
+use contract::Key;
 use http::header::{AGE, HeaderMap, HeaderValue};
 
 use crate::head::{self, Facts};
+use crate::key::{Encodings, Scheme, page_key};
 use crate::proof::{self, CACHE_STATUS, Face, TIDEGATE_FRESHNESS};
 use crate::request_id::X_REQUEST_ID;
 
@@ -19,6 +21,19 @@ const HEADS: usize = 64;
 
 /// Longer ones are read each time.
 const MAX_HEAD_BYTES: usize = 2_048;
+
+/// Names kept per thread, and the longest of them.
+const NAMES: usize = 128;
+const MAX_NAME_BYTES: usize = 256;
+
+/// A page's name and the key made from it.
+struct Named {
+    scheme: Scheme,
+    encodings: Encodings,
+    host: Box<str>,
+    target: Box<str>,
+    key: Key,
+}
 
 /// A stored head as it was read, and the fields that every answer adds.
 struct Ready {
@@ -29,7 +44,35 @@ struct Ready {
 
 thread_local! {
     static READ: RefCell<[Option<Ready>; HEADS]> = const { RefCell::new([const { None }; HEADS]) };
+    static KEYS: RefCell<[Option<Named>; NAMES]> = const { RefCell::new([const { None }; NAMES]) };
     static FRESHNESS: RefCell<Option<Shown>> = const { RefCell::new(None) };
+}
+
+/// [`page_key`], without hashing what was asked for a moment ago.
+pub(crate) fn key(scheme: Scheme, host: &str, target: &str, encodings: Encodings) -> Key {
+    if host.len() + target.len() > MAX_NAME_BYTES {
+        return page_key(scheme, host, target, encodings);
+    }
+    // Names that share a place only take turns in it.
+    let mixed = target.bytes().fold(host.len(), |mixed, byte| {
+        (mixed.rotate_left(5) ^ usize::from(byte)).wrapping_mul(0x9e37_79b9)
+    });
+    KEYS.with_borrow_mut(|slots| {
+        let slot = &mut slots[mixed >> 16 & (NAMES - 1)];
+        let same = |named: &&Named| {
+            named.scheme == scheme
+                && named.encodings == encodings
+                && *named.target == *target
+                && *named.host == *host
+        };
+        if let Some(named) = slot.as_ref().filter(same) {
+            return named.key.clone();
+        }
+        let key = page_key(scheme, host, target, encodings);
+        let (host, target) = (host.into(), target.into());
+        *slot = Some(Named { scheme, encodings, host, target, key: key.clone() });
+        key
+    })
 }
 
 /// A stored head with room for the fields of [`plain_hit`], which are there and to be overwritten;
@@ -162,6 +205,25 @@ mod tests {
             for _ in 0..2 {
                 let expected = proof::freshness(&proof, name, Face::Gateway);
                 assert_eq!(freshness(&proof, name), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn each_name_has_its_own_key() {
+        let names: Vec<(&str, String)> = (0..1_000)
+            .map(|n| (if n % 2 == 0 { "a" } else { "b" }, format!("/p/{}", n / 2)))
+            .chain([("a", "/".repeat(MAX_NAME_BYTES))])
+            .collect();
+        for _ in 0..2 {
+            for (host, target) in &names {
+                for scheme in [Scheme::Http, Scheme::Https] {
+                    for encodings in Encodings::all() {
+                        let expected = page_key(scheme, host, target, encodings);
+                        assert_eq!(key(scheme, host, target, encodings), expected);
+                        assert_eq!(key(scheme, host, target, encodings), expected, "again");
+                    }
+                }
             }
         }
     }

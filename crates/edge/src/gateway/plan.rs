@@ -16,6 +16,7 @@ use super::Shared;
 use crate::error::EdgeError;
 use crate::forward;
 use crate::key::{self, Encodings, Scheme};
+use crate::ready;
 use crate::routes::Route;
 
 /// More rounds than this through gateways like us is a loop.
@@ -131,7 +132,7 @@ impl Shared {
         }
         let encodings = Encodings::accepted(&headers.get_all(ACCEPT_ENCODING));
         Plan::Page(Page {
-            key: key::page_key(scheme, host, &target, encodings),
+            key: ready::key(scheme, host, &target, encodings),
             encodings,
             load: *request.method() == Method::GET && !headers.contains_key(RANGE),
             target: other,
