@@ -45,10 +45,12 @@ fn products() -> Vec<u8> {
         .bytes(&2_u16.to_be_bytes())
         .bytes(&[1])
         .text("id")
-        .bytes(&[0; 8])
+        .bytes(&23_u32.to_be_bytes())
+        .bytes(&[0xff; 4])
         .bytes(&[0])
         .text("name")
-        .bytes(&[0; 8])
+        .bytes(&25_u32.to_be_bytes())
+        .bytes(&[0xff; 4])
         .0
 }
 
