@@ -55,6 +55,20 @@ fn race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event() {
 }
 
 #[test]
+fn race_02_what_was_filled_between_a_deletion_and_its_commit_falls_with_the_commit() {
+    let mut fence = fence(10);
+    let k = key(1);
+    let mut early = batch(10, 11, vec![Subject::Key(k.clone())]);
+    early.events[0].cause = Cause::Application;
+    fence.apply(&early).expect("no gap");
+    let refill = offer(&k, &[], 11);
+    assert_eq!(fence.admit(refill), Verdict::Accept, "nothing has changed yet");
+    fence.apply(&batch(11, 12, vec![Subject::Key(k.clone())])).expect("no gap");
+    assert!(!fence.stands(&k, &[], Lsn(11)), "but now it has");
+    assert_eq!(fence.admit(refill), Verdict::Refuse(Refusal::Tombstone));
+}
+
+#[test]
 fn race_04_08_an_older_read_never_replaces_a_newer_one() {
     let fence = fence(10);
     let k = key(1);

@@ -103,6 +103,37 @@ fn bad_questions_get_clear_answers() {
 }
 
 #[test]
+fn race_02_a_deletion_before_the_commit_does_not_keep_the_old_value() {
+    let stack = Stack::start();
+    let (one, two) = (stack.node(), stack.node());
+    for node in [&one, &two] {
+        node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
+    }
+    // The shop has written, tells Tidegate, and a reader comes before it commits.
+    let shop = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            stack.sql(
+                "begin; update products set price_cents = 7 where id = 42; select pg_sleep(1.5); \
+                 commit",
+            )
+        });
+        let order = br#"{"tags":["product-42"]}"#;
+        let json = [("content-type", "application/json")];
+        let answer = http::request(one.admin, "POST", "/api/v1/invalidate", &json, order, SOON);
+        assert_eq!(answer.expect("an answer").status, 200);
+        for node in [&one, &two] {
+            node.wait("a refill", |node| tier(&node.get(42)) == Some("local"));
+        }
+        writer.join()
+    });
+    shop.expect("it has committed");
+    for node in [&one, &two] {
+        node.wait("the new price", |node| node.cents(42) == Some(7));
+        assert_eq!(node.cents(42), Some(7), "and it stays");
+    }
+}
+
+#[test]
 fn an_order_is_fenced_and_reaches_every_node() {
     let stack = Stack::start();
     let (one, two) = (stack.node(), stack.node());

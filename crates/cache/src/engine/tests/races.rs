@@ -26,6 +26,23 @@ async fn race_01_a_row_that_was_read_before_a_commit_is_not_stored_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn race_02_an_application_deletes_before_it_commits() {
+    let world = World::new().await;
+    let (one, two) = (world.node().await, world.node().await);
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let row = Row::saying(MS, "old");
+    assert_eq!(said(&one, &policy, &row).await.0, "old");
+    // The application's own invalidation, while its transaction is open.
+    world.commit(row_1()).await;
+    assert_eq!(said(&one, &policy, &row).await, is("old", Tier::Origin), "it is the truth still");
+    assert_eq!(said(&two, &policy, &row).await, is("old", Tier::Shared));
+    row.say("new");
+    world.commit(row_1()).await;
+    assert_eq!(said(&one, &policy, &row).await, is("new", Tier::Origin));
+    assert_eq!(said(&two, &policy, &row).await, is("new", Tier::Shared));
+}
+
+#[tokio::test(start_paused = true)]
 async fn race_03_a_writer_that_tells_nobody() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
