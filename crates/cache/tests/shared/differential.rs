@@ -155,6 +155,7 @@ impl Model {
                         loaded_wall_ms: 0,
                         cost: Duration::ZERO,
                         ttl: *ttl,
+                        seen: tau,
                     };
                     self.entries.insert(key.clone(), renewed);
                 }
