@@ -202,3 +202,23 @@ async fn foreign_messages_on_the_stream_are_a_loss() {
         assert_eq!(next_batch(&mut stream).await, beat, "after {words:?}");
     }
 }
+
+#[tokio::test]
+async fn an_entry_that_is_not_ours_is_a_miss_among_others() {
+    let lab = Lab::new().await;
+    let epoch = EPOCH.to_string();
+    assert_eq!(lab.fill(0, "v0", 10).await, Verdict::Accept);
+    assert_eq!(lab.fill(2, "v2", 10).await, Verdict::Accept);
+    // The scripts take it for ours, this side does not: a tag that is no tag.
+    let raw = format!("tg2 {epoch} 10 0 p 1 1 1000 10 0 1 täg\nv");
+    let foreign = "{tg:0}:k:v1:catalog:price:1";
+    for raw in [raw.as_str(), "rubbish"] {
+        lab.cli(&["set", foreign, raw, "px", "100000"]);
+        let keys = [key(0), key(1), key(2), key(3)];
+        let reads = lab.tier.read_many(&keys, None).await.expect("read");
+        let found: Vec<bool> =
+            reads.iter().map(|read| matches!(read.outcome, Outcome::Found { .. })).collect();
+        assert_eq!(found, [true, false, true, false], "{raw}");
+        assert_eq!(lab.cli(&["exists", foreign]), "0", "{raw} is still there");
+    }
+}
