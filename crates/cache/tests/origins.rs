@@ -96,7 +96,8 @@ async fn answers_together(price: (&dyn Origin, &Contract), stock: (&dyn Origin, 
 }
 
 fn stock_contract() -> Contract {
-    let text = CONTRACT.replace(":price:", ":stock:").replace("price_cents, currency, vip", "stock");
+    let text =
+        CONTRACT.replace(":price:", ":stock:").replace("price_cents, currency, vip", "stock");
     Contract::from_toml("product_stock", &text.parse().expect("TOML")).expect("a contract")
 }
 

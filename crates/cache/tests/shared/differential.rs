@@ -27,16 +27,45 @@ const FOREVER: Duration = Duration::from_secs(1_000_000);
 
 #[derive(Clone, Debug)]
 enum Step {
-    Read { key: u8, lease: bool },
+    Read {
+        key: u8,
+        lease: bool,
+    },
     /// Several keys in one call; the same one may be among them twice.
-    ReadMany { keys: Vec<u8>, lease: bool },
-    Fill { key: u8, tags: Vec<u8>, tau: u64, epoch: u64, lease: Option<usize> },
-    Renew { lease: usize },
-    Release { lease: usize },
-    Apply { epoch: u64, back: u64, ahead: u64, watermark: u64, events: Vec<Commit> },
-    Evict { subjects: Vec<u8> },
-    Collect { upto: u64 },
-    Incarnate { at: u64, watermark: u64 },
+    ReadMany {
+        keys: Vec<u8>,
+        lease: bool,
+    },
+    Fill {
+        key: u8,
+        tags: Vec<u8>,
+        tau: u64,
+        epoch: u64,
+        lease: Option<usize>,
+    },
+    Renew {
+        lease: usize,
+    },
+    Release {
+        lease: usize,
+    },
+    Apply {
+        epoch: u64,
+        back: u64,
+        ahead: u64,
+        watermark: u64,
+        events: Vec<Commit>,
+    },
+    Evict {
+        subjects: Vec<u8>,
+    },
+    Collect {
+        upto: u64,
+    },
+    Incarnate {
+        at: u64,
+        watermark: u64,
+    },
     LeasesRunOut,
     Flush,
 }
@@ -248,13 +277,7 @@ impl<'a> Trio<'a> {
         }
     }
 
-    fn judge(
-        &mut self,
-        key: &Key,
-        lease: Option<Duration>,
-        memory: SharedRead,
-        redis: SharedRead,
-    ) {
+    fn judge(&mut self, key: &Key, lease: Option<Duration>, memory: SharedRead, redis: SharedRead) {
         let expected = match self.model.entries.get(key) {
             Some(entry) => Said::Found(entry.clone()),
             None if lease.is_none() || self.model.fence.epoch().is_none() => Said::Miss,
