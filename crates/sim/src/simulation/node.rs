@@ -176,12 +176,12 @@ impl Origin for Rows {
             return Err(Self::unavailable("broken"));
         }
         self.thinks().await;
-        let (life, seen) = {
+        let (life, seen, end) = {
             let db = self.stage.db.lock();
             if !db.up {
                 return Err(Self::unavailable("down"));
             }
-            (db.life, setup::cells_of(key).map(|cell| db.read(cell)))
+            (db.life, setup::cells_of(key).map(|cell| db.read(cell)), Some(db.end))
         };
         self.thinks().await;
         self.way().await?;
@@ -193,7 +193,7 @@ impl Origin for Rows {
         let versions = seen[0].present.then_some(versions);
         self.stage.note(Some(self.node), What::Load(key, versions));
         let Some(versions) = versions else {
-            return Ok(Loaded { content: Content::Absent, tags: Vec::new(), ttl: None });
+            return Ok(Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: end });
         };
         let value = Value { body: check::encode(versions).into(), ..Value::default() };
         let tags = if setup::is_row_alone(key) {
@@ -201,6 +201,6 @@ impl Origin for Rows {
         } else {
             vec![setup::tag(setup::tag_of(key))]
         };
-        Ok(Loaded { content: Content::Present(value), tags, ttl: None })
+        Ok(Loaded { content: Content::Present(value), tags, ttl: None, seen: end })
     }
 }

@@ -114,7 +114,7 @@ fn race_16_price_and_stock_of_one_product_are_never_of_two_moments() {
                     }
                     let id = round % ROWS + 1;
                     // Three quarters together, the rest apart, for comparison.
-                    let atomic = round / ROWS % 4 > 0;
+                    let atomic = !(round / ROWS).is_multiple_of(4);
                     let (price, stock, by) = node.row(id, atomic);
                     let fits = price % MODULUS == stock;
                     assert!(fits || !atomic, "row {id}: price {price}, stock {stock}, by {by:?}");
