@@ -118,8 +118,13 @@ impl Engine {
         }
         let (landed, joined) = self.load_together(items, wish, asked, start).await?;
         let answers = items.iter().map(|item| {
-            let landed = landed.get(&item.key).cloned().unwrap_or(Err(ReadError::Aborted))?;
-            Ok(inner.answer(&item.policy, landed, joined))
+            match landed.get(&item.key).cloned().unwrap_or(Err(ReadError::Aborted)) {
+                Ok(landed) => Ok(inner.answer(&item.policy, landed, joined)),
+                Err(err) => {
+                    inner.metrics.read(&item.policy, "none", err.as_str());
+                    Err(err)
+                }
+            }
         });
         Ok(OneMoment { answers: answers.collect(), by: By::Origin })
     }
