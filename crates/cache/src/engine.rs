@@ -2,6 +2,8 @@
 
 mod after;
 mod answer;
+mod ask;
+mod batch;
 mod flight;
 mod follow;
 mod gate;
@@ -9,6 +11,7 @@ mod inspect;
 mod load;
 mod look;
 pub mod metrics;
+mod moment;
 mod options;
 mod policy;
 mod port;
@@ -23,13 +26,16 @@ use parking_lot::Mutex;
 
 use self::after::Wish;
 pub use self::answer::{Answer, Proof, ReadError, Stale, Tier};
-use self::flight::Board;
+pub use self::batch::Item;
+use self::flight::{Board, Passenger};
 use self::gate::Gate;
 pub use self::inspect::{Answers, Holding};
 use self::load::{Job, Landed};
 use self::look::Look;
 use self::metrics::GaugeValues;
 pub use self::metrics::Metrics;
+use self::moment::Sets;
+pub use self::moment::{By, OneMoment};
 pub use self::options::EngineOptions;
 pub use self::policy::Policy;
 use self::port::Port;
@@ -54,6 +60,7 @@ struct Inner {
     local: Local,
     port: Port,
     board: Board,
+    sets: Sets,
     gates: Mutex<HashMap<Box<str>, Arc<Gate>>>,
     witness: OnceLock<Arc<dyn Witness>>,
 }
@@ -72,6 +79,7 @@ impl Engine {
             local: Local::new(options.local_bytes, options.samples, Arc::clone(&options.chance)),
             port: Port::new(shared, options.shared_timeout, Arc::clone(&clock), metrics.clone()),
             board: Board::default(),
+            sets: Sets::default(),
             gates: Mutex::default(),
             witness: OnceLock::new(),
             options,
@@ -151,60 +159,79 @@ impl Engine {
             refresh,
             wish: wish.filter(|_| !refresh),
         };
+        match self.at_hand(key, policy, after, asked, &job) {
+            Hand::Answer(answer) => return Ok(answer),
+            Hand::Alone => return self.alone(&job(false)).await,
+            Hand::Nothing => {}
+        }
+        match self.collapsed(&job(false), asked, None).await {
+            Ok(answer) => Ok(answer),
+            Err(err) => inner.instead(key, policy, after, err),
+        }
+    }
+
+    /// What this process has to say; a refresh that is due begins.
+    fn at_hand(
+        &self,
+        key: &Key,
+        policy: &Policy,
+        after: Option<After>,
+        asked: Mono,
+        job: &dyn Fn(bool) -> Job,
+    ) -> Hand {
+        let inner = &self.inner;
         match inner.look(key, policy, after) {
             Look::Fresh { held, as_of, refresh } => {
                 if refresh {
                     self.refresh(job(true));
                 }
                 inner.count_hit(policy);
-                return Ok(local_answer(held, as_of, inner.clock.mono(), None));
+                Hand::Answer(local_answer(held, as_of, inner.clock.mono(), None))
             }
             Look::Soft { held, as_of, refresh } => {
                 if refresh {
                     self.refresh(job(true));
                 }
                 inner.metrics.read(policy, Tier::Local.as_str(), "soft");
-                return Ok(local_answer(held, Some(as_of), inner.clock.mono(), None));
+                Hand::Answer(local_answer(held, Some(as_of), inner.clock.mono(), None))
             }
-            Look::Uncacheable => return self.alone(&job(false)).await,
+            Look::Uncacheable => Hand::Alone,
             Look::Expired { held, as_of, within: true }
                 if asked < held.expires() + policy.stale_while_revalidate =>
             {
                 self.refresh(job(true));
-                return Ok(inner.stale(policy, held, as_of, Stale::Revalidating));
+                Hand::Answer(inner.stale(policy, held, as_of, Stale::Revalidating))
             }
             // No tier can be proven while the log's end is not known: no need to ask one.
             Look::Unproven { held, as_of }
                 if policy.unproven == Unproven::ServeStale
                     && !load::within(policy, inner.local.sampled(), asked) =>
             {
-                return Ok(inner.stale(policy, held, as_of, Stale::Unproven));
+                Hand::Answer(inner.stale(policy, held, as_of, Stale::Unproven))
             }
-            Look::Expired { .. } | Look::Unproven { .. } | Look::Nothing => {}
-        }
-        if policy.tiers.is_none() {
-            return self.alone(&job(false)).await;
-        }
-        match self.collapsed(&job, asked).await {
-            Ok(answer) => Ok(answer),
-            Err(err) => inner.instead(key, policy, after, err),
+            _ if policy.tiers.is_none() => Hand::Alone,
+            Look::Expired { .. } | Look::Unproven { .. } | Look::Nothing => Hand::Nothing,
         }
     }
 
     /// Joins the key's flight or begins one; again while it brings nothing for this reader.
+    /// `boarded`: it sits in one already, which may be its own.
     async fn collapsed(
         &self,
-        job: &(dyn Fn(bool) -> Job + Sync),
+        job: &Job,
         asked: Mono,
+        mut boarded: Option<Boarded>,
     ) -> Result<Answer, ReadError> {
         let inner = &self.inner;
-        let job = job(false);
         loop {
-            let (passenger, pilot) = inner.board.join(&job.key, false);
-            let joined = pilot.is_none();
-            if let Some(pilot) = pilot {
-                self.take_off(job.clone(), pilot);
-            }
+            let Boarded { passenger, joined } = boarded.take().unwrap_or_else(|| {
+                let (passenger, pilot) = inner.board.join(&job.key, false);
+                let joined = pilot.is_none();
+                if let Some(pilot) = pilot {
+                    self.take_off(job.clone(), pilot);
+                }
+                Boarded { passenger, joined }
+            });
             let waited = inner.clock.mono().since(asked);
             let left = inner.options.wait_timeout.saturating_sub(waited);
             let Ok(landing) = tokio::time::timeout(left, passenger.landing()).await else {
@@ -216,7 +243,7 @@ impl Engine {
                 landing => landing?,
             };
             if joined && landed.is_uncacheable() {
-                return self.alone(&job).await;
+                return self.alone(job).await;
             }
             let in_time = landed.stale.is_some() || load::within(&job.policy, landed.as_of, asked);
             let good = in_time && landed.is_good_for(job.wish, asked);
@@ -280,6 +307,21 @@ impl Engine {
     pub fn shared(&self) -> &Arc<dyn SharedTier> {
         &self.inner.port.tier
     }
+}
+
+/// What this process has to say to a question.
+enum Hand {
+    Answer(Answer),
+    /// It is for its own caller only.
+    Alone,
+    Nothing,
+}
+
+/// A reader in a flight.
+struct Boarded {
+    passenger: Passenger,
+    /// Whether somebody else began it.
+    joined: bool,
 }
 
 impl Inner {

@@ -47,6 +47,8 @@ pub struct Entry {
     pub cost: Duration,
     /// How long it may live, jitter included: the safety net beneath the log.
     pub ttl: Duration,
+    /// No commit beyond this position is in it ([`coherence::atomic`]); [`Lsn::MAX`]: not known.
+    pub seen: Lsn,
 }
 
 impl Entry {
@@ -63,6 +65,8 @@ impl Entry {
             loaded_wall_ms: event.committed_us / 1_000,
             cost: Duration::ZERO,
             ttl: renewal.ttl,
+            // The row as that commit left it.
+            seen: event.lsn,
         }
     }
 }

@@ -14,14 +14,15 @@ mod local;
 pub mod origin;
 mod patience;
 pub mod shared;
+mod together;
 
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
-    Answer, Answers, Engine, EngineOptions, Holding, LocalStanding, Metrics, Policy, Proof,
-    ReadError, Stale, Tier,
+    Answer, Answers, By, Engine, EngineOptions, Holding, Item, LocalStanding, Metrics, OneMoment,
+    Policy, Proof, ReadError, Stale, Tier,
 };
 pub use entry::{Content, Entry, Value};
 pub use local::Held;
-pub use origin::{Loaded, Origin, OriginError, OriginErrorKind};
+pub use origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
 pub use shared::{SharedTier, TierError};

@@ -16,6 +16,7 @@
 
 mod index;
 mod soft;
+mod view;
 mod weigh;
 
 use std::ops::Deref;
@@ -35,6 +36,7 @@ use tokio::sync::Notify;
 
 use self::index::{Index, Links};
 pub(crate) use self::soft::Soft;
+pub(crate) use self::view::View;
 use self::weigh::Weigh;
 use crate::chance::Chance;
 use crate::entry::{Content, Entry};

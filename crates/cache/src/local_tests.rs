@@ -24,6 +24,7 @@ fn kept(tau: u64, tags: &[&str], lenient: bool) -> Arc<Held> {
         loaded_wall_ms: 0,
         cost: Duration::ZERO,
         ttl: Duration::from_secs(60),
+        seen: Lsn(tau),
     };
     Held::new(entry, Mono(0), Mono(u64::MAX), false, lenient)
 }

@@ -3,13 +3,16 @@
 pub mod postgres;
 pub mod sqlite;
 
+use std::any::Any;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use coherence::Lsn;
 use contract::{Cell, Contract, Key, Row, Tag};
 use thiserror::Error;
 
 use crate::entry::Content;
+use crate::together::together;
 
 /// A finished load.
 #[derive(Clone, Debug)]
@@ -20,6 +23,10 @@ pub struct Loaded {
     pub tags: Vec<Tag>,
     /// A life other than the contract's (HTTP: `s-maxage`).
     pub ttl: Option<Duration>,
+    /// Where the log ended after the last of its snapshots was taken, so that no commit beyond is in
+    /// it. `None`: it does not say, and the value is never found to be [of one
+    /// moment](coherence::atomic) with another in a tier.
+    pub seen: Option<Lsn>,
 }
 
 /// An origin did not answer.
@@ -61,9 +68,29 @@ impl OriginErrorKind {
     }
 }
 
+/// One of several questions.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// Whom.
+    pub origin: &'a dyn Origin,
+    /// The key of the value.
+    pub key: &'a Key,
+    /// What the caller named.
+    pub id: &'a str,
+}
+
+/// What several questions brought.
+#[derive(Debug)]
+pub struct LoadedMany {
+    /// In the order of the questions.
+    pub items: Vec<Result<Loaded, OriginError>>,
+    /// Whether one snapshot answered all of them.
+    pub one_snapshot: bool,
+}
+
 /// Loads one value with one statement.
 #[async_trait]
-pub trait Origin: Send + Sync + 'static {
+pub trait Origin: Any + Send + Sync {
     /// Which system it asks, such as the source's or upstream's name. Loads of one name share one
     /// concurrency limit and one breaker, so keep the number of names small.
     fn name(&self) -> &str {
@@ -79,6 +106,21 @@ pub trait Origin: Send + Sync + 'static {
     /// Reads the value behind `key`; `id` is what the caller named. All of its snapshots begin
     /// after the call.
     async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError>;
+
+    /// Answers several questions to origins of this one's [name](Self::name): from one snapshot and in
+    /// one round trip where it can, else side by side. All of their snapshots begin after the call.
+    ///
+    /// # Errors
+    /// None of them could be asked. What is wrong with one of them is its own answer.
+    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+        Ok(side_by_side(asks).await)
+    }
+}
+
+/// Each by itself, all at once.
+async fn side_by_side(asks: &[Ask<'_>]) -> LoadedMany {
+    let items = together(asks.iter().map(|ask| ask.origin.load(ask.key, ask.id))).await;
+    LoadedMany { items, one_snapshot: asks.len() < 2 }
 }
 
 fn no_such_table(contract: &str, table: &str, column: &str) -> OriginError {
@@ -129,9 +171,10 @@ fn loaded(
     id: &str,
     content: Content,
     columns: &Row,
+    seen: Option<Lsn>,
 ) -> Result<Loaded, OriginError> {
     if contract.names_row(id, columns) {
-        return Ok(Loaded { content, tags: contract.tags_for(columns), ttl: None });
+        return Ok(Loaded { content, tags: contract.tags_for(columns), ttl: None, seen });
     }
     Err(OriginError {
         kind: OriginErrorKind::BadRequest,

@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::entry::Entry;
+use crate::together::together;
 
 /// Where the shared tier stands; read together with every answer, from the same shard.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -111,6 +112,17 @@ pub trait SharedTier: Send + Sync + 'static {
     /// Reads; on a miss asks for a lease of length `lease` if one is given. A tier without an epoch
     /// grants none: nobody should wait for a fill that will be refused.
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError>;
+
+    /// As [`read`](Self::read) for each of the keys, in order: one round trip, one state of the tier,
+    /// where it can. Each answer says which state it is of.
+    async fn read_many(
+        &self,
+        keys: &[Key],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        let reads = together(keys.iter().map(|key| self.read(key, lease))).await;
+        reads.into_iter().collect()
+    }
 
     /// Reads without a lease and, where the tier can, without counting as a use.
     async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {

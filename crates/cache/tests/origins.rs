@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
-use cache::{Content, Loaded, Origin, OriginError, OriginErrorKind};
+use cache::{Ask, Content, Loaded, Origin, OriginError, OriginErrorKind};
+use coherence::Lsn;
 use contract::{Contract, Tag};
 use harness::Postgres;
 
@@ -54,13 +55,59 @@ async fn answers_as_promised(origin: &dyn Origin, contract: &Contract, vip: &str
     }
 }
 
+/// Ids of two contracts in one call.
+async fn load_many(
+    asks: &[(&dyn Origin, &Contract, &str)],
+) -> (Vec<Result<Loaded, OriginError>>, bool) {
+    let keys: Vec<_> = asks.iter().map(|(_, contract, id)| contract.key(id).expect(id)).collect();
+    let asks: Vec<Ask<'_>> = asks
+        .iter()
+        .zip(&keys)
+        .map(|((origin, _, id), key)| Ask { origin: *origin, key, id })
+        .collect();
+    let loaded = asks[0].origin.load_many(&asks).await.expect("the database is there");
+    (loaded.items, loaded.one_snapshot)
+}
+
+/// What is wrong with one question is its own answer, and the others are of one snapshot.
+async fn answers_together(price: (&dyn Origin, &Contract), stock: (&dyn Origin, &Contract)) {
+    let ((price, prices), (stock, stocks)) = (price, stock);
+    let asks = [
+        (price, prices, "42"),
+        (price, prices, "abc"),
+        (stock, stocks, "42"),
+        (price, prices, "43"),
+        (stock, stocks, "99999999999999999999"),
+        (stock, stocks, "42"),
+    ];
+    for _ in 0..3 {
+        let (items, one_snapshot) = load_many(&asks).await;
+        assert!(one_snapshot);
+        let found = |at: usize| body(items[at].clone().expect("a row"));
+        assert!(found(0).starts_with(r#"{"price_cents":1299"#), "{}", found(0));
+        assert_eq!(found(2), r#"{"stock":7}"#);
+        assert_eq!(found(5), found(2));
+        assert_eq!(items[3].as_ref().expect("an answer").content, Content::Absent);
+        for at in [1, 4] {
+            let err = items[at].as_ref().expect_err("no id");
+            assert_eq!(err.kind, OriginErrorKind::BadRequest, "{err}");
+        }
+    }
+}
+
+fn stock_contract() -> Contract {
+    let text =
+        CONTRACT.replace(":price:", ":stock:").replace("price_cents, currency, vip", "stock");
+    Contract::from_toml("product_stock", &text.parse().expect("TOML")).expect("a contract")
+}
+
 fn postgres() -> (Postgres, PostgresPool) {
     let postgres = Postgres::start().expect("PostgreSQL starts");
     postgres
         .psql(
             "create table products(id int primary key, category_id int, price_cents int, \
-             currency text, vip boolean); \
-             insert into products values (42, 7, 1299, 'GBP', true)",
+             currency text, vip boolean, stock int); \
+             insert into products values (42, 7, 1299, 'GBP', true, 7)",
         )
         .expect("a table");
     let pool = PostgresPool::new(&postgres.url("postgres"), 4, PATIENCE).expect("a pool");
@@ -84,13 +131,22 @@ async fn sqlite_answers_the_same() {
     connection
         .execute_batch(
             "create table products(id integer primary key, category_id int, price_cents int, \
-             currency text, vip int); insert into products values (42, 7, 1299, 'GBP', 1)",
+             currency text, vip int, stock int); \
+             insert into products values (42, 7, 1299, 'GBP', 1, 7); \
+             create table log(seq int); insert into log values (5)",
         )
         .expect("a table");
     let contract = contract(str::to_owned);
     let pool = SqlitePool::new(&path, PATIENCE);
     let origin = SqliteOrigin::prepare(contract.clone(), pool).expect("it fits");
     answers_as_promised(&origin, &contract, "1").await;
+    assert_eq!(load(&origin, &contract, "42").await.expect("a row").seen, None, "nobody says");
+    let pool = SqlitePool::new(&path, PATIENCE).with_log_end("select seq from log");
+    let price = SqliteOrigin::prepare(contract.clone(), pool.clone()).expect("it fits");
+    let stocks = stock_contract();
+    let stock = SqliteOrigin::prepare(stocks.clone(), pool).expect("it fits");
+    assert_eq!(load(&price, &contract, "42").await.expect("a row").seen, Some(Lsn(5)));
+    answers_together((&price, &contract), (&stock, &stocks)).await;
 }
 
 #[tokio::test]
@@ -151,4 +207,66 @@ async fn a_statement_that_takes_too_long_is_given_up() {
     let origin = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
     let err = load(&origin, &contract, "42").await.expect_err("too slow");
     assert_eq!(err.kind, OriginErrorKind::Timeout, "{err}");
+}
+
+#[tokio::test]
+async fn several_contracts_answer_from_one_snapshot_of_postgres() {
+    let (postgres, pool) = postgres();
+    let (prices, stocks) = (contract(str::to_owned), stock_contract());
+    let price = PostgresOrigin::prepare(prices.clone(), pool.clone()).await.expect("it fits");
+    let stock = PostgresOrigin::prepare(stocks.clone(), pool.clone()).await.expect("it fits");
+    answers_together((&price, &prices), (&stock, &stocks)).await;
+
+    // While a slow statement runs between the two, the row changes; both are of before.
+    let slow = contract(|text| {
+        let text = text.replace(":price:", ":slow:");
+        text.replace("select price_cents", "select pg_sleep(1), price_cents")
+    });
+    let pause = PostgresOrigin::prepare(slow.clone(), pool.clone()).await.expect("it fits");
+    let asks: [(&dyn Origin, &Contract, &str); 3] =
+        [(&price, &prices, "42"), (&pause, &slow, "42"), (&stock, &stocks, "42")];
+    let (loads, _) = tokio::join!(load_many(&asks), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let sql = "update products set price_cents = 1, stock = 1 where id = 42";
+        tokio::task::spawn_blocking(move || postgres.psql(sql).map(|_| postgres))
+            .await
+            .expect("no panic")
+            .expect("updated")
+    });
+    let items: Vec<Loaded> = loads.0.into_iter().map(|item| item.expect("a row")).collect();
+    assert!(items.iter().all(|item| item.seen.is_some_and(|seen| seen > Lsn::ZERO)));
+    let bodies: Vec<String> = items.into_iter().map(body).collect();
+    assert!(bodies[0].contains("1299") && bodies[2] == r#"{"stock":7}"#, "{bodies:?}");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_given_up_leaves_no_transaction_behind() {
+    let (postgres, _) = postgres();
+    let pool = PostgresPool::new(&postgres.url("postgres"), 1, PATIENCE).expect("a pool");
+    let slow =
+        contract(|text| text.replace("select price_cents", "select pg_sleep(2), price_cents"));
+    let origin = PostgresOrigin::prepare(slow.clone(), pool.clone()).await.expect("it fits");
+    let asks: [(&dyn Origin, &Contract, &str); 2] =
+        [(&origin, &slow, "42"), (&origin, &slow, "43")];
+    let given_up = tokio::time::timeout(Duration::from_millis(300), load_many(&asks)).await;
+    assert!(given_up.is_err());
+    postgres.psql("update products set price_cents = 5 where id = 42").expect("updated");
+    // The pool's one connection is a new one, with no snapshot of before.
+    let quick = contract(str::to_owned);
+    let origin = PostgresOrigin::prepare(quick.clone(), pool).await.expect("it fits");
+    let found = load(&origin, &quick, "42").await.expect("a row");
+    assert!(body(found).contains("\"price_cents\":5"));
+}
+
+#[tokio::test]
+async fn origins_of_two_pools_share_no_snapshot() {
+    let (postgres, pool) = postgres();
+    let other = PostgresPool::new(&postgres.url("postgres"), 1, PATIENCE).expect("a pool");
+    let contract = contract(str::to_owned);
+    let one = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
+    let two = PostgresOrigin::prepare(contract.clone(), other).await.expect("it fits");
+    let asks: [(&dyn Origin, &Contract, &str); 2] =
+        [(&one, &contract, "42"), (&two, &contract, "42")];
+    let (items, one_snapshot) = load_many(&asks).await;
+    assert!(!one_snapshot && items.iter().all(Result::is_ok));
 }

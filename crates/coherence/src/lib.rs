@@ -12,12 +12,14 @@
 //! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
 //! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
 //! | [`after`] | is this answer good for somebody who has written? |
+//! | [`atomic`] | are these values what the database held at one moment? |
 //! | [`soft`] | what is still proven about an entry that a commit has made old? |
 //! | [`governor`] | how much of its budget may a contract spend while its origin is pressed? |
 //! | [`lease`] | who in the cluster loads this key, and until when? |
 //! | [`rules`] | what is each rule called, and what happens without it? |
 
 pub mod after;
+pub mod atomic;
 pub mod bound;
 pub mod chain;
 pub mod clock;

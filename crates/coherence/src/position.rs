@@ -18,6 +18,8 @@ pub struct Lsn(pub u64);
 impl Lsn {
     /// Before every commit.
     pub const ZERO: Self = Self(0);
+    /// Beyond every commit.
+    pub const MAX: Self = Self(u64::MAX);
 }
 
 impl fmt::Display for Lsn {

@@ -1,8 +1,12 @@
-//! The data face: `GET /data/{contract}/{id}` answers one value under its contract.
+//! The data face: `GET /data/{contract}/{id}` answers one value under its contract,
+//! `GET /data/batch?get={contract}/{id}&get=…` several.
 //!
 //! With `Tidegate-After: <token>` the answer misses nothing that was committed up to the token.
 //!
 //! It belongs on a private address, beside the application: it checks nobody's rights.
+
+mod batch;
+mod refusal;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -11,19 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache::{Answer, Content, Engine, Origin, OriginErrorKind, Policy, ReadError};
+use cache::{Answer, Content, Engine, Origin, Policy};
 use coherence::After;
 use contract::{Contract, Key};
-use http::header::{AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use serde_json::json;
 use tokio::net::TcpListener;
 
+use self::refusal::{Refusal, problem};
 use crate::body::Body;
 use crate::proof::{self, CACHE_STATUS, TIDEGATE_FRESHNESS};
 use crate::request_id::{RequestIds, X_REQUEST_ID};
@@ -62,14 +66,6 @@ pub struct Face {
     pub policy: Arc<Policy>,
     /// Where values come from.
     pub origin: Arc<dyn Origin>,
-}
-
-/// Why there is no value.
-struct Refusal {
-    status: StatusCode,
-    title: &'static str,
-    detail: String,
-    retry_after_s: Option<u64>,
 }
 
 impl DataFace {
@@ -130,8 +126,8 @@ impl DataFace {
     /// Answers one request; its body is ignored.
     async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         let id = self.ids.of(request.headers());
-        let mut response = match self.read(request).await {
-            Ok((answer, policy)) => proven(&answer, &policy),
+        let mut response = match self.respond(request).await {
+            Ok(response) => response,
             Err(refusal) => {
                 tracing::debug!(
                     request_id = id.to_str().unwrap_or_default(),
@@ -152,12 +148,13 @@ impl DataFace {
         response
     }
 
-    async fn read<B>(&self, request: &Request<B>) -> Result<(Answer, Arc<Policy>), Refusal> {
-        let (method, path) = (request.method(), request.uri().path());
-        let Some((name, id)) = path.strip_prefix("/data/").and_then(|path| path.split_once('/'))
-        else {
+    async fn respond<B>(&self, request: &Request<B>) -> Result<Response<Body>, Refusal> {
+        let (method, uri) = (request.method(), request.uri());
+        let named = uri.path().strip_prefix("/data/").filter(|path| !path.is_empty());
+        let one = named.and_then(|path| path.split_once('/'));
+        if one.is_none() && named != Some(batch::PATH) {
             return Err(Refusal::new(StatusCode::NOT_FOUND, "no such page", WHERE.into()));
-        };
+        }
         if !matches!(*method, Method::GET | Method::HEAD) {
             let detail = format!("{method} is not possible here; use GET or HEAD");
             return Err(Refusal::new(
@@ -166,26 +163,33 @@ impl DataFace {
                 detail,
             ));
         }
-        let Some(face) = self.faces.get(name) else {
+        let after = || {
+            token::asked(request.headers()).map_err(|err| {
+                Refusal::new(StatusCode::BAD_REQUEST, "Tidegate-After is no token", err.0)
+            })
+        };
+        let Some((name, id)) = one else {
+            return self.batch(uri.query().unwrap_or_default(), after()?).await;
+        };
+        let face = self.face(name)?;
+        let id = decoded(id).ok_or_else(|| bad_id("the id is not well-formed UTF-8".into()))?;
+        let key = face.contract.key(&id).map_err(|err| bad_id(err.to_string()))?;
+        let answer = self.ask(face, &key, &id, after()?).await?;
+        if let Some(sampler) = &self.sampler {
+            sampler.answered(&key, &id, &face.policy, &answer);
+        }
+        Ok(proven(&answer, &face.policy))
+    }
+
+    fn face(&self, name: &str) -> Result<&Face, Refusal> {
+        self.faces.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.faces.keys().map(String::as_str).collect();
             let detail = format!(
                 "there is no contract {name:?} with a value; there are: {}",
                 known.join(", ")
             );
-            return Err(Refusal::new(StatusCode::NOT_FOUND, "no such contract", detail));
-        };
-        let bad_id =
-            |detail: String| Refusal::new(StatusCode::BAD_REQUEST, "that is no id", detail);
-        let id = decoded(id).ok_or_else(|| bad_id("the id is not well-formed UTF-8".into()))?;
-        let key = face.contract.key(&id).map_err(|err| bad_id(err.to_string()))?;
-        let after = token::asked(request.headers()).map_err(|err| {
-            Refusal::new(StatusCode::BAD_REQUEST, "Tidegate-After is no token", err.0)
-        })?;
-        let answer = self.ask(face, &key, &id, after).await?;
-        if let Some(sampler) = &self.sampler {
-            sampler.answered(&key, &id, &face.policy, &answer);
-        }
-        Ok((answer, Arc::clone(&face.policy)))
+            Refusal::new(StatusCode::NOT_FOUND, "no such contract", detail)
+        })
     }
 
     async fn ask(
@@ -206,21 +210,33 @@ impl DataFace {
     }
 }
 
-const WHERE: &str = "values are at /data/{contract}/{id}";
+const WHERE: &str =
+    "values are at /data/{contract}/{id}, several at /data/batch?get={contract}/{id}&get=…";
 
-/// A value or its proven absence, with the proof.
-fn proven(answer: &Answer, policy: &Policy) -> Response<Body> {
-    let (status, kind, body) = match &answer.entry.content {
-        Content::Present(value) => (StatusCode::OK, JSON, value.body.clone()),
+fn bad_id(detail: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "that is no id", detail)
+}
+
+/// The value, or why there is none.
+fn body<'a>(answer: &'a Answer, policy: &Policy) -> Result<&'a Bytes, Refusal> {
+    match &answer.entry.content {
+        Content::Present(value) => Ok(&value.body),
         Content::Absent => {
             let detail = format!("{} has no row for this id", policy.name);
-            (StatusCode::NOT_FOUND, PROBLEM, problem(StatusCode::NOT_FOUND, "no such row", &detail))
+            Err(Refusal::new(StatusCode::NOT_FOUND, "no such row", detail))
         }
         Content::Uncacheable => {
             let detail = format!("the origin of {} gave nothing that may be shared", policy.name);
-            let status = StatusCode::BAD_GATEWAY;
-            (status, PROBLEM, problem(status, "no value", &detail))
+            Err(Refusal::new(StatusCode::BAD_GATEWAY, "no value", detail))
         }
+    }
+}
+
+/// A value or its proven absence, with the proof.
+fn proven(answer: &Answer, policy: &Policy) -> Response<Body> {
+    let (status, kind, body) = match body(answer, policy) {
+        Ok(body) => (StatusCode::OK, JSON, body.clone()),
+        Err(none) => (none.status, PROBLEM, problem(none.status, none.title, &none.detail)),
     };
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
@@ -234,60 +250,6 @@ fn proven(answer: &Answer, policy: &Policy) -> Response<Body> {
     );
     headers.insert(AGE, HeaderValue::from(answer.proof().age.as_secs()));
     response
-}
-
-impl Refusal {
-    fn new(status: StatusCode, title: &'static str, detail: String) -> Self {
-        Self { status, title, detail, retry_after_s: None }
-    }
-
-    fn response(&self) -> Response<Body> {
-        let mut response =
-            Response::new(Body::whole(problem(self.status, self.title, &self.detail)));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, PROBLEM);
-        headers.insert(CACHE_CONTROL, NO_STORE);
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        response
-    }
-}
-
-impl From<ReadError> for Refusal {
-    fn from(err: ReadError) -> Self {
-        let (status, title) = match &err {
-            ReadError::Origin(err) => match err.kind {
-                OriginErrorKind::BadRequest => (StatusCode::BAD_REQUEST, "that is no id"),
-                OriginErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "the origin is slow"),
-                OriginErrorKind::Unavailable | OriginErrorKind::Refused => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "the origin is away")
-                }
-                OriginErrorKind::Broken => (StatusCode::BAD_GATEWAY, "the origin failed"),
-            },
-            ReadError::Unproven { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "freshness can't be proven")
-            }
-            ReadError::Overloaded { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "the origin is spared")
-            }
-            ReadError::Waited(_) => (StatusCode::GATEWAY_TIMEOUT, "the origin is slow"),
-            ReadError::Aborted => (StatusCode::INTERNAL_SERVER_ERROR, "the load broke off"),
-        };
-        let retry_after_s = err.retry_after().map(|after| after.as_millis().div_ceil(1_000).max(1));
-        let retry_after_s = retry_after_s.and_then(|seconds| u64::try_from(seconds).ok());
-        Self { status, title, detail: err.to_string(), retry_after_s }
-    }
-}
-
-/// RFC 9457.
-fn problem(status: StatusCode, title: &str, detail: &str) -> Bytes {
-    let problem = json!({ "title": title, "status": status.as_u16(), "detail": detail });
-    Bytes::from(problem.to_string())
 }
 
 /// Percent-decoding (RFC 3986 §2.1). `None`: what comes out is no UTF-8, or an escape is cut off.

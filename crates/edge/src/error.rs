@@ -70,7 +70,7 @@ impl EdgeError {
                 ReadError::Unproven { .. } | ReadError::Overloaded { .. } => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
-                ReadError::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
+                ReadError::Apart | ReadError::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
     }
@@ -91,7 +91,9 @@ impl EdgeError {
             },
             Self::Read(ReadError::Waited(_)) => "http_response_timeout",
             Self::Read(ReadError::Overloaded { .. }) => "connection_limit_reached",
-            Self::Read(ReadError::Unproven { .. } | ReadError::Aborted) => "proxy_internal_error",
+            Self::Read(ReadError::Unproven { .. } | ReadError::Apart | ReadError::Aborted) => {
+                "proxy_internal_error"
+            }
         })
     }
 

@@ -92,7 +92,7 @@ impl PageLoad {
             let message = "not for a client with cookies to load".to_owned();
             return Err(OriginError { kind: OriginErrorKind::BadRequest, message });
         }
-        Ok(Loaded { content: Content::Uncacheable, tags: Vec::new(), ttl: None })
+        Ok(Loaded { content: Content::Uncacheable, tags: Vec::new(), ttl: None, seen: None })
     }
 
     fn judge(&self, head: &response::Parts, body: &Stream) -> Result<Storable, Reason> {
@@ -130,6 +130,7 @@ impl PageLoad {
             content: Content::Present(Value { head, body }),
             tags: storable.tags,
             ttl: Some(self.route.ttl(storable.lifetime)),
+            seen: None,
         })
     }
 }

@@ -35,6 +35,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use feed::SqliteFeed;
 pub use options::SqliteOptions;
+pub use schema::LOG_END;
 pub use source::SqliteSource;
 
 use crate::error::FeedError;

@@ -32,6 +32,7 @@ fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
         loaded_wall_ms: 7,
         cost: Duration::ZERO,
         ttl: Duration::from_secs(60),
+        seen: Lsn::MAX,
     };
     let bound = Some(Duration::from_millis(200));
     Holding { tier, entry: Arc::new(entry), applied: COMMIT, bound, answers: Answers::Fresh }

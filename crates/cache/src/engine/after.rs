@@ -46,11 +46,9 @@ impl Engine {
         origin: &Arc<dyn Origin>,
         after: Option<After>,
     ) -> Result<Answer, ReadError> {
-        let until = self.inner.clock.mono() + self.inner.options.after_timeout;
-        let wish = after.map(|after| Wish { after, until });
+        let wish = self.inner.wish(after);
         if let Some(wish) = wish
-            && self.inner.local.get(key).is_some()
-            && self.inner.local.get_after(key, wish.after).is_none()
+            && self.inner.lags(key, wish)
         {
             self.inner.caught_up(wish).await;
         }
@@ -59,6 +57,17 @@ impl Engine {
 }
 
 impl Inner {
+    /// What a token asks for, from now on.
+    pub(super) fn wish(&self, after: Option<After>) -> Option<Wish> {
+        let until = self.clock.mono() + self.options.after_timeout;
+        after.map(|after| Wish { after, until })
+    }
+
+    /// Whether something is held here that the token is too new for.
+    pub(super) fn lags(&self, key: &Key, wish: Wish) -> bool {
+        self.local.get(key).is_some() && self.local.get_after(key, wish.after).is_none()
+    }
+
     /// Gives the in-process tier a moment to reach the token; whether it has.
     pub(super) async fn caught_up(&self, wish: Wish) -> bool {
         let left = wish.until.since(self.clock.mono());

@@ -145,6 +145,9 @@ pub enum ReadError {
     /// Somebody else's load took longer than this caller may wait.
     #[error("waited {0:?} for a load that is under way")]
     Waited(Duration),
+    /// The items of a read-atomic batch can't be read from one snapshot.
+    #[error("these are loaded from origins that have no common snapshot")]
+    Apart,
     /// The load ended without a result (a panic in the origin's code).
     #[error("the load broke off without a result")]
     Aborted,
@@ -159,6 +162,7 @@ impl ReadError {
             Self::Origin(err) => err.kind.as_str(),
             Self::Overloaded { reason, .. } => reason,
             Self::Waited(_) => "waited",
+            Self::Apart => "apart",
             Self::Aborted => "aborted",
         }
     }
@@ -176,7 +180,7 @@ impl ReadError {
                 | OriginErrorKind::Refused => Some(SOON),
             },
             Self::Unproven { .. } | Self::Waited(_) => Some(SOON),
-            Self::Aborted => None,
+            Self::Apart | Self::Aborted => None,
         }
     }
 }

@@ -23,7 +23,7 @@ use super::answer::ReadError;
 use super::metrics::Metrics;
 use super::options::EngineOptions;
 use crate::chance::Chance;
-use crate::origin::{Loaded, Origin, OriginError, OriginErrorKind};
+use crate::origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
 
 /// When an origin's breaker opens.
 const BREAKER: BreakerOptions = BreakerOptions {
@@ -103,11 +103,37 @@ impl Gate {
     /// Asks the origin, if it can bear it. Answers with the time at which the load began: every
     /// snapshot it used is later.
     pub(super) async fn load(&self, question: Question<'_>) -> Result<(Loaded, Mono), ReadError> {
-        let mut permit = self.admit(&question).await?;
+        let Question { origin, key, id, class, background } = question;
+        self.guarded(class, background, || origin.load(key, id)).await
+    }
+
+    /// Asks several questions, at least one, as one load.
+    pub(super) async fn load_many(
+        &self,
+        asks: &[Ask<'_>],
+        class: Class,
+    ) -> Result<(LoadedMany, Mono), ReadError> {
+        self.guarded(class, false, || async move {
+            let loaded = asks[0].origin.load_many(asks).await?;
+            if loaded.items.len() == asks.len() {
+                return Ok(loaded);
+            }
+            let message = format!("{} answers to {} questions", loaded.items.len(), asks.len());
+            Err(OriginError { kind: OriginErrorKind::Broken, message })
+        })
+        .await
+    }
+
+    async fn guarded<T, F: Future<Output = Result<T, OriginError>>>(
+        &self,
+        class: Class,
+        background: bool,
+        load: impl Fn() -> F,
+    ) -> Result<(T, Mono), ReadError> {
+        let mut permit = self.admit(class, background).await?;
         loop {
             let began = self.clock.mono();
-            let load = question.origin.load(question.key, question.id);
-            let outcome = match tokio::time::timeout(self.load_timeout, load).await {
+            let outcome = match tokio::time::timeout(self.load_timeout, load()).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(OriginError {
                     kind: OriginErrorKind::Timeout,
@@ -117,7 +143,7 @@ impl Gate {
             permit.learn(&outcome, self.clock.mono().since(began), self.slow_load);
             match outcome {
                 Ok(loaded) => return Ok((loaded, began)),
-                Err(err) if !self.may_retry(&err, &question) => return Err(err.into()),
+                Err(err) if !self.may_retry(&err, background) => return Err(err.into()),
                 Err(err) => {
                     tracing::debug!(origin = %self.name, error = %err, "load failed; trying again");
                     let pause = RETRY_PAUSE.mul_f64(1.0 + 4.0 * self.chance.unit());
@@ -127,24 +153,22 @@ impl Gate {
         }
     }
 
-    fn may_retry(&self, err: &OriginError, question: &Question<'_>) -> bool {
+    fn may_retry(&self, err: &OriginError, background: bool) -> bool {
         // A load that took too long would take too long again.
-        err.kind == OriginErrorKind::Unavailable
-            && !question.background
-            && self.state.lock().retries.spend()
+        err.kind == OriginErrorKind::Unavailable && !background && self.state.lock().retries.spend()
     }
 
-    async fn admit(&self, question: &Question<'_>) -> Result<Permit<'_>, ReadError> {
-        let class = if question.background { Class::Ephemeral } else { question.class };
+    async fn admit(&self, class: Class, background: bool) -> Result<Permit<'_>, ReadError> {
+        let class = if background { Class::Ephemeral } else { class };
         let (ticket, queued) = {
             let mut state = self.state.lock();
             state.tickets += 1;
             let ticket = Ticket(state.tickets);
-            let entrance = state.limiter.enter(ticket, class, !question.background);
+            let entrance = state.limiter.enter(ticket, class, !background);
             self.feel(pressure::load(&state.limiter, Sign::None));
             let queued = match entrance {
                 Entrance::In => None,
-                Entrance::Full if question.background => {
+                Entrance::Full if background => {
                     // Nobody waits for it, so nobody was turned away.
                     return Err(self.spare("limit", self.queue_timeout));
                 }
@@ -249,7 +273,7 @@ struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    fn learn(&mut self, outcome: &Result<Loaded, OriginError>, took: Duration, slow: Duration) {
+    fn learn<T>(&mut self, outcome: &Result<T, OriginError>, took: Duration, slow: Duration) {
         let kind = outcome.as_ref().err().map(|err| err.kind);
         self.good = match kind {
             None => Some(took <= slow),

@@ -1,14 +1,15 @@
-//! What a flight does: shared tier → lease → origin → fill.
+//! What a flight does: shared tier (`ask`) → lease → origin → fill.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coherence::{Epoch, LeaseToken, Lsn, Mono, Reached, Refusal, Verdict};
+use coherence::{Epoch, LeaseToken, Lsn, Mono, Refusal, Verdict};
 use contract::{Key, Unproven, freshness};
 
 use super::after::Wish;
 use super::answer::{ReadError, Stale, Tier};
+use super::ask::{Asked, Start};
 use super::gate::Question;
 use super::look::Look;
 use super::{Inner, Policy};
@@ -16,11 +17,8 @@ use crate::audit::{Filled, Named, Note};
 use crate::entry::{Content, Entry, Value};
 use crate::local::Held;
 use crate::origin::{Loaded, Origin};
-use crate::shared::{Fill, Outcome, SharedRead};
-
-/// The first pause before another node is asked again whether it has finished, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(4);
-const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+use crate::shared::Fill;
+use crate::together::together;
 
 /// An early refresh is considered from so many mean refresh leads before the end; that a reader
 /// would draw an earlier one has a chance of e⁻¹⁰.
@@ -40,7 +38,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn named(&self) -> Named {
+    pub(super) fn named(&self) -> Named {
         let (key, id) = (self.key.clone(), Arc::clone(&self.id));
         Named { key, id, contract: Arc::clone(&self.policy.name) }
     }
@@ -59,167 +57,72 @@ pub(super) struct Landed {
     pub(super) epoch: Option<Epoch>,
 }
 
-/// What the tiers said, if not the answer.
-#[derive(Clone, Copy)]
-struct Start {
-    /// W and its epoch, for the fill; known before the load begins.
-    token: Option<(Epoch, Lsn)>,
-    lease: Option<LeaseToken>,
-    /// Whether the shared tier can take the fill.
-    shared: bool,
-}
-
-enum Asked {
-    Answer(Landed),
-    Load(Start),
+/// It stands, but is not proven to be within the budget.
+pub(super) struct Unsure {
+    held: Arc<Held>,
+    as_of: Option<Mono>,
 }
 
 impl Inner {
     /// Makes the flight.
     pub(super) async fn fly(&self, job: &Job) -> Result<Landed, ReadError> {
-        let mut unproven = None;
-        if !job.refresh {
-            // Another flight may have landed between the reader's look and this one's start.
-            match self.look(&job.key, &job.policy, job.wish.map(|wish| wish.after)) {
-                Look::Fresh { held, as_of, .. } => return Ok(Landed::local(held, as_of, None)),
-                Look::Soft { held, as_of, .. } => {
-                    return Ok(Landed::local(held, Some(as_of), None));
-                }
-                Look::Unproven { held, as_of } => unproven = Some((held, as_of)),
-                Look::Expired { .. } | Look::Uncacheable | Look::Nothing => {}
-            }
-        }
+        let unproven = match self.landed_already(job) {
+            Ok(landed) => return Ok(landed),
+            Err(unproven) => unproven,
+        };
         let start = match self.ask_shared(job).await? {
             Asked::Answer(landed) => return Ok(landed),
             Asked::Load(start) => start,
         };
-        match (unproven, job.policy.unproven) {
-            (Some((held, as_of)), Unproven::ServeStale) => {
-                self.give_back(job, start).await;
-                Ok(Landed::local(held, as_of, Some(Stale::Unproven)))
-            }
-            (Some((_, as_of)), Unproven::Fail) => {
-                self.give_back(job, start).await;
-                Err(self.unproven(&job.policy, as_of))
-            }
-            _ => self.load(job, start).await,
+        match self.rather(job, unproven, start).await {
+            Some(landing) => landing,
+            None => self.load(job, start).await,
         }
+    }
+
+    /// Another flight may have landed between the reader's look and this one's start. Else: what
+    /// stands here without being proven.
+    pub(super) fn landed_already(&self, job: &Job) -> Result<Landed, Option<Unsure>> {
+        if job.refresh {
+            return Err(None);
+        }
+        match self.look(&job.key, &job.policy, job.wish.map(|wish| wish.after)) {
+            Look::Fresh { held, as_of, .. } => Ok(Landed::local(held, as_of, None)),
+            Look::Soft { held, as_of, .. } => Ok(Landed::local(held, Some(as_of), None)),
+            Look::Unproven { held, as_of } => Err(Some(Unsure { held, as_of })),
+            Look::Expired { .. } | Look::Uncacheable | Look::Nothing => Err(None),
+        }
+    }
+
+    /// What the contract prefers to a load.
+    pub(super) async fn rather(
+        &self,
+        job: &Job,
+        unsure: Option<Unsure>,
+        start: Start,
+    ) -> Option<Result<Landed, ReadError>> {
+        let Unsure { held, as_of } = unsure?;
+        let landing = match job.policy.unproven {
+            Unproven::ServeStale => Ok(Landed::local(held, as_of, Some(Stale::Unproven))),
+            Unproven::Fail => Err(self.unproven(&job.policy, as_of)),
+            Unproven::ReadOrigin => return None,
+        };
+        self.give_back(job, start).await;
+        Some(landing)
     }
 
     /// For one caller alone, with its own origin: nothing is shared with other readers.
     pub(super) async fn load_alone(&self, job: &Job) -> Result<Landed, ReadError> {
-        let cached = !job.policy.tiers.is_none();
+        self.load(job, self.alone_start(&job.policy)).await
+    }
+
+    pub(super) fn alone_start(&self, policy: &Policy) -> Start {
+        let cached = !policy.tiers.is_none();
         let token = if cached { self.local.token() } else { None };
-        self.load(job, Start { token, lease: None, shared: cached }).await
+        Start { token, lease: None, shared: cached }
     }
 
-    async fn ask_shared(&self, job: &Job) -> Result<Asked, ReadError> {
-        let policy = &job.policy;
-        let away = Start { token: self.local.token(), lease: None, shared: false };
-        if !policy.tiers.shared {
-            return Ok(Asked::Load(away));
-        }
-        let began = self.clock.mono();
-        let mut pause = FIRST_PAUSE;
-        let mut waited = false;
-        let mut behind = false;
-        loop {
-            let lease = Some(self.options.lease_ttl);
-            let Some(read) = self.port.call(self.port.tier.read(&job.key, lease)).await else {
-                return Ok(Asked::Load(away));
-            };
-            let SharedRead { standing, outcome } = read;
-            let token = standing.map(|standing| (standing.epoch, standing.watermark));
-            let plain = Start { token, lease: None, shared: true };
-            match outcome {
-                Outcome::Found { entry, remaining } => {
-                    let Some(standing) = standing else { return Ok(Asked::Load(plain)) };
-                    let (epoch, applied) = (standing.epoch, standing.applied);
-                    if self.local.outdates(&job.key, &entry.tags, epoch, applied) {
-                        return Ok(Asked::Load(plain));
-                    }
-                    if let Some(wish) = job.wish
-                        && wish.after.reached(Some(standing.epoch), standing.applied)
-                            != Reached::Yes
-                    {
-                        // Our own tier comes last: once it is there, the shared tier is.
-                        if !behind && self.caught_up(wish).await {
-                            behind = true;
-                            continue;
-                        }
-                        return Ok(Asked::Load(plain));
-                    }
-                    // An entry that still stands misses nothing that its tier has applied.
-                    let entry = Entry { tau: standing.applied, ..compact(entry) };
-                    let as_of = self.local.proven_at(standing.epoch, standing.applied);
-                    return self.found(job, entry, remaining, standing.epoch, as_of, plain);
-                }
-                Outcome::Lead(lease) => {
-                    if waited {
-                        self.metrics.takeovers.inc();
-                    }
-                    return Ok(Asked::Load(Start { lease: Some(lease), ..plain }));
-                }
-                Outcome::Miss => return Ok(Asked::Load(plain)),
-                Outcome::Wait(left) => {
-                    let spent = self.clock.mono().since(began);
-                    if spent >= self.options.wait_timeout {
-                        return Err(ReadError::Waited(spent));
-                    }
-                    waited = true;
-                    let jitter = 0.75 + 0.5 * self.options.chance.unit();
-                    // Just after the lease's end rather than just before it.
-                    let left = left + Duration::from_millis(1);
-                    tokio::time::sleep(pause.mul_f64(jitter).min(left)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
-
-    fn found(
-        &self,
-        job: &Job,
-        entry: Entry,
-        remaining: Duration,
-        epoch: Epoch,
-        as_of: Option<Mono>,
-        plain: Start,
-    ) -> Result<Asked, ReadError> {
-        let policy = &job.policy;
-        let now = self.clock.mono();
-        let proven = within(policy, as_of, now);
-        if job.refresh {
-            // Another node may have refreshed it already.
-            let ours = self.local.get(&job.key).map(|(held, _)| held);
-            // Whatever stands there is younger than what is marked here.
-            let ours = ours.map(|held| if held.is_soft() { Mono(0) } else { held.expires() });
-            if !proven || ours.is_none_or(|ours| now + remaining <= ours + self.options.lease_ttl) {
-                return Ok(Asked::Load(plain));
-            }
-        }
-        let stale = match policy.unproven {
-            _ if proven => None,
-            Unproven::ServeStale => Some(Stale::Unproven),
-            Unproven::ReadOrigin => return Ok(Asked::Load(plain)),
-            Unproven::Fail => return Err(self.unproven(policy, as_of)),
-        };
-        let age = self.clock.wall_ms().saturating_sub(entry.loaded_wall_ms);
-        let loaded = Mono(now.0.saturating_sub(age.saturating_mul(1_000_000)));
-        let ends = now + remaining;
-        let entry = Entry { ttl: ends.since(loaded), ..entry };
-        let refresh_from = refresh_from(policy, ends, remaining, entry.cost);
-        let entry = Held::new(entry, loaded, refresh_from, false, self.marks(policy));
-        if policy.tiers.local {
-            let verdict = self.local.fill(&job.key, Arc::clone(&entry), epoch);
-            self.filled(job, &entry, Tier::Local, Tier::Shared, verdict);
-        }
-        let tier = Tier::Shared;
-        let epoch = Some(epoch);
-        Ok(Asked::Answer(Landed { entry, tier, as_of, stale, stored: None, epoch }))
-    }
-
-    async fn load(&self, job: &Job, start: Start) -> Result<Landed, ReadError> {
+    pub(super) async fn load(&self, job: &Job, start: Start) -> Result<Landed, ReadError> {
         let policy = &job.policy;
         let gate = self.gate(&*job.origin);
         policy.pressure.get_or_init(|| Arc::clone(&gate.pressure));
@@ -232,10 +135,8 @@ impl Inner {
         };
         self.tell(|| Note::Load(job.named()));
         let asked = self.clock.mono();
-        let outcome = match start.lease {
-            Some(lease) => self.with_heartbeat(&job.key, lease, gate.load(question)).await,
-            None => gate.load(question).await,
-        };
+        let lease = start.lease.map(|lease| (&job.key, lease));
+        let outcome = self.with_heartbeat(lease.as_slice(), gate.load(question)).await;
         let took = self.clock.mono().since(asked).as_secs_f64();
         match outcome {
             Ok((loaded, began)) => {
@@ -250,41 +151,49 @@ impl Inner {
         }
     }
 
-    /// Keeps the lease alive while the load is under way. A dead holder's lease runs out by
+    /// Keeps the leases alive while the load is under way. A dead holder's lease runs out by
     /// itself; one that lost its lease finishes for its own readers.
-    async fn with_heartbeat<T>(
+    pub(super) async fn with_heartbeat<T>(
         &self,
-        key: &Key,
-        lease: LeaseToken,
+        leases: &[(&Key, LeaseToken)],
         load: impl Future<Output = T>,
     ) -> T {
+        if leases.is_empty() {
+            return load.await;
+        }
         let ttl = self.options.lease_ttl;
-        let beat = async {
+        let beat = together(leases.iter().map(|(key, lease)| async move {
             loop {
                 tokio::time::sleep(ttl / 3).await;
-                let renewed = self.port.call(self.port.tier.renew(key, lease, ttl)).await;
+                let renewed = self.port.call(self.port.tier.renew(key, *lease, ttl)).await;
                 if renewed == Some(false) {
                     self.metrics.leases_lost.inc();
                     return;
                 }
             }
-        };
+        }));
         tokio::pin!(load);
         tokio::select! {
             biased;
             done = &mut load => done,
-            () = beat => load.await,
+            _ = beat => load.await,
         }
     }
 
-    async fn give_back(&self, job: &Job, start: Start) {
+    pub(super) async fn give_back(&self, job: &Job, start: Start) {
         if let Some(lease) = start.lease {
             self.port.call(self.port.tier.release(&job.key, lease)).await;
         }
     }
 
     /// Offers what was loaded to the shared tier, then to the in-process tier.
-    async fn store(&self, job: &Job, loaded: Loaded, began: Mono, start: Start) -> Landed {
+    pub(super) async fn store(
+        &self,
+        job: &Job,
+        loaded: Loaded,
+        began: Mono,
+        start: Start,
+    ) -> Landed {
         let policy = &job.policy;
         let now = self.clock.mono();
         let ttl = life(policy, &loaded, self.options.chance.unit());
@@ -296,6 +205,7 @@ impl Inner {
             loaded_wall_ms: self.clock.wall_ms(),
             cost: now.since(began),
             ttl,
+            seen: loaded.seen.unwrap_or(Lsn::MAX),
         });
         let refresh_from = match entry.content {
             // Never handed out, so it needs a closer look from the beginning.
@@ -353,11 +263,18 @@ impl Inner {
     }
 
     /// Whether commits mark the policy's entries instead of removing them.
-    fn marks(&self, policy: &Policy) -> bool {
+    pub(super) fn marks(&self, policy: &Policy) -> bool {
         self.options.governor && policy.is_lenient()
     }
 
-    fn filled(&self, job: &Job, entry: &Entry, tier: Tier, from: Tier, verdict: Verdict) {
+    pub(super) fn filled(
+        &self,
+        job: &Job,
+        entry: &Entry,
+        tier: Tier,
+        from: Tier,
+        verdict: Verdict,
+    ) {
         if let Verdict::Refuse(refusal) = verdict {
             self.metrics.refused(tier.as_str(), refusal.as_str());
         }
@@ -374,7 +291,7 @@ impl Inner {
         });
     }
 
-    fn unproven(&self, policy: &Policy, as_of: Option<Mono>) -> ReadError {
+    pub(super) fn unproven(&self, policy: &Policy, as_of: Option<Mono>) -> ReadError {
         let now = self.clock.mono();
         let bound = as_of.map(|as_of| now.since(as_of));
         ReadError::Unproven { bound, budget: policy.budget }
@@ -412,7 +329,7 @@ fn life(policy: &Policy, loaded: &Loaded, draw: f64) -> Duration {
 }
 
 /// From when on readers draw lots for an early refresh; at most the last half of its life.
-fn refresh_from(policy: &Policy, expires: Mono, left: Duration, cost: Duration) -> Mono {
+pub(super) fn refresh_from(policy: &Policy, expires: Mono, left: Duration, cost: Duration) -> Mono {
     if policy.refresh.beta <= 0.0 {
         return expires;
     }
@@ -423,7 +340,7 @@ fn refresh_from(policy: &Policy, expires: Mono, left: Duration, cost: Duration) 
 
 /// The same entry in memory of its own: what an origin or a tier hands over may be a small slice of
 /// something large, which the in-process tier's limit would not see.
-fn compact(entry: Entry) -> Entry {
+pub(super) fn compact(entry: Entry) -> Entry {
     let Content::Present(value) = &entry.content else { return entry };
     let mut bytes = Vec::with_capacity(value.head.len() + value.body.len());
     // The body first, where the allocator aligns it: the kernel copies it to a socket with each hit,
@@ -447,7 +364,7 @@ fn size(content: &Content) -> u64 {
     }
 }
 
-fn kind(content: &Content) -> &'static str {
+pub(super) fn kind(content: &Content) -> &'static str {
     match content {
         Content::Present(_) => "present",
         Content::Absent => "absent",

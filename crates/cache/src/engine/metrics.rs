@@ -1,5 +1,7 @@
 //! What the engine tells Prometheus.
 
+pub(super) mod batches;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use self::batches::Batches;
+pub use self::batches::{ATOMIC, BATCHES, ITEMS, ROUND_TRIPS};
 use super::{Policy, ReadError};
 
 /// Reads that were not plain in-process hits, by contract, tier (`local`, `shared`, `origin`, `none`) and result (`hit`,
@@ -129,6 +133,7 @@ pub struct Metrics {
     origin_limit: Family<Guarded, Gauge>,
     shared_errors: Family<Reason, Counter>,
     restarts: Family<Reason, Counter>,
+    pub(super) batches: Batches,
     pub(super) leases_lost: Counter,
     pub(super) takeovers: Counter,
     pub(super) apply_seconds: Histogram,
@@ -153,6 +158,7 @@ impl Metrics {
             origin_limit: Family::default(),
             shared_errors: Family::default(),
             restarts: Family::default(),
+            batches: Batches::default(),
             leases_lost: Counter::default(),
             takeovers: Counter::default(),
             apply_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 18)),
@@ -175,6 +181,7 @@ impl Metrics {
         registry.register(LEASES_LOST, "Leases that ran out under their holder", m.leases_lost);
         registry.register(TAKEOVERS, "Loads taken over from another node", m.takeovers);
         registry.register(APPLY_SECONDS, "Commit to removal in this node", m.apply_seconds);
+        m.batches.register(registry);
         registry.register_collector(Box::new(m.local_hits));
         registry.register_collector(Box::new(m.gauges));
         metrics

@@ -1,12 +1,15 @@
 //! Whole engines on the embedded shared tier, in virtual time.
 
 mod after;
+mod batch;
 mod collapse;
 mod contracts;
 mod inspect;
+mod moment;
 mod pressure;
 mod races;
 mod storm;
+mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -164,6 +167,9 @@ struct Shared {
     down: std::sync::atomic::AtomicBool,
     /// Replies to reads are late by this much: what they say is older than they are.
     late_reads: Mutex<Duration>,
+    /// Calls for one key, and for several.
+    single_reads: AtomicUsize,
+    batch_reads: AtomicUsize,
 }
 
 impl Shared {
@@ -172,6 +178,8 @@ impl Shared {
             tier: MemoryTier::new(Arc::clone(clock), 64 << 20),
             down: false.into(),
             late_reads: Mutex::new(Duration::ZERO),
+            single_reads: AtomicUsize::new(0),
+            batch_reads: AtomicUsize::new(0),
         }
     }
 
@@ -187,12 +195,23 @@ impl Shared {
 impl SharedTier for Shared {
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
         self.up()?;
+        self.single_reads.fetch_add(1, Ordering::Relaxed);
         let late = *self.late_reads.lock();
         let read = self.tier.read(key, lease).await;
         if !late.is_zero() {
             tokio::time::sleep(late).await;
         }
         read
+    }
+
+    async fn read_many(
+        &self,
+        keys: &[Key],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        self.up()?;
+        self.batch_reads.fetch_add(1, Ordering::Relaxed);
+        self.tier.read_many(keys, lease).await
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
@@ -294,15 +313,15 @@ impl Origin for Row {
 fn present(text: &'static str) -> Loaded {
     let body = Bytes::from_static(text.as_bytes());
     let value = Value { head: Bytes::new(), body };
-    Loaded { content: Content::Present(value), tags: vec![tag("product-1")], ttl: None }
+    Loaded { content: Content::Present(value), tags: vec![tag("product-1")], ttl: None, seen: None }
 }
 
 fn absent() -> Loaded {
-    Loaded { content: Content::Absent, tags: Vec::new(), ttl: None }
+    Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: None }
 }
 
 fn uncacheable() -> Loaded {
-    Loaded { content: Content::Uncacheable, tags: Vec::new(), ttl: None }
+    Loaded { content: Content::Uncacheable, tags: Vec::new(), ttl: None, seen: None }
 }
 
 fn failing() -> OriginError {

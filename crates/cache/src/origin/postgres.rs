@@ -1,26 +1,33 @@
 //! A SQL statement on a PostgreSQL primary as origin.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use coherence::Lsn;
 use contract::{Cell, Contract, Key, Row};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, NoTls, Statement};
 
 use super::{
-    Loaded, Origin, OriginError, OriginErrorKind, absent_row, loaded, no_such_table, quoted,
-    source, statement,
+    Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, absent_row, loaded,
+    no_such_table, quoted, side_by_side, source, statement,
 };
 use crate::entry::{Content, Value};
+use crate::together::together;
 
 /// A pool of connections to one primary.
 #[derive(Clone)]
 pub struct PostgresPool {
     pool: Pool,
+    /// Tells pools apart.
+    same: Arc<()>,
 }
 
 impl PostgresPool {
@@ -49,7 +56,7 @@ impl PostgresPool {
             .create_timeout(Some(timeout))
             .build()
             .map_err(|err| broken(format!("the connection pool can't be built: {err}")))?;
-        Ok(Self { pool })
+        Ok(Self { pool, same: Arc::default() })
     }
 }
 
@@ -130,7 +137,7 @@ impl PostgresOrigin {
         // No lateral joins: a column that the contract misspells must not find one of ours. The
         // line break ends a comment that the contract may end with.
         let load = format!(
-            "select k.id, v.value, t.columns \
+            "select k.id, v.value, t.columns, {LOG_END} \
              from (select ($2::{key_type})::text as id) k \
              left join (select row_to_json(x)::text as value from ({value}\n) x limit 2) v on true \
              left join (select row_to_json(y)::text as columns from (select {columns} from {table} \
@@ -147,25 +154,7 @@ impl PostgresOrigin {
         Ok(Self { contract, pool, load })
     }
 
-    async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
-        let client = self.pool.pool.get().await.map_err(|err| unavailable(&err))?;
-        let statement = client.prepare_cached(&self.load).await.map_err(|err| classify(&err))?;
-        let id = AsText(id);
-        client.query(&statement, &[&id, &id]).await.map_err(|err| classify(&err))
-    }
-}
-
-/// Key types whose equal values have one text form.
-const CANONICAL: [&str; 6] = ["smallint", "integer", "bigint", "uuid", "text", "character varying"];
-
-#[async_trait]
-impl Origin for PostgresOrigin {
-    fn name(&self) -> &str {
-        source(&self.contract)
-    }
-
-    async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
-        let rows = self.query(id).await?;
+    fn read(&self, id: &str, rows: &[tokio_postgres::Row]) -> Result<Loaded, OriginError> {
         let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
         let first = rows.first().ok_or_else(|| broken("the statement returned nothing".into()))?;
         let canonical: String = first.get(0);
@@ -189,7 +178,115 @@ impl Origin for PostgresOrigin {
             Some(json) => row_from_json(json).map_err(|err| broken(err.to_string()))?,
             None => absent_row(&self.contract, id),
         };
-        loaded(&self.contract, id, content, &columns)
+        let seen = first.get::<_, Option<&str>>(3).map(str::parse::<Lsn>).transpose();
+        let seen = seen.map_err(|err| broken(err.to_string()))?;
+        loaded(&self.contract, id, content, &columns, seen)
+    }
+
+    async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
+        let client = self.pool.pool.get().await.map_err(|err| unavailable(&err))?;
+        let statement = client.prepare_cached(&self.load).await.map_err(|err| classify(&err))?;
+        let id = AsText(id);
+        client.query(&statement, &[&id, &id]).await.map_err(|err| classify(&err))
+    }
+}
+
+/// Where the log ends, asked by the load itself: the snapshot was taken before any of its statement
+/// is executed, and whatever a snapshot shows has been in the log before. A standby can't say.
+const LOG_END: &str = "case when pg_is_in_recovery() then null \
+                       else pg_current_wal_insert_lsn()::text end";
+
+/// Key types whose equal values have one text form.
+const CANONICAL: [&str; 6] = ["smallint", "integer", "bigint", "uuid", "text", "character varying"];
+
+#[async_trait]
+impl Origin for PostgresOrigin {
+    fn name(&self) -> &str {
+        source(&self.contract)
+    }
+
+    async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let rows = self.query(id).await?;
+        self.read(id, &rows)
+    }
+
+    /// One transaction with one snapshot, sent as a whole before the first answer is waited for. A
+    /// statement that fails leaves the others be: a savepoint stands before each.
+    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+        let ours = asks.iter().map(|ask| {
+            let origin: &dyn Any = ask.origin;
+            let origin = origin.downcast_ref::<Self>();
+            origin.filter(|other| Arc::ptr_eq(&other.pool.same, &self.pool.same))
+        });
+        let Some(ours) = ours.collect::<Option<Vec<_>>>() else {
+            return Ok(side_by_side(asks).await);
+        };
+        let lent = Lent(Some(self.pool.pool.get().await.map_err(|err| unavailable(&err))?));
+        let client = lent.client();
+        let mut questions = Vec::with_capacity(asks.len());
+        for (ask, origin) in asks.iter().zip(&ours) {
+            let statement = client.prepare_cached(&origin.load).await;
+            questions.push((statement.map_err(|err| classify(&err))?, AsText(ask.id)));
+        }
+        let begin = "begin isolation level repeatable read read only; savepoint item";
+        let mut steps = vec![command(client, begin)];
+        for (statement, id) in &questions {
+            steps.push(query(client, statement, id));
+            steps.push(command(client, "rollback to savepoint item"));
+        }
+        steps.push(command(client, "rollback"));
+        let mut answers = together(steps).await.into_iter();
+        let mut items = Vec::with_capacity(asks.len());
+        if let Some(Err(err)) = answers.next() {
+            return Err(classify(&err));
+        }
+        for (ask, origin) in asks.iter().zip(ours) {
+            let rows = answers.next().unwrap_or_else(|| Ok(Vec::new()));
+            if let Some(Err(err)) = answers.next() {
+                return Err(classify(&err));
+            }
+            items.push(match rows {
+                Ok(rows) => origin.read(ask.id, &rows),
+                Err(err) => Err(classify(&err)),
+            });
+        }
+        drop(questions);
+        if let Some(Ok(_)) = answers.next() {
+            lent.give_back();
+        }
+        Ok(LoadedMany { items, one_snapshot: true })
+    }
+}
+
+type Rows = Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>;
+type Step<'a> = Pin<Box<dyn Future<Output = Rows> + Send + 'a>>;
+
+fn command<'a>(client: &'a Object, sql: &'a str) -> Step<'a> {
+    Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
+}
+
+fn query<'a>(client: &'a Object, statement: &'a Statement, id: &'a AsText<'a>) -> Step<'a> {
+    Box::pin(async move { client.query(statement, &[id, id]).await })
+}
+
+/// A connection that goes back to its pool only when its transaction is known to have ended.
+struct Lent(Option<Object>);
+
+impl Lent {
+    fn client(&self) -> &Object {
+        self.0.as_ref().expect("it is given back last")
+    }
+
+    fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
     }
 }
 

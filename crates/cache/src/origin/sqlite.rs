@@ -1,19 +1,21 @@
 //! A SQL statement on an SQLite file as origin.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use coherence::Lsn;
 use contract::{Cell, Contract, Key};
 use parking_lot::Mutex;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Statement};
 
 use super::{
-    Loaded, Origin, OriginError, OriginErrorKind, absent_row, loaded, no_such_table, quoted,
-    source, statement,
+    Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, absent_row, loaded,
+    no_such_table, quoted, side_by_side, source, statement,
 };
 use crate::entry::{Content, Value};
 
@@ -23,13 +25,27 @@ pub struct SqlitePool {
     path: PathBuf,
     idle: Arc<Mutex<Vec<Connection>>>,
     timeout: Duration,
+    log_end: Option<&'static str>,
 }
 
 impl SqlitePool {
     /// `timeout`: how long a statement waits for a lock.
     #[must_use]
     pub fn new(path: &Path, timeout: Duration) -> Self {
-        Self { path: path.to_owned(), idle: Arc::default(), timeout }
+        Self { path: path.to_owned(), idle: Arc::default(), timeout, log_end: None }
+    }
+
+    /// Has each load ask `sql`, one number, for the end of the log. Where that can't be asked (there is
+    /// no log yet), loads [don't say](Loaded::seen) how far they have seen.
+    #[must_use]
+    pub fn with_log_end(self, sql: &'static str) -> Self {
+        Self { log_end: Some(sql), ..self }
+    }
+
+    fn end_of_log(&self, connection: &Connection) -> Option<Lsn> {
+        let mut statement = connection.prepare_cached(self.log_end?).ok()?;
+        let end = statement.query_row([], |row| row.get::<_, i64>(0)).ok()?;
+        Some(Lsn(end.cast_unsigned()))
     }
 
     fn with<T>(
@@ -54,6 +70,7 @@ impl SqlitePool {
 }
 
 /// Loads one contract's values, each in one read transaction.
+#[derive(Clone)]
 pub struct SqliteOrigin {
     contract: Arc<Contract>,
     pool: SqlitePool,
@@ -68,7 +85,6 @@ impl SqliteOrigin {
     /// # Errors
     /// The file can't be read, or the contract doesn't fit it.
     pub fn prepare(contract: Contract, pool: SqlitePool) -> Result<Self, OriginError> {
-        let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
         let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
             return Err(broken(format!(
                 "contract {}: needs `value` and `from` to be loaded from a database",
@@ -100,53 +116,85 @@ impl Origin for SqliteOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let mut loaded = self.pool.clone().read_all(vec![(self.clone(), id.to_owned())]).await?;
+        loaded.pop().unwrap_or_else(|| Err(broken("nothing was read".into())))
+    }
+
+    /// One read transaction.
+    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+        let ours = asks.iter().map(|ask| {
+            let origin: &dyn Any = ask.origin;
+            let origin = origin.downcast_ref::<Self>();
+            let same = |other: &&Self| Arc::ptr_eq(&other.pool.idle, &self.pool.idle);
+            Some((origin.filter(same)?.clone(), ask.id.to_owned()))
+        });
+        let Some(ours) = ours.collect::<Option<Vec<_>>>() else {
+            return Ok(side_by_side(asks).await);
+        };
+        let items = self.pool.clone().read_all(ours).await?;
+        Ok(LoadedMany { items, one_snapshot: true })
+    }
+}
+
+fn broken(message: String) -> OriginError {
+    OriginError { kind: OriginErrorKind::Broken, message }
+}
+
+impl SqlitePool {
+    async fn read_all(
+        self,
+        asks: Vec<(SqliteOrigin, String)>,
+    ) -> Result<Vec<Result<Loaded, OriginError>>, OriginError> {
+        let load = move || {
+            self.with(|connection| {
+                let transaction = connection.unchecked_transaction().map_err(classify)?;
+                // The first statement takes the snapshot, whichever it is.
+                let seen = self.end_of_log(&transaction);
+                Ok(asks.iter().map(|(origin, id)| origin.read(&transaction, id, seen)).collect())
+            })
+        };
+        let done = tokio::task::spawn_blocking(load).await;
+        done.unwrap_or_else(|err| Err(broken(err.to_string())))
+    }
+}
+
+impl SqliteOrigin {
+    fn read(
+        &self,
+        transaction: &Connection,
+        id: &str,
+        seen: Option<Lsn>,
+    ) -> Result<Loaded, OriginError> {
+        let contract = &*self.contract;
         if self.integer_key && id.parse::<i64>().map(|n| n.to_string()).as_deref() != Ok(id) {
             return Err(OriginError {
                 kind: OriginErrorKind::BadRequest,
                 message: format!("{id:?} is not an integer as the database writes it"),
             });
         }
-        let (pool, contract) = (self.pool.clone(), Arc::clone(&self.contract));
-        let (value, tags) = (Arc::clone(&self.value), Arc::clone(&self.tags));
-        let id = id.to_owned();
-        let load = move || pool.with(|connection| read(connection, &contract, &value, &tags, &id));
-        tokio::task::spawn_blocking(load).await.unwrap_or_else(|err| {
-            Err(OriginError { kind: OriginErrorKind::Broken, message: err.to_string() })
-        })
-    }
-}
-
-fn read(
-    connection: &Connection,
-    contract: &Contract,
-    value: &str,
-    tags: &str,
-    id: &str,
-) -> Result<Loaded, OriginError> {
-    let transaction = connection.unchecked_transaction().map_err(classify)?;
-    let mut value = transaction.prepare_cached(value).map_err(classify)?;
-    let rows = rows(&mut value, id)?;
-    let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
-    if rows.len() > 1 {
-        return Err(broken(format!(
-            "contract {}: `value` returned more than one row for one id; aggregate them",
-            contract.name
-        )));
-    }
-    let content = match rows.into_iter().next() {
-        Some(row) => {
-            let json = serde_json::to_vec(&row).map_err(|err| broken(err.to_string()))?;
-            Content::Present(Value { head: Bytes::new(), body: Bytes::from(json) })
+        let mut value = transaction.prepare_cached(&self.value).map_err(classify)?;
+        let rows = rows(&mut value, id)?;
+        if rows.len() > 1 {
+            return Err(broken(format!(
+                "contract {}: `value` returned more than one row for one id; aggregate them",
+                contract.name
+            )));
         }
-        None => Content::Absent,
-    };
-    let mut tags = transaction.prepare_cached(tags).map_err(classify)?;
-    let found = self::rows(&mut tags, id)?;
-    let columns = match found.into_iter().next() {
-        Some(columns) => columns.into_iter().map(|(name, value)| (name, cell(value))).collect(),
-        None => absent_row(contract, id),
-    };
-    loaded(contract, id, content, &columns)
+        let content = match rows.into_iter().next() {
+            Some(row) => {
+                let json = serde_json::to_vec(&row).map_err(|err| broken(err.to_string()))?;
+                Content::Present(Value { head: Bytes::new(), body: Bytes::from(json) })
+            }
+            None => Content::Absent,
+        };
+        let mut tags = transaction.prepare_cached(&self.tags).map_err(classify)?;
+        let found = self::rows(&mut tags, id)?;
+        let columns = match found.into_iter().next() {
+            Some(columns) => columns.into_iter().map(|(name, value)| (name, cell(value))).collect(),
+            None => absent_row(contract, id),
+        };
+        loaded(contract, id, content, &columns, seen)
+    }
 }
 
 type JsonRow = serde_json::Map<String, serde_json::Value>;

@@ -139,6 +139,20 @@ impl State {
         None
     }
 
+    fn read(&mut self, key: &Key, lease: Option<Duration>, now: Mono) -> SharedRead {
+        let standing = self.standing();
+        let outcome = if standing.is_none() {
+            Outcome::Miss
+        } else if let Some((entry, remaining)) = self.find(key, now) {
+            Outcome::Found { entry, remaining }
+        } else if let Some(ttl) = lease {
+            self.lease(key, now, ttl)
+        } else {
+            Outcome::Miss
+        };
+        SharedRead { standing, outcome }
+    }
+
     fn lease(&mut self, key: &Key, now: Mono, ttl: Duration) -> Outcome {
         self.grants += 1;
         if self.grants.is_multiple_of(SWEEP_EVERY) {
@@ -250,18 +264,17 @@ impl State {
 impl SharedTier for MemoryTier {
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
         let now = self.clock.mono();
+        Ok(self.state.lock().read(key, lease, now))
+    }
+
+    async fn read_many(
+        &self,
+        keys: &[Key],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        let now = self.clock.mono();
         let mut state = self.state.lock();
-        let standing = state.standing();
-        let outcome = if standing.is_none() {
-            Outcome::Miss
-        } else if let Some((entry, remaining)) = state.find(key, now) {
-            Outcome::Found { entry, remaining }
-        } else if let Some(ttl) = lease {
-            state.lease(key, now, ttl)
-        } else {
-            Outcome::Miss
-        };
-        Ok(SharedRead { standing, outcome })
+        Ok(keys.iter().map(|key| state.read(key, lease, now)).collect())
     }
 
     async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {

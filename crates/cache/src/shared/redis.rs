@@ -51,6 +51,8 @@ use crate::patience::in_time;
 const MAX_LSN: Lsn = Lsn(1 << 53);
 /// Tombstones dropped per script.
 const COLLECT_AT_ONCE: usize = 1_000;
+/// Keys read per script.
+const READ_AT_ONCE: usize = 256;
 /// Messages waiting for a subscriber in this process; more wait in Redis.
 const BACKLOG: usize = 256;
 /// Commands waiting to be written to the connection.
@@ -131,36 +133,37 @@ impl RedisTier {
         err
     }
 
+    /// Reads the keys in one state of the server. `None` in an entry's place: it is not of our making.
     async fn read_once(
         &self,
-        key: &Key,
+        keys: &[Key],
         lease: Option<Duration>,
-    ) -> Result<Option<SharedRead>, TierError> {
+    ) -> Result<Vec<Option<SharedRead>>, TierError> {
         let names = &self.names;
         let mut call = self.scripts.read.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions);
-        call.key(names.entry(key)).key(names.lease(key));
-        // Drawn here: unlike a counter in Redis it does not begin again after a flush.
-        let token = LeaseToken(rand::random());
         match lease {
-            Some(ttl) => call.arg(entry::millis(ttl)).arg(token.0),
-            None => call.arg("").arg(""),
+            Some(ttl) => call.arg(entry::millis(ttl)),
+            None => call.arg(""),
         };
+        let mut tokens = Vec::with_capacity(keys.len());
+        for key in keys {
+            // Drawn here: unlike a counter in Redis it does not begin again after a flush.
+            let token = LeaseToken(rand::random());
+            call.key(names.entry(key)).key(names.lease(key)).arg(token.0);
+            tokens.push(token);
+        }
         let mut reply = self.call(&call).await?;
-        let Some(standing) = reply.standing()? else {
-            return Ok(Some(SharedRead { standing: None, outcome: Outcome::Miss }));
-        };
-        let outcome = match reply.text()?.as_str() {
-            "found" => {
-                let Some(entry) = entry::decode(reply.bytes()?) else { return Ok(None) };
-                Outcome::Found { entry, remaining: Duration::from_millis(reply.number()?) }
-            }
-            "lead" => Outcome::Lead(token),
-            "wait" => Outcome::Wait(Duration::from_millis(reply.number()?)),
-            "miss" => Outcome::Miss,
-            other => return Err(TierError::Malformed(format!("outcome {other:?}"))),
-        };
-        Ok(Some(SharedRead { standing: Some(standing), outcome }))
+        let standing = reply.standing()?;
+        let mut reads = Vec::with_capacity(keys.len());
+        for token in tokens {
+            let outcome = match standing {
+                None => Some(Outcome::Miss),
+                Some(_) => reply.outcome(token)?,
+            };
+            reads.push(outcome.map(|outcome| SharedRead { standing, outcome }));
+        }
+        Ok(reads)
     }
 
     /// Removes an entry that the scripts take for ours and this side does not.
@@ -253,12 +256,33 @@ fn exact(positions: impl IntoIterator<Item = Lsn>) -> Result<(), TierError> {
 #[async_trait]
 impl SharedTier for RedisTier {
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
-        if let Some(read) = self.read_once(key, lease).await? {
-            return Ok(read);
+        for _ in 0..2 {
+            match self.read_once(std::slice::from_ref(key), lease).await?.pop() {
+                Some(Some(read)) => return Ok(read),
+                _ => self.discard(key).await?,
+            }
         }
-        self.discard(key).await?;
-        let read = self.read_once(key, lease).await?;
-        read.ok_or_else(|| TierError::Malformed(format!("entry {key}, again after its removal")))
+        Err(TierError::Malformed(format!("entry {key}, again after its removal")))
+    }
+
+    async fn read_many(
+        &self,
+        keys: &[Key],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        let mut reads = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(READ_AT_ONCE) {
+            for (key, read) in keys.iter().zip(self.read_once(keys, lease).await?) {
+                reads.push(match read {
+                    Some(read) => read,
+                    None => {
+                        self.discard(key).await?;
+                        self.read(key, lease).await?
+                    }
+                });
+            }
+        }
+        Ok(reads)
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache::entry::{Content, Entry, Value};
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedTier, Standing,
+    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
+    Standing,
 };
 use coherence::fence::Gap;
 use coherence::{
@@ -26,14 +27,45 @@ const FOREVER: Duration = Duration::from_secs(1_000_000);
 
 #[derive(Clone, Debug)]
 enum Step {
-    Read { key: u8, lease: bool },
-    Fill { key: u8, tags: Vec<u8>, tau: u64, epoch: u64, lease: Option<usize> },
-    Renew { lease: usize },
-    Release { lease: usize },
-    Apply { epoch: u64, back: u64, ahead: u64, watermark: u64, events: Vec<Commit> },
-    Evict { subjects: Vec<u8> },
-    Collect { upto: u64 },
-    Incarnate { at: u64, watermark: u64 },
+    Read {
+        key: u8,
+        lease: bool,
+    },
+    /// Several keys in one call; the same one may be among them twice.
+    ReadMany {
+        keys: Vec<u8>,
+        lease: bool,
+    },
+    Fill {
+        key: u8,
+        tags: Vec<u8>,
+        tau: u64,
+        epoch: u64,
+        lease: Option<usize>,
+    },
+    Renew {
+        lease: usize,
+    },
+    Release {
+        lease: usize,
+    },
+    Apply {
+        epoch: u64,
+        back: u64,
+        ahead: u64,
+        watermark: u64,
+        events: Vec<Commit>,
+    },
+    Evict {
+        subjects: Vec<u8>,
+    },
+    Collect {
+        upto: u64,
+    },
+    Incarnate {
+        at: u64,
+        watermark: u64,
+    },
     LeasesRunOut,
     Flush,
 }
@@ -50,6 +82,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let lease = || proptest::option::of(0..6_usize);
     let step = prop_oneof![
         30 => (keys(), any::<bool>()).prop_map(|(key, lease)| Step::Read { key, lease }),
+        10 => (proptest::collection::vec(keys(), 0..6), any::<bool>())
+            .prop_map(|(keys, lease)| Step::ReadMany { keys, lease }),
         30 => (keys(), proptest::collection::vec(0..3_u8, 0..3), lsn(), epoch(), lease()).prop_map(
             |(key, tags, tau, epoch, lease)| Step::Fill { key, tags, tau, epoch, lease },
         ),
@@ -155,6 +189,7 @@ impl Model {
                         loaded_wall_ms: 0,
                         cost: Duration::ZERO,
                         ttl: *ttl,
+                        seen: tau,
                     };
                     self.entries.insert(key.clone(), renewed);
                 }
@@ -228,6 +263,21 @@ impl<'a> Trio<'a> {
         let lease = lease.then_some(LEASE);
         let memory = self.memory.read(key, lease).await.expect("memory");
         let redis = self.redis.read(key, lease).await.expect("redis");
+        self.judge(key, lease, memory, redis);
+    }
+
+    /// Must answer as one read after the other does.
+    async fn read_many(&mut self, keys: &[Key], lease: bool) {
+        let lease = lease.then_some(LEASE);
+        let memory = self.memory.read_many(keys, lease).await.expect("memory");
+        let redis = self.redis.read_many(keys, lease).await.expect("redis");
+        assert_eq!((memory.len(), redis.len()), (keys.len(), keys.len()));
+        for ((key, memory), redis) in keys.iter().zip(memory).zip(redis) {
+            self.judge(key, lease, memory, redis);
+        }
+    }
+
+    fn judge(&mut self, key: &Key, lease: Option<Duration>, memory: SharedRead, redis: SharedRead) {
         let expected = match self.model.entries.get(key) {
             Some(entry) => Said::Found(entry.clone()),
             None if lease.is_none() || self.model.fence.epoch().is_none() => Said::Miss,
@@ -269,6 +319,10 @@ impl<'a> Trio<'a> {
     async fn run(&mut self, step: Step) {
         match step {
             Step::Read { key: n, lease } => self.read(&key(n), lease).await,
+            Step::ReadMany { keys, lease } => {
+                let keys: Vec<Key> = keys.into_iter().map(key).collect();
+                self.read_many(&keys, lease).await;
+            }
             Step::Fill { key: n, tags, tau, epoch, lease } => {
                 let mut entry = entry("", tau);
                 // Different each time, so that a wrong winner shows.

@@ -190,9 +190,11 @@ pub(super) fn log_end(connection: &Connection) -> Result<u64, FeedError> {
     end(connection).map_err(failed("reading the end of the change log"))
 }
 
+/// Asks for the end of the change log, one number; fails or answers nothing where there is none yet.
+pub const LOG_END: &str = "select seq from sqlite_sequence where name = '_tidegate_changes'";
+
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql = "select seq from sqlite_sequence where name = '_tidegate_changes'";
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = connection.prepare_cached(LOG_END)?;
     let end: Option<i64> = statement.query_row([], |row| row.get(0)).optional()?;
     Ok(end.unwrap_or_default().cast_unsigned())
 }

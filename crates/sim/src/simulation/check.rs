@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache::{Answer, Content, Policy, ReadError, Stale, Tier};
+use cache::{Answer, By, Content, OneMoment, Policy, ReadError, Stale, Tier};
 use coherence::{Epoch, Lsn};
 use contract::Unproven;
 
@@ -191,6 +191,38 @@ pub(super) fn judge(
             "an answer breaks its contract {}: row {key} on node {node}, asked at {:.6} s: {proof:?}",
             policy.name,
             asked as f64 / 1e9
+        ));
+    }
+}
+
+/// No transaction is torn between answers of one moment. What tiers give is moreover the state at one
+/// position; a snapshot may show commits in another order than they were logged.
+pub(super) fn is_of_one_moment(stage: &Stage, node: usize, keys: &[usize], together: &OneMoment) {
+    let db = stage.db.lock();
+    let answers = keys.iter().zip(&together.answers);
+    let held: Vec<(Cell, usize)> = answers
+        .filter_map(|(key, answer)| Some((*key, versions(&answer.as_ref().ok()?.entry.content)?)))
+        .flat_map(|(key, held)| cells_of(key).into_iter().zip(held))
+        .map(|(cell, commit)| (cell, usize::try_from(commit).unwrap_or(usize::MAX)))
+        .collect();
+    // That of a commit which is lost one may have and another may not, is a failover's doing.
+    if held.iter().any(|(_, commit)| db.commits.get(*commit).is_none_or(|c| c.lost.is_some())) {
+        return;
+    }
+    let newest = held.iter().map(|(_, commit)| *commit).max().unwrap_or_default();
+    let at_newest = |cell| db.upto(cell, db.life, db.commits[newest].lsn).commit;
+    let torn = held.iter().find(|(cell, commit)| {
+        let writes = |other: usize| db.commits[other].cells.iter().any(|(wrote, _)| wrote == cell);
+        let misses = held.iter().any(|(_, other)| other > commit && writes(*other));
+        misses || (together.by != By::Origin && at_newest(*cell) != *commit)
+    });
+    let torn = torn.copied();
+    drop(db);
+    stage.counts.lock().checks += 1;
+    if let Some(torn) = torn {
+        stage.violation(format!(
+            "answers of two moments on node {node}, by {:?}: cell and commit {torn:?} among {held:?}",
+            together.by
         ));
     }
 }

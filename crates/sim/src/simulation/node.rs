@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache::{
-    Answer, Chance, Content, Engine, Loaded, Metrics, Origin, OriginError, OriginErrorKind, Policy,
-    ReadError, Value,
+    Answer, Ask, Chance, Content, Engine, Item, Loaded, LoadedMany, Metrics, Origin, OriginError,
+    OriginErrorKind, Policy, ReadError, Value,
 };
 use coherence::{After, Clock};
 use contract::Key;
@@ -125,6 +125,32 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Reads several rows as of one moment, and judges the answers.
+    pub(super) async fn get_together(&self, keys: &[usize]) {
+        let asked = self.stage.now();
+        let item = |key: &usize| Item {
+            key: self.keys[*key].clone(),
+            id: key.to_string().into(),
+            policy: Arc::clone(&self.policies[*key]),
+            origin: Arc::clone(&self.origin),
+        };
+        let items: Vec<Item> = keys.iter().map(item).collect();
+        let read = timeout(ALONE_LIMIT, self.engine.get_together(&items, None));
+        let Ok(Ok(together)) = read.await else { return };
+        if !self.counts() {
+            return;
+        }
+        for (key, answer) in keys.iter().zip(&together.answers) {
+            if answer.is_ok() {
+                let question = check::Question { node: self.id, key: *key, asked };
+                check::judge(&self.stage, question, &self.policies[*key], answer);
+            }
+        }
+        check::is_of_one_moment(&self.stage, self.id, keys, &together);
+    }
+}
+
 /// A node's own luck.
 #[derive(Debug)]
 struct Seeded(Mutex<Dice>);
@@ -165,8 +191,25 @@ impl Origin for Rows {
     }
 
     async fn load(&self, _: &Key, id: &str) -> Result<Loaded, OriginError> {
-        let key: usize = id.parse().map_err(|_| Self::unavailable("no such row"))?;
-        self.stage.loads.lock()[key] += 1;
+        let mut loaded = self.read(&[id]).await?;
+        loaded.pop().ok_or_else(|| Self::unavailable("no such row"))
+    }
+
+    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+        let loaded = self.read(&asks.iter().map(|ask| ask.id).collect::<Vec<_>>()).await?;
+        Ok(LoadedMany { items: loaded.into_iter().map(Ok).collect(), one_snapshot: true })
+    }
+}
+
+impl Rows {
+    /// One snapshot.
+    async fn read(&self, ids: &[&str]) -> Result<Vec<Loaded>, OriginError> {
+        let keys = ids.iter().map(|id| id.parse::<usize>());
+        let keys: Vec<usize> =
+            keys.collect::<Result<_, _>>().map_err(|_| Self::unavailable("no such row"))?;
+        for key in &keys {
+            self.stage.loads.lock()[*key] += 1;
+        }
         self.way().await?;
         let bad = self.stage.weather.lock().bad_loads;
         if self.stage.chance(bad) {
@@ -176,12 +219,13 @@ impl Origin for Rows {
             return Err(Self::unavailable("broken"));
         }
         self.thinks().await;
-        let (life, seen) = {
+        let (life, seen, end) = {
             let db = self.stage.db.lock();
             if !db.up {
                 return Err(Self::unavailable("down"));
             }
-            (db.life, setup::cells_of(key).map(|cell| db.read(cell)))
+            let read = |key: &usize| setup::cells_of(*key).map(|cell| db.read(cell));
+            (db.life, keys.iter().map(read).collect::<Vec<_>>(), Some(db.end))
         };
         self.thinks().await;
         self.way().await?;
@@ -189,18 +233,21 @@ impl Origin for Rows {
         if gone(&self.stage.db.lock()) {
             return Err(Self::unavailable("the server was shut down"));
         }
-        let versions = seen.map(|version| version.commit as u64);
-        let versions = seen[0].present.then_some(versions);
-        self.stage.note(Some(self.node), What::Load(key, versions));
-        let Some(versions) = versions else {
-            return Ok(Loaded { content: Content::Absent, tags: Vec::new(), ttl: None });
-        };
-        let value = Value { body: check::encode(versions).into(), ..Value::default() };
-        let tags = if setup::is_row_alone(key) {
-            Vec::new()
-        } else {
-            vec![setup::tag(setup::tag_of(key))]
-        };
-        Ok(Loaded { content: Content::Present(value), tags, ttl: None })
+        let loaded = keys.into_iter().zip(seen).map(|(key, seen)| {
+            let versions = seen.map(|version| version.commit as u64);
+            let versions = seen[0].present.then_some(versions);
+            self.stage.note(Some(self.node), What::Load(key, versions));
+            let Some(versions) = versions else {
+                return Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: end };
+            };
+            let value = Value { body: check::encode(versions).into(), ..Value::default() };
+            let tags = if setup::is_row_alone(key) {
+                Vec::new()
+            } else {
+                vec![setup::tag(setup::tag_of(key))]
+            };
+            Loaded { content: Content::Present(value), tags, ttl: None, seen: end }
+        });
+        Ok(loaded.collect())
     }
 }

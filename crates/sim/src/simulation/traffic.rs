@@ -46,6 +46,12 @@ pub(super) async fn readers(cast: Arc<Cast>, id: usize, end: u64) {
         }
         let key = cast.popular();
         let Some(node) = cast.node(id) else { continue };
+        if stage.chance(0.1) {
+            let mut keys = vec![key, cast.popular(), cast.popular()];
+            keys.dedup();
+            stage.spawn(async move { node.get_together(&keys).await });
+            continue;
+        }
         if stage.chance(0.8) && node.peek(key).is_some() {
             continue;
         }

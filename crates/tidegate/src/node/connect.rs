@@ -91,6 +91,7 @@ pub(super) async fn database(
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
             options.metrics = metrics;
             let pool = SqlitePool::new(path, source.load_timeout);
+            let pool = pool.with_log_end(feed::sqlite::LOG_END);
             let own = SqlitePool::new(path, source.load_timeout);
             for contract in loaded {
                 let origin = SqliteOrigin::prepare(contract.clone(), pool.clone())?;

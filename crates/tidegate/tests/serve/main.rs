@@ -1,6 +1,7 @@
 //! `tidegate serve` as a user runs it: the binary, on real PostgreSQL and Redis.
 
 mod audit;
+mod batch;
 mod faults;
 mod nodes;
 mod renew;

@@ -2,10 +2,10 @@
 //!
 //! One line that a person can read, then head and body as they are:
 //! ```text
-//! tg1 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <head bytes> <body bytes>[ <tag>…]⏎
+//! tg2 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <seen> <head bytes> <body bytes>[ <tag>…]⏎
 //! ```
 //! `p`resent, `a`bsent, `u`ncacheable. The line is read by the scripts too. A reader that finds
-//! another format (`tg2`, …) takes it for rubbish and removes it: it is a cache.
+//! another format (`tg1`, …) takes it for rubbish and removes it: it is a cache.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -30,10 +30,11 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
         Content::Uncacheable => ('u', &none),
     };
     let mut line = format!(
-        " {kind} {} {} {} {} {}",
+        " {kind} {} {} {} {} {} {}",
         entry.loaded_wall_ms,
         entry.cost.as_micros(),
         millis(entry.ttl),
+        entry.seen.0,
         value.head.len(),
         value.body.len(),
     );
@@ -56,7 +57,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let mut words = std::str::from_utf8(&raw[..end]).ok()?.split(' ');
     let number = |words: &mut std::str::Split<'_, char>| words.next()?.parse::<u64>().ok();
 
-    if words.next() != Some("tg1") {
+    if words.next() != Some("tg2") {
         return None;
     }
     let _epoch = words.next()?;
@@ -66,6 +67,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let loaded_wall_ms = number(&mut words)?;
     let cost = Duration::from_micros(number(&mut words)?);
     let ttl = Duration::from_millis(number(&mut words)?);
+    let seen = Lsn(number(&mut words)?);
     let head_len = usize::try_from(number(&mut words)?).ok()?;
     let body_len = usize::try_from(number(&mut words)?).ok()?;
     let tags = words.map(Tag::parse).collect::<Result<_, _>>().ok()?;
@@ -83,7 +85,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
         "u" if rest.is_empty() => Content::Uncacheable,
         _ => return None,
     };
-    Some(Entry { content, tau, tags, loaded_wall_ms, cost, ttl })
+    Some(Entry { content, tau, tags, loaded_wall_ms, cost, ttl, seen })
 }
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod tests {
 
     /// As the fill script puts it together.
     fn written(entry: &Entry) -> Vec<u8> {
-        let mut raw = format!("tg1 1.2.3.4 {} 0", entry.tau.0).into_bytes();
+        let mut raw = format!("tg2 1.2.3.4 {} 0", entry.tau.0).into_bytes();
         raw.extend(encode(entry));
         raw
     }
@@ -109,14 +111,15 @@ mod tests {
         ];
         let tags = proptest::collection::vec("[!-~]{1,20}", 0..4);
         let ttl_ms = 1..1_000_000_000_000_u64;
-        (content, tags, any::<u64>(), any::<u64>(), any::<u64>(), ttl_ms).prop_map(
-            |(content, tags, tau, loaded_wall_ms, cost, ttl)| Entry {
+        (content, tags, any::<[u64; 4]>(), ttl_ms).prop_map(
+            |(content, tags, [tau, seen, loaded_wall_ms, cost], ttl)| Entry {
                 content,
                 tau: Lsn(tau),
                 tags: tags.iter().map(|tag| Tag::parse(tag).expect("a tag")).collect(),
                 loaded_wall_ms,
                 cost: Duration::from_micros(cost),
                 ttl: Duration::from_millis(ttl),
+                seen: Lsn(seen),
             },
         )
     }
@@ -136,7 +139,7 @@ mod tests {
 
         #[test]
         fn rubbish_never_panics(
-            line in "(tg1 )?[0-9a-fpu. -]{0,60}\n?", tail in any::<Vec<u8>>(),
+            line in "(tg2 )?[0-9a-fpu. -]{0,60}\n?", tail in any::<Vec<u8>>(),
         ) {
             let mut raw = line.into_bytes();
             raw.extend(tail);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use coherence::Lsn;
+use coherence::{LeaseToken, Lsn};
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
-use super::super::{Standing, TierError};
+use super::super::{Outcome, Standing, TierError};
+use super::entry;
 
 /// A script's answer, a list: how many malformed values it met, then its own words.
 #[derive(Debug)]
@@ -52,6 +53,22 @@ impl Reply {
     pub(super) fn lsn(&mut self) -> Result<Lsn, TierError> {
         let text = self.text()?;
         text.parse().map(Lsn).map_err(|_| TierError::Malformed(format!("position {text:?}")))
+    }
+
+    /// What was found under a key; `None`: an entry that is not of our making.
+    pub(super) fn outcome(&mut self, token: LeaseToken) -> Result<Option<Outcome>, TierError> {
+        Ok(Some(match self.text()?.as_str() {
+            "found" => {
+                let entry = entry::decode(self.bytes()?);
+                let remaining = Duration::from_millis(self.number()?);
+                let Some(entry) = entry else { return Ok(None) };
+                Outcome::Found { entry, remaining }
+            }
+            "lead" => Outcome::Lead(token),
+            "wait" => Outcome::Wait(Duration::from_millis(self.number()?)),
+            "miss" => Outcome::Miss,
+            other => return Err(TierError::Malformed(format!("outcome {other:?}"))),
+        }))
     }
 
     /// Epoch, applied, watermark; `None` at the end of the answer, and for a text that is none.

@@ -13,7 +13,7 @@ const OURS: [&str; 6] =
 const KINDS: [&[&str]; 8] = [
     &["set", "rubbish"],
     &["set", ""],
-    &["rpush", "tg1", "x"],
+    &["rpush", "tg2", "x"],
     &["hset", "epoch", "x"],
     &["zadd", "3.5", "rubbish"],
     &["sadd", "x"],
@@ -88,10 +88,10 @@ async fn an_entry_that_is_not_ours_is_removed_and_is_a_miss() {
     let lab = Lab::new().await;
     let name = "{tg:0}:k:v1:catalog:price:1";
     let epoch = EPOCH.to_string();
-    let sizes = |head: &str| format!("tg1 {epoch} 10 0 p 1 1 1000 {head}");
+    let sizes = |head: &str| format!("tg2 {epoch} 10 0 p 1 1 1000 10 {head}");
     for raw in [
         String::new(),
-        "tg1".into(),
+        "tg2".into(),
         "tg2 whatever\n".into(),
         sizes("0 5\nv"),
         sizes("0 1\nvv"),
@@ -101,12 +101,12 @@ async fn an_entry_that_is_not_ours_is_removed_and_is_a_miss() {
         sizes("0 1 täg\nv"),
         sizes("0 1 \nv"),
         sizes("0 1"),
-        format!("tg1 {epoch} 99999999999999999999 0 p 1 1 1000 0 1\nv"),
-        format!("tg1 {epoch} 10 99999999999999999999 p 1 1 1000 0 1\nv"),
-        format!("tg1 {epoch} 10 0 a 1 1 1000 0 1\nv"),
-        format!("tg1 {epoch} 10 0 x 1 1 1000 0 1\nv"),
-        format!("tg1 {epoch} 10 0 p 99999999999999999999 1 1000 0 1\nv"),
-        format!("tg1 {epoch} -5 0 p 1 1 1000 0 1\nv"),
+        format!("tg2 {epoch} 99999999999999999999 0 p 1 1 1000 10 0 1\nv"),
+        format!("tg2 {epoch} 10 99999999999999999999 p 1 1 1000 10 0 1\nv"),
+        format!("tg2 {epoch} 10 0 a 1 1 1000 10 0 1\nv"),
+        format!("tg2 {epoch} 10 0 x 1 1 1000 10 0 1\nv"),
+        format!("tg2 {epoch} 10 0 p 99999999999999999999 1 1000 10 0 1\nv"),
+        format!("tg2 {epoch} -5 0 p 1 1 1000 10 0 1\nv"),
     ] {
         let before = lab.metrics.malformed.get();
         lab.cli(&["set", name, &raw, "px", "100000"]);
@@ -200,5 +200,25 @@ async fn foreign_messages_on_the_stream_are_a_loss() {
         let beat = batch(at, at + 1, vec![]);
         lab.tier.apply(&beat).await.expect("apply").expect("no gap");
         assert_eq!(next_batch(&mut stream).await, beat, "after {words:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_not_ours_is_a_miss_among_others() {
+    let lab = Lab::new().await;
+    let epoch = EPOCH.to_string();
+    assert_eq!(lab.fill(0, "v0", 10).await, Verdict::Accept);
+    assert_eq!(lab.fill(2, "v2", 10).await, Verdict::Accept);
+    // The scripts take it for ours, this side does not: a tag that is no tag.
+    let raw = format!("tg2 {epoch} 10 0 p 1 1 1000 10 0 1 täg\nv");
+    let foreign = "{tg:0}:k:v1:catalog:price:1";
+    for raw in [raw.as_str(), "rubbish"] {
+        lab.cli(&["set", foreign, raw, "px", "100000"]);
+        let keys = [key(0), key(1), key(2), key(3)];
+        let reads = lab.tier.read_many(&keys, None).await.expect("read");
+        let found: Vec<bool> =
+            reads.iter().map(|read| matches!(read.outcome, Outcome::Found { .. })).collect();
+        assert_eq!(found, [true, false, true, false], "{raw}");
+        assert_eq!(lab.cli(&["exists", foreign]), "0", "{raw} is still there");
     }
 }

@@ -51,7 +51,7 @@ local function renew(key, lsn, ttl, rest)
   end
   if tonumber(lsn) >= floor and tonumber(lsn) >= newest(KEYS[2], members) then
     local stamp = string.format('%.0f', s.evictions)
-    local entry = 'tg1 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
+    local entry = 'tg2 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
     redis.call('SET', key, entry, 'PX', ttl)
   else
     redis.call('UNLINK', key)
@@ -62,7 +62,7 @@ for i = 5, #KEYS do
   local header = on('GETRANGE', KEYS[i], 0, 127)
   if header ~= '' then
     local lsn, ttl, rest = ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
-    local epoch, tau = string.match(header, '^tg1 (%S+) (%d+) ')
+    local epoch, tau = string.match(header, '^tg2 (%S+) (%d+) ')
     tau = epoch == s.epoch and position(tau)
     if tau and tau < tonumber(lsn) and rest ~= '' and held[KEYS[i]] then
       renew(KEYS[i], lsn, ttl, rest)

@@ -65,7 +65,7 @@ end
 -- Takes an entry apart: epoch, τ, stamp, tags; nil if it is not of our making, whole and mortal.
 local function parse(key, raw)
   local epoch, tau, stamp, head, body, tags, start = string.match(raw,
-    '^tg1 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) [pau] %d+ %d+ %d+ (%d+) (%d+)([^\n]*)\n()')
+    '^tg2 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) [pau] %d+ %d+ %d+ %d+ (%d+) (%d+)([^\n]*)\n()')
   tau, stamp = position(tau), position(stamp)
   if not (tau and stamp) or #raw ~= start - 1 + tonumber(head) + tonumber(body) then
     return nil

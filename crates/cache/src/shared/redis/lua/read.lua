@@ -1,33 +1,48 @@
--- KEYS: state, tombstones, evictions, entry, lease
--- ARGV: lease in ms or '', the token it would get
--- Reply: malformed [, epoch, applied, watermark, outcome, …]
+-- KEYS: state, tombstones, evictions, then entry and lease for each key
+-- ARGV: lease in ms or '', then for each key the token it would get
+-- Reply: malformed [, epoch, applied, watermark, then for each key its outcome, …]
 
 local s = state()
 if not s then
   return { malformed }
 end
+local reply = { 0, s.epoch, s.applied_text, s.watermark_text }
 
-local raw = on('GET', KEYS[4])
-if raw then
-  local entry = parse(KEYS[4], raw)
-  if entry and stands(s, KEYS[4], KEYS[3], entry) then
-    return { malformed, s.epoch, s.applied_text, s.watermark_text, 'found', raw, entry.left }
-  end
-  redis.call('UNLINK', KEYS[4])
-  if not entry then
-    malformed = malformed + 1
+local function say(...)
+  for _, word in ipairs({ ... }) do
+    reply[#reply + 1] = word
   end
 end
 
-if ARGV[1] == '' then
-  return { malformed, s.epoch, s.applied_text, s.watermark_text, 'miss' }
-end
-local held = on('GET', KEYS[5])
-if held and string.sub(held, 1, #s.epoch + 1) == s.epoch .. ' ' then
-  local left = redis.call('PTTL', KEYS[5])
-  if left >= 0 then
-    return { malformed, s.epoch, s.applied_text, s.watermark_text, 'wait', left }
+local function read(entry_key, lease_key, token)
+  local raw = on('GET', entry_key)
+  if raw then
+    local entry = parse(entry_key, raw)
+    if entry and stands(s, entry_key, KEYS[3], entry) then
+      return say('found', raw, entry.left)
+    end
+    redis.call('UNLINK', entry_key)
+    if not entry then
+      malformed = malformed + 1
+    end
   end
+
+  if ARGV[1] == '' then
+    return say('miss')
+  end
+  local held = on('GET', lease_key)
+  if held and string.sub(held, 1, #s.epoch + 1) == s.epoch .. ' ' then
+    local left = redis.call('PTTL', lease_key)
+    if left >= 0 then
+      return say('wait', left)
+    end
+  end
+  redis.call('SET', lease_key, s.epoch .. ' ' .. token, 'PX', ARGV[1])
+  say('lead')
 end
-redis.call('SET', KEYS[5], s.epoch .. ' ' .. ARGV[2], 'PX', ARGV[1])
-return { malformed, s.epoch, s.applied_text, s.watermark_text, 'lead' }
+
+for at = 4, #KEYS, 2 do
+  read(KEYS[at], KEYS[at + 1], ARGV[at / 2])
+end
+reply[1] = malformed
+return reply

@@ -1,0 +1,149 @@
+//! Many keys at once: one round trip to each tier.
+
+use super::table::{Table, texts};
+use super::*;
+
+fn trips(world: &World) -> (usize, usize) {
+    let count = |counter: &AtomicUsize| counter.swap(0, Ordering::Relaxed);
+    (count(&world.shared.single_reads), count(&world.shared.batch_reads))
+}
+
+fn ids(range: std::ops::Range<u32>) -> Vec<u32> {
+    range.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_items_with_partial_misses_cost_one_round_trip_to_each_tier() {
+    let world = World::new().await;
+    let (node, other) = (world.node().await, world.node().await);
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let table = Table::saying(&world, "value");
+    // Rows 0 to 19 are in the node's own tier, 20 to 34 in the shared one only.
+    node.get_many(&table.items(&policy, &ids(0..20)), None).await;
+    other.get_many(&table.items(&policy, &ids(20..35)), None).await;
+    assert_eq!((trips(&world), table.calls()), ((0, 2), (0, 2)));
+
+    let answers = node.get_many(&table.items(&policy, &ids(0..50)), None).await;
+    assert_eq!(texts(&answers), vec!["value"; 50]);
+    assert_eq!(trips(&world), (0, 1), "one call to the shared tier");
+    assert_eq!(table.calls(), (0, 3), "one more load");
+    assert_eq!(table.rows_loaded.load(Ordering::Relaxed), 50, "nothing is loaded twice");
+    let tiers: Vec<Tier> = answers.iter().map(|a| a.as_ref().unwrap().proof().tier).collect();
+    let expected = [(Tier::Local, 20), (Tier::Shared, 15), (Tier::Origin, 15)];
+    assert_eq!(tiers, expected.iter().flat_map(|(t, n)| vec![*t; *n]).collect::<Vec<_>>());
+
+    let again = node.get_many(&table.items(&policy, &ids(0..50)), None).await;
+    assert!(again.iter().all(|a| a.as_ref().unwrap().proof().tier == Tier::Local));
+    assert_eq!((trips(&world), table.calls()), ((0, 0), (0, 3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_not_loaded_again() {
+    let world = World::new().await;
+    let (one, two) = (world.node().await, world.node().await);
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let table = Table::saying(&world, "value");
+    let origin = Arc::clone(&table) as Arc<dyn Origin>;
+    let (low, high) = (table.items(&policy, &ids(0..30)), table.items(&policy, &ids(20..50)));
+    // Overlapping batches on one node, on two, a single read, and a key that is named twice.
+    let mut twice = low.clone();
+    twice.extend(low.clone());
+    let shared_key = key(25);
+    let (a, b, c, d) = tokio::join!(
+        one.get_many(&twice, None),
+        one.get_many(&high, None),
+        two.get_many(&low, None),
+        two.get(&shared_key, "25", &policy, &origin),
+    );
+    assert_eq!((a.len(), texts(&a)), (60, vec!["value".to_owned(); 60]));
+    assert_eq!((texts(&b), texts(&c)), (vec!["value".to_owned(); 30], vec!["value".into(); 30]));
+    assert_eq!(text(&d.unwrap()), "value");
+    assert_eq!(table.rows_loaded.load(Ordering::Relaxed), 50, "each row once, in the cluster");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_one_item_is_its_own_answer() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let table = Table::saying(&world, "value");
+    let mut items = table.items(&policy, &[1, 2, 3]);
+    items[1].id = "two".into();
+    for atomic in [false, true] {
+        let answers = match atomic {
+            false => node.get_many(&items, None).await,
+            true => node.get_together(&items, None).await.expect("an answer").answers,
+        };
+        assert_eq!(text(answers[0].as_ref().unwrap()), "value");
+        assert_eq!(text(answers[2].as_ref().unwrap()), "value");
+        let err = answers[1].as_ref().expect_err("no row goes by that id");
+        assert!(matches!(err, ReadError::Origin(err) if err.kind == OriginErrorKind::BadRequest));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_shared_tier_a_batch_costs_one_load() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let table = Table::saying(&world, "value");
+    world.shared.down.store(true, Ordering::Relaxed);
+    let answers = node.get_many(&table.items(&policy, &ids(0..50)), None).await;
+    assert_eq!(texts(&answers), vec!["value"; 50]);
+    assert_eq!(table.calls(), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_what_no_tier_may_keep_is_one_load() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut never = policy(Unproven::ReadOrigin);
+    never.tiers = contract::Tiers::NONE;
+    let never = Arc::new(never);
+    let table = Table::saying(&world, "value");
+    for calls in 1..3 {
+        let answers = node.get_many(&table.items(&never, &ids(0..10)), None).await;
+        assert_eq!(texts(&answers), vec!["value"; 10]);
+        assert_eq!(table.calls(), (0, calls));
+    }
+    assert_eq!(trips(&world), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_written_reads_a_batch_with_the_write() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let table = Table::saying(&world, "old");
+    let items = table.items(&policy, &[1, 2, 3]);
+    node.get_many(&items, None).await;
+    let unseen = table.commit(&world, &[1, 2], "new");
+    let token = After::new(Some(unseen.epoch.log()), unseen.upto);
+    assert_eq!(texts(&node.get_many(&items, None).await), ["old"; 3], "the contract allows it");
+    assert_eq!(texts(&node.get_many(&items, Some(token)).await), ["new", "new", "old"]);
+    let together = node.get_together(&items, Some(token)).await.expect("an answer");
+    assert_eq!(texts(&together.answers), ["new", "new", "old"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_fails_fails_a_batch_by_each_items_contract() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let (strict, mild) = (policy(Unproven::ReadOrigin), policy(Unproven::ServeStale));
+    let (strict, mild) = (Arc::new(strict), Arc::new(mild));
+    let row = Row::saying(MS, "value");
+    let item = |policy: &Arc<Policy>, id: u32| Item {
+        key: key(id),
+        id: id.to_string().into(),
+        policy: Arc::clone(policy),
+        origin: Arc::clone(&row) as Arc<dyn Origin>,
+    };
+    let items = [item(&strict, 1), item(&mild, 2)];
+    assert_eq!(texts(&node.get_many(&items, None).await), ["value"; 2]);
+    world.cut_off_primary();
+    tokio::time::sleep(BUDGET * 2).await;
+    row.set(|_| Err(failing()));
+    let answers = node.get_many(&items, None).await;
+    assert!(matches!(&answers[0], Err(ReadError::Origin(_))), "{:?}", answers[0]);
+    assert_eq!(answers[1].as_ref().unwrap().proof().stale, Some(Stale::Unproven));
+}

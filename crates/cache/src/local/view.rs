@@ -1,0 +1,42 @@
+//! Several entries in one state of the tier.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use coherence::atomic::Span;
+use coherence::{Epoch, Lsn, Mono};
+use contract::Key;
+
+use super::{Held, Local};
+
+/// What was held under some keys at one position.
+pub(crate) struct View {
+    pub(crate) epoch: Option<Epoch>,
+    /// A.
+    pub(crate) applied: Lsn,
+    pub(crate) proven: Option<Mono>,
+    /// In the order of the keys. Says nothing about expiry.
+    pub(crate) held: Vec<Option<Arc<Held>>>,
+}
+
+impl View {
+    /// Between which positions what is held is what the database held.
+    pub(crate) fn span(&self, held: &Held) -> Option<Span> {
+        let log = self.epoch?.log();
+        Some(Span { log, seen: held.seen, upto: held.reaches(self.applied) })
+    }
+}
+
+impl Local {
+    /// Looks at all of them at once.
+    pub(crate) fn together<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> View {
+        // All writing goes through this lock, so nothing moves meanwhile.
+        let writer = self.writer.lock();
+        View {
+            epoch: writer.fence.epoch(),
+            applied: writer.fence.applied(),
+            proven: self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono),
+            held: keys.into_iter().map(|key| self.store.get(key)).collect(),
+        }
+    }
+}
