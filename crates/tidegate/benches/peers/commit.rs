@@ -206,7 +206,7 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
     }
     say(&format!(
         "  {name}: {} watched of {updates_per_s:.0} updates/s: served after {:.2} ms ({:.2} of it \
-         loading), received after {:.2} ms (p50)",
+         the last answer), received after {:.2} ms (p50)",
         run.served.len(),
         median(&run.served),
         median(&run.answers),

@@ -30,9 +30,9 @@ pub(crate) fn hits() -> Result<Part> {
         how: vec![
             "One million keys in memory, asked for by Zipf 0.99; keys and values of each cache are \
              its own. Tidegate's `Engine::peek` also checks freshness, contract and early refresh, \
-             counts the hit and makes the proof; the peers return the value. The three take turns \
-             in slices of 20,000 gets, measured in time on the processor; median slices \
-             (`cargo bench -p cache --bench local`)."
+             counts the hit and keeps what its proof is made of; the peers return the value. The \
+             three take turns, in an order that changes, in slices of 20,000 gets, measured in time \
+             on the processor; median slices (`cargo bench -p cache --bench local`)."
                 .into(),
         ],
         figures,
