@@ -19,7 +19,7 @@ mod together;
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
-    Answer, Answers, By, Engine, EngineOptions, Holding, Item, LocalStanding, Metrics, OneMoment,
+    Answer, Answers, Engine, EngineOptions, Holding, Item, LocalStanding, Metrics, OneMoment,
     Policy, Proof, ReadError, Stale, Tier,
 };
 pub use entry::{Content, Entry, Value};

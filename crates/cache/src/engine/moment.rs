@@ -29,31 +29,9 @@ use crate::local::{Held, View};
 pub struct OneMoment {
     /// In the order of the items. One that failed fails alone: the others are of one moment.
     pub answers: Vec<Result<Answer, ReadError>>,
-    /// Who gave them.
-    pub by: By,
-}
-
-/// Who gave the answers of a read-atomic batch.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum By {
-    /// The in-process tier alone.
-    Local,
-    /// The shared tier, with or without the in-process one.
-    Shared,
-    /// The origin, with one snapshot.
-    Origin,
-}
-
-impl By {
-    /// The name used in metrics and answers.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Shared => "shared",
-            Self::Origin => "origin",
-        }
-    }
+    /// Who gave them: the in-process tier alone, the shared tier (with or without the in-process one),
+    /// or the origin with one snapshot.
+    pub by: Tier,
 }
 
 /// A value that a tier can give.
@@ -101,7 +79,7 @@ impl Engine {
     async fn together(&self, items: &[Item], after: Option<After>) -> Result<OneMoment, ReadError> {
         let inner = &self.inner;
         let Some(first) = items.first() else {
-            return Ok(OneMoment { answers: Vec::new(), by: By::Local });
+            return Ok(OneMoment { answers: Vec::new(), by: Tier::Local });
         };
         if items.iter().any(|item| item.origin.name() != first.origin.name()) {
             return Err(ReadError::Apart);
@@ -113,7 +91,7 @@ impl Engine {
             let remote = found.iter().any(|found| found.tier == Tier::Shared);
             let answers = items.iter().zip(found);
             let answers = answers.map(|(item, found)| Ok(inner.hand_out(&item.policy, found)));
-            let by = if remote { By::Shared } else { By::Local };
+            let by = if remote { Tier::Shared } else { Tier::Local };
             return Ok(OneMoment { answers: answers.collect(), by });
         }
         let (landed, joined) = self.load_together(items, wish, asked, start).await?;
@@ -126,7 +104,7 @@ impl Engine {
                 }
             }
         });
-        Ok(OneMoment { answers: answers.collect(), by: By::Origin })
+        Ok(OneMoment { answers: answers.collect(), by: Tier::Origin })
     }
 
     /// Joins the load of the same set or begins one; again while it brings nothing for this reader.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache::{Answer, By, Content, OneMoment, Policy, ReadError, Stale, Tier};
+use cache::{Answer, Content, OneMoment, Policy, ReadError, Stale, Tier};
 use coherence::{Epoch, Lsn};
 use contract::Unproven;
 
@@ -214,7 +214,7 @@ pub(super) fn is_of_one_moment(stage: &Stage, node: usize, keys: &[usize], toget
     let torn = held.iter().find(|(cell, commit)| {
         let writes = |other: usize| db.commits[other].cells.iter().any(|(wrote, _)| wrote == cell);
         let misses = held.iter().any(|(_, other)| other > commit && writes(*other));
-        misses || (together.by != By::Origin && at_newest(*cell) != *commit)
+        misses || (together.by != Tier::Origin && at_newest(*cell) != *commit)
     });
     let torn = torn.copied();
     drop(db);

@@ -3,12 +3,12 @@
 use super::table::{Table, texts};
 use super::*;
 
-async fn together(node: &Engine, items: &[Item]) -> (Vec<String>, By) {
+async fn together(node: &Engine, items: &[Item]) -> (Vec<String>, Tier) {
     let OneMoment { answers, by } = node.get_together(items, None).await.expect("an answer");
     (texts(&answers), by)
 }
 
-fn all(text: &str, by: By) -> (Vec<String>, By) {
+fn all(text: &str, by: Tier) -> (Vec<String>, Tier) {
     (vec![text.to_owned(); 2], by)
 }
 
@@ -33,13 +33,13 @@ async fn race_16_price_and_stock_are_never_of_two_moments() {
         assert_eq!(apart, ["new", "old"]);
         assert_eq!(table.calls(), (2, 0));
 
-        assert_eq!(together(&node, &both).await, all("new", By::Origin));
+        assert_eq!(together(&node, &both).await, all("new", Tier::Origin));
         assert_eq!(table.calls(), (2, 1), "from one snapshot");
         world.shared.apply(&unseen).await.unwrap().unwrap();
         settle().await;
         // What was read before W had passed the commit has fallen.
-        assert_eq!(together(&node, &both).await, all("new", By::Origin));
-        assert_eq!(together(&node, &both).await, all("new", By::Local));
+        assert_eq!(together(&node, &both).await, all("new", Tier::Origin));
+        assert_eq!(together(&node, &both).await, all("new", Tier::Local));
         assert_eq!(table.calls(), (2, 2));
     }
 }
@@ -54,10 +54,10 @@ async fn race_16_a_load_that_saw_what_its_tier_has_not_is_of_no_moment_until_the
     // About something else; but that is not known before its event has come.
     let unseen = table.commit(&world, &[3], "else");
     node.get_many(&both, None).await;
-    assert_eq!(together(&node, &both).await, all("value", By::Origin));
+    assert_eq!(together(&node, &both).await, all("value", Tier::Origin));
     world.shared.apply(&unseen).await.unwrap().unwrap();
     settle().await;
-    assert_eq!(together(&node, &both).await, all("value", By::Local));
+    assert_eq!(together(&node, &both).await, all("value", Tier::Local));
     assert_eq!(table.calls(), (0, 2));
 }
 
@@ -69,12 +69,12 @@ async fn the_tiers_answer_together_without_a_load() {
     let table = Table::saying(&world, "value");
     let both = table.items(&policy, &[1, 2]);
     one.get_many(&both, None).await;
-    assert_eq!(together(&one, &both).await, all("value", By::Local));
+    assert_eq!(together(&one, &both).await, all("value", Tier::Local));
     two.get_many(&both[..1], None).await;
     world.shared.batch_reads.store(0, Ordering::Relaxed);
-    assert_eq!(together(&two, &both).await, all("value", By::Shared), "one of each tier");
+    assert_eq!(together(&two, &both).await, all("value", Tier::Shared), "one of each tier");
     assert_eq!(world.shared.batch_reads.load(Ordering::Relaxed), 1);
-    assert_eq!(together(&two, &both).await, all("value", By::Local));
+    assert_eq!(together(&two, &both).await, all("value", Tier::Local));
     assert_eq!(table.calls(), (0, 1));
 }
 
@@ -91,7 +91,7 @@ async fn a_crowd_that_asks_for_one_set_costs_one_snapshot() {
         tokio::spawn(async move { together(&node, &items).await })
     });
     for reader in crowd.collect::<Vec<_>>() {
-        assert_eq!(reader.await.expect("no panic"), all("value", By::Origin));
+        assert_eq!(reader.await.expect("no panic"), all("value", Tier::Origin));
     }
     assert_eq!(table.calls(), (0, 1));
 }
@@ -109,7 +109,7 @@ async fn what_a_commit_has_made_old_is_no_part_of_it() {
     settle().await;
     assert_eq!(node.standing().entries, 2, "the old price is kept, as old");
     let (texts, by) = together(&node, &both).await;
-    assert_eq!((texts[0].as_str(), texts[1].as_str(), by), ("new", "old", By::Origin));
+    assert_eq!((texts[0].as_str(), texts[1].as_str(), by), ("new", "old", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,8 +118,8 @@ async fn together_each_answer_keeps_its_own_contract() {
     let node = world.node().await;
     let table = Table::saying(&world, "old");
     for (unproven, expected) in [
-        (Unproven::ReadOrigin, Some((By::Origin, None, "new"))),
-        (Unproven::ServeStale, Some((By::Local, Some(Stale::Unproven), "old"))),
+        (Unproven::ReadOrigin, Some((Tier::Origin, None, "new"))),
+        (Unproven::ServeStale, Some((Tier::Local, Some(Stale::Unproven), "old"))),
         (Unproven::Fail, None),
     ] {
         world.primary_answers.store(true, Ordering::Relaxed);
@@ -129,7 +129,7 @@ async fn together_each_answer_keeps_its_own_contract() {
         let policy = Arc::new(policy(unproven));
         let both = table.items(&policy, &[1, 2]);
         node.get_many(&both, None).await;
-        assert_eq!(together(&node, &both).await, all("old", By::Local));
+        assert_eq!(together(&node, &both).await, all("old", Tier::Local));
         world.cut_off_primary();
         tokio::time::sleep(BUDGET * 2).await;
         let changed = table.commit(&world, &[1, 2], "new");
@@ -187,5 +187,5 @@ async fn a_set_load_from_before_the_write_is_not_shared_with_its_writer() {
     let token = After::new(Some(unseen.epoch.log()), unseen.upto);
     let own = node.get_together(&both, Some(token)).await.expect("an answer");
     assert_eq!(texts(&own.answers), ["new", "new"]);
-    assert_eq!(early.await.unwrap(), all("old", By::Origin), "it asked before");
+    assert_eq!(early.await.unwrap(), all("old", Tier::Origin), "it asked before");
 }

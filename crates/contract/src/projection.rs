@@ -118,12 +118,10 @@ impl Projection {
             return Vec::new();
         }
         let mut out = Vec::with_capacity(1);
-        let id = |image| match (view.key_columns.as_slice(), image) {
-            ([column], image) => match view.column(image, column) {
-                Known::Value(id) => Some(id),
-                Known::Null | Known::Unknown => None,
-            },
-            _ => None,
+        // A key of one column: a projection has no other.
+        let id = |image| match view.column(image, view.key_columns.first()?) {
+            Known::Value(id) => Some(id),
+            Known::Null | Known::Unknown => None,
         };
         let (old, new) = match change.op {
             Op::Insert => (None, id(Image::New)),
@@ -272,5 +270,5 @@ fn plain_words(text: &str, words: &mut Vec<Word>) -> Option<()> {
 }
 
 #[cfg(test)]
-#[path = "rowvalue_tests.rs"]
+#[path = "projection_tests.rs"]
 mod tests;
