@@ -28,13 +28,15 @@ pub(crate) enum Unfit {
     Malformed,
 }
 
-/// Answers `GET` and `HEAD` from a stored page; 304 where the client has it already.
+/// Answers `GET` and `HEAD` from a stored page; 304 where the client has it already, which need not
+/// be looked for where it is known not to say so.
 pub(crate) fn page(
     answer: &Answer,
     policy: &str,
     method: &Method,
     asked: &HeaderMap,
-    request_id: &HeaderValue,
+    may_have_it: bool,
+    request_id: impl FnOnce() -> HeaderValue,
 ) -> Result<Response<Body>, Unfit> {
     let cache::Content::Present(value) = &answer.entry.content else {
         return Err(Unfit::Malformed);
@@ -51,21 +53,19 @@ pub(crate) fn page(
         return Err(Unfit::Expired);
     }
     let Facts { status, age_s, .. } = facts;
-    let not_modified = status == StatusCode::OK && client_has_it(asked, &headers);
+    let not_modified = may_have_it && status == StatusCode::OK && client_has_it(asked, &headers);
     if not_modified {
         headers = of_not_modified(headers);
     }
-    headers.insert(AGE, ready::age(u64::from(age_s).saturating_add(resident_s)));
-    if !plain || not_modified {
-        headers.append(CACHE_STATUS, proof::cache_status(&proof));
-    }
-    let freshness = if plain {
-        ready::freshness(&proof, policy)
+    let age = ready::age(u64::from(age_s).saturating_add(resident_s));
+    if plain && !not_modified {
+        ready::complete(&mut headers, age, ready::freshness(&proof, policy), request_id());
     } else {
-        proof::freshness(&proof, policy, Face::Gateway)
-    };
-    headers.insert(TIDEGATE_FRESHNESS, freshness);
-    headers.insert(X_REQUEST_ID, request_id.clone());
+        headers.insert(AGE, age);
+        headers.append(CACHE_STATUS, proof::cache_status(&proof));
+        headers.insert(TIDEGATE_FRESHNESS, proof::freshness(&proof, policy, Face::Gateway));
+        headers.insert(X_REQUEST_ID, request_id());
+    }
     let body = if not_modified {
         Body::Empty
     } else if *method == Method::HEAD {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use cache::Engine;
 use coherence::{After, Clock, Mono};
 use contract::Key;
-use http::{HeaderValue, Method, Request, Response, request};
+use http::{HeaderName, HeaderValue, Method, Request, Response, request};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 
@@ -22,9 +22,10 @@ use crate::cookies::CookiePages;
 use crate::error::EdgeError;
 use crate::key::{self, Encodings, Scheme};
 use crate::metrics::{Metrics, Outcome};
+use crate::noted::Noted;
 use crate::options::{GatewayOptions, OptionsError};
 use crate::proof;
-use crate::request_id::RequestIds;
+use crate::request_id::{RequestIds, X_REQUEST_ID};
 use crate::token::{self, Malformed};
 use crate::upstream::Upstream;
 
@@ -111,23 +112,31 @@ impl Shared {
     /// The first step, without waiting: answers hits, and refuses what can't be answered.
     pub(crate) fn begin(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Step {
         let began = self.clock.mono();
+        let noted = Noted::of(request.headers());
         // Before anything looks at cookies.
-        let after = token::take(request.headers_mut()).unwrap_or_else(|err| self.no_token(&err));
-        let request_id = self.ids.of(request.headers());
-        let scheme = self.scheme(request.headers());
-        let refused = |err: EdgeError, request_id: &HeaderValue| {
-            let response = err.response(request_id);
-            self.finish(&request, request_id, began, Outcome::Error, &response);
+        let after = if noted.any(Noted::COOKIE) || noted.any(Noted::AFTER) {
+            token::take(request.headers_mut()).unwrap_or_else(|err| self.no_token(&err))
+        } else {
+            None
+        };
+        let scheme = if noted.any(Noted::FORWARDED_PROTO) {
+            self.scheme(request.headers())
+        } else {
+            Scheme::Http
+        };
+        let refused = |err: EdgeError| {
+            let response = err.response(&self.request_id(&request, noted));
+            self.finish(&request, began, Outcome::Error, &response);
             Step::Done(response)
         };
-        if let Err(err) = self.check(&request) {
-            return refused(err, &request_id);
+        if let Err(err) = self.check(&request, noted) {
+            return refused(err);
         }
-        let host = match self.host(&request, scheme) {
+        let host = match self.host(&request, noted, scheme) {
             Ok(host) => host,
-            Err(err) => return refused(err, &request_id),
+            Err(err) => return refused(err),
         };
-        let plan = self.plan(&request, scheme, &host);
+        let plan = self.plan(&request, noted, scheme, &host);
         if let Plan::Page(page) = &plan {
             let route = self.route(page, &request);
             let peeked = match after {
@@ -140,21 +149,27 @@ impl Shared {
                     &route.policy.name,
                     request.method(),
                     request.headers(),
-                    &request_id,
+                    noted.any(Noted::HAS_IT),
+                    || self.request_id(&request, noted),
                 )
             {
                 self.metrics.sent.inc_by(response.body().size_hint().lower());
-                self.finish(&request, &request_id, began, Outcome::Hit, &response);
+                self.finish(&request, began, Outcome::Hit, &response);
                 return Step::Done(response);
             }
         }
         let host = match HeaderValue::from_str(&host) {
             Ok(host) => host,
-            Err(_) => return refused(EdgeError::Host, &request_id),
+            Err(_) => return refused(EdgeError::Host),
         };
+        let request_id = self.request_id(&request, noted);
         let caller = Caller { address: peer.ip(), scheme, host, request_id, began, after };
         let (head, body) = request.into_parts();
         Step::Wait(Box::new(Waiting { caller, plan, head, body }))
+    }
+
+    fn request_id(&self, request: &Request<Incoming>, noted: Noted) -> HeaderValue {
+        if noted.any(Noted::REQUEST_ID) { self.ids.of(request.headers()) } else { self.ids.make() }
     }
 
     /// Somebody's answer does not fail because of a token that nobody can read.
@@ -167,26 +182,18 @@ impl Shared {
     fn finish(
         &self,
         request: &Request<Incoming>,
-        request_id: &HeaderValue,
         began: Mono,
         outcome: Outcome,
         response: &Response<Body>,
     ) {
         let took = self.clock.mono().since(began);
         self.metrics.answered(outcome, response.status(), took);
-        log(request.method(), request.uri().path(), request_id, took, outcome, response);
+        log(request.method(), request.uri().path(), took, outcome, response);
     }
 }
 
 /// One line per request. Without the query: it may hold what does not belong in a log.
-fn log(
-    method: &Method,
-    path: &str,
-    request_id: &HeaderValue,
-    took: Duration,
-    outcome: Outcome,
-    response: &Response<Body>,
-) {
+fn log(method: &Method, path: &str, took: Duration, outcome: Outcome, response: &Response<Body>) {
     tracing::debug!(
         target: "tidegate::access",
         %method,
@@ -194,11 +201,11 @@ fn log(
         status = response.status().as_u16(),
         cache = outcome.as_str(),
         took_us = took.as_micros() as u64,
-        request_id = request_id.to_str().unwrap_or_default(),
-        freshness = response
-            .headers()
-            .get(proof::TIDEGATE_FRESHNESS)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default(),
+        request_id = said(response, &X_REQUEST_ID),
+        freshness = said(response, &proof::TIDEGATE_FRESHNESS),
     );
+}
+
+fn said<'a>(response: &'a Response<Body>, name: &HeaderName) -> &'a str {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

@@ -106,6 +106,18 @@ pub(crate) fn page_key(scheme: Scheme, host: &str, target: &str, encodings: Enco
     Key::of_page(*half)
 }
 
+/// The bytes that a host's name may be made of.
+const IN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        table[at] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+        at += 1;
+    }
+    table
+};
+
 /// The normal form of a host, with its port unless that is the scheme's own. `None`: it is none.
 pub(crate) fn normal_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
     let (name, port) = match host.strip_prefix('[') {
@@ -126,9 +138,8 @@ pub(crate) fn normal_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
                 Some(at) => (&host[..at], Some(&host[at + 1..])),
                 None => (host, None),
             };
-            let is_name =
-                |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~');
-            if name.is_empty() || name.len() > 255 || !name.bytes().all(is_name) {
+            let is_name = name.bytes().fold(true, |all, byte| all & IN_NAME[usize::from(byte)]);
+            if name.is_empty() || name.len() > 255 || !is_name {
                 return None;
             }
             (name, port)

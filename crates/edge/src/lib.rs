@@ -23,6 +23,7 @@ mod head;
 mod key;
 mod load;
 pub mod metrics;
+mod noted;
 mod options;
 mod proof;
 mod ready;

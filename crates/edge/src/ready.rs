@@ -75,8 +75,7 @@ pub(crate) fn key(scheme: Scheme, host: &str, target: &str, encodings: Encodings
     })
 }
 
-/// A stored head with room for the fields of [`plain_hit`], which are there and to be overwritten;
-/// `Cache-Status` is a plain hit's.
+/// A stored head with the fields that [`complete`] fills in; `Cache-Status` is a plain hit's.
 pub(crate) fn read(head: &Bytes) -> Option<(Facts, HeaderMap)> {
     if head.len() > MAX_HEAD_BYTES {
         return with_room(head);
@@ -104,6 +103,23 @@ fn with_room(head: &Bytes) -> Option<(Facts, HeaderMap)> {
     headers.insert(TIDEGATE_FRESHNESS, LATER);
     headers.insert(X_REQUEST_ID, LATER);
     Some((facts, headers))
+}
+
+/// Fills in what a head that was [read](read) left open, in one walk rather than three searches.
+pub(crate) fn complete(
+    headers: &mut HeaderMap,
+    age: HeaderValue,
+    freshness: HeaderValue,
+    request_id: HeaderValue,
+) {
+    let mut open = [(AGE, age), (TIDEGATE_FRESHNESS, freshness), (X_REQUEST_ID, request_id)];
+    for (name, value) in headers {
+        for (field, filled) in &mut open {
+            if name == field {
+                std::mem::swap(value, filled);
+            }
+        }
+    }
 }
 
 /// `Age`.

@@ -31,7 +31,7 @@ impl RequestIds {
         }
     }
 
-    fn make(&self) -> HeaderValue {
+    pub(crate) fn make(&self) -> HeaderValue {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut mixed = mix(self.next.fetch_add(1, Ordering::Relaxed));
         let mut text = [0; 16];

@@ -77,7 +77,7 @@ impl Shared {
         }
         let took = self.clock.mono().since(began);
         self.metrics.answered(outcome, response.status(), took);
-        log(&asked.method, asked.target.path(), &asked.request_id, took, outcome, &response);
+        log(&asked.method, asked.target.path(), took, outcome, &response);
         response
     }
 
@@ -118,7 +118,8 @@ impl Shared {
                     &route.policy.name,
                     &asked.method,
                     &asked.headers,
-                    &asked.request_id,
+                    true,
+                    || asked.request_id.clone(),
                 );
                 match fit {
                     Ok(response) => Ok((outcome(&answer), response)),

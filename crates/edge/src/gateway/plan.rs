@@ -3,10 +3,7 @@
 use std::borrow::Cow;
 
 use contract::Key;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, EXPECT, HOST, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-    UPGRADE,
-};
+use http::header::{ACCEPT_ENCODING, EXPECT, HOST, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::Body as _;
@@ -16,6 +13,7 @@ use super::Shared;
 use crate::error::EdgeError;
 use crate::forward;
 use crate::key::{self, Encodings, Scheme};
+use crate::noted::Noted;
 use crate::ready;
 use crate::routes::Route;
 
@@ -40,23 +38,26 @@ pub(super) struct Page {
 }
 
 impl Shared {
-    pub(super) fn check(&self, request: &Request<Incoming>) -> Result<(), EdgeError> {
+    pub(super) fn check(&self, request: &Request<Incoming>, noted: Noted) -> Result<(), EdgeError> {
         let headers = request.headers();
         let method = request.method();
         if matches!(*method, Method::CONNECT | Method::TRACE) {
             return Err(EdgeError::Method(method.clone()));
         }
         // Any other protocol may be ignored (RFC 9110 §7.8): curl asks for h2c by itself.
-        if forward::names(headers, &UPGRADE).any(|name| name.eq_ignore_ascii_case("websocket")) {
+        if noted.any(Noted::UPGRADE)
+            && forward::names(headers, &UPGRADE).any(|name| name.eq_ignore_ascii_case("websocket"))
+        {
             return Err(EdgeError::Upgrade);
         }
-        if headers
-            .get(EXPECT)
-            .is_some_and(|what| !what.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        if noted.any(Noted::EXPECT)
+            && headers
+                .get(EXPECT)
+                .is_some_and(|what| !what.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         {
             return Err(EdgeError::Expectation);
         }
-        if forward::passes(headers) > MAX_PASSES {
+        if noted.any(Noted::VIA) && forward::passes(headers) > MAX_PASSES {
             return Err(EdgeError::Loop);
         }
         Ok(())
@@ -76,14 +77,13 @@ impl Shared {
     pub(super) fn host<'a>(
         &'a self,
         request: &'a Request<Incoming>,
+        noted: Noted,
         scheme: Scheme,
     ) -> Result<Cow<'a, str>, EdgeError> {
-        let mut named = request.headers().get_all(HOST).iter();
-        let (first, second) = (named.next(), named.next());
-        if second.is_some() {
+        if noted.any(Noted::HOSTS) {
             return Err(EdgeError::Host);
         }
-        let host = match (request.uri().authority(), first) {
+        let host = match (request.uri().authority(), request.headers().get(HOST)) {
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => host.to_str().map_err(|_| EdgeError::Host)?,
             (None, None) if request.version() == Version::HTTP_10 => {
@@ -101,7 +101,13 @@ impl Shared {
 
     /// Whether the store is asked. A client's own `no-cache` and `no-store` are not listened to: a
     /// cache that protects an upstream can't let every client decide to go there.
-    pub(super) fn plan(&self, request: &Request<Incoming>, scheme: Scheme, host: &str) -> Plan {
+    pub(super) fn plan(
+        &self,
+        request: &Request<Incoming>,
+        noted: Noted,
+        scheme: Scheme,
+        host: &str,
+    ) -> Plan {
         let headers = request.headers();
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Plan::Pass("method");
@@ -110,10 +116,10 @@ impl Shared {
         if !request.body().is_end_stream() || request.uri().path() == "*" {
             return Plan::Pass("request");
         }
-        if headers.contains_key(AUTHORIZATION) {
+        if noted.any(Noted::AUTHORIZATION) {
             return Plan::Pass("bypass; detail=authorization");
         }
-        if [IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE].iter().any(|name| headers.contains_key(name)) {
+        if noted.any(Noted::CONDITION) {
             return Plan::Pass("request");
         }
         let raw = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
@@ -130,11 +136,15 @@ impl Shared {
         if !self.options.routes.of(path).store {
             return Plan::Pass("bypass; detail=route");
         }
-        let encodings = Encodings::accepted(&headers.get_all(ACCEPT_ENCODING));
+        let encodings = if noted.any(Noted::ACCEPT_ENCODING) {
+            Encodings::accepted(&headers.get_all(ACCEPT_ENCODING))
+        } else {
+            Encodings::default()
+        };
         Plan::Page(Page {
             key: ready::key(scheme, host, &target, encodings),
             encodings,
-            load: *request.method() == Method::GET && !headers.contains_key(RANGE),
+            load: *request.method() == Method::GET && !noted.any(Noted::RANGE),
             target: other,
         })
     }
