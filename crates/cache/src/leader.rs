@@ -17,7 +17,7 @@ use crate::shared::{SharedTier, TierError};
 /// How often tombstones are offered for collection.
 const COLLECT_EVERY: Duration = Duration::from_secs(30);
 
-/// Moves the shared tier, and then this node's own tier, along the log.
+/// Moves the shared tier and this node's own tier along the log.
 pub struct Leader {
     engine: Engine,
     shared: Arc<dyn SharedTier>,
@@ -75,8 +75,9 @@ impl Leader {
         Ok((verdict, watermark))
     }
 
-    /// Applies the next piece of the log: shared tier first, then this node's own. Repeat it on an
-    /// error: nothing may be acknowledged to the database before this has succeeded.
+    /// Applies the next piece of the log to the shared tier, and to this node's own while that is
+    /// under way. Repeat it on an error: nothing may be acknowledged to the database before this has
+    /// succeeded.
     ///
     /// # Errors
     /// The shared tier failed; the piece may or may not have been applied.
@@ -95,7 +96,9 @@ impl Leader {
         };
         let mut batch = Batch { epoch: following.epoch, prev, upto, watermark, events };
         let mut moved = Moved::Applied;
-        if let Err(gap) = self.shared.apply(&batch).await? {
+        let own = async { self.engine.applied(&batch) };
+        let (shared, ()) = tokio::join!(biased; self.shared.apply(&batch), own);
+        if let Err(gap) = shared? {
             let begin = resume(None, &following.start, self.engine.chance().draw());
             let (Resume::Begin(epoch) | Resume::Continue(epoch)) = begin;
             self.shared.incarnate(epoch, prev, Lsn::ZERO).await?;
@@ -107,8 +110,8 @@ impl Leader {
                     "it lost its marks again while it was being set up ({gap})"
                 )));
             }
+            self.engine.applied(&batch);
         }
-        self.engine.applied(&batch);
         Ok(moved)
     }
 

@@ -62,12 +62,15 @@ impl Load {
             return 1.0;
         }
         let limit = self.limit.max(1) as f64;
-        let fullness = (self.under_way as f64 / limit - CALM_FULLNESS) / (1.0 - CALM_FULLNESS);
+        let taken = self.under_way as f64 / limit;
+        let fullness = (taken - CALM_FULLNESS) / (1.0 - CALM_FULLNESS);
         // As many waiting as may be under way: each waits for a whole load before its own.
         let queue = self.waiting as f64 / limit;
-        // Slowness alone is no storm.
+        // Slowness alone is no storm, and of an origin that has little to do it says nothing: one load
+        // that took long, or something else that keeps it busy.
         let slowness = ((self.slowness - CALM_SLOWNESS) / (4.0 * CALM_SLOWNESS)).min(0.5);
-        let pressure = fullness.max(queue).max(slowness);
+        let busy = (taken / CALM_FULLNESS).min(1.0);
+        let pressure = fullness.max(queue).max(slowness * busy);
         if pressure.is_finite() { pressure.clamp(0.0, 1.0) } else { 0.0 }
     }
 }

@@ -34,8 +34,14 @@ fn one_moment_is_no_storm() {
     let mut governor = Governor::default();
     let spend = under(STORM, 60_000, 60_001, &mut governor);
     assert!(spend <= 0.2, "{spend} after one look");
-    let slow = Load { slowness: 100.0, ..IDLE };
-    assert!(slow.pressure() <= 0.5, "slowness alone is no storm");
+}
+
+#[test]
+fn slowness_counts_as_far_as_there_is_something_to_do() {
+    let slow = |under_way| Load { under_way, limit: 100, slowness: 100.0, ..IDLE }.pressure();
+    assert!(slow(1) <= 0.01, "one slow load is nothing");
+    assert!((0.2..=0.3).contains(&slow(25)), "{}", slow(25));
+    assert!(slow(50) <= 0.5, "slowness alone is no storm");
 }
 
 #[test]

@@ -159,6 +159,16 @@ impl World {
         self.publish(&batch);
     }
 
+    /// The leader's own tier applies the next piece before the shared tier has.
+    pub(crate) fn run_ahead(&mut self) -> bool {
+        let Some(batch) = self.clone().receive() else { return false };
+        let Some(leader) = &self.leader else { return false };
+        let node = &mut self.nodes[leader.node];
+        let before = node.fence.applied();
+        node.apply(&batch, false, self.design, self.without);
+        node.fence.applied() > before
+    }
+
     /// The leader dies while its next piece is on its way.
     pub(crate) fn die_midway(&mut self) -> bool {
         let Some(batch) = self.receive() else { return false };

@@ -43,6 +43,7 @@ impl Model for Play {
         when(leads, Step::Follow);
         when(leads, Step::Look);
         when(leads && world.shortcut, Step::Shortcut);
+        when(leads && scene.ahead, Step::Ahead);
         when(leads && left.deaths > 0, Step::Die);
         when(leads && left.late_calls > 0, Step::DieMidway);
         when(world.late.is_some(), Step::Late);

@@ -118,6 +118,8 @@ pub struct Scene {
     pub leases: bool,
     /// The leading node applies what it applied to the shared tier to its own at once.
     pub shortcut: bool,
+    /// It may do so before the shared tier has.
+    pub ahead: bool,
     /// There are in-process tiers.
     pub local: bool,
     /// Commits mark their entries instead of removing them.
@@ -142,6 +144,7 @@ impl Scene {
             left: Left::default(),
             leases: false,
             shortcut: false,
+            ahead: false,
             local: false,
             lenient: false,
             heals: false,

@@ -68,6 +68,7 @@ pub fn stream() -> Scene {
         left: Left { reads_past_shared: 1, losses: 1, repeats: 1, breaks: 1, ..NONE },
         local: true,
         shortcut: true,
+        ahead: true,
         ..Scene::named("stream")
     }
 }
@@ -92,6 +93,21 @@ pub fn both_tiers() -> Scene {
         left: Left { reads: 2, reads_past_shared: 1, ..NONE },
         local: true,
         ..Scene::named("both tiers")
+    }
+}
+
+/// The leader's own tier is ahead of the shared one or behind it, and so is the other node's; the
+/// leader may die in between.
+#[must_use]
+pub fn ahead() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Key(0))],
+        nodes: 2,
+        left: Left { reads: 2, deaths: 1, ..NONE },
+        local: true,
+        shortcut: true,
+        ahead: true,
+        ..Scene::named("ahead")
     }
 }
 
@@ -225,6 +241,8 @@ pub fn soft_marks() -> Scene {
 pub fn soft_stream() -> Scene {
     Scene {
         lenient: true,
+        // See `large`.
+        ahead: false,
         left: Left { samples: 1, ..stream().left },
         ..Scene { name: "soft, stream", ..stream() }
     }
@@ -285,6 +303,11 @@ pub fn large() -> Vec<Scene> {
             )
         },
         more(fills(), "fills, large", Left { reads: 3, deaths: 2, ..NONE }),
+        Scene { ahead: true, ..Scene { name: "soft, stream, ahead", ..soft_stream() } },
+        Scene {
+            writes: vec![write(Touch::Key(0)), write(Touch::Tag)],
+            ..Scene { name: "ahead, large", ..ahead() }
+        },
         more(stream(), "stream, large", Left { reads_past_shared: 2, ..stream().left }),
         Scene { writes: three(), ..more(flush(), "flush, large", flush().left) },
         Scene { writes: three(), ..more(rollback(), "rollback, large", rollback().left) },
@@ -306,6 +329,7 @@ pub fn all() -> Vec<Scene> {
         stream(),
         local_marks(),
         both_tiers(),
+        ahead(),
         flush(),
         rollback(),
         rollback_seen(),

@@ -70,6 +70,8 @@ pub enum Step {
     Look,
     /// The leader applies its last piece to its own tier.
     Shortcut,
+    /// It does so while the call to the shared tier is still under way.
+    Ahead,
     /// The leader dies.
     Die,
     /// It dies while a call to the shared tier is under way.
@@ -236,6 +238,7 @@ impl World {
             Step::Follow => idle && self.follow(),
             Step::Look => idle && self.look(),
             Step::Shortcut => self.apply_shortcut(),
+            Step::Ahead => idle && self.run_ahead(),
             Step::Die => self.leader.take().is_some() && spend(&mut self.left.deaths),
             Step::DieMidway => {
                 idle && self.late.is_none() && spend(&mut self.left.late_calls) && self.die_midway()

@@ -33,6 +33,7 @@ every_order![
     stream,
     local_marks,
     both_tiers,
+    ahead,
     flush,
     rollback,
     rollback_seen,
