@@ -32,6 +32,7 @@ every_order![
     marks,
     stream,
     local_marks,
+    wildcards,
     both_tiers,
     ahead,
     flush,
