@@ -186,7 +186,8 @@ mod tests {
         let key = Key::parse("v1:catalog:price:42").expect("a key");
         let tags = ["product-42", "category-7"].map(|tag| Tag::parse(tag).expect("a tag"));
         let concerns = |text: &str| text.parse::<Subject>().expect(text).concerns(&key, &tags);
-        for text in ["k:v1:catalog:price:42", "t:category-7", "k*:*:price:*", "t*:category-*", "*"] {
+        for text in ["k:v1:catalog:price:42", "t:category-7", "k*:*:price:*", "t*:category-*", "*"]
+        {
             assert!(concerns(text), "{text}");
         }
         for text in ["k:v1:catalog:price:4", "t:category", "k*:*:stock:*", "t*:*-8", "t*:v1:*"] {

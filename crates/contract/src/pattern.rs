@@ -32,8 +32,8 @@ pub enum PatternError {
     TooManyStars(usize),
     /// Fixes almost nothing.
     #[error(
-        "it is as good as everything: give at least {min} characters beside `*` and `:`, or order \
-         everything",
+        "it is as good as everything: give at least {min} characters beside `*` and `:`, or say so \
+         (`all`)",
         min = Pattern::MIN_FIXED
     )]
     TooWide,

@@ -96,6 +96,15 @@ pub fn wildcards() -> Scene {
     }
 }
 
+/// The same with two nodes: what was found in one tier goes into the other.
+#[must_use]
+pub fn wildcards_two_nodes() -> Scene {
+    Scene {
+        writes: vec![write(Touch::KeysLike)],
+        ..Scene { name: "wildcards, two nodes", ..both_tiers() }
+    }
+}
+
 /// Both tiers: what was found in one goes into the other.
 #[must_use]
 pub fn both_tiers() -> Scene {
@@ -341,6 +350,7 @@ pub fn all() -> Vec<Scene> {
         stream(),
         local_marks(),
         wildcards(),
+        wildcards_two_nodes(),
         both_tiers(),
         ahead(),
         flush(),

@@ -33,6 +33,7 @@ every_order![
     stream,
     local_marks,
     wildcards,
+    wildcards_two_nodes,
     both_tiers,
     ahead,
     flush,

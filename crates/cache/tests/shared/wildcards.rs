@@ -114,7 +114,9 @@ async fn eviction_drops_at_once_and_raises_no_fence(rig: Rig) {
     rig.tier.evict(&like("k*:*:price:*")).await.expect("evict");
     assert!(rig.found(&key(1)).await.is_none() && rig.found(&key(2)).await.is_none());
     assert!(rig.found(&stock(1)).await.is_some());
-    assert!(matches!(next(&mut stream).await, NodeMessage::Evict(told) if told == like("k*:*:price:*")));
+    assert!(
+        matches!(next(&mut stream).await, NodeMessage::Evict(told) if told == like("k*:*:price:*"))
+    );
     assert_eq!(rig.fill(fill(&key(1), "again", 10)).await, Verdict::Accept);
     rig.tier.evict(&like("t*:category-*")).await.expect("evict");
     assert!(rig.found(&key(1)).await.is_some() && rig.found(&stock(1)).await.is_none());

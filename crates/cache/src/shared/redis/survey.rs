@@ -123,11 +123,7 @@ impl RedisTier {
     }
 
     /// The tags of each of the entries; `None` where none counts.
-    async fn tags(
-        &self,
-        names: &Names,
-        keys: &[Key],
-    ) -> Result<Vec<Option<Vec<Tag>>>, TierError> {
+    async fn tags(&self, names: &Names, keys: &[Key]) -> Result<Vec<Option<Vec<Tag>>>, TierError> {
         let mut call = self.scripts.survey.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions);
         for key in keys {
