@@ -10,6 +10,7 @@ mod pressure;
 mod races;
 mod storm;
 mod table;
+mod wildcards;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
