@@ -138,10 +138,14 @@ impl ThroughTheLog {
         reach
     }
 
-    /// This node's own tier comes last, so once it has applied the order the shared tier has too.
+    /// Waits for this node's own tier, and for the shared one, which on the node that leads may be later.
     async fn applied(&self, position: Lsn) -> Result<(), OrderError> {
         let waiting = async {
             while self.engine.standing().applied < position {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            let there = async || self.engine.shared().standing().await.ok().flatten();
+            while there().await.is_none_or(|standing| standing.applied < position) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
