@@ -14,6 +14,7 @@ mod local;
 pub mod origin;
 mod patience;
 pub mod shared;
+mod survey;
 mod together;
 
 pub use chance::{Chance, ThreadChance};
@@ -26,3 +27,4 @@ pub use entry::{Content, Entry, Value};
 pub use local::Held;
 pub use origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
 pub use shared::{SharedTier, TierError};
+pub use survey::Survey;

@@ -303,16 +303,14 @@ impl Local {
                 // What is marked was felled by an earlier one.
                 self.store.peek(key).is_some_and(|h| h.entry.tau < event.lsn && !h.is_soft())
             };
-            match subject {
-                Subject::Key(key) => found.extend(Some(key.clone()).filter(old)),
-                Subject::Tag(tag) => {
-                    let keys = self.writer.lock().index.keys(tag);
-                    found.extend(keys.into_iter().filter(old).take(left));
-                }
+            let keys = match subject {
                 Subject::Everything => {
                     found.extend(self.store.iter().map(|(key, _)| key).filter(old).take(left));
+                    continue;
                 }
-            }
+                named => self.keys_of(&self.writer.lock(), named),
+            };
+            found.extend(keys.into_iter().filter(old).take(left));
             if found.len() >= most {
                 break;
             }

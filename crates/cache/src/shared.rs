@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::entry::Entry;
+use crate::survey::Survey;
 use crate::together::together;
 
 /// Where the shared tier stands; read together with every answer, from the same shard.
@@ -106,7 +107,8 @@ pub enum TierError {
 
 /// The tier that all nodes share. Embedded: memory, one process. Engine: Redis or Valkey.
 ///
-/// Every method is one atomic step in the tier (one round trip), and every method is idempotent.
+/// Every method is one atomic step in the tier (one round trip) unless it says otherwise, and every
+/// method is idempotent.
 #[async_trait]
 pub trait SharedTier: Send + Sync + 'static {
     /// Reads; on a miss asks for a lease of length `lease` if one is given. A tier without an epoch
@@ -143,7 +145,12 @@ pub trait SharedTier: Send + Sync + 'static {
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError>;
 
     /// Drops entries at once and tells the nodes to; raises no fence (see [`NodeMessage::Evict`]).
+    /// Wildcards take many steps: every entry has to be looked at.
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError>;
+
+    /// Looks at every entry for those that the subjects concern, in many small steps; removes nothing.
+    /// Counts what counts as present. Entries that come or go meanwhile may be in it or not.
+    async fn survey(&self, subjects: &[Subject]) -> Result<Survey, TierError>;
 
     /// Starts a new history at `at`: every entry, tombstone and lease is void. The node stream gets
     /// an empty batch of the new epoch, so that in-process tiers notice.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::{Key, Tag};
+use contract::{Key, Pattern, Tag};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -18,16 +18,43 @@ pub enum Subject {
     Key(Key),
     /// Every entry that was made from something carrying this surrogate key.
     Tag(Tag),
+    /// Every entry whose key is like this.
+    KeysLike(Pattern),
+    /// Every entry that carries a surrogate key like this.
+    TagsLike(Pattern),
     /// Every entry there is (TRUNCATE of a contracted table, emergency purge).
     Everything,
 }
 
+impl Subject {
+    /// Whether an entry under `key` with these tags is among what it is about.
+    #[must_use]
+    pub fn concerns(&self, key: &Key, tags: &[Tag]) -> bool {
+        match self {
+            Self::Key(named) => named == key,
+            Self::Tag(named) => tags.contains(named),
+            Self::KeysLike(pattern) => pattern.matches(key.as_str()),
+            Self::TagsLike(pattern) => tags.iter().any(|tag| pattern.matches(tag.as_str())),
+            Self::Everything => true,
+        }
+    }
+
+    /// Whether it is a wildcard: it names none of its entries.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        matches!(self, Self::KeysLike(_) | Self::TagsLike(_))
+    }
+}
+
 impl fmt::Display for Subject {
-    /// `k:<key>`, `t:<tag>` or `*`; the form kept in shared tiers and log messages.
+    /// `k:<key>`, `t:<tag>`, `k*:<pattern>`, `t*:<pattern>` or `*`; the form kept in shared tiers and
+    /// log messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => write!(f, "k:{}", key.as_str()),
             Self::Tag(tag) => write!(f, "t:{}", tag.as_str()),
+            Self::KeysLike(pattern) => write!(f, "k*:{pattern}"),
+            Self::TagsLike(pattern) => write!(f, "t*:{pattern}"),
             Self::Everything => f.write_str("*"),
         }
     }
@@ -35,7 +62,10 @@ impl fmt::Display for Subject {
 
 /// A text that is no subject.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("{0:?} is not an invalidation subject: write `k:<key>`, `t:<tag>` or `*`")]
+#[error(
+    "{0:?} is not an invalidation subject: write `k:<key>`, `t:<tag>`, `k*:<pattern>`, \
+     `t*:<pattern>` or `*`"
+)]
 pub struct ParseSubjectError(String);
 
 impl FromStr for Subject {
@@ -46,6 +76,8 @@ impl FromStr for Subject {
         match text.split_once(':') {
             Some(("k", key)) => Key::parse(key).map(Self::Key).map_err(|_| err()),
             Some(("t", tag)) => Tag::parse(tag).map(Self::Tag).map_err(|_| err()),
+            Some(("k*", keys)) => Pattern::of_keys(keys).map(Self::KeysLike).map_err(|_| err()),
+            Some(("t*", tags)) => Pattern::of_tags(tags).map(Self::TagsLike).map_err(|_| err()),
             _ if text == "*" => Ok(Self::Everything),
             _ => Err(err()),
         }
@@ -133,4 +165,33 @@ pub struct Batch {
     pub watermark: Lsn,
     /// In commit order; positions in `(prev, upto]`, or older ones delivered again.
     pub events: Vec<Event>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_read_back_what_they_print() {
+        for text in ["k:v1:a:b:c", "t:a:b", "k*:v1:a:*:c", "t*:ab:*", "*"] {
+            assert_eq!(text.parse::<Subject>().map(|subject| subject.to_string()), Ok(text.into()));
+        }
+        for text in ["", "k:", "k*:v1:a:b:c", "t*:*", "k*:*", "x*:ab*", "**"] {
+            assert!(text.parse::<Subject>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_subject_concerns_what_it_says() {
+        let key = Key::parse("v1:catalog:price:42").expect("a key");
+        let tags = ["product-42", "category-7"].map(|tag| Tag::parse(tag).expect("a tag"));
+        let concerns = |text: &str| text.parse::<Subject>().expect(text).concerns(&key, &tags);
+        for text in ["k:v1:catalog:price:42", "t:category-7", "k*:*:price:*", "t*:category-*", "*"]
+        {
+            assert!(concerns(text), "{text}");
+        }
+        for text in ["k:v1:catalog:price:4", "t:category", "k*:*:stock:*", "t*:*-8", "t*:v1:*"] {
+            assert!(!concerns(text), "{text}");
+        }
+    }
 }

@@ -29,6 +29,9 @@ pub struct Fence {
     /// The newest event that has to [remove](crate::soft::may_mark).
     hard: Lsn,
     tombstones: BTreeMap<Subject, Lsn>,
+    /// The same for wildcards, which are looked through one by one: at most
+    /// [`PATTERNS_MAX`](Fence::PATTERNS_MAX).
+    patterns: BTreeMap<Subject, Lsn>,
 }
 
 /// A value that wants to be stored.
@@ -129,6 +132,10 @@ pub enum Followed {
 }
 
 impl Fence {
+    /// As many wildcards are kept apart. When more come within the life of a tombstone, the floor
+    /// takes the place of the oldest: then everything falls that was read before those.
+    pub const PATTERNS_MAX: usize = 32;
+
     /// Starts a new history: everything older is unproven, reads that began before `at` may not
     /// fill. The caller drops the entries.
     pub fn incarnate(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn) {
@@ -138,6 +145,7 @@ impl Fence {
         self.watermark = watermark;
         self.hard = at;
         self.tombstones.clear();
+        self.patterns.clear();
     }
 
     /// Applies a batch: raises tombstones and moves A and W forward. Repeats are harmless.
@@ -158,6 +166,7 @@ impl Fence {
         for event in &batch.events {
             self.raise(event);
         }
+        self.make_room();
         self.applied = self.applied.max(batch.upto);
         self.watermark = self.watermark.max(batch.watermark);
         Ok(())
@@ -188,6 +197,7 @@ impl Fence {
             let rule = match subject {
                 Subject::Key(_) => Rule::MarkKeys,
                 Subject::Tag(_) => Rule::MarkTags,
+                Subject::KeysLike(_) | Subject::TagsLike(_) => Rule::MarkPatterns,
                 Subject::Everything => Rule::MarkEverything,
             };
             if !on(rule) {
@@ -197,12 +207,31 @@ impl Fence {
                 self.floor = self.floor.max(event.lsn);
                 continue;
             }
-            let mark = self.tombstones.entry(subject.clone()).or_default();
+            let marks =
+                if subject.is_pattern() { &mut self.patterns } else { &mut self.tombstones };
+            let mark = marks.entry(subject.clone()).or_default();
             if on(Rule::MarksNeverFall) {
                 *mark = event.lsn.max(*mark);
             } else {
                 *mark = event.lsn;
             }
+        }
+    }
+
+    /// Lets the oldest wildcards go if there are too many.
+    fn make_room(&mut self) {
+        let Some(over) = self.patterns.len().checked_sub(Self::PATTERNS_MAX + 1) else { return };
+        let mut marks: Vec<Lsn> = self.patterns.values().copied().collect();
+        marks.sort_unstable();
+        let upto = marks[over];
+        self.patterns.retain(|_, mark| *mark > upto);
+        self.stand_in(upto);
+    }
+
+    /// The floor takes the place of marks up to `upto`.
+    fn stand_in(&mut self, upto: Lsn) {
+        if on(Rule::CollectionRaisesFloor) {
+            self.floor = self.floor.max(upto);
         }
     }
 
@@ -268,20 +297,25 @@ impl Fence {
 
     fn newest_tombstone(&self, key: &Key, tags: &[Tag]) -> Lsn {
         let mark = |subject: &Subject| self.tombstones.get(subject).copied().unwrap_or_default();
-        tags.iter()
+        let named = tags
+            .iter()
             .map(|tag| mark(&Subject::Tag(tag.clone())))
-            .fold(mark(&Subject::Key(key.clone())), Lsn::max)
+            .fold(mark(&Subject::Key(key.clone())), Lsn::max);
+        self.patterns.iter().fold(named, |newest, (pattern, mark)| {
+            if *mark > newest && pattern.concerns(key, tags) { *mark } else { newest }
+        })
     }
 
     /// Drops the tombstones up to `upto` (never past W) and raises the floor in their place:
     /// collected by floor, not by clock. Answers how many were dropped.
     pub fn collect(&mut self, upto: Lsn) -> usize {
         let upto = upto.min(self.watermark);
-        let before = self.tombstones.len();
+        let before = self.tombstones();
         self.tombstones.retain(|_, mark| *mark > upto);
-        let dropped = before - self.tombstones.len();
-        if dropped > 0 && on(Rule::CollectionRaisesFloor) {
-            self.floor = self.floor.max(upto);
+        self.patterns.retain(|_, mark| *mark > upto);
+        let dropped = before - self.tombstones();
+        if dropped > 0 {
+            self.stand_in(upto);
         }
         dropped
     }
@@ -310,10 +344,10 @@ impl Fence {
         self.floor
     }
 
-    /// How many tombstones are kept.
+    /// How many tombstones are kept, those of wildcards among them.
     #[must_use]
     pub fn tombstones(&self) -> usize {
-        self.tombstones.len()
+        self.tombstones.len() + self.patterns.len()
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use contract::{Key, Tag};
+use contract::{Key, Pattern, Tag};
 use proptest::prelude::*;
 
 use super::*;
@@ -144,6 +144,50 @@ fn race_14_truncate_reaches_keys_that_nobody_listed() {
     assert!(fence.stands(&key(3), &[], Lsn(11)));
 }
 
+fn keys_like(pattern: &str) -> Subject {
+    Subject::KeysLike(Pattern::of_keys(pattern).expect("a pattern"))
+}
+
+fn tags_like(pattern: &str) -> Subject {
+    Subject::TagsLike(Pattern::of_tags(pattern).expect("a pattern"))
+}
+
+#[test]
+fn a_wildcard_fells_what_is_stored_and_what_is_being_loaded_and_nothing_else() {
+    let mut fence = fence(10);
+    let stock = Key::parse("v1:catalog:stock:1").expect("a key");
+    let loading = offer(&stock, &[], 10);
+    fence.apply(&batch(10, 11, vec![keys_like("v1:catalog:st*")])).expect("no gap");
+    assert!(!fence.stands(&stock, &[], Lsn(10)));
+    assert_eq!(fence.admit(loading), Verdict::Refuse(Refusal::Tombstone));
+    assert_eq!(fence.admit(offer(&stock, &[], 11)), Verdict::Accept);
+    assert!(fence.stands(&key(1), &[tag(1)], Lsn(10)), "a price is no stock");
+    assert_eq!(fence.admit(offer(&key(2), &[], 10)), Verdict::Accept, "nor is one being loaded");
+
+    fence.apply(&batch(11, 12, vec![tags_like("*-1")])).expect("no gap");
+    assert!(!fence.stands(&key(1), &[tag(0), tag(1)], Lsn(11)));
+    assert!(fence.stands(&key(1), &[tag(0)], Lsn(10)) && fence.stands(&key(1), &[], Lsn(10)));
+    assert_eq!(fence.tombstones(), 2);
+}
+
+#[test]
+fn too_many_wildcards_leave_a_floor_in_their_place() {
+    let mut fence = fence(10);
+    let (felled, other) = (Key::parse("v1:catalog:n0:1").expect("a key"), key(1));
+    let most = Fence::PATTERNS_MAX as u64;
+    for n in 0..most {
+        let subject = keys_like(&format!("v1:catalog:n{n}:*"));
+        fence.apply(&batch(10 + n, 11 + n, vec![subject])).expect("no gap");
+    }
+    assert!(!fence.stands(&felled, &[], Lsn(10)) && fence.stands(&other, &[], Lsn(10)));
+    assert_eq!(fence.floor(), Lsn(10));
+    let end = 10 + most;
+    fence.apply(&batch(end, end + 1, vec![keys_like("v1:catalog:stock:*")])).expect("no gap");
+    assert_eq!((fence.floor(), fence.tombstones() as u64), (Lsn(11), most));
+    assert!(!fence.stands(&felled, &[], Lsn(10)), "what was forbidden stays so");
+    assert!(!fence.stands(&other, &[], Lsn(10)) && fence.stands(&other, &[], Lsn(11)));
+}
+
 #[test]
 fn race_21_a_tier_that_came_back_older_is_outdated_by_one_that_did_not() {
     let mut fence = fence(10);
@@ -177,6 +221,10 @@ enum Step {
         key: u8,
         tag: u8,
     },
+    /// A wildcard is ordered; that is to say a commit may have touched whatever is like it.
+    Wildcard {
+        which: u8,
+    },
     /// The commit log is applied up to the n-th commit after the applied one (also again).
     Apply {
         ahead: u8,
@@ -205,6 +253,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..3_u8, 0..2_u8).prop_map(|(key, tag)| Step::Commit { key, tag }),
+        1 => (0..4_u8).prop_map(|which| Step::Wildcard { which }),
         3 => (0..3_u8, 0..4_u8).prop_map(|(ahead, again)| Step::Apply { ahead, again }),
         2 => (0..3_u8).prop_map(|ahead| Step::Visible { ahead }),
         4 => (0..3_u8, 0..2_u8, 0..3_u8)
@@ -229,7 +278,7 @@ struct World {
     fence: Fence,
     epoch: Epoch,
     /// The n-th commit (from 1) and what it touched.
-    commits: Vec<(Key, Tag)>,
+    commits: Vec<Vec<Subject>>,
     visible: u64,
     reads: Vec<Read>,
     entries: BTreeMap<Key, Read>,
@@ -237,15 +286,22 @@ struct World {
 
 impl World {
     fn event(&self, n: u64) -> Event {
-        let (key, tag) = self.commits[n as usize - 1].clone();
-        let subjects = vec![Subject::Key(key), Subject::Tag(tag)];
+        let subjects = self.commits[n as usize - 1].clone();
         Event { lsn: Lsn(n), cause: Cause::Commit, committed_us: 0, subjects, renewals: Vec::new() }
     }
 
     fn run(&mut self, step: Step) {
         let end = self.commits.len() as u64;
         match step {
-            Step::Commit { key: k, tag: t } => self.commits.push((key(k), tag(t))),
+            Step::Commit { key: k, tag: t } => {
+                self.commits.push(vec![Subject::Key(key(k)), Subject::Tag(tag(t))]);
+            }
+            Step::Wildcard { which } => self.commits.push(vec![match which {
+                0 => keys_like("v1:catalog:price:*"),
+                1 => keys_like("*:price:2"),
+                2 => tags_like("category-*"),
+                _ => tags_like("cat*-1"),
+            }]),
             Step::Apply { ahead, again } => {
                 let applied = self.fence.applied().0;
                 let prev = applied.saturating_sub(u64::from(again));
@@ -306,8 +362,8 @@ impl World {
     fn check(&self) {
         for (key, entry) in &self.entries {
             let missed = (entry.saw + 1..=self.fence.applied().0).find(|n| {
-                let (k, t) = &self.commits[*n as usize - 1];
-                k == key || entry.tags.contains(t)
+                let subjects = &self.commits[*n as usize - 1];
+                subjects.iter().any(|subject| subject.concerns(key, &entry.tags))
             });
             assert_eq!(missed, None, "{key} was read before commit {missed:?}, which is applied");
         }

@@ -16,6 +16,8 @@ pub enum Rule {
     MarkKeys,
     /// An event marks the tag it names.
     MarkTags,
+    /// An event marks the pattern it names.
+    MarkPatterns,
     /// An event about everything raises the floor.
     MarkEverything,
     /// A mark never falls, whatever is delivered again.
@@ -73,6 +75,7 @@ impl Rule {
         Self::BatchWithoutGap,
         Self::MarkKeys,
         Self::MarkTags,
+        Self::MarkPatterns,
         Self::MarkEverything,
         Self::MarksNeverFall,
         Self::FillOfOwnHistory,

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::key::{Key, KeyError, MAX_VERBATIM_BYTES, hashed, is_entity, is_service, is_unreserved};
 use crate::lookalike;
+use crate::pattern::{Pattern, PatternError};
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -231,6 +232,22 @@ impl KeyTemplate {
             }
         }
         Ok(text)
+    }
+
+    /// What all keys are like: `v1:catalog:price:*`.
+    ///
+    /// # Errors
+    /// It has more placeholders than a pattern may have stars.
+    pub fn pattern(&self) -> Result<Pattern, PatternError> {
+        let mut text = self.prefix.clone();
+        for part in &self.segments {
+            text.push(':');
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Placeholder { .. } => text.push('*'),
+            }
+        }
+        Pattern::of_keys(&text)
     }
 
     /// Whether some parameters of `self` and some of `other` give the same key.

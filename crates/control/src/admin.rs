@@ -128,11 +128,20 @@ async fn order(State(admin): Shared, cause: Cause, headers: &HeaderMap, body: &[
     }
     let order = serde_json::from_slice::<Body>(body)
         .map_err(|err| OrderError::Bad(format!("the order can't be read: {err}")))
-        .and_then(|body| Order::check(cause, &body));
-    let order = match order {
+        .and_then(|body| {
+            let keys_of = |contract: &str| admin.orders.keys_of(contract);
+            Ok((Order::check(cause, &body, keys_of)?, body.dry_run))
+        });
+    let (order, dry_run) = match order {
         Ok(order) => order,
         Err(err) => return refusal(&err),
     };
+    if dry_run {
+        return match admin.orders.survey(order).await {
+            Ok(survey) => Json(survey).into_response(),
+            Err(err) => refusal(&err),
+        };
+    }
     if cause == Cause::Purge {
         tracing::warn!(subjects = ?order.subjects, "purge ordered");
     }
@@ -155,6 +164,7 @@ fn refusal(err: &OrderError) -> Response {
     let (status, title) = match err {
         OrderError::Bad(_) => (StatusCode::BAD_REQUEST, "the order makes no sense"),
         OrderError::NoLog { .. } => (StatusCode::SERVICE_UNAVAILABLE, "the order is not fenced"),
+        OrderError::Unseen { .. } => (StatusCode::SERVICE_UNAVAILABLE, "nothing was counted"),
         OrderError::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "the order is not applied yet"),
     };
     problem(status, title, &err.to_string())

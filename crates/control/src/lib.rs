@@ -11,5 +11,5 @@ pub mod token;
 pub use admin::{Admin, router, serve};
 pub use health::{Component, Health};
 pub use journal::{Journal, Record};
-pub use order::{Order, OrderError, Orders, Receipt};
+pub use order::{DryRun, Order, OrderError, Orders, Reach, Receipt};
 pub use token::{NoToken, Token, Tokens};

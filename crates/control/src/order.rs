@@ -1,8 +1,10 @@
 //! What people and applications ask for: invalidate this, purge that.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use coherence::{Cause, Subject};
-use contract::{Key, Tag};
+use contract::{Key, Pattern, Tag};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -19,9 +21,21 @@ pub struct Body {
     /// Surrogate keys, such as `product-42`.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Wildcards for keys, such as `v1:catalog:price:*`.
+    #[serde(default)]
+    pub key_patterns: Vec<String>,
+    /// Wildcards for surrogate keys, such as `category-*`.
+    #[serde(default)]
+    pub tag_patterns: Vec<String>,
+    /// Names of contracts: whatever their keys are like.
+    #[serde(default)]
+    pub contracts: Vec<String>,
     /// Everything there is.
     #[serde(default)]
     pub all: bool,
+    /// Only count what would go.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A checked order.
@@ -42,10 +56,35 @@ pub struct Receipt {
     pub position: String,
     /// A read-your-writes token: reads that carry it miss nothing up to the order.
     pub token: String,
-    /// How many keys and tags it named.
+    /// How many keys, tags and wildcards it named.
     pub subjects: usize,
     /// How long it took until the shared tier and this node's own had applied it, in ms.
     pub took_ms: u64,
+}
+
+/// What an order would remove. Nothing was removed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DryRun {
+    /// What was asked about, `k:<key>`, `t:<tag>`, `k*:<pattern>`, `t*:<pattern>` or `*`.
+    pub subjects: Vec<String>,
+    /// In the shared tier.
+    pub shared: Reach,
+    /// In the in-process tier of the node that was asked.
+    pub local: Reach,
+}
+
+/// What an order would remove from one tier.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Reach {
+    /// How many entries.
+    pub entries: u64,
+    /// False: the tier was not looked through to its end; there are at least as many.
+    pub complete: bool,
+    /// How many of each contract; pages of the gateway under `pages`, and keys of no contract under
+    /// what they begin with.
+    pub contracts: BTreeMap<String, u64>,
+    /// A few of the keys.
+    pub examples: Vec<String>,
 }
 
 /// An order was not carried out, or not completely.
@@ -65,6 +104,12 @@ pub enum OrderError {
         /// Whether the entries were dropped from the shared tier nevertheless.
         dropped: bool,
     },
+    /// What it would remove could not be counted.
+    #[error("the shared tier could not be looked through ({cause})")]
+    Unseen {
+        /// Why.
+        cause: String,
+    },
     /// It stands in the log but has not been applied within the waiting time; it will be.
     #[error(
         "written at {position}, not applied within {waited_ms} ms; it is applied as soon as the log is followed again"
@@ -82,24 +127,48 @@ pub enum OrderError {
 pub trait Orders: Send + Sync + 'static {
     /// Returns when the order holds everywhere it can be proven.
     async fn carry_out(&self, order: Order) -> Result<Receipt, OrderError>;
+
+    /// Counts what the order would remove, and removes nothing.
+    async fn survey(&self, order: Order) -> Result<DryRun, OrderError>;
+
+    /// What the keys of a contract are like; a sentence if there is no such contract.
+    fn keys_of(&self, contract: &str) -> Result<Pattern, String>;
 }
 
 impl Order {
-    /// Checks a body.
+    /// Checks a body. `keys_of`: see [`Orders::keys_of`].
     ///
     /// # Errors
-    /// [`OrderError::Bad`] names the key or tag that is not one, or says that there is none.
-    pub fn check(cause: Cause, body: &Body) -> Result<Self, OrderError> {
+    /// [`OrderError::Bad`] names the key, tag, wildcard or contract that is not one, or says that there
+    /// is none.
+    pub fn check(
+        cause: Cause,
+        body: &Body,
+        keys_of: impl Fn(&str) -> Result<Pattern, String>,
+    ) -> Result<Self, OrderError> {
         let mut subjects = Vec::new();
+        let bad = |field: &str, text: &str, err: &dyn std::fmt::Display| {
+            OrderError::Bad(format!("{field}: {text:?}: {err}"))
+        };
         for key in &body.keys {
-            let key =
-                Key::parse(key).map_err(|err| OrderError::Bad(format!("keys: {key:?}: {err}")))?;
+            let key = Key::parse(key).map_err(|err| bad("keys", key, &err))?;
             subjects.push(Subject::Key(key));
         }
         for tag in &body.tags {
-            let tag =
-                Tag::parse(tag).map_err(|err| OrderError::Bad(format!("tags: {tag:?}: {err}")))?;
+            let tag = Tag::parse(tag).map_err(|err| bad("tags", tag, &err))?;
             subjects.push(Subject::Tag(tag));
+        }
+        for text in &body.key_patterns {
+            let keys = Pattern::of_keys(text).map_err(|err| bad("key_patterns", text, &err))?;
+            subjects.push(Subject::KeysLike(keys));
+        }
+        for text in &body.tag_patterns {
+            let tags = Pattern::of_tags(text).map_err(|err| bad("tag_patterns", text, &err))?;
+            subjects.push(Subject::TagsLike(tags));
+        }
+        for name in &body.contracts {
+            let keys = keys_of(name).map_err(|err| bad("contracts", name, &err))?;
+            subjects.push(Subject::KeysLike(keys));
         }
         if body.all {
             subjects.push(Subject::Everything);
@@ -108,10 +177,12 @@ impl Order {
         subjects.dedup();
         match subjects.len() {
             0 => Err(OrderError::Bad(
-                "nothing to do: name at least one of `keys`, `tags` or `all`".into(),
+                "nothing to do: name at least one of `keys`, `tags`, `key_patterns`, \
+                 `tag_patterns`, `contracts` or `all`"
+                    .into(),
             )),
             n if n > SUBJECTS_MAX => Err(OrderError::Bad(format!(
-                "{n} keys and tags in one order; at most {SUBJECTS_MAX}, send several"
+                "{n} keys, tags and wildcards in one order; at most {SUBJECTS_MAX}, send several"
             ))),
             _ => Ok(Self { cause, subjects }),
         }
@@ -126,13 +197,25 @@ mod tests {
     fn an_order_is_checked_before_anything_is_done() {
         let order = |text: &str| {
             let body: Body = serde_json::from_str(text).map_err(|err| err.to_string())?;
-            Order::check(Cause::Purge, &body).map_err(|err| err.to_string())
+            let keys_of = |name: &str| match name {
+                "price" => Pattern::of_keys("v1:catalog:price:*").map_err(|err| err.to_string()),
+                _ => Err("there is `price`".to_owned()),
+            };
+            Order::check(Cause::Purge, &body, keys_of).map_err(|err| err.to_string())
         };
         let good = order(r#"{"tags":["product-1","product-1"],"keys":["v1:catalog:price:1"]}"#);
         assert_eq!(good.expect("good").subjects.len(), 2);
         assert!(order("{}").is_err_and(|err| err.contains("at least one")));
         assert!(order(r#"{"tags":["a b"]}"#).is_err_and(|err| err.contains("\"a b\"")));
         assert!(order(r#"{"keys":["nonsense"]}"#).is_err_and(|err| err.contains("nonsense")));
+        let wild = order(r#"{"key_patterns":["v1:catalog:price:*"],"contracts":["price"]}"#);
+        let wild = wild.expect("good").subjects;
+        assert_eq!(wild.len(), 1, "a contract stands for what its keys are like: {wild:?}");
+        assert!(order(r#"{"contracts":["prize"]}"#).is_err_and(|err| err.contains("`price`")));
+        assert!(order(r#"{"key_patterns":["*"]}"#).is_err_and(|err| err.contains("`all`")));
+        assert!(order(r#"{"tag_patterns":["a"]}"#).is_err_and(|err| err.contains("no `*`")));
+        let exact = order(r#"{"tags":["50%*off"]}"#).expect("good").subjects;
+        assert_eq!(exact[0].to_string(), "t:50%*off", "what is no wildcard has none");
         assert!(order(r#"{"tag":["x"]}"#).is_err_and(|err| err.contains("unknown field")));
     }
 }

@@ -24,6 +24,8 @@ pub enum Habit {
     LocalFellsKeys,
     /// The in-process tier removes the entries under a tag that an event names.
     LocalFellsTags,
+    /// The in-process tier removes the entries that are like a pattern.
+    LocalFellsPatterns,
     /// The in-process tier removes all entries at an event about everything.
     LocalFellsEverything,
     /// An in-process tier that missed something drops its entries (`Local::drop_all`).
@@ -54,6 +56,7 @@ impl Habit {
         Self::OnlyOwnLoadsProve,
         Self::LocalFellsKeys,
         Self::LocalFellsTags,
+        Self::LocalFellsPatterns,
         Self::LocalFellsEverything,
         Self::RestartDropsEntries,
         Self::BeginningDropsEntries,

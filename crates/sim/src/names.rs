@@ -3,17 +3,23 @@
 use std::sync::LazyLock;
 
 use coherence::Subject;
-use contract::{Key, Tag};
+use contract::{Key, Pattern, Tag};
 
 /// A key, by its number.
 pub type KeyId = u8;
 
 static KEYS: LazyLock<[Key; 3]> = LazyLock::new(|| {
-    ["v1:model:k:0", "v1:model:k:1", "v1:model:k:2"]
+    ["v1:model:one:0", "v1:model:one:1", "v1:model:other:2"]
         .map(|text| Key::parse(text).expect("it is written as a key"))
 });
 
-static TAGS: LazyLock<[Tag; 1]> = LazyLock::new(|| [Tag::parse("t").expect("visible ASCII")]);
+static TAGS: LazyLock<[Tag; 1]> = LazyLock::new(|| [Tag::parse("the-tag").expect("visible ASCII")]);
+
+/// Several keys, and the tag.
+static PATTERNS: LazyLock<[Pattern; 2]> = LazyLock::new(|| {
+    [Pattern::of_keys("v1:model:one*"), Pattern::of_tags("the-*")]
+        .map(|pattern| pattern.expect("it is written as a pattern"))
+});
 
 /// The key as the rules know it.
 #[must_use]
@@ -34,6 +40,10 @@ pub enum Touch {
     Key(KeyId),
     /// A row that the entries under the tag are made of.
     Tag,
+    /// What a wildcard over keys is about, which names the keys 0 and 1.
+    KeysLike,
+    /// What a wildcard over tags is about.
+    TagsLike,
     /// All there is (TRUNCATE).
     Everything,
 }
@@ -44,7 +54,8 @@ impl Touch {
     pub fn concerns(self, id: KeyId) -> bool {
         match self {
             Self::Key(key) => key == id,
-            Self::Tag => !tags(id).is_empty(),
+            Self::Tag | Self::TagsLike => !tags(id).is_empty(),
+            Self::KeysLike => id < 2,
             Self::Everything => true,
         }
     }
@@ -55,6 +66,8 @@ impl Touch {
         match self {
             Self::Key(id) => Subject::Key(key(id).clone()),
             Self::Tag => Subject::Tag(TAGS[0].clone()),
+            Self::KeysLike => Subject::KeysLike(PATTERNS[0].clone()),
+            Self::TagsLike => Subject::TagsLike(PATTERNS[1].clone()),
             Self::Everything => Subject::Everything,
         }
     }

@@ -112,17 +112,14 @@ impl Node {
             let habit = match subject {
                 Subject::Key(_) => Habit::LocalFellsKeys,
                 Subject::Tag(_) => Habit::LocalFellsTags,
+                Subject::KeysLike(_) | Subject::TagsLike(_) => Habit::LocalFellsPatterns,
                 Subject::Everything => Habit::LocalFellsEverything,
             };
             if !without.has(habit) {
                 continue;
             }
             self.held.retain(|id, held| {
-                let hit = match subject {
-                    Subject::Key(named) => named == key(*id),
-                    Subject::Tag(named) => tags(*id).contains(named),
-                    Subject::Everything => true,
-                };
+                let hit = subject.concerns(key(*id), tags(*id));
                 if !hit {
                     return true;
                 }

@@ -84,6 +84,27 @@ pub fn local_marks() -> Scene {
     }
 }
 
+/// Wildcards over keys and tags in both tiers, while entries are read, loaded and
+/// evicted, and marks let go.
+#[must_use]
+pub fn wildcards() -> Scene {
+    Scene {
+        writes: vec![write(Touch::KeysLike), write(Touch::TagsLike)],
+        left: Left { reads: 2, collections: 1, evictions: 1, ..NONE },
+        local: true,
+        ..Scene::named("wildcards")
+    }
+}
+
+/// The same with two nodes: what was found in one tier goes into the other.
+#[must_use]
+pub fn wildcards_two_nodes() -> Scene {
+    Scene {
+        writes: vec![write(Touch::KeysLike)],
+        ..Scene { name: "wildcards, two nodes", ..both_tiers() }
+    }
+}
+
 /// Both tiers: what was found in one goes into the other.
 #[must_use]
 pub fn both_tiers() -> Scene {
@@ -328,6 +349,8 @@ pub fn all() -> Vec<Scene> {
         marks(),
         stream(),
         local_marks(),
+        wildcards(),
+        wildcards_two_nodes(),
         both_tiers(),
         ahead(),
         flush(),

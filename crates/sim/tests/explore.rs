@@ -32,6 +32,8 @@ every_order![
     marks,
     stream,
     local_marks,
+    wildcards,
+    wildcards_two_nodes,
     both_tiers,
     ahead,
     flush,

@@ -36,6 +36,7 @@ needed! {
         Rule(BatchWithoutGap) in stream breaks MISSES_NOTHING;
     race_01_events_mark_keys: Rule(MarkKeys) in visibility breaks MISSES_NOTHING;
     events_mark_tags: Rule(MarkTags) in marks breaks MISSES_NOTHING;
+    wildcards_mark_what_is_like_them: Rule(MarkPatterns) in wildcards breaks MISSES_NOTHING;
     race_14_events_about_everything_raise_the_floor:
         Rule(MarkEverything) in marks breaks MISSES_NOTHING;
     race_06_an_event_told_again_lowers_no_mark:
@@ -78,6 +79,8 @@ needed! {
     only_own_loads_prove: Habit(OnlyOwnLoadsProve) in bound breaks BOUND;
     a_node_fells_keys: Habit(LocalFellsKeys) in local_marks breaks MISSES_NOTHING;
     a_node_fells_tags: Habit(LocalFellsTags) in stream breaks MISSES_NOTHING;
+    a_node_fells_what_is_like_a_wildcard:
+        Habit(LocalFellsPatterns) in wildcards breaks MISSES_NOTHING;
     race_14_a_node_fells_everything: Habit(LocalFellsEverything) in local_marks breaks MISSES_NOTHING;
     race_10_a_node_that_missed_something_drops_all:
         Habit(RestartDropsEntries) in quiet_crash breaks BOUND;

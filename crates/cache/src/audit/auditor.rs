@@ -155,7 +155,7 @@ impl Auditor {
         let mut keys: Vec<&Key> = Vec::new();
         let named = event.subjects.iter().filter_map(|subject| match subject {
             Subject::Key(key) => Some(key),
-            Subject::Tag(_) | Subject::Everything => None,
+            _ => None,
         });
         for key in event.felled.iter().chain(&event.loading).chain(named) {
             if !keys.contains(&key) {

@@ -109,7 +109,7 @@ impl Inner {
         new.map(|event| {
             let named = event.subjects.iter().filter_map(|subject| match subject {
                 Subject::Key(key) => Some(key),
-                Subject::Tag(_) | Subject::Everything => None,
+                _ => None,
             });
             Felled {
                 lsn: event.lsn,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::Lsn;
 use coherence::governor::Use;
+use coherence::{Lsn, Subject};
 use contract::{Key, Unproven};
 
 use super::load::within;
@@ -12,6 +12,7 @@ use super::{Engine, Inner, Policy, Tier};
 use crate::audit::{Note, Witness};
 use crate::entry::{Content, Entry};
 use crate::shared::{Outcome, TierError};
+use crate::survey::Survey;
 
 /// What one tier holds under a key.
 #[derive(Clone, Debug)]
@@ -69,6 +70,17 @@ impl Engine {
         }
         found.retain(|holding| !matches!(holding.entry.content, Content::Uncacheable));
         Ok(found)
+    }
+
+    /// What an order about the subjects would remove now: from the in-process tier of this node, and
+    /// from the shared tier. Removes nothing.
+    ///
+    /// # Errors
+    /// The shared tier failed.
+    pub async fn survey(&self, subjects: &[Subject]) -> Result<(Survey, Survey), TierError> {
+        let inner = &self.inner;
+        let shared = inner.port.tier.survey(subjects).await?;
+        Ok((inner.local.survey(subjects, inner.clock.mono()), shared))
     }
 
     /// Has `witness` told of every load, fill and event from now on; the first one stays.

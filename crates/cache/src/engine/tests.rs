@@ -10,6 +10,7 @@ mod pressure;
 mod races;
 mod storm;
 mod table;
+mod wildcards;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +28,7 @@ use super::*;
 use crate::entry::Value;
 use crate::origin::{Loaded, OriginError};
 use crate::shared::{Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Standing, TierError};
+use crate::survey::Survey;
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 const OTHER: Epoch = Epoch { incarnation: 2, ..EPOCH };
@@ -237,6 +239,11 @@ impl SharedTier for Shared {
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
         self.up()?;
         self.tier.evict(subjects).await
+    }
+
+    async fn survey(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
+        self.up()?;
+        self.tier.survey(subjects).await
     }
 
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {

@@ -126,6 +126,11 @@ impl Index {
         keys
     }
 
+    /// The tags there are, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Tag> {
+        self.groups_by_tag.keys()
+    }
+
     /// How many tags there are.
     #[cfg(test)]
     pub(super) fn tags(&self) -> usize {

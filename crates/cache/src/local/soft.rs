@@ -150,6 +150,17 @@ impl Local {
         match subject {
             Subject::Key(key) => vec![key.clone()],
             Subject::Tag(tag) => writer.index.keys(tag),
+            Subject::KeysLike(pattern) => {
+                let like = |key: &Key| pattern.matches(key.as_str());
+                self.store.iter().map(|(key, _)| key).filter(like).collect()
+            }
+            Subject::TagsLike(pattern) => {
+                let like = writer.index.all().filter(|tag| pattern.matches(tag.as_str()));
+                let mut keys: Vec<Key> = like.flat_map(|tag| writer.index.keys(tag)).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                keys
+            }
             Subject::Everything => self.store.iter().map(|(key, _)| key).collect(),
         }
     }

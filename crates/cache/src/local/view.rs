@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coherence::atomic::Span;
-use coherence::{Epoch, Lsn, Mono};
+use coherence::{Epoch, Lsn, Mono, Subject};
 use contract::Key;
 
 use super::{Held, Local};
+use crate::survey::Survey;
 
 /// What was held under some keys at one position.
 pub(crate) struct View {
@@ -38,5 +39,17 @@ impl Local {
             proven: self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono),
             held: keys.into_iter().map(|key| self.store.get(key)).collect(),
         }
+    }
+    /// Counts the entries that the subjects concern. Takes no lock of ours: what comes or goes
+    /// meanwhile may be in it or not.
+    pub(crate) fn survey(&self, subjects: &[Subject], now: Mono) -> Survey {
+        let mut survey = Survey::default();
+        for (key, held) in self.store.iter() {
+            let meant = subjects.iter().any(|subject| subject.concerns(&key, &held.tags));
+            if meant && now < held.expires() {
+                survey.count(&key);
+            }
+        }
+        survey
     }
 }

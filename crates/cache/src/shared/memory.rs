@@ -20,6 +20,7 @@ use super::hub::Hub;
 use super::marks::Marks;
 use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Standing, TierError};
 use crate::entry::{Content, Entry};
+use crate::survey::Survey;
 
 /// Bytes an entry takes beside its key and content: the slot, the entry's own fields, the
 /// allocations' headers.
@@ -210,7 +211,8 @@ impl State {
         self.fence.apply(batch)?;
         for event in &batch.events {
             for subject in &event.subjects {
-                // Entries under a tag, and all of them under `*`, are dropped when they are met.
+                // Entries under a tag, like a pattern, and all of them under `*`, are dropped when
+                // they are met.
                 if let Subject::Key(key) = subject {
                     let old = |stored: &Stored| stored.entry.tau < event.lsn;
                     let gone = self.entries.remove_if(key, old).is_some();
@@ -232,7 +234,7 @@ impl State {
         let tags = || {
             subjects.iter().filter_map(|subject| match subject {
                 Subject::Tag(tag) => Some(tag),
-                Subject::Key(_) | Subject::Everything => None,
+                _ => None,
             })
         };
         if tags().next().is_some() {
@@ -242,6 +244,9 @@ impl State {
             match subject {
                 Subject::Key(key) => drop(self.entries.remove(key)),
                 Subject::Tag(_) => {}
+                Subject::KeysLike(_) | Subject::TagsLike(_) => {
+                    self.entries.retain(|key, stored| !subject.concerns(key, &stored.entry.tags));
+                }
                 Subject::Everything => {
                     self.marks.evict_everything();
                     self.entries.clear();
@@ -308,6 +313,20 @@ impl SharedTier for MemoryTier {
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
         self.state.lock().evict(subjects);
         Ok(())
+    }
+
+    async fn survey(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
+        let now = self.clock.mono();
+        let state = self.state.lock();
+        let mut survey = Survey::default();
+        for (key, stored) in state.entries.iter() {
+            let tags = &stored.entry.tags;
+            let meant = subjects.iter().any(|subject| subject.concerns(key, tags));
+            if meant && state.fence.epoch().is_some() && state.counts(key, stored, now) {
+                survey.count(key);
+            }
+        }
+        Ok(survey)
     }
 
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {

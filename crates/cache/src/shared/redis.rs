@@ -23,6 +23,7 @@ mod preflight;
 mod reply;
 mod scripts;
 mod stream;
+mod survey;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ use self::stream::Subscription;
 use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Standing, TierError, marks};
 use crate::entry::Entry;
 use crate::patience::in_time;
+use crate::survey::Survey;
 
 /// The largest position that a double keeps exactly.
 const MAX_LSN: Lsn = Lsn(1 << 53);
@@ -112,11 +114,19 @@ impl RedisTier {
 
     /// Runs a script within the time limit.
     async fn call(&self, call: &ScriptInvocation<'_>) -> Result<Reply, TierError> {
+        self.call_within(self.timeout, call).await
+    }
+
+    async fn call_within(
+        &self,
+        limit: Duration,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Reply, TierError> {
         let mut connection = self.connection.clone();
-        let value: Value = match in_time(self.timeout, call.invoke_async(&mut connection)).await {
+        let value: Value = match in_time(limit, call.invoke_async(&mut connection)).await {
             Some(Ok(value)) => value,
-            Some(Err(err)) => return Err(self.count(failed(&err, self.timeout))),
-            None => return Err(TierError::Timeout(self.timeout)),
+            Some(Err(err)) => return Err(self.count(failed(&err, limit))),
+            None => return Err(TierError::Timeout(limit)),
         };
         let (malformed, reply) = Reply::open(value).map_err(|err| self.count(err))?;
         if malformed > 0 {
@@ -207,7 +217,7 @@ impl RedisTier {
             }
         }
         for (subject, lsn) in subjects() {
-            if let Subject::Tag(_) = subject {
+            if matches!(subject, Subject::Tag(_)) || subject.is_pattern() {
                 call.arg(subject.to_string()).arg(lsn);
             }
         }
@@ -236,7 +246,7 @@ impl RedisTier {
             match subject {
                 Subject::Key(key) => call.key(names.entry(key)),
                 Subject::Tag(tag) => call.arg(tag.as_str()),
-                Subject::Everything => &mut call,
+                _ => &mut call,
             };
         }
         self.call(&call).await.map(drop)
@@ -336,10 +346,16 @@ impl SharedTier for RedisTier {
     }
 
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
+        // Before the nodes hear of it, or they would fetch the entries again.
+        self.sweep_wildcards(subjects).await?;
         for piece in subjects.chunks(piece::MAX_SUBJECTS) {
             self.evict_piece(piece).await?;
         }
         Ok(())
+    }
+
+    async fn survey(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
+        self.count_entries(subjects).await
     }
 
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {

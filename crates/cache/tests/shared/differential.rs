@@ -59,6 +59,10 @@ enum Step {
     Evict {
         subjects: Vec<u8>,
     },
+    /// Counts what an order would reach.
+    Survey {
+        subjects: Vec<u8>,
+    },
     Collect {
         upto: u64,
     },
@@ -76,7 +80,7 @@ type Commit = (u64, Vec<u8>, Option<u8>);
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let keys = || 0..4_u8;
     let lsn = || 0..60_u64;
-    let subjects = || proptest::collection::vec(0..8_u8, 0..4);
+    let subjects = || proptest::collection::vec(0..SUBJECTS, 0..4);
     // Mostly the present epoch (0), sometimes an earlier one.
     let epoch = || prop_oneof![6 => Just(0_u64), 1 => 1..3_u64];
     let lease = || proptest::option::of(0..6_usize);
@@ -99,6 +103,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             Step::Apply { epoch, back, ahead, watermark, events }
         }),
         5 => subjects().prop_map(|subjects| Step::Evict { subjects }),
+        3 => subjects().prop_map(|subjects| Step::Survey { subjects }),
         3 => lsn().prop_map(|upto| Step::Collect { upto }),
         2 => (lsn(), lsn()).prop_map(|(at, watermark)| Step::Incarnate { at, watermark }),
         2 => Just(Step::LeasesRunOut),
@@ -107,12 +112,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..250)
 }
 
-/// 0 to 3 are keys, 4 to 6 tags, 7 is everything.
+const SUBJECTS: u8 = 8 + WILDCARDS.len() as u8;
+
+/// Each is like some keys or tags of the test and unlike others, but the first and the last.
+const WILDCARDS: [&str; 8] = [
+    "k*:v1:catalog:price:*",
+    "k*:*price:1",
+    "k*:*:price:*2*",
+    "k*:v1*log:*:3",
+    "t*:category-*",
+    "t*:*-1",
+    "t*:*teg*ry-0*",
+    "t*:categories-*",
+];
+
+/// 0 to 3 are keys, 4 to 6 tags, 7 is everything, and then wildcards.
 fn subject(n: u8) -> Subject {
     match n {
         0..=3 => Subject::Key(key(n)),
         4..=6 => Subject::Tag(tag(n - 4)),
-        _ => Subject::Everything,
+        7 => Subject::Everything,
+        n => WILDCARDS[usize::from(n - 8)].parse().expect("a subject"),
     }
 }
 
@@ -206,11 +226,7 @@ impl Model {
 
     fn evict(&mut self, subjects: &[Subject]) {
         self.entries.retain(|key, entry| {
-            !subjects.iter().any(|subject| match subject {
-                Subject::Key(named) => named == key,
-                Subject::Tag(named) => entry.tags.contains(named),
-                Subject::Everything => true,
-            })
+            !subjects.iter().any(|subject| subject.concerns(key, &entry.tags))
         });
     }
 }
@@ -383,6 +399,19 @@ impl<'a> Trio<'a> {
                 self.model.evict(&subjects);
                 self.memory.evict(&subjects).await.expect("memory");
                 self.redis.evict(&subjects).await.expect("redis");
+            }
+            Step::Survey { subjects } => {
+                let subjects: Vec<_> = subjects.into_iter().map(subject).collect();
+                let meant = |(key, entry): &(&Key, &Entry)| {
+                    subjects.iter().any(|subject| subject.concerns(key, &entry.tags))
+                };
+                let expected = self.model.entries.iter().filter(meant);
+                let expected: BTreeSet<Key> = expected.map(|(key, _)| key.clone()).collect();
+                let memory = self.memory.survey(&subjects).await.expect("memory");
+                let redis = self.redis.survey(&subjects).await.expect("redis");
+                assert_eq!(redis, memory);
+                assert_eq!((&memory.examples, memory.cut), (&expected, false));
+                assert_eq!(memory.total(), expected.len() as u64);
             }
             Step::Collect { upto } => {
                 let expected = self.model.fence.collect(Lsn(upto)) as u64;

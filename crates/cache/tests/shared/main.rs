@@ -3,5 +3,6 @@
 mod differential;
 mod rig;
 mod suite;
+mod wildcards;
 
 mod redis;

@@ -23,6 +23,8 @@ macro_rules! suite {
     };
 }
 
+pub(crate) use suite;
+
 suite! {
     a_new_tier_proves_nothing,
     gives_back_what_was_stored,

@@ -33,6 +33,12 @@ pub(super) async fn state(
     let rows = control.rows(LOOKING, sql, &[&name]).await?;
     let Some(row) = rows.first() else { return Ok(State::Missing) };
     let (plugin, kind, database): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
+    let (active, wal_status): (bool, &str) = (row.get(3), row.get(4));
+    // Whoever makes one has it first, and its plugin is filled in a moment later.
+    let in_the_making = active && plugin.is_empty() && kind == "logical";
+    if in_the_making && database == server.database() {
+        return Ok(State::Held);
+    }
     if plugin != "pgoutput" || kind != "logical" || database != server.database() {
         let what = format!(
             "The replication slot `{name}` belongs to something else ({kind}, plugin {plugin:?}, \
@@ -44,7 +50,6 @@ pub(super) async fn state(
         let problems = vec![Problem::new(what, [fix.to_owned(), drop])];
         return Err(Setup { database: server.name(), problems }.into());
     }
-    let (active, wal_status): (bool, &str) = (row.get(3), row.get(4));
     Ok(match (active, wal_status) {
         (true, _) => State::Held,
         (false, "lost") => State::Lost,

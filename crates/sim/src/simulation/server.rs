@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache::shared::{Fill, MemoryTier, NodeMessage, Outcome, SharedRead, SharedTier, Standing};
-use cache::{Content, TierError};
+use cache::{Content, Survey, TierError};
 use coherence::fence::Gap;
 use coherence::{Batch, Clock, Epoch, LeaseToken, Lsn, Subject, Verdict};
 use contract::Key;
@@ -334,6 +334,11 @@ impl SharedTier for Remote {
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
         let subjects = subjects.to_vec();
         self.call("evict", move |memory, _| async move { memory.evict(&subjects).await }).await
+    }
+
+    async fn survey(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
+        let subjects = subjects.to_vec();
+        self.call("survey", move |memory, _| async move { memory.survey(&subjects).await }).await
     }
 
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {

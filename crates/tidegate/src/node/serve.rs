@@ -160,6 +160,7 @@ impl Node {
             engine: self.engine.clone(),
             source: Arc::clone(&self.source),
             clock: Arc::clone(&self.clock),
+            contracts: Arc::clone(&self.contracts),
         });
         let admin = Admin {
             health: Arc::clone(&self.health),

@@ -10,3 +10,4 @@ mod scenario;
 mod setup;
 mod stack;
 mod upstream;
+mod wildcards;

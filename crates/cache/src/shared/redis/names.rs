@@ -3,7 +3,7 @@
 //! `{tg:0}:state`, `{tg:0}:k:v1:catalog:price:42`, … The braces make a cluster keep all keys of a
 //! bucket on one shard, where one script can see them. A standalone server has one bucket, 0.
 
-use contract::Key;
+use contract::{Key, Pattern};
 
 /// The names within one bucket.
 #[derive(Clone, Debug)]
@@ -38,8 +38,47 @@ impl Names {
         format!("{}k:{key}", self.base)
     }
 
+    /// Of which key this is the entry, if it is one of ours.
+    pub(super) fn key(&self, name: &str) -> Option<Key> {
+        Key::parse(name.strip_prefix(&self.base)?.strip_prefix("k:")?).ok()
+    }
+
+    /// For `SCAN`: the entries, or those of keys that are like the pattern.
+    pub(super) fn entries(&self, like: Option<&Pattern>) -> String {
+        let mut glob = String::new();
+        let fixed = format!("{}k:", self.base);
+        let keys = like.map_or("*", Pattern::as_str);
+        for (part, star) in [(fixed.as_str(), false), (keys, true)] {
+            for char in part.chars() {
+                // What else means something to Redis stands for itself.
+                if matches!(char, '?' | '[' | ']' | '^' | '\\') || (char == '*' && !star) {
+                    glob.push('\\');
+                }
+                glob.push(char);
+            }
+        }
+        glob
+    }
+
     /// String, with expiry: epoch and token.
     pub(super) fn lease(&self, key: &Key) -> String {
         format!("{}l:{key}", self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_found_again_and_nothing_else() {
+        let names = Names::new("odd*[name", 0);
+        let key = Key::parse("v1:a:b:1*?").expect("a key");
+        assert_eq!(names.key(&names.entry(&key)), Some(key.clone()));
+        assert_eq!(names.key(&names.lease(&key)), None);
+        assert_eq!(names.key(&Names::new("other", 0).entry(&key)), None);
+        assert_eq!(names.entries(None), r"{odd\*\[name:0}:k:*");
+        let like = Pattern::of_keys("v1:a:b?:*").expect("a pattern");
+        assert_eq!(names.entries(Some(&like)), r"{odd\*\[name:0}:k:v1:a:b\?:*");
     }
 }

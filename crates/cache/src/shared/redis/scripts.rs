@@ -16,6 +16,7 @@ pub(super) struct Scripts {
     pub(super) release: Script,
     pub(super) apply: Script,
     pub(super) evict: Script,
+    pub(super) survey: Script,
     pub(super) incarnate: Script,
     pub(super) standing: Script,
     pub(super) collect: Script,
@@ -31,6 +32,7 @@ impl Scripts {
             release: script!("lua/release.lua"),
             apply: script!("lua/apply.lua"),
             evict: script!("lua/evict.lua"),
+            survey: script!("lua/survey.lua"),
             incarnate: script!("lua/incarnate.lua"),
             standing: script!("lua/standing.lua"),
             collect: script!("lua/collect.lua"),
@@ -38,7 +40,7 @@ impl Scripts {
         }
     }
 
-    pub(super) fn all(&self) -> [&Script; 10] {
+    pub(super) fn all(&self) -> [&Script; 11] {
         [
             &self.read,
             &self.fill,
@@ -46,6 +48,7 @@ impl Scripts {
             &self.release,
             &self.apply,
             &self.evict,
+            &self.survey,
             &self.incarnate,
             &self.standing,
             &self.collect,

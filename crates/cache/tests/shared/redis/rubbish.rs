@@ -164,6 +164,13 @@ async fn a_state_with_a_part_missing_or_wrong_proves_nothing() {
         assert_eq!(lab.applied().await, None, "without {field}");
         lab.is_well(field).await;
     }
+    for value in ["x", "11", "11 k*:v1:a:*", "11 x*:ab*\n", "-1 k*:ab*\n", "11 k*:ab*\n\n"] {
+        lab.begin().await;
+        lab.cli(&["hset", state, "wildcards", value]);
+        assert_eq!(lab.applied().await, None, "wildcards = {value:?}");
+        lab.exercise().await;
+        lab.is_well(&format!("wildcards = {value:?}")).await;
+    }
     lab.cli(&["hset", state, "sent", "x"]);
     lab.exercise().await;
     lab.is_well("sent").await;

@@ -1,7 +1,8 @@
 -- KEYS: state, tombstones, evictions, stream, the entries that the events name …
 -- ARGV: epoch, prev, upto, watermark, floor, stream length, message,
 --       for each entry its position, and its new life in ms and content after its stamp, or 0 and
---       '' where the log does not tell …, then a tag's subject and its position, in turn …
+--       '' where the log does not tell …, then a tag's or wildcard's subject and its position, in
+--       turn …
 -- Reply: malformed, 'applied' | 'unproven' | 'epoch', the tier's | 'missing', applied
 
 local s = state()
@@ -30,26 +31,58 @@ for i = 5, #KEYS do
   raise[#raise + 1] = ARGV[3 * i - 7]
   raise[#raise + 1] = subject(KEYS[i])
 end
+local wildcards = {}
 for i = 3 * #KEYS - 4, #ARGV, 2 do
-  raise[#raise + 1] = ARGV[i + 1]
-  raise[#raise + 1] = ARGV[i]
+  if string.find(ARGV[i], '^[kt]%*:') then
+    wildcards[ARGV[i]] = math.max(wildcards[ARGV[i]] or 0, tonumber(ARGV[i + 1]))
+  else
+    raise[#raise + 1] = ARGV[i + 1]
+    raise[#raise + 1] = ARGV[i]
+  end
 end
 if #raise > 0 then
   redis.call('ZADD', KEYS[2], 'GT', unpack(raise))
 end
-if tonumber(ARGV[5]) > s.floor then
-  redis.call('HSET', KEYS[1], 'floor', ARGV[5])
+local floor = math.max(s.floor, tonumber(ARGV[5]))
+
+-- coherence::Fence::raise and make_room, for wildcards.
+if next(wildcards) then
+  for lsn, pattern in string.gmatch(s.wildcards, '(%d+) (%S+)\n') do
+    wildcards[pattern] = math.max(wildcards[pattern] or 0, tonumber(lsn))
+  end
+  local marks = {}
+  for pattern, lsn in pairs(wildcards) do
+    marks[#marks + 1] = { lsn, pattern }
+  end
+  table.sort(marks, function(a, b)
+    return a[1] > b[1] or a[1] == b[1] and a[2] < b[2]
+  end)
+  local over = marks[WILDCARDS_MAX + 1]
+  if over then
+    floor = math.max(floor, over[1])
+  end
+  local lines = {}
+  for _, mark in ipairs(marks) do
+    if not over or mark[1] > over[1] then
+      lines[#lines + 1] = string.format('%.0f %s\n', mark[1], mark[2])
+    end
+  end
+  s.wildcards = table.concat(lines)
+  redis.call('HSET', KEYS[1], 'wildcards', s.wildcards)
+end
+if floor > s.floor then
+  redis.call('HSET', KEYS[1], 'floor', string.format('%.0f', floor))
 end
 
 -- Puts what the log tells anew in the place of what it made old: coherence::Fence::admit, of which
 -- epoch and stored value are known.
 local function renew(key, lsn, ttl, rest)
-  local floor = math.max(s.floor, tonumber(ARGV[5]))
   local members = { subject(key) }
   for tag in string.gmatch(string.match(rest, '^ [pa] %d+ %d+ %d+ %d+ %d+([^\n]*)\n'), '%S+') do
     members[#members + 1] = 't:' .. tag
   end
-  if tonumber(lsn) >= floor and tonumber(lsn) >= newest(KEYS[2], members) then
+  if tonumber(lsn) >= floor and tonumber(lsn) >= newest(KEYS[2], members)
+    and not wiped(s, tonumber(lsn), members) then
     local stamp = string.format('%.0f', s.evictions)
     local entry = 'tg2 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
     redis.call('SET', key, entry, 'PX', ttl)

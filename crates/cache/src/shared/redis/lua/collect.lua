@@ -11,13 +11,26 @@ if upto > s.watermark then
   upto, text = s.watermark, s.watermark_text
 end
 local count = redis.call('ZCOUNT', KEYS[2], '-inf', text)
-if count == 0 then
+local kept, gone = {}, 0
+for line in string.gmatch(s.wildcards, '[^\n]+\n') do
+  if tonumber(string.match(line, '^%d+')) > upto then
+    kept[#kept + 1] = line
+  else
+    gone = gone + 1
+  end
+end
+if count + gone == 0 then
   return { malformed, 0, 0 }
 end
 -- The floor first: what is not dropped yet is forbidden twice, and that is fine.
 if upto > s.floor then
   redis.call('HSET', KEYS[1], 'floor', text)
 end
+if gone > 0 then
+  redis.call('HSET', KEYS[1], 'wildcards', table.concat(kept))
+end
 local now = math.min(count, tonumber(ARGV[2]))
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, now - 1)
-return { malformed, now, count - now }
+if now > 0 then
+  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, now - 1)
+end
+return { malformed, now + gone, count - now }

@@ -20,7 +20,7 @@ local function admit()
   for i = 6, #ARGV do
     members[#members + 1] = ARGV[i]
   end
-  if tau < newest(KEYS[2], members) then
+  if tau < newest(KEYS[2], members) or wiped(s, tau, members) then
     return 'tombstone'
   end
   -- Most fills meet nothing, or something older; only the others need a closer look.

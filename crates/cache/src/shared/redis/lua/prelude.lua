@@ -6,6 +6,9 @@
 -- How many values of somebody else's making were met (and removed); first in every reply.
 local malformed = 0
 
+-- How many wildcards are kept apart: coherence::Fence::PATTERNS_MAX.
+local WILDCARDS_MAX = 32
+
 -- Runs a command on one of our keys. Something of another type that sits there is removed.
 local function on(command, key, ...)
   local reply = redis.pcall(command, key, ...)
@@ -26,7 +29,8 @@ end
 -- The tier's state, or nil if it has none. A state with a part missing proves nothing and is
 -- ended. The tombstones carry a guard that names the epoch, so that their loss is such a case.
 local function state()
-  local f = on('HMGET', KEYS[1], 'epoch', 'applied', 'watermark', 'floor', 'evictions', 'evicted')
+  local f = on('HMGET', KEYS[1], 'epoch', 'applied', 'watermark', 'floor', 'evictions', 'evicted',
+    'wildcards')
   if not f[1] then
     return nil
   end
@@ -34,9 +38,12 @@ local function state()
     epoch = f[1], applied_text = f[2], watermark_text = f[3],
     applied = position(f[2]), watermark = position(f[3]), floor = position(f[4]),
     evictions = position(f[5]), evicted = position(f[6]),
+    -- Lines of position and subject, the newest first.
+    wildcards = f[7] or '',
   }
   if #s.epoch <= 64 and string.find(s.epoch, '^%x+%.%x+%.%x+%.%x+$')
     and s.applied and s.watermark and s.floor and s.evictions and s.evicted
+    and string.gsub(s.wildcards, '%d+ [kt]%*:%S+\n', '') == ''
     and on('ZSCORE', KEYS[2], 'e:' .. s.epoch) then
     return s
   end
@@ -62,12 +69,48 @@ local function newest(set, members)
   return highest
 end
 
+-- Whether a text is like a pattern, in which `*` stands for any text: contract::Pattern.
+local function like(pattern, text)
+  local first, rest = string.match(pattern, '^([^*]*)%*(.*)$')
+  if string.sub(text, 1, #first) ~= first then
+    return false
+  end
+  local at = #first + 1
+  while true do
+    local piece, behind = string.match(rest, '^([^*]*)%*(.*)$')
+    if not piece then
+      return #text - at + 1 >= #rest and string.sub(text, #text - #rest + 1) == rest
+    end
+    local _, upto = string.find(text, piece, at, true)
+    if not upto then
+      return false
+    end
+    at, rest = upto + 1, behind
+  end
+end
+
+-- Whether a wildcard that came after τ is about one of the subjects.
+local function wiped(s, tau, subjects)
+  for lsn, kind, pattern in string.gmatch(s.wildcards, '(%d+) ([kt])%*:(%S+)\n') do
+    if tonumber(lsn) <= tau then
+      return false
+    end
+    for _, subject in ipairs(subjects) do
+      if string.sub(subject, 1, 1) == kind and like(pattern, string.sub(subject, 3)) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 -- Takes an entry apart: epoch, τ, stamp, tags; nil if it is not of our making, whole and mortal.
-local function parse(key, raw)
+-- `size`: its bytes, where `raw` is only its beginning.
+local function parse(key, raw, size)
   local epoch, tau, stamp, head, body, tags, start = string.match(raw,
     '^tg2 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) [pau] %d+ %d+ %d+ %d+ (%d+) (%d+)([^\n]*)\n()')
   tau, stamp = position(tau), position(stamp)
-  if not (tau and stamp) or #raw ~= start - 1 + tonumber(head) + tonumber(body) then
+  if not (tau and stamp) or (size or #raw) ~= start - 1 + tonumber(head) + tonumber(body) then
     return nil
   end
   local left = redis.call('PTTL', key)
@@ -84,7 +127,7 @@ local function stands(s, key, evictions, entry)
     tags[#tags + 1] = tag
     subjects[#subjects + 1] = 't:' .. tag
   end
-  return entry.tau >= newest(KEYS[2], subjects)
+  return entry.tau >= newest(KEYS[2], subjects) and not wiped(s, entry.tau, subjects)
     and (entry.stamp == s.evictions or entry.stamp >= newest(evictions, tags))
 end
 
