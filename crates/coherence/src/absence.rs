@@ -106,11 +106,11 @@ impl<N: Names> Register<N> {
 
     /// Begins to note events for a new list, in `names`; what stood goes on standing until the new
     /// one does. `None`: nothing was heard of the log yet.
-    pub fn begin(&mut self, names: N) -> Option<Reading> {
+    pub fn begin(&mut self, names: impl FnOnce() -> N) -> Option<Reading> {
         let place = self.place?;
         let from = if on(Rule::RegisterFromHeard) { place.upto.max(place.heard) } else { place.upto };
         self.reading.0 += 1;
-        self.next = Some(Listing { from, seen: None, names });
+        self.next = Some(Listing { from, seen: None, names: names() });
         Some(self.reading)
     }
 

@@ -46,7 +46,7 @@ fn follow(register: &mut Exact, batch: &Batch) {
 fn standing(ids: &[u8]) -> Exact {
     let mut register = Exact::default();
     follow(&mut register, &batch(9, 10, Vec::new()));
-    let reading = register.begin(BTreeSet::new()).expect("it has heard of the log");
+    let reading = register.begin(BTreeSet::new).expect("it has heard of the log");
     assert!(register.may_read(EPOCH, Lsn(10)));
     let keys: Vec<Key> = ids.iter().map(|id| key(*id)).collect();
     assert!(register.note(reading, &keys) && register.counted(reading, Lsn(10)));
@@ -67,7 +67,7 @@ fn race_13_the_insert_is_in_the_next_answer() {
 fn a_row_that_comes_while_the_keys_are_read_is_not_missed() {
     let mut register = Exact::default();
     follow(&mut register, &batch(9, 10, Vec::new()));
-    let reading = register.begin(BTreeSet::new()).expect("it has heard of the log");
+    let reading = register.begin(BTreeSet::new).expect("it has heard of the log");
     assert!(!register.may_read(EPOCH, Lsn(9)), "a snapshot of now may miss commit 10");
     assert!(register.may_read(EPOCH, Lsn(10)));
     follow(&mut register, &batch(10, 11, vec![touching(11, &[2])]));
@@ -83,7 +83,7 @@ fn a_large_commit_that_was_heard_of_in_part_is_waited_for() {
     let mut register = Exact::default();
     // The first piece of commit 20 does not reach its position.
     follow(&mut register, &batch(9, 10, vec![touching(20, &[1])]));
-    register.begin(BTreeSet::new()).expect("it has heard of the log");
+    register.begin(BTreeSet::new).expect("it has heard of the log");
     assert!(!register.may_read(EPOCH, Lsn(19)), "key 1 would be neither noted nor seen");
     assert!(register.may_read(EPOCH, Lsn(20)));
 }
@@ -117,11 +117,11 @@ fn a_gap_another_history_and_a_loss_end_it() {
 #[test]
 fn the_old_list_answers_until_the_new_one_stands_and_hears_as_much() {
     let mut register = standing(&[1]);
-    let reading = register.begin(BTreeSet::new()).expect("it has heard of the log");
+    let reading = register.begin(BTreeSet::new).expect("it has heard of the log");
     follow(&mut register, &batch(10, 11, vec![touching(11, &[2])]));
     assert_eq!(register.absent(EPOCH, Lsn(11), &key(2)), None);
     assert_eq!(register.absent(EPOCH, Lsn(11), &key(3)), Some(Lsn(10)));
-    let again = register.begin(BTreeSet::new()).expect("it has heard of the log");
+    let again = register.begin(BTreeSet::new).expect("it has heard of the log");
     assert!(!register.note(reading, [&key(1)]), "a later reading has taken its place");
     assert!(!register.counted(reading, Lsn(11)));
     assert!(register.is_under_way(again) && register.counted(again, Lsn(11)));
@@ -213,7 +213,7 @@ proptest! {
                 }
                 Step::Settle(n) => watermark = (watermark + n).min(applied),
                 Step::Begin => {
-                    reading = register.begin(BTreeSet::new());
+                    reading = register.begin(BTreeSet::new);
                     (pages, seen) = (0, watermark);
                 }
                 Step::Page(id, more) if register.may_read(EPOCH, Lsn(watermark)) => {

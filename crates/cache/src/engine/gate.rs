@@ -124,6 +124,14 @@ impl Gate {
         .await
     }
 
+    /// Asks something that nobody waits for, if there is room.
+    pub(super) async fn background<T, F: Future<Output = Result<T, OriginError>>>(
+        &self,
+        question: impl Fn() -> F,
+    ) -> Result<T, ReadError> {
+        Ok(self.guarded(Class::Ephemeral, true, question).await?.0)
+    }
+
     async fn guarded<T, F: Future<Output = Result<T, OriginError>>>(
         &self,
         class: Class,

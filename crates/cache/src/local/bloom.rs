@@ -1,6 +1,6 @@
 //! A set of keys in few bits each.
 
-use coherence::Names;
+use coherence::{Mono, Names};
 use contract::Key;
 use fastbloom::BloomFilter;
 
@@ -11,15 +11,25 @@ pub(crate) struct Bloom {
     /// Keys that were not known before; short of the true number by the false positives among them.
     keys: u64,
     room: u64,
+    /// When its keys began to be read.
+    pub(super) read: When,
+}
+
+/// A moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When {
+    pub(crate) mono: Mono,
+    pub(crate) wall_ms: u64,
 }
 
 impl Bloom {
-    /// With room for `room` keys, of which then a share of `false_positives` of all others seem known.
-    pub(crate) fn new(room: u64, false_positives: f64, seed: u128) -> Self {
+    /// With room for `room` keys; once it is full, a share of `false_positives` of all others seem
+    /// known.
+    pub(crate) fn new(room: u64, false_positives: f64, seed: u128, read: When) -> Self {
         let bits = usize::try_from(bytes(room, false_positives) * 8).unwrap_or(usize::MAX);
         let items = usize::try_from(room).unwrap_or(usize::MAX);
         let filter = BloomFilter::with_num_bits(bits).seed(&seed).expected_items(items);
-        Self { filter, keys: 0, room }
+        Self { filter, keys: 0, room, read }
     }
 
     pub(crate) fn keys(&self) -> u64 {
@@ -63,13 +73,15 @@ pub(crate) fn most(bytes: u64, false_positives: f64) -> u64 {
 mod tests {
     use super::*;
 
+    const THEN: When = When { mono: Mono(0), wall_ms: 0 };
+
     fn key(id: u64) -> Key {
         Key::parse(&format!("v1:catalog:price:{id}")).expect("a key")
     }
 
     #[test]
     fn it_misses_nothing_and_keeps_its_rate() {
-        let mut bloom = Bloom::new(20_000, 0.01, 7);
+        let mut bloom = Bloom::new(20_000, 0.01, 7, THEN);
         (0..20_000).for_each(|id| bloom.add(&key(id)));
         assert!((0..20_000).all(|id| bloom.may_hold(&key(id))));
         let wrong = (20_000..120_000).filter(|id| bloom.may_hold(&key(*id))).count();
@@ -83,7 +95,7 @@ mod tests {
     #[test]
     fn one_seed_gives_one_filter() {
         let seems_known = |seed| {
-            let mut bloom = Bloom::new(100, 0.1, seed);
+            let mut bloom = Bloom::new(100, 0.1, seed, THEN);
             (0..100).for_each(|id| bloom.add(&key(id)));
             (100..10_000).filter(|id| bloom.may_hold(&key(*id))).collect::<Vec<_>>()
         };
