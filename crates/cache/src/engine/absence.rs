@@ -62,7 +62,7 @@ impl Engine {
         let inner = &self.inner;
         let id = *policy.filter.get_or_init(|| inner.local.add_filter(&policy.name, &contract.key));
         let gate = inner.gate(&**origin);
-        let keeper = Keeper { inner, contract, policy, options, roll, gate, id };
+        let keeper = Keeper { inner, contract, options, roll, gate, id };
         let mut pause = FIRST_PAUSE;
         loop {
             match keeper.make().await {
@@ -95,7 +95,6 @@ impl Engine {
 struct Keeper<'a> {
     inner: &'a Inner,
     contract: &'a Contract,
-    policy: &'a Policy,
     options: AbsentFilter,
     roll: &'a dyn Roll,
     gate: Arc<Gate>,
