@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use coherence::absence::Place;
 use coherence::fence::Gap;
 use coherence::{
     After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
@@ -151,6 +152,8 @@ struct Writer {
     bound: Bound,
     index: Index,
     filters: Vec<Filter>,
+    /// What was heard of the log, for filters to come.
+    place: Option<Place>,
     /// W as it was at a time, for [`TOMBSTONE_LIFE`].
     mark: (Mono, Lsn),
     evictions: u64,
@@ -227,6 +230,7 @@ impl Local {
             bound: Bound::new(samples),
             index: Index::default(),
             filters: Vec::new(),
+            place: None,
             mark: (Mono(0), Lsn::ZERO),
             evictions: 0,
             renewals: 0,

@@ -43,15 +43,30 @@ pub struct Register<N> {
     reading: Reading,
 }
 
-/// Where a register stands in the log.
+/// What was heard of the log, by a register or by somebody who will make one later.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Place {
+pub struct Place {
     epoch: Epoch,
     /// Every event up to here was heard.
     upto: Lsn,
     /// No event after this was heard, not even in part: a large one comes in pieces, the first of
     /// which do not reach its position.
     heard: Lsn,
+}
+
+impl Place {
+    /// Where `batch` leads to from `place`, and whether nothing was missed in between.
+    #[must_use]
+    pub fn after(place: Option<Self>, batch: &Batch) -> (Self, bool) {
+        let chained = place.filter(|place| {
+            (place.epoch == batch.epoch || !on(Rule::RegisterOfOwnHistory))
+                && (batch.prev <= place.upto || !on(Rule::RegisterWithoutGap))
+        });
+        let upto = chained.map_or(batch.upto, |place| place.upto.max(batch.upto));
+        let newest = batch.events.iter().map(|event| event.lsn).max().unwrap_or_default();
+        let heard = chained.map_or(upto, |place| place.heard).max(newest);
+        (Self { epoch: batch.epoch, upto, heard }, chained.is_some())
+    }
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -68,27 +83,28 @@ struct Listing<N> {
 pub struct Reading(u64);
 
 impl<N> Default for Register<N> {
+    /// One that has heard of nothing.
     fn default() -> Self {
         Self { place: None, standing: None, next: None, reading: Reading(0) }
     }
 }
 
 impl<N: Names> Register<N> {
+    /// One that knows nothing, of somebody who has heard of the log up to `place`.
+    #[must_use]
+    pub fn at(place: Option<Place>) -> Self {
+        Self { place, ..Self::default() }
+    }
+
     /// Hears a piece of the log. `ours`: whether a key is of the register's kind. What can't be told
     /// to fit what was heard before, or says that anything may have changed, ends what the register
     /// knew.
     pub fn follow(&mut self, batch: &Batch, ours: impl Fn(&Key) -> bool) {
-        let chains = self.place.is_some_and(|place| {
-            (place.epoch == batch.epoch || !on(Rule::RegisterOfOwnHistory))
-                && (batch.prev <= place.upto || !on(Rule::RegisterWithoutGap))
-        });
-        if !chains {
+        let (place, chained) = Place::after(self.place, batch);
+        if !chained {
             self.lose();
         }
-        let upto = self.place.map_or(batch.upto, |place| place.upto.max(batch.upto));
-        let newest = batch.events.iter().map(|event| event.lsn).max().unwrap_or_default();
-        let heard = self.place.map_or(upto, |place| place.heard).max(newest);
-        self.place = Some(Place { epoch: batch.epoch, upto, heard });
+        self.place = Some(place);
         for event in &batch.events {
             for subject in &event.subjects {
                 for listing in [&mut self.standing, &mut self.next] {

@@ -89,6 +89,16 @@ fn a_large_commit_that_was_heard_of_in_part_is_waited_for() {
 }
 
 #[test]
+fn a_register_that_is_made_later_goes_on_from_what_its_tier_has_heard() {
+    let (place, chained) = Place::after(None, &batch(9, 10, vec![touching(20, &[1])]));
+    assert!(!chained);
+    let mut register = Exact::at(Some(place));
+    register.begin(BTreeSet::new).expect("it has heard of the log");
+    assert!(!register.may_read(EPOCH, Lsn(19)) && register.may_read(EPOCH, Lsn(20)));
+    assert!(Exact::at(None).begin(BTreeSet::new).is_none());
+}
+
+#[test]
 fn what_may_have_changed_anything_ends_it() {
     let mut register = standing(&[1]);
     follow(&mut register, &batch(10, 11, vec![event(11, vec![Subject::Everything])]));

@@ -35,7 +35,7 @@ pub mod rules;
 pub mod soft;
 pub mod watermark;
 
-pub use absence::{Names, Reading, Register};
+pub use absence::{Names, Register};
 pub use after::{After, Reached};
 pub use bound::Bound;
 pub use chain::{Chain, Link};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::absence::Reading;
+use coherence::absence::{Place, Reading};
 use coherence::{After, Batch, Cause, Event, Lsn, Mono, Reached, Register, Subject};
 use contract::{Key, KeyTemplate};
 
@@ -88,7 +88,8 @@ impl Local {
     pub(crate) fn add_filter(&self, name: &Arc<str>, template: &KeyTemplate) -> FilterId {
         let mut writer = self.writer.lock();
         let (name, template) = (Arc::clone(name), template.clone());
-        writer.filters.push(Filter { name, template, register: Register::default(), gone: 0 });
+        let register = Register::at(writer.place);
+        writer.filters.push(Filter { name, template, register, gone: 0 });
         FilterId(writer.filters.len() - 1)
     }
 
@@ -210,13 +211,13 @@ impl Writer {
 
     /// Has the filters hear a piece of the log; before its position is published.
     pub(super) fn tell_filters(&mut self, batch: &Batch) {
-        for filter in &mut self.filters {
-            filter.follow(batch);
-        }
+        self.place = Some(Place::after(self.place, batch).0);
+        self.filters.iter_mut().for_each(|filter| filter.follow(batch));
     }
 
     /// Something may have been missed.
     pub(super) fn void_filters(&mut self) {
+        self.place = None;
         self.filters.iter_mut().for_each(|filter| filter.register.lose());
     }
 }
