@@ -37,9 +37,9 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder};
 use tokio::sync::Notify;
 
+use self::absence::Filter;
 pub(crate) use self::absence::{FilterId, Listed, Worth};
 pub use self::absence::{FilterStanding, FilterState};
-use self::absence::Filter;
 pub(crate) use self::bloom::{Bloom, When, most as most_keys};
 use self::index::{Index, Links};
 pub(crate) use self::soft::Soft;

@@ -124,7 +124,8 @@ impl<N: Names> Register<N> {
     /// one does. `None`: nothing was heard of the log yet.
     pub fn begin(&mut self, names: impl FnOnce() -> N) -> Option<Reading> {
         let place = self.place?;
-        let from = if on(Rule::RegisterFromHeard) { place.upto.max(place.heard) } else { place.upto };
+        let from =
+            if on(Rule::RegisterFromHeard) { place.upto.max(place.heard) } else { place.upto };
         self.reading.0 += 1;
         self.next = Some(Listing { from, seen: None, names: names() });
         Some(self.reading)
@@ -136,7 +137,10 @@ impl<N: Names> Register<N> {
     pub fn may_read(&self, epoch: Epoch, watermark: Lsn) -> bool {
         let reaches = |next: &Listing<N>| watermark >= next.from;
         self.place.is_some_and(|place| place.epoch == epoch)
-            && self.next.as_ref().is_some_and(|next| reaches(next) || !on(Rule::RegisterReadsSettled))
+            && self
+                .next
+                .as_ref()
+                .is_some_and(|next| reaches(next) || !on(Rule::RegisterReadsSettled))
     }
 
     /// Adds keys that were read. False: the reading is void, begin again.

@@ -240,11 +240,11 @@ impl Contract {
     pub fn knows_its_ids(&self) -> Result<(), &'static str> {
         // A statement that aggregates, or reads another table, may have a value without a row.
         self.projection()?;
-        if !self.tiers.local || self.ttl.is_zero() {
-            return Err("nothing of it may be kept in the process, where the filter would be");
-        }
         if self.staleness.is_zero() {
             return Err("its budget is zero, which nothing that is kept in a process can prove");
+        }
+        if !self.tiers.local || self.ttl.is_zero() {
+            return Err("nothing of it may be kept in the process, where the filter would be");
         }
         Ok(())
     }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use toml::Value;
 
 use crate::contract::{
-    AbsentFilter, Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers, Unproven,
+    AbsentFilter, Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers,
+    Unproven,
 };
 use crate::fields::Fields;
 use crate::key::is_entity;
@@ -112,11 +113,13 @@ impl Contract {
             );
         }
         let contract = read(name, &mut fields);
-        if let Some(contract) = contract.as_ref().filter(|contract| contract.absent_filter.is_some())
+        if let Some(contract) =
+            contract.as_ref().filter(|contract| contract.absent_filter.is_some())
             && let Err(why) = contract.knows_its_ids()
         {
             let message = format!("nothing proves that an id without a row has no value: {why}");
-            let help = "remove it; unknown ids are then loaded once, and their absence is remembered";
+            let help =
+                "remove it; unknown ids are then loaded once, and their absence is remembered";
             fields.problem("absent-filter", "absent_filter", message, help);
         }
         match (contract, fields.into_problems()) {

@@ -69,9 +69,8 @@ impl Engine {
                 Ok(keys) => {
                     inner.metrics.filters.made(policy, Outcome::Stands);
                     tracing::info!(contract = contract.name, keys, "its ids are known");
-                    if keeper.last().await {
-                        pause = FIRST_PAUSE;
-                    }
+                    let long = keeper.last().await;
+                    pause = if long { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
                 }
                 Err(Failure::Again(outcome, why)) => {
                     inner.metrics.filters.made(policy, outcome);
@@ -106,6 +105,8 @@ impl Keeper<'_> {
     async fn make(&self) -> Result<u64, Failure> {
         let rows = self.asked(|| self.roll.rows()).await?;
         if let Some(why) = rows.unfit {
+            // Nor is what was read before any proof from now on.
+            self.inner.local.void_filter(self.id);
             return Err(Failure::Off(Outcome::Unfit, why));
         }
         let most = most_keys(self.options.max_size_bytes, self.options.false_positives);

@@ -157,6 +157,13 @@ impl Local {
         self.writer.lock().filters[filter.0].register.give_up();
     }
 
+    /// Forgets all that a filter knows.
+    pub(crate) fn void_filter(&self, filter: FilterId) {
+        let mut writer = self.writer.lock();
+        let place = writer.place;
+        writer.filters[filter.0].register = Register::at(place);
+    }
+
     /// Whether the list that stands is worth keeping.
     pub(crate) fn worth(&self, filter: FilterId) -> Worth {
         let writer = self.writer.lock();
@@ -229,7 +236,8 @@ impl Filter {
         let deletes = batch.events.iter().filter(|event| event.cause == Cause::Delete);
         let ours = |event: &Event| {
             let keys = event.subjects.iter();
-            keys.filter(|subject| matches!(subject, Subject::Key(key) if template.fits(key))).count()
+            keys.filter(|subject| matches!(subject, Subject::Key(key) if template.fits(key)))
+                .count()
         };
         *gone += deletes.map(ours).sum::<usize>() as u64;
     }

@@ -70,7 +70,8 @@ fn race_13_inserted_rows_are_served_by_every_node() {
         }
     }
     // By another name, and gone.
-    stack.sql("update products set id = 2001 where id = 1001; delete from products where id = 1002");
+    stack
+        .sql("update products set id = 2001 where id = 1001; delete from products where id = 1002");
     for node in &nodes {
         node.wait("the renamed row", |node| node.cents(2001) == Some(1001));
         node.wait("no row", |node| node.get(1001).status == 404 && node.get(1002).status == 404);
@@ -108,7 +109,10 @@ fn what_the_log_does_not_tell_row_by_row_makes_it_anew() {
     let node = node(&stack);
     let readings = "tidegate_absent_filter_readings_total";
     for (what, sql) in [
-        ("a truncate", Some("truncate products; insert into products values (7, 'x', 1, 7, 'GBP')")),
+        (
+            "a truncate",
+            Some("truncate products; insert into products values (7, 'x', 1, 7, 'GBP')"),
+        ),
         (
             "a new table of that name",
             Some(

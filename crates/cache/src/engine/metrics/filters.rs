@@ -69,17 +69,18 @@ pub(super) fn encode(
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
     type Read = fn(&FilterStanding) -> f64;
-    let gauges: [(&str, &str, Read); 3] = [
-        (FILTER_STATE, "Filters of absent ids: 0 void, 1 reading, 2 standing", |filter| {
-            match filter.state {
-                FilterState::Void => 0.0,
-                FilterState::Reading => 1.0,
-                FilterState::Standing => 2.0,
-            }
-        }),
-        (FILTER_KEYS, "Ids that a filter knows", |filter| filter.keys as f64),
-        (FILTER_BYTES, "Bytes that a filter takes", |filter| filter.bytes as f64),
-    ];
+    let gauges: [(&str, &str, Read); 3] =
+        [
+            (FILTER_STATE, "Filters of absent ids: 0 void, 1 reading, 2 standing", |filter| {
+                match filter.state {
+                    FilterState::Void => 0.0,
+                    FilterState::Reading => 1.0,
+                    FilterState::Standing => 2.0,
+                }
+            }),
+            (FILTER_KEYS, "Ids that a filter knows", |filter| filter.keys as f64),
+            (FILTER_BYTES, "Bytes that a filter takes", |filter| filter.bytes as f64),
+        ];
     for (name, help, read) in gauges {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for filter in filters {

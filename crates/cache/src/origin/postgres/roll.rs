@@ -17,15 +17,16 @@ impl Statements {
     /// `table` and `key` as identifiers.
     pub(super) fn new(table: &str, key: &str, key_type: &str) -> Self {
         let page = |which: &str, most: &str| {
+            // A bare name would be the text's in `order by`, and pages would leave ids out.
             format!(
-                "select array(select {key}::text from {table} where {which} order by {key} \
+                "select array(select t.{key}::text from {table} t where {which} order by t.{key} \
                  limit {most}::bigint), {LOG_END}"
             )
         };
         Self {
             table: table.to_owned(),
-            first: page(&format!("{key} is not null"), "$1"),
-            after: page(&format!("{key} > $2::{key_type}"), "$1"),
+            first: page(&format!("t.{key} is not null"), "$1"),
+            after: page(&format!("t.{key} > $2::{key_type}"), "$1"),
         }
     }
 }

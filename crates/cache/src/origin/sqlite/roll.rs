@@ -28,9 +28,10 @@ impl Roll for SqliteOrigin {
             let seen = origin.pool.end_of_log(&transaction);
             let (key, table) = (quoted(&from.key), quoted(&from.table));
             let which = if after.is_some() { "> ?1" } else { "is not ?1" };
+            // No text is equal to a blob, so nobody can ask for one.
             let sql = format!(
-                "select cast({key} as text) from {table} where {key} {which} order by {key} \
-                 limit {most}"
+                "select cast(t.{key} as text) from {table} t where t.{key} {which} \
+                 and typeof(t.{key}) <> 'blob' order by t.{key} limit {most}"
             );
             let mut statement = transaction.prepare_cached(&sql).map_err(classify)?;
             let ids = statement.query_map([after], |row| row.get(0)).map_err(classify)?;
