@@ -1,5 +1,6 @@
 //! The engine: look up → collapse → admit → load → fill → answer with its proof.
 
+mod absence;
 mod after;
 mod answer;
 mod ask;
@@ -42,7 +43,7 @@ use self::port::Port;
 use crate::audit::Witness;
 use crate::chance::Chance;
 use crate::entry::Content;
-pub use crate::local::LocalStanding;
+pub use crate::local::{FilterStanding, FilterState, LocalStanding};
 use crate::local::{Held, Local};
 use crate::origin::{Origin, OriginErrorKind};
 use crate::shared::SharedTier;
@@ -195,6 +196,10 @@ impl Engine {
                 inner.metrics.read(policy, Tier::Local.as_str(), "soft");
                 Hand::Answer(local_answer(held, Some(as_of), inner.clock.mono(), None))
             }
+            Look::Filtered { held, as_of } => {
+                inner.metrics.read(policy, Tier::Local.as_str(), "filtered");
+                Hand::Answer(local_answer(held, as_of, inner.clock.mono(), None))
+            }
             Look::Uncacheable => Hand::Alone,
             Look::Expired { held, as_of, within: true }
                 if asked < held.expires() + policy.stale_while_revalidate =>
@@ -295,6 +300,12 @@ impl Engine {
     #[must_use]
     pub fn standing(&self) -> LocalStanding {
         self.inner.local.standing(self.inner.clock.mono())
+    }
+
+    /// How the filters of ids that exist do.
+    #[must_use]
+    pub fn filters(&self) -> Vec<FilterStanding> {
+        self.inner.local.filters()
     }
 
     /// Where random numbers come from.
@@ -432,6 +443,7 @@ impl Inner {
             marked: standing.marked,
             merged: standing.merged,
             spend: spend.collect(),
+            filters: self.local.filters(),
         }
     }
 }

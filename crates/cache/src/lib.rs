@@ -20,11 +20,11 @@ mod together;
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
-    Answer, Answers, Engine, EngineOptions, Holding, Item, LocalStanding, Metrics, OneMoment,
-    Policy, Proof, ReadError, Stale, Tier,
+    Answer, Answers, Engine, EngineOptions, FilterStanding, FilterState, Holding, Item,
+    LocalStanding, Metrics, OneMoment, Policy, Proof, ReadError, Stale, Tier,
 };
 pub use entry::{Content, Entry, Value};
 pub use local::Held;
-pub use origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
+pub use origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Page, Roll, Rows};
 pub use shared::{SharedTier, TierError};
 pub use survey::Survey;

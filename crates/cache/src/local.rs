@@ -14,6 +14,8 @@
 //! Lock order: the mutex, then a shard of the cache. The cache's hooks only collect what was
 //! evicted, so they never lock.
 
+mod absence;
+mod bloom;
 mod index;
 mod soft;
 mod view;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use coherence::absence::Place;
 use coherence::fence::Gap;
 use coherence::{
     After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
@@ -34,6 +37,10 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder};
 use tokio::sync::Notify;
 
+use self::absence::Filter;
+pub(crate) use self::absence::{FilterId, Listed, Worth};
+pub use self::absence::{FilterStanding, FilterState};
+pub(crate) use self::bloom::{Bloom, When, most as most_keys};
 use self::index::{Index, Links};
 pub(crate) use self::soft::Soft;
 pub(crate) use self::view::View;
@@ -144,6 +151,9 @@ struct Writer {
     fence: Fence,
     bound: Bound,
     index: Index,
+    filters: Vec<Filter>,
+    /// What was heard of the log, for filters to come.
+    place: Option<Place>,
     /// W as it was at a time, for [`TOMBSTONE_LIFE`].
     mark: (Mono, Lsn),
     evictions: u64,
@@ -219,6 +229,8 @@ impl Local {
             fence: Fence::default(),
             bound: Bound::new(samples),
             index: Index::default(),
+            filters: Vec::new(),
+            place: None,
             mark: (Mono(0), Lsn::ZERO),
             evictions: 0,
             renewals: 0,
@@ -368,11 +380,12 @@ impl Local {
             Err(gap) if in_order => {
                 self.drop_all(&mut writer);
                 // Being empty, the tier misses nothing at the batch's end.
-                writer.fence.incarnate(batch.epoch, batch.upto, batch.watermark);
+                writer.fence.restart(batch);
                 Applied::Restarted(gap)
             }
             Err(gap) => return Applied::Missed(gap),
         };
+        writer.tell_filters(batch);
         self.publish(&writer);
         collect(&mut writer, now);
         self.moved.notify_waiters();
@@ -412,6 +425,7 @@ impl Local {
     pub(crate) fn lose(&self) {
         let mut writer = self.writer.lock();
         self.drop_all(&mut writer);
+        writer.void_filters();
         writer.fence = Fence::default();
     }
 
@@ -438,10 +452,7 @@ impl Local {
     }
 
     fn publish(&self, writer: &Writer) {
-        let proven = match writer.fence.epoch() {
-            Some(epoch) => writer.bound.proven_of(epoch.log().lineage(), writer.fence.applied()),
-            None => None,
-        };
+        let proven = writer.proven(writer.fence.applied());
         let encoded = proven.map_or(0, |Mono(nanos)| nanos.saturating_add(1));
         self.proven.store(encoded, Ordering::Release);
     }

@@ -88,6 +88,35 @@ pub struct LoadedMany {
     pub one_snapshot: bool,
 }
 
+/// How many rows there are that ids name.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// About so many.
+    pub about: u64,
+    /// Why ids that are not on the roll may have a value all the same, for people.
+    pub unfit: Option<String>,
+}
+
+/// Some of the ids, in the order of the roll.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// As the log writes them.
+    pub ids: Vec<String>,
+    /// As [`Loaded::seen`].
+    pub seen: Option<Lsn>,
+}
+
+/// The roll of an origin's ids: all that have a value are on it.
+#[async_trait]
+pub trait Roll: Send + Sync {
+    /// About how many ids there are, and whether what is said above holds.
+    async fn rows(&self) -> Result<Rows, OriginError>;
+
+    /// The first `most` ids after `after`, in an order of the roll's own; fewer: there are no more.
+    /// Its snapshot begins after the call.
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Page, OriginError>;
+}
+
 /// Loads one value with one statement.
 #[async_trait]
 pub trait Origin: Any + Send + Sync {
@@ -106,6 +135,11 @@ pub trait Origin: Any + Send + Sync {
     /// Reads the value behind `key`; `id` is what the caller named. All of its snapshots begin
     /// after the call.
     async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError>;
+
+    /// Its ids, if it can list them.
+    fn roll(&self) -> Option<&dyn Roll> {
+        None
+    }
 
     /// Answers several questions to origins of this one's [name](Self::name): from one snapshot and in
     /// one round trip where it can, else side by side. All of their snapshots begin after the call.

@@ -270,3 +270,118 @@ async fn origins_of_two_pools_share_no_snapshot() {
     let (items, one_snapshot) = load_many(&asks).await;
     assert!(!one_snapshot && items.iter().all(Result::is_ok));
 }
+
+async fn roll(origin: &dyn Origin, most: usize) -> Vec<String> {
+    let roll = origin.roll().expect("it lists its ids");
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = roll.page(after.as_deref(), most).await.expect("a page");
+        assert!(page.seen.is_some_and(|seen| seen > Lsn::ZERO));
+        let whole = page.ids.len() == most;
+        all.extend(page.ids);
+        after = all.last().cloned();
+        if !whole {
+            return all;
+        }
+    }
+}
+
+async fn unfit(origin: &dyn Origin) -> Option<String> {
+    origin.roll().expect("it lists its ids").rows().await.expect("an answer").unfit
+}
+
+#[tokio::test]
+async fn every_id_of_a_postgres_table_is_on_the_roll_once() {
+    let (postgres, pool) = postgres();
+    let sql = "insert into products select n * 7 - 5000 from generate_series(1, 2499) n \
+               on conflict do nothing; \
+               create table names(id text primary key, price_cents int, currency text, vip boolean, \
+               category_id int); \
+               insert into names select chr(n) || 'a' from generate_series(32, 600) n; \
+               insert into names values (''), ('b''\"\\'), ('Z')";
+    postgres.psql(sql).expect("rows");
+    let numbers = PostgresOrigin::prepare(contract(str::to_owned), pool.clone()).await;
+    let numbers = numbers.expect("it fits");
+    let named = contract(|text| text.replace("products", "names"));
+    let names = PostgresOrigin::prepare(named, pool.clone()).await.expect("it fits");
+    for (origin, sql) in [(&numbers, "products"), (&names, "names")] {
+        assert_eq!(unfit(origin).await, None);
+        let count = postgres.psql(&format!("select count(*) from {sql}")).expect("a count");
+        let count: usize = count.trim().parse().expect("a number");
+        for most in [7, 100, 10_000] {
+            let mut ids = roll(origin, most).await;
+            assert_eq!(ids.len(), count, "{sql} by {most}");
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), count, "{sql} by {most}");
+        }
+    }
+    postgres.psql("analyze products").expect("analyzed");
+    let about = numbers.roll().expect("a roll").rows().await.expect("an answer").about;
+    assert_eq!(about, 2_500);
+    for (sql, why) in [
+        ("alter table products enable row level security", "row security"),
+        (
+            "alter table products disable row level security; create table heir() inherits (products)",
+            "inherit",
+        ),
+        ("drop table heir; alter table products drop constraint products_pkey", "unique"),
+        (
+            "drop table products; create table products(id int primary key, category_id int, \
+             price_cents int, currency text, vip boolean) partition by range (id)",
+            "plain table",
+        ),
+        (
+            "create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+             drop table products; create table products(id text collate loose primary key, \
+             category_id int, price_cents int, currency text, vip boolean)",
+            "different texts",
+        ),
+        ("drop table products", "not there"),
+    ] {
+        postgres.psql(sql).expect(sql);
+        let unfit = unfit(&numbers).await.unwrap_or_default();
+        assert!(unfit.contains(why), "{sql}: {unfit:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_id_of_an_sqlite_table_is_on_the_roll_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.db");
+    let connection = rusqlite::Connection::open(&path).expect("a file");
+    let columns = "category_id int, price_cents int, currency text, vip int";
+    let sql = format!(
+        "create table numbers(id integer primary key, {columns}); \
+         with recursive n(i) as (select -1000 union all select i + 3 from n where i < 5000) \
+         insert into numbers(id) select i from n; \
+         create table texts(id text primary key, {columns}); \
+         insert into texts(id) select 'id-' || id from numbers; \
+         create table loose(id text primary key collate nocase, {columns}); \
+         create table many(id int, {columns}); create table real(id real primary key, {columns}); \
+         create table log(seq int); insert into log values (5)"
+    );
+    connection.execute_batch(&sql).expect("tables");
+    let pool = SqlitePool::new(&path, PATIENCE).with_log_end("select max(seq) from log");
+    let origin = |table: &str| {
+        let contract = contract(|text| text.replace("products", table));
+        SqliteOrigin::prepare(contract, pool.clone()).expect("it fits")
+    };
+    for (table, ordinary) in [("numbers", -1000_i64), ("texts", -1000)] {
+        let origin = origin(table);
+        assert_eq!(unfit(&origin).await, None, "{table}");
+        let about = origin.roll().expect("a roll").rows().await.expect("an answer").about;
+        for most in [7, 100, 10_000] {
+            let mut ids = roll(&origin, most).await;
+            assert!(ids.iter().any(|id| id.ends_with(&ordinary.to_string())), "{ids:?}");
+            assert_eq!(ids.len() as u64, about, "{table} by {most}");
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len() as u64, about, "{table} by {most}");
+        }
+    }
+    for (table, why) in [("loose", "different texts"), ("many", "unique"), ("real", "integer")] {
+        let unfit = unfit(&origin(table)).await.unwrap_or_default();
+        assert!(unfit.contains(why), "{table}: {unfit:?}");
+    }
+}

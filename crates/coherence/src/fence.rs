@@ -182,11 +182,19 @@ impl Fence {
         match self.apply(batch) {
             Ok(()) => Followed::Whole,
             Err(gap) if in_order => {
-                self.incarnate(batch.epoch, batch.upto, batch.watermark);
+                self.restart(batch);
                 Followed::Restarted(gap)
             }
             Err(gap) => Followed::Missed(gap),
         }
+    }
+
+    /// Begins a new history at the end of a batch that can't be applied. The marks of a large commit,
+    /// whose parts come in several batches, may reach beyond that end: they stay.
+    pub fn restart(&mut self, batch: &Batch) {
+        self.incarnate(batch.epoch, batch.upto, batch.watermark);
+        let beyond = batch.events.iter().filter(|event| event.lsn > batch.upto);
+        beyond.for_each(|event| self.raise(event));
     }
 
     fn raise(&mut self, event: &Event) {

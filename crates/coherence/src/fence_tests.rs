@@ -137,6 +137,21 @@ fn race_13_absence_is_removed_by_the_insert() {
 }
 
 #[test]
+fn race_10_a_tier_that_begins_in_the_middle_of_a_large_commit_knows_its_first_part() {
+    // Commit 20 comes in two pieces, and the tier has missed what came before the first.
+    let mut fence = fence(5);
+    let k = key(1);
+    let mut first = batch(10, 20, vec![Subject::Key(k.clone())]);
+    first.upto = Lsn(10);
+    assert!(matches!(fence.follow(&first, true), Followed::Restarted(_)));
+    assert_eq!(fence.applied(), Lsn(10));
+    let second = batch(10, 20, vec![Subject::Key(key(2))]);
+    assert_eq!(fence.follow(&second, true), Followed::Whole);
+    assert_eq!(fence.admit(offer(&k, &[], 10)), Verdict::Refuse(Refusal::Tombstone));
+    assert_eq!(fence.admit(offer(&k, &[], 20)), Verdict::Accept);
+}
+
+#[test]
 fn race_14_truncate_reaches_keys_that_nobody_listed() {
     let mut fence = fence(10);
     fence.apply(&batch(10, 11, vec![Subject::Everything])).expect("no gap");

@@ -11,6 +11,7 @@
 //! | [`chain`] | what may the tiers be told of a stream, and what may the database forget? |
 //! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
 //! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
+//! | [`absence`] | is this key known to have no row? |
 //! | [`after`] | is this answer good for somebody who has written? |
 //! | [`atomic`] | are these values what the database held at one moment? |
 //! | [`soft`] | what is still proven about an entry that a commit has made old? |
@@ -18,6 +19,7 @@
 //! | [`lease`] | who in the cluster loads this key, and until when? |
 //! | [`rules`] | what is each rule called, and what happens without it? |
 
+pub mod absence;
 pub mod after;
 pub mod atomic;
 pub mod bound;
@@ -33,6 +35,7 @@ pub mod rules;
 pub mod soft;
 pub mod watermark;
 
+pub use absence::{Names, Register};
 pub use after::{After, Reached};
 pub use bound::Bound;
 pub use chain::{Chain, Link};

@@ -66,6 +66,20 @@ pub enum Rule {
     MarkKeepsFirst,
     /// What was loaded too late to be stored fresh reaches no further than its token.
     LateFillReachesToken,
+    /// A register of keys hears only its own history.
+    RegisterOfOwnHistory,
+    /// A register of keys that missed something begins again.
+    RegisterWithoutGap,
+    /// A register counts as read what was heard of before, also in part.
+    RegisterFromHeard,
+    /// Keys are read for a register only once all that it counts as read is visible.
+    RegisterReadsSettled,
+    /// A register notes the keys that events name.
+    RegisterNotesKeys,
+    /// An event about everything ends what a register knows.
+    RegisterEndsWithEverything,
+    /// A register stands only once its tier has got to where the reading has seen.
+    RegisterWaitsForSeen,
 }
 
 impl Rule {
@@ -100,6 +114,13 @@ impl Rule {
         Self::MarkStopsBefore,
         Self::MarkKeepsFirst,
         Self::LateFillReachesToken,
+        Self::RegisterOfOwnHistory,
+        Self::RegisterWithoutGap,
+        Self::RegisterFromHeard,
+        Self::RegisterReadsSettled,
+        Self::RegisterNotesKeys,
+        Self::RegisterEndsWithEverything,
+        Self::RegisterWaitsForSeen,
     ];
 }
 

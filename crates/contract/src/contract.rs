@@ -42,6 +42,9 @@ pub struct Contract {
     pub unproven: Unproven,
     /// Where entries may live.
     pub tiers: Tiers,
+    /// Whether each process keeps a filter of the ids that exist, so that all others are answered
+    /// "not found" with no load; checked to [fit](Contract::knows_its_ids).
+    pub absent_filter: Option<AbsentFilter>,
     /// Whether commits renew its entries from the log, where that tells all of the value.
     pub write_through: bool,
     /// Whether each use starts the lifetime anew (sessions).
@@ -145,6 +148,25 @@ impl Tiers {
     }
 }
 
+/// A filter of the ids that exist.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AbsentFilter {
+    /// The share of absent ids that are not known to be absent, 0.0001 to 0.2.
+    pub false_positives: f64,
+    /// The most memory it takes, in bytes; while it is made anew, twice that.
+    pub max_size_bytes: u64,
+    /// How long it stands before it is made anew: the safety net under the log, and the end of what
+    /// deleted rows have left in it.
+    pub rebuild: Duration,
+}
+
+impl Default for AbsentFilter {
+    fn default() -> Self {
+        let rebuild = Duration::from_secs(3_600);
+        Self { false_positives: 0.01, max_size_bytes: 16 << 20, rebuild }
+    }
+}
+
 /// How entries are renewed before they end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Refresh {
@@ -208,6 +230,23 @@ impl Contract {
     /// Whether entries of this contract may be kept anywhere at all.
     pub fn is_cached(&self) -> bool {
         !self.tiers.is_none() && !self.ttl.is_zero()
+    }
+
+    /// Whether an id without a row is known to have no value, so that a filter of the ids that exist
+    /// can answer in the value's place.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn knows_its_ids(&self) -> Result<(), &'static str> {
+        // A statement that aggregates, or reads another table, may have a value without a row.
+        self.projection()?;
+        if self.staleness.is_zero() {
+            return Err("its budget is zero, which nothing that is kept in a process can prove");
+        }
+        if !self.tiers.local || self.ttl.is_zero() {
+            return Err("nothing of it may be kept in the process, where the filter would be");
+        }
+        Ok(())
     }
 
     /// The key of one entry.

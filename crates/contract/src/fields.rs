@@ -272,6 +272,23 @@ impl<'a> Fields<'a> {
         date
     }
 
+    /// True, which is `default`, or a table inside this one, read by `read`.
+    pub(crate) fn switched<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        match self.get(key)? {
+            Value::Boolean(on) => on.then_some(default),
+            Value::Table(_) => self.nested(key, read),
+            other => {
+                self.wrong_type(key, other, "true, false or a table, `{ … }`");
+                None
+            }
+        }
+    }
+
     /// A table inside this one, read by `read`. What is wrong there is noted here.
     pub(crate) fn nested<T>(
         &mut self,

@@ -118,7 +118,7 @@ static KEYS: &[KeyDoc] = &[
         DURATION,
         "ttl, at most 5 min (1 min without `from`)",
         "time",
-        "How long the absence of a row may be remembered. An INSERT clears it at once.",
+        "How long the absence of a row may be remembered as an entry. An INSERT clears it at once.",
     ),
     key(
         "unproven",
@@ -133,6 +133,34 @@ static KEYS: &[KeyDoc] = &[
         "both",
         "",
         "Where entries may live: in the process, in the tier all processes share. Empty: never cached.",
+    ),
+    key(
+        "absent_filter",
+        "true, false or a table",
+        "false",
+        "",
+        "Whether each process keeps a filter of the ids that exist: an id that is certainly absent is answered 404 with no load and no entry, whoever walks over all ids. For `value` of the form `select <columns> from <table> where <key> = $id`. See [absent ids](absent-ids.md).",
+    ),
+    key(
+        "absent_filter.false_positives",
+        "number, 0.0001 to 0.2",
+        "0.01",
+        "share of absent ids",
+        "How many absent ids may be loaded all the same. 0.01 takes 10 bits for each id that exists.",
+    ),
+    key(
+        "absent_filter.max_size",
+        "text such as \"64MiB\", or a number",
+        "\"16MiB\"",
+        "bytes",
+        "The most memory it takes in each process, beside `[local]`; twice that while it is made anew. A table with more ids has no filter.",
+    ),
+    key(
+        "absent_filter.rebuild",
+        "text such as \"1h\", 1min to 7days",
+        "\"1h\"",
+        "time",
+        "How long it stands before the ids are read again, which forgets those of deleted rows.",
     ),
     key(
         "write_through",

@@ -30,7 +30,8 @@ mod toml_out;
 
 pub use affected::{Affected, Image, Incomplete};
 pub use contract::{
-    Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers, Unproven,
+    AbsentFilter, Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers,
+    Unproven,
 };
 pub use key::{Key, KeyError};
 pub use keys::{KeyDoc, reference, reference_markdown};

@@ -189,6 +189,20 @@ impl KeyTemplate {
         )
     }
 
+    /// Whether `key` has the form of this template's keys.
+    pub fn fits(&self, key: &Key) -> bool {
+        let Some(rest) = key.as_str().strip_prefix(&self.prefix) else { return false };
+        let mut values = rest.split(':');
+        // What comes before the first `:` belongs to the entity.
+        values.next() == Some("")
+            && self.segments.iter().all(|part| match (part, values.next()) {
+                (Part::Literal(fixed), Some(value)) => fixed == value,
+                (Part::Placeholder { .. }, value) => value.is_some(),
+                (Part::Literal(_), None) => false,
+            })
+            && values.next().is_none()
+    }
+
     /// Makes the key for `params`, pairs of placeholder and value; further pairs are ignored.
     ///
     /// Values of up to 64 bytes over `A–Z a–z 0–9 . _ ~ -` are written as they are. Everything else

@@ -7,7 +7,8 @@ use serde::Serialize;
 use toml::Value;
 
 use crate::contract::{
-    Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers, Unproven,
+    AbsentFilter, Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers,
+    Unproven,
 };
 use crate::fields::Fields;
 use crate::key::is_entity;
@@ -112,6 +113,15 @@ impl Contract {
             );
         }
         let contract = read(name, &mut fields);
+        if let Some(contract) =
+            contract.as_ref().filter(|contract| contract.absent_filter.is_some())
+            && let Err(why) = contract.knows_its_ids()
+        {
+            let message = format!("nothing proves that an id without a row has no value: {why}");
+            let help =
+                "remove it; unknown ids are then loaded once, and their absence is remembered";
+            fields.problem("absent-filter", "absent_filter", message, help);
+        }
         match (contract, fields.into_problems()) {
             (Some(contract), problems) if problems.is_empty() => Ok(contract),
             (_, problems) => Err(ContractError { problems }),
@@ -144,6 +154,7 @@ fn read(name: &str, fields: &mut Fields<'_>) -> Option<Contract> {
         absent_ttl: times.absent_ttl,
         unproven,
         tiers: read_tiers(fields).unwrap_or(base.tiers),
+        absent_filter: read_filter(fields),
         write_through: fields.flag("write_through").unwrap_or(true),
         sliding: times.sliding,
         immutable: times.immutable,
@@ -261,6 +272,23 @@ fn read_tiers(fields: &mut Fields<'_>) -> Option<Tiers> {
         tiers.shared |= tier == "shared";
     }
     Some(tiers)
+}
+
+fn read_filter(fields: &mut Fields<'_>) -> Option<AbsentFilter> {
+    let default = AbsentFilter::default();
+    fields.switched("absent_filter", default, |filter| {
+        let share = filter.number("false_positives", 0.0001..=0.2);
+        let rebuild = filter.duration("rebuild").unwrap_or(default.rebuild);
+        if rebuild < MINUTE || rebuild > TTL_CAP {
+            let message = format!("{} is out of range", show(rebuild));
+            filter.problem("out-of-range", "rebuild", message, "choose 1min to 7days");
+        }
+        Some(AbsentFilter {
+            false_positives: share.unwrap_or(default.false_positives),
+            max_size_bytes: filter.size("max_size").unwrap_or(default.max_size_bytes),
+            rebuild,
+        })
+    })
 }
 
 fn read_approval(fields: &mut Fields<'_>) -> Option<Approval> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use crate::contract::{Contract, Origin};
+use crate::contract::{AbsentFilter, Contract, Origin};
 use crate::toml_in::{CLASS, ID, SENSITIVITY, UNPROVEN, show};
 
 impl Contract {
@@ -26,6 +26,7 @@ impl Contract {
         let tiers = [("local", self.tiers.local), ("shared", self.tiers.shared)];
         let tiers = tiers.into_iter().filter(|(_, allowed)| *allowed).map(|(tier, _)| tier);
         out.set("tiers", Some(list(tiers)));
+        out.set("absent_filter", Some(self.absent_filter.map_or(false.into(), filter)));
         out.set("write_through", Some(self.write_through.into()));
         out.set("sliding", Some(self.sliding.into()));
         out.set("immutable", Some(self.immutable.into()));
@@ -90,6 +91,14 @@ fn origin(from: &Origin) -> Value {
         table.insert(key.to_owned(), Value::String(name.clone()));
     }
     table.insert("columns".to_owned(), list(from.columns.iter().map(String::as_str)));
+    Value::Table(table)
+}
+
+fn filter(filter: AbsentFilter) -> Value {
+    let mut table = Table::new();
+    table.insert("false_positives".to_owned(), filter.false_positives.into());
+    table.insert("max_size".to_owned(), size(filter.max_size_bytes));
+    table.insert("rebuild".to_owned(), Value::String(show(filter.rebuild)));
     Value::Table(table)
 }
 

@@ -227,7 +227,8 @@ fn what_is_in_force_reads_back_as_itself() {
 #[test]
 fn every_key_of_the_reference_is_understood() {
     let full = format!(
-        "{LEAST}preset = \"price\"\nvalue = \"select 1\"\nfrom = {{ source = \"s\", table = \"t\" }}\n\
+        "{LEAST}preset = \"price\"\nvalue = \"select a from t where id = $id\"\n\
+         from = {{ source = \"s\", table = \"t\" }}\nabsent_filter = true\n\
          owner = \"o\"\npager = \"p\"\nresidency = \"eu\"\nretention = \"1h\"\n\
          approved = {{ by = [\"x\"], on = 2026-11-02 }}"
     );

@@ -195,3 +195,60 @@ fn a_key_from_outside_is_checked() {
         Err(KeyError::TooLong(607))
     ));
 }
+
+#[test]
+fn a_template_knows_its_keys() {
+    let template = |text: &str| KeyTemplate::parse(text).expect("it is valid");
+    let key = |text: &str| Key::parse(text).expect("it is valid");
+    for (text, fits, others) in [
+        (
+            "v1:catalog:price:{id}",
+            &["v1:catalog:price:42", "v1:catalog:price:h-00"][..],
+            &["v2:catalog:price:42", "v1:catalog:prices:42", "v1:catalog:price:42:de"][..],
+        ),
+        (
+            "v1:catalog:price:eu:{id}",
+            &["v1:catalog:price:eu:42"],
+            &["v1:catalog:price:us:42", "v1:catalog:price:eu", "v1:catalog:price:eu:42:7"],
+        ),
+    ] {
+        assert!(fits.iter().all(|fitting| template(text).fits(&key(fitting))), "{text}");
+        assert!(!others.iter().any(|other| template(text).fits(&key(other))), "{text}");
+    }
+}
+
+#[test]
+fn a_filter_of_ids_is_refused_where_nothing_proves_absence() {
+    let read = |edit: &dyn Fn(String) -> String| {
+        let text = "key = \"v1:catalog:price:{id}\"\nstaleness = \"1s\"\n\
+                    value = \"select price from products where id = $id\"\n\
+                    from = { source = \"shop\", table = \"products\" }\n\
+                    absent_filter = true\n";
+        let table = edit(text.to_owned()).parse().expect("well-formed");
+        Contract::from_toml("price", &table)
+    };
+    let filter = read(&|text| text).expect("it fits").absent_filter.expect("it was asked for");
+    assert_eq!((filter.false_positives, filter.max_size_bytes), (0.01, 16 << 20));
+    let table = "{ false_positives = 0.001, max_size = \"1MiB\", rebuild = \"5min\" }";
+    let contract = read(&|text| text.replace("filter = true", &format!("filter = {table}")));
+    let contract = contract.expect("it fits");
+    let filter = contract.absent_filter.expect("it was asked for");
+    assert_eq!((filter.false_positives, filter.max_size_bytes), (0.001, 1 << 20));
+    assert_eq!(filter.rebuild.as_secs(), 300);
+    let again = Contract::from_toml("price", &contract.to_toml()).expect("it reads back");
+    assert_eq!(again, contract);
+    assert_eq!(read(&|text| text.replace("= true", "= false")).expect("none").absent_filter, None);
+    for (from, to, why) in [
+        ("select price", "select count(*) as n", "`value` is not"),
+        ("{id}\"", "{id}:{locale}\"", "more than the row's id"),
+        ("= true", "= true\ntiers = [\"shared\"]", "kept in the process"),
+        ("\"1s\"", "\"0s\"", "budget is zero"),
+        ("= true", "= { rebuild = \"1s\" }", "out of range"),
+        ("= true", "= { false_positives = 1 }", "out of range"),
+        ("= true", "= \"yes\"", "true, false or a table"),
+        ("= true", "= { expected = 7 }", "is no key"),
+    ] {
+        let err = read(&|text| text.replace(from, to)).expect_err(to).to_string();
+        assert!(err.contains(why) && err.contains("absent_filter"), "{to}: {err}");
+    }
+}

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `tests/explore.rs` | every scene holds |
 //! | `tests/rules.rs` | no rule can be left out ([`coherence::Rule`], [`habit::Habit`]): the checker prints the shortest way to a wrong answer |
+//! | `tests/absence.rs` | the same of the register of keys, by a [model of its own](absence) |
 //! | `tests/simulation.rs` | simulated clusters hold, seeds repeat, and rules that are left out are missed |
 //! | `tests/findings.rs` | what was found in the protocol as it was composed, and what mends it ([`scene::Design`]) |
 //!
@@ -33,6 +34,7 @@
 //! `cache`), threads inside one process, expiry by TTL, writes during a failover to two primaries
 //! at once, and standbys as origins.
 
+pub mod absence;
 pub mod database;
 pub mod habit;
 mod heal;

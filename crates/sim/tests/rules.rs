@@ -116,6 +116,8 @@ fn every_switch_is_tried() {
     let forgotten: Vec<_> = rules
         .chain(habits)
         .filter(|switch| !TESTED.contains(switch) && !elsewhere.contains(switch))
+        // Those of the register of keys have a model of their own: `tests/absence.rs`.
+        .filter(|switch| !format!("{switch:?}").contains("Register"))
         .collect();
     assert!(forgotten.is_empty(), "nothing shows that these are needed: {forgotten:?}");
 }

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     source: Arc<dyn Source>,
     feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
     data: DataFace,
+    /// Contracts that keep a filter of their ids.
+    filtered: Vec<connect::Filtered>,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     journal: Arc<Journal>,
@@ -137,6 +139,7 @@ impl Node {
         let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
         let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
         let follow_metrics = FollowMetrics::new(&mut registry);
+        let filtered = connect::filtered(&database.faces);
         let data = DataFace::new(engine.clone(), database.faces);
         let audit = Audit::new(config.audit, &engine, database.truths, &clock, &mut registry);
         let data = audit.listen(data);
@@ -147,6 +150,7 @@ impl Node {
             source: database.source,
             feed: Mutex::new(Some((database.feed, database.renewer))),
             data,
+            filtered,
             clock,
             health: Arc::default(),
             journal: Arc::new(Journal::new(JOURNAL)),
@@ -203,8 +207,23 @@ impl Node {
             "entries": standing.entries,
             "bytes": standing.bytes,
             "tombstones": standing.tombstones,
+            "absent_filters": filters(engine),
         })
     }
+}
+
+/// The filters of ids that exist, by contract.
+fn filters(engine: &Engine) -> serde_json::Map<String, serde_json::Value> {
+    let filters = engine.filters().into_iter();
+    let shown = filters.map(|filter| {
+        let state = serde_json::json!({
+            "state": filter.state.as_str(),
+            "keys": filter.keys,
+            "bytes": filter.bytes,
+        });
+        (filter.name.to_string(), state)
+    });
+    shown.collect()
 }
 
 type Shared = Arc<dyn SharedTier>;

@@ -48,7 +48,7 @@ impl Engine {
     ) -> Result<Answer, ReadError> {
         let wish = self.inner.wish(after);
         if let Some(wish) = wish
-            && self.inner.lags(key, wish)
+            && self.inner.lags(key, policy, wish)
         {
             self.inner.caught_up(wish).await;
         }
@@ -63,9 +63,15 @@ impl Inner {
         after.map(|after| Wish { after, until })
     }
 
-    /// Whether something is held here that the token is too new for.
-    pub(super) fn lags(&self, key: &Key, wish: Wish) -> bool {
-        self.local.get(key).is_some() && self.local.get_after(key, wish.after).is_none()
+    /// Whether there is something to say here that the token is too new for.
+    pub(super) fn lags(&self, key: &Key, policy: &Policy, wish: Wish) -> bool {
+        match self.local.get(key) {
+            Some(_) => self.local.get_after(key, wish.after).is_none(),
+            None => {
+                let absent = |after| self.absent(key, policy, after).is_some();
+                absent(None) && !absent(Some(wish.after))
+            }
+        }
     }
 
     /// Gives the in-process tier a moment to reach the token; whether it has.

@@ -63,7 +63,7 @@ impl Engine {
         inner.metrics.batches.asked(Kind::Plain, items.len());
         let wish = inner.wish(after);
         if let Some(wish) = wish
-            && items.iter().any(|item| inner.lags(&item.key, wish))
+            && items.iter().any(|item| inner.lags(&item.key, &item.policy, wish))
         {
             inner.caught_up(wish).await;
         }

@@ -124,6 +124,19 @@ impl Gate {
         .await
     }
 
+    /// Asks something that nobody waits for, if there is room. It is no load, so how it goes says
+    /// nothing of loads; but a breaker that tries whether anybody answers learns whether.
+    pub(super) async fn background<T, F: Future<Output = Result<T, OriginError>>>(
+        &self,
+        question: impl Fn() -> F,
+    ) -> Result<T, ReadError> {
+        let mut permit = self.admit(Class::Ephemeral, true).await?;
+        let outcome = tokio::time::timeout(self.load_timeout, question()).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(self.late()));
+        permit.good = matches!(permit.pass, Pass::Probe).then_some(outcome.is_ok());
+        Ok(outcome?)
+    }
+
     async fn guarded<T, F: Future<Output = Result<T, OriginError>>>(
         &self,
         class: Class,
@@ -135,10 +148,7 @@ impl Gate {
             let began = self.clock.mono();
             let outcome = match tokio::time::timeout(self.load_timeout, load()).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(OriginError {
-                    kind: OriginErrorKind::Timeout,
-                    message: format!("{} did not answer within {:?}", self.name, self.load_timeout),
-                }),
+                Err(_) => Err(self.late()),
             };
             permit.learn(&outcome, self.clock.mono().since(began), self.slow_load);
             match outcome {
@@ -151,6 +161,11 @@ impl Gate {
                 }
             }
         }
+    }
+
+    fn late(&self) -> OriginError {
+        let message = format!("{} did not answer within {:?}", self.name, self.load_timeout);
+        OriginError { kind: OriginErrorKind::Timeout, message }
     }
 
     fn may_retry(&self, err: &OriginError, background: bool) -> bool {

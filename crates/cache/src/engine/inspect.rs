@@ -91,7 +91,8 @@ impl Engine {
 
 impl Inner {
     fn inspect_local(&self, key: &Key, policy: &Policy) -> Option<Holding> {
-        let (held, proven) = self.local.peek(key).filter(|_| policy.tiers.local)?;
+        let held = self.local.peek(key).or_else(|| self.absent(key, policy, None));
+        let (held, proven) = held.filter(|_| policy.tiers.local)?;
         let now = self.clock.mono();
         let as_of = held.as_of(proven);
         let within = within(policy, as_of, now);

@@ -87,7 +87,9 @@ impl Inner {
             return Err(None);
         }
         match self.look(&job.key, &job.policy, job.wish.map(|wish| wish.after)) {
-            Look::Fresh { held, as_of, .. } => Ok(Landed::local(held, as_of, None)),
+            Look::Fresh { held, as_of, .. } | Look::Filtered { held, as_of } => {
+                Ok(Landed::local(held, as_of, None))
+            }
             Look::Soft { held, as_of, .. } => Ok(Landed::local(held, Some(as_of), None)),
             Look::Unproven { held, as_of } => Err(Some(Unsure { held, as_of })),
             Look::Expired { .. } | Look::Uncacheable | Look::Nothing => Err(None),

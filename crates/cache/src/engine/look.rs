@@ -22,6 +22,8 @@ pub(super) enum Look {
     Unproven { held: Arc<Held>, as_of: Option<Mono> },
     /// It has outlived its TTL.
     Expired { held: Arc<Held>, as_of: Option<Mono>, within: bool },
+    /// Nothing is held, and a filter knows that there is no such row.
+    Filtered { held: Arc<Held>, as_of: Option<Mono> },
     /// It is known that the answer may not be stored.
     Uncacheable,
     /// Nothing.
@@ -35,7 +37,7 @@ impl Inner {
             None => self.local.get(key),
             Some(after) => self.local.get_after(key, after),
         };
-        let Some((held, proven)) = held else { return Look::Nothing };
+        let Some((held, proven)) = held else { return self.filtered(key, policy, after) };
         // Read after the entry was fetched: a delay in between makes the bound larger, not smaller.
         let now = self.clock.mono();
         if matches!(held.content, Content::Uncacheable) {
@@ -57,6 +59,9 @@ impl Inner {
         let as_of = held.as_of(proven);
         let within = within(policy, as_of, now);
         if now >= held.expires() {
+            if let filtered @ Look::Filtered { .. } = self.filtered(key, policy, after) {
+                return filtered;
+            }
             return Look::Expired { held, as_of, within };
         }
         if !within {

@@ -1,6 +1,7 @@
 //! What the engine tells Prometheus.
 
 pub(super) mod batches;
+pub(super) mod filters;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,10 +19,13 @@ use prometheus_client::registry::Registry;
 
 use self::batches::Batches;
 pub use self::batches::{ATOMIC, BATCHES, ITEMS, ROUND_TRIPS};
+use self::filters::Filters;
+pub use self::filters::{FILTER_BYTES, FILTER_KEYS, FILTER_READINGS, FILTER_STATE};
 use super::{Policy, ReadError};
+use crate::local::FilterStanding;
 
 /// Reads that were not plain in-process hits, by contract, tier (`local`, `shared`, `origin`, `none`) and result (`hit`,
-/// `soft`, `absent`, `miss`, why it was stale, or the kind of error).
+/// `soft`, `absent`, `filtered`, `miss`, why it was stale, or the kind of error).
 pub const READS: &str = "tidegate_reads";
 /// Plain hits in the in-process tier by contract, apart because they are counted in lanes.
 pub const LOCAL_HITS: &str = "tidegate_local_hits";
@@ -134,6 +138,7 @@ pub struct Metrics {
     shared_errors: Family<Reason, Counter>,
     restarts: Family<Reason, Counter>,
     pub(super) batches: Batches,
+    pub(super) filters: Filters,
     pub(super) leases_lost: Counter,
     pub(super) takeovers: Counter,
     pub(super) apply_seconds: Histogram,
@@ -159,6 +164,7 @@ impl Metrics {
             shared_errors: Family::default(),
             restarts: Family::default(),
             batches: Batches::default(),
+            filters: Filters::default(),
             leases_lost: Counter::default(),
             takeovers: Counter::default(),
             apply_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 18)),
@@ -182,6 +188,7 @@ impl Metrics {
         registry.register(TAKEOVERS, "Loads taken over from another node", m.takeovers);
         registry.register(APPLY_SECONDS, "Commit to removal in this node", m.apply_seconds);
         m.batches.register(registry);
+        m.filters.register(registry);
         registry.register_collector(Box::new(m.local_hits));
         registry.register_collector(Box::new(m.gauges));
         metrics
@@ -349,6 +356,7 @@ pub(super) struct GaugeValues {
     pub(super) marked: u64,
     pub(super) merged: u64,
     pub(super) spend: Vec<(Box<str>, f64)>,
+    pub(super) filters: Vec<FilterStanding>,
 }
 
 type ReadGauges = Box<dyn Fn() -> Option<GaugeValues> + Send + Sync>;
@@ -381,6 +389,7 @@ impl Collector for Gauges {
             let gauge = prometheus_client::metrics::gauge::ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
+        filters::encode(&values.filters, &mut encoder)?;
         let help = "Share of their budgets that contracts of an origin may spend now";
         let mut family = encoder.encode_descriptor(SPEND, help, None, MetricType::Gauge)?;
         for (origin, spend) in values.spend {

@@ -209,7 +209,10 @@ impl Inner {
 
     /// The in-process tier in one state, which for somebody who has written has reached the token.
     async fn view(&self, items: &[Item], wish: Option<Wish>) -> View {
-        let look = || self.local.together(items.iter().map(|item| &item.key));
+        let look = || {
+            let keys = items.iter().map(|item| (&item.key, item.policy.filter()));
+            self.local.together(keys, self.clock.mono())
+        };
         let view = look();
         let Some(wish) = wish else { return view };
         let reached = |view: &View| wish.after.reached(view.epoch, view.applied) == Reached::Yes;

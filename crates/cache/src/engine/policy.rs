@@ -10,7 +10,7 @@ use contract::{Class, Contract, Refresh, Tiers, Unproven};
 
 use super::gate::Pressure;
 use super::metrics::Lanes;
-use crate::local::Soft;
+use crate::local::{FilterId, Soft};
 
 /// How one kind of data is read: a contract's numbers, or an edge route's.
 ///
@@ -46,6 +46,8 @@ pub struct Policy {
     pub(super) adopted: AtomicBool,
     /// Of the origin that it loads from, since the first load.
     pub(super) pressure: OnceLock<Arc<Pressure>>,
+    /// Of the ids that exist, once it is [kept](super::Engine::keep_filter).
+    pub(super) filter: OnceLock<FilterId>,
 }
 
 impl Policy {
@@ -70,6 +72,7 @@ impl Policy {
             local_hits: Arc::default(),
             adopted: AtomicBool::new(false),
             pressure: OnceLock::new(),
+            filter: OnceLock::new(),
         }
     }
 }
@@ -78,6 +81,11 @@ impl Policy {
     /// Whether a commit may leave something to be served: there is a budget, and changes matter.
     pub(super) fn is_lenient(&self) -> bool {
         !self.immutable && !self.budget.is_zero() && self.tiers.local
+    }
+
+    /// The filter of the ids that exist, if one is kept.
+    pub(super) fn filter(&self) -> Option<FilterId> {
+        self.filter.get().copied()
     }
 
     /// What may be done at `now` with a marked entry.

@@ -1,5 +1,6 @@
 //! Whole engines on the embedded shared tier, in virtual time.
 
+mod absence;
 mod after;
 mod batch;
 mod collapse;

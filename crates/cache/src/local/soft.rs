@@ -168,7 +168,7 @@ impl Local {
 
 impl Writer {
     /// The time as of which this tier, had it applied `upto` and no more, is proven.
-    fn proven(&self, upto: Lsn) -> Option<Mono> {
+    pub(super) fn proven(&self, upto: Lsn) -> Option<Mono> {
         self.bound.proven_of(self.fence.epoch()?.log().lineage(), upto)
     }
 }

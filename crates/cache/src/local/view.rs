@@ -7,7 +7,7 @@ use coherence::atomic::Span;
 use coherence::{Epoch, Lsn, Mono, Subject};
 use contract::Key;
 
-use super::{Held, Local};
+use super::{FilterId, Held, Local};
 use crate::survey::Survey;
 
 /// What was held under some keys at one position.
@@ -29,17 +29,26 @@ impl View {
 }
 
 impl Local {
-    /// Looks at all of them at once.
-    pub(crate) fn together<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> View {
+    /// Looks at all of them at once, each with its filter, if there is one.
+    pub(crate) fn together<'a>(
+        &self,
+        keys: impl IntoIterator<Item = (&'a Key, Option<FilterId>)>,
+        now: Mono,
+    ) -> View {
         // All writing goes through this lock, so nothing moves meanwhile.
         let writer = self.writer.lock();
+        let look = |(key, filter): (&Key, Option<FilterId>)| {
+            let absent = || writer.absent(filter?, key, now);
+            self.store.get(key).or_else(absent)
+        };
         View {
             epoch: writer.fence.epoch(),
             applied: writer.fence.applied(),
             proven: self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono),
-            held: keys.into_iter().map(|key| self.store.get(key)).collect(),
+            held: keys.into_iter().map(look).collect(),
         }
     }
+
     /// Counts the entries that the subjects concern. Takes no lock of ours: what comes or goes
     /// meanwhile may be in it or not.
     pub(crate) fn survey(&self, subjects: &[Subject], now: Mono) -> Survey {

@@ -1,5 +1,7 @@
 //! A SQL statement on a PostgreSQL primary as origin.
 
+mod roll;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -16,7 +18,7 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Config, NoTls, Statement};
 
 use super::{
-    Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, absent_row, loaded,
+    Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Roll, absent_row, loaded,
     no_such_table, quoted, side_by_side, source, statement,
 };
 use crate::entry::{Content, Value};
@@ -90,6 +92,7 @@ pub struct PostgresOrigin {
     contract: Contract,
     pool: PostgresPool,
     load: String,
+    roll: roll::Statements,
 }
 
 impl PostgresOrigin {
@@ -151,7 +154,8 @@ impl PostgresOrigin {
             ))
         })?;
         drop(client);
-        Ok(Self { contract, pool, load })
+        let roll = roll::Statements::new(&table, &key, &key_type);
+        Ok(Self { contract, pool, load, roll })
     }
 
     fn read(&self, id: &str, rows: &[tokio_postgres::Row]) -> Result<Loaded, OriginError> {
@@ -208,6 +212,10 @@ impl Origin for PostgresOrigin {
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
         let rows = self.query(id).await?;
         self.read(id, &rows)
+    }
+
+    fn roll(&self) -> Option<&dyn Roll> {
+        Some(self)
     }
 
     /// One transaction with one snapshot, sent as a whole before the first answer is waited for. A

@@ -1,5 +1,7 @@
 //! A SQL statement on an SQLite file as origin.
 
+mod roll;
+
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Statement};
 
 use super::{
-    Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, absent_row, loaded,
+    Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Roll, absent_row, loaded,
     no_such_table, quoted, side_by_side, source, statement,
 };
 use crate::entry::{Content, Value};
@@ -118,6 +120,10 @@ impl Origin for SqliteOrigin {
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
         let mut loaded = self.pool.clone().read_all(vec![(self.clone(), id.to_owned())]).await?;
         loaded.pop().unwrap_or_else(|| Err(broken("nothing was read".into())))
+    }
+
+    fn roll(&self) -> Option<&dyn Roll> {
+        Some(self)
     }
 
     /// One read transaction.

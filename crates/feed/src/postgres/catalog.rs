@@ -152,7 +152,8 @@ pub(super) async fn shape(
     let names: Vec<String> =
         tracked.iter().map(|tracked| TableName::parse(&tracked.table).to_string()).collect();
     let sql = "select coalesce(string_agg(t.name || ' ' || coalesce(( \
-                 select concat_ws(' ', c.oid, pg_relation_filenode(c.oid), c.relreplident, ( \
+                 select concat_ws(' ', c.oid, pg_relation_filenode(c.oid), c.relreplident, \
+                   c.relrowsecurity, c.relhassubclass, ( \
                    select string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, \
                      attisdropped, attmissingval), ',' order by attnum) \
                    from pg_attribute where attrelid = c.oid and attnum > 0)) \

@@ -113,6 +113,23 @@ fn face(contract: &Contract, origin: Arc<dyn Origin>) -> Face {
     Face { contract: contract.clone(), policy: Arc::new(Policy::from(contract)), origin }
 }
 
+/// A contract that keeps a filter of its ids.
+pub(super) struct Filtered {
+    pub(super) contract: Contract,
+    pub(super) policy: Arc<Policy>,
+    pub(super) origin: Arc<dyn Origin>,
+}
+
+pub(super) fn filtered(faces: &[Face]) -> Vec<Filtered> {
+    let asked = faces.iter().filter(|face| face.contract.absent_filter.is_some());
+    let filtered = asked.map(|face| Filtered {
+        contract: face.contract.clone(),
+        policy: Arc::clone(&face.policy),
+        origin: Arc::clone(&face.origin),
+    });
+    filtered.collect()
+}
+
 /// The tables that contracts refer to, with every column that any of them needs to know.
 fn tracked(source: &str, contracts: &Contracts) -> Vec<Tracked> {
     let tables = contracts.tables(source).into_iter();

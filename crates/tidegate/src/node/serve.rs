@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::follow::Follower;
 use super::orders::ThroughTheLog;
 use super::sample::sample;
-use super::{Node, NodeError};
+use super::{Node, NodeError, connect};
 use crate::config::Listen;
 
 /// How long requests under way have to finish when the process is asked to stop.
@@ -110,6 +110,14 @@ impl Node {
                 Ok(())
             }
         });
+        for at in 0..self.filtered.len() {
+            let node = Arc::clone(&self);
+            background.spawn(async move {
+                let connect::Filtered { contract, policy, origin } = &node.filtered[at];
+                node.engine.keep_filter(contract, policy, origin).await;
+                std::future::pending().await
+            });
+        }
         let feed = self.feed.lock().take();
         if let Some((feed, renewer)) = feed {
             let follower = Follower::new(feed, renewer, &self, self.longest_ttl);

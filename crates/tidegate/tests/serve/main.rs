@@ -1,5 +1,6 @@
 //! `tidegate serve` as a user runs it: the binary, on real PostgreSQL and Redis.
 
+mod absent;
 mod audit;
 mod batch;
 mod faults;
