@@ -23,6 +23,6 @@ pub use engine::{
     Policy, Proof, ReadError, Stale, Tier,
 };
 pub use entry::{Content, Entry, Value};
-pub use local::Held;
+pub use local::{Assured, Held, MOST_ASSURED, POOLS, PoolStanding};
 pub use origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
 pub use shared::{SharedTier, TierError};

@@ -11,9 +11,7 @@ pub use redis::{RedisMetrics, RedisOptions, RedisTier};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coherence::{
-    Batch, Epoch, LeaseToken, Life, Lsn, Mono, Subject, Verdict, fence::Gap,
-};
+use coherence::{Batch, Epoch, LeaseToken, Life, Lsn, Mono, Subject, Verdict, fence::Gap};
 use contract::Key;
 use thiserror::Error;
 use tokio::sync::mpsc;

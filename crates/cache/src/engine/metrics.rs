@@ -1,6 +1,7 @@
 //! What the engine tells Prometheus.
 
 pub(super) mod batches;
+mod pools;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use prometheus_client::registry::Registry;
 
 use self::batches::Batches;
 pub use self::batches::{ATOMIC, BATCHES, ITEMS, ROUND_TRIPS};
+pub use self::pools::{POOL_ASSURED_BYTES, POOL_BYTES, POOL_ENTRIES, POOL_EVICTIONS};
 use super::{Policy, ReadError};
+use crate::local::PoolStanding;
 
 /// Reads that were not plain in-process hits, by contract, tier (`local`, `shared`, `origin`, `none`) and result (`hit`,
 /// `soft`, `absent`, `miss`, why it was stale, or the kind of error).
@@ -348,6 +351,8 @@ pub(super) struct GaugeValues {
     pub(super) tombstones: usize,
     pub(super) marked: u64,
     pub(super) merged: u64,
+    /// In the order of [`POOLS`].
+    pub(super) pools: [PoolStanding; 3],
     pub(super) spend: Vec<(Box<str>, f64)>,
 }
 
@@ -381,6 +386,7 @@ impl Collector for Gauges {
             let gauge = prometheus_client::metrics::gauge::ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
+        pools::encode(&values.pools, &mut encoder)?;
         let help = "Share of their budgets that contracts of an origin may spend now";
         let mut family = encoder.encode_descriptor(SPEND, help, None, MetricType::Gauge)?;
         for (origin, spend) in values.spend {
