@@ -471,5 +471,7 @@ fn collect(writer: &mut Writer, now: Mono) {
 }
 
 #[cfg(test)]
+mod pools_tests;
+#[cfg(test)]
 #[path = "local_tests.rs"]
 mod tests;

@@ -80,6 +80,9 @@ impl Engine {
 impl Inner {
     fn inspect_local(&self, key: &Key, policy: &Policy) -> Option<Holding> {
         let (held, proven) = self.local.peek(key).filter(|_| policy.tiers.local)?;
+        if !policy.may_keep(&held, &*self.clock) {
+            return None;
+        }
         let now = self.clock.mono();
         let as_of = held.as_of(proven);
         let within = within(policy, as_of, now);
