@@ -127,6 +127,7 @@ impl From<&Contract> for Policy {
             slide: contract.longest_life().map(|longest| Slide { longest }),
             retention: contract.retention.unwrap_or(Duration::MAX),
             tiers: if contract.is_cached() { contract.tiers } else { Tiers::NONE },
+            collapses: contract.abroad,
             pool: contract.pool,
             priority: contract.priority,
             refresh: contract.refresh,

@@ -37,7 +37,7 @@ impl Clock for HandClock {
     }
 
     fn wall_ms(&self) -> u64 {
-        1_700_000_000_000
+        1_700_000_000_000 + self.0.load(Ordering::Relaxed) / 1_000_000
     }
 }
 

@@ -133,7 +133,7 @@ async fn what_is_used_lives_on(rig: Rig) {
     assert!(rig.remaining(&key(3)).await > rig.remaining(&key(2)).await + grain);
     assert_eq!(rig.found(&key(5)).await, None);
     // What has fallen is not raised.
-    rig.apply(batch(12, 13, vec![Subject::Key(key(1))])).await;
+    rig.apply(batch(10, 13, vec![Subject::Key(key(1))])).await;
     let read = rig.tier.read_using(&keys[..1], &slides, None).await.expect("read").remove(0);
     assert!(matches!(read.outcome, Outcome::Miss));
     assert_eq!(rig.fill(lives(1, value)).await, refused(Refusal::Tombstone));
