@@ -3,6 +3,7 @@
 mod audit;
 mod batch;
 mod faults;
+mod keep;
 mod nodes;
 mod renew;
 mod ryw;
