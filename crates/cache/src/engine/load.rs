@@ -293,7 +293,7 @@ impl Inner {
                 from,
                 tau: entry.tau,
                 loaded_wall_ms: entry.loaded_wall_ms,
-                ttl: entry.ttl,
+                ttl: job.policy.slide.map_or(entry.ttl, |slide| slide.longest),
                 verdict,
             })
         });

@@ -91,7 +91,7 @@ approved  = { by = ["product"], on = 2026-11-02 }
 
 [data.teaser]
 key       = "v1:shop:teaser:{id}"
-value     = "select repeat('x', 8000) as x from products where id = $id"
+value     = "select repeat('x', 8000) as body from products where id = $id"
 from      = { source = "shop", table = "products", key = "id" }
 tiers     = ["local"]
 staleness = "60s"
