@@ -111,6 +111,9 @@ pub(crate) enum Applied {
 /// The in-process tier.
 pub(crate) struct Local {
     store: Store,
+    /// What the store may weigh; and from what weight on an entry is large for one of its parts.
+    capacity: u64,
+    large: u64,
     pools: Pools,
     writer: Mutex<Writer>,
     /// The time as of which everything in the store is proven, plus one; zero: nothing is proven.
@@ -147,13 +150,12 @@ impl Local {
             marked: 0,
             merged: 0,
         };
+        let store =
+            Store::with_options(options, Weigh, DefaultHashBuilder::default(), pools.clone());
         Self {
-            store: Cache::with_options(
-                options,
-                Weigh,
-                DefaultHashBuilder::default(),
-                pools.clone(),
-            ),
+            capacity: store.capacity(),
+            large: store.shard_capacity() / 2,
+            store,
             pools,
             writer: Mutex::new(writer),
             proven: AtomicU64::new(0),
@@ -279,14 +281,14 @@ impl Local {
         let bytes = Weigh.weight(key, &held);
         self.pools.comes(key, &held);
         // A part of the store that holds nothing but what is kept would take anything, of any size.
-        if bytes <= self.store.shard_capacity() / 2 {
+        if bytes <= self.large {
             self.store.insert_with_lifecycle(key.clone(), held, &mut ());
         } else {
             self.pools.lifted(|| self.store.insert_with_lifecycle(key.clone(), held, &mut ()));
         }
-        if self.pools.bytes() > self.store.capacity() {
+        if self.pools.bytes() > self.capacity {
             // It has. The limit comes first.
-            self.pools.lifted(|| self.store.set_capacity(self.store.capacity()));
+            self.pools.lifted(|| self.store.set_capacity(self.capacity));
         }
         if self.pools.keeps(pool) {
             // A first use takes it out of the way of those that look for something to evict.

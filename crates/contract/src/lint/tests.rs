@@ -65,6 +65,11 @@ fn uses_have_a_life_to_prolong() {
     assert_eq!(sliding("retention = \"30s\""), ["sliding-in-vain"]);
     assert_eq!(sliding("retention = \"1h\""), [""; 0]);
     assert_eq!(sliding("ttl = \"31s\""), ["ttl-not-safety-net"]);
+    let session = "preset = \"session\"\nstaleness = \"24h\"\nresidency = \"eu\"\npager = \"x\"\n";
+    assert_eq!(rules(&format!("{session}retention = \"30days\"")), [""; 0]);
+    let found = review(&format!("{}{session}", SOUND.replace("staleness = \"30s\"\n", "")));
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert!(finding.fix.contains("retention = \"30days\""), "{}", finding.fix);
     let unfed = |more: &str| {
         let text = format!("{}sliding = true\n{more}", SOUND.replace("from = ", "# from = "));
         let found = review(&text);
