@@ -210,9 +210,10 @@ impl Local {
         }
     }
 
-    /// The time as of which this tier is proven.
-    pub(crate) fn proven(&self) -> Option<Mono> {
-        self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono)
+    /// How far a tier of this one's history must have applied the log to be proven as of `as_of`.
+    pub(crate) fn needed(&self, as_of: Mono) -> Option<Lsn> {
+        let writer = self.writer.lock();
+        writer.bound.needed_of(writer.fence.epoch()?.log().lineage(), as_of)
     }
 
     /// As [`get`](Self::get), without counting as a use.

@@ -92,9 +92,18 @@ pub enum NodeMessage {
 pub struct Slide {
     /// How long after its load it may live at most; [`Duration::MAX`]: as long as it is used.
     pub longest: Duration,
+    /// A tier that has not applied the log up to here prolongs nothing: what it answers is not proven
+    /// to be within its contract.
+    pub proven_from: Lsn,
 }
 
 impl Slide {
+    /// Of which no proof is asked (yet).
+    #[must_use]
+    pub const fn within(longest: Duration) -> Self {
+        Self { longest, proven_from: Lsn::ZERO }
+    }
+
     /// The life of an entry whose uses prolong it by `length`, `age` after its load.
     pub(crate) fn life(self, length: Duration, age: Duration, now: Mono) -> Life {
         Life { length, cap: now + self.longest.saturating_sub(age) }

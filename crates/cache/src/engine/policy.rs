@@ -124,7 +124,7 @@ impl From<&Contract> for Policy {
             unproven: contract.unproven,
             ttl: contract.ttl,
             absent_ttl: contract.absent_ttl,
-            slide: contract.longest_life().map(|longest| Slide { longest }),
+            slide: contract.longest_life().map(Slide::within),
             retention: contract.retention.unwrap_or(Duration::MAX),
             tiers: if contract.is_cached() { contract.tiers } else { Tiers::NONE },
             collapses: contract.abroad,

@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coherence::Mono;
 use contract::Key;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::load::{refresh_from, within};
+use super::load::refresh_from;
 use super::{Engine, Inner, Policy};
 use crate::local::Held;
 use crate::shared::{SharedRead, Slide};
-use coherence::Mono;
 
 /// Reminders that may wait; what comes while so many do is taken up at a later use.
 const MOST_WAITING: usize = 16_384;
@@ -47,12 +47,16 @@ impl Reminders {
 }
 
 impl Inner {
-    /// What a read of the shared tier does to the entry it finds. Without proof nothing is prolonged:
-    /// the shared tier is moved along the log before this node's own, so what proves this one proves
-    /// that one.
+    /// What a use now does to the entry in the shared tier, if that is proven: nothing else is
+    /// prolonged.
     pub(super) fn slide(&self, policy: &Policy) -> Option<Slide> {
         let slide = policy.slide?;
-        within(policy, self.local.proven(), self.clock.mono()).then_some(slide)
+        if policy.immutable {
+            return Some(slide);
+        }
+        let budget = u64::try_from(policy.budget.as_nanos()).unwrap_or(u64::MAX);
+        let as_of = Mono(self.clock.mono().0.saturating_sub(budget));
+        Some(Slide { proven_from: self.local.needed(as_of)?, ..slide })
     }
 
     /// Asks the shared tier for one key.
@@ -78,8 +82,9 @@ impl Inner {
 
     fn note_use(&self, key: &Key, policy: &Policy, held: &Held, now: Mono) {
         let last = |ends: Mono| refresh_from(policy, ends, ends.since(now), held.cost);
-        if let Some(slide) = held.used(now, last)
+        if held.used(now, last)
             && policy.tiers.shared
+            && let Some(slide) = self.slide(policy)
         {
             self.reminders.add(key, slide);
         }

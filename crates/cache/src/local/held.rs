@@ -187,12 +187,12 @@ impl Held {
     }
 
     /// Notes an answer from it at `now` that is proven to be within its contract. `last`: from when on
-    /// an early refresh is considered, should the life end at that time. Answers what to remind the
-    /// shared tier of, if that is due.
-    pub(crate) fn used(&self, now: Mono, last: impl FnOnce(Mono) -> Mono) -> Option<Slide> {
-        let slides = self.slides()?;
+    /// an early refresh is considered, should the life end at that time. Answers whether the shared
+    /// tier is to be reminded.
+    pub(crate) fn used(&self, now: Mono, last: impl FnOnce(Mono) -> Mono) -> bool {
+        let Some(slides) = self.slides() else { return false };
         if now < self.look_from() || now >= self.expires() {
-            return None;
+            return false;
         }
         let mut last_one = false;
         if !self.ends_for_good() {
@@ -203,7 +203,6 @@ impl Held {
             self.look_from.store(look_from.0, Ordering::Relaxed);
         }
         let due = |from| (from <= now.0 || last_one).then(|| slides.life.next_reminder(now).0);
-        let taken = slides.remind_from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due);
-        taken.is_ok().then_some(slides.slide)
+        slides.remind_from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
     }
 }

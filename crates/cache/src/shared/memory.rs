@@ -143,7 +143,8 @@ impl State {
     fn slide(&mut self, key: &Key, slide: Slide, now: Mono, wall_ms: u64) {
         let Some(stored) = self.entries.peek(key) else { return };
         let Stored { entry, until, .. } = stored;
-        if !self.counts(key, stored, now) || !matches!(entry.content, Content::Present(_)) {
+        let proven = self.fence.applied() >= slide.proven_from;
+        if !proven || !entry.is_present() || !self.counts(key, stored, now) {
             return;
         }
         let age = Duration::from_millis(wall_ms.saturating_sub(entry.loaded_wall_ms));

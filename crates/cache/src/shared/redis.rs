@@ -156,7 +156,7 @@ impl RedisTier {
             let token = LeaseToken(rand::random());
             call.key(names.entry(key)).key(names.lease(key)).arg(token.0);
             match slides.get(at).copied().flatten() {
-                Some(slide) => call.arg(longest(slide)),
+                Some(slide) => call.arg(asked(slide)),
                 None => call.arg(""),
             };
             tokens.push(token);
@@ -251,9 +251,11 @@ impl RedisTier {
     }
 }
 
-/// In ms as the scripts take it; 0: without limit.
-fn longest(slide: Slide) -> u64 {
-    if slide.longest == Duration::MAX { 0 } else { entry::millis(slide.longest) }
+/// As the scripts take it: the longest life in ms (0: without limit), and the position.
+fn asked(slide: Slide) -> String {
+    let limited = slide.longest != Duration::MAX;
+    let longest = if limited { entry::millis(slide.longest) } else { 0 };
+    format!("{longest} {}", slide.proven_from.0)
 }
 
 /// Positions that a sorted set would round.
@@ -315,7 +317,7 @@ impl SharedTier for RedisTier {
             let mut call = self.scripts.touch.prepare_invoke();
             call.key(&names.state).key(&names.tombstones).key(&names.evictions);
             for (key, slide) in uses {
-                call.key(names.entry(key)).arg(longest(*slide));
+                call.key(names.entry(key)).arg(asked(*slide));
             }
             self.call(&call).await?;
         }

@@ -315,7 +315,7 @@ impl<'a> Trio<'a> {
     }
 
     async fn r#use(&mut self, keys: &[Key], here: bool) {
-        let slide = Slide { longest: Duration::MAX };
+        let slide = Slide::within(Duration::MAX);
         if !here {
             let uses: Vec<_> = keys.iter().map(|key| (key.clone(), slide)).collect();
             self.memory.touch(&uses).await.expect("memory");

@@ -102,7 +102,7 @@ async fn an_entry_lives_as_long_as_it_may(rig: Rig) {
 
 /// Long enough for a loaded machine, and a life's grain (a 64th) passes within two seconds.
 const MINUTE: Duration = Duration::from_secs(60);
-const NO_LIMIT: Slide = Slide { longest: Duration::MAX };
+const NO_LIMIT: Slide = Slide::within(Duration::MAX);
 
 async fn what_is_used_lives_on(rig: Rig) {
     let rig = rig.begun().await;
@@ -128,6 +128,8 @@ async fn what_is_used_lives_on(rig: Rig) {
         })
         .collect();
     assert_eq!(told, [Some(true), Some(false), Some(false), None], "absence is not prolonged");
+    let ahead = Slide { proven_from: Lsn(11), ..NO_LIMIT };
+    rig.tier.touch(&[(key(2), ahead)]).await.expect("touch");
     rig.tier.touch(&[(key(3), NO_LIMIT), (key(5), NO_LIMIT)]).await.expect("touch");
     let grain = Duration::from_secs(1);
     assert!(rig.remaining(&key(3)).await > rig.remaining(&key(2)).await + grain);
@@ -146,7 +148,7 @@ async fn no_use_takes_a_life_past_its_limit(rig: Rig) {
     old.entry.loaded_wall_ms = rig.wall_ms() - 11_000;
     rig.fill(old).await;
     rig.pass(Duration::from_secs(2)).await;
-    let limit = |secs| Slide { longest: Duration::from_secs(secs) };
+    let limit = |secs| Slide::within(Duration::from_secs(secs));
     for slide in [limit(70), limit(5)] {
         rig.tier.touch(&[(key(1), slide)]).await.expect("touch");
         let left = rig.remaining(&key(1)).await;

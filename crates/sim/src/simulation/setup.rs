@@ -156,10 +156,10 @@ pub(super) fn policy(key: usize) -> Arc<Policy> {
         policy.stale_while_revalidate = secs(10);
     }
     if which == 3 {
-        policy.slide = Some(Slide { longest: secs(15) });
+        policy.slide = Some(Slide::within(secs(15)));
     }
     if which == 7 {
-        policy.slide = Some(Slide { longest: Duration::MAX });
+        policy.slide = Some(Slide::within(Duration::MAX));
     }
     if which == 4 {
         policy.tiers = Tiers { shared: false, ..Tiers::ALL };

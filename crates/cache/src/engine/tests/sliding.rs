@@ -5,7 +5,7 @@ use contract::{Refresh, Tiers};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-const NO_LIMIT: Slide = Slide { longest: Duration::MAX };
+const NO_LIMIT: Slide = Slide::within(Duration::MAX);
 
 /// Lives a minute from its last use.
 fn session(unproven: Unproven) -> Policy {
@@ -106,7 +106,7 @@ async fn many_reminders_go_in_few_calls() {
 async fn no_use_takes_a_life_past_its_limit() {
     let world = World::new().await;
     let node = world.node().await;
-    let limit = Some(Slide { longest: 100 * SECOND });
+    let limit = Some(Slide::within(100 * SECOND));
     let policy = Arc::new(Policy { slide: limit, ..session(Unproven::Fail) });
     let row = Row::saying(MS, "value");
     read(&node, &policy, &row).await.expect("an answer");
@@ -158,6 +158,24 @@ async fn while_nothing_is_proven_lives_run_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_shared_tier_can_not_prove_it_does_not_prolong() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let tiers = Tiers::SHARED;
+    let policy = Arc::new(Policy { tiers, ..session(Unproven::ServeStale) });
+    let row = Row::saying(MS, "value");
+    read(&node, &policy, &row).await.expect("an answer");
+    // This node's own tier is ahead, as a leader's is whose shared tier takes nothing in any more.
+    node.applied(&world.commit_unseen(vec![Subject::Key(key(2))]));
+    for _ in 0..7 {
+        tokio::time::sleep(10 * SECOND).await;
+        read(&node, &policy, &row).await.expect("an answer");
+    }
+    assert_eq!(node.standing().bound.map(|bound| bound < BUDGET), Some(true));
+    assert_eq!(row.calls(), 2, "it ended with the life it had");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_use_prolongs_no_proof() {
     let world = World::new().await;
     let node = world.node().await;
@@ -197,7 +215,7 @@ async fn what_is_used_is_not_renewed_ahead_of_an_end_that_moves() {
     read(&node, &policy, &row).await.expect("an answer");
     assert_eq!(used(&node, &policy, &row, 10 * MS, 60 * SECOND).await, 0);
     // Where the end is fixed it is renewed in time, and nobody waits.
-    let limited = Policy { slide: Some(Slide { longest: 30 * SECOND }), ..base() };
+    let limited = Policy { slide: Some(Slide::within(30 * SECOND)), ..base() };
     let (limited, row) = (Arc::new(limited), Row::saying(200 * MS, "value"));
     world.commit(vec![Subject::Key(key(1))]).await;
     read(&node, &limited, &row).await.expect("an answer");

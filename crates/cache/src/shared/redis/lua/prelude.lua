@@ -94,16 +94,22 @@ local function stands(s, key, evictions, entry)
 end
 
 -- An entry that stands is used: it lives on (coherence::Life), with the token that it has earned by
--- standing (coherence::Fence::confirm). `longest`: how long after its load it may live, in ms; 0: as
--- long as it is used. Answers the entry as it is then.
-local function slide(s, key, raw, entry, longest)
+-- standing (coherence::Fence::confirm). `use`: how long after its load it may live, in ms (0: as long
+-- as it is used), and the position without which no answer is proven, and nothing prolonged. Answers
+-- the entry as it is then.
+local function slide(s, key, raw, entry, use)
+  local longest, proven_from = string.match(use, '^(%d+) (%d+)$')
+  longest = tonumber(longest)
+  if entry.kind ~= 'p' or s.applied < tonumber(proven_from) then
+    return raw
+  end
   local after = entry.ttl
   if longest > 0 then
     local time = redis.call('TIME')
     local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     after = math.min(after, longest - math.max(now - entry.loaded, 0))
   end
-  if entry.kind ~= 'p' or after <= entry.left + entry.ttl / 64 then
+  if after <= entry.left + entry.ttl / 64 then
     return raw
   end
   if entry.tau < s.applied then

@@ -1,6 +1,6 @@
 -- KEYS: state, tombstones, evictions, then entry and lease for each key
--- ARGV: lease in ms or '', then for each key the token it would get, and whether this is a use that
---       prolongs its life, up to so many ms after its load (0: without limit), or ''
+-- ARGV: lease in ms or '', then for each key the token it would get, and how this use prolongs its
+--       life, or ''
 -- Reply: malformed [, epoch, applied, watermark, then for each key its outcome, …]
 
 local s = state()
@@ -15,13 +15,13 @@ local function say(...)
   end
 end
 
-local function read(entry_key, lease_key, token, longest)
+local function read(entry_key, lease_key, token, use)
   local raw = on('GET', entry_key)
   if raw then
     local entry = parse(entry_key, raw)
     if entry and stands(s, entry_key, KEYS[3], entry) then
-      if longest ~= '' then
-        raw = slide(s, entry_key, raw, entry, tonumber(longest))
+      if use ~= '' then
+        raw = slide(s, entry_key, raw, entry, use)
       end
       return say('found', raw, entry.left)
     end

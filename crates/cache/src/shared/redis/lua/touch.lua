@@ -1,5 +1,5 @@
 -- KEYS: state, tombstones, evictions, entries that are used elsewhere …
--- ARGV: for each, up to how many ms after its load that prolongs its life; 0: without limit
+-- ARGV: for each, how that prolongs its life
 -- Reply: malformed
 
 local s = state()
@@ -8,7 +8,7 @@ if s then
     local raw = on('GET', KEYS[at])
     local entry = raw and parse(KEYS[at], raw)
     if entry and stands(s, KEYS[at], KEYS[3], entry) then
-      slide(s, KEYS[at], raw, entry, tonumber(ARGV[at - 3]))
+      slide(s, KEYS[at], raw, entry, ARGV[at - 3])
     end
   end
 end
