@@ -16,6 +16,7 @@ mod moment;
 mod options;
 mod policy;
 mod port;
+mod slide;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -40,6 +41,7 @@ use self::moment::Sets;
 pub use self::options::EngineOptions;
 pub use self::policy::Policy;
 use self::port::Port;
+use self::slide::Reminders;
 use crate::audit::Witness;
 use crate::chance::Chance;
 use crate::entry::Content;
@@ -62,6 +64,7 @@ struct Inner {
     port: Port,
     board: Board,
     sets: Sets,
+    reminders: Reminders,
     gates: Mutex<HashMap<Box<str>, Arc<Gate>>>,
     witness: OnceLock<Arc<dyn Witness>>,
 }
@@ -77,10 +80,16 @@ impl Engine {
         metrics: Metrics,
     ) -> Self {
         let inner = Arc::new(Inner {
-            local: Local::new(options.local_bytes, options.samples, Arc::clone(&options.chance)),
+            local: Local::new(
+                options.local_bytes,
+                options.assured,
+                options.samples,
+                Arc::clone(&options.chance),
+            ),
             port: Port::new(shared, options.shared_timeout, Arc::clone(&clock), metrics.clone()),
             board: Board::default(),
             sets: Sets::default(),
+            reminders: Reminders::default(),
             gates: Mutex::default(),
             witness: OnceLock::new(),
             options,
@@ -108,7 +117,7 @@ impl Engine {
         // Of the entry itself only this one field is touched. That it may be proven by its own load
         // where its tier is not is left to `get`; a marked one has that field behind it.
         let usable =
-            now < held.refresh_from && policy.tiers.local && load::within(policy, proven, now);
+            now < held.look_from() && policy.tiers.local && load::within(policy, proven, now);
         if !usable {
             return None;
         }
@@ -214,7 +223,7 @@ impl Engine {
             {
                 Hand::Answer(inner.stale(policy, held, as_of, Stale::Unproven))
             }
-            _ if policy.tiers.is_none() => Hand::Alone,
+            _ if policy.tiers.is_none() && !policy.collapses => Hand::Alone,
             Look::Expired { .. } | Look::Unproven { .. } | Look::Nothing => Hand::Nothing,
         }
     }
@@ -412,6 +421,7 @@ impl Inner {
         };
         if let Some((held, proven)) = held
             && !matches!(held.content, Content::Uncacheable)
+            && policy.may_keep(&held, &*self.clock)
         {
             let (as_of, now) = (held.as_of(proven), self.clock.mono());
             if !held.is_soft() && policy.unproven == Unproven::ServeStale {
@@ -442,6 +452,7 @@ impl Inner {
             tombstones: standing.tombstones,
             marked: standing.marked,
             merged: standing.merged,
+            pools: standing.pools,
             spend: spend.collect(),
             filters: self.local.filters(),
         }

@@ -52,6 +52,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether there is a value.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        matches!(self.content, Content::Present(_))
+    }
+
     /// The entry as the log tells it, without a load. The log does not tell what a load costs.
     pub(crate) fn renewed(event: &Event, renewal: &Renewal) -> Self {
         let body = |text: &Arc<str>| Bytes::copy_from_slice(text.as_bytes());

@@ -24,7 +24,7 @@ pub use engine::{
     LocalStanding, Metrics, OneMoment, Policy, Proof, ReadError, Stale, Tier,
 };
 pub use entry::{Content, Entry, Value};
-pub use local::Held;
+pub use local::{Assured, Held, MOST_ASSURED, POOLS, PoolStanding};
 pub use origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Page, Roll, Rows};
 pub use shared::{SharedTier, TierError};
 pub use survey::Survey;

@@ -11,19 +11,19 @@
 //! 4. A new history withdraws the proof before it drops the entries, and changes the generation; a
 //!    reader that saw two generations has found nothing.
 //!
-//! Lock order: the mutex, then a shard of the cache. The cache's hooks only collect what was
-//! evicted, so they never lock.
+//! Lock order: the mutex, then a shard of the cache, then the list of what its hooks were told of.
 
 mod absence;
 mod bloom;
+mod held;
 mod index;
+mod pools;
 mod soft;
 mod view;
 mod weigh;
 
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coherence::absence::Place;
@@ -34,14 +34,18 @@ use coherence::{
 use contract::{Key, Tag};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Notify;
 
 use self::absence::Filter;
 pub(crate) use self::absence::{FilterId, Listed, Worth};
 pub use self::absence::{FilterStanding, FilterState};
 pub(crate) use self::bloom::{Bloom, When, most as most_keys};
-use self::index::{Index, Links};
+pub use self::held::Held;
+pub(crate) use self::held::Terms;
+use self::index::Index;
+use self::pools::Pools;
+pub use self::pools::{Assured, MOST_ASSURED, POOLS, PoolStanding};
 pub(crate) use self::soft::Soft;
 pub(crate) use self::view::View;
 use self::weigh::Weigh;
@@ -55,96 +59,7 @@ const TOMBSTONE_LIFE: Duration = Duration::from_secs(15);
 /// More tombstones than this are collected at once.
 const TOMBSTONES_MAX: usize = 200_000;
 
-/// An entry with what a reader checks. The times are this process's own.
-///
-/// One allocation: what a hit reads lies beside the counters of the `Arc` that every hit touches
-/// anyway, and the store's slots stay as small as a pointer.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Held {
-    /// From here on it has to be looked at more closely: an early refresh may be due, or its end.
-    pub(crate) refresh_from: Mono,
-    /// When its load began (or, for one that came from the shared tier, must have begun by its
-    /// wall time).
-    pub(crate) loaded: Mono,
-    /// Only touched under the mutex.
-    links: AtomicU32,
-    /// Whether this process loaded it from the origin itself, so that `loaded` is a proof: every
-    /// commit acknowledged before the load began is in it.
-    pub(crate) own: bool,
-    /// Whether a commit may mark it instead of removing it: its contract has a budget to spend.
-    lenient: bool,
-    entry: Entry,
-    /// Last, since no plain hit reads it.
-    soft: Option<Box<Soft>>,
-}
-
-impl Deref for Held {
-    type Target = Entry;
-
-    #[inline]
-    fn deref(&self) -> &Entry {
-        &self.entry
-    }
-}
-
-impl Held {
-    /// An entry that is not (yet) in its place. Its life is `entry.ttl` from `loaded`. `lenient`: a
-    /// commit may mark it instead of removing it.
-    pub(crate) fn new(
-        entry: Entry,
-        loaded: Mono,
-        refresh_from: Mono,
-        own: bool,
-        lenient: bool,
-    ) -> Arc<Self> {
-        let links = AtomicU32::new(Links::NONE.into());
-        Arc::new(Self { loaded, refresh_from, links, own, lenient, entry, soft: None })
-    }
-
-    /// What takes this entry's place at `now`, with as much time left for an early refresh.
-    fn renewed(&self, entry: Entry, now: Mono) -> Arc<Self> {
-        let entry = Entry { cost: self.cost, ..entry };
-        let ends = now + entry.ttl;
-        // A marked one does not tell any more from when on it was to be refreshed.
-        let from = if self.is_soft() { self.expires() } else { self.refresh_from };
-        let lead = self.expires().since(from).min(entry.ttl / 2);
-        let refresh_from = Mono(ends.0.saturating_sub(lead.as_nanos() as u64));
-        Self::new(entry, now, refresh_from, false, self.lenient)
-    }
-
-    fn links(&self) -> Links {
-        self.links.load(Ordering::Relaxed).into()
-    }
-
-    /// When its life ends.
-    pub(crate) fn expires(&self) -> Mono {
-        self.loaded + self.ttl
-    }
-
-    /// Every commit acknowledged before this is in it, given what its tier has `proven`.
-    #[inline]
-    pub(crate) fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
-        if let Some(soft) = self.soft() {
-            return Some(soft.mark.as_of);
-        }
-        if self.own { proven.max(Some(self.loaded)) } else { proven }
-    }
-}
-
-/// What evictions leave behind, until the mutex's holder takes it out of the index.
-#[derive(Clone, Copy, Debug, Default)]
-struct CollectEvicted;
-
-impl Lifecycle<Key, Arc<Held>> for CollectEvicted {
-    type RequestState = Vec<Arc<Held>>;
-
-    fn on_evict(&self, evicted: &mut Vec<Arc<Held>>, _key: Key, held: Arc<Held>) {
-        evicted.push(held);
-    }
-}
-
-type Store = Cache<Key, Arc<Held>, Weigh, DefaultHashBuilder, CollectEvicted>;
+type Store = Cache<Key, Arc<Held>, Weigh, DefaultHashBuilder, Pools>;
 
 /// What is behind the mutex.
 struct Writer {
@@ -156,7 +71,6 @@ struct Writer {
     place: Option<Place>,
     /// W as it was at a time, for [`TOMBSTONE_LIFE`].
     mark: (Mono, Lsn),
-    evictions: u64,
     renewals: u64,
     /// Entries that were marked, and invalidations that found them so, ever.
     marked: u64,
@@ -188,6 +102,8 @@ pub struct LocalStanding {
     pub marked: u64,
     /// Invalidations that were merged with an earlier one, ever: they found the entry marked.
     pub merged: u64,
+    /// What each pool holds, in the order of [`POOLS`].
+    pub pools: [PoolStanding; 3],
 }
 
 /// What applying a batch did.
@@ -205,6 +121,10 @@ pub(crate) enum Applied {
 /// The in-process tier.
 pub(crate) struct Local {
     store: Store,
+    /// What the store may weigh; and from what weight on an entry is large for one of its parts.
+    capacity: u64,
+    large: u64,
+    pools: Pools,
     writer: Mutex<Writer>,
     /// The time as of which everything in the store is proven, plus one; zero: nothing is proven.
     proven: AtomicU64,
@@ -217,8 +137,14 @@ pub(crate) struct Local {
 
 impl Local {
     /// An empty tier of at most `bytes`, remembering `samples` of the log's end.
-    pub(crate) fn new(bytes: u64, samples: usize, chance: Arc<dyn Chance>) -> Self {
+    pub(crate) fn new(
+        bytes: u64,
+        assured: Assured,
+        samples: usize,
+        chance: Arc<dyn Chance>,
+    ) -> Self {
         let layout = weigh::layout(bytes);
+        let pools = Pools::new(assured);
         let options = OptionsBuilder::new()
             .shards(layout.shards)
             .estimated_items_capacity(layout.items)
@@ -232,18 +158,17 @@ impl Local {
             filters: Vec::new(),
             place: None,
             mark: (Mono(0), Lsn::ZERO),
-            evictions: 0,
             renewals: 0,
             marked: 0,
             merged: 0,
         };
+        let store =
+            Store::with_options(options, Weigh, DefaultHashBuilder::default(), pools.clone());
         Self {
-            store: Cache::with_options(
-                options,
-                Weigh,
-                DefaultHashBuilder::default(),
-                CollectEvicted,
-            ),
+            capacity: store.capacity(),
+            large: store.shard_capacity() / 2,
+            store,
+            pools,
             writer: Mutex::new(writer),
             proven: AtomicU64::new(0),
             generation: AtomicU64::new(0),
@@ -295,6 +220,12 @@ impl Local {
                 known => return known,
             }
         }
+    }
+
+    /// How far a tier of this one's history must have applied the log to be proven as of `as_of`.
+    pub(crate) fn needed(&self, as_of: Mono) -> Option<Lsn> {
+        let writer = self.writer.lock();
+        writer.bound.needed_of(writer.fence.epoch()?.log().lineage(), as_of)
     }
 
     /// As [`get`](Self::get), without counting as a use.
@@ -357,13 +288,36 @@ impl Local {
 
     /// Puts an entry that is in the index into the store.
     fn put(&self, writer: &mut Writer, key: &Key, held: Arc<Held>) {
-        let mut evicted = Vec::new();
-        self.store.insert_with_lifecycle(key.clone(), held, &mut evicted);
-        // Replaced entries and entries that were too big to be taken come back here too.
-        for gone in &evicted {
-            writer.index.remove(gone.links());
+        let pool = held.pool;
+        let bytes = Weigh.weight(key, &held);
+        self.pools.comes(key, &held);
+        // A part of the store that holds nothing but what is kept would take anything, of any size.
+        if bytes <= self.large {
+            self.store.insert_with_lifecycle(key.clone(), held, &mut ());
+        } else {
+            self.pools.lifted(|| self.store.insert_with_lifecycle(key.clone(), held, &mut ()));
         }
-        writer.evictions += evicted.len() as u64;
+        if self.pools.bytes() > self.capacity {
+            // It has. The limit comes first.
+            self.pools.lifted(|| self.store.set_capacity(self.capacity));
+        }
+        if self.pools.keeps(pool) {
+            // A first use takes it out of the way of those that look for something to evict.
+            drop(self.store.get(key));
+        }
+        // Replaced entries and entries that were too big to be taken come back here too.
+        for (gone_key, gone) in self.pools.take_evicted() {
+            writer.index.remove(gone.links());
+            if gone_key != *key {
+                self.pools.count_eviction(gone.pool);
+            }
+        }
+    }
+
+    /// An entry has been taken out of the store.
+    fn forget(&self, writer: &mut Writer, key: &Key, gone: &Arc<Held>) {
+        self.pools.goes(key, gone);
+        writer.index.remove(gone.links());
     }
 
     /// Applies a piece of the log. `in_order`: it came by the node stream, so that a gap before it
@@ -415,8 +369,8 @@ impl Local {
 
     fn remove(&self, writer: &mut Writer, subject: &Subject, old: impl Fn(&Entry) -> bool) {
         for key in self.keys_of(writer, subject) {
-            if let Some((_, gone)) = self.store.remove_if(&key, |held| old(held)) {
-                writer.index.remove(gone.links());
+            if let Some((key, gone)) = self.store.remove_if(&key, |held| old(held)) {
+                self.forget(writer, &key, &gone);
             }
         }
     }
@@ -433,6 +387,7 @@ impl Local {
         self.proven.store(0, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.store.clear();
+        self.pools.clear();
         writer.index = Index::default();
     }
 
@@ -505,10 +460,11 @@ impl Local {
             entries: self.store.len(),
             bytes: self.store.weight(),
             tombstones: writer.fence.tombstones(),
-            evictions: writer.evictions,
+            evictions: self.pools.evictions(),
             renewals: writer.renewals,
             marked: writer.marked,
             merged: writer.merged,
+            pools: POOLS.map(|(pool, _)| self.pools.standing(pool)),
         }
     }
 }
@@ -526,6 +482,8 @@ fn collect(writer: &mut Writer, now: Mono) {
     }
 }
 
+#[cfg(test)]
+mod pools_tests;
 #[cfg(test)]
 #[path = "local_tests.rs"]
 mod tests;

@@ -1,13 +1,13 @@
 use bytes::Bytes;
 use coherence::{Cause, Refusal};
-use contract::Tag;
+use contract::{Class, Tag};
 
 use super::*;
 use crate::entry::{Content, Value};
 
-const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
+pub(super) const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 
-fn key(id: u32) -> Key {
+pub(super) fn key(id: u32) -> Key {
     Key::parse(&format!("v1:catalog:price:{id}")).unwrap()
 }
 
@@ -26,10 +26,14 @@ fn kept(tau: u64, tags: &[&str], lenient: bool) -> Arc<Held> {
         ttl: Duration::from_secs(60),
         seen: Lsn(tau),
     };
-    Held::new(entry, Mono(0), Mono(u64::MAX), false, lenient)
+    Held::new(entry, Mono(0), Mono(u64::MAX), false, terms(lenient, Class::Standard))
 }
 
-fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
+fn terms(lenient: bool, pool: Class) -> Terms {
+    Terms { lenient, pool }
+}
+
+pub(super) fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
     let event = Event {
         lsn: Lsn(upto),
         cause: Cause::Commit,
@@ -43,7 +47,11 @@ fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
 
 /// A tier at position 10, proven as of time 100.
 fn local(bytes: u64) -> Local {
-    let local = Local::new(bytes, 16, Arc::new(crate::chance::ThreadChance));
+    local_of(bytes, Assured::default())
+}
+
+pub(super) fn local_of(bytes: u64, assured: Assured) -> Local {
+    let local = Local::new(bytes, assured, 16, Arc::new(crate::chance::ThreadChance));
     local.apply(&batch(0, 10, Vec::new()), Mono(0), true);
     local.sample(EPOCH.log(), Mono(100), Lsn(10));
     local
@@ -137,7 +145,7 @@ fn a_commit_marks_an_entry_whose_contract_has_a_budget_and_its_proof_stops_there
     let (held, proven) = local.get(&key(1)).expect("it stays");
     assert_eq!(proven, Some(Mono(200)), "the tier goes on");
     assert_eq!(held.as_of(proven), Some(Mono(150)), "what is marked does not");
-    assert!(held.is_soft() && held.refresh_from == Mono(0), "the short way passes it by");
+    assert!(held.is_soft() && held.look_from() == Mono(0), "the short way passes it by");
     local.apply(&batch(12, 13, vec![tagged("a")]), Mono(1), true);
     let (held, _) = local.get(&key(1)).expect("it stays");
     assert_eq!(held.as_of(None), Some(Mono(150)));
@@ -186,7 +194,8 @@ fn a_marked_entry_is_good_for_tokens_before_what_it_misses_only() {
 fn a_load_that_a_commit_overtook_is_kept_as_far_as_it_reaches() {
     let own = |tau, loaded| {
         let held = lenient(tau, &["a"]);
-        Held::new(held.entry.clone(), Mono(loaded), Mono(u64::MAX), true, true)
+        let terms = terms(true, Class::Standard);
+        Held::new(held.entry.clone(), Mono(loaded), Mono(u64::MAX), true, terms)
     };
     let local = local(64 << 20);
     local.apply(&batch(10, 12, vec![tagged("a")]), Mono(1), true);

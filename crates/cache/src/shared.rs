@@ -11,7 +11,7 @@ pub use redis::{RedisMetrics, RedisOptions, RedisTier};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coherence::{Batch, Epoch, LeaseToken, Lsn, Subject, Verdict, fence::Gap};
+use coherence::{Batch, Epoch, LeaseToken, Life, Lsn, Mono, Subject, Verdict, fence::Gap};
 use contract::Key;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -88,6 +88,29 @@ pub enum NodeMessage {
     Lost,
 }
 
+/// Reading an entry is a use, and it lives on: what its contract's `sliding` asks of a tier.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Slide {
+    /// How long after its load it may live at most; [`Duration::MAX`]: as long as it is used.
+    pub longest: Duration,
+    /// A tier that has not applied the log up to here prolongs nothing: what it answers is not proven
+    /// to be within its contract.
+    pub proven_from: Lsn,
+}
+
+impl Slide {
+    /// Of which no proof is asked (yet).
+    #[must_use]
+    pub const fn within(longest: Duration) -> Self {
+        Self { longest, proven_from: Lsn::ZERO }
+    }
+
+    /// The life of an entry whose uses prolong it by `length`, `age` after its load.
+    pub(crate) fn life(self, length: Duration, age: Duration, now: Mono) -> Life {
+        Life { length, cap: now + self.longest.saturating_sub(age) }
+    }
+}
+
 /// The shared tier failed.
 #[derive(Debug, Error)]
 pub enum TierError {
@@ -124,6 +147,25 @@ pub trait SharedTier: Send + Sync + 'static {
     ) -> Result<Vec<SharedRead>, TierError> {
         let reads = together(keys.iter().map(|key| self.read(key, lease))).await;
         reads.into_iter().collect()
+    }
+
+    /// As [`read_many`](Self::read_many), and those entries that are found and have a [`Slide`] in the
+    /// same place of `slides` begin their lives anew, in the same step (not what is absent: that has
+    /// a life of its own). A tier that does not know how lets them live from their load.
+    async fn read_using(
+        &self,
+        keys: &[Key],
+        slides: &[Option<Slide>],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        let _ = slides;
+        self.read_many(keys, lease).await
+    }
+
+    /// These are used elsewhere: as if each was [read](Self::read_using), with nothing answered.
+    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+        let _ = uses;
+        Ok(())
     }
 
     /// Reads without a lease and, where the tier can, without counting as a use.

@@ -81,6 +81,15 @@ impl Bound {
         after.checked_sub(1).map(|last| self.samples[last].0)
     }
 
+    /// How far a tier that follows `log` must have applied it to be [proven](Self::proven_of) as of
+    /// `as_of`; `None`: no sample is that young.
+    #[must_use]
+    pub fn needed_of(&self, log: Log, as_of: Mono) -> Option<Lsn> {
+        let older = self.samples.partition_point(|(asked, _)| *asked < as_of);
+        let young = self.samples.get(older).filter(|_| self.log == Some(log));
+        young.map(|(_, end)| *end)
+    }
+
     /// The bound itself at `now`; `None` means nothing is proven.
     #[must_use]
     pub fn at(&self, now: Mono, applied: Lsn) -> Option<Duration> {
@@ -102,6 +111,28 @@ mod tests {
         assert_eq!(bound.at(Mono(1_500), Lsn(9)), None);
         assert_eq!(bound.at(Mono(1_500), Lsn(10)), Some(Duration::from_nanos(500)));
         assert_eq!(bound.at(Mono(9_000), Lsn(10)), Some(Duration::from_nanos(8_000)));
+    }
+
+    #[test]
+    fn what_is_needed_for_a_proof_proves_as_much() {
+        let epoch = crate::Epoch::default();
+        let log = epoch.log();
+        let mut bound = Bound::new(8);
+        assert_eq!(bound.needed_of(log, Mono(0)), None);
+        for (asked, end) in [(100, 1), (200, 2), (300, 2), (400, 5)] {
+            bound.sample_of(log, Mono(asked), Lsn(end));
+        }
+        for as_of in 0..=400 {
+            let needed = bound.needed_of(log, Mono(as_of)).expect("a sample is that young");
+            assert!(bound.proven_of(log, needed) >= Some(Mono(as_of)));
+            assert!(
+                bound.proven_of(log, Lsn(needed.0 - 1)) < Some(Mono(as_of)),
+                "no more than that"
+            );
+        }
+        assert_eq!(bound.needed_of(log, Mono(401)), None);
+        let other = crate::Epoch { timeline: 7, ..epoch }.log();
+        assert_eq!(bound.needed_of(other, Mono(0)), None);
     }
 
     #[test]

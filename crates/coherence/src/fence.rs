@@ -294,6 +294,16 @@ impl Fence {
             && (tau >= self.newest_tombstone(key, tags) || !on(Rule::ReadAboveMarks))
     }
 
+    /// The token that an entry stored in this epoch with `tau` has earned by standing: it misses
+    /// nothing that has been applied. `None`: it does not stand.
+    ///
+    /// An entry that lives on needs it, since tombstones older than any usual life are
+    /// [collected](Self::collect), and the floor that takes their place fells what is older.
+    #[must_use]
+    pub fn confirm(&self, key: &Key, tags: &[Tag], tau: Lsn) -> Option<Lsn> {
+        self.stands(key, tags, tau).then(|| tau.max(self.applied))
+    }
+
     /// Whether this tier knows that an entry which stands in another one, that has applied `applied`
     /// under `epoch`, is old nevertheless: the other tier came back from older data, or lags. Of
     /// another log it knows nothing.

@@ -228,6 +228,18 @@ fn collection_forgets_marks_but_not_what_they_forbade() {
     assert_eq!(fence.floor(), Lsn(12));
 }
 
+#[test]
+fn what_stands_is_confirmed_and_outlives_the_collection_of_marks() {
+    let mut fence = fence(10);
+    let k = key(1);
+    fence.apply(&batch(10, 11, vec![Subject::Key(key(2))])).expect("no gap");
+    assert_eq!(fence.confirm(&k, &[], Lsn(10)), Some(Lsn(11)));
+    assert_eq!(fence.confirm(&k, &[], Lsn(12)), Some(Lsn(12)), "never less than it had");
+    assert_eq!(fence.confirm(&key(2), &[], Lsn(10)), None, "what has fallen is not raised");
+    fence.collect(Lsn(11));
+    assert!(!fence.stands(&k, &[], Lsn(10)) && fence.stands(&k, &[], Lsn(11)));
+}
+
 /// What the test can do, in any order.
 #[derive(Clone, Debug)]
 enum Step {
@@ -259,6 +271,10 @@ enum Step {
     Fill {
         which: u8,
     },
+    /// What stands is used, and lives on.
+    Use {
+        key: u8,
+    },
     Collect {
         upto: u8,
     },
@@ -274,6 +290,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..3_u8, 0..2_u8, 0..3_u8)
             .prop_map(|(key, tag, fresher)| Step::Read { key, tag, fresher }),
         4 => (0..8_u8).prop_map(|which| Step::Fill { which }),
+        2 => (0..3_u8).prop_map(|key| Step::Use { key }),
         1 => (0..40_u8).prop_map(|upto| Step::Collect { upto }),
         1 => Just(Step::Flush),
     ];
@@ -359,6 +376,13 @@ impl World {
                 }
             }
             Step::Fill { .. } => {}
+            Step::Use { key: k } => {
+                let fence = &self.fence;
+                if let Some((key, entry)) = self.entries.get_key_value(&key(k)) {
+                    let tau = fence.confirm(key, &entry.tags, entry.tau).expect("it stands");
+                    self.entries.entry(key.clone()).and_modify(|entry| entry.tau = tau);
+                }
+            }
             Step::Collect { upto } => {
                 self.fence.collect(Lsn(u64::from(upto)));
                 let fence = &self.fence;

@@ -16,6 +16,7 @@
 //! | [`atomic`] | are these values what the database held at one moment? |
 //! | [`soft`] | what is still proven about an entry that a commit has made old? |
 //! | [`governor`] | how much of its budget may a contract spend while its origin is pressed? |
+//! | [`life`] | how long may an entry stay that is used? |
 //! | [`lease`] | who in the cluster loads this key, and until when? |
 //! | [`rules`] | what is each rule called, and what happens without it? |
 
@@ -29,6 +30,7 @@ pub mod event;
 pub mod fence;
 pub mod governor;
 pub mod lease;
+pub mod life;
 pub mod position;
 pub mod resume;
 pub mod rules;
@@ -44,6 +46,7 @@ pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
 pub use governor::Governor;
 pub use lease::{LeaseToken, Leases};
+pub use life::Life;
 pub use position::{Epoch, Log, Lsn};
 pub use rules::Rule;
 pub use soft::{Blow, Mark, Struck};

@@ -66,6 +66,9 @@ pub struct Contract {
     pub sensitivity: Sensitivity,
     /// The region whose pools the data may not leave.
     pub residency: Option<String>,
+    /// Whether it would be kept somewhere, if all of its tiers did not run outside of that region
+    /// ([`Contract::keep_in`]); never said in a configuration.
+    pub abroad: bool,
     /// How long copies may be kept at all.
     pub retention: Option<Duration>,
     /// The team that answers for the contract.

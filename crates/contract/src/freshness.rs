@@ -60,6 +60,17 @@ impl Contract {
         fitting_ttl(self.staleness, self.immutable || self.sliding)
     }
 
+    /// How long after its load an entry may live at most if it is used again and again; `None`: its
+    /// uses don't prolong its life. [`Duration::MAX`]: as long as it is used.
+    ///
+    /// `retention` is the end in any case. Where no table feeds the contract nothing but age tells of
+    /// staleness, so there the budget is the end, too.
+    pub fn longest_life(&self) -> Option<Duration> {
+        let told = self.from.is_some() || self.immutable;
+        let aged = if told { Duration::MAX } else { self.staleness };
+        self.sliding.then(|| self.retention.unwrap_or(Duration::MAX).min(aged))
+    }
+
     /// How old an answer of this contract can get with every part of the system against it.
     ///
     /// `read-origin` and `fail` are fenced: past the budget the bound takes the entry out of use, so

@@ -13,6 +13,7 @@ use crate::contract::{
 use crate::fields::Fields;
 use crate::key::is_entity;
 use crate::preset::{self, Preset, Strictness};
+use crate::residency::is_region;
 use crate::tag::TagTemplate;
 use crate::template::KeyTemplate;
 
@@ -164,7 +165,8 @@ fn read(name: &str, fields: &mut Fields<'_>) -> Option<Contract> {
         pool: fields.choice("pool", &CLASS).unwrap_or(priority),
         priority,
         sensitivity: fields.choice("sensitivity", &SENSITIVITY).unwrap_or(base.sensitivity),
-        residency: fields.text("residency").map(str::to_owned),
+        residency: read_residency(fields),
+        abroad: false,
         retention: fields.duration("retention"),
         owner: fields.text("owner").map(str::to_owned),
         pager: fields.text("pager").map(str::to_owned),
@@ -239,6 +241,16 @@ fn read_staleness(fields: &mut Fields<'_>, base: &Preset) -> Option<Duration> {
         fields.problem("missing", "staleness", "is missing".to_owned(), help);
     }
     staleness
+}
+
+fn read_residency(fields: &mut Fields<'_>) -> Option<String> {
+    let region = fields.text("residency")?;
+    if !is_region(region) {
+        let message = format!("`{region}` is no name of a region");
+        let help = "use lower-case letters, digits and `-`, such as \"eu\" or \"eu-west\"";
+        fields.problem("wrong-value", "residency", message, help);
+    }
+    Some(region.to_owned())
 }
 
 fn read_from(fields: &mut Fields<'_>) -> Option<Origin> {

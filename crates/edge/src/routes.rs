@@ -131,6 +131,7 @@ impl Route {
                 )));
             }
         };
+        policy.pool = policy.priority;
         policy.stale_while_revalidate =
             duration("stale_while_revalidate", &config.stale_while_revalidate, Duration::ZERO)?;
         let max_lifetime = duration("max_lifetime", &config.max_lifetime, DEFAULT_MAX_LIFETIME)?;

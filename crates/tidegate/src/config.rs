@@ -1,6 +1,8 @@
 //! `tidegate.toml`: read raw, then checked into types that can't be wrong.
 
+mod pools;
 mod raw;
+mod region;
 mod size;
 mod suggest;
 pub(crate) mod url;
@@ -11,11 +13,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use contract::{Contracts, Finding};
+use cache::Assured;
+use contract::{Contract, Contracts, Finding};
 use edge::Routes;
 use thiserror::Error;
 
 pub(crate) use raw::{GovernorMode, Listen, LogFormat};
+pub(crate) use region::Regions;
 pub(crate) use url::{SharedUrl, SourceUrl};
 
 /// A checked configuration.
@@ -29,6 +33,10 @@ pub(crate) struct Config {
     pub(crate) shared: Shared,
     /// The hard byte bound of the in-process tier.
     pub(crate) local_bytes: u64,
+    /// What each pool of it is assured of.
+    pub(crate) assured: Assured,
+    /// Where this process and its shared tier run.
+    pub(crate) regions: Regions,
     /// Whether budgets may be spent while an origin is hard pressed.
     pub(crate) governor: GovernorMode,
     /// The application behind the gateway.
@@ -37,9 +45,11 @@ pub(crate) struct Config {
     pub(crate) routes: Routes,
     /// How answers are audited.
     pub(crate) audit: Audit,
+    /// What whoever starts it should know about where its data is kept.
+    pub(crate) warnings: Vec<Finding>,
     /// How logs are written.
     pub(crate) log: LogFormat,
-    /// Who may be how stale.
+    /// Who may be how stale, as far as it may be kept where this runs.
     pub(crate) contracts: Contracts,
 }
 
@@ -127,6 +137,9 @@ impl Config {
         let content = |message: String| ConfigError::Content { path: path.to_owned(), message };
         let data = data(path, &raw)?;
         let contracts = Contracts::from_toml(&data).map_err(|err| content(err.to_string()))?;
+        let regions = Regions::check(&raw).map_err(content)?;
+        let warnings = regions.review(contracts.iter());
+        let contracts = regions.settle(path, &contracts)?;
         let mut sources = BTreeMap::new();
         for (name, source) in raw.source {
             let source = source.check().map_err(|err| content(format!("[source.{name}] {err}")))?;
@@ -151,11 +164,16 @@ impl Config {
             .map_err(|err| content(format!("[upstream] {err}")))?;
         let local_bytes = size::parse(&raw.local.memory)
             .map_err(|err| content(format!("[local] memory: {err}")))?;
+        let assured = raw.local.pools.check(local_bytes);
+        let assured = assured.map_err(|err| content(format!("[local.pools] {err}")))?;
         Ok(Self {
             listen: raw.listen,
             sources,
             shared,
             local_bytes,
+            assured,
+            regions,
+            warnings,
             governor: raw.governor.mode,
             upstream,
             routes: Routes::new(&raw.edge.route).map_err(|err| content(err.to_string()))?,
@@ -172,7 +190,17 @@ impl Config {
     /// [`ConfigError`] where the file as a whole can't be read.
     pub(crate) fn review(path: &Path) -> Result<Vec<Finding>, ConfigError> {
         let raw = raw::Config::parse(path, &raw::text(path)?)?;
-        Ok(contract::lint_toml(&data(path, &raw)?))
+        let data = data(path, &raw)?;
+        let mut findings = contract::lint_toml(&data);
+        let regions = Regions::check(&raw);
+        let regions =
+            regions.map_err(|message| ConfigError::Content { path: path.to_owned(), message })?;
+        let read = |(name, value): (&String, &toml::Value)| {
+            Contract::from_toml(name, value.as_table()?).ok()
+        };
+        let contracts: Vec<Contract> = data.iter().filter_map(read).collect();
+        findings.extend(regions.review(&contracts));
+        Ok(findings)
     }
 
     /// The longest life that any contract gives an entry.

@@ -64,6 +64,63 @@ fn contract_files_are_read_and_must_not_clash() {
     assert!(err.contains("twice.toml") && err.contains("is there twice"), "{err}");
 }
 
+/// The example, with a contract that may not leave the EU.
+fn resident(head: &str) -> String {
+    let contract = EXAMPLE.replace("owner ", "residency = \"eu\"\nowner ");
+    format!("{head}\n{contract}")
+}
+
+#[test]
+fn without_a_region_what_may_not_leave_one_is_refused_with_the_lines_to_add() {
+    let err = read(&resident("")).expect_err("nobody has said where this runs");
+    assert!(err.contains("data.product_price.residency"), "{err}");
+    assert!(err.contains("\n[node]\nregion = \"eu\""), "{err}");
+    let config = read(&resident("[node]\nregion = \"eu\"")).expect("good");
+    let price = config.contracts.get("product_price").expect("it is there");
+    assert!(price.tiers == contract::Tiers::ALL && !price.renews() && !price.abroad);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn what_may_not_leave_its_region_is_not_kept_outside() {
+    let elsewhere = resident("[node]\nregion = \"us-east\"");
+    let config = read(&elsewhere).expect("good");
+    let price = config.contracts.get("product_price").expect("it is there");
+    assert!(price.tiers.is_none() && price.abroad);
+    assert_eq!(config.warnings.len(), 1);
+    let near = elsewhere.replace("[shared]", "[shared]\nregion = \"eu-west\"");
+    let config = read(&near).expect("good");
+    let price = config.contracts.get("product_price").expect("it is there");
+    assert_eq!(price.tiers, contract::Tiers::SHARED);
+}
+
+#[test]
+fn regions_are_names_and_memory_has_no_place_of_its_own() {
+    for (head, hint) in [
+        ("[node]\nregion = \"EU West\"", "such as \"eu-west\""),
+        ("[node]\nregion = \"\"", "[node] region"),
+        ("[node]\nregoin = \"eu\"", "did you mean \"region\"?"),
+    ] {
+        let err = read(&format!("{head}\n{EXAMPLE}")).expect_err(head);
+        assert!(err.contains(hint), "{err}");
+    }
+    let memory = EXAMPLE.replace("redis://127.0.0.1:6379", "memory:");
+    let memory = memory.replace("[shared]", "[shared]\nregion = \"us\"");
+    let err = read(&format!("[node]\nregion = \"eu\"\n{memory}")).expect_err("it can't be");
+    assert!(err.contains("`memory:` is in this process"), "{err}");
+}
+
+#[test]
+fn pools_are_assured_of_parts_of_the_memory() {
+    let config = read(EXAMPLE).expect("good");
+    assert_eq!((config.assured.critical, config.assured.ephemeral), (64 << 20, 0));
+    let text = format!("[local.pools]\ncritical = \"50%\"\n{EXAMPLE}");
+    assert_eq!(read(&text).expect("good").assured.critical, 128 << 20);
+    let text = format!("[local.pools]\ncritical = \"80%\"\n{EXAMPLE}");
+    let err = read(&text).expect_err("too much");
+    assert!(err.contains("[local.pools]") && err.contains("90 %"), "{err}");
+}
+
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 const CONTRACTS_HEAD: &str = "# Contracts\n\nThe keys of a `[data.NAME]` table. Unknown keys are \
@@ -85,10 +142,12 @@ fn the_page_on_configuration_names_every_key() {
     let page =
         fs::read_to_string(format!("{DOCS}/configuration.md")).expect("docs/configuration.md");
     for (table, prefix) in [
+        ("[node]\n?=1", "node."),
         ("[listen]\n?=1", "listen."),
         ("[source.x]\n?=1", "source.NAME."),
         ("[shared]\n?=1", "shared."),
         ("[local]\n?=1", "local."),
+        ("[local.pools]\n?=1", "local.pools."),
         ("[upstream]\n?=1", "upstream."),
         ("[log]\n?=1", "log."),
         ("[audit]\n?=1", "audit."),

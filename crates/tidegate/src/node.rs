@@ -123,6 +123,9 @@ impl Node {
                 return Err(NodeError::Unfit(text.into()));
             }
         };
+        for warning in &config.warnings {
+            tracing::warn!(contract = warning.contract, fix = warning.fix, "{}", warning.message);
+        }
         let contracts = Arc::new(config.contracts.clone());
         let audited = config.audit.reads_per_second > 0.0;
         let database =
@@ -130,6 +133,7 @@ impl Node {
         let shared = connect::shared(config, &clock, &mut registry).await?;
         let options = EngineOptions {
             local_bytes: config.local_bytes,
+            assured: config.assured,
             shared_timeout: config.shared.timeout,
             load_timeout: source.load_timeout,
             governor: config.governor == GovernorMode::On,

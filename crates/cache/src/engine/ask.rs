@@ -57,8 +57,10 @@ impl Inner {
         let mut waited = false;
         let mut behind = false;
         loop {
-            let lease = Some(self.options.lease_ttl);
-            let Some(read) = self.port.call(self.port.tier.read(&job.key, lease)).await else {
+            // A refresh in the background is no use.
+            let slide = if job.refresh { None } else { self.slide(&job.policy) };
+            let lease = self.options.lease_ttl;
+            let Some(read) = self.read_shared(&job.key, slide, lease).await else {
                 return Ok(Asked::Load(away));
             };
             match self.judge(job, read)? {
@@ -152,9 +154,17 @@ impl Inner {
         let age = self.clock.wall_ms().saturating_sub(entry.loaded_wall_ms);
         let loaded = Mono(now.0.saturating_sub(age.saturating_mul(1_000_000)));
         let ends = now + remaining;
+        let length = entry.ttl;
         let entry = Entry { ttl: ends.since(loaded), ..entry };
-        let refresh_from = refresh_from(policy, ends, remaining, entry.cost);
-        let entry = Held::new(entry, loaded, refresh_from, false, self.marks(policy));
+        let look_from = refresh_from(policy, ends, remaining, entry.cost);
+        let terms = policy.terms(self.options.governor);
+        let entry = match policy.slide.filter(|_| entry.is_present()) {
+            None => Held::new(entry, loaded, look_from, false, terms),
+            Some(slide) => {
+                let life = slide.life(length, Duration::from_millis(age), now);
+                Held::sliding(entry, (loaded, now), look_from, false, (terms, slide, life))
+            }
+        };
         if policy.tiers.local {
             let verdict = self.local.fill(&job.key, Arc::clone(&entry), epoch);
             self.filled(job, &entry, Tier::Local, Tier::Shared, verdict);

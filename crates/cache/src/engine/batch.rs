@@ -19,7 +19,7 @@ use super::metrics::batches::Kind;
 use super::{Boarded, Engine, Hand, Inner, Policy};
 use crate::audit::Note;
 use crate::origin::{Ask, Origin};
-use crate::shared::SharedRead;
+use crate::shared::{SharedRead, Slide};
 use crate::together::together;
 
 /// One question of a batch.
@@ -112,8 +112,9 @@ impl Inner {
             }
         }
         let asked = asking.iter().filter(|(job, ..)| job.policy.tiers.shared);
-        let keys: Vec<Key> = asked.map(|(job, ..)| job.key.clone()).collect();
-        let reads = self.read_many(&keys, true).await.unwrap_or_default();
+        let keys = asked.map(|(job, ..)| (job.key.clone(), self.slide(&job.policy)));
+        let (keys, slides): (Vec<Key>, Vec<_>) = keys.unzip();
+        let reads = self.read_many(&keys, &slides, true).await.unwrap_or_default();
         let mut reads = reads.into_iter();
         let mut loads = Vec::new();
         for (job, pilot, unsure) in asking {
@@ -156,13 +157,23 @@ impl Inner {
     }
 
     /// Asks the shared tier for all of the keys; `None`: it does not answer.
-    pub(super) async fn read_many(&self, keys: &[Key], lease: bool) -> Option<Vec<SharedRead>> {
+    pub(super) async fn read_many(
+        &self,
+        keys: &[Key],
+        slides: &[Option<Slide>],
+        lease: bool,
+    ) -> Option<Vec<SharedRead>> {
         if keys.is_empty() {
             return Some(Vec::new());
         }
         self.metrics.batches.round_trip("shared");
         let lease = lease.then_some(self.options.lease_ttl);
-        let reads = self.port.call(self.port.tier.read_many(keys, lease)).await?;
+        let tier = &self.port.tier;
+        let reads = if slides.iter().any(Option::is_some) {
+            self.port.call(tier.read_using(keys, slides, lease)).await?
+        } else {
+            self.port.call(tier.read_many(keys, lease)).await?
+        };
         (reads.len() == keys.len()).then_some(reads)
     }
 

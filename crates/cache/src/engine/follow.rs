@@ -15,10 +15,13 @@ const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Follows the shared tier's node stream and applies it to the in-process tier, until
-    /// `shutdown` resolves. Run it once per process: until then the tier has no history, stores
-    /// nothing and proves nothing.
+    /// `shutdown` resolves; and reminds the shared tier of what is used here, where contracts say that
+    /// uses prolong lives. Run it once per process: until then the tier has no history, stores nothing
+    /// and proves nothing.
     pub async fn follow(&self, shutdown: impl Future<Output = ()> + Send) {
         tokio::pin!(shutdown);
+        let remind = self.remind();
+        tokio::pin!(remind);
         loop {
             let mut messages = self.inner.port.tier.subscribe();
             loop {
@@ -26,6 +29,7 @@ impl Engine {
                     biased;
                     () = &mut shutdown => return,
                     message = messages.recv() => message,
+                    never = &mut remind => match never {},
                 };
                 let Some(message) = message else { break };
                 self.receive(message);
@@ -36,6 +40,7 @@ impl Engine {
                 biased;
                 () = &mut shutdown => return,
                 () = tokio::time::sleep(RESUBSCRIBE_PAUSE) => {}
+                never = &mut remind => match never {},
             }
         }
     }

@@ -93,6 +93,9 @@ impl Inner {
     fn inspect_local(&self, key: &Key, policy: &Policy) -> Option<Holding> {
         let held = self.local.peek(key).or_else(|| self.absent(key, policy, None));
         let (held, proven) = held.filter(|_| policy.tiers.local)?;
+        if !policy.may_keep(&held, &*self.clock) {
+            return None;
+        }
         let now = self.clock.mono();
         let as_of = held.as_of(proven);
         let within = within(policy, as_of, now);

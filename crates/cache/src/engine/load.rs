@@ -209,13 +209,21 @@ impl Inner {
             ttl,
             seen: loaded.seen.unwrap_or(Lsn::MAX),
         });
-        let refresh_from = match entry.content {
+        let look_from = match entry.content {
             // Never handed out, so it needs a closer look from the beginning.
             Content::Uncacheable => Mono(0),
             _ => refresh_from(policy, began + ttl, ttl, entry.cost),
         };
+        let terms = policy.terms(self.options.governor);
+        let entry = match policy.slide.filter(|_| entry.is_present()) {
+            None => Held::new(entry, began, look_from, true, terms),
+            Some(slide) => {
+                let life = slide.life(ttl, Duration::ZERO, began);
+                Held::sliding(entry, (began, began), look_from, true, (terms, slide, life))
+            }
+        };
         let mut landed = Landed {
-            entry: Held::new(entry, began, refresh_from, true, self.marks(policy)),
+            entry,
             tier: Tier::Origin,
             as_of: Some(began),
             stale: None,
@@ -287,7 +295,7 @@ impl Inner {
                 from,
                 tau: entry.tau,
                 loaded_wall_ms: entry.loaded_wall_ms,
-                ttl: entry.ttl,
+                ttl: job.policy.slide.map_or(entry.ttl, |slide| slide.longest),
                 verdict,
             })
         });
@@ -323,11 +331,12 @@ fn life(policy: &Policy, loaded: &Loaded, draw: f64) -> Duration {
         Content::Absent => policy.absent_ttl,
     };
     let spread = |ttl| freshness::jittered(ttl, draw, policy.refresh.jitter);
-    match loaded.ttl {
+    let life = match loaded.ttl {
         // What the origin allows is not exceeded.
         Some(allowed) => spread(allowed).min(allowed),
         None => spread(usual),
-    }
+    };
+    life.min(policy.longest())
 }
 
 /// From when on readers draw lots for an early refresh; at most the last half of its life.

@@ -43,7 +43,7 @@ impl Inner {
         if matches!(held.content, Content::Uncacheable) {
             return if now < held.expires() { Look::Uncacheable } else { Look::Nothing };
         }
-        if !policy.tiers.local {
+        if !policy.tiers.local || !policy.may_keep(&held, &*self.clock) {
             return Look::Nothing;
         }
         if let Some(soft) = held.soft() {
@@ -67,7 +67,9 @@ impl Inner {
         if !within {
             return Look::Unproven { held, as_of };
         }
-        let refresh = now >= held.refresh_from && {
+        self.used(key, policy, &held, now);
+        // What is used lives on: it is renewed ahead of its end only where that is fixed.
+        let refresh = now >= held.look_from() && held.ends_for_good() && {
             let cost = u64::try_from(held.cost.as_nanos()).unwrap_or(u64::MAX);
             // unit() is in [0, 1), the draw in (0, 1].
             let draw = 1.0 - self.options.chance.unit();

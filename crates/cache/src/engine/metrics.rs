@@ -2,6 +2,7 @@
 
 pub(super) mod batches;
 pub(super) mod filters;
+mod pools;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use self::batches::Batches;
 pub use self::batches::{ATOMIC, BATCHES, ITEMS, ROUND_TRIPS};
 use self::filters::Filters;
 pub use self::filters::{FILTER_BYTES, FILTER_KEYS, FILTER_READINGS, FILTER_STATE};
+pub use self::pools::{POOL_ASSURED_BYTES, POOL_BYTES, POOL_ENTRIES, POOL_EVICTIONS};
 use super::{Policy, ReadError};
-use crate::local::FilterStanding;
+use crate::local::{FilterStanding, PoolStanding};
 
 /// Reads that were not plain in-process hits, by contract, tier (`local`, `shared`, `origin`, `none`) and result (`hit`,
 /// `soft`, `absent`, `filtered`, `miss`, why it was stale, or the kind of error).
@@ -355,6 +357,8 @@ pub(super) struct GaugeValues {
     pub(super) tombstones: usize,
     pub(super) marked: u64,
     pub(super) merged: u64,
+    /// In the order of [`POOLS`].
+    pub(super) pools: [PoolStanding; 3],
     pub(super) spend: Vec<(Box<str>, f64)>,
     pub(super) filters: Vec<FilterStanding>,
 }
@@ -390,6 +394,7 @@ impl Collector for Gauges {
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         filters::encode(&values.filters, &mut encoder)?;
+        pools::encode(&values.pools, &mut encoder)?;
         let help = "Share of their budgets that contracts of an origin may spend now";
         let mut family = encoder.encode_descriptor(SPEND, help, None, MetricType::Gauge)?;
         for (origin, spend) in values.spend {

@@ -90,7 +90,7 @@ impl Engine {
         if let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() {
             let remote = found.iter().any(|found| found.tier == Tier::Shared);
             let answers = items.iter().zip(found);
-            let answers = answers.map(|(item, found)| Ok(inner.hand_out(&item.policy, found)));
+            let answers = answers.map(|(item, found)| Ok(inner.hand_out(item, found)));
             let by = if remote { Tier::Shared } else { Tier::Local };
             return Ok(OneMoment { answers: answers.collect(), by });
         }
@@ -157,7 +157,10 @@ impl Inner {
         let mut found = Vec::with_capacity(items.len());
         let mut failing = None;
         for (item, held) in items.iter().zip(&view.held) {
-            let held = held.as_ref().filter(|_| item.policy.tiers.local);
+            let kept = |held: &&Arc<Held>| {
+                item.policy.tiers.local && item.policy.may_keep(held, &*self.clock)
+            };
+            let held = held.as_ref().filter(kept);
             let held = held.and_then(|held| local(&item.policy, held, &view, now));
             if let Some(Err(as_of)) = held {
                 failing = Some(self.unproven(&item.policy, as_of));
@@ -173,9 +176,10 @@ impl Inner {
         }
         let missing = || items.iter().zip(&found).filter(|(_, found)| found.is_none());
         let reachable = missing().all(|(item, _)| item.policy.tiers.shared);
-        let keys: Vec<Key> = missing().map(|(item, _)| item.key.clone()).collect();
+        let keys = missing().map(|(item, _)| (item.key.clone(), self.slide(&item.policy)));
+        let (keys, slides): (Vec<Key>, Vec<_>) = keys.unzip();
         if reachable && !keys.is_empty() {
-            let Some(reads) = self.read_many(&keys, false).await else {
+            let Some(reads) = self.read_many(&keys, &slides, false).await else {
                 start.shared = false;
                 return Ok(Searched { found, start });
             };
@@ -229,12 +233,15 @@ impl Inner {
         View { held, ..view }
     }
 
-    fn hand_out(&self, policy: &Policy, found: Found) -> Answer {
+    fn hand_out(&self, item: &Item, found: Found) -> Answer {
+        let policy = &*item.policy;
         let Found { held, tier, as_of, stale, .. } = found;
         match (tier, stale) {
             (Tier::Local, None) => {
+                let now = self.clock.mono();
+                self.used(&item.key, policy, &held, now);
                 self.count_hit(policy);
-                local_answer(held, as_of, self.clock.mono(), None)
+                local_answer(held, as_of, now, None)
             }
             (Tier::Local, Some(stale)) => self.stale(policy, held, as_of, stale),
             _ => {

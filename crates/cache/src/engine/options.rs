@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chance::{Chance, ThreadChance};
+use crate::local::Assured;
 
 /// How an [`Engine`](super::Engine) behaves, beyond what contracts say.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Hard limit of the in-process tier's memory, overhead included.
     pub local_bytes: u64,
+    /// What each pool of it is assured of; together at most
+    /// [`MOST_ASSURED`](crate::MOST_ASSURED) of `local_bytes`.
+    pub assured: Assured,
     /// How long the shared tier may take to answer before the read goes on without it.
     pub shared_timeout: Duration,
     /// How long a load's lease lasts without a heartbeat; a dead holder is replaced after this.
@@ -42,6 +46,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             local_bytes: 256 << 20,
+            assured: Assured::default(),
             shared_timeout: Duration::from_millis(50),
             lease_ttl: Duration::from_secs(2),
             wait_timeout: Duration::from_secs(5),

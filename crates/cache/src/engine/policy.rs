@@ -4,13 +4,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use coherence::Mono;
 use coherence::governor::{self, Use};
+use coherence::{Clock, Mono};
 use contract::{Class, Contract, Refresh, Tiers, Unproven};
 
 use super::gate::Pressure;
 use super::metrics::Lanes;
-use crate::local::{FilterId, Soft};
+use crate::local::{FilterId, Held, Soft, Terms};
+use crate::shared::Slide;
 
 /// How one kind of data is read: a contract's numbers, or an edge route's.
 ///
@@ -29,9 +30,19 @@ pub struct Policy {
     pub absent_ttl: Duration,
     /// How long it is remembered that an answer may not be stored.
     pub uncacheable_ttl: Duration,
+    /// How its uses prolong an entry's life, if they do (not that of absence).
+    pub slide: Option<Slide>,
+    /// How long after its load an entry may be answered from, whatever else allows it.
+    pub retention: Duration,
     /// Where entries may live. In no tier: every read asks the origin by itself, nothing is
-    /// collapsed, since two callers of a thing that may not be kept may not share it either.
+    /// collapsed, since two callers of a thing that may not be kept may not share it either; but see
+    /// `collapses`.
     pub tiers: Tiers,
+    /// Whether readers who come while a load is under way may share it where no tier may keep what it
+    /// brings: it is the place that forbids to keep it, not the thing.
+    pub collapses: bool,
+    /// The pool of in-process memory that entries belong to.
+    pub pool: Class,
     /// Who is shed first when the origin is short.
     pub priority: Class,
     /// β and the spread of lifetimes.
@@ -63,7 +74,11 @@ impl Policy {
             ttl,
             absent_ttl: ttl.min(Duration::from_secs(60)),
             uncacheable_ttl: Duration::from_secs(10),
+            slide: None,
+            retention: Duration::MAX,
             tiers: Tiers::ALL,
+            collapses: false,
+            pool: Class::Standard,
             priority: Class::Standard,
             refresh: Refresh::default(),
             stale_while_revalidate: Duration::ZERO,
@@ -88,6 +103,22 @@ impl Policy {
         self.filter.get().copied()
     }
 
+    /// What is said of an entry's place in the in-process tier. `governor`: whether commits may mark.
+    pub(super) fn terms(&self, governor: bool) -> Terms {
+        Terms { lenient: governor && self.is_lenient(), pool: self.pool }
+    }
+
+    /// The longest life after a load, used or not.
+    pub(super) fn longest(&self) -> Duration {
+        self.slide.map_or(self.retention, |slide| slide.longest.min(self.retention))
+    }
+
+    /// Whether answers may still come from it. By wall time: it may be older than this process.
+    pub(super) fn may_keep(&self, held: &Held, clock: &dyn Clock) -> bool {
+        let age = || Duration::from_millis(clock.wall_ms().saturating_sub(held.loaded_wall_ms));
+        self.retention == Duration::MAX || age() < self.retention
+    }
+
     /// What may be done at `now` with a marked entry.
     pub(super) fn use_of(&self, soft: &Soft, now: Mono) -> Use {
         let spend = self.pressure.get().map_or(0.0, |pressure| pressure.spend(now));
@@ -101,7 +132,11 @@ impl From<&Contract> for Policy {
             unproven: contract.unproven,
             ttl: contract.ttl,
             absent_ttl: contract.absent_ttl,
+            slide: contract.longest_life().map(Slide::within),
+            retention: contract.retention.unwrap_or(Duration::MAX),
             tiers: if contract.is_cached() { contract.tiers } else { Tiers::NONE },
+            collapses: contract.abroad,
+            pool: contract.pool,
             priority: contract.priority,
             refresh: contract.refresh,
             stale_while_revalidate: contract.stale_while_revalidate,

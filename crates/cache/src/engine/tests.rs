@@ -9,6 +9,7 @@ mod inspect;
 mod moment;
 mod pressure;
 mod races;
+mod sliding;
 mod storm;
 mod table;
 mod wildcards;
@@ -28,7 +29,9 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::entry::Value;
 use crate::origin::{Loaded, OriginError};
-use crate::shared::{Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Standing, TierError};
+use crate::shared::{
+    Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Slide, Standing, TierError,
+};
 use crate::survey::Survey;
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
@@ -173,6 +176,9 @@ struct Shared {
     /// Calls for one key, and for several.
     single_reads: AtomicUsize,
     batch_reads: AtomicUsize,
+    /// Reminders that came, and the keys in them.
+    touches: AtomicUsize,
+    touched: AtomicUsize,
 }
 
 impl Shared {
@@ -183,6 +189,8 @@ impl Shared {
             late_reads: Mutex::new(Duration::ZERO),
             single_reads: AtomicUsize::new(0),
             batch_reads: AtomicUsize::new(0),
+            touches: AtomicUsize::new(0),
+            touched: AtomicUsize::new(0),
         }
     }
 
@@ -215,6 +223,28 @@ impl SharedTier for Shared {
         self.up()?;
         self.batch_reads.fetch_add(1, Ordering::Relaxed);
         self.tier.read_many(keys, lease).await
+    }
+
+    async fn read_using(
+        &self,
+        keys: &[Key],
+        slides: &[Option<Slide>],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        self.up()?;
+        self.tier.read_using(keys, slides, lease).await
+    }
+
+    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+        self.up()?;
+        self.touches.fetch_add(1, Ordering::Relaxed);
+        self.touched.fetch_add(uses.len(), Ordering::Relaxed);
+        self.tier.touch(uses).await
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {
+        self.up()?;
+        self.tier.inspect(key).await
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use coherence::absence::{Place, Reading};
 use coherence::{After, Batch, Cause, Event, Lsn, Mono, Reached, Register, Subject};
-use contract::{Key, KeyTemplate};
+use contract::{Class, Key, KeyTemplate};
 
 use super::bloom::Bloom;
-use super::{Held, Local, Writer};
+use super::{Held, Local, Terms, Writer};
 use crate::entry::{Content, Entry};
 
 /// Which filter.
@@ -213,7 +213,8 @@ impl Writer {
             // It had no row at any position from there on.
             seen: since,
         };
-        Some(Held::new(entry, read.mono, now + MOMENT, false, false))
+        let terms = Terms { lenient: false, pool: Class::Standard };
+        Some(Held::new(entry, read.mono, now + MOMENT, false, terms))
     }
 
     /// Has the filters hear a piece of the log; before its position is published.

@@ -11,8 +11,11 @@ use coherence::soft::{may_mark, strike};
 use coherence::{Blow, Epoch, Event, Lsn, Mark, Mono, Offer, Struck, Subject};
 use contract::Key;
 
+use super::held::Aside;
 use super::index::Links;
 use super::{Held, Local, Writer};
+use crate::entry::Entry;
+use crate::shared::Slide;
 
 /// What a marked entry has beside the others.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Soft {
     pub(crate) lot: f64,
     /// Before then nobody tries to load it again.
     again: AtomicU64,
+    /// For what takes its place.
+    pub(super) slide: Option<Slide>,
 }
 
 impl Soft {
@@ -38,7 +43,13 @@ impl Held {
     #[inline]
     pub(crate) fn soft(&self) -> Option<&Soft> {
         // That field is at hand wherever a hit is looked at; the other one is not.
-        if self.refresh_from == Mono(0) { self.soft.as_deref() } else { None }
+        if self.look_from() != Mono(0) {
+            return None;
+        }
+        match self.aside.as_deref() {
+            Some(Aside::Soft(soft)) => Some(soft),
+            Some(Aside::Slides(_)) | None => None,
+        }
     }
 
     /// Whether a commit has made it old, and it is kept within its contract's budget.
@@ -49,15 +60,17 @@ impl Held {
     }
 
     fn marked(&self, mark: Mark, lot: f64) -> Arc<Self> {
-        let soft = Soft { mark, lot, again: AtomicU64::new(0) };
+        let soft = Soft { mark, lot, again: AtomicU64::new(0), slide: self.slide() };
         Arc::new(Self {
+            look_from: 0.into(),
             loaded: self.loaded,
-            refresh_from: Mono(0),
             links: u32::from(Links::NONE).into(),
             own: self.own,
             lenient: self.lenient,
-            entry: self.entry.clone(),
-            soft: Some(Box::new(soft)),
+            pool: self.pool,
+            // What a commit has made old ends as it stood: no use prolongs it.
+            entry: Entry { ttl: self.expires().since(self.loaded), ..self.entry.clone() },
+            aside: Some(Box::new(Aside::Soft(soft))),
         })
     }
 
@@ -117,8 +130,8 @@ impl Local {
                 self.put(writer, key, marked);
             }
             Blow::Remove => {
-                if let Some((_, gone)) = self.store.remove(key) {
-                    writer.index.remove(gone.links());
+                if let Some((key, gone)) = self.store.remove(key) {
+                    self.forget(writer, &key, &gone);
                 }
             }
         }

@@ -6,6 +6,7 @@ use contract::Key;
 use quick_cache::Weighter;
 
 use super::Held;
+use super::held::Aside;
 use crate::entry::{Content, Entry};
 
 /// The cache's own part of an entry: slab slot with list links, hash table slot at the worst load
@@ -53,8 +54,8 @@ pub(super) struct Weigh;
 
 impl Weighter<Key, Arc<Held>> for Weigh {
     fn weight(&self, key: &Key, held: &Arc<Held>) -> u64 {
-        let soft = if held.is_soft() { chunk(size_of::<super::Soft>()) } else { 0 };
-        (weight(key, held) + soft) as u64
+        let aside = if held.aside.is_some() { chunk(size_of::<Aside>()) } else { 0 };
+        (weight(key, held) + aside) as u64
     }
 }
 

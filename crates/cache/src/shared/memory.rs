@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::hub::Hub;
 use super::marks::Marks;
-use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Standing, TierError};
+use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Slide, Standing, TierError};
 use crate::entry::{Content, Entry};
 use crate::survey::Survey;
 
@@ -138,6 +138,23 @@ impl State {
         }
         self.entries.remove(key);
         None
+    }
+
+    /// The entry, if it counts, is used: it lives on, with the token that it has earned by standing.
+    fn slide(&mut self, key: &Key, slide: Slide, now: Mono, wall_ms: u64) {
+        let Some(stored) = self.entries.peek(key) else { return };
+        let Stored { entry, until, .. } = stored;
+        let proven = self.fence.applied() >= slide.proven_from;
+        if !proven || !entry.is_present() || !self.counts(key, stored, now) {
+            return;
+        }
+        let age = Duration::from_millis(wall_ms.saturating_sub(entry.loaded_wall_ms));
+        let left = slide.life(entry.ttl, age, now).prolonged(now, until.since(now));
+        let tau = self.fence.confirm(key, &entry.tags, entry.tau);
+        if let (Some(left), Some(tau), Some(mut stored)) = (left, tau, self.entries.get_mut(key)) {
+            stored.until = now + left;
+            stored.entry.tau = tau;
+        }
     }
 
     fn read(&mut self, key: &Key, lease: Option<Duration>, now: Mono) -> SharedRead {
@@ -280,6 +297,30 @@ impl SharedTier for MemoryTier {
         let now = self.clock.mono();
         let mut state = self.state.lock();
         Ok(keys.iter().map(|key| state.read(key, lease, now)).collect())
+    }
+
+    async fn read_using(
+        &self,
+        keys: &[Key],
+        slides: &[Option<Slide>],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        let (now, wall_ms) = (self.clock.mono(), self.clock.wall_ms());
+        let mut state = self.state.lock();
+        let reads = keys.iter().enumerate().map(|(at, key)| {
+            if let Some(slide) = slides.get(at).copied().flatten() {
+                state.slide(key, slide, now, wall_ms);
+            }
+            state.read(key, lease, now)
+        });
+        Ok(reads.collect())
+    }
+
+    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+        let (now, wall_ms) = (self.clock.mono(), self.clock.wall_ms());
+        let mut state = self.state.lock();
+        uses.iter().for_each(|(key, slide)| state.slide(key, *slide, now, wall_ms));
+        Ok(())
     }
 
     async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {

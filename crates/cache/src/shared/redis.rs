@@ -44,7 +44,9 @@ use self::names::Names;
 use self::reply::{Reply, failed};
 use self::scripts::Scripts;
 use self::stream::Subscription;
-use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Standing, TierError, marks};
+use super::{
+    Fill, NodeMessage, Outcome, SharedRead, SharedTier, Slide, Standing, TierError, marks,
+};
 use crate::entry::Entry;
 use crate::patience::in_time;
 use crate::survey::Survey;
@@ -143,10 +145,12 @@ impl RedisTier {
         err
     }
 
-    /// Reads the keys in one state of the server. `None` in an entry's place: it is not of our making.
+    /// Reads the keys in one state of the server; those with a [`Slide`] live on. `None` in an entry's
+    /// place: it is not of our making.
     async fn read_once(
         &self,
         keys: &[Key],
+        slides: &[Option<Slide>],
         lease: Option<Duration>,
     ) -> Result<Vec<Option<SharedRead>>, TierError> {
         let names = &self.names;
@@ -157,10 +161,14 @@ impl RedisTier {
             None => call.arg(""),
         };
         let mut tokens = Vec::with_capacity(keys.len());
-        for key in keys {
+        for (at, key) in keys.iter().enumerate() {
             // Drawn here: unlike a counter in Redis it does not begin again after a flush.
             let token = LeaseToken(rand::random());
             call.key(names.entry(key)).key(names.lease(key)).arg(token.0);
+            match slides.get(at).copied().flatten() {
+                Some(slide) => call.arg(asked(slide)),
+                None => call.arg(""),
+            };
             tokens.push(token);
         }
         let mut reply = self.call(&call).await?;
@@ -253,6 +261,13 @@ impl RedisTier {
     }
 }
 
+/// As the scripts take it: the longest life in ms (0: without limit), and the position.
+fn asked(slide: Slide) -> String {
+    let limited = slide.longest != Duration::MAX;
+    let longest = if limited { entry::millis(slide.longest) } else { 0 };
+    format!("{longest} {}", slide.proven_from.0)
+}
+
 /// Positions that a sorted set would round.
 fn exact(positions: impl IntoIterator<Item = Lsn>) -> Result<(), TierError> {
     match positions.into_iter().find(|position| *position > MAX_LSN) {
@@ -267,7 +282,7 @@ fn exact(positions: impl IntoIterator<Item = Lsn>) -> Result<(), TierError> {
 impl SharedTier for RedisTier {
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
         for _ in 0..2 {
-            match self.read_once(std::slice::from_ref(key), lease).await?.pop() {
+            match self.read_once(std::slice::from_ref(key), &[], lease).await?.pop() {
                 Some(Some(read)) => return Ok(read),
                 _ => self.discard(key).await?,
             }
@@ -280,9 +295,20 @@ impl SharedTier for RedisTier {
         keys: &[Key],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
+        self.read_using(keys, &[], lease).await
+    }
+
+    async fn read_using(
+        &self,
+        keys: &[Key],
+        slides: &[Option<Slide>],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
         let mut reads = Vec::with_capacity(keys.len());
+        let mut slides = slides.chunks(READ_AT_ONCE);
         for keys in keys.chunks(READ_AT_ONCE) {
-            for (key, read) in keys.iter().zip(self.read_once(keys, lease).await?) {
+            let slides = slides.next().unwrap_or_default();
+            for (key, read) in keys.iter().zip(self.read_once(keys, slides, lease).await?) {
                 reads.push(match read {
                     Some(read) => read,
                     None => {
@@ -293,6 +319,19 @@ impl SharedTier for RedisTier {
             }
         }
         Ok(reads)
+    }
+
+    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+        let names = &self.names;
+        for uses in uses.chunks(READ_AT_ONCE) {
+            let mut call = self.scripts.touch.prepare_invoke();
+            call.key(&names.state).key(&names.tombstones).key(&names.evictions);
+            for (key, slide) in uses {
+                call.key(names.entry(key)).arg(asked(*slide));
+            }
+            self.call(&call).await?;
+        }
+        Ok(())
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache::entry::{Content, Entry, Value};
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
+    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier, Slide,
     Standing,
 };
 use coherence::fence::Gap;
@@ -23,7 +23,8 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::rig::*;
 
 const LEASE: Duration = Duration::from_secs(300);
-const FOREVER: Duration = Duration::from_secs(1_000_000);
+/// So many ages are a life.
+const AGES: u32 = 8;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -36,6 +37,13 @@ enum Step {
         keys: Vec<u8>,
         lease: bool,
     },
+    /// Several keys are used: in one read, or elsewhere.
+    Use {
+        keys: Vec<u8>,
+        here: bool,
+    },
+    /// Time passes: an eighth of a life.
+    Age,
     Fill {
         key: u8,
         tags: Vec<u8>,
@@ -88,6 +96,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         30 => (keys(), any::<bool>()).prop_map(|(key, lease)| Step::Read { key, lease }),
         10 => (proptest::collection::vec(keys(), 0..6), any::<bool>())
             .prop_map(|(keys, lease)| Step::ReadMany { keys, lease }),
+        10 => (proptest::collection::vec(keys(), 0..6), any::<bool>())
+            .prop_map(|(keys, here)| Step::Use { keys, here }),
+        6 => Just(Step::Age),
         30 => (keys(), proptest::collection::vec(0..3_u8, 0..3), lsn(), epoch(), lease()).prop_map(
             |(key, tags, tau, epoch, lease)| Step::Fill { key, tags, tau, epoch, lease },
         ),
@@ -149,6 +160,8 @@ struct Lease {
 struct Model {
     fence: Fence,
     entries: BTreeMap<Key, Entry>,
+    /// How many ages each of them has left.
+    left: BTreeMap<Key, u32>,
     /// The index of the lease that holds the key now.
     holders: BTreeMap<Key, usize>,
 }
@@ -177,7 +190,7 @@ impl Model {
             }
         }
         if verdict == Verdict::Accept {
-            self.entries.insert(fill.key.clone(), fill.entry.clone());
+            self.store(&fill.key, fill.entry.clone());
         }
         verdict
     }
@@ -211,12 +224,36 @@ impl Model {
                         ttl: *ttl,
                         seen: tau,
                     };
-                    self.entries.insert(key.clone(), renewed);
+                    self.store(key, renewed);
                 }
             }
         }
         self.drop_fallen();
         Ok(())
+    }
+
+    fn store(&mut self, key: &Key, entry: Entry) {
+        self.entries.insert(key.clone(), entry);
+        self.left.insert(key.clone(), AGES);
+    }
+
+    fn slide(&mut self, key: &Key) {
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.is_present()) else {
+            return;
+        };
+        if self.left.insert(key.clone(), AGES) != Some(AGES) {
+            entry.tau = self.fence.confirm(key, &entry.tags, entry.tau).expect("it stands");
+        }
+    }
+
+    fn age(&mut self) {
+        self.holders.clear();
+        let left = &mut self.left;
+        self.entries.retain(|key, _| {
+            let left = left.get_mut(key).expect("each has a life");
+            *left -= 1;
+            *left > 0
+        });
     }
 
     fn drop_fallen(&mut self) {
@@ -293,6 +330,22 @@ impl<'a> Trio<'a> {
         }
     }
 
+    async fn r#use(&mut self, keys: &[Key], here: bool) {
+        let slide = Slide::within(Duration::MAX);
+        if !here {
+            let uses: Vec<_> = keys.iter().map(|key| (key.clone(), slide)).collect();
+            self.memory.touch(&uses).await.expect("memory");
+            return self.redis.touch(&uses).await.expect("redis");
+        }
+        let slides = vec![Some(slide); keys.len()];
+        let memory = self.memory.read_using(keys, &slides, None).await.expect("memory");
+        let redis = self.redis.read_using(keys, &slides, None).await.expect("redis");
+        assert_eq!((memory.len(), redis.len()), (keys.len(), keys.len()));
+        for ((key, memory), redis) in keys.iter().zip(memory).zip(redis) {
+            self.judge(key, None, memory, redis);
+        }
+    }
+
     fn judge(&mut self, key: &Key, lease: Option<Duration>, memory: SharedRead, redis: SharedRead) {
         let expected = match self.model.entries.get(key) {
             Some(entry) => Said::Found(entry.clone()),
@@ -338,6 +391,23 @@ impl<'a> Trio<'a> {
             Step::ReadMany { keys, lease } => {
                 let keys: Vec<Key> = keys.into_iter().map(key).collect();
                 self.read_many(&keys, lease).await;
+            }
+            Step::Use { keys, here } => {
+                let keys: Vec<Key> = keys.into_iter().map(key).collect();
+                keys.iter().for_each(|key| self.model.slide(key));
+                self.r#use(&keys, here).await;
+            }
+            Step::Age => {
+                self.model.age();
+                self.clock.advance(FOREVER / AGES);
+                let script = format!(
+                    "for _, k in ipairs(redis.call('KEYS', '*')) do \
+                     local left = redis.call('PTTL', k) - {} \
+                     if left > 0 then redis.call('PEXPIRE', k, string.format('%.0f', left)) \
+                     elseif redis.call('PTTL', k) >= 0 then redis.call('DEL', k) end end",
+                    (FOREVER / AGES).as_millis()
+                );
+                self.server.cli(&["eval", &script, "0"]).expect("redis-cli");
             }
             Step::Fill { key: n, tags, tau, epoch, lease } => {
                 let mut entry = entry("", tau);

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 
 pub(crate) const EPOCH: Epoch = Epoch { system: 7, timeline: 1, server: 3, incarnation: 1 };
 pub(crate) const NEXT: Epoch = Epoch { incarnation: 2, ..EPOCH };
+/// As long as Redis can: three years.
+pub(crate) const FOREVER: Duration = Duration::from_secs(100_000_000);
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// A clock that goes when it is told to.
@@ -35,7 +37,7 @@ impl Clock for HandClock {
     }
 
     fn wall_ms(&self) -> u64 {
-        1_700_000_000_000
+        1_700_000_000_000 + self.0.load(Ordering::Relaxed) / 1_000_000
     }
 }
 
@@ -85,6 +87,26 @@ impl Rig {
             Outcome::Found { entry, .. } => Some(entry),
             Outcome::Miss => None,
             other => panic!("{other:?} without asking for a lease"),
+        }
+    }
+
+    /// How long the entry has left.
+    pub(crate) async fn remaining(&self, key: &Key) -> Duration {
+        match self.read(key).await.outcome {
+            Outcome::Found { remaining, .. } => remaining,
+            other => panic!("{other:?} instead of an entry"),
+        }
+    }
+
+    /// The time by the tier's wall clock.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        match &self.time {
+            Time::Virtual(clock) => clock.wall_ms(),
+            Time::Real { _server: server } => {
+                let time = server.cli(&["time"]).expect("redis-cli");
+                let seconds = time.split_whitespace().next().expect("seconds");
+                seconds.parse::<u64>().expect("a number") * 1_000
+            }
         }
     }
 
@@ -158,7 +180,7 @@ pub(crate) fn renewing(batch: Batch, renewals: Vec<Renewal>) -> Batch {
 }
 
 pub(crate) fn renewal(key: &Key, value: Option<&str>, tags: &[Tag]) -> Renewal {
-    let ttl = Duration::from_secs(1_000_000);
+    let ttl = FOREVER;
     Renewal { key: key.clone(), value: value.map(Into::into), tags: tags.to_vec(), ttl }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache::entry::{Content, Value};
-use cache::shared::{Fill, NodeMessage, Outcome, Standing};
+use cache::shared::{Fill, NodeMessage, Outcome, Slide, Standing};
 use coherence::fence::Gap;
 use coherence::{Batch, Cause, Event, Lsn, Refusal, Subject, Verdict};
 use contract::Tag;
@@ -29,6 +29,9 @@ suite! {
     a_new_tier_proves_nothing,
     gives_back_what_was_stored,
     an_entry_lives_as_long_as_it_may,
+    what_is_used_lives_on,
+    no_use_takes_a_life_past_its_limit,
+    what_is_used_outlives_the_collection_of_marks,
     race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event,
     race_04_an_older_read_never_replaces_a_newer_one,
     race_06_an_old_event_again_leaves_a_newer_value_alone,
@@ -97,6 +100,82 @@ async fn an_entry_lives_as_long_as_it_may(rig: Rig) {
         Verdict::Accept,
         "nothing is in the way"
     );
+}
+
+/// Long enough for a loaded machine, and a life's grain (a 64th) passes within two seconds.
+const MINUTE: Duration = Duration::from_secs(60);
+const NO_LIMIT: Slide = Slide::within(Duration::MAX);
+
+async fn what_is_used_lives_on(rig: Rig) {
+    let rig = rig.begun().await;
+    let lives = |n, content| {
+        let mut fill = fill(&key(n), "v", 12);
+        (fill.entry.ttl, fill.entry.content) = (MINUTE, content);
+        fill
+    };
+    let value = entry("v", 12).content;
+    for n in 1..=3 {
+        rig.fill(lives(n, value.clone())).await;
+    }
+    rig.fill(lives(4, Content::Absent)).await;
+    rig.pass(Duration::from_secs(2)).await;
+    let keys = [key(1), key(2), key(4), key(5)];
+    let slides = [Some(NO_LIMIT), None, Some(NO_LIMIT), Some(NO_LIMIT)];
+    let reads = rig.tier.read_using(&keys, &slides, None).await.expect("read");
+    let told: Vec<_> = reads
+        .into_iter()
+        .map(|read| match read.outcome {
+            Outcome::Found { remaining, .. } => Some(remaining == MINUTE),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Some(true), Some(false), Some(false), None], "absence is not prolonged");
+    let ahead = Slide { proven_from: Lsn(11), ..NO_LIMIT };
+    rig.tier.touch(&[(key(2), ahead)]).await.expect("touch");
+    rig.tier.touch(&[(key(3), NO_LIMIT), (key(5), NO_LIMIT)]).await.expect("touch");
+    let grain = Duration::from_secs(1);
+    assert!(rig.remaining(&key(3)).await > rig.remaining(&key(2)).await + grain);
+    assert_eq!(rig.found(&key(5)).await, None);
+    // What has fallen is not raised.
+    rig.apply(batch(10, 13, vec![Subject::Key(key(1))])).await;
+    let read = rig.tier.read_using(&keys[..1], &slides, None).await.expect("read").remove(0);
+    assert!(matches!(read.outcome, Outcome::Miss));
+    assert_eq!(rig.fill(lives(1, value)).await, refused(Refusal::Tombstone));
+}
+
+async fn no_use_takes_a_life_past_its_limit(rig: Rig) {
+    let rig = rig.begun().await;
+    let mut old = fill(&key(1), "v", 12);
+    old.entry.ttl = MINUTE;
+    old.entry.loaded_wall_ms = rig.wall_ms() - 11_000;
+    rig.fill(old).await;
+    rig.pass(Duration::from_secs(2)).await;
+    let limit = |secs| Slide::within(Duration::from_secs(secs));
+    for slide in [limit(70), limit(5)] {
+        rig.tier.touch(&[(key(1), slide)]).await.expect("touch");
+        let left = rig.remaining(&key(1)).await;
+        assert!(left <= Duration::from_secs(58) && !left.is_zero(), "{left:?}");
+    }
+    rig.tier.touch(&[(key(1), limit(7_200))]).await.expect("touch");
+    assert!(rig.remaining(&key(1)).await > Duration::from_secs(58));
+}
+
+async fn what_is_used_outlives_the_collection_of_marks(rig: Rig) {
+    let rig = rig.begun().await;
+    for n in 1..=2 {
+        let mut fill = fill(&key(n), "v", 10);
+        fill.entry.ttl = MINUTE;
+        rig.fill(fill).await;
+    }
+    // A position of more digits than the one it was stored under.
+    rig.apply(batch(10, 1_234, vec![Subject::Key(key(9))])).await;
+    rig.pass(Duration::from_secs(2)).await;
+    rig.tier.touch(&[(key(1), NO_LIMIT)]).await.expect("touch");
+    assert_eq!(rig.tier.collect(Lsn(1_234)).await.expect("collect"), 1);
+    let mut lives = entry("v", 1_234);
+    (lives.ttl, lives.seen) = (MINUTE, Lsn(10));
+    assert_eq!(rig.found(&key(1)).await, Some(lives));
+    assert_eq!(rig.found(&key(2)).await, None, "nobody can say any more");
 }
 
 async fn race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event(rig: Rig) {

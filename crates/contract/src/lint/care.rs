@@ -1,7 +1,9 @@
 //! Data that has to be handled with care.
 
+use std::time::Duration;
+
 use super::{Report, Severity::Error, Severity::Info};
-use crate::contract::{Sensitivity, Tiers, Unproven};
+use crate::contract::{Contract, Sensitivity, Tiers, Unproven};
 use crate::preset::{Strictness, presets};
 use crate::toml_in::show;
 
@@ -90,7 +92,10 @@ fn personal(report: &mut Report<'_>) {
             "retention",
             "personal data without a limit to how long copies are kept",
             "erasure has to reach copies too, and an auditor will ask for the limit",
-            format!("say how long at most: `retention = \"{}\"`", show(contract.ttl)),
+            format!(
+                "say how long at most: `retention = \"{}\"`",
+                show(fitting_retention(contract))
+            ),
         ),
         Some(retention) if retention < contract.ttl => report.add(
             (Error, "retention-below-ttl"),
@@ -105,6 +110,11 @@ fn personal(report: &mut Report<'_>) {
         ),
         Some(_) => {}
     }
+}
+
+/// The life of an entry; of one that lives on by its uses, a month of lives.
+fn fitting_retention(contract: &Contract) -> Duration {
+    if contract.sliding { contract.ttl.saturating_mul(30) } else { contract.ttl }
 }
 
 fn tiers(tiers: Tiers) -> &'static str {

@@ -58,6 +58,29 @@ fn lifetimes_are_a_safety_net() {
 }
 
 #[test]
+fn uses_have_a_life_to_prolong() {
+    let sliding = |more: &str| rules(&format!("sliding = true\n{more}"));
+    assert_eq!(sliding(""), [""; 0]);
+    assert_eq!(sliding("ttl = \"10s\""), [""; 0], "unused entries end before the budget does");
+    assert_eq!(sliding("retention = \"30s\""), ["sliding-in-vain"]);
+    assert_eq!(sliding("retention = \"1h\""), [""; 0]);
+    assert_eq!(sliding("ttl = \"31s\""), ["ttl-not-safety-net"]);
+    let session = "preset = \"session\"\nstaleness = \"24h\"\nresidency = \"eu\"\npager = \"x\"\n";
+    assert_eq!(rules(&format!("{session}retention = \"30days\"")), [""; 0]);
+    let found = review(&format!("{}{session}", SOUND.replace("staleness = \"30s\"\n", "")));
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert!(finding.fix.contains("retention = \"30days\""), "{}", finding.fix);
+    let unfed = |more: &str| {
+        let text = format!("{}sliding = true\n{more}", SOUND.replace("from = ", "# from = "));
+        let found = review(&text);
+        found.into_iter().map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(unfed(""), ["sliding-in-vain", "nothing-invalidates"]);
+    assert_eq!(unfed("ttl = \"10s\""), ["nothing-invalidates"], "up to the budget from the load");
+    assert_eq!(unfed("immutable = true"), [""; 0]);
+}
+
+#[test]
 fn serving_stale_shows_the_sum_it_can_come_to() {
     let text = format!("{}unproven = \"serve-stale\"\n", SOUND.replace("30s", "5min"));
     let found = review(&text);

@@ -31,9 +31,10 @@ pub(super) fn check(report: &mut Report<'_>) {
              weeks",
             format!("remove `ttl` (it is then {}), or say `immutable = true` if a value never changes under its key", show(contract.fitting_ttl())),
         );
-    } else if contract.ttl != contract.fitting_ttl() {
+    } else if contract.ttl != contract.fitting_ttl() && !idles(contract) {
         unfitting(report);
     }
+    sliding(report);
     worst_case(report);
     if contract.absent_ttl > Duration::from_secs(300) {
         report.add(
@@ -48,6 +49,51 @@ pub(super) fn check(report: &mut Report<'_>) {
             "choose 1 to 5 minutes",
         );
     }
+}
+
+/// Whether it ends when nobody has used it for a while that is shorter than its budget: that is what
+/// sliding lives are for.
+fn idles(contract: &Contract) -> bool {
+    contract.sliding && contract.ttl < contract.staleness
+}
+
+/// A life that uses can't prolong.
+fn sliding(report: &mut Report<'_>) {
+    let contract = report.contract;
+    let Some(longest) = contract.longest_life().filter(|longest| *longest <= contract.ttl) else {
+        return;
+    };
+    let by_retention = contract.retention == Some(longest);
+    let (reason, fix) = if by_retention {
+        (
+            "`retention` is the end in any case, counted from the load, so that uses change nothing",
+            format!(
+                "shorten `ttl`, agree on a longer `retention` than {}, or say `sliding = false`",
+                show(longest)
+            ),
+        )
+    } else {
+        (
+            "no table feeds this contract, so its age is all that is known of how old an answer is; \
+             an entry that lives on by its uses would never be asked for again and could be wrong \
+             for ever. So the budget is the end, counted from the load, and uses change nothing",
+            "name the table its values come from: `from = { source = \"…\", table = \"…\", key = \
+             \"id\" }`; or say how long an unused entry may stay, `ttl` below `staleness`; or say \
+             `sliding = false`"
+                .to_owned(),
+        )
+    };
+    report.add(
+        (Error, "sliding-in-vain"),
+        "sliding",
+        format!(
+            "each use is to start the lifetime of {} anew, but entries end {} after their load",
+            show(contract.ttl),
+            show(longest)
+        ),
+        reason,
+        fix,
+    );
 }
 
 fn budget_zero(report: &mut Report<'_>) {

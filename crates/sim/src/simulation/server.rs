@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache::shared::{Fill, MemoryTier, NodeMessage, Outcome, SharedRead, SharedTier, Standing};
+use cache::shared::{
+    Fill, MemoryTier, NodeMessage, Outcome, SharedRead, SharedTier, Slide, Standing,
+};
 use cache::{Content, Survey, TierError};
 use coherence::fence::Gap;
 use coherence::{Batch, Clock, Epoch, LeaseToken, Lsn, Subject, Verdict};
@@ -238,12 +240,17 @@ impl Remote {
     }
 }
 
-#[async_trait]
-impl SharedTier for Remote {
-    async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
+impl Remote {
+    async fn read_one(
+        &self,
+        key: &Key,
+        slide: Option<Slide>,
+        lease: Option<Duration>,
+    ) -> Result<SharedRead, TierError> {
         let (stage, key) = (Arc::clone(&self.stage), key.clone());
         self.call("read", move |memory, life| async move {
-            let mut read = memory.read(&key, lease).await?;
+            let found = memory.read_using(std::slice::from_ref(&key), &[slide], lease).await?.pop();
+            let Some(mut read) = found else { unreachable!("one was asked for") };
             if let Outcome::Lead(granted) = &mut read.outcome {
                 *granted = outside(life, *granted);
                 let (granted, now) = (*granted, stage.now());
@@ -264,6 +271,31 @@ impl SharedTier for Remote {
             Ok(read)
         })
         .await
+    }
+}
+
+#[async_trait]
+impl SharedTier for Remote {
+    async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
+        self.read_one(key, None, lease).await
+    }
+
+    async fn read_using(
+        &self,
+        keys: &[Key],
+        slides: &[Option<Slide>],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        let mut reads = Vec::with_capacity(keys.len());
+        for (key, slide) in keys.iter().zip(slides) {
+            reads.push(self.read_one(key, *slide, lease).await?);
+        }
+        Ok(reads)
+    }
+
+    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+        let uses = uses.to_vec();
+        self.call("touch", move |memory, _| async move { memory.touch(&uses).await }).await
     }
 
     async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache::shared::Slide;
 use cache::{EngineOptions, Policy};
 use coherence::Subject;
 use contract::{Key, Tag, Tiers, Unproven};
@@ -153,6 +154,12 @@ pub(super) fn policy(key: usize) -> Arc<Policy> {
     };
     if which == 1 {
         policy.stale_while_revalidate = secs(10);
+    }
+    if which == 3 {
+        policy.slide = Some(Slide::within(secs(15)));
+    }
+    if which == 7 {
+        policy.slide = Some(Slide::within(Duration::MAX));
     }
     if which == 4 {
         policy.tiers = Tiers { shared: false, ..Tiers::ALL };

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::{Contract, Tiers};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::Exit;
-use crate::config::Config;
+use crate::config::{Config, Regions};
 use crate::node::{Listening, Node, NodeError};
 use crate::terminal::{complain, log_to_stderr, say};
 
@@ -44,6 +45,18 @@ pub(crate) fn run(args: &Args) -> Exit {
     })
 }
 
+/// Where it is kept, if that is not what it says itself.
+fn kept(contract: &Contract) -> String {
+    let Some(residency) = &contract.residency else { return String::new() };
+    let kept = match contract.tiers {
+        Tiers { local: true, shared: true } => "in both tiers",
+        Tiers { local: true, shared: false } => "in the process only",
+        Tiers { local: false, shared: true } => "in the shared tier only",
+        Tiers { local: false, shared: false } => "nowhere: every read asks the origin",
+    };
+    format!(", does not leave {residency}; kept {kept}")
+}
+
 async fn serve(config: &Config) -> Result<(), NodeError> {
     let node = Arc::new(Node::build(config, SAMPLE_EVERY).await?);
     let listening = Listening::bind(&config.listen, node.has_gateway()).await?;
@@ -52,6 +65,9 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         say(format_args!("  source   {name}: {}, slot {}", source.url, source.slot));
     }
     say(format_args!("  shared   {}", config.shared.url));
+    if let Regions { node: Some(node), shared: Some(shared) } = &config.regions {
+        say(format_args!("  regions  this process in {node}, the shared tier in {shared}"));
+    }
     match &config.upstream {
         Some(upstream) => {
             say(format_args!("  gateway  http://{} → {}", listening.at.gateway, upstream.url))
@@ -61,7 +77,7 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
     say(format_args!("  data     http://{}/data/{{contract}}/{{id}}", listening.at.data));
     for contract in config.contracts.iter() {
         let budget = humantime::format_duration(contract.staleness);
-        say(format_args!("           {} within {budget}", contract.name));
+        say(format_args!("           {} within {budget}{}", contract.name, kept(contract)));
     }
     say(format_args!("  admin    http://{}/readyz, /metrics, /api/v1/status", listening.at.admin));
     let (stop, stopped) = watch::channel(false);

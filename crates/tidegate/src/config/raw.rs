@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::pools::Pools;
 use super::{ConfigError, suggest};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 pub(super) struct Config {
+    pub(super) node: Node,
     pub(super) listen: Listen,
     pub(super) source: std::collections::BTreeMap<String, Source>,
     pub(super) shared: Shared,
@@ -24,6 +26,13 @@ pub(super) struct Config {
     pub(super) audit: Audit,
     pub(super) contracts: Option<String>,
     pub(super) data: toml::Table,
+}
+
+/// `[node]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Node {
+    pub(super) region: Option<String>,
 }
 
 /// `[listen]`
@@ -98,14 +107,15 @@ impl Source {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Shared {
-    url: String,
+    pub(super) url: String,
+    pub(super) region: Option<String>,
     timeout: String,
     prefix: String,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { url: "memory:".into(), timeout: "50ms".into(), prefix: "tg".into() }
+        Self { url: "memory:".into(), region: None, timeout: "50ms".into(), prefix: "tg".into() }
     }
 }
 
@@ -127,11 +137,12 @@ impl Shared {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Local {
     pub(super) memory: String,
+    pub(super) pools: Pools,
 }
 
 impl Default for Local {
     fn default() -> Self {
-        Self { memory: "256MiB".into() }
+        Self { memory: "256MiB".into(), pools: Pools::default() }
     }
 }
 

@@ -141,7 +141,7 @@ fn tracked(source: &str, contracts: &Contracts) -> Vec<Tracked> {
                 add(&mut tracked.columns, &contract.key_columns());
                 add(&mut tracked.columns, &contract.watched_columns());
                 add(&mut tracked.columns, &contract.tag_columns());
-                if let (true, Ok(value)) = (contract.write_through, contract.projection()) {
+                if let (true, Ok(value)) = (contract.renews(), contract.projection()) {
                     add(&mut tracked.columns, &value.columns().collect::<Vec<_>>());
                 }
                 add(&mut tracked.old_columns, &contract.beyond_identity(&[]));

@@ -37,7 +37,7 @@ impl Renewer {
             contract.from.as_ref().is_some_and(|from| from.source == source)
                 && contract.is_cached()
                 && !contract.immutable
-                && contract.write_through
+                && contract.renews()
         };
         let renewable = |contract: &Contract| match contract.projection() {
             Ok(projection) => {

@@ -4,6 +4,7 @@ mod absent;
 mod audit;
 mod batch;
 mod faults;
+mod keep;
 mod nodes;
 mod renew;
 mod ryw;

@@ -136,6 +136,28 @@ async fn a_tier_left_out_by_the_contract_holds_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_no_tier_here_may_keep_is_shared_by_those_who_wait_and_kept_nowhere() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let mut abroad = policy(Unproven::ReadOrigin);
+    (abroad.tiers, abroad.collapses) = (contract::Tiers::NONE, true);
+    let (abroad, row) = (Arc::new(abroad), Row::saying(50 * MS, "resident"));
+    let readers = (0..10).map(|_| {
+        let (node, abroad, row) = (node.clone(), Arc::clone(&abroad), Arc::clone(&row));
+        tokio::spawn(async move { said(&node, &abroad, &row).await })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        assert_eq!(reader.await.expect("no panic"), is("resident", Tier::Origin));
+    }
+    assert_eq!(row.calls(), 1);
+    assert_eq!(said(&node, &abroad, &row).await, is("resident", Tier::Origin));
+    assert_eq!(row.calls(), 2, "once it is answered it is gone");
+    assert_eq!(node.standing().entries, 0);
+    let read = world.shared.tier.read(&key(1), None).await.unwrap();
+    assert!(matches!(read.outcome, crate::shared::Outcome::Miss));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hot_key_is_renewed_before_it_ends_and_nobody_waits() {
     let world = World::new().await;
     let node = world.node().await;

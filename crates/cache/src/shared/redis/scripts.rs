@@ -11,6 +11,7 @@ macro_rules! script {
 /// All of them, with their hashes: they are called by hash and loaded where Redis has lost them.
 pub(super) struct Scripts {
     pub(super) read: Script,
+    pub(super) touch: Script,
     pub(super) fill: Script,
     pub(super) renew: Script,
     pub(super) release: Script,
@@ -27,6 +28,7 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             read: script!("lua/read.lua"),
+            touch: script!("lua/touch.lua"),
             fill: script!("lua/fill.lua"),
             renew: script!("lua/renew.lua"),
             release: script!("lua/release.lua"),
@@ -40,9 +42,10 @@ impl Scripts {
         }
     }
 
-    pub(super) fn all(&self) -> [&Script; 11] {
+    pub(super) fn all(&self) -> [&Script; 12] {
         [
             &self.read,
+            &self.touch,
             &self.fill,
             &self.renew,
             &self.release,

@@ -104,17 +104,21 @@ local function wiped(s, tau, subjects)
   return false
 end
 
--- Takes an entry apart: epoch, τ, stamp, tags; nil if it is not of our making, whole and mortal.
--- `size`: its bytes, where `raw` is only its beginning.
+-- Takes an entry apart: epoch, τ, stamp, kind, times, tags; nil if it is not of our making, whole and
+-- mortal. `size`: its bytes, where `raw` is only its beginning.
 local function parse(key, raw, size)
-  local epoch, tau, stamp, head, body, tags, start = string.match(raw,
-    '^tg2 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) [pau] %d+ %d+ %d+ %d+ (%d+) (%d+)([^\n]*)\n()')
+  local epoch, tau, stamp, kind, loaded, ttl, head, body, tags, start = string.match(raw,
+    '^tg2 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ([pau]) (%d+) %d+ (%d+) %d+ (%d+) (%d+)([^\n]*)\n()')
+  local digits = tau and #tau
   tau, stamp = position(tau), position(stamp)
   if not (tau and stamp) or (size or #raw) ~= start - 1 + tonumber(head) + tonumber(body) then
     return nil
   end
   local left = redis.call('PTTL', key)
-  return left >= 0 and { epoch = epoch, tau = tau, stamp = stamp, tags = tags, left = left }
+  return left >= 0 and {
+    epoch = epoch, tau = tau, digits = digits, stamp = stamp, kind = kind, tags = tags, left = left,
+    loaded = tonumber(loaded), ttl = tonumber(ttl),
+  }
 end
 
 -- Whether an entry counts: coherence::Fence::stands within the epoch, and not evicted.
@@ -129,6 +133,39 @@ local function stands(s, key, evictions, entry)
   end
   return entry.tau >= newest(KEYS[2], subjects) and not wiped(s, entry.tau, subjects)
     and (entry.stamp == s.evictions or entry.stamp >= newest(evictions, tags))
+end
+
+-- An entry that stands is used: it lives on (coherence::Life), with the token that it has earned by
+-- standing (coherence::Fence::confirm). `use`: how long after its load it may live, in ms (0: as long
+-- as it is used), and the position without which no answer is proven, and nothing prolonged. Answers
+-- the entry as it is then.
+local function slide(s, key, raw, entry, use)
+  local longest, proven_from = string.match(use, '^(%d+) (%d+)$')
+  longest = tonumber(longest)
+  if entry.kind ~= 'p' or s.applied < tonumber(proven_from) then
+    return raw
+  end
+  local after = entry.ttl
+  if longest > 0 then
+    local time = redis.call('TIME')
+    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    after = math.min(after, longest - math.max(now - entry.loaded, 0))
+  end
+  if after <= entry.left + entry.ttl / 64 then
+    return raw
+  end
+  if entry.tau < s.applied then
+    local offset = #'tg2  ' + #entry.epoch
+    raw = string.sub(raw, 1, offset) .. s.applied_text .. string.sub(raw, offset + entry.digits + 1)
+    if #s.applied_text == entry.digits then
+      redis.call('SETRANGE', key, offset, s.applied_text)
+    else
+      redis.call('SET', key, raw, 'KEEPTTL')
+    end
+  end
+  entry.left = after
+  redis.call('PEXPIRE', key, string.format('%.0f', after))
+  return raw
 end
 
 -- Publishes on the node stream. Messages are numbered without gaps, so whoever reads them sees a

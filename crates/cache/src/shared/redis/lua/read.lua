@@ -1,5 +1,6 @@
 -- KEYS: state, tombstones, evictions, then entry and lease for each key
--- ARGV: lease in ms or '', then for each key the token it would get
+-- ARGV: lease in ms or '', then for each key the token it would get, and how this use prolongs its
+--       life, or ''
 -- Reply: malformed [, epoch, applied, watermark, then for each key its outcome, …]
 
 local s = state()
@@ -14,11 +15,14 @@ local function say(...)
   end
 end
 
-local function read(entry_key, lease_key, token)
+local function read(entry_key, lease_key, token, use)
   local raw = on('GET', entry_key)
   if raw then
     local entry = parse(entry_key, raw)
     if entry and stands(s, entry_key, KEYS[3], entry) then
+      if use ~= '' then
+        raw = slide(s, entry_key, raw, entry, use)
+      end
       return say('found', raw, entry.left)
     end
     redis.call('UNLINK', entry_key)
@@ -42,7 +46,7 @@ local function read(entry_key, lease_key, token)
 end
 
 for at = 4, #KEYS, 2 do
-  read(KEYS[at], KEYS[at + 1], ARGV[at / 2])
+  read(KEYS[at], KEYS[at + 1], ARGV[at - 2], ARGV[at - 1])
 end
 reply[1] = malformed
 return reply

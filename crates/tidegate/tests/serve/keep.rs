@@ -1,0 +1,270 @@
+//! How long, beside what and where entries are kept: `sliding`, `pool`, `residency`.
+
+use std::time::Duration;
+
+use harness::http::{self, Answer};
+use harness::{Port, Process};
+
+use crate::stack::{Node, SOON, Stack, now, tier};
+
+const LOADS: &str = "tidegate_load_seconds_count";
+
+/// A node with more contracts, that waits for Redis however busy the machine is.
+fn node(stack: &Stack, head: &str, contracts: &str) -> Node {
+    let mut node = stack.launch(|config| {
+        let config = config.replace("[shared]", "[shared]\ntimeout = \"5s\"");
+        format!("{head}\n{config}\n{contracts}")
+    });
+    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
+    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+    node
+}
+
+fn get(node: &Node, path: &str) -> Answer {
+    http::get(node.data, path, SOON).expect("an answer")
+}
+
+const LIFE: Duration = Duration::from_secs(4);
+
+const SESSION: &str = r#"
+[data.session]
+key           = "v1:shop:session:{id}"
+value         = "select name from products where id = $id"
+from          = { source = "shop", table = "products", key = "id", columns = ["name"] }
+staleness     = "5s"
+ttl           = "4s"
+jitter        = 0
+sliding       = true
+write_through = false
+owner         = "accounts"
+approved      = { by = ["product"], on = 2026-11-02 }
+"#;
+
+#[test]
+fn what_is_used_lives_on_in_every_tier_and_what_is_not_ends() {
+    let stack = Stack::start();
+    let nodes = [node(&stack, "", SESSION), node(&stack, "", SESSION)];
+    let [used, other] = &nodes;
+    let session = |node: &Node| get(node, "/data/session/42");
+    let begun = now();
+    // On a machine that stood still for half a life the entry may rightly be gone: then once more.
+    loop {
+        assert!(begun.elapsed() < 10 * SOON, "the machine does not keep up");
+        used.wait("a cached answer", |node| tier(&session(node)) == Some("local"));
+        let (loads, first) = (used.metric(LOADS), now());
+        let (mut last, mut longest) = (first, Duration::ZERO);
+        let mut elsewhere = 0;
+        while first.elapsed() < 3 * LIFE {
+            elsewhere += u32::from(tier(&session(used)) != Some("local"));
+            longest = longest.max(last.elapsed());
+            last = now();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let shared = session(other);
+        longest = longest.max(last.elapsed());
+        if longest < LIFE / 4 {
+            assert_eq!((used.metric(LOADS) - loads, elsewhere), (0.0, 0), "it lives by its uses");
+            assert_eq!(tier(&shared), Some("shared"), "where it was read by nobody: {shared:?}");
+            break;
+        }
+    }
+    stack.sql("update products set name = 'changed' where id = 42");
+    for node in &nodes {
+        node.wait("the change", |node| session(node).text().contains("changed"));
+    }
+    used.wait("a cached answer", |node| tier(&session(node)) == Some("local"));
+    std::thread::sleep(LIFE + Duration::from_secs(1));
+    let loads = used.metric(LOADS);
+    assert_eq!(tier(&session(used)), Some("origin"), "nobody has used it for longer than a life");
+    assert_eq!(used.metric(LOADS), loads + 1.0);
+}
+
+const CLASSES: &str = r#"
+[data.cart]
+key       = "v1:shop:cart:{id}"
+value     = "select price_cents from products where id = $id"
+from      = { source = "shop", table = "products", key = "id" }
+staleness = "60s"
+pool      = "critical"
+owner     = "accounts"
+approved  = { by = ["product"], on = 2026-11-02 }
+
+[data.teaser]
+key       = "v1:shop:teaser:{id}"
+value     = "select repeat('x', 8000) as body from products where id = $id"
+from      = { source = "shop", table = "products", key = "id" }
+tiers     = ["local"]
+staleness = "60s"
+priority  = "ephemeral"
+owner     = "marketing"
+approved  = { by = ["product"], on = 2026-11-02 }
+"#;
+
+#[test]
+fn a_flood_of_ephemeral_entries_leaves_the_critical_ones() {
+    let stack = Stack::start();
+    stack.sql("insert into products select n, 'thing ' || n, n % 10, 1000 + n, 'GBP' from generate_series(101, 900) n");
+    let head = "[local]\nmemory = \"2MiB\"\n[local.pools]\ncritical = \"50%\"\nstandard = \"10%\"";
+    let node = node(&stack, head, CLASSES);
+    let of = |name: &str, pool: &str| node.metric(&format!("{name}{{pool=\"{pool}\"}}"));
+    for id in 1..=50 {
+        node.wait("a cached answer", |node| {
+            tier(&get(node, &format!("/data/cart/{id}"))) == Some("local")
+        });
+    }
+    let entries = of("tidegate_pool_entries", "critical");
+    assert!(entries >= 50.0, "{entries}");
+    // Each of them is asked for several times, so that it is no mere scan.
+    for first in (1..=850).step_by(50) {
+        let items: Vec<_> = (first..first + 50).map(|id| format!("get=teaser/{id}")).collect();
+        for _ in 0..3 {
+            let answer = get(&node, &format!("/data/batch?{}", items.join("&")));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    }
+    let evictions = of("tidegate_pool_evictions_total", "ephemeral");
+    assert!(evictions >= 400.0, "{evictions} of 850 entries of 8 kB were evicted from 2 MiB");
+    assert_eq!(of("tidegate_pool_evictions_total", "critical"), 0.0);
+    let loads = node.metric(LOADS);
+    for id in 1..=50 {
+        let answer = get(&node, &format!("/data/cart/{id}"));
+        assert_eq!(tier(&answer), Some("local"), "{id}: {answer:?}");
+    }
+    assert_eq!(node.metric(LOADS), loads);
+    let bytes = |pool| of("tidegate_pool_bytes", pool);
+    let total = bytes("critical") + bytes("standard") + bytes("ephemeral");
+    assert!(total <= 2.0 * 1_048_576.0, "{total}");
+    assert!(bytes("ephemeral") > 1_048_576.0, "what the others don't use is its own");
+}
+
+/// A person whose data may not leave the EU, and a thing that may go anywhere.
+const PEOPLE: &str = r#"
+[data.person]
+key         = "v1:crm:person:{id}"
+value       = "select email from people where id = $id"
+from        = { source = "shop", table = "people", key = "id", columns = ["email"] }
+staleness   = "5s"
+sensitivity = "personal"
+residency   = "eu"
+retention   = "1h"
+owner       = "accounts"
+approved    = { by = ["dpo"], on = 2026-11-02 }
+
+[data.thing]
+key       = "v1:shop:thing:{id}"
+value     = "select name from products where id = $id"
+from      = { source = "shop", table = "products", key = "id", columns = ["name"] }
+staleness = "5s"
+owner     = "catalogue"
+approved  = { by = ["product"], on = 2026-11-02 }
+"#;
+
+fn with_people() -> Stack {
+    let stack = Stack::start();
+    stack.sql("create table people(id int primary key, email text)");
+    stack.sql("insert into people values (1, 'mail-before'), (2, 'mail-other')");
+    stack
+}
+
+/// Everything in Redis that can be read: names, entries, streams.
+fn all_of_redis(stack: &Stack) -> String {
+    let script = "local out = {} for _, k in ipairs(redis.call('KEYS', '*')) do \
+                  local t = redis.call('TYPE', k).ok out[#out + 1] = k \
+                  if t == 'string' then out[#out + 1] = redis.call('GET', k) end \
+                  if t == 'stream' then for _, m in ipairs(redis.call('XRANGE', k, '-', '+')) do \
+                  for _, w in ipairs(m[2]) do out[#out + 1] = w end end end end \
+                  return table.concat(out, ' ')";
+    stack.redis.cli(&["--raw", "eval", script, "0"]).expect("redis-cli")
+}
+
+#[test]
+fn data_that_may_not_leave_its_region_is_kept_nowhere_else() {
+    let stack = with_people();
+    let node = node(&stack, "[node]\nregion = \"us-east\"", PEOPLE);
+    let person = |id: u32| get(&node, &format!("/data/person/{id}"));
+    let loads = node.metric(LOADS);
+    for _ in 0..5 {
+        let answer = person(1);
+        assert_eq!(
+            (answer.text().as_str(), tier(&answer)),
+            (r#"{"email":"mail-before"}"#, Some("origin"))
+        );
+    }
+    assert_eq!(node.metric(LOADS), loads + 5.0, "each read asks the database");
+    let thing = || get(&node, "/data/thing/1");
+    node.wait("a cached answer", |_| tier(&thing()) == Some("local"));
+    stack.sql("update people set email = 'mail-after' where id = 1");
+    stack.sql("update products set name = 'name-after' where id = 1");
+    node.wait("the new name", |_| thing().text().contains("name-after"));
+    assert_eq!(person(1).text(), r#"{"email":"mail-after"}"#);
+    let redis = all_of_redis(&stack);
+    assert!(redis.contains("name-after"), "the other contract's values travel: {redis}");
+    assert!(redis.contains("v1:crm:person:1"), "that it has changed is told: {redis}");
+    assert!(!redis.contains("mail-"), "{redis}");
+    let said = node.process.lines().join("\n");
+    assert!(said.contains("person within 5s, does not leave eu; kept nowhere"), "{said}");
+}
+
+#[test]
+fn data_that_may_not_leave_its_region_is_kept_where_it_may_be() {
+    let stack = with_people();
+    let near = "[node]\nregion = \"eu-west\"";
+    let far = "[node]\nregion = \"us-east\"";
+    let shared = |head: &str| {
+        let mut node = stack.launch(|config| {
+            let shared = "[shared]\ntimeout = \"5s\"\nregion = \"eu-central\"";
+            format!("{head}\n{}\n{PEOPLE}", config.replace("[shared]", shared))
+        });
+        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
+        node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+        node
+    };
+    let (near, far) = (shared(near), shared(far));
+    let person = |node: &Node| get(node, "/data/person/1");
+    near.wait("a cached answer", |node| tier(&person(node)) == Some("local"));
+    let entries = far.status()["entries"].clone();
+    for _ in 0..3 {
+        far.wait("the shared copy", |node| tier(&person(node)) == Some("shared"));
+    }
+    assert_eq!(far.status()["entries"], entries, "nothing of it stays in the process");
+    stack.sql("update people set email = 'mail-after' where id = 1");
+    for node in [&near, &far] {
+        node.wait("the change", |node| person(node).text().contains("mail-after"));
+    }
+    // The stream goes to every node, wherever it runs.
+    let stream =
+        stack.redis.cli(&["--raw", "xrange", "{tg:0}:stream", "-", "+"]).expect("a stream");
+    assert!(stream.contains("v1:crm:person:1") && !stream.contains("mail-"), "{stream}");
+}
+
+#[test]
+fn without_a_region_it_does_not_start_and_says_what_to_add() {
+    let stack = with_people();
+    let mut node = stack.launch(|config| config + PEOPLE);
+    let status = node.process.wait(SOON).expect("it ends");
+    let said = node.process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("data.person.residency"), "{said}");
+    assert!(said.contains("[node]\nregion = \"eu\""), "{said}");
+    // `check` says the same, and what will happen once it is said.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tidegate.toml");
+    let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
+    let config = stack.config(ports.each_ref()) + PEOPLE;
+    for (head, code, says) in [
+        ("", 1, "error[region-missing] data.person.residency"),
+        ("[node]\nregion = \"us\"\n", 0, "warning[kept-elsewhere] data.person.residency"),
+        ("[node]\nregion = \"eu\"\n", 0, "0 errors, 0 warnings"),
+    ] {
+        std::fs::write(&path, format!("{head}{config}")).expect("written");
+        let mut check = Process::builder(env!("CARGO_BIN_EXE_tidegate"))
+            .arg("check")
+            .arg(&path)
+            .start()
+            .expect("the binary starts");
+        let status = check.wait(SOON).expect("it ends");
+        let said = check.lines().join("\n");
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
