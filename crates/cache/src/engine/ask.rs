@@ -71,7 +71,8 @@ impl Inner {
                     return Ok(asked);
                 }
                 Judged::Behind(plain) => {
-                    // Our own tier comes last: once it is there, the shared tier is.
+                    // Once our own tier is there, the shared tier mostly is; on the node that leads it may
+                    // be a moment behind, and then this is a load.
                     if let Some(wish) = job.wish
                         && !behind
                         && self.caught_up(wish).await
