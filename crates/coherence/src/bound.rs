@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn what_is_needed_for_a_proof_proves_as_much() {
-        let log = Log::default();
+        let epoch = crate::Epoch::default();
+        let log = epoch.log();
         let mut bound = Bound::new(8);
         assert_eq!(bound.needed_of(log, Mono(0)), None);
         for (asked, end) in [(100, 1), (200, 2), (300, 2), (400, 5)] {
@@ -130,7 +131,7 @@ mod tests {
             );
         }
         assert_eq!(bound.needed_of(log, Mono(401)), None);
-        let other = Log { timeline: 7, ..log };
+        let other = crate::Epoch { timeline: 7, ..epoch }.log();
         assert_eq!(bound.needed_of(other, Mono(0)), None);
     }
 
