@@ -18,6 +18,8 @@ pub(super) struct Names {
     pub(super) evictions: String,
     /// Stream: what the nodes shall know. No expiry, bounded in length.
     pub(super) stream: String,
+    /// Nothing: to try on what the user may do.
+    pub(super) rehearsal: String,
 }
 
 impl Names {
@@ -28,8 +30,18 @@ impl Names {
             tombstones: format!("{base}tombstones"),
             evictions: format!("{base}evictions"),
             stream: format!("{base}stream"),
+            rehearsal: format!("{base}rehearsal"),
             base,
         }
+    }
+
+    /// All keys of all buckets, as an ACL names them.
+    pub(super) fn pattern(&self) -> String {
+        let (prefix, _) = self
+            .base
+            .rsplit_once(':')
+            .map_or(("", ""), |(base, _)| base.rsplit_once(':').unwrap_or(("", "")));
+        format!("~{prefix}:*")
     }
 
     /// String, with expiry. What follows the base is the entry's subject, and the scripts rely on
