@@ -1,8 +1,9 @@
 //! How far a node has known the log to be applied.
 //!
-//! A tier that shows an older position than that has come back from older data. What it holds is as
-//! old as it shows; but it may hold what a person has asked to remove since, which is covered by no
-//! rule about stale answers.
+//! A tier that shows an older position than that, or one of another log, has come back from older data
+//! (or is a moment ahead of this node). What it holds is as old as it shows; but it may hold what a
+//! person has asked to remove since, or what a crash has undone, and no rule about stale answers covers
+//! that.
 
 use crate::position::{Log, Lsn};
 
@@ -20,11 +21,11 @@ impl Furthest {
         };
     }
 
-    /// Whether a tier that has applied `applied` of `log` stands before that. Of another log nothing
-    /// is known.
+    /// Whether a tier that has applied `applied` of `log` stands before that, as far as can be said: of
+    /// a tier that follows another log it can't.
     #[must_use]
     pub fn is_past(self, log: Log, applied: Lsn) -> bool {
-        self.0.is_some_and(|(known, at)| known == log && applied < at)
+        self.0.is_some_and(|(known, at)| known != log || applied < at)
     }
 }
 
@@ -42,9 +43,9 @@ mod tests {
         assert!(furthest.is_past(log, Lsn(10)));
         assert!(!furthest.is_past(log, Lsn(11)));
         let next = Log { timeline: 2, ..log };
-        assert!(!furthest.is_past(next, Lsn(1)));
+        assert!(furthest.is_past(next, Lsn(99)), "nobody can say");
         furthest.note(next, Lsn(5));
         assert!(furthest.is_past(next, Lsn(4)));
-        assert!(!furthest.is_past(log, Lsn(1)));
+        assert!(!furthest.is_past(next, Lsn(5)));
     }
 }

@@ -172,18 +172,20 @@ impl Keeper {
         loop {
             self.holds(&up, &mut reports).await;
             state.send_replace(State::Connecting);
-            let mut delay = BACKOFF[0];
+            let (mut delay, mut said) = (BACKOFF[0], String::new());
             let again = loop {
-                match timeout(CONNECT * 2, self.dial()).await {
-                    Ok(Ok(up)) => break up,
-                    Ok(Err(err)) => {
-                        tracing::debug!(error = %err, "the shared tier can't be connected to");
-                        state.send_replace(State::Down(err.to_string().into()));
-                    }
-                    Err(_) => drop(
-                        state.send_replace(State::Down("it can't be connected to in time".into())),
-                    ),
+                let limit = CONNECT * 2;
+                let tried = timeout(limit, self.dial()).await;
+                let why = match tried.unwrap_or(Err(TierError::Timeout(limit))) {
+                    Ok(up) => break up,
+                    Err(TierError::Unavailable(why) | TierError::Unsuitable(why)) => why,
+                    Err(err) => err.to_string(),
+                };
+                if why != said {
+                    tracing::warn!(error = %why, "the shared tier is away");
                 }
+                state.send_replace(State::Down(why.as_str().into()));
+                said = why;
                 sleep(delay).await;
                 delay = (delay * 2).min(BACKOFF[1]);
             };
