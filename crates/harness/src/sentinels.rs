@@ -45,27 +45,11 @@ impl Sentinels {
     /// # Errors
     /// When redis-server is missing or something does not come up.
     pub fn start() -> Result<Self> {
-        Self::start_with(&[])
-    }
-
-    /// As [`start`](Self::start), with these directives for the servers. `user` and `pass` of the
-    /// servers, if they ask for them, are those of `masteruser` and `masterauth`.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
-        let builder = || {
-            settings
-                .iter()
-                .fold(Redis::builder(), |builder, (name, value)| builder.setting(name, value))
-        };
-        // The replica gets what it needs at once, instead of five seconds later.
-        let primary = builder().setting("repl-diskless-sync-delay", "0").start()?;
+        // A replica gets what it needs at once, instead of five seconds later.
+        let builder = || Redis::builder().setting("repl-diskless-sync-delay", "0");
+        let primary = builder().start()?;
         let port = primary.addr().port();
-        let replica = builder()
-            .setting("repl-diskless-sync-delay", "0")
-            .setting("replicaof", &format!("127.0.0.1 {port}"))
-            .start()?;
+        let replica = builder().setting("replicaof", &format!("127.0.0.1 {port}")).start()?;
         // Before a sentinel looks, which it does every ten seconds only.
         wait::until("a replica in step", START_LIMIT, || {
             let told = replica.cli(&["info", "replication"])?;

@@ -24,7 +24,7 @@ use super::sentinel::Sentinels;
 use super::{preflight, rights};
 
 /// What connecting and setting up may take.
-const CONNECT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT: Duration = Duration::from_secs(1);
 /// How often the sentinels are asked whether the primary is still the same.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between tries to connect.
@@ -237,10 +237,8 @@ impl Keeper {
         let mut connection = connecting.await.map_err(in_time)?;
         let user = info.redis_settings().username().unwrap_or("default");
         let rights = rights::Rights { user, names: &self.dial.names };
-        let told: String = match redis::cmd("INFO").query_async(&mut connection).await {
-            Ok(told) => told,
-            Err(err) => return Err(rights.judge(&err).unwrap_or_else(|| in_time(err))),
-        };
+        let told = redis::cmd("INFO").query_async::<String>(&mut connection).await;
+        let told = told.map_err(|err| rights.failed(&err))?;
         preflight::check(&told).map_err(|err| match err {
             // During a failover sentinels may name one that is not a primary yet, or no longer.
             preflight::Unfit::Replica(why) if asked => TierError::Unavailable(why),

@@ -20,6 +20,8 @@ pub(super) struct Names {
     pub(super) stream: String,
     /// Nothing: to try on what the user may do.
     pub(super) rehearsal: String,
+    /// All keys of all buckets, as an ACL names them.
+    pub(super) pattern: String,
 }
 
 impl Names {
@@ -31,17 +33,9 @@ impl Names {
             evictions: format!("{base}evictions"),
             stream: format!("{base}stream"),
             rehearsal: format!("{base}rehearsal"),
+            pattern: format!("~{{{prefix}:*"),
             base,
         }
-    }
-
-    /// All keys of all buckets, as an ACL names them.
-    pub(super) fn pattern(&self) -> String {
-        let (prefix, _) = self
-            .base
-            .rsplit_once(':')
-            .map_or(("", ""), |(base, _)| base.rsplit_once(':').unwrap_or(("", "")));
-        format!("~{prefix}:*")
     }
 
     /// String, with expiry. What follows the base is the entry's subject, and the scripts rely on

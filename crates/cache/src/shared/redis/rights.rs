@@ -4,6 +4,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
 use super::super::TierError;
+use super::line::CONNECT;
 use super::names::Names;
 use super::reply::{Reply, failed};
 use super::scripts::Scripts;
@@ -52,14 +53,9 @@ impl Rights<'_> {
         connection: &mut MultiplexedConnection,
         scripts: &Scripts,
     ) -> Result<(), TierError> {
-        let judge = |err: &RedisError| {
-            self.judge(err).unwrap_or_else(|| failed(err, std::time::Duration::ZERO))
-        };
-        let load = scripts.rehearse.load_async(connection).await;
-        load.map_err(|err| judge(&err))?;
         let mut call = scripts.rehearse.prepare_invoke();
         let rehearsed = call.key(&self.names.rehearsal).invoke_async(connection).await;
-        let (_, mut reply) = Reply::open(rehearsed.map_err(|err| judge(&err))?)?;
+        let (_, mut reply) = Reply::open(rehearsed.map_err(|err| self.failed(&err))?)?;
         let mut missing = Vec::new();
         while !reply.is_over() {
             missing.push(reply.text()?);
@@ -74,16 +70,17 @@ impl Rights<'_> {
         if missing.is_empty() { Ok(()) } else { Err(self.lacks(&missing)) }
     }
 
-    /// What a refusal for want of rights means; `None`: it was another one.
-    pub(super) fn judge(&self, err: &RedisError) -> Option<TierError> {
-        is_refused(err).then(|| {
-            TierError::Unsuitable(format!(
-                "its user {:?} may not do what is needed ({err}); run `{}` and keep it with \
-                 `ACL SAVE` or `CONFIG REWRITE`",
-                self.user,
-                self.whole()
-            ))
-        })
+    /// What went wrong with one of the first calls over a connection.
+    pub(super) fn failed(&self, err: &RedisError) -> TierError {
+        if !is_refused(err) {
+            return failed(err, CONNECT);
+        }
+        TierError::Unsuitable(format!(
+            "its user {:?} may not do what is needed ({err}); run `{}` and keep it with `ACL SAVE` or \
+             `CONFIG REWRITE`",
+            self.user,
+            self.whole()
+        ))
     }
 
     fn lacks(&self, missing: &[String]) -> TierError {
@@ -99,7 +96,7 @@ impl Rights<'_> {
 
     /// All that the user has to have.
     fn whole(&self) -> String {
-        let mut line = format!("ACL SETUSER {} {}", self.user, self.names.pattern());
+        let mut line = format!("ACL SETUSER {} {}", self.user, self.names.pattern);
         AROUND.iter().chain(&WITHIN).for_each(|command| line.extend([" +", command]));
         line
     }
@@ -149,6 +146,6 @@ mod tests {
         let (_, commands) = whole.split_once(" +").expect("commands");
         let page = page.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(page.contains(&format!("+{commands}")), "+{commands}");
-        assert!(page.contains(&rights.names.pattern()));
+        assert!(page.contains(&rights.names.pattern));
     }
 }

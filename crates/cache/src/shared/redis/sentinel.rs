@@ -12,6 +12,8 @@ use super::super::TierError;
 
 /// What one sentinel may take, with connecting.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// What the others may take once a majority has answered; so that connections to them are made.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// The sentinels of one primary, and the connections to them.
 pub(super) struct Sentinels {
@@ -43,29 +45,36 @@ impl Sentinels {
     /// the newest configuration counts.
     pub(super) async fn primary(&mut self) -> Result<(String, u16), TierError> {
         let mut asked = JoinSet::new();
-        for (at, sentinel) in self.all.iter_mut().enumerate() {
-            let (info, connection) = (sentinel.info.clone(), sentinel.connection.take());
+        for (at, sentinel) in self.all.iter().enumerate() {
+            let (info, connection) = (sentinel.info.clone(), sentinel.connection.clone());
             let name = self.name.clone();
             asked.spawn(async move { (at, timeout(PATIENCE, ask(info, connection, name)).await) });
         }
         let mut newest: Option<Said> = None;
         let (mut answers, mut complaints) = (0, Vec::new());
-        while answers <= self.all.len() / 2
-            && let Some(Ok((at, answer))) = asked.join_next().await
-        {
+        loop {
+            let next = asked.join_next();
+            let next = if answers > self.all.len() / 2 {
+                timeout(GRACE, next).await.unwrap_or(None)
+            } else {
+                next.await
+            };
+            let Some(Ok((at, answer))) = next else { break };
             let sentinel = &mut self.all[at];
             match answer {
                 Ok(Ok((said, connection))) => {
                     answers += 1;
                     sentinel.connection = Some(connection);
-                    if newest.as_ref().is_none_or(|newest| newest.config_epoch < said.config_epoch)
-                    {
+                    let newer = |newest: &Said| newest.config_epoch < said.config_epoch;
+                    if newest.as_ref().is_none_or(newer) {
                         newest = Some(said);
                     }
+                    continue;
                 }
                 Ok(Err(err)) => complaints.push((sentinel.info.addr().to_string(), Some(err))),
                 Err(_) => complaints.push((sentinel.info.addr().to_string(), None)),
             }
+            sentinel.connection = None;
         }
         match newest {
             Some(Said { host, port, .. }) => Ok((host, port)),
