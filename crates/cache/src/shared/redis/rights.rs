@@ -10,10 +10,10 @@ use super::reply::{Reply, failed};
 use super::scripts::Scripts;
 
 /// What is run beside the scripts' own commands.
-const AROUND: [&str; 4] = ["evalsha", "info", "script|load", "xread"];
+const AROUND: [&str; 5] = ["evalsha", "info", "scan", "script|load", "xread"];
 
 /// What the scripts run; a test compares.
-const WITHIN: [&str; 21] = [
+const WITHIN: [&str; 24] = [
     "get",
     "getrange",
     "hdel",
@@ -24,6 +24,9 @@ const WITHIN: [&str; 21] = [
     "pexpire",
     "pttl",
     "set",
+    "setrange",
+    "strlen",
+    "time",
     "unlink",
     "xadd",
     "xrange",
@@ -60,12 +63,15 @@ impl Rights<'_> {
         while !reply.is_over() {
             missing.push(reply.text()?);
         }
-        let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(1).arg("STREAMS").arg(&self.names.rehearsal).arg("0");
-        if let Err(err) = read.query_async::<Value>(connection).await
-            && is_refused(&err)
-        {
-            missing.push("xread".to_owned());
+        let key = self.names.rehearsal.as_str();
+        for words in [&["SCAN", "0"][..], &["XREAD", "STREAMS", key, "0"]] {
+            let mut command = redis::Cmd::new();
+            command.arg(words);
+            if let Err(err) = command.query_async::<Value>(connection).await
+                && is_refused(&err)
+            {
+                missing.push(words[0].to_lowercase());
+            }
         }
         if missing.is_empty() { Ok(()) } else { Err(self.lacks(&missing)) }
     }

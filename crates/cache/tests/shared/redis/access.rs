@@ -44,6 +44,7 @@ async fn use_all(tier: &RedisTier) {
     let named = vec![Subject::Key(key(2)), Subject::Tag(tag(2))];
     tier.apply(&batch(10, 11, named)).await.expect("apply").expect("no gap");
     assert_eq!(next_batch(&mut stream).await.upto, Lsn(11));
+    assert_eq!(tier.survey(&[Subject::Tag(tag(1))]).await.expect("survey").total(), 1);
     tier.evict(&[Subject::Tag(tag(1)), Subject::Everything]).await.expect("evict");
     assert_eq!(tier.collect(Lsn(11)).await.expect("collect"), 2);
     let read = tier.read(&key(1), None).await.expect("read");
@@ -66,6 +67,8 @@ async fn a_right_that_is_missing_is_named_with_the_line_that_mends_it() {
     let whole = manual();
     for (without, said) in [
         ("+zadd", "may not run zadd; run `ACL SETUSER tidegate +zadd`"),
+        ("+scan", "may not run scan; run `ACL SETUSER tidegate +scan`"),
+        ("+time", "may not run time; run `ACL SETUSER tidegate +time`"),
         ("+xread", "may not run xread; run `ACL SETUSER tidegate +xread`"),
         ("~{tg:*", "ACL SETUSER tidegate ~{tg:* +evalsha +info"),
         ("+info", "ACL SETUSER tidegate ~{tg:* +evalsha +info"),
