@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use coherence::fence::Gap;
 use coherence::resume::{Resume, Start, resume};
-use coherence::{Batch, Clock, Epoch, Event, Lsn, Mono};
+use coherence::{Batch, Clock, Epoch, Event, Lsn, Mono, Recent};
 
 use crate::engine::Engine;
 use crate::shared::{SharedTier, TierError};
 
 /// How often tombstones are offered for collection.
 const COLLECT_EVERY: Duration = Duration::from_secs(30);
+
+/// How many subjects of events are remembered for a tier that comes back older.
+const RECENT_SUBJECTS: usize = 100_000;
 
 /// Moves the shared tier and this node's own tier along the log.
 pub struct Leader {
@@ -26,12 +29,16 @@ pub struct Leader {
     keep: Duration,
     watermarks: VecDeque<(Mono, Lsn)>,
     following: Option<Following>,
+    recent: Recent,
 }
 
 #[derive(Clone, Copy)]
 struct Following {
     epoch: Epoch,
     start: Start,
+    /// Everything up to here was applied.
+    applied: Lsn,
+    watermark: Lsn,
 }
 
 /// What happened to a piece of the log.
@@ -39,6 +46,8 @@ struct Following {
 pub enum Moved {
     /// Applied under the present epoch.
     Applied,
+    /// The tier had gone back to this position; what it missed was told again, and the piece applied.
+    ToldAgain(Lsn),
     /// The tier had lost its marks; a new incarnation was begun, and the piece applied to it.
     BegunAnew(Gap),
 }
@@ -49,7 +58,8 @@ impl Leader {
     pub fn new(engine: Engine, clock: Arc<dyn Clock>, longest_ttl: Duration) -> Self {
         let shared = Arc::clone(engine.shared());
         let keep = longest_ttl.max(Duration::from_secs(60)) * 2;
-        Self { engine, shared, clock, keep, watermarks: VecDeque::new(), following: None }
+        let recent = Recent::new(RECENT_SUBJECTS);
+        Self { engine, shared, clock, keep, watermarks: VecDeque::new(), following: None, recent }
     }
 
     /// The feed has (re)connected: go on, or begin a new history. Answers the verdict, and W as the
@@ -71,7 +81,8 @@ impl Leader {
             }
         };
         self.watermarks.clear();
-        self.following = Some(Following { epoch, start });
+        self.recent.clear();
+        self.following = Some(Following { epoch, start, applied: start.position, watermark });
         Ok((verdict, watermark))
     }
 
@@ -91,28 +102,80 @@ impl Leader {
         watermark: Lsn,
         events: Vec<Event>,
     ) -> Result<Moved, TierError> {
-        let Some(following) = &mut self.following else {
+        let Some(Following { epoch, start, .. }) = self.following else {
             return Ok(Moved::Applied);
         };
-        let mut batch = Batch { epoch: following.epoch, prev, upto, watermark, events };
+        let mut batch = Batch { epoch, prev, upto, watermark, events };
         let mut moved = Moved::Applied;
         let own = async { self.engine.applied(&batch) };
         let (shared, ()) = tokio::join!(biased; self.shared.apply(&batch), own);
         if let Err(gap) = shared? {
-            let begin = resume(None, &following.start, self.engine.chance().draw());
-            let (Resume::Begin(epoch) | Resume::Continue(epoch)) = begin;
-            self.shared.incarnate(epoch, prev, Lsn::ZERO).await?;
-            following.epoch = epoch;
-            batch.epoch = epoch;
-            moved = Moved::BegunAnew(gap);
-            if let Err(gap) = self.shared.apply(&batch).await? {
-                return Err(TierError::Unavailable(format!(
-                    "it lost its marks again while it was being set up ({gap})"
-                )));
-            }
-            self.engine.applied(&batch);
+            moved = match gap {
+                Gap::Missing { applied, .. } if self.tell_again(&batch, applied).await? => {
+                    Moved::ToldAgain(applied)
+                }
+                _ => {
+                    batch.epoch = self.begin_anew(&start, &batch).await?;
+                    self.engine.applied(&batch);
+                    Moved::BegunAnew(gap)
+                }
+            };
         }
+        self.following = Some(Following { epoch: batch.epoch, start, applied: upto, watermark });
+        self.recent.push(&batch);
         Ok(moved)
+    }
+
+    /// Looks whether the shared tier still stands where it was moved to, which a server that was
+    /// flushed or replaced does not, and mends it. Call it when the log is silent for a while.
+    ///
+    /// # Errors
+    /// The shared tier failed; the next call tries again.
+    pub async fn tend(&mut self) -> Result<Moved, TierError> {
+        let Some(Following { epoch, applied, watermark, .. }) = self.following else {
+            return Ok(Moved::Applied);
+        };
+        let stands = match self.shared.standing().await? {
+            // Of another history: somebody else may lead. The next piece of the log will tell.
+            Some(standing) => standing.epoch != epoch || standing.applied >= applied,
+            None => false,
+        };
+        if stands {
+            return Ok(Moved::Applied);
+        }
+        self.apply(applied, applied, watermark, Vec::new()).await
+    }
+
+    /// Brings a tier that has applied `applied` only to where `batch` ends; false: too much is
+    /// missing.
+    async fn tell_again(&self, batch: &Batch, applied: Lsn) -> Result<bool, TierError> {
+        let Some(missing) = self.recent.since(batch.epoch, applied) else {
+            return Ok(false);
+        };
+        for batch in missing.chain([batch]) {
+            if self.shared.apply(batch).await?.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Begins a new history where `batch` begins, and applies it; answers its epoch.
+    async fn begin_anew(&mut self, start: &Start, batch: &Batch) -> Result<Epoch, TierError> {
+        let begin = resume(None, start, self.engine.chance().draw());
+        let (Resume::Begin(epoch) | Resume::Continue(epoch)) = begin;
+        self.shared.incarnate(epoch, batch.prev, Lsn::ZERO).await?;
+        // A try that fails from here on goes on under the new one.
+        if let Some(following) = &mut self.following {
+            following.epoch = epoch;
+        }
+        let batch = Batch { epoch, ..batch.clone() };
+        match self.shared.apply(&batch).await? {
+            Ok(()) => Ok(epoch),
+            Err(gap) => Err(TierError::Unavailable(format!(
+                "it lost its marks again while it was being set up ({gap})"
+            ))),
+        }
     }
 
     /// Lets go of tombstones that only a read older than any entry's life could need. Call it now

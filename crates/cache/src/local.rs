@@ -29,7 +29,8 @@ use std::time::Duration;
 use coherence::absence::Place;
 use coherence::fence::Gap;
 use coherence::{
-    After, Batch, Bound, Epoch, Event, Fence, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
+    After, Batch, Bound, Epoch, Event, Fence, Furthest, Log, Lsn, Mono, Offer, Reached, Subject,
+    Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;
@@ -64,6 +65,8 @@ type Store = Cache<Key, Arc<Held>, Weigh, DefaultHashBuilder, Pools>;
 /// What is behind the mutex.
 struct Writer {
     fence: Fence,
+    /// Stays when everything is dropped.
+    furthest: Furthest,
     bound: Bound,
     index: Index,
     filters: Vec<Filter>,
@@ -153,6 +156,7 @@ impl Local {
             .expect("both capacities are set");
         let writer = Writer {
             fence: Fence::default(),
+            furthest: Furthest::default(),
             bound: Bound::new(samples),
             index: Index::default(),
             filters: Vec::new(),
@@ -340,6 +344,7 @@ impl Local {
             Err(gap) => return Applied::Missed(gap),
         };
         writer.tell_filters(batch);
+        writer.furthest.note(batch.epoch.log(), batch.upto);
         self.publish(&writer);
         collect(&mut writer, now);
         self.moved.notify_waiters();
@@ -433,6 +438,12 @@ impl Local {
     /// under `epoch`, still holds: that tier came back with older data.
     pub(crate) fn outdates(&self, key: &Key, tags: &[Tag], epoch: Epoch, applied: Lsn) -> bool {
         self.writer.lock().fence.outdates(key, tags, epoch, applied)
+    }
+
+    /// Whether a tier that has applied `applied` under `epoch` has not got as far as this node has
+    /// seen the log applied.
+    pub(crate) fn is_past(&self, epoch: Epoch, applied: Lsn) -> bool {
+        self.writer.lock().furthest.is_past(epoch.log(), applied)
     }
 
     /// A.

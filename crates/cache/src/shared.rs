@@ -6,7 +6,7 @@ mod memory;
 mod redis;
 
 pub use memory::MemoryTier;
-pub use redis::{RedisMetrics, RedisOptions, RedisTier};
+pub use redis::{RedisLogin, RedisMetrics, RedisOptions, RedisTier, RedisTls};
 
 use std::time::Duration;
 

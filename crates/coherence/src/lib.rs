@@ -12,6 +12,8 @@
 //! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
 //! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
 //! | [`absence`] | is this key known to have no row? |
+//! | [`furthest`] | has this tier come back from older data? |
+//! | [`recent`] | what has to be told again to a tier that came back older? |
 //! | [`after`] | is this answer good for somebody who has written? |
 //! | [`atomic`] | are these values what the database held at one moment? |
 //! | [`soft`] | what is still proven about an entry that a commit has made old? |
@@ -28,10 +30,12 @@ pub mod chain;
 pub mod clock;
 pub mod event;
 pub mod fence;
+pub mod furthest;
 pub mod governor;
 pub mod lease;
 pub mod life;
 pub mod position;
+pub mod recent;
 pub mod resume;
 pub mod rules;
 pub mod soft;
@@ -44,10 +48,12 @@ pub use chain::{Chain, Link};
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
+pub use furthest::Furthest;
 pub use governor::Governor;
 pub use lease::{LeaseToken, Leases};
 pub use life::Life;
 pub use position::{Epoch, Log, Lsn};
+pub use recent::Recent;
 pub use rules::Rule;
 pub use soft::{Blow, Mark, Struck};
 pub use watermark::{Snapshot, Watermark};

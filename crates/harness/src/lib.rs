@@ -1,4 +1,4 @@
-//! Real servers for tests: PostgreSQL, Redis and nginx on free ports with data folders of their
+//! Real servers for tests: PostgreSQL, Redis (with sentinels too) and nginx on free ports with data folders of their
 //! own, a TCP proxy that misbehaves on command, and a grip on any other process under test.
 //!
 //! Everything here blocks and is plain `std`, so that it serves synchronous tests, asynchronous
@@ -35,6 +35,8 @@ mod postgres;
 mod process;
 mod programs;
 mod redis;
+mod sentinels;
+mod tls;
 mod wait;
 
 pub use fault::{Fault, FaultProxy};
@@ -43,4 +45,6 @@ pub use port::Port;
 pub use postgres::{Postgres, PostgresBuilder};
 pub use process::{Process, ProcessBuilder};
 pub use redis::{Redis, RedisBuilder};
+pub use sentinels::Sentinels;
+pub use tls::Certificates;
 pub use wait::until;

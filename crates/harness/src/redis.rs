@@ -112,16 +112,7 @@ impl Redis {
     /// # Errors
     /// When redis-cli is missing, the server can't be reached or answers with an error.
     pub fn cli(&self, words: &[&str]) -> Result<String> {
-        let cli = programs::find("redis-cli", &[])
-            .ok_or_else(|| programs::missing("redis-cli", "redis-tools"))?;
-        let port = self.port.number().to_string();
-        let result = Command::new(cli).args(["-e", "-p", &port]).args(words).output()?;
-        let printed = String::from_utf8_lossy(&result.stdout).trim_end().to_owned();
-        if !result.status.success() {
-            let complaint = String::from_utf8_lossy(&result.stderr);
-            bail!("harness: redis-cli {words:?}: {printed} {}", complaint.trim_end());
-        }
-        Ok(printed)
+        cli(self.port.number(), words)
     }
 
     /// Deletes everything, at once.
@@ -223,7 +214,20 @@ fn launch(
     }
 }
 
-fn answers_ping(addr: SocketAddr) -> bool {
+/// Runs redis-cli against a port of this machine.
+pub(crate) fn cli(port: u16, words: &[&str]) -> Result<String> {
+    let cli = programs::find("redis-cli", &[])
+        .ok_or_else(|| programs::missing("redis-cli", "redis-tools"))?;
+    let result = Command::new(cli).args(["-e", "-p", &port.to_string()]).args(words).output()?;
+    let printed = String::from_utf8_lossy(&result.stdout).trim_end().to_owned();
+    if !result.status.success() {
+        let complaint = String::from_utf8_lossy(&result.stderr);
+        bail!("harness: redis-cli {words:?}: {printed} {}", complaint.trim_end());
+    }
+    Ok(printed)
+}
+
+pub(crate) fn answers_ping(addr: SocketAddr) -> bool {
     let mut answer = [0; 5];
     let Ok(mut stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(500)) else {
         return false;

@@ -274,3 +274,25 @@ fn a_process_is_ready_when_it_answers_over_http() -> Result<()> {
     assert!(err.contains("it ended with signal: 9"), "{err}");
     Ok(())
 }
+
+#[test]
+fn sentinels_make_the_replica_the_primary() {
+    let mut sentinels = harness::Sentinels::start().expect("sentinels");
+    let first = sentinels.server(0).addr();
+    assert_eq!(sentinels.primary().expect("agreed"), first);
+    sentinels.server(0).cli(&["set", "a", "1"]).expect("set");
+    sentinels.wait_for_replica(1, 0).expect("in step");
+    sentinels.server(0).crash().expect("killed");
+    sentinels.wait_for_primary(1).expect("a failover");
+    assert_ne!(sentinels.primary().expect("agreed"), first);
+    assert_eq!(sentinels.server(1).cli(&["get", "a"]).expect("get"), "1");
+}
+
+#[test]
+fn certificates_are_made() {
+    let certificates = harness::Certificates::make().expect("certificates");
+    for name in ["ca.pem", "server.pem", "server.key", "client.pem", "client.key"] {
+        let text = certificates.pem(name).expect("a file");
+        assert!(text.starts_with(b"-----BEGIN"), "{name}");
+    }
+}

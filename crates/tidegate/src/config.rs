@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cache::Assured;
+use cache::shared::RedisLogin;
 use contract::{Contract, Contracts, Finding};
 use edge::Routes;
 use thiserror::Error;
@@ -77,6 +78,14 @@ pub(crate) struct Shared {
     pub(crate) timeout: Duration,
     /// The prefix of every key in it.
     pub(crate) prefix: String,
+    /// PEM file: who is trusted to sign its certificate; `None`: whom this system trusts.
+    pub(crate) ca: Option<PathBuf>,
+    /// PEM file: the certificate that is shown to it.
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM file: the key of that certificate.
+    pub(crate) key: Option<PathBuf>,
+    /// How to log into sentinels.
+    pub(crate) sentinel: RedisLogin,
 }
 
 /// The auditor's settings.
@@ -156,7 +165,8 @@ impl Config {
                 )));
             }
         }
-        let shared = raw.shared.check().map_err(|err| content(format!("[shared] {err}")))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let shared = raw.shared.check(folder).map_err(|err| content(format!("[shared] {err}")))?;
         let upstream = raw
             .upstream
             .map(raw::Upstream::check)

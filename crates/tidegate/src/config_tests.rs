@@ -37,6 +37,10 @@ fn a_contract_names_a_source_that_exists() {
 fn values_out_of_range_are_refused_with_a_remedy() {
     for (from, to, hint) in [
         ("redis://127.0.0.1:6379", "memcached://x", "redis://host:6379"),
+        ("redis://127.0.0.1:6379", "redis+sentinel://h:1", "/NAME"),
+        ("redis://127.0.0.1:6379", "redis://h/x", "can't be read"),
+        ("redis://127.0.0.1:6379\"", "memory:\"\nca = \"x.pem\"", "are for Redis"),
+        ("redis://127.0.0.1:6379\"", "redis://h\"\nsentinel_user = \"x\"", "redis+sentinel://"),
         ("postgres://shop@127.0.0.1:5432/shop", "oracle://x", "postgres://user@host:5432/database"),
         ("http://127.0.0.1:3000", "https://shop/path", "http://host:port"),
         ("127.0.0.1:8080", "8080", "gateway"),
@@ -46,6 +50,17 @@ fn values_out_of_range_are_refused_with_a_remedy() {
         let err = read(&EXAMPLE.replace(from, to)).expect_err(to);
         assert!(err.contains(hint), "{err}");
     }
+}
+
+#[test]
+fn the_logins_of_the_shared_tier_are_not_printed() {
+    let shared = "redis+sentinel://u:hunter2@a:1,b:2/shop\"\nsentinel_password = \"hunter3";
+    let config = read(&EXAMPLE.replace("redis://127.0.0.1:6379", shared)).expect("good");
+    assert_eq!(config.shared.sentinel.password.as_deref(), Some("hunter3"));
+    assert!(!format!("{config:?}").contains("hunter"), "{config:?}");
+    let wrong = shared.replace("/shop", "");
+    let err = read(&EXAMPLE.replace("redis://127.0.0.1:6379", &wrong)).expect_err("no name");
+    assert!(err.contains("u:***@a:1,b:2") && !err.contains("hunter"), "{err}");
 }
 
 #[test]

@@ -148,6 +148,10 @@ impl Inner {
         }
         let stale = match policy.unproven {
             _ if proven => None,
+            // It may be what somebody asked to remove.
+            Unproven::ServeStale if self.local.is_past(epoch, entry.tau) => {
+                return Ok(Asked::Load(plain));
+            }
             Unproven::ServeStale => Some(Stale::Unproven),
             Unproven::ReadOrigin => return Ok(Asked::Load(plain)),
             Unproven::Fail => return Err(self.unproven(policy, as_of)),

@@ -14,22 +14,25 @@
 //! ones are refused, not rounded.
 
 mod entry;
+mod line;
 mod message;
 mod metrics;
 mod names;
 mod options;
 mod piece;
+mod place;
 mod preflight;
 mod reply;
+mod rights;
 mod scripts;
+mod sentinel;
 mod stream;
 mod survey;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use ::redis::{Client, ScriptInvocation, Value};
+use ::redis::{ScriptInvocation, Value};
 use async_trait::async_trait;
 use coherence::fence::Gap;
 use coherence::{Batch, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict};
@@ -38,8 +41,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub use metrics::RedisMetrics;
-pub use options::RedisOptions;
+pub use options::{RedisLogin, RedisOptions, RedisTls};
 
+use self::line::{Dial, Line};
 use self::names::Names;
 use self::reply::{Reply, failed};
 use self::scripts::Scripts;
@@ -59,15 +63,10 @@ const COLLECT_AT_ONCE: usize = 1_000;
 const READ_AT_ONCE: usize = 256;
 /// Messages waiting for a subscriber in this process; more wait in Redis.
 const BACKLOG: usize = 256;
-/// Commands waiting to be written to the connection.
-const PIPELINE: usize = 1_024;
-/// What the first connection may take.
-const CONNECT: Duration = Duration::from_secs(1);
 
-/// One Redis or Valkey server, 6.2 or later.
+/// Redis or Valkey, 6.2 or later: one server, or the primary that sentinels know.
 pub struct RedisTier {
-    client: Client,
-    connection: ConnectionManager,
+    line: Line,
     names: Names,
     scripts: Arc<Scripts>,
     timeout: Duration,
@@ -81,36 +80,23 @@ impl RedisTier {
     /// # Errors
     /// [`TierError::Unsuitable`] says what to change; others mean that it could not be asked.
     pub async fn connect(options: RedisOptions) -> Result<Self, TierError> {
-        let unavailable = |err: ::redis::RedisError| TierError::Unavailable(err.to_string());
-        let client = Client::open(options.connection_info()?).map_err(unavailable)?;
-        // A refused connection is an answer: the next call tries again, this one does not wait.
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(None)
-            .set_number_of_retries(0)
-            .set_pipeline_buffer_size(PIPELINE);
-        let scripts = Scripts::new();
-        let setup = async {
-            let mut connection = client.get_connection_manager_with_config(config).await?;
-            let info: String = ::redis::cmd("INFO").query_async(&mut connection).await?;
-            for script in scripts.all() {
-                script.load_async(&mut connection).await?;
-            }
-            Ok((connection, info))
+        let way = options.place()?.into();
+        let (names, scripts) = (Names::new(&options.prefix, 0), Arc::new(Scripts::new()));
+        let metrics = options.metrics;
+        let dial = Dial {
+            way,
+            names: names.clone(),
+            scripts: Arc::clone(&scripts),
+            metrics: metrics.clone(),
         };
-        let (connection, info) = match timeout(CONNECT + options.timeout, setup).await {
-            Ok(done) => done.map_err(unavailable)?,
-            Err(_) => return Err(TierError::Timeout(CONNECT + options.timeout)),
-        };
-        preflight::check(&info)?;
+        let line = Line::connect(dial, options.timeout).await?;
         Ok(Self {
-            client,
-            connection,
-            names: Names::new(&options.prefix, 0),
-            scripts: Arc::new(scripts),
+            line,
+            names,
+            scripts,
             timeout: options.timeout,
             stream_length: options.stream_length,
-            metrics: options.metrics,
+            metrics,
         })
     }
 
@@ -124,10 +110,16 @@ impl RedisTier {
         limit: Duration,
         call: &ScriptInvocation<'_>,
     ) -> Result<Reply, TierError> {
-        let mut connection = self.connection.clone();
-        let value: Value = match in_time(limit, call.invoke_async(&mut connection)).await {
-            Some(Ok(value)) => value,
-            Some(Err(err)) => return Err(self.count(failed(&err, limit))),
+        let asked = async {
+            let mut up = self.line.up().await?;
+            let answer = call.invoke_async(&mut up.connection).await;
+            answer.map_err(|err| {
+                self.line.report(&up, &err);
+                failed(&err, limit)
+            })
+        };
+        let value: Value = match in_time(limit, asked).await {
+            Some(answer) => answer.map_err(|err| self.count(err))?,
             None => return Err(TierError::Timeout(limit)),
         };
         let (malformed, reply) = Reply::open(value).map_err(|err| self.count(err))?;
@@ -188,7 +180,7 @@ impl RedisTier {
     async fn discard(&self, key: &Key) -> Result<(), TierError> {
         self.metrics.malformed.inc();
         tracing::warn!(%key, "removing an entry of foreign making");
-        let mut connection = self.connection.clone();
+        let mut connection = self.line.up().await?.connection;
         let mut command = ::redis::cmd("UNLINK");
         command.arg(self.names.entry(key));
         match timeout(self.timeout, command.query_async::<u64>(&mut connection)).await {
@@ -432,7 +424,7 @@ impl SharedTier for RedisTier {
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {
         let (messages, receiver) = mpsc::channel(BACKLOG);
         let subscription = Subscription {
-            client: self.client.clone(),
+            line: self.line.clone(),
             names: self.names.clone(),
             scripts: Arc::clone(&self.scripts),
             messages,

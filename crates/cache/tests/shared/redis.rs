@@ -1,7 +1,9 @@
 //! What only a real server can do wrong.
 
+mod access;
 mod faults;
 mod rubbish;
+mod sentinel;
 
 use std::sync::Arc;
 

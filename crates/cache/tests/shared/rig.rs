@@ -225,3 +225,15 @@ impl Rig {
         stream
     }
 }
+
+/// Waits, within a limit that only a broken tier reaches, until `ask` answers.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let limit = tokio::time::Instant::now() + Duration::from_secs(60);
+    while tokio::time::Instant::now() < limit {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: not within a minute");
+}

@@ -1,13 +1,16 @@
 //! The configuration as it is written.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use cache::shared::{RedisLogin, RedisOptions};
 use serde::Deserialize;
 
 use super::pools::Pools;
+use super::url::SharedUrl;
 use super::{ConfigError, suggest};
 
 #[derive(Debug, Deserialize)]
@@ -111,24 +114,77 @@ pub(super) struct Shared {
     pub(super) region: Option<String>,
     timeout: String,
     prefix: String,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    sentinel_user: Option<String>,
+    sentinel_password: Option<Secret>,
+}
+
+/// A text that is not printed.
+#[derive(Deserialize)]
+struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { url: "memory:".into(), region: None, timeout: "50ms".into(), prefix: "tg".into() }
+        Self {
+            url: "memory:".into(),
+            region: None,
+            timeout: "50ms".into(),
+            prefix: "tg".into(),
+            ca: None,
+            cert: None,
+            key: None,
+            sentinel_user: None,
+            sentinel_password: None,
+        }
     }
 }
 
 impl Shared {
-    pub(super) fn check(self) -> Result<super::Shared, String> {
+    /// `folder`: what names of files are relative to.
+    pub(super) fn check(self, folder: &Path) -> Result<super::Shared, String> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.prefix.is_empty() || self.prefix.len() > 32 || !self.prefix.chars().all(plain) {
             return Err(format!("prefix = {:?}: use 1 to 32 of a-z, 0-9 and -", self.prefix));
         }
+        let url: SharedUrl = self.url.parse()?;
+        let sentinel = RedisLogin {
+            user: self.sentinel_user,
+            password: self.sentinel_password.map(|Secret(password)| password),
+        };
+        match &url {
+            SharedUrl::Redis(text) => {
+                let options =
+                    RedisOptions { sentinel: sentinel.clone(), ..RedisOptions::new(text) };
+                options.check().map_err(|err| format!("url = {:?}: {err}", url.to_string()))?;
+            }
+            SharedUrl::Memory => {
+                let files = [&self.ca, &self.cert, &self.key].iter().any(|file| file.is_some());
+                if files || sentinel.user.is_some() || sentinel.password.is_some() {
+                    return Err(
+                        "ca, cert, key, sentinel_user and sentinel_password are for Redis, \
+                                and url is memory:"
+                            .into(),
+                    );
+                }
+            }
+        }
+        let file = |file: Option<PathBuf>| file.map(|file| folder.join(file));
         Ok(super::Shared {
-            url: self.url.parse()?,
+            url,
             timeout: duration("timeout", &self.timeout)?,
             prefix: self.prefix,
+            ca: file(self.ca),
+            cert: file(self.cert),
+            key: file(self.key),
+            sentinel,
         })
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum SourceUrl {
 pub(crate) enum SharedUrl {
     /// `memory:`: in this process, for one node.
     Memory,
-    /// `redis://user:password@host:port/database`
+    /// `redis://user:password@host:port/database`, or with sentinels, or TLS.
     Redis(String),
 }
 
@@ -43,11 +43,15 @@ impl FromStr for SharedUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "memory:" => Ok(Self::Memory),
-            _ if text.starts_with("redis://") => Ok(Self::Redis(text.to_owned())),
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        match (text, scheme) {
+            ("memory:", _) => Ok(Self::Memory),
+            (_, Some("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel")) => {
+                Ok(Self::Redis(text.to_owned()))
+            }
             _ => Err(format!(
-                "url = {:?}: write redis://host:6379 or memory: (one process)",
+                "url = {:?}: write redis://host:6379, rediss://host:6379 (TLS), \
+                 redis+sentinel://host:26379,host:26379/NAME or memory: (one process)",
                 redacted(text)
             )),
         }
@@ -116,6 +120,7 @@ mod tests {
             ("postgres://shop:hu/nter2@h/shop", "postgres://shop:***@h/shop"),
             ("postgres://shop:hunter2@h/shop?password=x", "postgres://shop:***@h/shop?***"),
             ("redis://:s3cr:et@h:1/0", "redis://:***@h:1/0"),
+            ("rediss+sentinel://u:p@a:1,b:2/shop", "rediss+sentinel://u:***@a:1,b:2/shop"),
         ] {
             assert_eq!(redacted(url), shown);
         }

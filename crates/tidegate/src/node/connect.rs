@@ -1,12 +1,13 @@
 //! From configured addresses to connected parts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
-use cache::shared::{MemoryTier, RedisMetrics, RedisOptions, RedisTier};
+use cache::shared::{MemoryTier, RedisMetrics, RedisOptions, RedisTier, RedisTls};
 use cache::{Engine, Origin, Policy, TierError};
 use coherence::Clock;
 use contract::{Contract, Contracts};
@@ -170,9 +171,26 @@ pub(super) async fn shared(
             let mut options = RedisOptions::new(url);
             options.prefix.clone_from(&config.shared.prefix);
             options.timeout = config.shared.timeout;
+            options.sentinel = config.shared.sentinel.clone();
+            options.tls = tls(&config.shared)?;
             options.metrics = RedisMetrics::new(registry);
             Arc::new(redis(&config.shared.url, options).await?)
         }
+    })
+}
+
+fn tls(shared: &config::Shared) -> Result<RedisTls, NodeError> {
+    let read = |name: &str, file: &Option<PathBuf>| match file {
+        None => Ok(None),
+        Some(path) => std::fs::read(path).map(Some).map_err(|err| {
+            let why = format!("{name} = {:?}: {err}", path.display().to_string());
+            NodeError::Shared { url: shared.url.to_string(), error: TierError::Unsuitable(why) }
+        }),
+    };
+    Ok(RedisTls {
+        ca: read("ca", &shared.ca)?,
+        cert: read("cert", &shared.cert)?,
+        key: read("key", &shared.key)?,
     })
 }
 

@@ -19,6 +19,10 @@ use super::renew::{Renewals, Renewer};
 /// After so many failed tries in a row somebody is told; the tries go on.
 const TRIES_BEFORE_PAGE: u32 = 10;
 
+/// After so long a silence of the log it is looked whether the shared tier stands where it was left:
+/// it may have been flushed, or be another server.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
 /// Everything the loop works with.
 pub(crate) struct Follower {
     feed: Box<dyn Feed>,
@@ -33,6 +37,8 @@ pub(crate) struct Follower {
     warned: BTreeSet<String>,
     /// Whether the feed has led or waited before, so that it can tell whether the server crashed.
     watched: bool,
+    /// Whether it leads now.
+    leads: bool,
 }
 
 impl Follower {
@@ -54,26 +60,48 @@ impl Follower {
             renewer,
             warned: BTreeSet::new(),
             watched: false,
+            leads: false,
         }
     }
 
     /// Runs until the feed needs a person.
     pub(crate) async fn run(mut self) -> FeedError {
         loop {
-            match self.feed.next().await {
-                Ok(FeedEvent::Started(start)) => self.start(&start).await,
+            match self.next().await {
+                Ok(FeedEvent::Started(start)) => {
+                    self.start(&start).await;
+                    self.leads = true;
+                }
                 Ok(FeedEvent::Piece(piece)) => self.piece(piece).await,
                 Ok(FeedEvent::Standby) => {
-                    self.watched = true;
+                    (self.watched, self.leads) = (true, false);
                     self.health.optional("feed", true, "another node follows the log");
                 }
                 Ok(FeedEvent::Lost(err)) => {
+                    self.leads = false;
                     self.health.optional("feed", false, err.to_string());
                 }
                 Err(err) => {
                     self.health.required("feed", false, err.to_string());
                     return err;
                 }
+            }
+        }
+    }
+
+    /// What the feed says next; meanwhile the shared tier is looked after.
+    async fn next(&mut self) -> Result<FeedEvent, FeedError> {
+        let mut next = std::pin::pin!(self.feed.next());
+        loop {
+            tokio::select! {
+                biased;
+                event = &mut next => return event,
+                () = tokio::time::sleep(TEND_EVERY), if self.leads => {}
+            }
+            match self.leader.tend().await {
+                Ok(Moved::Applied) => {}
+                Ok(moved) => told(&self.metrics, moved),
+                Err(err) => tracing::debug!(error = %err, "the shared tier can't be looked at"),
             }
         }
     }
@@ -120,12 +148,7 @@ impl Follower {
         let mut tries = 0;
         loop {
             match self.leader.apply(prev, upto, watermark, events.clone()).await {
-                Ok(Moved::Applied) => break,
-                Ok(Moved::BegunAnew(gap)) => {
-                    self.metrics.incarnations.inc();
-                    tracing::warn!(%gap, "the shared tier had lost its marks; it begins anew");
-                    break;
-                }
+                Ok(moved) => break told(&self.metrics, moved),
                 Err(err) => self.failed(&err, &mut tries).await,
             }
         }
@@ -221,6 +244,21 @@ impl Follower {
                 local_ms: (self.engine.standing().applied >= event.lsn).then_some(now_ms),
                 retries,
             });
+        }
+    }
+}
+
+/// Counts and says what became of the shared tier.
+fn told(metrics: &FollowMetrics, moved: Moved) {
+    match moved {
+        Moved::Applied => {}
+        Moved::ToldAgain(from) => {
+            metrics.told_again.inc();
+            tracing::warn!(%from, "the shared tier had gone back; it was told again what it missed");
+        }
+        Moved::BegunAnew(gap) => {
+            metrics.incarnations.inc();
+            tracing::warn!(%gap, "the shared tier had lost its marks; it begins anew");
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct ByCause {
 #[derive(Clone)]
 pub(crate) struct FollowMetrics {
     pub(crate) incarnations: Counter,
+    pub(crate) told_again: Counter,
     pub(crate) retries: Counter,
     pub(crate) exhausted: Counter,
     pub(crate) incomplete: Counter,
@@ -37,6 +38,7 @@ impl FollowMetrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             incarnations: Counter::default(),
+            told_again: Counter::default(),
             retries: Counter::default(),
             exhausted: Counter::default(),
             incomplete: Counter::default(),
@@ -53,6 +55,11 @@ impl FollowMetrics {
             "tidegate_incarnations",
             "How often everything cached was declared unproven",
             m.incarnations.clone(),
+        );
+        registry.register(
+            "tidegate_shared_told_again",
+            "Times the shared tier had gone back and was told again what it missed",
+            m.told_again.clone(),
         );
         registry.register(
             "tidegate_invalidation_retries",

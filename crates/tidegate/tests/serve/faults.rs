@@ -20,6 +20,17 @@ fn watch(
     stack: &Stack,
     node: &Node,
     span: Duration,
+    meanwhile: impl FnMut(&Stack, u32),
+    heal: impl FnOnce(),
+) -> Watched {
+    watch_all(stack, &[node], span, meanwhile, heal)
+}
+
+/// As [`watch`], on several nodes at once.
+pub(crate) fn watch_all(
+    stack: &Stack,
+    nodes: &[&Node],
+    span: Duration,
     mut meanwhile: impl FnMut(&Stack, u32),
     heal: impl FnOnce(),
 ) -> Watched {
@@ -30,8 +41,10 @@ fn watch(
     std::thread::scope(|scope| {
         // Also when something below panics: the scope waits for its readers.
         let _stop = Stop(&stop);
-        for _ in 0..4 {
-            scope.spawn(|| {
+        for node in nodes.iter().cycle().take(4) {
+            let (stop, history) = (&stop, &history);
+            let (answered, refused) = (&answered, &refused);
+            scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let asked = now();
                     let answer = node.get(42);
@@ -88,7 +101,9 @@ fn watch(
             std::thread::sleep(Duration::from_millis(50));
         }
         heal();
-        node.wait("the last price", |node| node.cents(42) == Some(cents));
+        for node in nodes {
+            node.wait("the last price", |node| node.cents(42) == Some(cents));
+        }
     });
     Watched { answered: answered.into_inner(), refused: refused.into_inner() }
 }
@@ -102,12 +117,12 @@ impl Drop for Stop<'_> {
     }
 }
 
-struct Watched {
-    answered: u32,
-    refused: u32,
+pub(crate) struct Watched {
+    pub(crate) answered: u32,
+    pub(crate) refused: u32,
 }
 
-fn cached_again(node: &Node) {
+pub(crate) fn cached_again(node: &Node) {
     node.wait("answers from memory again", |node| {
         node.get(42);
         tier(&node.get(42)) == Some("local")

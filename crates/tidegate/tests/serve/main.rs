@@ -9,6 +9,7 @@ mod nodes;
 mod renew;
 mod ryw;
 mod scenario;
+mod sentinel;
 mod setup;
 mod stack;
 mod upstream;

@@ -21,6 +21,8 @@ pub(crate) struct Stack {
     pub(crate) upstream: Upstream,
     /// Where nodes are told that Redis is; a proxy's address to inject faults.
     redis_at: Option<SocketAddr>,
+    /// The shared tier's address, where it is not that of one Redis.
+    shared: Option<String>,
     folder: tempfile::TempDir,
 }
 
@@ -47,6 +49,7 @@ impl Stack {
             redis: Redis::start().expect("Redis starts"),
             upstream: Upstream::start(),
             redis_at: None,
+            shared: None,
             folder: tempfile::tempdir().expect("a folder"),
         };
         stack.sql(
@@ -62,6 +65,11 @@ impl Stack {
         self
     }
 
+    pub(crate) fn with_shared_at(mut self, url: String) -> Self {
+        self.shared = Some(url);
+        self
+    }
+
     /// As the shop's application would.
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.postgres.psql_as("shop", "shop", sql).expect("the statement runs")
@@ -74,12 +82,13 @@ impl Stack {
     /// The example with this stack's addresses and a budget of one second.
     pub(crate) fn config(&self, ports: [&Port; 3]) -> String {
         let redis = self.redis_at.unwrap_or_else(|| self.redis.addr());
+        let shared = self.shared.clone().unwrap_or_else(|| format!("redis://{redis}"));
         EXAMPLE
             .replace("127.0.0.1:8080", &ports[0].addr().to_string())
             .replace("127.0.0.1:9170", &ports[1].addr().to_string())
             .replace("127.0.0.1:9180", &ports[2].addr().to_string())
             .replace("127.0.0.1:5432", &self.postgres.addr().to_string())
-            .replace("127.0.0.1:6379", &redis.to_string())
+            .replace("redis://127.0.0.1:6379", &shared)
             .replace("127.0.0.1:3000", &self.upstream.address.to_string())
             .replace("staleness = \"30s\"", "staleness = \"1s\"")
     }

@@ -113,6 +113,26 @@ async fn race_11_what_a_node_has_seen_invalidated_is_not_served_from_a_shared_ti
     }
 }
 
+/// The shared tier has gone back to before an order, and the node has lost its own marks with the
+/// node stream; its contract would rather have an old answer than none.
+#[tokio::test(start_paused = true)]
+async fn race_21_what_was_removed_is_not_served_stale_from_a_tier_that_came_back_older() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ServeStale));
+    let row = Row::saying(MS, "old");
+    read(&node, &policy, &row).await.expect("an answer");
+    node.inner.local.lose();
+    let stale = read(&node, &policy, &row).await.expect("an answer").proof().stale;
+    assert_eq!(stale, Some(Stale::Unproven), "what nobody removed covers");
+    world.commit(vec![Subject::Key(key(2))]).await;
+    let order = world.commit_unseen(row_1());
+    node.applied(&order);
+    node.inner.local.lose();
+    row.say("new");
+    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+}
+
 #[tokio::test(start_paused = true)]
 async fn race_12_an_invalidation_overtakes_the_reply_of_a_read() {
     for governor in [false, true] {

@@ -12,6 +12,8 @@ pub struct RedisMetrics {
     pub losses: Counter,
     /// Times a node's subscription had to connect again.
     pub reconnects: Counter,
+    /// Times the primary was found at another address than before.
+    pub primary_changes: Counter,
 }
 
 impl RedisMetrics {
@@ -32,6 +34,11 @@ impl RedisMetrics {
             "tidegate_shared_stream_reconnects",
             "Times the node stream had to connect again",
             metrics.reconnects.clone(),
+        );
+        registry.register(
+            "tidegate_shared_primary_changes",
+            "Times the shared tier's primary was found at another address than before",
+            metrics.primary_changes.clone(),
         );
         metrics
     }

@@ -18,6 +18,10 @@ pub(super) struct Names {
     pub(super) evictions: String,
     /// Stream: what the nodes shall know. No expiry, bounded in length.
     pub(super) stream: String,
+    /// Nothing: to try on what the user may do.
+    pub(super) rehearsal: String,
+    /// All keys of all buckets, as an ACL names them.
+    pub(super) pattern: String,
 }
 
 impl Names {
@@ -28,6 +32,8 @@ impl Names {
             tombstones: format!("{base}tombstones"),
             evictions: format!("{base}evictions"),
             stream: format!("{base}stream"),
+            rehearsal: format!("{base}rehearsal"),
+            pattern: format!("~{{{prefix}:*"),
             base,
         }
     }

@@ -1,21 +1,24 @@
 //! Where Redis is and how it is used.
 
+use std::fmt;
 use std::time::Duration;
-
-use redis::io::tcp::TcpSettings;
-use redis::{ConnectionInfo, IntoConnectionInfo};
 
 use super::super::TierError;
 use super::metrics::RedisMetrics;
+use super::place::Place;
 
-/// Unsent data is given up after this long, so that a connection into nothing is noticed.
-const DEAD_AFTER: Duration = Duration::from_secs(2);
-
-/// How to reach and use a Redis or Valkey server.
+/// How to reach and use Redis or Valkey.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/database]`.
+    /// `redis://[user:password@]host[:port][/database]`, or
+    /// `redis+sentinel://[user:password@]host[:port],…/NAME[/database]` with the sentinels' addresses
+    /// and what they call the primary. With `rediss` in the place of `redis`: over TLS, to the
+    /// sentinels too.
     pub url: String,
+    /// What TLS needs.
+    pub tls: RedisTls,
+    /// How to log into the sentinels, where they ask for that.
+    pub sentinel: RedisLogin,
     /// What our keys begin with; lower-case letters, digits and hyphens, at most 32. Two
     /// installations on one server need two prefixes.
     pub prefix: String,
@@ -27,12 +30,64 @@ pub struct RedisOptions {
     pub metrics: RedisMetrics,
 }
 
+/// Certificates, each the content of a PEM file.
+#[derive(Clone, Default)]
+pub struct RedisTls {
+    /// Who is trusted to sign the server's certificate; `None`: whom this system trusts.
+    pub ca: Option<Vec<u8>>,
+    /// The certificate that is shown to the server; goes with `key`.
+    pub cert: Option<Vec<u8>>,
+    /// Its private key.
+    pub key: Option<Vec<u8>>,
+}
+
+impl RedisTls {
+    pub(super) fn is_set(&self) -> bool {
+        self.ca.is_some() || self.cert.is_some() || self.key.is_some()
+    }
+}
+
+/// A user and a password.
+#[derive(Clone, Default)]
+pub struct RedisLogin {
+    /// `None`: the default user.
+    pub user: Option<String>,
+    /// `None`: no login.
+    pub password: Option<String>,
+}
+
+impl RedisLogin {
+    pub(super) fn is_set(&self) -> bool {
+        self.user.is_some() || self.password.is_some()
+    }
+}
+
+impl fmt::Debug for RedisLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_ref().map(|_| "***");
+        f.debug_struct("RedisLogin").field("user", &self.user).field("password", &password).finish()
+    }
+}
+
+impl fmt::Debug for RedisTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = |part: &Option<Vec<u8>>| part.as_ref().map(|_| "***");
+        f.debug_struct("RedisTls")
+            .field("ca", &set(&self.ca))
+            .field("cert", &set(&self.cert))
+            .field("key", &set(&self.key))
+            .finish()
+    }
+}
+
 impl RedisOptions {
     /// Prefix `tg`, 50 ms, 10,000 messages.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: RedisTls::default(),
+            sentinel: RedisLogin::default(),
             prefix: "tg".to_owned(),
             timeout: Duration::from_millis(50),
             stream_length: 10_000,
@@ -40,36 +95,23 @@ impl RedisOptions {
         }
     }
 
-    /// Checks everything that can be checked without a connection. Errors never show the URL,
-    /// which may hold a password.
-    pub(super) fn connection_info(&self) -> Result<ConnectionInfo, TierError> {
-        let unsuitable = |what: String| Err(TierError::Unsuitable(what));
-        let scheme = self.url.split_once("://").map_or("", |(scheme, _)| scheme);
-        let later = |what: &str| {
-            unsuitable(format!(
-                "{scheme}:// ({what}) is not supported yet; use redis://host:port of one server"
-            ))
-        };
-        match scheme {
-            "redis" | "valkey" => {}
-            "rediss" | "valkeys" => return later("TLS"),
-            "redis+sentinel" | "sentinel" => return later("Sentinel"),
-            "redis+cluster" => return later("Cluster"),
-            "unix" | "redis+unix" => return later("Unix sockets"),
-            _ => return unsuitable("its URL does not begin with redis://".to_owned()),
-        }
+    /// Checks everything that can be checked without a connection.
+    ///
+    /// # Errors
+    /// [`TierError::Unsuitable`] says what is wrong, without the URL, which may hold a password.
+    pub fn check(&self) -> Result<(), TierError> {
+        self.place().map(drop)
+    }
+
+    pub(super) fn place(&self) -> Result<Place, TierError> {
         let named = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if self.prefix.is_empty() || self.prefix.len() > 32 || !self.prefix.bytes().all(named) {
-            return unsuitable(format!(
+            return Err(TierError::Unsuitable(format!(
                 "the prefix {:?} is not 1 to 32 of a-z, 0-9 and -",
                 self.prefix
-            ));
+            )));
         }
-        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(DEAD_AFTER);
-        match self.url.as_str().into_connection_info() {
-            Ok(info) => Ok(info.set_tcp_settings(tcp)),
-            Err(err) => unsuitable(format!("its URL can't be read: {}", err.category())),
-        }
+        Place::parse(self)
     }
 }
 
@@ -77,36 +119,17 @@ impl RedisOptions {
 mod tests {
     use super::*;
 
-    fn refused(url: &str) -> String {
-        match RedisOptions::new(url).connection_info() {
-            Err(err) => err.to_string(),
-            Ok(_) => panic!("{url} was taken"),
-        }
-    }
-
-    #[test]
-    fn says_what_comes_later() {
-        for (url, what) in [
-            ("rediss://h:1", "TLS"),
-            ("redis+sentinel://h:1/m", "Sentinel"),
-            ("redis+cluster://h:1", "Cluster"),
-            ("http://h", "redis://"),
-            ("h:6379", "redis://"),
-        ] {
-            assert!(refused(url).contains(what), "{}", refused(url));
-        }
-        assert!(RedisOptions::new("redis://u:p@h:1/3").connection_info().is_ok());
-    }
-
-    #[test]
-    fn shows_no_password() {
-        assert!(!refused("redis://u:secret@h:1/x").contains("secret"));
-        assert!(!refused("rediss://u:secret@h:1").contains("secret"));
-    }
-
     #[test]
     fn a_prefix_cannot_break_the_hash_tag() {
         let options = RedisOptions { prefix: "a}b".into(), ..RedisOptions::new("redis://h") };
-        assert!(options.connection_info().is_err());
+        assert!(options.check().is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let login = RedisLogin { user: Some("u".into()), password: Some("secret".into()) };
+        let tls = RedisTls { key: Some(b"secret".to_vec()), ..RedisTls::default() };
+        let shown = format!("{login:?} {tls:?}");
+        assert!(!shown.contains("secret") && !shown.contains("115"), "{shown}");
     }
 }

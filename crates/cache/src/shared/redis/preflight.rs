@@ -1,13 +1,20 @@
 //! Whether a server can keep what the fence needs.
 
-use super::super::TierError;
+/// Why a server is not used.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// It is a replica, at present.
+    Replica(String),
+    /// How it is set up, or its version.
+    Server(String),
+}
 
 /// `ZMSCORE`, and `ZADD` with `GT`.
 const OLDEST: (u32, u32) = (6, 2);
 
 /// Judges what `INFO` says.
-pub(super) fn check(info: &str) -> Result<(), TierError> {
-    let unsuitable = |what: String| Err(TierError::Unsuitable(what));
+pub(super) fn check(info: &str) -> Result<(), Unfit> {
+    let unsuitable = |what: String| Err(Unfit::Server(what));
     let field = |name: &str| {
         info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
     };
@@ -29,7 +36,7 @@ pub(super) fn check(info: &str) -> Result<(), TierError> {
     if field("role") == Some("slave") {
         let of = field("master_host").zip(field("master_port"));
         let of = of.map_or_else(String::new, |(host, port)| format!(" of {host}:{port}"));
-        return unsuitable(format!("it is a replica{of}; give the primary"));
+        return Err(Unfit::Replica(format!("it is a replica{of}; give the primary")));
     }
     match field("maxmemory_policy") {
         Some(policy) if policy == "noeviction" || policy.starts_with("volatile-") => Ok(()),
@@ -49,7 +56,10 @@ mod tests {
         let info = format!(
             "# Server\r\nredis_version:{version}\r\nmaxmemory_policy:{policy}\r\n{more}\r\n"
         );
-        check(&info).map_or_else(|err| err.to_string(), |()| "good".to_owned())
+        match check(&info) {
+            Ok(()) => "good".to_owned(),
+            Err(Unfit::Replica(why) | Unfit::Server(why)) => why,
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Scripts {
     pub(super) standing: Script,
     pub(super) collect: Script,
     pub(super) position: Script,
+    /// Run once per connection, so not among [`all`](Self::all).
+    pub(super) rehearse: Script,
 }
 
 impl Scripts {
@@ -39,6 +41,7 @@ impl Scripts {
             standing: script!("lua/standing.lua"),
             collect: script!("lua/collect.lua"),
             position: script!("lua/position.lua"),
+            rehearse: script!("lua/rehearse.lua"),
         }
     }
 

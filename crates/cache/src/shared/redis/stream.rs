@@ -16,6 +16,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use super::super::{NodeMessage, TierError};
+use super::line::{Line, Up};
 use super::message;
 use super::metrics::RedisMetrics;
 use super::names::Names;
@@ -31,7 +32,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1
 
 /// One subscription; runs until its receiver is dropped.
 pub(super) struct Subscription {
-    pub(super) client: Client,
+    pub(super) line: Line,
     pub(super) names: Names,
     pub(super) scripts: Arc<Scripts>,
     pub(super) messages: Sender<NodeMessage>,
@@ -47,6 +48,8 @@ struct Cursor {
     sent: u64,
     /// The tier's epoch then; empty: none.
     epoch: String,
+    /// The server it was read from. Another one may have given the same number to something else.
+    server: String,
 }
 
 /// Where the stream ends, and the number of the message under the cursor if it is still there.
@@ -84,8 +87,18 @@ impl Subscription {
 
     /// Reads on one connection until it breaks.
     async fn read(&self, cursor: &mut Option<Cursor>) -> Result<Closed, TierError> {
-        let mut connection = self.connect().await?;
-        let end = self.end(&mut connection, cursor.as_ref()).await?;
+        let up = self.line.up().await?;
+        tokio::select! {
+            read = self.read_from(&up, cursor) => read,
+            // This server answers perhaps, but it is not the primary any more.
+            () = self.line.moved(&up) => Err(TierError::Unavailable("the primary has changed".into())),
+        }
+    }
+
+    async fn read_from(&self, up: &Up, cursor: &mut Option<Cursor>) -> Result<Closed, TierError> {
+        let mut connection = connect(up).await?;
+        let server = up.info.addr().to_string();
+        let end = self.end(&mut connection, &server, cursor.as_ref()).await?;
         let mut here = match cursor.take() {
             Some(last) if last.is_continued_by(&end) => last,
             _ => match self.lost(end).await {
@@ -99,7 +112,7 @@ impl Subscription {
             // Silence is looked into: a stream that was begun anew under a clock that was set back
             // would not reach our id for a long time.
             let mut good = !entries.is_empty() || {
-                let end = self.end(&mut connection, Some(&here)).await?;
+                let end = self.end(&mut connection, &server, Some(&here)).await?;
                 here.is_continued_by(&end)
             };
             for entry in &entries {
@@ -113,7 +126,7 @@ impl Subscription {
             }
             if !good {
                 *cursor = Some(here);
-                let end = self.end(&mut connection, None).await?;
+                let end = self.end(&mut connection, &server, None).await?;
                 match self.lost(end).await {
                     Ok(at) => here = at,
                     Err(Closed) => return Ok(Closed),
@@ -132,17 +145,10 @@ impl Subscription {
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, TierError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(None);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        within(PATIENCE, connecting).await
-    }
-
     async fn end(
         &self,
         connection: &mut MultiplexedConnection,
+        server: &str,
         cursor: Option<&Cursor>,
     ) -> Result<End, TierError> {
         let Names { state, tombstones, stream, .. } = &self.names;
@@ -155,7 +161,7 @@ impl Subscription {
         let sent = reply.number()?;
         let id = reply.text()?;
         let known = reply.text()?.parse().ok();
-        Ok(End { at: Cursor { id, sent, epoch }, known })
+        Ok(End { at: Cursor { id, sent, epoch, server: server.to_owned() }, known })
     }
 
     async fn wait(
@@ -181,7 +187,8 @@ impl Cursor {
             Some(number) => number == self.sent,
             None => *self == end.at,
         };
-        still_there && self.epoch == end.at.epoch && self.sent <= end.at.sent
+        let same = self.epoch == end.at.epoch && self.server == end.at.server;
+        still_there && same && self.sent <= end.at.sent
     }
 
     /// Moves onto the entry; `None` if it is not the next one, or not of our making.
@@ -201,6 +208,15 @@ impl Cursor {
         }
         Some(message)
     }
+}
+
+async fn connect(up: &Up) -> Result<MultiplexedConnection, TierError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(None);
+    let client = Client::open(redis::ConnectionInfo::clone(&up.info));
+    let client = client.map_err(|err| failed(&err, PATIENCE))?;
+    within(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await
 }
 
 async fn within<T>(

@@ -78,7 +78,7 @@ impl RedisTier {
             while let Some((next, keys)) = self.page(&self.names, &wildcards, cursor).await? {
                 let names: Vec<String> = keys.iter().map(|key| self.names.entry(key)).collect();
                 if !names.is_empty() {
-                    let mut connection = self.connection.clone();
+                    let mut connection = self.line.up().await?.connection;
                     within(connection.unlink::<_, u64>(names)).await?;
                 }
                 cursor = Some(next);
@@ -99,7 +99,7 @@ impl RedisTier {
         if cursor == Some(0) {
             return Ok(None);
         }
-        let mut connection = self.connection.clone();
+        let mut connection = self.line.up().await?.connection;
         let mut command = redis::cmd("SCAN");
         command.arg(cursor.unwrap_or(0)).arg("MATCH").arg(names.entries(only_pattern(subjects)));
         command.arg("COUNT").arg(NAMES_AT_ONCE);

@@ -11,18 +11,6 @@ use tokio::time::Instant;
 use super::Lab;
 use crate::rig::*;
 
-/// Waits, within a limit that only a broken tier reaches, until `ask` answers.
-async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let limit = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < limit {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("{what}: not within 20 s");
-}
-
 async fn stream(lab: &Lab) -> Receiver<NodeMessage> {
     let mut stream = lab.tier.subscribe();
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");

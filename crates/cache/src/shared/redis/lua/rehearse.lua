@@ -1,0 +1,47 @@
+-- Tries each command of the other scripts on a key that means nothing, and leaves nothing behind.
+-- KEYS: that key
+-- Reply: malformed, then each command that is not allowed …
+
+local reply, told, key = { 0 }, {}, KEYS[1]
+
+-- That a command fails for another reason is none of our concern here.
+local function try(command, ...)
+  local answer = redis.pcall(command, ...)
+  local said = type(answer) == 'table' and answer.err
+  local refused = said and (string.find(said, 'NOPERM', 1, true)
+    or string.find(said, "can't run this command", 1, true))
+  if refused and not told[command] then
+    told[command] = true
+    reply[#reply + 1] = string.lower(command)
+  end
+end
+
+try('UNLINK', key)
+try('SET', key, 'x')
+try('GET', key)
+try('GETRANGE', key, 0, 0)
+try('SETRANGE', key, 0, 'x')
+try('STRLEN', key)
+try('PEXPIRE', key, 1000)
+try('PTTL', key)
+try('UNLINK', key)
+try('HSET', key, 'f', 1)
+try('HGET', key, 'f')
+try('HMGET', key, 'f')
+try('HINCRBY', key, 'f', 1)
+try('HDEL', key, 'f')
+try('UNLINK', key)
+try('ZADD', key, 1, 'm')
+try('ZSCORE', key, 'm')
+try('ZMSCORE', key, 'm')
+try('ZCARD', key)
+try('ZCOUNT', key, 0, 0)
+try('ZREMRANGEBYRANK', key, 0, 0)
+try('ZPOPMIN', key)
+try('UNLINK', key)
+try('XADD', key, '*', 'f', 1)
+try('XRANGE', key, '-', '+')
+try('XREVRANGE', key, '+', '-')
+try('UNLINK', key)
+try('TIME')
+return reply

@@ -1,0 +1,212 @@
+//! A primary that sentinels watch: killed, frozen, and behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::leader::{Leader, Moved};
+use cache::shared::{
+    Fill, NodeMessage, Outcome, RedisLogin, RedisMetrics, RedisOptions, RedisTier, SharedTier,
+    TierError,
+};
+use cache::{Engine, EngineOptions, SystemClock};
+use coherence::fence::Gap;
+use coherence::resume::Start;
+use coherence::{Batch, Clock, Lsn, Subject, Verdict};
+use harness::Sentinels;
+use prometheus_client::registry::Registry;
+
+use super::refusal;
+use crate::rig::*;
+
+fn options(sentinels: &Sentinels) -> RedisOptions {
+    RedisOptions { timeout: Duration::from_secs(5), ..RedisOptions::new(sentinels.url()) }
+}
+
+/// A failover without losses keeps what was cached; the node stream can't know that, and says so.
+#[tokio::test]
+async fn the_tier_follows_the_sentinels() {
+    let mut sentinels = Sentinels::start().expect("sentinels");
+    let metrics = RedisMetrics::default();
+    let options = RedisOptions { metrics: metrics.clone(), ..options(&sentinels) };
+    let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
+    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    assert_eq!(tier.fill(&fill(&key(1), "v1", 10)).await.expect("fill"), Verdict::Accept);
+    let mut stream = tier.subscribe();
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
+    sentinels.wait_for_replica(1, 0).expect("in step");
+
+    sentinels.server(0).crash().expect("killed");
+    // While nobody is there, answers say so, at once.
+    let begun = tokio::time::Instant::now();
+    let down = eventually("a failure", async || tier.read(&key(1), None).await.err()).await;
+    assert!(matches!(down, TierError::Unavailable(_)), "{down}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let read = eventually("an answer", async || tier.read(&key(1), None).await.ok()).await;
+    assert!(matches!(read.outcome, Outcome::Found { .. }));
+    assert_eq!(metrics.primary_changes.get(), 1);
+    let missed = batch(10, 11, vec![Subject::Key(key(1))]);
+    tier.apply(&missed).await.expect("apply").expect("no gap");
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "another server");
+    let beat = batch(11, 12, vec![]);
+    tier.apply(&beat).await.expect("apply").expect("no gap");
+    while next_batch(&mut stream).await != beat {}
+}
+
+/// Race 21 on real servers: the replica that is promoted has missed a deletion. It shows the
+/// position it is true for, takes no batch beyond, and what is told again mends it.
+#[tokio::test]
+async fn race_21_a_replica_is_promoted_that_missed_deletions() {
+    let mut sentinels = Sentinels::start().expect("sentinels");
+    let tier = RedisTier::connect(options(&sentinels)).await.expect("a tier");
+    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
+    let deletion = batch(10, 11, vec![Subject::Key(key(1))]);
+    lose_writes(&mut sentinels, async || {
+        tier.apply(&deletion).await.expect("apply").expect("no gap");
+        let gone = tier.read(&key(1), None).await.expect("read").outcome;
+        assert!(matches!(gone, Outcome::Miss));
+    })
+    .await;
+    let read = eventually("an answer", async || tier.read(&key(1), None).await.ok()).await;
+    assert!(matches!(read.outcome, Outcome::Found { .. }), "the old entry is back");
+    let shown = read.standing.map(|standing| standing.applied);
+    assert_eq!(shown, Some(Lsn(10)), "and so is the position it is true for");
+    let later = batch(11, 12, vec![]);
+    let gap = tier.apply(&later).await.expect("apply");
+    assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
+    // A fill that was loaded before the deletion stands no longer than the deletion is away.
+    assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
+    for batch in [deletion, later] {
+        tier.apply(&batch).await.expect("apply").expect("no gap");
+    }
+    let gone = tier.read(&key(1), None).await.expect("read").outcome;
+    assert!(matches!(gone, Outcome::Miss), "told again, it is gone");
+    let late = tier.fill(&fill(&key(1), "old", 10)).await.expect("fill");
+    assert_eq!(late, refused(coherence::Refusal::Tombstone));
+}
+
+/// A primary that was frozen wakes up and thinks that it still is one. Whoever asks the sentinels
+/// does not talk to it any more; what it says itself is true for a position that stands still.
+#[tokio::test]
+async fn a_primary_that_wakes_up_late_is_left_alone() {
+    let mut sentinels = Sentinels::start().expect("sentinels");
+    let options = RedisOptions { timeout: Duration::from_secs(1), ..options(&sentinels) };
+    let tier = RedisTier::connect(options.clone()).await.expect("a tier");
+    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
+    sentinels.wait_for_replica(1, 0).expect("in step");
+    let plain = RedisOptions { url: sentinels.server(0).url(), ..options };
+    let old = RedisTier::connect(plain).await.expect("a tier that asks nobody");
+    sentinels.server(0).pause().expect("frozen");
+    sentinels.wait_for_primary(1).expect("a failover");
+    for batch in [batch(10, 11, vec![Subject::Key(key(1))]), batch(11, 12, vec![])] {
+        let applied = eventually("a batch", async || tier.apply(&batch).await.ok()).await;
+        assert_eq!(applied, Ok(()), "on the new primary");
+    }
+    sentinels.server(0).resume().expect("woken");
+    // Some seconds pass before the sentinels get hold of it. What was sent to it while it was
+    // frozen it may still apply.
+    if let Ok(read) = old.read(&key(1), None).await {
+        let shown = read.standing.expect("a standing").applied;
+        assert!(shown < Lsn(12), "nobody tells it anything: {shown}");
+        assert_eq!(shown == Lsn(10), matches!(read.outcome, Outcome::Found { .. }), "{read:?}");
+        if let Ok(applied) = old.apply(&batch(12, 13, vec![])).await {
+            let gap = matches!(applied, Err(Gap::Missing { prev: Lsn(12), .. }));
+            assert!(gap, "{applied:?}");
+        }
+    }
+    let read = tier.read(&key(1), None).await.expect("read");
+    assert!(matches!(read.outcome, Outcome::Miss));
+    assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(12)));
+}
+
+/// The leader of the log knows what the replica missed, and tells it again under the same history; what
+/// was cached before stays. Of a replica that missed more than that nothing is proven.
+#[tokio::test]
+async fn the_leader_tells_again_what_a_promoted_replica_missed() {
+    let mut sentinels = Sentinels::start().expect("sentinels");
+    let tier = Arc::new(RedisTier::connect(options(&sentinels)).await.expect("a tier"));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let metrics = cache::Metrics::new(&mut Registry::default());
+    let shared = Arc::clone(&tier) as Arc<dyn SharedTier>;
+    let engine = Engine::new(EngineOptions::default(), shared, Arc::clone(&clock), metrics);
+    let mut leader = Leader::new(engine, clock, LONG);
+    let start = Start {
+        system: 7,
+        timeline: 1,
+        server: 3,
+        new_slot: true,
+        unbroken: None,
+        position: Lsn(10),
+    };
+    leader.start(start).await.expect("begun");
+    let epoch = tier.standing().await.expect("standing").expect("begun").epoch;
+    let stored = async |n| {
+        let fill = Fill { epoch, ..fill(&key(n), "old", 10) };
+        tier.fill(&fill).await.expect("fill")
+    };
+    let events = |batch: Batch| batch.events;
+    let commit = |at, n| events(batch(at - 1, at, vec![Subject::Key(key(n))]));
+    leader.apply(Lsn(10), Lsn(11), Lsn(10), commit(11, 9)).await.expect("applied");
+    assert_eq!((stored(1).await, stored(2).await), (Verdict::Accept, Verdict::Accept));
+    lose_writes(&mut sentinels, async || {
+        leader.apply(Lsn(11), Lsn(12), Lsn(10), commit(12, 1)).await.expect("applied");
+    })
+    .await;
+    // Nothing more is written: it is noticed all the same.
+    let mended = eventually("a look", async || leader.tend().await.ok()).await;
+    assert_eq!(mended, Moved::ToldAgain(Lsn(11)));
+    let standing = tier.standing().await.expect("standing").expect("a history");
+    assert_eq!((standing.epoch, standing.applied), (epoch, Lsn(12)), "the same history");
+    let outcomes = [1, 2].map(key);
+    let read = tier.read_many(&outcomes, None).await.expect("read");
+    assert!(matches!(read[0].outcome, Outcome::Miss), "{read:?}");
+    assert!(matches!(read[1].outcome, Outcome::Found { .. }), "{read:?}");
+    assert_eq!(leader.tend().await.expect("looked"), Moved::Applied);
+}
+
+/// Writes, while the replica gets nothing, and has it promoted then.
+async fn lose_writes(sentinels: &mut Sentinels, write: impl AsyncFnOnce()) {
+    sentinels.wait_for_replica(1, 0).expect("in step");
+    // What lies in the frozen replica's socket dies with the connection.
+    sentinels.pause().expect("sentinels frozen");
+    sentinels.server(1).pause().expect("replica frozen");
+    sentinels.server(0).cli(&["client", "kill", "type", "replica"]).expect("cut off");
+    write().await;
+    sentinels.server(0).crash().expect("killed");
+    sentinels.server(1).resume().expect("replica woken");
+    sentinels.resume().expect("sentinels woken");
+}
+
+#[tokio::test]
+async fn logins_to_servers_and_sentinels_are_two() {
+    let mut sentinels = Sentinels::start().expect("sentinels");
+    let watcher = ["acl", "setuser", "watcher", "on", ">watch", "-@all"];
+    let rights = ["+sentinel|master", "+sentinel|get-master-addr-by-name"];
+    sentinels.tell(&[&watcher[..], &rights[..]].concat()).expect("a user of the sentinels");
+    let reader = ["acl", "setuser", "reader", "on", ">data", "~{tg:*", "+@all"];
+    sentinels.server(0).cli(&reader).expect("a user of the server");
+
+    let url = sentinels.url().replace("://", "://reader:data@");
+    let sentinel = RedisLogin { user: Some("watcher".into()), password: Some("watch".into()) };
+    let good = RedisOptions { url, sentinel, ..options(&sentinels) };
+    let tier = RedisTier::connect(good.clone()).await.expect("a tier");
+    assert_eq!(tier.standing().await.expect("standing"), None);
+    for wrong in [
+        RedisOptions { url: good.url.replace(":data@", ":dada@"), ..good.clone() },
+        RedisOptions {
+            sentinel: RedisLogin { password: Some("witch".into()), ..good.sentinel.clone() },
+            ..good.clone()
+        },
+    ] {
+        match RedisTier::connect(wrong).await {
+            Err(TierError::Unavailable(why)) => {
+                assert!(why.contains("authentication") && !why.contains("witch"), "{why}");
+            }
+            other => panic!("{:?}", other.err()),
+        }
+    }
+    let url = good.url.replace("/shop", "/shoe");
+    let why = refusal(RedisOptions { url, ..good }).await;
+    assert!(why.contains("nothing called \"shoe\""), "{why}");
+}
