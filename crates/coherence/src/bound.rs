@@ -90,6 +90,12 @@ impl Bound {
         young.map(|(_, end)| *end)
     }
 
+    /// The newest sample: where the log ended.
+    #[must_use]
+    pub fn end(&self) -> Option<Lsn> {
+        self.samples.back().map(|(_, end)| *end)
+    }
+
     /// The bound itself at `now`; `None` means nothing is proven.
     #[must_use]
     pub fn at(&self, now: Mono, applied: Lsn) -> Option<Duration> {
@@ -172,6 +178,23 @@ mod tests {
         bound.sample_of(new, Mono(200), Lsn(85));
         assert_eq!(bound.proven_of(old, Lsn(90)), None, "90 in the old log is not past 85 here");
         assert_eq!(bound.proven_of(new, Lsn(85)), Some(Mono(200)));
+    }
+
+    #[test]
+    fn what_is_needed_is_what_proves() {
+        let log = Log { system: 1, timeline: 1, server: 0 };
+        let mut bound = Bound::new(8);
+        for (t, lsn) in [(100, 1), (200, 2), (300, 5), (400, 5)] {
+            bound.sample_of(log, Mono(t), Lsn(lsn));
+        }
+        assert_eq!(bound.needed_of(log, Mono(0)), Some(Lsn(1)));
+        for since in [150, 200, 250, 300, 400] {
+            let needed = bound.needed_of(log, Mono(since)).expect("a sample is late enough");
+            assert!(bound.proven(needed) >= Some(Mono(since)), "{needed} at {since}");
+            assert!(bound.proven(Lsn(needed.0 - 1)) < Some(Mono(since)), "{needed} at {since}");
+        }
+        assert_eq!(bound.needed_of(log, Mono(401)), None, "nothing was asked so late");
+        assert_eq!(bound.needed_of(Log { timeline: 2, ..log }, Mono(0)), None);
     }
 
     proptest! {
