@@ -1,6 +1,7 @@
 //! A PostgreSQL server of one's own.
 
 mod cluster;
+mod standby;
 
 use std::{
     fmt::Write as _,
@@ -27,7 +28,8 @@ use crate::{
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-const READY: &str = "database system is ready to accept connections";
+/// "… connections", and of a standby "… read-only connections".
+const READY: &str = "database system is ready to accept ";
 
 /// How the server shall be set up; see [`Postgres::builder`].
 pub struct PostgresBuilder {
