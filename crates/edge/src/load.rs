@@ -137,6 +137,7 @@ impl PageLoad {
             tags: storable.tags,
             ttl: Some(self.route.ttl(storable.lifetime)),
             seen: None,
+            replayed: None,
         })
     }
 }
