@@ -126,7 +126,7 @@ impl Inner {
         let (mut epochs, mut least) = (Vec::new(), Lsn::ZERO);
         for (job, start) in jobs {
             // Without a history there is nothing to compare positions with.
-            let (epoch, _) = start.token?;
+            let (epoch, _) = start.token.filter(|_| !job.policy.budget.is_zero())?;
             least = least.max(self.local.needed(epoch, since(job, now))?);
             if !epochs.contains(&epoch) {
                 epochs.push(epoch);

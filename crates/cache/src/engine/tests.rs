@@ -10,6 +10,7 @@ mod moment;
 mod pressure;
 mod races;
 mod sliding;
+mod standby;
 mod storm;
 mod table;
 mod wildcards;

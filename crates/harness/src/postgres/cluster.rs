@@ -81,7 +81,8 @@ impl Programs {
         Ok(data)
     }
 
-    fn initdb(&self, folder: &Path) -> Result<()> {
+    /// Makes the cluster `data` in a folder, in the long way.
+    pub(super) fn initdb(&self, folder: &Path) -> Result<()> {
         let data = self.data_folder(folder)?;
         let mut initdb = child::command(&self.initdb, self.user.as_ref())?;
         initdb.arg("-D").arg(&data).env("LC_ALL", "C");

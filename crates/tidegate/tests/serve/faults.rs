@@ -16,7 +16,7 @@ use crate::upstream::Says;
 ///
 /// The price only rises. An answer is wrong if it shows a price that was replaced, by a commit
 /// already acknowledged, longer ago than the bound it shows (or than its contract, one second).
-fn watch(
+pub(crate) fn watch(
     stack: &Stack,
     node: &Node,
     span: Duration,
@@ -102,9 +102,9 @@ impl Drop for Stop<'_> {
     }
 }
 
-struct Watched {
-    answered: u32,
-    refused: u32,
+pub(crate) struct Watched {
+    pub(crate) answered: u32,
+    pub(crate) refused: u32,
 }
 
 fn cached_again(node: &Node) {

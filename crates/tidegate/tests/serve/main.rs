@@ -11,5 +11,6 @@ mod ryw;
 mod scenario;
 mod setup;
 mod stack;
+mod standby;
 mod upstream;
 mod wildcards;
