@@ -90,10 +90,12 @@ impl Standby {
     }
 
     async fn ask(&self) -> Result<Replayed, OriginError> {
-        let client = self.looks.pool.get().await.map_err(|err| unavailable(&err))?;
+        // Not used again if this is given up: behind a wire that was cut, a connection stays open for long.
+        let lent = Lent(Some(self.looks.pool.get().await.map_err(|err| unavailable(&err))?));
         let sql = format!("{REPLAYED}, {STANDING}");
-        let statement = client.prepare_cached(&sql).await.map_err(|err| classify(&err))?;
-        let row = client.query_one(&statement, &[]).await.map_err(|err| classify(&err))?;
+        let statement = lent.client().prepare_cached(&sql).await.map_err(|err| classify(&err))?;
+        let row = lent.client().query_one(&statement, &[]).await.map_err(|err| classify(&err))?;
+        lent.give_back();
         replayed(row.get(0), row.get(1))
     }
 
@@ -180,8 +182,9 @@ impl PostgresOrigin {
 impl StandbyOrigin {
     async fn connection(&self) -> Result<(Lent, Statement), OriginError> {
         let object = self.standby.loads.pool.get().await.map_err(|err| unavailable(&err))?;
-        let first = object.prepare_cached(REPLAYED).await.map_err(|err| classify(&err))?;
-        Ok((Lent(Some(object)), first))
+        let lent = Lent(Some(object));
+        let first = lent.client().prepare_cached(REPLAYED).await.map_err(|err| classify(&err))?;
+        Ok((lent, first))
     }
 
     /// What was loaded, and how far the standby was before.
