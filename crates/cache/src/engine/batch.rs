@@ -260,7 +260,7 @@ impl Inner {
         gate: &Gate,
         whole: bool,
     ) -> (Vec<Result<(Loaded, Mono), ReadError>>, bool) {
-        let found = self.many_from_standby(jobs, whole).await;
+        let found = self.ask_standby_many(jobs, whole).await;
         let rest = jobs.iter().zip(&found).filter(|(_, found)| found.is_none());
         let rest: Vec<&Job> = rest.map(|((job, _), _)| *job).collect();
         if rest.is_empty() {

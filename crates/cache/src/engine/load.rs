@@ -139,7 +139,7 @@ impl Inner {
         let asked = self.clock.mono();
         let lease = start.lease.map(|lease| (&job.key, lease));
         let load = async {
-            match self.from_standby(job, start).await {
+            match self.ask_standby(job, start).await {
                 Some(loaded) => Ok(loaded),
                 None => gate.load(question).await,
             }

@@ -42,7 +42,7 @@ impl Engine {
 
 impl Inner {
     /// What a standby answers, if it will do, and when its load began.
-    pub(super) async fn from_standby(&self, job: &Job, start: Start) -> Option<(Loaded, Mono)> {
+    pub(super) async fn ask_standby(&self, job: &Job, start: Start) -> Option<(Loaded, Mono)> {
         for standby in self.near(&*job.origin, &[(job, start)]) {
             let (origin, class) = (&**standby, job.policy.priority);
             // As for what nobody waits for: if there is no room, there is the primary.
@@ -63,7 +63,7 @@ impl Inner {
 
     /// What a standby answers to several questions, in their order: those of its answers that will do.
     /// `whole`: all of them from one snapshot, or none.
-    pub(super) async fn many_from_standby(
+    pub(super) async fn ask_standby_many(
         &self,
         jobs: &[(&Job, Start)],
         whole: bool,

@@ -106,7 +106,9 @@ fn a_standby_that_is_promoted_answers_nothing_any_more() {
         assert_eq!(node.cents(id), Some(1_000 + id), "at once, and not only when it is noticed");
     }
     node.uses(false);
-    assert!(node.process.lines().iter().any(|line| line.contains("promoted")));
+    node.wait("a line in the log", |node| {
+        node.process.lines().iter().any(|line| line.contains("promoted"))
+    });
     assert_eq!(node.ready(), 200);
 }
 
