@@ -180,23 +180,6 @@ mod tests {
         assert_eq!(bound.proven_of(new, Lsn(85)), Some(Mono(200)));
     }
 
-    #[test]
-    fn what_is_needed_is_what_proves() {
-        let log = Log { system: 1, timeline: 1, server: 0 };
-        let mut bound = Bound::new(8);
-        for (t, lsn) in [(100, 1), (200, 2), (300, 5), (400, 5)] {
-            bound.sample_of(log, Mono(t), Lsn(lsn));
-        }
-        assert_eq!(bound.needed_of(log, Mono(0)), Some(Lsn(1)));
-        for since in [150, 200, 250, 300, 400] {
-            let needed = bound.needed_of(log, Mono(since)).expect("a sample is late enough");
-            assert!(bound.proven(needed) >= Some(Mono(since)), "{needed} at {since}");
-            assert!(bound.proven(Lsn(needed.0 - 1)) < Some(Mono(since)), "{needed} at {since}");
-        }
-        assert_eq!(bound.needed_of(log, Mono(401)), None, "nothing was asked so late");
-        assert_eq!(bound.needed_of(Log { timeline: 2, ..log }, Mono(0)), None);
-    }
-
     proptest! {
         /// Against the naive rule: the newest question whose answer is covered by `applied`,
         /// among the samples that were neither out of order nor forgotten.

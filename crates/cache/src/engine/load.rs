@@ -237,14 +237,8 @@ impl Inner {
                 Held::sliding(entry, (began, began), look_from, own, (terms, slide, life))
             }
         };
-        let mut landed = Landed {
-            entry,
-            tier: Tier::Origin,
-            as_of,
-            stale: None,
-            stored: None,
-            epoch,
-        };
+        let mut landed =
+            Landed { entry, tier: Tier::Origin, as_of, stale: None, stored: None, epoch };
         if landed.is_uncacheable() {
             if !policy.tiers.is_none() {
                 self.local.mark_uncacheable(&job.key, Arc::clone(&landed.entry));

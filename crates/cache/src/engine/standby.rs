@@ -127,7 +127,7 @@ impl Inner {
         for (job, start) in jobs {
             // Without a history there is nothing to compare positions with.
             let (epoch, _) = start.token.filter(|_| !job.policy.budget.is_zero())?;
-            least = least.max(self.local.needed(epoch, since(job, now))?);
+            least = least.max(self.local.standby_needs(epoch, since(job, now))?);
             if !epochs.contains(&epoch) {
                 epochs.push(epoch);
             }

@@ -6,8 +6,8 @@ use super::Local;
 
 impl Local {
     /// How far a standby has to have got in the log of `epoch` to be proven as of `since`.
-    pub(crate) fn needed(&self, epoch: Epoch, since: Mono) -> Option<Lsn> {
-        self.writer.lock().bound.needed(epoch.log().lineage(), since)
+    pub(crate) fn standby_needs(&self, epoch: Epoch, since: Mono) -> Option<Lsn> {
+        self.writer.lock().bound.needed_of(epoch.log().lineage(), since)
     }
 
     /// Whether what a standby answered will do, by this node's samples and its own tier.
