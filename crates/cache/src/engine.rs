@@ -17,6 +17,7 @@ mod options;
 mod policy;
 mod port;
 mod slide;
+mod standby;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -42,6 +43,7 @@ pub use self::options::EngineOptions;
 pub use self::policy::Policy;
 use self::port::Port;
 use self::slide::Reminders;
+use self::standby::Standbys;
 use crate::audit::Witness;
 use crate::chance::Chance;
 use crate::entry::Content;
@@ -66,6 +68,7 @@ struct Inner {
     sets: Sets,
     reminders: Reminders,
     gates: Mutex<HashMap<Box<str>, Arc<Gate>>>,
+    standbys: Standbys,
     witness: OnceLock<Arc<dyn Witness>>,
 }
 
@@ -91,6 +94,7 @@ impl Engine {
             sets: Sets::default(),
             reminders: Reminders::default(),
             gates: Mutex::default(),
+            standbys: Standbys::default(),
             witness: OnceLock::new(),
             options,
             clock,

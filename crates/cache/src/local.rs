@@ -19,6 +19,7 @@ mod held;
 mod index;
 mod pools;
 mod soft;
+mod standby;
 mod view;
 mod weigh;
 

@@ -4,10 +4,11 @@ pub mod postgres;
 pub mod sqlite;
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coherence::Lsn;
+use coherence::{Lsn, Replayed};
 use contract::{Cell, Contract, Key, Row, Tag};
 use thiserror::Error;
 
@@ -27,6 +28,10 @@ pub struct Loaded {
     /// it. `None`: it does not say, and the value is never found to be [of one
     /// moment](coherence::atomic) with another in a tier.
     pub seen: Option<Lsn>,
+    /// For what a standby answered: how far it said that it was, in a statement before the one that
+    /// read. τ comes from there. `None`: it was read from the primary, and τ is W as it was known
+    /// before the load.
+    pub replayed: Option<Replayed>,
 }
 
 /// An origin did not answer.
@@ -132,6 +137,18 @@ pub trait Origin: Any + Send + Sync {
         None
     }
 
+    /// Origins that have the same values and may be behind this one, each with a name of its own. What
+    /// they load says [how far they were](Loaded::replayed). They are asked first, as long as they are
+    /// near enough.
+    fn standbys(&self) -> &[Arc<dyn Origin>] {
+        &[]
+    }
+
+    /// For a standby: how far it was when it was last heard of. `None`: it is not to be asked.
+    fn replayed(&self) -> Option<Replayed> {
+        None
+    }
+
     /// Reads the value behind `key`; `id` is what the caller named. All of its snapshots begin
     /// after the call.
     async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError>;
@@ -208,7 +225,13 @@ fn loaded(
     seen: Option<Lsn>,
 ) -> Result<Loaded, OriginError> {
     if contract.names_row(id, columns) {
-        return Ok(Loaded { content, tags: contract.tags_for(columns), ttl: None, seen });
+        return Ok(Loaded {
+            content,
+            tags: contract.tags_for(columns),
+            ttl: None,
+            seen,
+            replayed: None,
+        });
     }
     Err(OriginError {
         kind: OriginErrorKind::BadRequest,

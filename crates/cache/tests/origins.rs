@@ -1,8 +1,9 @@
 //! Loading values with one statement, on SQLite and on a real PostgreSQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache::origin::postgres::{PostgresOrigin, PostgresPool};
+use cache::origin::postgres::{PostgresOrigin, PostgresPool, Standby};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use cache::{Ask, Content, Loaded, Origin, OriginError, OriginErrorKind};
 use coherence::Lsn;
@@ -10,6 +11,9 @@ use contract::{Contract, Tag};
 use harness::Postgres;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// For what is expected to happen.
+const SOON: Duration = Duration::from_secs(60);
 
 const CONTRACT: &str = r#"
 key       = "v1:catalog:price:{id}"
@@ -384,4 +388,153 @@ async fn every_id_of_an_sqlite_table_is_on_the_roll_once() {
         let unfit = unfit(&origin(table)).await.unwrap_or_default();
         assert!(unfit.contains(why), "{table}: {unfit:?}");
     }
+}
+
+/// A primary with the table, and a standby that has it too.
+fn with_standby() -> (Postgres, Postgres, PostgresPool) {
+    let (primary, pool) = postgres();
+    let standby = primary.standby().expect("a standby starts");
+    standby.catch_up(&primary).expect("it follows");
+    (primary, standby, pool)
+}
+
+fn looked_at(url: &str) -> Arc<Standby> {
+    Arc::new(Standby::new("shop", url, 4, PATIENCE).expect("a url"))
+}
+
+#[tokio::test]
+async fn a_standby_answers_the_same_and_says_how_far_it_is() {
+    let (primary, standby, pool) = with_standby();
+    let (prices, stocks) = (contract(str::to_owned), stock_contract());
+    let twin = looked_at(&standby.url("postgres"));
+    let twins = std::slice::from_ref(&twin);
+    let price = PostgresOrigin::prepare(prices.clone(), pool.clone()).await.expect("it fits");
+    let stock = PostgresOrigin::prepare(stocks.clone(), pool).await.expect("it fits");
+    let (price, stock) = (price.with_standbys(twins), stock.with_standbys(twins));
+    let (price, stock) = (&*price.standbys()[0], &*stock.standbys()[0]);
+    assert_eq!(price.replayed(), None, "not asked before it was looked at");
+    let first = twin.look().await.expect("it streams");
+    assert_eq!(price.replayed(), Some(first));
+    assert_eq!(price.name(), format!("shop@{}", standby.addr()));
+    answers_as_promised(price, &prices, "true").await;
+    answers_together((price, &prices), (stock, &stocks)).await;
+
+    primary.psql("update products set price_cents = 5 where id = 42").expect("updated");
+    standby.catch_up(&primary).expect("it follows");
+    let loaded = load(price, &prices, "42").await.expect("a row");
+    let replayed = loaded.replayed.expect("it says how far it was");
+    assert!(replayed.upto > first.upto, "{replayed:?}");
+    assert_eq!((replayed.log, loaded.seen), (first.log, None), "what it has seen it can't say");
+    assert_eq!(price.replayed(), Some(replayed), "a load tells as much as a look");
+    assert!(body(loaded).contains("\"price_cents\":5"));
+}
+
+/// Rows are changed one by one while a standby lags, stops and goes on. A position that a load brings
+/// must not lie after a change that the load does not show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn race_05_what_a_standby_says_it_has_it_shows() {
+    let (primary, standby, pool) = with_standby();
+    let prices = contract(str::to_owned);
+    let twin = looked_at(&standby.url("postgres"));
+    let origin = PostgresOrigin::prepare(prices.clone(), pool).await.expect("it fits");
+    let origin = origin.with_standbys(&[twin]);
+    let origin = &*origin.standbys()[0];
+    let url = primary.url("postgres");
+    let connecting = tokio_postgres::connect(&url, tokio_postgres::NoTls);
+    let (client, connection) = connecting.await.expect("connects");
+    tokio::spawn(connection);
+    // Each price with the end of its commit; nobody else writes.
+    let written = tokio::sync::Mutex::new(Vec::new());
+    let writes = async {
+        for cents in 2_000..3_000 {
+            let update = "update products set price_cents = $1 where id = 42";
+            client.execute(update, &[&cents]).await.expect("updated");
+            let end = client.query_one("select pg_current_wal_insert_lsn()::text", &[]).await;
+            let end: String = end.expect("a position").get(0);
+            written.lock().await.push((end.parse::<Lsn>().expect("a position"), cents));
+            match cents {
+                2_300 => standby.pause_replay().expect("paused"),
+                2_600 => standby.resume_replay().expect("goes on"),
+                _ => {}
+            }
+        }
+    };
+    let reads = async {
+        let mut shown = Vec::new();
+        loop {
+            let loaded = load(origin, &prices, "42").await.expect("a row");
+            let replayed = loaded.replayed.expect("how far");
+            let body: serde_json::Value = serde_json::from_str(&body(loaded)).expect("JSON");
+            let cents =
+                i32::try_from(body["price_cents"].as_i64().expect("a price")).expect("small");
+            shown.push((replayed.upto, cents));
+            if cents == 2_999 {
+                return shown;
+            }
+        }
+    };
+    let both = tokio::time::timeout(SOON, async { tokio::join!(writes, reads) });
+    let ((), shown) = both.await.expect("the standby gets there");
+    let written = written.into_inner();
+    for (upto, cents) in &shown {
+        let owed = written.iter().filter(|(end, _)| end <= upto).map(|(_, cents)| *cents).max();
+        assert!(owed <= Some(*cents), "{cents} is shown at {upto}, which has {owed:?}");
+    }
+    let lagged = shown.windows(2).filter(|pair| pair[0].1 == pair[1].1).count();
+    println!("{} loads, {lagged} of them while the standby stood still", shown.len());
+}
+
+#[tokio::test]
+async fn a_standby_that_was_promoted_or_cut_off_is_noticed_by_the_load_itself() {
+    let (mut primary, standby, pool) = with_standby();
+    let prices = contract(str::to_owned);
+    let twin = looked_at(&standby.url("postgres"));
+    let origin = PostgresOrigin::prepare(prices.clone(), pool).await.expect("it fits");
+    let origin = origin.with_standbys(std::slice::from_ref(&twin));
+    let origin = &*origin.standbys()[0];
+    twin.look().await.expect("it streams");
+    load(origin, &prices, "42").await.expect("a row");
+
+    primary.stop().expect("stopped");
+    // Until the standby itself has noticed.
+    let refused = async {
+        loop {
+            match load(origin, &prices, "42").await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(err) => return err,
+            }
+        }
+    };
+    let err = tokio::time::timeout(SOON, refused).await.expect("it is noticed");
+    assert_eq!(err.kind, OriginErrorKind::Refused, "{err}");
+    assert!(err.message.contains("does not stream"), "{err}");
+    assert_eq!(origin.replayed(), None, "it is not asked again before it was looked at");
+
+    standby.promote().expect("promoted");
+    standby.psql("update products set price_cents = 1 where id = 42").expect("it takes writes");
+    let err = load(origin, &prices, "42").await.expect_err("a primary of its own");
+    assert!(err.message.contains("promoted"), "{err}");
+    let key = prices.key("42").expect("a key");
+    let asks = [Ask { origin, key: &key, id: "42" }; 2];
+    let loaded = origin.load_many(&asks).await.expect("it answers");
+    for item in loaded.items {
+        let err = item.expect_err("a primary of its own");
+        assert!(err.message.contains("promoted"), "{err}");
+    }
+    let err = twin.look().await.expect_err("a primary of its own");
+    assert!(err.message.contains("promoted"), "{err}");
+}
+
+#[tokio::test]
+async fn a_standby_that_hides_its_timeline_says_what_to_grant() {
+    let (primary, standby, _) = with_standby();
+    primary.psql("create role shop login").expect("a role");
+    standby.catch_up(&primary).expect("it follows");
+    let twin = looked_at(&standby.url_as("shop", "postgres"));
+    let err = twin.look().await.expect_err("it may not see");
+    assert_eq!(err.kind, OriginErrorKind::Broken, "{err}");
+    assert!(err.message.contains("grant pg_read_all_stats"), "{err}");
+    primary.psql("grant pg_read_all_stats to shop").expect("granted");
+    standby.catch_up(&primary).expect("it follows");
+    twin.look().await.expect("it may now");
 }

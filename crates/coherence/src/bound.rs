@@ -90,6 +90,12 @@ impl Bound {
         young.map(|(_, end)| *end)
     }
 
+    /// The newest sample: where the log ended.
+    #[must_use]
+    pub fn end(&self) -> Option<Lsn> {
+        self.samples.back().map(|(_, end)| *end)
+    }
+
     /// The bound itself at `now`; `None` means nothing is proven.
     #[must_use]
     pub fn at(&self, now: Mono, applied: Lsn) -> Option<Duration> {

@@ -19,6 +19,7 @@
 //! | [`soft`] | what is still proven about an entry that a commit has made old? |
 //! | [`governor`] | how much of its budget may a contract spend while its origin is pressed? |
 //! | [`life`] | how long may an entry stay that is used? |
+//! | [`standby`] | what is an answer of a standby worth, and will it do? |
 //! | [`lease`] | who in the cluster loads this key, and until when? |
 //! | [`rules`] | what is each rule called, and what happens without it? |
 
@@ -39,6 +40,7 @@ pub mod recent;
 pub mod resume;
 pub mod rules;
 pub mod soft;
+pub mod standby;
 pub mod watermark;
 
 pub use absence::{Names, Register};
@@ -56,4 +58,5 @@ pub use position::{Epoch, Log, Lsn};
 pub use recent::Recent;
 pub use rules::Rule;
 pub use soft::{Blow, Mark, Struck};
+pub use standby::{Need, Replayed, Unfit};
 pub use watermark::{Snapshot, Watermark};

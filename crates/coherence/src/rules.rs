@@ -80,6 +80,11 @@ pub enum Rule {
     RegisterEndsWithEverything,
     /// A register stands only once its tier has got to where the reading has seen.
     RegisterWaitsForSeen,
+    /// What a standby answers reaches as far as the standby said, not as far as the primary's
+    /// watermark.
+    StandbyOwnToken,
+    /// A standby of another log answers nothing.
+    StandbySameLog,
 }
 
 impl Rule {
@@ -121,6 +126,8 @@ impl Rule {
         Self::RegisterNotesKeys,
         Self::RegisterEndsWithEverything,
         Self::RegisterWaitsForSeen,
+        Self::StandbyOwnToken,
+        Self::StandbySameLog,
     ];
 }
 

@@ -92,7 +92,13 @@ impl PageLoad {
             let message = "not for a client with cookies to load".to_owned();
             return Err(OriginError { kind: OriginErrorKind::BadRequest, message });
         }
-        Ok(Loaded { content: Content::Uncacheable, tags: Vec::new(), ttl: None, seen: None })
+        Ok(Loaded {
+            content: Content::Uncacheable,
+            tags: Vec::new(),
+            ttl: None,
+            seen: None,
+            replayed: None,
+        })
     }
 
     fn judge(&self, head: &response::Parts, body: &Stream) -> Result<Storable, Reason> {
@@ -131,6 +137,7 @@ impl PageLoad {
             tags: storable.tags,
             ttl: Some(self.route.ttl(storable.lifetime)),
             seen: None,
+            replayed: None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of one's own.
 
 mod cluster;
+mod standby;
 
 use std::{
     fmt::Write as _,
@@ -27,11 +28,13 @@ use crate::{
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-const READY: &str = "database system is ready to accept connections";
+/// "… connections", and of a standby "… read-only connections".
+const READY: &str = "database system is ready to accept ";
 
 /// How the server shall be set up; see [`Postgres::builder`].
 pub struct PostgresBuilder {
     settings: Vec<(String, String)>,
+    own_identity: bool,
 }
 
 impl PostgresBuilder {
@@ -43,6 +46,14 @@ impl PostgresBuilder {
         self
     }
 
+    /// A system identifier of its own, for more than a second of time: all servers of the harness are
+    /// copies of one cluster otherwise, and have the same.
+    #[must_use]
+    pub fn own_identity(mut self) -> Self {
+        self.own_identity = true;
+        self
+    }
+
     /// Starts it and waits until it takes connections.
     ///
     /// # Errors
@@ -51,7 +62,11 @@ impl PostgresBuilder {
         let programs = Programs::find()?;
         let folder = folder::private("postgres")?;
         let data = folder.path().join("data");
-        programs.copy_template(&data)?;
+        if self.own_identity {
+            programs.initdb(folder.path())?;
+        } else {
+            programs.copy_template(&data)?;
+        }
         let mut conf = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         let mut lines = String::new();
         for (name, value) in &self.settings {
@@ -97,7 +112,7 @@ impl Postgres {
             ("dynamic_shared_memory_type", "mmap"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        PostgresBuilder { settings: settings.into() }
+        PostgresBuilder { settings: settings.into(), own_identity: false }
     }
 
     /// Where it listens.

@@ -296,3 +296,23 @@ fn certificates_are_made() {
         assert!(text.starts_with(b"-----BEGIN"), "{name}");
     }
 }
+
+#[test]
+fn a_standby_follows_stops_goes_on_and_becomes_a_primary() -> Result<()> {
+    let primary = Postgres::start()?;
+    primary.psql("create table t(n int)")?;
+    let standby = primary.standby()?;
+    standby.catch_up(&primary)?;
+    standby.pause_replay()?;
+    primary.psql("insert into t values (1)")?;
+    assert_eq!(standby.psql("select count(*) from t")?, "0");
+    standby.resume_replay()?;
+    standby.catch_up(&primary)?;
+    assert_eq!(standby.psql("select count(*) from t")?, "1");
+    let err = standby.psql("insert into t values (2)").unwrap_err().to_string();
+    assert!(err.contains("read-only"), "{err}");
+    standby.promote()?;
+    standby.psql("insert into t values (2)")?;
+    assert_eq!(primary.psql("select count(*) from t")?, "1", "nothing goes back");
+    Ok(())
+}

@@ -4,6 +4,7 @@ use coherence::resume::Start;
 use coherence::{Cause, Event, Log, Lsn, Snapshot};
 
 use crate::names::{KeyId, Touch};
+use crate::standby::Standby;
 
 /// Where the log begins.
 pub const BEGINNING: Lsn = Lsn(10);
@@ -47,6 +48,8 @@ pub struct Database {
     pub acked: Lsn,
     /// The slot was made after the tiers were.
     pub slot_is_new: bool,
+    /// A standby that answers reads.
+    pub standby: Option<Standby>,
 }
 
 impl Default for Database {
@@ -60,6 +63,7 @@ impl Default for Database {
             slot: BEGINNING,
             acked: BEGINNING,
             slot_is_new: false,
+            standby: None,
         }
     }
 }
@@ -145,6 +149,10 @@ impl Database {
             self.log.timeline += 1;
             self.make_slot();
         }
+        let (log, life) = (self.log, self.life);
+        if let Some(standby) = &mut self.standby {
+            standby.follow(log, life, recovered);
+        }
     }
 
     /// The slot is lost, and made anew where the log ends.
@@ -172,6 +180,14 @@ impl Database {
     pub fn upto(&self, id: KeyId, life: u8, upto: Lsn) -> Seen {
         let in_log = |c: &Commit| c.born <= life && c.lost.is_none();
         self.bits(|c| c.touch.concerns(id) && c.lsn <= upto && in_log(c))
+    }
+
+    /// Of key `id`'s commits, those up to `upto` that a standby in that `life` of the database has
+    /// replayed, whatever became of them elsewhere.
+    #[must_use]
+    pub fn replayed(&self, id: KeyId, life: u8, upto: Lsn) -> Seen {
+        let kept = |c: &Commit| c.born <= life && (c.lost.is_none() || life < self.life);
+        self.bits(|c| c.touch.concerns(id) && c.lsn <= upto && kept(c))
     }
 
     /// Of key `id`'s commits, those that every answer as of `then` holds.

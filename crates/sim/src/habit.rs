@@ -43,6 +43,10 @@ pub enum Habit {
     LeaseTokensDiffer,
     /// Samples prove something to tiers of the same log only (`Local::proven_at`).
     SamplesOfOwnLog,
+    /// A standby says how far it is before it takes the snapshot that it answers from (`StandbyOrigin`).
+    StandbySaysFirst,
+    /// That a load from a standby has begun proves nothing (`Engine::store`).
+    StandbyLoadsProveNothing,
 }
 
 impl Habit {
@@ -65,6 +69,8 @@ impl Habit {
         Self::NewSlotWaits,
         Self::LeaseTokensDiffer,
         Self::SamplesOfOwnLog,
+        Self::StandbySaysFirst,
+        Self::StandbyLoadsProveNothing,
     ];
 }
 

@@ -52,20 +52,29 @@ pub fn no_answer_misses_what_its_tier_has_applied(world: &World, scene: &Scene) 
 /// and nothing that was lost by then.
 #[must_use]
 pub fn the_bound_is_never_smaller_than_the_truth(world: &World, scene: &Scene) -> bool {
-    let true_as_of = |key: KeyId, seen: Seen, then: Option<Mono>| {
-        let Some(then) = then.and_then(|then| u8::try_from(then.0).ok()) else { return true };
-        holds(seen, world.db.owed(key, then)) && seen & world.db.gone(then) == 0
+    let true_as_of = |key, seen, then: Option<Mono>| {
+        then.is_none_or(|then| world.is_true_as_of(key, seen, then))
     };
-    world.nodes.iter().all(|node| {
-        let proven = node.proven(world.design);
-        let own =
-            node.held.iter().all(|(key, held)| true_as_of(*key, held.seen, held.as_of(proven)));
-        let Some(there) = world.tier.standing() else { return own };
-        let as_of = node.proven_at(there, world.design, world.without);
-        own && scene.keys.iter().all(|key| {
-            world.tier.find(*key).is_none_or(|stored| true_as_of(*key, stored.seen, as_of))
+    !world.lied
+        && world.nodes.iter().all(|node| {
+            let proven = node.proven(world.design);
+            let own =
+                node.held.iter().all(|(key, held)| true_as_of(*key, held.seen, held.as_of(proven)));
+            let Some(there) = world.tier.standing() else { return own };
+            let as_of = node.proven_at(there, world.design, world.without);
+            own && scene.keys.iter().all(|key| {
+                world.tier.find(*key).is_none_or(|stored| true_as_of(*key, stored.seen, as_of))
+            })
         })
-    })
+}
+
+impl World {
+    /// Whether what was seen of the key holds all that snapshots saw by `then`, and nothing that was lost
+    /// by then.
+    pub(crate) fn is_true_as_of(&self, key: KeyId, seen: Seen, then: Mono) -> bool {
+        let Ok(then) = u8::try_from(then.0) else { return true };
+        holds(seen, self.db.owed(key, then)) && seen & self.db.gone(then) == 0
+    }
 }
 
 /// The fourth promise, across tiers: what a node's own tier has seen invalidated, the node does not

@@ -48,5 +48,6 @@ pub mod run;
 pub mod scene;
 pub mod scenes;
 pub mod simulation;
+pub mod standby;
 pub mod tier;
 pub mod world;

@@ -1,11 +1,12 @@
 //! Reads under way (`cache::engine::load`).
 
-use coherence::{Epoch, LeaseToken, Lsn, Mono, Refusal, Verdict};
+use coherence::{Epoch, LeaseToken, Log, Lsn, Mono, Refusal, Verdict};
 
 use crate::database::Seen;
 use crate::habit::Habit;
 use crate::names::{KeyId, key};
 use crate::node::Held;
+use crate::standby::From;
 use crate::tier::{Fill, LEASE};
 use crate::world::World;
 
@@ -22,6 +23,8 @@ pub struct Load {
     pub lease: Option<(LeaseToken, Mono)>,
     began: Mono,
     shared: bool,
+    /// Whom it asks.
+    pub from: From,
     /// How far it is.
     pub stage: Stage,
 }
@@ -31,6 +34,8 @@ pub struct Load {
 pub enum Stage {
     /// The origin was asked.
     Asked,
+    /// The standby has taken its snapshot, in that log.
+    Read(Seen, Log),
     /// It has taken its snapshot.
     Answered(Seen),
     /// The shared tier had its say.
@@ -44,8 +49,10 @@ impl World {
     pub(crate) fn read(&mut self, node: usize, key: KeyId) -> bool {
         let Some(there) = self.tier.standing() else { return false };
         let began = Mono(u64::from(self.db.now));
-        let load =
-            |token, lease, stage| Load { node, key, token, lease, began, shared: true, stage };
+        let load = |token, lease, stage| {
+            let from = From::Primary;
+            Load { node, key, token, lease, began, shared: true, from, stage }
+        };
         let load = match self.tier.find(key) {
             Some(stored) => {
                 let better = self.design.nodes_know_better;
@@ -76,8 +83,8 @@ impl World {
         let Some(epoch) = fence.epoch() else { return false };
         let token = (epoch, fence.watermark());
         let began = Mono(u64::from(self.db.now));
-        let stage = Stage::Asked;
-        self.loads.push(Load { node, key, token, lease: None, began, shared: false, stage });
+        let (from, stage) = (From::Primary, Stage::Asked);
+        self.loads.push(Load { node, key, token, lease: None, began, shared: false, from, stage });
         true
     }
 
@@ -85,7 +92,8 @@ impl World {
     pub(crate) fn step(&mut self, at: usize) {
         let load = self.loads[at].clone();
         match load.stage {
-            Stage::Asked => {
+            Stage::Asked | Stage::Read(..) if load.from != From::Primary => self.ask_standby(at),
+            Stage::Asked | Stage::Read(..) => {
                 self.loads[at].stage = Stage::Answered(self.db.snapshot_of(load.key));
             }
             Stage::Answered(seen) => {
@@ -147,7 +155,9 @@ impl World {
         }
         let now = Mono(u64::from(self.db.now));
         let began = if self.without.has(Habit::LoadedAsOfBeginning) { load.began } else { now };
-        let proves = !found || !self.without.has(Habit::OnlyOwnLoadsProve);
+        let standby = load.from != From::Primary;
+        let proves = !(found && self.without.has(Habit::OnlyOwnLoadsProve)
+            || standby && self.without.has(Habit::StandbyLoadsProveNothing));
         let held = Held { tau: token.1, seen, loaded: proves.then_some(began), mark: None };
         let node = &mut self.nodes[load.node];
         let before = node.held.get(&load.key).map(|held| held.tau);

@@ -52,6 +52,7 @@ impl Model for Play {
         when(left.flushes > 0, Step::FlushTier);
         when(left.collections > 0, Step::Collect);
         when(left.lease_ends > 0, Step::Wait);
+        when(world.db.standby.is_some(), Step::Replay);
         for (node, there) in world.nodes.iter().enumerate() {
             let comes = !there.stream.is_empty();
             when(comes, Step::Deliver(node));
@@ -67,6 +68,7 @@ impl Model for Play {
             }
             for key in &scene.keys {
                 when(left.reads > 0, Step::Read(node, *key));
+                when(left.reads_of_standby > 0, Step::ReadOfStandby(node, *key));
                 when(left.reads_past_shared > 0, Step::ReadPastShared(node, *key));
                 let held = there.held.contains_key(key);
                 when(left.evictions > 0 && held, Step::EvictLocal(node, *key));

@@ -13,6 +13,8 @@ pub struct Left {
     pub reads: u8,
     /// Reads that do without the shared tier.
     pub reads_past_shared: u8,
+    /// Reads that ask the standby.
+    pub reads_of_standby: u8,
     /// Samples of the log's end.
     pub samples: u8,
     /// The node that leads dies.

@@ -6,6 +6,7 @@ use crate::scene::{Design, Left, Scene, lazy, write};
 const NONE: Left = Left {
     reads: 0,
     reads_past_shared: 0,
+    reads_of_standby: 0,
     samples: 0,
     deaths: 0,
     late_calls: 0,
@@ -275,6 +276,27 @@ pub fn soft_crash() -> Scene {
     Scene { lenient: true, ..Scene { name: "soft, crash", ..crash() } }
 }
 
+/// A standby that replays late answers reads.
+#[must_use]
+pub fn standby() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Key(0)), write(Touch::Key(0))],
+        left: Left { reads_of_standby: 1, samples: 1, ..NONE },
+        local: true,
+        ..Scene::named("standby")
+    }
+}
+
+/// Another standby takes over, which lacks a commit that this one may have.
+#[must_use]
+pub fn standby_failover() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Key(0))],
+        left: Left { failovers: 1, ..standby().left },
+        ..Scene { name: "standby, failover", ..standby() }
+    }
+}
+
 /// Leases: holders that are slow, die, or come back late.
 #[must_use]
 pub fn leases() -> Scene {
@@ -336,6 +358,7 @@ pub fn large() -> Vec<Scene> {
         more(failover(), "failover, large", Left { reads: 2, samples: 2, ..failover().left }),
         more(soft(), "soft, large", Left { reads: 1, samples: 3, ..soft().left }),
         Scene { nodes: 2, ..more(bound(), "bound, large", bound().left) },
+        more(standby(), "standby, large", Left { reads_of_standby: 2, samples: 2, ..NONE }),
         Scene { nodes: 2, ..more(leases(), "leases, large", leases().left) },
     ]
 }
@@ -366,6 +389,8 @@ pub fn all() -> Vec<Scene> {
         soft_marks(),
         soft_stream(),
         soft_crash(),
+        standby(),
+        standby_failover(),
         leases(),
     ]
 }

@@ -9,6 +9,7 @@ use crate::load::{Load, Stage};
 use crate::names::KeyId;
 use crate::node::{Message, Node};
 use crate::scene::{Design, Left, Scene};
+use crate::standby::{From, Standby};
 use crate::tier::Tier;
 
 /// Everything there is.
@@ -36,6 +37,8 @@ pub struct World {
     pub stored_late: bool,
     /// An entry was replaced in its place by one with an older version.
     pub went_back: bool,
+    /// A standby's answer was shown as of a moment, and lacked something of before.
+    pub lied: bool,
     /// What may still happen.
     pub left: Left,
     pub(crate) design: Design,
@@ -108,6 +111,10 @@ pub enum Step {
     Read(usize, KeyId),
     /// The same, while the node can't reach the shared tier.
     ReadPastShared(usize, KeyId),
+    /// Somebody reads a key on that node, which asks the standby.
+    ReadOfStandby(usize, KeyId),
+    /// The standby replays a step.
+    Replay,
     /// A read goes on.
     GoOn(usize),
     /// A load's lease is renewed.
@@ -153,6 +160,7 @@ impl World {
             draws: 0,
             stored_late: false,
             went_back: false,
+            lied: false,
             left: scene.left,
             design: scene.design,
             without: scene.without,
@@ -160,6 +168,9 @@ impl World {
             shortcut: false,
             local: scene.local,
         };
+        if scene.left.reads_of_standby > 0 {
+            world.db.standby = Some(Standby::of(&world.db));
+        }
         let position = world.db.slot;
         world.lead(0, position);
         if scene.design.waiting_is_witness {
@@ -304,6 +315,10 @@ impl World {
             Step::ReadPastShared(node, key) => {
                 spend(&mut self.left.reads_past_shared) && self.read_past_shared(node, key)
             }
+            Step::ReadOfStandby(node, key) => {
+                spend(&mut self.left.reads_of_standby) && self.read_of_standby(node, key)
+            }
+            Step::Replay => self.replay(),
             Step::GoOn(at) => {
                 self.step(at);
                 true
@@ -323,7 +338,7 @@ impl World {
     /// All connections to the database end with it.
     fn crash(&mut self, restarted: bool, failover: bool) -> bool {
         self.leader = None;
-        self.loads.retain(|load| load.stage != Stage::Asked);
+        self.loads.retain(|load| load.stage != Stage::Asked || load.from != From::Primary);
         self.db.crash(restarted, failover);
         true
     }

@@ -49,6 +49,8 @@ every_order![
     soft_marks,
     soft_stream,
     soft_crash,
+    standby,
+    standby_failover,
     leases,
 ];
 

@@ -89,6 +89,13 @@ needed! {
         Habit(BeginningWithoutWatermark) in visibility breaks MISSES_NOTHING;
     race_23_a_new_slot_waits: Habit(NewSlotWaits) in visibility breaks MISSES_NOTHING;
     race_20_no_two_leases_have_one_token: Habit(LeaseTokensDiffer) in leases breaks LEASE;
+    race_05_a_standby_has_a_token_of_its_own: Rule(StandbyOwnToken) in standby breaks MISSES_NOTHING;
+    race_05_a_standby_of_another_log_is_not_asked:
+        Rule(StandbySameLog) in standby_failover breaks BOUND;
+    race_05_a_standby_says_how_far_it_is_before_it_reads:
+        Habit(StandbySaysFirst) in standby breaks BOUND;
+    race_05_a_load_from_a_standby_proves_nothing_by_its_beginning:
+        Habit(StandbyLoadsProveNothing) in standby breaks BOUND;
     samples_are_of_one_log: Habit(SamplesOfOwnLog) in failover breaks BOUND;
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Config {
 pub(crate) struct Source {
     /// Where it is.
     pub(crate) url: SourceUrl,
+    /// Where its standbys are; PostgreSQL's, as the source is.
+    pub(crate) replicas: Vec<SourceUrl>,
     /// The publication that names the contracted tables.
     pub(crate) publication: String,
     /// The replication slot; all nodes of one configuration share it.

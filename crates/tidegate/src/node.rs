@@ -8,6 +8,7 @@ mod orders;
 mod renew;
 mod sample;
 mod serve;
+mod standby;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::config::{Config, ConfigError, GovernorMode};
 use audit::Audit;
 use metrics::FollowMetrics;
 use renew::Renewer;
+use standby::Standbys;
 
 pub(crate) use serve::Listening;
 
@@ -40,6 +42,7 @@ pub(crate) struct Node {
     /// The source's name and address, for error messages.
     followed: (String, String),
     source: Arc<dyn Source>,
+    standbys: Standbys,
     feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
     data: DataFace,
     /// Contracts that keep a filter of their ids.
@@ -152,6 +155,7 @@ impl Node {
             contracts,
             followed: (name.clone(), source.url.to_string()),
             source: database.source,
+            standbys: database.standbys,
             feed: Mutex::new(Some((database.feed, database.renewer))),
             data,
             filtered,

@@ -90,7 +90,7 @@ impl Landed {
     pub(super) fn is_good_for(&self, wish: Option<Wish>, asked: Mono) -> bool {
         let Some(Wish { after, .. }) = wish else { return true };
         // Not at the same moment: its snapshot may have been taken just before the write.
-        (self.tier == Tier::Origin && self.entry.loaded > asked)
+        (self.tier == Tier::Origin && self.entry.own && self.entry.loaded > asked)
             || after.reached(self.epoch, self.entry.tau) == Reached::Yes
     }
 }

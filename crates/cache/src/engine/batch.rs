@@ -7,18 +7,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coherence::After;
-use contract::Key;
+use coherence::{After, Mono};
+use contract::{Class, Key};
 
 use super::after::Wish;
 use super::answer::{Answer, ReadError};
 use super::ask::{Asked, Judged, Start};
 use super::flight::Pilot;
+use super::gate::Gate;
 use super::load::{Job, Landed, Unsure, kind};
 use super::metrics::batches::Kind;
 use super::{Boarded, Engine, Hand, Inner, Policy};
 use crate::audit::Note;
-use crate::origin::{Ask, Origin};
+use crate::origin::{Ask, Loaded, Origin};
 use crate::shared::{SharedRead, Slide};
 use crate::together::together;
 
@@ -202,7 +203,7 @@ impl Inner {
         }
         let loads = groups.values().map(|group| async {
             let jobs: Vec<_> = group.iter().map(|at| jobs[*at]).collect();
-            self.load_group(&jobs).await.0
+            self.load_group(&jobs, false).await.0
         });
         let mut landings: Vec<_> = jobs.iter().map(|_| Err(ReadError::Aborted)).collect();
         for (group, landed) in groups.values().zip(together(loads).await) {
@@ -214,10 +215,11 @@ impl Inner {
     }
 
     /// Loads from one origin, as one load of its gate; at least one. Whether all are from one
-    /// snapshot.
+    /// snapshot; `whole`: that is what is asked for.
     pub(super) async fn load_group(
         &self,
         jobs: &[(&Job, Start)],
+        whole: bool,
     ) -> (Vec<Result<Landed, ReadError>>, bool) {
         self.metrics.batches.round_trip("origin");
         if let [(job, start)] = jobs {
@@ -228,26 +230,15 @@ impl Inner {
             job.policy.pressure.get_or_init(|| Arc::clone(&gate.pressure));
             self.tell(|| Note::Load(job.named()));
         }
-        let classes = jobs.iter().map(|(job, _)| job.policy.priority);
-        let class = classes.fold(jobs[0].0.policy.priority, Ord::max);
-        let asks = jobs.iter();
-        let asks = asks.map(|(job, _)| Ask { origin: &*job.origin, key: &job.key, id: &job.id });
-        let asks: Vec<Ask<'_>> = asks.collect();
         let leases = jobs.iter().filter_map(|(job, start)| Some((&job.key, start.lease?)));
         let leases: Vec<_> = leases.collect();
         let asked = self.clock.mono();
-        let outcome = self.with_heartbeat(&leases, gate.load_many(&asks, class)).await;
+        let (items, one_snapshot) =
+            self.with_heartbeat(&leases, self.ask_origin(jobs, &gate, whole)).await;
         let took = self.clock.mono().since(asked).as_secs_f64();
-        let (items, one_snapshot, began) = match outcome {
-            Ok((loaded, began)) => {
-                let items = loaded.items.into_iter().map(|item| item.map_err(ReadError::Origin));
-                (items.collect(), loaded.one_snapshot, began)
-            }
-            Err(err) => (jobs.iter().map(|_| Err(err.clone())).collect::<Vec<_>>(), false, asked),
-        };
         let landings = jobs.iter().zip(items).map(|((job, start), item)| async move {
             match item {
-                Ok(loaded) => {
+                Ok((loaded, began)) => {
                     self.metrics.load(&job.policy, kind(&loaded.content), took);
                     Ok(self.store(job, loaded, began, *start).await)
                 }
@@ -259,6 +250,43 @@ impl Inner {
             }
         });
         (together(landings).await, one_snapshot)
+    }
+
+    /// A standby's answers, as far as they will do, and the primary's for the others; with the times at
+    /// which their loads began.
+    async fn ask_origin(
+        &self,
+        jobs: &[(&Job, Start)],
+        gate: &Gate,
+        whole: bool,
+    ) -> (Vec<Result<(Loaded, Mono), ReadError>>, bool) {
+        let found = self.ask_standby_many(jobs, whole).await;
+        let rest = jobs.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let rest: Vec<&Job> = rest.map(|((job, _), _)| *job).collect();
+        if rest.is_empty() {
+            return (found.into_iter().flatten().map(Ok).collect(), true);
+        }
+        let class = rest.iter().map(|job| job.policy.priority).fold(Class::Ephemeral, Ord::max);
+        let asks = rest.iter();
+        let asks = asks.map(|job| Ask { origin: &*job.origin, key: &job.key, id: &job.id });
+        let (mut items, one_snapshot) =
+            match gate.load_many(&asks.collect::<Vec<_>>(), class, false).await {
+                Ok((loaded, began)) => {
+                    let items = loaded.items.into_iter();
+                    let items = items.map(|item| Ok((item.map_err(ReadError::Origin)?, began)));
+                    (items.collect::<Vec<_>>().into_iter(), loaded.one_snapshot)
+                }
+                Err(err) => {
+                    let items = rest.iter().map(|_| Err(err.clone()));
+                    (items.collect::<Vec<_>>().into_iter(), false)
+                }
+            };
+        let one_snapshot = one_snapshot && rest.len() == jobs.len();
+        let all = found.into_iter().map(|found| match found {
+            Some(found) => Ok(found),
+            None => items.next().unwrap_or(Err(ReadError::Aborted)),
+        });
+        (all.collect(), one_snapshot)
     }
 }
 

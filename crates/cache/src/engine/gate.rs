@@ -107,13 +107,14 @@ impl Gate {
         self.guarded(class, background, || origin.load(key, id)).await
     }
 
-    /// Asks several questions, at least one, as one load.
+    /// Asks several questions, at least one, as one load. `background`: see [`Question`].
     pub(super) async fn load_many(
         &self,
         asks: &[Ask<'_>],
         class: Class,
+        background: bool,
     ) -> Result<(LoadedMany, Mono), ReadError> {
-        self.guarded(class, false, || async move {
+        self.guarded(class, background, || async move {
             let loaded = asks[0].origin.load_many(asks).await?;
             if loaded.items.len() == asks.len() {
                 return Ok(loaded);

@@ -138,7 +138,13 @@ impl Inner {
         self.tell(|| Note::Load(job.named()));
         let asked = self.clock.mono();
         let lease = start.lease.map(|lease| (&job.key, lease));
-        let outcome = self.with_heartbeat(lease.as_slice(), gate.load(question)).await;
+        let load = async {
+            match self.ask_standby(job, start).await {
+                Some(loaded) => Ok(loaded),
+                None => gate.load(question).await,
+            }
+        };
+        let outcome = self.with_heartbeat(lease.as_slice(), load).await;
         let took = self.clock.mono().since(asked).as_secs_f64();
         match outcome {
             Ok((loaded, began)) => {
@@ -199,10 +205,19 @@ impl Inner {
         let policy = &job.policy;
         let now = self.clock.mono();
         let ttl = life(policy, &loaded, self.options.chance.unit());
-        let (epoch, tau) = start.token.unzip();
+        let (epoch, watermark) = start.token.unzip();
+        // W says nothing about what a standby shows, and that its load has begun proves nothing.
+        let (tau, as_of) = match loaded.replayed {
+            None => (watermark.unwrap_or_default(), Some(began)),
+            Some(replayed) => (
+                replayed.token(watermark.unwrap_or_default()),
+                epoch.and_then(|epoch| self.local.proven_by(replayed, epoch)),
+            ),
+        };
+        let own = loaded.replayed.is_none();
         let entry = compact(Entry {
             content: loaded.content,
-            tau: tau.unwrap_or_default(),
+            tau,
             tags: if loaded.tags.is_empty() { Arc::default() } else { loaded.tags.into() },
             loaded_wall_ms: self.clock.wall_ms(),
             cost: now.since(began),
@@ -216,20 +231,14 @@ impl Inner {
         };
         let terms = policy.terms(self.options.governor);
         let entry = match policy.slide.filter(|_| entry.is_present()) {
-            None => Held::new(entry, began, look_from, true, terms),
+            None => Held::new(entry, began, look_from, own, terms),
             Some(slide) => {
                 let life = slide.life(ttl, Duration::ZERO, began);
-                Held::sliding(entry, (began, began), look_from, true, (terms, slide, life))
+                Held::sliding(entry, (began, began), look_from, own, (terms, slide, life))
             }
         };
-        let mut landed = Landed {
-            entry,
-            tier: Tier::Origin,
-            as_of: Some(began),
-            stale: None,
-            stored: None,
-            epoch,
-        };
+        let mut landed =
+            Landed { entry, tier: Tier::Origin, as_of, stale: None, stored: None, epoch };
         if landed.is_uncacheable() {
             if !policy.tiers.is_none() {
                 self.local.mark_uncacheable(&job.key, Arc::clone(&landed.entry));

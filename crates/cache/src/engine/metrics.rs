@@ -52,6 +52,9 @@ pub const TOKEN_WAITS: &str = "tidegate_token_waits";
 pub const REFUSED_FILLS: &str = "tidegate_refused_fills";
 /// Leases that ran out under their holder.
 pub const LEASES_LOST: &str = "tidegate_leases_lost";
+/// Loads that a standby was asked for, by standby and what came of it: `used`, why the answer would not
+/// do (`behind`, `overtaken`, `token`, `other-log`), or the kind of error.
+pub const STANDBY_LOADS: &str = "tidegate_standby_loads";
 /// Waits for another node that ended in loading after all.
 pub const TAKEOVERS: &str = "tidegate_lease_takeovers";
 /// Loads that were not made, by origin and reason.
@@ -115,6 +118,12 @@ struct OriginReason {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StandbyResult {
+    standby: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Guarded {
     what: Arc<str>,
 }
@@ -135,6 +144,7 @@ pub struct Metrics {
     token_waits: Family<ResultLabel, Counter>,
     refused_fills: Family<TierReason, Counter>,
     shed: Family<OriginReason, Counter>,
+    standbys: Family<StandbyResult, Counter>,
     breaker: Family<Guarded, Gauge>,
     origin_limit: Family<Guarded, Gauge>,
     shared_errors: Family<Reason, Counter>,
@@ -161,6 +171,7 @@ impl Metrics {
             token_waits: Family::default(),
             refused_fills: Family::default(),
             shed: Family::default(),
+            standbys: Family::default(),
             breaker: Family::default(),
             origin_limit: Family::default(),
             shared_errors: Family::default(),
@@ -182,6 +193,7 @@ impl Metrics {
         registry.register(TOKEN_WAITS, "Reads with a token that waited for a tier", m.token_waits);
         registry.register(REFUSED_FILLS, "Fills that a tier refused", m.refused_fills);
         registry.register(SHED, "Loads not made, to spare the origin", m.shed);
+        registry.register(STANDBY_LOADS, "Loads that standbys were asked for", m.standbys);
         registry.register(BREAKER, "Breakers: 0 closed, 1 half open, 2 open", m.breaker);
         registry.register(ORIGIN_LIMIT, "Loads an origin may have under way", m.origin_limit);
         registry.register(SHARED_ERRORS, "Failed calls to the shared tier", m.shared_errors);
@@ -251,6 +263,10 @@ impl Metrics {
     pub(super) fn shed(&self, origin: &Arc<str>, reason: &'static str) {
         let origin = Arc::clone(origin);
         self.shed.get_or_create(&OriginReason { origin, reason }).inc();
+    }
+
+    pub(super) fn standby(&self, standby: &str, result: &'static str) {
+        self.standbys.get_or_create(&StandbyResult { standby: standby.to_owned(), result }).inc();
     }
 
     pub(super) fn breaker(&self, what: &Arc<str>, state: i64) {

@@ -257,7 +257,7 @@ impl Inner {
         start: Start,
     ) -> Result<Landing, ReadError> {
         let starts: Vec<_> = jobs.values().map(|job| (job, start)).collect();
-        let (landings, one_snapshot) = self.load_group(&starts).await;
+        let (landings, one_snapshot) = self.load_group(&starts, true).await;
         if !one_snapshot {
             // The first failure says more, where there is one.
             let failed = landings.into_iter().find_map(Result::err);

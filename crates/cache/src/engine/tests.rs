@@ -10,6 +10,7 @@ mod moment;
 mod pressure;
 mod races;
 mod sliding;
+mod standby;
 mod storm;
 mod table;
 mod wildcards;
@@ -351,15 +352,27 @@ impl Origin for Row {
 fn present(text: &'static str) -> Loaded {
     let body = Bytes::from_static(text.as_bytes());
     let value = Value { head: Bytes::new(), body };
-    Loaded { content: Content::Present(value), tags: vec![tag("product-1")], ttl: None, seen: None }
+    Loaded {
+        content: Content::Present(value),
+        tags: vec![tag("product-1")],
+        ttl: None,
+        seen: None,
+        replayed: None,
+    }
 }
 
 fn absent() -> Loaded {
-    Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: None }
+    Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: None, replayed: None }
 }
 
 fn uncacheable() -> Loaded {
-    Loaded { content: Content::Uncacheable, tags: Vec::new(), ttl: None, seen: None }
+    Loaded {
+        content: Content::Uncacheable,
+        tags: Vec::new(),
+        ttl: None,
+        seen: None,
+        replayed: None,
+    }
 }
 
 fn failing() -> OriginError {

@@ -1,6 +1,7 @@
-//! A SQL statement on a PostgreSQL primary as origin.
+//! A SQL statement on a PostgreSQL primary, or on one of its standbys, as origin.
 
 mod roll;
+mod standby;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Config, NoTls, Statement};
 
+pub use self::standby::Standby;
 use super::{
     Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Roll, absent_row, loaded,
     no_such_table, quoted, side_by_side, source, statement,
@@ -24,7 +26,7 @@ use super::{
 use crate::entry::{Content, Value};
 use crate::together::together;
 
-/// A pool of connections to one primary.
+/// A pool of connections to one server.
 #[derive(Clone)]
 pub struct PostgresPool {
     pool: Pool,
@@ -91,8 +93,11 @@ impl PostgresPool {
 pub struct PostgresOrigin {
     contract: Contract,
     pool: PostgresPool,
+    /// The statement, but for its last column: what the server says of itself.
+    parts: [String; 2],
     load: String,
     roll: roll::Statements,
+    standbys: Vec<Arc<dyn Origin>>,
 }
 
 impl PostgresOrigin {
@@ -139,13 +144,16 @@ impl PostgresOrigin {
         let value = statement(&contract, &value)?;
         // No lateral joins: a column that the contract misspells must not find one of ours. The
         // line break ends a comment that the contract may end with.
-        let load = format!(
-            "select k.id, v.value, t.columns, {LOG_END} \
-             from (select ($2::{key_type})::text as id) k \
+        let parts = [
+            "select k.id, v.value, t.columns, ".to_owned(),
+            format!(
+                " from (select ($2::{key_type})::text as id) k \
              left join (select row_to_json(x)::text as value from ({value}\n) x limit 2) v on true \
              left join (select row_to_json(y)::text as columns from (select {columns} from {table} \
              where {key} = $2::{key_type} limit 1) y) t on true"
-        );
+            ),
+        ];
+        let load = parts.join(LOG_END);
         client.prepare_cached(&load).await.map_err(|err| {
             let cause = err.as_db_error().map_or_else(|| err.to_string(), ToString::to_string);
             broken(format!(
@@ -155,34 +163,18 @@ impl PostgresOrigin {
         })?;
         drop(client);
         let roll = roll::Statements::new(&table, &key, &key_type);
-        Ok(Self { contract, pool, load, roll })
+        Ok(Self { contract, pool, parts, load, roll, standbys: Vec::new() })
+    }
+
+    /// The statement, with what the server is to say of itself.
+    fn select(&self, standing: &str) -> String {
+        self.parts.join(standing)
     }
 
     fn read(&self, id: &str, rows: &[tokio_postgres::Row]) -> Result<Loaded, OriginError> {
+        let (content, columns, end) = read_row(&self.contract, id, rows)?;
+        let seen = end.map(str::parse::<Lsn>).transpose();
         let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
-        let first = rows.first().ok_or_else(|| broken("the statement returned nothing".into()))?;
-        let canonical: String = first.get(0);
-        if canonical != id {
-            return Err(OriginError {
-                kind: OriginErrorKind::BadRequest,
-                message: format!("write the id as {canonical:?}"),
-            });
-        }
-        if rows.len() > 1 {
-            return Err(broken(format!(
-                "contract {}: `value` returned more than one row for one id; aggregate them",
-                self.contract.name
-            )));
-        }
-        let content = match first.get::<_, Option<String>>(1) {
-            Some(json) => Content::Present(Value { head: Bytes::new(), body: Bytes::from(json) }),
-            None => Content::Absent,
-        };
-        let columns = match first.get::<_, Option<&str>>(2) {
-            Some(json) => row_from_json(json).map_err(|err| broken(err.to_string()))?,
-            None => absent_row(&self.contract, id),
-        };
-        let seen = first.get::<_, Option<&str>>(3).map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| broken(err.to_string()))?;
         loaded(&self.contract, id, content, &columns, seen)
     }
@@ -193,6 +185,39 @@ impl PostgresOrigin {
         let id = AsText(id);
         client.query(&statement, &[&id, &id]).await.map_err(|err| classify(&err))
     }
+}
+
+/// What a statement brought: the value, the columns that make its tags, and what the server said of
+/// itself.
+fn read_row<'a>(
+    contract: &Contract,
+    id: &str,
+    rows: &'a [tokio_postgres::Row],
+) -> Result<(Content, Row, Option<&'a str>), OriginError> {
+    let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
+    let first = rows.first().ok_or_else(|| broken("the statement returned nothing".into()))?;
+    let canonical: String = first.get(0);
+    if canonical != id {
+        return Err(OriginError {
+            kind: OriginErrorKind::BadRequest,
+            message: format!("write the id as {canonical:?}"),
+        });
+    }
+    if rows.len() > 1 {
+        return Err(broken(format!(
+            "contract {}: `value` returned more than one row for one id; aggregate them",
+            contract.name
+        )));
+    }
+    let content = match first.get::<_, Option<String>>(1) {
+        Some(json) => Content::Present(Value { head: Bytes::new(), body: Bytes::from(json) }),
+        None => Content::Absent,
+    };
+    let columns = match first.get::<_, Option<&str>>(2) {
+        Some(json) => row_from_json(json).map_err(|err| broken(err.to_string()))?,
+        None => absent_row(contract, id),
+    };
+    Ok((content, columns, first.get(3)))
 }
 
 /// Where the log ends, asked by the load itself: the snapshot was taken before any of its statement
@@ -209,6 +234,10 @@ impl Origin for PostgresOrigin {
         source(&self.contract)
     }
 
+    fn standbys(&self) -> &[Arc<dyn Origin>] {
+        &self.standbys
+    }
+
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
         let rows = self.query(id).await?;
         self.read(id, &rows)
@@ -218,8 +247,7 @@ impl Origin for PostgresOrigin {
         Some(self)
     }
 
-    /// One transaction with one snapshot, sent as a whole before the first answer is waited for. A
-    /// statement that fails leaves the others be: a savepoint stands before each.
+    /// One transaction with one snapshot.
     async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
         let ours = asks.iter().map(|ask| {
             let origin: &dyn Any = ask.origin;
@@ -230,40 +258,55 @@ impl Origin for PostgresOrigin {
             return Ok(side_by_side(asks).await);
         };
         let lent = Lent(Some(self.pool.pool.get().await.map_err(|err| unavailable(&err))?));
-        let client = lent.client();
-        let mut questions = Vec::with_capacity(asks.len());
-        for (ask, origin) in asks.iter().zip(&ours) {
-            let statement = client.prepare_cached(&origin.load).await;
-            questions.push((statement.map_err(|err| classify(&err))?, AsText(ask.id)));
-        }
-        let begin = "begin isolation level repeatable read read only; savepoint item";
-        let mut steps = vec![command(client, begin)];
-        for (statement, id) in &questions {
-            steps.push(query(client, statement, id));
-            steps.push(command(client, "rollback to savepoint item"));
-        }
-        steps.push(command(client, "rollback"));
-        let mut answers = together(steps).await.into_iter();
-        let mut items = Vec::with_capacity(asks.len());
+        let questions: Vec<_> =
+            ours.iter().zip(asks).map(|(origin, ask)| (&*origin.load, AsText(ask.id))).collect();
+        let (_, answers) = in_one_snapshot(lent, None, &questions).await?;
+        let items = asks.iter().zip(ours).zip(answers).map(|((ask, origin), rows)| match rows {
+            Ok(rows) => origin.read(ask.id, &rows),
+            Err(err) => Err(classify(&err)),
+        });
+        Ok(LoadedMany { items: items.collect(), one_snapshot: true })
+    }
+}
+
+/// Statements (each with its id) that one snapshot answers; `first` is answered before it is taken. All
+/// of it is sent before the first answer is waited for. A statement that fails leaves the others be: a
+/// savepoint stands before each.
+async fn in_one_snapshot(
+    lent: Lent,
+    first: Option<&Statement>,
+    questions: &[(&str, AsText<'_>)],
+) -> Result<(Option<Rows>, Vec<Rows>), OriginError> {
+    let client = lent.client();
+    let mut statements = Vec::with_capacity(questions.len());
+    for (sql, _) in questions {
+        statements.push(client.prepare_cached(sql).await.map_err(|err| classify(&err))?);
+    }
+    let begin = "begin isolation level repeatable read read only; savepoint item";
+    let mut steps: Vec<Step<'_>> =
+        first.map(|first| query(client, first, None)).into_iter().collect();
+    steps.push(command(client, begin));
+    for (statement, (_, id)) in statements.iter().zip(questions) {
+        steps.push(query(client, statement, Some(id)));
+        steps.push(command(client, "rollback to savepoint item"));
+    }
+    steps.push(command(client, "rollback"));
+    let mut answers = together(steps).await.into_iter();
+    let first = first.and_then(|_| answers.next());
+    let mut items = Vec::with_capacity(questions.len());
+    if let Some(Err(err)) = answers.next() {
+        return Err(classify(&err));
+    }
+    for _ in questions {
+        items.push(answers.next().unwrap_or_else(|| Ok(Vec::new())));
         if let Some(Err(err)) = answers.next() {
             return Err(classify(&err));
         }
-        for (ask, origin) in asks.iter().zip(ours) {
-            let rows = answers.next().unwrap_or_else(|| Ok(Vec::new()));
-            if let Some(Err(err)) = answers.next() {
-                return Err(classify(&err));
-            }
-            items.push(match rows {
-                Ok(rows) => origin.read(ask.id, &rows),
-                Err(err) => Err(classify(&err)),
-            });
-        }
-        drop(questions);
-        if let Some(Ok(_)) = answers.next() {
-            lent.give_back();
-        }
-        Ok(LoadedMany { items, one_snapshot: true })
     }
+    if let Some(Ok(_)) = answers.next() {
+        lent.give_back();
+    }
+    Ok((first, items))
 }
 
 type Rows = Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>;
@@ -273,8 +316,13 @@ fn command<'a>(client: &'a Object, sql: &'a str) -> Step<'a> {
     Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
 }
 
-fn query<'a>(client: &'a Object, statement: &'a Statement, id: &'a AsText<'a>) -> Step<'a> {
-    Box::pin(async move { client.query(statement, &[id, id]).await })
+fn query<'a>(client: &'a Object, statement: &'a Statement, id: Option<&'a AsText<'a>>) -> Step<'a> {
+    Box::pin(async move {
+        match id {
+            Some(id) => client.query(statement, &[id, id]).await,
+            None => client.query(statement, &[]).await,
+        }
+    })
 }
 
 /// A connection that goes back to its pool only when its transaction is known to have ended.

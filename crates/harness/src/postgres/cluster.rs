@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -16,6 +17,7 @@ use crate::{
 pub(super) struct Programs {
     pub(super) postgres: PathBuf,
     pub(super) psql: PathBuf,
+    pub(super) pg_basebackup: PathBuf,
     initdb: PathBuf,
     /// Who to run the server as; none when it can be us. PostgreSQL refuses root.
     pub(super) user: Option<User>,
@@ -34,6 +36,7 @@ impl Programs {
         Ok(Self {
             postgres: server("postgres")?,
             psql: server("psql")?,
+            pg_basebackup: server("pg_basebackup")?,
             initdb: server("initdb")?,
             user,
         })
@@ -68,12 +71,19 @@ impl Programs {
         Ok(template)
     }
 
-    fn initdb(&self, folder: &Path) -> Result<()> {
+    /// An empty folder for the server's user alone, as PostgreSQL wants it.
+    pub(super) fn data_folder(&self, folder: &Path) -> Result<PathBuf> {
         let data = folder.join("data");
-        fs::create_dir(&data)?;
+        fs::DirBuilder::new().mode(0o700).create(&data)?;
         if let Some(User(name)) = &self.user {
             run(Command::new("chown").arg(format!("{name}:")).arg(&data))?;
         }
+        Ok(data)
+    }
+
+    /// Makes the cluster `data` in a folder, in the long way.
+    pub(super) fn initdb(&self, folder: &Path) -> Result<()> {
+        let data = self.data_folder(folder)?;
         let mut initdb = child::command(&self.initdb, self.user.as_ref())?;
         initdb.arg("-D").arg(&data).env("LC_ALL", "C");
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
@@ -91,7 +101,7 @@ fn unprivileged_user() -> Result<User> {
         .context("harness: no user `postgres` or `nobody` to run PostgreSQL as; it refuses root")
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(super) fn run(command: &mut Command) -> Result<()> {
     let result = command.output().with_context(|| format!("harness: can't run {command:?}"))?;
     if !result.status.success() {
         bail!(

@@ -238,7 +238,13 @@ impl Rows {
             let versions = seen[0].present.then_some(versions);
             self.stage.note(Some(self.node), What::Load(key, versions));
             let Some(versions) = versions else {
-                return Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: end };
+                return Loaded {
+                    content: Content::Absent,
+                    tags: Vec::new(),
+                    ttl: None,
+                    seen: end,
+                    replayed: None,
+                };
             };
             let value = Value { body: check::encode(versions).into(), ..Value::default() };
             let tags = if setup::is_row_alone(key) {
@@ -246,7 +252,7 @@ impl Rows {
             } else {
                 vec![setup::tag(setup::tag_of(key))]
             };
-            Loaded { content: Content::Present(value), tags, ttl: None, seen: end }
+            Loaded { content: Content::Present(value), tags, ttl: None, seen: end, replayed: None }
         });
         Ok(loaded.collect())
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::pools::Pools;
 use super::url::SharedUrl;
-use super::{ConfigError, suggest};
+use super::{ConfigError, SourceUrl, suggest};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,6 +61,8 @@ impl Default for Listen {
 #[serde(deny_unknown_fields)]
 pub(super) struct Source {
     url: String,
+    #[serde(default)]
+    replicas: Vec<String>,
     #[serde(default = "tidegate")]
     publication: String,
     #[serde(default = "tidegate")]
@@ -97,14 +99,35 @@ impl Source {
         if !(1..=1_000).contains(&self.connections) {
             return Err(format!("connections = {}: use 1 to 1000", self.connections));
         }
+        let url: SourceUrl = self.url.parse()?;
         Ok(super::Source {
-            url: self.url.parse()?,
+            replicas: replicas(&url, &self.replicas)?,
+            url,
             publication: self.publication,
             slot: self.slot,
             connections: self.connections,
             load_timeout: duration("load_timeout", &self.load_timeout)?,
         })
     }
+}
+
+/// Standbys are PostgreSQL's, of a PostgreSQL primary.
+fn replicas(primary: &SourceUrl, texts: &[String]) -> Result<Vec<SourceUrl>, String> {
+    let parse = |text: &String| {
+        let url: SourceUrl =
+            text.parse().map_err(|err: String| err.replacen("url", "replicas", 1))?;
+        let postgres = |url: &SourceUrl| matches!(url, SourceUrl::Postgres(_));
+        if !postgres(primary) || !postgres(&url) {
+            return Err(format!("replicas = {url:?}: only a PostgreSQL source has standbys"));
+        }
+        if url == *primary {
+            return Err(format!(
+                "replicas = {url:?}: this is the source itself; name its standbys"
+            ));
+        }
+        Ok(url)
+    };
+    texts.iter().map(parse).collect()
 }
 
 #[derive(Debug, Deserialize)]

@@ -20,6 +20,7 @@ use feed::{
 use prometheus_client::registry::Registry;
 
 use super::renew::Renewer;
+use super::standby::Standbys;
 use super::{NodeError, Shared};
 use crate::config::{self, Config, SharedUrl, SourceUrl};
 
@@ -33,6 +34,7 @@ pub(super) struct Database {
     pub(super) renewer: Renewer,
     pub(super) source: Arc<dyn feed::Source>,
     pub(super) faces: Vec<Face>,
+    pub(super) standbys: Standbys,
     /// The same questions, asked over connections of the auditor's own.
     pub(super) truths: BTreeMap<Arc<str>, Truth>,
 }
@@ -72,10 +74,13 @@ pub(super) async fn database(
             for warning in feed::postgres::prepare(&options).await.map_err(failed)?.warnings {
                 tracing::warn!(fix = warning.fix.join(" "), "{}", warning.what);
             }
+            let log = Arc::new(PostgresSource::new(url).map_err(failed)?);
+            let standbys = Standbys::connect(name, source, &*log, registry).await?;
             let pool = PostgresPool::new(url, source.connections, source.load_timeout)?;
             let own = PostgresPool::new(url, 1, source.load_timeout)?;
             for contract in loaded {
                 let origin = PostgresOrigin::prepare(contract.clone(), pool.clone()).await?;
+                let origin = origin.with_standbys(&standbys.all);
                 let face = face(contract, Arc::new(origin));
                 if audited(contract) {
                     let origin = PostgresOrigin::prepare(contract.clone(), own.clone()).await?;
@@ -84,9 +89,8 @@ pub(super) async fn database(
                 faces.push(face);
             }
             let renewer = Renewer::new(name, contracts, own);
-            let source = Arc::new(PostgresSource::new(url).map_err(failed)?);
             let feed = Box::new(PostgresFeed::new(options).map_err(failed)?);
-            Ok(Database { feed, renewer, source, faces, truths })
+            Ok(Database { feed, renewer, source: log, faces, truths, standbys })
         }
         SourceUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
@@ -105,7 +109,8 @@ pub(super) async fn database(
             }
             let source = Arc::new(SqliteSource::new(path));
             let feed = Box::new(SqliteFeed::new(options));
-            Ok(Database { feed, renewer: Renewer::default(), source, faces, truths })
+            let (renewer, standbys) = (Renewer::default(), Standbys::default());
+            Ok(Database { feed, renewer, source, faces, truths, standbys })
         }
     }
 }

@@ -103,6 +103,14 @@ impl Node {
                 Ok(())
             }
         });
+        for standby in &self.standbys.all {
+            let (standbys, standby) = (self.standbys.clone(), Arc::clone(standby));
+            let (engine, every) = (self.engine.clone(), self.sample_every);
+            background.spawn(async move {
+                standbys.watch(standby, engine, every).await;
+                Ok(())
+            });
+        }
         background.spawn({
             let audit = Arc::clone(&self.audit);
             async move {

@@ -16,7 +16,7 @@ use crate::upstream::Says;
 ///
 /// The price only rises. An answer is wrong if it shows a price that was replaced, by a commit
 /// already acknowledged, longer ago than the bound it shows (or than its contract, one second).
-fn watch(
+pub(crate) fn watch(
     stack: &Stack,
     node: &Node,
     span: Duration,

@@ -12,5 +12,6 @@ mod scenario;
 mod sentinel;
 mod setup;
 mod stack;
+mod standby;
 mod upstream;
 mod wildcards;

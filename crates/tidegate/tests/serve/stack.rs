@@ -144,10 +144,16 @@ impl Node {
     }
 
     pub(crate) fn metric(&self, name: &str) -> f64 {
+        self.metric_with(name, "")
+    }
+
+    /// The sum of those whose labels contain `labels`.
+    pub(crate) fn metric_with(&self, name: &str, labels: &str) -> f64 {
         let answer = http::get(self.admin, "/metrics", SOON).expect("an answer");
         let text = answer.text();
         let lines = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with([' ', '{']) && rest.contains(labels))
         });
         lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }

@@ -61,7 +61,13 @@ impl Table {
                 return Err(OriginError { kind: OriginErrorKind::BadRequest, message });
             };
             let value = Value { head: Bytes::new(), body: Bytes::from(text.clone()) };
-            Ok(Loaded { content: Content::Present(value), tags: Vec::new(), ttl: None, seen })
+            Ok(Loaded {
+                content: Content::Present(value),
+                tags: Vec::new(),
+                ttl: None,
+                seen,
+                replayed: None,
+            })
         };
         ids.iter().map(read).collect()
     }

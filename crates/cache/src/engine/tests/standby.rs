@@ -1,0 +1,440 @@
+//! A primary with a standby that is behind it.
+
+use std::sync::atomic::AtomicBool;
+
+use coherence::{Log, Replayed};
+
+use super::*;
+use crate::origin::{Ask, LoadedMany};
+
+/// The rows of one database, as their commits left them; key n is row n.
+#[derive(Default)]
+struct Rows(Mutex<Vec<(Lsn, u32, &'static str)>>);
+
+impl Rows {
+    fn shown(&self, id: &str, upto: Lsn) -> Loaded {
+        let rows = self.0.lock();
+        let shown = rows.iter().rev().find(|(lsn, row, _)| *lsn <= upto && row.to_string() == id);
+        shown.map_or_else(absent, |(_, _, text)| present(text))
+    }
+}
+
+struct Standby {
+    rows: Arc<Rows>,
+    log: Mutex<Log>,
+    /// What it has replayed; it says so before it reads.
+    upto: AtomicU64,
+    /// What it said when it was last looked at, if it may be asked at all.
+    known: Mutex<Option<u64>>,
+    fails: AtomicBool,
+    takes: Mutex<Duration>,
+    calls: AtomicUsize,
+}
+
+impl Standby {
+    fn replays(&self, upto: u64) {
+        self.upto.store(upto, Ordering::Relaxed);
+        *self.known.lock() = Some(upto);
+    }
+
+    /// Replays nothing more, and nobody has noticed.
+    fn now(&self) -> Replayed {
+        Replayed { log: *self.log.lock(), upto: Lsn(self.upto.load(Ordering::Relaxed)) }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    async fn answer(&self) -> Result<Replayed, OriginError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let replayed = self.now();
+        let takes = *self.takes.lock();
+        tokio::time::sleep(takes).await;
+        if self.fails.load(Ordering::Relaxed) { Err(failing()) } else { Ok(replayed) }
+    }
+}
+
+#[async_trait]
+impl Origin for Standby {
+    fn name(&self) -> &str {
+        "standby"
+    }
+
+    fn replayed(&self) -> Option<Replayed> {
+        self.known.lock().map(|upto| Replayed { upto: Lsn(upto), ..self.now() })
+    }
+
+    async fn load(&self, _: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let replayed = self.answer().await?;
+        Ok(Loaded { replayed: Some(replayed), ..self.rows.shown(id, replayed.upto) })
+    }
+
+    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+        let replayed = self.answer().await?;
+        let shown = |ask: &Ask<'_>| {
+            let loaded = self.rows.shown(ask.id, replayed.upto);
+            Ok(Loaded { replayed: Some(replayed), ..loaded })
+        };
+        Ok(LoadedMany { items: asks.iter().map(shown).collect(), one_snapshot: true })
+    }
+}
+
+struct Primary {
+    rows: Arc<Rows>,
+    standby: Arc<Standby>,
+    standbys: Vec<Arc<dyn Origin>>,
+    log_end: Arc<AtomicU64>,
+    calls: AtomicUsize,
+    loaded: AtomicUsize,
+}
+
+#[async_trait]
+impl Origin for Primary {
+    fn standbys(&self) -> &[Arc<dyn Origin>] {
+        &self.standbys
+    }
+
+    async fn load(&self, _: &Key, id: &str) -> Result<Loaded, OriginError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.loaded.fetch_add(1, Ordering::Relaxed);
+        Ok(self.rows.shown(id, Lsn(self.log_end.load(Ordering::Relaxed))))
+    }
+
+    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.loaded.fetch_add(asks.len(), Ordering::Relaxed);
+        let end = Lsn(self.log_end.load(Ordering::Relaxed));
+        let items = asks.iter().map(|ask| Ok(self.rows.shown(ask.id, end)));
+        Ok(LoadedMany { items: items.collect(), one_snapshot: true })
+    }
+}
+
+impl Primary {
+    /// Rows 1 to 3 say "old"; the standby has all of it.
+    fn of(world: &World) -> Arc<Self> {
+        let rows = Arc::new(Rows::default());
+        rows.0.lock().extend([1, 2, 3].map(|row| (Lsn(1), row, "old")));
+        let standby = Arc::new(Standby {
+            rows: Arc::clone(&rows),
+            log: Mutex::new(EPOCH.log().lineage()),
+            upto: 10.into(),
+            known: Mutex::new(Some(10)),
+            fails: false.into(),
+            takes: Mutex::new(MS),
+            calls: AtomicUsize::new(0),
+        });
+        Arc::new(Self {
+            standbys: vec![Arc::clone(&standby) as Arc<dyn Origin>],
+            log_end: Arc::clone(&world.log_end),
+            rows,
+            standby,
+            calls: AtomicUsize::new(0),
+            loaded: AtomicUsize::new(0),
+        })
+    }
+
+    /// A commit that nobody has heard of yet.
+    fn commit(&self, world: &World, row: u32, text: &'static str) -> Batch {
+        let batch = world.commit_unseen(vec![Subject::Key(key(row))]);
+        self.rows.0.lock().push((batch.upto, row, text));
+        batch
+    }
+
+    fn calls(&self) -> (usize, usize) {
+        (self.standby.calls(), self.calls.load(Ordering::Relaxed))
+    }
+
+    async fn read(self: &Arc<Self>, engine: &Engine, policy: &Arc<Policy>, row: u32) -> Answer {
+        self.read_after(engine, policy, row, None).await
+    }
+
+    async fn read_after(
+        self: &Arc<Self>,
+        engine: &Engine,
+        policy: &Arc<Policy>,
+        row: u32,
+        after: Option<After>,
+    ) -> Answer {
+        let origin = Arc::clone(self) as Arc<dyn Origin>;
+        let id = row.to_string();
+        engine.get_after(&key(row), &id, policy, &origin, after).await.expect("an answer")
+    }
+
+    fn items(self: &Arc<Self>, policy: &Arc<Policy>, rows: &[u32]) -> Vec<Item> {
+        let item = |row: &u32| Item {
+            key: key(*row),
+            id: row.to_string().into(),
+            policy: Arc::clone(policy),
+            origin: Arc::clone(self) as Arc<dyn Origin>,
+        };
+        rows.iter().map(item).collect()
+    }
+}
+
+async fn tell(world: &World, batch: &Batch) {
+    world.shared.apply(batch).await.unwrap().unwrap();
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_is_near_spares_the_primary() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let answer = primary.read(&engine, &policy, 1).await;
+    assert_eq!((text(&answer), primary.calls()), ("old".into(), (1, 0)));
+    let proof = answer.proof();
+    assert_eq!((proof.tier, proof.version), (Tier::Origin, Lsn(10)));
+    assert_eq!(proof.stored, Some(Verdict::Accept));
+    // It was kept, and falls with its commit like any other.
+    assert_eq!(primary.read(&engine, &policy, 1).await.proof().tier, Tier::Local);
+    let batch = primary.commit(&world, 1, "new");
+    primary.standby.replays(batch.upto.0);
+    tell(&world, &batch).await;
+    tokio::time::sleep(300 * MS).await;
+    let answer = primary.read(&engine, &policy, 1).await;
+    assert_eq!((text(&answer), primary.calls()), ("new".into(), (2, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_05_what_a_lagging_standby_lacks_is_not_stored_and_not_answered_after_the_event() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let batch = primary.commit(&world, 1, "new");
+    tell(&world, &batch).await;
+    let answer = primary.read(&engine, &policy, 1).await;
+    assert_eq!(text(&answer), "new");
+    assert_eq!(primary.calls(), (1, 1), "the standby was near enough, and its answer was not");
+    // What no commit has touched is answered by the standby all the same.
+    assert_eq!(text(&primary.read(&engine, &policy, 2).await), "old");
+    assert_eq!(primary.calls(), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_05_an_answer_of_a_lagging_standby_shows_how_old_it_may_be() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    tokio::time::sleep(100 * MS).await;
+    let committed = world.clock.mono();
+    let batch = primary.commit(&world, 1, "new");
+    // The event is on its way, so that nobody knows better; time goes by, and the log's end is known.
+    tokio::time::sleep(600 * MS).await;
+    let answer = primary.read(&engine, &policy, 1).await;
+    assert_eq!((text(&answer), primary.calls()), ("old".into(), (1, 0)));
+    let bound = answer.proof().bound.expect("something is proven");
+    let stale = world.clock.mono().since(committed);
+    assert!(bound >= stale, "{bound:?} is shown, it is {stale:?} old");
+    assert!(bound <= policy.budget, "{bound:?}");
+    tell(&world, &batch).await;
+    assert_eq!(text(&primary.read(&engine, &policy, 1).await), "new", "it fell with its event");
+    // Past the budget the primary answers, and the standby is not even asked.
+    tokio::time::sleep(2 * BUDGET).await;
+    let (before, _) = primary.calls();
+    let answer = primary.read(&engine, &policy, 2).await;
+    assert_eq!((text(&answer), primary.calls().0), ("old".into(), before));
+    assert!(answer.proof().bound.expect("proven") < 10 * MS, "{:?}", answer.proof());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_stopped_since_it_was_looked_at_is_noticed_in_its_answer() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let batch = primary.commit(&world, 1, "new");
+    tell(&world, &batch).await;
+    tokio::time::sleep(2 * BUDGET).await;
+    *primary.standby.known.lock() = Some(batch.upto.0);
+    let answer = primary.read(&engine, &policy, 3).await;
+    assert_eq!(primary.calls(), (1, 1), "{answer:?}");
+    assert!(answer.proof().bound.expect("proven") < 10 * MS, "{:?}", answer.proof());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_written_is_answered_by_who_has_the_write() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let batch = primary.commit(&world, 1, "new");
+    let token = Some(After::new(Some(EPOCH.log()), batch.upto));
+    let answer = primary.read_after(&engine, &policy, 1, token).await;
+    assert_eq!((text(&answer), primary.calls()), ("new".into(), (1, 1)));
+    primary.standby.replays(batch.upto.0);
+    let answer = primary.read_after(&engine, &policy, 2, token).await;
+    assert_eq!((text(&answer), primary.calls()), ("old".into(), (2, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_does_not_join_a_load_from_a_standby_that_lacks_the_write() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    *primary.standby.takes.lock() = 50 * MS;
+    let batch = primary.commit(&world, 1, "new");
+    let token = Some(After::new(Some(EPOCH.log()), batch.upto));
+    let reader = primary.read(&engine, &policy, 1);
+    let writer = primary.read_after(&engine, &policy, 1, token);
+    let (read, written) = tokio::join!(reader, writer);
+    assert_eq!((text(&read), text(&written)), ("old".into(), "new".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_fails_costs_no_answer_and_is_left_alone() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let mut policy = policy(Unproven::ReadOrigin);
+    policy.ttl = MS;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy));
+    primary.standby.fails.store(true, Ordering::Relaxed);
+    for read in 0..20 {
+        assert_eq!(text(&primary.read(&engine, &policy, 1).await), "old", "{read}");
+        tokio::time::sleep(2 * MS).await;
+    }
+    assert_eq!(primary.calls(), (8, 20), "its breaker has opened");
+    primary.standby.fails.store(false, Ordering::Relaxed);
+    tokio::time::sleep(2 * BUDGET).await;
+    primary.read(&engine, &policy, 1).await;
+    assert_eq!(primary.calls(), (9, 20), "it is tried again, and good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_hangs_has_a_part_of_the_time_only() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    *primary.standby.takes.lock() = Duration::from_secs(3_600);
+    let asked = world.clock.mono();
+    assert_eq!(text(&primary.read(&engine, &policy, 1).await), "old");
+    let took = world.clock.mono().since(asked);
+    assert!(took <= EngineOptions::default().load_timeout / 2, "{took:?}");
+    assert_eq!(primary.calls(), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_proven_by_a_standby_is_not_asked_of_it() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let primary = Primary::of(&world);
+    let at_once = Arc::new(Policy { budget: Duration::ZERO, ..policy(Unproven::ReadOrigin) });
+    primary.read(&engine, &at_once, 1).await;
+    let uncached =
+        Arc::new(Policy { tiers: contract::Tiers::NONE, ..policy(Unproven::ReadOrigin) });
+    primary.read(&engine, &uncached, 1).await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    *primary.standby.log.lock() = Log { timeline: 2, ..EPOCH.log() };
+    primary.read(&engine, &policy, 3).await;
+    *primary.standby.known.lock() = None;
+    primary.read(&engine, &policy, 2).await;
+    assert_eq!(primary.calls(), (0, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_changed_its_log_since_it_was_looked_at_is_noticed() {
+    /// Says something else when it is asked than when it is looked at.
+    struct Promoted(Arc<Standby>);
+
+    #[async_trait]
+    impl Origin for Promoted {
+        fn replayed(&self) -> Option<Replayed> {
+            self.0.replayed()
+        }
+
+        async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError> {
+            let loaded = self.0.load(key, id).await?;
+            let other = |was: Replayed| Replayed { log: Log { timeline: 2, ..was.log }, ..was };
+            Ok(Loaded { replayed: loaded.replayed.map(other), ..loaded })
+        }
+    }
+
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let promoted = Arc::new(Promoted(Arc::clone(&primary.standby)));
+    let primary = Arc::new(Primary {
+        standbys: vec![promoted],
+        rows: Arc::clone(&primary.rows),
+        standby: Arc::clone(&primary.standby),
+        log_end: Arc::clone(&world.log_end),
+        calls: AtomicUsize::new(0),
+        loaded: AtomicUsize::new(0),
+    });
+    primary.read(&engine, &policy, 1).await;
+    assert_eq!(primary.calls(), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_the_primary_is_asked_for_what_the_standby_lacks() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let batch = primary.commit(&world, 2, "new");
+    tell(&world, &batch).await;
+    let answers = engine.get_many(&primary.items(&policy, &[1, 2, 3]), None).await;
+    assert_eq!(table::texts(&answers), ["old", "new", "old"]);
+    assert_eq!(primary.calls(), (1, 1));
+    assert_eq!(primary.loaded.load(Ordering::Relaxed), 1, "only what the standby lacks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_of_one_moment_is_of_one_server() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let together = engine.get_together(&primary.items(&policy, &[1, 3]), None).await.expect("both");
+    assert_eq!(table::texts(&together.answers), ["old", "old"]);
+    assert_eq!(primary.calls(), (1, 0), "one snapshot of the standby");
+
+    let batch = primary.commit(&world, 2, "new");
+    tell(&world, &batch).await;
+    let items = primary.items(&policy, &[1, 2]);
+    let together = engine.get_together(&items, None).await.expect("both");
+    assert_eq!(table::texts(&together.answers), ["old", "new"]);
+    assert_eq!(primary.calls(), (2, 1), "what one lacks, the primary answers for both");
+    assert_eq!(primary.loaded.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn standbys_take_turns() {
+    let world = World::new().await;
+    let engine = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let (one, two) = (Primary::of(&world), Primary::of(&world));
+    struct Named(Arc<Standby>);
+
+    #[async_trait]
+    impl Origin for Named {
+        fn name(&self) -> &str {
+            "another standby"
+        }
+
+        fn replayed(&self) -> Option<Replayed> {
+            self.0.replayed()
+        }
+
+        async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError> {
+            self.0.load(key, id).await
+        }
+    }
+
+    let other = Arc::clone(&two.standby);
+    let primary = Arc::new(Primary {
+        standbys: vec![Arc::clone(&one.standby) as _, Arc::new(Named(two.standby.clone())) as _],
+        rows: Arc::clone(&one.rows),
+        standby: Arc::clone(&one.standby),
+        log_end: Arc::clone(&world.log_end),
+        calls: AtomicUsize::new(0),
+        loaded: AtomicUsize::new(0),
+    });
+    for row in 10..20 {
+        primary.read(&engine, &policy, row).await;
+    }
+    assert_eq!((primary.calls(), other.calls()), ((5, 0), 5));
+    // One that is too far behind takes none.
+    *other.known.lock() = Some(3);
+    for row in 20..30 {
+        primary.read(&engine, &policy, row).await;
+    }
+    assert_eq!((primary.calls(), other.calls()), ((15, 0), 5));
+}
