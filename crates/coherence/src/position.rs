@@ -9,6 +9,7 @@ use thiserror::Error;
 /// A position in one source's commit log.
 ///
 /// PostgreSQL: the *end* LSN of a commit record (bytes of WAL). SQLite: the change-log number.
+/// MariaDB: the binary log's file number and, in the lower 32 bits, the offset of the commit's end.
 /// Positions of different epochs are not comparable.
 #[derive(
     Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
