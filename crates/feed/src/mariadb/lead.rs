@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::catalog;
 use super::options::MariaDbOptions;
-use super::place::{Place, file_number};
+use super::place::Place;
 use super::prepare::{may_not_follow, prepare_on};
 use super::server::{Control, Server, digest, quote_text};
 use super::stream::{self, Refused, Stream};
@@ -104,31 +104,27 @@ impl Attempt {
             |end: &LogEnd| (end.system, end.timeline) == (identity.system, identity.timeline);
         let Some(applied) = applied.filter(of_this_log) else { return anew(control).await };
         // Commits that nobody sees yet are told again, so that W does not pass over them.
-        let lsn = applied.lsn.min(control.shown().await?);
-        let files = catalog::files(control).await?.unwrap_or_default();
-        let found = Place::of(lsn).and_then(|place| {
-            let is = |file: &&catalog::File| file_number(&file.name) == Some(place.file().into());
-            let file = files.iter().find(is)?;
-            let there = u64::from(place.offset()) <= file.bytes;
-            there.then(|| From { place, file: file.name.clone(), anew: false })
-        });
-        match found {
-            Some(from) => Ok(from),
-            None => anew(control).await,
+        let place = Place::of(applied.lsn.min(control.shown().await?));
+        match file_of(control, place).await? {
+            Some(file) if place.offset() <= file.bytes => {
+                Ok(From { place, file: file.name, anew: false })
+            }
+            _ => anew(control).await,
         }
     }
 }
 
 /// A place before which everything is visible, and after which everything will be told.
 async fn anew(control: &Control) -> Result<From, FeedError> {
-    let shown = control.shown().await?;
-    let place =
-        Place::of(shown).ok_or_else(|| FeedError::Malformed(format!("position {shown}")))?;
-    let files = catalog::files(control).await?.unwrap_or_default();
-    let is = |file: &catalog::File| file_number(&file.name) == Some(place.file().into());
-    let file = files.into_iter().find(is).map(|file| file.name);
+    let place = Place::of(control.shown().await?);
     let missing = || FeedError::unavailable("looking for the end of the log", "its file is gone");
-    Ok(From { place, file: file.ok_or_else(missing)?, anew: true })
+    let file = file_of(control, place).await?.ok_or_else(missing)?.name;
+    Ok(From { place, file, anew: true })
+}
+
+async fn file_of(control: &Control, place: Place) -> Result<Option<catalog::File>, FeedError> {
+    let files = catalog::files(control).await?.unwrap_or_default();
+    Ok(files.into_iter().find(|file| place.is_in(&file.name)))
 }
 
 /// Tries to get the lock; its holder's connection keeps it. False: somebody else has it.

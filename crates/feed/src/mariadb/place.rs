@@ -2,46 +2,38 @@
 
 use coherence::Lsn;
 
-/// Positions are kept as doubles in places (Redis's sorted sets), so they stay below 2⁵³.
-const MAX_FILE: u64 = (1 << 21) - 1;
-
-/// A byte of one of the binary log's files.
+/// A byte of one of the binary log's files; see [`Lsn::in_binlog`].
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Place {
-    /// The number at the end of the file's name; below 2²¹.
-    file: u32,
-    offset: u32,
-}
+pub(super) struct Place(Lsn);
 
 impl Place {
-    /// `None` beyond 2²¹ files, or in a file beyond 4 GiB (a transaction is never divided, so a huge one
-    /// makes a huge file): the protocol has no positions there.
-    pub(super) fn new(file: u64, offset: u64) -> Option<Self> {
-        let file = (file <= MAX_FILE).then_some(file)?;
-        Some(Self { file: u32::try_from(file).ok()?, offset: u32::try_from(offset).ok()? })
+    /// `None` where there are no positions.
+    pub(super) fn new(file: &str, offset: u64) -> Option<Self> {
+        Lsn::in_binlog(file, offset).map(Self)
     }
 
-    pub(super) fn of(lsn: Lsn) -> Option<Self> {
-        Self::new(lsn.0 >> 32, lsn.0 & 0xffff_ffff)
+    /// For positions that were places once.
+    pub(super) fn of(lsn: Lsn) -> Self {
+        Self(lsn)
     }
 
     pub(super) fn lsn(self) -> Lsn {
-        Lsn(u64::from(self.file) << 32 | u64::from(self.offset))
+        self.0
     }
 
-    pub(super) fn file(self) -> u32 {
-        self.file
+    pub(super) fn offset(self) -> u64 {
+        self.0.0 & 0xffff_ffff
     }
 
-    pub(super) fn offset(self) -> u32 {
-        self.offset
+    /// Another place in the same file.
+    pub(super) fn at(self, offset: u32) -> Self {
+        Self(Lsn(self.0.0 >> 32 << 32 | u64::from(offset)))
     }
-}
 
-/// `binlog.000042` → 42; more than six digits once there are more than a million files.
-pub(super) fn file_number(name: &str) -> Option<u64> {
-    let (_, digits) = name.rsplit_once('.')?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    /// Whether it lies in the file of this name.
+    pub(super) fn is_in(self, file: &str) -> bool {
+        Self::new(file, self.offset()) == Some(self)
+    }
 }
 
 #[cfg(test)]
@@ -49,21 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_position_and_back() {
-        let place = Place::new(MAX_FILE, u64::from(u32::MAX)).unwrap();
-        assert_eq!(place.lsn(), Lsn((1 << 53) - 1));
-        assert_eq!(Place::of(place.lsn()), Some(place));
-        assert!(Place::new(2, 4).unwrap() > Place::new(1, 1 << 31).unwrap());
-        assert_eq!(Place::new(MAX_FILE + 1, 4), None);
-        assert_eq!(Place::new(1, 1 << 32), None);
-    }
-
-    #[test]
-    fn files_are_known_by_their_number() {
-        assert_eq!(file_number("binlog.000042"), Some(42));
-        assert_eq!(file_number("shop.db-bin.1234567"), Some(1_234_567));
-        for name in ["", "binlog", "binlog.", "binlog.00a", "binlog.-1"] {
-            assert_eq!(file_number(name), None, "{name}");
-        }
+    fn a_place_knows_its_file() {
+        let place = Place::new("binlog.000042", 400).unwrap();
+        assert_eq!((place.lsn(), place.offset()), (Lsn(42 << 32 | 400), 400));
+        assert!(place.is_in("binlog.000042") && !place.is_in("binlog.000043"));
+        assert_eq!(place.at(4), Place::of(Lsn(42 << 32 | 4)));
+        assert!(place < Place::new("binlog.000043", 4).unwrap());
     }
 }

@@ -8,7 +8,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::place::{Place, file_number};
+use super::place::Place;
 use crate::error::{FeedError, Problem, Setup};
 use crate::event::Identity;
 
@@ -43,6 +43,10 @@ impl Server {
         let opts = Opts::from_url(&url).map_err(|err| refuse(format!("{err}."), form))?;
         if opts.db_name().is_none_or(str::is_empty) {
             return Err(refuse("The URL names no database.".to_owned(), form));
+        }
+        if opts.ssl_opts().is_some() {
+            let what = "TLS is not supported for following a MariaDB.".to_owned();
+            return Err(refuse(what, "-- follow it over a trusted network, or through a tunnel"));
         }
         let opts = OptsBuilder::from_opts(opts)
             .prefer_socket(false)
@@ -186,13 +190,7 @@ fn place(answer: Option<&Table>) -> Result<Place, FeedError> {
     };
     let file = told("Binlog_snapshot_file").unwrap_or_default();
     let offset = told("Binlog_snapshot_position").unwrap_or_default();
-    place_of(&file, &offset)
-}
-
-/// A file's name and an offset as the server writes them.
-pub(super) fn place_of(file: &str, offset: &str) -> Result<Place, FeedError> {
-    let place = file_number(file).zip(offset.parse().ok());
-    let place = place.and_then(|(file, offset)| Place::new(file, offset));
+    let place = offset.parse().ok().and_then(|offset| Place::new(&file, offset));
     place.ok_or_else(|| FeedError::Malformed(format!("the position {offset:?} in file {file:?}")))
 }
 

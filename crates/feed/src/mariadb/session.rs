@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::lead::Leads;
 use super::log::{Event, Raw, parse};
 use super::options::MariaDbOptions;
-use super::place::{Place, file_number};
+use super::place::Place;
 use super::stream::Stream;
 use super::transaction::{Assembler, Ended};
 use super::visibility::Visibility;
@@ -121,15 +121,16 @@ impl Session {
         match parse(&raw) {
             Some(Event::Rotate { file }) => {
                 if raw.is_placed() {
-                    self.go_to(u64::from(self.place.file()), raw.end)?;
+                    self.go_to(self.place.at(raw.end))?;
                     self.chain.progress(self.place.lsn());
                 }
-                return self.go_to(number(file)?, 4);
+                // The name is told again as the next file begins.
+                let begins = place(file, FIRST)?;
+                return if begins == self.place.at(FIRST) { Ok(()) } else { self.go_to(begins) };
             }
             Some(Event::Heartbeat { file }) => {
-                let file = number(file)?;
                 if !self.inside && raw.end > 0 {
-                    self.go_to(file, raw.end)?;
+                    self.go_to(place(file, raw.end)?)?;
                     self.chain.progress(self.place.lsn());
                 }
                 return Ok(());
@@ -137,7 +138,7 @@ impl Session {
             _ if !raw.is_placed() => return Ok(()),
             _ => {}
         }
-        self.go_to(u64::from(self.place.file()), raw.end)?;
+        self.go_to(self.place.at(raw.end))?;
         let end = self.place.lsn();
         match self.assembler.take(&raw, end) {
             Ended::Nothing => self.inside = true,
@@ -155,43 +156,26 @@ impl Session {
     }
 
     /// The log goes forward, or it is another one.
-    fn go_to(&mut self, file: u64, offset: u32) -> Result<(), FeedError> {
-        let refuse = |what: &str| Err(FeedError::unavailable(DOING, what));
-        let Some(place) = Place::new(file, u64::from(offset)) else {
-            self.unusable = true;
-            return refuse("the log has more than two million files");
-        };
-        // A stream begins with the name of its file, and ends of files are told twice.
-        if place.file() == self.place.file() && offset == 4 {
-            return Ok(());
-        }
+    fn go_to(&mut self, place: Place) -> Result<(), FeedError> {
         if place < self.place {
             self.unusable = true;
-            return refuse("the log was begun anew, or one of its files is larger than 4 GiB");
+            let what = "the log was begun anew, or one of its files is larger than 4 GiB";
+            return Err(FeedError::unavailable(DOING, what));
         }
         self.place = place;
         Ok(())
     }
 }
 
-fn number(file: &str) -> Result<u64, FeedError> {
-    // Some servers end the name with a zero.
-    let file = file.trim_end_matches('\0');
-    file_number(file).ok_or_else(|| FeedError::Malformed(format!("a file named {file:?}")))
+/// The first event of a file.
+const FIRST: u32 = 4;
+
+fn place(file: &str, offset: u32) -> Result<Place, FeedError> {
+    let place = Place::new(file.trim_end_matches('\0'), u64::from(offset));
+    place.ok_or_else(|| FeedError::Malformed(format!("a file named {file:?}")))
 }
 
 /// Whether the server says that it has no such place (ER_MASTER_FATAL_ERROR_READING_BINLOG).
 fn is_gone(err: &FeedError) -> bool {
     err.to_string().contains("(error 1236)")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_files_end_in_numbers() {
-        assert_eq!(number("binlog.000007\0").unwrap(), 7);
-        assert!(number("nonsense").is_err());
-    }
 }

@@ -47,21 +47,18 @@ pub(super) async fn open(mut conn: Conn, file: &str, place: Place) -> Result<Str
     conn.query_drop(session).await.map_err(failed)?;
     // The server allows one reader of a number: its replicas have small ones.
     let number = rand::random::<u32>() | 1 << 31;
-    let request = BinlogStreamRequest::new(number)
-        .with_filename(file.as_bytes())
-        .with_pos(u64::from(place.offset()));
+    let request =
+        BinlogStreamRequest::new(number).with_filename(file.as_bytes()).with_pos(place.offset());
     let mut stream = conn.get_binlog_stream(request).await.map_err(refused)?;
-    // The first event is always there, and says whether the rest will come.
-    let first = match stream.next().await {
-        Some(Ok(event)) => raw(&event),
+    // The first event only names the file, with a checksum that the driver can't know of yet; that it
+    // comes says that the rest will.
+    match stream.next().await {
+        Some(Ok(_)) => {}
         Some(Err(err)) => return Err(refused(err)),
         None => return Err(Refused::Failed(FeedError::unavailable(DOING, ENDED))),
-    };
+    }
     let (tell, events) = mpsc::channel(READ_AHEAD);
     let reader = tokio::spawn(async move {
-        if tell.send(Ok(first)).await.is_err() {
-            return;
-        }
         loop {
             let event = match stream.next().await {
                 Some(Ok(event)) => Ok(raw(&event)),
