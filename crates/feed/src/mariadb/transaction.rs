@@ -356,3 +356,7 @@ pub(super) fn split(table: &str, database: &str) -> (String, String) {
     let (database, table) = table.split_once('.').unwrap_or((database, table));
     (database.to_owned(), table.to_owned())
 }
+
+#[cfg(test)]
+#[path = "transaction_tests.rs"]
+mod tests;
