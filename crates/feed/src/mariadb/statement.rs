@@ -11,7 +11,7 @@ pub(super) enum Meaning<'a> {
     Nothing,
     /// Its group ends.
     End,
-    /// A transaction begins that will be prepared under this name.
+    /// The transaction will be prepared under this name.
     Prepares(&'a str),
     /// The transaction that was prepared under this name is committed.
     CommitsPrepared(&'a str),
@@ -42,10 +42,10 @@ pub(super) fn meaning<'a>(
         // A part of a transaction; what it changed in the log before is told all the same.
         ("ROLLBACK", "TO") => Meaning::Nothing,
         ("ROLLBACK", _) => Meaning::End,
-        ("XA", "START" | "BEGIN") => Meaning::Prepares(name()),
+        ("XA", "START" | "BEGIN" | "END") => Meaning::Prepares(name()),
         ("XA", "COMMIT") => Meaning::CommitsPrepared(name()),
         ("XA", "ROLLBACK") => Meaning::ForgetsPrepared(name()),
-        ("XA", "END") | ("BEGIN" | "SAVEPOINT" | "RELEASE", _) => Meaning::Nothing,
+        ("BEGIN" | "SAVEPOINT" | "RELEASE", _) => Meaning::Nothing,
         ("SET", "STATEMENT") => Meaning::Anything,
         ("CREATE", _) if is_table_from_query(text) => Meaning::Anything,
         ("DROP", "DATABASE" | "SCHEMA") => {
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(told("ROLLBACK TO `s`"), Meaning::Nothing);
         assert_eq!(told("SAVEPOINT `s`"), Meaning::Nothing);
         assert_eq!(told("XA START X'61',X'',1"), Meaning::Prepares("X'61',X'',1"));
-        assert_eq!(told("XA END X'61',X'',1"), Meaning::Nothing);
+        assert_eq!(told("XA END X'61',X'',1"), Meaning::Prepares("X'61',X'',1"));
         assert_eq!(told("XA COMMIT X'61',X'',1"), Meaning::CommitsPrepared("X'61',X'',1"));
         assert_eq!(told("XA ROLLBACK X'61',X'',1"), Meaning::ForgetsPrepared("X'61',X'',1"));
     }
