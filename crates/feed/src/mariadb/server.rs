@@ -19,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// behind it may have been cut off or stopped. In seconds.
 const SILENCE_S: u32 = 10;
 
+/// The most that the protocol and the server allow for an event, in bytes; in ordinary sessions the
+/// server's own limit holds.
+const LARGEST_EVENT: usize = 1 << 30;
+
 /// Where a server is, and who we are there.
 #[derive(Clone)]
 pub(super) struct Server {
@@ -50,6 +54,7 @@ impl Server {
         }
         let opts = OptsBuilder::from_opts(opts)
             .prefer_socket(false)
+            .max_allowed_packet(Some(LARGEST_EVENT))
             .tcp_keepalive(Some(Duration::from_secs(10)))
             .into();
         Ok(Self { opts })

@@ -1,5 +1,6 @@
 //! A stream from its start to its loss.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ impl Session {
                 biased;
                 event = self.stream.next() => {
                     self.take(event)?;
-                    self.take_what_is_there()?;
+                    self.take_what_is_there().await?;
                 }
                 moved = self.visibility.next(&mut self.chain) => moved?,
                 () = sleep_until(self.heard + SILENCE) => {
@@ -106,19 +107,25 @@ impl Session {
         metrics.lag.set((now_us - last.committed_us as f64) / 1e6);
     }
 
-    /// More that has arrived already goes into the same piece.
-    fn take_what_is_there(&mut self) -> Result<(), FeedError> {
+    /// More that has arrived already goes into the same piece. Also looks after the watermark, which
+    /// would otherwise stand still while the log never pauses.
+    async fn take_what_is_there(&mut self) -> Result<(), FeedError> {
         while self.commits.len() < MOST_COMMITS && !self.assembler.redefined() {
-            let Some(event) = self.stream.ready() else { return Ok(()) };
+            let Some(event) = self.stream.ready() else { break };
             self.take(event)?;
         }
-        Ok(())
+        tokio::select! {
+            biased;
+            moved = self.visibility.next(&mut self.chain) => moved,
+            () = ready(()) => Ok(()),
+        }
     }
 
     fn take(&mut self, event: Result<Raw, FeedError>) -> Result<(), FeedError> {
         self.heard = Instant::now();
         let raw = event.inspect_err(|err| self.unusable = is_gone(err))?;
-        match parse(&raw) {
+        let event = parse(&raw);
+        match &event {
             Some(Event::Rotate { file }) => {
                 if raw.is_placed() {
                     self.go_to(self.place.at(raw.end))?;
@@ -140,7 +147,7 @@ impl Session {
         }
         self.go_to(self.place.at(raw.end))?;
         let end = self.place.lsn();
-        match self.assembler.take(&raw, end) {
+        match self.assembler.take(&raw, event, end) {
             Ended::Nothing => self.inside = true,
             Ended::Group(commit) => {
                 self.inside = false;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use coherence::{Cause, Lsn, Subject};
 use contract::{Cell, Forms, Op, Row, RowChange};
 
-use super::log::{Bytes, Column, Event, Raw, Rows, TableMap, parse};
+use super::log::{Bytes, Column, Event, Raw, Rows, TableMap};
 use super::options::MariaDbOptions;
 use super::row;
 use super::statement::{Meaning, meaning};
@@ -47,6 +47,8 @@ struct Described {
     wanted: Vec<bool>,
     /// All that is wanted has a name in the log.
     complete: bool,
+    /// How many columns are wanted.
+    count: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -102,9 +104,9 @@ impl Assembler {
         self.redefined
     }
 
-    /// Takes one event that ends at `end`.
-    pub(super) fn take(&mut self, raw: &Raw, end: Lsn) -> Ended {
-        let ended = match parse(raw) {
+    /// Takes one event that ends at `end`; `None`: it can't be read.
+    pub(super) fn take(&mut self, raw: &Raw, event: Option<Event<'_>>, end: Lsn) -> Ended {
+        let ended = match event {
             Some(event) => self.event(event),
             None => {
                 self.unreadable(&format!("event {} can't be read", raw.kind));
@@ -235,38 +237,34 @@ impl Assembler {
 
     fn describe(&self, map: TableMap) -> Option<Described> {
         let name = (map.database, map.table);
-        let (which, wanted) = match self.names.iter().position(|tracked| *tracked == name) {
-            Some(table) => (Which::Tracked(table), self.tracked[table].1.clone()),
-            None if name == self.orders => (Which::Orders, vec![MESSAGE.to_owned()]),
+        let (which, count) = match self.names.iter().position(|tracked| *tracked == name) {
+            Some(table) => (Which::Tracked(table), self.tracked[table].1.len()),
+            None if name == self.orders => (Which::Orders, 1),
             None => return None,
         };
-        let named =
-            |name: &String| map.columns.iter().any(|column| column.name.as_ref() == Some(name));
-        let complete = wanted.iter().all(named);
-        let wanted = map.columns.iter().map(|column| column.name.as_ref());
-        let wanted = wanted.map(|name| {
-            name.is_some_and(|name| match which {
-                Which::Tracked(table) => self.tracked[table].1.contains(name),
-                Which::Orders => name == MESSAGE,
-            })
-        });
-        Some(Described { which, wanted: wanted.collect(), columns: map.columns, complete })
+        let is_wanted = |column: &Column| match (&column.name, which) {
+            (Some(name), Which::Tracked(table)) => self.tracked[table].1.contains(name),
+            (Some(name), Which::Orders) => name == MESSAGE,
+            (None, _) => false,
+        };
+        let wanted: Vec<bool> = map.columns.iter().map(is_wanted).collect();
+        let named = wanted.iter().filter(|wanted| **wanted).count();
+        Some(Described { which, columns: map.columns, wanted, complete: named == count, count })
     }
 
     fn rows(&mut self, rows: &Rows<'_>) {
-        let described = match self.maps.get(&rows.table) {
-            Some(Some(described)) => described,
-            Some(None) => return,
-            None => return self.unreadable("rows of a table that was not described"),
-        };
-        let which = described.which;
-        if !described.complete {
-            return match which {
-                // `binlog_row_metadata` was changed, or the table was.
-                Which::Tracked(table) => self.whole(table),
-                Which::Orders => self.unreadable("a request without the name of its column"),
-            };
+        match self.maps.remove(&rows.table) {
+            Some(described) => {
+                if let Some(described) = &described {
+                    self.rows_of(described, rows);
+                }
+                self.maps.insert(rows.table, described);
+            }
+            None => self.unreadable("rows of a table that was not described"),
         }
+    }
+
+    fn rows_of(&mut self, described: &Described, rows: &Rows<'_>) {
         let mut data = rows.data;
         while !data.0.is_empty() {
             let before = data.0.len();
@@ -274,43 +272,41 @@ impl Assembler {
             let Some((old, new)) = images else {
                 return self.unreadable("a row does not fit its table");
             };
-            let incomplete = [&old, &new]
-                .into_iter()
-                .flatten()
-                .any(|row| row.len() < described.wanted.iter().filter(|wanted| **wanted).count());
-            match which {
-                // The session chose another `binlog_row_image`: the log does not tell which row.
-                Which::Tracked(table) if incomplete => return self.whole(table),
-                Which::Tracked(table) => {
-                    let change = RowChange {
-                        source: self.source.clone(),
-                        table: self.tracked[table].0.clone(),
-                        op: rows.op,
-                        old,
-                        new,
-                        forms: Forms::default(),
-                    };
-                    let Some(open) = &mut self.open else { return };
-                    if open.whole.contains(&table) {
-                        return;
-                    }
-                    if open.changes.len() >= self.max_changes {
-                        self.metrics.oversized.inc();
-                        return self.whole(table);
-                    }
-                    open.changes.push(change);
-                }
-                Which::Orders => {
-                    let told = new.as_ref().and_then(|row| row.get(MESSAGE)).and_then(Cell::text);
-                    let Some(text) = told.filter(|text| !text.is_empty()) else { continue };
-                    match LogMessage::from_json(text.as_bytes()) {
-                        Ok(message) => self.open.get_or_insert_default().messages.push(message),
-                        Err(err) => {
-                            self.metrics.malformed.inc();
-                            tracing::warn!(source = %self.source, error = %err, "unreadable request skipped");
-                        }
-                    }
-                }
+            let whole = |row: &Row| described.complete && row.len() == described.count;
+            let whole = [&old, &new].into_iter().flatten().all(whole);
+            match described.which {
+                Which::Tracked(table) if whole => self.add(table, rows.op, old, new),
+                // Somebody changed `binlog_row_metadata`, or the session `binlog_row_image`.
+                Which::Tracked(table) => return self.whole(table),
+                Which::Orders if whole => self.request(new.as_ref()),
+                Which::Orders => return self.unreadable("a request whose text is not in the log"),
+            }
+        }
+    }
+
+    fn add(&mut self, table: usize, op: Op, old: Option<Row>, new: Option<Row>) {
+        let Some(open) = &mut self.open else { return };
+        if open.whole.contains(&table) {
+            return;
+        }
+        if open.changes.len() >= self.max_changes {
+            self.metrics.oversized.inc();
+            return self.whole(table);
+        }
+        let (source, name) = (self.source.clone(), self.tracked[table].0.clone());
+        let forms = Forms::default();
+        open.changes.push(RowChange { source, table: name, op, old, new, forms });
+    }
+
+    /// A request, a nudge (which is empty), or a stranger's text; `None` as it is taken out again.
+    fn request(&mut self, row: Option<&Row>) {
+        let text = row.and_then(|row| row.get(MESSAGE)).and_then(Cell::text);
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        match LogMessage::from_json(text.as_bytes()) {
+            Ok(message) => self.open.get_or_insert_default().messages.push(message),
+            Err(err) => {
+                self.metrics.malformed.inc();
+                tracing::warn!(source = %self.source, error = %err, "unreadable request skipped");
             }
         }
     }

@@ -4,6 +4,7 @@ use coherence::{Clock, Mono};
 use proptest::prelude::*;
 
 use super::*;
+use crate::mariadb::log::parse;
 use crate::tracked::Tracked;
 
 struct NoClock;
@@ -15,6 +16,12 @@ impl Clock for NoClock {
 
     fn wall_ms(&self) -> u64 {
         0
+    }
+}
+
+impl Assembler {
+    fn read(&mut self, raw: &Raw, end: Lsn) -> Ended {
+        self.take(raw, parse(raw), end)
     }
 }
 
@@ -55,9 +62,9 @@ const BEGIN: [u8; 13] = [0; 13];
 fn told(rows: &Raw) -> Option<Commit> {
     let mut assembler = assembler();
     for event in [&raw(162, &BEGIN), &table_map(), rows] {
-        assert!(matches!(assembler.take(event, Lsn(1)), Ended::Nothing), "the group goes on");
+        assert!(matches!(assembler.read(event, Lsn(1)), Ended::Nothing), "the group goes on");
     }
-    match assembler.take(&raw(16, &[0; 8]), Lsn(2)) {
+    match assembler.read(&raw(16, &[0; 8]), Lsn(2)) {
         Ended::Group(commit) => commit,
         Ended::Nothing => panic!("a commit ends a group"),
     }
@@ -90,11 +97,11 @@ fn a_row_that_breaks_off_counts_as_a_change_of_everything() {
 #[test]
 fn what_is_not_known_counts_as_a_change_of_everything_also_outside_of_groups() {
     const INCIDENT: u8 = 26;
-    let Ended::Group(Some(commit)) = assembler().take(&raw(INCIDENT, &[1, 0]), Lsn(1)) else {
+    let Ended::Group(Some(commit)) = assembler().read(&raw(INCIDENT, &[1, 0]), Lsn(1)) else {
         panic!("it is told at once");
     };
     assert_eq!(commit.messages[0].subjects, [Subject::Everything]);
-    assert!(matches!(assembler().take(&raw(161, &[]), Lsn(1)), Ended::Group(None)));
+    assert!(matches!(assembler().read(&raw(161, &[]), Lsn(1)), Ended::Group(None)));
 }
 
 proptest! {
@@ -111,15 +118,15 @@ proptest! {
             if let Some(byte) = event.data.get_mut(at) {
                 *byte = with;
             }
-            assembler.take(&event, Lsn(1));
+            assembler.read(&event, Lsn(1));
         }
-        assembler.take(&table_map(), Lsn(1));
+        assembler.read(&table_map(), Lsn(1));
         for kind in kinds {
-            assembler.take(&raw(kind, &data), Lsn(1));
+            assembler.read(&raw(kind, &data), Lsn(1));
             // Rows of the table that is known.
             let mut rows = vec![7, 0, 0, 0, 0, 0, 1, 0, 3, with];
             rows.extend(&data);
-            assembler.take(&raw(23 + kind % 3, &rows), Lsn(1));
+            assembler.read(&raw(23 + kind % 3, &rows), Lsn(1));
         }
     }
 }

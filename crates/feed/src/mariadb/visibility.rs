@@ -48,7 +48,10 @@ impl Visibility {
     pub(super) async fn next(&mut self, chain: &mut Chain) -> Result<(), FeedError> {
         if self.asking.is_none() {
             let pause = if chain.is_waiting() { self.pause } else { SIGN_OF_LIFE };
-            sleep_until(self.asked + pause).await;
+            // A timer takes a millisecond even for a moment that has passed.
+            if Instant::now() < self.asked + pause {
+                sleep_until(self.asked + pause).await;
+            }
             let control = self.control.clone();
             self.asking = Some(tokio::spawn(async move { control.shown().await }));
         }
