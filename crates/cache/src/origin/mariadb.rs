@@ -52,15 +52,15 @@ impl MariaDbPool {
             .ok_or_else(|| broken("a pool needs at least one connection".into()))?;
         let pool_opts =
             PoolOpts::default().with_constraints(constraints).with_reset_connection(false);
-        let session = format!(
-            "set session transaction_isolation = 'REPEATABLE-READ', transaction_read_only = 1, \
-             max_statement_time = {}",
-            timeout.as_secs_f64()
-        );
+        let session = [
+            "set names utf8mb4".to_owned(),
+            "set session transaction isolation level repeatable read, read only".to_owned(),
+            format!("set session max_statement_time = {}", timeout.as_secs_f64()),
+        ];
         let opts = OptsBuilder::from_opts(opts)
             .prefer_socket(false)
             .pool_opts(pool_opts)
-            .init(vec!["set names utf8mb4".to_owned(), session]);
+            .init(session.into());
         Ok(Self { pool: Pool::new(opts), database, timeout, same: Arc::default() })
     }
 
