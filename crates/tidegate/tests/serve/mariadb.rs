@@ -127,7 +127,7 @@ fn an_update_typed_into_mariadb_is_in_the_next_answer_of_every_node() {
         let journal = http::get(node.admin, "/api/v1/invalidations", SOON).expect("an answer");
         journal.text().contains("\"cause\":\"purge\"")
     };
-    assert!(purged(&first) || purged(&second));
+    first.wait("the purge in the journal of the one that follows", purged);
     assert_eq!(second.cents(42), Some(1));
     assert_eq!(stack.sql("select count(*) from tidegate_orders"), "0");
 
