@@ -8,7 +8,9 @@ use coherence::Lsn;
 use contract::Contract;
 use harness::MariaDb;
 
-use super::{PATIENCE, answers_as_promised, answers_together, body, contract, load, stock_contract};
+use super::{
+    PATIENCE, answers_as_promised, answers_together, body, contract, load, stock_contract,
+};
 
 fn mariadb() -> (MariaDb, MariaDbPool) {
     let mariadb = MariaDb::start().expect("MariaDB starts");
