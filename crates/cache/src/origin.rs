@@ -1,5 +1,6 @@
 //! Where values come from when no tier has them.
 
+pub mod mariadb;
 pub mod postgres;
 pub mod sqlite;
 

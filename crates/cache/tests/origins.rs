@@ -1,5 +1,8 @@
 //! Loading values with one statement, on SQLite and on a real PostgreSQL.
 
+#[path = "origins/mariadb.rs"]
+mod mariadb;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -77,6 +77,14 @@ impl Chain {
         }
     }
 
+    /// A snapshot of the database showed every commit up to here.
+    pub fn shown(&mut self, upto: Lsn) {
+        self.watermark.shown(upto);
+        if upto >= self.position {
+            self.after = None;
+        }
+    }
+
     /// Whether a snapshot is needed for W to move.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
@@ -136,6 +144,15 @@ mod tests {
         chain.seen(Lsn(9));
         assert_eq!(chain.watermark(), Lsn::ZERO);
         chain.seen(Lsn(10));
+        assert_eq!(chain.watermark(), Lsn(10));
+    }
+
+    #[test]
+    fn a_shown_position_ends_the_wait_for_those_before_it() {
+        let mut chain = Chain::starting(Lsn(10), u64::MAX);
+        chain.shown(Lsn(9));
+        assert_eq!(chain.watermark(), Lsn::ZERO);
+        chain.shown(Lsn(10));
         assert_eq!(chain.watermark(), Lsn(10));
     }
 

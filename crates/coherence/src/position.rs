@@ -9,6 +9,7 @@ use thiserror::Error;
 /// A position in one source's commit log.
 ///
 /// PostgreSQL: the *end* LSN of a commit record (bytes of WAL). SQLite: the change-log number.
+/// MariaDB: the binary log's file number and, in the lower 32 bits, the offset of the commit's end.
 /// Positions of different epochs are not comparable.
 #[derive(
     Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
@@ -20,6 +21,18 @@ impl Lsn {
     pub const ZERO: Self = Self(0);
     /// Beyond every commit.
     pub const MAX: Self = Self(u64::MAX);
+
+    /// A byte of a file of MariaDB's binary log, which is named `binlog.000042` or so.
+    ///
+    /// `None` for other names, beyond 2²¹ files (positions stay below 2⁵³), and in a file beyond 4 GiB,
+    /// where its protocol has no positions.
+    #[must_use]
+    pub fn in_binlog(file: &str, offset: u64) -> Option<Self> {
+        let (_, digits) = file.rsplit_once('.')?;
+        let number: u64 =
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+        (number < 1 << 21 && offset < 1 << 32).then_some(Self(number << 32 | offset))
+    }
 }
 
 impl fmt::Display for Lsn {
@@ -137,6 +150,18 @@ mod tests {
             assert_eq!(lsn.to_string().parse(), Ok(lsn));
         }
         assert!("16B374D848".parse::<Lsn>().is_err());
+    }
+
+    #[test]
+    fn places_in_the_binary_log_are_positions() {
+        assert_eq!(Lsn::in_binlog("binlog.000042", 4), Some(Lsn(42 << 32 | 4)));
+        let last = Lsn::in_binlog("shop.db-bin.2097151", (1 << 32) - 1);
+        assert_eq!(last, Some(Lsn((1 << 53) - 1)));
+        assert_eq!(Lsn::in_binlog("binlog.2097152", 4), None);
+        assert_eq!(Lsn::in_binlog("binlog.000001", 1 << 32), None);
+        for name in ["", "binlog", "binlog.", "binlog.00a", "binlog.-1"] {
+            assert_eq!(Lsn::in_binlog(name, 4), None, "{name}");
+        }
     }
 
     #[test]

@@ -98,6 +98,18 @@ impl Watermark {
         self.advance()
     }
 
+    /// A snapshot of the database showed every commit up to here (MariaDB says up to where).
+    pub fn shown(&mut self, upto: Lsn) -> Lsn {
+        while let Some((end, _)) = self.waiting.front() {
+            if on(Rule::WatermarkNeedsSight) && *end > upto {
+                break;
+            }
+            self.visible = self.visible.max(*end);
+            self.waiting.pop_front();
+        }
+        self.advance()
+    }
+
     /// With nothing waiting, all that was received is visible.
     fn advance(&mut self) -> Lsn {
         if self.waiting.is_empty() || !on(Rule::WatermarkWaitsForCommits) {
@@ -156,6 +168,17 @@ mod tests {
         assert_eq!(w.snapshot(&Snapshot { xmin: 5, xmax: 9, in_progress: vec![5] }), Lsn(0));
         assert_eq!(w.progress(Lsn(30)), Lsn(0), "a keepalive proves nothing about 5");
         assert_eq!(w.snapshot(&Snapshot { xmin: 9, xmax: 9, in_progress: vec![] }), Lsn(30));
+    }
+
+    #[test]
+    fn race_23_a_position_that_a_snapshot_shows_is_as_good_as_the_ids() {
+        let mut w = Watermark::starting(Lsn(100));
+        w.commit(Lsn(110), 0);
+        w.commit(Lsn(120), 0);
+        assert_eq!(w.shown(Lsn(109)), Lsn(100), "the server waits for its replica");
+        assert_eq!(w.shown(Lsn(119)), Lsn(110));
+        assert_eq!(w.progress(Lsn(130)), Lsn(110), "a heartbeat proves nothing about 120");
+        assert_eq!(w.shown(Lsn(900)), Lsn(130), "never beyond what was received");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use projection::{Projection, Renewed};
 pub use residency::{Places, is_region, lies_in, lint_residency};
 pub use row::{Cell, Forms, JsonForm, Op, Row, RowChange};
 pub use set::Contracts;
-pub use sql::{Numbered, numbered};
+pub use sql::{Numbered, filled, numbered};
 pub use tag::{Tag, TagError, TagTemplate};
 pub use template::{KeyTemplate, TemplateError};
 pub use toml_in::{ContractError, Problem};

@@ -58,6 +58,16 @@ pub fn numbered(sql: &str) -> Numbered {
     out
 }
 
+/// The statement with `literal` in place of each parameter, for databases that are asked so. Whether it
+/// is safe there is the caller's affair.
+pub fn filled(sql: &str, literal: &str) -> String {
+    let piece = |piece: Piece<'_>| match piece {
+        Piece::Parameter(_) => literal.to_owned(),
+        other => other.as_str().to_owned(),
+    };
+    pieces(sql).map(piece).collect()
+}
+
 /// The statement in stretches that, put together, are the statement. Something that is never closed
 /// reaches to the end.
 pub(crate) fn pieces(sql: &str) -> impl Iterator<Item = Piece<'_>> {
@@ -173,6 +183,10 @@ mod tests {
         ] {
             assert_eq!(numbered(sql), Numbered { sql: sql.to_owned(), names: vec![] }, "{sql}");
         }
+        assert_eq!(
+            filled("select '$id' where a = $1 -- $1", "(42)"),
+            "select '$id' where a = (42) -- $1"
+        );
         let near = numbered("where a = $id_2 and b = $id::int and c = $id");
         assert_eq!(near.sql, "where a = $1 and b = $2::int and c = $2");
         assert_eq!(near.names, ["id_2", "id"]);

@@ -3,6 +3,7 @@
 //! | module | what it follows |
 //! |---|---|
 //! | [`postgres`] | PostgreSQL's write-ahead log, through a logical replication slot |
+//! | [`mariadb`] | MariaDB's binary log |
 //! | [`sqlite`] | a change log that triggers write inside the application's own transactions |
 //!
 //! A [`Feed`] delivers [`Piece`]s: chained by position, at least once, and never acknowledged to
@@ -13,17 +14,21 @@
 
 mod error;
 mod event;
+pub mod mariadb;
 mod message;
 mod metrics;
 pub mod postgres;
 pub mod sqlite;
 mod tracked;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use coherence::Lsn;
 
 pub use error::{FeedError, Problem, Setup};
 pub use event::{Commit, FeedEvent, Identity, LogEnd, Piece, Start};
+pub use mariadb::{MariaDbFeed, MariaDbOptions, MariaDbSource};
 pub use message::{LogMessage, MalformedMessage};
 pub use metrics::Metrics;
 pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource};
@@ -48,8 +53,24 @@ pub trait Feed: Send {
         let _ = watermark;
     }
 
+    /// Where the consumer stands, for a database that does not remember it. To be called before the
+    /// first [`next`](Self::next).
+    fn resume(&mut self, from: Arc<dyn Bookmark>) {
+        let _ = from;
+    }
+
     /// The consumer has durably applied everything up to here; the database may forget it.
     fn ack(&mut self, upto: Lsn);
+}
+
+/// How far a consumer has got.
+#[async_trait]
+pub trait Bookmark: Send + Sync {
+    /// The log and the position up to which everything in it is durably applied. `None`: nothing is.
+    ///
+    /// # Errors
+    /// When that can't be found out now.
+    async fn applied(&self) -> Result<Option<LogEnd>, FeedError>;
 }
 
 /// Questions to the database a [`Feed`] follows, from any number of tasks and nodes.

@@ -1,4 +1,4 @@
-//! Real servers for tests: PostgreSQL, Redis (with sentinels too) and nginx on free ports with data folders of their
+//! Real servers for tests: PostgreSQL, MariaDB, Redis (with sentinels too) and nginx on free ports with data folders of their
 //! own, a TCP proxy that misbehaves on command, and a grip on any other process under test.
 //!
 //! Everything here blocks and is plain `std`, so that it serves synchronous tests, asynchronous
@@ -6,8 +6,8 @@
 //! `spawn_blocking` where other tasks have to run meanwhile. Only [`FaultProxy`] has a runtime, its
 //! own, on its own thread, so a test with a paused clock does not stop it.
 //!
-//! Nothing is shared between test processes but two things that are safe to share: a template of a
-//! freshly initialised PostgreSQL cluster (copied for each server) and the locks that keep two
+//! Nothing is shared between test processes but two things that are safe to share: templates of a
+//! freshly initialised PostgreSQL and MariaDB (copied for each server) and the locks that keep two
 //! processes from picking one port.
 //!
 //! Servers stop when their value is dropped, also when a test panics. If the test process itself
@@ -28,6 +28,7 @@ mod child;
 mod fault;
 mod folder;
 pub mod http;
+mod mariadb;
 mod nginx;
 mod output;
 mod port;
@@ -40,6 +41,7 @@ mod tls;
 mod wait;
 
 pub use fault::{Fault, FaultProxy};
+pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};
 pub use port::Port;
 pub use postgres::{Postgres, PostgresBuilder};

@@ -3,7 +3,7 @@
 use std::{net::TcpStream, process::Command, time::Duration};
 
 use anyhow::Result;
-use harness::{Fault, FaultProxy, Nginx, Postgres, Process, Redis};
+use harness::{Fault, FaultProxy, MariaDb, Nginx, Postgres, Process, Redis};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -314,5 +314,24 @@ fn a_standby_follows_stops_goes_on_and_becomes_a_primary() -> Result<()> {
     standby.promote()?;
     standby.psql("insert into t values (2)")?;
     assert_eq!(primary.psql("select count(*) from t")?, "1", "nothing goes back");
+    Ok(())
+}
+
+#[test]
+fn mariadb_takes_settings_and_keeps_its_data_over_a_stop_and_a_crash() -> Result<()> {
+    let mut mariadb = MariaDb::builder().setting("server-id", "7").start()?;
+    assert_eq!(mariadb.sql("select @@server_id, @@binlog_format")?, "7\tROW");
+    mariadb.sql("create database shop; create table shop.t(id int primary key)")?;
+    mariadb.sql_in("shop", "insert into t values (1)")?;
+    let err = mariadb.sql("select * from shop.missing").unwrap_err().to_string();
+    assert!(err.contains("doesn't exist"), "{err}");
+    mariadb.stop()?;
+    mariadb.start_again()?;
+    mariadb.sql_in("shop", "insert into t values (2)")?;
+    mariadb.crash()?;
+    assert!(mariadb.sql("select 1").is_err());
+    mariadb.start_again()?;
+    assert_eq!(mariadb.sql("select count(*) from shop.t")?, "2");
+    assert!(mariadb.log().iter().any(|line| line.contains("ready for connections")));
     Ok(())
 }

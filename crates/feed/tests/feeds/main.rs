@@ -4,6 +4,8 @@
 
 mod follow;
 mod lab;
+mod mariadb;
+mod mariadb_setup;
 mod measure;
 mod postgres;
 mod postgres_setup;

@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub(crate) enum SourceUrl {
     /// `postgres://user:password@host:port/database`
     Postgres(String),
+    /// `mysql://user:password@host:port/database`, or `mariadb://…`
+    MariaDb(String),
     /// `sqlite:path`
     Sqlite(PathBuf),
 }
@@ -29,10 +31,14 @@ impl FromStr for SourceUrl {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(text.to_owned()));
         }
+        if text.starts_with("mysql://") || text.starts_with("mariadb://") {
+            return Ok(Self::MariaDb(text.to_owned()));
+        }
         match text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err(format!(
-                "url = {:?}: write postgres://user@host:5432/database or sqlite:path/to/file.db",
+                "url = {:?}: write postgres://user@host:5432/database, \
+                 mysql://user@host:3306/database or sqlite:path/to/file.db",
                 redacted(text)
             )),
         }
@@ -61,7 +67,7 @@ impl FromStr for SharedUrl {
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Postgres(url) => f.write_str(&redacted(url)),
+            Self::Postgres(url) | Self::MariaDb(url) => f.write_str(&redacted(url)),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
         }
     }
@@ -130,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_says_what_one_looks_like() {
-        let err = "mysql://x".parse::<SourceUrl>().expect_err("not supported");
+        let err = "oracle://x".parse::<SourceUrl>().expect_err("not supported");
         assert!(err.contains("postgres://"), "{err}");
         let err = "memcached://x".parse::<SharedUrl>().expect_err("not supported");
         assert!(err.contains("redis://"), "{err}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
 use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use cache::shared::{MemoryTier, RedisMetrics, RedisOptions, RedisTier, RedisTls};
@@ -14,8 +15,8 @@ use contract::{Contract, Contracts};
 use edge::data::Face;
 use edge::{Gateway, GatewayOptions};
 use feed::{
-    Feed, PostgresFeed, PostgresOptions, PostgresSource, SqliteFeed, SqliteOptions, SqliteSource,
-    Tracked,
+    Feed, MariaDbFeed, MariaDbOptions, MariaDbSource, PostgresFeed, PostgresOptions,
+    PostgresSource, SqliteFeed, SqliteOptions, SqliteSource, Tracked,
 };
 use prometheus_client::registry::Registry;
 
@@ -91,6 +92,28 @@ pub(super) async fn database(
             let renewer = Renewer::new(name, contracts, own);
             let feed = Box::new(PostgresFeed::new(options).map_err(failed)?);
             Ok(Database { feed, renewer, source: log, faces, truths, standbys })
+        }
+        SourceUrl::MariaDb(url) => {
+            let mut options = MariaDbOptions::new(name, url, tables, Arc::clone(clock));
+            options.slot.clone_from(&source.slot);
+            options.metrics = metrics;
+            for warning in feed::mariadb::prepare(&options).await.map_err(failed)? {
+                tracing::warn!(fix = warning.fix.join(" "), "{}", warning.what);
+            }
+            let pool = MariaDbPool::new(url, source.connections, source.load_timeout)?;
+            let own = MariaDbPool::new(url, 1, source.load_timeout)?;
+            for contract in loaded {
+                let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
+                let face = face(contract, Arc::new(origin));
+                if audited(contract) {
+                    let origin = MariaDbOrigin::prepare(contract.clone(), own.clone()).await?;
+                    truths.extend([truth(&face, origin)]);
+                }
+                faces.push(face);
+            }
+            let source = Arc::new(MariaDbSource::new(url).map_err(failed)?);
+            let feed = Box::new(MariaDbFeed::new(options).map_err(failed)?);
+            Ok(Database { feed, renewer: Renewer::default(), source, faces, truths })
         }
         SourceUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use cache::TierError;
 use cache::leader::{Leader, Moved};
 use coherence::resume::{Resume, Start};
 use coherence::{Cause, Clock, Event, Subject};
 use contract::{Affected, Contracts, Incomplete, Op};
 use control::{Health, Journal, Record};
-use feed::{Commit, Feed, FeedError, FeedEvent, Piece};
+use feed::{Bookmark, Commit, Feed, FeedError, FeedEvent, LogEnd, Piece};
 
-use super::Node;
 use super::metrics::FollowMetrics;
 use super::renew::{Renewals, Renewer};
+use super::{Node, Shared};
 
 /// After so many failed tries in a row somebody is told; the tries go on.
 const TRIES_BEFORE_PAGE: u32 = 10;
@@ -41,13 +42,33 @@ pub(crate) struct Follower {
     leads: bool,
 }
 
+/// Where the shared tier stands: a database that keeps no account of its followers is followed from
+/// there.
+struct Applied(Shared);
+
+#[async_trait]
+impl Bookmark for Applied {
+    async fn applied(&self) -> Result<Option<LogEnd>, FeedError> {
+        let standing = self.0.standing().await.map_err(|err| FeedError::Unavailable {
+            doing: "asking the shared tier where it stands",
+            source: Box::new(err),
+        })?;
+        Ok(standing.map(|standing| LogEnd {
+            system: standing.epoch.system,
+            timeline: standing.epoch.timeline,
+            lsn: standing.applied,
+        }))
+    }
+}
+
 impl Follower {
     pub(crate) fn new(
-        feed: Box<dyn Feed>,
+        mut feed: Box<dyn Feed>,
         renewer: Renewer,
         node: &Node,
         longest_ttl: Duration,
     ) -> Self {
+        feed.resume(Arc::new(Applied(Arc::clone(node.engine.shared()))));
         Self {
             feed,
             leader: Leader::new(node.engine.clone(), Arc::clone(&node.clock), longest_ttl),

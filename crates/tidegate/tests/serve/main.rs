@@ -5,6 +5,7 @@ mod audit;
 mod batch;
 mod faults;
 mod keep;
+mod mariadb;
 mod nodes;
 mod renew;
 mod ryw;

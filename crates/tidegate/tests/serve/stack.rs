@@ -113,7 +113,7 @@ impl Stack {
     }
 }
 
-fn start(config: &Path) -> Process {
+pub(crate) fn start(config: &Path) -> Process {
     Process::builder(env!("CARGO_BIN_EXE_tidegate"))
         .arg("serve")
         .arg("--config")

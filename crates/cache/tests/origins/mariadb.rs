@@ -1,0 +1,113 @@
+//! The same on a real MariaDB.
+
+use std::time::Duration;
+
+use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
+use cache::{Content, Origin, OriginErrorKind};
+use coherence::Lsn;
+use contract::Contract;
+use harness::MariaDb;
+
+use super::{
+    PATIENCE, answers_as_promised, answers_together, body, contract, load, stock_contract,
+};
+
+fn mariadb() -> (MariaDb, MariaDbPool) {
+    let mariadb = MariaDb::start().expect("MariaDB starts");
+    let sql = "create database shop; use shop; \
+               create table products(id int primary key, category_id int, price_cents int, \
+               currency char(3), vip boolean, stock int, weight decimal(6,3), photo blob, \
+               sku varchar(20) collate utf8mb4_bin, name varchar(20)); \
+               insert into products values \
+               (42, 7, 1299, 'GBP', true, 7, 0.250, x'00ff', 'a''1', 'Tea \"x\"')";
+    mariadb.sql(sql).expect("a table");
+    let pool = MariaDbPool::new(&mariadb.url_as("root", "shop"), 4, PATIENCE).expect("a pool");
+    (mariadb, pool)
+}
+
+#[tokio::test]
+async fn mariadb_answers_the_same() {
+    let (_mariadb, pool) = mariadb();
+    let prices = contract(str::to_owned);
+    let price = MariaDbOrigin::prepare(prices.clone(), pool.clone()).await.expect("it fits");
+    answers_as_promised(&price, &prices, "1").await;
+    let seen = load(&price, &prices, "42").await.expect("a row").seen;
+    assert!(seen.is_some_and(|seen| seen > Lsn(1 << 32)), "{seen:?}");
+    let stocks = stock_contract();
+    let stock = MariaDbOrigin::prepare(stocks.clone(), pool.clone()).await.expect("it fits");
+    answers_together((&price, &prices), (&stock, &stocks)).await;
+
+    let wide = contract(|text| {
+        let columns = "weight, name, null as x, 1e3 as y, date '2026-02-03' as d";
+        text.replace("price_cents, currency, vip", columns)
+    });
+    let origin = MariaDbOrigin::prepare(wide.clone(), pool.clone()).await.expect("it fits");
+    let found = body(load(&origin, &wide, "42").await.expect("a row"));
+    assert_eq!(found, r#"{"weight":0.250,"name":"Tea \"x\"","x":null,"y":1000,"d":"2026-02-03"}"#);
+
+    let named = contract(|text| {
+        let text = text.replace("where id = $id", "where sku = $id");
+        text.replace("key = \"id\"", "key = \"sku\"").replace("product-{id}", "product-{sku}")
+    });
+    let origin = MariaDbOrigin::prepare(named.clone(), pool).await.expect("it fits");
+    assert!(body(load(&origin, &named, "a'1").await.expect("a row")).contains("1299"));
+    let upper = load(&origin, &named, "A'1").await.expect("an answer");
+    assert_eq!(upper.content, Content::Absent);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_mariadb_is_said_at_once() {
+    let (_mariadb, pool) = mariadb();
+    for (from, to, says) in [
+        ("price_cents, currency", "price_pennies", "price_pennies"),
+        ("table = \"products\"", "table = \"prodcts\"", "prodcts"),
+        ("where id = $id", "where id = 1", "$id"),
+        ("-- it's $id", "; select 1", "refused"),
+        ("key = \"id\"", "key = \"name\"", "binary collation"),
+        ("key = \"id\"", "key = \"weight\"", "decimal"),
+    ] {
+        let contract = contract(|text| text.replace(from, to));
+        let refused = MariaDbOrigin::prepare(contract, pool.clone()).await;
+        let err = refused.err().unwrap_or_else(|| panic!("{to} fits"));
+        assert!(err.message.contains(says), "{to}: {err}");
+    }
+    let photo = contract(|text| text.replace("price_cents, currency, vip", "photo"));
+    let origin = MariaDbOrigin::prepare(photo.clone(), pool).await.expect("it fits");
+    let err = load(&origin, &photo, "42").await.expect_err("binary");
+    assert!(err.kind == OriginErrorKind::Broken && err.message.contains("hex"), "{err}");
+}
+
+#[tokio::test]
+async fn a_mariadb_that_goes_away_or_takes_too_long_is_given_up_and_comes_back() {
+    let (mut mariadb, _) = mariadb();
+    let url = mariadb.url_as("root", "shop");
+    let pool = MariaDbPool::new(&url, 1, Duration::from_millis(700)).expect("a pool");
+    let quick = contract(str::to_owned);
+    let slow = contract(|text| text.replace("select price_cents", "select sleep(30), price_cents"));
+    let origin = MariaDbOrigin::prepare(quick.clone(), pool.clone()).await.expect("it fits");
+    let pause = MariaDbOrigin::prepare(slow.clone(), pool).await.expect("it fits");
+    let err = load(&pause, &slow, "42").await.expect_err("too slow");
+    assert_eq!(err.kind, OriginErrorKind::Timeout, "{err}");
+    // The pool's one connection is of use again, with no snapshot of before.
+    mariadb.sql_in("shop", "update products set price_cents = 5").expect("updated");
+    let found = eventually(&origin, &quick).await;
+    assert!(found.contains("\"price_cents\":5"), "{found}");
+
+    mariadb.stop().expect("stopped");
+    load(&origin, &quick, "42").await.expect_err("nobody there");
+    mariadb.start_again().expect("started");
+    assert_eq!(eventually(&origin, &quick).await, found);
+}
+
+/// A connection of before may have to be found dead first.
+async fn eventually(origin: &dyn Origin, contract: &Contract) -> String {
+    let mut last = None;
+    for _ in 0..40 {
+        match load(origin, contract, "42").await {
+            Ok(loaded) => return body(loaded),
+            Err(err) => last = Some(err),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{last:?}");
+}

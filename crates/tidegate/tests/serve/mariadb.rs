@@ -1,0 +1,275 @@
+//! The same stories on MariaDB.
+
+use std::time::Duration;
+
+use harness::{MariaDb, Port, Redis, http};
+
+use crate::stack::{Node, SOON, now, start, tier};
+
+/// A shop's MariaDB, Redis, and any number of nodes with one configuration.
+struct Stack {
+    mariadb: MariaDb,
+    redis: Redis,
+    folder: tempfile::TempDir,
+}
+
+/// What `docs/sources.md` says that the user needs.
+const RIGHTS: &str = "create user shop identified by 'secret'; \
+    grant binlog monitor, replication slave on *.* to shop; \
+    grant select on shop.* to shop; \
+    create table shop.tidegate_orders(id bigint unsigned auto_increment primary key, \
+      message mediumtext character set utf8mb4 not null) engine=InnoDB; \
+    grant insert, delete on shop.tidegate_orders to shop";
+
+const PRODUCTS: &str = "create database shop; use shop; \
+    create table products(id int primary key, name text, category_id int, price_cents int, \
+      currency char(3)); \
+    insert into products select seq, concat('thing ', seq), seq % 10, 1000 + seq, 'GBP' \
+      from seq_1_to_100";
+
+impl Stack {
+    fn start() -> Self {
+        let mariadb = MariaDb::start().expect("MariaDB starts");
+        mariadb.sql(PRODUCTS).expect("a table");
+        mariadb.sql(RIGHTS).expect("a user");
+        let redis = Redis::builder().persistent().start().expect("Redis starts");
+        Self { mariadb, redis, folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// By somebody that Tidegate has never heard of.
+    fn sql(&self, sql: &str) -> String {
+        self.mariadb.sql_in("shop", sql).expect("the statement runs")
+    }
+
+    fn price(&self, cents: u32) {
+        self.sql(&format!("update products set price_cents = {cents} where id = 42"));
+    }
+
+    fn launch(&self) -> Node {
+        let ports = [(); 2].map(|()| Port::reserve().expect("a free port"));
+        let [data, admin] = ports.each_ref().map(Port::addr);
+        let config = format!(
+            r#"
+            [listen]
+            data = "{data}"
+            admin = "{admin}"
+            [source.shop]
+            url = "{}"
+            [shared]
+            url = "{}"
+            [data.product_price]
+            key = "v1:catalog:price:{{id}}"
+            value = "select price_cents, currency from products where id = $id"
+            from = {{ source = "shop", table = "products", key = "id", columns = ["price_cents", "currency"] }}
+            tags = ["product-{{id}}", "category-{{category_id}}"]
+            staleness = "1s"
+            unproven = "read-origin"
+            owner = "pricing"
+            approved = {{ by = ["product"], on = 2026-11-02 }}
+            "#,
+            self.mariadb.url_as("shop:secret", "shop"),
+            self.redis.url(),
+        );
+        let path = self.folder.path().join(format!("tidegate-{}.toml", admin.port()));
+        std::fs::write(&path, config).expect("written");
+        Node { process: start(&path), gateway: data, data, admin }
+    }
+
+    /// Waits until it serves proven answers.
+    fn node(&self) -> Node {
+        let mut node = self.launch();
+        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
+        proven(&node);
+        node
+    }
+}
+
+fn proven(node: &Node) {
+    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+}
+
+fn cached(node: &Node) {
+    node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
+}
+
+#[test]
+fn an_update_typed_into_mariadb_is_in_the_next_answer_of_every_node() {
+    let stack = Stack::start();
+    let mut first = stack.node();
+    let second = stack.node();
+    assert_eq!(first.get(42).text(), r#"{"price_cents":1042,"currency":"GBP"}"#);
+    for node in [&first, &second] {
+        cached(node);
+    }
+    stack.price(1);
+    for node in [&first, &second] {
+        node.wait("the new price", |node| node.cents(42) == Some(1));
+    }
+
+    assert_eq!(first.get(777).status, 404);
+    first.wait("remembered absence", |node| tier(&node.get(777)) == Some("local"));
+    stack.sql("insert into products values (777, 'new', 7, 5, 'GBP')");
+    first.wait("the new row", |node| node.cents(777) == Some(5));
+    assert_eq!(first.get(42).status, 200);
+    for wrong in ["042", "abc", "99999999999"] {
+        let answer = http::get(first.data, &format!("/data/product_price/{wrong}"), SOON);
+        assert_eq!(answer.expect("an answer").status, 400, "{wrong}");
+    }
+
+    // Orders travel through the log too.
+    cached(&second);
+    let order = br#"{"tags":["product-42"]}"#;
+    let json = [("content-type", "application/json")];
+    let answer = http::request(first.admin, "POST", "/api/v1/purge", &json, order, SOON);
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let purged = |node: &Node| {
+        let journal = http::get(node.admin, "/api/v1/invalidations", SOON).expect("an answer");
+        journal.text().contains("\"cause\":\"purge\"")
+    };
+    first.wait("the purge in the journal of the one that follows", purged);
+    assert_eq!(second.cents(42), Some(1));
+    assert_eq!(stack.sql("select count(*) from tidegate_orders"), "0");
+
+    // The one that follows dies.
+    assert_eq!(first.metric("tidegate_feed_leader"), 1.0);
+    first.process.kill9().expect("it dies");
+    second.wait("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
+    stack.price(2);
+    second.wait("the new price", |node| node.cents(42) == Some(2));
+    assert_eq!(second.metric("tidegate_incarnations_total"), 0.0, "nothing had to be thrown away");
+}
+
+#[test]
+fn a_mariadb_that_restarts_or_crashes_begins_a_new_epoch() {
+    let mut stack = Stack::start();
+    let node = stack.node();
+    for (cents, crash) in [(1, false), (2, true)] {
+        cached(&node);
+        let epoch = node.status()["epoch"].clone();
+        // When it started is known in whole seconds.
+        std::thread::sleep(Duration::from_millis(1_100));
+        match crash {
+            true => stack.mariadb.crash().expect("it dies"),
+            false => stack.mariadb.stop().expect("it stops"),
+        }
+        stack.mariadb.start_again().expect("it starts again");
+        node.wait("another epoch", |node| node.status()["epoch"] != epoch);
+        proven(&node);
+        stack.price(cents);
+        node.wait("the new price", |node| node.cents(42) == Some(cents));
+    }
+}
+
+#[test]
+fn what_was_purged_from_the_binary_log_voids_what_was_cached() {
+    let stack = Stack::start();
+    let mut node = stack.node();
+    cached(&node);
+    node.process.terminate(SOON).expect("it stops");
+    drop(node);
+    // Nobody follows, Redis keeps what it has, and the log forgets.
+    stack.price(7);
+    stack.sql("flush binary logs");
+    let end = stack.sql("show master status");
+    let file = end.split('\t').next().expect("a file").to_owned();
+    stack.sql(&format!("purge binary logs to '{file}'"));
+    let node = stack.node();
+    assert_eq!(node.cents(42), Some(7));
+
+    cached(&node);
+    let epoch = node.status()["epoch"].clone();
+    stack.sql("reset master");
+    stack.price(8);
+    node.wait("another epoch", |node| node.status()["epoch"] != epoch);
+    node.wait("the new price", |node| node.cents(42) == Some(8));
+    proven(&node);
+}
+
+#[test]
+fn a_statement_that_was_logged_without_its_rows_is_noticed() {
+    let stack = Stack::start();
+    let node = stack.node();
+    cached(&node);
+    stack.sql("set session binlog_format = STATEMENT; update products set price_cents = 3");
+    node.wait("the new price", |node| node.cents(42) == Some(3));
+    cached(&node);
+    stack.sql("truncate products");
+    node.wait("absence", |node| node.get(42).status == 404);
+    let epoch = |node: &Node| node.status()["epoch"].clone();
+    let before = epoch(&node);
+    stack.sql("alter table products add column size int first");
+    stack.sql("insert into products values (1, 42, 'back', 2, 4, 'GBP')");
+    node.wait("the row that came back", |node| node.cents(42) == Some(4));
+    assert_eq!(epoch(&node), before, "nothing was lost by the look at the altered table");
+}
+
+/// The server waits for a replica that never answers, with the commit in its log already: its event is
+/// there long before the commit can be seen (race 23), and readers refill the entry with the old value.
+#[test]
+fn race_23_what_is_read_before_a_commit_is_visible_does_not_stay() {
+    let stack = Stack::start();
+    let (one, two) = (stack.node(), stack.node());
+    for node in [&one, &two] {
+        cached(node);
+    }
+    stack.sql(
+        "set global rpl_semi_sync_master_timeout = 600000; \
+         set global rpl_semi_sync_master_wait_point = AFTER_SYNC; \
+         set global rpl_semi_sync_master_enabled = 1",
+    );
+    let before =
+        one.metric("tidegate_invalidations_total") + two.metric("tidegate_invalidations_total");
+    std::thread::scope(|scope| {
+        let writer =
+            scope.spawn(|| stack.mariadb.sql_in("shop", "update products set price_cents = 9"));
+        let told = || {
+            one.metric("tidegate_invalidations_total") + two.metric("tidegate_invalidations_total")
+                > before
+        };
+        let begun = now();
+        let mut answers = Vec::new();
+        while !told() && begun.elapsed() < SOON {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let told = told();
+        for _ in 0..50 {
+            answers.extend([one.cents(42), two.cents(42)]);
+        }
+        // Whatever happened: the writer has to get on, or the scope waits for it.
+        let released = stack.mariadb.sql("set global rpl_semi_sync_master_enabled = 0");
+        assert!(told, "the event was not told within {SOON:?}");
+        assert!(answers.iter().all(|cents| *cents == Some(1042)), "not committed yet: {answers:?}");
+        released.expect("released");
+        writer.join().expect("no panic").expect("it has committed");
+    });
+    for node in [&one, &two] {
+        node.wait("the new price", |node| node.cents(42) == Some(9));
+        cached(node);
+        assert_eq!(node.cents(42), Some(9), "and it stays");
+    }
+}
+
+#[test]
+fn what_mariadb_lacks_is_listed_at_once_and_exits_3() {
+    let mariadb = MariaDb::builder().setting("binlog-format", "MIXED").start().expect("it starts");
+    mariadb.sql(PRODUCTS).expect("a table");
+    mariadb
+        .sql("create user shop identified by 'secret'; grant usage on shop.* to shop")
+        .expect("a user");
+    mariadb.sql("grant select on shop.products to shop").expect("a right");
+    let redis = Redis::start().expect("Redis starts");
+    let stack = Stack { mariadb, redis, folder: tempfile::tempdir().expect("a folder") };
+    let mut node = stack.launch();
+    let status = node.process.wait(SOON).expect("it ends");
+    let said = node.process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{said}");
+    for part in [
+        "set global binlog_format = ROW;",
+        "grant binlog monitor, replication slave on *.* to 'shop'@'%';",
+        "create table if not exists `shop`.tidegate_orders(",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    assert!(!said.contains("secret"), "{said}");
+}
