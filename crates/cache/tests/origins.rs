@@ -332,7 +332,10 @@ async fn every_id_of_a_postgres_table_is_on_the_roll_once() {
             "alter table products disable row level security; create table heir() inherits (products)",
             "inherit",
         ),
-        ("drop table heir; alter table products drop constraint products_pkey", "unique"),
+        (
+            "drop table heir; analyze products; alter table products drop constraint products_pkey",
+            "unique",
+        ),
         (
             "drop table products; create table products(id int primary key, category_id int, \
              price_cents int, currency text, vip boolean) partition by range (id)",

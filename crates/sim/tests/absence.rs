@@ -22,7 +22,6 @@ fn scenes() -> [Absence; 4] {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how much was visited is what a reader wants")]
 fn a_key_that_is_said_to_be_absent_has_no_row() {
     for scene in scenes() {
         let found = scene.clone().checker().finish_when(HasDiscoveries::AnyFailures);
@@ -44,7 +43,6 @@ fn breaks(rule: Rule) -> Option<Vec<Step>> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the way to it is what a reader wants")]
 fn none_of_its_rules_can_be_left_out() {
     for rule in [
         RegisterOfOwnHistory,
