@@ -113,7 +113,14 @@ pub(super) async fn database(
             }
             let source = Arc::new(MariaDbSource::new(url).map_err(failed)?);
             let feed = Box::new(MariaDbFeed::new(options).map_err(failed)?);
-            Ok(Database { feed, renewer: Renewer::default(), source, faces, truths })
+            Ok(Database {
+                feed,
+                renewer: Renewer::default(),
+                source,
+                faces,
+                truths,
+                standbys: Standbys::default(),
+            })
         }
         SourceUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
