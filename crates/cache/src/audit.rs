@@ -10,6 +10,10 @@
 //! below the commit, or the same entry still differs from the database T after it was first seen
 //! to differ. What can't be decided is counted as undecided, not as right.
 //!
+//! **Other nodes** are asked the same at the same moment, and judged by the same database. Two nodes
+//! may rightly differ within the bounds that they show; that counts in C(T), and is a finding only
+//! where an answer is older than its bound, or than its contract, allows.
+//!
 //! Everything here is pure: time comes in as an argument, and looking is done by who calls.
 
 mod auditor;
@@ -17,14 +21,18 @@ mod case;
 mod finding;
 mod interval;
 mod note;
+mod place;
 mod recorder;
 mod report;
+mod seen;
+mod verdict;
 
 pub use auditor::{Auditor, Look, Options, Question, Step};
 pub use finding::{Finding, Moment};
 pub use interval::failure_bound;
 pub use note::{Answered, Felled, Filled, MOST_KEYS, Named, Note, Witness};
-pub use report::{After, Report, Sampled, TierCount};
+pub use report::{After, Asked, Peer, Report, Sampled, TierCount};
+pub use seen::{Digest, Held, PeerLook, Told};
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::health::Health;
+use crate::inspect::{Asked, Inspect, Senseless};
 use crate::journal::Journal;
 use crate::order::{Body, Order, OrderError, Orders};
 use crate::token::Tokens;
@@ -39,6 +40,8 @@ pub struct Admin {
     pub status: Status,
     /// What the auditor has found, for `/api/v1/audit`.
     pub audit: Status,
+    /// Who tells another node's auditor what would be answered here.
+    pub inspect: Arc<dyn Inspect>,
     /// Who carries out orders.
     pub orders: Arc<dyn Orders>,
     /// Who gives read-your-writes tokens out.
@@ -65,6 +68,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(async |State(admin): Shared| Json((admin.status)())))
         .route("/api/v1/audit", get(async |State(admin): Shared| Json((admin.audit)())))
+        .route("/api/v1/inspect", get(inspect))
         .route("/api/v1/invalidations", get(invalidations))
         .route("/api/v1/invalidate", post(invalidate))
         .route("/api/v1/purge", post(purge))
@@ -75,8 +79,8 @@ pub fn router(admin: Admin) -> Router {
 }
 
 const NOT_FOUND: &str = "there are /healthz, /readyz, /metrics, /api/v1/status, \
-                         /api/v1/audit, /api/v1/invalidations, /api/v1/invalidate, /api/v1/purge \
-                         and /api/v1/token";
+                         /api/v1/audit, /api/v1/inspect, /api/v1/invalidations, \
+                         /api/v1/invalidate, /api/v1/purge and /api/v1/token";
 
 type Shared = State<Arc<Admin>>;
 
@@ -110,6 +114,19 @@ struct Latest {
 async fn invalidations(State(admin): Shared, Query(asked): Query<Latest>) -> Response {
     let limit = asked.limit.unwrap_or(100);
     Json(admin.journal.latest(limit, asked.subject.as_deref())).into_response()
+}
+
+async fn inspect(State(admin): Shared, Query(asked): Query<Asked>) -> Response {
+    let told = match asked.check() {
+        Ok(()) => admin.inspect.inspect(&asked).await,
+        Err(err) => Err(err),
+    };
+    match told {
+        Ok(told) => Json(told).into_response(),
+        Err(Senseless(detail)) => {
+            problem(StatusCode::BAD_REQUEST, "the question makes no sense", &detail)
+        }
+    }
 }
 
 async fn invalidate(admin: Shared, headers: HeaderMap, body: axum::body::Bytes) -> Response {

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod health;
+pub mod inspect;
 pub mod journal;
 pub mod order;
 pub mod token;

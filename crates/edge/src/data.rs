@@ -6,6 +6,7 @@
 //! It belongs on a private address, beside the application: it checks nobody's rights.
 
 mod batch;
+mod inspect;
 mod refusal;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 
+pub use self::inspect::{InspectError, Inspected};
 use self::refusal::{Refusal, problem};
 use crate::body::Body;
 use crate::proof::{self, CACHE_STATUS, TIDEGATE_FRESHNESS};

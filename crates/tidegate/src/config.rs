@@ -91,12 +91,14 @@ pub(crate) struct Shared {
 }
 
 /// The auditor's settings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Audit {
     /// Reads of the database per second, on average; 0: no audit.
     pub(crate) reads_per_second: f64,
     /// The share of the data face's answers that is compared with the database.
     pub(crate) sample: f64,
+    /// The other nodes' admin listeners, host and port.
+    pub(crate) peers: Vec<String>,
 }
 
 /// The application's settings.

@@ -48,6 +48,12 @@ fn values_out_of_range_are_refused_with_a_remedy() {
         ("/shop\"", "/shop\"\nreplicas = [\"postgres://a:b@h/c\", \"x\"]", "postgres://user@host"),
         ("[listen]", "[audit]\nsample = 1.5\n[listen]", "from 0 to 1"),
         ("[listen]", "[audit]\nreads_per_second = -1.0\n[listen]", "0 (no audit)"),
+        ("[listen]", "[audit]\npeers = [\"10.0.0.2:9180\"]\n[listen]", "http://host:port"),
+        (
+            "[listen]",
+            "[audit]\npeers = [\"http://a:1\", \"http://a:1/\"]\n[listen]",
+            "is there twice",
+        ),
     ] {
         let err = read(&EXAMPLE.replace(from, to)).expect_err(to);
         assert!(err.contains(hint), "{err}");

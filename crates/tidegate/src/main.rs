@@ -4,6 +4,7 @@
 mod commands;
 mod config;
 mod demo;
+mod fetch;
 mod node;
 mod terminal;
 

@@ -148,7 +148,7 @@ impl Node {
         let follow_metrics = FollowMetrics::new(&mut registry);
         let filtered = connect::filtered(&database.faces);
         let data = DataFace::new(engine.clone(), database.faces);
-        let audit = Audit::new(config.audit, &engine, database.truths, &clock, &mut registry);
+        let audit = Audit::new(&config.audit, &engine, database.truths, &clock, &mut registry);
         let data = audit.listen(data);
         Ok(Self {
             engine,

@@ -4,20 +4,22 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Cause, Mono, Subject};
+use coherence::{Cause, Epoch, Mono, Subject};
 use contract::Key;
 
-use super::case::{Case, Judged, Origin, Task};
+use super::AFTER;
+use super::case::{Case, Origin, Task};
 use super::finding::Finding;
 use super::note::{Answered, Felled, Named, Note};
+use super::place::{MOST_NODES, Place};
 use super::recorder::Recorder;
-use super::report::{After, Report};
-use super::{AFTER, STICKY};
-use crate::engine::{Holding, Tier};
+use super::report::{After, Peer, Report};
+use super::seen::{Digest, PeerLook};
+use crate::engine::Holding;
 use crate::entry::Content;
 
 /// How much an auditor may do and keep.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Reads of the database per second, on average; a burst may be as large as this.
     pub reads_per_second: f64,
@@ -25,11 +27,13 @@ pub struct Options {
     pub recorder: usize,
     /// Findings kept for the report.
     pub findings: usize,
+    /// What digests are salted with; draw it at random.
+    pub salt: Arc<str>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reads_per_second: 20.0, recorder: 8_192, findings: 100 }
+        Self { reads_per_second: 20.0, recorder: 8_192, findings: 100, salt: "".into() }
     }
 }
 
@@ -38,9 +42,9 @@ impl Default for Options {
 pub struct Question {
     /// The key, and how to ask for it.
     pub named: Named,
-    case: u64,
-    task: Task,
-    due: Mono,
+    pub(super) case: u64,
+    pub(super) task: Task,
+    pub(super) due: Mono,
 }
 
 /// What an auditor wants now.
@@ -64,29 +68,28 @@ pub struct Look {
     /// What each tier held, and what the database said *afterwards*. `None`: one of them did not
     /// answer.
     pub seen: Option<(Vec<Holding>, Content)>,
+    /// The history that this node's tiers follow.
+    pub epoch: Option<Epoch>,
+    /// What the other nodes said, in the order of their names; asked when this node's tiers were
+    /// looked at, and answered before the database.
+    pub peers: Vec<PeerLook>,
 }
-
-/// The tiers, in the order of their counts.
-const TIERS: [Tier; 2] = [Tier::Local, Tier::Shared];
 
 /// Lines of a finding's story.
 const STORY: usize = 24;
 
-/// How long a sampled answer that differs must stay to be called stale.
-const SAMPLE_CONFIRM: Duration = Duration::from_secs(1);
-
 /// The auditor. See the [module](super).
 pub struct Auditor {
-    options: Options,
+    pub(super) options: Options,
     budgets: HashMap<Arc<str>, Duration>,
-    recorder: Recorder,
-    cases: HashMap<u64, Case>,
+    pub(super) recorder: Recorder,
+    pub(super) cases: HashMap<u64, Case>,
     next_case: u64,
     agenda: BTreeMap<(Mono, u64), (u64, Task)>,
     next_task: u64,
     tokens: f64,
     refilled: Mono,
-    report: Report,
+    pub(super) report: Report,
     findings: VecDeque<Finding>,
 }
 
@@ -112,6 +115,15 @@ impl Auditor {
             findings: VecDeque::new(),
             options,
         }
+    }
+
+    /// With other nodes, by name; those beyond the thirty-first are left out.
+    #[must_use]
+    pub fn with_peers(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        let after = self.report.after.clone();
+        let peer = |node| Peer { node, after: after.clone(), ..Peer::default() };
+        self.report.peers = names.into_iter().take(MOST_NODES - 1).map(peer).collect();
+        self
     }
 
     /// Takes a note of the engine. `wall_us`: wall time in µs since 1970, read at `now`.
@@ -212,7 +224,8 @@ impl Auditor {
             return;
         }
         let budget = self.budget(&answered.named);
-        let mut case = Case::new(answered.named, budget, Origin::Answer(answered.content));
+        let given = Digest::of(&self.options.salt, &answered.content);
+        let mut case = Case::new(answered.named, budget, Origin::Answer(given));
         let number = self.number();
         self.plan(number, &mut case, now, Task::Sample);
         self.keep(number, case);
@@ -227,13 +240,13 @@ impl Auditor {
         self.next_case
     }
 
-    fn keep(&mut self, number: u64, case: Case) {
+    pub(super) fn keep(&mut self, number: u64, case: Case) {
         if case.tasks > 0 {
             self.cases.insert(number, case);
         }
     }
 
-    fn plan(&mut self, number: u64, case: &mut Case, at: Mono, task: Task) {
+    pub(super) fn plan(&mut self, number: u64, case: &mut Case, at: Mono, task: Task) {
         self.next_task += 1;
         self.agenda.insert((at, self.next_task), (number, task));
         case.tasks += 1;
@@ -255,179 +268,11 @@ impl Auditor {
         Step::Idle(None)
     }
 
-    /// Takes what was seen.
-    pub fn answered(&mut self, question: &Question, look: &Look) {
-        let Some(mut case) = self.cases.remove(&question.case) else { return };
-        case.tasks -= 1;
-        let (number, task) = (question.case, question.task);
-        match (&look.seen, task) {
-            (None, _) => self.report.unread += 1,
-            (Some((holdings, truth)), Task::After(index)) => {
-                let lateness = look.at.since(question.due);
-                if lateness > AFTER[index] / 2 {
-                    self.report.late += 1;
-                } else {
-                    self.after(number, &mut case, index, look, holdings, truth);
-                }
-            }
-            (Some((holdings, truth)), Task::Confirm(index)) => {
-                let stale = self.confirmed(number, &mut case, AFTER[index], look, holdings, truth);
-                for (tier, stale) in TIERS.into_iter().zip(stale) {
-                    self.count(index, tier).stale += u64::from(stale);
-                }
-                self.checked(index, stale.contains(&true));
-            }
-            (Some((holdings, truth)), Task::Sample) => {
-                self.compared(number, &mut case, look, holdings, truth);
-            }
-            (Some((holdings, truth)), Task::SampleConfirm) => {
-                let stale =
-                    self.confirmed(number, &mut case, SAMPLE_CONFIRM, look, holdings, truth);
-                if stale.contains(&true) {
-                    self.report.samples.stale += 1;
-                } else {
-                    self.report.undecided += 1;
-                }
-            }
-            (Some((holdings, truth)), Task::Sticky(tier)) => {
-                let judged = case.judge(tier, holding(holdings, tier), truth, look.done);
-                self.stuck(&case, tier, matches!(judged, Judged::Older { anew: false, .. }));
-            }
-        }
-        self.keep(number, case);
-    }
-
-    fn after(
-        &mut self,
-        number: u64,
-        case: &mut Case,
-        index: usize,
-        look: &Look,
-        holdings: &[Holding],
-        truth: &Content,
-    ) {
-        let t = AFTER[index];
-        let (mut stale, mut confirm_at) = (false, None);
-        for tier in TIERS {
-            let held = holding(holdings, tier);
-            let judged = case.judge(tier, held, truth, look.done);
-            let count = self.count(index, tier);
-            count.checks += 1;
-            count.answering += u64::from(!matches!(judged, Judged::Silent));
-            let (Judged::Older { since, by_position, .. }, Some(held)) = (judged, held) else {
-                continue;
-            };
-            if by_position || look.at.since(since) >= t {
-                count.stale += 1;
-                stale = true;
-                self.found(number, case, held, t, since, look);
-            } else {
-                confirm_at = confirm_at.max(Some(since + t));
-            }
-        }
-        match confirm_at {
-            Some(at) if !stale => self.plan(number, case, at, Task::Confirm(index)),
-            _ => self.checked(index, stale),
-        }
-    }
-
-    /// Which tiers still hold what differed T ago.
-    fn confirmed(
-        &mut self,
-        number: u64,
-        case: &mut Case,
-        t: Duration,
-        look: &Look,
-        holdings: &[Holding],
-        truth: &Content,
-    ) -> [bool; 2] {
-        TIERS.map(|tier| {
-            let held = holding(holdings, tier);
-            let differed = case.differs(tier);
-            match (case.judge(tier, held, truth, look.done), held) {
-                (Judged::Older { since, anew: false, .. }, Some(held)) => {
-                    self.found(number, case, held, t, since, look);
-                    true
-                }
-                (Judged::Older { .. }, _) if differed => {
-                    self.report.undecided += 1;
-                    false
-                }
-                _ => false,
-            }
-        })
-    }
-
-    fn compared(
-        &mut self,
-        number: u64,
-        case: &mut Case,
-        look: &Look,
-        holdings: &[Holding],
-        truth: &Content,
-    ) {
-        self.report.samples.compared += 1;
-        let Origin::Answer(given) = &case.origin else { return };
-        if given == truth {
-            self.report.samples.agreed += 1;
-            return;
-        }
-        let still = holdings.iter().any(|held| held.entry.content == *given);
-        for tier in TIERS {
-            case.judge(tier, holding(holdings, tier), truth, look.done);
-        }
-        if still {
-            self.plan(number, case, look.done + SAMPLE_CONFIRM, Task::SampleConfirm);
-        } else {
-            self.report.undecided += 1;
-        }
-    }
-
-    fn checked(&mut self, index: usize, stale: bool) {
-        let after = &mut self.report.after[index];
-        after.checked += 1;
-        after.stale += u64::from(stale);
-    }
-
-    fn count(&mut self, index: usize, tier: Tier) -> &mut super::report::TierCount {
-        let after = &mut self.report.after[index];
-        if tier == Tier::Shared { &mut after.shared } else { &mut after.local }
-    }
-
-    /// An event came later than T: the copy it removed was older for that long.
-    fn overslept(&mut self, case: &Case, index: usize, given: bool, late: Duration, us: u64) {
-        let count = self.count(index, Tier::Local);
-        count.checks += 1;
-        count.answering += u64::from(given);
-        count.stale += u64::from(given);
-        self.checked(index, given);
-        if given {
-            let finding = case.overslept(AFTER[index], late, us);
-            self.tell(finding, &case.named.key);
-        }
-    }
-
-    fn found(
-        &mut self,
-        number: u64,
-        case: &mut Case,
-        held: &Holding,
-        t: Duration,
-        since: Mono,
-        look: &Look,
-    ) {
-        let key = case.named.key.clone();
-        let from = self.recorder.stored(&key, held.tier, held.entry.tau);
-        let finding = case.finding(held, t, look.at.since(since), look.wall_ms, from);
-        if self.tell(finding, &key) {
-            self.plan(number, case, since + STICKY, Task::Sticky(held.tier));
-        }
-    }
-
     /// Adds a finding, or what it says to the one there is about the same entry; true if it is new.
-    fn tell(&mut self, mut finding: Finding, key: &Key) -> bool {
+    pub(super) fn tell(&mut self, mut finding: Finding, key: &Key) -> bool {
         let same = |old: &&mut Finding| {
             old.key == finding.key
+                && old.node == finding.node
                 && old.tier == finding.tier
                 && old.loaded_ms == finding.loaded_ms
                 && old.event == finding.event
@@ -441,7 +286,8 @@ impl Auditor {
         self.report.found += 1;
         self.report.broken += u64::from(finding.breaks_a_promise());
         finding.number = self.report.found;
-        finding.story = self.recorder.story(key, STORY);
+        let told = std::mem::replace(&mut finding.story, self.recorder.story(key, STORY));
+        finding.story.extend(told);
         if self.findings.len() == self.options.findings.max(1) {
             self.findings.pop_front();
         }
@@ -449,10 +295,13 @@ impl Auditor {
         true
     }
 
-    fn stuck(&mut self, case: &Case, tier: Tier, still: bool) {
+    pub(super) fn stuck(&mut self, case: &Case, place: Place, still: bool) {
         self.report.sticky += u64::from(still);
-        let (key, tier) = (case.named.key.as_str(), tier.as_str());
-        let about = |finding: &&mut Finding| finding.key == key && finding.tier == tier;
+        let (key, tier) = (case.named.key.as_str(), place.tier.as_str());
+        let node = self.name(place.node).map(str::to_owned);
+        let about = |finding: &&mut Finding| {
+            finding.key == key && finding.tier == tier && finding.node == node
+        };
         if let Some(finding) = self.findings.iter_mut().rev().find(about) {
             finding.sticky = Some(still);
         }
@@ -467,14 +316,15 @@ impl Auditor {
     /// Everything found so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        let after = self.report.after.iter().map(|after| after.clone().with_shares());
+        let shares = |after: &[After]| after.iter().cloned().map(After::with_shares).collect();
         let findings = self.findings.iter().cloned().collect();
-        Report { after: after.collect(), findings, ..self.report.clone() }
+        let mut report = Report { findings, ..self.report.clone() };
+        report.after = shares(&report.after);
+        for peer in &mut report.peers {
+            peer.after = shares(&peer.after);
+        }
+        report
     }
-}
-
-fn holding(holdings: &[Holding], tier: Tier) -> Option<&Holding> {
-    holdings.iter().find(|holding| holding.tier == tier)
 }
 
 fn nanos(duration: Duration) -> u64 {

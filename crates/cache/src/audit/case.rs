@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use coherence::{Lsn, Mono};
 
-use super::finding::{Cause, Finding};
+use super::finding::{Cause, Finding, Moment};
 use super::note::Named;
-use crate::engine::{Answers, Holding, Tier};
-use crate::entry::Content;
+use super::place::{Nodes, Place};
+use super::seen::{Digest, Held};
+use crate::engine::{Answers, Tier};
 
 /// Looks take time and two machines' clocks differ: less than this breaks no promise.
 const GRACE: Duration = Duration::from_millis(50);
@@ -17,21 +18,21 @@ const GRACE: Duration = Duration::from_millis(50);
 pub(super) enum Task {
     /// Look, so long after the commit.
     After(usize),
-    /// Look again at what differed T ago.
-    Confirm(usize),
+    /// Look again at what differed T ago, at these nodes.
+    Confirm(usize, Nodes),
     /// Compare an answer.
     Sample,
-    /// Look again at what a sampled answer came from.
-    SampleConfirm,
+    /// Look again at what differed from a sampled answer's truth, at these nodes.
+    SampleConfirm(Nodes),
     /// Look whether a stale entry is still there.
-    Sticky(Tier),
+    Sticky(Place),
 }
 
 /// Why a key is observed.
 #[derive(Debug)]
 pub(super) enum Origin {
     Event { lsn: Lsn, committed: Mono, committed_us: u64 },
-    Answer(Content),
+    Answer(Digest),
 }
 
 /// What a tier's entry is, compared with the database.
@@ -55,8 +56,8 @@ pub(super) enum Judged {
 /// An entry that differed.
 #[derive(Clone, Debug)]
 struct Differs {
-    content: Content,
-    loaded_wall_ms: u64,
+    digest: Digest,
+    loaded_ms: u64,
     since: Mono,
 }
 
@@ -68,76 +69,102 @@ pub(super) struct Case {
     /// How many tasks are planned.
     pub(super) tasks: usize,
     budget: Duration,
-    differs: [Option<Differs>; 2],
+    /// By place.
+    differs: Vec<Option<Differs>>,
 }
 
 impl Case {
     pub(super) fn new(named: Named, budget: Duration, origin: Origin) -> Self {
-        Self { named, origin, tasks: 0, budget, differs: [None, None] }
+        Self { named, origin, tasks: 0, budget, differs: Vec::new() }
     }
 
-    /// Whether this tier differed when it was last looked at.
-    pub(super) fn differs(&self, tier: Tier) -> bool {
-        self.differs[slot(tier)].is_some()
+    /// Whether this place differed when it was last looked at.
+    pub(super) fn differs(&self, place: Place) -> bool {
+        self.differs.get(place.index()).is_some_and(Option::is_some)
     }
 
-    /// Judges what `tier` held against what the database said at `done`, and remembers.
+    /// Judges what a place held against what the database said at `done`, and remembers.
+    /// `comparable`: its positions are of the log that this case's event is of.
     pub(super) fn judge(
         &mut self,
-        tier: Tier,
-        held: Option<&Holding>,
-        truth: &Content,
+        place: Place,
+        held: Option<&Held>,
+        comparable: bool,
+        truth: Digest,
         done: Mono,
     ) -> Judged {
-        let differs = &mut self.differs[slot(tier)];
+        if self.differs.len() <= place.index() {
+            self.differs.resize(place.index() + 1, None);
+        }
+        let differs = &mut self.differs[place.index()];
         let Some(held) = held.filter(|held| held.answers != Answers::No) else {
             *differs = None;
             return Judged::Silent;
         };
-        let entry = &held.entry;
-        if entry.content == *truth {
+        if held.digest == truth {
             *differs = None;
             return Judged::Right;
         }
-        let before = differs.take().filter(|before| {
-            before.loaded_wall_ms == entry.loaded_wall_ms && before.content == entry.content
-        });
+        let before = differs
+            .take()
+            .filter(|before| before.loaded_ms == held.loaded_ms && before.digest == held.digest);
         let anew = before.is_none();
         let by_commit = match self.origin {
-            Origin::Event { lsn, committed, .. } if entry.tau < lsn => Some(committed),
+            Origin::Event { lsn, committed, .. } if comparable && held.tau < lsn => Some(committed),
             Origin::Event { .. } | Origin::Answer(_) => None,
         };
         let since = by_commit.or(before.map(|before| before.since)).unwrap_or(done);
-        *differs = Some(Differs {
-            content: entry.content.clone(),
-            loaded_wall_ms: entry.loaded_wall_ms,
-            since,
-        });
+        *differs = Some(Differs { digest: held.digest, loaded_ms: held.loaded_ms, since });
         Judged::Older { since, by_position: by_commit.is_some(), anew }
     }
 
-    /// What there is to say about a stale entry. `from`: where this node had it from when it
-    /// stored it, if the recorder knows.
+    /// Whether a stale entry breaks a promise: the contract's, and the bound's.
+    fn breaks(&self, held: &Held, behind: Duration) -> (bool, bool) {
+        let beyond = held.answers == Answers::Fresh && behind > self.budget + GRACE;
+        (beyond, held.bound().is_some_and(|bound| bound + GRACE < behind))
+    }
+
+    /// What there is to say about a stale entry of this node. `from`: where this node had it from
+    /// when it stored it, if the recorder knows.
     pub(super) fn finding(
         &self,
-        held: &Holding,
+        held: &Held,
         t: Duration,
         behind: Duration,
         wall_ms: u64,
         from: Option<Tier>,
     ) -> Finding {
-        let fresh = held.answers == Answers::Fresh;
+        let (beyond_contract, bound_broken) = self.breaks(held, behind);
         Finding {
-            tau: Some(held.entry.tau.to_string()),
-            loaded_ms: Some(held.entry.loaded_wall_ms),
+            tau: Some(held.tau.to_string()),
+            loaded_ms: Some(held.loaded_ms),
             applied: Some(held.applied.to_string()),
-            bound_ms: held.bound.map(ms),
-            beyond_contract: fresh && behind > self.budget + GRACE,
-            bound_broken: held.bound.is_some_and(|bound| bound + GRACE < behind),
+            bound_ms: held.bound().map(ms),
+            beyond_contract,
+            bound_broken,
             rule: self.rule(held, from),
             found_ms: wall_ms,
             ..self.blank(held.tier, t, behind)
         }
+    }
+
+    /// The same about an entry of another node, called `name`. Nodes may differ within the bounds
+    /// that they show: that is no finding, and there is nothing to say.
+    pub(super) fn finding_elsewhere(
+        &self,
+        name: &str,
+        held: &Held,
+        t: Duration,
+        behind: Duration,
+        wall_ms: u64,
+    ) -> Option<Finding> {
+        let finding = Finding {
+            node: Some(name.to_owned()),
+            rule: self.rule_elsewhere(name, held),
+            story: vec![told(name, held, wall_ms)],
+            ..self.finding(held, t, behind, wall_ms, None)
+        };
+        finding.breaks_a_promise().then_some(finding)
     }
 
     /// An event that came `late` removed a copy that was older for as long.
@@ -163,6 +190,7 @@ impl Case {
         };
         Finding {
             number: 0,
+            node: None,
             key: self.named.key.to_string(),
             contract: self.named.contract.to_string(),
             tier: tier.as_str().to_owned(),
@@ -185,8 +213,8 @@ impl Case {
     }
 
     /// Which rule should have removed the entry, and what it says that none did.
-    fn rule(&self, held: &Holding, from: Option<Tier>) -> String {
-        let (tau, applied, tier) = (held.entry.tau, held.applied, held.tier.as_str());
+    fn rule(&self, held: &Held, from: Option<Tier>) -> String {
+        let (tau, applied, tier) = (held.tau, held.applied, held.tier.as_str());
         let event = match self.origin {
             Origin::Event { lsn, .. } => Some(lsn),
             Origin::Answer(_) => None,
@@ -222,6 +250,51 @@ impl Case {
     }
 }
 
+impl Case {
+    /// The same about a tier of the node called `name`.
+    fn rule_elsewhere(&self, name: &str, held: &Held) -> String {
+        let (tau, applied, tier) = (held.tau, held.applied, held.tier.as_str());
+        let event = match self.origin {
+            Origin::Event { lsn, .. } => Some(lsn),
+            Origin::Answer(_) => None,
+        };
+        match event {
+            Some(event) if tau < event && applied < event => format!(
+                "delivery: the {tier} tier of {name} has applied {applied} and not the event at \
+                 {event}, and yet its answers show a bound that ends after the commit"
+            ),
+            Some(event) if tau < event => format!(
+                "tombstone: the {tier} tier of {name} has applied {applied}, with the event at \
+                 {event}, which removes entries with τ < {event}; it still has this one with τ = {tau}"
+            ),
+            _ => format!(
+                "none: the entry in the {tier} tier of {name} claims with τ = {tau} that it was read \
+                 late enough, and differs from the database; `tidegate audit` of that node knows \
+                 where it came from"
+            ),
+        }
+    }
+}
+
+/// What another node said, as the last line of a finding's story.
+fn told(name: &str, held: &Held, at_ms: u64) -> Moment {
+    let answers = match held.answers {
+        Answers::Fresh => "gives it as fresh",
+        Answers::Marked => "gives it, marked as stale",
+        Answers::No => "would not give it",
+    };
+    let bound =
+        held.bound().map_or("no bound".into(), |bound| format!("a bound of {:.0} ms", ms(bound)));
+    let what = format!(
+        "{name} said that its {} tier has applied {}, holds an entry with τ = {} and {answers}, with \
+         {bound}",
+        held.tier.as_str(),
+        held.applied,
+        held.tau
+    );
+    Moment { at_ms, what }
+}
+
 impl Finding {
     /// Takes up what a later look at the same entry says.
     pub(super) fn extend(&mut self, later: &Self) {
@@ -236,10 +309,6 @@ impl Finding {
         self.beyond_contract |= later.beyond_contract;
         self.bound_broken |= later.bound_broken;
     }
-}
-
-fn slot(tier: Tier) -> usize {
-    usize::from(tier == Tier::Shared)
 }
 
 fn ms(duration: Duration) -> f64 {

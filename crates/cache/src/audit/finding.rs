@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct Finding {
     /// Counts findings since the start.
     pub number: u64,
+    /// The node whose tier it is, as `audit.peers` names it; null: this one.
+    #[serde(default)]
+    pub node: Option<String>,
     /// The key.
     pub key: String,
     /// Its contract.

@@ -26,6 +26,9 @@ pub struct Report {
     pub undecided: u64,
     /// Notes of the engine that were lost because the auditor was busy.
     pub dropped: u64,
+    /// The other nodes.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
     /// The last findings, oldest first.
     pub findings: Vec<Finding>,
     /// Findings since the start that broke a promise.
@@ -77,6 +80,60 @@ pub struct Sampled {
     pub stale: u64,
 }
 
+/// Another node, as this one's auditor sees it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Peer {
+    /// Its name: host and port in `audit.peers`.
+    pub node: String,
+    /// What came of asking it.
+    pub asked: Asked,
+    /// C(T) of its tiers, per T, over the same invalidations as this node's own.
+    pub after: Vec<After>,
+    /// What its tiers would have answered when a sampled answer was compared.
+    pub samples: Sampled,
+}
+
+/// Questions to a node, by what came of them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Asked {
+    /// It answered.
+    pub answered: u64,
+    /// It did not, in time.
+    pub unreachable: u64,
+    /// What it said made no sense, or was about another key: its contracts differ.
+    pub rubbish: u64,
+    /// It was not asked, because lately it did not answer.
+    pub resting: u64,
+}
+
+impl Peer {
+    fn since(&self, before: &Self) -> Self {
+        let newer = |now: u64, before: u64| now.saturating_sub(before);
+        let (now, then) = (self.asked, before.asked);
+        Self {
+            node: self.node.clone(),
+            asked: Asked {
+                answered: newer(now.answered, then.answered),
+                unreachable: newer(now.unreachable, then.unreachable),
+                rubbish: newer(now.rubbish, then.rubbish),
+                resting: newer(now.resting, then.resting),
+            },
+            after: self.after.iter().zip(&before.after).map(|(a, b)| a.since(b)).collect(),
+            samples: self.samples.since(before.samples),
+        }
+    }
+}
+
+impl Sampled {
+    fn since(self, before: Self) -> Self {
+        Self {
+            compared: self.compared.saturating_sub(before.compared),
+            agreed: self.agreed.saturating_sub(before.agreed),
+            stale: self.stale.saturating_sub(before.stale),
+        }
+    }
+}
+
 impl After {
     /// With the shares filled in.
     #[must_use]
@@ -121,11 +178,7 @@ impl Report {
         let after = self.after.iter().zip(&before.after);
         Self {
             after: after.map(|(now, before)| now.since(before)).collect(),
-            samples: Sampled {
-                compared: newer(self.samples.compared, before.samples.compared),
-                agreed: newer(self.samples.agreed, before.samples.agreed),
-                stale: newer(self.samples.stale, before.samples.stale),
-            },
+            samples: self.samples.since(before.samples),
             sticky: newer(self.sticky, before.sticky),
             met: newer(self.met, before.met),
             paced: newer(self.paced, before.paced),
@@ -133,6 +186,7 @@ impl Report {
             unread: newer(self.unread, before.unread),
             undecided: newer(self.undecided, before.undecided),
             dropped: newer(self.dropped, before.dropped),
+            peers: self.peers.iter().zip(&before.peers).map(|(a, b)| a.since(b)).collect(),
             findings: self
                 .findings
                 .iter()

@@ -1,16 +1,19 @@
 use std::sync::Arc;
 
-use coherence::{Cause, Lsn, Mono, Subject, Verdict};
+use coherence::{Cause, Epoch, Lsn, Mono, Subject, Verdict};
 use contract::Key;
 
 use super::*;
 use crate::engine::{Answers, Holding, Tier};
 use crate::entry::{Content, Entry, Value};
 
+mod peers;
+
 const START: Mono = Mono(1_000_000_000_000);
 const WALL_US: u64 = 1_700_000_000_000_000;
 const COMMIT: Lsn = Lsn(100);
 const BUDGET: Duration = Duration::from_secs(1);
+const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 
 fn key() -> Key {
     Key::parse("v1:catalog:price:42").expect("a key")
@@ -41,6 +44,8 @@ fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
 struct Bench {
     auditor: Auditor,
     now: Mono,
+    /// What other nodes say to every question.
+    peers: Vec<PeerLook>,
 }
 
 impl Bench {
@@ -48,7 +53,7 @@ impl Bench {
     fn new() -> Self {
         let options = Options { reads_per_second: 30.0, ..Options::default() };
         let auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
-        let mut bench = Self { auditor, now: START };
+        let mut bench = Self { auditor, now: START, peers: Vec::new() };
         bench.fill(Tier::Shared, Lsn(50));
         bench
     }
@@ -92,7 +97,9 @@ impl Bench {
             match self.auditor.next(self.now) {
                 Step::Ask(question) => {
                     let wall_ms = WALL_US / 1_000;
-                    let look = Look { at: self.now, done: self.now, wall_ms, seen: see() };
+                    let (at, peers) = (self.now, self.peers.clone());
+                    let look =
+                        Look { at, done: at, wall_ms, seen: see(), epoch: Some(EPOCH), peers };
                     self.auditor.answered(&question, &look);
                 }
                 Step::Idle(Some(due)) if due <= end => self.now = due,

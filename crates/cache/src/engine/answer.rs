@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Lsn, Mono, Verdict};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::local::Held;
@@ -71,7 +72,8 @@ pub struct Proof {
 }
 
 /// Who answered.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// This process.
     Local,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use coherence::governor::Use;
 use coherence::{Lsn, Subject};
 use contract::{Key, Unproven};
+use serde::{Deserialize, Serialize};
 
 use super::load::within;
 use super::{Engine, Inner, Policy, Tier};
@@ -30,7 +31,8 @@ pub struct Holding {
 }
 
 /// What a reader who asks now would be given of a held entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Answers {
     /// The entry, as fresh by its contract.
     Fresh,
@@ -81,6 +83,13 @@ impl Engine {
         let inner = &self.inner;
         let shared = inner.port.tier.survey(subjects).await?;
         Ok((inner.local.survey(subjects, inner.clock.mono()), shared))
+    }
+
+    /// As [`inspect`](Self::inspect), of the tier in this process alone.
+    #[must_use]
+    pub fn inspect_local(&self, key: &Key, policy: &Policy) -> Option<Holding> {
+        let holding = self.inner.inspect_local(key, policy);
+        holding.filter(|holding| !matches!(holding.entry.content, Content::Uncacheable))
     }
 
     /// Has `witness` told of every load, fill and event from now on; the first one stays.

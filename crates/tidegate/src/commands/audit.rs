@@ -3,23 +3,22 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use cache::audit::{Finding, Report};
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use cache::audit::{After, Finding, Peer, Report};
 
 use crate::Exit;
+use crate::fetch;
 use crate::terminal::{complain, say};
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The longest report, in bytes.
+const REPORT_MAX: usize = 16 << 20;
+
 /// Show what a running node's auditor has found; 1 where a promise was broken.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database itself, 0.1, 1 and 10 s after each commit that\nmet a copy. Exits with 1 when an entry was older than its contract or its shown bound allows."
+    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database itself, 0.1, 1 and 10 s after each commit that\nmet a copy, and asks the nodes in `audit.peers` the same. Exits with 1 when an entry was older than its contract or its shown bound allows."
 )]
 pub(crate) struct Args {
     /// The admin address of a running node.
@@ -50,29 +49,16 @@ pub(crate) fn run(args: &Args) -> Exit {
 }
 
 async fn report(args: &Args) -> anyhow::Result<Report> {
-    let first = fetch(args.admin).await?;
+    let first = ask(args.admin).await?;
     let Some(watch) = args.watch else { return Ok(first) };
     tokio::time::sleep(watch).await;
-    Ok(fetch(args.admin).await?.since(&first))
+    Ok(ask(args.admin).await?.since(&first))
 }
 
-async fn fetch(admin: SocketAddr) -> anyhow::Result<Report> {
-    let asking = async {
-        let stream = TcpStream::connect(admin).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let request = Request::get("/api/v1/audit")
-            .header(header::HOST, admin.to_string())
-            .body(Empty::<Bytes>::new())?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        connection.abort();
-        anyhow::ensure!(status == StatusCode::OK, "it says {status} to /api/v1/audit");
-        Ok(serde_json::from_slice(&body)?)
-    };
-    tokio::time::timeout(PATIENCE, asking).await?
+async fn ask(admin: SocketAddr) -> anyhow::Result<Report> {
+    let admin = admin.to_string();
+    let asking = fetch::get(&admin, "/api/v1/audit", REPORT_MAX);
+    Ok(serde_json::from_slice(&tokio::time::timeout(PATIENCE, asking).await??)?)
 }
 
 fn show(args: &Args, report: &Report) -> Exit {
@@ -89,16 +75,7 @@ fn show(args: &Args, report: &Report) -> Exit {
 
 fn text(report: &Report) {
     say("after a commit   checked     stale   C(T), 95 % bound");
-    for after in &report.after {
-        let share = match after.consistent {
-            Some(share) => {
-                format!("{:.4} %, at least {:.4} %", share * 100.0, after.at_least * 100.0)
-            }
-            None => "no commit has met a copy yet".into(),
-        };
-        let t = format!("{} s", after.seconds);
-        say(format_args!("{t:>14} {:>9} {:>9}   {share}", after.checked, after.stale));
-    }
+    report.after.iter().for_each(consistency);
     let Report { samples, met, paced, late, unread, undecided, dropped, sticky, .. } = report;
     say(format_args!(
         "answers          {} compared, {} agreed, {} stale",
@@ -112,13 +89,40 @@ fn text(report: &Report) {
         "findings         {} stale, {} of them beyond contract or bound, {sticky} sticky",
         report.found, report.broken
     ));
+    report.peers.iter().for_each(elsewhere);
     report.findings.iter().for_each(tell);
+}
+
+fn consistency(after: &After) {
+    let share = match after.consistent {
+        Some(share) => {
+            format!("{:.4} %, at least {:.4} %", share * 100.0, after.at_least * 100.0)
+        }
+        None => "no commit has met a copy yet".into(),
+    };
+    let t = format!("{} s", after.seconds);
+    say(format_args!("{t:>14} {:>9} {:>9}   {share}", after.checked, after.stale));
+}
+
+fn elsewhere(peer: &Peer) {
+    let Peer { node, asked, samples, .. } = peer;
+    say(format_args!("\nas {node} would answer"));
+    peer.after.iter().for_each(consistency);
+    say(format_args!(
+        "answers          {} compared, {} agreed, {} stale",
+        samples.compared, samples.agreed, samples.stale
+    ));
+    say(format_args!(
+        "asked            {} times answered, {} not in time, {} with rubbish; {} times left alone",
+        asked.answered, asked.unreachable, asked.rubbish, asked.resting
+    ));
 }
 
 fn tell(finding: &Finding) {
     let verdict = if finding.breaks_a_promise() { "BROKEN" } else { "within its contract" };
+    let node = finding.node.as_ref().map_or(String::new(), |node| format!(" of {node}"));
     say(format_args!(
-        "\n#{} {} in the {} tier, contract {}: {verdict}",
+        "\n#{} {} in the {} tier{node}, contract {}: {verdict}",
         finding.number, finding.key, finding.tier, finding.contract
     ));
     let bound = finding.bound_ms.map_or("none".into(), |bound| format!("{bound:.0} ms"));

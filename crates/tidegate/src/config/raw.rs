@@ -256,16 +256,21 @@ fn ten_seconds() -> String {
 
 impl Upstream {
     pub(super) fn check(self) -> Result<super::Upstream, String> {
-        let url = http::Uri::from_str(&self.url).map_err(|err| format!("url: {err}"))?;
-        let plain_path = matches!(url.path(), "" | "/");
-        if url.scheme_str() != Some("http") || url.authority().is_none() || !plain_path {
-            return Err(format!(
-                "url = {:?}: write http://host:port without a path, such as http://127.0.0.1:3000",
-                self.url
-            ));
-        }
+        let url = plain_http("url", &self.url)?;
         Ok(super::Upstream { url, timeout: duration("timeout", &self.timeout)? })
     }
+}
+
+/// `http://host:port` and nothing more.
+fn plain_http(name: &str, text: &str) -> Result<http::Uri, String> {
+    let url = http::Uri::from_str(text).map_err(|err| format!("{name}: {err}"))?;
+    let plain_path = matches!(url.path(), "" | "/") && url.query().is_none();
+    if url.scheme_str() != Some("http") || url.authority().is_none() || !plain_path {
+        return Err(format!(
+            "{name} = {text:?}: write http://host:port without a path, such as http://127.0.0.1:3000"
+        ));
+    }
+    Ok(url)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -296,17 +301,21 @@ pub(crate) enum LogFormat {
 pub(super) struct Audit {
     reads_per_second: f64,
     sample: f64,
+    peers: Vec<String>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { reads_per_second: 20.0, sample: 0.001 }
+        Self { reads_per_second: 20.0, sample: 0.001, peers: Vec::new() }
     }
 }
 
+/// Nodes that one auditor asks.
+const PEERS_MAX: usize = 31;
+
 impl Audit {
     pub(super) fn check(&self) -> Result<super::Audit, String> {
-        let &Self { reads_per_second, sample } = self;
+        let &Self { reads_per_second, sample, ref peers } = self;
         if !(0.0..=10_000.0).contains(&reads_per_second) {
             return Err(format!(
                 "reads_per_second = {reads_per_second}: use 0 (no audit) to 10000"
@@ -315,7 +324,20 @@ impl Audit {
         if !(0.0..=1.0).contains(&sample) {
             return Err(format!("sample = {sample}: use a share from 0 to 1, such as 0.001"));
         }
-        Ok(super::Audit { reads_per_second, sample })
+        if peers.len() > PEERS_MAX {
+            return Err(format!("peers: use at most {PEERS_MAX} of the other nodes"));
+        }
+        let mut names: Vec<String> = Vec::new();
+        for peer in peers {
+            let url = plain_http("peers", peer)?;
+            let port = url.port_u16().unwrap_or(80);
+            let name = format!("{}:{port}", url.host().unwrap_or_default());
+            if names.contains(&name) {
+                return Err(format!("peers: {peer:?} is there twice"));
+            }
+            names.push(name);
+        }
+        Ok(super::Audit { reads_per_second, sample, peers: names })
     }
 }
 

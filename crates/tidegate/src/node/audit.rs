@@ -1,6 +1,7 @@
 //! The auditor at work: asks the tiers and the database what `cache::audit` wants to know.
 
 mod metrics;
+mod peers;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -16,8 +17,11 @@ use edge::data::{DataFace, Sampler};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use self::metrics::AuditMetrics;
+pub(super) use self::peers::Insight;
+use self::peers::Peers;
 use super::connect::Truth;
 use crate::config;
 
@@ -30,11 +34,15 @@ const NOTES_AT_ONCE: usize = 256;
 /// How long the database has for one answer to the auditor.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Looks under way at once, so that one that waits for a slow node keeps no other waiting.
+const LOOKS_AT_ONCE: usize = 8;
+
 /// A node's auditor.
 pub(super) struct Audit {
     auditor: Mutex<Auditor>,
     engine: Engine,
     truths: BTreeMap<Arc<str>, Truth>,
+    peers: Peers,
     clock: Arc<dyn Clock>,
     notes: tokio::sync::Mutex<mpsc::Receiver<Note>>,
     ear: Arc<Ear>,
@@ -50,21 +58,29 @@ struct Ear {
 
 impl Audit {
     pub(super) fn new(
-        config: config::Audit,
+        config: &config::Audit,
         engine: &Engine,
         truths: BTreeMap<Arc<str>, Truth>,
         clock: &Arc<dyn Clock>,
         registry: &mut Registry,
     ) -> Arc<Self> {
         let (sender, notes) = mpsc::channel(NOTES);
-        let options = Options { reads_per_second: config.reads_per_second, ..Options::default() };
+        let salt: Arc<str> = format!("{:032x}", rand::random::<u128>()).into();
+        let options = Options {
+            reads_per_second: config.reads_per_second,
+            salt: Arc::clone(&salt),
+            ..Options::default()
+        };
+        let peers = Peers::new(&config.peers, Arc::clone(clock), salt);
         let budget = |(name, truth): (&Arc<str>, &Truth)| (Arc::clone(name), truth.policy.budget);
-        let auditor = Auditor::new(options, truths.iter().map(budget), clock.mono());
+        let auditor = Auditor::new(options, truths.iter().map(budget), clock.mono())
+            .with_peers(peers.names());
         let ear = Ear { notes: sender, dropped: AtomicU64::new(0), sample: config.sample };
         Arc::new(Self {
             auditor: Mutex::new(auditor),
             engine: engine.clone(),
             truths,
+            peers,
             clock: Arc::clone(clock),
             notes: tokio::sync::Mutex::new(notes),
             ear: Arc::new(ear),
@@ -83,15 +99,21 @@ impl Audit {
     }
 
     /// Audits for ever.
-    pub(super) async fn run(&self) {
+    pub(super) async fn run(self: &Arc<Self>) {
         let mut notes = self.notes.lock().await;
         let mut heard = Vec::new();
+        let mut looks = JoinSet::new();
         loop {
-            let step = self.auditor.lock().next(self.clock.mono());
+            let now = self.clock.mono();
+            let free = looks.len() < LOOKS_AT_ONCE;
+            let step = if free { self.auditor.lock().next(now) } else { Step::Idle(None) };
             match step {
                 Step::Ask(question) => {
-                    let look = self.look(&question).await;
-                    self.auditor.lock().answered(&question, &look);
+                    let audit = Arc::clone(self);
+                    looks.spawn(async move {
+                        let look = audit.look(&question).await;
+                        audit.auditor.lock().answered(&question, &look);
+                    });
                     while heard.len() < NOTES_AT_ONCE
                         && let Ok(note) = notes.try_recv()
                     {
@@ -99,12 +121,15 @@ impl Audit {
                     }
                 }
                 Step::Idle(until) => {
-                    let pause = until.map_or(PATIENCE, |at| at.since(self.clock.mono()));
-                    let waiting = notes.recv_many(&mut heard, NOTES_AT_ONCE);
-                    // Nothing heard in time is as good.
-                    let _ = tokio::time::timeout(pause, waiting).await;
+                    let pause = until.map_or(PATIENCE, |at| at.since(now));
+                    tokio::select! {
+                        _ = notes.recv_many(&mut heard, NOTES_AT_ONCE) => {}
+                        Some(_) = looks.join_next() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
                 }
             }
+            while looks.try_join_next().is_some() {}
             self.take(&mut heard);
         }
     }
@@ -119,26 +144,36 @@ impl Audit {
         self.metrics.show(auditor.counts());
     }
 
-    /// Looks at the tiers first and asks the database afterwards, so that what the tiers held can't
-    /// be newer than what it says.
+    /// Looks at the tiers of all nodes first and asks the database afterwards, so that what the
+    /// tiers held can't be newer than what it says.
     async fn look(&self, question: &Question) -> Look {
         let at = self.clock.mono();
-        let seen = self.see(&question.named).await;
-        Look { at, done: self.clock.mono(), wall_ms: self.clock.wall_ms(), seen }
+        let epoch = self.engine.standing().epoch;
+        let (holdings, peers) =
+            tokio::join!(self.hold(&question.named), self.peers.ask(&question.named));
+        let truth = match holdings {
+            Some(_) => self.truth(&question.named).await,
+            None => None,
+        };
+        let seen = holdings.zip(truth);
+        Look { at, done: self.clock.mono(), wall_ms: self.clock.wall_ms(), seen, epoch, peers }
     }
 
-    async fn see(&self, named: &Named) -> Option<(Vec<cache::Holding>, cache::Content)> {
-        let truth = self.truths.get(&named.contract)?;
-        let holdings = match self.engine.inspect(&named.key, &truth.policy).await {
-            Ok(holdings) => holdings,
+    async fn hold(&self, named: &Named) -> Option<Vec<cache::Holding>> {
+        let policy = &self.truths.get(&named.contract)?.policy;
+        match self.engine.inspect(&named.key, policy).await {
+            Ok(holdings) => Some(holdings),
             Err(err) => {
                 tracing::debug!(key = %named.key, error = %err, "a tier could not be audited");
-                return None;
+                None
             }
-        };
-        let load = truth.origin.load(&named.key, &named.id);
+        }
+    }
+
+    async fn truth(&self, named: &Named) -> Option<cache::Content> {
+        let load = self.truths.get(&named.contract)?.origin.load(&named.key, &named.id);
         match tokio::time::timeout(PATIENCE, load).await {
-            Ok(Ok(loaded)) => Some((holdings, loaded.content)),
+            Ok(Ok(loaded)) => Some(loaded.content),
             Ok(Err(err)) => {
                 tracing::debug!(key = %named.key, error = %err, "the database could not be asked");
                 None

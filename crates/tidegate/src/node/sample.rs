@@ -12,6 +12,9 @@ use feed::Source;
 /// on WAL that nobody will flush or send (page header, hint bits).
 const STUCK: Duration = Duration::from_millis(500);
 
+/// A log that is applied so much later is called late; contracts look at the bound themselves.
+const LATE: Duration = Duration::from_secs(2);
+
 /// How long the primary has for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -44,7 +47,19 @@ pub(crate) async fn sample(
         let log = Log { system: end.system, timeline: end.timeline, server: 0 };
         let end = end.lsn;
         engine.sample(log, asked, end);
-        let applied: Lsn = engine.standing().applied;
+        let standing = engine.standing();
+        let applied: Lsn = standing.applied;
+        match standing.bound {
+            Some(bound) if bound >= LATE => {
+                let detail = format!(
+                    "what was committed {bound:.1?} ago is not applied here: {applied} is, the log \
+                     ends at {end}"
+                );
+                health.optional("log", false, detail);
+            }
+            Some(_) => health.optional("log", true, "is applied as it comes"),
+            None => {}
+        }
         if applied >= end {
             behind_since = None;
             continue;

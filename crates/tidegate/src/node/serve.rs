@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::audit::Insight;
 use super::follow::Follower;
 use super::orders::ThroughTheLog;
 use super::sample::sample;
@@ -184,6 +185,7 @@ impl Node {
             registry: std::mem::take(&mut *self.registry.lock()),
             status: Box::new(move || Self::status(&engine)),
             audit: Box::new(move || audit.report()),
+            inspect: Arc::new(Insight { data: self.data.clone(), engine: self.engine.clone() }),
             orders: Arc::clone(&log) as _,
             tokens: log,
         };

@@ -103,12 +103,12 @@ fn without_a_node_it_says_so_and_exits_3() {
     assert_eq!(said.status.code(), Some(3), "{said:?}");
 }
 
-fn report(node: &Node) -> Value {
+pub(crate) fn report(node: &Node) -> Value {
     let answer = http::get(node.admin, "/api/v1/audit", SOON).expect("an answer");
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
-fn tidegate_audit(node: &Node, more: &[&str]) -> Output {
+pub(crate) fn tidegate_audit(node: &Node, more: &[&str]) -> Output {
     std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(["audit", "--admin", &node.admin.to_string()])
         .args(more)

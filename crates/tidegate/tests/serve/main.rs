@@ -2,6 +2,7 @@
 
 mod absent;
 mod audit;
+mod audit_nodes;
 mod batch;
 mod faults;
 mod keep;
@@ -13,6 +14,7 @@ mod scenario;
 mod sentinel;
 mod setup;
 mod stack;
+mod stalls;
 mod standby;
 mod upstream;
 mod wildcards;

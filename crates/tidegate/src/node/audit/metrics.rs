@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use cache::audit::{Report, TierCount};
+use cache::audit::{After, Asked, Peer, Report, TierCount};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,6 +21,25 @@ struct ByAfter {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByNodeTier {
+    node: String,
+    tier: &'static str,
+    after: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByNode {
+    node: String,
+    after: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByNodeResult {
+    node: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ByResult {
     result: &'static str,
 }
@@ -33,6 +52,11 @@ pub(super) struct AuditMetrics {
     skipped: Family<ByResult, Counter>,
     sticky: Counter,
     broken: Counter,
+    peer_looks: Family<ByNodeResult, Counter>,
+    peer_checks: Family<ByNodeTier, Counter>,
+    peer_stale: Family<ByNodeTier, Counter>,
+    peer_consistency: Family<ByNode, Gauge<f64, AtomicU64>>,
+    peer_samples: Family<ByNodeResult, Counter>,
 }
 
 impl AuditMetrics {
@@ -45,6 +69,11 @@ impl AuditMetrics {
             skipped: Family::default(),
             sticky: Counter::default(),
             broken: Counter::default(),
+            peer_looks: Family::default(),
+            peer_checks: Family::default(),
+            peer_stale: Family::default(),
+            peer_consistency: Family::default(),
+            peer_samples: Family::default(),
         };
         let m = &metrics;
         registry.register(
@@ -82,6 +111,31 @@ impl AuditMetrics {
             "Findings beyond the contract or beyond the bound that was shown",
             m.broken.clone(),
         );
+        registry.register(
+            "tidegate_audit_peer_looks",
+            "Questions to another node, by what came of them",
+            m.peer_looks.clone(),
+        );
+        registry.register(
+            "tidegate_audit_peer_checks",
+            "Looks at a tier of another node, so many seconds after a commit that met a copy here",
+            m.peer_checks.clone(),
+        );
+        registry.register(
+            "tidegate_audit_peer_stale",
+            "Looks that found a tier of another node older than the database",
+            m.peer_stale.clone(),
+        );
+        registry.register(
+            "tidegate_audit_peer_consistency_ratio",
+            "C(T) of another node; NaN before the first check",
+            m.peer_consistency.clone(),
+        );
+        registry.register(
+            "tidegate_audit_peer_samples",
+            "What another node would have answered, compared with the database",
+            m.peer_samples.clone(),
+        );
         metrics
     }
 
@@ -96,8 +150,7 @@ impl AuditMetrics {
                 raise(&self.checks.get_or_create(&label), checks);
                 raise(&self.stale.get_or_create(&label), stale);
             }
-            let share = after.checked.saturating_sub(after.stale) as f64 / after.checked as f64;
-            self.consistency.get_or_create(&ByAfter { after: t }).set(share);
+            self.consistency.get_or_create(&ByAfter { after: t }).set(share(after));
         }
         let samples = &counts.samples;
         for (result, count) in [("agreed", samples.agreed), ("stale", samples.stale)] {
@@ -112,9 +165,42 @@ impl AuditMetrics {
         ] {
             raise(&self.skipped.get_or_create(&ByResult { result }), count);
         }
+        counts.peers.iter().for_each(|peer| self.show_peer(peer));
         raise(&self.sticky, counts.sticky);
         raise(&self.broken, counts.broken);
     }
+
+    fn show_peer(&self, peer: &Peer) {
+        let node = || peer.node.clone();
+        for after in &peer.after {
+            let t = after.seconds.to_string();
+            for (tier, TierCount { checks, stale, .. }) in
+                [("local", after.local), ("shared", after.shared)]
+            {
+                let label = ByNodeTier { node: node(), tier, after: t.clone() };
+                raise(&self.peer_checks.get_or_create(&label), checks);
+                raise(&self.peer_stale.get_or_create(&label), stale);
+            }
+            let label = ByNode { node: node(), after: t };
+            self.peer_consistency.get_or_create(&label).set(share(after));
+        }
+        let Asked { answered, unreachable, rubbish, resting } = peer.asked;
+        for (result, count) in [
+            ("answered", answered),
+            ("unreachable", unreachable),
+            ("rubbish", rubbish),
+            ("resting", resting),
+        ] {
+            raise(&self.peer_looks.get_or_create(&ByNodeResult { node: node(), result }), count);
+        }
+        for (result, count) in [("agreed", peer.samples.agreed), ("stale", peer.samples.stale)] {
+            raise(&self.peer_samples.get_or_create(&ByNodeResult { node: node(), result }), count);
+        }
+    }
+}
+
+fn share(after: &After) -> f64 {
+    after.checked.saturating_sub(after.stale) as f64 / after.checked as f64
 }
 
 fn raise(counter: &Counter, to: u64) {
