@@ -109,7 +109,6 @@ impl Engine {
     /// nothing is loaded.
     #[must_use]
     #[inline]
-    #[inline]
     pub fn peek(&self, key: &Key, policy: &Policy) -> Option<Answer> {
         let (held, proven) = self.inner.local.get(key)?;
         self.usable(policy, held, proven)

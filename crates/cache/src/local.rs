@@ -185,7 +185,6 @@ impl Local {
     /// What is held under `key`, and the time as of which it is proven. Says nothing about
     /// expiry: the caller reads the clock, afterwards, so that no delay makes a bound look small.
     #[inline]
-    #[inline]
     pub(crate) fn get(&self, key: &Key) -> Option<(Arc<Held>, Option<Mono>)> {
         let generation = self.generation.load(Ordering::Acquire);
         let proven = self.proven.load(Ordering::Acquire);
