@@ -66,8 +66,8 @@ impl Engine {
         }
     }
 
-    /// The leader's shortcut: `batch` has been applied to the shared tier, so this node need not
-    /// wait for the stream, which will bring it again. A batch that does not fit is left to the
+    /// The leader's shortcut: `batch` is on its way to the shared tier, or there, and this node need
+    /// not wait for the stream, which will bring it again. A batch that does not fit is left to the
     /// stream, which is in order.
     pub fn applied(&self, batch: &Batch) {
         self.apply(batch, false);
