@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) gateway: SocketAddr,
     pub(crate) data: SocketAddr,
     admin: SocketAddr,
+    /// Its own for as long as it may run.
+    _ports: [Port; 3],
 }
 
 impl Servers {
@@ -77,7 +79,7 @@ impl Node {
         let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
         let process = on_core(core, binary)?.arg("serve").arg("--config").arg(&path);
         let process = process.folder(folder).start()?;
-        let mut node = Self { process, gateway, data, admin };
+        let mut node = Self { process, gateway, data, admin, _ports: ports };
         node.process.wait_for_http(admin, "/readyz", SOON)?;
         harness::until("a proven bound", SOON, || {
             let status = http::get(node.admin, "/api/v1/status", SOON)?;

@@ -31,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) gateway: SocketAddr,
     pub(crate) data: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Its own for as long as it may run: another test could take a port that it has yet to open.
+    pub(crate) _ports: Vec<Port>,
 }
 
 impl Stack {
@@ -109,7 +111,7 @@ impl Stack {
         std::fs::write(&path, edit(self.config([gateway, data, admin]))).expect("written");
         let process = start(&path);
         let [gateway, data, admin] = ports.each_ref().map(Port::addr);
-        Node { process, gateway, data, admin }
+        Node { process, gateway, data, admin, _ports: ports.into() }
     }
 }
 
@@ -168,14 +170,17 @@ impl Node {
 
     /// Everything that may explain why something did not happen.
     fn story(&self) -> String {
-        let metrics = http::get(self.admin, "/metrics", SOON).map(|answer| answer.text());
-        let metrics = metrics.unwrap_or_else(|err| err.to_string());
+        let ask = |addr, path: &str| {
+            http::get(addr, path, SOON)
+                .map_or_else(|err| format!("{err:#}"), |answer| answer.text())
+        };
+        let metrics = ask(self.admin, "/metrics");
         let told = metrics.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
         let log = self.process.lines().join("\n");
         format!(
-            "{}\n{:?}\n{log}\n{}",
-            self.status(),
-            self.get(42),
+            "{}\n{}\n{log}\n{}",
+            ask(self.admin, "/api/v1/status"),
+            ask(self.data, "/data/product_price/42"),
             told.collect::<Vec<_>>().join("\n")
         )
     }
