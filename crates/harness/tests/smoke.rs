@@ -35,6 +35,7 @@ fn demo(args: &[&str]) -> Result<(String, Value)> {
     let status = demo.wait(LIMIT)?;
     let printed = demo.lines().join("\n");
     assert!(status.success(), "{status}\n{printed}");
+    assert!(!printed.contains("no change log yet"), "a false alarm at the start:\n{printed}");
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("the summary was not written\n{printed}"))?;
     let summary = serde_json::from_str(&text)?;

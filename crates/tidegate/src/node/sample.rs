@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::Engine;
-use coherence::{Clock, Log, Lsn};
+use coherence::{Clock, Log, Lsn, Mono};
 use control::Health;
 use feed::Source;
 
@@ -18,6 +18,10 @@ const LATE: Duration = Duration::from_secs(2);
 /// How long the primary has for its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A source that fails for less than this is not reported: at the start the feed may still be making the
+/// log whose end is asked for. Bounds grow from the first failure on, reported or not.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Samples for ever, every `interval`.
 pub(crate) async fn sample(
     engine: Engine,
@@ -29,20 +33,24 @@ pub(crate) async fn sample(
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut behind_since = None;
+    let mut failing = Failing::default();
     loop {
         ticks.tick().await;
         let asked = clock.mono();
-        let end = match tokio::time::timeout(PATIENCE, source.log_end()).await {
-            Ok(Ok(end)) => end,
-            Ok(Err(err)) => {
-                health.optional("source", false, err.to_string());
-                continue;
-            }
-            Err(_) => {
-                health.optional("source", false, format!("no answer within {PATIENCE:?}"));
+        let answer = match tokio::time::timeout(PATIENCE, source.log_end()).await {
+            Ok(answer) => answer.map_err(|err| err.to_string()),
+            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        };
+        let end = match answer {
+            Ok(end) => end,
+            Err(detail) => {
+                if failing.lasts(asked, clock.mono()) {
+                    health.optional("source", false, detail);
+                }
                 continue;
             }
         };
+        failing = Failing::default();
         health.optional("source", true, "answers");
         let log = Log { system: end.system, timeline: end.timeline, server: 0 };
         let end = end.lsn;
@@ -71,5 +79,96 @@ pub(crate) async fn sample(
                 tracing::debug!(error = %err, "the log could not be nudged");
             }
         }
+    }
+}
+
+/// Since when every question has failed.
+#[derive(Debug, Default)]
+struct Failing(Option<Mono>);
+
+impl Failing {
+    /// A question that was asked at `asked` has failed by `now`: whether none has been answered for
+    /// [`GRACE`].
+    fn lasts(&mut self, asked: Mono, now: Mono) -> bool {
+        now.since(*self.0.get_or_insert(asked)) >= GRACE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use async_trait::async_trait;
+    use cache::shared::MemoryTier;
+    use cache::{EngineOptions, Metrics};
+    use feed::{FeedError, Identity, LogEnd, LogMessage};
+
+    use super::*;
+
+    /// Fails so many questions, then answers. Each takes a quarter of a second on its own clock.
+    struct FailsFirst {
+        questions: u64,
+        asked: AtomicU64,
+    }
+
+    impl Clock for FailsFirst {
+        fn mono(&self) -> Mono {
+            Mono(self.asked.load(Relaxed) * 250_000_000)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    #[async_trait]
+    impl Source for FailsFirst {
+        async fn log_end(&self) -> Result<LogEnd, FeedError> {
+            if self.asked.fetch_add(1, Relaxed) < self.questions {
+                return Err(FeedError::Malformed("it has no change log yet".into()));
+            }
+            Ok(LogEnd { system: 1, timeline: 1, lsn: Lsn(1) })
+        }
+
+        async fn emit(&self, _: &LogMessage) -> Result<Lsn, FeedError> {
+            unreachable!("nobody orders anything")
+        }
+
+        async fn nudge(&self) -> Result<(), FeedError> {
+            Ok(())
+        }
+
+        async fn identity(&self) -> Result<Identity, FeedError> {
+            unreachable!("nobody wants to know")
+        }
+    }
+
+    /// The first that is said of a source that fails so many questions: whether it works.
+    async fn first_said(questions: u64) -> bool {
+        let source = Arc::new(FailsFirst { questions, asked: AtomicU64::default() });
+        let clock: Arc<dyn Clock> = Arc::<FailsFirst>::clone(&source);
+        let shared = Arc::new(MemoryTier::new(Arc::clone(&clock), 1 << 20));
+        let options = EngineOptions::default();
+        let engine = Engine::new(options, shared, Arc::clone(&clock), Metrics::detached());
+        let health = Arc::<Health>::default();
+        let every = Duration::from_millis(2);
+        let sampling = tokio::spawn(sample(engine, source, clock, Arc::clone(&health), every));
+        loop {
+            if let Some(said) = health.readiness().components.get("source") {
+                sampling.abort();
+                return said.ok;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_whose_log_is_still_being_made_is_not_called_broken() {
+        assert!(first_said(3).await);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_goes_on_failing_is_called_broken() {
+        assert!(!first_said(4).await);
     }
 }
