@@ -18,6 +18,7 @@
 //! | `tests/rules.rs` | no rule can be left out ([`coherence::Rule`], [`habit::Habit`]): the checker prints the shortest way to a wrong answer |
 //! | `tests/absence.rs` | the same of the register of keys, by a [model of its own](absence) |
 //! | `tests/simulation.rs` | simulated clusters hold, seeds repeat, and rules that are left out are missed |
+//! | `tests/pictures.rs` | the pictures of `docs/coherence.md` are what the engine does |
 //! | `tests/findings.rs` | what was found in the protocol as it was composed, and what mends it ([`scene::Design`]) |
 //!
 //! ```text

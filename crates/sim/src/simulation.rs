@@ -28,8 +28,10 @@
 mod check;
 mod database;
 mod faults;
+mod film;
 mod follower;
 mod node;
+mod pictures;
 mod server;
 mod setup;
 mod stage;
@@ -47,6 +49,7 @@ use parking_lot::Mutex;
 use tokio::time::{sleep, sleep_until};
 
 use self::node::Node;
+pub use self::pictures::{Picture, pictures};
 use self::setup::{COLD, KEYS, Setup};
 use self::stage::Stage;
 pub use self::tally::Tally;

@@ -1,5 +1,6 @@
 //! Runs simulated clusters, many seeds or one; see `sim::simulation`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use cache::SystemClock;
 use clap::Parser;
 use coherence::{Clock, Rule};
 use parking_lot::Mutex;
-use sim::simulation::{Options, Tally, run};
+use sim::simulation::{Options, Tally, pictures, run};
 
 /// Runs whole clusters on virtual time, with faults by a plan from a seed, and holds every answer
 /// against the world's own history. Exit code 1: a promise was broken; the seed is printed.
@@ -45,6 +46,9 @@ struct Arguments {
     /// Go on after a violation.
     #[arg(long)]
     keep_going: bool,
+    /// Run nothing of that: play the scenes of `docs/coherence.md` and draw them into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
 }
 
 fn rule(name: &str) -> Result<Rule, String> {
@@ -55,6 +59,15 @@ fn rule(name: &str) -> Result<Rule, String> {
 #[expect(clippy::print_stdout, reason = "the report is what it is run for")]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.pictures {
+        return match draw(folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(err) => {
+                println!("{}: {err}", folder.display());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let clock = SystemClock::start();
     let began = clock.mono();
     let options = Options {
@@ -83,6 +96,17 @@ fn main() -> ExitCode {
     }
     println!("again, with all that happens: simulate {again} --trace");
     ExitCode::FAILURE
+}
+
+#[expect(clippy::print_stdout, reason = "which files there are is what was asked for")]
+fn draw(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for picture in pictures() {
+        let path = folder.join(picture.file);
+        std::fs::write(&path, picture.svg)?;
+        println!("{}", path.display());
+    }
+    Ok(())
 }
 
 /// Each seed has a thread for itself.

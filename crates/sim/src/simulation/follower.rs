@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::check;
 use super::database::Commit;
+use super::film::{Mood, Shot, Who};
 use super::setup::{is_row_alone, key, policy, subject};
 use super::stage::{Peer, Stage};
 use super::trace::What;
@@ -163,7 +164,10 @@ impl Follower {
                 self.ask(&mut session).await?;
                 continue;
             }
-            let _ = timeout_at(Instant::now() + SILENCE, moved).await;
+            if timeout_at(Instant::now() + SILENCE, moved).await.is_err() {
+                // As the binary does while the log is silent; if it fails, the next time tries again.
+                let _ = self.leader.tend().await;
+            }
         }
     }
 
@@ -190,6 +194,11 @@ impl Follower {
         for (number, commit) in commits.into_iter().map(|number| (number, &db.commits[number])) {
             // The log carries 32 bits of the id.
             session.chain.commit(commit.lsn, commit.xid as u32);
+            self.stage.film.shoot(|| {
+                let (from, to, at) = (Who::Log, Who::Node(self.node), self.stage.now());
+                let (text, mood) = (format!("commit {}", commit.lsn.0), Mood::Plain);
+                Shot::Said { from, to, left: at, arrived: at, text, mood }
+            });
             session.asked = 0;
             session.sent = commit.lsn;
             events.push(Event {
@@ -258,7 +267,9 @@ impl Follower {
         if session.asked > AT_ONCE {
             sleep(Duration::from_millis(20)).await;
         }
+        let left = self.stage.now();
         self.way().await?;
+        let turned = self.stage.now();
         let snapshot = {
             let db = self.stage.db.lock();
             if !db.up || db.life != session.server_life {
@@ -267,6 +278,15 @@ impl Follower {
             db.snapshot()
         };
         self.way().await?;
+        self.stage.film.dialogue(
+            [Who::Node(self.node), Who::Database],
+            [left, turned, self.stage.now()],
+            || "visible?".into(),
+            || match snapshot.in_progress.is_empty() {
+                true => ("everything is".into(), Mood::Plain),
+                false => ("✗ one is not yet".into(), Mood::Bad),
+            },
+        );
         session.chain.snapshot(&snapshot);
         Ok(())
     }
@@ -285,8 +305,9 @@ pub(super) async fn sample(
     loop {
         sleep(stage.setup.sample_every).await;
         stage.awake(node, life).await;
-        let asked = clock.mono();
+        let (left, asked) = (stage.now(), clock.mono());
         let there = stage.way(node, life, Peer::Database).await;
+        let turned = stage.now();
         let end = {
             let db = stage.db.lock();
             (there.is_ok() && db.up).then(|| (Log { server: 0, ..db.log }, db.end))
@@ -295,6 +316,12 @@ pub(super) async fn sample(
         if stage.way(node, life, Peer::Database).await.is_err() {
             continue;
         }
+        stage.film.dialogue(
+            [Who::Node(node), Who::Database],
+            [left, turned, stage.now()],
+            || "end of the log?".into(),
+            || (end.0.to_string(), Mood::Faint),
+        );
         engine.sample(log, asked, end);
         stage.note(Some(node), What::Sampled(end.0));
         if engine.standing().applied >= end {

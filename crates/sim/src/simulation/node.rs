@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::check;
 use super::database::Database;
+use super::film::{self, Mood, Shot, Who};
 use super::follower::{Follower, sample};
 use super::server::Remote;
 use super::setup::{self, ALONE_LIMIT, Dice, KEYS, READ_LIMIT};
@@ -101,6 +102,11 @@ impl Node {
         let question = check::Question { node: self.id, key, asked: self.stage.now() };
         let (name, policy) = (&self.keys[key], &self.policies[key]);
         let id = key.to_string();
+        let (reader, node) = (Who::Reader, Who::Node(self.id));
+        self.stage.film.shoot(|| {
+            let (at, text) = (question.asked, "read".into());
+            Shot::Said { from: reader, to: node, left: at, arrived: at, text, mood: Mood::Plain }
+        });
         let read = async {
             match after {
                 None => self.engine.get(name, &id, policy, &self.origin).await,
@@ -120,6 +126,10 @@ impl Node {
         if !self.counts() {
             return None;
         }
+        self.stage.film.shoot(|| {
+            let (at, (text, mood)) = (self.stage.now(), film::answer(&result));
+            Shot::Said { from: node, to: reader, left: at, arrived: at, text, mood }
+        });
         check::judge(&self.stage, question, policy, &result);
         Some(result)
     }
@@ -210,6 +220,7 @@ impl Rows {
         for key in &keys {
             self.stage.loads.lock()[*key] += 1;
         }
+        let left = self.stage.now();
         self.way().await?;
         let bad = self.stage.weather.lock().bad_loads;
         if self.stage.chance(bad) {
@@ -227,6 +238,7 @@ impl Rows {
             let read = |key: &usize| setup::cells_of(*key).map(|cell| db.read(cell));
             (db.life, keys.iter().map(read).collect::<Vec<_>>(), Some(db.end))
         };
+        let turned = self.stage.now();
         self.thinks().await;
         self.way().await?;
         let gone = |db: &Database| db.life != life;
@@ -236,6 +248,12 @@ impl Rows {
         let loaded = keys.into_iter().zip(seen).map(|(key, seen)| {
             let versions = seen.map(|version| version.commit as u64);
             let versions = seen[0].present.then_some(versions);
+            self.stage.film.dialogue(
+                [Who::Node(self.node), Who::Database],
+                [left, turned, self.stage.now()],
+                || "select".into(),
+                || (film::version(versions), Mood::Plain),
+            );
             self.stage.note(Some(self.node), What::Load(key, versions));
             let Some(versions) = versions else {
                 return Loaded {

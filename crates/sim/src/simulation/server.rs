@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::check;
+use super::film::{self, Mood, Shot, Who};
 use super::setup::number_of;
 use super::stage::{Failed, PATIENCE, Peer, Stage};
 use super::trace::What;
@@ -159,6 +160,17 @@ impl Remote {
         Ok(answer)
     }
 
+    /// A question that left at that time, was answered, and whose answer has arrived just now.
+    fn filmed(
+        &self,
+        [left, turned]: [u64; 2],
+        question: impl FnOnce() -> String,
+        answer: impl FnOnce() -> (String, Mood),
+    ) {
+        let (film, who) = (&self.stage.film, [Who::Node(self.node), Who::Shared]);
+        film.dialogue(who, [left, turned, self.stage.now()], question, answer);
+    }
+
     async fn step<T, F>(
         &self,
         name: &'static str,
@@ -204,6 +216,7 @@ impl Remote {
                     message = stream.recv() => message,
                 };
                 let Some(message) = message else { break };
+                let left = self.stage.now();
                 sleep(self.stage.millis(0, 4)).await;
                 self.reachable().await;
                 if std::mem::take(&mut self.stage.weather.lock().break_stream[self.node]) {
@@ -211,6 +224,7 @@ impl Remote {
                 }
                 let mut next = Some(message);
                 while let Some(message) = next {
+                    self.arrives(&message, left);
                     if !self.give_on(&messages, message).await {
                         return;
                     }
@@ -220,6 +234,17 @@ impl Remote {
             // A broken stream is noticed within one heartbeat.
             sleep(self.stage.millis(1, 1_000)).await;
         }
+    }
+
+    fn arrives(&self, message: &NodeMessage, left: u64) {
+        let NodeMessage::Batch(batch) = message else { return };
+        if batch.events.is_empty() {
+            return;
+        }
+        self.stage.film.shoot(|| {
+            let (from, to, arrived) = (Who::Shared, Who::Node(self.node), self.stage.now());
+            Shot::Said { from, to, left, arrived, text: film::piece(batch), mood: Mood::Plain }
+        });
     }
 
     async fn reachable(&self) {
@@ -248,7 +273,8 @@ impl Remote {
         lease: Option<Duration>,
     ) -> Result<SharedRead, TierError> {
         let (stage, key) = (Arc::clone(&self.stage), key.clone());
-        self.call("read", move |memory, life| async move {
+        let left = stage.now();
+        let read = self.call("read", move |memory, life| async move {
             let found = memory.read_using(std::slice::from_ref(&key), &[slide], lease).await?.pop();
             let Some(mut read) = found else { unreachable!("one was asked for") };
             if let Outcome::Lead(granted) = &mut read.outcome {
@@ -268,9 +294,11 @@ impl Remote {
                 let what = "the shared tier's entry";
                 check::holds(&stage, what, number_of(&key), &entry.content, epoch, applied);
             }
-            Ok(read)
-        })
-        .await
+            Ok((read, stage.now()))
+        });
+        let (read, turned) = read.await?;
+        self.filmed([left, turned], || "read".into(), || film::found(&read));
+        Ok(read)
     }
 }
 
@@ -306,7 +334,8 @@ impl SharedTier for Remote {
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
         let (stage, mut fill) = (Arc::clone(&self.stage), fill.clone());
         debug_assert!(!matches!(fill.entry.content, Content::Uncacheable));
-        self.call("fill", move |memory, life| async move {
+        let (left, offered) = (stage.now(), fill.entry.clone());
+        let call = self.call("fill", move |memory, life| async move {
             let lease = fill.lease;
             fill.lease = lease.map(|lease| inside(life, lease));
             let before = memory.inspect(&fill.key).await?;
@@ -327,9 +356,12 @@ impl SharedTier for Remote {
                 }
                 server.let_go(&fill.key, lease);
             }
-            Ok(verdict)
-        })
-        .await
+            Ok((verdict, stage.now()))
+        });
+        let (verdict, turned) = call.await?;
+        let question = || format!("fill {}, τ={}", film::value(&offered.content), offered.tau.0);
+        self.filmed([left, turned], question, || film::kept(verdict));
+        Ok(verdict)
     }
 
     async fn renew(&self, key: &Key, lease: LeaseToken, ttl: Duration) -> Result<bool, TierError> {
@@ -359,8 +391,13 @@ impl SharedTier for Remote {
     }
 
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
-        let batch = batch.clone();
-        self.call("apply", move |memory, _| async move { memory.apply(&batch).await }).await
+        let (stage, told, left) = (Arc::clone(&self.stage), batch.clone(), self.stage.now());
+        let call = self.call("apply", move |memory, _| async move {
+            Ok((memory.apply(&told).await?, stage.now()))
+        });
+        let (applied, turned) = call.await?;
+        self.filmed([left, turned], || film::piece(batch), || film::applied(batch, &applied));
+        Ok(applied)
     }
 
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
@@ -374,12 +411,16 @@ impl SharedTier for Remote {
     }
 
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
-        let stage = Arc::clone(&self.stage);
-        self.call("incarnate", move |memory, _| async move {
+        let (stage, left) = (Arc::clone(&self.stage), self.stage.now());
+        let call = self.call("incarnate", move |memory, _| async move {
             stage.server.lock().holders.clear();
-            memory.incarnate(epoch, at, watermark).await
-        })
-        .await
+            memory.incarnate(epoch, at, watermark).await?;
+            Ok(stage.now())
+        });
+        let turned = call.await?;
+        let begun = || ("everything else is void".into(), Mood::Plain);
+        self.filmed([left, turned], || format!("new epoch at {}", at.0), begun);
+        Ok(())
     }
 
     async fn standing(&self) -> Result<Option<Standing>, TierError> {

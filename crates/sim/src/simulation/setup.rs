@@ -45,6 +45,9 @@ pub(super) struct Setup {
     pub(super) sample_every: Duration,
     /// Mean time between two faults; `None`: there are none.
     pub(super) fault_every: Option<Duration>,
+    /// Nothing is left to chance: what takes some time takes the mean of it, and what may happen happens if
+    /// it is likely.
+    pub(super) steady: bool,
 }
 
 impl Setup {
@@ -60,8 +63,24 @@ impl Setup {
             roomy: dice.random_bool(0.7),
             sample_every: Duration::from_millis(dice.random_range(250..=500)),
             fault_every: faults.then(|| Duration::from_millis(dice.random_range(1_000..12_000))),
+            steady: false,
         };
         (setup, dice)
+    }
+
+    /// So many nodes, to whom only happens what a script says.
+    pub(super) fn scripted(nodes: usize) -> (Self, Dice) {
+        let setup = Self {
+            nodes,
+            reads: 0.0,
+            writes: 0.0,
+            lazy: 0.0,
+            roomy: true,
+            sample_every: Duration::from_millis(250),
+            fault_every: None,
+            steady: true,
+        };
+        (setup, Dice::seed_from_u64(0))
     }
 
     pub(super) fn engine(&self) -> EngineOptions {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::database::Database;
+use super::film::Film;
 use super::server::Server;
 use super::setup::{CELLS, Dice, KEYS, Setup};
 use super::trace::{Trace, What};
@@ -82,6 +83,8 @@ pub(super) struct Stage {
     pub(super) loads: Mutex<Vec<u64>>,
     /// Each node's last session with the database.
     pub(super) sessions: Mutex<Vec<Option<u64>>>,
+    /// Running while pictures are made.
+    pub(super) film: Film,
 }
 
 /// What a run saw.
@@ -127,6 +130,7 @@ impl Stage {
             counts: Mutex::default(),
             loads: Mutex::new(vec![0; KEYS + 1]),
             sessions: Mutex::new(vec![None; nodes]),
+            film: Film::default(),
             setup,
         })
     }
@@ -174,10 +178,16 @@ impl Stage {
     }
 
     pub(super) fn chance(&self, share: f64) -> bool {
+        if self.setup.steady {
+            return share >= 0.5;
+        }
         share > 0.0 && self.draw(|dice| dice.random_bool(share.min(1.0)))
     }
 
     pub(super) fn millis(&self, from: u64, to: u64) -> Duration {
+        if self.setup.steady {
+            return Duration::from_millis(from.midpoint(to));
+        }
         Duration::from_millis(self.draw(|dice| dice.random_range(from..=to)))
     }
 
