@@ -1,5 +1,5 @@
 //! Real servers for tests: PostgreSQL, MariaDB, Redis (with sentinels too) and nginx on free ports with data folders of their
-//! own, a TCP proxy that misbehaves on command, and a grip on any other process under test.
+//! own, a TCP proxy that misbehaves and a clock that jumps on command, and a grip on any other process under test.
 //!
 //! Everything here blocks and is plain `std`, so that it serves synchronous tests, asynchronous
 //! ones and benchmarks alike; call it before the first `await` that matters, or from
@@ -25,6 +25,8 @@
 //! ```
 
 mod child;
+mod clock;
+mod disk;
 mod fault;
 mod folder;
 pub mod http;
@@ -40,11 +42,12 @@ mod sentinels;
 mod tls;
 mod wait;
 
+pub use clock::WallClock;
 pub use fault::{Fault, FaultProxy};
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};
 pub use port::Port;
-pub use postgres::{Postgres, PostgresBuilder};
+pub use postgres::{MayNotMount, Postgres, PostgresBuilder};
 pub use process::{Process, ProcessBuilder};
 pub use redis::{Redis, RedisBuilder};
 pub use sentinels::Sentinels;

@@ -4,11 +4,12 @@ mod cluster;
 mod standby;
 
 use std::{
+    ffi::OsString,
     fmt::Write as _,
     fs,
     io::Write as _,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -20,6 +21,8 @@ use tempfile::TempDir;
 use self::cluster::Programs;
 use crate::{
     child::{self, Daemon},
+    clock::WallClock,
+    disk::Disk,
     folder,
     output::Output,
     port::{self, Port},
@@ -31,10 +34,25 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// "… connections", and of a standby "… read-only connections".
 const READY: &str = "database system is ready to accept ";
 
+/// A server with a disk of its own needs somebody who may mount one: root, with the right to.
+#[derive(Debug)]
+pub struct MayNotMount;
+
+impl std::fmt::Display for MayNotMount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("harness: no disk can be mounted here; it takes root, with the right to")
+    }
+}
+
+impl std::error::Error for MayNotMount {}
+
 /// How the server shall be set up; see [`Postgres::builder`].
 pub struct PostgresBuilder {
     settings: Vec<(String, String)>,
     own_identity: bool,
+    /// `NAME=value`.
+    env: Vec<OsString>,
+    disk_mb: Option<u32>,
 }
 
 impl PostgresBuilder {
@@ -54,13 +72,38 @@ impl PostgresBuilder {
         self
     }
 
+    /// Has this for a wall clock.
+    #[must_use]
+    pub fn clock(mut self, clock: &WallClock) -> Self {
+        let set = clock.env().into_iter().map(|(name, value)| {
+            let mut set = name;
+            set.push("=");
+            set.push(value);
+            set
+        });
+        self.env = set.collect();
+        self
+    }
+
+    /// Has a disk of its own, of so many MB; a fresh cluster takes about 50.
+    #[must_use]
+    pub fn disk(mut self, mb: u32) -> Self {
+        self.disk_mb = Some(mb);
+        self
+    }
+
     /// Starts it and waits until it takes connections.
     ///
     /// # Errors
-    /// When PostgreSQL is missing or does not come up; with its last lines.
+    /// When PostgreSQL is missing or does not come up; with its last lines. [`MayNotMount`] when it shall
+    /// have a disk of its own and can't.
     pub fn start(self) -> Result<Postgres> {
         let programs = Programs::find()?;
         let folder = folder::private("postgres")?;
+        let disk = match self.disk_mb {
+            Some(mb) => Some(Disk::mount(folder.path(), mb)?.ok_or(MayNotMount)?),
+            None => None,
+        };
         let data = folder.path().join("data");
         if self.own_identity {
             programs.initdb(folder.path())?;
@@ -75,8 +118,9 @@ impl PostgresBuilder {
         conf.write_all(lines.as_bytes())?;
         let output = Output::default();
         let (port, daemon) =
-            port::start_on_some_port(|port| launch(&programs, &data, port, &output))?;
-        Ok(Postgres { daemon: Some(daemon), output, port, programs, data, _folder: folder })
+            port::start_on_some_port(|port| launch(&programs, &data, port, (&self.env, &output)))?;
+        let (daemon, env) = (Some(daemon), self.env);
+        Ok(Postgres { daemon, output, port, programs, data, env, disk, _folder: folder })
     }
 }
 
@@ -88,6 +132,8 @@ pub struct Postgres {
     port: Port,
     programs: Programs,
     data: PathBuf,
+    env: Vec<OsString>,
+    disk: Option<Disk>,
     _folder: TempDir,
 }
 
@@ -112,7 +158,12 @@ impl Postgres {
             ("dynamic_shared_memory_type", "mmap"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        PostgresBuilder { settings: settings.into(), own_identity: false }
+        PostgresBuilder {
+            settings: settings.into(),
+            own_identity: false,
+            env: Vec::new(),
+            disk_mb: None,
+        }
     }
 
     /// Where it listens.
@@ -205,7 +256,8 @@ impl Postgres {
         if self.daemon.is_some() {
             bail!("harness: postgres is running already");
         }
-        self.daemon = Some(launch(&self.programs, &self.data, &self.port, &self.output)?);
+        let daemon = launch(&self.programs, &self.data, &self.port, (&self.env, &self.output))?;
+        self.daemon = Some(daemon);
         Ok(())
     }
 
@@ -241,6 +293,14 @@ impl Postgres {
         daemon.signal(Signal::CONT)
     }
 
+    /// Gives it a larger disk than [`PostgresBuilder::disk`] did.
+    ///
+    /// # Errors
+    /// When it has none of its own.
+    pub fn enlarge_disk(&self, mb: u32) -> Result<()> {
+        self.disk.as_ref().context("harness: postgres has no disk of its own")?.enlarge(mb)
+    }
+
     fn running(&mut self) -> Result<&mut Daemon> {
         self.daemon.as_mut().context("harness: postgres is not running")
     }
@@ -261,9 +321,22 @@ impl Drop for Postgres {
     }
 }
 
-fn launch(programs: &Programs, data: &PathBuf, port: &Port, output: &Output) -> Result<Daemon> {
-    let mut command = child::command(&programs.postgres, programs.user.as_ref())?;
-    command.arg("-D").arg(data).arg("-p").arg(port.number().to_string());
+fn launch(
+    programs: &Programs,
+    data: &PathBuf,
+    port: &Port,
+    (env, output): (&[OsString], &Output),
+) -> Result<Daemon> {
+    // Its environment is for it alone, and not for what changes the user before.
+    let user = programs.user.as_ref();
+    let mut command = child::command(Path::new("/usr/bin/env"), user)?;
+    command
+        .args(env)
+        .arg(&programs.postgres)
+        .arg("-D")
+        .arg(data)
+        .arg("-p")
+        .arg(port.number().to_string());
     command.env("LC_ALL", "C");
     let mark = output.mark();
     let mut daemon = Daemon::spawn("postgres", command, output.clone())?;

@@ -33,8 +33,9 @@ impl Postgres {
         conf.write_all(SETTINGS.as_bytes())?;
         let output = Output::default();
         let (port, daemon) =
-            port::start_on_some_port(|port| launch(&programs, &data, port, &output))?;
-        Ok(Self { daemon: Some(daemon), output, port, programs, data, _folder: folder })
+            port::start_on_some_port(|port| launch(&programs, &data, port, (&[], &output)))?;
+        let (daemon, env) = (Some(daemon), Vec::new());
+        Ok(Self { daemon, output, port, programs, data, env, disk: None, _folder: folder })
     }
 
     /// Stops the replay on this standby: it goes on receiving, and shows no more of it. Returns when

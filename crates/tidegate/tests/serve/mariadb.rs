@@ -72,7 +72,7 @@ impl Stack {
         );
         let path = self.folder.path().join(format!("tidegate-{}.toml", admin.port()));
         std::fs::write(&path, config).expect("written");
-        Node { process: start(&path), gateway: data, data, admin, _ports: ports.into() }
+        Node { process: start(&path, &[]), gateway: data, data, admin, _ports: ports.into() }
     }
 
     /// Waits until it serves proven answers.

@@ -1,11 +1,12 @@
 //! A shop's servers and any number of Tidegate nodes with one configuration.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use harness::http::{self, Answer};
-use harness::{Port, Postgres, Process, Redis};
+use harness::{Port, Postgres, PostgresBuilder, Process, Redis};
 
 use crate::upstream::Upstream;
 
@@ -38,7 +39,16 @@ pub(crate) struct Node {
 impl Stack {
     /// PostgreSQL with the shop's table, Redis and an application; no node yet.
     pub(crate) fn start() -> Self {
-        let postgres = Postgres::start().expect("PostgreSQL starts");
+        Self::on(Postgres::builder())
+    }
+
+    /// The same with a PostgreSQL that is set up in a certain way.
+    pub(crate) fn on(postgres: PostgresBuilder) -> Self {
+        Self::of(postgres.start().expect("PostgreSQL starts"))
+    }
+
+    /// The same with a PostgreSQL that runs already.
+    pub(crate) fn of(postgres: Postgres) -> Self {
         postgres
             .psql("create role shop login replication; create database shop owner shop")
             .or_else(|_| {
@@ -105,23 +115,29 @@ impl Stack {
 
     /// Starts a node without waiting for anything.
     pub(crate) fn launch(&self, edit: impl Fn(String) -> String) -> Node {
+        self.launch_under(&[], edit)
+    }
+
+    /// The same with this in its environment.
+    pub(crate) fn launch_under(
+        &self,
+        env: &[(OsString, OsString)],
+        edit: impl Fn(String) -> String,
+    ) -> Node {
         let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
         let [gateway, data, admin] = &ports;
         let path = self.folder.path().join(format!("tidegate-{}.toml", admin.number()));
         std::fs::write(&path, edit(self.config([gateway, data, admin]))).expect("written");
-        let process = start(&path);
+        let process = start(&path, env);
         let [gateway, data, admin] = ports.each_ref().map(Port::addr);
         Node { process, gateway, data, admin, _ports: ports.into() }
     }
 }
 
-pub(crate) fn start(config: &Path) -> Process {
-    Process::builder(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("serve")
-        .arg("--config")
-        .arg(config)
-        .start()
-        .expect("the binary starts")
+pub(crate) fn start(config: &Path, env: &[(OsString, OsString)]) -> Process {
+    let serve = Process::builder(env!("CARGO_BIN_EXE_tidegate")).arg("serve").arg("--config");
+    let serve = env.iter().fold(serve.arg(config), |serve, (name, value)| serve.env(name, value));
+    serve.start().expect("the binary starts")
 }
 
 impl Node {

@@ -1,6 +1,9 @@
 //! Silence and stalls: the log falls behind, a node sleeps, the slot is lost. The bound grows,
 //! nothing is quietly old, an alarm is named, and everything recovers by itself.
 
+mod clocks;
+mod disk;
+
 use std::cell::Cell;
 use std::time::Duration;
 
