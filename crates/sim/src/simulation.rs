@@ -65,13 +65,21 @@ pub struct Options {
     pub faults: bool,
     /// A rule of `coherence` to leave out, to see that it is missed.
     pub without: Option<Rule>,
+    /// The one kind of fault that happens, by its [name](fault_kinds); `None`: any.
+    pub only: Option<&'static str>,
     /// Whether to keep what happens, line by line.
     pub trace: bool,
 }
 
+/// What can go wrong, by name.
+pub fn fault_kinds() -> impl Iterator<Item = &'static str> {
+    faults::Kind::ALL.iter().map(|kind| kind.name())
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { lasts: Duration::from_secs(360), faults: true, without: None, trace: false }
+        let lasts = Duration::from_secs(360);
+        Self { lasts, faults: true, without: None, only: None, trace: false }
     }
 }
 
@@ -127,7 +135,7 @@ async fn world(seed: u64, options: &Options) -> Outcome {
     let stage = Stage::new(setup, dice, trace);
     let nodes = (0..stage.setup.nodes).map(|id| Some(Node::boot(&stage, id))).collect();
     let cast = Arc::new(Cast { stage: Arc::clone(&stage), nodes: Mutex::new(nodes) });
-    play(&cast, options.lasts.max(Duration::from_secs(120))).await;
+    play(&cast, options.lasts.max(Duration::from_secs(120)), options.only).await;
     let simulated = Duration::from_nanos(stage.now());
     let trace = stage.trace();
     let counts = stage.counts.lock().clone();
@@ -147,7 +155,7 @@ async fn world(seed: u64, options: &Options) -> Outcome {
 }
 
 /// From the first second to the last, or to the first violation.
-async fn play(cast: &Arc<Cast>, lasts: Duration) {
+async fn play(cast: &Arc<Cast>, lasts: Duration, only: Option<&'static str>) {
     let stage = &cast.stage;
     if !proven(cast).await {
         stage.violation("nothing is proven, although nothing has gone wrong yet".into());
@@ -163,7 +171,7 @@ async fn play(cast: &Arc<Cast>, lasts: Duration) {
     stage.spawn(traffic::writers(Arc::clone(cast), silent));
     stage.spawn(traffic::scribbler(Arc::clone(stage), silent));
     if let Some(every) = stage.setup.fault_every {
-        stage.spawn(faults::happen(Arc::clone(cast), every, mended));
+        stage.spawn(faults::happen(Arc::clone(cast), every, mended, only));
     }
     let end = tokio::time::Instant::now() + Duration::from_nanos(all - stage.now());
     while stage.now() + 1_000_000_000 < all {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use coherence::Rule::{self, *};
-use sim::simulation::{Options, Outcome, Tally, run};
+use sim::simulation::{Options, Outcome, Tally, fault_kinds, run};
 
 /// What a small machine runs in well under a minute. The command runs more:
 /// `cargo run --release -p sim --bin simulate`.
@@ -88,6 +88,25 @@ fn the_fill_rules_are_missed() {
 #[test]
 fn the_marks_are_missed() {
     is_missed(&[MarkKeys, MarkTags, MarkEverything, CollectionRaisesFloor, BeginningRaisesFloor]);
+}
+
+#[test]
+fn the_marks_of_wildcards_are_missed() {
+    is_missed(&[MarkPatterns]);
+}
+
+/// A promoted replica that lacks what it acknowledged shows it by its position.
+#[test]
+fn after_a_failover_of_the_shared_tier_positions_are_missed() {
+    let failover = "shared tier failed over, writes lost";
+    assert!(fault_kinds().any(|kind| kind == failover), "no such fault");
+    let only = Options { only: Some(failover), ..Options::default() };
+    let tally = all(1..10, &only);
+    assert!(tally.violations.is_empty(), "{tally}");
+    assert!(tally.faults.contains_key(failover), "{tally}");
+    let without = Options { without: Some(BatchWithoutGap), ..only };
+    let missed = (1..100).any(|seed| run(seed, &without).violation.is_some());
+    assert!(missed, "nobody misses the positions");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use cache::SystemClock;
 use clap::Parser;
 use coherence::{Clock, Rule};
 use parking_lot::Mutex;
-use sim::simulation::{Options, Tally, pictures, run};
+use sim::simulation::{Options, Tally, fault_kinds, pictures, run};
 
 /// Runs whole clusters on virtual time, with faults by a plan from a seed, and holds every answer
 /// against the world's own history. Exit code 1: a promise was broken; the seed is printed.
@@ -43,6 +43,9 @@ struct Arguments {
     /// Leave out a rule, such as `FillAboveMarks`, to see that it is missed.
     #[arg(long, value_parser = rule)]
     without: Option<Rule>,
+    /// Let nothing else go wrong than this kind of fault, such as `"slot lost"`.
+    #[arg(long, value_parser = fault)]
+    only: Option<&'static str>,
     /// Go on after a violation.
     #[arg(long)]
     keep_going: bool,
@@ -54,6 +57,13 @@ struct Arguments {
 fn rule(name: &str) -> Result<Rule, String> {
     let found = Rule::ALL.iter().find(|rule| format!("{rule:?}") == name);
     found.copied().ok_or_else(|| format!("no such rule; the rules are {:?}", Rule::ALL))
+}
+
+fn fault(name: &str) -> Result<&'static str, String> {
+    let known = || fault_kinds().collect::<Vec<_>>();
+    fault_kinds()
+        .find(|kind| *kind == name)
+        .ok_or_else(|| format!("no such fault; there are {:?}", known()))
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what it is run for")]
@@ -74,6 +84,7 @@ fn main() -> ExitCode {
         lasts: Duration::try_from_secs_f64(arguments.hours * 3_600.0).unwrap_or_default(),
         faults: !arguments.calm,
         without: arguments.without,
+        only: arguments.only,
         trace: arguments.trace,
     };
     let mut tally = Tally::default();
@@ -93,6 +104,9 @@ fn main() -> ExitCode {
     }
     if let Some(rule) = arguments.without {
         again += &format!(" --without {rule:?}");
+    }
+    if let Some(fault) = arguments.only {
+        again += &format!(" --only {fault:?}");
     }
     println!("again, with all that happens: simulate {again} --trace");
     ExitCode::FAILURE

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coherence::Subject;
 use rand::RngExt;
-use rand::seq::IndexedRandom;
+use rand::seq::IteratorRandom;
 use tokio::time::sleep;
 
 use super::node::Node;
@@ -16,7 +16,7 @@ use super::traffic::Cast;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     NodeCrash,
     NodeStopped,
     CutShared,
@@ -26,6 +26,7 @@ enum Kind {
     SharedFlushed,
     SharedRolledBack,
     SharedDown,
+    SharedFailedOver,
     StreamBroken,
     DatabaseCrash,
     PowerCut,
@@ -42,7 +43,7 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: &[Self] = &[
+    pub(super) const ALL: &[Self] = &[
         Self::NodeCrash,
         Self::NodeStopped,
         Self::CutShared,
@@ -52,6 +53,7 @@ impl Kind {
         Self::SharedFlushed,
         Self::SharedRolledBack,
         Self::SharedDown,
+        Self::SharedFailedOver,
         Self::StreamBroken,
         Self::DatabaseCrash,
         Self::PowerCut,
@@ -67,7 +69,7 @@ impl Kind {
         Self::WriteStorm,
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::NodeCrash => "node crashed",
             Self::NodeStopped => "node stopped",
@@ -78,6 +80,7 @@ impl Kind {
             Self::SharedFlushed => "shared tier flushed",
             Self::SharedRolledBack => "shared tier restarted from an old copy",
             Self::SharedDown => "shared tier down",
+            Self::SharedFailedOver => "shared tier failed over, writes lost",
             Self::StreamBroken => "node stream broken",
             Self::DatabaseCrash => "database crashed",
             Self::PowerCut => "database and node crashed together",
@@ -95,8 +98,8 @@ impl Kind {
     }
 }
 
-/// Faults until `end`, by when all of them are over.
-pub(super) async fn happen(cast: Arc<Cast>, every: Duration, end: u64) {
+/// Faults until `end`, by when all of them are over; `only`: no others than that.
+pub(super) async fn happen(cast: Arc<Cast>, every: Duration, end: u64, only: Option<&'static str>) {
     let stage = Arc::clone(&cast.stage);
     loop {
         sleep(stage.until_next(1.0 / every.as_secs_f64())).await;
@@ -105,7 +108,11 @@ pub(super) async fn happen(cast: Arc<Cast>, every: Duration, end: u64) {
             return;
         }
         let left = Duration::from_nanos(end - now);
-        let kind = stage.draw(|dice| *Kind::ALL.choose(dice).unwrap_or(&Kind::Purge));
+        let kind = stage.draw(|dice| {
+            let all = Kind::ALL.iter().filter(|kind| only.is_none_or(|only| kind.name() == only));
+            all.choose(dice).copied()
+        });
+        let Some(kind) = kind else { return };
         let lasts = stage.millis(50, 4_000);
         let lasts = if stage.chance(0.15) { lasts * 6 } else { lasts };
         let node = stage.draw(|dice| dice.random_range(0..stage.setup.nodes));
@@ -148,6 +155,7 @@ async fn fault(cast: Arc<Cast>, kind: Kind, node: usize, lasts: Duration) {
             stage.server.lock().up = true;
             another(stage, super::server::Server::restart);
         }
+        Kind::SharedFailedOver => fail_over(stage, lasts).await,
         Kind::StreamBroken => stage.weather.lock().break_stream[node] = true,
         Kind::DatabaseCrash => fall(stage, None, lasts).await,
         Kind::PowerCut => {
@@ -185,9 +193,11 @@ async fn fault(cast: Arc<Cast>, kind: Kind, node: usize, lasts: Duration) {
         Kind::Purge => {
             let Some(node) = cast.node(node) else { return };
             let key = stage.draw(|dice| dice.random_range(0..KEYS));
-            let subject = match stage.draw(|dice| dice.random_range(0..3)) {
+            let subject = match stage.draw(|dice| dice.random_range(0..5)) {
                 0 => Subject::Everything,
                 1 => setup::subject(setup::tag_of(key)),
+                2 => setup::wildcard(setup::tag_of(key)),
+                3 => setup::wildcard(key),
                 _ => setup::subject(key),
             };
             node.engine.evict(&[subject]).await;
@@ -203,6 +213,18 @@ async fn fault(cast: Arc<Cast>, kind: Kind, node: usize, lasts: Duration) {
         }
     }
     stage.note(Some(node), What::Fault(kind.name(), 0));
+}
+
+/// A replica lags behind; its primary dies, and after a while it is promoted, without the last writes that
+/// were acknowledged.
+async fn fail_over(stage: &Stage, lasts: Duration) {
+    let replica = stage.server.lock().memory().copy();
+    sleep(stage.millis(0, 1_500).min(lasts / 2)).await;
+    stage.server.lock().up = false;
+    sleep(lasts / 2).await;
+    let mut server = stage.server.lock();
+    server.up = true;
+    server.become_another(replica);
 }
 
 fn another(stage: &Stage, become_another: impl FnOnce(&mut super::server::Server)) {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::check;
 use super::database::Commit;
 use super::film::{Mood, Shot, Who};
-use super::setup::{is_row_alone, key, policy, subject};
+use super::setup::{is_row_alone, key, policy, subject, wildcard};
 use super::stage::{Peer, Stage};
 use super::trace::What;
 
@@ -201,13 +201,18 @@ impl Follower {
             });
             session.asked = 0;
             session.sent = commit.lsn;
-            events.push(Event {
-                lsn: commit.lsn,
-                cause: Cause::Commit,
-                committed_us: 0,
-                subjects: commit.cells.iter().map(|(cell, _)| subject(*cell)).collect(),
-                renewals: self.renewals(number, commit),
-            });
+            let event = |cause, subjects, renewals| {
+                let (lsn, committed_us) = (commit.lsn, 0);
+                Event { lsn, cause, committed_us, subjects, renewals }
+            };
+            let cells = || commit.cells.iter().map(|(cell, _)| *cell);
+            if is_told_by_wildcards(number) {
+                let subjects = cells().map(wildcard).collect();
+                events.push(event(Cause::Purge, subjects, Vec::new()));
+            } else {
+                let subjects = cells().map(subject).collect();
+                events.push(event(Cause::Commit, subjects, self.renewals(number, commit)));
+            }
         }
         if all && db.flushed > session.sent {
             session.sent = db.flushed;
@@ -290,6 +295,11 @@ impl Follower {
         session.chain.snapshot(&snapshot);
         Ok(())
     }
+}
+
+/// Whether the transaction touched what no contract follows, and ordered a purge of what is made from it.
+fn is_told_by_wildcards(commit: usize) -> bool {
+    commit % 8 == 7
 }
 
 /// Asks the primary how long its log is, as the binary's sampler does.

@@ -67,7 +67,7 @@ impl Server {
         self.become_another(same);
     }
 
-    fn become_another(&mut self, memory: MemoryTier) {
+    pub(super) fn become_another(&mut self, memory: MemoryTier) {
         self.memory = Arc::new(memory);
         self.life += 1;
         self.holders.clear();

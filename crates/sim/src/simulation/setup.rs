@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache::shared::Slide;
 use cache::{EngineOptions, Policy};
 use coherence::Subject;
-use contract::{Key, Tag, Tiers, Unproven};
+use contract::{Key, Pattern, Tag, Tiers, Unproven};
 use rand::{RngExt, SeedableRng};
 
 /// The generator behind a run. Its sequence is part of its definition.
@@ -141,6 +141,18 @@ pub(super) fn subject(cell: usize) -> Subject {
         EVERYTHING => Subject::Everything,
         cell if cell > COLD => Subject::Tag(tag(cell)),
         cell => Subject::Key(key(cell)),
+    }
+}
+
+/// A wildcard that is about all of a cell, and perhaps about more. A row's own value is in nobody else's.
+pub(super) fn wildcard(cell: usize) -> Subject {
+    let keys = |text: &str| Subject::KeysLike(Pattern::of_keys(text).expect("well formed"));
+    match cell {
+        EVERYTHING => keys("v1:sim:row:*"),
+        cell if cell > COLD => {
+            Subject::TagsLike(Pattern::of_tags(&format!("*-{cell}")).expect("well formed"))
+        }
+        cell => keys(&format!("v1:sim:row:{cell}*")),
     }
 }
 
