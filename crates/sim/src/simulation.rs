@@ -35,6 +35,7 @@ mod pictures;
 mod server;
 mod setup;
 mod stage;
+mod standby;
 mod tally;
 mod trace;
 mod traffic;
@@ -133,6 +134,11 @@ async fn world(seed: u64, options: &Options) -> Outcome {
     let mut trace = Trace::default();
     trace.lines = options.trace.then(Vec::new);
     let stage = Stage::new(setup, dice, trace);
+    if let Some(lag_ms) = stage.setup.standby_lag_ms {
+        let standby = standby::Standby::of(&stage.db.lock());
+        stage.db.lock().standby = Some(standby);
+        stage.spawn(standby::replay(Arc::clone(&stage), lag_ms));
+    }
     let nodes = (0..stage.setup.nodes).map(|id| Some(Node::boot(&stage, id))).collect();
     let cast = Arc::new(Cast { stage: Arc::clone(&stage), nodes: Mutex::new(nodes) });
     play(&cast, options.lasts.max(Duration::from_secs(120)), options.only).await;

@@ -125,6 +125,11 @@ fn sight_and_proof_are_missed() {
 }
 
 #[test]
+fn what_a_standby_says_of_itself_is_missed() {
+    is_missed(&[StandbyOwnToken, StandbySameLog]);
+}
+
+#[test]
 fn leases_are_missed() {
     is_missed(&[LeaseExclusive, LeaseRenewedByHolder, LeaseReleasedByHolder]);
 }

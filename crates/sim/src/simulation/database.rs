@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 
 use coherence::{Log, Lsn, Snapshot};
 
+use super::standby::Standby;
+
 /// Something that has versions: a row, what a tag stands for, or everything at once.
 pub(super) type Cell = usize;
 
@@ -29,6 +31,8 @@ pub(super) struct Commit {
     pub(super) lost: Option<u64>,
     /// In which of the server's lives it was written.
     pub(super) life: u64,
+    /// Which of them ended when it was lost.
+    pub(super) lost_with: Option<u64>,
 }
 
 /// A cell's state after a commit, by the commit's number.
@@ -64,6 +68,8 @@ pub(super) struct Database {
     pub(super) life: u64,
     pub(super) up: bool,
     pub(super) slot: Option<Slot>,
+    /// A standby that answers reads.
+    pub(super) standby: Option<Standby>,
     sessions: u64,
 }
 
@@ -78,6 +84,7 @@ impl Database {
             visible: Some(0),
             lost: None,
             life: 1,
+            lost_with: None,
         };
         Self {
             commits: vec![first],
@@ -91,6 +98,7 @@ impl Database {
             life: 1,
             up: true,
             slot: None,
+            standby: None,
             sessions: 0,
         }
     }
@@ -135,6 +143,7 @@ impl Database {
             visible: None,
             lost: None,
             life: self.life,
+            lost_with: None,
         });
         if lazy {
             self.show(now, number);
@@ -192,6 +201,7 @@ impl Database {
             }
             lacking -= usize::from(commit.flushed);
             commit.lost = Some(now);
+            commit.lost_with = Some(self.life);
         }
         if failover.is_none() {
             kept = self.flushed.0;
@@ -210,6 +220,9 @@ impl Database {
         if let Some(slot) = &mut self.slot {
             slot.holder = None;
             slot.confirmed = slot.persisted;
+        }
+        if let Some(standby) = &mut self.standby {
+            standby.follow(self.log, self.life, Lsn(kept));
         }
     }
 
@@ -230,6 +243,11 @@ impl Database {
         let in_progress: Vec<u64> = self.open.iter().copied().collect();
         let xmin = in_progress.first().copied().unwrap_or(self.next_xid);
         Snapshot { xmin, xmax: self.next_xid, in_progress }
+    }
+
+    /// All versions of a cell, in commit order.
+    pub(super) fn versions(&self, cell: Cell) -> &[Version] {
+        &self.cells[cell]
     }
 
     /// What a statement that begins now reads.

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::node::Node;
 use super::setup::{self, KEYS};
 use super::stage::Stage;
+use super::standby;
 use super::trace::What;
 use super::traffic::Cast;
 
@@ -36,6 +37,8 @@ pub(super) enum Kind {
     LogStalled,
     BadLoads,
     SlowLoads,
+    StandbyStands,
+    StandbyAway,
     WallClock,
     Purge,
     Collection,
@@ -63,6 +66,8 @@ impl Kind {
         Self::LogStalled,
         Self::BadLoads,
         Self::SlowLoads,
+        Self::StandbyStands,
+        Self::StandbyAway,
         Self::WallClock,
         Self::Purge,
         Self::Collection,
@@ -90,6 +95,8 @@ impl Kind {
             Self::LogStalled => "log stalled",
             Self::BadLoads => "origin failing or hanging",
             Self::SlowLoads => "origin slow",
+            Self::StandbyStands => "standby replays nothing",
+            Self::StandbyAway => "standby away",
             Self::WallClock => "wall clock jumped",
             Self::Purge => "entries purged",
             Self::Collection => "tombstones collected early",
@@ -186,6 +193,12 @@ async fn fault(cast: Arc<Cast>, kind: Kind, node: usize, lasts: Duration) {
             sleep(lasts).await;
             stage.weather.lock().slow_loads_ms = 0;
         }
+        Kind::StandbyStands => {
+            stage.weather.lock().replay_stands = true;
+            sleep(lasts).await;
+            stage.weather.lock().replay_stands = false;
+        }
+        Kind::StandbyAway => standby::away(stage, lasts).await,
         Kind::WallClock => {
             let by = stage.draw(|dice| dice.random_range(-3_600_000_000..3_600_000_000));
             stage.weather.lock().wall_off[node] = by;

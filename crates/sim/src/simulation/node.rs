@@ -8,7 +8,7 @@ use cache::{
     Answer, Ask, Chance, Content, Engine, Item, Loaded, LoadedMany, Metrics, Origin, OriginError,
     OriginErrorKind, Policy, ReadError, Value,
 };
-use coherence::{After, Clock};
+use coherence::{After, Clock, Lsn};
 use contract::Key;
 use parking_lot::Mutex;
 use rand::{Rng, RngExt, SeedableRng};
@@ -16,12 +16,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::check;
-use super::database::Database;
+use super::database::{Database, Version};
 use super::film::{self, Mood, Shot, Who};
 use super::follower::{Follower, sample};
 use super::server::Remote;
 use super::setup::{self, ALONE_LIMIT, Dice, KEYS, READ_LIMIT};
 use super::stage::{NodeClock, Peer, Stage};
+use super::standby::Twin;
 use super::trace::What;
 
 /// A process.
@@ -57,11 +58,15 @@ impl Node {
         let engine = Engine::new(options, shared, Arc::clone(&clock), Metrics::detached());
         let follows = engine.clone();
         let follower = Follower::new(stage, id, life, &engine, &clock);
-        let tasks = vec![
+        let twin = stage.setup.standby_lag_ms.map(|_| Twin::new(stage, id, life));
+        let mut tasks = vec![
             stage.spawn(async move { follows.follow(std::future::pending()).await }),
             stage.spawn(sample(Arc::clone(stage), id, life, engine.clone(), clock)),
             stage.spawn(follower.run()),
         ];
+        tasks.extend(twin.clone().map(|twin| stage.spawn(twin.watch())));
+        let standbys: Vec<Arc<dyn Origin>> =
+            twin.into_iter().map(|twin| twin as Arc<dyn Origin>).collect();
         Arc::new(Self {
             stage: Arc::clone(stage),
             id,
@@ -69,7 +74,7 @@ impl Node {
             engine,
             policies: (0..=KEYS).map(setup::policy).collect(),
             keys: (0..=KEYS).map(setup::key).collect(),
-            origin: Arc::new(Rows { stage: Arc::clone(stage), node: id, life }),
+            origin: Arc::new(Rows { stage: Arc::clone(stage), node: id, life, standbys }),
             tasks,
         })
     }
@@ -176,16 +181,42 @@ struct Rows {
     stage: Arc<Stage>,
     node: usize,
     life: u64,
+    standbys: Vec<Arc<dyn Origin>>,
+}
+
+pub(super) fn unavailable(text: &str) -> OriginError {
+    OriginError { kind: OriginErrorKind::Unavailable, message: text.to_owned() }
+}
+
+/// Which rows these are.
+pub(super) fn rows(ids: &[&str]) -> Result<Vec<usize>, OriginError> {
+    let rows = ids.iter().map(|id| id.parse::<usize>());
+    rows.collect::<Result<_, _>>().map_err(|_| unavailable("no such row"))
+}
+
+/// A row that was read from a snapshot which holds nothing beyond `seen`; and what was read.
+pub(super) fn loaded(
+    key: usize,
+    read: [Version; 3],
+    seen: Option<Lsn>,
+) -> (Loaded, Option<[u64; 3]>) {
+    let versions = read.map(|version| version.commit as u64);
+    let versions = read[0].present.then_some(versions);
+    let alone = versions.is_none() || setup::is_row_alone(key);
+    let tags = if alone { Vec::new() } else { vec![setup::tag(setup::tag_of(key))] };
+    let content = match versions {
+        None => Content::Absent,
+        Some(versions) => {
+            Content::Present(Value { body: check::encode(versions).into(), ..Value::default() })
+        }
+    };
+    (Loaded { content, tags, ttl: None, seen, replayed: None }, versions)
 }
 
 impl Rows {
-    fn unavailable(text: &str) -> OriginError {
-        OriginError { kind: OriginErrorKind::Unavailable, message: text.to_owned() }
-    }
-
     async fn way(&self) -> Result<(), OriginError> {
         let way = self.stage.way(self.node, self.life, Peer::Database).await;
-        way.map_err(|_| Self::unavailable("cut off"))
+        way.map_err(|_| unavailable("cut off"))
     }
 
     async fn thinks(&self) {
@@ -200,9 +231,13 @@ impl Origin for Rows {
         "rows"
     }
 
+    fn standbys(&self) -> &[Arc<dyn Origin>] {
+        &self.standbys
+    }
+
     async fn load(&self, _: &Key, id: &str) -> Result<Loaded, OriginError> {
         let mut loaded = self.read(&[id]).await?;
-        loaded.pop().ok_or_else(|| Self::unavailable("no such row"))
+        loaded.pop().ok_or_else(|| unavailable("no such row"))
     }
 
     async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
@@ -214,9 +249,7 @@ impl Origin for Rows {
 impl Rows {
     /// One snapshot.
     async fn read(&self, ids: &[&str]) -> Result<Vec<Loaded>, OriginError> {
-        let keys = ids.iter().map(|id| id.parse::<usize>());
-        let keys: Vec<usize> =
-            keys.collect::<Result<_, _>>().map_err(|_| Self::unavailable("no such row"))?;
+        let keys = rows(ids)?;
         for key in &keys {
             self.stage.loads.lock()[*key] += 1;
         }
@@ -227,13 +260,13 @@ impl Rows {
             if self.stage.chance(0.3) {
                 sleep(Duration::from_secs(30)).await;
             }
-            return Err(Self::unavailable("broken"));
+            return Err(unavailable("broken"));
         }
         self.thinks().await;
         let (life, seen, end) = {
             let db = self.stage.db.lock();
             if !db.up {
-                return Err(Self::unavailable("down"));
+                return Err(unavailable("down"));
             }
             let read = |key: &usize| setup::cells_of(*key).map(|cell| db.read(cell));
             (db.life, keys.iter().map(read).collect::<Vec<_>>(), Some(db.end))
@@ -243,11 +276,10 @@ impl Rows {
         self.way().await?;
         let gone = |db: &Database| db.life != life;
         if gone(&self.stage.db.lock()) {
-            return Err(Self::unavailable("the server was shut down"));
+            return Err(unavailable("the server was shut down"));
         }
-        let loaded = keys.into_iter().zip(seen).map(|(key, seen)| {
-            let versions = seen.map(|version| version.commit as u64);
-            let versions = seen[0].present.then_some(versions);
+        let all = keys.into_iter().zip(seen).map(|(key, seen)| {
+            let (loaded, versions) = loaded(key, seen, end);
             self.stage.film.dialogue(
                 [Who::Node(self.node), Who::Database],
                 [left, turned, self.stage.now()],
@@ -255,23 +287,8 @@ impl Rows {
                 || (film::version(versions), Mood::Plain),
             );
             self.stage.note(Some(self.node), What::Load(key, versions));
-            let Some(versions) = versions else {
-                return Loaded {
-                    content: Content::Absent,
-                    tags: Vec::new(),
-                    ttl: None,
-                    seen: end,
-                    replayed: None,
-                };
-            };
-            let value = Value { body: check::encode(versions).into(), ..Value::default() };
-            let tags = if setup::is_row_alone(key) {
-                Vec::new()
-            } else {
-                vec![setup::tag(setup::tag_of(key))]
-            };
-            Loaded { content: Content::Present(value), tags, ttl: None, seen: end, replayed: None }
+            loaded
         });
-        Ok(loaded.collect())
+        Ok(all.collect())
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Weather {
     pub(super) bad_loads: f64,
     /// Loads take up to so long.
     pub(super) slow_loads_ms: u64,
+    /// The standby replays nothing.
+    pub(super) replay_stands: bool,
     /// Writers write this many times as much.
     pub(super) storm: f64,
 }
@@ -117,6 +119,7 @@ impl Stage {
             log_stalled: false,
             bad_loads: 0.0,
             slow_loads_ms: 0,
+            replay_stands: false,
             storm: 1.0,
         };
         Arc::new(Self {

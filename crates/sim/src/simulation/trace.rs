@@ -13,6 +13,8 @@ pub(super) enum What {
     Visible(usize),
     /// The origin answered with these versions.
     Load(usize, Option<[u64; 3]>),
+    /// The standby did.
+    LoadOfStandby(usize, Option<[u64; 3]>),
     /// A node begins a history.
     Lead { position: u64, began: bool, incarnation: u64 },
     /// A node moved the tiers.

@@ -35,7 +35,6 @@ fn is_right_or_refused(node: &Node, cents: u32) -> bool {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that can't be run says so")]
 fn the_disk_of_the_database_fills_up_behind_a_dead_consumer() {
     let Some(mut stack) = stack() else {
         eprintln!("skipped: {MayNotMount}");
