@@ -22,7 +22,7 @@
 //!
 //! **Real:** `cache::Engine` with its in-process tier, flights, leases and gates; `cache::leader`;
 //! the state of the embedded shared tier; all of `coherence`. **Virtual:** time, the network, the
-//! database with its log, snapshots and slot, the way from the log to [`coherence::Chain`], processes.
+//! database with its log, snapshots, slot and standby, the way from the log to [`coherence::Chain`], processes.
 //! **Not in it:** sockets and SQL, Redis's scripts and streams, the gateway, threads.
 
 mod check;
@@ -32,6 +32,7 @@ mod film;
 mod follower;
 mod node;
 mod pictures;
+mod roll;
 mod server;
 mod setup;
 mod stage;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cache::origin::Roll;
 use cache::{
     Answer, Ask, Chance, Content, Engine, Item, Loaded, LoadedMany, Metrics, Origin, OriginError,
     OriginErrorKind, Policy, ReadError, Value,
@@ -19,6 +20,7 @@ use super::check;
 use super::database::{Database, Version};
 use super::film::{self, Mood, Shot, Who};
 use super::follower::{Follower, sample};
+use super::roll;
 use super::server::Remote;
 use super::setup::{self, ALONE_LIMIT, Dice, KEYS, READ_LIMIT};
 use super::stage::{NodeClock, Peer, Stage};
@@ -67,14 +69,21 @@ impl Node {
         tasks.extend(twin.clone().map(|twin| stage.spawn(twin.watch())));
         let standbys: Vec<Arc<dyn Origin>> =
             twin.into_iter().map(|twin| twin as Arc<dyn Origin>).collect();
+        let rows = Rows { stage: Arc::clone(stage), node: id, life, standbys };
+        let origin: Arc<dyn Origin> = Arc::new(rows);
+        let policies: Vec<Arc<Policy>> = (0..=KEYS).map(setup::policy).collect();
+        for key in roll::FILTERED.into_iter().filter(|_| stage.setup.filters) {
+            let (policy, origin) = (Arc::clone(&policies[key]), Arc::clone(&origin));
+            tasks.push(stage.spawn(roll::keep(engine.clone(), policy, origin)));
+        }
         Arc::new(Self {
             stage: Arc::clone(stage),
             id,
             life,
             engine,
-            policies: (0..=KEYS).map(setup::policy).collect(),
+            policies,
             keys: (0..=KEYS).map(setup::key).collect(),
-            origin: Arc::new(Rows { stage: Arc::clone(stage), node: id, life, standbys }),
+            origin,
             tasks,
         })
     }
@@ -177,9 +186,9 @@ impl Chance for Seeded {
 }
 
 /// The origin: one statement, one snapshot.
-struct Rows {
-    stage: Arc<Stage>,
-    node: usize,
+pub(super) struct Rows {
+    pub(super) stage: Arc<Stage>,
+    pub(super) node: usize,
     life: u64,
     standbys: Vec<Arc<dyn Origin>>,
 }
@@ -214,12 +223,12 @@ pub(super) fn loaded(
 }
 
 impl Rows {
-    async fn way(&self) -> Result<(), OriginError> {
+    pub(super) async fn way(&self) -> Result<(), OriginError> {
         let way = self.stage.way(self.node, self.life, Peer::Database).await;
         way.map_err(|_| unavailable("cut off"))
     }
 
-    async fn thinks(&self) {
+    pub(super) async fn thinks(&self) {
         let slow = self.stage.weather.lock().slow_loads_ms;
         sleep(self.stage.millis(0, slow.max(4))).await;
     }
@@ -233,6 +242,10 @@ impl Origin for Rows {
 
     fn standbys(&self) -> &[Arc<dyn Origin>] {
         &self.standbys
+    }
+
+    fn roll(&self) -> Option<&dyn Roll> {
+        Some(self)
     }
 
     async fn load(&self, _: &Key, id: &str) -> Result<Loaded, OriginError> {

@@ -47,6 +47,8 @@ pub(super) struct Setup {
     pub(super) fault_every: Option<Duration>,
     /// A standby answers reads, and its steps take up to so many milliseconds.
     pub(super) standby_lag_ms: Option<u64>,
+    /// Nodes keep filters of the rows that exist.
+    pub(super) filters: bool,
     /// Nothing is left to chance: what takes some time takes the mean of it, and what may happen happens if
     /// it is likely.
     pub(super) steady: bool,
@@ -65,6 +67,7 @@ impl Setup {
             roomy: dice.random_bool(0.7),
             sample_every: Duration::from_millis(dice.random_range(250..=500)),
             fault_every: faults.then(|| Duration::from_millis(dice.random_range(1_000..12_000))),
+            filters: dice.random_bool(0.5),
             standby_lag_ms: dice.random_bool(0.5).then(|| dice.random_range(2..150)),
             steady: false,
         };
@@ -81,6 +84,7 @@ impl Setup {
             roomy: true,
             sample_every: Duration::from_millis(250),
             fault_every: None,
+            filters: false,
             standby_lag_ms: None,
             steady: true,
         };

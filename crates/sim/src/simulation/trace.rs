@@ -15,6 +15,8 @@ pub(super) enum What {
     Load(usize, Option<[u64; 3]>),
     /// The standby did.
     LoadOfStandby(usize, Option<[u64; 3]>),
+    /// It told which rows there are, so many.
+    Roll(usize),
     /// A node begins a history.
     Lead { position: u64, began: bool, incarnation: u64 },
     /// A node moved the tiers.
