@@ -33,6 +33,10 @@ pub struct Loaded {
     /// read. τ comes from there. `None`: it was read from the primary, and τ is W as it was known
     /// before the load.
     pub replayed: Option<Replayed>,
+    /// By how much the answer may be older than the beginning of its load, as far as only the answer
+    /// itself could tell (HTTP: `Age`). A [lag](contract::Contract::lag) that the contract tells of
+    /// comes on top.
+    pub behind: Duration,
 }
 
 /// An origin did not answer.
@@ -232,6 +236,7 @@ fn loaded(
             ttl: None,
             seen,
             replayed: None,
+            behind: Duration::ZERO,
         });
     }
     Err(OriginError {

@@ -98,6 +98,7 @@ impl PageLoad {
             ttl: None,
             seen: None,
             replayed: None,
+            behind: Duration::ZERO,
         })
     }
 
@@ -138,6 +139,7 @@ impl PageLoad {
             ttl: Some(self.route.ttl(storable.lifetime)),
             seen: None,
             replayed: None,
+            behind: Duration::ZERO,
         })
     }
 }

@@ -358,11 +358,19 @@ fn present(text: &'static str) -> Loaded {
         ttl: None,
         seen: None,
         replayed: None,
+        behind: Duration::ZERO,
     }
 }
 
 fn absent() -> Loaded {
-    Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: None, replayed: None }
+    Loaded {
+        content: Content::Absent,
+        tags: Vec::new(),
+        ttl: None,
+        seen: None,
+        replayed: None,
+        behind: Duration::ZERO,
+    }
 }
 
 fn uncacheable() -> Loaded {
@@ -372,6 +380,7 @@ fn uncacheable() -> Loaded {
         ttl: None,
         seen: None,
         replayed: None,
+        behind: Duration::ZERO,
     }
 }
 

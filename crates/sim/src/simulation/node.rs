@@ -244,6 +244,7 @@ impl Rows {
                     ttl: None,
                     seen: end,
                     replayed: None,
+                    behind: Duration::ZERO,
                 };
             };
             let value = Value { body: check::encode(versions).into(), ..Value::default() };
@@ -252,7 +253,7 @@ impl Rows {
             } else {
                 vec![setup::tag(setup::tag_of(key))]
             };
-            Loaded { content: Content::Present(value), tags, ttl: None, seen: end, replayed: None }
+            Loaded { content: Content::Present(value), tags, ttl: None, seen: end, replayed: None, behind: Duration::ZERO }
         });
         Ok(loaded.collect())
     }
