@@ -64,7 +64,8 @@ impl Trail {
     pub fn token(&self, as_of: Mono) -> Option<(Epoch, Lsn)> {
         let mut known = self.steps.iter().rev();
         let step = if on(Rule::LagHoldsToken) {
-            known.find(|(heard, _)| *heard <= as_of)
+            // Not at the same moment: what was shown then may have been read just before.
+            known.find(|(heard, _)| *heard < as_of)
         } else {
             known.next()
         };

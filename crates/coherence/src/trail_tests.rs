@@ -19,10 +19,10 @@ fn the_token_is_the_watermark_of_that_time() {
     assert_eq!(trail.token(at(100)), None, "nothing was heard of yet");
     trail.note(EPOCH, Lsn(10), at(100));
     trail.note(EPOCH, Lsn(20), at(300));
-    assert_eq!(trail.token(at(99)), None);
-    assert_eq!(trail.token(at(100)), Some((EPOCH, Lsn(10))));
-    assert_eq!(trail.token(at(299)), Some((EPOCH, Lsn(10))));
-    assert_eq!(trail.token(at(300)), Some((EPOCH, Lsn(20))));
+    assert_eq!(trail.token(at(100)), None, "not at the same moment");
+    assert_eq!(trail.token(at(101)), Some((EPOCH, Lsn(10))));
+    assert_eq!(trail.token(at(300)), Some((EPOCH, Lsn(10))));
+    assert_eq!(trail.token(at(301)), Some((EPOCH, Lsn(20))));
     assert_eq!(trail.token(at(90_000)), Some((EPOCH, Lsn(20))), "it has not moved since");
 }
 
@@ -31,10 +31,10 @@ fn a_new_history_has_no_past() {
     let mut trail = Trail::default();
     trail.note(EPOCH, Lsn(10), at(100));
     trail.note(OTHER, Lsn(5), at(300));
-    assert_eq!(trail.token(at(299)), None);
-    assert_eq!(trail.token(at(300)), Some((OTHER, Lsn(5))));
-    trail.forget();
     assert_eq!(trail.token(at(300)), None);
+    assert_eq!(trail.token(at(301)), Some((OTHER, Lsn(5))));
+    trail.forget();
+    assert_eq!(trail.token(at(301)), None);
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn race_23_a_commit_refuses_fills_until_the_service_must_have_seen_it() {
     // Visible; the service may not show it before another 200 ms have passed.
     fence.apply(&event(Lsn(11))).expect("it fits");
     trail.note(EPOCH, fence.watermark(), at(2_000));
-    for ms in [2_000, 2_100, 2_199] {
+    for ms in [2_000, 2_100, 2_200] {
         assert_eq!(offered(&fence, &trail, ms), Verdict::Refuse(Refusal::Tombstone), "{ms}");
     }
-    assert_eq!(offered(&fence, &trail, 2_200), Verdict::Accept);
+    assert_eq!(offered(&fence, &trail, 2_201), Verdict::Accept);
 }
 
 proptest! {
@@ -115,7 +115,7 @@ proptest! {
             let Some((_, tau)) = trail.token(at(read)) else { continue };
             for (lsn, visible) in visible.iter().enumerate() {
                 prop_assert!(
-                    lsn as u64 + 1 > tau.0 || *visible <= read,
+                    lsn as u64 + 1 > tau.0 || *visible < read,
                     "{} visible at {visible}, read as of {read}, τ = {tau}", lsn + 1
                 );
             }
@@ -135,7 +135,7 @@ proptest! {
             now += pause;
             trail.note(EPOCH, Lsn(lsn as u64 + 1), at(now));
         }
-        let asked = now + lag;
+        let asked = now + lag + 1;
         prop_assert_eq!(trail.token(at(asked - lag)), Some((EPOCH, Lsn(pauses.len() as u64))));
     }
 }

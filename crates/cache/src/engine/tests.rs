@@ -9,6 +9,7 @@ mod inspect;
 mod moment;
 mod pressure;
 mod races;
+mod service;
 mod sliding;
 mod standby;
 mod storm;
@@ -28,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::entry::Value;
+use crate::entry::{Entry, Value};
 use crate::origin::{Loaded, OriginError};
 use crate::shared::{
     Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Slide, Standing, TierError,

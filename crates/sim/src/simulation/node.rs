@@ -253,7 +253,14 @@ impl Rows {
             } else {
                 vec![setup::tag(setup::tag_of(key))]
             };
-            Loaded { content: Content::Present(value), tags, ttl: None, seen: end, replayed: None, behind: Duration::ZERO }
+            Loaded {
+                content: Content::Present(value),
+                tags,
+                ttl: None,
+                seen: end,
+                replayed: None,
+                behind: Duration::ZERO,
+            }
         });
         Ok(loaded.collect())
     }
