@@ -209,12 +209,11 @@ impl Inner {
         let ttl = life(policy, &loaded, self.options.chance.unit());
         let Worth { from, own, as_of, token } = self.worth(policy, &loaded, began, start);
         let (epoch, tau) = token.unzip();
-        let behind = u64::try_from(began.since(from).as_millis()).unwrap_or(u64::MAX);
         let entry = compact(Entry {
             content: loaded.content,
             tau: tau.unwrap_or_default(),
             tags: if loaded.tags.is_empty() { Arc::default() } else { loaded.tags.into() },
-            loaded_wall_ms: self.clock.wall_ms().saturating_sub(behind),
+            loaded_wall_ms: self.loaded_wall_ms(policy, from, now),
             cost: now.since(began),
             ttl,
             seen: loaded.seen.unwrap_or(Lsn::MAX),

@@ -68,10 +68,22 @@ impl Inner {
         self.local.token_at(began.before(behind)?)
     }
 
+    /// The wall time to note in an entry: of the end of its load, or for what may have been behind, and
+    /// for what only its age proves, of when it was so.
+    pub(super) fn loaded_wall_ms(&self, policy: &Policy, from: Mono, now: Mono) -> u64 {
+        let wall_ms = self.clock.wall_ms();
+        if policy.evidence == Evidence::Log {
+            return wall_ms;
+        }
+        let ago = now.since(from).as_nanos().div_ceil(1_000_000);
+        wall_ms.saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
+    }
+
     /// The time as of which an entry of the shared tier is proven by its age alone. Wall clocks of two
     /// machines differ, and the tier's own count of what is left begins with the fill: the older counts.
     pub(super) fn aged(&self, policy: &Policy, entry: &Entry, left: Duration) -> Option<Mono> {
-        let by_wall = self.clock.wall_ms().saturating_sub(entry.loaded_wall_ms);
+        // The clock shows whole milliseconds, cut off.
+        let by_wall = (self.clock.wall_ms() + 1).saturating_sub(entry.loaded_wall_ms);
         let stored = entry.ttl.saturating_sub(left);
         let by_tier = stored.saturating_add(entry.cost).saturating_add(policy.lag);
         self.clock.mono().before(by_tier.max(Duration::from_millis(by_wall)))

@@ -185,16 +185,16 @@ async fn without_a_log_the_bound_is_the_age_and_the_budget_is_the_end() {
     assert_eq!(bound(&node, Tier::Origin).await, 100 * MS, "since the request began");
     tokio::time::sleep(300 * MS).await;
     assert_eq!(bound(&node, Tier::Local).await, 400 * MS, "whatever the log has proven since");
-    assert_eq!(bound(&other, Tier::Shared).await, 400 * MS);
-    tokio::time::sleep(599 * MS).await;
+    assert_eq!(bound(&other, Tier::Shared).await, 401 * MS, "clocks cut off");
+    tokio::time::sleep(598 * MS).await;
     assert_eq!(bound(&other, Tier::Local).await, BUDGET - MS, "just within it");
-    tokio::time::sleep(MS).await;
+    tokio::time::sleep(2 * MS).await;
     assert_eq!(bound(&other, Tier::Origin).await, 100 * MS, "its age has used up the budget");
     assert_eq!(row.calls(), 2);
     // It needs no log.
     world.cut_off_primary();
     tokio::time::sleep(500 * MS).await;
-    assert_eq!(bound(&node, Tier::Shared).await, 600 * MS);
+    assert_eq!(bound(&node, Tier::Shared).await, 601 * MS);
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,6 +268,20 @@ async fn what_a_cache_on_the_way_has_kept_is_so_much_older() {
     assert_eq!(said(&node, &aged, &row).await.1, Tier::Local);
     tokio::time::sleep(3 * MS).await;
     assert_eq!(said(&node, &aged, &row).await.1, Tier::Origin, "its budget began before its load");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_node_counts_all_of_an_age_too() {
+    let world = begun().await;
+    let (node, other) = (world.node().await, world.node().await);
+    let aged = aged(Unproven::ReadOrigin);
+    // Kept on the way for 300 ms, and the load itself took its time.
+    let row = Row::new(200 * MS, |_| Ok(late("value", 300 * MS)));
+    let answer = read(&node, &aged, &row).await.expect("an answer");
+    assert_eq!(answer.proof().bound, Some(500 * MS));
+    tokio::time::sleep(100 * MS).await;
+    let answer = read(&other, &aged, &row).await.expect("an answer");
+    assert_eq!((answer.proof().tier, answer.proof().bound), (Tier::Shared, Some(601 * MS)));
 }
 
 #[tokio::test(start_paused = true)]
