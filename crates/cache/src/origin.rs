@@ -150,7 +150,7 @@ pub trait Roll: Send + Sync {
     async fn page(&self, after: Option<&str>, most: usize) -> Result<Page, OriginError>;
 }
 
-/// Loads one value with one statement.
+/// Loads one value: with one statement, one request or one call.
 #[async_trait]
 pub trait Origin: Any + Send + Sync {
     /// Which system it asks, such as the source's or upstream's name. Loads of one name share one
