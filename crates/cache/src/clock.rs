@@ -10,14 +10,18 @@ use parking_lot::Mutex;
 /// How often the processor's counter is held against the kernel's clock.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
+/// What the clock says at its making.
+const BEGINNING: Duration = Duration::from_hours(30 * 24);
+
 /// A check in the middle of which the thread lost the processor says nothing.
 const UNDISTURBED: Duration = Duration::from_micros(50);
 
 /// By how much the two may differ between two checks, besides one part in a hundred.
 const TOLERANCE: Duration = Duration::from_millis(2);
 
-/// Monotonic and wall time of this machine. [`Mono`] counts from the making of the clock, so make
-/// one per process and share it (clones are the same clock).
+/// Monotonic and wall time of this machine. [`Mono`] counts from a month before the making of the
+/// clock, so that what was so before the process began has a time too; make one per process and share
+/// it (clones are the same clock).
 ///
 /// Every answer reads this clock, and the kernel's reading waits for all memory reads before it,
 /// which costs an in-process hit more than everything else it does. So monotonic time is the
@@ -57,7 +61,7 @@ impl SystemClock {
             kernel_start: Instant::now(),
             checked: AtomicU64::new(counter_start),
             trusted: AtomicBool::new(true),
-            last: Mutex::new((0, 0)),
+            last: Mutex::new((nanos(BEGINNING), nanos(BEGINNING))),
         };
         Self { parts: Arc::new(parts) }
     }
@@ -65,11 +69,11 @@ impl SystemClock {
 
 impl Parts {
     fn counted(&self, raw: u64) -> u64 {
-        self.counter.delta_as_nanos(self.counter_start, raw)
+        nanos(BEGINNING) + self.counter.delta_as_nanos(self.counter_start, raw)
     }
 
     fn kernel(&self) -> u64 {
-        nanos(self.kernel_start.elapsed())
+        nanos(BEGINNING + self.kernel_start.elapsed())
     }
 
     #[cold]

@@ -18,6 +18,7 @@ mod policy;
 mod port;
 mod slide;
 mod standby;
+mod worth;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -266,15 +267,16 @@ impl Engine {
             let in_time = landed.stale.is_some() || load::within(&job.policy, landed.as_of, asked);
             let good = in_time && landed.is_good_for(job.wish, asked);
             if !joined || good {
-                return Ok(inner.answer(&job.policy, landed, joined));
+                return inner.own_answer(job, landed, joined);
             }
         }
     }
 
     /// Asks the caller's own origin on its behalf alone.
     async fn alone(&self, job: &Job) -> Result<Answer, ReadError> {
-        match self.inner.load_alone(job).await {
-            Ok(landed) => Ok(self.inner.answer(&job.policy, landed, false)),
+        let landed = self.inner.load_alone(job).await;
+        match landed.and_then(|landed| self.inner.own_answer(job, landed, false)) {
+            Ok(answer) => Ok(answer),
             Err(err) => {
                 self.inner.metrics.read(&job.policy, "none", err.as_str());
                 Err(err)
@@ -402,6 +404,14 @@ impl Inner {
         }
     }
 
+    /// The same, unless it may miss what its reader has written.
+    fn own_answer(&self, job: &Job, landed: Landed, joined: bool) -> Result<Answer, ReadError> {
+        if landed.undercuts(job) {
+            return Err(self.unproven(&job.policy, landed.as_of));
+        }
+        Ok(self.answer(&job.policy, landed, joined))
+    }
+
     fn stale(&self, policy: &Policy, held: Arc<Held>, as_of: Option<Mono>, why: Stale) -> Answer {
         self.metrics.read(policy, Tier::Local.as_str(), why.as_str());
         local_answer(held, as_of, self.clock.mono(), Some(why))
@@ -421,6 +431,8 @@ impl Inner {
         let held = match after {
             _ if !mendable || !policy.tiers.local => None,
             None => self.local.get(key),
+            // What is proven by its age says nothing about a log.
+            Some(_) if policy.is_aged() => None,
             Some(after) => self.local.get_after(key, after),
         };
         if let Some((held, proven)) = held

@@ -31,7 +31,7 @@ use coherence::absence::Place;
 use coherence::fence::Gap;
 use coherence::{
     After, Batch, Bound, Epoch, Event, Fence, Furthest, Log, Lsn, Mono, Offer, Reached, Subject,
-    Verdict,
+    Trail, Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;
@@ -68,6 +68,8 @@ struct Writer {
     fence: Fence,
     /// Stays when everything is dropped.
     furthest: Furthest,
+    /// Where W stood when, for loads from services that lag.
+    trail: Trail,
     bound: Bound,
     index: Index,
     filters: Vec<Filter>,
@@ -158,6 +160,7 @@ impl Local {
         let writer = Writer {
             fence: Fence::default(),
             furthest: Furthest::default(),
+            trail: Trail::default(),
             bound: Bound::new(samples),
             index: Index::default(),
             filters: Vec::new(),
@@ -346,6 +349,8 @@ impl Local {
         };
         writer.tell_filters(batch);
         writer.furthest.note(batch.epoch.log(), batch.upto);
+        let watermark = writer.fence.watermark();
+        writer.trail.note(batch.epoch, watermark, now);
         self.publish(&writer);
         collect(&mut writer, now);
         self.moved.notify_waiters();
@@ -387,6 +392,7 @@ impl Local {
         self.drop_all(&mut writer);
         writer.void_filters();
         writer.fence = Fence::default();
+        writer.trail.forget();
     }
 
     fn drop_all(&self, writer: &mut Writer) {
@@ -422,6 +428,11 @@ impl Local {
     pub(crate) fn token(&self) -> Option<(Epoch, Lsn)> {
         let writer = self.writer.lock();
         writer.fence.epoch().map(|epoch| (epoch, writer.fence.watermark()))
+    }
+
+    /// The same for a load that shows what was so at `as_of` or later.
+    pub(crate) fn token_at(&self, as_of: Mono) -> Option<(Epoch, Lsn)> {
+        self.writer.lock().trail.token(as_of)
     }
 
     /// The time as of which a tier of history `epoch` that has applied `applied` is proven, by

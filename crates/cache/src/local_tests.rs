@@ -30,7 +30,7 @@ fn kept(tau: u64, tags: &[&str], lenient: bool) -> Arc<Held> {
 }
 
 fn terms(lenient: bool, pool: Class) -> Terms {
-    Terms { lenient, pool }
+    Terms { lenient, aged: false, pool }
 }
 
 pub(super) fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {

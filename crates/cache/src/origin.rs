@@ -1,5 +1,6 @@
 //! Where values come from when no tier has them.
 
+pub mod function;
 pub mod mariadb;
 pub mod postgres;
 pub mod sqlite;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use coherence::{Lsn, Replayed};
 use contract::{Cell, Contract, Key, Row, Tag};
 use thiserror::Error;
 
-use crate::entry::Content;
+use crate::entry::{Content, Value};
 use crate::together::together;
 
 /// A finished load.
@@ -33,6 +35,31 @@ pub struct Loaded {
     /// read. τ comes from there. `None`: it was read from the primary, and τ is W as it was known
     /// before the load.
     pub replayed: Option<Replayed>,
+    /// By how much the answer may be older than the beginning of its load, as far as only the answer
+    /// itself could tell (HTTP: `Age`). A [lag](contract::Contract::lag) that the contract tells of
+    /// comes on top.
+    pub behind: Duration,
+}
+
+impl Loaded {
+    /// A value of which only the body is said.
+    #[must_use]
+    pub fn value(body: impl Into<Bytes>) -> Self {
+        Self::of(Content::Present(Value { head: Bytes::new(), body: body.into() }))
+    }
+
+    /// There is no such thing, which is remembered too.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self::of(Content::Absent)
+    }
+
+    /// Something of which nothing else is known.
+    #[must_use]
+    pub fn of(content: Content) -> Self {
+        let (ttl, seen, replayed) = (None, None, None);
+        Self { content, tags: Vec::new(), ttl, seen, replayed, behind: Duration::ZERO }
+    }
 }
 
 /// An origin did not answer.
@@ -123,7 +150,7 @@ pub trait Roll: Send + Sync {
     async fn page(&self, after: Option<&str>, most: usize) -> Result<Page, OriginError>;
 }
 
-/// Loads one value with one statement.
+/// Loads one value: with one statement, one request or one call.
 #[async_trait]
 pub trait Origin: Any + Send + Sync {
     /// Which system it asks, such as the source's or upstream's name. Loads of one name share one
@@ -210,10 +237,16 @@ fn source(contract: &Contract) -> &str {
     contract.from.as_ref().map_or("origin", |from| &from.source)
 }
 
-/// What is known of a row that is not there.
+/// What is known of a row by its id alone.
 fn absent_row(contract: &Contract, id: &str) -> Row {
     let key = contract.from.as_ref().map(|from| from.key.clone()).unwrap_or_default();
     Row::from_iter([(key, Cell::Text(id.to_owned()))])
+}
+
+/// The tags that an entry has by its id, whatever its origin says.
+#[must_use]
+pub fn tags_of(contract: &Contract, id: &str) -> Vec<Tag> {
+    contract.tags_for(&absent_row(contract, id))
 }
 
 /// A load's end: the tags come from the row, and the row must go by the name it was asked for, or
@@ -232,6 +265,7 @@ fn loaded(
             ttl: None,
             seen,
             replayed: None,
+            behind: Duration::ZERO,
         });
     }
     Err(OriginError {

@@ -15,6 +15,13 @@ impl Mono {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// So long before; `None`: the clock had not begun.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Option<Self> {
+        let nanos = u64::try_from(by.as_nanos()).ok()?;
+        self.0.checked_sub(nanos).map(Self)
+    }
 }
 
 impl Add<Duration> for Mono {

@@ -20,6 +20,7 @@
 //! | [`governor`] | how much of its budget may a contract spend while its origin is pressed? |
 //! | [`life`] | how long may an entry stay that is used? |
 //! | [`standby`] | what is an answer of a standby worth, and will it do? |
+//! | [`trail`] | which commits must an answer of a service that lags have in it? |
 //! | [`lease`] | who in the cluster loads this key, and until when? |
 //! | [`rules`] | what is each rule called, and what happens without it? |
 
@@ -41,6 +42,7 @@ pub mod resume;
 pub mod rules;
 pub mod soft;
 pub mod standby;
+pub mod trail;
 pub mod watermark;
 
 pub use absence::{Names, Register};
@@ -59,4 +61,5 @@ pub use recent::Recent;
 pub use rules::Rule;
 pub use soft::{Blow, Mark, Struck};
 pub use standby::{Need, Replayed, Unfit};
+pub use trail::Trail;
 pub use watermark::{Snapshot, Watermark};

@@ -85,6 +85,8 @@ pub enum Rule {
     StandbyOwnToken,
     /// A standby of another log answers nothing.
     StandbySameLog,
+    /// What a service answers reaches as far as the watermark did when it may have read.
+    LagHoldsToken,
 }
 
 impl Rule {
@@ -128,6 +130,7 @@ impl Rule {
         Self::RegisterWaitsForSeen,
         Self::StandbyOwnToken,
         Self::StandbySameLog,
+        Self::LagHoldsToken,
     ];
 }
 

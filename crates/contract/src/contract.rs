@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::key::{Key, KeyError};
 use crate::row::{Cell, Row};
+use crate::service::Service;
 use crate::tag::{Tag, TagTemplate};
 use crate::template::KeyTemplate;
 
@@ -25,6 +26,11 @@ pub struct Contract {
     pub id: IdKind,
     /// The statement that loads one value; `$id` stands for the id.
     pub value: Option<String>,
+    /// The service that gives one value, in place of a statement.
+    pub service: Option<Service>,
+    /// How far a service or function may lag behind what the log says, at most 10 s: its answers
+    /// show what was so at most so long before they were asked for. Zero where a database is asked.
+    pub lag: Duration,
     /// The table whose changes invalidate entries.
     pub from: Option<Origin>,
     /// The surrogate keys that entries carry and that row changes raise.
@@ -109,6 +115,32 @@ pub enum IdKind {
     Uuid,
     /// Text compared byte by byte: `0042` and `42` are two ids.
     Text,
+}
+
+/// What the bound of a contract's answers rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The log, and a database that was asked directly.
+    #[default]
+    Log,
+    /// The log, and that a service shows what is committed, at the latest after
+    /// [`lag`](Contract::lag).
+    Lease,
+    /// Age alone: nothing tells of changes.
+    Age,
+}
+
+impl Evidence {
+    /// The name used in headers and configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Lease => "lease",
+            Self::Age => "age",
+        }
+    }
 }
 
 /// What to do when an answer can't be proven to be within its budget.
@@ -233,6 +265,17 @@ impl Contract {
     /// Whether entries of this contract may be kept anywhere at all.
     pub fn is_cached(&self) -> bool {
         !self.tiers.is_none() && !self.ttl.is_zero()
+    }
+
+    /// What the bound of its answers rests on. A contract that says neither a statement nor a
+    /// service is one for a function.
+    pub fn evidence(&self) -> Evidence {
+        match (&self.value, &self.from) {
+            _ if self.immutable => Evidence::Log,
+            (Some(_), _) => Evidence::Log,
+            (None, Some(_)) => Evidence::Lease,
+            (None, None) => Evidence::Age,
+        }
     }
 
     /// Whether an id without a row is known to have no value, so that a filter of the ids that exist

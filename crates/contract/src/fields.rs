@@ -64,6 +64,11 @@ impl<'a> Fields<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether the key holds a table.
+    pub(crate) fn is_table(&self, key: &str) -> bool {
+        matches!(self.table.get(key), Some(Value::Table(_)))
+    }
+
     fn get(&self, key: &str) -> Option<&'a Value> {
         debug_assert!(
             keys::is_known(&format!("{}{key}", self.within)),

@@ -22,6 +22,7 @@ mod preset;
 mod projection;
 mod residency;
 mod row;
+mod service;
 mod set;
 mod sql;
 mod tag;
@@ -31,8 +32,8 @@ mod toml_out;
 
 pub use affected::{Affected, Image, Incomplete};
 pub use contract::{
-    AbsentFilter, Approval, Class, Contract, IdKind, Origin, Refresh, Sensitivity, TTL_CAP, Tiers,
-    Unproven,
+    AbsentFilter, Approval, Class, Contract, Evidence, IdKind, Origin, Refresh, Sensitivity,
+    TTL_CAP, Tiers, Unproven,
 };
 pub use key::{Key, KeyError};
 pub use keys::{KeyDoc, reference, reference_markdown};
@@ -43,6 +44,7 @@ pub use preset::{Preset, Strictness, presets};
 pub use projection::{Projection, Renewed};
 pub use residency::{Places, is_region, lies_in, lint_residency};
 pub use row::{Cell, Forms, JsonForm, Op, Row, RowChange};
+pub use service::{HeaderText, Service, ServiceHeader, ServiceUrl};
 pub use set::Contracts;
 pub use sql::{Numbered, filled, numbered};
 pub use tag::{Tag, TagError, TagTemplate};

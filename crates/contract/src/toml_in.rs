@@ -14,6 +14,7 @@ use crate::fields::Fields;
 use crate::key::is_entity;
 use crate::preset::{self, Preset, Strictness};
 use crate::residency::is_region;
+use crate::service::{self, Service};
 use crate::tag::TagTemplate;
 use crate::template::KeyTemplate;
 
@@ -123,6 +124,9 @@ impl Contract {
                 "remove it; unknown ids are then loaded once, and their absence is remembered";
             fields.problem("absent-filter", "absent_filter", message, help);
         }
+        if let Some(contract) = &contract {
+            check_service(contract, &mut fields);
+        }
         match (contract, fields.into_problems()) {
             (Some(contract), problems) if problems.is_empty() => Ok(contract),
             (_, problems) => Err(ContractError { problems }),
@@ -143,11 +147,15 @@ fn read(name: &str, fields: &mut Fields<'_>) -> Option<Contract> {
     let priority = fields.choice("priority", &CLASS).unwrap_or(base.priority);
     let from = read_from(fields);
     let times = read_times(fields, base, unproven, from.is_some());
+    let (value, service) = read_value(fields);
+    let renewable = service.is_none();
     Some(Contract {
         name: name.to_owned(),
         preset: preset.map(|preset| preset.name.to_owned()),
         id: fields.choice("id", &ID).unwrap_or_default(),
-        value: fields.text("value").map(str::to_owned),
+        value,
+        service,
+        lag: read_lag(fields),
         from,
         tags: fields.list_with("tags", "a tag looks like \"product-{id}\"", TagTemplate::parse),
         staleness: times.staleness,
@@ -156,7 +164,7 @@ fn read(name: &str, fields: &mut Fields<'_>) -> Option<Contract> {
         unproven,
         tiers: read_tiers(fields).unwrap_or(base.tiers),
         absent_filter: read_filter(fields),
-        write_through: fields.flag("write_through").unwrap_or(true),
+        write_through: fields.flag("write_through").unwrap_or(renewable),
         sliding: times.sliding,
         immutable: times.immutable,
         refresh: read_refresh(fields),
@@ -174,6 +182,45 @@ fn read(name: &str, fields: &mut Fields<'_>) -> Option<Contract> {
         // Last, so that a malformed key keeps no other problem from being told.
         key: key?,
     })
+}
+
+fn read_value(fields: &mut Fields<'_>) -> (Option<String>, Option<Service>) {
+    if fields.is_table("value") {
+        return (None, fields.nested("value", service::read));
+    }
+    (fields.text("value").map(str::to_owned), None)
+}
+
+fn read_lag(fields: &mut Fields<'_>) -> Duration {
+    let lag = fields.duration("lag").unwrap_or_default();
+    if lag > service::MOST_LAG {
+        let message = format!("{} is out of range", show(lag));
+        let help = "choose at most 10s: of what is older, the log's marks are no longer kept";
+        fields.problem("out-of-range", "lag", message, help);
+    }
+    lag
+}
+
+/// What a service's answers can't have.
+fn check_service(contract: &Contract, fields: &mut Fields<'_>) {
+    if contract.value.is_some() && fields.has("lag") {
+        let message = "is for services and functions; `value` asks the database itself".to_owned();
+        fields.problem("lag-of-database", "lag", message, "remove it");
+    }
+    if contract.service.is_none() {
+        return;
+    }
+    if contract.write_through {
+        let message = "the log does not tell what a service makes of a row".to_owned();
+        let help = "remove it; a commit ends the entry, and the next reader asks the service";
+        fields.problem("write-through-of-service", "write_through", message, help);
+    }
+    if contract.sliding && contract.from.is_none() && !contract.immutable {
+        let message = "nothing tells of changes, so only age proves an entry".to_owned();
+        let help = "remove it, or name the table that the service reads, `from = { … }`: a use \
+                    prolongs a life, never a proof";
+        fields.problem("sliding-of-service", "sliding", message, help);
+    }
 }
 
 struct Times {

@@ -5,18 +5,25 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use crate::contract::{AbsentFilter, Contract, Origin};
+use crate::service::Service;
 use crate::toml_in::{CLASS, ID, SENSITIVITY, UNPROVEN, show};
 
 impl Contract {
     /// The table that reads back as this contract, with every key spelled out.
     ///
-    /// Holds no secret: contracts have none.
+    /// Holds no secret: of a service's headers it says from which variable they come.
     pub fn to_toml(&self) -> Table {
         let mut out = Out(Table::new());
         out.text("preset", self.preset.as_deref());
         out.text("key", Some(self.key.as_str()));
         out.text("id", name_of(&ID, &self.id));
         out.text("value", self.value.as_deref());
+        if let Some(service) = &self.service {
+            out.set("value", Some(service_table(service)));
+        }
+        if self.value.is_none() {
+            out.time("lag", self.lag);
+        }
         out.set("from", self.from.as_ref().map(origin));
         out.set("tags", Some(list(self.tags.iter().map(|tag| tag.as_str()))));
         out.time("staleness", self.staleness);
@@ -91,6 +98,19 @@ fn origin(from: &Origin) -> Value {
         table.insert(key.to_owned(), Value::String(name.clone()));
     }
     table.insert("columns".to_owned(), list(from.columns.iter().map(String::as_str)));
+    Value::Table(table)
+}
+
+fn service_table(service: &Service) -> Value {
+    let mut table = Table::new();
+    table.insert("http".to_owned(), Value::String(service.url.to_string()));
+    table.insert("timeout".to_owned(), Value::String(show(service.timeout)));
+    let connections = i64::try_from(service.connections).expect("at most 1024");
+    table.insert("connections".to_owned(), Value::Integer(connections));
+    table.insert("types".to_owned(), list(service.types.iter().map(String::as_str)));
+    table.insert("max_body".to_owned(), size(service.max_body_bytes));
+    let headers: Vec<String> = service.headers.iter().map(ToString::to_string).collect();
+    table.insert("headers".to_owned(), list(headers.iter().map(String::as_str)));
     Value::Table(table)
 }
 

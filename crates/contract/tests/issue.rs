@@ -233,8 +233,12 @@ fn every_key_of_the_reference_is_understood() {
          approved = {{ by = [\"x\"], on = 2026-11-02 }}"
     );
     let written = one(&full).expect("it is valid").to_toml();
+    let service = format!("{LEAST}value = {{ http = \"http://pricing/{{id}}\" }}");
+    let of_service = one(&service).expect("it is valid").to_toml();
     for doc in reference() {
         let mut value = None;
+        let services = doc.key == "lag" || doc.key.starts_with("value.");
+        let written = if services { &of_service } else { &written };
         for part in doc.key.split('.') {
             value = match value {
                 None => written.get(part),

@@ -234,10 +234,17 @@ fn body<'a>(answer: &'a Answer, policy: &Policy) -> Result<&'a Bytes, Refusal> {
     }
 }
 
+/// The type of a value: JSON, unless its origin says another.
+fn kind(answer: &Answer) -> HeaderValue {
+    let Content::Present(value) = &answer.entry.content else { return JSON };
+    let said = (!value.head.is_empty()).then(|| HeaderValue::from_bytes(&value.head).ok());
+    said.flatten().unwrap_or(JSON)
+}
+
 /// A value or its proven absence, with the proof.
 fn proven(answer: &Answer, policy: &Policy) -> Response<Body> {
     let (status, kind, body) = match body(answer, policy) {
-        Ok(body) => (StatusCode::OK, JSON, body.clone()),
+        Ok(body) => (StatusCode::OK, kind(answer), body.clone()),
         Err(none) => (none.status, PROBLEM, problem(none.status, none.title, &none.detail)),
     };
     let mut response = Response::new(Body::whole(body));
@@ -248,7 +255,7 @@ fn proven(answer: &Answer, policy: &Policy) -> Response<Body> {
     headers.insert(CACHE_STATUS, proof::cache_status(&answer.proof()));
     headers.insert(
         TIDEGATE_FRESHNESS,
-        proof::freshness(&answer.proof(), &policy.name, proof::Face::Data),
+        proof::freshness(&answer.proof(), &policy.name, proof::Face::Data(policy.evidence)),
     );
     headers.insert(AGE, HeaderValue::from(answer.proof().age.as_secs()));
     response

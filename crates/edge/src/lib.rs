@@ -5,6 +5,8 @@
 //! HTTP about it. Only what is explicitly fresh and safe is stored (the module `storable` has the rules);
 //! everything else goes through.
 //!
+//! It also asks [services](service) for the values of contracts, which the data face answers.
+//!
 //! The life of a request: a connection (`serve`) → what is asked (`gateway`, `key`) → memory
 //! (`answer`) → or one load for all who wait (`load`) → or straight through (`forward`,
 //! `upstream`).
@@ -31,6 +33,7 @@ mod request_id;
 mod routes;
 mod seldom;
 mod serve;
+pub mod service;
 mod storable;
 mod token;
 mod upstream;
@@ -40,3 +43,4 @@ pub use key::Scheme;
 pub use metrics::Metrics;
 pub use options::{GatewayOptions, HostPolicy, OptionsError};
 pub use routes::{RouteConfig, RouteError, Routes};
+pub use service::{HttpOrigin, ServiceError, ServiceMetrics};

@@ -98,6 +98,7 @@ impl PageLoad {
             ttl: None,
             seen: None,
             replayed: None,
+            behind: Duration::ZERO,
         })
     }
 
@@ -138,6 +139,7 @@ impl PageLoad {
             ttl: Some(self.route.ttl(storable.lifetime)),
             seen: None,
             replayed: None,
+            behind: Duration::ZERO,
         })
     }
 }
@@ -197,14 +199,14 @@ impl Origin for PageLoad {
     }
 }
 
-enum Collected {
+pub(crate) enum Collected {
     Whole(Bytes),
     /// More than may be stored; so much was read.
     Larger(Vec<Bytes>),
     Broken(String),
 }
 
-async fn collect(body: &mut Stream, max_bytes: u64) -> Collected {
+pub(crate) async fn collect(body: &mut Stream, max_bytes: u64) -> Collected {
     let mut parts: Vec<Bytes> = Vec::new();
     let mut size = 0_u64;
     while let Some(frame) = body.next().await {

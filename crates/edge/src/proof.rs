@@ -5,12 +5,15 @@
 //!   bound is in ms, rounded up: every change committed longer ago is in the answer. Where nothing
 //!   is proven there is no `bound`, but the key `unproven`; an answer that is served outside its
 //!   contract says `stale=…` and why. `soft`: a commit has made it old, and its contract spends some
-//!   of its budget because the origin is hard pressed; the bound is within the contract.
+//!   of its budget because the origin is hard pressed; the bound is within the contract. `proof`: what
+//!   the bound rests on, where that is less than the log and a database: `lease`, that a service shows
+//!   what is committed; `age`, the time of the load alone.
 
 use std::io::{Cursor, Write};
 use std::time::Duration;
 
 use cache::{Proof, Tier};
+use contract::Evidence;
 use http::{HeaderName, HeaderValue};
 
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -50,7 +53,8 @@ pub(crate) fn cache_status(proof: &Proof) -> HeaderValue {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Face {
     Gateway,
-    Data,
+    /// With what the contract's bounds rest on.
+    Data(Evidence),
 }
 
 impl Face {
@@ -60,11 +64,20 @@ impl Face {
             _ => tier.as_str(),
         }
     }
+
+    /// What is said of the proof, if anything.
+    fn proof(self) -> &'static str {
+        match self {
+            Self::Gateway | Self::Data(Evidence::Log) => "",
+            Self::Data(Evidence::Lease) => ", proof=lease",
+            Self::Data(Evidence::Age) => ", proof=age",
+        }
+    }
 }
 
 /// `Tidegate-Freshness` under the policy `name`.
 pub(crate) fn freshness(proof: &Proof, name: &str, face: Face) -> HeaderValue {
-    let mut text = [0; 96 + MAX_NAME_BYTES];
+    let mut text = [0; 112 + MAX_NAME_BYTES];
     let mut cursor = Cursor::new(&mut text[..]);
     let tier = face.tier(proof.tier);
     let written = match (proof.bound, proof.stale) {
@@ -86,6 +99,7 @@ pub(crate) fn freshness(proof: &Proof, name: &str, face: Face) -> HeaderValue {
         true => written.and_then(|()| write!(cursor, ", soft")),
         false => written,
     };
+    let written = written.and_then(|()| cursor.write_all(face.proof().as_bytes()));
     written.expect("the longest bound, tier and name fit");
     let end = usize::try_from(cursor.position()).expect("it is inside the array");
     HeaderValue::from_bytes(&text[..end]).expect("numbers and checked names are plain text")
@@ -128,7 +142,7 @@ mod tests {
         let stale = Proof { bound: None, stale: Some(Stale::Unproven), ..PROOF };
         assert_eq!(cache_status(&stale), "tidegate; hit; detail=unproven");
         assert_eq!(
-            freshness(&stale, "page", Face::Data),
+            freshness(&stale, "page", Face::Data(Evidence::Log)),
             "unproven, tier=local, contract=\"page\", stale=unproven"
         );
     }
@@ -151,9 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn what_rests_on_less_than_the_log_says_so() {
+        let said = |evidence| freshness(&PROOF, "price", Face::Data(evidence));
+        assert_eq!(said(Evidence::Log), "bound=42, tier=local, contract=\"price\"");
+        assert_eq!(said(Evidence::Lease), "bound=42, tier=local, contract=\"price\", proof=lease");
+        assert_eq!(said(Evidence::Age), "bound=42, tier=local, contract=\"price\", proof=age");
+    }
+
+    #[test]
     fn the_longest_text_fits() {
         let longest =
             Proof { bound: Some(Duration::MAX), stale: Some(Stale::OriginFailed), ..PROOF };
-        freshness(&longest, &"a".repeat(MAX_NAME_BYTES), Face::Data);
+        let longest = Proof { soft: true, ..longest };
+        freshness(&longest, &"a".repeat(MAX_NAME_BYTES), Face::Data(Evidence::Lease));
     }
 }

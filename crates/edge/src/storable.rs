@@ -165,7 +165,7 @@ fn lifetime(
 }
 
 /// RFC 9111 §5.3: an `Expires` that can't be read has passed.
-fn expires(headers: &HeaderMap, now_s: u64) -> Option<u64> {
+pub(crate) fn expires(headers: &HeaderMap, now_s: u64) -> Option<u64> {
     let mut fields = headers.get_all(EXPIRES).iter();
     let expires = http_date(fields.next()?.to_str().ok()?)?;
     if fields.next().is_some() {
@@ -182,7 +182,7 @@ pub(crate) fn http_date(text: &str) -> Option<u64> {
 }
 
 /// An `Age` that can't be read proves that we do not know: counts as very old.
-fn age(headers: &HeaderMap) -> u32 {
+pub(crate) fn age(headers: &HeaderMap) -> u32 {
     let Some(age) = headers.get(AGE) else { return 0 };
     let seconds = age.to_str().ok().and_then(delta_seconds);
     seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX)
@@ -199,7 +199,7 @@ fn varies_by_encoding_only(headers: &HeaderMap) -> bool {
     })
 }
 
-fn tags(headers: &HeaderMap, max: usize) -> Result<Vec<Tag>, Reason> {
+pub(crate) fn tags(headers: &HeaderMap, max: usize) -> Result<Vec<Tag>, Reason> {
     let mut tags = Vec::new();
     for field in headers.get_all(SURROGATE_KEY) {
         let field = field.to_str().map_err(|_| Reason::Tags)?;

@@ -171,7 +171,7 @@ impl Upstream {
         // An upload may take as long as it moves; silence counts from its last part.
         loop {
             match tokio::time::timeout(self.first_byte, &mut sending).await {
-                Ok(outcome) => return outcome.map_err(|err| self.explain(&err)),
+                Ok(outcome) => return outcome.map_err(|err| explain(&err, self.connect)),
                 Err(_) => {
                     let now = progress.as_ref().map_or(0, |parts| parts.load(Ordering::Relaxed));
                     if now == seen {
@@ -182,28 +182,29 @@ impl Upstream {
             }
         }
     }
+}
 
-    fn explain(&self, err: &ClientError) -> UpstreamError {
-        let causes = || std::iter::successors(err.source(), |cause| (**cause).source());
-        let text = causes().last().map_or_else(|| err.to_string(), ToString::to_string);
-        let io = causes().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-        if err.is_connect() {
-            return match io.map(std::io::Error::kind) {
-                Some(std::io::ErrorKind::TimedOut) => UpstreamError::ConnectTimeout(self.connect),
-                _ => UpstreamError::Connect(text),
-            };
-        }
-        let Some(hyper) = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>()) else {
-            return UpstreamError::Connect(text);
+/// What a client's error means. `connect`: how long a connection may take.
+pub(crate) fn explain(err: &ClientError, connect: Duration) -> UpstreamError {
+    let causes = || std::iter::successors(err.source(), |cause| (**cause).source());
+    let text = causes().last().map_or_else(|| err.to_string(), ToString::to_string);
+    let io = causes().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if err.is_connect() {
+        return match io.map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::TimedOut) => UpstreamError::ConnectTimeout(connect),
+            _ => UpstreamError::Connect(text),
         };
-        if hyper.is_user() {
-            return UpstreamError::ClientBody;
-        }
-        if hyper.is_parse() {
-            return UpstreamError::Rubbish(text);
-        }
-        UpstreamError::Closed
     }
+    let Some(hyper) = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>()) else {
+        return UpstreamError::Connect(text);
+    };
+    if hyper.is_user() {
+        return UpstreamError::ClientBody;
+    }
+    if hyper.is_parse() {
+        return UpstreamError::Rubbish(text);
+    }
+    UpstreamError::Closed
 }
 
 /// A request's body on its way to the upstream.

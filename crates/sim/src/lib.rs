@@ -17,6 +17,7 @@
 //! | `tests/explore.rs` | every scene holds |
 //! | `tests/rules.rs` | no rule can be left out ([`coherence::Rule`], [`habit::Habit`]): the checker prints the shortest way to a wrong answer |
 //! | `tests/absence.rs` | the same of the register of keys, by a [model of its own](absence) |
+//! | `tests/service.rs` | the same of loads from services that lag, by a [model of its own](service) |
 //! | `tests/simulation.rs` | simulated clusters hold, seeds repeat, and rules that are left out are missed |
 //! | `tests/pictures.rs` | the pictures of `docs/coherence.md` are what the engine does |
 //! | `tests/findings.rs` | what was found in the protocol as it was composed, and what mends it ([`scene::Design`]) |
@@ -48,6 +49,7 @@ pub mod node;
 pub mod run;
 pub mod scene;
 pub mod scenes;
+pub mod service;
 pub mod simulation;
 pub mod standby;
 pub mod tier;

@@ -88,6 +88,9 @@ pub(crate) enum NodeError {
         /// What is the matter.
         error: cache::TierError,
     },
+    /// A service can't be asked as its contract says.
+    #[error(transparent)]
+    Service(#[from] edge::ServiceError),
     /// The upstream can't be used.
     #[error("[upstream] {0}")]
     Gateway(String),
@@ -131,7 +134,7 @@ impl Node {
         }
         let contracts = Arc::new(config.contracts.clone());
         let audited = config.audit.reads_per_second > 0.0;
-        let database =
+        let mut database =
             connect::database(name, source, &contracts, audited, &clock, &mut registry).await?;
         let shared = connect::shared(config, &clock, &mut registry).await?;
         let options = EngineOptions {
@@ -146,6 +149,7 @@ impl Node {
         let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
         let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
         let follow_metrics = FollowMetrics::new(&mut registry);
+        database.faces.extend(connect::services(&contracts, &clock, &mut registry)?);
         let filtered = connect::filtered(&database.faces);
         let data = DataFace::new(engine.clone(), database.faces);
         let audit = Audit::new(&config.audit, &engine, database.truths, &clock, &mut registry);
@@ -205,7 +209,7 @@ impl Node {
     }
 
     /// How things stand, for people and dashboards.
-    fn status(engine: &Engine) -> serde_json::Value {
+    fn status(engine: &Engine, contracts: &Contracts) -> serde_json::Value {
         let standing = engine.standing();
         serde_json::json!({
             "epoch": standing.epoch.map(|epoch| epoch.to_string()),
@@ -216,6 +220,7 @@ impl Node {
             "bytes": standing.bytes,
             "tombstones": standing.tombstones,
             "absent_filters": filters(engine),
+            "services": services(contracts),
         })
     }
 }
@@ -230,6 +235,20 @@ fn filters(engine: &Engine) -> serde_json::Map<String, serde_json::Value> {
             "bytes": filter.bytes,
         });
         (filter.name.to_string(), state)
+    });
+    shown.collect()
+}
+
+/// The services that give values, by contract, and what bounds of their answers rest on.
+fn services(contracts: &Contracts) -> serde_json::Map<String, serde_json::Value> {
+    let shown = contracts.iter().filter_map(|contract| {
+        let service = contract.service.as_ref()?;
+        let said = serde_json::json!({
+            "http": service.url.as_str(),
+            "proof": contract.evidence().as_str(),
+            "lag_ms": contract.lag.as_secs_f64() * 1e3,
+        });
+        Some((contract.name.clone(), said))
     });
     shown.collect()
 }

@@ -36,7 +36,14 @@ impl Origin for Instantly {
         let names = [format!("product-{number}"), format!("category-{}", number % 1_000)];
         let names = names.into_iter().take(self.tags_each as usize);
         let tags = names.map(|name| Tag::parse(&name).expect("a tag")).collect();
-        Ok(Loaded { content: Content::Present(value), tags, ttl: None, seen: None, replayed: None })
+        Ok(Loaded {
+            content: Content::Present(value),
+            tags,
+            ttl: None,
+            seen: None,
+            replayed: None,
+            behind: Duration::ZERO,
+        })
     }
 }
 

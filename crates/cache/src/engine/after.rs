@@ -17,6 +17,8 @@ use crate::origin::Origin;
 #[derive(Clone, Copy)]
 pub(super) struct Wish {
     pub(super) after: After,
+    /// When the question was put: what the token stands for was committed before.
+    pub(super) asked: Mono,
     pub(super) until: Mono,
 }
 
@@ -59,13 +61,15 @@ impl Engine {
 impl Inner {
     /// What a token asks for, from now on.
     pub(super) fn wish(&self, after: Option<After>) -> Option<Wish> {
-        let until = self.clock.mono() + self.options.after_timeout;
-        after.map(|after| Wish { after, until })
+        let asked = self.clock.mono();
+        after.map(|after| Wish { after, asked, until: asked + self.options.after_timeout })
     }
 
     /// Whether there is something to say here that the token is too new for.
     pub(super) fn lags(&self, key: &Key, policy: &Policy, wish: Wish) -> bool {
         match self.local.get(key) {
+            // No waiting helps: it is loaded anew.
+            Some(_) if policy.is_aged() => false,
             Some(_) => self.local.get_after(key, wish.after).is_none(),
             None => {
                 let absent = |after| self.absent(key, policy, after).is_some();

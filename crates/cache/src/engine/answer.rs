@@ -100,7 +100,8 @@ impl Tier {
 /// contract.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Stale {
-    /// The bound is past the budget, and the contract says `serve-stale`.
+    /// The bound is past the budget, and the contract says `serve-stale`; or a service has just
+    /// answered with something older than the budget, and the contract does not say `fail`.
     Unproven,
     /// It has outlived its TTL, and a load that renews it is under way (RFC 5861
     /// `stale-while-revalidate`).

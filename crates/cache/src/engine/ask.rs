@@ -109,6 +109,10 @@ impl Inner {
                 if self.local.outdates(&job.key, &entry.tags, epoch, applied) {
                     return Ok(Judged::Now(Asked::Load(plain)));
                 }
+                if job.wish.is_some() && job.policy.is_aged() {
+                    // What is proven by its age says nothing about a log.
+                    return Ok(Judged::Now(Asked::Load(plain)));
+                }
                 if let Some(wish) = job.wish
                     && wish.after.reached(Some(epoch), applied) != Reached::Yes
                 {
@@ -136,6 +140,7 @@ impl Inner {
     ) -> Result<Asked, ReadError> {
         let policy = &job.policy;
         let now = self.clock.mono();
+        let as_of = if policy.is_aged() { self.aged(policy, &entry, remaining) } else { as_of };
         let proven = within(policy, as_of, now);
         if job.refresh {
             // Another node may have refreshed it already.
@@ -148,6 +153,8 @@ impl Inner {
         }
         let stale = match policy.unproven {
             _ if proven => None,
+            // Its service can be asked, and will say more.
+            _ if policy.is_aged() => return Ok(Asked::Load(plain)),
             // It may be what somebody asked to remove.
             Unproven::ServeStale if self.local.is_past(epoch, entry.tau) => {
                 return Ok(Asked::Load(plain));
@@ -157,14 +164,20 @@ impl Inner {
             Unproven::Fail => return Err(self.unproven(policy, as_of)),
         };
         let age = self.clock.wall_ms().saturating_sub(entry.loaded_wall_ms);
-        let loaded = Mono(now.0.saturating_sub(age.saturating_mul(1_000_000)));
-        let ends = now + remaining;
+        let by_wall = Mono(now.0.saturating_sub(age.saturating_mul(1_000_000)));
+        let (loaded, ends) = match as_of.filter(|_| policy.is_aged()) {
+            Some(as_of) => (as_of, (now + remaining).min(as_of + policy.longest())),
+            None => (by_wall, now + remaining),
+        };
         let length = entry.ttl;
         let entry = Entry { ttl: ends.since(loaded), ..entry };
-        let look_from = refresh_from(policy, ends, remaining, entry.cost);
+        // What its tier has proven says nothing about what is proven by its age.
+        let own = policy.is_aged();
+        let look_from =
+            if own { Mono(0) } else { refresh_from(policy, ends, remaining, entry.cost) };
         let terms = policy.terms(self.options.governor);
         let entry = match policy.slide.filter(|_| entry.is_present()) {
-            None => Held::new(entry, loaded, look_from, false, terms),
+            None => Held::new(entry, loaded, look_from, own, terms),
             Some(slide) => {
                 let life = slide.life(length, Duration::from_millis(age), now);
                 Held::sliding(entry, (loaded, now), look_from, false, (terms, slide, life))

@@ -186,7 +186,7 @@ impl Inner {
         let starts = jobs.iter().map(|(_, job)| (job, self.alone_start(&job.policy)));
         let landings = self.load_all(&starts.collect::<Vec<_>>()).await.into_iter();
         let answers = jobs.iter().zip(landings).map(|((at, job), landing)| {
-            let answer = landing.map(|landed| self.answer(&job.policy, landed, false));
+            let answer = landing.and_then(|landed| self.own_answer(job, landed, false));
             if let Err(err) = &answer {
                 self.metrics.read(&job.policy, "none", err.as_str());
             }
@@ -240,7 +240,7 @@ impl Inner {
             match item {
                 Ok((loaded, began)) => {
                     self.metrics.load(&job.policy, kind(&loaded.content), took);
-                    Ok(self.store(job, loaded, began, *start).await)
+                    self.take(job, loaded, began, *start).await
                 }
                 Err(err) => {
                     self.metrics.load(&job.policy, err.as_str(), took);
@@ -260,6 +260,7 @@ impl Inner {
         gate: &Gate,
         whole: bool,
     ) -> (Vec<Result<(Loaded, Mono), ReadError>>, bool) {
+        self.outlag(jobs.iter().map(|(job, _)| *job)).await;
         let found = self.ask_standby_many(jobs, whole).await;
         let rest = jobs.iter().zip(&found).filter(|(_, found)| found.is_none());
         let rest: Vec<&Job> = rest.map(|((job, _), _)| *job).collect();

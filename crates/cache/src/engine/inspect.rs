@@ -58,8 +58,13 @@ impl Engine {
                 tokio::time::timeout(inner.options.shared_timeout, inner.port.tier.inspect(key));
             let limit = inner.options.shared_timeout;
             let read = shared.await.unwrap_or(Err(TierError::Timeout(limit)))?;
-            if let (Some(standing), Outcome::Found { entry, .. }) = (read.standing, read.outcome) {
-                let as_of = inner.local.proven_at(standing.epoch, standing.applied);
+            if let (Some(standing), Outcome::Found { entry, remaining }) =
+                (read.standing, read.outcome)
+            {
+                let as_of = match policy.is_aged() {
+                    true => inner.aged(policy, &entry, remaining),
+                    false => inner.local.proven_at(standing.epoch, standing.applied),
+                };
                 let now = inner.clock.mono();
                 found.push(Holding {
                     tier: Tier::Shared,

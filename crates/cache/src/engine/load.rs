@@ -12,6 +12,7 @@ use super::answer::{ReadError, Stale, Tier};
 use super::ask::{Asked, Start};
 use super::gate::Question;
 use super::look::Look;
+use super::worth::Worth;
 use super::{Inner, Policy};
 use crate::audit::{Filled, Named, Note};
 use crate::entry::{Content, Entry, Value};
@@ -139,6 +140,7 @@ impl Inner {
         let asked = self.clock.mono();
         let lease = start.lease.map(|lease| (&job.key, lease));
         let load = async {
+            self.outlag(std::iter::once(job)).await;
             match self.ask_standby(job, start).await {
                 Some(loaded) => Ok(loaded),
                 None => gate.load(question).await,
@@ -149,7 +151,7 @@ impl Inner {
         match outcome {
             Ok((loaded, began)) => {
                 self.metrics.load(policy, kind(&loaded.content), took);
-                Ok(self.store(job, loaded, began, start).await)
+                self.take(job, loaded, began, start).await
             }
             Err(err) => {
                 self.metrics.load(policy, err.as_str(), took);
@@ -205,21 +207,13 @@ impl Inner {
         let policy = &job.policy;
         let now = self.clock.mono();
         let ttl = life(policy, &loaded, self.options.chance.unit());
-        let (epoch, watermark) = start.token.unzip();
-        // W says nothing about what a standby shows, and that its load has begun proves nothing.
-        let (tau, as_of) = match loaded.replayed {
-            None => (watermark.unwrap_or_default(), Some(began)),
-            Some(replayed) => (
-                replayed.token(watermark.unwrap_or_default()),
-                epoch.and_then(|epoch| self.local.proven_by(replayed, epoch)),
-            ),
-        };
-        let own = loaded.replayed.is_none();
+        let Worth { from, own, as_of, token } = self.worth(policy, &loaded, began, start);
+        let (epoch, tau) = token.unzip();
         let entry = compact(Entry {
             content: loaded.content,
-            tau,
+            tau: tau.unwrap_or_default(),
             tags: if loaded.tags.is_empty() { Arc::default() } else { loaded.tags.into() },
-            loaded_wall_ms: self.clock.wall_ms(),
+            loaded_wall_ms: self.loaded_wall_ms(policy, from, now),
             cost: now.since(began),
             ttl,
             seen: loaded.seen.unwrap_or(Lsn::MAX),
@@ -227,14 +221,16 @@ impl Inner {
         let look_from = match entry.content {
             // Never handed out, so it needs a closer look from the beginning.
             Content::Uncacheable => Mono(0),
-            _ => refresh_from(policy, began + ttl, ttl, entry.cost),
+            // What its tier has proven says nothing about it.
+            _ if policy.is_aged() => Mono(0),
+            _ => refresh_from(policy, from + ttl, ttl, entry.cost),
         };
         let terms = policy.terms(self.options.governor);
         let entry = match policy.slide.filter(|_| entry.is_present()) {
-            None => Held::new(entry, began, look_from, own, terms),
+            None => Held::new(entry, from, look_from, own, terms),
             Some(slide) => {
-                let life = slide.life(ttl, Duration::ZERO, began);
-                Held::sliding(entry, (began, began), look_from, own, (terms, slide, life))
+                let life = slide.life(ttl, Duration::ZERO, from);
+                Held::sliding(entry, (from, from), look_from, own, (terms, slide, life))
             }
         };
         let mut landed =
@@ -247,13 +243,14 @@ impl Inner {
             return landed;
         }
         let fits = size(&landed.entry.content) <= policy.max_bytes;
-        let Some(epoch) = epoch.filter(|_| fits && !ttl.is_zero() && !policy.tiers.is_none())
-        else {
+        let left = if policy.is_aged() { landed.entry.expires().since(now) } else { ttl };
+        let keeps = fits && !left.is_zero() && !policy.tiers.is_none();
+        let Some(epoch) = epoch.filter(|_| keeps) else {
             self.give_back(job, start).await;
             return landed;
         };
         if policy.tiers.shared && start.shared {
-            let entry = Entry::clone(&landed.entry);
+            let entry = Entry { ttl: left, ..Entry::clone(&landed.entry) };
             let fill = Fill { key: job.key.clone(), entry, epoch, lease: start.lease };
             landed.stored = self.port.call(self.port.tier.fill(&fill)).await;
             if let Some(verdict) = landed.stored {

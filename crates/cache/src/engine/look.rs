@@ -35,6 +35,8 @@ impl Inner {
     pub(super) fn look(&self, key: &Key, policy: &Policy, after: Option<After>) -> Look {
         let held = match after {
             None => self.local.get(key),
+            // What is proven by its age says nothing about a log.
+            Some(_) if policy.is_aged() => return Look::Nothing,
             Some(after) => self.local.get_after(key, after),
         };
         let Some((held, proven)) = held else { return self.filtered(key, policy, after) };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coherence::governor::{self, Use};
 use coherence::{Clock, Mono};
-use contract::{Class, Contract, Refresh, Tiers, Unproven};
+use contract::{Class, Contract, Evidence, Refresh, Tiers, Unproven};
 
 use super::gate::Pressure;
 use super::metrics::Lanes;
@@ -51,6 +51,10 @@ pub struct Policy {
     pub stale_while_revalidate: Duration,
     /// Larger answers are served but not stored.
     pub max_bytes: u64,
+    /// What the bound of its answers rests on.
+    pub evidence: Evidence,
+    /// How far its origin may lag behind what the log says; zero where a database is asked.
+    pub lag: Duration,
     /// Whether a value never changes under its key, so that nothing has to be proven.
     pub immutable: bool,
     pub(super) local_hits: Arc<Lanes>,
@@ -83,6 +87,8 @@ impl Policy {
             refresh: Refresh::default(),
             stale_while_revalidate: Duration::ZERO,
             max_bytes: 4 << 20,
+            evidence: Evidence::Log,
+            lag: Duration::ZERO,
             immutable: false,
             local_hits: Arc::default(),
             adopted: AtomicBool::new(false),
@@ -95,7 +101,12 @@ impl Policy {
 impl Policy {
     /// Whether a commit may leave something to be served: there is a budget, and changes matter.
     pub(super) fn is_lenient(&self) -> bool {
-        !self.immutable && !self.budget.is_zero() && self.tiers.local
+        !self.immutable && !self.is_aged() && !self.budget.is_zero() && self.tiers.local
+    }
+
+    /// Whether nothing but the time of their load proves its entries.
+    pub(super) fn is_aged(&self) -> bool {
+        self.evidence == Evidence::Age
     }
 
     /// The filter of the ids that exist, if one is kept.
@@ -105,12 +116,14 @@ impl Policy {
 
     /// What is said of an entry's place in the in-process tier. `governor`: whether commits may mark.
     pub(super) fn terms(&self, governor: bool) -> Terms {
-        Terms { lenient: governor && self.is_lenient(), pool: self.pool }
+        Terms { lenient: governor && self.is_lenient(), aged: self.is_aged(), pool: self.pool }
     }
 
     /// The longest life after a load, used or not.
     pub(super) fn longest(&self) -> Duration {
-        self.slide.map_or(self.retention, |slide| slide.longest.min(self.retention))
+        let longest = self.slide.map_or(self.retention, |slide| slide.longest.min(self.retention));
+        // Past the budget its age would take it out of use, whatever is left of its life.
+        if self.is_aged() { longest.min(self.budget) } else { longest }
     }
 
     /// Whether answers may still come from it. By wall time: it may be older than this process.
@@ -128,11 +141,12 @@ impl Policy {
 
 impl From<&Contract> for Policy {
     fn from(contract: &Contract) -> Self {
+        let aged = contract.evidence() == Evidence::Age;
         Self {
             unproven: contract.unproven,
             ttl: contract.ttl,
             absent_ttl: contract.absent_ttl,
-            slide: contract.longest_life().map(Slide::within),
+            slide: contract.longest_life().filter(|_| !aged).map(Slide::within),
             retention: contract.retention.unwrap_or(Duration::MAX),
             tiers: if contract.is_cached() { contract.tiers } else { Tiers::NONE },
             collapses: contract.abroad,
@@ -141,6 +155,8 @@ impl From<&Contract> for Policy {
             refresh: contract.refresh,
             stale_while_revalidate: contract.stale_while_revalidate,
             max_bytes: contract.max_size_bytes,
+            evidence: contract.evidence(),
+            lag: contract.lag,
             immutable: contract.immutable,
             ..Self::new(&contract.name, contract.staleness)
         }

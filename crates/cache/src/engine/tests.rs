@@ -9,6 +9,7 @@ mod inspect;
 mod moment;
 mod pressure;
 mod races;
+mod service;
 mod sliding;
 mod standby;
 mod storm;
@@ -28,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::entry::Value;
+use crate::entry::{Entry, Value};
 use crate::origin::{Loaded, OriginError};
 use crate::shared::{
     Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Slide, Standing, TierError,
@@ -358,11 +359,19 @@ fn present(text: &'static str) -> Loaded {
         ttl: None,
         seen: None,
         replayed: None,
+        behind: Duration::ZERO,
     }
 }
 
 fn absent() -> Loaded {
-    Loaded { content: Content::Absent, tags: Vec::new(), ttl: None, seen: None, replayed: None }
+    Loaded {
+        content: Content::Absent,
+        tags: Vec::new(),
+        ttl: None,
+        seen: None,
+        replayed: None,
+        behind: Duration::ZERO,
+    }
 }
 
 fn uncacheable() -> Loaded {
@@ -372,6 +381,7 @@ fn uncacheable() -> Loaded {
         ttl: None,
         seen: None,
         replayed: None,
+        behind: Duration::ZERO,
     }
 }
 

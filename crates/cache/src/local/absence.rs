@@ -213,7 +213,7 @@ impl Writer {
             // It had no row at any position from there on.
             seen: since,
         };
-        let terms = Terms { lenient: false, pool: Class::Standard };
+        let terms = Terms { lenient: false, aged: false, pool: Class::Standard };
         Some(Held::new(entry, read.mono, now + MOMENT, false, terms))
     }
 

@@ -24,7 +24,7 @@ pub struct Held {
     /// its next use is to be noted. Moves only where uses prolong the life.
     pub(super) look_from: AtomicU64,
     /// When its load began (or, for one that came from the shared tier, must have begun by its
-    /// wall time).
+    /// wall time); less what its origin may have been behind then.
     pub(crate) loaded: Mono,
     /// Only touched under the mutex.
     pub(super) links: AtomicU32,
@@ -33,6 +33,8 @@ pub struct Held {
     pub(crate) own: bool,
     /// Whether a commit may mark it instead of removing it: its contract has a budget to spend.
     pub(super) lenient: bool,
+    /// Whether only `loaded` says how old it may be: nothing tells of changes.
+    pub(super) aged: bool,
     pub(super) pool: Class,
     pub(super) entry: Entry,
     /// Last, since no plain hit reads it.
@@ -61,6 +63,8 @@ pub(super) struct Slides {
 pub(crate) struct Terms {
     /// Whether a commit may mark it instead of removing it.
     pub(crate) lenient: bool,
+    /// Whether only the time of its load proves it.
+    pub(crate) aged: bool,
     pub(crate) pool: Class,
 }
 
@@ -114,6 +118,7 @@ impl Held {
             links: u32::from(Links::NONE).into(),
             own,
             lenient: terms.lenient,
+            aged: terms.aged,
             pool: terms.pool,
             entry,
             aside: None,
@@ -125,7 +130,7 @@ impl Held {
         let entry = Entry { cost: self.cost, ..entry };
         let ends = now + entry.ttl;
         let slide = self.slide();
-        let terms = Terms { lenient: self.lenient, pool: self.pool };
+        let terms = Terms { lenient: self.lenient, aged: self.aged, pool: self.pool };
         // A marked one does not tell any more from when on it was to be refreshed.
         let from = if self.is_soft() { self.expires() } else { self.look_from() };
         let lead = self.expires().since(from).min(entry.ttl / 2);
@@ -162,6 +167,9 @@ impl Held {
     pub(crate) fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
         if let Some(soft) = self.soft() {
             return Some(soft.mark.as_of);
+        }
+        if self.aged {
+            return self.own.then_some(self.loaded);
         }
         if self.own { proven.max(Some(self.loaded)) } else { proven }
     }

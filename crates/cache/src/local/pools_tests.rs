@@ -21,7 +21,7 @@ fn held(pool: Class, bytes: usize, tags: &[&str]) -> Arc<Held> {
         ttl: Duration::from_secs(60),
         seen: Lsn(10),
     };
-    Held::new(entry, Mono(0), Mono(u64::MAX), false, Terms { lenient: false, pool })
+    Held::new(entry, Mono(0), Mono(u64::MAX), false, Terms { lenient: false, aged: false, pool })
 }
 
 fn fill(local: &Local, ids: std::ops::Range<u32>, pool: Class, bytes: usize) {

@@ -67,6 +67,7 @@ impl Held {
             links: u32::from(Links::NONE).into(),
             own: self.own,
             lenient: self.lenient,
+            aged: self.aged,
             pool: self.pool,
             // What a commit has made old ends as it stood: no use prolongs it.
             entry: Entry { ttl: self.expires().since(self.loaded), ..self.entry.clone() },

@@ -4,6 +4,7 @@
 
 mod care;
 mod people;
+mod service;
 mod shape;
 mod sql;
 #[cfg(test)]
@@ -85,6 +86,7 @@ fn lint_one(contract: &Contract) -> Vec<Finding> {
     time::check(&mut report);
     care::check(&mut report);
     shape::check(&mut report);
+    service::check(&mut report);
     let mut findings = report.findings;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings

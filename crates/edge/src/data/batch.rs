@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Answer, Item, OneMoment, Tier};
+use cache::{Answer, Content, Item, OneMoment, Policy, Tier};
 use coherence::After;
+use contract::Evidence;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
@@ -65,6 +66,9 @@ struct Freshness {
     stale: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     soft: bool,
+    /// Where that is less than the log and a database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<&'static str>,
 }
 
 /// What holds for all answers: the worst of each.
@@ -76,6 +80,7 @@ struct Worst {
     tier: Option<Tier>,
     stale: Option<&'static str>,
     soft: bool,
+    proof: Option<&'static str>,
 }
 
 impl DataFace {
@@ -89,6 +94,20 @@ impl DataFace {
         let items = asked.iter().filter_map(|asked| Some(asked.as_ref().ok()?.1.clone()));
         let items: Vec<Item> = items.collect();
         let (answers, by) = if atomic {
+            let faces = asked.iter().filter_map(|asked| Some(asked.as_ref().ok()?.0));
+            let mut services = faces.filter(|face| face.policy.evidence != Evidence::Log);
+            if let Some(face) = services.next() {
+                let name = &face.policy.name;
+                let detail = format!(
+                    "{name} is given by a service, which has no snapshot in common with anything: \
+                     leave it out, or ask without `atomic`"
+                );
+                return Err(Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    "these have no common moment",
+                    detail,
+                ));
+            }
             let OneMoment { answers, by } = self.engine.get_together(&items, after).await?;
             (answers, Some(by.as_str()))
         } else {
@@ -108,8 +127,8 @@ impl DataFace {
             })
             .collect();
         let mut worst = Worst::default();
-        for (_, answer) in answered.iter().flatten() {
-            worst.add(answer);
+        for (face, answer) in answered.iter().flatten() {
+            worst.add(answer, &face.policy);
         }
         let lines = gets.iter().zip(&answered);
         let lines = lines.map(|(get, answered)| Line::of(get, answered.as_ref()));
@@ -152,7 +171,7 @@ impl<'a> Line<'a> {
             Ok(answered) => answered,
             Err(refusal) => return none(refusal, None),
         };
-        let freshness = Some(Freshness::of(answer));
+        let freshness = Some(Freshness::of(answer, &face.policy));
         match value(answer, face) {
             Ok(value) => Self {
                 get,
@@ -168,9 +187,20 @@ impl<'a> Line<'a> {
     }
 }
 
+/// What a bound rests on, where that is less than the log and a database.
+fn weaker(evidence: Evidence) -> Option<&'static str> {
+    (evidence != Evidence::Log).then_some(evidence.as_str())
+}
+
 /// What is no JSON would break the answers beside it.
 fn value<'a>(answer: &'a Answer, face: &Face) -> Result<&'a RawValue, Refusal> {
     let body = super::body(answer, &face.policy)?;
+    if let Content::Present(value) = &answer.entry.content
+        && !value.head.is_empty()
+    {
+        let detail = format!("{} is no JSON here: read it by itself", face.policy.name);
+        return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, "not in a batch", detail));
+    }
     serde_json::from_slice(body).map_err(|err| {
         let detail = format!("what is stored for {} is no JSON: {err}", face.policy.name);
         Refusal::new(StatusCode::BAD_GATEWAY, "no value", detail)
@@ -178,19 +208,20 @@ fn value<'a>(answer: &'a Answer, face: &Face) -> Result<&'a RawValue, Refusal> {
 }
 
 impl Freshness {
-    fn of(answer: &Answer) -> Self {
+    fn of(answer: &Answer, policy: &Policy) -> Self {
         let proof = answer.proof();
         Self {
             bound_ms: proof.bound.map(|bound| u64::try_from(millis_up(bound)).unwrap_or(u64::MAX)),
             tier: proof.tier.as_str(),
             stale: proof.stale.map(cache::Stale::as_str),
             soft: proof.soft,
+            proof: weaker(policy.evidence),
         }
     }
 }
 
 impl Worst {
-    fn add(&mut self, answer: &Answer) {
+    fn add(&mut self, answer: &Answer, policy: &Policy) {
         let proof = answer.proof();
         let distance = |tier| match tier {
             Tier::Local => 0,
@@ -203,6 +234,8 @@ impl Worst {
         self.tier = self.tier.into_iter().chain([proof.tier]).max_by_key(|tier| distance(*tier));
         self.stale = self.stale.or(proof.stale.map(cache::Stale::as_str));
         self.soft |= proof.soft;
+        // In the order of the alphabet, which is that of their weakness.
+        self.proof = [self.proof, weaker(policy.evidence)].into_iter().flatten().min();
     }
 
     /// As for a single answer, of all of them; `None`: there is none.
@@ -221,6 +254,9 @@ impl Worst {
         }
         if self.soft {
             text.push_str(", soft");
+        }
+        if let Some(proof) = self.proof {
+            text.push_str(&format!(", proof={proof}"));
         }
         Some(HeaderValue::try_from(text).expect("numbers and names are plain text"))
     }

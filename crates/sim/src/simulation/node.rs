@@ -219,7 +219,7 @@ pub(super) fn loaded(
             Content::Present(Value { body: check::encode(versions).into(), ..Value::default() })
         }
     };
-    (Loaded { content, tags, ttl: None, seen, replayed: None }, versions)
+    (Loaded { content, tags, ttl: None, seen, replayed: None, behind: Duration::ZERO }, versions)
 }
 
 impl Rows {

@@ -13,7 +13,7 @@ use cache::{Engine, Origin, Policy, TierError};
 use coherence::Clock;
 use contract::{Contract, Contracts};
 use edge::data::Face;
-use edge::{Gateway, GatewayOptions};
+use edge::{Gateway, GatewayOptions, HttpOrigin, ServiceMetrics};
 use feed::{
     Feed, MariaDbFeed, MariaDbOptions, MariaDbSource, PostgresFeed, PostgresOptions,
     PostgresSource, SqliteFeed, SqliteOptions, SqliteSource, Tracked,
@@ -147,6 +147,24 @@ pub(super) async fn database(
 
 fn face(contract: &Contract, origin: Arc<dyn Origin>) -> Face {
     Face { contract: contract.clone(), policy: Arc::new(Policy::from(contract)), origin }
+}
+
+/// The contracts whose values services give.
+pub(super) fn services(
+    contracts: &Contracts,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Result<Vec<Face>, NodeError> {
+    let metrics = ServiceMetrics::new(registry);
+    let given = contracts.iter().filter_map(|contract| Some((contract, contract.service.clone()?)));
+    given
+        .map(|(contract, service)| {
+            let variable = |name: &str| std::env::var(name).ok();
+            let (clock, metrics) = (Arc::clone(clock), metrics.clone());
+            let origin = HttpOrigin::new(contract.clone(), service, variable, clock, metrics)?;
+            Ok(face(contract, Arc::new(origin)))
+        })
+        .collect()
 }
 
 /// A contract that keeps a filter of its ids.

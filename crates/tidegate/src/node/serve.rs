@@ -173,6 +173,7 @@ impl Node {
             Ok(())
         });
         let (engine, audit) = (self.engine.clone(), Arc::clone(&self.audit));
+        let contracts = Arc::clone(&self.contracts);
         let log = Arc::new(ThroughTheLog {
             engine: self.engine.clone(),
             source: Arc::clone(&self.source),
@@ -183,7 +184,7 @@ impl Node {
             health: Arc::clone(&self.health),
             journal: Arc::clone(&self.journal),
             registry: std::mem::take(&mut *self.registry.lock()),
-            status: Box::new(move || Self::status(&engine)),
+            status: Box::new(move || Self::status(&engine, &contracts)),
             audit: Box::new(move || audit.report()),
             inspect: Arc::new(Insight { data: self.data.clone(), engine: self.engine.clone() }),
             orders: Arc::clone(&log) as _,

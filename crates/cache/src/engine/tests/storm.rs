@@ -41,7 +41,14 @@ impl Origin for Paced {
         tokio::time::sleep(EACH).await;
         let body = Bytes::from(version.to_string());
         let content = Content::Present(Value { head: Bytes::new(), body });
-        Ok(Loaded { content, tags: vec![tag("stock")], ttl: None, seen: None, replayed: None })
+        Ok(Loaded {
+            content,
+            tags: vec![tag("stock")],
+            ttl: None,
+            seen: None,
+            replayed: None,
+            behind: Duration::ZERO,
+        })
     }
 }
 

@@ -67,6 +67,7 @@ impl Table {
                 ttl: None,
                 seen,
                 replayed: None,
+                behind: Duration::ZERO,
             })
         };
         ids.iter().map(read).collect()

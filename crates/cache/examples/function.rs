@@ -1,0 +1,89 @@
+//! The engine as a library: one load for all who ask, and a bound with every answer.
+//!
+//! ```text
+//! cargo run -p cache --example function
+//! ```
+
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::origin::function::FunctionOrigin;
+use cache::shared::{MemoryTier, SharedTier};
+use cache::{
+    Content, Engine, EngineOptions, Loaded, Metrics, Origin, OriginError, Policy, SystemClock,
+};
+use coherence::{Batch, Cause, Epoch, Event, Lsn, Subject};
+use contract::{Contract, Key, Tag};
+
+const CONTRACT: &str = r#"
+key       = "v1:money:rate:{id}"
+tags      = ["rates"]
+staleness = "30s"
+"#;
+
+/// Stands for whatever takes its time.
+async fn rate(_: Key, currency: Arc<str>) -> Result<Loaded, OriginError> {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(match &*currency {
+        "eur" => Loaded::value(r#"{"per_gbp":1.17}"#),
+        _ => Loaded::absent(),
+    })
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let contract = Contract::from_toml("rate", &CONTRACT.parse()?)?;
+    let policy = Arc::new(Policy::from(&contract));
+    let origin: Arc<dyn Origin> = Arc::new(FunctionOrigin::new(contract.clone(), rate).at_most(8));
+
+    let clock = Arc::new(SystemClock::start());
+    let shared = Arc::new(MemoryTier::new(clock.clone(), 64 << 20));
+    let engine = Engine::new(EngineOptions::default(), shared.clone(), clock, Metrics::detached());
+    let follower = engine.clone();
+    tokio::spawn(async move { follower.follow(std::future::pending()).await });
+
+    // No database is followed, so the tiers begin a history of their own. With one, its feed's
+    // batches come here, and a contract with `from` ends its entries by them.
+    let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
+    let batch = |prev: u64, upto: u64, events| {
+        let (prev, upto) = (Lsn(prev), Lsn(upto));
+        Batch { epoch, prev, upto, watermark: upto, events }
+    };
+    shared.incarnate(epoch, Lsn::ZERO, Lsn::ZERO).await?;
+    shared.apply(&batch(0, 0, Vec::new())).await??;
+    while engine.standing().epoch.is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    let read = async |currency: &str| -> Result<(), Box<dyn Error>> {
+        let key = contract.key(currency)?;
+        let answer = engine.get(&key, currency, &policy, &origin).await?;
+        let proof = answer.proof();
+        let said = match &answer.entry.content {
+            Content::Present(value) => String::from_utf8_lossy(&value.body).into_owned(),
+            Content::Absent | Content::Uncacheable => "nothing".to_owned(),
+        };
+        println!("{currency}: {said}, from {}, bound {:?}", proof.tier.as_str(), proof.bound);
+        Ok(())
+    };
+    println!("two at once, one call:");
+    let (one, two) = tokio::join!(read("eur"), read("eur"));
+    one.and(two)?;
+    println!("from memory, and it says how old it may be:");
+    read("eur").await?;
+    println!("absence is remembered too:");
+    read("xxx").await?;
+    read("xxx").await?;
+    println!("after an invalidation of the tag `rates`:");
+    let subjects = vec![Subject::Tag(Tag::parse("rates")?)];
+    let cause = Cause::Purge;
+    let event = Event { lsn: Lsn(1), cause, committed_us: 0, subjects, renewals: Vec::new() };
+    shared.apply(&batch(0, 1, vec![event])).await??;
+    while engine.standing().applied < Lsn(1) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    read("eur").await
+}

@@ -1,0 +1,429 @@
+//! Origins that are no database: services and functions, which may lag, and of whose changes a log
+//! may tell nothing.
+
+use contract::{Contract, Evidence};
+
+use super::*;
+use crate::origin::function::FunctionOrigin;
+
+const LAG: Duration = Duration::from_millis(200);
+
+fn row_1() -> Vec<Subject> {
+    vec![Subject::Key(key(1))]
+}
+
+/// A service that reads the followed database, at most [`LAG`] behind.
+fn lagging(unproven: Unproven) -> Arc<Policy> {
+    Arc::new(Policy { evidence: Evidence::Lease, lag: LAG, ..policy(unproven) })
+}
+
+/// A service of which no log tells.
+fn aged(unproven: Unproven) -> Arc<Policy> {
+    Arc::new(Policy { evidence: Evidence::Age, ..policy(unproven) })
+}
+
+/// Long enough ago for what lags to be known.
+async fn begun() -> World {
+    let world = World::new().await;
+    tokio::time::sleep(MS).await;
+    world
+}
+
+async fn read_after(
+    engine: &Engine,
+    policy: &Arc<Policy>,
+    row: &Arc<Row>,
+    after: After,
+) -> Result<Answer, ReadError> {
+    let origin = Arc::clone(row) as Arc<dyn Origin>;
+    engine.get_after(&key(1), "1", policy, &origin, Some(after)).await
+}
+
+fn late(text: &'static str, behind: Duration) -> Loaded {
+    Loaded { behind, ..present(text) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_05_what_a_service_answers_before_it_must_have_seen_a_commit_is_not_stored() {
+    let world = begun().await;
+    let node = world.node().await;
+    tokio::time::sleep(LAG + MS).await;
+    let lagging = lagging(Unproven::ReadOrigin);
+    let row = Row::saying(MS, "old");
+    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Origin));
+    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Local));
+    world.commit(row_1()).await;
+    // The service reads a standby that has not heard of the commit, and says so of itself.
+    for _ in 0..3 {
+        let answer = read(&node, &lagging, &row).await.expect("an answer");
+        assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))), "not stored");
+        assert_eq!(answer.proof().bound, Some(LAG + MS), "its bound begins where it may have read");
+        tokio::time::sleep(50 * MS).await;
+    }
+    row.say("new");
+    tokio::time::sleep(50 * MS).await;
+    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Origin));
+    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Local));
+
+    // Of one that claims to lag by nothing, the same answer stays: that is what the claim is for.
+    let punctual = Arc::new(Policy { lag: Duration::ZERO, ..policy(Unproven::ReadOrigin) });
+    world.commit(row_1()).await;
+    assert_eq!(said(&node, &punctual, &row).await, is("new", Tier::Origin));
+    row.say("newer");
+    assert_eq!(said(&node, &punctual, &row).await, is("new", Tier::Local));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_12_a_commit_in_the_middle_of_a_services_answer_dooms_its_fill() {
+    let world = begun().await;
+    let node = world.node().await;
+    tokio::time::sleep(LAG + MS).await;
+    for lag in [Duration::ZERO, LAG] {
+        let policy = Policy { evidence: Evidence::Lease, lag, ..policy(Unproven::ReadOrigin) };
+        let policy = Arc::new(policy);
+        let row = Row::saying(500 * MS, "old");
+        let slow = tokio::spawn({
+            let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
+            async move { read(&node, &policy, &row).await }
+        });
+        tokio::time::sleep(50 * MS).await;
+        row.say("new");
+        world.commit(row_1()).await;
+        let answer = slow.await.unwrap().expect("it is answered all the same");
+        assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))), "but not stored");
+        assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+        world.commit(row_1()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_23_an_event_that_is_not_visible_yet_refuses_fills_until_the_service_shows_it() {
+    let world = begun().await;
+    let node = world.node().await;
+    tokio::time::sleep(LAG + MS).await;
+    let lagging = lagging(Unproven::ReadOrigin);
+    let row = Row::saying(MS, "old");
+    let visible = world.commit_unseen(row_1());
+    let unseen = Batch { watermark: visible.prev, ..visible };
+    world.shared.apply(&unseen).await.unwrap().unwrap();
+    settle().await;
+    // However long it takes until the commit is visible.
+    tokio::time::sleep(3 * LAG).await;
+    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Origin));
+    world.heartbeat().await;
+    settle().await;
+    tokio::time::sleep(LAG / 2).await;
+    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Origin), "nor just after that");
+    row.say("new");
+    tokio::time::sleep(LAG / 2 + MS).await;
+    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Origin));
+    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Local));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_02_what_was_filled_between_a_deletion_and_its_commit_falls_with_the_commit() {
+    let world = begun().await;
+    let nodes = [world.node().await, world.node().await];
+    tokio::time::sleep(LAG + MS).await;
+    let lagging = lagging(Unproven::ReadOrigin);
+    let row = Row::saying(MS, "old");
+    // The application's own invalidation, while its transaction is open.
+    world.commit(row_1()).await;
+    tokio::time::sleep(LAG + MS).await;
+    assert_eq!(said(&nodes[0], &lagging, &row).await, is("old", Tier::Origin), "it is the truth");
+    assert_eq!(said(&nodes[1], &lagging, &row).await, is("old", Tier::Shared));
+    world.commit(row_1()).await;
+    row.say("new");
+    tokio::time::sleep(LAG + MS).await;
+    assert_eq!(said(&nodes[0], &lagging, &row).await, is("new", Tier::Origin));
+    assert_eq!(said(&nodes[1], &lagging, &row).await, is("new", Tier::Shared));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_20_a_holder_that_died_is_replaced_and_its_late_answer_is_not_stored() {
+    let world = begun().await;
+    let (taking, other) = (world.node().await, world.node().await);
+    let aged = aged(Unproven::ReadOrigin);
+    let lead = async || {
+        let read = world.shared.read(&key(1), Some(Duration::from_secs(2))).await.unwrap();
+        match read.outcome {
+            crate::shared::Outcome::Lead(token) => token,
+            other => panic!("{other:?}"),
+        }
+    };
+    // The lease is taken, and nobody keeps it alive.
+    let dead = lead().await;
+    let row = Row::saying(MS, "value");
+    let begun = world.clock.mono();
+    let answer = read(&taking, &aged, &row).await.expect("an answer");
+    assert_eq!((text(&answer).as_str(), answer.proof().tier), ("value", Tier::Origin));
+    assert!(world.clock.mono().since(begun) >= Duration::from_secs(2), "it waited for the holder");
+    assert_eq!(said(&other, &aged, &row).await, is("value", Tier::Shared));
+    // It was only slow, and comes back while somebody else loads.
+    tokio::time::sleep(BUDGET).await;
+    let next = lead().await;
+    let fill = |lease| {
+        let entry = Entry::clone(&answer.entry);
+        Fill { key: key(1), entry, epoch: EPOCH, lease: Some(lease) }
+    };
+    let verdict = world.shared.fill(&fill(dead)).await.unwrap();
+    assert_eq!(verdict, Verdict::Refuse(coherence::Refusal::Lease));
+    assert_eq!(world.shared.fill(&fill(next)).await.unwrap(), Verdict::Accept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_log_the_bound_is_the_age_and_the_budget_is_the_end() {
+    let world = begun().await;
+    let (node, other) = (world.node().await, world.node().await);
+    let aged = aged(Unproven::ReadOrigin);
+    let row = Row::saying(100 * MS, "value");
+    let bound = async |node: &Engine, tier| {
+        let answer = read(node, &aged, &row).await.expect("an answer");
+        assert_eq!(answer.proof().tier, tier);
+        answer.proof().bound.expect("its age")
+    };
+    assert_eq!(bound(&node, Tier::Origin).await, 100 * MS, "since the request began");
+    tokio::time::sleep(300 * MS).await;
+    assert_eq!(bound(&node, Tier::Local).await, 400 * MS, "whatever the log has proven since");
+    assert_eq!(bound(&other, Tier::Shared).await, 401 * MS, "clocks cut off");
+    tokio::time::sleep(598 * MS).await;
+    assert_eq!(bound(&other, Tier::Local).await, BUDGET - MS, "just within it");
+    tokio::time::sleep(2 * MS).await;
+    assert_eq!(bound(&other, Tier::Origin).await, 100 * MS, "its age has used up the budget");
+    assert_eq!(row.calls(), 2);
+    // It needs no log.
+    world.cut_off_primary();
+    tokio::time::sleep(500 * MS).await;
+    assert_eq!(bound(&node, Tier::Shared).await, 601 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_log_a_purge_dooms_what_is_being_loaded() {
+    let world = begun().await;
+    let node = world.node().await;
+    let aged = aged(Unproven::ServeStale);
+    let row = Row::saying(100 * MS, "old");
+    let slow = tokio::spawn({
+        let (node, policy, row) = (node.clone(), Arc::clone(&aged), Arc::clone(&row));
+        async move { read(&node, &policy, &row).await }
+    });
+    tokio::time::sleep(50 * MS).await;
+    row.say("new");
+    world.commit(vec![Subject::Tag(tag("product-1"))]).await;
+    let answer = slow.await.unwrap().expect("it is answered all the same");
+    assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))), "but not stored");
+    assert_eq!(said(&node, &aged, &row).await, is("new", Tier::Origin));
+    assert_eq!(said(&node, &aged, &row).await, is("new", Tier::Local));
+    // And removes what is stored; nothing of it is served stale.
+    world.commit(vec![Subject::Tag(tag("product-1"))]).await;
+    row.set(|_| Err(failing()));
+    assert!(read(&node, &aged, &row).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_log_a_service_that_fails_is_covered_by_its_contracts_rule() {
+    for unproven in [Unproven::ServeStale, Unproven::ReadOrigin, Unproven::Fail] {
+        let world = begun().await;
+        let node = world.node().await;
+        let aged = aged(unproven);
+        let row = Row::saying(MS, "value");
+        assert_eq!(said(&node, &aged, &row).await, is("value", Tier::Origin));
+        row.set(|_| Err(failing()));
+        tokio::time::sleep(BUDGET / 2).await;
+        assert_eq!(said(&node, &aged, &row).await, is("value", Tier::Local), "within its budget");
+        tokio::time::sleep(BUDGET).await;
+        match read(&node, &aged, &row).await {
+            Ok(answer) => {
+                assert_eq!(unproven, Unproven::ServeStale);
+                assert_eq!(answer.proof().stale, Some(Stale::OriginFailed));
+                assert!(answer.proof().bound > Some(BUDGET), "and says how old it may be");
+            }
+            Err(err) => assert!(unproven != Unproven::ServeStale, "{err}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cache_on_the_way_has_kept_is_so_much_older() {
+    let world = begun().await;
+    let node = world.node().await;
+    tokio::time::sleep(BUDGET).await;
+    for policy in [aged(Unproven::ReadOrigin), lagging(Unproven::ReadOrigin)] {
+        world.commit(row_1()).await;
+        tokio::time::sleep(BUDGET).await;
+        let row = Row::new(MS, |_| Ok(late("value", 700 * MS)));
+        let behind = policy.lag + 700 * MS;
+        let answer = read(&node, &policy, &row).await.expect("an answer");
+        assert_eq!(answer.proof().bound, Some(behind + MS));
+        assert_eq!(answer.proof().age, behind + MS);
+        assert_eq!(said(&node, &policy, &row).await, is("value", Tier::Local));
+    }
+    let aged = aged(Unproven::ReadOrigin);
+    let row = Row::new(MS, |_| Ok(late("value", 700 * MS)));
+    assert_eq!(said(&node, &aged, &row).await.1, Tier::Local, "left by the other contract");
+    tokio::time::sleep(300 * MS).await;
+    world.commit(row_1()).await;
+    assert_eq!(said(&node, &aged, &row).await.1, Tier::Origin);
+    tokio::time::sleep(298 * MS).await;
+    assert_eq!(said(&node, &aged, &row).await.1, Tier::Local);
+    tokio::time::sleep(3 * MS).await;
+    assert_eq!(said(&node, &aged, &row).await.1, Tier::Origin, "its budget began before its load");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_node_counts_all_of_an_age_too() {
+    let world = begun().await;
+    let (node, other) = (world.node().await, world.node().await);
+    let aged = aged(Unproven::ReadOrigin);
+    // Kept on the way for 300 ms, and the load itself took its time.
+    let row = Row::new(200 * MS, |_| Ok(late("value", 300 * MS)));
+    let answer = read(&node, &aged, &row).await.expect("an answer");
+    assert_eq!(answer.proof().bound, Some(500 * MS));
+    tokio::time::sleep(100 * MS).await;
+    let answer = read(&other, &aged, &row).await.expect("an answer");
+    assert_eq!((answer.proof().tier, answer.proof().bound), (Tier::Shared, Some(601 * MS)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_when_it_comes_goes_by_the_contracts_rule() {
+    for unproven in [Unproven::ServeStale, Unproven::ReadOrigin, Unproven::Fail] {
+        let world = begun().await;
+        let node = world.node().await;
+        let aged = aged(unproven);
+        let row = Row::new(MS, |_| Ok(late("value", 2 * BUDGET)));
+        for calls in 1..=2 {
+            match read(&node, &aged, &row).await {
+                Ok(answer) => {
+                    assert!(unproven != Unproven::Fail);
+                    assert_eq!(answer.proof().stale, Some(Stale::Unproven), "and says so");
+                    assert_eq!(answer.proof().bound, Some(2 * BUDGET + MS));
+                }
+                Err(err) => {
+                    assert_eq!(unproven, Unproven::Fail);
+                    assert!(matches!(err, ReadError::Unproven { .. }), "{err}");
+                }
+            }
+            assert_eq!(row.calls(), calls, "nothing of it was kept");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_15_who_has_written_waits_as_long_as_the_service_may_lag() {
+    let world = begun().await;
+    let node = world.node().await;
+    tokio::time::sleep(LAG + MS).await;
+    let lagging = lagging(Unproven::ReadOrigin);
+    let row = Row::saying(MS, "old");
+    said(&node, &lagging, &row).await;
+    let unseen = world.commit_unseen(row_1());
+    let after = After::new(Some(unseen.epoch.log()), unseen.upto);
+    // The service shows it as late as it may.
+    let service = Arc::clone(&row);
+    tokio::spawn(async move {
+        tokio::time::sleep(LAG).await;
+        service.say("new");
+    });
+    settle().await;
+    let asked = world.clock.mono();
+    let answer = read_after(&node, &lagging, &row, after).await.expect("an answer");
+    assert_eq!(text(&answer), "new");
+    assert!(world.clock.mono().since(asked) >= LAG);
+    // A tier that has got there is good enough.
+    world.shared.apply(&unseen).await.unwrap().unwrap();
+    settle().await;
+    tokio::time::sleep(LAG + MS).await;
+    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Origin));
+    let answer = read_after(&node, &lagging, &row, after).await.expect("an answer");
+    assert_eq!((text(&answer).as_str(), answer.proof().tier), ("new", Tier::Local));
+}
+
+#[tokio::test(start_paused = true)]
+async fn race_15_a_token_of_the_log_is_not_answered_by_age() {
+    let world = begun().await;
+    let (node, other) = (world.node().await, world.node().await);
+    let aged = aged(Unproven::ReadOrigin);
+    let row = Row::saying(MS, "value");
+    said(&node, &aged, &row).await;
+    let after = After::new(Some(EPOCH.log()), Lsn(10));
+    for node in [&node, &other] {
+        assert!(node.peek_after(&key(1), &aged, after).is_none());
+        let calls = row.calls();
+        let answer = read_after(node, &aged, &row, after).await.expect("an answer");
+        assert_eq!((answer.proof().tier, row.calls()), (Tier::Origin, calls + 1));
+    }
+    // One that a cache on the way has kept may be from before the write.
+    row.set(|_| Ok(late("value", MS)));
+    let err = read_after(&node, &aged, &row, after).await.expect_err("it may be old");
+    assert!(matches!(err, ReadError::Unproven { .. }), "{err}");
+}
+
+fn contract(more: &str) -> Contract {
+    let text = format!("key = \"v1:shipping:quote:{{id}}\"\nstaleness = \"1s\"\n{more}");
+    Contract::from_toml("quote", &text.parse().expect("well-formed")).expect("valid")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_asked_by_so_many_at_once_and_no_more() {
+    let world = begun().await;
+    let node = world.node().await;
+    let contract = contract("");
+    let policy = Arc::new(Policy::from(&contract));
+    let running = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let counts = (Arc::clone(&running), Arc::clone(&most));
+    let function = FunctionOrigin::new(contract.clone(), move |_, id| {
+        let (running, most) = counts.clone();
+        async move {
+            most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::time::sleep(10 * MS).await;
+            running.fetch_sub(1, Ordering::Relaxed);
+            Ok(Loaded::value(id.to_string()))
+        }
+    });
+    let origin: Arc<dyn Origin> = Arc::new(function.at_most(4));
+    let items: Vec<Item> = (0..50)
+        .map(|id| Item {
+            key: contract.key(&id.to_string()).expect("a key"),
+            id: id.to_string().into(),
+            policy: Arc::clone(&policy),
+            origin: Arc::clone(&origin),
+        })
+        .collect();
+    let answers = node.get_many(&items, None).await;
+    for (id, answer) in answers.into_iter().enumerate() {
+        assert_eq!(text(&answer.expect("an answer")), id.to_string());
+    }
+    assert_eq!(most.load(Ordering::Relaxed), 4);
+    let apart = node.get_together(&items[..2], None).await.expect_err("no common moment");
+    assert!(matches!(apart, ReadError::Apart), "{apart}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_with_a_token_of_its_own_is_judged_by_it() {
+    let world = begun().await;
+    let node = world.node().await;
+    let contract =
+        contract("from = { source = \"shop\", table = \"quotes\" }\ntags = [\"quote-{id}\"]");
+    let policy = Arc::new(Policy::from(&contract));
+    let upto = Arc::new(AtomicU64::new(10));
+    let told = Arc::clone(&upto);
+    let origin: Arc<dyn Origin> = Arc::new(FunctionOrigin::new(contract.clone(), move |_, _| {
+        let upto = Lsn(told.load(Ordering::Relaxed));
+        let replayed = Some(coherence::Replayed { log: EPOCH.log(), upto });
+        async move { Ok(Loaded { replayed, ..Loaded::value("value") }) }
+    }));
+    let key = contract.key("1").expect("a key");
+    let stored = async || {
+        let answer = node.get(&key, "1", &policy, &origin).await.expect("an answer");
+        (answer.proof().tier, answer.proof().stored)
+    };
+    assert_eq!(stored().await, (Tier::Origin, Some(Verdict::Accept)));
+    // The tag that its id tells fells it, and what says that it has read less is not stored.
+    world.commit(vec![Subject::Tag(tag("quote-1"))]).await;
+    let (tier, refused) = stored().await;
+    assert!(tier == Tier::Origin && matches!(refused, Some(Verdict::Refuse(_))), "{refused:?}");
+    upto.store(11, Ordering::Relaxed);
+    assert_eq!(stored().await, (Tier::Origin, Some(Verdict::Accept)));
+    assert_eq!(stored().await.0, Tier::Local);
+}
