@@ -34,6 +34,17 @@ pub struct Link {
     pub watermark: Lsn,
 }
 
+impl Link {
+    /// The first position after the link. A commit of which nobody knows where it ends, only that it is
+    /// none of those up to here, ends there or later. So a mark at this position fells everything that
+    /// may miss it, and lets nothing be stored before W has moved on; which W does when that commit has
+    /// been told as a whole and is visible.
+    #[must_use]
+    pub fn behind(self) -> Lsn {
+        Lsn(self.upto.0 + 1)
+    }
+}
+
 impl Chain {
     /// A stream that delivers every commit after `position`. `after`: a transaction id that was given
     /// out when the slot was there; a commit before the position may still be invisible until it and
@@ -105,6 +116,14 @@ impl Chain {
         }
         let (prev, _) = std::mem::replace(&mut self.told, now);
         Some(Link { prev, upto: now.0, watermark: now.1 })
+    }
+
+    /// What the tiers were told last, for a part of a commit whose end has not arrived: it may be told
+    /// at once, at a position [behind](Link::behind) this link.
+    #[must_use]
+    pub fn told(&self) -> Link {
+        let (upto, watermark) = self.told;
+        Link { prev: upto, upto, watermark }
     }
 
     /// The tiers have durably applied everything up to here.

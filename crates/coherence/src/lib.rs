@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`fence`] | may this value be stored, and does a stored one still stand? |
 //! | [`watermark`] | up to which commit does *every* new snapshot see everything? |
+//! | [`relay`] | is what somebody else reads from the log and passes on whole? |
 //! | [`chain`] | what may the tiers be told of a stream, and what may the database forget? |
 //! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
 //! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
@@ -38,6 +39,7 @@ pub mod lease;
 pub mod life;
 pub mod position;
 pub mod recent;
+pub mod relay;
 pub mod resume;
 pub mod rules;
 pub mod soft;
@@ -58,6 +60,7 @@ pub use lease::{LeaseToken, Leases};
 pub use life::Life;
 pub use position::{Epoch, Log, Lsn};
 pub use recent::Recent;
+pub use relay::Relay;
 pub use rules::Rule;
 pub use soft::{Blow, Mark, Struck};
 pub use standby::{Need, Replayed, Unfit};

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::events::{self, BODY_BYTES_MAX, EventsIn};
 use crate::health::Health;
 use crate::inspect::{Asked, Inspect, Senseless};
 use crate::journal::Journal;
@@ -46,6 +47,8 @@ pub struct Admin {
     pub orders: Arc<dyn Orders>,
     /// Who gives read-your-writes tokens out.
     pub tokens: Arc<dyn Tokens>,
+    /// Who takes change events, if the source's are posted.
+    pub events: Option<EventsIn>,
 }
 
 /// Serves until `stop` ends; requests under way are finished.
@@ -74,15 +77,20 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/purge", post(purge))
         .route("/api/v1/token", post(token))
         .layer(DefaultBodyLimit::max(ORDER_BYTES_MAX))
+        .route(
+            "/api/v1/events/{source}",
+            post(events::take).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)),
+        )
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such page", NOT_FOUND))
         .with_state(Arc::new(admin))
 }
 
 const NOT_FOUND: &str = "there are /healthz, /readyz, /metrics, /api/v1/status, \
                          /api/v1/audit, /api/v1/inspect, /api/v1/invalidations, \
-                         /api/v1/invalidate, /api/v1/purge and /api/v1/token";
+                         /api/v1/invalidate, /api/v1/purge, /api/v1/token and \
+                         /api/v1/events/{source}";
 
-type Shared = State<Arc<Admin>>;
+pub(crate) type Shared = State<Arc<Admin>>;
 
 async fn readyz(State(admin): Shared) -> Response {
     let readiness = admin.health.readiness();
@@ -188,7 +196,7 @@ fn refusal(err: &OrderError) -> Response {
 }
 
 /// RFC 9457.
-fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
     let body = json!({ "title": title, "status": status.as_u16(), "detail": detail });
     let mut response = (status, body.to_string()).into_response();
     let kind = header::HeaderValue::from_static("application/problem+json");

@@ -3,6 +3,7 @@
 //! | module | what it follows |
 //! |---|---|
 //! | [`postgres`] | PostgreSQL's write-ahead log, through a logical replication slot |
+//! | [`postgres::debezium`] | the same, where Debezium reads it and posts its events |
 //! | [`mariadb`] | MariaDB's binary log |
 //! | [`sqlite`] | a change log that triggers write inside the application's own transactions |
 //!
@@ -31,6 +32,7 @@ pub use event::{Commit, FeedEvent, Identity, LogEnd, Piece, Start};
 pub use mariadb::{MariaDbFeed, MariaDbOptions, MariaDbSource};
 pub use message::{LogMessage, MalformedMessage};
 pub use metrics::Metrics;
+pub use postgres::debezium::{DebeziumFeed, DebeziumMetrics, DebeziumOptions, Inbox, Refused};
 pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource};
 pub use sqlite::{SqliteFeed, SqliteOptions, SqliteSource};
 pub use tracked::{TableName, Tracked};

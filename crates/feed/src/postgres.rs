@@ -19,6 +19,7 @@
 //!   changed". Until it is noticed, an answer may be old without its bound saying so.
 
 mod catalog;
+pub mod debezium;
 mod feed;
 mod lead;
 mod options;

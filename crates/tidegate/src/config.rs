@@ -1,5 +1,6 @@
 //! `tidegate.toml`: read raw, then checked into types that can't be wrong.
 
+mod events;
 mod pools;
 mod raw;
 mod region;
@@ -69,6 +70,21 @@ pub(crate) struct Source {
     pub(crate) connections: usize,
     /// How long one load may take.
     pub(crate) load_timeout: Duration,
+    /// Its changes are posted, in place of a log that is read.
+    pub(crate) events: Option<SourceEvents>,
+}
+
+/// How Debezium reads the source's log, and who may post its events.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceEvents {
+    /// What whoever posts them has to know.
+    pub(crate) secret: control::Secret,
+    /// Debezium's replication slot.
+    pub(crate) slot: String,
+    /// Debezium's publication.
+    pub(crate) publication: String,
+    /// How often something is written into the log that has to come back.
+    pub(crate) beat: Duration,
 }
 
 /// The shared tier's settings.

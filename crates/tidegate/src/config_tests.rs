@@ -168,6 +168,7 @@ fn the_page_on_configuration_names_every_key() {
         ("[node]\n?=1", "node."),
         ("[listen]\n?=1", "listen."),
         ("[source.x]\n?=1", "source.NAME."),
+        ("[source.x.events]\n?=1", "source.NAME.events."),
         ("[shared]\n?=1", "shared."),
         ("[local]\n?=1", "local."),
         ("[local.pools]\n?=1", "local.pools."),
@@ -185,4 +186,29 @@ fn the_page_on_configuration_names_every_key() {
             assert!(page.contains(&format!("`{prefix}{key}`")), "{prefix}{key} is not described");
         }
     }
+}
+
+#[test]
+fn posted_events_need_a_secret_and_a_postgres() {
+    let with = |events: &str| EXAMPLE.replace("[shared]", &format!("{events}\n[shared]"));
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=";
+    let good = format!("events = {{ from = \"debezium\", secret = \"{secret}\" }}");
+    let config = read(&with(&good)).expect("good");
+    let events = config.sources["shop"].events.as_ref().expect("they are posted");
+    assert_eq!((events.slot.as_str(), events.beat), ("debezium", Duration::from_millis(250)));
+    assert!(!format!("{config:?}").contains("MfKQ9r8G"), "the secret is not printed");
+    for (events, hint) in [
+        ("events = { from = \"debezium\" }".to_owned(), "secret"),
+        (good.replace("debezium", "kafka"), "debezium"),
+        (good.replace(secret, "whsec_AAAA"), "openssl rand -base64 32"),
+        (good.replace(" }", ", beat = \"10s\" }"), "50ms to 5s"),
+        (good.replace(" }", ", slto = \"x\" }"), "slot"),
+        (format!("{good}\nslot = \"own\""), "events.slot"),
+    ] {
+        let err = read(&with(&events)).expect_err(&events);
+        assert!(err.contains(hint), "{events}: {err}");
+        assert!(!err.contains("AAAA"), "{err}");
+    }
+    let sqlite = with(&good).replace("postgres://shop@127.0.0.1:5432/shop", "sqlite:shop.db");
+    assert!(read(&sqlite).expect_err("no log to read").contains("PostgreSQL"));
 }

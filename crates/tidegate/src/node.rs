@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+mod events;
 mod follow;
 mod metrics;
 mod orders;
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     source: Arc<dyn Source>,
     standbys: Standbys,
     feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
+    /// Where change events are posted, if they are.
+    posted: Option<events::Posted>,
     data: DataFace,
     /// Contracts that keep a filter of their ids.
     filtered: Vec<connect::Filtered>,
@@ -154,7 +157,10 @@ impl Node {
         let data = DataFace::new(engine.clone(), database.faces);
         let audit = Audit::new(&config.audit, &engine, database.truths, &clock, &mut registry);
         let data = audit.listen(data);
+        let posted = database.inbox.zip(source.events.as_ref());
+        let posted = posted.map(|(inbox, events)| events::Posted::new(name, inbox, events));
         Ok(Self {
+            posted,
             engine,
             contracts,
             followed: (name.clone(), source.url.to_string()),
@@ -209,9 +215,14 @@ impl Node {
     }
 
     /// How things stand, for people and dashboards.
-    fn status(engine: &Engine, contracts: &Contracts) -> serde_json::Value {
+    fn status(
+        engine: &Engine,
+        contracts: &Contracts,
+        posted: Option<&events::Posted>,
+    ) -> serde_json::Value {
         let standing = engine.standing();
         serde_json::json!({
+            "events": posted.map(events::Posted::shown),
             "epoch": standing.epoch.map(|epoch| epoch.to_string()),
             "applied": standing.applied.to_string(),
             "watermark": standing.watermark.to_string(),

@@ -1,5 +1,7 @@
 //! What the catalogue says about the server, the tables and the publication.
 
+use std::collections::HashMap;
+
 use super::server::Control;
 use crate::error::FeedError;
 use crate::tracked::{TableName, Tracked};
@@ -87,6 +89,20 @@ pub(super) async fn table(control: &Control, name: &TableName) -> Result<Option<
         may_use_schema: row.get(6),
         readable: row.get(7),
     }))
+}
+
+/// The types of a table's columns, as an id and a `typtype`; of a domain, those of the type below it.
+pub(super) async fn types(
+    control: &Control,
+    name: &TableName,
+) -> Result<HashMap<String, (u32, String)>, FeedError> {
+    let sql = "select a.attname::text, b.oid, b.typtype::text from pg_attribute a \
+               join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
+               join pg_type t on t.oid = a.atttypid \
+               join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid) \
+               where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped";
+    let rows = control.rows(DOING, sql, &[&name.schema, &name.table]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }
 
 /// A publication that exists.

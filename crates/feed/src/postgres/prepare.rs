@@ -83,6 +83,59 @@ async fn examine(
     Err(Setup { database: server.name(), problems: check.problems }.into())
 }
 
+/// The same for a database whose log somebody else reads, into the publication that is named. Nothing is
+/// changed, and the server's own settings are the other reader's affair. Answers warnings.
+pub(super) async fn relayed(
+    control: &Control,
+    server: &Server,
+    options: &PostgresOptions,
+) -> Result<Vec<Problem>, FeedError> {
+    let facts = catalog::facts(control).await?;
+    let mut check = Check::default();
+    if facts.version < OLDEST {
+        check.too_old(facts.version);
+    }
+    let publication = catalog::publication(control, &options.publication, facts.version).await?;
+    let mut tables = Vec::new();
+    for tracked in &options.tables {
+        let name = TableName::parse(&tracked.table);
+        let table = catalog::table(control, &name).await?;
+        check.table(&name, tracked, table.as_ref());
+        check.readable(&facts.role, &name, tracked, table.as_ref());
+        tables.extend(table.map(|table| (name, table, tracked)));
+    }
+    if let Some(publication) = &publication {
+        check.published(&options.publication, publication, &tables);
+    }
+    if !check.problems.is_empty() {
+        return Err(Setup { database: server.name(), problems: check.problems }.into());
+    }
+    Ok(check.warnings)
+}
+
+/// Whether the publication holds every table, so that all changes are told from now on.
+pub(super) async fn is_published(
+    control: &Control,
+    options: &PostgresOptions,
+) -> Result<(), FeedError> {
+    const DOING: &str = "looking at the publication";
+    let name = &options.publication;
+    let version = catalog::facts(control).await?.version;
+    let Some(publication) = catalog::publication(control, name, version).await? else {
+        let what = format!("there is no publication `{name}`; Debezium makes it when it starts");
+        return Err(FeedError::unavailable(DOING, what));
+    };
+    for tracked in &options.tables {
+        let table = TableName::parse(&tracked.table);
+        if publication.tables.iter().all(|published| published.name != table) {
+            let what =
+                format!("the publication `{name}` lacks `{table}`: its changes are not told");
+            return Err(FeedError::unavailable(DOING, what));
+        }
+    }
+    Ok(())
+}
+
 #[derive(Default)]
 struct Check {
     problems: Vec<Problem>,
@@ -96,8 +149,7 @@ impl Check {
 
     fn server(&mut self, facts: &Facts) {
         if facts.version < OLDEST {
-            let what = format!("PostgreSQL {} is too old.", facts.version / 10_000);
-            self.problem(what, ["-- PostgreSQL 14 or later is needed".to_owned()]);
+            self.too_old(facts.version);
         }
         if facts.wal_level != "logical" {
             let what = format!(
@@ -125,6 +177,11 @@ impl Check {
             ];
             self.warnings.push(Problem::new(what, fix.map(str::to_owned)));
         }
+    }
+
+    fn too_old(&mut self, version: i32) {
+        let what = format!("PostgreSQL {} is too old.", version / 10_000);
+        self.problem(what, ["-- PostgreSQL 14 or later is needed".to_owned()]);
     }
 
     fn room_for_a_slot(&mut self, facts: &Facts) {

@@ -97,6 +97,16 @@ pub(super) async fn emit_everything(control: &Control) -> Result<(), FeedError> 
     emit(control, LogMessage::PREFIX, &message.to_json()?).await
 }
 
+/// Writes a message of no consequence into the log, and says where the log was flushed to then: at its
+/// commit's end, or past it.
+pub(super) async fn emit_beat(control: &Control, beat: &str) -> Result<Lsn, FeedError> {
+    emit(control, BEAT, beat).await?;
+    position(control, "select pg_current_wal_flush_lsn()::text").await
+}
+
+/// The prefix of messages that a follower looks out for itself.
+pub(super) const BEAT: &str = "tidegate.beat";
+
 async fn emit(control: &Control, prefix: &str, content: &str) -> Result<(), FeedError> {
     let sql = "select pg_logical_emit_message(true, $1, $2::text)::text";
     control.row("writing into the log", sql, &[&prefix, &content]).await?;

@@ -62,7 +62,13 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
     let listening = Listening::bind(&config.listen, node.has_gateway()).await?;
     say(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
     for (name, source) in &config.sources {
-        say(format_args!("  source   {name}: {}, slot {}", source.url, source.slot));
+        match &source.events {
+            Some(events) => say(format_args!(
+                "  source   {name}: {}, by events of Debezium, slot {}: http://{}/api/v1/events/{name}",
+                source.url, events.slot, listening.at.admin
+            )),
+            None => say(format_args!("  source   {name}: {}, slot {}", source.url, source.slot)),
+        }
     }
     say(format_args!("  shared   {}", config.shared.url));
     if let Regions { node: Some(node), shared: Some(shared) } = &config.regions {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cache::shared::{RedisLogin, RedisOptions};
 use serde::Deserialize;
 
+use super::events::Events;
 use super::pools::Pools;
 use super::url::SharedUrl;
 use super::{ConfigError, SourceUrl, suggest};
@@ -71,6 +72,7 @@ pub(super) struct Source {
     connections: usize,
     #[serde(default = "five_seconds")]
     load_timeout: String,
+    events: Option<Events>,
 }
 
 fn tidegate() -> String {
@@ -87,20 +89,16 @@ fn five_seconds() -> String {
 
 impl Source {
     pub(super) fn check(self) -> Result<super::Source, String> {
-        let identifier = |name: &str, text: &str| {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            if !text.is_empty() && text.len() <= 63 && text.chars().all(plain) {
-                return Ok(());
-            }
-            Err(format!("{name} = {text:?}: use 1 to 63 of a-z, 0-9 and _"))
-        };
         identifier("publication", &self.publication)?;
         identifier("slot", &self.slot)?;
         if !(1..=1_000).contains(&self.connections) {
             return Err(format!("connections = {}: use 1 to 1000", self.connections));
         }
         let url: SourceUrl = self.url.parse()?;
+        let own_names = [&self.publication, &self.slot].iter().any(|name| **name != tidegate());
+        let events = self.events.map(|events| events.check(&url, own_names)).transpose();
         Ok(super::Source {
+            events: events.map_err(|err| format!("events: {err}"))?,
             replicas: replicas(&url, &self.replicas)?,
             url,
             publication: self.publication,
@@ -109,6 +107,15 @@ impl Source {
             load_timeout: duration("load_timeout", &self.load_timeout)?,
         })
     }
+}
+
+/// A name of something in the database.
+pub(super) fn identifier(name: &str, text: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if !text.is_empty() && text.len() <= 63 && text.chars().all(plain) {
+        return Ok(());
+    }
+    Err(format!("{name} = {text:?}: use 1 to 63 of a-z, 0-9 and _"))
 }
 
 /// Standbys are PostgreSQL's, of a PostgreSQL primary.
@@ -146,7 +153,7 @@ pub(super) struct Shared {
 
 /// A text that is not printed.
 #[derive(Deserialize)]
-struct Secret(String);
+pub(super) struct Secret(pub(super) String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -342,7 +349,7 @@ impl Audit {
 }
 
 /// Times such as `50ms`, `10s`, `5m`; more than nothing, at most a day.
-fn duration(name: &str, text: &str) -> Result<Duration, String> {
+pub(super) fn duration(name: &str, text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text).map_err(|err| {
         format!("{name} = {text:?}: {err}; write a time such as \"50ms\" or \"10s\"")
     })?;

@@ -15,8 +15,9 @@ use contract::{Contract, Contracts};
 use edge::data::Face;
 use edge::{Gateway, GatewayOptions, HttpOrigin, ServiceMetrics};
 use feed::{
-    Feed, MariaDbFeed, MariaDbOptions, MariaDbSource, PostgresFeed, PostgresOptions,
-    PostgresSource, SqliteFeed, SqliteOptions, SqliteSource, Tracked,
+    DebeziumFeed, DebeziumMetrics, DebeziumOptions, Feed, Inbox, MariaDbFeed, MariaDbOptions,
+    MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SqliteFeed, SqliteOptions,
+    SqliteSource, TableName, Tracked,
 };
 use prometheus_client::registry::Registry;
 
@@ -36,6 +37,8 @@ pub(super) struct Database {
     pub(super) source: Arc<dyn feed::Source>,
     pub(super) faces: Vec<Face>,
     pub(super) standbys: Standbys,
+    /// Where change events go, if they are posted.
+    pub(super) inbox: Option<Inbox>,
     /// The same questions, asked over connections of the auditor's own.
     pub(super) truths: BTreeMap<Arc<str>, Truth>,
 }
@@ -68,13 +71,31 @@ pub(super) async fn database(
     let audited = |contract: &Contract| audit && contract.is_cached() && !contract.immutable;
     match &source.url {
         SourceUrl::Postgres(url) => {
-            let mut options = PostgresOptions::new(name, url, tables, Arc::clone(clock));
-            options.publication.clone_from(&source.publication);
-            options.slot.clone_from(&source.slot);
-            options.metrics = metrics;
-            for warning in feed::postgres::prepare(&options).await.map_err(failed)?.warnings {
-                tracing::warn!(fix = warning.fix.join(" "), "{}", warning.what);
-            }
+            let (feed, inbox) = match &source.events {
+                Some(events) => {
+                    let mut options = DebeziumOptions::new(name, url, tables, Arc::clone(clock));
+                    options.named = named(name, contracts);
+                    options.publication.clone_from(&events.publication);
+                    options.slot.clone_from(&events.slot);
+                    options.beat = events.beat;
+                    options.metrics = metrics;
+                    options.relayed = DebeziumMetrics::new(registry);
+                    let warnings = feed::postgres::debezium::prepare(&options).await;
+                    warn(&warnings.map_err(failed)?);
+                    let (feed, inbox) = DebeziumFeed::new(options).map_err(failed)?;
+                    (Box::new(feed) as Box<dyn Feed>, Some(inbox))
+                }
+                None => {
+                    let mut options = PostgresOptions::new(name, url, tables, Arc::clone(clock));
+                    options.publication.clone_from(&source.publication);
+                    options.slot.clone_from(&source.slot);
+                    options.metrics = metrics;
+                    let prepared = feed::postgres::prepare(&options).await.map_err(failed)?;
+                    warn(&prepared.warnings);
+                    let feed = PostgresFeed::new(options).map_err(failed)?;
+                    (Box::new(feed) as Box<dyn Feed>, None)
+                }
+            };
             let log = Arc::new(PostgresSource::new(url).map_err(failed)?);
             let standbys = Standbys::connect(name, source, &*log, registry).await?;
             let pool = PostgresPool::new(url, source.connections, source.load_timeout)?;
@@ -90,16 +111,13 @@ pub(super) async fn database(
                 faces.push(face);
             }
             let renewer = Renewer::new(name, contracts, own);
-            let feed = Box::new(PostgresFeed::new(options).map_err(failed)?);
-            Ok(Database { feed, renewer, source: log, faces, truths, standbys })
+            Ok(Database { feed, renewer, source: log, faces, truths, standbys, inbox })
         }
         SourceUrl::MariaDb(url) => {
             let mut options = MariaDbOptions::new(name, url, tables, Arc::clone(clock));
             options.slot.clone_from(&source.slot);
             options.metrics = metrics;
-            for warning in feed::mariadb::prepare(&options).await.map_err(failed)? {
-                tracing::warn!(fix = warning.fix.join(" "), "{}", warning.what);
-            }
+            warn(&feed::mariadb::prepare(&options).await.map_err(failed)?);
             let pool = MariaDbPool::new(url, source.connections, source.load_timeout)?;
             let own = MariaDbPool::new(url, 1, source.load_timeout)?;
             for contract in loaded {
@@ -120,6 +138,7 @@ pub(super) async fn database(
                 faces,
                 truths,
                 standbys: Standbys::default(),
+                inbox: None,
             })
         }
         SourceUrl::Sqlite(path) => {
@@ -140,8 +159,14 @@ pub(super) async fn database(
             let source = Arc::new(SqliteSource::new(path));
             let feed = Box::new(SqliteFeed::new(options));
             let (renewer, standbys) = (Renewer::default(), Standbys::default());
-            Ok(Database { feed, renewer, source, faces, truths, standbys })
+            Ok(Database { feed, renewer, source, faces, truths, standbys, inbox: None })
         }
+    }
+}
+
+fn warn(warnings: &[feed::Problem]) {
+    for warning in warnings {
+        tracing::warn!(fix = warning.fix.join(" "), "{}", warning.what);
     }
 }
 
@@ -201,6 +226,21 @@ fn tracked(source: &str, contracts: &Contracts) -> Vec<Tracked> {
                 add(&mut tracked.old_columns, &contract.beyond_identity(&[]));
             }
             tracked
+        })
+        .collect()
+}
+
+/// The columns of each table that keys and tags are made of.
+fn named(source: &str, contracts: &Contracts) -> BTreeMap<TableName, Vec<String>> {
+    let tables = contracts.tables(source).into_iter();
+    tables
+        .map(|table| {
+            let mut named = Vec::new();
+            for contract in contracts.of_table(source, table) {
+                add(&mut named, &contract.key_columns());
+                add(&mut named, &contract.tag_columns());
+            }
+            (TableName::parse(table), named)
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use cache::TierError;
 use cache::leader::{Leader, Moved};
 use coherence::resume::{Resume, Start};
-use coherence::{Cause, Clock, Event, Subject};
+use coherence::{Cause, Clock, Event, Lsn, Subject};
 use contract::{Affected, Contracts, Incomplete, Op};
 use control::{Health, Journal, Record};
 use feed::{Bookmark, Commit, Feed, FeedError, FeedEvent, LogEnd, Piece};
@@ -165,7 +165,7 @@ impl Follower {
 
     async fn piece(&mut self, piece: Piece) {
         let Piece { prev, upto, watermark, commits } = piece;
-        let events = self.events(&commits);
+        let events = self.events(&commits, upto);
         let mut tries = 0;
         loop {
             match self.leader.apply(prev, upto, watermark, events.clone()).await {
@@ -198,7 +198,7 @@ impl Follower {
         tokio::time::sleep(backoff).await;
     }
 
-    fn events(&mut self, commits: &[Commit]) -> Vec<Event> {
+    fn events(&mut self, commits: &[Commit], upto: Lsn) -> Vec<Event> {
         let mut events = Vec::new();
         for commit in commits {
             let mut subjects = BTreeSet::new();
@@ -206,7 +206,10 @@ impl Follower {
             for change in &commit.changes {
                 let affected = self.contracts.affected(change);
                 self.complain(&affected);
-                self.renewer.note(change, &affected, &mut renewals);
+                // What is told of a part of a commit only takes away.
+                if commit.lsn <= upto {
+                    self.renewer.note(change, &affected, &mut renewals);
+                }
                 subjects.extend(affected.keys.into_iter().map(Subject::Key));
                 subjects.extend(affected.tags.into_iter().map(Subject::Tag));
                 if affected.everything {

@@ -180,11 +180,13 @@ impl Node {
             clock: Arc::clone(&self.clock),
             contracts: Arc::clone(&self.contracts),
         });
+        let posted = self.posted.clone();
         let admin = Admin {
             health: Arc::clone(&self.health),
             journal: Arc::clone(&self.journal),
             registry: std::mem::take(&mut *self.registry.lock()),
-            status: Box::new(move || Self::status(&engine, &contracts)),
+            events: self.posted.clone().map(|posted| posted.into_admin(&self.clock)),
+            status: Box::new(move || Self::status(&engine, &contracts, posted.as_ref())),
             audit: Box::new(move || audit.report()),
             inspect: Arc::new(Insight { data: self.data.clone(), engine: self.engine.clone() }),
             orders: Arc::clone(&log) as _,

@@ -1,0 +1,114 @@
+use contract::Cell;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn tables() -> Tables {
+    let column =
+        |name: &str, kind, identity, named| Column { name: name.to_owned(), kind, identity, named };
+    let columns = vec![
+        column("id", Some(Kind::Integer), true, true),
+        column("brand", Some(Kind::Text), false, true),
+        column("price", Some(Kind::Numeric), false, false),
+        column("seen", None, false, false),
+    ];
+    let table = Table { columns, forms: Forms::default() };
+    let name = TableName::parse("products");
+    Tables { source: "shop".into(), tables: [(name, table)].into() }
+}
+
+fn event(op: Op, before: Value, after: Value) -> RowEvent {
+    let row = |value: Value| match value {
+        Value::Object(row) => Some(row),
+        _ => None,
+    };
+    let table = TableName::parse("products");
+    RowEvent { table, op, before: row(before), after: row(after), schema: None }
+}
+
+fn change(event: &RowEvent) -> (RowChange, bool) {
+    tables().change(event).expect("it is tracked")
+}
+
+#[test]
+fn a_row_has_the_columns_that_are_understood() {
+    let after = json!({ "id": 42, "brand": "x", "price": "BNI=", "seen": 1.5, "more": 1 });
+    let (told, readable) = change(&event(Op::Update, Value::Null, after));
+    assert!(readable && told.old.is_none() && told.op == Op::Update);
+    let new = told.new.expect("it is told");
+    assert_eq!(new.get("id"), Some(&Cell::Text("42".into())));
+    assert_eq!(new.get("brand"), Some(&Cell::Text("x".into())));
+    assert_eq!(new.len(), 2, "a price that can't be told, and a type that is not known: {new:?}");
+}
+
+#[test]
+fn of_the_row_before_only_the_identity_is_told() {
+    // Debezium fills the rest in.
+    let before = json!({ "id": 42, "brand": null, "price": null, "seen": 0 });
+    let (told, readable) = change(&event(Op::Delete, before, Value::Null));
+    assert!(readable && told.op == Op::Delete && told.new.is_none());
+    let old = told.old.expect("it is told");
+    assert_eq!((old.get("id"), old.len()), (Some(&Cell::Text("42".into())), 1));
+}
+
+#[test]
+fn a_row_without_what_keys_and_tags_are_made_of_fells_its_table() {
+    for (op, before, after) in [
+        (Op::Insert, Value::Null, json!({ "brand": "x" })),
+        (Op::Insert, Value::Null, json!({ "id": "42", "brand": "x" })),
+        (Op::Update, Value::Null, json!({ "id": 42, "brand": 7 })),
+        (Op::Update, json!({ "brand": "x" }), json!({ "id": 42, "brand": "x" })),
+        (Op::Update, Value::Null, Value::Null),
+        (Op::Delete, Value::Null, Value::Null),
+    ] {
+        let (told, readable) = change(&event(op, before, after));
+        assert!(!readable && told.op == Op::Truncate, "{told:?}");
+    }
+    let (told, readable) = change(&event(Op::Truncate, Value::Null, Value::Null));
+    assert!(readable && told.op == Op::Truncate && told.table == "public.products");
+    let other = RowEvent {
+        table: TableName::parse("audit.products"),
+        ..event(Op::Delete, Value::Null, Value::Null)
+    };
+    assert!(tables().change(&other).is_none());
+}
+
+#[test]
+fn schemas_say_what_numbers_are() {
+    let field = |name: &str, kind: Value| {
+        let mut field = kind;
+        field["field"] = name.into();
+        field
+    };
+    let decimal = json!({ "type": "bytes", "name": "org.apache.kafka.connect.data.Decimal",
+                          "parameters": { "scale": "2", "connect.decimal.precision": "10" } });
+    let row = json!([field("id", json!({ "type": "int32" })), field("price", decimal)]);
+    let schema = json!({ "type": "struct", "fields": [
+        field("before", json!({ "type": "struct", "fields": row })),
+        field("after", json!({ "type": "struct", "fields": row })) ] });
+    let after = json!({ "id": 42, "brand": "x", "price": "BNI=" });
+    let event =
+        RowEvent { schema: Some(Arc::new(schema)), ..event(Op::Insert, Value::Null, after) };
+    let new = change(&event).0.new.expect("it is told");
+    assert_eq!(new.get("price"), Some(&Cell::Text("12.34".into())));
+}
+
+proptest! {
+    #[test]
+    fn no_row_panics(
+        texts in prop::collection::vec("[a-zA-Z0-9+/=]{0,40}", 3),
+        numbers in prop::collection::vec(any::<i64>(), 3),
+        scale in any::<i32>(),
+    ) {
+        let schema = json!({ "fields": [{ "field": "after", "fields": [
+            { "field": "price", "type": "bytes", "name": "org.apache.kafka.connect.data.Decimal",
+              "parameters": { "scale": scale.to_string() } }, 1] }, null] });
+        let after = json!({ "id": numbers[0], "brand": texts[0], "price": texts[1], "seen": texts[2] });
+        let event = RowEvent {
+            schema: Some(Arc::new(schema)),
+            ..event(Op::Insert, json!({ "id": numbers[1] }), after)
+        };
+        let _ = change(&event);
+    }
+}

@@ -1,0 +1,217 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn one(message: &Value) -> Result<Told, String> {
+    let mut told = parse(message.to_string().as_bytes(), "postgres")?;
+    assert_eq!(told.len(), 1, "{told:?}");
+    Ok(told.remove(0))
+}
+
+/// The example of an update in Debezium's documentation of the connector, with transaction metadata.
+fn update() -> Value {
+    json!({
+        "schema": { "type": "struct", "fields": [] },
+        "payload": {
+            "before": { "id": 1 },
+            "after": { "id": 1, "first_name": "Anne Marie", "last_name": "Kretchmar",
+                       "email": "annek@noanswer.org" },
+            "source": {
+                "version": "3.0.5.Final", "connector": "postgresql", "name": "PostgreSQL_server",
+                "ts_ms": 1_559_033_904_863_u64, "snapshot": "false", "db": "postgres",
+                "schema": "public", "table": "customers", "txId": 556, "lsn": 24_023_128,
+                "sequence": "[\"24023119\",\"24023128\"]", "xmin": null
+            },
+            "op": "u", "ts_ms": 1_465_584_025_523_u64,
+            "transaction": { "id": "556:24023128", "total_order": 1, "data_collection_order": 1 }
+        }
+    })
+}
+
+#[test]
+fn an_update_says_what_changed_and_what_it_follows_on() {
+    let Ok(Told::Event(event)) = one(&update()) else { panic!("an event") };
+    assert_eq!((event.xid, event.order, event.after), (556, 1, Some(Lsn(24_023_119))));
+    assert_eq!(event.committed_us, 1_559_033_904_863_000);
+    let What::Row(row) = event.what else { panic!("a row") };
+    assert_eq!((row.table.to_string().as_str(), row.op), ("public.customers", Op::Update));
+    assert_eq!(row.after.expect("it is told")["email"], "annek@noanswer.org");
+    assert!(row.schema.is_some());
+
+    let bare = update()["payload"].clone();
+    assert!(matches!(one(&bare), Ok(Told::Event(_))), "schemas may be switched off");
+    let list = json!([bare, update()]).to_string();
+    assert_eq!(parse(list.as_bytes(), "postgres").expect("good").len(), 2);
+}
+
+/// The examples of the documentation.
+#[test]
+fn boundaries_of_transactions() {
+    let begin = json!({ "status": "BEGIN", "id": "571:53195829", "ts_ms": 1_486_500_577_125_u64,
+                        "event_count": null, "data_collections": null });
+    assert_eq!(one(&begin), Ok(Told::Begin { xid: 571 }));
+    let end = json!({ "status": "END", "id": "571:53195832", "ts_ms": 1_486_500_577_691_u64,
+                      "event_count": 2, "data_collections": [
+                          { "data_collection": "s1.a", "event_count": 1 },
+                          { "data_collection": "s2.a", "event_count": 1 }] });
+    assert_eq!(one(&end), Ok(Told::End { xid: 571, end: Lsn(53_195_832), count: 2 }));
+    let wrapped = json!({ "schema": null, "payload": end });
+    assert_eq!(one(&wrapped), one(&end));
+    let old = json!({ "status": "END", "id": "571", "event_count": 2 });
+    assert!(one(&old).expect_err("too old").contains("Debezium 2.0"));
+}
+
+#[test]
+fn what_is_of_no_consequence() {
+    let (null, beat) = (Value::Null, json!({ "ts_ms": 1 }));
+    let tombstone = json!({ "schema": null, "payload": null });
+    for message in [null, beat.clone(), tombstone, json!({ "schema": {}, "payload": beat })] {
+        assert_eq!(one(&message), Ok(Told::Nothing), "{message}");
+    }
+    assert_eq!(parse(b" \n", "postgres"), Ok(Vec::new()));
+}
+
+#[test]
+fn rows_of_a_snapshot_begin_a_stream_unless_they_are_read_beside_it() {
+    let read = |snapshot: &str| {
+        let mut message = update();
+        message["payload"]["op"] = "r".into();
+        message["payload"]["source"]["snapshot"] = snapshot.into();
+        one(&message)
+    };
+    for snapshot in ["true", "first", "last", "first_in_data_collection"] {
+        assert_eq!(read(snapshot), Ok(Told::Snapshot));
+    }
+    assert_eq!(read("incremental"), Ok(Told::Nothing));
+}
+
+#[test]
+fn messages_in_the_log() {
+    let mut message = update();
+    let payload = &mut message["payload"];
+    payload["op"] = "m".into();
+    payload["message"] = json!({ "prefix": "tidegate", "content": "e30=" });
+    let Ok(Told::Event(event)) = one(&message) else { panic!("an event") };
+    let expected = What::Message { prefix: "tidegate".into(), content: b"{}".to_vec() };
+    assert_eq!(event.what, expected);
+    message["payload"]["message"]["content"] = "7b7d!".into();
+    assert!(one(&message).expect_err("hex").contains("binary.handling.mode"));
+    // Outside of a transaction, it is the last commit itself.
+    message["payload"]["transaction"] = Value::Null;
+    assert!(one(&message).is_err(), "inside one, and metadata is off");
+    message["payload"]["source"]["sequence"] = r#"["24023128","24023128"]"#.into();
+    assert_eq!(one(&message), Ok(Told::Loose { at: Lsn(24_023_128) }));
+}
+
+#[test]
+fn a_mistake_is_named_with_its_place() {
+    let with = |path: &[&str], value: Value| {
+        let mut message = update();
+        let mut at = &mut message["payload"];
+        for name in path {
+            at = &mut at[*name];
+        }
+        *at = value;
+        one(&message).expect_err("a mistake")
+    };
+    for (path, value, says) in [
+        (&["transaction"][..], Value::Null, "provide.transaction.metadata=true"),
+        (&["transaction", "total_order"], json!("x"), "total_order"),
+        (&["source"], json!(1), "source"),
+        (&["source", "connector"], json!("mysql"), "PostgreSQL connector"),
+        (&["source", "db"], json!("other"), "\"other\""),
+        (&["source", "table"], Value::Null, "source.table"),
+        (&["op"], json!("x"), "op = \"x\""),
+    ] {
+        let said = with(path, value);
+        assert!(said.contains(says), "{path:?}: {said}");
+    }
+    let list = json!([update(), 7]).to_string();
+    let said = parse(list.as_bytes(), "postgres").expect_err("a mistake");
+    assert!(said.starts_with("message 1:"), "{said}");
+    assert!(parse(b"{\"a\":", "postgres").expect_err("cut off").contains("no JSON"));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let names = prop::sample::select(vec![
+        "op",
+        "source",
+        "payload",
+        "schema",
+        "transaction",
+        "id",
+        "total_order",
+        "status",
+        "event_count",
+        "before",
+        "after",
+        "message",
+        "prefix",
+        "content",
+        "connector",
+        "db",
+        "lsn",
+        "sequence",
+        "table",
+        "ts_ms",
+        "snapshot",
+    ]);
+    let texts = prop::sample::select(vec![
+        "c",
+        "u",
+        "d",
+        "r",
+        "t",
+        "m",
+        "BEGIN",
+        "END",
+        "postgresql",
+        "postgres",
+        "public",
+        "x",
+        "",
+        "1:2",
+        "18446744073709551616:1",
+        "[\"1\",\"2\"]",
+        "[null,[]]",
+        "////",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        texts.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((names.clone(), inner), 0..8).prop_map(|fields| {
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_posted_panics(message in any_json()) {
+        let _ = parse(message.to_string().as_bytes(), "postgres");
+    }
+
+    #[test]
+    fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&bytes, "postgres");
+    }
+
+    /// Whatever one part of a message is replaced by.
+    #[test]
+    fn nothing_in_a_good_message_panics(part in 0_usize..9, value in any_json()) {
+        let mut message = update();
+        let payload = &mut message["payload"];
+        let parts = ["before", "after", "source", "op", "transaction", "message", "status", "id", "schema"];
+        payload[parts[part]] = value;
+        let _ = parse(message.to_string().as_bytes(), "postgres");
+    }
+}
