@@ -15,6 +15,7 @@
 //! | [`absence`] | is this key known to have no row? |
 //! | [`furthest`] | has this tier come back from older data? |
 //! | [`recent`] | what has to be told again to a tier that came back older? |
+//! | [`buckets`] | where does a tier stand whose keys lie in several places, and which of them begins anew? |
 //! | [`after`] | is this answer good for somebody who has written? |
 //! | [`atomic`] | are these values what the database held at one moment? |
 //! | [`soft`] | what is still proven about an entry that a commit has made old? |
@@ -29,6 +30,7 @@ pub mod absence;
 pub mod after;
 pub mod atomic;
 pub mod bound;
+pub mod buckets;
 pub mod chain;
 pub mod clock;
 pub mod event;
