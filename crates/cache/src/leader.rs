@@ -48,6 +48,8 @@ pub enum Moved {
     Applied,
     /// The tier had gone back to this position; what it missed was told again, and the piece applied.
     ToldAgain(Lsn),
+    /// Parts of the tier had lost their marks; these have begun anew, alone, and the piece was applied.
+    Mended(Gap),
     /// The tier had lost its marks; a new incarnation was begun, and the piece applied to it.
     BegunAnew(Gap),
 }
@@ -114,6 +116,7 @@ impl Leader {
                 Gap::Missing { applied, .. } if self.tell_again(&batch, applied).await? => {
                     Moved::ToldAgain(applied)
                 }
+                _ if self.mend(&batch).await? => Moved::Mended(gap),
                 _ => {
                     batch.epoch = self.begin_anew(&start, &batch).await?;
                     self.engine.applied(&batch);
@@ -137,7 +140,9 @@ impl Leader {
         };
         let stands = match self.shared.standing().await? {
             // Of another history: somebody else may lead. The next piece of the log will tell.
-            Some(standing) => standing.epoch != epoch || standing.applied >= applied,
+            Some(standing) if standing.epoch != epoch => true,
+            // Each part has to be asked whether it follows.
+            Some(standing) => standing.applied >= applied && !self.shared.is_divided(),
             None => false,
         };
         if stands {
@@ -158,6 +163,13 @@ impl Leader {
             }
         }
         Ok(true)
+    }
+
+    /// Begins anew the parts of the tier that can't be told `batch`, and applies it; false: that does not
+    /// help.
+    async fn mend(&self, batch: &Batch) -> Result<bool, TierError> {
+        Ok(self.shared.mend(batch.epoch, batch.prev).await?
+            && self.shared.apply(batch).await?.is_ok())
     }
 
     /// Begins a new history where `batch` begins, and applies it; answers its epoch.

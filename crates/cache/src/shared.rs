@@ -198,7 +198,22 @@ pub trait SharedTier: Send + Sync + 'static {
     /// an empty batch of the new epoch, so that in-process tiers notice.
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError>;
 
-    /// Where the tier stands; `None` if it has no epoch.
+    /// Begins anew those parts of the tier that can't follow the history `epoch` from `at` on, if the tier
+    /// is divided and still of that history: what was cached in them is void, the rest stays. False:
+    /// there are none.
+    async fn mend(&self, epoch: Epoch, at: Lsn) -> Result<bool, TierError> {
+        let _ = (epoch, at);
+        Ok(false)
+    }
+
+    /// Whether keys are divided among parts of the tier, of which each has a standing of its own, so that
+    /// one may be lost alone (see [`coherence::buckets`]).
+    fn is_divided(&self) -> bool {
+        false
+    }
+
+    /// Where the tier stands; `None` if it has no epoch. Of a divided one: as far as all parts that can be
+    /// reached have got.
     async fn standing(&self) -> Result<Option<Standing>, TierError>;
 
     /// Drops tombstones up to `upto` (never past W) and raises the floor. Answers how many.

@@ -20,7 +20,8 @@ fn at(epoch: Epoch, applied: u64) -> Shown {
 
 #[test]
 fn the_tier_stands_where_its_last_bucket_of_the_same_history_does() {
-    let stands = |buckets: &[Shown]| standing(buckets).map(|(epoch, applied, _)| (epoch, applied.0));
+    let stands =
+        |buckets: &[Shown]| standing(buckets).map(|(epoch, applied, _)| (epoch, applied.0));
     assert_eq!(stands(&[at(EPOCH, 9), at(EPOCH, 7), at(EPOCH, 8)]), Some((EPOCH, 7)));
     assert_eq!(stands(&[at(EPOCH, 9), Shown::Away, Shown::Void, at(OTHER, 1)]), Some((EPOCH, 9)));
     assert_eq!(stands(&[Shown::Void, at(EPOCH, 9)]), None);
@@ -62,9 +63,14 @@ enum Step {
     /// A commit on a key, or on the tag of all keys.
     Commit(Option<u8>),
     /// The log is told, to those buckets that can be reached.
-    Tell { reached: [bool; BUCKETS] },
+    Tell {
+        reached: [bool; BUCKETS],
+    },
     /// A value is stored that was read `age` commits before the log's end.
-    Fill { key: u8, age: u64 },
+    Fill {
+        key: u8,
+        age: u64,
+    },
     Flush(usize),
     /// What a replica has that will be promoted.
     Keep(usize),
@@ -149,7 +155,8 @@ impl World {
     }
 
     fn mend(&mut self, at: Lsn, reached: [bool; BUCKETS]) -> bool {
-        let same = matches!(self.buckets[0].shown(), Shown::At { epoch, .. } if epoch == self.epoch);
+        let same =
+            matches!(self.buckets[0].shown(), Shown::At { epoch, .. } if epoch == self.epoch);
         let mut mended = false;
         for n in 1..BUCKETS {
             if same && reached[n] && is_lost(self.buckets[n].shown(), self.epoch, at) {

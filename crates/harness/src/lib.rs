@@ -26,6 +26,7 @@
 
 mod child;
 mod clock;
+mod cluster;
 mod disk;
 mod fault;
 mod folder;
@@ -43,6 +44,7 @@ mod tls;
 mod wait;
 
 pub use clock::WallClock;
+pub use cluster::Cluster;
 pub use fault::{Fault, FaultProxy};
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};

@@ -38,6 +38,7 @@ fn values_out_of_range_are_refused_with_a_remedy() {
     for (from, to, hint) in [
         ("redis://127.0.0.1:6379", "memcached://x", "redis://host:6379"),
         ("redis://127.0.0.1:6379", "redis+sentinel://h:1", "/NAME"),
+        ("redis://127.0.0.1:6379", "redis+cluster://h:1,h:2/3", "no databases"),
         ("redis://127.0.0.1:6379", "redis://h/x", "can't be read"),
         ("redis://127.0.0.1:6379\"", "memory:\"\nca = \"x.pem\"", "are for Redis"),
         ("redis://127.0.0.1:6379\"", "redis://h\"\nsentinel_user = \"x\"", "redis+sentinel://"),

@@ -4,6 +4,10 @@
 //! [`coherence::Leases`], which Redis makes necessary: nothing else is atomic there. A differential
 //! test holds them to the first.
 //!
+//! **Buckets.** On a cluster a script sees the keys of one slot. So the keys are divided into
+//! buckets, and each is all of this for its keys: state, marks, floor, position ([`buckets`],
+//! [`coherence::buckets`]). One server has one bucket.
+//!
 //! **What survives what.** Tombstones, floor, epoch and applied position have no expiry, and
 //! nothing but the tier itself removes them (the eviction policy is checked on connecting). If
 //! they are lost nevertheless, the tier shows it: no state, or a state whose tombstones lack their
@@ -13,8 +17,12 @@
 //! **Positions** stay below 2^53, since sorted sets keep scores as doubles: 8 PiB of log. Larger
 //! ones are refused, not rounded.
 
+mod batch;
+mod buckets;
+mod cluster;
 mod entry;
 mod line;
+mod lines;
 mod message;
 mod metrics;
 mod names;
@@ -32,28 +40,26 @@ mod survey;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ScriptInvocation, Value};
+use ::redis::ScriptInvocation;
 use async_trait::async_trait;
+use coherence::buckets::Shown;
 use coherence::fence::Gap;
 use coherence::{Batch, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict};
 use contract::Key;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 pub use metrics::RedisMetrics;
 pub use options::{RedisLogin, RedisOptions, RedisTls};
 
-use self::line::{Dial, Line};
+use self::buckets::Buckets;
+use self::lines::{Call, Lines};
 use self::names::Names;
-use self::reply::{Reply, failed};
+use self::reply::Reply;
 use self::scripts::Scripts;
 use self::stream::Subscription;
-use super::{
-    Fill, NodeMessage, Outcome, SharedRead, SharedTier, Slide, Standing, TierError, marks,
-};
-use crate::entry::Entry;
-use crate::patience::in_time;
+use super::{Fill, NodeMessage, SharedRead, SharedTier, Slide, Standing, TierError};
 use crate::survey::Survey;
+use crate::together::together;
 
 /// The largest position that a double keeps exactly.
 const MAX_LSN: Lsn = Lsn(1 << 53);
@@ -64,10 +70,10 @@ const READ_AT_ONCE: usize = 256;
 /// Messages waiting for a subscriber in this process; more wait in Redis.
 const BACKLOG: usize = 256;
 
-/// Redis or Valkey, 6.2 or later: one server, or the primary that sentinels know.
+/// Redis or Valkey, 6.2 or later: one server, the primary that sentinels know, or a cluster.
 pub struct RedisTier {
-    line: Line,
-    names: Names,
+    lines: Lines,
+    buckets: Buckets,
     scripts: Arc<Scripts>,
     timeout: Duration,
     stream_length: u64,
@@ -75,54 +81,38 @@ pub struct RedisTier {
 }
 
 impl RedisTier {
-    /// Connects, checks that the server can keep what the fence needs, and loads the scripts.
+    /// Connects, checks that the server, or each shard's, can keep what the fence needs, and loads the
+    /// scripts.
     ///
     /// # Errors
     /// [`TierError::Unsuitable`] says what to change; others mean that it could not be asked.
     pub async fn connect(options: RedisOptions) -> Result<Self, TierError> {
-        let way = options.place()?.into();
-        let (names, scripts) = (Names::new(&options.prefix, 0), Arc::new(Scripts::new()));
-        let metrics = options.metrics;
-        let dial = Dial {
-            way,
-            names: names.clone(),
-            scripts: Arc::clone(&scripts),
-            metrics: metrics.clone(),
-        };
-        let line = Line::connect(dial, options.timeout).await?;
-        Ok(Self {
-            line,
-            names,
-            scripts,
-            timeout: options.timeout,
-            stream_length: options.stream_length,
-            metrics,
-        })
+        let scripts = Arc::new(Scripts::new());
+        let (lines, buckets) = Lines::connect(&options, &scripts).await?;
+        let RedisOptions { timeout, stream_length, metrics, .. } = options;
+        Ok(Self { lines, buckets, scripts, timeout, stream_length, metrics })
     }
 
-    /// Runs a script within the time limit.
-    async fn call(&self, call: &ScriptInvocation<'_>) -> Result<Reply, TierError> {
-        self.call_within(self.timeout, call).await
+    /// The bucket that a key is in, with its names.
+    fn bucket(&self, key: &Key) -> (usize, &Names) {
+        let bucket = self.buckets.of(key);
+        (bucket, self.buckets.names(bucket))
+    }
+
+    /// Runs a script on a bucket within the time limit.
+    async fn call(&self, bucket: usize, call: &ScriptInvocation<'_>) -> Result<Reply, TierError> {
+        self.call_within(self.timeout, bucket, call).await
     }
 
     async fn call_within(
         &self,
         limit: Duration,
+        bucket: usize,
         call: &ScriptInvocation<'_>,
     ) -> Result<Reply, TierError> {
-        let asked = async {
-            let mut up = self.line.up().await?;
-            let answer = call.invoke_async(&mut up.connection).await;
-            answer.map_err(|err| {
-                self.line.report(&up, &err);
-                failed(&err, limit)
-            })
-        };
-        let value: Value = match in_time(limit, asked).await {
-            Some(answer) => answer.map_err(|err| self.count(err))?,
-            None => return Err(TierError::Timeout(limit)),
-        };
-        let (malformed, reply) = Reply::open(value).map_err(|err| self.count(err))?;
+        let value = self.lines.call(bucket, limit, Call::Script(call)).await;
+        let opened = value.and_then(Reply::open);
+        let (malformed, reply) = opened.inspect_err(|err| self.count(err))?;
         if malformed > 0 {
             tracing::warn!(values = malformed, "removed values of foreign making under our keys");
             self.metrics.malformed.inc_by(malformed);
@@ -130,134 +120,73 @@ impl RedisTier {
         Ok(reply)
     }
 
-    fn count(&self, err: TierError) -> TierError {
+    fn count(&self, err: &TierError) {
         if matches!(err, TierError::Malformed(_)) {
             self.metrics.malformed.inc();
         }
-        err
     }
 
-    /// Reads the keys in one state of the server; those with a [`Slide`] live on. `None` in an entry's
-    /// place: it is not of our making.
-    async fn read_once(
-        &self,
-        keys: &[Key],
-        slides: &[Option<Slide>],
-        lease: Option<Duration>,
-    ) -> Result<Vec<Option<SharedRead>>, TierError> {
-        let names = &self.names;
-        let mut call = self.scripts.read.prepare_invoke();
-        call.key(&names.state).key(&names.tombstones).key(&names.evictions);
-        match lease {
-            Some(ttl) => call.arg(entry::millis(ttl)),
-            None => call.arg(""),
-        };
-        let mut tokens = Vec::with_capacity(keys.len());
-        for (at, key) in keys.iter().enumerate() {
-            // Drawn here: unlike a counter in Redis it does not begin again after a flush.
-            let token = LeaseToken(rand::random());
-            call.key(names.entry(key)).key(names.lease(key)).arg(token.0);
-            match slides.get(at).copied().flatten() {
-                Some(slide) => call.arg(asked(slide)),
-                None => call.arg(""),
-            };
-            tokens.push(token);
-        }
-        let mut reply = self.call(&call).await?;
-        let standing = reply.standing()?;
-        let mut reads = Vec::with_capacity(keys.len());
-        for token in tokens {
-            let outcome = match standing {
-                None => Some(Outcome::Miss),
-                Some(_) => reply.outcome(token)?,
-            };
-            reads.push(outcome.map(|outcome| SharedRead { standing, outcome }));
-        }
-        Ok(reads)
-    }
-
-    /// Removes an entry that the scripts take for ours and this side does not.
-    async fn discard(&self, key: &Key) -> Result<(), TierError> {
-        self.metrics.malformed.inc();
-        tracing::warn!(%key, "removing an entry of foreign making");
-        let mut connection = self.line.up().await?.connection;
+    /// Removes entries of one bucket.
+    async fn unlink(&self, bucket: usize, keys: &[&Key]) -> Result<(), TierError> {
+        let names = self.buckets.names(bucket);
         let mut command = ::redis::cmd("UNLINK");
-        command.arg(self.names.entry(key));
-        match timeout(self.timeout, command.query_async::<u64>(&mut connection)).await {
-            Ok(done) => done.map(drop).map_err(|err| failed(&err, self.timeout)),
-            Err(_) => Err(TierError::Timeout(self.timeout)),
-        }
+        command.arg(keys.iter().map(|key| names.entry(key)).collect::<Vec<_>>());
+        self.lines.call(bucket, self.timeout, Call::Command(&command)).await.map(drop)
     }
 
-    async fn apply_piece(&self, piece: &Batch) -> Result<Result<(), Gap>, TierError> {
-        let names = &self.names;
-        let mut call = self.scripts.apply.prepare_invoke();
-        call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        call.arg(piece.epoch.to_string()).arg(piece.prev.0).arg(piece.upto.0);
-        call.arg(piece.watermark.0);
-        let subjects = || {
-            let of = |event: &'_ coherence::Event| event.lsn.0;
-            piece.events.iter().flat_map(move |e| e.subjects.iter().map(move |s| (s, of(e))))
+    async fn shown(&self, bucket: usize) -> Result<Shown, TierError> {
+        let names = self.buckets.names(bucket);
+        let mut call = self.scripts.standing.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones);
+        Ok(self.call(bucket, &call).await?.standing()?.map_or(
+            Shown::Void,
+            |Standing { epoch, applied, watermark }| Shown::At { epoch, applied, watermark },
+        ))
+    }
+
+    /// What each bucket says of itself, all asked at once.
+    ///
+    /// # Errors
+    /// The first one can't be asked, and so the tier can't.
+    async fn all_shown(&self) -> Result<Vec<Shown>, TierError> {
+        let mut shown = together((0..self.buckets.len()).map(|bucket| self.shown(bucket))).await;
+        let first = shown.remove(0)?;
+        let rest = shown.into_iter().map(|shown| shown.unwrap_or(Shown::Away));
+        Ok([first].into_iter().chain(rest).collect())
+    }
+
+    async fn mend_bucket(
+        &self,
+        bucket: usize,
+        seen: Shown,
+        epoch: Epoch,
+        at: Lsn,
+    ) -> Result<bool, TierError> {
+        let names = self.buckets.names(bucket);
+        let mut call = self.scripts.mend.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones).key(&names.evictions);
+        call.arg(epoch.to_string()).arg(at.0);
+        match seen {
+            Shown::At { epoch, .. } => call.arg(epoch.to_string()),
+            Shown::Void | Shown::Away => call.arg(""),
         };
-        let everything = subjects().filter(|(subject, _)| **subject == Subject::Everything);
-        call.arg(everything.map(|(_, lsn)| lsn).max().unwrap_or(0));
-        call.arg(self.stream_length).arg(message::encode_batch(piece));
-        for event in &piece.events {
-            for subject in &event.subjects {
-                if let Subject::Key(key) = subject {
-                    call.key(names.entry(key)).arg(event.lsn.0);
-                    match event.renewal(key) {
-                        Some(renewal) => {
-                            let entry = entry::encode(&Entry::renewed(event, renewal));
-                            call.arg(entry::millis(renewal.ttl)).arg(entry)
-                        }
-                        None => call.arg(0).arg(""),
-                    };
-                }
-            }
-        }
-        for (subject, lsn) in subjects() {
-            if matches!(subject, Subject::Tag(_)) || subject.is_pattern() {
-                call.arg(subject.to_string()).arg(lsn);
-            }
-        }
-        let mut reply = self.call(&call).await?;
-        match reply.text()?.as_str() {
-            "applied" => Ok(Ok(())),
-            "unproven" => Ok(Err(Gap::Unproven)),
-            "epoch" => {
-                let tier = reply.text()?;
-                // A text that is no epoch is no state either.
-                Ok(Err(tier.parse().map_or(Gap::Unproven, |tier| Gap::Epoch { tier })))
-            }
-            "missing" => Ok(Err(Gap::Missing { applied: reply.lsn()?, prev: piece.prev })),
-            other => Err(TierError::Malformed(format!("verdict {other:?}"))),
-        }
+        Ok(self.call(bucket, &call).await?.number()? == 1)
     }
 
-    async fn evict_piece(&self, subjects: &[Subject]) -> Result<(), TierError> {
-        let names = &self.names;
-        let everything = subjects.contains(&Subject::Everything);
-        let mut call = self.scripts.evict.prepare_invoke();
-        call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        call.arg(self.stream_length).arg(message::encode_evict(subjects));
-        call.arg(marks::LIMIT).arg(if everything { "1" } else { "" });
-        for subject in subjects {
-            match subject {
-                Subject::Key(key) => call.key(names.entry(key)),
-                Subject::Tag(tag) => call.arg(tag.as_str()),
-                _ => &mut call,
-            };
+    async fn collect_bucket(&self, bucket: usize, upto: Lsn) -> Result<u64, TierError> {
+        let names = self.buckets.names(bucket);
+        let mut dropped = 0;
+        loop {
+            let mut call = self.scripts.collect.prepare_invoke();
+            call.key(&names.state).key(&names.tombstones);
+            call.arg(upto.0).arg(COLLECT_AT_ONCE);
+            let mut reply = self.call(bucket, &call).await?;
+            dropped += reply.number()?;
+            if reply.number()? == 0 {
+                return Ok(dropped);
+            }
         }
-        self.call(&call).await.map(drop)
     }
-}
-
-/// As the scripts take it: the longest life in ms (0: without limit), and the position.
-fn asked(slide: Slide) -> String {
-    let limited = slide.longest != Duration::MAX;
-    let longest = if limited { entry::millis(slide.longest) } else { 0 };
-    format!("{longest} {}", slide.proven_from.0)
 }
 
 /// Positions that a sorted set would round.
@@ -274,7 +203,8 @@ fn exact(positions: impl IntoIterator<Item = Lsn>) -> Result<(), TierError> {
 impl SharedTier for RedisTier {
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
         for _ in 0..2 {
-            match self.read_once(std::slice::from_ref(key), &[], lease).await?.pop() {
+            let bucket = self.buckets.of(key);
+            match self.read_once(bucket, &[key], &[], lease).await?.pop() {
                 Some(Some(read)) => return Ok(read),
                 _ => self.discard(key).await?,
             }
@@ -290,45 +220,34 @@ impl SharedTier for RedisTier {
         self.read_using(keys, &[], lease).await
     }
 
+    /// One script in each bucket, all at once. Keys in a bucket that can't be reached are missed there,
+    /// without proof.
     async fn read_using(
         &self,
         keys: &[Key],
         slides: &[Option<Slide>],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
-        let mut reads = Vec::with_capacity(keys.len());
-        let mut slides = slides.chunks(READ_AT_ONCE);
-        for keys in keys.chunks(READ_AT_ONCE) {
-            let slides = slides.next().unwrap_or_default();
-            for (key, read) in keys.iter().zip(self.read_once(keys, slides, lease).await?) {
-                reads.push(match read {
-                    Some(read) => read,
-                    None => {
-                        self.discard(key).await?;
-                        self.read(key, lease).await?
-                    }
-                });
-            }
-        }
-        Ok(reads)
+        self.read_all(keys, slides, lease).await
     }
 
     async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
-        let names = &self.names;
-        for uses in uses.chunks(READ_AT_ONCE) {
+        let mut touching = Vec::new();
+        for (bucket, numbers) in self.buckets.sort(uses.iter().map(|(key, _)| key), READ_AT_ONCE) {
+            let names = self.buckets.names(bucket);
             let mut call = self.scripts.touch.prepare_invoke();
             call.key(&names.state).key(&names.tombstones).key(&names.evictions);
-            for (key, slide) in uses {
-                call.key(names.entry(key)).arg(asked(*slide));
+            for (key, slide) in numbers.iter().map(|n| &uses[*n]) {
+                call.key(names.entry(key)).arg(batch::asked(*slide));
             }
-            self.call(&call).await?;
+            touching.push(async move { self.call(bucket, &call).await.map(drop) });
         }
-        Ok(())
+        together(touching).await.into_iter().collect()
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
         exact([fill.entry.tau])?;
-        let names = &self.names;
+        let (bucket, names) = self.bucket(&fill.key);
         let mut call = self.scripts.fill.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions);
         call.key(names.entry(&fill.key)).key(names.lease(&fill.key));
@@ -341,7 +260,7 @@ impl SharedTier for RedisTier {
         for tag in fill.entry.tags.iter() {
             call.arg(Subject::Tag(tag.clone()).to_string());
         }
-        let verdict = self.call(&call).await?.text()?;
+        let verdict = self.call(bucket, &call).await?.text()?;
         match verdict.as_str() {
             "accept" => Ok(Verdict::Accept),
             name => Refusal::from_name(name)
@@ -351,20 +270,22 @@ impl SharedTier for RedisTier {
     }
 
     async fn renew(&self, key: &Key, lease: LeaseToken, ttl: Duration) -> Result<bool, TierError> {
+        let (bucket, names) = self.bucket(key);
         let mut call = self.scripts.renew.prepare_invoke();
-        call.key(&self.names.state).key(&self.names.tombstones).key(self.names.lease(key));
+        call.key(&names.state).key(&names.tombstones).key(names.lease(key));
         call.arg(lease.0).arg(entry::millis(ttl));
-        Ok(self.call(&call).await?.number()? == 1)
+        Ok(self.call(bucket, &call).await?.number()? == 1)
     }
 
     async fn release(&self, key: &Key, lease: LeaseToken) -> Result<(), TierError> {
+        let (bucket, names) = self.bucket(key);
         let mut call = self.scripts.release.prepare_invoke();
-        call.key(&self.names.state).key(&self.names.tombstones).key(self.names.lease(key));
+        call.key(&names.state).key(&names.tombstones).key(names.lease(key));
         call.arg(lease.0);
-        self.call(&call).await.map(drop)
+        self.call(bucket, &call).await.map(drop)
     }
 
-    /// A batch of many subjects goes in pieces; each is atomic, and they chain.
+    /// A batch of many subjects goes in pieces; each is atomic in each bucket, and they chain.
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
         exact([batch.prev, batch.upto, batch.watermark])?;
         exact(batch.events.iter().map(|event| event.lsn))?;
@@ -389,43 +310,68 @@ impl SharedTier for RedisTier {
         self.count_entries(subjects).await
     }
 
+    /// The first bucket comes first here: its epoch is the tier's, so that nobody who follows an older
+    /// one mends a bucket back. Buckets that can't be reached follow when they can.
     async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
         exact([at, watermark])?;
-        let names = &self.names;
-        let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
-        let mut call = self.scripts.incarnate.prepare_invoke();
-        call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        call.arg(epoch.to_string()).arg(at.0).arg(watermark.0);
-        call.arg(self.stream_length).arg(message::encode_batch(&start));
-        self.call(&call).await.map(drop)
+        let begin = async |bucket: usize| {
+            let names = self.buckets.names(bucket);
+            let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
+            let message = if bucket == 0 { message::encode_batch(&start) } else { String::new() };
+            let mut call = self.scripts.incarnate.prepare_invoke();
+            call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
+            call.arg(epoch.to_string()).arg(at.0).arg(watermark.0);
+            call.arg(self.stream_length).arg(message);
+            self.call(bucket, &call).await.map(drop)
+        };
+        begin(0).await?;
+        for away in
+            together(self.buckets.rest().map(begin)).await.into_iter().filter_map(Result::err)
+        {
+            tracing::warn!(error = %away, "a bucket does not know yet that a new history has begun");
+        }
+        Ok(())
+    }
+
+    async fn mend(&self, epoch: Epoch, at: Lsn) -> Result<bool, TierError> {
+        if self.buckets.len() == 1 {
+            return Ok(false);
+        }
+        exact([at])?;
+        let seen = self.all_shown().await?;
+        // Asked again, after the others: a history that somebody has begun since then is in it first.
+        let first = self.shown(0).await?;
+        if !matches!(first, Shown::At { epoch: its, .. } if its == epoch) {
+            return Ok(false);
+        }
+        let lost = self.buckets.rest().filter(|n| coherence::buckets::is_lost(seen[*n], epoch, at));
+        let mending = lost.map(|bucket| self.mend_bucket(bucket, seen[bucket], epoch, at));
+        let mended = together(mending).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let count = mended.into_iter().filter(|mended| *mended).count();
+        self.metrics.buckets_begun.inc_by(count as u64);
+        Ok(count > 0)
+    }
+
+    fn is_divided(&self) -> bool {
+        self.buckets.len() > 1
     }
 
     async fn standing(&self) -> Result<Option<Standing>, TierError> {
-        let mut call = self.scripts.standing.prepare_invoke();
-        call.key(&self.names.state).key(&self.names.tombstones);
-        self.call(&call).await?.standing()
+        let standing = coherence::buckets::standing(&self.all_shown().await?);
+        Ok(standing.map(|(epoch, applied, watermark)| Standing { epoch, applied, watermark }))
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
         exact([upto])?;
-        let mut dropped = 0;
-        loop {
-            let mut call = self.scripts.collect.prepare_invoke();
-            call.key(&self.names.state).key(&self.names.tombstones);
-            call.arg(upto.0).arg(COLLECT_AT_ONCE);
-            let mut reply = self.call(&call).await?;
-            dropped += reply.number()?;
-            if reply.number()? == 0 {
-                return Ok(dropped);
-            }
-        }
+        let collecting = (0..self.buckets.len()).map(|bucket| self.collect_bucket(bucket, upto));
+        together(collecting).await.into_iter().sum()
     }
 
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {
         let (messages, receiver) = mpsc::channel(BACKLOG);
         let subscription = Subscription {
-            line: self.line.clone(),
-            names: self.names.clone(),
+            lines: self.lines.clone(),
+            names: self.buckets.names(0).clone(),
             scripts: Arc::clone(&self.scripts),
             messages,
             metrics: self.metrics.clone(),

@@ -49,7 +49,44 @@ pub(crate) struct Rig {
 
 enum Time {
     Virtual(Arc<HandClock>),
-    Real { _server: harness::Redis },
+    Real(Server),
+}
+
+/// What a Redis tier runs on.
+#[derive(Clone)]
+pub(crate) enum Server {
+    One(Arc<harness::Redis>),
+    Cluster(Arc<harness::Cluster>),
+}
+
+impl Server {
+    pub(crate) fn one() -> Self {
+        Self::One(Arc::new(harness::Redis::start().expect("a Redis server")))
+    }
+
+    pub(crate) fn cluster() -> Self {
+        Self::Cluster(Arc::new(harness::Cluster::start().expect("a cluster")))
+    }
+
+    /// Time limits that a loaded machine keeps.
+    pub(crate) fn options(&self) -> RedisOptions {
+        match self {
+            Self::One(server) => patient(server),
+            Self::Cluster(cluster) => patient_at(cluster.url()),
+        }
+    }
+
+    /// Runs redis-cli against all that can be written to.
+    pub(crate) fn everywhere(&self, words: &[&str]) -> String {
+        match self {
+            Self::One(server) => server.cli(words).expect("redis-cli"),
+            Self::Cluster(cluster) => {
+                let told = cluster.on_primaries(words);
+                assert_eq!(told.len(), 3, "{words:?}: {told:?}");
+                told.into_iter().next().expect("three").1
+            }
+        }
+    }
 }
 
 impl Rig {
@@ -60,9 +97,13 @@ impl Rig {
     }
 
     pub(crate) async fn redis() -> Self {
-        let server = harness::Redis::start().expect("a Redis server");
-        let tier = RedisTier::connect(patient(&server)).await.expect("a tier");
-        Self { tier: Arc::new(tier), time: Time::Real { _server: server } }
+        Self::on(&Server::one(), "tg").await
+    }
+
+    pub(crate) async fn on(server: &Server, prefix: &str) -> Self {
+        let options = RedisOptions { prefix: prefix.to_owned(), ..server.options() };
+        let tier = RedisTier::connect(options).await.expect("a tier");
+        Self { tier: Arc::new(tier), time: Time::Real(server.clone()) }
     }
 
     /// With an epoch, at position 10.
@@ -74,7 +115,7 @@ impl Rig {
     pub(crate) async fn pass(&self, time: Duration) {
         match &self.time {
             Time::Virtual(clock) => clock.advance(time),
-            Time::Real { .. } => tokio::time::sleep(time).await,
+            Time::Real(_) => tokio::time::sleep(time).await,
         }
     }
 
@@ -102,8 +143,8 @@ impl Rig {
     pub(crate) fn wall_ms(&self) -> u64 {
         match &self.time {
             Time::Virtual(clock) => clock.wall_ms(),
-            Time::Real { _server: server } => {
-                let time = server.cli(&["time"]).expect("redis-cli");
+            Time::Real(server) => {
+                let time = server.everywhere(&["time"]);
                 let seconds = time.split_whitespace().next().expect("seconds");
                 seconds.parse::<u64>().expect("a number") * 1_000
             }
@@ -133,7 +174,11 @@ impl Rig {
 
 /// Time limits that a loaded machine keeps.
 pub(crate) fn patient(server: &harness::Redis) -> RedisOptions {
-    RedisOptions { timeout: Duration::from_secs(5), ..RedisOptions::new(server.url()) }
+    patient_at(server.url())
+}
+
+pub(crate) fn patient_at(url: String) -> RedisOptions {
+    RedisOptions { timeout: Duration::from_secs(5), ..RedisOptions::new(url) }
 }
 
 pub(crate) fn key(n: u8) -> Key {
@@ -219,7 +264,7 @@ impl Rig {
     /// A subscription that has taken effect.
     pub(crate) async fn subscribed(&self) -> Receiver<NodeMessage> {
         let mut stream = self.tier.subscribe();
-        if let Time::Real { .. } = self.time {
+        if let Time::Real(_) = self.time {
             assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
         }
         stream

@@ -20,6 +20,21 @@ macro_rules! suite {
             use crate::rig::Rig;
             $(#[tokio::test] async fn $case() { super::$case(Rig::redis().await).await; })*
         }
+        mod cluster {
+            use crate::rig::{Rig, Server};
+
+            /// One cluster for all cases: each has keys of its own.
+            #[tokio::test]
+            async fn a_cluster_does_it_all() {
+                let server = Server::cluster();
+                let mut number = 0;
+                $(
+                    number += 1;
+                    println!("{}", stringify!($case));
+                    super::$case(Rig::on(&server, &format!("case-{number}")).await).await;
+                )*
+            }
+        }
     };
 }
 

@@ -20,7 +20,7 @@ pub(crate) enum SourceUrl {
 pub(crate) enum SharedUrl {
     /// `memory:`: in this process, for one node.
     Memory,
-    /// `redis://user:password@host:port/database`, or with sentinels, or TLS.
+    /// `redis://user:password@host:port/database`, or with sentinels, or of a cluster, or TLS.
     Redis(String),
 }
 
@@ -52,12 +52,17 @@ impl FromStr for SharedUrl {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         match (text, scheme) {
             ("memory:", _) => Ok(Self::Memory),
-            (_, Some("redis" | "rediss" | "redis+sentinel" | "rediss+sentinel")) => {
-                Ok(Self::Redis(text.to_owned()))
-            }
+            (
+                _,
+                Some(
+                    "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster"
+                    | "rediss+cluster",
+                ),
+            ) => Ok(Self::Redis(text.to_owned())),
             _ => Err(format!(
                 "url = {:?}: write redis://host:6379, rediss://host:6379 (TLS), \
-                 redis+sentinel://host:26379,host:26379/NAME or memory: (one process)",
+                 redis+sentinel://host:26379,host:26379/NAME, \
+                 redis+cluster://host:6379,host:6379 or memory: (one process)",
                 redacted(text)
             )),
         }
@@ -126,6 +131,7 @@ mod tests {
             ("postgres://shop:hu/nter2@h/shop", "postgres://shop:***@h/shop"),
             ("postgres://shop:hunter2@h/shop?password=x", "postgres://shop:***@h/shop?***"),
             ("redis://:s3cr:et@h:1/0", "redis://:***@h:1/0"),
+            ("redis+cluster://u:p@a:1,b:2", "redis+cluster://u:***@a:1,b:2"),
             ("rediss+sentinel://u:p@a:1,b:2/shop", "rediss+sentinel://u:***@a:1,b:2/shop"),
         ] {
             assert_eq!(redacted(url), shown);

@@ -280,6 +280,9 @@ fn told(metrics: &FollowMetrics, moved: Moved) {
             metrics.told_again.inc();
             tracing::warn!(%from, "the shared tier had gone back; it was told again what it missed");
         }
+        Moved::Mended(gap) => {
+            tracing::warn!(%gap, "parts of the shared tier had lost their marks; they begin anew");
+        }
         Moved::BegunAnew(gap) => {
             metrics.incarnations.inc();
             tracing::warn!(%gap, "the shared tier had lost its marks; it begins anew");

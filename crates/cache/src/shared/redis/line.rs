@@ -64,7 +64,16 @@ impl Line {
         let mut keeper = Keeper { dial, number: 0 };
         let first =
             timeout(limit, keeper.dial()).await.map_err(|_| TierError::Timeout(limit))??;
-        let (sender, state) = watch::channel(State::Up(first.clone()));
+        Ok(Self::kept_by(keeper, Some(first)))
+    }
+
+    /// Begins to connect, and to keep the line.
+    pub(super) fn begin(dial: Dial) -> Self {
+        Self::kept_by(Keeper { dial, number: 0 }, None)
+    }
+
+    fn kept_by(keeper: Keeper, first: Option<Up>) -> Self {
+        let (sender, state) = watch::channel(first.clone().map_or(State::Connecting, State::Up));
         let (broken, reports) = mpsc::channel(1);
         tokio::spawn(async move {
             let kept = sender.clone();
@@ -73,7 +82,7 @@ impl Line {
                 () = keeper.keep(first, sender, reports) => {}
             }
         });
-        Ok(Self { state, broken })
+        Self { state, broken }
     }
 
     /// The connection, or why there is none. Waits only where one is being made and has not failed.
@@ -127,13 +136,19 @@ pub(super) struct Dial {
 /// Who says where it is.
 pub(super) enum Way {
     Fixed(ConnectionInfo),
-    Asked { sentinels: Sentinels, primary: ConnectionInfo },
+    Asked {
+        sentinels: Sentinels,
+        primary: ConnectionInfo,
+    },
+    /// A shard's primary, as the cluster's keeper knows it.
+    Shard(ConnectionInfo),
 }
 
 impl From<Place> for Way {
     fn from(place: Place) -> Self {
         match place {
             Place::Server(info) => Self::Fixed(info),
+            Place::Cluster { any, .. } => Self::Shard(any),
             Place::Sentinels { name, at, primary } => {
                 Self::Asked { sentinels: Sentinels::new(name, at), primary }
             }
@@ -144,7 +159,7 @@ impl From<Place> for Way {
 impl Way {
     async fn find(&mut self) -> Result<ConnectionInfo, TierError> {
         match self {
-            Self::Fixed(info) => Ok(info.clone()),
+            Self::Fixed(info) | Self::Shard(info) => Ok(info.clone()),
             Self::Asked { sentinels, primary } => {
                 let (host, port) = sentinels.primary().await?;
                 Ok(place::at(primary, host, port))
@@ -165,13 +180,15 @@ struct Keeper {
 impl Keeper {
     async fn keep(
         mut self,
-        mut up: Up,
+        mut up: Option<Up>,
         state: watch::Sender<State>,
         mut reports: mpsc::Receiver<u64>,
     ) {
         loop {
-            self.holds(&up, &mut reports).await;
-            state.send_replace(State::Connecting);
+            if let Some(up) = &up {
+                self.holds(up, &mut reports).await;
+                state.send_replace(State::Connecting);
+            }
             let (mut delay, mut said) = (BACKOFF[0], String::new());
             let again = loop {
                 let limit = CONNECT * 2;
@@ -189,15 +206,15 @@ impl Keeper {
                 sleep(delay).await;
                 delay = (delay * 2).min(BACKOFF[1]);
             };
-            if again.info.addr() != up.info.addr() {
+            if let Some(up) = up.filter(|up| again.info.addr() != up.info.addr()) {
                 self.dial.metrics.primary_changes.inc();
                 tracing::warn!(
                     from = %up.info.addr(), to = %again.info.addr(),
                     "the shared tier has another primary"
                 );
             }
-            up = again;
-            state.send_replace(State::Up(up.clone()));
+            state.send_replace(State::Up(again.clone()));
+            up = Some(again);
         }
     }
 
@@ -224,7 +241,9 @@ impl Keeper {
     }
 
     async fn dial(&mut self) -> Result<Up, TierError> {
-        let asked = self.dial.way.is_asked();
+        // Who was named may not be the primary yet, or no longer.
+        let named = !matches!(self.dial.way, Way::Fixed(_));
+        let shard = matches!(self.dial.way, Way::Shard(_));
         let info = self.dial.way.find().await?;
         // A refused connection is an answer: no retries here.
         let config = AsyncConnectionConfig::new()
@@ -239,9 +258,8 @@ impl Keeper {
         let rights = rights::Rights { user, names: &self.dial.names };
         let told = redis::cmd("INFO").query_async::<String>(&mut connection).await;
         let told = told.map_err(|err| rights.failed(&err))?;
-        preflight::check(&told).map_err(|err| match err {
-            // During a failover sentinels may name one that is not a primary yet, or no longer.
-            preflight::Unfit::Replica(why) if asked => TierError::Unavailable(why),
+        preflight::check(&told, shard).map_err(|err| match err {
+            preflight::Unfit::Replica(why) if named => TierError::Unavailable(why),
             preflight::Unfit::Replica(why) | preflight::Unfit::Server(why) => {
                 TierError::Unsuitable(why)
             }

@@ -1,6 +1,7 @@
 //! What the Redis tier counts.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// Counters of the Redis tier. Clones count into the same ones.
@@ -14,6 +15,12 @@ pub struct RedisMetrics {
     pub reconnects: Counter,
     /// Times the primary was found at another address than before.
     pub primary_changes: Counter,
+    /// Times a call was sent to another node of the cluster.
+    pub redirections: Counter,
+    /// Buckets of keys that did not take the last batch of the log: they could not be reached.
+    pub buckets_away: Gauge,
+    /// Buckets of keys that began anew alone: what was cached in them was void.
+    pub buckets_begun: Counter,
 }
 
 impl RedisMetrics {
@@ -37,8 +44,23 @@ impl RedisMetrics {
         );
         registry.register(
             "tidegate_shared_primary_changes",
-            "Times the shared tier's primary was found at another address than before",
+            "Times the shared tier's primary, or a bucket's, was found at another address than before",
             metrics.primary_changes.clone(),
+        );
+        registry.register(
+            "tidegate_shared_redirections",
+            "Times a call was sent to another node of the cluster",
+            metrics.redirections.clone(),
+        );
+        registry.register(
+            "tidegate_shared_buckets_away",
+            "Buckets of keys that could not be reached when the log was last applied",
+            metrics.buckets_away.clone(),
+        );
+        registry.register(
+            "tidegate_shared_buckets_begun",
+            "Buckets of keys that began anew alone: what was cached in them was void",
+            metrics.buckets_begun.clone(),
         );
         metrics
     }

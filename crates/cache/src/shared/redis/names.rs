@@ -1,13 +1,15 @@
 //! What our keys in Redis are called.
 //!
 //! `{tg:0}:state`, `{tg:0}:k:v1:catalog:price:42`, … The braces make a cluster keep all keys of a
-//! bucket on one shard, where one script can see them. A standalone server has one bucket, 0.
+//! bucket in one slot, where one script can see them. Which buckets there are: [`super::buckets`].
 
 use contract::{Key, Pattern};
 
 /// The names within one bucket.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
+    /// `tg:0`
+    tag: String,
     /// `{tg:0}:`
     base: String,
     /// Hash: epoch, applied, watermark, floor and counters. No expiry.
@@ -25,9 +27,12 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(prefix: &str, bucket: u16) -> Self {
-        let base = format!("{{{prefix}:{bucket}}}:");
+    /// `tag`: the installation's prefix, a colon, and which bucket of it this is.
+    pub(super) fn new(tag: &str) -> Self {
+        let base = format!("{{{tag}}}:");
+        let prefix = tag.split_once(':').map_or(tag, |(prefix, _)| prefix);
         Self {
+            tag: tag.to_owned(),
             state: format!("{base}state"),
             tombstones: format!("{base}tombstones"),
             evictions: format!("{base}evictions"),
@@ -36,6 +41,11 @@ impl Names {
             pattern: format!("~{{{prefix}:*"),
             base,
         }
+    }
+
+    /// What a cluster makes the slot from.
+    pub(super) fn tag(&self) -> &str {
+        &self.tag
     }
 
     /// String, with expiry. What follows the base is the entry's subject, and the scripts rely on
@@ -49,12 +59,12 @@ impl Names {
         Key::parse(name.strip_prefix(&self.base)?.strip_prefix("k:")?).ok()
     }
 
-    /// For `SCAN`: the entries, or those of keys that are like the pattern.
+    /// For `SCAN`: the entries of all buckets, or those of keys that are like the pattern.
     pub(super) fn entries(&self, like: Option<&Pattern>) -> String {
         let mut glob = String::new();
-        let fixed = format!("{}k:", self.base);
+        let prefix = self.pattern.trim_start_matches('~').trim_end_matches('*');
         let keys = like.map_or("*", Pattern::as_str);
-        for (part, star) in [(fixed.as_str(), false), (keys, true)] {
+        for (part, star) in [(prefix, false), ("*", true), ("}:k:", false), (keys, true)] {
             for char in part.chars() {
                 // What else means something to Redis stands for itself.
                 if matches!(char, '?' | '[' | ']' | '^' | '\\') || (char == '*' && !star) {
@@ -78,13 +88,13 @@ mod tests {
 
     #[test]
     fn entries_are_found_again_and_nothing_else() {
-        let names = Names::new("odd*[name", 0);
+        let names = Names::new("odd*[name:0");
         let key = Key::parse("v1:a:b:1*?").expect("a key");
         assert_eq!(names.key(&names.entry(&key)), Some(key.clone()));
         assert_eq!(names.key(&names.lease(&key)), None);
-        assert_eq!(names.key(&Names::new("other", 0).entry(&key)), None);
-        assert_eq!(names.entries(None), r"{odd\*\[name:0}:k:*");
+        assert_eq!(names.key(&Names::new("other:0").entry(&key)), None);
+        assert_eq!(names.entries(None), r"{odd\*\[name:*}:k:*");
         let like = Pattern::of_keys("v1:a:b?:*").expect("a pattern");
-        assert_eq!(names.entries(Some(&like)), r"{odd\*\[name:0}:k:v1:a:b\?:*");
+        assert_eq!(names.entries(Some(&like)), r"{odd\*\[name:*}:k:v1:a:b\?:*");
     }
 }

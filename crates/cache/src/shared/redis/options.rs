@@ -12,8 +12,9 @@ use super::place::Place;
 pub struct RedisOptions {
     /// `redis://[user:password@]host[:port][/database]`, or
     /// `redis+sentinel://[user:password@]host[:port],…/NAME[/database]` with the sentinels' addresses
-    /// and what they call the primary. With `rediss` in the place of `redis`: over TLS, to the
-    /// sentinels too.
+    /// and what they call the primary, or `redis+cluster://[user:password@]host[:port],…` with some of a
+    /// cluster's nodes. With `rediss` in the place of `redis`: over TLS, to the
+    /// sentinels and to all nodes too.
     pub url: String,
     /// What TLS needs.
     pub tls: RedisTls,

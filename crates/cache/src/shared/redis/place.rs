@@ -28,6 +28,13 @@ pub(super) enum Place {
         /// The primary, whatever address it has.
         primary: ConnectionInfo,
     },
+    /// A cluster.
+    Cluster {
+        /// Some of its nodes, which know the others.
+        seeds: Vec<ConnectionInfo>,
+        /// A node, whatever address it has.
+        any: ConnectionInfo,
+    },
 }
 
 impl Place {
@@ -36,17 +43,13 @@ impl Place {
         let Some((scheme, rest)) = options.url.split_once("://") else {
             return unsuitable("its URL does not begin with redis://");
         };
-        let (tls, sentinel) = match scheme {
-            "redis" | "valkey" => (false, false),
-            "rediss" | "valkeys" => (true, false),
-            "redis+sentinel" => (false, true),
-            "rediss+sentinel" => (true, true),
-            "redis+cluster" | "rediss+cluster" => {
-                return unsuitable(
-                    "Redis Cluster is not supported; use redis://host:port of one server, or \
-                     redis+sentinel://host:port,host:port/NAME",
-                );
-            }
+        let (tls, kind) = match scheme {
+            "redis" | "valkey" => (false, Kind::Server),
+            "rediss" | "valkeys" => (true, Kind::Server),
+            "redis+sentinel" => (false, Kind::Sentinels),
+            "rediss+sentinel" => (true, Kind::Sentinels),
+            "redis+cluster" => (false, Kind::Cluster),
+            "rediss+cluster" => (true, Kind::Cluster),
             "unix" | "redis+unix" => return unsuitable("Unix sockets are not supported"),
             _ => return unsuitable("its URL does not begin with redis://"),
         };
@@ -56,18 +59,53 @@ impl Place {
             );
         }
         let certificates = Certificates::read(&options.tls)?;
-        if !sentinel {
-            if options.sentinel.is_set() {
-                return unsuitable(
-                    "sentinel_user and sentinel_password are for redis+sentinel:// only",
-                );
-            }
-            let plain = if tls { "rediss" } else { "redis" };
-            let info = info(&format!("{plain}://{rest}"))?;
-            return Ok(Self::Server(certificates.put_in(info)?));
+        if kind != Kind::Sentinels && options.sentinel.is_set() {
+            return unsuitable(
+                "sentinel_user and sentinel_password are for redis+sentinel:// only",
+            );
         }
-        sentinels(options, tls, rest, &certificates)
+        match kind {
+            Kind::Server => {
+                let plain = if tls { "rediss" } else { "redis" };
+                let info = info(&format!("{plain}://{rest}"))?;
+                Ok(Self::Server(certificates.put_in(info)?))
+            }
+            Kind::Sentinels => sentinels(options, tls, rest, &certificates),
+            Kind::Cluster => cluster(tls, rest, &certificates),
+        }
     }
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Server,
+    Sentinels,
+    Cluster,
+}
+
+fn cluster(tls: bool, rest: &str, certificates: &Certificates) -> Result<Place, TierError> {
+    let scheme = if tls { "rediss" } else { "redis" };
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((login, rest)) => (format!("{login}@"), rest),
+        None => (String::new(), rest),
+    };
+    let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
+    if !matches!(database, "" | "0") {
+        return unsuitable(
+            "a cluster has no databases, and its URL names one: write \
+             redis+cluster://host:port,host:port",
+        );
+    }
+    let mut seeds = Vec::new();
+    for host in hosts.split(',') {
+        if host.is_empty() {
+            return unsuitable("its URL has an empty host among the cluster's nodes");
+        }
+        seeds.push(certificates.put_in(info(&format!("{scheme}://{login}{host}"))?)?);
+    }
+    // The host is a stand-in: the nodes say where the others are.
+    let any = certificates.put_in(info(&format!("{scheme}://{login}localhost"))?)?;
+    Ok(Place::Cluster { seeds, any })
 }
 
 fn sentinels(
@@ -207,11 +245,26 @@ mod tests {
     }
 
     #[test]
+    fn a_clusters_nodes_have_one_login() {
+        let options = RedisOptions::new("redis+cluster://u:p%40@a:1,[::1]:2,c");
+        let Ok(Place::Cluster { seeds, any }) = Place::parse(&options) else {
+            panic!("not taken");
+        };
+        let shown: Vec<_> = seeds.iter().map(|info| info.addr().to_string()).collect();
+        assert_eq!(shown, ["a:1", "::1:2", "c:6379"]);
+        for info in seeds.iter().chain([&any]) {
+            let login = info.redis_settings();
+            assert_eq!((login.username(), login.password()), (Some("u"), Some("p@")));
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (url, what) in [
             ("redis+sentinel://h:1", "NAME"),
             ("redis+sentinel://h:1,/m", "empty host"),
-            ("redis+cluster://h:1", "Cluster"),
+            ("redis+cluster://h:1,", "empty host"),
+            ("redis+cluster://h:1/3", "no databases"),
             ("unix:///x", "Unix"),
             ("http://h", "redis://"),
             ("h:6379", "redis://"),
@@ -230,7 +283,7 @@ mod tests {
 
     #[test]
     fn no_password_is_shown() {
-        for url in ["redis://u:secret@h:1/x", "redis+cluster://u:secret@h:1", "u:secret@h"] {
+        for url in ["redis://u:secret@h:1/x", "redis+cluster://u:secret@h:1/x", "u:secret@h"] {
             assert!(!refused(url).contains("secret"));
         }
     }

@@ -12,8 +12,8 @@ pub(super) enum Unfit {
 /// `ZMSCORE`, and `ZADD` with `GT`.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Judges what `INFO` says.
-pub(super) fn check(info: &str) -> Result<(), Unfit> {
+/// Judges what `INFO` says of a server that stands alone, or of a `shard` of a cluster.
+pub(super) fn check(info: &str, shard: bool) -> Result<(), Unfit> {
     let unsuitable = |what: String| Err(Unfit::Server(what));
     let field = |name: &str| {
         info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
@@ -30,8 +30,18 @@ pub(super) fn check(info: &str) -> Result<(), Unfit> {
             OLDEST.0, OLDEST.1
         ));
     }
-    if field("cluster_enabled") == Some("1") {
-        return unsuitable("it is a cluster node; give a server that stands alone".to_owned());
+    match (field("cluster_enabled") == Some("1"), shard) {
+        (true, false) => {
+            return unsuitable(
+                "it is a node of a cluster; write redis+cluster://host:port,host:port with some of \
+                 its nodes"
+                    .to_owned(),
+            );
+        }
+        (false, true) => {
+            return unsuitable("it is no node of a cluster; write redis://host:port".to_owned());
+        }
+        _ => {}
     }
     if field("role") == Some("slave") {
         let of = field("master_host").zip(field("master_port"));
@@ -56,7 +66,7 @@ mod tests {
         let info = format!(
             "# Server\r\nredis_version:{version}\r\nmaxmemory_policy:{policy}\r\n{more}\r\n"
         );
-        match check(&info) {
+        match check(&info, false) {
             Ok(()) => "good".to_owned(),
             Err(Unfit::Replica(why) | Unfit::Server(why)) => why,
         }
@@ -76,9 +86,12 @@ mod tests {
         assert!(verdict("6.0.16", "noeviction", "").contains("6.2 or later"));
         assert_eq!(verdict("6.2.0", "noeviction", ""), "good");
         assert_eq!(verdict("10.1.0", "noeviction", ""), "good");
-        assert!(verdict("7.0.0", "noeviction", "cluster_enabled:1").contains("cluster"));
+        let node = verdict("7.0.0", "noeviction", "cluster_enabled:1");
+        assert!(node.contains("redis+cluster://"), "{node}");
+        let alone = check("redis_version:7.0.0\r\ncluster_enabled:0", true);
+        assert!(matches!(alone, Err(Unfit::Server(why)) if why.contains("redis://")));
         let replica = "role:slave\r\nmaster_host:h\r\nmaster_port:6379";
         assert!(verdict("7.0.0", "noeviction", replica).contains("replica of h:6379"));
-        assert!(check("").is_err());
+        assert!(check("", false).is_err());
     }
 }

@@ -4,6 +4,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
 use super::super::TierError;
+use super::cluster;
 use super::line::CONNECT;
 use super::names::Names;
 use super::reply::{Reply, failed};
@@ -58,7 +59,12 @@ impl Rights<'_> {
     ) -> Result<(), TierError> {
         let mut call = scripts.rehearse.prepare_invoke();
         let rehearsed = call.key(&self.names.rehearsal).invoke_async(connection).await;
-        let (_, mut reply) = Reply::open(rehearsed.map_err(|err| self.failed(&err))?)?;
+        let rehearsed = match rehearsed {
+            // The bucket is on its way to another shard. Rights have been tried before.
+            Err(err) if cluster::elsewhere(&err) => return Ok(()),
+            rehearsed => rehearsed.map_err(|err| self.failed(&err))?,
+        };
+        let (_, mut reply) = Reply::open(rehearsed)?;
         let mut missing = Vec::new();
         while !reply.is_over() {
             missing.push(reply.text()?);
@@ -89,7 +95,7 @@ impl Rights<'_> {
         ))
     }
 
-    fn lacks(&self, missing: &[String]) -> TierError {
+    pub(super) fn lacks(&self, missing: &[String]) -> TierError {
         TierError::Unsuitable(format!(
             "its user {:?} may not run {}; run `ACL SETUSER {} +{}` and keep it with `ACL SAVE` or \
              `CONFIG REWRITE`",
@@ -108,7 +114,7 @@ impl Rights<'_> {
     }
 }
 
-fn is_refused(err: &RedisError) -> bool {
+pub(super) fn is_refused(err: &RedisError) -> bool {
     err.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
@@ -147,7 +153,7 @@ mod tests {
     #[test]
     fn the_manual_names_the_same_rights() {
         let page = include_str!("../../../../../docs/shared-tier.md");
-        let rights = Rights { user: "tidegate", names: &Names::new("tg", 0) };
+        let rights = Rights { user: "tidegate", names: &Names::new("tg:0") };
         let whole = rights.whole();
         let (_, commands) = whole.split_once(" +").expect("commands");
         let page = page.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");

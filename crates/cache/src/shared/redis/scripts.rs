@@ -19,6 +19,7 @@ pub(super) struct Scripts {
     pub(super) evict: Script,
     pub(super) survey: Script,
     pub(super) incarnate: Script,
+    pub(super) mend: Script,
     pub(super) standing: Script,
     pub(super) collect: Script,
     pub(super) position: Script,
@@ -38,6 +39,7 @@ impl Scripts {
             evict: script!("lua/evict.lua"),
             survey: script!("lua/survey.lua"),
             incarnate: script!("lua/incarnate.lua"),
+            mend: script!("lua/mend.lua"),
             standing: script!("lua/standing.lua"),
             collect: script!("lua/collect.lua"),
             position: script!("lua/position.lua"),
@@ -45,7 +47,7 @@ impl Scripts {
         }
     }
 
-    pub(super) fn all(&self) -> [&Script; 12] {
+    pub(super) fn all(&self) -> [&Script; 13] {
         [
             &self.read,
             &self.touch,
@@ -56,6 +58,7 @@ impl Scripts {
             &self.evict,
             &self.survey,
             &self.incarnate,
+            &self.mend,
             &self.standing,
             &self.collect,
             &self.position,

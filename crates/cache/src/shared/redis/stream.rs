@@ -16,7 +16,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use super::super::{NodeMessage, TierError};
-use super::line::{Line, Up};
+use super::line::Up;
+use super::lines::Lines;
 use super::message;
 use super::metrics::RedisMetrics;
 use super::names::Names;
@@ -32,7 +33,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1
 
 /// One subscription; runs until its receiver is dropped.
 pub(super) struct Subscription {
-    pub(super) line: Line,
+    pub(super) lines: Lines,
     pub(super) names: Names,
     pub(super) scripts: Arc<Scripts>,
     pub(super) messages: Sender<NodeMessage>,
@@ -80,6 +81,7 @@ impl Subscription {
                 Err(err) => tracing::warn!(error = %err, "the node stream broke, connecting again"),
             }
             self.metrics.reconnects.inc();
+            self.lines.doubt();
             delay = if cursor == before { (delay * 2).min(BACKOFF[1]) } else { BACKOFF[0] };
             tokio::time::sleep(delay).await;
         }
@@ -87,11 +89,11 @@ impl Subscription {
 
     /// Reads on one connection until it breaks.
     async fn read(&self, cursor: &mut Option<Cursor>) -> Result<Closed, TierError> {
-        let up = self.line.up().await?;
+        let up = self.lines.up(0).await?;
         tokio::select! {
             read = self.read_from(&up, cursor) => read,
             // This server answers perhaps, but it is not the primary any more.
-            () = self.line.moved(&up) => Err(TierError::Unavailable("the primary has changed".into())),
+            () = self.lines.moved(0, &up) => Err(TierError::Unavailable("the primary has changed".into())),
         }
     }
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use coherence::Subject;
 use contract::{Key, Pattern, Tag};
-use redis::{AsyncCommands, FromRedisValue};
+use redis::FromRedisValue;
 use tokio::time::timeout;
 
 use super::super::TierError;
 use super::RedisTier;
-use super::names::Names;
 use super::reply::failed;
 use crate::survey::Survey;
 
@@ -48,14 +47,16 @@ impl RedisTier {
     pub(super) async fn count_entries(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
         let mut found = Found::default();
         let counting = async {
-            let mut cursor = None;
-            while let Some((next, keys)) = self.page(&self.names, subjects, cursor).await? {
-                keys.iter().for_each(|key| found.count(key));
-                if found.seen.len() >= COUNT_AT_MOST {
-                    found.survey.cut = true;
-                    break;
+            for server in self.lines.one_of_each() {
+                let mut cursor = None;
+                while let Some((next, keys)) = self.page(server, subjects, cursor).await? {
+                    keys.iter().for_each(|(_, key)| found.count(key));
+                    if found.seen.len() >= COUNT_AT_MOST {
+                        found.survey.cut = true;
+                        return Ok(());
+                    }
+                    cursor = Some(next);
                 }
-                cursor = Some(next);
             }
             Ok(())
         };
@@ -74,62 +75,70 @@ impl RedisTier {
             return Ok(());
         }
         let sweeping = async {
-            let mut cursor = None;
-            while let Some((next, keys)) = self.page(&self.names, &wildcards, cursor).await? {
-                let names: Vec<String> = keys.iter().map(|key| self.names.entry(key)).collect();
-                if !names.is_empty() {
-                    let mut connection = self.line.up().await?.connection;
-                    within(connection.unlink::<_, u64>(names)).await?;
+            for server in self.lines.one_of_each() {
+                let mut cursor = None;
+                while let Some((next, keys)) = self.page(server, &wildcards, cursor).await? {
+                    for of_one in keys.chunk_by(|(one, _), (other, _)| one == other) {
+                        let keys: Vec<&Key> = of_one.iter().map(|(_, key)| key).collect();
+                        self.unlink(of_one[0].0, &keys).await?;
+                    }
+                    cursor = Some(next);
                 }
-                cursor = Some(next);
             }
             Ok(())
         };
         timeout(WHOLE, sweeping).await.unwrap_or(Err(TierError::Timeout(WHOLE)))
     }
 
-    /// The next page behind `cursor`, and the entries on it that count and are meant; `None` behind
-    /// the last one.
+    /// The next page behind `cursor` of the server that has the bucket `server`, and the entries on it
+    /// that count and are meant, by bucket; `None` behind the last one.
     async fn page(
         &self,
-        names: &Names,
+        server: usize,
         subjects: &[Subject],
         cursor: Option<u64>,
-    ) -> Result<Option<(u64, Vec<Key>)>, TierError> {
+    ) -> Result<Option<(u64, Vec<(usize, Key)>)>, TierError> {
         if cursor == Some(0) {
             return Ok(None);
         }
-        let mut connection = self.line.up().await?.connection;
+        let mut connection = self.lines.up(server).await?.connection;
+        let glob = self.buckets.names(0).entries(only_pattern(subjects));
         let mut command = redis::cmd("SCAN");
-        command.arg(cursor.unwrap_or(0)).arg("MATCH").arg(names.entries(only_pattern(subjects)));
+        command.arg(cursor.unwrap_or(0)).arg("MATCH").arg(glob);
         command.arg("COUNT").arg(NAMES_AT_ONCE);
         let (next, page): (u64, Vec<Vec<u8>>) =
             within(command.query_async(&mut connection)).await?;
-        let ours = |name: &Vec<u8>| names.key(str::from_utf8(name).ok()?);
-        let mut keys: Vec<Key> = page.iter().filter_map(ours).collect();
+        let ours = |name: &Vec<u8>| self.buckets.entry(str::from_utf8(name).ok()?);
+        let mut keys: Vec<(usize, Key)> = page.iter().filter_map(ours).collect();
         if !subjects.iter().any(asks_for_tags) {
-            keys.retain(|key| subjects.iter().any(|subject| subject.concerns(key, &[])));
+            keys.retain(|(_, key)| subjects.iter().any(|subject| subject.concerns(key, &[])));
         }
+        keys.sort_by_key(|(bucket, _)| *bucket);
         let mut meant = Vec::new();
-        for keys in keys.chunks(ENTRIES_AT_ONCE) {
-            let counting = keys.iter().zip(self.tags(names, keys).await?);
-            meant.extend(counting.filter_map(|(key, tags)| {
-                let tags = tags?;
-                let concerned = subjects.iter().any(|subject| subject.concerns(key, &tags));
-                concerned.then(|| key.clone())
-            }));
+        for of_one in keys.chunk_by(|(one, _), (other, _)| one == other) {
+            for keys in of_one.chunks(ENTRIES_AT_ONCE) {
+                let counting = keys.iter().zip(self.tags(keys).await?);
+                meant.extend(counting.filter_map(|(entry, tags)| {
+                    let tags = tags?;
+                    let concerned =
+                        subjects.iter().any(|subject| subject.concerns(&entry.1, &tags));
+                    concerned.then(|| entry.clone())
+                }));
+            }
         }
         Ok(Some((next, meant)))
     }
 
-    /// The tags of each of the entries; `None` where none counts.
-    async fn tags(&self, names: &Names, keys: &[Key]) -> Result<Vec<Option<Vec<Tag>>>, TierError> {
+    /// The tags of each of the entries, which are of one bucket; `None` where none counts.
+    async fn tags(&self, keys: &[(usize, Key)]) -> Result<Vec<Option<Vec<Tag>>>, TierError> {
+        let bucket = keys[0].0;
+        let names = self.buckets.names(bucket);
         let mut call = self.scripts.survey.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions);
-        for key in keys {
+        for (_, key) in keys {
             call.key(names.entry(key));
         }
-        let mut reply = self.call_within(STEP, &call).await?;
+        let mut reply = self.call_within(STEP, bucket, &call).await?;
         let mut read = || {
             let line = reply.text()?;
             let tags = || line.split(' ').skip(1).map(|tag| Tag::parse(tag).ok()).collect();

@@ -1,5 +1,5 @@
 -- KEYS: state, tombstones, evictions, stream, the entries that the events name …
--- ARGV: epoch, prev, upto, watermark, floor, stream length, message,
+-- ARGV: epoch, prev, upto, watermark, floor, stream length, message or '',
 --       for each entry its position, and its new life in ms and content after its stamp, or 0 and
 --       '' where the log does not tell …, then a tag's or wildcard's subject and its position, in
 --       turn …

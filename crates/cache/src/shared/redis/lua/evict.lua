@@ -1,5 +1,5 @@
 -- KEYS: state, tombstones, evictions, stream, the entries …
--- ARGV: stream length, message, how many evicted tags to keep apart, '1' for everything or '',
+-- ARGV: stream length, message or '', how many evicted tags to keep apart, '1' for everything or '',
 --       the tags …
 -- Reply: malformed
 

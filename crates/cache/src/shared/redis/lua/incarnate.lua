@@ -1,5 +1,5 @@
 -- KEYS: state, tombstones, evictions, stream
--- ARGV: epoch, at, watermark, stream length, message
+-- ARGV: epoch, at, watermark, stream length, message or ''
 -- Reply: malformed
 
 -- Entries and leases carry the epoch they were written in, so nobody has to look for them.

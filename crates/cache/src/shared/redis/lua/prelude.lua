@@ -169,8 +169,11 @@ local function slide(s, key, raw, entry, use)
 end
 
 -- Publishes on the node stream. Messages are numbered without gaps, so whoever reads them sees a
--- loss of any kind.
+-- loss of any kind. Nothing ('') is not published: only the first bucket is told what.
 local function publish(stream, length, field, payload)
+  if payload == '' then
+    return
+  end
   local n = redis.pcall('HINCRBY', KEYS[1], 'sent', 1)
   if type(n) == 'table' then
     n = 1
