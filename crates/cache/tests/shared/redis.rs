@@ -1,6 +1,7 @@
 //! What only a real server can do wrong.
 
 mod access;
+mod cluster;
 mod faults;
 mod rubbish;
 mod sentinel;

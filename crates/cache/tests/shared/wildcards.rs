@@ -11,10 +11,11 @@ suite! {
     what_is_meant_goes_and_nothing_else,
     what_is_being_loaded_is_not_stored,
     a_survey_counts_and_removes_nothing,
-    collected_they_leave_a_floor,
     too_many_leave_a_floor_in_their_place,
     eviction_drops_at_once_and_raises_no_fence,
-    a_large_tier_is_counted_in_pages,
+    a_large_tier_is_counted_in_pages;
+    of one fence:
+    collected_they_leave_a_floor,
 }
 
 fn like(text: &str) -> Vec<Subject> {

@@ -1,7 +1,7 @@
 //! Into which buckets the keys are divided, and in which slots of a cluster these lie.
 //!
-//! One server has one bucket. On a cluster there are [`SPREAD`], one in each sixteenth of the slots, so that
-//! shards with equal shares of the slots have equal shares of the keys.
+//! One server has one bucket. On a cluster there are [`SPREAD`], one in the middle of each sixteenth of the
+//! slots, so that shards with equal shares of the slots have about equal shares of the keys.
 
 use contract::Key;
 
@@ -9,9 +9,11 @@ use super::names::Names;
 
 /// Buckets on a cluster. Each commit costs a script in every one; more of them would share the load among
 /// more shards than this.
-const SPREAD: usize = 16;
+const SPREAD: u16 = 16;
 /// Slots of a cluster.
 const SLOTS: u16 = 16_384;
+/// How far from the middle a bucket may lie.
+const OFF: u16 = 64;
 
 /// The names of all buckets; the first is the tier's own.
 #[derive(Clone, Debug)]
@@ -25,13 +27,13 @@ impl Buckets {
         Self { all: vec![Names::new(&format!("{prefix}:0"))] }
     }
 
-    /// Spread over the slots of a cluster: `{tg:0.63}`, `{tg:1.60}`, … What stands behind the point makes
-    /// the slot lie where it shall.
+    /// Spread over the slots of a cluster: `{tg:0.…}`, `{tg:1.…}`, … What stands behind the point makes the
+    /// slot lie where it shall.
     pub(super) fn spread(prefix: &str) -> Self {
-        let name = |bucket: usize| {
+        let name = |bucket: u16| {
+            let middle = (2 * bucket + 1) * (SLOTS / SPREAD / 2);
             let mut tags = (0..).map(|salt| format!("{prefix}:{bucket}.{salt}"));
-            let within = |tag: &String| usize::from(slot(tag)) * SPREAD / usize::from(SLOTS);
-            tags.find(|tag| within(tag) == bucket).expect("one name in sixteen is good")
+            tags.find(|tag| slot(tag).abs_diff(middle) < OFF).expect("about one in 128 is good")
         };
         Self { all: (0..SPREAD).map(|bucket| Names::new(&name(bucket))).collect() }
     }
@@ -110,13 +112,14 @@ mod tests {
             let slots = Buckets::spread(prefix).slots();
             for (bucket, slot) in slots.into_iter().enumerate() {
                 assert_eq!(usize::from(slot) / 1_024, bucket, "{prefix}");
+                assert!((448..=576).contains(&(slot % 1_024)), "{prefix} {slot}");
             }
         }
     }
 
     #[test]
     fn keys_are_spread_evenly_and_found_again() {
-        let (buckets, mut counts) = (Buckets::spread("tg"), [0; SPREAD]);
+        let (buckets, mut counts) = (Buckets::spread("tg"), [0; SPREAD as usize]);
         for n in 0..16_000 {
             let key = Key::parse(&format!("v1:catalog:price:{n}")).expect("a key");
             let bucket = buckets.of(&key);

@@ -124,7 +124,11 @@ impl Cluster {
                 let dial = shards.dial(node, bucket);
                 let dial =
                     dial.ok_or_else(|| TierError::Unavailable(format!("{node:?} is no address")))?;
-                let line = Line::connect(dial, limit).await?;
+                let line = Line::connect(dial, limit).await.map_err(|err| match err {
+                    TierError::Unsuitable(why) => TierError::Unsuitable(format!("{node}: {why}")),
+                    TierError::Unavailable(why) => TierError::Unavailable(format!("{node}: {why}")),
+                    err => err,
+                })?;
                 shards.lines.lock().insert(node.clone(), line);
             }
         }

@@ -1,0 +1,448 @@
+//! A real cluster: slots that move, shards that die, come back older or empty, or stay away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cache::leader::{Leader, Moved};
+use cache::shared::{
+    Fill, NodeMessage, Outcome, RedisMetrics, RedisOptions, RedisTier, SharedRead, SharedTier,
+    TierError,
+};
+use cache::{Engine, EngineOptions, SystemClock};
+use coherence::fence::Gap;
+use coherence::resume::Start;
+use coherence::{Clock, Epoch, Lsn, Refusal, Subject, Verdict};
+use harness::Cluster;
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+
+use super::refusal;
+use crate::rig::*;
+
+/// So many that there are some in each bucket.
+const KEYS: u8 = 120;
+
+struct Lab {
+    cluster: Cluster,
+    tier: Arc<RedisTier>,
+    leader: Leader,
+    metrics: RedisMetrics,
+    epoch: Epoch,
+    at: u64,
+}
+
+impl Lab {
+    /// A cluster, and a leader at position 10.
+    async fn new() -> Self {
+        let cluster = Cluster::start().expect("a cluster");
+        let metrics = RedisMetrics::default();
+        let options = RedisOptions {
+            metrics: metrics.clone(),
+            timeout: Duration::from_secs(2),
+            ..RedisOptions::new(cluster.url())
+        };
+        let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
+        let mut leader = lead(&tier);
+        let start = Start {
+            system: 7,
+            timeline: 1,
+            server: 3,
+            new_slot: true,
+            unbroken: None,
+            position: Lsn(10),
+        };
+        leader.start(start).await.expect("begun");
+        let epoch = tier.standing().await.expect("standing").expect("begun").epoch;
+        let mut lab = Self { cluster, tier, leader, metrics, epoch, at: 10 };
+        assert_eq!(lab.commit(vec![]).await, Moved::Applied);
+        lab
+    }
+
+    /// The next commit in the log.
+    async fn commit(&mut self, subjects: Vec<Subject>) -> Moved {
+        let (prev, upto) = (self.at, self.at + 1);
+        let events = batch(prev, upto, subjects).events;
+        let applied = self.leader.apply(Lsn(prev), Lsn(upto), Lsn(upto), events).await;
+        self.at = upto;
+        applied.expect("applied")
+    }
+
+    async fn fill(&self, n: u8, tau: u64) -> Verdict {
+        let mut fill = Fill { epoch: self.epoch, ..tagged(&key(n), "v", tau, &[tag(1)]) };
+        fill.entry.loaded_wall_ms = tau;
+        self.tier.fill(&fill).await.expect("fill")
+    }
+
+    async fn fill_all(&self) {
+        for n in 0..KEYS {
+            assert_eq!(self.fill(n, self.at).await, Verdict::Accept, "{n}");
+        }
+    }
+
+    async fn read_all(&self) -> Vec<SharedRead> {
+        let keys: Vec<_> = (0..KEYS).map(key).collect();
+        self.tier.read_many(&keys, None).await.expect("read")
+    }
+
+    /// On which primary each key is.
+    fn homes(&self) -> BTreeMap<u8, usize> {
+        let mut homes = BTreeMap::new();
+        for (node, told) in self.cluster.on_primaries(&["keys", "*:k:v1:catalog:price:*"]) {
+            for name in told.lines() {
+                let n = name.rsplit(':').next().and_then(|n| n.parse().ok());
+                homes.insert(n.expect("a key of ours"), node);
+            }
+        }
+        homes
+    }
+
+    /// The buckets' names on a primary.
+    fn buckets(&self, node: usize) -> Vec<String> {
+        let told = self.cluster.cli(node, &["keys", "{tg:*}:state"]).expect("listed");
+        told.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+fn lead(tier: &Arc<RedisTier>) -> Leader {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let metrics = cache::Metrics::new(&mut Registry::default());
+    let shared = Arc::clone(tier) as Arc<dyn SharedTier>;
+    let engine = Engine::new(EngineOptions::default(), shared, Arc::clone(&clock), metrics);
+    Leader::new(engine, clock, LONG)
+}
+
+fn is_found(read: &SharedRead) -> bool {
+    matches!(read.outcome, Outcome::Found { .. })
+}
+
+fn at_home(homes: &BTreeMap<u8, usize>, node: usize) -> u8 {
+    *homes.iter().find(|(_, home)| **home == node).expect("a key there").0
+}
+
+/// Tags and keys lie in different slots, and one commit on a tag fells all of them.
+#[tokio::test]
+async fn a_commit_fells_keys_of_all_shards_by_their_tag() {
+    let mut lab = Lab::new().await;
+    lab.fill_all().await;
+    let homes = lab.homes();
+    assert_eq!(homes.len(), usize::from(KEYS));
+    for node in 0..3 {
+        assert!(homes.values().any(|home| *home == node), "{homes:?}");
+        assert!(lab.buckets(node).len() >= 5, "equal shares");
+    }
+    assert!(lab.read_all().await.iter().all(is_found));
+    lab.commit(vec![Subject::Tag(tag(1))]).await;
+    let reads = lab.read_all().await;
+    assert!(!reads.iter().any(is_found));
+    let applied = |read: &SharedRead| read.standing.map(|standing| standing.applied);
+    assert!(reads.iter().all(|read| applied(read) == Some(Lsn(12))), "each bucket has heard of it");
+    for n in 0..KEYS {
+        assert_eq!(lab.fill(n, 11).await, refused(Refusal::Tombstone), "{n}");
+        assert_eq!(lab.fill(n, 12).await, Verdict::Accept, "{n}");
+    }
+    // What is forgotten in one bucket raises no floor in the others.
+    lab.commit(vec![Subject::Key(key(1))]).await;
+    assert_eq!(lab.tier.collect(Lsn(11)).await.expect("collect"), 0);
+    assert_eq!(lab.tier.collect(Lsn(12)).await.expect("collect"), 16, "the tag, in each bucket");
+    assert_eq!(lab.tier.collect(Lsn(13)).await.expect("collect"), 1);
+    let left = lab.read_all().await;
+    let elsewhere = left.iter().filter(|read| is_found(read)).count();
+    assert!((1..usize::from(KEYS)).contains(&elsewhere), "{elsewhere}");
+}
+
+/// Slots of buckets are moved key by key from shard to shard, that of the node stream among them, while a
+/// leader applies commits and readers read and load. No answer misses a commit that its bucket shows to
+/// have applied; nothing is lost; calls fail for a while at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn race_17_slots_move_between_delete_and_read() {
+    let mut lab = Lab::new().await;
+    lab.fill_all().await;
+    let mut stream = lab.tier.subscribe();
+    assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
+    let (stop, epoch) = (Arc::new(AtomicBool::new(false)), lab.epoch);
+    // Of each key the last commit, and all of them; a load reads the former.
+    let log = Arc::new(Mutex::new(vec![Vec::<u64>::new(); usize::from(KEYS)]));
+    let readers: Vec<_> = (0..4_u8)
+        .map(|reader| {
+            let (tier, stop, log) = (Arc::clone(&lab.tier), Arc::clone(&stop), Arc::clone(&log));
+            tokio::spawn(async move {
+                let (mut n, mut found, mut away) = (reader, 0, 0);
+                while !stop.load(Ordering::Relaxed) {
+                    n = (n + 7) % KEYS;
+                    let read = match tier.read(&key(n), None).await {
+                        Ok(read) => read,
+                        Err(TierError::Unavailable(_) | TierError::Timeout(_)) => {
+                            away += 1;
+                            continue;
+                        }
+                        Err(err) => panic!("{err}"),
+                    };
+                    let standing = read.standing.expect("nothing is lost when slots move");
+                    assert_eq!(standing.epoch, epoch);
+                    if let Outcome::Found { entry, .. } = read.outcome {
+                        let missed = log.lock()[usize::from(n)]
+                            .iter()
+                            .any(|at| *at > entry.loaded_wall_ms && *at <= standing.applied.0);
+                        assert!(!missed, "{n}: {entry:?} at {standing:?}");
+                        found += 1;
+                        continue;
+                    }
+                    let mut load = Fill { epoch, ..fill(&key(n), "v", standing.watermark.0) };
+                    let seen = log.lock()[usize::from(n)].last().copied();
+                    load.entry.loaded_wall_ms = seen.unwrap_or(10);
+                    match tier.fill(&load).await {
+                        Ok(_) | Err(TierError::Unavailable(_) | TierError::Timeout(_)) => {}
+                        Err(err) => panic!("{err}"),
+                    }
+                }
+                (found, away)
+            })
+        })
+        .collect();
+    let cluster = Arc::new(lab.cluster);
+    let moving = {
+        let cluster = Arc::clone(&cluster);
+        tokio::task::spawn_blocking(move || {
+            // Each primary gives its first bucket to the next one.
+            for from in 0..3 {
+                let told = cluster.cli(from, &["keys", "{tg:*}:state"]).expect("listed");
+                let first = told.lines().min().expect("a bucket");
+                let slot = cluster.slot(first).expect("its slot");
+                let pause = |_| std::thread::sleep(Duration::from_millis(10));
+                cluster.move_slot(slot, from, (from + 1) % 3, pause).expect("moved");
+            }
+        })
+    };
+    let mut moves = moving;
+    let (mut at, mut n) = (lab.at, 0);
+    let mut done = false;
+    while !done {
+        done = tokio::time::timeout(Duration::from_millis(2), &mut moves).await.is_ok();
+        n = (n + 1) % KEYS;
+        at += 1;
+        // Committed and visible before anybody hears of it.
+        log.lock()[usize::from(n)].push(at);
+        let events = batch(at - 1, at, vec![Subject::Key(key(n))]).events;
+        let leader = &mut lab.leader;
+        eventually("the commit is applied", async || {
+            let moved = leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), events.clone()).await.ok()?;
+            assert!(matches!(moved, Moved::Applied | Moved::ToldAgain(_)), "{moved:?}");
+            Some(())
+        })
+        .await;
+    }
+    // Whoever was away meanwhile is told by now, and all is as it was but for the places.
+    let standing = eventually("every bucket has all of it", async || {
+        lab.leader.tend().await.ok()?;
+        let standing = lab.tier.standing().await.ok()??;
+        (standing.applied == Lsn(at)).then_some(standing)
+    })
+    .await;
+    assert_eq!(standing.epoch, epoch);
+    stop.store(true, Ordering::Relaxed);
+    let mut found = 0;
+    for reader in readers {
+        found += reader.await.expect("a reader").0;
+    }
+    assert!(found > 100, "{found}");
+    let keys: Vec<_> = (0..KEYS).map(key).collect();
+    let reads = lab.tier.read_many(&keys, None).await.expect("read");
+    assert!(reads.iter().all(|read| read.standing == Some(standing)), "{reads:?}");
+    assert_eq!(lab.metrics.buckets_begun.get(), 0, "nothing was lost");
+    eventually("the moves are known", async || {
+        (lab.metrics.primary_changes.get() >= 3).then_some(())
+    })
+    .await;
+    assert!(lab.metrics.redirections.get() > 0);
+    // The stream is where the first bucket is now, and says that it can't vouch for what came before.
+    let mut lost = false;
+    loop {
+        match next(&mut stream).await {
+            NodeMessage::Lost => lost = true,
+            NodeMessage::Batch(batch) if batch.upto == Lsn(at) => break,
+            NodeMessage::Batch(_) => {}
+            other => panic!("{other:?}"),
+        }
+        if lost && stream.is_empty() {
+            at += 1;
+            lab.leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), vec![]).await.expect("applied");
+        }
+    }
+    assert!(lost);
+}
+
+/// Race 21, in one shard: its replica is promoted and has missed a deletion. The other shards go on without
+/// it, and it is told again what it missed.
+#[tokio::test]
+async fn race_21_a_shard_fails_over_that_missed_a_deletion() {
+    let mut lab = Lab::new().await;
+    lab.fill_all().await;
+    let homes = lab.homes();
+    let (here, there) = (at_home(&homes, 1), at_home(&homes, 0));
+    lab.cluster.wait_for_replica(4, 1).expect("in step");
+    // What lies in the frozen replica's socket dies with the connection.
+    lab.cluster.node(4).pause().expect("frozen");
+    lab.cluster.cli(1, &["client", "kill", "type", "replica"]).expect("cut off");
+    let deletion = lab.at + 1;
+    assert_eq!(lab.commit(vec![Subject::Key(key(here))]).await, Moved::Applied);
+    let gone = lab.tier.read(&key(here), None).await.expect("read");
+    assert!(!is_found(&gone));
+    lab.cluster.node(1).crash().expect("killed");
+    lab.cluster.node(4).resume().expect("woken");
+    // Nobody waits for it: the log goes on, and the others' keys are read with proof.
+    for _ in 0..3 {
+        assert_eq!(lab.commit(vec![Subject::Key(key(there))]).await, Moved::Applied);
+        let read = lab.tier.read(&key(there), None).await.expect("read");
+        assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(lab.at)));
+    }
+    lab.cluster.wait_for_primary(4, &[1]).expect("a failover");
+    let back = eventually("an answer", async || lab.tier.read(&key(here), None).await.ok()).await;
+    assert!(is_found(&back), "the old entry is back");
+    let shown = back.standing.expect("a standing");
+    assert!(shown.applied < Lsn(deletion), "and so is the position it is true for: {shown:?}");
+    // Nothing more is written: it is noticed all the same.
+    let told = eventually("what was missed is told again", async || {
+        let moved = lab.leader.tend().await.ok()?;
+        assert!(matches!(moved, Moved::Applied | Moved::ToldAgain(_)), "{moved:?}");
+        (moved != Moved::Applied).then_some(moved)
+    })
+    .await;
+    assert_eq!(told, Moved::ToldAgain(shown.applied));
+    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(lab.at)), "the same history");
+    let reads = lab.read_all().await;
+    let found = reads.iter().filter(|read| is_found(read)).count();
+    assert_eq!(found, usize::from(KEYS) - 2, "all but the two that commits have named");
+    assert_eq!(lab.fill(here, deletion - 1).await, refused(Refusal::Tombstone));
+    assert_eq!(lab.metrics.buckets_begun.get(), 0);
+}
+
+/// A shard without data proves nothing, and begins anew; the others keep what they have. If it is the one
+/// with the first bucket, all begin anew.
+#[tokio::test]
+async fn a_flushed_shard_begins_anew_alone() {
+    let mut lab = Lab::new().await;
+    lab.fill_all().await;
+    let homes = lab.homes();
+    let flushed = |node: usize| homes.values().filter(|home| **home == node).count();
+    lab.cluster.node(1).flushall().expect("flushed");
+    let reads = lab.read_all().await;
+    for (n, read) in reads.iter().enumerate() {
+        let away = homes[&(n as u8)] == 1;
+        assert_eq!((is_found(read), read.standing.is_none()), (!away, away), "{n}");
+    }
+    let here = at_home(&homes, 1);
+    assert_eq!(lab.fill(here, lab.at).await, refused(Refusal::Unproven));
+    let mended = lab.leader.tend().await.expect("looked");
+    assert_eq!(mended, Moved::Mended(Gap::Unproven));
+    assert_eq!(lab.metrics.buckets_begun.get(), lab.buckets(1).len() as u64);
+    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(lab.at)));
+    let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
+    assert_eq!(left, usize::from(KEYS) - flushed(1));
+    assert_eq!(lab.fill(here, lab.at - 1).await, refused(Refusal::Floor), "read before the flush");
+    assert_eq!(lab.fill(here, lab.at).await, Verdict::Accept);
+    assert_eq!(lab.leader.tend().await.expect("looked"), Moved::Applied);
+
+    lab.cluster.node(0).flushall().expect("flushed");
+    let begun = lab.leader.tend().await.expect("looked");
+    assert_eq!(begun, Moved::BegunAnew(Gap::Unproven));
+    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    assert_ne!(standing.epoch, lab.epoch);
+    assert!(!lab.read_all().await.iter().any(is_found));
+}
+
+/// Primary and replica of a shard are down. Its keys can't be had; the other keys can, with proof, and the
+/// log goes on. Back without data, it begins anew alone.
+#[tokio::test]
+async fn a_shard_that_is_down_takes_its_own_keys_only() {
+    let mut lab = Lab::new().await;
+    lab.fill_all().await;
+    let homes = lab.homes();
+    let here = at_home(&homes, 1);
+    let gone = lab.buckets(1).len() as i64;
+    lab.cluster.node(4).crash().expect("killed");
+    lab.cluster.node(1).crash().expect("killed");
+    let err = eventually("a failure", async || lab.tier.read(&key(here), None).await.err()).await;
+    assert!(matches!(err, TierError::Unavailable(_) | TierError::Timeout(_)), "{err}");
+    assert_eq!(lab.commit(vec![Subject::Tag(tag(9))]).await, Moved::Applied);
+    assert_eq!(lab.metrics.buckets_away.get(), gone);
+    for (n, read) in lab.read_all().await.iter().enumerate() {
+        let away = homes[&(n as u8)] == 1;
+        assert_eq!((is_found(read), read.standing.is_none()), (!away, away), "{n}");
+    }
+    lab.cluster.node(1).start_again().expect("started");
+    let mended = eventually("it begins anew", async || {
+        let moved = lab.leader.tend().await.ok()?;
+        assert!(matches!(moved, Moved::Applied | Moved::Mended(_)), "{moved:?}");
+        (moved != Moved::Applied).then_some(moved)
+    })
+    .await;
+    assert_eq!(mended, Moved::Mended(Gap::Unproven));
+    eventually("all of it", async || {
+        lab.leader.tend().await.ok()?;
+        (lab.metrics.buckets_away.get() == 0).then_some(())
+    })
+    .await;
+    let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
+    assert_eq!(left, homes.values().filter(|home| **home != 1).count());
+    assert_eq!(lab.fill(here, lab.at).await, Verdict::Accept);
+}
+
+/// A leader that comes from an older history mends nothing back.
+#[tokio::test]
+async fn only_who_leads_now_mends() {
+    let mut lab = Lab::new().await;
+    lab.fill_all().await;
+    lab.tier.incarnate(NEXT, Lsn(lab.at), Lsn(lab.at)).await.expect("incarnate");
+    assert!(!lab.tier.mend(lab.epoch, Lsn(lab.at)).await.expect("mend"));
+    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    assert_eq!(standing.epoch, NEXT);
+    // As on one server: whoever is told that another history has begun, and leads, begins a third.
+    assert!(matches!(lab.commit(vec![]).await, Moved::BegunAnew(Gap::Epoch { tier: NEXT })));
+}
+
+#[tokio::test]
+async fn addresses_policies_and_logins_of_a_cluster() {
+    let mut cluster = Cluster::start().expect("a cluster");
+    let alone = harness::Redis::start().expect("a Redis server");
+    let why = refusal(patient_at(format!("redis+cluster://{}", alone.addr()))).await;
+    assert!(why.contains("write redis://host:port"), "{why}");
+    let plain = cluster.node(0).url();
+    let why = refusal(patient_at(plain)).await;
+    assert!(why.contains("write redis+cluster://host:port,host:port"), "{why}");
+
+    // The manual's user on each node, and one right less.
+    let page = include_str!("../../../../../docs/shared-tier.md");
+    let (_, line) = page.split_once("\nACL SETUSER ").expect("the line");
+    let (line, _) = line.split_once("\n```").expect("its end");
+    let (_, more) = page.split_once("a cluster `").expect("what a cluster needs more");
+    let (more, _) = more.split_once('`').expect("its end");
+    let line = format!("acl setuser {line} {more}").replace("PASSWORD", "secret");
+    for without in ["+cluster|nodes", "+asking"] {
+        assert!(more.contains(without), "{more}");
+    }
+    let set_user = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        (0..6).for_each(|n| drop(cluster.cli(n, &words).expect("a user")));
+    };
+    set_user(&line.replace("+cluster|nodes", ""));
+    let [first, ..] = cluster.addrs()[..] else { panic!("no nodes") };
+    let login = patient_at(format!("redis+cluster://tidegate:secret@{first}"));
+    let why = refusal(login.clone()).await;
+    assert!(why.contains("+cluster|nodes") && !why.contains("secret"), "{why}");
+    set_user(&line);
+    let tier = RedisTier::connect(login.clone()).await.expect("a tier");
+    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    for n in 0..KEYS {
+        assert_eq!(tier.fill(&fill(&key(n), "v", 10)).await.expect("fill"), Verdict::Accept);
+    }
+    assert_eq!(tier.survey(&[Subject::Everything]).await.expect("survey").total(), u64::from(KEYS));
+
+    cluster.cli(2, &["config", "set", "maxmemory-policy", "allkeys-lru"]).expect("set");
+    let why = refusal(login).await;
+    let at = cluster.addrs()[2].to_string();
+    assert!(why.contains(&at) && why.contains("CONFIG SET maxmemory-policy volatile-lru"), "{why}");
+}
