@@ -4,6 +4,7 @@ mod absent;
 mod audit;
 mod audit_nodes;
 mod batch;
+mod cluster;
 mod debezium;
 mod faults;
 mod keep;
