@@ -157,14 +157,11 @@ impl World {
     fn mend(&mut self, at: Lsn, reached: [bool; BUCKETS]) -> bool {
         let same =
             matches!(self.buckets[0].shown(), Shown::At { epoch, .. } if epoch == self.epoch);
-        let mut mended = false;
-        for n in 1..BUCKETS {
-            if same && reached[n] && is_lost(self.buckets[n].shown(), self.epoch, at) {
-                self.buckets[n].begin(self.epoch, at);
-                mended = true;
-            }
-        }
-        mended
+        let rest = self.buckets.iter_mut().zip(reached).skip(1);
+        let lost = rest.filter(|(bucket, reached)| {
+            same && *reached && is_lost(bucket.shown(), self.epoch, at)
+        });
+        lost.map(|(bucket, _)| bucket.begin(self.epoch, at)).count() > 0
     }
 
     fn missing(&self, gap: Gap) -> Option<Vec<Batch>> {

@@ -129,7 +129,7 @@ mod tests {
         }
         assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
         let key = Key::parse("v1:catalog:price:42").expect("a key");
-        assert_eq!(buckets.of(&key), 9, "changes with no version");
+        assert_eq!(buckets.of(&key), 2, "changes with no version");
         assert_eq!(Buckets::one("tg").of(&key), 0);
     }
 }

@@ -29,9 +29,10 @@ use super::reply::failed;
 use super::rights::Rights;
 use super::scripts::Scripts;
 
-/// How often the nodes are asked who serves what.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The shortest time between two looks, and between two tries of a call that was sent elsewhere.
+/// How often the nodes are asked who serves what: always, and while something speaks against what they
+/// said last.
+const LOOK_EVERY: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)];
+/// Between two tries of a call that was sent elsewhere.
 const PAUSE: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(20)];
 
 /// A handle; the keeper ends with the last one.
@@ -188,7 +189,7 @@ impl Cluster {
         let mut pause = PAUSE[0];
         loop {
             let line = self.line(bucket)?;
-            let mut up = line.up().await?;
+            let mut up = line.up().await.inspect_err(|_| self.doubt())?;
             let err = match call.run(&mut up.connection).await {
                 Ok(value) => return Ok(value),
                 Err(err) => err,
@@ -263,15 +264,13 @@ impl Keeper {
     async fn keep(mut self, map: watch::Sender<Arc<Map>>, mut doubts: mpsc::Receiver<Doubt>) {
         let mut said = String::new();
         loop {
-            match timeout(LOOK_EVERY, doubts.recv()).await {
-                Ok(None) => return std::future::pending().await,
-                Ok(Some(Doubt::Moved(bucket, node))) => self.follow(&map, bucket, node),
-                Ok(Some(Doubt::Broken)) | Err(_) => {}
-            }
-            while let Ok(doubt) = doubts.try_recv() {
-                if let Doubt::Moved(bucket, node) = doubt {
-                    self.follow(&map, bucket, node);
-                }
+            tokio::select! {
+                () = sleep(LOOK_EVERY[0]) => {}
+                () = async {
+                    self.hear(&map, &mut doubts).await;
+                    let hearing = async { loop { self.hear(&map, &mut doubts).await } };
+                    let _ = timeout(LOOK_EVERY[1], hearing).await;
+                } => {}
             }
             match timeout(CONNECT * 2, self.look()).await {
                 Ok(Ok(seen)) => {
@@ -288,7 +287,16 @@ impl Keeper {
                 }
                 Err(_) => {}
             }
-            sleep(PAUSE[1]).await;
+        }
+    }
+
+    /// Waits for a doubt, and follows it if it says where to.
+    async fn hear(&self, map: &watch::Sender<Arc<Map>>, doubts: &mut mpsc::Receiver<Doubt>) {
+        match doubts.recv().await {
+            Some(Doubt::Moved(bucket, node)) => self.follow(map, bucket, node),
+            Some(Doubt::Broken) => {}
+            // Nobody is left to doubt; the keeper is about to end.
+            None => std::future::pending().await,
         }
     }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use cache::leader::{Leader, Moved};
 use cache::shared::{
-    Fill, NodeMessage, Outcome, RedisMetrics, RedisOptions, RedisTier, SharedRead, SharedTier,
-    TierError,
+    Fill, NodeMessage, Outcome, RedisMetrics, RedisOptions, RedisTier, RedisTls, SharedRead,
+    SharedTier, TierError,
 };
 use cache::{Engine, EngineOptions, SystemClock};
 use coherence::fence::Gap;
 use coherence::resume::Start;
 use coherence::{Clock, Epoch, Lsn, Refusal, Subject, Verdict};
-use harness::Cluster;
+use harness::{Certificates, Cluster, Port};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
@@ -132,7 +132,8 @@ async fn a_commit_fells_keys_of_all_shards_by_their_tag() {
         assert!(homes.values().any(|home| *home == node), "{homes:?}");
         assert!(lab.buckets(node).len() >= 5, "equal shares");
     }
-    assert!(lab.read_all().await.iter().all(is_found));
+    lab.cluster.on_primaries(&["script", "flush"]);
+    assert!(lab.read_all().await.iter().all(is_found), "scripts are loaded where they are missing");
     lab.commit(vec![Subject::Tag(tag(1))]).await;
     let reads = lab.read_all().await;
     assert!(!reads.iter().any(is_found));
@@ -273,6 +274,36 @@ async fn race_17_slots_move_between_delete_and_read() {
     assert!(lost);
 }
 
+/// All keys of a bucket are with its next shard already, and its slot is not: a script of which all keys
+/// are there is run there, the others can't be run anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_on_its_way_is_asked_where_it_is() {
+    let mut lab = Lab::new().await;
+    let bucket = lab.buckets(1).remove(0);
+    let slot = lab.cluster.slot(&bucket).expect("its slot");
+    let (tier, leader) = (Arc::clone(&lab.tier), &mut lab.leader);
+    let mut shown = None;
+    let between = |left: usize| {
+        if left > 0 {
+            return;
+        }
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| {
+            runtime.block_on(async {
+                let moved = leader.apply(Lsn(11), Lsn(12), Lsn(12), vec![]).await;
+                assert_eq!(moved.expect("applied"), Moved::Applied, "one bucket holds up nobody");
+                shown = tier.standing().await.expect("standing");
+            });
+        });
+    };
+    lab.cluster.move_slot(slot, 1, 2, between).expect("moved");
+    assert_eq!(shown.map(|shown| shown.applied), Some(Lsn(11)), "it says what it has missed");
+    lab.at = 12;
+    assert_eq!(lab.commit(vec![]).await, Moved::ToldAgain(Lsn(11)));
+    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(13)));
+}
+
 /// Race 21, in one shard: its replica is promoted and has missed a deletion. The other shards go on without
 /// it, and it is told again what it missed.
 #[tokio::test]
@@ -402,6 +433,40 @@ async fn only_who_leads_now_mends() {
     assert_eq!(standing.epoch, NEXT);
     // As on one server: whoever is told that another history has begun, and leads, begins a third.
     assert!(matches!(lab.commit(vec![]).await, Moved::BegunAnew(Gap::Epoch { tier: NEXT })));
+}
+
+#[tokio::test]
+async fn a_cluster_over_tls() {
+    let certificates = Certificates::make().expect("certificates");
+    let path = |name| certificates.path(name).display().to_string();
+    let ports = std::cell::RefCell::new(Vec::new());
+    let _cluster = Cluster::start_with(|builder| {
+        let port = Port::reserve().expect("a port");
+        let number = port.number().to_string();
+        ports.borrow_mut().push(port);
+        builder
+            .setting("tls-port", &number)
+            .setting("tls-cluster", "yes")
+            .setting("tls-replication", "yes")
+            .setting("tls-auth-clients", "no")
+            .setting("tls-cert-file", &path("server.pem"))
+            .setting("tls-key-file", &path("server.key"))
+            .setting("tls-ca-cert-file", &path("ca.pem"))
+    })
+    .expect("a cluster");
+    let url = format!("rediss+cluster://127.0.0.1:{}", ports.borrow()[5].number());
+    let ca = Some(certificates.pem("ca.pem").expect("a file"));
+    let options = RedisOptions { tls: RedisTls { ca, ..Default::default() }, ..patient_at(url) };
+    let tier = RedisTier::connect(options.clone()).await.expect("a tier");
+    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    for n in 0..KEYS {
+        assert_eq!(tier.fill(&fill(&key(n), "v", 10)).await.expect("fill"), Verdict::Accept);
+    }
+    let unknown = RedisOptions { tls: RedisTls::default(), ..options };
+    match RedisTier::connect(unknown).await {
+        Err(TierError::Unavailable(why)) => assert!(why.contains("certificate"), "{why}"),
+        other => panic!("{:?}", other.err()),
+    }
 }
 
 #[tokio::test]
