@@ -70,7 +70,13 @@ impl Leader {
     /// # Errors
     /// The shared tier could not be asked or set up; try again with the same start.
     pub async fn start(&mut self, start: Start) -> Result<(Resume, Lsn), TierError> {
-        let found = self.shared.standing().await?;
+        let mut found = self.shared.standing().await?;
+        if self.shared.is_divided()
+            && let Some(standing) = found.filter(|standing| standing.applied < start.position)
+            && self.shared.mend(standing.epoch, start.position).await?
+        {
+            found = self.shared.standing().await?;
+        }
         let verdict =
             resume(found.map(|s| (s.epoch, s.applied)), &start, self.engine.chance().draw());
         let mut watermark = found.map(|s| s.watermark).unwrap_or_default();

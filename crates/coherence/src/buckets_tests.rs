@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use contract::{Key, Tag};
 use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 use crate::event::{Batch, Cause, Event, Subject};
@@ -52,9 +53,16 @@ impl Bucket {
         self.fence.epoch().map_or(Shown::Void, |epoch| Shown::At { epoch, applied, watermark })
     }
 
-    fn begin(&mut self, epoch: Epoch, at: Lsn) {
+    fn begin(&mut self, epoch: Epoch, at: Lsn, without: Without) {
         self.entries.clear();
-        self.fence.incarnate(epoch, at, Lsn::ZERO);
+        if without == Without::Floor {
+            self.fence.incarnate(epoch, Lsn::ZERO, Lsn::ZERO);
+            let (prev, watermark, events) = (Lsn::ZERO, Lsn::ZERO, Vec::new());
+            let upto = Batch { epoch, prev, upto: at, watermark, events };
+            self.fence.apply(&upto).expect("from the beginning");
+        } else {
+            self.fence.incarnate(epoch, at, Lsn::ZERO);
+        }
     }
 }
 
@@ -93,7 +101,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..80)
 }
 
+/// What may be left out, to see that the tests below notice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Without {
+    Nothing,
+    /// A bucket's answer is proven by its own position, not by the tier's.
+    OwnPosition,
+    /// A bucket that begins anew takes nothing that was read before.
+    Floor,
+    /// The bucket that publishes is told last.
+    FirstComesLast,
+}
+
 struct World {
+    without: Without,
     /// The commits, at 11, 12, …
     log: Vec<Subject>,
     buckets: Vec<Bucket>,
@@ -104,6 +125,8 @@ struct World {
     told: u64,
     /// What a node knows that follows the stream.
     node: Fence,
+    /// Whether it has ever heard what a bucket that could be reached had not.
+    told_early: bool,
 }
 
 fn key(n: u8) -> Key {
@@ -119,13 +142,23 @@ fn tags() -> [Tag; 1] {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(without: Without) -> Self {
         let mut begun = Bucket::default();
-        begun.begin(EPOCH, Lsn(10));
+        begun.begin(EPOCH, Lsn(10), Without::Nothing);
         let buckets = vec![begun.clone(); BUCKETS];
         let (kept, node) = (buckets.clone(), begun.fence);
         let recent = Recent::new(1_000);
-        Self { log: Vec::new(), buckets, kept, recent, epoch: EPOCH, told: 10, node }
+        Self {
+            without,
+            log: Vec::new(),
+            buckets,
+            kept,
+            recent,
+            epoch: EPOCH,
+            told: 10,
+            node,
+            told_early: false,
+        }
     }
 
     fn end(&self) -> u64 {
@@ -134,24 +167,28 @@ impl World {
 
     /// To those that are reached, the first one last; answers what the leader hears.
     fn apply(&mut self, batch: &Batch, reached: [bool; BUCKETS]) -> Option<Result<(), Gap>> {
-        let rest = (1..BUCKETS).filter(|n| reached[*n]).collect::<Vec<_>>();
-        let met = rest.into_iter().map(|n| {
-            let bucket = &mut self.buckets[n];
-            bucket.fence.apply(batch)?;
-            Ok(())
-        });
-        let met: Vec<_> = met.collect();
-        if let Err(gap) = verdict(met) {
+        if self.without == Without::FirstComesLast
+            && let Some(Err(gap)) = self.publish(batch, reached)
+        {
             return Some(Err(gap));
         }
-        if !reached[0] {
-            return None;
+        let rest = self.buckets.iter_mut().zip(reached).skip(1).filter(|(_, reached)| *reached);
+        let met: Vec<_> = rest.map(|(bucket, _)| bucket.fence.apply(batch)).collect();
+        match verdict(met) {
+            Ok(()) => self.publish(batch, reached),
+            gap => Some(gap),
         }
-        let first = self.buckets[0].fence.apply(batch);
-        if first.is_ok() {
+    }
+
+    fn publish(&mut self, batch: &Batch, reached: [bool; BUCKETS]) -> Option<Result<(), Gap>> {
+        let applied = reached[0].then(|| self.buckets[0].fence.apply(batch))?;
+        if applied.is_ok() {
             self.node.follow(batch, true);
+            let mut rest = self.buckets.iter().zip(reached).skip(1);
+            let behind = |bucket: &Bucket| bucket.fence.applied() < batch.upto;
+            self.told_early |= rest.any(|(bucket, reached)| reached && behind(bucket));
         }
-        Some(first)
+        Some(applied)
     }
 
     fn mend(&mut self, at: Lsn, reached: [bool; BUCKETS]) -> bool {
@@ -161,7 +198,7 @@ impl World {
         let lost = rest.filter(|(bucket, reached)| {
             same && *reached && is_lost(bucket.shown(), self.epoch, at)
         });
-        lost.map(|(bucket, _)| bucket.begin(self.epoch, at)).count() > 0
+        lost.map(|(bucket, _)| bucket.begin(self.epoch, at, self.without)).count() > 0
     }
 
     fn missing(&self, gap: Gap) -> Option<Vec<Batch>> {
@@ -211,7 +248,7 @@ impl World {
             self.epoch = Epoch { incarnation: self.epoch.incarnation + 1, ..self.epoch };
             batch.epoch = self.epoch;
             for n in (0..BUCKETS).filter(|n| reached[*n]) {
-                self.buckets[n].begin(self.epoch, prev);
+                self.buckets[n].begin(self.epoch, prev, self.without);
             }
             self.node.incarnate(self.epoch, prev, Lsn::ZERO);
         }
@@ -246,7 +283,10 @@ impl World {
     fn check(&self) -> Result<(), TestCaseError> {
         let tags = tags();
         for bucket in &self.buckets {
-            let Shown::At { applied, .. } = bucket.shown() else { continue };
+            let Shown::At { mut applied, .. } = bucket.shown() else { continue };
+            if self.without == Without::OwnPosition {
+                applied = self.node.applied();
+            }
             for (key, tau) in &bucket.entries {
                 if !bucket.fence.stands(key, &tags, *tau) {
                     continue;
@@ -262,43 +302,59 @@ impl World {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+fn runner() -> TestRunner {
+    TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() })
+}
 
-    /// Whatever becomes of single buckets (away, flushed, replaced by an older copy) while the log goes on:
-    /// no bucket's answer misses what that bucket shows to have applied, and once all can be reached
-    /// they stand where the log ends.
-    #[test]
-    fn race_17_21_buckets_that_come_and_go_answer_for_themselves(steps in steps()) {
-        let mut world = World::new();
-        for step in &steps {
-            world.run(step);
-            world.check()?;
-        }
-        for _ in 0..2 {
-            world.run(&Step::Commit(None));
-            prop_assert!(world.tell([true; BUCKETS]), "all are there");
-            world.check()?;
-        }
-        let end = Lsn(world.end());
-        let shown: Vec<_> = world.buckets.iter().map(Bucket::shown).collect();
-        prop_assert!(!shown.iter().any(|bucket| is_lost(*bucket, world.epoch, end)), "{shown:?}");
-        prop_assert_eq!(standing(&shown), Some((world.epoch, end, end)));
+/// Whatever becomes of single buckets (away, flushed, replaced by an older copy) while the log goes on: no
+/// bucket's answer misses what that bucket shows to have applied, and once all can be reached they
+/// stand where the log ends.
+fn answer_for_themselves(without: Without, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut world = World::new(without);
+    for step in steps {
+        world.run(step);
+        world.check()?;
     }
+    for _ in 0..2 {
+        world.run(&Step::Commit(None));
+        prop_assert!(world.tell([true; BUCKETS]), "all are there");
+        world.check()?;
+    }
+    let end = Lsn(world.end());
+    let shown: Vec<_> = world.buckets.iter().map(Bucket::shown).collect();
+    prop_assert!(!shown.iter().any(|bucket| is_lost(*bucket, world.epoch, end)), "{shown:?}");
+    prop_assert_eq!(standing(&shown), Some((world.epoch, end, end)));
+    Ok(())
+}
 
-    /// What the stream has told, every bucket that could be reached has taken, in the same history.
-    #[test]
-    fn race_11_nobody_hears_of_a_batch_before_the_buckets_have_it(steps in steps()) {
-        let mut world = World::new();
-        for step in &steps {
-            let before = world.node.applied();
-            world.run(step);
-            if let Step::Tell { reached } = step && world.node.applied() > before {
-                for (n, bucket) in world.buckets.iter().enumerate() {
-                    let behind = bucket.fence.applied() < world.node.applied();
-                    prop_assert!(!(reached[n] && behind), "bucket {n}");
-                }
-            }
-        }
+/// What the stream has told, every bucket that could be reached has taken.
+fn told_before_the_nodes(without: Without, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut world = World::new(without);
+    steps.iter().for_each(|step| world.run(step));
+    prop_assert!(!world.told_early);
+    Ok(())
+}
+
+#[test]
+fn race_17_21_buckets_that_come_and_go_answer_for_themselves() {
+    let seen = runner().run(&steps(), |steps| answer_for_themselves(Without::Nothing, &steps));
+    assert!(seen.is_ok(), "{}", seen.unwrap_err());
+}
+
+#[test]
+fn race_11_nobody_hears_of_a_batch_before_the_buckets_have_it() {
+    let seen = runner().run(&steps(), |steps| told_before_the_nodes(Without::Nothing, &steps));
+    assert!(seen.is_ok(), "{}", seen.unwrap_err());
+}
+
+/// These tests can fail: without any one of the rules there is a counterexample.
+#[test]
+fn no_rule_of_the_buckets_can_be_left_out() {
+    for without in [Without::OwnPosition, Without::Floor] {
+        let seen = runner().run(&steps(), |steps| answer_for_themselves(without, &steps));
+        assert!(seen.is_err(), "{without:?}");
     }
+    let without = Without::FirstComesLast;
+    let seen = runner().run(&steps(), |steps| told_before_the_nodes(without, &steps));
+    assert!(seen.is_err(), "{without:?}");
 }

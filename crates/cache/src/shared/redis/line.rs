@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::super::TierError;
 use super::metrics::RedisMetrics;
 use super::names::Names;
-use super::place::{self, Place};
+use super::place;
 use super::reply::failed;
 use super::scripts::Scripts;
 use super::sentinel::Sentinels;
@@ -142,18 +142,6 @@ pub(super) enum Way {
     },
     /// A shard's primary, as the cluster's keeper knows it.
     Shard(ConnectionInfo),
-}
-
-impl From<Place> for Way {
-    fn from(place: Place) -> Self {
-        match place {
-            Place::Server(info) => Self::Fixed(info),
-            Place::Cluster { any, .. } => Self::Shard(any),
-            Place::Sentinels { name, at, primary } => {
-                Self::Asked { sentinels: Sentinels::new(name, at), primary }
-            }
-        }
-    }
 }
 
 impl Way {

@@ -9,11 +9,12 @@ use redis::{Cmd, RedisResult, ScriptInvocation, Value};
 use super::super::TierError;
 use super::buckets::Buckets;
 use super::cluster::Cluster;
-use super::line::{Dial, Line, Up};
+use super::line::{Dial, Line, Up, Way};
 use super::options::RedisOptions;
 use super::place::Place;
 use super::reply::failed;
 use super::scripts::Scripts;
+use super::sentinel::Sentinels;
 use crate::patience::in_time;
 
 /// The servers of a tier.
@@ -61,24 +62,26 @@ impl Lines {
         scripts: &Arc<Scripts>,
     ) -> Result<(Self, Buckets), TierError> {
         let metrics = &options.metrics;
-        match options.place()? {
+        let way = match options.place()? {
+            Place::Server(info) => Way::Fixed(info),
+            Place::Sentinels { name, at, primary } => {
+                Way::Asked { sentinels: Sentinels::new(name, at), primary }
+            }
             Place::Cluster { seeds, any } => {
                 let buckets = Buckets::spread(&options.prefix);
                 let cluster =
                     Cluster::connect(any, seeds, &buckets, scripts, metrics, options.timeout);
-                Ok((Self::Cluster(cluster.await?), buckets))
+                return Ok((Self::Cluster(cluster.await?), buckets));
             }
-            place => {
-                let buckets = Buckets::one(&options.prefix);
-                let dial = Dial {
-                    way: place.into(),
-                    names: buckets.names(0).clone(),
-                    scripts: Arc::clone(scripts),
-                    metrics: metrics.clone(),
-                };
-                Ok((Self::One(Line::connect(dial, options.timeout).await?), buckets))
-            }
-        }
+        };
+        let buckets = Buckets::one(&options.prefix);
+        let dial = Dial {
+            way,
+            names: buckets.names(0).clone(),
+            scripts: Arc::clone(scripts),
+            metrics: metrics.clone(),
+        };
+        Ok((Self::One(Line::connect(dial, options.timeout).await?), buckets))
     }
 
     /// Calls within the time limit.

@@ -12,7 +12,7 @@ use cache::shared::{
 };
 use cache::{Engine, EngineOptions, SystemClock};
 use coherence::fence::Gap;
-use coherence::resume::Start;
+use coherence::resume::{Resume, Start};
 use coherence::{Clock, Epoch, Lsn, Refusal, Subject, Verdict};
 use harness::{Certificates, Cluster, Port};
 use parking_lot::Mutex;
@@ -45,15 +45,7 @@ impl Lab {
         };
         let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
         let mut leader = lead(&tier);
-        let start = Start {
-            system: 7,
-            timeline: 1,
-            server: 3,
-            new_slot: true,
-            unbroken: None,
-            position: Lsn(10),
-        };
-        leader.start(start).await.expect("begun");
+        leader.start(Start { new_slot: true, ..start(10) }).await.expect("begun");
         let epoch = tier.standing().await.expect("standing").expect("begun").epoch;
         let mut lab = Self { cluster, tier, leader, metrics, epoch, at: 10 };
         assert_eq!(lab.commit(vec![]).await, Moved::Applied);
@@ -86,6 +78,19 @@ impl Lab {
         self.tier.read_many(&keys, None).await.expect("read")
     }
 
+    /// A deletion reaches node 1 and not its replica, which is to take its place then.
+    async fn lose_a_deletion_on_node_1(&mut self, n: u8) {
+        self.cluster.wait_for_replica(4, 1).expect("in step");
+        // What lies in the frozen replica's socket dies with the connection.
+        self.cluster.node(4).pause().expect("frozen");
+        self.cluster.cli(1, &["client", "kill", "type", "replica"]).expect("cut off");
+        assert_eq!(self.commit(vec![Subject::Key(key(n))]).await, Moved::Applied);
+        let gone = self.tier.read(&key(n), None).await.expect("read");
+        assert!(!is_found(&gone));
+        self.cluster.node(1).crash().expect("killed");
+        self.cluster.node(4).resume().expect("woken");
+    }
+
     /// On which primary each key is.
     fn homes(&self) -> BTreeMap<u8, usize> {
         let mut homes = BTreeMap::new();
@@ -111,6 +116,11 @@ fn lead(tier: &Arc<RedisTier>) -> Leader {
     let shared = Arc::clone(tier) as Arc<dyn SharedTier>;
     let engine = Engine::new(EngineOptions::default(), shared, Arc::clone(&clock), metrics);
     Leader::new(engine, clock, LONG)
+}
+
+fn start(position: u64) -> Start {
+    let position = Lsn(position);
+    Start { system: 7, timeline: 1, server: 3, new_slot: false, unbroken: None, position }
 }
 
 fn is_found(read: &SharedRead) -> bool {
@@ -312,16 +322,8 @@ async fn race_21_a_shard_fails_over_that_missed_a_deletion() {
     lab.fill_all().await;
     let homes = lab.homes();
     let (here, there) = (at_home(&homes, 1), at_home(&homes, 0));
-    lab.cluster.wait_for_replica(4, 1).expect("in step");
-    // What lies in the frozen replica's socket dies with the connection.
-    lab.cluster.node(4).pause().expect("frozen");
-    lab.cluster.cli(1, &["client", "kill", "type", "replica"]).expect("cut off");
     let deletion = lab.at + 1;
-    assert_eq!(lab.commit(vec![Subject::Key(key(here))]).await, Moved::Applied);
-    let gone = lab.tier.read(&key(here), None).await.expect("read");
-    assert!(!is_found(&gone));
-    lab.cluster.node(1).crash().expect("killed");
-    lab.cluster.node(4).resume().expect("woken");
+    lab.lose_a_deletion_on_node_1(here).await;
     // Nobody waits for it: the log goes on, and the others' keys are read with proof.
     for _ in 0..3 {
         assert_eq!(lab.commit(vec![Subject::Key(key(there))]).await, Moved::Applied);
@@ -348,6 +350,27 @@ async fn race_21_a_shard_fails_over_that_missed_a_deletion() {
     assert_eq!(found, usize::from(KEYS) - 2, "all but the two that commits have named");
     assert_eq!(lab.fill(here, deletion - 1).await, refused(Refusal::Tombstone));
     assert_eq!(lab.metrics.buckets_begun.get(), 0);
+}
+
+/// Whoever takes over the log has nothing to tell again: what is behind begins anew, and nothing else.
+#[tokio::test]
+async fn a_new_leader_begins_anew_only_what_is_behind() {
+    let mut lab = Lab::new().await;
+    lab.fill_all().await;
+    let homes = lab.homes();
+    lab.lose_a_deletion_on_node_1(at_home(&homes, 1)).await;
+    lab.cluster.wait_for_primary(4, &[1]).expect("a failover");
+    eventually("all of it", async || {
+        let behind = lab.tier.standing().await.ok()??;
+        (behind.applied < Lsn(lab.at)).then_some(())
+    })
+    .await;
+    let mut next = lead(&lab.tier);
+    let (verdict, _) = next.start(start(lab.at)).await.expect("begun");
+    assert_eq!(verdict, Resume::Continue(lab.epoch));
+    let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
+    assert_eq!(left, homes.values().filter(|home| **home != 1).count());
+    assert_eq!(lab.metrics.buckets_begun.get(), lab.buckets(4).len() as u64);
 }
 
 /// A shard without data proves nothing, and begins anew; the others keep what they have. If it is the one
