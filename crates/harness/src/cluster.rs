@@ -14,7 +14,7 @@ use crate::{
 const SHARDS: usize = 3;
 const SLOTS: usize = 16_384;
 /// A node that is silent for so long counts as down. Long enough for a machine that is busy elsewhere.
-const NODE_TIMEOUT_MS: u32 = 2_000;
+const NODE_TIMEOUT_MS: u32 = 3_000;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Detection, and an election, which is repeated if it fails.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(60);

@@ -38,11 +38,7 @@ impl Lab {
     async fn new() -> Self {
         let cluster = Cluster::start().expect("a cluster");
         let metrics = RedisMetrics::default();
-        let options = RedisOptions {
-            metrics: metrics.clone(),
-            timeout: Duration::from_secs(2),
-            ..RedisOptions::new(cluster.url())
-        };
+        let options = RedisOptions { metrics: metrics.clone(), ..patient_at(cluster.url()) };
         let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
         let mut leader = lead(&tier);
         leader.start(Start { new_slot: true, ..start(10) }).await.expect("begun");
@@ -78,7 +74,7 @@ impl Lab {
         self.tier.read_many(&keys, None).await.expect("read")
     }
 
-    /// A deletion reaches node 1 and not its replica, which is to take its place then.
+    /// A deletion reaches node 1 and not its replica, which sleeps when node 1 dies.
     async fn lose_a_deletion_on_node_1(&mut self, n: u8) {
         self.cluster.wait_for_replica(4, 1).expect("in step");
         // What lies in the frozen replica's socket dies with the connection.
@@ -88,7 +84,12 @@ impl Lab {
         let gone = self.tier.read(&key(n), None).await.expect("read");
         assert!(!is_found(&gone));
         self.cluster.node(1).crash().expect("killed");
+    }
+
+    /// Ends the shard's outage: the replica wakes up and takes over.
+    fn fail_over(&mut self) {
         self.cluster.node(4).resume().expect("woken");
+        self.cluster.wait_for_primary(4, &[1]).expect("a failover");
     }
 
     /// On which primary each key is.
@@ -330,7 +331,7 @@ async fn race_21_a_shard_fails_over_that_missed_a_deletion() {
         let read = lab.tier.read(&key(there), None).await.expect("read");
         assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(lab.at)));
     }
-    lab.cluster.wait_for_primary(4, &[1]).expect("a failover");
+    lab.fail_over();
     let back = eventually("an answer", async || lab.tier.read(&key(here), None).await.ok()).await;
     assert!(is_found(&back), "the old entry is back");
     let shown = back.standing.expect("a standing");
@@ -359,7 +360,7 @@ async fn a_new_leader_begins_anew_only_what_is_behind() {
     lab.fill_all().await;
     let homes = lab.homes();
     lab.lose_a_deletion_on_node_1(at_home(&homes, 1)).await;
-    lab.cluster.wait_for_primary(4, &[1]).expect("a failover");
+    lab.fail_over();
     eventually("all of it", async || {
         let behind = lab.tier.standing().await.ok()??;
         (behind.applied < Lsn(lab.at)).then_some(())
