@@ -103,18 +103,26 @@ impl RedisTier {
     /// reached holds up nobody: it shows by its position what it has missed.
     pub(super) async fn apply_piece(&self, piece: &Batch) -> Result<Result<(), Gap>, TierError> {
         let telling = self.buckets.rest().map(|bucket| self.apply_in(bucket, piece));
-        let (mut met, mut away) = (Vec::new(), 0);
+        let (mut met, mut away) = (Vec::new(), Vec::new());
         for told in together(telling).await {
             match told {
                 Ok(told) => met.push(told),
                 Err(err @ (TierError::Timeout(_) | TierError::Unavailable(_))) => {
-                    tracing::debug!(error = %err, "a bucket is away");
-                    away += 1;
+                    away.push(err);
                 }
                 Err(err) => return Err(err),
             }
         }
-        self.metrics.buckets_away.set(away);
+        let before = self.metrics.buckets_away.set(away.len() as i64);
+        match away.first() {
+            Some(err) if before == 0 => {
+                tracing::warn!(error = %err, buckets = away.len(), "parts of the shared tier are away");
+            }
+            None if before > 0 => {
+                tracing::info!("all parts of the shared tier can be reached again")
+            }
+            _ => {}
+        }
         if let Err(gap) = buckets::verdict(met) {
             return Ok(Err(gap));
         }
