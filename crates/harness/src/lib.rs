@@ -1,5 +1,6 @@
-//! Real servers for tests: PostgreSQL, MariaDB, Redis (with sentinels too) and nginx on free ports with data folders of their
-//! own, a TCP proxy that misbehaves and a clock that jumps on command, and a grip on any other process under test.
+//! Real servers for tests: PostgreSQL, MariaDB, Redis (with sentinels, and as a cluster, too) and nginx on
+//! free ports with data folders of their own, a TCP proxy that misbehaves and a clock that jumps on command,
+//! and a grip on any other process under test.
 //!
 //! Everything here blocks and is plain `std`, so that it serves synchronous tests, asynchronous
 //! ones and benchmarks alike; call it before the first `await` that matters, or from
