@@ -569,7 +569,7 @@ fn redis_and_memory_answer_as_the_model_does() {
 #[test]
 fn a_cluster_and_memory_answer_as_the_model_does() {
     let with = |step: &Step| !matches!(step, Step::Collect { .. });
-    check(24, &Server::cluster(), with, async |trio, steps| {
+    check(10, &Server::cluster(), with, async |trio, steps| {
         for step in steps {
             trio.run(step).await;
         }
