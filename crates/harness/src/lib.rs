@@ -1,5 +1,4 @@
 //! Real servers for tests: PostgreSQL, MariaDB, Redis (with sentinels, and as a cluster, too) and nginx on
-//! Real servers for tests: PostgreSQL, MariaDB, Redis (with sentinels, and as a cluster, too) and nginx on
 //! free ports with data folders of their own, a TCP proxy that misbehaves and a clock that jumps on command,
 //! and a grip on any other process under test.
 //!
