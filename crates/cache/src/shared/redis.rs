@@ -71,6 +71,7 @@ pub struct RedisTier {
     scripts: Arc<Scripts>,
     timeout: Duration,
     stream_length: u64,
+    tombstones: u64,
     metrics: RedisMetrics,
 }
 
@@ -96,6 +97,7 @@ impl RedisTier {
             scripts,
             timeout: options.timeout,
             stream_length: options.stream_length,
+            tombstones: options.tombstones,
             metrics,
         })
     }
@@ -250,6 +252,22 @@ impl RedisTier {
             };
         }
         self.call(&call).await.map(drop)
+    }
+
+    /// Drops tombstones up to `upto`, and the oldest of those that are more than `most`.
+    async fn drop_tombstones(&self, upto: Lsn, most: u64) -> Result<u64, TierError> {
+        exact([upto])?;
+        let mut dropped = 0;
+        loop {
+            let mut call = self.scripts.collect.prepare_invoke();
+            call.key(&self.names.state).key(&self.names.tombstones);
+            call.arg(upto.0).arg(COLLECT_AT_ONCE).arg(most);
+            let mut reply = self.call(&call).await?;
+            dropped += reply.number()?;
+            if reply.number()? == 0 {
+                return Ok(dropped);
+            }
+        }
     }
 }
 
@@ -407,18 +425,11 @@ impl SharedTier for RedisTier {
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
-        exact([upto])?;
-        let mut dropped = 0;
-        loop {
-            let mut call = self.scripts.collect.prepare_invoke();
-            call.key(&self.names.state).key(&self.names.tombstones);
-            call.arg(upto.0).arg(COLLECT_AT_ONCE);
-            let mut reply = self.call(&call).await?;
-            dropped += reply.number()?;
-            if reply.number()? == 0 {
-                return Ok(dropped);
-            }
-        }
+        self.drop_tombstones(upto, MAX_LSN.0).await
+    }
+
+    async fn make_room(&self) -> Result<u64, TierError> {
+        self.drop_tombstones(Lsn::ZERO, self.tombstones).await
     }
 
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {
