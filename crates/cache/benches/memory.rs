@@ -7,7 +7,7 @@ mod setting;
 
 use std::process::ExitCode;
 
-use setting::{Node, key, say};
+use setting::{Node, key, resident, say};
 
 fn main() -> ExitCode {
     let mut numbers = std::env::args().filter_map(|arg| arg.parse::<u32>().ok());
@@ -41,12 +41,4 @@ fn main() -> ExitCode {
         if held { "the limit holds" } else { "THE LIMIT IS BROKEN" },
     ));
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Resident bytes of this process.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib << 10)
 }

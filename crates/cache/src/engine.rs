@@ -29,7 +29,7 @@ use contract::{Key, Unproven};
 use parking_lot::Mutex;
 
 use self::after::Wish;
-pub use self::answer::{Answer, Proof, ReadError, Stale, Tier};
+pub use self::answer::{Answer, Proof, ReadError, Sealed, Stale, Tier};
 pub use self::batch::Item;
 use self::flight::{Board, Passenger};
 use self::gate::Gate;
@@ -112,17 +112,33 @@ impl Engine {
     #[inline]
     pub fn peek(&self, key: &Key, policy: &Policy) -> Option<Answer> {
         let (held, proven) = self.inner.local.get(key)?;
-        self.usable(policy, held, proven)
+        self.usable::<true>(policy, held, proven)
+    }
+
+    /// As [`peek`](Self::peek) with fence and bound compiled out, to measure what they cost. Nobody
+    /// can be given what it finds.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline]
+    pub fn measure_unproven(&self, key: &Key, policy: &Policy) -> Option<Sealed> {
+        let (held, proven) = self.inner.local.fetch::<false>(key)?;
+        self.usable::<false>(policy, held, proven).map(Sealed)
     }
 
     #[inline]
-    fn usable(&self, policy: &Policy, held: Arc<Held>, proven: Option<Mono>) -> Option<Answer> {
+    fn usable<const PROVEN: bool>(
+        &self,
+        policy: &Policy,
+        held: Arc<Held>,
+        proven: Option<Mono>,
+    ) -> Option<Answer> {
         // Read after the entry was fetched: a delay in between makes the bound larger, not smaller.
         let now = self.inner.clock.mono();
         // Of the entry itself only this one field is touched. That it may be proven by its own load
         // where its tier is not is left to `get`; a marked one has that field behind it.
-        let usable =
-            now < held.look_from() && policy.tiers.local && load::within(policy, proven, now);
+        let usable = now < held.look_from()
+            && policy.tiers.local
+            && (!PROVEN || load::within(policy, proven, now));
         if !usable {
             return None;
         }

@@ -17,6 +17,9 @@ use crate::shared::{SharedTier, TierError};
 /// How often tombstones are offered for collection.
 const COLLECT_EVERY: Duration = Duration::from_secs(30);
 
+/// After so many subjects of events the shared tier is asked to make room for more tombstones.
+const ROOM_EVERY: usize = 50_000;
+
 /// How many subjects of events are remembered for a tier that comes back older.
 const RECENT_SUBJECTS: usize = 100_000;
 
@@ -30,6 +33,8 @@ pub struct Leader {
     watermarks: VecDeque<(Mono, Lsn)>,
     following: Option<Following>,
     recent: Recent,
+    /// Subjects applied since the shared tier was last asked to make room.
+    told: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -61,7 +66,8 @@ impl Leader {
         let shared = Arc::clone(engine.shared());
         let keep = longest_ttl.max(Duration::from_secs(60)) * 2;
         let recent = Recent::new(RECENT_SUBJECTS);
-        Self { engine, shared, clock, keep, watermarks: VecDeque::new(), following: None, recent }
+        let watermarks = VecDeque::new();
+        Self { engine, shared, clock, keep, watermarks, following: None, recent, told: ROOM_EVERY }
     }
 
     /// The feed has (re)connected: go on, or begin a new history. Answers the verdict, and W as the
@@ -131,6 +137,7 @@ impl Leader {
             };
         }
         self.following = Some(Following { epoch: batch.epoch, start, applied: upto, watermark });
+        self.told += batch.events.iter().map(|event| event.subjects.len()).sum::<usize>();
         self.recent.push(&batch);
         Ok(moved)
     }
@@ -196,18 +203,24 @@ impl Leader {
         }
     }
 
-    /// Lets go of tombstones that only a read older than any entry's life could need. Call it now
-    /// and then; it does something every half minute. Answers how many were dropped.
+    /// Lets go of tombstones that only a read older than any entry's life could need, and of the oldest
+    /// where there are more than the shared tier keeps. Call it after each piece; it does something
+    /// every half minute, and after many subjects. Answers how many were dropped.
     ///
     /// # Errors
     /// The shared tier failed; harmless, the next call tries again.
     pub async fn collect(&mut self) -> Result<u64, TierError> {
         let now = self.clock.mono();
+        let mut dropped = 0;
+        if self.told >= ROOM_EVERY {
+            self.told = 0;
+            dropped = self.shared.make_room().await?;
+        }
         if self.watermarks.back().is_some_and(|(at, _)| now.since(*at) < COLLECT_EVERY) {
-            return Ok(0);
+            return Ok(dropped);
         }
         let Some(standing) = self.shared.standing().await? else {
-            return Ok(0);
+            return Ok(dropped);
         };
         self.watermarks.push_back((now, standing.watermark));
         let mut upto = None;
@@ -215,8 +228,8 @@ impl Leader {
             upto = self.watermarks.pop_front().map(|(_, watermark)| watermark);
         }
         match upto {
-            Some(upto) => self.shared.collect(upto).await,
-            None => Ok(0),
+            Some(upto) => Ok(dropped + self.shared.collect(upto).await?),
+            None => Ok(dropped),
         }
     }
 }

@@ -189,6 +189,16 @@ impl Local {
     /// expiry: the caller reads the clock, afterwards, so that no delay makes a bound look small.
     #[inline]
     pub(crate) fn get(&self, key: &Key) -> Option<(Arc<Held>, Option<Mono>)> {
+        self.fetch::<true>(key)
+    }
+
+    /// Without `PROVEN`, what a cache does that proves nothing (see
+    /// [`measure_unproven`](crate::Engine::measure_unproven)).
+    #[inline]
+    pub(crate) fn fetch<const PROVEN: bool>(&self, key: &Key) -> Option<(Arc<Held>, Option<Mono>)> {
+        if !PROVEN {
+            return Some((self.store.get(key)?, None));
+        }
         let generation = self.generation.load(Ordering::Acquire);
         let proven = self.proven.load(Ordering::Acquire);
         let held = self.store.get(key)?;

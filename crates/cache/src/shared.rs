@@ -219,6 +219,12 @@ pub trait SharedTier: Send + Sync + 'static {
     /// Drops tombstones up to `upto` (never past W) and raises the floor. Answers how many.
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError>;
 
+    /// Drops the oldest tombstones (never past W) and raises the floor, if there are more than this
+    /// tier keeps. Answers how many.
+    async fn make_room(&self) -> Result<u64, TierError> {
+        Ok(0)
+    }
+
     /// Subscribes to the node stream. The channel is bounded; a subscriber that falls behind gets
     /// [`NodeMessage::Lost`], never a silent gap. A subscription that takes effect only after the
     /// call (Redis) begins with `Lost`. It reconnects by itself and ends when the receiver is

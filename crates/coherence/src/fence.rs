@@ -338,6 +338,15 @@ impl Fence {
         dropped
     }
 
+    /// The position up to which tombstones have to be [collected](Self::collect) so that at most `most`
+    /// of them are left (wildcards, which are few, aside); `None`: no more are there.
+    #[must_use]
+    pub fn crowded(&self, most: usize) -> Option<Lsn> {
+        let last = self.tombstones.len().checked_sub(most.saturating_add(1))?;
+        let mut marks: Vec<Lsn> = self.tombstones.values().copied().collect();
+        Some(*marks.select_nth_unstable(last).1)
+    }
+
     /// The history this tier belongs to, if it has one.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {

@@ -204,6 +204,22 @@ fn too_many_wildcards_leave_a_floor_in_their_place() {
 }
 
 #[test]
+fn too_many_tombstones_go_oldest_first_and_leave_a_floor() {
+    let mut fence = fence(10);
+    fence.apply(&batch(10, 11, vec![Subject::Key(key(1)), Subject::Key(key(2))])).expect("no gap");
+    fence.apply(&batch(11, 12, vec![Subject::Key(key(3))])).expect("no gap");
+    fence.apply(&batch(12, 13, vec![Subject::Tag(tag(1))])).expect("no gap");
+    assert_eq!(fence.crowded(4), None);
+    for (most, upto, left) in [(3, 11, 2), (2, 11, 2), (1, 12, 1), (0, 13, 0)] {
+        let mut fence = fence.clone();
+        assert_eq!(fence.crowded(most), Some(Lsn(upto)), "at most {most}");
+        fence.collect(Lsn(upto));
+        assert_eq!((fence.tombstones(), fence.floor()), (left, Lsn(upto)));
+        assert_eq!(fence.crowded(most), None);
+    }
+}
+
+#[test]
 fn race_21_a_tier_that_came_back_older_is_outdated_by_one_that_did_not() {
     let mut fence = fence(10);
     let k = key(1);

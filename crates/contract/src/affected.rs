@@ -125,11 +125,19 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether the row keeps its key, and nothing else is known of it before the change. Then what
+    /// is made of the key alone is the same on both sides.
+    fn keeps_key(&self) -> bool {
+        self.change.op == Op::Update && self.change.old.is_none()
+    }
+
     /// Whether the update provably leaves every column alone that the contract looks at.
     pub(crate) fn leaves_alone(&self) -> bool {
+        if self.change.op != Op::Update || self.may_have_changed() {
+            return false;
+        }
         let watched = self.contract.watched_columns();
-        self.change.op == Op::Update
-            && !watched.is_empty()
+        !watched.is_empty()
             && watched.into_iter().all(|column| {
                 let old = self.column(Image::Old, column);
                 // The log says "unchanged" outright for large columns.
@@ -137,6 +145,16 @@ impl<'a> View<'a> {
                     == Some(&Cell::Unchanged);
                 toast || (old != Known::Unknown && old == self.column(Image::New, column))
             })
+    }
+
+    /// Whether some watched column is told anew and not known before: the usual case, and quickly seen.
+    fn may_have_changed(&self) -> bool {
+        let Some(from) = &self.contract.from else { return false };
+        let other = |column: &&String| !self.key_columns.contains(&column.as_str());
+        let Some(column) = from.columns.iter().find(other) else { return false };
+        let told = self.change.new.as_ref().and_then(|row| row.get(column));
+        told.is_some_and(|cell| *cell != Cell::Unchanged)
+            && self.column(Image::Old, column) == Known::Unknown
     }
 
     fn add_key(&self, image: Image, out: &mut Affected) {
@@ -162,7 +180,8 @@ impl<'a> View<'a> {
         }
     }
 
-    fn add_tags(&self, image: Image, out: &mut Affected) {
+    /// `repeated`: what is made of the key alone is added for the other side.
+    fn add_tags(&self, image: Image, repeated: bool, out: &mut Affected) {
         for template in &self.contract.tags {
             let cells: Vec<(&str, &str, Known<'_>)> = template
                 .placeholders()
@@ -170,7 +189,9 @@ impl<'a> View<'a> {
                 .map(|name| (name, self.contract.column_of(name)))
                 .map(|(name, column)| (name, column, self.column(image, column)))
                 .collect();
-            if cells.iter().any(|(_, _, cell)| *cell == Known::Null) {
+            if cells.iter().any(|(_, _, cell)| *cell == Known::Null)
+                || repeated && cells.iter().all(|(_, column, _)| self.key_columns.contains(column))
+            {
                 continue;
             }
             if let Some((_, column, _)) = cells.iter().find(|(_, _, cell)| *cell == Known::Unknown)
@@ -222,8 +243,11 @@ impl Contract {
             return out;
         }
         for image in view.images() {
-            view.add_key(*image, &mut out);
-            view.add_tags(*image, &mut out);
+            let repeated = *image == Image::Old && view.keeps_key();
+            if !repeated {
+                view.add_key(*image, &mut out);
+            }
+            view.add_tags(*image, repeated, &mut out);
         }
         out
     }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 /// The body of `GET path` at `authority` (host and port), at most `most` bytes of it. It has no
@@ -31,6 +33,34 @@ pub(crate) async fn get(authority: &str, path: &str, most: usize) -> anyhow::Res
         answer = &mut asking => answer,
         // What has arrived may still have to be taken.
         _ = &mut connection => asking.await,
+    }
+}
+
+/// Asks again and again, over connections that stay open.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker(Client<HttpConnector, Empty<Bytes>>);
+
+impl Asker {
+    pub(crate) fn new() -> Self {
+        Self(Client::builder(TokioExecutor::new()).build_http())
+    }
+
+    /// As [`get`].
+    ///
+    /// # Errors
+    /// As [`get`].
+    pub(crate) async fn get(
+        &self,
+        authority: &str,
+        path: &str,
+        most: usize,
+    ) -> anyhow::Result<Bytes> {
+        let request = Request::get(format!("http://{authority}{path}")).body(Empty::new())?;
+        let response = self.0.request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), most).collect().await;
+        anyhow::ensure!(status == StatusCode::OK, "it says {status} to {path}");
+        Ok(body.map_err(anyhow::Error::from_boxed)?.to_bytes())
     }
 }
 

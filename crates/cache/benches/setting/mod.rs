@@ -1,5 +1,7 @@
 //! A node with an in-process tier only, and an origin that answers at once.
 
+#![allow(dead_code, reason = "each benchmark takes what it needs")]
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,4 +105,12 @@ impl Node {
 #[expect(clippy::print_stdout, reason = "a benchmark reports on its standard output")]
 pub(crate) fn say(line: &str) {
     println!("{line}");
+}
+
+/// Resident bytes of this process.
+pub(crate) fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib << 10)
 }

@@ -27,7 +27,7 @@ impl Engine {
     #[must_use]
     pub fn peek_after(&self, key: &Key, policy: &Policy, after: After) -> Option<Answer> {
         let (held, proven) = self.inner.local.get_after(key, after)?;
-        self.usable(policy, held, proven)
+        self.usable::<true>(policy, held, proven)
     }
 
     /// As [`get`](Self::get), and everything up to the token is in the answer, whichever tier or

@@ -49,6 +49,11 @@ impl Answer {
     }
 }
 
+/// An answer that nothing proves, and that nobody can open: it is made to be timed and dropped.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Sealed(#[expect(dead_code, reason = "nobody can open it")] pub(super) Answer);
+
 /// What is known about an answer's freshness.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Proof {

@@ -26,6 +26,10 @@ use crate::survey::Survey;
 /// allocations' headers.
 const OVERHEAD_BYTES: u64 = 256;
 
+/// More tombstones than these are not kept: the floor takes the place of the oldest. (At 100 bytes
+/// and more each, beside the entries.)
+const TOMBSTONES_MAX: usize = 250_000;
+
 /// Expired leases are forgotten after this many grants.
 const SWEEP_EVERY: u64 = 1_024;
 
@@ -33,6 +37,7 @@ const SWEEP_EVERY: u64 = 1_024;
 /// floor are kept apart and leave through [`SharedTier::collect`] only.
 pub struct MemoryTier {
     clock: Arc<dyn Clock>,
+    tombstones: usize,
     state: Mutex<State>,
 }
 
@@ -79,7 +84,13 @@ impl MemoryTier {
             marks: Marks::default(),
             hub: Hub::default(),
         };
-        Self { clock, state: Mutex::new(state) }
+        Self { clock, tombstones: TOMBSTONES_MAX, state: Mutex::new(state) }
+    }
+
+    /// Keeps at most so many tombstones, instead of a quarter of a million.
+    #[must_use]
+    pub fn with_tombstones(self, most: usize) -> Self {
+        Self { tombstones: most, ..self }
     }
 
     /// The same state, without its subscribers: what comes back after a restart from a copy that
@@ -101,7 +112,11 @@ impl MemoryTier {
             marks: state.marks.clone(),
             hub: Hub::default(),
         };
-        Self { clock: Arc::clone(&self.clock), state: Mutex::new(copy) }
+        Self {
+            clock: Arc::clone(&self.clock),
+            tombstones: self.tombstones,
+            state: Mutex::new(copy),
+        }
     }
 
     /// Entries and bytes held.
@@ -109,6 +124,12 @@ impl MemoryTier {
     pub fn size(&self) -> (usize, u64) {
         let state = self.state.lock();
         (state.entries.len(), state.entries.weight())
+    }
+
+    /// Tombstones kept.
+    #[must_use]
+    pub fn tombstones(&self) -> usize {
+        self.state.lock().fence.tombstones()
     }
 }
 
@@ -381,6 +402,12 @@ impl SharedTier for MemoryTier {
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
         Ok(self.state.lock().fence.collect(upto) as u64)
+    }
+
+    async fn make_room(&self) -> Result<u64, TierError> {
+        let fence = &mut self.state.lock().fence;
+        let upto = fence.crowded(self.tombstones);
+        Ok(upto.map_or(0, |upto| fence.collect(upto) as u64))
     }
 
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {

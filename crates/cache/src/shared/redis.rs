@@ -77,6 +77,7 @@ pub struct RedisTier {
     scripts: Arc<Scripts>,
     timeout: Duration,
     stream_length: u64,
+    tombstones: u64,
     metrics: RedisMetrics,
 }
 
@@ -89,8 +90,8 @@ impl RedisTier {
     pub async fn connect(options: RedisOptions) -> Result<Self, TierError> {
         let scripts = Arc::new(Scripts::new());
         let (lines, buckets) = Lines::connect(&options, &scripts).await?;
-        let RedisOptions { timeout, stream_length, metrics, .. } = options;
-        Ok(Self { lines, buckets, scripts, timeout, stream_length, metrics })
+        let RedisOptions { timeout, stream_length, tombstones, metrics, .. } = options;
+        Ok(Self { lines, buckets, scripts, timeout, stream_length, tombstones, metrics })
     }
 
     /// The bucket that a key is in, with its names.
@@ -173,13 +174,26 @@ impl RedisTier {
         Ok(self.call(bucket, &call).await?.number()? == 1)
     }
 
-    async fn collect_bucket(&self, bucket: usize, upto: Lsn) -> Result<u64, TierError> {
+    /// Drops tombstones up to `upto`, and in each bucket the oldest of those that are more than `most`.
+    async fn drop_tombstones(&self, upto: Lsn, most: u64) -> Result<u64, TierError> {
+        exact([upto])?;
+        let buckets = 0..self.buckets.len();
+        let dropping = buckets.map(|bucket| self.drop_tombstones_of(bucket, upto, most));
+        together(dropping).await.into_iter().sum()
+    }
+
+    async fn drop_tombstones_of(
+        &self,
+        bucket: usize,
+        upto: Lsn,
+        most: u64,
+    ) -> Result<u64, TierError> {
         let names = self.buckets.names(bucket);
         let mut dropped = 0;
         loop {
             let mut call = self.scripts.collect.prepare_invoke();
             call.key(&names.state).key(&names.tombstones);
-            call.arg(upto.0).arg(COLLECT_AT_ONCE);
+            call.arg(upto.0).arg(COLLECT_AT_ONCE).arg(most);
             let mut reply = self.call(bucket, &call).await?;
             dropped += reply.number()?;
             if reply.number()? == 0 {
@@ -362,9 +376,13 @@ impl SharedTier for RedisTier {
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
-        exact([upto])?;
-        let collecting = (0..self.buckets.len()).map(|bucket| self.collect_bucket(bucket, upto));
-        together(collecting).await.into_iter().sum()
+        self.drop_tombstones(upto, MAX_LSN.0).await
+    }
+
+    async fn make_room(&self) -> Result<u64, TierError> {
+        // Tags' are in every bucket, so the buckets' shares are more than the whole.
+        let share = if self.is_divided() { self.tombstones / 4 } else { self.tombstones };
+        self.drop_tombstones(Lsn::ZERO, share).await
     }
 
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {

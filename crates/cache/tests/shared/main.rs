@@ -2,6 +2,7 @@
 
 mod differential;
 mod rig;
+mod room;
 mod suite;
 mod wildcards;
 

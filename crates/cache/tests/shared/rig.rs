@@ -19,6 +19,8 @@ pub(crate) const EPOCH: Epoch = Epoch { system: 7, timeline: 1, server: 3, incar
 pub(crate) const NEXT: Epoch = Epoch { incarnation: 2, ..EPOCH };
 /// As long as Redis can: three years.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100_000_000);
+/// As many tombstones are kept.
+pub(crate) const TOMBSTONES: u64 = 1_500;
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// A clock that goes when it is told to.
@@ -93,6 +95,7 @@ impl Rig {
     pub(crate) async fn memory() -> Self {
         let clock = Arc::new(HandClock::default());
         let tier = MemoryTier::new(Arc::clone(&clock) as Arc<dyn Clock>, 64 << 20);
+        let tier = tier.with_tombstones(TOMBSTONES as usize);
         Self { tier: Arc::new(tier), time: Time::Virtual(clock) }
     }
 
@@ -178,11 +181,20 @@ pub(crate) fn patient(server: &harness::Redis) -> RedisOptions {
 }
 
 pub(crate) fn patient_at(url: String) -> RedisOptions {
-    RedisOptions { timeout: Duration::from_secs(5), ..RedisOptions::new(url) }
+    RedisOptions {
+        timeout: Duration::from_secs(5),
+        tombstones: TOMBSTONES,
+        ..RedisOptions::new(url)
+    }
 }
 
 pub(crate) fn key(n: u8) -> Key {
     Key::parse(&format!("v1:catalog:price:{n}")).expect("a key")
+}
+
+/// One of many keys.
+pub(crate) fn numbered(n: u32) -> Subject {
+    Subject::Key(Key::parse(&format!("v1:catalog:many:{n}")).expect("a key"))
 }
 
 pub(crate) fn tag(n: u8) -> Tag {

@@ -76,6 +76,7 @@ suite! {
     of one fence:
     what_is_used_outlives_the_collection_of_marks,
     collection_forgets_marks_but_not_what_they_forbade,
+    too_many_marks_leave_a_floor_in_the_place_of_the_oldest,
 }
 
 async fn a_new_tier_proves_nothing(rig: Rig) {
@@ -390,6 +391,33 @@ async fn collection_forgets_marks_but_not_what_they_forbade(rig: Rig) {
     assert_eq!(rig.tier.collect(Lsn(99)).await.expect("collect"), 1, "never past W");
     assert_eq!(rig.fill(fill(&key(1), "v2", 12)).await, Verdict::Accept);
     assert_eq!(rig.tier.collect(Lsn(99)).await.expect("collect"), 0);
+}
+
+async fn too_many_marks_leave_a_floor_in_the_place_of_the_oldest(rig: Rig) {
+    let rig = rig.begun().await;
+    assert_eq!(rig.tier.make_room().await.expect("room"), 0);
+    // One commit of so many keys, and then one key each.
+    let many = TOMBSTONES as u32 - 100;
+    rig.apply(batch(10, 11, (0..many).map(numbered).collect())).await;
+    for n in 0..100 {
+        let at = 11 + u64::from(n);
+        rig.apply(batch(at, at + 1, vec![numbered(many + n)])).await;
+    }
+    rig.fill(fill(&key(1), "v1", 11)).await;
+    rig.fill(fill(&key(2), "v1", 111)).await;
+    assert_eq!(rig.tier.make_room().await.expect("room"), 0, "they are not too many");
+    rig.apply(batch(111, 112, (0..many).map(numbered).collect())).await;
+    rig.apply(batch(112, 113, vec![numbered(TOMBSTONES as u32)])).await;
+    rig.apply(batch(113, 114, vec![numbered(TOMBSTONES as u32 + 1)])).await;
+    assert_eq!(rig.tier.make_room().await.expect("room"), 2, "the oldest go");
+    assert_eq!(rig.tier.make_room().await.expect("room"), 0);
+    // They were of the commits at 12 and 13.
+    assert_eq!(rig.found(&key(1)).await, None, "nobody can say any more");
+    assert_eq!(rig.found(&key(2)).await, Some(entry("v1", 111)));
+    assert_eq!(rig.fill(fill(&key(3), "v1", 12)).await, refused(Refusal::Floor));
+    assert_eq!(rig.fill(fill(&key(3), "v1", 13)).await, Verdict::Accept);
+    let Subject::Key(struck) = numbered(many + 2) else { unreachable!("it is a key") };
+    assert_eq!(rig.fill(fill(&struck, "v1", 13)).await, refused(Refusal::Tombstone));
 }
 
 async fn eviction_is_prompt_and_raises_no_fence(rig: Rig) {

@@ -60,6 +60,7 @@ pub(crate) fn measure() -> Result<Part> {
     let worst = healthy.iter().map(|burst| burst.slowest_ms / burst.origin_ms).fold(0.0, f64::max);
     Ok(Part {
         title: "A thousand cold requests for one key".into(),
+        arguments: String::new(),
         how: vec![
             format!(
                 "Two `tidegate serve` on one PostgreSQL and one Redis; {READERS} open connections, \

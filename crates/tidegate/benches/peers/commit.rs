@@ -73,6 +73,7 @@ pub(crate) fn measure() -> Result<Part> {
     instant.rows(&mut table);
     Ok(Part {
         title: "Commit → new value served".into(),
+        arguments: String::new(),
         how: vec![
             format!(
                 "PostgreSQL, Redis and one `tidegate serve` on loopback, 500 updates/s for {} s \

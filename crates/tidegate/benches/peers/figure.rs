@@ -5,9 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// A part of the report.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Part {
     pub(crate) title: String,
+    /// The options that it was measured with, as they were written.
+    #[serde(default)]
+    pub(crate) arguments: String,
     /// What was measured and how, and what that hides: paragraphs.
     pub(crate) how: Vec<String>,
     pub(crate) figures: Vec<Figure>,
@@ -63,6 +66,16 @@ impl Figure {
             measured: format!("{} in {} tries", seen.join(" or "), counts.len()),
             target: format!("exactly {wanted}"),
             met: !counts.is_empty() && counts.iter().all(|count| *count == wanted),
+        }
+    }
+
+    /// A count that should be 0, of so many.
+    pub(crate) fn none(what: &str, count: u64, of: u64) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured: format!("{count} of {of}"),
+            target: "0".into(),
+            met: count == 0 && of > 0,
         }
     }
 

@@ -86,6 +86,7 @@ pub(crate) fn measure() -> Result<Part> {
     };
     Ok(Part {
         title: "Gateway: a cached page".into(),
+        arguments: String::new(),
         how: vec![
             format!(
                 "A page of {PAGE_BYTES} bytes from each server's cache, over {CONNECTIONS} \

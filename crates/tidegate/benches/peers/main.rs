@@ -4,35 +4,49 @@
 //! `docs/benchmarks.md`; `./bench gateway` measures one part again. Without that script:
 //! `cargo bench -p tidegate --bench peers -- gateway`.
 
+mod audit;
 mod bare;
 mod cold;
 mod commit;
+mod feed;
 mod figure;
 mod gateway;
 mod http1;
 mod machine;
+mod marks;
+mod options;
 mod process;
 mod report;
 mod stack;
 mod tier;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use figure::Part;
+use options::Options;
 
 /// A part's name, and what measures it.
-type Measure = (&'static str, fn() -> Result<Part>);
+type Measure = (&'static str, fn(&Options) -> Result<Part>);
 
-const PARTS: [Measure; 5] = [
-    ("local", tier::hits),
-    ("gateway", gateway::measure),
-    ("commit", commit::measure),
-    ("cold", cold::measure),
-    ("memory", tier::memory),
+const PARTS: [Measure; 10] = [
+    ("local", |_| tier::hits()),
+    ("gateway", |_| gateway::measure()),
+    ("commit", |_| commit::measure()),
+    ("cold", |_| cold::measure()),
+    ("memory", |_| tier::memory()),
+    ("proof", |_| tier::proof()),
+    ("feed", |_| feed::measure()),
+    ("marks", |_| marks::measure()),
+    ("audit", audit::measure),
+    ("faults", audit::faults),
 ];
+
+/// Whether standard output is for the results as JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     // Cargo adds a flag of its own.
@@ -41,8 +55,7 @@ fn main() -> ExitCode {
     let result = match words[..] {
         // The peer that runs in a process of its own.
         ["bare", port] => bare::run(port),
-        [] => parts(&PARTS.map(|(name, _)| name)),
-        _ => parts(&words),
+        _ => Options::parse(&args).and_then(|options| parts(&options)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,22 +68,26 @@ fn main() -> ExitCode {
 
 /// Measures these parts and writes them into the report. One that fails does not keep the others
 /// from being measured.
-fn parts(names: &[&str]) -> Result<()> {
-    let known = PARTS.map(|(name, _)| name).join(", ");
-    let mut failed = Vec::new();
+fn parts(options: &Options) -> Result<()> {
+    JSON.store(options.json, Ordering::Relaxed);
+    let all = PARTS.map(|(name, _)| name);
+    let named: Vec<&str> = options.parts.iter().map(String::as_str).collect();
+    let names = if named.is_empty() { &all[..] } else { &named };
+    let (mut failed, mut measured) = (Vec::new(), serde_json::Map::new());
     for name in names {
         let Some((_, measure)) = PARTS.iter().find(|(known, _)| known == name) else {
-            bail!("there is no part {name:?}; there are: {known}");
+            bail!("there is no part {name:?}; there are: {}", all.join(", "));
         };
         say(&format!("\n== {name}"));
         let began = now();
-        match measure() {
+        match measure(options) {
             Ok(part) => {
                 for figure in &part.figures {
                     say(&format!("  {figure}"));
                 }
                 report::keep(name, &part)?;
                 say(&format!("== {name}: {} s", began.elapsed().as_secs()));
+                measured.insert((*name).to_owned(), serde_json::to_value(&part)?);
             }
             Err(err) => {
                 say(&format!("== {name}: failed: {err:?}"));
@@ -78,15 +95,24 @@ fn parts(names: &[&str]) -> Result<()> {
             }
         }
     }
-    say(&format!("\n{} rewritten", report::write(&PARTS.map(|(name, _)| name))?));
+    say(&format!("\n{} rewritten", report::write(&all)?));
+    if options.json {
+        print(&serde_json::to_string_pretty(&measured)?);
+    }
     if !failed.is_empty() {
         bail!("not measured: {}", failed.join(", "));
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "a benchmark reports on its standard output")]
+/// Says something to whoever looks on.
+#[expect(clippy::print_stderr, reason = "a benchmark reports on its standard output, or beside it")]
 fn say(line: &str) {
+    if JSON.load(Ordering::Relaxed) { eprintln!("{line}") } else { print(line) }
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark reports on its standard output")]
+fn print(line: &str) {
     println!("{line}");
 }
 

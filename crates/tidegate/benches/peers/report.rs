@@ -74,7 +74,7 @@ fn summary(page: &mut String, parts: &[(&str, Kept)], names: &[&str]) -> Result<
                 figure.measured.clone(),
                 figure.target.clone(),
                 figure.verdict().to_owned(),
-                format!("`./bench {name}`"),
+                format!("`./bench {name}{}`", kept.part.arguments),
             ]);
         }
     }
@@ -89,7 +89,8 @@ fn summary(page: &mut String, parts: &[(&str, Kept)], names: &[&str]) -> Result<
 
 fn section(page: &mut String, name: &str, kept: &Kept) -> Result<()> {
     let Kept { day, commit, part } = kept;
-    writeln!(page, "## {}\n\n`./bench {name}`, {day}, at {commit}.\n", part.title)?;
+    let Part { title, arguments, .. } = part;
+    writeln!(page, "## {title}\n\n`./bench {name}{arguments}`, {day}, at {commit}.\n")?;
     for paragraph in &part.how {
         writeln!(page, "{paragraph}\n")?;
     }

@@ -24,9 +24,24 @@ pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) gateway: SocketAddr,
     pub(crate) data: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     /// Its own for as long as it may run.
-    _ports: [Port; 3],
+    ports: Ports,
+    core: Option<usize>,
+    folder: PathBuf,
+}
+
+/// A node's own: gateway, data face, admin listener.
+pub(crate) struct Ports([Port; 3]);
+
+impl Ports {
+    pub(crate) fn reserve() -> Result<Self> {
+        Ok(Self([Port::reserve()?, Port::reserve()?, Port::reserve()?]))
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.0[2].addr()
+    }
 }
 
 impl Servers {
@@ -57,10 +72,26 @@ impl Servers {
 
     /// A node with the example's configuration, but for addresses and what `edit` changes.
     pub(crate) fn node(&self, edit: impl Fn(String) -> String) -> Result<Node> {
+        self.node_at(Ports::reserve()?, edit)
+    }
+
+    /// The same, at these ports.
+    pub(crate) fn node_at(&self, ports: Ports, edit: impl Fn(String) -> String) -> Result<Node> {
+        let mut node = self.launch_at(ports, edit)?;
+        node.wait()?;
+        Ok(node)
+    }
+
+    /// The same, begun and not waited for.
+    pub(crate) fn launch(&self, edit: impl Fn(String) -> String) -> Result<Node> {
+        self.launch_at(Ports::reserve()?, edit)
+    }
+
+    fn launch_at(&self, ports: Ports, edit: impl Fn(String) -> String) -> Result<Node> {
         let config = EXAMPLE
             .replace("127.0.0.1:5432", &self.postgres.addr().to_string())
             .replace("127.0.0.1:6379", &self.redis.addr().to_string());
-        Node::start(self.folder.path(), &edit(config), None)
+        Node::launch_at(ports, self.folder.path(), &edit(config), None)
     }
 }
 
@@ -68,26 +99,48 @@ impl Node {
     /// Starts it with `config`, whose `[listen]` is the example's, and waits until it proves
     /// freshness. `core`: the only one it may use.
     pub(crate) fn start(folder: &Path, config: &str, core: Option<usize>) -> Result<Self> {
-        let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
-        let [gateway, data, admin] = ports.each_ref().map(Port::addr);
+        let mut node = Self::launch_at(Ports::reserve()?, folder, config, core)?;
+        node.wait()?;
+        Ok(node)
+    }
+
+    /// As [`start`](Self::start), without waiting.
+    fn launch_at(ports: Ports, folder: &Path, config: &str, core: Option<usize>) -> Result<Self> {
+        let [gateway, data, admin] = ports.0.each_ref().map(Port::addr);
         let config = config
             .replace("127.0.0.1:8080", &gateway.to_string())
             .replace("127.0.0.1:9170", &data.to_string())
             .replace("127.0.0.1:9180", &admin.to_string());
-        let path = folder.join(format!("tidegate-{}.toml", admin.port()));
-        std::fs::write(&path, config)?;
-        let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
-        let process = on_core(core, binary)?.arg("serve").arg("--config").arg(&path);
-        let process = process.folder(folder).start()?;
-        let mut node = Self { process, gateway, data, admin, _ports: ports };
-        node.process.wait_for_http(admin, "/readyz", SOON)?;
+        std::fs::write(config_of(folder, admin), config)?;
+        let process = launch(folder, admin, core)?;
+        Ok(Self { process, gateway, data, admin, ports, core, folder: folder.into() })
+    }
+
+    /// The same node once more, after its process has ended.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.process = launch(&self.folder, self.ports.admin(), self.core)?;
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        self.process.wait_for_http(self.admin, "/readyz", SOON)?;
         harness::until("a proven bound", SOON, || {
-            let status = http::get(node.admin, "/api/v1/status", SOON)?;
+            let status = http::get(self.admin, "/api/v1/status", SOON)?;
             let status: serde_json::Value = serde_json::from_slice(&status.body)?;
             Ok(status["bound_ms"].as_f64())
         })?;
-        Ok(node)
+        Ok(())
     }
+}
+
+fn config_of(folder: &Path, admin: SocketAddr) -> PathBuf {
+    folder.join(format!("tidegate-{}.toml", admin.port()))
+}
+
+fn launch(folder: &Path, admin: SocketAddr, core: Option<usize>) -> Result<Process> {
+    let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
+    let process = on_core(core, binary)?.arg("serve").arg("--config").arg(config_of(folder, admin));
+    process.folder(folder).start()
 }
 
 /// A program that may use one core only, or any.

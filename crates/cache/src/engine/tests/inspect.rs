@@ -94,3 +94,18 @@ async fn a_witness_hears_of_loads_fills_and_what_an_event_met() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_measured_without_a_proof_is_the_hit_that_it_would_be_with_one() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    assert!(node.measure_unproven(&key(1), &policy).is_none(), "nothing is there");
+    read(&node, &policy, &Row::saying(10 * MS, "old")).await.expect("an answer");
+    assert!(node.peek(&key(1), &policy).is_some());
+    assert!(node.measure_unproven(&key(1), &policy).is_some());
+    world.cut_off_primary();
+    tokio::time::sleep(3 * BUDGET).await;
+    assert!(node.peek(&key(1), &policy).is_none(), "nothing is proven any more");
+    assert!(node.measure_unproven(&key(1), &policy).is_some(), "and that is not looked at");
+}

@@ -27,6 +27,8 @@ pub struct RedisOptions {
     pub timeout: Duration,
     /// About how many messages the node stream keeps for nodes that fall behind.
     pub stream_length: u64,
+    /// How many tombstones are kept: where there are more, the floor takes the place of the oldest.
+    pub tombstones: u64,
     /// Where it counts.
     pub metrics: RedisMetrics,
 }
@@ -92,6 +94,7 @@ impl RedisOptions {
             prefix: "tg".to_owned(),
             timeout: Duration::from_millis(50),
             stream_length: 10_000,
+            tombstones: 1_000_000,
             metrics: RedisMetrics::default(),
         }
     }

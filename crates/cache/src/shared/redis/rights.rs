@@ -14,7 +14,7 @@ use super::scripts::Scripts;
 const AROUND: [&str; 5] = ["evalsha", "info", "scan", "script|load", "xread"];
 
 /// What the scripts run; a test compares.
-const WITHIN: [&str; 24] = [
+const WITHIN: [&str; 25] = [
     "get",
     "getrange",
     "hdel",
@@ -37,6 +37,7 @@ const WITHIN: [&str; 24] = [
     "zcount",
     "zmscore",
     "zpopmin",
+    "zrange",
     "zremrangebyrank",
     "zscore",
 ];

@@ -12,7 +12,7 @@ use edge::data::{DataFace, Inspected};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use crate::fetch;
+use crate::fetch::{self, Asker};
 
 /// How long a node has for its answer; it looks at its tiers and at nothing else.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -28,6 +28,7 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// The nodes that are asked.
 pub(super) struct Peers {
     peers: Vec<Arc<Peer>>,
+    asker: Asker,
     clock: Arc<dyn Clock>,
     salt: Arc<str>,
 }
@@ -68,7 +69,8 @@ impl Peers {
         let peer = |authority: &String| {
             Arc::new(Peer { authority: authority.clone(), rest: Mutex::default() })
         };
-        Self { peers: authorities.iter().map(peer).collect(), clock, salt }
+        let peers = authorities.iter().map(peer).collect();
+        Self { peers, asker: Asker::new(), clock, salt }
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = String> + '_ {
@@ -90,8 +92,9 @@ impl Peers {
                 fetch::encoded(&named.id),
                 fetch::encoded(&self.salt)
             );
-            let (peer, clock) = (Arc::clone(peer), Arc::clone(&self.clock));
-            asking.spawn(async move { (index, peer.ask(&path, clock.as_ref()).await) });
+            let (peer, asker) = (Arc::clone(peer), self.asker.clone());
+            let clock = Arc::clone(&self.clock);
+            asking.spawn(async move { (index, peer.ask(&asker, &path, clock.as_ref()).await) });
         }
         while let Some(asked) = asking.join_next().await {
             if let Ok((index, look)) = asked {
@@ -103,8 +106,8 @@ impl Peers {
 }
 
 impl Peer {
-    async fn ask(&self, path: &str, clock: &dyn Clock) -> PeerLook {
-        let fetching = fetch::get(&self.authority, path, ANSWER_MAX);
+    async fn ask(&self, asker: &Asker, path: &str, clock: &dyn Clock) -> PeerLook {
+        let fetching = asker.get(&self.authority, path, ANSWER_MAX);
         let (look, problem) = match tokio::time::timeout(PATIENCE, fetching).await {
             Err(_) => (PeerLook::Unreachable, format!("no answer within {PATIENCE:?}")),
             Ok(Err(err)) => (PeerLook::Unreachable, format!("{err:#}")),

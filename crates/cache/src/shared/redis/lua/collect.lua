@@ -1,5 +1,5 @@
 -- KEYS: state, tombstones
--- ARGV: upto, how many at most
+-- ARGV: upto, how many at most, how many may stay: where there are more, the oldest go too
 -- Reply: malformed, dropped, left
 
 local s = state()
@@ -7,6 +7,14 @@ if not s then
   return { malformed, 0, 0 }
 end
 local upto, text = tonumber(ARGV[1]), ARGV[1]
+-- The guard is one of them, and the newest.
+local over = redis.call('ZCARD', KEYS[2]) - 1 - tonumber(ARGV[3])
+if over > 0 then
+  local last = tonumber(redis.call('ZRANGE', KEYS[2], over - 1, over - 1, 'WITHSCORES')[2])
+  if last > upto then
+    upto, text = last, string.format('%.0f', last)
+  end
+end
 if upto > s.watermark then
   upto, text = s.watermark, s.watermark_text
 end
