@@ -96,6 +96,7 @@ impl Failing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     use async_trait::async_trait;
@@ -109,6 +110,9 @@ mod tests {
     struct FailsFirst {
         questions: u64,
         asked: AtomicU64,
+        health: Arc<Health>,
+        /// What had been said of it when it was asked next: whether it works.
+        first_said: OnceLock<bool>,
     }
 
     impl Clock for FailsFirst {
@@ -124,6 +128,9 @@ mod tests {
     #[async_trait]
     impl Source for FailsFirst {
         async fn log_end(&self) -> Result<LogEnd, FeedError> {
+            if let Some(said) = self.health.readiness().components.get("source") {
+                self.first_said.get_or_init(|| said.ok);
+            }
             if self.asked.fetch_add(1, Relaxed) < self.questions {
                 return Err(FeedError::Malformed("it has no change log yet".into()));
             }
@@ -145,18 +152,24 @@ mod tests {
 
     /// The first that is said of a source that fails so many questions: whether it works.
     async fn first_said(questions: u64) -> bool {
-        let source = Arc::new(FailsFirst { questions, asked: AtomicU64::default() });
-        let clock: Arc<dyn Clock> = Arc::<FailsFirst>::clone(&source);
+        let source = Arc::new(FailsFirst {
+            questions,
+            asked: AtomicU64::default(),
+            health: Arc::default(),
+            first_said: OnceLock::new(),
+        });
+        let (clock, health) =
+            (Arc::<FailsFirst>::clone(&source) as Arc<dyn Clock>, Arc::clone(&source.health));
         let shared = Arc::new(MemoryTier::new(Arc::clone(&clock), 1 << 20));
         let options = EngineOptions::default();
         let engine = Engine::new(options, shared, Arc::clone(&clock), Metrics::detached());
-        let health = Arc::<Health>::default();
         let every = Duration::from_millis(2);
-        let sampling = tokio::spawn(sample(engine, source, clock, Arc::clone(&health), every));
+        let asked = Arc::<FailsFirst>::clone(&source);
+        let sampling = tokio::spawn(sample(engine, asked, clock, health, every));
         loop {
-            if let Some(said) = health.readiness().components.get("source") {
+            if let Some(said) = source.first_said.get() {
                 sampling.abort();
-                return said.ok;
+                return *said;
             }
             tokio::task::yield_now().await;
         }
