@@ -125,8 +125,8 @@ async fn apply(leader: &mut Leader, at: u64, ids: std::ops::Range<u32>) -> u64 {
         subjects: vec![Subject::Key(key(id))],
         renewals: Vec::new(),
     };
-    let events = ids.enumerate().map(event).collect();
-    leader.apply(Lsn(at), Lsn(upto), Lsn(upto), events).await.expect("the tier answers");
+    let mut events = ids.enumerate().map(event).collect();
+    leader.apply(Lsn(at), Lsn(upto), Lsn(upto), &mut events).await.expect("the tier answers");
     leader.collect().await.expect("the tier answers");
     tokio::task::yield_now().await;
     upto

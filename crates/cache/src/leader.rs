@@ -102,7 +102,7 @@ impl Leader {
 
     /// Applies the next piece of the log to the shared tier, and to this node's own while that is
     /// under way. Repeat it on an error: nothing may be acknowledged to the database before this has
-    /// succeeded.
+    /// succeeded. `events` are as they were afterwards, so that they need not be copied for that.
     ///
     /// # Errors
     /// The shared tier failed; the piece may or may not have been applied.
@@ -114,32 +114,43 @@ impl Leader {
         prev: Lsn,
         upto: Lsn,
         watermark: Lsn,
-        events: Vec<Event>,
+        events: &mut Vec<Event>,
     ) -> Result<Moved, TierError> {
         let Some(Following { epoch, start, .. }) = self.following else {
             return Ok(Moved::Applied);
         };
-        let mut batch = Batch { epoch, prev, upto, watermark, events };
-        let mut moved = Moved::Applied;
-        let own = async { self.engine.applied(&batch) };
-        let (shared, ()) = tokio::join!(biased; self.shared.apply(&batch), own);
-        if let Err(gap) = shared? {
-            moved = match gap {
-                Gap::Missing { applied, .. } if self.tell_again(&batch, applied).await? => {
-                    Moved::ToldAgain(applied)
-                }
-                _ if self.mend(&batch).await? => Moved::Mended(gap),
-                _ => {
-                    batch.epoch = self.begin_anew(&start, &batch).await?;
-                    self.engine.applied(&batch);
-                    Moved::BegunAnew(gap)
-                }
-            };
+        let mut batch = Batch { epoch, prev, upto, watermark, events: std::mem::take(events) };
+        let moved = self.apply_to_both(&start, &mut batch).await;
+        if moved.is_ok() {
+            let epoch = batch.epoch;
+            self.following = Some(Following { epoch, start, applied: upto, watermark });
+            self.told += batch.events.iter().map(|event| event.subjects.len()).sum::<usize>();
+            self.recent.push(&batch);
         }
-        self.following = Some(Following { epoch: batch.epoch, start, applied: upto, watermark });
-        self.told += batch.events.iter().map(|event| event.subjects.len()).sum::<usize>();
-        self.recent.push(&batch);
-        Ok(moved)
+        *events = batch.events;
+        moved
+    }
+
+    /// Moves both tiers along `batch`, whose epoch becomes another one where a new history has to begin.
+    async fn apply_to_both(
+        &mut self,
+        start: &Start,
+        batch: &mut Batch,
+    ) -> Result<Moved, TierError> {
+        let own = async { self.engine.applied(batch) };
+        let (shared, ()) = tokio::join!(biased; self.shared.apply(batch), own);
+        let Err(gap) = shared? else { return Ok(Moved::Applied) };
+        if let Gap::Missing { applied, .. } = gap
+            && self.tell_again(batch, applied).await?
+        {
+            return Ok(Moved::ToldAgain(applied));
+        }
+        if self.mend(batch).await? {
+            return Ok(Moved::Mended(gap));
+        }
+        batch.epoch = self.begin_anew(start, batch).await?;
+        self.engine.applied(batch);
+        Ok(Moved::BegunAnew(gap))
     }
 
     /// Looks whether the shared tier still stands where it was moved to, which a server that was
@@ -161,7 +172,7 @@ impl Leader {
         if stands {
             return Ok(Moved::Applied);
         }
-        self.apply(applied, applied, watermark, Vec::new()).await
+        self.apply(applied, applied, watermark, &mut Vec::new()).await
     }
 
     /// Brings a tier that has applied `applied` only to where `batch` ends; false: too much is

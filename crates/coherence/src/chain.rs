@@ -80,7 +80,7 @@ impl Chain {
         self.watermark.progress(upto);
     }
 
-    /// A snapshot of the primary was taken after the commits so far had arrived.
+    /// A snapshot of the primary was taken, before or after the commits arrived that it shows.
     pub fn snapshot(&mut self, snapshot: &Snapshot) {
         self.watermark.snapshot(snapshot);
         if self.after.is_some_and(|xid| xid < snapshot.xmin) {

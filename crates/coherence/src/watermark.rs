@@ -84,7 +84,8 @@ impl Watermark {
         self.advance()
     }
 
-    /// A snapshot of the primary was taken after the commits so far had arrived.
+    /// A snapshot of the primary was taken, before or after the commits arrived that it shows: every
+    /// later one shows them too.
     pub fn snapshot(&mut self, snapshot: &Snapshot) -> Lsn {
         while let Some((end, xid)) = self.waiting.front() {
             let shown = |(_, xid): &(Lsn, u32)| snapshot.shows(*xid);
@@ -158,6 +159,19 @@ mod tests {
         assert_eq!(w.snapshot(&too_early), Lsn(100), "12 is still in progress for new snapshots");
         let later = Snapshot::parse("13:13:").expect("well formed");
         assert_eq!(w.snapshot(&later), Lsn(110));
+    }
+
+    #[test]
+    fn a_snapshot_speaks_for_what_arrives_after_it() {
+        let mut w = Watermark::starting(Lsn(100));
+        let early = Snapshot::parse("12:14:12").expect("well formed");
+        w.snapshot(&early);
+        w.commit(Lsn(110), 13);
+        assert_eq!(w.snapshot(&early), Lsn(110), "it had ended by then");
+        w.commit(Lsn(120), 12);
+        assert_eq!(w.snapshot(&early), Lsn(110), "it was in progress then");
+        w.commit(Lsn(130), 14);
+        assert_eq!(w.snapshot(&early), Lsn(110), "it began later");
     }
 
     #[test]

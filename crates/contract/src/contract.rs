@@ -400,8 +400,12 @@ impl Contract {
     /// the value. A tag whose column is unknown or null is left out. For an absent row, give the
     /// key's column alone.
     pub fn tags_for(&self, columns: &Row) -> Vec<Tag> {
-        let text =
-            |placeholder: &str| columns.get(self.column_of(placeholder)).and_then(Cell::text);
+        self.tags_of(|column| columns.get(column).and_then(Cell::text))
+    }
+
+    /// The same of a row whose columns have these texts.
+    pub(crate) fn tags_of<'a>(&'a self, column: impl Fn(&str) -> Option<&'a str>) -> Vec<Tag> {
+        let text = |placeholder: &str| column(self.column_of(placeholder));
         let mut tags: Vec<Tag> = Vec::with_capacity(self.tags.len() + 1);
         for template in &self.tags {
             if let Ok(tag) = template.tag(text)

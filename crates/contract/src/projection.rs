@@ -137,8 +137,8 @@ impl Projection {
         if let Some(id) = new
             && let Ok(key) = contract.key(id)
         {
-            let renewed = match (self.json(&view), whole_row(contract, &view)) {
-                (Some(json), Some(row)) => Renewed::Value(Some(json), contract.tags_for(&row)),
+            let renewed = match (self.json(&view), tags(contract, &view)) {
+                (Some(json), Some(tags)) => Renewed::Value(Some(json), tags),
                 _ => Renewed::Unknown,
             };
             out.push((key, renewed));
@@ -183,21 +183,20 @@ impl Projection {
     }
 }
 
-/// The columns that name and tag an entry. `None`: one is not told.
-fn whole_row(contract: &Contract, view: &View<'_>) -> Option<Row> {
-    let mut row = Row::new();
-    for column in contract.load_columns() {
-        match view.column(Image::New, column) {
-            Known::Value(text) => row.push(column, Cell::Text(text.to_owned())),
-            Known::Null => row.push(column, Cell::Null),
-            Known::Unknown => return None,
-        }
-    }
-    Some(row)
+/// The entry's tags. `None`: a column that names or tags it is not told.
+fn tags(contract: &Contract, view: &View<'_>) -> Option<Vec<Tag>> {
+    let new = |column: &str| view.column(Image::New, column);
+    let told = contract.load_columns().into_iter().all(|column| new(column) != Known::Unknown);
+    told.then(|| {
+        contract.tags_of(|column| match new(column) {
+            Known::Value(text) => Some(text),
+            Known::Null | Known::Unknown => None,
+        })
+    })
 }
 
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::to_string(text).expect("a text always has a JSON form")
 }
 
 /// A number of RFC 8259 §6, as far as databases write them: without an exponent.

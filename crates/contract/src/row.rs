@@ -26,13 +26,13 @@ impl Cell {
     }
 }
 
-/// The columns of a row that are *known*, in the feed's order.
+/// The columns of a row that are *known*, in the feed's order. Rows of one table share the names.
 ///
 /// A column that is absent is unknown, which is not the same as [`Cell::Null`]. A feed must leave
 /// out what it was not told: PostgreSQL's key-only old tuple (`'K'`) sends every column outside the
 /// replica identity as null, and those nulls are not values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row(Vec<(String, Cell)>);
+pub struct Row(Vec<(Arc<str>, Cell)>);
 
 impl Row {
     /// A row of which nothing is known yet.
@@ -42,17 +42,17 @@ impl Row {
 
     /// The cell of `column`, or `None` where the column is unknown.
     pub fn get(&self, column: &str) -> Option<&Cell> {
-        self.0.iter().find(|(name, _)| name == column).map(|(_, cell)| cell)
+        self.0.iter().find(|(name, _)| **name == *column).map(|(_, cell)| cell)
     }
 
     /// Adds a column. The first cell of a name wins in [`Row::get`].
-    pub fn push(&mut self, column: impl Into<String>, cell: Cell) {
+    pub fn push(&mut self, column: impl Into<Arc<str>>, cell: Cell) {
         self.0.push((column.into(), cell));
     }
 
     /// The known columns in the order they were added.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Cell)> {
-        self.0.iter().map(|(name, cell)| (name.as_str(), cell))
+        self.0.iter().map(|(name, cell)| (&**name, cell))
     }
 
     /// How many columns are known.
@@ -66,7 +66,7 @@ impl Row {
     }
 }
 
-impl<S: Into<String>> FromIterator<(S, Cell)> for Row {
+impl<S: Into<Arc<str>>> FromIterator<(S, Cell)> for Row {
     fn from_iter<I: IntoIterator<Item = (S, Cell)>>(cells: I) -> Self {
         Self(cells.into_iter().map(|(name, cell)| (name.into(), cell)).collect())
     }
@@ -91,7 +91,7 @@ pub struct RowChange {
     /// The source's name in the configuration (`shop` of `[source.shop]`).
     pub source: Arc<str>,
     /// The table, `schema.table` or bare; a bare name means the schema `public`.
-    pub table: String,
+    pub table: Arc<str>,
     /// What happened.
     pub op: Op,
     /// The row before. Under PostgreSQL's default replica identity it is `None` for an update that

@@ -104,7 +104,12 @@ impl Contracts {
     pub fn affected(&self, change: &RowChange) -> Affected {
         let mut out = Affected::default();
         for contract in self.of_table(&change.source, &change.table) {
-            out.merge(contract.affected(change));
+            let more = contract.affected(change);
+            if out.is_empty() {
+                out = more;
+            } else {
+                out.merge(more);
+            }
         }
         out
     }

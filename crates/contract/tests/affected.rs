@@ -148,11 +148,11 @@ fn null_is_a_value_that_names_nothing() {
 fn other_tables_and_sources_are_none_of_its_business() {
     let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1")]);
     let mut other = change(Op::Insert, None, new);
-    other.table = "public.products".to_owned();
+    other.table = "public.products".into();
     assert_eq!(keys(&contract(PRICE).affected(&other)), ["v1:catalog:price:42"]);
-    other.table = "archive.products".to_owned();
+    other.table = "archive.products".into();
     assert!(contract(PRICE).affected(&other).is_empty());
-    other.table = "products".to_owned();
+    other.table = "products".into();
     other.source = "erp".into();
     assert!(contract(PRICE).affected(&other).is_empty());
 }

@@ -33,8 +33,8 @@ async fn distinct_keys_without_end_take_no_memory_without_end() {
             renewals: Vec::new(),
         };
         let upto = at + u64::from(PIECE);
-        let events = (0..PIECE).map(event).collect();
-        leader.apply(Lsn(at), Lsn(upto), Lsn(upto), events).await.expect("memory");
+        let mut events = (0..PIECE).map(event).collect();
+        leader.apply(Lsn(at), Lsn(upto), Lsn(upto), &mut events).await.expect("memory");
         most = most.max(tier.tombstones());
         leader.collect().await.expect("memory");
         at = upto;

@@ -27,7 +27,7 @@ const MOST_PREPARED: usize = 1_000;
 pub(super) struct Assembler {
     source: Arc<str>,
     /// As written in the contracts, and the columns that matter.
-    tracked: Vec<(String, Vec<String>)>,
+    tracked: Vec<(Arc<str>, Vec<String>)>,
     /// Their databases and names, in the same order.
     names: Vec<(String, String)>,
     orders: (String, String),
@@ -87,7 +87,7 @@ impl Assembler {
             source: options.source.clone(),
             names: tables.clone().map(|tracked| split(&tracked.table, database)).collect(),
             tracked: tables
-                .map(|tracked| (tracked.table.clone(), tracked.columns.clone()))
+                .map(|tracked| (tracked.table.as_str().into(), tracked.columns.clone()))
                 .collect(),
             orders: (database.to_owned(), ORDERS.to_owned()),
             max_changes: options.max_changes,
@@ -214,7 +214,7 @@ impl Assembler {
             });
         } else if !whole.is_empty() {
             let listed = changes.into_iter();
-            let named = |table: &str| self.tracked.iter().position(|(name, _)| name == table);
+            let named = |table: &str| self.tracked.iter().position(|(name, _)| **name == *table);
             changes = listed
                 .filter(|change| named(&change.table).is_none_or(|table| !whole.contains(&table)))
                 .collect();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Chain, Link, Lsn};
+use futures_util::FutureExt;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::lead::{Leads, has_state, lost, lsn};
@@ -22,12 +24,18 @@ use crate::message::LogMessage;
 /// Commits in one piece at most.
 const MOST_COMMITS: usize = 256;
 
+/// Messages that are taken without a pause for anything else at most.
+const MOST_EVENTS: usize = 8_192;
+
 /// After this much silence the log is made to move; after twice that, the connection counts as
 /// lost.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// No such publication, in the catalogue as it was when the change was made.
 const UNDEFINED_OBJECT: &str = "42704";
+
+/// What a stream tells; nothing more when it ended.
+type Received = pgwire_replication::Result<Option<ReplicationEvent>>;
 
 /// A stream and what has arrived on it.
 pub(super) struct Session {
@@ -79,8 +87,8 @@ impl Session {
             tokio::select! {
                 biased;
                 event = self.stream.recv() => {
-                    self.take(event)?;
-                    self.take_what_is_there().await?;
+                    (self.heard, self.probed) = (Instant::now(), false);
+                    self.take_what_is_there(event).await?;
                 }
                 moved = self.visibility.next(&mut self.chain) => moved?,
                 err = self.schema.changed() => return Err(err),
@@ -134,14 +142,21 @@ impl Session {
 
     /// More that has arrived already goes into the same piece. Also looks after the watermark, which
     /// would otherwise stand still while the log never pauses.
-    async fn take_what_is_there(&mut self) -> Result<(), FeedError> {
-        while self.commits.len() < MOST_COMMITS {
-            let event = tokio::select! {
-                biased;
-                event = self.stream.recv() => event,
-                () = ready(()) => break,
-            };
+    async fn take_what_is_there(&mut self, first: Received) -> Result<(), FeedError> {
+        let before = self.commits.len();
+        self.take(first)?;
+        for _ in 0..MOST_EVENTS {
+            if self.commits.len() >= MOST_COMMITS {
+                break;
+            }
+            // Not after 128 of them, when Tokio would have a task pause.
+            let Some(event) = unconstrained(self.stream.recv()).now_or_never() else { break };
             self.take(event)?;
+        }
+        if self.commits.len() > before {
+            // Both connections are to one life of the server.
+            self.visibility.recall(&mut self.chain);
+            self.visibility.hurry();
         }
         tokio::select! {
             biased;
@@ -150,11 +165,7 @@ impl Session {
         }
     }
 
-    fn take(
-        &mut self,
-        event: pgwire_replication::Result<Option<ReplicationEvent>>,
-    ) -> Result<(), FeedError> {
-        (self.heard, self.probed) = (Instant::now(), false);
+    fn take(&mut self, event: Received) -> Result<(), FeedError> {
         let ended = || FeedError::unavailable("following the log", "the server ended the stream");
         if let Err(err) = &event {
             self.unusable = has_state(err, UNDEFINED_OBJECT);
@@ -173,7 +184,6 @@ impl Session {
                 let end = Lsn(end_lsn.as_u64());
                 if let Some((commit, xid)) = self.assembler.commit(end) {
                     self.chain.commit(end, xid);
-                    self.visibility.hurry();
                     self.commits.push(commit);
                 }
                 self.chain.progress(end);

@@ -29,13 +29,13 @@ pub(super) struct Assembler {
 
 /// A tracked table as the log described it.
 struct Described {
-    name: String,
+    name: Arc<str>,
     columns: Vec<DescribedColumn>,
     forms: Forms,
 }
 
 struct DescribedColumn {
-    name: String,
+    name: Arc<str>,
     key: bool,
     wanted: bool,
 }
@@ -46,7 +46,7 @@ struct Open {
     committed_us: u64,
     changes: Vec<RowChange>,
     /// Tables of which everything counts as changed; set when there is too much to list.
-    whole: BTreeSet<String>,
+    whole: BTreeSet<Arc<str>>,
     messages: Vec<LogMessage>,
     /// Something could not be read, so nobody knows what changed.
     unreadable: bool,
@@ -91,11 +91,11 @@ impl Assembler {
         let mut open = self.open.take()?;
         if !open.whole.is_empty() {
             self.metrics.oversized.inc();
-            open.changes = open.whole.iter().map(|table| self.truncate(table)).collect();
+            open.changes = open.whole.iter().map(|table| self.truncate(table.clone())).collect();
         }
         if open.unreadable {
             open.changes =
-                self.tables.keys().map(|table| self.truncate(&table.to_string())).collect();
+                self.tables.keys().map(|table| self.truncate(table.to_string().into())).collect();
             // A request may have been in what could not be read.
             open.messages.push(LogMessage {
                 id: String::new(),
@@ -127,8 +127,12 @@ impl Assembler {
     pub(super) fn change(&mut self, bytes: &[u8]) {
         let problem = match pgoutput::parse(bytes) {
             Ok(Message::Relation(relation)) => return self.describe(&relation),
-            Ok(message) => match self.row_changes(message) {
-                Some(changes) => return self.add(changes),
+            Ok(Message::Truncate { relations }) => match self.truncated(&relations) {
+                Some(changes) => return changes.into_iter().for_each(|change| self.add(change)),
+                None => "an unknown table was emptied".to_owned(),
+            },
+            Ok(message) => match self.row_change(message) {
+                Some(change) => return change.into_iter().for_each(|change| self.add(change)),
                 None => "a row does not fit its table".to_owned(),
             },
             Err(err) => err.to_string(),
@@ -144,7 +148,7 @@ impl Assembler {
         let table =
             TableName { schema: relation.schema.to_owned(), table: relation.name.to_owned() };
         let described = self.tables.get(&table).map(|wanted| Described {
-            name: table.to_string(),
+            name: table.to_string().into(),
             forms: {
                 let known = |column: &Column<'_>| {
                     Some((column.name.to_owned(), json_form(column.type_oid)?))
@@ -155,7 +159,7 @@ impl Assembler {
                 .columns
                 .iter()
                 .map(|column| DescribedColumn {
-                    name: column.name.to_owned(),
+                    name: column.name.into(),
                     key: column.key,
                     wanted: wanted.iter().any(|name| name == column.name),
                 })
@@ -164,24 +168,16 @@ impl Assembler {
         self.relations.insert(relation.id, described);
     }
 
-    /// `None` if the message does not fit what the log said of its table.
-    fn row_changes(&self, message: Message<'_>) -> Option<Vec<RowChange>> {
+    /// `None` if the message does not fit what the log said of its table; no change if nobody tracks
+    /// that.
+    fn row_change(&self, message: Message<'_>) -> Option<Option<RowChange>> {
         let (relation, op, old, new) = match message {
             Message::Insert { relation, new } => (relation, Op::Insert, None, Some(new)),
             Message::Update { relation, old, new } => (relation, Op::Update, old, Some(new)),
             Message::Delete { relation, old } => (relation, Op::Delete, Some(old), None),
-            Message::Truncate { relations } => {
-                let mut changes = Vec::new();
-                for relation in relations {
-                    if let Some(table) = self.relations.get(&relation)? {
-                        changes.push(self.truncate(&table.name));
-                    }
-                }
-                return Some(changes);
-            }
-            Message::Relation(_) | Message::Other => return Some(Vec::new()),
+            Message::Truncate { .. } | Message::Relation(_) | Message::Other => return Some(None),
         };
-        let Some(table) = self.relations.get(&relation)? else { return Some(Vec::new()) };
+        let Some(table) = self.relations.get(&relation)? else { return Some(None) };
         let old = match old {
             None => None,
             Some(Old::Key(tuple)) => Some(table.row(tuple, true)?),
@@ -193,25 +189,32 @@ impl Assembler {
         };
         let (source, forms) = (self.source.clone(), table.forms.clone());
         let table = table.name.clone();
-        Some(vec![RowChange { source, table, op, old, new, forms }])
+        Some(Some(RowChange { source, table, op, old, new, forms }))
     }
 
-    fn add(&mut self, changes: Vec<RowChange>) {
+    /// `None` if the log has not described one of them.
+    fn truncated(&self, relations: &[u32]) -> Option<Vec<RowChange>> {
+        let mut changes = Vec::new();
+        for relation in relations {
+            if let Some(table) = self.relations.get(relation)? {
+                changes.push(self.truncate(table.name.clone()));
+            }
+        }
+        Some(changes)
+    }
+
+    fn add(&mut self, change: RowChange) {
         let Some(open) = &mut self.open else { return };
-        if open.whole.is_empty() && open.changes.len() + changes.len() <= self.max_changes {
-            open.changes.extend(changes);
+        if open.whole.is_empty() && open.changes.len() < self.max_changes {
+            open.changes.push(change);
             return;
         }
         let listed = std::mem::take(&mut open.changes);
-        for change in listed.into_iter().chain(changes) {
-            if !open.whole.contains(&change.table) {
-                open.whole.insert(change.table);
-            }
-        }
+        open.whole.extend(listed.into_iter().chain([change]).map(|change| change.table));
     }
 
-    fn truncate(&self, table: &str) -> RowChange {
-        let (source, table) = (self.source.clone(), table.to_owned());
+    fn truncate(&self, table: Arc<str>) -> RowChange {
+        let source = self.source.clone();
         RowChange { source, table, op: Op::Truncate, old: None, new: None, forms: Forms::default() }
     }
 }
@@ -223,7 +226,7 @@ impl Described {
         }
         let known = self.columns.iter().zip(tuple);
         let wanted = known.filter(|(column, _)| column.wanted && (column.key || !only_key));
-        Some(wanted.map(|(column, field)| (column.name.as_str(), cell(&field))).collect())
+        Some(wanted.map(|(column, field)| (column.name.clone(), cell(&field))).collect())
     }
 }
 

@@ -17,6 +17,10 @@ const AT_ONCE: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// So long an answer speaks for commits that arrive after it: a backlog was mostly visible before it
+/// was read. Not for ever, as the log has 32 bits of a transaction's id only.
+const GOOD_FOR: Duration = Duration::from_secs(10);
+
 /// Asks for the watermark of one stream.
 pub(super) struct Visibility {
     control: Arc<Control>,
@@ -24,6 +28,8 @@ pub(super) struct Visibility {
     /// Questions since the last commit arrived.
     asked: u32,
     ask_at: Instant,
+    /// The last answer, and when it came.
+    last: Option<(Instant, Snapshot)>,
 }
 
 impl Drop for Visibility {
@@ -36,13 +42,24 @@ impl Drop for Visibility {
 
 impl Visibility {
     pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control, asking: None, asked: 0, ask_at: Instant::now() }
+        Self { control, asking: None, asked: 0, ask_at: Instant::now(), last: None }
     }
 
     /// A commit arrived: it is asked about at once.
     pub(super) fn hurry(&mut self) {
         self.asked = 0;
         self.ask_at = Instant::now();
+    }
+
+    /// Tells the chain of the last answer once more: what one snapshot shows, every later one does. Only
+    /// for commits that the very server told that has answered. One that has crashed since then may
+    /// have given an id to another transaction.
+    pub(super) fn recall(&self, chain: &mut Chain) {
+        if let Some((at, snapshot)) = &self.last
+            && at.elapsed() < GOOD_FOR
+        {
+            chain.snapshot(snapshot);
+        }
     }
 
     /// Waits until a snapshot was answered and told to the chain; for ever if none is needed.
@@ -64,6 +81,7 @@ impl Visibility {
         self.asking = None;
         let snapshot = answer.unwrap_or_else(|err| Err(FeedError::unavailable(ASKING, err)))?;
         chain.snapshot(&snapshot);
+        self.last = Some((Instant::now(), snapshot));
         self.asked = self.asked.saturating_add(1);
         self.ask_at = Instant::now() + pause_after(self.asked);
         Ok(())

@@ -124,7 +124,7 @@ impl Reader {
         };
         Some(RowChange {
             source: self.source.clone(),
-            table,
+            table: table.into(),
             op,
             old,
             new,
@@ -133,7 +133,7 @@ impl Reader {
     }
 
     fn truncate(&self, table: &str) -> RowChange {
-        let (source, table) = (self.source.clone(), table.to_owned());
+        let (source, table) = (self.source.clone(), table.into());
         RowChange { source, table, op: Op::Truncate, old: None, new: None, forms: Forms::default() }
     }
 

@@ -220,7 +220,7 @@ async fn values_have_the_text_that_the_database_gives_them() {
         let commits = follow.take();
         let changes: Vec<_> = commits.iter().flat_map(|commit| &commit.changes).collect();
         let [change] = &changes[..] else { panic!("{changes:?}") };
-        assert_eq!(change.table, "shop.wide");
+        assert_eq!(&*change.table, "shop.wide");
         let row = change.new.as_ref().unwrap();
         let texts: Vec<&str> = row.iter().map(|(_, cell)| cell.text().unwrap_or("null")).collect();
         assert_eq!(texts.join("|"), wanted);

@@ -131,7 +131,7 @@ async fn partitions_are_told_under_the_name_of_their_table() {
     lab.run("insert into products values (1, 'Tea', 7, 250)");
     follow.reach_end(&*lab.source()).await;
     let commits = follow.take();
-    assert_eq!(commits[0].changes[0].table, "public.products");
+    assert_eq!(&*commits[0].changes[0].table, "public.products");
 }
 
 #[tokio::test]

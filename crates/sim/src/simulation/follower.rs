@@ -236,11 +236,11 @@ impl Follower {
     }
 
     /// Moves the tiers: at least once, whatever it takes.
-    async fn hand_on(&mut self, link: Link, events: Vec<Event>) {
+    async fn hand_on(&mut self, link: Link, mut events: Vec<Event>) {
         let Link { prev, upto, watermark } = link;
         let mut tries = 0;
         let moved = loop {
-            match self.leader.apply(prev, upto, watermark, events.clone()).await {
+            match self.leader.apply(prev, upto, watermark, &mut events).await {
                 Ok(moved) => break moved,
                 Err(err) => self.failed(&err, &mut tries).await,
             }

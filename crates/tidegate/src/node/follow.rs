@@ -165,10 +165,10 @@ impl Follower {
 
     async fn piece(&mut self, piece: Piece) {
         let Piece { prev, upto, watermark, commits } = piece;
-        let events = self.events(&commits, upto);
+        let mut events = self.events(&commits, upto);
         let mut tries = 0;
         loop {
-            match self.leader.apply(prev, upto, watermark, events.clone()).await {
+            match self.leader.apply(prev, upto, watermark, &mut events).await {
                 Ok(moved) => break told(&self.metrics, moved),
                 Err(err) => self.failed(&err, &mut tries).await,
             }

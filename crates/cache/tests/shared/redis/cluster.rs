@@ -51,8 +51,8 @@ impl Lab {
     /// The next commit in the log.
     async fn commit(&mut self, subjects: Vec<Subject>) -> Moved {
         let (prev, upto) = (self.at, self.at + 1);
-        let events = batch(prev, upto, subjects).events;
-        let applied = self.leader.apply(Lsn(prev), Lsn(upto), Lsn(upto), events).await;
+        let mut events = batch(prev, upto, subjects).events;
+        let applied = self.leader.apply(Lsn(prev), Lsn(upto), Lsn(upto), &mut events).await;
         self.at = upto;
         applied.expect("applied")
     }
@@ -239,7 +239,8 @@ async fn race_17_slots_move_between_delete_and_read() {
         let events = batch(at - 1, at, vec![Subject::Key(key(n))]).events;
         let leader = &mut lab.leader;
         eventually("the commit is applied", async || {
-            let moved = leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), events.clone()).await.ok()?;
+            let moved =
+                leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), &mut events.clone()).await.ok()?;
             assert!(matches!(moved, Moved::Applied | Moved::ToldAgain(_)), "{moved:?}");
             Some(())
         })
@@ -279,7 +280,7 @@ async fn race_17_slots_move_between_delete_and_read() {
         }
         if lost && stream.is_empty() {
             at += 1;
-            lab.leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), vec![]).await.expect("applied");
+            lab.leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), &mut vec![]).await.expect("applied");
         }
     }
     assert!(lost);
@@ -301,7 +302,7 @@ async fn a_bucket_on_its_way_is_asked_where_it_is() {
         let runtime = tokio::runtime::Handle::current();
         tokio::task::block_in_place(|| {
             runtime.block_on(async {
-                let moved = leader.apply(Lsn(11), Lsn(12), Lsn(12), vec![]).await;
+                let moved = leader.apply(Lsn(11), Lsn(12), Lsn(12), &mut vec![]).await;
                 assert_eq!(moved.expect("applied"), Moved::Applied, "one bucket holds up nobody");
                 shown = tier.standing().await.expect("standing");
             });

@@ -147,10 +147,10 @@ async fn the_leader_tells_again_what_a_promoted_replica_missed() {
     };
     let events = |batch: Batch| batch.events;
     let commit = |at, n| events(batch(at - 1, at, vec![Subject::Key(key(n))]));
-    leader.apply(Lsn(10), Lsn(11), Lsn(10), commit(11, 9)).await.expect("applied");
+    leader.apply(Lsn(10), Lsn(11), Lsn(10), &mut commit(11, 9)).await.expect("applied");
     assert_eq!((stored(1).await, stored(2).await), (Verdict::Accept, Verdict::Accept));
     lose_writes(&mut sentinels, async || {
-        leader.apply(Lsn(11), Lsn(12), Lsn(10), commit(12, 1)).await.expect("applied");
+        leader.apply(Lsn(11), Lsn(12), Lsn(10), &mut commit(12, 1)).await.expect("applied");
     })
     .await;
     // Nothing more is written: it is noticed all the same.

@@ -70,7 +70,7 @@ impl Tables {
     /// in the table counts as changed.
     pub(super) fn change(&self, event: &RowEvent) -> Option<(RowChange, bool)> {
         let table = self.tables.get(&event.table)?;
-        let (source, name) = (Arc::clone(&self.source), event.table.to_string());
+        let (source, name) = (Arc::clone(&self.source), event.table.to_string().into());
         let read = table.read(event);
         let readable = read.is_some() || event.op == Op::Truncate;
         let (op, old, new) = read.unwrap_or((Op::Truncate, None, None));

@@ -66,7 +66,7 @@ fn a_row_without_what_keys_and_tags_are_made_of_fells_its_table() {
         assert!(!readable && told.op == Op::Truncate, "{told:?}");
     }
     let (told, readable) = change(&event(Op::Truncate, Value::Null, Value::Null));
-    assert!(readable && told.op == Op::Truncate && told.table == "public.products");
+    assert!(readable && told.op == Op::Truncate && &*told.table == "public.products");
     let other = RowEvent {
         table: TableName::parse("audit.products"),
         ..event(Op::Delete, Value::Null, Value::Null)

@@ -57,7 +57,7 @@ struct Held {
     xid: u32,
     changes: Vec<RowChange>,
     /// Tables of which everything counts as changed; set when there is too much to list.
-    whole: BTreeSet<String>,
+    whole: BTreeSet<Arc<str>>,
     messages: Vec<LogMessage>,
     committed_us: u64,
 }
@@ -269,7 +269,7 @@ impl Session {
             return;
         }
         let Held { changes, whole, messages, committed_us, .. } = std::mem::take(&mut self.held);
-        let table = |table: String| RowChange {
+        let table = |table: Arc<str>| RowChange {
             source: Arc::clone(&self.options.source),
             table,
             op: Op::Truncate,
