@@ -61,7 +61,13 @@ pub(crate) fn proof() -> Result<Part> {
         title: "Cost of the proof: a hit".into(),
         arguments: String::new(),
         how: vec![
-            "One engine with a million entries, asked by Zipf 0.99, once as it is (`Engine::peek`) and              once with fence and bound compiled out of the same function: no generation, no proven              time, no budget; what any cache with a TTL does is left, the clock among it. The two              take turns on the same entries in slices of 20,000 gets, in an order that changes,              measured in time on the processor; median slices (`cargo bench -p cache --bench proof`). The fence works when something is stored or falls, so a hit pays little for it;              what storing and falling pay is in `./bench feed`."
+            "One engine with a million entries, asked by Zipf 0.99, once as it is \
+             (`Engine::peek`) and once with fence and bound compiled out of the same function: no \
+             generation, no proven time, no budget; what any cache with a TTL does is left, the \
+             clock among it. The two take turns on the same entries in slices of 20,000 gets, in \
+             an order that changes, measured in time on the processor; median slices (`cargo \
+             bench -p cache --bench proof`). The fence works when something is stored or falls, \
+             so a hit pays little for it; what storing and falling pay is in `./bench feed`."
                 .into(),
         ],
         figures,
