@@ -54,8 +54,9 @@ const CONCURRENCY: usize = 64;
 /// let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 /// shared.incarnate(epoch, Lsn::ZERO, Lsn::ZERO).await?;
 /// let (prev, upto, watermark) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
-/// let _ = shared.apply(&Batch { epoch, prev, upto, watermark, events: Vec::new() }).await?;
 /// while engine.standing().epoch.is_none() {
+///     // A beat, as a leader sends them: whoever listens by now knows where the history stands.
+///     let _ = shared.apply(&Batch { epoch, prev, upto, watermark, events: Vec::new() }).await?;
 ///     tokio::task::yield_now().await;
 /// }
 ///
