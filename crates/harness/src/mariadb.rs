@@ -197,6 +197,10 @@ fn launch(
     let mut command = child::command(&programs.server, None)?;
     command.arg("--no-defaults").args(programs.as_root());
     command.arg(format!("--datadir={}", data.display()));
+    // Of its own: a server that starts deletes the temporary tables of all others there.
+    let temporary = data.with_file_name("tmp");
+    fs::create_dir_all(&temporary)?;
+    command.arg(format!("--tmpdir={}", temporary.display()));
     command.arg(format!("--socket={}", data.join("socket").display()));
     command.arg(format!("--pid-file={}", data.join("pid").display()));
     command.args(["--bind-address=127.0.0.1", "--innodb-log-file-size=4M"]);
@@ -276,6 +280,7 @@ impl Programs {
         let mut install = Command::new(&self.install);
         install.arg(format!("--defaults-file={}", options.display())).args(self.as_root());
         install.arg(format!("--datadir={}", folder.join("data").display()));
+        install.env("TMPDIR", folder);
         install.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
         run(install.env("LC_ALL", "C"))
     }
