@@ -95,13 +95,15 @@ impl Stack {
     pub(crate) fn config(&self, ports: [&Port; 3]) -> String {
         let redis = self.redis_at.unwrap_or_else(|| self.redis.addr());
         let shared = self.shared.clone().unwrap_or_else(|| format!("redis://{redis}"));
+        // With what surrounds them: 127.0.0.1:3000 also begins the port 30004.
+        let listen = |port: &Port| format!("\"{}\"", port.addr());
         EXAMPLE
-            .replace("127.0.0.1:8080", &ports[0].addr().to_string())
-            .replace("127.0.0.1:9170", &ports[1].addr().to_string())
-            .replace("127.0.0.1:9180", &ports[2].addr().to_string())
-            .replace("127.0.0.1:5432", &self.postgres.addr().to_string())
-            .replace("redis://127.0.0.1:6379", &shared)
-            .replace("127.0.0.1:3000", &self.upstream.address.to_string())
+            .replace("\"127.0.0.1:8080\"", &listen(ports[0]))
+            .replace("\"127.0.0.1:9170\"", &listen(ports[1]))
+            .replace("\"127.0.0.1:9180\"", &listen(ports[2]))
+            .replace("@127.0.0.1:5432/", &format!("@{}/", self.postgres.addr()))
+            .replace("\"redis://127.0.0.1:6379\"", &format!("\"{shared}\""))
+            .replace("\"http://127.0.0.1:3000\"", &format!("\"http://{}\"", self.upstream.address))
             .replace("staleness = \"30s\"", "staleness = \"1s\"")
     }
 
