@@ -21,6 +21,7 @@ mod metrics;
 pub mod postgres;
 pub mod sqlite;
 mod tracked;
+mod turns;
 
 use std::sync::Arc;
 

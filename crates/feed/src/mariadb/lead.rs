@@ -7,18 +7,13 @@ use super::options::MariaDbOptions;
 use super::place::Place;
 use super::prepare::{may_not_follow, prepare_on};
 use super::server::{Control, Server, digest, quote_text};
+use super::session::Session;
 use super::stream::{self, Refused, Stream};
 use crate::Bookmark;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd, Start};
-
-/// What comes of one attempt.
-pub(super) enum Outcome {
-    /// We hold the lock.
-    Leads(Box<Leads>),
-    /// Somebody else does.
-    Held(Arc<Control>, Identity),
-}
+use crate::metrics::Metrics;
+use crate::turns::Claim;
 
 /// A stream that began.
 pub(super) struct Leads {
@@ -28,17 +23,18 @@ pub(super) struct Leads {
     pub(super) place: Place,
 }
 
-/// One attempt.
-pub(super) struct Attempt {
-    pub(super) options: Arc<MariaDbOptions>,
-    pub(super) server: Server,
+/// The lock, for which one node after another reaches.
+#[derive(Clone)]
+pub(super) struct LockClaim {
+    options: Arc<MariaDbOptions>,
+    server: Server,
     pub(super) bookmark: Option<Arc<dyn Bookmark>>,
-    /// From an earlier time of leading or waiting. It may still hold the lock.
-    pub(super) witness: Option<Arc<Control>>,
-    /// How the server was last seen.
-    pub(super) seen: Option<Identity>,
+    /// The last connection that was open while we led or waited. It may still hold the lock.
+    witness: Option<Arc<Control>>,
+    /// How the server was then.
+    seen: Option<Identity>,
     /// The place that was gone on from is of no use.
-    pub(super) anew: bool,
+    anew: bool,
 }
 
 /// Where a stream begins.
@@ -49,32 +45,70 @@ struct From {
     anew: bool,
 }
 
-impl Attempt {
-    /// Tries once.
-    pub(super) async fn run(self) -> Result<Outcome, FeedError> {
+impl Claim for LockClaim {
+    type Session = Session;
+
+    async fn attempt(&mut self) -> Result<Option<(Start, Session)>, FeedError> {
         let control = match &self.witness {
             Some(witness) if witness.end().await.is_ok() => witness.clone(),
             _ => Arc::new(self.server.connect().await?),
         };
         prepare_on(&control, &self.server, &self.options).await?;
         let (identity, _) = control.end().await?;
-        if !lock(&control, &self.server, &self.options.slot).await? {
-            return Ok(Outcome::Held(control, identity));
+        let leads = match lock(&control, &self.server, &self.options.slot).await? {
+            true => Some(self.lead(&control, &identity).await?),
+            false => None,
+        };
+        self.witness = Some(control);
+        self.seen = Some(identity);
+        let Some(leads) = leads else { return Ok(None) };
+        self.anew = false;
+        let start = leads.start.clone();
+        Ok(Some((start, Session::new(self.options.clone(), self.server.database(), leads))))
+    }
+
+    async fn is_free(&self) -> Result<bool, FeedError> {
+        match &self.witness {
+            // It is this connection's then.
+            Some(control) => lock(control, &self.server, &self.options.slot).await,
+            None => Ok(true),
         }
-        let mut from = self.from(&control, &identity).await?;
+    }
+
+    fn lost(&mut self, session: &Session) {
+        self.anew = session.place_is_unusable();
+    }
+
+    fn source(&self) -> &str {
+        &self.options.source
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.options.metrics
+    }
+}
+
+impl LockClaim {
+    pub(super) fn new(options: Arc<MariaDbOptions>, server: Server) -> Self {
+        Self { options, server, bookmark: None, witness: None, seen: None, anew: false }
+    }
+
+    /// Begins the stream; the lock is ours.
+    async fn lead(&self, control: &Arc<Control>, identity: &Identity) -> Result<Leads, FeedError> {
+        let mut from = self.from(control, identity).await?;
         let stream = loop {
             let conn = self.server.connection().await?;
             match stream::open(conn, &from.file, from.place).await {
                 Ok(stream) => break stream,
                 Err(Refused::Gone(why)) if !from.anew => {
                     tracing::warn!(source = %self.options.source, why, "the log has lost the place to go on from");
-                    from = anew(&control).await?;
+                    from = anew(control).await?;
                 }
                 Err(Refused::Gone(why)) => {
                     return Err(FeedError::unavailable("following the log", why));
                 }
                 Err(Refused::Forbidden) => {
-                    return Err(may_not_follow(&control, &self.server).await?.into());
+                    return Err(may_not_follow(control, &self.server).await?.into());
                 }
                 Err(Refused::Failed(err)) => return Err(err),
             }
@@ -88,10 +122,10 @@ impl Attempt {
             slot_generation: from.anew.then(rand::random),
             position: from.place.lsn(),
             // A server that crashed starts again at another time.
-            unbroken: self.seen.as_ref() == Some(&identity),
-            server_started: identity.server_started,
+            unbroken: self.seen.as_ref() == Some(identity),
+            server_started: identity.server_started.clone(),
         };
-        Ok(Outcome::Leads(Box::new(Leads { control, stream, start, place: from.place })))
+        Ok(Leads { control: control.clone(), stream, start, place: from.place })
     }
 
     /// Where the consumer stands, if that is a place in this log; else its end.
@@ -128,11 +162,7 @@ async fn file_of(control: &Control, place: Place) -> Result<Option<catalog::File
 }
 
 /// Tries to get the lock; its holder's connection keeps it. False: somebody else has it.
-pub(super) async fn lock(
-    control: &Control,
-    server: &Server,
-    slot: &str,
-) -> Result<bool, FeedError> {
+async fn lock(control: &Control, server: &Server, slot: &str) -> Result<bool, FeedError> {
     // Names of locks are the server's, and short.
     let name = format!("tidegate {:016x}", digest(&format!("{}\0{slot}", server.database())));
     let sql = format!("select get_lock({}, 0)", quote_text(&name));

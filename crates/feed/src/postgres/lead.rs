@@ -10,11 +10,14 @@ use super::catalog;
 use super::options::PostgresOptions;
 use super::prepare::prepare_on;
 use super::server::{Control, Server};
+use super::session::Session;
 use super::slot::{self, State};
 use super::source;
 use super::visibility::draw_xid;
 use crate::error::FeedError;
 use crate::event::Start;
+use crate::metrics::Metrics;
+use crate::turns::Claim;
 
 /// How often an acknowledgement is passed on at most. A server that shuts down waits for it.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
@@ -25,15 +28,6 @@ const READ_AHEAD: usize = 1_024;
 /// Columns arrive in the text form of these settings, whatever the role's own are.
 const TEXT_FORM: &str = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC \
                          -c bytea_output=hex -c extra_float_digits=1";
-
-/// What comes of one attempt.
-pub(super) enum Outcome {
-    /// We hold the slot.
-    Leads(Box<Leads>),
-    /// Somebody else does. The connection is kept: as long as it answers, the server behind it has
-    /// not crashed.
-    Held(Arc<Control>),
-}
 
 /// A stream that began.
 pub(super) struct Leads {
@@ -46,77 +40,115 @@ pub(super) struct Leads {
     pub(super) shape: String,
 }
 
-/// One attempt and what it leaves behind.
-pub(super) struct Attempt {
-    pub(super) options: Arc<PostgresOptions>,
-    pub(super) server: Server,
-    /// From an earlier time of leading or waiting.
-    pub(super) witness: Option<Arc<Control>>,
+/// The slot, for which one node after another reaches.
+#[derive(Clone)]
+pub(super) struct SlotClaim {
+    options: Arc<PostgresOptions>,
+    server: Server,
+    /// The last connection that was open while we led or waited: as long as it answers, the server
+    /// behind it has not crashed.
+    witness: Option<Arc<Control>>,
     /// The slot was made by an earlier attempt that failed afterwards.
-    pub(super) made: Option<u64>,
+    made: Option<u64>,
     /// The slot exists but can't be used any more.
-    pub(super) remake: bool,
+    remake: bool,
     /// What the tables were when the stream before began.
-    pub(super) shape: Option<String>,
+    shape: Option<String>,
 }
 
-impl Attempt {
-    /// Tries once. Also says whether the slot was made meanwhile, whatever else came of it.
-    pub(super) async fn run(mut self) -> (Option<u64>, Result<Outcome, FeedError>) {
-        let outcome = self.try_to_lead().await;
-        (self.made, outcome)
-    }
+impl Claim for SlotClaim {
+    type Session = Session;
 
-    async fn try_to_lead(&mut self) -> Result<Outcome, FeedError> {
-        let witness = match self.witness.take() {
-            Some(witness) if witness.still_answers().await => Some(witness),
+    async fn attempt(&mut self) -> Result<Option<(Start, Session)>, FeedError> {
+        let witness = match &self.witness {
+            Some(witness) if witness.still_answers().await => Some(witness.clone()),
             _ => None,
         };
         let control = match &witness {
             Some(witness) => witness.clone(),
             None => Arc::new(self.server.connect().await?),
         };
+        let Some(leads) = self.lead(&control, witness.is_some()).await? else {
+            self.witness = Some(control);
+            return Ok(None);
+        };
+        self.witness = Some(control);
+        self.made = None;
+        Ok(Some((leads.start.clone(), Session::new(self.options.clone(), leads))))
+    }
+
+    async fn is_free(&self) -> Result<bool, FeedError> {
+        let Some(control) = &self.witness else { return Ok(true) };
+        Ok(slot::state(control, &self.server, &self.options.slot).await? != State::Held)
+    }
+
+    fn lost(&mut self, session: &Session) {
+        self.shape = Some(session.shape().to_owned());
+        self.remake = session.slot_is_unusable();
+    }
+
+    fn source(&self) -> &str {
+        &self.options.source
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.options.metrics
+    }
+}
+
+impl SlotClaim {
+    pub(super) fn new(options: Arc<PostgresOptions>, server: Server) -> Self {
+        Self { options, server, witness: None, made: None, remake: false, shape: None }
+    }
+
+    /// `unbroken`: the connection was open the last time already. `None`: somebody else has the slot.
+    async fn lead(
+        &mut self,
+        control: &Arc<Control>,
+        unbroken: bool,
+    ) -> Result<Option<Leads>, FeedError> {
         let name = self.options.slot.clone();
-        prepare_on(&control, &self.server, &self.options).await?;
+        prepare_on(control, &self.server, &self.options).await?;
         // Before the stream begins: what changes from now on is noticed as a change.
         let shape =
-            catalog::shape(&control, &self.options.publication, &self.options.tables).await?;
-        match slot::state(&control, &self.server, &name).await? {
-            State::Held => return Ok(Outcome::Held(control)),
+            catalog::shape(control, &self.options.publication, &self.options.tables).await?;
+        match slot::state(control, &self.server, &name).await? {
+            State::Held => return Ok(None),
             State::Free if !self.remake => {}
             state => {
                 if state != State::Missing {
                     tracing::warn!(slot = name, "the replication slot is of no use any more");
-                    slot::remove(&control, &name).await?;
+                    slot::remove(control, &name).await?;
                 }
-                if !self.make(&control, &name).await? {
-                    return Ok(Outcome::Held(control));
+                if !self.make(control, &name).await? {
+                    return Ok(None);
                 }
             }
         }
-        let mut stream = self.connect(&control).await?;
+        let mut stream = self.connect(control).await?;
         let system = stream.identify_system().await.map_err(lost)?;
         stream.start().await.map_err(lost)?;
         match stream.wait_started().await {
             Ok(()) => {}
-            Err(err) if has_state(&err, IN_USE) => return Ok(Outcome::Held(control)),
+            Err(err) if has_state(&err, IN_USE) => return Ok(None),
             Err(err) => return Err(lost(err)),
         }
-        let after = draw_xid(&control).await?;
+        let after = draw_xid(control).await?;
         let start = Start {
             system: parse_system(&system.system_id)?,
             timeline: system.timeline,
-            slot_generation: self.made.take(),
-            position: slot::position(&control, &name).await?,
+            slot_generation: self.made,
+            position: slot::position(control, &name).await?,
             server_started: control.identity().await?.server_started,
             // It has answered since the stream began, so the server is the one it was then.
-            unbroken: witness.is_some(),
+            unbroken,
         };
         if self.shape.as_ref().is_some_and(|before| *before != shape) {
             // Into the log, so that it has a position after everything that was missed.
-            source::emit_everything(&control).await?;
+            source::emit_everything(control).await?;
         }
-        Ok(Outcome::Leads(Box::new(Leads { control, stream, start, after, shape })))
+        let control = control.clone();
+        Ok(Some(Leads { control, stream, start, after, shape }))
     }
 
     /// False if another node was faster.

@@ -6,36 +6,30 @@ use coherence::{Lsn, Relay};
 
 use super::options::DebeziumOptions;
 use super::row::Tables;
+use super::session::Session;
 use crate::Bookmark;
 use crate::error::FeedError;
 use crate::event::Start;
+use crate::metrics::Metrics;
 use crate::postgres::server::{Control, Server};
 use crate::postgres::visibility::draw_xid;
-use crate::postgres::{catalog, prepare, source};
+use crate::postgres::{PostgresOptions, catalog, prepare, source};
 use crate::tracked::quote_text;
+use crate::turns::Claim;
 
 const DOING: &str = "getting ready for events";
 
-/// What comes of one attempt.
-pub(super) enum Outcome {
-    /// We hold the lock.
-    Leads(Box<Leads>),
-    /// Somebody else does.
-    Held(Lines),
-}
-
 /// A node's connections.
 #[derive(Clone, Default)]
-pub(super) struct Lines {
+struct Lines {
     /// Keeps the lock, and is used for everything. The server closes it when nothing is asked for a while.
-    pub(super) lock: Option<Arc<Control>>,
+    lock: Option<Arc<Control>>,
     /// Says, as long as it answers, that the server has not crashed.
     witness: Option<Arc<Control>>,
 }
 
 /// A stream that may begin.
 pub(super) struct Leads {
-    pub(super) lines: Lines,
     pub(super) control: Arc<Control>,
     pub(super) start: Start,
     pub(super) relay: Relay,
@@ -47,37 +41,83 @@ pub(super) struct Leads {
     pub(super) shape: String,
 }
 
-/// One attempt.
-pub(super) struct Attempt {
-    pub(super) options: Arc<DebeziumOptions>,
-    pub(super) server: Server,
+/// The lock, for which one node after another reaches, and with it the right to take events.
+#[derive(Clone)]
+pub(super) struct EventsClaim {
+    options: Arc<DebeziumOptions>,
+    server: Server,
     pub(super) bookmark: Option<Arc<dyn Bookmark>>,
-    /// From an earlier time of leading or waiting. They may still hold the lock.
-    pub(super) lines: Lines,
+    /// The last connections that were open while we led or waited. They may still hold the lock.
+    lines: Lines,
     /// Something is missing in what was told.
-    pub(super) anew: bool,
+    anew: bool,
     /// What the tables were when the stream before began.
-    pub(super) shape: Option<String>,
+    shape: Option<String>,
 }
 
-impl Attempt {
-    /// Tries once.
-    pub(super) async fn run(self) -> Result<Outcome, FeedError> {
-        let (lines, unbroken) = self.lines().await?;
-        let control = lines.lock.clone().expect("it was just connected");
+impl Claim for EventsClaim {
+    type Session = Session;
+
+    async fn attempt(&mut self) -> Result<Option<(Start, Session)>, FeedError> {
+        let (lines, control, unbroken) = self.lines().await?;
         let log = self.options.log();
         prepare::relayed(&control, &self.server, &log).await?;
-        if !lock(&control, &self.options.slot).await? {
-            return Ok(Outcome::Held(lines));
+        let leads = match lock(&control, &self.options.slot).await? {
+            true => Some(self.lead(&control, &log, unbroken).await?),
+            false => None,
+        };
+        self.lines = lines;
+        let Some(leads) = leads else { return Ok(None) };
+        self.anew = false;
+        if leads.start.slot_generation.is_some() {
+            self.options.metrics.slots_made.inc();
         }
-        prepare::is_published(&control, &log).await?;
-        let shape = catalog::shape(&control, &log.publication, &log.tables).await?;
-        let tables = Tables::ask(&control, &self.options).await?;
+        Ok(Some((leads.start.clone(), Session::new(self.options.clone(), leads))))
+    }
+
+    async fn is_free(&self) -> Result<bool, FeedError> {
+        match &self.lines.lock {
+            // It is this connection's then.
+            Some(control) => lock(control, &self.options.slot).await,
+            None => Ok(true),
+        }
+    }
+
+    fn lost(&mut self, session: &Session) {
+        self.anew = session.is_broken();
+        self.shape = Some(session.shape().to_owned());
+    }
+
+    fn source(&self) -> &str {
+        &self.options.source
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.options.metrics
+    }
+}
+
+impl EventsClaim {
+    pub(super) fn new(options: Arc<DebeziumOptions>, server: Server) -> Self {
+        let lines = Lines::default();
+        Self { options, server, bookmark: None, lines, anew: false, shape: None }
+    }
+
+    /// Judges where to go on; the lock is ours.
+    async fn lead(
+        &self,
+        control: &Arc<Control>,
+        log: &PostgresOptions,
+        unbroken: bool,
+    ) -> Result<Leads, FeedError> {
+        prepare::is_published(control, log).await?;
+        let shape = catalog::shape(control, &log.publication, &log.tables).await?;
+        let tables = Tables::ask(control, &self.options).await?;
         // The order matters: what is found out below about the slot holds for one that was there when the
         // beat was written, and the beat does not come back through one that was made later.
         let nonce = rand::random();
-        let end = source::emit_beat(&control, &beat(nonce, 0)).await?;
-        let after = draw_xid(&control).await?;
+        let end = source::emit_beat(control, &beat(nonce, 0)).await?;
+        let after = draw_xid(control).await?;
         let identity = control.identity().await?;
         let applied = match &self.bookmark {
             Some(bookmark) if !self.anew => bookmark.applied().await?,
@@ -86,7 +126,7 @@ impl Attempt {
         let of_this_log = applied
             .filter(|at| (at.system, at.timeline) == (identity.system, identity.timeline))
             .map(|at| at.lsn);
-        let gone_on = match (of_this_log, self.confirmed(&control).await?) {
+        let gone_on = match (of_this_log, self.confirmed(control).await?) {
             (Some(applied), Some(confirmed)) => (confirmed <= applied).then_some(applied),
             _ => None,
         };
@@ -104,14 +144,15 @@ impl Attempt {
         };
         if self.shape.as_ref().is_some_and(|before| *before != shape) {
             // Into the log, so that it has a position after everything that was missed.
-            source::emit_everything(&control).await?;
+            source::emit_everything(control).await?;
         }
-        let leads = Leads { lines, control, start, relay, nonce, tables, after, shape };
-        Ok(Outcome::Leads(Box::new(leads)))
+        let control = control.clone();
+        Ok(Leads { control, start, relay, nonce, tables, after, shape })
     }
 
-    /// Connections that answer, and whether the server did all the time since the last attempt.
-    async fn lines(&self) -> Result<(Lines, bool), FeedError> {
+    /// Connections that answer, the one for the lock once more, and whether the server answered all the time
+    /// since they were made.
+    async fn lines(&self) -> Result<(Lines, Arc<Control>, bool), FeedError> {
         let answering = async |control: &Option<Arc<Control>>| match control {
             Some(control) if control.still_answers().await => Some(control.clone()),
             _ => None,
@@ -132,7 +173,7 @@ impl Attempt {
                 Arc::new(lock)
             }
         };
-        Ok((Lines { lock: Some(lock), witness: Some(witness) }, unbroken))
+        Ok((Lines { lock: Some(lock.clone()), witness: Some(witness) }, lock, unbroken))
     }
 
     /// What Debezium's slot may have forgotten; `None`: there is no such slot.
@@ -170,7 +211,7 @@ pub(super) fn read_beat(content: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// Tries to get the lock; its holder's connection keeps it. False: somebody else has it.
-pub(super) async fn lock(control: &Control, slot: &str) -> Result<bool, FeedError> {
+async fn lock(control: &Control, slot: &str) -> Result<bool, FeedError> {
     let name = quote_text(&format!("tidegate {slot}"));
     let sql = format!("select pg_try_advisory_lock(hashtextextended({name}, 0))");
     Ok(control.text("asking for the lock", &sql).await? == "t")

@@ -64,7 +64,7 @@ struct Held {
 
 impl Session {
     pub(super) fn new(options: Arc<DebeziumOptions>, leads: Leads) -> Self {
-        let Leads { control, start, relay, nonce, tables, after, shape, .. } = leads;
+        let Leads { control, start, relay, nonce, tables, after, shape } = leads;
         let log = Arc::new(options.log());
         Self {
             chain: Chain::starting(start.position, after),
