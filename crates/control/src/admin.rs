@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use coherence::Cause;
+use coherence::{Cause, Subject};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::json;
@@ -120,8 +120,17 @@ struct Latest {
 }
 
 async fn invalidations(State(admin): Shared, Query(asked): Query<Latest>) -> Response {
-    let limit = asked.limit.unwrap_or(100);
-    Json(admin.journal.latest(limit, asked.subject.as_deref())).into_response()
+    let subject = match asked.subject.as_deref().map(str::parse::<Subject>).transpose() {
+        Ok(subject) => subject,
+        Err(err) => {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "the question makes no sense",
+                &err.to_string(),
+            );
+        }
+    };
+    Json(admin.journal.latest(asked.limit.unwrap_or(100), subject.as_ref())).into_response()
 }
 
 async fn inspect(State(admin): Shared, Query(asked): Query<Asked>) -> Response {

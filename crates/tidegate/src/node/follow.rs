@@ -10,6 +10,7 @@ use cache::leader::{Leader, Moved};
 use coherence::resume::{Resume, Start};
 use coherence::{Cause, Clock, Event, Lsn, Subject};
 use contract::{Affected, Contracts, Incomplete, Op};
+use control::journal::SUBJECTS_KEPT;
 use control::{Health, Journal, Record};
 use feed::{Bookmark, Commit, Feed, FeedError, FeedEvent, LogEnd, Piece};
 
@@ -254,14 +255,9 @@ impl Follower {
         for event in events {
             self.metrics.invalidation(event, now_us);
             self.journal.push(Record {
-                position: event.lsn.to_string(),
-                cause: event.cause.as_str(),
-                subjects: event
-                    .subjects
-                    .iter()
-                    .take(control::journal::SUBJECTS_KEPT)
-                    .map(ToString::to_string)
-                    .collect(),
+                position: event.lsn,
+                cause: event.cause,
+                subjects: event.subjects.iter().take(SUBJECTS_KEPT).cloned().collect(),
                 subjects_total: event.subjects.len(),
                 committed_us: event.committed_us,
                 shared_ms: Some(now_ms),
