@@ -18,7 +18,7 @@ pub(super) fn cut(batch: &Batch) -> Vec<Cow<'_, Batch>> {
         return vec![Cow::Borrowed(batch)];
     }
     let mut pieces = Vec::new();
-    let mut piece = Batch { events: Vec::new(), ..batch.clone() };
+    let mut piece = Batch { events: Vec::new(), ..*batch };
     let mut room = MAX_SUBJECTS;
     for (at, event) in batch.events.iter().enumerate() {
         let mut rest = event.subjects.as_slice();
@@ -33,7 +33,7 @@ pub(super) fn cut(batch: &Batch) -> Vec<Cow<'_, Batch>> {
                 break;
             }
             piece.upto = covered(batch, at).max(piece.prev);
-            let next = Batch { prev: piece.upto, events: Vec::new(), ..piece.clone() };
+            let next = Batch { prev: piece.upto, events: Vec::new(), ..piece };
             pieces.push(Cow::Owned(std::mem::replace(&mut piece, next)));
             room = MAX_SUBJECTS;
         }
@@ -45,6 +45,9 @@ pub(super) fn cut(batch: &Batch) -> Vec<Cow<'_, Batch>> {
 
 /// The part of an event that is about `subjects`.
 fn part(event: &Event, subjects: &[Subject]) -> Event {
+    if subjects.len() == event.subjects.len() {
+        return event.clone();
+    }
     let about = |renewal: &&Renewal| subjects.contains(&Subject::Key(renewal.key.clone()));
     Event {
         subjects: subjects.to_vec(),
