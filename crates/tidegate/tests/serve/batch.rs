@@ -40,10 +40,7 @@ fn stack() -> Stack {
 }
 
 fn node(stack: &Stack) -> Node {
-    let mut node = stack.launch(|config| config + STOCK);
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
-    node
+    stack.node_with(|config| config + STOCK)
 }
 
 impl Node {

@@ -11,13 +11,10 @@ const LOADS: &str = "tidegate_load_seconds_count";
 
 /// A node with more contracts, that waits for Redis however busy the machine is.
 fn node(stack: &Stack, head: &str, contracts: &str) -> Node {
-    let mut node = stack.launch(|config| {
+    stack.node_with(|config| {
         let config = config.replace("[shared]", "[shared]\ntimeout = \"5s\"");
         format!("{head}\n{config}\n{contracts}")
-    });
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
-    node
+    })
 }
 
 fn get(node: &Node, path: &str) -> Answer {
@@ -211,13 +208,10 @@ fn data_that_may_not_leave_its_region_is_kept_where_it_may_be() {
     let near = "[node]\nregion = \"eu-west\"";
     let far = "[node]\nregion = \"us-east\"";
     let shared = |head: &str| {
-        let mut node = stack.launch(|config| {
+        stack.node_with(|config| {
             let shared = "[shared]\ntimeout = \"5s\"\nregion = \"eu-central\"";
             format!("{head}\n{}\n{PEOPLE}", config.replace("[shared]", shared))
-        });
-        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-        node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
-        node
+        })
     };
     let (near, far) = (shared(near), shared(far));
     let person = |node: &Node| get(node, "/data/person/1");

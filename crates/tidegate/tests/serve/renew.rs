@@ -7,13 +7,10 @@ const LOADS: &str = "tidegate_load_seconds_count";
 /// A node that waits for Redis however busy the machine is, so that every entry is in all tiers, and
 /// whose entries don't end in the middle of the test.
 fn node(stack: &Stack) -> Node {
-    let mut node = stack.launch(|config| {
+    stack.node_with(|config| {
         let config = config.replace("[shared]", "[shared]\ntimeout = \"5s\"");
         config.replace("staleness = \"1s\"", "staleness = \"60s\"")
-    });
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
-    node
+    })
 }
 
 #[test]

@@ -24,14 +24,7 @@ approved  = { by = ["product"], on = 2026-11-02 }
 "#;
 
 fn node_with(stack: &Stack, service: &Pricing, edit: impl Fn(String) -> String) -> Node {
-    let mut node = launch(stack, service, edit);
-    ready(&mut node);
-    node
-}
-
-fn ready(node: &mut Node) {
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+    launch(stack, service, edit).ready()
 }
 
 fn launch(stack: &Stack, service: &Pricing, edit: impl Fn(String) -> String) -> Node {
@@ -244,11 +237,7 @@ fn all_readers_of_all_nodes_wait_for_one_request() {
     let service = Pricing::start(&stack);
     // The lease is in the shared tier, which has to be waited for where the machine is slow.
     let patient = |config: String| config.replace("[shared]", "[shared]\ntimeout = \"5s\"");
-    let nodes = [(); 2].map(|()| {
-        let mut node = stack.launch(|config| patient(config) + &contract(&service));
-        ready(&mut node);
-        node
-    });
+    let nodes = [(); 2].map(|()| stack.node_with(|config| patient(config) + &contract(&service)));
     service.does(Does::Takes(Duration::from_millis(500)));
     std::thread::scope(|scope| {
         for node in &nodes {

@@ -109,10 +109,12 @@ impl Stack {
 
     /// Starts a node and waits until it serves proven answers.
     pub(crate) fn node(&self) -> Node {
-        let mut node = self.launch(|config| config);
-        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-        node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
-        node
+        self.node_with(|config| config)
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn node_with(&self, edit: impl Fn(String) -> String) -> Node {
+        self.launch(edit).ready()
     }
 
     /// Starts a node without waiting for anything.
@@ -143,6 +145,13 @@ pub(crate) fn start(config: &Path, env: &[(OsString, OsString)]) -> Process {
 }
 
 impl Node {
+    /// Waits until it serves proven answers.
+    pub(crate) fn ready(mut self) -> Self {
+        self.process.wait_for_http(self.admin, "/readyz", SOON).expect("ready");
+        self.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+        self
+    }
+
     pub(crate) fn get(&self, id: u32) -> Answer {
         http::get(self.data, &format!("/data/product_price/{id}"), SOON).expect("an answer")
     }

@@ -30,10 +30,8 @@ impl Stack {
     }
 
     /// A node that loads from the standby, and serves proven answers.
-    fn node_with(&self, standby: &Postgres) -> Node {
-        let mut node = self.launch_with(standby);
-        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-        node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+    fn node_from(&self, standby: &Postgres) -> Node {
+        let node = self.launch_with(standby).ready();
         node.uses(true);
         node
     }
@@ -57,7 +55,7 @@ impl Node {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn ready(&self) -> u16 {
+    fn readiness(&self) -> u16 {
         http::get(self.admin, "/readyz", SOON).expect("an answer").status
     }
 
@@ -75,7 +73,7 @@ impl Node {
 #[test]
 fn race_05_a_standby_that_stands_still_makes_no_answer_older_than_it_shows() {
     let (stack, standby) = shop();
-    let node = stack.node_with(&standby);
+    let node = stack.node_from(&standby);
     node.loads_from_the_standby();
     let seen = watch(
         &stack,
@@ -98,7 +96,7 @@ fn race_05_a_standby_that_stands_still_makes_no_answer_older_than_it_shows() {
 #[test]
 fn a_standby_that_is_promoted_answers_nothing_any_more() {
     let (stack, standby) = shop();
-    let node = stack.node_with(&standby);
+    let node = stack.node_from(&standby);
     node.loads_from_the_standby();
     standby.promote().expect("promoted");
     // A history of its own, which is not the one that the node follows.
@@ -110,20 +108,20 @@ fn a_standby_that_is_promoted_answers_nothing_any_more() {
     node.wait("a line in the log", |node| {
         node.process.lines().iter().any(|line| line.contains("promoted"))
     });
-    assert_eq!(node.ready(), 200);
+    assert_eq!(node.readiness(), 200);
 }
 
 #[test]
 fn a_standby_that_dies_costs_no_answer_and_is_used_again_when_it_is_back() {
     let (stack, mut standby) = shop();
-    let node = stack.node_with(&standby);
+    let node = stack.node_from(&standby);
     node.loads_from_the_standby();
     standby.crash().expect("killed");
     for id in 1..50 {
         assert_eq!(node.cents(id), Some(1_000 + id));
     }
     node.uses(false);
-    assert_eq!(node.ready(), 200);
+    assert_eq!(node.readiness(), 200);
     standby.start_again().expect("started");
     node.uses(true);
     node.loads_from_the_standby();
@@ -134,7 +132,7 @@ fn a_standby_that_dies_costs_no_answer_and_is_used_again_when_it_is_back() {
 #[test]
 fn a_commit_that_waits_for_nobody_is_seen_on_the_standby_first() {
     let (stack, standby) = shop();
-    let node = stack.node_with(&standby);
+    let node = stack.node_from(&standby);
     node.loads_from_the_standby();
     stack
         .postgres

@@ -5,20 +5,17 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
-use crate::stack::{Node, SOON, Stack, tier};
+use crate::stack::{Node, Stack, tier};
 use crate::upstream::Says;
 
 /// A node whose entries outlive any test, and which gives Redis the time it needs on a loaded machine:
 /// what was not stored could not be counted.
 fn node(stack: &Stack) -> Node {
-    let mut node = stack.launch(|config| {
+    stack.node_with(|config| {
         config
             .replace("staleness = \"1s\"", "staleness = \"10m\"")
             .replace("[upstream]", "timeout = \"10s\"\n\n[upstream]")
-    });
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
-    node
+    })
 }
 
 impl Node {

@@ -47,9 +47,7 @@ fn applied_after_commit(stack: &Stack, leader: &Node) -> Option<i64> {
 fn the_wall_clock_of_a_node_jumps_by_an_hour() {
     let stack = Stack::start();
     let clock = WallClock::start().expect("a clock");
-    let mut wrong = stack.launch_under(&clock.env(), |config| config);
-    wrong.process.wait_for_http(wrong.admin, "/readyz", SOON).expect("ready");
-    wrong.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
+    let wrong = stack.launch_under(&clock.env(), |config| config).ready();
     wrong.wait("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
     let right = stack.node();
     // The clock of the one really is another one.
