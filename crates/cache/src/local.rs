@@ -445,6 +445,11 @@ impl Local {
         self.writer.lock().trail.token(as_of)
     }
 
+    /// When this node heard that every commit up to `upto` is visible.
+    pub(crate) fn shown(&self, upto: Lsn) -> Option<Mono> {
+        self.writer.lock().trail.reached(upto)
+    }
+
     /// The time as of which a tier of history `epoch` that has applied `applied` is proven, by
     /// this node's own samples.
     pub(crate) fn proven_at(&self, epoch: Epoch, applied: Lsn) -> Option<Mono> {

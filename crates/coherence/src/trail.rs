@@ -72,6 +72,14 @@ impl Trail {
         Some((self.epoch?, step?.1))
     }
 
+    /// When W was heard to have reached `upto`: everything up to there was visible by then. `None`: that has
+    /// not been heard.
+    #[must_use]
+    pub fn reached(&self, upto: Lsn) -> Option<Mono> {
+        let short = self.steps.partition_point(|(_, watermark)| *watermark < upto);
+        self.steps.get(short).map(|(heard, _)| *heard)
+    }
+
     /// The history was lost: nothing is known until W is heard of again.
     pub fn forget(&mut self) {
         *self = Self::default();

@@ -110,6 +110,11 @@ proptest! {
             now += heard_after;
             trail.note(EPOCH, Lsn(lsn as u64 + 1), at(now));
         }
+        for (lsn, visible) in visible.iter().enumerate() {
+            let heard = trail.reached(Lsn(lsn as u64 + 1));
+            prop_assert!(heard.is_some_and(|heard| heard >= at(*visible)), "never too early");
+        }
+        prop_assert_eq!(trail.reached(Lsn(commits.len() as u64 + 1)), None);
         for asked in asked {
             let Some(read) = asked.checked_sub(lag) else { continue };
             let Some((_, tau)) = trail.token(at(read)) else { continue };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Cause, Epoch, Mono, Subject};
+use coherence::{Cause, Epoch, Lsn, Mono, Subject};
 use contract::Key;
 
 use super::AFTER;
@@ -42,6 +42,8 @@ impl Default for Options {
 pub struct Question {
     /// The key, and how to ask for it.
     pub named: Named,
+    /// The commit that the question is about, if it is about one.
+    pub event: Option<Lsn>,
     pub(super) case: u64,
     pub(super) task: Task,
     pub(super) due: Mono,
@@ -68,6 +70,8 @@ pub struct Look {
     /// What each tier held, and what the database said *afterwards*. `None`: one of them did not
     /// answer.
     pub seen: Option<(Vec<Holding>, Content)>,
+    /// When this node heard that the [commit](Question::event) is visible.
+    pub shown: Option<Mono>,
     /// The history that this node's tiers follow.
     pub epoch: Option<Epoch>,
     /// What the other nodes said, in the order of their names; asked when this node's tiers were
@@ -261,8 +265,8 @@ impl Auditor {
             }
             let (number, task) = first.remove();
             if let Some(case) = self.cases.get(&number) {
-                let named = case.named.clone();
-                return Step::Ask(Question { named, case: number, task, due });
+                let (named, event) = (case.named.clone(), case.event());
+                return Step::Ask(Question { named, event, case: number, task, due });
             }
         }
         Step::Idle(None)
@@ -289,7 +293,9 @@ impl Auditor {
         let told = std::mem::replace(&mut finding.story, self.recorder.story(key, STORY));
         finding.story.extend(told);
         if self.findings.len() == self.options.findings.max(1) {
-            self.findings.pop_front();
+            // What breaks a promise stays as long as there is anything else.
+            let lesser = self.findings.iter().position(|old| !old.breaks_a_promise());
+            self.findings.remove(lesser.unwrap_or(0));
         }
         self.findings.push_back(finding);
         true

@@ -43,14 +43,22 @@ pub(super) enum Judged {
     /// The database says the same.
     Right,
     /// The database says something else.
-    Older {
-        /// Since when that is known.
-        since: Mono,
-        /// Its τ lies below the commit: no need to wait.
-        by_position: bool,
-        /// This entry was not seen to differ before.
-        anew: bool,
-    },
+    Older(Older),
+}
+
+/// How an entry is older than the database.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Older {
+    /// Since when: by the database's own time of the commit, or since it was seen to differ.
+    pub(super) since: Mono,
+    /// By when the database is known to have shown what is missing. The time that a database gives to
+    /// a commit lies before the commit is flushed, replicated and visible, and an answer promises only
+    /// what was visible.
+    pub(super) visible: Option<Mono>,
+    /// Its τ lies below the commit: no need to wait.
+    pub(super) by_position: bool,
+    /// This entry was not seen to differ before.
+    pub(super) anew: bool,
 }
 
 /// An entry that differed.
@@ -78,20 +86,29 @@ impl Case {
         Self { named, origin, tasks: 0, budget, differs: Vec::new() }
     }
 
+    /// The commit that it is about.
+    pub(super) fn event(&self) -> Option<Lsn> {
+        match self.origin {
+            Origin::Event { lsn, .. } => Some(lsn),
+            Origin::Answer(_) => None,
+        }
+    }
+
     /// Whether this place differed when it was last looked at.
     pub(super) fn differs(&self, place: Place) -> bool {
         self.differs.get(place.index()).is_some_and(Option::is_some)
     }
 
     /// Judges what a place held against what the database said at `done`, and remembers.
-    /// `comparable`: its positions are of the log that this case's event is of.
+    /// `comparable`: its positions are of the log that this case's event is of. `shown`: by when that
+    /// event's commit is known to have been visible.
     pub(super) fn judge(
         &mut self,
         place: Place,
         held: Option<&Held>,
         comparable: bool,
-        truth: Digest,
-        done: Mono,
+        shown: Option<Mono>,
+        (truth, done): (Digest, Mono),
     ) -> Judged {
         if self.differs.len() <= place.index() {
             self.differs.resize(place.index() + 1, None);
@@ -115,26 +132,29 @@ impl Case {
         };
         let since = by_commit.or(before.map(|before| before.since)).unwrap_or(done);
         *differs = Some(Differs { digest: held.digest, loaded_ms: held.loaded_ms, since });
-        Judged::Older { since, by_position: by_commit.is_some(), anew }
+        let visible = if by_commit.is_some() { shown } else { Some(since) };
+        Judged::Older(Older { since, visible, by_position: by_commit.is_some(), anew })
     }
 
-    /// Whether a stale entry breaks a promise: the contract's, and the bound's.
-    fn breaks(&self, held: &Held, behind: Duration) -> (bool, bool) {
-        let beyond = held.answers == Answers::Fresh && behind > self.budget + GRACE;
-        (beyond, held.bound().is_some_and(|bound| bound + GRACE < behind))
+    /// Whether a stale entry breaks a promise: the contract's, and the bound's. `missing`: for how long
+    /// it is known to have missed something visible.
+    fn breaks(&self, held: &Held, missing: Duration) -> (bool, bool) {
+        let beyond = held.answers == Answers::Fresh && missing > self.budget + GRACE;
+        (beyond, held.bound().is_some_and(|bound| bound + GRACE < missing))
     }
 
-    /// What there is to say about a stale entry of this node. `from`: where this node had it from
+    /// What there is to say about a stale entry of this node: for how long it is behind the commit, and for
+    /// how long it is known to have missed something visible. `from`: where this node had it from
     /// when it stored it, if the recorder knows.
     pub(super) fn finding(
         &self,
         held: &Held,
         t: Duration,
-        behind: Duration,
+        (behind, missing): (Duration, Duration),
         wall_ms: u64,
         from: Option<Tier>,
     ) -> Finding {
-        let (beyond_contract, bound_broken) = self.breaks(held, behind);
+        let (beyond_contract, bound_broken) = self.breaks(held, missing);
         Finding {
             tau: Some(held.tau.to_string()),
             loaded_ms: Some(held.loaded_ms),
@@ -155,14 +175,14 @@ impl Case {
         name: &str,
         held: &Held,
         t: Duration,
-        behind: Duration,
+        times: (Duration, Duration),
         wall_ms: u64,
     ) -> Option<Finding> {
         let finding = Finding {
             node: Some(name.to_owned()),
             rule: self.rule_elsewhere(name, held),
             story: vec![told(name, held, wall_ms)],
-            ..self.finding(held, t, behind, wall_ms, None)
+            ..self.finding(held, t, times, wall_ms, None)
         };
         finding.breaks_a_promise().then_some(finding)
     }
@@ -215,11 +235,7 @@ impl Case {
     /// Which rule should have removed the entry, and what it says that none did.
     fn rule(&self, held: &Held, from: Option<Tier>) -> String {
         let (tau, applied, tier) = (held.tau, held.applied, held.tier.as_str());
-        let event = match self.origin {
-            Origin::Event { lsn, .. } => Some(lsn),
-            Origin::Answer(_) => None,
-        };
-        match event {
+        match self.event() {
             Some(event) if tau < event && applied < event => format!(
                 "delivery: the {tier} tier has applied {applied} and not yet the event at {event}; \
                  the log or the node stream is behind, and the bound of its answers grows"
@@ -254,11 +270,7 @@ impl Case {
     /// The same about a tier of the node called `name`.
     fn rule_elsewhere(&self, name: &str, held: &Held) -> String {
         let (tau, applied, tier) = (held.tau, held.applied, held.tier.as_str());
-        let event = match self.origin {
-            Origin::Event { lsn, .. } => Some(lsn),
-            Origin::Answer(_) => None,
-        };
-        match event {
+        match self.event() {
             Some(event) if tau < event && applied < event => format!(
                 "delivery: the {tier} tier of {name} has applied {applied} and not the event at \
                  {event}, and yet its answers show a bound that ends after the commit"

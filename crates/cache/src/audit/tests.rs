@@ -44,6 +44,8 @@ fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
 struct Bench {
     auditor: Auditor,
     now: Mono,
+    /// When the commit is heard to be visible.
+    shown: Option<Mono>,
     /// What other nodes say to every question.
     peers: Vec<PeerLook>,
 }
@@ -53,7 +55,7 @@ impl Bench {
     fn new() -> Self {
         let options = Options { reads_per_second: 30.0, ..Options::default() };
         let auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
-        let mut bench = Self { auditor, now: START, peers: Vec::new() };
+        let mut bench = Self { auditor, now: START, shown: Some(START), peers: Vec::new() };
         bench.fill(Tier::Shared, Lsn(50));
         bench
     }
@@ -98,8 +100,8 @@ impl Bench {
                 Step::Ask(question) => {
                     let wall_ms = WALL_US / 1_000;
                     let (at, peers) = (self.now, self.peers.clone());
-                    let look =
-                        Look { at, done: at, wall_ms, seen: see(), epoch: Some(EPOCH), peers };
+                    let (seen, shown, epoch) = (see(), self.shown, Some(EPOCH));
+                    let look = Look { at, done: at, wall_ms, seen, shown, epoch, peers };
                     self.auditor.answered(&question, &look);
                 }
                 Step::Idle(Some(due)) if due <= end => self.now = due,
@@ -148,6 +150,44 @@ fn an_entry_from_before_the_commit_is_stale_at_once_and_the_rule_is_named() {
         assert!(finding.story.iter().any(|moment| moment.what.contains("accepted")));
         assert!(finding.story.iter().any(|moment| moment.what.contains("removed a copy")));
     }
+}
+
+/// A database gives a commit its time before it flushes it; what was loaded in between can't have it.
+#[test]
+fn a_commit_breaks_no_promise_before_it_is_visible() {
+    for (shown, broken) in
+        [(None, 0), (Some(START + Duration::from_millis(850)), 0), (Some(START), 1)]
+    {
+        let mut bench = Bench::new();
+        bench.shown = shown;
+        bench.commit(Duration::ZERO);
+        let marked = Holding { answers: Answers::Marked, ..held(Tier::Local, Lsn(50), "old") };
+        bench.run(Duration::from_secs(2), || Some((vec![marked.clone()], says("new"))));
+        assert_eq!(bench.counts()[..2], [(1, 1); 2], "C(T) counts from the database's own time");
+        assert_eq!(
+            bench.auditor.report().broken,
+            broken,
+            "a bound of 200 ms, visible since {shown:?}"
+        );
+    }
+}
+
+#[test]
+fn findings_that_break_a_promise_stay() {
+    let mut bench = Bench::new();
+    bench.auditor.options.findings = 2;
+    for (n, bound) in [(0, Duration::ZERO), (1, LONG), (2, LONG), (3, LONG)] {
+        bench.fill(Tier::Local, Lsn(50));
+        bench.shown = Some(bench.now);
+        bench.commit(Duration::ZERO);
+        let mut entry = (*held(Tier::Local, Lsn(50), "old").entry).clone();
+        entry.loaded_wall_ms = n;
+        let (entry, answers) = (Arc::new(entry), Answers::Marked);
+        let old = Holding { entry, answers, bound: Some(bound), ..held(Tier::Local, COMMIT, "") };
+        bench.run(LONG, || Some((vec![old.clone()], says("new"))));
+    }
+    let kept: Vec<_> = bench.auditor.report().findings.iter().map(|f| f.loaded_ms).collect();
+    assert_eq!(kept, [Some(0), Some(3)]);
 }
 
 #[test]

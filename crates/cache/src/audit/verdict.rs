@@ -5,7 +5,7 @@ use std::time::Duration;
 use coherence::{Epoch, Mono};
 
 use super::auditor::{Auditor, Look, Question};
-use super::case::{Case, Judged, Origin, Task};
+use super::case::{Case, Judged, Older, Origin, Task};
 use super::place::{Nodes, Place, TIERS};
 use super::report::{After, Sampled, TierCount};
 use super::seen::{Digest, Held, PeerLook, Told};
@@ -21,6 +21,7 @@ struct Sight {
     at: Mono,
     done: Mono,
     wall_ms: u64,
+    shown: Option<Mono>,
     truth: Digest,
     /// This node first, then the peers in their order.
     nodes: Vec<Option<Tiers>>,
@@ -76,7 +77,11 @@ impl Auditor {
             }
             Task::Sticky(place) => {
                 let judged = judge(&mut case, &sight, place);
-                self.stuck(&case, place, matches!(judged, Some(Judged::Older { anew: false, .. })));
+                self.stuck(
+                    &case,
+                    place,
+                    matches!(judged, Some(Judged::Older(Older { anew: false, .. }))),
+                );
             }
         }
         self.keep(number, case);
@@ -115,6 +120,7 @@ impl Auditor {
             at: look.at,
             done: look.done,
             wall_ms: look.wall_ms,
+            shown: look.shown,
             truth: Digest::of(salt, truth),
             nodes: std::iter::once(here).chain(peers).collect(),
         }
@@ -132,17 +138,13 @@ impl Auditor {
                 let count = self.tier_count(place, index);
                 count.checks += 1;
                 count.answering += u64::from(!matches!(judged, Judged::Silent));
-                let (Judged::Older { since, by_position, .. }, Some(held)) =
-                    (judged, tiers.of(tier))
-                else {
-                    continue;
-                };
-                if by_position || sight.at.since(since) >= t {
+                let (Judged::Older(older), Some(held)) = (judged, tiers.of(tier)) else { continue };
+                if older.by_position || sight.at.since(older.since) >= t {
                     count.stale += 1;
                     stale = true;
-                    self.found(number, case, held, t, since, sight, place);
+                    self.found(number, case, held, t, older, sight, place);
                 } else {
-                    again = again.max(Some(since + t));
+                    again = again.max(Some(older.since + t));
                 }
             }
             match again {
@@ -184,11 +186,11 @@ impl Auditor {
             let held = sight.nodes[node].as_ref().and_then(|tiers| tiers.of(tier));
             let differed = case.differs(place);
             match (judge(case, sight, place), held) {
-                (Some(Judged::Older { since, anew: false, .. }), Some(held)) => {
-                    self.found(number, case, held, t, since, sight, place);
+                (Some(Judged::Older(older)), Some(held)) if !older.anew => {
+                    self.found(number, case, held, t, older, sight, place);
                     true
                 }
-                (Some(Judged::Older { .. }), _) if differed => {
+                (Some(Judged::Older(_)), _) if differed => {
                     self.report.undecided += 1;
                     false
                 }
@@ -203,7 +205,7 @@ impl Auditor {
         for (node, tiers) in sight.nodes.iter().enumerate() {
             let Some(tiers) = tiers else { continue };
             let judged = TIERS.map(|tier| judge(case, sight, Place { node, tier }));
-            let older = judged.iter().any(|judged| matches!(judged, Some(Judged::Older { .. })));
+            let older = judged.iter().any(|judged| matches!(judged, Some(Judged::Older(_))));
             let silent = judged.iter().all(|judged| matches!(judged, None | Some(Judged::Silent)));
             // Here the answer itself is compared; elsewhere, what would be answered.
             let (agreed, again) = match node {
@@ -287,21 +289,22 @@ impl Auditor {
         case: &mut Case,
         held: &Held,
         t: Duration,
-        since: Mono,
+        older: Older,
         sight: &Sight,
         place: Place,
     ) {
         let key = case.named.key.clone();
-        let (behind, wall_ms) = (sight.at.since(since), sight.wall_ms);
+        let missing = older.visible.map_or(Duration::ZERO, |visible| sight.at.since(visible));
+        let (times, wall_ms) = ((sight.at.since(older.since), missing), sight.wall_ms);
         let finding = if let Some(name) = self.name(place.node) {
-            case.finding_elsewhere(name, held, t, behind, wall_ms)
+            case.finding_elsewhere(name, held, t, times, wall_ms)
         } else {
             let from = self.recorder.stored(&key, held.tier, held.tau);
-            Some(case.finding(held, t, behind, wall_ms, from))
+            Some(case.finding(held, t, times, wall_ms, from))
         };
         let Some(finding) = finding else { return };
         if self.tell(finding, &key) {
-            self.plan(number, case, since + STICKY, Task::Sticky(place));
+            self.plan(number, case, older.since + STICKY, Task::Sticky(place));
         }
     }
 }
@@ -313,5 +316,5 @@ fn judge(case: &mut Case, sight: &Sight, place: Place) -> Option<Judged> {
         return None;
     }
     let held = tiers.of(place.tier);
-    Some(case.judge(place, held, tiers.comparable, sight.truth, sight.done))
+    Some(case.judge(place, held, tiers.comparable, sight.shown, (sight.truth, sight.done)))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::governor::Use;
-use coherence::{Lsn, Subject};
+use coherence::{Lsn, Mono, Subject};
 use contract::{Key, Unproven};
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,13 @@ impl Engine {
     pub fn inspect_local(&self, key: &Key, policy: &Policy) -> Option<Holding> {
         let holding = self.inner.inspect_local(key, policy);
         holding.filter(|holding| !matches!(holding.entry.content, Content::Uncacheable))
+    }
+
+    /// When this node heard that every commit up to `upto` is visible to all snapshots taken from then on.
+    /// It hears that a moment later than it is so; `None`: not yet.
+    #[must_use]
+    pub fn shown(&self, upto: Lsn) -> Option<Mono> {
+        self.inner.local.shown(upto)
     }
 
     /// Has `witness` told of every load, fill and event from now on; the first one stays.

@@ -44,6 +44,7 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
         }
     };
     say(&format!("  {}", seen.progress()));
+    seen.stories().iter().for_each(|story| say(story));
     Ok(Part {
         title: "C(T) across three nodes, without a fault".into(),
         arguments: options.said.clone(),

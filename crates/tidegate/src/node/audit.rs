@@ -156,7 +156,16 @@ impl Audit {
             None => None,
         };
         let seen = holdings.zip(truth);
-        Look { at, done: self.clock.mono(), wall_ms: self.clock.wall_ms(), seen, epoch, peers }
+        let shown = question.event.and_then(|commit| self.engine.shown(commit));
+        Look {
+            at,
+            done: self.clock.mono(),
+            wall_ms: self.clock.wall_ms(),
+            seen,
+            shown,
+            epoch,
+            peers,
+        }
     }
 
     async fn hold(&self, named: &Named) -> Option<Vec<cache::Holding>> {

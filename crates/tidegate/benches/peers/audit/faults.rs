@@ -80,6 +80,7 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
     for (name, what, strike) in &chosen {
         let seen = under(options, *strike)?;
         say(&format!("  {name}: {}", seen.progress()));
+        seen.stories().iter().for_each(|story| say(story));
         let (shown, contract) = seen.broken();
         let away: u64 = seen.report.peers.iter().map(|peer| peer.asked.unreachable).sum();
         table.row([

@@ -59,6 +59,12 @@ impl Seen {
         )
     }
 
+    /// Findings that break a promise, each with its story.
+    pub(super) fn stories(&self) -> Vec<String> {
+        let broken = self.report.findings.iter().filter(|finding| finding.breaks_a_promise());
+        broken.map(|finding| format!("{finding:#?}")).collect()
+    }
+
     /// What was not checked, and why.
     pub(super) fn losses(&self) -> String {
         let Report { met, paced, late, unread, undecided, dropped, found, broken, .. } =
