@@ -445,6 +445,11 @@ impl Local {
         self.writer.lock().trail.token(as_of)
     }
 
+    /// Whether the database still writes the log of that history, as far as this node has heard.
+    pub(crate) fn follows(&self, epoch: Epoch) -> bool {
+        self.writer.lock().follows(epoch)
+    }
+
     /// When this node heard that every commit up to `upto` is visible.
     pub(crate) fn shown(&self, upto: Lsn) -> Option<Mono> {
         self.writer.lock().trail.reached(upto)

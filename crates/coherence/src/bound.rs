@@ -65,6 +65,13 @@ impl Bound {
         self.sample(asked, end);
     }
 
+    /// Whether the last sample is of `log`. If not, the database writes another one by now, and what is
+    /// loaded from it tells positions of that one.
+    #[must_use]
+    pub fn is_of(&self, log: Log) -> bool {
+        self.log == Some(log)
+    }
+
     /// Like [`proven`](Self::proven), for a tier that follows `log`: samples of another one prove
     /// nothing to it.
     #[must_use]

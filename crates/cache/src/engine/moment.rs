@@ -193,6 +193,8 @@ impl Inner {
                     start.token = Some((standing.epoch, standing.watermark));
                 }
                 let judged = self.judge(&item.job(false, wish), read)?;
+                // A database that writes another log by now has told positions of that one.
+                let standing = standing.filter(|standing| self.local.follows(standing.epoch));
                 if let (Some(standing), Judged::Now(Asked::Answer(landed))) = (standing, judged) {
                     let (log, seen) = (standing.epoch.log(), landed.entry.seen);
                     let span = Span { log, seen, upto: standing.applied };

@@ -181,6 +181,11 @@ impl Local {
 }
 
 impl Writer {
+    /// Whether the database still writes the log of that history, as far as this node has heard.
+    pub(super) fn follows(&self, epoch: Epoch) -> bool {
+        self.bound.is_of(epoch.log().lineage())
+    }
+
     /// The time as of which this tier, had it applied `upto` and no more, is proven.
     pub(super) fn proven(&self, upto: Lsn) -> Option<Mono> {
         self.bound.proven_of(self.fence.epoch()?.log().lineage(), upto)

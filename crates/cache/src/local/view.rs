@@ -13,6 +13,8 @@ use crate::survey::Survey;
 /// What was held under some keys at one position.
 pub(crate) struct View {
     pub(crate) epoch: Option<Epoch>,
+    /// Whether the database still writes the log of that history.
+    pub(crate) current: bool,
     /// A.
     pub(crate) applied: Lsn,
     pub(crate) proven: Option<Mono>,
@@ -21,9 +23,10 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Between which positions what is held is what the database held.
+    /// Between which positions what is held is what the database held. `None`: nobody knows, since it may
+    /// have been loaded from a database that writes another log by now.
     pub(crate) fn span(&self, held: &Held) -> Option<Span> {
-        let log = self.epoch?.log();
+        let log = self.epoch.filter(|_| self.current)?.log();
         Some(Span { log, seen: held.seen, upto: held.reaches(self.applied) })
     }
 }
@@ -41,8 +44,10 @@ impl Local {
             let absent = || writer.absent(filter?, key, now);
             self.store.get(key).or_else(absent)
         };
+        let epoch = writer.fence.epoch();
         View {
-            epoch: writer.fence.epoch(),
+            epoch,
+            current: epoch.is_some_and(|epoch| writer.follows(epoch)),
             applied: writer.fence.applied(),
             proven: self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono),
             held: keys.into_iter().map(look).collect(),

@@ -1,5 +1,7 @@
 //! Race 16: two keys read together, one new, one old.
 
+use coherence::Log;
+
 use super::table::{Table, texts};
 use super::*;
 
@@ -59,6 +61,26 @@ async fn race_16_a_load_that_saw_what_its_tier_has_not_is_of_no_moment_until_the
     settle().await;
     assert_eq!(together(&node, &both).await, all("value", Tier::Local));
     assert_eq!(table.calls(), (0, 2));
+}
+
+/// The database has failed over, and the tiers have not heard of a new history: what is loaded now tells
+/// positions of another log.
+#[tokio::test(start_paused = true)]
+async fn race_16_positions_of_two_logs_are_of_no_moment() {
+    let world = World::new().await;
+    let (one, two) = (world.node().await, world.node().await);
+    let policy = Arc::new(policy(Unproven::ServeStale));
+    let table = Table::saying(&world, "value");
+    let both = table.items(&policy, &[1, 2]);
+    one.get_many(&both, None).await;
+    assert_eq!(together(&one, &both).await, all("value", Tier::Local));
+    world.primary_answers.store(false, Ordering::Relaxed);
+    let log = Log { timeline: EPOCH.timeline + 1, ..EPOCH.log() };
+    for node in [&one, &two] {
+        node.sample(log, world.clock.mono(), Lsn(1));
+        assert_eq!(together(node, &both).await.1, Tier::Origin, "whatever the tiers hold");
+    }
+    assert_eq!(one.get_many(&both, None).await.len(), 2, "each by itself is served still");
 }
 
 #[tokio::test(start_paused = true)]
