@@ -1,6 +1,7 @@
 //! Nodes that take turns at one log: one of them follows it, the others look again and again whether it
 //! has become free.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -33,12 +34,6 @@ pub(crate) trait Claim: Clone + Send + Sync + 'static {
 
     /// What is to be remembered of a stream that was lost.
     fn lost(&mut self, session: &Self::Session);
-
-    /// The source's name.
-    fn source(&self) -> &str;
-
-    /// What is counted.
-    fn metrics(&self) -> &Metrics;
 }
 
 /// What an attempt leaves behind, and what came of it.
@@ -47,6 +42,9 @@ type Tried<C> = (C, Result<Option<(Start, <C as Claim>::Session)>, FeedError>);
 /// One node's turns.
 pub(crate) struct Turns<C: Claim> {
     claim: C,
+    /// The source's name.
+    source: Arc<str>,
+    metrics: Metrics,
     state: State<C>,
     backoff: Duration,
     /// Whether it has ever led or waited: only the first attempt may end it.
@@ -73,14 +71,16 @@ impl<C: Claim> Drop for Turns<C> {
             State::Looking(look) => look.abort(),
             State::Due(_) | State::Waiting(_) | State::Leading(_) => {}
         }
-        self.claim.metrics().leader.set(0);
+        self.metrics.leader.set(0);
     }
 }
 
 impl<C: Claim> Turns<C> {
-    pub(crate) fn new(claim: C) -> Self {
+    pub(crate) fn new(claim: C, source: Arc<str>, metrics: Metrics) -> Self {
         Self {
             claim,
+            source,
+            metrics,
             state: State::Due(Instant::now()),
             backoff: FIRST_BACKOFF,
             settled: false,
@@ -175,11 +175,10 @@ impl<C: Claim> Turns<C> {
     ) -> Result<Option<FeedEvent>, FeedError> {
         match outcome {
             Ok(Some((start, session))) => {
-                let source = self.claim.source();
-                tracing::info!(source, position = %start.position, "following the log");
+                tracing::info!(source = %self.source, position = %start.position, "following the log");
                 self.settled = true;
                 self.standing_by = false;
-                self.claim.metrics().leader.set(1);
+                self.metrics.leader.set(1);
                 self.state = State::Leading(Box::new(session));
                 Ok(Some(FeedEvent::Started(start)))
             }
@@ -199,9 +198,9 @@ impl<C: Claim> Turns<C> {
     }
 
     fn lose(&mut self, err: FeedError) -> FeedEvent {
-        tracing::warn!(source = self.claim.source(), error = %err, "change feed lost");
-        self.claim.metrics().leader.set(0);
-        self.claim.metrics().reconnects.inc();
+        tracing::warn!(source = %self.source, error = %err, "change feed lost");
+        self.metrics.leader.set(0);
+        self.metrics.reconnects.inc();
         self.standing_by = false;
         self.state = State::Due(Instant::now() + self.backoff);
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);

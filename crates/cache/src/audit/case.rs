@@ -54,7 +54,7 @@ pub(super) struct Older {
     /// By when the database is known to have shown what is missing. The time that a database gives to
     /// a commit lies before the commit is flushed, replicated and visible, and an answer promises only
     /// what was visible.
-    pub(super) visible: Option<Mono>,
+    pub(super) visible: Mono,
     /// Its τ lies below the commit: no need to wait.
     pub(super) by_position: bool,
     /// This entry was not seen to differ before.
@@ -67,6 +67,8 @@ struct Differs {
     digest: Digest,
     loaded_ms: u64,
     since: Mono,
+    /// When the database had said something else for the first time.
+    seen: Mono,
 }
 
 /// A key under observation.
@@ -130,9 +132,10 @@ impl Case {
             Origin::Event { lsn, committed, .. } if comparable && held.tau < lsn => Some(committed),
             Origin::Event { .. } | Origin::Answer(_) => None,
         };
-        let since = by_commit.or(before.map(|before| before.since)).unwrap_or(done);
-        *differs = Some(Differs { digest: held.digest, loaded_ms: held.loaded_ms, since });
-        let visible = if by_commit.is_some() { shown } else { Some(since) };
+        let since = by_commit.or(before.as_ref().map(|before| before.since)).unwrap_or(done);
+        let seen = before.as_ref().map_or(done, |before| before.seen);
+        let visible = shown.filter(|_| by_commit.is_some()).map_or(seen, |shown| shown.min(seen));
+        *differs = Some(Differs { digest: held.digest, loaded_ms: held.loaded_ms, since, seen });
         Judged::Older(Older { since, visible, by_position: by_commit.is_some(), anew })
     }
 

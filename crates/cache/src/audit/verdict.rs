@@ -294,8 +294,8 @@ impl Auditor {
         place: Place,
     ) {
         let key = case.named.key.clone();
-        let missing = older.visible.map_or(Duration::ZERO, |visible| sight.at.since(visible));
-        let (times, wall_ms) = ((sight.at.since(older.since), missing), sight.wall_ms);
+        let times = (sight.at.since(older.since), sight.at.since(older.visible));
+        let wall_ms = sight.wall_ms;
         let finding = if let Some(name) = self.name(place.node) {
             case.finding_elsewhere(name, held, t, times, wall_ms)
         } else {

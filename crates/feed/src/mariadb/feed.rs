@@ -23,7 +23,9 @@ impl MariaDbFeed {
     /// [`FeedError::Setup`] when the URL is none, or asks for what is not supported.
     pub fn new(options: MariaDbOptions) -> Result<Self, FeedError> {
         let server = Server::parse(&options.url)?;
-        Ok(Self { turns: Turns::new(LockClaim::new(Arc::new(options), server)) })
+        let (source, metrics) = (options.source.clone(), options.metrics.clone());
+        let claim = LockClaim::new(Arc::new(options), server);
+        Ok(Self { turns: Turns::new(claim, source, metrics) })
     }
 }
 

@@ -12,7 +12,6 @@ use super::stream::{self, Refused, Stream};
 use crate::Bookmark;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd, Start};
-use crate::metrics::Metrics;
 use crate::turns::Claim;
 
 /// A stream that began.
@@ -77,14 +76,6 @@ impl Claim for LockClaim {
 
     fn lost(&mut self, session: &Session) {
         self.anew = session.place_is_unusable();
-    }
-
-    fn source(&self) -> &str {
-        &self.options.source
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.options.metrics
     }
 }
 

@@ -23,7 +23,9 @@ impl PostgresFeed {
     /// [`FeedError::Setup`] when the URL is none, or asks for what is not supported.
     pub fn new(options: PostgresOptions) -> Result<Self, FeedError> {
         let server = Server::parse(&options.url)?;
-        Ok(Self { turns: Turns::new(SlotClaim::new(Arc::new(options), server)) })
+        let (source, metrics) = (options.source.clone(), options.metrics.clone());
+        let claim = SlotClaim::new(Arc::new(options), server);
+        Ok(Self { turns: Turns::new(claim, source, metrics) })
     }
 }
 

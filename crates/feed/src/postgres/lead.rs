@@ -16,7 +16,6 @@ use super::source;
 use super::visibility::draw_xid;
 use crate::error::FeedError;
 use crate::event::Start;
-use crate::metrics::Metrics;
 use crate::turns::Claim;
 
 /// How often an acknowledgement is passed on at most. A server that shuts down waits for it.
@@ -85,14 +84,6 @@ impl Claim for SlotClaim {
     fn lost(&mut self, session: &Session) {
         self.shape = Some(session.shape().to_owned());
         self.remake = session.slot_is_unusable();
-    }
-
-    fn source(&self) -> &str {
-        &self.options.source
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.options.metrics
     }
 }
 

@@ -27,8 +27,9 @@ impl DebeziumFeed {
     pub fn new(options: DebeziumOptions) -> Result<(Self, Inbox), FeedError> {
         let server = Server::parse(&options.url)?;
         let (posts, inbox) = Inbox::new(server.database(), options.relayed.clone());
-        let turns = Turns::new(EventsClaim::new(Arc::new(options), server));
-        Ok((Self { turns, inbox }, posts))
+        let (source, metrics) = (options.source.clone(), options.metrics.clone());
+        let claim = EventsClaim::new(Arc::new(options), server);
+        Ok((Self { turns: Turns::new(claim, source, metrics), inbox }, posts))
     }
 }
 

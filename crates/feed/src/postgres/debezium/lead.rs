@@ -10,7 +10,6 @@ use super::session::Session;
 use crate::Bookmark;
 use crate::error::FeedError;
 use crate::event::Start;
-use crate::metrics::Metrics;
 use crate::postgres::server::{Control, Server};
 use crate::postgres::visibility::draw_xid;
 use crate::postgres::{PostgresOptions, catalog, prepare, source};
@@ -86,14 +85,6 @@ impl Claim for EventsClaim {
     fn lost(&mut self, session: &Session) {
         self.anew = session.is_broken();
         self.shape = Some(session.shape().to_owned());
-    }
-
-    fn source(&self) -> &str {
-        &self.options.source
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.options.metrics
     }
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
              Between a fault and its mending tiers may be behind, and say so by their bound; \
              *older than shown* and *older than contract* count answers that were older than the \
              bound they showed, or than the 5 s of their contract, by more than 50 ms, which is what \
-             a look itself may take.",
+             a look itself may take; counted from when the commit is known to have been visible.",
             options.commits_per_s,
             CALM.as_secs(),
             AFTERWARDS.as_secs(),
