@@ -5,7 +5,7 @@
 //!
 //! - [`TableReader`] reads one table, collects all of its problems, and names unknown keys with the
 //!   nearest known one.
-//! - [`parse_size`], [`parse_duration`] and [`parse_choice`] read one value. Their error says the value,
+//! - [`parse_size`], [`parse_duration`] and [`parse_choice`] read one value. Their error contains the value,
 //!   the accepted form with an example, and the range.
 //!
 //! | value | form | units |

@@ -3,7 +3,7 @@
 //! A contract names one kind of data (`product_price`) and defines its keys, its origin, its budget, and
 //! the action when freshness can't be proven. This crate parses the configuration into types that can't
 //! be wrong ([`Contract`], [`Contracts`]), maps a committed row change to the keys and tags that it
-//! invalidates ([`Contracts::affected`]), reviews contracts ([`lint`]), and does the arithmetic of time
+//! invalidates ([`Contracts::affected`]), reviews contracts ([`lint()`]), and does the arithmetic of time
 //! ([`freshness`]).
 //!
 //! It is pure: no I/O, no clock, no randomness. Callers pass them as arguments.

@@ -31,7 +31,7 @@ impl ValueError {
     }
 }
 
-/// A problem of a configuration: where it is, what it is, and its remedy.
+/// A problem of a configuration: its path, a message and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize)]
 pub struct Problem {
     /// The stable name of the kind of problem.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 /// Returns the 64-bit FNV-1a digest of `bytes`.
 ///
-/// It tells a handful of names apart and is the same on every node. It is not collision-resistant:
+/// It distinguishes a small number of names and is the same on every node. It is not collision-resistant:
 /// never use it where an attacker chooses the input. Source: the FNV specification, parameters for
 /// 64 bits (offset basis `cbf29ce484222325`, prime `100000001b3`).
 pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {

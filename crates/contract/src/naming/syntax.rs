@@ -24,7 +24,7 @@ fn is_name(text: &str, is_extra: fn(u8) -> bool) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || is_extra(b))
 }
 
-/// Returns whether `text` is an id or variant as it stands in a key: not empty, visible ASCII without
+/// Returns whether `text` is an id or variant in a key: not empty, visible ASCII without
 /// braces. The caller has split the key at `:`.
 pub(crate) fn is_key_part(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'{' | b'}'))

@@ -369,7 +369,7 @@ pub fn reference_markdown() -> String {
     page
 }
 
-/// Returns whether `key` (dotted) is one of [`reference`].
+/// Returns whether `key` (dotted) is one of [`reference()`].
 pub(crate) fn is_known(key: &str) -> bool {
     KEYS.iter().any(|doc| doc.key == key)
 }
