@@ -20,7 +20,7 @@ pub struct Pattern(Arc<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PatternError {
     /// The text has no `*`, so it is one key or tag.
-    #[error("a pattern needs a `*`; without one it is a single key or tag")]
+    #[error("the pattern has no `*`, so it is a single key or tag")]
     NoStar,
     /// The pattern is longer than a key or tag can be.
     #[error("a pattern has at most {max} bytes here, this one has {bytes}")]
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn malformed_pattern_rejected() {
         let keys = |text: &str| Pattern::of_keys(text).expect_err(text).to_string();
-        assert!(keys("v1:catalog:price:42").contains("needs a `*`"));
+        assert!(keys("v1:catalog:price:42").contains("has no `*`"));
         assert!(keys("product-*").contains("v1:catalog:price:42"));
         assert!(keys("vx*").contains("matches no key"));
         assert!(keys("v1:{a}:*").contains("byte 3"));
