@@ -1,52 +1,44 @@
-//! Staleness contracts: who may see what how old, and who said so.
+//! Staleness contracts: how stale the answers for one kind of data may be.
 //!
-//! A contract names one kind of data (`product_price`), how its entries are keyed, where they come
-//! from, how stale an answer may be and what to do when freshness can't be proven. This crate turns
-//! the TOML into types that can't be wrong ([`Contract`], [`Contracts`]), maps a committed row
-//! change to the keys and tags it touches ([`Contracts::affected`]), reviews a set of contracts
-//! ([`lint`]) and does the arithmetic of time ([`freshness`]).
+//! A contract names one kind of data (`product_price`) and defines its keys, its origin, its budget, and
+//! the action when freshness can't be proven. This crate parses the configuration into types that can't
+//! be wrong ([`Contract`], [`Contracts`]), maps a committed row change to the keys and tags that it
+//! invalidates ([`Contracts::affected`]), reviews contracts ([`lint()`]), and does the arithmetic of time
+//! ([`freshness`]).
 //!
-//! It is pure: no I/O, no clock, no randomness. What varies comes in as an argument.
+//! It is pure: no I/O, no clock, no randomness. Callers pass them as arguments.
+//!
+//! Modules depend on each other in one direction, from right to left:
+//! `config`, `naming` ← `model` ← `mapping` ← `section` ← `lint`.
 
-pub mod freshness;
+pub mod config;
 mod lint;
+mod mapping;
+mod model;
+mod naming;
+mod section;
 
-mod affected;
-mod contract;
-mod fields;
-mod key;
-mod keys;
-mod lookalike;
-mod pattern;
-mod preset;
-mod projection;
-mod residency;
-mod row;
-mod service;
-mod set;
-mod sql;
-mod tag;
-mod template;
-mod toml_in;
-mod toml_out;
-
-pub use affected::{Affected, Image, Incomplete};
-pub use contract::{
-    AbsentFilter, Approval, Class, Contract, Evidence, IdKind, Origin, Refresh, Sensitivity,
-    TTL_CAP, Tiers, Unproven,
+pub use config::Problem;
+pub use lint::{Finding, Severity, lint, lint_residency, lint_toml};
+pub use mapping::affected::{Affected, Incomplete};
+pub use mapping::change::Image;
+pub use mapping::projection::{Projected, Projection};
+pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
+pub use mapping::sql::{NumberedStatement, inline_parameters, number_parameters};
+pub use model::contract::{
+    AbsentFilter, Approval, Class, Contract, Evidence, Origin, Refresh, Sensitivity, Tiers,
+    Unproven,
 };
-pub use key::{Key, KeyError};
-pub use keys::{KeyDoc, reference, reference_markdown};
-pub use lint::{Finding, Severity, lint, lint_toml};
-pub use lookalike::LookAlike;
-pub use pattern::{Pattern, PatternError};
-pub use preset::{Preset, Strictness, presets};
-pub use projection::{Projection, Renewed};
-pub use residency::{Places, is_region, lies_in, lint_residency};
-pub use row::{Cell, Forms, JsonForm, Op, Row, RowChange};
-pub use service::{HeaderText, Service, ServiceHeader, ServiceUrl};
-pub use set::Contracts;
-pub use sql::{Numbered, filled, numbered};
-pub use tag::{Tag, TagError, TagTemplate};
-pub use template::{KeyTemplate, TemplateError};
-pub use toml_in::{ContractError, Problem};
+pub use model::contracts::{ContractError, Contracts};
+pub use model::freshness::{self, TTL_CAP};
+pub use model::residency::{TierRegions, is_region, region_is_within};
+pub use model::service::{HeaderText, Service, ServiceHeader, ServiceUrl};
+pub use naming::digest::fnv1a;
+pub use naming::id::IdKind;
+pub use naming::key::{Key, KeyError};
+pub use naming::pattern::{Pattern, PatternError};
+pub use naming::sensitive_value::SensitiveValue;
+pub use naming::tag::{Tag, TagError, TagTemplate};
+pub use naming::template::{KeyTemplate, TemplateError};
+pub use section::preset::{Preset, Strictness, presets};
+pub use section::reference::{KeyDoc, reference, reference_markdown};

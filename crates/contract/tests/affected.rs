@@ -1,6 +1,6 @@
-//! What a row change invalidates.
+//! The invalidations of a row change.
 
-use contract::{Affected, Cell, Contract, Contracts, Forms, Image, Op, Row, RowChange};
+use contract::{Affected, Cell, Contract, Contracts, Image, JsonForms, Op, Row, RowChange};
 
 const PRICE: &str = r#"
 key = "v1:catalog:price:{id}"
@@ -32,7 +32,7 @@ fn change(op: Op, old: Option<Row>, new: Option<Row>) -> RowChange {
         op,
         old,
         new,
-        forms: Forms::default(),
+        forms: JsonForms::default(),
     }
 }
 
@@ -45,7 +45,7 @@ fn tags(affected: &Affected) -> Vec<&str> {
 }
 
 #[test]
-fn an_insert_clears_the_remembered_absence() {
+fn insert_invalidates_cached_absence() {
     let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
     let affected = contract(PRICE).affected(&change(Op::Insert, None, new));
     assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
@@ -54,7 +54,7 @@ fn an_insert_clears_the_remembered_absence() {
 }
 
 #[test]
-fn a_move_between_categories_reaches_both() {
+fn move_invalidates_both_categories() {
     let old = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
     let new = row(&[("id", "42"), ("category_id", "8"), ("price_cents", "100")]);
     let affected = contract(PRICE).affected(&change(Op::Update, old, new));
@@ -63,7 +63,7 @@ fn a_move_between_categories_reaches_both() {
 }
 
 #[test]
-fn a_changed_key_reaches_both_rows() {
+fn changed_key_invalidates_both_keys() {
     let old = row(&[("id", "42")]);
     let new = row(&[("id", "43"), ("category_id", "7"), ("price_cents", "100")]);
     let affected = contract(PRICE).affected(&change(Op::Update, old, new));
@@ -73,7 +73,7 @@ fn a_changed_key_reaches_both_rows() {
 }
 
 #[test]
-fn without_the_old_row_everything_about_it_may_have_changed() {
+fn unknown_old_row_counts_as_changed() {
     let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
     let affected = contract(PRICE).affected(&change(Op::Update, None, new));
     assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
@@ -87,18 +87,18 @@ fn without_the_old_row_everything_about_it_may_have_changed() {
 }
 
 #[test]
-fn an_update_of_other_columns_is_no_news() {
+fn update_of_other_columns_ignored() {
     let old = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100"), ("seen", "1")]);
     let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100"), ("seen", "2")]);
     assert!(contract(PRICE).affected(&change(Op::Update, old, new)).is_empty());
     let unknown_price = row(&[("id", "42"), ("category_id", "7")]);
     let affected =
         contract(PRICE).affected(&change(Op::Update, unknown_price.clone(), unknown_price));
-    assert_eq!(keys(&affected), ["v1:catalog:price:42"], "what is unknown may have changed");
+    assert_eq!(keys(&affected), ["v1:catalog:price:42"], "an unknown column may have changed");
 }
 
 #[test]
-fn with_no_columns_named_any_update_counts() {
+fn without_columns_any_update_counts() {
     let any = contract(&PRICE.replace(", columns = [\"price_cents\"]", ""));
     let same = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "100")]);
     assert_eq!(
@@ -108,7 +108,7 @@ fn with_no_columns_named_any_update_counts() {
 }
 
 #[test]
-fn an_unchanged_large_column_is_read_from_the_old_row_or_left_open() {
+fn unchanged_toast_column_uses_old_row() {
     let old = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1")]);
     let new = row(&[("id", "42"), ("category_id", "TOAST"), ("price_cents", "2")]);
     let affected = contract(PRICE).affected(&change(Op::Update, old, new.clone()));
@@ -120,7 +120,7 @@ fn an_unchanged_large_column_is_read_from_the_old_row_or_left_open() {
 }
 
 #[test]
-fn a_delete_names_what_it_can() {
+fn delete_invalidates_known_names() {
     let affected = contract(PRICE).affected(&change(Op::Delete, row(&[("id", "42")]), None));
     assert_eq!(keys(&affected), ["v1:catalog:price:42"]);
     assert_eq!(tags(&affected), ["product-42"]);
@@ -128,15 +128,15 @@ fn a_delete_names_what_it_can() {
 }
 
 #[test]
-fn what_has_no_name_takes_everything_with_it() {
+fn unknown_key_invalidates_everything() {
     assert!(contract(PRICE).affected(&change(Op::Truncate, None, None)).everything);
     let keyless = contract(PRICE).affected(&change(Op::Delete, row(&[("sku", "x")]), None));
-    assert!(keyless.everything, "an entry that can't be named can only go with all others");
+    assert!(keyless.everything, "without its key, the entry is invalidated with all others");
     assert!(contract(PRICE).affected(&change(Op::Insert, None, None)).everything);
 }
 
 #[test]
-fn null_is_a_value_that_names_nothing() {
+fn null_column_makes_no_tag() {
     let old = row(&[("id", "42"), ("category_id", "NULL"), ("price_cents", "1")]);
     let new = row(&[("id", "42"), ("category_id", "9"), ("price_cents", "1")]);
     let affected = contract(PRICE).affected(&change(Op::Update, old, new));
@@ -145,7 +145,7 @@ fn null_is_a_value_that_names_nothing() {
 }
 
 #[test]
-fn other_tables_and_sources_are_none_of_its_business() {
+fn other_table_and_source_ignored() {
     let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1")]);
     let mut other = change(Op::Insert, None, new);
     other.table = "public.products".into();
@@ -158,7 +158,7 @@ fn other_tables_and_sources_are_none_of_its_business() {
 }
 
 #[test]
-fn the_id_of_a_tag_is_the_column_of_the_key() {
+fn tag_id_is_key_column() {
     let text = PRICE.replace("key = \"id\"", "key = \"product_id\"");
     let new = row(&[("id", "1"), ("product_id", "42"), ("category_id", "7"), ("price_cents", "1")]);
     let affected = contract(&text).affected(&change(Op::Insert, None, new));
@@ -167,7 +167,7 @@ fn the_id_of_a_tag_is_the_column_of_the_key() {
 }
 
 #[test]
-fn a_change_reaches_every_variant_by_the_tag_they_share() {
+fn change_invalidates_all_variants_by_tag() {
     let text = contract(
         "key = \"v1:catalog:text:{tenant}:{id}:{locale}\"\nstaleness = \"1min\"\n\
          from = { source = \"shop\", table = \"products\", key = \"id\", tenant = \"shop_id\" }",
@@ -182,7 +182,7 @@ fn a_change_reaches_every_variant_by_the_tag_they_share() {
 }
 
 #[test]
-fn a_fill_carries_the_tags_that_a_change_raises() {
+fn fill_tags_equal_invalidated_tags() {
     let price = contract(PRICE);
     let cells = row(&[("id", "42"), ("category_id", "Kitchen & Café 100%")]);
     let filled = price.tags_for(cells.as_ref().expect("a row"));
@@ -190,11 +190,11 @@ fn a_fill_carries_the_tags_that_a_change_raises() {
     assert_eq!(filled, affected.tags);
     assert_eq!(tags(&affected)[1], "category-Kitchen%20&%20Caf%C3%A9%20100%25");
     let absent = price.tags_for(&row(&[("id", "42")]).expect("a row"));
-    assert_eq!(absent.len(), 1, "an absent row has the tags its id gives");
+    assert_eq!(absent.len(), 1, "an absent row has the tags of its id");
 }
 
 #[test]
-fn a_set_merges_what_its_contracts_say() {
+fn contracts_merge_invalidations() {
     let name = "[data.name]\nkey = \"v1:catalog:name:{id}\"\nstaleness = \"1min\"\ntags = [\"product-{id}\"]\n\
                 from = { source = \"shop\", table = \"public.products\" }\n[data.price]\n";
     let root: toml::Table = format!("{name}{PRICE}").parse().expect("well-formed");
@@ -204,6 +204,6 @@ fn a_set_merges_what_its_contracts_say() {
     assert_eq!(keys(&affected), ["v1:catalog:name:42", "v1:catalog:price:42"]);
     assert_eq!(tags(&affected), ["product-42", "category-7"]);
     assert_eq!(set.tables("shop").len(), 1);
-    let identity = set.get("price").expect("there").beyond_identity(&["id"]);
+    let identity = set.get("price").expect("there").columns_outside_identity(&["id"]);
     assert_eq!(identity, ["category_id"]);
 }

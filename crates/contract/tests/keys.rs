@@ -1,6 +1,6 @@
-//! Keys: one key for one row, nothing personal in it, nothing shared by accident.
+//! Keys: one key per row, without personal data, and no key for two rows.
 
-use contract::{Contract, IdKind, Key, KeyError, KeyTemplate, LookAlike, TemplateError};
+use contract::{Contract, IdKind, Key, KeyError, KeyTemplate, SensitiveValue, TemplateError};
 
 fn price() -> KeyTemplate {
     KeyTemplate::parse("v1:catalog:price:{id}").expect("it is valid")
@@ -10,9 +10,9 @@ fn key_of(id: &str) -> Result<Key, KeyError> {
     price().key(&[("id", id)])
 }
 
-fn looks_like(id: &str) -> Option<LookAlike> {
+fn detected_in(id: &str) -> Option<SensitiveValue> {
     match key_of(id) {
-        Err(KeyError::LooksLike { kind, .. }) => Some(kind),
+        Err(KeyError::Sensitive { kind, .. }) => Some(kind),
         Err(other) => panic!("{id}: {other}"),
         Ok(_) => None,
     }
@@ -24,14 +24,14 @@ fn contract(id: &str) -> Contract {
 }
 
 #[test]
-fn plain_ids_are_written_as_they_are() {
+fn plain_id_written_verbatim() {
     for id in ["42", "100000001", "85123A", "sku_1.2~b-c", "0", "SKU-2026-000123", "POST"] {
         assert_eq!(key_of(id).expect("a plain id").as_str(), format!("v1:catalog:price:{id}"));
     }
 }
 
 #[test]
-fn free_text_is_hashed_and_stays_apart() {
+fn free_text_is_hashed() {
     let a = key_of("red shoes").expect("free text");
     assert_eq!(a.as_str(), "v1:catalog:price:h-61959b3a303f52c5dd5ddc4cfd8c3098");
     for other in
@@ -45,15 +45,15 @@ fn free_text_is_hashed_and_stays_apart() {
 }
 
 #[test]
-fn a_value_can_not_pose_as_the_hash_of_another() {
+fn value_like_a_hash_is_hashed() {
     let real = key_of("red shoes").expect("free text");
     let posed = real.as_str().rsplit(':').next().expect("there is an id").to_owned();
     assert_ne!(key_of(&posed).expect("it is hashed itself"), real);
 }
 
 #[test]
-fn personal_data_and_secrets_are_refused_without_being_repeated() {
-    use LookAlike::{Card, Email, Phone, Token};
+fn sensitive_value_rejected_unquoted() {
+    use SensitiveValue::{Card, Email, Phone, Token};
     for (value, kind) in [
         ("jo@example.org", Email),
         ("jo%40example.org", Email),
@@ -79,21 +79,21 @@ fn personal_data_and_secrets_are_refused_without_being_repeated() {
         ("ghp_0123456789abcdefghijABCDEFGHIJ012345", Token),
         ("AKIAIOSFODNN7EXAMPLE", Token),
     ] {
-        assert_eq!(looks_like(value), Some(kind), "{value}");
+        assert_eq!(detected_in(value), Some(kind), "{value}");
         let err = key_of(value).expect_err("refused").to_string();
         assert!(!err.contains(value), "{err}");
     }
 }
 
 #[test]
-fn ids_that_only_resemble_personal_data_pass() {
+fn harmless_lookalikes_accepted() {
     for id in [
         "123456789",                            // an order number
         "5551234567",                           // bare digits are no phone number
         "2026-11-02",                           // a date
         "1763662224123",                        // a timestamp in ms
         "1798374652938471936",                  // a snowflake id
-        "453178290142756869",                   // another, right by Luhn
+        "453178290142756869",                   // another, with a valid Luhn digit
         "4006381333931",                        // an EAN-13 barcode
         "4111111111111112",                     // wrong check digit
         "00000000-0000-4000-8000-000000000000", // a UUID
@@ -106,12 +106,12 @@ fn ids_that_only_resemble_personal_data_pass() {
         "1.2.3",
         "sk_shirt",
     ] {
-        assert_eq!(looks_like(id), None, "{id}");
+        assert_eq!(detected_in(id), None, "{id}");
     }
 }
 
 #[test]
-fn one_row_has_one_key() {
+fn non_canonical_id_rejected() {
     let auto = contract("auto");
     for alias in ["042", "+42", "-0", "42.0", "4.2e1", " 42", "4_2", "0x2a", "0B101010", ".5"] {
         assert!(matches!(auto.key(alias), Err(KeyError::NotCanonical(_))), "{alias}");
@@ -131,7 +131,7 @@ fn one_row_has_one_key() {
 }
 
 #[test]
-fn tenants_and_variants_are_part_of_the_key() {
+fn key_contains_tenant_and_variants() {
     let text = KeyTemplate::parse("v2:catalog:text:{tenant}:{id}:{locale}").expect("valid");
     let key = text.key(&[("id", "42"), ("tenant", "acme"), ("locale", "de")]).expect("complete");
     assert_eq!(key.as_str(), "v2:catalog:text:acme:42:de");
@@ -143,7 +143,7 @@ fn tenants_and_variants_are_part_of_the_key() {
 }
 
 #[test]
-fn malformed_templates_are_told_apart() {
+fn malformed_template_names_error() {
     let err = |text: &str| KeyTemplate::parse(text).expect_err("malformed");
     assert_eq!(err("price:{id}"), TemplateError::Segments(2));
     assert_eq!(err("1:catalog:price:{id}"), TemplateError::Version("1".into()));
@@ -158,7 +158,7 @@ fn malformed_templates_are_told_apart() {
 }
 
 #[test]
-fn templates_clash_only_where_they_can_meet() {
+fn template_clash_is_exact() {
     let clash = |a: &str, b: &str| {
         let (a, b) = (KeyTemplate::parse(a).expect("valid"), KeyTemplate::parse(b).expect("valid"));
         assert_eq!(a.clashes_with(&b), b.clashes_with(&a));
@@ -173,7 +173,7 @@ fn templates_clash_only_where_they_can_meet() {
 }
 
 #[test]
-fn a_key_from_outside_is_checked() {
+fn key_parse_checks_form() {
     for good in ["v1:edge:page:GET/p/42", "v12:a:b:c:d:e", "v1:a:b_c:~"] {
         assert_eq!(Key::parse(good).expect("well-formed").to_string(), good);
     }
@@ -197,10 +197,10 @@ fn a_key_from_outside_is_checked() {
 }
 
 #[test]
-fn a_template_knows_its_keys() {
+fn template_matches_its_keys() {
     let template = |text: &str| KeyTemplate::parse(text).expect("it is valid");
     let key = |text: &str| Key::parse(text).expect("it is valid");
-    for (text, fits, others) in [
+    for (text, matching, others) in [
         (
             "v1:catalog:price:{id}",
             &["v1:catalog:price:42", "v1:catalog:price:h-00"][..],
@@ -212,13 +212,13 @@ fn a_template_knows_its_keys() {
             &["v1:catalog:price:us:42", "v1:catalog:price:eu", "v1:catalog:price:eu:42:7"],
         ),
     ] {
-        assert!(fits.iter().all(|fitting| template(text).fits(&key(fitting))), "{text}");
-        assert!(!others.iter().any(|other| template(text).fits(&key(other))), "{text}");
+        assert!(matching.iter().all(|matching| template(text).matches(&key(matching))), "{text}");
+        assert!(!others.iter().any(|other| template(text).matches(&key(other))), "{text}");
     }
 }
 
 #[test]
-fn a_filter_of_ids_is_refused_where_nothing_proves_absence() {
+fn absent_filter_without_proof_rejected() {
     let read = |edit: &dyn Fn(String) -> String| {
         let text = "key = \"v1:catalog:price:{id}\"\nstaleness = \"1s\"\n\
                     value = \"select price from products where id = $id\"\n\
@@ -227,12 +227,12 @@ fn a_filter_of_ids_is_refused_where_nothing_proves_absence() {
         let table = edit(text.to_owned()).parse().expect("well-formed");
         Contract::from_toml("price", &table)
     };
-    let filter = read(&|text| text).expect("it fits").absent_filter.expect("it was asked for");
+    let filter = read(&|text| text).expect("valid").absent_filter.expect("enabled");
     assert_eq!((filter.false_positives, filter.max_size_bytes), (0.01, 16 << 20));
     let table = "{ false_positives = 0.001, max_size = \"1MiB\", rebuild = \"5min\" }";
     let contract = read(&|text| text.replace("filter = true", &format!("filter = {table}")));
-    let contract = contract.expect("it fits");
-    let filter = contract.absent_filter.expect("it was asked for");
+    let contract = contract.expect("valid");
+    let filter = contract.absent_filter.expect("enabled");
     assert_eq!((filter.false_positives, filter.max_size_bytes), (0.001, 1 << 20));
     assert_eq!(filter.rebuild.as_secs(), 300);
     let again = Contract::from_toml("price", &contract.to_toml()).expect("it reads back");
@@ -241,12 +241,12 @@ fn a_filter_of_ids_is_refused_where_nothing_proves_absence() {
     for (from, to, why) in [
         ("select price", "select count(*) as n", "`value` is not"),
         ("{id}\"", "{id}:{locale}\"", "more than the row's id"),
-        ("= true", "= true\ntiers = [\"shared\"]", "kept in the process"),
+        ("= true", "= true\ntiers = [\"shared\"]", "cached in the process"),
         ("\"1s\"", "\"0s\"", "budget is zero"),
         ("= true", "= { rebuild = \"1s\" }", "out of range"),
         ("= true", "= { false_positives = 1 }", "out of range"),
         ("= true", "= \"yes\"", "true, false or a table"),
-        ("= true", "= { expected = 7 }", "is no key"),
+        ("= true", "= { expected = 7 }", "is not a known key"),
     ] {
         let err = read(&|text| text.replace(from, to)).expect_err(to).to_string();
         assert!(err.contains(why) && err.contains("absent_filter"), "{to}: {err}");

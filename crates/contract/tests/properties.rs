@@ -1,14 +1,14 @@
-//! What holds for any input.
+//! Properties that hold for any input.
 
 use std::collections::HashMap;
 
 use contract::{
-    Cell, Contract, Contracts, Forms, Image, Key, KeyTemplate, Op, Row, RowChange, Tag,
+    Cell, Contract, Contracts, Image, JsonForms, Key, KeyTemplate, Op, Row, RowChange, Tag,
     TagTemplate, lint_toml,
 };
 use proptest::prelude::*;
 
-/// Values of the kinds that meet in a shop, and arbitrary text.
+/// Values of the kinds that occur in a shop, and arbitrary text.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         "[0-9]{1,20}",
@@ -19,7 +19,7 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// TOML values as people might put under any key.
+/// TOML values that people might write for any key.
 fn toml_value() -> impl Strategy<Value = toml::Value> {
     let known = prop_oneof![
         Just("v1:catalog:price:{id}"),
@@ -61,14 +61,14 @@ fn table_of(values: impl Strategy<Value = toml::Value>) -> impl Strategy<Value =
         .prop_map(|pairs| pairs.into_iter().collect())
 }
 
-/// A row as it really is in the database: id, category, price.
-type Truth = (String, Option<String>, String);
+/// A row of the database: id, category, price.
+type StoredRow = (String, Option<String>, String);
 
-fn truth() -> impl Strategy<Value = Truth> {
+fn stored_row() -> impl Strategy<Value = StoredRow> {
     ("[0-9]{1}|[a-z ]{1,3}", prop::option::weighted(0.8, "[0-9]{1}|\\PC{0,4}"), "[0-9]{1}")
 }
 
-/// What a feed tells of a commit.
+/// The columns of a commit that a feed sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Feed {
     /// PostgreSQL, REPLICA IDENTITY FULL.
@@ -79,17 +79,22 @@ enum Feed {
     Triggers,
 }
 
-fn seen(truth: &Truth, columns: &[&str]) -> Row {
+fn visible(stored: &StoredRow, columns: &[&str]) -> Row {
     let text = |value: &str| Cell::Text(value.to_owned());
     let all = [
-        ("id", text(&truth.0)),
-        ("category_id", truth.1.as_deref().map_or(Cell::Null, text)),
-        ("price_cents", text(&truth.2)),
+        ("id", text(&stored.0)),
+        ("category_id", stored.1.as_deref().map_or(Cell::Null, text)),
+        ("price_cents", text(&stored.2)),
     ];
     all.into_iter().filter(|(name, _)| columns.contains(name)).collect()
 }
 
-fn told(feed: Feed, toast: bool, old: Option<&Truth>, new: Option<&Truth>) -> RowChange {
+fn row_change(
+    feed: Feed,
+    toast: bool,
+    old: Option<&StoredRow>,
+    new: Option<&StoredRow>,
+) -> RowChange {
     const ALL: &[&str] = &["id", "category_id", "price_cents"];
     let op = match (old, new) {
         (None, _) => Op::Insert,
@@ -104,21 +109,21 @@ fn told(feed: Feed, toast: bool, old: Option<&Truth>, new: Option<&Truth>) -> Ro
     let key_kept = old.zip(new).is_some_and(|(old, new)| old.0 == new.0);
     let category_kept = old.zip(new).is_some_and(|(old, new)| old.1 == new.1);
     let new = new.map(|new| {
-        let row = seen(new, of_new);
+        let row = visible(new, of_new);
         if !(toast && category_kept) {
             return row;
         }
         let large = |name: &str| name == "category_id";
         row.iter().map(|(n, c)| (n, if large(n) { Cell::Unchanged } else { c.clone() })).collect()
     });
-    let old = old.filter(|_| feed != Feed::Default || !key_kept).map(|old| seen(old, of_old));
+    let old = old.filter(|_| feed != Feed::Default || !key_kept).map(|old| visible(old, of_old));
     RowChange {
         source: "shop".into(),
         table: "products".into(),
         op,
         old,
         new,
-        forms: Forms::default(),
+        forms: JsonForms::default(),
     }
 }
 
@@ -133,7 +138,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn different_parameters_never_share_a_key(
+    fn different_parameters_have_different_keys(
         pairs in prop::collection::vec((value(), value()), 2..40)
     ) {
         let template = KeyTemplate::parse("v1:shop:thing:{id}:{variant}").expect("valid");
@@ -149,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn moving_a_byte_between_parameters_moves_the_key(text in "[A-Za-z0-9._~:-]{3,40}", at in any::<prop::sample::Index>()) {
+    fn moved_byte_changes_key(text in "[A-Za-z0-9._~:-]{3,40}", at in any::<prop::sample::Index>()) {
         let at = 1 + at.index(text.len() - 2);
         let template = KeyTemplate::parse("v1:shop:thing:{id}:{variant}").expect("valid");
         let key = |at: usize| template.key(&[("id", &text[..at]), ("variant", &text[at..])]);
@@ -170,14 +175,14 @@ proptest! {
     }
 
     #[test]
-    fn templates_that_are_almost_right_never_panic(text in "v?[0-9]{0,2}:?[a-z:{}|]{0,30}(\\{id\\})?[a-z:{}|]{0,10}") {
+    fn near_valid_templates_never_panic(text in "v?[0-9]{0,2}:?[a-z:{}|]{0,30}(\\{id\\})?[a-z:{}|]{0,10}") {
         if let Ok(template) = KeyTemplate::parse(&text) {
             prop_assert!(template.clashes_with(&template));
         }
     }
 
     #[test]
-    fn any_table_is_read_or_refused_and_reviewed(table in table_of(toml_value()), other in table_of(toml_value())) {
+    fn any_table_parses_or_errors(table in table_of(toml_value()), other in table_of(toml_value())) {
         let data: toml::Table = [
             ("a".to_owned(), toml::Value::Table(table)),
             ("b".to_owned(), toml::Value::Table(other)),
@@ -195,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn any_statement_is_reviewed(sql in "(select|with|;|'|\"|\\$id|\\$|--|/\\*|\\*/|from|join|é| |[a-z]){0,40}") {
+    fn any_statement_is_linted(sql in "(select|with|;|'|\"|\\$id|\\$|--|/\\*|\\*/|from|join|é| |[a-z]){0,40}") {
         let mut table: toml::Table = "key = \"v1:a:b:{id}\"\nstaleness = \"1s\"".parse().expect("well-formed");
         table.insert("value".to_owned(), toml::Value::String(sql));
         let data: toml::Table = [("a".to_owned(), toml::Value::Table(table))].into_iter().collect();
@@ -203,8 +208,8 @@ proptest! {
     }
 
     #[test]
-    fn numbering_changes_nothing_but_parameters(sql in "(select|'|\"|\\$id|\\$x|\\$|--|/\\*|\\*/|\n|E'|\\\\|é| |[a-z]){0,40}") {
-        let once = contract::numbered(&sql);
+    fn numbering_changes_only_parameters(sql in "(select|'|\"|\\$id|\\$x|\\$|--|/\\*|\\*/|\n|E'|\\\\|é| |[a-z]){0,40}") {
+        let once = contract::number_parameters(&sql);
         let mut back = once.sql.clone();
         for (at, name) in once.names.iter().enumerate() {
             back = back.replace(&format!("${}", at + 1), &format!("${name}"));
@@ -212,34 +217,34 @@ proptest! {
         prop_assert_eq!(back, sql);
     }
 
-    /// The coverage that the fence rests on: whatever the entries of the row were and are called,
-    /// and whatever tags they carry, the change names them, or owns up that it could not.
+    /// The fence relies on this coverage: a change contains every key and tag of the old and the new row,
+    /// or reports that it is incomplete.
     #[test]
-    fn a_change_names_both_rows_or_owns_up(
-        old in prop::option::weighted(0.8, truth()),
-        new in prop::option::weighted(0.8, truth()),
+    fn change_names_both_rows_or_is_incomplete(
+        old in prop::option::weighted(0.8, stored_row()),
+        new in prop::option::weighted(0.8, stored_row()),
         feed in prop::sample::select(vec![Feed::Full, Feed::Default, Feed::Triggers]),
         toast in any::<bool>(),
     ) {
         prop_assume!(old.is_some() || new.is_some());
         let contract = price();
-        let change = told(feed, toast, old.as_ref(), new.as_ref());
+        let change = row_change(feed, toast, old.as_ref(), new.as_ref());
         let affected = contract.affected(&change);
-        prop_assert!(!affected.everything, "the key is always told");
+        prop_assert!(!affected.everything, "the key is always known");
         if old == new {
             prop_assert!(feed != Feed::Full || affected.is_empty());
             return Ok(());
         }
-        for (truth, image) in [(&old, Image::Old), (&new, Image::New)] {
-            let Some(truth) = truth else { continue };
-            let key = contract.key(&truth.0).expect("the id is harmless");
+        for (stored, image) in [(&old, Image::Old), (&new, Image::New)] {
+            let Some(stored) = stored else { continue };
+            let key = contract.key(&stored.0).expect("the id is harmless");
             prop_assert!(affected.keys.contains(&key), "{key} of {image:?}");
-            for tag in contract.tags_for(&seen(truth, &["id", "category_id"])) {
-                let owned_up = affected.incomplete.iter().any(|missing| {
+            for tag in contract.tags_for(&visible(stored, &["id", "category_id"])) {
+                let incomplete = affected.incomplete.iter().any(|missing| {
                     missing.image == image && missing.column == "category_id"
                 });
-                prop_assert!(affected.tags.contains(&tag) || owned_up, "{tag} of {image:?}");
-                prop_assert!(!owned_up || feed != Feed::Full, "the whole row was told");
+                prop_assert!(affected.tags.contains(&tag) || incomplete, "{tag} of {image:?}");
+                prop_assert!(!incomplete || feed != Feed::Full, "the whole row is known");
             }
         }
     }

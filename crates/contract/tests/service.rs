@@ -1,4 +1,4 @@
-//! Contracts whose values a service gives.
+//! Contracts whose values come from a service.
 
 use contract::{Contract, Evidence, Finding, HeaderText, Severity, lint_toml};
 
@@ -34,7 +34,7 @@ fn without_from(text: String) -> String {
 }
 
 #[test]
-fn a_service_is_read_and_written_out_in_full() {
+fn service_parses_and_prints() {
     let contract = read(|text| {
         text.replace(
             "{id}\" }",
@@ -59,7 +59,7 @@ fn a_service_is_read_and_written_out_in_full() {
 }
 
 #[test]
-fn what_a_bound_rests_on_follows_from_the_contract() {
+fn evidence_follows_from_contract() {
     let evidence = |edit: &dyn Fn(String) -> String| read(edit).expect("valid").evidence();
     let sql = |text: String| {
         let text = text.replace("lag = \"200ms\"\n", "");
@@ -80,14 +80,14 @@ fn what_a_bound_rests_on_follows_from_the_contract() {
 }
 
 #[test]
-fn what_a_service_can_not_have_is_refused_with_its_cure() {
+fn unsupported_service_keys_rejected() {
     let sql = "\"select price from products where id = $id\"";
     let service = "{ http = \"http://pricing:8080/prices/{id}\" }";
-    for (from, to, path, says) in [
+    for (from, to, path, expected) in [
         ("http://", "https://", "data.price.value.http", "TLS"),
         ("prices/{id}\"", "prices\"", "data.price.value.http", "`{id}` is missing"),
         ("http =", "htp =", "data.price.value.htp", "did you mean `http`"),
-        ("{id}\" }", "{id}\", timeout = \"0s\" }", "data.price.value.timeout", "60s"),
+        ("{id}\" }", "{id}\", timeout = \"0s\" }", "data.price.value.timeout", "at most 1m"),
         ("{id}\" }", "{id}\", connections = 0 }", "data.price.value.connections", "1 to 1024"),
         ("{id}\" }", "{id}\", connections = 1.5 }", "data.price.value.connections", "whole"),
         ("{id}\" }", "{id}\", types = [\"json\"] }", "data.price.value.types[0]", "text/html"),
@@ -95,7 +95,7 @@ fn what_a_service_can_not_have_is_refused_with_its_cure() {
             "{id}\" }",
             "{id}\", headers = [\"Host: x\"] }",
             "data.price.value.headers[0]",
-            "Tidegate",
+            "Tidegate sets",
         ),
         ("\"200ms\"", "\"11s\"", "data.price.lag", "at most 10s"),
         ("owner", "write_through = true\nowner", "data.price.write_through", "remove it"),
@@ -103,15 +103,16 @@ fn what_a_service_can_not_have_is_refused_with_its_cure() {
         (service, sql, "data.price.lag", "remove it"),
     ] {
         let err = read(|text| text.replace(from, to)).expect_err(to);
-        assert!(err.contains(path) && err.contains(says), "{to}: {err}");
+        assert!(err.contains(path) && err.contains(expected), "{to}: {err}");
     }
-    let err = read(|text| without_from(text) + "sliding = true\n").expect_err("only age proves it");
-    assert!(err.contains("data.price.sliding") && err.contains("never a proof"), "{err}");
+    let err =
+        read(|text| without_from(text) + "sliding = true\n").expect_err("age is the only evidence");
+    assert!(err.contains("data.price.sliding") && err.contains("never the proof"), "{err}");
     assert!(read(|text| text + "sliding = true\nretention = \"1day\"\n").is_ok());
 }
 
 #[test]
-fn the_review_knows_services() {
+fn lint_reviews_services() {
     assert_eq!(rules(|text| text), []);
     assert_eq!(
         rules(|text| text.replace("lag = \"200ms\"", "")),

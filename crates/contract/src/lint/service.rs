@@ -1,26 +1,27 @@
-//! Contracts whose values a service gives.
+//! Rules about contracts whose values come from a service.
 
 use std::time::Duration;
 
-use super::{Report, Severity::Error, Severity::Info, Severity::Warning};
-use crate::contract::Evidence;
-use crate::toml_in::show;
+use crate::config::format_duration;
+use crate::lint::finding::Severity::{Error, Info, Warning};
+use crate::lint::review::Review;
+use crate::model::contract::Evidence;
 
-/// A shorter budget than this, without a log, is hardly ever used twice.
-const SHORT: Duration = Duration::from_secs(1);
+/// Without a log, an entry with a shorter budget than this is hardly ever read twice.
+const SHORT_BUDGET: Duration = Duration::from_secs(1);
 
-pub(super) fn check(report: &mut Report<'_>) {
-    lag(report);
-    let contract = report.contract;
+pub(super) fn check(review: &mut Review<'_>) {
+    check_lag(review);
+    let contract = review.contract;
     let Some(service) = &contract.service else { return };
-    for header in service.headers.iter().filter(|header| header.shows_a_secret()) {
-        report.add(
+    for header in service.headers.iter().filter(|header| header.exposes_secret()) {
+        review.add(
             (Error, "secret-in-contract"),
             "value.headers",
-            format!("`{}` seems to be a secret, and stands in the contract", header.name),
-            "contracts are read by many, printed by tools and kept in version control",
+            format!("`{}` seems to be a secret, and the contract contains its value", header.name),
+            "many people read contracts, tools print them, and they are under version control",
             format!(
-                "name an environment variable that holds the value: \"{}: $NAME\"",
+                "name an environment variable that contains the value: \"{}: $NAME\"",
                 header.name
             ),
         );
@@ -28,69 +29,68 @@ pub(super) fn check(report: &mut Report<'_>) {
     if !contract.is_cached() {
         return;
     }
-    if contract.evidence() == Evidence::Age && contract.staleness < SHORT {
-        report.add(
+    if contract.evidence() == Evidence::Age && contract.staleness < SHORT_BUDGET {
+        review.add(
             (Warning, "service-asked-always"),
             "staleness",
             format!(
-                "no table feeds this contract, so its entries end after {}",
-                show(contract.staleness)
+                "no table invalidates the entries of this contract, so they expire after {}",
+                format_duration(contract.staleness)
             ),
-            "without a log the age of an answer is all that is known of it; within so short a time \
-             few answers are asked for twice, and the service gets nearly every read",
-            "name the table that the service reads, `from = { … }`, or agree on a longer \
-             `staleness`",
+            "without a log, age is the only evidence of freshness; few entries are read twice within \
+             such a short time, so the service gets nearly every read",
+            "name the table that the service reads, `from = { … }`, or agree on a longer `staleness`",
         );
     }
     if contract.evidence() == Evidence::Lease && contract.lag.is_zero() {
-        report.add(
+        review.add(
             (Info, "service-lag-unsaid"),
             "lag",
-            "the service is taken to read its database freshly",
-            "the log says when a commit was made, not when a service shows it: one that reads a \
-             standby, or keeps something in a cache of its own, would answer the old value just \
-             after the commit, and it would be stored until the next commit",
-            "if it may lag, say by how much at most: `lag = \"200ms\"`",
+            "the service is assumed to read its database without lag",
+            "the log contains the time of a commit, not the time when the service shows it: a service \
+             that reads a standby or has a cache of its own would return the old value just after the \
+             commit, and that value would be cached until the next commit",
+            "if the service may lag, set the maximum: `lag = \"200ms\"`",
         );
     }
-    unknown_tags(report);
+    check_tags(review);
 }
 
-fn lag(report: &mut Report<'_>) {
-    let contract = report.contract;
+fn check_lag(review: &mut Review<'_>) {
+    let contract = review.contract;
     if !contract.lag.is_zero() && contract.lag >= contract.staleness && !contract.immutable {
-        report.add(
+        review.add(
             (Error, "lag-over-budget"),
             "lag",
             format!(
-                "the service may lag {}, and an answer may be {} old",
-                show(contract.lag),
-                super::time::old(contract.staleness)
+                "the service may lag by {}, and an answer may be {} old",
+                format_duration(contract.lag),
+                format_duration(contract.staleness)
             ),
-            "what may be so old when it is loaded can never be proven to be within the budget",
-            "agree on a `staleness` of more than the lag, or have the service read the primary",
+            "a value that may be so old when it is loaded can never be proven to be within the budget",
+            "agree on a `staleness` greater than the lag, or let the service read the primary",
         );
     }
 }
 
-/// Of an answer only the id is known, and what the service itself says.
-fn unknown_tags(report: &mut Report<'_>) {
-    let contract = report.contract;
-    let key = contract.from.as_ref().map_or("id", |from| from.key.as_str());
+/// An answer of a service contains only the id, and the tags that the service itself sends.
+fn check_tags(review: &mut Review<'_>) {
+    let contract = review.contract;
+    let key = contract.column_of("id");
     let unknown: Vec<&str> =
         contract.tag_columns().into_iter().filter(|column| *column != key).collect();
     if unknown.is_empty() {
         return;
     }
-    report.add(
+    review.add(
         (Warning, "service-tags-unknown"),
         "tags",
         format!(
-            "tags are made from `{}`, which nobody knows of a service's answer",
+            "tags are made from `{}`, which the answer of a service does not contain",
             unknown.join("`, `")
         ),
-        "an entry carries the tags that its id tells; those of other columns would be missing, and \
-         what raises them would leave it alone",
-        "leave them out, and have the service send them: `Surrogate-Key: category-7`",
+        "an entry carries only the tags that are made from its id; the other tags would be missing, and \
+         their invalidation would miss the entry",
+        "remove them, and let the service send them: `Surrogate-Key: category-7`",
     );
 }

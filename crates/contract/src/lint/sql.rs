@@ -1,19 +1,19 @@
-//! A rough outline of a SQL statement: enough to warn, too little to judge what it means.
+//! A heuristic outline of a SQL statement: enough for warnings, not a parser.
 
-use crate::sql::{Piece, pieces};
+use crate::mapping::sql::{Piece, pieces};
 
-/// What can be told of a statement without parsing it.
+/// The features of a statement that are known without parsing it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outline {
-    /// The statement in lower case, with comments, strings and quotes blanked.
+    /// The statement in lower case, without the content of comments, strings and quotes.
     text: String,
     /// The names of `$name` and `$1` parameters, each once.
     pub(super) parameters: Vec<String>,
-    /// What stands after FROM and JOIN, without the names of common table expressions.
+    /// The names after FROM and JOIN, without those of common table expressions.
     pub(super) tables: Vec<String>,
-    /// The columns that the outermost select list names plainly, without their table; `*` for all.
+    /// The plain columns of the outermost select list, without their table; `*` for all.
     pub(super) selected: Vec<String>,
-    /// Whether a `;` ends or parts it.
+    /// Whether it contains a `;`.
     pub(super) has_semicolon: bool,
 }
 
@@ -27,19 +27,19 @@ impl Outline {
         outline
     }
 
-    /// The words of the statement, in lower case. A qualified name is one word.
+    /// Returns the words of the statement in lower case. A qualified name is one word.
     pub(super) fn words(&self) -> impl Iterator<Item = &str> {
         self.text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty())
     }
 
-    /// Whether it starts like a query and has no word that writes or locks.
+    /// Returns whether it starts like a query and has no word that writes.
     pub(super) fn is_query(&self) -> bool {
         let starts = matches!(self.words().next(), Some("select" | "with" | "values"));
         let writes = |word| matches!(word, "insert" | "update" | "delete" | "merge" | "into");
         starts && !self.words().any(writes)
     }
 
-    /// Whether more than one table is in play, so that a column's table is unknown.
+    /// Returns whether it reads more than one table, so that the table of a column is unknown.
     pub(super) fn joins(&self) -> bool {
         self.tables.len() > 1
     }
@@ -50,7 +50,7 @@ impl Outline {
                 Piece::Plain(text) => self.text.push_str(&text.to_lowercase()),
                 // A quoted name stays: it may be a table.
                 Piece::Name(name) => self.text.push_str(&name.trim_matches('"').to_lowercase()),
-                // What is left out leaves a mark, so that its neighbours don't become one word.
+                // A separator keeps the words around a comment, string or parameter apart.
                 Piece::Comment(_) => self.text.push(' '),
                 Piece::Text(_) => self.text.push('\''),
                 Piece::Parameter(parameter) => {
@@ -111,8 +111,7 @@ impl Outline {
     }
 }
 
-/// The column that an item of a select list is: `a`, `t.a`, `a as b`, `t.*`. Anything computed is
-/// none.
+/// Returns the column of a select item: `a`, `t.a`, `a as b`, `t.*`. `None` for an expression.
 fn plain_column(item: &str) -> Option<&str> {
     let words: Vec<&str> = item.split_whitespace().collect();
     let ([name] | [name, _] | [name, "as", _]) = words.as_slice() else { return None };
@@ -122,7 +121,7 @@ fn plain_column(item: &str) -> Option<&str> {
     (plain && !matches!(column, "distinct" | "all" | "null" | "true" | "false")).then_some(column)
 }
 
-/// Whether `name`, after FROM or JOIN, is a table: not a subquery, and not the FROM of
+/// Returns whether `name`, after FROM or JOIN, is a table: not a subquery, and not after the FROM of
 /// `extract(year from …)` or `is distinct from …`.
 fn names_table(before: &[&str], name: &str) -> bool {
     let near = &before[before.len().saturating_sub(3)..];
@@ -132,7 +131,7 @@ fn names_table(before: &[&str], name: &str) -> bool {
         && !near.iter().any(|word| functions.contains(word))
 }
 
-/// Whether the word names something that changes without a commit.
+/// Returns whether the result of the function `word` changes without a commit.
 pub(super) fn is_volatile(word: &str) -> bool {
     matches!(
         word,

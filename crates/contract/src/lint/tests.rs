@@ -1,3 +1,5 @@
+use toml::Value;
+
 use super::*;
 
 const SOUND: &str = r#"
@@ -16,7 +18,7 @@ fn review(text: &str) -> Vec<Finding> {
     lint_toml(&data)
 }
 
-/// The rules that `SOUND` breaks once `more` is added (a key given again replaces the first).
+/// Returns the rules that `SOUND` violates once `more` is added. Keys in `more` replace those of `SOUND`.
 fn rules(more: &str) -> Vec<&'static str> {
     let mut table: toml::Table = SOUND.parse().expect("well-formed");
     table.extend(more.parse::<toml::Table>().expect("well-formed"));
@@ -25,12 +27,12 @@ fn rules(more: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_sound_contract_has_no_finding() {
+fn sound_contract_has_no_findings() {
     assert_eq!(rules(""), [""; 0]);
 }
 
 #[test]
-fn people_have_to_stand_behind_it() {
+fn owner_and_approval_required() {
     let found: Vec<_> =
         review("key = \"v1:a:b:{id}\"\nstaleness = \"1s\"\nimmutable = true\nttl = \"1s\"")
             .into_iter()
@@ -42,7 +44,7 @@ fn people_have_to_stand_behind_it() {
 }
 
 #[test]
-fn lifetimes_are_a_safety_net() {
+fn ttl_is_safety_net() {
     assert_eq!(rules("ttl = \"5min\""), ["ttl-not-safety-net"]);
     assert_eq!(rules("ttl = \"10s\""), ["ttl-not-safety-net"]);
     assert_eq!(rules("ttl = \"60s\""), [""; 0]);
@@ -53,15 +55,15 @@ fn lifetimes_are_a_safety_net() {
         ["ttl-not-safety-net", "absence-too-long"]
     );
     assert_eq!(rules("staleness = \"0s\""), ["budget-zero"]);
-    assert_eq!(rules("tiers = []\nttl = \"0s\""), [""; 0], "what is not cached has no lifetime");
+    assert_eq!(rules("tiers = []\nttl = \"0s\""), [""; 0], "uncached data has no TTL");
     assert_eq!(rules("preset = \"static\"\nstaleness = \"365days\""), [""; 0]);
 }
 
 #[test]
-fn uses_have_a_life_to_prolong() {
+fn sliding_without_effect_reported() {
     let sliding = |more: &str| rules(&format!("sliding = true\n{more}"));
     assert_eq!(sliding(""), [""; 0]);
-    assert_eq!(sliding("ttl = \"10s\""), [""; 0], "unused entries end before the budget does");
+    assert_eq!(sliding("ttl = \"10s\""), [""; 0], "unused entries expire before the budget ends");
     assert_eq!(sliding("retention = \"30s\""), ["sliding-in-vain"]);
     assert_eq!(sliding("retention = \"1h\""), [""; 0]);
     assert_eq!(sliding("ttl = \"31s\""), ["ttl-not-safety-net"]);
@@ -70,25 +72,29 @@ fn uses_have_a_life_to_prolong() {
     let found = review(&format!("{}{session}", SOUND.replace("staleness = \"30s\"\n", "")));
     let [finding] = found.as_slice() else { panic!("{found:?}") };
     assert!(finding.fix.contains("retention = \"30days\""), "{}", finding.fix);
-    let unfed = |more: &str| {
+    let without_from = |more: &str| {
         let text = format!("{}sliding = true\n{more}", SOUND.replace("from = ", "# from = "));
         let found = review(&text);
         found.into_iter().map(|finding| finding.rule).collect::<Vec<_>>()
     };
-    assert_eq!(unfed(""), ["sliding-in-vain", "nothing-invalidates"]);
-    assert_eq!(unfed("ttl = \"10s\""), ["nothing-invalidates"], "up to the budget from the load");
-    assert_eq!(unfed("immutable = true"), [""; 0]);
+    assert_eq!(without_from(""), ["sliding-in-vain", "nothing-invalidates"]);
+    assert_eq!(
+        without_from("ttl = \"10s\""),
+        ["nothing-invalidates"],
+        "up to the budget from the load"
+    );
+    assert_eq!(without_from("immutable = true"), [""; 0]);
 }
 
 #[test]
-fn serving_stale_shows_the_sum_it_can_come_to() {
+fn serve_stale_reports_worst_case() {
     let text = format!("{}unproven = \"serve-stale\"\n", SOUND.replace("30s", "5min"));
     let found = review(&text);
     let [finding] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((finding.severity, finding.rule), (Severity::Info, "worst-case-over-budget"));
     assert!(
         finding.message.contains(
-            "can be 27m old where the budget is 5m: 2 tiers × 10m lifetime × 1.10 jitter + 5m"
+            "can be 27m old where the budget is 5m: 2 tiers × 10m TTL × 1.10 jitter + 5m"
         ),
         "{}",
         finding.message
@@ -97,21 +103,21 @@ fn serving_stale_shows_the_sum_it_can_come_to() {
 }
 
 #[test]
-fn sensitive_data_fails_closed() {
+fn sensitive_data_must_fail_closed() {
     assert_eq!(rules("preset = \"inventory\"\ntiers = [\"local\"]"), ["never-cached"]);
     assert_eq!(rules("preset = \"inventory\""), [""; 0]);
-    let held = "residency = \"eu\"\nretention = \"30days\"\n";
+    let personal = "residency = \"eu\"\nretention = \"30days\"\n";
     assert_eq!(
-        rules(&format!("{held}sensitivity = \"auth\"")),
+        rules(&format!("{personal}sensitivity = \"auth\"")),
         ["sensitive-in-process", "sensitive-not-fail"]
     );
-    assert_eq!(rules(&format!("{held}preset = \"financial\"\npager = \"x\"")), [""; 0]);
+    assert_eq!(rules(&format!("{personal}preset = \"financial\"\npager = \"x\"")), [""; 0]);
     assert_eq!(
         rules(&format!(
-            "{held}preset = \"financial\"\nsensitivity = \"public\"\nunproven = \"read-origin\""
+            "{personal}preset = \"financial\"\nsensitivity = \"public\"\nunproven = \"read-origin\""
         )),
         ["sensitive-not-fail"],
-        "a preset is held to what it stands for"
+        "the preset fixes the field"
     );
     assert_eq!(rules("sensitivity = \"personal\""), ["residency-missing", "retention-missing"]);
     let short = "sensitivity = \"personal\"\nresidency = \"eu\"\nretention = \"10s\"";
@@ -119,19 +125,19 @@ fn sensitive_data_fails_closed() {
 }
 
 #[test]
-fn user_input_is_hashed() {
+fn user_input_must_be_hashed() {
     assert_eq!(rules("key = \"v1:search:hits:{id}:{query}\""), ["user-input-in-key"]);
     assert_eq!(rules("key = \"v1:search:hits:{id}:{query|hash}\""), [""; 0]);
 }
 
 #[test]
-fn tags_on_other_columns_need_the_whole_old_row() {
+fn tag_column_outside_identity_reported() {
     assert_eq!(rules("tags = [\"category-{category_id}\"]"), ["replica-identity"]);
     assert_eq!(rules("tags = [\"thing-{id}\", \"things\"]"), [""; 0]);
 }
 
 #[test]
-fn the_statement_is_one_select_by_id() {
+fn statement_must_be_one_select_by_id() {
     let sql = |sql: &str| rules(&format!("value = '''{sql}'''"));
     assert_eq!(sql("select a from things"), ["value-without-id"]);
     assert_eq!(sql("select a from things where id = $id;"), ["value-semicolon"]);
@@ -153,7 +159,7 @@ fn the_statement_is_one_select_by_id() {
 }
 
 #[test]
-fn what_the_value_shows_is_what_its_changes_are_watched_by() {
+fn unwatched_value_column_reported() {
     let sql = |sql: &str| rules(&format!("value = '''{sql}'''"));
     assert_eq!(sql("select a, c from things where id = $id"), ["value-column-not-watched"]);
     assert_eq!(sql("select *\nfrom things where id = $id"), ["value-column-not-watched"]);
@@ -167,7 +173,7 @@ fn what_the_value_shows_is_what_its_changes_are_watched_by() {
 }
 
 #[test]
-fn strings_comments_and_common_table_expressions_do_not_confuse_it() {
+fn sql_outline_skips_strings_and_comments() {
     for sql in [
         "select 'it''s; now() from moon' as a from things where id = $id -- ; $2",
         "select a /* ; from moon */ from public.things where id = $id",
@@ -185,7 +191,7 @@ fn strings_comments_and_common_table_expressions_do_not_confuse_it() {
 }
 
 #[test]
-fn what_can_not_be_read_is_a_finding_too_and_hides_no_other() {
+fn unparsable_contract_hides_no_findings() {
     let data: toml::Table =
         "[a]\nstalenes = \"1s\"\n[b]\nkey = \"v1:s:e:{id}\"\nstaleness = \"1s\"\n\
                              [c]\nkey = \"v1:s:e:{id}\"\nstaleness = \"1s\"\n"
@@ -201,13 +207,10 @@ fn what_can_not_be_read_is_a_finding_too_and_hides_no_other() {
 }
 
 #[test]
-fn findings_read_well_and_have_a_stable_json_form() {
+fn finding_has_stable_text_and_json() {
     let found = review(&format!("{SOUND}ttl = \"8days\""));
     let text = found[0].to_string();
-    assert!(
-        text.starts_with("error[ttl-over-cap] data.thing.ttl\n  entries may live 8days"),
-        "{text}"
-    );
+    assert!(text.starts_with("error[ttl-over-cap] data.thing.ttl\n  the TTL is 8days"), "{text}");
     assert!(text.contains("\n  why: ") && text.contains("\n  fix: "), "{text}");
     let json = serde_json::to_value(&found[0]).expect("plain data");
     let keys: Vec<_> = json.as_object().expect("an object").keys().cloned().collect();

@@ -1,187 +1,185 @@
-//! Lifetimes, budgets and what they add up to.
+//! Rules about TTLs, budgets and their worst case.
 
 use std::time::Duration;
 
-use super::{Report, Severity::Error, Severity::Info, Severity::Warning};
-use crate::contract::{Contract, Sensitivity, TTL_CAP, Unproven};
-use crate::toml_in::show;
+use crate::config::format_duration;
+use crate::lint::finding::Severity::{Error, Info, Warning};
+use crate::lint::review::Review;
+use crate::model::contract::{Contract, Sensitivity, Unproven};
+use crate::model::freshness::TTL_CAP;
 
-pub(super) fn check(report: &mut Report<'_>) {
-    let contract = report.contract;
+pub(super) fn check(review: &mut Review<'_>) {
+    let contract = review.contract;
     if contract.tiers.is_none() {
         return;
     }
+    let default_ttl = format_duration(contract.default_ttl());
     if contract.staleness.is_zero() {
-        budget_zero(report);
+        budget_zero(review);
     } else if contract.ttl.is_zero() {
-        report.add(
+        review.add(
             (Error, "ttl-zero"),
             "ttl",
-            "entries end the moment they are stored",
-            "nothing would ever be served from the cache, while every answer still pays for storing \
-             it",
-            format!("remove `ttl` (it is then {}), or say `tiers = []` if this must not be cached", show(contract.fitting_ttl())),
+            "entries expire the moment they are stored",
+            "no read would ever hit the cache, while every answer still pays for the store",
+            format!(
+                "remove `ttl` (the default is {default_ttl}), or write `tiers = []` if the data must \
+                 not be cached"
+            ),
         );
     } else if contract.ttl > TTL_CAP && !contract.immutable {
-        report.add(
+        review.add(
             (Error, "ttl-over-cap"),
             "ttl",
-            format!("entries may live {}, the cap is 7 days", show(contract.ttl)),
-            "the lifetime is the net under a lost invalidation; what falls into this one stays for \
-             weeks",
-            format!("remove `ttl` (it is then {}), or say `immutable = true` if a value never changes under its key", show(contract.fitting_ttl())),
+            format!("the TTL is {}, the cap is 7 days", format_duration(contract.ttl)),
+            "the TTL is the safety net for a lost invalidation; with this TTL the old value could stay \
+             for weeks",
+            format!(
+                "remove `ttl` (the default is {default_ttl}), or write `immutable = true` if the value \
+                 of a key never changes"
+            ),
         );
-    } else if contract.ttl != contract.fitting_ttl() && !idles(contract) {
-        unfitting(report);
+    } else if contract.ttl != contract.default_ttl() && !expires_when_idle(contract) {
+        unusual_ttl(review);
     }
-    sliding(report);
-    worst_case(report);
+    check_sliding(review);
+    check_worst_case(review);
     if contract.absent_ttl > Duration::from_secs(300) {
-        report.add(
+        review.add(
             (Warning, "absence-too-long"),
             "absent_ttl",
-            format!(
-                "that something does not exist is remembered for {}",
-                show(contract.absent_ttl)
-            ),
-            "a product that was just listed looks missing for as long, should its insert ever be \
-             missed",
+            format!("the absence of a row is cached for {}", format_duration(contract.absent_ttl)),
+            "if the insert of a new product is ever missed, the product looks missing for as long",
             "choose 1 to 5 minutes",
         );
     }
 }
 
-/// Whether it ends when nobody has used it for a while that is shorter than its budget: that is what
-/// sliding lives are for.
-fn idles(contract: &Contract) -> bool {
+/// Returns whether an unused entry expires before its budget ends, which is the purpose of a sliding TTL.
+fn expires_when_idle(contract: &Contract) -> bool {
     contract.sliding && contract.ttl < contract.staleness
 }
 
-/// A life that uses can't prolong.
-fn sliding(report: &mut Report<'_>) {
-    let contract = report.contract;
-    let Some(longest) = contract.longest_life().filter(|longest| *longest <= contract.ttl) else {
+/// Reports a sliding TTL that uses can't extend.
+fn check_sliding(review: &mut Review<'_>) {
+    let contract = review.contract;
+    let Some(longest) = contract.max_lifetime().filter(|longest| *longest <= contract.ttl) else {
         return;
     };
     let by_retention = contract.retention == Some(longest);
     let (reason, fix) = if by_retention {
         (
-            "`retention` is the end in any case, counted from the load, so that uses change nothing",
+            "`retention`, counted from the load, always limits the lifetime, so uses have no effect",
             format!(
-                "shorten `ttl`, agree on a longer `retention` than {}, or say `sliding = false`",
-                show(longest)
+                "shorten `ttl`, agree on a `retention` longer than {}, or write `sliding = false`",
+                format_duration(longest)
             ),
         )
     } else {
         (
-            "no table feeds this contract, so its age is all that is known of how old an answer is; \
-             an entry that lives on by its uses would never be asked for again and could be wrong \
-             for ever. So the budget is the end, counted from the load, and uses change nothing",
-            "name the table its values come from: `from = { source = \"…\", table = \"…\", key = \
-             \"id\" }`; or say how long an unused entry may stay, `ttl` below `staleness`; or say \
+            "no table invalidates the entries of this contract, so age is the only evidence of \
+             freshness; an entry whose uses extended its TTL would never be loaded again and could be \
+             wrong forever. So the budget, counted from the load, limits the lifetime, and uses have no \
+             effect",
+            "name the table that the values come from: `from = { source = \"…\", table = \"…\", key = \
+             \"id\" }`; or set how long an unused entry may stay, `ttl` below `staleness`; or write \
              `sliding = false`"
                 .to_owned(),
         )
     };
-    report.add(
+    review.add(
         (Error, "sliding-in-vain"),
         "sliding",
         format!(
-            "each use is to start the lifetime of {} anew, but entries end {} after their load",
-            show(contract.ttl),
-            show(longest)
+            "each use should restart the TTL of {}, but entries end {} after their load",
+            format_duration(contract.ttl),
+            format_duration(longest)
         ),
         reason,
         fix,
     );
 }
 
-fn budget_zero(report: &mut Report<'_>) {
-    report.add(
+fn budget_zero(review: &mut Review<'_>) {
+    review.add(
         (Warning, "budget-zero"),
         "staleness",
-        "the budget is 0, and no answer from a cache can be proven to be 0 old",
-        "every bound is at least the time a commit takes to reach the cache, a few milliseconds: \
+        "the budget is 0, and no cached answer can be proven to be 0 old",
+        "every bound is at least the time that a commit takes to reach the cache, a few milliseconds, so \
          each read would go to the origin",
-        "say `tiers = []` if this must never be cached, or allow what a user can't tell from now, \
+        "write `tiers = []` if the data must never be cached, or allow a delay that users can't notice, \
          such as `staleness = \"250ms\"`",
     );
 }
 
-fn unfitting(report: &mut Report<'_>) {
-    let contract = report.contract;
-    let (ttl, budget, fitting) = (contract.ttl, contract.staleness, contract.fitting_ttl());
+fn unusual_ttl(review: &mut Review<'_>) {
+    let contract = review.contract;
+    let (ttl, budget, default) = (contract.ttl, contract.staleness, contract.default_ttl());
     let reason = if ttl < budget {
-        "entries end before they could be older than allowed: loads that buy nothing"
-    } else if ttl < fitting {
-        "invalidation, not the lifetime, keeps entries fresh; a shorter net only adds loads"
+        "entries expire before they could exceed the budget, so the additional loads have no benefit"
+    } else if ttl < default {
+        "invalidation, not the TTL, keeps entries fresh; a shorter TTL only adds loads"
     } else {
-        "should an invalidation ever be lost, this is how long the old value could stay"
+        "if an invalidation is ever lost, the old value could stay for this long"
     };
-    report.add(
+    review.add(
         (Warning, "ttl-not-safety-net"),
         "ttl",
         format!(
-            "entries live {}; the safety net of a budget of {} is {}",
-            show(ttl),
-            show(budget),
-            show(fitting)
+            "the TTL is {}; the safety net for a budget of {} is {}",
+            format_duration(ttl),
+            format_duration(budget),
+            format_duration(default)
         ),
         reason,
-        format!("remove `ttl`; it is then {}", show(fitting)),
+        format!("remove `ttl`; the default is {}", format_duration(default)),
     );
 }
 
-/// `serve-stale` is the one rule under which the bound does not fence; whoever approved the budget
-/// should see the figure it can turn into.
-fn worst_case(report: &mut Report<'_>) {
-    let contract = report.contract;
+/// Reports the worst case of `serve-stale`, the only rule under which the bound does not fence. The
+/// approver of the budget should know it.
+fn check_worst_case(review: &mut Review<'_>) {
+    let contract = review.contract;
     let worst = contract.worst_case();
     if worst <= contract.staleness || contract.immutable {
         return;
     }
-    let plain =
-        contract.sensitivity == Sensitivity::Public && contract.ttl <= contract.fitting_ttl();
-    let severity = if plain { Info } else { Warning };
-    report.add(
+    let is_harmless =
+        contract.sensitivity == Sensitivity::Public && contract.ttl <= contract.default_ttl();
+    let severity = if is_harmless { Info } else { Warning };
+    review.add(
         (severity, "worst-case-over-budget"),
         "unproven",
         format!(
             "with `serve-stale`, an answer can be {} old where the budget is {}: {}",
-            show(worst),
-            show(contract.staleness),
-            sum(contract)
+            format_duration(worst),
+            format_duration(contract.staleness),
+            worst_case_sum(contract)
         ),
-        "while changes arrive, every answer is proven to be within the budget. While the feed is \
-         away nothing is proven, and `serve-stale` says to answer even so: lifetimes are then all \
-         there is, and they add up over the tiers because one can be filled from another just \
-         before its entry ends. (With `read-origin` or `fail` the bound takes the entry out of use \
-         at the budget.)",
-        "make sure that whoever approved the budget knows this figure, or choose `unproven = \
+        "while changes arrive, every answer is proven to be within the budget. While the feed is down no \
+         answer is proven, and `serve-stale` answers nevertheless: then only TTLs limit the staleness, \
+         and they add up over the tiers because a tier can be filled from another just before the entry \
+         there expires. (With `read-origin` or `fail`, the bound disqualifies the entry at the budget.)",
+        "make sure that the approver of the budget knows this figure, or write `unproven = \
          \"read-origin\"`",
     );
 }
 
-/// The sum behind the worst case.
-fn sum(contract: &Contract) -> String {
+/// Returns the sum behind the worst case.
+fn worst_case_sum(contract: &Contract) -> String {
     debug_assert_eq!(contract.unproven, Unproven::ServeStale, "all other rules fence");
     let tiers = contract.tiers.count();
     let mut text = format!(
-        "{tiers} {} × {} lifetime × {:.2} jitter",
+        "{tiers} {} × {} TTL × {:.2} jitter",
         if tiers == 1 { "tier" } else { "tiers" },
-        show(contract.ttl),
+        format_duration(contract.ttl),
         1.0 + contract.refresh.jitter
     );
     if !contract.stale_while_revalidate.is_zero() {
         text.push_str(&format!(
             " + {} while one load renews it",
-            show(contract.stale_while_revalidate)
+            format_duration(contract.stale_while_revalidate)
         ));
     }
     text
-}
-
-/// How old, in words.
-pub(super) fn old(budget: Duration) -> String {
-    if budget.is_zero() { "0s".to_owned() } else { show(budget) }
 }

@@ -1,0 +1,388 @@
+//! Reading a TOML table key by key, collecting every problem instead of stopping at the first.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Value;
+
+use crate::config::choice::parse_choice;
+use crate::config::duration::duration_from_value;
+use crate::config::problem::{Problem, ValueError, describe_value};
+use crate::config::size::size_from_value;
+use crate::config::suggestion::nearest_name;
+
+/// A table with more keys than this has a reference page; its keys are not listed in an error.
+const MAX_LISTED_KEYS: usize = 8;
+
+/// Reads a table, such as `[local]`, and collects its problems.
+///
+/// Every getter returns `None` for a key that is missing and for one that is wrong; a wrong one is
+/// recorded as a problem. So a default may stand in for both: [`TableReader::finish`] returns the value
+/// only if there is no problem.
+///
+/// ```
+/// # use contract::config::TableReader;
+/// let table: toml::Table = "memory = \"256mib\"\nmemroy = 1".parse().expect("well-formed");
+/// let mut local = TableReader::new("local", &table, &["memory", "pools"]);
+/// let memory_bytes = local.size("memory", 1 << 20..=u64::MAX).unwrap_or(256 << 20);
+/// let problems = local.finish(Some(memory_bytes)).expect_err("a misspelt key");
+/// assert_eq!(problems[0].to_string(), "local.memroy: is not a known key; did you mean `memory`?");
+/// ```
+#[derive(Debug)]
+pub struct TableReader<'t> {
+    /// The path of the table: `data.product_price.from`; empty for the root.
+    path: String,
+    table: &'t toml::Table,
+    known: Vec<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl<'t> TableReader<'t> {
+    /// Starts reading `table`, whose keys are `known`. Every other key is recorded as a problem.
+    pub fn new(path: impl Into<String>, table: &'t toml::Table, known: &[&'static str]) -> Self {
+        Self::with_synonyms(path, table, known, &[])
+    }
+
+    /// As [`TableReader::new`], with `synonyms`: pairs of an unknown key and the known key that it
+    /// probably means, for words that are spelt differently.
+    pub fn with_synonyms(
+        path: impl Into<String>,
+        table: &'t toml::Table,
+        known: &[&'static str],
+        synonyms: &[(&str, &'static str)],
+    ) -> Self {
+        let known = known.to_vec();
+        let mut reader = Self { path: path.into(), table, known, problems: Vec::new() };
+        for key in table.keys().filter(|key| !reader.known.contains(&key.as_str())) {
+            let synonym = synonyms.iter().find(|(word, _)| word == key).map(|(_, known)| *known);
+            let problem = reader.unknown_key(key, synonym);
+            reader.problems.push(problem);
+        }
+        reader
+    }
+
+    /// As [`TableReader::new`], for a value that should be a table.
+    ///
+    /// # Errors
+    /// The value is not a table.
+    pub fn from_value(
+        path: impl Into<String>,
+        value: &'t Value,
+        known: &[&'static str],
+    ) -> Result<Self, Problem> {
+        let path = path.into();
+        match value {
+            Value::Table(table) => Ok(Self::new(path, table, known)),
+            other => {
+                Err(ValueError::wrong_type(other, format!("write a table, `[{path}]`")).at(path))
+            }
+        }
+    }
+
+    fn unknown_key(&self, key: &str, synonym: Option<&'static str>) -> Problem {
+        let near = synonym.or_else(|| nearest_name(key, self.known.iter().copied()));
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.known.len() > MAX_LISTED_KEYS => {
+                "remove it; the reference lists all keys".to_owned()
+            }
+            None => format!("remove it; the known keys are: {}", self.known.join(", ")),
+        };
+        let message = "is not a known key".to_owned();
+        ValueError { rule: "unknown-key", message, help }.at(self.path_of(key))
+    }
+
+    /// Returns the value if the table has no problem.
+    ///
+    /// `value` may be `None` only after a problem was recorded.
+    ///
+    /// # Errors
+    /// All problems, in the order in which they were found.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Problem>> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => {
+                debug_assert!(!self.problems.is_empty(), "no value and no problem: {}", self.path);
+                Err(self.problems)
+            }
+        }
+    }
+
+    /// Records a problem of `key`, or of the table where `key` is empty.
+    pub fn problem(
+        &mut self,
+        rule: &'static str,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let err = ValueError { rule, message: message.into(), help: help.into() };
+        self.problems.push(err.at(self.path_of(key)));
+    }
+
+    /// Returns whether the key is present.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Returns whether the value of the key is a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        matches!(self.table.get(key), Some(Value::Table(_)))
+    }
+
+    /// Returns text that is not blank.
+    pub fn text(&mut self, key: &str) -> Option<&'t str> {
+        match self.get(key)? {
+            Value::String(text) if !text.trim().is_empty() => Some(text),
+            Value::String(_) => {
+                self.problem("wrong-value", key, "is empty", "fill it in or leave it out");
+                None
+            }
+            other => self.wrong_type(key, other, "text in quotes"),
+        }
+    }
+
+    /// Returns the text that `parse` accepts, if the key is present. A problem shows the text: read
+    /// secrets with [`TableReader::text`] and record a problem without the value.
+    pub fn parsed<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        rule: &'static str,
+        help: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(err) => {
+                self.problem(rule, key, format!("`{text}`: {err}"), help);
+                None
+            }
+        }
+    }
+
+    /// As [`TableReader::parsed`], for a key that must be present.
+    pub fn required<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        rule: &'static str,
+        help: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.problem("missing", key, "is missing", help);
+            return None;
+        }
+        self.parsed(key, rule, help, parse)
+    }
+
+    /// Returns a list of texts that `parse` accepts; empty where the key is missing.
+    pub fn list<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        help: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let mut list = Vec::new();
+        for (at, item) in self.items(key).iter().enumerate() {
+            let key = format!("{key}[{at}]");
+            match item.as_str().map(&parse) {
+                Some(Ok(value)) => list.push(value),
+                Some(Err(err)) => {
+                    let message = format!("{}: {err}", describe_value(item));
+                    self.problem("wrong-value", &key, message, help);
+                }
+                None => list.extend(self.wrong_type(&key, item, "text in quotes")),
+            }
+        }
+        list
+    }
+
+    /// Returns one of `options`, pairs of a word and its value.
+    pub fn choice<T: Copy>(&mut self, key: &str, options: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        let value = parse_choice(text, options);
+        self.record(key, value)
+    }
+
+    /// Returns a list of `options`; empty where the key is missing.
+    pub fn choices<T: Copy>(&mut self, key: &str, options: &[(&str, T)]) -> Vec<T> {
+        let mut list = Vec::new();
+        for (at, item) in self.items(key).iter().enumerate() {
+            let key = format!("{key}[{at}]");
+            let value = match item {
+                Value::String(text) => parse_choice(text, options),
+                other => Err(ValueError::wrong_type(other, "write text in quotes")),
+            };
+            list.extend(self.record(&key, value));
+        }
+        list
+    }
+
+    /// Returns a duration in `range`; see [`parse_duration`](crate::config::parse_duration).
+    pub fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let value = duration_from_value(self.get(key)?, range);
+        self.record(key, value)
+    }
+
+    /// Returns a size in bytes in `range`; see [`parse_size`](crate::config::parse_size).
+    pub fn size(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = size_from_value(self.get(key)?, range);
+        self.record(key, value)
+    }
+
+    /// Returns true or false.
+    pub fn flag(&mut self, key: &str) -> Option<bool> {
+        match self.get(key)? {
+            Value::Boolean(flag) => Some(*flag),
+            other => self.wrong_type(key, other, "true or false, without quotes"),
+        }
+    }
+
+    /// Returns a number in `range`.
+    pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let number = match self.get(key)? {
+            Value::Float(number) => *number,
+            // An integer that a float can't represent exactly is far out of range.
+            Value::Integer(number) => *number as f64,
+            other => return self.wrong_type(key, other, "a number, without quotes"),
+        };
+        if range.contains(&number) {
+            return Some(number);
+        }
+        let help = format!("choose {} to {}", range.start(), range.end());
+        self.problem("out-of-range", key, format!("{number} is out of range"), help);
+        None
+    }
+
+    /// Returns a whole number in `range`.
+    pub fn whole_number(&mut self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let number = self.number(key, f64::from(*range.start())..=f64::from(*range.end()))?;
+        if number.fract() == 0.0 {
+            // Within the range of a u32, as just checked.
+            return Some(number as u32);
+        }
+        let help = format!("choose {} to {}", range.start(), range.end());
+        self.problem("wrong-value", key, format!("{number} is not a whole number"), help);
+        None
+    }
+
+    /// Returns a date, which must be present.
+    pub fn required_date(&mut self, key: &str) -> Option<jiff::civil::Date> {
+        const HELP: &str = "write a date without quotes, such as 2026-11-02";
+        let Some(value) = self.get(key) else {
+            self.problem("missing", key, "is missing", HELP);
+            return None;
+        };
+        let date = civil_date(value);
+        if date.is_none() {
+            self.problem("wrong-type", key, format!("is {}", describe_value(value)), HELP);
+        }
+        date
+    }
+
+    /// Returns `default` for `true`, `None` for `false`, and for a table the result of `read`.
+    pub fn switch<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        known: &[&'static str],
+        read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
+    ) -> Option<T> {
+        match self.get(key)? {
+            Value::Boolean(on) => on.then_some(default),
+            Value::Table(_) => self.nested(key, known, read),
+            other => self.wrong_type(key, other, "true, false or a table, `{ … }`"),
+        }
+    }
+
+    /// Reads the table below `key` with `read`; its problems become problems of this table.
+    pub fn nested<T>(
+        &mut self,
+        key: &str,
+        known: &[&'static str],
+        read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.get(key)?;
+        let Value::Table(table) = value else {
+            return self.wrong_type(key, value, "a table, `{ … }`");
+        };
+        self.read_table(key, table, known, read)
+    }
+
+    /// Reads each table of the list below `key`, such as `[[edge.route]]`, with `read`.
+    pub fn tables<T>(
+        &mut self,
+        key: &str,
+        known: &[&'static str],
+        mut read: impl FnMut(&mut TableReader<'t>) -> Option<T>,
+    ) -> Vec<T> {
+        let mut list = Vec::new();
+        for (at, item) in self.items(key).iter().enumerate() {
+            let key = format!("{key}[{at}]");
+            match item {
+                Value::Table(table) => list.extend(self.read_table(&key, table, known, &mut read)),
+                other => list.extend(self.wrong_type(&key, other, "a table")),
+            }
+        }
+        list
+    }
+
+    fn read_table<T>(
+        &mut self,
+        key: &str,
+        table: &'t toml::Table,
+        known: &[&'static str],
+        read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
+    ) -> Option<T> {
+        let mut inner = TableReader::new(self.path_of(key), table, known);
+        let value = read(&mut inner);
+        self.problems.append(&mut inner.problems);
+        value
+    }
+
+    fn items(&mut self, key: &str) -> &'t [Value] {
+        match self.get(key) {
+            None => &[],
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                self.wrong_type(key, other, "a list, even of one: [\"…\"]").unwrap_or(&[])
+            }
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&'t Value> {
+        debug_assert!(self.known.contains(&key), "`{key}` is not among the known keys");
+        self.table.get(key)
+    }
+
+    fn record<T>(&mut self, key: &str, value: Result<T, ValueError>) -> Option<T> {
+        value.map_err(|err| self.problems.push(err.at(self.path_of(key)))).ok()
+    }
+
+    fn wrong_type<T>(&mut self, key: &str, value: &Value, expected: &str) -> Option<T> {
+        self.record(key, Err(ValueError::wrong_type(value, format!("write {expected}"))))
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let dot = if self.path.is_empty() || key.is_empty() { "" } else { "." };
+        format!("{}{dot}{key}", self.path)
+    }
+}
+
+/// Returns the date of a TOML date without a time.
+fn civil_date(value: &Value) -> Option<jiff::civil::Date> {
+    let Value::Datetime(toml::value::Datetime { date: Some(date), time: None, offset: None }) =
+        value
+    else {
+        return None;
+    };
+    let year = i16::try_from(date.year).ok()?;
+    let (month, day) = (i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?);
+    jiff::civil::Date::new(year, month, day).ok()
+}
+
+#[cfg(test)]
+#[path = "table_reader_tests.rs"]
+mod tests;

@@ -1,0 +1,80 @@
+use super::*;
+
+fn table(text: &str) -> toml::Table {
+    text.parse().expect("the test's TOML is well-formed")
+}
+
+/// Reads a section as the other crates do.
+fn read_local(text: &str) -> Result<(u64, Duration, bool, Vec<u32>), Vec<String>> {
+    let table = table(text);
+    let mut local = TableReader::new("local", &table, &["memory", "timeout", "mode", "pool"]);
+    let memory = local.size("memory", 1 << 20..=u64::MAX).unwrap_or(256 << 20);
+    let day = Duration::from_secs(86_400);
+    let timeout = local.duration("timeout", Duration::from_nanos(1)..=day);
+    let mode = local.choice("mode", &[("on", true), ("off", false)]).unwrap_or(true);
+    let pools = local.tables("pool", &["share"], |pool| pool.whole_number("share", 0..=90));
+    let local = local.finish(Some((memory, timeout.unwrap_or(day), mode, pools)));
+    local.map_err(|problems| problems.iter().map(Problem::to_string).collect())
+}
+
+#[test]
+fn section_is_read_with_defaults() {
+    let day = Duration::from_secs(86_400);
+    assert_eq!(read_local(""), Ok((256 << 20, day, true, vec![])));
+    let full = "memory = \"64mib\"\ntimeout = \"50ms\"\nmode = \"off\"\n\
+                pool = [{ share = 25 }, { share = 50.0 }]";
+    assert_eq!(read_local(full), Ok((64 << 20, Duration::from_millis(50), false, vec![25, 50])));
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let problems = read_local(
+        "memory = \"5 parsecs\"\ntimeout = \"0s\"\nmode = \"offf\"\nmemroy = 1\nzebra = 2\n\
+         pool = [{ share = 1.5 }, { shares = 1 }, 3]",
+    )
+    .expect_err("everything is wrong");
+    let starts = [
+        "local.memroy: is not a known key; did you mean `memory`?",
+        "local.zebra: is not a known key; remove it; the known keys are: memory, timeout, mode, pool",
+        "local.memory: `5 parsecs` is not a size; write a number and a unit",
+        "local.timeout: `0s` is out of range; write a number and a unit",
+        "local.mode: `offf` is not a known value; did you mean \"off\"? The values are: on, off",
+        "local.pool[0].share: 1.5 is not a whole number; choose 0 to 90",
+        "local.pool[1].shares: is not a known key; did you mean `share`?",
+        "local.pool[2]: is the number 3; write a table",
+    ];
+    assert_eq!(problems.len(), starts.len(), "{problems:#?}");
+    for (problem, start) in problems.iter().zip(starts) {
+        assert!(problem.starts_with(start), "{problem}\n{start}");
+    }
+}
+
+#[test]
+fn root_keys_have_no_leading_dot() {
+    let root = table("lokal = { memory = 1 }\nnode = 3");
+    let reader = TableReader::new("", &root, &["local", "node"]);
+    let problems = reader.finish(Some(())).expect_err("an unknown key");
+    assert_eq!(problems[0].to_string(), "lokal: is not a known key; did you mean `local`?");
+    let err = TableReader::from_value("node", &root["node"], &[]).expect_err("a number");
+    assert_eq!(err.to_string(), "node: is the number 3; write a table, `[node]`");
+}
+
+#[test]
+fn synonym_wins_over_spelling() {
+    let table = table("budget = 1");
+    let synonyms = [("budget", "staleness")];
+    let reader = TableReader::with_synonyms("a", &table, &["gadget", "staleness"], &synonyms);
+    let problems = reader.finish(Some(())).expect_err("an unknown key");
+    assert_eq!(problems[0].help, "did you mean `staleness`?");
+}
+
+#[test]
+fn choices_report_each_item() {
+    let table = table("tiers = [\"local\", \"lokal\", 3]");
+    let mut reader = TableReader::new("a", &table, &["tiers"]);
+    assert_eq!(reader.choices("tiers", &[("local", 1), ("shared", 2)]), [1]);
+    let problems = reader.finish(Some(())).expect_err("two wrong items");
+    assert_eq!(problems[0].path, "a.tiers[1]");
+    assert!(problems[0].help.contains("did you mean \"local\"?"), "{}", problems[0]);
+    assert_eq!(problems[1].to_string(), "a.tiers[2]: is the number 3; write text in quotes");
+}

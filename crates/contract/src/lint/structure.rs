@@ -1,0 +1,219 @@
+//! Rules about keys, tags and the statement of a value.
+
+use crate::lint::finding::Severity::{Error, Info, Warning};
+use crate::lint::review::Review;
+use crate::lint::sql::{Outline, is_volatile};
+use crate::model::contract::without_default_schema;
+use crate::naming::id::IdKind;
+
+/// Placeholders whose values users usually type, or that identify users.
+const USER_INPUT: [&str; 22] = [
+    "address",
+    "cookie",
+    "email",
+    "filter",
+    "input",
+    "ip",
+    "keyword",
+    "mail",
+    "name",
+    "path",
+    "phone",
+    "q",
+    "query",
+    "search",
+    "session",
+    "session_id",
+    "term",
+    "text",
+    "token",
+    "url",
+    "user_agent",
+    "username",
+];
+
+pub(super) fn check(review: &mut Review<'_>) {
+    check_user_input(review);
+    check_replica_identity(review);
+    check_statement(review);
+}
+
+fn check_user_input(review: &mut Review<'_>) {
+    let contract = review.contract;
+    for name in contract.key.placeholders() {
+        // Values that look like one of these are refused at run time, hashed or not.
+        let fix = if matches!(name, "email" | "mail" | "phone" | "token") {
+            "use an internal id instead".to_owned()
+        } else {
+            format!("write `{{{name}|hash}}`")
+        };
+        if USER_INPUT.contains(&name) && !contract.key.is_hashed(name) {
+            review.add(
+                (Warning, "user-input-in-key"),
+                "key",
+                format!("`{{{name}}}` looks like user input, and the key contains it unchanged"),
+                "keys appear in logs, monitors and support tickets, and the user who chooses the text \
+                 chooses the key",
+                fix,
+            );
+        }
+    }
+}
+
+/// Reports tags that need the old value of a column outside the key. PostgreSQL logs it only under REPLICA
+/// IDENTITY FULL.
+fn check_replica_identity(review: &mut Review<'_>) {
+    let contract = review.contract;
+    let Some(from) = &contract.from else { return };
+    let unlogged = contract.columns_outside_identity(&contract.key_columns());
+    if unlogged.is_empty() {
+        return;
+    }
+    let columns = unlogged.join("`, `");
+    review.add(
+        (Info, "replica-identity"),
+        "tags",
+        format!(
+            "tags are made from `{columns}`, whose old value PostgreSQL logs only under REPLICA \
+             IDENTITY FULL"
+        ),
+        format!(
+            "when `{columns}` changes, the tag with the old value is unknown, so entries with that tag \
+             (the listing that the row has left) would stay until their TTL ends"
+        ),
+        format!(
+            "on PostgreSQL run `ALTER TABLE {} REPLICA IDENTITY FULL;` (SQLite needs no change)",
+            from.table
+        ),
+    );
+}
+
+fn check_statement(review: &mut Review<'_>) {
+    let contract = review.contract;
+    let Some(sql) = &contract.value else { return };
+    let outline = Outline::of(sql);
+    if !outline.is_query() {
+        review.add(
+            (Error, "value-not-select"),
+            "value",
+            "the statement does not look like a SELECT",
+            "a value may be loaded at any time and more than once, so a load must not change data",
+            "start with `select` (or `with … select`), and do not write",
+        );
+    }
+    if outline.has_semicolon {
+        review.add(
+            (Error, "value-semicolon"),
+            "value",
+            "the statement has a `;`",
+            "a value is one statement, so that all of it reads one snapshot; a second statement could \
+             not be fenced",
+            "remove the `;` and the text after it",
+        );
+    }
+    check_parameters(review, &outline);
+    if let Some(name) = outline.words().find(|word| is_volatile(word)) {
+        review.add(
+            (Warning, "value-not-from-rows"),
+            "value",
+            format!("the value depends on `{name}`, which changes without a commit"),
+            "freshness is proven from the commit log; a value that changes without a commit is never \
+             invalidated",
+            "select the stored columns, and compute the rest in the application",
+        );
+    }
+    check_other_tables(review, &outline);
+    check_unwatched_columns(review, &outline);
+}
+
+fn check_parameters(review: &mut Review<'_>, outline: &Outline) {
+    let contract = review.contract;
+    if !outline.parameters.iter().any(|name| name == "id") {
+        review.add(
+            (Error, "value-without-id"),
+            "value",
+            "the statement does not use `$id`",
+            "every entry would be loaded from the same rows, so a read of one product's price would \
+             return another's",
+            "select by the id, for example `where id = $id`",
+        );
+    }
+    let known = contract.key.placeholders();
+    for name in outline.parameters.iter().filter(|name| !known.contains(&name.as_str())) {
+        review.add(
+            (Error, "value-unknown-parameter"),
+            "value",
+            format!("`${name}` is not part of the key `{}`", contract.key),
+            "two values that differ in a parameter outside the key would share one entry",
+            format!(
+                "use `$id`, or make it part of the key: `{}:{{{}}}`",
+                contract.key,
+                placeholder_name(name)
+            ),
+        );
+    }
+}
+
+fn placeholder_name(name: &str) -> &str {
+    if name.starts_with(|c: char| c.is_ascii_digit()) { "variant" } else { name }
+}
+
+/// Reports selected columns that are not in `from.columns`: an update of one of them is ignored.
+fn check_unwatched_columns(review: &mut Review<'_>, outline: &Outline) {
+    let contract = review.contract;
+    let watched: Vec<String> =
+        contract.watched_columns().into_iter().map(str::to_ascii_lowercase).collect();
+    let missed: Vec<&str> = outline
+        .selected
+        .iter()
+        .map(String::as_str)
+        .filter(|column| !watched.iter().any(|known| known == column))
+        .collect();
+    // Without `from.columns` the list is empty, because all columns count.
+    if watched.is_empty() || missed.is_empty() || outline.joins() {
+        return;
+    }
+    review.add(
+        (Error, "value-column-not-watched"),
+        "from.columns",
+        format!("the value selects `{}`, which `from.columns` leaves out", missed.join("`, `")),
+        "an update that provably changes only columns outside the list invalidates nothing: the old \
+         value would stay, and the bound would claim that it is fresh",
+        "add it to `columns`, or remove `columns` so that every change counts",
+    );
+}
+
+fn check_other_tables(review: &mut Review<'_>, outline: &Outline) {
+    let contract = review.contract;
+    let Some(from) = &contract.from else { return };
+    let own = without_default_schema(&from.table).to_ascii_lowercase();
+    let tables = outline.tables.iter().map(|table| without_default_schema(table));
+    let others: Vec<&str> = tables.filter(|table| *table != own).collect();
+    if !others.is_empty() {
+        let list = others.join("`, `");
+        review.add(
+            (Warning, "value-reads-other-tables"),
+            "value",
+            format!(
+                "the value also reads `{list}`, but only changes of `{}` invalidate it",
+                from.table
+            ),
+            "a commit that changes only the other table is missing in the answer until the TTL ends, \
+             although the bound claims that it is included",
+            "load it in a separate contract, or give a contract over the other table a tag that this \
+             contract's entries carry",
+        );
+    }
+    let compares_text =
+        outline.words().any(|word| word == "lower" || word == "upper" || word == "ilike");
+    if compares_text && contract.id != IdKind::Integer && contract.id != IdKind::Uuid {
+        review.add(
+            (Warning, "value-folds-case"),
+            "value",
+            "the statement ignores the case of letters",
+            "`ABC` and `abc` would be two entries of one row, and a change to it invalidates only the \
+             entry whose id has the same case as the table",
+            "compare the id exactly, and fold its case in the application",
+        );
+    }
+}

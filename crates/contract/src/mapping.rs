@@ -1,0 +1,9 @@
+//! From a committed row change to its effects: the keys and tags that it invalidates, and the values
+//! that it renews.
+
+pub(crate) mod affected;
+pub(crate) mod change;
+pub(crate) mod columns;
+pub(crate) mod projection;
+pub(crate) mod row;
+pub(crate) mod sql;

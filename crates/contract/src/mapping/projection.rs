@@ -1,0 +1,297 @@
+//! Projections: values that consist only of columns of their row, so that the log contains them.
+
+use crate::mapping::change::{ColumnValue, ContractChange, Image};
+use crate::mapping::row::{Cell, JsonForm, Op, Row, RowChange};
+use crate::mapping::sql::{Piece, pieces};
+use crate::model::contract::Contract;
+use crate::naming::key::Key;
+use crate::naming::tag::Tag;
+
+/// SQL functions that are written without parentheses, like columns.
+const FUNCTIONS: [&str; 11] = [
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "user",
+];
+
+/// The columns that a contract's `value` selects, with their JSON names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projection {
+    fields: Vec<(String, String)>,
+}
+
+/// The content of an entry after a row change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Projected {
+    /// The new content and tags; `None`: the row does not exist any more.
+    Value(Option<String>, Vec<Tag>),
+    /// The log does not contain all of it.
+    Unknown,
+}
+
+impl Contract {
+    /// Returns the projection of `value`, if it is of the form
+    ///
+    /// ```sql
+    /// select <column> [as <name>], … from <table> where <key> = $id
+    /// ```
+    ///
+    /// with the table and key of `from`. Any other statement may depend on more than the row.
+    ///
+    /// # Errors
+    /// The reason why `value` is not a projection.
+    pub fn projection(&self) -> Result<Projection, &'static str> {
+        const FORM: &str = "`value` is not `select <columns> from <table> where <key> = $id`";
+        let (Some(value), Some(from)) = (&self.value, &self.from) else {
+            return Err("it has no `value` or no `from`");
+        };
+        if !self.key.variants().is_empty() || self.key.has_tenant() {
+            return Err("its key contains more than the row's id");
+        }
+        let words = words(value).ok_or(FORM)?;
+        let mut words = words.iter();
+        let mut next = || words.next().ok_or(FORM);
+        if !next()?.is("select") {
+            return Err(FORM);
+        }
+        let mut fields = Vec::new();
+        let mut after;
+        loop {
+            let column = next()?.name().ok_or(FORM)?;
+            after = next()?;
+            let mut name = column.clone();
+            if after.is("as") {
+                name = next()?.name().ok_or(FORM)?;
+                after = next()?;
+            }
+            fields.push((name, column));
+            if !after.is(",") {
+                break;
+            }
+        }
+        if !after.is("from") {
+            return Err(FORM);
+        }
+        let mut table = next()?.name().ok_or(FORM)?;
+        after = next()?;
+        if after.is(".") {
+            table = format!("{table}.{}", next()?.name().ok_or(FORM)?);
+            after = next()?;
+        }
+        let rest = [next()?.name(), Some(next()?.text.clone()), Some(next()?.text.clone())];
+        let expected = [Some(from.key.clone()), Some("=".to_owned()), Some("$id".to_owned())];
+        if !after.is("where") || rest != expected || words.next().is_some() {
+            return Err(FORM);
+        }
+        if !from.is_table(&from.source, &table) {
+            return Err("`value` reads another table than `from` names");
+        }
+        let watched = self.watched_columns();
+        let watches = |column: &str| watched.is_empty() || watched.contains(&column);
+        if !fields.iter().all(|(_, column)| watches(column)) {
+            return Err("`value` reads columns that `from.columns` leaves out");
+        }
+        Ok(Projection { fields })
+    }
+
+    /// Checks that a key filter may answer for this contract: an id without a row has no value, and the
+    /// process may store the filter.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check_absent_filter(&self) -> Result<(), &'static str> {
+        // A statement that aggregates or reads another table may have a value without a row.
+        self.projection()?;
+        if self.staleness.is_zero() {
+            return Err(
+                "its budget is zero, and nothing in a process proves an answer to be current",
+            );
+        }
+        if !self.tiers.local || self.ttl.is_zero() {
+            return Err("it may not be cached in the process, which is where the filter is");
+        }
+        Ok(())
+    }
+}
+
+impl Projection {
+    /// Returns the columns in the order of the value, possibly with duplicates.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(_, column)| column.as_str())
+    }
+
+    /// Returns the entries of `contract`, whose projection this is, that `change` renews, with their new
+    /// content. Apply the changes of one transaction in their order.
+    pub fn project(&self, contract: &Contract, change: &RowChange) -> Vec<(Key, Projected)> {
+        let from = contract.from.as_ref();
+        let of_table = from.is_some_and(|from| from.is_table(&change.source, &change.table));
+        let view = ContractChange::new(contract, change);
+        if !of_table || change.op == Op::Truncate || view.is_irrelevant() {
+            return Vec::new();
+        }
+        let mut out = Vec::with_capacity(1);
+        // The key of a contract with a projection has one column.
+        let id = |image| match view.column(image, view.key_columns.first()?) {
+            ColumnValue::Text(id) => Some(id),
+            ColumnValue::Null | ColumnValue::Unknown => None,
+        };
+        let (old, new) = match change.op {
+            Op::Insert => (None, id(Image::New)),
+            Op::Update => (id(Image::Old), id(Image::New)),
+            Op::Delete | Op::Truncate => (id(Image::Old), None),
+        };
+        if let Some(id) = old.filter(|_| old != new)
+            && let Ok(key) = contract.key(id)
+        {
+            let row = Row::from_iter([(view.key_columns[0], Cell::Text(id.to_owned()))]);
+            out.push((key, Projected::Value(None, contract.tags_for(&row))));
+        }
+        if let Some(id) = new
+            && let Ok(key) = contract.key(id)
+        {
+            let projected = match (self.json(&view), new_tags(&view)) {
+                (Some(json), Some(tags)) => Projected::Value(Some(json), tags),
+                _ => Projected::Unknown,
+            };
+            out.push((key, projected));
+        }
+        out
+    }
+
+    /// Returns the value as PostgreSQL's `row_to_json` writes it. `None`: the log does not contain a
+    /// column or its JSON form, or the text does not have that form.
+    fn json(&self, view: &ContractChange<'_>) -> Option<String> {
+        let mut json = String::from("{");
+        let form = |column: &str| {
+            let forms = view.change.forms.iter();
+            forms.into_iter().find(|(name, _)| name == column).map(|(_, form)| *form)
+        };
+        for (at, (name, column)) in self.fields.iter().enumerate() {
+            if at > 0 {
+                json.push(',');
+            }
+            json.push_str(&quoted(name));
+            json.push(':');
+            match view.column(Image::New, column) {
+                ColumnValue::Unknown => return None,
+                ColumnValue::Null => json.push_str("null"),
+                // The column's bytes were not UTF-8, so this is not their text.
+                ColumnValue::Text(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
+                    return None;
+                }
+                ColumnValue::Text(text) => match form(column)? {
+                    JsonForm::Text => json.push_str(&quoted(text)),
+                    JsonForm::Number if is_number(text) => json.push_str(text),
+                    JsonForm::Number => json.push_str(&quoted(text)),
+                    JsonForm::Boolean => json.push_str(match text {
+                        "t" => "true",
+                        "f" => "false",
+                        _ => return None,
+                    }),
+                    JsonForm::Json => json.push_str(text),
+                },
+            }
+        }
+        json.push('}');
+        Some(json)
+    }
+}
+
+/// Returns the entry's tags. `None`: a column of its key or tags is unknown.
+fn new_tags(view: &ContractChange<'_>) -> Option<Vec<Tag>> {
+    let new = |column: &str| view.column(Image::New, column);
+    let mut columns = view.contract.load_columns().into_iter();
+    let known = columns.all(|column| new(column) != ColumnValue::Unknown);
+    known.then(|| {
+        view.contract.tags_of(|column| match new(column) {
+            ColumnValue::Text(text) => Some(text),
+            ColumnValue::Null | ColumnValue::Unknown => None,
+        })
+    })
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("any text can be written as a JSON string")
+}
+
+/// Returns whether `text` is a number of RFC 8259 §6, in the form in which databases write it: without
+/// an exponent.
+fn is_number(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    digits(whole) && digits(part)
+}
+
+/// A word of a statement.
+struct Word {
+    text: String,
+    /// Whether the word is quoted, so that it is always a name.
+    quoted: bool,
+}
+
+impl Word {
+    fn is(&self, word: &str) -> bool {
+        !self.quoted && self.text == word
+    }
+
+    /// Returns the word if it can be the name of a column or table.
+    fn name(&self) -> Option<String> {
+        let first = self.text.chars().next()?;
+        let plain = first.is_ascii_alphabetic() || first == '_';
+        let plain = plain && !FUNCTIONS.contains(&self.text.as_str());
+        (self.quoted || plain).then(|| self.text.clone())
+    }
+}
+
+/// Returns the words of a statement, with names folded to lower case as PostgreSQL folds them. `None`:
+/// the statement has syntax that a projection can't have.
+fn words(sql: &str) -> Option<Vec<Word>> {
+    let (mut words, mut plain) = (Vec::new(), String::new());
+    for piece in pieces(sql.trim_end().trim_end_matches(';')) {
+        let word = match piece {
+            Piece::Plain(text) => {
+                plain.push_str(text);
+                continue;
+            }
+            Piece::Comment(_) => None,
+            Piece::Text(_) => return None,
+            Piece::Name(name) => {
+                let name = name.strip_prefix('"')?.strip_suffix('"')?;
+                Some(Word { text: name.to_owned(), quoted: true })
+            }
+            Piece::Parameter(name) => Some(Word { text: name.to_owned(), quoted: false }),
+        };
+        plain_words(&std::mem::take(&mut plain), &mut words)?;
+        words.extend(word);
+    }
+    plain_words(&plain, &mut words)?;
+    Some(words)
+}
+
+fn plain_words(text: &str, words: &mut Vec<Word>) -> Option<()> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            ',' | '.' | '=' => 1,
+            _ if is_part(first) => rest.find(|c| !is_part(c)).unwrap_or(rest.len()),
+            _ => return None,
+        };
+        words.push(Word { text: rest[..end].to_ascii_lowercase(), quoted: false });
+        rest = rest[end..].trim_start();
+    }
+    Some(())
+}
+
+#[cfg(test)]
+#[path = "projection_tests.rs"]
+mod tests;

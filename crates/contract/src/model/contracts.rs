@@ -1,0 +1,130 @@
+//! The contracts of a configuration.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::config::Problem;
+use crate::model::contract::{Contract, without_default_schema};
+
+/// All problems of a set of contracts, so that one round of corrections is enough.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ContractError {
+    /// The problems; at least one.
+    pub problems: Vec<Problem>,
+}
+
+impl From<Vec<Problem>> for ContractError {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+}
+
+impl fmt::Display for ContractError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.problems.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// The contracts of a configuration, checked against each other.
+#[derive(Clone, Debug, Default)]
+pub struct Contracts {
+    all: Vec<Contract>,
+    by_name: HashMap<String, usize>,
+    /// source → table → contracts.
+    by_table: HashMap<String, HashMap<String, Vec<usize>>>,
+}
+
+impl Contracts {
+    /// Makes the set of `all` contracts.
+    ///
+    /// # Errors
+    /// Two contracts share a name, or can make the same key for different data.
+    pub fn new(all: Vec<Contract>) -> Result<Self, ContractError> {
+        let mut problems = Vec::new();
+        for (at, contract) in all.iter().enumerate() {
+            for earlier in &all[..at] {
+                problems.extend(clash(earlier, contract));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems.into());
+        }
+        let mut by_name = HashMap::new();
+        let mut by_table: HashMap<String, HashMap<String, Vec<usize>>> = HashMap::new();
+        for (at, contract) in all.iter().enumerate() {
+            by_name.insert(contract.name.clone(), at);
+            if let Some(from) = &contract.from {
+                let tables = by_table.entry(from.source.clone()).or_default();
+                tables.entry(without_default_schema(&from.table).to_owned()).or_default().push(at);
+            }
+        }
+        Ok(Self { all, by_name, by_table })
+    }
+
+    /// Returns the contract named `name`.
+    pub fn get(&self, name: &str) -> Option<&Contract> {
+        self.by_name.get(name).map(|at| &self.all[*at])
+    }
+
+    /// Returns all contracts in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Contract> {
+        self.all.iter()
+    }
+
+    /// Returns the number of contracts.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Returns whether there is no contract.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Returns the contracts that changes of `table` in `source` can invalidate.
+    pub fn of_table(&self, source: &str, table: &str) -> impl Iterator<Item = &Contract> {
+        let tables = self.by_table.get(source);
+        let found = tables.and_then(|tables| tables.get(without_default_schema(table)));
+        found.into_iter().flatten().map(|at| &self.all[*at])
+    }
+
+    /// Returns the tables of `source` that contracts are made from, as the contracts spell them, each
+    /// once.
+    pub fn tables(&self, source: &str) -> Vec<&str> {
+        let mut tables: Vec<&str> = Vec::new();
+        for from in self.all.iter().filter_map(|contract| contract.from.as_ref()) {
+            if from.source == source && !tables.iter().any(|known| from.is_table(source, known)) {
+                tables.push(&from.table);
+            }
+        }
+        tables
+    }
+}
+
+/// Returns the problem of two contracts that share a name or can make the same key.
+pub(crate) fn clash(earlier: &Contract, later: &Contract) -> Option<Problem> {
+    if earlier.name == later.name {
+        return Some(Problem {
+            rule: "name-clash",
+            path: format!("data.{}", later.name),
+            message: format!("there are two contracts named `{}`", later.name),
+            help: "rename one of them".to_owned(),
+        });
+    }
+    earlier.key.clashes_with(&later.key).then(|| Problem {
+        rule: "key-clash",
+        path: format!("data.{}.key", later.name),
+        message: format!(
+            "`{}` can make the same keys as `{}` of data.{}, so a read of one kind of data could \
+             return the other",
+            later.key, earlier.key, earlier.name
+        ),
+        help: "use another service, entity or version in one of them".to_owned(),
+    })
+}

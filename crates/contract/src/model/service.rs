@@ -1,0 +1,324 @@
+//! HTTP services as origins: their address, headers and limits.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::naming::percent;
+use crate::naming::syntax::is_unreserved;
+
+/// The maximum lag of a service. The watermark history is kept slightly longer than this; the freshness
+/// of an older answer could not be decided.
+pub(crate) const MAX_LAG: Duration = Duration::from_secs(10);
+
+/// The request headers that Tidegate sets or interprets itself.
+const RESERVED_HEADERS: [&str; 15] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// An HTTP service as the origin of a contract.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// The address of one value.
+    pub url: ServiceUrl,
+    /// The maximum duration of one request, up to the last byte of the response.
+    pub timeout: Duration,
+    /// The maximum number of concurrent requests of one process, 1 to 1024.
+    pub connections: usize,
+    /// The accepted media types of a value, in lower case, without parameters. JSON is validated; any
+    /// other type is passed through unchanged.
+    pub types: Vec<String>,
+    /// The maximum size of a body in bytes. A larger body is an error of the service.
+    pub max_body_bytes: u64,
+    /// Constant request headers.
+    pub headers: Vec<ServiceHeader>,
+}
+
+/// A constant request header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceHeader {
+    /// The name, as written in the contract.
+    pub name: String,
+    /// The value.
+    pub value: HeaderText,
+}
+
+/// The value of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderText {
+    /// Text in the contract.
+    Plain(String),
+    /// The content of the environment variable of this name, so that contracts contain no secrets.
+    Env(String),
+}
+
+/// The address template of a service, `http://host[:port]/path/{id}`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServiceUrl {
+    text: String,
+    /// The offset of the path.
+    path: usize,
+}
+
+impl ServiceUrl {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// A sentence that describes the first error.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix("http://") else {
+            return Err(match text.split_once("://") {
+                Some(("https", _)) => {
+                    "TLS to a service is not supported; use an `http://…` address \
+                                       of a local proxy that adds TLS"
+                        .to_owned()
+                }
+                _ => "the address of a service starts with `http://`".to_owned(),
+            });
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        check_authority(authority)?;
+        check_target(target)?;
+        Ok(Self { text: text.to_owned(), path: text.len() - target.len() })
+    }
+
+    /// Returns host and port as written.
+    pub fn authority(&self) -> &str {
+        &self.text["http://".len()..self.path]
+    }
+
+    /// Returns the path and query of one value. In the id, all characters except letters, digits, `-`,
+    /// `.`, `_` and `~` are percent-encoded, so that it can't change the rest of the path or query.
+    ///
+    /// # Errors
+    /// The id would make the path segment `.` or `..`, which servers resolve to another path.
+    pub fn target(&self, id: &str) -> Result<String, &'static str> {
+        let mut encoded = String::with_capacity(id.len());
+        percent::encode_into(&mut encoded, id, is_unreserved);
+        let target = self.text[self.path..].replace("{id}", &encoded);
+        let path = target.split('?').next().unwrap_or_default();
+        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err("an id of `.` or `..` would address another path");
+        }
+        Ok(target)
+    }
+
+    /// Returns the template's text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl fmt::Display for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn check_authority(authority: &str) -> Result<(), String> {
+    if authority.contains('{') {
+        return Err("the host must be fixed: `{id}` belongs in the path or the query".into());
+    }
+    if authority.contains('@') {
+        return Err("credentials do not belong in the address: send them with `headers`".into());
+    }
+    let port = match authority.rsplit_once(':') {
+        Some((_, port)) if !port.contains(']') => Some(port),
+        _ => None,
+    };
+    let host = port.map_or(authority, |port| &authority[..authority.len() - port.len() - 1]);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_is_valid = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+            !host.is_empty() && host.bytes().all(known)
+        }
+    };
+    if !host_is_valid {
+        return Err(format!("`{host}` is not a host"));
+    }
+    match port {
+        Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+        Some(port) => Err(format!("`{port}` is not a port")),
+        None => Ok(()),
+    }
+}
+
+fn check_target(target: &str) -> Result<(), String> {
+    if !target.starts_with('/') {
+        return Err("the path is missing, such as `/prices/{id}`".into());
+    }
+    let mut rest = target;
+    let mut ids = 0;
+    while let Some(open) = rest.find(['{', '}']) {
+        let close = rest[open..].find('}').map(|close| open + close);
+        match close.map(|close| &rest[open..=close]) {
+            Some("{id}") => ids += 1,
+            Some(other) if other.starts_with('{') => {
+                return Err(format!("`{other}` is unknown; the only placeholder is `{{id}}`"));
+            }
+            _ => return Err("a brace has no partner".into()),
+        }
+        rest = &rest[open + "{id}".len()..];
+    }
+    if ids == 0 {
+        return Err("`{id}` is missing: all ids would get the same answer".into());
+    }
+    let foreign = |c: char| !c.is_ascii_graphic() || "\"<>\\^`|#".contains(c);
+    if let Some(foreign) = target.chars().find(|c| foreign(*c)) {
+        return Err(format!("{foreign:?} is not allowed in a path or query: percent-encode it"));
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("the path has a segment `.` or `..`".into());
+    }
+    Ok(())
+}
+
+impl ServiceHeader {
+    /// Parses `Name: value` or `Name: $VARIABLE`.
+    ///
+    /// # Errors
+    /// A sentence that describes the first error.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once(':').ok_or("it is not of the form `Name: value`")?;
+        let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(format!("`{name}` is not a header name"));
+        }
+        if RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+            return Err(format!("Tidegate sets `{name}` itself"));
+        }
+        let value = value.trim();
+        if value.is_empty() || !value.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+            return Err("the value must be printable ASCII text".into());
+        }
+        let value = match value.strip_prefix('$') {
+            None => HeaderText::Plain(value.to_owned()),
+            Some(variable)
+                if !variable.is_empty()
+                    && variable.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') =>
+            {
+                HeaderText::Env(variable.to_owned())
+            }
+            Some(_) => return Err(format!("`{value}` is not the name of an environment variable")),
+        };
+        Ok(Self { name: name.to_owned(), value })
+    }
+
+    /// Returns whether the contract contains the value of a header that usually carries a secret.
+    pub(crate) fn exposes_secret(&self) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        let secret = ["authorization", "cookie", "token", "secret", "key", "password"];
+        matches!(self.value, HeaderText::Plain(_)) && secret.iter().any(|part| name.contains(part))
+    }
+}
+
+impl fmt::Display for ServiceHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            HeaderText::Plain(text) => write!(f, "{}: {text}", self.name),
+            HeaderText::Env(variable) => write!(f, "{}: ${variable}", self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn malformed_address_names_error() {
+        for (text, expected) in [
+            ("https://pricing/prices/{id}", "TLS"),
+            ("pricing/prices/{id}", "http://"),
+            ("ftp://pricing/{id}", "http://"),
+            ("http:///prices/{id}", "not a host"),
+            ("http://{id}.internal/prices", "the host must be fixed"),
+            ("http://me:secret@pricing/prices/{id}", "headers"),
+            ("http://pricing:0/prices/{id}", "not a port"),
+            ("http://pricing:http/prices/{id}", "not a port"),
+            ("http://[::g]/{id}", "not a host"),
+            ("http://pricing", "the path is missing"),
+            ("http://pricing?id={id}", "the path is missing"),
+            ("http://pricing/prices", "`{id}` is missing"),
+            ("http://pricing/prices/{id}/{locale}", "`{locale}` is unknown"),
+            ("http://pricing/prices/{id", "a brace has no partner"),
+            ("http://pricing/prices/id}", "a brace has no partner"),
+            ("http://pricing/pri ces/{id}", "percent-encode"),
+            ("http://pricing/prices/{id}#top", "percent-encode"),
+            ("http://pricing/../prices/{id}", "segment `.` or `..`"),
+        ] {
+            let err = ServiceUrl::parse(text).expect_err(text);
+            assert!(err.contains(expected), "{text}: {err}");
+        }
+    }
+
+    #[test]
+    fn id_is_percent_encoded() {
+        let target = |url: &str, id: &str| ServiceUrl::parse(url).expect(url).target(id);
+        assert_eq!(target("http://p/prices/{id}", "42"), Ok("/prices/42".to_owned()));
+        assert_eq!(
+            target("http://[::1]:80/p?id={id}&full", "a b&x=1"),
+            Ok("/p?id=a%20b%26x%3D1&full".to_owned())
+        );
+        assert_eq!(target("http://p/{id}", "../ä?#"), Ok("/..%2F%C3%A4%3F%23".to_owned()));
+        assert!(target("http://p/{id}/x", "..").is_err());
+        assert!(target("http://p/.{id}", ".").is_err());
+        assert_eq!(target("http://p/x?{id}", ".."), Ok("/x?..".to_owned()));
+        let url = ServiceUrl::parse("http://pricing:8080/prices/{id}").expect("sound");
+        assert_eq!(url.authority(), "pricing:8080");
+    }
+
+    #[test]
+    fn header_secret_is_detected() {
+        let header = ServiceHeader::parse("Authorization: $PRICING").expect("sound");
+        assert_eq!(header.value, HeaderText::Env("PRICING".to_owned()));
+        assert!(!header.exposes_secret());
+        assert!(ServiceHeader::parse("X-Api-Key: 4711").expect("sound").exposes_secret());
+        for wrong in ["nothing", ": x", "a b: c", "Host: x", "X: ", "X: $", "X: $a-b", "X: ä"] {
+            assert!(ServiceHeader::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// No id changes another segment or parameter, and different ids have different targets.
+        #[test]
+        fn id_stays_in_its_segment(id in ".{1,24}", other in ".{1,24}") {
+            let url = ServiceUrl::parse("http://p/a/{id}/b?x={id}&y=1").expect("sound");
+            if let Ok(target) = url.target(&id) {
+                prop_assert_eq!(target.matches('/').count(), 3);
+                prop_assert_eq!(target.matches('?').count(), 1);
+                prop_assert_eq!(target.matches('&').count(), 1);
+                prop_assert!(target.ends_with("&y=1"));
+                prop_assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
+                prop_assert!(id == other || url.target(&other) != Ok(target));
+            }
+        }
+    }
+}

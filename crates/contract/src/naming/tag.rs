@@ -1,0 +1,188 @@
+//! Tags (surrogate keys) and their templates.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+use crate::naming::digest::hash_text;
+use crate::naming::percent;
+use crate::naming::placeholder::{Part, parse_parts};
+
+/// A surrogate key: a name that several entries carry, so that one invalidation reaches all of them.
+///
+/// Visible ASCII without spaces, 1 to [`Tag::MAX_BYTES`] bytes, so that a `Surrogate-Key` header
+/// transports it unchanged.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(Arc<str>);
+
+/// Text that is not a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TagError {
+    /// The text is empty.
+    #[error("a tag must not be empty")]
+    Empty,
+    /// The text is longer than [`Tag::MAX_BYTES`].
+    #[error("a tag has at most {max} bytes, this one has {0}", max = Tag::MAX_BYTES)]
+    TooLong(usize),
+    /// The byte at this offset is a space, a control character or outside ASCII.
+    #[error("a tag is visible ASCII without spaces; byte {0} is not")]
+    Byte(usize),
+}
+
+impl Tag {
+    /// The maximum length of a tag in bytes.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Parses a tag. The text is taken unchanged.
+    ///
+    /// # Errors
+    /// [`TagError`] when it is empty, too long or not visible ASCII.
+    pub fn parse(text: &str) -> Result<Self, TagError> {
+        if text.is_empty() {
+            return Err(TagError::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(TagError::TooLong(text.len()));
+        }
+        match text.bytes().position(|byte| !byte.is_ascii_graphic()) {
+            Some(at) => Err(TagError::Byte(at)),
+            None => Ok(Self(text.into())),
+        }
+    }
+
+    /// Returns the tag's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A tag with placeholders for columns of the row: `category-{category_id}`.
+///
+/// `{id}` is the contract's id (the column `from.key`); any other placeholder is the column of that
+/// name. Visible ASCII in a value is written as it is, so that a page whose `Surrogate-Key` contains
+/// `product-42` is invalidated; every other byte, and `%`, is written as `%XX`. `{email|hash}` writes
+/// a hash instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagTemplate {
+    text: String,
+    parts: Vec<Part>,
+}
+
+impl TagTemplate {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// A sentence that describes the first error.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parts = parse_parts(text)?;
+        let mut literal_bytes = 0;
+        for part in &parts {
+            if let Part::Literal(literal) = part {
+                literal_bytes += literal.len();
+                Tag::parse(literal).map_err(|err| err.to_string())?;
+            }
+        }
+        // The rest must fit a hashed value; otherwise long values could not be written at all.
+        if literal_bytes > Tag::MAX_BYTES / 2 {
+            return Err(format!(
+                "it has {literal_bytes} bytes of fixed text; the maximum is {}, which leaves room \
+                 for values",
+                Tag::MAX_BYTES / 2
+            ));
+        }
+        if parts.is_empty() {
+            return Err(TagError::Empty.to_string());
+        }
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// Returns the template's text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the placeholders in order, without duplicates.
+    pub fn placeholders(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for part in &self.parts {
+            if let Part::Placeholder { name, .. } = part
+                && !names.contains(&name.as_str())
+            {
+                names.push(name.as_str());
+            }
+        }
+        names
+    }
+
+    /// Makes the tag with the values that `value` returns for the placeholders.
+    ///
+    /// Two different rows may share a tag (`{a}-{b}` with `1-2`, `3` and `1`, `2-3`). That is safe: a
+    /// shared tag invalidates too much, never too little. A tag that would be too long contains a
+    /// hash in place of its values.
+    ///
+    /// # Errors
+    /// The first placeholder without a value.
+    pub fn tag<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<Tag, &'a str> {
+        let mut plain = String::with_capacity(self.text.len() + 16);
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => plain.push_str(literal),
+                Part::Placeholder { name, hash } => {
+                    let value = value(name).ok_or(name.as_str())?;
+                    if *hash {
+                        plain.push_str(&hash_text(value));
+                    } else {
+                        let is_literal = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+                        percent::encode_into(&mut plain, value, is_literal);
+                    }
+                }
+            }
+        }
+        if plain.len() > Tag::MAX_BYTES {
+            plain = self.shorten(&plain);
+        }
+        // A template of placeholders only, all of whose values are empty text, makes no text.
+        if plain.is_empty() {
+            plain.push('%');
+        }
+        Ok(Tag(plain.into()))
+    }
+
+    /// Returns the literals followed by a hash of the whole tag.
+    fn shorten(&self, plain: &str) -> String {
+        let mut short = String::with_capacity(Tag::MAX_BYTES);
+        for part in &self.parts {
+            if let Part::Literal(literal) = part {
+                short.push_str(literal);
+            }
+        }
+        short.push_str(&hash_text(plain));
+        short
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({})", self.0)
+    }
+}
+
+impl AsRef<str> for Tag {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Tag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}

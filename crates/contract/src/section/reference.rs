@@ -1,0 +1,384 @@
+//! Every configuration key of a contract, in one table. The parser takes the known keys from it, and the
+//! reference page is generated from it.
+
+use serde::Serialize;
+
+use crate::section::preset::presets;
+
+/// A configuration key of `[data.<name>]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyDoc {
+    /// The key, with dots for nested tables: `from.table`.
+    pub key: &'static str,
+    /// The form of a value.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The default, if no preset sets the key.
+    pub default: &'static str,
+    /// The unit, or empty.
+    pub unit: &'static str,
+    /// The meaning.
+    pub doc: &'static str,
+}
+
+const fn key(
+    key: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    unit: &'static str,
+    doc: &'static str,
+) -> KeyDoc {
+    KeyDoc { key, kind, default, unit, doc }
+}
+
+const DURATION: &str = "text such as \"30s\", \"5min\", \"24h\"";
+
+/// The end of the reference page.
+const UNITS: &str = "\n## Units\n\n\
+    A duration is one or more numbers with units, which are added up: `1h 30min`. The units are `ns`, `us`, \
+    `ms`, `s`, `m`, `h`, `d`, `w`, `M` (a month of 30.44 days), `y` (a year of 365.25 days), and longer \
+    names such as `sec`, `min`, `hours`, `days` and `weeks`. Units of two letters and more may be in any \
+    case; units of one letter may not, since `m` is a minute and `M` a month. The longest duration is ten \
+    years.\n\n\
+    A size is a whole number with a unit: `B`, `kB`, `MB`, `GB` (powers of 1000), `KiB`, `MiB`, `GiB` (powers \
+    of 1024), in any case. A number without a unit is in bytes.\n";
+
+/// Every key, in the order of the reference page.
+static KEYS: &[KeyDoc] = &[
+    key(
+        "preset",
+        "name of a preset",
+        "none",
+        "",
+        "Use the defaults of this preset; keys of the contract override them.",
+    ),
+    key(
+        "key",
+        "template",
+        "required",
+        "",
+        "The template of keys: `v{n}:{service}:{entity}:{id}[:{variant}]`. `{id}` is required; `{tenant}` is a column of the row; any other placeholder is a variant that readers give. `{query|hash}` always hashes. Increment the version when the format of the value changes.",
+    ),
+    key(
+        "id",
+        "\"auto\", \"integer\", \"uuid\" or \"text\"",
+        "\"auto\"",
+        "",
+        "The form of ids. With \"auto\", an id that a database could read as a number or UUID must be in the form in which the database writes it (`42`, not `042`), since a change to row 42 invalidates only that key.",
+    ),
+    key(
+        "value",
+        "SQL, or a table",
+        "none",
+        "",
+        "The SELECT that loads one value; `$id` is the id. Its columns become the fields of the answer. Or the [service](origins.md#services) that returns it, `{ http = \"http://pricing:8080/prices/{id}\" }`.",
+    ),
+    key(
+        "value.http",
+        "address with `{id}`",
+        "required in the table",
+        "",
+        "The address of one value. `{id}` is in the path or the query and is percent-encoded.",
+    ),
+    key(
+        "value.timeout",
+        "text such as \"2s\", up to 60s",
+        "\"2s\"",
+        "time",
+        "The maximum duration of one request, up to the last byte. `load_timeout` of the source applies too.",
+    ),
+    key(
+        "value.connections",
+        "whole number, 1 to 1024",
+        "32",
+        "requests",
+        "The maximum number of concurrent requests of one process, including those of batches.",
+    ),
+    key(
+        "value.types",
+        "list of media types",
+        "[\"application/json\"]",
+        "",
+        "The accepted types of a value. JSON is validated; other types are passed through, with their type, and can't be part of a batch.",
+    ),
+    key(
+        "value.max_body",
+        "text such as \"4MiB\", or a number",
+        "\"4MiB\"",
+        "bytes",
+        "The maximum size of a body; a larger one is an error of the service. `max_size` limits the entries that are stored.",
+    ),
+    key(
+        "value.headers",
+        "list of \"Name: value\"",
+        "none",
+        "",
+        "Constant request headers. `\"Authorization: $PRICING_TOKEN\"` takes the value from the environment, so that contracts contain no secrets.",
+    ),
+    key(
+        "lag",
+        "text such as \"200ms\", up to 10s",
+        "0s",
+        "time",
+        "How far a service or function may lag behind its database, for example because it reads a standby or has a cache of its own. An answer is not cached until `lag` has passed since the commit became visible, and the bound of its answers is larger by `lag`. The maximum is 10s because the watermark history is kept only slightly longer.",
+    ),
+    key(
+        "from",
+        "table",
+        "none",
+        "",
+        "The table whose row changes invalidate the entries. Without it, entries end only by their TTL and by explicit invalidation.",
+    ),
+    key("from.source", "name", "required", "", "The source, `shop` for `[source.shop]`."),
+    key(
+        "from.table",
+        "name",
+        "required",
+        "",
+        "The table: `schema.table`, or only the name for the schema public.",
+    ),
+    key("from.key", "column", "\"id\"", "", "The column of `{id}` in keys and tags."),
+    key(
+        "from.tenant",
+        "column",
+        "\"tenant\"",
+        "",
+        "The column of `{tenant}`, if the key contains it.",
+    ),
+    key(
+        "from.columns",
+        "list of columns",
+        "any column",
+        "",
+        "The columns that the value is made from. An update that provably changes none of them and none of the tags' columns invalidates nothing.",
+    ),
+    key(
+        "tags",
+        "list of templates",
+        "none",
+        "",
+        "Surrogate keys, such as `category-{category_id}`: a change of a row invalidates all entries, pages and fragments with one of its tags. `{id}` is the key's column; other placeholders are columns.",
+    ),
+    key(
+        "staleness",
+        DURATION,
+        "required, unless a preset sets it",
+        "time",
+        "The budget: an answer contains every change that was committed longer ago than this. Within the budget, invalidations may be merged under load. With 0s, no answer is ever proven to be fresh enough.",
+    ),
+    key(
+        "ttl",
+        DURATION,
+        "2 × staleness, at most 7 days",
+        "time",
+        "The TTL of an entry: the safety net for a lost invalidation.",
+    ),
+    key(
+        "absent_ttl",
+        DURATION,
+        "ttl, at most 5 min (1 min without `from`)",
+        "time",
+        "The TTL of an entry for an absent row. An INSERT invalidates it at once.",
+    ),
+    key(
+        "unproven",
+        "\"serve-stale\", \"read-origin\" or \"fail\"",
+        "\"read-origin\"",
+        "",
+        "The action when an answer can't be proven to be within the budget: serve it and mark it as unproven, read the origin, or return an error.",
+    ),
+    key(
+        "tiers",
+        "list of \"local\", \"shared\"",
+        "both",
+        "",
+        "The tiers that may store entries: the tier of each process, and the tier that all processes share. Empty: never cached.",
+    ),
+    key(
+        "absent_filter",
+        "true, false or a table",
+        "false",
+        "",
+        "Whether each process keeps a filter of the ids that exist: a read of an absent id is answered 404 without a load and without an entry, which protects the origin from clients that enumerate ids. Requires a `value` of the form `select <columns> from <table> where <key> = $id`. See [absent ids](absent-ids.md).",
+    ),
+    key(
+        "absent_filter.false_positives",
+        "number, 0.0001 to 0.2",
+        "0.01",
+        "share of absent ids",
+        "The share of absent ids that are loaded nevertheless. 0.01 takes 10 bits for each id that exists.",
+    ),
+    key(
+        "absent_filter.max_size",
+        "text such as \"64MiB\", or a number",
+        "\"16MiB\"",
+        "bytes",
+        "The maximum memory in each process, in addition to `[local]`; twice that during a rebuild. A table with more ids has no filter.",
+    ),
+    key(
+        "absent_filter.rebuild",
+        "text such as \"1h\", 1min to 7days",
+        "\"1h\"",
+        "time",
+        "The interval between rebuilds. A rebuild reads all ids again, and so removes those of deleted rows.",
+    ),
+    key(
+        "write_through",
+        "true or false",
+        "true, but not for a service",
+        "",
+        "Whether a commit renews its entries without a load. That requires that the log contains the whole value: PostgreSQL, `value` of the form `select <columns> from <table> where <key> = $id`, a unique key, no row security, no `residency`. False: the next reader loads them.",
+    ),
+    key(
+        "sliding",
+        "true or false",
+        "false",
+        "",
+        "Whether each use restarts the TTL, in every tier that has the entry; unused entries expire. A use is an answer that is proven to be within the budget, so it extends the TTL, never the proof. `retention` always limits the lifetime; without `from`, the budget limits it too. Entries for absent rows do not slide.",
+    ),
+    key(
+        "immutable",
+        "true or false",
+        "false",
+        "",
+        "Whether the value of a key never changes; removes the TTL cap of 7 days.",
+    ),
+    key(
+        "early_refresh",
+        "number, 0 to 10",
+        "1.0",
+        "",
+        "The eagerness of the early refresh, before an entry expires (β of XFetch); 0 disables it.",
+    ),
+    key(
+        "jitter",
+        "number, 0 to 0.5",
+        "0.1",
+        "share of the TTL",
+        "The spread of TTLs, so that entries stored together don't expire together.",
+    ),
+    key(
+        "stale_while_revalidate",
+        DURATION,
+        "staleness with \"serve-stale\", else 0s",
+        "time",
+        "How long after its expiry an entry may be served while one load renews it, as long as it is proven to be within the budget.",
+    ),
+    key(
+        "max_size",
+        "text such as \"64KiB\", or a number",
+        "\"1MiB\"",
+        "bytes",
+        "The maximum size of an entry; larger answers are served, but not stored.",
+    ),
+    key(
+        "pool",
+        "\"critical\", \"standard\" or \"ephemeral\"",
+        "as `priority`",
+        "",
+        "The pool of in-process memory for its entries. Entries of a pool within its [guaranteed share](configuration.md#pools) are not evicted for other pools.",
+    ),
+    key(
+        "priority",
+        "\"critical\", \"standard\" or \"ephemeral\"",
+        "\"standard\"",
+        "",
+        "The priority class of its loads when the origin is overloaded: ephemeral loads are shed first, critical ones last.",
+    ),
+    key(
+        "sensitivity",
+        "\"public\", \"personal\", \"financial\" or \"auth\"",
+        "\"public\"",
+        "",
+        "The sensitivity of the data; the linter requires more of sensitive data.",
+    ),
+    key(
+        "residency",
+        "name of a region",
+        "none",
+        "",
+        "The region that the data may not leave, such as `eu`; `eu-west` is within it. The data is never stored in a tier of [another region](configuration.md#regions), nor sent over the node stream: commits invalidate its entries and do not renew them.",
+    ),
+    key(
+        "retention",
+        DURATION,
+        "none",
+        "time",
+        "The maximum time after its load for which a copy may be used, regardless of all other settings; a renewal from the log counts as a load. The linter checks `ttl` against it.",
+    ),
+    key("owner", "text", "none", "", "The team that is responsible for this contract."),
+    key(
+        "pager",
+        "text",
+        "none",
+        "",
+        "The on-call rotation that is paged when the contract is violated.",
+    ),
+    key("approved", "table", "none", "", "The approval of the budget."),
+    key("approved.by", "list of people or roles", "required", "", "The approvers."),
+    key(
+        "approved.on",
+        "date, 2026-11-02 without quotes",
+        "required",
+        "",
+        "The day of the approval.",
+    ),
+];
+
+/// Words for which a contract has another key.
+pub(crate) const SYNONYMS: [(&str, &str); 18] = [
+    ("budget", "staleness"),
+    ("max_age", "staleness"),
+    ("max_staleness", "staleness"),
+    ("stale_after", "staleness"),
+    ("sql", "value"),
+    ("query", "value"),
+    ("http", "value"),
+    ("url", "value"),
+    ("expiry", "ttl"),
+    ("expires", "ttl"),
+    ("lifetime", "ttl"),
+    ("team", "owner"),
+    ("oncall", "pager"),
+    ("on_call", "pager"),
+    ("negative_ttl", "absent_ttl"),
+    ("swr", "stale_while_revalidate"),
+    ("beta", "early_refresh"),
+    ("region", "residency"),
+];
+
+/// Returns every key of `[data.<name>]` in the order of the reference page.
+pub fn reference() -> Vec<KeyDoc> {
+    KEYS.to_vec()
+}
+
+/// Returns the reference page in Markdown: every key, every preset, and the units.
+pub fn reference_markdown() -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let mut page = String::from("| key | value | default | meaning |\n|---|---|---|---|\n");
+    for doc in KEYS {
+        let unit = if doc.unit.is_empty() { String::new() } else { format!(" ({})", doc.unit) };
+        let (kind, default, text) = (cell(doc.kind), cell(doc.default), cell(doc.doc));
+        page.push_str(&format!("| `{}` | {kind}{unit} | {default} | {text} |\n", doc.key));
+    }
+    page.push_str("\n| preset | for |\n|---|---|\n");
+    for preset in presets() {
+        page.push_str(&format!("| `{}` | {} |\n", preset.name, cell(preset.doc)));
+    }
+    page.push_str(UNITS);
+    page
+}
+
+/// Returns whether `key` (dotted) is one of [`reference()`].
+pub(crate) fn is_known(key: &str) -> bool {
+    KEYS.iter().any(|doc| doc.key == key)
+}
+
+/// Returns the keys of one table, `from`, or of the contract itself if `table` is empty.
+pub(crate) fn keys_of(table: &str) -> Vec<&'static str> {
+    let key_of = |key: &'static str| match key.rsplit_once('.') {
+        Some((of, key)) => (of == table).then_some(key),
+        None => table.is_empty().then_some(key),
+    };
+    KEYS.iter().filter_map(|doc| key_of(doc.key)).collect()
+}
