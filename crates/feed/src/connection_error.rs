@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// A failure to connect to a database or to run a statement there. The text holds no secrets.
+/// A failure to connect to a database or to run a statement there. The text contains no secrets.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectionError {
     /// The URL or the server is unsuitable; a retry does not help.
@@ -15,7 +15,7 @@ pub(crate) enum ConnectionError {
         database: String,
         /// A sentence.
         problem: String,
-        /// What an administrator has to do: SQL, or a comment after `--`.
+        /// The administrator's remedy: SQL, or a comment after `--`.
         remedy: String,
     },
     /// The server was not reached or did not respond in time; a retry may help.

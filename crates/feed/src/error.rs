@@ -10,8 +10,8 @@ use crate::message::MessageTooLarge;
 /// An error of a feed or a source.
 #[derive(Debug, Error)]
 pub enum FeedError {
-    /// The database is not set up for a feed; the text lists what an administrator has to run. A
-    /// retry does not help before that.
+    /// The database is not set up for a feed; the text lists the statements that an administrator
+    /// has to run. A retry does not help before that.
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The database was not reached, or the connection was lost. A retry may help.
@@ -79,7 +79,7 @@ pub struct SetupError {
 pub struct SetupIssue {
     /// The issue and its consequence, in a sentence or two.
     pub description: String,
-    /// What a database administrator has to run, line by line: SQL, or a comment after `--`.
+    /// The statements for a database administrator, line by line: SQL, or a comment after `--`.
     pub remedy: Vec<String>,
 }
 

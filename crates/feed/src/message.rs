@@ -52,8 +52,8 @@ impl LogMessage {
     /// The largest message in bytes of JSON.
     pub const MAX_BYTES: usize = 64 * 1024;
 
-    /// Returns a message that invalidates everything, because the log does not tell which rows a
-    /// commit has changed.
+    /// Returns a message that invalidates everything, because the rows that a commit has changed
+    /// are unknown.
     pub(crate) fn everything() -> Self {
         Self { id: String::new(), cause: Cause::Commit, subjects: vec![Subject::Everything] }
     }

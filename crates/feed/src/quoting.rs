@@ -15,7 +15,7 @@ pub(crate) fn mariadb_identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// Quotes a text for MariaDB, whatever `sql_mode` is.
+/// Quotes a text for MariaDB, with any `sql_mode`.
 pub(crate) fn mariadb_literal(text: &str) -> String {
     let digits = text.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
     format!("_utf8mb4 x'{digits}'")

@@ -10,8 +10,8 @@
 //! a single transaction larger than that, delivers a change of everything.
 //!
 //! A position is a change's number. A change that was read is visible to every later snapshot, so the
-//! watermark is the position read. Acknowledgements are not stored: a new feed delivers what the log
-//! still contains, which repeats some changes.
+//! watermark is the position read. Acknowledgements are not stored: a new feed delivers everything
+//! that the log still contains, which repeats some changes.
 //!
 //! Not detected: a change that leaves the tracked columns alone, and writes while the triggers were
 //! dropped (they are created again within a poll, and the whole table counts as changed).

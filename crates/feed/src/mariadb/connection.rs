@@ -47,11 +47,8 @@ impl ConnectConfig {
             return Err(reject("The URL names no database.".to_owned(), form));
         }
         if opts.ssl_opts().is_some() {
-            let problem = "TLS is not supported for following MariaDB.".to_owned();
-            return Err(reject(
-                problem,
-                "-- follow it over a trusted network, or through a tunnel",
-            ));
+            let problem = "TLS is not supported.".to_owned();
+            return Err(reject(problem, "-- connect over a trusted network, or through a tunnel"));
         }
         let opts = OptsBuilder::from_opts(opts)
             .prefer_socket(false)
@@ -93,9 +90,7 @@ impl ConnectConfig {
             return Err(ConnectionError::Config {
                 database: self.name(),
                 problem: format!("The server is not MariaDB; its version is {version:?}."),
-                remedy:
-                    "-- MySQL's binary log is not supported yet; MariaDB 10.5 or later is needed"
-                        .to_owned(),
+                remedy: "-- MySQL is not supported yet; MariaDB 10.5 or later is needed".to_owned(),
             });
         }
         // The limits that an administrator sets for applications do not apply to this connection.

@@ -39,7 +39,7 @@ const UTF8_CHARSETS: [&str; 5] = ["", "utf8mb4", "utf8mb3", "utf8", "ascii"];
 /// remedies.
 ///
 /// # Errors
-/// [`FeedError::Setup`] with every issue and what a database administrator has to run, or
+/// [`FeedError::Setup`] with every issue and the statements that resolve it, or
 /// [`FeedError::Unavailable`].
 pub async fn prepare(options: &MariaDbOptions) -> Result<Vec<SetupIssue>, FeedError> {
     let config = ConnectConfig::parse(&options.url)?;

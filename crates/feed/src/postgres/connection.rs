@@ -46,11 +46,8 @@ impl ConnectConfig {
         // The parser's error never contains the password.
         let config: Config = url.parse().map_err(|err| reject(format!("{err}."), form))?;
         if config.get_ssl_mode() == SslMode::Require {
-            let problem = "`sslmode=require` is not supported for following PostgreSQL.".to_owned();
-            return Err(reject(
-                problem,
-                "-- follow it over a trusted network, or through a tunnel",
-            ));
+            let problem = "`sslmode=require` is not supported.".to_owned();
+            return Err(reject(problem, "-- connect over a trusted network, or through a tunnel"));
         }
         let ports = config.get_ports();
         let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);

@@ -25,7 +25,7 @@ pub struct Prepared {
 /// created by the feed that leads first.
 ///
 /// # Errors
-/// [`FeedError::Setup`] with every issue and what a database administrator has to run, or
+/// [`FeedError::Setup`] with every issue and the statements that resolve it, or
 /// [`FeedError::Unavailable`].
 pub async fn prepare(options: &PostgresOptions) -> Result<Prepared, FeedError> {
     let config = ConnectConfig::parse(&options.url)?;

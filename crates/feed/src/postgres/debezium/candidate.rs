@@ -161,7 +161,7 @@ impl DebeziumCandidate {
     /// Returns the position that Debezium has confirmed to its slot: the server may have discarded
     /// everything before it. `None` if the slot does not exist.
     ///
-    /// Debezium confirms only what was acknowledged to it. A slot that was created after the tiers'
+    /// Debezium confirms only acknowledged events. A slot that was created after the tiers'
     /// position starts after that position. So if the confirmed position is not past the tiers', the
     /// rest has been delivered or will be.
     async fn confirmed(&self, connection: &Connection) -> Result<Option<Lsn>, FeedError> {

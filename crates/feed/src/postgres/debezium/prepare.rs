@@ -7,11 +7,11 @@ use crate::postgres::catalog;
 use crate::postgres::connection::ConnectConfig;
 use crate::postgres::prepare::check_relayed;
 
-/// Checks that the database can be followed through Debezium, as far as that is known before Debezium
-/// runs. Returns warnings.
+/// Checks that the database can be followed through Debezium, as far as that is known before
+/// Debezium runs. Returns warnings.
 ///
 /// # Errors
-/// [`FeedError::Setup`] with every issue and what a database administrator has to run, or
+/// [`FeedError::Setup`] with every issue and the statements that resolve it, or
 /// [`FeedError::Unavailable`].
 pub async fn prepare(options: &DebeziumOptions) -> Result<Vec<SetupIssue>, FeedError> {
     let config = ConnectConfig::parse(&options.url)?;
