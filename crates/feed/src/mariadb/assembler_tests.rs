@@ -98,7 +98,7 @@ fn truncated_row_invalidates_everything() {
 }
 
 #[test]
-fn unknown_event_outside_group_invalidates_everything() {
+fn unknown_event_invalidates_everything() {
     const INCIDENT: u8 = 26;
     let GroupState::Ended(Some(commit)) =
         assembler().parse_and_handle(&raw(INCIDENT, &[1, 0]), Lsn(1))

@@ -98,7 +98,7 @@ pub(super) async fn check_relayed(
     let server = catalog::server_info(connection).await?;
     let mut check = Check::default();
     if server.version < MIN_VERSION {
-        check.too_old(server.version);
+        check.unsupported_version(server.version);
     }
     let publication =
         catalog::publication(connection, &options.publication, server.version).await?;
@@ -156,7 +156,7 @@ impl Check {
 
     fn server(&mut self, server: &ServerInfo) {
         if server.version < MIN_VERSION {
-            self.too_old(server.version);
+            self.unsupported_version(server.version);
         }
         if server.wal_level != "logical" {
             let description = format!(
@@ -189,7 +189,7 @@ impl Check {
         }
     }
 
-    fn too_old(&mut self, version: i32) {
+    fn unsupported_version(&mut self, version: i32) {
         let description = format!("PostgreSQL {} is not supported.", version / 10_000);
         self.issue(description, ["-- PostgreSQL 14 or later is needed".to_owned()]);
     }

@@ -229,7 +229,7 @@ async fn values_match_database_text() {
 }
 
 #[tokio::test]
-async fn change_without_rows_invalidates_everything() {
+async fn missing_rows_invalidate_everything() {
     let fixture = MariaDbFixture::new();
     fixture.run("create table other(id int primary key); insert into other values (1)");
     fixture.run("insert into products values (1, 'Tea', 7, 250)");
@@ -312,7 +312,7 @@ async fn altered_table_checked_again() {
 }
 
 #[tokio::test]
-async fn oversized_transaction_changes_whole_table() {
+async fn oversized_commit_changes_whole_table() {
     let fixture = MariaDbFixture::new();
     let mut reader = FeedReader::new(fixture.feed_with(|options| options.max_changes = 10)).await;
     fixture.run("insert into products select seq, 'x', 1, 1 from seq_1_to_11");

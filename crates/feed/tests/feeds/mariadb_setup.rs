@@ -63,7 +63,7 @@ async fn all_setup_issues_reported() {
     server.sql_in("shop", "alter table products engine=InnoDB").unwrap();
     let text = setup_error(&options).await;
     for fix in [
-        "The binary log leaves the database `shop` out",
+        "The binary log leaves out the database `shop`",
         "Column `id` of `shop.products` is of type enum('1','2')",
         "alter table `shop`.`products` modify `category_id` varchar(9) character set utf8mb4 …;",
         "alter table `shop`.`products` add column `price_cents` …;",

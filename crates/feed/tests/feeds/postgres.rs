@@ -280,7 +280,7 @@ async fn killed_backend_reported_as_restart() {
 }
 
 #[tokio::test]
-async fn oversized_transaction_changes_whole_table() {
+async fn oversized_commit_changes_whole_table() {
     let fixture = PostgresFixture::new();
     let mut reader = FeedReader::new(fixture.feed_with(|options| options.max_changes = 100)).await;
     fixture.run("insert into products select i, 'x', 1, 1 from generate_series(1, 101) i");
