@@ -65,7 +65,7 @@ impl ConnectionError {
     }
 
     /// Whether the server rejected the statement with this error number.
-    pub(crate) fn is_number(&self, number: u16) -> bool {
+    pub(crate) fn has_number(&self, number: u16) -> bool {
         matches!(self, Self::Rejected { code: ServerCode::Number(code), .. } if *code == number)
     }
 }

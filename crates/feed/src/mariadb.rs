@@ -21,7 +21,7 @@
 //! - **Requests** are written to the table `tidegate_orders` and deleted in the same transaction.
 //!
 //! Not detected: writes with `sql_log_bin = 0`. Foreign keys that delete or change rows are rejected
-//! by [`prepare`], since InnoDB does not log their changes.
+//! by [`prepare`](prepare()), since InnoDB does not log their changes.
 
 mod assembler;
 mod candidate;

@@ -93,7 +93,7 @@ impl MariaDbCandidate {
             match stream::open(conn, &from.file, from.position).await {
                 Ok(stream) => break stream,
                 Err(OpenError::PositionLost(reason)) if !from.reset => {
-                    tracing::warn!(source = %self.options.source, reason, "the log no longer contains the checkpoint");
+                    tracing::warn!(source = %self.options.source, why = reason, "the log no longer contains the checkpoint");
                     from = visible_end(connection).await?;
                 }
                 Err(OpenError::PositionLost(reason)) => {

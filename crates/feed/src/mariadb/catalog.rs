@@ -196,7 +196,7 @@ fn if_permitted<T>(result: Result<T, ConnectionError>) -> Result<Option<T>, Feed
 
 /// Returns the error's text if it has one of the codes; else the error.
 fn expected_error(err: ConnectionError, codes: &[u16]) -> Result<String, FeedError> {
-    let expected = codes.iter().any(|code| err.is_number(*code));
+    let expected = codes.iter().any(|code| err.has_number(*code));
     if expected { Ok(err.to_string()) } else { Err(err.into()) }
 }
 

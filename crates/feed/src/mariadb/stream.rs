@@ -98,7 +98,7 @@ impl Stream {
 
 /// Whether the server does not have the requested position.
 pub(super) fn is_position_lost(err: &ConnectionError) -> bool {
-    err.is_number(NO_SUCH_POSITION)
+    err.has_number(NO_SUCH_POSITION)
 }
 
 fn ended() -> ConnectionError {
@@ -123,7 +123,9 @@ fn open_error(err: mysql_async::Error) -> OpenError {
         {
             OpenError::PositionLost(message)
         }
-        err if ACCESS_DENIED.iter().any(|number| err.is_number(*number)) => OpenError::AccessDenied,
+        err if ACCESS_DENIED.iter().any(|number| err.has_number(*number)) => {
+            OpenError::AccessDenied
+        }
         err => OpenError::Failed(err),
     }
 }
