@@ -1,83 +1,100 @@
-//! What can go wrong between a feed and its database.
+//! Errors of feeds and sources.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// A feed's or a source's failure.
+use crate::connection_error::ConnectionError;
+use crate::message::MessageTooLarge;
+
+/// An error of a feed or a source.
 #[derive(Debug, Error)]
 pub enum FeedError {
-    /// The database is not set up for this; says what an administrator has to run. Retrying does
-    /// not help until they did.
+    /// The database is not set up for a feed; the text lists the statements that an administrator
+    /// has to run. A retry does not help before that.
     #[error(transparent)]
-    Setup(#[from] Setup),
-    /// The database could not be reached, or went away. Retrying helps.
-    #[error("{doing}: {source}")]
+    Setup(#[from] SetupError),
+    /// The database was not reached, or the connection was lost. A retry may help.
+    #[error("{operation}: {source}")]
     Unavailable {
-        /// What was being done.
-        doing: &'static str,
-        /// What the driver says.
+        /// The failed operation.
+        operation: &'static str,
+        /// The driver's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The database sent something that is not its protocol.
-    #[error("the database sent something unintelligible: {0}")]
+    /// The database sent data that its protocol does not allow.
+    #[error("the database sent malformed data: {0}")]
     Malformed(String),
-    /// A log message that no feed would accept.
-    #[error("the message has {bytes} bytes, at most {} are allowed", crate::LogMessage::MAX_BYTES)]
-    TooLarge {
-        /// How many it would have.
-        bytes: usize,
-    },
+    /// A log message exceeds the size limit.
+    #[error(transparent)]
+    TooLarge(#[from] MessageTooLarge),
 }
 
 impl FeedError {
     pub(crate) fn unavailable(
-        doing: &'static str,
+        operation: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Unavailable { doing, source: source.into() }
+        Self::Unavailable { operation, source: source.into() }
     }
 
-    /// Whether the same may work a moment later.
+    /// Whether a retry may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Malformed(_) => true,
-            Self::Setup(_) | Self::TooLarge { .. } => false,
+            Self::Setup(_) | Self::TooLarge(_) => false,
         }
     }
 }
 
-/// Everything that is missing before a database can be followed, at once.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub struct Setup {
-    /// What database, without secrets.
-    pub database: String,
-    /// What is missing; never empty.
-    pub problems: Vec<Problem>,
-}
-
-/// One thing that is missing, and what mends it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problem {
-    /// What is wrong and why it matters, in a sentence or two.
-    pub what: String,
-    /// What a database administrator has to run, line by line: SQL, or a comment after `--`.
-    pub fix: Vec<String>,
-}
-
-impl Problem {
-    pub(crate) fn new<const N: usize>(what: impl Into<String>, fix: [String; N]) -> Self {
-        Self { what: what.into(), fix: fix.into() }
+impl From<ConnectionError> for FeedError {
+    fn from(err: ConnectionError) -> Self {
+        match err {
+            ConnectionError::Config { database, problem, remedy } => Self::Setup(SetupError {
+                database,
+                issues: vec![SetupIssue::new(problem, [remedy])],
+            }),
+            ConnectionError::Unavailable { operation, source } => {
+                Self::Unavailable { operation, source }
+            }
+            ConnectionError::Rejected { operation, message, code } => {
+                Self::unavailable(operation, format!("{message} ({code})"))
+            }
+        }
     }
 }
 
-impl fmt::Display for Setup {
+/// All issues that keep a database from being followed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub struct SetupError {
+    /// The database, without secrets.
+    pub database: String,
+    /// Never empty.
+    pub issues: Vec<SetupIssue>,
+}
+
+/// One issue of a database's setup, and its remedy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SetupIssue {
+    /// The issue and its consequence, in a sentence or two.
+    pub description: String,
+    /// The statements for a database administrator, line by line: SQL, or a comment after `--`.
+    pub remedy: Vec<String>,
+}
+
+impl SetupIssue {
+    pub(crate) fn new<const N: usize>(description: impl Into<String>, remedy: [String; N]) -> Self {
+        Self { description: description.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} can't be followed yet.", self.database)?;
-        for (number, problem) in self.problems.iter().enumerate() {
-            write!(f, "\n\n{}. {}", number + 1, problem.what)?;
-            for line in &problem.fix {
+        for (number, issue) in self.issues.iter().enumerate() {
+            write!(f, "\n\n{}. {}", number + 1, issue.description)?;
+            for line in &issue.remedy {
                 write!(f, "\n     {line}")?;
             }
         }

@@ -1,93 +1,107 @@
-//! What a feed tells.
+//! Events of a feed.
 
-use coherence::Lsn;
+use coherence::{Clock, Lsn};
 use contract::RowChange;
 
 use crate::error::FeedError;
 use crate::message::LogMessage;
+use crate::metrics::Metrics;
 
-/// One committed transaction, as far as it concerns the tracked tables.
+/// A batch holds at most about this many commits.
+pub(crate) const MAX_COMMITS_PER_BATCH: usize = 256;
+
+/// One committed transaction, restricted to the tracked tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Commit {
     /// Its end position.
     pub lsn: Lsn,
-    /// When the database says that it committed, in µs since 1970-01-01 UTC.
+    /// Commit time by the database's clock, in µs since 1970-01-01 UTC.
     pub committed_us: u64,
-    /// The rows it changed, in the order it changed them.
+    /// Its row changes, in execution order.
     pub changes: Vec<RowChange>,
-    /// The requests that travelled inside it.
+    /// Its log messages.
     pub messages: Vec<LogMessage>,
 }
 
-/// A stretch of the log with nothing missing inside: every commit in `(prev, upto]`.
+impl Commit {
+    /// Records delivered commits.
+    pub(crate) fn record(commits: &[Self], metrics: &Metrics, clock: &dyn Clock) {
+        let Some(last) = commits.last() else { return };
+        metrics.commits.inc_by(commits.len() as u64);
+        metrics.changes.inc_by(commits.iter().map(|commit| commit.changes.len() as u64).sum());
+        metrics.lag.set((clock.wall_us() as f64 - last.committed_us as f64) / 1e6);
+    }
+}
+
+/// A range of the log without gaps: every commit in `(prev, upto]`.
 ///
-/// Pieces form a chain by position: `prev` is the `upto` of the one before, the first one's is
-/// [`Start::position`]. One without commits says that the log, or the watermark, moved on.
+/// Batches form a chain by position: `prev` is the `upto` of the batch before; the first one starts at
+/// [`StreamStart::position`]. A batch without commits advances the position or the watermark.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Piece {
-    /// Where the chain stood.
+pub struct LogBatch {
+    /// The chain's position before this batch.
     pub prev: Lsn,
-    /// Where it stands now.
+    /// The chain's position after it.
     pub upto: Lsn,
-    /// W: every commit up to here is visible to every snapshot taken from now on. May lie before
-    /// the commits of this very piece: they are not held back until they are visible.
+    /// W: every commit up to here is visible to every new snapshot. It may lie before the commits of
+    /// this batch: they are not held back until they are visible.
     pub watermark: Lsn,
     /// In commit order.
     pub commits: Vec<Commit>,
 }
 
-/// A stream began, or began again after it was lost.
+/// The start, or restart after a loss, of a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Start {
-    /// The database's own identity (PostgreSQL: `system_identifier`).
+pub struct StreamStart {
+    /// The database's identity (PostgreSQL: `system_identifier`).
     pub system: u64,
     /// Its timeline; grows with each promotion. Always 1 on SQLite.
     pub timeline: u32,
-    /// The slot or change log was made anew just now, and this names it. What was committed before
-    /// is not known to this stream.
+    /// Set if the slot or change log was created for this stream, and identifies it. The stream does
+    /// not cover earlier commits.
     pub slot_generation: Option<u64>,
     /// Every commit after this position will be delivered.
     pub position: Lsn,
-    /// When the server started, or started over after a crash, in its own words; to be compared,
-    /// not read. Empty on SQLite, which has no server.
+    /// When the server started, or restarted after a crash, in its own format; only for comparison.
+    /// Empty on SQLite, which has no server.
     pub server_started: String,
     /// The server provably neither restarted nor crashed since this feed was last connected, so no
-    /// commit that was seen can have been lost. False on the first connection.
+    /// delivered commit can have been lost. False on the first connection.
     pub unbroken: bool,
 }
 
-/// What happened to a feed.
+/// An event of a feed.
 #[derive(Debug)]
 pub enum FeedEvent {
-    /// The stream begins here; positions start a new chain.
-    Started(Start),
-    /// The log moved.
-    Piece(Piece),
-    /// Another node holds the slot: this one waits and takes over by itself. Told once per wait.
+    /// The stream starts; positions form a new chain from here.
+    Started(StreamStart),
+    /// The log or the watermark advanced.
+    Batch(LogBatch),
+    /// Another node follows the log: this one waits and takes over by itself. Reported once per wait.
     Standby,
-    /// The connection was lost; it is being made again.
+    /// The connection was lost; the feed reconnects.
     Lost(FeedError),
 }
 
-/// Where a log ends. Positions can only be compared within one log, so the answer says which one
-/// was asked: after a failover another server answers.
+/// The end of a log. Positions are comparable only within one log, so the result identifies the log:
+/// after a failover another server responds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LogEnd {
-    /// See [`Start::system`].
+    /// See [`StreamStart::system`].
     pub system: u64,
-    /// See [`Start::timeline`].
+    /// See [`StreamStart::timeline`].
     pub timeline: u32,
     /// Its end.
     pub lsn: Lsn,
 }
 
-/// Which database answered.
+/// A database's identity.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {
-    /// See [`Start::system`].
+    /// See [`StreamStart::system`].
     pub system: u64,
-    /// See [`Start::timeline`].
+    /// See [`StreamStart::timeline`].
     pub timeline: u32,
-    /// See [`Start::server_started`].
+    /// See [`StreamStart::server_started`].
     pub server_started: String,
 }

@@ -1,39 +1,44 @@
-//! Requests that travel through the log itself.
+//! Requests that travel through the log.
 
 use coherence::{Cause, Subject};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::error::FeedError;
+use crate::metrics::Metrics;
 
-/// A request (purge, application invalidate) that goes through the database's log, so that it has a
-/// position and passes the same fence as a commit.
+/// A request (purge request, or an application's invalidation) that goes through the database's log,
+/// so that it has a position and passes the same fence as a commit.
 ///
 /// Its form in the log is JSON: `{"id":"…","cause":"purge","subjects":["k:…","t:…","*"]}`. On
-/// PostgreSQL anybody may send one from inside a transaction, which then invalidates exactly when
-/// that commits: `select pg_logical_emit_message(true, 'tidegate', '{…}')`.
+/// PostgreSQL an application may send one from inside a transaction, which then invalidates exactly
+/// when that transaction commits: `select pg_logical_emit_message(true, 'tidegate', '{…}')`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogMessage {
-    /// Names the request, for whoever waits for it; visible in logs.
+    /// Identifies the request to its sender; visible in logs.
     pub id: String,
-    /// Who asked.
+    /// The cause of the invalidation.
     pub cause: Cause,
-    /// What shall go.
+    /// The subjects to invalidate.
     pub subjects: Vec<Subject>,
 }
 
-/// Why a text in the log is no message. Such are counted and skipped: a stranger's mistake must not
-/// stop the feed.
+/// The message exceeds [`LogMessage::MAX_BYTES`]; it has to be sent in parts.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("the message has {bytes} bytes, at most {} are allowed", LogMessage::MAX_BYTES)]
+pub struct MessageTooLarge {
+    /// Its size.
+    pub bytes: usize,
+}
+
+/// The reason why a text in the log is not a valid message. Invalid messages are counted and skipped:
+/// a mistake of another writer must not stop the feed.
 #[derive(Debug, Error)]
 pub enum MalformedMessage {
     /// Larger than [`LogMessage::MAX_BYTES`].
-    #[error("it has {bytes} bytes, at most {} are allowed", LogMessage::MAX_BYTES)]
-    TooLarge {
-        /// How many it has.
-        bytes: usize,
-    },
+    #[error(transparent)]
+    TooLarge(#[from] MessageTooLarge),
     /// Not JSON.
-    #[error("it is no JSON: {0}")]
+    #[error("it is not JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// JSON of another shape.
     #[error("{0}")]
@@ -41,33 +46,39 @@ pub enum MalformedMessage {
 }
 
 impl LogMessage {
-    /// The prefix of PostgreSQL's logical messages that are ours.
+    /// The prefix of Tidegate's logical messages on PostgreSQL.
     pub const PREFIX: &'static str = "tidegate";
 
     /// The largest message in bytes of JSON.
     pub const MAX_BYTES: usize = 64 * 1024;
 
-    /// Its form in the log.
+    /// Returns a message that invalidates everything, because the rows that a commit has changed
+    /// are unknown.
+    pub(crate) fn everything() -> Self {
+        Self { id: String::new(), cause: Cause::Commit, subjects: vec![Subject::Everything] }
+    }
+
+    /// Returns its form in the log.
     ///
     /// # Errors
-    /// [`FeedError::TooLarge`]: send it in parts.
-    pub fn to_json(&self) -> Result<String, FeedError> {
+    /// [`MessageTooLarge`].
+    pub fn to_json(&self) -> Result<String, MessageTooLarge> {
         let subjects: Vec<String> = self.subjects.iter().map(ToString::to_string).collect();
         let text = json!({ "id": self.id, "cause": self.cause.as_str(), "subjects": subjects })
             .to_string();
         if text.len() > Self::MAX_BYTES {
-            return Err(FeedError::TooLarge { bytes: text.len() });
+            return Err(MessageTooLarge { bytes: text.len() });
         }
         Ok(text)
     }
 
-    /// Reads it back from the log, where anybody may have written anything.
+    /// Parses its form in the log, to which other programs may write too.
     ///
     /// # Errors
     /// [`MalformedMessage`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, MalformedMessage> {
         if bytes.len() > Self::MAX_BYTES {
-            return Err(MalformedMessage::TooLarge { bytes: bytes.len() });
+            return Err(MessageTooLarge { bytes: bytes.len() }.into());
         }
         let value: Value = serde_json::from_slice(bytes)?;
         let shape = |text: &str| MalformedMessage::Shape(text.to_owned());
@@ -83,14 +94,24 @@ impl LogMessage {
         let subjects = value
             .get("subjects")
             .and_then(Value::as_array)
-            .ok_or_else(|| shape("`subjects` is no list"))?
+            .ok_or_else(|| shape("`subjects` is not a list"))?
             .iter()
             .map(|subject| {
-                let text = subject.as_str().ok_or_else(|| shape("a subject is no text"))?;
+                let text = subject.as_str().ok_or_else(|| shape("a subject is not a text"))?;
                 text.parse::<Subject>().map_err(|err| MalformedMessage::Shape(err.to_string()))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { id: text("id").unwrap_or_default().to_owned(), cause, subjects })
+    }
+
+    /// Parses it like [`from_json`](Self::from_json). Counts and logs a malformed one.
+    pub(crate) fn from_log(bytes: &[u8], source: &str, metrics: &Metrics) -> Option<Self> {
+        Self::from_json(bytes)
+            .inspect_err(|err| {
+                metrics.malformed.inc();
+                tracing::warn!(%source, error = %err, "malformed log message skipped");
+            })
+            .ok()
     }
 }
 
@@ -99,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_back_what_it_writes() {
+    fn json_round_trip() {
         let message = LogMessage {
             id: "p-1".into(),
             cause: Cause::Purge,
@@ -118,16 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_text_is_refused_with_a_reason() {
+    fn malformed_text_names_reason() {
         let reason = |text: &str| LogMessage::from_json(text.as_bytes()).unwrap_err().to_string();
-        assert!(reason("").starts_with("it is no JSON"));
+        assert!(reason("").starts_with("it is not JSON"));
         assert_eq!(reason("{}"), "`cause` is missing");
         assert_eq!(
             reason(r#"{"cause":"commit","subjects":[]}"#),
             r#"`cause` is "commit", not `purge` or `application`"#
         );
-        assert_eq!(reason(r#"{"cause":"purge","subjects":"*"}"#), "`subjects` is no list");
-        assert_eq!(reason(r#"{"cause":"purge","subjects":[1]}"#), "a subject is no text");
+        assert_eq!(reason(r#"{"cause":"purge","subjects":"*"}"#), "`subjects` is not a list");
+        assert_eq!(reason(r#"{"cause":"purge","subjects":[1]}"#), "a subject is not a text");
         assert!(reason(r#"{"cause":"purge","subjects":["t:"]}"#).contains("subject"));
         assert!(LogMessage::from_json(&[0xff, 0xfe]).is_err());
         let huge = format!(r#"{{"id":"{}"}}"#, "x".repeat(LogMessage::MAX_BYTES));
@@ -135,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_too_large_is_not_sent() {
+    fn oversized_message_not_sent() {
         let tag: Subject = format!("t:{}", "x".repeat(200)).parse().unwrap();
         let message =
             LogMessage { id: String::new(), cause: Cause::Application, subjects: vec![tag; 400] };
-        assert!(matches!(message.to_json(), Err(FeedError::TooLarge { bytes }) if bytes > 65536));
+        assert!(matches!(message.to_json(), Err(MessageTooLarge { bytes }) if bytes > 65536));
     }
 }

@@ -1,4 +1,4 @@
-//! What a feed counts.
+//! Metrics of a feed.
 
 use std::sync::atomic::AtomicU64;
 
@@ -15,7 +15,7 @@ const OVERSIZED: &str = "tidegate_feed_oversized";
 const SLOTS_MADE: &str = "tidegate_feed_slots_made";
 const LEADER: &str = "tidegate_feed_leader";
 
-/// The counters of one feed. Clones share their values.
+/// The metrics of one feed. Clones share their values.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub(crate) changes: Counter,
@@ -24,45 +24,41 @@ pub struct Metrics {
     pub(crate) reconnects: Counter,
     pub(crate) malformed: Counter,
     pub(crate) oversized: Counter,
-    pub(crate) slots_made: Counter,
+    pub(crate) slots_created: Counter,
     pub(crate) leader: Gauge,
 }
 
 impl Metrics {
-    /// Makes them visible in `registry`.
+    /// Registers the metrics in `registry`.
     #[must_use]
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(CHANGES, "Row changes of tracked tables", metrics.changes.clone());
-        registry.register(COMMITS, "Commits that concern tracked tables", metrics.commits.clone());
+        registry.register(COMMITS, "Commits that change tracked tables", metrics.commits.clone());
         registry.register(
             LAG,
-            "From the database's commit time of the last commit to its delivery; negative if the clocks differ",
+            "Time from the last commit, by the database's clock, to its delivery; negative if the clocks differ",
             metrics.lag.clone(),
         );
-        registry.register(
-            RECONNECTS,
-            "Connections lost and made again",
-            metrics.reconnects.clone(),
-        );
+        registry.register(RECONNECTS, "Lost connections", metrics.reconnects.clone());
         registry.register(
             MALFORMED,
-            "Log messages and rows that could not be read and were skipped",
+            "Log messages and rows that could not be parsed and were skipped",
             metrics.malformed.clone(),
         );
         registry.register(
             OVERSIZED,
-            "Transactions too large to list, told as a change of everything in their tables",
+            "Transactions too large to list, delivered as a change of their whole tables",
             metrics.oversized.clone(),
         );
         registry.register(
             SLOTS_MADE,
-            "Replication slots or change logs made anew",
-            metrics.slots_made.clone(),
+            "Replication slots or change logs created",
+            metrics.slots_created.clone(),
         );
         registry.register(
             LEADER,
-            "1 while this node follows the log itself, 0 while another one does or nobody can",
+            "1 while this node follows the log, 0 while another node or none does",
             metrics.leader.clone(),
         );
         metrics

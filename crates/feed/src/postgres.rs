@@ -1,36 +1,38 @@
 //! PostgreSQL 14 and later, through `pgoutput` and a logical replication slot.
 //!
-//! The slot's exclusivity is the leadership: whoever holds it follows the log, the others look
-//! every 200 ms or so whether it is free. The database remembers what was acknowledged, so nothing
+//! The slot's exclusivity elects the leader: the slot's holder follows the log, the other nodes probe
+//! about every 200 ms whether it is free. The database stores the acknowledged position, so nothing
 //! has to be stored here.
 //!
 //! - **Events are not held back until they are visible.** A commit may be sent before new snapshots
-//!   see it, with a synchronous standby long before. The watermark W follows it: after commits
-//!   arrived, the primary is asked for `pg_current_snapshot()` until it shows them.
-//! - **Nothing is acknowledged beyond W.** So a node that takes over the slot is told again whatever
-//!   was not yet visible, and may begin its W at the slot's position. A slot that was made just now
-//!   has no such history: W stays zero until every transaction that was open then has ended.
-//! - **Large transactions.** Beyond [`PostgresOptions::max_changes`] rows a transaction is told as
-//!   "everything in its tables", so that memory stays bounded.
-//! - **A slot that is lost** (dropped by hand, or its log was removed) is made anew, and said so.
-//!
-//! - **What the log does not tell** (a table dropped and made again, `alter table` that rewrites
-//!   values, a publication that was changed) is looked for every two seconds and told as "everything
-//!   changed". Until it is noticed, an answer may be old without its bound saying so.
+//!   see it, with a synchronous standby long before. The watermark W follows: after commits have
+//!   arrived, the primary is queried for `pg_current_snapshot()` until it shows them.
+//! - **Nothing is acknowledged beyond W.** So a node that takes over the slot receives every commit
+//!   again that was not yet visible, and may start its W at the slot's position. A slot that was just
+//!   created has no such history: W stays zero until every transaction that was open then has ended.
+//! - **Large transactions.** Beyond [`PostgresOptions::max_changes`] rows a transaction is delivered as
+//!   a change of its whole tables, so that memory stays bounded.
+//! - **A lost slot** (dropped by hand, or its log was removed) is created again, and the stream's start
+//!   reports it.
+//! - **Changes that the log does not contain** (a table dropped and created again, an `alter table`
+//!   that rewrites values, a changed publication) are detected every two seconds and delivered as a
+//!   change of everything. Until they are detected, an entry may be stale beyond its bound.
 
+mod assembler;
+mod candidate;
 mod catalog;
+mod connection;
 pub mod debezium;
 mod feed;
-mod lead;
+mod log;
 mod options;
-mod pgoutput;
+mod parser;
 mod prepare;
 mod schema_watch;
-mod server;
 mod session;
 mod slot;
 mod source;
-mod transaction;
+mod stream;
 mod visibility;
 
 pub use feed::PostgresFeed;

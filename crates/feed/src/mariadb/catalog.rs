@@ -1,21 +1,26 @@
-//! What the server says about itself and the tables.
+//! Queries of the server's settings and of the tables.
 
 use std::collections::HashMap;
 
-use super::server::{Control, quote_name, quote_text};
-use super::transaction::{MESSAGE, ORDERS};
+use super::connection::Connection;
+use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
+use crate::connection_error::ConnectionError;
 use crate::error::FeedError;
+use crate::quoting::{mariadb_identifier, mariadb_literal};
+use crate::table::TableName;
 
-const DOING: &str = "reading the catalogue";
+const OPERATION: &str = "reading the catalogue";
 
-/// The server's settings by their lower-case names. Some exist only in some versions.
-pub(super) async fn settings(control: &Control) -> Result<HashMap<String, String>, FeedError> {
+/// Returns the server's settings by their lower-case names. Some exist only in some versions.
+pub(super) async fn settings(
+    connection: &Connection,
+) -> Result<HashMap<String, String>, FeedError> {
     let sql = "select lower(variable_name), variable_value \
                from information_schema.global_variables where variable_name in \
                ('binlog_expire_logs_seconds', 'binlog_format', 'binlog_row_image', \
                 'binlog_row_metadata', 'expire_logs_days', 'log_bin', 'log_bin_compress', \
                 'log_slave_updates', 'server_id', 'version')";
-    let rows = control.rows(DOING, sql).await?.into_iter();
+    let rows = connection.rows(OPERATION, sql).await?.into_iter();
     Ok(rows.filter_map(|row| <[_; 2]>::try_from(row).ok()).filter_map(pair).collect())
 }
 
@@ -23,73 +28,73 @@ fn pair([name, value]: [Option<String>; 2]) -> Option<(String, String)> {
     Some((name?, value.unwrap_or_default()))
 }
 
-/// Whether changes come from another server, of which this one is a replica.
-pub(super) async fn is_replica(control: &Control) -> Result<bool, FeedError> {
-    let rows = control.rows(DOING, "show global status like 'slaves_running'").await?;
+/// Whether the server is a replica that receives changes from another server.
+pub(super) async fn is_replica(connection: &Connection) -> Result<bool, FeedError> {
+    let rows = connection.rows(OPERATION, "show global status like 'slaves_running'").await?;
     let running = rows.first().and_then(|row| row.get(1)?.clone());
     Ok(running.is_some_and(|count| count != "0"))
 }
 
-/// Who asks, as `'name'@'host'`.
-pub(super) async fn user(control: &Control) -> Result<String, FeedError> {
-    let user = control.value(DOING, "select current_user()").await?;
+/// Returns the current user as `'name'@'host'`.
+pub(super) async fn user(connection: &Connection) -> Result<String, FeedError> {
+    let user = connection.value(OPERATION, "select current_user()").await?;
     let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
     Ok(format!("'{}'@'{}'", name.replace('\'', "''"), host.replace('\'', "''")))
 }
 
-/// The files of the log, or `None` if the user may not see them.
-pub(super) async fn files(control: &Control) -> Result<Option<Vec<File>>, FeedError> {
-    let Some(rows) = allowed(control.rows(DOING, "show binary logs").await)? else {
+/// Returns the files of the log, or `None` if the user lacks the privilege.
+pub(super) async fn files(connection: &Connection) -> Result<Option<Vec<LogFile>>, FeedError> {
+    let Some(rows) = if_permitted(connection.rows(OPERATION, "show binary logs").await)? else {
         return Ok(None);
     };
     let file = |row: Vec<Option<String>>| {
         let mut cells = row.into_iter();
         let name = cells.next()??;
-        Some(File { name, bytes: cells.next()??.parse().ok()? })
+        Some(LogFile { name, bytes: cells.next()??.parse().ok()? })
     };
     Ok(Some(rows.into_iter().filter_map(file).collect()))
 }
 
 /// One file of the log.
-pub(super) struct File {
+pub(super) struct LogFile {
     pub(super) name: String,
     pub(super) bytes: u64,
 }
 
-/// Which databases are logged.
-pub(super) struct Filters {
-    only: Vec<String>,
-    not: Vec<String>,
+/// The filters that decide which databases are logged.
+pub(super) struct LogFilters {
+    included: Vec<String>,
+    excluded: Vec<String>,
 }
 
-impl Filters {
-    pub(super) fn leave_out(&self, database: &str) -> bool {
+impl LogFilters {
+    pub(super) fn exclude(&self, database: &str) -> bool {
         let named = |list: &[String]| list.iter().any(|name| name == database);
-        (!self.only.is_empty() && !named(&self.only)) || named(&self.not)
+        (!self.included.is_empty() && !named(&self.included)) || named(&self.excluded)
     }
 }
 
-/// `None` if the user may not know.
-pub(super) async fn filters(control: &Control) -> Result<Option<Filters>, FeedError> {
-    let Some(rows) = allowed(control.rows(DOING, "show master status").await)? else {
+/// Returns the filters, or `None` if the user lacks the privilege.
+pub(super) async fn filters(connection: &Connection) -> Result<Option<LogFilters>, FeedError> {
+    let Some(rows) = if_permitted(connection.rows(OPERATION, "show master status").await)? else {
         return Ok(None);
     };
     let list = |at: usize| {
         let text = rows.first().and_then(|row| row.get(at)?.clone()).unwrap_or_default();
         text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };
-    Ok(Some(Filters { only: list(2), not: list(3) }))
+    Ok(Some(LogFilters { included: list(2), excluded: list(3) }))
 }
 
-/// A tracked table that can be seen.
+/// A tracked table in the catalogue.
 pub(super) struct Table {
     pub(super) engine: String,
     pub(super) columns: Vec<Column>,
-    /// The foreign keys by which the server changes rows without logging it.
+    /// The foreign keys by which InnoDB changes rows without logging it.
     pub(super) cascades: Vec<String>,
 }
 
-/// One of its columns.
+/// A column of a table.
 pub(super) struct Column {
     pub(super) name: String,
     /// `int`
@@ -101,25 +106,24 @@ pub(super) struct Column {
     pub(super) readable: bool,
 }
 
-/// `None` if there is no such table that the user may see.
+/// Returns a table, or `None` if it does not exist or the user may not see it.
 pub(super) async fn table(
-    control: &Control,
-    (database, name): &(String, String),
+    connection: &Connection,
+    name: &TableName,
 ) -> Result<Option<Table>, FeedError> {
-    let place = format!(
+    let filter = format!(
         "binary table_schema = {} and binary table_name = {}",
-        quote_text(database),
-        quote_text(name)
+        mariadb_literal(&name.schema),
+        mariadb_literal(&name.table)
     );
     let sql = format!(
-        "select coalesce(engine, '') from information_schema.tables where {place}; \
+        "select coalesce(engine, '') from information_schema.tables where {filter}; \
          select column_name, data_type, column_type, coalesce(character_set_name, ''), \
            coalesce(extra, ''), find_in_set('select', privileges) > 0 \
-         from information_schema.columns where {place} order by ordinal_position"
+         from information_schema.columns where {filter} order by ordinal_position"
     );
-    let answers = control.ask(DOING, &sql).await?;
-    let mut answers = answers.into_iter();
-    let engine = answers.next().and_then(|rows| rows.into_iter().next()?.into_iter().next()?);
+    let mut results = connection.query(OPERATION, &sql).await?.into_iter();
+    let engine = results.next().and_then(|rows| rows.into_iter().next()?.into_iter().next()?);
     let Some(engine) = engine else { return Ok(None) };
     let column = |row: Vec<Option<String>>| {
         let mut cells = row.into_iter().map(Option::unwrap_or_default);
@@ -133,13 +137,13 @@ pub(super) async fn table(
         })
     };
     let columns: Vec<Column> =
-        answers.next().unwrap_or_default().into_iter().filter_map(column).collect();
+        results.next().unwrap_or_default().into_iter().filter_map(column).collect();
     let mut cascades = Vec::new();
     if columns.iter().any(|column| column.readable) {
-        // The catalogue shows foreign keys only to those who may write; this shows them to all who may
-        // read.
-        let sql = format!("show create table {}.{}", quote_name(database), quote_name(name));
-        let created = control.row(DOING, &sql).await?.into_iter().nth(1).flatten();
+        // The catalogue shows foreign keys only to users who may write; this statement shows them to
+        // every user who may read.
+        let sql = format!("show create table {}", name.mariadb_quoted());
+        let created = connection.row(OPERATION, &sql).await?.into_iter().nth(1).flatten();
         cascades = self::cascades(&created.unwrap_or_default());
     }
     Ok(Some(Table { engine, columns, cascades }))
@@ -157,15 +161,20 @@ fn cascades(created: &str) -> Vec<String> {
     keys.filter(changes).map(str::to_owned).collect()
 }
 
-/// What is the matter with the table for requests: nothing, or what the server says.
-pub(super) async fn orders(control: &Control, database: &str) -> Result<Option<String>, FeedError> {
-    let table = format!("{}.{ORDERS}", quote_name(database));
+/// Returns the server's error if the table for requests is missing or the user lacks a privilege on
+/// it.
+pub(super) async fn request_table_error(
+    connection: &Connection,
+    database: &str,
+) -> Result<Option<String>, FeedError> {
+    let table = format!("{}.{REQUEST_TABLE}", mariadb_identifier(database));
     for sql in [
-        format!("explain insert into {table}({MESSAGE}) values ('')"),
+        format!("explain insert into {table}({MESSAGE_COLUMN}) values ('')"),
         format!("explain delete from {table} where id = 0"),
     ] {
-        if let Err(err) = control.run(DOING, &sql).await {
-            return refusal(err, &[DENIED_TABLE, DENIED_COLUMN, NO_TABLE, NO_COLUMN]).map(Some);
+        if let Err(err) = connection.run(OPERATION, &sql).await {
+            let codes = [DENIED_TABLE, DENIED_COLUMN, NO_TABLE, NO_COLUMN];
+            return expected_error(err, &codes).map(Some);
         }
     }
     Ok(None)
@@ -177,18 +186,18 @@ const DENIED_COLUMN: u16 = 1143;
 const NO_TABLE: u16 = 1146;
 const NO_COLUMN: u16 = 1054;
 
-fn allowed<T>(answer: Result<T, FeedError>) -> Result<Option<T>, FeedError> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(err) => refusal(err, &[DENIED]).map(|_| None),
+/// Returns `None` if the user lacks the privilege.
+fn if_permitted<T>(result: Result<T, ConnectionError>) -> Result<Option<T>, FeedError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(err) => expected_error(err, &[DENIED]).map(|_| None),
     }
 }
 
-/// What the server said, if it is one of the codes; else the error.
-fn refusal(err: FeedError, codes: &[u16]) -> Result<String, FeedError> {
-    let text = err.to_string();
-    let is = |code: &u16| text.contains(&format!("(error {code})"));
-    if codes.iter().any(is) { Ok(text) } else { Err(err) }
+/// Returns the error's text if it has one of the codes; else the error.
+fn expected_error(err: ConnectionError, codes: &[u16]) -> Result<String, FeedError> {
+    let expected = codes.iter().any(|code| err.has_number(*code));
+    if expected { Ok(err.to_string()) } else { Err(err.into()) }
 }
 
 #[cfg(test)]
@@ -196,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_keys_that_change_rows_unseen_are_found() {
+    fn cascading_foreign_keys_found() {
         let created = "CREATE TABLE `t` (\n  `a` int(11) COMMENT 'FOREIGN KEY ON DELETE CASCADE',\n  \
             CONSTRAINT `one` FOREIGN KEY (`a`) REFERENCES `p` (`id`),\n  \
             CONSTRAINT `two` FOREIGN KEY (`a`) REFERENCES `p` (`id`) ON DELETE CASCADE,\n  \

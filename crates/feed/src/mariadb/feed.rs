@@ -1,31 +1,33 @@
+//! The feed of a MariaDB's binary log.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
 
-use super::lead::LockClaim;
+use super::candidate::MariaDbCandidate;
+use super::connection::ConnectConfig;
 use super::options::MariaDbOptions;
-use super::server::Server;
 use crate::error::FeedError;
 use crate::event::FeedEvent;
-use crate::turns::Turns;
-use crate::{Bookmark, Feed};
+use crate::feed::{Checkpoint, Feed};
+use crate::leader_election::LeaderElection;
 
 /// Follows a MariaDB's binary log.
 pub struct MariaDbFeed {
-    turns: Turns<LockClaim>,
+    election: LeaderElection<MariaDbCandidate>,
 }
 
 impl MariaDbFeed {
     /// Connects on the first [`next`](Feed::next). Run [`prepare`](super::prepare()) before.
     ///
     /// # Errors
-    /// [`FeedError::Setup`] when the URL is none, or asks for what is not supported.
+    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
     pub fn new(options: MariaDbOptions) -> Result<Self, FeedError> {
-        let server = Server::parse(&options.url)?;
+        let config = ConnectConfig::parse(&options.url)?;
         let (source, metrics) = (options.source.clone(), options.metrics.clone());
-        let claim = LockClaim::new(Arc::new(options), server);
-        Ok(Self { turns: Turns::new(claim, source, metrics) })
+        let candidate = MariaDbCandidate::new(Arc::new(options), config);
+        Ok(Self { election: LeaderElection::new(candidate, source, metrics) })
     }
 }
 
@@ -33,20 +35,20 @@ impl MariaDbFeed {
 impl Feed for MariaDbFeed {
     async fn next(&mut self) -> Result<FeedEvent, FeedError> {
         loop {
-            if let Some(session) = self.turns.session() {
-                let told = session.next().await;
-                return Ok(self.turns.told(told));
+            if let Some(session) = self.election.session() {
+                let result = session.next().await;
+                return Ok(self.election.handle(result));
             }
-            if let Some(event) = self.turns.wait().await? {
+            if let Some(event) = self.election.wait().await? {
                 return Ok(event);
             }
         }
     }
 
-    fn resume(&mut self, from: Arc<dyn Bookmark>) {
-        self.turns.claim().bookmark = Some(from);
+    fn resume(&mut self, from: Arc<dyn Checkpoint>) {
+        self.election.candidate().checkpoint = Some(from);
     }
 
-    /// The database remembers nothing of it.
+    /// Does nothing: the database does not store acknowledgements.
     fn ack(&mut self, _upto: Lsn) {}
 }

@@ -1,40 +1,39 @@
-//! How a MariaDB is followed.
+//! Options of a MariaDB feed.
 
 use std::sync::Arc;
 
 use coherence::Clock;
 
 use crate::metrics::Metrics;
-use crate::tracked::Tracked;
+use crate::table::TrackedTable;
 
-/// What a [`MariaDbFeed`](super::MariaDbFeed) has to know.
+/// Options of a [`MariaDbFeed`](super::MariaDbFeed).
 #[derive(Clone)]
 pub struct MariaDbOptions {
-    /// The source's name in the configuration; goes into every
-    /// [`RowChange`](contract::RowChange).
+    /// The source's name in the configuration; part of every [`RowChange`](contract::RowChange).
     pub source: Arc<str>,
     /// `mysql://user:password@host:port/database`
     pub url: String,
-    /// Names the lock whose holder follows the log; all others wait.
+    /// The name of the lock. Its holder follows the log, all other nodes are on standby.
     pub slot: String,
-    /// What is followed: `database.table`, or a bare name for a table of the URL's database.
-    pub tables: Vec<Tracked>,
-    /// A transaction that changes more rows than this is told as "everything in its tables"
+    /// The tables to follow: `database.table`, or a bare name for a table of the URL's database.
+    pub tables: Vec<TrackedTable>,
+    /// A transaction that changes more rows than this is delivered as a change of whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// The feed's metrics.
     pub metrics: Metrics,
 }
 
 impl MariaDbOptions {
-    /// With a lock named after `tidegate`, and transactions listed up to 100,000 rows.
+    /// Uses a lock named after `tidegate`, and at most 100,000 rows of a transaction.
     #[must_use]
     pub fn new(
         source: impl Into<Arc<str>>,
         url: impl Into<String>,
-        tables: Vec<Tracked>,
+        tables: Vec<TrackedTable>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {

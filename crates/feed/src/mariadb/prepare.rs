@@ -1,20 +1,21 @@
-//! What a database needs before it can be followed: checked all at once. Nothing is changed.
+//! Checks of a database before it is followed: all issues are reported at once. Nothing is altered.
 
 use std::collections::HashMap;
 
 use super::catalog::{self, Table};
+use super::connection::{ConnectConfig, Connection};
+use super::log::{self, MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
-use super::server::{Control, Server, quote_name};
-use super::stream::{self, Refused};
-use super::transaction::{MESSAGE, ORDERS, split};
-use crate::error::{FeedError, Problem, Setup};
-use crate::tracked::Tracked;
+use super::stream::{self, OpenError};
+use crate::error::{FeedError, SetupError, SetupIssue};
+use crate::quoting::mariadb_identifier;
+use crate::table::{TableName, TrackedTable};
 
-/// Shorter than this, the log may be gone before a node that was away is back.
-const SHORT_S: f64 = 3_600.0;
+/// If the log is kept for a shorter time, it may be gone before a stopped node is back.
+const MIN_RETENTION_S: f64 = 3_600.0;
 
-/// Types whose values the log holds in a form from which the database's own text can be made.
-const TOLD: [&str; 14] = [
+/// Types whose values in the log determine the database's text form.
+const KEY_TYPES: [&str; 14] = [
     "tinyint",
     "smallint",
     "mediumint",
@@ -31,257 +32,275 @@ const TOLD: [&str; 14] = [
     "year",
 ];
 
-/// Character sets whose bytes are UTF-8.
-const UTF8: [&str; 5] = ["", "utf8mb4", "utf8mb3", "utf8", "ascii"];
+/// Character sets that are encoded in UTF-8.
+const UTF8_CHARSETS: [&str; 5] = ["", "utf8mb4", "utf8mb3", "utf8", "ascii"];
 
-/// Checks that the database can be followed. Answers what works but will hurt one day, and what to
-/// run against it.
+/// Checks that the database can be followed. Returns issues that cause trouble later, with their
+/// remedies.
 ///
 /// # Errors
-/// [`FeedError::Setup`] with everything that is missing and what a database administrator has to
-/// run, or [`FeedError::Unavailable`].
-pub async fn prepare(options: &MariaDbOptions) -> Result<Vec<Problem>, FeedError> {
-    let server = Server::parse(&options.url)?;
-    let control = server.connect().await?;
-    let warnings = prepare_on(&control, &server, options).await?;
-    // Whether the user may follow the log can only be tried.
-    let (_, end) = control.end().await?;
-    let files = catalog::files(&control).await?.unwrap_or_default();
+/// [`FeedError::Setup`] with every issue and the statements that resolve it, or
+/// [`FeedError::Unavailable`].
+pub async fn prepare(options: &MariaDbOptions) -> Result<Vec<SetupIssue>, FeedError> {
+    let config = ConnectConfig::parse(&options.url)?;
+    let connection = config.connect().await?;
+    let warnings = prepare_on(&connection, &config, options).await?;
+    // The privilege to follow the log can only be checked by an attempt.
+    let (_, end) = log::end(&connection).await?;
+    let files = catalog::files(&connection).await?.unwrap_or_default();
     let last = files.last().map(|file| file.name.clone()).unwrap_or_default();
-    match stream::open(server.connection().await?, &last, end).await {
-        Ok(_) | Err(Refused::Gone(_)) => Ok(warnings),
-        Err(Refused::Forbidden) => Err(may_not_follow(&control, &server).await?.into()),
-        Err(Refused::Failed(err)) => Err(err),
+    match stream::open(config.open().await?, &last, end).await {
+        Ok(_) | Err(OpenError::PositionLost(_)) => Ok(warnings),
+        Err(OpenError::AccessDenied) => Err(access_denied(&connection, &config).await?.into()),
+        Err(OpenError::Failed(err)) => Err(err.into()),
     }
 }
 
-/// What to say when the user may not follow the log.
-pub(super) async fn may_not_follow(control: &Control, server: &Server) -> Result<Setup, FeedError> {
-    let user = catalog::user(control).await?;
-    let what = format!("The user {user} may not follow the binary log.");
-    let problems = vec![Problem::new(what, [format!("grant replication slave on *.* to {user};")])];
-    Ok(Setup { database: server.name(), problems })
+/// Returns the error for a user that lacks the privilege to follow the log.
+pub(super) async fn access_denied(
+    connection: &Connection,
+    config: &ConnectConfig,
+) -> Result<SetupError, FeedError> {
+    let user = catalog::user(connection).await?;
+    let description = format!("The user {user} may not follow the binary log.");
+    let issues =
+        vec![SetupIssue::new(description, [format!("grant replication slave on *.* to {user};")])];
+    Ok(SetupError { database: config.name(), issues })
 }
 
 pub(super) async fn prepare_on(
-    control: &Control,
-    server: &Server,
+    connection: &Connection,
+    config: &ConnectConfig,
     options: &MariaDbOptions,
-) -> Result<Vec<Problem>, FeedError> {
-    let mut check = Check { user: catalog::user(control).await?, ..Check::default() };
-    let settings = catalog::settings(control).await?;
+) -> Result<Vec<SetupIssue>, FeedError> {
+    let mut check = Check { user: catalog::user(connection).await?, ..Check::default() };
+    let settings = catalog::settings(connection).await?;
     check.server(&settings);
     if settings.get("log_slave_updates").is_some_and(|value| value == "OFF")
-        && catalog::is_replica(control).await?
+        && catalog::is_replica(connection).await?
     {
-        let what = "The server is a replica and does not log what it gets from its primary \
+        let description = "The server is a replica and does not log the changes from its primary \
                     (`log_slave_updates`).";
-        let fix = ["-- in the server's configuration, then restart it:", "log_slave_updates = ON"];
-        check.problem(what, fix.map(str::to_owned));
+        let remedy =
+            ["-- in the server's configuration, then restart it:", "log_slave_updates = ON"];
+        check.issue(description, remedy.map(str::to_owned));
     }
     let tables: Vec<_> = options
         .tables
         .iter()
-        .map(|tracked| (split(&tracked.table, server.database()), tracked))
+        .map(|tracked| (TableName::parse_in(&tracked.table, config.database()), tracked))
         .collect();
-    match catalog::filters(control).await? {
-        None => check.may_not_look(),
+    match catalog::filters(connection).await? {
+        None => check.log_access(),
         Some(filters) => {
-            let mut databases: Vec<&str> = tables.iter().map(|((of, _), _)| of.as_str()).collect();
-            databases.push(server.database());
+            let mut databases: Vec<&str> =
+                tables.iter().map(|(name, _)| name.schema.as_str()).collect();
+            databases.push(config.database());
             databases.sort_unstable();
             databases.dedup();
-            for database in databases.into_iter().filter(|database| filters.leave_out(database)) {
-                let what = format!(
-                    "The binary log leaves the database `{database}` out (`binlog_do_db`, \
+            for database in databases.into_iter().filter(|database| filters.exclude(database)) {
+                let description = format!(
+                    "The binary log leaves out the database `{database}` (`binlog_do_db`, \
                      `binlog_ignore_db`)."
                 );
-                let fix = "-- remove that from the server's configuration, then restart it";
-                check.problem(what, [fix.to_owned()]);
+                let remedy = "-- remove that from the server's configuration, then restart it";
+                check.issue(description, [remedy.to_owned()]);
             }
         }
     }
     for (name, tracked) in &tables {
-        let table = catalog::table(control, name).await?;
+        let table = catalog::table(connection, name).await?;
         check.table(name, tracked, table.as_ref());
     }
-    if let Some(said) = catalog::orders(control, server.database()).await? {
-        check.orders(server.database(), &said);
+    if let Some(error) = catalog::request_table_error(connection, config.database()).await? {
+        check.request_table(config.database(), &error);
     }
-    if check.problems.is_empty() {
+    if check.issues.is_empty() {
         return Ok(check.warnings);
     }
-    Err(Setup { database: server.name(), problems: check.problems }.into())
+    Err(SetupError { database: config.name(), issues: check.issues }.into())
 }
 
 #[derive(Default)]
 struct Check {
     user: String,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+    issues: Vec<SetupIssue>,
+    warnings: Vec<SetupIssue>,
 }
 
 impl Check {
-    fn problem<const N: usize>(&mut self, what: impl Into<String>, fix: [String; N]) {
-        self.problems.push(Problem::new(what, fix));
+    fn issue<const N: usize>(&mut self, description: impl Into<String>, remedy: [String; N]) {
+        self.issues.push(SetupIssue::new(description, remedy));
     }
 
     fn server(&mut self, settings: &HashMap<String, String>) {
         let setting = |name: &str| settings.get(name).map_or("", String::as_str);
         if setting("log_bin") != "ON" {
-            let what = "The server keeps no binary log (`log_bin`).";
-            let fix = [
+            let description = "The server keeps no binary log (`log_bin`).";
+            let remedy = [
                 "-- in the server's configuration, then restart it:",
                 "log_bin = binlog",
                 "binlog_format = ROW",
                 "binlog_row_metadata = FULL",
             ];
-            return self.problem(what, fix.map(str::to_owned));
+            return self.issue(description, remedy.map(str::to_owned));
         }
-        for (name, wanted, why) in [
-            ("binlog_format", "ROW", "the log does not always hold the rows that were changed"),
-            ("binlog_row_image", "FULL", "the log does not hold all of the rows that were changed"),
-            ("binlog_row_metadata", "FULL", "the log does not hold the names of columns"),
-            ("log_bin_compress", "OFF", "compressed events are not read"),
+        for (name, expected, reason) in [
+            ("binlog_format", "ROW", "the log does not always contain the changed rows"),
+            (
+                "binlog_row_image",
+                "FULL",
+                "the log does not contain all columns of the changed rows",
+            ),
+            ("binlog_row_metadata", "FULL", "the log does not contain the names of columns"),
+            ("log_bin_compress", "OFF", "compressed events are not supported"),
         ] {
             let found = setting(name);
-            if found != wanted {
-                let what = match found {
+            if found != expected {
+                let description = match found {
                     "" => format!(
                         "The server has no setting `{name}`: MariaDB 10.5 or later is needed."
                     ),
-                    found => format!("`{name}` is `{found}`: {why}."),
+                    found => format!("`{name}` is `{found}`: {reason}."),
                 };
-                let fix = [
-                    format!("set global {name} = {wanted}; -- and in the server's configuration"),
-                    "-- sessions that are open keep what they have: let them connect again"
-                        .to_owned(),
+                let remedy = [
+                    format!("set global {name} = {expected}; -- and in the server's configuration"),
+                    "-- open sessions keep the old value: reconnect them".to_owned(),
                 ];
-                self.problem(what, fix);
+                self.issue(description, remedy);
             }
         }
         if setting("server_id") == "0" {
-            let fix = "set global server_id = 1; -- and in the server's configuration";
-            self.problem("`server_id` is 0: nobody can follow the log.", [fix.to_owned()]);
+            let remedy = "set global server_id = 1; -- and in the server's configuration";
+            self.issue("`server_id` is 0: the log can't be followed.", [remedy.to_owned()]);
         }
         let number = |name: &str| setting(name).parse::<f64>().unwrap_or(0.0);
         let kept_s = match number("binlog_expire_logs_seconds") {
             0.0 => number("expire_logs_days") * 86_400.0,
             seconds => seconds,
         };
-        if kept_s > 0.0 && kept_s < SHORT_S {
-            let what = format!(
-                "The binary log is kept for {kept_s} seconds: after a longer pause of all nodes, what \
-                 was cached is void."
+        if kept_s > 0.0 && kept_s < MIN_RETENTION_S {
+            let description = format!(
+                "The binary log is kept for {kept_s} seconds: after a longer pause of all nodes, all \
+                 cached entries are void."
             );
-            let fix = "set global binlog_expire_logs_seconds = 86400; -- and in the server's configuration";
-            self.warnings.push(Problem::new(what, [fix.to_owned()]));
+            let remedy = "set global binlog_expire_logs_seconds = 86400; -- and in the server's configuration";
+            self.warnings.push(SetupIssue::new(description, [remedy.to_owned()]));
         }
     }
 
-    fn may_not_look(&mut self) {
-        let what = format!("The user {} may not see where the binary log stands.", self.user);
-        let fix = format!("grant binlog monitor, replication slave on *.* to {};", self.user);
-        self.problem(what, [fix]);
+    fn log_access(&mut self) {
+        let description =
+            format!("The user {} may not read the position of the binary log.", self.user);
+        let remedy = format!("grant binlog monitor, replication slave on *.* to {};", self.user);
+        self.issue(description, [remedy]);
     }
 
-    fn orders(&mut self, database: &str, said: &str) {
-        let table = format!("{}.{ORDERS}", quote_name(database));
-        let what = format!(
-            "Purges travel through the binary log by way of the table {table}, which stays empty. It \
-             is not there, or the user {} may not write to it: {said}.",
+    fn request_table(&mut self, database: &str, error: &str) {
+        let table = format!("{}.{REQUEST_TABLE}", mariadb_identifier(database));
+        let description = format!(
+            "Purge requests travel through the binary log by way of the table {table}, which stays \
+             empty. It is missing, or the user {} may not write to it: {error}.",
             self.user
         );
         let create = format!(
             "create table if not exists {table}(id bigint unsigned auto_increment primary key, \
-             {MESSAGE} mediumtext character set utf8mb4 not null) engine=InnoDB;"
+             {MESSAGE_COLUMN} mediumtext character set utf8mb4 not null) engine=InnoDB;"
         );
         let grant = format!("grant select, insert, delete on {table} to {};", self.user);
-        self.problem(what, [create, grant]);
+        self.issue(description, [create, grant]);
     }
 
-    fn table(&mut self, name: &(String, String), tracked: &Tracked, table: Option<&Table>) {
-        let (shown, quoted) = (
-            format!("{}.{}", name.0, name.1),
-            format!("{}.{}", quote_name(&name.0), quote_name(&name.1)),
-        );
+    fn table(&mut self, name: &TableName, tracked: &TrackedTable, table: Option<&Table>) {
+        let quoted = name.mariadb_quoted();
         let grant = format!("grant select on {quoted} to {};", self.user);
         let Some(table) = table else {
-            let what = format!(
-                "There is no table `{shown}`, which contracts refer to, or the user {} may not read it.",
+            let description = format!(
+                "There is no table `{name}`, which contracts refer to, or the user {} may not read it.",
                 self.user
             );
-            return self.problem(what, [format!("create table {quoted}(…);"), grant]);
+            return self.issue(description, [format!("create table {quoted}(…);"), grant]);
         };
         if table.engine != "InnoDB" {
-            let what = format!(
-                "`{shown}` is no InnoDB table ({}): what readers of it see has no position in the log.",
+            let description = format!(
+                "`{name}` is not an InnoDB table ({}): its snapshots have no position in the log.",
                 if table.engine.is_empty() { "a view" } else { &table.engine }
             );
-            return self.problem(what, [format!("alter table {quoted} engine=InnoDB;")]);
+            return self.issue(description, [format!("alter table {quoted} engine=InnoDB;")]);
         }
         for key in &table.cascades {
-            let what = format!(
-                "A foreign key changes rows of `{shown}` along with those of another table, and \
+            let description = format!(
+                "A foreign key changes rows of `{name}` along with those of another table, and \
                  InnoDB does not log that: {key}."
             );
             let constraint = key.split('`').nth(1).unwrap_or_default();
-            let drop = format!("alter table {quoted} drop foreign key {};", quote_name(constraint));
+            let drop = format!(
+                "alter table {quoted} drop foreign key {};",
+                mariadb_identifier(constraint)
+            );
             let again = "-- and add it again with ON DELETE RESTRICT ON UPDATE RESTRICT; delete the \
                          rows of both tables in one transaction";
-            self.problem(what, [drop, again.to_owned()]);
+            self.issue(description, [drop, again.to_owned()]);
         }
         let mut denied = false;
-        for wanted in &tracked.columns {
-            let Some(column) = table.columns.iter().find(|column| column.name == *wanted) else {
-                let what =
-                    format!("Table `{shown}` has no column `{wanted}`, which contracts refer to.");
-                let add = format!("alter table {quoted} add column {} …;", quote_name(wanted));
-                self.problem(what, [add]);
+        for needed in &tracked.columns {
+            let Some(column) = table.columns.iter().find(|column| column.name == *needed) else {
+                let description =
+                    format!("Table `{name}` has no column `{needed}`, which contracts refer to.");
+                let add =
+                    format!("alter table {quoted} add column {} …;", mariadb_identifier(needed));
+                self.issue(description, [add]);
                 continue;
             };
             denied |= !column.readable;
-            self.column(&shown, &quoted, column, tracked.old_columns.contains(wanted));
+            self.column(name, &quoted, column, tracked.old_columns.contains(needed));
         }
         if denied {
-            let what = format!("The user {} may not read table `{shown}`.", self.user);
-            self.problem(what, [grant]);
+            let description = format!("The user {} may not read table `{name}`.", self.user);
+            self.issue(description, [grant]);
         }
     }
 
-    /// `named`: its text stands in keys or tags.
-    fn column(&mut self, table: &str, quoted: &str, column: &catalog::Column, named: bool) {
+    /// `in_keys_or_tags`: keys or tags contain its text.
+    fn column(
+        &mut self,
+        table: &TableName,
+        quoted: &str,
+        column: &catalog::Column,
+        in_keys_or_tags: bool,
+    ) {
         let catalog::Column { name, data_type, full_type, charset, extra, .. } = column;
         if extra.to_ascii_uppercase().contains("VIRTUAL") {
-            let what =
-                format!("Column `{name}` of `{table}` is virtual: the log does not hold it.");
-            let fix = format!("alter table {quoted} modify {} … stored;", quote_name(name));
-            self.problem(what, [fix]);
+            let description =
+                format!("Column `{name}` of `{table}` is virtual: the log does not contain it.");
+            let remedy =
+                format!("alter table {quoted} modify {} … stored;", mariadb_identifier(name));
+            self.issue(description, [remedy]);
         }
         if full_type.contains("mariadb-5.3") {
-            let what = format!("Column `{name}` of `{table}` is stored as in MariaDB 5.3.");
-            self.problem(what, [format!("alter table {quoted} force;")]);
+            let description = format!("Column `{name}` of `{table}` is stored as in MariaDB 5.3.");
+            self.issue(description, [format!("alter table {quoted} force;")]);
         }
-        if !named {
+        if !in_keys_or_tags {
             return;
         }
-        if !TOLD.contains(&data_type.as_str()) || full_type.contains("zerofill") {
-            let what = format!(
-                "Column `{name}` of `{table}` is of type {full_type}, whose text can't be told from \
-                 the log; keys and tags can be made of {}.",
-                TOLD.join(", ")
+        if !KEY_TYPES.contains(&data_type.as_str()) || full_type.contains("zerofill") {
+            let description = format!(
+                "Column `{name}` of `{table}` is of type {full_type}, whose text can't be derived from \
+                 the log; keys and tags may use {}.",
+                KEY_TYPES.join(", ")
             );
-            self.problem(what, ["-- make the key or tag of another column".to_owned()]);
+            self.issue(description, ["-- use another column for the key or tag".to_owned()]);
         }
-        if !UTF8.contains(&charset.as_str()) {
-            let what = format!(
-                "Column `{name}` of `{table}` is written in {charset}; keys and tags are read as UTF-8."
+        if !UTF8_CHARSETS.contains(&charset.as_str()) {
+            let description = format!(
+                "Column `{name}` of `{table}` is encoded in {charset}; keys and tags are UTF-8."
             );
-            let fix = format!(
+            let remedy = format!(
                 "alter table {quoted} modify {} {full_type} character set utf8mb4 …;",
-                quote_name(name)
+                mariadb_identifier(name)
             );
-            self.problem(what, [fix]);
+            self.issue(description, [remedy]);
         }
     }
 }

@@ -1,23 +1,23 @@
-//! Rows of the binary log, and what their values look like as text.
+//! Parser of rows in the binary log, and the text forms of their values.
 
 use contract::{Cell, Row};
 
-use super::log::{Bytes, Column, kind};
+use super::parser::{Bytes, Column, kind};
 
-/// Reads one row of the `columns` whose bit is `present`; `wanted` says of which the value matters.
-/// `None` if it is no such row.
-pub(super) fn read(
+/// Parses one row of the `columns` whose bit is set in `present`; `needed` marks the columns to
+/// return. Returns `None` if the row is malformed.
+pub(super) fn parse(
     columns: &[Column],
-    wanted: &[bool],
+    needed: &[bool],
     present: &[u8],
     data: &mut Bytes<'_>,
 ) -> Option<Row> {
     let bit = |bits: &[u8], at: usize| bits.get(at / 8).map(|byte| byte >> (at % 8) & 1 == 1);
-    let mut there = 0;
+    let mut present_count = 0;
     for at in 0..columns.len() {
-        there += usize::from(bit(present, at)?);
+        present_count += usize::from(bit(present, at)?);
     }
-    let nulls = data.take(there.div_ceil(8))?;
+    let nulls = data.take(present_count.div_ceil(8))?;
     let (mut row, mut seen) = (Row::new(), 0);
     for (at, column) in columns.iter().enumerate() {
         if !bit(present, at)? {
@@ -26,7 +26,7 @@ pub(super) fn read(
         let null = bit(nulls, seen)?;
         seen += 1;
         let raw = if null { None } else { Some(value(column, data)?) };
-        if let (true, Some(name)) = (*wanted.get(at)?, &column.name) {
+        if let (true, Some(name)) = (*needed.get(at)?, &column.name) {
             let cell = match raw {
                 None => Cell::Null,
                 Some(raw) => Cell::Text(text(column, raw)?),
@@ -37,7 +37,7 @@ pub(super) fn read(
     Some(row)
 }
 
-/// The bytes of one value, without the length that may stand before them.
+/// Takes the bytes of one value, without a length prefix.
 fn value<'a>(column: &Column, data: &mut Bytes<'a>) -> Option<&'a [u8]> {
     use kind::*;
     let meta = usize::from(column.meta);
@@ -61,7 +61,8 @@ fn value<'a>(column: &Column, data: &mut Bytes<'a>) -> Option<&'a [u8]> {
             data.number(meta)? as usize
         }
         ENUM | SET => low,
-        // A `char`, or an `enum` or `set` in disguise. Two bits of a `char`'s length hide in its type.
+        // A `char`, or an `enum` or `set` with the type of one. The type of a `char` contains two bits of
+        // its length.
         STRING if matches!(high as u8, ENUM | SET) => low,
         STRING => data.number(prefix(low | ((high & 0x30) ^ 0x30) << 4))? as usize,
         _ => return None,
@@ -69,8 +70,8 @@ fn value<'a>(column: &Column, data: &mut Bytes<'a>) -> Option<&'a [u8]> {
     data.take(length)
 }
 
-/// As the database's own text form where its type has only one that needs no further knowledge
-/// (numbers, texts, dates); else in hexadecimal, by which values can be told apart.
+/// Returns the database's own text form if the type and bytes determine it (numbers, texts, dates);
+/// else hexadecimal digits, which still distinguish values.
 fn text(column: &Column, raw: &[u8]) -> Option<String> {
     use kind::*;
     let meta = usize::from(column.meta);
@@ -105,7 +106,7 @@ fn integer(raw: &[u8], unsigned: bool) -> Option<String> {
     Some(((number << unused).cast_signed() >> unused).to_string())
 }
 
-/// Bytes for so many of up to nine decimal digits.
+/// The number of bytes for zero to nine decimal digits.
 const DIGIT_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
 
 fn decimal_bytes(precision: usize, scale: usize) -> Option<usize> {
@@ -113,8 +114,8 @@ fn decimal_bytes(precision: usize, scale: usize) -> Option<usize> {
     Some(bytes(precision.checked_sub(scale)?) + bytes(scale))
 }
 
-/// Groups of nine digits, the first and the last one shorter; big-endian, all bits turned over for
-/// negative numbers, and the first bit turned over (`strings/decimal.c`, `decimal2bin`).
+/// Parses groups of nine digits, the first and the last one shorter; big-endian, all bits inverted
+/// for negative numbers, and the first bit inverted (`strings/decimal.c`, `decimal2bin`).
 fn decimal(raw: &[u8], precision: usize, scale: usize) -> Option<String> {
     let whole = precision.checked_sub(scale)?;
     let negative = raw.first()? & 0x80 == 0;

@@ -7,153 +7,158 @@ use std::time::Duration;
 use coherence::{Chain, Link};
 use tokio::time::{Instant, sleep_until};
 
-use super::lead::Leads;
-use super::log::{Event, Raw, parse};
+use super::assembler::{CommitAssembler, GroupState};
+use super::connection::Connection;
 use super::options::MariaDbOptions;
-use super::place::Place;
-use super::stream::Stream;
-use super::transaction::{Assembler, Ended};
-use super::visibility::Visibility;
+use super::parser::{Event, RawEvent, parse};
+use super::position::BinlogPosition;
+use super::stream::{Stream, is_position_lost};
+use super::visibility::VisibilityProbe;
+use crate::connection_error::ConnectionError;
 use crate::error::FeedError;
-use crate::event::{Commit, Piece};
+use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 
-/// Commits in one piece at most.
-const MOST_COMMITS: usize = 256;
+/// After this much silence the connection counts as lost: an idle server sends a heartbeat five times
+/// a second.
+const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 
-/// After this much silence the connection counts as lost: a server that has nothing to say sends a
-/// heartbeat five times a second.
-const SILENCE: Duration = Duration::from_secs(15);
+/// The offset of the first event of a file.
+const FIRST_OFFSET: u32 = 4;
 
-const DOING: &str = "following the log";
+const OPERATION: &str = "following the log";
 
-/// A stream and what has arrived on it.
+/// A started stream.
+pub(super) struct AcquiredStream {
+    pub(super) connection: Arc<Connection>,
+    pub(super) stream: Stream,
+    pub(super) start: StreamStart,
+    pub(super) position: BinlogPosition,
+}
+
+/// A stream, and the commits that have arrived on it.
 pub(super) struct Session {
     options: Arc<MariaDbOptions>,
     stream: Stream,
-    assembler: Assembler,
+    assembler: CommitAssembler,
     chain: Chain,
-    visibility: Visibility,
-    /// Where the last event that was taken ended.
-    place: Place,
+    visibility: VisibilityProbe,
+    /// The end of the last handled event.
+    position: BinlogPosition,
     /// Whether a group of events is open.
-    inside: bool,
+    in_group: bool,
     commits: Vec<Commit>,
-    heard: Instant,
-    unusable: bool,
+    last_received: Instant,
+    position_is_unusable: bool,
 }
 
 impl Session {
-    pub(super) fn new(options: Arc<MariaDbOptions>, database: &str, leads: Leads) -> Self {
-        let Leads { control, stream, start, place } = leads;
+    pub(super) fn new(
+        options: Arc<MariaDbOptions>,
+        database: &str,
+        acquired: AcquiredStream,
+    ) -> Self {
+        let AcquiredStream { connection, stream, start, position } = acquired;
         let mut chain = Chain::starting(start.position, u64::MAX);
-        // Everything before was visible when the place was chosen.
+        // Every commit before the start position was visible when it was chosen.
         chain.seen(start.position);
         Self {
-            assembler: Assembler::new(&options, database),
+            assembler: CommitAssembler::new(&options, database),
             chain,
-            visibility: Visibility::new(control),
+            visibility: VisibilityProbe::new(connection),
             options,
             stream,
-            place,
-            inside: false,
+            position,
+            in_group: false,
             commits: Vec::new(),
-            heard: Instant::now(),
-            unusable: false,
+            last_received: Instant::now(),
+            position_is_unusable: false,
         }
     }
 
-    /// Waits until the log or the watermark has moved. Dropping it loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Piece, FeedError> {
+    /// Waits until the log or the watermark has advanced. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<LogBatch, FeedError> {
         loop {
-            if let Some(piece) = self.piece() {
-                return Ok(piece);
+            if let Some(batch) = self.take_batch() {
+                return Ok(batch);
             }
-            if self.assembler.redefined() {
-                let what = "a table was altered; whether it can be followed is checked again";
-                return Err(FeedError::unavailable(DOING, what));
+            if self.assembler.has_altered_table() {
+                let reason = "a table was altered; its setup is checked again";
+                return Err(FeedError::unavailable(OPERATION, reason));
             }
             tokio::select! {
                 biased;
                 event = self.stream.next() => {
-                    self.take(event)?;
-                    self.take_what_is_there().await?;
+                    self.handle(event)?;
+                    self.handle_available().await?;
                 }
-                moved = self.visibility.next(&mut self.chain) => moved?,
-                () = sleep_until(self.heard + SILENCE) => {
-                    return Err(FeedError::unavailable(DOING, "nothing arrived, not even a heartbeat"));
+                advanced = self.visibility.next(&mut self.chain) => advanced?,
+                () = sleep_until(self.last_received + SILENCE_LIMIT) => {
+                    return Err(FeedError::unavailable(OPERATION, "no event or heartbeat arrived"));
                 }
             }
         }
     }
 
-    /// Whether no later start from the same place would get past what has ended this one.
-    pub(super) fn place_is_unusable(&self) -> bool {
-        self.unusable
+    /// Whether every later start from the same position would fail like this stream.
+    pub(super) fn position_is_unusable(&self) -> bool {
+        self.position_is_unusable
     }
 
-    fn piece(&mut self) -> Option<Piece> {
+    fn take_batch(&mut self) -> Option<LogBatch> {
         let Link { prev, upto, watermark } = self.chain.tell()?;
         let commits = std::mem::take(&mut self.commits);
-        self.count(&commits);
-        Some(Piece { prev, upto, watermark, commits })
+        Commit::record(&commits, &self.options.metrics, &*self.options.clock);
+        Some(LogBatch { prev, upto, watermark, commits })
     }
 
-    fn count(&self, commits: &[Commit]) {
-        let metrics = &self.options.metrics;
-        let Some(last) = commits.last() else { return };
-        metrics.commits.inc_by(commits.len() as u64);
-        metrics.changes.inc_by(commits.iter().map(|commit| commit.changes.len() as u64).sum());
-        let now_us = self.options.clock.wall_us() as f64;
-        metrics.lag.set((now_us - last.committed_us as f64) / 1e6);
-    }
-
-    /// More that has arrived already goes into the same piece. Also looks after the watermark, which
-    /// would otherwise stand still while the log never pauses.
-    async fn take_what_is_there(&mut self) -> Result<(), FeedError> {
-        while self.commits.len() < MOST_COMMITS && !self.assembler.redefined() {
-            let Some(event) = self.stream.ready() else { break };
-            self.take(event)?;
+    /// Adds the events that have already arrived to the same batch. Also polls the watermark, which
+    /// would otherwise not advance while the log never pauses.
+    async fn handle_available(&mut self) -> Result<(), FeedError> {
+        while self.commits.len() < MAX_COMMITS_PER_BATCH && !self.assembler.has_altered_table() {
+            let Some(event) = self.stream.try_next() else { break };
+            self.handle(event)?;
         }
         tokio::select! {
             biased;
-            moved = self.visibility.next(&mut self.chain) => moved,
+            advanced = self.visibility.next(&mut self.chain) => advanced,
             () = ready(()) => Ok(()),
         }
     }
 
-    fn take(&mut self, event: Result<Raw, FeedError>) -> Result<(), FeedError> {
-        self.heard = Instant::now();
-        let raw = event.inspect_err(|err| self.unusable = is_gone(err))?;
+    fn handle(&mut self, event: Result<RawEvent, ConnectionError>) -> Result<(), FeedError> {
+        self.last_received = Instant::now();
+        let raw = event.inspect_err(|err| self.position_is_unusable = is_position_lost(err))?;
         let event = parse(&raw);
         match &event {
             Some(Event::Rotate { file }) => {
-                if raw.is_placed() {
-                    self.go_to(self.place.at(raw.end))?;
-                    self.chain.progress(self.place.lsn());
+                if raw.is_in_log() {
+                    self.advance_to(self.position.with_offset(raw.end))?;
+                    self.chain.progress(self.position.lsn());
                 }
-                // The name is told again as the next file begins.
-                let begins = place(file, FIRST)?;
-                return if begins == self.place.at(FIRST) { Ok(()) } else { self.go_to(begins) };
+                // The next file's name is sent again at its start.
+                let first = position(file, FIRST_OFFSET)?;
+                let is_current = first == self.position.with_offset(FIRST_OFFSET);
+                return if is_current { Ok(()) } else { self.advance_to(first) };
             }
             Some(Event::Heartbeat { file }) => {
-                if !self.inside && raw.end > 0 {
-                    self.go_to(place(file, raw.end)?)?;
-                    self.chain.progress(self.place.lsn());
+                if !self.in_group && raw.end > 0 {
+                    self.advance_to(position(file, raw.end)?)?;
+                    self.chain.progress(self.position.lsn());
                 }
                 return Ok(());
             }
-            _ if !raw.is_placed() => return Ok(()),
+            _ if !raw.is_in_log() => return Ok(()),
             _ => {}
         }
-        self.go_to(self.place.at(raw.end))?;
-        let end = self.place.lsn();
-        match self.assembler.take(&raw, event, end) {
-            Ended::Nothing => self.inside = true,
-            Ended::Group(commit) => {
-                self.inside = false;
+        self.advance_to(self.position.with_offset(raw.end))?;
+        let end = self.position.lsn();
+        match self.assembler.handle(&raw, event, end) {
+            GroupState::Open => self.in_group = true,
+            GroupState::Ended(commit) => {
+                self.in_group = false;
                 if let Some(commit) = commit {
                     self.chain.commit(end, 0);
-                    self.visibility.hurry();
+                    self.visibility.expedite();
                     self.commits.push(commit);
                 }
                 self.chain.progress(end);
@@ -162,27 +167,19 @@ impl Session {
         Ok(())
     }
 
-    /// The log goes forward, or it is another one.
-    fn go_to(&mut self, place: Place) -> Result<(), FeedError> {
-        if place < self.place {
-            self.unusable = true;
-            let what = "the log was begun anew, or one of its files is larger than 4 GiB";
-            return Err(FeedError::unavailable(DOING, what));
+    /// A position never moves back within one log.
+    fn advance_to(&mut self, position: BinlogPosition) -> Result<(), FeedError> {
+        if position < self.position {
+            self.position_is_unusable = true;
+            let reason = "the log was reset, or one of its files is larger than 4 GiB";
+            return Err(FeedError::unavailable(OPERATION, reason));
         }
-        self.place = place;
+        self.position = position;
         Ok(())
     }
 }
 
-/// The first event of a file.
-const FIRST: u32 = 4;
-
-fn place(file: &str, offset: u32) -> Result<Place, FeedError> {
-    let place = Place::new(file.trim_end_matches('\0'), u64::from(offset));
-    place.ok_or_else(|| FeedError::Malformed(format!("a file named {file:?}")))
-}
-
-/// Whether the server says that it has no such place (ER_MASTER_FATAL_ERROR_READING_BINLOG).
-fn is_gone(err: &FeedError) -> bool {
-    err.to_string().contains("(error 1236)")
+fn position(file: &str, offset: u32) -> Result<BinlogPosition, FeedError> {
+    let position = BinlogPosition::new(file.trim_end_matches('\0'), u64::from(offset));
+    position.ok_or_else(|| FeedError::Malformed(format!("a file named {file:?}")))
 }

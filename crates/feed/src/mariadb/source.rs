@@ -1,96 +1,65 @@
+//! Requests to a MariaDB server.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
-use tokio::sync::Mutex;
 
-use super::server::{Control, Server, quote_name, quote_text};
-use super::transaction::{MESSAGE, ORDERS};
-use crate::Source;
+use super::connection::{ConnectConfig, Connection};
+use super::log;
+use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
 use crate::message::LogMessage;
+use crate::source::Source;
 
-/// Asks a MariaDB about its binary log, over one connection that is made again when lost.
+/// Serves requests about a MariaDB's binary log over one connection, and reconnects after a loss.
 pub struct MariaDbSource {
-    server: Server,
-    control: Mutex<Option<Arc<Control>>>,
+    config: ConnectConfig,
+    connection: CachedConnection<Connection>,
 }
 
 impl MariaDbSource {
-    /// Connects on the first question.
+    /// Connects on the first request.
     ///
     /// # Errors
-    /// [`FeedError::Setup`] when the URL is none, or asks for what is not supported.
+    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
     pub fn new(url: &str) -> Result<Self, FeedError> {
-        Ok(Self { server: Server::parse(url)?, control: Mutex::default() })
+        Ok(Self { config: ConnectConfig::parse(url)?, connection: CachedConnection::default() })
     }
 
-    async fn control(&self) -> Result<Arc<Control>, FeedError> {
-        let mut slot = self.control.lock().await;
-        if let Some(control) = &*slot {
-            return Ok(control.clone());
-        }
-        let control = Arc::new(self.server.connect().await?);
-        *slot = Some(control.clone());
-        Ok(control)
+    async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
+        Ok(self.connection.get(|_| true, self.config.connect()).await?)
     }
 
-    /// After an error the next question makes a connection of its own.
-    async fn judge<T>(
-        &self,
-        control: &Arc<Control>,
-        answer: Result<T, FeedError>,
-    ) -> Result<T, FeedError> {
-        if answer.is_err() {
-            let mut slot = self.control.lock().await;
-            if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, control)) {
-                *slot = None;
-            }
-        }
-        answer
-    }
-
-    /// Writes into the table for requests and takes it out again, in one transaction: the log holds
-    /// both, the table nothing.
-    async fn write(&self, control: &Control, text: &str) -> Result<Lsn, FeedError> {
-        let table = format!("{}.{ORDERS}", quote_name(self.server.database()));
-        let sql = format!(
-            "start transaction; insert into {table}({MESSAGE}) values ({}); \
-             delete from {table} where id = last_insert_id(); commit",
-            quote_text(text)
-        );
-        control.run("writing into the log", &sql).await?;
-        Ok(control.end().await?.1.lsn())
+    async fn append(&self, text: &str) -> Result<Lsn, FeedError> {
+        let connection = self.connection().await?;
+        let appended = log::append(&connection, self.config.database(), text).await;
+        self.connection.check(&connection, appended).await
     }
 }
 
 #[async_trait]
 impl Source for MariaDbSource {
     async fn log_end(&self) -> Result<LogEnd, FeedError> {
-        let control = self.control().await?;
-        let end = control.end().await;
-        let (identity, place) = self.judge(&control, end).await?;
+        let connection = self.connection().await?;
+        let end = log::end(&connection).await;
+        let (identity, position) = self.connection.check(&connection, end).await?;
         let Identity { system, timeline, .. } = identity;
-        Ok(LogEnd { system, timeline, lsn: place.lsn() })
+        Ok(LogEnd { system, timeline, lsn: position.lsn() })
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {
-        let json = message.to_json()?;
-        let control = self.control().await?;
-        let written = self.write(&control, &json).await;
-        self.judge(&control, written).await
+        self.append(&message.to_json()?).await
     }
 
     async fn nudge(&self) -> Result<(), FeedError> {
-        let control = self.control().await?;
-        let written = self.write(&control, "").await;
-        self.judge(&control, written).await.map(drop)
+        self.append("").await.map(drop)
     }
 
     async fn identity(&self) -> Result<Identity, FeedError> {
-        let control = self.control().await?;
-        let end = control.end().await;
-        Ok(self.judge(&control, end).await?.0)
+        let connection = self.connection().await?;
+        let end = log::end(&connection).await;
+        Ok(self.connection.check(&connection, end).await?.0)
     }
 }

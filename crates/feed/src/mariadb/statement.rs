@@ -1,36 +1,39 @@
-//! What a statement in the log means.
+//! Effects of statements in the log.
 //!
-//! A server with `binlog_format=ROW` writes the statements that define things, and those that begin
-//! and end groups. Any session may choose another format for itself, though; what its statements
-//! changed, directly or through triggers and functions, nobody can tell from outside.
+//! With `binlog_format=ROW` a server logs the statements that define objects, and those that begin
+//! and end groups. A session may select another format, though; then the changes of its statements,
+//! made directly or through triggers and functions, are unknown.
 
-/// What a statement says about the tables that are followed.
+use crate::table::TableName;
+
+/// The effect of a statement on the tracked tables.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Meaning<'a> {
-    /// Nothing.
-    Nothing,
-    /// Its group ends.
-    End,
-    /// The transaction will be prepared under this name.
-    Prepares(&'a str),
-    /// The transaction that was prepared under this name is committed.
-    CommitsPrepared(&'a str),
-    /// And this one is not.
-    ForgetsPrepared(&'a str),
-    /// The table with this index was emptied.
-    Empties(usize),
-    /// The table with this index is, or may be, another one now.
-    Redefines(usize),
-    /// It changed what nobody knows.
-    Anything,
+pub(super) enum StatementEffect<'a> {
+    /// None.
+    None,
+    /// It ends its group.
+    EndsGroup,
+    /// It names the XA transaction to be prepared.
+    NamesXa(&'a str),
+    /// It commits the XA transaction of this name.
+    CommitsXa(&'a str),
+    /// It rolls back the XA transaction of this name.
+    RollsBackXa(&'a str),
+    /// It truncates the table with this index.
+    Truncates(usize),
+    /// It alters, or may alter, the table with this index.
+    Alters(usize),
+    /// Its changes are unknown.
+    Unknown,
 }
 
-/// `tables`: databases and names of those that are followed. `database`: the session's own.
-pub(super) fn meaning<'a>(
+/// Returns the effect of a statement. `tables`: the tracked tables. `database`: the session's
+/// database.
+pub(super) fn effect_of<'a>(
     text: &'a str,
     database: &str,
-    tables: &[(String, String)],
-) -> Meaning<'a> {
+    tables: &[TableName],
+) -> StatementEffect<'a> {
     let text = without_comments(text);
     let mut words = text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty());
     let mut next = || words.next().unwrap_or_default().to_ascii_uppercase();
@@ -38,41 +41,43 @@ pub(super) fn meaning<'a>(
     // `XA COMMIT X'61',X'',1`
     let name = || text.splitn(3, char::is_whitespace).nth(2).unwrap_or_default().trim();
     match (first.as_str(), second.as_str()) {
-        ("COMMIT", _) => Meaning::End,
-        // A part of a transaction; what it changed in the log before is told all the same.
-        ("ROLLBACK", "TO") => Meaning::Nothing,
-        ("ROLLBACK", _) => Meaning::End,
-        ("XA", "START" | "BEGIN" | "END") => Meaning::Prepares(name()),
-        ("XA", "COMMIT") => Meaning::CommitsPrepared(name()),
-        ("XA", "ROLLBACK") => Meaning::ForgetsPrepared(name()),
-        ("BEGIN" | "SAVEPOINT" | "RELEASE", _) => Meaning::Nothing,
-        ("SET", "STATEMENT") => Meaning::Anything,
-        ("CREATE", _) if is_table_from_query(text) => Meaning::Anything,
+        ("COMMIT", _) => StatementEffect::EndsGroup,
+        // It rolls back a part of a transaction; if the log contains those changes, they are delivered.
+        ("ROLLBACK", "TO") => StatementEffect::None,
+        ("ROLLBACK", _) => StatementEffect::EndsGroup,
+        ("XA", "START" | "BEGIN" | "END") => StatementEffect::NamesXa(name()),
+        ("XA", "COMMIT") => StatementEffect::CommitsXa(name()),
+        ("XA", "ROLLBACK") => StatementEffect::RollsBackXa(name()),
+        ("BEGIN" | "SAVEPOINT" | "RELEASE", _) => StatementEffect::None,
+        ("SET", "STATEMENT") => StatementEffect::Unknown,
+        ("CREATE", _) if is_table_from_query(text) => StatementEffect::Unknown,
         ("DROP", "DATABASE" | "SCHEMA") => {
-            let gone = tables.iter().position(|(database, _)| names(text, database));
-            gone.map_or(Meaning::Nothing, Meaning::Redefines)
+            let dropped = tables.iter().position(|table| contains_name(text, &table.schema));
+            dropped.map_or(StatementEffect::None, StatementEffect::Alters)
         }
-        ("TRUNCATE", _) => named(text, database, tables).map_or(Meaning::Nothing, Meaning::Empties),
+        ("TRUNCATE", _) => table_in(text, database, tables)
+            .map_or(StatementEffect::None, StatementEffect::Truncates),
         ("CREATE" | "ALTER" | "DROP" | "RENAME", _) => {
-            named(text, database, tables).map_or(Meaning::Nothing, Meaning::Redefines)
+            table_in(text, database, tables).map_or(StatementEffect::None, StatementEffect::Alters)
         }
         (
             "ANALYZE" | "CHECK" | "FLUSH" | "GRANT" | "INSTALL" | "OPTIMIZE" | "REPAIR" | "REVOKE"
             | "SET" | "UNINSTALL",
             _,
-        ) => Meaning::Nothing,
-        _ => Meaning::Anything,
+        ) => StatementEffect::None,
+        _ => StatementEffect::Unknown,
     }
 }
 
-/// The first of the tables that the text names.
-fn named(text: &str, database: &str, tables: &[(String, String)]) -> Option<usize> {
-    tables.iter().position(|(of, table)| {
-        (of.eq_ignore_ascii_case(database) || names(text, of)) && names(text, table)
+/// Returns the first table that the text names.
+fn table_in(text: &str, database: &str, tables: &[TableName]) -> Option<usize> {
+    tables.iter().position(|TableName { schema, table }| {
+        let in_schema = schema.eq_ignore_ascii_case(database) || contains_name(text, schema);
+        in_schema && contains_name(text, table)
     })
 }
 
-/// `create table … select …` runs a query, which may call anything.
+/// Whether it is `create table … select …`, which runs a query that may call any function.
 fn is_table_from_query(text: &str) -> bool {
     let mut words = text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty());
     let is = |word: &str, name: &str| word.eq_ignore_ascii_case(name);
@@ -81,8 +86,8 @@ fn is_table_from_query(text: &str) -> bool {
     kind.is_some_and(|word| is(word, "TABLE")) && words.any(|word| is(word, "SELECT"))
 }
 
-/// Whether the name stands in the text as a word, in whatever case.
-fn names(text: &str, name: &str) -> bool {
+/// Whether the text contains the name as a word, in any case.
+fn contains_name(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     text.match_indices(&name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
@@ -95,13 +100,13 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
-/// Without the comments and brackets at its beginning.
+/// Removes comments and opening brackets from the start.
 fn without_comments(text: &str) -> &str {
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '(' || c == ';');
         let after = match rest {
-            // What the server runs although it looks like a comment is read on.
+            // The server runs the content of these comments.
             _ if rest.starts_with("/*!") || rest.starts_with("/*M!") => {
                 let inside = rest.trim_start_matches(['/', '*', 'M', '!']);
                 inside.trim_start_matches(|c: char| c.is_ascii_digit())
@@ -120,26 +125,26 @@ fn without_comments(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Meaning<'_> {
-        let tables = [("shop", "products"), ("shop", "Stock"), ("crm", "people")];
-        let tables = tables.map(|(database, table)| (database.to_owned(), table.to_owned()));
-        meaning(text, "shop", &tables)
+    fn effect(text: &str) -> StatementEffect<'_> {
+        let tables =
+            ["products", "Stock", "crm.people"].map(|name| TableName::parse_in(name, "shop"));
+        effect_of(text, "shop", &tables)
     }
 
     #[test]
-    fn groups_begin_and_end() {
-        assert_eq!(told("COMMIT"), Meaning::End);
-        assert_eq!(told("ROLLBACK"), Meaning::End);
-        assert_eq!(told("ROLLBACK TO `s`"), Meaning::Nothing);
-        assert_eq!(told("SAVEPOINT `s`"), Meaning::Nothing);
-        assert_eq!(told("XA START X'61',X'',1"), Meaning::Prepares("X'61',X'',1"));
-        assert_eq!(told("XA END X'61',X'',1"), Meaning::Prepares("X'61',X'',1"));
-        assert_eq!(told("XA COMMIT X'61',X'',1"), Meaning::CommitsPrepared("X'61',X'',1"));
-        assert_eq!(told("XA ROLLBACK X'61',X'',1"), Meaning::ForgetsPrepared("X'61',X'',1"));
+    fn transaction_statements() {
+        assert_eq!(effect("COMMIT"), StatementEffect::EndsGroup);
+        assert_eq!(effect("ROLLBACK"), StatementEffect::EndsGroup);
+        assert_eq!(effect("ROLLBACK TO `s`"), StatementEffect::None);
+        assert_eq!(effect("SAVEPOINT `s`"), StatementEffect::None);
+        assert_eq!(effect("XA START X'61',X'',1"), StatementEffect::NamesXa("X'61',X'',1"));
+        assert_eq!(effect("XA END X'61',X'',1"), StatementEffect::NamesXa("X'61',X'',1"));
+        assert_eq!(effect("XA COMMIT X'61',X'',1"), StatementEffect::CommitsXa("X'61',X'',1"));
+        assert_eq!(effect("XA ROLLBACK X'61',X'',1"), StatementEffect::RollsBackXa("X'61',X'',1"));
     }
 
     #[test]
-    fn definitions_matter_where_they_name_a_table() {
+    fn definition_of_tracked_table() {
         for text in [
             "/* who */ alter table shop.products add x int",
             "/*!50003 drop table if exists other, products */",
@@ -147,12 +152,12 @@ mod tests {
             "# why\n-- and\n create or replace table products(id int)",
             "drop database shop",
         ] {
-            assert_eq!(told(text), Meaning::Redefines(0), "{text}");
+            assert_eq!(effect(text), StatementEffect::Alters(0), "{text}");
         }
-        assert_eq!(told("truncate products"), Meaning::Empties(0));
-        assert_eq!(told("TRUNCATE TABLE `shop`.`Stock`"), Meaning::Empties(1));
-        assert_eq!(told("alter table sToCK engine=InnoDB"), Meaning::Redefines(1));
-        assert_eq!(told("alter table crm.people drop x"), Meaning::Redefines(2));
+        assert_eq!(effect("truncate products"), StatementEffect::Truncates(0));
+        assert_eq!(effect("TRUNCATE TABLE `shop`.`Stock`"), StatementEffect::Truncates(1));
+        assert_eq!(effect("alter table sToCK engine=InnoDB"), StatementEffect::Alters(1));
+        assert_eq!(effect("alter table crm.people drop x"), StatementEffect::Alters(2));
         for text in [
             "truncate products_old",
             "create table x(products_id int)",
@@ -164,12 +169,12 @@ mod tests {
             "create procedure p() select 1",
             "SET PASSWORD FOR clerk = 'x'",
         ] {
-            assert_eq!(told(text), Meaning::Nothing, "{text}");
+            assert_eq!(effect(text), StatementEffect::None, "{text}");
         }
     }
 
     #[test]
-    fn statements_that_change_rows_may_have_changed_anything() {
+    fn data_statement_has_unknown_effect() {
         for text in [
             "update other set x = 1",
             "insert into log values (f())",
@@ -184,7 +189,7 @@ mod tests {
             "",
             "/* never closed",
         ] {
-            assert_eq!(told(text), Meaning::Anything, "{text}");
+            assert_eq!(effect(text), StatementEffect::Unknown, "{text}");
         }
     }
 }

@@ -1,25 +1,31 @@
-//! The binary log as the server sends it.
+//! The stream of the binary log.
 
 use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStreamRequest, Conn, Error};
+use mysql_async::{BinlogStreamRequest, Conn};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::log::Raw;
-use super::place::Place;
-use super::server::unavailable;
-use crate::error::FeedError;
+use super::connection::driver_error;
+use super::parser::RawEvent;
+use super::position::BinlogPosition;
+use crate::connection_error::{ConnectionError, ServerCode};
 
 /// Events read ahead of the consumer.
 const READ_AHEAD: usize = 1_024;
 
-const DOING: &str = "following the log";
+/// ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR.
+const ACCESS_DENIED: [u16; 2] = [1227, 1045];
+/// ER_MASTER_FATAL_ERROR_READING_BINLOG.
+const NO_SUCH_POSITION: u16 = 1236;
 
-/// An open stream. It reads on a task of its own, so that the driver's opinion of strange bytes ends
-/// the stream and nothing else.
+const OPERATION: &str = "following the log";
+const ENDED: &str = "the server ended the stream";
+
+/// An open stream. It reads on a task of its own, so that a panic of the driver over malformed bytes
+/// ends only the stream.
 pub(super) struct Stream {
-    events: mpsc::Receiver<Result<Raw, FeedError>>,
+    events: mpsc::Receiver<Result<RawEvent, ConnectionError>>,
     reader: JoinHandle<()>,
 }
 
@@ -29,44 +35,48 @@ impl Drop for Stream {
     }
 }
 
-/// Why a stream could not be opened.
-pub(super) enum Refused {
-    /// The log does not have that place (any more).
-    Gone(String),
-    /// The user may not.
-    Forbidden,
-    Failed(FeedError),
+/// The reason why a stream was not opened.
+pub(super) enum OpenError {
+    /// The log does not contain the position (any more); the server's message.
+    PositionLost(String),
+    /// The user lacks the privilege.
+    AccessDenied,
+    Failed(ConnectionError),
 }
 
-/// Opens the log at `place`; `file` is the full name of its file.
-pub(super) async fn open(mut conn: Conn, file: &str, place: Place) -> Result<Stream, Refused> {
-    // Transactions with their marks as MariaDB writes them, and a heartbeat when all was sent and
-    // nothing is written (in ns).
+/// Opens the log at `position`; `file` is the full name of its file.
+pub(super) async fn open(
+    mut conn: Conn,
+    file: &str,
+    position: BinlogPosition,
+) -> Result<Stream, OpenError> {
+    // Transaction events as MariaDB writes them, and a heartbeat while nothing is written (in ns).
     let session = "set @mariadb_slave_capability = 4, @master_heartbeat_period = 200000000";
-    let failed = |err| Refused::Failed(unavailable(DOING, err));
+    let failed = |err| OpenError::Failed(driver_error(OPERATION, err));
     conn.query_drop(session).await.map_err(failed)?;
-    // The server allows one reader of a number: its replicas have small ones.
-    let number = rand::random::<u32>() | 1 << 31;
-    let request =
-        BinlogStreamRequest::new(number).with_filename(file.as_bytes()).with_pos(place.offset());
-    let mut stream = conn.get_binlog_stream(request).await.map_err(refused)?;
-    // The first event only names the file, with a checksum that the driver can't know of yet; that it
-    // comes says that the rest will.
+    // The server allows one reader per server id; its replicas have small ones.
+    let server_id = rand::random::<u32>() | 1 << 31;
+    let request = BinlogStreamRequest::new(server_id)
+        .with_filename(file.as_bytes())
+        .with_pos(position.offset());
+    let mut stream = conn.get_binlog_stream(request).await.map_err(open_error)?;
+    // The first event only names the file, with a checksum that the driver can't interpret yet. Its
+    // arrival shows that the server accepts the request.
     match stream.next().await {
         Some(Ok(_)) => {}
-        Some(Err(err)) => return Err(refused(err)),
-        None => return Err(Refused::Failed(FeedError::unavailable(DOING, ENDED))),
+        Some(Err(err)) => return Err(open_error(err)),
+        None => return Err(OpenError::Failed(ended())),
     }
-    let (tell, events) = mpsc::channel(READ_AHEAD);
+    let (sender, events) = mpsc::channel(READ_AHEAD);
     let reader = tokio::spawn(async move {
         loop {
             let event = match stream.next().await {
-                Some(Ok(event)) => Ok(raw(&event)),
-                Some(Err(err)) => Err(unavailable(DOING, err)),
+                Some(Ok(event)) => Ok(raw_event(&event)),
+                Some(Err(err)) => Err(driver_error(OPERATION, err)),
                 None => return,
             };
             let failed = event.is_err();
-            if tell.send(event).await.is_err() || failed {
+            if sender.send(event).await.is_err() || failed {
                 return;
             }
         }
@@ -74,24 +84,30 @@ pub(super) async fn open(mut conn: Conn, file: &str, place: Place) -> Result<Str
     Ok(Stream { events, reader })
 }
 
-const ENDED: &str = "the server ended the stream";
-
 impl Stream {
-    /// The next event. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Raw, FeedError> {
-        let event = self.events.recv().await;
-        event.unwrap_or_else(|| Err(FeedError::unavailable(DOING, ENDED)))
+    /// Waits for the next event. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<RawEvent, ConnectionError> {
+        self.events.recv().await.unwrap_or_else(|| Err(ended()))
     }
 
-    /// The next event, if it is there already.
-    pub(super) fn ready(&mut self) -> Option<Result<Raw, FeedError>> {
+    /// Returns the next event if it has already arrived.
+    pub(super) fn try_next(&mut self) -> Option<Result<RawEvent, ConnectionError>> {
         self.events.try_recv().ok()
     }
 }
 
-fn raw(event: &mysql_async::binlog::events::Event) -> Raw {
+/// Whether the server does not have the requested position.
+pub(super) fn is_position_lost(err: &ConnectionError) -> bool {
+    err.has_number(NO_SUCH_POSITION)
+}
+
+fn ended() -> ConnectionError {
+    ConnectionError::unavailable(OPERATION, ENDED)
+}
+
+fn raw_event(event: &mysql_async::binlog::events::Event) -> RawEvent {
     let header = event.header();
-    Raw {
+    RawEvent {
         kind: header.event_type_raw(),
         flags: header.flags_raw(),
         timestamp: header.timestamp(),
@@ -100,14 +116,16 @@ fn raw(event: &mysql_async::binlog::events::Event) -> Raw {
     }
 }
 
-fn refused(err: Error) -> Refused {
-    /// ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR.
-    const DENIED: [u16; 2] = [1227, 1045];
-    /// ER_MASTER_FATAL_ERROR_READING_BINLOG.
-    const NO_SUCH_PLACE: u16 = 1236;
-    match err {
-        Error::Server(err) if err.code == NO_SUCH_PLACE => Refused::Gone(err.message),
-        Error::Server(err) if DENIED.contains(&err.code) => Refused::Forbidden,
-        err => Refused::Failed(unavailable(DOING, err)),
+fn open_error(err: mysql_async::Error) -> OpenError {
+    match driver_error(OPERATION, err) {
+        ConnectionError::Rejected { message, code, .. }
+            if code == ServerCode::Number(NO_SUCH_POSITION) =>
+        {
+            OpenError::PositionLost(message)
+        }
+        err if ACCESS_DENIED.iter().any(|number| err.has_number(*number)) => {
+            OpenError::AccessDenied
+        }
+        err => OpenError::Failed(err),
     }
 }

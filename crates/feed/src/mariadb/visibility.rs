@@ -1,69 +1,58 @@
-//! W: asking the database what new snapshots see.
+//! W: the position up to which new snapshots show every commit, queried from the database.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Chain, Lsn};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::server::Control;
+use super::connection::Connection;
+use super::log;
+use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;
 
-/// Pauses between questions about a commit, from the first, doubled, up to the second. Each question
-/// keeps commits waiting for a moment.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// The pauses between queries for a commit double from the minimum to the maximum. Each query blocks
+/// commits briefly.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// So often it is asked even if nothing waits: who is not heard of loses the lock.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// The interval between queries when no commit is pending: a silent connection loses the lock.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Asks for the watermark of one stream.
-pub(super) struct Visibility {
-    control: Arc<Control>,
-    asking: Option<JoinHandle<Result<Lsn, FeedError>>>,
+/// Queries the watermark of one stream.
+pub(super) struct VisibilityProbe {
+    connection: Arc<Connection>,
+    query: BackgroundQuery<Lsn>,
     pause: Duration,
-    asked: Instant,
+    last_query: Instant,
 }
 
-impl Drop for Visibility {
-    fn drop(&mut self) {
-        if let Some(asking) = &self.asking {
-            asking.abort();
-        }
-    }
-}
-
-impl Visibility {
-    pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control, asking: None, pause: FIRST_PAUSE, asked: Instant::now() }
+impl VisibilityProbe {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        let query = BackgroundQuery::new("reading the snapshot's position");
+        Self { connection, query, pause: MIN_PAUSE, last_query: Instant::now() }
     }
 
-    /// A commit arrived: it is asked about soon.
-    pub(super) fn hurry(&mut self) {
-        self.pause = FIRST_PAUSE;
+    /// Shortens the pause before the next query, because a commit has arrived.
+    pub(super) fn expedite(&mut self) {
+        self.pause = MIN_PAUSE;
     }
 
-    /// Waits until the database has answered, and tells the chain. Dropping it loses nothing.
+    /// Waits until the database has responded, and applies the position to the chain. Cancel safe.
     pub(super) async fn next(&mut self, chain: &mut Chain) -> Result<(), FeedError> {
-        if self.asking.is_none() {
-            let pause = if chain.is_waiting() { self.pause } else { SIGN_OF_LIFE };
-            // A timer takes a millisecond even for a moment that has passed.
-            if Instant::now() < self.asked + pause {
-                sleep_until(self.asked + pause).await;
+        if !self.query.is_running() {
+            let pause = if chain.is_waiting() { self.pause } else { KEEPALIVE_INTERVAL };
+            // A timer takes a millisecond even if its time has passed.
+            if Instant::now() < self.last_query + pause {
+                sleep_until(self.last_query + pause).await;
             }
-            let control = self.control.clone();
-            self.asking = Some(tokio::spawn(async move { control.shown().await }));
+            let connection = self.connection.clone();
+            self.query.start(async move { log::visible(&connection).await });
         }
-        let asking = self.asking.as_mut().expect("it was just set");
-        let answer = asking.await;
-        self.asking = None;
-        self.asked = Instant::now();
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        let shown = answer.unwrap_or_else(|err| {
-            Err(FeedError::unavailable("asking what new snapshots see", err))
-        })?;
-        chain.shown(shown);
+        let visible = self.query.result().await;
+        self.last_query = Instant::now();
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        chain.shown(visible?);
         Ok(())
     }
 }

@@ -1,28 +1,28 @@
-//! What the catalogue says about the server, the tables and the publication.
+//! Queries of the catalogue: the server, the tables and the publication.
 
 use std::collections::HashMap;
 
-use super::server::Control;
+use super::connection::Connection;
 use crate::error::FeedError;
-use crate::tracked::{TableName, Tracked};
+use crate::table::{TableName, TrackedTable};
 
-const DOING: &str = "reading the catalogue";
+const OPERATION: &str = "reading the catalogue";
 
-/// The server and our role on it.
-pub(super) struct Facts {
+/// The server's settings, and the connection's role on it.
+pub(super) struct ServerInfo {
     pub(super) version: i32,
     pub(super) wal_level: String,
     pub(super) may_replicate: bool,
     pub(super) may_create: bool,
     pub(super) role: String,
-    /// Slots that may still be made.
+    /// Slots that may still be created.
     pub(super) slots_left: i64,
     pub(super) max_wal_senders: i32,
     /// −1: no limit.
     pub(super) max_slot_wal_keep_size: i32,
 }
 
-pub(super) async fn facts(control: &Control) -> Result<Facts, FeedError> {
+pub(super) async fn server_info(connection: &Connection) -> Result<ServerInfo, FeedError> {
     let sql = "select current_setting('server_version_num')::int, \
                  current_setting('wal_level'), \
                  (select rolsuper or rolreplication from pg_roles where rolname = current_user), \
@@ -32,8 +32,8 @@ pub(super) async fn facts(control: &Control) -> Result<Facts, FeedError> {
                    - (select count(*) from pg_replication_slots), \
                  current_setting('max_wal_senders')::int, \
                  (select setting::int from pg_settings where name = 'max_slot_wal_keep_size')";
-    let row = control.row(DOING, sql, &[]).await?;
-    Ok(Facts {
+    let row = connection.row(OPERATION, sql, &[]).await?;
+    Ok(ServerInfo {
         version: row.get(0),
         wal_level: row.get(1),
         may_replicate: row.get(2),
@@ -45,22 +45,27 @@ pub(super) async fn facts(control: &Control) -> Result<Facts, FeedError> {
     })
 }
 
-/// A tracked table that exists.
+/// A tracked table in the catalogue.
 pub(super) struct Table {
     pub(super) partitioned: bool,
     pub(super) ordinary: bool,
     pub(super) unlogged: bool,
-    pub(super) ours: bool,
+    /// Whether the role owns it.
+    pub(super) owned: bool,
     pub(super) columns: Vec<String>,
-    /// The columns that updates and deletes tell the old value of; empty: they can't be published.
+    /// The replica identity's columns, whose old values updates and deletes contain. If empty,
+    /// updates and deletes can't be published.
     pub(super) identity: Vec<String>,
     pub(super) may_use_schema: bool,
-    /// The columns that the role may select: what contracts name is read as well as followed.
+    /// The columns that the role may select: origins read the columns of contracts too.
     pub(super) readable: Vec<String>,
 }
 
-/// `None` if there is no such table.
-pub(super) async fn table(control: &Control, name: &TableName) -> Result<Option<Table>, FeedError> {
+/// Returns a table, or `None` if it does not exist.
+pub(super) async fn table(
+    connection: &Connection,
+    name: &TableName,
+) -> Result<Option<Table>, FeedError> {
     let sql = "select c.relkind in ('r', 'p'), c.relkind = 'p', c.relpersistence = 'u', \
                  pg_has_role(c.relowner, 'usage'), \
                  array(select attname::text from pg_attribute \
@@ -78,12 +83,12 @@ pub(super) async fn table(control: &Control, name: &TableName) -> Result<Option<
                        and has_column_privilege(c.oid, attnum, 'select')) \
                from pg_class c join pg_namespace n on n.oid = c.relnamespace \
                where n.nspname = $1 and c.relname = $2";
-    let rows = control.rows(DOING, sql, &[&name.schema, &name.table]).await?;
+    let rows = connection.rows(OPERATION, sql, &[&name.schema, &name.table]).await?;
     Ok(rows.first().map(|row| Table {
         ordinary: row.get(0),
         partitioned: row.get(1),
         unlogged: row.get(2),
-        ours: row.get(3),
+        owned: row.get(3),
         columns: row.get(4),
         identity: row.get(5),
         may_use_schema: row.get(6),
@@ -91,9 +96,10 @@ pub(super) async fn table(control: &Control, name: &TableName) -> Result<Option<
     }))
 }
 
-/// The types of a table's columns, as an id and a `typtype`; of a domain, those of the type below it.
+/// Returns the types of a table's columns, as `pg_type.oid` and `typtype`; for a domain, those of
+/// its base type.
 pub(super) async fn types(
-    control: &Control,
+    connection: &Connection,
     name: &TableName,
 ) -> Result<HashMap<String, (u32, String)>, FeedError> {
     let sql = "select a.attname::text, b.oid, b.typtype::text from pg_attribute a \
@@ -101,37 +107,38 @@ pub(super) async fn types(
                join pg_type t on t.oid = a.atttypid \
                join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid) \
                where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped";
-    let rows = control.rows(DOING, sql, &[&name.schema, &name.table]).await?;
+    let rows = connection.rows(OPERATION, sql, &[&name.schema, &name.table]).await?;
     Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }
 
-/// A publication that exists.
+/// A publication in the catalogue.
 pub(super) struct Publication {
-    pub(super) ours: bool,
-    /// Inserts, updates, deletes and truncates.
+    /// Whether the role owns it.
+    pub(super) owned: bool,
+    /// Whether it publishes inserts, updates, deletes and truncates.
     pub(super) all_operations: bool,
     pub(super) via_root: bool,
-    pub(super) tables: Vec<Published>,
+    pub(super) tables: Vec<PublishedTable>,
 }
 
-/// A table in it.
-pub(super) struct Published {
+/// A table of a publication.
+pub(super) struct PublishedTable {
     pub(super) name: TableName,
     pub(super) filtered: bool,
-    /// `None` before PostgreSQL 15, where all are published.
+    /// `None` before PostgreSQL 15, which publishes all columns.
     pub(super) columns: Option<Vec<String>>,
 }
 
-/// `None` if there is no such publication.
+/// Returns a publication, or `None` if it does not exist.
 pub(super) async fn publication(
-    control: &Control,
+    connection: &Connection,
     name: &str,
     version: i32,
 ) -> Result<Option<Publication>, FeedError> {
     let sql = "select pg_has_role(pubowner, 'usage'), \
                  pubinsert and pubupdate and pubdelete and pubtruncate, pubviaroot \
                from pg_publication where pubname = $1";
-    let rows = control.rows(DOING, sql, &[&name]).await?;
+    let rows = connection.rows(OPERATION, sql, &[&name]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let details = match version {
         150_000.. => "rowfilter is not null, attnames::text[]",
@@ -141,29 +148,30 @@ pub(super) async fn publication(
         "select schemaname::text, tablename::text, {details} \
          from pg_publication_tables where pubname = $1"
     );
-    let tables = control.rows(DOING, &sql, &[&name]).await?;
-    let tables = tables.iter().map(|row| Published {
+    let tables = connection.rows(OPERATION, &sql, &[&name]).await?;
+    let tables = tables.iter().map(|row| PublishedTable {
         name: TableName { schema: row.get(0), table: row.get(1) },
         filtered: row.get(2),
         columns: row.get(3),
     });
     Ok(Some(Publication {
-        ours: row.get(0),
+        owned: row.get(0),
         all_operations: row.get(1),
         via_root: row.get(2),
         tables: tables.collect(),
     }))
 }
 
-/// A text that is another one when the tracked tables, or what is published of them, have become
-/// something else: dropped and made again, rewritten, other columns, in or out of the publication.
+/// Returns a text that differs after the tracked tables, or their part in the publication, have
+/// been altered: dropped and created again, rewritten, columns changed, added to or removed from
+/// the publication.
 ///
-/// The log tells none of this, and some of it changes what rows say, or keeps changes from being
-/// told at all.
-pub(super) async fn shape(
-    control: &Control,
+/// The log contains none of these changes, though some alter the values of rows, or keep later
+/// changes from being published.
+pub(super) async fn fingerprint(
+    connection: &Connection,
     publication: &str,
-    tracked: &[Tracked],
+    tracked: &[TrackedTable],
 ) -> Result<String, FeedError> {
     let names: Vec<String> =
         tracked.iter().map(|tracked| TableName::parse(&tracked.table).to_string()).collect();
@@ -180,5 +188,5 @@ pub(super) async fn shape(
                    and pt.schemaname || '.' || pt.tablename = any($1) order by 1)) \
                  from pg_publication p where p.pubname = $2), 'no publication') \
                from unnest($1::text[]) as t(name)";
-    Ok(control.row(DOING, sql, &[&names, &publication]).await?.get(0))
+    Ok(connection.row(OPERATION, sql, &[&names, &publication]).await?.get(0))
 }

@@ -1,31 +1,33 @@
+//! The feed of a PostgreSQL's log.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
 
-use super::lead::SlotClaim;
+use super::candidate::PostgresCandidate;
+use super::connection::ConnectConfig;
 use super::options::PostgresOptions;
-use super::server::Server;
-use crate::Feed;
 use crate::error::FeedError;
 use crate::event::FeedEvent;
-use crate::turns::Turns;
+use crate::feed::Feed;
+use crate::leader_election::LeaderElection;
 
 /// Follows a PostgreSQL's log.
 pub struct PostgresFeed {
-    turns: Turns<SlotClaim>,
+    election: LeaderElection<PostgresCandidate>,
 }
 
 impl PostgresFeed {
     /// Connects on the first [`next`](Feed::next). Run [`prepare`](super::prepare()) before.
     ///
     /// # Errors
-    /// [`FeedError::Setup`] when the URL is none, or asks for what is not supported.
+    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
     pub fn new(options: PostgresOptions) -> Result<Self, FeedError> {
-        let server = Server::parse(&options.url)?;
+        let config = ConnectConfig::parse(&options.url)?;
         let (source, metrics) = (options.source.clone(), options.metrics.clone());
-        let claim = SlotClaim::new(Arc::new(options), server);
-        Ok(Self { turns: Turns::new(claim, source, metrics) })
+        let candidate = PostgresCandidate::new(Arc::new(options), config);
+        Ok(Self { election: LeaderElection::new(candidate, source, metrics) })
     }
 }
 
@@ -33,24 +35,24 @@ impl PostgresFeed {
 impl Feed for PostgresFeed {
     async fn next(&mut self) -> Result<FeedEvent, FeedError> {
         loop {
-            if let Some(session) = self.turns.session() {
-                let told = session.next().await;
-                return Ok(self.turns.told(told));
+            if let Some(session) = self.election.session() {
+                let result = session.next().await;
+                return Ok(self.election.handle(result));
             }
-            if let Some(event) = self.turns.wait().await? {
+            if let Some(event) = self.election.wait().await? {
                 return Ok(event);
             }
         }
     }
 
-    fn seen(&mut self, watermark: Lsn) {
-        if let Some(session) = self.turns.session() {
-            session.seen(watermark);
+    fn resume_watermark(&mut self, watermark: Lsn) {
+        if let Some(session) = self.election.session() {
+            session.resume_watermark(watermark);
         }
     }
 
     fn ack(&mut self, upto: Lsn) {
-        if let Some(session) = self.turns.session() {
+        if let Some(session) = self.election.session() {
             session.ack(upto);
         }
     }

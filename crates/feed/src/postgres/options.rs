@@ -1,44 +1,44 @@
-//! How a PostgreSQL is followed.
+//! Options of a PostgreSQL feed.
 
 use std::sync::Arc;
 
 use coherence::Clock;
 
 use crate::metrics::Metrics;
-use crate::tracked::Tracked;
+use crate::table::TrackedTable;
 
-/// What a [`PostgresFeed`](super::PostgresFeed) has to know.
+/// Options of a [`PostgresFeed`](super::PostgresFeed).
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// The source's name in the configuration; goes into every
-    /// [`RowChange`](contract::RowChange).
+    /// The source's name in the configuration; part of every [`RowChange`](contract::RowChange).
     pub source: Arc<str>,
-    /// `postgres://user:password@host:port/database`. Several hosts, divided by commas, are tried
-    /// in turn until one is a primary.
+    /// `postgres://user:password@host:port/database`. Several hosts, separated by commas, are tried
+    /// in order until one is a primary.
     pub url: String,
-    /// The publication; made if it is missing and the role may.
+    /// The publication; created if it is missing and the role may create it.
     pub publication: String,
-    /// The replication slot; made if it is missing. Who holds it follows the log, all others wait.
+    /// The replication slot; created if it is missing. Its holder follows the log, all other nodes
+    /// are on standby.
     pub slot: String,
-    /// What is followed.
-    pub tables: Vec<Tracked>,
-    /// A transaction that changes more rows than this is told as "everything in its tables"
+    /// The tables to follow.
+    pub tables: Vec<TrackedTable>,
+    /// A transaction that changes more rows than this is delivered as a change of its whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// The feed's metrics.
     pub metrics: Metrics,
 }
 
 impl PostgresOptions {
-    /// With a publication and a slot both named `tidegate`, and transactions listed up to 100,000
-    /// rows.
+    /// Uses a publication and a slot both named `tidegate`, and at most 100,000 rows of a
+    /// transaction.
     #[must_use]
     pub fn new(
         source: impl Into<Arc<str>>,
         url: impl Into<String>,
-        tables: Vec<Tracked>,
+        tables: Vec<TrackedTable>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {

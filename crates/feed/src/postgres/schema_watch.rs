@@ -1,66 +1,62 @@
-//! Noticing what the log does not tell.
+//! Detection of changes that the log does not contain.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::catalog;
+use super::connection::Connection;
 use super::options::PostgresOptions;
-use super::server::Control;
+use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;
 
-const EVERY: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Asks now and then whether the tracked tables are still what they were.
+const OPERATION: &str = "checking the tables";
+
+/// Compares the [fingerprint](catalog::fingerprint) of the tracked tables at intervals.
 pub(super) struct SchemaWatch {
     options: Arc<PostgresOptions>,
-    control: Arc<Control>,
-    shape: String,
-    asking: Option<JoinHandle<Result<String, FeedError>>>,
-    ask_at: Instant,
-}
-
-impl Drop for SchemaWatch {
-    fn drop(&mut self) {
-        if let Some(asking) = &self.asking {
-            asking.abort();
-        }
-    }
+    connection: Arc<Connection>,
+    fingerprint: String,
+    query: BackgroundQuery<String>,
+    query_at: Instant,
 }
 
 impl SchemaWatch {
-    pub(super) fn new(options: Arc<PostgresOptions>, control: Arc<Control>, shape: String) -> Self {
-        Self { options, control, shape, asking: None, ask_at: Instant::now() + EVERY }
+    pub(super) fn new(
+        options: Arc<PostgresOptions>,
+        connection: Arc<Connection>,
+        fingerprint: String,
+    ) -> Self {
+        let (query, query_at) = (BackgroundQuery::new(OPERATION), Instant::now() + INTERVAL);
+        Self { options, connection, fingerprint, query, query_at }
     }
 
-    /// What they were when the stream began.
-    pub(super) fn shape(&self) -> &str {
-        &self.shape
+    /// Returns the fingerprint at the start of the stream.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
-    /// Waits until they are something else. Dropping it loses nothing.
+    /// Waits until the fingerprint differs. Cancel safe.
     pub(super) async fn changed(&mut self) -> FeedError {
-        const DOING: &str = "looking at the tables";
         loop {
-            if self.asking.is_none() {
-                sleep_until(self.ask_at).await;
-                let (options, control) = (self.options.clone(), self.control.clone());
-                self.asking = Some(tokio::spawn(async move {
-                    catalog::shape(&control, &options.publication, &options.tables).await
-                }));
+            if !self.query.is_running() {
+                sleep_until(self.query_at).await;
+                let (options, connection) = (self.options.clone(), self.connection.clone());
+                self.query.start(async move {
+                    catalog::fingerprint(&connection, &options.publication, &options.tables).await
+                });
             }
-            let asking = self.asking.as_mut().expect("it was just set");
-            let answer = asking.await;
-            self.asking = None;
-            self.ask_at = Instant::now() + EVERY;
-            match answer.unwrap_or_else(|err| Err(FeedError::unavailable(DOING, err))) {
-                Ok(shape) if shape == self.shape => {}
+            let fingerprint = self.query.result().await;
+            self.query_at = Instant::now() + INTERVAL;
+            match fingerprint {
+                Ok(fingerprint) if fingerprint == self.fingerprint => {}
                 Ok(_) => {
                     let change =
-                        "a table or the publication was altered; everything is told as changed";
-                    return FeedError::unavailable(DOING, change);
+                        "a table or the publication was altered; everything counts as changed";
+                    return FeedError::unavailable(OPERATION, change);
                 }
                 Err(err) => return err,
             }

@@ -10,167 +10,165 @@ use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
-use super::lead::{Leads, has_state, lost, lsn};
+use super::assembler::CommitAssembler;
+use super::connection::Connection;
+use super::log;
 use super::options::PostgresOptions;
 use super::schema_watch::SchemaWatch;
-use super::server::Control;
-use super::source;
-use super::transaction::Assembler;
-use super::visibility::Visibility;
+use super::stream::{client_lsn, lacks_publication, stream_error};
+use super::visibility::VisibilityProbe;
 use crate::error::FeedError;
-use crate::event::{Commit, Piece};
+use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 use crate::message::LogMessage;
 
-/// Commits in one piece at most.
-const MOST_COMMITS: usize = 256;
+/// At most this many messages are taken before other work gets its turn.
+const MAX_EVENTS_PER_TURN: usize = 8_192;
 
-/// Messages that are taken without a pause for anything else at most.
-const MOST_EVENTS: usize = 8_192;
+/// After this much silence the log is nudged; after twice as much, the connection counts as lost.
+const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 
-/// After this much silence the log is made to move; after twice that, the connection counts as
-/// lost.
-const SILENCE: Duration = Duration::from_secs(15);
+const OPERATION: &str = "following the log";
 
-/// No such publication, in the catalogue as it was when the change was made.
-const UNDEFINED_OBJECT: &str = "42704";
-
-/// What a stream tells; nothing more when it ended.
+/// A message of the stream; `None` at its end.
 type Received = pgwire_replication::Result<Option<ReplicationEvent>>;
 
-/// A stream and what has arrived on it.
+/// A started stream.
+pub(super) struct AcquiredStream {
+    pub(super) connection: Arc<Connection>,
+    pub(super) client: ReplicationClient,
+    pub(super) start: StreamStart,
+    /// A transaction id that was assigned when the slot existed.
+    pub(super) after: u64,
+    /// The tables' [fingerprint](super::catalog::fingerprint) when the stream started.
+    pub(super) fingerprint: String,
+}
+
+/// A stream, and the commits that have arrived on it.
 pub(super) struct Session {
     options: Arc<PostgresOptions>,
-    control: Arc<Control>,
-    stream: ReplicationClient,
-    assembler: Assembler,
+    connection: Arc<Connection>,
+    client: ReplicationClient,
+    assembler: CommitAssembler,
     chain: Chain,
-    visibility: Visibility,
+    visibility: VisibilityProbe,
     schema: SchemaWatch,
-    unusable: bool,
+    slot_is_unusable: bool,
     commits: Vec<Commit>,
-    heard: Instant,
-    probed: bool,
+    last_received: Instant,
+    nudged: bool,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // A polite end could wait for a server that is not there; the slot is freed either way.
-        self.stream.abort();
+        // A graceful end might wait for a dead server; the slot is released either way.
+        self.client.abort();
     }
 }
 
 impl Session {
-    pub(super) fn new(options: Arc<PostgresOptions>, leads: Leads) -> Self {
-        let Leads { control, stream, start, after, shape } = leads;
+    pub(super) fn new(options: Arc<PostgresOptions>, acquired: AcquiredStream) -> Self {
+        let AcquiredStream { connection, client, start, after, fingerprint } = acquired;
         Self {
-            assembler: Assembler::new(&options),
+            assembler: CommitAssembler::new(&options),
             chain: Chain::starting(start.position, after),
-            visibility: Visibility::new(control.clone()),
-            schema: SchemaWatch::new(options.clone(), control.clone(), shape),
-            unusable: false,
+            visibility: VisibilityProbe::new(connection.clone()),
+            schema: SchemaWatch::new(options.clone(), connection.clone(), fingerprint),
+            slot_is_unusable: false,
             options,
-            control,
-            stream,
+            connection,
+            client,
             commits: Vec::new(),
-            heard: Instant::now(),
-            probed: false,
+            last_received: Instant::now(),
+            nudged: false,
         }
     }
 
-    /// Waits until the log or the watermark has moved. Dropping it loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Piece, FeedError> {
+    /// Waits until the log or the watermark has advanced. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<LogBatch, FeedError> {
         loop {
-            if let Some(piece) = self.piece() {
-                return Ok(piece);
+            if let Some(batch) = self.take_batch() {
+                return Ok(batch);
             }
-            let quiet_until = self.heard + if self.probed { SILENCE * 2 } else { SILENCE };
+            let limit = if self.nudged { SILENCE_LIMIT * 2 } else { SILENCE_LIMIT };
+            let silent_until = self.last_received + limit;
             tokio::select! {
                 biased;
-                event = self.stream.recv() => {
-                    (self.heard, self.probed) = (Instant::now(), false);
-                    self.take_what_is_there(event).await?;
+                event = self.client.recv() => {
+                    (self.last_received, self.nudged) = (Instant::now(), false);
+                    self.handle_available(event).await?;
                 }
-                moved = self.visibility.next(&mut self.chain) => moved?,
+                advanced = self.visibility.next(&mut self.chain) => advanced?,
                 err = self.schema.changed() => return Err(err),
-                () = sleep_until(quiet_until) => self.break_silence()?,
+                () = sleep_until(silent_until) => self.break_silence()?,
             }
         }
     }
 
-    /// What the tables were when the stream began.
-    pub(super) fn shape(&self) -> &str {
-        self.schema.shape()
+    /// Returns the tables' fingerprint at the start of the stream.
+    pub(super) fn fingerprint(&self) -> &str {
+        self.schema.fingerprint()
     }
 
-    /// Whether the stream ended because of its slot: it begins before the publication was made (it
-    /// was dropped and made again), and no later start would get past that.
+    /// Whether the slot has ended the stream: it starts before the publication was created (the
+    /// publication was dropped and created again), so every later start would fail there too.
     pub(super) fn slot_is_unusable(&self) -> bool {
-        self.unusable
+        self.slot_is_unusable
     }
 
-    /// The consumer is done with everything up to here.
+    /// See [`Feed::ack`](crate::Feed::ack).
     pub(super) fn ack(&mut self, upto: Lsn) {
         self.chain.ack(upto);
         self.acknowledge();
     }
 
-    /// See [`Feed::seen`](crate::Feed::seen).
-    pub(super) fn seen(&mut self, watermark: Lsn) {
+    /// See [`Feed::resume_watermark`](crate::Feed::resume_watermark).
+    pub(super) fn resume_watermark(&mut self, watermark: Lsn) {
         self.chain.seen(watermark);
     }
 
     fn acknowledge(&self) {
-        self.stream.update_applied_lsn(lsn(self.chain.forgettable()));
+        self.client.update_applied_lsn(client_lsn(self.chain.forgettable()));
     }
 
-    fn piece(&mut self) -> Option<Piece> {
+    fn take_batch(&mut self) -> Option<LogBatch> {
         let Link { prev, upto, watermark } = self.chain.tell()?;
         self.acknowledge();
         let commits = std::mem::take(&mut self.commits);
-        self.count(&commits);
-        Some(Piece { prev, upto, watermark, commits })
+        Commit::record(&commits, &self.options.metrics, &*self.options.clock);
+        Some(LogBatch { prev, upto, watermark, commits })
     }
 
-    fn count(&self, commits: &[Commit]) {
-        let metrics = &self.options.metrics;
-        let Some(last) = commits.last() else { return };
-        metrics.commits.inc_by(commits.len() as u64);
-        metrics.changes.inc_by(commits.iter().map(|commit| commit.changes.len() as u64).sum());
-        let now_us = self.options.clock.wall_us() as f64;
-        metrics.lag.set((now_us - last.committed_us as f64) / 1e6);
-    }
-
-    /// More that has arrived already goes into the same piece. Also looks after the watermark, which
-    /// would otherwise stand still while the log never pauses.
-    async fn take_what_is_there(&mut self, first: Received) -> Result<(), FeedError> {
+    /// Adds the messages that have already arrived to the same batch. Also polls the watermark, which
+    /// would otherwise not advance while the log never pauses.
+    async fn handle_available(&mut self, first: Received) -> Result<(), FeedError> {
         let before = self.commits.len();
-        self.take(first)?;
-        for _ in 0..MOST_EVENTS {
-            if self.commits.len() >= MOST_COMMITS {
+        self.handle(first)?;
+        for _ in 0..MAX_EVENTS_PER_TURN {
+            if self.commits.len() >= MAX_COMMITS_PER_BATCH {
                 break;
             }
-            // Not after 128 of them, when Tokio would have a task pause.
-            let Some(event) = unconstrained(self.stream.recv()).now_or_never() else { break };
-            self.take(event)?;
+            // Unconstrained: Tokio would make the task yield after 128 messages.
+            let Some(event) = unconstrained(self.client.recv()).now_or_never() else { break };
+            self.handle(event)?;
         }
         if self.commits.len() > before {
-            // Both connections are to one life of the server.
-            self.visibility.recall(&mut self.chain);
-            self.visibility.hurry();
+            // Valid because both connections are to the same run of the server.
+            self.visibility.reapply(&mut self.chain);
+            self.visibility.expedite();
         }
         tokio::select! {
             biased;
-            moved = self.visibility.next(&mut self.chain) => moved,
+            advanced = self.visibility.next(&mut self.chain) => advanced,
             () = ready(()) => Ok(()),
         }
     }
 
-    fn take(&mut self, event: Received) -> Result<(), FeedError> {
-        let ended = || FeedError::unavailable("following the log", "the server ended the stream");
+    fn handle(&mut self, event: Received) -> Result<(), FeedError> {
+        let ended = || FeedError::unavailable(OPERATION, "the server ended the stream");
         if let Err(err) = &event {
-            self.unusable = has_state(err, UNDEFINED_OBJECT);
+            self.slot_is_unusable = lacks_publication(err);
         }
-        match event.map_err(lost)?.ok_or_else(ended)? {
+        match event.map_err(stream_error)?.ok_or_else(ended)? {
             ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
                 self.assembler.begin(xid, commit_time_micros);
             }
@@ -188,8 +186,8 @@ impl Session {
                 }
                 self.chain.progress(end);
             }
-            // All that was committed before it has been sent before it, but of a transaction that
-            // is on its way the server may count what it has not sent.
+            // Every commit before a keepalive was sent before it. Inside an open transaction, though,
+            // the server may count changes that it has not sent.
             ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.is_open() => {
                 self.chain.progress(Lsn(wal_end.as_u64()));
             }
@@ -198,16 +196,16 @@ impl Session {
         Ok(())
     }
 
-    /// A dead connection and an idle database look the same until the database is made to speak.
+    /// A dead connection and an idle database look the same until the database is made to write.
     fn break_silence(&mut self) -> Result<(), FeedError> {
-        if self.probed {
-            let complaint = "nothing arrived, although the log moves";
-            return Err(FeedError::unavailable("following the log", complaint));
+        if self.nudged {
+            let problem = "no message arrived although the log advances";
+            return Err(FeedError::unavailable(OPERATION, problem));
         }
-        self.probed = true;
-        let control = self.control.clone();
-        // If it fails, silence goes on, and counts as a loss.
-        tokio::spawn(async move { source::nudge(&control).await });
+        self.nudged = true;
+        let connection = self.connection.clone();
+        // If it fails, the silence continues and counts as a loss.
+        tokio::spawn(async move { log::nudge(&connection).await });
         Ok(())
     }
 }

@@ -1,110 +1,100 @@
-//! W: asking the primary what new snapshots see.
+//! W: the position up to which new snapshots show every commit, queried from the primary.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Chain, Snapshot};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::server::Control;
+use super::connection::Connection;
+use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;
 
-/// So often the question about a commit is asked again at once: it mostly becomes visible while the
-/// first answers travel.
-const AT_ONCE: u32 = 8;
-/// Then there are pauses between the questions, from the first, doubled, up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// The number of queries after a commit that follow without a pause: it mostly becomes visible while
+/// the first ones are in flight.
+const QUERIES_WITHOUT_PAUSE: u32 = 8;
+/// The pauses between further queries double from the minimum to the maximum.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// So long an answer speaks for commits that arrive after it: a backlog was mostly visible before it
-/// was read. Not for ever, as the log has 32 bits of a transaction's id only.
-const GOOD_FOR: Duration = Duration::from_secs(10);
+/// How long a snapshot also proves commits that arrive after it: a backlog was mostly visible before
+/// it was read. The time is limited because the log holds only 32 bits of a transaction id.
+const SNAPSHOT_REUSE: Duration = Duration::from_secs(10);
 
-/// Asks for the watermark of one stream.
-pub(super) struct Visibility {
-    control: Arc<Control>,
-    asking: Option<JoinHandle<Result<Snapshot, FeedError>>>,
-    /// Questions since the last commit arrived.
-    asked: u32,
-    ask_at: Instant,
-    /// The last answer, and when it came.
+const OPERATION: &str = "querying the current snapshot";
+
+/// Queries the watermark of one stream.
+pub(super) struct VisibilityProbe {
+    connection: Arc<Connection>,
+    query: BackgroundQuery<Snapshot>,
+    /// Queries since the last commit arrived.
+    queries: u32,
+    query_at: Instant,
+    /// The last snapshot, and when it arrived.
     last: Option<(Instant, Snapshot)>,
 }
 
-impl Drop for Visibility {
-    fn drop(&mut self) {
-        if let Some(asking) = &self.asking {
-            asking.abort();
-        }
-    }
-}
-
-impl Visibility {
-    pub(super) fn new(control: Arc<Control>) -> Self {
-        Self { control, asking: None, asked: 0, ask_at: Instant::now(), last: None }
+impl VisibilityProbe {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        let query = BackgroundQuery::new(OPERATION);
+        Self { connection, query, queries: 0, query_at: Instant::now(), last: None }
     }
 
-    /// A commit arrived: it is asked about at once.
-    pub(super) fn hurry(&mut self) {
-        self.asked = 0;
-        self.ask_at = Instant::now();
+    /// Makes the next query immediate, because a commit has arrived.
+    pub(super) fn expedite(&mut self) {
+        self.queries = 0;
+        self.query_at = Instant::now();
     }
 
-    /// Tells the chain of the last answer once more: what one snapshot shows, every later one does. Only
-    /// for commits that the very server told that has answered. One that has crashed since then may
-    /// have given an id to another transaction.
-    pub(super) fn recall(&self, chain: &mut Chain) {
+    /// Applies the last snapshot to the chain again: every later snapshot shows the same commits. Only
+    /// valid for commits that the queried server itself has sent. A server that has crashed since
+    /// then may have assigned an id to another transaction.
+    pub(super) fn reapply(&self, chain: &mut Chain) {
         if let Some((at, snapshot)) = &self.last
-            && at.elapsed() < GOOD_FOR
+            && at.elapsed() < SNAPSHOT_REUSE
         {
             chain.snapshot(snapshot);
         }
     }
 
-    /// Waits until a snapshot was answered and told to the chain; for ever if none is needed.
-    /// Dropping it loses nothing.
+    /// Waits until a snapshot has arrived and applies it to the chain; waits forever if the chain needs
+    /// none. Cancel safe.
     pub(super) async fn next(&mut self, chain: &mut Chain) -> Result<(), FeedError> {
-        if self.asking.is_none() {
+        if !self.query.is_running() {
             if !chain.is_waiting() {
                 return std::future::pending().await;
             }
-            // A timer takes a millisecond even for a moment that has passed.
-            if Instant::now() < self.ask_at {
-                sleep_until(self.ask_at).await;
+            // A timer takes a millisecond even if its time has passed.
+            if Instant::now() < self.query_at {
+                sleep_until(self.query_at).await;
             }
-            let control = self.control.clone();
-            self.asking = Some(tokio::spawn(async move { snapshot(&control).await }));
+            let connection = self.connection.clone();
+            self.query.start(async move { current_snapshot(&connection).await });
         }
-        let asking = self.asking.as_mut().expect("it was just set");
-        let answer = asking.await;
-        self.asking = None;
-        let snapshot = answer.unwrap_or_else(|err| Err(FeedError::unavailable(ASKING, err)))?;
+        let snapshot = self.query.result().await?;
         chain.snapshot(&snapshot);
         self.last = Some((Instant::now(), snapshot));
-        self.asked = self.asked.saturating_add(1);
-        self.ask_at = Instant::now() + pause_after(self.asked);
+        self.queries = self.queries.saturating_add(1);
+        self.query_at = Instant::now() + pause_after(self.queries);
         Ok(())
     }
 }
 
-fn pause_after(asked: u32) -> Duration {
-    match asked.checked_sub(AT_ONCE) {
+fn pause_after(queries: u32) -> Duration {
+    match queries.checked_sub(QUERIES_WITHOUT_PAUSE) {
         None => Duration::ZERO,
-        Some(late) => (FIRST_PAUSE * (1 << late.min(10))).min(LONGEST_PAUSE),
+        Some(late) => (MIN_PAUSE * (1 << late.min(10))).min(MAX_PAUSE),
     }
 }
 
-const ASKING: &str = "asking what new snapshots see";
-
-async fn snapshot(control: &Control) -> Result<Snapshot, FeedError> {
-    let text = control.text(ASKING, "select pg_current_snapshot()").await?;
+async fn current_snapshot(connection: &Connection) -> Result<Snapshot, FeedError> {
+    let text = connection.text(OPERATION, "select pg_current_snapshot()").await?;
     Snapshot::parse(&text).ok_or_else(|| FeedError::Malformed(format!("snapshot {text:?}")))
 }
 
-/// A transaction id that is given out now, and so is above those of all open transactions.
-pub(super) async fn draw_xid(control: &Control) -> Result<u64, FeedError> {
-    let row = control.row(ASKING, "select pg_current_xact_id()::text", &[]).await?;
+/// Assigns a transaction id, which is above those of all open transactions.
+pub(super) async fn assign_xid(connection: &Connection) -> Result<u64, FeedError> {
+    let row = connection.row(OPERATION, "select pg_current_xact_id()::text", &[]).await?;
     let text: &str = row.get(0);
     text.parse().map_err(|_| FeedError::Malformed(format!("transaction id {text:?}")))
 }
@@ -114,8 +104,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_that_hangs_is_asked_about_ever_less_often() {
-        let ms = |asked| pause_after(asked).as_millis();
+    fn pause_doubles_up_to_maximum() {
+        let ms = |queries| pause_after(queries).as_millis();
         assert_eq!([1, 7, 8, 9, 12, 13, 1_000_000].map(ms), [0, 0, 1, 2, 16, 20, 20]);
     }
 }

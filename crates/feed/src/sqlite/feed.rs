@@ -1,42 +1,44 @@
+//! The feed of an SQLite database's change log.
+
 use std::thread;
 
 use async_trait::async_trait;
 use coherence::Lsn;
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::follow::{Told, follow};
 use super::options::SqliteOptions;
-use crate::Feed;
+use super::session::{FeedResult, follow};
 use crate::error::FeedError;
 use crate::event::FeedEvent;
+use crate::feed::Feed;
 
-/// Pieces that wait for the consumer; then the thread waits for it too.
-const QUEUE: usize = 16;
+/// Events that may wait for the consumer; beyond it the thread waits too.
+const CAPACITY: usize = 16;
 
 /// Follows an SQLite database's change log, on a thread of its own.
 pub struct SqliteFeed {
     options: SqliteOptions,
-    told: Option<Receiver<Told>>,
+    events: Option<Receiver<FeedResult>>,
 }
 
 impl SqliteFeed {
     /// Opens the database on the first [`next`](Feed::next).
     #[must_use]
     pub fn new(options: SqliteOptions) -> Self {
-        Self { options, told: None }
+        Self { options, events: None }
     }
 
-    fn start(&mut self) -> Result<&mut Receiver<Told>, FeedError> {
-        if self.told.is_none() {
-            let (tell, told) = mpsc::channel(QUEUE);
+    fn start(&mut self) -> Result<&mut Receiver<FeedResult>, FeedError> {
+        if self.events.is_none() {
+            let (sender, events) = mpsc::channel(CAPACITY);
             let options = self.options.clone();
             thread::Builder::new()
                 .name(format!("feed-{}", self.options.source))
-                .spawn(move || follow(options, tell))
+                .spawn(move || follow(options, sender))
                 .map_err(|err| FeedError::unavailable("starting the feed's thread", err))?;
-            self.told = Some(told);
+            self.events = Some(events);
         }
-        Ok(self.told.as_mut().expect("it was just set"))
+        Ok(self.events.as_mut().expect("it was just set"))
     }
 }
 
@@ -44,17 +46,17 @@ impl SqliteFeed {
 impl Feed for SqliteFeed {
     async fn next(&mut self) -> Result<FeedEvent, FeedError> {
         match self.start()?.recv().await {
-            Some(told) => told,
-            // The thread ends by itself only after it told why; asked again, it tries again.
+            Some(event) => event,
+            // The thread ends only after it has reported an error; the next call retries.
             None => {
-                self.told = None;
+                self.events = None;
                 self.start()?.recv().await.unwrap_or_else(|| {
-                    Err(FeedError::unavailable("following the change log", "its thread died"))
+                    Err(FeedError::unavailable("following the change log", "its thread has ended"))
                 })
             }
         }
     }
 
-    /// The log shortens itself, so nothing has to be remembered.
+    /// Does nothing: the log truncates itself.
     fn ack(&mut self, _upto: Lsn) {}
 }

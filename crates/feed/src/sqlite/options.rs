@@ -1,4 +1,4 @@
-//! How an SQLite database is followed.
+//! Options of an SQLite feed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,37 +7,37 @@ use std::time::Duration;
 use coherence::Clock;
 
 use crate::metrics::Metrics;
-use crate::tracked::Tracked;
+use crate::table::TrackedTable;
 
-/// What a [`SqliteFeed`](super::SqliteFeed) has to know.
+/// Options of a [`SqliteFeed`](super::SqliteFeed).
 #[derive(Clone)]
 pub struct SqliteOptions {
-    /// The source's name in the configuration; goes into every
-    /// [`RowChange`](contract::RowChange).
+    /// The source's name in the configuration; part of every [`RowChange`](contract::RowChange).
     pub source: Arc<str>,
     /// The database file.
     pub path: PathBuf,
-    /// What is followed.
-    pub tables: Vec<Tracked>,
-    /// How often to look whether somebody has committed; a look costs a few microseconds. While
-    /// nobody writes, and where the kernel tells of writes (Linux), it is looked less often.
+    /// The tables to follow.
+    pub tables: Vec<TrackedTable>,
+    /// The interval between two polls for commits; a poll costs a few microseconds. While the
+    /// database is not written to, and if the kernel reports writes (Linux), polls are less
+    /// frequent.
     pub poll: Duration,
-    /// How many changes the log keeps. Older ones are removed by the triggers themselves; a
-    /// follower that falls further behind is told that everything changed.
+    /// How many changes the log keeps. The triggers delete older ones; a feed that falls further
+    /// behind delivers a change of everything.
     pub keep: u32,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// The feed's metrics.
     pub metrics: Metrics,
 }
 
 impl SqliteOptions {
-    /// Looks every millisecond and keeps 65,536 changes.
+    /// Polls every millisecond and keeps 65,536 changes.
     #[must_use]
     pub fn new(
         source: impl Into<Arc<str>>,
         path: impl Into<PathBuf>,
-        tables: Vec<Tracked>,
+        tables: Vec<TrackedTable>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {

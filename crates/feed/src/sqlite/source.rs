@@ -1,3 +1,5 @@
+//! Requests to an SQLite database.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -6,16 +8,17 @@ use coherence::Lsn;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::{failed, open, schema};
-use crate::Source;
+use super::connection::{driver_error, open};
+use super::log;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
 use crate::message::LogMessage;
+use crate::source::Source;
 
-/// Asks an SQLite database about its change log.
+/// Serves requests about an SQLite database's change log.
 ///
-/// The log is made by the first [`SqliteFeed`](super::SqliteFeed); until then every question fails
-/// with [`FeedError::Unavailable`].
+/// The first [`SqliteFeed`](super::SqliteFeed) creates the log; until then every request fails with
+/// [`FeedError::Unavailable`].
 #[derive(Clone)]
 pub struct SqliteSource {
     path: Arc<PathBuf>,
@@ -23,45 +26,37 @@ pub struct SqliteSource {
 }
 
 impl SqliteSource {
-    /// Opens the database on the first question.
+    /// Opens the database on the first request.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: Arc::new(path.into()), connection: Arc::default() }
     }
 
-    async fn ask<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Connection) -> Result<T, FeedError> + Send + 'static,
+        request: impl FnOnce(&Connection) -> Result<T, FeedError> + Send + 'static,
     ) -> Result<T, FeedError> {
         let this = self.clone();
-        let answer = tokio::task::spawn_blocking(move || {
+        let result = tokio::task::spawn_blocking(move || {
             let mut slot = this.connection.lock();
             let connection = match slot.take() {
                 Some(connection) => connection,
                 None => open(&this.path)?,
             };
-            let answer = question(&connection);
-            // After an error it is opened again: the file may have been replaced.
-            if answer.is_ok() {
+            let result = request(&connection);
+            // After an error the file is opened again: it may have been replaced.
+            if result.is_ok() {
                 *slot = Some(connection);
             }
-            answer
+            result
         });
-        answer.await.unwrap_or_else(|err| Err(FeedError::unavailable("asking the database", err)))
+        result.await.unwrap_or_else(|err| Err(FeedError::unavailable("querying the database", err)))
     }
 
     async fn append(&self, text: Option<String>) -> Result<Lsn, FeedError> {
-        let op = if text.is_some() { "M" } else { "N" };
-        self.ask(move |connection| {
-            let sql = format!(
-                "insert into _tidegate_changes(at_us, op, new) values ({}, ?1, ?2)",
-                schema::NOW_US
-            );
-            connection
-                .prepare_cached(&sql)
-                .and_then(|mut insert| insert.insert((op, text)))
-                .map(|seq| Lsn(seq.cast_unsigned()))
-                .map_err(failed("writing into the change log"))
+        self.run(move |connection| {
+            let position = log::append(connection, text.as_deref());
+            Ok(position.map_err(driver_error("writing to the change log"))?)
         })
         .await
     }
@@ -70,8 +65,9 @@ impl SqliteSource {
 #[async_trait]
 impl Source for SqliteSource {
     async fn log_end(&self) -> Result<LogEnd, FeedError> {
-        self.ask(|connection| {
-            let lsn = Lsn(schema::log_end(connection)?);
+        self.run(|connection| {
+            let end = log::end(connection);
+            let lsn = Lsn(end.map_err(driver_error("reading the end of the change log"))?);
             Ok(LogEnd { system: system(connection)?, timeline: 1, lsn })
         })
         .await
@@ -86,7 +82,7 @@ impl Source for SqliteSource {
     }
 
     async fn identity(&self) -> Result<Identity, FeedError> {
-        self.ask(|connection| {
+        self.run(|connection| {
             let system = system(connection)?;
             Ok(Identity { system, timeline: 1, server_started: String::new() })
         })
@@ -95,7 +91,7 @@ impl Source for SqliteSource {
 }
 
 fn system(connection: &Connection) -> Result<u64, FeedError> {
-    schema::system(connection)?.ok_or_else(|| {
-        FeedError::unavailable("asking who the database is", "it has no change log yet")
+    log::system(connection)?.ok_or_else(|| {
+        FeedError::unavailable("reading the database's identity", "it has no change log yet")
     })
 }

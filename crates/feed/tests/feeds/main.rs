@@ -1,13 +1,13 @@
-//! The same suite for every feed, on real databases, and what is particular to each.
+//! One suite for every feed on real databases, and tests particular to each.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-mod follow;
-mod lab;
+mod fixture;
 mod mariadb;
 mod mariadb_setup;
 mod measure;
 mod postgres;
 mod postgres_setup;
+mod reader;
 mod sqlite;
 mod suite;

@@ -4,31 +4,31 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::Subject;
 use feed::{
-    Bookmark, Feed, FeedError, FeedEvent, LogEnd, MariaDbFeed, MariaDbOptions, MariaDbSource,
+    Checkpoint, Feed, FeedError, FeedEvent, LogEnd, MariaDbFeed, MariaDbOptions, MariaDbSource,
     Source,
 };
 use harness::MariaDb;
 use tokio::sync::Mutex;
 
-use crate::follow::{Follow, LIMIT, next};
-use crate::lab::{Lab, PRODUCTS, WallClock, products};
+use crate::fixture::{Fixture, PRODUCTS, WallClock, products};
+use crate::reader::{FeedReader, LIMIT, next};
 use crate::suite::suite;
 
-suite!(MariaDbLab::new());
+suite!(MariaDbFixture::new());
 
-pub(crate) struct MariaDbLab {
+pub(crate) struct MariaDbFixture {
     pub(crate) server: MariaDb,
-    bookmark: Arc<Bookmarked>,
+    checkpoint: Arc<StoredCheckpoint>,
 }
 
-/// A consumer that stays where the log ended when it was first asked, until it is told to go on.
-struct Bookmarked {
+/// A checkpoint that stays at the log's end as of its first use, until it is advanced.
+struct StoredCheckpoint {
     source: MariaDbSource,
     at: Mutex<Option<LogEnd>>,
 }
 
 #[async_trait]
-impl Bookmark for Bookmarked {
+impl Checkpoint for StoredCheckpoint {
     async fn applied(&self) -> Result<Option<LogEnd>, FeedError> {
         let mut at = self.at.lock().await;
         if at.is_none() {
@@ -38,19 +38,19 @@ impl Bookmark for Bookmarked {
     }
 }
 
-pub(crate) const ORDERS: &str = "create table tidegate_orders(id bigint unsigned auto_increment \
+pub(crate) const REQUEST_TABLE: &str = "create table tidegate_orders(id bigint unsigned auto_increment \
     primary key, message mediumtext character set utf8mb4 not null)";
 
-impl MariaDbLab {
+impl MariaDbFixture {
     pub(crate) fn new() -> Self {
         Self::on(MariaDb::start().unwrap())
     }
 
     pub(crate) fn on(server: MariaDb) -> Self {
         server.sql("create database shop").unwrap();
-        server.sql_in("shop", &format!("{PRODUCTS}; {ORDERS}")).unwrap();
+        server.sql_in("shop", &format!("{PRODUCTS}; {REQUEST_TABLE}")).unwrap();
         let source = MariaDbSource::new(&server.url_as("root", "shop")).unwrap();
-        Self { server, bookmark: Arc::new(Bookmarked { source, at: Mutex::default() }) }
+        Self { server, checkpoint: Arc::new(StoredCheckpoint { source, at: Mutex::default() }) }
     }
 
     pub(crate) fn options(&self) -> MariaDbOptions {
@@ -58,28 +58,28 @@ impl MariaDbLab {
         MariaDbOptions::new("shop", url, vec![products()], Arc::new(WallClock))
     }
 
-    fn own_feed(&self, change: impl FnOnce(&mut MariaDbOptions)) -> Box<dyn Feed> {
+    fn feed_with(&self, change: impl FnOnce(&mut MariaDbOptions)) -> Box<dyn Feed> {
         let mut options = self.options();
         change(&mut options);
         let mut feed = MariaDbFeed::new(options).unwrap();
-        feed.resume(self.bookmark.clone());
+        feed.resume(self.checkpoint.clone());
         Box::new(feed)
     }
 
-    /// The consumer has applied all that it was told.
-    async fn applied(&self, follow: &Follow) {
-        let end = self.bookmark.source.log_end().await.unwrap();
-        *self.bookmark.at.lock().await = Some(LogEnd { lsn: follow.upto, ..end });
+    /// Advances the checkpoint to everything that was delivered.
+    async fn advance_checkpoint(&self, reader: &FeedReader) {
+        let end = self.checkpoint.source.log_end().await.unwrap();
+        *self.checkpoint.at.lock().await = Some(LogEnd { lsn: reader.upto, ..end });
     }
 }
 
-impl Lab for MariaDbLab {
+impl Fixture for MariaDbFixture {
     fn run(&self, sql: &str) {
         self.server.sql_in("shop", sql).unwrap();
     }
 
     fn feed(&self) -> Box<dyn Feed> {
-        self.own_feed(|_| {})
+        self.feed_with(|_| {})
     }
 
     fn source(&self) -> Box<dyn Source> {
@@ -91,80 +91,81 @@ impl Lab for MariaDbLab {
     }
 }
 
-async fn caught_up(lab: &MariaDbLab) -> (Follow, Box<dyn Source>) {
-    let (mut follow, source) = (Follow::new(lab.feed()).await, lab.source());
-    follow.reach_end(&*source).await;
-    follow.take();
-    (follow, source)
+async fn reader_at_end(fixture: &MariaDbFixture) -> (FeedReader, Box<dyn Source>) {
+    let (mut reader, source) = (FeedReader::new(fixture.feed()).await, fixture.source());
+    reader.read_to_end(&*source).await;
+    reader.take_commits();
+    (reader, source)
 }
 
-/// Follows over the loss of the stream to the next start.
-async fn started_again(follow: &mut Follow) {
+/// Reads past the loss of the stream to the next start.
+async fn restarted(reader: &mut FeedReader) {
     loop {
-        if let FeedEvent::Started(_) = follow.event().await.unwrap() {
+        if let FeedEvent::Started(_) = reader.next_event().await.unwrap() {
             return;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_feeds_one_leads_and_the_other_takes_over() {
-    let lab = MariaDbLab::new();
-    let mut leader = Follow::new(lab.feed()).await;
-    let mut standby = lab.feed();
+async fn standby_takes_over() {
+    let fixture = MariaDbFixture::new();
+    let mut leader = FeedReader::new(fixture.feed()).await;
+    let mut standby = fixture.feed();
     assert!(matches!(next(&mut standby).await.unwrap(), FeedEvent::Standby));
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let source = lab.source();
-    assert_eq!(leader.changes(&*source).await.len(), 1);
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let source = fixture.source();
+    assert_eq!(leader.changes_to_end(&*source).await.len(), 1);
     drop(leader);
-    let mut standby = Follow::new(standby).await;
-    assert!(standby.start.unbroken, "it watched the server while it waited");
-    assert_eq!(standby.changes(&*source).await, ["insert -> 1|Tea|7|250"]);
+    let mut standby = FeedReader::new(standby).await;
+    assert!(standby.start.unbroken, "the server was observed during standby");
+    assert_eq!(standby.changes_to_end(&*source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn race_23_an_event_arrives_before_its_commit_is_visible() {
-    let lab = MariaDbLab::new();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let (mut follow, source) = caught_up(&lab).await;
-    // The server waits for a replica that is not there, with the commit in its log already.
-    lab.server
+async fn race_23_event_before_commit_visible() {
+    let fixture = MariaDbFixture::new();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    // The server waits for a missing replica, with the commit already in its log.
+    fixture
+        .server
         .sql(
             "set global rpl_semi_sync_master_timeout = 600000; \
              set global rpl_semi_sync_master_wait_point = AFTER_SYNC; \
              set global rpl_semi_sync_master_enabled = 1",
         )
         .unwrap();
-    let shown = || lab.server.sql_in("shop", "select price_cents from products").unwrap();
+    let shown = || fixture.server.sql_in("shop", "select price_cents from products").unwrap();
     std::thread::scope(|scope| {
         let writer =
-            scope.spawn(|| lab.server.sql_in("shop", "update products set price_cents = 300"));
-        let told = tokio::task::block_in_place(|| {
+            scope.spawn(|| fixture.server.sql_in("shop", "update products set price_cents = 300"));
+        let observed = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                while follow.commits.is_empty() {
-                    follow.event().await.unwrap();
+                while reader.commits.is_empty() {
+                    reader.next_event().await.unwrap();
                 }
-                let lsn = follow.commits[0].lsn;
-                // W is asked for again and again meanwhile.
-                let _ = tokio::time::timeout(Duration::from_millis(300), follow.event()).await;
-                (lsn, follow.watermark, shown())
+                let lsn = reader.commits[0].lsn;
+                // W is queried repeatedly meanwhile.
+                let _ = tokio::time::timeout(Duration::from_millis(300), reader.next_event()).await;
+                (lsn, reader.watermark, shown())
             })
         });
-        let ended = lab.server.sql("set global rpl_semi_sync_master_enabled = 0");
-        let (lsn, watermark, price) = told;
-        assert_eq!(price, "250", "the event was told before anybody can see the commit");
+        let ended = fixture.server.sql("set global rpl_semi_sync_master_enabled = 0");
+        let (lsn, watermark, price) = observed;
+        assert_eq!(price, "250", "the event arrives before the commit is visible");
         assert!(watermark < lsn, "{watermark} {lsn}");
         ended.unwrap();
         writer.join().unwrap().unwrap();
     });
-    follow.reach_end(&*source).await;
+    reader.read_to_end(&*source).await;
     assert_eq!(shown(), "300");
-    assert!(follow.watermark >= follow.commits[0].lsn);
+    assert!(reader.watermark >= reader.commits[0].lsn);
 }
 
 #[tokio::test]
-async fn values_have_the_text_that_the_database_gives_them() {
-    let lab = MariaDbLab::new();
+async fn values_match_database_text() {
+    let fixture = MariaDbFixture::new();
     let columns = [
         ("a", "tinyint"),
         ("b", "smallint unsigned"),
@@ -187,15 +188,15 @@ async fn values_have_the_text_that_the_database_gives_them() {
     ];
     let definitions: Vec<String> =
         columns.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
-    lab.run(&format!("create table wide(id int primary key, {})", definitions.join(", ")));
-    let told = |opaque: &&str| !["f", "p"].contains(opaque);
-    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).filter(told).collect();
-    let wide = feed::Tracked {
+    fixture.run(&format!("create table wide(id int primary key, {})", definitions.join(", ")));
+    let has_text = |opaque: &&str| !["f", "p"].contains(opaque);
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).filter(has_text).collect();
+    let wide = feed::TrackedTable {
         table: "shop.wide".into(),
         columns: names.iter().map(|name| (*name).to_owned()).collect(),
         old_columns: vec![],
     };
-    let mut follow = Follow::new(lab.own_feed(|options| options.tables.push(wide))).await;
+    let mut reader = FeedReader::new(fixture.feed_with(|options| options.tables.push(wide))).await;
     for values in [
         "-128, 65535, 1901, -8388608, 1.5, 18446744073709551615, -1234567890123456.0789, 42, \
          -12345678901234567890123456789012345.000000000000000000000000000001, 'ab', \
@@ -207,17 +208,17 @@ async fn values_have_the_text_that_the_database_gives_them() {
         "null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, \
          null, null, null",
     ] {
-        lab.run(&format!("set sql_mode = ''; replace into wide values (1, {values})"));
+        fixture.run(&format!("set sql_mode = ''; replace into wide values (1, {values})"));
         let texts: Vec<String> = names
             .iter()
             .map(|name| format!("coalesce(cast({name} as char character set utf8mb4), 'null')"))
             .collect();
-        let wanted = lab
+        let wanted = fixture
             .server
             .sql_in("shop", &format!("select concat_ws('|', {}) from wide", texts.join(", ")))
             .unwrap();
-        follow.reach_end(&*lab.source()).await;
-        let commits = follow.take();
+        reader.read_to_end(&*fixture.source()).await;
+        let commits = reader.take_commits();
         let changes: Vec<_> = commits.iter().flat_map(|commit| &commit.changes).collect();
         let [change] = &changes[..] else { panic!("{changes:?}") };
         assert_eq!(&*change.table, "shop.wide");
@@ -228,77 +229,79 @@ async fn values_have_the_text_that_the_database_gives_them() {
 }
 
 #[tokio::test]
-async fn what_the_log_tells_without_rows_counts_as_a_change_of_everything() {
-    let lab = MariaDbLab::new();
-    lab.run("create table other(id int primary key); insert into other values (1)");
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("set session binlog_format = STATEMENT; update products set price_cents = 1");
-    follow.reach_end(&*source).await;
-    let commits = follow.take();
+async fn missing_rows_invalidate_everything() {
+    let fixture = MariaDbFixture::new();
+    fixture.run("create table other(id int primary key); insert into other values (1)");
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("set session binlog_format = STATEMENT; update products set price_cents = 1");
+    reader.read_to_end(&*source).await;
+    let commits = reader.take_commits();
     assert_eq!(commits.len(), 1, "{commits:?}");
-    assert_eq!(crate::follow::told(&commits[0].changes[0]), "truncate products");
+    assert_eq!(crate::reader::describe(&commits[0].changes[0]), "truncate products");
     assert_eq!(commits[0].messages[0].subjects, [Subject::Everything]);
-    // Nobody can tell what a trigger or function did.
-    lab.run("set session binlog_format = STATEMENT; update other set id = 2");
-    assert_eq!(follow.changes(&*source).await, ["truncate products"]);
-    lab.run("set session binlog_row_image = MINIMAL; update products set price_cents = 2");
-    assert_eq!(follow.changes(&*source).await, ["truncate products"]);
-    lab.run("truncate products");
-    assert_eq!(follow.changes(&*source).await, ["truncate products"]);
-    lab.run("truncate other; drop table other; create table unrelated(products_id int)");
-    assert_eq!(follow.changes(&*source).await, Vec::<String>::new());
+    // Changes of triggers and functions are unknown.
+    fixture.run("set session binlog_format = STATEMENT; update other set id = 2");
+    assert_eq!(reader.changes_to_end(&*source).await, ["truncate products"]);
+    fixture.run("set session binlog_row_image = MINIMAL; update products set price_cents = 2");
+    assert_eq!(reader.changes_to_end(&*source).await, ["truncate products"]);
+    fixture.run("truncate products");
+    assert_eq!(reader.changes_to_end(&*source).await, ["truncate products"]);
+    fixture.run("truncate other; drop table other; create table unrelated(products_id int)");
+    assert_eq!(reader.changes_to_end(&*source).await, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_prepared_transaction_is_told_when_it_is_committed() {
-    let lab = MariaDbLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run(
+async fn xa_transaction_delivered_at_commit() {
+    let fixture = MariaDbFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run(
         "xa start 'a'; insert into products values (1, 'Tea', 7, 250); xa end 'a'; xa prepare 'a'",
     );
-    assert_eq!(follow.changes(&*source).await, Vec::<String>::new());
-    lab.run("insert into products values (2, 'Cup', 8, 900)");
-    lab.run("xa commit 'a'");
-    let changes = follow.changes(&*source).await;
+    assert_eq!(reader.changes_to_end(&*source).await, Vec::<String>::new());
+    fixture.run("insert into products values (2, 'Cup', 8, 900)");
+    fixture.run("xa commit 'a'");
+    let changes = reader.changes_to_end(&*source).await;
     assert_eq!(changes, ["insert -> 2|Cup|8|900", "insert -> 1|Tea|7|250"]);
-    lab.run("xa start 'b'; delete from products; xa end 'b'; xa commit 'b' one phase");
-    assert_eq!(follow.changes(&*source).await.len(), 2);
-    // Prepared before the feed began.
-    lab.run("xa start 'c'; insert into products values (3, 'x', 1, 1); xa end 'c'; xa prepare 'c'");
-    follow.reach_end(&*source).await;
-    lab.applied(&follow).await;
-    drop(follow);
-    let mut follow = Follow::new(lab.feed()).await;
-    lab.run("xa commit 'c'");
-    assert_eq!(follow.changes(&*source).await, ["truncate products"]);
+    fixture.run("xa start 'b'; delete from products; xa end 'b'; xa commit 'b' one phase");
+    assert_eq!(reader.changes_to_end(&*source).await.len(), 2);
+    // Prepared before the feed started.
+    fixture.run(
+        "xa start 'c'; insert into products values (3, 'x', 1, 1); xa end 'c'; xa prepare 'c'",
+    );
+    reader.read_to_end(&*source).await;
+    fixture.advance_checkpoint(&reader).await;
+    drop(reader);
+    let mut reader = FeedReader::new(fixture.feed()).await;
+    fixture.run("xa commit 'c'");
+    assert_eq!(reader.changes_to_end(&*source).await, ["truncate products"]);
 }
 
 #[tokio::test]
-async fn a_table_that_was_altered_counts_as_changed_and_is_checked_again() {
-    let lab = MariaDbLab::new();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("alter table products add column size int first");
-    while follow.commits.is_empty() {
-        follow.event().await.unwrap();
+async fn altered_table_checked_again() {
+    let fixture = MariaDbFixture::new();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("alter table products add column size int first");
+    while reader.commits.is_empty() {
+        reader.next_event().await.unwrap();
     }
-    lab.applied(&follow).await;
-    started_again(&mut follow).await;
-    assert_eq!(follow.take().len(), 1);
-    lab.run("update products set price_cents = 300");
-    assert_eq!(follow.changes(&*source).await, ["update 1|Tea|7|250 -> 1|Tea|7|300"]);
-    // From now on rows would go without a trace in the log.
-    lab.run(
+    fixture.advance_checkpoint(&reader).await;
+    restarted(&mut reader).await;
+    assert_eq!(reader.take_commits().len(), 1);
+    fixture.run("update products set price_cents = 300");
+    assert_eq!(reader.changes_to_end(&*source).await, ["update 1|Tea|7|250 -> 1|Tea|7|300"]);
+    // From now on rows would be deleted without a trace in the log.
+    fixture.run(
         "create table categories(id int primary key); insert into categories values (7); \
          alter table products add foreign key (category_id) references categories(id) \
          on delete cascade",
     );
     let lost = tokio::time::timeout(LIMIT, async {
         loop {
-            match follow.event().await.unwrap() {
+            match reader.next_event().await.unwrap() {
                 FeedEvent::Lost(err @ FeedError::Setup(_)) => return err.to_string(),
-                FeedEvent::Piece(_) => lab.applied(&follow).await,
+                FeedEvent::Batch(_) => fixture.advance_checkpoint(&reader).await,
                 _ => {}
             }
         }
@@ -309,60 +312,60 @@ async fn a_table_that_was_altered_counts_as_changed_and_is_checked_again() {
 }
 
 #[tokio::test]
-async fn a_transaction_too_large_to_list_is_told_as_a_change_of_everything_in_its_tables() {
-    let lab = MariaDbLab::new();
-    let mut follow = Follow::new(lab.own_feed(|options| options.max_changes = 10)).await;
-    lab.run("insert into products select seq, 'x', 1, 1 from seq_1_to_11");
-    assert_eq!(follow.changes(&*lab.source()).await, ["truncate products"]);
-    lab.run("delete from products where id <= 10");
-    assert_eq!(follow.changes(&*lab.source()).await.len(), 10);
+async fn oversized_commit_changes_whole_table() {
+    let fixture = MariaDbFixture::new();
+    let mut reader = FeedReader::new(fixture.feed_with(|options| options.max_changes = 10)).await;
+    fixture.run("insert into products select seq, 'x', 1, 1 from seq_1_to_11");
+    assert_eq!(reader.changes_to_end(&*fixture.source()).await, ["truncate products"]);
+    fixture.run("delete from products where id <= 10");
+    assert_eq!(reader.changes_to_end(&*fixture.source()).await.len(), 10);
 }
 
 #[tokio::test]
-async fn a_log_that_was_purged_or_begun_anew_is_followed_from_its_end() {
-    let lab = MariaDbLab::new();
-    let (follow, source) = caught_up(&lab).await;
-    lab.applied(&follow).await;
-    assert_eq!(follow.start.slot_generation, None);
-    drop(follow);
-    lab.run("flush binary logs; insert into products values (1, 'Tea', 7, 250)");
-    let last = lab.server.sql("show master status").unwrap();
+async fn purged_or_reset_log_followed_from_end() {
+    let fixture = MariaDbFixture::new();
+    let (reader, source) = reader_at_end(&fixture).await;
+    fixture.advance_checkpoint(&reader).await;
+    assert_eq!(reader.start.slot_generation, None);
+    drop(reader);
+    fixture.run("flush binary logs; insert into products values (1, 'Tea', 7, 250)");
+    let last = fixture.server.sql("show master status").unwrap();
     let file = last.split('\t').next().unwrap().to_owned();
-    lab.run(&format!("purge binary logs to '{file}'"));
-    let mut follow = Follow::new(lab.feed()).await;
-    assert!(follow.start.slot_generation.is_some(), "what was purged is not known");
-    lab.run("insert into products values (2, 'Cup', 8, 900)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 2|Cup|8|900"]);
-    lab.applied(&follow).await;
+    fixture.run(&format!("purge binary logs to '{file}'"));
+    let mut reader = FeedReader::new(fixture.feed()).await;
+    assert!(reader.start.slot_generation.is_some(), "the purged part is unknown");
+    fixture.run("insert into products values (2, 'Cup', 8, 900)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 2|Cup|8|900"]);
+    fixture.advance_checkpoint(&reader).await;
 
-    let timeline = follow.start.timeline;
-    lab.run("reset master");
-    started_again(&mut follow).await;
-    assert!(follow.start.slot_generation.is_some() && follow.start.timeline != timeline);
-    assert_eq!(source.log_end().await.unwrap().timeline, follow.start.timeline);
-    lab.run("insert into products values (3, 'Jug', 8, 900)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 3|Jug|8|900"]);
+    let timeline = reader.start.timeline;
+    fixture.run("reset master");
+    restarted(&mut reader).await;
+    assert!(reader.start.slot_generation.is_some() && reader.start.timeline != timeline);
+    assert_eq!(source.log_end().await.unwrap().timeline, reader.start.timeline);
+    fixture.run("insert into products values (3, 'Jug', 8, 900)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 3|Jug|8|900"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restarted_and_a_crashed_server_are_followed_on_and_the_break_is_told() {
-    let mut lab = MariaDbLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    let mut before = follow.start.clone();
+async fn server_restart_and_crash_reported() {
+    let mut fixture = MariaDbFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    let mut before = reader.start.clone();
     for (id, crash) in [(1, false), (2, true)] {
-        // Times are told in whole seconds.
+        // Start times have a resolution of one second.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         if crash {
-            lab.server.crash().unwrap();
+            fixture.server.crash().unwrap();
         } else {
-            lab.server.stop().unwrap();
+            fixture.server.stop().unwrap();
         }
-        lab.server.start_again().unwrap();
-        started_again(&mut follow).await;
-        assert!(!follow.start.unbroken);
-        assert_ne!(follow.start.server_started, before.server_started);
-        assert_eq!(follow.start.system, before.system);
-        lab.run(&format!("insert into products values ({id}, 'Tea', 7, 250)"));
+        fixture.server.start_again().unwrap();
+        restarted(&mut reader).await;
+        assert!(!reader.start.unbroken);
+        assert_ne!(reader.start.server_started, before.server_started);
+        assert_eq!(reader.start.system, before.system);
+        fixture.run(&format!("insert into products values ({id}, 'Tea', 7, 250)"));
         let end = tokio::time::timeout(LIMIT, async {
             loop {
                 match source.log_end().await {
@@ -371,10 +374,14 @@ async fn a_restarted_and_a_crashed_server_are_followed_on_and_the_break_is_told(
                 }
             }
         });
-        follow.reach(end.await.unwrap().lsn).await;
-        let changes: Vec<String> =
-            follow.take().iter().flat_map(|c| &c.changes).map(crate::follow::told).collect();
+        reader.read_to(end.await.unwrap().lsn).await;
+        let changes: Vec<String> = reader
+            .take_commits()
+            .iter()
+            .flat_map(|c| &c.changes)
+            .map(crate::reader::describe)
+            .collect();
         assert_eq!(changes, [format!("insert -> {id}|Tea|7|250")]);
-        before = follow.start.clone();
+        before = reader.start.clone();
     }
 }

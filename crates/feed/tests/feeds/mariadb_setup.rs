@@ -4,9 +4,9 @@ use feed::mariadb::prepare;
 use feed::{Feed, FeedError, MariaDbFeed, MariaDbOptions, MariaDbSource, Source};
 use harness::MariaDb;
 
-use crate::follow::{Follow, next};
-use crate::lab::{Lab, WallClock, products};
-use crate::mariadb::{MariaDbLab, ORDERS};
+use crate::fixture::{Fixture, WallClock, products};
+use crate::mariadb::{MariaDbFixture, REQUEST_TABLE};
+use crate::reader::{FeedReader, next};
 
 async fn setup_error(options: &MariaDbOptions) -> String {
     match prepare(options).await {
@@ -16,7 +16,7 @@ async fn setup_error(options: &MariaDbOptions) -> String {
 }
 
 #[tokio::test]
-async fn everything_that_is_missing_is_said_at_once() {
+async fn all_setup_issues_reported() {
     let server = MariaDb::builder()
         .setting("binlog-format", "MIXED")
         .setting("binlog-row-metadata", "NO_LOG")
@@ -36,8 +36,8 @@ async fn everything_that_is_missing_is_said_at_once() {
         )
         .unwrap();
     let mut tables = vec![products()];
-    tables.push(feed::Tracked { table: "stock".into(), ..products() });
-    tables.push(feed::Tracked { table: "absent".into(), ..products() });
+    tables.push(feed::TrackedTable { table: "stock".into(), ..products() });
+    tables.push(feed::TrackedTable { table: "absent".into(), ..products() });
     let url = server.url_as("shop:secret", "shop");
     let options = MariaDbOptions::new("shop", url, tables, Arc::new(WallClock));
     let text = setup_error(&options).await;
@@ -63,7 +63,7 @@ async fn everything_that_is_missing_is_said_at_once() {
     server.sql_in("shop", "alter table products engine=InnoDB").unwrap();
     let text = setup_error(&options).await;
     for fix in [
-        "The binary log leaves the database `shop` out",
+        "The binary log leaves out the database `shop`",
         "Column `id` of `shop.products` is of type enum('1','2')",
         "alter table `shop`.`products` modify `category_id` varchar(9) character set utf8mb4 …;",
         "alter table `shop`.`products` add column `price_cents` …;",
@@ -73,34 +73,34 @@ async fn everything_that_is_missing_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_is_enough() {
-    let lab = MariaDbLab::new();
-    lab.server.sql("create user shop identified by 'secret'").unwrap();
-    lab.server.sql("grant select on shop.products to shop").unwrap();
-    lab.server.sql("grant binlog monitor on *.* to shop").unwrap();
-    lab.server.sql("grant select, insert, delete on shop.tidegate_orders to shop").unwrap();
-    let mut options = lab.options();
-    options.url = lab.server.url_as("shop:secret", "shop");
+async fn documented_privileges_suffice() {
+    let fixture = MariaDbFixture::new();
+    fixture.server.sql("create user shop identified by 'secret'").unwrap();
+    fixture.server.sql("grant select on shop.products to shop").unwrap();
+    fixture.server.sql("grant binlog monitor on *.* to shop").unwrap();
+    fixture.server.sql("grant select, insert, delete on shop.tidegate_orders to shop").unwrap();
+    let mut options = fixture.options();
+    options.url = fixture.server.url_as("shop:secret", "shop");
     let text = setup_error(&options).await;
     assert!(text.contains("grant replication slave on *.* to 'shop'@'%';"), "{text}");
-    lab.server.sql("grant replication slave on *.* to shop").unwrap();
-    lab.server.sql("set global binlog_expire_logs_seconds = 60").unwrap();
+    fixture.server.sql("grant replication slave on *.* to shop").unwrap();
+    fixture.server.sql("set global binlog_expire_logs_seconds = 60").unwrap();
     let warnings = prepare(&options).await.unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].what.contains("60 seconds"), "{warnings:?}");
+    assert!(warnings[0].description.contains("60 seconds"), "{warnings:?}");
     let source = MariaDbSource::new(&options.url).unwrap();
-    let mut follow = Follow::new(Box::new(MariaDbFeed::new(options).unwrap())).await;
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    assert_eq!(follow.changes(&source).await, ["insert -> 1|Tea|7|250"]);
-    assert_eq!(lab.server.sql_in("shop", "select count(*) from tidegate_orders").unwrap(), "0");
+    let mut reader = FeedReader::new(Box::new(MariaDbFeed::new(options).unwrap())).await;
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    assert_eq!(reader.changes_to_end(&source).await, ["insert -> 1|Tea|7|250"]);
+    assert_eq!(fixture.server.sql_in("shop", "select count(*) from tidegate_orders").unwrap(), "0");
     source.identity().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_server_without_a_binary_log_is_told_what_to_do() {
+async fn missing_binary_log_reported() {
     let server = MariaDb::builder().setting("skip-log-bin", "1").start().unwrap();
     server.sql("create database shop").unwrap();
-    server.sql_in("shop", ORDERS).unwrap();
+    server.sql_in("shop", REQUEST_TABLE).unwrap();
     let url = server.url_as("root", "shop");
     let options = MariaDbOptions::new("shop", url, vec![], Arc::new(WallClock));
     let text = setup_error(&options).await;

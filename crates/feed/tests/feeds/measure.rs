@@ -6,15 +6,15 @@ use coherence::Lsn;
 use feed::FeedEvent;
 use tokio::time::{Instant, sleep_until};
 
-use crate::follow::Follow;
-use crate::lab::Lab;
-use crate::postgres::PostgresLab;
-use crate::sqlite::SqliteLab;
+use crate::fixture::Fixture;
+use crate::postgres::PostgresFixture;
+use crate::reader::FeedReader;
+use crate::sqlite::SqliteFixture;
 
 const RATE: u32 = 500;
 const SECONDS: u32 = 5;
 
-/// From the moment the writer's commit was answered; negative means that the event was earlier.
+/// Prints lags since the writer's commit was acknowledged; negative if the event arrived earlier.
 #[expect(clippy::print_stdout, reason = "a measurement is read by a person")]
 fn show(what: &str, mut lags_us: Vec<i64>) {
     lags_us.sort_unstable();
@@ -28,21 +28,21 @@ fn show(what: &str, mut lags_us: Vec<i64>) {
     );
 }
 
-/// Follows `count` changes and notes when each arrived and when each was known to be visible.
-async fn arrivals(mut follow: Follow, count: usize) -> (Vec<Instant>, Vec<Instant>) {
+/// Reads `count` changes and records when each arrived and when each was known to be visible.
+async fn arrivals(mut reader: FeedReader, count: usize) -> (Vec<Instant>, Vec<Instant>) {
     let (mut arrived, mut visible) = (Vec::new(), Vec::new());
     let mut ends: Vec<Lsn> = Vec::new();
     while visible.len() < count {
-        if let FeedEvent::Piece(piece) = follow.event().await.unwrap() {
+        if let FeedEvent::Batch(batch) = reader.next_event().await.unwrap() {
             let now = Instant::now();
-            for commit in follow.take() {
+            for commit in reader.take_commits() {
                 ends.extend(commit.changes.iter().map(|_| commit.lsn));
                 arrived.resize(ends.len(), now);
             }
-            while ends.get(visible.len()).is_some_and(|end| *end <= piece.watermark) {
+            while ends.get(visible.len()).is_some_and(|end| *end <= batch.watermark) {
                 visible.push(now);
             }
-            follow.feed.ack(piece.upto);
+            reader.feed.ack(batch.upto);
         }
     }
     (arrived, visible)
@@ -59,14 +59,14 @@ fn lags(committed: &[Instant], seen: &[Instant]) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn measure_postgres() {
-    let lab = PostgresLab::new();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let (mut follow, source) = (Follow::new(lab.feed()).await, lab.source());
-    follow.reach_end(&*source).await;
-    follow.take();
+    let fixture = PostgresFixture::new();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let (mut reader, source) = (FeedReader::new(fixture.feed()).await, fixture.source());
+    reader.read_to_end(&*source).await;
+    reader.take_commits();
     let count = RATE * SECONDS;
-    let follower = tokio::spawn(arrivals(follow, count as usize));
-    let writer = lab.session().await;
+    let follower = tokio::spawn(arrivals(reader, count as usize));
+    let writer = fixture.session().await;
     let update = writer.prepare("update products set price_cents = $1 where id = 1").await.unwrap();
     let (began, mut committed) = (Instant::now(), Vec::new());
     for n in 0..count {
@@ -75,32 +75,32 @@ async fn measure_postgres() {
         committed.push(Instant::now());
     }
     let (arrived, visible) = follower.await.unwrap();
-    show("postgres: commit answered → event", lags(&committed, &arrived));
-    show("postgres: commit answered → W past it", lags(&committed, &visible));
+    show("postgres: commit acknowledged → event", lags(&committed, &arrived));
+    show("postgres: commit acknowledged → W past it", lags(&committed, &visible));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn measure_takeover() {
-    let lab = PostgresLab::new();
+    let fixture = PostgresFixture::new();
     let mut took = Vec::new();
-    let mut leader = Follow::new(lab.feed()).await;
+    let mut leader = FeedReader::new(fixture.feed()).await;
     for _ in 0..20 {
-        let mut standby = lab.feed();
-        crate::follow::next(&mut standby).await.unwrap();
+        let mut standby = fixture.feed();
+        crate::reader::next(&mut standby).await.unwrap();
         let dropped = Instant::now();
         drop(leader);
-        leader = Follow::new(standby).await;
+        leader = FeedReader::new(standby).await;
         took.push(dropped.elapsed().as_micros() as i64);
     }
-    show("postgres: leader gone → next one leads", took);
+    show("postgres: leader dropped → standby leads", took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn measure_sqlite() {
-    let lab = SqliteLab::new();
-    let connection = rusqlite::Connection::open(lab.path()).unwrap();
+    let fixture = SqliteFixture::new();
+    let connection = rusqlite::Connection::open(fixture.path()).unwrap();
     connection.execute_batch("pragma synchronous = normal").unwrap();
     let write = |from: u32, to: u32| {
         let began = Instant::now();
@@ -110,11 +110,11 @@ async fn measure_sqlite() {
         began.elapsed() / (to - from)
     };
     let bare = write(0, 20_000);
-    let (mut follow, source) = (Follow::new(lab.feed()).await, lab.source());
-    follow.reach_end(&*source).await;
-    follow.take();
+    let (mut reader, source) = (FeedReader::new(fixture.feed()).await, fixture.source());
+    reader.read_to_end(&*source).await;
+    reader.take_commits();
     let count = 2_000;
-    let follower = tokio::spawn(arrivals(follow, count as usize));
+    let follower = tokio::spawn(arrivals(reader, count as usize));
     let began = Instant::now();
     let mut committed = Vec::new();
     for n in 0..count {
@@ -124,7 +124,7 @@ async fn measure_sqlite() {
         committed.push(Instant::now());
     }
     let (arrived, _) = follower.await.unwrap();
-    show("sqlite: commit answered → event", lags(&committed, &arrived));
+    show("sqlite: commit acknowledged → event", lags(&committed, &arrived));
     let followed = write(100_000, 120_000);
     println!("sqlite: an insert costs {bare:?} alone, {followed:?} with triggers and a follower");
 }

@@ -5,17 +5,17 @@ use coherence::{Lsn, Subject};
 use feed::{Feed, FeedEvent, PostgresFeed, PostgresOptions, PostgresSource, Source};
 use harness::Postgres;
 
-use crate::follow::{Follow, LIMIT, next, told};
-use crate::lab::{Lab, PRODUCTS, WallClock, products};
+use crate::fixture::{Fixture, PRODUCTS, WallClock, products};
+use crate::reader::{FeedReader, LIMIT, describe, next};
 use crate::suite::suite;
 
-suite!(PostgresLab::new());
+suite!(PostgresFixture::new());
 
-pub(crate) struct PostgresLab {
+pub(crate) struct PostgresFixture {
     pub(crate) server: Postgres,
 }
 
-impl PostgresLab {
+impl PostgresFixture {
     pub(crate) fn new() -> Self {
         let server = Postgres::start().unwrap();
         server.psql(PRODUCTS).unwrap();
@@ -28,7 +28,7 @@ impl PostgresLab {
     }
 }
 
-impl Lab for PostgresLab {
+impl Fixture for PostgresFixture {
     fn run(&self, sql: &str) {
         self.server.psql(sql).unwrap();
     }
@@ -46,14 +46,14 @@ impl Lab for PostgresLab {
     }
 }
 
-impl PostgresLab {
-    fn own_feed(&self, change: impl FnOnce(&mut PostgresOptions)) -> Box<dyn Feed> {
+impl PostgresFixture {
+    fn feed_with(&self, change: impl FnOnce(&mut PostgresOptions)) -> Box<dyn Feed> {
         let mut options = self.options();
         change(&mut options);
         Box::new(PostgresFeed::new(options).unwrap())
     }
 
-    /// A session that stays open.
+    /// Opens a session that stays open.
     pub(crate) async fn session(&self) -> tokio_postgres::Client {
         let url = self.server.url("postgres");
         let (client, connection) =
@@ -63,205 +63,205 @@ impl PostgresLab {
     }
 }
 
-async fn caught_up(lab: &PostgresLab) -> (Follow, Box<dyn Source>) {
-    let (mut follow, source) = (Follow::new(lab.feed()).await, lab.source());
-    follow.reach_end(&*source).await;
-    follow.take();
-    (follow, source)
+async fn reader_at_end(fixture: &PostgresFixture) -> (FeedReader, Box<dyn Source>) {
+    let (mut reader, source) = (FeedReader::new(fixture.feed()).await, fixture.source());
+    reader.read_to_end(&*source).await;
+    reader.take_commits();
+    (reader, source)
 }
 
-/// The next start of a feed that was lost.
-async fn started_again(follow: &mut Follow) {
+/// Reads to the next start after a loss.
+async fn restarted(reader: &mut FeedReader) {
     loop {
-        if let FeedEvent::Started(_) = follow.event().await.unwrap() {
+        if let FeedEvent::Started(_) = reader.next_event().await.unwrap() {
             return;
         }
     }
 }
 
 #[tokio::test]
-async fn a_truncate_names_every_table_it_reaches() {
-    let lab = PostgresLab::new();
-    lab.run("create table stock(id int primary key references products, pieces int)");
-    let stock = feed::Tracked {
+async fn truncate_cascade_names_every_table() {
+    let fixture = PostgresFixture::new();
+    fixture.run("create table stock(id int primary key references products, pieces int)");
+    let stock = feed::TrackedTable {
         table: "public.stock".into(),
         columns: vec!["id".into()],
         old_columns: vec![],
     };
-    let mut follow = Follow::new(lab.own_feed(|options| options.tables.push(stock))).await;
-    lab.run("truncate products cascade");
-    let mut changes = follow.changes(&*lab.source()).await;
+    let mut reader = FeedReader::new(fixture.feed_with(|options| options.tables.push(stock))).await;
+    fixture.run("truncate products cascade");
+    let mut changes = reader.changes_to_end(&*fixture.source()).await;
     changes.sort();
     assert_eq!(changes, ["truncate public.products", "truncate public.stock"]);
 }
 
 #[tokio::test]
-async fn a_large_value_that_stays_is_told_as_unchanged() {
-    let lab = PostgresLab::new();
-    lab.run("alter table products alter column name set storage external");
-    lab.run("insert into products values (1, repeat('x', 9000), 7, 250)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("update products set price_cents = 300");
-    lab.run("update products set name = repeat('y', 9000)");
-    let changes = follow.changes(&*source).await;
+async fn unchanged_toast_value_marked() {
+    let fixture = PostgresFixture::new();
+    fixture.run("alter table products alter column name set storage external");
+    fixture.run("insert into products values (1, repeat('x', 9000), 7, 250)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("update products set price_cents = 300");
+    fixture.run("update products set name = repeat('y', 9000)");
+    let changes = reader.changes_to_end(&*source).await;
     assert_eq!(changes, ["update -> 1|~|7|300", "update -> 1|9000 bytes|7|300"]);
 }
 
 #[tokio::test]
-async fn a_full_replica_identity_tells_the_whole_old_row() {
-    let lab = PostgresLab::new();
-    lab.run("alter table products replica identity full");
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("update products set category_id = 8; delete from products;");
-    let changes = follow.changes(&*source).await;
+async fn full_identity_includes_old_row() {
+    let fixture = PostgresFixture::new();
+    fixture.run("alter table products replica identity full");
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("update products set category_id = 8; delete from products;");
+    let changes = reader.changes_to_end(&*source).await;
     assert_eq!(changes, ["update 1|Tea|7|250 -> 1|Tea|8|250", "delete 1|Tea|8|250 ->"]);
 }
 
 #[tokio::test]
-async fn partitions_are_told_under_the_name_of_their_table() {
-    let lab = PostgresLab::new();
-    lab.run(
+async fn partition_reported_as_parent_table() {
+    let fixture = PostgresFixture::new();
+    fixture.run(
         "drop table products; \
          create table products(id int primary key, name text, category_id int, price_cents int) \
            partition by range (id); \
          create table products_low partition of products for values from (0) to (100)",
     );
-    let mut follow = Follow::new(lab.feed()).await;
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    follow.reach_end(&*lab.source()).await;
-    let commits = follow.take();
+    let mut reader = FeedReader::new(fixture.feed()).await;
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    reader.read_to_end(&*fixture.source()).await;
+    let commits = reader.take_commits();
     assert_eq!(&*commits[0].changes[0].table, "public.products");
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_forgotten_by_the_database() {
-    let lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    assert_eq!(follow.changes(&*source).await.len(), 1);
-    // The log moves on meanwhile; only this much is acknowledged.
-    let acknowledged = follow.upto;
-    follow.feed.ack(acknowledged);
+async fn acknowledged_commit_not_redelivered() {
+    let fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    assert_eq!(reader.changes_to_end(&*source).await.len(), 1);
+    // The log advances meanwhile; only this much is acknowledged.
+    let acknowledged = reader.upto;
+    reader.feed.ack(acknowledged);
     let confirmed = || -> Lsn {
         let sql = "select confirmed_flush_lsn from pg_replication_slots";
-        lab.server.psql(sql).unwrap().parse().unwrap()
+        fixture.server.psql(sql).unwrap().parse().unwrap()
     };
     while confirmed() < acknowledged {
-        let _ = tokio::time::timeout(Duration::from_millis(50), follow.event()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(50), reader.next_event()).await;
     }
-    drop(follow);
-    let mut again = Follow::new(lab.feed()).await;
-    assert_eq!(again.changes(&*source).await, Vec::<String>::new());
+    drop(reader);
+    let mut again = FeedReader::new(fixture.feed()).await;
+    assert_eq!(again.changes_to_end(&*source).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_feeds_one_leads_and_the_other_takes_over() {
-    let lab = PostgresLab::new();
-    let mut leader = Follow::new(lab.feed()).await;
-    let mut standby = lab.feed();
+async fn standby_takes_over() {
+    let fixture = PostgresFixture::new();
+    let mut leader = FeedReader::new(fixture.feed()).await;
+    let mut standby = fixture.feed();
     assert!(matches!(next(&mut standby).await.unwrap(), FeedEvent::Standby));
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let source = lab.source();
-    assert_eq!(leader.changes(&*source).await.len(), 1);
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let source = fixture.source();
+    assert_eq!(leader.changes_to_end(&*source).await.len(), 1);
     let asked = tokio::time::Instant::now();
     drop(leader);
-    let mut standby = Follow::new(standby).await;
+    let mut standby = FeedReader::new(standby).await;
     assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
-    assert!(standby.start.unbroken, "it watched the server while it waited");
-    assert_eq!(standby.changes(&*source).await, ["insert -> 1|Tea|7|250"]);
+    assert!(standby.start.unbroken, "the server was observed during standby");
+    assert_eq!(standby.changes_to_end(&*source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test]
-async fn a_slot_dropped_by_hand_is_made_anew() {
-    let lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    assert!(follow.start.slot_generation.is_some());
-    lab.run(
+async fn dropped_slot_recreated() {
+    let fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    assert!(reader.start.slot_generation.is_some());
+    fixture.run(
         "select pg_terminate_backend(active_pid) from pg_replication_slots; \
          select pg_sleep(0.02); select pg_drop_replication_slot('tidegate') \
          from pg_replication_slots where not active",
     );
-    let first = follow.start.slot_generation;
-    started_again(&mut follow).await;
-    if follow.start.slot_generation.is_none() {
-        // We were faster than the hand.
-        lab.run(
+    let first = reader.start.slot_generation;
+    restarted(&mut reader).await;
+    if reader.start.slot_generation.is_none() {
+        // The feed reacquired the slot before it was dropped.
+        fixture.run(
             "do $$ begin loop begin \
                perform pg_terminate_backend(active_pid) from pg_replication_slots; \
                perform pg_drop_replication_slot('tidegate'); return; \
              exception when object_in_use then end; end loop; end $$",
         );
-        started_again(&mut follow).await;
+        restarted(&mut reader).await;
     }
-    assert!(follow.start.slot_generation.is_some());
-    assert_ne!(follow.start.slot_generation, first);
-    assert!(follow.start.unbroken);
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 1|Tea|7|250"]);
+    assert!(reader.start.slot_generation.is_some());
+    assert_ne!(reader.start.slot_generation, first);
+    assert!(reader.start.unbroken);
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_made_again_and_nothing_is_missed() {
-    let lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    let before = follow.start.clone();
-    lab.run("select pg_terminate_backend(active_pid) from pg_replication_slots");
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    started_again(&mut follow).await;
-    assert!(follow.start.unbroken, "only a connection was lost");
-    assert_eq!(follow.start.server_started, before.server_started);
-    assert_eq!(follow.changes(&*source).await, ["insert -> 1|Tea|7|250"]);
+async fn lost_connection_loses_no_commit() {
+    let fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    let before = reader.start.clone();
+    fixture.run("select pg_terminate_backend(active_pid) from pg_replication_slots");
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    restarted(&mut reader).await;
+    assert!(reader.start.unbroken, "only a connection was lost");
+    assert_eq!(reader.start.server_started, before.server_started);
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restarted_server_is_followed_on_and_the_break_is_told() {
-    let mut lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    let before = follow.start.clone();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    // A server that shuts down waits until all was acknowledged, so somebody has to.
+async fn server_restart_reported() {
+    let mut fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    let before = reader.start.clone();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    // A server that shuts down waits until everything is acknowledged.
     let follower = tokio::spawn(async move {
         loop {
-            match follow.event().await.unwrap() {
-                FeedEvent::Piece(piece) => follow.feed.ack(piece.upto),
-                FeedEvent::Started(_) => return follow,
+            match reader.next_event().await.unwrap() {
+                FeedEvent::Batch(batch) => reader.feed.ack(batch.upto),
+                FeedEvent::Started(_) => return reader,
                 FeedEvent::Lost(_) | FeedEvent::Standby => {}
             }
         }
     });
-    let lab = tokio::task::spawn_blocking(move || {
-        lab.server.restart().unwrap();
-        lab
+    let fixture = tokio::task::spawn_blocking(move || {
+        fixture.server.restart().unwrap();
+        fixture
     });
-    let lab = lab.await.unwrap();
-    let mut follow = tokio::time::timeout(LIMIT, follower).await.unwrap().unwrap();
-    assert!(!follow.start.unbroken);
-    assert_ne!(follow.start.server_started, before.server_started);
-    assert_eq!(follow.start.system, before.system);
-    assert_eq!(follow.start.slot_generation, None);
-    lab.run("insert into products values (2, 'Cup', 8, 900)");
-    assert_eq!(follow.changes(&*source).await.last().unwrap(), "insert -> 2|Cup|8|900");
+    let fixture = fixture.await.unwrap();
+    let mut reader = tokio::time::timeout(LIMIT, follower).await.unwrap().unwrap();
+    assert!(!reader.start.unbroken);
+    assert_ne!(reader.start.server_started, before.server_started);
+    assert_eq!(reader.start.system, before.system);
+    assert_eq!(reader.start.slot_generation, None);
+    fixture.run("insert into products values (2, 'Cup', 8, 900)");
+    assert_eq!(reader.changes_to_end(&*source).await.last().unwrap(), "insert -> 2|Cup|8|900");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crashed_server_is_followed_on_and_the_break_is_told() {
-    let mut lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.server.crash().unwrap();
-    lab.server.start_again().unwrap();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    started_again(&mut follow).await;
-    assert!(!follow.start.unbroken);
-    assert_eq!(follow.changes(&*source).await, ["insert -> 1|Tea|7|250"]);
+async fn server_crash_reported() {
+    let mut fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.server.crash().unwrap();
+    fixture.server.start_again().unwrap();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    restarted(&mut reader).await;
+    assert!(!reader.start.unbroken);
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_backend_killed_makes_the_server_start_over_which_is_a_break() {
-    let lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    let started = follow.start.server_started.clone();
-    let client = lab.session().await;
+async fn killed_backend_reported_as_restart() {
+    let fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    let started = reader.start.server_started.clone();
+    let client = fixture.session().await;
     let row = client.query_one("select pg_backend_pid()", &[]).await.unwrap();
     let pid: i32 = row.get(0);
     assert!(
@@ -271,135 +271,138 @@ async fn one_backend_killed_makes_the_server_start_over_which_is_a_break() {
             .unwrap()
             .success()
     );
-    started_again(&mut follow).await;
-    assert!(!follow.start.unbroken);
-    // What a node sees that was not connected at the time; the start time alone is the same.
-    assert_ne!(follow.start.server_started, started);
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 1|Tea|7|250"]);
+    restarted(&mut reader).await;
+    assert!(!reader.start.unbroken);
+    // Visible also to a node that was not connected then; the start time alone is unchanged.
+    assert_ne!(reader.start.server_started, started);
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test]
-async fn a_transaction_too_large_to_list_is_told_as_a_change_of_everything_in_its_tables() {
-    let lab = PostgresLab::new();
-    let mut follow = Follow::new(lab.own_feed(|options| options.max_changes = 100)).await;
-    lab.run("insert into products select i, 'x', 1, 1 from generate_series(1, 101) i");
-    lab.run("insert into products select i, 'x', 1, 1 from generate_series(201, 300) i");
-    let changes = follow.changes(&*lab.source()).await;
+async fn oversized_commit_changes_whole_table() {
+    let fixture = PostgresFixture::new();
+    let mut reader = FeedReader::new(fixture.feed_with(|options| options.max_changes = 100)).await;
+    fixture.run("insert into products select i, 'x', 1, 1 from generate_series(1, 101) i");
+    fixture.run("insert into products select i, 'x', 1, 1 from generate_series(201, 300) i");
+    let changes = reader.changes_to_end(&*fixture.source()).await;
     assert_eq!(changes[0], "truncate public.products");
     assert_eq!(changes.len(), 101);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn race_23_an_event_arrives_before_its_commit_is_visible() {
-    let lab = PostgresLab::new();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()");
-    let writer = lab.session().await;
+async fn race_23_event_before_commit_visible() {
+    let fixture = PostgresFixture::new();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()");
+    let writer = fixture.session().await;
     writer.batch_execute("set synchronous_commit = on").await.unwrap();
     let hanging = tokio::spawn(async move {
         writer.batch_execute("update products set price_cents = 300 where id = 1").await
     });
-    while follow.commits.is_empty() {
-        follow.event().await.unwrap();
+    while reader.commits.is_empty() {
+        reader.next_event().await.unwrap();
     }
-    let commit = follow.take().remove(0);
-    assert_eq!(told(&commit.changes[0]), "update -> 1|Tea|7|300");
-    let seen = lab.server.psql("select price_cents from products").unwrap();
+    let commit = reader.take_commits().remove(0);
+    assert_eq!(describe(&commit.changes[0]), "update -> 1|Tea|7|300");
+    let seen = fixture.server.psql("select price_cents from products").unwrap();
     assert_eq!(seen, "250", "no other session sees it yet");
     // A later commit that is visible, and idle progress: neither may carry W past the first.
-    lab.run("set synchronous_commit = local; insert into products values (2, 'Cup', 8, 900)");
+    fixture.run("set synchronous_commit = local; insert into products values (2, 'Cup', 8, 900)");
     let end = source.log_end().await.unwrap().lsn;
     source.nudge().await.unwrap();
-    while follow.upto < end {
-        follow.event().await.unwrap();
+    while reader.upto < end {
+        reader.next_event().await.unwrap();
     }
     let quiet = tokio::time::timeout(Duration::from_millis(300), async {
         loop {
-            follow.event().await.unwrap();
+            reader.next_event().await.unwrap();
         }
     });
     assert!(quiet.await.is_err());
-    assert!(follow.watermark < commit.lsn, "W is {} at {}", follow.watermark, commit.lsn);
-    // Nor may the slot: whoever takes over has to be told of it.
-    follow.feed.ack(follow.upto);
-    drop(follow);
-    let mut next = Follow::new(lab.feed()).await;
+    assert!(reader.watermark < commit.lsn, "W is {} at {}", reader.watermark, commit.lsn);
+    // Nor may the slot: the next leader has to receive the commit.
+    reader.feed.ack(reader.upto);
+    drop(reader);
+    let mut next = FeedReader::new(fixture.feed()).await;
     assert!(next.start.position < commit.lsn);
     while next.commits.is_empty() {
-        next.event().await.unwrap();
+        next.next_event().await.unwrap();
     }
-    assert_eq!(told(&next.take()[0].changes[0]), "update -> 1|Tea|7|300");
+    assert_eq!(describe(&next.take_commits()[0].changes[0]), "update -> 1|Tea|7|300");
     assert!(next.watermark < commit.lsn);
-    lab.run("alter system reset synchronous_standby_names; select pg_reload_conf()");
-    next.reach(commit.lsn).await;
+    fixture.run("alter system reset synchronous_standby_names; select pg_reload_conf()");
+    next.read_to(commit.lsn).await;
     hanging.await.unwrap().unwrap();
-    assert_eq!(lab.server.psql("select price_cents from products where id = 1").unwrap(), "300");
+    assert_eq!(
+        fixture.server.psql("select price_cents from products where id = 1").unwrap(),
+        "300"
+    );
 }
 
 #[tokio::test]
-async fn a_table_made_again_counts_as_changed_and_is_followed_on() {
-    let lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run(&format!("drop table products; {PRODUCTS}"));
-    started_again(&mut follow).await;
-    let messages = follow.messages(&*source).await;
+async fn recreated_table_invalidates_everything() {
+    let fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run(&format!("drop table products; {PRODUCTS}"));
+    restarted(&mut reader).await;
+    let messages = reader.messages_to_end(&*source).await;
     assert_eq!(messages[0].subjects, [Subject::Everything]);
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 1|Tea|7|250"]);
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test]
-async fn values_rewritten_by_alter_table_count_as_changed() {
-    let lab = PostgresLab::new();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("alter table products alter column price_cents type int using price_cents * 2");
-    started_again(&mut follow).await;
-    assert!(follow.start.unbroken);
-    let messages = follow.messages(&*source).await;
+async fn table_rewrite_invalidates_everything() {
+    let fixture = PostgresFixture::new();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("alter table products alter column price_cents type int using price_cents * 2");
+    restarted(&mut reader).await;
+    assert!(reader.start.unbroken);
+    let messages = reader.messages_to_end(&*source).await;
     assert_eq!(messages[0].subjects, [Subject::Everything]);
 }
 
 #[tokio::test]
-async fn a_publication_made_again_means_a_slot_made_again() {
-    let lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("drop publication tidegate; insert into products values (1, 'Tea', 7, 250)");
+async fn recreated_publication_recreates_slot() {
+    let fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("drop publication tidegate; insert into products values (1, 'Tea', 7, 250)");
     loop {
-        started_again(&mut follow).await;
-        if follow.start.slot_generation.is_some() {
+        restarted(&mut reader).await;
+        if reader.start.slot_generation.is_some() {
             break;
         }
     }
-    lab.run("insert into products values (2, 'Cup', 8, 900)");
-    assert_eq!(follow.changes(&*source).await.last().unwrap(), "insert -> 2|Cup|8|900");
+    fixture.run("insert into products values (2, 'Cup', 8, 900)");
+    assert_eq!(reader.changes_to_end(&*source).await.last().unwrap(), "insert -> 2|Cup|8|900");
 }
 
 #[tokio::test]
-async fn an_application_invalidates_inside_its_own_transaction() {
-    let lab = PostgresLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run(
+async fn application_message_in_transaction() {
+    let fixture = PostgresFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run(
         "begin; insert into products values (1, 'Tea', 7, 250); \
          select pg_logical_emit_message(true, 'tidegate', \
            '{\"cause\":\"application\",\"subjects\":[\"t:menu\"]}'); commit",
     );
-    lab.run(
+    fixture.run(
         "begin; select pg_logical_emit_message(true, 'tidegate', \
            '{\"cause\":\"application\",\"subjects\":[\"*\"]}'); rollback",
     );
-    follow.reach_end(&*source).await;
-    let commits = follow.take();
+    reader.read_to_end(&*source).await;
+    let commits = reader.take_commits();
     assert_eq!(commits.len(), 1);
     assert_eq!((commits[0].changes.len(), commits[0].messages.len()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_feeds_that_start_together_one_leads_and_the_other_waits() {
-    let lab = PostgresLab::new();
-    let (mut one, mut other) = (lab.feed(), lab.feed());
+async fn simultaneous_start_elects_one_leader() {
+    let fixture = PostgresFixture::new();
+    let (mut one, mut other) = (fixture.feed(), fixture.feed());
     let (one, other) = tokio::join!(next(&mut one), next(&mut other));
     let events = [one.unwrap(), other.unwrap()];
     assert!(events.iter().any(|event| matches!(event, FeedEvent::Started(_))), "{events:?}");
@@ -407,22 +410,22 @@ async fn of_two_feeds_that_start_together_one_leads_and_the_other_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_new_slot_nothing_is_proven_before_the_transactions_of_then_have_ended() {
-    let lab = PostgresLab::new();
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
+async fn new_slot_waits_for_open_transactions() {
+    let fixture = PostgresFixture::new();
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
     let open = async |price: u32| {
-        let session = lab.session().await;
+        let session = fixture.session().await;
         let update = format!("begin; insert into products values ({price}, 'x', 1, 1)");
         session.batch_execute(&update).await.unwrap();
         session
     };
-    // Making the slot waits for what is open, in two stages.
+    // Creating the slot waits for open transactions, in two stages.
     let first = open(101).await;
-    let starting = tokio::spawn(Follow::new(lab.feed()));
+    let starting = tokio::spawn(FeedReader::new(fixture.feed()));
     let waits = |count: usize| {
         let sql = "select count(*) from pg_locks where not granted and locktype = 'transactionid'";
         harness::until("the slot waiting", LIMIT, || {
-            Ok((lab.server.psql(sql)? == count.to_string()).then_some(()))
+            Ok((fixture.server.psql(sql)? == count.to_string()).then_some(()))
         })
         .unwrap();
     };
@@ -432,22 +435,22 @@ async fn after_a_new_slot_nothing_is_proven_before_the_transactions_of_then_have
     waits(1);
     let third = open(103).await;
     second.batch_execute("commit").await.unwrap();
-    let mut follow = starting.await.unwrap();
-    assert!(follow.start.slot_generation.is_some());
-    let source = lab.source();
+    let mut reader = starting.await.unwrap();
+    assert!(reader.start.slot_generation.is_some());
+    let source = fixture.source();
     let end = source.log_end().await.unwrap().lsn;
     source.nudge().await.unwrap();
-    while follow.upto < end {
-        follow.event().await.unwrap();
+    while reader.upto < end {
+        reader.next_event().await.unwrap();
     }
     let quiet = tokio::time::timeout(Duration::from_millis(300), async {
         loop {
-            follow.event().await.unwrap();
+            reader.next_event().await.unwrap();
         }
     });
     assert!(quiet.await.is_err());
-    assert_eq!(follow.watermark, Lsn::ZERO);
+    assert_eq!(reader.watermark, Lsn::ZERO);
     third.batch_execute("commit").await.unwrap();
-    follow.reach_end(&*source).await;
-    assert!(follow.watermark > Lsn::ZERO);
+    reader.read_to_end(&*source).await;
+    assert!(reader.watermark > Lsn::ZERO);
 }

@@ -4,9 +4,9 @@ use feed::postgres::prepare;
 use feed::{Feed, FeedError, PostgresFeed, PostgresOptions, PostgresSource, Source};
 use harness::Postgres;
 
-use crate::follow::{Follow, next};
-use crate::lab::{Lab, WallClock, products};
-use crate::postgres::PostgresLab;
+use crate::fixture::{Fixture, WallClock, products};
+use crate::postgres::PostgresFixture;
+use crate::reader::{FeedReader, next};
 
 async fn setup_error(options: &PostgresOptions) -> String {
     match prepare(options).await {
@@ -16,12 +16,12 @@ async fn setup_error(options: &PostgresOptions) -> String {
 }
 
 #[tokio::test]
-async fn everything_that_is_missing_is_said_at_once() {
+async fn all_setup_issues_reported() {
     let server = Postgres::builder().setting("wal_level", "replica").start().unwrap();
     server.psql("create role shop login; create table products(id int, name text)").unwrap();
     let url = server.url_as("shop", "postgres");
     let mut tables = vec![products()];
-    tables.push(feed::Tracked { table: "stock".into(), ..products() });
+    tables.push(feed::TrackedTable { table: "stock".into(), ..products() });
     let options = PostgresOptions::new("shop", url, tables, Arc::new(WallClock));
     let text = setup_error(&options).await;
     for fix in [
@@ -42,46 +42,46 @@ async fn everything_that_is_missing_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_plain_role_with_replication_is_enough() {
-    let lab = PostgresLab::new();
-    lab.run("create role shop login replication; alter table products owner to shop");
-    let mut options = lab.options();
-    options.url = lab.server.url_as("shop", "postgres");
+async fn replication_role_suffices() {
+    let fixture = PostgresFixture::new();
+    fixture.run("create role shop login replication; alter table products owner to shop");
+    let mut options = fixture.options();
+    options.url = fixture.server.url_as("shop", "postgres");
     let text = setup_error(&options).await;
     assert!(text.contains("as the tables' owner or a superuser"), "{text}");
-    lab.run("grant create on database postgres to shop");
+    fixture.run("grant create on database postgres to shop");
     let prepared = prepare(&options).await.unwrap();
     assert_eq!(prepared.done.len(), 1, "{prepared:?}");
     assert_eq!(prepared.warnings.len(), 2, "{prepared:?}");
-    assert!(prepared.warnings[0].what.contains("max_slot_wal_keep_size"));
-    assert!(prepared.warnings[1].what.contains("`category_id`"));
+    assert!(prepared.warnings[0].description.contains("max_slot_wal_keep_size"));
+    assert!(prepared.warnings[1].description.contains("`category_id`"));
     assert_eq!(prepare(&options).await.unwrap().done, Vec::<String>::new(), "once");
     let source = PostgresSource::new(&options.url).unwrap();
-    let mut follow = Follow::new(Box::new(PostgresFeed::new(options).unwrap())).await;
+    let mut reader = FeedReader::new(Box::new(PostgresFeed::new(options).unwrap())).await;
     let identity = source.identity().await.unwrap();
-    assert_eq!(identity.system, follow.start.system);
-    assert_eq!(identity.timeline, follow.start.timeline);
-    assert_eq!(identity.server_started, follow.start.server_started);
-    lab.run("insert into products values (1, 'Tea', 7, 250)");
-    assert_eq!(follow.changes(&source).await, ["insert -> 1|Tea|7|250"]);
+    assert_eq!(identity.system, reader.start.system);
+    assert_eq!(identity.timeline, reader.start.timeline);
+    assert_eq!(identity.server_started, reader.start.server_started);
+    fixture.run("insert into products values (1, 'Tea', 7, 250)");
+    assert_eq!(reader.changes_to_end(&source).await, ["insert -> 1|Tea|7|250"]);
 }
 
 #[tokio::test]
-async fn a_publication_that_leaves_things_out_is_refused() {
-    let lab = PostgresLab::new();
-    lab.run(
+async fn partial_publication_rejected() {
+    let fixture = PostgresFixture::new();
+    fixture.run(
         "create publication tidegate for table products (id, name) where (id > 7) \
          with (publish = 'insert')",
     );
-    let text = setup_error(&lab.options()).await;
+    let text = setup_error(&fixture.options()).await;
     assert!(text.contains("set (publish = 'insert, update, delete, truncate');"), "{text}");
     assert!(text.contains("only some rows or columns"), "{text}");
 }
 
 #[tokio::test]
-async fn a_slot_of_somebody_else_is_left_alone() {
-    let lab = PostgresLab::new();
-    lab.run("select pg_create_physical_replication_slot('tidegate')");
-    let text = setup_error(&lab.options()).await;
+async fn foreign_slot_left_alone() {
+    let fixture = PostgresFixture::new();
+    fixture.run("select pg_create_physical_replication_slot('tidegate')");
+    let text = setup_error(&fixture.options()).await;
     assert!(text.contains("belongs to something else"), "{text}");
 }

@@ -5,22 +5,22 @@ use feed::{Feed, FeedError, FeedEvent, Source, SqliteFeed, SqliteOptions, Sqlite
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::follow::{Follow, next};
-use crate::lab::{Lab, PRODUCTS, WallClock, products};
+use crate::fixture::{Fixture, PRODUCTS, WallClock, products};
+use crate::reader::{FeedReader, next};
 use crate::suite::suite;
 
-suite!(SqliteLab::new());
+suite!(SqliteFixture::new());
 
-pub(crate) struct SqliteLab {
+pub(crate) struct SqliteFixture {
     folder: TempDir,
 }
 
-impl SqliteLab {
+impl SqliteFixture {
     pub(crate) fn new() -> Self {
-        let lab = Self { folder: tempfile::tempdir().unwrap() };
-        lab.run("pragma journal_mode = wal");
-        lab.run(PRODUCTS);
-        lab
+        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        fixture.run("pragma journal_mode = wal");
+        fixture.run(PRODUCTS);
+        fixture
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -36,7 +36,7 @@ impl SqliteLab {
     }
 }
 
-impl Lab for SqliteLab {
+impl Fixture for SqliteFixture {
     fn run(&self, sql: &str) {
         Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
     }
@@ -56,176 +56,176 @@ impl Lab for SqliteLab {
     }
 }
 
-async fn caught_up(lab: &SqliteLab) -> (Follow, Box<dyn Source>) {
-    let (mut follow, source) = (Follow::new(lab.feed()).await, lab.source());
-    follow.reach_end(&*source).await;
-    follow.take();
-    (follow, source)
+async fn reader_at_end(fixture: &SqliteFixture) -> (FeedReader, Box<dyn Source>) {
+    let (mut reader, source) = (FeedReader::new(fixture.feed()).await, fixture.source());
+    reader.read_to_end(&*source).await;
+    reader.take_commits();
+    (reader, source)
 }
 
 #[tokio::test]
-async fn a_second_start_writes_nothing() {
-    let lab = SqliteLab::new();
-    let first = Follow::new(lab.feed()).await;
+async fn second_start_writes_nothing() {
+    let fixture = SqliteFixture::new();
+    let first = FeedReader::new(fixture.feed()).await;
     assert!(first.start.slot_generation.is_some());
     drop(first);
-    let watcher = Connection::open(lab.path()).unwrap();
+    let watcher = Connection::open(fixture.path()).unwrap();
     let version = || -> i64 { watcher.query_row("pragma data_version", [], |r| r.get(0)).unwrap() };
     let before = version();
-    let second = Follow::new(lab.feed()).await;
+    let second = FeedReader::new(fixture.feed()).await;
     assert_eq!(second.start.slot_generation, None);
     assert_eq!(version(), before);
 }
 
 #[tokio::test]
-async fn a_delete_without_where_is_told_row_by_row() {
-    let lab = SqliteLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("insert into products values (1, 'a', 1, 1), (2, 'b', 1, 1), (3, 'c', 1, 1)");
-    lab.run("delete from products");
-    let changes = follow.changes(&*source).await;
+async fn unconditional_delete_lists_rows() {
+    let fixture = SqliteFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("insert into products values (1, 'a', 1, 1), (2, 'b', 1, 1), (3, 'c', 1, 1)");
+    fixture.run("delete from products");
+    let changes = reader.changes_to_end(&*source).await;
     assert_eq!(changes[3..], ["delete 1|a|1|1 ->", "delete 2|b|1|1 ->", "delete 3|c|1|1 ->"]);
 }
 
 #[tokio::test]
-async fn an_update_of_other_columns_is_not_told() {
-    let lab = SqliteLab::new();
-    lab.run("alter table products add column seen int");
-    lab.run("insert into products values (1, 'a', 1, 1, 0)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("update products set seen = 1; update products set name = name;");
-    lab.run("update products set name = 'A'");
-    assert_eq!(follow.changes(&*source).await, ["update 1|a|1|1 -> 1|A|1|1"]);
+async fn untracked_column_update_ignored() {
+    let fixture = SqliteFixture::new();
+    fixture.run("alter table products add column seen int");
+    fixture.run("insert into products values (1, 'a', 1, 1, 0)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("update products set seen = 1; update products set name = name;");
+    fixture.run("update products set name = 'A'");
+    assert_eq!(reader.changes_to_end(&*source).await, ["update 1|a|1|1 -> 1|A|1|1"]);
 }
 
 #[tokio::test]
-async fn replaced_rows_are_told() {
-    let lab = SqliteLab::new();
-    lab.run("create unique index one_name on products(name)");
-    lab.run("insert into products values (1, 'a', 1, 1), (2, 'b', 2, 2)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("insert or replace into products values (3, 'a', 3, 3)");
-    lab.run("update or replace products set name = 'b' where id = 3");
-    let changes = follow.changes(&*source).await;
+async fn replaced_rows_delivered() {
+    let fixture = SqliteFixture::new();
+    fixture.run("create unique index one_name on products(name)");
+    fixture.run("insert into products values (1, 'a', 1, 1), (2, 'b', 2, 2)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("insert or replace into products values (3, 'a', 3, 3)");
+    fixture.run("update or replace products set name = 'b' where id = 3");
+    let changes = reader.changes_to_end(&*source).await;
     assert!(changes.contains(&"delete 1|a|1|1 ->".to_owned()), "{changes:?}");
     assert!(changes.contains(&"delete 2|b|2|2 ->".to_owned()), "{changes:?}");
-    lab.run("insert into products values (9, 'z', 1, 1)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 9|z|1|1"]);
+    fixture.run("insert into products values (9, 'z', 1, 1)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 9|z|1|1"]);
 }
 
 #[tokio::test]
-async fn a_cascade_is_told() {
-    let lab = SqliteLab::new();
-    lab.run("drop table products; create table categories(id integer primary key)");
-    lab.run(
+async fn cascaded_delete_delivered() {
+    let fixture = SqliteFixture::new();
+    fixture.run("drop table products; create table categories(id integer primary key)");
+    fixture.run(
         "create table products(id integer primary key, name text, \
          category_id int references categories(id) on delete cascade, price_cents int)",
     );
-    lab.run("insert into categories values (7); insert into products values (1, 'a', 7, 1)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("pragma foreign_keys = on; delete from categories");
-    assert_eq!(follow.changes(&*source).await, ["delete 1|a|7|1 ->"]);
+    fixture.run("insert into categories values (7); insert into products values (1, 'a', 7, 1)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run("pragma foreign_keys = on; delete from categories");
+    assert_eq!(reader.changes_to_end(&*source).await, ["delete 1|a|7|1 ->"]);
 }
 
 #[tokio::test]
-async fn the_log_stays_short_and_a_reader_that_was_outrun_is_told_that_everything_changed() {
-    let lab = SqliteLab::new();
-    let mut options = lab.options();
+async fn overrun_reader_invalidates_everything() {
+    let fixture = SqliteFixture::new();
+    let mut options = fixture.options();
     options.keep = 10;
-    let mut follow = Follow::new(Box::new(SqliteFeed::new(options))).await;
-    let source = lab.source();
-    follow.reach_end(&*source).await;
-    follow.take();
-    lab.run(
+    let mut reader = FeedReader::new(Box::new(SqliteFeed::new(options))).await;
+    let source = fixture.source();
+    reader.read_to_end(&*source).await;
+    reader.take_commits();
+    fixture.run(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000) \
          insert into products select i, 'x', 1, 1 from n",
     );
-    assert!(lab.count("select count(*) from _tidegate_changes") <= 10);
-    follow.reach_end(&*source).await;
-    let commits = follow.take();
+    assert!(fixture.count("select count(*) from _tidegate_changes") <= 10);
+    reader.read_to_end(&*source).await;
+    let commits = reader.take_commits();
     assert_eq!(commits[0].messages[0].subjects, [coherence::Subject::Everything]);
     let changes: Vec<_> =
-        commits.iter().flat_map(|c| &c.changes).map(crate::follow::told).collect();
+        commits.iter().flat_map(|c| &c.changes).map(crate::reader::describe).collect();
     assert_eq!(changes[0], "truncate products");
     assert_eq!(changes.last().unwrap(), "insert -> 1000|x|1|1");
 }
 
 #[tokio::test]
-async fn dropped_triggers_are_put_back_and_the_table_counts_as_changed() {
-    let lab = SqliteLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run(&format!("drop table products; {PRODUCTS};"));
-    while follow.commits.is_empty() {
-        follow.event().await.unwrap();
+async fn dropped_triggers_recreated() {
+    let fixture = SqliteFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture.run(&format!("drop table products; {PRODUCTS};"));
+    while reader.commits.is_empty() {
+        reader.next_event().await.unwrap();
     }
-    assert_eq!(follow.changes(&*source).await, ["truncate products"]);
-    lab.run("insert into products values (1, 'a', 1, 1)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 1|a|1|1"]);
+    assert_eq!(reader.changes_to_end(&*source).await, ["truncate products"]);
+    fixture.run("insert into products values (1, 'a', 1, 1)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 1|a|1|1"]);
 }
 
 #[tokio::test]
-async fn other_columns_replace_the_triggers_and_void_what_was_logged() {
-    let lab = SqliteLab::new();
-    let (follow, source) = caught_up(&lab).await;
-    lab.run("insert into products values (1, 'a', 1, 1)");
-    drop(follow);
-    let mut options = lab.options();
+async fn changed_columns_void_logged_rows() {
+    let fixture = SqliteFixture::new();
+    let (reader, source) = reader_at_end(&fixture).await;
+    fixture.run("insert into products values (1, 'a', 1, 1)");
+    drop(reader);
+    let mut options = fixture.options();
     options.tables[0].columns.pop();
-    let mut follow = Follow::new(Box::new(SqliteFeed::new(options))).await;
-    let changes = follow.changes(&*source).await;
+    let mut reader = FeedReader::new(Box::new(SqliteFeed::new(options))).await;
+    let changes = reader.changes_to_end(&*source).await;
     assert!(changes.iter().all(|change| change == "truncate products"), "{changes:?}");
-    lab.run("insert into products values (2, 'b', 1, 1)");
-    assert_eq!(follow.changes(&*source).await, ["insert -> 2|b|1"]);
+    fixture.run("insert into products values (2, 'b', 1, 1)");
+    assert_eq!(reader.changes_to_end(&*source).await, ["insert -> 2|b|1"]);
 }
 
 #[tokio::test]
-async fn a_file_that_was_replaced_by_an_older_copy_is_another_history() {
-    let lab = SqliteLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    let copy = lab.folder.path().join("copy.db");
-    lab.run(&format!("vacuum into '{}'", copy.display()));
-    lab.run("insert into products values (1, 'a', 1, 1)");
-    let _ = follow.changes(&*source).await;
-    let told = follow.upto;
+async fn restored_file_is_new_generation() {
+    let fixture = SqliteFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    let copy = fixture.folder.path().join("copy.db");
+    fixture.run(&format!("vacuum into '{}'", copy.display()));
+    fixture.run("insert into products values (1, 'a', 1, 1)");
+    let _ = reader.changes_to_end(&*source).await;
+    let delivered = reader.upto;
     for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", lab.path().display()));
+        let _ = std::fs::remove_file(format!("{}{suffix}", fixture.path().display()));
     }
-    std::fs::rename(copy, lab.path()).unwrap();
+    std::fs::rename(copy, fixture.path()).unwrap();
     loop {
-        match follow.event().await.unwrap() {
+        match reader.next_event().await.unwrap() {
             FeedEvent::Started(start) => {
                 assert!(start.slot_generation.is_some());
                 assert!(!start.unbroken);
-                assert!(start.position >= told, "positions are not given out twice");
+                assert!(start.position >= delivered, "a position is never assigned twice");
                 break;
             }
-            FeedEvent::Lost(_) | FeedEvent::Piece(_) | FeedEvent::Standby => {}
+            FeedEvent::Lost(_) | FeedEvent::Batch(_) | FeedEvent::Standby => {}
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_at_once() {
-    let lab = SqliteLab::new();
-    let mut options = lab.options();
+async fn all_setup_issues_reported() {
+    let fixture = SqliteFixture::new();
+    let mut options = fixture.options();
     options.tables[0].columns.push("colour".into());
-    options.tables.push(feed::Tracked {
+    options.tables.push(feed::TrackedTable {
         table: "stock".into(),
         columns: vec!["id".into()],
         old_columns: vec![],
     });
     let mut feed: Box<dyn Feed> = Box::new(SqliteFeed::new(options));
     let Err(FeedError::Setup(setup)) = next(&mut feed).await else { panic!("no setup error") };
-    assert_eq!(setup.problems.len(), 2);
+    assert_eq!(setup.issues.len(), 2);
     let text = setup.to_string();
     assert!(text.contains("no column `colour`") && text.contains("no table `stock`"), "{text}");
 }
 
 #[tokio::test]
-async fn the_feed_never_makes_an_impatient_writer_fail() {
-    let lab = SqliteLab::new();
-    let (mut follow, source) = caught_up(&lab).await;
-    let path = lab.path();
+async fn writer_without_timeout_never_fails() {
+    let fixture = SqliteFixture::new();
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    let path = fixture.path();
     let writer = std::thread::spawn(move || {
         let connection = Connection::open(path).unwrap();
         connection.busy_timeout(std::time::Duration::ZERO).unwrap();
@@ -235,44 +235,45 @@ async fn the_feed_never_makes_an_impatient_writer_fail() {
     });
     let mut seen = 0;
     while seen < 2_000 {
-        follow.event().await.unwrap();
-        seen += follow.take().iter().map(|commit| commit.changes.len()).sum::<usize>();
+        reader.next_event().await.unwrap();
+        seen += reader.take_commits().iter().map(|commit| commit.changes.len()).sum::<usize>();
     }
     writer.join().unwrap();
-    assert_eq!(follow.changes(&*source).await, Vec::<String>::new());
+    assert_eq!(reader.changes_to_end(&*source).await, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_database_with_a_rollback_journal_is_followed_too() {
-    let lab = SqliteLab::new();
-    lab.run("pragma journal_mode = delete");
-    let (mut follow, source) = caught_up(&lab).await;
+async fn rollback_journal_database_followed() {
+    let fixture = SqliteFixture::new();
+    fixture.run("pragma journal_mode = delete");
+    let (mut reader, source) = reader_at_end(&fixture).await;
     for id in 0..100 {
-        lab.run(&format!("insert into products values ({id}, 'x', 1, 1)"));
+        fixture.run(&format!("insert into products values ({id}, 'x', 1, 1)"));
     }
-    assert_eq!(follow.changes(&*source).await.len(), 100);
+    assert_eq!(reader.changes_to_end(&*source).await.len(), 100);
 }
 
 #[tokio::test]
-async fn an_upsert_names_the_row_it_met() {
-    let lab = SqliteLab::new();
-    lab.run("insert into products values (1, 'a', 1, 1)");
-    let (mut follow, source) = caught_up(&lab).await;
-    lab.run("insert into products values (1, 'b', 2, 2) on conflict(id) do update set name = 'b'");
-    let changes = follow.changes(&*source).await;
+async fn upsert_names_existing_row() {
+    let fixture = SqliteFixture::new();
+    fixture.run("insert into products values (1, 'a', 1, 1)");
+    let (mut reader, source) = reader_at_end(&fixture).await;
+    fixture
+        .run("insert into products values (1, 'b', 2, 2) on conflict(id) do update set name = 'b'");
+    let changes = reader.changes_to_end(&*source).await;
     assert_eq!(changes.last().unwrap(), "update 1|a|1|1 -> 1|b|1|1");
 }
 
 #[tokio::test]
-async fn a_table_without_columns_of_interest_tells_that_something_changed() {
-    let lab = SqliteLab::new();
-    lab.run("insert into products values (1, 'a', 1, 1)");
-    let mut options = lab.options();
+async fn table_without_columns_delivered() {
+    let fixture = SqliteFixture::new();
+    fixture.run("insert into products values (1, 'a', 1, 1)");
+    let mut options = fixture.options();
     options.tables[0].columns.clear();
-    let mut follow = Follow::new(Box::new(SqliteFeed::new(options))).await;
-    let source = lab.source();
-    follow.reach_end(&*source).await;
-    follow.take();
-    lab.run("update products set name = 'b'; delete from products");
-    assert_eq!(follow.changes(&*source).await, ["update  -> ", "delete  ->"]);
+    let mut reader = FeedReader::new(Box::new(SqliteFeed::new(options))).await;
+    let source = fixture.source();
+    reader.read_to_end(&*source).await;
+    reader.take_commits();
+    fixture.run("update products set name = 'b'; delete from products");
+    assert_eq!(reader.changes_to_end(&*source).await, ["update  -> ", "delete  ->"]);
 }

@@ -1,46 +1,51 @@
+//! The feed of posted events.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
 use tokio::sync::mpsc;
 
-use super::inbox::{Inbox, Post};
-use super::lead::EventsClaim;
+use super::candidate::DebeziumCandidate;
+use super::inbox::{EventInbox, PostedBody};
 use super::options::DebeziumOptions;
 use crate::error::FeedError;
 use crate::event::FeedEvent;
-use crate::postgres::server::Server;
-use crate::turns::Turns;
-use crate::{Bookmark, Feed};
+use crate::feed::{Checkpoint, Feed};
+use crate::leader_election::LeaderElection;
+use crate::postgres::connection::ConnectConfig;
 
-/// Follows a PostgreSQL by the events that Debezium posts into its [`Inbox`].
+/// Follows a PostgreSQL by the events that Debezium posts into its [`EventInbox`].
 pub struct DebeziumFeed {
-    turns: Turns<EventsClaim>,
-    inbox: mpsc::Receiver<Post>,
+    election: LeaderElection<DebeziumCandidate>,
+    posted: mpsc::Receiver<PostedBody>,
 }
 
 impl DebeziumFeed {
     /// Connects on the first [`next`](Feed::next). Run [`prepare`](super::prepare()) before.
     ///
     /// # Errors
-    /// [`FeedError::Setup`] when the URL is none, or asks for what is not supported.
-    pub fn new(options: DebeziumOptions) -> Result<(Self, Inbox), FeedError> {
-        let server = Server::parse(&options.url)?;
-        let (posts, inbox) = Inbox::new(server.database(), options.relayed.clone());
+    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
+    pub fn new(options: DebeziumOptions) -> Result<(Self, EventInbox), FeedError> {
+        let config = ConnectConfig::parse(&options.url)?;
+        let (inbox, posted) = EventInbox::new(config.database(), options.debezium_metrics.clone());
         let (source, metrics) = (options.source.clone(), options.metrics.clone());
-        let claim = EventsClaim::new(Arc::new(options), server);
-        Ok((Self { turns: Turns::new(claim, source, metrics), inbox }, posts))
+        let candidate = DebeziumCandidate::new(Arc::new(options), config);
+        Ok((Self { election: LeaderElection::new(candidate, source, metrics), posted }, inbox))
     }
 }
 
-/// Waits, and refuses what is posted meanwhile: to drop a post is to say no.
-async fn refusing<T>(inbox: &mut mpsc::Receiver<Post>, work: impl Future<Output = T>) -> T {
+/// Runs `work`, and meanwhile rejects posted bodies by dropping them.
+async fn reject_during<T>(
+    posted: &mut mpsc::Receiver<PostedBody>,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             biased;
             done = &mut work => return done,
-            Some(_) = inbox.recv() => {}
+            Some(_) = posted.recv() => {}
         }
     }
 }
@@ -49,30 +54,30 @@ async fn refusing<T>(inbox: &mut mpsc::Receiver<Post>, work: impl Future<Output 
 impl Feed for DebeziumFeed {
     async fn next(&mut self) -> Result<FeedEvent, FeedError> {
         loop {
-            if let Some(session) = self.turns.session() {
-                let told = session.next(&mut self.inbox).await;
-                return Ok(self.turns.told(told));
+            if let Some(session) = self.election.session() {
+                let result = session.next(&mut self.posted).await;
+                return Ok(self.election.handle(result));
             }
-            if let Some(event) = refusing(&mut self.inbox, self.turns.wait()).await? {
+            if let Some(event) = reject_during(&mut self.posted, self.election.wait()).await? {
                 return Ok(event);
             }
         }
     }
 
-    fn resume(&mut self, from: Arc<dyn Bookmark>) {
-        self.turns.claim().bookmark = Some(from);
+    fn resume(&mut self, from: Arc<dyn Checkpoint>) {
+        self.election.candidate().checkpoint = Some(from);
     }
 
-    fn seen(&mut self, watermark: Lsn) {
-        if let Some(session) = self.turns.session() {
-            session.seen(watermark);
+    fn resume_watermark(&mut self, watermark: Lsn) {
+        if let Some(session) = self.election.session() {
+            session.resume_watermark(watermark);
         }
     }
 
-    /// Each piece is acknowledged before the next is asked for.
+    /// Each batch is acknowledged before the next one is requested.
     fn ack(&mut self, _upto: Lsn) {
-        if let Some(session) = self.turns.session() {
-            session.applied();
+        if let Some(session) = self.election.session() {
+            session.ack();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where posted bodies wait until they are applied.
+//! The queue of posted bodies that wait to be applied.
 
 use std::time::Duration;
 
@@ -7,79 +7,83 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::metrics::DebeziumMetrics;
-use super::told::{self, Told};
+use super::parser::{self, Message};
 
-/// Bodies that wait. Debezium posts one at a time.
-const WAITING: usize = 16;
+/// Bodies that may wait. Debezium posts one at a time.
+const CAPACITY: usize = 16;
 
-/// How long a body may take to be applied: less than Debezium waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long applying a body may take: less than Debezium's own timeout.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Takes what was posted. Clones lead to the same feed.
+/// Accepts posted bodies. Clones lead to the same feed.
 #[derive(Clone)]
-pub struct Inbox {
-    posts: mpsc::Sender<Post>,
+pub struct EventInbox {
+    sender: mpsc::Sender<PostedBody>,
     database: String,
     metrics: DebeziumMetrics,
 }
 
-/// One body, and who waits for it.
-pub(super) struct Post {
-    pub(super) told: Vec<Told>,
-    pub(super) answer: oneshot::Sender<()>,
+/// A parsed body, and the sender's acknowledgement.
+pub(super) struct PostedBody {
+    pub(super) messages: Vec<Message>,
+    /// Sent when the body is applied; dropped if it is rejected.
+    pub(super) applied: oneshot::Sender<()>,
 }
 
-/// Why a body was not taken.
+/// The reason why a body was rejected.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum Refused {
-    /// It is not what is understood here: says what and where it is, and how to mend it.
+pub enum InboxError {
+    /// The body can't be parsed; the text says where, why, and how to configure Debezium.
     #[error("{0}")]
     Unreadable(String),
-    /// This node does not take events now. The same body may be posted to another, or again.
+    /// This node does not take events now. The sender may post the body to another node, or again.
     #[error(
-        "this node does not take events now: another one does, or it is getting ready; post it again"
+        "this node does not take events now: another node does, or it is still starting; post the \
+         message again"
     )]
-    NotNow,
+    NotReady,
 }
 
-impl Inbox {
-    pub(super) fn new(database: &str, metrics: DebeziumMetrics) -> (Self, mpsc::Receiver<Post>) {
-        let (posts, inbox) = mpsc::channel(WAITING);
-        (Self { posts, database: database.to_owned(), metrics }, inbox)
+impl EventInbox {
+    pub(super) fn new(
+        database: &str,
+        metrics: DebeziumMetrics,
+    ) -> (Self, mpsc::Receiver<PostedBody>) {
+        let (sender, receiver) = mpsc::channel(CAPACITY);
+        (Self { sender, database: database.to_owned(), metrics }, receiver)
     }
 
-    /// What has come of what was posted, for people.
+    /// Returns the counters by name, for display.
     #[must_use]
-    pub fn shown(&self) -> [(&'static str, u64); 6] {
-        self.metrics.shown()
+    pub fn counts(&self) -> [(&'static str, u64); 6] {
+        self.metrics.counts()
     }
 
-    /// Takes a body: one message, or a list of some. It is applied in the shared tier when this
-    /// answers.
+    /// Accepts a body: one message, or a list of messages. Returns when the shared tier has applied
+    /// it.
     ///
     /// # Errors
-    /// [`Refused`]; then it is not known what of it was applied, and it has to be posted again.
-    pub async fn post(&self, body: &[u8]) -> Result<(), Refused> {
-        let told = told::parse(body, &self.database).map_err(|what| {
+    /// [`InboxError`]; then the body may be partly applied, and has to be posted again.
+    pub async fn post(&self, body: &[u8]) -> Result<(), InboxError> {
+        let messages = parser::parse(body, &self.database).map_err(|problem| {
             self.metrics.unreadable.inc();
-            Refused::Unreadable(what)
+            InboxError::Unreadable(problem)
         })?;
-        let messages = told.len() as u64;
-        let (answer, answered) = oneshot::channel();
-        let applied = async {
-            self.posts.send(Post { told, answer }).await.ok()?;
-            // Whoever drops it could not do it.
-            answered.await.ok()
+        let count = messages.len() as u64;
+        let (applied, response) = oneshot::channel();
+        let posted = async {
+            self.sender.send(PostedBody { messages, applied }).await.ok()?;
+            response.await.ok()
         };
-        match timeout(PATIENCE, applied).await {
+        match timeout(APPLY_TIMEOUT, posted).await {
             Ok(Some(())) => {
                 self.metrics.posts.inc();
-                self.metrics.messages.inc_by(messages);
+                self.metrics.messages.inc_by(count);
                 Ok(())
             }
             _ => {
-                self.metrics.refused.inc();
-                Err(Refused::NotNow)
+                self.metrics.rejected.inc();
+                Err(InboxError::NotReady)
             }
         }
     }

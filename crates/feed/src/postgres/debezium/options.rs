@@ -1,3 +1,5 @@
+//! Options of a feed of posted events.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +8,10 @@ use coherence::Clock;
 
 use super::metrics::DebeziumMetrics;
 use crate::metrics::Metrics;
-use crate::postgres::PostgresOptions;
-use crate::tracked::{TableName, Tracked};
+use crate::postgres::options::PostgresOptions;
+use crate::table::{TableName, TrackedTable};
 
-/// What a [`DebeziumFeed`](super::DebeziumFeed) has to know.
+/// Options of a [`DebeziumFeed`](super::DebeziumFeed).
 #[derive(Clone)]
 pub struct DebeziumOptions {
     /// The source's name in the configuration.
@@ -20,31 +22,31 @@ pub struct DebeziumOptions {
     pub publication: String,
     /// Debezium's replication slot (`slot.name`).
     pub slot: String,
-    /// What is followed.
-    pub tables: Vec<Tracked>,
-    /// The columns that keys and tags are made of, by table: a row in which one of them can't be read
-    /// counts as a change of everything in its table.
-    pub named: BTreeMap<TableName, Vec<String>>,
-    /// How often a beat is written into the log.
-    pub beat: Duration,
-    /// A transaction that changes more rows than this is told as "everything in its tables".
+    /// The tables to follow.
+    pub tables: Vec<TrackedTable>,
+    /// The columns of keys and tags, by table. A row in which one of them can't be parsed counts as a
+    /// change of its whole table.
+    pub key_and_tag_columns: BTreeMap<TableName, Vec<String>>,
+    /// The interval between two beats.
+    pub beat_interval: Duration,
+    /// A transaction that changes more rows than this is delivered as a change of its whole tables.
     pub max_changes: usize,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
-    /// What every feed counts.
+    /// The metrics of every feed.
     pub metrics: Metrics,
-    /// What only this one counts.
-    pub relayed: DebeziumMetrics,
+    /// The metrics of this kind of feed.
+    pub debezium_metrics: DebeziumMetrics,
 }
 
 impl DebeziumOptions {
-    /// With the names that Debezium gives if it is not told others, four beats a second, and transactions
-    /// listed up to 100,000 rows.
+    /// Uses Debezium's default names, four beats per second, and at most 100,000 rows of a
+    /// transaction.
     #[must_use]
     pub fn new(
         source: impl Into<Arc<str>>,
         url: impl Into<String>,
-        tables: Vec<Tracked>,
+        tables: Vec<TrackedTable>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -53,17 +55,17 @@ impl DebeziumOptions {
             publication: "dbz_publication".to_owned(),
             slot: "debezium".to_owned(),
             tables,
-            named: BTreeMap::new(),
-            beat: Duration::from_millis(250),
+            key_and_tag_columns: BTreeMap::new(),
+            beat_interval: Duration::from_millis(250),
             max_changes: 100_000,
             clock,
             metrics: Metrics::default(),
-            relayed: DebeziumMetrics::default(),
+            debezium_metrics: DebeziumMetrics::default(),
         }
     }
 
-    /// The same for who looks at the log's side of it.
-    pub(super) fn log(&self) -> PostgresOptions {
+    /// Returns the options that concern the log itself.
+    pub(super) fn log_options(&self) -> PostgresOptions {
         let (source, url) = (Arc::clone(&self.source), self.url.clone());
         let mut log = PostgresOptions::new(source, url, self.tables.clone(), self.clock.clone());
         log.publication.clone_from(&self.publication);

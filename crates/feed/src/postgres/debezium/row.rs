@@ -1,4 +1,4 @@
-//! From events to row changes, with what the catalogue says about the tables.
+//! Conversion of events into row changes, by the catalogue's description of the tables.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use contract::{Forms, Op, Row, RowChange};
 use serde_json::{Map, Value};
 
 use super::options::DebeziumOptions;
-use super::told::RowEvent;
-use super::value::Kind;
+use super::parser::RowEvent;
+use super::value::ValueKind;
 use crate::error::FeedError;
 use crate::postgres::catalog;
-use crate::postgres::server::Control;
-use crate::tracked::TableName;
+use crate::postgres::connection::Connection;
+use crate::table::TableName;
 
 /// The tracked tables.
 pub(super) struct Tables {
@@ -27,35 +27,37 @@ struct Table {
 
 struct Column {
     name: String,
-    /// `None`: its values are not understood.
-    kind: Option<Kind>,
-    /// Whether the value before a change is told; where it is not, Debezium writes a null or a default.
+    /// `None` for an unsupported type.
+    kind: Option<ValueKind>,
+    /// Whether an event contains the value before a change; for other columns Debezium writes null
+    /// or a default there.
     identity: bool,
-    /// Whether a key or a tag is made of it.
-    named: bool,
+    /// Whether a key or a tag uses it.
+    in_keys_or_tags: bool,
 }
 
 impl Tables {
-    /// Asks the catalogue.
-    pub(super) async fn ask(
-        control: &Control,
+    /// Loads the tables' description from the catalogue.
+    pub(super) async fn load(
+        connection: &Connection,
         options: &DebeziumOptions,
     ) -> Result<Self, FeedError> {
         let mut tables = HashMap::new();
         for tracked in &options.tables {
             let name = TableName::parse(&tracked.table);
-            let gone =
+            let missing =
                 || FeedError::unavailable("reading the catalogue", format!("no table {name}"));
-            let table = catalog::table(control, &name).await?.ok_or_else(gone)?;
-            let types = catalog::types(control, &name).await?;
-            let named = options.named.get(&name);
+            let table = catalog::table(connection, &name).await?.ok_or_else(missing)?;
+            let types = catalog::types(connection, &name).await?;
+            let key_and_tag_columns = options.key_and_tag_columns.get(&name);
             let columns: Vec<Column> = tracked
                 .columns
                 .iter()
                 .map(|column| Column {
-                    kind: types.get(column).and_then(|(oid, category)| Kind::of(*oid, category)),
+                    kind: types.get(column).and_then(|(oid, typtype)| ValueKind::of(*oid, typtype)),
                     identity: table.identity.contains(column),
-                    named: named.is_some_and(|named| named.contains(column)),
+                    in_keys_or_tags: key_and_tag_columns
+                        .is_some_and(|columns| columns.contains(column)),
                     name: column.clone(),
                 })
                 .collect();
@@ -66,24 +68,26 @@ impl Tables {
         Ok(Self { source: Arc::clone(&options.source), tables })
     }
 
-    /// What has changed; `None` for a table that nobody tracks. Whether it could be read: if not, everything
-    /// in the table counts as changed.
+    /// Returns the change and whether its row was parsed; if not, the change is one of the whole
+    /// table. Returns `None` for an untracked table.
     pub(super) fn change(&self, event: &RowEvent) -> Option<(RowChange, bool)> {
         let table = self.tables.get(&event.table)?;
         let (source, name) = (Arc::clone(&self.source), event.table.to_string().into());
-        let read = table.read(event);
-        let readable = read.is_some() || event.op == Op::Truncate;
-        let (op, old, new) = read.unwrap_or((Op::Truncate, None, None));
+        let images = table.images(event);
+        let parsed = images.is_some() || event.op == Op::Truncate;
+        let (op, old, new) = images.unwrap_or((Op::Truncate, None, None));
         let forms = Arc::clone(&table.forms);
-        Some((RowChange { source, table: name, op, old, new, forms }, readable))
+        Some((RowChange { source, table: name, op, old, new, forms }, parsed))
     }
 }
 
 impl Table {
-    fn read(&self, event: &RowEvent) -> Option<(Op, Option<Row>, Option<Row>)> {
-        let row = |row: &Option<Map<String, Value>>, side, whole| match row {
+    fn images(&self, event: &RowEvent) -> Option<(Op, Option<Row>, Option<Row>)> {
+        let row = |row: &Option<Map<String, Value>>, side, complete| match row {
             None => Some(None),
-            Some(row) => self.row(row, columns_of(event.schema.as_deref(), side), whole).map(Some),
+            Some(row) => {
+                self.row(row, columns_of(event.schema.as_deref(), side), complete).map(Some)
+            }
         };
         let (before, after) =
             (row(&event.before, "before", false)?, row(&event.after, "after", true)?);
@@ -95,31 +99,31 @@ impl Table {
         }
     }
 
-    /// `whole`: every column is told, not only those of the replica identity.
+    /// `complete`: every column is present, not only those of the replica identity.
     fn row(
         &self,
         row: &Map<String, Value>,
         schema: Option<&Vec<Value>>,
-        whole: bool,
+        complete: bool,
     ) -> Option<Row> {
-        let mut read = Row::new();
-        for column in self.columns.iter().filter(|column| whole || column.identity) {
+        let mut cells = Row::new();
+        for column in self.columns.iter().filter(|column| complete || column.identity) {
             let of_column =
                 |field: &&Value| field.get("field").and_then(Value::as_str) == Some(&column.name);
             let schema = schema.and_then(|fields| fields.iter().find(of_column));
             let value = row.get(&column.name);
             match value.zip(column.kind).and_then(|(value, kind)| kind.cell(value, schema)) {
-                Some(cell) => read.push(column.name.as_str(), cell),
-                None if column.named => return None,
-                // Of one that is only looked at, not knowing it counts as a change.
+                Some(cell) => cells.push(column.name.as_str(), cell),
+                None if column.in_keys_or_tags => return None,
+                // For other columns an unknown value counts as changed.
                 None => {}
             }
         }
-        Some(read)
+        Some(cells)
     }
 }
 
-/// The schemas of a row's columns.
+/// Returns the schemas of a row's columns.
 fn columns_of<'a>(schema: Option<&'a Value>, side: &str) -> Option<&'a Vec<Value>> {
     let fields = schema?.get("fields")?.as_array()?;
     let of_side = |field: &&Value| field.get("field").and_then(Value::as_str) == Some(side);

@@ -5,12 +5,16 @@ use serde_json::json;
 use super::*;
 
 fn tables() -> Tables {
-    let column =
-        |name: &str, kind, identity, named| Column { name: name.to_owned(), kind, identity, named };
+    let column = |name: &str, kind, identity, in_keys_or_tags| Column {
+        name: name.to_owned(),
+        kind,
+        identity,
+        in_keys_or_tags,
+    };
     let columns = vec![
-        column("id", Some(Kind::Integer), true, true),
-        column("brand", Some(Kind::Text), false, true),
-        column("price", Some(Kind::Numeric), false, false),
+        column("id", Some(ValueKind::Integer), true, true),
+        column("brand", Some(ValueKind::Text), false, true),
+        column("price", Some(ValueKind::Numeric), false, false),
         column("seen", None, false, false),
     ];
     let table = Table { columns, forms: Forms::default() };
@@ -27,33 +31,33 @@ fn event(op: Op, before: Value, after: Value) -> RowEvent {
     RowEvent { table, op, before: row(before), after: row(after), schema: None }
 }
 
-fn change(event: &RowEvent) -> (RowChange, bool) {
-    tables().change(event).expect("it is tracked")
+fn change_of(event: &RowEvent) -> (RowChange, bool) {
+    tables().change(event).expect("tracked")
 }
 
 #[test]
-fn a_row_has_the_columns_that_are_understood() {
+fn unsupported_columns_omitted() {
     let after = json!({ "id": 42, "brand": "x", "price": "BNI=", "seen": 1.5, "more": 1 });
-    let (told, readable) = change(&event(Op::Update, Value::Null, after));
-    assert!(readable && told.old.is_none() && told.op == Op::Update);
-    let new = told.new.expect("it is told");
+    let (change, parsed) = change_of(&event(Op::Update, Value::Null, after));
+    assert!(parsed && change.old.is_none() && change.op == Op::Update);
+    let new = change.new.expect("present");
     assert_eq!(new.get("id"), Some(&Cell::Text("42".into())));
     assert_eq!(new.get("brand"), Some(&Cell::Text("x".into())));
-    assert_eq!(new.len(), 2, "a price that can't be told, and a type that is not known: {new:?}");
+    assert_eq!(new.len(), 2, "without a price of unknown scale and an unsupported type: {new:?}");
 }
 
 #[test]
-fn of_the_row_before_only_the_identity_is_told() {
-    // Debezium fills the rest in.
+fn old_row_reduced_to_identity() {
+    // Debezium fills in the other columns.
     let before = json!({ "id": 42, "brand": null, "price": null, "seen": 0 });
-    let (told, readable) = change(&event(Op::Delete, before, Value::Null));
-    assert!(readable && told.op == Op::Delete && told.new.is_none());
-    let old = told.old.expect("it is told");
+    let (change, parsed) = change_of(&event(Op::Delete, before, Value::Null));
+    assert!(parsed && change.op == Op::Delete && change.new.is_none());
+    let old = change.old.expect("present");
     assert_eq!((old.get("id"), old.len()), (Some(&Cell::Text("42".into())), 1));
 }
 
 #[test]
-fn a_row_without_what_keys_and_tags_are_made_of_fells_its_table() {
+fn missing_key_column_changes_whole_table() {
     for (op, before, after) in [
         (Op::Insert, Value::Null, json!({ "brand": "x" })),
         (Op::Insert, Value::Null, json!({ "id": "42", "brand": "x" })),
@@ -62,11 +66,11 @@ fn a_row_without_what_keys_and_tags_are_made_of_fells_its_table() {
         (Op::Update, Value::Null, Value::Null),
         (Op::Delete, Value::Null, Value::Null),
     ] {
-        let (told, readable) = change(&event(op, before, after));
-        assert!(!readable && told.op == Op::Truncate, "{told:?}");
+        let (change, parsed) = change_of(&event(op, before, after));
+        assert!(!parsed && change.op == Op::Truncate, "{change:?}");
     }
-    let (told, readable) = change(&event(Op::Truncate, Value::Null, Value::Null));
-    assert!(readable && told.op == Op::Truncate && &*told.table == "public.products");
+    let (change, parsed) = change_of(&event(Op::Truncate, Value::Null, Value::Null));
+    assert!(parsed && change.op == Op::Truncate && &*change.table == "public.products");
     let other = RowEvent {
         table: TableName::parse("audit.products"),
         ..event(Op::Delete, Value::Null, Value::Null)
@@ -75,7 +79,7 @@ fn a_row_without_what_keys_and_tags_are_made_of_fells_its_table() {
 }
 
 #[test]
-fn schemas_say_what_numbers_are() {
+fn schema_decodes_decimal() {
     let field = |name: &str, kind: Value| {
         let mut field = kind;
         field["field"] = name.into();
@@ -90,13 +94,13 @@ fn schemas_say_what_numbers_are() {
     let after = json!({ "id": 42, "brand": "x", "price": "BNI=" });
     let event =
         RowEvent { schema: Some(Arc::new(schema)), ..event(Op::Insert, Value::Null, after) };
-    let new = change(&event).0.new.expect("it is told");
+    let new = change_of(&event).0.new.expect("present");
     assert_eq!(new.get("price"), Some(&Cell::Text("12.34".into())));
 }
 
 proptest! {
     #[test]
-    fn no_row_panics(
+    fn any_row_never_panics(
         texts in prop::collection::vec("[a-zA-Z0-9+/=]{0,40}", 3),
         numbers in prop::collection::vec(any::<i64>(), 3),
         scale in any::<i32>(),
@@ -109,6 +113,6 @@ proptest! {
             schema: Some(Arc::new(schema)),
             ..event(Op::Insert, json!({ "id": numbers[1] }), after)
         };
-        let _ = change(&event);
+        let _ = change_of(&event);
     }
 }

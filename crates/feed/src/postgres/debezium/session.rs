@@ -1,342 +1,250 @@
-//! A stream of posted events, from its start to its loss.
+//! A stream of posted events from its start to its loss.
 
-use std::collections::BTreeSet;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use coherence::relay::{self, Heard};
 use coherence::{Chain, Link, Lsn, Relay};
-use contract::{Forms, Op, RowChange};
+use contract::RowChange;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
 
-use super::inbox::Post;
-use super::lead::{Leads, beat, read_beat};
+use super::assembler::OpenTransaction;
+use super::beats::{self, BeatWriter};
+use super::inbox::PostedBody;
 use super::options::DebeziumOptions;
+use super::parser::{Content, Event, Message};
 use super::row::Tables;
-use super::told::{Event, Told, What};
 use crate::error::FeedError;
-use crate::event::{Commit, Piece};
+use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 use crate::message::LogMessage;
+use crate::postgres::connection::Connection;
+use crate::postgres::log::BEAT_PREFIX;
 use crate::postgres::schema_watch::SchemaWatch;
-use crate::postgres::server::Control;
-use crate::postgres::source::{self, BEAT};
-use crate::postgres::visibility::Visibility;
+use crate::postgres::visibility::VisibilityProbe;
 
-/// Commits in one piece at most.
-const MOST_COMMITS: usize = 256;
+const OPERATION: &str = "following posted events";
 
-const DOING: &str = "following posted events";
+/// A stream that may start.
+pub(super) struct AcquiredStream {
+    pub(super) connection: Arc<Connection>,
+    pub(super) start: StreamStart,
+    pub(super) relay: Relay,
+    pub(super) nonce: u64,
+    pub(super) tables: Tables,
+    /// A transaction id that was assigned before any event of the stream was taken.
+    pub(super) after: u64,
+    /// The tables' [fingerprint](crate::postgres::catalog::fingerprint).
+    pub(super) fingerprint: String,
+}
 
-/// A stream and what has arrived on it.
+/// A stream, and the commits that have arrived on it.
 pub(super) struct Session {
     options: Arc<DebeziumOptions>,
-    control: Arc<Control>,
     tables: Tables,
     relay: Relay,
     chain: Chain,
-    visibility: Visibility,
+    visibility: VisibilityProbe,
     schema: SchemaWatch,
-    beats: Beats,
-    held: Held,
-    /// Parts of a transaction that has not ended.
+    beats: BeatWriter,
+    open: OpenTransaction,
+    /// Changes of the open transaction that have not been delivered yet.
     early: Vec<RowChange>,
     early_us: u64,
     commits: Vec<Commit>,
-    /// Who waits for what has not been told yet, and for what was told in the last piece.
-    waiting: Vec<oneshot::Sender<()>>,
-    told: Vec<oneshot::Sender<()>>,
-    broken: bool,
-}
-
-/// What a transaction that has not ended has changed.
-#[derive(Default)]
-struct Held {
-    xid: u32,
-    changes: Vec<RowChange>,
-    /// Tables of which everything counts as changed; set when there is too much to list.
-    whole: BTreeSet<Arc<str>>,
-    messages: Vec<LogMessage>,
-    committed_us: u64,
+    /// Acknowledgements of bodies that are not in a batch yet, and of those in the last batch.
+    pending: Vec<oneshot::Sender<()>>,
+    delivered: Vec<oneshot::Sender<()>>,
+    has_gap: bool,
 }
 
 impl Session {
-    pub(super) fn new(options: Arc<DebeziumOptions>, leads: Leads) -> Self {
-        let Leads { control, start, relay, nonce, tables, after, shape } = leads;
-        let log = Arc::new(options.log());
+    pub(super) fn new(options: Arc<DebeziumOptions>, acquired: AcquiredStream) -> Self {
+        let AcquiredStream { connection, start, relay, nonce, tables, after, fingerprint } =
+            acquired;
+        let log_options = Arc::new(options.log_options());
         Self {
             chain: Chain::starting(start.position, after),
-            visibility: Visibility::new(control.clone()),
-            schema: SchemaWatch::new(log, control.clone(), shape),
-            beats: Beats { nonce, number: 1, at: Instant::now() + options.beat, writing: None },
+            visibility: VisibilityProbe::new(connection.clone()),
+            schema: SchemaWatch::new(log_options, connection.clone(), fingerprint),
+            beats: BeatWriter::new(connection, options.beat_interval, nonce),
             options,
-            control,
             tables,
             relay,
-            held: Held::default(),
+            open: OpenTransaction::default(),
             early: Vec::new(),
             early_us: 0,
             commits: Vec::new(),
-            waiting: Vec::new(),
-            told: Vec::new(),
-            broken: false,
+            pending: Vec::new(),
+            delivered: Vec::new(),
+            has_gap: false,
         }
     }
 
-    /// Waits until the log or the watermark has moved, or something is to be told early. Dropping it
-    /// loses nothing.
+    /// Waits until the log or the watermark has advanced, or changes are to be delivered early. Cancel
+    /// safe.
     pub(super) async fn next(
         &mut self,
-        inbox: &mut mpsc::Receiver<Post>,
-    ) -> Result<Piece, FeedError> {
-        let closed = || FeedError::unavailable(DOING, "nobody can post any more");
+        posted: &mut mpsc::Receiver<PostedBody>,
+    ) -> Result<LogBatch, FeedError> {
+        let closed = || FeedError::unavailable(OPERATION, "the inbox is closed");
         loop {
-            if let Some(piece) = self.piece() {
-                return Ok(piece);
+            if let Some(batch) = self.take_batch() {
+                return Ok(batch);
             }
             tokio::select! {
                 biased;
                 err = self.schema.changed() => return Err(err),
-                post = inbox.recv() => self.take(post.ok_or_else(closed)?)?,
-                moved = self.visibility.next(&mut self.chain) => moved?,
-                written = self.beats.next(&self.control, self.options.beat) => written?,
+                body = posted.recv() => self.handle(body.ok_or_else(closed)?)?,
+                advanced = self.visibility.next(&mut self.chain) => advanced?,
+                written = self.beats.next() => written?,
             }
-            while self.commits.len() < MOST_COMMITS && self.early.is_empty() {
-                let Ok(post) = inbox.try_recv() else { break };
-                self.take(post)?;
+            while self.commits.len() < MAX_COMMITS_PER_BATCH && self.early.is_empty() {
+                let Ok(body) = posted.try_recv() else { break };
+                self.handle(body)?;
             }
-            // The watermark and the beats would otherwise stand still while events never pause.
+            // Otherwise the watermark and the beats would not advance while events never pause.
             tokio::select! {
                 biased;
-                moved = self.visibility.next(&mut self.chain) => moved?,
+                advanced = self.visibility.next(&mut self.chain) => advanced?,
                 () = ready(()) => {}
             }
             tokio::select! {
                 biased;
-                written = self.beats.next(&self.control, self.options.beat) => written?,
+                written = self.beats.next() => written?,
                 () = ready(()) => {}
             }
         }
     }
 
-    /// What the tables were when the stream began.
-    pub(super) fn shape(&self) -> &str {
-        self.schema.shape()
+    /// Returns the tables' fingerprint at the start of the stream.
+    pub(super) fn fingerprint(&self) -> &str {
+        self.schema.fingerprint()
     }
 
-    /// Whether the stream ended because something is missing.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken
+    /// Whether a gap has ended the stream.
+    pub(super) fn has_gap(&self) -> bool {
+        self.has_gap
     }
 
-    /// See [`Feed::seen`](crate::Feed::seen).
-    pub(super) fn seen(&mut self, watermark: Lsn) {
+    /// See [`Feed::resume_watermark`](crate::Feed::resume_watermark).
+    pub(super) fn resume_watermark(&mut self, watermark: Lsn) {
         self.chain.seen(watermark);
     }
 
-    /// The consumer has applied the last piece: whoever posted it may forget it.
-    pub(super) fn applied(&mut self) {
-        for answer in self.told.drain(..) {
-            // Whoever does not wait any more posts it again.
-            let _ = answer.send(());
+    /// Acknowledges the bodies of the last batch: the consumer has applied it.
+    pub(super) fn ack(&mut self) {
+        for applied in self.delivered.drain(..) {
+            // A sender that no longer waits posts the body again.
+            let _ = applied.send(());
         }
     }
 
-    fn piece(&mut self) -> Option<Piece> {
-        let moved = self.chain.tell();
-        if moved.is_none() && self.early.is_empty() {
-            // Nothing is to be applied for these.
-            self.told.append(&mut self.waiting);
-            self.applied();
+    fn take_batch(&mut self) -> Option<LogBatch> {
+        let advanced = self.chain.tell();
+        if advanced.is_none() && self.early.is_empty() {
+            // The pending bodies hold nothing to apply.
+            self.delivered.append(&mut self.pending);
+            self.ack();
             return None;
         }
-        let link = moved.unwrap_or_else(|| self.chain.told());
+        let link = advanced.unwrap_or_else(|| self.chain.told());
         let Link { prev, upto, watermark } = link;
-        self.told.append(&mut self.waiting);
+        self.delivered.append(&mut self.pending);
         let mut commits = std::mem::take(&mut self.commits);
-        self.count(&commits);
+        Commit::record(&commits, &self.options.metrics, &*self.options.clock);
         let changes = std::mem::take(&mut self.early);
         if !changes.is_empty() {
             let (lsn, committed_us) = (link.behind(), self.early_us);
             commits.push(Commit { lsn, committed_us, changes, messages: Vec::new() });
         }
-        Some(Piece { prev, upto, watermark, commits })
+        Some(LogBatch { prev, upto, watermark, commits })
     }
 
-    fn count(&self, commits: &[Commit]) {
-        let metrics = &self.options.metrics;
-        let Some(last) = commits.last() else { return };
-        metrics.commits.inc_by(commits.len() as u64);
-        metrics.changes.inc_by(commits.iter().map(|commit| commit.changes.len() as u64).sum());
-        let now_us = self.options.clock.wall_us() as f64;
-        metrics.lag.set((now_us - last.committed_us as f64) / 1e6);
-    }
-
-    fn take(&mut self, post: Post) -> Result<(), FeedError> {
-        for told in post.told {
-            if let Err(missing) = self.step(told) {
-                self.broken = true;
-                self.options.relayed.breaks.inc();
-                return Err(FeedError::unavailable(DOING, missing));
+    fn handle(&mut self, body: PostedBody) -> Result<(), FeedError> {
+        for message in body.messages {
+            if let Err(gap) = self.handle_message(message) {
+                self.has_gap = true;
+                self.options.debezium_metrics.gaps.inc();
+                return Err(FeedError::unavailable(OPERATION, gap));
             }
         }
-        self.waiting.push(post.answer);
+        self.pending.push(body.applied);
         Ok(())
     }
 
-    fn step(&mut self, told: Told) -> Result<(), relay::Break> {
-        match told {
-            Told::Nothing => {}
-            Told::Snapshot => drop(self.relay.step(relay::Told::Snapshot)?),
-            Told::Begin { xid } => drop(self.relay.step(relay::Told::Begin { xid })?),
-            Told::Loose { at } => drop(self.relay.step(relay::Told::Loose { at })?),
-            Told::Event(event) => self.event(event)?,
-            Told::End { xid, end, count } => {
+    fn handle_message(&mut self, message: Message) -> Result<(), relay::Break> {
+        match message {
+            Message::Ignored => {}
+            Message::Snapshot => drop(self.relay.step(relay::Told::Snapshot)?),
+            Message::Begin { xid } => drop(self.relay.step(relay::Told::Begin { xid })?),
+            Message::NonTransactional { at } => drop(self.relay.step(relay::Told::Loose { at })?),
+            Message::Event(event) => self.handle_event(event)?,
+            Message::End { xid, end, count } => {
                 let heard_before = self.relay.is_heard();
                 match self.relay.step(relay::Told::End { xid, end, count })? {
                     Heard::Whole => {
                         if self.relay.is_heard() && !heard_before {
-                            tracing::info!(source = %self.options.source, position = %end, "Debezium tells what is written into the log now");
+                            tracing::info!(source = %self.options.source, position = %end, "Debezium now delivers current events");
                         }
-                        self.whole(xid, end);
+                        self.commit(xid, end);
                     }
                     Heard::Repeated => {
-                        self.options.relayed.repeated.inc();
-                        self.held.forget(xid);
+                        self.options.debezium_metrics.repeated.inc();
+                        self.open.discard(xid);
                     }
-                    _ => self.held.forget(xid),
+                    _ => self.open.discard(xid),
                 }
             }
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event) -> Result<(), relay::Break> {
-        let Event { xid, order, after, committed_us, what } = event;
-        let beat = match &what {
-            What::Message { prefix, content } if prefix == BEAT => read_beat(content),
+    fn handle_event(&mut self, event: Event) -> Result<(), relay::Break> {
+        let Event { xid, order, after, committed_us, content } = event;
+        let beat = match &content {
+            Content::Message { prefix, content } if prefix == BEAT_PREFIX => beats::decode(content),
             _ => None,
         };
         let heard = self.relay.step(relay::Told::Event { xid, order, after, beat })?;
         let Heard::Held { news } = heard else { return Ok(()) };
-        if self.held.xid != xid {
-            self.held = Held { xid, ..Held::default() };
-        }
-        self.held.committed_us = committed_us;
-        match what {
-            What::Row(row) => {
-                let Some((change, readable)) = self.tables.change(&row) else { return Ok(()) };
-                if !readable {
-                    self.options.metrics.malformed.inc();
+        self.open.resume(xid, committed_us);
+        let (source, metrics) = (&self.options.source, &self.options.metrics);
+        match content {
+            Content::Row(row) => {
+                let Some((change, parsed)) = self.tables.change(&row) else { return Ok(()) };
+                if !parsed {
+                    metrics.malformed.inc();
                     tracing::error!(
-                        source = %self.options.source,
+                        %source,
                         table = %row.table,
-                        "a row of an event can't be read; everything in its table counts as changed. \
-                         See what Debezium has to be set to in docs/sources.md"
+                        "a row of an event can't be parsed; its whole table counts as changed. \
+                         See Debezium's required settings in docs/sources.md"
                     );
                 }
                 if news {
                     self.early.push(change.clone());
                     self.early_us = committed_us;
                 }
-                if self.held.add(change, self.options.max_changes) {
-                    self.options.metrics.oversized.inc();
+                if self.open.add_change(change, self.options.max_changes) {
+                    metrics.oversized.inc();
                 }
             }
-            What::Message { prefix, content } if prefix == LogMessage::PREFIX => {
-                match LogMessage::from_json(&content) {
-                    Ok(message) => self.held.messages.push(message),
-                    Err(err) => {
-                        self.options.metrics.malformed.inc();
-                        tracing::warn!(source = %self.options.source, error = %err, "unreadable log message skipped");
-                    }
+            Content::Message { prefix, content } if prefix == LogMessage::PREFIX => {
+                if let Some(message) = LogMessage::from_log(&content, source, metrics) {
+                    self.open.add_message(message);
                 }
             }
-            What::Message { .. } => {}
+            Content::Message { .. } => {}
         }
         Ok(())
     }
 
-    /// A transaction has been told as a whole.
-    fn whole(&mut self, xid: u32, end: Lsn) {
-        // Also one that seems to be of no consequence: W passes it when it is visible.
+    /// Completes a transaction that has arrived as a whole.
+    fn commit(&mut self, xid: u32, end: Lsn) {
+        // Also a transaction without tracked changes: W passes it when it is visible.
         self.chain.commit(end, xid);
-        self.visibility.hurry();
+        self.visibility.expedite();
         self.early.clear();
-        if self.held.xid != xid {
-            return;
-        }
-        let Held { changes, whole, messages, committed_us, .. } = std::mem::take(&mut self.held);
-        let table = |table: Arc<str>| RowChange {
-            source: Arc::clone(&self.options.source),
-            table,
-            op: Op::Truncate,
-            old: None,
-            new: None,
-            forms: Forms::default(),
-        };
-        let changes =
-            if whole.is_empty() { changes } else { whole.into_iter().map(table).collect() };
-        if !changes.is_empty() || !messages.is_empty() {
-            self.commits.push(Commit { lsn: end, committed_us, changes, messages });
-        }
-    }
-}
-
-impl Held {
-    fn forget(&mut self, xid: u32) {
-        if self.xid == xid {
-            *self = Self::default();
-        }
-    }
-
-    /// Whether it has become too much to list just now.
-    fn add(&mut self, change: RowChange, most: usize) -> bool {
-        if self.whole.is_empty() && self.changes.len() < most {
-            self.changes.push(change);
-            return false;
-        }
-        let now = self.whole.is_empty();
-        let listed = std::mem::take(&mut self.changes);
-        self.whole.extend(listed.into_iter().chain([change]).map(|change| change.table));
-        now
-    }
-}
-
-/// Writes into the log what has to come back.
-struct Beats {
-    nonce: u64,
-    /// The next one's.
-    number: u64,
-    at: Instant,
-    writing: Option<JoinHandle<Result<Lsn, FeedError>>>,
-}
-
-impl Drop for Beats {
-    fn drop(&mut self) {
-        if let Some(writing) = &self.writing {
-            writing.abort();
-        }
-    }
-}
-
-impl Beats {
-    /// Waits until the next one is written. Dropping it loses nothing.
-    async fn next(&mut self, control: &Arc<Control>, every: Duration) -> Result<(), FeedError> {
-        if self.writing.is_none() {
-            sleep_until(self.at).await;
-            let (control, text) = (control.clone(), beat(self.nonce, self.number));
-            self.writing =
-                Some(tokio::spawn(async move { source::emit_beat(&control, &text).await }));
-        }
-        let writing = self.writing.as_mut().expect("it was just set");
-        let written = writing.await;
-        self.writing = None;
-        self.number += 1;
-        self.at = Instant::now() + every;
-        written.unwrap_or_else(|err| Err(FeedError::unavailable("writing a beat", err)))?;
-        Ok(())
+        self.commits.extend(self.open.commit(xid, end, &self.options.source));
     }
 }

@@ -1,17 +1,17 @@
-//! A column's value: from Debezium's form to the text that the database writes.
+//! Conversion of a column's value from Debezium's form to the database's text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contract::{Cell, JsonForm};
 use serde_json::Value;
 
-/// In place of a large value that the log does not hold, since it did not change
+/// Debezium's placeholder for a large value that the log does not contain because it did not change
 /// (`unavailable.value.placeholder`).
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
-/// How a column is read; of other types nothing is known.
+/// The type of a column, as far as its values can be converted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Boolean,
     Integer,
     Numeric,
@@ -20,9 +20,9 @@ pub(super) enum Kind {
     Date,
 }
 
-impl Kind {
-    /// `category`: `pg_type.typtype`; the type of a domain is that below it.
-    pub(super) fn of(type_oid: u32, category: &str) -> Option<Self> {
+impl ValueKind {
+    /// `typtype`: `pg_type.typtype`. For a domain, both values are those of its base type.
+    pub(super) fn of(type_oid: u32, typtype: &str) -> Option<Self> {
         match type_oid {
             16 => Some(Self::Boolean),
             20 | 21 | 23 => Some(Self::Integer),
@@ -30,7 +30,7 @@ impl Kind {
             114 | 3802 => Some(Self::Json),
             1082 => Some(Self::Date),
             1700 => Some(Self::Numeric),
-            _ if category == "e" => Some(Self::Text),
+            _ if typtype == "e" => Some(Self::Text),
             _ => None,
         }
     }
@@ -46,8 +46,8 @@ impl Kind {
         }
     }
 
-    /// `None` if the database's text can't be told for certain. `schema`: the column's, if the message has
-    /// it.
+    /// Returns `None` if the database's text is uncertain. `schema`: the column's schema, if the
+    /// message contains it.
     pub(super) fn cell(self, value: &Value, schema: Option<&Value>) -> Option<Cell> {
         if value.is_null() {
             return Some(Cell::Null);
@@ -67,8 +67,8 @@ impl Kind {
     }
 }
 
-/// `decimal.handling.mode`: `string` is the database's text; `precise` is a number in base64 whose scale
-/// the schema says. Without a schema the one can be taken for the other.
+/// `decimal.handling.mode`: `string` is the database's text; `precise` is a number in base64 whose
+/// scale is in the schema. Without a schema the two can be confused.
 fn numeric(text: &str, schema: &Value) -> Option<String> {
     let name = schema.get("name").and_then(Value::as_str);
     match (name, schema.get("type").and_then(Value::as_str)?) {
@@ -81,7 +81,7 @@ fn numeric(text: &str, schema: &Value) -> Option<String> {
     }
 }
 
-/// Big-endian two's complement, as `numeric(p, scale)` is written. Up to 127 bits.
+/// Formats a big-endian two's complement like `numeric(p, scale)`. Up to 127 bits.
 fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
     let first = *bytes.first().filter(|_| bytes.len() <= 16 && scale <= 100)?;
     let sign: i128 = if first & 0x80 == 0 { 0 } else { -1 };
@@ -93,7 +93,7 @@ fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
     Some(format!("{minus}{whole}{point}{fraction}"))
 }
 
-/// Days since 1970 as `YYYY-MM-DD`; only years of four digits.
+/// Formats days since 1970 as `YYYY-MM-DD`; only years of four digits.
 fn date(days: i64) -> Option<String> {
     // Days from 0000-03-01, in eras of 400 years (Howard Hinnant, "chrono-compatible low-level date
     // algorithms").
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    fn text(kind: Kind, value: Value, schema: Value) -> Option<String> {
+    fn text(kind: ValueKind, value: Value, schema: Value) -> Option<String> {
         match kind.cell(&value, Some(&schema))? {
             Cell::Text(text) => Some(text),
             other => panic!("{other:?}"),
@@ -123,12 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn values_are_what_the_database_writes() {
+    fn values_match_database_text() {
         let plain = json!({});
-        let said = |kind, value| text(kind, value, plain.clone());
-        assert_eq!(said(Kind::Boolean, json!(true)).as_deref(), Some("t"));
-        assert_eq!(said(Kind::Integer, json!(-42)).as_deref(), Some("-42"));
-        assert_eq!(said(Kind::Text, json!("a b")).as_deref(), Some("a b"));
+        let converted = |kind, value| text(kind, value, plain.clone());
+        assert_eq!(converted(ValueKind::Boolean, json!(true)).as_deref(), Some("t"));
+        assert_eq!(converted(ValueKind::Integer, json!(-42)).as_deref(), Some("-42"));
+        assert_eq!(converted(ValueKind::Text, json!("a b")).as_deref(), Some("a b"));
         for (days, shown) in [
             (0, Some("1970-01-01")),
             (-1, Some("1969-12-31")),
@@ -141,14 +141,14 @@ mod tests {
             (i64::MAX, None),
             (i64::MIN, None),
         ] {
-            assert_eq!(said(Kind::Date, json!(days)).as_deref(), shown, "{days}");
+            assert_eq!(converted(ValueKind::Date, json!(days)).as_deref(), shown, "{days}");
         }
-        assert_eq!(Kind::Text.cell(&Value::Null, None), Some(Cell::Null));
-        assert_eq!(Kind::Text.cell(&json!(UNAVAILABLE), None), Some(Cell::Unchanged));
+        assert_eq!(ValueKind::Text.cell(&Value::Null, None), Some(Cell::Null));
+        assert_eq!(ValueKind::Text.cell(&json!(UNAVAILABLE), None), Some(Cell::Unchanged));
     }
 
     #[test]
-    fn decimals_of_both_modes() {
+    fn decimals_in_both_modes() {
         let precise = |scale: &str| {
             json!({ "type": "bytes", "name": "org.apache.kafka.connect.data.Decimal",
                     "parameters": { "scale": scale } })
@@ -161,27 +161,31 @@ mod tests {
             ("/w==", "1", "-0.1"),
             ("AA==", "2", "0.00"),
         ] {
-            let value = text(Kind::Numeric, json!(base64), precise(scale));
+            let value = text(ValueKind::Numeric, json!(base64), precise(scale));
             assert_eq!(value.as_deref(), Some(shown), "{base64} {scale}");
         }
         let string = json!({ "type": "string" });
-        assert_eq!(text(Kind::Numeric, json!("1234"), string).as_deref(), Some("1234"));
-        assert_eq!(Kind::Numeric.cell(&json!("1234"), None), None, "base64, or a number?");
+        assert_eq!(text(ValueKind::Numeric, json!("1234"), string).as_deref(), Some("1234"));
+        assert_eq!(
+            ValueKind::Numeric.cell(&json!("1234"), None),
+            None,
+            "ambiguous without a schema"
+        );
         let double = json!({ "type": "double" });
-        assert_eq!(Kind::Numeric.cell(&json!(12.5), Some(&double)), None);
+        assert_eq!(ValueKind::Numeric.cell(&json!(12.5), Some(&double)), None);
         let too_long = json!(STANDARD.encode([1_u8; 17]));
-        assert_eq!(Kind::Numeric.cell(&too_long, Some(&precise("2"))), None);
+        assert_eq!(ValueKind::Numeric.cell(&too_long, Some(&precise("2"))), None);
     }
 
     #[test]
-    fn what_is_of_another_type_is_not_guessed() {
+    fn mismatched_type_not_converted() {
         for (kind, value) in [
-            (Kind::Boolean, json!("t")),
-            (Kind::Integer, json!(1.5)),
-            (Kind::Integer, json!("7")),
-            (Kind::Text, json!(7)),
-            (Kind::Date, json!("2026-01-01")),
-            (Kind::Json, json!({ "a": 1 })),
+            (ValueKind::Boolean, json!("t")),
+            (ValueKind::Integer, json!(1.5)),
+            (ValueKind::Integer, json!("7")),
+            (ValueKind::Text, json!(7)),
+            (ValueKind::Date, json!("2026-01-01")),
+            (ValueKind::Json, json!({ "a": 1 })),
         ] {
             assert_eq!(kind.cell(&value, None), None, "{kind:?} {value}");
         }

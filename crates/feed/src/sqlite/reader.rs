@@ -1,36 +1,36 @@
-//! From rows of the change log to commits.
+//! Assembly of the change log's rows into commits.
 
 use std::sync::Arc;
 
-use coherence::{Cause, Lsn, Subject};
+use coherence::Lsn;
 use contract::{Forms, Op, Row, RowChange};
 use rusqlite::Connection;
 
-use super::record;
-use super::schema;
+use super::{log, row};
+use crate::changes::whole_table;
 use crate::event::Commit;
 use crate::message::LogMessage;
 use crate::metrics::Metrics;
-use crate::tracked::Tracked;
+use crate::table::TrackedTable;
 
-/// How many changes are read at once.
-const BATCH: i64 = 4_096;
+/// Rows per read.
+const BATCH_ROWS: i64 = 4_096;
 
-/// Turns log rows into commits.
-pub(super) struct Reader {
+/// Reads log rows and assembles commits.
+pub(super) struct LogReader {
     pub(super) source: Arc<str>,
-    pub(super) tables: Vec<Tracked>,
+    pub(super) tables: Vec<TrackedTable>,
     pub(super) metrics: Metrics,
 }
 
-/// What one look at the log gave.
-pub(super) struct Read {
-    /// Up to here everything is in `commits`.
+/// The result of one read.
+pub(super) struct LogRead {
+    /// `commits` contains every change up to here.
     pub(super) upto: u64,
-    /// In order. Changes made in one statement are one commit; a transaction's statements may be
-    /// several, which are visible at the same moment all the same.
+    /// In order. The changes of one statement are one commit; the statements of a transaction may be
+    /// several commits, which become visible at the same time all the same.
     pub(super) commits: Vec<Commit>,
-    /// There may be more at once.
+    /// There may be more rows.
     pub(super) full: bool,
 }
 
@@ -43,84 +43,88 @@ struct LogRow {
     new: Option<String>,
 }
 
-impl Reader {
-    /// The changes after `at`, in one snapshot.
-    pub(super) fn read(&self, connection: &mut Connection, at: u64) -> rusqlite::Result<Read> {
+impl LogReader {
+    /// Reads the changes after `position` in one snapshot.
+    pub(super) fn read(
+        &self,
+        connection: &mut Connection,
+        position: u64,
+    ) -> rusqlite::Result<LogRead> {
         let transaction = connection.transaction()?;
-        let rows = rows(&transaction, at)?;
-        let end = schema::end(&transaction)?;
+        let rows = rows(&transaction, position)?;
+        let end = log::end(&transaction)?;
         drop(transaction);
-        let full = i64::try_from(rows.len()) == Ok(BATCH);
-        let mut read = Read { upto: at, commits: Vec::new(), full };
+        let full = i64::try_from(rows.len()) == Ok(BATCH_ROWS);
+        let mut read = LogRead { upto: position, commits: Vec::new(), full };
         for row in rows {
             if row.seq > read.upto + 1 {
-                self.gap(&mut read, row.seq - 1, row.at_us);
+                self.add_gap(&mut read, row.seq - 1, row.at_us);
             }
             self.add(&mut read, row);
         }
         if !full && end > read.upto {
-            self.gap(&mut read, end, 0);
+            self.add_gap(&mut read, end, 0);
         }
-        // Nudges, and rows of tables that are no longer tracked.
+        // Empty commits come from nudges, and from rows of tables that are no longer tracked.
         read.commits.retain(|commit| !commit.changes.is_empty() || !commit.messages.is_empty());
         Ok(read)
     }
 
-    /// What was in the log up to `upto` is gone: anything may have happened.
-    fn gap(&self, read: &mut Read, upto: u64, at_us: u64) {
+    /// Adds a change of everything, because the rows up to `upto` are gone.
+    fn add_gap(&self, read: &mut LogRead, upto: u64, at_us: u64) {
         tracing::warn!(
             source = %self.source, after = read.upto, upto,
-            "changes were dropped from the change log before they were read; everything counts as changed"
+            "changes were deleted from the change log before they were read; everything counts as changed"
         );
         self.metrics.oversized.inc();
-        let mut commit = empty(upto, at_us);
-        commit.changes = self.tables.iter().map(|tracked| self.truncate(&tracked.table)).collect();
-        // Requests may have been among what is gone.
-        commit.messages.push(LogMessage {
-            id: String::new(),
-            cause: Cause::Commit,
-            subjects: vec![Subject::Everything],
-        });
+        let mut commit = empty_commit(upto, at_us);
+        commit.changes =
+            self.tables.iter().map(|tracked| self.whole_table(&tracked.table)).collect();
+        // The missing rows may have contained requests.
+        commit.messages.push(LogMessage::everything());
         read.commits.push(commit);
         read.upto = upto;
     }
 
-    fn add(&self, read: &mut Read, row: LogRow) {
+    fn add(&self, read: &mut LogRead, row: LogRow) {
         let seq = row.seq;
         if read.commits.last().is_none_or(|commit| commit.committed_us != row.at_us) {
-            read.commits.push(empty(seq, row.at_us));
+            read.commits.push(empty_commit(seq, row.at_us));
         }
-        let commit = read.commits.last_mut().expect("one was pushed if there was none");
+        let commit = read.commits.last_mut().expect("a commit was pushed if there was none");
         commit.lsn = Lsn(seq);
         read.upto = seq;
         if row.op == "M" {
             match LogMessage::from_json(row.new.unwrap_or_default().as_bytes()) {
                 Ok(message) => commit.messages.push(message),
-                Err(err) => self.malformed(seq, &err),
+                Err(err) => self.count_malformed(seq, &err),
             }
         } else {
             commit.changes.extend(self.change(row));
         }
     }
 
-    /// `None` for a table that is no longer tracked.
+    /// Returns `None` for a table that is no longer tracked.
     fn change(&self, row: LogRow) -> Option<RowChange> {
         let table = row.table?;
         let tracked = self.tables.iter().find(|tracked| tracked.table == table)?;
         let parse = |text: &Option<String>| match text {
-            Some(text) => record::parse(text, &tracked.columns).map(Some),
+            Some(text) => row::parse(text, &tracked.columns).map(Some),
             None => Some(None),
         };
         let op = match row.op.as_str() {
             "I" => Op::Insert,
             "U" => Op::Update,
             "D" => Op::Delete,
-            _ => return Some(self.truncate(&table)),
+            _ => return Some(self.whole_table(&table)),
         };
         let images: Option<(Option<Row>, Option<Row>)> = parse(&row.old).zip(parse(&row.new));
         let Some((old, new)) = images else {
-            self.malformed(row.seq, &"a row is not what the trigger writes");
-            return Some(self.truncate(&table));
+            self.count_malformed(
+                row.seq,
+                &"the row does not have the form that the triggers write",
+            );
+            return Some(self.whole_table(&table));
         };
         Some(RowChange {
             source: self.source.clone(),
@@ -132,18 +136,17 @@ impl Reader {
         })
     }
 
-    fn truncate(&self, table: &str) -> RowChange {
-        let (source, table) = (self.source.clone(), table.into());
-        RowChange { source, table, op: Op::Truncate, old: None, new: None, forms: Forms::default() }
+    fn whole_table(&self, table: &str) -> RowChange {
+        whole_table(&self.source, table)
     }
 
-    fn malformed(&self, seq: u64, err: &dyn std::fmt::Display) {
+    fn count_malformed(&self, seq: u64, err: &dyn std::fmt::Display) {
         self.metrics.malformed.inc();
-        tracing::warn!(source = %self.source, position = seq, error = %err, "unreadable log row");
+        tracing::warn!(source = %self.source, position = seq, error = %err, "malformed log row");
     }
 }
 
-fn empty(lsn: u64, committed_us: u64) -> Commit {
+fn empty_commit(lsn: u64, committed_us: u64) -> Commit {
     Commit { lsn: Lsn(lsn), committed_us, changes: Vec::new(), messages: Vec::new() }
 }
 
@@ -153,7 +156,7 @@ fn rows(connection: &Connection, after: u64) -> rusqlite::Result<Vec<LogRow>> {
             "select seq, at_us, tbl, op, old, new from _tidegate_changes \
              where seq > ?1 order by seq limit ?2",
         )?
-        .query_map([after.cast_signed(), BATCH], |row| {
+        .query_map([after.cast_signed(), BATCH_ROWS], |row| {
             Ok(LogRow {
                 seq: row.get::<_, i64>(0)?.cast_unsigned(),
                 at_us: row.get::<_, i64>(1)?.cast_unsigned(),
@@ -166,8 +169,8 @@ fn rows(connection: &Connection, after: u64) -> rusqlite::Result<Vec<LogRow>> {
         .collect()
 }
 
-/// SQLite does not check that text is UTF-8. What is not becomes U+FFFD, also in the key that a
-/// reader would have to ask for.
+/// SQLite does not check that text is UTF-8. Invalid bytes become U+FFFD, also in the key that a
+/// reader would have to use.
 fn text(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<String>> {
     let value = row.get_ref(at)?;
     Ok(value.as_bytes_or_null()?.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use coherence::{Clock, Mono};
+use coherence::{Clock, Mono, Subject};
 use proptest::prelude::*;
 
 use super::*;
-use crate::tracked::Tracked;
+use crate::table::TrackedTable;
 
-struct NoClock;
+struct StoppedClock;
 
-impl Clock for NoClock {
+impl Clock for StoppedClock {
     fn mono(&self) -> Mono {
         Mono(0)
     }
@@ -18,17 +18,17 @@ impl Clock for NoClock {
     }
 }
 
-fn assembler() -> Assembler {
-    let tracked = Tracked {
+fn assembler() -> CommitAssembler {
+    let tracked = TrackedTable {
         table: "products".into(),
         columns: vec!["id".into()],
         old_columns: vec!["id".into()],
     };
-    Assembler::new(&PostgresOptions::new("shop", "", vec![tracked], Arc::new(NoClock)))
+    CommitAssembler::new(&PostgresOptions::new("shop", "", vec![tracked], Arc::new(StoppedClock)))
 }
 
 #[test]
-fn a_transaction_that_concerns_nobody_is_none() {
+fn untracked_transaction_yields_no_commit() {
     let mut assembler = assembler();
     assembler.begin(7, 0);
     assert!(assembler.is_open());
@@ -37,7 +37,7 @@ fn a_transaction_that_concerns_nobody_is_none() {
 }
 
 #[test]
-fn what_cannot_be_read_counts_as_a_change_of_everything() {
+fn malformed_change_invalidates_everything() {
     let mut assembler = assembler();
     assembler.begin(7, 0);
     assembler.change(b"I\0\0\0\x01N\0\x01t\0\0\0\x01x");
@@ -50,7 +50,7 @@ fn what_cannot_be_read_counts_as_a_change_of_everything() {
 
 proptest! {
     #[test]
-    fn any_messages_in_any_order_are_taken(
+    fn any_message_order_accepted(
         messages in proptest::collection::vec(
             (0_u8..4, proptest::collection::vec(any::<u8>(), 0..60)),
             0..20,

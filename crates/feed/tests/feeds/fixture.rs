@@ -1,29 +1,29 @@
-//! A database under test.
+//! Databases under test.
 
-use feed::{Feed, Source, Tracked};
+use feed::{Feed, Source, TrackedTable};
 
-/// A database with `products(id int primary key, name text, category_id int, price_cents int)`,
-/// followed by a feed.
-pub(crate) trait Lab: Sync {
-    /// Types into the database's own shell: another process, and a writer that knows nothing of us.
+/// A database with `products(id int primary key, name text, category_id int, price_cents int)`, and
+/// its feed.
+pub(crate) trait Fixture: Sync {
+    /// Runs SQL in the database's own shell: another process, and a writer independent of Tidegate.
     fn run(&self, sql: &str);
-    /// A fresh consumer of the one log.
+    /// Returns a new consumer of the log.
     fn feed(&self) -> Box<dyn Feed>;
     fn source(&self) -> Box<dyn Source>;
-    /// A log message as a stranger might write it.
+    /// Writes a log message like another program might.
     fn write_message(&self, text: &str);
 }
 
 pub(crate) const PRODUCTS: &str =
     "create table products(id integer primary key, name text, category_id int, price_cents int)";
 
-pub(crate) fn products() -> Tracked {
+pub(crate) fn products() -> TrackedTable {
     let columns = ["id", "name", "category_id", "price_cents"].map(str::to_owned).to_vec();
     let old_columns = ["id", "category_id"].map(str::to_owned).to_vec();
-    Tracked { table: "products".into(), columns, old_columns }
+    TrackedTable { table: "products".into(), columns, old_columns }
 }
 
-/// The real time; only the lag metric sees it.
+/// The real time; only the lag metric uses it.
 pub(crate) struct WallClock;
 
 impl coherence::Clock for WallClock {

@@ -1,28 +1,28 @@
-//! The messages of `pgoutput`, protocol version 1.
+//! Parser of `pgoutput` messages, protocol version 1.
 //!
-//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>. Begin, commit
-//! and logical messages are read by the replication client already.
+//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>. The
+//! replication client itself parses begin, commit and logical messages.
 
 use thiserror::Error;
 
 /// One message, borrowing from its bytes.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Message<'a> {
-    /// Describes a table; comes before the first change of it, and again when it was altered.
+    /// Describes a table; sent before its first change, and again after it was altered.
     Relation(Relation<'a>),
     /// A new row.
     Insert { relation: u32, new: Tuple<'a> },
-    /// A changed row; the old one as far as the replica identity asks for it.
-    Update { relation: u32, old: Option<Old<'a>>, new: Tuple<'a> },
-    /// A row that went.
-    Delete { relation: u32, old: Old<'a> },
-    /// Tables that were emptied, also those reached by `cascade`.
+    /// A changed row; the old one as far as the replica identity requires.
+    Update { relation: u32, old: Option<OldTuple<'a>>, new: Tuple<'a> },
+    /// A deleted row.
+    Delete { relation: u32, old: OldTuple<'a> },
+    /// Truncated tables, also those reached by `cascade`.
     Truncate { relations: Vec<u32> },
-    /// Types and origins, which nobody here needs.
+    /// Types and origins, which are not needed.
     Other,
 }
 
-/// A table as the log knows it.
+/// A table as described in the log.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Relation<'a> {
     pub(super) id: u32,
@@ -31,7 +31,7 @@ pub(super) struct Relation<'a> {
     pub(super) columns: Vec<Column<'a>>,
 }
 
-/// A column of it.
+/// A column of a relation.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Column<'a> {
     /// Part of the replica identity.
@@ -43,8 +43,8 @@ pub(super) struct Column<'a> {
 
 /// A row before the change.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Old<'a> {
-    /// Only the columns of the replica identity are meant; the others say null and mean nothing.
+pub(super) enum OldTuple<'a> {
+    /// Only the columns of the replica identity are valid; the others are sent as null.
     Key(Tuple<'a>),
     /// All columns (`replica identity full`).
     Full(Tuple<'a>),
@@ -53,29 +53,29 @@ pub(super) enum Old<'a> {
 /// A row's fields in the order of the relation's columns.
 pub(super) type Tuple<'a> = Vec<Field<'a>>;
 
-/// One value.
+/// The value of a column.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Field<'a> {
     Null,
-    /// Stored out of line and not changed, so not sent.
+    /// Stored out of line and unchanged, so not sent.
     Unchanged,
     Text(&'a [u8]),
 }
 
-/// Bytes that are no such message.
+/// The bytes are not a valid message.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("a message of type {kind:?} is not as it should be at {what}")]
+#[error("a message of type {kind:?} is malformed at {location}")]
 pub(super) struct Malformed {
     kind: char,
-    what: &'static str,
+    location: &'static str,
 }
 
-/// Reads one message; for any bytes whatsoever it answers or refuses, and allocates no more than in
-/// proportion to them.
+/// Parses one message. Any input results in a message or an error, and allocates memory at most in
+/// proportion to its size.
 pub(super) fn parse(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     let kind = bytes.first().map_or('\0', |kind| char::from(*kind));
     let mut cursor = Cursor { bytes: bytes.get(1..).unwrap_or_default() };
-    message(kind, &mut cursor).map_err(|what| Malformed { kind, what })
+    message(kind, &mut cursor).map_err(|location| Malformed { kind, location })
 }
 
 fn message<'a>(kind: char, from: &mut Cursor<'a>) -> Result<Message<'a>, &'static str> {
@@ -89,8 +89,8 @@ fn message<'a>(kind: char, from: &mut Cursor<'a>) -> Result<Message<'a>, &'stati
         'U' => {
             let relation = from.u32()?;
             let old = match from.u8()? {
-                b'K' => Some(Old::Key(tuple(from)?)),
-                b'O' => Some(Old::Full(tuple(from)?)),
+                b'K' => Some(OldTuple::Key(tuple(from)?)),
+                b'O' => Some(OldTuple::Full(tuple(from)?)),
                 b'N' => return Ok(Message::Update { relation, old: None, new: tuple(from)? }),
                 _ => return Err("the kind of a row"),
             };
@@ -100,15 +100,15 @@ fn message<'a>(kind: char, from: &mut Cursor<'a>) -> Result<Message<'a>, &'stati
         'D' => {
             let relation = from.u32()?;
             let old = match from.u8()? {
-                b'K' => Old::Key(tuple(from)?),
-                b'O' => Old::Full(tuple(from)?),
+                b'K' => OldTuple::Key(tuple(from)?),
+                b'O' => OldTuple::Full(tuple(from)?),
                 _ => return Err("the kind of a row"),
             };
             Message::Delete { relation, old }
         }
         'T' => {
             let count = from.u32()?;
-            // cascade, restart identity: the same to a cache.
+            // The options cascade and restart identity make no difference to a cache.
             from.u8()?;
             let relations = (0..count).map(|_| from.u32()).collect::<Result<_, _>>()?;
             Message::Truncate { relations }
@@ -131,7 +131,7 @@ fn relation<'a>(from: &mut Cursor<'a>) -> Result<Relation<'a>, &'static str> {
             Ok(Column { key, name, type_oid })
         })
         .collect::<Result<_, &'static str>>()?;
-    // The system's own schema is sent as the empty string.
+    // The schema pg_catalog is sent as the empty string.
     let schema = if schema.is_empty() { "pg_catalog" } else { schema };
     Ok(Relation { id, schema, name, columns })
 }
@@ -151,7 +151,7 @@ fn tuple<'a>(from: &mut Cursor<'a>) -> Result<Tuple<'a>, &'static str> {
         .collect()
 }
 
-/// Takes from the front and never past the end.
+/// Takes bytes from the front and never past the end.
 struct Cursor<'a> {
     bytes: &'a [u8],
 }
@@ -185,15 +185,15 @@ impl<'a> Cursor<'a> {
         if self.u8()? == byte { Ok(()) } else { Err("the kind of a row") }
     }
 
-    /// Up to a zero byte.
+    /// Takes a text up to a zero byte.
     fn text(&mut self) -> Result<&'a str, &'static str> {
         let end = self.bytes.iter().position(|byte| *byte == 0).ok_or("the end of a name")?;
         let text = self.take(end)?;
         self.take(1)?;
-        std::str::from_utf8(text).map_err(|_| "the letters of a name")
+        std::str::from_utf8(text).map_err(|_| "the encoding of a name")
     }
 }
 
 #[cfg(test)]
-#[path = "pgoutput_tests.rs"]
+#[path = "parser_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
-//! Reading what the triggers wrote.
+//! Parser of the rows that the triggers write.
 
 use contract::{Cell, Row};
 
-/// Reads `'a','it''s',NULL` into the cells of `columns`. `None` if it is not that, or has another
-/// number of columns.
+/// Parses `'a','it''s',NULL` into the cells of `columns`. Returns `None` if the text is malformed
+/// or has another number of values.
 pub(super) fn parse(text: &str, columns: &[String]) -> Option<Row> {
     let mut row = Row::new();
     let mut rest = text;
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_literals() {
+    fn literals_parsed() {
         let row = parse("'42','it''s, '''' NULL',NULL,''", &columns(4)).unwrap();
         let cells: Vec<_> = row.iter().map(|(_, cell)| cell.clone()).collect();
         let text = |text: &str| Cell::Text(text.to_owned());
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn another_number_of_columns_is_refused() {
+    fn wrong_column_count_rejected() {
         assert_eq!(parse("'1','2'", &columns(1)), None);
         assert_eq!(parse("'1'", &columns(2)), None);
         assert_eq!(parse("'1", &columns(1)), None);
@@ -64,12 +64,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rubbish_never_panics(text in ".*", count in 0_usize..5) {
+        fn any_text_never_panics(text in ".*", count in 0_usize..5) {
             let _ = parse(&text, &columns(count));
         }
 
         #[test]
-        fn what_sqlite_quotes_reads_back(values in proptest::collection::vec(".*", 1..5)) {
+        fn quoted_text_round_trip(values in proptest::collection::vec(".*", 1..5)) {
             let quoted: Vec<_> =
                 values.iter().map(|value| format!("'{}'", value.replace('\'', "''"))).collect();
             let row = parse(&quoted.join(","), &columns(values.len())).unwrap();

@@ -3,10 +3,10 @@ use serde_json::json;
 
 use super::*;
 
-fn one(message: &Value) -> Result<Told, String> {
-    let mut told = parse(message.to_string().as_bytes(), "postgres")?;
-    assert_eq!(told.len(), 1, "{told:?}");
-    Ok(told.remove(0))
+fn parse_one(message: &Value) -> Result<Message, String> {
+    let mut messages = parse(message.to_string().as_bytes(), "postgres")?;
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    Ok(messages.remove(0))
 }
 
 /// The example of an update in Debezium's documentation of the connector, with transaction metadata.
@@ -30,82 +30,82 @@ fn update() -> Value {
 }
 
 #[test]
-fn an_update_says_what_changed_and_what_it_follows_on() {
-    let Ok(Told::Event(event)) = one(&update()) else { panic!("an event") };
+fn update_parsed_with_predecessor() {
+    let Ok(Message::Event(event)) = parse_one(&update()) else { panic!("an event") };
     assert_eq!((event.xid, event.order, event.after), (556, 1, Some(Lsn(24_023_119))));
     assert_eq!(event.committed_us, 1_559_033_904_863_000);
-    let What::Row(row) = event.what else { panic!("a row") };
+    let Content::Row(row) = event.content else { panic!("a row") };
     assert_eq!((row.table.to_string().as_str(), row.op), ("public.customers", Op::Update));
-    assert_eq!(row.after.expect("it is told")["email"], "annek@noanswer.org");
+    assert_eq!(row.after.expect("present")["email"], "annek@noanswer.org");
     assert!(row.schema.is_some());
 
     let bare = update()["payload"].clone();
-    assert!(matches!(one(&bare), Ok(Told::Event(_))), "schemas may be switched off");
+    assert!(matches!(parse_one(&bare), Ok(Message::Event(_))), "schemas may be switched off");
     let list = json!([bare, update()]).to_string();
     assert_eq!(parse(list.as_bytes(), "postgres").expect("good").len(), 2);
 }
 
 /// The examples of the documentation.
 #[test]
-fn boundaries_of_transactions() {
+fn transaction_boundaries_parsed() {
     let begin = json!({ "status": "BEGIN", "id": "571:53195829", "ts_ms": 1_486_500_577_125_u64,
                         "event_count": null, "data_collections": null });
-    assert_eq!(one(&begin), Ok(Told::Begin { xid: 571 }));
+    assert_eq!(parse_one(&begin), Ok(Message::Begin { xid: 571 }));
     let end = json!({ "status": "END", "id": "571:53195832", "ts_ms": 1_486_500_577_691_u64,
                       "event_count": 2, "data_collections": [
                           { "data_collection": "s1.a", "event_count": 1 },
                           { "data_collection": "s2.a", "event_count": 1 }] });
-    assert_eq!(one(&end), Ok(Told::End { xid: 571, end: Lsn(53_195_832), count: 2 }));
+    assert_eq!(parse_one(&end), Ok(Message::End { xid: 571, end: Lsn(53_195_832), count: 2 }));
     let wrapped = json!({ "schema": null, "payload": end });
-    assert_eq!(one(&wrapped), one(&end));
+    assert_eq!(parse_one(&wrapped), parse_one(&end));
     let old = json!({ "status": "END", "id": "571", "event_count": 2 });
-    assert!(one(&old).expect_err("too old").contains("Debezium 2.0"));
+    assert!(parse_one(&old).expect_err("too old").contains("Debezium 2.0"));
 }
 
 #[test]
-fn what_is_of_no_consequence() {
+fn heartbeat_and_tombstone_ignored() {
     let (null, beat) = (Value::Null, json!({ "ts_ms": 1 }));
     let tombstone = json!({ "schema": null, "payload": null });
     for message in [null, beat.clone(), tombstone, json!({ "schema": {}, "payload": beat })] {
-        assert_eq!(one(&message), Ok(Told::Nothing), "{message}");
+        assert_eq!(parse_one(&message), Ok(Message::Ignored), "{message}");
     }
     assert_eq!(parse(b" \n", "postgres"), Ok(Vec::new()));
 }
 
 #[test]
-fn rows_of_a_snapshot_begin_a_stream_unless_they_are_read_beside_it() {
+fn incremental_snapshot_ignored() {
     let read = |snapshot: &str| {
         let mut message = update();
         message["payload"]["op"] = "r".into();
         message["payload"]["source"]["snapshot"] = snapshot.into();
-        one(&message)
+        parse_one(&message)
     };
     for snapshot in ["true", "first", "last", "first_in_data_collection"] {
-        assert_eq!(read(snapshot), Ok(Told::Snapshot));
+        assert_eq!(read(snapshot), Ok(Message::Snapshot));
     }
-    assert_eq!(read("incremental"), Ok(Told::Nothing));
+    assert_eq!(read("incremental"), Ok(Message::Ignored));
 }
 
 #[test]
-fn messages_in_the_log() {
+fn log_messages_parsed() {
     let mut message = update();
     let payload = &mut message["payload"];
     payload["op"] = "m".into();
     payload["message"] = json!({ "prefix": "tidegate", "content": "e30=" });
-    let Ok(Told::Event(event)) = one(&message) else { panic!("an event") };
-    let expected = What::Message { prefix: "tidegate".into(), content: b"{}".to_vec() };
-    assert_eq!(event.what, expected);
+    let Ok(Message::Event(event)) = parse_one(&message) else { panic!("an event") };
+    let expected = Content::Message { prefix: "tidegate".into(), content: b"{}".to_vec() };
+    assert_eq!(event.content, expected);
     message["payload"]["message"]["content"] = "7b7d!".into();
-    assert!(one(&message).expect_err("hex").contains("binary.handling.mode"));
-    // Outside of a transaction, it is the last commit itself.
+    assert!(parse_one(&message).expect_err("hex").contains("binary.handling.mode"));
+    // Outside a transaction, the message is itself the last commit.
     message["payload"]["transaction"] = Value::Null;
-    assert!(one(&message).is_err(), "inside one, and metadata is off");
+    assert!(parse_one(&message).is_err(), "in a transaction without metadata");
     message["payload"]["source"]["sequence"] = r#"["24023128","24023128"]"#.into();
-    assert_eq!(one(&message), Ok(Told::Loose { at: Lsn(24_023_128) }));
+    assert_eq!(parse_one(&message), Ok(Message::NonTransactional { at: Lsn(24_023_128) }));
 }
 
 #[test]
-fn a_mistake_is_named_with_its_place() {
+fn error_names_location() {
     let with = |path: &[&str], value: Value| {
         let mut message = update();
         let mut at = &mut message["payload"];
@@ -113,9 +113,9 @@ fn a_mistake_is_named_with_its_place() {
             at = &mut at[*name];
         }
         *at = value;
-        one(&message).expect_err("a mistake")
+        parse_one(&message).expect_err("malformed")
     };
-    for (path, value, says) in [
+    for (path, value, expected) in [
         (&["transaction"][..], Value::Null, "provide.transaction.metadata=true"),
         (&["transaction", "total_order"], json!("x"), "total_order"),
         (&["source"], json!(1), "source"),
@@ -124,13 +124,13 @@ fn a_mistake_is_named_with_its_place() {
         (&["source", "table"], Value::Null, "source.table"),
         (&["op"], json!("x"), "op = \"x\""),
     ] {
-        let said = with(path, value);
-        assert!(said.contains(says), "{path:?}: {said}");
+        let error = with(path, value);
+        assert!(error.contains(expected), "{path:?}: {error}");
     }
     let list = json!([update(), 7]).to_string();
-    let said = parse(list.as_bytes(), "postgres").expect_err("a mistake");
-    assert!(said.starts_with("message 1:"), "{said}");
-    assert!(parse(b"{\"a\":", "postgres").expect_err("cut off").contains("no JSON"));
+    let error = parse(list.as_bytes(), "postgres").expect_err("malformed");
+    assert!(error.starts_with("message 1:"), "{error}");
+    assert!(parse(b"{\"a\":", "postgres").expect_err("cut off").contains("not JSON"));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -196,18 +196,18 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn nothing_that_is_posted_panics(message in any_json()) {
+    fn any_json_never_panics(message in any_json()) {
         let _ = parse(message.to_string().as_bytes(), "postgres");
     }
 
     #[test]
-    fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&bytes, "postgres");
     }
 
-    /// Whatever one part of a message is replaced by.
+    /// One part of a valid message is replaced by any JSON.
     #[test]
-    fn nothing_in_a_good_message_panics(part in 0_usize..9, value in any_json()) {
+    fn altered_message_never_panics(part in 0_usize..9, value in any_json()) {
         let mut message = update();
         let payload = &mut message["payload"];
         let parts = ["before", "after", "source", "op", "transaction", "message", "status", "id", "schema"];

@@ -1,4 +1,4 @@
-//! From bytes to messages: what can be said of a message without knowing its table.
+//! Parser of Debezium's messages, without knowledge of their tables.
 
 use std::sync::Arc;
 
@@ -8,97 +8,97 @@ use coherence::Lsn;
 use contract::Op;
 use serde_json::{Map, Value};
 
-use crate::tracked::TableName;
+use crate::table::TableName;
 
 /// One message of Debezium's PostgreSQL connector.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Told {
-    /// Nothing that matters: a tombstone, a heartbeat, a row of an incremental snapshot.
-    Nothing,
-    /// Whole tables are read.
+pub(super) enum Message {
+    /// Without effect: a tombstone, a heartbeat, a row of an incremental snapshot.
+    Ignored,
+    /// Debezium reads whole tables.
     Snapshot,
     /// A transaction begins.
     Begin { xid: u32 },
     /// A transaction has ended.
     End { xid: u32, end: Lsn, count: u64 },
-    /// A message in the log outside of transactions.
-    Loose { at: Lsn },
-    /// Something happened inside a transaction.
+    /// A message in the log outside any transaction.
+    NonTransactional { at: Lsn },
+    /// An event inside a transaction.
     Event(Event),
 }
 
-/// See [`coherence::relay::Told::Event`].
+/// An event; see [`coherence::relay::Told::Event`].
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) xid: u32,
     pub(super) order: u64,
     pub(super) after: Option<Lsn>,
     pub(super) committed_us: u64,
-    pub(super) what: What,
+    pub(super) content: Content,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum What {
+pub(super) enum Content {
     Row(Box<RowEvent>),
-    /// A message in the log, for whomever.
+    /// A logical message with any prefix.
     Message {
         prefix: String,
         content: Vec<u8>,
     },
 }
 
-/// A change of a row, or of a whole table.
+/// A change of a row or of a whole table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RowEvent {
     pub(super) table: TableName,
     pub(super) op: Op,
     pub(super) before: Option<Map<String, Value>>,
     pub(super) after: Option<Map<String, Value>>,
-    /// The schemas of its columns, if the message has them.
+    /// The schemas of its columns, if the message contains them.
     pub(super) schema: Option<Arc<Value>>,
 }
 
-const METADATA: &str = "set provide.transaction.metadata=true at the connector: without it nobody \
-                        can tell whether an event is missing";
+const METADATA: &str = "set provide.transaction.metadata=true at the connector: without it, missing \
+                        events can't be detected";
 
-/// Reads a body: one message, or a list of them. `database`: whose messages are expected.
+/// Parses a body: one message, or a list of messages. `database`: the expected `source.db`.
 ///
 /// # Errors
-/// What can't be read, where, and how to mend it.
-pub(super) fn parse(body: &[u8], database: &str) -> Result<Vec<Told>, String> {
+/// A text that says where the body is malformed, and how to configure Debezium.
+pub(super) fn parse(body: &[u8], database: &str) -> Result<Vec<Message>, String> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Vec::new());
     }
     let value: Value = serde_json::from_slice(body)
-        .map_err(|err| format!("the body is no JSON: {err}; set debezium.format.value=json"))?;
+        .map_err(|err| format!("the body is not JSON: {err}; set debezium.format.value=json"))?;
     match value {
         Value::Array(messages) => {
             let numbered = messages.into_iter().enumerate();
-            let read = numbered.map(|(at, message)| {
-                message_of(message, database).map_err(|what| format!("message {at}: {what}"))
+            let parsed = numbered.map(|(at, message)| {
+                parse_message(message, database).map_err(|err| format!("message {at}: {err}"))
             });
-            read.collect()
+            parsed.collect()
         }
-        message => Ok(vec![message_of(message, database)?]),
+        message => Ok(vec![parse_message(message, database)?]),
     }
 }
 
-fn message_of(message: Value, database: &str) -> Result<Told, String> {
+fn parse_message(message: Value, database: &str) -> Result<Message, String> {
     let mut message = match message {
-        Value::Null => return Ok(Told::Nothing),
+        Value::Null => return Ok(Message::Ignored),
         Value::Object(message) => message,
-        other => return Err(format!("{} is no message", kind(&other))),
+        other => return Err(format!("{} is not a message", kind(&other))),
     };
     if message.contains_key("specversion") {
-        return Err("CloudEvents are not understood; set debezium.format.value=json".into());
+        return Err("CloudEvents are not supported; set debezium.format.value=json".into());
     }
     let mut schema = None;
     if message.contains_key("payload") && !message.contains_key("op") {
         schema = message.remove("schema").filter(|schema| !schema.is_null()).map(Arc::new);
         message = match message.remove("payload") {
             Some(Value::Object(payload)) => payload,
-            Some(Value::Null) => return Ok(Told::Nothing),
-            other => return Err(format!("payload: {} is no message", kind_of(other.as_ref()))),
+            Some(Value::Null) => return Ok(Message::Ignored),
+            other => return Err(format!("payload: {} is not a message", kind_of(other.as_ref()))),
         };
     }
     match (message.get("status").and_then(Value::as_str), message.get("op")) {
@@ -107,30 +107,30 @@ fn message_of(message: Value, database: &str) -> Result<Told, String> {
             let op = op.as_str().unwrap_or_default().to_owned();
             event(message, &op, schema, database)
         }
-        // A heartbeat says the time and no more.
+        // A heartbeat contains only its time.
         (None, None) if message.keys().all(|key| key == "ts_ms" || key == "serverName") => {
-            Ok(Told::Nothing)
+            Ok(Message::Ignored)
         }
-        _ => Err("it has neither `op` nor `status`: this takes Debezium's own envelope, so leave \
-                  transforms such as ExtractNewRecordState (unwrap) out"
+        _ => Err("it has neither `op` nor `status`: only Debezium's own envelope is supported, so remove \
+                  transforms such as ExtractNewRecordState (unwrap)"
             .into()),
     }
 }
 
-fn boundary(message: &Map<String, Value>, begins: bool) -> Result<Told, String> {
+fn boundary(message: &Map<String, Value>, begins: bool) -> Result<Message, String> {
     let id = message.get("id").and_then(Value::as_str).unwrap_or_default();
     let (xid, at) = transaction(id).ok_or_else(|| {
         format!(
-            "id = {id:?}: a transaction is named by its id and position, such as \"571:53195832\"; \
-                 Debezium 2.0 or later writes it so"
+            "id = {id:?}: a transaction's id and position are expected, such as \"571:53195832\"; \
+             Debezium 2.0 or later writes them"
         )
     })?;
     if begins {
-        return Ok(Told::Begin { xid });
+        return Ok(Message::Begin { xid });
     }
     let count = message.get("event_count").and_then(number);
-    let count = count.ok_or("event_count: the end of a transaction says how many events it had")?;
-    Ok(Told::End { xid, end: at, count })
+    let count = count.ok_or("event_count: missing from the end of a transaction")?;
+    Ok(Message::End { xid, end: at, count })
 }
 
 fn event(
@@ -138,37 +138,39 @@ fn event(
     op: &str,
     schema: Option<Arc<Value>>,
     database: &str,
-) -> Result<Told, String> {
+) -> Result<Message, String> {
     let Some(Value::Object(source)) = message.get("source") else {
-        return Err("source: it is not said where the event comes from".into());
+        return Err("source: missing".into());
     };
     let text = |name: &str| source.get(name).and_then(Value::as_str);
     match text("connector") {
         Some("postgresql") => {}
         other => {
             return Err(format!(
-                "source.connector = {other:?}: only events of the PostgreSQL connector are understood; \
+                "source.connector = {other:?}: only events of the PostgreSQL connector are supported; \
                  MariaDB is followed through its own log"
             ));
         }
     }
     if let Some(other) = text("db").filter(|db| *db != database) {
         return Err(format!(
-            "source.db = {other:?}: this source is the database {database:?}; post the events of \
-             others elsewhere"
+            "source.db = {other:?}: this source is the database {database:?}; post events of other \
+             databases to their own source"
         ));
     }
     if op == "r" {
-        // An incremental snapshot reads beside the stream; any other one begins a stream.
+        // An incremental snapshot is read during the stream; any other one starts a stream.
         let incremental = text("snapshot") == Some("incremental");
-        return Ok(if incremental { Told::Nothing } else { Told::Snapshot });
+        return Ok(if incremental { Message::Ignored } else { Message::Snapshot });
     }
     let positions = sequence(source);
     let at = source.get("lsn").and_then(number).map(Lsn).or(positions.1);
     let Some(Value::Object(inside)) = message.get("transaction") else {
         return match (op, at) {
-            // One outside of transactions is the last commit itself, as far as Debezium goes.
-            ("m", Some(at)) if positions.0.is_none_or(|last| last == at) => Ok(Told::Loose { at }),
+            // To Debezium, a message outside transactions is itself the last commit.
+            ("m", Some(at)) if positions.0.is_none_or(|last| last == at) => {
+                Ok(Message::NonTransactional { at })
+            }
             _ => Err(format!("transaction: missing; {METADATA}")),
         };
     };
@@ -176,21 +178,17 @@ fn event(
     let xid = transaction(id).map(|(xid, _)| xid);
     let order = inside.get("total_order").and_then(number);
     let (Some(xid), Some(order)) = (xid, order) else {
-        return Err(format!(
-            "transaction: id {id:?} and total_order are not understood; {METADATA}"
-        ));
+        return Err(format!("transaction: id {id:?} or total_order is malformed; {METADATA}"));
     };
     let committed_us = source.get("ts_us").and_then(number);
     let committed_us =
         committed_us.or_else(|| Some(source.get("ts_ms").and_then(number)?.saturating_mul(1_000)));
     let table = (text("schema").map(str::to_owned), text("table").map(str::to_owned));
-    let what = match op {
+    let content = match op {
         "m" => log_message(&message)?,
         "c" | "u" | "d" | "t" => {
             let (Some(schema_name), Some(table)) = table else {
-                return Err(
-                    "source.schema, source.table: it is not said which table changed".into()
-                );
+                return Err("source.schema, source.table: missing".into());
             };
             let mut row = |name: &str| match message.remove(name) {
                 Some(Value::Object(row)) => Some(row),
@@ -204,27 +202,27 @@ fn event(
                 _ => Op::Truncate,
             };
             let table = TableName { schema: schema_name, table };
-            What::Row(Box::new(RowEvent { table, op, before, after, schema }))
+            Content::Row(Box::new(RowEvent { table, op, before, after, schema }))
         }
-        _ => return Err(format!("op = {op:?}: c, u, d, r, t and m are understood")),
+        _ => return Err(format!("op = {op:?}: c, u, d, r, t and m are supported")),
     };
     let committed_us = committed_us.unwrap_or(0);
-    Ok(Told::Event(Event { xid, order, after: positions.0, committed_us, what }))
+    Ok(Message::Event(Event { xid, order, after: positions.0, committed_us, content }))
 }
 
-fn log_message(message: &Map<String, Value>) -> Result<What, String> {
+fn log_message(message: &Map<String, Value>) -> Result<Content, String> {
     let Some(Value::Object(inside)) = message.get("message") else {
         return Err("message: missing from an event with op = \"m\"".into());
     };
     let text = |name: &str| inside.get(name).and_then(Value::as_str).unwrap_or_default();
     let content = STANDARD.decode(text("content")).map_err(|_| {
-        "message.content is not base64: leave binary.handling.mode at bytes or base64".to_owned()
+        "message.content is not base64: set binary.handling.mode to bytes or base64".to_owned()
     })?;
-    Ok(What::Message { prefix: text("prefix").to_owned(), content })
+    Ok(Content::Message { prefix: text("prefix").to_owned(), content })
 }
 
-/// `source.sequence`: where the last commit ended, and where the event stands. A JSON list of texts, as a
-/// text.
+/// Parses `source.sequence`: the end of the last commit, and the event's position. It is a JSON
+/// list of texts, encoded as a text.
 fn sequence(source: &Map<String, Value>) -> (Option<Lsn>, Option<Lsn>) {
     let list = match source.get("sequence") {
         Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
@@ -235,15 +233,15 @@ fn sequence(source: &Map<String, Value>) -> (Option<Lsn>, Option<Lsn>) {
     (position(0), position(1))
 }
 
-/// `571:53195832`: the transaction's id, and a position.
+/// Parses `571:53195832`: the transaction's id, and a position.
 fn transaction(id: &str) -> Option<(u32, Lsn)> {
     let (xid, at) = id.split_once(':')?;
-    // With the epoch in front of its 32 bits, or without.
+    // The id has 32 bits, with or without the epoch before them.
     let xid: u64 = xid.parse().ok()?;
     Some((xid as u32, Lsn(at.parse().ok()?)))
 }
 
-/// A number, or one that is written as a text.
+/// Parses a number, also one encoded as a text.
 fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
@@ -264,5 +262,5 @@ fn kind(value: &Value) -> &'static str {
 }
 
 #[cfg(test)]
-#[path = "told_tests.rs"]
+#[path = "parser_tests.rs"]
 mod tests;

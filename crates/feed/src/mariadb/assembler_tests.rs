@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
-use coherence::{Clock, Mono};
+use coherence::{Clock, Mono, Subject};
 use proptest::prelude::*;
 
 use super::*;
-use crate::mariadb::log::parse;
-use crate::tracked::Tracked;
+use crate::mariadb::parser::parse;
+use crate::table::TrackedTable;
 
-struct NoClock;
+struct StoppedClock;
 
-impl Clock for NoClock {
+impl Clock for StoppedClock {
     fn mono(&self) -> Mono {
         Mono(0)
     }
@@ -19,25 +19,25 @@ impl Clock for NoClock {
     }
 }
 
-impl Assembler {
-    fn read(&mut self, raw: &Raw, end: Lsn) -> Ended {
-        self.take(raw, parse(raw), end)
+impl CommitAssembler {
+    fn parse_and_handle(&mut self, raw: &RawEvent, end: Lsn) -> GroupState {
+        self.handle(raw, parse(raw), end)
     }
 }
 
-fn assembler() -> Assembler {
+fn assembler() -> CommitAssembler {
     let columns = ["id", "name", "price"].map(str::to_owned).to_vec();
-    let tracked = Tracked { table: "products".into(), columns, old_columns: vec![] };
-    let options = MariaDbOptions::new("shop", "", vec![tracked], Arc::new(NoClock));
-    Assembler::new(&options, "shop")
+    let tracked = TrackedTable { table: "products".into(), columns, old_columns: vec![] };
+    let options = MariaDbOptions::new("shop", "", vec![tracked], Arc::new(StoppedClock));
+    CommitAssembler::new(&options, "shop")
 }
 
-fn raw(kind: u8, data: &[u8]) -> Raw {
-    Raw { kind, end: 1, timestamp: 1_700_000_000, data: data.to_vec(), ..Raw::default() }
+fn raw(kind: u8, data: &[u8]) -> RawEvent {
+    RawEvent { kind, end: 1, timestamp: 1_700_000_000, data: data.to_vec(), ..RawEvent::default() }
 }
 
-/// `products(id int, name varchar(100), price decimal(5,2))` with the number 7.
-fn table_map() -> Raw {
+/// `products(id int, name varchar(100), price decimal(5,2))` with number 7.
+fn table_map() -> RawEvent {
     let mut data = vec![7, 0, 0, 0, 0, 0, 1, 0, 4];
     data.extend(b"shop\0\x08products\0");
     data.extend([3, 3, 15, 246, 4, 100, 0, 5, 2, 0b110]);
@@ -47,11 +47,11 @@ fn table_map() -> Raw {
 }
 
 /// 42, 'Tea', -12.50 → 42, null, 3.00
-fn update() -> Raw {
+fn update() -> RawEvent {
     let mut data = vec![7, 0, 0, 0, 0, 0, 1, 0, 3, 0b111, 0b111];
     data.extend([0, 42, 0, 0, 0, 3]);
     data.extend(b"Tea");
-    // decimal(5,2): two bytes before the point, one after it; all turned over.
+    // decimal(5,2): two bytes before the point, one after it; all inverted.
     data.extend([0x7f, !12, !50]);
     data.extend([0b010, 42, 0, 0, 0, 0x80, 3, 0]);
     raw(24, &data)
@@ -59,20 +59,23 @@ fn update() -> Raw {
 
 const BEGIN: [u8; 13] = [0; 13];
 
-fn told(rows: &Raw) -> Option<Commit> {
+fn commit_of(rows: &RawEvent) -> Option<Commit> {
     let mut assembler = assembler();
     for event in [&raw(162, &BEGIN), &table_map(), rows] {
-        assert!(matches!(assembler.read(event, Lsn(1)), Ended::Nothing), "the group goes on");
+        assert!(
+            matches!(assembler.parse_and_handle(event, Lsn(1)), GroupState::Open),
+            "the group continues"
+        );
     }
-    match assembler.read(&raw(16, &[0; 8]), Lsn(2)) {
-        Ended::Group(commit) => commit,
-        Ended::Nothing => panic!("a commit ends a group"),
+    match assembler.parse_and_handle(&raw(16, &[0; 8]), Lsn(2)) {
+        GroupState::Ended(commit) => commit,
+        GroupState::Open => panic!("a commit ends a group"),
     }
 }
 
 #[test]
-fn rows_are_read() {
-    let commit = told(&update()).expect("a commit");
+fn row_event_parsed() {
+    let commit = commit_of(&update()).expect("a commit");
     assert_eq!((commit.lsn, commit.committed_us), (Lsn(2), 1_700_000_000_000_000));
     let [change] = &commit.changes[..] else { panic!("{commit:?}") };
     let texts = |row: &Option<Row>| {
@@ -85,28 +88,33 @@ fn rows_are_read() {
 }
 
 #[test]
-fn a_row_that_breaks_off_counts_as_a_change_of_everything() {
+fn truncated_row_invalidates_everything() {
     let whole = update();
     for length in 12..whole.data.len() {
-        let commit = told(&raw(24, &whole.data[..length])).expect("a commit");
+        let commit = commit_of(&raw(24, &whole.data[..length])).expect("a commit");
         assert_eq!(commit.changes[0].op, Op::Truncate, "{length}");
         assert_eq!(commit.messages[0].subjects, [Subject::Everything], "{length}");
     }
 }
 
 #[test]
-fn what_is_not_known_counts_as_a_change_of_everything_also_outside_of_groups() {
+fn unknown_event_invalidates_everything() {
     const INCIDENT: u8 = 26;
-    let Ended::Group(Some(commit)) = assembler().read(&raw(INCIDENT, &[1, 0]), Lsn(1)) else {
-        panic!("it is told at once");
+    let GroupState::Ended(Some(commit)) =
+        assembler().parse_and_handle(&raw(INCIDENT, &[1, 0]), Lsn(1))
+    else {
+        panic!("the commit ends at once");
     };
     assert_eq!(commit.messages[0].subjects, [Subject::Everything]);
-    assert!(matches!(assembler().read(&raw(161, &[]), Lsn(1)), Ended::Group(None)));
+    assert!(matches!(
+        assembler().parse_and_handle(&raw(161, &[]), Lsn(1)),
+        GroupState::Ended(None)
+    ));
 }
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(
+    fn any_bytes_never_panic(
         kinds in proptest::collection::vec(any::<u8>(), 1..6),
         data in proptest::collection::vec(any::<u8>(), 0..80),
         at in 0_usize..60,
@@ -114,19 +122,19 @@ proptest! {
     ) {
         let mut assembler = assembler();
         for mut event in [raw(162, &BEGIN), table_map(), update()] {
-            // One byte is another one.
+            // One byte is replaced.
             if let Some(byte) = event.data.get_mut(at) {
                 *byte = with;
             }
-            assembler.read(&event, Lsn(1));
+            assembler.parse_and_handle(&event, Lsn(1));
         }
-        assembler.read(&table_map(), Lsn(1));
+        assembler.parse_and_handle(&table_map(), Lsn(1));
         for kind in kinds {
-            assembler.read(&raw(kind, &data), Lsn(1));
-            // Rows of the table that is known.
+            assembler.parse_and_handle(&raw(kind, &data), Lsn(1));
+            // Rows of the described table.
             let mut rows = vec![7, 0, 0, 0, 0, 0, 1, 0, 3, with];
             rows.extend(&data);
-            assembler.read(&raw(23 + kind % 3, &rows), Lsn(1));
+            assembler.parse_and_handle(&raw(23 + kind % 3, &rows), Lsn(1));
         }
     }
 }

@@ -1,64 +1,68 @@
-//! When to look again whether somebody has committed.
+//! The interval between polls, adapted to the write activity.
 
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// So often, if the kernel tells of writes, is looked without having been told: nothing should be
-/// missed, but a file system may be stranger than was thought.
-const QUIET: Duration = Duration::from_millis(25);
+/// The interval of polls without a write notification. Notifications should miss no write, but some
+/// file systems may not deliver them.
+const QUIET_INTERVAL: Duration = Duration::from_millis(25);
 
-/// So many times after a write is looked at the full pace: the commit that the write belongs to may
-/// take a while.
-const LIVELY: u32 = 100;
+/// The number of polls at the short interval after a write: the commit that the write belongs to
+/// may take a while.
+const ACTIVE_POLLS: u32 = 100;
 
-/// The pause between two looks: short while somebody writes to the database, longer while nobody
-/// does, where the kernel tells (inotify); else always short.
-pub(super) struct Pace {
-    poll: Duration,
-    left: u32,
+/// Waits between two polls: a short interval while the database is written to, a longer one
+/// otherwise, if the kernel reports writes (inotify); else always the short one.
+pub(super) struct AdaptivePoll {
+    active_interval: Duration,
+    active_polls_left: u32,
     #[cfg(target_os = "linux")]
-    writes: Option<linux::Writes>,
+    writes: Option<linux::WriteWatch>,
 }
 
-impl Pace {
-    /// For the database at `path`, with `poll` between two looks while it is written to.
-    pub(super) fn new(path: &Path, poll: Duration) -> Self {
+impl AdaptivePoll {
+    /// Watches the database at `path`; polls at `active_interval` while it is written to.
+    pub(super) fn new(path: &Path, active_interval: Duration) -> Self {
         #[cfg(target_os = "linux")]
-        return Self { poll, left: LIVELY, writes: linux::Writes::watch(path) };
+        return Self {
+            active_interval,
+            active_polls_left: ACTIVE_POLLS,
+            writes: linux::WriteWatch::watch(path),
+        };
         #[cfg(not(target_os = "linux"))]
         {
             let _ = path;
-            Self { poll, left: LIVELY }
+            Self { active_interval, active_polls_left: ACTIVE_POLLS }
         }
     }
 
-    /// Waits until it is time to look. Answers whether all was quiet meanwhile.
+    /// Waits until the next poll. Returns whether no write was reported meanwhile.
     #[cfg(target_os = "linux")]
     pub(super) fn wait(&mut self) -> bool {
         let Some(writes) = &self.writes else {
-            thread::sleep(self.poll);
+            thread::sleep(self.active_interval);
             return false;
         };
-        let quiet = self.left == 0;
+        let quiet = self.active_polls_left == 0;
         let written = if quiet {
-            writes.wait(QUIET)
+            writes.wait(QUIET_INTERVAL)
         } else {
-            thread::sleep(self.poll);
+            thread::sleep(self.active_interval);
             writes.wait(Duration::ZERO)
         };
         match written {
-            Some(true) => self.left = LIVELY,
-            Some(false) => self.left = self.left.saturating_sub(1),
+            Some(true) => self.active_polls_left = ACTIVE_POLLS,
+            Some(false) => self.active_polls_left = self.active_polls_left.saturating_sub(1),
             None => self.writes = None,
         }
         quiet && written == Some(false)
     }
 
-    /// Waits until it is time to look.
+    /// Waits until the next poll.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn wait(&mut self) -> bool {
-        thread::sleep(self.poll);
+        thread::sleep(self.active_interval);
         false
     }
 }
@@ -73,11 +77,12 @@ mod linux {
     use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
     use rustix::io::{Errno, read};
 
-    /// Tells when somebody writes in the database's folder: its log and journal come and go there.
-    pub(super) struct Writes(OwnedFd);
+    /// Reports writes in the database's folder, which contains its log and journal.
+    pub(super) struct WriteWatch(OwnedFd);
 
-    impl Writes {
-        /// `None`: the kernel does not tell (the user's watches are used up, say).
+    impl WriteWatch {
+        /// Returns `None` if the kernel does not report writes (the user's watches are used up,
+        /// say).
         pub(super) fn watch(path: &Path) -> Option<Self> {
             let path = path.canonicalize().ok()?;
             let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
@@ -90,7 +95,8 @@ mod linux {
             Some(Self(inotify))
         }
 
-        /// Whether somebody wrote, waiting for at most `limit`. `None`: it is not told any more.
+        /// Whether a write was reported, waiting for at most `limit`. Returns `None` if writes are
+        /// no longer reported.
         pub(super) fn wait(&self, limit: Duration) -> Option<bool> {
             let limit = Timespec::try_from(limit).ok()?;
             match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&limit)) {
@@ -115,16 +121,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_of_somebody_else_ends_the_quiet() {
+    fn write_ends_quiet_phase() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("shop.db");
         std::fs::write(&path, "").expect("it is written");
-        let mut pace = Pace::new(&path, Duration::ZERO);
-        assert!(pace.writes.is_some(), "this kernel tells");
-        let looks = (0..1_000).take_while(|_| !pace.wait()).count();
-        assert_eq!(looks, LIVELY as usize, "lively at first, quiet then");
+        let mut adaptive = AdaptivePoll::new(&path, Duration::ZERO);
+        assert!(adaptive.writes.is_some(), "the kernel reports writes");
+        let polls = (0..1_000).take_while(|_| !adaptive.wait()).count();
+        assert_eq!(polls, ACTIVE_POLLS as usize, "active at first, then quiet");
         std::fs::write(folder.path().join("shop.db-wal"), "frame").expect("it is written");
-        assert!(!pace.wait());
-        assert!(!pace.wait(), "and for a while after it");
+        assert!(!adaptive.wait());
+        assert!(!adaptive.wait(), "still active after the write");
     }
 }

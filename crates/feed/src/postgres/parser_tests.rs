@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Writes messages as PostgreSQL does.
+/// Encodes messages like PostgreSQL.
 #[derive(Default)]
 struct Writer(Vec<u8>);
 
@@ -66,7 +66,7 @@ fn update() -> Vec<u8> {
 }
 
 #[test]
-fn reads_a_table() {
+fn relation_parsed() {
     let columns = vec![
         Column { key: true, name: "id", type_oid: 23 },
         Column { key: false, name: "name", type_oid: 25 },
@@ -76,14 +76,14 @@ fn reads_a_table() {
 }
 
 #[test]
-fn reads_a_changed_key_and_an_unchanged_large_value() {
-    let old = Some(Old::Key(vec![Field::Text(b"1"), Field::Null]));
+fn key_change_with_unchanged_toast_parsed() {
+    let old = Some(OldTuple::Key(vec![Field::Text(b"1"), Field::Null]));
     let new = vec![Field::Text(b"2"), Field::Unchanged];
     assert_eq!(parse(&update()), Ok(Message::Update { relation: 7, old, new }));
 }
 
 #[test]
-fn reads_a_truncate_of_several_tables() {
+fn truncate_of_two_tables_parsed() {
     let bytes = Writer::new(b'T')
         .bytes(&2_u32.to_be_bytes())
         .bytes(&[1])
@@ -94,18 +94,18 @@ fn reads_a_truncate_of_several_tables() {
 }
 
 #[test]
-fn says_what_is_wrong() {
-    let says = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
-    assert_eq!(says(b"?"), "a message of type '?' is not as it should be at its type");
+fn error_names_type_and_location() {
+    let error = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
+    assert_eq!(error(b"?"), "a message of type '?' is malformed at its type");
     assert_eq!(
-        says(b"I\0\0\0\x07N\0\x01x"),
-        "a message of type 'I' is not as it should be at the kind of a value"
+        error(b"I\0\0\0\x07N\0\x01x"),
+        "a message of type 'I' is malformed at the kind of a value"
     );
-    assert!(says(b"").contains("its type"));
+    assert!(error(b"").contains("its type"));
 }
 
 #[test]
-fn every_truncated_message_is_refused() {
+fn truncated_message_rejected() {
     for whole in [products(), update()] {
         for length in 0..whole.len() {
             assert!(parse(&whole[..length]).is_err(), "{length} of {}", whole.len());
@@ -114,7 +114,7 @@ fn every_truncated_message_is_refused() {
 }
 
 #[test]
-fn a_count_larger_than_the_message_costs_no_memory() {
+fn excessive_count_allocates_nothing() {
     let truncate = Writer::new(b'T').bytes(&[0xff; 4]).bytes(&[0]).bytes(&[0; 8]).0;
     assert!(parse(&truncate).is_err());
     let text = Writer::new(b'I').bytes(&[0, 0, 0, 7]).bytes(b"N\0\x01t\xff\xff\xff\xff").0;
@@ -123,12 +123,12 @@ fn a_count_larger_than_the_message_costs_no_memory() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = parse(&bytes);
     }
 
     #[test]
-    fn any_bytes_behind_a_known_type_are_read_or_refused(
+    fn any_bytes_after_type_never_panic(
         kind in prop_oneof![Just(b'R'), Just(b'I'), Just(b'U'), Just(b'D'), Just(b'T')],
         rest in proptest::collection::vec(prop_oneof![0_u8..4, any::<u8>(), Just(b'N'), Just(b't')], 0..100),
     ) {
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_message_is_read_or_refused(
+    fn corrupt_message_never_panics(
         which in any::<bool>(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let mut bytes = if which { products() } else { update() };

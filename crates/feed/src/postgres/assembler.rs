@@ -1,58 +1,59 @@
-//! From log messages to commits.
+//! Assembly of log messages into commits.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use coherence::{Cause, Lsn, Subject};
+use coherence::Lsn;
 use contract::{Cell, Forms, JsonForm, Op, Row, RowChange};
 
 use super::options::PostgresOptions;
-use super::pgoutput::{self, Column, Field, Message, Old, Relation, Tuple};
+use super::parser::{self, Column, Field, Message, OldTuple, Relation, Tuple};
+use crate::changes::{BoundedChanges, whole_table};
 use crate::event::Commit;
 use crate::message::LogMessage;
 use crate::metrics::Metrics;
-use crate::tracked::TableName;
+use crate::table::TableName;
 
-/// Between PostgreSQL's 2000-01-01 and 1970-01-01, in µs.
+/// From 1970-01-01 to PostgreSQL's epoch 2000-01-01, in µs.
 const EPOCH_US: i64 = 946_684_800_000_000;
 
-/// Collects the messages of one stream into commits.
-pub(super) struct Assembler {
+/// Assembles the messages of one stream into commits.
+pub(super) struct CommitAssembler {
     source: Arc<str>,
+    /// The tracked tables and their columns.
     tables: HashMap<TableName, Vec<String>>,
     max_changes: usize,
     metrics: Metrics,
-    /// As the log described them; `None` for a table that nobody tracks.
-    relations: HashMap<u32, Option<Described>>,
-    open: Option<Open>,
+    /// The relations that the log has described; `None` for an untracked table.
+    relations: HashMap<u32, Option<TableLayout>>,
+    open: Option<OpenTransaction>,
 }
 
-/// A tracked table as the log described it.
-struct Described {
+/// A tracked table's columns in the log's order.
+struct TableLayout {
     name: Arc<str>,
-    columns: Vec<DescribedColumn>,
+    columns: Vec<ColumnLayout>,
     forms: Forms,
 }
 
-struct DescribedColumn {
+struct ColumnLayout {
     name: Arc<str>,
     key: bool,
-    wanted: bool,
+    tracked: bool,
 }
 
 /// A transaction whose commit has not arrived.
-struct Open {
+struct OpenTransaction {
     xid: u32,
     committed_us: u64,
-    changes: Vec<RowChange>,
-    /// Tables of which everything counts as changed; set when there is too much to list.
-    whole: BTreeSet<Arc<str>>,
+    changes: BoundedChanges,
+    oversized: bool,
     messages: Vec<LogMessage>,
-    /// Something could not be read, so nobody knows what changed.
-    unreadable: bool,
+    /// A message could not be parsed, so the set of changes is unknown.
+    malformed: bool,
 }
 
-impl Assembler {
+impl CommitAssembler {
     pub(super) fn new(options: &PostgresOptions) -> Self {
         let tables = options
             .tables
@@ -69,85 +70,77 @@ impl Assembler {
         }
     }
 
-    /// Whether a transaction has begun and not ended: then only what came before it is complete.
+    /// Whether a transaction has begun and not ended.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
     pub(super) fn begin(&mut self, xid: u32, commit_time_us: i64) {
         let committed_us = u64::try_from(commit_time_us.saturating_add(EPOCH_US)).unwrap_or(0);
-        self.open = Some(Open {
+        self.open = Some(OpenTransaction {
             xid,
             committed_us,
-            changes: Vec::new(),
-            whole: BTreeSet::new(),
+            changes: BoundedChanges::default(),
+            oversized: false,
             messages: Vec::new(),
-            unreadable: false,
+            malformed: false,
         });
     }
 
-    /// The commit and its transaction's id; `None` if it concerns nobody.
+    /// Ends the transaction. Returns the commit and its transaction id, or `None` if it changed no
+    /// tracked table.
     pub(super) fn commit(&mut self, end: Lsn) -> Option<(Commit, u32)> {
-        let mut open = self.open.take()?;
-        if !open.whole.is_empty() {
+        let open = self.open.take()?;
+        let OpenTransaction { xid, committed_us, changes, oversized, mut messages, malformed } =
+            open;
+        if oversized {
             self.metrics.oversized.inc();
-            open.changes = open.whole.iter().map(|table| self.truncate(table.clone())).collect();
         }
-        if open.unreadable {
-            open.changes =
-                self.tables.keys().map(|table| self.truncate(table.to_string().into())).collect();
-            // A request may have been in what could not be read.
-            open.messages.push(LogMessage {
-                id: String::new(),
-                cause: Cause::Commit,
-                subjects: vec![Subject::Everything],
-            });
+        let mut changes = changes.into_changes(&self.source);
+        if malformed {
+            let tables = self.tables.keys();
+            changes = tables.map(|table| whole_table(&self.source, table.to_string())).collect();
+            // The malformed part may have contained a request.
+            messages.push(LogMessage::everything());
         }
-        if open.changes.is_empty() && open.messages.is_empty() {
+        if changes.is_empty() && messages.is_empty() {
             return None;
         }
-        let Open { xid, committed_us, changes, messages, .. } = open;
         Some((Commit { lsn: end, committed_us, changes, messages }, xid))
     }
 
-    /// A request, or a stranger's text under our prefix.
+    /// Adds a logical message with Tidegate's prefix.
     pub(super) fn message(&mut self, content: &[u8]) {
         let Some(open) = &mut self.open else { return };
-        match LogMessage::from_json(content) {
-            Ok(message) => open.messages.push(message),
-            Err(err) => {
-                self.metrics.malformed.inc();
-                tracing::warn!(source = %self.source, error = %err, "unreadable log message skipped");
-            }
-        }
+        open.messages.extend(LogMessage::from_log(content, &self.source, &self.metrics));
     }
 
-    /// A pgoutput message. One that can't be read turns its transaction into "everything changed":
-    /// to skip it would be to lose a change, to stop would be to stop for good.
+    /// Adds a pgoutput message. A malformed one turns its transaction into a change of everything:
+    /// skipping it would lose a change, and stopping would block the feed for good.
     pub(super) fn change(&mut self, bytes: &[u8]) {
-        let problem = match pgoutput::parse(bytes) {
+        let problem = match parser::parse(bytes) {
             Ok(Message::Relation(relation)) => return self.describe(&relation),
             Ok(Message::Truncate { relations }) => match self.truncated(&relations) {
                 Some(changes) => return changes.into_iter().for_each(|change| self.add(change)),
-                None => "an unknown table was emptied".to_owned(),
+                None => "an unknown table was truncated".to_owned(),
             },
             Ok(message) => match self.row_change(message) {
                 Some(change) => return change.into_iter().for_each(|change| self.add(change)),
-                None => "a row does not fit its table".to_owned(),
+                None => "a row does not match its table".to_owned(),
             },
             Err(err) => err.to_string(),
         };
         self.metrics.malformed.inc();
-        tracing::error!(source = %self.source, error = problem, "unreadable change; everything counts as changed");
+        tracing::error!(source = %self.source, error = problem, "malformed change; everything counts as changed");
         if let Some(open) = &mut self.open {
-            open.unreadable = true;
+            open.malformed = true;
         }
     }
 
     fn describe(&mut self, relation: &Relation<'_>) {
         let table =
             TableName { schema: relation.schema.to_owned(), table: relation.name.to_owned() };
-        let described = self.tables.get(&table).map(|wanted| Described {
+        let layout = self.tables.get(&table).map(|tracked| TableLayout {
             name: table.to_string().into(),
             forms: {
                 let known = |column: &Column<'_>| {
@@ -158,18 +151,18 @@ impl Assembler {
             columns: relation
                 .columns
                 .iter()
-                .map(|column| DescribedColumn {
+                .map(|column| ColumnLayout {
                     name: column.name.into(),
                     key: column.key,
-                    wanted: wanted.iter().any(|name| name == column.name),
+                    tracked: tracked.iter().any(|name| name == column.name),
                 })
                 .collect(),
         });
-        self.relations.insert(relation.id, described);
+        self.relations.insert(relation.id, layout);
     }
 
-    /// `None` if the message does not fit what the log said of its table; no change if nobody tracks
-    /// that.
+    /// Returns `None` if the message does not match the described table, and `Some(None)` for an
+    /// untracked table.
     fn row_change(&self, message: Message<'_>) -> Option<Option<RowChange>> {
         let (relation, op, old, new) = match message {
             Message::Insert { relation, new } => (relation, Op::Insert, None, Some(new)),
@@ -180,8 +173,8 @@ impl Assembler {
         let Some(table) = self.relations.get(&relation)? else { return Some(None) };
         let old = match old {
             None => None,
-            Some(Old::Key(tuple)) => Some(table.row(tuple, true)?),
-            Some(Old::Full(tuple)) => Some(table.row(tuple, false)?),
+            Some(OldTuple::Key(tuple)) => Some(table.row(tuple, true)?),
+            Some(OldTuple::Full(tuple)) => Some(table.row(tuple, false)?),
         };
         let new = match new {
             None => None,
@@ -192,46 +185,37 @@ impl Assembler {
         Some(Some(RowChange { source, table, op, old, new, forms }))
     }
 
-    /// `None` if the log has not described one of them.
+    /// Returns `None` if the log has not described one of the relations.
     fn truncated(&self, relations: &[u32]) -> Option<Vec<RowChange>> {
         let mut changes = Vec::new();
         for relation in relations {
             if let Some(table) = self.relations.get(relation)? {
-                changes.push(self.truncate(table.name.clone()));
+                changes.push(whole_table(&self.source, table.name.clone()));
             }
         }
         Some(changes)
     }
 
     fn add(&mut self, change: RowChange) {
-        let Some(open) = &mut self.open else { return };
-        if open.whole.is_empty() && open.changes.len() < self.max_changes {
-            open.changes.push(change);
-            return;
+        if let Some(open) = &mut self.open {
+            open.oversized |= open.changes.push(change, self.max_changes);
         }
-        let listed = std::mem::take(&mut open.changes);
-        open.whole.extend(listed.into_iter().chain([change]).map(|change| change.table));
-    }
-
-    fn truncate(&self, table: Arc<str>) -> RowChange {
-        let source = self.source.clone();
-        RowChange { source, table, op: Op::Truncate, old: None, new: None, forms: Forms::default() }
     }
 }
 
-impl Described {
+impl TableLayout {
     fn row(&self, tuple: Tuple<'_>, only_key: bool) -> Option<Row> {
         if tuple.len() != self.columns.len() {
             return None;
         }
-        let known = self.columns.iter().zip(tuple);
-        let wanted = known.filter(|(column, _)| column.wanted && (column.key || !only_key));
-        Some(wanted.map(|(column, field)| (column.name.clone(), cell(&field))).collect())
+        let fields = self.columns.iter().zip(tuple);
+        let tracked = fields.filter(|(column, _)| column.tracked && (column.key || !only_key));
+        Some(tracked.map(|(column, field)| (column.name.clone(), cell(&field))).collect())
     }
 }
 
-/// How PostgreSQL's `to_json` writes a value of a built-in type, where that is its text form. Not
-/// among them: those whose text depends on settings (times, floating point numbers).
+/// Returns how PostgreSQL's `to_json` writes a value of a built-in type, if that is its text form.
+/// `None` for types whose text depends on settings (times, floating-point numbers).
 fn json_form(type_oid: u32) -> Option<JsonForm> {
     const BOOL: u32 = 16;
     const NUMBERS: [u32; 4] = [20, 21, 23, 1700]; // bigint, smallint, integer, numeric
@@ -256,5 +240,5 @@ fn cell(field: &Field<'_>) -> Cell {
 }
 
 #[cfg(test)]
-#[path = "transaction_tests.rs"]
+#[path = "assembler_tests.rs"]
 mod tests;

@@ -1,0 +1,133 @@
+//! Acquiring the replication slot.
+
+use std::sync::Arc;
+
+use super::catalog;
+use super::connection::{ConnectConfig, Connection};
+use super::log;
+use super::options::PostgresOptions;
+use super::prepare::prepare_on;
+use super::session::{AcquiredStream, Session};
+use super::slot::{self, SlotState};
+use super::stream::{self, Started};
+use super::visibility::assign_xid;
+use crate::error::FeedError;
+use crate::event::StreamStart;
+use crate::leader_election::Candidate;
+
+/// A candidate for the slot.
+#[derive(Clone)]
+pub(super) struct PostgresCandidate {
+    options: Arc<PostgresOptions>,
+    config: ConnectConfig,
+    /// The last connection that was open while this node led or was on standby. As long as it is alive,
+    /// the server has not crashed.
+    witness: Option<Arc<Connection>>,
+    /// The generation of a slot that an earlier attempt created before it failed.
+    created: Option<u64>,
+    /// The slot exists but is unusable.
+    recreate: bool,
+    /// The tables' fingerprint when the last stream started.
+    fingerprint: Option<String>,
+}
+
+impl Candidate for PostgresCandidate {
+    type Session = Session;
+
+    async fn acquire(&mut self) -> Result<Option<(StreamStart, Session)>, FeedError> {
+        let witness = match &self.witness {
+            Some(witness) if witness.is_alive().await => Some(witness.clone()),
+            _ => None,
+        };
+        let unbroken = witness.is_some();
+        let connection = match witness {
+            Some(witness) => witness,
+            None => Arc::new(self.config.connect().await?),
+        };
+        let Some(acquired) = self.acquire_stream(&connection, unbroken).await? else {
+            self.witness = Some(connection);
+            return Ok(None);
+        };
+        self.witness = Some(connection);
+        self.created = None;
+        Ok(Some((acquired.start.clone(), Session::new(self.options.clone(), acquired))))
+    }
+
+    async fn is_free(&self) -> Result<bool, FeedError> {
+        let Some(connection) = &self.witness else { return Ok(true) };
+        let state = slot::state(connection, &self.config, &self.options.slot).await?;
+        Ok(state != SlotState::Held)
+    }
+
+    fn stream_lost(&mut self, session: &Session) {
+        self.fingerprint = Some(session.fingerprint().to_owned());
+        self.recreate = session.slot_is_unusable();
+    }
+}
+
+impl PostgresCandidate {
+    pub(super) fn new(options: Arc<PostgresOptions>, config: ConnectConfig) -> Self {
+        Self { options, config, witness: None, created: None, recreate: false, fingerprint: None }
+    }
+
+    /// `unbroken`: the connection was already open during the last stream or standby. Returns `None`
+    /// if another node holds the slot.
+    async fn acquire_stream(
+        &mut self,
+        connection: &Arc<Connection>,
+        unbroken: bool,
+    ) -> Result<Option<AcquiredStream>, FeedError> {
+        let name = self.options.slot.clone();
+        prepare_on(connection, &self.config, &self.options).await?;
+        // Before the stream starts, so that every later alteration is detected.
+        let (publication, tables) = (&self.options.publication, &self.options.tables);
+        let fingerprint = catalog::fingerprint(connection, publication, tables).await?;
+        match slot::state(connection, &self.config, &name).await? {
+            SlotState::Held => return Ok(None),
+            SlotState::Free if !self.recreate => {}
+            state => {
+                if state != SlotState::Missing {
+                    tracing::warn!(slot = name, "the replication slot is unusable");
+                    slot::drop_slot(connection, &name).await?;
+                }
+                if !self.create_slot(connection, &name).await? {
+                    return Ok(None);
+                }
+            }
+        }
+        let started = stream::start(connection.address(), &self.config, &self.options).await?;
+        let Some(Started { client, system, timeline }) = started else { return Ok(None) };
+        let after = assign_xid(connection).await?;
+        let start = StreamStart {
+            system,
+            timeline,
+            slot_generation: self.created,
+            position: slot::position(connection, &name).await?,
+            server_started: log::identity(connection).await?.server_started,
+            // The connection has answered since the stream started, so the server is the same.
+            unbroken,
+        };
+        if self.fingerprint.as_ref().is_some_and(|before| *before != fingerprint) {
+            // Through the log, so that its position lies after every missed change.
+            log::emit_everything(connection).await?;
+        }
+        let connection = connection.clone();
+        Ok(Some(AcquiredStream { connection, client, start, after, fingerprint }))
+    }
+
+    /// Returns false if another node has created the slot first.
+    async fn create_slot(
+        &mut self,
+        connection: &Connection,
+        name: &str,
+    ) -> Result<bool, FeedError> {
+        if let Err(err) = slot::create(&self.config, name).await {
+            let now = slot::state(connection, &self.config, name).await?;
+            return if now == SlotState::Missing { Err(err) } else { Ok(false) };
+        }
+        self.recreate = false;
+        self.created = Some(rand::random());
+        self.options.metrics.slots_created.inc();
+        Ok(true)
+    }
+}

@@ -1,0 +1,38 @@
+//! Requests to the database behind a feed.
+
+use async_trait::async_trait;
+use coherence::Lsn;
+
+use crate::error::FeedError;
+use crate::event::{Identity, LogEnd};
+use crate::message::LogMessage;
+
+/// Requests to the database that a [`Feed`](crate::Feed) follows, from any number of tasks and nodes.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Returns the end of the log. Every commit that was acknowledged to its client before the call
+    /// lies at or below it.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    async fn log_end(&self) -> Result<LogEnd, FeedError>;
+
+    /// Appends a request to the log, so that it has a position and passes the same fence as a
+    /// commit. A tier that has applied the returned position has applied the request.
+    ///
+    /// # Errors
+    /// The database is unavailable, or the message is larger than [`LogMessage::MAX_BYTES`].
+    async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError>;
+
+    /// Advances the log of an idle database past its present end, so that a feed can reach that end.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    async fn nudge(&self) -> Result<(), FeedError>;
+
+    /// Returns the database's identity.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    async fn identity(&self) -> Result<Identity, FeedError>;
+}

@@ -1,0 +1,72 @@
+//! Tables that a feed follows.
+
+use std::fmt;
+
+use crate::quoting;
+
+/// A table that contracts refer to, and the columns that they need.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TrackedTable {
+    /// `schema.table`, or a bare name for `public` (MariaDB: for the URL's database; SQLite: always
+    /// bare).
+    pub table: String,
+    /// The columns that rows are delivered with, each once.
+    pub columns: Vec<String>,
+    /// The columns whose value *before* a change is needed too: ids, and the columns of tags.
+    pub old_columns: Vec<String>,
+}
+
+/// A table's name in two parts.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TableName {
+    /// The schema (MariaDB: the database).
+    pub schema: String,
+    /// The table.
+    pub table: String,
+}
+
+impl TableName {
+    /// Parses `schema.table`, or a bare name in the schema `public`. The names are as in the
+    /// catalogue: case-sensitive and not quoted.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self::parse_in(text, "public")
+    }
+
+    /// Parses `schema.table`, or a bare name in `schema`.
+    pub(crate) fn parse_in(text: &str, schema: &str) -> Self {
+        let (schema, table) = text.split_once('.').unwrap_or((schema, text));
+        Self { schema: schema.to_owned(), table: table.to_owned() }
+    }
+
+    /// Returns the quoted name for SQL on PostgreSQL and SQLite.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        format!("{}.{}", quoting::identifier(&self.schema), quoting::identifier(&self.table))
+    }
+
+    /// Returns the quoted name for SQL on MariaDB.
+    pub(crate) fn mariadb_quoted(&self) -> String {
+        let (schema, table) = (&self.schema, &self.table);
+        format!("{}.{}", quoting::mariadb_identifier(schema), quoting::mariadb_identifier(table))
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_name_in_default_schema() {
+        assert_eq!(TableName::parse("products").quoted(), r#""public"."products""#);
+        assert_eq!(TableName::parse(r#"my."x"#).quoted(), r#""my"."""x""#);
+        assert_eq!(TableName::parse("shop.products").to_string(), "shop.products");
+        assert_eq!(TableName::parse_in("products", "shop").mariadb_quoted(), "`shop`.`products`");
+    }
+}
