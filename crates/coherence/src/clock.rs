@@ -1,22 +1,22 @@
-//! Time comes in from outside.
+//! Monotonic time, and the trait through which it enters.
 
 use std::ops::Add;
 use std::time::Duration;
 
-/// A reading of a monotonic clock, in nanoseconds since a start that only this process knows.
+/// A reading of a monotonic clock, in nanoseconds since a start that is private to this process.
 ///
 /// Readings of two processes are never compared: each node keeps its own bound.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Mono(pub u64);
 
 impl Mono {
-    /// Time from `earlier` to here; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this reading; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// So long before; `None`: the clock had not begun.
+    /// Returns the reading `by` before this one; `None` if the clock had not started.
     #[must_use]
     pub fn before(self, by: Duration) -> Option<Self> {
         let nanos = u64::try_from(by.as_nanos()).ok()?;
@@ -33,14 +33,14 @@ impl Add<Duration> for Mono {
     }
 }
 
-/// The only door through which time enters; the simulator has its own.
+/// The only source of time; the simulator has its own.
 pub trait Clock: Send + Sync + 'static {
-    /// Monotonic time: never goes back, runs on while the process is stopped (SIGSTOP).
+    /// Returns monotonic time: never goes back, runs on while the process is stopped (SIGSTOP).
     fn mono(&self) -> Mono;
-    /// Wall time in milliseconds since 1970-01-01 UTC; for people and for HTTP dates, never for
+    /// Returns wall time in milliseconds since 1970-01-01 UTC; for people and for HTTP dates, never for
     /// the bound.
     fn wall_ms(&self) -> u64;
-    /// The same in microseconds, for lag metrics.
+    /// Returns wall time in microseconds, for lag metrics.
     fn wall_us(&self) -> u64 {
         self.wall_ms() * 1_000
     }

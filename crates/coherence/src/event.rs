@@ -1,4 +1,4 @@
-//! What the log says has changed.
+//! Invalidations, and the batches that carry them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,23 +11,23 @@ use thiserror::Error;
 
 use crate::position::{Epoch, Lsn};
 
-/// What an invalidation is about.
+/// The subject of an invalidation.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Subject {
     /// One entry.
     Key(Key),
-    /// Every entry that was made from something carrying this surrogate key.
+    /// Every entry that carries this surrogate key.
     Tag(Tag),
-    /// Every entry whose key is like this.
+    /// Every entry whose key matches this pattern.
     KeysLike(Pattern),
-    /// Every entry that carries a surrogate key like this.
+    /// Every entry that carries a surrogate key that matches this pattern.
     TagsLike(Pattern),
-    /// Every entry there is (TRUNCATE of a contracted table, emergency purge).
+    /// All entries (TRUNCATE of a contracted table, emergency purge).
     Everything,
 }
 
 impl Subject {
-    /// Whether an entry under `key` with these tags is among what it is about.
+    /// Returns whether the subject covers an entry under `key` with these tags.
     #[must_use]
     pub fn concerns(&self, key: &Key, tags: &[Tag]) -> bool {
         match self {
@@ -39,7 +39,7 @@ impl Subject {
         }
     }
 
-    /// Whether it is a wildcard: it names none of its entries.
+    /// Returns whether it is a wildcard, which names none of its entries.
     #[must_use]
     pub fn is_pattern(&self) -> bool {
         matches!(self, Self::KeysLike(_) | Self::TagsLike(_))
@@ -47,8 +47,8 @@ impl Subject {
 }
 
 impl fmt::Display for Subject {
-    /// `k:<key>`, `t:<tag>`, `k*:<pattern>`, `t*:<pattern>` or `*`; the form kept in shared tiers and
-    /// log messages.
+    /// Writes `k:<key>`, `t:<tag>`, `k*:<pattern>`, `t*:<pattern>` or `*`, the form in shared tiers and log
+    /// messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => write!(f, "k:{}", key.as_str()),
@@ -60,7 +60,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A text that is no subject.
+/// A text that is not a subject.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error(
     "{0:?} is not an invalidation subject: write `k:<key>`, `t:<tag>`, `k*:<pattern>`, \
@@ -84,22 +84,22 @@ impl FromStr for Subject {
     }
 }
 
-/// Why something was invalidated.
+/// The cause of an invalidation.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// A commit in the log.
     Commit,
-    /// A commit that deleted rows: what was made from them is not kept within any budget.
+    /// A commit that deleted rows: their entries are removed, without regard to a budget.
     Delete,
-    /// The application asked, before it answered its own caller.
+    /// A request of the application, before it answers its own caller.
     Application,
-    /// A person asked.
+    /// A purge request of a person.
     Purge,
 }
 
 impl Cause {
-    /// The name used in metrics, logs and the shared tier.
+    /// Returns the name used in metrics, logs and the shared tier.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -111,59 +111,59 @@ impl Cause {
     }
 }
 
-/// One commit's invalidations.
+/// The invalidations of one commit.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Event {
     /// The commit's end position.
     pub lsn: Lsn,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// When the database says that it committed, in µs since 1970-01-01 UTC. For lag metrics only.
+    /// The commit time that the database reports, in µs since 1970-01-01 UTC. For lag metrics only.
     pub committed_us: u64,
-    /// What it touched; no order.
+    /// The subjects it changed, in no particular sequence.
     pub subjects: Vec<Subject>,
-    /// What it made of some of the keys among the subjects, where the log tells all of it; each key
-    /// once. An entry that is held under such a key need not be loaded anew: the new one takes its
-    /// place by the fill rule, with τ the event's own position.
+    /// The new content of some of the keys among the subjects, where the log contains all of it; each key
+    /// once. An entry under such a key need not be loaded again: the new content replaces it by the fill
+    /// rule, with the event's own position as τ.
     pub renewals: Vec<Renewal>,
 }
 
-/// An entry's content as a commit left it.
+/// The content of an entry after a commit.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Renewal {
-    /// Of which entry.
+    /// The entry's key.
     pub key: Key,
-    /// JSON; `None`: proven absence.
+    /// JSON; `None` for proven absence.
     pub value: Option<Arc<str>>,
     /// Its surrogate keys.
     pub tags: Vec<Tag>,
-    /// How long the entry may live from now on.
+    /// The TTL of the entry from now on.
     pub ttl: Duration,
 }
 
 impl Event {
-    /// What the event made of `key`, if it tells.
+    /// Returns the new content of `key`, if the event contains it.
     #[must_use]
     pub fn renewal(&self, key: &Key) -> Option<&Renewal> {
         self.renewals.iter().find(|renewal| renewal.key == *key)
     }
 }
 
-/// A piece of the log with nothing missing inside: the events after `prev` up to and with `upto`.
+/// A piece of the log without gaps: the events after `prev`, up to and including `upto`.
 ///
-/// Batches form a chain by position. A tier that has not applied `prev` has missed something and
-/// says so ([`crate::fence::Gap`]). A batch without events is a heartbeat.
+/// Batches are linked by position. A tier that has not applied `prev` has missed a batch and reports a
+/// [gap](crate::fence::Gap). A batch without events is a heartbeat.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Batch {
-    /// The history that the positions belong to.
+    /// The epoch of the positions.
     pub epoch: Epoch,
-    /// Where the chain stood before this batch.
+    /// The position before this batch.
     pub prev: Lsn,
-    /// Where it stands after it.
+    /// The position after this batch.
     pub upto: Lsn,
-    /// W: every commit up to here is visible to all snapshots taken from now on.
+    /// W: every commit up to here is visible to all later snapshots.
     pub watermark: Lsn,
-    /// In commit order; positions in `(prev, upto]`, or older ones delivered again.
+    /// In commit order; positions in `(prev, upto]`, or older ones that are repeated.
     pub events: Vec<Event>,
 }
 
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subjects_read_back_what_they_print() {
+    fn subject_round_trips_as_text() {
         for text in ["k:v1:a:b:c", "t:a:b", "k*:v1:a:*:c", "t*:ab:*", "*"] {
             assert_eq!(text.parse::<Subject>().map(|subject| subject.to_string()), Ok(text.into()));
         }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_concerns_what_it_says() {
+    fn subject_concerns_matching_entries() {
         let key = Key::parse("v1:catalog:price:42").expect("a key");
         let tags = ["product-42", "category-7"].map(|tag| Tag::parse(tag).expect("a tag"));
         let concerns = |text: &str| text.parse::<Subject>().expect(text).concerns(&key, &tags);

@@ -1,70 +1,67 @@
 //! The rules that make an answer provably fresh: pure functions and state machines.
 //!
-//! Nothing here does I/O, reads a clock, draws a random number or waits. The product, the model
-//! checker and the simulator run this same code; a model that is a second copy of the rules would
-//! prove nothing. The protocol itself is explained in `docs/coherence.md`.
+//! Nothing here does I/O, reads a clock, draws a random number or blocks. The product, the model
+//! checker and the simulator run this same code: a model of a second copy of the rules would prove
+//! nothing about the first. `docs/coherence.md` explains the protocol.
 //!
-//! | module | question it answers |
+//! Terms that every module uses: [`position`] (positions in the commit log, epochs), [`event`]
+//! (invalidations and batches of them), [`clock`] (monotonic time) and [`rules`] (each rule by
+//! name, so that a model can run without it).
+//!
+//! | module | responsibility |
 //! |---|---|
-//! | [`fence`] | may this value be stored, and does a stored one still stand? |
-//! | [`watermark`] | up to which commit does *every* new snapshot see everything? |
-//! | [`relay`] | is what somebody else reads from the log and passes on whole? |
-//! | [`chain`] | what may the tiers be told of a stream, and what may the database forget? |
-//! | [`bound`] | since when is a tier that applied position A known to miss nothing? |
-//! | [`resume`] | after a reconnection: may a tier go on, or is everything in it unproven? |
-//! | [`absence`] | is this key known to have no row? |
-//! | [`furthest`] | has this tier come back from older data? |
-//! | [`recent`] | what has to be told again to a tier that came back older? |
-//! | [`buckets`] | where does a tier stand whose keys lie in several places, and which of them begins anew? |
-//! | [`after`] | is this answer good for somebody who has written? |
-//! | [`atomic`] | are these values what the database held at one moment? |
-//! | [`soft`] | what is still proven about an entry that a commit has made old? |
-//! | [`governor`] | how much of its budget may a contract spend while its origin is pressed? |
-//! | [`life`] | how long may an entry stay that is used? |
-//! | [`standby`] | what is an answer of a standby worth, and will it do? |
-//! | [`trail`] | which commits must an answer of a service that lags have in it? |
-//! | [`lease`] | who in the cluster loads this key, and until when? |
-//! | [`rules`] | what is each rule called, and what happens without it? |
+//! | **the stream: from the commit log to the tiers** | |
+//! | [`watermark`] | the position up to which every commit is visible to every new snapshot |
+//! | [`cursor`] | the batches to publish to the tiers, and the position to confirm to the database |
+//! | [`resume`] | after a reconnection: continue the tier's epoch, or reset it |
+//! | [`relay`] | completeness of transactions that another process (Debezium) reads from the log |
+//! | [`replay_buffer`] | the last batches, for a tier that comes back at an older position |
+//! | [`high_water_mark`] | detection of a tier that comes back at an older position |
+//! | [`watermark_history`] | the watermark over time: τ for loads from a service that lags |
+//! | **a tier: stored entries and their invalidation** | |
+//! | [`fence`] | whether a fill may be stored, and whether an entry still stands |
+//! | [`buckets`] | one tier whose keys lie in several independent places |
+//! | [`soft`] | soft invalidation: the remaining proof of an entry that a commit has made old |
+//! | [`governor`] | the share of its budget that a contract may spend while its origin is under pressure |
+//! | [`key_filter`] | proven absence of keys without an entry per key |
+//! | [`lease`] | one loader per key in the cluster |
+//! | [`sliding_ttl`] | a TTL that each use prolongs |
+//! | **a read: the proof of an answer** | |
+//! | [`bound`] | the time as of which a tier at a position is proven to miss nothing |
+//! | [`causal_token`] | read-your-writes: whether an answer includes a given write |
+//! | [`standby`] | the proof of an answer from a database standby |
+//! | [`atomic`] | whether several values come from one database snapshot |
 
-pub mod absence;
-pub mod after;
-pub mod atomic;
-pub mod bound;
-pub mod buckets;
-pub mod chain;
 pub mod clock;
 pub mod event;
-pub mod fence;
-pub mod furthest;
-pub mod governor;
-pub mod lease;
-pub mod life;
 pub mod position;
-pub mod recent;
-pub mod relay;
-pub mod resume;
+mod read;
 pub mod rules;
-pub mod soft;
-pub mod standby;
-pub mod trail;
-pub mod watermark;
+mod stream;
+mod tier;
 
-pub use absence::{Names, Register};
-pub use after::{After, Reached};
-pub use bound::Bound;
-pub use chain::{Chain, Link};
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
-pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
-pub use furthest::Furthest;
-pub use governor::Governor;
-pub use lease::{LeaseToken, Leases};
-pub use life::Life;
 pub use position::{Epoch, Log, Lsn};
-pub use recent::Recent;
-pub use relay::Relay;
+pub use read::{atomic, bound, causal_token, standby};
 pub use rules::Rule;
-pub use soft::{Blow, Mark, Struck};
-pub use standby::{Need, Replayed, Unfit};
-pub use trail::Trail;
+pub use stream::{
+    cursor, high_water_mark, relay, replay_buffer, resume, watermark, watermark_history,
+};
+pub use tier::{buckets, fence, governor, key_filter, lease, sliding_ttl, soft};
+
+pub use bound::Bound;
+pub use causal_token::{CausalToken, Reached};
+pub use cursor::{Advance, StreamCursor};
+pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
+pub use governor::Governor;
+pub use high_water_mark::HighWaterMark;
+pub use key_filter::{KeyFilter, KeySet};
+pub use lease::{LeaseToken, Leases};
+pub use relay::Relay;
+pub use replay_buffer::ReplayBuffer;
+pub use sliding_ttl::SlidingTtl;
+pub use soft::{EntryState, Invalidation, SoftStale};
+pub use standby::{ReadRequirement, Rejection, Replayed};
 pub use watermark::{Snapshot, Watermark};
+pub use watermark_history::WatermarkHistory;

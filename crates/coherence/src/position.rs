@@ -1,4 +1,4 @@
-//! Where a commit stands in the database's log, and under which history.
+//! Positions in the database's commit log, and the epochs that they belong to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,10 +22,10 @@ impl Lsn {
     /// Beyond every commit.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// A byte of a file of MariaDB's binary log, which is named `binlog.000042` or so.
+    /// Returns the position of a byte of a file of MariaDB's binary log, such as `binlog.000042`.
     ///
-    /// `None` for other names, beyond 2²¹ files (positions stay below 2⁵³), and in a file beyond 4 GiB,
-    /// where its protocol has no positions.
+    /// `None` for other names, beyond 2²¹ files (positions stay below 2⁵³), and beyond 4 GiB of a file,
+    /// where MariaDB's protocol has no positions.
     #[must_use]
     pub fn in_binlog(file: &str, offset: u64) -> Option<Self> {
         let (_, digits) = file.rsplit_once('.')?;
@@ -42,7 +42,7 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// A text that is no position or no epoch.
+/// A text that is not a position or not an epoch.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{text:?} is not {expected}")]
 pub struct ParsePositionError {
@@ -67,27 +67,27 @@ impl FromStr for Lsn {
     }
 }
 
-/// One unbroken history of a log and of the tier that follows it.
+/// One unbroken history of a log and of a tier that follows it.
 ///
-/// Everything stored under another epoch is unproven and counts as absent. The epoch changes when
-/// the database failed over or may have lost commits, when a slot was made anew, and when a tier
-/// lost its marks (flush, restart, failover of a shard).
+/// Entries of another epoch are unproven and count as absent. The epoch changes when the database
+/// failed over or may have lost commits, when the slot was created again, and when a tier lost its
+/// tombstones (flush, restart, failover of a shard).
 #[derive(
     Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
 )]
 pub struct Epoch {
     /// The database's own identity (PostgreSQL: `system_identifier`).
     pub system: u64,
-    /// Its timeline; grows with each promotion.
+    /// Its timeline, which grows with each promotion.
     pub timeline: u32,
-    /// A digest of the server's start: changes when it was restarted.
+    /// A digest of the server's start, which changes with each restart.
     pub server: u64,
-    /// Drawn anew each time a tier has to start from nothing.
+    /// A random number, drawn at each epoch reset.
     pub incarnation: u64,
 }
 
-/// One log: positions can be compared within it, and only there. Several histories of a tier
-/// ([`Epoch`]) may follow the same one.
+/// One log: positions can be compared within it, and only there. Several [epochs](Epoch) of a tier may
+/// follow the same log.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Log {
     /// The database's own identity.
@@ -99,8 +99,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log, whichever start of the server writes it. A restart keeps every position that was
-    /// flushed, and tiers only ever apply what was flushed; a failover begins another timeline, in
+    /// Returns the log without the start of the server that writes it. A restart keeps every position
+    /// that was flushed, and tiers apply flushed commits only; a failover begins another timeline, in
     /// which the same positions hold other commits.
     #[must_use]
     pub fn lineage(self) -> Self {
@@ -109,7 +109,7 @@ impl Log {
 }
 
 impl Epoch {
-    /// The log that this history follows.
+    /// Returns the log that this epoch follows.
     #[must_use]
     pub fn log(self) -> Log {
         Log { system: self.system, timeline: self.timeline, server: self.server }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lsn_reads_back_what_it_prints() {
+    fn lsn_round_trips_as_text() {
         for lsn in [Lsn(0), Lsn(0x16_B374_D848), Lsn(u64::MAX)] {
             assert_eq!(lsn.to_string().parse(), Ok(lsn));
         }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn places_in_the_binary_log_are_positions() {
+    fn binlog_offsets_are_positions() {
         assert_eq!(Lsn::in_binlog("binlog.000042", 4), Some(Lsn(42 << 32 | 4)));
         let last = Lsn::in_binlog("shop.db-bin.2097151", (1 << 32) - 1);
         assert_eq!(last, Some(Lsn((1 << 53) - 1)));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn epoch_reads_back_what_it_prints() {
+    fn epoch_round_trips_as_text() {
         let epoch = Epoch { system: u64::MAX, timeline: 3, server: 7, incarnation: 0 };
         assert_eq!(epoch.to_string().parse(), Ok(epoch));
         assert!("1.2.3".parse::<Epoch>().is_err());

@@ -1,113 +1,113 @@
-//! The rules by name, so that a model can be run without one of them.
+//! The rules by name, so that a model can run without one of them.
 //!
-//! A model that can't fail proves nothing. So the feature `switches`, which only the tests of the
-//! crate `sim` turn on, lets a thread leave a single rule out, and those tests demand that the
-//! model checker then finds a counterexample. Without the feature every rule is a constant `true`
-//! and nothing of this is in the program.
+//! A model that can't fail proves nothing. The feature `switches`, which only the tests of the crate
+//! `sim` enable, lets a thread omit a single rule; those tests require that the model checker then
+//! finds a counterexample. Without the feature every rule is a constant `true`, and the program
+//! contains no trace of it.
 
-/// What keeps answers right. The name says what is lost without it.
+/// A rule that keeps answers right. The name states the property that is lost without it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Rule {
-    /// A batch of another history is not applied.
-    BatchOfOwnHistory,
+    /// A batch of another epoch is not applied.
+    BatchOfOwnEpoch,
     /// A batch that begins after the tier's position is not applied.
     BatchWithoutGap,
-    /// An event marks the key it names.
-    MarkKeys,
-    /// An event marks the tag it names.
-    MarkTags,
-    /// An event marks the pattern it names.
-    MarkPatterns,
+    /// An event leaves a tombstone for each key that it names.
+    TombstoneKeys,
+    /// An event leaves a tombstone for each tag that it names.
+    TombstoneTags,
+    /// An event leaves a tombstone for each pattern that it names.
+    TombstonePatterns,
     /// An event about everything raises the floor.
-    MarkEverything,
-    /// A mark never falls, whatever is delivered again.
-    MarksNeverFall,
-    /// A fill read under another history is refused.
-    FillOfOwnHistory,
+    EverythingRaisesFloor,
+    /// A repeated event never lowers a tombstone.
+    TombstonesNeverFall,
+    /// A fill that was read in another epoch is refused.
+    FillOfOwnEpoch,
     /// A fill older than the floor is refused.
     FillAboveFloor,
-    /// A fill older than a mark is refused.
-    FillAboveMarks,
-    /// A fill older than what is stored is refused.
+    /// A fill older than a tombstone is refused.
+    FillAboveTombstones,
+    /// A fill older than the stored entry is refused.
     FillNotOlder,
     /// A stored entry older than the floor counts as absent.
     ReadAboveFloor,
-    /// A stored entry older than a mark counts as absent.
-    ReadAboveMarks,
-    /// Marks that are let go leave the floor in their place.
+    /// A stored entry older than a tombstone counts as absent.
+    ReadAboveTombstones,
+    /// The floor replaces tombstones that are collected.
     CollectionRaisesFloor,
-    /// A new history forbids the fills that began before it.
-    BeginningRaisesFloor,
+    /// An epoch reset refuses fills that began before it.
+    EpochResetRaisesFloor,
     /// The watermark passes only commits that a snapshot shows.
-    WatermarkNeedsSight,
-    /// The watermark stops at the first commit that is not shown, whatever lies behind it.
+    WatermarkNeedsSnapshot,
+    /// The watermark stops at the first commit that is not shown, even if later ones are.
     WatermarkInOrder,
-    /// A keepalive moves the watermark only if no commit waits to be seen.
+    /// A keepalive moves the watermark only if no commit waits for a snapshot.
     WatermarkWaitsForCommits,
-    /// A sample proves something only to a tier that has applied the sampled end.
+    /// A sample proves only tiers that have applied the sampled end of the log.
     ProofNeedsPosition,
-    /// A server that was restarted or replaced begins a new history.
+    /// A restarted or replaced server causes an epoch reset.
     ResumeSameServer,
-    /// A connection that did not survive a crash begins a new history.
+    /// A connection that did not survive a crash causes an epoch reset.
     ResumeUnbroken,
-    /// A feed that begins after the tier's position begins a new history.
+    /// A feed that begins after the tier's position causes an epoch reset.
     ResumeWithoutGap,
-    /// A key that somebody holds is not given to another.
+    /// A key's lease has one holder at a time.
     LeaseExclusive,
     /// Only its holder renews a lease.
     LeaseRenewedByHolder,
-    /// Only its holder gives a lease back.
+    /// Only its holder releases a lease.
     LeaseReleasedByHolder,
-    /// A fill under a lease that somebody else holds by now is too late.
-    LeaseGivenOn,
-    /// A marked entry's proof stops before the first commit that it misses.
-    MarkStopsBefore,
-    /// An entry keeps its first mark, whatever is told of later.
-    MarkKeepsFirst,
-    /// What was loaded too late to be stored fresh reaches no further than its token.
+    /// A fill under a lease that has another holder by now is refused.
+    LeaseReassigned,
+    /// The proof of a soft-stale entry stops before the first commit that the entry misses.
+    SoftStaleStopsBefore,
+    /// Later commits do not change the proof of a soft-stale entry.
+    SoftStaleKeepsFirst,
+    /// A late fill, stored soft-stale, reaches no further than its token.
     LateFillReachesToken,
-    /// A register of keys hears only its own history.
-    RegisterOfOwnHistory,
-    /// A register of keys that missed something begins again.
-    RegisterWithoutGap,
-    /// A register counts as read what was heard of before, also in part.
-    RegisterFromHeard,
-    /// Keys are read for a register only once all that it counts as read is visible.
-    RegisterReadsSettled,
-    /// A register notes the keys that events name.
-    RegisterNotesKeys,
-    /// An event about everything ends what a register knows.
-    RegisterEndsWithEverything,
-    /// A register stands only once its tier has got to where the reading has seen.
-    RegisterWaitsForSeen,
-    /// What a standby answers reaches as far as the standby said, not as far as the primary's
+    /// A key filter follows batches of its own epoch only.
+    KeyFilterOfOwnEpoch,
+    /// A key filter that missed a batch is cleared.
+    KeyFilterWithoutGap,
+    /// The scan of a key filter covers all events received before it, also those received in part.
+    KeyFilterFromReceived,
+    /// A key scan reads only after all commits that it has to cover are visible.
+    KeyFilterScansVisible,
+    /// A key filter adds the keys that events name.
+    KeyFilterAddsKeys,
+    /// An event about everything clears a key filter.
+    KeyFilterClearedByEverything,
+    /// A key filter takes effect only after its tier has reached the commits that the scan saw.
+    KeyFilterWaitsForScan,
+    /// An answer of a standby reaches as far as the standby's own position, not as far as the primary's
     /// watermark.
     StandbyOwnToken,
-    /// A standby of another log answers nothing.
+    /// An answer of a standby of another log is rejected.
     StandbySameLog,
-    /// What a service answers reaches as far as the watermark did when it may have read.
-    LagHoldsToken,
+    /// An answer of a service reaches as far as the watermark at the time when the service may have read.
+    LagDelaysToken,
 }
 
 impl Rule {
     /// Every rule.
     pub const ALL: &[Self] = &[
-        Self::BatchOfOwnHistory,
+        Self::BatchOfOwnEpoch,
         Self::BatchWithoutGap,
-        Self::MarkKeys,
-        Self::MarkTags,
-        Self::MarkPatterns,
-        Self::MarkEverything,
-        Self::MarksNeverFall,
-        Self::FillOfOwnHistory,
+        Self::TombstoneKeys,
+        Self::TombstoneTags,
+        Self::TombstonePatterns,
+        Self::EverythingRaisesFloor,
+        Self::TombstonesNeverFall,
+        Self::FillOfOwnEpoch,
         Self::FillAboveFloor,
-        Self::FillAboveMarks,
+        Self::FillAboveTombstones,
         Self::FillNotOlder,
         Self::ReadAboveFloor,
-        Self::ReadAboveMarks,
+        Self::ReadAboveTombstones,
         Self::CollectionRaisesFloor,
-        Self::BeginningRaisesFloor,
-        Self::WatermarkNeedsSight,
+        Self::EpochResetRaisesFloor,
+        Self::WatermarkNeedsSnapshot,
         Self::WatermarkInOrder,
         Self::WatermarkWaitsForCommits,
         Self::ProofNeedsPosition,
@@ -117,20 +117,20 @@ impl Rule {
         Self::LeaseExclusive,
         Self::LeaseRenewedByHolder,
         Self::LeaseReleasedByHolder,
-        Self::LeaseGivenOn,
-        Self::MarkStopsBefore,
-        Self::MarkKeepsFirst,
+        Self::LeaseReassigned,
+        Self::SoftStaleStopsBefore,
+        Self::SoftStaleKeepsFirst,
         Self::LateFillReachesToken,
-        Self::RegisterOfOwnHistory,
-        Self::RegisterWithoutGap,
-        Self::RegisterFromHeard,
-        Self::RegisterReadsSettled,
-        Self::RegisterNotesKeys,
-        Self::RegisterEndsWithEverything,
-        Self::RegisterWaitsForSeen,
+        Self::KeyFilterOfOwnEpoch,
+        Self::KeyFilterWithoutGap,
+        Self::KeyFilterFromReceived,
+        Self::KeyFilterScansVisible,
+        Self::KeyFilterAddsKeys,
+        Self::KeyFilterClearedByEverything,
+        Self::KeyFilterWaitsForScan,
         Self::StandbyOwnToken,
         Self::StandbySameLog,
-        Self::LagHoldsToken,
+        Self::LagDelaysToken,
     ];
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn on(rule: Rule) -> bool {
     OFF.get() != Some(rule)
 }
 
-/// Whether the rule is in force: always.
+/// Returns whether the rule is in force: always.
 #[cfg(not(feature = "switches"))]
 #[inline(always)]
 pub(crate) const fn on(_: Rule) -> bool {

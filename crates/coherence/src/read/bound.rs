@@ -1,9 +1,9 @@
-//! Since when a tier is known to miss nothing.
+//! The bound: the time as of which a tier is proven to miss nothing.
 //!
-//! At monotonic time t0 the primary is asked for the end of its log. Every commit that was
-//! acknowledged before t0 lies at or below that position, so a tier which has applied it misses
-//! none of them: its answers are proven fresh as of t0. Nothing else is needed, and silence makes
-//! the bound grow by itself.
+//! At monotonic time t0 the primary is asked for the end of its log. Every commit that was acknowledged
+//! before t0 is at or below that position. So a tier that has applied this position misses none of them:
+//! its answers are proven fresh as of t0. Nothing else is needed, and in silence the bound grows by
+//! itself.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,27 +12,27 @@ use crate::clock::Mono;
 use crate::position::{Log, Lsn};
 use crate::rules::{Rule, on};
 
-/// One node's samples of the primary's log end. Each node keeps its own, on its own clock.
+/// The samples that one node has taken of the primary's log end. Each node takes its own, on its own clock.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Bound {
     /// Ascending in both parts.
     samples: VecDeque<(Mono, Lsn)>,
     capacity: usize,
-    /// The log that the samples are of, where the sampler says so.
+    /// The log of the samples, if the sampler reports it.
     log: Option<Log>,
 }
 
 impl Bound {
-    /// Remembers `capacity` samples (at four a second, 2,400 are ten minutes); at least one.
+    /// Returns a bound that keeps `capacity` samples, at least one. At four per second, 2,400 are ten minutes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { samples: VecDeque::new(), capacity: capacity.max(1), log: None }
     }
 
-    /// The primary was asked at `asked` (read *before* the question was sent) and answered `end`.
+    /// Records that the primary, asked at `asked` (read *before* the question was sent), reported `end`.
     ///
-    /// A log that ends earlier than it did is another log (a crash loses what was not flushed):
-    /// what was sampled of the old one is forgotten.
+    /// An end below the last one means another log, because a crash loses unflushed commits: the samples
+    /// of the old log are dropped.
     pub fn sample(&mut self, asked: Mono, end: Lsn) {
         if self.samples.back().is_some_and(|(_, last_end)| end < *last_end) {
             self.samples.clear();
@@ -41,7 +41,7 @@ impl Bound {
             if asked < *last_asked {
                 return;
             }
-            // The same end again: the later question proves more.
+            // The same end again: the later sample proves more.
             if end == *last_end {
                 *last_asked = asked;
                 return;
@@ -53,10 +53,10 @@ impl Bound {
         self.samples.push_back((asked, end));
     }
 
-    /// Like [`sample`](Self::sample), where the answer also said of which log it is the end.
-    /// Positions of two logs can't be compared: after a failover or a crash the end may lie lower
-    /// than before, and a tier that has applied more than the new log holds would seem to miss
-    /// nothing. So the first answer of another log ends what was sampled before.
+    /// Records a sample like [`sample`](Self::sample), of a named log. Positions of two logs can't be
+    /// compared: after a failover or a crash the end may be lower than before, and a tier that has applied
+    /// more than the new log contains would seem to miss nothing. So the first sample of another log
+    /// drops all earlier ones.
     pub fn sample_of(&mut self, log: Log, asked: Mono, end: Lsn) {
         if self.log != Some(log) {
             self.samples.clear();
@@ -65,22 +65,22 @@ impl Bound {
         self.sample(asked, end);
     }
 
-    /// Whether the last sample is of `log`. If not, the database writes another one by now, and what is
-    /// loaded from it tells positions of that one.
+    /// Returns whether the last sample is of `log`. If not, the database writes another log by now, and
+    /// loads from it carry positions of that one.
     #[must_use]
     pub fn is_of(&self, log: Log) -> bool {
         self.log == Some(log)
     }
 
-    /// Like [`proven`](Self::proven), for a tier that follows `log`: samples of another one prove
-    /// nothing to it.
+    /// Returns the same as [`proven`](Self::proven) for a tier that follows `log`; `None` if the samples are
+    /// of another log.
     #[must_use]
     pub fn proven_of(&self, log: Log, applied: Lsn) -> Option<Mono> {
         if self.log == Some(log) { self.proven(applied) } else { None }
     }
 
-    /// The time as of which a tier that has applied `applied` is proven to miss nothing; `None`
-    /// if no sample says.
+    /// Returns the time as of which a tier that has applied `applied` is proven to miss nothing; `None` if
+    /// no sample proves it.
     #[must_use]
     pub fn proven(&self, applied: Lsn) -> Option<Mono> {
         let covered = |end: Lsn| end <= applied || !on(Rule::ProofNeedsPosition);
@@ -88,8 +88,8 @@ impl Bound {
         after.checked_sub(1).map(|last| self.samples[last].0)
     }
 
-    /// How far a tier that follows `log` must have applied it to be [proven](Self::proven_of) as of
-    /// `as_of`; `None`: no sample is that young.
+    /// Returns the position that a tier of `log` must have applied to be [proven](Self::proven_of) as of
+    /// `as_of`; `None` if no sample is that young.
     #[must_use]
     pub fn needed_of(&self, log: Log, as_of: Mono) -> Option<Lsn> {
         let older = self.samples.partition_point(|(asked, _)| *asked < as_of);
@@ -97,13 +97,13 @@ impl Bound {
         young.map(|(_, end)| *end)
     }
 
-    /// The newest sample: where the log ended.
+    /// Returns the end of the log in the newest sample.
     #[must_use]
     pub fn end(&self) -> Option<Lsn> {
         self.samples.back().map(|(_, end)| *end)
     }
 
-    /// The bound itself at `now`; `None` means nothing is proven.
+    /// Returns the bound itself at `now`; `None` if nothing is proven.
     #[must_use]
     pub fn at(&self, now: Mono, applied: Lsn) -> Option<Duration> {
         self.proven(applied).map(|proven| now.since(proven))
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_makes_the_bound_grow() {
+    fn bound_grows_in_silence() {
         let mut bound = Bound::new(8);
         assert_eq!(bound.at(Mono(5), Lsn(9)), None, "nothing is proven before the first sample");
         bound.sample(Mono(1_000), Lsn(10));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_for_a_proof_proves_as_much() {
+    fn needed_position_is_exact() {
         let epoch = crate::Epoch::default();
         let log = epoch.log();
         let mut bound = Bound::new(8);
@@ -140,7 +140,7 @@ mod tests {
             assert!(bound.proven_of(log, needed) >= Some(Mono(as_of)));
             assert!(
                 bound.proven_of(log, Lsn(needed.0 - 1)) < Some(Mono(as_of)),
-                "no more than that"
+                "a lower position does not suffice"
             );
         }
         assert_eq!(bound.needed_of(log, Mono(401)), None);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_that_was_rolled_back_shows_the_truth() {
+    fn restored_tier_shows_its_old_position() {
         let mut bound = Bound::new(8);
         for (t, lsn) in [(100, 1), (200, 2), (300, 3)] {
             bound.sample(Mono(t), Lsn(lsn));
@@ -159,16 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_cut_short_is_sampled_anew() {
+    fn shorter_log_drops_samples() {
         let mut bound = Bound::new(8);
         bound.sample(Mono(100), Lsn(50));
         bound.sample(Mono(200), Lsn(40));
         assert_eq!(bound.proven(Lsn(39)), None);
-        assert_eq!(bound.proven(Lsn(40)), Some(Mono(200)), "the old end is not waited for");
+        assert_eq!(bound.proven(Lsn(40)), Some(Mono(200)), "the old end is not required");
     }
 
     #[test]
-    fn an_idle_log_stays_proven() {
+    fn idle_log_stays_proven() {
         let mut bound = Bound::new(2);
         for t in 0..100 {
             bound.sample(Mono(t), Lsn(7));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_another_log_prove_nothing() {
+    fn samples_of_other_log_prove_nothing() {
         let old = Log { system: 1, timeline: 1, server: 1 };
         let new = Log { timeline: 2, server: 2, ..old };
         let mut bound = Bound::new(8);
@@ -188,10 +188,10 @@ mod tests {
     }
 
     proptest! {
-        /// Against the naive rule: the newest question whose answer is covered by `applied`,
-        /// among the samples that were neither out of order nor forgotten.
+        /// Against the naive rule: the newest sample whose end is at or below `applied`, among the samples
+        /// that were neither out of sequence nor dropped.
         #[test]
-        fn never_smaller_than_the_truth(
+        fn bound_never_below_truth(
             steps in proptest::collection::vec((0_u64..5, 0_u64..4), 1..60),
             applied in 0_u64..150,
         ) {
@@ -207,7 +207,7 @@ mod tests {
             let truth = all.iter().filter(|(_, end)| *end <= applied).map(|(t, _)| *t).max();
             match (bound.proven(Lsn(applied)), truth) {
                 (Some(shown), Some(truth)) => prop_assert_eq!(shown.0, truth),
-                (Some(_), None) => prop_assert!(false, "proved something that no sample says"),
+                (Some(_), None) => prop_assert!(false, "a proof without a sample"),
                 (None, _) => {}
             }
         }

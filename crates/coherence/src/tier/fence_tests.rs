@@ -19,7 +19,7 @@ fn tag(id: u8) -> Tag {
 
 fn fence(at: u64) -> Fence {
     let mut fence = Fence::default();
-    fence.incarnate(EPOCH, Lsn(at), Lsn(at));
+    fence.reset_epoch(EPOCH, Lsn(at), Lsn(at));
     fence
 }
 
@@ -45,7 +45,7 @@ fn offer<'a>(key: &'a Key, tags: &'a [Tag], tau: u64) -> Offer<'a> {
 }
 
 #[test]
-fn race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event() {
+fn race_01_stale_fill_rejected_after_event() {
     let mut fence = fence(10);
     let k = key(1);
     let slow_read = offer(&k, &[], 10);
@@ -55,7 +55,7 @@ fn race_01_a_read_that_missed_a_commit_is_not_stored_after_its_event() {
 }
 
 #[test]
-fn race_02_what_was_filled_between_a_deletion_and_its_commit_falls_with_the_commit() {
+fn race_02_early_deletion_refill_invalidated() {
     let mut fence = fence(10);
     let k = key(1);
     let mut early = batch(10, 11, vec![Subject::Key(k.clone())]);
@@ -69,7 +69,7 @@ fn race_02_what_was_filled_between_a_deletion_and_its_commit_falls_with_the_comm
 }
 
 #[test]
-fn race_04_08_an_older_read_never_replaces_a_newer_one() {
+fn race_04_08_older_fill_rejected() {
     let fence = fence(10);
     let k = key(1);
     let late = Offer { stored: Some(Lsn(15)), ..offer(&k, &[], 12) };
@@ -77,13 +77,13 @@ fn race_04_08_an_older_read_never_replaces_a_newer_one() {
 }
 
 #[test]
-fn a_late_fill_may_be_kept_as_far_as_its_token_reaches_unless_something_hard_came() {
+fn late_fill_admitted_up_to_its_token() {
     let mut fence = fence(10);
     let (k, other) = (key(1), key(2));
     fence.apply(&batch(10, 12, vec![Subject::Key(k.clone())])).expect("no gap");
     assert_eq!(fence.admit_late(offer(&k, &[], 10)), Some(Lsn(11)));
-    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "it is not late");
-    assert_eq!(fence.admit_late(offer(&other, &[], 9)), None, "below the floor nobody can say");
+    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "the fill is not late");
+    assert_eq!(fence.admit_late(offer(&other, &[], 9)), None, "below the floor it can't be judged");
     let older = Offer { stored: Some(Lsn(11)), ..offer(&k, &[], 10) };
     assert_eq!(fence.admit_late(older), None);
     let foreign = Offer { epoch: OTHER, ..offer(&k, &[], 10) };
@@ -91,14 +91,14 @@ fn a_late_fill_may_be_kept_as_far_as_its_token_reaches_unless_something_hard_cam
     let mut purge = batch(12, 13, vec![Subject::Key(other)]);
     purge.events[0].cause = Cause::Purge;
     fence.apply(&purge).expect("no gap");
-    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "it is not late");
+    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "the fill is not late");
     fence.apply(&batch(13, 14, vec![Subject::Key(k.clone())])).expect("no gap");
-    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "it began before the purge");
+    assert_eq!(fence.admit_late(offer(&k, &[], 12)), None, "the load began before the purge");
     assert_eq!(fence.admit_late(offer(&k, &[], 13)), Some(Lsn(14)));
 }
 
 #[test]
-fn race_06_an_old_event_delivered_again_leaves_a_newer_value_alone() {
+fn race_06_repeated_event_keeps_newer_entry() {
     let mut fence = fence(10);
     let event = batch(10, 11, vec![Subject::Key(key(1))]);
     fence.apply(&event).expect("no gap");
@@ -108,51 +108,51 @@ fn race_06_an_old_event_delivered_again_leaves_a_newer_value_alone() {
 }
 
 #[test]
-fn race_09_a_flush_refuses_the_fills_in_flight() {
+fn race_09_fill_rejected_after_flush() {
     let mut fence = fence(10);
     let k = key(1);
     assert_eq!(Fence::default().admit(offer(&k, &[], 10)), Verdict::Refuse(Refusal::Unproven));
-    fence.incarnate(OTHER, Lsn(20), Lsn(20));
+    fence.reset_epoch(OTHER, Lsn(20), Lsn(20));
     assert_eq!(fence.admit(offer(&k, &[], 30)), Verdict::Refuse(Refusal::Epoch));
     let new = Offer { epoch: OTHER, ..offer(&k, &[], 19) };
     assert_eq!(fence.admit(new), Verdict::Refuse(Refusal::Floor));
 }
 
 #[test]
-fn race_10_a_missed_batch_is_noticed() {
+fn race_10_missed_batch_detected() {
     let mut fence = fence(10);
     let gap = fence.apply(&batch(11, 12, vec![]));
     assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
-    assert_eq!(fence.applied(), Lsn(10), "nothing of it was applied");
+    assert_eq!(fence.applied(), Lsn(10), "the batch was not applied");
     let other = Batch { epoch: OTHER, ..batch(10, 11, vec![]) };
     assert_eq!(fence.apply(&other), Err(Gap::Epoch { tier: EPOCH }));
     assert_eq!(Fence::default().apply(&other), Err(Gap::Unproven));
 }
 
 #[test]
-fn race_13_absence_is_removed_by_the_insert() {
+fn race_13_insert_removes_absence() {
     let mut fence = fence(10);
     fence.apply(&batch(10, 11, vec![Subject::Key(key(9))])).expect("no gap");
     assert!(!fence.stands(&key(9), &[], Lsn(10)), "\"not found\" was read before the insert");
 }
 
 #[test]
-fn race_10_a_tier_that_begins_in_the_middle_of_a_large_commit_knows_its_first_part() {
-    // Commit 20 comes in two pieces, and the tier has missed what came before the first.
+fn race_10_partial_commit_survives_reset() {
+    // Commit 20 arrives in two pieces, and the tier has missed the batch before the first one.
     let mut fence = fence(5);
     let k = key(1);
     let mut first = batch(10, 20, vec![Subject::Key(k.clone())]);
     first.upto = Lsn(10);
-    assert!(matches!(fence.follow(&first, true), Followed::Restarted(_)));
+    assert!(matches!(fence.follow(&first, true), Followed::Reset(_)));
     assert_eq!(fence.applied(), Lsn(10));
     let second = batch(10, 20, vec![Subject::Key(key(2))]);
-    assert_eq!(fence.follow(&second, true), Followed::Whole);
+    assert_eq!(fence.follow(&second, true), Followed::Applied);
     assert_eq!(fence.admit(offer(&k, &[], 10)), Verdict::Refuse(Refusal::Tombstone));
     assert_eq!(fence.admit(offer(&k, &[], 20)), Verdict::Accept);
 }
 
 #[test]
-fn race_14_truncate_reaches_keys_that_nobody_listed() {
+fn race_14_truncate_reaches_unlisted_keys() {
     let mut fence = fence(10);
     fence.apply(&batch(10, 11, vec![Subject::Everything])).expect("no gap");
     assert!(!fence.stands(&key(3), &[], Lsn(10)));
@@ -168,7 +168,7 @@ fn tags_like(pattern: &str) -> Subject {
 }
 
 #[test]
-fn a_wildcard_fells_what_is_stored_and_what_is_being_loaded_and_nothing_else() {
+fn wildcard_hits_entries_and_pending_fills() {
     let mut fence = fence(10);
     let stock = Key::parse("v1:catalog:stock:1").expect("a key");
     let loading = offer(&stock, &[], 10);
@@ -176,8 +176,12 @@ fn a_wildcard_fells_what_is_stored_and_what_is_being_loaded_and_nothing_else() {
     assert!(!fence.stands(&stock, &[], Lsn(10)));
     assert_eq!(fence.admit(loading), Verdict::Refuse(Refusal::Tombstone));
     assert_eq!(fence.admit(offer(&stock, &[], 11)), Verdict::Accept);
-    assert!(fence.stands(&key(1), &[tag(1)], Lsn(10)), "a price is no stock");
-    assert_eq!(fence.admit(offer(&key(2), &[], 10)), Verdict::Accept, "nor is one being loaded");
+    assert!(fence.stands(&key(1), &[tag(1)], Lsn(10)), "a price is not a stock entry");
+    assert_eq!(
+        fence.admit(offer(&key(2), &[], 10)),
+        Verdict::Accept,
+        "neither is a price that is being loaded"
+    );
 
     fence.apply(&batch(11, 12, vec![tags_like("*-1")])).expect("no gap");
     assert!(!fence.stands(&key(1), &[tag(0), tag(1)], Lsn(11)));
@@ -186,54 +190,54 @@ fn a_wildcard_fells_what_is_stored_and_what_is_being_loaded_and_nothing_else() {
 }
 
 #[test]
-fn too_many_wildcards_leave_a_floor_in_their_place() {
+fn excess_wildcards_raise_floor() {
     let mut fence = fence(10);
-    let (felled, other) = (Key::parse("v1:catalog:n0:1").expect("a key"), key(1));
+    let (covered, other) = (Key::parse("v1:catalog:n0:1").expect("a key"), key(1));
     let most = Fence::PATTERNS_MAX as u64;
     for n in 0..most {
         let subject = keys_like(&format!("v1:catalog:n{n}:*"));
         fence.apply(&batch(10 + n, 11 + n, vec![subject])).expect("no gap");
     }
-    assert!(!fence.stands(&felled, &[], Lsn(10)) && fence.stands(&other, &[], Lsn(10)));
+    assert!(!fence.stands(&covered, &[], Lsn(10)) && fence.stands(&other, &[], Lsn(10)));
     assert_eq!(fence.floor(), Lsn(10));
     let end = 10 + most;
     fence.apply(&batch(end, end + 1, vec![keys_like("v1:catalog:stock:*")])).expect("no gap");
     assert_eq!((fence.floor(), fence.tombstones() as u64), (Lsn(11), most));
-    assert!(!fence.stands(&felled, &[], Lsn(10)), "what was forbidden stays so");
+    assert!(!fence.stands(&covered, &[], Lsn(10)), "it stays invalidated");
     assert!(!fence.stands(&other, &[], Lsn(10)) && fence.stands(&other, &[], Lsn(11)));
 }
 
 #[test]
-fn too_many_tombstones_go_oldest_first_and_leave_a_floor() {
+fn excess_tombstones_raise_floor() {
     let mut fence = fence(10);
     fence.apply(&batch(10, 11, vec![Subject::Key(key(1)), Subject::Key(key(2))])).expect("no gap");
     fence.apply(&batch(11, 12, vec![Subject::Key(key(3))])).expect("no gap");
     fence.apply(&batch(12, 13, vec![Subject::Tag(tag(1))])).expect("no gap");
-    assert_eq!(fence.crowded(4), None);
+    assert_eq!(fence.overflow(4), None);
     for (most, upto, left) in [(3, 11, 2), (2, 11, 2), (1, 12, 1), (0, 13, 0)] {
         let mut fence = fence.clone();
-        assert_eq!(fence.crowded(most), Some(Lsn(upto)), "at most {most}");
+        assert_eq!(fence.overflow(most), Some(Lsn(upto)), "at most {most}");
         fence.collect(Lsn(upto));
         assert_eq!((fence.tombstones(), fence.floor()), (left, Lsn(upto)));
-        assert_eq!(fence.crowded(most), None);
+        assert_eq!(fence.overflow(most), None);
     }
 }
 
 #[test]
-fn race_21_a_tier_that_came_back_older_is_outdated_by_one_that_did_not() {
+fn race_21_restored_tier_outdated() {
     let mut fence = fence(10);
     let k = key(1);
     fence.apply(&batch(10, 11, vec![Subject::Key(k.clone())])).expect("no gap");
     assert!(fence.outdates(&k, &[], EPOCH, Lsn(10)));
     assert!(fence.outdates(&k, &[], OTHER, Lsn(10)), "positions of one log can be compared");
     assert!(!fence.outdates(&k, &[], EPOCH, Lsn(11)));
-    assert!(!fence.outdates(&key(2), &[], EPOCH, Lsn(10)), "nothing has happened to it");
+    assert!(!fence.outdates(&key(2), &[], EPOCH, Lsn(10)), "no event names this key");
     let restarted = Epoch { server: 2, ..EPOCH };
-    assert!(!fence.outdates(&k, &[], restarted, Lsn(10)), "of another log nothing is known");
+    assert!(!fence.outdates(&k, &[], restarted, Lsn(10)), "another log can't be compared");
 }
 
 #[test]
-fn collection_forgets_marks_but_not_what_they_forbade() {
+fn collected_tombstones_leave_floor() {
     let mut fence = fence(10);
     let k = key(1);
     fence.apply(&batch(10, 11, vec![Subject::Key(k.clone())])).expect("no gap");
@@ -245,18 +249,22 @@ fn collection_forgets_marks_but_not_what_they_forbade() {
 }
 
 #[test]
-fn what_stands_is_confirmed_and_outlives_the_collection_of_marks() {
+fn confirmed_entry_survives_collection() {
     let mut fence = fence(10);
     let k = key(1);
     fence.apply(&batch(10, 11, vec![Subject::Key(key(2))])).expect("no gap");
     assert_eq!(fence.confirm(&k, &[], Lsn(10)), Some(Lsn(11)));
-    assert_eq!(fence.confirm(&k, &[], Lsn(12)), Some(Lsn(12)), "never less than it had");
-    assert_eq!(fence.confirm(&key(2), &[], Lsn(10)), None, "what has fallen is not raised");
+    assert_eq!(fence.confirm(&k, &[], Lsn(12)), Some(Lsn(12)), "never lower than before");
+    assert_eq!(
+        fence.confirm(&key(2), &[], Lsn(10)),
+        None,
+        "an invalidated entry gets no newer token"
+    );
     fence.collect(Lsn(11));
     assert!(!fence.stands(&k, &[], Lsn(10)) && fence.stands(&k, &[], Lsn(11)));
 }
 
-/// What the test can do, in any order.
+/// The steps of the test, in any sequence.
 #[derive(Clone, Debug)]
 enum Step {
     /// A commit touches a key and a tag.
@@ -264,11 +272,11 @@ enum Step {
         key: u8,
         tag: u8,
     },
-    /// A wildcard is ordered; that is to say a commit may have touched whatever is like it.
+    /// A wildcard purge: a commit may have changed any matching key.
     Wildcard {
         which: u8,
     },
-    /// The commit log is applied up to the n-th commit after the applied one (also again).
+    /// The tier applies the log up to `ahead` commits after its position, and `again` commits once more.
     Apply {
         ahead: u8,
         again: u8,
@@ -277,17 +285,17 @@ enum Step {
     Visible {
         ahead: u8,
     },
-    /// A reader notes W and reads.
+    /// A reader takes W as its τ and reads.
     Read {
         key: u8,
         tag: u8,
         fresher: u8,
     },
-    /// One of the reads in flight is offered.
+    /// One of the reads in flight is offered as a fill.
     Fill {
         which: u8,
     },
-    /// What stands is used, and lives on.
+    /// A standing entry is used, which prolongs its TTL.
     Use {
         key: u8,
     },
@@ -318,14 +326,14 @@ struct Read {
     tags: Vec<Tag>,
     tau: Lsn,
     epoch: Epoch,
-    /// Every commit up to here was in the snapshot that was used.
+    /// Every commit up to here was in the read's snapshot.
     saw: u64,
 }
 
 struct World {
     fence: Fence,
     epoch: Epoch,
-    /// The n-th commit (from 1) and what it touched.
+    /// The subjects of the n-th commit, from 1.
     commits: Vec<Vec<Subject>>,
     visible: u64,
     reads: Vec<Read>,
@@ -362,7 +370,7 @@ impl World {
                     watermark: Lsn(self.visible),
                     events,
                 };
-                self.fence.apply(&batch).expect("the chain has no gap");
+                self.fence.apply(&batch).expect("no gap");
                 let fence = &self.fence;
                 self.entries.retain(|key, entry| fence.stands(key, &entry.tags, entry.tau));
             }
@@ -407,13 +415,13 @@ impl World {
             Step::Flush => {
                 self.epoch.incarnation += 1;
                 let at = self.fence.applied();
-                self.fence.incarnate(self.epoch, at, Lsn(self.visible));
+                self.fence.reset_epoch(self.epoch, at, Lsn(self.visible));
                 self.entries.clear();
             }
         }
     }
 
-    /// No answer from the tier misses a commit that the tier has applied.
+    /// Checks that no entry of the tier misses a commit that the tier has applied.
     fn check(&self) {
         for (key, entry) in &self.entries {
             let missed = (entry.saw + 1..=self.fence.applied().0).find(|n| {
@@ -429,7 +437,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_interleaving_leaves_an_entry_that_misses_an_applied_commit(steps in steps()) {
+    fn no_interleaving_leaves_stale_entries(steps in steps()) {
         let mut world = World {
             fence: fence(0),
             epoch: EPOCH,

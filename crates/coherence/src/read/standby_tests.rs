@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Batch, Cause, Event, Subject};
-use crate::fence::{Offer, Refusal, Verdict};
+use crate::tier::fence::{Offer, Refusal, Verdict};
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 
@@ -14,14 +14,14 @@ fn at(upto: u64) -> Replayed {
     Replayed { log: EPOCH.log().lineage(), upto: Lsn(upto) }
 }
 
-fn need(key: &Key, since: u64) -> Need<'_> {
-    Need { key, tags: &[], epoch: EPOCH, after: None, since: Mono(since) }
+fn required(key: &Key, since: u64) -> ReadRequirement<'_> {
+    ReadRequirement { key, tags: &[], epoch: EPOCH, token: None, since: Mono(since) }
 }
 
 /// A tier that has applied a commit on the key at each of these positions.
 fn fence(commits: &[u64]) -> Fence {
     let mut fence = Fence::default();
-    fence.incarnate(EPOCH, Lsn(0), Lsn(0));
+    fence.reset_epoch(EPOCH, Lsn(0), Lsn(0));
     let mut prev = Lsn(0);
     for lsn in commits {
         let upto = Lsn(*lsn);
@@ -35,7 +35,7 @@ fn fence(commits: &[u64]) -> Fence {
     fence
 }
 
-/// The primary was asked at each of these times, and said that its log ends there.
+/// Samples: at each of these times the primary was asked for the end of its log.
 fn bound(samples: &[(u64, u64)]) -> Bound {
     let mut bound = Bound::new(32);
     for (asked, end) in samples {
@@ -45,7 +45,7 @@ fn bound(samples: &[(u64, u64)]) -> Bound {
 }
 
 #[test]
-fn race_05_a_refill_from_a_lagging_standby_is_not_stored_after_the_event() {
+fn race_05_lagging_standby_fill_rejected() {
     let (fence, key) = (fence(&[20]), key());
     let offer = |tau| Offer { key: &key, tags: &[], tau, epoch: EPOCH, stored: None };
     let (lagging, watermark) = (at(19), fence.watermark());
@@ -56,60 +56,65 @@ fn race_05_a_refill_from_a_lagging_standby_is_not_stored_after_the_event() {
 }
 
 #[test]
-fn race_05_an_answer_is_as_old_as_the_position_that_it_reaches() {
+fn race_05_answer_age_follows_position() {
     let (key, nothing) = (key(), fence(&[]));
     let bound = bound(&[(100, 10), (200, 20), (300, 30)]);
-    assert_eq!(at(25).serves(need(&key, 150), &nothing, &bound), Ok(Mono(200)));
-    assert_eq!(at(25).serves(need(&key, 201), &nothing, &bound), Err(Unfit::Bound));
-    assert_eq!(at(5).serves(need(&key, 0), &nothing, &bound), Err(Unfit::Bound), "no proof at all");
+    assert_eq!(at(25).serves(required(&key, 150), &nothing, &bound), Ok(Mono(200)));
+    assert_eq!(at(25).serves(required(&key, 201), &nothing, &bound), Err(Rejection::Bound));
+    assert_eq!(
+        at(5).serves(required(&key, 0), &nothing, &bound),
+        Err(Rejection::Bound),
+        "no sample proves it"
+    );
 }
 
 #[test]
-fn what_this_node_knows_to_be_old_is_not_answered() {
+fn invalidated_answer_rejected() {
     let (key, fence) = (key(), fence(&[20]));
     let bound = bound(&[(100, 10), (200, 20)]);
-    assert_eq!(at(19).serves(need(&key, 50), &fence, &bound), Err(Unfit::Overtaken));
-    assert_eq!(at(20).serves(need(&key, 50), &fence, &bound), Ok(Mono(200)));
+    assert_eq!(at(19).serves(required(&key, 50), &fence, &bound), Err(Rejection::Overtaken));
+    assert_eq!(at(20).serves(required(&key, 50), &fence, &bound), Ok(Mono(200)));
 }
 
 #[test]
-fn whoever_has_written_is_not_answered_without_the_write() {
+fn answer_without_own_write_rejected() {
     let (key, nothing) = (key(), fence(&[]));
     let bound = bound(&[(100, 10)]);
-    let after = Some(After::new(Some(EPOCH.log()), Lsn(12)));
-    let need = Need { after, ..need(&key, 0) };
-    assert_eq!(at(11).serves(need, &nothing, &bound), Err(Unfit::Token));
-    assert_eq!(at(12).serves(need, &nothing, &bound), Ok(Mono(100)));
+    let token = Some(CausalToken::new(Some(EPOCH.log()), Lsn(12)));
+    let required = ReadRequirement { token, ..required(&key, 0) };
+    assert_eq!(at(11).serves(required, &nothing, &bound), Err(Rejection::Token));
+    assert_eq!(at(12).serves(required, &nothing, &bound), Ok(Mono(100)));
 }
 
 #[test]
-fn a_standby_of_another_log_answers_nothing() {
+fn standby_of_other_log_rejected() {
     let (key, nothing) = (key(), fence(&[]));
     let bound = bound(&[(100, 10)]);
     for log in [Log { timeline: 2, ..at(0).log }, Log { system: 2, ..at(0).log }] {
         let other = Replayed { log, upto: Lsn(99) };
-        assert_eq!(other.serves(need(&key, 0), &nothing, &bound), Err(Unfit::Log));
+        assert_eq!(other.serves(required(&key, 0), &nothing, &bound), Err(Rejection::Log));
     }
-    // A restart of the primary is no other log.
+    // A restart of the primary does not change the log.
     let restarted = Replayed { log: Log { server: 7, ..at(0).log }, upto: Lsn(99) };
-    assert!(restarted.serves(need(&key, 0), &nothing, &bound).is_ok());
+    assert!(restarted.serves(required(&key, 0), &nothing, &bound).is_ok());
 }
 
 proptest! {
-    /// Commits 1 to 16, some of them on the key, are acknowledged at their time. The standby has
-    /// replayed some when it says so, more when it reads; the tier has applied some; the primary was
-    /// asked now and then. Whatever of this is where: what is answered holds all that was acknowledged
-    /// by the time it is shown as of, and what is stored misses nothing that its tier has applied.
+    /// Commits 1 to 16, some of them on the key, are acknowledged at their times. The standby has
+    /// replayed some when it reports its position, more when it reads; the tier has applied some; the
+    /// primary was sampled at some times. In every combination an answer holds every commit that was
+    /// acknowledged before its proven time, and a stored fill misses no commit that its tier has
+    /// applied.
     #[test]
-    fn no_answer_is_older_than_it_shows_and_no_fill_misses_what_was_applied(
+    fn standby_answer_bound_is_true(
         on_key in prop::collection::vec(any::<bool>(), 16),
         gaps in prop::collection::vec(1_u64..20, 16),
         asked in prop::collection::btree_set(0_u64..200, 0..8),
-        (said, read) in (0_u64..17, 0_u64..17),
+        (reported, read) in (0_u64..17, 0_u64..17),
         applied in 0_u64..17,
         since in 0_u64..200,
     ) {
-        let read = read.max(said);
+        let read = read.max(reported);
         let acked: Vec<u64> = gaps.iter().scan(0, |t, gap| { *t += gap; Some(*t) }).collect();
         let samples: Vec<(u64, u64)> = asked
             .into_iter()
@@ -118,17 +123,17 @@ proptest! {
         let relevant = |upto: u64| (1..=upto).filter(|n| on_key[*n as usize - 1]).max().unwrap_or(0);
         let events: Vec<u64> = (1..=applied).filter(|n| on_key[*n as usize - 1]).collect();
         let (fence, bound, key) = (fence(&events), bound(&samples), key());
-        let held = relevant(read);
-        if let Ok(as_of) = at(said).serves(need(&key, since), &fence, &bound) {
+        let included = relevant(read);
+        if let Ok(as_of) = at(reported).serves(required(&key, since), &fence, &bound) {
             prop_assert!(as_of >= Mono(since));
             let owed = acked.iter().filter(|t| Mono(**t) < as_of).count() as u64;
-            prop_assert!(held >= relevant(owed), "misses a commit acknowledged before {as_of:?}");
-            prop_assert!(held >= relevant(applied), "misses what this node has applied");
+            prop_assert!(included >= relevant(owed), "misses a commit acknowledged before {as_of:?}");
+            prop_assert!(included >= relevant(applied), "misses a commit that this node has applied");
         }
-        let tau = at(said).token(Lsn(applied));
+        let tau = at(reported).token(Lsn(applied));
         let offer = Offer { key: &key, tags: &[], tau, epoch: EPOCH, stored: None };
         if fence.admit(offer) == Verdict::Accept {
-            prop_assert!(held >= relevant(applied), "stored, and misses what was applied");
+            prop_assert!(included >= relevant(applied), "stored, and misses an applied commit");
         }
     }
 }

@@ -1,36 +1,36 @@
-//! What was applied lately, for a tier that comes back older than it was.
+//! The batches that were applied last, for a tier that comes back at an older position.
 //!
-//! A replica that is promoted may miss the last batches that its primary took. It shows by its
-//! position which; told again, it stands where its predecessor stood, and what it holds stays
-//! proven. Where too much is missing, a new history has to begin.
+//! A promoted replica may miss the last batches that its primary took; its position shows which. The
+//! leader replays them, after which the replica is where its predecessor was and its entries stay
+//! proven. If the buffer no longer holds all of them, the epoch must be reset.
 
 use std::collections::VecDeque;
 
 use crate::event::{Batch, Event};
 use crate::position::{Epoch, Lsn};
 
-/// The last batches of one history, without gaps between them.
+/// The last batches of one epoch, without gaps between them.
 #[derive(Clone, Debug)]
-pub struct Recent {
+pub struct ReplayBuffer {
     batches: VecDeque<Batch>,
     subjects: usize,
     most: usize,
 }
 
-impl Recent {
-    /// Remembers batches that name at most `most` subjects together.
+impl ReplayBuffer {
+    /// Returns a buffer for batches with at most `most` subjects in total.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self { batches: VecDeque::new(), subjects: 0, most }
     }
 
-    /// Nothing is known any more.
+    /// Drops all batches.
     pub fn clear(&mut self) {
         self.batches.clear();
         self.subjects = 0;
     }
 
-    /// The batch was applied. One that does not continue the last one begins anew.
+    /// Adds a batch that was applied. A batch that does not continue the last one replaces all others.
     pub fn push(&mut self, batch: &Batch) {
         let continued = self
             .batches
@@ -46,24 +46,24 @@ impl Recent {
             last.watermark = last.watermark.max(batch.watermark);
             return;
         }
-        // Told again, an event only takes away: what it made of a row is not kept.
+        // A replayed event only invalidates: its renewals are not kept.
         let events = batch.events.iter().map(|event| Event {
             subjects: event.subjects.clone(),
             renewals: Vec::new(),
             ..*event
         });
         let batch = Batch { events: events.collect(), ..*batch };
-        self.subjects += subjects(&batch);
+        self.subjects += weight(&batch);
         self.batches.push_back(batch);
         while self.subjects > self.most
             && let Some(first) = self.batches.pop_front()
         {
-            self.subjects -= subjects(&first);
+            self.subjects -= weight(&first);
         }
     }
 
-    /// What a tier of history `epoch` that has applied `applied` has to be told, in order, to stand
-    /// where the last batch ends. `None`: not all of that is known any more.
+    /// Returns the batches, in order, that bring a tier of `epoch` from position `applied` to the end
+    /// of the last batch. `None` if the buffer does not hold all of them.
     #[must_use]
     pub fn since(&self, epoch: Epoch, applied: Lsn) -> Option<impl Iterator<Item = &Batch>> {
         let last = self.batches.back()?;
@@ -73,8 +73,8 @@ impl Recent {
     }
 }
 
-/// What a batch weighs: an event without subjects takes room too.
-fn subjects(batch: &Batch) -> usize {
+/// The memory of a batch, in subjects; an event without subjects takes room too.
+fn weight(batch: &Batch) -> usize {
     batch.events.iter().map(|event| event.subjects.len() + 1).sum::<usize>() + 1
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Cause, Subject};
-    use crate::fence::Fence;
+    use crate::tier::fence::Fence;
 
     const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 
@@ -108,66 +108,66 @@ mod tests {
     }
 
     #[test]
-    fn race_21_what_a_promoted_replica_missed_is_told_again() {
-        let mut recent = Recent::new(100);
+    fn race_21_promoted_replica_replayed() {
+        let mut buffer = ReplayBuffer::new(100);
         for upto in 11..20 {
-            recent.push(&batch(upto - 1, upto, Some(1)));
+            buffer.push(&batch(upto - 1, upto, Some(1)));
         }
-        let told: Vec<_> = recent.since(EPOCH, Lsn(17)).expect("known").collect();
-        assert_eq!(told, [&batch(17, 18, Some(1)), &batch(18, 19, Some(1))]);
-        assert_eq!(recent.since(EPOCH, Lsn(19)).expect("known").count(), 0);
-        assert!(recent.since(EPOCH, Lsn(9)).is_none(), "what came before 10 is not known");
+        let replayed: Vec<_> = buffer.since(EPOCH, Lsn(17)).expect("known").collect();
+        assert_eq!(replayed, [&batch(17, 18, Some(1)), &batch(18, 19, Some(1))]);
+        assert_eq!(buffer.since(EPOCH, Lsn(19)).expect("known").count(), 0);
+        assert!(buffer.since(EPOCH, Lsn(9)).is_none(), "the buffer begins at 10");
         let other = Epoch { incarnation: 2, ..EPOCH };
-        assert!(recent.since(other, Lsn(17)).is_none());
+        assert!(buffer.since(other, Lsn(17)).is_none());
     }
 
     #[test]
-    fn a_gap_or_another_history_begins_anew() {
-        let mut recent = Recent::new(100);
-        recent.push(&batch(10, 11, Some(1)));
-        recent.push(&batch(12, 13, Some(1)));
-        assert!(recent.since(EPOCH, Lsn(11)).is_none());
-        assert!(recent.since(EPOCH, Lsn(12)).is_some());
-        recent.clear();
-        assert!(recent.since(EPOCH, Lsn(13)).is_none(), "nothing is known");
+    fn gap_or_other_epoch_clears() {
+        let mut buffer = ReplayBuffer::new(100);
+        buffer.push(&batch(10, 11, Some(1)));
+        buffer.push(&batch(12, 13, Some(1)));
+        assert!(buffer.since(EPOCH, Lsn(11)).is_none());
+        assert!(buffer.since(EPOCH, Lsn(12)).is_some());
+        buffer.clear();
+        assert!(buffer.since(EPOCH, Lsn(13)).is_none(), "the buffer is empty");
     }
 
     #[test]
-    fn silence_takes_no_room() {
-        let mut recent = Recent::new(100);
+    fn heartbeats_take_no_room() {
+        let mut buffer = ReplayBuffer::new(100);
         for upto in 11..1_000 {
-            recent.push(&batch(upto - 1, upto, None));
+            buffer.push(&batch(upto - 1, upto, None));
         }
-        assert_eq!(recent.batches.len(), 1);
-        assert!(recent.since(EPOCH, Lsn(500)).is_some());
+        assert_eq!(buffer.batches.len(), 1);
+        assert!(buffer.since(EPOCH, Lsn(500)).is_some());
     }
 
     proptest! {
-        /// A tier that went back to any of its states, and was told again, refuses and drops what
-        /// one does that never went back; if that is not possible, it is not tried.
+        /// A tier that is restored to an earlier state and replayed equals one that was never restored;
+        /// where the buffer no longer reaches back so far, it offers no replay.
         #[test]
-        fn told_again_a_tier_stands_where_it_stood(
+        fn replayed_tier_equals_original(
             commits in proptest::collection::vec((1_u64..3, proptest::option::of(0_u8..4)), 1..30),
             back_to in 0_usize..30,
             most in 1_usize..30,
         ) {
             let mut fence = Fence::default();
-            fence.incarnate(EPOCH, Lsn(10), Lsn(10));
-            let mut recent = Recent::new(most);
+            fence.reset_epoch(EPOCH, Lsn(10), Lsn(10));
+            let mut buffer = ReplayBuffer::new(most);
             let mut states = vec![fence.clone()];
             let mut at = 10;
             for (step, n) in commits {
                 let batch = batch(at, at + step, n);
                 at += step;
                 fence.apply(&batch).expect("no gap");
-                recent.push(&batch);
+                buffer.push(&batch);
                 states.push(fence.clone());
             }
             let mut older = states[back_to.min(states.len() - 1)].clone();
-            let told: Option<Vec<_>> =
-                recent.since(EPOCH, older.applied()).map(|told| told.cloned().collect());
-            if let Some(told) = told {
-                for batch in told {
+            let replayed: Option<Vec<_>> =
+                buffer.since(EPOCH, older.applied()).map(|replayed| replayed.cloned().collect());
+            if let Some(replayed) = replayed {
+                for batch in replayed {
                     prop_assert_eq!(older.apply(&batch), Ok(()));
                 }
                 prop_assert_eq!(older, fence);

@@ -1,7 +1,7 @@
-//! Who in the cluster loads a key: one holder, for a bounded time, replaceable.
+//! Leases: the right to load a key, with one holder in the cluster for a bounded time.
 //!
-//! A lease saves origin work; it is not what keeps values right (the [fence](crate::fence) is).
-//! So a lost lease costs a second load, never a wrong answer.
+//! A lease saves work at the origin; the [fence](crate::fence), not the lease, keeps values right. So a
+//! lost lease costs a second load, never a wrong answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use contract::Key;
 use crate::clock::Mono;
 use crate::rules::{Rule, on};
 
-/// Names one grant of a lease; a later grant of the same key has another.
+/// Identifies one grant of a lease; each grant of a key has its own.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LeaseToken(pub u64);
 
-/// The answer to asking for a lease.
+/// The result of [`Leases::acquire`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Grant {
-    /// It is the caller's to load.
+    /// The caller loads the key.
     Granted(LeaseToken),
-    /// Somebody else loads it, until then at the latest unless they renew.
+    /// Another holder loads the key.
     Held {
-        /// When the present grant runs out.
+        /// The end of the present grant, unless its holder renews it.
         until: Mono,
     },
 }
@@ -34,7 +34,7 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Grants `token` if nobody holds the key at `now`.
+    /// Grants `token` if the key has no holder at `now`.
     pub fn acquire(&mut self, key: &Key, token: LeaseToken, now: Mono, ttl: Duration) -> Grant {
         match self.held.get(key) {
             Some((_, until)) if *until > now && on(Rule::LeaseExclusive) => {
@@ -47,8 +47,8 @@ impl Leases {
         }
     }
 
-    /// The holder's heartbeat. False: the lease ran out or was given on. One that ran out is not
-    /// brought back, since somebody may have held it in between.
+    /// Renews the lease for its holder. False: the lease ran out or was reassigned. A lease that ran out is
+    /// not restored, since it may have had another holder in between.
     pub fn renew(&mut self, key: &Key, token: LeaseToken, now: Mono, ttl: Duration) -> bool {
         match self.held.get_mut(key) {
             Some((holder, until))
@@ -61,7 +61,7 @@ impl Leases {
         }
     }
 
-    /// Gives the lease back; one that was given on to somebody else is left alone.
+    /// Releases the lease; a lease that was reassigned stays with its new holder.
     pub fn release(&mut self, key: &Key, token: LeaseToken) {
         let holds = |(holder, _): &(_, _)| *holder == token || !on(Rule::LeaseReleasedByHolder);
         if self.held.get(key).is_some_and(holds) {
@@ -69,20 +69,20 @@ impl Leases {
         }
     }
 
-    /// Whether somebody else holds the key at `now`, so that a fill under `token` comes too late.
-    /// Once that holder has filled or released, the fence alone decides.
+    /// Returns whether the key has another holder at `now`, so that a fill under `token` is too late. After
+    /// that holder has filled or released, the fence alone decides.
     #[must_use]
-    pub fn given_on(&self, key: &Key, token: LeaseToken, now: Mono) -> bool {
-        on(Rule::LeaseGivenOn)
+    pub fn is_reassigned(&self, key: &Key, token: LeaseToken, now: Mono) -> bool {
+        on(Rule::LeaseReassigned)
             && self.held.get(key).is_some_and(|(holder, until)| *holder != token && *until > now)
     }
 
-    /// Forgets the leases that ran out before `now`.
+    /// Drops the leases that ran out before `now`.
     pub fn sweep(&mut self, now: Mono) {
         self.held.retain(|_, (_, until)| *until > now);
     }
 
-    /// Forgets all of them (a new incarnation of the tier).
+    /// Drops all leases (an epoch reset of the tier).
     pub fn clear(&mut self) {
         self.held.clear();
     }
@@ -99,24 +99,24 @@ mod tests {
     }
 
     #[test]
-    fn race_20_the_holder_is_slow_and_comes_back_after_its_lease_was_given_on() {
+    fn race_20_expired_lease_taken_over() {
         let mut leases = Leases::default();
         let (slow, next) = (LeaseToken(1), LeaseToken(2));
         assert_eq!(leases.acquire(&key(), slow, Mono(0), TTL), Grant::Granted(slow));
         assert_eq!(leases.acquire(&key(), next, Mono(99), TTL), Grant::Held { until: Mono(100) });
         assert_eq!(leases.acquire(&key(), next, Mono(100), TTL), Grant::Granted(next));
-        assert!(leases.given_on(&key(), slow, Mono(101)), "its late fill is refused");
+        assert!(leases.is_reassigned(&key(), slow, Mono(101)), "its late fill is refused");
         assert!(!leases.renew(&key(), slow, Mono(101), TTL));
         leases.release(&key(), slow);
         assert!(
-            leases.given_on(&key(), slow, Mono(102)),
-            "a late release frees nobody else's lease"
+            leases.is_reassigned(&key(), slow, Mono(102)),
+            "a late release does not free the new holder's lease"
         );
-        assert!(!leases.given_on(&key(), next, Mono(102)));
+        assert!(!leases.is_reassigned(&key(), next, Mono(102)));
     }
 
     #[test]
-    fn a_heartbeat_keeps_the_lease() {
+    fn renewal_keeps_the_lease() {
         let mut leases = Leases::default();
         leases.acquire(&key(), LeaseToken(1), Mono(0), TTL);
         assert!(leases.renew(&key(), LeaseToken(1), Mono(90), TTL));

@@ -3,36 +3,40 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Batch, Cause, Event, Subject};
-use crate::fence::{Fence, Offer, Verdict};
+use crate::tier::fence::{Fence, Offer, Verdict};
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 const LATER: Epoch = Epoch { incarnation: 2, ..EPOCH };
 const PROMOTED: Epoch = Epoch { timeline: 2, ..EPOCH };
 
 #[test]
-fn a_tier_of_the_same_log_is_asked_by_its_position() {
-    let token = After::new(Some(EPOCH.log()), Lsn(7));
+fn same_log_compared_by_position() {
+    let token = CausalToken::new(Some(EPOCH.log()), Lsn(7));
     assert_eq!(token.reached(Some(EPOCH), Lsn(6)), Reached::NotYet);
     assert_eq!(token.reached(Some(EPOCH), Lsn(7)), Reached::Yes);
-    assert_eq!(token.reached(Some(LATER), Lsn(7)), Reached::Yes, "a tier may begin anew");
-    assert_eq!(token.reached(None, Lsn(9)), Reached::NotYet, "a tier without a history");
+    assert_eq!(
+        token.reached(Some(LATER), Lsn(7)),
+        Reached::Yes,
+        "an epoch reset changes no position"
+    );
+    assert_eq!(token.reached(None, Lsn(9)), Reached::NotYet, "a tier without an epoch");
 }
 
 #[test]
-fn another_log_proves_nothing() {
-    let token = After::new(Some(EPOCH.log()), Lsn(7));
+fn other_log_never_reached() {
+    let token = CausalToken::new(Some(EPOCH.log()), Lsn(7));
     assert_eq!(token.reached(Some(PROMOTED), Lsn(u64::MAX)), Reached::Never);
     let restarted = Epoch { server: 2, ..EPOCH };
     assert_eq!(token.reached(Some(restarted), Lsn(u64::MAX)), Reached::Never);
-    let bare = After::new(None, Lsn(7));
-    assert_eq!(bare.reached(Some(PROMOTED), Lsn(7)), Reached::Yes, "it does not say which log");
+    let bare = CausalToken::new(None, Lsn(7));
+    assert_eq!(bare.reached(Some(PROMOTED), Lsn(7)), Reached::Yes, "the token names no log");
 }
 
 #[test]
-fn what_is_no_token_is_refused() {
+fn malformed_token_rejected() {
     let good = ["v1.0123456789abcdef.16b374d848", "lsn=16/B374D848", "lsn=0/0"];
     for text in good {
-        assert!(text.parse::<After>().is_ok(), "{text}");
+        assert!(text.parse::<CausalToken>().is_ok(), "{text}");
     }
     for text in [
         "",
@@ -51,35 +55,35 @@ fn what_is_no_token_is_refused() {
         "lsn=116B374D848/0",
         "v1.é123456789abcdef.1",
     ] {
-        assert!(text.parse::<After>().is_err(), "{text}");
+        assert!(text.parse::<CausalToken>().is_err(), "{text}");
     }
 }
 
 proptest! {
     #[test]
-    fn a_token_reads_back_what_it_prints(log: Option<(u64, u32, u64)>, position: u64) {
+    fn token_round_trips_as_text(log: Option<(u64, u32, u64)>, position: u64) {
         let log = log.map(|(system, timeline, server)| Log { system, timeline, server });
-        let token = After::new(log, Lsn(position));
+        let token = CausalToken::new(log, Lsn(position));
         let text = token.to_string();
-        prop_assert!(text.len() <= After::TEXT_MAX);
+        prop_assert!(text.len() <= CausalToken::TEXT_MAX);
         prop_assert_eq!(text.parse(), Ok(token));
     }
 
     #[test]
-    fn foreign_text_never_panics(text in ".{0,60}") {
-        let _ = text.parse::<After>();
+    fn arbitrary_text_never_panics(text in ".{0,60}") {
+        let _ = text.parse::<CausalToken>();
     }
 
-    /// Race 15. A writer commits at some positions; loads, with whatever watermark they began
-    /// under, are offered to a tier that hears of the commits late. Whatever the tier answers to
-    /// the token of any write contains that write.
+    /// Race 15. A writer commits at some positions; loads that began under any watermark are offered to
+    /// a tier that applies the commits late. Each answer of the tier to the token of a write contains
+    /// that write.
     #[test]
-    fn race_15_no_answer_for_a_token_misses_its_write(
+    fn race_15_token_answer_includes_write(
         steps in proptest::collection::vec((0_u8..3, 0_u64..12), 1..60),
     ) {
         let key = Key::parse("v1:catalog:price:1").expect("a key");
         let mut tier = Fence::default();
-        tier.incarnate(EPOCH, Lsn(0), Lsn(0));
+        tier.reset_epoch(EPOCH, Lsn(0), Lsn(0));
         let (mut end, mut stored) = (0, None::<Lsn>);
         for (step, pick) in steps {
             match step {
@@ -107,7 +111,7 @@ proptest! {
                 }
             }
             for write in 1..=end {
-                let token = After::new(Some(EPOCH.log()), Lsn(write));
+                let token = CausalToken::new(Some(EPOCH.log()), Lsn(write));
                 let allowed = token.reached(tier.epoch(), tier.applied()) == Reached::Yes;
                 if let (true, Some(tau)) = (allowed, stored) {
                     prop_assert!(tau.0 >= write, "an answer with τ {tau} for the write at {write}");

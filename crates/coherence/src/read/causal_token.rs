@@ -1,8 +1,8 @@
-//! Read-your-writes: what an answer has to contain for somebody who has written.
+//! Read-your-writes: whether an answer includes the writes of its reader.
 //!
-//! Whoever writes gets a token, the position in the log at which everything of theirs is
-//! committed. An answer is good for the token if its tier has applied the log up to there
-//! ([`After::reached`]), or if it was read from the primary after the token was given.
+//! A writer receives a token: the position in the log at which all of its writes are committed. An
+//! answer satisfies the token if its tier has applied the log up to that position
+//! ([`CausalToken::reached`]), or if it was read from the primary after the token was issued.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,49 +11,51 @@ use thiserror::Error;
 
 use crate::position::{Epoch, Log, Lsn};
 
-/// A read-your-writes token: "nothing older than this".
+/// A read-your-writes token: a lower limit for the position of an answer.
 ///
 /// As text `v1.<log>.<position>`, opaque to applications; or `lsn=16/B374D848`, which an
-/// application writes itself from `pg_current_wal_insert_lsn()`. The latter does not say of which
-/// log it is, so it is only as good as the promise that there was no failover in between.
+/// application builds itself from `pg_current_wal_insert_lsn()`. The latter does not name its log, so
+/// it is valid only if there was no failover in between.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct After {
-    /// A digest of the log; `None`: not said.
+pub struct CausalToken {
+    /// A digest of the log; `None` if the token does not name it.
     log: Option<u64>,
     position: Lsn,
 }
 
-/// How far a tier, or an answer, has got.
+/// Whether a tier, or an answer, has reached a token.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reached {
-    /// It misses nothing that was committed up to the token.
+    /// It includes everything that was committed up to the token.
     Yes,
-    /// It may get there.
+    /// It may reach the token later.
     NotYet,
-    /// It follows another log; positions can't be compared.
+    /// It follows another log, and positions can't be compared.
     Never,
 }
 
-/// A text that is no token.
+/// A text that is not a token.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("{0:?} is no token; tokens look like v1.0123456789abcdef.16b374d848 or lsn=16/B374D848")]
-pub struct ParseAfterError(String);
+#[error(
+    "{0:?} is not a token; a token looks like v1.0123456789abcdef.16b374d848 or lsn=16/B374D848"
+)]
+pub struct ParseCausalTokenError(String);
 
-impl After {
+impl CausalToken {
     /// The longest text of a token, in bytes.
     pub const TEXT_MAX: usize = 3 + 16 + 1 + 16;
 
-    /// The token for everything up to `position` in `log`; `None`: it is not known which log.
+    /// Returns the token for everything up to `position` in `log`; `None` if the log is unknown.
     #[must_use]
     pub fn new(log: Option<Log>, position: Lsn) -> Self {
         Self { log: log.map(digest), position }
     }
 
-    /// Whether a tier of history `epoch` that has applied everything up to `applied` misses
-    /// nothing of what the token stands for. An entry with τ may be asked about by its τ.
+    /// Returns whether a tier in `epoch` that has applied everything up to `applied` includes the writes
+    /// of the token. For an entry, pass its τ as `applied`.
     #[must_use]
     pub fn reached(self, epoch: Option<Epoch>, applied: Lsn) -> Reached {
-        // A tier without a history may be about to get one.
+        // A tier without an epoch may be about to get one.
         let Some(epoch) = epoch else { return Reached::NotYet };
         if self.log.is_some_and(|log| log != digest(epoch.log())) {
             Reached::Never
@@ -65,7 +67,7 @@ impl After {
     }
 }
 
-impl fmt::Display for After {
+impl fmt::Display for CausalToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.log {
             Some(log) => write!(f, "v1.{log:016x}.{:x}", self.position.0),
@@ -74,8 +76,8 @@ impl fmt::Display for After {
     }
 }
 
-impl FromStr for After {
-    type Err = ParseAfterError;
+impl FromStr for CausalToken {
+    type Err = ParseCausalTokenError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hex = |text: &str, most: usize| {
@@ -94,12 +96,12 @@ impl FromStr for After {
             let log = if log.len() == 16 { hex(log, 16)? } else { return None };
             Some(Self { log: Some(log), position: Lsn(hex(position, 16)?) })
         };
-        // Shown again to whoever sent it, so no longer than a token may be.
-        parse().ok_or_else(|| ParseAfterError(text.chars().take(Self::TEXT_MAX).collect()))
+        // The error text goes back to the client, so it is no longer than a token may be.
+        parse().ok_or_else(|| ParseCausalTokenError(text.chars().take(Self::TEXT_MAX).collect()))
     }
 }
 
-/// FNV-1a over the log's parts: tells logs apart, hides nothing and need not.
+/// FNV-1a over the log's parts: it tells logs apart, and does not need to hide them.
 fn digest(log: Log) -> u64 {
     let parts = [log.system, u64::from(log.timeline), log.server];
     parts.iter().flat_map(|part| part.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -108,5 +110,5 @@ fn digest(log: Log) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "after_tests.rs"]
+#[path = "causal_token_tests.rs"]
 mod tests;

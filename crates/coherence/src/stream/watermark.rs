@@ -1,28 +1,28 @@
 //! W: the position up to which every commit is visible to every new snapshot.
 //!
 //! PostgreSQL flushes a commit record, and may send it to us, *before* the transaction becomes
-//! visible to new snapshots; with a synchronous standby that gap has no bound. So an event that
-//! was received proves nothing about what a read sees. W does: it is moved only over commits that
-//! a snapshot of the primary has shown to be visible.
+//! visible to new snapshots; with a synchronous standby that gap has no bound. So a received event
+//! proves nothing about what a read sees. W does: it moves only over commits that a snapshot of the
+//! primary has shown to be visible.
 
 use std::collections::VecDeque;
 
 use crate::position::Lsn;
 use crate::rules::{Rule, on};
 
-/// What `pg_current_snapshot()` says: `xmin:xmax:xip,…`, 64-bit transaction ids.
+/// The result of `pg_current_snapshot()`, `xmin:xmax:xip,…`, in 64-bit transaction ids.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Snapshot {
-    /// Every id below has ended.
+    /// Every id below this has ended.
     pub xmin: u64,
-    /// No id from here on had been given out and ended.
+    /// No id from here on had been assigned and ended.
     pub xmax: u64,
-    /// The ids in between that are still in progress, ascending.
+    /// The ids between the two that are in progress, ascending.
     pub in_progress: Vec<u64>,
 }
 
 impl Snapshot {
-    /// Reads PostgreSQL's text form; `None` if it is not one.
+    /// Parses PostgreSQL's text form; `None` if `text` is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
@@ -37,7 +37,7 @@ impl Snapshot {
         parts.next().is_none().then_some(Self { xmin, xmax, in_progress })
     }
 
-    /// Whether a transaction that is known to have committed is visible to this snapshot.
+    /// Returns whether a transaction that is known to have committed is visible to this snapshot.
     ///
     /// The log carries 32 bits of the id; it is widened to the 64-bit id nearest to `xmax`, which
     /// is right as long as the two are less than 2³¹ transactions apart (PostgreSQL stops itself
@@ -54,7 +54,7 @@ fn widen(xid: u32, near: u64) -> u64 {
     near.wrapping_add_signed(i64::from(distance))
 }
 
-/// The commits that were received but not yet seen by a snapshot.
+/// The commits that were received but that no snapshot has shown yet.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Watermark {
     waiting: VecDeque<(Lsn, u32)>,
@@ -63,14 +63,14 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// Begins at a slot's consistent point. W may be `at` only once a transaction id given out
-    /// after the slot was made is below the primary's snapshot `xmin`.
+    /// Returns a watermark at a slot's consistent point. W may be `at` only once a transaction id that
+    /// was assigned after the slot existed is below the primary's snapshot `xmin`.
     #[must_use]
     pub fn starting(at: Lsn) -> Self {
         Self { waiting: VecDeque::new(), received: at, visible: at }
     }
 
-    /// A commit arrived, in commit order. `xid` is the top-level transaction id.
+    /// Records a commit; commits arrive in commit order. `xid` is the top-level transaction id.
     pub fn commit(&mut self, end: Lsn, xid: u32) {
         if end > self.received {
             self.received = end;
@@ -78,19 +78,19 @@ impl Watermark {
         }
     }
 
-    /// The log was received up to here without further commits (keepalive).
+    /// Records that the log was received up to `upto` without further commits (keepalive).
     pub fn progress(&mut self, upto: Lsn) -> Lsn {
         self.received = self.received.max(upto);
         self.advance()
     }
 
-    /// A snapshot of the primary was taken, before or after the commits arrived that it shows: every
-    /// later one shows them too.
+    /// Records a snapshot of the primary. It may be older or newer than the arrival of the commits that
+    /// it shows, because every later snapshot shows them too.
     pub fn snapshot(&mut self, snapshot: &Snapshot) -> Lsn {
         while let Some((end, xid)) = self.waiting.front() {
             let shown = |(_, xid): &(Lsn, u32)| snapshot.shows(*xid);
             let skip = !on(Rule::WatermarkInOrder) && self.waiting.iter().any(shown);
-            if on(Rule::WatermarkNeedsSight) && !snapshot.shows(*xid) && !skip {
+            if on(Rule::WatermarkNeedsSnapshot) && !snapshot.shows(*xid) && !skip {
                 break;
             }
             self.visible = self.visible.max(*end);
@@ -99,10 +99,11 @@ impl Watermark {
         self.advance()
     }
 
-    /// A snapshot of the database showed every commit up to here (MariaDB says up to where).
-    pub fn shown(&mut self, upto: Lsn) -> Lsn {
+    /// Records that a snapshot of the database showed every commit up to `upto` (MariaDB reports the
+    /// position).
+    pub fn observe_visible(&mut self, upto: Lsn) -> Lsn {
         while let Some((end, _)) = self.waiting.front() {
-            if on(Rule::WatermarkNeedsSight) && *end > upto {
+            if on(Rule::WatermarkNeedsSnapshot) && *end > upto {
                 break;
             }
             self.visible = self.visible.max(*end);
@@ -111,7 +112,7 @@ impl Watermark {
         self.advance()
     }
 
-    /// With nothing waiting, all that was received is visible.
+    /// Everything received is visible if no commit waits.
     fn advance(&mut self) -> Lsn {
         if self.waiting.is_empty() || !on(Rule::WatermarkWaitsForCommits) {
             self.visible = self.visible.max(self.received);
@@ -119,13 +120,13 @@ impl Watermark {
         self.visible
     }
 
-    /// W.
+    /// Returns W.
     #[must_use]
     pub fn visible(&self) -> Lsn {
         self.visible
     }
 
-    /// Whether a snapshot is needed for W to move.
+    /// Returns whether W needs a snapshot in order to move.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -139,20 +140,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn snapshot_reads_postgres_text() {
+    fn snapshot_parses_postgres_text() {
         let snapshot = Snapshot::parse("10:20:12,14").expect("well formed");
         assert_eq!(snapshot, Snapshot { xmin: 10, xmax: 20, in_progress: vec![12, 14] });
         assert_eq!(
             Snapshot::parse("7:7:"),
             Some(Snapshot { xmin: 7, xmax: 7, in_progress: vec![] })
         );
-        for rubbish in ["", "1", "1:2", "a:2:", "1:2:x", "1:2:3:4"] {
-            assert_eq!(Snapshot::parse(rubbish), None, "{rubbish}");
+        for invalid in ["", "1", "1:2", "a:2:", "1:2:x", "1:2:3:4"] {
+            assert_eq!(Snapshot::parse(invalid), None, "{invalid}");
         }
     }
 
     #[test]
-    fn race_23_event_seen_before_its_commit_is_visible() {
+    fn race_23_hidden_commit_holds_watermark() {
         let mut w = Watermark::starting(Lsn(100));
         w.commit(Lsn(110), 12);
         let too_early = Snapshot::parse("12:13:12").expect("well formed");
@@ -162,20 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_speaks_for_what_arrives_after_it() {
+    fn snapshot_covers_later_arrivals() {
         let mut w = Watermark::starting(Lsn(100));
         let early = Snapshot::parse("12:14:12").expect("well formed");
         w.snapshot(&early);
         w.commit(Lsn(110), 13);
-        assert_eq!(w.snapshot(&early), Lsn(110), "it had ended by then");
+        assert_eq!(w.snapshot(&early), Lsn(110), "13 had ended by then");
         w.commit(Lsn(120), 12);
-        assert_eq!(w.snapshot(&early), Lsn(110), "it was in progress then");
+        assert_eq!(w.snapshot(&early), Lsn(110), "12 was in progress then");
         w.commit(Lsn(130), 14);
-        assert_eq!(w.snapshot(&early), Lsn(110), "it began later");
+        assert_eq!(w.snapshot(&early), Lsn(110), "14 began later");
     }
 
     #[test]
-    fn a_visible_commit_waits_behind_an_invisible_one() {
+    fn visible_commit_waits_for_hidden_one() {
         let mut w = Watermark::starting(Lsn(0));
         w.commit(Lsn(10), 5);
         w.commit(Lsn(20), 6);
@@ -185,31 +186,31 @@ mod tests {
     }
 
     #[test]
-    fn race_23_a_position_that_a_snapshot_shows_is_as_good_as_the_ids() {
+    fn race_23_visible_position_moves_watermark() {
         let mut w = Watermark::starting(Lsn(100));
         w.commit(Lsn(110), 0);
         w.commit(Lsn(120), 0);
-        assert_eq!(w.shown(Lsn(109)), Lsn(100), "the server waits for its replica");
-        assert_eq!(w.shown(Lsn(119)), Lsn(110));
+        assert_eq!(w.observe_visible(Lsn(109)), Lsn(100), "the server still waits for its replica");
+        assert_eq!(w.observe_visible(Lsn(119)), Lsn(110));
         assert_eq!(w.progress(Lsn(130)), Lsn(110), "a heartbeat proves nothing about 120");
-        assert_eq!(w.shown(Lsn(900)), Lsn(130), "never beyond what was received");
+        assert_eq!(w.observe_visible(Lsn(900)), Lsn(130), "never beyond the received position");
     }
 
     #[test]
-    fn ids_survive_the_32_bit_wrap() {
+    fn xid_wrap_at_32_bits() {
         let snapshot =
             Snapshot { xmin: (1 << 32) - 2, xmax: (1 << 32) + 5, in_progress: vec![1 << 32] };
         assert!(snapshot.shows(u32::MAX - 5));
         assert!(snapshot.shows(u32::MAX));
         assert!(!snapshot.shows(0), "still in progress");
         assert!(snapshot.shows(3));
-        assert!(!snapshot.shows(6), "from the future");
+        assert!(!snapshot.shows(6), "not assigned yet");
     }
 
     proptest! {
         /// W never passes a commit that the latest snapshot does not show.
         #[test]
-        fn never_passes_an_invisible_commit(
+        fn never_passes_a_hidden_commit(
             xids in proptest::collection::vec(0_u32..30, 1..30),
             xmin in 0_u64..15, span in 0_u64..20,
             hidden in proptest::collection::btree_set(0_u64..30, 0..6),

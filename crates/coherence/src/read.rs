@@ -1,0 +1,6 @@
+//! A read: the proof of an answer, and the requirements that a reader sets.
+
+pub mod atomic;
+pub mod bound;
+pub mod causal_token;
+pub mod standby;

@@ -1,0 +1,9 @@
+//! A tier: which fills it accepts, which entries stand, and how long they stay.
+
+pub mod buckets;
+pub mod fence;
+pub mod governor;
+pub mod key_filter;
+pub mod lease;
+pub mod sliding_ttl;
+pub mod soft;
