@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use contract::{Forms, Op, RowChange};
+use contract::{JsonForms, Op, RowChange};
 
 /// Row changes up to a limit. Beyond it, only the changed tables are kept, so that memory stays
 /// bounded.
@@ -44,7 +44,7 @@ pub(crate) fn whole_table(source: &Arc<str>, table: impl Into<Arc<str>>) -> RowC
         op: Op::Truncate,
         old: None,
         new: None,
-        forms: Forms::default(),
+        forms: JsonForms::default(),
     }
 }
 

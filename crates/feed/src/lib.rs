@@ -18,7 +18,6 @@ mod background_query;
 mod cached_connection;
 mod changes;
 mod connection_error;
-mod digest;
 mod error;
 mod event;
 mod feed;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coherence::Lsn;
-use contract::{Cell, Forms, Op, Row, RowChange};
+use contract::{Cell, JsonForms, Op, Row, RowChange};
 
 use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
@@ -321,7 +321,7 @@ impl CommitAssembler {
             return self.mark_whole_table(table);
         }
         let (source, name) = (self.source.clone(), self.tables[table].name.clone());
-        let forms = Forms::default();
+        let forms = JsonForms::default();
         open.changes.push(RowChange { source, table: name, op, old, new, forms });
     }
 

@@ -10,12 +10,12 @@ use super::position::BinlogPosition;
 use super::prepare::{access_denied, prepare_on};
 use super::session::{AcquiredStream, Session};
 use super::stream::{self, OpenError};
-use crate::digest::fnv1a;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd, StreamStart};
 use crate::feed::Checkpoint;
 use crate::leader_election::Candidate;
 use crate::quoting::mariadb_literal;
+use contract::fnv1a;
 
 /// A candidate for the lock.
 #[derive(Clone)]
@@ -151,7 +151,7 @@ impl MariaDbCandidate {
     async fn try_lock(&self, connection: &Connection) -> Result<bool, FeedError> {
         // Lock names are global to the server and limited in length.
         let scope = format!("{}\0{}", self.config.database(), self.options.slot);
-        let name = mariadb_literal(&format!("tidegate {:016x}", fnv1a(&scope)));
+        let name = mariadb_literal(&format!("tidegate {:016x}", fnv1a(scope.bytes())));
         let sql = format!("select get_lock({name}, 0)");
         Ok(connection.value("acquiring the lock", &sql).await? == "1")
     }

@@ -4,10 +4,10 @@ use coherence::Lsn;
 
 use super::connection::{Connection, Rows};
 use super::position::BinlogPosition;
-use crate::digest::fnv1a;
 use crate::error::FeedError;
 use crate::event::Identity;
 use crate::quoting::{mariadb_identifier, mariadb_literal};
+use contract::fnv1a;
 
 /// The table that requests are written to, in the URL's database.
 pub(super) const REQUEST_TABLE: &str = "tidegate_orders";
@@ -26,8 +26,8 @@ pub(super) async fn end(connection: &Connection) -> Result<(Identity, BinlogPosi
     let resets = results.get(1).and_then(|rows| rows.first()?.get(1)?.clone());
     let resets = resets.ok_or_else(|| FeedError::Malformed("no count of resets".into()))?;
     let server_started = format!("{} {resets}", connection.started());
-    let system = fnv1a(connection.instance());
-    let timeline = fnv1a(&server_started) as u32;
+    let system = fnv1a(connection.instance().bytes());
+    let timeline = fnv1a(server_started.bytes()) as u32;
     Ok((Identity { system, timeline, server_started }, position(results.first())?))
 }
 

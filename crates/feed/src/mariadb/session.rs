@@ -4,7 +4,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Chain, Link};
+use coherence::{Advance, StreamCursor};
 use tokio::time::{Instant, sleep_until};
 
 use super::assembler::{CommitAssembler, GroupState};
@@ -40,7 +40,7 @@ pub(super) struct Session {
     options: Arc<MariaDbOptions>,
     stream: Stream,
     assembler: CommitAssembler,
-    chain: Chain,
+    cursor: StreamCursor,
     visibility: VisibilityProbe,
     /// The end of the last handled event.
     position: BinlogPosition,
@@ -58,12 +58,12 @@ impl Session {
         acquired: AcquiredStream,
     ) -> Self {
         let AcquiredStream { connection, stream, start, position } = acquired;
-        let mut chain = Chain::starting(start.position, u64::MAX);
+        let mut cursor = StreamCursor::starting(start.position, u64::MAX);
         // Every commit before the start position was visible when it was chosen.
-        chain.seen(start.position);
+        cursor.restore_watermark(start.position);
         Self {
             assembler: CommitAssembler::new(&options, database),
-            chain,
+            cursor,
             visibility: VisibilityProbe::new(connection),
             options,
             stream,
@@ -91,7 +91,7 @@ impl Session {
                     self.handle(event)?;
                     self.handle_available().await?;
                 }
-                advanced = self.visibility.next(&mut self.chain) => advanced?,
+                advanced = self.visibility.next(&mut self.cursor) => advanced?,
                 () = sleep_until(self.last_received + SILENCE_LIMIT) => {
                     return Err(FeedError::unavailable(OPERATION, "no event or heartbeat arrived"));
                 }
@@ -105,7 +105,7 @@ impl Session {
     }
 
     fn take_batch(&mut self) -> Option<LogBatch> {
-        let Link { prev, upto, watermark } = self.chain.tell()?;
+        let Advance { prev, upto, watermark } = self.cursor.take_advance()?;
         let commits = std::mem::take(&mut self.commits);
         Commit::record(&commits, &self.options.metrics, &*self.options.clock);
         Some(LogBatch { prev, upto, watermark, commits })
@@ -120,7 +120,7 @@ impl Session {
         }
         tokio::select! {
             biased;
-            advanced = self.visibility.next(&mut self.chain) => advanced,
+            advanced = self.visibility.next(&mut self.cursor) => advanced,
             () = ready(()) => Ok(()),
         }
     }
@@ -133,7 +133,7 @@ impl Session {
             Some(Event::Rotate { file }) => {
                 if raw.is_in_log() {
                     self.advance_to(self.position.with_offset(raw.end))?;
-                    self.chain.progress(self.position.lsn());
+                    self.cursor.progress(self.position.lsn());
                 }
                 // The next file's name is sent again at its start.
                 let first = position(file, FIRST_OFFSET)?;
@@ -143,7 +143,7 @@ impl Session {
             Some(Event::Heartbeat { file }) => {
                 if !self.in_group && raw.end > 0 {
                     self.advance_to(position(file, raw.end)?)?;
-                    self.chain.progress(self.position.lsn());
+                    self.cursor.progress(self.position.lsn());
                 }
                 return Ok(());
             }
@@ -157,11 +157,11 @@ impl Session {
             GroupState::Ended(commit) => {
                 self.in_group = false;
                 if let Some(commit) = commit {
-                    self.chain.commit(end, 0);
+                    self.cursor.commit(end, 0);
                     self.visibility.expedite();
                     self.commits.push(commit);
                 }
-                self.chain.progress(end);
+                self.cursor.progress(end);
             }
         }
         Ok(())

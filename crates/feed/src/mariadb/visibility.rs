@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Chain, Lsn};
+use coherence::{Lsn, StreamCursor};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
@@ -38,10 +38,10 @@ impl VisibilityProbe {
         self.pause = MIN_PAUSE;
     }
 
-    /// Waits until the database has responded, and applies the position to the chain. Cancel safe.
-    pub(super) async fn next(&mut self, chain: &mut Chain) -> Result<(), FeedError> {
+    /// Waits until the database has responded, and applies the position to the cursor. Cancel safe.
+    pub(super) async fn next(&mut self, cursor: &mut StreamCursor) -> Result<(), FeedError> {
         if !self.query.is_running() {
-            let pause = if chain.is_waiting() { self.pause } else { KEEPALIVE_INTERVAL };
+            let pause = if cursor.is_waiting() { self.pause } else { KEEPALIVE_INTERVAL };
             // A timer takes a millisecond even if its time has passed.
             if Instant::now() < self.last_query + pause {
                 sleep_until(self.last_query + pause).await;
@@ -52,7 +52,7 @@ impl VisibilityProbe {
         let visible = self.query.result().await;
         self.last_query = Instant::now();
         self.pause = (self.pause * 2).min(MAX_PAUSE);
-        chain.shown(visible?);
+        cursor.observe_visible(visible?);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use coherence::Lsn;
-use contract::{Cell, Forms, JsonForm, Op, Row, RowChange};
+use contract::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
 
 use super::options::PostgresOptions;
 use super::parser::{self, Column, Field, Message, OldTuple, Relation, Tuple};
@@ -33,7 +33,7 @@ pub(super) struct CommitAssembler {
 struct TableLayout {
     name: Arc<str>,
     columns: Vec<ColumnLayout>,
-    forms: Forms,
+    forms: JsonForms,
 }
 
 struct ColumnLayout {

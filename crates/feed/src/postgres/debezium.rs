@@ -10,7 +10,7 @@
 //!   and with beats, which the node appends to the log and which have to come back. A gap starts a new
 //!   slot generation.
 //! - **A transaction is delivered twice**: its events as they arrive, at the first position that the
-//!   transaction may have ([`coherence::chain::Link::behind`]), so that nothing is acknowledged before
+//!   transaction may have ([`coherence::Advance::next_position`]), so that nothing is acknowledged before
 //!   the tiers know of it; and as a whole, at its own position, when its end has arrived.
 //! - **A commit's position** is the end of its record, which only the message `END` contains.
 //!   `source.lsn` of an event lies before it, and before the ends of other transactions that were

@@ -4,7 +4,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Chain, Link, Lsn};
+use coherence::{Advance, Lsn, StreamCursor};
 use futures_util::FutureExt;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use tokio::task::unconstrained;
@@ -49,7 +49,7 @@ pub(super) struct Session {
     connection: Arc<Connection>,
     client: ReplicationClient,
     assembler: CommitAssembler,
-    chain: Chain,
+    cursor: StreamCursor,
     visibility: VisibilityProbe,
     schema: SchemaWatch,
     slot_is_unusable: bool,
@@ -70,7 +70,7 @@ impl Session {
         let AcquiredStream { connection, client, start, after, fingerprint } = acquired;
         Self {
             assembler: CommitAssembler::new(&options),
-            chain: Chain::starting(start.position, after),
+            cursor: StreamCursor::starting(start.position, after),
             visibility: VisibilityProbe::new(connection.clone()),
             schema: SchemaWatch::new(options.clone(), connection.clone(), fingerprint),
             slot_is_unusable: false,
@@ -97,7 +97,7 @@ impl Session {
                     (self.last_received, self.nudged) = (Instant::now(), false);
                     self.handle_available(event).await?;
                 }
-                advanced = self.visibility.next(&mut self.chain) => advanced?,
+                advanced = self.visibility.next(&mut self.cursor) => advanced?,
                 err = self.schema.changed() => return Err(err),
                 () = sleep_until(silent_until) => self.break_silence()?,
             }
@@ -117,21 +117,21 @@ impl Session {
 
     /// See [`Feed::ack`](crate::Feed::ack).
     pub(super) fn ack(&mut self, upto: Lsn) {
-        self.chain.ack(upto);
+        self.cursor.ack(upto);
         self.acknowledge();
     }
 
     /// See [`Feed::resume_watermark`](crate::Feed::resume_watermark).
     pub(super) fn resume_watermark(&mut self, watermark: Lsn) {
-        self.chain.seen(watermark);
+        self.cursor.restore_watermark(watermark);
     }
 
     fn acknowledge(&self) {
-        self.client.update_applied_lsn(client_lsn(self.chain.forgettable()));
+        self.client.update_applied_lsn(client_lsn(self.cursor.confirmable()));
     }
 
     fn take_batch(&mut self) -> Option<LogBatch> {
-        let Link { prev, upto, watermark } = self.chain.tell()?;
+        let Advance { prev, upto, watermark } = self.cursor.take_advance()?;
         self.acknowledge();
         let commits = std::mem::take(&mut self.commits);
         Commit::record(&commits, &self.options.metrics, &*self.options.clock);
@@ -153,12 +153,12 @@ impl Session {
         }
         if self.commits.len() > before {
             // Valid because both connections are to the same run of the server.
-            self.visibility.reapply(&mut self.chain);
+            self.visibility.reapply(&mut self.cursor);
             self.visibility.expedite();
         }
         tokio::select! {
             biased;
-            advanced = self.visibility.next(&mut self.chain) => advanced,
+            advanced = self.visibility.next(&mut self.cursor) => advanced,
             () = ready(()) => Ok(()),
         }
     }
@@ -181,15 +181,15 @@ impl Session {
             ReplicationEvent::Commit { end_lsn, .. } => {
                 let end = Lsn(end_lsn.as_u64());
                 if let Some((commit, xid)) = self.assembler.commit(end) {
-                    self.chain.commit(end, xid);
+                    self.cursor.commit(end, xid);
                     self.commits.push(commit);
                 }
-                self.chain.progress(end);
+                self.cursor.progress(end);
             }
             // Every commit before a keepalive was sent before it. Inside an open transaction, though,
             // the server may count changes that it has not sent.
             ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.is_open() => {
-                self.chain.progress(Lsn(wal_end.as_u64()));
+                self.cursor.progress(Lsn(wal_end.as_u64()));
             }
             _ => {}
         }

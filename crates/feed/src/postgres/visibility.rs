@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Chain, Snapshot};
+use coherence::{Snapshot, StreamCursor};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
@@ -46,22 +46,22 @@ impl VisibilityProbe {
         self.query_at = Instant::now();
     }
 
-    /// Applies the last snapshot to the chain again: every later snapshot shows the same commits. Only
+    /// Applies the last snapshot to the cursor again: every later snapshot shows the same commits. Only
     /// valid for commits that the queried server itself has sent. A server that has crashed since
     /// then may have assigned an id to another transaction.
-    pub(super) fn reapply(&self, chain: &mut Chain) {
+    pub(super) fn reapply(&self, cursor: &mut StreamCursor) {
         if let Some((at, snapshot)) = &self.last
             && at.elapsed() < SNAPSHOT_REUSE
         {
-            chain.snapshot(snapshot);
+            cursor.snapshot(snapshot);
         }
     }
 
-    /// Waits until a snapshot has arrived and applies it to the chain; waits forever if the chain needs
+    /// Waits until a snapshot has arrived and applies it to the cursor; waits forever if the cursor needs
     /// none. Cancel safe.
-    pub(super) async fn next(&mut self, chain: &mut Chain) -> Result<(), FeedError> {
+    pub(super) async fn next(&mut self, cursor: &mut StreamCursor) -> Result<(), FeedError> {
         if !self.query.is_running() {
-            if !chain.is_waiting() {
+            if !cursor.is_waiting() {
                 return std::future::pending().await;
             }
             // A timer takes a millisecond even if its time has passed.
@@ -72,7 +72,7 @@ impl VisibilityProbe {
             self.query.start(async move { current_snapshot(&connection).await });
         }
         let snapshot = self.query.result().await?;
-        chain.snapshot(&snapshot);
+        cursor.snapshot(&snapshot);
         self.last = Some((Instant::now(), snapshot));
         self.queries = self.queries.saturating_add(1);
         self.query_at = Instant::now() + pause_after(self.queries);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coherence::Lsn;
-use contract::{Forms, Op, Row, RowChange};
+use contract::{JsonForms, Op, Row, RowChange};
 use rusqlite::Connection;
 
 use super::{log, row};
@@ -132,7 +132,7 @@ impl LogReader {
             op,
             old,
             new,
-            forms: Forms::default(),
+            forms: JsonForms::default(),
         })
     }
 

@@ -120,8 +120,8 @@ impl DebeziumCandidate {
             unbroken,
         };
         let relay = match continued {
-            Some(applied) => Relay::continuing(nonce, applied),
-            None => Relay::beginning(nonce),
+            Some(applied) => Relay::resuming(nonce, applied),
+            None => Relay::starting(nonce),
         };
         if self.fingerprint.as_ref().is_some_and(|before| *before != fingerprint) {
             // Through the log, so that its position lies after every missed change.

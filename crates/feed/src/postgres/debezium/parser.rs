@@ -31,7 +31,7 @@ pub(super) enum Message {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) xid: u32,
-    pub(super) order: u64,
+    pub(super) ordinal: u64,
     pub(super) after: Option<Lsn>,
     pub(super) committed_us: u64,
     pub(super) content: Content,
@@ -176,8 +176,8 @@ fn event(
     };
     let id = inside.get("id").and_then(Value::as_str).unwrap_or_default();
     let xid = transaction(id).map(|(xid, _)| xid);
-    let order = inside.get("total_order").and_then(number);
-    let (Some(xid), Some(order)) = (xid, order) else {
+    let ordinal = inside.get("total_order").and_then(number);
+    let (Some(xid), Some(ordinal)) = (xid, ordinal) else {
         return Err(format!("transaction: id {id:?} or total_order is malformed; {METADATA}"));
     };
     let committed_us = source.get("ts_us").and_then(number);
@@ -207,7 +207,7 @@ fn event(
         _ => return Err(format!("op = {op:?}: c, u, d, r, t and m are supported")),
     };
     let committed_us = committed_us.unwrap_or(0);
-    Ok(Message::Event(Event { xid, order, after: positions.0, committed_us, content }))
+    Ok(Message::Event(Event { xid, ordinal, after: positions.0, committed_us, content }))
 }
 
 fn log_message(message: &Map<String, Value>) -> Result<Content, String> {

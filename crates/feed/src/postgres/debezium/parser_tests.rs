@@ -32,7 +32,7 @@ fn update() -> Value {
 #[test]
 fn update_parsed_with_predecessor() {
     let Ok(Message::Event(event)) = parse_one(&update()) else { panic!("an event") };
-    assert_eq!((event.xid, event.order, event.after), (556, 1, Some(Lsn(24_023_119))));
+    assert_eq!((event.xid, event.ordinal, event.after), (556, 1, Some(Lsn(24_023_119))));
     assert_eq!(event.committed_us, 1_559_033_904_863_000);
     let Content::Row(row) = event.content else { panic!("a row") };
     assert_eq!((row.table.to_string().as_str(), row.op), ("public.customers", Op::Update));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use contract::{Forms, Op, Row, RowChange};
+use contract::{JsonForms, Op, Row, RowChange};
 use serde_json::{Map, Value};
 
 use super::options::DebeziumOptions;
@@ -22,7 +22,7 @@ pub(super) struct Tables {
 
 struct Table {
     columns: Vec<Column>,
-    forms: Forms,
+    forms: JsonForms,
 }
 
 struct Column {

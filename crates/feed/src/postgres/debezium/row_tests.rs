@@ -17,7 +17,7 @@ fn tables() -> Tables {
         column("price", Some(ValueKind::Numeric), false, false),
         column("seen", None, false, false),
     ];
-    let table = Table { columns, forms: Forms::default() };
+    let table = Table { columns, forms: JsonForms::default() };
     let name = TableName::parse("products");
     Tables { source: "shop".into(), tables: [(name, table)].into() }
 }

@@ -3,8 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use coherence::relay::{self, Heard};
-use coherence::{Chain, Link, Lsn, Relay};
+use coherence::relay::{self, RelayMessage, RelayStatus};
+use coherence::{Advance, Lsn, Relay, StreamCursor};
 use contract::RowChange;
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,7 +42,7 @@ pub(super) struct Session {
     options: Arc<DebeziumOptions>,
     tables: Tables,
     relay: Relay,
-    chain: Chain,
+    cursor: StreamCursor,
     visibility: VisibilityProbe,
     schema: SchemaWatch,
     beats: BeatWriter,
@@ -63,7 +63,7 @@ impl Session {
             acquired;
         let log_options = Arc::new(options.log_options());
         Self {
-            chain: Chain::starting(start.position, after),
+            cursor: StreamCursor::starting(start.position, after),
             visibility: VisibilityProbe::new(connection.clone()),
             schema: SchemaWatch::new(log_options, connection.clone(), fingerprint),
             beats: BeatWriter::new(connection, options.beat_interval, nonce),
@@ -95,7 +95,7 @@ impl Session {
                 biased;
                 err = self.schema.changed() => return Err(err),
                 body = posted.recv() => self.handle(body.ok_or_else(closed)?)?,
-                advanced = self.visibility.next(&mut self.chain) => advanced?,
+                advanced = self.visibility.next(&mut self.cursor) => advanced?,
                 written = self.beats.next() => written?,
             }
             while self.commits.len() < MAX_COMMITS_PER_BATCH && self.early.is_empty() {
@@ -105,7 +105,7 @@ impl Session {
             // Otherwise the watermark and the beats would not advance while events never pause.
             tokio::select! {
                 biased;
-                advanced = self.visibility.next(&mut self.chain) => advanced?,
+                advanced = self.visibility.next(&mut self.cursor) => advanced?,
                 () = ready(()) => {}
             }
             tokio::select! {
@@ -128,7 +128,7 @@ impl Session {
 
     /// See [`Feed::resume_watermark`](crate::Feed::resume_watermark).
     pub(super) fn resume_watermark(&mut self, watermark: Lsn) {
-        self.chain.seen(watermark);
+        self.cursor.restore_watermark(watermark);
     }
 
     /// Acknowledges the bodies of the last batch: the consumer has applied it.
@@ -140,21 +140,21 @@ impl Session {
     }
 
     fn take_batch(&mut self) -> Option<LogBatch> {
-        let advanced = self.chain.tell();
+        let advanced = self.cursor.take_advance();
         if advanced.is_none() && self.early.is_empty() {
             // The pending bodies hold nothing to apply.
             self.delivered.append(&mut self.pending);
             self.ack();
             return None;
         }
-        let link = advanced.unwrap_or_else(|| self.chain.told());
-        let Link { prev, upto, watermark } = link;
+        let advance = advanced.unwrap_or_else(|| self.cursor.published());
+        let Advance { prev, upto, watermark } = advance;
         self.delivered.append(&mut self.pending);
         let mut commits = std::mem::take(&mut self.commits);
         Commit::record(&commits, &self.options.metrics, &*self.options.clock);
         let changes = std::mem::take(&mut self.early);
         if !changes.is_empty() {
-            let (lsn, committed_us) = (link.behind(), self.early_us);
+            let (lsn, committed_us) = (advance.next_position(), self.early_us);
             commits.push(Commit { lsn, committed_us, changes, messages: Vec::new() });
         }
         Some(LogBatch { prev, upto, watermark, commits })
@@ -172,23 +172,25 @@ impl Session {
         Ok(())
     }
 
-    fn handle_message(&mut self, message: Message) -> Result<(), relay::Break> {
+    fn handle_message(&mut self, message: Message) -> Result<(), relay::RelayGap> {
         match message {
             Message::Ignored => {}
-            Message::Snapshot => drop(self.relay.step(relay::Told::Snapshot)?),
-            Message::Begin { xid } => drop(self.relay.step(relay::Told::Begin { xid })?),
-            Message::NonTransactional { at } => drop(self.relay.step(relay::Told::Loose { at })?),
+            Message::Snapshot => drop(self.relay.step(RelayMessage::Snapshot)?),
+            Message::Begin { xid } => drop(self.relay.step(RelayMessage::Begin { xid })?),
+            Message::NonTransactional { at } => {
+                drop(self.relay.step(RelayMessage::NonTransactional { at })?)
+            }
             Message::Event(event) => self.handle_event(event)?,
             Message::End { xid, end, count } => {
-                let heard_before = self.relay.is_heard();
-                match self.relay.step(relay::Told::End { xid, end, count })? {
-                    Heard::Whole => {
-                        if self.relay.is_heard() && !heard_before {
+                let was_confirmed = self.relay.is_confirmed();
+                match self.relay.step(RelayMessage::End { xid, end, count })? {
+                    RelayStatus::Complete => {
+                        if self.relay.is_confirmed() && !was_confirmed {
                             tracing::info!(source = %self.options.source, position = %end, "Debezium now delivers current events");
                         }
                         self.commit(xid, end);
                     }
-                    Heard::Repeated => {
+                    RelayStatus::Repeated => {
                         self.options.debezium_metrics.repeated.inc();
                         self.open.discard(xid);
                     }
@@ -199,14 +201,15 @@ impl Session {
         Ok(())
     }
 
-    fn handle_event(&mut self, event: Event) -> Result<(), relay::Break> {
-        let Event { xid, order, after, committed_us, content } = event;
+    fn handle_event(&mut self, event: Event) -> Result<(), relay::RelayGap> {
+        let Event { xid, ordinal, after, committed_us, content } = event;
         let beat = match &content {
             Content::Message { prefix, content } if prefix == BEAT_PREFIX => beats::decode(content),
             _ => None,
         };
-        let heard = self.relay.step(relay::Told::Event { xid, order, after, beat })?;
-        let Heard::Held { news } = heard else { return Ok(()) };
+        let status =
+            self.relay.step(RelayMessage::Event { xid, ordinal, after, heartbeat: beat })?;
+        let RelayStatus::Pending { is_new } = status else { return Ok(()) };
         self.open.resume(xid, committed_us);
         let (source, metrics) = (&self.options.source, &self.options.metrics);
         match content {
@@ -221,7 +224,7 @@ impl Session {
                          See Debezium's required settings in docs/sources.md"
                     );
                 }
-                if news {
+                if is_new {
                     self.early.push(change.clone());
                     self.early_us = committed_us;
                 }
@@ -242,7 +245,7 @@ impl Session {
     /// Completes a transaction that has arrived as a whole.
     fn commit(&mut self, xid: u32, end: Lsn) {
         // Also a transaction without tracked changes: W passes it when it is visible.
-        self.chain.commit(end, xid);
+        self.cursor.commit(end, xid);
         self.visibility.expedite();
         self.early.clear();
         self.commits.extend(self.open.commit(xid, end, &self.options.source));

@@ -35,7 +35,7 @@ impl ValueKind {
         }
     }
 
-    /// See [`contract::Forms`].
+    /// See [`contract::JsonForms`].
     pub(super) fn form(self) -> Option<JsonForm> {
         match self {
             Self::Boolean => Some(JsonForm::Boolean),
