@@ -175,11 +175,16 @@ impl Session {
     fn handle_message(&mut self, message: Message) -> Result<(), relay::RelayGap> {
         match message {
             Message::Ignored => {}
-            Message::Snapshot => drop(self.relay.step(RelayMessage::Snapshot)?),
-            Message::Begin { xid } => drop(self.relay.step(RelayMessage::Begin { xid })?),
-            Message::NonTransactional { at } => {
-                drop(self.relay.step(RelayMessage::NonTransactional { at })?)
+            Message::Snapshot => {
+                self.relay.step(RelayMessage::Snapshot)?;
             }
+            Message::Begin { xid } => {
+                self.relay.step(RelayMessage::Begin { xid })?;
+            }
+            Message::NonTransactional { at } => {
+                self.relay.step(RelayMessage::NonTransactional { at })?;
+            }
+
             Message::Event(event) => self.handle_event(event)?,
             Message::End { xid, end, count } => {
                 let was_confirmed = self.relay.is_confirmed();
