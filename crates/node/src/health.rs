@@ -1,48 +1,48 @@
-//! Whether this process is alive, and whether it should get traffic.
+//! Whether this process should get traffic.
 
 use std::collections::BTreeMap;
 
 use parking_lot::RwLock;
-use serde::Serialize;
 
-/// One part whose state people want to see.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+/// The state of one component.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Component {
-    /// Whether it works.
+    /// The component works.
     pub ok: bool,
-    /// Whether this process should get no traffic while it doesn't.
+    /// While the component fails, this process should get no traffic.
     pub required: bool,
-    /// For people: what is the matter, or what it is doing.
+    /// The state or the fault, for people.
     pub detail: String,
 }
 
-/// The state of all parts; shared by those who report and those who ask.
+/// The states of all components, shared by the loops that report them and the listener that shows them.
 #[derive(Debug, Default)]
 pub struct Health {
     components: RwLock<BTreeMap<&'static str, Component>>,
 }
 
-/// What `/readyz` answers.
-#[derive(Debug, Serialize)]
+/// A snapshot of all components.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Readiness {
-    /// All required parts work.
+    /// All required components work.
     pub ready: bool,
-    /// All parts.
+    /// The components by name.
     pub components: BTreeMap<&'static str, Component>,
 }
 
 impl Health {
-    /// Reports a part that this process can't do without. A change of state is logged.
+    /// Reports a component that this process can't do without. A change of state is logged.
     pub fn required(&self, name: &'static str, ok: bool, detail: impl Into<String>) {
         self.report(name, Component { ok, required: true, detail: detail.into() });
     }
 
-    /// Reports a part whose loss is ridden out: answers follow the contracts' rules meanwhile.
+    /// Reports a component whose failure the process survives: answers follow the contracts' rules meanwhile.
+    /// A change of state is logged.
     pub fn optional(&self, name: &'static str, ok: bool, detail: impl Into<String>) {
         self.report(name, Component { ok, required: false, detail: detail.into() });
     }
 
-    /// The process ends: no more traffic, please. Not worth a warning.
+    /// Takes the process out of traffic because it ends; logs nothing.
     pub fn stopping(&self) {
         let component = Component { ok: false, required: true, detail: "stopping".into() };
         self.components.write().insert("process", component);
@@ -64,7 +64,7 @@ impl Health {
         components.insert(name, component);
     }
 
-    /// The present state.
+    /// Returns the present state of all components.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let components = self.components.read().clone();
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_optional_part_does_not_take_the_process_out_of_traffic() {
+    fn optional_component_keeps_process_ready() {
         let health = Health::default();
         health.required("gateway", true, "listening");
         health.optional("feed", false, "reconnecting");

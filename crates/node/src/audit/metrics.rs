@@ -1,4 +1,4 @@
-//! What the auditor counts.
+//! Metrics of the auditor.
 
 use std::sync::atomic::AtomicU64;
 
@@ -78,52 +78,52 @@ impl AuditMetrics {
         let m = &metrics;
         registry.register(
             "tidegate_audit_checks",
-            "Looks at a tier, so many seconds after a commit that met a copy",
+            "Checks of a tier, by seconds after a commit that invalidated an entry",
             m.checks.clone(),
         );
         registry.register(
             "tidegate_audit_stale",
-            "Looks that found a tier older than the database",
+            "Checks that found a tier older than the database",
             m.stale.clone(),
         );
         registry.register(
             "tidegate_audit_consistency_ratio",
-            "C(T): share of invalidations after which no tier was older; NaN before the first",
+            "C(T): share of invalidations after which no tier was older; NaN before the first check",
             m.consistency.clone(),
         );
         registry.register(
             "tidegate_audit_samples",
-            "Answers that clients got, compared with the database",
+            "Answers to clients that were compared with the database, by result",
             m.samples.clone(),
         );
         registry.register(
             "tidegate_audit_skipped",
-            "What could not be checked, by reason",
+            "Checks that were not made, by reason",
             m.skipped.clone(),
         );
         registry.register(
             "tidegate_audit_sticky",
-            "Stale entries that were still there after a minute",
+            "Stale entries that were still stored after a minute",
             m.sticky.clone(),
         );
         registry.register(
             "tidegate_audit_broken",
-            "Findings beyond the contract or beyond the bound that was shown",
+            "Findings beyond the contract or beyond the shown bound",
             m.broken.clone(),
         );
         registry.register(
             "tidegate_audit_peer_looks",
-            "Questions to another node, by what came of them",
+            "Requests to another node, by result",
             m.peer_looks.clone(),
         );
         registry.register(
             "tidegate_audit_peer_checks",
-            "Looks at a tier of another node, so many seconds after a commit that met a copy here",
+            "Checks of another node's tier, by seconds after a commit that invalidated an entry here",
             m.peer_checks.clone(),
         );
         registry.register(
             "tidegate_audit_peer_stale",
-            "Looks that found a tier of another node older than the database",
+            "Checks that found another node's tier older than the database",
             m.peer_stale.clone(),
         );
         registry.register(
@@ -133,28 +133,28 @@ impl AuditMetrics {
         );
         registry.register(
             "tidegate_audit_peer_samples",
-            "What another node would have answered, compared with the database",
+            "Answers of another node that were compared with the database, by result",
             m.peer_samples.clone(),
         );
         metrics
     }
 
-    /// Brings everything to what the auditor has counted.
-    pub(super) fn show(&self, counts: &Report) {
+    /// Sets all metrics to the auditor's counts.
+    pub(super) fn update(&self, counts: &Report) {
         for after in &counts.after {
             let t = after.seconds.to_string();
             for (tier, TierCount { checks, stale, .. }) in
                 [("local", after.local), ("shared", after.shared)]
             {
                 let label = ByTier { tier, after: t.clone() };
-                raise(&self.checks.get_or_create(&label), checks);
-                raise(&self.stale.get_or_create(&label), stale);
+                raise_to(&self.checks.get_or_create(&label), checks);
+                raise_to(&self.stale.get_or_create(&label), stale);
             }
-            self.consistency.get_or_create(&ByAfter { after: t }).set(share(after));
+            self.consistency.get_or_create(&ByAfter { after: t }).set(consistency(after));
         }
         let samples = &counts.samples;
         for (result, count) in [("agreed", samples.agreed), ("stale", samples.stale)] {
-            raise(&self.samples.get_or_create(&ByResult { result }), count);
+            raise_to(&self.samples.get_or_create(&ByResult { result }), count);
         }
         for (result, count) in [
             ("paced", counts.paced),
@@ -163,14 +163,14 @@ impl AuditMetrics {
             ("undecided", counts.undecided),
             ("dropped", counts.dropped),
         ] {
-            raise(&self.skipped.get_or_create(&ByResult { result }), count);
+            raise_to(&self.skipped.get_or_create(&ByResult { result }), count);
         }
-        counts.peers.iter().for_each(|peer| self.show_peer(peer));
-        raise(&self.sticky, counts.sticky);
-        raise(&self.broken, counts.broken);
+        counts.peers.iter().for_each(|peer| self.update_peer(peer));
+        raise_to(&self.sticky, counts.sticky);
+        raise_to(&self.broken, counts.broken);
     }
 
-    fn show_peer(&self, peer: &Peer) {
+    fn update_peer(&self, peer: &Peer) {
         let node = || peer.node.clone();
         for after in &peer.after {
             let t = after.seconds.to_string();
@@ -178,11 +178,11 @@ impl AuditMetrics {
                 [("local", after.local), ("shared", after.shared)]
             {
                 let label = ByNodeTier { node: node(), tier, after: t.clone() };
-                raise(&self.peer_checks.get_or_create(&label), checks);
-                raise(&self.peer_stale.get_or_create(&label), stale);
+                raise_to(&self.peer_checks.get_or_create(&label), checks);
+                raise_to(&self.peer_stale.get_or_create(&label), stale);
             }
             let label = ByNode { node: node(), after: t };
-            self.peer_consistency.get_or_create(&label).set(share(after));
+            self.peer_consistency.get_or_create(&label).set(consistency(after));
         }
         let Asked { answered, unreachable, rubbish, resting } = peer.asked;
         for (result, count) in [
@@ -191,18 +191,18 @@ impl AuditMetrics {
             ("rubbish", rubbish),
             ("resting", resting),
         ] {
-            raise(&self.peer_looks.get_or_create(&ByNodeResult { node: node(), result }), count);
+            raise_to(&self.peer_looks.get_or_create(&ByNodeResult { node: node(), result }), count);
         }
         for (result, count) in [("agreed", peer.samples.agreed), ("stale", peer.samples.stale)] {
-            raise(&self.peer_samples.get_or_create(&ByNodeResult { node: node(), result }), count);
+            raise_to(&self.peer_samples.get_or_create(&ByNodeResult { node: node(), result }), count);
         }
     }
 }
 
-fn share(after: &After) -> f64 {
+fn consistency(after: &After) -> f64 {
     after.checked.saturating_sub(after.stale) as f64 / after.checked as f64
 }
 
-fn raise(counter: &Counter, to: u64) {
+fn raise_to(counter: &Counter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }

@@ -1,4 +1,4 @@
-//! What the following of the log counts.
+//! Metrics of following the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +13,35 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(crate) struct ByCause {
+struct ByCause {
     cause: &'static str,
 }
 
+/// Counters of the [`Follower`](super::Follower). Clones share the counts.
 #[derive(Clone)]
-pub(crate) struct FollowMetrics {
-    pub(crate) incarnations: Counter,
-    pub(crate) told_again: Counter,
-    pub(crate) retries: Counter,
-    pub(crate) exhausted: Counter,
-    pub(crate) incomplete: Counter,
+pub struct FollowMetrics {
+    pub(super) epoch_resets: Counter,
+    pub(super) replays: Counter,
+    pub(super) retries: Counter,
+    pub(super) exhausted: Counter,
+    pub(super) incomplete: Counter,
     invalidations: Family<ByCause, Counter>,
     subjects: Counter,
     lag: Histogram,
-    /// The same in µs, for those who ask for quantiles.
+    /// The same in µs, with exact quantiles.
     lag_us: Arc<Mutex<Quantiles<u64>>>,
 }
 
-/// Longer lags count as this: an hour.
+/// The longest lag that is told apart, an hour.
 const LAG_MAX_US: u64 = 3_600_000_000;
 
 impl FollowMetrics {
-    pub(crate) fn new(registry: &mut Registry) -> Self {
+    /// Creates the metrics and registers them in `registry`.
+    #[must_use]
+    pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
-            incarnations: Counter::default(),
-            told_again: Counter::default(),
+            epoch_resets: Counter::default(),
+            replays: Counter::default(),
             retries: Counter::default(),
             exhausted: Counter::default(),
             incomplete: Counter::default(),
@@ -53,22 +56,22 @@ impl FollowMetrics {
         let m = &metrics;
         registry.register(
             "tidegate_incarnations",
-            "How often everything cached was declared unproven",
-            m.incarnations.clone(),
+            "Epoch resets: all entries became void",
+            m.epoch_resets.clone(),
         );
         registry.register(
             "tidegate_shared_told_again",
-            "Times the shared tier had gone back and was told again what it missed",
-            m.told_again.clone(),
+            "Replays of the log to a shared tier that went back to an earlier position",
+            m.replays.clone(),
         );
         registry.register(
             "tidegate_invalidation_retries",
-            "Failed tries to apply a piece of the log to the shared tier",
+            "Failed attempts to apply a piece of the log to the shared tier",
             m.retries.clone(),
         );
         registry.register(
             "tidegate_invalidation_exhausted",
-            "Pieces of the log that could not be applied after ten tries (tries go on)",
+            "Pieces of the log that ten attempts could not apply (attempts go on)",
             m.exhausted.clone(),
         );
         registry.register(
@@ -78,7 +81,7 @@ impl FollowMetrics {
         );
         registry.register(
             "tidegate_invalidations",
-            "Commits and orders that invalidated something",
+            "Commits and purge requests that invalidated something",
             m.invalidations.clone(),
         );
         registry.register(
@@ -88,14 +91,14 @@ impl FollowMetrics {
         );
         registry.register(
             "tidegate_commit_to_gone_seconds",
-            "From the commit's own time to applied in the shared tier and in this node",
+            "Time from the commit to its application in the shared tier and in this node",
             m.lag.clone(),
         );
         metrics
     }
 
-    /// An event has been applied in the shared tier and in this node.
-    pub(crate) fn invalidation(&self, event: &Event, now_us: u64) {
+    /// Counts an event that the shared tier and this node have applied. `now_us`: wall time, µs since 1970.
+    pub(super) fn observe(&self, event: &Event, now_us: u64) {
         let cause = event.cause;
         self.invalidations.get_or_create(&ByCause { cause: cause.as_str() }).inc();
         self.subjects.inc_by(event.subjects.len() as u64);
@@ -106,13 +109,15 @@ impl FollowMetrics {
         }
     }
 
-    /// How many commits invalidated something.
-    pub(crate) fn commits(&self) -> u64 {
+    /// Returns the number of commits that invalidated something.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
         self.invalidations.get_or_create(&ByCause { cause: Cause::Commit.as_str() }).get()
     }
 
-    /// From commit to gone; `None` before the first.
-    pub(crate) fn lag_at(&self, quantile: f64) -> Option<Duration> {
+    /// Returns a quantile (0 to 1) of the time from a commit to its application; `None` before the first.
+    #[must_use]
+    pub fn lag_at(&self, quantile: f64) -> Option<Duration> {
         let lag_us = self.lag_us.lock();
         (!lag_us.is_empty()).then(|| Duration::from_micros(lag_us.value_at_quantile(quantile)))
     }
