@@ -21,7 +21,8 @@ pub use follow::{FollowMetrics, Follower, FollowerParts, key_columns, tracked_ta
 pub use health::{Component, Health, Readiness};
 pub use journal::{Journal, Record};
 pub use purge::{
-    DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, LogInvalidator, TierMatches,
+    DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, LogInvalidator,
+    TierMatches,
 };
 pub use renew::{Renewer, RowCatalogue};
 pub use sample::LogSampler;

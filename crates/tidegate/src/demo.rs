@@ -1,4 +1,4 @@
-//! The demo's stages: a shop, ways to stand before it, and the truth that judges them.
+//! The demo's stages: a shop, the systems in front of it, and the shop's history that answers are compared with.
 
 mod node;
 mod stage;

@@ -194,7 +194,10 @@ impl AuditMetrics {
             raise_to(&self.peer_looks.get_or_create(&ByNodeResult { node: node(), result }), count);
         }
         for (result, count) in [("agreed", peer.samples.agreed), ("stale", peer.samples.stale)] {
-            raise_to(&self.peer_samples.get_or_create(&ByNodeResult { node: node(), result }), count);
+            raise_to(
+                &self.peer_samples.get_or_create(&ByNodeResult { node: node(), result }),
+                count,
+            );
         }
     }
 }

@@ -84,8 +84,7 @@ impl Peers {
         clock: Arc<dyn Clock>,
         salt: Arc<str>,
     ) -> Self {
-        let peer =
-            |name: &String| Arc::new(Peer { name: name.clone(), backoff: Mutex::default() });
+        let peer = |name: &String| Arc::new(Peer { name: name.clone(), backoff: Mutex::default() });
         Self { peers: names.iter().map(peer).collect(), client, clock, salt }
     }
 

@@ -1,4 +1,4 @@
-//! `[local.pools]`: what each pool of in-process memory is assured of.
+//! `[local]` and `[local.pools]`: the in-process tier, and the memory that each of its pools is assured of.
 
 use cache::{Assured, MOST_ASSURED};
 use serde::Deserialize;
@@ -7,21 +7,34 @@ use super::size;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Pools {
+pub(super) struct LocalSection {
+    pub(super) memory: String,
+    pub(super) pools: PoolsSection,
+}
+
+impl Default for LocalSection {
+    fn default() -> Self {
+        Self { memory: "256MiB".into(), pools: PoolsSection::default() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PoolsSection {
     critical: String,
     standard: String,
     ephemeral: String,
 }
 
-impl Default for Pools {
+impl Default for PoolsSection {
     fn default() -> Self {
         let [critical, standard, ephemeral] = ["25%", "25%", "0%"].map(String::from);
         Self { critical, standard, ephemeral }
     }
 }
 
-impl Pools {
-    /// In bytes, of `memory` bytes.
+impl PoolsSection {
+    /// Returns the pools' bytes, of `memory` bytes in all.
     pub(super) fn check(&self, memory: u64) -> Result<Assured, String> {
         let part = |name: &str, text: &str| {
             part(text, memory).map_err(|err| format!("{name} = {text:?}: {err}"))
@@ -33,8 +46,8 @@ impl Pools {
         };
         if assured.total() as f64 > memory as f64 * MOST_ASSURED + 1.0 {
             return Err(format!(
-                "together they are {} of {memory} bytes; leave a tenth of `local.memory` to whoever \
-                 needs it: at most {:.0} % in all",
+                "together they are {} of {memory} bytes; leave a tenth of `local.memory` to any \
+                 pool: at most {:.0} % in all",
                 assured.total(),
                 MOST_ASSURED * 100.0
             ));
@@ -43,7 +56,7 @@ impl Pools {
     }
 }
 
-/// A share such as `25%`, or a size.
+/// Parses a share such as `25%`, or a size.
 fn part(text: &str, memory: u64) -> Result<u64, String> {
     let Some(percent) = text.trim().strip_suffix('%') else {
         return size::parse(text).map_err(|err| format!("{err}; or a share, such as \"25%\""));
@@ -61,12 +74,12 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<Assured, String> {
-        let pools: Pools = toml::from_str(text).map_err(|err| err.to_string())?;
+        let pools: PoolsSection = toml::from_str(text).map_err(|err| err.to_string())?;
         pools.check(400 << 20)
     }
 
     #[test]
-    fn shares_and_sizes_are_bytes() {
+    fn pool_shares_and_sizes_parsed() {
         let mib = |mib: u64| mib << 20;
         let default = Assured { critical: mib(100), standard: mib(100), ephemeral: 0 };
         assert_eq!(check(""), Ok(default));
@@ -76,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_is_refused_with_a_remedy() {
+    fn invalid_pool_names_remedy() {
         for (text, hint) in [
             ("critical = \"70%\"", "at most 90 % in all"),
             ("critical = \"half\"", "such as \"25%\""),

@@ -1,9 +1,9 @@
 use std::fs;
+use std::time::Duration;
 
-use super::*;
+use super::Config;
 
-/// The file of issue 2, as it stands there.
-const EXAMPLE: &str = include_str!("../../../examples/tidegate.toml");
+const EXAMPLE: &str = include_str!("../../../../examples/tidegate.toml");
 
 fn read(text: &str) -> Result<Config, String> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -13,7 +13,7 @@ fn read(text: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn the_example_stands_as_it_is() {
+fn example_configuration_parsed() {
     let config = read(EXAMPLE).expect("good");
     assert_eq!(config.listen.data, "127.0.0.1:9170".parse().expect("an address"));
     assert_eq!(config.contracts.len(), 1);
@@ -22,19 +22,19 @@ fn the_example_stands_as_it_is() {
 }
 
 #[test]
-fn a_wrong_key_is_named_with_its_place_and_the_nearest_right_one() {
+fn unknown_key_names_nearest() {
     let err = read("[listen]\ngatway = \"127.0.0.1:1\"\n").expect_err("a typo");
     assert!(err.contains("line 2") && err.contains("did you mean \"gateway\"?"), "{err}");
 }
 
 #[test]
-fn a_contract_names_a_source_that_exists() {
+fn unknown_source_names_nearest() {
     let err = read(&EXAMPLE.replace("source = \"shop\"", "source = \"shpo\"")).expect_err("a typo");
     assert!(err.contains("[source.shpo]") && err.contains("did you mean \"shop\"?"), "{err}");
 }
 
 #[test]
-fn values_out_of_range_are_refused_with_a_remedy() {
+fn invalid_value_names_remedy() {
     for (from, to, hint) in [
         ("redis://127.0.0.1:6379", "memcached://x", "redis://host:6379"),
         ("redis://127.0.0.1:6379", "redis+sentinel://h:1", "/NAME"),
@@ -62,7 +62,7 @@ fn values_out_of_range_are_refused_with_a_remedy() {
 }
 
 #[test]
-fn the_logins_of_the_shared_tier_are_not_printed() {
+fn shared_tier_login_not_printed() {
     let shared = "redis+sentinel://u:hunter2@a:1,b:2/shop\"\nsentinel_password = \"hunter3";
     let config = read(&EXAMPLE.replace("redis://127.0.0.1:6379", shared)).expect("good");
     assert_eq!(config.shared.sentinel.password.as_deref(), Some("hunter3"));
@@ -73,7 +73,7 @@ fn the_logins_of_the_shared_tier_are_not_printed() {
 }
 
 #[test]
-fn contract_files_are_read_and_must_not_clash() {
+fn duplicate_contract_file_rejected() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tidegate.toml");
     let (base, contract) = EXAMPLE.split_once("[data.product_price]").expect("it is there");
@@ -88,15 +88,15 @@ fn contract_files_are_read_and_must_not_clash() {
     assert!(err.contains("twice.toml") && err.contains("is there twice"), "{err}");
 }
 
-/// The example, with a contract that may not leave the EU.
+/// Returns the example with a contract that may not leave the EU.
 fn resident(head: &str) -> String {
     let contract = EXAMPLE.replace("owner ", "residency = \"eu\"\nowner ");
     format!("{head}\n{contract}")
 }
 
 #[test]
-fn without_a_region_what_may_not_leave_one_is_refused_with_the_lines_to_add() {
-    let err = read(&resident("")).expect_err("nobody has said where this runs");
+fn residency_without_region_rejected() {
+    let err = read(&resident("")).expect_err("no region is configured");
     assert!(err.contains("data.product_price.residency"), "{err}");
     assert!(err.contains("\n[node]\nregion = \"eu\""), "{err}");
     let config = read(&resident("[node]\nregion = \"eu\"")).expect("good");
@@ -106,7 +106,7 @@ fn without_a_region_what_may_not_leave_one_is_refused_with_the_lines_to_add() {
 }
 
 #[test]
-fn what_may_not_leave_its_region_is_not_kept_outside() {
+fn residency_restricts_tiers() {
     let elsewhere = resident("[node]\nregion = \"us-east\"");
     let config = read(&elsewhere).expect("good");
     let price = config.contracts.get("product_price").expect("it is there");
@@ -119,7 +119,7 @@ fn what_may_not_leave_its_region_is_not_kept_outside() {
 }
 
 #[test]
-fn regions_are_names_and_memory_has_no_place_of_its_own() {
+fn invalid_region_rejected() {
     for (head, hint) in [
         ("[node]\nregion = \"EU West\"", "such as \"eu-west\""),
         ("[node]\nregion = \"\"", "[node] region"),
@@ -130,12 +130,12 @@ fn regions_are_names_and_memory_has_no_place_of_its_own() {
     }
     let memory = EXAMPLE.replace("redis://127.0.0.1:6379", "memory:");
     let memory = memory.replace("[shared]", "[shared]\nregion = \"us\"");
-    let err = read(&format!("[node]\nregion = \"eu\"\n{memory}")).expect_err("it can't be");
+    let err = read(&format!("[node]\nregion = \"eu\"\n{memory}")).expect_err("a region of its own");
     assert!(err.contains("`memory:` is in this process"), "{err}");
 }
 
 #[test]
-fn pools_are_assured_of_parts_of_the_memory() {
+fn pool_shares_of_memory_checked() {
     let config = read(EXAMPLE).expect("good");
     assert_eq!((config.assured.critical, config.assured.ephemeral), (64 << 20, 0));
     let text = format!("[local.pools]\ncritical = \"50%\"\n{EXAMPLE}");
@@ -148,11 +148,11 @@ fn pools_are_assured_of_parts_of_the_memory() {
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 const CONTRACTS_HEAD: &str = "# Contracts\n\nThe keys of a `[data.NAME]` table. Unknown keys are \
-errors. Generated from the parser's own table by\n`TIDEGATE_BLESS=1 cargo test -p tidegate the_page_on_contracts`.\n\n";
+errors. Generated from the parser's own table by\n`TIDEGATE_BLESS=1 cargo test -p tidegate contracts_page`.\n\n";
 
-/// The page is generated: `TIDEGATE_BLESS=1 cargo test -p tidegate the_page_on_contracts`.
+/// Regenerates the page: `TIDEGATE_BLESS=1 cargo test -p tidegate contracts_page`.
 #[test]
-fn the_page_on_contracts_is_what_the_parser_knows() {
+fn contracts_page_matches_parser() {
     let path = format!("{DOCS}/contracts.md");
     let page = format!("{CONTRACTS_HEAD}{}", contract::reference_markdown());
     if std::env::var_os("TIDEGATE_BLESS").is_some() {
@@ -162,7 +162,7 @@ fn the_page_on_contracts_is_what_the_parser_knows() {
 }
 
 #[test]
-fn the_page_on_configuration_names_every_key() {
+fn configuration_page_names_every_key() {
     let page =
         fs::read_to_string(format!("{DOCS}/configuration.md")).expect("docs/configuration.md");
     for (table, prefix) in [
@@ -190,12 +190,12 @@ fn the_page_on_configuration_names_every_key() {
 }
 
 #[test]
-fn posted_events_need_a_secret_and_a_postgres() {
+fn posted_events_require_secret_and_postgres() {
     let with = |events: &str| EXAMPLE.replace("[shared]", &format!("{events}\n[shared]"));
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=";
     let good = format!("events = {{ from = \"debezium\", secret = \"{secret}\" }}");
     let config = read(&with(&good)).expect("good");
-    let events = config.sources["shop"].events.as_ref().expect("they are posted");
+    let events = config.sources["shop"].events.as_ref().expect("events are configured");
     assert_eq!((events.slot.as_str(), events.beat), ("debezium", Duration::from_millis(250)));
     assert!(!format!("{config:?}").contains("MfKQ9r8G"), "the secret is not printed");
     for (events, hint) in [

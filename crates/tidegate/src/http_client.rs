@@ -1,51 +1,49 @@
-//! A question to the admin listener of a node.
+//! HTTP requests to the admin listener of a node.
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-/// The body of `GET path` at `authority` (host and port), at most `most` bytes of it. It has no
-/// time limit of its own.
+/// Returns the body of `GET path` at `authority` (host and port), at most `limit` bytes. There is no timeout.
 ///
 /// # Errors
-/// Nobody answers, the answer is longer, or it is not 200.
-pub(crate) async fn get(authority: &str, path: &str, most: usize) -> anyhow::Result<Bytes> {
+/// There is no answer, it is longer, or its status is not 200.
+pub(crate) async fn get(authority: &str, path: &str, limit: usize) -> anyhow::Result<Bytes> {
     let stream = TcpStream::connect(authority).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let asking = async {
+    let request = async {
         let request =
             Request::get(path).header(header::HOST, authority).body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), most).collect().await;
-        anyhow::ensure!(status == StatusCode::OK, "it says {status} to {path}");
+        let body = Limited::new(response.into_body(), limit).collect().await;
+        anyhow::ensure!(status == StatusCode::OK, "status {status} for {path}");
         Ok(body.map_err(anyhow::Error::from_boxed)?.to_bytes())
     };
-    // The connection moves only while it is polled, and goes with this future.
+    // The connection moves only while it is polled, and is dropped with this future.
     let mut connection = std::pin::pin!(connection);
-    let mut asking = std::pin::pin!(asking);
+    let mut request = std::pin::pin!(request);
     tokio::select! {
-        answer = &mut asking => answer,
-        // What has arrived may still have to be taken.
-        _ = &mut connection => asking.await,
+        answer = &mut request => answer,
+        // The body may have arrived without having been read.
+        _ = &mut connection => request.await,
     }
 }
 
-/// Asks again and again, over connections that stay open.
+/// A client that keeps its connections open.
 #[derive(Clone, Debug)]
-pub(crate) struct Asker(Client<HttpConnector, Empty<Bytes>>);
+pub(crate) struct Client(hyper_util::client::legacy::Client<HttpConnector, Empty<Bytes>>);
 
-impl Asker {
+impl Client {
     pub(crate) fn new() -> Self {
-        Self(Client::builder(TokioExecutor::new()).build_http())
+        Self(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http())
     }
 
-    /// As [`get`].
+    /// Requests as [`get`] does.
     ///
     /// # Errors
     /// As [`get`].
@@ -53,18 +51,18 @@ impl Asker {
         &self,
         authority: &str,
         path: &str,
-        most: usize,
+        limit: usize,
     ) -> anyhow::Result<Bytes> {
         let request = Request::get(format!("http://{authority}{path}")).body(Empty::new())?;
         let response = self.0.request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), most).collect().await;
-        anyhow::ensure!(status == StatusCode::OK, "it says {status} to {path}");
+        let body = Limited::new(response.into_body(), limit).collect().await;
+        anyhow::ensure!(status == StatusCode::OK, "status {status} for {path}");
         Ok(body.map_err(anyhow::Error::from_boxed)?.to_bytes())
     }
 }
 
-/// `text` as a part of a query (RFC 3986 §2.1).
+/// Returns `text` percent-encoded as a part of a query (RFC 3986 §2.1).
 pub(crate) fn encoded(text: &str) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(text.len());
@@ -83,7 +81,7 @@ mod tests {
     use super::encoded;
 
     #[test]
-    fn whatever_an_id_holds_it_stays_one_part_of_the_query() {
+    fn reserved_characters_percent_encoded() {
         assert_eq!(encoded("a-1_~."), "a-1_~.");
         assert_eq!(encoded("a b&c=ä%\n"), "a%20b%26c%3D%C3%A4%25%0A");
     }

@@ -1,0 +1,66 @@
+//! Adapters between the auditor, HTTP and the data face.
+
+use ::node::{AnswerSampler, PeerClient, PeerError};
+use async_trait::async_trait;
+use cache::audit::{Held, Named, Told};
+use cache::{Answer, Engine, Policy};
+use contract::Key;
+use control::{InspectQuery, InvalidQuery, TierInspector};
+use edge::data::{DataFace, Inspected, Sampler};
+
+use crate::http_client::{Client, encoded};
+
+/// The longest answer, in bytes; two tiers take less than 1,000.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// Asks the admin listeners of other nodes. A node's name is the host and port of its listener.
+pub(super) struct HttpPeers(pub(super) Client);
+
+#[async_trait]
+impl PeerClient for HttpPeers {
+    async fn inspect(&self, node: &str, named: &Named, salt: &str) -> Result<Told, PeerError> {
+        let path = format!(
+            "/api/v1/inspect?contract={}&id={}&salt={}",
+            encoded(&named.contract),
+            encoded(&named.id),
+            encoded(salt)
+        );
+        let body = self.0.get(node, &path, ANSWER_BYTES_MAX).await;
+        let body = body.map_err(|err| PeerError::Unreachable(format!("{err:#}")))?;
+        serde_json::from_slice(&body).map_err(|err| PeerError::Malformed(err.to_string()))
+    }
+}
+
+/// Samples the answers of the data face.
+pub(super) struct SampledAnswers(pub(super) AnswerSampler);
+
+impl Sampler for SampledAnswers {
+    fn answered(&self, key: &Key, id: &str, policy: &Policy, answer: &Answer) {
+        self.0.answered(key, id, policy, answer);
+    }
+}
+
+/// Answers the auditors of other nodes.
+pub(super) struct NodeInspector {
+    pub(super) data: DataFace,
+    pub(super) engine: Engine,
+}
+
+#[async_trait]
+impl TierInspector for NodeInspector {
+    async fn inspect(&self, query: &InspectQuery) -> Result<Told, InvalidQuery> {
+        let inspected = self.data.inspect(&query.contract, &query.id).await;
+        let Inspected { key, holdings, unread } =
+            inspected.map_err(|err| InvalidQuery(err.to_string()))?;
+        let unread = unread.map(|(tier, err)| {
+            tracing::debug!(%key, error = %err, "a tier could not be inspected");
+            tier
+        });
+        Ok(Told {
+            key: key.to_string(),
+            epoch: self.engine.standing().epoch,
+            tiers: holdings.iter().map(|holding| Held::of(holding, &query.salt)).collect(),
+            unread: unread.into_iter().collect(),
+        })
+    }
+}
