@@ -1,4 +1,4 @@
-//! What has been audited in a stretch of time.
+//! The auditor's counts of a period.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use crate::figure::{Figure, Table};
 /// as in its report.
 const ROLES: [&str; 3] = ["auditor", "leader", "follower"];
 
-pub(super) struct Seen {
+pub(super) struct AuditWindow {
     pub(super) report: Report,
     pub(super) took: Duration,
 }
 
-impl Seen {
-    /// The counts of each node per T, the auditor's own first.
+impl AuditWindow {
+    /// Returns the counts of each node per T, the auditor's own first.
     fn nodes(&self) -> impl Iterator<Item = &Vec<After>> {
         std::iter::once(&self.report.after).chain(self.report.peers.iter().map(|peer| &peer.after))
     }
 
-    /// Looks at which a tier had something to answer with.
+    /// Returns the number of checks at which a tier had an answer.
     pub(super) fn effective(&self) -> u64 {
         (0..T.len()).map(|t| self.at(t).answering).sum()
     }
 
-    /// All nodes and tiers, at one T.
+    /// Returns the sum over all nodes and tiers at one T.
     pub(super) fn at(&self, t: usize) -> TierCount {
         let tiers = self.nodes().flat_map(|after| [after[t].local, after[t].shared]);
         tiers.fold(TierCount::default(), |sum, tier| TierCount {
@@ -36,7 +36,7 @@ impl Seen {
         })
     }
 
-    /// Findings beyond the bound that was shown, and beyond the contract.
+    /// Returns the number of findings beyond the shown bound, and beyond the contract.
     pub(super) fn broken(&self) -> (usize, usize) {
         let findings = &self.report.findings;
         (
@@ -59,23 +59,23 @@ impl Seen {
         )
     }
 
-    /// Findings that break a promise, each with its story.
+    /// Returns the findings that break a promise, each with its story.
     pub(super) fn stories(&self) -> Vec<String> {
         let broken = self.report.findings.iter().filter(|finding| finding.breaks_a_promise());
         broken.map(|finding| format!("{finding:#?}")).collect()
     }
 
-    /// What was not checked, and why.
+    /// Describes the checks that were not made, and why.
     pub(super) fn losses(&self) -> String {
         let Report { met, paced, late, unread, undecided, dropped, found, broken, .. } =
             self.report;
         let away: u64 = self.report.peers.iter().map(|peer| peer.asked.unreachable).sum();
         format!(
-            "In {:.0} s {met} invalidations met a copy, and {} effective checks were made ({:.0}/s). \
-             Left out: {paced} by the auditor's pace, {late} looks that came too late for their T, \
-             {unread} that the database or Redis did not answer and {away} that a node did not; \
-             {undecided} differences that can't be decided, {dropped} notes lost. {found} findings \
-             within their bound and contract or not, {broken} of them beyond.",
+            "In {:.0} s {met} invalidations hit an entry, and {} effective checks were made ({:.0}/s). \
+             Left out: {paced} by the auditor's pace, {late} checks that came too late for their T, \
+             {unread} without an answer of the database or Redis and {away} without one of a node; \
+             {undecided} undecided differences, {dropped} notes lost. {found} findings, {broken} of \
+             them beyond their bound or contract.",
             self.took.as_secs_f64(),
             self.effective(),
             self.effective() as f64 / self.took.as_secs_f64(),
@@ -101,7 +101,7 @@ impl Seen {
 
     pub(super) fn table(&self) -> Table {
         let mut table =
-            Table::new(["T", "node", "tier", "looks", "effective", "stale", "C(T), 95 % bound"]);
+            Table::new(["T", "node", "tier", "checks", "effective", "stale", "C(T), 95 % bound"]);
         for (t, name) in T.iter().enumerate() {
             for (role, after) in ROLES.iter().zip(self.nodes()) {
                 for (tier, count) in [("in-process", after[t].local), ("shared", after[t].shared)] {
@@ -129,5 +129,5 @@ fn row(table: &mut Table, [t, node, tier]: [&str; 3], count: TierCount) {
     ]);
 }
 
-/// The T of the report.
+/// The values of T in the report.
 pub(super) const T: [&str; 3] = ["0.1 s", "1 s", "10 s"];
