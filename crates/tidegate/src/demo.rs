@@ -1,5 +1,6 @@
 //! The demo's stages: a shop, the systems in front of it, and the shop's history that answers are compared with.
 
+mod error;
 mod node;
 mod stage;
 mod storm;

@@ -18,7 +18,7 @@ use self::load::Load;
 use self::window::AuditWindow;
 use crate::figure::Part;
 use crate::options::Options;
-use crate::{log_line, now};
+use crate::output::{log_line, now};
 
 /// The interval of progress lines.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);

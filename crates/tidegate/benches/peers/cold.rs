@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use crate::figure::{Figure, Part, Table};
 use crate::http1;
+use crate::output::{log_line, now};
 use crate::stack::{DEADLINE, Node, Servers};
-use crate::{log_line, now};
 
 const READERS: usize = 1_000;
 const TRIES: usize = 5;

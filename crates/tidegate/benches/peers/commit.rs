@@ -15,8 +15,8 @@ use tokio_postgres::NoTls;
 
 use crate::figure::{Figure, Part, Table, median, quantile};
 use crate::http1::Connection;
+use crate::output::{log_line, now};
 use crate::stack::{DEADLINE, Servers};
-use crate::{log_line, now};
 
 const RUN: Duration = Duration::from_secs(30);
 const WARM_UP: Duration = Duration::from_secs(3);

@@ -13,8 +13,8 @@ use harness::http;
 use pgwire_replication::{ReplicationClient, ReplicationConfig, ReplicationEvent};
 
 use crate::figure::{Figure, Part, Table, median};
+use crate::output::{log_line, now};
 use crate::stack::{DEADLINE, Servers};
-use crate::{log_line, now};
 
 /// Rows in the table.
 const ROWS: u32 = 100_000;

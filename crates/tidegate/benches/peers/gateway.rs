@@ -12,8 +12,9 @@ use rand::seq::SliceRandom;
 
 use crate::bare::PAGE_BYTES;
 use crate::figure::{Figure, Part, Table, median};
+use crate::output::log_line;
+use crate::process;
 use crate::stack::{DEADLINE, Node, find, on_core};
-use crate::{log_line, process};
 
 /// Short, so that other load on the machine affects all servers alike.
 const ROUND_S: u32 = 1;

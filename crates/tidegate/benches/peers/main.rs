@@ -15,19 +15,19 @@ mod http1;
 mod machine;
 mod marks;
 mod options;
+mod output;
 mod process;
 mod report;
 mod stack;
 mod tier;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use figure::Part;
 use options::Options;
+use output::{log_line, now, print};
 
 /// A part's name and its benchmark.
 type Benchmark = (&'static str, fn(&Options) -> Result<Part>);
@@ -44,9 +44,6 @@ const PARTS: [Benchmark; 10] = [
     ("audit", audit::measure),
     ("faults", audit::faults),
 ];
-
-/// Whether standard output is reserved for the results as JSON.
-static JSON: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     // Cargo adds this flag.
@@ -68,7 +65,7 @@ fn main() -> ExitCode {
 
 /// Measures the parts and writes them to the report. A part that fails does not stop the others.
 fn parts(options: &Options) -> Result<()> {
-    JSON.store(options.json, Ordering::Relaxed);
+    output::reserve_stdout(options.json);
     let all = PARTS.map(|(name, _)| name);
     let chosen: Vec<&str> = options.parts.iter().map(String::as_str).collect();
     let names = if chosen.is_empty() { &all[..] } else { &chosen };
@@ -102,20 +99,4 @@ fn parts(options: &Options) -> Result<()> {
         bail!("not measured: {}", failed.join(", "));
     }
     Ok(())
-}
-
-/// Prints a line of progress.
-#[expect(clippy::print_stderr, reason = "a benchmark reports on its standard output, or beside it")]
-fn log_line(line: &str) {
-    if JSON.load(Ordering::Relaxed) { eprintln!("{line}") } else { print(line) }
-}
-
-#[expect(clippy::print_stdout, reason = "a benchmark reports on its standard output")]
-fn print(line: &str) {
-    println!("{line}");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::figure::{Figure, Part, Table};
-use crate::log_line;
+use crate::output::log_line;
 
 /// Measures a hit with its freshness check against caches without one.
 pub(crate) fn hits() -> Result<Part> {

@@ -114,7 +114,7 @@ fn print_peer(peer: &Peer) {
         samples.compared, samples.agreed, samples.stale
     ));
     print(format_args!(
-        "asked            {} times answered, {} not in time, {} with rubbish; {} times left alone",
+        "requests         {} answered, {} not in time, {} malformed; {} skipped after failures",
         asked.answered, asked.unreachable, asked.rubbish, asked.resting
     ));
 }

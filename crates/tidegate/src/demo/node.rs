@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::stage::StageError;
+use super::error::StageError;
 use crate::config::{Config, ConfigError, GovernorMode, Listen};
 use crate::node::{Listening, Node, NodeError};
 

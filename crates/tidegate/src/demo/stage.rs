@@ -9,13 +9,12 @@ use anyhow::Context;
 use drill::plan::Plan;
 use drill::{Arm, Contracts, Demo, Rival, RivalProxy};
 use shop::{Catalogue, Front, Shop, ShopOptions};
-use thiserror::Error;
 use tokio::net::TcpListener;
 
+use super::error::StageError;
 use super::node::DemoNode;
 use super::truth::{ShopTruth, ShopWriter};
-use crate::config::{ConfigError, GovernorMode, Listen};
-use crate::node::NodeError;
+use crate::config::{GovernorMode, Listen};
 
 /// The TTL of the TTL-only cache.
 const RIVAL_TTL: Duration = Duration::from_secs(10);
@@ -39,17 +38,6 @@ pub(crate) struct Stage {
     _fronts: Vec<Front>,
     _rivals: Vec<RivalProxy>,
     _folder: tempfile::TempDir,
-}
-
-/// Why the demo can't be set up.
-#[derive(Debug, Error)]
-pub(crate) enum StageError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
 }
 
 impl Stage {

@@ -10,8 +10,9 @@ use drill::plan::{Goods, Storm};
 use drill::{Arm, Contracts, Demo, Page, Report, StormReport, warm};
 use shop::{Catalogue, Front, Shop, ShopOptions};
 
+use super::error::StageError;
 use super::node::DemoNode;
-use super::stage::{StageError, loopback, requests};
+use super::stage::{loopback, requests};
 use super::truth::{ShopTruth, ShopWriter};
 use crate::config::{GovernorMode, Listen};
 

@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use harness::http;
 use parking_lot::Mutex;
-use relay::{Relay, RelayFault, RelayState, post};
+use relay::{Relay, RelayFault, RelayState, SECRET, post};
 
 use crate::faults::watch_nodes;
 use crate::stack::{DEADLINE, Node, Stack, bound_ms, now, tier};
-
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=";
 
 /// The servers, nodes, and a relay between them.
 struct Shop {

@@ -10,7 +10,7 @@ use super::load::Load;
 use super::window::AuditWindow;
 use crate::figure::{Figure, Part, Table};
 use crate::options::Options;
-use crate::{log_line, now};
+use crate::output::{log_line, now};
 
 /// The time before the fault, so that there are entries and scheduled checks.
 const BEFORE_FAULT: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use tokio_postgres::NoTls;
 
 use super::cluster::{CONTRACTS, Cluster, ROWS};
 use crate::http1::Connection;
-use crate::now;
+use crate::output::now;
 
 /// One commit in this many goes to one of a few hot rows, so that commits also invalidate loads in flight.
 const HOT_EVERY: u32 = 10;

@@ -13,8 +13,10 @@ use parking_lot::Mutex;
 use pgwire_replication::{ReplicationClient, ReplicationConfig, ReplicationEvent};
 use serde_json::{Value, json};
 
-use super::SECRET;
 use crate::stack::{DEADLINE, Stack};
+
+/// The secret of the events.
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=";
 
 /// The relay's fault, until another one is set.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
