@@ -16,9 +16,10 @@ use super::log::LogFormat;
 use super::raw::{RawConfig, read_text};
 use super::region::Regions;
 use super::shared::Shared;
+use super::size;
 use super::source::Source;
+use super::suggest;
 use super::upstream::Upstream;
-use super::{size, suggest};
 
 /// A checked configuration.
 #[derive(Debug)]

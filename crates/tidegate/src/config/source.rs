@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::duration;
+use super::identifier;
 use super::source_events::{EventsSection, SourceEvents};
 use super::url::SourceUrl;
-use super::{duration, identifier};
 
 /// A database and how its log is followed.
 #[derive(Debug)]

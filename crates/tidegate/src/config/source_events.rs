@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::duration;
+use super::identifier;
 use super::secret::SecretText;
 use super::url::SourceUrl;
-use super::{duration, identifier};
 
 /// The names in the database that Debezium uses, and the secret of its events.
 #[derive(Clone, Debug)]

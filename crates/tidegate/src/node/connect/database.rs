@@ -24,21 +24,21 @@ use crate::config::{self, SourceUrl};
 use crate::node::error::NodeError;
 
 /// A connected source.
-pub(in crate::node) struct Database {
-    pub(in crate::node) feed: Box<dyn Feed>,
-    pub(in crate::node) renewer: Renewer,
-    pub(in crate::node) source: Arc<dyn feed::Source>,
-    pub(in crate::node) faces: Vec<Face>,
-    pub(in crate::node) standbys: Standbys,
+pub(crate) struct Database {
+    pub(crate) feed: Box<dyn Feed>,
+    pub(crate) renewer: Renewer,
+    pub(crate) source: Arc<dyn feed::Source>,
+    pub(crate) faces: Vec<Face>,
+    pub(crate) standbys: Standbys,
     /// The receiver of posted change events, if the source has one.
-    pub(in crate::node) inbox: Option<Inbox>,
+    pub(crate) inbox: Option<Inbox>,
     /// The audited contracts, over connections of the auditor's own.
-    pub(in crate::node) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
+    pub(crate) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
 }
 
 /// Connects to a source and prepares the queries of its contracts. `audit`: whether the auditor gets
 /// connections.
-pub(in crate::node) async fn database(
+pub(crate) async fn database(
     name: &str,
     source: &config::Source,
     contracts: &Contracts,

@@ -13,14 +13,14 @@ use prometheus_client::registry::Registry;
 use crate::node::error::NodeError;
 
 /// A contract that keeps a filter of its ids.
-pub(in crate::node) struct FilteredContract {
-    pub(in crate::node) contract: Contract,
-    pub(in crate::node) policy: Arc<Policy>,
-    pub(in crate::node) origin: Arc<dyn Origin>,
+pub(crate) struct FilteredContract {
+    pub(crate) contract: Contract,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) origin: Arc<dyn Origin>,
 }
 
 /// Returns the contracts of `faces` that keep a filter of their ids.
-pub(in crate::node) fn filtered_contracts(faces: &[Face]) -> Vec<FilteredContract> {
+pub(crate) fn filtered_contracts(faces: &[Face]) -> Vec<FilteredContract> {
     let filtered = faces.iter().filter(|face| face.contract.absent_filter.is_some());
     let filtered = filtered.map(|face| FilteredContract {
         contract: face.contract.clone(),
@@ -40,7 +40,7 @@ pub(super) fn audit_target(face: &Face, origin: impl Origin) -> (Arc<str>, Audit
 }
 
 /// Returns the contracts whose values services give.
-pub(in crate::node) fn services(
+pub(crate) fn services(
     contracts: &Contracts,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::node::error::NodeError;
 
 /// Creates the gateway; `None` without an `[upstream]`.
-pub(in crate::node) fn gateway(
+pub(crate) fn gateway(
     config: &Config,
     engine: &Engine,
     clock: &Arc<dyn Clock>,

@@ -17,7 +17,7 @@ const CONNECT_RETRIES: u32 = 10;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Connects to the shared tier.
-pub(in crate::node) async fn shared_tier(
+pub(crate) async fn shared_tier(
     config: &Config,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,

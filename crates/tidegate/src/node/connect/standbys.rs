@@ -14,9 +14,9 @@ use crate::node::error::NodeError;
 
 /// A source's standbys and their metrics.
 #[derive(Clone, Default)]
-pub(in crate::node) struct Standbys {
-    pub(in crate::node) all: Vec<Arc<Standby>>,
-    pub(in crate::node) metrics: StandbyMetrics,
+pub(crate) struct Standbys {
+    pub(crate) all: Vec<Arc<Standby>>,
+    pub(crate) metrics: StandbyMetrics,
 }
 
 impl Standbys {
