@@ -1,45 +1,46 @@
-//! What the tiers of this node would answer, for another node's auditor.
+//! Inspection of this node's tiers by another node's auditor.
 
 use async_trait::async_trait;
+use cache::audit::Told;
 use serde::Deserialize;
 use thiserror::Error;
 
 /// The longest salt, in bytes.
 const SALT_MAX: usize = 64;
 
-/// A question about one value.
+/// A query for one value.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
-    /// Under which contract.
+pub struct InspectQuery {
+    /// The name of the contract.
     pub contract: String,
-    /// As a reader would name it.
+    /// The id, as a client names it.
     pub id: String,
-    /// What the digest is salted with; at most 64 bytes.
+    /// The salt of the digests, at most 64 bytes.
     #[serde(default)]
     pub salt: String,
 }
 
-impl Asked {
-    pub(crate) fn check(&self) -> Result<(), Senseless> {
+impl InspectQuery {
+    pub(crate) fn check(&self) -> Result<(), InvalidQuery> {
         if self.salt.len() > SALT_MAX {
-            return Err(Senseless(format!("salt: use at most {SALT_MAX} bytes")));
+            return Err(InvalidQuery(format!("salt: use at most {SALT_MAX} bytes")));
         }
         Ok(())
     }
 }
 
-/// The question makes no sense; says what to ask instead.
+/// The query is invalid; the text says how to correct it.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct Senseless(pub String);
+pub struct InvalidQuery(pub String);
 
-/// Who can say what would be answered.
+/// Reads the tiers of this node.
 #[async_trait]
-pub trait Inspect: Send + Sync + 'static {
-    /// What each tier would answer, as JSON; fills, warms and counts nothing.
+pub trait TierInspector: Send + Sync + 'static {
+    /// Returns the entry that each tier holds, and whether it would be served. Fills, warms and counts nothing.
     ///
     /// # Errors
-    /// [`Senseless`].
-    async fn inspect(&self, asked: &Asked) -> Result<serde_json::Value, Senseless>;
+    /// [`InvalidQuery`].
+    async fn inspect(&self, query: &InspectQuery) -> Result<Told, InvalidQuery>;
 }

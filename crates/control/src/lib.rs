@@ -1,18 +1,16 @@
-//! The control room: health, metrics, the journal of invalidations, and the admin API.
+//! The admin API: health, metrics, status, the journal of invalidations, purge requests and posted events.
 //!
-//! Nothing here is needed for an answer: with this crate's listener down, every face still works.
+//! No answer needs this crate: with its listener down, the gateway and the data face still work.
 
-pub mod admin;
-pub mod events;
-pub mod health;
-pub mod inspect;
-pub mod journal;
-pub mod order;
-pub mod token;
+mod admin;
+pub mod api;
+mod events;
+mod inspect;
+mod problem;
+mod webhook;
 
-pub use admin::{Admin, router, serve};
-pub use events::{Events, EventsError, EventsIn, Secret};
-pub use health::{Component, Health};
-pub use journal::{Journal, Record};
-pub use order::{DryRun, Order, OrderError, Orders, Reach, Receipt};
-pub use token::{NoToken, Token, Tokens};
+pub use admin::Admin;
+pub use api::{router, serve};
+pub use events::{EventEndpoint, EventError, EventSink};
+pub use inspect::{InspectQuery, InvalidQuery, TierInspector};
+pub use webhook::WebhookSecret;

@@ -1,5 +1,6 @@
-//! The demo's stages: a shop, ways to stand before it, and the truth that judges them.
+//! The demo's stages: a shop, the systems in front of it, and the shop's history that answers are compared with.
 
+mod error;
 mod node;
 mod stage;
 mod storm;

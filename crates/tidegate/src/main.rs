@@ -1,18 +1,20 @@
-//! Tidegate: keeps a store's answers right from the database's own commit log, and keeps the store
-//! standing on its busiest day.
+//! Tidegate keeps a store's answers right from the database's own commit log, and keeps the store available
+//! on its busiest day.
 
 mod commands;
 mod config;
 mod demo;
-mod fetch;
+mod exit;
+mod http_client;
 mod node;
+mod runtime;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Keeps a store's answers right, and the store standing.
+/// Keeps a store's answers right, and the store available.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, subcommand_required = true)]
 #[command(
@@ -32,19 +34,6 @@ enum Command {
     Purge(commands::purge::Args),
 }
 
-/// How a command ended; the number is the exit code that scripts rely on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-enum Exit {
-    Good = 0,
-    /// It ran, and the verdict is bad.
-    Bad = 1,
-    /// It was called wrongly (clap exits with this by itself).
-    Usage = 2,
-    /// Something in the environment is missing; the text says what and how to get it.
-    Environment = 3,
-}
-
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(args),
@@ -61,7 +50,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_well_formed_and_every_command_has_an_example() {
+    fn every_command_has_example() {
         let command = super::Cli::command();
         command.clone().debug_assert();
         for command in command.get_subcommands() {

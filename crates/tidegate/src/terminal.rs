@@ -1,4 +1,4 @@
-//! What is written to the terminal: the one place that prints, and the set-up of logs.
+//! Output to the terminal and the set-up of logs; nothing else prints.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -8,13 +8,13 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::LogFormat;
 
-/// A line for people or scripts on standard output. A closed pipe is the reader's affair.
-pub(crate) fn say(line: impl fmt::Display) {
+/// Prints a line to standard output. A closed pipe is not an error.
+pub(crate) fn print(line: impl fmt::Display) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-/// What went wrong, on standard error.
-pub(crate) fn complain(line: impl fmt::Display) {
+/// Prints a line to standard error.
+pub(crate) fn print_error(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn log_to_stderr(format: LogFormat, default: &str) {
         .with_span_events(FmtSpan::NONE)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    // An error means that a log was set up before, which is as good.
+    // An error means that a subscriber is set already; it is kept.
     let _ = match format {
         LogFormat::Text => logs.try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),

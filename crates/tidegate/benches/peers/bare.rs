@@ -1,5 +1,5 @@
-//! A hyper server that answers every request with one page from memory: what HTTP itself costs on
-//! this machine, and the application behind the caches.
+//! A hyper server that answers every request with one page from memory: the cost of HTTP itself on this machine,
+//! and the application behind the caches.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,7 +37,7 @@ async fn serve(at: SocketAddr) -> Result<()> {
             let response = answer(page.clone());
             async { Ok::<_, Infallible>(response) }
         });
-        // On a runtime's worker, as Tidegate's connections; this task is none.
+        // On a worker of the runtime, as Tidegate's connections; this task does not run on one.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
     }
 }

@@ -1,5 +1,4 @@
-//! A thousand readers of one key that no tier has, on two nodes; and the same while the node that
-//! loads it is killed.
+//! A thousand concurrent reads of one uncached key on two nodes, also while the node that loads it is killed.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -12,30 +11,30 @@ use tokio::sync::watch;
 
 use crate::figure::{Figure, Part, Table};
 use crate::http1;
-use crate::stack::{Node, SOON, Servers};
-use crate::{now, say};
+use crate::output::{log_line, now};
+use crate::stack::{DEADLINE, Node, Servers};
 
 const READERS: usize = 1_000;
 const TRIES: usize = 5;
 const ORIGIN_MS: u32 = 200;
-/// After the holder's load began, and well before it ends.
+/// The time after the start of the holder's load; well before its end.
 const KILL_AFTER: Duration = Duration::from_millis(100);
 
-/// What a burst saw.
+/// The results of a burst.
 struct Burst {
     loads: usize,
     origin_ms: f64,
-    /// From the burst's first request to its last answer.
+    /// The time from the burst's first request to its last answer.
     slowest_ms: f64,
     answered: usize,
     broken: usize,
 }
 
 pub(crate) fn measure() -> Result<Part> {
-    // The origin's own times: PostgreSQL writes down every statement that takes this long.
+    // The origin's own times: PostgreSQL logs every statement that takes this long.
     let logged = format!("{}ms", ORIGIN_MS - 10);
     let servers = Servers::start(&[("log_min_duration_statement", &logged)], 100)?;
-    slowly(&servers)?;
+    create_slow_function(&servers)?;
     let mut nodes = [start(&servers)?, start(&servers)?];
     let mut row = 0;
     let mut table =
@@ -45,14 +44,14 @@ pub(crate) fn measure() -> Result<Part> {
         row += 1;
         let burst = burst(&servers, &mut nodes, row, false)?;
         ensure!(burst.answered == READERS, "{} of {READERS} were answered", burst.answered);
-        burst.note("lives", &mut table);
+        burst.record("alive", &mut table);
         healthy.push(burst);
     }
     let mut killed = Vec::new();
     for _ in 0..TRIES {
         row += 1;
         let burst = burst(&servers, &mut nodes, row, true)?;
-        burst.note("killed", &mut table);
+        burst.record("killed", &mut table);
         killed.push(burst);
         nodes[0] = start(&servers)?;
     }
@@ -64,16 +63,15 @@ pub(crate) fn measure() -> Result<Part> {
         how: vec![
             format!(
                 "Two `tidegate serve` on one PostgreSQL and one Redis; {READERS} open connections, \
-                 half to each, ask for one key at once. The contract's statement has \
-                 `pg_sleep({})` in it. Loads are counted by PostgreSQL (each says in its log that \
-                 it begins); *slowest answer* runs from the first request to the \
+                 half to each, request one key at once. The contract's statement has \
+                 `pg_sleep({})` in it. Loads are counted in PostgreSQL's log, where each writes a line at its start; *slowest answer* runs from the first request to the \
                  last answer of the burst. The auditor is off: it reads samples of the live answers \
                  from the database too, which would be counted.",
                 f64::from(ORIGIN_MS) / 1e3
             ),
             format!(
-                "In the second half, one request to the first node begins the load, the others \
-                 follow, and {} ms after it began the node is killed with SIGKILL. Its readers \
+                "In the second half, one request to the first node starts the load, the others \
+                 follow, and {} ms after its start the node is killed with SIGKILL. Its readers \
                  are cut off; all those of the other node are answered, once the lease (2 s \
                  without a heartbeat) has run out.",
                 KILL_AFTER.as_millis()
@@ -89,9 +87,9 @@ pub(crate) fn measure() -> Result<Part> {
 }
 
 impl Burst {
-    fn note(&self, holder: &str, table: &mut Table) {
+    fn record(&self, holder: &str, table: &mut Table) {
         let Self { loads, origin_ms, slowest_ms, answered, broken } = self;
-        say(&format!(
+        log_line(&format!(
             "  holder {holder}: {loads} loads, {answered} answered within {slowest_ms:.0} ms"
         ));
         table.row([
@@ -108,16 +106,16 @@ impl Burst {
 fn start(servers: &Servers) -> Result<Node> {
     let value = "select price_cents, currency from products where id = $id";
     let slow = format!(
-        "select price_cents, currency from products, {SLOWLY}({}) where id = $id",
+        "select price_cents, currency from products, {SLOW_FUNCTION}({}) where id = $id",
         f64::from(ORIGIN_MS) / 1e3
     );
-    // The auditor compares samples of the answers with the database, which would count as loads here.
+    // The auditor's comparisons with the database would count as loads.
     let quiet = "[audit]\nreads_per_second = 0\n";
     servers.node(|config| format!("{}\n{quiet}", config.replace(value, &slow)))
 }
 
 fn burst(servers: &Servers, nodes: &mut [Node; 2], row: u32, kill: bool) -> Result<Burst> {
-    let (begun, ended) = (loads_begun(servers), slow_statements(servers).len());
+    let (started_before, ended) = (loads_started(servers), slow_statements(servers).len());
     let path = format!("/data/product_price/{row}");
     let targets = [nodes[0].data, nodes[1].data];
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -141,7 +139,7 @@ fn burst(servers: &Servers, nodes: &mut [Node; 2], row: u32, kill: bool) -> Resu
             let (target, path, go) = (targets[0], path.clone(), watch::channel(true).1);
             async move { read(TcpStream::connect(target).await?, path, go).await }
         });
-        // Until it has the lease.
+        // Time to acquire the lease.
         thread::sleep(KILL_AFTER / 3);
         start.send_replace(true);
         thread::sleep((began + KILL_AFTER).saturating_duration_since(now()));
@@ -163,11 +161,11 @@ fn burst(servers: &Servers, nodes: &mut [Node; 2], row: u32, kill: bool) -> Resu
             Err(err) => return Err(err),
         }
     }
-    ensure!(!kill || answered >= READERS / 2, "{answered} of the living node's were answered");
-    // What the killed one began goes on in PostgreSQL until it ends there.
+    ensure!(!kill || answered >= READERS / 2, "{answered} readers of the other node were answered");
+    // The killed node's statement runs in PostgreSQL until its end.
     thread::sleep(Duration::from_millis(2 * u64::from(ORIGIN_MS)));
     Ok(Burst {
-        loads: loads_begun(servers) - begun,
+        loads: loads_started(servers) - started_before,
         origin_ms: slow_statements(servers)[ended..].iter().copied().fold(f64::NAN, f64::max),
         slowest_ms: (last - began).as_secs_f64() * 1e3,
         answered,
@@ -175,7 +173,7 @@ fn burst(servers: &Servers, nodes: &mut [Node; 2], row: u32, kill: bool) -> Resu
     })
 }
 
-/// Asks once `go` is true; answers when the whole answer was there.
+/// Sends the request once `go` is true; returns when the complete response had arrived.
 async fn read(
     mut stream: TcpStream,
     path: String,
@@ -187,40 +185,45 @@ async fn read(
     stream.write_all(http1::request(host, &path).as_bytes()).await?;
     let mut answer = Vec::new();
     let whole = async {
-        while !http1::is_whole(&answer)? {
+        while !http1::is_complete(&answer)? {
             ensure!(stream.read_buf(&mut answer).await? > 0, "the connection was cut");
         }
         Ok(now())
     };
-    let at = tokio::time::timeout(SOON, whole).await.context("no answer")??;
+    let at = tokio::time::timeout(DEADLINE, whole).await.context("no answer")??;
     let answer = http1::parse(&answer)?;
     ensure!(answer.status == 200, "{}: {}", answer.status, String::from_utf8_lossy(answer.body));
     Ok(at)
 }
 
-/// Sleeps, and says in the server's log that it does: a statement whose client is gone may end
-/// without a line of its own.
-const SLOWLY: &str = "slowly";
+/// A function that sleeps and writes a line to the server's log: a statement whose client is gone may end without
+/// one.
+const SLOW_FUNCTION: &str = "slowly";
 
-fn slowly(servers: &Servers) -> Result<()> {
+fn create_slow_function(servers: &Servers) -> Result<()> {
     servers.sql(&format!(
-        "create function {SLOWLY}(seconds float8) returns void language plpgsql as \
-         $$ begin raise log '{BEGAN}'; perform pg_sleep(seconds); end $$"
+        "create function {SLOW_FUNCTION}(seconds float8) returns void language plpgsql as \
+         $$ begin raise log '{LOAD_STARTED}'; perform pg_sleep(seconds); end $$"
     ))?;
     Ok(())
 }
 
-const BEGAN: &str = "a load began";
+const LOAD_STARTED: &str = "a load started";
 
-/// How many loads have begun, by the server's own log.
-fn loads_begun(servers: &Servers) -> usize {
-    servers.postgres.log().iter().filter(|line| line.contains(&format!("LOG:  {BEGAN}"))).count()
+/// Returns the number of started loads, by the server's log.
+fn loads_started(servers: &Servers) -> usize {
+    servers
+        .postgres
+        .log()
+        .iter()
+        .filter(|line| line.contains(&format!("LOG:  {LOAD_STARTED}")))
+        .count()
 }
 
-/// How long those took that have ended, in ms, by the server's own log.
+/// Returns the durations of the ended loads, in ms, by the server's log.
 fn slow_statements(servers: &Servers) -> Vec<f64> {
     let lines = servers.postgres.log();
-    let loads = lines.iter().filter(|line| line.contains(SLOWLY));
+    let loads = lines.iter().filter(|line| line.contains(SLOW_FUNCTION));
     loads
         .filter_map(|line| {
             let (_, rest) = line.split_once("duration: ")?;

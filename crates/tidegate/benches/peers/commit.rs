@@ -1,4 +1,4 @@
-//! From a commit to its value in an answer, beside a bare reader of the same log.
+//! The time from a commit to its value in an answer, compared with a bare reader of the same log.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,8 +15,8 @@ use tokio_postgres::NoTls;
 
 use crate::figure::{Figure, Part, Table, median, quantile};
 use crate::http1::Connection;
-use crate::stack::{SOON, Servers};
-use crate::{now, say};
+use crate::output::{log_line, now};
+use crate::stack::{DEADLINE, Servers};
 
 const RUN: Duration = Duration::from_secs(30);
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -24,49 +24,49 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// Rows whose updates are watched, one after another, each about once a second.
 const WATCHED_ROWS: u32 = 100;
 const WATCH_EVERY: Duration = Duration::from_millis(10);
-/// Between an answer with the old price and the next question.
+/// The pause between an answer with the old price and the next request.
 const PAUSE: Duration = Duration::from_micros(50);
-/// Rows that are updated besides, by this many connections.
+/// Further rows that are updated, by this many connections.
 const OTHER_ROWS: u32 = 10_000;
 const WRITERS: u32 = 2;
 const WRITE_EVERY: Duration = Duration::from_millis(5);
 
-/// Watched updates set prices from here on, all different; the others stay below.
+/// The first price of watched updates, which are all different; other updates stay below it.
 const FIRST_WATCHED_PRICE: u32 = 1_000_000;
 
-/// A watched update.
-struct Order {
+/// A watched update to make.
+struct UpdateRequest {
     row: u32,
     price: u32,
 }
 
-/// When a watched update was made.
+/// The times of a watched update.
 #[derive(Clone, Copy)]
-struct Made {
+struct Commit {
     price: u32,
     /// Just before COMMIT was sent.
     sent: Instant,
-    /// When its answer was there.
+    /// When its answer arrived.
     acknowledged: Instant,
 }
 
-/// When a price was seen.
-type Seen = HashMap<u32, Instant>;
+/// The times at which prices were first seen.
+type FirstSeen = HashMap<u32, Instant>;
 
-/// What the face's reader saw.
+/// The observations of the data face's reader.
 #[derive(Default)]
 struct Watch {
-    seen: Seen,
-    /// How long the answers with the new price took, in ms.
+    seen: FirstSeen,
+    /// The durations of the answers with the new price, in ms.
     answers: Vec<f64>,
     polls: u64,
     polling: Duration,
-    /// Watches that began with a copy in the in-process tier.
+    /// Watches that began with an entry in the in-process tier.
     cached: u64,
 }
 
 pub(crate) fn measure() -> Result<Part> {
-    let lasting = run(&[], "as it comes")?;
+    let lasting = run(&[], "default")?;
     let instant = run(&[("fsync", "off")], "fsync off")?;
     let mut table = Table::new(["PostgreSQL", "what", "p50 ms", "p90 ms", "p99 ms", "most ms"]);
     lasting.rows(&mut table);
@@ -88,9 +88,9 @@ pub(crate) fn measure() -> Result<Part> {
                 instant.updates_per_s,
             ),
             format!(
-                "The value is looked for by one reader that asks again {} µs after an answer (a \
-                 round every {:.0} µs with the answer itself), from COMMIT until it sees the new \
-                 price; without the pause it would take a core from what it measures. Half a \
+                "One reader polls the value {} µs after each answer (a round every {:.0} µs with \
+                 the answer itself), from COMMIT until it sees the new price; without the pause it \
+                 would take a core from the measured processes. Half a \
                  round is counted against Tidegate on average. The contract's value is its row, so \
                  the commit renews it in both tiers (write-through) and nothing is loaded. All \
                  processes share {} cores.",
@@ -99,9 +99,9 @@ pub(crate) fn measure() -> Result<Part> {
                 thread::available_parallelism()?,
             ),
             format!(
-                "*As it comes* is PostgreSQL's own configuration on this machine's disk, and what \
-                 the figures above are from. *fsync off* leaves out what the disk takes, which is \
-                 the same for both and hides what Tidegate adds: there the ratio is {:.2}× (p50) \
+                "*Default* is PostgreSQL's own configuration on this machine's disk, from which the \
+                 figures above are. *fsync off* leaves out the time of the disk, which is the same \
+                 for both and hides Tidegate's share: there the ratio is {:.2}× (p50) \
                  and {:.2}× (p99).",
                 instant.ratio(0.5),
                 instant.ratio(0.99),
@@ -158,7 +158,7 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
 
     let [stop_reader, stop_writers] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let updates = Arc::new(AtomicU64::new(0));
-    let (orders, inbox) = mpsc::channel(1);
+    let (requests, inbox) = mpsc::channel(1);
     let (go, gone) = blocking::sync_channel(1);
     let url = servers.postgres.url_as("shop", "shop");
     let bare = thread::spawn({
@@ -171,15 +171,15 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
     });
     thread::sleep(WARM_UP);
     let (began, before) = (now(), updates.load(Ordering::Relaxed));
-    let watch = watch(node.data, &orders, &gone);
+    let watch = watch(node.data, &requests, &gone);
     let updates_per_s =
         (updates.load(Ordering::Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
-    // The last rows are on their way to the bare reader, which notices the stop at the next one.
+    // The last rows are in flight to the bare reader, which checks for the stop at the next one.
     thread::sleep(Duration::from_millis(500));
     stop_reader.store(true, Ordering::Relaxed);
     let received = bare.join().expect("the reader does not panic")?;
     stop_writers.store(true, Ordering::Relaxed);
-    drop(orders);
+    drop(requests);
     let made = writers.join().expect("the writers do not panic")?;
     let watch = watch?;
     ensure!(watch.cached * 10 >= watch.seen.len() as u64 * 9, "values were not in the tier");
@@ -195,7 +195,7 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
         updates_per_s,
         poll_us: watch.polling.as_secs_f64() * 1e6 / watch.polls as f64,
     };
-    for Made { price, sent, acknowledged } in made {
+    for Commit { price, sent, acknowledged } in made {
         let (served, received) = (watch.seen.get(&price), received.get(&price));
         let served = *served.with_context(|| format!("{price} was never served"))?;
         let received = *received.with_context(|| format!("{price} was never received"))?;
@@ -205,7 +205,7 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
         run.served_after.push(ms(acknowledged, served));
         run.received_after.push(ms(acknowledged, received));
     }
-    say(&format!(
+    log_line(&format!(
         "  {name}: {} watched of {updates_per_s:.0} updates/s: served after {:.2} ms ({:.2} of it \
          the last answer), received after {:.2} ms (p50)",
         run.served.len(),
@@ -216,17 +216,18 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
     Ok(run)
 }
 
-/// Negative where `to` came first: a row can be received before its commit is acknowledged.
+/// Returns the time from `from` to `to`, negative where `to` is earlier: a row can be received before its commit
+/// is acknowledged.
 fn ms(from: Instant, to: Instant) -> f64 {
     let after = to.saturating_duration_since(from).as_secs_f64();
     let before = from.saturating_duration_since(to).as_secs_f64();
     (after - before) * 1e3
 }
 
-/// Orders an update every [`WATCH_EVERY`] and asks for the row until it is there.
+/// Requests an update every [`WATCH_EVERY`] and polls the row until the new price is served.
 fn watch(
     data: SocketAddr,
-    orders: &mpsc::Sender<Order>,
+    requests: &mpsc::Sender<UpdateRequest>,
     gone: &blocking::Receiver<Instant>,
 ) -> Result<Watch> {
     let mut connection = Connection::open(data)?;
@@ -247,8 +248,8 @@ fn watch(
                 break;
             }
         }
-        orders.blocking_send(Order { row, price }).context("the writer is gone")?;
-        let sent = gone.recv_timeout(SOON).context("no commit")?;
+        requests.blocking_send(UpdateRequest { row, price }).context("the writer has ended")?;
+        let sent = gone.recv_timeout(DEADLINE).context("no commit")?;
         let new = format!("\"price_cents\":{price},");
         loop {
             let asked = now();
@@ -264,20 +265,20 @@ fn watch(
             thread::sleep(PAUSE);
             watch.polls += 1;
             watch.polling += asked.elapsed();
-            ensure!(at - sent < SOON, "{path} does not become {price}");
+            ensure!(at - sent < DEADLINE, "{path} does not change to {price}");
         }
     }
     Ok(watch)
 }
 
-/// Makes all updates; answers when the watched ones were made.
+/// Makes all updates; returns the times of the watched ones.
 fn write(
     url: &str,
-    orders: mpsc::Receiver<Order>,
+    requests: mpsc::Receiver<UpdateRequest>,
     go: &blocking::SyncSender<Instant>,
     stop: &Arc<AtomicBool>,
     updates: &Arc<AtomicU64>,
-) -> Result<Vec<Made>> {
+) -> Result<Vec<Commit>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         for writer in 0..WRITERS {
             let (stop, updates) = (Arc::clone(stop), Arc::clone(updates));
@@ -298,26 +299,26 @@ fn write(
                 anyhow::Ok(())
             });
         }
-        make(url, orders, go, updates).await
+        make(url, requests, go, updates).await
     })
 }
 
 async fn make(
     url: &str,
-    mut orders: mpsc::Receiver<Order>,
+    mut requests: mpsc::Receiver<UpdateRequest>,
     go: &blocking::SyncSender<Instant>,
     updates: &AtomicU64,
-) -> Result<Vec<Made>> {
+) -> Result<Vec<Commit>> {
     let client = connect(url).await?;
     let update = client.prepare("update products set price_cents = $1 where id = $2").await?;
     let mut all = Vec::new();
-    while let Some(Order { row, price }) = orders.recv().await {
+    while let Some(UpdateRequest { row, price }) = requests.recv().await {
         client.batch_execute("begin").await?;
         client.execute(&update, &[&i32::try_from(price)?, &i32::try_from(row)?]).await?;
         let sent = now();
         go.send(sent)?;
         client.batch_execute("commit").await?;
-        all.push(Made { price, sent, acknowledged: now() });
+        all.push(Commit { price, sent, acknowledged: now() });
         updates.fetch_add(1, Ordering::Relaxed);
     }
     Ok(all)
@@ -329,15 +330,15 @@ async fn connect(url: &str) -> Result<tokio_postgres::Client> {
     Ok(client)
 }
 
-/// The peer: notes when a watched row arrives, and does nothing else.
-fn receive(postgres: SocketAddr, stop: &AtomicBool) -> Result<Seen> {
+/// The peer: records when a watched row arrives, and does nothing else.
+fn receive(postgres: SocketAddr, stop: &AtomicBool) -> Result<FirstSeen> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let host = postgres.ip().to_string();
         let config = ReplicationConfig::new(host, "shop", "", "shop", "bare", "bare")
             .with_port(postgres.port())
             .with_status_interval(Duration::from_millis(100));
         let mut client = ReplicationClient::connect(config).await?;
-        let mut seen = Seen::new();
+        let mut seen = FirstSeen::new();
         while !stop.load(Ordering::Relaxed) {
             match client.recv().await?.context("the stream ended")? {
                 ReplicationEvent::XLogData { wal_end, data, .. } => {
@@ -355,8 +356,8 @@ fn receive(postgres: SocketAddr, stop: &AtomicBool) -> Result<Seen> {
     })
 }
 
-/// The fourth column of an update's new row, as `pgoutput` sends it: `U`, relation, `N`, columns,
-/// each `t`, length, text. Rows without an old version only, as the table's replica identity is.
+/// Returns the fourth column of an update's new row in `pgoutput`: `U`, relation, `N`, columns, each `t`, length,
+/// text. Rows without an old version only, by the table's replica identity.
 fn price(update: &[u8]) -> Option<u32> {
     let mut rest = update.strip_prefix(b"U")?.get(4..)?.strip_prefix(b"N")?.get(2..)?;
     let mut text = "";

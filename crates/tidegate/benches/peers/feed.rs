@@ -1,4 +1,4 @@
-//! How fast a backlog of the log is worked off, beside a bare reader that decodes its rows.
+//! The speed at which a backlog of the log is processed, compared with a bare reader that decodes its rows.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,8 +13,8 @@ use harness::http;
 use pgwire_replication::{ReplicationClient, ReplicationConfig, ReplicationEvent};
 
 use crate::figure::{Figure, Part, Table, median};
-use crate::stack::{SOON, Servers};
-use crate::{now, say};
+use crate::output::{log_line, now};
+use crate::stack::{DEADLINE, Servers};
 
 /// Rows in the table.
 const ROWS: u32 = 100_000;
@@ -23,13 +23,13 @@ const CHANGES: u32 = 400_000;
 const PER_COMMIT: u32 = 20;
 const ROUNDS: usize = 5;
 
-/// A backlog that takes longer than this is not worked off.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The time limit for a backlog.
+const BACKLOG_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Between two looks at how far a node is.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The interval at which a node's position is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How much of Tidegate takes part; also the name of its slot.
+/// The measured parts of Tidegate; also the names of their slots.
 const PARTS: [&str; 3] = ["feed", "memory", "redis"];
 
 pub(crate) fn measure() -> Result<Part> {
@@ -42,9 +42,9 @@ pub(crate) fn measure() -> Result<Part> {
            commit; \
          end loop; end $$",
     )?;
-    // Each leaves its slot behind, and the first one a publication.
+    // Each leaves its slot, and the first one the publication.
     for part in &PARTS[1..] {
-        servers.node(|config| with(config, part))?.process.terminate(SOON)?;
+        servers.node(|config| with(config, part))?.process.terminate(DEADLINE)?;
     }
     commits(&servers, Lsn::ZERO)?;
     servers.sql("select pg_create_logical_replication_slot('bare', 'pgoutput')")?;
@@ -53,7 +53,7 @@ pub(crate) fn measure() -> Result<Part> {
         let count = CHANGES / PER_COMMIT;
         servers.sql(&format!("call churn({count}, {PER_COMMIT}, {ROWS})"))?;
         let end: Lsn = servers.sql("select pg_current_wal_insert_lsn()")?.trim().parse()?;
-        // In an order that changes.
+        // In a rotating order.
         for turn in 0..=PARTS.len() {
             match (round + turn) % (PARTS.len() + 1) {
                 0 => bare.push(read(&servers, end)?),
@@ -61,7 +61,7 @@ pub(crate) fn measure() -> Result<Part> {
                 part => ours[part - 1].push(follow(&servers, PARTS[part - 1], end)?),
             }
         }
-        say(&format!(
+        log_line(&format!(
             "  rows/s: bare {:.0}, feed {:.0}, memory {:.0}, redis {:.0}",
             bare[round], ours[0][round], ours[1][round], ours[2][round]
         ));
@@ -70,8 +70,8 @@ pub(crate) fn measure() -> Result<Part> {
         let each: Vec<f64> = ours.iter().zip(&bare).map(|(ours, bare)| ours / bare).collect();
         median(&each)
     };
-    let mut table = Table::new(["who", "rows/s, median", "least–most", "of bare, median"]);
-    for (who, rates) in [
+    let mut table = Table::new(["reader", "rows/s, median", "least–most", "of bare, median"]);
+    for (name, rates) in [
         ("bare reader", &bare),
         ("the feed alone", &ours[0]),
         ("tidegate, memory:", &ours[1]),
@@ -82,7 +82,7 @@ pub(crate) fn measure() -> Result<Part> {
             rates.iter().copied().fold(0.0, f64::max),
         );
         table.row([
-            who.into(),
+            name.into(),
             format!("{:.0}", median(rates)),
             format!("{least:.0}–{most:.0}"),
             format!("{:.2}", ratio(rates)),
@@ -94,15 +94,15 @@ pub(crate) fn measure() -> Result<Part> {
         how: vec![
             format!(
                 "{CHANGES} updates of {ROWS} rows in commits of {PER_COMMIT} wait in PostgreSQL's log \
-                 while nobody follows; then each works them off alone, {ROUNDS} rounds in an order \
-                 that changes. The bare reader is `pgwire-replication`, which decodes every row into \
+                 without a follower; then each reader processes them alone, in {ROUNDS} rounds in a \
+                 rotating order. The bare reader is `pgwire-replication`, which decodes every row into \
                  text columns and does nothing with them. *The feed alone* is the crate `feed`: it \
-                 decodes the rows, tells them as whole commits in their order, and asks the database \
-                 meanwhile which of them are visible (W); time runs from the begin of the stream to \
-                 the last commit."
+                 decodes the rows, delivers them as whole commits in their order, and asks the \
+                 database meanwhile which of them are visible (W); time runs from the start of the \
+                 stream to the last commit."
             ),
             "*tidegate* is `tidegate serve` with the contract of the example, until its shared tier has \
-             applied the last commit: it also maps each row to its key and two tags, makes the new \
+             applied the last commit: it also maps each row to its key and two tags, derives the new \
              value of the entry (write-through), and applies that to two fences, the shared tier's \
              and its own. With `memory:` both are in the process; with Redis every row is three \
              tombstones and a message to the other nodes, in scripts of at most 1,000 subjects. \
@@ -118,7 +118,7 @@ pub(crate) fn measure() -> Result<Part> {
     })
 }
 
-/// The example with a slot of its own, on this shared tier.
+/// Returns the example configuration with its own slot, on this shared tier.
 fn with(config: String, tier: &str) -> String {
     let config = config.replace("[source.shop]\n", &format!("[source.shop]\nslot = \"{tier}\"\n"));
     if tier == "redis" {
@@ -128,33 +128,36 @@ fn with(config: String, tier: &str) -> String {
     config.replace(redis, "url = \"memory:\"")
 }
 
-/// A node works off what there is; rows per second.
+/// Returns the rows per second at which a node processes the backlog.
 fn follow(servers: &Servers, tier: &str, end: Lsn) -> Result<f64> {
     let mut node = servers.launch(|config| with(config, tier))?;
-    node.process.wait_for_line("following the log", SOON)?;
+    node.process.wait_for_line("following the log", DEADLINE)?;
     let began = now();
-    node.process.wait_for_http(node.admin, "/healthz", SOON)?;
+    node.process.wait_for_http(node.admin, "/healthz", DEADLINE)?;
     loop {
         let applied: Lsn = if tier == "redis" {
             let applied = servers.redis.cli(&["hget", "{tg:0}:state", "applied"])?;
             Lsn(applied.trim().parse().unwrap_or_default())
         } else {
-            let status = http::get(node.admin, "/api/v1/status", SOON)?;
+            let status = http::get(node.admin, "/api/v1/status", DEADLINE)?;
             let status: serde_json::Value = serde_json::from_slice(&status.body)?;
             status["applied"].as_str().context("a position")?.parse()?
         };
         if applied >= end {
             break;
         }
-        ensure!(began.elapsed() < PATIENCE, "{tier}: {applied} of {end} after {PATIENCE:?}");
-        thread::sleep(LOOK_EVERY);
+        ensure!(
+            began.elapsed() < BACKLOG_TIMEOUT,
+            "{tier}: {applied} of {end} after {BACKLOG_TIMEOUT:?}"
+        );
+        thread::sleep(POLL_INTERVAL);
     }
     let rate = f64::from(CHANGES) / began.elapsed().as_secs_f64();
-    node.process.terminate(SOON)?;
+    node.process.terminate(DEADLINE)?;
     Ok(rate)
 }
 
-/// The feed tells what there is; rows per second.
+/// Returns the rows per second at which the feed delivers the backlog.
 fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -181,24 +184,24 @@ fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
                 }
                 FeedEvent::Standby | FeedEvent::Lost(_) => {}
             }
-            ensure!(began.elapsed() < PATIENCE, "{rows} rows after {PATIENCE:?}");
+            ensure!(began.elapsed() < BACKLOG_TIMEOUT, "{rows} rows after {BACKLOG_TIMEOUT:?}");
         }
         let rate = rows as f64 / began.elapsed().as_secs_f64();
-        // What is acknowledged is told to the server now and then, once it is known to be visible.
-        let told = async {
+        // The feed reports acknowledged positions to the server from time to time, once they are visible.
+        let acknowledging = async {
             loop {
                 if let Ok(FeedEvent::Piece(piece)) = feed.next().await {
                     feed.ack(piece.upto);
                 }
             }
         };
-        let _ = tokio::time::timeout(Duration::from_millis(500), told).await;
+        let _ = tokio::time::timeout(Duration::from_millis(500), acknowledging).await;
         ensure!(rows == CHANGES as usize, "{rows} rows");
         Ok(rate)
     })
 }
 
-/// The peer: decodes all that there is; rows per second.
+/// The peer: returns the rows per second at which it decodes the backlog.
 fn read(servers: &Servers, end: Lsn) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -229,15 +232,14 @@ fn read(servers: &Servers, end: Lsn) -> Result<f64> {
         }
         let rate = f64::from(rows) / began.elapsed().as_secs_f64();
         ensure!(columns == 5 * CHANGES as usize, "{columns} columns in {rows} rows");
-        // It is to begin after these the next time.
+        // The next run starts after these.
         client.update_applied_lsn(pgwire_replication::Lsn::from_u64(end.0));
         tokio::time::sleep(Duration::from_millis(300)).await;
         Ok(rate)
     })
 }
 
-/// The new row of an update, as text: `U`, relation, `N`, columns, each `n`, `u`, or `t`, length,
-/// bytes.
+/// Decodes the new row of an update to text: `U`, relation, `N`, columns, each `n`, `u`, or `t`, length, bytes.
 fn decode(update: &[u8]) -> Option<Vec<Option<String>>> {
     let (count, mut rest) =
         update.strip_prefix(b"U")?.get(4..)?.strip_prefix(b"N")?.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! What comes out of a part.
+//! The results of a part.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Part {
     pub(crate) title: String,
-    /// The options that it was measured with, as they were written.
+    /// The options of the run, as written.
     #[serde(default)]
     pub(crate) arguments: String,
-    /// What was measured and how, and what that hides: paragraphs.
+    /// Paragraphs: the measurement, its method, and its limits.
     pub(crate) how: Vec<String>,
     pub(crate) figures: Vec<Figure>,
-    /// What the figures were made from.
+    /// The data of the figures.
     pub(crate) table: Table,
 }
 
-/// One measured ratio or count, beside what was promised.
+/// A measured ratio or count, and its target.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Figure {
     pub(crate) what: String,
@@ -35,7 +35,7 @@ pub(crate) struct Table {
 }
 
 impl Figure {
-    /// A ratio that should be at least `least`.
+    /// Returns a ratio whose target is at least `least`.
     pub(crate) fn at_least(what: &str, ratio: f64, least: f64) -> Self {
         Self {
             what: what.to_owned(),
@@ -45,7 +45,7 @@ impl Figure {
         }
     }
 
-    /// A ratio that should be at most `most`.
+    /// Returns a ratio whose target is at most `most`.
     pub(crate) fn at_most(what: &str, ratio: f64, most: f64) -> Self {
         Self {
             what: what.to_owned(),
@@ -55,7 +55,7 @@ impl Figure {
         }
     }
 
-    /// A count that should be the same in each of several tries.
+    /// Returns a count that should be `wanted` in each of several tries.
     pub(crate) fn exactly(what: &str, counts: &[usize], wanted: usize) -> Self {
         let mut seen = counts.to_vec();
         seen.sort_unstable();
@@ -69,7 +69,7 @@ impl Figure {
         }
     }
 
-    /// A count that should be 0, of so many.
+    /// Returns a count of `of` that should be 0.
     pub(crate) fn none(what: &str, count: u64, of: u64) -> Self {
         Self {
             what: what.to_owned(),
@@ -101,12 +101,12 @@ impl Table {
     }
 }
 
-/// The middle of them; between the two in the middle if their number is even.
+/// Returns the median; of an even number of values the mean of the middle two.
 pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// Linear between the two nearest. Nothing has no quantile.
+/// Returns a quantile, linear between the two nearest values; NaN for no values.
 pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

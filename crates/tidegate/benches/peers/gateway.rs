@@ -1,4 +1,4 @@
-//! A cached page of 4 KB, over connections that stay open: Tidegate's gateway, nginx, bare hyper.
+//! A cached page of 4 KB over keep-alive connections: Tidegate's gateway, nginx, bare hyper.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -12,10 +12,11 @@ use rand::seq::SliceRandom;
 
 use crate::bare::PAGE_BYTES;
 use crate::figure::{Figure, Part, Table, median};
-use crate::stack::{Node, SOON, find, on_core};
-use crate::{process, say};
+use crate::output::log_line;
+use crate::process;
+use crate::stack::{DEADLINE, Node, find, on_core};
 
-/// Short, so that whatever else the machine does falls on all servers alike.
+/// Short, so that other load on the machine affects all servers alike.
 const ROUND_S: u32 = 1;
 const WARM_UP_S: u32 = 1;
 const CONNECTIONS: u32 = 64;
@@ -26,9 +27,9 @@ const NGINX: &str = "nginx";
 const NGINX_TUNED: &str = "nginx + open_file_cache";
 const BARE: &str = "bare hyper";
 
-/// Who may use which cores.
+/// The cores of the server and of wrk.
 #[derive(Clone, Copy)]
-struct Place {
+struct CoreLayout {
     name: &'static str,
     server: Option<usize>,
     wrk: Option<usize>,
@@ -37,32 +38,37 @@ struct Place {
 }
 
 /// A server under load.
-struct Contestant {
+struct Contender {
     name: &'static str,
     address: SocketAddr,
     pid: u32,
-    /// Keeps it running.
+    /// Held because a drop stops it.
     _server: Box<dyn std::any::Any>,
     rounds: Vec<Round>,
 }
 
-/// What one run of wrk brought.
+/// The result of one run of wrk.
 #[derive(Clone, Copy)]
 struct Round {
     per_second: f64,
     p99_ms: f64,
     cpu_us: f64,
-    /// Of the server, in cores.
+    /// The server's use, in cores.
     busy: f64,
 }
 
 pub(crate) fn measure() -> Result<Part> {
     let cores = std::thread::available_parallelism()?.get();
-    ensure!(cores >= 2, "wrk needs a core beside the server's");
+    ensure!(cores >= 2, "wrk needs a second core");
     let apart =
-        Place { name: "a core each", server: Some(0), wrk: Some(1), workers: 1, rounds: 21 };
-    let free =
-        Place { name: "all cores for all", server: None, wrk: None, workers: cores, rounds: 9 };
+        CoreLayout { name: "a core each", server: Some(0), wrk: Some(1), workers: 1, rounds: 21 };
+    let free = CoreLayout {
+        name: "all cores for all",
+        server: None,
+        wrk: None,
+        workers: cores,
+        rounds: 9,
+    };
     let mut table = Table::new([
         "cores",
         "server",
@@ -72,13 +78,13 @@ pub(crate) fn measure() -> Result<Part> {
         "CPU µs/request",
         "cores busy",
     ]);
-    let places = [apart, free];
-    let apart = contest(apart, &mut table)?;
-    contest(free, &mut table)?;
-    // Round by round, since the machine's mood changes between rounds more than within one.
+    let layouts = [apart, free];
+    let apart = compare(apart, &mut table)?;
+    compare(free, &mut table)?;
+    // Ratios within each round, since the machine's speed varies more between rounds than within one.
     let against = |peer: &str| {
         let rates = |name: &str| {
-            let found = apart.iter().find(|contestant| contestant.name == name);
+            let found = apart.iter().find(|contender| contender.name == name);
             found.map(|found| found.each(|round| round.per_second)).unwrap_or_default()
         };
         let pairs = rates(TIDEGATE).into_iter().zip(rates(peer));
@@ -97,12 +103,12 @@ pub(crate) fn measure() -> Result<Part> {
                  Debian's with `proxy_cache`, access log off, `sendfile`, `tcp_nopush`, \
                  `keepalive_requests` raised (`open_file_cache`, which Debian's configuration \
                  does not have, in a second one); bare hyper answers the same bytes from memory, \
-                 without looking at the request. The application behind them used no CPU during \
-                 the rounds, which shows that all answers came from the caches.",
-                places[0].rounds, places[1].rounds,
+                 without parsing the request further. The application behind them used no CPU \
+                 during the rounds, which shows that all answers came from the caches.",
+                layouts[0].rounds, layouts[1].rounds,
             ),
             "With *a core each*, the server has one core (and as many workers) and wrk the other, \
-             so requests/s is what one core of the server does, unless wrk's core is full first \
+             so requests/s is the throughput of one core of the server, unless wrk's core is full first \
              (then the server's is not: see *cores busy*). The figures above are these. With *all \
              cores for all*, wrk takes its share from the server it measures, and a cheap server \
              feeds a hungrier wrk, which hides differences; CPU µs/request (of the server's \
@@ -121,68 +127,68 @@ pub(crate) fn measure() -> Result<Part> {
     })
 }
 
-fn contest(place: Place, table: &mut Table) -> Result<Vec<Contestant>> {
+fn compare(layout: CoreLayout, table: &mut Table) -> Result<Vec<Contender>> {
     let folder = tempfile::tempdir()?;
     let application = bare(None)?;
     let upstream = application.address;
-    let mut contestants = vec![
-        tidegate(place, folder.path(), upstream)?,
-        nginx(NGINX, place, upstream, "")?,
-        nginx(NGINX_TUNED, place, upstream, "open_file_cache max=1000 inactive=1h;")?,
-        Contestant { name: BARE, ..bare(place.server)? },
+    let mut contenders = vec![
+        tidegate(layout, folder.path(), upstream)?,
+        nginx(NGINX, layout, upstream, "")?,
+        nginx(NGINX_TUNED, layout, upstream, "open_file_cache max=1000 inactive=1h;")?,
+        Contender { name: BARE, ..bare(layout.server)? },
     ];
-    for contestant in &contestants {
-        contestant.check()?;
-        wrk(contestant.address, place, WARM_UP_S)?;
+    for contender in &contenders {
+        contender.check()?;
+        wrk(contender.address, layout, WARM_UP_S)?;
     }
     let before = process::cpu_seconds(application.pid)?;
-    for round in 1..=place.rounds {
-        contestants.shuffle(&mut rand::rng());
-        for contestant in &mut contestants {
-            let measured = contestant.round(place)?;
-            contestant.rounds.push(measured);
+    for round in 1..=layout.rounds {
+        contenders.shuffle(&mut rand::rng());
+        for contender in &mut contenders {
+            let measured = contender.round(layout)?;
+            contender.rounds.push(measured);
         }
-        let rates = contestants.iter().filter_map(|contestant| {
-            let last = contestant.rounds.last()?;
-            Some(format!("{} {:.0}/s", contestant.name, last.per_second))
+        let rates = contenders.iter().filter_map(|contender| {
+            let last = contender.rounds.last()?;
+            Some(format!("{} {:.0}/s", contender.name, last.per_second))
         });
         let rates = rates.collect::<Vec<_>>().join(", ");
-        say(&format!("  {}, round {round}: {rates}", place.name));
+        log_line(&format!("  {}, round {round}: {rates}", layout.name));
     }
     let used = process::cpu_seconds(application.pid)? - before;
     ensure!(used < 0.1, "the application was busy for {used} s: not all answers were cached");
-    contestants.sort_by_key(|contestant| contestant.name != TIDEGATE);
-    for contestant in &contestants {
-        let rates = contestant.each(|round| round.per_second);
+    contenders.sort_by_key(|contender| contender.name != TIDEGATE);
+    for contender in &contenders {
+        let rates = contender.each(|round| round.per_second);
         let (least, most) = rates
             .iter()
             .fold((f64::INFINITY, 0.0), |(least, most), rate| (rate.min(least), rate.max(most)));
         table.row([
-            place.name.into(),
-            contestant.name.into(),
+            layout.name.into(),
+            contender.name.into(),
             format!("{:.0}", median(&rates)),
             format!("{least:.0}–{most:.0}"),
-            format!("{:.2}", median(&contestant.each(|round| round.p99_ms))),
-            format!("{:.1}", median(&contestant.each(|round| round.cpu_us))),
-            format!("{:.2}", median(&contestant.each(|round| round.busy))),
+            format!("{:.2}", median(&contender.each(|round| round.p99_ms))),
+            format!("{:.1}", median(&contender.each(|round| round.cpu_us))),
+            format!("{:.2}", median(&contender.each(|round| round.busy))),
         ]);
     }
-    Ok(contestants)
+    Ok(contenders)
 }
 
-impl Contestant {
+impl Contender {
     fn check(&self) -> Result<()> {
         for _ in 0..3 {
-            let answer = http::get(self.address, PATH, SOON)?;
-            let right = answer.status == 200 && answer.body.len() == PAGE_BYTES;
-            ensure!(right, "{} answers {} with {}", self.name, answer.status, answer.body.len());
+            let answer = http::get(self.address, PATH, DEADLINE)?;
+            let valid = answer.status == 200 && answer.body.len() == PAGE_BYTES;
+            ensure!(valid, "{} answers {} with {}", self.name, answer.status, answer.body.len());
         }
         Ok(())
     }
 
-    fn round(&self, place: Place) -> Result<Round> {
+    fn round(&self, layout: CoreLayout) -> Result<Round> {
         let before = process::cpu_seconds(self.pid)?;
-        let Load { requests, seconds, p99_ms } = wrk(self.address, place, ROUND_S)?;
+        let Load { requests, seconds, p99_ms } = wrk(self.address, layout, ROUND_S)?;
         let cpu = process::cpu_seconds(self.pid)? - before;
         Ok(Round {
             per_second: requests / seconds,
@@ -197,7 +203,7 @@ impl Contestant {
     }
 }
 
-fn tidegate(place: Place, folder: &Path, upstream: SocketAddr) -> Result<Contestant> {
+fn tidegate(layout: CoreLayout, folder: &Path, upstream: SocketAddr) -> Result<Contender> {
     let database = rusqlite::Connection::open(folder.join("shop.db"))?;
     database.execute_batch(
         "create table products(id integer primary key, price_cents integer, currency text);
@@ -227,14 +233,19 @@ approved  = {{ by = ["product"], on = 2026-11-02 }}
 "#,
         folder.join("shop.db").display()
     );
-    let node = Node::start(folder, &config, place.server)?;
+    let node = Node::start(folder, &config, layout.server)?;
     let (address, pid) = (node.gateway, node.process.id());
-    Ok(Contestant { name: TIDEGATE, address, pid, _server: Box::new(node), rounds: Vec::new() })
+    Ok(Contender { name: TIDEGATE, address, pid, _server: Box::new(node), rounds: Vec::new() })
 }
 
-fn nginx(name: &'static str, place: Place, upstream: SocketAddr, more: &str) -> Result<Contestant> {
+fn nginx(
+    name: &'static str,
+    layout: CoreLayout,
+    upstream: SocketAddr,
+    more: &str,
+) -> Result<Contender> {
     let folder = RefCell::new(PathBuf::new());
-    let server = Nginx::start(place.workers, |site| {
+    let server = Nginx::start(layout.workers, |site| {
         site.folder.clone_into(&mut folder.borrow_mut());
         format!(
             "sendfile on; tcp_nopush on; tcp_nodelay on;
@@ -257,22 +268,24 @@ fn nginx(name: &'static str, place: Place, upstream: SocketAddr, more: &str) -> 
         )
     })?;
     let pid_file = folder.into_inner().join("nginx.pid");
-    // It listens before it writes that.
-    let pid = harness::until("nginx's process number", SOON, || Ok(process::in_file(&pid_file)))?;
-    if let Some(core) = place.server {
+    // nginx listens before it writes its pid file.
+    let pid = harness::until("nginx's process number", DEADLINE, || {
+        Ok(process::pid_from_file(&pid_file))
+    })?;
+    if let Some(core) = layout.server {
         process::move_to_core(pid, core)?;
     }
     let address = server.addr();
-    Ok(Contestant { name, address, pid, _server: Box::new(server), rounds: Vec::new() })
+    Ok(Contender { name, address, pid, _server: Box::new(server), rounds: Vec::new() })
 }
 
-/// This program as [`crate::bare`].
-fn bare(core: Option<usize>) -> Result<Contestant> {
+/// Starts this program as [`crate::bare`].
+fn bare(core: Option<usize>) -> Result<Contender> {
     let port = Port::reserve()?;
     let mut server = start_bare(core, &port)?;
-    server.wait_for_http(port.addr(), PATH, SOON)?;
+    server.wait_for_http(port.addr(), PATH, DEADLINE)?;
     let (address, pid) = (port.addr(), server.id());
-    Ok(Contestant { name: "", address, pid, _server: Box::new(server), rounds: Vec::new() })
+    Ok(Contender { name: "", address, pid, _server: Box::new(server), rounds: Vec::new() })
 }
 
 fn start_bare(core: Option<usize>, port: &Port) -> Result<Process> {
@@ -286,8 +299,8 @@ struct Load {
     p99_ms: f64,
 }
 
-fn wrk(address: SocketAddr, place: Place, seconds: u32) -> Result<Load> {
-    let mut command = match place.wrk {
+fn wrk(address: SocketAddr, layout: CoreLayout, seconds: u32) -> Result<Load> {
+    let mut command = match layout.wrk {
         Some(core) => {
             let mut taskset = Command::new(find("taskset")?);
             taskset.arg("--cpu-list").arg(core.to_string()).arg("wrk");
@@ -303,10 +316,10 @@ fn wrk(address: SocketAddr, place: Place, seconds: u32) -> Result<Load> {
     if !output.status.success() || text.contains("Non-2xx") || text.contains("Socket errors") {
         bail!("wrk: {text}{}", String::from_utf8_lossy(&output.stderr));
     }
-    parse(&text).with_context(|| format!("wrk said {text}"))
+    parse(&text).with_context(|| format!("output of wrk: {text}"))
 }
 
-/// `  99%    1.23ms` and `  123456 requests in 4.00s, 500MB read`.
+/// Parses `  99%    1.23ms` and `  123456 requests in 4.00s, 500MB read`.
 fn parse(text: &str) -> Option<Load> {
     let lines = || text.lines().map(str::trim);
     let total = lines().find(|line| line.contains(" requests in "))?;

@@ -1,5 +1,4 @@
-//! A blocking HTTP/1.1 client on one connection that stays open, as thin as it can be: what it
-//! takes is taken from what is measured.
+//! A minimal blocking HTTP/1.1 client on one keep-alive connection: its own CPU time is part of the measurement.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -15,7 +14,7 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-/// An answer with a known length.
+/// A response with a known length.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     pub(crate) head: &'a str,
@@ -24,9 +23,9 @@ pub(crate) struct Answer<'a> {
 
 impl Connection {
     pub(crate) fn open(host: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&host, PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&host, IO_TIMEOUT)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(IO_TIMEOUT))?;
         Ok(Self { stream, host, buffer: Vec::with_capacity(16 << 10) })
     }
 
@@ -40,7 +39,7 @@ impl Connection {
                 bail!("the connection was closed by the server");
             }
             self.buffer.extend_from_slice(&chunk[..read]);
-            if is_whole(&self.buffer)? {
+            if is_complete(&self.buffer)? {
                 return parse(&self.buffer);
             }
         }
@@ -51,15 +50,15 @@ pub(crate) fn request(host: SocketAddr, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n")
 }
 
-/// Whether `bytes` hold a whole answer.
-pub(crate) fn is_whole(bytes: &[u8]) -> Result<bool> {
+/// Returns whether `bytes` hold a complete response.
+pub(crate) fn is_complete(bytes: &[u8]) -> Result<bool> {
     let Some(head) = head_length(bytes) else { return Ok(false) };
     let length = content_length(std::str::from_utf8(&bytes[..head])?)?;
     Ok(bytes.len() >= head + length)
 }
 
 pub(crate) fn parse(bytes: &[u8]) -> Result<Answer<'_>> {
-    let length = head_length(bytes).context("no whole head")?;
+    let length = head_length(bytes).context("an incomplete head")?;
     let head = std::str::from_utf8(&bytes[..length])?;
     let status = head.get(9..12).and_then(|code| code.parse().ok()).context("no status")?;
     Ok(Answer { status, head, body: &bytes[length..] })
@@ -74,5 +73,5 @@ fn content_length(head: &str) -> Result<usize> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     };
-    head.lines().find_map(named).context("an answer without a content-length")
+    head.lines().find_map(named).context("a response without content-length")
 }

@@ -1,9 +1,9 @@
-//! Where it was measured, and with what.
+//! The machine, and the versions of the peers.
 
 use std::fs;
 use std::process::Command;
 
-/// Facts and their values, for people.
+/// Returns named facts about the machine and the peers.
 pub(crate) fn facts() -> Vec<(&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
     let cpu = field("/proc/cpuinfo", "model name");
@@ -12,12 +12,12 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
     vec![
         ("CPU", format!("{cpu}, {cores} cores")),
         ("memory", memory.map_or_else(String::new, |kib| format!("{:.0} GiB", kib / 1048576.0))),
-        ("kernel", said("uname", &["-sr"])),
-        ("Rust", said("rustc", &["--version"])),
-        ("PostgreSQL", said("psql", &["--version"])),
-        ("Redis", said("redis-server", &["--version"])),
-        ("nginx", said("nginx", &["-v"])),
-        ("wrk", said("wrk", &["-v"])),
+        ("kernel", first_line("uname", &["-sr"])),
+        ("Rust", first_line("rustc", &["--version"])),
+        ("PostgreSQL", first_line("psql", &["--version"])),
+        ("Redis", first_line("redis-server", &["--version"])),
+        ("nginx", first_line("nginx", &["-v"])),
+        ("wrk", first_line("wrk", &["-v"])),
         ("hyper", version("hyper")),
         ("pgwire-replication", version("pgwire-replication")),
         ("quick_cache", version("quick_cache")),
@@ -25,34 +25,34 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The day, in UTC.
+/// Returns the date in UTC.
 pub(crate) fn today() -> String {
-    said("date", &["-u", "+%Y-%m-%d"])
+    first_line("date", &["-u", "+%Y-%m-%d"])
 }
 
-/// The commit that was measured, and whether it was quite that.
+/// Returns the measured commit, and whether the crates had changes.
 pub(crate) fn commit() -> String {
-    let commit = said("git", &["rev-parse", "--short", "HEAD"]);
+    let commit = first_line("git", &["rev-parse", "--short", "HEAD"]);
     if commit.is_empty() {
         return "an unknown commit".into();
     }
-    let clean = said("git", &["status", "--porcelain", "--", "../../crates"]).is_empty();
+    let clean = first_line("git", &["status", "--porcelain", "--", "../../crates"]).is_empty();
     if clean { commit } else { format!("{commit} with changes") }
 }
 
-/// The first line that a program prints about itself.
-fn said(program: &str, args: &[&str]) -> String {
+/// Returns the first line that a program prints.
+fn first_line(program: &str, args: &[&str]) -> String {
     let output = ["", "/usr/sbin/"]
         .iter()
         .find_map(|folder| Command::new(format!("{folder}{program}")).args(args).output().ok());
-    let Some(output) = output else { return "not there".into() };
-    // wrk ends with an error after it has named its version.
+    let Some(output) = output else { return "not installed".into() };
+    // wrk exits with an error after it has printed its version.
     if program == "git" && !output.status.success() {
         return String::new();
     }
     let printed = [output.stdout, output.stderr].concat();
     let line = String::from_utf8_lossy(&printed).lines().next().unwrap_or_default().to_owned();
-    // wrk goes on with its author, Redis with its allocator.
+    // wrk appends its author, Redis its allocator.
     line.split(" Copyright")
         .next()
         .unwrap_or_default()
@@ -63,7 +63,7 @@ fn said(program: &str, args: &[&str]) -> String {
         .to_owned()
 }
 
-/// What stands behind a name in one of the kernel's tables.
+/// Returns the value of a name in one of the kernel's tables.
 fn field(file: &str, name: &str) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -71,7 +71,7 @@ fn field(file: &str, name: &str) -> String {
         .map_or_else(String::new, |(_, value)| value.trim().into())
 }
 
-/// A dependency's version, from the lock file that this was built with.
+/// Returns a dependency's version from the lock file.
 fn version(package: &str) -> String {
     let lock = include_str!("../../../../Cargo.lock");
     let (_, after) =

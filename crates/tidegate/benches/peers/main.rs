@@ -1,7 +1,7 @@
-//! Tidegate beside its peers: every figure is a ratio within one run, on one machine.
+//! Tidegate compared with its peers: every figure is a ratio within one run, on one machine.
 //!
-//! `./bench` installs nothing, checks what is there, runs all parts and rewrites
-//! `docs/benchmarks.md`; `./bench gateway` measures one part again. Without that script:
+//! `./bench` installs nothing, checks the installed programs, runs all parts and rewrites `docs/benchmarks.md`;
+//! `./bench gateway` measures one part again. Without that script:
 //! `cargo bench -p tidegate --bench peers -- gateway`.
 
 mod audit;
@@ -15,24 +15,24 @@ mod http1;
 mod machine;
 mod marks;
 mod options;
+mod output;
 mod process;
 mod report;
 mod stack;
 mod tier;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use figure::Part;
 use options::Options;
+use output::{log_line, now, print};
 
-/// A part's name, and what measures it.
-type Measure = (&'static str, fn(&Options) -> Result<Part>);
+/// A part's name and its benchmark.
+type Benchmark = (&'static str, fn(&Options) -> Result<Part>);
 
-const PARTS: [Measure; 10] = [
+const PARTS: [Benchmark; 10] = [
     ("local", |_| tier::hits()),
     ("gateway", |_| gateway::measure()),
     ("commit", |_| commit::measure()),
@@ -45,57 +45,53 @@ const PARTS: [Measure; 10] = [
     ("faults", audit::faults),
 ];
 
-/// Whether standard output is for the results as JSON.
-static JSON: AtomicBool = AtomicBool::new(false);
-
 fn main() -> ExitCode {
-    // Cargo adds a flag of its own.
+    // Cargo adds this flag.
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words[..] {
-        // The peer that runs in a process of its own.
+        // The peer that runs in its own process.
         ["bare", port] => bare::run(port),
         _ => Options::parse(&args).and_then(|options| parts(&options)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            say(&format!("failed: {err:?}"));
+            log_line(&format!("failed: {err:?}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Measures these parts and writes them into the report. One that fails does not keep the others
-/// from being measured.
+/// Measures the parts and writes them to the report. A part that fails does not stop the others.
 fn parts(options: &Options) -> Result<()> {
-    JSON.store(options.json, Ordering::Relaxed);
+    output::reserve_stdout(options.json);
     let all = PARTS.map(|(name, _)| name);
-    let named: Vec<&str> = options.parts.iter().map(String::as_str).collect();
-    let names = if named.is_empty() { &all[..] } else { &named };
+    let chosen: Vec<&str> = options.parts.iter().map(String::as_str).collect();
+    let names = if chosen.is_empty() { &all[..] } else { &chosen };
     let (mut failed, mut measured) = (Vec::new(), serde_json::Map::new());
     for name in names {
         let Some((_, measure)) = PARTS.iter().find(|(known, _)| known == name) else {
             bail!("there is no part {name:?}; there are: {}", all.join(", "));
         };
-        say(&format!("\n== {name}"));
+        log_line(&format!("\n== {name}"));
         let began = now();
         match measure(options) {
             Ok(part) => {
                 for figure in &part.figures {
-                    say(&format!("  {figure}"));
+                    log_line(&format!("  {figure}"));
                 }
-                report::keep(name, &part)?;
-                say(&format!("== {name}: {} s", began.elapsed().as_secs()));
+                report::store(name, &part)?;
+                log_line(&format!("== {name}: {} s", began.elapsed().as_secs()));
                 measured.insert((*name).to_owned(), serde_json::to_value(&part)?);
             }
             Err(err) => {
-                say(&format!("== {name}: failed: {err:?}"));
+                log_line(&format!("== {name}: failed: {err:?}"));
                 failed.push(*name);
             }
         }
     }
-    say(&format!("\n{} rewritten", report::write(&all)?));
+    log_line(&format!("\n{} rewritten", report::write(&all)?));
     if options.json {
         print(&serde_json::to_string_pretty(&measured)?);
     }
@@ -103,20 +99,4 @@ fn parts(options: &Options) -> Result<()> {
         bail!("not measured: {}", failed.join(", "));
     }
     Ok(())
-}
-
-/// Says something to whoever looks on.
-#[expect(clippy::print_stderr, reason = "a benchmark reports on its standard output, or beside it")]
-fn say(line: &str) {
-    if JSON.load(Ordering::Relaxed) { eprintln!("{line}") } else { print(line) }
-}
-
-#[expect(clippy::print_stdout, reason = "a benchmark reports on its standard output")]
-fn print(line: &str) {
-    println!("{line}");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -1,27 +1,27 @@
-//! What the command line asks for.
+//! The command line.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// Parts by name, and what the parts that have a choice are told.
+/// The parts to measure, and their options.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The parts to measure; none: all of them.
+    /// The names of the parts to measure; empty: all.
     pub(crate) parts: Vec<String>,
     /// `audit`: effective checks to make.
     pub(crate) checks: u64,
-    /// `audit`: the longest it may take.
+    /// `audit`: the longest duration.
     pub(crate) within: Duration,
     /// `audit` and `faults`: commits per second.
     pub(crate) commits_per_s: u32,
-    /// `faults`: the only one; none: all of them.
+    /// `faults`: the only fault; `None`: all.
     pub(crate) fault: Option<String>,
-    /// Print the results as JSON, and everything else on standard error.
+    /// Print the results as JSON, and all else to standard error.
     pub(crate) json: bool,
-    /// The options as they were written.
-    pub(crate) said: String,
+    /// The options as written.
+    pub(crate) arguments: String,
 }
 
 impl Options {
@@ -33,7 +33,7 @@ impl Options {
             commits_per_s: 200,
             fault: None,
             json: false,
-            said: String::new(),
+            arguments: String::new(),
         };
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
@@ -56,12 +56,12 @@ impl Options {
                 "--fault" => options.fault = Some(value.into()),
                 _ => bail!("there is no option {word}; see ./bench --help"),
             }
-            options.said.push_str(&format!(" {word} {value}"));
+            options.arguments.push_str(&format!(" {word} {value}"));
         }
         Ok(options)
     }
 }
 
 fn number<N: FromStr>(option: &str, text: &str) -> Result<N> {
-    text.replace('_', "").parse().ok().with_context(|| format!("{option} {text:?} is no number"))
+    text.replace('_', "").parse().ok().with_context(|| format!("{option} {text:?} is not a number"))
 }

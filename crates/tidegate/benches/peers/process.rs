@@ -1,4 +1,4 @@
-//! What the kernel knows about processes.
+//! CPU time and affinity of processes, from `/proc`.
 
 use std::fs;
 use std::path::Path;
@@ -6,20 +6,20 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-/// The kernel counts CPU time in these (`USER_HZ`, 100 a second on every Linux that Rust runs on).
+/// The kernel's unit of CPU time (`USER_HZ`, 100 per second on every Linux that Rust supports).
 const TICK_S: f64 = 0.01;
 
-/// CPU seconds, user and system, that a process and those it started have used so far.
+/// Returns the CPU seconds, user and system, of a process and its children.
 pub(crate) fn cpu_seconds(root: u32) -> Result<f64> {
     let ticks: u64 = family(root)?.iter().map(|(_, stat)| stat.ticks).sum();
     Ok(ticks as f64 * TICK_S)
 }
 
-/// A process and those it started.
+/// Returns a process and its children.
 fn family(root: u32) -> Result<Vec<(u32, Stat)>> {
     let all = fs::read_dir("/proc")?.flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    // Processes come and go while we read.
+    // Processes start and end during the scan.
     let stats = pids.filter_map(|pid| Some((pid, Stat::of(pid)?)));
     Ok(stats.filter(|(pid, stat)| *pid == root || stat.parent == root).collect())
 }
@@ -32,7 +32,7 @@ struct Stat {
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
         let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // "pid (name) state parent …"; the name may hold anything, also parentheses.
+        // "pid (name) state parent …"; the name may contain parentheses.
         let (_, after_name) = line.rsplit_once(')')?;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let field = |at: usize| fields.get(at)?.parse::<u64>().ok();
@@ -40,12 +40,12 @@ impl Stat {
     }
 }
 
-/// The process number in a file that a server keeps, once it is there.
-pub(crate) fn in_file(path: &Path) -> Option<u32> {
+/// Reads a process id from a server's pid file; `None` while there is none.
+pub(crate) fn pid_from_file(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Keeps a process and those it started on one core.
+/// Pins a process and its children to one core.
 pub(crate) fn move_to_core(root: u32, core: usize) -> Result<()> {
     for (pid, _) in family(root)? {
         let mut taskset = Command::new("taskset");

@@ -1,4 +1,4 @@
-//! `docs/benchmarks.md`, from what was measured last.
+//! `docs/benchmarks.md`, from the latest run of each part.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,39 +12,40 @@ use crate::machine;
 
 const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md");
 
-/// A part as it was measured, so that one can be measured again without the others.
+/// A stored part, so that one part can be measured again without the others.
 #[derive(Deserialize, Serialize)]
-struct Kept {
+struct StoredPart {
     day: String,
     commit: String,
     part: Part,
 }
 
-/// Keeps a part for the report.
-pub(crate) fn keep(name: &str, part: &Part) -> Result<()> {
+/// Stores a part for the report.
+pub(crate) fn store(name: &str, part: &Part) -> Result<()> {
     let file = file(name);
     fs::create_dir_all(file.parent().context("a folder")?)?;
-    let kept = serde_json::json!({
+    let stored = serde_json::json!({
         "day": machine::today(),
         "commit": machine::commit(),
         "part": part,
     });
-    Ok(fs::write(file, serde_json::to_vec_pretty(&kept)?)?)
+    Ok(fs::write(file, serde_json::to_vec_pretty(&stored)?)?)
 }
 
-/// Writes the report from these parts; answers where it is.
+/// Writes the report from the stored parts; returns its path.
 pub(crate) fn write(names: &[&str]) -> Result<&'static str> {
     let mut parts = Vec::new();
     for name in names {
         let Ok(text) = fs::read_to_string(file(name)) else { continue };
-        let kept: Kept = serde_json::from_str(&text).with_context(|| format!("part {name}"))?;
-        parts.push((*name, kept));
+        let stored: StoredPart =
+            serde_json::from_str(&text).with_context(|| format!("part {name}"))?;
+        parts.push((*name, stored));
     }
     let mut page = String::new();
     head(&mut page)?;
     summary(&mut page, &parts, names)?;
-    for (name, kept) in &parts {
-        section(&mut page, name, kept)?;
+    for (name, stored) in &parts {
+        section(&mut page, name, stored)?;
     }
     machine(&mut page)?;
     fs::write(REPORT, page)?;
@@ -65,16 +66,16 @@ fn head(page: &mut String) -> Result<()> {
     Ok(())
 }
 
-fn summary(page: &mut String, parts: &[(&str, Kept)], names: &[&str]) -> Result<()> {
+fn summary(page: &mut String, parts: &[(&str, StoredPart)], names: &[&str]) -> Result<()> {
     let mut table = Table::new(["figure", "measured", "target", "", "command"]);
-    for (name, kept) in parts {
-        for figure in &kept.part.figures {
+    for (name, stored) in parts {
+        for figure in &stored.part.figures {
             table.row([
                 figure.what.clone(),
                 figure.measured.clone(),
                 figure.target.clone(),
                 figure.verdict().to_owned(),
-                format!("`./bench {name}{}`", kept.part.arguments),
+                format!("`./bench {name}{}`", stored.part.arguments),
             ]);
         }
     }
@@ -87,8 +88,8 @@ fn summary(page: &mut String, parts: &[(&str, Kept)], names: &[&str]) -> Result<
     Ok(())
 }
 
-fn section(page: &mut String, name: &str, kept: &Kept) -> Result<()> {
-    let Kept { day, commit, part } = kept;
+fn section(page: &mut String, name: &str, stored: &StoredPart) -> Result<()> {
+    let StoredPart { day, commit, part } = stored;
     let Part { title, arguments, .. } = part;
     writeln!(page, "## {title}\n\n`./bench {name}{arguments}`, {day}, at {commit}.\n")?;
     for paragraph in &part.how {

@@ -1,4 +1,4 @@
-//! Tidegate itself, as its users run it: the binary, in processes of its own.
+//! Tidegate as its users run it: the binary, in its own processes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use harness::{Port, Postgres, Process, ProcessBuilder, Redis, http};
 
-/// The configuration that users are shown.
+/// The example configuration.
 const EXAMPLE: &str = include_str!("../../../../examples/tidegate.toml");
 
-/// For anything that is expected to happen.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The time limit of every expected event.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Everything a node needs besides itself.
+/// The servers that a node needs.
 pub(crate) struct Servers {
     pub(crate) postgres: Postgres,
     pub(crate) redis: Redis,
@@ -25,13 +25,13 @@ pub(crate) struct Node {
     pub(crate) gateway: SocketAddr,
     pub(crate) data: SocketAddr,
     pub(crate) admin: SocketAddr,
-    /// Its own for as long as it may run.
+    /// Reserved as long as the node may run.
     ports: Ports,
     core: Option<usize>,
     folder: PathBuf,
 }
 
-/// A node's own: gateway, data face, admin listener.
+/// The ports of a node: gateway, data face, admin listener.
 pub(crate) struct Ports([Port; 3]);
 
 impl Ports {
@@ -45,7 +45,7 @@ impl Ports {
 }
 
 impl Servers {
-    /// PostgreSQL with the table of the example and `rows` rows, and Redis.
+    /// Starts PostgreSQL with the example's table of `rows` rows, and Redis.
     pub(crate) fn start(settings: &[(&str, &str)], rows: u32) -> Result<Self> {
         let mut postgres = Postgres::builder();
         for (name, value) in settings {
@@ -70,19 +70,19 @@ impl Servers {
         self.postgres.psql_as("shop", "shop", sql)
     }
 
-    /// A node with the example's configuration, but for addresses and what `edit` changes.
+    /// Starts a node with the example's configuration, edited by `edit`, and waits until it is proven.
     pub(crate) fn node(&self, edit: impl Fn(String) -> String) -> Result<Node> {
         self.node_at(Ports::reserve()?, edit)
     }
 
-    /// The same, at these ports.
+    /// Starts a node as [`node`](Self::node) does, at these ports.
     pub(crate) fn node_at(&self, ports: Ports, edit: impl Fn(String) -> String) -> Result<Node> {
         let mut node = self.launch_at(ports, edit)?;
         node.wait()?;
         Ok(node)
     }
 
-    /// The same, begun and not waited for.
+    /// Starts a node without waiting.
     pub(crate) fn launch(&self, edit: impl Fn(String) -> String) -> Result<Node> {
         self.launch_at(Ports::reserve()?, edit)
     }
@@ -96,36 +96,36 @@ impl Servers {
 }
 
 impl Node {
-    /// Starts it with `config`, whose `[listen]` is the example's, and waits until it proves
-    /// freshness. `core`: the only one it may use.
+    /// Starts a node with `config`, whose `[listen]` is the example's, and waits until it has a proven bound.
+    /// `core`: the only core that it may use.
     pub(crate) fn start(folder: &Path, config: &str, core: Option<usize>) -> Result<Self> {
         let mut node = Self::launch_at(Ports::reserve()?, folder, config, core)?;
         node.wait()?;
         Ok(node)
     }
 
-    /// As [`start`](Self::start), without waiting.
+    /// Starts a node without waiting.
     fn launch_at(ports: Ports, folder: &Path, config: &str, core: Option<usize>) -> Result<Self> {
         let [gateway, data, admin] = ports.0.each_ref().map(Port::addr);
         let config = config
             .replace("127.0.0.1:8080", &gateway.to_string())
             .replace("127.0.0.1:9170", &data.to_string())
             .replace("127.0.0.1:9180", &admin.to_string());
-        std::fs::write(config_of(folder, admin), config)?;
+        std::fs::write(config_path(folder, admin), config)?;
         let process = launch(folder, admin, core)?;
         Ok(Self { process, gateway, data, admin, ports, core, folder: folder.into() })
     }
 
-    /// The same node once more, after its process has ended.
+    /// Starts the node again after its process has ended.
     pub(crate) fn start_again(&mut self) -> Result<()> {
         self.process = launch(&self.folder, self.ports.admin(), self.core)?;
         self.wait()
     }
 
     fn wait(&mut self) -> Result<()> {
-        self.process.wait_for_http(self.admin, "/readyz", SOON)?;
-        harness::until("a proven bound", SOON, || {
-            let status = http::get(self.admin, "/api/v1/status", SOON)?;
+        self.process.wait_for_http(self.admin, "/readyz", DEADLINE)?;
+        harness::until("a proven bound", DEADLINE, || {
+            let status = http::get(self.admin, "/api/v1/status", DEADLINE)?;
             let status: serde_json::Value = serde_json::from_slice(&status.body)?;
             Ok(status["bound_ms"].as_f64())
         })?;
@@ -133,24 +133,25 @@ impl Node {
     }
 }
 
-fn config_of(folder: &Path, admin: SocketAddr) -> PathBuf {
+fn config_path(folder: &Path, admin: SocketAddr) -> PathBuf {
     folder.join(format!("tidegate-{}.toml", admin.port()))
 }
 
 fn launch(folder: &Path, admin: SocketAddr, core: Option<usize>) -> Result<Process> {
     let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
-    let process = on_core(core, binary)?.arg("serve").arg("--config").arg(config_of(folder, admin));
+    let process =
+        on_core(core, binary)?.arg("serve").arg("--config").arg(config_path(folder, admin));
     process.folder(folder).start()
 }
 
-/// A program that may use one core only, or any.
+/// Returns the command of a program that may use one core, or all.
 pub(crate) fn on_core(core: Option<usize>, program: &Path) -> Result<ProcessBuilder> {
     let Some(core) = core else { return Ok(Process::builder(program)) };
     let taskset = Process::builder(find("taskset")?);
     Ok(taskset.arg("--cpu-list").arg(core.to_string()).arg(program))
 }
 
-/// A program's file.
+/// Finds a program in `PATH`.
 pub(crate) fn find(program: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

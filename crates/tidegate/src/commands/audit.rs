@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use cache::audit::{After, Finding, Peer, Report};
 
-use crate::Exit;
-use crate::fetch;
-use crate::terminal::{complain, say};
+use crate::exit::Exit;
+use crate::http_client;
+use crate::runtime::block_on;
+use crate::terminal::{print, print_error};
 
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest report, in bytes.
-const REPORT_MAX: usize = 16 << 20;
+const REPORT_BYTES_MAX: usize = 16 << 20;
 
-/// Show what a running node's auditor has found; 1 where a promise was broken.
+/// Show the findings of a running node's auditor; exits with 1 where a promise was broken.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database itself, 0.1, 1 and 10 s after each commit that\nmet a copy, and asks the nodes in `audit.peers` the same. Exits with 1 when an entry was older than its contract or its shown bound allows."
+    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database, 0.1, 1 and 10 s after each commit that\ninvalidated an entry, and asks the nodes in `audit.peers` for their tiers. Exits with 1 when an\nentry was older than its contract or its shown bound allows."
 )]
 pub(crate) struct Args {
     /// The admin address of a running node.
@@ -27,17 +28,17 @@ pub(crate) struct Args {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
-    /// Watch for so long, and show only what was found meanwhile.
+    /// Watch for this long, and show only the findings of that time.
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     watch: Option<Duration>,
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    super::block_on(async {
+    block_on(async {
         match report(args).await {
-            Ok(report) => show(args, &report),
+            Ok(report) => print_report(args, &report),
             Err(err) => {
-                complain(format_args!(
+                print_error(format_args!(
                     "tidegate: no node answers at {}: {err:#}; start one with `tidegate serve`, or \
                      give its admin address with --admin",
                     args.admin
@@ -49,92 +50,92 @@ pub(crate) fn run(args: &Args) -> Exit {
 }
 
 async fn report(args: &Args) -> anyhow::Result<Report> {
-    let first = ask(args.admin).await?;
+    let first = fetch(args.admin).await?;
     let Some(watch) = args.watch else { return Ok(first) };
     tokio::time::sleep(watch).await;
-    Ok(ask(args.admin).await?.since(&first))
+    Ok(fetch(args.admin).await?.since(&first))
 }
 
-async fn ask(admin: SocketAddr) -> anyhow::Result<Report> {
+async fn fetch(admin: SocketAddr) -> anyhow::Result<Report> {
     let admin = admin.to_string();
-    let asking = fetch::get(&admin, "/api/v1/audit", REPORT_MAX);
-    Ok(serde_json::from_slice(&tokio::time::timeout(PATIENCE, asking).await??)?)
+    let request = http_client::get(&admin, "/api/v1/audit", REPORT_BYTES_MAX);
+    Ok(serde_json::from_slice(&tokio::time::timeout(REQUEST_TIMEOUT, request).await??)?)
 }
 
-fn show(args: &Args, report: &Report) -> Exit {
+fn print_report(args: &Args, report: &Report) -> Exit {
     if args.json {
         match serde_json::to_string_pretty(report) {
-            Ok(text) => say(text),
-            Err(err) => complain(format_args!("tidegate: {err}")),
+            Ok(text) => print(text),
+            Err(err) => print_error(format_args!("tidegate: {err}")),
         }
     } else {
-        text(report);
+        print_text(report);
     }
     if report.broken > 0 { Exit::Bad } else { Exit::Good }
 }
 
-fn text(report: &Report) {
-    say("after a commit   checked     stale   C(T), 95 % bound");
-    report.after.iter().for_each(consistency);
+fn print_text(report: &Report) {
+    print("after a commit   checked     stale   C(T), 95 % bound");
+    report.after.iter().for_each(print_consistency);
     let Report { samples, met, paced, late, unread, undecided, dropped, sticky, .. } = report;
-    say(format_args!(
+    print(format_args!(
         "answers          {} compared, {} agreed, {} stale",
         samples.compared, samples.agreed, samples.stale
     ));
-    say(format_args!(
-        "invalidations    {met} met a copy; not checked: {paced} by the budget of reads, {late} late, \
+    print(format_args!(
+        "invalidations    {met} of an entry; not checked: {paced} by the budget of reads, {late} late, \
          {unread} without an answer; {undecided} undecided, {dropped} notes lost"
     ));
-    say(format_args!(
+    print(format_args!(
         "findings         {} stale, {} of them beyond contract or bound, {sticky} sticky",
         report.found, report.broken
     ));
-    report.peers.iter().for_each(elsewhere);
-    report.findings.iter().for_each(tell);
+    report.peers.iter().for_each(print_peer);
+    report.findings.iter().for_each(print_finding);
 }
 
-fn consistency(after: &After) {
+fn print_consistency(after: &After) {
     let share = match after.consistent {
         Some(share) => {
             format!("{:.4} %, at least {:.4} %", share * 100.0, after.at_least * 100.0)
         }
-        None => "no commit has met a copy yet".into(),
+        None => "no commit has invalidated an entry yet".into(),
     };
     let t = format!("{} s", after.seconds);
-    say(format_args!("{t:>14} {:>9} {:>9}   {share}", after.checked, after.stale));
+    print(format_args!("{t:>14} {:>9} {:>9}   {share}", after.checked, after.stale));
 }
 
-fn elsewhere(peer: &Peer) {
+fn print_peer(peer: &Peer) {
     let Peer { node, asked, samples, .. } = peer;
-    say(format_args!("\nas {node} would answer"));
-    peer.after.iter().for_each(consistency);
-    say(format_args!(
+    print(format_args!("\nas {node} would answer"));
+    peer.after.iter().for_each(print_consistency);
+    print(format_args!(
         "answers          {} compared, {} agreed, {} stale",
         samples.compared, samples.agreed, samples.stale
     ));
-    say(format_args!(
-        "asked            {} times answered, {} not in time, {} with rubbish; {} times left alone",
+    print(format_args!(
+        "requests         {} answered, {} not in time, {} malformed; {} skipped after failures",
         asked.answered, asked.unreachable, asked.rubbish, asked.resting
     ));
 }
 
-fn tell(finding: &Finding) {
+fn print_finding(finding: &Finding) {
     let verdict = if finding.breaks_a_promise() { "BROKEN" } else { "within its contract" };
     let node = finding.node.as_ref().map_or(String::new(), |node| format!(" of {node}"));
-    say(format_args!(
+    print(format_args!(
         "\n#{} {} in the {} tier{node}, contract {}: {verdict}",
         finding.number, finding.key, finding.tier, finding.contract
     ));
     let bound = finding.bound_ms.map_or("none".into(), |bound| format!("{bound:.0} ms"));
-    say(format_args!(
+    print(format_args!(
         "  older than the database for {:.0} ms; bound shown {bound}, contract {:.0} ms",
         finding.behind_ms, finding.budget_ms
     ));
     if let Some(event) = &finding.event {
-        say(format_args!("  event: {} at {}", event.cause, event.position));
+        print(format_args!("  event: {} at {}", event.cause, event.position));
     }
-    say(format_args!("  rule: {}", finding.rule));
+    print(format_args!("  rule: {}", finding.rule));
     for moment in &finding.story {
-        say(format_args!("  {} {}", moment.at_ms, moment.what));
+        print(format_args!("  {} {}", moment.at_ms, moment.what));
     }
 }

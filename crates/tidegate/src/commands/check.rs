@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use contract::{Finding, Severity};
 use serde_json::json;
 
-use crate::Exit;
 use crate::config::{Config, ConfigError};
-use crate::terminal::{complain, say};
+use crate::exit::Exit;
+use crate::terminal::{print, print_error};
 
-/// Check a configuration and lint its contracts; nothing is connected to.
+/// Check a configuration and lint its contracts, without connecting to anything.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:  tidegate check tidegate.toml\n\nExit codes: 0 no errors, 1 at least one error, 3 the file can't be used"
@@ -28,9 +28,9 @@ pub(crate) fn run(args: &Args) -> Exit {
         Ok(findings) => findings,
         Err(err) => {
             if args.json {
-                say(json!({ "verdict": "unusable", "message": err.to_string(), "findings": [] }));
+                print(json!({ "verdict": "unusable", "message": err.to_string(), "findings": [] }));
             } else {
-                complain(format_args!("tidegate: {err}"));
+                print_error(format_args!("tidegate: {err}"));
             }
             return Exit::Environment;
         }
@@ -39,19 +39,19 @@ pub(crate) fn run(args: &Args) -> Exit {
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if args.json {
         let verdict = if errors == 0 { "good" } else { "bad" };
-        say(json!({
+        print(json!({
             "verdict": verdict, "errors": errors, "warnings": warnings, "findings": findings,
         }));
     } else {
         for finding in &findings {
-            print(finding);
+            print_finding(finding);
         }
-        say(format_args!("{errors} errors, {warnings} warnings"));
+        print(format_args!("{errors} errors, {warnings} warnings"));
     }
     if errors == 0 { Exit::Good } else { Exit::Bad }
 }
 
-/// The contracts first; only where they are free of errors can the rest be read with them.
+/// Lints the contracts first: the rest can only be read where they have no errors.
 fn findings(path: &Path) -> Result<Vec<Finding>, ConfigError> {
     let findings = Config::review(path)?;
     if findings.iter().all(|finding| finding.severity != Severity::Error) {
@@ -60,13 +60,13 @@ fn findings(path: &Path) -> Result<Vec<Finding>, ConfigError> {
     Ok(findings)
 }
 
-fn print(finding: &Finding) {
+fn print_finding(finding: &Finding) {
     let severity = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
         Severity::Info => "note",
     };
-    say(format_args!("{severity}[{}] {}: {}", finding.rule, finding.path, finding.message));
-    say(format_args!("    why  {}", finding.reason));
-    say(format_args!("    fix  {}\n", finding.fix));
+    print(format_args!("{severity}[{}] {}: {}", finding.rule, finding.path, finding.message));
+    print(format_args!("    why  {}", finding.reason));
+    print(format_args!("    fix  {}\n", finding.fix));
 }

@@ -13,36 +13,37 @@ use drill::plan::{Good, Goods, Pace, Reads, Replay, Shoppers};
 use drill::{Address, Report, Running, View};
 use shop::{Catalogue, Product};
 
-use crate::Exit;
 use crate::config::{Listen, LogFormat};
 use crate::demo::{Stage, StormStage, Traffic};
-use crate::terminal::{complain, log_to_stderr, say};
+use crate::exit::Exit;
+use crate::runtime::block_on;
+use crate::terminal::{log_to_stderr, print, print_error};
 
 /// Products of the generated shop.
 const PRODUCTS: usize = 2_000;
 
-/// Planned requests a second at each of the four systems. With four of them, the shop, the load
-/// and the audit on two cores, this leaves half of the machine free.
+/// Planned requests per second at each of the four systems. With the four systems, the shop, the load and the
+/// audit on two cores, this leaves half of the machine free.
 const RATE: f64 = 2_000.0;
 
-/// The same in a storm: more than the shops there can bear.
+/// Planned requests per second in a storm: more than the shops there can serve.
 const STORM_RATE: f64 = 800.0;
 
-/// How long a storm lasts if nothing else is said.
+/// The default duration of a storm.
 const STORM: Duration = Duration::from_secs(30);
 
-/// Run a shop with shoppers, and Tidegate beside what people do today.
+/// Run a shop with shoppers, and compare Tidegate with common caches.
 ///
-/// One process, nothing to install: an ordinary shop on SQLite, Tidegate's gateway before it, and
-/// the same shoppers sent to no cache, a TTL-only cache and a delete-on-write cache as well.
-/// Prices and stock move all the time; every answer is compared with the database.
+/// One process, nothing to install: an ordinary shop on SQLite behind Tidegate's gateway, and the same traffic
+/// sent to no cache, a TTL-only cache and a delete-on-write cache. Prices and stock change all the time; every
+/// answer is compared with the database.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (and in a storm the shop spared), 1 otherwise, 2 usage, 3 environment"
+    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (and in a storm the shop not overloaded), 1 otherwise, 2 usage, 3 environment"
 )]
 pub(crate) struct Args {
-    /// How long the whole run may take, comparison and summary included (at least 5s). Without it
-    /// the run ends with the recorded traffic, or with Ctrl-C.
+    /// The duration of the whole run, comparison and summary included (at least 5s). Without it the run
+    /// ends with the recorded traffic, or with Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = run_time)]
     span: Option<Duration>,
     /// Replay the order lines of a real shop (CSV, also .zst): each is a purchase after about 100
@@ -52,15 +53,14 @@ pub(crate) struct Args {
     /// Replay recorded reads (.u32 or .u32.zst).
     #[arg(long, value_name = "FILE")]
     reads: Option<PathBuf>,
-    /// Replay orders at their own times, so many times faster. Without it, as fast as the rate
-    /// allows.
+    /// Replay orders at their own times, this many times faster. Without it, as fast as the rate allows.
     #[arg(long, value_name = "FACTOR", requires = "orders", value_parser = positive)]
     speed: Option<f64>,
-    /// A storm instead: stock moves all the time, each movement makes hundreds of recommendations
-    /// old, and the shop can bear little. The same traffic with and without the storm governor.
+    /// Run a storm instead: stock changes all the time, each change invalidates hundreds of recommendations,
+    /// and the shop serves few requests. The same traffic with and without the governor.
     #[arg(long, conflicts_with_all = ["orders", "reads"])]
     storm: bool,
-    /// Requests a second at each system, on average [default: 2000, in a storm 800].
+    /// Requests per second at each system, on average [default: 2000, in a storm 800].
     #[arg(long, value_name = "N", value_parser = positive)]
     rate: Option<f64>,
     /// The same seed gives the same traffic.
@@ -72,7 +72,7 @@ pub(crate) struct Args {
     /// Write a picture (SVG) of the view's last state.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// Where the gateway listens; another free port if it is taken.
+    /// The gateway's address; another free port if it is taken.
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))]
     gateway: SocketAddr,
 }
@@ -94,58 +94,58 @@ pub(crate) fn run(args: Args) -> Exit {
     #[expect(clippy::disallowed_methods, reason = "the run's length counts from here")]
     let begun = Instant::now();
     log_to_stderr(LogFormat::Text, if std::io::stderr().is_terminal() { "off" } else { "warn" });
-    super::block_on(async {
-        let outcome = if args.storm {
+    block_on(async {
+        let verdict = if args.storm {
             storm(&args, begun + args.span.unwrap_or(STORM)).await
         } else {
             demo(&args, args.span.map(|span| begun + span)).await
         };
-        match outcome {
+        match verdict {
             Ok(true) => Exit::Good,
             Ok(false) => Exit::Bad,
             Err(err) => {
-                complain(format_args!("tidegate: {err:#}"));
+                print_error(format_args!("tidegate: {err:#}"));
                 Exit::Environment
             }
         }
     })
 }
 
-/// Answers whether the run was good.
+/// Runs the comparison; returns whether its verdict is good.
 async fn demo(args: &Args, ends: Option<Instant>) -> Result<bool> {
     let listen = Listen { gateway: args.gateway, ..Listen::default() };
-    complain("tidegate demo: opening a shop, and four systems before it");
+    print_error("tidegate demo: starting a shop and four systems in front of it");
     let traffic = traffic(args)?;
-    let stage = Stage::set(&traffic.catalogue, listen).await?;
+    let stage = Stage::start(&traffic.catalogue, listen).await?;
     let addresses = addresses(&stage);
     if !std::io::stderr().is_terminal() {
         for address in &addresses {
-            complain(format_args!("  {}  {}", address.url, address.what));
+            print_error(format_args!("  {}  {}", address.url, address.what));
         }
     }
     let running = stage.drill(traffic, ends)?.start().context("the shoppers can't start")?;
     let report = watch(args, "tidegate demo", running, addresses).await?;
     finish(args, &report, &report.json())?;
-    stage.strike().await?;
+    stage.stop().await?;
     Ok(report.is_good())
 }
 
-/// The same for a storm.
+/// Runs the storm; returns whether its verdict is good.
 async fn storm(args: &Args, ends: Instant) -> Result<bool> {
     let listen = Listen { gateway: args.gateway, ..Listen::default() };
-    complain("tidegate demo: opening two shops that can bear little, and a quiet morning");
-    let stage = StormStage::set(listen, args.seed).await?;
+    print_error("tidegate demo: starting two shops of low capacity, and warming both caches");
+    let stage = StormStage::start(listen, args.seed).await?;
     let goods = goods(stage.catalogue());
     let drill = stage.drill(goods, args.rate.unwrap_or(STORM_RATE), args.seed, ends)?;
     let running = drill.start().context("the shoppers can't start")?;
     let addresses = vec![
         address(stage.at.gateway, "/recommended/1", "recommendations, with the governor"),
-        address(stage.at.admin, "/metrics", "what is counted"),
+        address(stage.at.admin, "/metrics", "metrics"),
     ];
     let report = watch(args, "tidegate demo --storm", running, addresses).await?;
     let report = stage.report(report);
     finish(args, &report, &report.json())?;
-    stage.strike().await?;
+    stage.stop().await?;
     Ok(report.is_good())
 }
 
@@ -165,19 +165,19 @@ async fn watch(
     Ok(report)
 }
 
-/// The figures: for people on standard output, unless the JSON goes there.
+/// Prints the figures as text to standard output, unless the JSON goes there.
 fn finish(args: &Args, report: &impl Display, json: &serde_json::Value) -> Result<()> {
     let json = serde_json::to_string_pretty(json)?;
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => {
-            complain(report);
-            say(json);
+            print_error(report);
+            print(json);
         }
         Some(path) => {
             write(path, format!("{json}\n").as_bytes())?;
-            say(report);
+            print(report);
         }
-        None => say(report),
+        None => print(report),
     }
     Ok(())
 }
@@ -197,7 +197,7 @@ fn addresses(stage: &Stage) -> Vec<Address> {
         address(stage.at.gateway, "/", "the shop, through Tidegate"),
         address(stage.shop_at, "/", "the shop itself"),
         address(stage.at.data, "/data/product_price/1", "one price, with its proof"),
-        address(stage.at.admin, "/metrics", "what is counted"),
+        address(stage.at.admin, "/metrics", "metrics"),
     ]
 }
 
@@ -239,8 +239,8 @@ fn at(path: &Path) -> String {
 fn goods(catalogue: &Catalogue) -> Goods {
     let categories = catalogue.categories();
     let category = |name: &str| {
-        let place = categories.iter().position(|known| *known == name).unwrap_or_default();
-        u32::try_from(place + 1).unwrap_or(u32::MAX)
+        let index = categories.iter().position(|known| *known == name).unwrap_or_default();
+        u32::try_from(index + 1).unwrap_or(u32::MAX)
     };
     let good = |product: &Product| Good {
         name: product.name.clone(),

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use clap::ArgGroup;
-use control::{DryRun, Reach, Receipt};
+use control::api::purge::{DryRun, PurgeReceipt, PurgeRequest, TierMatches};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::Exit;
-use crate::terminal::{complain, say};
+use crate::exit::Exit;
+use crate::runtime::block_on;
+use crate::terminal::{print, print_error};
 
 /// Drop entries by key, tag or contract, everywhere, through a running node.
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ use crate::terminal::{complain, say};
     ArgGroup::new("what").required(true).multiple(true).args(["tag", "key", "contract", "all"])
 ))]
 #[command(
-    after_help = "Examples:  tidegate purge --tag product-42 --tag category-7\n           tidegate purge --key 'v1:catalog:price:*' --dry-run\n\nA * stands for any text. The order goes through the database's log, so it is fenced like a\ncommit: an old value that is being loaded right now is not stored after it."
+    after_help = "Examples:  tidegate purge --tag product-42 --tag category-7\n           tidegate purge --key 'v1:catalog:price:*' --dry-run\n\nA * stands for any text. The request goes through the database's log, so it is fenced like a\ncommit: an old value that is being loaded meanwhile is not stored after it."
 )]
 pub(crate) struct Args {
     /// A surrogate key, or many: 'category-*'; may be repeated.
@@ -32,10 +32,10 @@ pub(crate) struct Args {
     /// All keys of a contract; may be repeated.
     #[arg(long, value_name = "NAME")]
     contract: Vec<String>,
-    /// Everything there is. The origin will feel it.
+    /// All entries. Expect load on the origin.
     #[arg(long)]
     all: bool,
-    /// Only count what would go: in the shared tier, and in the asked node's own.
+    /// Only count the matching entries, in the shared tier and in the node's own.
     #[arg(long)]
     dry_run: bool,
     /// The admin address of a running node.
@@ -47,15 +47,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    super::block_on(async {
-        match post(args.admin, order(args).to_string()).await {
-            Ok((StatusCode::OK, body)) => done(args, &body),
+    block_on(async {
+        let body = serde_json::to_string(&request(args)).unwrap_or_default();
+        match post(args.admin, body).await {
+            Ok((StatusCode::OK, body)) => print_result(args, &body),
             Ok((status, body)) => {
-                complain(format_args!("tidegate: {status}: {}", detail(&body)));
+                print_error(format_args!("tidegate: {status}: {}", detail(&body)));
                 if status.is_client_error() { Exit::Usage } else { Exit::Bad }
             }
             Err(err) => {
-                complain(format_args!(
+                print_error(format_args!(
                     "tidegate: no node answers at {}: {err:#}; start one with `tidegate serve`, or \
                      give its admin address with --admin",
                     args.admin
@@ -66,73 +67,77 @@ pub(crate) fn run(args: &Args) -> Exit {
     })
 }
 
-/// As the API wants it, where a wildcard is not told from a name by its looks.
-fn order(args: &Args) -> serde_json::Value {
+/// Returns the API's request, which separates wildcards from names.
+fn request(args: &Args) -> PurgeRequest {
     let split = |names: &[String]| -> (Vec<String>, Vec<String>) {
         names.iter().cloned().partition(|name| name.contains('*'))
     };
     let ((key_patterns, keys), (tag_patterns, tags)) = (split(&args.key), split(&args.tag));
-    json!({
-        "tags": tags,
-        "keys": keys,
-        "tag_patterns": tag_patterns,
-        "key_patterns": key_patterns,
-        "contracts": args.contract,
-        "all": args.all,
-        "dry_run": args.dry_run,
-    })
+    PurgeRequest {
+        tags,
+        keys,
+        tag_patterns,
+        key_patterns,
+        contracts: args.contract.clone(),
+        all: args.all,
+        dry_run: args.dry_run,
+    }
 }
 
-fn done(args: &Args, body: &[u8]) -> Exit {
+fn print_result(args: &Args, body: &[u8]) -> Exit {
     if args.json {
-        say(String::from_utf8_lossy(body));
+        print(String::from_utf8_lossy(body));
         return Exit::Good;
     }
-    let said = if args.dry_run {
-        serde_json::from_slice::<DryRun>(body).map(|counted| would(&counted))
+    let text = if args.dry_run {
+        serde_json::from_slice::<DryRun>(body).map(|dry_run| dry_run_text(&dry_run))
     } else {
-        serde_json::from_slice::<Receipt>(body).map(|receipt| {
+        serde_json::from_slice::<PurgeReceipt>(body).map(|receipt| {
             format!(
-                "purged {} subjects in {} ms, at {} in the log (order {})",
+                "purged {} subjects in {} ms, at {} in the log (request {})",
                 receipt.subjects, receipt.took_ms, receipt.position, receipt.id
             )
         })
     };
-    match said {
-        Ok(said) => {
-            say(said);
+    match text {
+        Ok(text) => {
+            print(text);
             Exit::Good
         }
         Err(err) => {
-            complain(format_args!("tidegate: {} is no Tidegate admin address: {err}", args.admin));
+            print_error(format_args!(
+                "tidegate: {} is not a Tidegate admin address: {err}",
+                args.admin
+            ));
             Exit::Environment
         }
     }
 }
 
-/// What a purge would do, for people.
-fn would(counted: &DryRun) -> String {
-    let line = |tier: &str, reach: &Reach| {
-        let least = if reach.complete { "" } else { "at least " };
-        let of = reach.contracts.iter().map(|(contract, entries)| format!("{contract} {entries}"));
+/// Describes the entries that a purge would remove.
+fn dry_run_text(dry_run: &DryRun) -> String {
+    let line = |tier: &str, matches: &TierMatches| {
+        let at_least = if matches.complete { "" } else { "at least " };
+        let of =
+            matches.contracts.iter().map(|(contract, entries)| format!("{contract} {entries}"));
         let of = of.collect::<Vec<_>>().join(", ");
         let detail = if of.is_empty() { String::new() } else { format!(": {of}") };
-        format!("{tier}  {least}{} entries{detail}", reach.entries)
+        format!("{tier}  {at_least}{} entries{detail}", matches.entries)
     };
     let mut lines = vec![
-        format!("nothing was removed; a purge of {} would remove", counted.subjects.join(", ")),
-        line("  shared tier", &counted.shared),
-        line("  this node  ", &counted.local),
+        format!("nothing was removed; a purge of {} would remove", dry_run.subjects.join(", ")),
+        line("  shared tier", &dry_run.shared),
+        line("  this node  ", &dry_run.local),
     ];
-    let shown = [&counted.shared, &counted.local];
-    if let Some(reach) = shown.iter().find(|reach| !reach.examples.is_empty()) {
-        lines.push(format!("for example {}", reach.examples.join(", ")));
-        lines.push("each is loaded from its origin again when it is next asked for".to_owned());
+    let shown = [&dry_run.shared, &dry_run.local];
+    if let Some(matches) = shown.iter().find(|matches| !matches.examples.is_empty()) {
+        lines.push(format!("for example {}", matches.examples.join(", ")));
+        lines.push("each is loaded from its origin at its next read".to_owned());
     }
     lines.join("\n")
 }
 
-/// What an RFC 9457 answer says, or the answer itself.
+/// Returns the detail of a problem (RFC 9457), or else the whole body.
 fn detail(body: &[u8]) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());

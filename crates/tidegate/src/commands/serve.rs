@@ -8,13 +8,14 @@ use contract::{Contract, Tiers};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::Exit;
 use crate::config::{Config, Regions};
+use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError};
-use crate::terminal::{complain, log_to_stderr, say};
+use crate::runtime::block_on;
+use crate::terminal::{log_to_stderr, print, print_error};
 
 /// Four samples a second keep the shown bound at about a quarter of a second.
-const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Serve a store: gateway, data face, admin.
 #[derive(Debug, clap::Args)]
@@ -29,63 +30,66 @@ pub(crate) fn run(args: &Args) -> Exit {
     let config = match Config::read(&args.config) {
         Ok(config) => config,
         Err(err) => {
-            complain(format_args!("tidegate: {err}"));
+            print_error(format_args!("tidegate: {err}"));
             return Exit::Environment;
         }
     };
     log_to_stderr(config.log, "info");
-    super::block_on(async {
+    block_on(async {
         match serve(&config).await {
             Ok(()) => Exit::Good,
             Err(err) => {
-                complain(format_args!("tidegate: {err}"));
+                print_error(format_args!("tidegate: {err}"));
                 Exit::Environment
             }
         }
     })
 }
 
-/// Where it is kept, if that is not what it says itself.
-fn kept(contract: &Contract) -> String {
+/// Describes the tiers of a contract with a residency.
+fn residency(contract: &Contract) -> String {
     let Some(residency) = &contract.residency else { return String::new() };
-    let kept = match contract.tiers {
+    let tiers = match contract.tiers {
         Tiers { local: true, shared: true } => "in both tiers",
         Tiers { local: true, shared: false } => "in the process only",
         Tiers { local: false, shared: true } => "in the shared tier only",
-        Tiers { local: false, shared: false } => "nowhere: every read asks the origin",
+        Tiers { local: false, shared: false } => "nowhere: every read loads from the origin",
     };
-    format!(", does not leave {residency}; kept {kept}")
+    format!(", does not leave {residency}; kept {tiers}")
 }
 
 async fn serve(config: &Config) -> Result<(), NodeError> {
-    let node = Arc::new(Node::build(config, SAMPLE_EVERY).await?);
+    let node = Arc::new(Node::build(config, SAMPLE_INTERVAL).await?);
     let listening = Listening::bind(&config.listen, node.has_gateway()).await?;
-    say(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
+    print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
     for (name, source) in &config.sources {
         match &source.events {
-            Some(events) => say(format_args!(
-                "  source   {name}: {}, by events of Debezium, slot {}: http://{}/api/v1/events/{name}",
+            Some(events) => print(format_args!(
+                "  source   {name}: {}, by Debezium's events, slot {}: http://{}/api/v1/events/{name}",
                 source.url, events.slot, listening.at.admin
             )),
-            None => say(format_args!("  source   {name}: {}, slot {}", source.url, source.slot)),
+            None => print(format_args!("  source   {name}: {}, slot {}", source.url, source.slot)),
         }
     }
-    say(format_args!("  shared   {}", config.shared.url));
+    print(format_args!("  shared   {}", config.shared.url));
     if let Regions { node: Some(node), shared: Some(shared) } = &config.regions {
-        say(format_args!("  regions  this process in {node}, the shared tier in {shared}"));
+        print(format_args!("  regions  this process in {node}, the shared tier in {shared}"));
     }
     match &config.upstream {
         Some(upstream) => {
-            say(format_args!("  gateway  http://{} → {}", listening.at.gateway, upstream.url))
+            print(format_args!("  gateway  http://{} → {}", listening.at.gateway, upstream.url))
         }
-        None => say("  gateway  none: there is no [upstream]"),
+        None => print("  gateway  none: there is no [upstream]"),
     }
-    say(format_args!("  data     http://{}/data/{{contract}}/{{id}}", listening.at.data));
+    print(format_args!("  data     http://{}/data/{{contract}}/{{id}}", listening.at.data));
     for contract in config.contracts.iter() {
         let budget = humantime::format_duration(contract.staleness);
-        say(format_args!("           {} within {budget}{}", contract.name, kept(contract)));
+        print(format_args!("           {} within {budget}{}", contract.name, residency(contract)));
     }
-    say(format_args!("  admin    http://{}/readyz, /metrics, /api/v1/status", listening.at.admin));
+    print(format_args!(
+        "  admin    http://{}/readyz, /metrics, /api/v1/status",
+        listening.at.admin
+    ));
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
@@ -94,7 +98,7 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::info!("stopping: requests under way are finished first");
+        tracing::info!("stopping; requests in flight are finished first");
         let _ = stop.send(true);
     });
     node.run(listening, stopped).await

@@ -1,66 +1,74 @@
-//! Where this process and its shared tier run, and what that means for data that may not leave a
-//! region.
+//! `[node] region` and `[shared] region`: where data with a residency may be stored.
 
 use std::path::Path;
 
 use contract::{Contract, Contracts, Finding, Places, Severity, is_region, lint_residency};
+use serde::Deserialize;
 
-use super::{ConfigError, SharedUrl, raw};
+use super::error::ConfigError;
+use super::shared::SharedSection;
+use super::url::SharedUrl;
 
-/// Regions as they are said; `None`: nobody has.
+/// `[node]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NodeSection {
+    pub(super) region: Option<String>,
+}
+
+/// The configured regions; `None`: not configured.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Regions {
-    /// Of this process.
+    /// The region of this process.
     pub(crate) node: Option<String>,
-    /// Of the shared tier; as the process's unless said otherwise.
+    /// The region of the shared tier; by default the process's.
     pub(crate) shared: Option<String>,
 }
 
 impl Regions {
-    pub(super) fn check(raw: &raw::Config) -> Result<Self, String> {
+    pub(super) fn check(node: &NodeSection, shared: &SharedSection) -> Result<Self, String> {
         let named = |table: &str, region: &Option<String>| match region {
             Some(text) if !is_region(text) => Err(format!(
                 "[{table}] region = {text:?}: use 1 to 64 of a-z, 0-9 and -, such as \"eu-west\""
             )),
             region => Ok(region.clone()),
         };
-        let node = named("node", &raw.node.region)?;
-        let said = named("shared", &raw.shared.region)?;
-        let embedded = matches!(raw.shared.url.parse(), Ok(SharedUrl::Memory));
-        if embedded && said.is_some() && said != node {
+        let node = named("node", &node.region)?;
+        let configured = named("shared", &shared.region)?;
+        let embedded = matches!(shared.url.parse(), Ok(SharedUrl::Memory));
+        if embedded && configured.is_some() && configured != node {
             return Err(format!(
-                "[shared] region = {:?}: `memory:` is in this process, so it runs where [node] \
-                 region says; remove it",
-                said.unwrap_or_default()
+                "[shared] region = {:?}: `memory:` is in this process, so its region is that of [node]; \
+                 remove it",
+                configured.unwrap_or_default()
             ));
         }
-        Ok(Self { shared: said.or_else(|| node.clone()), node })
+        Ok(Self { shared: configured.or_else(|| node.clone()), node })
     }
 
     fn places(&self) -> Places<'_> {
         Places { process: self.node.as_deref(), shared: self.shared.as_deref() }
     }
 
-    /// What the places mean for the contracts.
+    /// Returns the findings about contracts whose residency restricts the tiers here.
     pub(crate) fn review<'a>(&self, all: impl IntoIterator<Item = &'a Contract>) -> Vec<Finding> {
         let all = all.into_iter();
         all.filter_map(|contract| lint_residency(contract, self.places())).collect()
     }
 
-    /// The contracts as they are kept here.
-    pub(super) fn settle(
+    /// Returns the contracts, each restricted to the tiers in its region. `path`: the file, for the error.
+    pub(super) fn restrict(
         &self,
         path: &Path,
         contracts: &Contracts,
     ) -> Result<Contracts, ConfigError> {
-        let content = |message: String| ConfigError::Content { path: path.to_owned(), message };
         let findings = self.review(contracts.iter());
         if let Some(error) = findings.iter().find(|found| found.severity == Severity::Error) {
-            let Finding { path, message, fix, .. } = error;
-            return Err(content(format!("{path}: {message}; {fix}")));
+            let Finding { path: place, message, fix, .. } = error;
+            return Err(ConfigError::content(path, format!("{place}: {message}; {fix}")));
         }
-        let mut kept: Vec<Contract> = contracts.iter().cloned().collect();
-        kept.iter_mut().for_each(|contract| contract.keep_in(self.places()));
-        Contracts::new(kept).map_err(|err| content(err.to_string()))
+        let mut restricted: Vec<Contract> = contracts.iter().cloned().collect();
+        restricted.iter_mut().for_each(|contract| contract.keep_in(self.places()));
+        Contracts::new(restricted).map_err(|err| ConfigError::content(path, err.to_string()))
     }
 }

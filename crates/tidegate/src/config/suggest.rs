@@ -1,6 +1,6 @@
-//! "Did you mean".
+//! Suggestions for misspelt keys.
 
-/// `; did you mean …?`, or nothing where no known name is near.
+/// Returns `; did you mean …?`, or nothing where no known name is near.
 pub(super) fn nearest(name: &str, known: &[&str]) -> String {
     let near = known
         .iter()
@@ -10,7 +10,7 @@ pub(super) fn nearest(name: &str, known: &[&str]) -> String {
     near.map(|(_, known)| format!("; did you mean {known:?}?")).unwrap_or_default()
 }
 
-/// The same for serde's message about an unknown field, which lists the known ones.
+/// Returns the suggestion for serde's message about an unknown field, which lists the known ones.
 pub(super) fn for_message(message: &str) -> Option<String> {
     let rest = message.strip_prefix("unknown field `")?;
     let (name, known) = rest.split_once('`')?;
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_the_nearest_key() {
+    fn nearest_key_suggested() {
         let message = "unknown field `gatway`, expected one of `gateway`, `data`, `admin`";
         assert_eq!(for_message(message).as_deref(), Some("; did you mean \"gateway\"?"));
         assert_eq!(for_message("unknown field `zebra`, expected `data`"), None);

@@ -1,10 +1,10 @@
-//! Addresses of databases and shared tiers. Secrets in them are never printed.
+//! Addresses of databases, shared tiers and HTTP servers. Secrets in them are never printed.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a database is.
+/// The address of a database.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum SourceUrl {
     /// `postgres://user:password@host:port/database`
@@ -15,12 +15,12 @@ pub(crate) enum SourceUrl {
     Sqlite(PathBuf),
 }
 
-/// Where the shared tier is.
+/// The address of the shared tier.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum SharedUrl {
-    /// `memory:`: in this process, for one node.
+    /// `memory:`, in this process, for one node.
     Memory,
-    /// `redis://user:password@host:port/database`, or with sentinels, or of a cluster, or TLS.
+    /// `redis://user:password@host:port/database`, or the forms for TLS, Sentinel and Cluster.
     Redis(String),
 }
 
@@ -99,7 +99,19 @@ impl fmt::Debug for SharedUrl {
     }
 }
 
-/// The URL with its password, and any query that may hold one, replaced by `***`.
+/// Parses `http://host:port` without a path. `name`: the key, for the error.
+pub(super) fn http_url(name: &str, text: &str) -> Result<http::Uri, String> {
+    let url = http::Uri::from_str(text).map_err(|err| format!("{name}: {err}"))?;
+    let plain_path = matches!(url.path(), "" | "/") && url.query().is_none();
+    if url.scheme_str() != Some("http") || url.authority().is_none() || !plain_path {
+        return Err(format!(
+            "{name} = {text:?}: write http://host:port without a path, such as http://127.0.0.1:3000"
+        ));
+    }
+    Ok(url)
+}
+
+/// Returns the URL with its password, and any query that may hold one, replaced by `***`.
 #[must_use]
 pub(crate) fn redacted(url: &str) -> String {
     let (url, query) = match url.split_once('?') {
@@ -109,7 +121,7 @@ pub(crate) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return format!("{url}{query}");
     };
-    // The last `@`, wherever it stands: a password may hold a `/` that somebody forgot to escape.
+    // The last `@`: a password may hold an unescaped `/` or `@`.
     match rest.rsplit_once('@') {
         Some((login, host)) => {
             let user = login.split(':').next().unwrap_or_default();
@@ -125,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_never_printed() {
+    fn passwords_never_printed() {
         for (url, shown) in [
             ("postgres://shop@127.0.0.1:5432/shop", "postgres://shop@127.0.0.1:5432/shop"),
             ("postgres://shop:hu/nter2@h/shop", "postgres://shop:***@h/shop"),
@@ -141,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_says_what_one_looks_like() {
+    fn invalid_address_names_valid_form() {
         let err = "oracle://x".parse::<SourceUrl>().expect_err("not supported");
         assert!(err.contains("postgres://"), "{err}");
         let err = "memcached://x".parse::<SharedUrl>().expect_err("not supported");

@@ -1,4 +1,4 @@
-//! A Tidegate of the demo's, at work.
+//! A running Tidegate of the demo.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,17 +9,20 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::stage::StageError;
+use super::error::StageError;
 use crate::config::{Config, ConfigError, GovernorMode, Listen};
 use crate::node::{Listening, Node, NodeError};
 
-/// The demo's configuration; addresses and paths are replaced.
+/// The demo's configuration, with placeholders for addresses and paths.
 const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
 
-/// The database is in this process: asking it costs microseconds, so the bound can be tight.
-const SAMPLE_EVERY: Duration = Duration::from_millis(25);
+/// The database is in this process: a sample costs microseconds, so the bound can be tight.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
 
-/// A node that runs until it is struck.
+/// The time limit for the first proven bound.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A node that runs until it is stopped.
 pub(super) struct DemoNode {
     pub(super) at: Listen,
     pub(super) node: Arc<Node>,
@@ -28,7 +31,7 @@ pub(super) struct DemoNode {
 }
 
 impl DemoNode {
-    /// Starts one before `upstream` and waits until its answers are proven.
+    /// Starts a node in front of `upstream` and waits until its answers have a proven bound.
     pub(super) async fn start(
         database: &Path,
         upstream: SocketAddr,
@@ -38,17 +41,17 @@ impl DemoNode {
         let mut config = configured(database, upstream)?;
         config.listen = listen;
         config.governor = governor;
-        let node = Arc::new(Node::build(&config, SAMPLE_EVERY).await?);
+        let node = Arc::new(Node::build(&config, SAMPLE_INTERVAL).await?);
         let listening = Listening::bind_or_move(&config.listen).await?;
         let at = listening.at;
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));
-        node.proven(Duration::from_secs(10)).await.context("Tidegate did not start to follow")?;
+        node.wait_proven(PROOF_TIMEOUT).await.context("Tidegate did not start to follow")?;
         Ok(Self { at, node, stop, task })
     }
 
-    /// Stops it and says how it ended.
-    pub(super) async fn strike(self) -> Result<(), StageError> {
+    /// Stops the node and returns its result.
+    pub(super) async fn stop(self) -> Result<(), StageError> {
         let _ = self.stop.send(true);
         match self.task.await {
             Ok(ended) => Ok(ended?),

@@ -1,4 +1,4 @@
-//! Puts the parts together: one database, one shop behind four fronts, each with its own caches.
+//! The comparison: one database, one shop with four front ends, each behind its own cache.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,22 +9,21 @@ use anyhow::Context;
 use drill::plan::Plan;
 use drill::{Arm, Contracts, Demo, Rival, RivalProxy};
 use shop::{Catalogue, Front, Shop, ShopOptions};
-use thiserror::Error;
 use tokio::net::TcpListener;
 
+use super::error::StageError;
 use super::node::DemoNode;
 use super::truth::{ShopTruth, ShopWriter};
-use crate::config::{ConfigError, GovernorMode, Listen};
-use crate::node::NodeError;
+use crate::config::{GovernorMode, Listen};
 
-/// How long a TTL-only cache keeps a page.
+/// The TTL of the TTL-only cache.
 const RIVAL_TTL: Duration = Duration::from_secs(10);
 
-/// Who shops, and what for.
+/// The traffic of a run.
 pub(crate) struct Traffic {
     pub(crate) catalogue: Catalogue,
     pub(crate) plan: Plan,
-    /// What was noticed while it was read.
+    /// Notes on the recorded traffic, for the report.
     pub(crate) notes: Vec<String>,
 }
 
@@ -35,27 +34,16 @@ pub(crate) struct Stage {
     arms: Vec<Arm>,
     shop: Shop,
     node: DemoNode,
-    // Kept because dropping one closes its port.
+    // Held because a drop closes the port.
     _fronts: Vec<Front>,
     _rivals: Vec<RivalProxy>,
     _folder: tempfile::TempDir,
 }
 
-/// Why the demo can't be set up.
-#[derive(Debug, Error)]
-pub(crate) enum StageError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
-}
-
 impl Stage {
-    /// Opens the shop, starts everything and waits until Tidegate's answers are proven.
-    pub(crate) async fn set(catalogue: &Catalogue, listen: Listen) -> Result<Self, StageError> {
-        let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+    /// Starts the shop and the four systems, and waits until Tidegate's answers have a proven bound.
+    pub(crate) async fn start(catalogue: &Catalogue, listen: Listen) -> Result<Self, StageError> {
+        let folder = tempfile::tempdir().context("no temporary folder can be created")?;
         let database = folder.path().join("shop.db");
         let shop =
             Shop::open(ShopOptions::at(&database), catalogue).context("the shop can't open")?;
@@ -63,7 +51,7 @@ impl Stage {
         for _ in 0..4 {
             fronts.push(shop.serve(loopback().await?));
         }
-        let [ours, plain, ttl, delete] = &fronts[..] else { unreachable!("four were made") };
+        let [ours, plain, ttl, delete] = &fronts[..] else { unreachable!("there are four") };
 
         let node = DemoNode::start(&database, ours.address(), listen, GovernorMode::On).await?;
 
@@ -114,7 +102,7 @@ impl Stage {
         })
     }
 
-    /// The drill that sends `traffic` to all four.
+    /// Returns the drill that sends `traffic` to all four.
     pub(crate) fn drill(&self, traffic: Traffic, ends: Option<Instant>) -> anyhow::Result<Demo> {
         Ok(Demo {
             arms: self.arms.clone(),
@@ -127,9 +115,9 @@ impl Stage {
         })
     }
 
-    /// Stops Tidegate and says how it ended.
-    pub(crate) async fn strike(self) -> Result<(), StageError> {
-        self.node.strike().await
+    /// Stops Tidegate and returns its result.
+    pub(crate) async fn stop(self) -> Result<(), StageError> {
+        self.node.stop().await
     }
 }
 

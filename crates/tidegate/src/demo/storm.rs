@@ -1,5 +1,5 @@
-//! The storm's stage: one database whose stock moves all the time, and two Tidegates before two
-//! shops that can bear little, one with its governor and one without.
+//! The storm: one database whose stock changes all the time, and two Tidegates in front of two shops of low
+//! capacity, one with its governor and one without.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use drill::plan::{Goods, Storm};
 use drill::{Arm, Contracts, Demo, Page, Report, StormReport, warm};
 use shop::{Catalogue, Front, Shop, ShopOptions};
 
+use super::error::StageError;
 use super::node::DemoNode;
-use super::stage::{StageError, loopback, requests};
+use super::stage::{loopback, requests};
 use super::truth::{ShopTruth, ShopWriter};
 use crate::config::{GovernorMode, Listen};
 
-/// Products, and shelves they stand on: a movement on one shelf makes all recommendations for it
-/// old.
+/// Products, and the shelves they are on: a stock change invalidates all recommendations of its shelf.
 const PRODUCTS: usize = 800;
 const SHELVES: usize = 4;
-/// Each shop has so few workers, and takes so long for a page: 200 a second.
+/// Each shop has this many workers and takes this long per page: 200 pages per second.
 const WORKERS: usize = 4;
 const RENDER: Duration = Duration::from_millis(20);
-/// So many may wait for a worker; the shop turns the others away.
+/// Requests that may wait for a worker; the shop refuses further ones.
 const BACKLOG: usize = 16;
-/// A shop sells once in a hundred reads; here ten times as often.
-const READS_PER_MOVEMENT: f64 = 10.0;
+/// An ordinary shop sells once in 100 reads; here stock changes ten times as often.
+const READS_PER_CHANGE: f64 = 10.0;
 
-/// Two Tidegates before two shops.
+/// Two Tidegates in front of two shops.
 pub(crate) struct StormStage {
     pub(crate) at: Listen,
     shop: Shop,
@@ -38,13 +38,13 @@ pub(crate) struct StormStage {
 }
 
 impl StormStage {
-    /// Opens the shops, starts everything, and lets both Tidegates fill on a quiet morning.
-    pub(crate) async fn set(listen: Listen, seed: u64) -> Result<Self, StageError> {
+    /// Starts the shops and both Tidegates, and warms their caches.
+    pub(crate) async fn start(listen: Listen, seed: u64) -> Result<Self, StageError> {
         let mut catalogue = Catalogue::generated(PRODUCTS, seed);
         for (at, product) in catalogue.products.iter_mut().enumerate() {
             product.category = format!("Shelf {}", at % SHELVES + 1);
         }
-        let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+        let folder = tempfile::tempdir().context("no temporary folder can be created")?;
         let database = folder.path().join("shop.db");
         let options = ShopOptions {
             render: RENDER,
@@ -69,7 +69,7 @@ impl StormStage {
         Ok(Self { at: ours.at, shop, catalogue, nodes, fronts, _folder: folder })
     }
 
-    /// The drill: the same reads for both.
+    /// Returns the drill, with the same reads for both.
     pub(crate) fn drill(
         &self,
         goods: Goods,
@@ -86,10 +86,10 @@ impl StormStage {
             origin_requests: requests(front.counter()),
             inside: Some(node.node.inside()),
         });
-        let movements = reads_per_second / READS_PER_MOVEMENT;
+        let changes = reads_per_second / READS_PER_CHANGE;
         Ok(Demo {
             arms: arms.collect(),
-            plan: Box::new(Storm::new(goods, reads_per_second, movements, seed)),
+            plan: Box::new(Storm::new(goods, reads_per_second, changes, seed)),
             oracle: Arc::new(ShopTruth(self.shop.truth())),
             writer: Arc::new(ShopWriter { shop: self.shop.clone(), script: self.shop.script()? }),
             contracts: Contracts::default(),
@@ -102,12 +102,12 @@ impl StormStage {
         &self.catalogue
     }
 
-    /// The report, with what the governor counted.
+    /// Adds the governor's counts to the report.
     pub(crate) fn report(&self, mut report: Report) -> StormReport {
-        let (marked, merged) = self.nodes[0].node.softened();
+        let (soft, merged) = self.nodes[0].node.soft_invalidations();
         report.notes.push(format!(
-            "With the governor {marked} invalidations marked an entry and {merged} more were merged with \
-             an earlier one."
+            "With the governor {soft} invalidations made an entry soft-stale and {merged} more were merged \
+             with an earlier one."
         ));
         StormReport {
             report,
@@ -117,10 +117,10 @@ impl StormStage {
         }
     }
 
-    /// Stops both and says how they ended.
-    pub(crate) async fn strike(self) -> Result<(), StageError> {
+    /// Stops both and returns their results.
+    pub(crate) async fn stop(self) -> Result<(), StageError> {
         for node in self.nodes {
-            node.strike().await?;
+            node.stop().await?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The shop's own history as the auditor's yardstick, and the shop's writers as the drill's.
+//! The shop's own history as the drill's oracle, and the shop's writers as the drill's.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use drill::plan::Write;
 use drill::{Field, Oracle, Value, Version, Writer};
 use shop::{Line, Outcome, Script, Shop, Truth};
 
-/// What was true when, by the shop's database.
+/// The history of the shop's database.
 pub(super) struct ShopTruth(pub(super) Arc<Truth>);
 
 impl Oracle for ShopTruth {
@@ -37,7 +37,7 @@ impl Oracle for ShopTruth {
     }
 }
 
-/// Writes as every real shop has them: by its own code, and by scripts that tell nobody.
+/// Writes by the shop's own code, and by scripts that bypass it and send no notification.
 pub(super) struct ShopWriter {
     pub(super) shop: Shop,
     pub(super) script: Script,

@@ -1,52 +1,52 @@
-//! Somebody walks over ids that do not exist, and the database has no part in it.
+//! Reads of ids that do not exist are answered by the key filter, without the database.
 
-use crate::stack::{Node, SOON, Stack, bound_ms, tier};
+use crate::stack::{DEADLINE, Node, Stack, bound_ms, tier};
 
 const LOADS: &str = "tidegate_load_seconds_count";
 const STATE: &str = "tidegate_absent_filter_state";
 
-/// A node that keeps a filter of the products' ids, which stands.
+/// Starts a node with a complete filter of the products' ids.
 fn node(stack: &Stack) -> Node {
     node_within(stack, "1s")
 }
 
 fn node_within(stack: &Stack, staleness: &str) -> Node {
     let mut node = launch(stack, staleness);
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
+    node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
     node.wait("a filter", |node| node.metric(STATE) == 2.0);
     node
 }
 
 fn launch(stack: &Stack, staleness: &str) -> Node {
     stack.launch(|config| {
-        let asks = format!("absent_filter = true\nstaleness = \"{staleness}\"");
-        config.replacen("staleness = \"1s\"", &asks, 1)
+        let edit = format!("absent_filter = true\nstaleness = \"{staleness}\"");
+        config.replacen("staleness = \"1s\"", &edit, 1)
     })
 }
 
-/// A 404 of this process's own, with a bound.
+/// Returns whether the node answers 404 from its own tier, with a bound.
 fn is_known_absent(node: &Node, id: u32) -> bool {
     let answer = node.get(id);
     answer.status == 404 && tier(&answer) == Some("local") && bound_ms(&answer).is_some()
 }
 
 #[test]
-fn whoever_walks_over_absent_ids_costs_no_load_and_fills_no_tier() {
+fn absent_id_walk_costs_no_loads() {
     let stack = Stack::start();
-    // A machine that stands still for a moment proves nothing within a second.
+    // On a busy machine a bound of one second can't always be proven.
     let nodes = [node_within(&stack, "60s"), node_within(&stack, "60s")];
     for node in &nodes {
-        node.wait("an answer of its own", |node| is_known_absent(node, 900_000_000));
+        node.wait("a local 404", |node| is_known_absent(node, 900_000_000));
         let (loads, entries) = (node.metric(LOADS), node.metric("tidegate_local_entries"));
         for id in 900_000_001..900_002_001 {
             assert_eq!(node.get(id).status, 404);
         }
-        // False positives: one in a hundred once the filter is full, which it is not.
+        // False positives: 1 % of a full filter, and this one is not full.
         let loaded = node.metric(LOADS) - loads;
         assert!(loaded <= 20.0, "{loaded} of 2,000 were loaded");
         let stored = node.metric("tidegate_local_entries") - entries;
         assert!(stored <= loaded, "{stored} entries of {loaded} loads");
-        // What there is is answered as ever.
+        // Existing ids are answered as before.
         for id in 1..=100 {
             assert_eq!(node.cents(id), Some(1000 + id));
         }
@@ -57,7 +57,7 @@ fn whoever_walks_over_absent_ids_costs_no_load_and_fills_no_tier() {
 }
 
 #[test]
-fn race_13_inserted_rows_are_served_by_every_node() {
+fn race_13_inserted_row_served_by_every_node() {
     let stack = Stack::start();
     let nodes = [node(&stack), node(&stack)];
     for id in 1_001..1_031 {
@@ -69,7 +69,7 @@ fn race_13_inserted_rows_are_served_by_every_node() {
             node.wait("the new row", |node| node.cents(id) == Some(id));
         }
     }
-    // By another name, and gone.
+    // One row gets another id, one is deleted.
     stack
         .sql("update products set id = 2001 where id = 1001; delete from products where id = 1002");
     for node in &nodes {
@@ -83,7 +83,7 @@ fn race_13_inserted_rows_are_served_by_every_node() {
 }
 
 #[test]
-fn race_13_no_row_is_denied_longer_than_the_contract_allows() {
+fn race_13_absence_ends_within_bound() {
     let stack = Stack::start();
     let node = node(&stack);
     for id in 5_001..5_201 {
@@ -96,7 +96,7 @@ fn race_13_no_row_is_denied_longer_than_the_contract_allows() {
                 break;
             }
             assert_eq!(answer.status, 404, "{answer:?}");
-            // An answer that shows a bound is true to it: the row was there before.
+            // The row was committed, so the bound must cover the time since the commit.
             let bound = bound_ms(&answer).expect("a bound");
             assert!(asked.as_secs_f64() * 1e3 <= bound + 1.0, "{id}: {asked:?}, {answer:?}");
         }
@@ -104,7 +104,7 @@ fn race_13_no_row_is_denied_longer_than_the_contract_allows() {
 }
 
 #[test]
-fn what_the_log_does_not_tell_row_by_row_makes_it_anew() {
+fn key_filter_rebuilt_after_bulk_change() {
     let stack = Stack::start();
     let node = node(&stack);
     let readings = "tidegate_absent_filter_readings_total";
@@ -124,28 +124,28 @@ fn what_the_log_does_not_tell_row_by_row_makes_it_anew() {
         ),
         ("a flush", None),
     ] {
-        node.wait("an answer of its own", |node| is_known_absent(node, 900_000_000));
+        node.wait("a local 404", |node| is_known_absent(node, 900_000_000));
         let before = node.metric(readings);
         match sql {
             Some(sql) => drop(stack.sql(sql)),
             None => stack.redis.flushall().expect("flushed"),
         }
-        node.wait("another reading", |node| node.metric(readings) > before);
+        node.wait("another key scan", |node| node.metric(readings) > before);
         node.wait(what, |node| node.cents(7) == Some(7) && is_known_absent(node, 900_000_001));
     }
 }
 
 #[test]
-fn a_table_whose_rows_may_come_unseen_has_no_filter() {
+fn row_security_disables_key_filter() {
     let stack = Stack::start();
     stack.sql("alter table products enable row level security");
     let mut node = launch(&stack, "1s");
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
+    node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
     let readings = "tidegate_absent_filter_readings_total";
-    node.wait("a look at the table", |node| node.metric(readings) > 0.0);
+    node.wait("a key scan", |node| node.metric(readings) > 0.0);
     assert_eq!(node.metric(STATE), 0.0);
     assert_eq!(node.get(900_000_000).status, 404);
     assert!(node.metric(LOADS) > 0.0);
-    let told = node.process.lines().join("\n");
-    assert!(told.contains("row security"), "{told}");
+    let log = node.process.lines().join("\n");
+    assert!(log.contains("row security"), "{log}");
 }

@@ -1,4 +1,4 @@
-//! The auditor: it finds what is wrong, and nothing where all is right.
+//! The auditor finds stale values, and nothing where all values are fresh.
 
 use std::process::Output;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use harness::http;
 use serde_json::Value;
 
-use crate::stack::{Node, SOON, Stack, now, tier};
+use crate::stack::{DEADLINE, Node, Stack, now, tier};
 
 #[test]
-fn a_stale_value_planted_under_a_fresh_token_is_found_and_explained() {
+fn planted_stale_value_found() {
     let stack = Stack::start();
     let node = stack.node();
     node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
@@ -17,7 +17,7 @@ fn a_stale_value_planted_under_a_fresh_token_is_found_and_explained() {
     let old = stack.redis.cli(&["--no-raw", "get", name]).expect("an entry");
     assert!(old.contains("1042"), "{old}");
 
-    // A foreign hand changes the price and leaves the token as it is: the fence can't know.
+    // The price in Redis is changed and τ is not: the fence can't detect it.
     let plant = "local raw = redis.call('GET', KEYS[1]) \
                  if not raw then return 0 end \
                  local ttl = redis.call('PTTL', KEYS[1]) \
@@ -25,7 +25,7 @@ fn a_stale_value_planted_under_a_fresh_token_is_found_and_explained() {
                  redis.call('SET', KEYS[1], planted, 'PX', ttl) return changed";
     let price = std::cell::Cell::new(700);
     node.wait("a planted value", |node| {
-        // A fill of the shared tier may time out on a busy machine: then there is another commit.
+        // A fill of the shared tier may time out on a busy machine; another commit is made then.
         price.set(price.get() + 1);
         stack.price(42, price.get());
         node.wait("new price", |node| node.cents(42) == Some(price.get()));
@@ -39,7 +39,7 @@ fn a_stale_value_planted_under_a_fresh_token_is_found_and_explained() {
     assert_eq!(finding["key"], "v1:catalog:price:42", "{finding:#}");
     assert_eq!(finding["contract"], "product_price", "{finding:#}");
     assert_eq!(finding["event"]["cause"], "commit", "{finding:#}");
-    // It is told as soon as the answer is older than the bound it shows, before its second is over.
+    // Reported as soon as the answer is older than its shown bound, before the contract's second is over.
     assert!(finding["bound_broken"] == true || finding["beyond_contract"] == true, "{finding:#}");
     assert!(finding["behind_ms"].as_f64() > finding["bound_ms"].as_f64(), "{finding:#}");
     let story = finding["story"].to_string();
@@ -48,20 +48,20 @@ fn a_stale_value_planted_under_a_fresh_token_is_found_and_explained() {
     assert!(node.metric("tidegate_audit_stale_total") >= 1.0);
     assert!(node.metric("tidegate_audit_broken_total") >= 1.0);
 
-    let said = tidegate_audit(&node, &[]);
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let output = tidegate_audit(&node, &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("v1:catalog:price:42 in the shared tier"), "{text}");
     assert!(text.contains("BROKEN"), "{text}");
 }
 
 #[test]
-fn under_updates_and_reads_nothing_is_stale_a_second_later() {
+fn no_stale_entry_one_second_after_commit() {
     let stack = Stack::start();
     let node =
         stack.launch(|config| format!("{config}\n[audit]\nreads_per_second = 200\nsample = 1.0\n"));
     node.wait("a proven bound", |node| {
-        http::get(node.admin, "/readyz", SOON).is_ok_and(|answer| answer.status == 200)
+        http::get(node.admin, "/readyz", DEADLINE).is_ok_and(|answer| answer.status == 200)
             && node.status()["bound_ms"].as_f64().is_some()
     });
     let begun = now();
@@ -79,9 +79,9 @@ fn under_updates_and_reads_nothing_is_stale_a_second_later() {
         report["after"][1]["checked"].as_u64() > Some(10)
             && report["samples"]["compared"].as_u64() > Some(10)
     });
-    let said = tidegate_audit(&node, &["--json"]);
-    let report: Value = serde_json::from_slice(&said.stdout).expect("JSON");
-    assert_eq!(said.status.code(), Some(0), "{report:#}");
+    let output = tidegate_audit(&node, &["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
     let second = &report["after"][1];
     assert_eq!(second["seconds"], 1.0);
     assert_eq!(second["stale"], 0, "{report:#}");
@@ -95,16 +95,16 @@ fn under_updates_and_reads_nothing_is_stale_a_second_later() {
 }
 
 #[test]
-fn without_a_node_it_says_so_and_exits_3() {
-    let said = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+fn audit_without_node_exits_3() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(["audit", "--admin", "127.0.0.1:1"])
         .output()
         .expect("it runs");
-    assert_eq!(said.status.code(), Some(3), "{said:?}");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
 }
 
 pub(crate) fn report(node: &Node) -> Value {
-    let answer = http::get(node.admin, "/api/v1/audit", SOON).expect("an answer");
+    let answer = http::get(node.admin, "/api/v1/audit", DEADLINE).expect("an answer");
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 

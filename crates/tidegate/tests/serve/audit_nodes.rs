@@ -1,4 +1,4 @@
-//! The auditor asks other nodes: it finds the one that lies, and blames none that is only away.
+//! The auditor asks other nodes: it finds one with a stale value, and reports none that is only unreachable.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -7,11 +7,11 @@ use harness::{Fault, FaultProxy, Port, http};
 use serde_json::Value;
 
 use crate::audit::{report, tidegate_audit};
-use crate::stack::{Node, SOON, Stack, bound_ms, tier};
-use crate::upstream::{Says, Upstream};
+use crate::stack::{DEADLINE, Node, Stack, bound_ms, tier};
+use crate::upstream::{Reply, Upstream};
 
-/// Entries that outlive the test, and an auditor that looks at all it can.
-fn watching(config: &str, peers: &[SocketAddr]) -> String {
+/// Returns a configuration with a long TTL and an auditor at full rate.
+fn with_audit(config: &str, peers: &[SocketAddr]) -> String {
     let peers: Vec<String> = peers.iter().map(|peer| format!("\"http://{peer}\"")).collect();
     format!(
         "{}\n[audit]\nreads_per_second = 200\nsample = 1.0\npeers = [{}]\n",
@@ -20,17 +20,17 @@ fn watching(config: &str, peers: &[SocketAddr]) -> String {
     )
 }
 
-fn ready(node: &Node) {
+fn wait_ready(node: &Node) {
     node.wait("a proven bound", |node| {
-        http::get(node.admin, "/readyz", SOON).is_ok_and(|answer| answer.status == 200)
+        http::get(node.admin, "/readyz", DEADLINE).is_ok_and(|answer| answer.status == 200)
             && node.status()["bound_ms"].as_f64().is_some()
     });
 }
 
-/// What `node` says that its tiers would answer.
+/// Returns the status and the tiers that `node` reports to another node's auditor.
 fn inspect(node: &Node, query: &str) -> (u16, Value) {
     let path = format!("/api/v1/inspect?{query}");
-    let answer = http::get(node.admin, &path, SOON).expect("an answer");
+    let answer = http::get(node.admin, &path, DEADLINE).expect("an answer");
     (answer.status, serde_json::from_slice(&answer.body).expect("JSON"))
 }
 
@@ -39,86 +39,89 @@ fn peer(node: &Node) -> Value {
 }
 
 #[test]
-fn a_node_that_holds_a_planted_value_is_found_by_another_and_named() {
+fn peer_with_planted_value_named() {
     let stack = Stack::start();
-    let liar = stack.launch(|config| watching(&config, &[]));
-    ready(&liar);
-    let node = stack.launch(|config| watching(&config, &[liar.admin]));
-    ready(&node);
+    let faulty = stack.launch(|config| with_audit(&config, &[]));
+    wait_ready(&faulty);
+    let node = stack.launch(|config| with_audit(&config, &[faulty.admin]));
+    wait_ready(&node);
 
-    // A foreign hand changes a price in Redis and leaves the token as it is; the other node takes it
-    // from there.
+    // A price in Redis is changed and τ is not; the other node copies the entry from there.
     let plant = "local raw = redis.call('GET', KEYS[1]) \
                  if not raw then return 0 end \
                  local ttl = redis.call('PTTL', KEYS[1]) \
                  local planted, changed = string.gsub(raw, '\"price_cents\":10', '\"price_cents\":90') \
                  redis.call('SET', KEYS[1], planted, 'PX', ttl) return changed";
     let planted = |id: &u32| {
-        // A fill of the shared tier may time out on a busy machine: then the next one is taken.
+        // A fill of the shared tier may time out on a busy machine; the next id is taken then.
         let name = format!("{{tg:0}}:k:v1:catalog:price:{id}");
         node.cents(*id) == Some(1000 + id)
-            && stack.redis.cli(&["eval", plant, "1", &name]).is_ok_and(|said| said.contains('1'))
+            && stack
+                .redis
+                .cli(&["eval", plant, "1", &name])
+                .is_ok_and(|output| output.contains('1'))
     };
     let id = (10..100).find(planted).expect("some entry in the shared tier");
     let key = format!("v1:catalog:price:{id}");
-    liar.wait("its own copy of it", |liar| {
-        liar.cents(id) == Some(9000 + id) && tier(&liar.get(id)) == Some("local")
+    faulty.wait("its own copy", |faulty| {
+        faulty.cents(id) == Some(9000 + id) && tier(&faulty.get(id)) == Some("local")
     });
 
-    let is_about =
-        |finding: &&Value| finding["node"] == liar.admin.to_string() && finding["tier"] == "local";
+    let is_about = |finding: &&Value| {
+        finding["node"] == faulty.admin.to_string() && finding["tier"] == "local"
+    };
     node.wait("a finding about the other node", |node| {
         node.get(id);
         report(node)["findings"].as_array().expect("a list").iter().any(|found| is_about(&found))
     });
     let report = report(&node);
     let finding = report["findings"].as_array().expect("a list").iter().find(is_about);
-    let finding = finding.expect("it is there");
+    let finding = finding.expect("present");
     assert_eq!(finding["key"], key, "{finding:#}");
     assert!(finding["bound_broken"] == true || finding["beyond_contract"] == true, "{finding:#}");
     assert!(finding["behind_ms"].as_f64() > finding["bound_ms"].as_f64(), "{finding:#}");
-    let told = finding["story"].as_array().expect("a story").last().expect("a line").to_string();
-    assert!(told.contains(&format!("{} said that its local tier", liar.admin)), "{finding:#}");
+    let last = finding["story"].as_array().expect("a story").last().expect("a line").to_string();
+    assert!(last.contains(&format!("{} said that its local tier", faulty.admin)), "{finding:#}");
     assert!(finding["rule"].as_str().is_some_and(|rule| rule.starts_with("none")), "{finding:#}");
     assert!(node.metric("tidegate_audit_broken_total") >= 1.0);
     assert!(node.metric("tidegate_audit_peer_looks_total") >= 1.0);
 
-    let said = tidegate_audit(&node, &[]);
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    let named = format!("{key} in the local tier of {}", liar.admin);
+    let output = tidegate_audit(&node, &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let named = format!("{key} in the local tier of {}", faulty.admin);
     assert!(text.contains(&named), "{text}");
-    assert!(text.contains(&format!("as {} would answer", liar.admin)), "{text}");
+    assert!(text.contains(&format!("as {} would answer", faulty.admin)), "{text}");
 }
 
 #[test]
-fn a_node_cut_off_that_serves_stale_and_says_so_counts_and_is_no_finding() {
+fn cut_off_peer_within_bound_not_a_finding() {
     let stack = Stack::start();
     let serve_stale = |config: &str| config.replace("read-origin", "serve-stale");
-    // The first one leads, and goes on.
+    // The first node leads and keeps its connection.
     let proxy = FaultProxy::start(stack.redis.addr()).expect("a proxy");
     let redis = stack.redis.addr().to_string();
     let cut_admin = Port::reserve().expect("a free port");
-    let node = stack.launch(|config| watching(&serve_stale(&config), &[cut_admin.addr()]));
-    ready(&node);
+    let node = stack.launch(|config| with_audit(&serve_stale(&config), &[cut_admin.addr()]));
+    wait_ready(&node);
     node.wait("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
     let cut = stack.launch(|config| {
         let line = config.lines().find(|line| line.starts_with("admin")).expect("a line");
         let config = config.replace(line, &format!("admin = \"{}\"", cut_admin.addr()));
-        watching(&serve_stale(&config), &[]).replace(&redis, &proxy.addr().to_string())
+        with_audit(&serve_stale(&config), &[]).replace(&redis, &proxy.addr().to_string())
     });
     let cut = Node { admin: cut_admin.addr(), ..cut };
-    ready(&cut);
+    wait_ready(&cut);
     cut.wait("a cached answer", |cut| tier(&cut.get(42)) == Some("local"));
     node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
-    node.wait("a node that can be asked", |node| {
+    node.wait("a checked peer", |node| {
         node.get(42);
         peer(node)["samples"]["agreed"].as_u64() > Some(0)
     });
 
     proxy.set(Fault::black_hole());
     let price = Cell::new(2_000);
-    // A look may come too late to count on a busy machine: then there is another commit.
+    // A check may come too late to count on a busy machine; another commit is made then.
     node.wait("the other node counted as stale after a second", |node| {
         price.set(price.get() + 1);
         stack.price(42, price.get());
@@ -126,43 +129,43 @@ fn a_node_cut_off_that_serves_stale_and_says_so_counts_and_is_no_finding() {
         peer(node)["after"][1]["local"]["stale"].as_u64() > Some(0)
     });
     let answer = cut.get(42);
-    assert!(answer.text().contains("1042"), "it can't know: {answer:?}");
+    assert!(answer.text().contains("1042"), "it is cut off: {answer:?}");
     assert!(bound_ms(&answer).is_none_or(|bound| bound > 900.0), "{answer:?}");
     let freshness = answer.header("tidegate-freshness").unwrap_or_default();
     assert!(freshness.contains("stale="), "{answer:?}");
-    let seen = report(&node);
-    assert!(node.metric("tidegate_audit_peer_stale_total") >= 1.0, "{seen:#}");
-    assert_eq!(seen["broken"], 0, "it was within what it shows: {seen:#}");
-    let findings = seen["findings"].as_array().expect("a list");
-    assert!(findings.iter().all(|finding| finding["node"].is_null()), "{seen:#}");
+    let counts = report(&node);
+    assert!(node.metric("tidegate_audit_peer_stale_total") >= 1.0, "{counts:#}");
+    assert_eq!(counts["broken"], 0, "within its shown bound: {counts:#}");
+    let findings = counts["findings"].as_array().expect("a list");
+    assert!(findings.iter().all(|finding| finding["node"].is_null()), "{counts:#}");
 
     proxy.heal();
     cut.wait("the new price", |cut| cut.cents(42) == Some(price.get()));
 }
 
 #[test]
-fn under_updates_and_reads_no_node_answers_older_than_it_shows() {
+fn no_peer_older_than_its_bound() {
     let stack = Stack::start();
-    let other = stack.launch(|config| watching(&config, &[]));
-    ready(&other);
-    let node = stack.launch(|config| watching(&config, &[other.admin]));
-    ready(&node);
+    let other = stack.launch(|config| with_audit(&config, &[]));
+    wait_ready(&other);
+    let node = stack.launch(|config| with_audit(&config, &[other.admin]));
+    wait_ready(&node);
 
-    let (status, told) = inspect(&other, "contract=product_price&id=99");
-    assert_eq!((status, told["tiers"].as_array().map(Vec::len)), (200, Some(0)), "{told:#}");
-    assert_eq!(tier(&other.get(99)), Some("origin"), "asking has warmed nothing");
-    other.wait("an entry to be told of", |other| {
+    let (status, reply) = inspect(&other, "contract=product_price&id=99");
+    assert_eq!((status, reply["tiers"].as_array().map(Vec::len)), (200, Some(0)), "{reply:#}");
+    assert_eq!(tier(&other.get(99)), Some("origin"), "inspection fills nothing");
+    other.wait("an entry", |other| {
         other.get(99);
-        let (_, told) = inspect(other, "contract=product_price&id=99&salt=s");
-        told["tiers"].as_array().is_some_and(|tiers| {
+        let (_, reply) = inspect(other, "contract=product_price&id=99&salt=s");
+        reply["tiers"].as_array().is_some_and(|tiers| {
             tiers.iter().any(|held| held["tier"] == "local" && held["answers"] == "fresh")
         })
     });
-    let (_, told) = inspect(&other, "contract=product_price&id=99");
-    assert_eq!(told["key"], "v1:catalog:price:99");
-    // Not its digits, which may be in any number here.
+    let (_, reply) = inspect(&other, "contract=product_price&id=99");
+    assert_eq!(reply["key"], "v1:catalog:price:99");
+    // The digits of the price may occur in any number here.
     for part in ["price_cents", "currency", "GBP"] {
-        assert!(!told.to_string().contains(part), "a digest, not the price: {told:#}");
+        assert!(!reply.to_string().contains(part), "a digest, not the price: {reply:#}");
     }
     for (query, hint) in [
         ("contract=product_prices&id=99", "there are: product_price"),
@@ -171,7 +174,7 @@ fn under_updates_and_reads_no_node_answers_older_than_it_shows() {
         (&format!("contract=product_price&id=1&salt={}", "x".repeat(65)), "at most 64"),
     ] {
         let path = format!("/api/v1/inspect?{query}");
-        let answer = http::get(other.admin, &path, SOON).expect("an answer");
+        let answer = http::get(other.admin, &path, DEADLINE).expect("an answer");
         assert_eq!(answer.status, 400, "{query}: {answer:?}");
         assert!(answer.text().contains(hint), "{query}: {answer:?}");
     }
@@ -188,9 +191,9 @@ fn under_updates_and_reads_no_node_answers_older_than_it_shows() {
         peer["after"][1]["local"]["answering"].as_u64() > Some(10)
             && peer["samples"]["agreed"].as_u64() > Some(10)
     });
-    let said = tidegate_audit(&node, &["--json"]);
-    let report: Value = serde_json::from_slice(&said.stdout).expect("JSON");
-    assert_eq!(said.status.code(), Some(0), "{report:#}");
+    let output = tidegate_audit(&node, &["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
     assert_eq!(report["broken"], 0, "{report:#}");
     assert_eq!(report["peers"][0]["node"], other.admin.to_string(), "{report:#}");
     assert_eq!(report["peers"][0]["asked"]["rubbish"], 0, "{report:#}");
@@ -199,20 +202,20 @@ fn under_updates_and_reads_no_node_answers_older_than_it_shows() {
 }
 
 #[test]
-fn nodes_that_are_dead_slow_or_talk_rubbish_are_counted_and_nothing_else() {
+fn unusable_peers_only_counted() {
     let stack = Stack::start();
     let dead = Port::reserve().expect("a free port");
-    let [slow, rubbish, other] =
-        [Says::Never, Says::Rubbish, Says::Page("a page".into())].map(|says| {
+    let [slow, malformed, other] = [Reply::Never, Reply::Malformed, Reply::Page("a page".into())]
+        .map(|reply| {
             let upstream = Upstream::start();
-            upstream.says(says);
+            upstream.reply_with(reply);
             upstream
         });
-    let peers = [dead.addr(), slow.address, rubbish.address, other.address];
-    let node = stack.launch(|config| watching(&config, &peers));
-    ready(&node);
+    let peers = [dead.addr(), slow.address, malformed.address, other.address];
+    let node = stack.launch(|config| with_audit(&config, &peers));
+    wait_ready(&node);
     let round = Cell::new(0);
-    node.wait("an audit that goes on", |node| {
+    node.wait("an audit despite unusable peers", |node| {
         round.set(round.get() + 1);
         for id in 1..=5 {
             node.get(id);

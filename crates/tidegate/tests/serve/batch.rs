@@ -1,4 +1,4 @@
-//! Batches on the data face, and race 16: two keys read together, one new, one old.
+//! Batches on the data face, and race 16: two keys read together, of which one is new and one is old.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,16 +9,16 @@ use harness::http::{self, Answer};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
-use crate::stack::{Node, SOON, Stack, bound_ms, now, tier};
+use crate::stack::{DEADLINE, Node, Stack, bound_ms, now, tier};
 
-/// How long the writer writes.
+/// The duration of the writes.
 const WRITING: Duration = Duration::from_secs(6);
-/// Rows that are written to.
+/// The rows that are written to.
 const ROWS: u32 = 4;
-/// Between price and stock of one row this holds, always.
+/// In every row, stock equals price modulo this.
 const MODULUS: u64 = 1_000;
 
-/// A stock beside the price. Commits renew the price in the tiers; the stock has to be loaded.
+/// A contract for the stock beside the price. Commits renew the price in the tiers; the stock has to be loaded.
 const STOCK: &str = r#"
 [data.product_stock]
 key           = "v1:catalog:stock:{id}"
@@ -45,7 +45,7 @@ fn node(stack: &Stack) -> Node {
 
 impl Node {
     fn batch(&self, query: &str) -> Answer {
-        http::get(self.data, &format!("/data/batch?{query}"), SOON).expect("an answer")
+        http::get(self.data, &format!("/data/batch?{query}"), DEADLINE).expect("an answer")
     }
 
     fn items(&self, query: &str) -> Value {
@@ -54,7 +54,7 @@ impl Node {
         serde_json::from_slice(&answer.body).expect("JSON")
     }
 
-    /// Price and stock of one row, and who answered.
+    /// Returns price and stock of one row, and the tier that answered an atomic batch.
     fn row(&self, id: u32, atomic: bool) -> (u64, u64, Option<String>) {
         let atomic = if atomic { "&atomic" } else { "" };
         let reply = self.items(&format!("get=product_price/{id}&get=product_stock/{id}{atomic}"));
@@ -66,7 +66,7 @@ impl Node {
     }
 }
 
-/// Changes price and stock together, in a tight loop with a breath now and then.
+/// Changes price and stock together, in a tight loop with short pauses.
 fn writer(stack: &Stack, stop: &Arc<AtomicBool>) -> JoinHandle<u64> {
     let url = format!("postgres://shop@{}/shop", stack.postgres.addr());
     let stop = Arc::clone(stop);
@@ -94,7 +94,7 @@ fn writer(stack: &Stack, stop: &Arc<AtomicBool>) -> JoinHandle<u64> {
 }
 
 #[test]
-fn race_16_price_and_stock_of_one_product_are_never_of_two_moments() {
+fn race_16_price_and_stock_from_one_snapshot() {
     let stack = stack();
     let nodes = Arc::new([node(&stack), node(&stack)]);
     let stop = Arc::new(AtomicBool::new(false));
@@ -110,17 +110,20 @@ fn race_16_price_and_stock_of_one_product_are_never_of_two_moments() {
                         break;
                     }
                     let id = round % ROWS + 1;
-                    // Three quarters together, the rest apart, for comparison.
+                    // Three quarters atomic, the rest not, for comparison.
                     let atomic = !(round / ROWS).is_multiple_of(4);
                     let (price, stock, by) = node.row(id, atomic);
-                    let fits = price % MODULUS == stock;
-                    assert!(fits || !atomic, "row {id}: price {price}, stock {stock}, by {by:?}");
+                    let consistent = price % MODULUS == stock;
+                    assert!(
+                        consistent || !atomic,
+                        "row {id}: price {price}, stock {stock}, by {by:?}"
+                    );
                     match by.as_deref() {
                         Some("origin") => by_origin += 1,
                         Some(_) => by_tiers += 1,
                         None => {
                             plain += 1;
-                            torn += u64::from(!fits);
+                            torn += u64::from(!consistent);
                         }
                     }
                 }
@@ -134,17 +137,17 @@ fn race_16_price_and_stock_of_one_product_are_never_of_two_moments() {
         assert!(!writing.is_finished() && !readers.iter().any(JoinHandle::is_finished));
     }
     stop.store(true, Ordering::Relaxed);
-    let written = writing.join().expect("the writer writes");
-    let counts = readers.into_iter().map(|reader| reader.join().expect("nothing was torn"));
+    let written = writing.join().expect("no panic");
+    let counts = readers.into_iter().map(|reader| reader.join().expect("no panic"));
     let [by_tiers, by_origin, plain, torn] =
         counts.fold([0; 4], |sum, count| std::array::from_fn(|at| sum[at] + count[at]));
     println!(
-        "{written} updates; together: {by_tiers} by tiers, {by_origin} by the origin, none torn; \
-         apart: {torn} of {plain} torn, as their contracts allow"
+        "{written} updates; atomic: {by_tiers} by tiers, {by_origin} by the origin, none torn; \
+         not atomic: {torn} of {plain} torn, as their contracts allow"
     );
     assert!(by_tiers + by_origin > 100 && by_origin > 0 && written > 100);
     for node in nodes.iter() {
-        node.wait("tiers that answer together", |node| {
+        node.wait("an atomic batch from tiers", |node| {
             (1..=ROWS).all(|id| {
                 let (price, stock, by) = node.row(id, true);
                 assert_eq!(price % MODULUS, stock);
@@ -156,7 +159,7 @@ fn race_16_price_and_stock_of_one_product_are_never_of_two_moments() {
 }
 
 #[test]
-fn a_batch_answers_each_item_as_a_single_read_would() {
+fn batch_items_answered_like_single_reads() {
     let stack = stack();
     let node = node(&stack);
     let query = "get=product_price/42&get=product_stock%2F42&get=product_price/777\
@@ -175,11 +178,11 @@ fn a_batch_answers_each_item_as_a_single_read_would() {
         assert_eq!(items[1]["value"].to_string(), r#"{"stock":42}"#);
         assert_eq!(items[2]["title"], "no such row");
         assert!(items[2]["freshness"]["bound_ms"].is_u64(), "{reply}");
-        for (at, says) in
+        for (at, expected) in
             [(3, "product_stock"), (4, "as the database writes it"), (5, "contract/id")]
         {
             let detail = items[at]["detail"].as_str().expect("a text");
-            assert!(detail.contains(says), "{reply}");
+            assert!(detail.contains(expected), "{reply}");
         }
     }
     node.wait("cached answers", |node| {
@@ -190,7 +193,7 @@ fn a_batch_answers_each_item_as_a_single_read_would() {
     });
     assert!(node.metric("tidegate_batches_total") >= 3.0);
 
-    for (query, says) in [
+    for (query, expected) in [
         ("", "get={contract}/{id}"),
         ("get=product_price/1&atomic=maybe", "true or false"),
         ("got=product_price/1", "got"),
@@ -198,16 +201,16 @@ fn a_batch_answers_each_item_as_a_single_read_would() {
     ] {
         let answer = node.batch(query);
         assert_eq!(answer.status, 400, "{query}: {}", answer.text());
-        assert!(answer.text().contains(says), "{query}: {}", answer.text());
+        assert!(answer.text().contains(expected), "{query}: {}", answer.text());
     }
-    let after = [("tidegate-after", "rubbish")];
+    let after = [("tidegate-after", "invalid")];
     let path = "/data/batch?get=product_price/1";
-    let answer = http::request(node.data, "GET", path, &after, b"", SOON).expect("an answer");
+    let answer = http::request(node.data, "GET", path, &after, b"", DEADLINE).expect("an answer");
     assert_eq!(answer.status, 400);
 }
 
 #[test]
-fn fifty_cold_items_cost_one_call_to_redis_and_one_to_the_database() {
+fn cold_batch_costs_two_round_trips() {
     let stack = stack();
     let node = node(&stack);
     let gets: Vec<String> = (1..=50).map(|id| format!("get=product_price/{id}")).collect();
@@ -220,7 +223,7 @@ fn fifty_cold_items_cost_one_call_to_redis_and_one_to_the_database() {
 }
 
 #[test]
-fn race_15_a_batch_after_a_write_has_it_on_every_node() {
+fn race_15_batch_with_token_includes_write() {
     let stack = stack();
     let (one, two) = (node(&stack), node(&stack));
     for node in [&one, &two] {
@@ -230,12 +233,12 @@ fn race_15_a_batch_after_a_write_has_it_on_every_node() {
         stack.sql(&format!(
             "update products set price_cents = {round}, stock = {round} where id = 42"
         ));
-        let answer = http::request(one.admin, "POST", "/api/v1/token", &[], b"", SOON);
+        let answer = http::request(one.admin, "POST", "/api/v1/token", &[], b"", DEADLINE);
         let answer: Value = serde_json::from_slice(&answer.expect("an answer").body).expect("JSON");
         let token = [("tidegate-after", answer["token"].as_str().expect("a token"))];
         for (node, atomic) in [(&two, ""), (&two, "&atomic"), (&one, "&atomic")] {
             let path = format!("/data/batch?get=product_price/42&get=product_stock/42{atomic}");
-            let answer = http::request(node.data, "GET", &path, &token, b"", SOON);
+            let answer = http::request(node.data, "GET", &path, &token, b"", DEADLINE);
             let reply: Value =
                 serde_json::from_slice(&answer.expect("an answer").body).expect("JSON");
             assert_eq!(reply["items"][0]["value"]["price_cents"], round, "{reply}");

@@ -1,5 +1,5 @@
-//! Faults that must hold from the first day: no wrong answer, no panic, recovery by itself, and
-//! the bound shows the truth meanwhile.
+//! Faults of the servers: no answer is wrong or beyond its bound, nothing panics, and the node recovers by
+//! itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -7,40 +7,40 @@ use std::time::Duration;
 
 use harness::{Fault, FaultProxy, Redis, http};
 
-use crate::stack::{Node, SOON, Stack, bound_ms, now, tier};
-use crate::upstream::Says;
+use crate::stack::{DEADLINE, Node, Stack, bound_ms, now, tier};
+use crate::upstream::Reply;
 
-/// Reads one key for `span` while the price changes and `meanwhile` breaks things (it is told how
-/// many prices there have been), then lets `heal` mend them and waits for the last price. Checks
-/// every answer against the truth, and that each that shows a bound keeps it.
+/// Reads one key for `span` while the price changes and `fault` injects faults (its argument is the number of
+/// prices so far), then calls `heal` and waits for the last price. Checks every answer against the history of
+/// prices, and against its shown bound.
 ///
-/// The price only rises. An answer is wrong if it shows a price that was replaced, by a commit
-/// already acknowledged, longer ago than the bound it shows (or than its contract, one second).
+/// The price only rises. An answer is wrong if its price was replaced, by a commit already acknowledged, longer
+/// ago than its shown bound (or than its contract allows, one second).
 pub(crate) fn watch(
     stack: &Stack,
     node: &Node,
     span: Duration,
-    meanwhile: impl FnMut(&Stack, u32),
+    fault: impl FnMut(&Stack, u32),
     heal: impl FnOnce(),
-) -> Watched {
-    watch_all(stack, &[node], span, meanwhile, heal)
+) -> WatchResult {
+    watch_nodes(stack, &[node], span, fault, heal)
 }
 
-/// As [`watch`], on several nodes at once.
-pub(crate) fn watch_all(
+/// Watches several nodes at once; see [`watch`].
+pub(crate) fn watch_nodes(
     stack: &Stack,
     nodes: &[&Node],
     span: Duration,
-    mut meanwhile: impl FnMut(&Stack, u32),
+    mut fault: impl FnMut(&Stack, u32),
     heal: impl FnOnce(),
-) -> Watched {
+) -> WatchResult {
     let stop = AtomicBool::new(false);
     let history = parking_lot::Mutex::new(vec![(now(), 1042_u32)]);
     let answered = AtomicU32::new(0);
     let refused = AtomicU32::new(0);
     std::thread::scope(|scope| {
-        // Also when something below panics: the scope waits for its readers.
-        let _stop = Stop(&stop);
+        // The scope waits for its readers, also after a panic below.
+        let _stop = StopOnDrop(&stop);
         for node in nodes.iter().cycle().take(4) {
             let (stop, history) = (&stop, &history);
             let (answered, refused) = (&answered, &refused);
@@ -84,7 +84,7 @@ pub(crate) fn watch_all(
         let mut cents = 1042;
         while begun.elapsed() < span {
             cents += 1;
-            meanwhile(stack, cents - 1042);
+            fault(stack, cents - 1042);
             if stack
                 .postgres
                 .psql_as(
@@ -105,35 +105,35 @@ pub(crate) fn watch_all(
             node.wait("the last price", |node| node.cents(42) == Some(cents));
         }
     });
-    Watched { answered: answered.into_inner(), refused: refused.into_inner() }
+    WatchResult { answered: answered.into_inner(), refused: refused.into_inner() }
 }
 
-/// Ends the readers when it goes.
-struct Stop<'a>(&'a AtomicBool);
+/// Stops the readers when it is dropped.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-pub(crate) struct Watched {
+pub(crate) struct WatchResult {
     pub(crate) answered: u32,
     pub(crate) refused: u32,
 }
 
-pub(crate) fn cached_again(node: &Node) {
-    node.wait("answers from memory again", |node| {
+pub(crate) fn wait_cached(node: &Node) {
+    node.wait("a local answer", |node| {
         node.get(42);
         tier(&node.get(42)) == Some("local")
     });
 }
 
 #[test]
-fn redis_flushed_mid_load() {
+fn redis_flushed() {
     let stack = Stack::start();
     let node = stack.node();
-    let seen = watch(
+    let result = watch(
         &stack,
         &node,
         Duration::from_secs(4),
@@ -144,19 +144,19 @@ fn redis_flushed_mid_load() {
         },
         || (),
     );
-    assert!(seen.answered > 100, "{}", seen.answered);
-    assert_eq!(seen.refused, 0, "the origin was there all the time");
+    assert!(result.answered > 100, "{}", result.answered);
+    assert_eq!(result.refused, 0, "the origin was available");
     assert!(node.metric("tidegate_incarnations_total") >= 1.0);
-    cached_again(&node);
+    wait_cached(&node);
 }
 
 #[test]
-fn redis_stopped_and_started_again() {
+fn redis_restarted() {
     let mut stack = Stack::start();
     let node = stack.node();
     let redis = Arc::new(parking_lot::Mutex::new(std::mem::replace(
         &mut stack.redis,
-        Redis::start().expect("a stand-in that nobody talks to"),
+        Redis::start().expect("an unused replacement"),
     )));
     let stop = |_: &Stack, step| {
         if step == 10 {
@@ -164,10 +164,10 @@ fn redis_stopped_and_started_again() {
         }
     };
     let start = || redis.lock().start_again().expect("started");
-    let seen = watch(&stack, &node, Duration::from_secs(6), stop, start);
-    assert!(seen.answered > 100, "{}", seen.answered);
-    assert_eq!(seen.refused, 0, "the contract says read-origin, and the origin was there");
-    cached_again(&node);
+    let result = watch(&stack, &node, Duration::from_secs(6), stop, start);
+    assert!(result.answered > 100, "{}", result.answered);
+    assert_eq!(result.refused, 0, "unproven = read-origin, and the origin was available");
+    wait_cached(&node);
 }
 
 #[test]
@@ -181,56 +181,56 @@ fn redis_slow() {
             proxy.set(Fault::slow(Duration::from_millis(500)));
         }
     };
-    let seen = watch(&stack, &node, Duration::from_secs(6), slow, || proxy.heal());
-    assert!(seen.answered > 100, "{}", seen.answered);
-    assert_eq!(seen.refused, 0);
-    cached_again(&node);
+    let result = watch(&stack, &node, Duration::from_secs(6), slow, || proxy.heal());
+    assert!(result.answered > 100, "{}", result.answered);
+    assert_eq!(result.refused, 0);
+    wait_cached(&node);
 }
 
-/// Puts a hash of rubbish in the place of whatever is there.
-const HASH: &str = r"redis.call('del', KEYS[1])
+/// Replaces a value with a hash of invalid fields.
+const INVALID_HASH: &str = r"redis.call('del', KEYS[1])
 redis.call('hset', KEYS[1], 'v', '\1\2', 'tau', 'x', 'epoch', '-')";
 
 #[test]
-fn malformed_values_under_our_keys() {
+fn malformed_redis_values_ignored() {
     let stack = Stack::start();
     let node = stack.node();
     node.get(42);
     let keys = stack.redis.cli(&["--raw", "keys", "*"]).expect("listed");
     let keys: Vec<&str> = keys.lines().collect();
     assert!(!keys.is_empty());
-    let seen = watch(
+    let result = watch(
         &stack,
         &node,
         Duration::from_secs(4),
         |stack, step| {
             let key = keys[step as usize % keys.len()];
             match step % 4 {
-                0 => drop(stack.redis.cli(&["set", key, "rubbish"]).expect("set")),
-                // In one step: the node may write under the key between two.
-                1 => drop(stack.redis.cli(&["eval", HASH, "1", key]).expect("set")),
+                0 => drop(stack.redis.cli(&["set", key, "invalid"]).expect("set")),
+                // One atomic step: the node may write the key between two.
+                1 => drop(stack.redis.cli(&["eval", INVALID_HASH, "1", key]).expect("set")),
                 2 => drop(stack.redis.cli(&["append", key, "more"])),
                 _ => {}
             }
         },
         || (),
     );
-    assert!(seen.answered > 100, "{}", seen.answered);
-    assert_eq!(seen.refused, 0);
+    assert!(result.answered > 100, "{}", result.answered);
+    assert_eq!(result.refused, 0);
     stack.redis.flushall().expect("flushed");
-    cached_again(&node);
+    wait_cached(&node);
 }
 
 #[test]
-fn postgres_restarted_and_crashed() {
+fn postgres_restart_and_crash_reset_epoch() {
     let mut stack = Stack::start();
     let node = stack.node();
-    cached_again(&node);
+    wait_cached(&node);
     stack.postgres.restart().expect("restarted");
     stack.price(42, 2_000);
     node.wait("new price", |node| node.cents(42) == Some(2_000));
-    assert!(node.metric("tidegate_incarnations_total") >= 1.0, "what was cached before is void");
-    cached_again(&node);
+    assert!(node.metric("tidegate_incarnations_total") >= 1.0, "the restart resets the epoch");
+    wait_cached(&node);
     stack.postgres.crash().expect("crashed");
     let meanwhile = node.get(42);
     if meanwhile.status == 200 {
@@ -240,26 +240,26 @@ fn postgres_restarted_and_crashed() {
     let unproven = node.get(42);
     assert!(
         unproven.status >= 500,
-        "the bound is past the budget and nobody is left to ask: {unproven:?}"
+        "the bound exceeds the budget and no origin is left: {unproven:?}"
     );
     stack.postgres.start_again().expect("started");
     stack.price(42, 3_000);
     node.wait("new price", |node| node.cents(42) == Some(3_000));
-    cached_again(&node);
+    wait_cached(&node);
 }
 
 #[test]
-fn a_slot_dropped_by_hand_begins_a_new_epoch() {
+fn dropped_slot_resets_epoch() {
     let stack = Stack::start();
     let node = stack.node();
-    cached_again(&node);
+    wait_cached(&node);
     let before = node.status()["epoch"].clone();
-    // What an administrator does to a consumer that is in the way.
+    // An administrator drops the slot of a blocking consumer.
     stack
         .postgres
         .psql_in("shop", "select pg_terminate_backend(active_pid) from pg_replication_slots")
         .expect("ended");
-    let dropped = harness::until("a new epoch", SOON, || {
+    let dropped = harness::until("a new epoch", DEADLINE, || {
         stack.postgres.psql_in("shop", "select pg_drop_replication_slot(slot_name) from pg_replication_slots where not active").ok();
         stack
             .postgres
@@ -273,26 +273,27 @@ fn a_slot_dropped_by_hand_begins_a_new_epoch() {
     dropped.expect("a new slot is a new epoch");
     stack.price(42, 4_000);
     node.wait("new price", |node| node.cents(42) == Some(4_000));
-    cached_again(&node);
+    wait_cached(&node);
 }
 
 #[test]
-fn an_upstream_that_answers_rubbish_half_or_never() {
+fn broken_upstream_responses_not_stored() {
     let stack = Stack::start();
     let node = stack.launch(|config| config.replace("[data.", "timeout = \"1s\"\n\n[data."));
     node.wait("readiness", |node| {
-        http::get(node.admin, "/readyz", SOON).is_ok_and(|a| a.status == 200)
+        http::get(node.admin, "/readyz", DEADLINE).is_ok_and(|a| a.status == 200)
     });
-    for says in [Says::Rubbish, Says::Never, Says::Half] {
-        stack.upstream.says(says.clone());
-        let half = matches!(says, Says::Half);
-        match http::get(node.gateway, "/p/42", SOON) {
-            Ok(answer) => assert!(matches!(answer.status, 502 | 504), "{says:?}: {answer:?}"),
-            Err(_) => assert!(half, "{says:?}: only a body that broke off may break off"),
+    for reply in [Reply::Malformed, Reply::Never, Reply::Truncated] {
+        stack.upstream.reply_with(reply.clone());
+        let truncated = matches!(reply, Reply::Truncated);
+        match http::get(node.gateway, "/p/42", DEADLINE) {
+            Ok(answer) => assert!(matches!(answer.status, 502 | 504), "{reply:?}: {answer:?}"),
+            Err(_) => assert!(truncated, "{reply:?}: only a truncated body may be cut off"),
         }
     }
-    stack.upstream.says(Says::Page("whole".into()));
-    node.wait("a whole page", |node| {
-        http::get(node.gateway, "/p/42", SOON).is_ok_and(|a| a.status == 200 && a.text() == "whole")
+    stack.upstream.reply_with(Reply::Page("whole".into()));
+    node.wait("a complete page", |node| {
+        http::get(node.gateway, "/p/42", DEADLINE)
+            .is_ok_and(|a| a.status == 200 && a.text() == "whole")
     });
 }

@@ -1,15 +1,15 @@
-//! How long, beside what and where entries are kept: `sliding`, `pool`, `residency`.
+//! The contract keys `sliding`, `pool` and `residency`.
 
 use std::time::Duration;
 
 use harness::http::{self, Answer};
 use harness::{Port, Process};
 
-use crate::stack::{Node, SOON, Stack, now, tier};
+use crate::stack::{DEADLINE, Node, Stack, now, tier};
 
 const LOADS: &str = "tidegate_load_seconds_count";
 
-/// A node with more contracts, that waits for Redis however busy the machine is.
+/// Starts a node with more contracts and a long timeout for Redis, for busy machines.
 fn node(stack: &Stack, head: &str, contracts: &str) -> Node {
     stack.node_with(|config| {
         let config = config.replace("[shared]", "[shared]\ntimeout = \"5s\"");
@@ -18,10 +18,10 @@ fn node(stack: &Stack, head: &str, contracts: &str) -> Node {
 }
 
 fn get(node: &Node, path: &str) -> Answer {
-    http::get(node.data, path, SOON).expect("an answer")
+    http::get(node.data, path, DEADLINE).expect("an answer")
 }
 
-const LIFE: Duration = Duration::from_secs(4);
+const TTL: Duration = Duration::from_secs(4);
 
 const SESSION: &str = r#"
 [data.session]
@@ -38,20 +38,20 @@ approved      = { by = ["product"], on = 2026-11-02 }
 "#;
 
 #[test]
-fn what_is_used_lives_on_in_every_tier_and_what_is_not_ends() {
+fn used_entries_outlive_sliding_ttl() {
     let stack = Stack::start();
     let nodes = [node(&stack, "", SESSION), node(&stack, "", SESSION)];
     let [used, other] = &nodes;
     let session = |node: &Node| get(node, "/data/session/42");
     let begun = now();
-    // On a machine that stood still for half a life the entry may rightly be gone: then once more.
+    // Where the machine stalled for a quarter of the TTL the entry may have expired; repeat then.
     loop {
-        assert!(begun.elapsed() < 10 * SOON, "the machine does not keep up");
+        assert!(begun.elapsed() < 10 * DEADLINE, "the machine is too slow");
         used.wait("a cached answer", |node| tier(&session(node)) == Some("local"));
         let (loads, first) = (used.metric(LOADS), now());
         let (mut last, mut longest) = (first, Duration::ZERO);
         let mut elsewhere = 0;
-        while first.elapsed() < 3 * LIFE {
+        while first.elapsed() < 3 * TTL {
             elsewhere += u32::from(tier(&session(used)) != Some("local"));
             longest = longest.max(last.elapsed());
             last = now();
@@ -59,9 +59,9 @@ fn what_is_used_lives_on_in_every_tier_and_what_is_not_ends() {
         }
         let shared = session(other);
         longest = longest.max(last.elapsed());
-        if longest < LIFE / 4 {
-            assert_eq!((used.metric(LOADS) - loads, elsewhere), (0.0, 0), "it lives by its uses");
-            assert_eq!(tier(&shared), Some("shared"), "where it was read by nobody: {shared:?}");
+        if longest < TTL / 4 {
+            assert_eq!((used.metric(LOADS) - loads, elsewhere), (0.0, 0), "uses extend the TTL");
+            assert_eq!(tier(&shared), Some("shared"), "not read on the other node: {shared:?}");
             break;
         }
     }
@@ -70,9 +70,9 @@ fn what_is_used_lives_on_in_every_tier_and_what_is_not_ends() {
         node.wait("the change", |node| session(node).text().contains("changed"));
     }
     used.wait("a cached answer", |node| tier(&session(node)) == Some("local"));
-    std::thread::sleep(LIFE + Duration::from_secs(1));
+    std::thread::sleep(TTL + Duration::from_secs(1));
     let loads = used.metric(LOADS);
-    assert_eq!(tier(&session(used)), Some("origin"), "nobody has used it for longer than a life");
+    assert_eq!(tier(&session(used)), Some("origin"), "unused for longer than the TTL");
     assert_eq!(used.metric(LOADS), loads + 1.0);
 }
 
@@ -98,7 +98,7 @@ approved  = { by = ["product"], on = 2026-11-02 }
 "#;
 
 #[test]
-fn a_flood_of_ephemeral_entries_leaves_the_critical_ones() {
+fn ephemeral_flood_keeps_critical_entries() {
     let stack = Stack::start();
     stack.sql("insert into products select n, 'thing ' || n, n % 10, 1000 + n, 'GBP' from generate_series(101, 900) n");
     let head = "[local]\nmemory = \"2MiB\"\n[local.pools]\ncritical = \"50%\"\nstandard = \"10%\"";
@@ -111,7 +111,7 @@ fn a_flood_of_ephemeral_entries_leaves_the_critical_ones() {
     }
     let entries = of("tidegate_pool_entries", "critical");
     assert!(entries >= 50.0, "{entries}");
-    // Each of them is asked for several times, so that it is no mere scan.
+    // Each is read three times, so that the flood is not a mere scan.
     for first in (1..=850).step_by(50) {
         let items: Vec<_> = (first..first + 50).map(|id| format!("get=teaser/{id}")).collect();
         for _ in 0..3 {
@@ -131,10 +131,10 @@ fn a_flood_of_ephemeral_entries_leaves_the_critical_ones() {
     let bytes = |pool| of("tidegate_pool_bytes", pool);
     let total = bytes("critical") + bytes("standard") + bytes("ephemeral");
     assert!(total <= 2.0 * 1_048_576.0, "{total}");
-    assert!(bytes("ephemeral") > 1_048_576.0, "what the others don't use is its own");
+    assert!(bytes("ephemeral") > 1_048_576.0, "it may use memory that the other pools leave free");
 }
 
-/// A person whose data may not leave the EU, and a thing that may go anywhere.
+/// Personal data that may not leave the EU, and a contract without residency.
 const PEOPLE: &str = r#"
 [data.person]
 key         = "v1:crm:person:{id}"
@@ -156,15 +156,15 @@ owner     = "catalogue"
 approved  = { by = ["product"], on = 2026-11-02 }
 "#;
 
-fn with_people() -> Stack {
+fn stack_with_people() -> Stack {
     let stack = Stack::start();
     stack.sql("create table people(id int primary key, email text)");
     stack.sql("insert into people values (1, 'mail-before'), (2, 'mail-other')");
     stack
 }
 
-/// Everything in Redis that can be read: names, entries, streams.
-fn all_of_redis(stack: &Stack) -> String {
+/// Returns all of Redis that can be read: names, entries, streams.
+fn redis_dump(stack: &Stack) -> String {
     let script = "local out = {} for _, k in ipairs(redis.call('KEYS', '*')) do \
                   local t = redis.call('TYPE', k).ok out[#out + 1] = k \
                   if t == 'string' then out[#out + 1] = redis.call('GET', k) end \
@@ -175,8 +175,8 @@ fn all_of_redis(stack: &Stack) -> String {
 }
 
 #[test]
-fn data_that_may_not_leave_its_region_is_kept_nowhere_else() {
-    let stack = with_people();
+fn resident_data_not_cached_outside_region() {
+    let stack = stack_with_people();
     let node = node(&stack, "[node]\nregion = \"us-east\"", PEOPLE);
     let person = |id: u32| get(&node, &format!("/data/person/{id}"));
     let loads = node.metric(LOADS);
@@ -187,24 +187,24 @@ fn data_that_may_not_leave_its_region_is_kept_nowhere_else() {
             (r#"{"email":"mail-before"}"#, Some("origin"))
         );
     }
-    assert_eq!(node.metric(LOADS), loads + 5.0, "each read asks the database");
+    assert_eq!(node.metric(LOADS), loads + 5.0, "each read loads from the database");
     let thing = || get(&node, "/data/thing/1");
     node.wait("a cached answer", |_| tier(&thing()) == Some("local"));
     stack.sql("update people set email = 'mail-after' where id = 1");
     stack.sql("update products set name = 'name-after' where id = 1");
     node.wait("the new name", |_| thing().text().contains("name-after"));
     assert_eq!(person(1).text(), r#"{"email":"mail-after"}"#);
-    let redis = all_of_redis(&stack);
-    assert!(redis.contains("name-after"), "the other contract's values travel: {redis}");
-    assert!(redis.contains("v1:crm:person:1"), "that it has changed is told: {redis}");
+    let redis = redis_dump(&stack);
+    assert!(redis.contains("name-after"), "the other contract's values are published: {redis}");
+    assert!(redis.contains("v1:crm:person:1"), "the invalidation is published: {redis}");
     assert!(!redis.contains("mail-"), "{redis}");
-    let said = node.process.lines().join("\n");
-    assert!(said.contains("person within 5s, does not leave eu; kept nowhere"), "{said}");
+    let output = node.process.lines().join("\n");
+    assert!(output.contains("person within 5s, does not leave eu; kept nowhere"), "{output}");
 }
 
 #[test]
-fn data_that_may_not_leave_its_region_is_kept_where_it_may_be() {
-    let stack = with_people();
+fn resident_data_cached_inside_region() {
+    let stack = stack_with_people();
     let near = "[node]\nregion = \"eu-west\"";
     let far = "[node]\nregion = \"us-east\"";
     let shared = |head: &str| {
@@ -220,32 +220,32 @@ fn data_that_may_not_leave_its_region_is_kept_where_it_may_be() {
     for _ in 0..3 {
         far.wait("the shared copy", |node| tier(&person(node)) == Some("shared"));
     }
-    assert_eq!(far.status()["entries"], entries, "nothing of it stays in the process");
+    assert_eq!(far.status()["entries"], entries, "nothing is stored in the process");
     stack.sql("update people set email = 'mail-after' where id = 1");
     for node in [&near, &far] {
         node.wait("the change", |node| person(node).text().contains("mail-after"));
     }
-    // The stream goes to every node, wherever it runs.
+    // The stream goes to nodes of every region.
     let stream =
         stack.redis.cli(&["--raw", "xrange", "{tg:0}:stream", "-", "+"]).expect("a stream");
     assert!(stream.contains("v1:crm:person:1") && !stream.contains("mail-"), "{stream}");
 }
 
 #[test]
-fn without_a_region_it_does_not_start_and_says_what_to_add() {
-    let stack = with_people();
+fn residency_without_region_refuses_start() {
+    let stack = stack_with_people();
     let mut node = stack.launch(|config| config + PEOPLE);
-    let status = node.process.wait(SOON).expect("it ends");
-    let said = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{said}");
-    assert!(said.contains("data.person.residency"), "{said}");
-    assert!(said.contains("[node]\nregion = \"eu\""), "{said}");
-    // `check` says the same, and what will happen once it is said.
+    let status = node.process.wait(DEADLINE).expect("exited");
+    let output = node.process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{output}");
+    assert!(output.contains("data.person.residency"), "{output}");
+    assert!(output.contains("[node]\nregion = \"eu\""), "{output}");
+    // `check` reports the same, and the effect of each region.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tidegate.toml");
     let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
     let config = stack.config(ports.each_ref()) + PEOPLE;
-    for (head, code, says) in [
+    for (head, code, expected) in [
         ("", 1, "error[region-missing] data.person.residency"),
         ("[node]\nregion = \"us\"\n", 0, "warning[kept-elsewhere] data.person.residency"),
         ("[node]\nregion = \"eu\"\n", 0, "0 errors, 0 warnings"),
@@ -256,9 +256,9 @@ fn without_a_region_it_does_not_start_and_says_what_to_add() {
             .arg(&path)
             .start()
             .expect("the binary starts");
-        let status = check.wait(SOON).expect("it ends");
-        let said = check.lines().join("\n");
-        assert_eq!(status.code(), Some(code), "{said}");
-        assert!(said.contains(says), "{said}");
+        let status = check.wait(DEADLINE).expect("exited");
+        let output = check.lines().join("\n");
+        assert_eq!(status.code(), Some(code), "{output}");
+        assert!(output.contains(expected), "{output}");
     }
 }

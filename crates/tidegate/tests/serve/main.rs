@@ -1,4 +1,4 @@
-//! `tidegate serve` as a user runs it: the binary, on real PostgreSQL and Redis.
+//! `tidegate serve` as a user runs it: the binary on real databases and Redis.
 
 mod absent;
 mod audit;

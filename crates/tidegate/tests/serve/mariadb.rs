@@ -1,10 +1,10 @@
-//! The same stories on MariaDB.
+//! Whole nodes on MariaDB.
 
 use std::time::Duration;
 
 use harness::{MariaDb, Port, Redis, http};
 
-use crate::stack::{Node, SOON, now, start, tier};
+use crate::stack::{DEADLINE, Node, now, start, tier};
 
 /// A shop's MariaDB, Redis, and any number of nodes with one configuration.
 struct Stack {
@@ -13,8 +13,8 @@ struct Stack {
     folder: tempfile::TempDir,
 }
 
-/// What `docs/sources.md` says that the user needs.
-const RIGHTS: &str = "create user shop identified by 'secret'; \
+/// The user's grants, as in `docs/sources.md`.
+const GRANTS: &str = "create user shop identified by 'secret'; \
     grant binlog monitor, replication slave on *.* to shop; \
     grant select on shop.* to shop; \
     create table shop.tidegate_orders(id bigint unsigned auto_increment primary key, \
@@ -31,12 +31,12 @@ impl Stack {
     fn start() -> Self {
         let mariadb = MariaDb::start().expect("MariaDB starts");
         mariadb.sql(PRODUCTS).expect("a table");
-        mariadb.sql(RIGHTS).expect("a user");
+        mariadb.sql(GRANTS).expect("a user");
         let redis = Redis::builder().persistent().start().expect("Redis starts");
         Self { mariadb, redis, folder: tempfile::tempdir().expect("a folder") }
     }
 
-    /// By somebody that Tidegate has never heard of.
+    /// Runs a statement by a user that Tidegate does not know.
     fn sql(&self, sql: &str) -> String {
         self.mariadb.sql_in("shop", sql).expect("the statement runs")
     }
@@ -75,31 +75,31 @@ impl Stack {
         Node { process: start(&path, &[]), gateway: data, data, admin, _ports: ports.into() }
     }
 
-    /// Waits until it serves proven answers.
+    /// Starts a node and waits until its answers have a proven bound.
     fn node(&self) -> Node {
         let mut node = self.launch();
-        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-        proven(&node);
+        node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
+        wait_proven(&node);
         node
     }
 }
 
-fn proven(node: &Node) {
+fn wait_proven(node: &Node) {
     node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
 }
 
-fn cached(node: &Node) {
+fn wait_cached(node: &Node) {
     node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
 }
 
 #[test]
-fn an_update_typed_into_mariadb_is_in_the_next_answer_of_every_node() {
+fn mariadb_update_reaches_every_node() {
     let stack = Stack::start();
     let mut first = stack.node();
     let second = stack.node();
     assert_eq!(first.get(42).text(), r#"{"price_cents":1042,"currency":"GBP"}"#);
     for node in [&first, &second] {
-        cached(node);
+        wait_cached(node);
     }
     stack.price(1);
     for node in [&first, &second] {
@@ -112,42 +112,42 @@ fn an_update_typed_into_mariadb_is_in_the_next_answer_of_every_node() {
     first.wait("the new row", |node| node.cents(777) == Some(5));
     assert_eq!(first.get(42).status, 200);
     for wrong in ["042", "abc", "99999999999"] {
-        let answer = http::get(first.data, &format!("/data/product_price/{wrong}"), SOON);
+        let answer = http::get(first.data, &format!("/data/product_price/{wrong}"), DEADLINE);
         assert_eq!(answer.expect("an answer").status, 400, "{wrong}");
     }
 
-    // Orders travel through the log too.
-    cached(&second);
-    let order = br#"{"tags":["product-42"]}"#;
+    // Purge requests travel through the log too.
+    wait_cached(&second);
+    let body = br#"{"tags":["product-42"]}"#;
     let json = [("content-type", "application/json")];
-    let answer = http::request(first.admin, "POST", "/api/v1/purge", &json, order, SOON);
+    let answer = http::request(first.admin, "POST", "/api/v1/purge", &json, body, DEADLINE);
     let answer = answer.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
     let purged = |node: &Node| {
-        let journal = http::get(node.admin, "/api/v1/invalidations", SOON).expect("an answer");
+        let journal = http::get(node.admin, "/api/v1/invalidations", DEADLINE).expect("an answer");
         journal.text().contains("\"cause\":\"purge\"")
     };
-    first.wait("the purge in the journal of the one that follows", purged);
+    first.wait("the purge in the leader's journal", purged);
     assert_eq!(second.cents(42), Some(1));
     assert_eq!(stack.sql("select count(*) from tidegate_orders"), "0");
 
-    // The one that follows dies.
+    // The leader dies.
     assert_eq!(first.metric("tidegate_feed_leader"), 1.0);
     first.process.kill9().expect("it dies");
     second.wait("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
     stack.price(2);
     second.wait("the new price", |node| node.cents(42) == Some(2));
-    assert_eq!(second.metric("tidegate_incarnations_total"), 0.0, "nothing had to be thrown away");
+    assert_eq!(second.metric("tidegate_incarnations_total"), 0.0, "no epoch reset");
 }
 
 #[test]
-fn a_mariadb_that_restarts_or_crashes_begins_a_new_epoch() {
+fn restart_and_crash_reset_epoch() {
     let mut stack = Stack::start();
     let node = stack.node();
     for (cents, crash) in [(1, false), (2, true)] {
-        cached(&node);
+        wait_cached(&node);
         let epoch = node.status()["epoch"].clone();
-        // When it started is known in whole seconds.
+        // The server's start time has a resolution of one second.
         std::thread::sleep(Duration::from_millis(1_100));
         match crash {
             true => stack.mariadb.crash().expect("it dies"),
@@ -155,20 +155,20 @@ fn a_mariadb_that_restarts_or_crashes_begins_a_new_epoch() {
         }
         stack.mariadb.start_again().expect("it starts again");
         node.wait("another epoch", |node| node.status()["epoch"] != epoch);
-        proven(&node);
+        wait_proven(&node);
         stack.price(cents);
         node.wait("the new price", |node| node.cents(42) == Some(cents));
     }
 }
 
 #[test]
-fn what_was_purged_from_the_binary_log_voids_what_was_cached() {
+fn purged_binlog_resets_epoch() {
     let stack = Stack::start();
     let mut node = stack.node();
-    cached(&node);
-    node.process.terminate(SOON).expect("it stops");
+    wait_cached(&node);
+    node.process.terminate(DEADLINE).expect("it stops");
     drop(node);
-    // Nobody follows, Redis keeps what it has, and the log forgets.
+    // No node follows, Redis keeps its entries, and the log is purged.
     stack.price(7);
     stack.sql("flush binary logs");
     let end = stack.sql("show master status");
@@ -177,23 +177,23 @@ fn what_was_purged_from_the_binary_log_voids_what_was_cached() {
     let node = stack.node();
     assert_eq!(node.cents(42), Some(7));
 
-    cached(&node);
+    wait_cached(&node);
     let epoch = node.status()["epoch"].clone();
     stack.sql("reset master");
     stack.price(8);
     node.wait("another epoch", |node| node.status()["epoch"] != epoch);
     node.wait("the new price", |node| node.cents(42) == Some(8));
-    proven(&node);
+    wait_proven(&node);
 }
 
 #[test]
-fn a_statement_that_was_logged_without_its_rows_is_noticed() {
+fn statement_without_rows_invalidates_all() {
     let stack = Stack::start();
     let node = stack.node();
-    cached(&node);
+    wait_cached(&node);
     stack.sql("set session binlog_format = STATEMENT; update products set price_cents = 3");
     node.wait("the new price", |node| node.cents(42) == Some(3));
-    cached(&node);
+    wait_cached(&node);
     stack.sql("truncate products");
     node.wait("absence", |node| node.get(42).status == 404);
     let epoch = |node: &Node| node.status()["epoch"].clone();
@@ -201,17 +201,17 @@ fn a_statement_that_was_logged_without_its_rows_is_noticed() {
     stack.sql("alter table products add column size int first");
     stack.sql("insert into products values (1, 42, 'back', 2, 4, 'GBP')");
     node.wait("the row that came back", |node| node.cents(42) == Some(4));
-    assert_eq!(epoch(&node), before, "nothing was lost by the look at the altered table");
+    assert_eq!(epoch(&node), before, "the altered table resets no epoch");
 }
 
-/// The server waits for a replica that never answers, with the commit in its log already: its event is
-/// there long before the commit can be seen (race 23), and readers refill the entry with the old value.
+/// The commit is in the log while the server waits for a replica that never answers: its event arrives long
+/// before the commit is visible (race 23), and readers refill the entry with the old value.
 #[test]
-fn race_23_what_is_read_before_a_commit_is_visible_does_not_stay() {
+fn race_23_early_event_fill_rejected() {
     let stack = Stack::start();
     let (one, two) = (stack.node(), stack.node());
     for node in [&one, &two] {
-        cached(node);
+        wait_cached(node);
     }
     stack.sql(
         "set global rpl_semi_sync_master_timeout = 600000; \
@@ -223,35 +223,35 @@ fn race_23_what_is_read_before_a_commit_is_visible_does_not_stay() {
     std::thread::scope(|scope| {
         let writer =
             scope.spawn(|| stack.mariadb.sql_in("shop", "update products set price_cents = 9"));
-        let told = || {
+        let applied = || {
             one.metric("tidegate_invalidations_total") + two.metric("tidegate_invalidations_total")
                 > before
         };
         let begun = now();
         let mut answers = Vec::new();
-        while !told() && begun.elapsed() < SOON {
+        while !applied() && begun.elapsed() < DEADLINE {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let told = told();
+        let applied = applied();
         for _ in 0..50 {
             answers.extend([one.cents(42), two.cents(42)]);
         }
-        // Whatever happened: the writer has to get on, or the scope waits for it.
+        // Release the writer before any assertion: the scope waits for it.
         let released = stack.mariadb.sql("set global rpl_semi_sync_master_enabled = 0");
-        assert!(told, "the event was not told within {SOON:?}");
+        assert!(applied, "the event was not applied within {DEADLINE:?}");
         assert!(answers.iter().all(|cents| *cents == Some(1042)), "not committed yet: {answers:?}");
         released.expect("released");
-        writer.join().expect("no panic").expect("it has committed");
+        writer.join().expect("no panic").expect("committed");
     });
     for node in [&one, &two] {
         node.wait("the new price", |node| node.cents(42) == Some(9));
-        cached(node);
-        assert_eq!(node.cents(42), Some(9), "and it stays");
+        wait_cached(node);
+        assert_eq!(node.cents(42), Some(9), "the new value stays");
     }
 }
 
 #[test]
-fn what_mariadb_lacks_is_listed_at_once_and_exits_3() {
+fn missing_settings_listed_and_exit_3() {
     let mariadb = MariaDb::builder().setting("binlog-format", "MIXED").start().expect("it starts");
     mariadb.sql(PRODUCTS).expect("a table");
     mariadb
@@ -261,15 +261,15 @@ fn what_mariadb_lacks_is_listed_at_once_and_exits_3() {
     let redis = Redis::start().expect("Redis starts");
     let stack = Stack { mariadb, redis, folder: tempfile::tempdir().expect("a folder") };
     let mut node = stack.launch();
-    let status = node.process.wait(SOON).expect("it ends");
-    let said = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{said}");
+    let status = node.process.wait(DEADLINE).expect("exited");
+    let output = node.process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{output}");
     for part in [
         "set global binlog_format = ROW;",
         "grant binlog monitor, replication slave on *.* to 'shop'@'%';",
         "create table if not exists `shop`.tidegate_orders(",
     ] {
-        assert!(said.contains(part), "{part} is not in:\n{said}");
+        assert!(output.contains(part), "{part} is not in:\n{output}");
     }
-    assert!(!said.contains("secret"), "{said}");
+    assert!(!output.contains("secret"), "{output}");
 }

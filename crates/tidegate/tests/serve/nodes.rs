@@ -1,11 +1,11 @@
-//! Two nodes, one slot.
+//! Two nodes that share one slot.
 
 use std::time::Duration;
 
-use crate::stack::{SOON, Stack, tier};
+use crate::stack::{DEADLINE, Stack, tier};
 
 #[test]
-fn another_node_takes_over_when_the_one_that_follows_dies() {
+fn dead_leader_replaced() {
     let stack = Stack::start();
     let mut first = stack.node();
     let second = stack.node();
@@ -20,17 +20,17 @@ fn another_node_takes_over_when_the_one_that_follows_dies() {
     }
 
     first.process.kill9().expect("killed");
-    // Nobody follows now. What is committed meanwhile is not lost.
+    // No node follows now; the slot keeps the commit.
     stack.price(42, 3);
     second.wait("new price", |node| node.cents(42) == Some(3));
     second.wait("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
     stack.price(42, 4);
     second.wait("new price", |node| node.cents(42) == Some(4));
-    assert_eq!(second.metric("tidegate_incarnations_total"), 0.0, "nothing had to be thrown away");
+    assert_eq!(second.metric("tidegate_incarnations_total"), 0.0, "no epoch reset");
 }
 
 #[test]
-fn a_node_that_was_stopped_for_a_while_never_answers_from_before() {
+fn resumed_node_answers_fresh() {
     let stack = Stack::start();
     let first = stack.node();
     let mut second = stack.node();
@@ -43,15 +43,15 @@ fn a_node_that_was_stopped_for_a_while_never_answers_from_before() {
     assert_eq!(
         second.cents(42),
         Some(5),
-        "its own copy is two seconds old, the contract allows one"
+        "its own entry is two seconds old, the contract allows one"
     );
 }
 
 #[test]
-fn a_clean_stop_finishes_and_says_so() {
+fn sigterm_exits_cleanly() {
     let stack = Stack::start();
     let mut node = stack.node();
-    let status = node.process.terminate(SOON).expect("it ends");
+    let status = node.process.terminate(DEADLINE).expect("exited");
     assert!(status.success(), "{status}");
     stack.price(42, 6);
     let node = stack.node();

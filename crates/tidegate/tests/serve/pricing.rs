@@ -1,4 +1,4 @@
-//! A pricing service, as small as it can be: it reads the shop's database and answers over HTTP.
+//! A minimal pricing service: it reads the shop's database and answers over HTTP.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,40 +12,40 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::stack::{Stack, now};
 
-/// What the service does with its next requests.
+/// The behaviour of the service for its next requests.
 #[derive(Clone, Debug)]
-pub(crate) enum Does {
-    /// Answers what the database says.
+pub(crate) enum Behaviour {
+    /// Answers with the database's value.
     Reads,
-    /// Answers what the database said at most so long ago.
+    /// Answers with a value that is up to this old.
     Lags(Duration),
-    /// Answers what the database says, with these header fields too.
-    Says(String),
-    /// Answers what the database says, after so long.
-    Takes(Duration),
-    /// Sends these bytes and closes.
-    Sends(String),
-    /// Nothing, until the other side gives up.
+    /// Answers with the database's value and these header fields.
+    AddsHeaders(String),
+    /// Answers with the database's value after this time.
+    Delays(Duration),
+    /// Sends these bytes and closes the connection.
+    SendsRaw(String),
+    /// No response until the client closes the connection.
     Never,
 }
 
-pub(crate) struct Pricing {
+pub(crate) struct PricingService {
     pub(crate) address: SocketAddr,
     state: Arc<State>,
-    // Its tasks end with it, also when a test panics.
+    // Dropped with the service, so its tasks end, also when a test panics.
     _runtime: tokio::runtime::Runtime,
 }
 
 struct State {
-    does: Mutex<Does>,
+    behaviour: Mutex<Behaviour>,
     database: Client,
     requests: AtomicUsize,
     running: AtomicUsize,
-    most: AtomicUsize,
-    kept: Mutex<HashMap<i32, (Instant, Option<i32>)>>,
+    peak: AtomicUsize,
+    cached: Mutex<HashMap<i32, (Instant, Option<i32>)>>,
 }
 
-impl Pricing {
+impl PricingService {
     pub(crate) fn start(stack: &Stack) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -59,12 +59,12 @@ impl Pricing {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let state = Arc::new(State {
-            does: Mutex::new(Does::Reads),
+            behaviour: Mutex::new(Behaviour::Reads),
             database,
             requests: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
-            kept: Mutex::default(),
+            peak: AtomicUsize::new(0),
+            cached: Mutex::default(),
         });
         let served = Arc::clone(&state);
         runtime.spawn(async move {
@@ -75,17 +75,17 @@ impl Pricing {
         Self { address, state, _runtime: runtime }
     }
 
-    pub(crate) fn does(&self, next: Does) {
-        *self.state.does.lock().expect("sound") = next;
+    pub(crate) fn set_behaviour(&self, next: Behaviour) {
+        *self.state.behaviour.lock().expect("sound") = next;
     }
 
     pub(crate) fn requests(&self) -> usize {
         self.state.requests.load(Ordering::SeqCst)
     }
 
-    /// The most requests that it had at once.
-    pub(crate) fn most(&self) -> usize {
-        self.state.most.load(Ordering::SeqCst)
+    /// Returns the highest number of concurrent requests.
+    pub(crate) fn peak(&self) -> usize {
+        self.state.peak.load(Ordering::SeqCst)
     }
 }
 
@@ -105,23 +105,23 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
         return;
     };
     state.requests.fetch_add(1, Ordering::SeqCst);
-    state.most.fetch_max(state.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-    let does = state.does.lock().expect("sound").clone();
+    state.peak.fetch_max(state.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    let behaviour = state.behaviour.lock().expect("sound").clone();
     let mut more = String::new();
-    let answer = match does {
-        Does::Never => {
-            // Ends when the other side closes.
+    let answer = match behaviour {
+        Behaviour::Never => {
+            // Returns when the client closes.
             let _ = stream.read_line(&mut rest).await;
             None
         }
-        Does::Sends(bytes) => Some(bytes),
-        Does::Reads => Some(answer(&state, &id, Duration::ZERO, &more).await),
-        Does::Lags(lag) => Some(answer(&state, &id, lag, &more).await),
-        Does::Takes(time) => {
+        Behaviour::SendsRaw(bytes) => Some(bytes),
+        Behaviour::Reads => Some(answer(&state, &id, Duration::ZERO, &more).await),
+        Behaviour::Lags(lag) => Some(answer(&state, &id, lag, &more).await),
+        Behaviour::Delays(time) => {
             tokio::time::sleep(time).await;
             Some(answer(&state, &id, Duration::ZERO, &more).await)
         }
-        Does::Says(fields) => {
+        Behaviour::AddsHeaders(fields) => {
             more.push_str(&fields);
             Some(answer(&state, &id, Duration::ZERO, &more).await)
         }
@@ -149,16 +149,16 @@ async fn answer(state: &State, id: &str, lag: Duration, more: &str) -> String {
     )
 }
 
-/// As late as it may be: what it has read once it keeps until that is `lag` old.
+/// Returns the price, which is read again only once the last read is `lag` old.
 async fn cents(state: &State, id: i32, lag: Duration) -> Option<i32> {
-    let kept = state.kept.lock().expect("sound").get(&id).copied();
-    if let Some((_, cents)) = kept.filter(|(read, _)| read.elapsed() < lag) {
+    let cached = state.cached.lock().expect("sound").get(&id).copied();
+    if let Some((_, cents)) = cached.filter(|(read, _)| read.elapsed() < lag) {
         return cents;
     }
     let read = now();
     let sql = "select price_cents from products where id = $1";
     let row = state.database.query_opt(sql, &[&id]).await.expect("the database answers");
     let cents = row.map(|row| row.get(0));
-    state.kept.lock().expect("sound").insert(id, (read, cents));
+    state.cached.lock().expect("sound").insert(id, (read, cents));
     cents
 }

@@ -1,11 +1,11 @@
-//! Write-through: a commit renews what it touches, and nobody asks the database.
+//! Write-through: a commit renews the entries of its rows, without a load.
 
-use crate::stack::{Node, SOON, Stack, tier};
+use crate::stack::{DEADLINE, Node, Stack, tier};
 
 const LOADS: &str = "tidegate_load_seconds_count";
 
-/// A node that waits for Redis however busy the machine is, so that every entry is in all tiers, and
-/// whose entries don't end in the middle of the test.
+/// Starts a node with a long timeout for Redis, so that every entry is in all tiers on a busy machine, and with a
+/// TTL beyond the test.
 fn node(stack: &Stack) -> Node {
     stack.node_with(|config| {
         let config = config.replace("[shared]", "[shared]\ntimeout = \"5s\"");
@@ -14,9 +14,9 @@ fn node(stack: &Stack) -> Node {
 }
 
 #[test]
-fn a_commit_renews_every_tier_with_no_read_of_the_origin() {
+fn commit_renews_tiers_without_load() {
     let stack = Stack::start();
-    // A commit fells whatever carries a tag of its row: alone in its category, only its own entry.
+    // A commit invalidates all entries with a tag of its row; with a category of its own, only its entry.
     stack.sql("update products set category_id = id");
     let nodes = [node(&stack), node(&stack)];
     for node in &nodes {
@@ -39,10 +39,10 @@ fn a_commit_renews_every_tier_with_no_read_of_the_origin() {
         }
     }
     stack.sql("delete from products where id = 5");
-    nodes[1].wait("its absence", |node| node.get(5).status == 404);
+    nodes[1].wait("absence", |node| node.get(5).status == 404);
     stack.sql("insert into products values (5, 'again', 5, 55, 'EUR')");
-    nodes[1].wait("it again", |node| node.cents(5) == Some(55));
-    // One that has nothing in memory finds it in the shared tier.
+    nodes[1].wait("the row again", |node| node.cents(5) == Some(55));
+    // A node with an empty in-process tier finds the entries in the shared tier.
     let third = node(&stack);
     for id in 1..=20 {
         let answer = third.get(id);
@@ -53,7 +53,7 @@ fn a_commit_renews_every_tier_with_no_read_of_the_origin() {
 }
 
 #[test]
-fn renewed_values_are_the_databases_own_to_the_byte() {
+fn renewed_value_equals_loaded_value() {
     let stack = Stack::start();
     stack.sql(
         "create table odd(id int primary key, a smallint, b bigint, c numeric, d boolean, e text, \
@@ -72,8 +72,9 @@ approved  = { by = ["product"], on = 2026-11-02 }
 "#;
         config + contract
     });
-    node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
-    let get = |node: &Node| harness::http::get(node.data, "/data/odd/1", SOON).expect("an answer");
+    node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
+    let get =
+        |node: &Node| harness::http::get(node.data, "/data/odd/1", DEADLINE).expect("an answer");
     node.wait("a cached answer", |node| tier(&get(node)) == Some("local"));
     let loads = node.metric(LOADS);
     for change in [
@@ -88,11 +89,11 @@ approved  = { by = ["product"], on = 2026-11-02 }
                    from odd where id = 1) x";
         let own = stack.sql(sql);
         let last = |node: &Node| get(node).text().trim() == own.trim();
-        node.wait("the database's own words", last);
+        node.wait("the database's own text", last);
         assert_eq!(tier(&get(&node)), Some("local"));
     }
     assert_eq!(node.metric(LOADS), loads, "not loaded");
-    // A value too large for a row stays behind when another column changes: nothing is made up.
+    // The log omits an unchanged value stored out of line: the entry is loaded, not renewed without it.
     stack.sql("alter table odd alter column e set storage external");
     stack.sql("update odd set e = repeat('long ', 2000) where id = 1");
     node.wait("the long text", |node| get(node).text().contains("long long"));
@@ -101,11 +102,11 @@ approved  = { by = ["product"], on = 2026-11-02 }
         let text = get(node).text();
         text.contains("\"a\":7") && text.contains("long long")
     });
-    assert!(node.metric(LOADS) > loads, "the log did not tell it");
+    assert!(node.metric(LOADS) > loads, "the log did not carry it");
 }
 
 #[test]
-fn a_row_that_is_not_the_whole_answer_is_loaded() {
+fn incomplete_row_loaded_not_renewed() {
     for (name, sql, edit) in [
         ("row security", "alter table products enable row level security", None),
         (
@@ -114,7 +115,7 @@ fn a_row_that_is_not_the_whole_answer_is_loaded() {
              replica identity full",
             None,
         ),
-        ("told not to", "select 1", Some("staleness = \"1s\"")),
+        ("write_through = false", "select 1", Some("staleness = \"1s\"")),
     ] {
         let stack = Stack::start();
         stack.sql(sql);
@@ -122,7 +123,7 @@ fn a_row_that_is_not_the_whole_answer_is_loaded() {
             Some(line) => config.replace(line, &format!("{line}\nwrite_through = false")),
             None => config,
         });
-        node.process.wait_for_http(node.admin, "/readyz", SOON).expect("ready");
+        node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
         node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
         let loads = node.metric(LOADS);
         stack.price(42, 7);

@@ -1,24 +1,24 @@
-//! Race 15: somebody has written and reads at once, on another node and at the edge.
+//! Race 15: a client writes and reads at once, on another node and at the edge.
 
 use std::time::Duration;
 
 use harness::http::{self, Answer};
 use tokio_postgres::NoTls;
 
-use crate::stack::{Node, SOON, Stack, now, tier};
-use crate::upstream::Says;
+use crate::stack::{DEADLINE, Node, Stack, now, tier};
+use crate::upstream::Reply;
 
 const ROUNDS: u32 = 200;
 const TOKEN: &str = "tidegate-after";
 
-/// An application's open connection: between its commit and its next read lies no process start.
+/// An application with an open connection, so that no process start lies between its commit and its next read.
 struct Application {
     runtime: tokio::runtime::Runtime,
     client: tokio_postgres::Client,
 }
 
 impl Application {
-    fn of(stack: &Stack) -> Self {
+    fn connect(stack: &Stack) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -37,7 +37,7 @@ impl Application {
         assert_eq!(done.expect("updated"), 1);
     }
 
-    /// As `docs/read-your-writes.md` tells applications to.
+    /// Returns a token made as `docs/read-your-writes.md` describes for applications.
     fn token(&self) -> String {
         let end = "select 'lsn=' || pg_current_wal_insert_lsn()";
         self.runtime.block_on(self.client.query_one(end, &[])).expect("a row").get(0)
@@ -47,7 +47,7 @@ impl Application {
 impl Node {
     fn get_after(&self, id: u32, token: &str) -> Answer {
         let path = format!("/data/product_price/{id}");
-        http::request(self.data, "GET", &path, &[(TOKEN, token)], b"", SOON).expect("an answer")
+        http::request(self.data, "GET", &path, &[(TOKEN, token)], b"", DEADLINE).expect("an answer")
     }
 
     fn cents_after(&self, id: u32, token: &str) -> Option<i64> {
@@ -57,13 +57,13 @@ impl Node {
     }
 
     fn page_after(&self, token: &str) -> String {
-        let answer = http::request(self.gateway, "GET", "/p/42", &[(TOKEN, token)], b"", SOON);
+        let answer = http::request(self.gateway, "GET", "/p/42", &[(TOKEN, token)], b"", DEADLINE);
         answer.expect("an answer").text()
     }
 
-    /// A token for everything committed before now.
+    /// Returns a token that covers every commit before the call.
     fn token(&self) -> String {
-        let answer = http::request(self.admin, "POST", "/api/v1/token", &[], b"", SOON);
+        let answer = http::request(self.admin, "POST", "/api/v1/token", &[], b"", DEADLINE);
         let answer: serde_json::Value =
             serde_json::from_slice(&answer.expect("an answer").body).expect("JSON");
         answer["token"].as_str().expect("a token").to_owned()
@@ -76,46 +76,48 @@ impl Node {
 }
 
 #[test]
-fn race_15_own_writes_read_at_once_on_another_node() {
+fn race_15_token_read_includes_own_write() {
     let stack = Stack::start();
     let (one, two) = (stack.node(), stack.node());
-    let application = Application::of(&stack);
+    let application = Application::connect(&stack);
     for node in [&one, &two] {
         node.warm();
     }
-    let mut old_without = 0;
+    let mut stale_without_token = 0;
     for round in 0..ROUNDS {
         let cents = i32::try_from(round).expect("small");
-        stack.upstream.says(Says::Page(format!("page {round}")));
+        stack.upstream.reply_with(Reply::Page(format!("page {round}")));
         application.reprice(42, cents);
         let token = if round % 2 == 0 { application.token() } else { one.token() };
         let reader = if round % 3 == 0 { &one } else { &two };
-        old_without += u32::from(reader.cents(42) != Some(round));
+        stale_without_token += u32::from(reader.cents(42) != Some(round));
         assert_eq!(reader.cents_after(42, &token), Some(cents.into()), "round {round}, {token}");
         assert_eq!(reader.page_after(&token), format!("page {round}"), "round {round}, {token}");
     }
-    // Those who have written are served from the tiers like anybody else, a moment later.
+    // Once the tiers have applied the write, reads with a token are served from them.
     let token = application.token();
     for node in [&one, &two] {
         node.wait("a cached answer", |node| tier(&node.get_after(42, &token)) == Some("local"));
     }
-    println!("without a token {old_without} of {ROUNDS} were old, as their contract allows");
+    println!(
+        "without a token {stale_without_token} of {ROUNDS} were stale, as their contract allows"
+    );
 }
 
 #[test]
-fn race_15_while_the_log_is_late_the_origin_answers() {
+fn race_15_lagging_log_served_by_origin() {
     let stack = Stack::start();
-    // Long enough that whoever brings no token is still answered from the tier.
+    // Long enough that a read without a token is still answered from the tier.
     let budget = |config: String| config.replace("staleness = \"1s\"", "staleness = \"20s\"");
     let mut one = stack.node_with(budget);
     let two = stack.node_with(budget);
-    let application = Application::of(&stack);
+    let application = Application::connect(&stack);
     two.warm();
-    one.process.pause().expect("the node that follows the log is stopped");
+    one.process.pause().expect("the leader is stopped");
     application.reprice(42, 7);
-    stack.upstream.says(Says::Page("second".into()));
+    stack.upstream.reply_with(Reply::Page("second".into()));
     let token = two.token();
-    assert_eq!(two.cents(42), Some(1042), "nothing has told it, and the contract allows it");
+    assert_eq!(two.cents(42), Some(1042), "the log is not applied, and the contract allows it");
     let began = now();
     let answer = two.get_after(42, &token);
     assert_eq!(tier(&answer), Some("origin"), "{answer:?}");
@@ -129,7 +131,7 @@ fn race_15_while_the_log_is_late_the_origin_answers() {
     assert!(two.metric("tidegate_token_waits_total") > 0.0);
 
     one.process.resume().expect("continued");
-    two.wait("a tier that is there", |node| {
+    two.wait("an up-to-date tier", |node| {
         let answer = node.get_after(42, &token);
         assert!(answer.text().contains("\"price_cents\":17"), "{answer:?}");
         tier(&answer) == Some("local")
@@ -137,21 +139,21 @@ fn race_15_while_the_log_is_late_the_origin_answers() {
 }
 
 #[test]
-fn an_order_brings_its_token() {
+fn purge_request_returns_token() {
     let stack = Stack::start();
     let (one, two) = (stack.node(), stack.node());
     two.warm();
-    stack.upstream.says(Says::Page("second".into()));
+    stack.upstream.reply_with(Reply::Page("second".into()));
     let json = [("content-type", "application/json")];
-    let order = br#"{"tags":["product-42"]}"#;
-    let receipt = http::request(one.admin, "POST", "/api/v1/invalidate", &json, order, SOON);
+    let body = br#"{"tags":["product-42"]}"#;
+    let receipt = http::request(one.admin, "POST", "/api/v1/invalidate", &json, body, DEADLINE);
     let receipt = receipt.expect("an answer").text();
     let receipt: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
     let token = receipt["token"].as_str().expect("a token");
     assert!(token.starts_with("v1."), "{token}");
     assert_eq!(two.page_after(token), "second");
 
-    let bad = two.get_after(42, "rubbish");
+    let bad = two.get_after(42, "invalid");
     assert_eq!(bad.status, 400, "{bad:?}");
     assert!(bad.text().contains("Tidegate-After"), "{bad:?}");
 }

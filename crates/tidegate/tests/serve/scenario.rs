@@ -1,12 +1,12 @@
-//! What the issue promises, step by step.
+//! The basic promises, step by step.
 
 use harness::http;
 
-use crate::stack::{SOON, Stack, bound_ms, tier};
-use crate::upstream::Says;
+use crate::stack::{DEADLINE, Stack, bound_ms, tier};
+use crate::upstream::Reply;
 
 #[test]
-fn an_update_typed_into_psql_is_in_the_next_answer() {
+fn psql_update_in_next_answer() {
     let stack = Stack::start();
     let node = stack.node();
     let first = node.get(42);
@@ -30,35 +30,35 @@ fn an_update_typed_into_psql_is_in_the_next_answer() {
         "{cached:?}"
     );
 
-    // By a role that Tidegate has never heard of.
+    // By a role that Tidegate does not know.
     stack
         .postgres
         .psql_in("shop", "update products set price_cents = 1 where id = 42")
         .expect("updated");
     node.wait("new price", |node| node.cents(42) == Some(1));
-    // Counted once every tier has been told; the answer above may come from the first of them.
+    // Counted once every tier has applied it; the answer above may come from the first of them.
     node.wait("one invalidation", |node| node.metric("tidegate_invalidations_total") == 1.0);
 }
 
 #[test]
-fn a_page_with_the_rows_surrogate_key_is_refetched() {
+fn row_change_refetches_tagged_page() {
     let stack = Stack::start();
     let node = stack.node();
     assert_eq!(node.page().text(), "first");
     node.wait("a cached page", |node| tier(&node.page()) == Some("edge"));
     let requests = stack.upstream.requests();
     assert_eq!(node.page().text(), "first");
-    assert_eq!(stack.upstream.requests(), requests, "answered without the application");
-    assert_eq!(node.page().header("surrogate-key"), None, "that is between us and the application");
+    assert_eq!(stack.upstream.requests(), requests, "answered without the upstream");
+    assert_eq!(node.page().header("surrogate-key"), None, "the header is removed for clients");
 
-    stack.upstream.says(Says::Page("second".into()));
-    assert_eq!(node.page().text(), "first", "nothing has changed in the database yet");
+    stack.upstream.reply_with(Reply::Page("second".into()));
+    assert_eq!(node.page().text(), "first", "the database has not changed yet");
     stack.price(42, 7);
     node.wait("the new page", |node| node.page().text() == "second");
 }
 
 #[test]
-fn a_missing_row_is_404_and_appears_as_soon_as_it_is_inserted() {
+fn missing_row_served_after_insert() {
     let stack = Stack::start();
     let node = stack.node();
     assert_eq!(node.get(777).status, 404);
@@ -73,7 +73,7 @@ fn a_missing_row_is_404_and_appears_as_soon_as_it_is_inserted() {
 }
 
 #[test]
-fn a_truncate_and_a_rollback_are_understood() {
+fn truncate_invalidates_rollback_does_not() {
     let stack = Stack::start();
     let node = stack.node();
     node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
@@ -84,10 +84,10 @@ fn a_truncate_and_a_rollback_are_understood() {
 }
 
 #[test]
-fn bad_questions_get_clear_answers() {
+fn invalid_requests_name_remedy() {
     let stack = Stack::start();
     let node = stack.node();
-    for (path, status, says) in [
+    for (path, status, detail) in [
         ("/data/product_price/042", 400, "as the database writes it"),
         ("/data/product_price/abc", 400, "abc"),
         ("/data/product_prize/42", 404, "product_price"),
@@ -95,22 +95,22 @@ fn bad_questions_get_clear_answers() {
         ("/data/product_price/someone@example.com", 400, "e-mail"),
         ("/elsewhere", 404, "/data/{contract}/{id}"),
     ] {
-        let answer = http::get(node.data, path, SOON).expect("an answer");
+        let answer = http::get(node.data, path, DEADLINE).expect("an answer");
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
-        assert!(answer.text().contains(says), "{path}: {}", answer.text());
+        assert!(answer.text().contains(detail), "{path}: {}", answer.text());
     }
-    let answer = http::request(node.data, "DELETE", "/data/product_price/42", &[], b"", SOON);
+    let answer = http::request(node.data, "DELETE", "/data/product_price/42", &[], b"", DEADLINE);
     assert_eq!(answer.expect("an answer").status, 405);
 }
 
 #[test]
-fn race_02_a_deletion_before_the_commit_does_not_keep_the_old_value() {
+fn race_02_delete_before_commit_refilled() {
     let stack = Stack::start();
     let (one, two) = (stack.node(), stack.node());
     for node in [&one, &two] {
         node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
     }
-    // The shop has written, tells Tidegate, and a reader comes before it commits.
+    // The shop writes and sends a purge request; a reader refills the entry before the commit.
     let shop = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             stack.sql(
@@ -118,46 +118,46 @@ fn race_02_a_deletion_before_the_commit_does_not_keep_the_old_value() {
                  commit",
             )
         });
-        let order = br#"{"tags":["product-42"]}"#;
+        let body = br#"{"tags":["product-42"]}"#;
         let json = [("content-type", "application/json")];
-        let answer = http::request(one.admin, "POST", "/api/v1/invalidate", &json, order, SOON);
+        let answer = http::request(one.admin, "POST", "/api/v1/invalidate", &json, body, DEADLINE);
         assert_eq!(answer.expect("an answer").status, 200);
         for node in [&one, &two] {
             node.wait("a refill", |node| tier(&node.get(42)) == Some("local"));
         }
         writer.join()
     });
-    shop.expect("it has committed");
+    shop.expect("committed");
     for node in [&one, &two] {
         node.wait("the new price", |node| node.cents(42) == Some(7));
-        assert_eq!(node.cents(42), Some(7), "and it stays");
+        assert_eq!(node.cents(42), Some(7), "the new value stays");
     }
 }
 
 #[test]
-fn an_order_is_fenced_and_reaches_every_node() {
+fn purge_request_reaches_every_node() {
     let stack = Stack::start();
     let (one, two) = (stack.node(), stack.node());
     for node in [&one, &two] {
         node.wait("a cached page", |node| tier(&node.page()) == Some("edge"));
     }
-    stack.upstream.says(Says::Page("second".into()));
-    let order = br#"{"tags":["product-42"]}"#;
+    stack.upstream.reply_with(Reply::Page("second".into()));
+    let body = br#"{"tags":["product-42"]}"#;
     let json = [("content-type", "application/json")];
-    let answer = http::request(one.admin, "POST", "/api/v1/invalidate", &json, order, SOON)
+    let answer = http::request(one.admin, "POST", "/api/v1/invalidate", &json, body, DEADLINE)
         .expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(one.page().text(), "second", "it was applied here before it was acknowledged");
+    assert_eq!(one.page().text(), "second", "applied here before the response");
     two.wait("the new page", |node| node.page().text() == "second");
 
     let plain =
-        http::request(one.admin, "POST", "/api/v1/purge", &[], order, SOON).expect("an answer");
-    assert_eq!(plain.status, 415, "a form of a foreign page can't purge");
-    let empty =
-        http::request(one.admin, "POST", "/api/v1/purge", &json, b"{}", SOON).expect("an answer");
+        http::request(one.admin, "POST", "/api/v1/purge", &[], body, DEADLINE).expect("an answer");
+    assert_eq!(plain.status, 415, "a form on another origin can't purge");
+    let empty = http::request(one.admin, "POST", "/api/v1/purge", &json, b"{}", DEADLINE)
+        .expect("an answer");
     assert_eq!(empty.status, 400);
 
-    stack.upstream.says(Says::Page("third".into()));
+    stack.upstream.reply_with(Reply::Page("third".into()));
     let purge = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(["purge", "--tag", "product-42", "--admin", &two.admin.to_string()])
         .output()
@@ -165,32 +165,31 @@ fn an_order_is_fenced_and_reaches_every_node() {
     assert!(purge.status.success(), "{purge:?}");
     assert!(String::from_utf8_lossy(&purge.stdout).starts_with("purged 1 subject"), "{purge:?}");
     assert_eq!(two.page().text(), "third");
-    let journal = http::get(one.admin, "/api/v1/invalidations?subject=t:product-42", SOON);
+    let journal = http::get(one.admin, "/api/v1/invalidations?subject=t:product-42", DEADLINE);
     let journal = journal.expect("an answer").text();
     assert!(
-        journal.contains("\"cause\":\"purge\"") || two_has(&two, "\"cause\":\"purge\""),
+        journal.contains("\"cause\":\"purge\"") || journal_contains(&two, "\"cause\":\"purge\""),
         "{journal}"
     );
 }
 
-fn two_has(node: &crate::stack::Node, part: &str) -> bool {
-    let journal = http::get(node.admin, "/api/v1/invalidations", SOON);
+fn journal_contains(node: &crate::stack::Node, part: &str) -> bool {
+    let journal = http::get(node.admin, "/api/v1/invalidations", DEADLINE);
     journal.expect("an answer").text().contains(part)
 }
 
 #[test]
-fn a_gateway_without_contracts_serves_and_is_purged() {
+fn gateway_without_contracts_purged() {
     let stack = Stack::start();
-    let node = stack.launch(|config| {
-        config.split_once("[data.product_price]").expect("it is there").0.to_owned()
-    });
+    let node = stack
+        .launch(|config| config.split_once("[data.product_price]").expect("present").0.to_owned());
     node.wait("a cached page", |node| {
-        http::get(node.gateway, "/p/42", SOON).is_ok_and(|page| tier(&page) == Some("edge"))
+        http::get(node.gateway, "/p/42", DEADLINE).is_ok_and(|page| tier(&page) == Some("edge"))
     });
-    stack.upstream.says(Says::Page("second".into()));
+    stack.upstream.reply_with(Reply::Page("second".into()));
     let json = [("content-type", "application/json")];
-    let order = br#"{"tags":["product-42"]}"#;
-    let answer = http::request(node.admin, "POST", "/api/v1/purge", &json, order, SOON);
+    let body = br#"{"tags":["product-42"]}"#;
+    let answer = http::request(node.admin, "POST", "/api/v1/purge", &json, body, DEADLINE);
     let answer = answer.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(node.page().text(), "second");

@@ -1,13 +1,13 @@
-//! What a database administrator has to be told.
+//! Errors at the start, with the statements that an administrator has to run.
 
 use std::time::Duration;
 
 use harness::{Postgres, Process};
 
-use crate::stack::{SOON, Stack};
+use crate::stack::{DEADLINE, Stack};
 
 #[test]
-fn what_is_missing_is_listed_at_once_and_exits_3() {
+fn missing_settings_listed_and_exit_3() {
     let postgres = Postgres::builder().setting("wal_level", "replica").start().expect("it starts");
     postgres.psql("create role shop login").expect("a role");
     postgres.psql("create database shop").expect("a database");
@@ -18,9 +18,9 @@ fn what_is_missing_is_listed_at_once_and_exits_3() {
         .replace("127.0.0.1:5432", &postgres.addr().to_string());
     std::fs::write(&config, text).expect("written");
     let mut process = serve(&config);
-    let status = process.wait(SOON).expect("it ends");
-    let said = process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{said}");
+    let status = process.wait(DEADLINE).expect("exited");
+    let output = process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{output}");
     for part in [
         "wal_level",
         "alter system set wal_level = 'logical'",
@@ -28,14 +28,14 @@ fn what_is_missing_is_listed_at_once_and_exits_3() {
         "grant select",
         "create publication",
     ] {
-        assert!(said.to_lowercase().contains(part), "{part} is not in:\n{said}");
+        assert!(output.to_lowercase().contains(part), "{part} is not in:\n{output}");
     }
 }
 
 #[test]
-fn a_contract_that_does_not_fit_the_database_exits_3() {
+fn contract_database_mismatch_exits_3() {
     let stack = Stack::start();
-    for (from, to, says) in [
+    for (from, to, expected) in [
         (
             "columns = [\"price_cents\", \"currency\"]",
             "columns = [\"price_pennies\"]",
@@ -45,24 +45,24 @@ fn a_contract_that_does_not_fit_the_database_exits_3() {
         ("select price_cents, currency from", "select price_cent, currency from", "price_cent"),
     ] {
         let mut node = stack.launch(|config| config.replace(from, to));
-        let status = node.process.wait(SOON).expect("it ends");
-        let said = node.process.lines().join("\n");
-        assert_eq!(status.code(), Some(3), "{said}");
-        assert!(said.contains(says), "{said}");
+        let status = node.process.wait(DEADLINE).expect("exited");
+        let output = node.process.lines().join("\n");
+        assert_eq!(status.code(), Some(3), "{output}");
+        assert!(output.contains(expected), "{output}");
     }
 }
 
 #[test]
-fn an_unreachable_server_is_named_without_its_password() {
+fn unreachable_server_error_hides_password() {
     let stack = Stack::start();
     let mut node = stack.launch(|config| {
         let at = format!("shop@{}", stack.postgres.addr());
         config.replace(&at, "shop:secret@127.0.0.1:1")
     });
-    let status = node.process.wait(SOON + Duration::from_secs(10)).expect("it ends");
-    let said = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{said}");
-    assert!(said.contains("127.0.0.1:1") && !said.contains("secret"), "{said}");
+    let status = node.process.wait(DEADLINE + Duration::from_secs(10)).expect("exited");
+    let output = node.process.lines().join("\n");
+    assert_eq!(status.code(), Some(3), "{output}");
+    assert!(output.contains("127.0.0.1:1") && !output.contains("secret"), "{output}");
 }
 
 fn serve(config: &std::path::Path) -> Process {

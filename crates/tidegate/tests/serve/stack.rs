@@ -1,4 +1,4 @@
-//! A shop's servers and any number of Tidegate nodes with one configuration.
+//! A shop's servers, and any number of Tidegate nodes with one configuration.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -10,19 +10,19 @@ use harness::{Port, Postgres, PostgresBuilder, Process, Redis};
 
 use crate::upstream::Upstream;
 
-/// The configuration of issue 2, as it stands in `examples/`.
+/// The example configuration.
 const EXAMPLE: &str = include_str!("../../../../examples/tidegate.toml");
 
-/// For anything that is expected to happen.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The time limit of every expected event.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Stack {
     pub(crate) postgres: Postgres,
     pub(crate) redis: Redis,
     pub(crate) upstream: Upstream,
-    /// Where nodes are told that Redis is; a proxy's address to inject faults.
+    /// The address of Redis in the configuration: a proxy's, to inject faults.
     redis_at: Option<SocketAddr>,
-    /// The shared tier's address, where it is not that of one Redis.
+    /// The shared tier's URL, for Sentinel and Cluster.
     shared: Option<String>,
     folder: tempfile::TempDir,
 }
@@ -32,23 +32,23 @@ pub(crate) struct Node {
     pub(crate) gateway: SocketAddr,
     pub(crate) data: SocketAddr,
     pub(crate) admin: SocketAddr,
-    /// Its own for as long as it may run: another test could take a port that it has yet to open.
+    /// Reserved as long as the node may run: another test could take a port that is not bound yet.
     pub(crate) _ports: Vec<Port>,
 }
 
 impl Stack {
-    /// PostgreSQL with the shop's table, Redis and an application; no node yet.
+    /// Starts PostgreSQL with the shop's table, Redis and an upstream, without a node.
     pub(crate) fn start() -> Self {
-        Self::on(Postgres::builder())
+        Self::with_postgres(Postgres::builder())
     }
 
-    /// The same with a PostgreSQL that is set up in a certain way.
-    pub(crate) fn on(postgres: PostgresBuilder) -> Self {
-        Self::of(postgres.start().expect("PostgreSQL starts"))
+    /// Starts as [`start`](Self::start) does, with a configured PostgreSQL.
+    pub(crate) fn with_postgres(postgres: PostgresBuilder) -> Self {
+        Self::on_running(postgres.start().expect("PostgreSQL starts"))
     }
 
-    /// The same with a PostgreSQL that runs already.
-    pub(crate) fn of(postgres: Postgres) -> Self {
+    /// Starts as [`start`](Self::start) does, with a running PostgreSQL.
+    pub(crate) fn on_running(postgres: Postgres) -> Self {
         postgres
             .psql("create role shop login replication; create database shop owner shop")
             .or_else(|_| {
@@ -82,7 +82,7 @@ impl Stack {
         self
     }
 
-    /// As the shop's application would.
+    /// Runs a statement as the shop's application.
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.postgres.psql_as("shop", "shop", sql).expect("the statement runs")
     }
@@ -91,11 +91,11 @@ impl Stack {
         self.sql(&format!("update products set price_cents = {cents} where id = {id}"));
     }
 
-    /// The example with this stack's addresses and a budget of one second.
+    /// Returns the example configuration with this stack's addresses and a budget of one second.
     pub(crate) fn config(&self, ports: [&Port; 3]) -> String {
         let redis = self.redis_at.unwrap_or_else(|| self.redis.addr());
         let shared = self.shared.clone().unwrap_or_else(|| format!("redis://{redis}"));
-        // With what surrounds them: 127.0.0.1:3000 also begins the port 30004.
+        // With the quotes: 127.0.0.1:3000 is also a prefix of 127.0.0.1:30004.
         let listen = |port: &Port| format!("\"{}\"", port.addr());
         EXAMPLE
             .replace("\"127.0.0.1:8080\"", &listen(ports[0]))
@@ -107,23 +107,23 @@ impl Stack {
             .replace("staleness = \"30s\"", "staleness = \"1s\"")
     }
 
-    /// Starts a node and waits until it serves proven answers.
+    /// Starts a node and waits until its answers have a proven bound.
     pub(crate) fn node(&self) -> Node {
         self.node_with(|config| config)
     }
 
-    /// The same with another configuration.
+    /// Starts a node as [`node`](Self::node) does, with an edited configuration.
     pub(crate) fn node_with(&self, edit: impl Fn(String) -> String) -> Node {
         self.launch(edit).ready()
     }
 
-    /// Starts a node without waiting for anything.
+    /// Starts a node without waiting.
     pub(crate) fn launch(&self, edit: impl Fn(String) -> String) -> Node {
-        self.launch_under(&[], edit)
+        self.launch_with_env(&[], edit)
     }
 
-    /// The same with this in its environment.
-    pub(crate) fn launch_under(
+    /// Starts a node without waiting, with environment variables.
+    pub(crate) fn launch_with_env(
         &self,
         env: &[(OsString, OsString)],
         edit: impl Fn(String) -> String,
@@ -145,18 +145,18 @@ pub(crate) fn start(config: &Path, env: &[(OsString, OsString)]) -> Process {
 }
 
 impl Node {
-    /// Waits until it serves proven answers.
+    /// Waits until the node's answers have a proven bound.
     pub(crate) fn ready(mut self) -> Self {
-        self.process.wait_for_http(self.admin, "/readyz", SOON).expect("ready");
+        self.process.wait_for_http(self.admin, "/readyz", DEADLINE).expect("ready");
         self.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
         self
     }
 
     pub(crate) fn get(&self, id: u32) -> Answer {
-        http::get(self.data, &format!("/data/product_price/{id}"), SOON).expect("an answer")
+        http::get(self.data, &format!("/data/product_price/{id}"), DEADLINE).expect("an answer")
     }
 
-    /// The price that is answered, if one is.
+    /// Returns the price of an answer with status 200.
     pub(crate) fn cents(&self, id: u32) -> Option<u32> {
         let answer = self.get(id);
         let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
@@ -164,11 +164,11 @@ impl Node {
     }
 
     pub(crate) fn page(&self) -> Answer {
-        http::get(self.gateway, "/p/42", SOON).expect("an answer")
+        http::get(self.gateway, "/p/42", DEADLINE).expect("an answer")
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
-        let answer = http::get(self.admin, "/api/v1/status", SOON).expect("an answer");
+        let answer = http::get(self.admin, "/api/v1/status", DEADLINE).expect("an answer");
         serde_json::from_slice(&answer.body).expect("JSON")
     }
 
@@ -176,9 +176,9 @@ impl Node {
         self.metric_with(name, "")
     }
 
-    /// The sum of those whose labels contain `labels`.
+    /// Returns the sum of the series whose labels contain `labels`.
     pub(crate) fn metric_with(&self, name: &str, labels: &str) -> f64 {
-        let answer = http::get(self.admin, "/metrics", SOON).expect("an answer");
+        let answer = http::get(self.admin, "/metrics", DEADLINE).expect("an answer");
         let text = answer.text();
         let lines = text.lines().filter(|line| {
             line.strip_prefix(name)
@@ -190,37 +190,42 @@ impl Node {
     pub(crate) fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let begun = now();
         while !holds(self) {
-            assert!(begun.elapsed() < SOON, "no {what} within {SOON:?}\n{}", self.story());
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "no {what} within {DEADLINE:?}\n{}",
+                self.diagnostics()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Everything that may explain why something did not happen.
-    fn story(&self) -> String {
-        let ask = |addr, path: &str| {
-            http::get(addr, path, SOON)
+    /// Returns status, log, metrics and an answer, for the message of a timeout.
+    fn diagnostics(&self) -> String {
+        let get = |addr, path: &str| {
+            http::get(addr, path, DEADLINE)
                 .map_or_else(|err| format!("{err:#}"), |answer| answer.text())
         };
-        let metrics = ask(self.admin, "/metrics");
-        let told = metrics.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+        let metrics = get(self.admin, "/metrics");
+        let nonzero =
+            metrics.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
         let log = self.process.lines().join("\n");
         format!(
             "{}\n{}\n{log}\n{}",
-            ask(self.admin, "/api/v1/status"),
-            ask(self.data, "/data/product_price/42"),
-            told.collect::<Vec<_>>().join("\n")
+            get(self.admin, "/api/v1/status"),
+            get(self.data, "/data/product_price/42"),
+            nonzero.collect::<Vec<_>>().join("\n")
         )
     }
 }
 
-/// The staleness bound that an answer shows, in ms.
+/// Returns the staleness bound of an answer, in ms.
 pub(crate) fn bound_ms(answer: &Answer) -> Option<f64> {
     let freshness = answer.header("tidegate-freshness")?;
     let bound = freshness.split(',').find_map(|part| part.trim().strip_prefix("bound="))?;
     bound.parse().ok()
 }
 
-/// Which tier answered.
+/// Returns the tier that answered.
 pub(crate) fn tier(answer: &Answer) -> Option<&str> {
     let freshness = answer.header("tidegate-freshness")?;
     freshness.split(',').find_map(|part| part.trim().strip_prefix("tier="))

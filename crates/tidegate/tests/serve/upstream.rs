@@ -1,4 +1,4 @@
-//! An application behind the gateway, as small as it can be.
+//! A minimal application behind the gateway.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What the application answers next.
+/// The response of the application to its next requests.
 #[derive(Clone, Debug)]
-pub(crate) enum Says {
-    /// A page with this text, shared for a minute, made from product 42.
+pub(crate) enum Reply {
+    /// A page with this text, shareable for a minute, with the surrogate key of product 42.
     Page(String),
-    /// Bytes that are no HTTP.
-    Rubbish,
-    /// Half of what it announces.
-    Half,
-    /// Nothing, until the other side gives up.
+    /// Bytes that are not HTTP.
+    Malformed,
+    /// A body shorter than its content-length.
+    Truncated,
+    /// No response until the client closes the connection.
     Never,
 }
 
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
-    says: Arc<Mutex<Says>>,
+    reply: Arc<Mutex<Reply>>,
     requests: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -30,10 +30,10 @@ impl Upstream {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let says = Arc::new(Mutex::new(Says::Page("first".into())));
+        let reply = Arc::new(Mutex::new(Reply::Page("first".into())));
         let requests = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        let (next, count, ended) = (Arc::clone(&says), Arc::clone(&requests), Arc::clone(&stop));
+        let (next, count, ended) = (Arc::clone(&reply), Arc::clone(&requests), Arc::clone(&stop));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if ended.load(Ordering::Relaxed) {
@@ -46,11 +46,11 @@ impl Upstream {
                 thread::spawn(move || answer(stream, &next, &count));
             }
         });
-        Self { address, says, requests, stop }
+        Self { address, reply, requests, stop }
     }
 
-    pub(crate) fn says(&self, next: Says) {
-        *self.says.lock().expect("sound") = next;
+    pub(crate) fn reply_with(&self, next: Reply) {
+        *self.reply.lock().expect("sound") = next;
     }
 
     pub(crate) fn requests(&self) -> usize {
@@ -65,7 +65,7 @@ impl Drop for Upstream {
     }
 }
 
-fn answer(mut stream: TcpStream, says: &Says, count: &AtomicUsize) {
+fn answer(mut stream: TcpStream, reply: &Reply, count: &AtomicUsize) {
     let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|read| read > 0) && !line.ends_with("\r\n\r\n") {}
@@ -79,11 +79,11 @@ fn answer(mut stream: TcpStream, says: &Says, count: &AtomicUsize) {
              surrogate-key: product-42\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
         )
     };
-    let text = match says {
-        Says::Page(text) => format!("{}{text}", head(text.len())),
-        Says::Rubbish => "\u{1}\u{2} what is this\r\n\r\n\r\n".into(),
-        Says::Half => format!("{}half", head(4_000)),
-        Says::Never => {
+    let text = match reply {
+        Reply::Page(text) => format!("{}{text}", head(text.len())),
+        Reply::Malformed => "\u{1}\u{2} not HTTP\r\n\r\n\r\n".into(),
+        Reply::Truncated => format!("{}half", head(4_000)),
+        Reply::Never => {
             let _ = reader.read_line(&mut line);
             return;
         }

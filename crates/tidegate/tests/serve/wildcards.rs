@@ -1,4 +1,4 @@
-//! Purges by wildcard and by contract: counted first, then carried out, on every node and in Redis.
+//! Purges by wildcard and by contract: dry runs, and their effect on every node and in Redis.
 
 use std::process::{Command, Output};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 use tokio_postgres::NoTls;
 
 use crate::stack::{Node, Stack, tier};
-use crate::upstream::Says;
+use crate::upstream::Reply;
 
-/// A node whose entries outlive any test, and which gives Redis the time it needs on a loaded machine:
-/// what was not stored could not be counted.
+/// Starts a node with a TTL beyond the test and a long timeout for Redis: an entry that is not stored on a busy
+/// machine can't be counted.
 fn node(stack: &Stack) -> Node {
     stack.node_with(|config| {
         config
@@ -28,58 +28,58 @@ impl Node {
             .expect("it runs")
     }
 
-    /// What a dry run says.
-    fn would(&self, args: &[&str]) -> Value {
+    /// Returns the JSON of a dry run.
+    fn dry_run(&self, args: &[&str]) -> Value {
         let output = self.purge(&[args, &["--dry-run", "--json"]].concat());
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
-    /// How many entries a purge would remove from the shared tier, and from this node's own.
-    fn counts(&self, args: &[&str]) -> (u64, u64) {
-        let would = self.would(args);
-        let of = |tier: &str| would[tier]["entries"].as_u64().expect("a number");
+    /// Returns the number of entries that a purge would remove from the shared tier and from this node's own.
+    fn matches(&self, args: &[&str]) -> (u64, u64) {
+        let dry_run = self.dry_run(args);
+        let of = |tier: &str| dry_run[tier]["entries"].as_u64().expect("a number");
         (of("shared"), of("local"))
     }
 
-    /// Has products 1 to 5 and 42 and the page of product 42 in its own tier, and in the shared one,
-    /// where each gateway's address has a page of its own: then there are `shared` entries.
-    fn seven(&self, shared: u64) {
+    /// Fills the node's own tier and the shared tier with products 1 to 5 and 42 and the page of product 42. Each
+    /// gateway address has its own page in the shared tier, which then has `shared` entries.
+    fn fill(&self, shared: u64) {
         for id in [1, 2, 3, 4, 5, 42] {
             self.wait("a cached answer", |node| tier(&node.get(id)) == Some("local"));
         }
         self.wait("a cached page", |node| tier(&node.page()) == Some("edge"));
-        assert_eq!(self.counts(&["--all"]), (shared, 7));
+        assert_eq!(self.matches(&["--all"]), (shared, 7));
     }
 }
 
 const PRICES: [&str; 2] = ["--key", "v1:catalog:price:*"];
 
 #[test]
-fn a_dry_run_counts_and_removes_nothing() {
+fn dry_run_removes_nothing() {
     let stack = Stack::start();
     let (one, two) = (node(&stack), node(&stack));
-    one.seven(7);
-    let would = one.would(&PRICES);
-    assert_eq!(would["subjects"], serde_json::json!(["k*:v1:catalog:price:*"]));
-    assert_eq!(would["shared"]["contracts"], serde_json::json!({ "product_price": 6 }));
-    assert_eq!(would["shared"]["complete"], true);
-    assert_eq!(would["shared"]["examples"][0], "v1:catalog:price:1");
-    assert_eq!(would["local"]["entries"], 6);
-    assert_eq!(two.counts(&PRICES), (6, 0), "another node's own tier is another one");
-    assert_eq!(one.counts(&["--contract", "product_price"]), (6, 6));
-    assert_eq!(one.counts(&["--tag", "product-4*"]), (3, 3), "product 4, product 42 and its page");
-    assert_eq!(one.counts(&["--tag", "category-2", "--key", "*price:1"]), (3, 3));
-    assert_eq!(one.counts(&["--tag", "product-9*"]), (0, 0));
+    one.fill(7);
+    let dry_run = one.dry_run(&PRICES);
+    assert_eq!(dry_run["subjects"], serde_json::json!(["k*:v1:catalog:price:*"]));
+    assert_eq!(dry_run["shared"]["contracts"], serde_json::json!({ "product_price": 6 }));
+    assert_eq!(dry_run["shared"]["complete"], true);
+    assert_eq!(dry_run["shared"]["examples"][0], "v1:catalog:price:1");
+    assert_eq!(dry_run["local"]["entries"], 6);
+    assert_eq!(two.matches(&PRICES), (6, 0), "the other node's own tier is empty");
+    assert_eq!(one.matches(&["--contract", "product_price"]), (6, 6));
+    assert_eq!(one.matches(&["--tag", "product-4*"]), (3, 3), "product 4, product 42 and its page");
+    assert_eq!(one.matches(&["--tag", "category-2", "--key", "*price:1"]), (3, 3));
+    assert_eq!(one.matches(&["--tag", "product-9*"]), (0, 0));
 
-    let told = one.purge(&[&PRICES[..], &["--tag", "product-*", "--dry-run"]].concat());
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert!(told.starts_with("nothing was removed"), "{told}");
-    assert!(told.contains("7 entries: pages 1, product_price 6"), "{told}");
-    assert_eq!(one.counts(&["--all"]), (7, 7), "all of it is still there");
+    let output = one.purge(&[&PRICES[..], &["--tag", "product-*", "--dry-run"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.starts_with("nothing was removed"), "{text}");
+    assert!(text.contains("7 entries: pages 1, product_price 6"), "{text}");
+    assert_eq!(one.matches(&["--all"]), (7, 7), "nothing was removed");
     assert_eq!(tier(&one.get(42)), Some("local"));
 
-    for (args, says) in [
+    for (args, expected) in [
         (&["--key", "*"], "`all`"),
         (&["--tag", "*"], "`all`"),
         (&["--key", "product-*"], "v1:catalog:price:42"),
@@ -88,24 +88,28 @@ fn a_dry_run_counts_and_removes_nothing() {
         let refused = one.purge(args);
         let error = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(2), "{error}");
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 
 #[test]
-fn a_wildcard_reaches_every_tier_of_every_node_and_nothing_else() {
+fn wildcard_reaches_every_tier() {
     let stack = Stack::start();
     let (one, two) = (&node(&stack), &node(&stack));
-    one.seven(7);
-    two.seven(8);
-    stack.upstream.says(Says::Page("second".into()));
+    one.fill(7);
+    two.fill(8);
+    stack.upstream.reply_with(Reply::Page("second".into()));
 
     let purged = two.purge(&["--tag", "product-4*"]);
     assert!(purged.status.success(), "{purged:?}");
-    assert_eq!(two.counts(&["--tag", "product-4*"]), (0, 0), "it was applied before the receipt");
-    one.wait("the other node", |node| node.counts(&["--tag", "product-4*"]) == (0, 0));
+    assert_eq!(two.matches(&["--tag", "product-4*"]), (0, 0), "applied before the receipt");
+    one.wait("the other node", |node| node.matches(&["--tag", "product-4*"]) == (0, 0));
     for node in [one, two] {
-        assert_eq!(node.counts(&["--all"]), (4, 4), "products 1, 2, 3 and 5 are no product-4…");
+        assert_eq!(
+            node.matches(&["--all"]),
+            (4, 4),
+            "products 1, 2, 3 and 5 do not match product-4*"
+        );
         assert_eq!(tier(&node.get(1)), Some("local"));
     }
     assert_eq!(tier(&two.get(4)), Some("origin"));
@@ -114,18 +118,18 @@ fn a_wildcard_reaches_every_tier_of_every_node_and_nothing_else() {
 
     let purged = one.purge(&["--contract", "product_price"]);
     assert!(purged.status.success(), "{purged:?}");
-    assert_eq!(one.counts(&PRICES), (0, 0));
-    two.wait("the other node", |node| node.counts(&PRICES) == (0, 0));
+    assert_eq!(one.matches(&PRICES), (0, 0));
+    two.wait("the other node", |node| node.matches(&PRICES) == (0, 0));
     assert_eq!(tier(&one.get(1)), Some("origin"));
-    one.wait("what is loaded now is kept", |node| tier(&node.get(1)) == Some("local"));
+    one.wait("a stored load", |node| tier(&node.get(1)) == Some("local"));
 }
 
 #[test]
-fn what_is_being_loaded_during_a_wildcard_is_not_stored() {
+fn load_during_wildcard_not_stored() {
     let stack = Stack::start();
     let node = node(&stack);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    // Nobody can read the table while the shop is at it.
+    // The shop's lock blocks every load.
     let shop = runtime.block_on(async {
         let url = format!("postgres://shop@{}/shop", stack.postgres.addr());
         let (shop, connection) = tokio_postgres::connect(&url, NoTls).await.expect("connects");
@@ -142,9 +146,9 @@ fn what_is_being_loaded_during_a_wildcard_is_not_stored() {
         });
         let purged = node.purge(&PRICES);
         assert!(purged.status.success(), "{purged:?}");
-        runtime.block_on(shop.batch_execute("commit")).expect("let go");
-        reader.join().expect("it has its answer");
+        runtime.block_on(shop.batch_execute("commit")).expect("released");
+        reader.join().expect("answered");
     });
     assert_eq!(tier(&node.get(7)), Some("origin"), "it was read before the purge");
-    node.wait("what is loaded now is kept", |node| tier(&node.get(7)) == Some("local"));
+    node.wait("a stored load", |node| tier(&node.get(7)) == Some("local"));
 }

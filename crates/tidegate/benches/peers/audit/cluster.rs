@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 use cache::audit::Report;
 use harness::http;
 
-use crate::stack::{Node, Ports, SOON, Servers};
+use crate::stack::{DEADLINE, Node, Ports, Servers};
 
 /// Rows in the table; each is in two contracts.
 pub(crate) const ROWS: u32 = 3_000;
 
-/// The names of the contracts: one whose value is its row, so that the commit itself brings the new
-/// value to every tier, and one that has to be loaded.
+/// The names of the contracts: one whose value is its row, so that commits renew it in every tier, and one that has
+/// to be loaded.
 pub(crate) const CONTRACTS: [&str; 2] = ["product_price", "product_label"];
 
 const LOADED: &str = r#"
@@ -27,7 +27,7 @@ approved  = { by = ["product", "finance"], on = 2026-11-02 }
 
 /// The servers and the nodes.
 pub(crate) struct Cluster {
-    /// The first leads when all is well; the last audits.
+    /// The first leads while no fault is injected; the last audits.
     pub(crate) nodes: Vec<Node>,
     pub(crate) servers: Servers,
 }
@@ -37,7 +37,7 @@ impl Cluster {
         let servers = Servers::start(&[], ROWS)?;
         let config = |config: String, audit: &str| {
             let price = config.replace("\"30s\"", "\"5s\"\nttl       = \"10m\"");
-            // A commit fells what it changes, not a tenth of the table.
+            // Without the category tag a commit invalidates its own row only, not a tenth of the table.
             let price = price.replace(", \"category-{category_id}\"", "");
             format!("{price}{LOADED}\n[audit]\n{audit}")
         };
@@ -53,10 +53,10 @@ impl Cluster {
         Ok(Self { nodes, servers })
     }
 
-    /// What has been audited so far.
+    /// Returns the auditor's report so far.
     pub(crate) fn report(&self) -> Result<Report> {
         let auditor = self.nodes.last().context("there are three")?;
-        let answer = http::get(auditor.admin, "/api/v1/audit", SOON)?;
+        let answer = http::get(auditor.admin, "/api/v1/audit", DEADLINE)?;
         Ok(serde_json::from_slice(&answer.body)?)
     }
 }

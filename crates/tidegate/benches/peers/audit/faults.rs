@@ -1,4 +1,4 @@
-//! The same under faults: each on a cluster of its own, so that it is known who leads.
+//! C(T) under faults: each on its own cluster, so that the leader is known.
 
 use std::thread;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use anyhow::{Result, bail};
 
 use super::cluster::Cluster;
 use super::load::Load;
-use super::seen::Seen;
+use super::window::AuditWindow;
 use crate::figure::{Figure, Part, Table};
 use crate::options::Options;
-use crate::{now, say};
+use crate::output::{log_line, now};
 
-/// Before the fault, so that it meets copies and looks that are planned.
-const CALM: Duration = Duration::from_secs(5);
+/// The time before the fault, so that there are entries and scheduled checks.
+const BEFORE_FAULT: Duration = Duration::from_secs(5);
 
-/// After it has been mended: until the last look at what was committed meanwhile, and some more.
-const AFTERWARDS: Duration = Duration::from_secs(20);
+/// The time after the fault is repaired: until the last check of a commit made meanwhile, and some more.
+const AFTER_FAULT: Duration = Duration::from_secs(20);
 
-/// A fault's name, what it does, and how.
+/// A fault: its name, its description and its injection.
 type Fault = (&'static str, &'static str, fn(&mut Cluster) -> Result<()>);
 
 const FAULTS: [Fault; 8] = [
@@ -74,45 +74,45 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
         "at 10 s",
         "older than shown",
         "older than contract",
-        "looks without an answer",
+        "checks without an answer",
     ]);
     let (mut late, mut unbound, mut beyond, mut checks, mut checks_late) = (0, 0, 0, 0, 0);
-    for (name, what, strike) in &chosen {
-        let seen = under(options, *strike)?;
-        say(&format!("  {name}: {}", seen.progress()));
-        seen.stories().iter().for_each(|story| say(story));
-        let (shown, contract) = seen.broken();
-        let away: u64 = seen.report.peers.iter().map(|peer| peer.asked.unreachable).sum();
+    for (name, what, inject) in &chosen {
+        let window = measure_fault(options, *inject)?;
+        log_line(&format!("  {name}: {}", window.progress()));
+        window.stories().iter().for_each(|story| log_line(story));
+        let (shown, contract) = window.broken();
+        let away: u64 = window.report.peers.iter().map(|peer| peer.asked.unreachable).sum();
         table.row([
             (*name).into(),
             (*what).into(),
-            seen.effective().to_string(),
-            seen.at(0).stale.to_string(),
-            seen.at(1).stale.to_string(),
-            seen.at(2).stale.to_string(),
+            window.effective().to_string(),
+            window.at(0).stale.to_string(),
+            window.at(1).stale.to_string(),
+            window.at(2).stale.to_string(),
             shown.to_string(),
             contract.to_string(),
-            (seen.report.unread + seen.report.late + away).to_string(),
+            (window.report.unread + window.report.late + away).to_string(),
         ]);
-        late += seen.at(2).stale;
+        late += window.at(2).stale;
         unbound += shown as u64;
         beyond += contract as u64;
-        checks += seen.effective();
-        checks_late += seen.at(2).answering;
+        checks += window.effective();
+        checks_late += window.at(2).answering;
     }
     Ok(Part {
         title: "C(T) under faults".into(),
-        arguments: options.said.clone(),
+        arguments: options.arguments.clone(),
         how: vec![format!(
             "The cluster, the load and the counting of `./bench audit`, at {} commits/s; each fault \
-             strikes a fresh cluster after {} s and is mended; the looks go on for {} s after that. \
-             Between a fault and its mending tiers may be behind, and say so by their bound; \
-             *older than shown* and *older than contract* count answers that were older than the \
-             bound they showed, or than the 5 s of their contract, by more than 50 ms, which is what \
-             a look itself may take; counted from when the commit is known to have been visible.",
+             is injected into a fresh cluster after {} s and repaired; the checks continue for {} s \
+             after that. Until the repair tiers may be behind, which their bound shows; *older than \
+             shown* and *older than contract* count answers that were older than their shown bound, \
+             or than the 5 s of their contract, by more than 50 ms, which a check itself may take; \
+             counted from the time at which the commit was known to be visible.",
             options.commits_per_s,
-            CALM.as_secs(),
-            AFTERWARDS.as_secs(),
+            BEFORE_FAULT.as_secs(),
+            AFTER_FAULT.as_secs(),
         )],
         figures: vec![
             Figure::none("answers older than their shown bound, under faults", unbound, checks),
@@ -123,13 +123,13 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
     })
 }
 
-fn under(options: &Options, strike: fn(&mut Cluster) -> Result<()>) -> Result<Seen> {
+fn measure_fault(options: &Options, inject: fn(&mut Cluster) -> Result<()>) -> Result<AuditWindow> {
     let mut cluster = Cluster::start()?;
     let _load = Load::start(&cluster, options.commits_per_s)?;
     let before = cluster.report()?;
     let began = now();
-    thread::sleep(CALM);
-    strike(&mut cluster)?;
-    thread::sleep(AFTERWARDS);
-    Ok(Seen { report: cluster.report()?.since(&before), took: began.elapsed() })
+    thread::sleep(BEFORE_FAULT);
+    inject(&mut cluster)?;
+    thread::sleep(AFTER_FAULT);
+    Ok(AuditWindow { report: cluster.report()?.since(&before), took: began.elapsed() })
 }

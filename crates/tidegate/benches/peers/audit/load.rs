@@ -1,4 +1,4 @@
-//! Commits, and readers who see to it that every commit meets copies.
+//! Commits, and readers that keep entries in every tier.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,24 +14,23 @@ use tokio_postgres::NoTls;
 
 use super::cluster::{CONTRACTS, Cluster, ROWS};
 use crate::http1::Connection;
-use crate::now;
+use crate::output::now;
 
-/// One commit in so many goes to one of a few rows that are written again and again, so that commits
-/// also meet loads under way.
+/// One commit in this many goes to one of a few hot rows, so that commits also invalidate loads in flight.
 const HOT_EVERY: u32 = 10;
 const HOT_ROWS: u32 = 20;
 
-/// A row is read on every node when its commit is sent, and again so long after: well before the
-/// first look of the auditor.
+/// A row is read on every node when its commit is sent, and again after this time: well before the auditor's first
+/// check.
 pub(super) const AGAIN: Duration = Duration::from_millis(30);
 
-/// Rows that may wait to be read on a node that is away; more are not read there.
-const WAITING: usize = 1_000;
+/// The queue of rows to read on a node that does not answer; further rows are not read there.
+const QUEUE_ROWS: usize = 1_000;
 
-/// After an error.
+/// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Writers and readers at work; they end when this is dropped.
+/// Running writers and readers; a drop stops them.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     counts: Arc<Counts>,
@@ -47,19 +46,19 @@ pub(crate) struct Counts {
 }
 
 impl Load {
-    /// Reads everything once on every node, and begins to write.
+    /// Reads all rows once on every node, and starts to write.
     pub(crate) fn start(cluster: &Cluster, commits_per_s: u32) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let counts = Arc::new(Counts::default());
         let url = cluster.servers.postgres.url_as("shop", "shop");
         let (mut threads, mut readers, mut warm) = (Vec::new(), Vec::new(), Vec::new());
         for node in &cluster.nodes {
-            let (sender, rows) = sync_channel(WAITING);
+            let (sender, rows) = sync_channel(QUEUE_ROWS);
             let mut reader = Reader::new(node.data, &counts);
             let stop = Arc::clone(&stop);
-            let (told, is_warm) = sync_channel(1);
+            let (done, is_warm) = sync_channel(1);
             threads.push(thread::spawn(move || {
-                let _ = told.send((1..=ROWS).try_for_each(|row| reader.read(row)));
+                let _ = done.send((1..=ROWS).try_for_each(|row| reader.read(row)));
                 reader.follow(&rows, &stop);
             }));
             readers.push(sender);
@@ -72,7 +71,7 @@ impl Load {
         let (stop, counts) = (Arc::clone(&load.stop), Arc::clone(&load.counts));
         load.threads.push(thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                // PostgreSQL may be away for a while.
+                // PostgreSQL may be down for a while.
                 if write(&url, commits_per_s, &readers, &stop, &counts).is_err() {
                     counts.failed.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(PAUSE);
@@ -107,7 +106,7 @@ impl Reader {
         Self { node, connection: None, counts: Arc::clone(counts) }
     }
 
-    /// Reads each row that is named at once, and again a little later.
+    /// Reads each row at once, and again after [`AGAIN`].
     fn follow(&mut self, rows: &Receiver<u32>, stop: &AtomicBool) {
         let mut later: VecDeque<(Instant, u32)> = VecDeque::new();
         while !stop.load(Ordering::Relaxed) {
@@ -170,7 +169,7 @@ fn write(
                 _ => next,
             };
             for reader in readers {
-                // A node that is away is not waited for.
+                // A node that does not answer is not waited for.
                 let _ = reader.try_send(row);
             }
             client.execute(&update, &[&i32::try_from(row)?]).await?;

@@ -1,5 +1,5 @@
-//! What Debezium Server does, as far as its HTTP sink shows it: reads a slot with `pgoutput`, and posts
-//! each message until it is taken. It can be told to misbehave.
+//! A stand-in for Debezium Server with its HTTP sink: it reads a slot with `pgoutput` and posts each message until
+//! it is accepted. Faults can be set.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,40 +13,43 @@ use parking_lot::Mutex;
 use pgwire_replication::{ReplicationClient, ReplicationConfig, ReplicationEvent};
 use serde_json::{Value, json};
 
-use super::SECRET;
-use crate::stack::{SOON, Stack};
+use crate::stack::{DEADLINE, Stack};
 
-/// How it misbehaves, until it is told otherwise.
+/// The secret of the events.
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=";
+
+/// The relay's fault, until another one is set.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Habit {
+pub(super) enum RelayFault {
+    /// Every message is posted once, in order.
     #[default]
-    Faithful,
+    None,
     /// Every message is posted twice.
-    Twice,
+    Duplicates,
     /// Nothing is posted.
     Silent,
-    /// Ends of transactions that changed rows are held back.
+    /// The ends of transactions that changed rows are held back.
     HoldsEnds,
     /// The next change of a row is lost.
-    LosesOne,
+    LosesRow,
     /// The next transaction that changes rows is lost.
     LosesTransaction,
-    /// Two changes of rows change places.
-    Swaps,
-    /// It dies, and begins again where it had noted that it was.
-    Dies,
+    /// Two changes of rows are swapped.
+    SwapsRows,
+    /// The relay restarts from its last confirmed position.
+    Restarts,
 }
 
-/// What survives a restart of it.
+/// The relay's state, which survives its restart.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct RelayState {
     last_commit: Option<u64>,
 }
 
-impl Memory {
-    /// Where the last commit ended that was taken.
+impl RelayState {
+    /// Returns the end of the last commit that was accepted.
     pub(super) fn last_commit(&self) -> u64 {
-        self.last_commit.expect("something was taken")
+        self.last_commit.expect("a commit was accepted")
     }
 }
 
@@ -57,16 +60,16 @@ pub(super) struct Relay {
 
 struct Shared {
     stop: AtomicBool,
-    habit: Mutex<Habit>,
+    fault: Mutex<RelayFault>,
     nodes: Mutex<Vec<SocketAddr>>,
-    /// Messages of transactions that changed rows, which were taken.
-    taken: AtomicU64,
-    /// Where the last transaction ended that was dealt with.
+    /// The accepted messages of transactions that changed rows.
+    delivered: AtomicU64,
+    /// The end of the last transaction that was processed.
     upto: AtomicU64,
-    /// Whether what was taken is confirmed to the server.
-    confirms: AtomicBool,
+    /// Whether accepted positions are confirmed to the server.
+    confirming: AtomicBool,
     refusals: Mutex<Vec<String>>,
-    memory: Arc<Mutex<Memory>>,
+    memory: Arc<Mutex<RelayState>>,
 }
 
 impl Drop for Relay {
@@ -76,26 +79,30 @@ impl Drop for Relay {
             && thread.join().is_err()
             && !std::thread::panicking()
         {
-            panic!("the relay has failed");
+            panic!("the relay failed");
         }
     }
 }
 
 impl Relay {
-    /// Makes the publication and the slot, as Debezium does when it starts first.
+    /// Creates the publication and the slot, as Debezium does at its first start.
     pub(super) fn set_up(stack: &Stack) {
         stack.sql("create publication dbz_publication for table products");
         stack.sql("select pg_create_logical_replication_slot('debezium', 'pgoutput')");
     }
 
-    pub(super) fn start(stack: &Stack, nodes: &[SocketAddr], memory: &Arc<Mutex<Memory>>) -> Self {
+    pub(super) fn start(
+        stack: &Stack,
+        nodes: &[SocketAddr],
+        memory: &Arc<Mutex<RelayState>>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
-            habit: Mutex::default(),
+            fault: Mutex::default(),
             nodes: Mutex::new(nodes.to_vec()),
-            taken: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
             upto: AtomicU64::new(0),
-            confirms: AtomicBool::new(true),
+            confirming: AtomicBool::new(true),
             refusals: Mutex::default(),
             memory: memory.clone(),
         });
@@ -104,7 +111,7 @@ impl Relay {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
             while !own.stop.load(Ordering::Relaxed) {
-                // The server may be away, or still hold the slot for the one before.
+                // The server may be down, or the slot still held by the previous connection.
                 if runtime.block_on(follow(&own, address)).is_err() {
                     std::thread::sleep(Duration::from_millis(50));
                 }
@@ -113,29 +120,28 @@ impl Relay {
         Self { shared, thread: Some(thread) }
     }
 
-    pub(super) fn becomes(&self, habit: Habit) {
-        *self.shared.habit.lock() = habit;
+    pub(super) fn set_fault(&self, fault: RelayFault) {
+        *self.shared.fault.lock() = fault;
     }
 
-    pub(super) fn habit(&self) -> Habit {
-        *self.shared.habit.lock()
+    pub(super) fn fault(&self) -> RelayFault {
+        *self.shared.fault.lock()
     }
 
-    pub(super) fn confirms(&self, confirms: bool) {
-        self.shared.confirms.store(confirms, Ordering::Relaxed);
+    pub(super) fn set_confirming(&self, confirming: bool) {
+        self.shared.confirming.store(confirming, Ordering::Relaxed);
     }
 
-    /// Waits until everything that is in the log by now was dealt with. Something has to be written
-    /// into it meanwhile.
+    /// Waits until the present end of the log is processed. Something has to be written to the log meanwhile.
     pub(super) fn catch_up(&self, stack: &Stack) {
         let end = stack.sql("select pg_current_wal_flush_lsn() - '0/0'::pg_lsn");
         let end: u64 = end.parse().expect("a position");
-        let there = || Ok((self.shared.upto.load(Ordering::Relaxed) >= end).then_some(()));
-        harness::until("the relay", SOON, there).expect("it catches up");
+        let reached = || Ok((self.shared.upto.load(Ordering::Relaxed) >= end).then_some(()));
+        harness::until("the relay", DEADLINE, reached).expect("it catches up");
     }
 
-    pub(super) fn taken(&self) -> u64 {
-        self.shared.taken.load(Ordering::Relaxed)
+    pub(super) fn delivered(&self) -> u64 {
+        self.shared.delivered.load(Ordering::Relaxed)
     }
 
     pub(super) fn refusals(&self) -> Vec<String> {
@@ -143,14 +149,17 @@ impl Relay {
     }
 }
 
-type Lost = Box<dyn std::error::Error>;
+type StreamError = Box<dyn std::error::Error>;
 
-async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), Lost> {
+async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), StreamError> {
     let (host, port) = (address.ip().to_string(), address.port());
     let config = ReplicationConfig::new(host, "shop", "", "shop", "debezium", "dbz_publication");
     let config = config.with_port(port).with_status_interval(Duration::from_millis(50));
     let mut stream = ReplicationClient::connect(config).await?;
-    let mut writer = Writer { last_commit: shared.memory.lock().last_commit, ..Writer::default() };
+    let mut writer = EnvelopeWriter {
+        last_commit: shared.memory.lock().last_commit,
+        ..EnvelopeWriter::default()
+    };
     let mut swapped: Option<Value> = None;
     loop {
         let event = tokio::time::timeout(Duration::from_millis(20), stream.recv()).await;
@@ -159,7 +168,7 @@ async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), Lost> {
             return Ok(());
         }
         let Ok(event) = event else { continue };
-        let event = event?.ok_or("it has ended")?;
+        let event = event?.ok_or("the stream has ended")?;
         let ended = match &event {
             ReplicationEvent::Commit { end_lsn, .. } => Some(*end_lsn),
             _ => None,
@@ -170,29 +179,29 @@ async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), Lost> {
                 Some("c" | "u" | "d" | "t")
             );
             writer.rows |= row;
-            let habit = *shared.habit.lock();
-            match habit {
-                Habit::Dies => {
-                    *shared.habit.lock() = Habit::Faithful;
+            let fault = *shared.fault.lock();
+            match fault {
+                RelayFault::Restarts => {
+                    *shared.fault.lock() = RelayFault::None;
                     stream.abort();
-                    return Err("it has died".into());
+                    return Err("the relay restarts".into());
                 }
-                Habit::LosesOne if row => {
-                    *shared.habit.lock() = Habit::Faithful;
+                RelayFault::LosesRow if row => {
+                    *shared.fault.lock() = RelayFault::None;
                     continue;
                 }
-                Habit::LosesTransaction if writer.rows => {
+                RelayFault::LosesTransaction if writer.rows => {
                     if ended.is_some() {
-                        *shared.habit.lock() = Habit::Faithful;
+                        *shared.fault.lock() = RelayFault::None;
                     }
                     continue;
                 }
-                Habit::Swaps if row && swapped.is_none() => {
+                RelayFault::SwapsRows if row && swapped.is_none() => {
                     swapped = Some(message);
                     continue;
                 }
-                Habit::Swaps if row => {
-                    *shared.habit.lock() = Habit::Faithful;
+                RelayFault::SwapsRows if row => {
+                    *shared.fault.lock() = RelayFault::None;
                     deliver(shared, &message, true, ended.is_some())?;
                     if let Some(first) = swapped.take() {
                         deliver(shared, &first, true, ended.is_some())?;
@@ -206,7 +215,7 @@ async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), Lost> {
         if let Some(end) = ended {
             writer.rows = false;
             shared.upto.store(end.as_u64(), Ordering::Relaxed);
-            if shared.confirms.load(Ordering::Relaxed) {
+            if shared.confirming.load(Ordering::Relaxed) {
                 shared.memory.lock().last_commit = Some(end.as_u64());
                 stream.update_applied_lsn(end);
             }
@@ -214,38 +223,38 @@ async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), Lost> {
     }
 }
 
-/// Posts until somebody takes it; the nodes in turn, as a balancer would.
-fn deliver(shared: &Shared, message: &Value, counts: bool, ends: bool) -> Result<(), Lost> {
+/// Posts a message to the nodes in turn, as a load balancer would, until one accepts it.
+fn deliver(shared: &Shared, message: &Value, counts: bool, ends: bool) -> Result<(), StreamError> {
     let body = message.to_string();
-    let (mut at, mut taken) = (0, 0);
+    let (mut at, mut accepted) = (0, 0);
     loop {
         if shared.stop.load(Ordering::Relaxed) {
-            return Err("it is stopped".into());
+            return Err("the relay is stopped".into());
         }
-        let habit = *shared.habit.lock();
-        if habit == Habit::Silent || habit == Habit::HoldsEnds && ends && counts {
+        let fault = *shared.fault.lock();
+        if fault == RelayFault::Silent || fault == RelayFault::HoldsEnds && ends && counts {
             std::thread::sleep(Duration::from_millis(10));
             continue;
         }
         let nodes = shared.nodes.lock().clone();
         match post(nodes[at % nodes.len()], "shop", SECRET, body.as_bytes()) {
             Ok(answer) if answer.status == 204 => {
-                taken += 1;
-                if taken == 2 || habit != Habit::Twice {
+                accepted += 1;
+                if accepted == 2 || fault != RelayFault::Duplicates {
                     break;
                 }
                 continue;
             }
             Ok(answer) if answer.status == 503 => {}
             Ok(answer) => shared.refusals.lock().push(format!("{body}: {}", answer.text())),
-            // It is gone, or did not answer.
+            // The node is gone or did not answer.
             Err(_) => {}
         }
         at += 1;
         std::thread::sleep(Duration::from_millis(20));
     }
     if counts {
-        shared.taken.fetch_add(1, Ordering::Relaxed);
+        shared.delivered.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -258,12 +267,12 @@ pub(super) fn post(
 ) -> anyhow::Result<http::Answer> {
     let bearer = format!("Bearer {secret}");
     let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
-    http::request(node, "POST", &format!("/api/v1/events/{source}"), &headers, body, SOON)
+    http::request(node, "POST", &format!("/api/v1/events/{source}"), &headers, body, DEADLINE)
 }
 
-/// From `pgoutput` to Debezium's envelopes.
+/// Converts `pgoutput` messages to Debezium's envelopes.
 #[derive(Default)]
-struct Writer {
+struct EnvelopeWriter {
     relations: HashMap<u32, Relation>,
     last_commit: Option<u64>,
     xid: u32,
@@ -279,7 +288,7 @@ struct Relation {
     columns: Vec<(String, u32)>,
 }
 
-impl Writer {
+impl EnvelopeWriter {
     fn messages(&mut self, event: ReplicationEvent) -> Vec<Value> {
         match event {
             ReplicationEvent::Begin { xid, commit_time_micros, final_lsn } => {
@@ -327,7 +336,7 @@ impl Writer {
     }
 
     fn change(&mut self, data: &[u8]) -> Vec<Value> {
-        let mut bytes = Bytes(data);
+        let mut bytes = PgOutput(data);
         let (op, relation, before, after) = match bytes.byte() {
             b'R' => {
                 let id = bytes.int();
@@ -376,7 +385,7 @@ impl Writer {
         let source = self.source(&relation.schema, &relation.table);
         let payload = json!({ "before": before, "after": after, "source": source, "op": op,
                               "ts_ms": self.ts_ms, "transaction": self.transaction() });
-        // Debezium writes the schema if it is not told otherwise.
+        // Debezium includes the schema by default; every other transaction has one.
         let fields = relation.columns.iter().map(|(name, oid)| {
             let kind = if *oid == 23 { "int32" } else { "string" };
             json!({ "type": kind, "optional": true, "field": name })
@@ -392,9 +401,9 @@ impl Writer {
     }
 }
 
-struct Bytes<'a>(&'a [u8]);
+struct PgOutput<'a>(&'a [u8]);
 
-impl Bytes<'_> {
+impl PgOutput<'_> {
     fn take(&mut self, count: usize) -> &[u8] {
         let (head, rest) = self.0.split_at(count);
         self.0 = rest;
@@ -414,7 +423,7 @@ impl Bytes<'_> {
     }
 
     fn text(&mut self) -> String {
-        let end = self.0.iter().position(|byte| *byte == 0).expect("it ends");
+        let end = self.0.iter().position(|byte| *byte == 0).expect("exited");
         let text = String::from_utf8(self.take(end).to_vec()).expect("UTF-8");
         self.byte();
         text

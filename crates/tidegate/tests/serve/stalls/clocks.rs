@@ -1,17 +1,17 @@
-//! Wall clocks that jump by an hour, forwards and back, under load. Bounds are counted in monotonic time: no
-//! answer is older than it shows or than its contract, and nothing is thrown away that need not be.
+//! Wall clocks that jump by an hour, forwards and back, under load. Bounds count monotonic time: no answer is
+//! older than its shown bound or its contract allows, and no epoch is reset.
 
 use std::time::Duration;
 
 use harness::{Postgres, WallClock, http};
 
-use crate::faults::{Watched, cached_again, watch_all};
-use crate::stack::{Node, SOON, Stack};
+use crate::faults::{WatchResult, wait_cached, watch_nodes};
+use crate::stack::{DEADLINE, Node, Stack};
 
 const HOUR: i64 = 3_600;
 const SPAN: Duration = Duration::from_secs(6);
 
-/// An hour ahead, an hour behind, and right again.
+/// Sets the clock an hour ahead, an hour behind, and back to the right time.
 fn jump(clock: &WallClock, step: u32) {
     match step {
         15 => clock.set_off(HOUR),
@@ -22,21 +22,21 @@ fn jump(clock: &WallClock, step: u32) {
     .expect("set");
 }
 
-fn all_is_well(seen: &Watched, nodes: &[&Node]) {
-    assert!(seen.answered > 100, "{}", seen.answered);
-    assert_eq!(seen.refused, 0, "the origin was there all the time");
+fn assert_recovered(result: &WatchResult, nodes: &[&Node]) {
+    assert!(result.answered > 100, "{}", result.answered);
+    assert_eq!(result.refused, 0, "the origin was available");
     for node in nodes {
-        cached_again(node);
+        wait_cached(node);
         node.wait("a small bound", |node| {
             node.status()["bound_ms"].as_f64().is_some_and(|bound| bound < 1_000.0)
         });
     }
 }
 
-/// By how many seconds the leader applied a new commit later than the database says that it was made.
+/// Returns the seconds from a new commit, by the database's clock, to its application, by the leader's clock.
 fn applied_after_commit(stack: &Stack, leader: &Node) -> Option<i64> {
     stack.price(43, 1);
-    let journal = http::get(leader.admin, "/api/v1/invalidations", SOON).ok()?;
+    let journal = http::get(leader.admin, "/api/v1/invalidations", DEADLINE).ok()?;
     let journal: serde_json::Value = serde_json::from_slice(&journal.body).ok()?;
     let last = journal.as_array()?.last()?;
     let (applied_ms, committed_us) = (last["shared_ms"].as_i64()?, last["committed_us"].as_i64()?);
@@ -44,13 +44,13 @@ fn applied_after_commit(stack: &Stack, leader: &Node) -> Option<i64> {
 }
 
 #[test]
-fn the_wall_clock_of_a_node_jumps_by_an_hour() {
+fn node_wall_clock_jumps_an_hour() {
     let stack = Stack::start();
     let clock = WallClock::start().expect("a clock");
-    let wrong = stack.launch_under(&clock.env(), |config| config).ready();
+    let wrong = stack.launch_with_env(&clock.env(), |config| config).ready();
     wrong.wait("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
     let right = stack.node();
-    // The clock of the one really is another one.
+    // The node's clock differs from the database's as set.
     for off in [HOUR, -HOUR, 0] {
         clock.set_off(off).expect("set");
         wrong.wait("another time", |node| {
@@ -60,17 +60,17 @@ fn the_wall_clock_of_a_node_jumps_by_an_hour() {
 
     let incarnations = wrong.metric("tidegate_incarnations_total");
     let nodes = [&right, &wrong];
-    let seen = watch_all(&stack, &nodes, SPAN, |_, step| jump(&clock, step), || ());
-    all_is_well(&seen, &nodes);
+    let result = watch_nodes(&stack, &nodes, SPAN, |_, step| jump(&clock, step), || ());
+    assert_recovered(&result, &nodes);
     let after = wrong.metric("tidegate_incarnations_total");
-    assert_eq!(after, incarnations, "nothing had to be thrown away");
+    assert_eq!(after, incarnations, "no epoch reset");
 }
 
-/// It may think that its walsender's client is dead; the feed comes back.
+/// The server may take its walsender's client for dead; the feed reconnects.
 #[test]
-fn the_wall_clock_of_postgres_jumps_by_an_hour() {
+fn postgres_wall_clock_jumps_an_hour() {
     let clock = WallClock::start().expect("a clock");
-    let stack = Stack::on(Postgres::builder().clock(&clock));
+    let stack = Stack::with_postgres(Postgres::builder().clock(&clock));
     let [one, other] = [stack.node(), stack.node()];
     let seconds = |stack: &Stack| -> i64 {
         stack.sql("select extract(epoch from clock_timestamp())::bigint").parse().expect("seconds")
@@ -80,6 +80,6 @@ fn the_wall_clock_of_postgres_jumps_by_an_hour() {
     assert!(seconds(&stack) - before >= HOUR, "the clock did not jump");
     clock.set_off(0).expect("set");
     let nodes = [&one, &other];
-    let seen = watch_all(&stack, &nodes, SPAN, |_, step| jump(&clock, step), || ());
-    all_is_well(&seen, &nodes);
+    let result = watch_nodes(&stack, &nodes, SPAN, |_, step| jump(&clock, step), || ());
+    assert_recovered(&result, &nodes);
 }

@@ -1,0 +1,12 @@
+//! `GET /api/v1/audit`
+
+use axum::Json;
+use axum::extract::State;
+/// The body of the response.
+pub use cache::audit::Report;
+
+use crate::admin::SharedAdmin;
+
+pub(super) async fn get(State(admin): SharedAdmin) -> Json<Report> {
+    Json(admin.audit.report())
+}

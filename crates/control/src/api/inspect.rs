@@ -1,0 +1,21 @@
+//! `GET /api/v1/inspect`
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::admin::SharedAdmin;
+use crate::inspect::{InspectQuery, InvalidQuery};
+use crate::problem::problem;
+
+pub(super) async fn get(State(admin): SharedAdmin, Query(query): Query<InspectQuery>) -> Response {
+    let inspected = match query.check() {
+        Ok(()) => admin.inspector.inspect(&query).await,
+        Err(err) => Err(err),
+    };
+    match inspected {
+        Ok(inspected) => Json(inspected).into_response(),
+        Err(InvalidQuery(detail)) => problem(StatusCode::BAD_REQUEST, "Invalid query", &detail),
+    }
+}

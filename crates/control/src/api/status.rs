@@ -1,0 +1,133 @@
+//! `GET /api/v1/status`
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use cache::Engine;
+use contract::Contracts;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::admin::SharedAdmin;
+use crate::events::EventEndpoint;
+
+/// The state of a node.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The posted change events; null where the source's log is read.
+    pub events: Option<EventCounts>,
+    /// The epoch of the in-process tier.
+    pub epoch: Option<String>,
+    /// The position that the in-process tier has applied.
+    pub applied: String,
+    /// The watermark.
+    pub watermark: String,
+    /// The proven staleness bound of an answer given now, in ms; null: nothing is proven.
+    pub bound_ms: Option<f64>,
+    /// The entries of the in-process tier.
+    pub entries: usize,
+    /// Their size in bytes, overhead included.
+    pub bytes: u64,
+    /// The tombstones of the in-process tier.
+    pub tombstones: usize,
+    /// The key filters by contract.
+    pub absent_filters: BTreeMap<String, FilterStatus>,
+    /// The services by contract.
+    pub services: BTreeMap<String, ServiceStatus>,
+}
+
+/// The counters of posted change events.
+#[derive(Debug)]
+pub struct EventCounts(Vec<(&'static str, u64)>);
+
+impl Serialize for EventCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len() + 1))?;
+        map.serialize_entry("from", "debezium")?;
+        for (name, count) in &self.0 {
+            map.serialize_entry(name, count)?;
+        }
+        map.end()
+    }
+}
+
+/// The state of a key filter.
+#[derive(Debug, Serialize)]
+pub struct FilterStatus {
+    /// Whether it answers.
+    pub state: &'static str,
+    /// The keys it knows.
+    pub keys: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// A service that gives values, and the evidence for the bounds of its answers.
+#[derive(Debug, Serialize)]
+pub struct ServiceStatus {
+    /// The URL template.
+    pub http: String,
+    /// The evidence.
+    pub proof: &'static str,
+    /// The longest time by which the service lags behind a commit, in ms.
+    pub lag_ms: f64,
+}
+
+impl Status {
+    /// Reads the present state.
+    #[must_use]
+    pub fn read(engine: &Engine, contracts: &Contracts, events: Option<&EventEndpoint>) -> Self {
+        let standing = engine.standing();
+        Self {
+            events: events.map(|events| EventCounts((events.counts)())),
+            epoch: standing.epoch.map(|epoch| epoch.to_string()),
+            applied: standing.applied.to_string(),
+            watermark: standing.watermark.to_string(),
+            bound_ms: standing.bound.map(|bound| bound.as_secs_f64() * 1e3),
+            entries: standing.entries,
+            bytes: standing.bytes,
+            tombstones: standing.tombstones,
+            absent_filters: filters(engine),
+            services: services(contracts),
+        }
+    }
+}
+
+fn filters(engine: &Engine) -> BTreeMap<String, FilterStatus> {
+    let filters = engine.filters().into_iter();
+    let status = filters.map(|filter| {
+        let (keys, bytes) = (filter.keys, filter.bytes);
+        (filter.name.to_string(), FilterStatus { state: filter.state.as_str(), keys, bytes })
+    });
+    status.collect()
+}
+
+fn services(contracts: &Contracts) -> BTreeMap<String, ServiceStatus> {
+    let status = contracts.iter().filter_map(|contract| {
+        let service = contract.service.as_ref()?;
+        let status = ServiceStatus {
+            http: service.url.as_str().to_owned(),
+            proof: contract.evidence().as_str(),
+            lag_ms: contract.lag.as_secs_f64() * 1e3,
+        };
+        Some((contract.name.clone(), status))
+    });
+    status.collect()
+}
+
+pub(super) async fn get(State(admin): SharedAdmin) -> Json<Status> {
+    Json(Status::read(&admin.engine, &admin.contracts, admin.events.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_counts_serialized_with_their_origin() {
+        let counts = EventCounts(vec![("posts", 2), ("breaks", 0)]);
+        let text = serde_json::to_string(&counts).expect("JSON");
+        assert_eq!(text, r#"{"from":"debezium","posts":2,"breaks":0}"#);
+    }
+}

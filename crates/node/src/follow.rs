@@ -1,0 +1,10 @@
+//! From the log to the tiers: tracked tables, row changes to events, and the loop that applies them.
+
+mod events;
+mod follower;
+mod metrics;
+mod tables;
+
+pub use follower::{Follower, FollowerParts};
+pub use metrics::FollowMetrics;
+pub use tables::{key_columns, tracked_tables};

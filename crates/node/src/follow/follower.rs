@@ -1,0 +1,264 @@
+//! The loop from the log to the tiers: feed, contracts, shared tier, this node's own tier.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache::leader::{Leader, Moved};
+use cache::{Engine, SharedTier, TierError};
+use coherence::resume::{Resume, Start};
+use coherence::{Clock, Event};
+use contract::Contracts;
+use feed::{Bookmark, Feed, FeedError, FeedEvent, LogEnd, Piece};
+
+use super::events::EventMapper;
+use super::metrics::FollowMetrics;
+use crate::health::Health;
+use crate::journal::{Journal, Record, SUBJECTS_KEPT};
+use crate::renew::Renewer;
+
+/// After this many failed attempts in a row an error is logged and counted; the attempts go on.
+const ATTEMPTS_BEFORE_ALERT: u32 = 10;
+
+/// While the log is silent, the shared tier is reconciled this often: it may have been flushed or replaced by
+/// another server.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The parts of a node that a [`Follower`] works with.
+pub struct FollowerParts {
+    /// The engine whose tiers are moved along the log.
+    pub engine: Engine,
+    /// The contracts that map rows to keys and tags.
+    pub contracts: Arc<Contracts>,
+    /// Time for the leader and for the journal.
+    pub clock: Arc<dyn Clock>,
+    /// Receives the state of the components `feed` and `shared`.
+    pub health: Arc<Health>,
+    /// Receives each applied invalidation.
+    pub journal: Arc<Journal>,
+    /// The counters.
+    pub metrics: FollowMetrics,
+    /// The longest TTL that any contract gives an entry; tombstones are kept at least that long.
+    pub longest_ttl: Duration,
+}
+
+/// Follows the log of one database and applies it to the shared tier and to this node's own tier.
+pub struct Follower {
+    feed: Box<dyn Feed>,
+    leader: Leader,
+    engine: Engine,
+    mapper: EventMapper,
+    journal: Arc<Journal>,
+    health: Arc<Health>,
+    metrics: FollowMetrics,
+    clock: Arc<dyn Clock>,
+    /// The feed has led or waited before, so it can tell whether the server crashed.
+    watched: bool,
+    /// The feed leads now.
+    leads: bool,
+}
+
+/// The position that the shared tier has applied; a database that does not track its followers is followed
+/// from there.
+struct SharedBookmark(Arc<dyn SharedTier>);
+
+#[async_trait]
+impl Bookmark for SharedBookmark {
+    async fn applied(&self) -> Result<Option<LogEnd>, FeedError> {
+        let standing = self.0.standing().await.map_err(|err| FeedError::Unavailable {
+            doing: "reading the shared tier's position",
+            source: Box::new(err),
+        })?;
+        Ok(standing.map(|standing| LogEnd {
+            system: standing.epoch.system,
+            timeline: standing.epoch.timeline,
+            lsn: standing.applied,
+        }))
+    }
+}
+
+impl Follower {
+    /// Creates a follower of `feed`, which resumes where the shared tier stands.
+    #[must_use]
+    pub fn new(mut feed: Box<dyn Feed>, renewer: Renewer, parts: FollowerParts) -> Self {
+        let FollowerParts { engine, contracts, clock, health, journal, metrics, longest_ttl } =
+            parts;
+        feed.resume(Arc::new(SharedBookmark(Arc::clone(engine.shared()))));
+        Self {
+            feed,
+            leader: Leader::new(engine.clone(), Arc::clone(&clock), longest_ttl),
+            engine,
+            mapper: EventMapper::new(contracts, renewer, metrics.clone()),
+            journal,
+            health,
+            metrics,
+            clock,
+            watched: false,
+            leads: false,
+        }
+    }
+
+    /// Runs until the feed fails in a way that needs an operator, and returns that error.
+    pub async fn run(mut self) -> FeedError {
+        loop {
+            match self.next().await {
+                Ok(FeedEvent::Started(start)) => {
+                    self.start(&start).await;
+                    self.leads = true;
+                }
+                Ok(FeedEvent::Piece(piece)) => self.apply(piece).await,
+                Ok(FeedEvent::Standby) => {
+                    (self.watched, self.leads) = (true, false);
+                    self.health.optional("feed", true, "another node follows the log");
+                }
+                Ok(FeedEvent::Lost(err)) => {
+                    self.leads = false;
+                    self.health.optional("feed", false, err.to_string());
+                }
+                Err(err) => {
+                    self.health.required("feed", false, err.to_string());
+                    return err;
+                }
+            }
+        }
+    }
+
+    /// Waits for the feed's next event and reconciles the shared tier meanwhile.
+    async fn next(&mut self) -> Result<FeedEvent, FeedError> {
+        let mut next = std::pin::pin!(self.feed.next());
+        loop {
+            tokio::select! {
+                biased;
+                event = &mut next => return event,
+                () = tokio::time::sleep(RECONCILE_INTERVAL), if self.leads => {}
+            }
+            match self.leader.tend().await {
+                Ok(Moved::Applied) => {}
+                Ok(moved) => report(&self.metrics, moved),
+                Err(err) => {
+                    tracing::debug!(error = %err, "the shared tier could not be reconciled");
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self, started: &feed::Start) {
+        let start = Start {
+            system: started.system,
+            timeline: started.timeline,
+            server: digest(&started.server_started),
+            new_slot: started.slot_generation.is_some(),
+            unbroken: self.watched.then_some(started.unbroken),
+            position: started.position,
+        };
+        let first = !std::mem::replace(&mut self.watched, true);
+        self.mapper.check_renewals().await;
+        let mut attempts = 0;
+        let (verdict, watermark) = loop {
+            match self.leader.start(start).await {
+                Ok(started) => break started,
+                Err(err) => self.back_off(&err, &mut attempts).await,
+            }
+        };
+        self.feed.seen(watermark);
+        match verdict {
+            Resume::Continue(epoch) => {
+                tracing::info!(%epoch, position = %start.position, "following the log");
+            }
+            Resume::Begin(epoch) => {
+                self.metrics.epoch_resets.inc();
+                let message = "following the log in a new epoch; earlier entries are void";
+                if first {
+                    tracing::info!(%epoch, position = %start.position, "{message}");
+                } else {
+                    tracing::warn!(%epoch, position = %start.position, "{message}");
+                }
+            }
+        }
+        self.health.optional("feed", true, "follows the log");
+    }
+
+    async fn apply(&mut self, piece: Piece) {
+        let Piece { prev, upto, watermark, commits } = piece;
+        let mut events = self.mapper.events(&commits, upto);
+        let mut attempts = 0;
+        loop {
+            match self.leader.apply(prev, upto, watermark, &mut events).await {
+                Ok(moved) => break report(&self.metrics, moved),
+                Err(err) => self.back_off(&err, &mut attempts).await,
+            }
+        }
+        if attempts > 0 {
+            self.health.optional("shared", true, "applies invalidations");
+        }
+        self.feed.ack(upto);
+        self.record(&events, attempts);
+        match self.leader.collect().await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::debug!(dropped, "collected tombstones"),
+            Err(err) => tracing::debug!(error = %err, "tombstones could not be collected"),
+        }
+    }
+
+    /// Reports a failed attempt and waits 20 to 640 ms, doubling. Delivery is at least once: nothing is
+    /// acknowledged before an attempt has succeeded.
+    async fn back_off(&mut self, err: &TierError, attempts: &mut u32) {
+        *attempts += 1;
+        self.metrics.retries.inc();
+        if *attempts == ATTEMPTS_BEFORE_ALERT {
+            self.metrics.exhausted.inc();
+            tracing::error!(
+                error = %err,
+                tries = *attempts,
+                "invalidations can't be applied; answers follow their contracts' rules for lost proof"
+            );
+        }
+        self.health.optional("shared", false, err.to_string());
+        let backoff = Duration::from_millis(10 << (*attempts).min(6));
+        tokio::time::sleep(backoff).await;
+    }
+
+    fn record(&self, events: &[Event], retries: u32) {
+        let now_us = self.clock.wall_us();
+        let now_ms = now_us / 1_000;
+        for event in events {
+            self.metrics.observe(event, now_us);
+            self.journal.push(Record {
+                position: event.lsn,
+                cause: event.cause,
+                subjects: event.subjects.iter().take(SUBJECTS_KEPT).cloned().collect(),
+                subjects_total: event.subjects.len(),
+                committed_us: event.committed_us,
+                shared_ms: Some(now_ms),
+                local_ms: (self.engine.standing().applied >= event.lsn).then_some(now_ms),
+                retries,
+            });
+        }
+    }
+}
+
+/// Counts and logs a repair of the shared tier.
+fn report(metrics: &FollowMetrics, moved: Moved) {
+    match moved {
+        Moved::Applied => {}
+        Moved::ToldAgain(from) => {
+            metrics.replays.inc();
+            tracing::warn!(%from, "the shared tier went back to an earlier position; the log was replayed from there");
+        }
+        Moved::Mended(gap) => {
+            tracing::warn!(%gap, "buckets of the shared tier lost their tombstones and were reset");
+        }
+        Moved::BegunAnew(gap) => {
+            metrics.epoch_resets.inc();
+            tracing::warn!(%gap, "the shared tier lost its tombstones; a new epoch begins");
+        }
+    }
+}
+
+/// Returns the server's start time as a number, the same on every node.
+fn digest(text: &str) -> u64 {
+    // FNV-1a: stable across builds, which the standard hashers do not promise.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,30 @@
+//! The loops of a node: follow the log, renew entries, sample the log's end, watch standbys, fence purge
+//! requests and audit answers.
+//!
+//! The crate opens no sockets and serves no HTTP. Time comes from [`coherence::Clock`], randomness from
+//! [`cache::Chance`], and every wait is one of Tokio's timers, so the simulator runs the same loops on virtual
+//! time. Databases, tiers and other nodes come in through traits: [`feed::Feed`], [`feed::Source`],
+//! [`cache::SharedTier`], [`RowCatalogue`], [`StandbyProbe`] and [`PeerClient`].
+
+pub mod audit;
+pub mod follow;
+pub mod health;
+pub mod journal;
+pub mod purge;
+pub mod renew;
+pub mod sample;
+pub mod standby;
+pub mod token;
+
+pub use audit::{AnswerSampler, AuditLoop, AuditOptions, AuditTarget, PeerClient, PeerError};
+pub use follow::{FollowMetrics, Follower, FollowerParts, key_columns, tracked_tables};
+pub use health::{Component, Health, Readiness};
+pub use journal::{Journal, Record};
+pub use purge::{
+    DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, LogInvalidator,
+    TierMatches,
+};
+pub use renew::{Renewer, RowCatalogue};
+pub use sample::LogSampler;
+pub use standby::{StandbyMetrics, StandbyProbe, watch_standby};
+pub use token::{IssuedToken, TokenError, TokenIssuer};

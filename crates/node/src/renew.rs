@@ -1,0 +1,165 @@
+//! Write-through: entries renewed from the log, where the log carries the whole value.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache::origin::postgres::PostgresPool;
+use cache::{Chance, OriginError, ThreadChance};
+use coherence::Renewal;
+use contract::{Affected, Contract, Contracts, Key, Projection, Renewed, RowChange, freshness};
+
+/// Larger values are invalidated and loaded on demand: a renewal goes to every node, whether or not the node
+/// holds the entry.
+const MAX_VALUE_BYTES: usize = 16 << 10;
+
+/// A commit that changes more entries than this is a batch job; its entries are only invalidated.
+const MAX_RENEWALS: usize = 64;
+
+/// The catalogue of a database, which says whether a row of the log equals the answer to a contract's query.
+#[async_trait]
+pub trait RowCatalogue: Send + Sync + 'static {
+    /// Returns whether one row of the contract's table is the complete answer for its key: the key is unique,
+    /// row security hides no row, and no other table inherits from it.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    async fn row_is_complete(&self, contract: &Contract) -> Result<bool, OriginError>;
+}
+
+#[async_trait]
+impl RowCatalogue for PostgresPool {
+    async fn row_is_complete(&self, contract: &Contract) -> Result<bool, OriginError> {
+        self.row_is_the_answer(contract).await
+    }
+}
+
+/// Renews the entries of one source's contracts whose values consist of columns of their row.
+pub struct Renewer {
+    catalogue: Option<Arc<dyn RowCatalogue>>,
+    chance: Arc<dyn Chance>,
+    contracts: Vec<Renewable>,
+}
+
+struct Renewable {
+    contract: Contract,
+    projection: Projection,
+    /// The catalogue's verdict when the stream last started.
+    complete: bool,
+}
+
+impl Renewer {
+    /// Creates a renewer for the contracts of `source`, the database of `catalogue`. It renews nothing before
+    /// the first [`check`](Self::check). `chance` spreads the TTLs.
+    #[must_use]
+    pub fn new(
+        source: &str,
+        contracts: &Contracts,
+        catalogue: Arc<dyn RowCatalogue>,
+        chance: Arc<dyn Chance>,
+    ) -> Self {
+        let of_source = |contract: &&Contract| {
+            contract.from.as_ref().is_some_and(|from| from.source == source)
+                && contract.is_cached()
+                && !contract.immutable
+                && contract.renews()
+        };
+        let renewable = |contract: &Contract| match contract.projection() {
+            Ok(projection) => {
+                Some(Renewable { contract: contract.clone(), projection, complete: false })
+            }
+            Err(why) => {
+                tracing::debug!(contract = contract.name, why, "commits do not renew its entries");
+                None
+            }
+        };
+        let contracts = contracts.iter().filter(of_source).filter_map(renewable).collect();
+        Self { catalogue: Some(catalogue), chance, contracts }
+    }
+
+    /// Creates a renewer that renews nothing: for databases whose catalogue can't be asked.
+    #[must_use]
+    pub fn disabled() -> Self {
+        Self { catalogue: None, chance: Arc::new(ThreadChance), contracts: Vec::new() }
+    }
+
+    /// Asks the catalogue again. A contract for which that fails is invalidated and not renewed.
+    pub async fn check(&mut self) {
+        let Some(catalogue) = &self.catalogue else { return };
+        for Renewable { contract, complete, .. } in &mut self.contracts {
+            let name = &contract.name;
+            *complete = match catalogue.row_is_complete(contract).await {
+                Ok(complete) => {
+                    tracing::info!(contract = name, write_through = complete, "read the catalogue");
+                    complete
+                }
+                Err(err) => {
+                    tracing::warn!(contract = name, error = %err, "its entries are not renewed");
+                    false
+                }
+            };
+        }
+    }
+
+    /// Adds one change of a commit, which invalidates `affected`, to the commit's `renewals`. A later change
+    /// of the same commit replaces an earlier one, also when it can't renew the entry.
+    pub(crate) fn add(&self, change: &RowChange, affected: &Affected, renewals: &mut Renewals) {
+        if affected.everything {
+            renewals.0.clear();
+        }
+        if renewals.0.len() <= MAX_RENEWALS {
+            renewals.0.extend(affected.keys.iter().map(|key| (key.clone(), None)));
+            for renewable in self.contracts.iter().filter(|renewable| renewable.complete) {
+                renewals.0.extend(renewable.renewals(change, self.chance.as_ref()));
+            }
+        }
+    }
+}
+
+/// The renewals of one commit by key; `None` where the log does not carry the new value.
+#[derive(Default)]
+pub(crate) struct Renewals(BTreeMap<Key, Option<Renewal>>);
+
+impl Renewals {
+    /// Returns the renewals for the commit's event; none if the commit is a batch job.
+    pub(crate) fn into_events(self) -> Vec<Renewal> {
+        if self.0.len() > MAX_RENEWALS {
+            return Vec::new();
+        }
+        self.0.into_values().flatten().collect()
+    }
+}
+
+impl Renewable {
+    fn renewals(
+        &self,
+        change: &RowChange,
+        chance: &dyn Chance,
+    ) -> impl Iterator<Item = (Key, Option<Renewal>)> {
+        let renewed = self.projection.renewed(&self.contract, change).into_iter();
+        renewed.map(move |(key, renewed)| {
+            let renewal = match renewed {
+                Renewed::Value(value, tags) if self.fits(value.as_deref()) => {
+                    let ttl = self.ttl(value.is_some(), chance.unit());
+                    let value = value.map(Arc::from);
+                    Some(Renewal { key: key.clone(), value, tags, ttl })
+                }
+                Renewed::Value(..) | Renewed::Unknown => None,
+            };
+            (key, renewal)
+        })
+    }
+
+    fn fits(&self, value: Option<&str>) -> bool {
+        let bytes = value.map_or(0, str::len);
+        bytes <= MAX_VALUE_BYTES && bytes as u64 <= self.contract.max_size_bytes
+    }
+
+    /// `u` is uniform in [0, 1).
+    fn ttl(&self, present: bool, u: f64) -> Duration {
+        let Contract { ttl, absent_ttl, refresh, .. } = &self.contract;
+        let base = if present { *ttl } else { *absent_ttl };
+        freshness::jittered(base, u, refresh.jitter)
+    }
+}

@@ -1,0 +1,133 @@
+//! The auditor's counts of a period.
+
+use std::time::Duration;
+
+use cache::audit::{After, Report, TierCount, failure_bound};
+
+use crate::figure::{Figure, Table};
+
+/// The roles of the nodes, in the order of [`Cluster::nodes`](super::Cluster), with the auditor first
+/// as in its report.
+const ROLES: [&str; 3] = ["auditor", "leader", "follower"];
+
+pub(super) struct AuditWindow {
+    pub(super) report: Report,
+    pub(super) took: Duration,
+}
+
+impl AuditWindow {
+    /// Returns the counts of each node per T, the auditor's own first.
+    fn nodes(&self) -> impl Iterator<Item = &Vec<After>> {
+        std::iter::once(&self.report.after).chain(self.report.peers.iter().map(|peer| &peer.after))
+    }
+
+    /// Returns the number of checks at which a tier had an answer.
+    pub(super) fn effective(&self) -> u64 {
+        (0..T.len()).map(|t| self.at(t).answering).sum()
+    }
+
+    /// Returns the sum over all nodes and tiers at one T.
+    pub(super) fn at(&self, t: usize) -> TierCount {
+        let tiers = self.nodes().flat_map(|after| [after[t].local, after[t].shared]);
+        tiers.fold(TierCount::default(), |sum, tier| TierCount {
+            checks: sum.checks + tier.checks,
+            answering: sum.answering + tier.answering,
+            stale: sum.stale + tier.stale,
+        })
+    }
+
+    /// Returns the number of findings beyond the shown bound, and beyond the contract.
+    pub(super) fn broken(&self) -> (usize, usize) {
+        let findings = &self.report.findings;
+        (
+            findings.iter().filter(|finding| finding.bound_broken).count(),
+            findings.iter().filter(|finding| finding.beyond_contract).count(),
+        )
+    }
+
+    pub(super) fn progress(&self) -> String {
+        let seconds = self.took.as_secs_f64();
+        let stale: Vec<String> = (0..T.len())
+            .map(|t| format!("{} of {} at {}", self.at(t).stale, self.at(t).answering, T[t]))
+            .collect();
+        format!(
+            "{seconds:.0} s: {} effective checks ({:.0}/s); stale: {}; {} promises broken",
+            self.effective(),
+            self.effective() as f64 / seconds,
+            stale.join(", "),
+            self.report.broken,
+        )
+    }
+
+    /// Returns the findings that break a promise, each with its story.
+    pub(super) fn stories(&self) -> Vec<String> {
+        let broken = self.report.findings.iter().filter(|finding| finding.breaks_a_promise());
+        broken.map(|finding| format!("{finding:#?}")).collect()
+    }
+
+    /// Describes the checks that were not made, and why.
+    pub(super) fn losses(&self) -> String {
+        let Report { met, paced, late, unread, undecided, dropped, found, broken, .. } =
+            self.report;
+        let away: u64 = self.report.peers.iter().map(|peer| peer.asked.unreachable).sum();
+        format!(
+            "In {:.0} s {met} invalidations hit an entry, and {} effective checks were made ({:.0}/s). \
+             Left out: {paced} by the auditor's pace, {late} checks that came too late for their T, \
+             {unread} without an answer of the database or Redis and {away} without one of a node; \
+             {undecided} undecided differences, {dropped} notes lost. {found} findings, {broken} of \
+             them beyond their bound or contract.",
+            self.took.as_secs_f64(),
+            self.effective(),
+            self.effective() as f64 / self.took.as_secs_f64(),
+        )
+    }
+
+    pub(super) fn figures(&self, wanted: u64) -> Vec<Figure> {
+        let effective = self.effective();
+        let mut figures = vec![Figure {
+            what: "effective checks without a fault, 3 nodes".into(),
+            measured: effective.to_string(),
+            target: format!("at least {wanted}"),
+            met: effective >= wanted,
+        }];
+        for t in [1, 2] {
+            let what = format!("stale answers at T = {}, without a fault", T[t]);
+            figures.push(Figure::none(&what, self.at(t).stale, self.at(t).answering));
+        }
+        let what = "answers beyond contract or shown bound, without a fault";
+        figures.push(Figure::none(what, self.report.broken, effective));
+        figures
+    }
+
+    pub(super) fn table(&self) -> Table {
+        let mut table =
+            Table::new(["T", "node", "tier", "checks", "effective", "stale", "C(T), 95 % bound"]);
+        for (t, name) in T.iter().enumerate() {
+            for (role, after) in ROLES.iter().zip(self.nodes()) {
+                for (tier, count) in [("in-process", after[t].local), ("shared", after[t].shared)] {
+                    row(&mut table, [name, role, tier], count);
+                }
+            }
+            row(&mut table, [name, "all", "all"], self.at(t));
+        }
+        table
+    }
+}
+
+fn row(table: &mut Table, [t, node, tier]: [&str; 3], count: TierCount) {
+    let TierCount { checks, answering, stale } = count;
+    let share = answering.saturating_sub(stale) as f64 / answering.max(1) as f64;
+    let least = 1.0 - failure_bound(stale, answering);
+    table.row([
+        t.into(),
+        node.into(),
+        tier.into(),
+        checks.to_string(),
+        answering.to_string(),
+        stale.to_string(),
+        format!("{:.5} %, at least {:.5} %", share * 100.0, least * 100.0),
+    ]);
+}
+
+/// The values of T in the report.
+pub(super) const T: [&str; 3] = ["0.1 s", "1 s", "10 s"];

@@ -1,0 +1,184 @@
+//! Builds a node from its configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::node::{AuditLoop, AuditOptions, FollowMetrics, Health, Journal, Renewer};
+use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
+use coherence::Clock;
+use contract::Contracts;
+use edge::data::DataFace;
+use feed::{Feed, Source};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+
+use super::audit::{HttpPeers, SampledAnswers};
+use super::connect::{self, FilteredContract, Standbys};
+use super::error::NodeError;
+use super::posted_events::PostedEvents;
+use crate::config::{self, Config, GovernorMode};
+use crate::http_client::Client;
+
+/// The invalidations that `/api/v1/invalidations` can show.
+const JOURNAL_RECORDS: usize = 10_000;
+
+/// A node that is ready to follow and to serve.
+pub(crate) struct Node {
+    pub(super) engine: Engine,
+    pub(super) contracts: Arc<Contracts>,
+    /// The source's name and address, for error messages.
+    pub(super) source_name: (String, String),
+    pub(super) source: Arc<dyn Source>,
+    pub(super) standbys: Standbys,
+    pub(super) feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
+    /// The endpoint of posted change events, if the source has one.
+    pub(super) posted_events: Option<PostedEvents>,
+    pub(super) data: DataFace,
+    pub(super) filtered: Vec<FilteredContract>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) chance: Arc<dyn Chance>,
+    pub(super) health: Arc<Health>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) registry: Mutex<Registry>,
+    pub(super) follow_metrics: FollowMetrics,
+    pub(super) gateway: Option<edge::Gateway>,
+    pub(super) audit: Arc<AuditLoop>,
+    pub(super) sample_interval: Duration,
+    pub(super) longest_ttl: Duration,
+}
+
+impl Node {
+    /// Connects to the shared tier and to the database and checks that both can be used. Nothing is followed or
+    /// served yet. `sample_interval`: how often the end of the log is sampled.
+    ///
+    /// # Errors
+    /// [`NodeError`]: what is missing, and how to get it.
+    pub(crate) async fn build(
+        config: &Config,
+        sample_interval: Duration,
+    ) -> Result<Self, NodeError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let chance: Arc<dyn Chance> = Arc::new(ThreadChance);
+        let mut registry = Registry::default();
+        let (name, source) = only_source(config)?;
+        for warning in &config.warnings {
+            tracing::warn!(contract = warning.contract, fix = warning.fix, "{}", warning.message);
+        }
+        let contracts = Arc::new(config.contracts.clone());
+        let audited = config.audit.reads_per_second > 0.0;
+        let mut database =
+            connect::database(name, source, &contracts, audited, &clock, &mut registry).await?;
+        let shared = connect::shared_tier(config, &clock, &mut registry).await?;
+        let options = EngineOptions {
+            local_bytes: config.local_bytes,
+            assured: config.assured,
+            shared_timeout: config.shared.timeout,
+            load_timeout: source.load_timeout,
+            governor: config.governor == GovernorMode::On,
+            ..EngineOptions::default()
+        };
+        let cache_metrics = cache::Metrics::new(&mut registry);
+        let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
+        let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
+        let follow_metrics = FollowMetrics::new(&mut registry);
+        database.faces.extend(connect::services(&contracts, &clock, &mut registry)?);
+        let filtered = connect::filtered_contracts(&database.faces);
+        let data = DataFace::new(engine.clone(), database.faces);
+        let audit = AuditLoop::new(
+            &AuditOptions {
+                reads_per_second: config.audit.reads_per_second,
+                sample_share: config.audit.sample,
+                peers: config.audit.peers.clone(),
+            },
+            &engine,
+            database.audit_targets,
+            Arc::new(HttpPeers(Client::new())),
+            &clock,
+            Arc::clone(&chance),
+            &mut registry,
+        );
+        let data = match audit.observe() {
+            Some(sampler) => data.with_sampler(Arc::new(SampledAnswers(sampler))),
+            None => data,
+        };
+        let posted_events = database.inbox.zip(source.events.as_ref()).map(|(inbox, events)| {
+            PostedEvents { source: name.to_owned(), secret: events.secret.clone(), inbox }
+        });
+        Ok(Self {
+            engine,
+            contracts,
+            source_name: (name.to_owned(), source.url.to_string()),
+            source: database.source,
+            standbys: database.standbys,
+            feed: Mutex::new(Some((database.feed, database.renewer))),
+            posted_events,
+            data,
+            filtered,
+            clock,
+            chance,
+            health: Arc::default(),
+            journal: Arc::new(Journal::new(JOURNAL_RECORDS)),
+            registry: Mutex::new(registry),
+            follow_metrics,
+            gateway,
+            audit,
+            sample_interval,
+            longest_ttl: config.longest_ttl(),
+        })
+    }
+
+    /// Waits until answers have a proven bound.
+    ///
+    /// # Errors
+    /// It took longer than `timeout`.
+    pub(crate) async fn wait_proven(&self, timeout: Duration) -> anyhow::Result<()> {
+        let proven = async {
+            while self.engine.standing().bound.is_none() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        Ok(tokio::time::timeout(timeout, proven).await?)
+    }
+
+    /// Returns a reader of the figures that a drill can't measure from outside.
+    pub(crate) fn inside(&self) -> Arc<dyn Fn() -> drill::Inside + Send + Sync> {
+        let metrics = self.follow_metrics.clone();
+        Arc::new(move || {
+            let ms = |quantile| metrics.lag_at(quantile).map(|lag| lag.as_secs_f64() * 1e3);
+            drill::Inside {
+                invalidations: metrics.commits(),
+                commit_to_gone_ms: ms(0.5).zip(ms(0.99)),
+                worst_bound_ms: None,
+            }
+        })
+    }
+
+    /// Returns the number of entries that commits made soft-stale instead of removing them, and of further
+    /// invalidations that were merged with an earlier one.
+    pub(crate) fn soft_invalidations(&self) -> (u64, u64) {
+        let standing = self.engine.standing();
+        (standing.marked, standing.merged)
+    }
+
+    /// Returns whether there is an upstream behind a gateway.
+    #[must_use]
+    pub(crate) fn has_gateway(&self) -> bool {
+        self.gateway.is_some()
+    }
+}
+
+fn only_source(config: &Config) -> Result<(&str, &config::Source), NodeError> {
+    match config.sources.iter().collect::<Vec<_>>()[..] {
+        [(name, source)] => Ok((name, source)),
+        [] => {
+            let text = "there is no [source.NAME]: Tidegate proves freshness from a database's \
+                        log, so it needs one, such as url = \"postgres://…\"";
+            Err(NodeError::Unsuitable(text.into()))
+        }
+        _ => {
+            let text = "there is more than one [source.NAME]; one process follows one \
+                        database: run one for each";
+            Err(NodeError::Unsuitable(text.into()))
+        }
+    }
+}

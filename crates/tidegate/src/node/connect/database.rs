@@ -1,0 +1,171 @@
+//! The source database: its log, its origins and its auditor's connections.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::node::{AuditTarget, Renewer, key_columns, tracked_tables};
+use cache::ThreadChance;
+use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
+use cache::origin::postgres::{PostgresOrigin, PostgresPool};
+use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
+use coherence::Clock;
+use contract::{Contract, Contracts};
+use edge::data::Face;
+use feed::{
+    DebeziumFeed, DebeziumMetrics, DebeziumOptions, Feed, Inbox, MariaDbFeed, MariaDbOptions,
+    MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SqliteFeed, SqliteOptions,
+    SqliteSource,
+};
+use prometheus_client::registry::Registry;
+
+use super::faces::{audit_target, face};
+use super::standbys::Standbys;
+use crate::config::{self, SourceUrl};
+use crate::node::error::NodeError;
+
+/// A connected source.
+pub(crate) struct Database {
+    pub(crate) feed: Box<dyn Feed>,
+    pub(crate) renewer: Renewer,
+    pub(crate) source: Arc<dyn feed::Source>,
+    pub(crate) faces: Vec<Face>,
+    pub(crate) standbys: Standbys,
+    /// The receiver of posted change events, if the source has one.
+    pub(crate) inbox: Option<Inbox>,
+    /// The audited contracts, over connections of the auditor's own.
+    pub(crate) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
+}
+
+/// Connects to a source and prepares the queries of its contracts. `audit`: whether the auditor gets
+/// connections.
+pub(crate) async fn database(
+    name: &str,
+    source: &config::Source,
+    contracts: &Contracts,
+    audit: bool,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Result<Database, NodeError> {
+    let tables = tracked_tables(name, contracts);
+    let metrics = feed::Metrics::new(registry);
+    let (mut faces, mut targets) = (Vec::new(), BTreeMap::new());
+    let url = source.url.to_string();
+    let failed = |error| NodeError::Feed { name: name.to_owned(), url: url.clone(), error };
+    let loaded = contracts.iter().filter(|contract| contract.value.is_some());
+    let audited = |contract: &Contract| audit && contract.is_cached() && !contract.immutable;
+    match &source.url {
+        SourceUrl::Postgres(url) => {
+            let (feed, inbox) = match &source.events {
+                Some(events) => {
+                    let mut options = DebeziumOptions::new(name, url, tables, Arc::clone(clock));
+                    options.named = key_columns(name, contracts);
+                    options.publication.clone_from(&events.publication);
+                    options.slot.clone_from(&events.slot);
+                    options.beat = events.beat;
+                    options.metrics = metrics;
+                    options.relayed = DebeziumMetrics::new(registry);
+                    let warnings = feed::postgres::debezium::prepare(&options).await;
+                    warn(&warnings.map_err(failed)?);
+                    let (feed, inbox) = DebeziumFeed::new(options).map_err(failed)?;
+                    (Box::new(feed) as Box<dyn Feed>, Some(inbox))
+                }
+                None => {
+                    let mut options = PostgresOptions::new(name, url, tables, Arc::clone(clock));
+                    options.publication.clone_from(&source.publication);
+                    options.slot.clone_from(&source.slot);
+                    options.metrics = metrics;
+                    let prepared = feed::postgres::prepare(&options).await.map_err(failed)?;
+                    warn(&prepared.warnings);
+                    let feed = PostgresFeed::new(options).map_err(failed)?;
+                    (Box::new(feed) as Box<dyn Feed>, None)
+                }
+            };
+            let log = Arc::new(PostgresSource::new(url).map_err(failed)?);
+            let standbys = Standbys::connect(name, source, &*log, registry).await?;
+            let pool = PostgresPool::new(url, source.connections, source.load_timeout)?;
+            let own = PostgresPool::new(url, 1, source.load_timeout)?;
+            for contract in loaded {
+                let origin = PostgresOrigin::prepare(contract.clone(), pool.clone()).await?;
+                let origin = origin.with_standbys(&standbys.all);
+                let face = face(contract, Arc::new(origin));
+                if audited(contract) {
+                    let origin = PostgresOrigin::prepare(contract.clone(), own.clone()).await?;
+                    targets.extend([audit_target(&face, origin)]);
+                }
+                faces.push(face);
+            }
+            let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
+            Ok(Database {
+                feed,
+                renewer,
+                source: log,
+                faces,
+                audit_targets: targets,
+                standbys,
+                inbox,
+            })
+        }
+        SourceUrl::MariaDb(url) => {
+            let mut options = MariaDbOptions::new(name, url, tables, Arc::clone(clock));
+            options.slot.clone_from(&source.slot);
+            options.metrics = metrics;
+            warn(&feed::mariadb::prepare(&options).await.map_err(failed)?);
+            let pool = MariaDbPool::new(url, source.connections, source.load_timeout)?;
+            let own = MariaDbPool::new(url, 1, source.load_timeout)?;
+            for contract in loaded {
+                let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
+                let face = face(contract, Arc::new(origin));
+                if audited(contract) {
+                    let origin = MariaDbOrigin::prepare(contract.clone(), own.clone()).await?;
+                    targets.extend([audit_target(&face, origin)]);
+                }
+                faces.push(face);
+            }
+            let source = Arc::new(MariaDbSource::new(url).map_err(failed)?);
+            let feed = Box::new(MariaDbFeed::new(options).map_err(failed)?);
+            Ok(Database {
+                feed,
+                renewer: Renewer::disabled(),
+                source,
+                faces,
+                audit_targets: targets,
+                standbys: Standbys::default(),
+                inbox: None,
+            })
+        }
+        SourceUrl::Sqlite(path) => {
+            let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
+            options.metrics = metrics;
+            let pool = SqlitePool::new(path, source.load_timeout);
+            let pool = pool.with_log_end(feed::sqlite::LOG_END);
+            let own = SqlitePool::new(path, source.load_timeout);
+            for contract in loaded {
+                let origin = SqliteOrigin::prepare(contract.clone(), pool.clone())?;
+                let face = face(contract, Arc::new(origin));
+                if audited(contract) {
+                    let origin = SqliteOrigin::prepare(contract.clone(), own.clone())?;
+                    targets.extend([audit_target(&face, origin)]);
+                }
+                faces.push(face);
+            }
+            let source = Arc::new(SqliteSource::new(path));
+            let feed = Box::new(SqliteFeed::new(options));
+            let (renewer, standbys) = (Renewer::disabled(), Standbys::default());
+            Ok(Database {
+                feed,
+                renewer,
+                source,
+                faces,
+                audit_targets: targets,
+                standbys,
+                inbox: None,
+            })
+        }
+    }
+}
+
+fn warn(warnings: &[feed::Problem]) {
+    for warning in warnings {
+        tracing::warn!(fix = warning.fix.join(" "), "{}", warning.what);
+    }
+}

@@ -1,0 +1,54 @@
+//! Errors of a node.
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// Why a node can't start, or stopped.
+#[derive(Debug, Error)]
+pub(crate) enum NodeError {
+    /// The configuration is invalid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration asks for something that does not exist or that contradicts itself.
+    #[error("{0}")]
+    Unsuitable(String),
+    /// The database can't be reached, or an operator has to set it up.
+    #[error("[source.{name}] {url}: {error}")]
+    Feed {
+        /// The source's name.
+        name: String,
+        /// Its address, without secrets.
+        url: String,
+        /// The reason.
+        error: feed::FeedError,
+    },
+    /// A contract does not match its database.
+    #[error(transparent)]
+    Origin(#[from] cache::OriginError),
+    /// The shared tier can't be used.
+    #[error("[shared] {url}: {error}")]
+    Shared {
+        /// Its address, without secrets.
+        url: String,
+        /// The reason.
+        error: cache::TierError,
+    },
+    /// A service can't be called as its contract says.
+    #[error(transparent)]
+    Service(#[from] edge::ServiceError),
+    /// The upstream can't be used.
+    #[error("[upstream] {0}")]
+    Gateway(String),
+    /// An address is taken or can't be bound.
+    #[error("can't listen on {address}: {source}; is another process using it? see [listen]")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// A listener failed.
+    #[error("a listener stopped: {0}")]
+    Serve(std::io::Error),
+}
