@@ -6,8 +6,8 @@
 //!   `unproven` takes the place of `bound`. A response outside its contract has `stale=…` with the
 //!   reason. `soft`: the entry is invalidated, and its contract spends some of its budget because the
 //!   origin is overloaded; the bound is within the contract. `proof`: the evidence of the bound where
-//!   it is weaker than the log and a database: `lease`, a service whose responses include every commit
-//!   after its `lag`; `age`, the time of the load alone.
+//!   it is weaker than the log and a database: `lease`, a service whose responses include a commit at
+//!   the latest after the contract's `lag`; `age`, the time of the load alone.
 
 use std::io::{Cursor, Write};
 use std::time::Duration;

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn malformed_token_removed() {
-        let mut headers = cookies(&["tidegate-after=rubbish"]);
+        let mut headers = cookies(&["tidegate-after=malformed"]);
         assert!(take_from_request(&mut headers).is_err());
         assert!(headers.is_empty());
     }

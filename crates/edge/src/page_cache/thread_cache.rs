@@ -205,7 +205,7 @@ mod tests {
                 memory = page.try_into_mut().expect("no other handle").into();
             }
         }
-        assert_eq!(decode(&Bytes::from_static(b"rubbish")).map(|_| ()), None);
+        assert_eq!(decode(&Bytes::from_static(b"malformed")).map(|_| ()), None);
     }
 
     #[test]
