@@ -9,6 +9,7 @@ pub(crate) mod forwarding;
 pub(crate) mod freshness;
 pub(crate) mod header_set;
 pub(crate) mod in_flight;
+pub(crate) mod not_stored;
 pub(crate) mod percent;
 pub(crate) mod problem;
 pub(crate) mod request_id;

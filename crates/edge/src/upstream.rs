@@ -1,5 +1,6 @@
 //! The application behind the gateway: connection pool, outgoing requests, errors.
 
+pub(crate) mod client;
 pub(crate) mod error;
 pub(crate) mod pool;
 pub(crate) mod request;

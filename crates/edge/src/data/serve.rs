@@ -76,7 +76,7 @@ impl DataApi {
 
     /// Serves one request. Its body is ignored.
     async fn serve_request<B>(&self, request: &Request<B>) -> Response<Body> {
-        let id = self.ids.from_headers(request.headers());
+        let id = self.ids.accept_or_generate(request.headers());
         let mut response = match self.respond(request).await {
             Ok(response) => response,
             Err(err) => {

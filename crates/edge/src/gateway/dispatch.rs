@@ -118,7 +118,7 @@ impl GatewayInner {
 
     fn request_id(&self, request: &Request<Incoming>, present: HeaderSet) -> HeaderValue {
         if present.any(HeaderSet::REQUEST_ID) {
-            self.ids.from_headers(request.headers())
+            self.ids.accept_or_generate(request.headers())
         } else {
             self.ids.generate()
         }

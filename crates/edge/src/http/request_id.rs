@@ -24,7 +24,7 @@ impl RequestIds {
 
     /// Returns the client's own ID if it is well formed (1 to 128 letters, digits, `-`, `_`, `.`), else
     /// a new one. A malformed ID is replaced because it would go into logs and headers.
-    pub(crate) fn from_headers(&self, headers: &HeaderMap) -> HeaderValue {
+    pub(crate) fn accept_or_generate(&self, headers: &HeaderMap) -> HeaderValue {
         match headers.get(X_REQUEST_ID) {
             Some(given) if is_well_formed(given.as_bytes()) => given.clone(),
             _ => self.generate(),
@@ -64,7 +64,7 @@ mod tests {
     fn id_for(given: &str) -> HeaderValue {
         let mut headers = HeaderMap::new();
         headers.insert(X_REQUEST_ID, HeaderValue::from_str(given).expect("a value"));
-        RequestIds::new().from_headers(&headers)
+        RequestIds::new().accept_or_generate(&headers)
     }
 
     #[test]

@@ -13,12 +13,13 @@ use http::{StatusCode, response};
 use parking_lot::Mutex;
 
 use super::cookie_pages::CookiePages;
-use super::storability::{self, Reason, RequestContext, Storable};
+use super::storability::{self, RequestContext, Storable};
 use super::stored_head::{self, StoredMetadata};
 use crate::admission::upstream_gate::UpstreamGate;
 use crate::http::body::Stream;
 use crate::http::collect::{Collected, collect};
 use crate::http::encodings::Encodings;
+use crate::http::not_stored::NotStored;
 use crate::http::{date, forwarding};
 use crate::settings::options::GatewayOptions;
 use crate::settings::routes::Route;
@@ -71,7 +72,7 @@ pub(crate) struct PrivateResponse {
     pub(crate) head: response::Parts,
     pub(crate) body: Stream,
     /// The reason why the response is not stored; `None`: it is a server error of the upstream.
-    pub(crate) reason: Option<Reason>,
+    pub(crate) reason: Option<NotStored>,
 }
 
 /// The load of a page on behalf of one request.
@@ -100,7 +101,7 @@ impl PageLoad {
         self.private.lock().take()
     }
 
-    fn keep_private(&self, head: response::Parts, body: Stream, reason: Option<Reason>) {
+    fn keep_private(&self, head: response::Parts, body: Stream, reason: Option<NotStored>) {
         *self.private.lock() = Some(Ok(PrivateResponse { head, body, reason }));
     }
 
@@ -125,11 +126,11 @@ impl PageLoad {
         key: &Key,
         head: response::Parts,
         body: Stream,
-        reason: Reason,
+        reason: NotStored,
     ) -> Result<Loaded, OriginError> {
         self.origin.metrics.record_not_stored(reason);
         self.keep_private(head, body, Some(reason));
-        if reason == Reason::Cookie {
+        if reason == NotStored::Cookie {
             // Requests without cookies may share this page; only this client's load is unsuitable.
             self.origin.cookie_pages.insert(key, self.origin.clock.mono());
             let message = "a request with cookies can't load this page for others".to_owned();
@@ -145,7 +146,7 @@ impl PageLoad {
         })
     }
 
-    fn storability(&self, head: &response::Parts, body: &Stream) -> Result<Storable, Reason> {
+    fn storability(&self, head: &response::Parts, body: &Stream) -> Result<Storable, NotStored> {
         let context = RequestContext {
             cookies: forwarding::has_cookies(&self.request.headers),
             now_s: self.origin.clock.wall_ms() / 1_000,
@@ -154,10 +155,10 @@ impl PageLoad {
         let storable = storability::evaluate(head.status, &head.headers, context)?;
         let length = body.size_hint().exact();
         if length.is_none() && !head.headers.contains_key(TRANSFER_ENCODING) {
-            return Err(Reason::Unframed);
+            return Err(NotStored::Unframed);
         }
         if length.is_some_and(|length| length > self.origin.max_object_bytes) {
-            return Err(Reason::TooLarge);
+            return Err(NotStored::TooLarge);
         }
         Ok(storable)
     }
@@ -228,12 +229,12 @@ impl Origin for PageLoad {
                 Some(loaded) => Ok(loaded),
                 None => {
                     body.unread(vec![bytes]);
-                    self.uncacheable(key, head, body, Reason::TooLarge)
+                    self.uncacheable(key, head, body, NotStored::TooLarge)
                 }
             },
             Collected::TooLarge(parts) => {
                 body.unread(parts);
-                self.uncacheable(key, head, body, Reason::TooLarge)
+                self.uncacheable(key, head, body, NotStored::TooLarge)
             }
             Collected::Incomplete(text) => {
                 let err = UpstreamError::Incomplete(text);

@@ -20,7 +20,8 @@ use http::header::{SET_COOKIE, VARY};
 use http::{HeaderMap, StatusCode};
 
 use crate::http::cache_control::{Directives, Seconds, age, expires_in};
-use crate::http::surrogate_key::{InvalidTags, tags};
+use crate::http::not_stored::NotStored;
+use crate::http::surrogate_key::tags;
 
 /// How a storable response may be stored.
 #[derive(Debug, Eq, PartialEq)]
@@ -37,61 +38,6 @@ pub(crate) struct Storable {
     pub(crate) tags: Vec<Tag>,
 }
 
-/// The reason why a response is not stored.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Reason {
-    Status,
-    SetCookie,
-    NoStore,
-    Private,
-    NoCache,
-    NotFresh,
-    Vary,
-    Cookie,
-    Tags,
-    Unframed,
-    TooLarge,
-}
-
-impl Reason {
-    pub(crate) const ALL: [Self; 11] = [
-        Self::Status,
-        Self::SetCookie,
-        Self::NoStore,
-        Self::Private,
-        Self::NoCache,
-        Self::NotFresh,
-        Self::Vary,
-        Self::Cookie,
-        Self::Tags,
-        Self::Unframed,
-        Self::TooLarge,
-    ];
-
-    /// The name in `Cache-Status` details and metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::SetCookie => "set-cookie",
-            Self::NoStore => "no-store",
-            Self::Private => "private",
-            Self::NoCache => "no-cache",
-            Self::NotFresh => "not-fresh",
-            Self::Vary => "vary",
-            Self::Cookie => "cookie",
-            Self::Tags => "surrogate-key",
-            Self::Unframed => "unframed",
-            Self::TooLarge => "too-large",
-        }
-    }
-}
-
-impl From<InvalidTags> for Reason {
-    fn from(_: InvalidTags) -> Self {
-        Self::Tags
-    }
-}
-
 /// The circumstances of a request that storability depends on, beside the response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestContext {
@@ -106,40 +52,40 @@ pub(crate) struct RequestContext {
 /// Decides from its head whether the response to a `GET` without `Authorization` may be stored.
 ///
 /// # Errors
-/// The [`Reason`] why not.
+/// The reason why not.
 pub(crate) fn evaluate(
     status: StatusCode,
     headers: &HeaderMap,
     context: RequestContext,
-) -> Result<Storable, Reason> {
+) -> Result<Storable, NotStored> {
     if !matches!(status.as_u16(), 200 | 301 | 308 | 404 | 410) {
-        return Err(Reason::Status);
+        return Err(NotStored::Status);
     }
     if headers.contains_key(SET_COOKIE) {
-        return Err(Reason::SetCookie);
+        return Err(NotStored::SetCookie);
     }
     if !varies_by_encoding_only(headers) {
-        return Err(Reason::Vary);
+        return Err(NotStored::Vary);
     }
     let (directives, targeted) = Directives::effective(headers);
     if directives.no_store {
-        return Err(Reason::NoStore);
+        return Err(NotStored::NoStore);
     }
     if directives.private {
-        return Err(Reason::Private);
+        return Err(NotStored::Private);
     }
     if directives.no_cache {
-        return Err(Reason::NoCache);
+        return Err(NotStored::NoCache);
     }
     let age_s = age(headers);
     let lifetime = lifetime(&directives, targeted, headers, context.now_s);
     let lifetime = lifetime.unwrap_or(0).saturating_sub(u64::from(age_s));
     if lifetime == 0 {
-        return Err(Reason::NotFresh);
+        return Err(NotStored::NotFresh);
     }
     let shared = targeted || directives.public || matches!(directives.s_maxage, Seconds::Given(_));
     if context.cookies && !shared {
-        return Err(Reason::Cookie);
+        return Err(NotStored::Cookie);
     }
     Ok(Storable {
         lifetime: Duration::from_secs(lifetime),

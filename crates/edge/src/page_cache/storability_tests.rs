@@ -9,7 +9,7 @@ fn evaluated(
     status: u16,
     cookies: bool,
     fields: &[(&'static str, &str)],
-) -> Result<Storable, Reason> {
+) -> Result<Storable, NotStored> {
     let headers = fields
         .iter()
         .map(|(name, value)| {
@@ -23,7 +23,7 @@ fn evaluated(
     evaluate(StatusCode::from_u16(status).expect("a status"), &headers, context)
 }
 
-fn lifetime(fields: &[(&'static str, &str)]) -> Result<u64, Reason> {
+fn lifetime(fields: &[(&'static str, &str)]) -> Result<u64, NotStored> {
     evaluated(200, false, fields).map(|storable| storable.lifetime.as_secs())
 }
 
@@ -31,35 +31,35 @@ fn lifetime(fields: &[(&'static str, &str)]) -> Result<u64, Reason> {
 fn caching_rules_table() {
     let cc = "cache-control";
     let cdn = "cdn-cache-control";
-    type Row<'a> = (&'a [(&'static str, &'a str)], Result<u64, Reason>);
+    type Row<'a> = (&'a [(&'static str, &'a str)], Result<u64, NotStored>);
     let table: &[Row<'_>] = &[
-        (&[], Err(Reason::NotFresh)),
-        (&[("last-modified", NOON)], Err(Reason::NotFresh)),
-        (&[(cc, "public")], Err(Reason::NotFresh)),
+        (&[], Err(NotStored::NotFresh)),
+        (&[("last-modified", NOON)], Err(NotStored::NotFresh)),
+        (&[(cc, "public")], Err(NotStored::NotFresh)),
         (&[(cc, "max-age=60")], Ok(60)),
         (&[(cc, "public, max-age=60, s-maxage=10")], Ok(10)),
-        (&[(cc, "max-age=60, s-maxage=x")], Err(Reason::NotFresh)),
-        (&[(cc, "max-age=0")], Err(Reason::NotFresh)),
+        (&[(cc, "max-age=60, s-maxage=x")], Err(NotStored::NotFresh)),
+        (&[(cc, "max-age=0")], Err(NotStored::NotFresh)),
         (&[(cc, "max-age=60"), ("age", "20")], Ok(40)),
-        (&[(cc, "max-age=60"), ("age", "60")], Err(Reason::NotFresh)),
-        (&[(cc, "max-age=60"), ("age", "old")], Err(Reason::NotFresh)),
-        (&[(cc, "max-age=60, private")], Err(Reason::Private)),
-        (&[(cc, "max-age=60"), (cc, "no-store")], Err(Reason::NoStore)),
-        (&[(cc, "max-age=60, no-cache")], Err(Reason::NoCache)),
-        (&[(cc, "max-age=60"), ("set-cookie", "sid=1")], Err(Reason::SetCookie)),
+        (&[(cc, "max-age=60"), ("age", "60")], Err(NotStored::NotFresh)),
+        (&[(cc, "max-age=60"), ("age", "old")], Err(NotStored::NotFresh)),
+        (&[(cc, "max-age=60, private")], Err(NotStored::Private)),
+        (&[(cc, "max-age=60"), (cc, "no-store")], Err(NotStored::NoStore)),
+        (&[(cc, "max-age=60, no-cache")], Err(NotStored::NoCache)),
+        (&[(cc, "max-age=60"), ("set-cookie", "sid=1")], Err(NotStored::SetCookie)),
         (&[(cdn, "max-age=5"), (cc, "no-store")], Ok(5)),
-        (&[(cdn, "no-store"), (cc, "max-age=60")], Err(Reason::NoStore)),
+        (&[(cdn, "no-store"), (cc, "max-age=60")], Err(NotStored::NoStore)),
         (&[(cdn, "Broken!"), (cc, "max-age=60")], Ok(60)),
-        (&[(cdn, "max-age=5"), ("set-cookie", "sid=1")], Err(Reason::SetCookie)),
+        (&[(cdn, "max-age=5"), ("set-cookie", "sid=1")], Err(NotStored::SetCookie)),
         (&[("date", NOON), ("expires", ONE_MINUTE_PAST)], Ok(60)),
         (&[("expires", ONE_MINUTE_PAST)], Ok(60)),
-        (&[("date", ONE_MINUTE_PAST), ("expires", NOON)], Err(Reason::NotFresh)),
-        (&[("expires", "0")], Err(Reason::NotFresh)),
+        (&[("date", ONE_MINUTE_PAST), ("expires", NOON)], Err(NotStored::NotFresh)),
+        (&[("expires", "0")], Err(NotStored::NotFresh)),
         (&[("expires", ONE_MINUTE_PAST), (cc, "max-age=7")], Ok(7)),
         (&[(cc, "max-age=60"), ("vary", "Accept-Encoding")], Ok(60)),
-        (&[(cc, "max-age=60"), ("vary", "accept-encoding, Cookie")], Err(Reason::Vary)),
-        (&[(cc, "max-age=60"), ("vary", "*")], Err(Reason::Vary)),
-        (&[(cc, "max-age=60"), ("vary", "User-Agent")], Err(Reason::Vary)),
+        (&[(cc, "max-age=60"), ("vary", "accept-encoding, Cookie")], Err(NotStored::Vary)),
+        (&[(cc, "max-age=60"), ("vary", "*")], Err(NotStored::Vary)),
+        (&[(cc, "max-age=60"), ("vary", "User-Agent")], Err(NotStored::Vary)),
     ];
     for (fields, expected) in table {
         assert_eq!(&lifetime(fields), expected, "{fields:?}");
@@ -73,13 +73,13 @@ fn only_cacheable_statuses_stored() {
         assert!(evaluated(status, false, &fresh).is_ok(), "{status}");
     }
     for status in [201, 204, 206, 302, 304, 307, 401, 403, 429, 500, 503] {
-        assert_eq!(evaluated(status, false, &fresh), Err(Reason::Status), "{status}");
+        assert_eq!(evaluated(status, false, &fresh), Err(NotStored::Status), "{status}");
     }
 }
 
 #[test]
 fn cookie_request_needs_shared_response() {
-    assert_eq!(evaluated(200, true, &[("cache-control", "max-age=60")]), Err(Reason::Cookie));
+    assert_eq!(evaluated(200, true, &[("cache-control", "max-age=60")]), Err(NotStored::Cookie));
     for (name, value) in [
         ("cache-control", "public, max-age=60"),
         ("cache-control", "s-maxage=60"),
@@ -104,6 +104,6 @@ fn surrogate_key_tagged_or_rejected() {
         Ok(vec!["product-42".into(), "category-7".into()])
     );
     assert_eq!(tagged(""), Ok(vec![]));
-    assert_eq!(tagged("a b c d"), Err(Reason::Tags), "more than the limit");
-    assert_eq!(tagged("caf\u{e9}"), Err(Reason::Tags));
+    assert_eq!(tagged("a b c d"), Err(NotStored::Tags), "more than the limit");
+    assert_eq!(tagged("caf\u{e9}"), Err(NotStored::Tags));
 }

@@ -1,7 +1,6 @@
 //! A service as an origin of the engine.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use cache::{Loaded, Origin, OriginError, OriginErrorKind};
@@ -9,9 +8,6 @@ use coherence::Clock;
 use contract::{Contract, HeaderText, Key, Service};
 use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, response};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,15 +17,12 @@ use tokio::sync::Semaphore;
 
 use super::response::{self as service_response, Directives};
 use crate::http::body::{Stream, TimedBody};
+use crate::upstream::client::{HttpClient, http_client};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::upload::RequestBody;
 
 /// Service responses that were not stored, by contract and reason.
 pub const UNSTORED: &str = "tidegate_service_unstored_responses";
-
-/// Idle connections close after this time. Shorter than the keep-alive of common servers, so that
-/// usually this side closes first.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The metrics of services. Clones share the counters.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +73,7 @@ pub struct HttpOrigin {
     contract: Contract,
     service: Service,
     name: String,
-    client: Client<HttpConnector, RequestBody>,
+    client: HttpClient,
     headers: HeaderMap,
     permits: Semaphore,
     clock: Arc<dyn Clock>,
@@ -101,15 +94,7 @@ impl HttpOrigin {
         metrics: ServiceMetrics,
     ) -> Result<Self, ServiceError> {
         let headers = headers(&contract.name, &service, variable)?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(service.timeout));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(service.connections)
-            .http1_max_headers(128)
-            .build(connector);
+        let client = http_client(service.timeout, service.connections);
         let name = format!("service:{}", contract.name);
         let permits = Semaphore::new(service.connections);
         Ok(Self { contract, service, name, client, headers, permits, clock, metrics })
@@ -227,7 +212,7 @@ impl HttpOrigin {
         let Directives { max_ttl, behind, tags, not_stored } =
             service_response::directives(&head.headers, requested_wall_ms);
         if let Some(reason) = not_stored {
-            let labels = Labels { contract: self.contract.name.clone(), reason };
+            let labels = Labels { contract: self.contract.name.clone(), reason: reason.as_str() };
             self.metrics.unstored.get_or_create(&labels).inc();
         }
         let contract_ttl = match loaded.content {

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::page_cache::storability::Reason;
+use crate::http::not_stored::NotStored;
 
 /// Requests by status class (`2xx`) and result (`hit`, `stale`, `miss`, `pass`, `error`).
 pub const REQUESTS: &str = "tidegate_gateway_requests";
@@ -88,7 +88,7 @@ struct ReasonLabel {
 pub struct Metrics {
     requests: [[Counter; CLASSES.len()]; Outcome::ALL.len()],
     latency: [Histogram; Outcome::ALL.len()],
-    not_stored: [Counter; Reason::ALL.len()],
+    not_stored: [Counter; NotStored::ALL.len()],
     upstream_errors: Family<ErrorLabel, Counter>,
     pub(crate) sent_bytes: Counter,
     pub(crate) connections: Gauge,
@@ -116,7 +116,7 @@ impl Metrics {
             latency: Outcome::ALL.map(|outcome| {
                 latency.get_or_create_owned(&ResultLabel { result: outcome.as_str() })
             }),
-            not_stored: Reason::ALL.map(|reason| {
+            not_stored: NotStored::ALL.map(|reason| {
                 not_stored.get_or_create_owned(&ReasonLabel { reason: reason.as_str() })
             }),
             upstream_errors: Family::default(),
@@ -163,7 +163,7 @@ impl Metrics {
         self.latency[outcome as usize].observe(took.as_secs_f64());
     }
 
-    pub(crate) fn record_not_stored(&self, reason: Reason) {
+    pub(crate) fn record_not_stored(&self, reason: NotStored) {
         self.not_stored[reason as usize].inc();
     }
 

@@ -7,10 +7,8 @@ use std::time::Duration;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, response};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::client::{HttpClient, http_client};
 use super::error::UpstreamError;
 use super::request::{Audience, ForwardRequest, UpstreamAddress};
 use super::upload::RequestBody;
@@ -19,14 +17,10 @@ use crate::http::in_flight::UpstreamPermit;
 use crate::settings::options::GatewayOptions;
 use crate::telemetry::metrics::Metrics;
 
-/// Idle connections close after this time. Shorter than the keep-alive of common application servers,
-/// so that usually the gateway closes first.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-
 /// One upstream with its connection pool.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    client: Client<HttpConnector, RequestBody>,
+    client: HttpClient,
     address: UpstreamAddress,
     connect_timeout: Duration,
     first_byte_timeout: Duration,
@@ -40,17 +34,8 @@ impl Upstream {
         authority: Authority,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(options.connect_timeout));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(options.max_upstream_requests)
-            .http1_max_headers(128)
-            .build(connector);
         Self {
-            client,
+            client: http_client(options.connect_timeout, options.max_upstream_requests),
             address: UpstreamAddress::new(authority, options),
             connect_timeout: options.connect_timeout,
             first_byte_timeout: options.first_byte_timeout,
