@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Edge, Upstream, request, response};
+use support::{Edge, Upstream, request, respond};
 use tokio::sync::Barrier;
 use tokio::time::Instant;
 
@@ -71,7 +71,7 @@ async fn private_response_never_shared() {
     for name in ["authorization", "cookie"] {
         let upstream = Upstream::start(move |request| async move {
             let user = request.headers().get(name).map(|user| user.as_bytes().to_vec());
-            response(200, &[("cache-control", "max-age=60")], user.unwrap_or_default())
+            respond(200, &[("cache-control", "max-age=60")], user.unwrap_or_default())
         })
         .await;
         let edge = Edge::start(&upstream).await;
@@ -94,7 +94,7 @@ async fn set_cookie_response_never_shared() {
     let upstream = Upstream::start(move |_| {
         let sid = count.fetch_add(1, Ordering::SeqCst);
         async move {
-            let mut response = response(200, &[("cache-control", "public, max-age=60")], "page");
+            let mut response = respond(200, &[("cache-control", "public, max-age=60")], "page");
             let cookie = format!("sid={sid}").parse().expect("a value");
             response.headers_mut().insert("set-cookie", cookie);
             response
@@ -123,9 +123,9 @@ async fn client_cache_directives_ignored() {
     let edge = Edge::start(&upstream).await;
     edge.get("/").await;
     for directive in ["no-cache", "no-store", "max-age=0"] {
-        let answer =
+        let response =
             edge.get_with("/", &[("cache-control", directive), ("pragma", "no-cache")]).await;
-        assert_eq!(answer.cache_status(), "tidegate; hit");
+        assert_eq!(response.cache_status(), "tidegate; hit");
     }
     let only = edge.get_with("/other", &[("cache-control", "only-if-cached")]).await;
     assert_eq!(only.status, 504);
@@ -136,17 +136,17 @@ async fn client_cache_directives_ignored() {
 async fn concurrent_misses_share_one_load() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
     let edge = Edge::start(&upstream).await;
-    let answers = futures_util::future::join_all((0..200).map(|_| edge.get("/hot"))).await;
-    assert!(answers.iter().all(|answer| answer.text() == "page"));
+    let responses = futures_util::future::join_all((0..200).map(|_| edge.get("/hot"))).await;
+    assert!(responses.iter().all(|response| response.text() == "page"));
     assert_eq!(upstream.requests(), 1);
     assert!(
-        answers
+        responses
             .iter()
-            .any(|answer| answer.cache_status() == "tidegate; fwd=miss; stored; collapsed")
+            .any(|response| response.cache_status() == "tidegate; fwd=miss; stored; collapsed")
     );
 }
 
@@ -154,14 +154,15 @@ async fn concurrent_misses_share_one_load() {
 async fn known_private_page_never_queues() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        response(200, &[("cache-control", "private")], "mine")
+        respond(200, &[("cache-control", "private")], "mine")
     })
     .await;
     let edge = Edge::start(&upstream).await;
     for _ in 0..2 {
         let began = Instant::now();
-        let answers = futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
-        assert!(answers.iter().all(|answer| answer.text() == "mine"));
+        let responses =
+            futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
+        assert!(responses.iter().all(|response| response.text() == "mine"));
         // One after the other, they would take five seconds.
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
@@ -176,14 +177,14 @@ async fn cold_private_pages_never_queue() {
         let all = Arc::clone(&all);
         async move {
             all.wait().await;
-            response(200, &[("cache-control", "private")], "mine")
+            respond(200, &[("cache-control", "private")], "mine")
         }
     })
     .await;
     let edge = Edge::start(&upstream).await;
     let paths: Vec<String> = (0..100).map(|n| format!("/account/{n}")).collect();
-    let answers = futures_util::future::join_all(paths.iter().map(|path| edge.get(path))).await;
-    assert!(answers.iter().all(|answer| answer.text() == "mine"));
+    let responses = futures_util::future::join_all(paths.iter().map(|path| edge.get(path))).await;
+    assert!(responses.iter().all(|response| response.text() == "mine"));
 }
 
 /// The first request finds that the page may not be shared; then all others are sent at once.
@@ -198,13 +199,13 @@ async fn cold_private_page_waits_once() {
             } else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            response(200, &[("cache-control", "private")], "mine")
+            respond(200, &[("cache-control", "private")], "mine")
         }
     })
     .await;
     let edge = Edge::start(&upstream).await;
-    let answers = futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
-    assert!(answers.iter().all(|answer| answer.text() == "mine"));
+    let responses = futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
+    assert!(responses.iter().all(|response| response.text() == "mine"));
     assert_eq!(upstream.requests(), 100);
 }
 
@@ -216,7 +217,7 @@ async fn commit_invalidates_tagged_pages() {
         async move {
             let headers =
                 [("cache-control", "s-maxage=600"), ("surrogate-key", "product-42 category-7")];
-            response(200, &headers, format!("version {version}"))
+            respond(200, &headers, format!("version {version}"))
         }
     })
     .await;
@@ -253,11 +254,11 @@ async fn stored_page_serves_head_and_conditions() {
         ("if-none-match", "\"v0\", \"v1\""),
         ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
     ] {
-        let answer = edge.get_with("/", &[condition]).await;
-        assert_eq!(answer.status, 304, "{condition:?}");
-        assert_eq!(answer.header("etag"), "\"v1\"");
-        assert!(!answer.headers.contains_key("content-type"));
-        assert!(answer.body.is_empty());
+        let response = edge.get_with("/", &[condition]).await;
+        assert_eq!(response.status, 304, "{condition:?}");
+        assert_eq!(response.header("etag"), "\"v1\"");
+        assert!(!response.headers.contains_key("content-type"));
+        assert!(response.body.is_empty());
     }
     let changed = edge.get_with("/", &[("if-none-match", "\"v0\"")]).await;
     assert_eq!((changed.status.as_u16(), changed.text()), (200, "page"));
@@ -271,9 +272,9 @@ async fn partial_response_never_stored() {
     let upstream = Upstream::start(|request| async move {
         if request.headers().contains_key("range") {
             let headers = [("cache-control", "max-age=60"), ("content-range", "bytes 0-1/4")];
-            return response(206, &headers, "pa");
+            return respond(206, &headers, "pa");
         }
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
     let edge = Edge::start(&upstream).await;
@@ -297,16 +298,16 @@ async fn large_page_passes_unstored() {
 
 #[tokio::test]
 async fn large_chunked_page_passes_unstored() {
-    let mut answer =
+    let mut response =
         b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ntransfer-encoding: chunked\r\n\r\n"
             .to_vec();
     for _ in 0..100 {
-        answer.extend_from_slice(b"400\r\n");
-        answer.extend_from_slice(&[b'x'; 1024]);
-        answer.extend_from_slice(b"\r\n");
+        response.extend_from_slice(b"400\r\n");
+        response.extend_from_slice(&[b'x'; 1024]);
+        response.extend_from_slice(b"\r\n");
     }
-    answer.extend_from_slice(b"0\r\n\r\n");
-    let upstream = Upstream::raw(answer.leak()).await;
+    response.extend_from_slice(b"0\r\n\r\n");
+    let upstream = Upstream::raw(response.leak()).await;
     let edge =
         Edge::with_options(upstream.address, |options| options.max_object_bytes = 50_000).await;
     for _ in 0..2 {
@@ -319,7 +320,7 @@ async fn large_chunked_page_passes_unstored() {
 async fn load_survives_client_disconnect() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
     let edge = Edge::start(&upstream).await;
@@ -350,7 +351,7 @@ async fn route_without_store_passes() {
 async fn head_miss_passes_unstored() {
     let upstream = Upstream::start(|request| async move {
         assert_eq!(request.method(), "HEAD");
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
     let edge = Edge::start(&upstream).await;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use support::{Edge, Upstream, read_all, read_head, request, response};
+use support::{Edge, Upstream, read_all, read_head, request, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,7 +16,7 @@ const FRESH: &[(&str, &str)] = &[("cache-control", "public, max-age=60")];
 /// None of these responses is a page.
 #[tokio::test]
 async fn malformed_or_truncated_response_502() {
-    let answers: &[&[u8]] = &[
+    let responses: &[&[u8]] = &[
         b"",
         b"\0\xff\xfe malformed \r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n",
@@ -26,12 +26,12 @@ async fn malformed_or_truncated_response_502() {
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncache-control: max-age=60\r\n\r\nzz\r\nhalf\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 9\r\ncache-control: max-age=60\r\n\r\nhalf",
     ];
-    for answer in answers {
-        let upstream = Upstream::raw(answer).await;
+    for response in responses {
+        let upstream = Upstream::raw(response).await;
         let edge = Edge::start(&upstream).await;
         for _ in 0..2 {
             let got = edge.get("/").await;
-            assert_eq!(got.status, 502, "{}", String::from_utf8_lossy(answer));
+            assert_eq!(got.status, 502, "{}", String::from_utf8_lossy(response));
             assert!(got.header("proxy-status").starts_with("tidegate; error="), "{got:?}");
             assert_eq!(got.header("cache-control"), "no-store");
             assert!(!got.text().contains("127.0.0.1"), "no upstream address: {got:?}");
@@ -42,8 +42,8 @@ async fn malformed_or_truncated_response_502() {
 
 #[tokio::test]
 async fn unframed_body_passes_unstored() {
-    let answer = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\nconnection: close\r\n\r\npage";
-    let upstream = Upstream::raw(answer).await;
+    let response = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\nconnection: close\r\n\r\npage";
+    let upstream = Upstream::raw(response).await;
     let edge = Edge::start(&upstream).await;
     for _ in 0..2 {
         assert_eq!(edge.get("/").await.text(), "page");
@@ -53,11 +53,11 @@ async fn unframed_body_passes_unstored() {
 
 #[tokio::test]
 async fn truncated_stream_visible_to_client() {
-    for answer in [
+    for response in [
         &b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"[..],
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
-        let upstream = Upstream::raw(answer).await;
+        let upstream = Upstream::raw(response).await;
         let edge = Edge::start(&upstream).await;
         let got = edge.try_send(request("POST", "/", &[])).await;
         assert!(got.as_ref().is_err_and(|err| err.starts_with("body: ")), "{got:?}");
@@ -72,9 +72,9 @@ async fn silent_upstream_times_out() {
     })
     .await;
     for method in ["GET", "POST"] {
-        let answer = edge.send(request(method, "/", &[])).await;
-        assert_eq!(answer.status, 504, "{method}");
-        assert_eq!(answer.header("proxy-status"), "tidegate; error=http_response_timeout");
+        let response = edge.send(request(method, "/", &[])).await;
+        assert_eq!(response.status, 504, "{method}");
+        assert_eq!(response.header("proxy-status"), "tidegate; error=http_response_timeout");
     }
 }
 
@@ -107,10 +107,10 @@ async fn unreachable_upstream_reported() {
     drop(listener);
     let edge = Edge::with_options(address, |_| {}).await;
     for method in ["GET", "POST"] {
-        let answer = edge.send(request(method, "/", &[])).await;
-        assert_eq!(answer.status, 502, "{method}");
-        assert_eq!(answer.header("proxy-status"), "tidegate; error=destination_unavailable");
-        assert!(answer.text().contains("can't connect"), "{answer:?}");
+        let response = edge.send(request(method, "/", &[])).await;
+        assert_eq!(response.status, 502, "{method}");
+        assert_eq!(response.header("proxy-status"), "tidegate; error=destination_unavailable");
+        assert!(response.text().contains("can't connect"), "{response:?}");
     }
     assert!(edge.metrics().contains("tidegate_upstream_errors_total"));
 }
@@ -119,29 +119,30 @@ async fn unreachable_upstream_reported() {
 async fn full_upstream_sheds_requests() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        response(200, &[], "ok")
+        respond(200, &[], "ok")
     })
     .await;
     let edge =
         Edge::with_options(upstream.address, |options| options.max_upstream_requests = 2).await;
     let sends = (0..5).map(|_| edge.send(request("POST", "/", &[])));
-    let answers = futures_util::future::join_all(sends).await;
-    let shed: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    let responses = futures_util::future::join_all(sends).await;
+    let shed: Vec<_> = responses.iter().filter(|response| response.status == 503).collect();
     assert_eq!(shed.len(), 3);
-    assert!(shed.iter().all(|answer| answer.header("retry-after") == "1"));
+    assert!(shed.iter().all(|response| response.header("retry-after") == "1"));
     assert_eq!(upstream.requests(), 2);
 }
 
 #[tokio::test]
 async fn server_error_passes_unstored() {
     let count = Arc::new(AtomicUsize::new(0));
-    let upstream = Upstream::start(move |_| {
-        let nth = count.fetch_add(1, Ordering::SeqCst);
-        async move {
-            if nth == 0 { response(500, FRESH, "sorry") } else { response(200, FRESH, "page") }
-        }
-    })
-    .await;
+    let upstream =
+        Upstream::start(move |_| {
+            let nth = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                if nth == 0 { respond(500, FRESH, "sorry") } else { respond(200, FRESH, "page") }
+            }
+        })
+        .await;
     let edge = Edge::start(&upstream).await;
     let failed = edge.get("/").await;
     assert_eq!((failed.status.as_u16(), failed.text()), (500, "sorry"));
@@ -189,7 +190,7 @@ async fn slow_request_head_times_out() {
 async fn slow_upstream_keeps_client_open() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
     let edge = Edge::with_options(upstream.address, |options| {
@@ -204,9 +205,9 @@ async fn large_request_head_rejected() {
     let upstream = Upstream::page("page", FRESH).await;
     let edge = Edge::start(&upstream).await;
     let long = "a".repeat(40_000);
-    let answer =
+    let response =
         edge.raw(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 431"), "{response}");
     assert_eq!(upstream.requests(), 0);
 }
 
@@ -214,7 +215,7 @@ async fn large_request_head_rejected() {
 async fn shutdown_drains_requests() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
     let mut edge = Edge::start(&upstream).await;
@@ -223,8 +224,8 @@ async fn shutdown_drains_requests() {
     busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("writes");
     tokio::time::sleep(Duration::from_millis(50)).await;
     edge.stop();
-    let answer = read_all(&mut busy).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("page"), "{answer}");
+    let response = read_all(&mut busy).await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("page"), "{response}");
     assert_eq!(idle.read(&mut [0; 8]).await.expect("closed"), 0);
     (&mut edge.stopped).await.expect("stops");
     assert!(TcpStream::connect(edge.address).await.is_err(), "accepts no more connections");
@@ -253,7 +254,7 @@ async fn shutdown_closes_after_drain_time() {
 async fn stalled_upload_times_out() {
     let upstream = Upstream::start(|request| async {
         let whole = request.into_body().collect().await;
-        response(if whole.is_ok() { 200 } else { 500 }, &[], "ok")
+        respond(if whole.is_ok() { 200 } else { 500 }, &[], "ok")
     })
     .await;
     let edge = Edge::with_options(upstream.address, |options| {
@@ -263,15 +264,15 @@ async fn stalled_upload_times_out() {
     let mut socket = TcpStream::connect(edge.address).await.expect("connects");
     let partial = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf";
     socket.write_all(partial).await.expect("writes");
-    let answer = read_all(&mut socket).await;
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    assert!(answer.contains("the request body ended early"), "{answer}");
+    let response = read_all(&mut socket).await;
+    assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+    assert!(response.contains("the request body ended early"), "{response}");
 }
 
 #[tokio::test]
 async fn client_that_never_reads_times_out() {
     // Much more than the socket buffers hold.
-    let upstream = Upstream::start(|_| async { response(200, &[], vec![b'a'; 64 << 20]) }).await;
+    let upstream = Upstream::start(|_| async { respond(200, &[], vec![b'a'; 64 << 20]) }).await;
     let edge = Edge::with_options(upstream.address, |options| {
         options.body_pause = Duration::from_millis(100);
     })

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
-use support::{Edge, Upstream, read_all, request, response};
+use support::{Edge, Upstream, read_all, request, respond};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -26,7 +26,7 @@ async fn echo(request: Request<Incoming>) -> http::Response<Full<Bytes>> {
         text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     }
     text.push_str(&format!("\n{}", String::from_utf8_lossy(&body)));
-    response(200, &[("connection", "x-hop"), ("x-hop", "1"), ("x-end", "1")], text)
+    respond(200, &[("connection", "x-hop"), ("x-hop", "1"), ("x-end", "1")], text)
 }
 
 #[tokio::test]
@@ -44,8 +44,8 @@ async fn headers_rewritten_per_hop() {
         ("x-original-url", "/admin"),
         ("x-request-id", "abc-123"),
     ];
-    let answer = edge.get_with("/", &headers).await;
-    let seen = answer.text();
+    let response = edge.get_with("/", &headers).await;
+    let seen = response.text();
     for absent in ["x-mine", "te:", "proxy-authorization", "10.0.0.1", "evil", "x-original-url"] {
         assert!(!seen.contains(absent), "{absent} in {seen}");
     }
@@ -60,10 +60,10 @@ async fn headers_rewritten_per_hop() {
     ] {
         assert!(seen.contains(present), "{present} not in {seen}");
     }
-    assert!(!answer.headers.contains_key("x-hop"));
-    assert_eq!(answer.header("x-end"), "1");
-    assert_eq!(answer.header("via"), "1.1 tidegate");
-    assert_eq!(answer.header("x-request-id"), "abc-123");
+    assert!(!response.headers.contains_key("x-hop"));
+    assert_eq!(response.header("x-end"), "1");
+    assert_eq!(response.header("via"), "1.1 tidegate");
+    assert_eq!(response.header("x-request-id"), "abc-123");
 }
 
 #[tokio::test]
@@ -73,10 +73,10 @@ async fn bodies_and_methods_forwarded() {
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         let mut request = request(method, "/cart?id=1", &[]);
         *request.body_mut() = Full::from("two socks");
-        let answer = edge.send(request).await;
-        assert!(answer.text().starts_with(&format!("{method} /cart?id=1\n")), "{answer:?}");
-        assert!(answer.text().ends_with("\n\ntwo socks"), "{answer:?}");
-        assert_eq!(answer.cache_status(), "tidegate; fwd=method");
+        let response = edge.send(request).await;
+        assert!(response.text().starts_with(&format!("{method} /cart?id=1\n")), "{response:?}");
+        assert!(response.text().ends_with("\n\ntwo socks"), "{response:?}");
+        assert_eq!(response.cache_status(), "tidegate; fwd=method");
     }
 }
 
@@ -84,7 +84,7 @@ async fn bodies_and_methods_forwarded() {
 async fn get_with_body_never_stored() {
     let upstream = Upstream::start(|request| async move {
         let body = request.into_body().collect().await.expect("a body").to_bytes();
-        response(200, FRESH, body)
+        respond(200, FRESH, body)
     })
     .await;
     let edge = Edge::start(&upstream).await;
@@ -97,7 +97,7 @@ async fn get_with_body_never_stored() {
 #[tokio::test]
 async fn hosts_never_share_pages() {
     let upstream = Upstream::start(|request| async move {
-        response(200, FRESH, request.headers()["host"].as_bytes().to_vec())
+        respond(200, FRESH, request.headers()["host"].as_bytes().to_vec())
     })
     .await;
     let edge = Edge::start(&upstream).await;
@@ -128,7 +128,7 @@ async fn unlisted_host_rejected() {
 #[tokio::test]
 async fn upstream_receives_normalized_target() {
     let upstream =
-        Upstream::start(|request| async move { response(200, FRESH, request.uri().to_string()) })
+        Upstream::start(|request| async move { respond(200, FRESH, request.uri().to_string()) })
             .await;
     let edge = Edge::start(&upstream).await;
     assert_eq!(edge.get("/%70/4%32?q=%c3%a4").await.text(), "/p/42?q=%C3%A4");
@@ -139,7 +139,7 @@ async fn upstream_receives_normalized_target() {
 async fn encoding_class_decides_encoding() {
     let upstream = Upstream::start(|request| async move {
         let accepted = request.headers()["accept-encoding"].as_bytes().to_vec();
-        response(200, &[("cache-control", "max-age=60"), ("vary", "accept-encoding")], accepted)
+        respond(200, &[("cache-control", "max-age=60"), ("vary", "accept-encoding")], accepted)
     })
     .await;
     let edge = Edge::start(&upstream).await;
@@ -166,18 +166,18 @@ async fn ambiguous_framing_not_smuggled() {
             );
             let body = request.into_body().collect().await.expect("a body").to_bytes();
             log.lock().push((framing, body));
-            response(200, &[], "ok")
+            respond(200, &[], "ok")
         }
     })
     .await;
     let edge = Edge::start(&upstream).await;
     let smuggled = b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\
         transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
-    let answer = edge.raw(smuggled).await;
+    let response = edge.raw(smuggled).await;
     assert_eq!(
-        answer.matches("HTTP/1.1 ").count(),
+        response.matches("HTTP/1.1 ").count(),
         1,
-        "the connection closes after the response: {answer}"
+        "the connection closes after the response: {response}"
     );
     for bytes in [
         &b"POST /b HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"[..],
@@ -186,8 +186,12 @@ async fn ambiguous_framing_not_smuggled() {
         b"GET /e HTTP/1.1\r\nhost : a\r\n\r\n",
         b"GET /f HTTP/1.1\r\nhost: a\r\n folded: b\r\n\r\n",
     ] {
-        let answer = edge.raw(bytes).await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{}: {answer}", String::from_utf8_lossy(bytes));
+        let response = edge.raw(bytes).await;
+        assert!(
+            response.starts_with("HTTP/1.1 400"),
+            "{}: {response}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     let seen = seen.lock();
     assert_eq!(seen.len(), 1, "{seen:?}");
@@ -197,14 +201,14 @@ async fn ambiguous_framing_not_smuggled() {
 #[tokio::test]
 async fn pipelined_responses_in_order() {
     let upstream =
-        Upstream::start(|request| async move { response(200, FRESH, request.uri().to_string()) })
+        Upstream::start(|request| async move { respond(200, FRESH, request.uri().to_string()) })
             .await;
     let edge = Edge::start(&upstream).await;
     let one = "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n";
     let two = "GET /2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answers = edge.raw(format!("{one}{one}{two}").as_bytes()).await;
+    let responses = edge.raw(format!("{one}{one}{two}").as_bytes()).await;
     let bodies: Vec<_> =
-        answers.split("HTTP/1.1 200 OK").skip(1).map(|a| &a[a.len() - 2..]).collect();
+        responses.split("HTTP/1.1 200 OK").skip(1).map(|a| &a[a.len() - 2..]).collect();
     assert_eq!(bodies, ["/1", "/1", "/2"]);
 }
 
@@ -216,10 +220,13 @@ async fn http2_prior_knowledge_shares_pages() {
         Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     for expected in ["tidegate; fwd=miss; stored", "tidegate; hit"] {
         let uri: http::Uri = format!("http://{}/", edge.address).parse().expect("a URI");
-        let answer = client.get(uri).await.expect("an answer");
-        assert_eq!(answer.version(), http::Version::HTTP_2);
-        assert_eq!(answer.headers()["cache-status"], expected);
-        assert_eq!(answer.into_body().collect().await.expect("a complete body").to_bytes(), "page");
+        let response = client.get(uri).await.expect("an response");
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        assert_eq!(response.headers()["cache-status"], expected);
+        assert_eq!(
+            response.into_body().collect().await.expect("a complete body").to_bytes(),
+            "page"
+        );
     }
 }
 
@@ -233,22 +240,22 @@ async fn continue_sent_before_body() {
     let interim = support::read_head(&mut socket).await;
     assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
     socket.write_all(b"ok").await.expect("writes");
-    let answer = read_all(&mut socket).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\n\nok"), "{answer}");
-    assert!(!answer.contains("expect:"));
+    let response = read_all(&mut socket).await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("\n\nok"), "{response}");
+    assert!(!response.contains("expect:"));
     let other = edge.get_with("/", &[("expect", "miracles")]).await;
     assert_eq!(other.status, 417);
 }
 
 #[tokio::test]
 async fn trailers_forwarded() {
-    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
-    let upstream = Upstream::raw(answer).await;
+    let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
+    let upstream = Upstream::raw(response).await;
     let edge = Edge::start(&upstream).await;
-    let answer = edge
+    let response = edge
         .raw(b"GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\r\n")
         .await;
-    assert!(answer.contains("x-sum: 7"), "{answer}");
+    assert!(response.contains("x-sum: 7"), "{response}");
 }
 
 #[tokio::test]
@@ -270,8 +277,8 @@ async fn unsupported_requests_rejected() {
 async fn malformed_request_id_replaced() {
     let upstream = Upstream::page("page", FRESH).await;
     let edge = Edge::start(&upstream).await;
-    let answer = edge.get_with("/", &[("x-request-id", "a b\"")]).await;
-    let made = answer.header("x-request-id");
+    let response = edge.get_with("/", &[("x-request-id", "a b\"")]).await;
+    let made = response.header("x-request-id");
     assert_eq!(made.len(), 16);
     assert_ne!(edge.get("/").await.header("x-request-id"), made, "a hit has its own ID");
 }

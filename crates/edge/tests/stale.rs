@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use coherence::Cause;
 use edge::{GatewayOptions, RouteConfig, Routes};
-use support::{ClientResponse, Edge, Upstream, response};
+use support::{ClientResponse, Edge, Upstream, respond};
 
 const BRIEF: &[(&str, &str)] =
     &[("cache-control", "public, max-age=1"), ("surrogate-key", "product-42")];
@@ -29,14 +29,11 @@ fn serve_stale(options: &mut GatewayOptions) {
 async fn upstream(headers: &'static [(&'static str, &'static str)]) -> (Upstream, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&fails);
-    let upstream =
-        Upstream::start(move |_| {
-            let fails = switch.load(Ordering::SeqCst);
-            async move {
-                if fails { response(503, &[], "down") } else { response(200, headers, "page") }
-            }
-        })
-        .await;
+    let upstream = Upstream::start(move |_| {
+        let fails = switch.load(Ordering::SeqCst);
+        async move { if fails { respond(503, &[], "down") } else { respond(200, headers, "page") } }
+    })
+    .await;
     (upstream, fails)
 }
 
@@ -100,21 +97,21 @@ async fn read_after_invalidation(
 
 #[tokio::test]
 async fn invalidated_page_beyond_budget_not_served() {
-    let answer = read_after_invalidation(Cause::Commit, None, 300).await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (503, "down"), "the budget is spent");
+    let response = read_after_invalidation(Cause::Commit, None, 300).await;
+    assert_eq!((response.status.as_u16(), response.text()), (503, "down"), "the budget is spent");
 }
 
 #[tokio::test]
 async fn purged_page_never_served_stale() {
-    let answer = read_after_invalidation(Cause::Purge, Some("1h"), 0).await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (503, "down"));
+    let response = read_after_invalidation(Cause::Purge, Some("1h"), 0).await;
+    assert_eq!((response.status.as_u16(), response.text()), (503, "down"));
 }
 
 #[tokio::test]
 async fn soft_stale_page_within_budget_served() {
-    let answer = read_after_invalidation(Cause::Commit, Some("1h"), 0).await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (200, "page"));
-    assert_eq!(answer.cache_status(), "tidegate; hit; detail=soft");
-    let freshness = answer.header("tidegate-freshness");
+    let response = read_after_invalidation(Cause::Commit, Some("1h"), 0).await;
+    assert_eq!((response.status.as_u16(), response.text()), (200, "page"));
+    assert_eq!(response.cache_status(), "tidegate; hit; detail=soft");
+    let freshness = response.header("tidegate-freshness");
     assert!(freshness.starts_with("bound=") && freshness.ends_with(", soft"), "{freshness}");
 }

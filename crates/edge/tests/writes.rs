@@ -9,7 +9,7 @@ use std::time::Duration;
 use cache::SystemClock;
 use cache::shared::{RedisOptions, RedisTier, SharedTier};
 use coherence::{After, Clock, Epoch, Lsn};
-use support::{Edge, Upstream, epoch, request, response as respond};
+use support::{Edge, Upstream, epoch, request, respond};
 
 /// Pages with a version that each load increments. A write gets the status in its query.
 async fn upstream() -> Upstream {
@@ -48,8 +48,8 @@ async fn write_evicts_page_in_every_encoding() {
             "tidegate; fwd=miss; stored",
             "{method}"
         );
-        let answer = edge.get_with("/p/42", &zipped).await;
-        assert_eq!(answer.cache_status(), "tidegate; fwd=miss; stored", "{method}");
+        let response = edge.get_with("/p/42", &zipped).await;
+        assert_eq!(response.cache_status(), "tidegate; fwd=miss; stored", "{method}");
         assert_eq!(edge.get("/p/43").await.cache_status(), "tidegate; hit", "{method}");
     }
 }
@@ -87,9 +87,9 @@ async fn browser_cookie_reads_own_write() {
     );
     edge.commit(2, "category-7").await;
     let before = upstream.requests();
-    let answer = edge.get_with("/list", &mine).await;
+    let response = edge.get_with("/list", &mine).await;
     assert_eq!(
-        answer.cache_status(),
+        response.cache_status(),
         "tidegate; hit",
         "the token cookie does not count as a cookie"
     );
@@ -106,8 +106,8 @@ async fn tier_that_catches_up_serves_token() {
         edge.commit(2, "category-7").await;
     });
     let asked = [("tidegate-after", token.as_str())];
-    let (answer, ()) = tokio::join!(edge.get_with("/", &asked), commit);
-    assert_eq!((answer.text(), answer.cache_status().as_str()), ("version 0", "tidegate; hit"));
+    let (response, ()) = tokio::join!(edge.get_with("/", &asked), commit);
+    assert_eq!((response.text(), response.cache_status().as_str()), ("version 0", "tidegate; hit"));
 }
 
 #[tokio::test]
@@ -123,8 +123,8 @@ async fn foreign_log_token_reads_upstream() {
 async fn malformed_token_ignored_and_counted() {
     let edge = Edge::start(&upstream().await).await;
     edge.get("/").await;
-    let answer = edge.get_with("/", &[("tidegate-after", "malformed")]).await;
-    assert_eq!(answer.cache_status(), "tidegate; hit");
+    let response = edge.get_with("/", &[("tidegate-after", "malformed")]).await;
+    assert_eq!(response.cache_status(), "tidegate; hit");
     assert!(edge.metrics().contains("tidegate_gateway_malformed_tokens_total 1"));
 }
 

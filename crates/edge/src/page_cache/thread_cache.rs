@@ -47,9 +47,11 @@ struct DecodedHead {
     headers: HeaderMap,
 }
 
+type Slots<T, const N: usize> = RefCell<[Option<T>; N]>;
+
 thread_local! {
-    static DECODED: RefCell<[Option<DecodedHead>; HEADS]> = const { RefCell::new([const { None }; HEADS]) };
-    static PAGE_KEYS: RefCell<[Option<CachedKey>; KEYS]> = const { RefCell::new([const { None }; KEYS]) };
+    static DECODED: Slots<DecodedHead, HEADS> = const { RefCell::new([const { None }; HEADS]) };
+    static PAGE_KEYS: Slots<CachedKey, KEYS> = const { RefCell::new([const { None }; KEYS]) };
     static FRESHNESS: RefCell<Option<FormattedFreshness>> = const { RefCell::new(None) };
 }
 

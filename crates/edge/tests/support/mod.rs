@@ -65,7 +65,7 @@ impl Upstream {
         body: &'static str,
         headers: &'static [(&'static str, &'static str)],
     ) -> Self {
-        Self::start(move |_| async move { response(200, headers, body) }).await
+        Self::start(move |_| async move { respond(200, headers, body) }).await
     }
 
     /// Sends these bytes on every connection after a request head, and closes the connection.
@@ -93,7 +93,7 @@ impl Upstream {
     }
 }
 
-pub(crate) fn response(
+pub(crate) fn respond(
     status: u16,
     headers: &[(&'static str, &'static str)],
     body: impl Into<Bytes>,
