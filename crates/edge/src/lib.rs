@@ -1,46 +1,31 @@
-//! The HTTP gateway: a reverse proxy whose store is the engine's.
+//! The HTTP gateway: a caching reverse proxy that stores pages in the [`cache`] engine.
 //!
 //! Pages are entries like any other: keyed, tagged (`Surrogate-Key`), fenced and proven by
-//! [`cache`]; a commit that fells a price fells the pages that show it. This crate adds what is
-//! HTTP about it. Only what is explicitly fresh and safe is stored (the module `storable` has the rules);
-//! everything else goes through.
+//! [`cache`]. A commit that changes a price invalidates the pages that show the price. This crate
+//! adds the HTTP rules. Only explicitly fresh and shareable responses are stored (see
+//! `page_cache/storability.rs`); all others pass through.
 //!
-//! It also asks [services](service) for the values of contracts, which the data face answers.
+//! The crate also holds the [data API](data), which serves single values and batches, and
+//! [HTTP services](service) as origins of contracts.
 //!
-//! The life of a request: a connection (`serve`) → what is asked (`gateway`, `key`) → memory
-//! (`answer`) → or one load for all who wait (`load`) → or straight through (`forward`,
-//! `upstream`).
+//! Life of a request: connection (`server`) → classification and local lookup (`gateway`) →
+//! stored page (`page_cache`), or one load for all waiters (`page_cache/origin.rs`), or pass →
+//! `admission` → `upstream`.
 
-mod answer;
-mod asked;
-mod body;
-mod cookies;
+mod admission;
 pub mod data;
-mod directives;
-mod error;
-mod forward;
 mod gateway;
-mod guard;
-mod head;
-mod key;
-mod load;
-pub mod metrics;
-mod noted;
-mod options;
-mod proof;
-mod ready;
-mod request_id;
-mod routes;
-mod seldom;
-mod serve;
+mod http;
+mod page_cache;
+mod server;
 pub mod service;
-mod storable;
-mod token;
+mod settings;
+mod telemetry;
 mod upstream;
 
-pub use gateway::Gateway;
-pub use key::Scheme;
-pub use metrics::Metrics;
-pub use options::{GatewayOptions, HostPolicy, OptionsError};
-pub use routes::{RouteConfig, RouteError, Routes};
-pub use service::{HttpOrigin, ServiceError, ServiceMetrics};
+pub use crate::gateway::Gateway;
+pub use crate::http::target::Scheme;
+pub use crate::service::{HttpOrigin, ServiceError, ServiceMetrics};
+pub use crate::settings::options::{GatewayOptions, HostPolicy, OptionsError};
+pub use crate::settings::routes::{RouteConfig, RouteError, Routes};
+pub use crate::telemetry::metrics::{self, Metrics};

@@ -1,4 +1,4 @@
-//! What is shared between clients, and what never is.
+//! Pages that clients share, and responses that they never share.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Edge, Upstream, request, response};
+use support::{Edge, Upstream, request, respond};
 use tokio::sync::Barrier;
 use tokio::time::Instant;
 
@@ -14,27 +14,27 @@ const FRESH: &[(&str, &str)] =
     &[("cache-control", "public, max-age=60"), ("content-type", "text/html"), ("x-shop", "1")];
 
 #[tokio::test]
-async fn a_fresh_page_is_asked_for_once() {
+async fn fresh_page_loaded_once() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let first = edge.get("/p/42?color=red").await;
-    assert_eq!(first.cache(), "tidegate; fwd=miss; stored");
+    assert_eq!(first.cache_status(), "tidegate; fwd=miss; stored");
     assert_eq!(first.text(), "page");
     let second = edge.get("/p/42?color=red").await;
     assert_eq!(upstream.requests(), 1);
     assert_eq!(second.text(), "page");
-    assert_eq!(second.cache(), "tidegate; hit");
+    assert_eq!(second.cache_status(), "tidegate; hit");
     assert_eq!(second.header("x-shop"), "1");
     assert_eq!(second.header("age"), "0");
     assert!(second.header("tidegate-freshness").starts_with("bound="), "{second:?}");
     assert!(second.header("tidegate-freshness").ends_with("tier=edge, contract=\"page\""));
     assert!(second.headers.contains_key("date"));
-    assert_eq!(edge.get("/p/42?color=blue").await.cache(), "tidegate; fwd=miss; stored");
+    assert_eq!(edge.get("/p/42?color=blue").await.cache_status(), "tidegate; fwd=miss; stored");
     assert_eq!(upstream.requests(), 2);
 }
 
 #[tokio::test]
-async fn only_what_is_explicitly_fresh_and_safe_is_shared() {
+async fn only_fresh_shareable_pages_stored() {
     let shared: &[&[(&str, &str)]] = &[
         &[("cache-control", "max-age=60")],
         &[("cache-control", "s-maxage=60")],
@@ -57,7 +57,7 @@ async fn only_what_is_explicitly_fresh_and_safe_is_shared() {
     for (rows, requests) in [(shared, 1), (unshared, 2)] {
         for headers in rows {
             let upstream = Upstream::page("page", headers).await;
-            let edge = Edge::before(&upstream).await;
+            let edge = Edge::start(&upstream).await;
             for _ in 0..2 {
                 assert_eq!(edge.get("/").await.text(), "page");
             }
@@ -67,61 +67,65 @@ async fn only_what_is_explicitly_fresh_and_safe_is_shared() {
 }
 
 #[tokio::test]
-async fn an_answer_for_one_client_reaches_no_other() {
+async fn private_response_never_shared() {
     for name in ["authorization", "cookie"] {
         let upstream = Upstream::start(move |request| async move {
-            let who = request.headers().get(name).map(|who| who.as_bytes().to_vec());
-            response(200, &[("cache-control", "max-age=60")], who.unwrap_or_default())
+            let user = request.headers().get(name).map(|user| user.as_bytes().to_vec());
+            respond(200, &[("cache-control", "max-age=60")], user.unwrap_or_default())
         })
         .await;
-        let edge = Edge::before(&upstream).await;
-        for who in ["ann", "bob", "ann"] {
-            assert_eq!(edge.get_with("/account", &[(name, who)]).await.text(), who);
+        let edge = Edge::start(&upstream).await;
+        for user in ["ann", "bob", "ann"] {
+            assert_eq!(edge.get_with("/account", &[(name, user)]).await.text(), user);
         }
         assert_eq!(edge.get("/account").await.text(), "", "{name}");
-        assert_eq!(edge.get("/account").await.cache(), "tidegate; hit", "shared by the anonymous");
+        assert_eq!(
+            edge.get("/account").await.cache_status(),
+            "tidegate; hit",
+            "shared by anonymous clients"
+        );
         assert_eq!(edge.get_with("/account", &[(name, "eve")]).await.text(), "eve");
     }
 }
 
 #[tokio::test]
-async fn a_set_cookie_goes_to_its_client_only() {
+async fn set_cookie_response_never_shared() {
     let count = Arc::new(AtomicUsize::new(0));
     let upstream = Upstream::start(move |_| {
         let sid = count.fetch_add(1, Ordering::SeqCst);
         async move {
-            let mut response = response(200, &[("cache-control", "public, max-age=60")], "page");
+            let mut response = respond(200, &[("cache-control", "public, max-age=60")], "page");
             let cookie = format!("sid={sid}").parse().expect("a value");
             response.headers_mut().insert("set-cookie", cookie);
             response
         }
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     for sid in 0..3 {
         assert_eq!(edge.get("/").await.header("set-cookie"), format!("sid={sid}"));
     }
 }
 
 #[tokio::test]
-async fn an_explicitly_shared_page_is_shared_with_clients_that_have_cookies() {
+async fn shared_page_serves_cookie_requests() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     edge.get_with("/", &[("cookie", "a=1")]).await;
-    assert_eq!(edge.get_with("/", &[("cookie", "b=2")]).await.cache(), "tidegate; hit");
-    assert_eq!(edge.get("/").await.cache(), "tidegate; hit");
+    assert_eq!(edge.get_with("/", &[("cookie", "b=2")]).await.cache_status(), "tidegate; hit");
+    assert_eq!(edge.get("/").await.cache_status(), "tidegate; hit");
     assert_eq!(upstream.requests(), 1);
 }
 
 #[tokio::test]
-async fn clients_can_not_send_the_cache_to_the_upstream() {
+async fn client_cache_directives_ignored() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     edge.get("/").await;
     for directive in ["no-cache", "no-store", "max-age=0"] {
-        let answer =
+        let response =
             edge.get_with("/", &[("cache-control", directive), ("pragma", "no-cache")]).await;
-        assert_eq!(answer.cache(), "tidegate; hit");
+        assert_eq!(response.cache_status(), "tidegate; hit");
     }
     let only = edge.get_with("/other", &[("cache-control", "only-if-cached")]).await;
     assert_eq!(only.status, 504);
@@ -129,59 +133,63 @@ async fn clients_can_not_send_the_cache_to_the_upstream() {
 }
 
 #[tokio::test]
-async fn two_hundred_cold_clients_are_one_request() {
+async fn concurrent_misses_share_one_load() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
-    let edge = Edge::before(&upstream).await;
-    let answers = futures_util::future::join_all((0..200).map(|_| edge.get("/hot"))).await;
-    assert!(answers.iter().all(|answer| answer.text() == "page"));
+    let edge = Edge::start(&upstream).await;
+    let responses = futures_util::future::join_all((0..200).map(|_| edge.get("/hot"))).await;
+    assert!(responses.iter().all(|response| response.text() == "page"));
     assert_eq!(upstream.requests(), 1);
-    assert!(answers.iter().any(|answer| answer.cache() == "tidegate; fwd=miss; stored; collapsed"));
+    assert!(
+        responses
+            .iter()
+            .any(|response| response.cache_status() == "tidegate; fwd=miss; stored; collapsed")
+    );
 }
 
 #[tokio::test]
-async fn clients_of_a_private_page_do_not_queue() {
+async fn known_private_page_never_queues() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        response(200, &[("cache-control", "private")], "mine")
+        respond(200, &[("cache-control", "private")], "mine")
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     for _ in 0..2 {
         let began = Instant::now();
-        let answers = futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
-        assert!(answers.iter().all(|answer| answer.text() == "mine"));
-        // One after the other they would need five seconds.
+        let responses =
+            futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
+        assert!(responses.iter().all(|response| response.text() == "mine"));
+        // One after the other, they would take five seconds.
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
     assert_eq!(upstream.requests(), 200);
 }
 
-/// The upstream answers none of them before it has got all of them.
+/// The upstream responds to no request before it has received all of them.
 #[tokio::test]
-async fn cold_clients_of_private_pages_do_not_queue() {
+async fn cold_private_pages_never_queue() {
     let all = Arc::new(Barrier::new(100));
     let upstream = Upstream::start(move |_| {
         let all = Arc::clone(&all);
         async move {
             all.wait().await;
-            response(200, &[("cache-control", "private")], "mine")
+            respond(200, &[("cache-control", "private")], "mine")
         }
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let paths: Vec<String> = (0..100).map(|n| format!("/account/{n}")).collect();
-    let answers = futures_util::future::join_all(paths.iter().map(|path| edge.get(path))).await;
-    assert!(answers.iter().all(|answer| answer.text() == "mine"));
+    let responses = futures_util::future::join_all(paths.iter().map(|path| edge.get(path))).await;
+    assert!(responses.iter().all(|response| response.text() == "mine"));
 }
 
-/// One is sent ahead to find out whether the page may be shared; it may not, and all others go at
-/// once.
+/// The first request finds that the page may not be shared; then all others are sent at once.
 #[tokio::test]
-async fn cold_clients_of_one_private_page_wait_once() {
+async fn cold_private_page_waits_once() {
     let (first, rest) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(99)));
     let upstream = Upstream::start(move |_| {
         let (nth, rest) = (first.fetch_add(1, Ordering::SeqCst), Arc::clone(&rest));
@@ -191,43 +199,43 @@ async fn cold_clients_of_one_private_page_wait_once() {
             } else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            response(200, &[("cache-control", "private")], "mine")
+            respond(200, &[("cache-control", "private")], "mine")
         }
     })
     .await;
-    let edge = Edge::before(&upstream).await;
-    let answers = futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
-    assert!(answers.iter().all(|answer| answer.text() == "mine"));
+    let edge = Edge::start(&upstream).await;
+    let responses = futures_util::future::join_all((0..100).map(|_| edge.get("/account"))).await;
+    assert!(responses.iter().all(|response| response.text() == "mine"));
     assert_eq!(upstream.requests(), 100);
 }
 
 #[tokio::test]
-async fn a_commit_fells_the_pages_that_carry_its_tag() {
+async fn commit_invalidates_tagged_pages() {
     let count = Arc::new(AtomicUsize::new(0));
     let upstream = Upstream::start(move |_| {
         let version = count.fetch_add(1, Ordering::SeqCst);
         async move {
             let headers =
                 [("cache-control", "s-maxage=600"), ("surrogate-key", "product-42 category-7")];
-            response(200, &headers, format!("version {version}"))
+            respond(200, &headers, format!("version {version}"))
         }
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let first = edge.get("/p/42").await;
     assert_eq!(first.text(), "version 0");
-    assert!(!first.headers.contains_key("surrogate-key"), "tags are between us and the upstream");
+    assert!(!first.headers.contains_key("surrogate-key"), "tags do not reach clients");
     edge.get_with("/p/42", &[("accept-encoding", "gzip")]).await;
     edge.commit(2, "product-421").await;
     assert_eq!(edge.get("/p/42").await.text(), "version 0", "another product");
     edge.commit(3, "product-42").await;
     assert_eq!(edge.get("/p/42").await.text(), "version 2");
     let gzip = edge.get_with("/p/42", &[("accept-encoding", "gzip")]).await;
-    assert_eq!(gzip.text(), "version 3", "every variant falls");
+    assert_eq!(gzip.text(), "version 3", "every encoding is invalidated");
 }
 
 #[tokio::test]
-async fn head_and_conditions_are_answered_from_the_stored_page() {
+async fn stored_page_serves_head_and_conditions() {
     let headers = &[
         ("cache-control", "public, max-age=60"),
         ("etag", "\"v1\""),
@@ -235,9 +243,9 @@ async fn head_and_conditions_are_answered_from_the_stored_page() {
         ("content-type", "text/html"),
     ];
     let upstream = Upstream::page("page", headers).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let first = edge.get_with("/", &[("if-none-match", "\"v1\"")]).await;
-    assert_eq!(first.status, 304, "also right after the load");
+    assert_eq!(first.status, 304, "also directly after the load");
     let head = edge.send(request("HEAD", "/", &[])).await;
     assert_eq!((head.status.as_u16(), head.header("content-length").as_str()), (200, "4"));
     assert!(head.body.is_empty());
@@ -246,40 +254,41 @@ async fn head_and_conditions_are_answered_from_the_stored_page() {
         ("if-none-match", "\"v0\", \"v1\""),
         ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
     ] {
-        let answer = edge.get_with("/", &[condition]).await;
-        assert_eq!(answer.status, 304, "{condition:?}");
-        assert_eq!(answer.header("etag"), "\"v1\"");
-        assert!(!answer.headers.contains_key("content-type"));
-        assert!(answer.body.is_empty());
+        let response = edge.get_with("/", &[condition]).await;
+        assert_eq!(response.status, 304, "{condition:?}");
+        assert_eq!(response.header("etag"), "\"v1\"");
+        assert!(!response.headers.contains_key("content-type"));
+        assert!(response.body.is_empty());
     }
     let changed = edge.get_with("/", &[("if-none-match", "\"v0\"")]).await;
     assert_eq!((changed.status.as_u16(), changed.text()), (200, "page"));
     let range = edge.get_with("/", &[("range", "bytes=0-1")]).await;
-    assert_eq!((range.status.as_u16(), range.text()), (200, "page"), "whole, from the store");
+    assert_eq!((range.status.as_u16(), range.text()), (200, "page"), "complete, from the cache");
     assert_eq!(upstream.requests(), 1);
 }
 
 #[tokio::test]
-async fn a_part_is_never_stored() {
+async fn partial_response_never_stored() {
     let upstream = Upstream::start(|request| async move {
         if request.headers().contains_key("range") {
             let headers = [("cache-control", "max-age=60"), ("content-range", "bytes 0-1/4")];
-            return response(206, &headers, "pa");
+            return respond(206, &headers, "pa");
         }
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let part = edge.get_with("/", &[("range", "bytes=0-1")]).await;
     assert_eq!((part.status.as_u16(), part.text()), (206, "pa"));
     assert_eq!(edge.get("/").await.text(), "page");
 }
 
 #[tokio::test]
-async fn a_large_page_goes_through_whole_and_unstored() {
+async fn large_page_passes_unstored() {
     let body: &'static str = "x".repeat(100_000).leak();
     let upstream = Upstream::page(body, FRESH).await;
-    let edge = Edge::with(upstream.address, |options| options.max_object_bytes = 50_000).await;
+    let edge =
+        Edge::with_options(upstream.address, |options| options.max_object_bytes = 50_000).await;
     for _ in 0..2 {
         assert_eq!(edge.get("/").await.body.len(), body.len());
     }
@@ -288,18 +297,19 @@ async fn a_large_page_goes_through_whole_and_unstored() {
 }
 
 #[tokio::test]
-async fn a_large_chunked_page_goes_through_whole_and_unstored() {
-    let mut answer =
+async fn large_chunked_page_passes_unstored() {
+    let mut response =
         b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ntransfer-encoding: chunked\r\n\r\n"
             .to_vec();
     for _ in 0..100 {
-        answer.extend_from_slice(b"400\r\n");
-        answer.extend_from_slice(&[b'x'; 1024]);
-        answer.extend_from_slice(b"\r\n");
+        response.extend_from_slice(b"400\r\n");
+        response.extend_from_slice(&[b'x'; 1024]);
+        response.extend_from_slice(b"\r\n");
     }
-    answer.extend_from_slice(b"0\r\n\r\n");
-    let upstream = Upstream::raw(answer.leak()).await;
-    let edge = Edge::with(upstream.address, |options| options.max_object_bytes = 50_000).await;
+    response.extend_from_slice(b"0\r\n\r\n");
+    let upstream = Upstream::raw(response.leak()).await;
+    let edge =
+        Edge::with_options(upstream.address, |options| options.max_object_bytes = 50_000).await;
     for _ in 0..2 {
         assert_eq!(edge.get("/").await.body.len(), 102_400);
     }
@@ -307,21 +317,21 @@ async fn a_large_chunked_page_goes_through_whole_and_unstored() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_does_not_end_the_load_for_others() {
+async fn load_survives_client_disconnect() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let leader = tokio::time::timeout(Duration::from_millis(50), edge.get("/"));
-    assert!(leader.await.is_err(), "gone before the answer");
+    assert!(leader.await.is_err(), "disconnected before the response");
     assert_eq!(edge.get("/").await.text(), "page");
     assert_eq!(upstream.requests(), 1);
 }
 
 #[tokio::test]
-async fn routes_say_what_is_never_stored() {
+async fn route_without_store_passes() {
     let upstream = Upstream::page("page", FRESH).await;
     let cart = edge::RouteConfig {
         path: "/cart".into(),
@@ -329,7 +339,7 @@ async fn routes_say_what_is_never_stored() {
         ..edge::RouteConfig::default()
     };
     let routes = edge::Routes::new(&[cart]).expect("valid");
-    let edge = Edge::with(upstream.address, |options| options.routes = routes).await;
+    let edge = Edge::with_options(upstream.address, |options| options.routes = routes).await;
     for target in ["/cart", "/%63art", "/cart?x=1"] {
         edge.get(target).await;
         edge.get(target).await;
@@ -338,17 +348,17 @@ async fn routes_say_what_is_never_stored() {
 }
 
 #[tokio::test]
-async fn a_head_of_a_page_that_is_not_stored_goes_through() {
+async fn head_miss_passes_unstored() {
     let upstream = Upstream::start(|request| async move {
         assert_eq!(request.method(), "HEAD");
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     for requests in 1..=2 {
         let head = edge.send(request("HEAD", "/", &[])).await;
         assert_eq!((head.status.as_u16(), head.header("content-length").as_str()), (200, "4"));
-        assert_eq!(head.cache(), "tidegate; fwd=request");
+        assert_eq!(head.cache_status(), "tidegate; fwd=request");
         assert_eq!(upstream.requests(), requests);
     }
 }

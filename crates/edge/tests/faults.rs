@@ -1,4 +1,4 @@
-//! Upstreams and clients that misbehave.
+//! Faulty upstreams and clients.
 
 mod support;
 
@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use support::{Edge, Upstream, read_all, read_head, request, response};
+use support::{Edge, Upstream, read_all, read_head, request, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "public, max-age=60")];
 
-/// No right answer to any of these is a page.
+/// None of these responses is a page.
 #[tokio::test]
-async fn rubbish_and_half_answers_are_no_pages() {
-    let answers: &[&[u8]] = &[
+async fn malformed_or_truncated_response_502() {
+    let responses: &[&[u8]] = &[
         b"",
-        b"\0\xff\xfe rubbish \r\n\r\n",
+        b"\0\xff\xfe malformed \r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n",
         b"HTTP/1.1 999999 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\ncache-control: max-age=60\r\n\r\nhalf",
@@ -26,25 +26,25 @@ async fn rubbish_and_half_answers_are_no_pages() {
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncache-control: max-age=60\r\n\r\nzz\r\nhalf\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 9\r\ncache-control: max-age=60\r\n\r\nhalf",
     ];
-    for answer in answers {
-        let upstream = Upstream::raw(answer).await;
-        let edge = Edge::before(&upstream).await;
+    for response in responses {
+        let upstream = Upstream::raw(response).await;
+        let edge = Edge::start(&upstream).await;
         for _ in 0..2 {
             let got = edge.get("/").await;
-            assert_eq!(got.status, 502, "{}", String::from_utf8_lossy(answer));
+            assert_eq!(got.status, 502, "{}", String::from_utf8_lossy(response));
             assert!(got.header("proxy-status").starts_with("tidegate; error="), "{got:?}");
             assert_eq!(got.header("cache-control"), "no-store");
-            assert!(!got.text().contains("127.0.0.1"), "nothing about what is behind: {got:?}");
+            assert!(!got.text().contains("127.0.0.1"), "no upstream address: {got:?}");
         }
-        assert!(upstream.requests() >= 2, "nothing was kept");
+        assert!(upstream.requests() >= 2, "nothing was stored");
     }
 }
 
 #[tokio::test]
-async fn a_body_without_a_proven_end_is_handed_on_but_not_stored() {
-    let answer = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\nconnection: close\r\n\r\npage";
-    let upstream = Upstream::raw(answer).await;
-    let edge = Edge::before(&upstream).await;
+async fn unframed_body_passes_unstored() {
+    let response = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\nconnection: close\r\n\r\npage";
+    let upstream = Upstream::raw(response).await;
+    let edge = Edge::start(&upstream).await;
     for _ in 0..2 {
         assert_eq!(edge.get("/").await.text(), "page");
     }
@@ -52,121 +52,125 @@ async fn a_body_without_a_proven_end_is_handed_on_but_not_stored() {
 }
 
 #[tokio::test]
-async fn a_client_sees_that_a_streamed_answer_broke_off() {
-    for answer in [
+async fn truncated_stream_visible_to_client() {
+    for response in [
         &b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"[..],
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
-        let upstream = Upstream::raw(answer).await;
-        let edge = Edge::before(&upstream).await;
+        let upstream = Upstream::raw(response).await;
+        let edge = Edge::start(&upstream).await;
         let got = edge.try_send(request("POST", "/", &[])).await;
         assert!(got.as_ref().is_err_and(|err| err.starts_with("body: ")), "{got:?}");
     }
 }
 
 #[tokio::test]
-async fn an_upstream_that_never_answers_is_given_up() {
+async fn silent_upstream_times_out() {
     let upstream = Upstream::start(|_| std::future::pending()).await;
-    let edge = Edge::with(upstream.address, |options| {
+    let edge = Edge::with_options(upstream.address, |options| {
         options.first_byte_timeout = Duration::from_millis(100);
     })
     .await;
     for method in ["GET", "POST"] {
-        let answer = edge.send(request(method, "/", &[])).await;
-        assert_eq!(answer.status, 504, "{method}");
-        assert_eq!(answer.header("proxy-status"), "tidegate; error=http_response_timeout");
+        let response = edge.send(request(method, "/", &[])).await;
+        assert_eq!(response.status, 504, "{method}");
+        assert_eq!(response.header("proxy-status"), "tidegate; error=http_response_timeout");
     }
 }
 
 #[tokio::test]
-async fn an_upstream_that_stops_in_the_middle_is_given_up() {
+async fn stalled_upstream_body_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
-        let mut kept = Vec::new();
+        let mut open = Vec::new();
         while let Ok((mut socket, _)) = listener.accept().await {
             read_head(&mut socket).await;
             let head =
                 b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\ncache-control: max-age=60\r\n\r\nhalf";
             socket.write_all(head).await.expect("writes");
-            kept.push(socket);
+            open.push(socket);
         }
     });
-    let edge = Edge::with(address, |options| options.body_pause = Duration::from_millis(100)).await;
-    assert_eq!(edge.get("/").await.status, 502, "it was to be stored, so it was read whole first");
+    let edge =
+        Edge::with_options(address, |options| options.body_pause = Duration::from_millis(100))
+            .await;
+    assert_eq!(edge.get("/").await.status, 502, "a storable body is read completely first");
     let streamed = edge.try_send(request("POST", "/", &[])).await;
     assert!(streamed.is_err_and(|err| err.starts_with("body: ")));
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_away_is_said_to_be() {
+async fn unreachable_upstream_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    let edge = Edge::with(address, |_| {}).await;
+    let edge = Edge::with_options(address, |_| {}).await;
     for method in ["GET", "POST"] {
-        let answer = edge.send(request(method, "/", &[])).await;
-        assert_eq!(answer.status, 502, "{method}");
-        assert_eq!(answer.header("proxy-status"), "tidegate; error=destination_unavailable");
-        assert!(answer.text().contains("can't be reached"), "{answer:?}");
+        let response = edge.send(request(method, "/", &[])).await;
+        assert_eq!(response.status, 502, "{method}");
+        assert_eq!(response.header("proxy-status"), "tidegate; error=destination_unavailable");
+        assert!(response.text().contains("can't connect"), "{response:?}");
     }
     assert!(edge.metrics().contains("tidegate_upstream_errors_total"));
 }
 
 #[tokio::test]
-async fn a_busy_upstream_is_spared() {
+async fn full_upstream_sheds_requests() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        response(200, &[], "ok")
+        respond(200, &[], "ok")
     })
     .await;
-    let edge = Edge::with(upstream.address, |options| options.max_upstream_requests = 2).await;
+    let edge =
+        Edge::with_options(upstream.address, |options| options.max_upstream_requests = 2).await;
     let sends = (0..5).map(|_| edge.send(request("POST", "/", &[])));
-    let answers = futures_util::future::join_all(sends).await;
-    let spared: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
-    assert_eq!(spared.len(), 3);
-    assert!(spared.iter().all(|answer| answer.header("retry-after") == "1"));
+    let responses = futures_util::future::join_all(sends).await;
+    let shed: Vec<_> = responses.iter().filter(|response| response.status == 503).collect();
+    assert_eq!(shed.len(), 3);
+    assert!(shed.iter().all(|response| response.header("retry-after") == "1"));
     assert_eq!(upstream.requests(), 2);
 }
 
 #[tokio::test]
-async fn a_failing_upstream_speaks_for_itself_and_is_not_stored() {
+async fn server_error_passes_unstored() {
     let count = Arc::new(AtomicUsize::new(0));
-    let upstream = Upstream::start(move |_| {
-        let nth = count.fetch_add(1, Ordering::SeqCst);
-        async move {
-            if nth == 0 { response(500, FRESH, "sorry") } else { response(200, FRESH, "page") }
-        }
-    })
-    .await;
-    let edge = Edge::before(&upstream).await;
+    let upstream =
+        Upstream::start(move |_| {
+            let nth = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                if nth == 0 { respond(500, FRESH, "sorry") } else { respond(200, FRESH, "page") }
+            }
+        })
+        .await;
+    let edge = Edge::start(&upstream).await;
     let failed = edge.get("/").await;
     assert_eq!((failed.status.as_u16(), failed.text()), (500, "sorry"));
     assert_eq!(edge.get("/").await.text(), "page");
 }
 
 #[tokio::test]
-async fn a_connection_closed_between_two_requests_is_no_failure() {
+async fn closed_idle_connection_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             read_head(&mut socket).await;
             let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-            // Closes as soon as the next request comes, as a server whose keep-alive ran out does.
+            // Closes when the next request arrives, like a server whose keep-alive has expired.
             tokio::spawn(async move { drop(socket.read_u8().await) });
         }
     });
-    let edge = Edge::with(address, |_| {}).await;
+    let edge = Edge::with_options(address, |_| {}).await;
     for _ in 0..4 {
         assert_eq!(edge.get("/").await.text(), "ok");
     }
 }
 
 #[tokio::test]
-async fn slow_clients_are_cut_off() {
+async fn slow_request_head_times_out() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::with(upstream.address, |options| {
+    let edge = Edge::with_options(upstream.address, |options| {
         options.head_timeout = Duration::from_millis(100);
     })
     .await;
@@ -183,13 +187,13 @@ async fn slow_clients_are_cut_off() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_does_not_count_as_a_slow_client() {
+async fn slow_upstream_keeps_client_open() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
-    let edge = Edge::with(upstream.address, |options| {
+    let edge = Edge::with_options(upstream.address, |options| {
         options.head_timeout = Duration::from_millis(100);
     })
     .await;
@@ -197,41 +201,42 @@ async fn a_slow_answer_does_not_count_as_a_slow_client() {
 }
 
 #[tokio::test]
-async fn large_heads_are_refused() {
+async fn large_request_head_rejected() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let long = "a".repeat(40_000);
-    let answer =
+    let response =
         edge.raw(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 431"), "{response}");
     assert_eq!(upstream.requests(), 0);
 }
 
 #[tokio::test]
-async fn shutdown_lets_requests_end() {
+async fn shutdown_drains_requests() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        response(200, FRESH, "page")
+        respond(200, FRESH, "page")
     })
     .await;
-    let mut edge = Edge::before(&upstream).await;
+    let mut edge = Edge::start(&upstream).await;
     let mut idle = TcpStream::connect(edge.address).await.expect("connects");
     let mut busy = TcpStream::connect(edge.address).await.expect("connects");
     busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("writes");
     tokio::time::sleep(Duration::from_millis(50)).await;
     edge.stop();
-    let answer = read_all(&mut busy).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("page"), "{answer}");
+    let response = read_all(&mut busy).await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("page"), "{response}");
     assert_eq!(idle.read(&mut [0; 8]).await.expect("closed"), 0);
     (&mut edge.stopped).await.expect("stops");
-    assert!(TcpStream::connect(edge.address).await.is_err(), "takes no more");
+    assert!(TcpStream::connect(edge.address).await.is_err(), "accepts no more connections");
 }
 
 #[tokio::test]
-async fn shutdown_does_not_wait_for_ever() {
+async fn shutdown_closes_after_drain_time() {
     let upstream = Upstream::start(|_| std::future::pending()).await;
     let mut edge =
-        Edge::with(upstream.address, |options| options.drain = Duration::from_millis(100)).await;
+        Edge::with_options(upstream.address, |options| options.drain = Duration::from_millis(100))
+            .await;
     let mut busy = TcpStream::connect(edge.address).await.expect("connects");
     busy.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n")
         .await
@@ -246,43 +251,43 @@ async fn shutdown_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
-async fn an_upload_that_pauses_is_given_up() {
+async fn stalled_upload_times_out() {
     let upstream = Upstream::start(|request| async {
         let whole = request.into_body().collect().await;
-        response(if whole.is_ok() { 200 } else { 500 }, &[], "ok")
+        respond(if whole.is_ok() { 200 } else { 500 }, &[], "ok")
     })
     .await;
-    let edge = Edge::with(upstream.address, |options| {
+    let edge = Edge::with_options(upstream.address, |options| {
         options.body_pause = Duration::from_millis(100);
     })
     .await;
     let mut socket = TcpStream::connect(edge.address).await.expect("connects");
-    let begun = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf";
-    socket.write_all(begun).await.expect("writes");
-    let answer = read_all(&mut socket).await;
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    assert!(answer.contains("the request's body broke off"), "{answer}");
+    let partial = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf";
+    socket.write_all(partial).await.expect("writes");
+    let response = read_all(&mut socket).await;
+    assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+    assert!(response.contains("the request body ended early"), "{response}");
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_cut_off() {
-    // Far more than the sockets' buffers hold.
-    let upstream = Upstream::start(|_| async { response(200, &[], vec![b'a'; 64 << 20]) }).await;
-    let edge = Edge::with(upstream.address, |options| {
+async fn client_that_never_reads_times_out() {
+    // Much more than the socket buffers hold.
+    let upstream = Upstream::start(|_| async { respond(200, &[], vec![b'a'; 64 << 20]) }).await;
+    let edge = Edge::with_options(upstream.address, |options| {
         options.body_pause = Duration::from_millis(100);
     })
     .await;
     let mut socket = TcpStream::connect(edge.address).await.expect("connects");
     socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("writes");
-    let gone = async {
+    let closed = async {
         while upstream.requests() == 0 || !edge.metrics().contains("tidegate_gateway_connections 0")
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is cut off");
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("the connection closes");
     let mut rest = Vec::new();
-    // Reset or ended: either way it is not the whole.
+    // The connection is reset or closed; the body is incomplete either way.
     let _ = socket.read_to_end(&mut rest).await;
     assert!(rest.len() < 64 << 20);
 }

@@ -1,4 +1,4 @@
-//! What passes between client and upstream, and what does not.
+//! Forwarding between client and upstream: headers, bodies, targets, framing.
 
 mod support;
 
@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
-use support::{Edge, Upstream, read_all, request, response};
+use support::{Edge, Upstream, read_all, request, respond};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "public, max-age=60")];
 
-/// Answers with the request as it arrived.
+/// Responds with the request as received.
 async fn echo(request: Request<Incoming>) -> http::Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
@@ -26,13 +26,13 @@ async fn echo(request: Request<Incoming>) -> http::Response<Full<Bytes>> {
         text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     }
     text.push_str(&format!("\n{}", String::from_utf8_lossy(&body)));
-    response(200, &[("connection", "x-hop"), ("x-hop", "1"), ("x-end", "1")], text)
+    respond(200, &[("connection", "x-hop"), ("x-hop", "1"), ("x-end", "1")], text)
 }
 
 #[tokio::test]
-async fn headers_are_made_fit_for_each_hop() {
+async fn headers_rewritten_per_hop() {
     let upstream = Upstream::start(echo).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let headers = [
         ("connection", "x-mine, keep-alive"),
         ("x-mine", "1"),
@@ -44,8 +44,8 @@ async fn headers_are_made_fit_for_each_hop() {
         ("x-original-url", "/admin"),
         ("x-request-id", "abc-123"),
     ];
-    let answer = edge.get_with("/", &headers).await;
-    let seen = answer.text();
+    let response = edge.get_with("/", &headers).await;
+    let seen = response.text();
     for absent in ["x-mine", "te:", "proxy-authorization", "10.0.0.1", "evil", "x-original-url"] {
         assert!(!seen.contains(absent), "{absent} in {seen}");
     }
@@ -60,52 +60,55 @@ async fn headers_are_made_fit_for_each_hop() {
     ] {
         assert!(seen.contains(present), "{present} not in {seen}");
     }
-    assert!(!answer.headers.contains_key("x-hop"));
-    assert_eq!(answer.header("x-end"), "1");
-    assert_eq!(answer.header("via"), "1.1 tidegate");
-    assert_eq!(answer.header("x-request-id"), "abc-123");
+    assert!(!response.headers.contains_key("x-hop"));
+    assert_eq!(response.header("x-end"), "1");
+    assert_eq!(response.header("via"), "1.1 tidegate");
+    assert_eq!(response.header("x-request-id"), "abc-123");
 }
 
 #[tokio::test]
-async fn bodies_and_methods_pass_through() {
+async fn bodies_and_methods_forwarded() {
     let upstream = Upstream::start(echo).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         let mut request = request(method, "/cart?id=1", &[]);
         *request.body_mut() = Full::from("two socks");
-        let answer = edge.send(request).await;
-        assert!(answer.text().starts_with(&format!("{method} /cart?id=1\n")), "{answer:?}");
-        assert!(answer.text().ends_with("\n\ntwo socks"), "{answer:?}");
-        assert_eq!(answer.cache(), "tidegate; fwd=method");
+        let response = edge.send(request).await;
+        assert!(response.text().starts_with(&format!("{method} /cart?id=1\n")), "{response:?}");
+        assert!(response.text().ends_with("\n\ntwo socks"), "{response:?}");
+        assert_eq!(response.cache_status(), "tidegate; fwd=method");
     }
 }
 
 #[tokio::test]
-async fn a_body_on_a_get_shapes_no_shared_page() {
+async fn get_with_body_never_stored() {
     let upstream = Upstream::start(|request| async move {
         let body = request.into_body().collect().await.expect("a body").to_bytes();
-        response(200, FRESH, body)
+        respond(200, FRESH, body)
     })
     .await;
-    let edge = Edge::before(&upstream).await;
-    let mut fat = request("GET", "/", &[]);
-    *fat.body_mut() = Full::from("poison");
-    assert_eq!(edge.send(fat).await.text(), "poison");
+    let edge = Edge::start(&upstream).await;
+    let mut with_body = request("GET", "/", &[]);
+    *with_body.body_mut() = Full::from("poison");
+    assert_eq!(edge.send(with_body).await.text(), "poison");
     assert_eq!(edge.get("/").await.text(), "");
 }
 
 #[tokio::test]
-async fn hosts_do_not_share_pages() {
+async fn hosts_never_share_pages() {
     let upstream = Upstream::start(|request| async move {
-        response(200, FRESH, request.headers()["host"].as_bytes().to_vec())
+        respond(200, FRESH, request.headers()["host"].as_bytes().to_vec())
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     assert_eq!(edge.get_with("/", &[("host", "A.example")]).await.text(), "a.example");
     assert_eq!(edge.get_with("/", &[("host", "b.example")]).await.text(), "b.example");
-    assert_eq!(edge.get_with("/", &[("host", "a.example:80")]).await.cache(), "tidegate; hit");
-    let rubbish = edge.get_with("/", &[("host", "a b")]).await;
-    assert_eq!(rubbish.status, 400);
+    assert_eq!(
+        edge.get_with("/", &[("host", "a.example:80")]).await.cache_status(),
+        "tidegate; hit"
+    );
+    let malformed = edge.get_with("/", &[("host", "a b")]).await;
+    assert_eq!(malformed.status, 400);
     let two = edge.raw(b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n").await;
     assert!(two.starts_with("HTTP/1.1 400"), "{two}");
     let none = edge.raw(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await;
@@ -113,40 +116,44 @@ async fn hosts_do_not_share_pages() {
 }
 
 #[tokio::test]
-async fn only_known_hosts_are_served_where_they_are_listed() {
+async fn unlisted_host_rejected() {
     let upstream = Upstream::page("page", FRESH).await;
     let edge =
-        Edge::with(upstream.address, |options| options.hosts = vec!["shop.example".into()]).await;
+        Edge::with_options(upstream.address, |options| options.hosts = vec!["shop.example".into()])
+            .await;
     assert_eq!(edge.get("/").await.status, 200);
     assert_eq!(edge.get_with("/", &[("host", "evil.example")]).await.status, 421);
 }
 
 #[tokio::test]
-async fn a_page_is_asked_for_by_the_name_in_its_key() {
+async fn upstream_receives_normalized_target() {
     let upstream =
-        Upstream::start(|request| async move { response(200, FRESH, request.uri().to_string()) })
+        Upstream::start(|request| async move { respond(200, FRESH, request.uri().to_string()) })
             .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     assert_eq!(edge.get("/%70/4%32?q=%c3%a4").await.text(), "/p/42?q=%C3%A4");
-    assert_eq!(edge.get("/p/42?q=%C3%A4").await.cache(), "tidegate; hit");
+    assert_eq!(edge.get("/p/42?q=%C3%A4").await.cache_status(), "tidegate; hit");
 }
 
 #[tokio::test]
-async fn the_encoding_class_alone_decides_the_encoding() {
+async fn encoding_class_decides_encoding() {
     let upstream = Upstream::start(|request| async move {
         let accepted = request.headers()["accept-encoding"].as_bytes().to_vec();
-        response(200, &[("cache-control", "max-age=60"), ("vary", "accept-encoding")], accepted)
+        respond(200, &[("cache-control", "max-age=60"), ("vary", "accept-encoding")], accepted)
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let accept = |encodings| [("accept-encoding", encodings)];
     assert_eq!(edge.get_with("/", &accept("gzip, x-evil")).await.text(), "gzip");
-    assert_eq!(edge.get_with("/", &accept("deflate, gzip;q=0.5")).await.cache(), "tidegate; hit");
+    assert_eq!(
+        edge.get_with("/", &accept("deflate, gzip;q=0.5")).await.cache_status(),
+        "tidegate; hit"
+    );
     assert_eq!(edge.get("/").await.text(), "identity");
 }
 
 #[tokio::test]
-async fn two_framings_reach_the_upstream_as_one_request() {
+async fn ambiguous_framing_not_smuggled() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
     let upstream = Upstream::start(move |request| {
@@ -159,15 +166,19 @@ async fn two_framings_reach_the_upstream_as_one_request() {
             );
             let body = request.into_body().collect().await.expect("a body").to_bytes();
             log.lock().push((framing, body));
-            response(200, &[], "ok")
+            respond(200, &[], "ok")
         }
     })
     .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let smuggled = b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\
         transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
-    let answer = edge.raw(smuggled).await;
-    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection ends after it: {answer}");
+    let response = edge.raw(smuggled).await;
+    assert_eq!(
+        response.matches("HTTP/1.1 ").count(),
+        1,
+        "the connection closes after the response: {response}"
+    );
     for bytes in [
         &b"POST /b HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"[..],
         b"POST /c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
@@ -175,8 +186,12 @@ async fn two_framings_reach_the_upstream_as_one_request() {
         b"GET /e HTTP/1.1\r\nhost : a\r\n\r\n",
         b"GET /f HTTP/1.1\r\nhost: a\r\n folded: b\r\n\r\n",
     ] {
-        let answer = edge.raw(bytes).await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{}: {answer}", String::from_utf8_lossy(bytes));
+        let response = edge.raw(bytes).await;
+        assert!(
+            response.starts_with("HTTP/1.1 400"),
+            "{}: {response}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     let seen = seen.lock();
     assert_eq!(seen.len(), 1, "{seen:?}");
@@ -184,71 +199,74 @@ async fn two_framings_reach_the_upstream_as_one_request() {
 }
 
 #[tokio::test]
-async fn pipelined_requests_are_answered_in_order() {
+async fn pipelined_responses_in_order() {
     let upstream =
-        Upstream::start(|request| async move { response(200, FRESH, request.uri().to_string()) })
+        Upstream::start(|request| async move { respond(200, FRESH, request.uri().to_string()) })
             .await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let one = "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n";
     let two = "GET /2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let answers = edge.raw(format!("{one}{one}{two}").as_bytes()).await;
+    let responses = edge.raw(format!("{one}{one}{two}").as_bytes()).await;
     let bodies: Vec<_> =
-        answers.split("HTTP/1.1 200 OK").skip(1).map(|a| &a[a.len() - 2..]).collect();
+        responses.split("HTTP/1.1 200 OK").skip(1).map(|a| &a[a.len() - 2..]).collect();
     assert_eq!(bodies, ["/1", "/1", "/2"]);
 }
 
 #[tokio::test]
-async fn http_2_with_prior_knowledge_shares_the_store() {
+async fn http2_prior_knowledge_shares_pages() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let client: Client<_, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     for expected in ["tidegate; fwd=miss; stored", "tidegate; hit"] {
         let uri: http::Uri = format!("http://{}/", edge.address).parse().expect("a URI");
-        let answer = client.get(uri).await.expect("an answer");
-        assert_eq!(answer.version(), http::Version::HTTP_2);
-        assert_eq!(answer.headers()["cache-status"], expected);
-        assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes(), "page");
+        let response = client.get(uri).await.expect("an response");
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        assert_eq!(response.headers()["cache-status"], expected);
+        assert_eq!(
+            response.into_body().collect().await.expect("a complete body").to_bytes(),
+            "page"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_expected_continue_is_sent_before_the_body() {
+async fn continue_sent_before_body() {
     let upstream = Upstream::start(echo).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let mut socket = TcpStream::connect(edge.address).await.expect("connects");
     let head = b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
     socket.write_all(head).await.expect("writes");
     let interim = support::read_head(&mut socket).await;
     assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
     socket.write_all(b"ok").await.expect("writes");
-    let answer = read_all(&mut socket).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\n\nok"), "{answer}");
-    assert!(!answer.contains("expect:"));
+    let response = read_all(&mut socket).await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("\n\nok"), "{response}");
+    assert!(!response.contains("expect:"));
     let other = edge.get_with("/", &[("expect", "miracles")]).await;
     assert_eq!(other.status, 417);
 }
 
 #[tokio::test]
-async fn trailers_pass_both_ways() {
-    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
-    let upstream = Upstream::raw(answer).await;
-    let edge = Edge::before(&upstream).await;
-    let answer = edge
+async fn trailers_forwarded() {
+    let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
+    let upstream = Upstream::raw(response).await;
+    let edge = Edge::start(&upstream).await;
+    let response = edge
         .raw(b"GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\r\n")
         .await;
-    assert!(answer.contains("x-sum: 7"), "{answer}");
+    assert!(response.contains("x-sum: 7"), "{response}");
 }
 
 #[tokio::test]
-async fn what_the_gateway_does_not_do_it_says() {
+async fn unsupported_requests_rejected() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::before(&upstream).await;
+    let edge = Edge::start(&upstream).await;
     let websocket = [("connection", "upgrade"), ("upgrade", "websocket")];
     assert_eq!(edge.get_with("/chat", &websocket).await.status, 501);
     let h2c =
         [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "x")];
-    assert_eq!(edge.get_with("/", &h2c).await.status, 200, "an offer may be ignored");
+    assert_eq!(edge.get_with("/", &h2c).await.status, 200, "an upgrade offer may be ignored");
     assert_eq!(edge.send(request("TRACE", "/", &[])).await.status, 501);
     let looped = ["1.1 tidegate"; 9].join(", ");
     assert_eq!(edge.get_with("/loop", &[("via", &looped)]).await.status, 508);
@@ -256,11 +274,11 @@ async fn what_the_gateway_does_not_do_it_says() {
 }
 
 #[tokio::test]
-async fn an_ill_formed_request_id_is_replaced() {
+async fn malformed_request_id_replaced() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge = Edge::before(&upstream).await;
-    let answer = edge.get_with("/", &[("x-request-id", "a b\"")]).await;
-    let made = answer.header("x-request-id");
+    let edge = Edge::start(&upstream).await;
+    let response = edge.get_with("/", &[("x-request-id", "a b\"")]).await;
+    let made = response.header("x-request-id");
     assert_eq!(made.len(), 16);
-    assert_ne!(edge.get("/").await.header("x-request-id"), made, "a hit has an id of its own");
+    assert_ne!(edge.get("/").await.header("x-request-id"), made, "a hit has its own ID");
 }

@@ -1,4 +1,4 @@
-//! Pages of a route that prefers old answers to none.
+//! Stale pages, where the route allows them.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use coherence::Cause;
 use edge::{GatewayOptions, RouteConfig, Routes};
-use support::{Answer, Edge, Upstream, response};
+use support::{ClientResponse, Edge, Upstream, respond};
 
 const BRIEF: &[(&str, &str)] =
     &[("cache-control", "public, max-age=1"), ("surrogate-key", "product-42")];
@@ -25,30 +25,30 @@ fn serve_stale(options: &mut GatewayOptions) {
     options.routes = Routes::new(&[route]).expect("a route");
 }
 
-/// An upstream that can be told to fail.
+/// An upstream with a switch that makes it fail.
 async fn upstream(headers: &'static [(&'static str, &'static str)]) -> (Upstream, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&fails);
-    let upstream =
-        Upstream::start(move |_| {
-            let fails = told.load(Ordering::SeqCst);
-            async move {
-                if fails { response(503, &[], "down") } else { response(200, headers, "page") }
-            }
-        })
-        .await;
+    let switch = Arc::clone(&fails);
+    let upstream = Upstream::start(move |_| {
+        let fails = switch.load(Ordering::SeqCst);
+        async move { if fails { respond(503, &[], "down") } else { respond(200, headers, "page") } }
+    })
+    .await;
     (upstream, fails)
 }
 
 #[tokio::test]
-async fn while_the_feed_is_dead_a_page_is_served_and_says_how_old_it_may_be() {
+async fn dead_feed_serves_stale_with_bound() {
     let (upstream, _) = upstream(LONG).await;
-    let edge = Edge::with(upstream.address, serve_stale).await;
+    let edge = Edge::with_options(upstream.address, serve_stale).await;
     assert_eq!(edge.get("/").await.text(), "page");
-    // Nobody samples the log: the bound grows past the route's budget.
+    // Without samples of the log, the bound grows past the route's budget.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let stale = edge.get("/").await;
-    assert_eq!((stale.text(), stale.cache().as_str()), ("page", "tidegate; hit; detail=unproven"));
+    assert_eq!(
+        (stale.text(), stale.cache_status().as_str()),
+        ("page", "tidegate; hit; detail=unproven")
+    );
     let freshness = stale.header("tidegate-freshness");
     let bound = freshness.strip_prefix("bound=").and_then(|rest| rest.split(',').next());
     assert!(bound.and_then(|ms| ms.parse().ok()).is_some_and(|ms: u64| ms > 200), "{freshness}");
@@ -57,25 +57,29 @@ async fn while_the_feed_is_dead_a_page_is_served_and_says_how_old_it_may_be() {
 }
 
 #[tokio::test]
-async fn while_the_upstream_fails_an_expired_page_is_served_and_says_so() {
+async fn failed_upstream_serves_expired_page() {
     let (upstream, fails) = upstream(BRIEF).await;
-    let edge = Edge::with(upstream.address, serve_stale).await;
+    let edge = Edge::with_options(upstream.address, serve_stale).await;
     assert_eq!(edge.get("/").await.text(), "page");
     fails.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     edge.commit(2, "another").await;
     let stale = edge.get("/").await;
-    assert_eq!(stale.cache(), "tidegate; hit; detail=origin-failed");
+    assert_eq!(stale.cache_status(), "tidegate; hit; detail=origin-failed");
     assert_eq!(stale.text(), "page");
     fails.store(false, Ordering::SeqCst);
-    assert_eq!(edge.get("/").await.cache(), "tidegate; fwd=miss; stored");
+    assert_eq!(edge.get("/").await.cache_status(), "tidegate; fwd=miss; stored");
 }
 
-/// A page, an upstream that fails from then on, and what a reader gets after an invalidation and a
-/// while. The route's budget is 200 ms.
-async fn after(cause: Cause, budget: Option<&'static str>, while_ms: u64) -> Answer {
+/// Stores a page, makes the upstream fail, invalidates the page, waits, and reads it. Without `budget`,
+/// the route serves stale pages and its budget is 200 ms.
+async fn read_after_invalidation(
+    cause: Cause,
+    budget: Option<&'static str>,
+    wait_ms: u64,
+) -> ClientResponse {
     let (upstream, fails) = upstream(LONG).await;
-    let edge = Edge::with(upstream.address, |options| match budget {
+    let edge = Edge::with_options(upstream.address, |options| match budget {
         None => serve_stale(options),
         Some(_) => {
             let staleness = budget.map(str::to_owned);
@@ -87,28 +91,27 @@ async fn after(cause: Cause, budget: Option<&'static str>, while_ms: u64) -> Ans
     assert_eq!(edge.get("/").await.text(), "page");
     fails.store(true, Ordering::SeqCst);
     edge.invalidate(2, cause, "product-42").await;
-    tokio::time::sleep(Duration::from_millis(while_ms)).await;
+    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     edge.get("/").await
 }
 
 #[tokio::test]
-async fn what_a_commit_has_felled_covers_no_failure() {
-    let answer = after(Cause::Commit, None, 300).await;
-    let why = "its budget is over";
-    assert_eq!((answer.status.as_u16(), answer.text()), (503, "down"), "{why}");
+async fn invalidated_page_beyond_budget_not_served() {
+    let response = read_after_invalidation(Cause::Commit, None, 300).await;
+    assert_eq!((response.status.as_u16(), response.text()), (503, "down"), "the budget is spent");
 }
 
 #[tokio::test]
-async fn what_was_purged_covers_no_failure() {
-    let answer = after(Cause::Purge, Some("1h"), 0).await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (503, "down"));
+async fn purged_page_never_served_stale() {
+    let response = read_after_invalidation(Cause::Purge, Some("1h"), 0).await;
+    assert_eq!((response.status.as_u16(), response.text()), (503, "down"));
 }
 
 #[tokio::test]
-async fn within_its_budget_what_a_commit_has_felled_covers_a_failure_and_says_so() {
-    let answer = after(Cause::Commit, Some("1h"), 0).await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (200, "page"));
-    assert_eq!(answer.cache(), "tidegate; hit; detail=soft");
-    let freshness = answer.header("tidegate-freshness");
+async fn soft_stale_page_within_budget_served() {
+    let response = read_after_invalidation(Cause::Commit, Some("1h"), 0).await;
+    assert_eq!((response.status.as_u16(), response.text()), (200, "page"));
+    assert_eq!(response.cache_status(), "tidegate; hit; detail=soft");
+    let freshness = response.header("tidegate-freshness");
     assert!(freshness.starts_with("bound=") && freshness.ends_with(", soft"), "{freshness}");
 }

@@ -1,4 +1,4 @@
-//! `GET /data/batch?get={contract}/{id}&get=…&atomic`: several values in one answer.
+//! `GET /data/batch?get={contract}/{id}&get=…&atomic`: several values in one response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,39 +11,42 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::refusal::Refusal;
-use super::{CACHE_STATUS, DataFace, Face, JSON, NO_STORE, TIDEGATE_FRESHNESS, bad_id, decoded};
-use crate::body::Body;
-use crate::proof::millis_up;
+use super::api::{DataApi, ServedContract};
+use super::error::DataError;
+use super::value::{self, JSON};
+use crate::http::body::Body;
+use crate::http::cache_control::NO_STORE;
+use crate::http::freshness::{CACHE_STATUS, TIDEGATE_FRESHNESS, millis_up};
+use crate::http::percent;
 
-/// What comes after `/data/`.
+/// The path below `/data/`.
 pub(super) const PATH: &str = "batch";
 
-/// The most items of one batch.
+/// The most items of a batch.
 const MAX_ITEMS: usize = 100;
 
-/// What was asked.
+/// The query of a batch request.
 #[derive(Debug, Default, PartialEq)]
-struct Question {
-    /// As written: contract, `/`, id.
+struct BatchQuery {
+    /// The items as in the query: contract, `/`, ID.
     gets: Vec<String>,
     atomic: bool,
 }
 
-/// The answer as it is sent.
+/// The body of the response.
 #[derive(Serialize)]
-struct Reply<'a> {
+struct BatchBody<'a> {
     atomic: bool,
-    /// Who gave the answers of a read-atomic batch.
+    /// The source of an atomic batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
-    items: Vec<Line<'a>>,
+    items: Vec<ItemBody<'a>>,
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct ItemBody<'a> {
     get: &'a str,
-    /// As a single read would have been answered.
+    /// The status that a single read would have.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a RawValue>,
@@ -59,21 +62,21 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct Freshness {
-    /// `None`: nothing is proven.
+    /// `None`: the answer is unproven.
     bound_ms: Option<u64>,
     tier: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stale: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     soft: bool,
-    /// Where that is less than the log and a database.
+    /// The evidence, where it is weaker than the log and a database.
     #[serde(skip_serializing_if = "Option::is_none")]
     proof: Option<&'static str>,
 }
 
-/// What holds for all answers: the worst of each.
+/// The combined freshness of all items: the worst of each property.
 #[derive(Default)]
-struct Worst {
+struct WorstProof {
     items: usize,
     bound: Duration,
     unproven: bool,
@@ -83,58 +86,56 @@ struct Worst {
     proof: Option<&'static str>,
 }
 
-impl DataFace {
+impl DataApi {
+    /// Serves a batch request.
     pub(super) async fn batch(
         &self,
         query: &str,
-        after: Option<After>,
-    ) -> Result<Response<Body>, Refusal> {
-        let Question { gets, atomic } = question(query)?;
-        let asked: Vec<_> = gets.iter().map(|get| self.item(get)).collect();
-        let items = asked.iter().filter_map(|asked| Some(asked.as_ref().ok()?.1.clone()));
-        let items: Vec<Item> = items.collect();
+        token: Option<After>,
+    ) -> Result<Response<Body>, DataError> {
+        let BatchQuery { gets, atomic } = parse(query)?;
+        let requested: Vec<_> = gets.iter().map(|get| self.item(get)).collect();
+        let valid = requested.iter().filter_map(|requested| requested.as_ref().ok());
+        let items: Vec<Item> = valid.clone().map(|(_, item)| item.clone()).collect();
         let (answers, by) = if atomic {
-            let faces = asked.iter().filter_map(|asked| Some(asked.as_ref().ok()?.0));
-            let mut services = faces.filter(|face| face.policy.evidence != Evidence::Log);
-            if let Some(face) = services.next() {
-                let name = &face.policy.name;
+            let mut services = valid.filter(|(served, _)| served.policy.evidence != Evidence::Log);
+            if let Some((served, _)) = services.next() {
+                let name = &served.policy.name;
                 let detail = format!(
-                    "{name} is given by a service, which has no snapshot in common with anything: \
-                     leave it out, or ask without `atomic`"
+                    "{name} is read from a service, which shares no snapshot with other origins: omit \
+                     it, or omit `atomic`"
                 );
-                return Err(Refusal::new(
-                    StatusCode::BAD_REQUEST,
-                    "these have no common moment",
-                    detail,
-                ));
+                let status = StatusCode::BAD_REQUEST;
+                return Err(DataError::new(status, "No common snapshot", detail));
             }
-            let OneMoment { answers, by } = self.engine.get_together(&items, after).await?;
+            let OneMoment { answers, by } = self.engine.get_together(&items, token).await?;
             (answers, Some(by.as_str()))
         } else {
-            (self.engine.get_many(&items, after).await, None)
+            (self.engine.get_many(&items, token).await, None)
         };
         let mut answers = answers.into_iter();
-        let answered: Vec<Result<(&Face, Answer), Refusal>> = asked
+        let results: Vec<Result<(&ServedContract, Answer), DataError>> = requested
             .into_iter()
-            .map(|asked| {
-                let (face, item) = asked?;
-                let none = || Refusal::new(StatusCode::BAD_GATEWAY, "no value", String::new());
-                let answer = answers.next().ok_or_else(none)??;
+            .map(|requested| {
+                let (served, item) = requested?;
+                let missing =
+                    || DataError::new(StatusCode::BAD_GATEWAY, "Missing answer", String::new());
+                let answer = answers.next().ok_or_else(missing)??;
                 if let Some(sampler) = &self.sampler {
-                    sampler.answered(&item.key, &item.id, &face.policy, &answer);
+                    sampler.answered(&item.key, &item.id, &served.policy, &answer);
                 }
-                Ok((face, answer))
+                Ok((served, answer))
             })
             .collect();
-        let mut worst = Worst::default();
-        for (face, answer) in answered.iter().flatten() {
-            worst.add(answer, &face.policy);
+        let mut worst = WorstProof::default();
+        for (served, answer) in results.iter().flatten() {
+            worst.add(answer, &served.policy);
         }
-        let lines = gets.iter().zip(&answered);
-        let lines = lines.map(|(get, answered)| Line::of(get, answered.as_ref()));
-        let reply = Reply { atomic, by, items: lines.collect() };
-        let json = serde_json::to_vec(&reply).expect("texts, numbers and checked JSON");
-        let mut response = Response::new(Body::whole(json.into()));
+        let items = gets.iter().zip(&results);
+        let items = items.map(|(get, result)| ItemBody::new(get, result.as_ref())).collect();
+        let body = BatchBody { atomic, by, items };
+        let json = serde_json::to_vec(&body).expect("text, numbers and valid JSON serialize");
+        let mut response = Response::new(Body::complete(json.into()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CACHE_CONTROL, NO_STORE);
@@ -145,34 +146,35 @@ impl DataFace {
         Ok(response)
     }
 
-    fn item(&self, get: &str) -> Result<(&Face, Item), Refusal> {
-        let (name, id) = get
-            .split_once('/')
-            .ok_or_else(|| bad_id(format!("{get:?} is not of the form contract/id")))?;
-        let face = self.face(name)?;
-        let key = face.contract.key(id).map_err(|err| bad_id(err.to_string()))?;
-        let (policy, origin) = (Arc::clone(&face.policy), Arc::clone(&face.origin));
-        Ok((face, Item { key, id: id.into(), policy, origin }))
+    fn item(&self, get: &str) -> Result<(&ServedContract, Item), DataError> {
+        let (name, id) = get.split_once('/').ok_or_else(|| {
+            DataError::invalid_id(format!("{get:?} is not of the form contract/id"))
+        })?;
+        let served = self.served(name)?;
+        let key = served.contract.key(id);
+        let key = key.map_err(|err| DataError::invalid_id(err.to_string()))?;
+        let (policy, origin) = (Arc::clone(&served.policy), Arc::clone(&served.origin));
+        Ok((served, Item { key, id: id.into(), policy, origin }))
     }
 }
 
-impl<'a> Line<'a> {
-    fn of(get: &'a str, answered: Result<&'a (&Face, Answer), &Refusal>) -> Self {
-        let none = |refusal: &Refusal, freshness| Self {
+impl<'a> ItemBody<'a> {
+    fn new(get: &'a str, result: Result<&'a (&ServedContract, Answer), &DataError>) -> Self {
+        let failed = |err: &DataError, freshness| Self {
             get,
-            status: refusal.status.as_u16(),
+            status: err.status.as_u16(),
             value: None,
             freshness,
-            title: Some(refusal.title),
-            detail: Some(refusal.detail.clone()),
-            retry_after_s: refusal.retry_after_s,
+            title: Some(err.title),
+            detail: Some(err.detail.clone()),
+            retry_after_s: err.retry_after_s,
         };
-        let (face, answer) = match answered {
-            Ok(answered) => answered,
-            Err(refusal) => return none(refusal, None),
+        let (served, answer) = match result {
+            Ok(result) => result,
+            Err(err) => return failed(err, None),
         };
-        let freshness = Some(Freshness::of(answer, &face.policy));
-        match value(answer, face) {
+        let freshness = Some(Freshness::new(answer, &served.policy));
+        match json(answer, served) {
             Ok(value) => Self {
                 get,
                 status: StatusCode::OK.as_u16(),
@@ -182,45 +184,49 @@ impl<'a> Line<'a> {
                 detail: None,
                 retry_after_s: None,
             },
-            Err(refusal) => none(&refusal, freshness),
+            Err(err) => failed(&err, freshness),
         }
     }
 }
 
-/// What a bound rests on, where that is less than the log and a database.
-fn weaker(evidence: Evidence) -> Option<&'static str> {
+/// The evidence of a bound, where it is weaker than the log and a database.
+fn weaker_evidence(evidence: Evidence) -> Option<&'static str> {
     (evidence != Evidence::Log).then_some(evidence.as_str())
 }
 
-/// What is no JSON would break the answers beside it.
-fn value<'a>(answer: &'a Answer, face: &Face) -> Result<&'a RawValue, Refusal> {
-    let body = super::body(answer, &face.policy)?;
+/// The value as JSON. A value of another type would break the response's body.
+///
+/// # Errors
+/// [`DataError`] where the answer has no value, or one that is not JSON.
+fn json<'a>(answer: &'a Answer, served: &ServedContract) -> Result<&'a RawValue, DataError> {
+    let name = &served.policy.name;
+    let bytes = value::bytes(answer, &served.policy)?;
     if let Content::Present(value) = &answer.entry.content
         && !value.head.is_empty()
     {
-        let detail = format!("{} is no JSON here: read it by itself", face.policy.name);
-        return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, "not in a batch", detail));
+        let detail = format!("the value of {name} is not JSON; read it with a single request");
+        return Err(DataError::new(StatusCode::NOT_ACCEPTABLE, "Value is not JSON", detail));
     }
-    serde_json::from_slice(body).map_err(|err| {
-        let detail = format!("what is stored for {} is no JSON: {err}", face.policy.name);
-        Refusal::new(StatusCode::BAD_GATEWAY, "no value", detail)
+    serde_json::from_slice(bytes).map_err(|err| {
+        let detail = format!("the stored value of {name} is not valid JSON: {err}");
+        DataError::new(StatusCode::BAD_GATEWAY, "Malformed value", detail)
     })
 }
 
 impl Freshness {
-    fn of(answer: &Answer, policy: &Policy) -> Self {
+    fn new(answer: &Answer, policy: &Policy) -> Self {
         let proof = answer.proof();
         Self {
             bound_ms: proof.bound.map(|bound| u64::try_from(millis_up(bound)).unwrap_or(u64::MAX)),
             tier: proof.tier.as_str(),
             stale: proof.stale.map(cache::Stale::as_str),
             soft: proof.soft,
-            proof: weaker(policy.evidence),
+            proof: weaker_evidence(policy.evidence),
         }
     }
 }
 
-impl Worst {
+impl WorstProof {
     fn add(&mut self, answer: &Answer, policy: &Policy) {
         let proof = answer.proof();
         let distance = |tier| match tier {
@@ -234,11 +240,11 @@ impl Worst {
         self.tier = self.tier.into_iter().chain([proof.tier]).max_by_key(|tier| distance(*tier));
         self.stale = self.stale.or(proof.stale.map(cache::Stale::as_str));
         self.soft |= proof.soft;
-        // In the order of the alphabet, which is that of their weakness.
-        self.proof = [self.proof, weaker(policy.evidence)].into_iter().flatten().min();
+        // The alphabetical order of the names is their order from weak to strong.
+        self.proof = [self.proof, weaker_evidence(policy.evidence)].into_iter().flatten().min();
     }
 
-    /// As for a single answer, of all of them; `None`: there is none.
+    /// `Tidegate-Freshness` of all items; `None`: there are no items.
     fn freshness(&self, atomic: bool) -> Option<HeaderValue> {
         let tier = self.tier?.as_str();
         let mut text = match self.unproven {
@@ -258,7 +264,7 @@ impl Worst {
         if let Some(proof) = self.proof {
             text.push_str(&format!(", proof={proof}"));
         }
-        Some(HeaderValue::try_from(text).expect("numbers and names are plain text"))
+        Some(HeaderValue::try_from(text).expect("numbers and names are visible ASCII"))
     }
 
     fn cache_status(&self) -> HeaderValue {
@@ -269,30 +275,34 @@ impl Worst {
     }
 }
 
-fn question(query: &str) -> Result<Question, Refusal> {
-    let refuse = |detail: String| Refusal::new(StatusCode::BAD_REQUEST, "that is no batch", detail);
-    let mut question = Question::default();
+fn parse(query: &str) -> Result<BatchQuery, DataError> {
+    let invalid = |detail: String| DataError::new(StatusCode::BAD_REQUEST, "Invalid batch", detail);
+    let mut batch = BatchQuery::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // As forms and `URLSearchParams` write it.
-        let value = decoded(&value.replace('+', " "))
-            .ok_or_else(|| refuse(format!("{pair:?} is not well-formed UTF-8")))?;
+        // Forms and `URLSearchParams` encode a space as `+`.
+        let value = percent::decode(&value.replace('+', " "))
+            .ok_or_else(|| invalid(format!("{pair:?} is not valid UTF-8")))?;
         match name {
-            "get" => question.gets.push(value),
+            "get" => batch.gets.push(value),
             "atomic" => {
-                question.atomic = match value.as_str() {
+                batch.atomic = match value.as_str() {
                     "" | "true" | "1" => true,
                     "false" | "0" => false,
-                    _ => return Err(refuse(format!("atomic={value:?}: write true or false"))),
+                    _ => return Err(invalid(format!("atomic={value:?} is not true or false"))),
                 }
             }
-            _ => return Err(refuse(format!("{name:?} is not known here; there are get, atomic"))),
+            _ => {
+                return Err(invalid(format!(
+                    "{name:?} is not a parameter; parameters: get, atomic"
+                )));
+            }
         }
     }
-    match question.gets.len() {
-        0 => Err(refuse("nothing is asked for: /data/batch?get={contract}/{id}&get=…".into())),
-        1..=MAX_ITEMS => Ok(question),
-        many => Err(refuse(format!("{many} items; a batch takes at most {MAX_ITEMS}"))),
+    match batch.gets.len() {
+        0 => Err(invalid("no items; use /data/batch?get={contract}/{id}&get=…".into())),
+        1..=MAX_ITEMS => Ok(batch),
+        many => Err(invalid(format!("{many} items; a batch has at most {MAX_ITEMS}"))),
     }
 }
 
@@ -301,36 +311,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_are_read_as_clients_write_them() {
-        let asked = |gets: &[&str], atomic| {
+    fn query_parsed_in_client_encodings() {
+        let batch = |gets: &[&str], atomic| {
             let gets = gets.iter().map(|get| (*get).to_owned()).collect();
-            Question { gets, atomic }
+            BatchQuery { gets, atomic }
         };
         for (query, expected) in [
-            ("get=price/42", asked(&["price/42"], false)),
-            ("get=price%2F42&get=stock/a+b%2B", asked(&["price/42", "stock/a b+"], false)),
-            ("atomic&get=price/42", asked(&["price/42"], true)),
-            ("get=price/42&atomic=1&", asked(&["price/42"], true)),
-            ("get=price/42&atomic=false", asked(&["price/42"], false)),
+            ("get=price/42", batch(&["price/42"], false)),
+            ("get=price%2F42&get=stock/a+b%2B", batch(&["price/42", "stock/a b+"], false)),
+            ("atomic&get=price/42", batch(&["price/42"], true)),
+            ("get=price/42&atomic=1&", batch(&["price/42"], true)),
+            ("get=price/42&atomic=false", batch(&["price/42"], false)),
         ] {
-            assert_eq!(question(query).expect(query), expected, "{query}");
+            assert_eq!(parse(query).expect(query), expected, "{query}");
         }
     }
 
     #[test]
-    fn what_is_no_batch_is_refused_with_its_reason() {
+    fn invalid_batch_rejected_with_reason() {
         let many = vec!["get=a/1"; MAX_ITEMS + 1].join("&");
-        for (query, says) in [
+        for (query, reason) in [
             ("", "get={contract}/{id}"),
             ("atomic", "get={contract}/{id}"),
-            ("got=price/42", "\"got\" is not known"),
+            ("got=price/42", "\"got\" is not a parameter"),
             ("get=%ff", "UTF-8"),
             ("get=price/42&atomic=maybe", "true or false"),
             (&many, "at most 100"),
         ] {
-            let refusal = question(query).expect_err(query);
-            assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
-            assert!(refusal.detail.contains(says), "{query}: {}", refusal.detail);
+            let err = parse(query).expect_err(query);
+            assert_eq!(err.status, StatusCode::BAD_REQUEST);
+            assert!(err.detail.contains(reason), "{query}: {}", err.detail);
         }
     }
 }

@@ -1,50 +1,51 @@
-//! What the tiers would answer, without asking them to.
+//! Inspection of the tiers without loads or fills.
 
 use cache::{Holding, Tier, TierError};
 use contract::Key;
 use thiserror::Error;
 
-use super::DataFace;
+use super::api::DataApi;
 
-/// Why nobody can say what would be answered.
+/// The id or the contract of an inspection is invalid.
 #[derive(Debug, Error)]
 pub enum InspectError {
     /// No contract of that name has a value.
     #[error("{0}")]
-    NoContract(String),
-    /// The contract makes no key of the id.
+    UnknownContract(String),
+    /// The contract rejects the ID.
     #[error("{0}")]
-    BadId(String),
+    InvalidId(String),
 }
 
-/// What was seen under one key.
+/// The state of one key in the tiers.
 #[derive(Debug)]
 pub struct Inspected {
     /// The key.
     pub key: Key,
-    /// What the tiers hold.
-    pub holdings: Vec<Holding>,
-    /// The tier that did not answer, and why.
-    pub unread: Option<(Tier, TierError)>,
+    /// The entries in the tiers.
+    pub entries: Vec<Holding>,
+    /// The tier that failed, and why.
+    pub failed: Option<(Tier, TierError)>,
 }
 
-impl DataFace {
-    /// What each tier of this node holds for `id` under the contract `name`, and would answer; see
-    /// [`cache::Engine::inspect`].
+impl DataApi {
+    /// Returns the entry of each tier of this node for `id` under the contract `name`, and whether the
+    /// tier would serve it; see [`cache::Engine::inspect`].
     ///
     /// # Errors
-    /// [`InspectError`].
+    /// [`InspectError`] where the contract is unknown or rejects the ID.
     pub async fn inspect(&self, name: &str, id: &str) -> Result<Inspected, InspectError> {
-        let face = self.face(name).map_err(|refusal| InspectError::NoContract(refusal.detail))?;
-        let key = face.contract.key(id).map_err(|err| InspectError::BadId(err.to_string()))?;
-        let (holdings, unread) = match self.engine.inspect(&key, &face.policy).await {
-            Ok(holdings) => (holdings, None),
-            // What this process holds it can tell all the same, and would answer.
+        let served = self.served(name).map_err(|err| InspectError::UnknownContract(err.detail))?;
+        let key =
+            served.contract.key(id).map_err(|err| InspectError::InvalidId(err.to_string()))?;
+        let (entries, failed) = match self.engine.inspect(&key, &served.policy).await {
+            Ok(entries) => (entries, None),
+            // The in-process tier still serves reads, so its entry is reported.
             Err(err) => {
-                let local = self.engine.inspect_local(&key, &face.policy);
+                let local = self.engine.inspect_local(&key, &served.policy);
                 (local.into_iter().collect(), Some((Tier::Shared, err)))
             }
         };
-        Ok(Inspected { key, holdings, unread })
+        Ok(Inspected { key, entries, failed })
     }
 }

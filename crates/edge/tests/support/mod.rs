@@ -1,5 +1,5 @@
-//! A gateway on a real socket, in front of an upstream that the test plays.
-#![allow(dead_code, reason = "each test file uses its part")]
+//! A gateway on a real socket, in front of a test upstream.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -25,15 +25,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// The upstream: counts what reaches it.
+/// An upstream that counts its requests.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     requests: Arc<AtomicUsize>,
 }
 
 impl Upstream {
-    /// Answers each request with what `answer` makes of it.
-    pub(crate) async fn start<F, A>(answer: F) -> Self
+    /// Responds to each request with the result of `respond`.
+    pub(crate) async fn start<F, A>(respond: F) -> Self
     where
         F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
         A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
@@ -41,15 +41,15 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let requests = Arc::new(AtomicUsize::new(0));
-        let (answer, counted) = (Arc::new(answer), Arc::clone(&requests));
+        let (respond, counted) = (Arc::new(respond), Arc::clone(&requests));
         tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.expect("accepts");
-                let (answer, counted) = (Arc::clone(&answer), Arc::clone(&counted));
+                let (respond, counted) = (Arc::clone(&respond), Arc::clone(&counted));
                 let service = service_fn(move |request| {
                     counted.fetch_add(1, Ordering::SeqCst);
-                    let answering = answer(request);
-                    async move { Ok::<_, Infallible>(answering.await) }
+                    let response = respond(request);
+                    async move { Ok::<_, Infallible>(response.await) }
                 });
                 tokio::spawn(async move {
                     let builder = auto::Builder::new(TokioExecutor::new());
@@ -60,15 +60,15 @@ impl Upstream {
         Self { address, requests }
     }
 
-    /// The same page for everybody, with these headers.
+    /// Responds to every request with the same page and headers.
     pub(crate) async fn page(
         body: &'static str,
         headers: &'static [(&'static str, &'static str)],
     ) -> Self {
-        Self::start(move |_| async move { response(200, headers, body) }).await
+        Self::start(move |_| async move { respond(200, headers, body) }).await
     }
 
-    /// Answers every connection with these bytes once a request's head came, and closes it.
+    /// Sends these bytes on every connection after a request head, and closes the connection.
     pub(crate) async fn raw(bytes: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -93,7 +93,7 @@ impl Upstream {
     }
 }
 
-pub(crate) fn response(
+pub(crate) fn respond(
     status: u16,
     headers: &[(&'static str, &'static str)],
     body: impl Into<Bytes>,
@@ -105,7 +105,7 @@ pub(crate) fn response(
     response.body(Full::new(body.into())).expect("a response")
 }
 
-/// The gateway with the embedded tiers, and the test as their change feed.
+/// A gateway with an engine, whose change feed is the test.
 pub(crate) struct Edge {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
@@ -117,21 +117,21 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) async fn before(upstream: &Upstream) -> Self {
-        Self::with(upstream.address, |_| {}).await
+    pub(crate) async fn start(upstream: &Upstream) -> Self {
+        Self::with_options(upstream.address, |_| {}).await
     }
 
-    pub(crate) async fn with(
+    pub(crate) async fn with_options(
         upstream: SocketAddr,
         change: impl FnOnce(&mut GatewayOptions),
     ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let tier = Arc::new(MemoryTier::new(Arc::clone(&clock), 64 << 20));
-        Self::on(tier, clock, upstream, change).await
+        Self::on_tier(tier, clock, upstream, change).await
     }
 
-    /// On a shared tier that others may use too.
-    pub(crate) async fn on(
+    /// Starts a gateway on a shared tier, which other gateways may use too.
+    pub(crate) async fn on_tier(
         tier: Arc<dyn SharedTier>,
         clock: Arc<dyn Clock>,
         upstream: SocketAddr,
@@ -142,12 +142,15 @@ impl Edge {
             Engine::new(EngineOptions::default(), Arc::clone(&tier), Arc::clone(&clock), metrics);
         let follower = engine.clone();
         tokio::spawn(async move { follower.follow(std::future::pending()).await });
-        if tier.standing().await.expect("the tier answers").is_none() {
-            tier.incarnate(epoch(), Lsn(1), Lsn(1)).await.expect("the tier answers");
+        if tier.standing().await.expect("the tier is reachable").is_none() {
+            tier.incarnate(epoch(), Lsn(1), Lsn(1)).await.expect("the tier is reachable");
         }
-        // Heartbeats, until the follower has subscribed and heard one.
+        // Sends heartbeats until the follower has subscribed and received one.
         while engine.standing().epoch.is_none() {
-            tier.apply(&batch(1, 1, Vec::new())).await.expect("the tier answers").expect("no gap");
+            tier.apply(&batch(1, 1, Vec::new()))
+                .await
+                .expect("the tier is reachable")
+                .expect("no gap");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         engine.sample(epoch().log(), clock.mono(), Lsn(1));
@@ -169,7 +172,7 @@ impl Edge {
         Self { address, engine, clock, tier, registry, stop: Some(stop), stopped }
     }
 
-    /// A commit at `lsn` that touched `tag`, as the feed tells it.
+    /// Applies the event of a commit at `lsn` that changed `tag`.
     pub(crate) async fn commit(&self, lsn: u64, tag: &str) {
         self.invalidate(lsn, Cause::Commit, tag).await;
     }
@@ -179,52 +182,52 @@ impl Edge {
         let renewals = Vec::new();
         let event = Event { lsn: Lsn(lsn), cause, committed_us: 0, subjects, renewals };
         let batch = batch(lsn - 1, lsn, vec![event]);
-        self.tier.apply(&batch).await.expect("the tier answers").expect("no gap");
+        self.tier.apply(&batch).await.expect("the tier is reachable").expect("no gap");
         self.engine.applied(&batch);
         self.engine.sample(epoch().log(), self.clock.mono(), Lsn(lsn));
     }
 
-    /// Tells the gateway to stop.
+    /// Starts the shutdown of the gateway.
     pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
     }
 
-    pub(crate) async fn get(&self, target: &str) -> Answer {
+    pub(crate) async fn get(&self, target: &str) -> ClientResponse {
         self.send(request("GET", target, &[])).await
     }
 
-    pub(crate) async fn get_with(&self, target: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, target: &str, headers: &[(&str, &str)]) -> ClientResponse {
         self.send(request("GET", target, headers)).await
     }
 
-    /// Sends a request over a connection of its own.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
-        self.try_send(request).await.expect("an answer")
+    /// Sends a request over a new connection.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> ClientResponse {
+        self.try_send(request).await.expect("a response")
     }
 
     pub(crate) async fn try_send(
         &self,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<Answer, String> {
+    ) -> Result<ClientResponse, String> {
         let target = request.uri().path_and_query().expect("a path").clone();
         *request.uri_mut() = format!("http://{}{target}", self.address).parse().expect("a URI");
         let client = Client::builder(TokioExecutor::new()).build_http();
         let response = client.request(request).await.map_err(|err| format!("{err:?}"))?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|err| format!("body: {err:?}"))?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(ClientResponse { status: head.status, headers: head.headers, body })
     }
 
-    /// Sends bytes as they are and reads until the gateway closes or pauses for a second.
+    /// Sends raw bytes and reads until the gateway closes or pauses for a second.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut socket = TcpStream::connect(self.address).await.expect("connects");
         socket.write_all(bytes).await.expect("writes");
         read_all(&mut socket).await
     }
 
-    /// The metrics as Prometheus reads them.
+    /// The metrics in the Prometheus text format.
     pub(crate) fn metrics(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("encodes");
@@ -255,16 +258,16 @@ pub(crate) fn request(
     request.body(Full::default()).expect("a request")
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ClientResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
-    /// The header's values, joined; empty if there is none.
+impl ClientResponse {
+    /// The header's values, joined; empty if the header is missing.
     pub(crate) fn header(&self, name: &str) -> String {
         let values = self.headers.get_all(name).iter();
         values.map(|value| value.to_str().expect("text")).collect::<Vec<_>>().join(", ")
@@ -274,12 +277,12 @@ impl Answer {
         str::from_utf8(&self.body).expect("text")
     }
 
-    pub(crate) fn cache(&self) -> String {
+    pub(crate) fn cache_status(&self) -> String {
         self.header("cache-status")
     }
 }
 
-/// Reads until the other side closes or is silent for a second.
+/// Reads until the peer closes or pauses for a second.
 pub(crate) async fn read_all(socket: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut part = [0; 4096];
@@ -293,7 +296,7 @@ pub(crate) async fn read_all(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// Reads up to and with the empty line.
+/// Reads a head, including the empty line.
 pub(crate) async fn read_head(socket: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,0 +1,67 @@
+//! Errors of the data API as problem details.
+
+use cache::{OriginErrorKind, ReadError};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::http::body::Body;
+use crate::http::cache_control::NO_STORE;
+use crate::http::problem::{PROBLEM_JSON, problem};
+
+/// A request or an item without a value, and why.
+#[derive(Debug)]
+pub(super) struct DataError {
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    pub(super) detail: String,
+    pub(super) retry_after_s: Option<u64>,
+}
+
+impl DataError {
+    pub(super) fn new(status: StatusCode, title: &'static str, detail: String) -> Self {
+        Self { status, title, detail, retry_after_s: None }
+    }
+
+    pub(super) fn invalid_id(detail: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "Invalid ID", detail)
+    }
+
+    pub(super) fn response(&self) -> Response<Body> {
+        let mut response =
+            Response::new(Body::complete(problem(self.status, self.title, &self.detail)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}
+
+impl From<ReadError> for DataError {
+    fn from(err: ReadError) -> Self {
+        let (status, title) = match &err {
+            ReadError::Origin(err) => match err.kind {
+                OriginErrorKind::BadRequest => (StatusCode::BAD_REQUEST, "Invalid ID"),
+                OriginErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Origin timed out"),
+                OriginErrorKind::Unavailable | OriginErrorKind::Refused => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "Origin unavailable")
+                }
+                OriginErrorKind::Broken => (StatusCode::BAD_GATEWAY, "Origin failed"),
+            },
+            ReadError::Unproven { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Freshness not proven"),
+            ReadError::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Origin overloaded"),
+            ReadError::Waited(_) => (StatusCode::GATEWAY_TIMEOUT, "Origin timed out"),
+            ReadError::Apart => (StatusCode::BAD_REQUEST, "No common snapshot"),
+            ReadError::Aborted => (StatusCode::INTERNAL_SERVER_ERROR, "Load aborted"),
+        };
+        let retry_after_s = err.retry_after().map(|after| after.as_millis().div_ceil(1_000).max(1));
+        let retry_after_s = retry_after_s.and_then(|seconds| u64::try_from(seconds).ok());
+        Self { status, title, detail: err.to_string(), retry_after_s }
+    }
+}

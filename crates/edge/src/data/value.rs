@@ -1,0 +1,60 @@
+//! Responses with one value.
+
+use bytes::Bytes;
+use cache::{Answer, Content, Policy};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::error::DataError;
+use crate::http::body::Body;
+use crate::http::cache_control::NO_STORE;
+use crate::http::freshness::{self, CACHE_STATUS, ServedBy, TIDEGATE_FRESHNESS};
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The bytes of a value.
+///
+/// # Errors
+/// [`DataError`] where the answer has no value.
+pub(super) fn bytes<'a>(answer: &'a Answer, policy: &Policy) -> Result<&'a Bytes, DataError> {
+    match &answer.entry.content {
+        Content::Present(value) => Ok(&value.body),
+        Content::Absent => {
+            let detail = format!("{} has no row for this ID", policy.name);
+            Err(DataError::new(StatusCode::NOT_FOUND, "Row not found", detail))
+        }
+        Content::Uncacheable => {
+            let detail = format!("the response of {}'s origin may not be shared", policy.name);
+            Err(DataError::new(StatusCode::BAD_GATEWAY, "Value not shareable", detail))
+        }
+    }
+}
+
+/// Builds the response with a value or its proven absence, and the proof.
+pub(super) fn response(answer: &Answer, policy: &Policy) -> Response<Body> {
+    let mut response = match bytes(answer, policy) {
+        Ok(bytes) => {
+            let mut response = Response::new(Body::complete(bytes.clone()));
+            response.headers_mut().insert(CONTENT_TYPE, media_type(answer));
+            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+            response
+        }
+        Err(err) => err.response(),
+    };
+    let proof = answer.proof();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_STATUS, freshness::cache_status(&proof));
+    headers.insert(
+        TIDEGATE_FRESHNESS,
+        freshness::tidegate_freshness(&proof, &policy.name, ServedBy::DataApi(policy.evidence)),
+    );
+    headers.insert(AGE, HeaderValue::from(proof.age.as_secs()));
+    response
+}
+
+/// The media type of a value: JSON, unless its origin states another.
+fn media_type(answer: &Answer) -> HeaderValue {
+    let Content::Present(value) = &answer.entry.content else { return JSON };
+    let stated = (!value.head.is_empty()).then(|| HeaderValue::from_bytes(&value.head).ok());
+    stated.flatten().unwrap_or(JSON)
+}

@@ -1,0 +1,168 @@
+//! Classification of requests: a page with its key, or a pass to the upstream.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use contract::Key;
+use http::header::{ACCEPT_ENCODING, EXPECT, HOST, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::error::GatewayError;
+use super::inner::GatewayInner;
+use crate::http::encodings::Encodings;
+use crate::http::forwarding::{X_FORWARDED_PROTO, list_members, tidegate_hops};
+use crate::http::header_set::HeaderSet;
+use crate::http::target::{Scheme, normalize_host, normalize_target, path_of};
+use crate::page_cache::thread_cache;
+use crate::settings::routes::Route;
+
+/// A request that has passed more gateways than this is in a loop.
+const MAX_HOPS: usize = 8;
+
+/// The way of a request through the gateway.
+pub(super) enum Classification {
+    /// A page: look it up in the cache.
+    Page(PageRequest),
+    /// Pass to the upstream; the text is the reason in `Cache-Status`.
+    Pass(&'static str),
+}
+
+/// A request for a page.
+pub(super) struct PageRequest {
+    pub(super) key: Key,
+    pub(super) encodings: Encodings,
+    /// Whether a miss loads the page into the cache. Otherwise a miss is a pass.
+    pub(super) may_load: bool,
+    /// Path and query in their normal form; `None`: as in the request.
+    pub(super) target: Option<PathAndQuery>,
+}
+
+impl GatewayInner {
+    pub(super) fn validate(
+        &self,
+        request: &Request<Incoming>,
+        present: HeaderSet,
+    ) -> Result<(), GatewayError> {
+        let headers = request.headers();
+        let method = request.method();
+        if matches!(*method, Method::CONNECT | Method::TRACE) {
+            return Err(GatewayError::Method(method.clone()));
+        }
+        // Other protocols may be ignored (RFC 9110 §7.8): curl offers h2c by default.
+        if present.any(HeaderSet::UPGRADE)
+            && list_members(headers, &UPGRADE).any(|name| name.eq_ignore_ascii_case("websocket"))
+        {
+            return Err(GatewayError::Upgrade);
+        }
+        if present.any(HeaderSet::EXPECT)
+            && headers
+                .get(EXPECT)
+                .is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            return Err(GatewayError::Expectation);
+        }
+        if present.any(HeaderSet::VIA) && tidegate_hops(headers) > MAX_HOPS {
+            return Err(GatewayError::Loop);
+        }
+        Ok(())
+    }
+
+    pub(super) fn scheme(&self, headers: &HeaderMap) -> Scheme {
+        let forwarded = || headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        if self.options.trust_forwarded && forwarded() == Some(b"https") {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+
+    /// The normal form of the request's host: that of an absolute target, else of the one `Host`
+    /// header (RFC 9112 §3.2).
+    pub(super) fn host<'a>(
+        &'a self,
+        request: &'a Request<Incoming>,
+        present: HeaderSet,
+        scheme: Scheme,
+    ) -> Result<Cow<'a, str>, GatewayError> {
+        if present.any(HeaderSet::DUPLICATE_HOST) {
+            return Err(GatewayError::Host);
+        }
+        let host = match (request.uri().authority(), request.headers().get(HOST)) {
+            (Some(authority), _) => authority.as_str(),
+            (None, Some(host)) => host.to_str().map_err(|_| GatewayError::Host)?,
+            (None, None) if request.version() == Version::HTTP_10 => {
+                self.gate.upstream_host().to_str().map_err(|_| GatewayError::Host)?
+            }
+            (None, None) => return Err(GatewayError::Host),
+        };
+        let host = normalize_host(host, scheme).ok_or(GatewayError::Host)?;
+        let hosts = &self.options.hosts;
+        if !hosts.is_empty() && !hosts.iter().any(|known| *known == host) {
+            return Err(GatewayError::UnknownHost);
+        }
+        Ok(host)
+    }
+
+    /// Classifies a request, and resolves its route.
+    ///
+    /// A client's own `no-cache` and `no-store` are ignored: a cache that protects an upstream can't
+    /// let every client bypass it.
+    pub(super) fn classify(
+        &self,
+        request: &Request<Incoming>,
+        present: HeaderSet,
+        scheme: Scheme,
+        host: &str,
+    ) -> (&Arc<Route>, Classification) {
+        let raw = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = normalize_target(raw);
+        let route = self.options.routes.resolve(path_of(&target));
+        if let Some(reason) = pass_reason(request, present, route) {
+            return (route, Classification::Pass(reason));
+        }
+        let normalized = match &target {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(target) => match PathAndQuery::try_from(target.as_str()) {
+                Ok(target) => Some(target),
+                Err(_) => return (route, Classification::Pass("request")),
+            },
+        };
+        let encodings = if present.any(HeaderSet::ACCEPT_ENCODING) {
+            Encodings::accepted(&request.headers().get_all(ACCEPT_ENCODING))
+        } else {
+            Encodings::default()
+        };
+        let page = PageRequest {
+            key: thread_cache::page_key(scheme, host, &target, encodings),
+            encodings,
+            may_load: *request.method() == Method::GET && !present.any(HeaderSet::RANGE),
+            target: normalized,
+        };
+        (route, Classification::Page(page))
+    }
+}
+
+/// The reason why a request is not a page; `None`: it is a page.
+fn pass_reason(
+    request: &Request<Incoming>,
+    present: HeaderSet,
+    route: &Route,
+) -> Option<&'static str> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Some("method");
+    }
+    // A body may shape the response and is not in the key.
+    if !request.body().is_end_stream() || request.uri().path() == "*" {
+        return Some("request");
+    }
+    if present.any(HeaderSet::AUTHORIZATION) {
+        return Some("bypass; detail=authorization");
+    }
+    if present.any(HeaderSet::PRECONDITION) {
+        return Some("request");
+    }
+    (!route.store).then_some("bypass; detail=route")
+}

@@ -1,0 +1,136 @@
+//! The first step of a request: responses from memory and refusals, without waiting.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use coherence::{After, Mono};
+use http::{HeaderValue, Request, Response, request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::classify::{Classification, PageRequest};
+use super::error::GatewayError;
+use super::inner::GatewayInner;
+use crate::http::body::Body;
+use crate::http::header_set::HeaderSet;
+use crate::http::ryw_token;
+use crate::http::target::Scheme;
+use crate::page_cache::response::stored_page;
+use crate::settings::routes::Route;
+use crate::telemetry::metrics::Outcome;
+
+/// A response, or the request that is still to be served.
+pub(crate) enum Dispatch {
+    Ready(Response<Body>),
+    Pending(Box<PendingRequest>),
+}
+
+/// A request that is not served from memory.
+pub(crate) struct PendingRequest {
+    pub(super) caller: Caller,
+    pub(super) route: Arc<Route>,
+    pub(super) classification: Classification,
+    pub(super) head: request::Parts,
+    pub(super) body: Incoming,
+}
+
+/// The client of a request, and the request's identity.
+pub(super) struct Caller {
+    pub(super) address: IpAddr,
+    pub(super) scheme: Scheme,
+    pub(super) host: HeaderValue,
+    pub(super) request_id: HeaderValue,
+    pub(super) started: Mono,
+    /// The response includes every commit up to this token.
+    pub(super) token: Option<After>,
+}
+
+impl GatewayInner {
+    /// Serves a request from memory or refuses it, if either is possible without waiting.
+    pub(crate) fn dispatch(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Dispatch {
+        let started = self.clock.mono();
+        let present = HeaderSet::of(request.headers());
+        // Removes the token's cookie before any other code reads cookies.
+        let token = if present.any(HeaderSet::COOKIE) || present.any(HeaderSet::TIDEGATE_AFTER) {
+            ryw_token::take_from_request(request.headers_mut())
+                .unwrap_or_else(|err| self.ignore_token(&err))
+        } else {
+            None
+        };
+        let scheme = if present.any(HeaderSet::FORWARDED_PROTO) {
+            self.scheme(request.headers())
+        } else {
+            Scheme::Http
+        };
+        let refuse = |err: GatewayError| {
+            let response = err.response(&self.request_id(&request, present));
+            self.record_request(&request, started, Outcome::Error, &response);
+            Dispatch::Ready(response)
+        };
+        if let Err(err) = self.validate(&request, present) {
+            return refuse(err);
+        }
+        let host = match self.host(&request, present, scheme) {
+            Ok(host) => host,
+            Err(err) => return refuse(err),
+        };
+        let (route, classification) = self.classify(&request, present, scheme, &host);
+        if let Classification::Page(page) = &classification
+            && let Some(response) = self.stored_page(&request, present, page, route, token)
+        {
+            self.metrics.sent_bytes.inc_by(response.body().size_hint().lower());
+            self.record_request(&request, started, Outcome::Hit, &response);
+            return Dispatch::Ready(response);
+        }
+        let Ok(host) = HeaderValue::from_str(&host) else {
+            return refuse(GatewayError::Host);
+        };
+        let request_id = self.request_id(&request, present);
+        let caller = Caller { address: peer.ip(), scheme, host, request_id, started, token };
+        let (head, body) = request.into_parts();
+        let route = Arc::clone(route);
+        Dispatch::Pending(Box::new(PendingRequest { caller, route, classification, head, body }))
+    }
+
+    /// The response from the in-process tier, if it has a usable page.
+    fn stored_page(
+        &self,
+        request: &Request<Incoming>,
+        present: HeaderSet,
+        page: &PageRequest,
+        route: &Route,
+        token: Option<After>,
+    ) -> Option<Response<Body>> {
+        let answer = match token {
+            None => self.engine.peek(&page.key, &route.policy),
+            Some(token) => self.engine.peek_after(&page.key, &route.policy, token),
+        }?;
+        stored_page(
+            &answer,
+            &route.policy.name,
+            request.method(),
+            request.headers(),
+            present.any(HeaderSet::REVALIDATION),
+            || self.request_id(request, present),
+        )
+        .ok()
+    }
+
+    fn request_id(&self, request: &Request<Incoming>, present: HeaderSet) -> HeaderValue {
+        if present.any(HeaderSet::REQUEST_ID) {
+            self.ids.accept_or_generate(request.headers())
+        } else {
+            self.ids.generate()
+        }
+    }
+
+    fn record_request(
+        &self,
+        request: &Request<Incoming>,
+        started: Mono,
+        outcome: Outcome,
+        response: &Response<Body>,
+    ) {
+        self.record(request.method(), request.uri().path(), started, outcome, response);
+    }
+}

@@ -1,0 +1,88 @@
+//! The gateway and its parts.
+
+use std::sync::Arc;
+
+use cache::Engine;
+use coherence::{After, Clock, Mono};
+use contract::Key;
+use http::{Method, Response};
+
+use crate::admission::upstream_gate::UpstreamGate;
+use crate::http::body::Body;
+use crate::http::request_id::RequestIds;
+use crate::http::ryw_token::MalformedToken;
+use crate::http::target::Scheme;
+use crate::page_cache::key;
+use crate::page_cache::origin::PageOrigin;
+use crate::settings::options::{GatewayOptions, OptionsError};
+use crate::telemetry::access_log;
+use crate::telemetry::metrics::{Metrics, Outcome};
+
+/// The HTTP gateway. Clones share all state.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) inner: Arc<GatewayInner>,
+}
+
+/// The state that all requests share.
+pub(crate) struct GatewayInner {
+    pub(crate) options: GatewayOptions,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) engine: Engine,
+    pub(super) gate: Arc<UpstreamGate>,
+    pub(super) pages: Arc<PageOrigin>,
+    pub(super) ids: RequestIds,
+}
+
+impl Gateway {
+    /// Creates a gateway for `options.upstream` that stores pages in `engine`.
+    ///
+    /// # Errors
+    /// [`OptionsError`] names the first invalid option.
+    pub fn new(
+        options: GatewayOptions,
+        engine: Engine,
+        metrics: Metrics,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OptionsError> {
+        let authority = options.validate()?;
+        let metrics = Arc::new(metrics);
+        let gate = Arc::new(UpstreamGate::new(&options, authority, Arc::clone(&metrics)));
+        let pages =
+            PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
+        let (pages, ids) = (Arc::new(pages), RequestIds::new());
+        let inner = GatewayInner { options, metrics, clock, engine, gate, pages, ids };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns the keys under which a page may be stored: one per class of encodings. `target` is
+    /// path and query. Empty if `host` is malformed.
+    #[must_use]
+    pub fn keys(scheme: Scheme, host: &str, target: &str) -> Vec<Key> {
+        key::page_keys(scheme, host, target)
+    }
+}
+
+impl GatewayInner {
+    /// Counts and logs a response.
+    pub(super) fn record(
+        &self,
+        method: &Method,
+        path: &str,
+        started: Mono,
+        outcome: Outcome,
+        response: &Response<Body>,
+    ) {
+        let took = self.clock.mono().since(started);
+        self.metrics.record_response(outcome, response.status(), took);
+        access_log::log(method, path, took, outcome, response);
+    }
+
+    /// A malformed token does not fail a request; it is counted and ignored.
+    pub(super) fn ignore_token(&self, err: &MalformedToken) -> Option<After> {
+        tracing::debug!(error = %err.0, "malformed token ignored");
+        self.metrics.malformed_tokens.inc();
+        None
+    }
+}

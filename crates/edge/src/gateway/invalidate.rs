@@ -1,0 +1,36 @@
+//! Invalidation after a write through the gateway.
+
+use coherence::{After, Subject};
+use http::{Method, Response, StatusCode};
+
+use super::inner::GatewayInner;
+use crate::http::body::Body;
+use crate::http::ryw_token;
+use crate::page_cache::key::page_keys;
+use crate::upstream::request::ForwardRequest;
+
+impl GatewayInner {
+    /// Evicts the stored page of a write's target, and passes the token of the write to the client.
+    /// The eviction has no position; the commit's event invalidates the page with a proof.
+    pub(super) async fn invalidate_after_write(
+        &self,
+        request: &ForwardRequest,
+        token: Option<After>,
+        response: &mut Response<Body>,
+    ) {
+        if let Some(token) = token {
+            ryw_token::set_cookie(response.headers_mut(), token, request.scheme);
+        }
+        if invalidates(&request.method, response.status()) {
+            let host = request.host.to_str().unwrap_or_default();
+            let keys = page_keys(request.scheme, host, request.target.as_str());
+            let subjects: Vec<Subject> = keys.into_iter().map(Subject::Key).collect();
+            self.engine.evict(&subjects).await;
+        }
+    }
+}
+
+/// RFC 9111 §4.4: a non-error response to an unsafe method.
+fn invalidates(method: &Method, status: StatusCode) -> bool {
+    !method.is_safe() && (status.is_success() || status.is_redirection())
+}

@@ -1,0 +1,207 @@
+//! The second step of a request: a read through the engine, or a pass to the upstream.
+
+use std::sync::Arc;
+
+use cache::{Answer, Content, Origin, OriginErrorKind, ReadError, Tier};
+use coherence::After;
+use http::header::CACHE_CONTROL;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Response};
+use http_body::Body as _;
+
+use super::classify::{Classification, PageRequest};
+use super::dispatch::{Caller, PendingRequest};
+use super::error::GatewayError;
+use super::inner::GatewayInner;
+use crate::http::body::Body;
+use crate::http::forwarding::{self, has_cookies, list_members};
+use crate::http::freshness::{CACHE_STATUS, TIDEGATE_FRESHNESS};
+use crate::http::in_flight::ClientRequest;
+use crate::http::request_id::X_REQUEST_ID;
+use crate::http::ryw_token;
+use crate::page_cache::origin::{PageLoad, PrivateResponse};
+use crate::page_cache::response::{Unusable, stored_page};
+use crate::settings::routes::Route;
+use crate::telemetry::metrics::Outcome;
+use crate::upstream::request::{Audience, ForwardRequest};
+use crate::upstream::upload::RequestBody;
+
+type Served = Result<(Outcome, Response<Body>), GatewayError>;
+
+impl GatewayInner {
+    /// Serves a request that [`dispatch`](Self::dispatch) left pending.
+    pub(crate) async fn resume(
+        self: Arc<Self>,
+        pending: Box<PendingRequest>,
+        client_request: ClientRequest,
+    ) -> Response<Body> {
+        let PendingRequest { caller, route, classification, head, body } = *pending;
+        let Caller { address, scheme, host, request_id, started, token } = caller;
+        let mut request = ForwardRequest {
+            target: head
+                .uri
+                .path_and_query()
+                .cloned()
+                .unwrap_or_else(|| PathAndQuery::from_static("/")),
+            method: head.method,
+            version: head.version,
+            headers: head.headers,
+            client: address,
+            scheme,
+            host,
+            request_id,
+        };
+        let (request, served) = match classification {
+            Classification::Page(page) => {
+                if let Some(target) = &page.target {
+                    request.target = target.clone();
+                }
+                let request = Arc::new(request);
+                let served = self.read_page(page, route, token, Arc::clone(&request)).await;
+                (request, served)
+            }
+            Classification::Pass(reason) => {
+                let body = RequestBody::streamed(body, self.options.body_pause);
+                let served = self.pass(&request, &route, body, reason).await;
+                (Arc::new(request), served)
+            }
+        };
+        let (outcome, mut response) = served.unwrap_or_else(|err| {
+            tracing::debug!(request_id = ?request.request_id, error = %err, "request failed");
+            (Outcome::Error, err.response(&request.request_id))
+        });
+        if let Body::Stream(stream) = response.body_mut() {
+            stream.attach(self.metrics.sent_bytes.clone(), client_request);
+        } else {
+            self.metrics.sent_bytes.inc_by(response.body().size_hint().lower());
+        }
+        self.record(&request.method, request.target.path(), started, outcome, &response);
+        response
+    }
+
+    /// Reads a page through the engine.
+    async fn read_page(
+        self: &Arc<Self>,
+        page: PageRequest,
+        route: Arc<Route>,
+        token: Option<After>,
+        request: Arc<ForwardRequest>,
+    ) -> Served {
+        if list_members(&request.headers, &CACHE_CONTROL)
+            .any(|directive| directive.eq_ignore_ascii_case("only-if-cached"))
+        {
+            return Err(GatewayError::OnlyIfCached);
+        }
+        let pass = |reason| self.pass(&request, &route, RequestBody::empty(), reason);
+        if !page.may_load {
+            return pass("request").await;
+        }
+        if has_cookies(&request.headers) && self.pages.is_cookie_page(&page.key, self.clock.mono())
+        {
+            return pass("bypass; detail=cookie").await;
+        }
+        let load = Arc::new(PageLoad::new(
+            Arc::clone(&self.pages),
+            Arc::clone(&request),
+            page.encodings,
+            Arc::clone(&route),
+        ));
+        let origin: Arc<dyn Origin> = Arc::clone(&load) as _;
+        let path = request.target.path();
+        let read = self.engine.get_after(&page.key, path, &route.policy, &origin, token).await;
+        match read {
+            Ok(answer) if matches!(answer.entry.content, Content::Present(_)) => {
+                let response = stored_page(
+                    &answer,
+                    &route.policy.name,
+                    &request.method,
+                    &request.headers,
+                    true,
+                    || request.request_id.clone(),
+                );
+                match response {
+                    Ok(response) => Ok((outcome(&answer), response)),
+                    Err(Unusable::Cookies) => pass("bypass; detail=cookie").await,
+                    Err(Unusable::Expired) => pass("stale").await,
+                    Err(Unusable::Malformed) => {
+                        tracing::warn!(key = %page.key, "stored page is malformed");
+                        pass("miss; detail=malformed").await
+                    }
+                }
+            }
+            Ok(_) => match load.take_private() {
+                Some(private) => Ok(private_response(&request, private?)),
+                None => pass("bypass").await,
+            },
+            Err(err) => match load.take_private() {
+                Some(private) => Ok(private_response(&request, private?)),
+                // The load of another client, which could not load for this one.
+                None if is_unsuitable_load(&err) => pass("miss").await,
+                None => Err(err.into()),
+            },
+        }
+    }
+
+    /// Passes a request to the upstream. The response is for this client only.
+    async fn pass(
+        &self,
+        request: &ForwardRequest,
+        route: &Route,
+        body: RequestBody,
+        reason: &str,
+    ) -> Served {
+        let class = route.policy.priority;
+        let (mut head, body) = self.gate.send(class, request, Audience::Client, body).await?;
+        let token = ryw_token::take_from_response(&mut head.headers)
+            .unwrap_or_else(|err| self.ignore_token(&err));
+        let mut response = Response::from_parts(head, Body::Stream(Box::new(body)));
+        set_response_headers(&mut response, request, &format!("tidegate; fwd={reason}"));
+        if !request.method.is_safe() {
+            self.invalidate_after_write(request, token, &mut response).await;
+        }
+        Ok((Outcome::Pass, response))
+    }
+}
+
+/// The response of this client's own load, which is for this client only.
+fn private_response(
+    request: &ForwardRequest,
+    private: PrivateResponse,
+) -> (Outcome, Response<Body>) {
+    let PrivateResponse { head, body, reason } = private;
+    let status = match reason {
+        Some(reason) => format!("tidegate; fwd=miss; detail={}", reason.as_str()),
+        None => "tidegate; fwd=miss".to_owned(),
+    };
+    let mut response = Response::from_parts(head, Body::Stream(Box::new(body)));
+    set_response_headers(&mut response, request, &status);
+    (Outcome::Pass, response)
+}
+
+/// Sets the headers of a response from the upstream.
+fn set_response_headers(
+    response: &mut Response<Body>,
+    request: &ForwardRequest,
+    cache_status: &str,
+) {
+    let status =
+        HeaderValue::from_str(cache_status).expect("fixed text and reason names are visible ASCII");
+    let version = response.version();
+    let headers = response.headers_mut();
+    forwarding::rewrite_response_headers(headers, version);
+    headers.append(CACHE_STATUS, status);
+    headers.insert(X_REQUEST_ID, request.request_id.clone());
+    headers.remove(TIDEGATE_FRESHNESS);
+}
+
+fn outcome(answer: &Answer) -> Outcome {
+    match (answer.proof().stale, answer.proof().tier) {
+        (Some(_), _) => Outcome::Stale,
+        (None, Tier::Origin) => Outcome::Miss,
+        (None, Tier::Local | Tier::Shared) => Outcome::Hit,
+    }
+}
+
+fn is_unsuitable_load(err: &ReadError) -> bool {
+    matches!(err, ReadError::Origin(err) if err.kind == OriginErrorKind::BadRequest)
+}

@@ -1,0 +1,18 @@
+//! The HTTP rules that the rooms of this crate share: header fields, bodies, request targets.
+
+pub(crate) mod body;
+pub(crate) mod cache_control;
+pub(crate) mod collect;
+pub(crate) mod date;
+pub(crate) mod encodings;
+pub(crate) mod forwarding;
+pub(crate) mod freshness;
+pub(crate) mod header_set;
+pub(crate) mod in_flight;
+pub(crate) mod not_stored;
+pub(crate) mod percent;
+pub(crate) mod problem;
+pub(crate) mod request_id;
+pub(crate) mod ryw_token;
+pub(crate) mod surrogate_key;
+pub(crate) mod target;

@@ -1,0 +1,64 @@
+//! The reasons why a response is not stored.
+
+use super::surrogate_key::InvalidTags;
+
+/// The reason why a response is not stored.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum NotStored {
+    Status,
+    SetCookie,
+    NoStore,
+    Private,
+    NoCache,
+    /// The response has no explicit freshness, or is stale.
+    NotFresh,
+    /// `Vary` lists a field other than `Accept-Encoding`.
+    Vary,
+    /// The request has cookies, and the response is not explicitly shared.
+    Cookie,
+    /// `Surrogate-Key` is malformed or too long.
+    Tags,
+    /// The body has neither `Content-Length` nor chunked encoding.
+    Unframed,
+    /// The body or a header exceeds its limit.
+    TooLarge,
+}
+
+impl NotStored {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Status,
+        Self::SetCookie,
+        Self::NoStore,
+        Self::Private,
+        Self::NoCache,
+        Self::NotFresh,
+        Self::Vary,
+        Self::Cookie,
+        Self::Tags,
+        Self::Unframed,
+        Self::TooLarge,
+    ];
+
+    /// The name in `Cache-Status` details and metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::SetCookie => "set-cookie",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::NoCache => "no-cache",
+            Self::NotFresh => "not-fresh",
+            Self::Vary => "vary",
+            Self::Cookie => "cookie",
+            Self::Tags => "surrogate-key",
+            Self::Unframed => "unframed",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+impl From<InvalidTags> for NotStored {
+    fn from(_: InvalidTags) -> Self {
+        Self::Tags
+    }
+}

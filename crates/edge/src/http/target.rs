@@ -1,0 +1,148 @@
+//! Scheme, host and target of a request in their normal form (RFC 3986 §6.2).
+
+use std::borrow::Cow;
+
+use super::percent::{escaped_byte, is_unreserved};
+
+/// The scheme by which the client reached the gateway.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    #[default]
+    Http,
+    /// HTTPS, terminated by a trusted proxy in front of the gateway.
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> &'static str {
+        match self {
+            Self::Http => "80",
+            Self::Https => "443",
+        }
+    }
+}
+
+/// The bytes that a host name may contain.
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        table[at] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+        at += 1;
+    }
+    table
+};
+
+/// The normal form of a host: lower case, without the scheme's default port. `None`: malformed.
+pub(crate) fn normalize_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']')?;
+            let is_address = |b: u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+            if address.is_empty() || !address.bytes().all(is_address) {
+                return None;
+            }
+            let port = match after {
+                "" => None,
+                _ => Some(after.strip_prefix(':')?),
+            };
+            (&host[..address.len() + 2], port)
+        }
+        None => {
+            let (name, port) = match host.bytes().position(|byte| byte == b':') {
+                Some(at) => (&host[..at], Some(&host[at + 1..])),
+                None => (host, None),
+            };
+            let is_name = name.bytes().fold(true, |all, byte| all & HOST_BYTES[usize::from(byte)]);
+            if name.is_empty() || name.len() > 255 || !is_name {
+                return None;
+            }
+            (name, port)
+        }
+    };
+    let keep = match port {
+        None | Some("") => name.len(),
+        Some(port) if !port.bytes().all(|b| b.is_ascii_digit()) || port.len() > 5 => return None,
+        Some(port) if port == scheme.default_port() => name.len(),
+        Some(_) => host.len(),
+    };
+    let kept = &host[..keep];
+    Some(if kept.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(kept.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(kept)
+    })
+}
+
+/// The normal form of path and query: `%41` becomes `A` where both mean the same, and hexadecimal
+/// digits are in upper case (RFC 3986 §6.2.2). The order of query parameters stays, because some
+/// applications depend on it.
+pub(crate) fn normalize_target(target: &str) -> Cow<'_, str> {
+    let first = target.bytes().position(|byte| byte == b'%');
+    let Some(first) = first else { return Cow::Borrowed(target) };
+    let mut normal = String::with_capacity(target.len());
+    normal.push_str(&target[..first]);
+    let mut rest = &target[first..];
+    while let Some(at) = rest.find('%') {
+        normal.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(byte) = escaped_byte(rest.as_bytes()) else {
+            normal.push('%');
+            continue;
+        };
+        if is_unreserved(byte) {
+            normal.push(char::from(byte));
+        } else {
+            normal.push('%');
+            normal.extend(rest[..2].chars().map(|digit| digit.to_ascii_uppercase()));
+        }
+        rest = &rest[2..];
+    }
+    normal.push_str(rest);
+    if normal == target { Cow::Borrowed(target) } else { Cow::Owned(normal) }
+}
+
+/// The path of a target, without its query.
+pub(crate) fn path_of(target: &str) -> &str {
+    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+    &target[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_normalized_or_rejected() {
+        let host = |text| normalize_host(text, Scheme::Http);
+        assert_eq!(host("Shop.Example:80").as_deref(), Some("shop.example"));
+        assert_eq!(host("shop.example:").as_deref(), Some("shop.example"));
+        assert_eq!(host("shop.example:8080").as_deref(), Some("shop.example:8080"));
+        assert_eq!(host("[::1]:80").as_deref(), Some("[::1]"));
+        assert_eq!(normalize_host("a:80", Scheme::Https).as_deref(), Some("a:80"));
+        for malformed in [
+            "", ":80", "a b", "a/b", "u@a", "a:b", "a:1:2", "[", "[]", "[::1", "[::1]x", "a:123456",
+        ] {
+            assert_eq!(host(malformed), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn target_escapes_normalized() {
+        assert_eq!(normalize_target("/p/%34%32?q=%7e%c3%bc%2F"), "/p/42?q=~%C3%BC%2F");
+        for same in ["/", "/p?x=%2F", "/100%", "/%4", "/%zz", "/%", "/%%41x"[..2].into()] {
+            assert_eq!(normalize_target(same), same);
+        }
+        assert_eq!(normalize_target("/%%41"), "/%A", "an escape after a stray percent sign");
+        assert_eq!(normalize_target("/%é%41"), "/%éA");
+    }
+}

@@ -1,0 +1,10 @@
+//! Pages as cache entries: their keys, the rules for storing them, their loads and the responses
+//! built from them.
+
+pub(crate) mod cookie_pages;
+pub(crate) mod key;
+pub(crate) mod origin;
+pub(crate) mod response;
+pub(crate) mod storability;
+mod stored_head;
+pub(crate) mod thread_cache;

@@ -1,0 +1,246 @@
+//! The upstream as an origin of the engine: one load of a page for all waiters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache::{Content, Loaded, Origin, OriginError, OriginErrorKind, Value};
+use coherence::{Clock, Mono};
+use contract::Key;
+use http::header::{DATE, TRANSFER_ENCODING};
+use http::{StatusCode, response};
+use parking_lot::Mutex;
+
+use super::cookie_pages::CookiePages;
+use super::storability::{self, RequestContext, Storable};
+use super::stored_head::{self, StoredMetadata};
+use crate::admission::upstream_gate::UpstreamGate;
+use crate::http::body::Stream;
+use crate::http::collect::{Collected, collect};
+use crate::http::encodings::Encodings;
+use crate::http::not_stored::NotStored;
+use crate::http::{date, forwarding};
+use crate::settings::options::GatewayOptions;
+use crate::settings::routes::Route;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::request::{Audience, ForwardRequest};
+use crate::upstream::upload::RequestBody;
+
+/// How long the gateway remembers that a page is not explicitly shared.
+const COOKIE_PAGE_TTL: Duration = Duration::from_secs(10);
+
+/// The parts that all page loads share.
+pub(crate) struct PageOrigin {
+    gate: Arc<UpstreamGate>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    cookie_pages: CookiePages,
+    max_object_bytes: u64,
+    max_tags: usize,
+    max_upstream_requests: usize,
+}
+
+impl PageOrigin {
+    pub(crate) fn new(
+        options: &GatewayOptions,
+        gate: Arc<UpstreamGate>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            gate,
+            metrics,
+            clock,
+            cookie_pages: CookiePages::new(COOKIE_PAGE_TTL),
+            max_object_bytes: options.max_object_bytes,
+            max_tags: options.max_tags,
+            max_upstream_requests: options.max_upstream_requests,
+        }
+    }
+
+    /// Whether a request with cookies has to read the page from the upstream.
+    pub(crate) fn is_cookie_page(&self, key: &Key, now: Mono) -> bool {
+        self.cookie_pages.contains(key, now)
+    }
+}
+
+/// A response that only the client of the load may receive.
+#[derive(Debug)]
+pub(crate) struct PrivateResponse {
+    pub(crate) head: response::Parts,
+    pub(crate) body: Stream,
+    /// The reason why the response is not stored; `None`: it is a server error of the upstream.
+    pub(crate) reason: Option<NotStored>,
+}
+
+/// The load of a page on behalf of one request.
+///
+/// A response for this request's client only stays here and does not go to the engine.
+pub(crate) struct PageLoad {
+    origin: Arc<PageOrigin>,
+    request: Arc<ForwardRequest>,
+    encodings: Encodings,
+    route: Arc<Route>,
+    private: Mutex<Option<Result<PrivateResponse, UpstreamError>>>,
+}
+
+impl PageLoad {
+    pub(crate) fn new(
+        origin: Arc<PageOrigin>,
+        request: Arc<ForwardRequest>,
+        encodings: Encodings,
+        route: Arc<Route>,
+    ) -> Self {
+        Self { origin, request, encodings, route, private: Mutex::new(None) }
+    }
+
+    /// Takes the result of this request's own load, if it is for this client only.
+    pub(crate) fn take_private(&self) -> Option<Result<PrivateResponse, UpstreamError>> {
+        self.private.lock().take()
+    }
+
+    fn keep_private(&self, head: response::Parts, body: Stream, reason: Option<NotStored>) {
+        *self.private.lock() = Some(Ok(PrivateResponse { head, body, reason }));
+    }
+
+    fn failed(&self, err: UpstreamError) -> OriginError {
+        let kind = match &err {
+            UpstreamError::Overloaded => OriginErrorKind::Refused,
+            UpstreamError::ConnectTimeout(_) | UpstreamError::ResponseTimeout(_) => {
+                OriginErrorKind::Timeout
+            }
+            UpstreamError::Connect(_) | UpstreamError::Closed => OriginErrorKind::Unavailable,
+            UpstreamError::InvalidHttp(_) | UpstreamError::Incomplete(_) => OriginErrorKind::Broken,
+            UpstreamError::RequestBody => OriginErrorKind::BadRequest,
+        };
+        let message = err.to_string();
+        *self.private.lock() = Some(Err(err));
+        OriginError { kind, message }
+    }
+
+    /// The response stays with the client of this load; the engine records the page as uncacheable.
+    fn uncacheable(
+        &self,
+        key: &Key,
+        head: response::Parts,
+        body: Stream,
+        reason: NotStored,
+    ) -> Result<Loaded, OriginError> {
+        self.origin.metrics.record_not_stored(reason);
+        self.keep_private(head, body, Some(reason));
+        if reason == NotStored::Cookie {
+            // Requests without cookies may share this page; only this client's load is unsuitable.
+            self.origin.cookie_pages.insert(key, self.origin.clock.mono());
+            let message = "a request with cookies can't load this page for others".to_owned();
+            return Err(OriginError { kind: OriginErrorKind::BadRequest, message });
+        }
+        Ok(Loaded {
+            content: Content::Uncacheable,
+            tags: Vec::new(),
+            ttl: None,
+            seen: None,
+            replayed: None,
+            behind: Duration::ZERO,
+        })
+    }
+
+    fn storability(&self, head: &response::Parts, body: &Stream) -> Result<Storable, NotStored> {
+        let context = RequestContext {
+            cookies: forwarding::has_cookies(&self.request.headers),
+            now_s: self.origin.clock.wall_ms() / 1_000,
+            max_tags: self.origin.max_tags,
+        };
+        let storable = storability::evaluate(head.status, &head.headers, context)?;
+        let length = body.size_hint().exact();
+        if length.is_none() && !head.headers.contains_key(TRANSFER_ENCODING) {
+            return Err(NotStored::Unframed);
+        }
+        if length.is_some_and(|length| length > self.origin.max_object_bytes) {
+            return Err(NotStored::TooLarge);
+        }
+        Ok(storable)
+    }
+
+    /// The entry of a storable response. `None`: a header exceeds the encoding of stored heads.
+    fn entry(&self, mut head: response::Parts, body: Bytes, storable: Storable) -> Option<Loaded> {
+        forwarding::rewrite_response_headers(&mut head.headers, head.version);
+        forwarding::strip_response_headers(&mut head.headers);
+        if !head.headers.contains_key(DATE) {
+            head.headers.insert(DATE, date::now(self.origin.clock.as_ref()));
+        }
+        let metadata = StoredMetadata {
+            status: head.status,
+            shared: storable.shared,
+            revalidate: storable.revalidate,
+            age_s: storable.age_s,
+            lifetime_s: u32::try_from(storable.lifetime.as_secs()).unwrap_or(u32::MAX),
+        };
+        let head = stored_head::encode(metadata, &head.headers)?;
+        Some(Loaded {
+            content: Content::Present(Value { head, body }),
+            tags: storable.tags,
+            ttl: Some(self.route.ttl(storable.lifetime)),
+            seen: None,
+            replayed: None,
+            behind: Duration::ZERO,
+        })
+    }
+}
+
+#[async_trait]
+impl Origin for PageLoad {
+    fn name(&self) -> &str {
+        "upstream"
+    }
+
+    /// As many as the upstream's limit: private pages load one by one, and a lookup before the load
+    /// must not make their clients wait longer than a pass would.
+    fn concurrency(&self) -> Option<usize> {
+        Some(self.origin.max_upstream_requests)
+    }
+
+    async fn load(&self, key: &Key, _: &str) -> Result<Loaded, OriginError> {
+        let audience = Audience::Shared(self.encodings);
+        let class = self.route.policy.priority;
+        let sent =
+            self.origin.gate.send(class, &self.request, audience, RequestBody::empty()).await;
+        let (head, mut body) = sent.map_err(|err| self.failed(err))?;
+        if head.status.is_server_error() {
+            // The client of this load receives the upstream's error response. For the engine it is a
+            // failure: never stored, and covered by a stale page where the route allows it.
+            let kind = match head.status {
+                StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT => OriginErrorKind::Unavailable,
+                _ => OriginErrorKind::Broken,
+            };
+            let message = format!("the upstream returned {}", head.status.as_u16());
+            self.keep_private(head, body, None);
+            return Err(OriginError { kind, message });
+        }
+        let storable = match self.storability(&head, &body) {
+            Ok(storable) => storable,
+            Err(reason) => return self.uncacheable(key, head, body, reason),
+        };
+        match collect(&mut body, self.origin.max_object_bytes).await {
+            Collected::Complete(bytes) => match self.entry(head.clone(), bytes.clone(), storable) {
+                Some(loaded) => Ok(loaded),
+                None => {
+                    body.unread(vec![bytes]);
+                    self.uncacheable(key, head, body, NotStored::TooLarge)
+                }
+            },
+            Collected::TooLarge(parts) => {
+                body.unread(parts);
+                self.uncacheable(key, head, body, NotStored::TooLarge)
+            }
+            Collected::Incomplete(text) => {
+                let err = UpstreamError::Incomplete(text);
+                self.origin.metrics.record_upstream_error(err.proxy_error());
+                Err(self.failed(err))
+            }
+        }
+    }
+}

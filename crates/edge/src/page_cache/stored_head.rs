@@ -1,0 +1,148 @@
+//! The encoding of a stored response's status and headers in [`cache::Value::head`].
+//!
+//! The head is decoded on every hit, so decoding does not copy: header values are slices of the
+//! stored bytes. All numbers are big-endian.
+//!
+//! ```text
+//! version u8 = 1 │ flags u8 │ status u16 │ age u32 │ lifetime u32 │ count u16
+//! count × ( name length u8 │ value length u16 │ name, lower case │ value )
+//! ```
+//!
+//! The bytes may come from a shared tier with other writers. Decoding returns `None` for any bytes
+//! that are not of this form.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+const VERSION: u8 = 1;
+const SHARED: u8 = 1;
+const REVALIDATE: u8 = 2;
+const FIXED_BYTES: usize = 14;
+
+/// The metadata of a stored response, beside its headers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct StoredMetadata {
+    pub(crate) status: StatusCode,
+    /// Explicitly shared; requests with cookies may use it too.
+    pub(crate) shared: bool,
+    /// Never served beyond its lifetime.
+    pub(crate) revalidate: bool,
+    /// The response's age when it was loaded, in seconds.
+    pub(crate) age_s: u32,
+    /// The remaining lifetime when it was loaded, in seconds.
+    pub(crate) lifetime_s: u32,
+}
+
+/// Encodes a head. `None`: a header is longer than the encoding can hold.
+pub(crate) fn encode(metadata: StoredMetadata, headers: &HeaderMap) -> Option<Bytes> {
+    let size: usize =
+        headers.iter().map(|(name, value)| 3 + name.as_str().len() + value.len()).sum();
+    let mut head = BytesMut::with_capacity(FIXED_BYTES + size);
+    head.put_u8(VERSION);
+    head.put_u8(
+        if metadata.shared { SHARED } else { 0 } | if metadata.revalidate { REVALIDATE } else { 0 },
+    );
+    head.put_u16(metadata.status.as_u16());
+    head.put_u32(metadata.age_s);
+    head.put_u32(metadata.lifetime_s);
+    head.put_u16(u16::try_from(headers.len()).ok()?);
+    for (name, value) in headers {
+        head.put_u8(u8::try_from(name.as_str().len()).ok()?);
+        head.put_u16(u16::try_from(value.len()).ok()?);
+        head.put_slice(name.as_str().as_bytes());
+        head.put_slice(value.as_bytes());
+    }
+    Some(head.freeze())
+}
+
+/// Decodes the fixed part and leaves the rest in `head`.
+fn decode_fixed(head: &mut Bytes) -> Option<(StoredMetadata, u16)> {
+    if head.len() < FIXED_BYTES || head.get_u8() != VERSION {
+        return None;
+    }
+    let flags = head.get_u8();
+    let metadata = StoredMetadata {
+        shared: flags & SHARED != 0,
+        revalidate: flags & REVALIDATE != 0,
+        status: StatusCode::from_u16(head.get_u16()).ok()?,
+        age_s: head.get_u32(),
+        lifetime_s: head.get_u32(),
+    };
+    Some((metadata, head.get_u16()))
+}
+
+/// Decodes a head. The header map has capacity for `spare` more headers.
+pub(crate) fn decode(head: &Bytes, spare: usize) -> Option<(StoredMetadata, HeaderMap)> {
+    let mut head = head.clone();
+    let (metadata, count) = decode_fixed(&mut head)?;
+    // The count is untrusted: the capacity is limited to the headers that the bytes can hold.
+    let room = usize::from(count).min(head.len() / 3);
+    let mut headers = HeaderMap::with_capacity(room + spare);
+    let mut at = 0;
+    for _ in 0..count {
+        let lengths = head.get(at..at + 3)?;
+        let name_end = at + 3 + usize::from(lengths[0]);
+        let value_end = name_end + usize::from(u16::from_be_bytes([lengths[1], lengths[2]]));
+        let name = HeaderName::from_lowercase(head.get(at + 3..name_end)?).ok()?;
+        if value_end > head.len() {
+            return None;
+        }
+        let value = HeaderValue::from_maybe_shared(head.slice(name_end..value_end)).ok()?;
+        headers.try_append(name, value).ok()?;
+        at = value_end;
+    }
+    (at == head.len()).then_some((metadata, headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> StoredMetadata {
+        StoredMetadata {
+            status: StatusCode::OK,
+            shared: true,
+            revalidate: false,
+            age_s: 3,
+            lifetime_s: 60,
+        }
+    }
+
+    fn sample() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.append("content-type", HeaderValue::from_static("text/html"));
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("x-a", HeaderValue::from_bytes(b"\xe9").expect("a value"));
+        headers
+    }
+
+    #[test]
+    fn encoded_head_decodes_unchanged() {
+        let head = encode(metadata(), &sample()).expect("fits");
+        assert_eq!(decode(&head, 4), Some((metadata(), sample())));
+    }
+
+    #[test]
+    fn oversized_header_not_encoded() {
+        let mut headers = HeaderMap::new();
+        let long = HeaderValue::from_bytes(&vec![b'a'; 70_000]).expect("a value");
+        headers.insert("x-long", long);
+        assert_eq!(encode(metadata(), &headers), None);
+    }
+
+    #[test]
+    fn malformed_head_rejected() {
+        let head = encode(metadata(), &sample()).expect("fits");
+        for end in 0..head.len() {
+            assert_eq!(decode(&head.slice(..end), 0), None, "cut at {end}");
+        }
+        for at in 0..head.len() {
+            for byte in [0, 1, 0x0a, 0x7f, 0xff] {
+                let mut changed = head.to_vec();
+                changed[at] = byte;
+                let _ = decode(&changed.into(), 0);
+            }
+        }
+        assert_eq!(decode(&[head.as_ref(), b"x"].concat().into(), 0), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! The listener: accepts client connections and drains them at shutdown.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::connection::Connection;
+use crate::gateway::Gateway;
+
+/// The pause after a failed `accept`.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Gateway {
+    /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) on `listener` until `shutdown` resolves.
+    /// Then closes the listener, waits up to the drain time for requests in flight, and closes the
+    /// remaining connections.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        let server = Arc::new(self.server());
+        let slots = Arc::new(Semaphore::new(self.inner.options.max_connections));
+        let (stop, stopped) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                // Removes ended tasks; otherwise the set would grow without bound.
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&listener, &slots) => accepted,
+            };
+            let Some((socket, peer, slot)) = accepted else { continue };
+            let connection = Connection::new(Arc::clone(&self.inner), peer);
+            let (server, stopped) = (Arc::clone(&server), stopped.clone());
+            connections.spawn(async move {
+                connection.run(&server, socket, stopped).await;
+                drop(slot);
+            });
+        }
+        drop(listener);
+        stop.send_replace(true);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.inner.options.drain, drained).await.is_err() {
+            tracing::warn!(cut = connections.len(), "connections closed after the drain time");
+            connections.shutdown().await;
+        }
+    }
+
+    fn server(&self) -> auto::Builder<TokioExecutor> {
+        let options = &self.inner.options;
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            // Each connection has one timer for slow heads, which is cheaper than one per request.
+            .header_read_timeout(None)
+            .max_buf_size(options.max_head_bytes)
+            .half_close(false);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(128)
+            .max_header_list_size(u32::try_from(options.max_head_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(options.head_timeout)
+            .keep_alive_timeout(options.head_timeout);
+        server
+    }
+}
+
+/// Accepts a connection once a slot is free. `None`: `accept` failed; the caller tries again.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, peer)) => Some((socket, peer, slot)),
+        Err(err) => {
+            // Most likely too many open files, which resolves as connections end.
+            tracing::warn!(error = %err, "can't accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}

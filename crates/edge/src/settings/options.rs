@@ -1,0 +1,124 @@
+//! The gateway's options.
+
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Authority;
+use thiserror::Error;
+
+use super::routes::Routes;
+
+/// The options of a [`Gateway`](crate::Gateway).
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// The application's address: `http://host[:port]`.
+    pub upstream: Uri,
+    /// The `Host` that the upstream receives.
+    pub host: HostPolicy,
+    /// The served hosts, in lower case, with the port unless it is the scheme's default. Empty: all
+    /// hosts. A request for another host gets a 421.
+    pub hosts: Vec<String>,
+    /// Whether clients are trusted proxies: `X-Forwarded-For` is extended and `X-Forwarded-Proto` is
+    /// used. Otherwise both are dropped.
+    pub trust_forwarded: bool,
+    /// The rules for pages, by path prefix.
+    pub routes: Routes,
+    /// The largest body that is stored, in bytes. Larger bodies pass through.
+    pub max_object_bytes: u64,
+    /// The most surrogate keys of a stored response.
+    pub max_tags: usize,
+    /// The time limit for connecting to the upstream.
+    pub connect_timeout: Duration,
+    /// The time limit for the first byte of the upstream's response.
+    pub first_byte_timeout: Duration,
+    /// The longest pause within a body, in either direction; a longer pause fails the message.
+    pub body_pause: Duration,
+    /// The time limit for the head of a request, counted from the moment the connection is idle. The
+    /// connection closes after at most twice this time.
+    pub head_timeout: Duration,
+    /// The largest request head in bytes; a larger one gets a 431. At least 8 KiB.
+    pub max_head_bytes: usize,
+    /// The most client connections at once. Further connections wait to be accepted.
+    pub max_connections: usize,
+    /// The most requests at the upstream at once. Further requests get a 503.
+    pub max_upstream_requests: usize,
+    /// The time limit for requests in flight to end after shutdown begins.
+    pub drain: Duration,
+}
+
+impl GatewayOptions {
+    /// The default options for `upstream`.
+    #[must_use]
+    pub fn new(upstream: Uri) -> Self {
+        Self {
+            upstream,
+            host: HostPolicy::Preserve,
+            hosts: Vec::new(),
+            trust_forwarded: false,
+            routes: Routes::default(),
+            max_object_bytes: 4 << 20,
+            max_tags: 128,
+            connect_timeout: Duration::from_secs(2),
+            first_byte_timeout: Duration::from_secs(10),
+            body_pause: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(10),
+            max_head_bytes: 32 << 10,
+            max_connections: 10_000,
+            max_upstream_requests: 512,
+            drain: Duration::from_secs(10),
+        }
+    }
+
+    /// Validates the options and returns the upstream's authority.
+    ///
+    /// # Errors
+    /// [`OptionsError`] names the first invalid option.
+    pub(crate) fn validate(&self) -> Result<Authority, OptionsError> {
+        let uri = &self.upstream;
+        let plain = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+        let authority = match (uri.scheme_str(), uri.authority()) {
+            (Some("http"), Some(authority)) if plain && !authority.as_str().contains('@') => {
+                authority
+            }
+            _ => return Err(OptionsError::Upstream(uri.clone())),
+        };
+        let positive = [
+            ("max_object_bytes", self.max_object_bytes != 0),
+            ("connect_timeout", !self.connect_timeout.is_zero()),
+            ("first_byte_timeout", !self.first_byte_timeout.is_zero()),
+            ("body_pause", !self.body_pause.is_zero()),
+            ("head_timeout", !self.head_timeout.is_zero()),
+            ("max_connections", self.max_connections != 0),
+            ("max_upstream_requests", self.max_upstream_requests != 0),
+        ];
+        match positive.into_iter().find(|(_, valid)| !valid) {
+            Some((name, _)) => Err(OptionsError::Zero(name)),
+            None if self.max_head_bytes < 8 << 10 => Err(OptionsError::Head(self.max_head_bytes)),
+            None => Ok(authority.clone()),
+        }
+    }
+}
+
+/// The `Host` that the upstream receives.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HostPolicy {
+    /// The client's `Host`.
+    #[default]
+    Preserve,
+    /// The upstream's own host from the configuration; the client's is in `X-Forwarded-Host`.
+    Upstream,
+}
+
+/// An option is invalid.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum OptionsError {
+    /// The upstream is not of the form `http://host[:port]`.
+    #[error("the upstream {0} is not of the form http://host[:port]")]
+    Upstream(Uri),
+    /// An option that must be more than zero is zero.
+    #[error("{0} must be more than zero")]
+    Zero(&'static str),
+    /// The limit on request heads is too small.
+    #[error("max_head_bytes is {0}; the minimum is 8192")]
+    Head(usize),
+}

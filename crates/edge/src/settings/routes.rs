@@ -1,0 +1,216 @@
+//! Routes: one policy per path prefix.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::Policy;
+use contract::{Class, Unproven};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::http::freshness::MAX_NAME_BYTES;
+
+const DEFAULT_STALENESS: Duration = Duration::from_secs(60);
+const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// One `[[edge.route]]` as configured. Missing keys have the defaults of pages without a route.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// The path prefix, such as `/p/`. The longest matching prefix applies.
+    pub path: String,
+    /// The name in `Tidegate-Freshness`, logs and metrics. Default: `page`.
+    pub contract: Option<String>,
+    /// The staleness budget, such as `"1s"` or `"500ms"`. Default: `"60s"`.
+    pub staleness: Option<String>,
+    /// The rule where the budget can't be proven: `"read-origin"` (default), `"serve-stale"` or
+    /// `"fail"`.
+    pub unproven: Option<String>,
+    /// The longest lifetime of a page; limits the lifetime of its response. Default: `"1day"`.
+    pub max_lifetime: Option<String>,
+    /// How long an expired page may be served while one request renews it. Default: not at all.
+    pub stale_while_revalidate: Option<String>,
+    /// The priority class by which requests are shed when the upstream is overloaded: `"ephemeral"`
+    /// (first), `"standard"` (default) or `"critical"` (last).
+    pub priority: Option<String>,
+    /// False: pages are never stored, even if the response allows it (cart, checkout).
+    pub store: Option<bool>,
+}
+
+/// A route is invalid.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("edge.route {path:?}: {problem}")]
+pub struct RouteError {
+    path: String,
+    problem: String,
+}
+
+/// Validated routes, and the default route for all other pages.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Sorted by length of the prefix, longest first, so that the first match is the longest.
+    routes: Vec<Arc<Route>>,
+    default: Arc<Route>,
+}
+
+/// The rules for the pages under one path prefix.
+#[derive(Debug)]
+pub(crate) struct Route {
+    prefix: String,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) max_lifetime: Duration,
+    pub(crate) store: bool,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        let default = RouteConfig { path: "/".to_owned(), ..RouteConfig::default() };
+        let default = Route::validate(&default).expect("the defaults are valid");
+        Self { routes: Vec::new(), default: Arc::new(default) }
+    }
+}
+
+impl Routes {
+    /// Validates routes.
+    ///
+    /// # Errors
+    /// [`RouteError`] names the first invalid route and the problem.
+    pub fn new(configs: &[RouteConfig]) -> Result<Self, RouteError> {
+        let mut routes = configs.iter().map(Route::validate).collect::<Result<Vec<_>, _>>()?;
+        routes.sort_by(|a, b| b.prefix.len().cmp(&a.prefix.len()).then(a.prefix.cmp(&b.prefix)));
+        if let Some(pair) = routes.windows(2).find(|pair| pair[0].prefix == pair[1].prefix) {
+            let path = pair[0].prefix.clone();
+            return Err(RouteError { path, problem: "duplicate route".to_owned() });
+        }
+        let routes = routes.into_iter().map(Arc::new).collect();
+        Ok(Self { routes, ..Self::default() })
+    }
+
+    /// The route of a path in its normal form.
+    pub(crate) fn resolve(&self, path: &str) -> &Arc<Route> {
+        self.routes.iter().find(|route| path.starts_with(&route.prefix)).unwrap_or(&self.default)
+    }
+}
+
+impl Route {
+    fn validate(config: &RouteConfig) -> Result<Self, RouteError> {
+        let invalid = |problem: String| RouteError { path: config.path.clone(), problem };
+        if !config.path.starts_with('/') || config.path.contains(['?', '#', '%']) {
+            return Err(invalid(
+                "a path must start with `/` and must not contain `?`, `#` or `%`".to_owned(),
+            ));
+        }
+        let duration = |name: &str, text: &Option<String>, default: Duration| match text {
+            None => Ok(default),
+            Some(text) => humantime::parse_duration(text)
+                .map_err(|err| invalid(format!("{name} = {text:?} is not a duration: {err}"))),
+        };
+        let name = config.contract.as_deref().unwrap_or("page");
+        if !is_name(name) {
+            return Err(invalid(format!(
+                "contract = {name:?} is not a valid name: a lower-case letter, then lower-case \
+                 letters, digits, `_` and `-`, at most {MAX_NAME_BYTES} bytes"
+            )));
+        }
+        let mut policy =
+            Policy::new(name, duration("staleness", &config.staleness, DEFAULT_STALENESS)?);
+        policy.unproven = match config.unproven.as_deref() {
+            None | Some("read-origin") => Unproven::ReadOrigin,
+            Some("serve-stale") => Unproven::ServeStale,
+            Some("fail") => Unproven::Fail,
+            Some(other) => {
+                return Err(invalid(format!(
+                    "unproven = {other:?} is not one of read-origin, serve-stale, fail"
+                )));
+            }
+        };
+        policy.priority = match config.priority.as_deref() {
+            None | Some("standard") => Class::Standard,
+            Some("ephemeral") => Class::Ephemeral,
+            Some("critical") => Class::Critical,
+            Some(other) => {
+                return Err(invalid(format!(
+                    "priority = {other:?} is not one of ephemeral, standard, critical"
+                )));
+            }
+        };
+        policy.pool = policy.priority;
+        policy.stale_while_revalidate =
+            duration("stale_while_revalidate", &config.stale_while_revalidate, Duration::ZERO)?;
+        let max_lifetime = duration("max_lifetime", &config.max_lifetime, DEFAULT_MAX_LIFETIME)?;
+        policy.ttl = max_lifetime;
+        // `max_object_bytes` limits bodies.
+        policy.max_bytes = u64::MAX;
+        Ok(Self {
+            prefix: config.path.clone(),
+            policy: Arc::new(policy),
+            max_lifetime,
+            store: config.store.unwrap_or(true) && !max_lifetime.is_zero(),
+        })
+    }
+
+    /// The TTL of an entry whose response is fresh for `lifetime`. The engine's jitter only shortens it.
+    pub(crate) fn ttl(&self, lifetime: Duration) -> Duration {
+        lifetime.min(self.max_lifetime)
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES
+        && name.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(path: &str) -> RouteConfig {
+        RouteConfig { path: path.to_owned(), ..RouteConfig::default() }
+    }
+
+    #[test]
+    fn longest_prefix_applies() {
+        let price = RouteConfig {
+            contract: Some("product_page".into()),
+            staleness: Some("1s".into()),
+            unproven: Some("serve-stale".into()),
+            ..route("/p/")
+        };
+        let cart = RouteConfig { store: Some(false), ..route("/p/cart") };
+        let routes = Routes::new(&[price, cart]).expect("valid");
+        let page = routes.resolve("/p/42");
+        assert_eq!(&*page.policy.name, "product_page");
+        assert_eq!(page.policy.budget, Duration::from_secs(1));
+        assert_eq!(page.policy.unproven, Unproven::ServeStale);
+        assert!(!routes.resolve("/p/cart/1").store);
+        assert_eq!(&*routes.resolve("/search").policy.name, "page");
+    }
+
+    #[test]
+    fn invalid_route_rejected() {
+        let invalid = [
+            route("p"),
+            route("/a?b"),
+            RouteConfig { staleness: Some("soon".into()), ..route("/") },
+            RouteConfig { unproven: Some("guess".into()), ..route("/") },
+            RouteConfig { priority: Some("vip".into()), ..route("/") },
+            RouteConfig { contract: Some("a\"b".into()), ..route("/") },
+        ];
+        for config in invalid {
+            assert!(Routes::new(std::slice::from_ref(&config)).is_err(), "{config:?}");
+        }
+        let twice = Routes::new(&[route("/a"), route("/a")]).expect_err("twice");
+        assert_eq!(twice.to_string(), "edge.route \"/a\": duplicate route");
+    }
+
+    #[test]
+    fn route_limits_page_lifetime() {
+        let route = RouteConfig { max_lifetime: Some("30s".into()), ..route("/") };
+        let routes = Routes::new(&[route]).expect("valid");
+        assert_eq!(routes.resolve("/").ttl(Duration::from_secs(20)), Duration::from_secs(20));
+        assert_eq!(routes.resolve("/").ttl(Duration::from_secs(40)), Duration::from_secs(30));
+    }
+}
