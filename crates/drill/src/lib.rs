@@ -1,35 +1,25 @@
 //! Drills: planned load against several systems at the same time, and an auditor that compares
-//! their answers with what was true.
+//! their responses with the database's history.
 //!
-//! A drill is a black box test. It speaks HTTP and reads what any client could read; the truth
-//! comes in through [`Oracle`], writes go out through [`Writer`].
+//! A drill is a black-box test. It speaks HTTP and reads only the responses that any client can
+//! read; the ground truth comes from an [`Oracle`], and a [`Writer`] commits the writes.
 //!
-//! The life of a run: a [`plan`] says what happens when; [`Demo::start`] sends it to every
-//! [`Arm`] in an open loop and commits its writes once; the auditor judges each answer;
-//! [`Running::finish`] gives the [`Report`].
+//! The stages of a run: a [`plan`] schedules requests and writes; [`Demo::start`] sends the
+//! requests to every [`Target`] in an open loop and commits each write once; the auditor checks
+//! the responses; [`Running::finish`] returns the [`RunReport`].
 
-mod arm;
 mod audit;
-mod client;
 mod clock;
 mod demo;
 mod load;
-mod oracle;
 mod page;
-pub mod plan;
 mod report;
-mod rivals;
-mod tally;
-mod view;
-mod warm;
 
-pub use arm::{Arm, Inside};
-pub use audit::{Contracts, Findings};
-pub use demo::{ArmSnapshot, Demo, Live, Running, Snapshot};
-pub use oracle::{Field, Oracle, Value, Version, Writer};
+pub use audit::{Field, Findings, Oracle, StalenessBudgets, Value, Version};
+pub use demo::{
+    Baseline, BaselineProxy, Demo, Frame, Link, Live, LiveView, Running, Snapshot, Target,
+    TargetMetrics, TargetSnapshot,
+};
+pub use load::{Hits, Writer, plan, warm};
 pub use page::Page;
-pub use report::{ArmReport, ArmResult, Latency, Quantiles, Report, StormReport};
-pub use rivals::{Rival, RivalProxy};
-pub use tally::Hits;
-pub use view::{Address, Frame, View};
-pub use warm::warm;
+pub use report::{Latency, Quantiles, RunReport, StormReport, TargetFigures, TargetReport};

@@ -1,8 +1,8 @@
-//! What a shopper can ask for, as paths of the shop.
+//! The shop's pages, as paths.
 
 use std::sync::Arc;
 
-/// One request, without the arm it is sent to.
+/// One request, independent of its target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Page {
     /// `/`
@@ -16,9 +16,9 @@ pub enum Page {
         /// From 1.
         page: u32,
     },
-    /// `/recommended/{id}`: names, prices and stock of what goes with a product.
+    /// `/recommended/{id}`: names, prices and stock of products that go with this one.
     Recommended(u32),
-    /// `/search?q={words}`, with the words ready for a query (`red+lantern`).
+    /// `/search?q={words}`, with the words encoded for a query (`red+lantern`).
     Search(Arc<str>),
     /// `/api/price/{id}`: JSON with `price_cents`.
     Price(u32),
@@ -35,7 +35,7 @@ pub enum Page {
 }
 
 impl Page {
-    /// Path and query.
+    /// Returns the path and query.
     pub fn path(&self) -> String {
         match self {
             Self::Home => "/".into(),
@@ -53,7 +53,7 @@ impl Page {
         }
     }
 
-    /// Whether the answer belongs to one shopper.
+    /// Returns whether the response belongs to one user.
     pub fn is_private(&self) -> bool {
         matches!(self, Self::Cart | Self::Checkout)
     }

@@ -1,30 +1,31 @@
-//! What came of a storm: the arms beside what their origins can bear.
+//! The report of a storm: each target's origin load against the capacity of its origin.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::figures::TargetReport;
+use super::run::RunReport;
 use super::table::{grouped, milliseconds, row};
-use super::{ArmResult, Report};
 
-/// A storm's report. The first arm is the one under test.
+/// The report of a storm. The first target is the one under test.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StormReport {
-    /// The figures.
-    pub report: Report,
-    /// What each arm's origin can answer, in requests a second.
+    /// The report of the run.
+    pub report: RunReport,
+    /// Capacity of each target's origin, in requests per second.
     pub limit_per_second: f64,
-    /// Seconds of budget in the contract under storm.
+    /// Budget of the contract under test, in seconds.
     pub budget_seconds: f64,
-    /// How many entries one movement makes old.
+    /// Entries that one stock change invalidates.
     pub entries_per_write: u64,
 }
 
 impl StormReport {
-    /// As [`Report::json`], with a part `storm` of its own.
+    /// Returns [`RunReport::json`] with an additional object `storm`.
     pub fn json(&self) -> Value {
         let mut json = self.report.json();
-        let load = |arm: &ArmResult| (arm.key.clone(), json!(self.origin_load(arm)));
+        let load = |target: &TargetReport| (target.key.clone(), json!(self.origin_load(target)));
         json["storm"] = json!({
             "seconds": self.report.seconds,
             "writes": self.report.writes,
@@ -32,19 +33,21 @@ impl StormReport {
             "budget_seconds": self.budget_seconds,
             "origin_limit_per_second": self.limit_per_second,
             "origin_requests_per_second":
-                self.report.arms.iter().map(load).collect::<serde_json::Map<_, _>>(),
+                self.report.targets.iter().map(load).collect::<serde_json::Map<_, _>>(),
         });
         json
     }
 
-    /// Whether the arm under test kept its contracts, and its origin on its feet.
-    pub fn is_good(&self) -> bool {
-        let spared = |arm: &ArmResult| self.origin_load(arm) <= self.limit_per_second;
-        self.report.is_good() && self.report.arms.first().is_some_and(spared)
+    /// Returns whether the system under test kept its contracts and its origin's load stayed within
+    /// the capacity.
+    pub fn passed(&self) -> bool {
+        let within = |target: &TargetReport| self.origin_load(target) <= self.limit_per_second;
+        self.report.passed() && self.report.targets.first().is_some_and(within)
     }
 
-    fn origin_load(&self, arm: &ArmResult) -> f64 {
-        let load = arm.report.origin_requests as f64 / self.report.seconds.max(0.001);
+    /// Returns the requests per second at the target's origin.
+    fn origin_load(&self, target: &TargetReport) -> f64 {
+        let load = target.figures.origin_requests as f64 / self.report.seconds.max(0.001);
         (load * 10.0).round() / 10.0
     }
 }
@@ -54,63 +57,68 @@ impl fmt::Display for StormReport {
         let report = &self.report;
         writeln!(
             out,
-            "{:.0} s of storm: {:.0} movements of stock a second, each of which makes {} entries old, and\n\
+            "{:.0} s of storm: {:.0} stock changes a second, each of which invalidates {} entries, and\n\
              the same reads through {} systems at the same time. Each has a shop of its own that can\n\
              answer {:.0} requests a second.\n",
             report.seconds,
             report.writes as f64 / report.seconds.max(0.001),
             grouped(self.entries_per_write),
-            report.arms.len(),
+            report.targets.len(),
             self.limit_per_second
         )?;
         let line =
-            |out: &mut fmt::Formatter<'_>, label: &str, cell: &dyn Fn(&ArmResult) -> String| {
-                row(out, label, report.arms.iter().map(cell))
+            |out: &mut fmt::Formatter<'_>, label: &str, cell: &dyn Fn(&TargetReport) -> String| {
+                row(out, label, report.targets.iter().map(cell))
             };
-        line(out, "", &|arm| arm.title.clone())?;
-        line(out, "requests", &|arm| grouped(arm.report.requests))?;
-        line(out, "ERRORS", &|arm| grouped(arm.report.errors))?;
-        line(out, "requests/s at the shop", &|arm| format!("{:.0}", self.origin_load(arm)))?;
-        line(out, "  of what it can bear", &|arm| {
-            format!("{:.0} %", self.origin_load(arm) / self.limit_per_second.max(0.001) * 100.0)
+        line(out, "", &|of| of.title.clone())?;
+        line(out, "requests", &|of| grouped(of.figures.requests))?;
+        line(out, "ERRORS", &|of| grouped(of.figures.errors))?;
+        line(out, "requests/s at the shop", &|of| format!("{:.0}", self.origin_load(of)))?;
+        line(out, "  of its capacity", &|of| {
+            format!("{:.0} %", self.origin_load(of) / self.limit_per_second.max(0.001) * 100.0)
         })?;
-        line(out, "hit rate", &|arm| format!("{:.1} %", arm.report.hit_rate * 100.0))?;
-        line(out, "latency p50", &|arm| milliseconds(arm.report.latency_ms.p50))?;
-        line(out, "latency p99", &|arm| milliseconds(arm.report.latency_ms.p99))?;
-        line(out, "worst bound claimed", &|arm| {
-            arm.report.worst_bound_ms.map_or_else(|| "–".into(), milliseconds)
+        line(out, "hit rate", &|of| format!("{:.1} %", of.figures.hit_rate * 100.0))?;
+        line(out, "latency p50", &|of| milliseconds(of.figures.latency_ms.p50))?;
+        line(out, "latency p99", &|of| milliseconds(of.figures.latency_ms.p99))?;
+        line(out, "worst bound claimed", &|of| {
+            of.figures.worst_bound_ms.map_or_else(|| "–".into(), milliseconds)
         })?;
-        line(out, "answers audited", &|arm| grouped(arm.report.audited))?;
-        line(out, "STALER THAN CONTRACT", &|arm| grouped(arm.report.stale_beyond_contract))?;
-        line(out, "worst staleness seen", &|arm| milliseconds(arm.report.worst_staleness_ms))?;
+        line(out, "answers audited", &|of| grouped(of.figures.audited))?;
+        line(out, "STALER THAN CONTRACT", &|of| grouped(of.figures.stale_beyond_contract))?;
+        line(out, "worst staleness seen", &|of| milliseconds(of.figures.worst_staleness_ms))?;
         writeln!(
             out,
-            "\nStaler than contract: answers with a value replaced more than {:.0} s before they were asked\n\
-             for, by the database's own history. Latency counts from the planned send time.",
+            "\nStaler than contract: answers with a value replaced more than {:.0} s before the request, by\n\
+             the database's own history. Latency counts from the planned send time.",
             self.budget_seconds
         )?;
-        for arm in &report.arms {
-            for text in arm.examples.iter().take(2) {
-                writeln!(out, "  {:<18} {text}", arm.title)?;
+        for target in &report.targets {
+            for text in target.examples.iter().take(2) {
+                writeln!(out, "  {:<18} {text}", target.title)?;
             }
-            if let Some(error) = arm.first_errors.first() {
-                writeln!(out, "  {:<18} first error: {error}", arm.title)?;
+            if let Some(error) = target.first_errors.first() {
+                writeln!(out, "  {:<18} first error: {error}", target.title)?;
             }
         }
         for note in &report.notes {
             writeln!(out, "{note}")?;
         }
-        match (&report.audit_failure, report.arms.first()) {
-            (Some(failure), _) => {
-                writeln!(out, "\nVerdict: none. The audit could not read the truth: {failure}")
-            }
-            (None, Some(arm)) => writeln!(
+        match (&report.audit_failure, report.targets.first()) {
+            (Some(failure), _) => writeln!(
                 out,
-                "\nVerdict: {} {} its contract in {} audited answers, and {} its shop.",
-                arm.title,
-                if report.is_good() { "kept" } else { "broke" },
-                grouped(arm.report.audited),
-                if self.origin_load(arm) <= self.limit_per_second { "spared" } else { "overran" }
+                "\nVerdict: none. The auditor could not read the database's history: {failure}"
+            ),
+            (None, Some(target)) => writeln!(
+                out,
+                "\nVerdict: {} {} its contract in {} audited answers, and {} its shop's capacity.",
+                target.title,
+                if report.passed() { "kept" } else { "broke" },
+                grouped(target.figures.audited),
+                if self.origin_load(target) <= self.limit_per_second {
+                    "stayed within"
+                } else {
+                    "exceeded"
+                }
             ),
             (None, None) => Ok(()),
         }
@@ -120,13 +128,18 @@ impl fmt::Display for StormReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::ArmReport;
+    use crate::report::TargetFigures;
 
     fn storm(origin_requests: u64) -> StormReport {
-        let figures = ArmReport { audited: 5, origin_requests, ..ArmReport::default() };
-        let arm = |key: &str, report| ArmResult { key: key.into(), report, ..ArmResult::default() };
-        let arms = vec![arm("tidegate", figures), arm("without_governor", ArmReport::default())];
-        let report = Report { arms, seconds: 10.0, writes: 900, ..Report::default() };
+        let figures = TargetFigures { audited: 5, origin_requests, ..TargetFigures::default() };
+        let target = |key: &str, figures| TargetReport {
+            key: key.into(),
+            figures,
+            ..TargetReport::default()
+        };
+        let targets =
+            vec![target("tidegate", figures), target("without_governor", TargetFigures::default())];
+        let report = RunReport { targets, seconds: 10.0, writes: 900, ..RunReport::default() };
         StormReport {
             report,
             limit_per_second: 200.0,
@@ -136,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_was_overrun_is_no_good_run() {
-        assert!(storm(1_990).is_good());
-        assert!(!storm(2_010).is_good());
+    fn overloaded_origin_fails_run() {
+        assert!(storm(1_990).passed());
+        assert!(!storm(2_010).passed());
     }
 
     #[test]
-    fn the_json_says_what_the_origin_had_to_bear() {
+    fn json_includes_origin_load() {
         let json = storm(1_500).json();
         assert_eq!(json["storm"]["origin_requests_per_second"]["tidegate"], 150.0);
         assert_eq!(json["storm"]["origin_limit_per_second"], 200.0);
