@@ -1,4 +1,4 @@
-//! A child process that can't outlive the test.
+//! Child processes that can't outlive the test.
 
 use std::{
     io,
@@ -11,19 +11,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::{output::Output, programs, wait};
 
-/// How long the pipes of a process that has ended are listened to.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the pipes of an ended process are read for its last lines.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A user other than ours, for servers that refuse to run as root.
 #[derive(Clone, Debug)]
 pub(crate) struct User(pub(crate) String);
 
-/// `program`, to be killed by the kernel when its parent dies, and run as `user` if one is given.
+/// Returns a command that runs `program`, as `user` if one is given. The kernel kills the process
+/// when its parent dies.
 pub(crate) fn command(program: &std::path::Path, user: Option<&User>) -> Result<Command> {
     let setpriv = match programs::find("setpriv", &[]) {
         Some(setpriv) => setpriv,
@@ -72,9 +73,25 @@ impl Daemon {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it runs; if not, how it ended.
+    /// Returns the exit status, or `None` while the process runs.
     pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// Waits until `probe` returns true, for at most `limit`.
+    ///
+    /// # Errors
+    /// When the process ends before, or `limit` passes; with its last lines.
+    pub(crate) fn wait_until_ready(
+        &mut self,
+        limit: Duration,
+        mut probe: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let ready = wait::until("readiness", limit, || match self.exited()? {
+            Some(_) => bail!("not ready"),
+            None => Ok(probe().then_some(())),
+        });
+        ready.map_err(|err| self.failure(&err.to_string()))
     }
 
     /// Signals the process alone. No error when it is already gone.
@@ -85,7 +102,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Signals the process and those it started, as far as they stayed in its group.
+    /// Signals the process and the members of its group.
     pub(crate) fn signal_group(&mut self, signal: Signal) -> Result<()> {
         if self.exited()?.is_none() {
             kill_process_group(self.pid(), signal)?;
@@ -93,13 +110,13 @@ impl Daemon {
         Ok(())
     }
 
-    /// Waits for its end and its last words, for at most `limit`.
+    /// Waits for its end and its last lines, for at most `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let what = format!("the end of {}", self.name);
+        let event = format!("the end of {}", self.name);
         let output = self.output.clone();
-        let status = wait::until(&what, limit, || self.exited())
+        let status = wait::until(&event, limit, || self.exited())
             .with_context(|| format!("its last lines:\n{}", output.tail()))?;
-        self.output.drain(LAST_WORDS);
+        self.output.drain(DRAIN_TIMEOUT);
         Ok(status)
     }
 
@@ -110,45 +127,46 @@ impl Daemon {
         Ok(())
     }
 
-    /// What to say when it did not do what was expected of it.
-    pub(crate) fn complain(&mut self, what: &str) -> anyhow::Error {
+    /// Returns an error with the problem, the state of the process and its last lines.
+    pub(crate) fn failure(&mut self, problem: &str) -> anyhow::Error {
         let state = match self.exited() {
             Ok(Some(status)) => format!("it ended with {status}"),
             Ok(None) => "it still runs".to_owned(),
             Err(err) => err.to_string(),
         };
-        anyhow!("harness: {}: {what}; {state}; its last lines:\n{}", self.name, self.output.tail())
+        let (name, lines) = (&self.name, self.output.tail());
+        anyhow!("harness: {name}: {problem}; {state}; its last lines:\n{lines}")
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Nothing can be reported from here, and a process that is gone is what was wanted.
+        // An error can't be reported from here; most often the process is already gone.
         let _ = self.kill();
     }
 }
 
-type Order = (Command, SyncSender<io::Result<Child>>);
+type SpawnRequest = (Command, SyncSender<io::Result<Child>>);
 
 /// The kernel's "parent" is the *thread* that forked: a server started from a test's thread or
 /// from one of tokio's blocking threads would be killed when that thread ends. This one lasts as
 /// long as the process.
 fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
-    static ORDERS: OnceLock<SyncSender<Order>> = OnceLock::new();
-    let orders = ORDERS.get_or_init(|| {
-        let (orders, inbox) = sync_channel::<Order>(16);
+    static REQUESTS: OnceLock<SyncSender<SpawnRequest>> = OnceLock::new();
+    let requests = REQUESTS.get_or_init(|| {
+        let (requests, inbox) = sync_channel::<SpawnRequest>(16);
         std::thread::Builder::new()
             .name("harness-spawner".into())
             .spawn(move || {
                 for (mut command, reply) in inbox {
-                    // The caller waits for the reply, so it is there to take it.
+                    // The caller waits for the reply, so the receiver exists.
                     let _ = reply.send(command.spawn());
                 }
             })
             .expect("a thread can be started");
-        orders
+        requests
     });
     let (reply, result) = sync_channel(1);
-    orders.send((command, reply)).expect("the spawner thread never ends");
-    result.recv().expect("the spawner thread answers every order")
+    requests.send((command, reply)).expect("the spawner thread never ends");
+    result.recv().expect("the spawner thread replies to every request")
 }

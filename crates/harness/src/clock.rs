@@ -1,4 +1,4 @@
-//! A wall clock that jumps.
+//! A wall clock that tests can shift.
 
 use std::{
     ffi::OsString,
@@ -13,31 +13,30 @@ use crate::{folder, programs};
 
 const LIBRARY: &str = "libfaketimeMT.so.1";
 
-/// The wall clock of those processes that are started with it; their monotonic clocks stay as they are.
+/// The wall clock of the processes that are started with it. Their monotonic clocks are not shifted.
 pub struct WallClock {
     library: PathBuf,
     folder: TempDir,
 }
 
 impl WallClock {
-    /// One that is right.
+    /// Starts a clock that shows the real time.
     ///
     /// # Errors
     /// When libfaketime is missing.
     pub fn start() -> Result<Self> {
-        let library = programs::find(LIBRARY, &folders())
-            .ok_or_else(|| programs::missing(LIBRARY, "libfaketime"))?;
+        let library = programs::require(LIBRARY, &folders(), "libfaketime")?;
         let clock = Self { library, folder: folder::private("clock")? };
-        clock.set_off(0)?;
+        clock.set_offset(0)?;
         Ok(clock)
     }
 
-    /// From now on it is off by so many seconds.
+    /// Shifts it to `seconds` after the real time; negative: before.
     ///
     /// # Errors
     /// When its file can't be written.
-    pub fn set_off(&self, seconds: i64) -> Result<()> {
-        // In one step: its readers look at every question for the time.
+    pub fn set_offset(&self, seconds: i64) -> Result<()> {
+        // Atomically: the file is read each time that a process asks for the time.
         let next = self.folder.path().join("next");
         fs::write(&next, format!("{seconds:+}\n"))
             .and_then(|()| fs::rename(&next, self.file()))
@@ -48,7 +47,7 @@ impl WallClock {
         self.folder.path().join("offset")
     }
 
-    /// What a process has to be started with.
+    /// Returns the environment variables for the processes that use it.
     #[must_use]
     pub fn env(&self) -> Vec<(OsString, OsString)> {
         let set = |name: &str, value: &Path| (name.into(), value.as_os_str().to_owned());
@@ -64,7 +63,7 @@ impl WallClock {
 }
 
 impl Drop for WallClock {
-    /// The library keeps something in /dev/shm for each process, which stays there if it is killed.
+    /// The library keeps files in /dev/shm for each process, which stay there when it is killed.
     fn drop(&mut self) {
         for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -78,7 +77,7 @@ impl Drop for WallClock {
     }
 }
 
-/// Where Debian keeps it, for each kind of machine.
+/// Returns the folders of the library on Debian, for each architecture.
 fn folders() -> Vec<PathBuf> {
     let libraries = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let nested = libraries.map(|entry| entry.path().join("faketime"));

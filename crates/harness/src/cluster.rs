@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{
     port::Port,
@@ -10,42 +10,42 @@ use crate::{
     wait,
 };
 
-/// Shards, and as many replicas.
+/// The number of primaries, and of replicas.
 const SHARDS: usize = 3;
 const SLOTS: usize = 16_384;
-/// A node that is silent for so long counts as down. Long enough for a machine that is busy elsewhere.
+/// A node that is silent for so long counts as down; long enough for a busy machine.
 const NODE_TIMEOUT_MS: u32 = 3_000;
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Detection, and an election, which is repeated if it fails.
-const FAILOVER_LIMIT: Duration = Duration::from_secs(60);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Six Redis servers. Of the beginning, 0, 1 and 2 are primaries with a third of the slots each, and
-/// 3, 4 and 5 their replicas. All are stopped and wiped on drop.
+/// Six Redis servers. At the start, 0, 1 and 2 are primaries with a third of the slots each, and 3, 4
+/// and 5 their replicas. All are stopped on drop.
 pub struct Cluster {
     nodes: Vec<Redis>,
-    /// The nodes talk to each other on these.
+    /// The ports on which the nodes talk to each other.
     buses: Vec<Port>,
 }
 
-/// The slots that shard `n` has in the beginning.
-fn share(n: usize) -> (usize, usize) {
+/// Returns the first and the last slot of shard `n` at the start.
+fn first_and_last_slot(n: usize) -> (usize, usize) {
     (n * SLOTS / SHARDS, (n + 1) * SLOTS / SHARDS - 1)
 }
 
 impl Cluster {
-    /// Starts it; see [`Cluster::start_with`].
+    /// Starts it with the default settings; see [`Cluster::start_with`].
     ///
     /// # Errors
-    /// When redis-server is missing or something does not come up.
+    /// When redis-server is missing or a server does not become ready.
     pub fn start() -> Result<Self> {
         Self::start_with(|builder| builder)
     }
 
-    /// Starts it, with more settings for each node, and waits until every node knows all others and has a
-    /// replica in step: from then on it can fail over.
+    /// Starts it, with more settings for each node, and waits until every node knows all others and each
+    /// primary has a replica in sync: from then on it can fail over.
     ///
     /// # Errors
-    /// When redis-server is missing or something does not come up.
+    /// When redis-server is missing or a server does not become ready.
     pub fn start_with(edit: impl Fn(RedisBuilder) -> RedisBuilder) -> Result<Self> {
         let mut cluster = Self { nodes: Vec::new(), buses: Vec::new() };
         for _ in 0..2 * SHARDS {
@@ -54,7 +54,7 @@ impl Cluster {
                 .setting("cluster-enabled", "yes")
                 .setting("cluster-port", &bus.number().to_string())
                 .setting("cluster-node-timeout", &NODE_TIMEOUT_MS.to_string())
-                // What a shard has lost, others go on without.
+                // The other shards serve while one is down.
                 .setting("cluster-require-full-coverage", "no")
                 .setting("repl-diskless-sync-delay", "0");
             cluster.nodes.push(edit(builder).start()?);
@@ -63,7 +63,7 @@ impl Cluster {
         for (n, node) in cluster.nodes.iter().enumerate() {
             node.cli(&["cluster", "set-config-epoch", &(n + 1).to_string()])?;
             if n < SHARDS {
-                let (first, last) = share(n);
+                let (first, last) = first_and_last_slot(n);
                 node.cli(&["cluster", "addslotsrange", &first.to_string(), &last.to_string()])?;
             }
         }
@@ -71,65 +71,57 @@ impl Cluster {
             let (port, bus) = (node.addr().port().to_string(), bus.number().to_string());
             cluster.nodes[0].cli(&["cluster", "meet", "127.0.0.1", &port, &bus])?;
         }
-        cluster.wait_for("nodes that know each other", |told| {
-            let known = told.lines().filter(|line| line.contains(" connected")).count();
-            known == 2 * SHARDS && !told.contains("handshake")
+        cluster.wait_for("nodes that know each other", |nodes| {
+            let known = nodes.lines().filter(|line| line.contains(" connected")).count();
+            known == 2 * SHARDS && !nodes.contains("handshake")
         })?;
         for n in 0..SHARDS {
             let id = cluster.nodes[n].cli(&["cluster", "myid"])?;
             cluster.nodes[n + SHARDS].cli(&["cluster", "replicate", &id])?;
         }
-        cluster.wait_for("replicas", |told| {
-            told.lines().filter(|line| line.contains("slave ")).count() == SHARDS
-                && !told.contains("fail")
+        cluster.wait_for("replicas", |nodes| {
+            nodes.lines().filter(|line| line.contains("slave ")).count() == SHARDS
+                && !nodes.contains("fail")
         })?;
         for n in 0..SHARDS {
-            cluster.wait_for_link(n + SHARDS)?;
-            wait::until("a cluster in order", START_LIMIT, || {
-                let told = cluster.nodes[n].cli(&["cluster", "info"])?;
-                Ok(told.contains("cluster_state:ok").then_some(()))
+            cluster.nodes[n + SHARDS].wait_for_link()?;
+            wait::until("a working cluster", START_TIMEOUT, || {
+                let info = cluster.nodes[n].cli(&["cluster", "info"])?;
+                Ok(info.contains("cluster_state:ok").then_some(()))
             })?;
         }
         Ok(cluster)
     }
 
-    /// Waits until each node that runs tells (`CLUSTER NODES`) what is good.
-    fn wait_for(&self, what: &str, good: impl Fn(&str) -> bool) -> Result<()> {
+    /// Waits until `CLUSTER NODES` of each node is `good`.
+    fn wait_for(&self, event: &str, good: impl Fn(&str) -> bool) -> Result<()> {
         for node in &self.nodes {
-            wait::until(what, START_LIMIT, || {
-                let told = node.cli(&["cluster", "nodes"])?;
-                Ok(good(&told).then_some(()))
+            wait::until(event, START_TIMEOUT, || {
+                let nodes = node.cli(&["cluster", "nodes"])?;
+                Ok(good(&nodes).then_some(()))
             })?;
         }
         Ok(())
     }
 
-    /// Waits until the node has all of its primary's data.
-    fn wait_for_link(&self, n: usize) -> Result<()> {
-        wait::until("a replica in step", START_LIMIT, || {
-            let told = self.nodes[n].cli(&["info", "replication"])?;
-            Ok(told.contains("master_link_status:up").then_some(()))
-        })
-    }
-
-    /// `redis+cluster://host:port,host:port`, with two of the nodes.
+    /// Returns `redis+cluster://host:port,host:port`, with two of the nodes.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis+cluster://{},{}", self.nodes[0].addr(), self.nodes[SHARDS + 1].addr())
     }
 
-    /// One of the six.
+    /// Returns one of the six servers.
     pub fn node(&mut self, n: usize) -> &mut Redis {
         &mut self.nodes[n]
     }
 
-    /// Where each node listens.
+    /// Returns the address of each node.
     #[must_use]
     pub fn addrs(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(Redis::addr).collect()
     }
 
-    /// Runs redis-cli against a node.
+    /// Runs redis-cli with `words` against node `n`.
     ///
     /// # Errors
     /// As [`Redis::cli`].
@@ -137,26 +129,27 @@ impl Cluster {
         self.nodes[n].cli(words)
     }
 
-    /// Runs redis-cli against each node that is a primary now, as far as they run.
-    pub fn on_primaries(&self, words: &[&str]) -> Vec<(usize, String)> {
-        let told = self.nodes.iter().enumerate().filter_map(|(n, node)| {
+    /// Runs redis-cli with `words` against each running node that is a primary now, and returns its number
+    /// and output.
+    pub fn cli_on_primaries(&self, words: &[&str]) -> Vec<(usize, String)> {
+        let outputs = self.nodes.iter().enumerate().filter_map(|(n, node)| {
             let primary = node.cli(&["role"]).ok()?.starts_with("master");
             Some((n, primary.then(|| node.cli(words).ok())??))
         });
-        told.collect()
+        outputs.collect()
     }
 
-    /// Waits until node `n` is a primary, and all nodes but `without` (which is down) know that.
+    /// Waits until node `n` is a primary according to all nodes but those in `without`, which are down.
     ///
     /// # Errors
     /// When that takes more than a minute.
     pub fn wait_for_primary(&self, n: usize, without: &[usize]) -> Result<()> {
         let port = format!(":{}@", self.nodes[n].addr().port());
         for asked in (0..self.nodes.len()).filter(|n| !without.contains(n)) {
-            wait::until("a failover", FAILOVER_LIMIT, || {
-                let told = self.nodes[asked].cli(&["cluster", "nodes"]).unwrap_or_default();
-                let line = told.lines().find(|line| line.contains(&port)).unwrap_or_default();
-                // Behind the state of the link are its slots.
+            wait::until("a failover", FAILOVER_TIMEOUT, || {
+                let nodes = self.nodes[asked].cli(&["cluster", "nodes"]).unwrap_or_default();
+                let line = nodes.lines().find(|line| line.contains(&port)).unwrap_or_default();
+                // The slots come after the state of the link.
                 let serves = line.split(' ').nth(8).is_some();
                 Ok((line.contains("master") && serves).then_some(()))
             })?;
@@ -167,37 +160,26 @@ impl Cluster {
     /// Waits until the replica `n` has all that the primary `of` has written so far.
     ///
     /// # Errors
-    /// When it takes too long.
+    /// When that takes more than a minute.
     pub fn wait_for_replica(&self, n: usize, of: usize) -> Result<()> {
-        let offset = |node: usize, field: &str| -> Result<u64> {
-            let told = self.nodes[node].cli(&["info", "replication"])?;
-            let line = told.lines().find_map(|line| line.trim().strip_prefix(field));
-            match line.and_then(|rest| rest.strip_prefix(':')).map(str::parse) {
-                Some(Ok(offset)) => Ok(offset),
-                _ => bail!("harness: no {field} in {told}"),
-            }
-        };
-        let wanted = offset(of, "master_repl_offset")?;
-        wait::until("a replica that has caught up", START_LIMIT, || {
-            Ok((offset(n, "slave_repl_offset")? >= wanted).then_some(()))
-        })
+        self.nodes[n].wait_for_writes_of(&self.nodes[of])
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     ///
     /// # Errors
     /// As [`Redis::cli`].
     pub fn slot(&self, key: &str) -> Result<u16> {
-        let told = self.nodes[0].cli(&["cluster", "keyslot", key])?;
-        told.parse().with_context(|| format!("harness: {told:?} is no slot"))
+        let slot = self.nodes[0].cli(&["cluster", "keyslot", key])?;
+        slot.parse().with_context(|| format!("harness: {slot:?} is no slot"))
     }
 
-    /// Which node serves the slot, as node `asked` knows it.
+    /// Returns the node that serves the slot, according to node `asked`.
     ///
     /// # Errors
-    /// When nobody does.
+    /// When no node does.
     pub fn owner(&self, slot: u16, asked: usize) -> Result<usize> {
-        let told = self.nodes[asked].cli(&["cluster", "nodes"])?;
+        let nodes = self.nodes[asked].cli(&["cluster", "nodes"])?;
         let serves = |line: &str| {
             line.split(' ').skip(8).filter(|word| !word.starts_with('[')).any(|word| {
                 let (first, last) = word.split_once('-').unwrap_or((word, word));
@@ -205,13 +187,14 @@ impl Cluster {
                     && last.parse().is_ok_and(|last: u16| slot <= last)
             })
         };
-        let line = told.lines().find(|line| serves(line)).context("harness: nobody serves it")?;
+        let line = nodes.lines().find(|line| serves(line));
+        let line = line.with_context(|| format!("harness: no node serves slot {slot}"))?;
         let named = |node: &Redis| line.contains(&format!(":{}@", node.addr().port()));
-        self.nodes.iter().position(named).context("harness: an unknown node serves it")
+        self.nodes.iter().position(named).context("harness: an unknown node serves the slot")
     }
 
-    /// Moves a slot from one primary to another, as an administrator's tools do it: key by key, while both
-    /// know of it. `between` is called with the number of keys left, before each is moved.
+    /// Moves a slot from one primary to another, as the tools of an administrator do: key by key, while
+    /// both know of the migration. Calls `between` with the number of keys left before it moves each key.
     ///
     /// # Errors
     /// When one of the nodes refuses.
@@ -234,7 +217,7 @@ impl Cluster {
             let Some(key) = keys.first() else { break };
             self.nodes[from].cli(&["migrate", "127.0.0.1", &port, key, "0", "5000"])?;
         }
-        // First where it is now, so that it has a newer configuration than all others.
+        // First on the new owner, which gets the newest configuration epoch of all.
         for n in [to, from] {
             self.nodes[n].cli(&["cluster", "setslot", &slot, "node", &target])?;
         }

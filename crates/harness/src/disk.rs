@@ -1,4 +1,4 @@
-//! A disk that is soon full.
+//! A small disk, for tests of a full one.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,28 +7,28 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Memory mounted in a folder, for as long as this lives.
+/// A memory file system, mounted on a folder until the value is dropped.
 pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts one of so many MB; `None`: this user or this machine may not.
+    /// Mounts one of `mb` MB. Returns `None` where this user or machine may not mount.
     pub(crate) fn mount(folder: &Path, mb: u32) -> Result<Option<Self>> {
         let mounted = mount(folder, &format!("size={mb}m,mode=755"))?;
         Ok(mounted.then(|| Self(folder.to_owned())))
     }
 
-    /// Makes it larger.
+    /// Enlarges it to `mb` MB.
     pub(crate) fn enlarge(&self, mb: u32) -> Result<()> {
         match mount(&self.0, &format!("remount,size={mb}m"))? {
             true => Ok(()),
-            false => bail!("harness: {} can't be made larger", self.0.display()),
+            false => bail!("harness: {} can't be enlarged", self.0.display()),
         }
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Also while somebody still has a file open there.
+        // Lazily: a process may still have a file open there.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
     }
 }

@@ -1,5 +1,6 @@
-//! A TCP proxy that misbehaves on command.
+//! A TCP proxy with faults.
 
+mod options;
 mod pump;
 
 use std::{
@@ -19,52 +20,9 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-/// What goes wrong between a client and its server. The default is: nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Fault {
-    /// What each piece of an answer is late by (way to the server: in time).
-    pub latency: Duration,
-    /// Up to this is added to the latency, at random. The order of the bytes stays.
-    pub jitter: Duration,
-    /// Bytes of answers per second and connection.
-    pub bandwidth: Option<u64>,
-    /// After so many bytes of answers, counted on each connection from the moment this is set, the
-    /// client sees the end of the stream (FIN), as from a server that breaks off.
-    pub half_close_after: Option<u64>,
-    /// Nothing comes through in either direction, and nobody is told. What was held back is
-    /// delivered when this ends, as TCP would after a partition.
-    pub black_hole: bool,
-    /// Connections are reset (RST): those that are open, and each new one.
-    pub reset: bool,
-}
+pub use self::options::Fault;
 
-impl Fault {
-    /// Answers late by `latency`.
-    #[must_use]
-    pub fn slow(latency: Duration) -> Self {
-        Self { latency, ..Self::default() }
-    }
-
-    /// A partition.
-    #[must_use]
-    pub fn black_hole() -> Self {
-        Self { black_hole: true, ..Self::default() }
-    }
-
-    /// Every connection is reset.
-    #[must_use]
-    pub fn reset() -> Self {
-        Self { reset: true, ..Self::default() }
-    }
-
-    /// Answers break off after `bytes`.
-    #[must_use]
-    pub fn half_close_after(bytes: u64) -> Self {
-        Self { half_close_after: Some(bytes), ..Self::default() }
-    }
-}
-
-/// Stands between a client and a server on 127.0.0.1; ends, with its connections, on drop.
+/// A proxy between clients and a server on 127.0.0.1; closes its connections on drop.
 pub struct FaultProxy {
     addr: SocketAddr,
     fault: watch::Sender<Fault>,
@@ -74,7 +32,7 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Passes connections on to `upstream`, for now without a fault.
+    /// Starts a proxy that forwards connections to `upstream`, at first without a fault.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -101,23 +59,23 @@ impl FaultProxy {
         Ok(Self { addr, fault, accepted, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Switches to this fault, for open connections too.
+    /// Sets the fault, also for open connections.
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
-    /// Nothing goes wrong any more.
+    /// Removes the fault.
     pub fn heal(&self) {
         self.set(Fault::default());
     }
 
-    /// How many connections were accepted so far.
+    /// Returns the number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
@@ -128,7 +86,7 @@ impl Drop for FaultProxy {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been printed.
+            // A panic of the thread has been printed.
             let _ = thread.join();
         }
     }

@@ -1,18 +1,19 @@
-//! Real servers for tests: PostgreSQL, MariaDB, Redis (with sentinels, and as a cluster, too) and nginx on
-//! free ports with data folders of their own, a TCP proxy that misbehaves and a clock that jumps on command,
-//! and a grip on any other process under test.
+//! Real servers for tests: PostgreSQL, MariaDB, Redis (alone, with sentinels, as a cluster) and
+//! nginx, on free ports with data folders of their own; a TCP proxy with faults, a wall clock that
+//! tests can shift, and control of any other process under test.
 //!
-//! Everything here blocks and is plain `std`, so that it serves synchronous tests, asynchronous
-//! ones and benchmarks alike; call it before the first `await` that matters, or from
-//! `spawn_blocking` where other tasks have to run meanwhile. Only [`FaultProxy`] has a runtime, its
-//! own, on its own thread, so a test with a paused clock does not stop it.
+//! All functions block and use plain `std`, so that they serve synchronous tests, asynchronous tests
+//! and benchmarks alike. Call them before the first relevant `await`, or from `spawn_blocking` where
+//! other tasks run meanwhile. Only [`FaultProxy`] has a runtime, its own on its own thread, so a test
+//! with a paused clock does not stop it.
 //!
-//! Nothing is shared between test processes but two things that are safe to share: templates of a
-//! freshly initialised PostgreSQL and MariaDB (copied for each server) and the locks that keep two
-//! processes from picking one port.
+//! Test processes share two things only: templates of a freshly initialised PostgreSQL and MariaDB
+//! (copied for each server), and the locks that keep two processes from using one port.
 //!
-//! Servers stop when their value is dropped, also when a test panics. If the test process itself
+//! Servers stop when their value is dropped, also when a test panics. When the test process itself
 //! dies, the kernel kills them (`PR_SET_PDEATHSIG`, through `setpriv`).
+//!
+//! Waits are for events. Their limits are generous, so that a busy machine fails no test.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -41,6 +42,7 @@ mod process;
 mod programs;
 mod redis;
 mod sentinels;
+mod server;
 mod tls;
 mod wait;
 
@@ -50,7 +52,7 @@ pub use fault::{Fault, FaultProxy};
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};
 pub use port::Port;
-pub use postgres::{MayNotMount, Postgres, PostgresBuilder};
+pub use postgres::{MountDenied, Postgres, PostgresBuilder};
 pub use process::{Process, ProcessBuilder};
 pub use redis::{Redis, RedisBuilder};
 pub use sentinels::Sentinels;

@@ -1,15 +1,14 @@
-//! A MariaDB server of one's own.
+//! A MariaDB server.
 
 use std::{
-    fs::{self, File},
-    io::Write as _,
+    fs,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -17,58 +16,49 @@ use crate::{
     child::{self, Daemon},
     folder,
     output::Output,
-    port::{self, Port},
-    programs, wait,
+    port::Port,
+    programs,
+    server::Server,
 };
 
-const START_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const READY: &str = "ready for connections";
 
-/// How the server shall be set up; see [`MariaDb::builder`].
+/// The settings of a [`MariaDb`].
 pub struct MariaDbBuilder {
     settings: Vec<(String, String)>,
 }
 
 impl MariaDbBuilder {
-    /// An option of `mariadbd`, such as `binlog-format`, `ROW`; the last one for a name counts.
+    /// Sets an option of `mariadbd`, such as `binlog-format` to `ROW`; the last one for a name counts.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Starts it and waits until it takes connections.
+    /// Starts it and waits until it accepts connections.
     ///
     /// # Errors
-    /// When MariaDB is missing or does not come up; with its last lines.
+    /// When MariaDB is missing or does not become ready; with its last lines.
     pub fn start(self) -> Result<MariaDb> {
         let programs = Programs::find()?;
         let folder = folder::private("mariadb")?;
         let data = folder.path().join("data");
         programs.copy_template(&data)?;
-        let output = Output::default();
-        let launch = |port: &Port| launch(&programs, &data, port, &self.settings, &output);
-        let (port, daemon) = port::start_on_some_port(launch)?;
         let settings = self.settings;
-        Ok(MariaDb {
-            daemon: Some(daemon),
-            output,
-            port,
-            programs,
-            data,
-            settings,
-            _folder: folder,
-        })
+        let launch =
+            |port: &Port, output: &Output| launch(&programs, &data, &settings, (port, output));
+        let server = Server::start("mariadb", launch)?;
+        Ok(MariaDb { server, programs, data, settings, _folder: folder })
     }
 }
 
-/// A running MariaDB; stopped and wiped on drop. Its user `root` has no password and may connect
-/// from 127.0.0.1 only.
+/// A running MariaDB; stopped on drop, with its data removed. Its user `root` has no password and
+/// may connect from 127.0.0.1 only.
 pub struct MariaDb {
-    daemon: Option<Daemon>,
-    output: Output,
-    port: Port,
+    server: Server,
     programs: Programs,
     data: PathBuf,
     settings: Vec<(String, String)>,
@@ -76,7 +66,7 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// A server whose binary log can be followed.
+    /// Starts a server whose binary log can be followed.
     ///
     /// # Errors
     /// As [`MariaDbBuilder::start`].
@@ -84,8 +74,8 @@ impl MariaDb {
         Self::builder().start()
     }
 
-    /// A server to be set up. Its settings are MariaDB's own, but for a binary log of whole rows
-    /// with the names of their columns, and little memory.
+    /// Returns a builder for other settings. The defaults are those of MariaDB, except for a binary log
+    /// of complete rows with the names of their columns, and little memory.
     #[must_use]
     pub fn builder() -> MariaDbBuilder {
         let settings = [
@@ -100,104 +90,81 @@ impl MariaDb {
         MariaDbBuilder { settings: settings.into() }
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.port.addr()
+        self.server.addr()
     }
 
-    /// The address of a database, as `user` (`name` or `name:password`).
+    /// Returns the URL of a database, for `user` (`name` or `name:password`).
     #[must_use]
     pub fn url_as(&self, user: &str, database: &str) -> String {
         format!("mysql://{user}@{}/{database}", self.addr())
     }
 
-    /// Types `sql` into the client as root, in no database, and returns what it printed (columns
-    /// divided by tabs, without headings).
+    /// Runs `sql` with the client as root, in no database, and returns the output (columns separated
+    /// by tabs, without headings).
     ///
     /// # Errors
-    /// When the client can't connect or a statement fails (none is run after that one).
+    /// When the client can't connect or a statement fails (the rest does not run).
     pub fn sql(&self, sql: &str) -> Result<String> {
         self.sql_in("", sql)
     }
 
-    /// The same in a database.
+    /// As [`MariaDb::sql`], in a database.
     ///
     /// # Errors
     /// As [`MariaDb::sql`].
     pub fn sql_in(&self, database: &str, sql: &str) -> Result<String> {
-        let port = self.port.number().to_string();
-        let mut client = Command::new(&self.programs.client)
-            .args(["--no-defaults", "--batch", "--skip-column-names", "--user=root"])
-            .args(["--host=127.0.0.1", "--default-character-set=utf8mb4", "--port", &port])
-            .arg(database)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut stdin = client.stdin.take().context("the client has an input")?;
-        let sql_bytes = sql.to_owned().into_bytes();
-        // From another thread, so that neither side waits for the other with full pipes. The client
-        // may end at a failing statement without having read the rest.
-        let typist = std::thread::spawn(move || stdin.write_all(&sql_bytes));
-        let result = client.wait_with_output()?;
-        let _ = typist.join();
-        if !result.status.success() {
-            let complaint = String::from_utf8_lossy(&result.stderr);
-            bail!("harness: mariadb: {}\nin {sql}", complaint.trim_end());
-        }
-        Ok(String::from_utf8_lossy(&result.stdout).trim_end().to_owned())
+        let mut client = Command::new(&self.programs.client);
+        client.args(["--no-defaults", "--batch", "--skip-column-names", "--user=root"]);
+        client.args(["--host=127.0.0.1", "--default-character-set=utf8mb4"]);
+        client.arg("--port").arg(self.addr().port().to_string()).arg(database);
+        programs::run_with_input(&mut client, sql)
     }
 
-    /// Shuts it down in order.
+    /// Shuts it down cleanly.
     ///
     /// # Errors
     /// When it is not running, or does not end in time.
     pub fn stop(&mut self) -> Result<()> {
-        let mut daemon = self.daemon.take().context("harness: mariadb is not running")?;
-        daemon.signal(Signal::TERM)?;
-        daemon.wait(STOP_LIMIT).map(drop)
+        self.server.stop(Signal::TERM, STOP_TIMEOUT)
     }
 
-    /// Kills it as `kill -9` does; the next start recovers from its logs.
+    /// Kills it with SIGKILL; the next start recovers from its logs.
     ///
     /// # Errors
     /// When it is not running or can't be killed.
     pub fn crash(&mut self) -> Result<()> {
-        self.daemon.take().context("harness: mariadb is not running")?.kill()
+        self.server.crash(Daemon::kill)
     }
 
     /// Starts it again after [`MariaDb::stop`] or [`MariaDb::crash`], on the same port.
     ///
     /// # Errors
-    /// When it runs already or does not come up.
+    /// When it runs already or does not become ready.
     pub fn start_again(&mut self) -> Result<()> {
-        if self.daemon.is_some() {
-            bail!("harness: mariadb is running already");
-        }
-        let again = launch(&self.programs, &self.data, &self.port, &self.settings, &self.output)?;
-        self.daemon = Some(again);
-        Ok(())
+        let Self { server, programs, data, settings, .. } = self;
+        server.start_again(|port, output| launch(programs, data, settings, (port, output)))
     }
 
-    /// The lines it has logged.
+    /// Returns the lines that it has logged.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
-        self.output.all()
+        self.server.log()
     }
 }
 
 fn launch(
     programs: &Programs,
     data: &Path,
-    port: &Port,
     settings: &[(String, String)],
-    output: &Output,
+    (port, output): (&Port, &Output),
 ) -> Result<Daemon> {
     let mut command = child::command(&programs.server, None)?;
     command.arg("--no-defaults").args(programs.as_root());
     command.arg(format!("--datadir={}", data.display()));
-    // Of its own: a server that starts deletes the temporary tables of all others there.
+    // A server that starts deletes all temporary tables in its folder, so each has its own.
     let temporary = data.with_file_name("tmp");
     fs::create_dir_all(&temporary)?;
     command.arg(format!("--tmpdir={}", temporary.display()));
@@ -209,16 +176,12 @@ fn launch(
         command.arg(format!("--{name}={value}"));
     }
     command.env("LC_ALL", "C");
-    let mark = output.mark();
+    let lines = output.line_count();
     let mut daemon = Daemon::spawn("mariadbd", command, output.clone())?;
-    wait::until("mariadbd taking connections", START_LIMIT, || {
-        if daemon.exited()?.is_some() {
-            return Err(daemon.complain("it did not start"));
-        }
-        let said = output.find(mark, READY, Duration::from_millis(50)).is_some();
-        Ok((said && TcpStream::connect(port.addr()).is_ok()).then_some(()))
-    })
-    .map_err(|err| daemon.complain(&err.to_string()))?;
+    daemon.wait_until_ready(START_TIMEOUT, || {
+        output.find(lines, READY, Duration::from_millis(50)).is_some()
+            && TcpStream::connect(port.addr()).is_ok()
+    })?;
     Ok(daemon)
 }
 
@@ -230,48 +193,26 @@ struct Programs {
 
 impl Programs {
     fn find() -> Result<Self> {
-        let program = |name, package| {
-            programs::find(name, &[]).ok_or_else(|| programs::missing(name, package))
-        };
         Ok(Self {
-            server: program("mariadbd", "mariadb-server")?,
-            client: program("mariadb", "mariadb-client")?,
-            install: program("mariadb-install-db", "mariadb-server")?,
+            server: programs::require("mariadbd", &[], "mariadb-server")?,
+            client: programs::require("mariadb", &[], "mariadb-client")?,
+            install: programs::require("mariadb-install-db", &[], "mariadb-server")?,
         })
     }
 
-    /// MariaDB runs as root only where that is said.
+    /// MariaDB runs as root only with this option.
     fn as_root(&self) -> Option<&'static str> {
         rustix::process::getuid().is_root().then_some("--user=root")
     }
 
-    /// Puts fresh system tables into `data`; made once per machine and user, and copied from then on.
+    /// Puts fresh system tables into `data`, a copy of a template.
     fn copy_template(&self, data: &Path) -> Result<()> {
-        let template = self.template()?;
-        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(template).arg(data))
-    }
-
-    fn template(&self) -> Result<PathBuf> {
-        let shared = folder::shared("mariadb")?;
-        let version = Command::new(&self.server).args(["--no-defaults", "--version"]).output()?;
-        let version: String = String::from_utf8_lossy(&version.stdout)
-            .split_whitespace()
-            .filter(|word| word.contains("MariaDB"))
-            .flat_map(str::chars)
-            .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
-            .collect();
-        let template = shared.join(format!("data-{version}"));
-        // Other test processes may be about to do the same.
-        let lock = File::create(shared.join("lock"))?;
-        lock.lock()?;
-        if !template.exists() {
-            let fresh = folder::private("mariadb-install")?;
-            self.install(fresh.path())?;
-            fs::rename(fresh.path().join("data"), &template).with_context(|| {
-                format!("harness: can't move a database to {}", template.display())
-            })?;
-        }
-        Ok(template)
+        let mut version = Command::new(&self.server);
+        let printed = programs::run(version.args(["--no-defaults", "--version"]))?;
+        let version: String =
+            printed.split_whitespace().filter(|word| word.contains("MariaDB")).collect();
+        let name = format!("data-{version}");
+        folder::copy_template("mariadb", &name, data, |folder| self.install(folder))
     }
 
     fn install(&self, folder: &Path) -> Result<()> {
@@ -282,19 +223,6 @@ impl Programs {
         install.arg(format!("--datadir={}", folder.join("data").display()));
         install.env("TMPDIR", folder);
         install.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
-        run(install.env("LC_ALL", "C"))
+        programs::run(install.env("LC_ALL", "C")).map(drop)
     }
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let result = command.output().with_context(|| format!("harness: can't run {command:?}"))?;
-    if !result.status.success() {
-        bail!(
-            "harness: {command:?} ended with {}:\n{}{}",
-            result.status,
-            String::from_utf8_lossy(&result.stdout),
-            String::from_utf8_lossy(&result.stderr)
-        );
-    }
-    Ok(())
 }

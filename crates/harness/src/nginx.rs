@@ -7,23 +7,23 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::{
     child::{self, Daemon},
     folder,
     output::Output,
-    port, programs, wait,
+    port, programs,
 };
 
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a configuration has to know about the server it is written for.
+/// The parameters of a configuration.
 pub struct Site {
     /// `127.0.0.1:port`, for the `listen` directive.
     pub listen: SocketAddr,
-    /// A folder it may write to, for caches.
+    /// A folder that the server may write to, for caches.
     pub folder: PathBuf,
 }
 
@@ -35,15 +35,14 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with `workers` processes and the content of the `http` block that `conf` writes.
+    /// Starts it with `workers` processes; `conf` returns the content of the `http` block.
     ///
     /// # Errors
     /// When nginx is missing or does not come up; with its last lines.
     pub fn start(workers: usize, conf: impl Fn(&Site) -> String) -> Result<Self> {
-        let nginx =
-            programs::find("nginx", &[]).ok_or_else(|| programs::missing("nginx", "nginx"))?;
+        let nginx = programs::require("nginx", &[], "nginx")?;
         let folder = folder::private("nginx")?;
-        let (port, daemon) = port::start_on_some_port(|port| {
+        let (port, daemon) = port::start_on_free_port(|port| {
             let site = Site { listen: port.addr(), folder: folder.path().to_owned() };
             let file = folder.path().join("nginx.conf");
             fs::write(&file, whole_conf(workers, &site, &conf(&site)))?;
@@ -52,7 +51,7 @@ impl Nginx {
         Ok(Self { _daemon: daemon, addr: port.addr(), _folder: folder })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -77,14 +76,7 @@ fn launch(nginx: &Path, conf: &Path, site: &Site) -> Result<Daemon> {
     let mut command = child::command(nginx, None)?;
     command.arg("-p").arg(&site.folder).arg("-e").arg("stderr").arg("-c").arg(conf);
     let mut daemon = Daemon::spawn("nginx", command, Output::default())?;
-    let ready = wait::until("nginx listening", START_LIMIT, || {
-        if daemon.exited()?.is_some() {
-            bail!("it ended");
-        }
-        Ok(std::net::TcpStream::connect(site.listen).ok())
-    });
-    match ready {
-        Ok(_) => Ok(daemon),
-        Err(err) => Err(daemon.complain(&err.to_string())),
-    }
+    let is_ready = || std::net::TcpStream::connect(site.listen).is_ok();
+    daemon.wait_until_ready(START_TIMEOUT, is_ready)?;
+    Ok(daemon)
 }

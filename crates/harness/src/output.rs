@@ -1,4 +1,4 @@
-//! What a child process printed, line by line.
+//! The lines that a child process has printed.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::wait;
 
-/// Older lines are forgotten, so that a chatty server can't eat the machine's memory.
+/// Older lines are dropped, so that a verbose server can't exhaust the memory.
 const KEPT_LINES: usize = 20_000;
 
 #[derive(Clone, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Output(Arc<(Mutex<Lines>, Condvar)>);
 #[derive(Default)]
 struct Lines {
     kept: VecDeque<String>,
-    forgotten: usize,
+    dropped: usize,
     open_streams: usize,
 }
 
@@ -39,8 +39,8 @@ impl Output {
         });
     }
 
-    /// Waits until all streams have ended, for at most `limit`: the last words of a process may
-    /// still be in the pipe when it is gone, and what it started may keep the pipe open for longer.
+    /// Waits until all streams have ended, for at most `limit`: when a process is gone, its last
+    /// lines may still be in the pipe, and its children may keep the pipe open for longer.
     pub(crate) fn drain(&self, limit: Duration) {
         let lines = self.lines();
         let open = |lines: &mut Lines| lines.open_streams > 0;
@@ -51,7 +51,7 @@ impl Output {
         let mut lines = self.lines();
         if lines.kept.len() == KEPT_LINES {
             lines.kept.pop_front();
-            lines.forgotten += 1;
+            lines.dropped += 1;
         }
         lines.kept.push_back(line);
         self.0.1.notify_all();
@@ -61,34 +61,35 @@ impl Output {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of lines printed so far.
-    pub(crate) fn mark(&self) -> usize {
+    /// Returns the number of lines printed so far.
+    pub(crate) fn line_count(&self) -> usize {
         let lines = self.lines();
-        lines.forgotten + lines.kept.len()
+        lines.dropped + lines.kept.len()
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
         self.lines().kept.iter().cloned().collect()
     }
 
-    /// The last lines, for error messages.
+    /// Returns the last lines, for error messages.
     pub(crate) fn tail(&self) -> String {
         let lines = self.lines();
         let from = lines.kept.len().saturating_sub(20);
         lines.kept.iter().skip(from).map(|line| format!("    {line}\n")).collect()
     }
 
-    /// The first line after `mark` that contains `part`, awaited for at most `limit`.
-    pub(crate) fn find(&self, mark: usize, part: &str, limit: Duration) -> Option<String> {
+    /// Returns the first line that contains `part`, past the first `skipped` lines; waits for at
+    /// most `limit`.
+    pub(crate) fn find(&self, skipped: usize, part: &str, limit: Duration) -> Option<String> {
         let deadline = wait::now() + limit;
-        let mut seen = mark;
+        let mut seen = skipped;
         let mut lines = self.lines();
         loop {
-            let skip = seen.saturating_sub(lines.forgotten);
+            let skip = seen.saturating_sub(lines.dropped);
             if let Some(line) = lines.kept.iter().skip(skip).find(|line| line.contains(part)) {
                 return Some(line.clone());
             }
-            seen = lines.forgotten + lines.kept.len();
+            seen = lines.dropped + lines.kept.len();
             let left = deadline.checked_duration_since(wait::now())?;
             lines = self.0.1.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }

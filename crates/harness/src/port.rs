@@ -1,4 +1,4 @@
-//! Ports that no other test process takes while they are held, even while the server is stopped.
+//! Ports reserved across test processes, also while their server is stopped.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -27,7 +27,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// Reserves a port on which nobody listens.
+    /// Reserves a port on which no process listens.
     ///
     /// # Errors
     /// When the lock folder can't be written, or all ports of the range are taken.
@@ -56,13 +56,13 @@ impl Port {
         bail!("harness: no free port between {FIRST} and {}", FIRST + COUNT - 1)
     }
 
-    /// The number.
+    /// Returns the port number.
     #[must_use]
     pub fn number(&self) -> u16 {
         self.number
     }
 
-    /// 127.0.0.1 with this port.
+    /// Returns 127.0.0.1 with this port.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))
@@ -77,9 +77,9 @@ fn is_free(number: u16) -> io::Result<bool> {
     }
 }
 
-/// Starts a server by `launch` on a reserved port. Somebody outside of these tests may grab the
+/// Starts a server by `launch` on a reserved port. A process outside of these tests may take the
 /// port between the reservation and the start; then another port is tried.
-pub(crate) fn start_on_some_port<T>(
+pub(crate) fn start_on_free_port<T>(
     mut launch: impl FnMut(&Port) -> Result<T>,
 ) -> Result<(Port, T)> {
     const TRIES: usize = 5;

@@ -1,4 +1,4 @@
-//! Any other program under test, held by the collar.
+//! Any other program under test.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,10 +15,9 @@ use crate::{
     child::{self, Daemon},
     http,
     output::Output,
-    wait,
 };
 
-/// What to run; see [`Process::builder`].
+/// The program, arguments and environment of a [`Process`].
 pub struct ProcessBuilder {
     program: PathBuf,
     args: Vec<OsString>,
@@ -27,40 +26,40 @@ pub struct ProcessBuilder {
 }
 
 impl ProcessBuilder {
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    /// An environment variable, besides those of the test.
+    /// Adds an environment variable to those of the test.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// The folder to run in.
+    /// Sets the working folder.
     #[must_use]
     pub fn folder(mut self, folder: impl AsRef<Path>) -> Self {
         self.folder = Some(folder.as_ref().to_owned());
         self
     }
 
-    /// Starts it. It has not got anywhere yet: wait for a line or an HTTP answer.
+    /// Starts it without waiting for it to be ready; wait for a line or an HTTP response.
     ///
     /// # Errors
     /// When the program can't be run.
     pub fn start(self) -> Result<Process> {
-        // Otherwise `setpriv` would report it, in the output and later.
+        // Otherwise `setpriv` would report it later, in the output.
         if !self.program.is_file() {
             bail!("harness: {} not found", self.program.display());
         }
@@ -80,7 +79,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// The program at this path, for example `env!("CARGO_BIN_EXE_tidegate")`.
+    /// Returns a builder for the program at this path, for example `env!("CARGO_BIN_EXE_tidegate")`.
     #[must_use]
     pub fn builder(program: impl AsRef<Path>) -> ProcessBuilder {
         ProcessBuilder {
@@ -91,68 +90,63 @@ impl Process {
         }
     }
 
-    /// Its process number.
+    /// Returns its process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.daemon.id()
     }
 
-    /// The lines it has printed so far, on both outputs.
+    /// Returns the lines that it has printed so far, on both outputs.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.daemon.output.all()
     }
 
-    /// The number of lines printed so far, for [`Process::wait_for_line_after`].
+    /// Returns the number of lines printed so far, for [`Process::wait_for_line_after`].
     #[must_use]
-    pub fn mark(&self) -> usize {
-        self.daemon.output.mark()
+    pub fn line_count(&self) -> usize {
+        self.daemon.output.line_count()
     }
 
-    /// The first line that contains `part`, already printed or awaited for at most `limit`.
+    /// Returns the first line that contains `part`; waits for it for at most `limit`.
     ///
     /// # Errors
-    /// When none came; with the last lines.
+    /// When there is none in time; with the last lines.
     pub fn wait_for_line(&mut self, part: &str, limit: Duration) -> Result<String> {
         self.wait_for_line_after(0, part, limit)
     }
 
-    /// The same, among the lines after `mark`.
+    /// As [`Process::wait_for_line`], past the first `skipped` lines.
     ///
     /// # Errors
-    /// When none came; with the last lines.
+    /// When there is none in time; with the last lines.
     pub fn wait_for_line_after(
         &mut self,
-        mark: usize,
+        skipped: usize,
         part: &str,
         limit: Duration,
     ) -> Result<String> {
         self.daemon
             .output
-            .find(mark, part, limit)
-            .ok_or_else(|| self.daemon.complain(&format!("no line with {part:?} in {limit:?}")))
+            .find(skipped, part, limit)
+            .ok_or_else(|| self.daemon.failure(&format!("no line with {part:?} in {limit:?}")))
     }
 
-    /// Waits until `GET path` at `addr` is answered with a 2xx, for at most `limit`.
+    /// Waits until `GET path` at `addr` returns a 2xx, for at most `limit`.
     ///
     /// # Errors
-    /// When the process ends before, or the time is over; with the last lines.
+    /// When the process ends before, or `limit` passes; with the last lines.
     pub fn wait_for_http(&mut self, addr: SocketAddr, path: &str, limit: Duration) -> Result<()> {
-        let what = format!("a good answer from {addr}{path}");
-        let ready = wait::until(&what, limit, || {
-            if self.daemon.exited()?.is_some() {
-                bail!("it ended");
-            }
-            let answer = http::get(addr, path, Duration::from_secs(1));
-            Ok(answer.is_ok_and(|answer| (200..300).contains(&answer.status)).then_some(()))
-        });
-        ready.map_err(|err| self.daemon.complain(&err.to_string()))
+        self.daemon.wait_until_ready(limit, || {
+            let response = http::get(addr, path, Duration::from_secs(1));
+            response.is_ok_and(|response| (200..300).contains(&response.status))
+        })
     }
 
-    /// How it ended, if it did.
+    /// Returns the exit status, or `None` while it runs.
     ///
     /// # Errors
-    /// When the kernel can't tell.
+    /// When the kernel refuses the question.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.daemon.exited()
     }
@@ -165,7 +159,7 @@ impl Process {
         self.daemon.wait(limit)
     }
 
-    /// Asks it to end (SIGTERM) and waits for that.
+    /// Sends SIGTERM and waits for its end.
     ///
     /// # Errors
     /// When it still runs after `limit`; with the last lines.
@@ -174,7 +168,7 @@ impl Process {
         self.daemon.wait(limit)
     }
 
-    /// Presses Ctrl-C (SIGINT to its process group).
+    /// Sends SIGINT to its process group, as Ctrl-C does.
     ///
     /// # Errors
     /// When it can't be signalled.
@@ -182,7 +176,7 @@ impl Process {
         self.daemon.signal_group(Signal::INT)
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Sends SIGKILL to its process group and waits until it is gone.
     ///
     /// # Errors
     /// When it can't be signalled.
@@ -190,7 +184,7 @@ impl Process {
         self.daemon.kill()
     }
 
-    /// Freezes it (SIGSTOP) until [`Process::resume`].
+    /// Stops it (SIGSTOP) until [`Process::resume`].
     ///
     /// # Errors
     /// When it can't be signalled.

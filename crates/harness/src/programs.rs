@@ -1,14 +1,16 @@
-//! Finding the programs that Debian's packages bring.
+//! Programs of Debian's packages: finds them and runs them to their end.
 
 use std::{
     env, fs,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
 };
 
-use anyhow::{Error, anyhow};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
-/// The first of `folders` or `PATH` (or the administrator's folders, which `PATH` often lacks)
-/// that holds `name`.
+/// Returns the first `name` in `folders`, in `PATH`, or in the administrator's folders, which
+/// `PATH` often lacks.
 pub(crate) fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
@@ -21,7 +23,16 @@ pub(crate) fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The folders with PostgreSQL's server programs as Debian lays them out, newest version first.
+/// As [`find`], with an error that names the Debian package.
+pub(crate) fn require(name: &str, folders: &[PathBuf], package: &str) -> Result<PathBuf> {
+    find(name, folders).ok_or_else(|| missing(name, package))
+}
+
+pub(crate) fn missing(name: &str, package: &str) -> Error {
+    anyhow!("harness: {name} not found; install with `apt-get install {package}`")
+}
+
+/// Returns the folders with PostgreSQL's server programs on Debian, newest version first.
 pub(crate) fn postgres_folders() -> Vec<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(Path::new("/usr/lib/postgresql"))
         .into_iter()
@@ -36,6 +47,34 @@ pub(crate) fn postgres_folders() -> Vec<PathBuf> {
     versions.into_iter().map(|(_, folder)| folder).collect()
 }
 
-pub(crate) fn missing(name: &str, package: &str) -> Error {
-    anyhow!("harness: {name} not found; install with `apt-get install {package}`")
+/// Runs `command` to its end and returns its standard output, trimmed at the end.
+///
+/// # Errors
+/// When it can't be run, or fails; with its outputs.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    let result = command.output().with_context(|| format!("harness: can't run {command:?}"))?;
+    stdout_of(result, || format!("{command:?}"))
+}
+
+/// As [`run`], with `input` on standard input; an error quotes it as well.
+pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("harness: can't run {command:?}"))?;
+    let mut stdin = child.stdin.take().context("the child has an input")?;
+    let bytes = input.to_owned().into_bytes();
+    // From another thread, so that neither side waits for the other with full pipes. The program
+    // may end at an error without having read the rest.
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+    let result = child.wait_with_output()?;
+    let _ = writer.join();
+    stdout_of(result, || format!("{:?}, input {input:?}", command.get_program()))
+}
+
+fn stdout_of(result: Output, description: impl Fn() -> String) -> Result<String> {
+    let stdout = String::from_utf8_lossy(&result.stdout).trim_end().to_owned();
+    if !result.status.success() {
+        let stderr = String::from_utf8_lossy(&result.stderr);
+        bail!("harness: {}: {}\n{stdout}\n{}", description(), result.status, stderr.trim_end());
+    }
+    Ok(stdout)
 }

@@ -1,15 +1,14 @@
-//! A Redis server of one's own.
+//! A Redis server.
 
 use std::{
-    ffi::OsString,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -17,14 +16,17 @@ use crate::{
     child::{self, Daemon},
     folder,
     output::Output,
-    port::{self, Port},
-    programs, wait,
+    port::Port,
+    programs,
+    server::Server,
+    wait,
 };
 
-const START_LIMIT: Duration = Duration::from_secs(20);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const REPLICATION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How the server shall be set up; see [`Redis::builder`].
+/// The settings of a [`Redis`].
 #[derive(Default)]
 pub struct RedisBuilder {
     persistent: bool,
@@ -32,15 +34,15 @@ pub struct RedisBuilder {
 }
 
 impl RedisBuilder {
-    /// A directive of `redis.conf`, for example `maxmemory-policy`, `allkeys-lru`.
+    /// Sets a directive of `redis.conf`, for example `maxmemory-policy` to `allkeys-lru`.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Keeps its data over a restart (append-only file, synced with each write). Without this
-    /// everything is gone then.
+    /// Keeps its data over a restart (append-only file, synced with each write). Without this a
+    /// restarted server is empty.
     #[must_use]
     pub fn persistent(mut self) -> Self {
         self.persistent = true;
@@ -50,38 +52,36 @@ impl RedisBuilder {
     /// Starts it and waits until it answers.
     ///
     /// # Errors
-    /// When redis-server is missing or does not come up; with its last lines.
+    /// When redis-server is missing or does not become ready; with its last lines.
     pub fn start(self) -> Result<Redis> {
-        let server = programs::find("redis-server", &[])
-            .ok_or_else(|| programs::missing("redis-server", "redis-server"))?;
         let folder = folder::private("redis")?;
-        let mut options = vec![
-            ("save".to_owned(), String::new()),
-            ("appendonly".to_owned(), if self.persistent { "yes" } else { "no" }.to_owned()),
-            ("appendfsync".to_owned(), "always".to_owned()),
-        ];
-        options.extend(self.settings);
-        let output = Output::default();
-        let (port, daemon) = port::start_on_some_port(|port| {
-            launch(&server, folder.path(), port, &options, &output)
-        })?;
-        Ok(Redis { daemon: Some(daemon), output, port, options, server: server.into(), folder })
+        let mut args = vec!["--dir".to_owned(), folder.path().display().to_string()];
+        let mut set =
+            |name: &str, value: &str| args.extend([format!("--{name}"), value.to_owned()]);
+        set("save", "");
+        set("appendonly", if self.persistent { "yes" } else { "no" });
+        set("appendfsync", "always");
+        for (name, value) in &self.settings {
+            set(name, value);
+        }
+        let program = server_program()?;
+        let launch = |port: &Port, output: &Output| launch(&program, None, &args, (port, output));
+        let server = Server::start("redis", launch)?;
+        Ok(Redis { server, program, args, _folder: folder })
     }
 }
 
-/// A running Redis; stopped and wiped on drop.
+/// A running Redis; stopped on drop, with its data removed.
 pub struct Redis {
     // Before the folder, so that it is dropped first.
-    daemon: Option<Daemon>,
-    output: Output,
-    port: Port,
-    options: Vec<(String, String)>,
-    server: OsString,
-    folder: TempDir,
+    server: Server,
+    program: PathBuf,
+    args: Vec<String>,
+    _folder: TempDir,
 }
 
 impl Redis {
-    /// A server without persistence and with Redis's own defaults.
+    /// Starts a server without persistence and with Redis's own defaults.
     ///
     /// # Errors
     /// As [`RedisBuilder::start`].
@@ -89,33 +89,33 @@ impl Redis {
         Self::builder().start()
     }
 
-    /// A server to be set up.
+    /// Returns a builder for other settings.
     #[must_use]
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.port.addr()
+        self.server.addr()
     }
 
-    /// `redis://127.0.0.1:port`
+    /// Returns `redis://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr())
     }
 
-    /// Runs redis-cli with these words, as a person would, and returns what it printed.
+    /// Runs redis-cli with `words` and returns its output.
     ///
     /// # Errors
-    /// When redis-cli is missing, the server can't be reached or answers with an error.
+    /// When redis-cli is missing, the server can't be reached or returns an error.
     pub fn cli(&self, words: &[&str]) -> Result<String> {
-        cli(self.port.number(), words)
+        cli(self.addr(), words)
     }
 
-    /// Deletes everything, at once.
+    /// Deletes all keys synchronously.
     ///
     /// # Errors
     /// As [`Redis::cli`].
@@ -123,49 +123,37 @@ impl Redis {
         self.cli(&["flushall", "sync"]).map(drop)
     }
 
-    /// Shuts it down in order. [`Redis::start_again`] brings it back on the same port.
+    /// Shuts it down cleanly. [`Redis::start_again`] restarts it on the same port.
     ///
     /// # Errors
     /// When it is not running or does not end in time.
     pub fn stop(&mut self) -> Result<()> {
-        let mut daemon = self.daemon.take().context("harness: redis is not running")?;
-        daemon.signal(Signal::TERM)?;
-        daemon.wait(STOP_LIMIT).map(drop)
+        self.server.stop(Signal::TERM, STOP_TIMEOUT)
     }
 
-    /// Kills it as `kill -9` does.
+    /// Kills it with SIGKILL.
     ///
     /// # Errors
     /// When it is not running.
     pub fn crash(&mut self) -> Result<()> {
-        self.daemon.take().context("harness: redis is not running")?.kill()
+        self.server.crash(Daemon::kill)
     }
 
-    /// Starts it again after [`Redis::stop`] or [`Redis::crash`]: same port, same settings.
+    /// Starts it again after [`Redis::stop`] or [`Redis::crash`], with the same port and settings.
     ///
     /// # Errors
-    /// When it runs already or does not come up.
+    /// When it runs already or does not become ready.
     pub fn start_again(&mut self) -> Result<()> {
-        if self.daemon.is_some() {
-            bail!("harness: redis is running already");
-        }
-        let daemon = launch(
-            Path::new(&self.server),
-            self.folder.path(),
-            &self.port,
-            &self.options,
-            &self.output,
-        )?;
-        self.daemon = Some(daemon);
-        Ok(())
+        let (program, args) = (&self.program, &self.args);
+        self.server.start_again(|port, output| launch(program, None, args, (port, output)))
     }
 
-    /// Freezes it: it holds its connections and says nothing, until [`Redis::resume`].
+    /// Freezes it (SIGSTOP) until [`Redis::resume`]: it keeps its connections and answers nothing.
     ///
     /// # Errors
     /// When it is not running.
     pub fn pause(&mut self) -> Result<()> {
-        self.running()?.signal(Signal::STOP)
+        self.server.running()?.signal(Signal::STOP)
     }
 
     /// Ends [`Redis::pause`].
@@ -173,61 +161,73 @@ impl Redis {
     /// # Errors
     /// When it is not running.
     pub fn resume(&mut self) -> Result<()> {
-        self.running()?.signal(Signal::CONT)
+        self.server.running()?.signal(Signal::CONT)
     }
 
-    fn running(&mut self) -> Result<&mut Daemon> {
-        self.daemon.as_mut().context("harness: redis is not running")
-    }
-
-    /// The lines it has logged.
+    /// Returns the lines that it has logged.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
-        self.output.all()
+        self.server.log()
+    }
+
+    /// Waits until this replica has synchronised with its primary and follows it.
+    pub(crate) fn wait_for_link(&self) -> Result<()> {
+        wait::until("a replica in sync", REPLICATION_TIMEOUT, || {
+            let status = replication(self, "master_link_status")?;
+            Ok((status == "up").then_some(()))
+        })
+    }
+
+    /// Waits until this replica has all that `primary` has written so far.
+    pub(crate) fn wait_for_writes_of(&self, primary: &Self) -> Result<()> {
+        let offset = |server: &Self, field: &str| -> Result<u64> {
+            let value = replication(server, field)?;
+            value.parse().with_context(|| format!("harness: {field} is {value}"))
+        };
+        let written = offset(primary, "master_repl_offset")?;
+        wait::until("a replica that has caught up", REPLICATION_TIMEOUT, || {
+            Ok((offset(self, "slave_repl_offset")? >= written).then_some(()))
+        })
     }
 }
 
-fn launch(
-    server: &Path,
-    folder: &Path,
-    port: &Port,
-    options: &[(String, String)],
-    output: &Output,
+/// Returns a field of `INFO replication`.
+fn replication(server: &Redis, field: &str) -> Result<String> {
+    let info = server.cli(&["info", "replication"])?;
+    let fields = info.lines().filter_map(|line| line.trim().split_once(':'));
+    let value = fields.into_iter().find_map(|(name, value)| (name == field).then_some(value));
+    value.map(str::to_owned).with_context(|| format!("harness: no {field} in {info}"))
+}
+
+pub(crate) fn server_program() -> Result<PathBuf> {
+    programs::require("redis-server", &[], "redis-server")
+}
+
+/// Starts a Redis server or a sentinel, with a configuration file if there is one, and waits until
+/// it answers.
+pub(crate) fn launch(
+    program: &Path,
+    file: Option<&Path>,
+    args: &[String],
+    (port, output): (&Port, &Output),
 ) -> Result<Daemon> {
-    let mut command = child::command(server, None)?;
-    command.arg("--port").arg(port.number().to_string());
-    command.args(["--bind", "127.0.0.1", "--daemonize", "no", "--dir"]).arg(folder);
-    for (name, value) in options {
-        command.arg(format!("--{name}")).arg(value);
-    }
+    let mut command = child::command(program, None)?;
+    command.args(file).args(["--bind", "127.0.0.1", "--daemonize", "no"]);
+    // The arguments last, since they may override the others.
+    command.arg("--port").arg(port.number().to_string()).args(args);
     let mut daemon = Daemon::spawn("redis-server", command, output.clone())?;
-    let addr = port.addr();
-    let ready = wait::until("redis-server answering PING", START_LIMIT, || {
-        if daemon.exited()?.is_some() {
-            return Err(daemon.complain("it did not start"));
-        }
-        Ok(answers_ping(addr).then_some(()))
-    });
-    match ready {
-        Ok(()) => Ok(daemon),
-        Err(err) => Err(err.context(daemon.complain("it is not ready"))),
-    }
+    daemon.wait_until_ready(START_TIMEOUT, || answers_ping(port.addr()))?;
+    Ok(daemon)
 }
 
-/// Runs redis-cli against a port of this machine.
-pub(crate) fn cli(port: u16, words: &[&str]) -> Result<String> {
-    let cli = programs::find("redis-cli", &[])
-        .ok_or_else(|| programs::missing("redis-cli", "redis-tools"))?;
-    let result = Command::new(cli).args(["-e", "-p", &port.to_string()]).args(words).output()?;
-    let printed = String::from_utf8_lossy(&result.stdout).trim_end().to_owned();
-    if !result.status.success() {
-        let complaint = String::from_utf8_lossy(&result.stderr);
-        bail!("harness: redis-cli {words:?}: {printed} {}", complaint.trim_end());
-    }
-    Ok(printed)
+/// Runs redis-cli against a server.
+pub(crate) fn cli(server: SocketAddr, words: &[&str]) -> Result<String> {
+    let program = programs::require("redis-cli", &[], "redis-tools")?;
+    let mut cli = Command::new(program);
+    programs::run(cli.args(["-e", "-p", &server.port().to_string()]).args(words))
 }
 
-pub(crate) fn answers_ping(addr: SocketAddr) -> bool {
+fn answers_ping(addr: SocketAddr) -> bool {
     let mut answer = [0; 5];
     let Ok(mut stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(500)) else {
         return false;

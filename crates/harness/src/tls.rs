@@ -1,20 +1,20 @@
-//! Certificates for servers on 127.0.0.1, made by `openssl`.
+//! Certificates for servers on 127.0.0.1, from `openssl`.
 
-use std::{fs, path::Path, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::{folder, programs};
 
-/// An authority of its own, a server certificate for 127.0.0.1 and localhost, and a client's; as
-/// PEM files, removed with the value.
+/// A certificate authority, a server certificate for 127.0.0.1 and localhost, and a client
+/// certificate; PEM files, removed with the value.
 pub struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
-    /// Makes them.
+    /// Generates them.
     ///
     /// # Errors
     /// When openssl is missing or fails.
@@ -36,10 +36,10 @@ impl Certificates {
             let (request, wanted) = (at("request"), at("extensions"));
             fs::write(&wanted, extensions)?;
             let subject = format!("/CN={name}");
-            let mut ask = vec!["req", "-new", "-subj", &subject];
-            ask.extend(key);
-            ask.extend(["-keyout", &private, "-out", &request]);
-            openssl(&ask)?;
+            let mut signing = vec!["req", "-new", "-subj", &subject];
+            signing.extend(key);
+            signing.extend(["-keyout", &private, "-out", &request]);
+            openssl(&signing)?;
             openssl(&[
                 "x509",
                 "-req",
@@ -61,13 +61,13 @@ impl Certificates {
         Ok(certificates)
     }
 
-    /// One of `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
+    /// Returns the path of one of `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The content of that file.
+    /// Returns the content of that file.
     ///
     /// # Errors
     /// When there is no such file.
@@ -77,15 +77,6 @@ impl Certificates {
 }
 
 fn openssl(args: &[&str]) -> Result<()> {
-    let program =
-        programs::find("openssl", &[]).ok_or_else(|| programs::missing("openssl", "openssl"))?;
-    let done = run(&program, args)?;
-    if !done.status.success() {
-        bail!("harness: openssl {args:?}: {}", String::from_utf8_lossy(&done.stderr));
-    }
-    Ok(())
-}
-
-fn run(program: &Path, args: &[&str]) -> Result<std::process::Output> {
-    Ok(Command::new(program).args(args).output()?)
+    let program = programs::require("openssl", &[], "openssl")?;
+    programs::run(Command::new(program).args(args)).map(drop)
 }

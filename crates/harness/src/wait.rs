@@ -1,4 +1,4 @@
-//! Waiting with a bound.
+//! Waits for events, with a limit.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +6,18 @@ use anyhow::{Result, bail};
 
 const STEP: Duration = Duration::from_millis(5);
 
-/// The harness watches real processes, so it lives in real time.
+/// Real time: the harness watches real processes.
 #[expect(clippy::disallowed_methods, reason = "real processes are waited for in real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Asks `probe` again and again until it answers something, for at most `limit`.
+/// Calls `probe` repeatedly until it returns a value, for at most `limit`.
 ///
 /// # Errors
-/// When `limit` passes, naming `what` was awaited; or at once, with the error of `probe`.
+/// When `limit` passes, with the name of the awaited `event`; or at once, with the error of `probe`.
 pub fn until<T>(
-    what: &str,
+    event: &str,
     limit: Duration,
     mut probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
@@ -27,7 +27,7 @@ pub fn until<T>(
             return Ok(found);
         }
         if now() >= deadline {
-            bail!("harness: {what}: did not happen within {limit:?}");
+            bail!("harness: {event}: did not happen within {limit:?}");
         }
         std::thread::sleep(STEP);
     }

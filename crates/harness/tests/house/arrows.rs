@@ -1,4 +1,4 @@
-//! Which crate may depend on which. The table is the law; ARCHITECTURE.md tells the reasons.
+//! The allowed dependencies between crates. ARCHITECTURE.md has the reasons for this table.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use crate::{
 
 struct Room {
     name: &'static str,
-    /// Crates of ours that it may use.
+    /// Own crates that it may use.
     ours: &'static [&'static str],
-    /// Crates of others that it may not name itself.
+    /// External crates that it may not depend on directly.
     not_directly: &'static [&'static str],
-    /// Crates of others that may not be pulled in even by somebody else.
+    /// External crates that it may not depend on, not even through another crate.
     not_at_all: &'static [&'static str],
 }
 
@@ -67,19 +67,19 @@ const ROOMS: &[Room] = &[
            not_directly: NOTHING, not_at_all: NOTHING },
 ];
 
-/// What every crate may use in its tests besides its row above: real servers, and the shop as an
-/// application that is not ours.
+/// Crates that all tests may use in addition to the row above: real servers, and the shop as an
+/// example application.
 const IN_TESTS: &[&str] = &["harness", "shop"];
 
 #[test]
-fn every_crate_has_its_row() {
+fn crate_table_complete() {
     let declared: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).collect();
     let there: BTreeSet<&str> = members().into_iter().map(|member| text(member, "name")).collect();
-    assert_eq!(declared, there, "the table in this file against the workspace");
+    assert_eq!(declared, there, "the table in this file and the workspace differ");
 }
 
 #[test]
-fn crates_of_ours_depend_one_way() {
+fn own_crates_depend_one_way() {
     let ours: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).collect();
     let mut offenders = Vec::new();
     for (room, member) in rooms() {
@@ -91,33 +91,33 @@ fn crates_of_ours_depend_one_way() {
             offenders.extend(bad.map(|name| format!("{} {kind} on {name}", room.name)));
         }
     }
-    assert_none(&offenders, "arrows between our crates that must not exist");
+    assert_none(&offenders, "forbidden dependencies between own crates");
 }
 
 #[test]
-fn crates_keep_off_what_is_not_theirs() {
+fn forbidden_dependencies_absent() {
     let mut offenders = Vec::new();
     for (room, member) in rooms() {
         let used = direct(member, false);
         let bad = room.not_directly.iter().filter(|name| used.contains(*name));
         offenders.extend(bad.map(|name| format!("{} → {name}", room.name)));
-        let ways = shipped_closure(member);
-        offenders.extend(room.not_at_all.iter().filter_map(|name| ways.get(*name).cloned()));
+        let paths = shipped_closure(member);
+        offenders.extend(room.not_at_all.iter().filter_map(|name| paths.get(*name).cloned()));
     }
-    assert_none(&offenders, "crates of others that ours must not use");
+    assert_none(&offenders, "forbidden external crates");
 }
 
 #[test]
-fn the_harness_is_never_shipped() {
+fn harness_never_shipped() {
     let ship = rooms().filter(|(room, _)| room.name != "harness");
     let offenders: Vec<String> =
         ship.filter_map(|(_, member)| shipped_closure(member).remove("harness")).collect();
     assert_none(&offenders, "the harness is for tests only");
 }
 
-/// It turns on the feature with which rules can be left out.
+/// The models enable the feature that switches rules off.
 #[test]
-fn the_models_are_never_shipped() {
+fn models_never_shipped() {
     let ship = rooms().filter(|(room, _)| room.name != "sim");
     let offenders: Vec<String> =
         ship.filter_map(|(_, member)| shipped_closure(member).remove("sim")).collect();

@@ -1,19 +1,19 @@
-//! Documents that can be wrong are checked: links, the list of decisions, the stated toolchain.
+//! Checks of documents: links, the list of decisions, the stated toolchain.
 
 use std::collections::BTreeSet;
 
 use crate::{
-    assert_none, files,
+    assert_none,
     metadata::{members, text, toolchain},
-    read, root,
+    read, root, texts,
 };
 
 #[test]
-fn links_lead_somewhere() {
+fn links_resolve() {
     let mut offenders = Vec::new();
-    for file in files().iter().filter(|file| file.ends_with(".md")) {
+    for (file, text) in texts().iter().filter(|(file, _)| file.ends_with(".md")) {
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-        for link in links(&read(file)) {
+        for link in links(text) {
             let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = match path {
                 "" => file.clone(),
@@ -27,11 +27,11 @@ fn links_lead_somewhere() {
             }
         }
     }
-    assert_none(&offenders, "links that lead nowhere");
+    assert_none(&offenders, "broken links");
 }
 
 #[test]
-fn links_are_found_where_they_are() {
+fn links_parsed() {
     let page = "a [b](c.md) ![d](e/f.svg \"g\") <img src=\"h.png\"> [i](https://j) `[k](l)`\n\
                 ```\n[m](n)\n```\n[o]: p.md\n[q](#r-s)";
     assert_eq!(links(page), ["c.md", "e/f.svg", "h.png", "p.md", "#r-s"]);
@@ -40,11 +40,11 @@ fn links_are_found_where_they_are() {
 }
 
 #[test]
-fn every_decision_is_listed_and_whole() {
+fn decisions_listed_and_complete() {
     let index = read("docs/adr/README.md");
     let mut offenders = Vec::new();
     let mut numbers = Vec::new();
-    for file in files() {
+    for (file, text) in texts() {
         let Some(name) = file.strip_prefix("docs/adr/").filter(|name| *name != "README.md") else {
             continue;
         };
@@ -55,18 +55,21 @@ fn every_decision_is_listed_and_whole() {
             Some(number) => numbers.push(number),
             None => offenders.push(format!("{file}: no number")),
         }
-        let text = read(&file);
         let sections = ["Context", "Decision", "Cost", "Evidence"];
         let missing =
             sections.iter().filter(|section| !text.contains(&format!("\n## {section}\n")));
         offenders.extend(missing.map(|section| format!("{file}: no section \"{section}\"")));
     }
     assert_none(&offenders, "decisions");
-    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>(), "numbers in a row, each once");
+    assert_eq!(
+        numbers,
+        (1..=numbers.len()).collect::<Vec<_>>(),
+        "numbers are consecutive and unique"
+    );
 }
 
 #[test]
-fn the_rust_version_is_stated_and_in_use() {
+fn rust_version_stated_and_in_use() {
     let stated: BTreeSet<&str> =
         members().into_iter().map(|member| text(member, "rust_version")).collect();
     assert_eq!(stated.len(), 1, "one rust-version for all crates: {stated:?}");
@@ -79,7 +82,7 @@ fn the_rust_version_is_stated_and_in_use() {
     );
     if minor(&used) > minor(stated) {
         println!(
-            "Rust {used} is newer than rust-version {stated}; this run does not prove the latter"
+            "Rust {used} is newer than rust-version {stated}; this run does not test the latter"
         );
     }
 }
@@ -88,14 +91,14 @@ fn minor(version: &str) -> Vec<u32> {
     version.split('.').take(2).map(|part| part.parse().expect("a number")).collect()
 }
 
-/// The targets of links and images that lead into this repository.
+/// Returns the targets of links and images inside this repository.
 fn links(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(page) {
-        // Code in a line is no link.
+        // Inline code holds no links.
         let line: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
-        for mark in ["](", "src=\"", "href=\"", "srcset=\""] {
-            for rest in line.split(mark).skip(1) {
+        for start in ["](", "src=\"", "href=\"", "srcset=\""] {
+            for rest in line.split(start).skip(1) {
                 let end = rest.find([')', '"', ' ']).unwrap_or(rest.len());
                 found.push(rest[..end].to_owned());
             }
@@ -106,12 +109,12 @@ fn links(page: &str) -> Vec<String> {
             found.push(target.trim().to_owned());
         }
     }
-    let foreign = |link: &String| link.contains("://") || link.starts_with("mailto:");
-    found.retain(|link| !link.is_empty() && !foreign(link));
+    let external = |link: &String| link.contains("://") || link.starts_with("mailto:");
+    found.retain(|link| !link.is_empty() && !external(link));
     found
 }
 
-/// The lines outside of fenced code.
+/// Returns the lines outside of fenced code.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     page.lines().filter(move |line| {
@@ -142,7 +145,7 @@ fn has_heading(file: &str, anchor: &str) -> bool {
         .any(|line| slug(line.trim_start_matches('#').trim()) == anchor)
 }
 
-/// The anchor that the usual viewers give a heading.
+/// Returns the anchor that common viewers give a heading.
 fn slug(heading: &str) -> String {
     heading
         .to_lowercase()

@@ -1,14 +1,13 @@
-//! Rules on the files themselves.
+//! Rules for files.
 
-use std::fs;
-
-use crate::{assert_none, files, root};
+use crate::{assert_none, texts};
 
 const MOST_LINES: usize = 600;
 
 #[test]
-fn rust_files_are_short_enough_to_read() {
+fn rust_files_below_line_limit() {
     let offenders: Vec<String> = texts()
+        .iter()
         .filter(|(file, _)| file.ends_with(".rs"))
         .filter(|(_, text)| text.lines().count() > MOST_LINES)
         .map(|(file, text)| format!("{file}: {} lines", text.lines().count()))
@@ -16,21 +15,21 @@ fn rust_files_are_short_enough_to_read() {
     assert_none(&offenders, &format!("Rust files with more than {MOST_LINES} lines"));
 }
 
-/// In pieces, so that this file does not offend.
+/// In pieces, so that this file does not match.
 const MACHINE_PATHS: [&str; 4] =
     [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/tmp", "/tg"), concat!("/ho", "me/")];
 
 #[test]
-fn nothing_names_the_machine_it_was_written_on() {
+fn machine_paths_absent() {
     let offenders: Vec<String> = lines()
         .filter(|(_, line)| MACHINE_PATHS.iter().any(|path| line.contains(path)))
-        .map(|(place, line)| format!("{place}: {}", line.trim()))
+        .map(|(position, line)| format!("{position}: {}", line.trim()))
         .collect();
     assert_none(&offenders, "absolute paths of one machine");
 }
 
 #[test]
-fn crates_come_from_the_public_registry() {
+fn crates_from_public_registry_only() {
     let lock = crate::read("Cargo.lock");
     let public = "registry+https://github.com/rust-lang/crates.io-index";
     let mut offenders: Vec<String> = lock
@@ -49,44 +48,35 @@ fn crates_come_from_the_public_registry() {
     };
     offenders.extend(
         lines()
-            .filter(|(place, _)| place.contains("Cargo.toml:") || place.contains(".cargo/"))
+            .filter(|(position, _)| {
+                position.contains("Cargo.toml:") || position.contains(".cargo/")
+            })
             .filter(|(_, line)| other_source(line))
-            .map(|(place, line)| format!("{place}: {line}")),
+            .map(|(position, line)| format!("{position}: {line}")),
     );
-    assert_none(&offenders, "crates from elsewhere than crates.io");
+    assert_none(&offenders, "crates that are not from crates.io");
 }
 
 #[test]
-fn lines_end_where_they_end() {
+fn line_ends_tidy() {
     let written = |file: &str| [".rs", ".toml", ".md"].iter().any(|end| file.ends_with(end));
     let mut offenders: Vec<String> = texts()
+        .iter()
         .filter(|(file, text)| written(file) && !text.is_empty() && !text.ends_with('\n'))
         .map(|(file, _)| format!("{file}: no newline at the end"))
         .collect();
     offenders.extend(
         lines()
-            .filter(|(place, _)| written(place.split(':').next().unwrap_or_default()))
+            .filter(|(position, _)| written(position.split(':').next().unwrap_or_default()))
             .filter(|(_, line)| line.ends_with([' ', '\t', '\r']))
-            .map(|(place, _)| format!("{place}: spaces at the end")),
+            .map(|(position, _)| format!("{position}: spaces at the end")),
     );
-    assert_none(&offenders, "untidy files");
+    assert_none(&offenders, "untidy line ends");
 }
 
-/// The files that are text, with their content.
-fn texts() -> impl Iterator<Item = (String, String)> {
-    let root = root();
-    files().into_iter().filter_map(move |file| {
-        let text = String::from_utf8(fs::read(root.join(&file)).ok()?).ok()?;
-        Some((file, text))
-    })
-}
-
-/// Every line, with its place as `file:number`.
-fn lines() -> impl Iterator<Item = (String, String)> {
-    texts().flat_map(|(file, text)| {
-        text.lines()
-            .enumerate()
-            .map(|(at, line)| (format!("{file}:{}", at + 1), line.to_owned()))
-            .collect::<Vec<_>>()
+/// Returns all lines, each with its position as `file:number`.
+fn lines() -> impl Iterator<Item = (String, &'static str)> {
+    texts().iter().flat_map(|(file, text)| {
+        (1..).zip(text.lines()).map(move |(number, line)| (format!("{file}:{number}"), line))
     })
 }

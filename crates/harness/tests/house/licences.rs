@@ -1,12 +1,12 @@
-//! Every crate that is linked, built with or tested with may be used under a licence that lets us
-//! ship under Apache-2.0 without further duties than a notice.
+//! All dependencies, also of builds and tests, have a licence under which Tidegate can ship under
+//! Apache-2.0 with no other duty than a notice.
 
 use crate::{
     assert_none,
     metadata::{members, packages, text},
 };
 
-/// SPDX names. A new one is a decision: it needs an ADR.
+/// SPDX names. A new one needs an ADR.
 const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -25,7 +25,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 #[test]
-fn all_dependencies_have_an_allowed_licence() {
+fn dependency_licences_allowed() {
     let offender = |package: &serde_json::Value| {
         let licence = text(package, "license");
         let name = format!("{} {}", text(package, "name"), text(package, "version"));
@@ -36,24 +36,24 @@ fn all_dependencies_have_an_allowed_licence() {
         }
     };
     let offenders: Vec<String> = packages().iter().filter_map(offender).collect();
-    assert_none(&offenders, "licences that are not on the list");
+    assert_none(&offenders, "licences that are not allowed");
 }
 
 #[test]
-fn our_own_crates_say_apache() {
+fn own_crates_under_apache() {
     let offenders: Vec<String> = members()
         .into_iter()
         .filter(|member| text(member, "license") != "Apache-2.0")
         .map(|member| text(member, "name").to_owned())
         .collect();
-    assert_none(&offenders, "crates of ours without `license.workspace = true`");
+    assert_none(&offenders, "own crates without `license.workspace = true`");
     assert!(
         crate::read("LICENSE").contains("Apache License\n                           Version 2.0")
     );
 }
 
 #[test]
-fn expressions_are_understood() {
+fn licence_expressions_parsed() {
     assert_eq!(accepts("MIT"), Some(true));
     assert_eq!(accepts("GPL-3.0-only"), Some(false));
     assert_eq!(accepts("GPL-3.0-only OR MIT"), Some(true));
@@ -68,7 +68,7 @@ fn expressions_are_understood() {
     }
 }
 
-/// Whether some choice the expression offers is allowed altogether; none if it can't be read.
+/// Returns whether at least one choice of the expression is allowed; `None` if it can't be parsed.
 fn accepts(expression: &str) -> Option<bool> {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! What cargo knows about the workspace.
+//! The metadata of the workspace, from cargo.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-/// `cargo metadata` for the platform that we build on. Fails when `Cargo.lock` is out of date.
+/// Returns `cargo metadata` for the platform of this build. Fails when `Cargo.lock` is out of date.
 pub(crate) fn metadata() -> &'static Value {
     static METADATA: OnceLock<Value> = OnceLock::new();
     METADATA.get_or_init(|| {
@@ -29,7 +29,7 @@ fn host() -> String {
     version_line("host: ")
 }
 
-/// Of the toolchain in use, such as `1.95.0`.
+/// Returns the version of the toolchain in use, such as `1.95.0`.
 pub(crate) fn toolchain() -> String {
     version_line("release: ")
 }
@@ -45,7 +45,7 @@ pub(crate) fn packages() -> &'static [Value] {
     list(&metadata()["packages"])
 }
 
-/// The crates of this workspace.
+/// Returns the crates of this workspace.
 pub(crate) fn members() -> Vec<&'static Value> {
     let members = list(&metadata()["workspace_members"]);
     packages().iter().filter(|package| members.contains(&package["id"])).collect()
@@ -59,7 +59,7 @@ pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The names that `package` depends on directly, of the kinds `dev` (true) or shipped (false).
+/// Returns the names of the direct dependencies of `package`: for tests (`dev`) or shipped.
 pub(crate) fn direct(package: &Value, dev: bool) -> BTreeSet<&str> {
     list(&package["dependencies"])
         .iter()
@@ -68,27 +68,27 @@ pub(crate) fn direct(package: &Value, dev: bool) -> BTreeSet<&str> {
         .collect()
 }
 
-/// All names that the code of `package` pulls in, tests apart, with the way to each.
+/// Returns the names of all shipped dependencies of `package`, direct or not, with the path to each.
 pub(crate) fn shipped_closure(package: &Value) -> BTreeMap<String, String> {
     let nodes: BTreeMap<&str, &Value> =
         list(&metadata()["resolve"]["nodes"]).iter().map(|node| (text(node, "id"), node)).collect();
     let names: BTreeMap<&str, &str> =
         packages().iter().map(|package| (text(package, "id"), text(package, "name"))).collect();
-    let mut ways = BTreeMap::new();
+    let mut paths = BTreeMap::new();
     let mut left = vec![(text(package, "id"), text(package, "name").to_owned())];
-    while let Some((id, way)) = left.pop() {
+    while let Some((id, path)) = left.pop() {
         let shipped = list(&nodes[id]["deps"])
             .iter()
             .filter(|dep| list(&dep["dep_kinds"]).iter().any(|kind| text(kind, "kind") != "dev"));
         for dep in shipped {
             let id = text(dep, "pkg");
             let name = names[id];
-            if !ways.contains_key(name) {
-                let way = format!("{way} → {name}");
-                ways.insert(name.to_owned(), way.clone());
-                left.push((id, way));
+            if !paths.contains_key(name) {
+                let path = format!("{path} → {name}");
+                paths.insert(name.to_owned(), path.clone());
+                left.push((id, path));
             }
         }
     }
-    ways
+    paths
 }
