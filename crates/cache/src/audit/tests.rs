@@ -4,7 +4,7 @@ use coherence::{Cause, Epoch, Lsn, Mono, Subject, Verdict};
 use contract::Key;
 
 use super::*;
-use crate::engine::{Answers, Holding, Tier};
+use crate::engine::{ServedAs, TierEntry, Tier};
 use crate::entry::{Content, Entry, Value};
 
 mod peers;
@@ -19,15 +19,15 @@ fn key() -> Key {
     Key::parse("v1:catalog:price:42").expect("a key")
 }
 
-fn named() -> Named {
-    Named { key: key(), id: "42".into(), contract: "price".into() }
+fn target() -> LoadTarget {
+    LoadTarget { key: key(), id: "42".into(), contract: "price".into() }
 }
 
 fn says(text: &'static str) -> Content {
     Content::Present(Value { head: Default::default(), body: text.into() })
 }
 
-fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
+fn held(tier: Tier, tau: Lsn, text: &'static str) -> TierEntry {
     let entry = Entry {
         tau,
         content: says(text),
@@ -38,7 +38,7 @@ fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
         seen: Lsn::MAX,
     };
     let bound = Some(Duration::from_millis(200));
-    Holding { tier, entry: Arc::new(entry), applied: COMMIT, bound, answers: Answers::Fresh }
+    TierEntry { tier, entry: Arc::new(entry), applied: COMMIT, bound, served_as: ServedAs::Fresh }
 }
 
 struct Bench {
@@ -46,29 +46,29 @@ struct Bench {
     now: Mono,
     /// When the commit is heard to be visible.
     shown: Option<Mono>,
-    /// What other nodes say to every question.
-    peers: Vec<PeerLook>,
+    /// What other nodes say to every check.
+    peers: Vec<PeerOutcome>,
 }
 
 impl Bench {
     /// An auditor that has seen a value be stored under the key.
     fn new() -> Self {
-        let options = Options { reads_per_second: 30.0, ..Options::default() };
+        let options = AuditorOptions { reads_per_second: 30.0, ..AuditorOptions::default() };
         let auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
         let mut bench = Self { auditor, now: START, shown: Some(START), peers: Vec::new() };
         bench.fill(Tier::Shared, Lsn(50));
         bench
     }
 
-    fn note(&mut self, note: Note) {
+    fn note(&mut self, event: EngineEvent) {
         let wall_us = WALL_US + self.now.since(START).as_micros() as u64;
         self.auditor.note(note, self.now, wall_us);
     }
 
     fn fill(&mut self, tier: Tier, tau: Lsn) {
-        self.note(Note::Load(named()));
-        self.note(Note::Fill(Filled {
-            named: named(),
+        self.note(EngineEvent::Load(target()));
+        self.note(EngineEvent::Fill(FillRecord {
+            target: target(),
             tier,
             from: Tier::Origin,
             tau,
@@ -82,30 +82,30 @@ impl Bench {
     fn commit(&mut self, late: Duration) {
         let wall_us = WALL_US + self.now.since(START).as_micros() as u64;
         self.now = self.now + late;
-        self.note(Note::Event(Felled {
+        self.note(EngineEvent::Invalidation(InvalidationRecord {
             lsn: COMMIT,
             cause: Cause::Commit,
             committed_us: wall_us,
             subjects: vec![Subject::Key(key())],
-            felled: vec![key()],
+            invalidated: vec![key()],
             loading: Vec::new(),
         }));
     }
 
-    /// Answers every question for `span` with what `tiers` hold and what the database says.
-    fn run(&mut self, span: Duration, see: impl Fn() -> Option<(Vec<Holding>, Content)>) {
+    /// ServedAs every check for `span` with what `tiers` hold and what the database says.
+    fn run(&mut self, span: Duration, see: impl Fn() -> Option<(Vec<TierEntry>, Content)>) {
         let end = self.now + span;
         loop {
             match self.auditor.next(self.now) {
-                Step::Ask(question) => {
+                AuditorStep::Check(check) => {
                     let wall_ms = WALL_US / 1_000;
                     let (at, peers) = (self.now, self.peers.clone());
                     let (seen, shown, epoch) = (see(), self.shown, Some(EPOCH));
-                    let look = Look { at, done: at, wall_ms, seen, shown, epoch, peers };
-                    self.auditor.answered(&question, &look);
+                    let look = Observation { at, done: at, wall_ms, seen, shown, epoch, peers };
+                    self.auditor.answered(&check, &look);
                 }
-                Step::Idle(Some(due)) if due <= end => self.now = due,
-                Step::Idle(_) => break,
+                AuditorStep::Idle(Some(due)) if due <= end => self.now = due,
+                AuditorStep::Idle(_) => break,
             }
         }
         self.now = end;
@@ -121,7 +121,7 @@ impl Bench {
 const LONG: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_tier_that_says_what_the_database_says_is_right_and_so_is_one_without_an_entry() {
+fn equal_or_missing_entry_consistent() {
     for tiers in [vec![held(Tier::Local, COMMIT, "new")], vec![]] {
         let mut bench = Bench::new();
         bench.commit(Duration::ZERO);
@@ -135,11 +135,11 @@ fn a_tier_that_says_what_the_database_says_is_right_and_so_is_one_without_an_ent
 }
 
 #[test]
-fn an_entry_from_before_the_commit_is_stale_at_once_and_the_rule_is_named() {
+fn entry_before_commit_stale_at_once() {
     for (applied, rule) in [(COMMIT, "tombstone"), (Lsn(99), "delivery")] {
         let mut bench = Bench::new();
         bench.commit(Duration::ZERO);
-        let old = Holding { applied, ..held(Tier::Shared, Lsn(50), "old") };
+        let old = TierEntry { applied, ..held(Tier::Shared, Lsn(50), "old") };
         bench.run(LONG, || Some((vec![old.clone()], says("new"))));
         assert_eq!(bench.counts(), [(1, 1); 3]);
         let report = bench.auditor.report();
@@ -147,15 +147,15 @@ fn an_entry_from_before_the_commit_is_stale_at_once_and_the_rule_is_named() {
         assert!(finding.rule.starts_with(rule), "{finding:?}");
         assert_eq!(finding.stale_after_s, [0.1, 1.0, 10.0]);
         assert!(finding.beyond_contract && finding.bound_broken, "{finding:?}");
-        assert!(finding.story.iter().any(|moment| moment.what.contains("accepted")));
-        assert!(finding.story.iter().any(|moment| moment.what.contains("removed a copy")));
+        assert!(finding.timeline.iter().any(|moment| moment.what.contains("accepted")));
+        assert!(finding.timeline.iter().any(|moment| moment.what.contains("removed a copy")));
     }
 }
 
 /// A database gives a commit its time before it flushes it; what was loaded in between, here 80 ms later,
 /// can't have it.
 #[test]
-fn a_commit_breaks_no_promise_before_it_is_visible() {
+fn invisible_commit_violates_nothing() {
     let ms = Duration::from_millis;
     for (shown, loaded, broken) in [
         (None, ms(80), 0),
@@ -170,7 +170,7 @@ fn a_commit_breaks_no_promise_before_it_is_visible() {
         for (look, span) in [(ms(100), ms(500)), (ms(1_000), ms(1_500))] {
             let bound = Some(look.saturating_sub(loaded));
             let marked =
-                Holding { answers: Answers::Marked, bound, ..held(Tier::Local, Lsn(50), "old") };
+                TierEntry { served_as: ServedAs::Stale, bound, ..held(Tier::Local, Lsn(50), "old") };
             bench.run(span, || Some((vec![marked.clone()], says("new"))));
         }
         assert_eq!(bench.counts()[..2], [(1, 1); 2], "C(T) counts from the database's own time");
@@ -183,7 +183,7 @@ fn a_commit_breaks_no_promise_before_it_is_visible() {
 }
 
 #[test]
-fn findings_that_break_a_promise_stay() {
+fn violations_dropped_last() {
     let mut bench = Bench::new();
     bench.auditor.options.findings = 2;
     for (n, bound) in [(0, Duration::ZERO), (1, LONG), (2, LONG), (3, LONG)] {
@@ -192,8 +192,8 @@ fn findings_that_break_a_promise_stay() {
         bench.commit(Duration::ZERO);
         let mut entry = (*held(Tier::Local, Lsn(50), "old").entry).clone();
         entry.loaded_wall_ms = n;
-        let (entry, answers) = (Arc::new(entry), Answers::Marked);
-        let old = Holding { entry, answers, bound: Some(bound), ..held(Tier::Local, COMMIT, "") };
+        let (entry, answers) = (Arc::new(entry), ServedAs::Stale);
+        let old = TierEntry { entry, served_as, bound: Some(bound), ..held(Tier::Local, COMMIT, "") };
         bench.run(LONG, || Some((vec![old.clone()], says("new"))));
     }
     let kept: Vec<_> = bench.auditor.report().findings.iter().map(|f| f.loaded_ms).collect();
@@ -201,7 +201,7 @@ fn findings_that_break_a_promise_stay() {
 }
 
 #[test]
-fn a_false_token_hides_nothing() {
+fn false_tau_found_by_difference() {
     let mut bench = Bench::new();
     bench.commit(Duration::ZERO);
     let planted = held(Tier::Shared, Lsn(200), "old");
@@ -214,7 +214,7 @@ fn a_false_token_hides_nothing() {
 }
 
 #[test]
-fn a_later_commit_on_its_way_is_no_staleness() {
+fn replaced_entry_undecided() {
     let mut bench = Bench::new();
     bench.commit(Duration::ZERO);
     let looks = std::cell::Cell::new(0);
@@ -223,7 +223,7 @@ fn a_later_commit_on_its_way_is_no_staleness() {
         looks.set(looks.get() + 1);
         let mut entry = (*held(Tier::Local, Lsn(100 + looks.get()), "newer").entry).clone();
         entry.loaded_wall_ms = looks.get();
-        let holding = Holding { entry: Arc::new(entry), ..held(Tier::Local, COMMIT, "") };
+        let holding = TierEntry { entry: Arc::new(entry), ..held(Tier::Local, COMMIT, "") };
         Some((vec![holding], says("newest")))
     });
     assert_eq!(bench.counts(), [(1, 0); 3]);
@@ -233,11 +233,11 @@ fn a_later_commit_on_its_way_is_no_staleness() {
 }
 
 #[test]
-fn what_nobody_would_be_given_is_not_stale_and_what_is_marked_keeps_its_contract() {
-    for (answers, stale) in [(Answers::No, 0), (Answers::Marked, 1)] {
+fn stale_only_if_served() {
+    for (served_as, stale) in [(ServedAs::NotServed, 0), (ServedAs::Stale, 1)] {
         let mut bench = Bench::new();
         bench.commit(Duration::ZERO);
-        let old = Holding { answers, bound: None, ..held(Tier::Local, Lsn(50), "old") };
+        let old = TierEntry { served_as, bound: None, ..held(Tier::Local, Lsn(50), "old") };
         bench.run(LONG, || Some((vec![old.clone()], says("new"))));
         assert_eq!(bench.counts(), [(1, stale); 3]);
         assert_eq!(bench.auditor.report().broken, 0);
@@ -245,7 +245,7 @@ fn what_nobody_would_be_given_is_not_stale_and_what_is_marked_keeps_its_contract
 }
 
 #[test]
-fn an_event_that_comes_late_counts_against_the_times_before_it() {
+fn late_event_counts_as_stale() {
     let mut bench = Bench::new();
     bench.commit(Duration::from_millis(400));
     bench.run(LONG, || Some((vec![], says("new"))));
@@ -256,7 +256,7 @@ fn an_event_that_comes_late_counts_against_the_times_before_it() {
 }
 
 #[test]
-fn a_look_that_fails_or_comes_late_counts_for_nothing() {
+fn failed_or_late_check_not_counted() {
     let mut bench = Bench::new();
     bench.commit(Duration::ZERO);
     bench.run(Duration::from_millis(500), || None);
@@ -270,7 +270,7 @@ fn a_look_that_fails_or_comes_late_counts_for_nothing() {
 }
 
 #[test]
-fn reads_stay_within_their_budget() {
+fn reads_limited_by_budget() {
     let mut bench = Bench::new();
     for _ in 0..100 {
         bench.fill(Tier::Local, Lsn(50));
@@ -284,35 +284,35 @@ fn reads_stay_within_their_budget() {
 }
 
 #[test]
-fn only_what_met_a_copy_of_an_audited_contract_counts() {
+fn only_invalidated_copies_checked() {
     let mut bench = Bench::new();
     bench.now = bench.now + Duration::from_secs(61);
-    let event = |cause| Felled {
+    let event = |cause| InvalidationRecord {
         lsn: COMMIT,
         cause,
         committed_us: WALL_US,
         subjects: vec![Subject::Key(key())],
-        felled: Vec::new(),
+        invalidated: Vec::new(),
         loading: Vec::new(),
     };
-    bench.note(Note::Event(event(Cause::Commit)));
+    bench.note(EngineEvent::Invalidation(event(Cause::Commit)));
     assert_eq!(bench.auditor.report().met, 0, "what was in the shared tier has expired");
     bench.fill(Tier::Shared, Lsn(50));
-    bench.note(Note::Event(event(Cause::Purge)));
+    bench.note(EngineEvent::Invalidation(event(Cause::Purge)));
     assert_eq!(bench.auditor.report().met, 0, "a purge changes nothing in the database");
     let other = Key::parse("v1:edge:page:home").expect("a key");
-    bench.note(Note::Event(Felled {
-        felled: vec![other],
+    bench.note(EngineEvent::Invalidation(InvalidationRecord {
+        invalidated: vec![other],
         subjects: vec![],
         ..event(Cause::Commit)
     }));
     assert_eq!(bench.auditor.report().met, 0, "pages have no statement to compare them with");
-    bench.note(Note::Event(Felled { loading: vec![key()], ..event(Cause::Commit) }));
+    bench.note(EngineEvent::Invalidation(InvalidationRecord { loading: vec![key()], ..event(Cause::Commit) }));
     assert_eq!(bench.auditor.report().met, 1);
 }
 
 #[test]
-fn an_entry_that_is_stale_for_a_minute_is_sticky() {
+fn entry_stale_for_a_minute_sticky() {
     for (later, sticky) in [("old", 1), ("new", 0)] {
         let mut bench = Bench::new();
         bench.commit(Duration::ZERO);
@@ -327,8 +327,8 @@ fn an_entry_that_is_stale_for_a_minute_is_sticky() {
 }
 
 #[test]
-fn answers_are_compared_and_a_change_in_between_is_not_held_against_them() {
-    let answer = |text| Note::Answer(Answered { named: named(), content: says(text) });
+fn sampled_answer_compared() {
+    let answer = |text| EngineEvent::Answer(AnswerRecord { target: target(), content: says(text) });
     let mut bench = Bench::new();
     bench.note(answer("new"));
     bench.run(LONG, || Some((vec![], says("new"))));
@@ -347,7 +347,7 @@ fn answers_are_compared_and_a_change_in_between_is_not_held_against_them() {
 }
 
 #[test]
-fn a_report_can_be_cut_to_what_came_since_an_earlier_one() {
+fn report_since_earlier_one() {
     let mut bench = Bench::new();
     bench.commit(Duration::ZERO);
     bench.run(LONG, || Some((vec![held(Tier::Local, Lsn(50), "old")], says("new"))));
@@ -359,5 +359,5 @@ fn a_report_can_be_cut_to_what_came_since_an_earlier_one() {
     assert_eq!((since.after[0].checked, since.after[0].stale, since.found), (1, 0, 0));
     assert!(since.findings.is_empty());
     let json = serde_json::to_string(&before).expect("JSON");
-    assert_eq!(serde_json::from_str::<Report>(&json).expect("the same"), before);
+    assert_eq!(serde_json::from_str::<AuditReport>(&json).expect("the same"), before);
 }

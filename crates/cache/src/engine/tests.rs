@@ -1,15 +1,17 @@
 //! Whole engines on the embedded shared tier, in virtual time.
 
-mod absence;
-mod after;
+mod absent_filter;
+mod atomic;
 mod batch;
-mod collapse;
+
 mod contracts;
 mod inspect;
-mod moment;
+
 mod pressure;
 mod races;
+mod read_your_writes;
 mod service;
+mod single_flight;
 mod sliding;
 mod standby;
 mod storm;
@@ -32,7 +34,7 @@ use super::*;
 use crate::entry::{Entry, Value};
 use crate::origin::{Loaded, OriginError};
 use crate::shared::{
-    Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Slide, Standing, TierError,
+    Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Touch, TierPosition, TierError,
 };
 use crate::survey::Survey;
 
@@ -88,7 +90,7 @@ impl World {
             primary_answers: Arc::new(true.into()),
             epoch: Mutex::new(EPOCH),
         };
-        world.shared.incarnate(EPOCH, Lsn(10), Lsn(10)).await.unwrap();
+        world.shared.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.unwrap();
         world
     }
 
@@ -227,17 +229,17 @@ impl SharedTier for Shared {
         self.tier.read_many(keys, lease).await
     }
 
-    async fn read_using(
+    async fn read_and_touch(
         &self,
         keys: &[Key],
-        slides: &[Option<Slide>],
+        slides: &[Option<Touch>],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
         self.up()?;
-        self.tier.read_using(keys, slides, lease).await
+        self.tier.read_and_touch(keys, slides, lease).await
     }
 
-    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+    async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {
         self.up()?;
         self.touches.fetch_add(1, Ordering::Relaxed);
         self.touched.fetch_add(uses.len(), Ordering::Relaxed);
@@ -279,14 +281,14 @@ impl SharedTier for Shared {
         self.tier.survey(subjects).await
     }
 
-    async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
+    async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
         self.up()?;
-        self.tier.incarnate(epoch, at, watermark).await
+        self.tier.reset_epoch(epoch, at, watermark).await
     }
 
-    async fn standing(&self) -> Result<Option<Standing>, TierError> {
+    async fn position(&self) -> Result<Option<TierPosition>, TierError> {
         self.up()?;
-        self.tier.standing().await
+        self.tier.position().await
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
@@ -389,14 +391,19 @@ fn failing() -> OriginError {
     OriginError { kind: OriginErrorKind::Unavailable, message: "switched off".into() }
 }
 
-/// A contract with a budget of a second, without luck in it.
-fn policy(unproven: Unproven) -> Policy {
-    let mut policy = Policy::new("price", BUDGET);
-    policy.unproven = unproven;
-    policy.ttl = Duration::from_secs(60);
-    policy.absent_ttl = Duration::from_secs(30);
-    policy.refresh = contract::Refresh { beta: 0.0, jitter: 0.0 };
-    policy
+/// The rules of a contract with a budget of a second, without randomness.
+fn rules(unproven: Unproven) -> Rules {
+    Rules {
+        unproven,
+        ttl: Duration::from_secs(60),
+        absent_ttl: Duration::from_secs(30),
+        refresh: contract::Refresh { beta: 0.0, jitter: 0.0 },
+        ..Rules::new("price", BUDGET)
+    }
+}
+
+fn policy(rules: Rules) -> Arc<Policy> {
+    Arc::new(Policy::new(rules))
 }
 
 async fn read(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> Result<Answer, ReadError> {

@@ -5,15 +5,15 @@ use super::*;
 const NAME: &str = "10.0.0.2:9180";
 
 impl Bench {
-    /// With another node that says this to every question.
-    fn beside(look: PeerLook) -> Self {
+    /// With another node that says this to every check.
+    fn beside(look: PeerOutcome) -> Self {
         let mut bench = Self::new();
         bench.auditor = bench.auditor.with_peers([NAME.to_owned()]);
         bench.peers = vec![look];
         bench
     }
 
-    fn peer(&self) -> Peer {
+    fn peer(&self) -> PeerReport {
         self.auditor.report().peers.remove(0)
     }
 
@@ -24,24 +24,24 @@ impl Bench {
 }
 
 /// What a node says that holds this.
-fn says_that(holdings: &[Holding]) -> Told {
-    let tiers = holdings.iter().map(|holding| Held::of(holding, "")).collect();
-    Told { key: key().to_string(), epoch: Some(EPOCH), tiers, unread: Vec::new() }
+fn says_that(holdings: &[TierEntry]) -> PeerReply {
+    let tiers = holdings.iter().map(|holding| EntrySummary::of(holding, "")).collect();
+    PeerReply { key: key().to_string(), epoch: Some(EPOCH), tiers, unread: Vec::new() }
 }
 
 /// A holding that shows this bound.
-fn bounded(tier: Tier, tau: Lsn, text: &'static str, bound: Option<Duration>) -> Holding {
-    Holding { bound, ..held(tier, tau, text) }
+fn bounded(tier: Tier, tau: Lsn, text: &'static str, bound: Option<Duration>) -> TierEntry {
+    TierEntry { bound, ..held(tier, tau, text) }
 }
 
-fn right() -> Option<(Vec<Holding>, Content)> {
+fn right() -> Option<(Vec<TierEntry>, Content)> {
     Some((vec![held(Tier::Local, COMMIT, "new")], says("new")))
 }
 
 #[test]
-fn a_node_that_says_what_the_database_says_is_right_and_so_is_one_that_holds_nothing() {
+fn equal_or_empty_peer_consistent() {
     for tiers in [vec![held(Tier::Shared, COMMIT, "new")], vec![]] {
-        let mut bench = Bench::beside(PeerLook::Said(says_that(&tiers)));
+        let mut bench = Bench::beside(PeerOutcome::Replied(says_that(&tiers)));
         bench.commit(Duration::ZERO);
         bench.run(LONG, right);
         assert_eq!(bench.counts_there(), [(1, 0); 3]);
@@ -49,16 +49,16 @@ fn a_node_that_says_what_the_database_says_is_right_and_so_is_one_that_holds_not
         let peer = bench.peer();
         assert_eq!(peer.after[1].shared.answering, tiers.len() as u64);
         assert_eq!(peer.after[1].consistent, Some(1.0));
-        assert_eq!(peer.asked, Asked { answered: 3, ..Asked::default() });
+        assert_eq!(peer.asked, PeerRequests { answered: 3, ..PeerRequests::default() });
         assert_eq!(bench.auditor.report().found, 0);
     }
 }
 
 #[test]
-fn a_node_older_than_its_bound_is_a_finding_that_names_it() {
+fn peer_beyond_bound_named_in_finding() {
     for (applied, rule) in [(COMMIT, "tombstone"), (Lsn(99), "delivery")] {
-        let old = Holding { applied, ..held(Tier::Local, Lsn(50), "old") };
-        let mut bench = Bench::beside(PeerLook::Said(says_that(&[old])));
+        let old = TierEntry { applied, ..held(Tier::Local, Lsn(50), "old") };
+        let mut bench = Bench::beside(PeerOutcome::Replied(says_that(&[old])));
         bench.commit(Duration::ZERO);
         bench.run(LONG, right);
         assert_eq!(bench.counts_there(), [(1, 1); 3], "C(T) counts what its bound allows too");
@@ -70,22 +70,22 @@ fn a_node_older_than_its_bound_is_a_finding_that_names_it() {
         assert_eq!(finding.stale_after_s, [1.0, 10.0], "after a tenth it was within 200 ms");
         assert!(finding.bound_broken && finding.beyond_contract, "{finding:?}");
         assert!(finding.rule.starts_with(rule) && finding.rule.contains(NAME), "{finding:?}");
-        let last = &finding.story.last().expect("a story").what;
+        let last = &finding.timeline.last().expect("a timeline").what;
         assert!(last.contains(NAME) && last.contains("0/32"), "{last}");
-        let first = &finding.story[0].what;
+        let first = &finding.timeline[0].what;
         assert!(first.contains("a load from the origin"), "and what this node knows: {first}");
     }
 }
 
 #[test]
-fn nodes_may_differ_within_the_bounds_that_they_show() {
+fn peers_may_differ_within_bounds() {
     for bound in [Some(Duration::from_secs(60)), None] {
-        let marked = Holding {
-            answers: Answers::Marked,
+        let marked = TierEntry {
+            served_as: ServedAs::Stale,
             applied: Lsn(99),
             ..bounded(Tier::Local, Lsn(50), "old", bound)
         };
-        let mut bench = Bench::beside(PeerLook::Said(says_that(&[marked])));
+        let mut bench = Bench::beside(PeerOutcome::Replied(says_that(&[marked])));
         bench.commit(Duration::ZERO);
         bench.run(LONG * 3, right);
         assert_eq!(bench.counts_there(), [(1, 1); 3]);
@@ -95,13 +95,13 @@ fn nodes_may_differ_within_the_bounds_that_they_show() {
 }
 
 #[test]
-fn a_node_that_does_not_answer_or_talks_rubbish_is_counted_and_nothing_else() {
-    let of_another_key = Told { key: "v1:catalog:price:43".into(), ..says_that(&[]) };
+fn failed_peer_request_counted() {
+    let of_another_key = PeerReply { key: "v1:catalog:price:43".into(), ..says_that(&[]) };
     for (look, asked) in [
-        (PeerLook::Unreachable, Asked { unreachable: 3, ..Asked::default() }),
-        (PeerLook::Resting, Asked { resting: 3, ..Asked::default() }),
-        (PeerLook::Rubbish, Asked { rubbish: 3, ..Asked::default() }),
-        (PeerLook::Said(of_another_key), Asked { rubbish: 3, ..Asked::default() }),
+        (PeerOutcome::Unreachable, PeerRequests { unreachable: 3, ..PeerRequests::default() }),
+        (PeerOutcome::Skipped, PeerRequests { resting: 3, ..PeerRequests::default() }),
+        (PeerOutcome::Malformed, PeerRequests { rubbish: 3, ..PeerRequests::default() }),
+        (PeerOutcome::Replied(of_another_key), PeerRequests { rubbish: 3, ..PeerRequests::default() }),
     ] {
         let mut bench = Bench::beside(look);
         bench.commit(Duration::ZERO);
@@ -115,10 +115,10 @@ fn a_node_that_does_not_answer_or_talks_rubbish_is_counted_and_nothing_else() {
 }
 
 #[test]
-fn a_tier_that_a_node_can_not_look_at_is_not_counted_as_right() {
+fn unread_peer_tier_not_counted() {
     let told =
-        Told { unread: vec![Tier::Shared], ..says_that(&[held(Tier::Local, COMMIT, "new")]) };
-    let mut bench = Bench::beside(PeerLook::Said(told));
+        PeerReply { unread: vec![Tier::Shared], ..says_that(&[held(Tier::Local, COMMIT, "new")]) };
+    let mut bench = Bench::beside(PeerOutcome::Replied(told));
     bench.commit(Duration::ZERO);
     bench.run(LONG, right);
     let after = &bench.peer().after[1];
@@ -126,9 +126,9 @@ fn a_tier_that_a_node_can_not_look_at_is_not_counted_as_right() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_change_nothing() {
+fn unsolicited_replies_ignored() {
     let mut bench = Bench::new();
-    bench.peers = vec![PeerLook::Said(says_that(&[held(Tier::Local, Lsn(50), "old")])); 40];
+    bench.peers = vec![PeerOutcome::Replied(says_that(&[held(Tier::Local, Lsn(50), "old")])); 40];
     bench.commit(Duration::ZERO);
     bench.run(LONG, right);
     assert!(bench.auditor.report().peers.is_empty());
@@ -136,10 +136,10 @@ fn answers_that_nobody_asked_for_change_nothing() {
 }
 
 #[test]
-fn positions_of_another_log_prove_nothing_but_time_does() {
+fn foreign_positions_confirmed_by_time() {
     let old = says_that(&[held(Tier::Local, Lsn(50), "old")]);
     for epoch in [None, Some(Epoch { timeline: 2, ..EPOCH })] {
-        let mut bench = Bench::beside(PeerLook::Said(Told { epoch, ..old.clone() }));
+        let mut bench = Bench::beside(PeerOutcome::Replied(PeerReply { epoch, ..old.clone() }));
         bench.commit(Duration::ZERO);
         bench.run(Duration::from_millis(150), right);
         assert_eq!(bench.counts_there()[0], (0, 0), "it has only just been seen to differ");
@@ -149,8 +149,8 @@ fn positions_of_another_log_prove_nothing_but_time_does() {
 }
 
 #[test]
-fn an_entry_that_was_replaced_before_the_second_look_is_not_called_stale() {
-    let claims = |text| PeerLook::Said(says_that(&[held(Tier::Shared, COMMIT, text)]));
+fn replaced_peer_entry_not_stale() {
+    let claims = |text| PeerOutcome::Replied(says_that(&[held(Tier::Shared, COMMIT, text)]));
     let mut bench = Bench::beside(claims("old"));
     bench.commit(Duration::ZERO);
     bench.run(Duration::from_millis(150), right);
@@ -161,21 +161,21 @@ fn an_entry_that_was_replaced_before_the_second_look_is_not_called_stale() {
 }
 
 #[test]
-fn sampled_answers_are_compared_with_what_other_nodes_would_say() {
-    let answer = || Note::Answer(Answered { named: named(), content: says("new") });
+fn sampled_answer_compared_with_peers() {
+    let answer = || EngineEvent::Answer(AnswerRecord { target: target(), content: says("new") });
     let sampled = |bench: &Bench| {
-        let Sampled { compared, agreed, stale } = bench.peer().samples;
+        let SampleCounts { compared, agreed, stale } = bench.peer().samples;
         (compared, agreed, stale)
     };
-    let mut bench = Bench::beside(PeerLook::Said(says_that(&[])));
+    let mut bench = Bench::beside(PeerOutcome::Replied(says_that(&[])));
     bench.note(answer());
     bench.run(LONG, right);
     assert_eq!(sampled(&bench), (0, 0, 0), "it would answer nothing from a tier");
-    bench.peers = vec![PeerLook::Said(says_that(&[held(Tier::Local, COMMIT, "new")]))];
+    bench.peers = vec![PeerOutcome::Replied(says_that(&[held(Tier::Local, COMMIT, "new")]))];
     bench.note(answer());
     bench.run(LONG, right);
     assert_eq!(sampled(&bench), (1, 1, 0));
-    bench.peers = vec![PeerLook::Said(says_that(&[held(Tier::Local, COMMIT, "old")]))];
+    bench.peers = vec![PeerOutcome::Replied(says_that(&[held(Tier::Local, COMMIT, "old")]))];
     bench.note(answer());
     bench.run(LONG, right);
     assert_eq!(sampled(&bench), (2, 1, 1));
@@ -187,8 +187,8 @@ fn sampled_answers_are_compared_with_what_other_nodes_would_say() {
 }
 
 #[test]
-fn an_entry_of_another_node_that_is_stale_for_a_minute_is_sticky() {
-    let mut bench = Bench::beside(PeerLook::Said(says_that(&[held(Tier::Local, Lsn(50), "old")])));
+fn peer_entry_stale_for_a_minute_sticky() {
+    let mut bench = Bench::beside(PeerOutcome::Replied(says_that(&[held(Tier::Local, Lsn(50), "old")])));
     bench.commit(Duration::ZERO);
     bench.run(LONG * 3, right);
     let report = bench.auditor.report();

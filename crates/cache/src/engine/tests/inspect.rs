@@ -13,10 +13,10 @@ impl Witness for Notebook {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inspecting_changes_nothing() {
+async fn inspect_has_no_side_effects() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(10 * MS, "old");
     assert!(two.inspect(&key(1), &policy).await.expect("a look").is_empty());
     read(&one, &policy, &row).await.expect("an answer");
@@ -52,12 +52,12 @@ async fn inspecting_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_witness_hears_of_loads_fills_and_what_an_event_met() {
+async fn observer_receives_loads_fills_and_events() {
     let world = World::new().await;
     let node = world.node().await;
     let notebook = Arc::new(Notebook::default());
     node.witness(Arc::clone(&notebook) as _);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(10 * MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
     world.commit(vec![Subject::Tag(tag("product-1"))]).await;
@@ -96,16 +96,16 @@ async fn a_witness_hears_of_loads_fills_and_what_an_event_met() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_measured_without_a_proof_is_the_hit_that_it_would_be_with_one() {
+async fn unproven_peek_skips_the_proof() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    assert!(node.measure_unproven(&key(1), &policy).is_none(), "nothing is there");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    assert!(node.peek_unproven(&key(1), &policy).is_none(), "nothing is there");
     read(&node, &policy, &Row::saying(10 * MS, "old")).await.expect("an answer");
     assert!(node.peek(&key(1), &policy).is_some());
-    assert!(node.measure_unproven(&key(1), &policy).is_some());
+    assert!(node.peek_unproven(&key(1), &policy).is_some());
     world.cut_off_primary();
     tokio::time::sleep(3 * BUDGET).await;
     assert!(node.peek(&key(1), &policy).is_none(), "nothing is proven any more");
-    assert!(node.measure_unproven(&key(1), &policy).is_some(), "and that is not looked at");
+    assert!(node.peek_unproven(&key(1), &policy).is_some(), "and that is not looked at");
 }

@@ -14,14 +14,12 @@ async fn ask(
     node.get(&key(id), &id.to_string(), policy, &origin).await
 }
 
-fn of(class: Class) -> Arc<Policy> {
-    let mut policy = policy(Unproven::ReadOrigin);
-    policy.priority = class;
-    Arc::new(policy)
+fn of_class(class: Class) -> Arc<Policy> {
+    policy(Rules { priority: class, ..rules(Unproven::ReadOrigin) })
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_least_important_readers_are_refused_first() {
+async fn lowest_class_shed_first() {
     let world = World::new().await;
     let options = EngineOptions {
         origin_concurrency: 10,
@@ -33,7 +31,7 @@ async fn the_least_important_readers_are_refused_first() {
     let mut readers = Vec::new();
     for (first, class) in [(0, Class::Ephemeral), (100, Class::Standard), (200, Class::Critical)] {
         for id in first..first + 10 {
-            let (node, policy, row) = (node.clone(), of(class), Arc::clone(&row));
+            let (node, policy, row) = (node.clone(), of_class(class), Arc::clone(&row));
             readers.push((class, tokio::spawn(async move { ask(&node, id, &policy, &row).await })));
         }
     }
@@ -51,10 +49,10 @@ async fn the_least_important_readers_are_refused_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_fails_is_left_alone_and_tried_again() {
+async fn failing_origin_opens_breaker() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = of(Class::Standard);
+    let policy = of_class(Class::Standard);
     let row = Row::new(MS, |_| Err(failing()));
     for id in 0..50 {
         ask(&node, id, &policy, &row).await.expect_err("the origin fails");
@@ -69,17 +67,17 @@ async fn an_origin_that_fails_is_left_alone_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_connection_is_tried_once_more() {
+async fn broken_connection_retried_once() {
     let world = World::new().await;
     let node = world.node().await;
     let row = Row::new(MS, |call| if call == 0 { Err(failing()) } else { Ok(present("value")) });
-    let answer = ask(&node, 1, &of(Class::Standard), &row).await.expect("the second try");
+    let answer = ask(&node, 1, &of_class(Class::Standard), &row).await.expect("the second try");
     assert_eq!(text(&answer), "value");
     assert_eq!(row.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_never_answers_is_given_up() {
+async fn hanging_load_times_out() {
     let world = World::new().await;
     let options = EngineOptions {
         load_timeout: 300 * MS,
@@ -88,16 +86,16 @@ async fn an_origin_that_never_answers_is_given_up() {
     };
     let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
     let row = Row::saying(Duration::from_secs(3_600), "never");
-    let err = ask(&node, 1, &of(Class::Standard), &row).await.expect_err("no answer");
+    let err = ask(&node, 1, &of_class(Class::Standard), &row).await.expect_err("no answer");
     let timed_out = matches!(&err, ReadError::Origin(err) if err.kind == OriginErrorKind::Timeout);
     assert!(timed_out, "{err}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_shared_tier_answers_stay_right_and_local() {
+async fn local_tier_works_without_shared() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = of(Class::Standard);
+    let policy = of_class(Class::Standard);
     let row = Row::saying(MS, "old");
     world.shared.down.store(true, Ordering::Relaxed);
     assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Origin));
@@ -116,10 +114,10 @@ async fn without_the_shared_tier_answers_stay_right_and_local() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_shared_tier_costs_its_time_limit_and_then_nothing() {
+async fn slow_shared_tier_opens_breaker() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = of(Class::Standard);
+    let policy = of_class(Class::Standard);
     let row = Row::saying(MS, "value");
     *world.shared.late_reads.lock() = Duration::from_millis(500);
     let began = tokio::time::Instant::now();

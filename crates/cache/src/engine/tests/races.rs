@@ -7,10 +7,10 @@ fn row_1() -> Vec<Subject> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_01_a_row_that_was_read_before_a_commit_is_not_stored_after_it() {
+async fn race_01_overtaken_fill_rejected() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(100 * MS, "old");
     let slow = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
@@ -26,10 +26,10 @@ async fn race_01_a_row_that_was_read_before_a_commit_is_not_stored_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_02_an_application_deletes_before_it_commits() {
+async fn race_02_early_application_delete() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(MS, "old");
     assert_eq!(said(&one, &policy, &row).await.0, "old");
     // The application's own invalidation, while its transaction is open.
@@ -43,10 +43,10 @@ async fn race_02_an_application_deletes_before_it_commits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_03_a_writer_that_tells_nobody() {
+async fn race_03_silent_writer_noticed() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(MS, "old");
     for node in [&one, &two] {
         assert_eq!(said(node, &policy, &row).await.0, "old");
@@ -59,10 +59,10 @@ async fn race_03_a_writer_that_tells_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_07_an_old_value_never_gets_a_new_version() {
+async fn race_07_version_is_from_before_load() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(100 * MS, "old");
     let slow = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
@@ -76,13 +76,13 @@ async fn race_07_an_old_value_never_gets_a_new_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_10_a_node_that_missed_messages_drops_everything() {
+async fn race_10_gap_resets_local_tier() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
-    node.inner.local.lose();
+    node.tiers().local.reset();
     assert_eq!(node.standing().entries, 0);
     assert_eq!(node.standing().bound, None, "and proves nothing");
     row.say("new");
@@ -92,11 +92,11 @@ async fn race_10_a_node_that_missed_messages_drops_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_11_what_a_node_has_seen_invalidated_is_not_served_from_a_shared_tier_that_lags() {
+async fn race_11_lagging_shared_entry_rejected() {
     for governor in [false, true] {
         let world = World::new().await;
         let node = world.node_governed(governor).await;
-        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let policy = policy(rules(Unproven::ReadOrigin));
         let row = Row::saying(MS, "old");
         read(&node, &policy, &row).await.expect("an answer");
         row.say("new");
@@ -116,30 +116,30 @@ async fn race_11_what_a_node_has_seen_invalidated_is_not_served_from_a_shared_ti
 /// The shared tier has gone back to before an order, and the node has lost its own marks with the
 /// node stream; its contract would rather have an old answer than none.
 #[tokio::test(start_paused = true)]
-async fn race_21_what_was_removed_is_not_served_stale_from_a_tier_that_came_back_older() {
+async fn race_21_rolled_back_tier_not_served_stale() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ServeStale));
+    let policy = policy(rules(Unproven::ServeStale));
     let row = Row::saying(MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
-    node.inner.local.lose();
+    node.tiers().local.reset();
     let stale = read(&node, &policy, &row).await.expect("an answer").proof().stale;
     assert_eq!(stale, Some(Stale::Unproven), "what nobody removed covers");
     world.commit(vec![Subject::Key(key(2))]).await;
     let order = world.commit_unseen(row_1());
     node.applied(&order);
-    node.inner.local.lose();
+    node.tiers().local.reset();
     row.say("new");
     assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_12_an_invalidation_overtakes_the_reply_of_a_read() {
+async fn race_12_late_reply_not_stored() {
     for governor in [false, true] {
         let world = World::new().await;
         let one = world.node_governed(governor).await;
         let two = world.node_governed(governor).await;
-        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let policy = policy(rules(Unproven::ReadOrigin));
         let row = Row::saying(MS, "old");
         read(&one, &policy, &row).await.expect("an answer");
         *world.shared.late_reads.lock() = 30 * MS;
@@ -159,10 +159,10 @@ async fn race_12_an_invalidation_overtakes_the_reply_of_a_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_13_absence_is_cached_and_ends_with_the_insert() {
+async fn race_13_insert_invalidates_absence() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::new(MS, |_| Ok(absent()));
     assert_eq!(said(&node, &policy, &row).await, is("absent", Tier::Origin));
     assert_eq!(said(&node, &policy, &row).await, is("absent", Tier::Local));
@@ -173,10 +173,10 @@ async fn race_13_absence_is_cached_and_ends_with_the_insert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_14_truncate_and_unknown_keys() {
+async fn race_14_truncate_invalidates_everything() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
     row.set(|_| Ok(absent()));
@@ -185,10 +185,10 @@ async fn race_14_truncate_and_unknown_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_18_what_was_read_under_one_history_is_not_stored_under_another() {
+async fn race_18_fill_of_old_epoch_rejected() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(100 * MS, "before the failover");
     let slow = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
@@ -196,7 +196,7 @@ async fn race_18_what_was_read_under_one_history_is_not_stored_under_another() {
     });
     tokio::time::sleep(50 * MS).await;
     *world.epoch.lock() = OTHER;
-    world.shared.incarnate(OTHER, Lsn(10), Lsn(10)).await.unwrap();
+    world.shared.reset_epoch(OTHER, Lsn(10), Lsn(10)).await.unwrap();
     settle().await;
     row.say("after the failover");
     let answer = slow.await.unwrap().expect("an answer");
@@ -206,12 +206,12 @@ async fn race_18_what_was_read_under_one_history_is_not_stored_under_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_19_a_page_falls_with_the_data_it_was_made_of() {
+async fn race_19_tag_invalidates_page() {
     for governor in [false, true] {
         let world = World::new().await;
         let one = world.node_governed(governor).await;
         let two = world.node_governed(governor).await;
-        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let policy = policy(rules(Unproven::ReadOrigin));
         let page = Row::saying(MS, "old page");
         read(&one, &policy, &page).await.expect("an answer");
         read(&two, &policy, &page).await.expect("an answer");
@@ -221,7 +221,7 @@ async fn race_19_a_page_falls_with_the_data_it_was_made_of() {
             assert!(node.peek(&key(1), &policy).is_none());
             let standing = node.standing();
             assert_eq!(
-                (standing.entries as u64, standing.marked),
+                (standing.entries as u64, standing.soft_stale),
                 if governor { (1, 1) } else { (0, 0) }
             );
         }

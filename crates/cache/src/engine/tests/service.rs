@@ -14,12 +14,12 @@ fn row_1() -> Vec<Subject> {
 
 /// A service that reads the followed database, at most [`LAG`] behind.
 fn lagging(unproven: Unproven) -> Arc<Policy> {
-    Arc::new(Policy { evidence: Evidence::Lease, lag: LAG, ..policy(unproven) })
+    policy(Rules { evidence: Evidence::Lease, lag: LAG, ..rules(unproven) })
 }
 
 /// A service of which no log tells.
 fn aged(unproven: Unproven) -> Arc<Policy> {
-    Arc::new(Policy { evidence: Evidence::Age, ..policy(unproven) })
+    policy(Rules { evidence: Evidence::Age, ..rules(unproven) })
 }
 
 /// Long enough ago for what lags to be known.
@@ -44,7 +44,7 @@ fn late(text: &'static str, behind: Duration) -> Loaded {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_05_what_a_service_answers_before_it_must_have_seen_a_commit_is_not_stored() {
+async fn race_05_lagging_service_fill_rejected() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
@@ -66,7 +66,7 @@ async fn race_05_what_a_service_answers_before_it_must_have_seen_a_commit_is_not
     assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Local));
 
     // Of one that claims to lag by nothing, the same answer stays: that is what the claim is for.
-    let punctual = Arc::new(Policy { lag: Duration::ZERO, ..policy(Unproven::ReadOrigin) });
+    let punctual = policy(Rules { lag: Duration::ZERO, ..rules(Unproven::ReadOrigin) });
     world.commit(row_1()).await;
     assert_eq!(said(&node, &punctual, &row).await, is("new", Tier::Origin));
     row.say("newer");
@@ -74,13 +74,13 @@ async fn race_05_what_a_service_answers_before_it_must_have_seen_a_commit_is_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_12_a_commit_in_the_middle_of_a_services_answer_dooms_its_fill() {
+async fn race_12_overtaken_service_fill_rejected() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
     for lag in [Duration::ZERO, LAG] {
-        let policy = Policy { evidence: Evidence::Lease, lag, ..policy(Unproven::ReadOrigin) };
-        let policy = Arc::new(policy);
+        let evidence = Evidence::Lease;
+        let policy = policy(Rules { evidence, lag, ..rules(Unproven::ReadOrigin) });
         let row = Row::saying(500 * MS, "old");
         let slow = tokio::spawn({
             let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
@@ -97,7 +97,7 @@ async fn race_12_a_commit_in_the_middle_of_a_services_answer_dooms_its_fill() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_23_an_event_that_is_not_visible_yet_refuses_fills_until_the_service_shows_it() {
+async fn race_23_invisible_event_rejects_fills() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
@@ -121,7 +121,7 @@ async fn race_23_an_event_that_is_not_visible_yet_refuses_fills_until_the_servic
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_02_what_was_filled_between_a_deletion_and_its_commit_falls_with_the_commit() {
+async fn race_02_service_fill_invalidated_by_commit() {
     let world = begun().await;
     let nodes = [world.node().await, world.node().await];
     tokio::time::sleep(LAG + MS).await;
@@ -140,7 +140,7 @@ async fn race_02_what_was_filled_between_a_deletion_and_its_commit_falls_with_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_20_a_holder_that_died_is_replaced_and_its_late_answer_is_not_stored() {
+async fn race_20_dead_service_leaseholder_replaced() {
     let world = begun().await;
     let (taking, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
@@ -172,7 +172,7 @@ async fn race_20_a_holder_that_died_is_replaced_and_its_late_answer_is_not_store
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_log_the_bound_is_the_age_and_the_budget_is_the_end() {
+async fn age_bound_entry_expires_with_budget() {
     let world = begun().await;
     let (node, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
@@ -198,7 +198,7 @@ async fn without_a_log_the_bound_is_the_age_and_the_budget_is_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_log_a_purge_dooms_what_is_being_loaded() {
+async fn purge_rejects_age_bound_fill() {
     let world = begun().await;
     let node = world.node().await;
     let aged = aged(Unproven::ServeStale);
@@ -221,7 +221,7 @@ async fn without_a_log_a_purge_dooms_what_is_being_loaded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_log_a_service_that_fails_is_covered_by_its_contracts_rule() {
+async fn age_bound_failure_follows_contract() {
     for unproven in [Unproven::ServeStale, Unproven::ReadOrigin, Unproven::Fail] {
         let world = begun().await;
         let node = world.node().await;
@@ -244,7 +244,7 @@ async fn without_a_log_a_service_that_fails_is_covered_by_its_contracts_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_cache_on_the_way_has_kept_is_so_much_older() {
+async fn age_header_adds_to_the_bound() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(BUDGET).await;
@@ -271,7 +271,7 @@ async fn what_a_cache_on_the_way_has_kept_is_so_much_older() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_node_counts_all_of_an_age_too() {
+async fn other_node_counts_full_age() {
     let world = begun().await;
     let (node, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
@@ -285,7 +285,7 @@ async fn another_node_counts_all_of_an_age_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_old_when_it_comes_goes_by_the_contracts_rule() {
+async fn too_old_answer_follows_contract() {
     for unproven in [Unproven::ServeStale, Unproven::ReadOrigin, Unproven::Fail] {
         let world = begun().await;
         let node = world.node().await;
@@ -309,7 +309,7 @@ async fn what_is_too_old_when_it_comes_goes_by_the_contracts_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_15_who_has_written_waits_as_long_as_the_service_may_lag() {
+async fn race_15_token_waits_out_service_lag() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
@@ -339,7 +339,7 @@ async fn race_15_who_has_written_waits_as_long_as_the_service_may_lag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_15_a_token_of_the_log_is_not_answered_by_age() {
+async fn race_15_token_bypasses_age_bound_entry() {
     let world = begun().await;
     let (node, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
@@ -364,7 +364,7 @@ fn contract(more: &str) -> Contract {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_is_asked_by_so_many_at_once_and_no_more() {
+async fn function_concurrency_limited() {
     let world = begun().await;
     let node = world.node().await;
     let contract = contract("");
@@ -395,12 +395,12 @@ async fn a_function_is_asked_by_so_many_at_once_and_no_more() {
         assert_eq!(text(&answer.expect("an answer")), id.to_string());
     }
     assert_eq!(most.load(Ordering::Relaxed), 4);
-    let apart = node.get_together(&items[..2], None).await.expect_err("no common moment");
-    assert!(matches!(apart, ReadError::Apart), "{apart}");
+    let apart = node.get_atomic(&items[..2], None).await.expect_err("no common moment");
+    assert!(matches!(apart, ReadError::NoCommonSnapshot), "{apart}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_with_a_token_of_its_own_is_judged_by_it() {
+async fn function_position_becomes_tau() {
     let world = begun().await;
     let node = world.node().await;
     let contract =

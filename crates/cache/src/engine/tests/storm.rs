@@ -81,10 +81,11 @@ struct Notes {
 async fn storm(governor: bool, nodes: usize, writes_per_second: u32) -> Outcome {
     let world = World::new().await;
     let policy = || {
-        let mut policy = Policy::new("recommendations", BUDGET);
-        policy.ttl = Duration::from_secs(600);
-        policy.refresh = contract::Refresh { beta: 0.0, jitter: 0.0 };
-        Arc::new(policy)
+        Arc::new(Policy::new(Rules {
+            ttl: Duration::from_secs(600),
+            refresh: contract::Refresh { beta: 0.0, jitter: 0.0 },
+            ..Rules::new("recommendations", BUDGET)
+        }))
     };
     let mut engines = Vec::new();
     for _ in 0..nodes {
@@ -172,7 +173,7 @@ async fn show(what: &str, governor: bool, nodes: usize, writes: u32) -> Outcome 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_kills_the_origin_without_the_governor_and_not_with_it() {
+async fn governor_protects_origin_in_storm() {
     let without = show("ten times the writes, without", false, 1, 20).await;
     assert!(without.asked > 2.0 * LIMIT, "{} loads a second asked for", without.asked);
     assert!(without.errors > without.reads / 10, "{} errors", without.errors);
@@ -188,7 +189,7 @@ async fn a_storm_kills_the_origin_without_the_governor_and_not_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_over_two_nodes_costs_each_entry_a_load_per_window_and_node_at_most() {
+async fn storm_loads_once_per_window_and_node() {
     let with = show("two nodes, with the governor", true, 2, 20).await;
     assert_eq!((with.errors, with.lies), (0, 0));
     assert!(with.made < LIMIT, "{} loads a second", with.made);
@@ -199,13 +200,13 @@ async fn a_storm_over_two_nodes_costs_each_entry_a_load_per_window_and_node_at_m
 async fn at_rest(governor: bool) -> (World, Engine, Arc<Policy>, Arc<Row>) {
     let world = World::new().await;
     let node = world.node_governed(governor).await;
-    let (policy, row) = (Arc::new(policy(Unproven::ReadOrigin)), Row::saying(MS, "old"));
+    let (policy, row) = (policy(rules(Unproven::ReadOrigin)), Row::saying(MS, "old"));
     assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Origin));
     (world, node, policy, row)
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_origin_has_time_every_change_costs_its_refill_at_once() {
+async fn idle_origin_reloads_at_once() {
     let (world, node, policy, row) = at_rest(true).await;
     row.say("new");
     world.commit(vec![Subject::Key(key(1))]).await;
@@ -214,7 +215,7 @@ async fn while_the_origin_has_time_every_change_costs_its_refill_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_fails_is_covered_within_the_budget_by_any_contract_and_no_longer() {
+async fn soft_stale_covers_failure_in_budget() {
     for governor in [true, false] {
         let (world, node, policy, row) = at_rest(governor).await;
         row.set(|_| Err(failing()));
@@ -233,7 +234,7 @@ async fn an_origin_that_fails_is_covered_within_the_budget_by_any_contract_and_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_removed_is_not_covered() {
+async fn purged_entry_covers_no_failure() {
     let (world, node, policy, row) = at_rest(true).await;
     row.set(|_| Err(failing()));
     let mut purge = world.commit_unseen(vec![Subject::Key(key(1))]);
@@ -244,7 +245,7 @@ async fn what_a_person_removed_is_not_covered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_written_is_not_given_what_lacks_the_write() {
+async fn token_skips_soft_stale() {
     let (world, node, policy, row) = at_rest(true).await;
     row.set(|_| Err(failing()));
     world.commit(vec![Subject::Key(key(1))]).await;
@@ -258,15 +259,15 @@ async fn whoever_has_written_is_not_given_what_lacks_the_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contract_without_a_budget_spends_nothing() {
+async fn zero_budget_never_soft_stale() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut none = policy(Unproven::ServeStale);
+    let mut none = rules(Unproven::ServeStale);
     none.budget = Duration::ZERO;
-    let (none, row) = (Arc::new(none), Row::saying(MS, "old"));
+    let (none, row) = (policy(none), Row::saying(MS, "old"));
     read(&node, &none, &row).await.expect("an answer");
     world.commit(vec![Subject::Key(key(1))]).await;
     row.set(|_| Err(failing()));
     read(&node, &none, &row).await.expect_err("a commit has removed it");
-    assert_eq!(node.standing().marked, 0);
+    assert_eq!(node.standing().soft_stale, 0);
 }

@@ -1,7 +1,7 @@
 //! A database with several rows, whose loads say what they have seen.
 
 use super::*;
-use crate::origin::{Ask, LoadedMany};
+use crate::origin::{LoadItem, LoadedMany};
 
 /// What the database answers with.
 pub(super) struct Table {
@@ -84,7 +84,7 @@ impl Origin for Table {
         seen.pop().expect("one row")
     }
 
-    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+    async fn load_many(&self, asks: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
         self.batches.fetch_add(1, Ordering::Relaxed);
         let items = self.read(&asks.iter().map(|ask| ask.id).collect::<Vec<_>>());
         let takes = *self.takes.lock();

@@ -23,11 +23,11 @@ async fn carry_out(world: &World, subjects: Vec<Subject>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wildcard_fells_every_copy_on_every_node() {
+async fn wildcard_invalidates_on_all_nodes() {
     for subjects in [prices(), products()] {
         let world = World::new().await;
         let (one, two) = (world.node().await, world.node().await);
-        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let policy = policy(rules(Unproven::ReadOrigin));
         let row = Row::saying(MS, "old");
         for node in [&one, &two] {
             read(node, &policy, &row).await.expect("an answer");
@@ -43,11 +43,11 @@ async fn a_wildcard_fells_every_copy_on_every_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_under_way_during_a_wildcard_is_answered_and_not_stored() {
+async fn wildcard_rejects_fill_in_progress() {
     for subjects in [prices(), products()] {
         let world = World::new().await;
         let node = world.node().await;
-        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let policy = policy(rules(Unproven::ReadOrigin));
         let row = Row::saying(100 * MS, "old");
         let slow = tokio::spawn({
             let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
@@ -65,11 +65,11 @@ async fn a_load_under_way_during_a_wildcard_is_answered_and_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_11_a_wildcard_that_the_shared_tier_has_not_heard_of_yet() {
+async fn race_11_wildcard_ahead_of_shared_tier() {
     for subjects in [prices(), products()] {
         let world = World::new().await;
         let node = world.node().await;
-        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let policy = policy(rules(Unproven::ReadOrigin));
         let row = Row::saying(MS, "old");
         read(&node, &policy, &row).await.expect("an answer");
         row.say("new");
@@ -88,25 +88,25 @@ async fn race_11_a_wildcard_that_the_shared_tier_has_not_heard_of_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wildcard_removes_what_commits_have_marked_and_marks_nothing() {
+async fn wildcard_removes_soft_stale() {
     for subjects in [prices(), products()] {
         let world = World::new().await;
         let node = world.node_governed(true).await;
-        let policy = Arc::new(policy(Unproven::ReadOrigin));
+        let policy = policy(rules(Unproven::ReadOrigin));
         let row = Row::saying(MS, "old");
         read(&node, &policy, &row).await.expect("an answer");
         world.commit(vec![Subject::Key(key(1))]).await;
-        assert_eq!((node.standing().entries, node.standing().marked), (1, 1));
+        assert_eq!((node.standing().entries, node.standing().soft_stale), (1, 1));
         carry_out(&world, subjects).await;
-        assert_eq!((node.standing().entries, node.standing().marked), (0, 1));
+        assert_eq!((node.standing().entries, node.standing().soft_stale), (0, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_survey_counts_in_both_tiers_and_removes_nothing() {
+async fn survey_counts_without_removing() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::saying(MS, "a price");
     read(&one, &policy, &row).await.expect("an answer");
     for subjects in [prices(), products(), vec![Subject::Everything]] {
