@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cache::origin::postgres::{PostgresOrigin, PostgresPool, Standby};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
-use cache::{Ask, Content, Loaded, Origin, OriginError, OriginErrorKind};
+use cache::{Content, LoadItem, Loaded, Origin, OriginError, OriginErrorKind};
 use coherence::Lsn;
 use contract::{Contract, Tag};
 use harness::Postgres;
@@ -67,10 +67,10 @@ async fn load_many(
     asks: &[(&dyn Origin, &Contract, &str)],
 ) -> (Vec<Result<Loaded, OriginError>>, bool) {
     let keys: Vec<_> = asks.iter().map(|(_, contract, id)| contract.key(id).expect(id)).collect();
-    let asks: Vec<Ask<'_>> = asks
+    let asks: Vec<LoadItem<'_>> = asks
         .iter()
         .zip(&keys)
-        .map(|((origin, _, id), key)| Ask { origin: *origin, key, id })
+        .map(|((origin, _, id), key)| LoadItem { origin: *origin, key, id })
         .collect();
     let loaded = asks[0].origin.load_many(&asks).await.expect("the database is there");
     (loaded.items, loaded.one_snapshot)
@@ -279,7 +279,7 @@ async fn origins_of_two_pools_share_no_snapshot() {
 }
 
 async fn roll(origin: &dyn Origin, most: usize) -> Vec<String> {
-    let roll = origin.roll().expect("it lists its ids");
+    let roll = origin.key_scan().expect("it lists its ids");
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = roll.page(after.as_deref(), most).await.expect("a page");
@@ -294,7 +294,7 @@ async fn roll(origin: &dyn Origin, most: usize) -> Vec<String> {
 }
 
 async fn unfit(origin: &dyn Origin) -> Option<String> {
-    origin.roll().expect("it lists its ids").rows().await.expect("an answer").unfit
+    origin.key_scan().expect("it lists its ids").estimate().await.expect("an answer").unsuitable
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn every_id_of_a_postgres_table_is_on_the_roll_once() {
         }
     }
     postgres.psql("analyze products").expect("analyzed");
-    let about = numbers.roll().expect("a roll").rows().await.expect("an answer").about;
+    let about = numbers.key_scan().expect("a roll").estimate().await.expect("an answer").keys;
     assert_eq!(about, 2_500);
     for (sql, why) in [
         ("alter table products enable row level security", "row security"),
@@ -380,7 +380,7 @@ async fn every_id_of_an_sqlite_table_is_on_the_roll_once() {
     for (table, ordinary) in [("numbers", -1000_i64), ("texts", -1000)] {
         let origin = origin(table);
         assert_eq!(unfit(&origin).await, None, "{table}");
-        let about = origin.roll().expect("a roll").rows().await.expect("an answer").about;
+        let about = origin.key_scan().expect("a roll").estimate().await.expect("an answer").keys;
         for most in [7, 100, 10_000] {
             let mut ids = roll(&origin, most).await;
             assert!(ids.iter().any(|id| id.ends_with(&ordinary.to_string())), "{ids:?}");
@@ -521,7 +521,7 @@ async fn a_standby_that_was_promoted_or_cut_off_is_noticed_by_the_load_itself() 
     let err = load(origin, &prices, "42").await.expect_err("a primary of its own");
     assert!(err.message.contains("promoted"), "{err}");
     let key = prices.key("42").expect("a key");
-    let asks = [Ask { origin, key: &key, id: "42" }; 2];
+    let asks = [LoadItem { origin, key: &key, id: "42" }; 2];
     let loaded = origin.load_many(&asks).await.expect("it answers");
     for item in loaded.items {
         let err = item.expect_err("a primary of its own");

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache::entry::{Content, Entry, Value};
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier, Slide,
-    Standing,
+    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
+    TierPosition, Touch,
 };
 use coherence::fence::Gap;
 use coherence::{
@@ -167,9 +167,9 @@ struct Model {
 }
 
 impl Model {
-    fn standing(&self) -> Option<Standing> {
+    fn standing(&self) -> Option<TierPosition> {
         let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
-        self.fence.epoch().map(|epoch| Standing { epoch, applied, watermark })
+        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark })
     }
 
     fn fill(&mut self, fill: &Fill, lease: Option<usize>) -> Verdict {
@@ -331,15 +331,15 @@ impl<'a> Trio<'a> {
     }
 
     async fn r#use(&mut self, keys: &[Key], here: bool) {
-        let slide = Slide::within(Duration::MAX);
+        let slide = Touch::within(Duration::MAX);
         if !here {
             let uses: Vec<_> = keys.iter().map(|key| (key.clone(), slide)).collect();
             self.memory.touch(&uses).await.expect("memory");
             return self.redis.touch(&uses).await.expect("redis");
         }
         let slides = vec![Some(slide); keys.len()];
-        let memory = self.memory.read_using(keys, &slides, None).await.expect("memory");
-        let redis = self.redis.read_using(keys, &slides, None).await.expect("redis");
+        let memory = self.memory.read_and_touch(keys, &slides, None).await.expect("memory");
+        let redis = self.redis.read_and_touch(keys, &slides, None).await.expect("redis");
         assert_eq!((memory.len(), redis.len()), (keys.len(), keys.len()));
         for ((key, memory), redis) in keys.iter().zip(memory).zip(redis) {
             self.judge(key, None, memory, redis);
@@ -353,8 +353,8 @@ impl<'a> Trio<'a> {
             None if self.model.holders.contains_key(key) => Said::Wait,
             None => Said::Lead,
         };
-        assert_eq!(memory.standing, self.model.standing());
-        assert_eq!(redis.standing, self.model.standing());
+        assert_eq!(memory.position, self.model.standing());
+        assert_eq!(redis.position, self.model.standing());
         let ((from_memory, memory), (from_redis, redis)) =
             (said(memory.outcome), said(redis.outcome));
         assert_eq!(from_memory, expected, "memory, {key}");
@@ -497,8 +497,8 @@ impl<'a> Trio<'a> {
                 self.model.fence.incarnate(epoch, at, watermark);
                 self.model.entries.clear();
                 self.model.holders.clear();
-                self.memory.incarnate(epoch, at, watermark).await.expect("memory");
-                self.redis.incarnate(epoch, at, watermark).await.expect("redis");
+                self.memory.reset_epoch(epoch, at, watermark).await.expect("memory");
+                self.redis.reset_epoch(epoch, at, watermark).await.expect("redis");
             }
             Step::LeasesRunOut => {
                 self.model.holders.clear();

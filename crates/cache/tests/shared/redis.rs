@@ -32,7 +32,7 @@ impl Lab {
     }
 
     async fn begin(&self) {
-        self.tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+        self.tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     }
 
     fn cli(&self, words: &[&str]) -> String {
@@ -44,7 +44,7 @@ impl Lab {
     }
 
     async fn applied(&self) -> Option<Lsn> {
-        self.tier.standing().await.expect("standing").map(|standing| standing.applied)
+        self.tier.position().await.expect("standing").map(|standing| standing.applied)
     }
 }
 
@@ -88,8 +88,8 @@ async fn two_prefixes_do_not_meet() {
     lab.fill(1, "v1", 10).await;
     let options = RedisOptions { prefix: "other".into(), ..patient(&lab.server) };
     let other = RedisTier::connect(options).await.expect("a tier");
-    assert_eq!(other.standing().await.expect("standing"), None);
-    other.incarnate(NEXT, Lsn(50), Lsn(50)).await.expect("incarnate");
+    assert_eq!(other.position().await.expect("standing"), None);
+    other.reset_epoch(NEXT, Lsn(50), Lsn(50)).await.expect("incarnate");
     assert_eq!(lab.applied().await, Some(Lsn(10)));
     let outcome = other.read(&key(1), None).await.expect("read").outcome;
     assert!(matches!(outcome, cache::shared::Outcome::Miss));
@@ -103,7 +103,7 @@ async fn marks_outlive_entries_when_memory_runs_out() {
         .start()
         .expect("a Redis server");
     let tier = RedisTier::connect(patient(&server)).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     let named = (0..200).map(|n| Subject::Key(key(n))).collect();
     tier.apply(&batch(10, 11, named)).await.expect("apply").expect("no gap");
     for n in 0..400_u64 {

@@ -111,7 +111,7 @@ impl Rig {
 
     /// With an epoch, at position 10.
     pub(crate) async fn begun(self) -> Self {
-        self.tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+        self.tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
         self
     }
 

@@ -42,5 +42,5 @@ async fn distinct_keys_without_end_take_no_memory_without_end() {
     // What is kept, and what may come until room is made again.
     assert!(most <= TOMBSTONES as usize + 60_000, "{most}");
     let first = tier.read(&key(1), None).await.expect("memory");
-    assert_eq!(first.standing.map(|standing| standing.applied), Some(Lsn(at)));
+    assert_eq!(first.position.map(|standing| standing.applied), Some(Lsn(at)));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache::entry::{Content, Value};
-use cache::shared::{Fill, NodeMessage, Outcome, Slide, Standing};
+use cache::shared::{Fill, NodeMessage, Outcome, TierPosition, Touch};
 use coherence::fence::Gap;
 use coherence::{Batch, Cause, Event, Lsn, Refusal, Subject, Verdict};
 use contract::Tag;
@@ -80,16 +80,16 @@ suite! {
 }
 
 async fn a_new_tier_proves_nothing(rig: Rig) {
-    assert_eq!(rig.tier.standing().await.expect("standing"), None);
+    assert_eq!(rig.tier.position().await.expect("standing"), None);
     let read = rig.tier.read(&key(1), Some(LONG)).await.expect("read");
-    assert_eq!(read.standing, None);
+    assert_eq!(read.position, None);
     assert!(matches!(read.outcome, Outcome::Miss), "no lease where no fill is accepted");
     assert_eq!(rig.fill(fill(&key(1), "v", 99)).await, refused(Refusal::Unproven));
     let gap = rig.tier.apply(&batch(0, 1, vec![])).await.expect("apply");
     assert_eq!(gap, Err(Gap::Unproven));
     assert_eq!(rig.tier.collect(Lsn(99)).await.expect("collect"), 0);
     rig.tier.evict(&[Subject::Everything, Subject::Tag(tag(1))]).await.expect("evict");
-    assert_eq!(rig.tier.standing().await.expect("standing"), None);
+    assert_eq!(rig.tier.position().await.expect("standing"), None);
 }
 
 async fn gives_back_what_was_stored(rig: Rig) {
@@ -99,8 +99,8 @@ async fn gives_back_what_was_stored(rig: Rig) {
     given.entry.content = Content::Present(Value { head, body });
     assert_eq!(rig.fill(given.clone()).await, Verdict::Accept);
     let read = rig.read(&key(1)).await;
-    let at = Standing { epoch: EPOCH, applied: Lsn(10), watermark: Lsn(10) };
-    assert_eq!(read.standing, Some(at));
+    let at = TierPosition { epoch: EPOCH, applied: Lsn(10), watermark: Lsn(10) };
+    assert_eq!(read.position, Some(at));
     let Outcome::Found { entry, remaining } = read.outcome else { panic!("{:?}", read.outcome) };
     assert_eq!(entry, given.entry);
     assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
@@ -123,7 +123,7 @@ async fn an_entry_lives_as_long_as_it_may(rig: Rig) {
 
 /// Long enough for a loaded machine, and a life's grain (a 64th) passes within two seconds.
 const MINUTE: Duration = Duration::from_secs(60);
-const NO_LIMIT: Slide = Slide::within(Duration::MAX);
+const NO_LIMIT: Touch = Touch::within(Duration::MAX);
 
 async fn what_is_used_lives_on(rig: Rig) {
     let rig = rig.begun().await;
@@ -140,7 +140,7 @@ async fn what_is_used_lives_on(rig: Rig) {
     rig.pass(Duration::from_secs(2)).await;
     let keys = [key(1), key(2), key(4), key(5)];
     let slides = [Some(NO_LIMIT), None, Some(NO_LIMIT), Some(NO_LIMIT)];
-    let reads = rig.tier.read_using(&keys, &slides, None).await.expect("read");
+    let reads = rig.tier.read_and_touch(&keys, &slides, None).await.expect("read");
     let told: Vec<_> = reads
         .into_iter()
         .map(|read| match read.outcome {
@@ -149,7 +149,7 @@ async fn what_is_used_lives_on(rig: Rig) {
         })
         .collect();
     assert_eq!(told, [Some(true), Some(false), Some(false), None], "absence is not prolonged");
-    let ahead = Slide { proven_from: Lsn(11), ..NO_LIMIT };
+    let ahead = Touch { proven_from: Lsn(11), ..NO_LIMIT };
     rig.tier.touch(&[(key(2), ahead)]).await.expect("touch");
     rig.tier.touch(&[(key(3), NO_LIMIT), (key(5), NO_LIMIT)]).await.expect("touch");
     let grain = Duration::from_secs(1);
@@ -157,7 +157,7 @@ async fn what_is_used_lives_on(rig: Rig) {
     assert_eq!(rig.found(&key(5)).await, None);
     // What has fallen is not raised.
     rig.apply(batch(10, 13, vec![Subject::Key(key(1))])).await;
-    let read = rig.tier.read_using(&keys[..1], &slides, None).await.expect("read").remove(0);
+    let read = rig.tier.read_and_touch(&keys[..1], &slides, None).await.expect("read").remove(0);
     assert!(matches!(read.outcome, Outcome::Miss));
     assert_eq!(rig.fill(lives(1, value)).await, refused(Refusal::Tombstone));
 }
@@ -169,7 +169,7 @@ async fn no_use_takes_a_life_past_its_limit(rig: Rig) {
     old.entry.loaded_wall_ms = rig.wall_ms() - 11_000;
     rig.fill(old).await;
     rig.pass(Duration::from_secs(2)).await;
-    let limit = |secs| Slide::within(Duration::from_secs(secs));
+    let limit = |secs| Touch::within(Duration::from_secs(secs));
     for slide in [limit(70), limit(5)] {
         rig.tier.touch(&[(key(1), slide)]).await.expect("touch");
         let left = rig.remaining(&key(1)).await;
@@ -236,7 +236,7 @@ async fn race_09_a_new_incarnation_refuses_fills_in_flight(rig: Rig) {
     let rig = rig.begun().await;
     rig.fill(fill(&key(1), "v1", 10)).await;
     let in_flight = fill(&key(2), "v1", 10);
-    rig.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    rig.tier.reset_epoch(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
     assert_eq!(rig.found(&key(1)).await, None, "entries are void");
     assert_eq!(rig.fill(in_flight).await, refused(Refusal::Epoch));
     let fresh = |tau| Fill { epoch: NEXT, ..fill(&key(2), "v2", tau) };
@@ -254,7 +254,7 @@ async fn race_10_a_missed_batch_is_a_gap_and_changes_nothing(rig: Rig) {
     let gap = rig.tier.apply(&other).await.expect("apply");
     assert_eq!(gap, Err(Gap::Epoch { tier: EPOCH }));
     let read = rig.read(&key(1)).await;
-    assert_eq!(read.standing.map(|s| s.applied), Some(Lsn(10)));
+    assert_eq!(read.position.map(|s| s.applied), Some(Lsn(10)));
     assert!(matches!(read.outcome, Outcome::Found { .. }), "its entry misses nothing up to 10");
 }
 
@@ -328,8 +328,8 @@ async fn race_21_an_older_position_is_shown(rig: Rig) {
     let rig = rig.begun().await;
     rig.apply(batch(10, 30, vec![])).await;
     // The feed finds the tier at an older position and begins anew there.
-    rig.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
-    let standing = rig.read(&key(1)).await.standing.expect("a standing");
+    rig.tier.reset_epoch(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    let standing = rig.read(&key(1)).await.position.expect("a standing");
     assert_eq!((standing.epoch, standing.applied), (NEXT, Lsn(20)));
     let ahead = Batch { epoch: NEXT, ..batch(30, 31, vec![]) };
     let gap = rig.tier.apply(&ahead).await.expect("apply");
@@ -354,7 +354,7 @@ async fn one_leads_and_the_others_wait(rig: Rig) {
 async fn leases_of_another_incarnation_are_void(rig: Rig) {
     let rig = rig.begun().await;
     let old = rig.lead(&key(1), LONG).await;
-    rig.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    rig.tier.reset_epoch(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
     assert!(!rig.tier.renew(&key(1), old, LONG).await.expect("renew"));
     let new = rig.lead(&key(1), LONG).await;
     assert_eq!(rig.fill(leased(&key(1), "v1", 20, old)).await, refused(Refusal::Epoch));
@@ -367,16 +367,16 @@ async fn a_heartbeat_moves_the_positions(rig: Rig) {
     let events = Vec::new();
     let beat = Batch { epoch: EPOCH, prev: Lsn(10), upto: Lsn(20), watermark: Lsn(15), events };
     rig.apply(beat).await;
-    let at = Standing { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(15) };
-    assert_eq!(rig.tier.standing().await.expect("standing"), Some(at));
+    let at = TierPosition { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(15) };
+    assert_eq!(rig.tier.position().await.expect("standing"), Some(at));
 }
 
 async fn positions_never_go_back(rig: Rig) {
     let rig = rig.begun().await;
     rig.apply(batch(10, 20, vec![])).await;
     rig.apply(batch(5, 12, vec![])).await;
-    let at = Standing { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(20) };
-    assert_eq!(rig.tier.standing().await.expect("standing"), Some(at));
+    let at = TierPosition { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(20) };
+    assert_eq!(rig.tier.position().await.expect("standing"), Some(at));
 }
 
 async fn collection_forgets_marks_but_not_what_they_forbade(rig: Rig) {
@@ -395,7 +395,7 @@ async fn collection_forgets_marks_but_not_what_they_forbade(rig: Rig) {
 
 async fn too_many_marks_leave_a_floor_in_the_place_of_the_oldest(rig: Rig) {
     let rig = rig.begun().await;
-    assert_eq!(rig.tier.make_room().await.expect("room"), 0);
+    assert_eq!(rig.tier.trim_tombstones().await.expect("room"), 0);
     // One commit of so many keys, and then one key each.
     let many = TOMBSTONES as u32 - 100;
     rig.apply(batch(10, 11, (0..many).map(numbered).collect())).await;
@@ -405,12 +405,12 @@ async fn too_many_marks_leave_a_floor_in_the_place_of_the_oldest(rig: Rig) {
     }
     rig.fill(fill(&key(1), "v1", 11)).await;
     rig.fill(fill(&key(2), "v1", 111)).await;
-    assert_eq!(rig.tier.make_room().await.expect("room"), 0, "they are not too many");
+    assert_eq!(rig.tier.trim_tombstones().await.expect("room"), 0, "they are not too many");
     rig.apply(batch(111, 112, (0..many).map(numbered).collect())).await;
     rig.apply(batch(112, 113, vec![numbered(TOMBSTONES as u32)])).await;
     rig.apply(batch(113, 114, vec![numbered(TOMBSTONES as u32 + 1)])).await;
-    assert_eq!(rig.tier.make_room().await.expect("room"), 2, "the oldest go");
-    assert_eq!(rig.tier.make_room().await.expect("room"), 0);
+    assert_eq!(rig.tier.trim_tombstones().await.expect("room"), 2, "the oldest go");
+    assert_eq!(rig.tier.trim_tombstones().await.expect("room"), 0);
     // They were of the commits at 12 and 13.
     assert_eq!(rig.found(&key(1)).await, None, "nobody can say any more");
     assert_eq!(rig.found(&key(2)).await, Some(entry("v1", 111)));
@@ -422,7 +422,7 @@ async fn too_many_marks_leave_a_floor_in_the_place_of_the_oldest(rig: Rig) {
 
 async fn eviction_is_prompt_and_raises_no_fence(rig: Rig) {
     let rig = rig.begun().await;
-    let before = rig.tier.standing().await.expect("standing");
+    let before = rig.tier.position().await.expect("standing");
     for subject in [Subject::Key(key(1)), Subject::Tag(tag(1)), Subject::Everything] {
         rig.fill(tagged(&key(1), "v1", 10, &[tag(1)])).await;
         assert!(rig.found(&key(1)).await.is_some());
@@ -431,7 +431,7 @@ async fn eviction_is_prompt_and_raises_no_fence(rig: Rig) {
         let in_flight = tagged(&key(1), "v1", 10, &[tag(1)]);
         assert_eq!(rig.fill(in_flight).await, Verdict::Accept, "{subject}");
     }
-    assert_eq!(rig.tier.standing().await.expect("standing"), before);
+    assert_eq!(rig.tier.position().await.expect("standing"), before);
 }
 
 async fn eviction_by_tag_leaves_later_entries(rig: Rig) {
@@ -463,7 +463,7 @@ async fn the_stream_has_everything_in_order(rig: Rig) {
     rig.tier.apply(&batch(99, 100, vec![])).await.expect("apply").expect_err("a gap");
     rig.tier.evict(&subjects).await.expect("evict");
     rig.apply(batch(11, 12, vec![])).await;
-    rig.tier.incarnate(NEXT, Lsn(50), Lsn(40)).await.expect("incarnate");
+    rig.tier.reset_epoch(NEXT, Lsn(50), Lsn(40)).await.expect("incarnate");
     for stream in [&mut stream, &mut second] {
         assert_eq!(next_batch(stream).await, first);
         assert!(matches!(next(stream).await, NodeMessage::Evict(said) if said == subjects));
@@ -568,7 +568,7 @@ async fn a_subscriber_that_falls_behind_is_told(rig: Rig) {
             other => panic!("{other:?} follows {at:?} without a word"),
         }
     }
-    let now = rig.tier.standing().await.expect("standing").expect("a standing").applied;
+    let now = rig.tier.position().await.expect("standing").expect("a standing").applied;
     assert_eq!(now, Lsn(13_000));
     publish(13_000, 13_001).await;
     assert_eq!(next_batch(&mut stream).await.upto, Lsn(13_001), "served again");

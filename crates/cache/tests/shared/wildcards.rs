@@ -57,7 +57,7 @@ async fn what_is_being_loaded_is_not_stored(rig: Rig) {
 async fn a_survey_counts_and_removes_nothing(rig: Rig) {
     let survey = async |text: &str| rig.tier.survey(&like(text)).await.expect("a survey");
     assert_eq!(survey("*").await.total(), 0, "nothing is proven, so nothing is there");
-    rig.tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    rig.tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     for n in 0..7 {
         rig.fill(tagged(&key(n), "price", 10, &[tag(n % 2)])).await;
         rig.fill(fill(&stock(n), "stock", 10)).await;

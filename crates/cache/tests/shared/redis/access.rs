@@ -31,7 +31,7 @@ fn login(server: &Redis) -> RedisOptions {
 async fn use_all(tier: &RedisTier) {
     let mut stream = tier.subscribe();
     assert!(matches!(next(&mut stream).await, cache::shared::NodeMessage::Lost));
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     assert_eq!(next_batch(&mut stream).await.upto, Lsn(10));
     let token = match tier.read(&key(1), Some(LONG)).await.expect("read").outcome {
         cache::shared::Outcome::Lead(token) => token,
@@ -49,7 +49,7 @@ async fn use_all(tier: &RedisTier) {
     assert_eq!(tier.collect(Lsn(11)).await.expect("collect"), 2);
     let read = tier.read(&key(1), None).await.expect("read");
     assert!(matches!(read.outcome, cache::shared::Outcome::Miss));
-    assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(11)));
+    assert_eq!(read.position.map(|standing| standing.applied), Some(Lsn(11)));
 }
 
 #[tokio::test]

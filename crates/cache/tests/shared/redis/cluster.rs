@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cache::leader::{Leader, Moved};
+use cache::leader::{ApplyResult, Leader};
 use cache::shared::{
     Fill, NodeMessage, Outcome, RedisMetrics, RedisOptions, RedisTier, RedisTls, SharedRead,
     SharedTier, TierError,
@@ -42,14 +42,14 @@ impl Lab {
         let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
         let mut leader = lead(&tier);
         leader.start(Start { new_slot: true, ..start(10) }).await.expect("begun");
-        let epoch = tier.standing().await.expect("standing").expect("begun").epoch;
+        let epoch = tier.position().await.expect("standing").expect("begun").epoch;
         let mut lab = Self { cluster, tier, leader, metrics, epoch, at: 10 };
-        assert_eq!(lab.commit(vec![]).await, Moved::Applied);
+        assert_eq!(lab.commit(vec![]).await, ApplyResult::Applied);
         lab
     }
 
     /// The next commit in the log.
-    async fn commit(&mut self, subjects: Vec<Subject>) -> Moved {
+    async fn commit(&mut self, subjects: Vec<Subject>) -> ApplyResult {
         let (prev, upto) = (self.at, self.at + 1);
         let mut events = batch(prev, upto, subjects).events;
         let applied = self.leader.apply(Lsn(prev), Lsn(upto), Lsn(upto), &mut events).await;
@@ -80,7 +80,7 @@ impl Lab {
         // What lies in the frozen replica's socket dies with the connection.
         self.cluster.node(4).pause().expect("frozen");
         self.cluster.cli(1, &["client", "kill", "type", "replica"]).expect("cut off");
-        assert_eq!(self.commit(vec![Subject::Key(key(n))]).await, Moved::Applied);
+        assert_eq!(self.commit(vec![Subject::Key(key(n))]).await, ApplyResult::Applied);
         let gone = self.tier.read(&key(n), None).await.expect("read");
         assert!(!is_found(&gone));
         self.cluster.node(1).crash().expect("killed");
@@ -148,7 +148,7 @@ async fn a_commit_fells_keys_of_all_shards_by_their_tag() {
     lab.commit(vec![Subject::Tag(tag(1))]).await;
     let reads = lab.read_all().await;
     assert!(!reads.iter().any(is_found));
-    let applied = |read: &SharedRead| read.standing.map(|standing| standing.applied);
+    let applied = |read: &SharedRead| read.position.map(|standing| standing.applied);
     assert!(reads.iter().all(|read| applied(read) == Some(Lsn(12))), "each bucket has heard of it");
     for n in 0..KEYS {
         assert_eq!(lab.fill(n, 11).await, refused(Refusal::Tombstone), "{n}");
@@ -191,7 +191,7 @@ async fn race_17_slots_move_between_delete_and_read() {
                         }
                         Err(err) => panic!("{err}"),
                     };
-                    let standing = read.standing.expect("nothing is lost when slots move");
+                    let standing = read.position.expect("nothing is lost when slots move");
                     assert_eq!(standing.epoch, epoch);
                     if let Outcome::Found { entry, .. } = read.outcome {
                         let missed = log.lock()[usize::from(n)]
@@ -241,15 +241,15 @@ async fn race_17_slots_move_between_delete_and_read() {
         eventually("the commit is applied", async || {
             let moved =
                 leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), &mut events.clone()).await.ok()?;
-            assert!(matches!(moved, Moved::Applied | Moved::ToldAgain(_)), "{moved:?}");
+            assert!(matches!(moved, ApplyResult::Applied | ApplyResult::Replayed(_)), "{moved:?}");
             Some(())
         })
         .await;
     }
     // Whoever was away meanwhile is told by now, and all is as it was but for the places.
     let standing = eventually("every bucket has all of it", async || {
-        lab.leader.tend().await.ok()?;
-        let standing = lab.tier.standing().await.ok()??;
+        lab.leader.reconcile().await.ok()?;
+        let standing = lab.tier.position().await.ok()??;
         (standing.applied == Lsn(at)).then_some(standing)
     })
     .await;
@@ -262,8 +262,8 @@ async fn race_17_slots_move_between_delete_and_read() {
     assert!(found > 100, "{found}");
     let keys: Vec<_> = (0..KEYS).map(key).collect();
     let reads = lab.tier.read_many(&keys, None).await.expect("read");
-    assert!(reads.iter().all(|read| read.standing == Some(standing)), "{reads:?}");
-    assert_eq!(lab.metrics.buckets_begun.get(), 0, "nothing was lost");
+    assert!(reads.iter().all(|read| read.position == Some(standing)), "{reads:?}");
+    assert_eq!(lab.metrics.buckets_reset.get(), 0, "nothing was lost");
     eventually("the moves are known", async || {
         (lab.metrics.primary_changes.get() >= 3).then_some(())
     })
@@ -303,16 +303,20 @@ async fn a_bucket_on_its_way_is_asked_where_it_is() {
         tokio::task::block_in_place(|| {
             runtime.block_on(async {
                 let moved = leader.apply(Lsn(11), Lsn(12), Lsn(12), &mut vec![]).await;
-                assert_eq!(moved.expect("applied"), Moved::Applied, "one bucket holds up nobody");
-                shown = tier.standing().await.expect("standing");
+                assert_eq!(
+                    moved.expect("applied"),
+                    ApplyResult::Applied,
+                    "one bucket holds up nobody"
+                );
+                shown = tier.position().await.expect("standing");
             });
         });
     };
     lab.cluster.move_slot(slot, 1, 2, between).expect("moved");
     assert_eq!(shown.map(|shown| shown.applied), Some(Lsn(11)), "it says what it has missed");
     lab.at = 12;
-    assert_eq!(lab.commit(vec![]).await, Moved::ToldAgain(Lsn(11)));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    assert_eq!(lab.commit(vec![]).await, ApplyResult::Replayed(Lsn(11)));
+    let standing = lab.tier.position().await.expect("standing").expect("a history");
     assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(13)));
 }
 
@@ -328,30 +332,30 @@ async fn race_21_a_shard_fails_over_that_missed_a_deletion() {
     lab.lose_a_deletion_on_node_1(here).await;
     // Nobody waits for it: the log goes on, and the others' keys are read with proof.
     for _ in 0..3 {
-        assert_eq!(lab.commit(vec![Subject::Key(key(there))]).await, Moved::Applied);
+        assert_eq!(lab.commit(vec![Subject::Key(key(there))]).await, ApplyResult::Applied);
         let read = lab.tier.read(&key(there), None).await.expect("read");
-        assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(lab.at)));
+        assert_eq!(read.position.map(|standing| standing.applied), Some(Lsn(lab.at)));
     }
     lab.fail_over();
     let back = eventually("an answer", async || lab.tier.read(&key(here), None).await.ok()).await;
     assert!(is_found(&back), "the old entry is back");
-    let shown = back.standing.expect("a standing");
+    let shown = back.position.expect("a standing");
     assert!(shown.applied < Lsn(deletion), "and so is the position it is true for: {shown:?}");
     // Nothing more is written: it is noticed all the same.
     let told = eventually("what was missed is told again", async || {
-        let moved = lab.leader.tend().await.ok()?;
-        assert!(matches!(moved, Moved::Applied | Moved::ToldAgain(_)), "{moved:?}");
-        (moved != Moved::Applied).then_some(moved)
+        let moved = lab.leader.reconcile().await.ok()?;
+        assert!(matches!(moved, ApplyResult::Applied | ApplyResult::Replayed(_)), "{moved:?}");
+        (moved != ApplyResult::Applied).then_some(moved)
     })
     .await;
-    assert_eq!(told, Moved::ToldAgain(shown.applied));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    assert_eq!(told, ApplyResult::Replayed(shown.applied));
+    let standing = lab.tier.position().await.expect("standing").expect("a history");
     assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(lab.at)), "the same history");
     let reads = lab.read_all().await;
     let found = reads.iter().filter(|read| is_found(read)).count();
     assert_eq!(found, usize::from(KEYS) - 2, "all but the two that commits have named");
     assert_eq!(lab.fill(here, deletion - 1).await, refused(Refusal::Tombstone));
-    assert_eq!(lab.metrics.buckets_begun.get(), 0);
+    assert_eq!(lab.metrics.buckets_reset.get(), 0);
 }
 
 /// Whoever takes over the log has nothing to tell again: what is behind begins anew, and nothing else.
@@ -363,7 +367,7 @@ async fn a_new_leader_begins_anew_only_what_is_behind() {
     lab.lose_a_deletion_on_node_1(at_home(&homes, 1)).await;
     lab.fail_over();
     eventually("all of it", async || {
-        let behind = lab.tier.standing().await.ok()??;
+        let behind = lab.tier.position().await.ok()??;
         (behind.applied < Lsn(lab.at)).then_some(())
     })
     .await;
@@ -372,7 +376,7 @@ async fn a_new_leader_begins_anew_only_what_is_behind() {
     assert_eq!(verdict, Resume::Continue(lab.epoch));
     let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
     assert_eq!(left, homes.values().filter(|home| **home != 1).count());
-    assert_eq!(lab.metrics.buckets_begun.get(), lab.buckets(4).len() as u64);
+    assert_eq!(lab.metrics.buckets_reset.get(), lab.buckets(4).len() as u64);
 }
 
 /// A shard without data proves nothing, and begins anew; the others keep what they have. If it is the one
@@ -387,25 +391,25 @@ async fn a_flushed_shard_begins_anew_alone() {
     let reads = lab.read_all().await;
     for (n, read) in reads.iter().enumerate() {
         let away = homes[&(n as u8)] == 1;
-        assert_eq!((is_found(read), read.standing.is_none()), (!away, away), "{n}");
+        assert_eq!((is_found(read), read.position.is_none()), (!away, away), "{n}");
     }
     let here = at_home(&homes, 1);
     assert_eq!(lab.fill(here, lab.at).await, refused(Refusal::Unproven));
-    let mended = lab.leader.tend().await.expect("looked");
-    assert_eq!(mended, Moved::Mended(Gap::Unproven));
-    assert_eq!(lab.metrics.buckets_begun.get(), lab.buckets(1).len() as u64);
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    let mended = lab.leader.reconcile().await.expect("looked");
+    assert_eq!(mended, ApplyResult::Repaired(Gap::Unproven));
+    assert_eq!(lab.metrics.buckets_reset.get(), lab.buckets(1).len() as u64);
+    let standing = lab.tier.position().await.expect("standing").expect("a history");
     assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(lab.at)));
     let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
     assert_eq!(left, usize::from(KEYS) - flushed(1));
     assert_eq!(lab.fill(here, lab.at - 1).await, refused(Refusal::Floor), "read before the flush");
     assert_eq!(lab.fill(here, lab.at).await, Verdict::Accept);
-    assert_eq!(lab.leader.tend().await.expect("looked"), Moved::Applied);
+    assert_eq!(lab.leader.reconcile().await.expect("looked"), ApplyResult::Applied);
 
     lab.cluster.node(0).flushall().expect("flushed");
-    let begun = lab.leader.tend().await.expect("looked");
-    assert_eq!(begun, Moved::BegunAnew(Gap::Unproven));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    let begun = lab.leader.reconcile().await.expect("looked");
+    assert_eq!(begun, ApplyResult::Reset(Gap::Unproven));
+    let standing = lab.tier.position().await.expect("standing").expect("a history");
     assert_ne!(standing.epoch, lab.epoch);
     assert!(!lab.read_all().await.iter().any(is_found));
 }
@@ -423,23 +427,23 @@ async fn a_shard_that_is_down_takes_its_own_keys_only() {
     lab.cluster.node(1).crash().expect("killed");
     let err = eventually("a failure", async || lab.tier.read(&key(here), None).await.err()).await;
     assert!(matches!(err, TierError::Unavailable(_) | TierError::Timeout(_)), "{err}");
-    assert_eq!(lab.commit(vec![Subject::Tag(tag(9))]).await, Moved::Applied);
-    assert_eq!(lab.metrics.buckets_away.get(), gone);
+    assert_eq!(lab.commit(vec![Subject::Tag(tag(9))]).await, ApplyResult::Applied);
+    assert_eq!(lab.metrics.buckets_unreachable.get(), gone);
     for (n, read) in lab.read_all().await.iter().enumerate() {
         let away = homes[&(n as u8)] == 1;
-        assert_eq!((is_found(read), read.standing.is_none()), (!away, away), "{n}");
+        assert_eq!((is_found(read), read.position.is_none()), (!away, away), "{n}");
     }
     lab.cluster.node(1).start_again().expect("started");
     let mended = eventually("it begins anew", async || {
-        let moved = lab.leader.tend().await.ok()?;
-        assert!(matches!(moved, Moved::Applied | Moved::Mended(_)), "{moved:?}");
-        (moved != Moved::Applied).then_some(moved)
+        let moved = lab.leader.reconcile().await.ok()?;
+        assert!(matches!(moved, ApplyResult::Applied | ApplyResult::Repaired(_)), "{moved:?}");
+        (moved != ApplyResult::Applied).then_some(moved)
     })
     .await;
-    assert_eq!(mended, Moved::Mended(Gap::Unproven));
+    assert_eq!(mended, ApplyResult::Repaired(Gap::Unproven));
     eventually("all of it", async || {
-        lab.leader.tend().await.ok()?;
-        (lab.metrics.buckets_away.get() == 0).then_some(())
+        lab.leader.reconcile().await.ok()?;
+        (lab.metrics.buckets_unreachable.get() == 0).then_some(())
     })
     .await;
     let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
@@ -452,12 +456,12 @@ async fn a_shard_that_is_down_takes_its_own_keys_only() {
 async fn only_who_leads_now_mends() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
-    lab.tier.incarnate(NEXT, Lsn(lab.at), Lsn(lab.at)).await.expect("incarnate");
-    assert!(!lab.tier.mend(lab.epoch, Lsn(lab.at)).await.expect("mend"));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
+    lab.tier.reset_epoch(NEXT, Lsn(lab.at), Lsn(lab.at)).await.expect("incarnate");
+    assert!(!lab.tier.repair(lab.epoch, Lsn(lab.at)).await.expect("mend"));
+    let standing = lab.tier.position().await.expect("standing").expect("a history");
     assert_eq!(standing.epoch, NEXT);
     // As on one server: whoever is told that another history has begun, and leads, begins a third.
-    assert!(matches!(lab.commit(vec![]).await, Moved::BegunAnew(Gap::Epoch { tier: NEXT })));
+    assert!(matches!(lab.commit(vec![]).await, ApplyResult::Reset(Gap::Epoch { tier: NEXT })));
 }
 
 #[tokio::test]
@@ -483,7 +487,7 @@ async fn a_cluster_over_tls() {
     let ca = Some(certificates.pem("ca.pem").expect("a file"));
     let options = RedisOptions { tls: RedisTls { ca, ..Default::default() }, ..patient_at(url) };
     let tier = RedisTier::connect(options.clone()).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     for n in 0..KEYS {
         assert_eq!(tier.fill(&fill(&key(n), "v", 10)).await.expect("fill"), Verdict::Accept);
     }
@@ -525,7 +529,7 @@ async fn addresses_policies_and_logins_of_a_cluster() {
     assert!(why.contains("+cluster|nodes") && !why.contains("secret"), "{why}");
     set_user(&line);
     let tier = RedisTier::connect(login.clone()).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     for n in 0..KEYS {
         assert_eq!(tier.fill(&fill(&key(n), "v", 10)).await.expect("fill"), Verdict::Accept);
     }

@@ -25,12 +25,12 @@ async fn race_09_flushed_while_a_fill_is_in_flight() {
     lab.server.flushall().expect("flush");
     assert_eq!(lab.fill(2, "v1", 10).await, refused(Refusal::Unproven));
     let read = lab.tier.read(&key(1), Some(LONG)).await.expect("read");
-    assert_eq!(read.standing, None);
+    assert_eq!(read.position, None);
     assert!(matches!(read.outcome, Outcome::Miss));
     let gap = lab.tier.apply(&batch(10, 11, vec![])).await.expect("apply");
     assert_eq!(gap, Err(Gap::Unproven));
 
-    lab.tier.incarnate(NEXT, Lsn(11), Lsn(11)).await.expect("incarnate");
+    lab.tier.reset_epoch(NEXT, Lsn(11), Lsn(11)).await.expect("incarnate");
     assert_eq!(lab.fill(2, "v1", 99).await, refused(Refusal::Epoch));
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "its messages are gone");
     let beat = coherence::Batch { epoch: NEXT, ..batch(11, 12, vec![]) };
@@ -52,13 +52,13 @@ async fn race_21_restarted_with_an_older_snapshot() {
 
     let read = eventually("a read", async || lab.tier.read(&key(1), None).await.ok()).await;
     assert!(matches!(read.outcome, Outcome::Found { .. }), "the old entry is back");
-    let shown = read.standing.map(|standing| standing.applied);
+    let shown = read.position.map(|standing| standing.applied);
     assert_eq!(shown, Some(Lsn(10)), "and so is the position it is true for");
     let gap = lab.tier.apply(&batch(11, 12, vec![])).await.expect("apply");
     assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
 
-    lab.tier.incarnate(NEXT, Lsn(12), Lsn(12)).await.expect("incarnate");
+    lab.tier.reset_epoch(NEXT, Lsn(12), Lsn(12)).await.expect("incarnate");
     let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
     assert!(matches!(outcome, Outcome::Miss));
     assert_eq!(next_batch(&mut stream).await.epoch, NEXT);
@@ -76,9 +76,9 @@ async fn stopped_and_started_again() {
         assert!(matches!(down, Err(TierError::Unavailable(_))), "{down:?}");
     }
     lab.server.start_again().expect("restart");
-    let standing = eventually("an answer", async || lab.tier.standing().await.ok()).await;
+    let standing = eventually("an answer", async || lab.tier.position().await.ok()).await;
     assert_eq!(standing, None, "it kept nothing, and says so");
-    lab.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    lab.tier.reset_epoch(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
     let beat = coherence::Batch { epoch: NEXT, ..batch(20, 21, vec![]) };
     lab.tier.apply(&beat).await.expect("apply").expect("no gap");
@@ -102,7 +102,7 @@ async fn frozen_it_costs_the_time_limit_and_no_more() {
     assert!(matches!(frozen, Err(TierError::Timeout(said)) if said == limit), "{frozen:?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     lab.server.resume().expect("resume");
-    eventually("an answer", async || tier.standing().await.ok().flatten()).await;
+    eventually("an answer", async || tier.position().await.ok().flatten()).await;
 }
 
 #[tokio::test]

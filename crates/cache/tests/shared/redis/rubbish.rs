@@ -46,7 +46,7 @@ impl Lab {
         let _gap = self.tier.apply(&batch(10, 11, subjects.to_vec())).await.expect("apply");
         self.tier.evict(&subjects).await.expect("evict");
         self.tier.collect(Lsn(11)).await.expect("collect");
-        self.tier.standing().await.expect("standing");
+        self.tier.position().await.expect("standing");
     }
 
     /// After a new incarnation everything is as it should be.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::leader::{Leader, Moved};
+use cache::leader::{ApplyResult, Leader};
 use cache::shared::{
     Fill, NodeMessage, Outcome, RedisLogin, RedisMetrics, RedisOptions, RedisTier, SharedTier,
     TierError,
@@ -29,7 +29,7 @@ async fn the_tier_follows_the_sentinels() {
     let metrics = RedisMetrics::default();
     let options = RedisOptions { metrics: metrics.clone(), ..options(&sentinels) };
     let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     assert_eq!(tier.fill(&fill(&key(1), "v1", 10)).await.expect("fill"), Verdict::Accept);
     let mut stream = tier.subscribe();
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
@@ -58,7 +58,7 @@ async fn the_tier_follows_the_sentinels() {
 async fn race_21_a_replica_is_promoted_that_missed_deletions() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let tier = RedisTier::connect(options(&sentinels)).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
     let deletion = batch(10, 11, vec![Subject::Key(key(1))]);
     lose_writes(&mut sentinels, async || {
@@ -69,7 +69,7 @@ async fn race_21_a_replica_is_promoted_that_missed_deletions() {
     .await;
     let read = eventually("an answer", async || tier.read(&key(1), None).await.ok()).await;
     assert!(matches!(read.outcome, Outcome::Found { .. }), "the old entry is back");
-    let shown = read.standing.map(|standing| standing.applied);
+    let shown = read.position.map(|standing| standing.applied);
     assert_eq!(shown, Some(Lsn(10)), "and so is the position it is true for");
     let later = batch(11, 12, vec![]);
     let gap = tier.apply(&later).await.expect("apply");
@@ -92,7 +92,7 @@ async fn a_primary_that_wakes_up_late_is_left_alone() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let options = RedisOptions { timeout: Duration::from_secs(1), ..options(&sentinels) };
     let tier = RedisTier::connect(options.clone()).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
     assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
     sentinels.wait_for_replica(1, 0).expect("in step");
     let plain = RedisOptions { url: sentinels.server(0).url(), ..options };
@@ -107,7 +107,7 @@ async fn a_primary_that_wakes_up_late_is_left_alone() {
     // Some seconds pass before the sentinels get hold of it. What was sent to it while it was
     // frozen it may still apply.
     if let Ok(read) = old.read(&key(1), None).await {
-        let shown = read.standing.expect("a standing").applied;
+        let shown = read.position.expect("a standing").applied;
         assert!(shown < Lsn(12), "nobody tells it anything: {shown}");
         assert_eq!(shown == Lsn(10), matches!(read.outcome, Outcome::Found { .. }), "{read:?}");
         if let Ok(applied) = old.apply(&batch(12, 13, vec![])).await {
@@ -117,7 +117,7 @@ async fn a_primary_that_wakes_up_late_is_left_alone() {
     }
     let read = tier.read(&key(1), None).await.expect("read");
     assert!(matches!(read.outcome, Outcome::Miss));
-    assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(12)));
+    assert_eq!(read.position.map(|standing| standing.applied), Some(Lsn(12)));
 }
 
 /// The leader of the log knows what the replica missed, and tells it again under the same history; what
@@ -140,7 +140,7 @@ async fn the_leader_tells_again_what_a_promoted_replica_missed() {
         position: Lsn(10),
     };
     leader.start(start).await.expect("begun");
-    let epoch = tier.standing().await.expect("standing").expect("begun").epoch;
+    let epoch = tier.position().await.expect("standing").expect("begun").epoch;
     let stored = async |n| {
         let fill = Fill { epoch, ..fill(&key(n), "old", 10) };
         tier.fill(&fill).await.expect("fill")
@@ -154,15 +154,15 @@ async fn the_leader_tells_again_what_a_promoted_replica_missed() {
     })
     .await;
     // Nothing more is written: it is noticed all the same.
-    let mended = eventually("a look", async || leader.tend().await.ok()).await;
-    assert_eq!(mended, Moved::ToldAgain(Lsn(11)));
-    let standing = tier.standing().await.expect("standing").expect("a history");
+    let mended = eventually("a look", async || leader.reconcile().await.ok()).await;
+    assert_eq!(mended, ApplyResult::Replayed(Lsn(11)));
+    let standing = tier.position().await.expect("standing").expect("a history");
     assert_eq!((standing.epoch, standing.applied), (epoch, Lsn(12)), "the same history");
     let outcomes = [1, 2].map(key);
     let read = tier.read_many(&outcomes, None).await.expect("read");
     assert!(matches!(read[0].outcome, Outcome::Miss), "{read:?}");
     assert!(matches!(read[1].outcome, Outcome::Found { .. }), "{read:?}");
-    assert_eq!(leader.tend().await.expect("looked"), Moved::Applied);
+    assert_eq!(leader.reconcile().await.expect("looked"), ApplyResult::Applied);
 }
 
 /// Writes, while the replica gets nothing, and has it promoted then.
@@ -191,7 +191,7 @@ async fn logins_to_servers_and_sentinels_are_two() {
     let sentinel = RedisLogin { user: Some("watcher".into()), password: Some("watch".into()) };
     let good = RedisOptions { url, sentinel, ..options(&sentinels) };
     let tier = RedisTier::connect(good.clone()).await.expect("a tier");
-    assert_eq!(tier.standing().await.expect("standing"), None);
+    assert_eq!(tier.position().await.expect("standing"), None);
     for wrong in [
         RedisOptions { url: good.url.replace(":data@", ":dada@"), ..good.clone() },
         RedisOptions {
