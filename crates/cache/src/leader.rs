@@ -91,8 +91,11 @@ impl Leader {
         {
             found = self.shared.position().await?;
         }
-        let verdict =
-            resume(found.map(|position| (position.epoch, position.applied)), &start, self.engine.chance().draw());
+        let verdict = resume(
+            found.map(|position| (position.epoch, position.applied)),
+            &start,
+            self.engine.chance().draw(),
+        );
         let mut watermark = found.map(|position| position.watermark).unwrap_or_default();
         let epoch = match verdict {
             Resume::Continue(epoch) => epoch,

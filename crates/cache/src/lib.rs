@@ -12,9 +12,9 @@ pub mod entry;
 pub mod leader;
 mod local;
 pub mod origin;
-mod timeout;
 pub mod shared;
 mod survey;
+mod timeout;
 
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
@@ -23,7 +23,12 @@ pub use engine::{
     ServedAs, Stale, Tier, TierEntry, admission,
 };
 pub use entry::{Content, Entry, Value};
-pub use local::{Assured, FilterState, FilterStatus, LocalEntry, LocalStatus, MOST_ASSURED, POOLS, PoolStatus};
-pub use origin::{LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, KeyPage, KeyScan, ScanEstimate};
+pub use local::{
+    Assured, FilterState, FilterStatus, LocalEntry, LocalStatus, MOST_ASSURED, POOLS, PoolStatus,
+};
+pub use origin::{
+    KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind,
+    ScanEstimate,
+};
 pub use shared::{SharedTier, TierError};
 pub use survey::Survey;

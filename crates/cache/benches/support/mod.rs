@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache::shared::MemoryTier;
 use cache::{
-    Content, Engine, EngineOptions, Loaded, Metrics, Origin, OriginError, Policy, Rules, SharedTier,
-    SystemClock, Value,
+    Content, Engine, EngineOptions, Loaded, Metrics, Origin, OriginError, Policy, Rules,
+    SharedTier, SystemClock, Value,
 };
 use coherence::{Clock, Epoch, Lsn};
 use contract::{Key, Refresh, Tag, Tiers};

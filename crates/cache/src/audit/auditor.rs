@@ -105,7 +105,8 @@ impl Auditor {
         budgets: impl IntoIterator<Item = (Arc<str>, Duration)>,
         now: Mono,
     ) -> Self {
-        let consistency = CHECK_DELAYS.map(|t| Consistency { seconds: t.as_secs_f64(), ..Consistency::default() });
+        let consistency = CHECK_DELAYS
+            .map(|t| Consistency { seconds: t.as_secs_f64(), ..Consistency::default() });
         Self {
             budgets: budgets.into_iter().collect(),
             recorder: Recorder::new(options.recorder),
@@ -125,11 +126,8 @@ impl Auditor {
     #[must_use]
     pub fn with_peers(mut self, names: impl IntoIterator<Item = String>) -> Self {
         let consistency = self.report.consistency.clone();
-        let peer = |node| PeerReport {
-            node,
-            consistency: consistency.clone(),
-            ..PeerReport::default()
-        };
+        let peer =
+            |node| PeerReport { node, consistency: consistency.clone(), ..PeerReport::default() };
         self.report.peers = names.into_iter().take(MAX_NODES - 1).map(peer).collect();
         self
     }
@@ -138,11 +136,15 @@ impl Auditor {
     pub fn observe(&mut self, event: EngineEvent, now: Mono, wall_us: u64) {
         let wall_ms = wall_us / 1_000;
         match event {
-            EngineEvent::Load(target) if self.audits(&target) => self.recorder.load(&target, wall_ms),
+            EngineEvent::Load(target) if self.audits(&target) => {
+                self.recorder.load(&target, wall_ms)
+            }
             EngineEvent::Fill(filled) if self.audits(&filled.target) => {
                 self.recorder.fill(&filled, now, wall_ms);
             }
-            EngineEvent::Answer(answered) if self.audits(&answered.target) => self.sample(answered, now),
+            EngineEvent::Answer(answered) if self.audits(&answered.target) => {
+                self.sample(answered, now)
+            }
             EngineEvent::Invalidation(event) => self.event(&event, now, wall_us),
             EngineEvent::Load(_) | EngineEvent::Fill(_) | EngineEvent::Answer(_) => {}
         }
@@ -206,9 +208,16 @@ impl Auditor {
     }
 
     /// Opens a case for a key after a commit.
-    fn open(&mut self, target: LoadTarget, event: &InvalidationRecord, committed: Mono, delay: Duration) {
+    fn open(
+        &mut self,
+        target: LoadTarget,
+        event: &InvalidationRecord,
+        committed: Mono,
+        delay: Duration,
+    ) {
         let budget = self.budget(&target);
-        let trigger = Trigger::Invalidation { lsn: event.lsn, committed, committed_us: event.committed_us };
+        let trigger =
+            Trigger::Invalidation { lsn: event.lsn, committed, committed_us: event.committed_us };
         let invalidated = event.invalidated.contains(&target.key);
         let mut case = Case::new(target, budget, trigger);
         let number = self.number();
@@ -328,7 +337,8 @@ impl Auditor {
     /// Returns the report since the start.
     #[must_use]
     pub fn report(&self) -> AuditReport {
-        let shares = |counts: &[Consistency]| counts.iter().cloned().map(Consistency::with_shares).collect();
+        let shares =
+            |counts: &[Consistency]| counts.iter().cloned().map(Consistency::with_shares).collect();
         let findings = self.findings.iter().cloned().collect();
         let mut report = AuditReport { findings, ..self.report.clone() };
         report.consistency = shares(&report.consistency);

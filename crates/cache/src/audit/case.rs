@@ -128,13 +128,17 @@ impl Case {
             .filter(|before| before.loaded_ms == entry.loaded_ms && before.digest == entry.digest);
         let is_new = before.is_none();
         let by_commit = match self.trigger {
-            Trigger::Invalidation { lsn, committed, .. } if is_comparable && entry.tau < lsn => Some(committed),
+            Trigger::Invalidation { lsn, committed, .. } if is_comparable && entry.tau < lsn => {
+                Some(committed)
+            }
             Trigger::Invalidation { .. } | Trigger::Answer(_) => None,
         };
         let since = by_commit.or(before.as_ref().map(|before| before.since)).unwrap_or(done);
         let seen = before.as_ref().map_or(done, |before| before.seen);
-        let visible = visible_since.filter(|_| by_commit.is_some()).map_or(seen, |visible| visible.min(seen));
-        *difference = Some(Difference { digest: entry.digest, loaded_ms: entry.loaded_ms, since, seen });
+        let visible =
+            visible_since.filter(|_| by_commit.is_some()).map_or(seen, |visible| visible.min(seen));
+        *difference =
+            Some(Difference { digest: entry.digest, loaded_ms: entry.loaded_ms, since, seen });
         Comparison::Stale(Staleness { since, visible, by_position: by_commit.is_some(), is_new })
     }
 
@@ -206,7 +210,10 @@ impl Case {
         let (noticed_by, event) = match &self.trigger {
             Trigger::Invalidation { lsn, committed_us, .. } => {
                 let (position, committed_us) = (lsn.to_string(), *committed_us);
-                ("invalidation", Some(FindingEvent { position, cause: "commit".into(), committed_us }))
+                (
+                    "invalidation",
+                    Some(FindingEvent { position, cause: "commit".into(), committed_us }),
+                )
             }
             Trigger::Answer(_) => ("answer", None),
         };

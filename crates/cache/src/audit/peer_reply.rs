@@ -13,7 +13,7 @@ use coherence::{Epoch, Lsn};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{ServedAs, TierEntry, Tier};
+use crate::engine::{ServedAs, Tier, TierEntry};
 use crate::entry::Content;
 
 /// SHA-256 of a salt and a content: equal digests are equal contents.

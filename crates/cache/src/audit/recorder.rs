@@ -75,12 +75,17 @@ impl Recorder {
             known.shared_until = now + filled.ttl;
         }
         let FillRecord { tier, from, tau, verdict, .. } = *filled;
-        self.push(wall_ms, filled.target.key.clone(), RecordedEvent::Fill { tier, from, tau, verdict });
+        self.push(
+            wall_ms,
+            filled.target.key.clone(),
+            RecordedEvent::Fill { tier, from, tau, verdict },
+        );
     }
 
     pub(super) fn event(&mut self, event: &InvalidationRecord, key: &Key, wall_ms: u64) {
         let (invalidated, loading) = (event.invalidated.contains(key), event.loading.contains(key));
-        let recorded = RecordedEvent::Event { lsn: event.lsn, cause: event.cause, invalidated, loading };
+        let recorded =
+            RecordedEvent::Event { lsn: event.lsn, cause: event.cause, invalidated, loading };
         self.push(wall_ms, key.clone(), recorded);
         if let Some(known) = self.keys.get_mut(key) {
             known.shared_until = Mono(0);

@@ -122,7 +122,12 @@ impl PeerReport {
                 malformed: newer(now.malformed, then.malformed),
                 skipped: newer(now.skipped, then.skipped),
             },
-            consistency: self.consistency.iter().zip(&before.consistency).map(|(a, b)| a.since(b)).collect(),
+            consistency: self
+                .consistency
+                .iter()
+                .zip(&before.consistency)
+                .map(|(a, b)| a.since(b))
+                .collect(),
             samples: self.samples.since(before.samples),
         }
     }

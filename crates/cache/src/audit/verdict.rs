@@ -222,7 +222,8 @@ impl Auditor {
             let Some(tiers) = tiers else { continue };
             let compared = TIERS.map(|tier| compare(case, observed, NodeTier { node, tier }));
             let is_stale = compared.iter().any(|one| matches!(one, Some(Comparison::Stale(_))));
-            let answers = |one: &Option<Comparison>| !matches!(one, None | Some(Comparison::NotServed));
+            let answers =
+                |one: &Option<Comparison>| !matches!(one, None | Some(Comparison::NotServed));
             // On this node the sampled answer is compared; on other nodes, the answer they would give.
             let (agrees, confirm) = match node {
                 0 => {

@@ -190,7 +190,11 @@ impl Metrics {
         registry.register(LOAD_SECONDS, "Duration of loads, queueing included", m.load_seconds);
         registry.register(COLLAPSED, "Reads answered by the load of another reader", m.collapsed);
         registry.register(REFRESHES, "Background refreshes by result", m.refreshes);
-        registry.register(TOKEN_WAITS, "Reads with a causal token that waited for a tier", m.token_waits);
+        registry.register(
+            TOKEN_WAITS,
+            "Reads with a causal token that waited for a tier",
+            m.token_waits,
+        );
         registry.register(REFUSED_FILLS, "Fills that a tier refused", m.refused_fills);
         registry.register(SHED, "Loads shed to protect the origin", m.shed);
         registry.register(STANDBY_LOADS, "Loads from standbys by result", m.standbys);
@@ -200,7 +204,11 @@ impl Metrics {
         registry.register(RESTARTS, "Resets of the in-process tier", m.restarts);
         registry.register(LEASES_LOST, "Leases that expired during their load", m.leases_lost);
         registry.register(TAKEOVERS, "Loads taken over from another node", m.takeovers);
-        registry.register(APPLY_SECONDS, "Time from the commit to the invalidation in this node", m.apply_seconds);
+        registry.register(
+            APPLY_SECONDS,
+            "Time from the commit to the invalidation in this node",
+            m.apply_seconds,
+        );
         m.batches.register(registry);
         m.filters.register(registry);
         registry.register_collector(Box::new(m.local_hits));
@@ -220,7 +228,10 @@ impl Metrics {
     }
 
     /// Sets the function that reads the gauges at collection.
-    pub(super) fn set_gauges(&self, read: impl Fn() -> Option<GaugeValues> + Send + Sync + 'static) {
+    pub(super) fn set_gauges(
+        &self,
+        read: impl Fn() -> Option<GaugeValues> + Send + Sync + 'static,
+    ) {
         *self.gauges.0.lock() = Some(Box::new(read));
     }
 
@@ -381,7 +392,11 @@ impl Collector for Gauges {
         let counters = [
             (LOCAL_EVICTIONS, "Evictions from the in-process tier", values.evictions),
             (LOCAL_RENEWALS, "Entries renewed from the log, without a load", values.renewals),
-            (SOFT_STALE, "Entries that a commit made soft-stale instead of removing them", values.soft_stale),
+            (
+                SOFT_STALE,
+                "Entries that a commit made soft-stale instead of removing them",
+                values.soft_stale,
+            ),
             (MERGED, "Invalidations of entries that were soft-stale already", values.merged),
         ];
         for (name, help, value) in counters {

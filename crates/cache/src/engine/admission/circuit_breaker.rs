@@ -169,7 +169,10 @@ mod tests {
         for open_for in [200, 300, 300] {
             assert_eq!(breaker.try_pass(Mono(now)), BreakerPass::Probe);
             breaker.record(Mono(now), BreakerPass::Probe, false);
-            assert_eq!(breaker.try_pass(Mono(now)), BreakerPass::Refused(Duration::from_nanos(open_for)));
+            assert_eq!(
+                breaker.try_pass(Mono(now)),
+                BreakerPass::Refused(Duration::from_nanos(open_for))
+            );
             now += open_for;
         }
     }

@@ -170,7 +170,9 @@ impl ConcurrencyLimit {
     /// The latency of a request as a multiple of the usual latency; 0: no usual latency is known yet.
     pub(crate) fn slowness(&self, signal: LoadSignal) -> f64 {
         match signal {
-            LoadSignal::Latency(took) if self.usual_secs > 0.0 => took.as_secs_f64() / self.usual_secs,
+            LoadSignal::Latency(took) if self.usual_secs > 0.0 => {
+                took.as_secs_f64() / self.usual_secs
+            }
             _ => 0.0,
         }
     }
@@ -223,7 +225,11 @@ mod tests {
         assert_eq!(limit.enter(Ticket(3), Class::Ephemeral, true), Admission::Full);
         let admission = limit.enter(Ticket(4), Class::Critical, true);
         assert_eq!(admission, Admission::Queued { shed: Some(Ticket(2)) });
-        assert_eq!(limit.leave(LoadSignal::None), [Ticket(4)], "the higher class is admitted first");
+        assert_eq!(
+            limit.leave(LoadSignal::None),
+            [Ticket(4)],
+            "the higher class is admitted first"
+        );
         assert!(limit.give_up(Ticket(1)));
         assert!(!limit.give_up(Ticket(4)), "it has been admitted already");
     }

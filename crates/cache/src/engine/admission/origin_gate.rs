@@ -179,9 +179,7 @@ impl OriginGate {
         match admission {
             Admission::Admitted => Ok(None),
             // Nothing waits for it, so rejecting it is no sign of pressure.
-            Admission::Full if !queues => {
-                Err(self.reject(RejectReason::Limit, self.queue_timeout))
-            }
+            Admission::Full if !queues => Err(self.reject(RejectReason::Limit, self.queue_timeout)),
             Admission::Full => Err(self.shed(RejectReason::Limit, self.queue_timeout)),
             Admission::Queued { shed } => {
                 if let Some(lower) = shed {
@@ -487,7 +485,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn slow_success_counts_as_failed_for_the_breaker() {
-        for (outcome, closed) in [(RequestOutcome::Succeeded, false), (RequestOutcome::Answered, true)] {
+        for (outcome, closed) in
+            [(RequestOutcome::Succeeded, false), (RequestOutcome::Answered, true)]
+        {
             let gate = gate();
             for _ in 0..BREAKER.min_calls {
                 let permit = gate.admit(Class::Standard).await.expect("closed");

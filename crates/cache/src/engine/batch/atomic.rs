@@ -170,8 +170,7 @@ impl TierStack {
         }
         let missing = || items.iter().zip(&found).filter(|(_, found)| found.is_none());
         let is_shared = missing().all(|(item, _)| item.policy.rules.tiers.shared);
-        let keys =
-            missing().map(|(item, _)| (item.key.clone(), self.touch(&item.policy.rules)));
+        let keys = missing().map(|(item, _)| (item.key.clone(), self.touch(&item.policy.rules)));
         let (keys, touches): (Vec<Key>, Vec<_>) = keys.unzip();
         if is_shared && !keys.is_empty() {
             let Some(reads) = self.read_many(&keys, &touches, false).await else {
@@ -235,7 +234,8 @@ impl TierStack {
         let verdict = self.judge_reply(request, read)?;
         // After a failover the database reports positions of another log.
         let position = position.filter(|position| self.local.follows(position.epoch));
-        let (Some(position), ReplyVerdict::Done(SharedLookup::Found(outcome))) = (position, verdict)
+        let (Some(position), ReplyVerdict::Done(SharedLookup::Found(outcome))) =
+            (position, verdict)
         else {
             return Ok(None);
         };

@@ -17,9 +17,7 @@ use crate::engine::error::ReadError;
 use crate::engine::handle::{Engine, Inner};
 use crate::engine::load::{LoadContext, LoadOutcome, LoadRequest};
 use crate::engine::metrics::batches::BatchKind;
-use crate::engine::read::{
-    ActiveRead, LocalOutcome, ReplyVerdict, SharedLookup, UnprovenEntry,
-};
+use crate::engine::read::{ActiveRead, LocalOutcome, ReplyVerdict, SharedLookup, UnprovenEntry};
 use crate::shared::SharedRead;
 
 /// A flight that a batch has started.
@@ -90,9 +88,8 @@ impl Inner {
             }
         }
         let shared = missing.iter().filter(|(request, ..)| request.rules().tiers.shared);
-        let shared = shared.map(|(request, ..)| {
-            (request.key.clone(), tiers.touch(request.rules()))
-        });
+        let shared =
+            shared.map(|(request, ..)| (request.key.clone(), tiers.touch(request.rules())));
         let (keys, touches): (Vec<Key>, Vec<_>) = shared.unzip();
         let reads = tiers.read_many(&keys, &touches, true).await.unwrap_or_default();
         let mut reads = reads.into_iter();

@@ -36,11 +36,7 @@ impl<K: Clone + Eq + Hash, T: Clone> SingleFlight<K, T> {
     }
 
     /// Joins the flight of `key`, or starts one.
-    pub(crate) fn join(
-        &self,
-        key: &K,
-        background: bool,
-    ) -> (Waiter<T>, Option<FlightGuard<K, T>>) {
+    pub(crate) fn join(&self, key: &K, background: bool) -> (Waiter<T>, Option<FlightGuard<K, T>>) {
         let mut flights = self.0.lock();
         if let Some(waiter) = flights.get(key) {
             return (waiter.clone(), None);

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::ContractLabel;
 use crate::engine::rules::Rules;
-use crate::local::{FilterStatus, FilterState};
+use crate::local::{FilterState, FilterStatus};
 
 /// Key scans by contract and result: `stands` (the filter is ready), `void` (an event may have changed any
 /// row, or the log had a gap), `failed` (the origin), `too-large` or `unfit` (the table).

@@ -163,8 +163,7 @@ impl TierStack {
             let own = self.local.get(&request.key).map(|(entry, _)| entry);
             // A valid entry is younger than a soft-stale one here.
             let own = own.map(|own| if own.is_soft() { Mono(0) } else { own.expires() });
-            let is_newer =
-                own.is_some_and(|own| now + remaining > own + self.options.lease_ttl);
+            let is_newer = own.is_some_and(|own| now + remaining > own + self.options.lease_ttl);
             if !is_within_budget || !is_newer {
                 return Ok(SharedLookup::Load(context));
             }

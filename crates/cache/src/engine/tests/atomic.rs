@@ -1,4 +1,4 @@
-//! Race 16: two keys read together, one new, one old.
+//! Race 16: two keys read in one atomic batch, one new, one old.
 
 use coherence::Log;
 
@@ -20,26 +20,26 @@ async fn race_16_price_and_stock_from_one_snapshot() {
         let world = World::new().await;
         let node = world.node_governed(governor).await;
         let policy = policy(rules(Unproven::ReadOrigin));
-        let table = Table::saying(&world, "old");
+        let table = Table::returning(&world, "old");
         let (price, stock) = (table.item(&policy, 1), table.item(&policy, 2));
         let both = [price.clone(), stock.clone()];
         node.get_many(std::slice::from_ref(&stock), None).await;
 
-        // One transaction changes both; its event is on its way. The price comes from the database,
-        // the stock from the tier, which has not heard of it.
-        let unseen = table.commit(&world, &[1, 2], "new");
+        // One transaction changes both, and its event is not applied yet. The price comes from the database, the
+        // stock from the tier.
+        let unapplied = table.commit(&world, &[1, 2], "new");
         let apart = texts(&node.get_many(&both, None).await);
-        assert_eq!(apart, ["new", "old"], "each within its contract, and of two moments");
-        // Now both stand in both tiers, by all rules of the fence.
+        assert_eq!(apart, ["new", "old"], "each within its contract, from two snapshots");
+        // Now both are stored in both tiers, by the rules of the fence.
         let apart = texts(&node.get_many(&both, None).await);
         assert_eq!(apart, ["new", "old"]);
         assert_eq!(table.calls(), (2, 0));
 
         assert_eq!(together(&node, &both).await, all("new", Tier::Origin));
         assert_eq!(table.calls(), (2, 1), "from one snapshot");
-        world.shared.apply(&unseen).await.unwrap().unwrap();
+        world.shared.apply(&unapplied).await.unwrap().unwrap();
         settle().await;
-        // What was read before W had passed the commit has fallen.
+        // The entries that were read before W had passed the commit are invalidated.
         assert_eq!(together(&node, &both).await, all("new", Tier::Origin));
         assert_eq!(together(&node, &both).await, all("new", Tier::Local));
         assert_eq!(table.calls(), (2, 2));
@@ -51,26 +51,26 @@ async fn race_16_load_ahead_of_tier_excluded() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "value");
+    let table = Table::returning(&world, "value");
     let both = table.items(&policy, &[1, 2]);
-    // About something else; but that is not known before its event has come.
-    let unseen = table.commit(&world, &[3], "else");
+    // For another key; but that is not known before its event is applied.
+    let unapplied = table.commit(&world, &[3], "else");
     node.get_many(&both, None).await;
     assert_eq!(together(&node, &both).await, all("value", Tier::Origin));
-    world.shared.apply(&unseen).await.unwrap().unwrap();
+    world.shared.apply(&unapplied).await.unwrap().unwrap();
     settle().await;
     assert_eq!(together(&node, &both).await, all("value", Tier::Local));
     assert_eq!(table.calls(), (0, 2));
 }
 
-/// The database has failed over, and the tiers have not heard of a new history: what is loaded now tells
-/// positions of another log.
+/// The database has failed over, and the tiers still have the old epoch: loads now return positions of another
+/// log.
 #[tokio::test(start_paused = true)]
 async fn race_16_two_logs_form_no_snapshot() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
     let policy = policy(rules(Unproven::ServeStale));
-    let table = Table::saying(&world, "value");
+    let table = Table::returning(&world, "value");
     let both = table.items(&policy, &[1, 2]);
     one.get_many(&both, None).await;
     assert_eq!(together(&one, &both).await, all("value", Tier::Local));
@@ -78,9 +78,9 @@ async fn race_16_two_logs_form_no_snapshot() {
     let log = Log { timeline: EPOCH.timeline + 1, ..EPOCH.log() };
     for node in [&one, &two] {
         node.sample(log, world.clock.mono(), Lsn(1));
-        assert_eq!(together(node, &both).await.1, Tier::Origin, "whatever the tiers hold");
+        assert_eq!(together(node, &both).await.1, Tier::Origin, "although the tiers have entries");
     }
-    assert_eq!(one.get_many(&both, None).await.len(), 2, "each by itself is served still");
+    assert_eq!(one.get_many(&both, None).await.len(), 2, "single reads are still served");
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +88,7 @@ async fn tiers_answer_atomic_batch() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
     let policy = policy(rules(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "value");
+    let table = Table::returning(&world, "value");
     let both = table.items(&policy, &[1, 2]);
     one.get_many(&both, None).await;
     assert_eq!(together(&one, &both).await, all("value", Tier::Local));
@@ -105,9 +105,9 @@ async fn same_set_loaded_from_one_snapshot() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "value");
+    let table = Table::returning(&world, "value");
     let crowd = (0..100).map(|i| {
-        // In any order, it is the same set.
+        // The order of the keys does not matter.
         let ids = if i % 2 == 0 { [1, 2] } else { [2, 1] };
         let (node, items) = (node.clone(), table.items(&policy, &ids));
         tokio::spawn(async move { together(&node, &items).await })
@@ -123,13 +123,13 @@ async fn atomic_batch_excludes_soft_stale() {
     let world = World::new().await;
     let node = world.node_governed(true).await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "old");
+    let table = Table::returning(&world, "old");
     let both = table.items(&policy, &[1, 2]);
     node.get_many(&both, None).await;
     let batch = table.commit(&world, &[1], "new");
     world.shared.apply(&batch).await.unwrap().unwrap();
     settle().await;
-    assert_eq!(node.standing().entries, 2, "the old price is kept, as old");
+    assert_eq!(node.standing().entries, 2, "the old price is kept as soft-stale");
     let (texts, by) = together(&node, &both).await;
     assert_eq!((texts[0].as_str(), texts[1].as_str(), by), ("new", "old", Tier::Origin));
 }
@@ -138,7 +138,7 @@ async fn atomic_batch_excludes_soft_stale() {
 async fn atomic_batch_keeps_each_contract() {
     let world = World::new().await;
     let node = world.node().await;
-    let table = Table::saying(&world, "old");
+    let table = Table::returning(&world, "old");
     for (unproven, expected) in [
         (Unproven::ReadOrigin, Some((Tier::Origin, None, "new"))),
         (Unproven::ServeStale, Some((Tier::Local, Some(Stale::Unproven), "old"))),
@@ -177,7 +177,7 @@ async fn no_common_snapshot_rejected() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "value");
+    let row = Row::returning(MS, "value");
     let item = |id: u32| Item {
         key: key(id),
         id: id.to_string().into(),
@@ -186,9 +186,9 @@ async fn no_common_snapshot_rejected() {
     };
     let got = node.get_atomic(&[item(1), item(2)], None).await;
     assert!(matches!(got, Err(ReadError::NoCommonSnapshot)), "{got:?}");
-    let one = node.get_atomic(&[item(3)], None).await.expect("one is of one moment");
+    let one = node.get_atomic(&[item(3)], None).await.expect("one item is a snapshot");
     assert_eq!(texts(&one.answers), ["value"]);
-    // It can't say what it has seen, so two of them are never of one moment in a tier either.
+    // It does not report positions, so two of its entries form no snapshot in a tier either.
     let got = node.get_atomic(&[item(1), item(2)], None).await;
     assert!(matches!(got, Err(ReadError::NoCommonSnapshot)), "{got:?}");
 }
@@ -198,16 +198,16 @@ async fn writer_skips_set_load_from_before_write() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "old");
+    let table = Table::returning(&world, "old");
     let both = table.items(&policy, &[1, 2]);
     let early = tokio::spawn({
         let (node, both) = (node.clone(), both.clone());
         async move { together(&node, &both).await }
     });
     tokio::time::sleep(5 * MS).await;
-    let unseen = table.commit(&world, &[1, 2], "new");
-    let token = After::new(Some(unseen.epoch.log()), unseen.upto);
+    let unapplied = table.commit(&world, &[1, 2], "new");
+    let token = After::new(Some(unapplied.epoch.log()), unapplied.upto);
     let own = node.get_atomic(&both, Some(token)).await.expect("an answer");
     assert_eq!(texts(&own.answers), ["new", "new"]);
-    assert_eq!(early.await.unwrap(), all("old", Tier::Origin), "it asked before");
+    assert_eq!(early.await.unwrap(), all("old", Tier::Origin), "it read before the write");
 }

@@ -1,14 +1,14 @@
-//! What each contract's rule does when freshness can't be proven, or the origin fails.
+//! The contracts' rules for unproven freshness and for failed loads.
 
 use super::*;
 
-/// A node that holds "old", which nobody can prove any more; the row says "new" by now.
+/// A node with the entry "old", which can't be proven any more; the row has changed to "new".
 async fn unprovable(policy: &Arc<Policy>) -> (World, Engine, Arc<Row>) {
     let world = World::new().await;
     let node = world.node().await;
-    let row = Row::saying(10 * MS, "old");
+    let row = Row::returning(10 * MS, "old");
     read(&node, policy, &row).await.expect("an answer");
-    row.say("new");
+    row.update("new");
     world.cut_off_primary();
     tokio::time::sleep(3 * BUDGET).await;
     (world, node, row)
@@ -37,10 +37,10 @@ async fn read_origin_loads_once_per_budget() {
         answer.proof().bound
     );
     // The load itself proves its entry for as long as the budget.
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Local));
-    row.say("newer");
+    assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Local));
+    row.update("newer");
     tokio::time::sleep(BUDGET).await;
-    assert_eq!(said(&node, &policy, &row).await, is("newer", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("newer", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,15 +58,15 @@ async fn dead_feed_grows_the_bound() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "old");
+    let row = Row::returning(MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
     tokio::time::sleep(BUDGET * 2).await;
-    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Local), "an idle log is proven");
-    row.say("new");
-    let _never_applied = world.commit_unseen(vec![Subject::Key(key(1))]);
+    assert_eq!(served(&node, &policy, &row).await, is("old", Tier::Local), "an idle log is proven");
+    row.update("new");
+    let _never_applied = world.commit_unapplied(vec![Subject::Key(key(1))]);
     tokio::time::sleep(BUDGET + 250 * MS).await;
     assert!(node.standing().bound.is_some_and(|bound| bound > BUDGET));
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,10 +75,10 @@ async fn serve_stale_covers_failed_load() {
         let world = World::new().await;
         let node = world.node().await;
         let policy = policy(rules(rule));
-        let row = Row::saying(MS, "old");
+        let row = Row::returning(MS, "old");
         read(&node, &policy, &row).await.expect("an answer");
         row.set(|_| Err(failing()));
-        tokio::time::sleep(policy.ttl * 2).await;
+        tokio::time::sleep(policy.rules.ttl * 2).await;
         let outcome = read(&node, &policy, &row).await;
         match outcome {
             Ok(answer) if covered => assert_eq!(answer.proof().stale, Some(Stale::OriginFailed)),
@@ -91,7 +91,7 @@ async fn serve_stale_covers_failed_load() {
 #[tokio::test(start_paused = true)]
 async fn invalidated_entry_covers_no_failure() {
     let over = BUDGET + MS;
-    // What a commit made old may cover a failure within its budget, where the governor may spend it.
+    // A soft-stale entry may cover a failure within its budget, where the governor may spend it.
     for (governor, cause, later) in [
         (false, Cause::Commit, Duration::ZERO),
         (true, Cause::Commit, over),
@@ -101,10 +101,10 @@ async fn invalidated_entry_covers_no_failure() {
         let world = World::new().await;
         let node = world.node_governed(governor).await;
         let policy = policy(rules(Unproven::ServeStale));
-        let row = Row::saying(MS, "erased");
+        let row = Row::returning(MS, "erased");
         read(&node, &policy, &row).await.expect("an answer");
         row.set(|_| Err(failing()));
-        let mut batch = world.commit_unseen(vec![Subject::Key(key(1))]);
+        let mut batch = world.commit_unapplied(vec![Subject::Key(key(1))]);
         batch.events[0].cause = cause;
         world.shared.apply(&batch).await.unwrap().unwrap();
         settle().await;
@@ -121,16 +121,16 @@ async fn excluded_tier_stores_nothing() {
     let mut shared_only = rules(Unproven::ReadOrigin);
     shared_only.tiers = contract::Tiers::SHARED;
     let shared_only = policy(shared_only);
-    let row = Row::saying(MS, "value");
-    assert_eq!(said(&node, &shared_only, &row).await, is("value", Tier::Origin));
-    assert_eq!(said(&node, &shared_only, &row).await, is("value", Tier::Shared));
+    let row = Row::returning(MS, "value");
+    assert_eq!(served(&node, &shared_only, &row).await, is("value", Tier::Origin));
+    assert_eq!(served(&node, &shared_only, &row).await, is("value", Tier::Shared));
     assert_eq!(node.standing().entries, 0);
 
     let mut nowhere = rules(Unproven::ReadOrigin);
     nowhere.tiers = contract::Tiers::NONE;
-    let (nowhere, row) = (policy(nowhere), Row::saying(MS, "private"));
+    let (nowhere, row) = (policy(nowhere), Row::returning(MS, "private"));
     for _ in 0..2 {
-        assert_eq!(said(&node, &nowhere, &row).await, is("private", Tier::Origin));
+        assert_eq!(served(&node, &nowhere, &row).await, is("private", Tier::Origin));
     }
     assert_eq!(row.calls(), 2);
 }
@@ -141,17 +141,17 @@ async fn untiered_load_shared_with_waiters() {
     let node = world.node().await;
     let mut abroad = rules(Unproven::ReadOrigin);
     (abroad.tiers, abroad.collapses) = (contract::Tiers::NONE, true);
-    let (abroad, row) = (policy(abroad), Row::saying(50 * MS, "resident"));
+    let (abroad, row) = (policy(abroad), Row::returning(50 * MS, "resident"));
     let readers = (0..10).map(|_| {
         let (node, abroad, row) = (node.clone(), Arc::clone(&abroad), Arc::clone(&row));
-        tokio::spawn(async move { said(&node, &abroad, &row).await })
+        tokio::spawn(async move { served(&node, &abroad, &row).await })
     });
     for reader in readers.collect::<Vec<_>>() {
         assert_eq!(reader.await.expect("no panic"), is("resident", Tier::Origin));
     }
     assert_eq!(row.calls(), 1);
-    assert_eq!(said(&node, &abroad, &row).await, is("resident", Tier::Origin));
-    assert_eq!(row.calls(), 2, "once it is answered it is gone");
+    assert_eq!(served(&node, &abroad, &row).await, is("resident", Tier::Origin));
+    assert_eq!(row.calls(), 2, "the answer is not stored");
     assert_eq!(node.standing().entries, 0);
     let read = world.shared.tier.read(&key(1), None).await.unwrap();
     assert!(matches!(read.outcome, crate::shared::Outcome::Miss));
@@ -165,11 +165,11 @@ async fn hot_key_refreshed_before_expiry() {
     eager.refresh = contract::Refresh { beta: 1.0, jitter: 0.1 };
     eager.ttl = Duration::from_secs(10);
     let policy = policy(eager);
-    let row = Row::saying(200 * MS, "value");
+    let row = Row::returning(200 * MS, "value");
     read(&node, &policy, &row).await.expect("an answer");
     for _ in 0..6_000 {
         tokio::time::sleep(10 * MS).await;
-        assert_eq!(said(&node, &policy, &row).await.1, Tier::Local, "nobody waits");
+        assert_eq!(served(&node, &policy, &row).await.1, Tier::Local, "no reader waits");
     }
     let loads = row.calls();
     assert!((6..=14).contains(&loads), "about one load per ten seconds, not {loads}");
@@ -183,9 +183,9 @@ async fn stale_while_revalidate_serves_and_renews() {
     soft.ttl = Duration::from_secs(5);
     soft.stale_while_revalidate = Duration::from_secs(5);
     let policy = policy(soft);
-    let row = Row::saying(100 * MS, "first");
+    let row = Row::returning(100 * MS, "first");
     read(&node, &policy, &row).await.expect("an answer");
-    row.say("second");
+    row.update("second");
     tokio::time::sleep(Duration::from_secs(6)).await;
     let answer = read(&node, &policy, &row).await.expect("an answer");
     assert_eq!(
@@ -193,7 +193,7 @@ async fn stale_while_revalidate_serves_and_renews() {
         ("first", Some(Stale::Revalidating))
     );
     tokio::time::sleep(200 * MS).await;
-    assert_eq!(said(&node, &policy, &row).await, is("second", Tier::Local));
+    assert_eq!(served(&node, &policy, &row).await, is("second", Tier::Local));
     assert_eq!(row.calls(), 2);
 }
 
@@ -204,9 +204,9 @@ async fn oversized_answer_not_stored() {
     let mut small = rules(Unproven::ReadOrigin);
     small.max_bytes = 4;
     let policy = policy(small);
-    let row = Row::saying(MS, "too big");
+    let row = Row::returning(MS, "too big");
     for _ in 0..2 {
-        assert_eq!(said(&node, &policy, &row).await, is("too big", Tier::Origin));
+        assert_eq!(served(&node, &policy, &row).await, is("too big", Tier::Origin));
     }
     assert_eq!(node.standing().entries, 0);
 }

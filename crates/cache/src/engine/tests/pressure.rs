@@ -1,4 +1,4 @@
-//! An origin that is short, a shared tier that is away.
+//! An overloaded origin, and a failing shared tier.
 
 use contract::Class;
 
@@ -27,7 +27,7 @@ async fn lowest_class_shed_first() {
         ..EngineOptions::default()
     };
     let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
-    let row = Row::saying(500 * MS, "value");
+    let row = Row::returning(500 * MS, "value");
     let mut readers = Vec::new();
     for (first, class) in [(0, Class::Ephemeral), (100, Class::Standard), (200, Class::Critical)] {
         for id in first..first + 10 {
@@ -45,7 +45,7 @@ async fn lowest_class_shed_first() {
     assert_eq!(row.calls(), 10, "never more than the limit");
     assert_eq!(answered[&Class::Ephemeral], 7);
     assert_eq!(answered[&Class::Standard], 2);
-    assert_eq!(answered[&Class::Critical], 1, "room was kept for what the shop can't sell without");
+    assert_eq!(answered[&Class::Critical], 1, "the reserve for critical loads");
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,10 +57,10 @@ async fn failing_origin_opens_breaker() {
     for id in 0..50 {
         ask(&node, id, &policy, &row).await.expect_err("the origin fails");
     }
-    assert!(row.calls() < 15, "{} calls to a dead origin", row.calls());
+    assert!(row.calls() < 15, "{} calls to a failing origin", row.calls());
     let err = ask(&node, 60, &policy, &row).await.expect_err("the breaker is open");
     assert!(matches!(err, ReadError::Overloaded { reason: "breaker", .. }), "{err}");
-    row.say("back");
+    row.update("back");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(text(&ask(&node, 60, &policy, &row).await.expect("one probe")), "back");
     assert_eq!(text(&ask(&node, 61, &policy, &row).await.expect("closed again")), "back");
@@ -85,7 +85,7 @@ async fn hanging_load_times_out() {
         ..EngineOptions::default()
     };
     let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
-    let row = Row::saying(Duration::from_secs(3_600), "never");
+    let row = Row::returning(Duration::from_secs(3_600), "never");
     let err = ask(&node, 1, &of_class(Class::Standard), &row).await.expect_err("no answer");
     let timed_out = matches!(&err, ReadError::Origin(err) if err.kind == OriginErrorKind::Timeout);
     assert!(timed_out, "{err}");
@@ -96,20 +96,20 @@ async fn local_tier_works_without_shared() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = of_class(Class::Standard);
-    let row = Row::saying(MS, "old");
+    let row = Row::returning(MS, "old");
     world.shared.down.store(true, Ordering::Relaxed);
-    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Origin));
-    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Local));
-    // A commit that can't be applied anywhere: the bound says so.
-    row.say("new");
-    let batch = world.commit_unseen(vec![Subject::Key(key(1))]);
+    assert_eq!(served(&node, &policy, &row).await, is("old", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("old", Tier::Local));
+    // A commit that can't be applied anywhere: the bound grows.
+    row.update("new");
+    let batch = world.commit_unapplied(vec![Subject::Key(key(1))]);
     tokio::time::sleep(BUDGET + 250 * MS).await;
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
-    // It comes back, late.
+    assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
+    // The tier comes back.
     world.shared.down.store(false, Ordering::Relaxed);
     world.shared.apply(&batch).await.unwrap().unwrap();
     settle().await;
-    assert_eq!(said(&node, &policy, &row).await.0, "new");
+    assert_eq!(served(&node, &policy, &row).await.0, "new");
     assert!(node.standing().bound.is_some_and(|bound| bound <= 250 * MS));
 }
 
@@ -118,7 +118,7 @@ async fn slow_shared_tier_opens_breaker() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = of_class(Class::Standard);
-    let row = Row::saying(MS, "value");
+    let row = Row::returning(MS, "value");
     *world.shared.late_reads.lock() = Duration::from_millis(500);
     let began = tokio::time::Instant::now();
     ask(&node, 0, &policy, &row).await.expect("an answer");
@@ -128,5 +128,5 @@ async fn slow_shared_tier_opens_breaker() {
     }
     let began = tokio::time::Instant::now();
     ask(&node, 30, &policy, &row).await.expect("an answer");
-    assert!(began.elapsed() <= 5 * MS, "the breaker spares the wait: {:?}", began.elapsed());
+    assert!(began.elapsed() <= 5 * MS, "the open breaker avoids the wait: {:?}", began.elapsed());
 }

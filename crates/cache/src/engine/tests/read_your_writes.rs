@@ -1,4 +1,4 @@
-//! Race 15: somebody has written and reads elsewhere.
+//! Race 15: a client writes on one node and reads on another.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn read_after(
     engine.get_after(&key(1), "1", policy, &origin, Some(after)).await
 }
 
-async fn said_after(
+async fn served_after(
     engine: &Engine,
     policy: &Arc<Policy>,
     row: &Arc<Row>,
@@ -35,26 +35,26 @@ async fn race_15_own_write_read_elsewhere() {
     let world = World::new().await;
     let (one, two, cold) = (world.node().await, world.node().await, world.node().await);
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "old");
+    let row = Row::returning(MS, "old");
     for node in [&one, &two] {
-        said(node, &policy, &row).await;
-        assert_eq!(said(node, &policy, &row).await, is("old", Tier::Local));
+        served(node, &policy, &row).await;
+        assert_eq!(served(node, &policy, &row).await, is("old", Tier::Local));
     }
-    row.say("new");
-    let unseen = world.commit_unseen(row_1());
-    let token = token(&unseen);
-    // One node has the old row itself, the other finds it in the shared tier.
+    row.update("new");
+    let unapplied = world.commit_unapplied(row_1());
+    let token = token(&unapplied);
+    // One node has the old row in its own tier, the other finds it in the shared tier.
     for node in [&two, &cold] {
         assert!(node.peek_after(&key(1), &policy, token).is_none());
-        assert_eq!(said_after(node, &policy, &row, token).await, is("new", Tier::Origin));
+        assert_eq!(served_after(node, &policy, &row, token).await, is("new", Tier::Origin));
     }
-    assert_eq!(said(&one, &policy, &row).await.0, "old", "without a token the contract counts");
-    world.shared.apply(&unseen).await.unwrap().unwrap();
+    assert_eq!(served(&one, &policy, &row).await.0, "old", "without a token the contract applies");
+    world.shared.apply(&unapplied).await.unwrap().unwrap();
     settle().await;
     let calls = row.calls();
     for node in [&one, &two, &cold] {
-        assert_eq!(said_after(node, &policy, &row, token).await.0, "new");
-        assert_eq!(said_after(node, &policy, &row, token).await, is("new", Tier::Local));
+        assert_eq!(served_after(node, &policy, &row, token).await.0, "new");
+        assert_eq!(served_after(node, &policy, &row, token).await, is("new", Tier::Local));
     }
     assert_eq!(row.calls(), calls + 1);
 }
@@ -64,17 +64,17 @@ async fn tier_reaching_token_in_time_answers() {
     let world = World::new().await;
     let (one, cold) = (world.node().await, world.node().await);
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "same");
-    said(&one, &policy, &row).await;
-    let unseen = world.commit_unseen(vec![Subject::Key(key(2))]);
-    let token = token(&unseen);
+    let row = Row::returning(MS, "same");
+    served(&one, &policy, &row).await;
+    let unapplied = world.commit_unapplied(vec![Subject::Key(key(2))]);
+    let token = token(&unapplied);
     let commit = async {
         tokio::time::sleep(50 * MS).await;
-        world.shared.apply(&unseen).await.unwrap().unwrap();
+        world.shared.apply(&unapplied).await.unwrap().unwrap();
     };
     let (held, found, ()) = tokio::join!(
-        said_after(&one, &policy, &row, token),
-        said_after(&cold, &policy, &row, token),
+        served_after(&one, &policy, &row, token),
+        served_after(&cold, &policy, &row, token),
         commit,
     );
     assert_eq!(held, is("same", Tier::Local));
@@ -87,43 +87,43 @@ async fn writer_skips_load_from_before_write() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(100 * MS, "old");
+    let row = Row::returning(100 * MS, "old");
     let early = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
-        async move { said(&node, &policy, &row).await }
+        async move { served(&node, &policy, &row).await }
     });
     tokio::time::sleep(50 * MS).await;
-    row.say("new");
-    let token = token(&world.commit_unseen(row_1()));
-    // Two writers: they share the load that begins for the first of them, after both have asked.
+    row.update("new");
+    let token = token(&world.commit_unapplied(row_1()));
+    // Two writers share the load that starts for the first of them, after both reads began.
     *world.shared.late_reads.lock() = MS;
     let (first, second) = tokio::join!(
-        said_after(&node, &policy, &row, token),
-        said_after(&node, &policy, &row, token),
+        served_after(&node, &policy, &row, token),
+        served_after(&node, &policy, &row, token),
     );
     assert_eq!((first.0.as_str(), second.0.as_str()), ("new", "new"));
-    assert_eq!(early.await.unwrap().0, "old", "it asked before");
+    assert_eq!(early.await.unwrap().0, "old", "it read before the write");
     assert_eq!(row.calls(), 2);
 }
 
-/// Found by the simulation (seed 889 of its first version): clocks tick, and within one tick a load
-/// can have read its row, a write can be acknowledged, and its writer can ask.
+/// Found by the simulation (seed 889 of its first version): within one tick of the clock a load can read its row, a
+/// write can be acknowledged, and its writer can read.
 #[tokio::test(start_paused = true)]
 async fn writer_skips_load_of_same_tick() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(100 * MS, "old");
+    let row = Row::returning(100 * MS, "old");
     let early = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
-        async move { said(&node, &policy, &row).await }
+        async move { served(&node, &policy, &row).await }
     });
     settle().await;
     assert_eq!(row.calls(), 1, "it has read the row");
-    row.say("new");
-    let token = token(&world.commit_unseen(row_1()));
-    assert_eq!(said_after(&node, &policy, &row, token).await.0, "new");
-    assert_eq!(early.await.unwrap().0, "old", "it asked before");
+    row.update("new");
+    let token = token(&world.commit_unapplied(row_1()));
+    assert_eq!(served_after(&node, &policy, &row, token).await.0, "new");
+    assert_eq!(early.await.unwrap().0, "old", "it read before the write");
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,15 +131,15 @@ async fn token_not_covered_by_older_entry() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ServeStale));
-    let row = Row::saying(MS, "old");
-    said(&node, &policy, &row).await;
+    let row = Row::returning(MS, "old");
+    served(&node, &policy, &row).await;
     row.set(|_| Err(failing()));
-    let token = token(&world.commit_unseen(row_1()));
+    let token = token(&world.commit_unapplied(row_1()));
     assert!(matches!(read_after(&node, &policy, &row, token).await, Err(ReadError::Origin(_))));
-    // Nor when the bound is lost: what is held may be served stale, but not to the writer.
+    // Nor when the bound is lost: the entry may be served stale, but not to the writer.
     world.cut_off_primary();
     tokio::time::sleep(BUDGET * 2).await;
-    let stale = read(&node, &policy, &row).await.expect("the contract says so");
+    let stale = read(&node, &policy, &row).await.expect("served stale by its contract");
     assert_eq!(stale.proof().stale, Some(Stale::Unproven));
     assert!(read_after(&node, &policy, &row, token).await.is_err());
 }
@@ -149,10 +149,10 @@ async fn foreign_token_reads_origin_at_once() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "value");
-    said(&node, &policy, &row).await;
+    let row = Row::returning(MS, "value");
+    served(&node, &policy, &row).await;
     let token = After::new(Some(Epoch { timeline: 2, ..EPOCH }.log()), Lsn(1));
     let began = world.clock.mono();
-    assert_eq!(said_after(&node, &policy, &row, token).await, is("value", Tier::Origin));
+    assert_eq!(served_after(&node, &policy, &row, token).await, is("value", Tier::Origin));
     assert!(world.clock.mono().since(began) < 10 * MS, "waiting would not help");
 }

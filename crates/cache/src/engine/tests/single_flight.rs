@@ -1,8 +1,8 @@
-//! One load per key: in a process, in the cluster, whatever becomes of whoever makes it.
+//! Single flight: one load per key in a process and in the cluster, also if the loading task or node fails.
 
 use super::*;
 
-/// `n` readers at once, over the nodes in turn; answers and how long the slowest took.
+/// Starts `n` concurrent readers, over the nodes in turn. Returns the answers and the time of the slowest.
 async fn crowd(
     nodes: &[Engine],
     n: usize,
@@ -29,7 +29,7 @@ async fn cold_readers_on_two_nodes_load_once() {
     let world = World::new().await;
     let nodes = [world.node().await, world.node().await];
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(200 * MS, "value");
+    let row = Row::returning(200 * MS, "value");
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
     let (answers, slowest) = crowd(&nodes, 1_000, &policy, &origin).await;
     assert!(answers.iter().all(|answer| text(answer.as_ref().unwrap()) == "value"));
@@ -41,16 +41,16 @@ async fn cold_readers_on_two_nodes_load_once() {
 async fn race_20_dead_leaseholder_replaced() {
     let world = World::new().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(200 * MS, "value");
-    // A node that dies is one whose tasks are gone: its lease stays until it runs out.
+    let row = Row::returning(200 * MS, "value");
+    // The tasks of a dead node are gone; its lease remains until it expires.
     let dead = world.shared.tier.read(&key(1), Some(Duration::from_secs(2))).await.unwrap();
     assert!(matches!(dead.outcome, crate::shared::Outcome::Lead(_)));
     let nodes = [world.node().await, world.node().await];
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
     let (answers, slowest) = crowd(&nodes, 100, &policy, &origin).await;
     assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(row.calls(), 1, "one load beside the dead one's");
-    assert!(slowest >= 2_000 * MS, "nobody went before the lease had run out: {slowest:?}");
+    assert_eq!(row.calls(), 1, "one load besides that of the dead node");
+    assert!(slowest >= 2_000 * MS, "no load started before the lease expired: {slowest:?}");
     assert!(slowest <= 2_300 * MS, "{slowest:?}");
 }
 
@@ -59,7 +59,7 @@ async fn race_20_heartbeat_keeps_lease() {
     let world = World::new().await;
     let nodes = [world.node().await, world.node().await];
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(Duration::from_millis(4_500), "value");
+    let row = Row::returning(Duration::from_millis(4_500), "value");
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
     let (answers, _) = crowd(&nodes, 10, &policy, &origin).await;
     assert!(answers.iter().all(Result::is_ok));
@@ -71,13 +71,13 @@ async fn race_20_replaced_leaseholder_fill_rejected() {
     let world = World::new().await;
     let policy = policy(rules(Unproven::ReadOrigin));
     let node = world.node().await;
-    let row = Row::saying(Duration::from_secs(4), "late");
+    let row = Row::returning(Duration::from_secs(4), "late");
     let slow = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
         async move { read(&node, &policy, &row).await }
     });
     tokio::time::sleep(MS).await;
-    // The heartbeats don't arrive for longer than the lease lasts.
+    // No heartbeat arrives for longer than the lease lasts.
     world.shared.down.store(true, Ordering::Relaxed);
     tokio::time::sleep(2_500 * MS).await;
     world.shared.down.store(false, Ordering::Relaxed);
@@ -85,7 +85,7 @@ async fn race_20_replaced_leaseholder_fill_rejected() {
     assert!(matches!(taken.outcome, crate::shared::Outcome::Lead(_)));
     let answer = slow.await.unwrap().expect("its own readers are answered");
     assert_eq!(text(&answer), "late");
-    assert_ne!(answer.proof().stored, Some(Verdict::Accept), "the shared tier does not take it");
+    assert_ne!(answer.proof().stored, Some(Verdict::Accept), "the shared tier refuses it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,10 +93,10 @@ async fn load_outlives_cancelled_reader() {
     let world = World::new().await;
     let node = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
-    let row = Row::saying(100 * MS, "value");
+    let row = Row::returning(100 * MS, "value");
     let impatient = tokio::time::timeout(10 * MS, read(&node, &policy, &row)).await;
     assert!(impatient.is_err());
-    assert_eq!(said(&node, &policy, &row).await, is("value", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("value", Tier::Origin));
     assert_eq!(row.calls(), 1);
 }
 
@@ -112,7 +112,7 @@ async fn panicking_load_fails_its_waiters() {
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
     let (answers, _) = crowd(std::slice::from_ref(&node), 20, &policy, &origin).await;
     assert!(answers.iter().all(|answer| matches!(answer, Err(ReadError::Aborted))));
-    assert_eq!(said(&node, &policy, &row).await, is("value", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("value", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,18 +122,18 @@ async fn uncacheable_readers_load_in_parallel() {
     let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::new(50 * MS, |_| Ok(uncacheable()));
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
-    // The first readers can't know; they wait for one load, then each makes its own.
+    // The first readers wait for one load, whose answer is uncacheable; then each makes its own.
     let (answers, slowest) = crowd(std::slice::from_ref(&node), 15, &policy, &origin).await;
     assert!(answers.iter().all(|answer| text(answer.as_ref().unwrap()) == "uncacheable"));
     assert!(slowest <= 101 * MS, "{slowest:?}");
     assert_eq!(row.calls(), 15, "each has its own answer");
-    // From then on it is known.
+    // From then on the key is known to be uncacheable.
     let (_, slowest) = crowd(std::slice::from_ref(&node), 15, &policy, &origin).await;
     assert!(slowest <= 51 * MS, "{slowest:?}");
-    // And forgotten when the page becomes cacheable.
-    row.say("public now");
-    assert_eq!(said(&node, &policy, &row).await, is("public now", Tier::Origin));
-    assert_eq!(said(&node, &policy, &row).await, is("public now", Tier::Local));
+    // The mark is dropped when the page becomes cacheable.
+    row.update("public now");
+    assert_eq!(served(&node, &policy, &row).await, is("public now", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("public now", Tier::Local));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,13 +143,13 @@ async fn zero_budget_skips_earlier_load() {
     let mut strict = rules(Unproven::ReadOrigin);
     strict.budget = Duration::ZERO;
     let policy = policy(strict);
-    let row = Row::saying(100 * MS, "before my write");
+    let row = Row::returning(100 * MS, "before my write");
     let early = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
         async move { read(&node, &policy, &row).await }
     });
     tokio::time::sleep(50 * MS).await;
-    row.say("my write");
+    row.update("my write");
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
     let (answers, _) = crowd(std::slice::from_ref(&node), 10, &policy, &origin).await;
     assert!(answers.iter().all(|answer| text(answer.as_ref().unwrap()) == "my write"));

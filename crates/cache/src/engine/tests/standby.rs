@@ -1,4 +1,4 @@
-//! A primary with a standby that is behind it.
+//! A primary with a lagging standby.
 
 use std::sync::atomic::AtomicBool;
 
@@ -22,9 +22,9 @@ impl Rows {
 struct Standby {
     rows: Arc<Rows>,
     log: Mutex<Log>,
-    /// What it has replayed; it says so before it reads.
+    /// The position it has replayed; it reports it before it reads.
     upto: AtomicU64,
-    /// What it said when it was last looked at, if it may be asked at all.
+    /// The position it reported at the last check; `None`: it may not be asked.
     known: Mutex<Option<u64>>,
     fails: AtomicBool,
     takes: Mutex<Duration>,
@@ -37,7 +37,7 @@ impl Standby {
         *self.known.lock() = Some(upto);
     }
 
-    /// Replays nothing more, and nobody has noticed.
+    /// The current position, which the last check may not have seen.
     fn now(&self) -> Replayed {
         Replayed { log: *self.log.lock(), upto: Lsn(self.upto.load(Ordering::Relaxed)) }
     }
@@ -111,7 +111,7 @@ impl Origin for Primary {
 }
 
 impl Primary {
-    /// Rows 1 to 3 say "old"; the standby has all of it.
+    /// Creates a primary whose rows 1 to 3 are "old", with a standby that has replayed all of it.
     fn of(world: &World) -> Arc<Self> {
         let rows = Arc::new(Rows::default());
         rows.0.lock().extend([1, 2, 3].map(|row| (Lsn(1), row, "old")));
@@ -134,9 +134,9 @@ impl Primary {
         })
     }
 
-    /// A commit that nobody has heard of yet.
+    /// Commits without applying the commit to any tier.
     fn commit(&self, world: &World, row: u32, text: &'static str) -> Batch {
-        let batch = world.commit_unseen(vec![Subject::Key(key(row))]);
+        let batch = world.commit_unapplied(vec![Subject::Key(key(row))]);
         self.rows.0.lock().push((batch.upto, row, text));
         batch
     }
@@ -187,7 +187,7 @@ async fn recent_standby_relieves_primary() {
     let proof = answer.proof();
     assert_eq!((proof.tier, proof.version), (Tier::Origin, Lsn(10)));
     assert_eq!(proof.stored, Some(Verdict::Accept));
-    // It was kept, and falls with its commit like any other.
+    // The entry is stored, and its commit invalidates it.
     assert_eq!(primary.read(&engine, &policy, 1).await.proof().tier, Tier::Local);
     let batch = primary.commit(&world, 1, "new");
     primary.standby.replays(batch.upto.0);
@@ -206,8 +206,8 @@ async fn race_05_lagging_standby_fill_rejected() {
     tell(&world, &batch).await;
     let answer = primary.read(&engine, &policy, 1).await;
     assert_eq!(text(&answer), "new");
-    assert_eq!(primary.calls(), (1, 1), "the standby was near enough, and its answer was not");
-    // What no commit has touched is answered by the standby all the same.
+    assert_eq!(primary.calls(), (1, 1), "the standby was recent enough, its answer was not");
+    // The standby still answers for rows that no commit has changed.
     assert_eq!(text(&primary.read(&engine, &policy, 2).await), "old");
     assert_eq!(primary.calls(), (2, 1));
 }
@@ -220,17 +220,17 @@ async fn race_05_standby_lag_shown_in_bound() {
     tokio::time::sleep(100 * MS).await;
     let committed = world.clock.mono();
     let batch = primary.commit(&world, 1, "new");
-    // The event is on its way, so that nobody knows better; time goes by, and the log's end is known.
+    // The event is not applied yet; time passes, and the end of the log is sampled.
     tokio::time::sleep(600 * MS).await;
     let answer = primary.read(&engine, &policy, 1).await;
     assert_eq!((text(&answer), primary.calls()), ("old".into(), (1, 0)));
     let bound = answer.proof().bound.expect("something is proven");
     let stale = world.clock.mono().since(committed);
     assert!(bound >= stale, "{bound:?} is shown, it is {stale:?} old");
-    assert!(bound <= policy.budget, "{bound:?}");
+    assert!(bound <= policy.rules.budget, "{bound:?}");
     tell(&world, &batch).await;
-    assert_eq!(text(&primary.read(&engine, &policy, 1).await), "new", "it fell with its event");
-    // Past the budget the primary answers, and the standby is not even asked.
+    assert_eq!(text(&primary.read(&engine, &policy, 1).await), "new", "its event invalidated it");
+    // Past the budget the primary answers, and the standby is not asked.
     tokio::time::sleep(2 * BUDGET).await;
     let (before, _) = primary.calls();
     let answer = primary.read(&engine, &policy, 2).await;
@@ -292,11 +292,11 @@ async fn failing_standby_opens_breaker() {
         assert_eq!(text(&primary.read(&engine, &policy, 1).await), "old", "{read}");
         tokio::time::sleep(2 * MS).await;
     }
-    assert_eq!(primary.calls(), (8, 20), "its breaker has opened");
+    assert_eq!(primary.calls(), (8, 20), "its circuit breaker is open");
     primary.standby.fails.store(false, Ordering::Relaxed);
     tokio::time::sleep(2 * BUDGET).await;
     primary.read(&engine, &policy, 1).await;
-    assert_eq!(primary.calls(), (9, 20), "it is tried again, and good");
+    assert_eq!(primary.calls(), (9, 20), "the probe closes the breaker");
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,8 +319,7 @@ async fn unprovable_read_skips_standby() {
     let primary = Primary::of(&world);
     let at_once = policy(Rules { budget: Duration::ZERO, ..rules(Unproven::ReadOrigin) });
     primary.read(&engine, &at_once, 1).await;
-    let uncached =
-        policy(Rules { tiers: contract::Tiers::NONE, ..rules(Unproven::ReadOrigin) });
+    let uncached = policy(Rules { tiers: contract::Tiers::NONE, ..rules(Unproven::ReadOrigin) });
     primary.read(&engine, &uncached, 1).await;
     let policy = policy(rules(Unproven::ReadOrigin));
     *primary.standby.log.lock() = Log { timeline: 2, ..EPOCH.log() };
@@ -332,7 +331,7 @@ async fn unprovable_read_skips_standby() {
 
 #[tokio::test(start_paused = true)]
 async fn promoted_standby_answer_rejected() {
-    /// Says something else when it is asked than when it is looked at.
+    /// Reports another log in its answers than in its checks.
     struct Promoted(Arc<Standby>);
 
     #[async_trait]
@@ -391,7 +390,7 @@ async fn atomic_batch_from_one_server() {
     let items = primary.items(&policy, &[1, 2]);
     let together = engine.get_atomic(&items, None).await.expect("both");
     assert_eq!(table::texts(&together.answers), ["old", "new"]);
-    assert_eq!(primary.calls(), (2, 1), "what one lacks, the primary answers for both");
+    assert_eq!(primary.calls(), (2, 1), "if the standby lacks one, the primary loads both");
     assert_eq!(primary.loaded.load(Ordering::Relaxed), 2);
 }
 
@@ -401,10 +400,10 @@ async fn standbys_rotate() {
     let engine = world.node().await;
     let policy = policy(rules(Unproven::ReadOrigin));
     let (one, two) = (Primary::of(&world), Primary::of(&world));
-    struct Named(Arc<Standby>);
+    struct OtherStandby(Arc<Standby>);
 
     #[async_trait]
-    impl Origin for Named {
+    impl Origin for OtherStandby {
         fn name(&self) -> &str {
             "another standby"
         }
@@ -420,7 +419,10 @@ async fn standbys_rotate() {
 
     let other = Arc::clone(&two.standby);
     let primary = Arc::new(Primary {
-        standbys: vec![Arc::clone(&one.standby) as _, Arc::new(Named(two.standby.clone())) as _],
+        standbys: vec![
+            Arc::clone(&one.standby) as _,
+            Arc::new(OtherStandby(two.standby.clone())) as _,
+        ],
         rows: Arc::clone(&one.rows),
         standby: Arc::clone(&one.standby),
         log_end: Arc::clone(&world.log_end),
@@ -431,7 +433,7 @@ async fn standbys_rotate() {
         primary.read(&engine, &policy, row).await;
     }
     assert_eq!((primary.calls(), other.calls()), ((5, 0), 5));
-    // One that is too far behind takes none.
+    // A standby that lags too far is not asked.
     *other.known.lock() = Some(3);
     for row in 20..30 {
         primary.read(&engine, &policy, row).await;
