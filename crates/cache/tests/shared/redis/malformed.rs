@@ -1,4 +1,4 @@
-//! Values under our keys that somebody else wrote.
+//! Malformed values under the tier's keys.
 
 use cache::shared::{NodeMessage, Outcome, SharedTier};
 use coherence::{Lsn, Refusal, Subject, Verdict};
@@ -6,11 +6,11 @@ use coherence::{Lsn, Refusal, Subject, Verdict};
 use super::Lab;
 use crate::rig::*;
 
-const OURS: [&str; 6] =
+const NAMES: [&str; 6] =
     ["state", "tombstones", "evictions", "stream", "k:v1:catalog:price:1", "l:v1:catalog:price:1"];
 
-/// A value of each kind that Redis has.
-const KINDS: [&[&str]; 8] = [
+/// A value of each type that Redis has.
+const TYPES: [&[&str]; 8] = [
     &["set", "rubbish"],
     &["set", ""],
     &["rpush", "tg2", "x"],
@@ -22,8 +22,8 @@ const KINDS: [&[&str]; 8] = [
 ];
 
 impl Lab {
-    /// Puts rubbish under `name`.
-    fn spoil(&self, name: &str, kind: &[&str]) {
+    /// Stores a malformed value under `name`.
+    fn overwrite(&self, name: &str, kind: &[&str]) {
         let key = format!("{{tg:0}}:{name}");
         self.cli(&["del", &key]);
         let mut words = kind.to_vec();
@@ -31,8 +31,8 @@ impl Lab {
         self.cli(&words);
     }
 
-    /// Every operation once; what they answer is not the point, that they answer is.
-    async fn exercise(&self) {
+    /// Calls every operation once. Each has to return, with any result.
+    async fn call_everything(&self) {
         let subjects =
             [Subject::Key(key(1)), Subject::Tag(tag(1)), Subject::Key(key(2)), Subject::Everything];
         let read = self.tier.read(&key(1), Some(LONG)).await.expect("read");
@@ -46,11 +46,11 @@ impl Lab {
         let _gap = self.tier.apply(&batch(10, 11, subjects.to_vec())).await.expect("apply");
         self.tier.evict(&subjects).await.expect("evict");
         self.tier.collect(Lsn(11)).await.expect("collect");
-        self.tier.position().await.expect("standing");
+        self.tier.position().await.expect("a position");
     }
 
-    /// After a new incarnation everything is as it should be.
-    async fn is_well(&self, what: &str) {
+    /// Asserts that the tier works after an epoch reset.
+    async fn works_after_reset(&self, what: &str) {
         self.begin().await;
         assert_eq!(self.applied().await, Some(Lsn(10)), "{what}");
         assert_eq!(self.fill(1, "v1", 10).await, Verdict::Accept, "{what}");
@@ -68,23 +68,23 @@ impl Lab {
 }
 
 #[tokio::test]
-async fn values_of_every_kind_under_every_key() {
+async fn every_type_under_every_key() {
     let lab = Lab::new().await;
-    for name in OURS {
-        for kind in KINDS {
+    for name in NAMES {
+        for kind in TYPES {
             let what = format!("{name} {kind:?}");
             lab.begin().await;
-            lab.spoil(name, kind);
-            lab.exercise().await;
-            lab.spoil(name, kind);
-            lab.is_well(&what).await;
+            lab.overwrite(name, kind);
+            lab.call_everything().await;
+            lab.overwrite(name, kind);
+            lab.works_after_reset(&what).await;
         }
     }
     assert!(lab.metrics.malformed.get() >= 50, "{}", lab.metrics.malformed.get());
 }
 
 #[tokio::test]
-async fn an_entry_that_is_not_ours_is_removed_and_is_a_miss() {
+async fn malformed_entry_removed() {
     let lab = Lab::new().await;
     let name = "{tg:0}:k:v1:catalog:price:1";
     let epoch = EPOCH.to_string();
@@ -115,13 +115,13 @@ async fn an_entry_that_is_not_ours_is_removed_and_is_a_miss() {
         assert_eq!(lab.cli(&["exists", name]), "0", "{raw:?} is still there");
         assert!(lab.metrics.malformed.get() > before, "{raw:?} was not counted");
         lab.cli(&["set", name, &raw, "px", "100000"]);
-        assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept, "{raw:?} is in the way");
+        assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept, "{raw:?} blocks the fill");
         assert!(lab.tier.read(&key(1), None).await.is_ok());
     }
 }
 
 #[tokio::test]
-async fn a_torn_entry_is_a_miss_at_every_length() {
+async fn truncated_entry_is_a_miss() {
     let lab = Lab::new().await;
     let name = "{tg:0}:k:v1:catalog:price:1";
     assert_eq!(lab.fill(1, "a value", 10).await, Verdict::Accept);
@@ -137,7 +137,7 @@ async fn a_torn_entry_is_a_miss_at_every_length() {
 }
 
 #[tokio::test]
-async fn an_entry_that_was_made_immortal_is_a_miss() {
+async fn entry_without_expiry_is_a_miss() {
     let lab = Lab::new().await;
     lab.fill(1, "v1", 10).await;
     lab.cli(&["persist", "{tg:0}:k:v1:catalog:price:1"]);
@@ -146,7 +146,7 @@ async fn an_entry_that_was_made_immortal_is_a_miss() {
 }
 
 #[tokio::test]
-async fn a_state_with_a_part_missing_or_wrong_proves_nothing() {
+async fn malformed_state_proves_nothing() {
     let lab = Lab::new().await;
     let state = "{tg:0}:state";
     for field in ["epoch", "applied", "watermark", "floor", "evictions", "evicted"] {
@@ -156,28 +156,28 @@ async fn a_state_with_a_part_missing_or_wrong_proves_nothing() {
             lab.cli(&["hset", state, field, value]);
             assert_eq!(lab.applied().await, None, "{field} = {value:?}");
             assert_eq!(lab.fill(2, "v1", 10).await, refused(Refusal::Unproven));
-            lab.exercise().await;
-            lab.is_well(&format!("{field} = {value:?}")).await;
+            lab.call_everything().await;
+            lab.works_after_reset(&format!("{field} = {value:?}")).await;
         }
         lab.begin().await;
         lab.cli(&["hdel", state, field]);
         assert_eq!(lab.applied().await, None, "without {field}");
-        lab.is_well(field).await;
+        lab.works_after_reset(field).await;
     }
     for value in ["x", "11", "11 k*:v1:a:*", "11 x*:ab*\n", "-1 k*:ab*\n", "11 k*:ab*\n\n"] {
         lab.begin().await;
         lab.cli(&["hset", state, "wildcards", value]);
         assert_eq!(lab.applied().await, None, "wildcards = {value:?}");
-        lab.exercise().await;
-        lab.is_well(&format!("wildcards = {value:?}")).await;
+        lab.call_everything().await;
+        lab.works_after_reset(&format!("wildcards = {value:?}")).await;
     }
     lab.cli(&["hset", state, "sent", "x"]);
-    lab.exercise().await;
-    lab.is_well("sent").await;
+    lab.call_everything().await;
+    lab.works_after_reset("sent").await;
 }
 
 #[tokio::test]
-async fn lost_tombstones_are_noticed() {
+async fn lost_tombstones_prove_nothing() {
     let lab = Lab::new().await;
     lab.tier
         .apply(&batch(10, 11, vec![Subject::Key(key(1))]))
@@ -185,13 +185,13 @@ async fn lost_tombstones_are_noticed() {
         .expect("apply")
         .expect("no gap");
     lab.cli(&["del", "{tg:0}:tombstones"]);
-    assert_eq!(lab.fill(1, "v1", 10).await, refused(Refusal::Unproven), "not: accepted");
+    assert_eq!(lab.fill(1, "v1", 10).await, refused(Refusal::Unproven), "not accepted");
     assert_eq!(lab.applied().await, None);
-    lab.is_well("tombstones").await;
+    lab.works_after_reset("tombstones").await;
 }
 
 #[tokio::test]
-async fn foreign_messages_on_the_stream_are_a_loss() {
+async fn malformed_message_is_a_loss() {
     let lab = Lab::new().await;
     let mut stream = lab.tier.subscribe();
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
@@ -211,12 +211,12 @@ async fn foreign_messages_on_the_stream_are_a_loss() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_not_ours_is_a_miss_among_others() {
+async fn malformed_entry_misses_alone() {
     let lab = Lab::new().await;
     let epoch = EPOCH.to_string();
     assert_eq!(lab.fill(0, "v0", 10).await, Verdict::Accept);
     assert_eq!(lab.fill(2, "v2", 10).await, Verdict::Accept);
-    // The scripts take it for ours, this side does not: a tag that is no tag.
+    // The scripts accept it, this side does not: its tag is malformed.
     let raw = format!("tg2 {epoch} 10 0 p 1 1 1000 10 0 1 täg\nv");
     let foreign = "{tg:0}:k:v1:catalog:price:1";
     for raw in [raw.as_str(), "rubbish"] {
