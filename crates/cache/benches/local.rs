@@ -1,10 +1,10 @@
-//! In-process hits with their freshness check, beside `quick_cache` alone and `moka`: the same
-//! keys, the same kind of values, everything in memory, Zipf 0.99 over a million keys.
+//! In-process hits with their freshness check, compared with `quick_cache` alone and `moka`: the same keys, the
+//! same kind of values, everything in memory, Zipf 0.99 over a million keys.
 //!
 //! `cargo bench -p cache --bench local [-- <rounds>]`
 
 mod race;
-mod setting;
+mod support;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use bytes::Bytes;
 use cache::{Content, Entry, Value};
 use contract::Key;
 use race::{Get, KEYS, race, zipf};
-use setting::{Node, key, say};
+use support::{Node, key, say};
 
 fn main() {
     let rounds = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(400);
-    // Keys of their own: a request's key is not in the same memory as the entry's.
+    // Keys of their own: the key of a request is not in the same memory as that of the entry.
     let keys: Vec<Key> = (0..KEYS).map(key).collect();
     let draws = zipf(0.99);
 
@@ -25,12 +25,12 @@ fn main() {
     let (engine, policy) = (node.engine(), node.policy());
     let quick = quick_cache::sync::Cache::new(2 * KEYS as usize);
     let moka = moka::sync::Cache::new(2 * u64::from(KEYS));
-    // In turn, so that all three have their entries scattered over the same heap.
+    // In turn, so that the entries of all three are scattered over the same heap.
     for id in 0..KEYS {
         node.fill(id..id + 1);
         let entry = engine.peek(&keys[id as usize], &policy).expect("it is filled").entry;
-        quick.insert(key(id), Arc::new(with_a_body_of_its_own(&entry)));
-        moka.insert(key(id), Arc::new(with_a_body_of_its_own(&entry)));
+        quick.insert(key(id), Arc::new(with_own_body(&entry)));
+        moka.insert(key(id), Arc::new(with_own_body(&entry)));
     }
     moka.run_pending_tasks();
 
@@ -50,8 +50,8 @@ fn main() {
     }
 }
 
-/// The peers hold what we hold: as many values, not a million views of one.
-fn with_a_body_of_its_own(entry: &Entry) -> Entry {
+/// Copies the body: the other caches store as many values as the engine, not a million views of one.
+fn with_own_body(entry: &Entry) -> Entry {
     let Content::Present(value) = &entry.content else { return entry.clone() };
     let value = Value { body: Bytes::copy_from_slice(&value.body), ..value.clone() };
     Entry { content: Content::Present(value), ..entry.clone() }

@@ -1,13 +1,12 @@
-//! Whether the in-process tier's byte limit holds, by the kernel's own count: ten million tiny
-//! entries are tried against it.
+//! Checks the in-process tier's byte limit by the kernel's own count, against ten million tiny entries.
 //!
 //! `cargo bench -p cache --bench memory [-- <MiB> <tags per entry, 0 to 2> <entries>]`
 
-mod setting;
+mod support;
 
 use std::process::ExitCode;
 
-use setting::{Node, key, resident, say};
+use support::{Node, key, resident, say};
 
 fn main() -> ExitCode {
     let mut numbers = std::env::args().filter_map(|arg| arg.parse::<u32>().ok());
@@ -29,16 +28,16 @@ fn main() -> ExitCode {
     let (engine, policy) = (node.engine(), node.policy());
     let served = (0..entries).filter(|id| engine.peek(&key(*id), &policy).is_some()).count();
     let standing = engine.standing();
-    let held = worst <= limit;
+    let is_within_limit = worst <= limit;
     say(&format!(
         "limit {mib} MiB, {entries} entries of 8 bytes with {tags} tags tried: {} kept, {served} served, \
-         {} MiB by the books, {} MiB resident at most ({:.2} of the limit), {} bytes each: {}",
+         {} MiB accounted, {} MiB resident at most ({:.2} of the limit), {} bytes each: {}",
         standing.entries,
         standing.bytes >> 20,
         worst >> 20,
         worst as f64 / limit as f64,
         worst / standing.entries.max(1) as u64,
-        if held { "the limit holds" } else { "THE LIMIT IS BROKEN" },
+        if is_within_limit { "the limit holds" } else { "THE LIMIT IS BROKEN" },
     ));
-    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_within_limit { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,16 +1,16 @@
-//! What fence and bound cost a hit: the same engine, the same entries, with both and with both
-//! compiled out; Zipf 0.99 over a million keys.
+//! The cost of fence and bound per hit: the same engine, the same entries, with both and with both compiled out;
+//! Zipf 0.99 over a million keys.
 //!
-//! `cargo bench -p cache --bench proof [-- <rounds>]`
+//! `cargo bench -p cache --features bench-internals --bench proof [-- <rounds>]`
 
 mod race;
-mod setting;
+mod support;
 
 use std::hint::black_box;
 
 use contract::Key;
 use race::{Get, KEYS, race, zipf};
-use setting::{Node, key, say};
+use support::{Node, key, say};
 
 fn main() {
     let rounds = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(600);
@@ -21,7 +21,7 @@ fn main() {
     let (engine, policy) = (node.engine(), node.policy());
     let contenders: [Get<'_>; 2] =
         [&|key| drop(black_box(engine.peek(key, &policy).expect("a hit"))), &|key| {
-            drop(black_box(engine.measure_unproven(key, &policy).expect("a hit")))
+            drop(black_box(engine.peek_unproven(key, &policy).expect("a hit")))
         }];
     for threads in [1, 2] {
         let [with, without] = race(&contenders, threads, rounds, &keys, &draws);

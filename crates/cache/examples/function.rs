@@ -1,10 +1,10 @@
-//! The engine as a library: one load for all who ask, and a bound with every answer.
+//! The engine as a library: one load for concurrent readers, and a bound with every answer.
 //!
 //! ```text
 //! cargo run -p cache --example function
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+#![expect(clippy::print_stdout, reason = "an example prints its steps")]
 
 use std::error::Error;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ tags      = ["rates"]
 staleness = "30s"
 "#;
 
-/// Stands for whatever takes its time.
+/// A slow source of data.
 async fn rate(_: Key, currency: Arc<str>) -> Result<Loaded, OriginError> {
     tokio::time::sleep(Duration::from_millis(200)).await;
     Ok(match &*currency {
@@ -45,16 +45,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let follower = engine.clone();
     tokio::spawn(async move { follower.follow(std::future::pending()).await });
 
-    // No database is followed, so the tiers begin a history of their own. With one, its feed's
-    // batches come here, and a contract with `from` ends its entries by them.
+    // No database is followed, so the tiers start an epoch of their own. With a database, the batches of its
+    // feed are applied here, and they invalidate the entries of a contract with `from`.
     let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
     let batch = |prev: u64, upto: u64, events| {
         let (prev, upto) = (Lsn(prev), Lsn(upto));
         Batch { epoch, prev, upto, watermark: upto, events }
     };
-    shared.incarnate(epoch, Lsn::ZERO, Lsn::ZERO).await?;
+    shared.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO).await?;
     while engine.standing().epoch.is_none() {
-        // A beat, as a leader sends them: whoever listens by now knows where the history stands.
+        // A heartbeat, as a leader sends it: every subscriber learns the epoch and its position.
         shared.apply(&batch(0, 0, Vec::new())).await??;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -63,19 +63,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let key = contract.key(currency)?;
         let answer = engine.get(&key, currency, &policy, &origin).await?;
         let proof = answer.proof();
-        let said = match &answer.entry.content {
+        let text = match &answer.entry.content {
             Content::Present(value) => String::from_utf8_lossy(&value.body).into_owned(),
             Content::Absent | Content::Uncacheable => "nothing".to_owned(),
         };
-        println!("{currency}: {said}, from {}, bound {:?}", proof.tier.as_str(), proof.bound);
+        println!("{currency}: {text}, from {}, bound {:?}", proof.tier.as_str(), proof.bound);
         Ok(())
     };
-    println!("two at once, one call:");
+    println!("two concurrent reads, one load:");
     let (one, two) = tokio::join!(read("eur"), read("eur"));
     one.and(two)?;
-    println!("from memory, and it says how old it may be:");
+    println!("from memory, with its bound:");
     read("eur").await?;
-    println!("absence is remembered too:");
+    println!("absence is cached too:");
     read("xxx").await?;
     read("xxx").await?;
     println!("after an invalidation of the tag `rates`:");

@@ -1,14 +1,14 @@
-//! The only door through which chance enters the read path; the simulator has its own.
+//! The source of random numbers of the read path; the simulator has its own.
 
 use std::fmt::Debug;
 
-/// Random numbers: who refreshes early, how lifetimes and pauses are spread, what a new history is
-/// called.
+/// Random numbers: for the choice of early refreshes, the jitter of TTLs and pauses, and the name of a new
+/// epoch.
 pub trait Chance: Debug + Send + Sync + 'static {
-    /// 64 random bits.
+    /// Returns 64 random bits.
     fn draw(&self) -> u64;
 
-    /// A random number in [0, 1).
+    /// Returns a random number in [0, 1).
     fn unit(&self) -> f64 {
         const STEPS: f64 = (1_u64 << 53) as f64;
         (self.draw() >> 11) as f64 / STEPS

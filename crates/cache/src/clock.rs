@@ -1,4 +1,4 @@
-//! The real clock.
+//! The clock of the operating system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,27 +7,26 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use coherence::{Clock, Mono};
 use parking_lot::Mutex;
 
-/// How often the processor's counter is held against the kernel's clock.
-const CHECK_EVERY: Duration = Duration::from_millis(100);
+/// The interval at which the processor's counter is compared with the kernel's clock.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the clock says at its making.
-const BEGINNING: Duration = Duration::from_hours(30 * 24);
+/// The monotonic time at which the clock starts.
+const START: Duration = Duration::from_hours(30 * 24);
 
-/// A check in the middle of which the thread lost the processor says nothing.
-const UNDISTURBED: Duration = Duration::from_micros(50);
+/// A check that took longer than this was preempted, and its result is ignored.
+const MAX_CHECK: Duration = Duration::from_micros(50);
 
-/// By how much the two may differ between two checks, besides one part in a hundred.
+/// The allowed difference between the two since the last check, besides one part in a hundred.
 const TOLERANCE: Duration = Duration::from_millis(2);
 
-/// Monotonic and wall time of this machine. [`Mono`] counts from a month before the making of the
-/// clock, so that what was so before the process began has a time too; make one per process and share
-/// it (clones are the same clock).
+/// Monotonic and wall time of this machine. [`Mono`] counts from a month before the clock was created, so that
+/// earlier events have a time too; create one per process and share it (clones are the same clock).
 ///
-/// Every answer reads this clock, and the kernel's reading waits for all memory reads before it,
-/// which costs an in-process hit more than everything else it does. So monotonic time is the
-/// processor's counter where that is usable (`quanta` decides), held against the kernel's clock ten
-/// times a second; should the two ever part, this clock goes over to the kernel's for good. Unlike a
-/// coarse clock that a thread advances, the counter runs on while the process is stopped.
+/// Every answer reads this clock, and reading the kernel's clock waits for all memory reads before it, which costs
+/// an in-process hit more than everything else it does. So monotonic time is the processor's counter where that
+/// is usable (`quanta` decides), compared with the kernel's clock ten times a second; if the two ever diverge,
+/// this clock switches to the kernel's for good. Unlike a coarse clock that a thread advances, the counter runs
+/// on while the process is stopped.
 #[derive(Clone, Debug)]
 pub struct SystemClock {
     parts: Arc<Parts>,
@@ -39,7 +38,7 @@ struct Parts {
     counter_start: u64,
     ticks_per_check: u64,
     kernel_start: Instant,
-    /// The counter at the last check.
+    /// The counter's value at the last check.
     checked: AtomicU64,
     trusted: AtomicBool,
     /// Counter's and kernel's nanoseconds at the last check.
@@ -47,9 +46,9 @@ struct Parts {
 }
 
 impl SystemClock {
-    /// Starts counting.
+    /// Creates a clock that starts now.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the door through which time comes in")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system's time")]
     pub fn start() -> Self {
         let counter = quanta::Clock::new();
         let counter_start = counter.raw();
@@ -57,11 +56,11 @@ impl SystemClock {
         let parts = Parts {
             counter,
             counter_start,
-            ticks_per_check: (nanos(CHECK_EVERY) << 20) / per_2_20_ticks,
+            ticks_per_check: (nanos(CHECK_INTERVAL) << 20) / per_2_20_ticks,
             kernel_start: Instant::now(),
             checked: AtomicU64::new(counter_start),
             trusted: AtomicBool::new(true),
-            last: Mutex::new((nanos(BEGINNING), nanos(BEGINNING))),
+            last: Mutex::new((nanos(START), nanos(START))),
         };
         Self { parts: Arc::new(parts) }
     }
@@ -69,11 +68,11 @@ impl SystemClock {
 
 impl Parts {
     fn counted(&self, raw: u64) -> u64 {
-        nanos(BEGINNING) + self.counter.delta_as_nanos(self.counter_start, raw)
+        nanos(START) + self.counter.delta_as_nanos(self.counter_start, raw)
     }
 
     fn kernel(&self) -> u64 {
-        nanos(BEGINNING + self.kernel_start.elapsed())
+        nanos(START + self.kernel_start.elapsed())
     }
 
     #[cold]
@@ -82,7 +81,7 @@ impl Parts {
         let Some(mut last) = self.last.try_lock() else { return Mono(counted) };
         let kernel = self.kernel();
         let pause = self.counted(self.counter.raw()).saturating_sub(counted);
-        if pause > nanos(UNDISTURBED) && kernel.saturating_sub(last.1) < nanos(CHECK_EVERY) * 20 {
+        if pause > nanos(MAX_CHECK) && kernel.saturating_sub(last.1) < nanos(CHECK_INTERVAL) * 20 {
             return Mono(counted);
         }
         if agree(*last, (counted, kernel), pause) {
@@ -94,14 +93,13 @@ impl Parts {
         tracing::warn!(
             counted,
             kernel,
-            "the processor's counter and the kernel's clock have parted; using the kernel's"
+            "the processor's counter and the kernel's clock have diverged; using the kernel's clock"
         );
         Mono(kernel.max(counted))
     }
 }
 
-/// Whether counter and kernel have moved alike between two checks, the second of which took
-/// `pause` ns.
+/// Whether counter and kernel agree on the time between two checks, the second of which took `pause` ns.
 fn agree(before: (u64, u64), after: (u64, u64), pause: u64) -> bool {
     let counted = after.0.checked_sub(before.0);
     let kernel = after.1.saturating_sub(before.1);
@@ -121,7 +119,7 @@ impl Clock for SystemClock {
             return Mono(parts.kernel());
         }
         let raw = parts.counter.raw();
-        // A counter that jumped back shows here too: the difference wraps around.
+        // A counter that jumped back is detected here too: the difference wraps around.
         if raw.wrapping_sub(parts.checked.load(Ordering::Relaxed)) > parts.ticks_per_check {
             return parts.check(raw);
         }
@@ -132,7 +130,7 @@ impl Clock for SystemClock {
         self.wall_us() / 1_000
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the door through which time comes in")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system's time")]
     fn wall_us(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
@@ -144,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_that_leaves_the_kernels_time_is_noticed() {
+    fn diverging_counter_detected() {
         const SECOND: u64 = 1_000_000_000;
         let from = (5 * SECOND, 5 * SECOND);
         let at = |counted, kernel| agree(from, (counted, kernel), 0);
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn time_goes_forward() {
+    fn mono_never_decreases() {
         let clock = SystemClock::start();
         let mut last = clock.mono();
         for _ in 0..10_000 {

@@ -1,4 +1,4 @@
-//! What a tier holds under a key.
+//! Entries: stored answers with their keys, tags, τ and TTL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,55 +10,55 @@ use contract::Tag;
 /// A cached value, opaque to this crate. Clones share the bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Value {
-    /// What a face needs beside the body (the edge: status and headers); may be empty.
+    /// The metadata that an interface needs besides the body (the edge: status and headers); may be empty.
     pub head: Bytes,
-    /// The answer itself.
+    /// The body.
     pub body: Bytes,
 }
 
-/// What was found at the origin.
+/// The content of an answer from the origin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {
     /// A value.
     Present(Value),
-    /// Proven absence ("not found"): has its own, shorter life and falls with the INSERT.
+    /// Proven absence ("not found"): has its own, shorter TTL and is invalidated by the INSERT.
     Absent,
-    /// The origin's answer may not be stored (private, uncacheable): remember that, so that its
-    /// readers do not wait for one another (hit-for-miss). Holds no data.
+    /// The origin's answer may not be stored (private, uncacheable). Remembered without data, so that its readers
+    /// do not wait for one another (hit-for-miss).
     Uncacheable,
 }
 
-/// An entry: content, the token it was read under, and its times.
+/// An entry: content, the position it was read at, and its times.
 ///
-/// The order of the fields is kept so that τ, which every answer reports, lies beside the counters
-/// of the `Arc` that every answer touches anyway.
+/// The order of the fields is fixed so that τ, which every answer reports, lies beside the counters of the `Arc`
+/// that every answer touches anyway.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[repr(C)]
 pub struct Entry {
-    /// τ: every relevant commit up to here is in it.
+    /// τ: every relevant commit at or before this position is in it.
     pub tau: Lsn,
-    /// What was read.
+    /// The content.
     pub content: Content,
-    /// Surrogate keys; an invalidation of any of them fells it.
+    /// Surrogate keys; an invalidation of any of them invalidates the entry.
     pub tags: Arc<[Tag]>,
-    /// When it was loaded, wall time in ms since 1970 (for `Age`; the bound never uses it).
+    /// The wall time of its load, in ms since 1970 (for `Age`; the bound never uses it).
     pub loaded_wall_ms: u64,
-    /// How long the load took; XFetch weighs early refresh with it.
+    /// The duration of the load; XFetch weighs early refreshes with it.
     pub cost: Duration,
-    /// How long it may live, jitter included: the safety net beneath the log.
+    /// Its TTL, jitter included: the safety net beneath the log.
     pub ttl: Duration,
-    /// No commit beyond this position is in it ([`coherence::atomic`]); [`Lsn::MAX`]: not known.
+    /// No commit after this position is in it ([`coherence::atomic`]); [`Lsn::MAX`]: not known.
     pub seen: Lsn,
 }
 
 impl Entry {
-    /// Whether there is a value.
+    /// Returns whether there is a value.
     #[must_use]
     pub fn is_present(&self) -> bool {
         matches!(self.content, Content::Present(_))
     }
 
-    /// The entry as the log tells it, without a load. The log does not tell what a load costs.
+    /// Creates an entry from the log, without a load. Its cost is zero, since nothing was loaded.
     pub(crate) fn renewed(event: &Event, renewal: &Renewal) -> Self {
         let body = |text: &Arc<str>| Bytes::copy_from_slice(text.as_bytes());
         Self {

@@ -1,7 +1,7 @@
-//! The one node that follows the log moves the shared tier along it.
+//! The leader: the node that follows the log and applies it to the shared tier.
 //!
-//! Leadership is the feed's affair (a replication slot serves one reader). Nothing here breaks if
-//! two nodes believe to lead for a while: every step is idempotent and moves forward only.
+//! The feed decides which node leads (a replication slot serves one reader). Nothing here breaks if two nodes
+//! believe to lead for a while: every step is idempotent and moves forward only.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,171 +14,180 @@ use coherence::{Batch, Clock, Epoch, Event, Lsn, Mono, Recent};
 use crate::engine::Engine;
 use crate::shared::{SharedTier, TierError};
 
-/// How often tombstones are offered for collection.
-const COLLECT_EVERY: Duration = Duration::from_secs(30);
+/// The interval at which tombstones are collected.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// After so many subjects of events the shared tier is asked to make room for more tombstones.
-const ROOM_EVERY: usize = 50_000;
+/// The number of applied subjects after which the shared tier trims its tombstones.
+const TRIM_AFTER: usize = 50_000;
 
-/// How many subjects of events are remembered for a tier that comes back older.
-const RECENT_SUBJECTS: usize = 100_000;
+/// The number of subjects that are kept to replay to a tier that comes back older.
+const REPLAY_SUBJECTS: usize = 100_000;
 
-/// Moves the shared tier and this node's own tier along the log.
+/// Applies the log to the shared tier and to this node's in-process tier.
 pub struct Leader {
     engine: Engine,
     shared: Arc<dyn SharedTier>,
     clock: Arc<dyn Clock>,
-    /// Tombstones older than any entry can be are of no use but to fills in flight.
-    keep: Duration,
+    /// The age at which tombstones are collected: twice the longest life of an entry, so that only fills in
+    /// flight could still need them.
+    tombstone_life: Duration,
     watermarks: VecDeque<(Mono, Lsn)>,
     following: Option<Following>,
-    recent: Recent,
-    /// Subjects applied since the shared tier was last asked to make room.
-    told: usize,
+    replay: Recent,
+    /// Subjects applied since the shared tier last trimmed its tombstones.
+    untrimmed: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Following {
     epoch: Epoch,
     start: Start,
-    /// Everything up to here was applied.
+    /// Every event up to here has been applied.
     applied: Lsn,
     watermark: Lsn,
 }
 
-/// What happened to a piece of the log.
+/// The result of applying a batch of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Moved {
-    /// Applied under the present epoch.
+pub enum ApplyResult {
+    /// Applied under the current epoch.
     Applied,
-    /// The tier had gone back to this position; what it missed was told again, and the piece applied.
-    ToldAgain(Lsn),
-    /// Parts of the tier had lost their marks; these have begun anew, alone, and the piece was applied.
-    Mended(Gap),
-    /// The tier had lost its marks; a new incarnation was begun, and the piece applied to it.
-    BegunAnew(Gap),
+    /// The tier had gone back to this position; the batches it had lost were replayed, and the batch applied.
+    Replayed(Lsn),
+    /// Parts of the tier had lost their tombstones; only those were reset, and the batch applied.
+    Repaired(Gap),
+    /// The tier had lost its tombstones; its epoch was reset, and the batch applied.
+    Reset(Gap),
 }
 
 impl Leader {
-    /// `longest_ttl`: the longest life any contract gives an entry.
+    /// Creates a leader. `longest_ttl`: the longest life that any contract gives an entry.
     #[must_use]
     pub fn new(engine: Engine, clock: Arc<dyn Clock>, longest_ttl: Duration) -> Self {
         let shared = Arc::clone(engine.shared());
-        let keep = longest_ttl.max(Duration::from_secs(60)) * 2;
-        let recent = Recent::new(RECENT_SUBJECTS);
-        let watermarks = VecDeque::new();
-        Self { engine, shared, clock, keep, watermarks, following: None, recent, told: ROOM_EVERY }
+        let tombstone_life = longest_ttl.max(Duration::from_secs(60)) * 2;
+        Self {
+            engine,
+            shared,
+            clock,
+            tombstone_life,
+            watermarks: VecDeque::new(),
+            following: None,
+            replay: Recent::new(REPLAY_SUBJECTS),
+            untrimmed: TRIM_AFTER,
+        }
     }
 
-    /// The feed has (re)connected: go on, or begin a new history. Answers the verdict, and W as the
-    /// tier knows it, which is nothing for a new history.
+    /// Continues the epoch of the shared tier, or resets it, after the feed has (re)connected. Returns the
+    /// verdict, and W as the tier knows it, which is zero for a new epoch.
     ///
     /// # Errors
-    /// The shared tier could not be asked or set up; try again with the same start.
+    /// The shared tier could not be read or reset; try again with the same start.
     pub async fn start(&mut self, start: Start) -> Result<(Resume, Lsn), TierError> {
-        let mut found = self.shared.standing().await?;
+        let mut found = self.shared.position().await?;
         if self.shared.is_divided()
-            && let Some(standing) = found.filter(|standing| standing.applied < start.position)
-            && self.shared.mend(standing.epoch, start.position).await?
+            && let Some(position) = found.filter(|position| position.applied < start.position)
+            && self.shared.repair(position.epoch, start.position).await?
         {
-            found = self.shared.standing().await?;
+            found = self.shared.position().await?;
         }
-        let verdict =
-            resume(found.map(|s| (s.epoch, s.applied)), &start, self.engine.chance().draw());
-        let mut watermark = found.map(|s| s.watermark).unwrap_or_default();
+        let verdict = resume(
+            found.map(|position| (position.epoch, position.applied)),
+            &start,
+            self.engine.chance().draw(),
+        );
+        let mut watermark = found.map(|position| position.watermark).unwrap_or_default();
         let epoch = match verdict {
             Resume::Continue(epoch) => epoch,
             Resume::Begin(epoch) => {
-                self.shared.incarnate(epoch, start.position, Lsn::ZERO).await?;
+                self.shared.reset_epoch(epoch, start.position, Lsn::ZERO).await?;
                 watermark = Lsn::ZERO;
                 epoch
             }
         };
         self.watermarks.clear();
-        self.recent.clear();
+        self.replay.clear();
         self.following = Some(Following { epoch, start, applied: start.position, watermark });
         Ok((verdict, watermark))
     }
 
-    /// Applies the next piece of the log to the shared tier, and to this node's own while that is
-    /// under way. Repeat it on an error: nothing may be acknowledged to the database before this has
-    /// succeeded. `events` are as they were afterwards, so that they need not be copied for that.
+    /// Applies the next batch of the log to the shared tier, and concurrently to this node's in-process tier.
+    /// Repeat it on an error: nothing may be acknowledged to the database before this has succeeded. `events`
+    /// is unchanged afterwards, so that it need not be copied for a repetition. Before [`Leader::start`] the
+    /// batch is ignored.
     ///
     /// # Errors
-    /// The shared tier failed; the piece may or may not have been applied.
-    ///
-    /// # Panics
-    /// Never: [`Leader::start`] comes before the first piece, otherwise the piece is ignored.
+    /// The shared tier failed; the batch may or may not have been applied.
     pub async fn apply(
         &mut self,
         prev: Lsn,
         upto: Lsn,
         watermark: Lsn,
         events: &mut Vec<Event>,
-    ) -> Result<Moved, TierError> {
+    ) -> Result<ApplyResult, TierError> {
         let Some(Following { epoch, start, .. }) = self.following else {
-            return Ok(Moved::Applied);
+            return Ok(ApplyResult::Applied);
         };
         let mut batch = Batch { epoch, prev, upto, watermark, events: std::mem::take(events) };
-        let moved = self.apply_to_both(&start, &mut batch).await;
-        if moved.is_ok() {
+        let result = self.apply_to_both(&start, &mut batch).await;
+        if result.is_ok() {
             let epoch = batch.epoch;
             self.following = Some(Following { epoch, start, applied: upto, watermark });
-            self.told += batch.events.iter().map(|event| event.subjects.len()).sum::<usize>();
-            self.recent.push(&batch);
+            self.untrimmed += batch.events.iter().map(|event| event.subjects.len()).sum::<usize>();
+            self.replay.push(&batch);
         }
         *events = batch.events;
-        moved
+        result
     }
 
-    /// Moves both tiers along `batch`, whose epoch becomes another one where a new history has to begin.
+    /// Applies `batch` to both tiers. Its epoch is replaced if the epoch has to be reset.
     async fn apply_to_both(
         &mut self,
         start: &Start,
         batch: &mut Batch,
-    ) -> Result<Moved, TierError> {
+    ) -> Result<ApplyResult, TierError> {
         let own = async { self.engine.applied(batch) };
         let (shared, ()) = tokio::join!(biased; self.shared.apply(batch), own);
-        let Err(gap) = shared? else { return Ok(Moved::Applied) };
+        let Err(gap) = shared? else { return Ok(ApplyResult::Applied) };
         if let Gap::Missing { applied, .. } = gap
-            && self.tell_again(batch, applied).await?
+            && self.replay_from(applied, batch).await?
         {
-            return Ok(Moved::ToldAgain(applied));
+            return Ok(ApplyResult::Replayed(applied));
         }
-        if self.mend(batch).await? {
-            return Ok(Moved::Mended(gap));
+        if self.repair(batch).await? {
+            return Ok(ApplyResult::Repaired(gap));
         }
-        batch.epoch = self.begin_anew(start, batch).await?;
+        batch.epoch = self.reset_epoch(start, batch).await?;
         self.engine.applied(batch);
-        Ok(Moved::BegunAnew(gap))
+        Ok(ApplyResult::Reset(gap))
     }
 
-    /// Looks whether the shared tier still stands where it was moved to, which a server that was
-    /// flushed or replaced does not, and mends it. Call it when the log is silent for a while.
+    /// Checks whether the shared tier still is at the position that was applied to it, which a server that was
+    /// flushed or replaced is not, and repairs it. Call it when the log has been silent for a while.
     ///
     /// # Errors
     /// The shared tier failed; the next call tries again.
-    pub async fn tend(&mut self) -> Result<Moved, TierError> {
+    pub async fn reconcile(&mut self) -> Result<ApplyResult, TierError> {
         let Some(Following { epoch, applied, watermark, .. }) = self.following else {
-            return Ok(Moved::Applied);
+            return Ok(ApplyResult::Applied);
         };
-        let stands = match self.shared.standing().await? {
-            // Of another history: somebody else may lead. The next piece of the log will tell.
-            Some(standing) if standing.epoch != epoch => true,
-            // Each part has to be asked whether it follows.
-            Some(standing) => standing.applied >= applied && !self.shared.is_divided(),
+        let is_current = match self.shared.position().await? {
+            // Another epoch: another node may lead. The next batch of the log will show it.
+            Some(position) if position.epoch != epoch => true,
+            // Each part of a divided tier has to be checked.
+            Some(position) => position.applied >= applied && !self.shared.is_divided(),
             None => false,
         };
-        if stands {
-            return Ok(Moved::Applied);
+        if is_current {
+            return Ok(ApplyResult::Applied);
         }
         self.apply(applied, applied, watermark, &mut Vec::new()).await
     }
 
-    /// Brings a tier that has applied `applied` only to where `batch` ends; false: too much is
-    /// missing.
-    async fn tell_again(&self, batch: &Batch, applied: Lsn) -> Result<bool, TierError> {
-        let Some(missing) = self.recent.since(batch.epoch, applied) else {
+    /// Replays the batches from `applied` up to the end of `batch` to the shared tier. Returns false if too much
+    /// is missing.
+    async fn replay_from(&self, applied: Lsn, batch: &Batch) -> Result<bool, TierError> {
+        let Some(missing) = self.replay.since(batch.epoch, applied) else {
             return Ok(false);
         };
         for batch in missing.chain([batch]) {
@@ -189,19 +198,19 @@ impl Leader {
         Ok(true)
     }
 
-    /// Begins anew the parts of the tier that can't be told `batch`, and applies it; false: that does not
+    /// Resets the parts of the tier that can't follow `batch`, and applies it. Returns false if that does not
     /// help.
-    async fn mend(&self, batch: &Batch) -> Result<bool, TierError> {
-        Ok(self.shared.mend(batch.epoch, batch.prev).await?
+    async fn repair(&self, batch: &Batch) -> Result<bool, TierError> {
+        Ok(self.shared.repair(batch.epoch, batch.prev).await?
             && self.shared.apply(batch).await?.is_ok())
     }
 
-    /// Begins a new history where `batch` begins, and applies it; answers its epoch.
-    async fn begin_anew(&mut self, start: &Start, batch: &Batch) -> Result<Epoch, TierError> {
+    /// Resets the epoch at the start of `batch`, and applies it. Returns the new epoch.
+    async fn reset_epoch(&mut self, start: &Start, batch: &Batch) -> Result<Epoch, TierError> {
         let begin = resume(None, start, self.engine.chance().draw());
         let (Resume::Begin(epoch) | Resume::Continue(epoch)) = begin;
-        self.shared.incarnate(epoch, batch.prev, Lsn::ZERO).await?;
-        // A try that fails from here on goes on under the new one.
+        self.shared.reset_epoch(epoch, batch.prev, Lsn::ZERO).await?;
+        // A try that fails from here on continues under the new epoch.
         if let Some(following) = &mut self.following {
             following.epoch = epoch;
         }
@@ -209,33 +218,33 @@ impl Leader {
         match self.shared.apply(&batch).await? {
             Ok(()) => Ok(epoch),
             Err(gap) => Err(TierError::Unavailable(format!(
-                "it lost its marks again while it was being set up ({gap})"
+                "it lost its tombstones again during the epoch reset ({gap})"
             ))),
         }
     }
 
-    /// Lets go of tombstones that only a read older than any entry's life could need, and of the oldest
-    /// where there are more than the shared tier keeps. Call it after each piece; it does something
-    /// every half minute, and after many subjects. Answers how many were dropped.
+    /// Collects tombstones that only a read older than any entry's life could need, and trims the oldest where
+    /// there are more than the shared tier keeps. Call it after each batch; it collects every half minute, and
+    /// trims after many subjects. Returns the number of dropped tombstones.
     ///
     /// # Errors
     /// The shared tier failed; harmless, the next call tries again.
     pub async fn collect(&mut self) -> Result<u64, TierError> {
         let now = self.clock.mono();
         let mut dropped = 0;
-        if self.told >= ROOM_EVERY {
-            self.told = 0;
-            dropped = self.shared.make_room().await?;
+        if self.untrimmed >= TRIM_AFTER {
+            self.untrimmed = 0;
+            dropped = self.shared.trim_tombstones().await?;
         }
-        if self.watermarks.back().is_some_and(|(at, _)| now.since(*at) < COLLECT_EVERY) {
+        if self.watermarks.back().is_some_and(|(at, _)| now.since(*at) < COLLECT_INTERVAL) {
             return Ok(dropped);
         }
-        let Some(standing) = self.shared.standing().await? else {
+        let Some(position) = self.shared.position().await? else {
             return Ok(dropped);
         };
-        self.watermarks.push_back((now, standing.watermark));
+        self.watermarks.push_back((now, position.watermark));
         let mut upto = None;
-        while self.watermarks.front().is_some_and(|(at, _)| now.since(*at) > self.keep) {
+        while self.watermarks.front().is_some_and(|(at, _)| now.since(*at) > self.tombstone_life) {
             upto = self.watermarks.pop_front().map(|(_, watermark)| watermark);
         }
         match upto {

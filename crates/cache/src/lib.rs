@@ -1,8 +1,8 @@
-//! The read path and its tiers: look up → collapse → admit → load → fill.
+//! The read path and its tiers: look up, coalesce, admit, load, fill.
 //!
-//! An answer comes from the in-process tier, the shared tier or the origin, and carries its proof
-//! (tier, age, bound). Which values may be stored, and when a stored one falls, is decided by
-//! [`coherence`]; how stale an answer may be, by its [`contract`].
+//! An answer comes from the in-process tier, the shared tier or the origin, and carries its proof (tier, age,
+//! bound). [`coherence`] decides which values may be stored and when they are invalidated; the [`contract`]
+//! decides how stale an answer may be.
 
 pub mod audit;
 pub mod chance;
@@ -12,19 +12,23 @@ pub mod entry;
 pub mod leader;
 mod local;
 pub mod origin;
-mod patience;
 pub mod shared;
 mod survey;
-mod together;
+mod timeout;
 
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
-    Answer, Answers, Engine, EngineOptions, FilterStanding, FilterState, Holding, Item,
-    LocalStanding, Metrics, OneMoment, Policy, Proof, ReadError, Stale, Tier,
+    Answer, AtomicBatch, Engine, EngineOptions, Item, Metrics, Policy, Proof, ReadError, Rules,
+    ServedAs, Stale, Tier, TierEntry, admission,
 };
 pub use entry::{Content, Entry, Value};
-pub use local::{Assured, Held, MOST_ASSURED, POOLS, PoolStanding};
-pub use origin::{Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Page, Roll, Rows};
+pub use local::{
+    Assured, FilterState, FilterStatus, LocalEntry, LocalStatus, MOST_ASSURED, POOLS, PoolStatus,
+};
+pub use origin::{
+    KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind,
+    ScanEstimate,
+};
 pub use shared::{SharedTier, TierError};
 pub use survey::Survey;

@@ -1,4 +1,4 @@
-//! Loading values with one statement, on SQLite and on a real PostgreSQL.
+//! Loads from SQLite and from a real PostgreSQL.
 
 #[path = "origins/mariadb.rs"]
 mod mariadb;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use cache::origin::postgres::{PostgresOrigin, PostgresPool, Standby};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
-use cache::{Ask, Content, Loaded, Origin, OriginError, OriginErrorKind};
+use cache::{Content, LoadItem, Loaded, Origin, OriginError, OriginErrorKind};
 use coherence::Lsn;
 use contract::{Contract, Tag};
 use harness::Postgres;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For what is expected to happen.
-const SOON: Duration = Duration::from_secs(60);
+/// The time limit of conditions that have to occur.
+const EVENTUALLY: Duration = Duration::from_secs(60);
 
 const CONTRACT: &str = r#"
 key       = "v1:catalog:price:{id}"
@@ -47,14 +47,14 @@ fn tags(names: &[&str]) -> Vec<Tag> {
     names.iter().map(|name| Tag::parse(name).expect("a tag")).collect()
 }
 
-async fn answers_as_promised(origin: &dyn Origin, contract: &Contract, vip: &str) {
+async fn check_loads(origin: &dyn Origin, contract: &Contract, vip: &str) {
     let found = load(origin, contract, "42").await.expect("a row");
     assert_eq!(found.tags, tags(&["product-42", "category-7"]));
     assert_eq!(body(found), format!(r#"{{"price_cents":1299,"currency":"GBP","vip":{vip}}}"#));
 
     let absent = load(origin, contract, "43").await.expect("no row is an answer");
     assert_eq!(absent.content, Content::Absent);
-    assert_eq!(absent.tags, tags(&["product-43"]), "the INSERT's tags reach what is known");
+    assert_eq!(absent.tags, tags(&["product-43"]), "it has the tags of a later INSERT");
 
     for wrong in ["042", "+42", "42 ", "abc", "99999999999999999999"] {
         let err = load(origin, contract, wrong).await.expect_err(wrong);
@@ -62,22 +62,22 @@ async fn answers_as_promised(origin: &dyn Origin, contract: &Contract, vip: &str
     }
 }
 
-/// Ids of two contracts in one call.
+/// Loads ids of several contracts in one call.
 async fn load_many(
     asks: &[(&dyn Origin, &Contract, &str)],
 ) -> (Vec<Result<Loaded, OriginError>>, bool) {
     let keys: Vec<_> = asks.iter().map(|(_, contract, id)| contract.key(id).expect(id)).collect();
-    let asks: Vec<Ask<'_>> = asks
+    let asks: Vec<LoadItem<'_>> = asks
         .iter()
         .zip(&keys)
-        .map(|((origin, _, id), key)| Ask { origin: *origin, key, id })
+        .map(|((origin, _, id), key)| LoadItem { origin: *origin, key, id })
         .collect();
     let loaded = asks[0].origin.load_many(&asks).await.expect("the database is there");
     (loaded.items, loaded.one_snapshot)
 }
 
-/// What is wrong with one question is its own answer, and the others are of one snapshot.
-async fn answers_together(price: (&dyn Origin, &Contract), stock: (&dyn Origin, &Contract)) {
+/// Asserts that the failure of one item is its own result, and that the other items are from one snapshot.
+async fn check_batch_loads(price: (&dyn Origin, &Contract), stock: (&dyn Origin, &Contract)) {
     let ((price, prices), (stock, stocks)) = (price, stock);
     let asks = [
         (price, prices, "42"),
@@ -117,21 +117,21 @@ fn postgres() -> (Postgres, PostgresPool) {
              insert into products values (42, 7, 1299, 'GBP', true, 7)",
         )
         .expect("a table");
-    let pool = PostgresPool::new(&postgres.url("postgres"), 4, PATIENCE).expect("a pool");
+    let pool = PostgresPool::new(&postgres.url("postgres"), 4, TIMEOUT).expect("a pool");
     (postgres, pool)
 }
 
 #[tokio::test]
-async fn an_id_that_is_written_otherwise_is_refused() {
+async fn noncanonical_id_refused() {
     let (_postgres, pool) = postgres();
     let contract = contract(str::to_owned);
     let origin = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
     assert_eq!(origin.name(), "shop");
-    answers_as_promised(&origin, &contract, "true").await;
+    check_loads(&origin, &contract, "true").await;
 }
 
 #[tokio::test]
-async fn sqlite_answers_the_same() {
+async fn sqlite_loads_like_postgres() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("shop.db");
     let connection = rusqlite::Connection::open(&path).expect("a file");
@@ -144,20 +144,24 @@ async fn sqlite_answers_the_same() {
         )
         .expect("a table");
     let contract = contract(str::to_owned);
-    let pool = SqlitePool::new(&path, PATIENCE);
+    let pool = SqlitePool::new(&path, TIMEOUT);
     let origin = SqliteOrigin::prepare(contract.clone(), pool).expect("it fits");
-    answers_as_promised(&origin, &contract, "1").await;
-    assert_eq!(load(&origin, &contract, "42").await.expect("a row").seen, None, "nobody says");
-    let pool = SqlitePool::new(&path, PATIENCE).with_log_end("select seq from log");
+    check_loads(&origin, &contract, "1").await;
+    assert_eq!(
+        load(&origin, &contract, "42").await.expect("a row").seen,
+        None,
+        "the pool has no log"
+    );
+    let pool = SqlitePool::new(&path, TIMEOUT).with_log_end("select seq from log");
     let price = SqliteOrigin::prepare(contract.clone(), pool.clone()).expect("it fits");
     let stocks = stock_contract();
     let stock = SqliteOrigin::prepare(stocks.clone(), pool).expect("it fits");
     assert_eq!(load(&price, &contract, "42").await.expect("a row").seen, Some(Lsn(5)));
-    answers_together((&price, &contract), (&stock, &stocks)).await;
+    check_batch_loads((&price, &contract), (&stock, &stocks)).await;
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_database_is_said_at_once() {
+async fn mismatched_contract_refused() {
     let (postgres, pool) = postgres();
     postgres
         .psql("create table padded(id char(8) primary key); create table amounts(id numeric primary key)")
@@ -178,7 +182,7 @@ async fn what_does_not_fit_the_database_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn two_rows_for_one_id_are_a_mistake_of_the_contract() {
+async fn two_rows_for_one_id_refused() {
     let (_postgres, pool) = postgres();
     let contract = contract(|text| {
         text.replace("where id = $id", "p, generate_series(1, 2) where p.id = $id")
@@ -190,7 +194,7 @@ async fn two_rows_for_one_id_are_a_mistake_of_the_contract() {
 }
 
 #[tokio::test]
-async fn a_database_that_goes_away_is_unavailable_and_comes_back() {
+async fn restarted_database_answers_again() {
     let (mut postgres, pool) = postgres();
     let contract = contract(str::to_owned);
     let origin = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
@@ -199,13 +203,13 @@ async fn a_database_that_goes_away_is_unavailable_and_comes_back() {
     let err = load(&origin, &contract, "42").await.expect_err("nobody there");
     assert_eq!(err.kind, OriginErrorKind::Unavailable, "{err}");
     postgres.start_again().expect("started");
-    // A connection of before may have to be found dead first.
+    // The first use may find that a pooled connection is dead.
     let _ = load(&origin, &contract, "42").await;
     load(&origin, &contract, "42").await.expect("a row again");
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_is_given_up() {
+async fn slow_statement_times_out() {
     let (postgres, _) = postgres();
     let pool = PostgresPool::new(&postgres.url("postgres"), 1, Duration::from_millis(300))
         .expect("a pool");
@@ -217,14 +221,14 @@ async fn a_statement_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn several_contracts_answer_from_one_snapshot_of_postgres() {
+async fn contracts_share_one_snapshot() {
     let (postgres, pool) = postgres();
     let (prices, stocks) = (contract(str::to_owned), stock_contract());
     let price = PostgresOrigin::prepare(prices.clone(), pool.clone()).await.expect("it fits");
     let stock = PostgresOrigin::prepare(stocks.clone(), pool.clone()).await.expect("it fits");
-    answers_together((&price, &prices), (&stock, &stocks)).await;
+    check_batch_loads((&price, &prices), (&stock, &stocks)).await;
 
-    // While a slow statement runs between the two, the row changes; both are of before.
+    // The row changes while a slow statement runs between the two. Both show the earlier state.
     let slow = contract(|text| {
         let text = text.replace(":price:", ":slow:");
         text.replace("select price_cents", "select pg_sleep(1), price_cents")
@@ -247,9 +251,9 @@ async fn several_contracts_answer_from_one_snapshot_of_postgres() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_given_up_leaves_no_transaction_behind() {
+async fn dropped_batch_leaves_no_transaction() {
     let (postgres, _) = postgres();
-    let pool = PostgresPool::new(&postgres.url("postgres"), 1, PATIENCE).expect("a pool");
+    let pool = PostgresPool::new(&postgres.url("postgres"), 1, TIMEOUT).expect("a pool");
     let slow =
         contract(|text| text.replace("select price_cents", "select pg_sleep(2), price_cents"));
     let origin = PostgresOrigin::prepare(slow.clone(), pool.clone()).await.expect("it fits");
@@ -258,7 +262,7 @@ async fn a_batch_that_is_given_up_leaves_no_transaction_behind() {
     let given_up = tokio::time::timeout(Duration::from_millis(300), load_many(&asks)).await;
     assert!(given_up.is_err());
     postgres.psql("update products set price_cents = 5 where id = 42").expect("updated");
-    // The pool's one connection is a new one, with no snapshot of before.
+    // The pool's one connection is a new one, without the earlier snapshot.
     let quick = contract(str::to_owned);
     let origin = PostgresOrigin::prepare(quick.clone(), pool).await.expect("it fits");
     let found = load(&origin, &quick, "42").await.expect("a row");
@@ -266,9 +270,9 @@ async fn a_batch_that_is_given_up_leaves_no_transaction_behind() {
 }
 
 #[tokio::test]
-async fn origins_of_two_pools_share_no_snapshot() {
+async fn pools_share_no_snapshot() {
     let (postgres, pool) = postgres();
-    let other = PostgresPool::new(&postgres.url("postgres"), 1, PATIENCE).expect("a pool");
+    let other = PostgresPool::new(&postgres.url("postgres"), 1, TIMEOUT).expect("a pool");
     let contract = contract(str::to_owned);
     let one = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
     let two = PostgresOrigin::prepare(contract.clone(), other).await.expect("it fits");
@@ -278,11 +282,11 @@ async fn origins_of_two_pools_share_no_snapshot() {
     assert!(!one_snapshot && items.iter().all(Result::is_ok));
 }
 
-async fn roll(origin: &dyn Origin, most: usize) -> Vec<String> {
-    let roll = origin.roll().expect("it lists its ids");
+async fn scan_all(origin: &dyn Origin, most: usize) -> Vec<String> {
+    let scan = origin.key_scan().expect("it lists its ids");
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = roll.page(after.as_deref(), most).await.expect("a page");
+        let page = scan.page(after.as_deref(), most).await.expect("a page");
         assert!(page.seen.is_some_and(|seen| seen > Lsn::ZERO));
         let whole = page.ids.len() == most;
         all.extend(page.ids);
@@ -293,12 +297,12 @@ async fn roll(origin: &dyn Origin, most: usize) -> Vec<String> {
     }
 }
 
-async fn unfit(origin: &dyn Origin) -> Option<String> {
-    origin.roll().expect("it lists its ids").rows().await.expect("an answer").unfit
+async fn unsuitable(origin: &dyn Origin) -> Option<String> {
+    origin.key_scan().expect("it lists its ids").estimate().await.expect("an answer").unsuitable
 }
 
 #[tokio::test]
-async fn every_id_of_a_postgres_table_is_on_the_roll_once() {
+async fn postgres_scan_returns_each_id_once() {
     let (postgres, pool) = postgres();
     let sql = "insert into products select n * 7 - 5000 from generate_series(1, 2499) n \
                on conflict do nothing; \
@@ -312,11 +316,11 @@ async fn every_id_of_a_postgres_table_is_on_the_roll_once() {
     let named = contract(|text| text.replace("products", "names"));
     let names = PostgresOrigin::prepare(named, pool.clone()).await.expect("it fits");
     for (origin, sql) in [(&numbers, "products"), (&names, "names")] {
-        assert_eq!(unfit(origin).await, None);
+        assert_eq!(unsuitable(origin).await, None);
         let count = postgres.psql(&format!("select count(*) from {sql}")).expect("a count");
         let count: usize = count.trim().parse().expect("a number");
         for most in [7, 100, 10_000] {
-            let mut ids = roll(origin, most).await;
+            let mut ids = scan_all(origin, most).await;
             assert_eq!(ids.len(), count, "{sql} by {most}");
             ids.sort();
             ids.dedup();
@@ -324,7 +328,7 @@ async fn every_id_of_a_postgres_table_is_on_the_roll_once() {
         }
     }
     postgres.psql("analyze products").expect("analyzed");
-    let about = numbers.roll().expect("a roll").rows().await.expect("an answer").about;
+    let about = numbers.key_scan().expect("a scan").estimate().await.expect("an answer").keys;
     assert_eq!(about, 2_500);
     for (sql, why) in [
         ("alter table products enable row level security", "row security"),
@@ -350,13 +354,13 @@ async fn every_id_of_a_postgres_table_is_on_the_roll_once() {
         ("drop table products", "not there"),
     ] {
         postgres.psql(sql).expect(sql);
-        let unfit = unfit(&numbers).await.unwrap_or_default();
-        assert!(unfit.contains(why), "{sql}: {unfit:?}");
+        let unsuitable = unsuitable(&numbers).await.unwrap_or_default();
+        assert!(unsuitable.contains(why), "{sql}: {unsuitable:?}");
     }
 }
 
 #[tokio::test]
-async fn every_id_of_an_sqlite_table_is_on_the_roll_once() {
+async fn sqlite_scan_returns_each_id_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("shop.db");
     let connection = rusqlite::Connection::open(&path).expect("a file");
@@ -372,17 +376,17 @@ async fn every_id_of_an_sqlite_table_is_on_the_roll_once() {
          create table log(seq int); insert into log values (5)"
     );
     connection.execute_batch(&sql).expect("tables");
-    let pool = SqlitePool::new(&path, PATIENCE).with_log_end("select max(seq) from log");
+    let pool = SqlitePool::new(&path, TIMEOUT).with_log_end("select max(seq) from log");
     let origin = |table: &str| {
         let contract = contract(|text| text.replace("products", table));
         SqliteOrigin::prepare(contract, pool.clone()).expect("it fits")
     };
     for (table, ordinary) in [("numbers", -1000_i64), ("texts", -1000)] {
         let origin = origin(table);
-        assert_eq!(unfit(&origin).await, None, "{table}");
-        let about = origin.roll().expect("a roll").rows().await.expect("an answer").about;
+        assert_eq!(unsuitable(&origin).await, None, "{table}");
+        let about = origin.key_scan().expect("a scan").estimate().await.expect("an answer").keys;
         for most in [7, 100, 10_000] {
-            let mut ids = roll(&origin, most).await;
+            let mut ids = scan_all(&origin, most).await;
             assert!(ids.iter().any(|id| id.ends_with(&ordinary.to_string())), "{ids:?}");
             assert_eq!(ids.len() as u64, about, "{table} by {most}");
             ids.sort();
@@ -391,12 +395,12 @@ async fn every_id_of_an_sqlite_table_is_on_the_roll_once() {
         }
     }
     for (table, why) in [("loose", "different texts"), ("many", "unique"), ("real", "integer")] {
-        let unfit = unfit(&origin(table)).await.unwrap_or_default();
-        assert!(unfit.contains(why), "{table}: {unfit:?}");
+        let unsuitable = unsuitable(&origin(table)).await.unwrap_or_default();
+        assert!(unsuitable.contains(why), "{table}: {unsuitable:?}");
     }
 }
 
-/// A primary with the table, and a standby that has it too.
+/// Starts a primary with the table, and a standby that has replayed it.
 fn with_standby() -> (Postgres, Postgres, PostgresPool) {
     let (primary, pool) = postgres();
     let standby = primary.standby().expect("a standby starts");
@@ -404,52 +408,56 @@ fn with_standby() -> (Postgres, Postgres, PostgresPool) {
     (primary, standby, pool)
 }
 
-fn looked_at(url: &str) -> Arc<Standby> {
-    Arc::new(Standby::new("shop", url, 4, PATIENCE).expect("a url"))
+fn probed_standby(url: &str) -> Arc<Standby> {
+    Arc::new(Standby::new("shop", url, 4, TIMEOUT).expect("a url"))
 }
 
 #[tokio::test]
-async fn a_standby_answers_the_same_and_says_how_far_it_is() {
+async fn standby_reports_its_position() {
     let (primary, standby, pool) = with_standby();
     let (prices, stocks) = (contract(str::to_owned), stock_contract());
-    let twin = looked_at(&standby.url("postgres"));
-    let twins = std::slice::from_ref(&twin);
+    let probed = probed_standby(&standby.url("postgres"));
+    let standbys = std::slice::from_ref(&probed);
     let price = PostgresOrigin::prepare(prices.clone(), pool.clone()).await.expect("it fits");
     let stock = PostgresOrigin::prepare(stocks.clone(), pool).await.expect("it fits");
-    let (price, stock) = (price.with_standbys(twins), stock.with_standbys(twins));
+    let (price, stock) = (price.with_standbys(standbys), stock.with_standbys(standbys));
     let (price, stock) = (&*price.standbys()[0], &*stock.standbys()[0]);
-    assert_eq!(price.replayed(), None, "not asked before it was looked at");
-    let first = twin.look().await.expect("it streams");
+    assert_eq!(price.replayed(), None, "not used before the first probe");
+    let first = probed.probe().await.expect("it streams");
     assert_eq!(price.replayed(), Some(first));
     assert_eq!(price.name(), format!("shop@{}", standby.addr()));
-    answers_as_promised(price, &prices, "true").await;
-    answers_together((price, &prices), (stock, &stocks)).await;
+    check_loads(price, &prices, "true").await;
+    check_batch_loads((price, &prices), (stock, &stocks)).await;
 
     primary.psql("update products set price_cents = 5 where id = 42").expect("updated");
     standby.catch_up(&primary).expect("it follows");
     let loaded = load(price, &prices, "42").await.expect("a row");
     let replayed = loaded.replayed.expect("it says how far it was");
     assert!(replayed.upto > first.upto, "{replayed:?}");
-    assert_eq!((replayed.log, loaded.seen), (first.log, None), "what it has seen it can't say");
-    assert_eq!(price.replayed(), Some(replayed), "a load tells as much as a look");
+    assert_eq!(
+        (replayed.log, loaded.seen),
+        (first.log, None),
+        "a standby does not report the log's end"
+    );
+    assert_eq!(price.replayed(), Some(replayed), "a load reports as much as a probe");
     assert!(body(loaded).contains("\"price_cents\":5"));
 }
 
-/// Rows are changed one by one while a standby lags, stops and goes on. A position that a load brings
-/// must not lie after a change that the load does not show.
+/// Rows change one by one while a standby lags, pauses and resumes. The position that a load reports must not be
+/// after a change that the load does not show.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn race_05_what_a_standby_says_it_has_it_shows() {
+async fn race_05_standby_shows_reported_position() {
     let (primary, standby, pool) = with_standby();
     let prices = contract(str::to_owned);
-    let twin = looked_at(&standby.url("postgres"));
+    let probed = probed_standby(&standby.url("postgres"));
     let origin = PostgresOrigin::prepare(prices.clone(), pool).await.expect("it fits");
-    let origin = origin.with_standbys(&[twin]);
+    let origin = origin.with_standbys(&[probed]);
     let origin = &*origin.standbys()[0];
     let url = primary.url("postgres");
     let connecting = tokio_postgres::connect(&url, tokio_postgres::NoTls);
     let (client, connection) = connecting.await.expect("connects");
     tokio::spawn(connection);
-    // Each price with the end of its commit; nobody else writes.
+    // Each price with the end of its commit. There are no other writes.
     let written = tokio::sync::Mutex::new(Vec::new());
     let writes = async {
         for cents in 2_000..3_000 {
@@ -479,7 +487,7 @@ async fn race_05_what_a_standby_says_it_has_it_shows() {
             }
         }
     };
-    let both = tokio::time::timeout(SOON, async { tokio::join!(writes, reads) });
+    let both = tokio::time::timeout(EVENTUALLY, async { tokio::join!(writes, reads) });
     let ((), shown) = both.await.expect("the standby gets there");
     let written = written.into_inner();
     for (upto, cents) in &shown {
@@ -491,18 +499,18 @@ async fn race_05_what_a_standby_says_it_has_it_shows() {
 }
 
 #[tokio::test]
-async fn a_standby_that_was_promoted_or_cut_off_is_noticed_by_the_load_itself() {
+async fn load_notices_lost_standby() {
     let (mut primary, standby, pool) = with_standby();
     let prices = contract(str::to_owned);
-    let twin = looked_at(&standby.url("postgres"));
+    let probed = probed_standby(&standby.url("postgres"));
     let origin = PostgresOrigin::prepare(prices.clone(), pool).await.expect("it fits");
-    let origin = origin.with_standbys(std::slice::from_ref(&twin));
+    let origin = origin.with_standbys(std::slice::from_ref(&probed));
     let origin = &*origin.standbys()[0];
-    twin.look().await.expect("it streams");
+    probed.probe().await.expect("it streams");
     load(origin, &prices, "42").await.expect("a row");
 
     primary.stop().expect("stopped");
-    // Until the standby itself has noticed.
+    // Until the standby itself notices the lost connection.
     let refused = async {
         loop {
             match load(origin, &prices, "42").await {
@@ -511,36 +519,36 @@ async fn a_standby_that_was_promoted_or_cut_off_is_noticed_by_the_load_itself() 
             }
         }
     };
-    let err = tokio::time::timeout(SOON, refused).await.expect("it is noticed");
+    let err = tokio::time::timeout(EVENTUALLY, refused).await.expect("it is noticed");
     assert_eq!(err.kind, OriginErrorKind::Refused, "{err}");
     assert!(err.message.contains("does not stream"), "{err}");
-    assert_eq!(origin.replayed(), None, "it is not asked again before it was looked at");
+    assert_eq!(origin.replayed(), None, "not used before the next probe");
 
     standby.promote().expect("promoted");
     standby.psql("update products set price_cents = 1 where id = 42").expect("it takes writes");
     let err = load(origin, &prices, "42").await.expect_err("a primary of its own");
     assert!(err.message.contains("promoted"), "{err}");
     let key = prices.key("42").expect("a key");
-    let asks = [Ask { origin, key: &key, id: "42" }; 2];
+    let asks = [LoadItem { origin, key: &key, id: "42" }; 2];
     let loaded = origin.load_many(&asks).await.expect("it answers");
     for item in loaded.items {
         let err = item.expect_err("a primary of its own");
         assert!(err.message.contains("promoted"), "{err}");
     }
-    let err = twin.look().await.expect_err("a primary of its own");
+    let err = probed.probe().await.expect_err("a primary of its own");
     assert!(err.message.contains("promoted"), "{err}");
 }
 
 #[tokio::test]
-async fn a_standby_that_hides_its_timeline_says_what_to_grant() {
+async fn hidden_timeline_names_the_grant() {
     let (primary, standby, _) = with_standby();
     primary.psql("create role shop login").expect("a role");
     standby.catch_up(&primary).expect("it follows");
-    let twin = looked_at(&standby.url_as("shop", "postgres"));
-    let err = twin.look().await.expect_err("it may not see");
+    let probed = probed_standby(&standby.url_as("shop", "postgres"));
+    let err = probed.probe().await.expect_err("it may not see");
     assert_eq!(err.kind, OriginErrorKind::Broken, "{err}");
     assert!(err.message.contains("grant pg_read_all_stats"), "{err}");
     primary.psql("grant pg_read_all_stats to shop").expect("granted");
     standby.catch_up(&primary).expect("it follows");
-    twin.look().await.expect("it may now");
+    probed.probe().await.expect("it may now");
 }

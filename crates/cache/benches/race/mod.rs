@@ -1,8 +1,8 @@
-//! Ways to get a value, raced against each other in one process.
+//! Contenders for the same lookup, raced against each other in one process.
 //!
-//! What counts are ratios, so all take turns in slices of a few milliseconds: whatever else the
-//! machine does falls on all of them alike. A slice is measured in time on the processor, which a
-//! busy neighbour does not lengthen, and the median slice speaks for each.
+//! The result is a ratio, so all contenders take turns in slices of a few milliseconds: other load on the machine
+//! affects all of them alike. A slice is measured in processor time, which a busy neighbour does not lengthen,
+//! and the median slice counts.
 
 use std::sync::Barrier;
 
@@ -16,7 +16,7 @@ const SLICE: usize = 20_000;
 
 pub(crate) type Get<'a> = &'a (dyn Fn(&Key) + Sync);
 
-/// Median nanoseconds per get, by contender.
+/// Returns the median nanoseconds per get, by contender.
 pub(crate) fn race<const N: usize>(
     contenders: &[Get<'_>; N],
     threads: usize,
@@ -30,8 +30,8 @@ pub(crate) fn race<const N: usize>(
         let mut at = thread * DRAWS / threads;
         for round in 0..rounds {
             for step in 0..N {
-                // Whoever comes next finds the processor's caches as the one before has left them,
-                // so each comes after each other one equally often.
+                // Each slice starts with the processor caches of the previous contender, so each contender
+                // follows each other one equally often.
                 let turn = if round % 2 == 0 { step } else { N - 1 - step };
                 let (get, slices) = (contenders[turn], &mut slices[turn]);
                 barrier.wait();
@@ -57,13 +57,13 @@ pub(crate) fn race<const N: usize>(
     })
 }
 
-/// Nanoseconds this thread has been on a processor.
+/// Returns the processor time of this thread, in nanoseconds.
 fn on_processor() -> u64 {
     let spent = clock_gettime(ClockId::ThreadCPUTime);
     spent.tv_sec.cast_unsigned() * 1_000_000_000 + spent.tv_nsec.cast_unsigned()
 }
 
-/// Which key is asked for, [`DRAWS`] times; the popular ones are spread over the key space.
+/// Draws [`DRAWS`] keys; the popular ones are spread over the key space.
 pub(crate) fn zipf(exponent: f64) -> Vec<u32> {
     let mut cumulated = Vec::with_capacity(KEYS as usize);
     let mut sum = 0.0;

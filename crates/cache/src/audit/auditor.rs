@@ -1,4 +1,4 @@
-//! The auditor's state machine: notes in, questions out, looks in, report out.
+//! The auditor's state machine: events in, checks out, observations in, report out.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,84 +7,84 @@ use std::time::Duration;
 use coherence::{Cause, Epoch, Lsn, Mono, Subject};
 use contract::Key;
 
-use super::AFTER;
-use super::case::{Case, Origin, Task};
+use super::case::{Case, Task, Trigger};
 use super::finding::Finding;
-use super::note::{Answered, Felled, Named, Note};
-use super::place::{MOST_NODES, Place};
+use super::node_tier::{MAX_NODES, NodeTier};
+use super::peer_reply::{Digest, PeerOutcome};
 use super::recorder::Recorder;
-use super::report::{After, Peer, Report};
-use super::seen::{Digest, PeerLook};
-use crate::engine::Holding;
+use super::report::{AuditReport, Consistency, PeerReport};
+use super::schedule::CHECK_DELAYS;
+use crate::engine::TierEntry;
+use crate::engine::observer::{AnswerRecord, EngineEvent, InvalidationRecord, LoadTarget};
 use crate::entry::Content;
 
-/// How much an auditor may do and keep.
+/// The limits of an auditor.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct AuditorOptions {
     /// Reads of the database per second, on average; a burst may be as large as this.
     pub reads_per_second: f64,
-    /// Moments and keys that the flight recorder keeps.
+    /// Events and keys that the flight recorder keeps.
     pub recorder: usize,
     /// Findings kept for the report.
     pub findings: usize,
-    /// What digests are salted with; draw it at random.
+    /// The salt of digests; draw it at random.
     pub salt: Arc<str>,
 }
 
-impl Default for Options {
+impl Default for AuditorOptions {
     fn default() -> Self {
         Self { reads_per_second: 20.0, recorder: 8_192, findings: 100, salt: "".into() }
     }
 }
 
-/// What is to be looked at.
+/// A check to make: inspect the tiers, then read the database.
 #[derive(Clone, Debug)]
-pub struct Question {
-    /// The key, and how to ask for it.
-    pub named: Named,
-    /// The commit that the question is about, if it is about one.
+pub struct Check {
+    /// The key with the arguments that load it.
+    pub target: LoadTarget,
+    /// The commit that the check is for, if it is for one.
     pub event: Option<Lsn>,
     pub(super) case: u64,
     pub(super) task: Task,
     pub(super) due: Mono,
 }
 
-/// What an auditor wants now.
+/// The auditor's next step.
 #[derive(Debug)]
-pub enum Step {
-    /// Look, and say what was [seen](Auditor::answered).
-    Ask(Question),
-    /// Nothing before then; `None`: nothing at all.
+pub enum AuditorStep {
+    /// Make this check and pass its observation to [`Auditor::complete`].
+    Check(Check),
+    /// No check is due before this time; `None`: none is planned.
     Idle(Option<Mono>),
 }
 
-/// What was seen.
+/// The result of a check.
 #[derive(Debug)]
-pub struct Look {
-    /// Read before the tiers were looked at.
+pub struct Observation {
+    /// The time before the tiers were inspected.
     pub at: Mono,
-    /// Read after the database has answered.
+    /// The time after the database answered.
     pub done: Mono,
     /// Wall time, ms since 1970.
     pub wall_ms: u64,
-    /// What each tier held, and what the database said *afterwards*. `None`: one of them did not
-    /// answer.
-    pub seen: Option<(Vec<Holding>, Content)>,
-    /// When this node heard that the [commit](Question::event) is visible.
-    pub shown: Option<Mono>,
-    /// The history that this node's tiers follow.
+    /// The entry of each tier, and the content that the database returned *afterwards*. `None`: one of them
+    /// did not answer.
+    pub found: Option<(Vec<TierEntry>, Content)>,
+    /// The time at which this node learned that the [commit](Check::event) is visible.
+    pub visible_since: Option<Mono>,
+    /// The epoch that this node's tiers follow.
     pub epoch: Option<Epoch>,
-    /// What the other nodes said, in the order of their names; asked when this node's tiers were
-    /// looked at, and answered before the database.
-    pub peers: Vec<PeerLook>,
+    /// The outcomes of the requests to the other nodes, in the order of their names; sent when this node's
+    /// tiers were inspected, and finished before the database was read.
+    pub peers: Vec<PeerOutcome>,
 }
 
-/// Lines of a finding's story.
-const STORY: usize = 24;
+/// The maximum length of a finding's timeline.
+const TIMELINE_LENGTH: usize = 24;
 
 /// The auditor. See the [module](super).
 pub struct Auditor {
-    pub(super) options: Options,
+    pub(super) options: AuditorOptions,
     budgets: HashMap<Arc<str>, Duration>,
     pub(super) recorder: Recorder,
     pub(super) cases: HashMap<u64, Case>,
@@ -93,19 +93,20 @@ pub struct Auditor {
     next_task: u64,
     tokens: f64,
     refilled: Mono,
-    pub(super) report: Report,
+    pub(super) report: AuditReport,
     findings: VecDeque<Finding>,
 }
 
 impl Auditor {
-    /// An auditor of the contracts in `budgets` (name and staleness budget); notes about others are
-    /// ignored.
+    /// Creates an auditor of the contracts in `budgets` (name and staleness budget); events of other contracts
+    /// are ignored.
     pub fn new(
-        options: Options,
+        options: AuditorOptions,
         budgets: impl IntoIterator<Item = (Arc<str>, Duration)>,
         now: Mono,
     ) -> Self {
-        let after = AFTER.map(|t| After { seconds: t.as_secs_f64(), ..After::default() });
+        let consistency = CHECK_DELAYS
+            .map(|t| Consistency { seconds: t.as_secs_f64(), ..Consistency::default() });
         Self {
             budgets: budgets.into_iter().collect(),
             recorder: Recorder::new(options.recorder),
@@ -115,51 +116,56 @@ impl Auditor {
             next_task: 0,
             tokens: options.reads_per_second,
             refilled: now,
-            report: Report { after: after.into(), ..Report::default() },
+            report: AuditReport { consistency: consistency.into(), ..AuditReport::default() },
             findings: VecDeque::new(),
             options,
         }
     }
 
-    /// With other nodes, by name; those beyond the thirty-first are left out.
+    /// Adds other nodes, by name; those beyond the thirty-first are left out.
     #[must_use]
     pub fn with_peers(mut self, names: impl IntoIterator<Item = String>) -> Self {
-        let after = self.report.after.clone();
-        let peer = |node| Peer { node, after: after.clone(), ..Peer::default() };
-        self.report.peers = names.into_iter().take(MOST_NODES - 1).map(peer).collect();
+        let consistency = self.report.consistency.clone();
+        let peer =
+            |node| PeerReport { node, consistency: consistency.clone(), ..PeerReport::default() };
+        self.report.peers = names.into_iter().take(MAX_NODES - 1).map(peer).collect();
         self
     }
 
-    /// Takes a note of the engine. `wall_us`: wall time in µs since 1970, read at `now`.
-    pub fn note(&mut self, note: Note, now: Mono, wall_us: u64) {
+    /// Records an event of the engine. `wall_us`: wall time in µs since 1970, read at `now`.
+    pub fn observe(&mut self, event: EngineEvent, now: Mono, wall_us: u64) {
         let wall_ms = wall_us / 1_000;
-        match note {
-            Note::Load(named) if self.audits(&named) => self.recorder.load(&named, wall_ms),
-            Note::Fill(filled) if self.audits(&filled.named) => {
+        match event {
+            EngineEvent::Load(target) if self.audits(&target) => {
+                self.recorder.load(&target, wall_ms)
+            }
+            EngineEvent::Fill(filled) if self.audits(&filled.target) => {
                 self.recorder.fill(&filled, now, wall_ms);
             }
-            Note::Answer(answered) if self.audits(&answered.named) => self.sample(answered, now),
-            Note::Event(event) => self.event(&event, now, wall_us),
-            Note::Load(_) | Note::Fill(_) | Note::Answer(_) => {}
+            EngineEvent::Answer(answered) if self.audits(&answered.target) => {
+                self.sample(answered, now)
+            }
+            EngineEvent::Invalidation(event) => self.event(&event, now, wall_us),
+            EngineEvent::Load(_) | EngineEvent::Fill(_) | EngineEvent::Answer(_) => {}
         }
     }
 
-    fn audits(&self, named: &Named) -> bool {
-        self.budgets.contains_key(&named.contract)
+    fn audits(&self, target: &LoadTarget) -> bool {
+        self.budgets.contains_key(&target.contract)
     }
 
-    /// So many notes never arrived.
-    pub fn dropped(&mut self, notes: u64) {
-        self.report.dropped = notes;
+    /// Sets the number of events that were lost before they reached the auditor.
+    pub fn set_dropped(&mut self, events: u64) {
+        self.report.dropped = events;
     }
 
-    /// Takes so many reads from the budget, if they are there.
-    fn afford(&mut self, reads: usize, now: Mono) -> bool {
+    /// Takes `reads` from the budget, if it has that many.
+    fn spend_reads(&mut self, reads: usize, now: Mono) -> bool {
         let rate = self.options.reads_per_second;
         let fresh = now.since(self.refilled).as_secs_f64() * rate;
         self.refilled = now;
         let cost = reads as f64;
-        self.tokens = (self.tokens + fresh).min(rate.max(AFTER.len() as f64));
+        self.tokens = (self.tokens + fresh).min(rate.max(CHECK_DELAYS.len() as f64));
         let affordable = self.tokens >= cost;
         if affordable {
             self.tokens -= cost;
@@ -167,54 +173,61 @@ impl Auditor {
         affordable
     }
 
-    fn event(&mut self, event: &Felled, now: Mono, wall_us: u64) {
+    fn event(&mut self, event: &InvalidationRecord, now: Mono, wall_us: u64) {
         let mut keys: Vec<&Key> = Vec::new();
         let named = event.subjects.iter().filter_map(|subject| match subject {
             Subject::Key(key) => Some(key),
             _ => None,
         });
-        for key in event.felled.iter().chain(&event.loading).chain(named) {
+        for key in event.invalidated.iter().chain(&event.loading).chain(named) {
             if !keys.contains(&key) {
                 keys.push(key);
             }
         }
         let delay = Duration::from_micros(wall_us.saturating_sub(event.committed_us));
         for key in keys {
-            let Some(known) = self.recorder.known(key) else { continue };
+            let Some(known) = self.recorder.get(key) else { continue };
             let (id, contract) = (Arc::clone(&known.id), Arc::clone(&known.contract));
-            let met = event.felled.contains(key)
+            let is_met = event.invalidated.contains(key)
                 || event.loading.contains(key)
                 || known.shared_until > now;
             self.recorder.event(event, key, wall_us / 1_000);
-            // Only a commit changes what the database says.
-            if !met || event.cause != Cause::Commit {
+            // Only a commit changes the content of the database.
+            if !is_met || event.cause != Cause::Commit {
                 continue;
             }
             self.report.met += 1;
-            if !self.afford(AFTER.len(), now) {
+            if !self.spend_reads(CHECK_DELAYS.len(), now) {
                 self.report.paced += 1;
                 continue;
             }
-            let named = Named { key: key.clone(), id, contract };
+            let target = LoadTarget { key: key.clone(), id, contract };
             let committed = Mono(now.0.saturating_sub(nanos(delay)));
-            self.open(named, event, committed, delay);
+            self.open(target, event, committed, delay);
         }
     }
 
-    /// Begins to watch a key after a commit.
-    fn open(&mut self, named: Named, event: &Felled, committed: Mono, delay: Duration) {
-        let budget = self.budget(&named);
-        let origin = Origin::Event { lsn: event.lsn, committed, committed_us: event.committed_us };
-        let felled = event.felled.contains(&named.key);
-        let mut case = Case::new(named, budget, origin);
+    /// Opens a case for a key after a commit.
+    fn open(
+        &mut self,
+        target: LoadTarget,
+        event: &InvalidationRecord,
+        committed: Mono,
+        delay: Duration,
+    ) {
+        let budget = self.budget(&target);
+        let trigger =
+            Trigger::Invalidation { lsn: event.lsn, committed, committed_us: event.committed_us };
+        let invalidated = event.invalidated.contains(&target.key);
+        let mut case = Case::new(target, budget, trigger);
         let number = self.number();
-        for (index, t) in AFTER.into_iter().enumerate() {
+        for (index, t) in CHECK_DELAYS.into_iter().enumerate() {
             if delay < t {
-                self.plan(number, &mut case, committed + t, Task::After(index));
-            } else if felled {
-                // The copy was there until the event came, and would have been given out while its
-                // bound was within the budget.
-                self.overslept(&case, index, t <= budget, delay, event.committed_us);
+                self.plan(number, &mut case, committed + t, Task::Check(index));
+            } else if invalidated {
+                // The copy was stored until the event arrived, and was served while its bound was within the
+                // budget.
+                self.record_late_delivery(&case, index, t <= budget, delay, event.committed_us);
             } else {
                 self.report.late += 1;
             }
@@ -222,21 +235,21 @@ impl Auditor {
         self.keep(number, case);
     }
 
-    fn sample(&mut self, answered: Answered, now: Mono) {
-        self.recorder.meet(&answered.named);
-        if !self.afford(1, now) {
+    fn sample(&mut self, answered: AnswerRecord, now: Mono) {
+        self.recorder.remember(&answered.target);
+        if !self.spend_reads(1, now) {
             return;
         }
-        let budget = self.budget(&answered.named);
+        let budget = self.budget(&answered.target);
         let given = Digest::of(&self.options.salt, &answered.content);
-        let mut case = Case::new(answered.named, budget, Origin::Answer(given));
+        let mut case = Case::new(answered.target, budget, Trigger::Answer(given));
         let number = self.number();
         self.plan(number, &mut case, now, Task::Sample);
         self.keep(number, case);
     }
 
-    fn budget(&self, named: &Named) -> Duration {
-        self.budgets.get(&named.contract).copied().unwrap_or_default()
+    fn budget(&self, target: &LoadTarget) -> Duration {
+        self.budgets.get(&target.contract).copied().unwrap_or_default()
     }
 
     fn number(&mut self) -> u64 {
@@ -256,24 +269,24 @@ impl Auditor {
         case.tasks += 1;
     }
 
-    /// What is to be done at `now`.
-    pub fn next(&mut self, now: Mono) -> Step {
+    /// Returns the next step at `now`.
+    pub fn next(&mut self, now: Mono) -> AuditorStep {
         while let Some(first) = self.agenda.first_entry() {
             let due = first.key().0;
             if due > now {
-                return Step::Idle(Some(due));
+                return AuditorStep::Idle(Some(due));
             }
             let (number, task) = first.remove();
             if let Some(case) = self.cases.get(&number) {
-                let (named, event) = (case.named.clone(), case.event());
-                return Step::Ask(Question { named, event, case: number, task, due });
+                let (target, event) = (case.target.clone(), case.event());
+                return AuditorStep::Check(Check { target, event, case: number, task, due });
             }
         }
-        Step::Idle(None)
+        AuditorStep::Idle(None)
     }
 
-    /// Adds a finding, or what it says to the one there is about the same entry; true if it is new.
-    pub(super) fn tell(&mut self, mut finding: Finding, key: &Key) -> bool {
+    /// Adds a finding, or merges it into the one about the same entry. Returns whether it is new.
+    pub(super) fn add_finding(&mut self, mut finding: Finding, key: &Key) -> bool {
         let same = |old: &&mut Finding| {
             old.key == finding.key
                 && old.node == finding.node
@@ -282,52 +295,55 @@ impl Auditor {
                 && old.event == finding.event
         };
         if let Some(old) = self.findings.iter_mut().rev().find(same) {
-            let broken = old.breaks_a_promise();
+            let was_violation = old.violates_guarantee();
             old.extend(&finding);
-            self.report.broken += u64::from(old.breaks_a_promise() && !broken);
+            self.report.broken += u64::from(old.violates_guarantee() && !was_violation);
             return false;
         }
         self.report.found += 1;
-        self.report.broken += u64::from(finding.breaks_a_promise());
+        self.report.broken += u64::from(finding.violates_guarantee());
         finding.number = self.report.found;
-        let told = std::mem::replace(&mut finding.story, self.recorder.story(key, STORY));
-        finding.story.extend(told);
+        let timeline = self.recorder.timeline(key, TIMELINE_LENGTH);
+        let remote = std::mem::replace(&mut finding.timeline, timeline);
+        finding.timeline.extend(remote);
         if self.findings.len() == self.options.findings.max(1) {
-            // What breaks a promise stays as long as there is anything else.
-            let lesser = self.findings.iter().position(|old| !old.breaks_a_promise());
-            self.findings.remove(lesser.unwrap_or(0));
+            // Violations of a guarantee are dropped last.
+            let minor = self.findings.iter().position(|old| !old.violates_guarantee());
+            self.findings.remove(minor.unwrap_or(0));
         }
         self.findings.push_back(finding);
         true
     }
 
-    pub(super) fn stuck(&mut self, case: &Case, place: Place, still: bool) {
-        self.report.sticky += u64::from(still);
-        let (key, tier) = (case.named.key.as_str(), place.tier.as_str());
-        let node = self.name(place.node).map(str::to_owned);
+    /// Records whether a stale entry is still served after [`STICKY_AFTER`](super::schedule::STICKY_AFTER).
+    pub(super) fn record_sticky(&mut self, case: &Case, at: NodeTier, is_sticky: bool) {
+        self.report.sticky += u64::from(is_sticky);
+        let (key, tier) = (case.target.key.as_str(), at.tier.as_str());
+        let node = self.name(at.node).map(str::to_owned);
         let about = |finding: &&mut Finding| {
             finding.key == key && finding.tier == tier && finding.node == node
         };
         if let Some(finding) = self.findings.iter_mut().rev().find(about) {
-            finding.sticky = Some(still);
+            finding.sticky = Some(is_sticky);
         }
     }
 
-    /// What has been counted so far: a report without its findings and shares.
+    /// Returns the counts: a report without its findings and shares.
     #[must_use]
-    pub fn counts(&self) -> &Report {
+    pub fn counts(&self) -> &AuditReport {
         &self.report
     }
 
-    /// Everything found so far.
+    /// Returns the report since the start.
     #[must_use]
-    pub fn report(&self) -> Report {
-        let shares = |after: &[After]| after.iter().cloned().map(After::with_shares).collect();
+    pub fn report(&self) -> AuditReport {
+        let shares =
+            |counts: &[Consistency]| counts.iter().cloned().map(Consistency::with_shares).collect();
         let findings = self.findings.iter().cloned().collect();
-        let mut report = Report { findings, ..self.report.clone() };
-        report.after = shares(&report.after);
+        let mut report = AuditReport { findings, ..self.report.clone() };
+        report.consistency = shares(&report.consistency);
         for peer in &mut report.peers {
-            peer.after = shares(&peer.after);
+            peer.consistency = shares(&peer.consistency);
         }
         report
     }

@@ -1,13 +1,13 @@
-//! A stale answer, with its story.
+//! A finding: a stale answer with its timeline.
 
 use serde::{Deserialize, Serialize};
 
-/// A tier would have answered something older than the database.
+/// A tier would have answered with data older than the database.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Finding {
-    /// Counts findings since the start.
+    /// The number of the finding, counted since the start.
     pub number: u64,
-    /// The node whose tier it is, as `audit.peers` names it; null: this one.
+    /// The node of the tier, as `audit.peers` names it; null: this one.
     #[serde(default)]
     pub node: Option<String>,
     /// The key.
@@ -16,62 +16,64 @@ pub struct Finding {
     pub contract: String,
     /// `local` or `shared`.
     pub tier: String,
-    /// Why it was looked at: `invalidation` or `answer` (a sampled one).
+    /// The reason for the check: `invalidation` or `answer` (a sampled one).
     pub noticed_by: String,
-    /// The T, in seconds, at which it was stale. The last one is the largest.
+    /// Each T, in seconds, at which it was stale. The last one is the largest.
     pub stale_after_s: Vec<f64>,
-    /// The entry's τ as the tier tells it; null: the entry was gone when the event came, late.
+    /// The entry's τ as the tier reports it; null: the entry had been removed when the late event arrived.
     pub tau: Option<String>,
-    /// When the entry was loaded by its own account, ms since 1970.
+    /// The load time that the entry records, in ms since 1970.
     pub loaded_ms: Option<u64>,
-    /// What the tier had applied.
+    /// The position that the tier had applied.
     pub applied: Option<String>,
-    /// The event that should have made an end of it.
-    pub event: Option<Cause>,
-    /// For how long the entry is known to have been older than the database, in ms.
+    /// The event that should have removed it.
+    pub event: Option<FindingEvent>,
+    /// The time for which the entry is known to have been older than the database, in ms.
     pub behind_ms: f64,
-    /// The staleness bound that an answer would have shown; null: none.
+    /// The staleness bound that an answer would have shown, in ms; null: none.
     pub bound_ms: Option<f64>,
-    /// The contract's budget.
+    /// The contract's budget, in ms.
     pub budget_ms: f64,
-    /// Readers were given it as fresh although it was older than the contract allows.
+    /// Whether it was served as fresh although it was older than the contract allows.
     pub beyond_contract: bool,
-    /// Its bound was smaller than its staleness.
+    /// Whether its bound was smaller than its staleness.
     pub bound_broken: bool,
-    /// Still there after [`STICKY`](super::STICKY); null: it is not so late yet.
+    /// Whether it is still served after [`STICKY_AFTER`](super::STICKY_AFTER); null: that time has not passed.
     pub sticky: Option<bool>,
-    /// Which rule should have removed it, and what that says.
+    /// The rule that should have removed it, with an explanation.
     pub rule: String,
-    /// What was stored and applied for this key in this node, oldest first.
-    pub story: Vec<Moment>,
-    /// When it was found, ms since 1970.
+    /// The loads, fills and events of this key in this node, oldest first.
+    #[serde(rename = "story")]
+    pub timeline: Vec<TimelineEntry>,
+    /// The time of the finding, in ms since 1970.
     pub found_ms: u64,
 }
 
 /// The event behind a finding.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Cause {
+pub struct FindingEvent {
     /// The commit's end position.
     pub position: String,
     /// `commit`, `application` or `purge`.
     pub cause: String,
-    /// When the database says it was committed, µs since 1970.
+    /// The commit time by the database's clock, in µs since 1970.
     pub committed_us: u64,
 }
 
-/// One line of a story.
+/// One entry of a timeline.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Moment {
-    /// When, ms since 1970.
+pub struct TimelineEntry {
+    /// The time, in ms since 1970.
     pub at_ms: u64,
-    /// What.
-    pub what: String,
+    /// The description.
+    #[serde(rename = "what")]
+    pub text: String,
 }
 
 impl Finding {
-    /// Whether a promise was broken: the contract's, or the bound's.
+    /// Whether a guarantee was violated: that of the contract, or that of the bound.
     #[must_use]
-    pub fn breaks_a_promise(&self) -> bool {
+    pub fn violates_guarantee(&self) -> bool {
         self.beyond_contract || self.bound_broken
     }
 }

@@ -1,15 +1,15 @@
-//! How sure a count of failures makes us.
+//! Confidence bounds of failure shares.
 
-/// The one-sided 95 % upper bound on the share of failures, having seen `failures` in `checks`
-/// (Clopper and Pearson 1934, exact): with a larger true share, so few failures would be seen less
-/// than once in twenty times. For no failures it is 1 − 0.05^(1/n), about 3/n. 1 without checks.
+/// Returns the one-sided 95 % upper bound on the share of failures, after `failures` in `checks` (Clopper and
+/// Pearson 1934, exact): with a larger true share, so few failures would be observed less than once in twenty
+/// times. For no failures it is 1 − 0.05^(1/n), about 3/n. 1 without checks.
 #[must_use]
 pub fn failure_bound(failures: u64, checks: u64) -> f64 {
     if checks == 0 || failures >= checks {
         return 1.0;
     }
     let (mut low, mut high) = (failures as f64 / checks as f64, 1.0);
-    // The chance of so few failures falls as the share grows: bisection to the last digits.
+    // The probability of so few failures falls as the share grows: bisection to the last digits.
     for _ in 0..100 {
         let middle = f64::midpoint(low, high);
         if at_most(failures, checks, middle) > 0.05 {
@@ -21,7 +21,7 @@ pub fn failure_bound(failures: u64, checks: u64) -> f64 {
     high
 }
 
-/// The chance of at most `failures` in `checks`, where each fails with chance `share`.
+/// The probability of at most `failures` in `checks`, where each fails with probability `share`.
 fn at_most(failures: u64, checks: u64, share: f64) -> f64 {
     if share >= 1.0 {
         return 0.0;
@@ -47,7 +47,7 @@ mod tests {
     use super::failure_bound;
 
     #[test]
-    fn without_failures_it_is_the_rule_of_three() {
+    fn no_failures_match_rule_of_three() {
         for checks in [100, 10_000, 1_000_000] {
             let n = checks as f64;
             let exact = 1.0 - 0.05_f64.powf(1.0 / n);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn it_agrees_with_the_tables() {
+    fn bound_matches_quantile_tables() {
         // qbeta(0.95, k + 1, n - k)
         for (failures, checks, expected) in
             [(1, 10, 0.394_163), (5, 100, 0.102_253), (3, 20, 0.343_664), (9, 10, 0.994_884)]
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_checked_shows_nothing() {
+    fn no_checks_bound_is_one() {
         assert_eq!(failure_bound(0, 0), 1.0);
         assert_eq!(failure_bound(7, 7), 1.0);
         let many = failure_bound(1_000, 1_000_000);

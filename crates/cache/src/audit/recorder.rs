@@ -1,4 +1,4 @@
-//! The flight recorder: what has lately happened to keys that the auditor may have to explain.
+//! The flight recorder: the last loads, fills and events of each key, for the timelines of findings.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -7,109 +7,114 @@ use std::sync::Arc;
 use coherence::{Cause, Lsn, Mono, Verdict};
 use contract::Key;
 
-use super::finding::Moment;
-use super::note::{Felled, Filled, Named};
+use super::finding::TimelineEntry;
 use crate::engine::Tier;
+use crate::engine::observer::{FillRecord, InvalidationRecord, LoadTarget};
 
-/// What is known of a key.
+/// A key that has been loaded, filled or read.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct RecordedKey {
     pub(super) id: Arc<str>,
     pub(super) contract: Arc<str>,
-    /// Until when the shared tier may hold what this node put there or found there.
+    /// The end of the life of the entry that this node stored or found in the shared tier.
     pub(super) shared_until: Mono,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum RecordedEvent {
     Load,
     Fill { tier: Tier, from: Tier, tau: Lsn, verdict: Verdict },
-    Event { lsn: Lsn, cause: Cause, felled: bool, loading: bool },
+    Event { lsn: Lsn, cause: Cause, invalidated: bool, loading: bool },
 }
 
-/// Bounded in both directions: the oldest moment and the oldest key make room.
+/// Bounded in events and in keys: the oldest are dropped.
 pub(super) struct Recorder {
     capacity: usize,
-    moments: VecDeque<(u64, Key, What)>,
-    known: HashMap<Key, Known>,
+    events: VecDeque<(u64, Key, RecordedEvent)>,
+    keys: HashMap<Key, RecordedKey>,
     order: VecDeque<Key>,
 }
 
 impl Recorder {
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        Self { capacity, moments: VecDeque::new(), known: HashMap::new(), order: VecDeque::new() }
+        Self { capacity, events: VecDeque::new(), keys: HashMap::new(), order: VecDeque::new() }
     }
 
-    pub(super) fn known(&self, key: &Key) -> Option<&Known> {
-        self.known.get(key)
+    pub(super) fn get(&self, key: &Key) -> Option<&RecordedKey> {
+        self.keys.get(key)
     }
 
-    /// Remembers how to ask for a key.
-    pub(super) fn meet(&mut self, named: &Named) -> &mut Known {
-        if !self.known.contains_key(&named.key) {
+    /// Records a key with the arguments that load it.
+    pub(super) fn remember(&mut self, target: &LoadTarget) -> &mut RecordedKey {
+        if !self.keys.contains_key(&target.key) {
             if self.order.len() == self.capacity
                 && let Some(oldest) = self.order.pop_front()
             {
-                self.known.remove(&oldest);
+                self.keys.remove(&oldest);
             }
-            self.order.push_back(named.key.clone());
+            self.order.push_back(target.key.clone());
         }
-        let new = || Known {
-            id: Arc::clone(&named.id),
-            contract: Arc::clone(&named.contract),
+        let new = || RecordedKey {
+            id: Arc::clone(&target.id),
+            contract: Arc::clone(&target.contract),
             shared_until: Mono(0),
         };
-        self.known.entry(named.key.clone()).or_insert_with(new)
+        self.keys.entry(target.key.clone()).or_insert_with(new)
     }
 
-    pub(super) fn load(&mut self, named: &Named, wall_ms: u64) {
-        self.meet(named);
-        self.push(wall_ms, named.key.clone(), What::Load);
+    pub(super) fn load(&mut self, target: &LoadTarget, wall_ms: u64) {
+        self.remember(target);
+        self.push(wall_ms, target.key.clone(), RecordedEvent::Load);
     }
 
-    pub(super) fn fill(&mut self, filled: &Filled, now: Mono, wall_ms: u64) {
-        let known = self.meet(&filled.named);
+    pub(super) fn fill(&mut self, filled: &FillRecord, now: Mono, wall_ms: u64) {
+        let known = self.remember(&filled.target);
         let in_shared = filled.tier == Tier::Shared && filled.verdict == Verdict::Accept;
         if in_shared || filled.from == Tier::Shared {
             known.shared_until = now + filled.ttl;
         }
-        let Filled { tier, from, tau, verdict, .. } = *filled;
-        self.push(wall_ms, filled.named.key.clone(), What::Fill { tier, from, tau, verdict });
+        let FillRecord { tier, from, tau, verdict, .. } = *filled;
+        self.push(
+            wall_ms,
+            filled.target.key.clone(),
+            RecordedEvent::Fill { tier, from, tau, verdict },
+        );
     }
 
-    pub(super) fn event(&mut self, event: &Felled, key: &Key, wall_ms: u64) {
-        let (felled, loading) = (event.felled.contains(key), event.loading.contains(key));
-        let what = What::Event { lsn: event.lsn, cause: event.cause, felled, loading };
-        self.push(wall_ms, key.clone(), what);
-        if let Some(known) = self.known.get_mut(key) {
+    pub(super) fn event(&mut self, event: &InvalidationRecord, key: &Key, wall_ms: u64) {
+        let (invalidated, loading) = (event.invalidated.contains(key), event.loading.contains(key));
+        let recorded =
+            RecordedEvent::Event { lsn: event.lsn, cause: event.cause, invalidated, loading };
+        self.push(wall_ms, key.clone(), recorded);
+        if let Some(known) = self.keys.get_mut(key) {
             known.shared_until = Mono(0);
         }
     }
 
-    fn push(&mut self, wall_ms: u64, key: Key, what: What) {
-        if self.moments.len() == self.capacity {
-            self.moments.pop_front();
+    fn push(&mut self, wall_ms: u64, key: Key, event: RecordedEvent) {
+        if self.events.len() == self.capacity {
+            self.events.pop_front();
         }
-        self.moments.push_back((wall_ms, key, what));
+        self.events.push_back((wall_ms, key, event));
     }
 
-    /// What is remembered about a key, oldest first, at most `most` of the newest.
-    pub(super) fn story(&self, key: &Key, most: usize) -> Vec<Moment> {
-        let about = self.moments.iter().rev().filter(|(_, about, _)| about == key);
-        let mut story: Vec<Moment> = about
-            .take(most)
-            .map(|(at_ms, _, what)| Moment { at_ms: *at_ms, what: what.to_string() })
+    /// Returns the last events of a key, at most `max`, oldest first.
+    pub(super) fn timeline(&self, key: &Key, max: usize) -> Vec<TimelineEntry> {
+        let about = self.events.iter().rev().filter(|(_, about, _)| about == key);
+        let mut timeline: Vec<TimelineEntry> = about
+            .take(max)
+            .map(|(at_ms, _, event)| TimelineEntry { at_ms: *at_ms, text: event.to_string() })
             .collect();
-        story.reverse();
-        story
+        timeline.reverse();
+        timeline
     }
 
-    /// Where what this node stored in `tier` with this τ came from, if that is remembered.
-    pub(super) fn stored(&self, key: &Key, in_tier: Tier, with: Lsn) -> Option<Tier> {
-        let about = self.moments.iter().rev().filter(|(_, about, _)| about == key);
-        let mut fills = about.filter_map(|(_, _, what)| match what {
-            What::Fill { tier, from, tau, verdict: Verdict::Accept }
+    /// Returns the source of the entry that this node stored in `in_tier` with this τ, if it is recorded.
+    pub(super) fn source_of(&self, key: &Key, in_tier: Tier, with: Lsn) -> Option<Tier> {
+        let about = self.events.iter().rev().filter(|(_, about, _)| about == key);
+        let mut fills = about.filter_map(|(_, _, event)| match event {
+            RecordedEvent::Fill { tier, from, tau, verdict: Verdict::Accept }
                 if *tier == in_tier && *tau == with =>
             {
                 Some(*from)
@@ -120,10 +125,10 @@ impl Recorder {
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for RecordedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Load => f.write_str("a load from the origin began"),
+            Self::Load => f.write_str("a load from the origin started"),
             Self::Fill { tier, from, tau, verdict } => {
                 let (tier, from) = (tier.as_str(), from.as_str());
                 write!(
@@ -135,13 +140,13 @@ impl fmt::Display for What {
                     Verdict::Refuse(refusal) => write!(f, "refused ({})", refusal.as_str()),
                 }
             }
-            Self::Event { lsn, cause, felled, loading } => {
+            Self::Event { lsn, cause, invalidated, loading } => {
                 write!(
                     f,
                     "the event of the {} at {lsn} was applied to this node's tier: ",
                     cause.as_str()
                 )?;
-                f.write_str(match (felled, loading) {
+                f.write_str(match (invalidated, loading) {
                     (true, true) => "it removed a copy, and met a load under way",
                     (true, false) => "it removed a copy",
                     (false, true) => "it met a load under way",

@@ -1,46 +1,47 @@
-//! What the auditor publishes.
+//! The auditor's report.
 
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
 use super::interval::failure_bound;
 
-/// Everything found since the start.
+/// All counts and the last findings since the start.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Report {
+pub struct AuditReport {
     /// C(T), per T.
-    pub after: Vec<After>,
-    /// Answers that clients got.
-    pub samples: Sampled,
-    /// Stale findings that were still there after 60 s.
+    #[serde(rename = "after")]
+    pub consistency: Vec<Consistency>,
+    /// ServedAs that clients got.
+    pub samples: SampleCounts,
+    /// Stale entries that were still served after 60 s.
     pub sticky: u64,
-    /// Invalidations that met a copy: what C(T) could be about.
+    /// Invalidations of a copy: the candidates for C(T).
     pub met: u64,
-    /// Of those, not checked because the budget of reads was used up, or too much was under way.
+    /// Of those, not checked because the budget of reads was used up, or too many checks were in progress.
     pub paced: u64,
-    /// Looks that came too late to say anything about their T.
+    /// Checks that came too late to count for their T.
     pub late: u64,
-    /// Looks that failed because the database or the shared tier did not answer.
+    /// Checks that failed because the database or the shared tier did not answer.
     pub unread: u64,
-    /// Differences that could not be shown to be staleness: the entry was replaced meanwhile.
+    /// Differences that could not be shown to be staleness: the entry was replaced before the second check.
     pub undecided: u64,
-    /// Notes of the engine that were lost because the auditor was busy.
+    /// Events of the engine that were lost because the auditor was busy.
     pub dropped: u64,
     /// The other nodes.
     #[serde(default)]
-    pub peers: Vec<Peer>,
+    pub peers: Vec<PeerReport>,
     /// The last findings, oldest first.
     pub findings: Vec<Finding>,
-    /// Findings since the start that broke a promise.
+    /// Findings since the start that violate a guarantee.
     pub broken: u64,
     /// Findings since the start.
     pub found: u64,
 }
 
-/// C(T): the share of invalidations (a commit and a key whose copy it met) after which no tier was
+/// C(T): the share of invalidations (a commit and a key whose copy it invalidated) after which no tier was
 /// older, T after the commit.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct After {
+pub struct Consistency {
     /// T.
     pub seconds: f64,
     /// Invalidations checked.
@@ -51,80 +52,88 @@ pub struct After {
     pub consistent: Option<f64>,
     /// C(T) is at least this, with 95 % confidence (Clopper–Pearson, one-sided).
     pub at_least: f64,
-    /// This process's tier.
-    pub local: TierCount,
+    /// The in-process tier.
+    pub local: TierCounts,
     /// The shared tier.
-    pub shared: TierCount,
+    pub shared: TierCounts,
 }
 
-/// The looks at one tier.
+/// The checks of one tier.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct TierCount {
-    /// Looks.
+pub struct TierCounts {
+    /// Checks.
     pub checks: u64,
-    /// Looks at which the tier had something that it would have answered; the others can't be
-    /// stale.
+    /// Checks at which the tier would have answered; the others can't be stale.
     pub answering: u64,
-    /// Looks that found something stale.
+    /// Checks that found a stale entry.
     pub stale: u64,
 }
 
-/// Answers compared with the origin.
+/// ServedAs compared with the origin.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Sampled {
+pub struct SampleCounts {
     /// Compared.
     pub compared: u64,
-    /// The database says the same.
+    /// The database agrees.
     pub agreed: u64,
-    /// The database says something else, and a second later the tier still says the same.
+    /// The database differs, and a second later the tier still has the same content.
     pub stale: u64,
 }
 
-/// Another node, as this one's auditor sees it.
+/// The results of one other node.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Peer {
+pub struct PeerReport {
     /// Its name: host and port in `audit.peers`.
     pub node: String,
-    /// What came of asking it.
-    pub asked: Asked,
+    /// The outcomes of requests to it.
+    #[serde(rename = "asked")]
+    pub requests: PeerRequests,
     /// C(T) of its tiers, per T, over the same invalidations as this node's own.
-    pub after: Vec<After>,
-    /// What its tiers would have answered when a sampled answer was compared.
-    pub samples: Sampled,
+    #[serde(rename = "after")]
+    pub consistency: Vec<Consistency>,
+    /// The comparisons of its tiers with sampled answers.
+    pub samples: SampleCounts,
 }
 
-/// Questions to a node, by what came of them.
+/// Requests to a node by outcome.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Asked {
+pub struct PeerRequests {
     /// It answered.
     pub answered: u64,
-    /// It did not, in time.
+    /// It did not answer in time.
     pub unreachable: u64,
-    /// What it said made no sense, or was about another key: its contracts differ.
-    pub rubbish: u64,
-    /// It was not asked, because lately it did not answer.
-    pub resting: u64,
+    /// Its reply was malformed, or about another key: its contracts differ.
+    #[serde(rename = "rubbish")]
+    pub malformed: u64,
+    /// It was not asked, because its last requests failed.
+    #[serde(rename = "resting")]
+    pub skipped: u64,
 }
 
-impl Peer {
+impl PeerReport {
     fn since(&self, before: &Self) -> Self {
         let newer = |now: u64, before: u64| now.saturating_sub(before);
-        let (now, then) = (self.asked, before.asked);
+        let (now, then) = (self.requests, before.requests);
         Self {
             node: self.node.clone(),
-            asked: Asked {
+            requests: PeerRequests {
                 answered: newer(now.answered, then.answered),
                 unreachable: newer(now.unreachable, then.unreachable),
-                rubbish: newer(now.rubbish, then.rubbish),
-                resting: newer(now.resting, then.resting),
+                malformed: newer(now.malformed, then.malformed),
+                skipped: newer(now.skipped, then.skipped),
             },
-            after: self.after.iter().zip(&before.after).map(|(a, b)| a.since(b)).collect(),
+            consistency: self
+                .consistency
+                .iter()
+                .zip(&before.consistency)
+                .map(|(a, b)| a.since(b))
+                .collect(),
             samples: self.samples.since(before.samples),
         }
     }
 }
 
-impl Sampled {
+impl SampleCounts {
     fn since(self, before: Self) -> Self {
         Self {
             compared: self.compared.saturating_sub(before.compared),
@@ -134,8 +143,8 @@ impl Sampled {
     }
 }
 
-impl After {
-    /// With the shares filled in.
+impl Consistency {
+    /// Computes the shares.
     #[must_use]
     pub fn with_shares(mut self) -> Self {
         let share = (self.checked - self.stale.min(self.checked)) as f64 / self.checked as f64;
@@ -144,7 +153,7 @@ impl After {
         self
     }
 
-    /// What has been added since `before`.
+    /// Returns the counts added since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -160,7 +169,7 @@ impl After {
     }
 }
 
-impl TierCount {
+impl TierCounts {
     fn since(self, before: Self) -> Self {
         Self {
             checks: self.checks.saturating_sub(before.checks),
@@ -170,14 +179,14 @@ impl TierCount {
     }
 }
 
-impl Report {
-    /// What has been added since `before`, an earlier report of the same process.
+impl AuditReport {
+    /// Returns the counts added since `before`, an earlier report of the same process.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let newer = |now: u64, before: u64| now.saturating_sub(before);
-        let after = self.after.iter().zip(&before.after);
+        let consistency = self.consistency.iter().zip(&before.consistency);
         Self {
-            after: after.map(|(now, before)| now.since(before)).collect(),
+            consistency: consistency.map(|(now, before)| now.since(before)).collect(),
             samples: self.samples.since(before.samples),
             sticky: newer(self.sticky, before.sticky),
             met: newer(self.met, before.met),

@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use coherence::{Cause, Epoch, Lsn, Mono, Subject, Verdict};
 use contract::Key;
 
 use super::*;
-use crate::engine::{Answers, Holding, Tier};
+use crate::engine::{ServedAs, Tier, TierEntry};
 use crate::entry::{Content, Entry, Value};
 
 mod peers;
@@ -19,18 +20,18 @@ fn key() -> Key {
     Key::parse("v1:catalog:price:42").expect("a key")
 }
 
-fn named() -> Named {
-    Named { key: key(), id: "42".into(), contract: "price".into() }
+fn target() -> LoadTarget {
+    LoadTarget { key: key(), id: "42".into(), contract: "price".into() }
 }
 
-fn says(text: &'static str) -> Content {
+fn content(text: &'static str) -> Content {
     Content::Present(Value { head: Default::default(), body: text.into() })
 }
 
-fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
+fn tier_entry(tier: Tier, tau: Lsn, text: &'static str) -> TierEntry {
     let entry = Entry {
         tau,
-        content: says(text),
+        content: content(text),
         tags: Arc::from([]),
         loaded_wall_ms: 7,
         cost: Duration::ZERO,
@@ -38,37 +39,37 @@ fn held(tier: Tier, tau: Lsn, text: &'static str) -> Holding {
         seen: Lsn::MAX,
     };
     let bound = Some(Duration::from_millis(200));
-    Holding { tier, entry: Arc::new(entry), applied: COMMIT, bound, answers: Answers::Fresh }
+    TierEntry { tier, entry: Arc::new(entry), applied: COMMIT, bound, served_as: ServedAs::Fresh }
 }
 
-struct Bench {
+struct TestAuditor {
     auditor: Auditor,
     now: Mono,
-    /// When the commit is heard to be visible.
-    shown: Option<Mono>,
-    /// What other nodes say to every question.
-    peers: Vec<PeerLook>,
+    /// The time at which the commit is known to be visible.
+    visible_since: Option<Mono>,
+    /// The outcomes of the requests to other nodes, for every check.
+    peers: Vec<PeerOutcome>,
 }
 
-impl Bench {
-    /// An auditor that has seen a value be stored under the key.
+impl TestAuditor {
+    /// Creates an auditor that has recorded a fill of the key.
     fn new() -> Self {
-        let options = Options { reads_per_second: 30.0, ..Options::default() };
+        let options = AuditorOptions { reads_per_second: 30.0, ..AuditorOptions::default() };
         let auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
-        let mut bench = Self { auditor, now: START, shown: Some(START), peers: Vec::new() };
-        bench.fill(Tier::Shared, Lsn(50));
-        bench
+        let mut test = Self { auditor, now: START, visible_since: Some(START), peers: Vec::new() };
+        test.fill(Tier::Shared, Lsn(50));
+        test
     }
 
-    fn note(&mut self, note: Note) {
+    fn observe(&mut self, event: EngineEvent) {
         let wall_us = WALL_US + self.now.since(START).as_micros() as u64;
-        self.auditor.note(note, self.now, wall_us);
+        self.auditor.observe(event, self.now, wall_us);
     }
 
     fn fill(&mut self, tier: Tier, tau: Lsn) {
-        self.note(Note::Load(named()));
-        self.note(Note::Fill(Filled {
-            named: named(),
+        self.observe(EngineEvent::Load(target()));
+        self.observe(EngineEvent::Fill(FillRecord {
+            target: target(),
             tier,
             from: Tier::Origin,
             tau,
@@ -78,34 +79,37 @@ impl Bench {
         }));
     }
 
-    /// A commit that is heard of `late`, having met a copy in this process.
+    /// Records a commit that invalidates a copy in this process, and arrives `late`.
     fn commit(&mut self, late: Duration) {
         let wall_us = WALL_US + self.now.since(START).as_micros() as u64;
         self.now = self.now + late;
-        self.note(Note::Event(Felled {
+        self.observe(EngineEvent::Invalidation(InvalidationRecord {
             lsn: COMMIT,
             cause: Cause::Commit,
             committed_us: wall_us,
             subjects: vec![Subject::Key(key())],
-            felled: vec![key()],
+            invalidated: vec![key()],
             loading: Vec::new(),
         }));
     }
 
-    /// Answers every question for `span` with what `tiers` hold and what the database says.
-    fn run(&mut self, span: Duration, see: impl Fn() -> Option<(Vec<Holding>, Content)>) {
+    /// Completes every check for `span` with the tiers' entries and the database's content.
+    fn run(&mut self, span: Duration, read: impl Fn() -> Option<(Vec<TierEntry>, Content)>) {
         let end = self.now + span;
         loop {
             match self.auditor.next(self.now) {
-                Step::Ask(question) => {
+                AuditorStep::Check(check) => {
                     let wall_ms = WALL_US / 1_000;
                     let (at, peers) = (self.now, self.peers.clone());
-                    let (seen, shown, epoch) = (see(), self.shown, Some(EPOCH));
-                    let look = Look { at, done: at, wall_ms, seen, shown, epoch, peers };
-                    self.auditor.answered(&question, &look);
+                    let (found, visible_since) = (read(), self.visible_since);
+                    let epoch = Some(EPOCH);
+                    let done = at;
+                    let observation =
+                        Observation { at, done, wall_ms, found, visible_since, epoch, peers };
+                    self.auditor.complete(&check, &observation);
                 }
-                Step::Idle(Some(due)) if due <= end => self.now = due,
-                Step::Idle(_) => break,
+                AuditorStep::Idle(Some(due)) if due <= end => self.now = due,
+                AuditorStep::Idle(_) => break,
             }
         }
         self.now = end;
@@ -114,250 +118,263 @@ impl Bench {
     /// (checked, stale) per T.
     fn counts(&self) -> [(u64, u64); 3] {
         let report = self.auditor.report();
-        [0, 1, 2].map(|index| (report.after[index].checked, report.after[index].stale))
+        [0, 1, 2].map(|index| (report.consistency[index].checked, report.consistency[index].stale))
     }
 }
 
 const LONG: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_tier_that_says_what_the_database_says_is_right_and_so_is_one_without_an_entry() {
-    for tiers in [vec![held(Tier::Local, COMMIT, "new")], vec![]] {
-        let mut bench = Bench::new();
-        bench.commit(Duration::ZERO);
-        bench.run(LONG, || Some((tiers.clone(), says("new"))));
-        assert_eq!(bench.counts(), [(1, 0); 3]);
-        let report = bench.auditor.report();
-        assert_eq!(report.after[1].local.answering, tiers.len() as u64);
-        assert_eq!(report.after[1].consistent, Some(1.0));
+fn equal_or_missing_entry_consistent() {
+    for tiers in [vec![tier_entry(Tier::Local, COMMIT, "new")], vec![]] {
+        let mut test = TestAuditor::new();
+        test.commit(Duration::ZERO);
+        test.run(LONG, || Some((tiers.clone(), content("new"))));
+        assert_eq!(test.counts(), [(1, 0); 3]);
+        let report = test.auditor.report();
+        assert_eq!(report.consistency[1].local.answering, tiers.len() as u64);
+        assert_eq!(report.consistency[1].consistent, Some(1.0));
         assert!(report.findings.is_empty());
     }
 }
 
 #[test]
-fn an_entry_from_before_the_commit_is_stale_at_once_and_the_rule_is_named() {
+fn entry_before_commit_stale_at_once() {
     for (applied, rule) in [(COMMIT, "tombstone"), (Lsn(99), "delivery")] {
-        let mut bench = Bench::new();
-        bench.commit(Duration::ZERO);
-        let old = Holding { applied, ..held(Tier::Shared, Lsn(50), "old") };
-        bench.run(LONG, || Some((vec![old.clone()], says("new"))));
-        assert_eq!(bench.counts(), [(1, 1); 3]);
-        let report = bench.auditor.report();
+        let mut test = TestAuditor::new();
+        test.commit(Duration::ZERO);
+        let old = TierEntry { applied, ..tier_entry(Tier::Shared, Lsn(50), "old") };
+        test.run(LONG, || Some((vec![old.clone()], content("new"))));
+        assert_eq!(test.counts(), [(1, 1); 3]);
+        let report = test.auditor.report();
         let [finding] = &report.findings[..] else { panic!("{report:?}") };
         assert!(finding.rule.starts_with(rule), "{finding:?}");
         assert_eq!(finding.stale_after_s, [0.1, 1.0, 10.0]);
         assert!(finding.beyond_contract && finding.bound_broken, "{finding:?}");
-        assert!(finding.story.iter().any(|moment| moment.what.contains("accepted")));
-        assert!(finding.story.iter().any(|moment| moment.what.contains("removed a copy")));
+        assert!(finding.timeline.iter().any(|entry| entry.text.contains("accepted")));
+        assert!(finding.timeline.iter().any(|entry| entry.text.contains("removed a copy")));
     }
 }
 
-/// A database gives a commit its time before it flushes it; what was loaded in between, here 80 ms later,
-/// can't have it.
+/// A database sets a commit's time before it flushes the commit; a load in between, here 80 ms later, can't see
+/// it.
 #[test]
-fn a_commit_breaks_no_promise_before_it_is_visible() {
+fn invisible_commit_violates_nothing() {
     let ms = Duration::from_millis;
-    for (shown, loaded, broken) in [
+    for (visible_since, loaded, broken) in [
         (None, ms(80), 0),
         (Some(START + ms(90)), ms(80), 0),
         (Some(START), ms(80), 1),
-        // Nobody has heard of it as visible, but the database was seen to show it at the first look.
+        // It is not known to be visible, but the database showed it at the first check.
         (None, ms(800), 1),
     ] {
-        let mut bench = Bench::new();
-        bench.shown = shown;
-        bench.commit(Duration::ZERO);
+        let mut test = TestAuditor::new();
+        test.visible_since = visible_since;
+        test.commit(Duration::ZERO);
         for (look, span) in [(ms(100), ms(500)), (ms(1_000), ms(1_500))] {
             let bound = Some(look.saturating_sub(loaded));
-            let marked =
-                Holding { answers: Answers::Marked, bound, ..held(Tier::Local, Lsn(50), "old") };
-            bench.run(span, || Some((vec![marked.clone()], says("new"))));
+            let marked = TierEntry {
+                served_as: ServedAs::Stale,
+                bound,
+                ..tier_entry(Tier::Local, Lsn(50), "old")
+            };
+            test.run(span, || Some((vec![marked.clone()], content("new"))));
         }
-        assert_eq!(bench.counts()[..2], [(1, 1); 2], "C(T) counts from the database's own time");
+        assert_eq!(test.counts()[..2], [(1, 1); 2], "C(T) counts from the database's own time");
         assert_eq!(
-            bench.auditor.report().broken,
+            test.auditor.report().broken,
             broken,
-            "visible at {shown:?}, loaded {loaded:?}"
+            "visible at {visible_since:?}, loaded {loaded:?}"
         );
     }
 }
 
 #[test]
-fn findings_that_break_a_promise_stay() {
-    let mut bench = Bench::new();
-    bench.auditor.options.findings = 2;
+fn violations_dropped_last() {
+    let mut test = TestAuditor::new();
+    test.auditor.options.findings = 2;
     for (n, bound) in [(0, Duration::ZERO), (1, LONG), (2, LONG), (3, LONG)] {
-        bench.fill(Tier::Local, Lsn(50));
-        bench.shown = Some(bench.now);
-        bench.commit(Duration::ZERO);
-        let mut entry = (*held(Tier::Local, Lsn(50), "old").entry).clone();
+        test.fill(Tier::Local, Lsn(50));
+        test.visible_since = Some(test.now);
+        test.commit(Duration::ZERO);
+        let mut entry = (*tier_entry(Tier::Local, Lsn(50), "old").entry).clone();
         entry.loaded_wall_ms = n;
-        let (entry, answers) = (Arc::new(entry), Answers::Marked);
-        let old = Holding { entry, answers, bound: Some(bound), ..held(Tier::Local, COMMIT, "") };
-        bench.run(LONG, || Some((vec![old.clone()], says("new"))));
+        let (entry, served_as) = (Arc::new(entry), ServedAs::Stale);
+        let old = TierEntry {
+            entry,
+            served_as,
+            bound: Some(bound),
+            ..tier_entry(Tier::Local, COMMIT, "")
+        };
+        test.run(LONG, || Some((vec![old.clone()], content("new"))));
     }
-    let kept: Vec<_> = bench.auditor.report().findings.iter().map(|f| f.loaded_ms).collect();
+    let kept: Vec<_> = test.auditor.report().findings.iter().map(|f| f.loaded_ms).collect();
     assert_eq!(kept, [Some(0), Some(3)]);
 }
 
 #[test]
-fn a_false_token_hides_nothing() {
-    let mut bench = Bench::new();
-    bench.commit(Duration::ZERO);
-    let planted = held(Tier::Shared, Lsn(200), "old");
-    bench.run(LONG, || Some((vec![planted.clone()], says("new"))));
-    assert_eq!(bench.counts(), [(1, 1); 3], "confirmed T after it was first seen to differ");
-    let report = bench.auditor.report();
+fn false_tau_found_by_difference() {
+    let mut test = TestAuditor::new();
+    test.commit(Duration::ZERO);
+    let false_entry = tier_entry(Tier::Shared, Lsn(200), "old");
+    test.run(LONG, || Some((vec![false_entry.clone()], content("new"))));
+    assert_eq!(test.counts(), [(1, 1); 3], "confirmed T after the first difference");
+    let report = test.auditor.report();
     assert_eq!(report.broken, 1);
     let rule = &report.findings[0].rule;
-    assert!(rule.starts_with("none") && rule.contains("foreign hand"), "{rule}");
+    assert!(rule.starts_with("none") && rule.contains("another program"), "{rule}");
 }
 
 #[test]
-fn a_later_commit_on_its_way_is_no_staleness() {
-    let mut bench = Bench::new();
-    bench.commit(Duration::ZERO);
-    let looks = std::cell::Cell::new(0);
-    bench.run(LONG, || {
-        // Every look sees another, newer entry, always a moment behind.
-        looks.set(looks.get() + 1);
-        let mut entry = (*held(Tier::Local, Lsn(100 + looks.get()), "newer").entry).clone();
-        entry.loaded_wall_ms = looks.get();
-        let holding = Holding { entry: Arc::new(entry), ..held(Tier::Local, COMMIT, "") };
-        Some((vec![holding], says("newest")))
+fn replaced_entry_undecided() {
+    let mut test = TestAuditor::new();
+    test.commit(Duration::ZERO);
+    let checks = std::cell::Cell::new(0);
+    test.run(LONG, || {
+        // Every check finds another, newer entry, always one version behind.
+        checks.set(checks.get() + 1);
+        let mut entry = (*tier_entry(Tier::Local, Lsn(100 + checks.get()), "newer").entry).clone();
+        entry.loaded_wall_ms = checks.get();
+        let holding = TierEntry { entry: Arc::new(entry), ..tier_entry(Tier::Local, COMMIT, "") };
+        Some((vec![holding], content("newest")))
     });
-    assert_eq!(bench.counts(), [(1, 0); 3]);
-    let report = bench.auditor.report();
+    assert_eq!(test.counts(), [(1, 0); 3]);
+    let report = test.auditor.report();
     assert!(report.findings.is_empty());
-    assert_eq!(report.undecided, 3, "not passed off as right without a word");
+    assert_eq!(report.undecided, 3, "not counted as consistent without a trace");
 }
 
 #[test]
-fn what_nobody_would_be_given_is_not_stale_and_what_is_marked_keeps_its_contract() {
-    for (answers, stale) in [(Answers::No, 0), (Answers::Marked, 1)] {
-        let mut bench = Bench::new();
-        bench.commit(Duration::ZERO);
-        let old = Holding { answers, bound: None, ..held(Tier::Local, Lsn(50), "old") };
-        bench.run(LONG, || Some((vec![old.clone()], says("new"))));
-        assert_eq!(bench.counts(), [(1, stale); 3]);
-        assert_eq!(bench.auditor.report().broken, 0);
+fn stale_only_if_served() {
+    for (served_as, stale) in [(ServedAs::NotServed, 0), (ServedAs::Stale, 1)] {
+        let mut test = TestAuditor::new();
+        test.commit(Duration::ZERO);
+        let old = TierEntry { served_as, bound: None, ..tier_entry(Tier::Local, Lsn(50), "old") };
+        test.run(LONG, || Some((vec![old.clone()], content("new"))));
+        assert_eq!(test.counts(), [(1, stale); 3]);
+        assert_eq!(test.auditor.report().broken, 0);
     }
 }
 
 #[test]
-fn an_event_that_comes_late_counts_against_the_times_before_it() {
-    let mut bench = Bench::new();
-    bench.commit(Duration::from_millis(400));
-    bench.run(LONG, || Some((vec![], says("new"))));
-    assert_eq!(bench.counts(), [(1, 1), (1, 0), (1, 0)]);
-    let report = bench.auditor.report();
+fn late_event_counts_as_stale() {
+    let mut test = TestAuditor::new();
+    test.commit(Duration::from_millis(400));
+    test.run(LONG, || Some((vec![], content("new"))));
+    assert_eq!(test.counts(), [(1, 1), (1, 0), (1, 0)]);
+    let report = test.auditor.report();
     assert!(report.findings[0].rule.starts_with("delivery"), "{report:?}");
-    assert_eq!(report.broken, 0, "the bound had grown: nothing was hidden");
+    assert_eq!(report.broken, 0, "the bound had grown, so no guarantee was violated");
 }
 
 #[test]
-fn a_look_that_fails_or_comes_late_counts_for_nothing() {
-    let mut bench = Bench::new();
-    bench.commit(Duration::ZERO);
-    bench.run(Duration::from_millis(500), || None);
-    bench.now = bench.now + Duration::from_secs(5);
-    bench.run(LONG, || Some((vec![], says("new"))));
-    assert_eq!(bench.counts(), [(0, 0), (0, 0), (1, 0)]);
-    let report = bench.auditor.report();
+fn failed_or_late_check_not_counted() {
+    let mut test = TestAuditor::new();
+    test.commit(Duration::ZERO);
+    test.run(Duration::from_millis(500), || None);
+    test.now = test.now + Duration::from_secs(5);
+    test.run(LONG, || Some((vec![], content("new"))));
+    assert_eq!(test.counts(), [(0, 0), (0, 0), (1, 0)]);
+    let report = test.auditor.report();
     assert_eq!((report.unread, report.late), (1, 1));
-    assert_eq!(report.after[0].consistent, None);
-    assert_eq!(report.after[0].at_least, 0.0, "nothing checked proves nothing");
+    assert_eq!(report.consistency[0].consistent, None);
+    assert_eq!(report.consistency[0].at_least, 0.0, "no checks prove nothing");
 }
 
 #[test]
-fn reads_stay_within_their_budget() {
-    let mut bench = Bench::new();
+fn reads_limited_by_budget() {
+    let mut test = TestAuditor::new();
     for _ in 0..100 {
-        bench.fill(Tier::Local, Lsn(50));
-        bench.commit(Duration::ZERO);
+        test.fill(Tier::Local, Lsn(50));
+        test.commit(Duration::ZERO);
     }
-    let report = bench.auditor.report();
-    assert_eq!((report.met, report.paced), (100, 90), "thirty reads, three for each");
-    bench.now = bench.now + Duration::from_secs(1);
-    bench.commit(Duration::ZERO);
-    assert_eq!(bench.auditor.report().paced, 90, "a second later there are new ones");
+    let report = test.auditor.report();
+    assert_eq!((report.met, report.paced), (100, 90), "thirty reads, three per check");
+    test.now = test.now + Duration::from_secs(1);
+    test.commit(Duration::ZERO);
+    assert_eq!(test.auditor.report().paced, 90, "the budget is refilled after a second");
 }
 
 #[test]
-fn only_what_met_a_copy_of_an_audited_contract_counts() {
-    let mut bench = Bench::new();
-    bench.now = bench.now + Duration::from_secs(61);
-    let event = |cause| Felled {
+fn only_invalidated_copies_checked() {
+    let mut test = TestAuditor::new();
+    test.now = test.now + Duration::from_secs(61);
+    let event = |cause| InvalidationRecord {
         lsn: COMMIT,
         cause,
         committed_us: WALL_US,
         subjects: vec![Subject::Key(key())],
-        felled: Vec::new(),
+        invalidated: Vec::new(),
         loading: Vec::new(),
     };
-    bench.note(Note::Event(event(Cause::Commit)));
-    assert_eq!(bench.auditor.report().met, 0, "what was in the shared tier has expired");
-    bench.fill(Tier::Shared, Lsn(50));
-    bench.note(Note::Event(event(Cause::Purge)));
-    assert_eq!(bench.auditor.report().met, 0, "a purge changes nothing in the database");
+    test.observe(EngineEvent::Invalidation(event(Cause::Commit)));
+    assert_eq!(test.auditor.report().met, 0, "the shared entry has expired");
+    test.fill(Tier::Shared, Lsn(50));
+    test.observe(EngineEvent::Invalidation(event(Cause::Purge)));
+    assert_eq!(test.auditor.report().met, 0, "a purge changes nothing in the database");
     let other = Key::parse("v1:edge:page:home").expect("a key");
-    bench.note(Note::Event(Felled {
-        felled: vec![other],
+    test.observe(EngineEvent::Invalidation(InvalidationRecord {
+        invalidated: vec![other],
         subjects: vec![],
         ..event(Cause::Commit)
     }));
-    assert_eq!(bench.auditor.report().met, 0, "pages have no statement to compare them with");
-    bench.note(Note::Event(Felled { loading: vec![key()], ..event(Cause::Commit) }));
-    assert_eq!(bench.auditor.report().met, 1);
+    assert_eq!(test.auditor.report().met, 0, "a page has no statement to compare with");
+    test.observe(EngineEvent::Invalidation(InvalidationRecord {
+        loading: vec![key()],
+        ..event(Cause::Commit)
+    }));
+    assert_eq!(test.auditor.report().met, 1);
 }
 
 #[test]
-fn an_entry_that_is_stale_for_a_minute_is_sticky() {
+fn entry_stale_for_a_minute_sticky() {
     for (later, sticky) in [("old", 1), ("new", 0)] {
-        let mut bench = Bench::new();
-        bench.commit(Duration::ZERO);
-        let see = |text| move || Some((vec![held(Tier::Local, Lsn(50), text)], says("new")));
-        bench.run(LONG, see("old"));
-        assert_eq!(bench.auditor.report().findings[0].sticky, None);
-        bench.run(LONG * 2, see(later));
-        let report = bench.auditor.report();
+        let mut test = TestAuditor::new();
+        test.commit(Duration::ZERO);
+        let see =
+            |text| move || Some((vec![tier_entry(Tier::Local, Lsn(50), text)], content("new")));
+        test.run(LONG, see("old"));
+        assert_eq!(test.auditor.report().findings[0].sticky, None);
+        test.run(LONG * 2, see(later));
+        let report = test.auditor.report();
         assert_eq!(report.sticky, sticky);
         assert_eq!(report.findings[0].sticky, Some(sticky == 1));
     }
 }
 
 #[test]
-fn answers_are_compared_and_a_change_in_between_is_not_held_against_them() {
-    let answer = |text| Note::Answer(Answered { named: named(), content: says(text) });
-    let mut bench = Bench::new();
-    bench.note(answer("new"));
-    bench.run(LONG, || Some((vec![], says("new"))));
-    bench.note(answer("old"));
-    bench.run(LONG, || Some((vec![held(Tier::Local, COMMIT, "new")], says("new"))));
-    let report = bench.auditor.report();
+fn sampled_answer_compared() {
+    let answer =
+        |text| EngineEvent::Answer(AnswerRecord { target: target(), content: content(text) });
+    let mut test = TestAuditor::new();
+    test.observe(answer("new"));
+    test.run(LONG, || Some((vec![], content("new"))));
+    test.observe(answer("old"));
+    test.run(LONG, || Some((vec![tier_entry(Tier::Local, COMMIT, "new")], content("new"))));
+    let report = test.auditor.report();
     assert_eq!((report.samples.compared, report.samples.agreed, report.samples.stale), (2, 1, 0));
-    assert_eq!(report.undecided, 1, "by now the tier says the same as the database");
+    assert_eq!(report.undecided, 1, "now the tier agrees with the database");
 
-    bench.note(answer("old"));
-    bench.run(LONG, || Some((vec![held(Tier::Local, COMMIT, "old")], says("new"))));
-    let report = bench.auditor.report();
+    test.observe(answer("old"));
+    test.run(LONG, || Some((vec![tier_entry(Tier::Local, COMMIT, "old")], content("new"))));
+    let report = test.auditor.report();
     assert_eq!(report.samples.stale, 1);
     assert_eq!(report.findings[0].noticed_by, "answer");
     assert_eq!(report.findings[0].event, None);
 }
 
 #[test]
-fn a_report_can_be_cut_to_what_came_since_an_earlier_one() {
-    let mut bench = Bench::new();
-    bench.commit(Duration::ZERO);
-    bench.run(LONG, || Some((vec![held(Tier::Local, Lsn(50), "old")], says("new"))));
-    let before = bench.auditor.report();
-    bench.fill(Tier::Local, Lsn(50));
-    bench.commit(Duration::ZERO);
-    bench.run(LONG, || Some((vec![], says("new"))));
-    let since = bench.auditor.report().since(&before);
-    assert_eq!((since.after[0].checked, since.after[0].stale, since.found), (1, 0, 0));
+fn report_since_earlier_one() {
+    let mut test = TestAuditor::new();
+    test.commit(Duration::ZERO);
+    test.run(LONG, || Some((vec![tier_entry(Tier::Local, Lsn(50), "old")], content("new"))));
+    let before = test.auditor.report();
+    test.fill(Tier::Local, Lsn(50));
+    test.commit(Duration::ZERO);
+    test.run(LONG, || Some((vec![], content("new"))));
+    let since = test.auditor.report().since(&before);
+    assert_eq!((since.consistency[0].checked, since.consistency[0].stale, since.found), (1, 0, 0));
     assert!(since.findings.is_empty());
     let json = serde_json::to_string(&before).expect("JSON");
-    assert_eq!(serde_json::from_str::<Report>(&json).expect("the same"), before);
+    assert_eq!(serde_json::from_str::<AuditReport>(&json).expect("the same"), before);
 }

@@ -1,158 +1,167 @@
-//! What the auditor makes of what was seen: counts, second looks, findings.
+//! The evaluation of observations: counts, second checks, findings.
 
 use std::time::Duration;
 
 use coherence::{Epoch, Mono};
 
-use super::auditor::{Auditor, Look, Question};
-use super::case::{Case, Judged, Older, Origin, Task};
-use super::place::{Nodes, Place, TIERS};
-use super::report::{After, Sampled, TierCount};
-use super::seen::{Digest, Held, PeerLook, Told};
-use super::{AFTER, STICKY};
-use crate::engine::{Holding, Tier};
+use super::auditor::{Auditor, Check, Observation};
+use super::case::{Case, Comparison, Staleness, Task, Trigger};
+use super::node_tier::{NodeSet, NodeTier, TIERS};
+use super::peer_reply::{Digest, EntrySummary, PeerOutcome, PeerReply};
+use super::report::{Consistency, SampleCounts, TierCounts};
+use super::schedule::{CHECK_DELAYS, STICKY_AFTER};
+use crate::engine::{Tier, TierEntry};
 use crate::entry::Content;
 
-/// How long a sampled answer that differs must stay to be called stale.
-const SAMPLE_CONFIRM: Duration = Duration::from_secs(1);
+/// The time for which a sampled answer has to differ to be called stale.
+const SAMPLE_CONFIRM_DELAY: Duration = Duration::from_secs(1);
 
-/// What was seen at one moment, at every node that answered.
-struct Sight {
+/// The observations of all nodes that answered at one time.
+struct ClusterObservation {
     at: Mono,
     done: Mono,
     wall_ms: u64,
-    shown: Option<Mono>,
+    visible_since: Option<Mono>,
     truth: Digest,
     /// This node first, then the peers in their order.
-    nodes: Vec<Option<Tiers>>,
+    nodes: Vec<Option<NodeObservation>>,
 }
 
-/// What one node's tiers held.
-struct Tiers {
-    held: Vec<Held>,
+/// The entries of one node's tiers.
+struct NodeObservation {
+    entries: Vec<EntrySummary>,
     unread: Vec<Tier>,
-    /// Its positions are of the same log as this node's.
-    comparable: bool,
+    /// Whether its positions are of the same log as this node's.
+    is_comparable: bool,
 }
 
-impl Tiers {
-    fn of(&self, tier: Tier) -> Option<&Held> {
-        self.held.iter().find(|held| held.tier == tier)
+impl NodeObservation {
+    fn entry(&self, tier: Tier) -> Option<&EntrySummary> {
+        self.entries.iter().find(|entry| entry.tier == tier)
     }
 }
 
 impl Auditor {
-    /// Takes what was seen.
-    pub fn answered(&mut self, question: &Question, look: &Look) {
-        let Some(mut case) = self.cases.remove(&question.case) else { return };
+    /// Evaluates the observation of a check.
+    pub fn complete(&mut self, check: &Check, observation: &Observation) {
+        let Some(mut case) = self.cases.remove(&check.case) else { return };
         case.tasks -= 1;
-        let (number, task) = (question.case, question.task);
-        self.count_answers(&case, &look.peers);
-        let Some((holdings, truth)) = &look.seen else {
+        let (number, task) = (check.case, check.task);
+        self.count_replies(&case, &observation.peers);
+        let Some((found, truth)) = &observation.found else {
             self.report.unread += 1;
             return self.keep(number, case);
         };
-        let sight = self.sight(&case, look, holdings, truth);
+        let observed = self.observed(&case, observation, found, truth);
         match task {
-            Task::After(index) if look.at.since(question.due) > AFTER[index] / 2 => {
+            Task::Check(index) if observation.at.since(check.due) > CHECK_DELAYS[index] / 2 => {
                 self.report.late += 1;
             }
-            Task::After(index) => self.after(number, &mut case, index, &sight),
+            Task::Check(index) => self.check(number, &mut case, index, &observed),
             Task::Confirm(index, nodes) => {
-                for node in (0..sight.nodes.len()).filter(|node| nodes.has(*node)) {
-                    self.confirm(number, &mut case, index, &sight, node);
+                for node in (0..observed.nodes.len()).filter(|node| nodes.contains(*node)) {
+                    self.confirm(number, &mut case, index, &observed, node);
                 }
             }
-            Task::Sample => self.compared(number, &mut case, &sight),
-            Task::SampleConfirm(nodes) => {
-                for node in (0..sight.nodes.len()).filter(|node| nodes.has(*node)) {
-                    let stale = self
-                        .confirmed(number, &mut case, SAMPLE_CONFIRM, &sight, node)
-                        .contains(&true);
-                    match stale {
+            Task::Sample => self.compare_sample(number, &mut case, &observed),
+            Task::ConfirmSample(nodes) => {
+                for node in (0..observed.nodes.len()).filter(|node| nodes.contains(*node)) {
+                    let delay = SAMPLE_CONFIRM_DELAY;
+                    let stale = self.still_stale(number, &mut case, delay, &observed, node);
+                    match stale.contains(&true) {
                         true => self.samples(node).stale += 1,
                         false => self.report.undecided += 1,
                     }
                 }
             }
-            Task::Sticky(place) => {
-                let judged = judge(&mut case, &sight, place);
-                self.stuck(
-                    &case,
-                    place,
-                    matches!(judged, Some(Judged::Older(Older { anew: false, .. }))),
-                );
+            Task::Sticky(at) => {
+                let compared = compare(&mut case, &observed, at);
+                let is_sticky =
+                    matches!(compared, Some(Comparison::Stale(Staleness { is_new: false, .. })));
+                self.record_sticky(&case, at, is_sticky);
             }
         }
         self.keep(number, case);
     }
 
-    fn count_answers(&mut self, case: &Case, looks: &[PeerLook]) {
-        for (peer, look) in self.report.peers.iter_mut().zip(looks) {
-            let count = match look {
-                PeerLook::Said(told) if told.key == case.named.key.as_str() => {
-                    &mut peer.asked.answered
+    fn count_replies(&mut self, case: &Case, outcomes: &[PeerOutcome]) {
+        for (peer, outcome) in self.report.peers.iter_mut().zip(outcomes) {
+            let count = match outcome {
+                PeerOutcome::Replied(reply) if reply.key == case.target.key.as_str() => {
+                    &mut peer.requests.answered
                 }
-                PeerLook::Said(_) | PeerLook::Rubbish => &mut peer.asked.rubbish,
-                PeerLook::Unreachable => &mut peer.asked.unreachable,
-                PeerLook::Resting => &mut peer.asked.resting,
+                PeerOutcome::Replied(_) | PeerOutcome::Malformed => &mut peer.requests.malformed,
+                PeerOutcome::Unreachable => &mut peer.requests.unreachable,
+                PeerOutcome::Skipped => &mut peer.requests.skipped,
             };
             *count += 1;
         }
     }
 
-    fn sight(&self, case: &Case, look: &Look, holdings: &[Holding], truth: &Content) -> Sight {
+    fn observed(
+        &self,
+        case: &Case,
+        observation: &Observation,
+        found: &[TierEntry],
+        truth: &Content,
+    ) -> ClusterObservation {
         let salt = &self.options.salt;
-        let held = holdings.iter().map(|holding| Held::of(holding, salt)).collect();
+        let entries = found.iter().map(|entry| EntrySummary::of(entry, salt)).collect();
         let lineage = |epoch: Option<Epoch>| epoch.map(|epoch| epoch.log().lineage());
-        let ours = lineage(look.epoch);
-        let said = |told: &Told| Tiers {
-            held: told.tiers.clone(),
-            unread: told.unread.clone(),
-            comparable: ours.is_some() && ours == lineage(told.epoch),
+        let own = lineage(observation.epoch);
+        let remote = |reply: &PeerReply| NodeObservation {
+            entries: reply.entries.clone(),
+            unread: reply.unread.clone(),
+            is_comparable: own.is_some() && own == lineage(reply.epoch),
         };
-        let peers = look.peers.iter().take(self.report.peers.len()).map(|look| match look {
-            PeerLook::Said(told) if told.key == case.named.key.as_str() => Some(said(told)),
+        let peers = observation.peers.iter().take(self.report.peers.len());
+        let peers = peers.map(|outcome| match outcome {
+            PeerOutcome::Replied(reply) if reply.key == case.target.key.as_str() => {
+                Some(remote(reply))
+            }
             _ => None,
         });
-        let here = Some(Tiers { held, unread: Vec::new(), comparable: true });
-        Sight {
-            at: look.at,
-            done: look.done,
-            wall_ms: look.wall_ms,
-            shown: look.shown,
+        let here = NodeObservation { entries, unread: Vec::new(), is_comparable: true };
+        ClusterObservation {
+            at: observation.at,
+            done: observation.done,
+            wall_ms: observation.wall_ms,
+            visible_since: observation.visible_since,
             truth: Digest::of(salt, truth),
-            nodes: std::iter::once(here).chain(peers).collect(),
+            nodes: std::iter::once(Some(here)).chain(peers).collect(),
         }
     }
 
-    fn after(&mut self, number: u64, case: &mut Case, index: usize, sight: &Sight) {
-        let t = AFTER[index];
-        let (mut open, mut confirm_at) = (Nodes::default(), Mono(0));
-        for (node, tiers) in sight.nodes.iter().enumerate() {
+    fn check(&mut self, number: u64, case: &mut Case, index: usize, observed: &ClusterObservation) {
+        let t = CHECK_DELAYS[index];
+        let (mut open, mut confirm_at) = (NodeSet::default(), Mono(0));
+        for (node, tiers) in observed.nodes.iter().enumerate() {
             let Some(tiers) = tiers else { continue };
-            let (mut stale, mut again) = (false, None);
+            let (mut is_stale, mut confirm) = (false, None);
             for tier in TIERS {
-                let place = Place { node, tier };
-                let Some(judged) = judge(case, sight, place) else { continue };
-                let count = self.tier_count(place, index);
+                let at = NodeTier { node, tier };
+                let Some(compared) = compare(case, observed, at) else { continue };
+                let count = self.tier_counts(at, index);
                 count.checks += 1;
-                count.answering += u64::from(!matches!(judged, Judged::Silent));
-                let (Judged::Older(older), Some(held)) = (judged, tiers.of(tier)) else { continue };
-                if older.by_position || sight.at.since(older.since) >= t {
+                count.answering += u64::from(!matches!(compared, Comparison::NotServed));
+                let (Comparison::Stale(staleness), Some(entry)) = (compared, tiers.entry(tier))
+                else {
+                    continue;
+                };
+                if staleness.by_position || observed.at.since(staleness.since) >= t {
                     count.stale += 1;
-                    stale = true;
-                    self.found(number, case, held, t, older, sight, place);
+                    is_stale = true;
+                    self.record_stale(number, case, entry, t, staleness, observed, at);
                 } else {
-                    again = again.max(Some(older.since + t));
+                    confirm = confirm.max(Some(staleness.since + t));
                 }
             }
-            match again {
-                Some(at) if !stale => {
-                    open.add(node);
+            match confirm {
+                Some(at) if !is_stale => {
+                    open.insert(node);
                     confirm_at = confirm_at.max(at);
                 }
-                _ => self.checked(node, index, stale),
+                _ => self.count_check(node, index, is_stale),
             }
         }
         if !open.is_empty() {
@@ -160,37 +169,44 @@ impl Auditor {
         }
     }
 
-    fn confirm(&mut self, number: u64, case: &mut Case, index: usize, sight: &Sight, node: usize) {
-        if sight.nodes[node].is_none() {
+    fn confirm(
+        &mut self,
+        number: u64,
+        case: &mut Case,
+        index: usize,
+        observed: &ClusterObservation,
+        node: usize,
+    ) {
+        if observed.nodes[node].is_none() {
             self.report.undecided += 1;
             return;
         }
-        let stale = self.confirmed(number, case, AFTER[index], sight, node);
-        for (tier, stale) in TIERS.into_iter().zip(stale) {
-            self.tier_count(Place { node, tier }, index).stale += u64::from(stale);
+        let stale = self.still_stale(number, case, CHECK_DELAYS[index], observed, node);
+        for (tier, is_stale) in TIERS.into_iter().zip(stale) {
+            self.tier_counts(NodeTier { node, tier }, index).stale += u64::from(is_stale);
         }
-        self.checked(node, index, stale.contains(&true));
+        self.count_check(node, index, stale.contains(&true));
     }
 
-    /// Which tiers of a node still hold what differed T ago.
-    fn confirmed(
+    /// The tiers of a node that still have the entry which differed T ago.
+    fn still_stale(
         &mut self,
         number: u64,
         case: &mut Case,
         t: Duration,
-        sight: &Sight,
+        observed: &ClusterObservation,
         node: usize,
     ) -> [bool; 2] {
         TIERS.map(|tier| {
-            let place = Place { node, tier };
-            let held = sight.nodes[node].as_ref().and_then(|tiers| tiers.of(tier));
-            let differed = case.differs(place);
-            match (judge(case, sight, place), held) {
-                (Some(Judged::Older(older)), Some(held)) if !older.anew => {
-                    self.found(number, case, held, t, older, sight, place);
+            let at = NodeTier { node, tier };
+            let entry = observed.nodes[node].as_ref().and_then(|tiers| tiers.entry(tier));
+            let has_differed = case.differs(at);
+            match (compare(case, observed, at), entry) {
+                (Some(Comparison::Stale(staleness)), Some(entry)) if !staleness.is_new => {
+                    self.record_stale(number, case, entry, t, staleness, observed, at);
                     true
                 }
-                (Some(Judged::Older(_)), _) if differed => {
+                (Some(Comparison::Stale(_)), _) if has_differed => {
                     self.report.undecided += 1;
                     false
                 }
@@ -199,53 +215,55 @@ impl Auditor {
         })
     }
 
-    fn compared(&mut self, number: u64, case: &mut Case, sight: &Sight) {
-        let Origin::Answer(given) = case.origin else { return };
-        let mut open = Nodes::default();
-        for (node, tiers) in sight.nodes.iter().enumerate() {
+    fn compare_sample(&mut self, number: u64, case: &mut Case, observed: &ClusterObservation) {
+        let Trigger::Answer(sample) = case.trigger else { return };
+        let mut open = NodeSet::default();
+        for (node, tiers) in observed.nodes.iter().enumerate() {
             let Some(tiers) = tiers else { continue };
-            let judged = TIERS.map(|tier| judge(case, sight, Place { node, tier }));
-            let older = judged.iter().any(|judged| matches!(judged, Some(Judged::Older(_))));
-            let silent = judged.iter().all(|judged| matches!(judged, None | Some(Judged::Silent)));
-            // Here the answer itself is compared; elsewhere, what would be answered.
-            let (agreed, again) = match node {
+            let compared = TIERS.map(|tier| compare(case, observed, NodeTier { node, tier }));
+            let is_stale = compared.iter().any(|one| matches!(one, Some(Comparison::Stale(_))));
+            let answers =
+                |one: &Option<Comparison>| !matches!(one, None | Some(Comparison::NotServed));
+            // On this node the sampled answer is compared; on other nodes, the answer they would give.
+            let (agrees, confirm) = match node {
                 0 => {
-                    let still = tiers.held.iter().any(|held| held.digest == given);
-                    (given == sight.truth, still)
+                    let is_cached = tiers.entries.iter().any(|entry| entry.digest == sample);
+                    (sample == observed.truth, is_cached)
                 }
-                _ if silent => continue,
-                _ => (!older, older),
+                _ if !compared.iter().any(answers) => continue,
+                _ => (!is_stale, is_stale),
             };
             let samples = self.samples(node);
             samples.compared += 1;
-            if agreed {
+            if agrees {
                 samples.agreed += 1;
-            } else if again {
-                open.add(node);
+            } else if confirm {
+                open.insert(node);
             } else {
                 self.report.undecided += 1;
             }
         }
         if !open.is_empty() {
-            self.plan(number, case, sight.done + SAMPLE_CONFIRM, Task::SampleConfirm(open));
+            let at = observed.done + SAMPLE_CONFIRM_DELAY;
+            self.plan(number, case, at, Task::ConfirmSample(open));
         }
     }
 
-    /// An invalidation was checked at a node.
-    pub(super) fn checked(&mut self, node: usize, index: usize, stale: bool) {
-        let after = self.after_at(node, index);
-        after.checked += 1;
-        after.stale += u64::from(stale);
+    /// Counts the check of an invalidation at a node.
+    fn count_check(&mut self, node: usize, index: usize, is_stale: bool) {
+        let counts = self.consistency(node, index);
+        counts.checked += 1;
+        counts.stale += u64::from(is_stale);
     }
 
-    fn after_at(&mut self, node: usize, index: usize) -> &mut After {
+    fn consistency(&mut self, node: usize, index: usize) -> &mut Consistency {
         match node.checked_sub(1) {
-            Some(peer) => &mut self.report.peers[peer].after[index],
-            None => &mut self.report.after[index],
+            Some(peer) => &mut self.report.peers[peer].consistency[index],
+            None => &mut self.report.consistency[index],
         }
     }
 
-    fn samples(&mut self, node: usize) -> &mut Sampled {
+    fn samples(&mut self, node: usize) -> &mut SampleCounts {
         match node.checked_sub(1) {
             Some(peer) => &mut self.report.peers[peer].samples,
             None => &mut self.report.samples,
@@ -257,64 +275,66 @@ impl Auditor {
         Some(self.report.peers.get(node.checked_sub(1)?)?.node.as_str())
     }
 
-    pub(super) fn tier_count(&mut self, place: Place, index: usize) -> &mut TierCount {
-        let after = self.after_at(place.node, index);
-        if place.tier == Tier::Shared { &mut after.shared } else { &mut after.local }
+    fn tier_counts(&mut self, at: NodeTier, index: usize) -> &mut TierCounts {
+        let counts = self.consistency(at.node, index);
+        if at.tier == Tier::Shared { &mut counts.shared } else { &mut counts.local }
     }
 
-    /// An event came later than T: the copy it removed was older for that long.
-    pub(super) fn overslept(
+    /// Records an event that came later than T: the copy it removed was stale for that long. `is_served`:
+    /// whether the contract's budget allowed to serve it at T.
+    pub(super) fn record_late_delivery(
         &mut self,
         case: &Case,
         index: usize,
-        given: bool,
+        is_served: bool,
         late: Duration,
-        us: u64,
+        committed_us: u64,
     ) {
-        let count = self.tier_count(Place { node: 0, tier: Tier::Local }, index);
+        let count = self.tier_counts(NodeTier { node: 0, tier: Tier::Local }, index);
         count.checks += 1;
-        count.answering += u64::from(given);
-        count.stale += u64::from(given);
-        self.checked(0, index, given);
-        if given {
-            let finding = case.overslept(AFTER[index], late, us);
-            self.tell(finding, &case.named.key);
+        count.answering += u64::from(is_served);
+        count.stale += u64::from(is_served);
+        self.count_check(0, index, is_served);
+        if is_served {
+            let finding = case.late_delivery(CHECK_DELAYS[index], late, committed_us);
+            self.add_finding(finding, &case.target.key);
         }
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one fact about the entry")]
-    fn found(
+    fn record_stale(
         &mut self,
         number: u64,
         case: &mut Case,
-        held: &Held,
+        entry: &EntrySummary,
         t: Duration,
-        older: Older,
-        sight: &Sight,
-        place: Place,
+        staleness: Staleness,
+        observed: &ClusterObservation,
+        at: NodeTier,
     ) {
-        let key = case.named.key.clone();
-        let times = (sight.at.since(older.since), sight.at.since(older.visible));
-        let wall_ms = sight.wall_ms;
-        let finding = if let Some(name) = self.name(place.node) {
-            case.finding_elsewhere(name, held, t, times, wall_ms)
+        let key = case.target.key.clone();
+        let behind = observed.at.since(staleness.since);
+        let times = (behind, observed.at.since(staleness.visible));
+        let wall_ms = observed.wall_ms;
+        let finding = if let Some(name) = self.name(at.node) {
+            case.peer_finding(name, entry, t, times, wall_ms)
         } else {
-            let from = self.recorder.stored(&key, held.tier, held.tau);
-            Some(case.finding(held, t, times, wall_ms, from))
+            let from = self.recorder.source_of(&key, entry.tier, entry.tau);
+            Some(case.finding(entry, t, times, wall_ms, from))
         };
         let Some(finding) = finding else { return };
-        if self.tell(finding, &key) {
-            self.plan(number, case, older.since + STICKY, Task::Sticky(place));
+        if self.add_finding(finding, &key) {
+            self.plan(number, case, staleness.since + STICKY_AFTER, Task::Sticky(at));
         }
     }
 }
 
-/// Judges a place; `None`: it was not looked at.
-fn judge(case: &mut Case, sight: &Sight, place: Place) -> Option<Judged> {
-    let tiers = sight.nodes.get(place.node)?.as_ref()?;
-    if tiers.unread.contains(&place.tier) {
+/// Compares the entry of a tier with the database; `None`: the tier was not read.
+fn compare(case: &mut Case, observed: &ClusterObservation, at: NodeTier) -> Option<Comparison> {
+    let tiers = observed.nodes.get(at.node)?.as_ref()?;
+    if tiers.unread.contains(&at.tier) {
         return None;
     }
-    let held = tiers.of(place.tier);
-    Some(case.judge(place, held, tiers.comparable, sight.shown, (sight.truth, sight.done)))
+    let (entry, truth) = (tiers.entry(at.tier), (observed.truth, observed.done));
+    Some(case.compare(at, entry, tiers.is_comparable, observed.visible_since, truth))
 }

@@ -1,27 +1,25 @@
-//! What a reader gets: a value and its proof, or the reason why there is none.
+//! The answer of a read, with its proof.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Lsn, Mono, Verdict};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::local::Held;
-use crate::origin::{OriginError, OriginErrorKind};
+use crate::local::LocalEntry;
 
 /// A value with its proof.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// What was found. `Content::Uncacheable` holds no data: the origin that the caller gave has
-    /// been asked on behalf of this caller alone and keeps what it got (see [`Engine::get`]).
+    /// The entry. `Content::Uncacheable` carries no data: the caller's own origin has been called for this
+    /// caller alone and keeps its response (see [`Engine::get`]).
     ///
     /// [`Engine::get`]: super::Engine::get
-    pub entry: Arc<Held>,
+    pub entry: Arc<LocalEntry>,
     pub(super) tier: Tier,
-    /// When it was given.
+    /// The time of the answer.
     pub(super) now: Mono,
-    /// What its tier has proven; [`Held::as_of`] says what that means for the entry.
+    /// The time as of which its tier is proven; [`LocalEntry::as_of`] applies it to the entry.
     pub(super) proven: Option<Mono>,
     pub(super) stale: Option<Stale>,
     pub(super) collapsed: bool,
@@ -29,10 +27,20 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// How fresh it is, and who says so. The contract is the policy that the caller gave.
+    /// Creates an answer from the in-process tier.
+    #[inline]
+    pub(super) fn local(
+        entry: Arc<LocalEntry>,
+        proven: Option<Mono>,
+        now: Mono,
+        stale: Option<Stale>,
+    ) -> Self {
+        Self { entry, tier: Tier::Local, now, proven, stale, collapsed: false, stored: None }
+    }
+
+    /// Returns the proof of the answer's freshness. The contract is the policy that the caller gave.
     ///
-    /// Worked out when it is asked for: an in-process hit is too short to pay for what nobody
-    /// reads.
+    /// Computed on demand: an in-process hit is too short to pay for a proof that is not read.
     #[must_use]
     pub fn proof(&self) -> Proof {
         let as_of = self.entry.as_of(self.proven);
@@ -49,38 +57,33 @@ impl Answer {
     }
 }
 
-/// An answer that nothing proves, and that nobody can open: it is made to be timed and dropped.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Sealed(#[expect(dead_code, reason = "nobody can open it")] pub(super) Answer);
-
-/// What is known about an answer's freshness.
+/// The proof of an answer's freshness.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Proof {
-    /// Who answered.
+    /// The tier that answered.
     pub tier: Tier,
-    /// Time since the value was loaded (wall time between machines; says nothing about freshness).
+    /// Time since the value was loaded (wall time between machines; proves nothing about freshness).
     pub age: Duration,
     /// Every change committed longer ago than this is in the answer. `None`: nothing is proven.
     pub bound: Option<Duration>,
-    /// τ: every relevant commit up to here is in the answer.
+    /// τ: every relevant commit at or before this position is in the answer.
     pub version: Lsn,
-    /// Why it was served although it is not proven to be within its contract, if so.
+    /// The reason for an answer that is not proven to be within its contract.
     pub stale: Option<Stale>,
-    /// Whether a commit has made it old and the contract spends some of its budget, because the
-    /// origin is hard pressed or failed. The bound is true and within the budget.
+    /// Whether the entry is soft-stale: a commit has invalidated it, and the contract spends some of its
+    /// budget because the origin is under pressure or failed. The bound is true and within the budget.
     pub soft: bool,
-    /// Whether somebody else's load answered.
+    /// Whether the load of another reader answered.
     pub collapsed: bool,
-    /// Whether a tier kept what was loaded; `None`: nothing was loaded, or no tier was asked.
+    /// Whether a tier stored the loaded value; `None`: nothing was loaded, or no tier was offered it.
     pub stored: Option<Verdict>,
 }
 
-/// Who answered.
+/// The tier that gave an answer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// This process.
+    /// The in-process tier.
     Local,
     /// The tier that all nodes share.
     Shared,
@@ -89,7 +92,7 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The name used in metrics, headers and logs.
+    /// Returns the name used in metrics, headers and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -100,95 +103,29 @@ impl Tier {
     }
 }
 
-/// Why an answer was served that is not proven to be within its contract. Never from an entry that
-/// a commit has invalidated: such an entry is gone, or served as [soft](Proof::soft) within its
+/// The reason for serving an answer that is not proven to be within its contract. Never from an entry that
+/// a commit has invalidated: such an entry is removed, or served as [soft-stale](Proof::soft) within its
 /// contract.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Stale {
-    /// The bound is past the budget, and the contract says `serve-stale`; or a service has just
-    /// answered with something older than the budget, and the contract does not say `fail`.
+    /// The bound is past the budget, and the contract says `serve-stale`; or a service has just answered
+    /// with data older than the budget, and the contract does not say `fail`.
     Unproven,
-    /// It has outlived its TTL, and a load that renews it is under way (RFC 5861
+    /// The TTL has passed, and a load that renews the entry is in progress (RFC 5861
     /// `stale-while-revalidate`).
     Revalidating,
-    /// The origin failed or was not asked, and the contract says `serve-stale`.
+    /// The load failed or was not admitted, and the contract says `serve-stale`.
     OriginFailed,
 }
 
 impl Stale {
-    /// The name used in metrics, headers and logs.
+    /// Returns the name used in metrics, headers and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unproven => "unproven",
             Self::Revalidating => "revalidating",
             Self::OriginFailed => "origin-failed",
-        }
-    }
-}
-
-/// There is no answer.
-#[derive(Clone, Debug, Error)]
-pub enum ReadError {
-    /// Freshness can't be proven, and the contract says `fail`.
-    #[error("freshness can't be proven: the bound is {bound:?}, the contract allows {budget:?}")]
-    Unproven {
-        /// What is proven; `None`: nothing.
-        bound: Option<Duration>,
-        /// What the contract allows.
-        budget: Duration,
-    },
-    /// The origin was asked and failed.
-    #[error(transparent)]
-    Origin(#[from] OriginError),
-    /// The origin was not asked, to keep it standing: too much is under way for this priority, or
-    /// its breaker is open.
-    #[error("the origin is spared: {reason}")]
-    Overloaded {
-        /// `limit`, `breaker` or `retries`.
-        reason: &'static str,
-        /// When to ask again.
-        retry_after: Duration,
-    },
-    /// Somebody else's load took longer than this caller may wait.
-    #[error("waited {0:?} for a load that is under way")]
-    Waited(Duration),
-    /// The items of a read-atomic batch can't be read from one snapshot.
-    #[error("these are loaded from origins that have no common snapshot")]
-    Apart,
-    /// The load ended without a result (a panic in the origin's code).
-    #[error("the load broke off without a result")]
-    Aborted,
-}
-
-impl ReadError {
-    /// The name used in metrics and logs.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unproven { .. } => "unproven",
-            Self::Origin(err) => err.kind.as_str(),
-            Self::Overloaded { reason, .. } => reason,
-            Self::Waited(_) => "waited",
-            Self::Apart => "apart",
-            Self::Aborted => "aborted",
-        }
-    }
-
-    /// After how long another try may help; `None`: it won't.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        const SOON: Duration = Duration::from_secs(1);
-        match self {
-            Self::Overloaded { retry_after, .. } => Some(*retry_after),
-            Self::Origin(err) => match err.kind {
-                OriginErrorKind::BadRequest | OriginErrorKind::Broken => None,
-                OriginErrorKind::Unavailable
-                | OriginErrorKind::Timeout
-                | OriginErrorKind::Refused => Some(SOON),
-            },
-            Self::Unproven { .. } | Self::Waited(_) => Some(SOON),
-            Self::Apart | Self::Aborted => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine tells Prometheus.
+//! The engine's metrics.
 
 pub(super) mod batches;
 pub(super) mod filters;
@@ -6,7 +6,6 @@ mod pools;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
@@ -18,58 +17,59 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use self::batches::Batches;
+use self::batches::BatchMetrics;
 pub use self::batches::{ATOMIC, BATCHES, ITEMS, ROUND_TRIPS};
-use self::filters::Filters;
+use self::filters::FilterMetrics;
 pub use self::filters::{FILTER_BYTES, FILTER_KEYS, FILTER_READINGS, FILTER_STATE};
 pub use self::pools::{POOL_ASSURED_BYTES, POOL_BYTES, POOL_ENTRIES, POOL_EVICTIONS};
-use super::{Policy, ReadError};
-use crate::local::{FilterStanding, PoolStanding};
+use super::error::ReadError;
+use super::rules::Rules;
+use super::striped_counter::StripedCounter;
+use crate::local::{FilterStatus, PoolStatus};
 
-/// Reads that were not plain in-process hits, by contract, tier (`local`, `shared`, `origin`, `none`) and result (`hit`,
-/// `soft`, `absent`, `filtered`, `miss`, why it was stale, or the kind of error).
+/// Reads other than plain in-process hits, by contract, tier (`local`, `shared`, `origin`, `none`) and result
+/// (`hit`, `soft`, `absent`, `filtered`, `miss`, the reason for a stale answer, or the kind of error).
 pub const READS: &str = "tidegate_reads";
-/// Plain hits in the in-process tier by contract, apart because they are counted in lanes.
+/// Plain hits in the in-process tier by contract. A metric of their own, because they are counted in stripes.
 pub const LOCAL_HITS: &str = "tidegate_local_hits";
-/// Origin loads by contract and result.
+/// Loads from origins by contract and result.
 pub const LOADS: &str = "tidegate_loads";
-/// How long loads took, queueing included.
+/// Duration of loads, queueing included.
 pub const LOAD_SECONDS: &str = "tidegate_load_seconds";
-/// Background refreshes by contract and how they ended: `made`, `skipped` (the origin had no room for
-/// them) or `failed`.
+/// Background refreshes by contract and result: `made`, `skipped` (not admitted at the origin) or `failed`.
 pub const REFRESHES: &str = "tidegate_background_refreshes";
-/// Entries that a commit marked instead of removing them.
-pub const MARKED: &str = "tidegate_marked_entries";
-/// Invalidations that cost nothing, since they found the entry marked already.
+/// Entries that a commit made soft-stale instead of removing them.
+pub const SOFT_STALE: &str = "tidegate_marked_entries";
+/// Invalidations of entries that were soft-stale already, which cost no load.
 pub const MERGED: &str = "tidegate_merged_invalidations";
-/// The share of their budgets that contracts of an origin may spend now, 0 to 0.9.
+/// Share of their budgets that contracts of an origin may spend now, 0 to 0.9.
 pub const SPEND: &str = "tidegate_governor_spend_ratio";
-/// Readers that were answered by somebody else's load.
+/// Reads answered by the load of another reader.
 pub const COLLAPSED: &str = "tidegate_collapsed_reads";
-/// Reads with a token that waited for a tier, by how that ended: `reached`, or `origin`.
+/// Reads with a causal token that waited for a tier, by result: `reached` or `origin`.
 pub const TOKEN_WAITS: &str = "tidegate_token_waits";
 /// Fills that a tier refused, by tier and reason.
 pub const REFUSED_FILLS: &str = "tidegate_refused_fills";
-/// Leases that ran out under their holder.
+/// Leases that expired during their load.
 pub const LEASES_LOST: &str = "tidegate_leases_lost";
-/// Loads that a standby was asked for, by standby and what came of it: `used`, why the answer would not
-/// do (`behind`, `overtaken`, `token`, `other-log`), or the kind of error.
+/// Loads from standbys, by standby and result: `used`, the reason for rejecting the answer (`behind`,
+/// `overtaken`, `token`, `other-log`), or the kind of error.
 pub const STANDBY_LOADS: &str = "tidegate_standby_loads";
-/// Waits for another node that ended in loading after all.
+/// Loads taken over after waiting for another node's load.
 pub const TAKEOVERS: &str = "tidegate_lease_takeovers";
-/// Loads that were not made, by origin and reason.
+/// Loads that were shed, by origin and reason.
 pub const SHED: &str = "tidegate_shed_loads";
-/// Breakers by what they guard: 0 closed, 1 half open, 2 open.
+/// State of circuit breakers by the guarded origin or tier: 0 closed, 1 half open, 2 open.
 pub const BREAKER: &str = "tidegate_breaker_state";
-/// The present concurrency limit by origin.
+/// Current concurrency limit by origin.
 pub const ORIGIN_LIMIT: &str = "tidegate_origin_limit";
-/// Shared-tier calls that failed, by kind.
+/// Failed calls to the shared tier, by kind.
 pub const SHARED_ERRORS: &str = "tidegate_shared_errors";
-/// Entries dropped because the node stream had a gap, by reason.
+/// Resets of the in-process tier because of a gap in the node stream, by reason.
 pub const RESTARTS: &str = "tidegate_local_restarts";
-/// Commit time by the database's clock to the removal in this node.
+/// Time from the commit, by the database's clock, to the invalidation in this node.
 pub const APPLY_SECONDS: &str = "tidegate_commit_to_applied_seconds";
-/// The bound of an answer given now, −1 while nothing is proven.
+/// Bound of an answer given now, −1 while nothing is proven.
 pub const BOUND_SECONDS: &str = "tidegate_bound_seconds";
 /// Bytes in the in-process tier.
 pub const LOCAL_BYTES: &str = "tidegate_local_bytes";
@@ -77,7 +77,7 @@ pub const LOCAL_BYTES: &str = "tidegate_local_bytes";
 pub const LOCAL_ENTRIES: &str = "tidegate_local_entries";
 /// Evictions from the in-process tier.
 pub const LOCAL_EVICTIONS: &str = "tidegate_local_evictions";
-/// Entries of the in-process tier that a commit renewed, without a load.
+/// Entries of the in-process tier that were renewed from the log, without a load.
 pub const LOCAL_RENEWALS: &str = "tidegate_local_renewals";
 /// Tombstones in the in-process tier.
 pub const TOMBSTONES: &str = "tidegate_local_tombstones";
@@ -124,7 +124,7 @@ struct StandbyResult {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Guarded {
+struct GuardedLabel {
     what: Arc<str>,
 }
 
@@ -133,7 +133,7 @@ struct Reason {
     reason: &'static str,
 }
 
-/// The engine's metrics; clones count together.
+/// The engine's metrics. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     reads: Family<ReadLabels, Counter>,
@@ -145,12 +145,12 @@ pub struct Metrics {
     refused_fills: Family<TierReason, Counter>,
     shed: Family<OriginReason, Counter>,
     standbys: Family<StandbyResult, Counter>,
-    breaker: Family<Guarded, Gauge>,
-    origin_limit: Family<Guarded, Gauge>,
+    breaker: Family<GuardedLabel, Gauge>,
+    origin_limit: Family<GuardedLabel, Gauge>,
     shared_errors: Family<Reason, Counter>,
     restarts: Family<Reason, Counter>,
-    pub(super) batches: Batches,
-    pub(super) filters: Filters,
+    pub(super) batches: BatchMetrics,
+    pub(super) filters: FilterMetrics,
     pub(super) leases_lost: Counter,
     pub(super) takeovers: Counter,
     pub(super) apply_seconds: Histogram,
@@ -159,7 +159,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Creates the metrics and registers them.
     #[must_use]
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -176,8 +176,8 @@ impl Metrics {
             origin_limit: Family::default(),
             shared_errors: Family::default(),
             restarts: Family::default(),
-            batches: Batches::default(),
-            filters: Filters::default(),
+            batches: BatchMetrics::default(),
+            filters: FilterMetrics::default(),
             leases_lost: Counter::default(),
             takeovers: Counter::default(),
             apply_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 18)),
@@ -185,22 +185,30 @@ impl Metrics {
             gauges: Arc::default(),
         };
         let m = metrics.clone();
-        registry.register(READS, "Reads that were not plain in-process hits", m.reads);
+        registry.register(READS, "Reads other than plain in-process hits", m.reads);
         registry.register(LOADS, "Loads from the origin", m.loads);
         registry.register(LOAD_SECONDS, "Duration of loads, queueing included", m.load_seconds);
-        registry.register(COLLAPSED, "Reads answered by somebody else's load", m.collapsed);
-        registry.register(REFRESHES, "Background refreshes by how they ended", m.refreshes);
-        registry.register(TOKEN_WAITS, "Reads with a token that waited for a tier", m.token_waits);
+        registry.register(COLLAPSED, "Reads answered by the load of another reader", m.collapsed);
+        registry.register(REFRESHES, "Background refreshes by result", m.refreshes);
+        registry.register(
+            TOKEN_WAITS,
+            "Reads with a causal token that waited for a tier",
+            m.token_waits,
+        );
         registry.register(REFUSED_FILLS, "Fills that a tier refused", m.refused_fills);
-        registry.register(SHED, "Loads not made, to spare the origin", m.shed);
-        registry.register(STANDBY_LOADS, "Loads that standbys were asked for", m.standbys);
-        registry.register(BREAKER, "Breakers: 0 closed, 1 half open, 2 open", m.breaker);
-        registry.register(ORIGIN_LIMIT, "Loads an origin may have under way", m.origin_limit);
+        registry.register(SHED, "Loads shed to protect the origin", m.shed);
+        registry.register(STANDBY_LOADS, "Loads from standbys by result", m.standbys);
+        registry.register(BREAKER, "Circuit breakers: 0 closed, 1 half open, 2 open", m.breaker);
+        registry.register(ORIGIN_LIMIT, "Concurrency limit of an origin", m.origin_limit);
         registry.register(SHARED_ERRORS, "Failed calls to the shared tier", m.shared_errors);
-        registry.register(RESTARTS, "Times the in-process tier dropped everything", m.restarts);
-        registry.register(LEASES_LOST, "Leases that ran out under their holder", m.leases_lost);
+        registry.register(RESTARTS, "Resets of the in-process tier", m.restarts);
+        registry.register(LEASES_LOST, "Leases that expired during their load", m.leases_lost);
         registry.register(TAKEOVERS, "Loads taken over from another node", m.takeovers);
-        registry.register(APPLY_SECONDS, "Commit to removal in this node", m.apply_seconds);
+        registry.register(
+            APPLY_SECONDS,
+            "Time from the commit to the invalidation in this node",
+            m.apply_seconds,
+        );
         m.batches.register(registry);
         m.filters.register(registry);
         registry.register_collector(Box::new(m.local_hits));
@@ -208,42 +216,45 @@ impl Metrics {
         metrics
     }
 
-    /// Metrics that nobody collects.
+    /// Creates metrics that are not collected.
     #[must_use]
     pub fn detached() -> Self {
         Self::new(&mut Registry::default())
     }
 
-    /// Counts a policy's in-process hits from now on.
-    pub(super) fn adopt(&self, policy: &Policy) {
-        self.local_hits.0.lock().push((Arc::clone(&policy.name), Arc::clone(&policy.local_hits)));
+    /// Collects the in-process hits of a contract from now on.
+    pub(super) fn register_hits(&self, rules: &Rules, hits: &Arc<StripedCounter>) {
+        self.local_hits.0.lock().push((Arc::clone(&rules.name), Arc::clone(hits)));
     }
 
-    /// Lets the gauges be read when somebody collects them.
-    pub(super) fn gauges(&self, read: impl Fn() -> Option<GaugeValues> + Send + Sync + 'static) {
+    /// Sets the function that reads the gauges at collection.
+    pub(super) fn set_gauges(
+        &self,
+        read: impl Fn() -> Option<GaugeValues> + Send + Sync + 'static,
+    ) {
         *self.gauges.0.lock() = Some(Box::new(read));
     }
 
-    pub(super) fn read(&self, policy: &Policy, tier: &'static str, result: &'static str) {
-        let contract = Arc::clone(&policy.name);
+    pub(super) fn read(&self, rules: &Rules, tier: &'static str, result: &'static str) {
+        let contract = Arc::clone(&rules.name);
         self.reads.get_or_create(&ReadLabels { contract, tier, result }).inc();
     }
 
-    pub(super) fn load(&self, policy: &Policy, result: &'static str, seconds: f64) {
-        let contract = Arc::clone(&policy.name);
+    pub(super) fn load(&self, rules: &Rules, result: &'static str, seconds: f64) {
+        let contract = Arc::clone(&rules.name);
         let label = ContractLabel { contract: Arc::clone(&contract) };
         self.load_seconds.get_or_create(&label).observe(seconds);
         self.loads.get_or_create(&LoadLabels { contract, result }).inc();
     }
 
-    pub(super) fn collapsed(&self, policy: &Policy) {
-        let contract = Arc::clone(&policy.name);
+    pub(super) fn collapsed(&self, rules: &Rules) {
+        let contract = Arc::clone(&rules.name);
         self.collapsed.get_or_create(&ContractLabel { contract }).inc();
     }
 
-    pub(super) fn refresh(&self, policy: &Policy, made: Result<(), &ReadError>) {
-        let contract = Arc::clone(&policy.name);
-        let result = match made {
+    pub(super) fn refresh(&self, rules: &Rules, outcome: Result<(), &ReadError>) {
+        let contract = Arc::clone(&rules.name);
+        let result = match outcome {
             Ok(()) => "made",
             Err(ReadError::Overloaded { .. }) => "skipped",
             Err(_) => "failed",
@@ -270,12 +281,12 @@ impl Metrics {
     }
 
     pub(super) fn breaker(&self, what: &Arc<str>, state: i64) {
-        self.breaker.get_or_create(&Guarded { what: Arc::clone(what) }).set(state);
+        self.breaker.get_or_create(&GuardedLabel { what: Arc::clone(what) }).set(state);
     }
 
     pub(super) fn limit(&self, what: &Arc<str>, limit: usize) {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.origin_limit.get_or_create(&Guarded { what: Arc::clone(what) }).set(limit);
+        self.origin_limit.get_or_create(&GuardedLabel { what: Arc::clone(what) }).set(limit);
     }
 
     pub(super) fn shared_error(&self, reason: &'static str) {
@@ -291,49 +302,9 @@ fn load_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
 }
 
-/// A counter in several lanes, so that threads which count the same contract's hits don't take
-/// the cache line from each other. The last lane is for all threads that have none of their own.
-#[derive(Debug, Default)]
-pub(super) struct Lanes([Lane; LANES]);
-
-const LANES: usize = 17;
-const OWN_LANES: usize = LANES - 1;
-
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Lane(AtomicU64);
-
-impl Lanes {
-    #[inline]
-    pub(super) fn inc(&self) {
-        let lane = lane();
-        let count = &self.0[lane].0;
-        if lane < OWN_LANES {
-            // Nobody else writes here, so no locked instruction is needed.
-            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        } else {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn sum(&self) -> u64 {
-        self.0.iter().map(|lane| lane.0.load(Ordering::Relaxed)).sum()
-    }
-}
-
-/// The first threads that hit have a lane each, for good; all others share the last.
-#[inline]
-fn lane() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static LANE: usize = NEXT.fetch_add(1, Ordering::Relaxed).min(OWN_LANES);
-    }
-    LANE.with(|lane| *lane)
-}
-
-/// In-process hits of all policies.
+/// The in-process hits of all contracts.
 #[derive(Default)]
-struct LocalHits(Mutex<Vec<(Arc<str>, Arc<Lanes>)>>);
+struct LocalHits(Mutex<Vec<(Arc<str>, Arc<StripedCounter>)>>);
 
 impl fmt::Debug for LocalHits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -345,10 +316,10 @@ impl Collector for LocalHits {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let hits = self.0.lock();
         let mut totals: Vec<(&Arc<str>, u64)> = Vec::with_capacity(hits.len());
-        for (name, lanes) in hits.iter() {
+        for (name, count) in hits.iter() {
             match totals.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, total)) => *total += lanes.sum(),
-                None => totals.push((name, lanes.sum())),
+                Some((_, total)) => *total += count.sum(),
+                None => totals.push((name, count.sum())),
             }
         }
         let help = "Plain hits in the in-process tier";
@@ -362,7 +333,7 @@ impl Collector for LocalHits {
     }
 }
 
-/// What is read when somebody collects.
+/// The gauges at the time of a collection.
 #[derive(Clone, Debug)]
 pub(super) struct GaugeValues {
     pub(super) bound_seconds: f64,
@@ -371,12 +342,12 @@ pub(super) struct GaugeValues {
     pub(super) evictions: u64,
     pub(super) renewals: u64,
     pub(super) tombstones: usize,
-    pub(super) marked: u64,
+    pub(super) soft_stale: u64,
     pub(super) merged: u64,
     /// In the order of [`POOLS`].
-    pub(super) pools: [PoolStanding; 3],
+    pub(super) pools: [PoolStatus; 3],
     pub(super) spend: Vec<(Box<str>, f64)>,
-    pub(super) filters: Vec<FilterStanding>,
+    pub(super) filters: Vec<FilterStatus>,
 }
 
 type ReadGauges = Box<dyn Fn() -> Option<GaugeValues> + Send + Sync>;
@@ -414,15 +385,19 @@ impl Collector for Gauges {
         let help = "Share of their budgets that contracts of an origin may spend now";
         let mut family = encoder.encode_descriptor(SPEND, help, None, MetricType::Gauge)?;
         for (origin, spend) in values.spend {
-            let label = Guarded { what: origin.into() };
+            let label = GuardedLabel { what: origin.into() };
             let gauge = prometheus_client::metrics::gauge::ConstGauge::new(spend);
             gauge.encode(family.encode_family(&label)?)?;
         }
         let counters = [
             (LOCAL_EVICTIONS, "Evictions from the in-process tier", values.evictions),
-            (LOCAL_RENEWALS, "Entries that a commit renewed, without a load", values.renewals),
-            (MARKED, "Entries that a commit marked instead of removing them", values.marked),
-            (MERGED, "Invalidations that found the entry marked already", values.merged),
+            (LOCAL_RENEWALS, "Entries renewed from the log, without a load", values.renewals),
+            (
+                SOFT_STALE,
+                "Entries that a commit made soft-stale instead of removing them",
+                values.soft_stale,
+            ),
+            (MERGED, "Invalidations of entries that were soft-stale already", values.merged),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

@@ -6,39 +6,39 @@ use std::time::Duration;
 use crate::chance::{Chance, ThreadChance};
 use crate::local::Assured;
 
-/// How an [`Engine`](super::Engine) behaves, beyond what contracts say.
+/// The settings of an [`Engine`](super::Engine) that contracts do not set.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Hard limit of the in-process tier's memory, overhead included.
+    /// Hard limit of the in-process tier's memory, overhead included, in bytes.
     pub local_bytes: u64,
-    /// What each pool of it is assured of; together at most
+    /// The memory that each pool of the in-process tier is assured of; together at most
     /// [`MOST_ASSURED`](crate::MOST_ASSURED) of `local_bytes`.
     pub assured: Assured,
-    /// How long the shared tier may take to answer before the read goes on without it.
+    /// The timeout of calls to the shared tier. After it the read goes on without that tier.
     pub shared_timeout: Duration,
-    /// How long a load's lease lasts without a heartbeat; a dead holder is replaced after this.
-    /// Heartbeats go out every third of it.
+    /// The time that a load's lease lasts without a heartbeat. The lease of a dead node is granted again
+    /// after it. Heartbeats are sent every third of it.
     pub lease_ttl: Duration,
-    /// How long a caller waits for a load that is under way, here or on another node.
+    /// The time that a reader waits for a load in progress, on this node or another.
     pub wait_timeout: Duration,
-    /// How long a read with a token waits for a tier that has not got there yet, before it goes to
-    /// the origin.
+    /// The time that a read with a causal token waits for a tier to reach the token before it reads the
+    /// origin.
     pub after_timeout: Duration,
-    /// How long one load may take.
+    /// The timeout of one load.
     pub load_timeout: Duration,
-    /// A load that takes longer counts as a bad one for the origin's breaker.
+    /// A load that takes longer counts as failed for the origin's circuit breaker.
     pub slow_load: Duration,
-    /// How long a load may queue for an origin that has enough to do.
+    /// The time that a load may queue for an origin at its concurrency limit.
     pub queue_timeout: Duration,
-    /// The most loads under way at one origin that does not say itself
-    /// ([`Origin::concurrency`](crate::Origin::concurrency)); the adaptive limit moves below it.
+    /// The maximum number of concurrent loads at an origin that does not set its own
+    /// ([`Origin::concurrency`](crate::Origin::concurrency)); the adaptive limit stays below it.
     pub origin_concurrency: usize,
-    /// Whether contracts may spend their budget on entries that a commit has made old, while their
-    /// origin is hard pressed ([`coherence::governor`]). Without it a commit always removes.
+    /// Whether contracts may spend their budget on soft-stale entries while their origin is under pressure
+    /// ([`coherence::governor`]). If false, every commit removes the entries it invalidates.
     pub governor: bool,
-    /// How many samples of the log's end are kept (4 a second: 2,400 are ten minutes).
+    /// The number of samples of the log's end that are kept (at 4 a second, 2,400 are ten minutes).
     pub samples: usize,
-    /// Where random numbers come from.
+    /// The source of random numbers.
     pub chance: Arc<dyn Chance>,
 }
 

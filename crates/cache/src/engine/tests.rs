@@ -1,15 +1,17 @@
-//! Whole engines on the embedded shared tier, in virtual time.
+//! Engines on the embedded shared tier, in virtual time.
 
-mod absence;
-mod after;
+mod absent_filter;
+mod atomic;
 mod batch;
-mod collapse;
+
 mod contracts;
 mod inspect;
-mod moment;
+
 mod pressure;
 mod races;
+mod read_your_writes;
 mod service;
+mod single_flight;
 mod sliding;
 mod standby;
 mod storm;
@@ -23,16 +25,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::fence::Gap;
-use coherence::{Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Subject, Verdict};
-use contract::{Key, Tag};
+use coherence::{
+    After, Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Subject, Verdict,
+};
+use contract::{Key, Tag, Unproven};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::entry::{Entry, Value};
-use crate::origin::{Loaded, OriginError};
+use crate::entry::{Content, Entry, Value};
+use crate::origin::{Loaded, Origin, OriginError, OriginErrorKind};
 use crate::shared::{
-    Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, Slide, Standing, TierError,
+    Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, TierError, TierPosition, Touch,
 };
 use crate::survey::Survey;
 
@@ -41,12 +45,12 @@ const OTHER: Epoch = Epoch { incarnation: 2, ..EPOCH };
 const MS: Duration = Duration::from_millis(1);
 const BUDGET: Duration = Duration::from_secs(1);
 
-/// Tokio's clock, which stands still while there is work and jumps while there is none.
+/// Tokio's clock, which stops while tasks run and jumps while none can.
 struct VirtualClock(tokio::time::Instant);
 
 impl Clock for VirtualClock {
     fn mono(&self) -> Mono {
-        // Not at zero: that the clock has just begun must not look like a proof.
+        // Not zero: the start of the clock must not look like a proof.
         Mono(u64::try_from(self.0.elapsed().as_nanos()).unwrap() + 1_000_000_000_000)
     }
 
@@ -67,10 +71,10 @@ fn tag(name: &str) -> Tag {
     Tag::parse(name).unwrap()
 }
 
-/// A database with one log, the shared tier that follows it, and what can go wrong in between.
+/// A database with one log and the shared tier that follows it, with faults.
 struct World {
     clock: Arc<dyn Clock>,
-    shared: Arc<Shared>,
+    shared: Arc<FaultyTier>,
     log_end: Arc<AtomicU64>,
     /// Whether nodes can ask the primary for the end of its log.
     primary_answers: Arc<std::sync::atomic::AtomicBool>,
@@ -78,26 +82,26 @@ struct World {
 }
 
 impl World {
-    /// The log ends at 10; everything follows it.
+    /// Creates a log that ends at 10 and is applied everywhere.
     async fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock(tokio::time::Instant::now()));
         let world = Self {
-            shared: Arc::new(Shared::new(&clock)),
+            shared: Arc::new(FaultyTier::new(&clock)),
             clock,
             log_end: Arc::new(AtomicU64::new(10)),
             primary_answers: Arc::new(true.into()),
             epoch: Mutex::new(EPOCH),
         };
-        world.shared.incarnate(EPOCH, Lsn(10), Lsn(10)).await.unwrap();
+        world.shared.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.unwrap();
         world
     }
 
-    /// A node that follows the stream and samples the primary four times a second.
+    /// Starts a node that follows the stream and samples the primary four times a second.
     async fn node(&self) -> Engine {
         self.node_with(EngineOptions::default(), Arc::clone(&self.shared) as _).await
     }
 
-    /// One whose contracts may spend their budgets in a storm, or one that always removes.
+    /// Starts a node whose contracts may spend their budgets, or one whose commits always remove entries.
     async fn node_governed(&self, governor: bool) -> Engine {
         let options = EngineOptions { governor, ..EngineOptions::default() };
         self.node_with(options, Arc::clone(&self.shared) as _).await
@@ -141,21 +145,21 @@ impl World {
         self.shared.apply(&self.batch(Vec::new())).await.unwrap().unwrap();
     }
 
-    /// A commit that the feed sees at once; every node has applied it on return.
+    /// Commits; every node has applied the commit on return.
     async fn commit(&self, subjects: Vec<Subject>) {
-        let batch = self.commit_unseen(subjects);
+        let batch = self.commit_unapplied(subjects);
         self.shared.apply(&batch).await.unwrap().unwrap();
         settle().await;
     }
 
-    /// A commit that nobody has heard of yet.
-    fn commit_unseen(&self, subjects: Vec<Subject>) -> Batch {
+    /// Commits without applying the commit to any tier.
+    fn commit_unapplied(&self, subjects: Vec<Subject>) -> Batch {
         let batch = self.batch(subjects);
         self.log_end.store(batch.upto.0, Ordering::Relaxed);
         batch
     }
 
-    /// From now on no bound can be proven.
+    /// Cuts the nodes off the primary: from now on no bound can be proven.
     fn cut_off_primary(&self) {
         self.primary_answers.store(false, Ordering::Relaxed);
     }
@@ -169,21 +173,21 @@ async fn settle() {
 }
 
 /// The embedded shared tier with faults.
-struct Shared {
+struct FaultyTier {
     tier: MemoryTier,
     /// Every call fails.
     down: std::sync::atomic::AtomicBool,
-    /// Replies to reads are late by this much: what they say is older than they are.
+    /// The delay of replies to reads: their content is older by this.
     late_reads: Mutex<Duration>,
     /// Calls for one key, and for several.
     single_reads: AtomicUsize,
     batch_reads: AtomicUsize,
-    /// Reminders that came, and the keys in them.
+    /// Calls with touches, and the touches in them.
     touches: AtomicUsize,
     touched: AtomicUsize,
 }
 
-impl Shared {
+impl FaultyTier {
     fn new(clock: &Arc<dyn Clock>) -> Self {
         Self {
             tier: MemoryTier::new(Arc::clone(clock), 64 << 20),
@@ -205,7 +209,7 @@ impl Shared {
 }
 
 #[async_trait]
-impl SharedTier for Shared {
+impl SharedTier for FaultyTier {
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
         self.up()?;
         self.single_reads.fetch_add(1, Ordering::Relaxed);
@@ -227,17 +231,17 @@ impl SharedTier for Shared {
         self.tier.read_many(keys, lease).await
     }
 
-    async fn read_using(
+    async fn read_and_touch(
         &self,
         keys: &[Key],
-        slides: &[Option<Slide>],
+        slides: &[Option<Touch>],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
         self.up()?;
-        self.tier.read_using(keys, slides, lease).await
+        self.tier.read_and_touch(keys, slides, lease).await
     }
 
-    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+    async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {
         self.up()?;
         self.touches.fetch_add(1, Ordering::Relaxed);
         self.touched.fetch_add(uses.len(), Ordering::Relaxed);
@@ -279,14 +283,14 @@ impl SharedTier for Shared {
         self.tier.survey(subjects).await
     }
 
-    async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
+    async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
         self.up()?;
-        self.tier.incarnate(epoch, at, watermark).await
+        self.tier.reset_epoch(epoch, at, watermark).await
     }
 
-    async fn standing(&self) -> Result<Option<Standing>, TierError> {
+    async fn position(&self) -> Result<Option<TierPosition>, TierError> {
         self.up()?;
-        self.tier.standing().await
+        self.tier.position().await
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
@@ -301,7 +305,7 @@ impl SharedTier for Shared {
 
 type Reply = Box<dyn Fn(usize) -> Result<Loaded, OriginError> + Send + Sync>;
 
-/// A row, and how its database answers.
+/// A row, and how its database answers loads.
 struct Row {
     calls: AtomicUsize,
     takes: Mutex<Duration>,
@@ -320,8 +324,8 @@ impl Row {
         })
     }
 
-    /// A row that says `text`.
-    fn saying(takes: Duration, text: &'static str) -> Arc<Self> {
+    /// Creates a row with this text.
+    fn returning(takes: Duration, text: &'static str) -> Arc<Self> {
         Self::new(takes, move |_| Ok(present(text)))
     }
 
@@ -329,7 +333,7 @@ impl Row {
         *self.reply.lock() = Box::new(reply);
     }
 
-    fn say(&self, text: &'static str) {
+    fn update(&self, text: &'static str) {
         self.set(move |_| Ok(present(text)));
     }
 
@@ -340,7 +344,7 @@ impl Row {
 
 #[async_trait]
 impl Origin for Row {
-    /// What is seen is what there is when the load begins.
+    /// Returns the row as of the start of the load.
     async fn load(&self, _key: &Key, _id: &str) -> Result<Loaded, OriginError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let seen = (self.reply.lock())(call);
@@ -389,14 +393,19 @@ fn failing() -> OriginError {
     OriginError { kind: OriginErrorKind::Unavailable, message: "switched off".into() }
 }
 
-/// A contract with a budget of a second, without luck in it.
-fn policy(unproven: Unproven) -> Policy {
-    let mut policy = Policy::new("price", BUDGET);
-    policy.unproven = unproven;
-    policy.ttl = Duration::from_secs(60);
-    policy.absent_ttl = Duration::from_secs(30);
-    policy.refresh = contract::Refresh { beta: 0.0, jitter: 0.0 };
-    policy
+/// The rules of a contract with a budget of a second, without randomness.
+fn rules(unproven: Unproven) -> Rules {
+    Rules {
+        unproven,
+        ttl: Duration::from_secs(60),
+        absent_ttl: Duration::from_secs(30),
+        refresh: contract::Refresh { beta: 0.0, jitter: 0.0 },
+        ..Rules::new("price", BUDGET)
+    }
+}
+
+fn policy(rules: Rules) -> Arc<Policy> {
+    Arc::new(Policy::new(rules))
 }
 
 async fn read(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> Result<Answer, ReadError> {
@@ -404,8 +413,8 @@ async fn read(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> Result<A
     engine.get(&key(1), "1", policy, &origin).await
 }
 
-/// What was answered, by which tier.
-async fn said(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> (String, Tier) {
+/// Reads, and returns the text with the tier that answered.
+async fn served(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> (String, Tier) {
     let answer = read(engine, policy, row).await.expect("an answer");
     (text(&answer), answer.proof().tier)
 }

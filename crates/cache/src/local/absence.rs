@@ -1,260 +1,96 @@
-//! Absence without entries: filters of the keys that exist (`coherence::absence`), one for each
-//! contract that asks for one. They are behind the mutex like all that is written, so a filter and
-//! the position that it is asked for belong together.
+//! Answers about absent keys without entries, from the key filters. The filters are behind the tier's mutex,
+//! so that a filter and the position that it is asked for belong together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use coherence::absence::{Place, Reading};
-use coherence::{After, Batch, Cause, Event, Lsn, Mono, Reached, Register, Subject};
-use contract::{Class, Key, KeyTemplate};
+use coherence::absence::Reading;
+use coherence::{After, Lsn, Mono, Reached};
+use contract::{Key, KeyTemplate};
 
 use super::bloom::Bloom;
-use super::{Held, Local, Terms, Writer};
-use crate::entry::{Content, Entry};
-
-/// Which filter.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct FilterId(usize);
-
-impl FilterId {
-    /// Its place among [all of them](Local::filters).
-    pub(crate) fn at(self) -> usize {
-        self.0
-    }
-}
-
-/// One contract's filter.
-pub(super) struct Filter {
-    name: Arc<str>,
-    template: KeyTemplate,
-    register: Register<Bloom>,
-    /// Keys in commits that deleted rows, since the list that stands was begun.
-    gone: u64,
-}
-
-/// How a filter does.
-#[derive(Clone, Debug)]
-pub struct FilterStanding {
-    /// The contract's name.
-    pub name: Arc<str>,
-    /// What it is about.
-    pub state: FilterState,
-    /// Keys known, of the list that answers or else of the one that is made.
-    pub keys: u64,
-    /// Memory taken, in bytes.
-    pub bytes: u64,
-}
-
-/// What a filter is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FilterState {
-    /// It knows nothing, so all ids go the ordinary way.
-    Void,
-    /// The keys are being read, and nothing answers meanwhile.
-    Reading,
-    /// It answers.
-    Standing,
-}
-
-impl FilterState {
-    /// The name used in the admin API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Void => "void",
-            Self::Reading => "reading",
-            Self::Standing => "standing",
-        }
-    }
-}
-
-/// Whether a list that stands is still worth its memory.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Worth {
-    /// It is gone.
-    Nothing,
-    /// More keys than it has room for, or too many that are of deleted rows.
-    Little,
-    /// It is.
-    All,
-}
-
-/// Fewer deleted rows than this are not worth a reading.
-const FEW: u64 = 1_000;
+use super::entry::LocalEntry;
+use super::key_filter::{FilterHealth, FilterId, FilterStatus, KeyFilter, ScanStep};
+use super::tier::Local;
 
 impl Local {
-    /// Adds a filter, which knows nothing yet, for keys of the form `template`.
+    /// Adds a filter that knows no keys yet, for keys of the form `template`.
     pub(crate) fn add_filter(&self, name: &Arc<str>, template: &KeyTemplate) -> FilterId {
         let mut writer = self.writer.lock();
-        let (name, template) = (Arc::clone(name), template.clone());
-        let register = Register::at(writer.place);
-        writer.filters.push(Filter { name, template, register, gone: 0 });
-        FilterId(writer.filters.len() - 1)
+        let position = writer.filter_position;
+        writer.filters.push(KeyFilter::new(Arc::clone(name), template.clone(), position));
+        FilterId::new(writer.filters.len() - 1)
     }
 
-    /// What is to be said of a key that is certainly absent, as of the position that this tier has
-    /// applied, and the time as of which that is proven. With a token: if the tier has reached it.
+    /// Returns an entry that says "absent" if the filter proves that `key` has no row at the position that
+    /// this tier has applied, with the time as of which that is proven. With a token: only if the tier has
+    /// reached it.
     pub(crate) fn absent(
         &self,
         filter: FilterId,
         key: &Key,
-        after: Option<After>,
+        token: Option<After>,
         now: Mono,
-    ) -> Option<(Arc<Held>, Option<Mono>)> {
+    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
         let writer = self.writer.lock();
         let (epoch, applied) = (writer.fence.epoch(), writer.fence.applied());
-        let reached = after.is_none_or(|after| after.reached(epoch, applied) == Reached::Yes);
-        let held = writer.absent(filter, key, now).filter(|_| reached)?;
-        Some((held, writer.proven(applied)))
+        let reached = token.is_none_or(|token| token.reached(epoch, applied) == Reached::Yes);
+        let entry = writer.absent(filter, key, now).filter(|_| reached)?;
+        Some((entry, writer.proven(applied)))
     }
 
-    /// Begins a new list; what stood goes on answering until the new one stands. `None`: this tier
-    /// follows no history yet.
-    pub(crate) fn begin_list(
+    /// Begins a scan. The previous one goes on answering until this one is finished. `None`: this tier has
+    /// no epoch yet.
+    pub(crate) fn begin_scan(
         &self,
         filter: FilterId,
-        names: impl FnOnce() -> Bloom,
+        keys: impl FnOnce() -> Bloom,
     ) -> Option<Reading> {
-        self.writer.lock().filters[filter.0].register.begin(names)
+        self.writer.lock().filters[filter.index()].begin_scan(keys)
     }
 
-    /// Whether the keys may be read for the list that was begun.
-    pub(crate) fn may_read(&self, filter: FilterId) -> bool {
+    /// Whether the keys may be read for the scan that was begun.
+    pub(crate) fn may_scan(&self, filter: FilterId) -> bool {
         let writer = self.writer.lock();
         let watermark = writer.fence.watermark();
         let epoch = writer.fence.epoch();
-        epoch.is_some_and(|epoch| writer.filters[filter.0].register.may_read(epoch, watermark))
+        epoch.is_some_and(|epoch| writer.filters[filter.index()].may_scan(epoch, watermark))
     }
 
-    /// Adds keys that were read; what became of the list.
-    pub(crate) fn list(&self, filter: FilterId, reading: Reading, keys: &[Key]) -> Listed {
-        let register = &mut self.writer.lock().filters[filter.0].register;
-        if !register.note(reading, keys) {
-            return Listed::Void;
-        }
-        match register.next() {
-            Some(names) if names.is_full() => Listed::Full,
-            _ => Listed::Yes,
-        }
+    /// Adds keys that were read.
+    pub(crate) fn add_scanned(&self, filter: FilterId, scan: Reading, keys: &[Key]) -> ScanStep {
+        self.writer.lock().filters[filter.index()].add_scanned(scan, keys)
     }
 
-    /// All keys were read; no commit after `seen` was visible. False: the list is void.
-    pub(crate) fn listed(&self, filter: FilterId, reading: Reading, seen: Lsn) -> bool {
+    /// Ends a scan: all keys were read, and no commit after `seen` was visible. Returns `false` if the scan
+    /// is void.
+    pub(crate) fn finish_scan(&self, filter: FilterId, scan: Reading, seen: Lsn) -> bool {
+        self.writer.lock().filters[filter.index()].finish_scan(scan, seen)
+    }
+
+    /// Whether the scan is under way: its keys are being read, or wait for the tier to reach their position.
+    pub(crate) fn is_scanning(&self, filter: FilterId, scan: Reading) -> bool {
+        self.writer.lock().filters[filter.index()].is_scanning(scan)
+    }
+
+    /// Abandons the scan that is under way.
+    pub(crate) fn abandon_scan(&self, filter: FilterId) {
+        self.writer.lock().filters[filter.index()].abandon_scan();
+    }
+
+    /// Forgets all keys of a filter.
+    pub(crate) fn reset_filter(&self, filter: FilterId) {
         let mut writer = self.writer.lock();
-        let filter = &mut writer.filters[filter.0];
-        filter.gone = 0;
-        filter.register.counted(reading, seen)
+        let position = writer.filter_position;
+        writer.filters[filter.index()].reset(position);
     }
 
-    /// Whether the list is still being made: read, or waiting for its tier.
-    pub(crate) fn is_listing(&self, filter: FilterId, reading: Reading) -> bool {
-        self.writer.lock().filters[filter.0].register.is_under_way(reading)
+    /// Whether a filter is worth its memory.
+    pub(crate) fn filter_health(&self, filter: FilterId) -> FilterHealth {
+        self.writer.lock().filters[filter.index()].health()
     }
 
-    /// Gives up the list that is being made.
-    pub(crate) fn give_up_list(&self, filter: FilterId) {
-        self.writer.lock().filters[filter.0].register.give_up();
-    }
-
-    /// Forgets all that a filter knows.
-    pub(crate) fn void_filter(&self, filter: FilterId) {
-        let mut writer = self.writer.lock();
-        let place = writer.place;
-        writer.filters[filter.0].register = Register::at(place);
-    }
-
-    /// Whether the list that stands is worth keeping.
-    pub(crate) fn worth(&self, filter: FilterId) -> Worth {
-        let writer = self.writer.lock();
-        let filter = &writer.filters[filter.0];
-        match filter.register.standing() {
-            None => Worth::Nothing,
-            Some(names) if names.is_full() || filter.gone > FEW.max(names.keys() / 4) => {
-                Worth::Little
-            }
-            Some(_) => Worth::All,
-        }
-    }
-
-    /// How all of them do.
-    pub(crate) fn filters(&self) -> Vec<FilterStanding> {
-        self.writer.lock().filters.iter().map(Filter::standing).collect()
-    }
-}
-
-/// What became of keys that were read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Listed {
-    /// They are in the list.
-    Yes,
-    /// They are, and there is no room for more.
-    Full,
-    /// The list is void.
-    Void,
-}
-
-impl Writer {
-    /// What is to be said at `now` of a key that is certainly absent.
-    pub(super) fn absent(&self, filter: FilterId, key: &Key, now: Mono) -> Option<Arc<Held>> {
-        const MOMENT: Duration = Duration::from_secs(1);
-        let (epoch, applied) = (self.fence.epoch()?, self.fence.applied());
-        let register = &self.filters[filter.0].register;
-        let since = register.absent(epoch, applied, key)?;
-        let read = register.standing()?.read;
-        let entry = Entry {
-            tau: applied,
-            content: Content::Absent,
-            tags: Arc::default(),
-            loaded_wall_ms: read.wall_ms,
-            cost: Duration::ZERO,
-            // Nobody keeps it.
-            ttl: now.since(read.mono) + MOMENT,
-            // It had no row at any position from there on.
-            seen: since,
-        };
-        let terms = Terms { lenient: false, aged: false, pool: Class::Standard };
-        Some(Held::new(entry, read.mono, now + MOMENT, false, terms))
-    }
-
-    /// Has the filters hear a piece of the log; before its position is published.
-    pub(super) fn tell_filters(&mut self, batch: &Batch) {
-        self.place = Some(Place::after(self.place, batch).0);
-        self.filters.iter_mut().for_each(|filter| filter.follow(batch));
-    }
-
-    /// Something may have been missed.
-    pub(super) fn void_filters(&mut self) {
-        self.place = None;
-        self.filters.iter_mut().for_each(|filter| filter.register.lose());
-    }
-}
-
-impl Filter {
-    fn follow(&mut self, batch: &Batch) {
-        let Self { template, register, gone, .. } = self;
-        register.follow(batch, |key| template.fits(key));
-        let deletes = batch.events.iter().filter(|event| event.cause == Cause::Delete);
-        let ours = |event: &Event| {
-            let keys = event.subjects.iter();
-            keys.filter(|subject| matches!(subject, Subject::Key(key) if template.fits(key)))
-                .count()
-        };
-        *gone += deletes.map(ours).sum::<usize>() as u64;
-    }
-
-    fn standing(&self) -> FilterStanding {
-        let (standing, next) = (self.register.standing(), self.register.next());
-        let state = match (standing, next) {
-            (Some(_), _) => FilterState::Standing,
-            (None, Some(_)) => FilterState::Reading,
-            (None, None) => FilterState::Void,
-        };
-        FilterStanding {
-            name: Arc::clone(&self.name),
-            state,
-            keys: standing.or(next).map_or(0, Bloom::keys),
-            bytes: standing.into_iter().chain(next).map(Bloom::bytes).sum(),
-        }
+    /// Returns the status of each filter.
+    pub(crate) fn filter_status(&self) -> Vec<FilterStatus> {
+        self.writer.lock().filters.iter().map(KeyFilter::status).collect()
     }
 }

@@ -1,10 +1,10 @@
-//! Pools of memory: bulkheads between the classes of entries.
+//! Memory pools: bulkheads between the classes of entries.
 //!
-//! All entries share one store and its one hard limit. Each pool is assured of a part of it: while a
-//! pool takes no more than that, none of its entries is evicted, so that a flood of others goes past
-//! them. What nobody is assured of, or does not use, belongs to whoever needs it.
+//! All entries share one store with one hard limit. Each pool is assured of a part of it: while a pool takes
+//! no more than its part, its entries are pinned, so that a flood of other entries evicts none of them.
+//! Memory that is not assured, or not used by its pool, is available to all pools.
 //!
-//! The books are kept by the store's own hooks, under the tier's mutex.
+//! The store's own hooks keep the accounts, under the tier's mutex.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,18 +13,18 @@ use contract::{Class, Key};
 use parking_lot::Mutex;
 use quick_cache::{Lifecycle, Weighter};
 
-use super::Held;
-use super::weigh::Weigh;
+use super::entry::LocalEntry;
+use super::weight::EntryWeighter;
 
-/// The share of the limit that pools may be assured of together. The rest keeps every part of the
-/// store with something to evict.
+/// The share of the limit that all pools together may be assured of. The rest guarantees that every shard of
+/// the store has entries to evict.
 pub const MOST_ASSURED: f64 = 0.9;
 
-/// The pools, and their names in configuration and metrics.
+/// The pools with their names in configuration and metrics.
 pub const POOLS: [(Class, &str); 3] =
     [(Class::Critical, "critical"), (Class::Standard, "standard"), (Class::Ephemeral, "ephemeral")];
 
-/// How many bytes each pool is assured of; by default none, and all compete for all of the memory.
+/// The bytes that each pool is assured of. By default none: all pools compete for all of the memory.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Assured {
     /// For entries of contracts with `pool = "critical"`.
@@ -36,7 +36,7 @@ pub struct Assured {
 }
 
 impl Assured {
-    /// What one pool is assured of.
+    /// Returns the bytes that one pool is assured of.
     #[must_use]
     pub fn of(self, pool: Class) -> u64 {
         match pool {
@@ -46,42 +46,42 @@ impl Assured {
         }
     }
 
-    /// What all of them are assured of.
+    /// Returns the bytes that all pools together are assured of.
     #[must_use]
     pub fn total(self) -> u64 {
         self.critical.saturating_add(self.standard).saturating_add(self.ephemeral)
     }
 }
 
-/// What a pool holds.
+/// The status of a pool.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct PoolStanding {
-    /// Entries held.
+pub struct PoolStatus {
+    /// Its entries.
     pub entries: u64,
-    /// Bytes held, overhead included.
+    /// The bytes that its entries take, overhead included.
     pub bytes: u64,
-    /// Bytes that it is assured of.
+    /// The bytes that it is assured of.
     pub assured_bytes: u64,
-    /// Entries evicted for want of room, ever.
+    /// Its entries evicted so far for lack of memory.
     pub evictions: u64,
 }
 
-/// The books, and what was evicted; the store's hooks share it.
+/// The accounts of the pools, and the evicted entries. Shared with the store's hooks.
 #[derive(Clone, Debug)]
-pub(super) struct Pools(Arc<Books>);
+pub(super) struct Pools(Arc<Accounts>);
 
 #[derive(Debug)]
-struct Books {
-    books: [Book; 3],
-    /// While set no entry is kept from being evicted.
-    lifted: AtomicBool,
-    /// What the hooks were told of, until the mutex's holder takes it out of the index.
-    evicted: Mutex<Vec<(Key, Arc<Held>)>>,
+struct Accounts {
+    pools: [Account; 3],
+    /// While set, no entry is pinned.
+    unpinned: AtomicBool,
+    /// Evicted entries that are still in the tag index. The holder of the tier's mutex removes them.
+    evicted: Mutex<Vec<(Key, Arc<LocalEntry>)>>,
 }
 
-/// Written under the tier's mutex only.
+/// The account of one pool. Written under the tier's mutex only.
 #[derive(Debug, Default)]
-struct Book {
+struct Account {
     assured: u64,
     entries: AtomicU64,
     bytes: AtomicU64,
@@ -90,95 +90,95 @@ struct Book {
 
 impl Pools {
     pub(super) fn new(assured: Assured) -> Self {
-        let mut books: [Book; 3] = Default::default();
+        let mut pools: [Account; 3] = Default::default();
         for (class, _) in POOLS {
-            books[class as usize].assured = assured.of(class);
+            pools[class as usize].assured = assured.of(class);
         }
-        Self(Arc::new(Books { books, lifted: false.into(), evicted: Mutex::default() }))
+        Self(Arc::new(Accounts { pools, unpinned: false.into(), evicted: Mutex::default() }))
     }
 
-    fn book(&self, pool: Class) -> &Book {
-        &self.0.books[pool as usize]
+    fn account(&self, pool: Class) -> &Account {
+        &self.0.pools[pool as usize]
     }
 
-    /// An entry comes into the store.
-    pub(super) fn comes(&self, key: &Key, held: &Arc<Held>) {
-        let book = self.book(held.pool);
-        book.entries.fetch_add(1, Ordering::Relaxed);
-        book.bytes.fetch_add(Weigh.weight(key, held), Ordering::Relaxed);
+    /// Accounts for an entry that is about to be inserted into the store.
+    pub(super) fn add(&self, key: &Key, entry: &Arc<LocalEntry>) {
+        let account = self.account(entry.policy.pool);
+        account.entries.fetch_add(1, Ordering::Relaxed);
+        account.bytes.fetch_add(EntryWeighter.weight(key, entry), Ordering::Relaxed);
     }
 
-    /// An entry has left the store.
-    pub(super) fn goes(&self, key: &Key, held: &Arc<Held>) {
-        let book = self.book(held.pool);
-        book.entries.fetch_sub(1, Ordering::Relaxed);
-        book.bytes.fetch_sub(Weigh.weight(key, held), Ordering::Relaxed);
+    /// Accounts for an entry that has left the store.
+    pub(super) fn remove(&self, key: &Key, entry: &Arc<LocalEntry>) {
+        let account = self.account(entry.policy.pool);
+        account.entries.fetch_sub(1, Ordering::Relaxed);
+        account.bytes.fetch_sub(EntryWeighter.weight(key, entry), Ordering::Relaxed);
     }
 
-    /// Everything has left it.
+    /// Accounts for a store that was cleared.
     pub(super) fn clear(&self) {
-        for book in &self.0.books {
-            book.entries.store(0, Ordering::Relaxed);
-            book.bytes.store(0, Ordering::Relaxed);
+        for account in &self.0.pools {
+            account.entries.store(0, Ordering::Relaxed);
+            account.bytes.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Bytes held by all of them.
+    /// Returns the bytes of all pools.
     pub(super) fn bytes(&self) -> u64 {
-        self.0.books.iter().map(|book| book.bytes.load(Ordering::Relaxed)).sum()
+        self.0.pools.iter().map(|account| account.bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// Whether the pool keeps what it has from being evicted.
-    pub(super) fn keeps(&self, pool: Class) -> bool {
-        let book = self.book(pool);
-        book.assured > 0
-            && book.bytes.load(Ordering::Relaxed) <= book.assured
-            && !self.0.lifted.load(Ordering::Relaxed)
+    /// Whether the entries of the pool are pinned.
+    pub(super) fn is_pinned(&self, pool: Class) -> bool {
+        let account = self.account(pool);
+        account.assured > 0
+            && account.bytes.load(Ordering::Relaxed) <= account.assured
+            && !self.0.unpinned.load(Ordering::Relaxed)
     }
 
-    /// Does something while no entry is kept from being evicted.
-    pub(super) fn lifted<T>(&self, evict: impl FnOnce() -> T) -> T {
-        self.0.lifted.store(true, Ordering::Relaxed);
+    /// Runs `evict` while no entry is pinned.
+    pub(super) fn unpinned<T>(&self, evict: impl FnOnce() -> T) -> T {
+        self.0.unpinned.store(true, Ordering::Relaxed);
         let done = evict();
-        self.0.lifted.store(false, Ordering::Relaxed);
+        self.0.unpinned.store(false, Ordering::Relaxed);
         done
     }
 
-    /// What the hooks were told of since this was last asked.
-    pub(super) fn take_evicted(&self) -> Vec<(Key, Arc<Held>)> {
+    /// Takes the entries that were evicted since the last call.
+    pub(super) fn take_evicted(&self) -> Vec<(Key, Arc<LocalEntry>)> {
         std::mem::take(&mut *self.0.evicted.lock())
     }
 
-    /// One of a pool's entries had to make room.
+    /// Counts an eviction for lack of memory.
     pub(super) fn count_eviction(&self, pool: Class) {
-        self.book(pool).evictions.fetch_add(1, Ordering::Relaxed);
+        self.account(pool).evictions.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn evictions(&self) -> u64 {
-        self.0.books.iter().map(|book| book.evictions.load(Ordering::Relaxed)).sum()
+        self.0.pools.iter().map(|account| account.evictions.load(Ordering::Relaxed)).sum()
     }
 
-    pub(super) fn standing(&self, pool: Class) -> PoolStanding {
-        let book = self.book(pool);
-        PoolStanding {
-            entries: book.entries.load(Ordering::Relaxed),
-            bytes: book.bytes.load(Ordering::Relaxed),
-            assured_bytes: book.assured,
-            evictions: book.evictions.load(Ordering::Relaxed),
+    pub(super) fn status(&self, pool: Class) -> PoolStatus {
+        let account = self.account(pool);
+        PoolStatus {
+            entries: account.entries.load(Ordering::Relaxed),
+            bytes: account.bytes.load(Ordering::Relaxed),
+            assured_bytes: account.assured,
+            evictions: account.evictions.load(Ordering::Relaxed),
         }
     }
 }
 
-impl Lifecycle<Key, Arc<Held>> for Pools {
+impl Lifecycle<Key, Arc<LocalEntry>> for Pools {
     type RequestState = ();
 
-    fn is_pinned(&self, _key: &Key, held: &Arc<Held>) -> bool {
-        self.keeps(held.pool)
+    fn is_pinned(&self, _key: &Key, entry: &Arc<LocalEntry>) -> bool {
+        Pools::is_pinned(self, entry.policy.pool)
     }
 
-    /// Also for an entry that is replaced, or that is too big to be taken.
-    fn on_evict(&self, (): &mut (), key: Key, held: Arc<Held>) {
-        self.goes(&key, &held);
-        self.0.evicted.lock().push((key, held));
+    /// Is also called for an entry that is replaced, or that is too large to be accepted.
+    fn on_evict(&self, (): &mut (), key: Key, entry: Arc<LocalEntry>) {
+        self.remove(&key, &entry);
+        self.0.evicted.lock().push((key, entry));
     }
 }

@@ -1,16 +1,22 @@
-use bytes::Bytes;
-use contract::Class;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use coherence::{Lsn, Mono, Subject};
+use contract::{Class, Tag};
+
+use super::entry::{EntryPolicy, LocalEntry};
+use super::pools::{Assured, PoolStatus};
 use super::tests::{EPOCH, batch, key, local_of};
-use super::*;
-use crate::entry::{Content, Value};
+use super::tier::Local;
+use crate::entry::{Content, Entry, Value};
 
 const LIMIT: u64 = 8 << 20;
 
-/// Critical entries are assured of a quarter.
+/// Critical entries are assured of a quarter of the limit.
 const QUARTER: Assured = Assured { critical: LIMIT / 4, standard: 0, ephemeral: 0 };
 
-fn held(pool: Class, bytes: usize, tags: &[&str]) -> Arc<Held> {
+fn entry(pool: Class, bytes: usize, tags: &[&str]) -> Arc<LocalEntry> {
     let value = Value { head: Bytes::new(), body: vec![b'x'; bytes].into() };
     let entry = Entry {
         tau: Lsn(10),
@@ -21,16 +27,22 @@ fn held(pool: Class, bytes: usize, tags: &[&str]) -> Arc<Held> {
         ttl: Duration::from_secs(60),
         seen: Lsn(10),
     };
-    Held::new(entry, Mono(0), Mono(u64::MAX), false, Terms { lenient: false, aged: false, pool })
+    LocalEntry::new(
+        entry,
+        Mono(0),
+        Mono(u64::MAX),
+        false,
+        EntryPolicy { soft_allowed: false, age_bound: false, pool },
+    )
 }
 
 fn fill(local: &Local, ids: std::ops::Range<u32>, pool: Class, bytes: usize) {
     for id in ids {
-        local.fill(&key(id), held(pool, bytes, &["all"]), EPOCH);
+        local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH);
     }
 }
 
-/// As it comes where each is asked for again and again: not a mere scan, which the store resists.
+/// Fills and reads each entry several times: the store resists a mere scan.
 fn flood(local: &Local, ids: std::ops::Range<u32>, pool: Class) {
     for id in ids {
         fill(local, id..id + 1, pool, 700);
@@ -44,21 +56,21 @@ fn served(local: &Local, ids: std::ops::Range<u32>) -> usize {
     ids.filter(|id| local.peek(&key(*id)).is_some()).count()
 }
 
-/// The books say what the store says, and the limit holds.
-fn check(local: &Local) -> [PoolStanding; 3] {
-    let standing = local.standing(Mono(0));
-    let pools = standing.pools;
-    assert_eq!(pools.iter().map(|pool| pool.bytes).sum::<u64>(), standing.bytes);
-    assert_eq!(pools.iter().map(|pool| pool.entries).sum::<u64>(), standing.entries as u64);
-    assert_eq!(pools.iter().map(|pool| pool.evictions).sum::<u64>(), standing.evictions);
-    assert!(standing.bytes <= LIMIT, "{} bytes", standing.bytes);
+/// Asserts that the accounts agree with the store and that the limit holds.
+fn check(local: &Local) -> [PoolStatus; 3] {
+    let status = local.status(Mono(0));
+    let pools = status.pools;
+    assert_eq!(pools.iter().map(|pool| pool.bytes).sum::<u64>(), status.bytes);
+    assert_eq!(pools.iter().map(|pool| pool.entries).sum::<u64>(), status.entries as u64);
+    assert_eq!(pools.iter().map(|pool| pool.evictions).sum::<u64>(), status.evictions);
+    assert!(status.bytes <= LIMIT, "{} bytes", status.bytes);
     let indexed = local.writer.lock().index.keys(&Tag::parse("all").unwrap()).len();
-    assert_eq!(indexed, standing.entries);
+    assert_eq!(indexed, status.entries);
     pools
 }
 
 #[test]
-fn a_flood_of_ephemeral_entries_evicts_no_critical_one() {
+fn ephemeral_flood_evicts_no_critical_entry() {
     let flooded = |assured| {
         let local = local_of(LIMIT, assured);
         fill(&local, 0..1_000, Class::Critical, 700);
@@ -70,17 +82,17 @@ fn a_flood_of_ephemeral_entries_evicts_no_critical_one() {
     assert_eq!(kept, 1_000);
     assert_eq!((critical.entries, critical.evictions), (1_000, 0));
     assert!(ephemeral.evictions > 15_000, "{ephemeral:?}");
-    assert!(ephemeral.bytes > LIMIT / 2, "what the others leave is its own: {ephemeral:?}");
+    assert!(ephemeral.bytes > LIMIT / 2, "it uses the memory that the others leave: {ephemeral:?}");
     let (kept, _) = flooded(Assured::default());
-    assert!(kept < 1_000, "nothing is assured unless it is said");
+    assert!(kept < 1_000, "nothing is assured by default");
 }
 
 #[test]
-fn a_pool_that_takes_more_than_it_is_assured_of_competes_for_the_rest() {
+fn pool_beyond_its_share_competes() {
     let local = local_of(LIMIT, QUARTER);
     flood(&local, 0..30_000, Class::Critical);
     let [critical, ..] = check(&local);
-    assert!(critical.bytes > LIMIT / 2, "it borrows what nobody uses: {critical:?}");
+    assert!(critical.bytes > LIMIT / 2, "it uses the memory that the others leave: {critical:?}");
     flood(&local, 30_000..90_000, Class::Standard);
     let [critical, standard, _] = check(&local);
     assert!(critical.bytes > LIMIT / 5, "down to its share and no further: {critical:?}");
@@ -92,14 +104,14 @@ fn a_pool_that_takes_more_than_it_is_assured_of_competes_for_the_rest() {
 }
 
 #[test]
-fn the_limit_holds_where_everything_is_assured_and_entries_are_large() {
+fn limit_holds_for_large_assured_entries() {
     for bytes in [10, 5_000, 400_000, 1 << 20, 3 << 20] {
         let assured = Assured { critical: LIMIT / 2, standard: LIMIT * 2 / 5, ephemeral: 0 };
         let local = local_of(LIMIT, assured);
         let count = (4 * LIMIT as usize / (bytes + 500)) as u32;
         for id in 0..count {
             let pool = [Class::Critical, Class::Standard, Class::Ephemeral][id as usize % 3];
-            local.fill(&key(id), held(pool, bytes, &["all"]), EPOCH);
+            local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH);
             if bytes > 4_000 {
                 check(&local);
             }
@@ -109,23 +121,23 @@ fn the_limit_holds_where_everything_is_assured_and_entries_are_large() {
 }
 
 #[test]
-fn the_books_follow_replacements_commits_and_a_new_history() {
+fn accounts_follow_every_change() {
     let local = local_of(LIMIT, QUARTER);
     fill(&local, 0..100, Class::Critical, 10);
     fill(&local, 0..100, Class::Critical, 2_000);
     let [critical, ..] = check(&local);
     assert_eq!((critical.entries, critical.evictions), (100, 0), "replaced, not evicted");
-    let fell = |id| batch(10, 11, vec![Subject::Key(key(id))]);
-    local.apply(&fell(3), Mono(1), true);
+    let invalidation = |id| batch(10, 11, vec![Subject::Key(key(id))]);
+    local.apply(&invalidation(3), Mono(1), true);
     local.evict(&[Subject::Key(key(4))]);
     assert_eq!(check(&local)[0].entries, 98);
-    local.lose();
+    local.reset();
     assert_eq!(
         check(&local),
         [
-            PoolStanding { assured_bytes: LIMIT / 4, ..PoolStanding::default() },
-            PoolStanding::default(),
-            PoolStanding::default()
+            PoolStatus { assured_bytes: LIMIT / 4, ..PoolStatus::default() },
+            PoolStatus::default(),
+            PoolStatus::default()
         ]
     );
 }

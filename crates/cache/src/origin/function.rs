@@ -1,4 +1,4 @@
-//! A function of the program as origin: for whoever uses the engine as a library.
+//! A function of the program as origin, for programs that use the engine as a library.
 
 use std::sync::Arc;
 
@@ -6,25 +6,26 @@ use async_trait::async_trait;
 use contract::{Contract, Key};
 use tokio::sync::Semaphore;
 
-use super::{Loaded, Origin, OriginError, tags_of};
+use super::error::OriginError;
+use super::load::{Loaded, Origin};
+use super::row::tags_of;
 
-/// As many calls of one function run at once, unless said otherwise.
+/// The number of calls of one function that run at once by default.
 const CONCURRENCY: usize = 64;
 
-/// An origin that calls an async function, with the key and the id that the caller named.
+/// An origin that calls an async function with the key and the id that the caller gave.
 ///
-/// A function gets the lease's promise, as an HTTP service does. Its contract says neither a
-/// statement nor a service in `value`. With `from`, commits end its entries, and τ is W as it was
-/// known before the call (as the contract's `lag` ago, if it says one): the function has to show
-/// what was committed by then. A function that knows better says so in what it returns:
+/// Leases apply to a function as to an HTTP service. Its contract has neither a statement nor a service in
+/// `value`. With `from`, commits invalidate its entries, and τ is W as it was known before the call (or, if the
+/// contract has a `lag`, that much earlier): the answer has to contain every commit up to τ. A function that
+/// knows more reports it in its result:
 ///
-/// * [`Loaded::replayed`]: a token of its own, how far in the log what it read reaches;
-/// * [`Loaded::behind`]: how old its answer may already be, such as one out of a cache;
-/// * [`Loaded::ttl`]: how long it may be kept, zero for not at all;
-/// * [`Loaded::tags`]: more tags than the contract's.
+/// * [`Loaded::replayed`]: the position in the log up to which its answer has every commit;
+/// * [`Loaded::behind`]: the age that its answer may already have, such as an answer from a cache;
+/// * [`Loaded::ttl`]: the TTL of its answer, zero for an answer that may not be cached;
+/// * [`Loaded::tags`]: tags beside the contract's.
 ///
-/// Without `from`, the time of the call is all that proves an entry, and it ends with the contract's
-/// budget.
+/// Without `from`, only the time of the call proves an entry, and the entry expires with the contract's budget.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -50,12 +51,12 @@ const CONCURRENCY: usize = 64;
 /// let follower = engine.clone();
 /// tokio::spawn(async move { follower.follow(std::future::pending()).await });
 ///
-/// // No database is followed here, so the tiers begin a history of their own.
+/// // No database is followed here, so the tier gets an epoch of its own.
 /// let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
-/// shared.incarnate(epoch, Lsn::ZERO, Lsn::ZERO).await?;
+/// shared.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO).await?;
 /// let (prev, upto, watermark) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
 /// while engine.standing().epoch.is_none() {
-///     // A beat, as a leader sends them: whoever listens by now knows where the history stands.
+///     // A heartbeat, as a leader sends it: every subscriber then knows the epoch and the position.
 ///     let _ = shared.apply(&Batch { epoch, prev, upto, watermark, events: Vec::new() }).await?;
 ///     tokio::task::yield_now().await;
 /// }
@@ -77,7 +78,7 @@ pub struct FunctionOrigin<F> {
     contract: Contract,
     name: String,
     function: F,
-    most: usize,
+    limit: usize,
     permits: Semaphore,
 }
 
@@ -86,19 +87,19 @@ where
     F: Fn(Key, Arc<str>) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Loaded, OriginError>> + Send + 'static,
 {
-    /// The origin of `contract`. At most 64 calls run at once.
+    /// Creates the origin of `contract`. At most 64 calls run at once.
     #[must_use]
     pub fn new(contract: Contract, function: F) -> Self {
         let name = format!("function:{}", contract.name);
         let permits = Semaphore::new(CONCURRENCY);
-        Self { contract, name, function, most: CONCURRENCY, permits }
+        Self { contract, name, function, limit: CONCURRENCY, permits }
     }
 
-    /// The same with at most `most` calls at once, at least one.
+    /// Limits the calls that run at once to `limit`, at least one.
     #[must_use]
-    pub fn at_most(self, most: usize) -> Self {
-        let most = most.clamp(1, Semaphore::MAX_PERMITS);
-        Self { most, permits: Semaphore::new(most), ..self }
+    pub fn at_most(self, limit: usize) -> Self {
+        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
+        Self { limit, permits: Semaphore::new(limit), ..self }
     }
 }
 
@@ -113,11 +114,11 @@ where
     }
 
     fn concurrency(&self) -> Option<usize> {
-        Some(self.most)
+        Some(self.limit)
     }
 
     async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError> {
-        // A batch is one load of its gate, and asks for many at once.
+        // A batch takes one permit of the origin's gate and makes many calls at once.
         let _permit = self.permits.acquire().await;
         let mut loaded = (self.function)(key.clone(), id.into()).await?;
         for tag in tags_of(&self.contract, id) {

@@ -16,25 +16,26 @@ use parking_lot::Mutex;
 use quick_cache::{Weighter, unsync::Cache};
 use tokio::sync::mpsc;
 
-use super::hub::Hub;
-use super::marks::Marks;
-use super::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, Slide, Standing, TierError};
+use super::broadcast::Broadcast;
+use super::error::TierError;
+use super::eviction_stamps::EvictionStamps;
+use super::tier::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition, Touch};
 use crate::entry::{Content, Entry};
 use crate::survey::Survey;
 
-/// Bytes an entry takes beside its key and content: the slot, the entry's own fields, the
-/// allocations' headers.
+/// The bytes that an entry takes beside its key and content: the slot, the entry's own fields, the headers of
+/// the allocations.
 const OVERHEAD_BYTES: u64 = 256;
 
-/// More tombstones than these are not kept: the floor takes the place of the oldest. (At 100 bytes
-/// and more each, beside the entries.)
+/// The number of tombstones that are kept by default, at 100 bytes and more each beside the entries. The floor
+/// replaces the oldest ones beyond it.
 const TOMBSTONES_MAX: usize = 250_000;
 
-/// Expired leases are forgotten after this many grants.
+/// Expired leases are removed after this many grants.
 const SWEEP_EVERY: u64 = 1_024;
 
-/// The embedded tier. What it may forget to stay within its bytes are entries; tombstones and
-/// floor are kept apart and leave through [`SharedTier::collect`] only.
+/// The embedded tier. Only entries are evicted to stay within its bytes; tombstones are stored apart, and only
+/// [`SharedTier::collect`] and [`SharedTier::trim_tombstones`] drop them.
 pub struct MemoryTier {
     clock: Arc<dyn Clock>,
     tombstones: usize,
@@ -46,14 +47,14 @@ struct State {
     leases: Leases,
     grants: u64,
     entries: Cache<Key, Stored, Weight>,
-    marks: Marks,
-    hub: Hub,
+    stamps: EvictionStamps,
+    subscribers: Broadcast,
 }
 
 #[derive(Clone)]
 struct Stored {
     entry: Entry,
-    until: Mono,
+    expires: Mono,
     stamp: u64,
 }
 
@@ -72,34 +73,34 @@ impl Weighter<Key, Stored> for Weight {
 }
 
 impl MemoryTier {
-    /// An empty tier without an epoch. Its entries take at most `capacity_bytes`; of those it
-    /// keeps the ones that are asked for most.
+    /// Creates an empty tier without an epoch. Its entries take at most `capacity_bytes`; the least used ones are
+    /// evicted.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, capacity_bytes: u64) -> Self {
         let state = State {
             fence: Fence::default(),
             leases: Leases::default(),
             grants: 0,
-            entries: room(capacity_bytes),
-            marks: Marks::default(),
-            hub: Hub::default(),
+            entries: empty_cache(capacity_bytes),
+            stamps: EvictionStamps::default(),
+            subscribers: Broadcast::default(),
         };
         Self { clock, tombstones: TOMBSTONES_MAX, state: Mutex::new(state) }
     }
 
-    /// Keeps at most so many tombstones, instead of a quarter of a million.
+    /// Keeps at most `limit` tombstones instead of 250,000.
     #[must_use]
-    pub fn with_tombstones(self, most: usize) -> Self {
-        Self { tombstones: most, ..self }
+    pub fn with_tombstones(self, limit: usize) -> Self {
+        Self { tombstones: limit, ..self }
     }
 
-    /// The same state, without its subscribers: what comes back after a restart from a copy that
-    /// was made now. For simulations.
+    /// Returns a copy of its state without its subscribers, as if it restarted from a backup of now. For
+    /// simulations.
     #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.state.lock();
-        let mut entries = room(state.entries.capacity());
-        // In one order, so that what is evicted later does not depend on the hasher's seed.
+        let mut entries = empty_cache(state.entries.capacity());
+        // In a fixed order, so that later evictions do not depend on the hasher's seed.
         let stored: BTreeMap<_, _> = state.entries.iter().collect();
         for (key, stored) in stored {
             entries.insert(key.clone(), stored.clone());
@@ -109,8 +110,8 @@ impl MemoryTier {
             leases: state.leases.clone(),
             grants: state.grants,
             entries,
-            marks: state.marks.clone(),
-            hub: Hub::default(),
+            stamps: state.stamps.clone(),
+            subscribers: Broadcast::default(),
         };
         Self {
             clock: Arc::clone(&self.clock),
@@ -119,68 +120,69 @@ impl MemoryTier {
         }
     }
 
-    /// Entries and bytes held.
+    /// Returns the number of entries and their bytes.
     #[must_use]
     pub fn size(&self) -> (usize, u64) {
         let state = self.state.lock();
         (state.entries.len(), state.entries.weight())
     }
 
-    /// Tombstones kept.
+    /// Returns the number of tombstones.
     #[must_use]
     pub fn tombstones(&self) -> usize {
         self.state.lock().fence.tombstones()
     }
 }
 
-fn room(capacity_bytes: u64) -> Cache<Key, Stored, Weight> {
-    // Sizes the list of recently dropped keys only; a guess of 1 KiB per entry is good enough.
+fn empty_cache(capacity_bytes: u64) -> Cache<Key, Stored, Weight> {
+    // Only sets the length of the list of recently evicted keys; an estimate of 1 KiB per entry is enough.
     let entries = usize::try_from(capacity_bytes / 1_024).unwrap_or(usize::MAX);
     Cache::with_weighter(entries.clamp(16, 1 << 20), capacity_bytes, Weight)
 }
 
 impl State {
-    fn standing(&self) -> Option<Standing> {
+    fn position(&self) -> Option<TierPosition> {
         let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
-        self.fence.epoch().map(|epoch| Standing { epoch, applied, watermark })
+        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark })
     }
 
-    fn counts(&self, key: &Key, stored: &Stored, now: Mono) -> bool {
-        stored.until > now
+    fn is_valid(&self, key: &Key, stored: &Stored, now: Mono) -> bool {
+        stored.expires > now
             && self.fence.stands(key, &stored.entry.tags, stored.entry.tau)
-            && !self.marks.evicted(stored.stamp, &stored.entry.tags)
+            && !self.stamps.is_evicted(stored.stamp, &stored.entry.tags)
     }
 
-    /// The entry if it counts; one that does not is dropped.
+    /// Returns the entry if it is valid, and removes it if it is not.
     fn find(&mut self, key: &Key, now: Mono) -> Option<(Entry, Duration)> {
         let stored = self.entries.get(key)?;
-        if self.counts(key, stored, now) {
-            return Some((stored.entry.clone(), stored.until.since(now)));
+        if self.is_valid(key, stored, now) {
+            return Some((stored.entry.clone(), stored.expires.since(now)));
         }
         self.entries.remove(key);
         None
     }
 
-    /// The entry, if it counts, is used: it lives on, with the token that it has earned by standing.
-    fn slide(&mut self, key: &Key, slide: Slide, now: Mono, wall_ms: u64) {
+    /// Touches the entry if it is valid: prolongs its life and raises its τ to the applied position, since a
+    /// valid entry misses no applied commit.
+    fn touch(&mut self, key: &Key, touch: Touch, now: Mono, wall_ms: u64) {
         let Some(stored) = self.entries.peek(key) else { return };
-        let Stored { entry, until, .. } = stored;
-        let proven = self.fence.applied() >= slide.proven_from;
-        if !proven || !entry.is_present() || !self.counts(key, stored, now) {
+        let Stored { entry, expires, .. } = stored;
+        let proven = self.fence.applied() >= touch.proven_from;
+        if !proven || !entry.is_present() || !self.is_valid(key, stored, now) {
             return;
         }
         let age = Duration::from_millis(wall_ms.saturating_sub(entry.loaded_wall_ms));
-        let left = slide.life(entry.ttl, age, now).prolonged(now, until.since(now));
+        let left = touch.sliding_ttl(entry.ttl, age, now).prolonged(now, expires.since(now));
         let tau = self.fence.confirm(key, &entry.tags, entry.tau);
         if let (Some(left), Some(tau), Some(mut stored)) = (left, tau, self.entries.get_mut(key)) {
-            stored.until = now + left;
+            stored.expires = now + left;
             stored.entry.tau = tau;
         }
     }
 
     fn read(&mut self, key: &Key, lease: Option<Duration>, now: Mono) -> SharedRead {
-        let standing = self.standing();
-        let outcome = if standing.is_none() {
+        let position = self.position();
+        let outcome = if position.is_none() {
             Outcome::Miss
         } else if let Some((entry, remaining)) = self.find(key, now) {
             Outcome::Found { entry, remaining }
@@ -189,7 +191,7 @@ impl State {
         } else {
             Outcome::Miss
         };
-        SharedRead { standing, outcome }
+        SharedRead { position, outcome }
     }
 
     fn lease(&mut self, key: &Key, now: Mono, ttl: Duration) -> Outcome {
@@ -205,7 +207,7 @@ impl State {
 
     fn fill(&mut self, fill: &Fill, now: Mono) -> Verdict {
         let stored = self.entries.peek(&fill.key);
-        let stored = stored.filter(|stored| self.counts(&fill.key, stored, now));
+        let stored = stored.filter(|stored| self.is_valid(&fill.key, stored, now));
         let offer = Offer {
             key: &fill.key,
             tags: &fill.entry.tags,
@@ -221,47 +223,48 @@ impl State {
             self.leases.release(&fill.key, lease);
         }
         if verdict == Verdict::Accept {
-            let until = now + fill.entry.ttl;
-            let stamp = self.marks.stamp();
+            let expires = now + fill.entry.ttl;
+            let stamp = self.stamps.next();
             self.entries
-                .insert(fill.key.clone(), Stored { entry: fill.entry.clone(), until, stamp });
+                .insert(fill.key.clone(), Stored { entry: fill.entry.clone(), expires, stamp });
         }
         verdict
     }
 
-    /// What the log tells anew takes the place of what it has just removed, by the fill rule.
+    /// Stores the value that an event contains in place of the entry that it has removed, by the fill rule.
     fn renew(&mut self, event: &Event, renewal: &Renewal, epoch: Epoch, now: Mono) {
         let Renewal { key, tags, .. } = renewal;
         let offer = Offer { key, tags, tau: event.lsn, epoch, stored: None };
         if self.fence.admit(offer) == Verdict::Accept {
             let entry = Entry::renewed(event, renewal);
-            let until = now + entry.ttl;
-            self.entries.insert(key.clone(), Stored { entry, until, stamp: self.marks.stamp() });
+            let expires = now + entry.ttl;
+            self.entries.insert(key.clone(), Stored { entry, expires, stamp: self.stamps.next() });
         }
     }
 
     fn apply(&mut self, batch: &Batch, now: Mono) -> Result<(), Gap> {
         let renewals = batch.events.iter().flat_map(|event| &event.renewals);
-        let held =
-            |key: &Key| self.entries.peek(key).is_some_and(|stored| self.counts(key, stored, now));
-        // After the marks are raised none of them counts.
-        let held: HashSet<Key> = renewals.map(|r| r.key.clone()).filter(held).collect();
+        let is_stored = |key: &Key| {
+            self.entries.peek(key).is_some_and(|stored| self.is_valid(key, stored, now))
+        };
+        // Has to be read before the tombstones are raised, which make all of them invalid.
+        let valid: HashSet<Key> = renewals.map(|r| r.key.clone()).filter(is_stored).collect();
         self.fence.apply(batch)?;
         for event in &batch.events {
             for subject in &event.subjects {
-                // Entries under a tag, like a pattern, and all of them under `*`, are dropped when
-                // they are met.
+                // Entries that a tag or a wildcard names are removed when they are looked up.
                 if let Subject::Key(key) = subject {
                     let old = |stored: &Stored| stored.entry.tau < event.lsn;
                     let gone = self.entries.remove_if(key, old).is_some();
-                    if let Some(renewal) = event.renewal(key).filter(|_| gone && held.contains(key))
+                    if let Some(renewal) =
+                        event.renewal(key).filter(|_| gone && valid.contains(key))
                     {
                         self.renew(event, renewal, batch.epoch, now);
                     }
                 }
             }
         }
-        self.hub.publish(&NodeMessage::Batch(batch.clone()));
+        self.subscribers.publish(&NodeMessage::Batch(batch.clone()));
         Ok(())
     }
 
@@ -276,7 +279,7 @@ impl State {
             })
         };
         if tags().next().is_some() {
-            self.marks.evict(tags());
+            self.stamps.evict(tags());
         }
         for subject in subjects {
             match subject {
@@ -286,20 +289,20 @@ impl State {
                     self.entries.retain(|key, stored| !subject.concerns(key, &stored.entry.tags));
                 }
                 Subject::Everything => {
-                    self.marks.evict_everything();
+                    self.stamps.evict_everything();
                     self.entries.clear();
                 }
             }
         }
-        self.hub.publish(&NodeMessage::Evict(subjects.to_vec()));
+        self.subscribers.publish(&NodeMessage::Evict(subjects.to_vec()));
     }
 
-    fn incarnate(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn) {
+    fn reset_epoch(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn) {
         self.fence.incarnate(epoch, at, watermark);
         self.leases.clear();
         self.entries.clear();
         let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
-        self.hub.publish(&NodeMessage::Batch(start));
+        self.subscribers.publish(&NodeMessage::Batch(start));
     }
 }
 
@@ -320,39 +323,39 @@ impl SharedTier for MemoryTier {
         Ok(keys.iter().map(|key| state.read(key, lease, now)).collect())
     }
 
-    async fn read_using(
+    async fn read_and_touch(
         &self,
         keys: &[Key],
-        slides: &[Option<Slide>],
+        touches: &[Option<Touch>],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
         let (now, wall_ms) = (self.clock.mono(), self.clock.wall_ms());
         let mut state = self.state.lock();
         let reads = keys.iter().enumerate().map(|(at, key)| {
-            if let Some(slide) = slides.get(at).copied().flatten() {
-                state.slide(key, slide, now, wall_ms);
+            if let Some(touch) = touches.get(at).copied().flatten() {
+                state.touch(key, touch, now, wall_ms);
             }
             state.read(key, lease, now)
         });
         Ok(reads.collect())
     }
 
-    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+    async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {
         let (now, wall_ms) = (self.clock.mono(), self.clock.wall_ms());
         let mut state = self.state.lock();
-        uses.iter().for_each(|(key, slide)| state.slide(key, *slide, now, wall_ms));
+        uses.iter().for_each(|(key, touch)| state.touch(key, *touch, now, wall_ms));
         Ok(())
     }
 
     async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {
         let now = self.clock.mono();
         let state = self.state.lock();
-        let stored = state.entries.peek(key).filter(|stored| state.counts(key, stored, now));
+        let stored = state.entries.peek(key).filter(|stored| state.is_valid(key, stored, now));
         let outcome = stored.map_or(Outcome::Miss, |stored| Outcome::Found {
             entry: stored.entry.clone(),
-            remaining: stored.until.since(now),
+            remaining: stored.expires.since(now),
         });
-        Ok(SharedRead { standing: state.standing(), outcome })
+        Ok(SharedRead { position: state.position(), outcome })
     }
 
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
@@ -384,33 +387,33 @@ impl SharedTier for MemoryTier {
         for (key, stored) in state.entries.iter() {
             let tags = &stored.entry.tags;
             let meant = subjects.iter().any(|subject| subject.concerns(key, tags));
-            if meant && state.fence.epoch().is_some() && state.counts(key, stored, now) {
+            if meant && state.fence.epoch().is_some() && state.is_valid(key, stored, now) {
                 survey.count(key);
             }
         }
         Ok(survey)
     }
 
-    async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
-        self.state.lock().incarnate(epoch, at, watermark);
+    async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
+        self.state.lock().reset_epoch(epoch, at, watermark);
         Ok(())
     }
 
-    async fn standing(&self) -> Result<Option<Standing>, TierError> {
-        Ok(self.state.lock().standing())
+    async fn position(&self) -> Result<Option<TierPosition>, TierError> {
+        Ok(self.state.lock().position())
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
         Ok(self.state.lock().fence.collect(upto) as u64)
     }
 
-    async fn make_room(&self) -> Result<u64, TierError> {
+    async fn trim_tombstones(&self) -> Result<u64, TierError> {
         let fence = &mut self.state.lock().fence;
         let upto = fence.crowded(self.tombstones);
         Ok(upto.map_or(0, |upto| fence.collect(upto) as u64))
     }
 
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {
-        self.state.lock().hub.subscribe()
+        self.state.lock().subscribers.subscribe()
     }
 }

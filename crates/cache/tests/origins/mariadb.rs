@@ -1,4 +1,4 @@
-//! The same on a real MariaDB.
+//! Loads from a real MariaDB.
 
 use std::time::Duration;
 
@@ -8,9 +8,7 @@ use coherence::Lsn;
 use contract::Contract;
 use harness::MariaDb;
 
-use super::{
-    PATIENCE, answers_as_promised, answers_together, body, contract, load, stock_contract,
-};
+use super::{TIMEOUT, body, check_batch_loads, check_loads, contract, load, stock_contract};
 
 fn mariadb() -> (MariaDb, MariaDbPool) {
     let mariadb = MariaDb::start().expect("MariaDB starts");
@@ -21,21 +19,21 @@ fn mariadb() -> (MariaDb, MariaDbPool) {
                insert into products values \
                (42, 7, 1299, 'GBP', true, 7, 0.250, x'00ff', 'a''1', 'Tea \"x\"')";
     mariadb.sql(sql).expect("a table");
-    let pool = MariaDbPool::new(&mariadb.url_as("root", "shop"), 4, PATIENCE).expect("a pool");
+    let pool = MariaDbPool::new(&mariadb.url_as("root", "shop"), 4, TIMEOUT).expect("a pool");
     (mariadb, pool)
 }
 
 #[tokio::test]
-async fn mariadb_answers_the_same() {
+async fn mariadb_loads_like_postgres() {
     let (_mariadb, pool) = mariadb();
     let prices = contract(str::to_owned);
     let price = MariaDbOrigin::prepare(prices.clone(), pool.clone()).await.expect("it fits");
-    answers_as_promised(&price, &prices, "1").await;
+    check_loads(&price, &prices, "1").await;
     let seen = load(&price, &prices, "42").await.expect("a row").seen;
     assert!(seen.is_some_and(|seen| seen > Lsn(1 << 32)), "{seen:?}");
     let stocks = stock_contract();
     let stock = MariaDbOrigin::prepare(stocks.clone(), pool.clone()).await.expect("it fits");
-    answers_together((&price, &prices), (&stock, &stocks)).await;
+    check_batch_loads((&price, &prices), (&stock, &stocks)).await;
 
     let wide = contract(|text| {
         let columns = "weight, name, null as x, 1e3 as y, date '2026-02-03' as d";
@@ -56,7 +54,7 @@ async fn mariadb_answers_the_same() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_mariadb_is_said_at_once() {
+async fn mariadb_mismatched_contract_refused() {
     let (_mariadb, pool) = mariadb();
     for (from, to, says) in [
         ("price_cents, currency", "price_pennies", "price_pennies"),
@@ -78,7 +76,7 @@ async fn what_does_not_fit_mariadb_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_mariadb_that_goes_away_or_takes_too_long_is_given_up_and_comes_back() {
+async fn mariadb_recovers_after_timeout() {
     let (mut mariadb, _) = mariadb();
     let url = mariadb.url_as("root", "shop");
     let pool = MariaDbPool::new(&url, 1, Duration::from_millis(700)).expect("a pool");
@@ -88,7 +86,7 @@ async fn a_mariadb_that_goes_away_or_takes_too_long_is_given_up_and_comes_back()
     let pause = MariaDbOrigin::prepare(slow.clone(), pool).await.expect("it fits");
     let err = load(&pause, &slow, "42").await.expect_err("too slow");
     assert_eq!(err.kind, OriginErrorKind::Timeout, "{err}");
-    // The pool's one connection is of use again, with no snapshot of before.
+    // The pool's one connection works again, without the earlier snapshot.
     mariadb.sql_in("shop", "update products set price_cents = 5").expect("updated");
     let found = eventually(&origin, &quick).await;
     assert!(found.contains("\"price_cents\":5"), "{found}");
@@ -99,7 +97,7 @@ async fn a_mariadb_that_goes_away_or_takes_too_long_is_given_up_and_comes_back()
     assert_eq!(eventually(&origin, &quick).await, found);
 }
 
-/// A connection of before may have to be found dead first.
+/// Loads until it succeeds: the first use may find that a pooled connection is dead.
 async fn eventually(origin: &dyn Origin, contract: &Contract) -> String {
     let mut last = None;
     for _ in 0..40 {

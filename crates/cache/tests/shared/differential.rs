@@ -1,5 +1,5 @@
-//! The same random steps go to the embedded tier, to Redis and to a naive model of the pure rules;
-//! all three must answer alike, every time. This is what makes the scripts the same rule.
+//! Differential tests: the embedded tier, Redis and a naive model of the pure rules get the same random steps and
+//! have to answer alike. So the scripts implement the same rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache::entry::{Content, Entry, Value};
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier, Slide,
-    Standing,
+    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
+    TierPosition, Touch,
 };
 use coherence::fence::Gap;
 use coherence::{
@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::rig::*;
 
 const LEASE: Duration = Duration::from_secs(300);
-/// So many ages are a life.
+/// The number of `Age` steps in the TTL of an entry.
 const AGES: u32 = 8;
 
 #[derive(Clone, Debug)]
@@ -32,17 +32,17 @@ enum Step {
         key: u8,
         lease: bool,
     },
-    /// Several keys in one call; the same one may be among them twice.
+    /// Several keys in one call, possibly one of them twice.
     ReadMany {
         keys: Vec<u8>,
         lease: bool,
     },
-    /// Several keys are used: in one read, or elsewhere.
+    /// Several keys are touched: with a read (`here`), or without.
     Use {
         keys: Vec<u8>,
         here: bool,
     },
-    /// Time passes: an eighth of a life.
+    /// Time passes: an eighth of the TTL.
     Age,
     Fill {
         key: u8,
@@ -67,29 +67,29 @@ enum Step {
     Evict {
         subjects: Vec<u8>,
     },
-    /// Counts what an order would reach.
+    /// Counts the entries that a purge request would remove.
     Survey {
         subjects: Vec<u8>,
     },
     Collect {
         upto: u64,
     },
-    Incarnate {
+    ResetEpoch {
         at: u64,
         watermark: u64,
     },
-    LeasesRunOut,
+    LeasesExpire,
     Flush,
 }
 
-/// Position, subjects, and whether it tells the keys' new values, with which tag.
+/// Position, subjects, and the tag of the keys' new values, if the commit contains them.
 type Commit = (u64, Vec<u8>, Option<u8>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let keys = || 0..4_u8;
     let lsn = || 0..60_u64;
     let subjects = || proptest::collection::vec(0..SUBJECTS, 0..4);
-    // Mostly the present epoch (0), sometimes an earlier one.
+    // Usually the present epoch (0), sometimes an earlier one.
     let epoch = || prop_oneof![6 => Just(0_u64), 1 => 1..3_u64];
     let lease = || proptest::option::of(0..6_usize);
     let step = prop_oneof![
@@ -116,8 +116,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => subjects().prop_map(|subjects| Step::Evict { subjects }),
         3 => subjects().prop_map(|subjects| Step::Survey { subjects }),
         3 => lsn().prop_map(|upto| Step::Collect { upto }),
-        2 => (lsn(), lsn()).prop_map(|(at, watermark)| Step::Incarnate { at, watermark }),
-        2 => Just(Step::LeasesRunOut),
+        2 => (lsn(), lsn()).prop_map(|(at, watermark)| Step::ResetEpoch { at, watermark }),
+        2 => Just(Step::LeasesExpire),
         1 => Just(Step::Flush),
     ];
     proptest::collection::vec(step, 1..250)
@@ -125,7 +125,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 const SUBJECTS: u8 = 8 + WILDCARDS.len() as u8;
 
-/// Each is like some keys or tags of the test and unlike others, but the first and the last.
+/// Each matches some keys or tags of the test and not others, except the first and the last one.
 const WILDCARDS: [&str; 8] = [
     "k*:v1:catalog:price:*",
     "k*:*price:1",
@@ -137,7 +137,7 @@ const WILDCARDS: [&str; 8] = [
     "t*:categories-*",
 ];
 
-/// 0 to 3 are keys, 4 to 6 tags, 7 is everything, and then wildcards.
+/// Returns a key for 0 to 3, a tag for 4 to 6, everything for 7, then the wildcards.
 fn subject(n: u8) -> Subject {
     match n {
         0..=3 => Subject::Key(key(n)),
@@ -147,7 +147,7 @@ fn subject(n: u8) -> Subject {
     }
 }
 
-/// One of the leases that were granted: the tokens that each tier gave it.
+/// A granted lease, with the token of each tier.
 #[derive(Clone)]
 struct Lease {
     key: Key,
@@ -155,21 +155,21 @@ struct Lease {
     redis: LeaseToken,
 }
 
-/// The rules as they are written in `coherence`, with entries and holders kept naively.
+/// The rules of `coherence`, with naive collections of entries and lease holders.
 #[derive(Default)]
 struct Model {
     fence: Fence,
     entries: BTreeMap<Key, Entry>,
-    /// How many ages each of them has left.
+    /// The `Age` steps that each entry has left.
     left: BTreeMap<Key, u32>,
-    /// The index of the lease that holds the key now.
+    /// The index of the present lease of each key.
     holders: BTreeMap<Key, usize>,
 }
 
 impl Model {
-    fn standing(&self) -> Option<Standing> {
+    fn position(&self) -> Option<TierPosition> {
         let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
-        self.fence.epoch().map(|epoch| Standing { epoch, applied, watermark })
+        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark })
     }
 
     fn fill(&mut self, fill: &Fill, lease: Option<usize>) -> Verdict {
@@ -228,7 +228,7 @@ impl Model {
                 }
             }
         }
-        self.drop_fallen();
+        self.drop_invalid();
         Ok(())
     }
 
@@ -237,12 +237,12 @@ impl Model {
         self.left.insert(key.clone(), AGES);
     }
 
-    fn slide(&mut self, key: &Key) {
+    fn touch(&mut self, key: &Key) {
         let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.is_present()) else {
             return;
         };
         if self.left.insert(key.clone(), AGES) != Some(AGES) {
-            entry.tau = self.fence.confirm(key, &entry.tags, entry.tau).expect("it stands");
+            entry.tau = self.fence.confirm(key, &entry.tags, entry.tau).expect("it is valid");
         }
     }
 
@@ -250,13 +250,13 @@ impl Model {
         self.holders.clear();
         let left = &mut self.left;
         self.entries.retain(|key, _| {
-            let left = left.get_mut(key).expect("each has a life");
+            let left = left.get_mut(key).expect("every entry has a rest");
             *left -= 1;
             *left > 0
         });
     }
 
-    fn drop_fallen(&mut self) {
+    fn drop_invalid(&mut self) {
         let fence = &self.fence;
         self.entries.retain(|key, entry| fence.stands(key, &entry.tags, entry.tau));
     }
@@ -268,46 +268,46 @@ impl Model {
     }
 }
 
-struct Trio<'a> {
+struct Tiers<'a> {
     model: Model,
     memory: MemoryTier,
     redis: &'a RedisTier,
     server: &'a Server,
-    clock: Arc<HandClock>,
+    clock: Arc<ManualClock>,
     leases: Vec<Lease>,
-    /// Past and present epochs, the present one last.
+    /// All epochs, the present one last.
     epochs: Vec<Epoch>,
     bodies: u64,
 }
 
-/// What all three say to a read.
+/// The part of a read's outcome that is the same in all three.
 #[derive(Debug, PartialEq)]
-enum Said {
+enum Observed {
     Found(Entry),
     Lead,
     Wait,
     Miss,
 }
 
-fn said(outcome: Outcome) -> (Said, Option<LeaseToken>) {
+fn observe(outcome: Outcome) -> (Observed, Option<LeaseToken>) {
     match outcome {
-        Outcome::Found { entry, .. } => (Said::Found(entry), None),
-        Outcome::Lead(token) => (Said::Lead, Some(token)),
-        Outcome::Wait(_) => (Said::Wait, None),
-        Outcome::Miss => (Said::Miss, None),
+        Outcome::Found { entry, .. } => (Observed::Found(entry), None),
+        Outcome::Lead(token) => (Observed::Lead, Some(token)),
+        Outcome::Wait(_) => (Observed::Wait, None),
+        Outcome::Miss => (Observed::Miss, None),
     }
 }
 
-impl<'a> Trio<'a> {
+impl<'a> Tiers<'a> {
     fn new(redis: &'a RedisTier, server: &'a Server) -> Self {
-        server.everywhere(&["flushall"]);
-        let clock = Arc::new(HandClock::default());
+        server.on_every_primary(&["flushall"]);
+        let clock = Arc::new(ManualClock::default());
         let memory = MemoryTier::new(Arc::clone(&clock) as Arc<dyn Clock>, 16 << 20);
         let (model, leases, epochs) = (Model::default(), Vec::new(), Vec::new());
         Self { model, memory, redis, server, clock, leases, epochs, bodies: 0 }
     }
 
-    /// The `back`-th last epoch.
+    /// Returns the epoch `back` epochs before the present one.
     fn epoch(&self, back: u64) -> Epoch {
         self.epochs.iter().rev().nth(back as usize).copied().unwrap_or_default()
     }
@@ -316,47 +316,53 @@ impl<'a> Trio<'a> {
         let lease = lease.then_some(LEASE);
         let memory = self.memory.read(key, lease).await.expect("memory");
         let redis = self.redis.read(key, lease).await.expect("redis");
-        self.judge(key, lease, memory, redis);
+        self.compare_read(key, lease, memory, redis);
     }
 
-    /// Must answer as one read after the other does.
+    /// Has to give the results of single reads in the same order.
     async fn read_many(&mut self, keys: &[Key], lease: bool) {
         let lease = lease.then_some(LEASE);
         let memory = self.memory.read_many(keys, lease).await.expect("memory");
         let redis = self.redis.read_many(keys, lease).await.expect("redis");
         assert_eq!((memory.len(), redis.len()), (keys.len(), keys.len()));
         for ((key, memory), redis) in keys.iter().zip(memory).zip(redis) {
-            self.judge(key, lease, memory, redis);
+            self.compare_read(key, lease, memory, redis);
         }
     }
 
     async fn r#use(&mut self, keys: &[Key], here: bool) {
-        let slide = Slide::within(Duration::MAX);
+        let touch = Touch::within(Duration::MAX);
         if !here {
-            let uses: Vec<_> = keys.iter().map(|key| (key.clone(), slide)).collect();
+            let uses: Vec<_> = keys.iter().map(|key| (key.clone(), touch)).collect();
             self.memory.touch(&uses).await.expect("memory");
             return self.redis.touch(&uses).await.expect("redis");
         }
-        let slides = vec![Some(slide); keys.len()];
-        let memory = self.memory.read_using(keys, &slides, None).await.expect("memory");
-        let redis = self.redis.read_using(keys, &slides, None).await.expect("redis");
+        let touches = vec![Some(touch); keys.len()];
+        let memory = self.memory.read_and_touch(keys, &touches, None).await.expect("memory");
+        let redis = self.redis.read_and_touch(keys, &touches, None).await.expect("redis");
         assert_eq!((memory.len(), redis.len()), (keys.len(), keys.len()));
         for ((key, memory), redis) in keys.iter().zip(memory).zip(redis) {
-            self.judge(key, None, memory, redis);
+            self.compare_read(key, None, memory, redis);
         }
     }
 
-    fn judge(&mut self, key: &Key, lease: Option<Duration>, memory: SharedRead, redis: SharedRead) {
+    fn compare_read(
+        &mut self,
+        key: &Key,
+        lease: Option<Duration>,
+        memory: SharedRead,
+        redis: SharedRead,
+    ) {
         let expected = match self.model.entries.get(key) {
-            Some(entry) => Said::Found(entry.clone()),
-            None if lease.is_none() || self.model.fence.epoch().is_none() => Said::Miss,
-            None if self.model.holders.contains_key(key) => Said::Wait,
-            None => Said::Lead,
+            Some(entry) => Observed::Found(entry.clone()),
+            None if lease.is_none() || self.model.fence.epoch().is_none() => Observed::Miss,
+            None if self.model.holders.contains_key(key) => Observed::Wait,
+            None => Observed::Lead,
         };
-        assert_eq!(memory.standing, self.model.standing());
-        assert_eq!(redis.standing, self.model.standing());
+        assert_eq!(memory.position, self.model.position());
+        assert_eq!(redis.position, self.model.position());
         let ((from_memory, memory), (from_redis, redis)) =
-            (said(memory.outcome), said(redis.outcome));
+            (observe(memory.outcome), observe(redis.outcome));
         assert_eq!(from_memory, expected, "memory, {key}");
         assert_eq!(from_redis, expected, "redis, {key}");
         if let (Some(memory), Some(redis)) = (memory, redis) {
@@ -394,7 +400,7 @@ impl<'a> Trio<'a> {
             }
             Step::Use { keys, here } => {
                 let keys: Vec<Key> = keys.into_iter().map(key).collect();
-                keys.iter().for_each(|key| self.model.slide(key));
+                keys.iter().for_each(|key| self.model.touch(key));
                 self.r#use(&keys, here).await;
             }
             Step::Age => {
@@ -407,11 +413,11 @@ impl<'a> Trio<'a> {
                      elseif redis.call('PTTL', k) >= 0 then redis.call('DEL', k) end end",
                     (FOREVER / AGES).as_millis()
                 );
-                self.server.everywhere(&["eval", &script, "0"]);
+                self.server.on_every_primary(&["eval", &script, "0"]);
             }
             Step::Fill { key: n, tags, tau, epoch, lease } => {
                 let mut entry = entry("", tau);
-                // Different each time, so that a wrong winner shows.
+                // Unique, so that a wrong winner is noticed.
                 self.bodies += 1;
                 entry.loaded_wall_ms = self.bodies;
                 entry.tags = tags.into_iter().map(tag).collect();
@@ -439,7 +445,7 @@ impl<'a> Trio<'a> {
             }
             Step::Apply { epoch, back, ahead, watermark, events } => {
                 let applied = self.model.fence.applied().0;
-                // One past the applied position is a gap.
+                // A batch that begins one past the applied position has a gap before it.
                 let prev = (applied + 1).saturating_sub(back);
                 let event = |(lsn, subjects, tells): Commit| Event {
                     lsn: Lsn(lsn),
@@ -485,11 +491,11 @@ impl<'a> Trio<'a> {
             }
             Step::Collect { upto } => {
                 let expected = self.model.fence.collect(Lsn(upto)) as u64;
-                self.model.drop_fallen();
+                self.model.drop_invalid();
                 assert_eq!(self.memory.collect(Lsn(upto)).await.expect("memory"), expected);
                 assert_eq!(self.redis.collect(Lsn(upto)).await.expect("redis"), expected);
             }
-            Step::Incarnate { at, watermark } => {
+            Step::ResetEpoch { at, watermark } => {
                 let incarnation = self.epochs.len() as u64 + 1;
                 let epoch = Epoch { incarnation, ..EPOCH };
                 self.epochs.push(epoch);
@@ -497,23 +503,23 @@ impl<'a> Trio<'a> {
                 self.model.fence.incarnate(epoch, at, watermark);
                 self.model.entries.clear();
                 self.model.holders.clear();
-                self.memory.incarnate(epoch, at, watermark).await.expect("memory");
-                self.redis.incarnate(epoch, at, watermark).await.expect("redis");
+                self.memory.reset_epoch(epoch, at, watermark).await.expect("memory");
+                self.redis.reset_epoch(epoch, at, watermark).await.expect("redis");
             }
-            Step::LeasesRunOut => {
+            Step::LeasesExpire => {
                 self.model.holders.clear();
                 self.clock.advance(LEASE);
                 let script = "for _, k in ipairs(redis.call('KEYS', '*:l:*')) do \
                               redis.call('DEL', k) end";
-                self.server.everywhere(&["eval", script, "0"]);
+                self.server.on_every_primary(&["eval", script, "0"]);
             }
             Step::Flush => {
                 self.model = Model::default();
-                // A new embedded tier, unlike a new Redis, gives the same tokens again.
+                // A new embedded tier, unlike a flushed Redis, gives the same tokens again.
                 self.leases.clear();
                 let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
                 self.memory = MemoryTier::new(clock, 16 << 20);
-                self.server.everywhere(&["flushall"]);
+                self.server.on_every_primary(&["flushall"]);
             }
         }
     }
@@ -529,7 +535,7 @@ fn check(
     cases: u32,
     server: &Server,
     with: impl Fn(&Step) -> bool,
-    each: impl AsyncFn(&mut Trio<'_>, Vec<Step>),
+    each: impl AsyncFn(&mut Tiers<'_>, Vec<Step>),
 ) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let connecting = async {
@@ -539,9 +545,9 @@ fn check(
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&steps(), |mut steps| {
         steps.retain(|step| with(step));
-        // Most steps need an epoch to be interesting.
-        steps.insert(steps.len().min(2), Step::Incarnate { at: 10, watermark: 10 });
-        runtime.block_on(async { each(&mut Trio::new(&redis, server), steps).await });
+        // Most steps have no effect without an epoch.
+        steps.insert(steps.len().min(2), Step::ResetEpoch { at: 10, watermark: 10 });
+        runtime.block_on(async { each(&mut Tiers::new(&redis, server), steps).await });
         Ok(())
     });
     if let Err(err) = result {
@@ -550,42 +556,42 @@ fn check(
 }
 
 #[test]
-fn redis_and_memory_answer_as_the_model_does() {
+fn redis_and_memory_match_the_model() {
     check(
         96,
         &Server::one(),
         |_| true,
-        async |trio, steps| {
+        async |tiers, steps| {
             for step in steps {
-                trio.run(step).await;
+                tiers.run(step).await;
             }
-            trio.compare().await;
+            tiers.compare().await;
         },
     );
 }
 
-/// Without collections: each bucket has a floor of its own, which what is collected elsewhere does not
-/// raise, so it keeps more than the model does.
+/// Without collections: each bucket has a floor of its own, which a collection in another bucket does not raise,
+/// so it keeps more entries than the model.
 #[test]
-fn a_cluster_and_memory_answer_as_the_model_does() {
+fn cluster_and_memory_match_the_model() {
     let with = |step: &Step| !matches!(step, Step::Collect { .. });
-    check(10, &Server::cluster(), with, async |trio, steps| {
+    check(10, &Server::cluster(), with, async |tiers, steps| {
         for step in steps {
-            trio.run(step).await;
+            tiers.run(step).await;
         }
-        trio.compare().await;
+        tiers.compare().await;
     });
 }
 
 #[test]
-fn redis_and_memory_publish_the_same_stream() {
+fn redis_and_memory_streams_match() {
     let with = |step: &Step| !matches!(step, Step::Flush);
-    check(24, &Server::one(), with, async |trio, steps| {
-        let mut memory = trio.memory.subscribe();
-        let mut redis = trio.redis.subscribe();
+    check(24, &Server::one(), with, async |tiers, steps| {
+        let mut memory = tiers.memory.subscribe();
+        let mut redis = tiers.redis.subscribe();
         assert!(matches!(next(&mut redis).await, NodeMessage::Lost));
         for step in steps {
-            trio.run(step).await;
+            tiers.run(step).await;
         }
         let mut count = 0;
         while let Ok(expected) = memory.try_recv() {
@@ -593,6 +599,6 @@ fn redis_and_memory_publish_the_same_stream() {
             assert_eq!(format!("{got:?}"), format!("{expected:?}"));
             count += 1;
         }
-        assert!(count > 0, "at least the first incarnation");
+        assert!(count > 0, "at least the first epoch reset");
     });
 }

@@ -1,9 +1,9 @@
-//! The shared tier, held to one suite: the embedded one, and a real Redis.
+//! One suite for all shared tiers: the embedded one, a real Redis and a real cluster.
 
 mod differential;
 mod rig;
-mod room;
 mod suite;
+mod tombstone_limit;
 mod wildcards;
 
 mod redis;

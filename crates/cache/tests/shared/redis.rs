@@ -1,9 +1,9 @@
-//! What only a real server can do wrong.
+//! Faults that only a real server has.
 
 mod access;
 mod cluster;
 mod faults;
-mod rubbish;
+mod malformed;
 mod sentinel;
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Lab {
     async fn new() -> Self {
         let server = harness::Redis::start().expect("a Redis server");
         let metrics = RedisMetrics::default();
-        let options = RedisOptions { metrics: metrics.clone(), ..patient(&server) };
+        let options = RedisOptions { metrics: metrics.clone(), ..options_for(&server) };
         let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
         let lab = Self { server, tier, metrics };
         lab.begin().await;
@@ -32,7 +32,7 @@ impl Lab {
     }
 
     async fn begin(&self) {
-        self.tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+        self.tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     }
 
     fn cli(&self, words: &[&str]) -> String {
@@ -44,7 +44,7 @@ impl Lab {
     }
 
     async fn applied(&self) -> Option<Lsn> {
-        self.tier.standing().await.expect("standing").map(|standing| standing.applied)
+        self.tier.position().await.expect("a position").map(|position| position.applied)
     }
 }
 
@@ -52,30 +52,30 @@ async fn refusal(options: RedisOptions) -> String {
     match RedisTier::connect(options).await {
         Err(TierError::Unsuitable(why)) => why,
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it was taken"),
+        Ok(_) => panic!("it was accepted"),
     }
 }
 
 #[tokio::test]
-async fn a_server_that_may_evict_marks_is_not_used() {
+async fn evicting_policy_rejected() {
     let server = harness::Redis::builder()
         .setting("maxmemory-policy", "allkeys-lru")
         .start()
         .expect("a Redis server");
-    let why = refusal(patient(&server)).await;
+    let why = refusal(options_for(&server)).await;
     assert!(why.contains("CONFIG SET maxmemory-policy volatile-lru"), "{why}");
     server.cli(&["config", "set", "maxmemory-policy", "volatile-lru"]).expect("redis-cli");
-    RedisTier::connect(patient(&server)).await.expect("as it said");
+    RedisTier::connect(options_for(&server)).await.expect("the named command helps");
 }
 
 #[tokio::test]
-async fn positions_that_would_be_rounded_are_refused() {
+async fn inexact_positions_refused() {
     let lab = Lab::new().await;
     let last = 1 << 53;
     lab.tier.apply(&batch(10, last, vec![])).await.expect("apply").expect("no gap");
     assert_eq!(lab.applied().await, Some(Lsn(last)));
     let too_far = batch(last, last + 1, vec![Subject::Key(key(1))]);
-    let err = lab.tier.apply(&too_far).await.expect_err("one more can't be kept");
+    let err = lab.tier.apply(&too_far).await.expect_err("a larger one can't be stored");
     assert!(err.to_string().contains("200000/1"), "{err}");
     assert_eq!(lab.fill(1, "v", last).await, Verdict::Accept);
     let late = lab.tier.fill(&fill(&key(1), "v", last + 1)).await;
@@ -83,27 +83,27 @@ async fn positions_that_would_be_rounded_are_refused() {
 }
 
 #[tokio::test]
-async fn two_prefixes_do_not_meet() {
+async fn prefixes_are_isolated() {
     let lab = Lab::new().await;
     lab.fill(1, "v1", 10).await;
-    let options = RedisOptions { prefix: "other".into(), ..patient(&lab.server) };
+    let options = RedisOptions { prefix: "other".into(), ..options_for(&lab.server) };
     let other = RedisTier::connect(options).await.expect("a tier");
-    assert_eq!(other.standing().await.expect("standing"), None);
-    other.incarnate(NEXT, Lsn(50), Lsn(50)).await.expect("incarnate");
+    assert_eq!(other.position().await.expect("a position"), None);
+    other.reset_epoch(NEXT, Lsn(50), Lsn(50)).await.expect("reset");
     assert_eq!(lab.applied().await, Some(Lsn(10)));
     let outcome = other.read(&key(1), None).await.expect("read").outcome;
     assert!(matches!(outcome, cache::shared::Outcome::Miss));
 }
 
 #[tokio::test]
-async fn marks_outlive_entries_when_memory_runs_out() {
+async fn tombstones_survive_memory_pressure() {
     let server = harness::Redis::builder()
         .setting("maxmemory", "8mb")
         .setting("maxmemory-policy", "volatile-lru")
         .start()
         .expect("a Redis server");
-    let tier = RedisTier::connect(patient(&server)).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    let tier = RedisTier::connect(options_for(&server)).await.expect("a tier");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     let named = (0..200).map(|n| Subject::Key(key(n))).collect();
     tier.apply(&batch(10, 11, named)).await.expect("apply").expect("no gap");
     for n in 0..400_u64 {
@@ -115,7 +115,7 @@ async fn marks_outlive_entries_when_memory_runs_out() {
         assert_eq!(tier.fill(&big).await.expect("fill"), Verdict::Accept);
     }
     let evicted = server.cli(&["info", "stats"]).expect("redis-cli");
-    assert!(!evicted.contains("evicted_keys:0"), "the trial was too small");
+    assert!(!evicted.contains("evicted_keys:0"), "nothing was evicted");
     for n in 0..200 {
         let late = tier.fill(&fill(&key(n), "v1", 10)).await.expect("fill");
         assert_eq!(late, refused(coherence::Refusal::Tombstone), "{n}");

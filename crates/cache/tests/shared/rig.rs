@@ -1,4 +1,4 @@
-//! Tiers to try things on, and short words for what is tried.
+//! Tiers under test, and constructors of their inputs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,23 +17,23 @@ use tokio::time::timeout;
 
 pub(crate) const EPOCH: Epoch = Epoch { system: 7, timeline: 1, server: 3, incarnation: 1 };
 pub(crate) const NEXT: Epoch = Epoch { incarnation: 2, ..EPOCH };
-/// As long as Redis can: three years.
+/// About three years.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100_000_000);
-/// As many tombstones are kept.
+/// The number of tombstones that the tiers keep.
 pub(crate) const TOMBSTONES: u64 = 1_500;
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// A clock that goes when it is told to.
+/// A clock that only [`advance`](Self::advance) moves.
 #[derive(Default)]
-pub(crate) struct HandClock(AtomicU64);
+pub(crate) struct ManualClock(AtomicU64);
 
-impl HandClock {
+impl ManualClock {
     pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn mono(&self) -> Mono {
         Mono(self.0.load(Ordering::Relaxed))
     }
@@ -50,11 +50,11 @@ pub(crate) struct Rig {
 }
 
 enum Time {
-    Virtual(Arc<HandClock>),
+    Virtual(Arc<ManualClock>),
     Real(Server),
 }
 
-/// What a Redis tier runs on.
+/// The servers of a Redis tier.
 #[derive(Clone)]
 pub(crate) enum Server {
     One(Arc<harness::Redis>),
@@ -70,22 +70,22 @@ impl Server {
         Self::Cluster(Arc::new(harness::Cluster::start().expect("a cluster")))
     }
 
-    /// Time limits that a loaded machine keeps.
+    /// Returns options with time limits for a loaded machine.
     pub(crate) fn options(&self) -> RedisOptions {
         match self {
-            Self::One(server) => patient(server),
-            Self::Cluster(cluster) => patient_at(cluster.url()),
+            Self::One(server) => options_for(server),
+            Self::Cluster(cluster) => options_at(cluster.url()),
         }
     }
 
-    /// Runs redis-cli against all that can be written to.
-    pub(crate) fn everywhere(&self, words: &[&str]) -> String {
+    /// Runs redis-cli on every primary, and returns the output of the first.
+    pub(crate) fn on_every_primary(&self, words: &[&str]) -> String {
         match self {
             Self::One(server) => server.cli(words).expect("redis-cli"),
             Self::Cluster(cluster) => {
-                let told = cluster.on_primaries(words);
-                assert_eq!(told.len(), 3, "{words:?}: {told:?}");
-                told.into_iter().next().expect("three").1
+                let outputs = cluster.on_primaries(words);
+                assert_eq!(outputs.len(), 3, "{words:?}: {outputs:?}");
+                outputs.into_iter().next().expect("three").1
             }
         }
     }
@@ -93,7 +93,7 @@ impl Server {
 
 impl Rig {
     pub(crate) async fn memory() -> Self {
-        let clock = Arc::new(HandClock::default());
+        let clock = Arc::new(ManualClock::default());
         let tier = MemoryTier::new(Arc::clone(&clock) as Arc<dyn Clock>, 64 << 20);
         let tier = tier.with_tombstones(TOMBSTONES as usize);
         Self { tier: Arc::new(tier), time: Time::Virtual(clock) }
@@ -109,9 +109,9 @@ impl Rig {
         Self { tier: Arc::new(tier), time: Time::Real(server.clone()) }
     }
 
-    /// With an epoch, at position 10.
-    pub(crate) async fn begun(self) -> Self {
-        self.tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    /// Resets the epoch at position 10.
+    pub(crate) async fn with_epoch(self) -> Self {
+        self.tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
         self
     }
 
@@ -134,7 +134,7 @@ impl Rig {
         }
     }
 
-    /// How long the entry has left.
+    /// Returns the rest of the entry's TTL.
     pub(crate) async fn remaining(&self, key: &Key) -> Duration {
         match self.read(key).await.outcome {
             Outcome::Found { remaining, .. } => remaining,
@@ -142,12 +142,12 @@ impl Rig {
         }
     }
 
-    /// The time by the tier's wall clock.
+    /// Returns the time of the tier's wall clock.
     pub(crate) fn wall_ms(&self) -> u64 {
         match &self.time {
             Time::Virtual(clock) => clock.wall_ms(),
             Time::Real(server) => {
-                let time = server.everywhere(&["time"]);
+                let time = server.on_every_primary(&["time"]);
                 let seconds = time.split_whitespace().next().expect("seconds");
                 seconds.parse::<u64>().expect("a number") * 1_000
             }
@@ -175,12 +175,12 @@ impl Rig {
     }
 }
 
-/// Time limits that a loaded machine keeps.
-pub(crate) fn patient(server: &harness::Redis) -> RedisOptions {
-    patient_at(server.url())
+/// Returns options with time limits for a loaded machine.
+pub(crate) fn options_for(server: &harness::Redis) -> RedisOptions {
+    options_at(server.url())
 }
 
-pub(crate) fn patient_at(url: String) -> RedisOptions {
+pub(crate) fn options_at(url: String) -> RedisOptions {
     RedisOptions {
         timeout: Duration::from_secs(5),
         tombstones: TOMBSTONES,
@@ -192,7 +192,7 @@ pub(crate) fn key(n: u8) -> Key {
     Key::parse(&format!("v1:catalog:price:{n}")).expect("a key")
 }
 
-/// One of many keys.
+/// Returns one of many keys.
 pub(crate) fn numbered(n: u32) -> Subject {
     Subject::Key(Key::parse(&format!("v1:catalog:many:{n}")).expect("a key"))
 }
@@ -229,7 +229,7 @@ pub(crate) fn leased(key: &Key, body: &'static str, tau: u64, lease: LeaseToken)
     Fill { lease: Some(lease), ..fill(key, body, tau) }
 }
 
-/// The same, and what the commit made of some of the keys.
+/// Adds the values of some keys after the commit.
 pub(crate) fn renewing(batch: Batch, renewals: Vec<Renewal>) -> Batch {
     let events = batch.events.into_iter();
     let events = events.map(|event| Event { renewals: renewals.clone(), ..event }).collect();
@@ -241,7 +241,7 @@ pub(crate) fn renewal(key: &Key, value: Option<&str>, tags: &[Tag]) -> Renewal {
     Renewal { key: key.clone(), value: value.map(Into::into), tags: tags.to_vec(), ttl }
 }
 
-/// One commit at `upto`.
+/// Returns a batch of one commit at `upto`.
 pub(crate) fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
     let event = Event {
         lsn: Lsn(upto),
@@ -258,13 +258,13 @@ pub(crate) const fn refused(why: Refusal) -> Verdict {
     Verdict::Refuse(why)
 }
 
-/// The next message, within a time that only a broken stream takes.
+/// Returns the next message. Panics after a time that only a broken stream takes.
 pub(crate) async fn next(stream: &mut Receiver<NodeMessage>) -> NodeMessage {
     let message = timeout(Duration::from_secs(20), stream.recv()).await;
     message.expect("a message in time").expect("an open stream")
 }
 
-/// The next message that is not the mark at a subscription's beginning.
+/// Returns the next message, which has to be a batch.
 pub(crate) async fn next_batch(stream: &mut Receiver<NodeMessage>) -> Batch {
     match next(stream).await {
         NodeMessage::Batch(batch) => batch,
@@ -273,7 +273,7 @@ pub(crate) async fn next_batch(stream: &mut Receiver<NodeMessage>) -> Batch {
 }
 
 impl Rig {
-    /// A subscription that has taken effect.
+    /// Returns a subscription that has taken effect.
     pub(crate) async fn subscribed(&self) -> Receiver<NodeMessage> {
         let mut stream = self.tier.subscribe();
         if let Time::Real(_) = self.time {
@@ -283,7 +283,7 @@ impl Rig {
     }
 }
 
-/// Waits, within a limit that only a broken tier reaches, until `ask` answers.
+/// Waits until `ask` returns a value. Panics after a time that only a broken tier takes.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let limit = tokio::time::Instant::now() + Duration::from_secs(60);
     while tokio::time::Instant::now() < limit {

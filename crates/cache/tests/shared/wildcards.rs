@@ -1,4 +1,4 @@
-//! Wildcards: what is meant goes, stored or on its way, and nothing else does.
+//! Wildcards: entries that match are removed, stored or being loaded, and no others.
 
 use cache::shared::{Fill, NodeMessage};
 use coherence::{Fence, Lsn, Refusal, Subject, Verdict};
@@ -8,14 +8,14 @@ use crate::rig::*;
 use crate::suite::suite;
 
 suite! {
-    what_is_meant_goes_and_nothing_else,
-    what_is_being_loaded_is_not_stored,
-    a_survey_counts_and_removes_nothing,
-    too_many_leave_a_floor_in_their_place,
-    eviction_drops_at_once_and_raises_no_fence,
-    a_large_tier_is_counted_in_pages;
+    wildcard_removes_matches_only,
+    wildcard_refuses_loads_in_flight,
+    survey_removes_nothing,
+    excess_wildcards_leave_floor,
+    wildcard_eviction_raises_no_tombstone,
+    large_tier_counted_in_pages;
     of one fence:
-    collected_they_leave_a_floor,
+    collected_wildcard_leaves_floor,
 }
 
 fn like(text: &str) -> Vec<Subject> {
@@ -26,8 +26,8 @@ fn stock(n: u8) -> Key {
     Key::parse(&format!("v1:catalog:stock:{n}")).expect("a key")
 }
 
-async fn what_is_meant_goes_and_nothing_else(rig: Rig) {
-    let rig = rig.begun().await;
+async fn wildcard_removes_matches_only(rig: Rig) {
+    let rig = rig.with_epoch().await;
     for key in [key(1), stock(1)] {
         rig.fill(tagged(&key, "old", 10, &[tag(1), tag(2)])).await;
     }
@@ -40,8 +40,8 @@ async fn what_is_meant_goes_and_nothing_else(rig: Rig) {
     assert!(rig.found(&stock(1)).await.is_none());
 }
 
-async fn what_is_being_loaded_is_not_stored(rig: Rig) {
-    let rig = rig.begun().await;
+async fn wildcard_refuses_loads_in_flight(rig: Rig) {
+    let rig = rig.with_epoch().await;
     rig.apply(batch(10, 11, like("t*:category-*"))).await;
     let late = tagged(&key(1), "old", 10, &[tag(1)]);
     assert_eq!(rig.fill(late.clone()).await, refused(Refusal::Tombstone));
@@ -49,15 +49,15 @@ async fn what_is_being_loaded_is_not_stored(rig: Rig) {
     let mut now = late;
     now.entry.tau = Lsn(11);
     assert_eq!(rig.fill(now).await, Verdict::Accept);
-    // Told again, it leaves alone what came after it.
+    // A replay leaves later entries unchanged.
     rig.apply(batch(10, 11, like("t*:category-*"))).await;
     assert!(rig.found(&key(1)).await.is_some());
 }
 
-async fn a_survey_counts_and_removes_nothing(rig: Rig) {
+async fn survey_removes_nothing(rig: Rig) {
     let survey = async |text: &str| rig.tier.survey(&like(text)).await.expect("a survey");
-    assert_eq!(survey("*").await.total(), 0, "nothing is proven, so nothing is there");
-    rig.tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    assert_eq!(survey("*").await.total(), 0, "without an epoch no entry is valid");
+    rig.tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     for n in 0..7 {
         rig.fill(tagged(&key(n), "price", 10, &[tag(n % 2)])).await;
         rig.fill(fill(&stock(n), "stock", 10)).await;
@@ -74,8 +74,8 @@ async fn a_survey_counts_and_removes_nothing(rig: Rig) {
     assert!(rig.found(&key(2)).await.is_some(), "it is still there");
 }
 
-async fn collected_they_leave_a_floor(rig: Rig) {
-    let rig = rig.begun().await;
+async fn collected_wildcard_leaves_floor(rig: Rig) {
+    let rig = rig.with_epoch().await;
     rig.apply(batch(10, 11, like("k*:*:price:*"))).await;
     rig.apply(batch(11, 12, like("k*:*:stock:*"))).await;
     assert_eq!(rig.tier.collect(Lsn(11)).await.expect("collect"), 1);
@@ -86,8 +86,8 @@ async fn collected_they_leave_a_floor(rig: Rig) {
     assert_eq!(rig.tier.collect(Lsn(12)).await.expect("collect"), 0);
 }
 
-async fn too_many_leave_a_floor_in_their_place(rig: Rig) {
-    let rig = rig.begun().await;
+async fn excess_wildcards_leave_floor(rig: Rig) {
+    let rig = rig.with_epoch().await;
     let most = Fence::PATTERNS_MAX as u64;
     rig.fill(fill(&key(1), "old", 10)).await;
     rig.fill(fill(&key(2), "newer", 11)).await;
@@ -95,19 +95,19 @@ async fn too_many_leave_a_floor_in_their_place(rig: Rig) {
         rig.apply(batch(10 + n, 11 + n, like(&format!("k*:v1:catalog:n{n}:*")))).await;
     }
     assert!(rig.found(&key(1)).await.is_some());
-    // The last one again is not one more.
+    // A replay of the last one does not count twice.
     let end = 10 + most;
     rig.apply(batch(end, end + 1, like(&format!("k*:v1:catalog:n{}:*", most - 1)))).await;
     assert!(rig.found(&key(1)).await.is_some());
     rig.apply(batch(end + 1, end + 2, like("k*:*:stock:*"))).await;
-    assert!(rig.found(&key(1)).await.is_none(), "from before the oldest, which nobody knows now");
+    assert!(rig.found(&key(1)).await.is_none(), "older than the dropped wildcard");
     assert!(rig.found(&key(2)).await.is_some());
-    let fallen = Key::parse("v1:catalog:n0:1").expect("a key");
-    assert_eq!(rig.fill(fill(&fallen, "old", 10)).await, refused(Refusal::Floor));
+    let invalidated = Key::parse("v1:catalog:n0:1").expect("a key");
+    assert_eq!(rig.fill(fill(&invalidated, "old", 10)).await, refused(Refusal::Floor));
 }
 
-async fn eviction_drops_at_once_and_raises_no_fence(rig: Rig) {
-    let rig = rig.begun().await;
+async fn wildcard_eviction_raises_no_tombstone(rig: Rig) {
+    let rig = rig.with_epoch().await;
     for key in [key(1), key(2), stock(1)] {
         rig.fill(tagged(&key, "old", 10, &[tag(1)])).await;
     }
@@ -116,22 +116,22 @@ async fn eviction_drops_at_once_and_raises_no_fence(rig: Rig) {
     assert!(rig.found(&key(1)).await.is_none() && rig.found(&key(2)).await.is_none());
     assert!(rig.found(&stock(1)).await.is_some());
     assert!(
-        matches!(next(&mut stream).await, NodeMessage::Evict(told) if told == like("k*:*:price:*"))
+        matches!(next(&mut stream).await, NodeMessage::Evict(evicted) if evicted == like("k*:*:price:*"))
     );
     assert_eq!(rig.fill(fill(&key(1), "again", 10)).await, Verdict::Accept);
     rig.tier.evict(&like("t*:category-*")).await.expect("evict");
     assert!(rig.found(&key(1)).await.is_some() && rig.found(&stock(1)).await.is_none());
 }
 
-async fn a_large_tier_is_counted_in_pages(rig: Rig) {
-    let rig = rig.begun().await;
+async fn large_tier_counted_in_pages(rig: Rig) {
+    let rig = rig.with_epoch().await;
     let most = 2_500;
     for n in 0..most {
         let key = Key::parse(&format!("v1:catalog:page:{n}")).expect("a key");
         let tags = [tag((n % 5) as u8)];
         rig.fill(Fill { key: key.clone(), ..tagged(&key, "a page", 10, &tags) }).await;
     }
-    // An entry whose first line is longer than what is read of it at first.
+    // An entry whose first line is longer than the part that is read first.
     let tags: Vec<_> = (0..100).map(|n| format!("{n}-{}", "x".repeat(200))).collect();
     let tags: Vec<_> = tags.iter().map(|tag| contract::Tag::parse(tag).expect("a tag")).collect();
     rig.fill(tagged(&key(1), "has many tags", 10, &tags)).await;

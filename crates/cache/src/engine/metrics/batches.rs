@@ -1,4 +1,4 @@
-//! Batches in numbers.
+//! The metrics of batches.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,9 +9,9 @@ use prometheus_client::registry::Registry;
 pub const BATCHES: &str = "tidegate_batches";
 /// Items of batches by kind.
 pub const ITEMS: &str = "tidegate_batch_items";
-/// Calls that batches made, by whom they called: `shared` or `origin`.
+/// Round trips of batches by destination: `shared` or `origin`.
 pub const ROUND_TRIPS: &str = "tidegate_batch_round_trips";
-/// Read-atomic batches by who answered: `local`, `shared`, `origin`, or `none`.
+/// Atomic batches by the tier that answered: `local`, `shared`, `origin`, or `none`.
 pub const ATOMIC: &str = "tidegate_atomic_batches";
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -24,33 +24,33 @@ struct TierLabel {
     tier: &'static str,
 }
 
-/// What kind of batch.
+/// The kind of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) enum Kind {
+pub(in crate::engine) enum BatchKind {
     Plain,
     Atomic,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct Batches {
+pub(in crate::engine) struct BatchMetrics {
     batches: Family<KindLabel, Counter>,
     items: Family<KindLabel, Counter>,
     round_trips: Family<TierLabel, Counter>,
     atomic: Family<TierLabel, Counter>,
 }
 
-impl Batches {
+impl BatchMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(BATCHES, "Batches of reads", self.batches.clone());
         registry.register(ITEMS, "Items of batches", self.items.clone());
-        registry.register(ROUND_TRIPS, "Calls that batches made", self.round_trips.clone());
-        registry.register(ATOMIC, "Read-atomic batches by who answered", self.atomic.clone());
+        registry.register(ROUND_TRIPS, "Round trips of batches", self.round_trips.clone());
+        registry.register(ATOMIC, "Atomic batches by the tier that answered", self.atomic.clone());
     }
 
-    pub(in crate::engine) fn asked(&self, kind: Kind, items: usize) {
+    pub(in crate::engine) fn requested(&self, kind: BatchKind, items: usize) {
         let kind = match kind {
-            Kind::Plain => "plain",
-            Kind::Atomic => "atomic",
+            BatchKind::Plain => "plain",
+            BatchKind::Atomic => "atomic",
         };
         let label = KindLabel { kind };
         self.batches.get_or_create(&label).inc();

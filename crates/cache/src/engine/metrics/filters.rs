@@ -1,5 +1,5 @@
-//! Filters of absent ids in numbers. What they answered is in [`READS`](super::READS), with the
-//! result `filtered`.
+//! The metrics of key filters. Their answers are counted in [`READS`](super::READS) with the result
+//! `filtered`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,17 +11,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{ContractLabel, Policy};
-use crate::local::{FilterStanding, FilterState};
+use super::ContractLabel;
+use crate::engine::rules::Rules;
+use crate::local::{FilterState, FilterStatus};
 
-/// Readings of all ids by contract and how they ended: `stands`; `void` (the log said that anything may
-/// have changed, or broke off), `failed` (the origin), `too-large` or `unfit` (the table).
+/// Key scans by contract and result: `stands` (the filter is ready), `void` (an event may have changed any
+/// row, or the log had a gap), `failed` (the origin), `too-large` or `unfit` (the table).
 pub const FILTER_READINGS: &str = "tidegate_absent_filter_readings";
-/// Whether the filter of a contract answers: 0 no, 1 being read, 2 yes.
+/// State of a contract's filter: 0 void, 1 scanning, 2 ready.
 pub const FILTER_STATE: &str = "tidegate_absent_filter_state";
-/// Ids that a contract's filter knows.
+/// Ids in a contract's filter.
 pub const FILTER_KEYS: &str = "tidegate_absent_filter_keys";
-/// Bytes that a contract's filter takes.
+/// Memory of a contract's filter, in bytes.
 pub const FILTER_BYTES: &str = "tidegate_absent_filter_bytes";
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -30,56 +31,56 @@ struct OutcomeLabels {
     result: &'static str,
 }
 
-/// How a reading of all ids ended.
+/// The result of a key scan.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) enum Outcome {
-    Stands,
+pub(in crate::engine) enum ScanResult {
+    Ready,
     Void,
     Failed,
     TooLarge,
-    Unfit,
+    Unsuitable,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct Filters {
+pub(in crate::engine) struct FilterMetrics {
     readings: Family<OutcomeLabels, Counter>,
 }
 
-impl Filters {
+impl FilterMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(FILTER_READINGS, "Readings of all ids", self.readings.clone());
+        registry.register(FILTER_READINGS, "Key scans by result", self.readings.clone());
     }
 
-    pub(in crate::engine) fn made(&self, policy: &Policy, outcome: Outcome) {
+    pub(in crate::engine) fn scanned(&self, rules: &Rules, outcome: ScanResult) {
         let result = match outcome {
-            Outcome::Stands => "stands",
-            Outcome::Void => "void",
-            Outcome::Failed => "failed",
-            Outcome::TooLarge => "too-large",
-            Outcome::Unfit => "unfit",
+            ScanResult::Ready => "stands",
+            ScanResult::Void => "void",
+            ScanResult::Failed => "failed",
+            ScanResult::TooLarge => "too-large",
+            ScanResult::Unsuitable => "unfit",
         };
-        let contract = Arc::clone(&policy.name);
+        let contract = Arc::clone(&rules.name);
         self.readings.get_or_create(&OutcomeLabels { contract, result }).inc();
     }
 }
 
 /// Writes the gauges of all filters.
 pub(super) fn encode(
-    filters: &[FilterStanding],
+    filters: &[FilterStatus],
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
-    type Read = fn(&FilterStanding) -> f64;
+    type Read = fn(&FilterStatus) -> f64;
     let gauges: [(&str, &str, Read); 3] =
         [
-            (FILTER_STATE, "Filters of absent ids: 0 void, 1 reading, 2 standing", |filter| {
+            (FILTER_STATE, "Filters of existing ids: 0 void, 1 scanning, 2 ready", |filter| {
                 match filter.state {
                     FilterState::Void => 0.0,
-                    FilterState::Reading => 1.0,
-                    FilterState::Standing => 2.0,
+                    FilterState::Scanning => 1.0,
+                    FilterState::Ready => 2.0,
                 }
             }),
-            (FILTER_KEYS, "Ids that a filter knows", |filter| filter.keys as f64),
-            (FILTER_BYTES, "Bytes that a filter takes", |filter| filter.bytes as f64),
+            (FILTER_KEYS, "Ids in a filter", |filter| filter.keys as f64),
+            (FILTER_BYTES, "Memory of a filter in bytes", |filter| filter.bytes as f64),
         ];
     for (name, help, read) in gauges {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

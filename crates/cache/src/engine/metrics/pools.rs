@@ -1,4 +1,4 @@
-//! The pools of the in-process tier in numbers.
+//! The metrics of the in-process tier's memory pools.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::local::{POOLS, PoolStanding};
+use crate::local::{POOLS, PoolStatus};
 
 /// Bytes in the in-process tier by pool.
 pub const POOL_BYTES: &str = "tidegate_pool_bytes";
@@ -15,7 +15,7 @@ pub const POOL_BYTES: &str = "tidegate_pool_bytes";
 pub const POOL_ASSURED_BYTES: &str = "tidegate_pool_assured_bytes";
 /// Entries in the in-process tier by pool.
 pub const POOL_ENTRIES: &str = "tidegate_pool_entries";
-/// Entries that had to make room, by their pool.
+/// Entries evicted for lack of memory, by pool.
 pub const POOL_EVICTIONS: &str = "tidegate_pool_evictions";
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -23,27 +23,27 @@ struct PoolLabel {
     pool: &'static str,
 }
 
-/// What one figure of a pool is called, means and is.
-type Figure = (&'static str, &'static str, fn(&PoolStanding) -> u64);
+/// Name, help and value of one metric of a pool.
+type PoolMetric = (&'static str, &'static str, fn(&PoolStatus) -> u64);
 
-const GAUGES: [Figure; 3] = [
+const GAUGES: [PoolMetric; 3] = [
     (POOL_BYTES, "Bytes in the in-process tier by pool", |pool| pool.bytes),
     (POOL_ASSURED_BYTES, "Bytes that a pool is assured of", |pool| pool.assured_bytes),
     (POOL_ENTRIES, "Entries in the in-process tier by pool", |pool| pool.entries),
 ];
 
 pub(super) fn encode(
-    pools: &[PoolStanding; 3],
+    pools: &[PoolStatus; 3],
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
     let labelled = || POOLS.iter().map(|(_, name)| PoolLabel { pool: name }).zip(pools);
-    for (name, help, figure) in GAUGES {
+    for (name, help, value) in GAUGES {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (label, pool) in labelled() {
-            ConstGauge::new(figure(pool) as f64).encode(family.encode_family(&label)?)?;
+            ConstGauge::new(value(pool) as f64).encode(family.encode_family(&label)?)?;
         }
     }
-    let help = "Entries that had to make room, by their pool";
+    let help = "Entries evicted for lack of memory, by pool";
     let mut family = encoder.encode_descriptor(POOL_EVICTIONS, help, None, MetricType::Counter)?;
     for (label, pool) in labelled() {
         ConstCounter::new(pool.evictions).encode(family.encode_family(&label)?)?;

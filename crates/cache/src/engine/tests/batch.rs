@@ -1,4 +1,4 @@
-//! Many keys at once: one round trip to each tier.
+//! Batches: one round trip to each tier.
 
 use super::table::{Table, texts};
 use super::*;
@@ -13,11 +13,11 @@ fn ids(range: std::ops::Range<u32>) -> Vec<u32> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_items_with_partial_misses_cost_one_round_trip_to_each_tier() {
+async fn batch_costs_one_round_trip_per_tier() {
     let world = World::new().await;
     let (node, other) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "value");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let table = Table::returning(&world, "value");
     // Rows 0 to 19 are in the node's own tier, 20 to 34 in the shared one only.
     node.get_many(&table.items(&policy, &ids(0..20)), None).await;
     other.get_many(&table.items(&policy, &ids(20..35)), None).await;
@@ -38,14 +38,14 @@ async fn fifty_items_with_partial_misses_cost_one_round_trip_to_each_tier() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_under_way_is_not_loaded_again() {
+async fn overlapping_batches_load_keys_once() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "value");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let table = Table::returning(&world, "value");
     let origin = Arc::clone(&table) as Arc<dyn Origin>;
     let (low, high) = (table.items(&policy, &ids(0..30)), table.items(&policy, &ids(20..50)));
-    // Overlapping batches on one node, on two, a single read, and a key that is named twice.
+    // Overlapping batches on one node and on two, a single read, and keys that are named twice.
     let mut twice = low.clone();
     twice.extend(low.clone());
     let shared_key = key(25);
@@ -62,31 +62,31 @@ async fn what_is_under_way_is_not_loaded_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_with_one_item_is_its_own_answer() {
+async fn bad_item_fails_alone() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "value");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let table = Table::returning(&world, "value");
     let mut items = table.items(&policy, &[1, 2, 3]);
     items[1].id = "two".into();
     for atomic in [false, true] {
         let answers = match atomic {
             false => node.get_many(&items, None).await,
-            true => node.get_together(&items, None).await.expect("an answer").answers,
+            true => node.get_atomic(&items, None).await.expect("an answer").answers,
         };
         assert_eq!(text(answers[0].as_ref().unwrap()), "value");
         assert_eq!(text(answers[2].as_ref().unwrap()), "value");
-        let err = answers[1].as_ref().expect_err("no row goes by that id");
+        let err = answers[1].as_ref().expect_err("no row has that id");
         assert!(matches!(err, ReadError::Origin(err) if err.kind == OriginErrorKind::BadRequest));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_shared_tier_a_batch_costs_one_load() {
+async fn batch_without_shared_tier_loads_once() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "value");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let table = Table::returning(&world, "value");
     world.shared.down.store(true, Ordering::Relaxed);
     let answers = node.get_many(&table.items(&policy, &ids(0..50)), None).await;
     assert_eq!(texts(&answers), vec!["value"; 50]);
@@ -94,13 +94,13 @@ async fn without_a_shared_tier_a_batch_costs_one_load() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_of_what_no_tier_may_keep_is_one_load() {
+async fn untiered_batch_loads_once() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut never = policy(Unproven::ReadOrigin);
+    let mut never = rules(Unproven::ReadOrigin);
     never.tiers = contract::Tiers::NONE;
-    let never = Arc::new(never);
-    let table = Table::saying(&world, "value");
+    let never = policy(never);
+    let table = Table::returning(&world, "value");
     for calls in 1..3 {
         let answers = node.get_many(&table.items(&never, &ids(0..10)), None).await;
         assert_eq!(texts(&answers), vec!["value"; 10]);
@@ -110,28 +110,28 @@ async fn a_batch_of_what_no_tier_may_keep_is_one_load() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_written_reads_a_batch_with_the_write() {
+async fn batch_with_token_has_the_write() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let table = Table::saying(&world, "old");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let table = Table::returning(&world, "old");
     let items = table.items(&policy, &[1, 2, 3]);
     node.get_many(&items, None).await;
-    let unseen = table.commit(&world, &[1, 2], "new");
-    let token = After::new(Some(unseen.epoch.log()), unseen.upto);
+    let unapplied = table.commit(&world, &[1, 2], "new");
+    let token = After::new(Some(unapplied.epoch.log()), unapplied.upto);
     assert_eq!(texts(&node.get_many(&items, None).await), ["old"; 3], "the contract allows it");
     assert_eq!(texts(&node.get_many(&items, Some(token)).await), ["new", "new", "old"]);
-    let together = node.get_together(&items, Some(token)).await.expect("an answer");
+    let together = node.get_atomic(&items, Some(token)).await.expect("an answer");
     assert_eq!(texts(&together.answers), ["new", "new", "old"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_fails_fails_a_batch_by_each_items_contract() {
+async fn failed_batch_follows_each_contract() {
     let world = World::new().await;
     let node = world.node().await;
-    let (strict, mild) = (policy(Unproven::ReadOrigin), policy(Unproven::ServeStale));
-    let (strict, mild) = (Arc::new(strict), Arc::new(mild));
-    let row = Row::saying(MS, "value");
+    let (strict, mild) = (rules(Unproven::ReadOrigin), rules(Unproven::ServeStale));
+    let (strict, mild) = (policy(strict), policy(mild));
+    let row = Row::returning(MS, "value");
     let item = |policy: &Arc<Policy>, id: u32| Item {
         key: key(id),
         id: id.to_string().into(),
@@ -146,4 +146,25 @@ async fn an_origin_that_fails_fails_a_batch_by_each_items_contract() {
     let answers = node.get_many(&items, None).await;
     assert!(matches!(&answers[0], Err(ReadError::Origin(_))), "{:?}", answers[0]);
     assert_eq!(answers[1].as_ref().unwrap().proof().stale, Some(Stale::Unproven));
+}
+
+/// The steps of a transaction and the calls of a batch are written to one connection in this order.
+#[tokio::test(start_paused = true)]
+async fn join_all_starts_in_order() {
+    for count in [3, 100] {
+        let begun = Mutex::new(Vec::new());
+        let started = tokio::time::Instant::now();
+        let futures = (0..count).map(|n| {
+            let begun = &begun;
+            async move {
+                begun.lock().push(n);
+                tokio::time::sleep(MS * (count - n)).await;
+                n * 10
+            }
+        });
+        let outputs = futures_util::future::join_all(futures).await;
+        assert_eq!(outputs, (0..count).map(|n| n * 10).collect::<Vec<_>>());
+        assert_eq!(*begun.lock(), (0..count).collect::<Vec<_>>());
+        assert_eq!(started.elapsed(), MS * count, "they run concurrently");
+    }
 }

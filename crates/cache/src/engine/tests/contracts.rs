@@ -1,22 +1,22 @@
-//! What each contract's rule does when freshness can't be proven, or the origin fails.
+//! The contracts' rules for unproven freshness and for failed loads.
 
 use super::*;
 
-/// A node that holds "old", which nobody can prove any more; the row says "new" by now.
+/// A node with the entry "old", which can't be proven any more; the row has changed to "new".
 async fn unprovable(policy: &Arc<Policy>) -> (World, Engine, Arc<Row>) {
     let world = World::new().await;
     let node = world.node().await;
-    let row = Row::saying(10 * MS, "old");
+    let row = Row::returning(10 * MS, "old");
     read(&node, policy, &row).await.expect("an answer");
-    row.say("new");
+    row.update("new");
     world.cut_off_primary();
     tokio::time::sleep(3 * BUDGET).await;
     (world, node, row)
 }
 
 #[tokio::test(start_paused = true)]
-async fn serve_stale_answers_and_says_so() {
-    let policy = Arc::new(policy(Unproven::ServeStale));
+async fn serve_stale_reports_stale() {
+    let policy = policy(rules(Unproven::ServeStale));
     let (_world, node, row) = unprovable(&policy).await;
     let answer = read(&node, &policy, &row).await.expect("an answer");
     assert_eq!(text(&answer), "old");
@@ -26,8 +26,8 @@ async fn serve_stale_answers_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn read_origin_asks_the_origin_once_per_budget() {
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+async fn read_origin_loads_once_per_budget() {
+    let policy = policy(rules(Unproven::ReadOrigin));
     let (_world, node, row) = unprovable(&policy).await;
     let answer = read(&node, &policy, &row).await.expect("an answer");
     assert_eq!((text(&answer).as_str(), answer.proof().tier), ("new", Tier::Origin));
@@ -37,15 +37,15 @@ async fn read_origin_asks_the_origin_once_per_budget() {
         answer.proof().bound
     );
     // The load itself proves its entry for as long as the budget.
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Local));
-    row.say("newer");
+    assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Local));
+    row.update("newer");
     tokio::time::sleep(BUDGET).await;
-    assert_eq!(said(&node, &policy, &row).await, is("newer", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("newer", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
-async fn fail_fails() {
-    let policy = Arc::new(policy(Unproven::Fail));
+async fn fail_returns_unproven_error() {
+    let policy = policy(rules(Unproven::Fail));
     let (_world, node, row) = unprovable(&policy).await;
     let err = read(&node, &policy, &row).await.expect_err("no answer");
     assert!(matches!(err, ReadError::Unproven { bound: Some(_), budget: BUDGET }), "{err}");
@@ -54,31 +54,31 @@ async fn fail_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_feed_shows_in_the_bound() {
+async fn dead_feed_grows_the_bound() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let row = Row::saying(MS, "old");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let row = Row::returning(MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
     tokio::time::sleep(BUDGET * 2).await;
-    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Local), "an idle log is proven");
-    row.say("new");
-    let _never_applied = world.commit_unseen(vec![Subject::Key(key(1))]);
+    assert_eq!(served(&node, &policy, &row).await, is("old", Tier::Local), "an idle log is proven");
+    row.update("new");
+    let _never_applied = world.commit_unapplied(vec![Subject::Key(key(1))]);
     tokio::time::sleep(BUDGET + 250 * MS).await;
     assert!(node.standing().bound.is_some_and(|bound| bound > BUDGET));
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_origin_is_covered_by_what_is_there_if_the_contract_says_so() {
+async fn serve_stale_covers_failed_load() {
     for (rule, covered) in [(Unproven::ServeStale, true), (Unproven::ReadOrigin, false)] {
         let world = World::new().await;
         let node = world.node().await;
-        let policy = Arc::new(policy(rule));
-        let row = Row::saying(MS, "old");
+        let policy = policy(rules(rule));
+        let row = Row::returning(MS, "old");
         read(&node, &policy, &row).await.expect("an answer");
         row.set(|_| Err(failing()));
-        tokio::time::sleep(policy.ttl * 2).await;
+        tokio::time::sleep(policy.rules.ttl * 2).await;
         let outcome = read(&node, &policy, &row).await;
         match outcome {
             Ok(answer) if covered => assert_eq!(answer.proof().stale, Some(Stale::OriginFailed)),
@@ -89,9 +89,9 @@ async fn a_failing_origin_is_covered_by_what_is_there_if_the_contract_says_so() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_invalidated_is_never_served_again() {
+async fn invalidated_entry_covers_no_failure() {
     let over = BUDGET + MS;
-    // What a commit made old may cover a failure within its budget, where the governor may spend it.
+    // A soft-stale entry may cover a failure within its budget, where the governor may spend it.
     for (governor, cause, later) in [
         (false, Cause::Commit, Duration::ZERO),
         (true, Cause::Commit, over),
@@ -100,11 +100,11 @@ async fn what_was_invalidated_is_never_served_again() {
     ] {
         let world = World::new().await;
         let node = world.node_governed(governor).await;
-        let policy = Arc::new(policy(Unproven::ServeStale));
-        let row = Row::saying(MS, "erased");
+        let policy = policy(rules(Unproven::ServeStale));
+        let row = Row::returning(MS, "erased");
         read(&node, &policy, &row).await.expect("an answer");
         row.set(|_| Err(failing()));
-        let mut batch = world.commit_unseen(vec![Subject::Key(key(1))]);
+        let mut batch = world.commit_unapplied(vec![Subject::Key(key(1))]);
         batch.events[0].cause = cause;
         world.shared.apply(&batch).await.unwrap().unwrap();
         settle().await;
@@ -115,77 +115,77 @@ async fn what_was_invalidated_is_never_served_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_left_out_by_the_contract_holds_nothing() {
+async fn excluded_tier_stores_nothing() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut shared_only = policy(Unproven::ReadOrigin);
+    let mut shared_only = rules(Unproven::ReadOrigin);
     shared_only.tiers = contract::Tiers::SHARED;
-    let shared_only = Arc::new(shared_only);
-    let row = Row::saying(MS, "value");
-    assert_eq!(said(&node, &shared_only, &row).await, is("value", Tier::Origin));
-    assert_eq!(said(&node, &shared_only, &row).await, is("value", Tier::Shared));
+    let shared_only = policy(shared_only);
+    let row = Row::returning(MS, "value");
+    assert_eq!(served(&node, &shared_only, &row).await, is("value", Tier::Origin));
+    assert_eq!(served(&node, &shared_only, &row).await, is("value", Tier::Shared));
     assert_eq!(node.standing().entries, 0);
 
-    let mut nowhere = policy(Unproven::ReadOrigin);
+    let mut nowhere = rules(Unproven::ReadOrigin);
     nowhere.tiers = contract::Tiers::NONE;
-    let (nowhere, row) = (Arc::new(nowhere), Row::saying(MS, "private"));
+    let (nowhere, row) = (policy(nowhere), Row::returning(MS, "private"));
     for _ in 0..2 {
-        assert_eq!(said(&node, &nowhere, &row).await, is("private", Tier::Origin));
+        assert_eq!(served(&node, &nowhere, &row).await, is("private", Tier::Origin));
     }
     assert_eq!(row.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_tier_here_may_keep_is_shared_by_those_who_wait_and_kept_nowhere() {
+async fn untiered_load_shared_with_waiters() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut abroad = policy(Unproven::ReadOrigin);
+    let mut abroad = rules(Unproven::ReadOrigin);
     (abroad.tiers, abroad.collapses) = (contract::Tiers::NONE, true);
-    let (abroad, row) = (Arc::new(abroad), Row::saying(50 * MS, "resident"));
+    let (abroad, row) = (policy(abroad), Row::returning(50 * MS, "resident"));
     let readers = (0..10).map(|_| {
         let (node, abroad, row) = (node.clone(), Arc::clone(&abroad), Arc::clone(&row));
-        tokio::spawn(async move { said(&node, &abroad, &row).await })
+        tokio::spawn(async move { served(&node, &abroad, &row).await })
     });
     for reader in readers.collect::<Vec<_>>() {
         assert_eq!(reader.await.expect("no panic"), is("resident", Tier::Origin));
     }
     assert_eq!(row.calls(), 1);
-    assert_eq!(said(&node, &abroad, &row).await, is("resident", Tier::Origin));
-    assert_eq!(row.calls(), 2, "once it is answered it is gone");
+    assert_eq!(served(&node, &abroad, &row).await, is("resident", Tier::Origin));
+    assert_eq!(row.calls(), 2, "the answer is not stored");
     assert_eq!(node.standing().entries, 0);
     let read = world.shared.tier.read(&key(1), None).await.unwrap();
     assert!(matches!(read.outcome, crate::shared::Outcome::Miss));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hot_key_is_renewed_before_it_ends_and_nobody_waits() {
+async fn hot_key_refreshed_before_expiry() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut eager = policy(Unproven::ReadOrigin);
+    let mut eager = rules(Unproven::ReadOrigin);
     eager.refresh = contract::Refresh { beta: 1.0, jitter: 0.1 };
     eager.ttl = Duration::from_secs(10);
-    let policy = Arc::new(eager);
-    let row = Row::saying(200 * MS, "value");
+    let policy = policy(eager);
+    let row = Row::returning(200 * MS, "value");
     read(&node, &policy, &row).await.expect("an answer");
     for _ in 0..6_000 {
         tokio::time::sleep(10 * MS).await;
-        assert_eq!(said(&node, &policy, &row).await.1, Tier::Local, "nobody waits");
+        assert_eq!(served(&node, &policy, &row).await.1, Tier::Local, "no reader waits");
     }
     let loads = row.calls();
     assert!((6..=14).contains(&loads), "about one load per ten seconds, not {loads}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn stale_while_revalidate_answers_at_once_and_renews() {
+async fn stale_while_revalidate_serves_and_renews() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut soft = policy(Unproven::ReadOrigin);
+    let mut soft = rules(Unproven::ReadOrigin);
     soft.ttl = Duration::from_secs(5);
     soft.stale_while_revalidate = Duration::from_secs(5);
-    let policy = Arc::new(soft);
-    let row = Row::saying(100 * MS, "first");
+    let policy = policy(soft);
+    let row = Row::returning(100 * MS, "first");
     read(&node, &policy, &row).await.expect("an answer");
-    row.say("second");
+    row.update("second");
     tokio::time::sleep(Duration::from_secs(6)).await;
     let answer = read(&node, &policy, &row).await.expect("an answer");
     assert_eq!(
@@ -193,20 +193,20 @@ async fn stale_while_revalidate_answers_at_once_and_renews() {
         ("first", Some(Stale::Revalidating))
     );
     tokio::time::sleep(200 * MS).await;
-    assert_eq!(said(&node, &policy, &row).await, is("second", Tier::Local));
+    assert_eq!(served(&node, &policy, &row).await, is("second", Tier::Local));
     assert_eq!(row.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_big_is_served_but_not_kept() {
+async fn oversized_answer_not_stored() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut small = policy(Unproven::ReadOrigin);
+    let mut small = rules(Unproven::ReadOrigin);
     small.max_bytes = 4;
-    let policy = Arc::new(small);
-    let row = Row::saying(MS, "too big");
+    let policy = policy(small);
+    let row = Row::returning(MS, "too big");
     for _ in 0..2 {
-        assert_eq!(said(&node, &policy, &row).await, is("too big", Tier::Origin));
+        assert_eq!(served(&node, &policy, &row).await, is("too big", Tier::Origin));
     }
     assert_eq!(node.standing().entries, 0);
 }

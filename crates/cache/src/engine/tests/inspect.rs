@@ -1,46 +1,46 @@
-//! What the auditor sees and hears of an engine.
+//! Inspection and the events for observers.
 
 use super::*;
-use crate::audit::{Felled, Filled, Note, Witness};
+use crate::engine::observer::{EngineEvent, EngineObserver, FillRecord, InvalidationRecord};
 
 #[derive(Default)]
-struct Notebook(Mutex<Vec<Note>>);
+struct EventLog(Mutex<Vec<EngineEvent>>);
 
-impl Witness for Notebook {
-    fn note(&self, note: Note) {
-        self.0.lock().push(note);
+impl EngineObserver for EventLog {
+    fn observe(&self, event: EngineEvent) {
+        self.0.lock().push(event);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn inspecting_changes_nothing() {
+async fn inspect_has_no_side_effects() {
     let world = World::new().await;
     let (one, two) = (world.node().await, world.node().await);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let row = Row::saying(10 * MS, "old");
-    assert!(two.inspect(&key(1), &policy).await.expect("a look").is_empty());
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let row = Row::returning(10 * MS, "old");
+    assert!(two.inspect(&key(1), &policy).await.expect("an inspection").is_empty());
     read(&one, &policy, &row).await.expect("an answer");
-    assert_eq!(row.calls(), 1, "nobody held a lease for having looked");
+    assert_eq!(row.calls(), 1, "the inspection took no lease");
 
-    let tiers = |holdings: Vec<Holding>| {
-        holdings.iter().map(|held| (held.tier, held.answers)).collect::<Vec<_>>()
+    let tiers = |found: Vec<TierEntry>| {
+        found.iter().map(|entry| (entry.tier, entry.served_as)).collect::<Vec<_>>()
     };
-    let fresh = Answers::Fresh;
-    let seen = one.inspect(&key(1), &policy).await.expect("a look");
+    let fresh = ServedAs::Fresh;
+    let seen = one.inspect(&key(1), &policy).await.expect("an inspection");
     assert_eq!(tiers(seen), [(Tier::Local, fresh), (Tier::Shared, fresh)]);
     for _ in 0..2 {
-        let seen = two.inspect(&key(1), &policy).await.expect("a look");
+        let seen = two.inspect(&key(1), &policy).await.expect("an inspection");
         assert_eq!(seen[0].entry.tau, Lsn(10));
         assert!(seen[0].bound.is_some_and(|bound| bound <= BUDGET), "{seen:?}");
         assert_eq!(tiers(seen), [(Tier::Shared, fresh)], "it was not copied");
     }
-    let embedded = world.shared.tier.inspect(&key(1)).await.expect("a look");
+    let embedded = world.shared.tier.inspect(&key(1)).await.expect("an inspection");
     assert!(matches!(embedded.outcome, crate::shared::Outcome::Found { .. }), "{embedded:?}");
 
     world.cut_off_primary();
     tokio::time::sleep(3 * BUDGET).await;
-    let seen = one.inspect(&key(1), &policy).await.expect("a look");
-    let no = Answers::No;
+    let seen = one.inspect(&key(1), &policy).await.expect("an inspection");
+    let no = ServedAs::NotServed;
     assert_eq!(
         tiers(seen),
         [(Tier::Local, no), (Tier::Shared, no)],
@@ -48,17 +48,17 @@ async fn inspecting_changes_nothing() {
     );
 
     world.shared.down.store(true, Ordering::Relaxed);
-    one.inspect(&key(1), &policy).await.expect_err("half a look is none");
+    one.inspect(&key(1), &policy).await.expect_err("a partial inspection is an error");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_witness_hears_of_loads_fills_and_what_an_event_met() {
+async fn observer_receives_loads_fills_and_events() {
     let world = World::new().await;
     let node = world.node().await;
-    let notebook = Arc::new(Notebook::default());
-    node.witness(Arc::clone(&notebook) as _);
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    let row = Row::saying(10 * MS, "old");
+    let log = Arc::new(EventLog::default());
+    node.set_observer(Arc::clone(&log) as _);
+    let policy = policy(rules(Unproven::ReadOrigin));
+    let row = Row::returning(10 * MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
     world.commit(vec![Subject::Tag(tag("product-1"))]).await;
     let reader = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
@@ -67,45 +67,46 @@ async fn a_witness_hears_of_loads_fills_and_what_an_event_met() {
     world.commit(vec![Subject::Key(key(1))]).await;
     reading.await.expect("it ends").expect("an answer");
 
-    let notes = notebook.0.lock();
-    let told: Vec<String> = notes
+    let events = log.0.lock();
+    let described: Vec<String> = events
         .iter()
-        .map(|note| match note {
-            Note::Load(named) => format!("load {}", named.id),
-            Note::Fill(Filled { tier, tau, verdict, .. }) => {
+        .map(|event| match event {
+            EngineEvent::Load(target) => format!("load {}", target.id),
+            EngineEvent::Fill(FillRecord { tier, tau, verdict, .. }) => {
                 format!("{} {} {}", tier.as_str(), tau.0, *verdict == Verdict::Accept)
             }
-            Note::Event(Felled { lsn, felled, loading, .. }) => {
-                format!("event {} felled {} loading {}", lsn.0, felled.len(), loading.len())
+            EngineEvent::Invalidation(InvalidationRecord { lsn, invalidated, loading, .. }) => {
+                let (invalidated, loading) = (invalidated.len(), loading.len());
+                format!("event {} invalidated {invalidated} loading {loading}", lsn.0)
             }
-            Note::Answer(_) => "answer".into(),
+            EngineEvent::Answer(_) => "answer".into(),
         })
         .collect();
     assert_eq!(
-        told,
+        described,
         [
             "load 1",
             "shared 10 true",
             "local 10 true",
-            "event 11 felled 1 loading 0",
+            "event 11 invalidated 1 loading 0",
             "load 1",
-            "event 12 felled 0 loading 1",
+            "event 12 invalidated 0 loading 1",
             "shared 11 false",
         ]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_measured_without_a_proof_is_the_hit_that_it_would_be_with_one() {
+async fn unproven_peek_skips_the_proof() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
-    assert!(node.measure_unproven(&key(1), &policy).is_none(), "nothing is there");
-    read(&node, &policy, &Row::saying(10 * MS, "old")).await.expect("an answer");
+    let policy = policy(rules(Unproven::ReadOrigin));
+    assert!(node.peek_unproven(&key(1), &policy).is_none(), "no entry");
+    read(&node, &policy, &Row::returning(10 * MS, "old")).await.expect("an answer");
     assert!(node.peek(&key(1), &policy).is_some());
-    assert!(node.measure_unproven(&key(1), &policy).is_some());
+    assert!(node.peek_unproven(&key(1), &policy).is_some());
     world.cut_off_primary();
     tokio::time::sleep(3 * BUDGET).await;
-    assert!(node.peek(&key(1), &policy).is_none(), "nothing is proven any more");
-    assert!(node.measure_unproven(&key(1), &policy).is_some(), "and that is not looked at");
+    assert!(node.peek(&key(1), &policy).is_none(), "nothing is proven now");
+    assert!(node.peek_unproven(&key(1), &policy).is_some(), "and that is not checked");
 }

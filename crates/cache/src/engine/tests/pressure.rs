@@ -1,4 +1,4 @@
-//! An origin that is short, a shared tier that is away.
+//! An overloaded origin, and a failing shared tier.
 
 use contract::Class;
 
@@ -14,14 +14,12 @@ async fn ask(
     node.get(&key(id), &id.to_string(), policy, &origin).await
 }
 
-fn of(class: Class) -> Arc<Policy> {
-    let mut policy = policy(Unproven::ReadOrigin);
-    policy.priority = class;
-    Arc::new(policy)
+fn of_class(class: Class) -> Arc<Policy> {
+    policy(Rules { priority: class, ..rules(Unproven::ReadOrigin) })
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_least_important_readers_are_refused_first() {
+async fn lowest_class_shed_first() {
     let world = World::new().await;
     let options = EngineOptions {
         origin_concurrency: 10,
@@ -29,11 +27,11 @@ async fn the_least_important_readers_are_refused_first() {
         ..EngineOptions::default()
     };
     let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
-    let row = Row::saying(500 * MS, "value");
+    let row = Row::returning(500 * MS, "value");
     let mut readers = Vec::new();
     for (first, class) in [(0, Class::Ephemeral), (100, Class::Standard), (200, Class::Critical)] {
         for id in first..first + 10 {
-            let (node, policy, row) = (node.clone(), of(class), Arc::clone(&row));
+            let (node, policy, row) = (node.clone(), of_class(class), Arc::clone(&row));
             readers.push((class, tokio::spawn(async move { ask(&node, id, &policy, &row).await })));
         }
     }
@@ -47,39 +45,39 @@ async fn the_least_important_readers_are_refused_first() {
     assert_eq!(row.calls(), 10, "never more than the limit");
     assert_eq!(answered[&Class::Ephemeral], 7);
     assert_eq!(answered[&Class::Standard], 2);
-    assert_eq!(answered[&Class::Critical], 1, "room was kept for what the shop can't sell without");
+    assert_eq!(answered[&Class::Critical], 1, "the reserve for critical loads");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_fails_is_left_alone_and_tried_again() {
+async fn failing_origin_opens_breaker() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = of(Class::Standard);
+    let policy = of_class(Class::Standard);
     let row = Row::new(MS, |_| Err(failing()));
     for id in 0..50 {
         ask(&node, id, &policy, &row).await.expect_err("the origin fails");
     }
-    assert!(row.calls() < 15, "{} calls to a dead origin", row.calls());
+    assert!(row.calls() < 15, "{} calls to a failing origin", row.calls());
     let err = ask(&node, 60, &policy, &row).await.expect_err("the breaker is open");
     assert!(matches!(err, ReadError::Overloaded { reason: "breaker", .. }), "{err}");
-    row.say("back");
+    row.update("back");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(text(&ask(&node, 60, &policy, &row).await.expect("one probe")), "back");
     assert_eq!(text(&ask(&node, 61, &policy, &row).await.expect("closed again")), "back");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_connection_is_tried_once_more() {
+async fn broken_connection_retried_once() {
     let world = World::new().await;
     let node = world.node().await;
     let row = Row::new(MS, |call| if call == 0 { Err(failing()) } else { Ok(present("value")) });
-    let answer = ask(&node, 1, &of(Class::Standard), &row).await.expect("the second try");
+    let answer = ask(&node, 1, &of_class(Class::Standard), &row).await.expect("the second try");
     assert_eq!(text(&answer), "value");
     assert_eq!(row.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_never_answers_is_given_up() {
+async fn hanging_load_times_out() {
     let world = World::new().await;
     let options = EngineOptions {
         load_timeout: 300 * MS,
@@ -87,40 +85,40 @@ async fn an_origin_that_never_answers_is_given_up() {
         ..EngineOptions::default()
     };
     let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
-    let row = Row::saying(Duration::from_secs(3_600), "never");
-    let err = ask(&node, 1, &of(Class::Standard), &row).await.expect_err("no answer");
+    let row = Row::returning(Duration::from_secs(3_600), "never");
+    let err = ask(&node, 1, &of_class(Class::Standard), &row).await.expect_err("no answer");
     let timed_out = matches!(&err, ReadError::Origin(err) if err.kind == OriginErrorKind::Timeout);
     assert!(timed_out, "{err}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_shared_tier_answers_stay_right_and_local() {
+async fn local_tier_works_without_shared() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = of(Class::Standard);
-    let row = Row::saying(MS, "old");
+    let policy = of_class(Class::Standard);
+    let row = Row::returning(MS, "old");
     world.shared.down.store(true, Ordering::Relaxed);
-    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Origin));
-    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Local));
-    // A commit that can't be applied anywhere: the bound says so.
-    row.say("new");
-    let batch = world.commit_unseen(vec![Subject::Key(key(1))]);
+    assert_eq!(served(&node, &policy, &row).await, is("old", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("old", Tier::Local));
+    // A commit that can't be applied anywhere: the bound grows.
+    row.update("new");
+    let batch = world.commit_unapplied(vec![Subject::Key(key(1))]);
     tokio::time::sleep(BUDGET + 250 * MS).await;
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
-    // It comes back, late.
+    assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
+    // The tier comes back.
     world.shared.down.store(false, Ordering::Relaxed);
     world.shared.apply(&batch).await.unwrap().unwrap();
     settle().await;
-    assert_eq!(said(&node, &policy, &row).await.0, "new");
+    assert_eq!(served(&node, &policy, &row).await.0, "new");
     assert!(node.standing().bound.is_some_and(|bound| bound <= 250 * MS));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_shared_tier_costs_its_time_limit_and_then_nothing() {
+async fn slow_shared_tier_opens_breaker() {
     let world = World::new().await;
     let node = world.node().await;
-    let policy = of(Class::Standard);
-    let row = Row::saying(MS, "value");
+    let policy = of_class(Class::Standard);
+    let row = Row::returning(MS, "value");
     *world.shared.late_reads.lock() = Duration::from_millis(500);
     let began = tokio::time::Instant::now();
     ask(&node, 0, &policy, &row).await.expect("an answer");
@@ -130,5 +128,5 @@ async fn a_slow_shared_tier_costs_its_time_limit_and_then_nothing() {
     }
     let began = tokio::time::Instant::now();
     ask(&node, 30, &policy, &row).await.expect("an answer");
-    assert!(began.elapsed() <= 5 * MS, "the breaker spares the wait: {:?}", began.elapsed());
+    assert!(began.elapsed() <= 5 * MS, "the open breaker avoids the wait: {:?}", began.elapsed());
 }

@@ -1,5 +1,4 @@
-//! Origins that are no database: services and functions, which may lag, and of whose changes a log
-//! may tell nothing.
+//! Origins other than databases: services and functions, which may lag, and whose changes may be in no log.
 
 use contract::{Contract, Evidence};
 
@@ -14,15 +13,15 @@ fn row_1() -> Vec<Subject> {
 
 /// A service that reads the followed database, at most [`LAG`] behind.
 fn lagging(unproven: Unproven) -> Arc<Policy> {
-    Arc::new(Policy { evidence: Evidence::Lease, lag: LAG, ..policy(unproven) })
+    policy(Rules { evidence: Evidence::Lease, lag: LAG, ..rules(unproven) })
 }
 
-/// A service of which no log tells.
+/// A service whose changes are in no log.
 fn aged(unproven: Unproven) -> Arc<Policy> {
-    Arc::new(Policy { evidence: Evidence::Age, ..policy(unproven) })
+    policy(Rules { evidence: Evidence::Age, ..rules(unproven) })
 }
 
-/// Long enough ago for what lags to be known.
+/// Creates a world and waits until the lag can be proven.
 async fn begun() -> World {
     let world = World::new().await;
     tokio::time::sleep(MS).await;
@@ -44,103 +43,111 @@ fn late(text: &'static str, behind: Duration) -> Loaded {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_05_what_a_service_answers_before_it_must_have_seen_a_commit_is_not_stored() {
+async fn race_05_lagging_service_fill_rejected() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
     let lagging = lagging(Unproven::ReadOrigin);
-    let row = Row::saying(MS, "old");
-    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Origin));
-    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Local));
+    let row = Row::returning(MS, "old");
+    assert_eq!(served(&node, &lagging, &row).await, is("old", Tier::Origin));
+    assert_eq!(served(&node, &lagging, &row).await, is("old", Tier::Local));
     world.commit(row_1()).await;
-    // The service reads a standby that has not heard of the commit, and says so of itself.
+    // The service reads a standby that has not replayed the commit, within its declared lag.
     for _ in 0..3 {
         let answer = read(&node, &lagging, &row).await.expect("an answer");
         assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))), "not stored");
-        assert_eq!(answer.proof().bound, Some(LAG + MS), "its bound begins where it may have read");
+        assert_eq!(answer.proof().bound, Some(LAG + MS), "the bound includes the lag");
         tokio::time::sleep(50 * MS).await;
     }
-    row.say("new");
+    row.update("new");
     tokio::time::sleep(50 * MS).await;
-    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Origin));
-    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Local));
+    assert_eq!(served(&node, &lagging, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&node, &lagging, &row).await, is("new", Tier::Local));
 
-    // Of one that claims to lag by nothing, the same answer stays: that is what the claim is for.
-    let punctual = Arc::new(Policy { lag: Duration::ZERO, ..policy(Unproven::ReadOrigin) });
+    // The answer of a service that declares no lag is stored.
+    let punctual = policy(Rules { lag: Duration::ZERO, ..rules(Unproven::ReadOrigin) });
     world.commit(row_1()).await;
-    assert_eq!(said(&node, &punctual, &row).await, is("new", Tier::Origin));
-    row.say("newer");
-    assert_eq!(said(&node, &punctual, &row).await, is("new", Tier::Local));
+    assert_eq!(served(&node, &punctual, &row).await, is("new", Tier::Origin));
+    row.update("newer");
+    assert_eq!(served(&node, &punctual, &row).await, is("new", Tier::Local));
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_12_a_commit_in_the_middle_of_a_services_answer_dooms_its_fill() {
+async fn race_12_overtaken_service_fill_rejected() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
     for lag in [Duration::ZERO, LAG] {
-        let policy = Policy { evidence: Evidence::Lease, lag, ..policy(Unproven::ReadOrigin) };
-        let policy = Arc::new(policy);
-        let row = Row::saying(500 * MS, "old");
+        let evidence = Evidence::Lease;
+        let policy = policy(Rules { evidence, lag, ..rules(Unproven::ReadOrigin) });
+        let row = Row::returning(500 * MS, "old");
         let slow = tokio::spawn({
             let (node, policy, row) = (node.clone(), Arc::clone(&policy), Arc::clone(&row));
             async move { read(&node, &policy, &row).await }
         });
         tokio::time::sleep(50 * MS).await;
-        row.say("new");
+        row.update("new");
         world.commit(row_1()).await;
-        let answer = slow.await.unwrap().expect("it is answered all the same");
+        let answer = slow.await.unwrap().expect("an answer");
         assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))), "but not stored");
-        assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+        assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
         world.commit(row_1()).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_23_an_event_that_is_not_visible_yet_refuses_fills_until_the_service_shows_it() {
+async fn race_23_invisible_event_rejects_fills() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
     let lagging = lagging(Unproven::ReadOrigin);
-    let row = Row::saying(MS, "old");
-    let visible = world.commit_unseen(row_1());
-    let unseen = Batch { watermark: visible.prev, ..visible };
-    world.shared.apply(&unseen).await.unwrap().unwrap();
+    let row = Row::returning(MS, "old");
+    let visible = world.commit_unapplied(row_1());
+    let unapplied = Batch { watermark: visible.prev, ..visible };
+    world.shared.apply(&unapplied).await.unwrap().unwrap();
     settle().await;
-    // However long it takes until the commit is visible.
+    // For as long as the commit is not visible.
     tokio::time::sleep(3 * LAG).await;
-    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Origin));
+    assert_eq!(served(&node, &lagging, &row).await, is("old", Tier::Origin));
     world.heartbeat().await;
     settle().await;
     tokio::time::sleep(LAG / 2).await;
-    assert_eq!(said(&node, &lagging, &row).await, is("old", Tier::Origin), "nor just after that");
-    row.say("new");
+    assert_eq!(
+        served(&node, &lagging, &row).await,
+        is("old", Tier::Origin),
+        "nor right after it became visible"
+    );
+    row.update("new");
     tokio::time::sleep(LAG / 2 + MS).await;
-    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Origin));
-    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Local));
+    assert_eq!(served(&node, &lagging, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&node, &lagging, &row).await, is("new", Tier::Local));
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_02_what_was_filled_between_a_deletion_and_its_commit_falls_with_the_commit() {
+async fn race_02_service_fill_invalidated_by_commit() {
     let world = begun().await;
     let nodes = [world.node().await, world.node().await];
     tokio::time::sleep(LAG + MS).await;
     let lagging = lagging(Unproven::ReadOrigin);
-    let row = Row::saying(MS, "old");
+    let row = Row::returning(MS, "old");
     // The application's own invalidation, while its transaction is open.
     world.commit(row_1()).await;
     tokio::time::sleep(LAG + MS).await;
-    assert_eq!(said(&nodes[0], &lagging, &row).await, is("old", Tier::Origin), "it is the truth");
-    assert_eq!(said(&nodes[1], &lagging, &row).await, is("old", Tier::Shared));
+    assert_eq!(
+        served(&nodes[0], &lagging, &row).await,
+        is("old", Tier::Origin),
+        "the transaction is still open"
+    );
+    assert_eq!(served(&nodes[1], &lagging, &row).await, is("old", Tier::Shared));
     world.commit(row_1()).await;
-    row.say("new");
+    row.update("new");
     tokio::time::sleep(LAG + MS).await;
-    assert_eq!(said(&nodes[0], &lagging, &row).await, is("new", Tier::Origin));
-    assert_eq!(said(&nodes[1], &lagging, &row).await, is("new", Tier::Shared));
+    assert_eq!(served(&nodes[0], &lagging, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&nodes[1], &lagging, &row).await, is("new", Tier::Shared));
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_20_a_holder_that_died_is_replaced_and_its_late_answer_is_not_stored() {
+async fn race_20_dead_service_leaseholder_replaced() {
     let world = begun().await;
     let (taking, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
@@ -151,15 +158,18 @@ async fn race_20_a_holder_that_died_is_replaced_and_its_late_answer_is_not_store
             other => panic!("{other:?}"),
         }
     };
-    // The lease is taken, and nobody keeps it alive.
+    // The lease is granted and not renewed.
     let dead = lead().await;
-    let row = Row::saying(MS, "value");
+    let row = Row::returning(MS, "value");
     let begun = world.clock.mono();
     let answer = read(&taking, &aged, &row).await.expect("an answer");
     assert_eq!((text(&answer).as_str(), answer.proof().tier), ("value", Tier::Origin));
-    assert!(world.clock.mono().since(begun) >= Duration::from_secs(2), "it waited for the holder");
-    assert_eq!(said(&other, &aged, &row).await, is("value", Tier::Shared));
-    // It was only slow, and comes back while somebody else loads.
+    assert!(
+        world.clock.mono().since(begun) >= Duration::from_secs(2),
+        "it waited for the lease to expire"
+    );
+    assert_eq!(served(&other, &aged, &row).await, is("value", Tier::Shared));
+    // The first holder was only slow, and fills while another one loads.
     tokio::time::sleep(BUDGET).await;
     let next = lead().await;
     let fill = |lease| {
@@ -172,11 +182,11 @@ async fn race_20_a_holder_that_died_is_replaced_and_its_late_answer_is_not_store
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_log_the_bound_is_the_age_and_the_budget_is_the_end() {
+async fn age_bound_entry_expires_with_budget() {
     let world = begun().await;
     let (node, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
-    let row = Row::saying(100 * MS, "value");
+    let row = Row::returning(100 * MS, "value");
     let bound = async |node: &Engine, tier| {
         let answer = read(node, &aged, &row).await.expect("an answer");
         assert_eq!(answer.proof().tier, tier);
@@ -184,8 +194,8 @@ async fn without_a_log_the_bound_is_the_age_and_the_budget_is_the_end() {
     };
     assert_eq!(bound(&node, Tier::Origin).await, 100 * MS, "since the request began");
     tokio::time::sleep(300 * MS).await;
-    assert_eq!(bound(&node, Tier::Local).await, 400 * MS, "whatever the log has proven since");
-    assert_eq!(bound(&other, Tier::Shared).await, 401 * MS, "clocks cut off");
+    assert_eq!(bound(&node, Tier::Local).await, 400 * MS, "proofs of the log do not apply");
+    assert_eq!(bound(&other, Tier::Shared).await, 401 * MS, "wall clocks truncate to milliseconds");
     tokio::time::sleep(598 * MS).await;
     assert_eq!(bound(&other, Tier::Local).await, BUDGET - MS, "just within it");
     tokio::time::sleep(2 * MS).await;
@@ -198,45 +208,45 @@ async fn without_a_log_the_bound_is_the_age_and_the_budget_is_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_log_a_purge_dooms_what_is_being_loaded() {
+async fn purge_rejects_age_bound_fill() {
     let world = begun().await;
     let node = world.node().await;
     let aged = aged(Unproven::ServeStale);
-    let row = Row::saying(100 * MS, "old");
+    let row = Row::returning(100 * MS, "old");
     let slow = tokio::spawn({
         let (node, policy, row) = (node.clone(), Arc::clone(&aged), Arc::clone(&row));
         async move { read(&node, &policy, &row).await }
     });
     tokio::time::sleep(50 * MS).await;
-    row.say("new");
+    row.update("new");
     world.commit(vec![Subject::Tag(tag("product-1"))]).await;
-    let answer = slow.await.unwrap().expect("it is answered all the same");
+    let answer = slow.await.unwrap().expect("an answer");
     assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))), "but not stored");
-    assert_eq!(said(&node, &aged, &row).await, is("new", Tier::Origin));
-    assert_eq!(said(&node, &aged, &row).await, is("new", Tier::Local));
-    // And removes what is stored; nothing of it is served stale.
+    assert_eq!(served(&node, &aged, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&node, &aged, &row).await, is("new", Tier::Local));
+    // A purge also removes stored entries, and none of them is served stale.
     world.commit(vec![Subject::Tag(tag("product-1"))]).await;
     row.set(|_| Err(failing()));
     assert!(read(&node, &aged, &row).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_log_a_service_that_fails_is_covered_by_its_contracts_rule() {
+async fn age_bound_failure_follows_contract() {
     for unproven in [Unproven::ServeStale, Unproven::ReadOrigin, Unproven::Fail] {
         let world = begun().await;
         let node = world.node().await;
         let aged = aged(unproven);
-        let row = Row::saying(MS, "value");
-        assert_eq!(said(&node, &aged, &row).await, is("value", Tier::Origin));
+        let row = Row::returning(MS, "value");
+        assert_eq!(served(&node, &aged, &row).await, is("value", Tier::Origin));
         row.set(|_| Err(failing()));
         tokio::time::sleep(BUDGET / 2).await;
-        assert_eq!(said(&node, &aged, &row).await, is("value", Tier::Local), "within its budget");
+        assert_eq!(served(&node, &aged, &row).await, is("value", Tier::Local), "within its budget");
         tokio::time::sleep(BUDGET).await;
         match read(&node, &aged, &row).await {
             Ok(answer) => {
                 assert_eq!(unproven, Unproven::ServeStale);
                 assert_eq!(answer.proof().stale, Some(Stale::OriginFailed));
-                assert!(answer.proof().bound > Some(BUDGET), "and says how old it may be");
+                assert!(answer.proof().bound > Some(BUDGET), "the bound shows the age");
             }
             Err(err) => assert!(unproven != Unproven::ServeStale, "{err}"),
         }
@@ -244,7 +254,7 @@ async fn without_a_log_a_service_that_fails_is_covered_by_its_contracts_rule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_cache_on_the_way_has_kept_is_so_much_older() {
+async fn age_header_adds_to_the_bound() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(BUDGET).await;
@@ -252,30 +262,34 @@ async fn what_a_cache_on_the_way_has_kept_is_so_much_older() {
         world.commit(row_1()).await;
         tokio::time::sleep(BUDGET).await;
         let row = Row::new(MS, |_| Ok(late("value", 700 * MS)));
-        let behind = policy.lag + 700 * MS;
+        let behind = policy.rules.lag + 700 * MS;
         let answer = read(&node, &policy, &row).await.expect("an answer");
         assert_eq!(answer.proof().bound, Some(behind + MS));
         assert_eq!(answer.proof().age, behind + MS);
-        assert_eq!(said(&node, &policy, &row).await, is("value", Tier::Local));
+        assert_eq!(served(&node, &policy, &row).await, is("value", Tier::Local));
     }
     let aged = aged(Unproven::ReadOrigin);
     let row = Row::new(MS, |_| Ok(late("value", 700 * MS)));
-    assert_eq!(said(&node, &aged, &row).await.1, Tier::Local, "left by the other contract");
+    assert_eq!(served(&node, &aged, &row).await.1, Tier::Local, "stored under the other contract");
     tokio::time::sleep(300 * MS).await;
     world.commit(row_1()).await;
-    assert_eq!(said(&node, &aged, &row).await.1, Tier::Origin);
+    assert_eq!(served(&node, &aged, &row).await.1, Tier::Origin);
     tokio::time::sleep(298 * MS).await;
-    assert_eq!(said(&node, &aged, &row).await.1, Tier::Local);
+    assert_eq!(served(&node, &aged, &row).await.1, Tier::Local);
     tokio::time::sleep(3 * MS).await;
-    assert_eq!(said(&node, &aged, &row).await.1, Tier::Origin, "its budget began before its load");
+    assert_eq!(
+        served(&node, &aged, &row).await.1,
+        Tier::Origin,
+        "its budget began before its load"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_node_counts_all_of_an_age_too() {
+async fn other_node_counts_full_age() {
     let world = begun().await;
     let (node, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
-    // Kept on the way for 300 ms, and the load itself took its time.
+    // 300 ms in a cache on the way, and the load itself took 200 ms.
     let row = Row::new(200 * MS, |_| Ok(late("value", 300 * MS)));
     let answer = read(&node, &aged, &row).await.expect("an answer");
     assert_eq!(answer.proof().bound, Some(500 * MS));
@@ -285,7 +299,7 @@ async fn another_node_counts_all_of_an_age_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_old_when_it_comes_goes_by_the_contracts_rule() {
+async fn too_old_answer_follows_contract() {
     for unproven in [Unproven::ServeStale, Unproven::ReadOrigin, Unproven::Fail] {
         let world = begun().await;
         let node = world.node().await;
@@ -295,7 +309,11 @@ async fn what_is_too_old_when_it_comes_goes_by_the_contracts_rule() {
             match read(&node, &aged, &row).await {
                 Ok(answer) => {
                     assert!(unproven != Unproven::Fail);
-                    assert_eq!(answer.proof().stale, Some(Stale::Unproven), "and says so");
+                    assert_eq!(
+                        answer.proof().stale,
+                        Some(Stale::Unproven),
+                        "the answer reports it"
+                    );
                     assert_eq!(answer.proof().bound, Some(2 * BUDGET + MS));
                 }
                 Err(err) => {
@@ -303,48 +321,48 @@ async fn what_is_too_old_when_it_comes_goes_by_the_contracts_rule() {
                     assert!(matches!(err, ReadError::Unproven { .. }), "{err}");
                 }
             }
-            assert_eq!(row.calls(), calls, "nothing of it was kept");
+            assert_eq!(row.calls(), calls, "nothing was stored");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_15_who_has_written_waits_as_long_as_the_service_may_lag() {
+async fn race_15_token_waits_out_service_lag() {
     let world = begun().await;
     let node = world.node().await;
     tokio::time::sleep(LAG + MS).await;
     let lagging = lagging(Unproven::ReadOrigin);
-    let row = Row::saying(MS, "old");
-    said(&node, &lagging, &row).await;
-    let unseen = world.commit_unseen(row_1());
-    let after = After::new(Some(unseen.epoch.log()), unseen.upto);
-    // The service shows it as late as it may.
+    let row = Row::returning(MS, "old");
+    served(&node, &lagging, &row).await;
+    let unapplied = world.commit_unapplied(row_1());
+    let after = After::new(Some(unapplied.epoch.log()), unapplied.upto);
+    // The service shows the write at the end of its lag.
     let service = Arc::clone(&row);
     tokio::spawn(async move {
         tokio::time::sleep(LAG).await;
-        service.say("new");
+        service.update("new");
     });
     settle().await;
     let asked = world.clock.mono();
     let answer = read_after(&node, &lagging, &row, after).await.expect("an answer");
     assert_eq!(text(&answer), "new");
     assert!(world.clock.mono().since(asked) >= LAG);
-    // A tier that has got there is good enough.
-    world.shared.apply(&unseen).await.unwrap().unwrap();
+    // A tier that has reached the token answers.
+    world.shared.apply(&unapplied).await.unwrap().unwrap();
     settle().await;
     tokio::time::sleep(LAG + MS).await;
-    assert_eq!(said(&node, &lagging, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&node, &lagging, &row).await, is("new", Tier::Origin));
     let answer = read_after(&node, &lagging, &row, after).await.expect("an answer");
     assert_eq!((text(&answer).as_str(), answer.proof().tier), ("new", Tier::Local));
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_15_a_token_of_the_log_is_not_answered_by_age() {
+async fn race_15_token_bypasses_age_bound_entry() {
     let world = begun().await;
     let (node, other) = (world.node().await, world.node().await);
     let aged = aged(Unproven::ReadOrigin);
-    let row = Row::saying(MS, "value");
-    said(&node, &aged, &row).await;
+    let row = Row::returning(MS, "value");
+    served(&node, &aged, &row).await;
     let after = After::new(Some(EPOCH.log()), Lsn(10));
     for node in [&node, &other] {
         assert!(node.peek_after(&key(1), &aged, after).is_none());
@@ -352,7 +370,7 @@ async fn race_15_a_token_of_the_log_is_not_answered_by_age() {
         let answer = read_after(node, &aged, &row, after).await.expect("an answer");
         assert_eq!((answer.proof().tier, row.calls()), (Tier::Origin, calls + 1));
     }
-    // One that a cache on the way has kept may be from before the write.
+    // An answer from a cache on the way may be from before the write.
     row.set(|_| Ok(late("value", MS)));
     let err = read_after(&node, &aged, &row, after).await.expect_err("it may be old");
     assert!(matches!(err, ReadError::Unproven { .. }), "{err}");
@@ -364,7 +382,7 @@ fn contract(more: &str) -> Contract {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_is_asked_by_so_many_at_once_and_no_more() {
+async fn function_concurrency_limited() {
     let world = begun().await;
     let node = world.node().await;
     let contract = contract("");
@@ -395,12 +413,12 @@ async fn a_function_is_asked_by_so_many_at_once_and_no_more() {
         assert_eq!(text(&answer.expect("an answer")), id.to_string());
     }
     assert_eq!(most.load(Ordering::Relaxed), 4);
-    let apart = node.get_together(&items[..2], None).await.expect_err("no common moment");
-    assert!(matches!(apart, ReadError::Apart), "{apart}");
+    let apart = node.get_atomic(&items[..2], None).await.expect_err("no common snapshot");
+    assert!(matches!(apart, ReadError::NoCommonSnapshot), "{apart}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_with_a_token_of_its_own_is_judged_by_it() {
+async fn function_position_becomes_tau() {
     let world = begun().await;
     let node = world.node().await;
     let contract =
@@ -419,7 +437,7 @@ async fn a_function_with_a_token_of_its_own_is_judged_by_it() {
         (answer.proof().tier, answer.proof().stored)
     };
     assert_eq!(stored().await, (Tier::Origin, Some(Verdict::Accept)));
-    // The tag that its id tells fells it, and what says that it has read less is not stored.
+    // The tag of its id invalidates the entry, and an answer with an older position is not stored.
     world.commit(vec![Subject::Tag(tag("quote-1"))]).await;
     let (tier, refused) = stored().await;
     assert!(tier == Tier::Origin && matches!(refused, Some(Verdict::Refuse(_))), "{refused:?}");

@@ -1,11 +1,11 @@
-//! A primary with a standby that is behind it.
+//! A primary with a lagging standby.
 
 use std::sync::atomic::AtomicBool;
 
 use coherence::{Log, Replayed};
 
 use super::*;
-use crate::origin::{Ask, LoadedMany};
+use crate::origin::{LoadItem, LoadedMany};
 
 /// The rows of one database, as their commits left them; key n is row n.
 #[derive(Default)]
@@ -22,9 +22,9 @@ impl Rows {
 struct Standby {
     rows: Arc<Rows>,
     log: Mutex<Log>,
-    /// What it has replayed; it says so before it reads.
+    /// The position it has replayed; it reports it before it reads.
     upto: AtomicU64,
-    /// What it said when it was last looked at, if it may be asked at all.
+    /// The position it reported at the last check; `None`: it may not be asked.
     known: Mutex<Option<u64>>,
     fails: AtomicBool,
     takes: Mutex<Duration>,
@@ -37,7 +37,7 @@ impl Standby {
         *self.known.lock() = Some(upto);
     }
 
-    /// Replays nothing more, and nobody has noticed.
+    /// The current position, which the last check may not have seen.
     fn now(&self) -> Replayed {
         Replayed { log: *self.log.lock(), upto: Lsn(self.upto.load(Ordering::Relaxed)) }
     }
@@ -70,9 +70,9 @@ impl Origin for Standby {
         Ok(Loaded { replayed: Some(replayed), ..self.rows.shown(id, replayed.upto) })
     }
 
-    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+    async fn load_many(&self, asks: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
         let replayed = self.answer().await?;
-        let shown = |ask: &Ask<'_>| {
+        let shown = |ask: &LoadItem<'_>| {
             let loaded = self.rows.shown(ask.id, replayed.upto);
             Ok(Loaded { replayed: Some(replayed), ..loaded })
         };
@@ -101,7 +101,7 @@ impl Origin for Primary {
         Ok(self.rows.shown(id, Lsn(self.log_end.load(Ordering::Relaxed))))
     }
 
-    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+    async fn load_many(&self, asks: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.loaded.fetch_add(asks.len(), Ordering::Relaxed);
         let end = Lsn(self.log_end.load(Ordering::Relaxed));
@@ -111,7 +111,7 @@ impl Origin for Primary {
 }
 
 impl Primary {
-    /// Rows 1 to 3 say "old"; the standby has all of it.
+    /// Creates a primary whose rows 1 to 3 are "old", with a standby that has replayed all of it.
     fn of(world: &World) -> Arc<Self> {
         let rows = Arc::new(Rows::default());
         rows.0.lock().extend([1, 2, 3].map(|row| (Lsn(1), row, "old")));
@@ -134,9 +134,9 @@ impl Primary {
         })
     }
 
-    /// A commit that nobody has heard of yet.
+    /// Commits without applying the commit to any tier.
     fn commit(&self, world: &World, row: u32, text: &'static str) -> Batch {
-        let batch = world.commit_unseen(vec![Subject::Key(key(row))]);
+        let batch = world.commit_unapplied(vec![Subject::Key(key(row))]);
         self.rows.0.lock().push((batch.upto, row, text));
         batch
     }
@@ -178,16 +178,16 @@ async fn tell(world: &World, batch: &Batch) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_is_near_spares_the_primary() {
+async fn recent_standby_relieves_primary() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let answer = primary.read(&engine, &policy, 1).await;
     assert_eq!((text(&answer), primary.calls()), ("old".into(), (1, 0)));
     let proof = answer.proof();
     assert_eq!((proof.tier, proof.version), (Tier::Origin, Lsn(10)));
     assert_eq!(proof.stored, Some(Verdict::Accept));
-    // It was kept, and falls with its commit like any other.
+    // The entry is stored, and its commit invalidates it.
     assert_eq!(primary.read(&engine, &policy, 1).await.proof().tier, Tier::Local);
     let batch = primary.commit(&world, 1, "new");
     primary.standby.replays(batch.upto.0);
@@ -198,39 +198,39 @@ async fn a_standby_that_is_near_spares_the_primary() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_05_what_a_lagging_standby_lacks_is_not_stored_and_not_answered_after_the_event() {
+async fn race_05_lagging_standby_fill_rejected() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 1, "new");
     tell(&world, &batch).await;
     let answer = primary.read(&engine, &policy, 1).await;
     assert_eq!(text(&answer), "new");
-    assert_eq!(primary.calls(), (1, 1), "the standby was near enough, and its answer was not");
-    // What no commit has touched is answered by the standby all the same.
+    assert_eq!(primary.calls(), (1, 1), "the standby was recent enough, its answer was not");
+    // The standby still answers for rows that no commit has changed.
     assert_eq!(text(&primary.read(&engine, &policy, 2).await), "old");
     assert_eq!(primary.calls(), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn race_05_an_answer_of_a_lagging_standby_shows_how_old_it_may_be() {
+async fn race_05_standby_lag_shown_in_bound() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     tokio::time::sleep(100 * MS).await;
     let committed = world.clock.mono();
     let batch = primary.commit(&world, 1, "new");
-    // The event is on its way, so that nobody knows better; time goes by, and the log's end is known.
+    // The event is not applied yet; time passes, and the end of the log is sampled.
     tokio::time::sleep(600 * MS).await;
     let answer = primary.read(&engine, &policy, 1).await;
     assert_eq!((text(&answer), primary.calls()), ("old".into(), (1, 0)));
     let bound = answer.proof().bound.expect("something is proven");
     let stale = world.clock.mono().since(committed);
     assert!(bound >= stale, "{bound:?} is shown, it is {stale:?} old");
-    assert!(bound <= policy.budget, "{bound:?}");
+    assert!(bound <= policy.rules.budget, "{bound:?}");
     tell(&world, &batch).await;
-    assert_eq!(text(&primary.read(&engine, &policy, 1).await), "new", "it fell with its event");
-    // Past the budget the primary answers, and the standby is not even asked.
+    assert_eq!(text(&primary.read(&engine, &policy, 1).await), "new", "its event invalidated it");
+    // Past the budget the primary answers, and the standby is not asked.
     tokio::time::sleep(2 * BUDGET).await;
     let (before, _) = primary.calls();
     let answer = primary.read(&engine, &policy, 2).await;
@@ -239,10 +239,10 @@ async fn race_05_an_answer_of_a_lagging_standby_shows_how_old_it_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_stopped_since_it_was_looked_at_is_noticed_in_its_answer() {
+async fn stopped_standby_answer_rejected() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 1, "new");
     tell(&world, &batch).await;
     tokio::time::sleep(2 * BUDGET).await;
@@ -253,10 +253,10 @@ async fn a_standby_that_stopped_since_it_was_looked_at_is_noticed_in_its_answer(
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_written_is_answered_by_who_has_the_write() {
+async fn token_read_needs_standby_with_write() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 1, "new");
     let token = Some(After::new(Some(EPOCH.log()), batch.upto));
     let answer = primary.read_after(&engine, &policy, 1, token).await;
@@ -267,10 +267,10 @@ async fn whoever_has_written_is_answered_by_who_has_the_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_does_not_join_a_load_from_a_standby_that_lacks_the_write() {
+async fn writer_skips_lagging_standby_load() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     *primary.standby.takes.lock() = 50 * MS;
     let batch = primary.commit(&world, 1, "new");
     let token = Some(After::new(Some(EPOCH.log()), batch.upto));
@@ -281,29 +281,29 @@ async fn a_writer_does_not_join_a_load_from_a_standby_that_lacks_the_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_fails_costs_no_answer_and_is_left_alone() {
+async fn failing_standby_opens_breaker() {
     let world = World::new().await;
     let engine = world.node().await;
-    let mut policy = policy(Unproven::ReadOrigin);
+    let mut policy = rules(Unproven::ReadOrigin);
     policy.ttl = MS;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy));
+    let (primary, policy) = (Primary::of(&world), self::policy(policy));
     primary.standby.fails.store(true, Ordering::Relaxed);
     for read in 0..20 {
         assert_eq!(text(&primary.read(&engine, &policy, 1).await), "old", "{read}");
         tokio::time::sleep(2 * MS).await;
     }
-    assert_eq!(primary.calls(), (8, 20), "its breaker has opened");
+    assert_eq!(primary.calls(), (8, 20), "its circuit breaker is open");
     primary.standby.fails.store(false, Ordering::Relaxed);
     tokio::time::sleep(2 * BUDGET).await;
     primary.read(&engine, &policy, 1).await;
-    assert_eq!(primary.calls(), (9, 20), "it is tried again, and good");
+    assert_eq!(primary.calls(), (9, 20), "the probe closes the breaker");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_hangs_has_a_part_of_the_time_only() {
+async fn hanging_standby_limited_to_share() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     *primary.standby.takes.lock() = Duration::from_secs(3_600);
     let asked = world.clock.mono();
     assert_eq!(text(&primary.read(&engine, &policy, 1).await), "old");
@@ -313,16 +313,15 @@ async fn a_standby_that_hangs_has_a_part_of_the_time_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_not_be_proven_by_a_standby_is_not_asked_of_it() {
+async fn unprovable_read_skips_standby() {
     let world = World::new().await;
     let engine = world.node().await;
     let primary = Primary::of(&world);
-    let at_once = Arc::new(Policy { budget: Duration::ZERO, ..policy(Unproven::ReadOrigin) });
+    let at_once = policy(Rules { budget: Duration::ZERO, ..rules(Unproven::ReadOrigin) });
     primary.read(&engine, &at_once, 1).await;
-    let uncached =
-        Arc::new(Policy { tiers: contract::Tiers::NONE, ..policy(Unproven::ReadOrigin) });
+    let uncached = policy(Rules { tiers: contract::Tiers::NONE, ..rules(Unproven::ReadOrigin) });
     primary.read(&engine, &uncached, 1).await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     *primary.standby.log.lock() = Log { timeline: 2, ..EPOCH.log() };
     primary.read(&engine, &policy, 3).await;
     *primary.standby.known.lock() = None;
@@ -331,8 +330,8 @@ async fn what_can_not_be_proven_by_a_standby_is_not_asked_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_changed_its_log_since_it_was_looked_at_is_noticed() {
-    /// Says something else when it is asked than when it is looked at.
+async fn promoted_standby_answer_rejected() {
+    /// Reports another log in its answers than in its checks.
     struct Promoted(Arc<Standby>);
 
     #[async_trait]
@@ -350,7 +349,7 @@ async fn one_that_changed_its_log_since_it_was_looked_at_is_noticed() {
 
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let promoted = Arc::new(Promoted(Arc::clone(&primary.standby)));
     let primary = Arc::new(Primary {
         standbys: vec![promoted],
@@ -365,10 +364,10 @@ async fn one_that_changed_its_log_since_it_was_looked_at_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_batch_the_primary_is_asked_for_what_the_standby_lacks() {
+async fn primary_loads_what_standby_lacks() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 2, "new");
     tell(&world, &batch).await;
     let answers = engine.get_many(&primary.items(&policy, &[1, 2, 3]), None).await;
@@ -378,33 +377,33 @@ async fn of_a_batch_the_primary_is_asked_for_what_the_standby_lacks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_set_of_one_moment_is_of_one_server() {
+async fn atomic_batch_from_one_server() {
     let world = World::new().await;
     let engine = world.node().await;
-    let (primary, policy) = (Primary::of(&world), Arc::new(policy(Unproven::ReadOrigin)));
-    let together = engine.get_together(&primary.items(&policy, &[1, 3]), None).await.expect("both");
+    let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
+    let together = engine.get_atomic(&primary.items(&policy, &[1, 3]), None).await.expect("both");
     assert_eq!(table::texts(&together.answers), ["old", "old"]);
     assert_eq!(primary.calls(), (1, 0), "one snapshot of the standby");
 
     let batch = primary.commit(&world, 2, "new");
     tell(&world, &batch).await;
     let items = primary.items(&policy, &[1, 2]);
-    let together = engine.get_together(&items, None).await.expect("both");
+    let together = engine.get_atomic(&items, None).await.expect("both");
     assert_eq!(table::texts(&together.answers), ["old", "new"]);
-    assert_eq!(primary.calls(), (2, 1), "what one lacks, the primary answers for both");
+    assert_eq!(primary.calls(), (2, 1), "if the standby lacks one, the primary loads both");
     assert_eq!(primary.loaded.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn standbys_take_turns() {
+async fn standbys_rotate() {
     let world = World::new().await;
     let engine = world.node().await;
-    let policy = Arc::new(policy(Unproven::ReadOrigin));
+    let policy = policy(rules(Unproven::ReadOrigin));
     let (one, two) = (Primary::of(&world), Primary::of(&world));
-    struct Named(Arc<Standby>);
+    struct OtherStandby(Arc<Standby>);
 
     #[async_trait]
-    impl Origin for Named {
+    impl Origin for OtherStandby {
         fn name(&self) -> &str {
             "another standby"
         }
@@ -420,7 +419,10 @@ async fn standbys_take_turns() {
 
     let other = Arc::clone(&two.standby);
     let primary = Arc::new(Primary {
-        standbys: vec![Arc::clone(&one.standby) as _, Arc::new(Named(two.standby.clone())) as _],
+        standbys: vec![
+            Arc::clone(&one.standby) as _,
+            Arc::new(OtherStandby(two.standby.clone())) as _,
+        ],
         rows: Arc::clone(&one.rows),
         standby: Arc::clone(&one.standby),
         log_end: Arc::clone(&world.log_end),
@@ -431,7 +433,7 @@ async fn standbys_take_turns() {
         primary.read(&engine, &policy, row).await;
     }
     assert_eq!((primary.calls(), other.calls()), ((5, 0), 5));
-    // One that is too far behind takes none.
+    // A standby that lags too far is not asked.
     *other.known.lock() = Some(3);
     for row in 20..30 {
         primary.read(&engine, &policy, row).await;

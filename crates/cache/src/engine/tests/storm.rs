@@ -1,5 +1,5 @@
-//! The classic collapse: each movement of stock makes hundreds of recommendations old, faster than
-//! they can be loaded again.
+//! An invalidation storm: each change of stock invalidates hundreds of recommendations, faster than they can be
+//! loaded again.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use tokio::sync::Semaphore;
 
 use super::*;
 
-/// Recommendations, all of them made from stock.
+/// Recommendations, all of them derived from stock.
 const ENTRIES: u32 = 600;
-/// The origin answers so many at once, each in so long: 200 a second and no more.
+/// The origin's concurrency and latency: 200 loads a second.
 const SLOTS: usize = 4;
 const EACH: Duration = Duration::from_millis(20);
 const LIMIT: f64 = 200.0;
@@ -17,7 +17,7 @@ const READS_PER_SECOND: u32 = 1_000;
 const BUDGET: Duration = Duration::from_secs(10);
 const SPAN: Duration = Duration::from_secs(12);
 
-/// A database that can bear so much: what is more queues in it.
+/// A database with limited concurrency: further loads queue in it.
 struct Paced {
     slots: Semaphore,
     calls: AtomicUsize,
@@ -52,26 +52,26 @@ impl Origin for Paced {
     }
 }
 
-/// What came of a storm.
+/// The outcome of a storm.
 #[derive(Debug, Default)]
 struct Outcome {
     reads: u32,
     errors: u32,
     soft: u32,
-    /// Loads per second: made, and asked for.
+    /// Loads per second: made, and requested.
     made: f64,
     asked: f64,
-    /// The oldest answer, by the time since the first commit that it lacks.
+    /// The staleness of the oldest answer: the time since the first commit that it lacks.
     oldest: Duration,
     worst_bound: Duration,
-    /// Answers older than they showed.
-    lies: u32,
+    /// Answers older than their bound.
+    bound_violations: u32,
     p99: Duration,
 }
 
-/// Waits of all reads, and what was wrong with them.
+/// The latencies of all reads, and their outcome.
 #[derive(Default)]
-struct Notes {
+struct Recording {
     outcome: Outcome,
     waits: Vec<Duration>,
     /// When each version was replaced.
@@ -81,10 +81,11 @@ struct Notes {
 async fn storm(governor: bool, nodes: usize, writes_per_second: u32) -> Outcome {
     let world = World::new().await;
     let policy = || {
-        let mut policy = Policy::new("recommendations", BUDGET);
-        policy.ttl = Duration::from_secs(600);
-        policy.refresh = contract::Refresh { beta: 0.0, jitter: 0.0 };
-        Arc::new(policy)
+        Arc::new(Policy::new(Rules {
+            ttl: Duration::from_secs(600),
+            refresh: contract::Refresh { beta: 0.0, jitter: 0.0 },
+            ..Rules::new("recommendations", BUDGET)
+        }))
     };
     let mut engines = Vec::new();
     for _ in 0..nodes {
@@ -95,7 +96,7 @@ async fn storm(governor: bool, nodes: usize, writes_per_second: u32) -> Outcome 
         calls: AtomicUsize::new(0),
         version: AtomicU64::new(0),
     });
-    // A quiet morning: everything is cached on every node.
+    // First everything is cached on every node.
     for id in 0..ENTRIES {
         for (engine, policy) in &engines {
             let origin = Arc::clone(&origin) as Arc<dyn Origin>;
@@ -104,7 +105,7 @@ async fn storm(governor: bool, nodes: usize, writes_per_second: u32) -> Outcome 
     }
     let before = origin.calls.swap(0, Ordering::Relaxed);
     assert_eq!(before, ENTRIES as usize, "one load serves all nodes");
-    let notes = Arc::new(Mutex::new(Notes::default()));
+    let notes = Arc::new(Mutex::new(Recording::default()));
     let mut readers = Vec::new();
     let tick = Duration::from_secs(1) / READS_PER_SECOND;
     let write_every = READS_PER_SECOND / writes_per_second;
@@ -116,7 +117,7 @@ async fn storm(governor: bool, nodes: usize, writes_per_second: u32) -> Outcome 
             notes.lock().replaced.insert(version, now);
             world.commit(vec![Subject::Tag(tag("stock"))]).await;
         }
-        // Popular ones more often: a quarter of the reads for a tenth of the entries.
+        // Skewed popularity: a quarter of the reads for a tenth of the entries.
         let id = if at % 4 == 0 { at / 4 % (ENTRIES / 10) } else { at * 7 % ENTRIES };
         let (engine, policy) = engines[at as usize % nodes].clone();
         let (origin, notes) = (Arc::clone(&origin) as Arc<dyn Origin>, Arc::clone(&notes));
@@ -144,7 +145,7 @@ async fn storm(governor: bool, nodes: usize, writes_per_second: u32) -> Outcome 
     Outcome { made: per_second(made), asked, p99, ..outcome }
 }
 
-impl Notes {
+impl Recording {
     fn take(&mut self, asked: tokio::time::Instant, answer: Result<Answer, ReadError>) {
         let outcome = &mut self.outcome;
         outcome.reads += 1;
@@ -154,12 +155,12 @@ impl Notes {
             return;
         };
         let version: u64 = text(&answer).parse().unwrap();
-        // An answer is as old as the first commit before the question that it lacks.
+        // The staleness of an answer counts from the first commit before the read that it lacks.
         let old = self.replaced.get(&version).map(|gone| asked.saturating_duration_since(*gone));
         let old = old.unwrap_or_default();
         let bound = answer.proof().bound.expect("nothing here is unproven");
         outcome.soft += u32::from(answer.proof().soft);
-        outcome.lies += u32::from(bound < old);
+        outcome.bound_violations += u32::from(bound < old);
         outcome.oldest = outcome.oldest.max(old);
         outcome.worst_bound = outcome.worst_bound.max(bound);
     }
@@ -172,51 +173,51 @@ async fn show(what: &str, governor: bool, nodes: usize, writes: u32) -> Outcome 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_kills_the_origin_without_the_governor_and_not_with_it() {
+async fn governor_protects_origin_in_storm() {
     let without = show("ten times the writes, without", false, 1, 20).await;
-    assert!(without.asked > 2.0 * LIMIT, "{} loads a second asked for", without.asked);
+    assert!(without.asked > 2.0 * LIMIT, "{} loads a second requested", without.asked);
     assert!(without.errors > without.reads / 10, "{} errors", without.errors);
 
     let with = show("ten times the writes, with the governor", true, 1, 20).await;
     assert_eq!(with.errors, 0);
     assert!(with.made < LIMIT, "{} loads a second", with.made);
     assert!(with.oldest <= BUDGET, "no answer is older than its contract: {:?}", with.oldest);
-    assert!(with.worst_bound <= BUDGET, "nor shows to be: {:?}", with.worst_bound);
-    assert_eq!(with.lies, 0, "no answer is older than it shows");
+    assert!(with.worst_bound <= BUDGET, "no bound is beyond the contract: {:?}", with.worst_bound);
+    assert_eq!(with.bound_violations, 0, "no answer is older than its bound");
     assert!(with.soft > with.reads / 2);
     assert!(with.p99 < without.p99 / 4, "{:?} against {:?}", with.p99, without.p99);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_over_two_nodes_costs_each_entry_a_load_per_window_and_node_at_most() {
+async fn storm_loads_once_per_window_and_node() {
     let with = show("two nodes, with the governor", true, 2, 20).await;
-    assert_eq!((with.errors, with.lies), (0, 0));
+    assert_eq!((with.errors, with.bound_violations), (0, 0));
     assert!(with.made < LIMIT, "{} loads a second", with.made);
     assert!(with.oldest <= BUDGET && with.worst_bound <= BUDGET);
 }
 
-/// A contract with a budget of a second, in a world that is at rest.
-async fn at_rest(governor: bool) -> (World, Engine, Arc<Policy>, Arc<Row>) {
+/// A node with one entry, under a contract with a budget of a second, without load.
+async fn idle_node(governor: bool) -> (World, Engine, Arc<Policy>, Arc<Row>) {
     let world = World::new().await;
     let node = world.node_governed(governor).await;
-    let (policy, row) = (Arc::new(policy(Unproven::ReadOrigin)), Row::saying(MS, "old"));
-    assert_eq!(said(&node, &policy, &row).await, is("old", Tier::Origin));
+    let (policy, row) = (policy(rules(Unproven::ReadOrigin)), Row::returning(MS, "old"));
+    assert_eq!(served(&node, &policy, &row).await, is("old", Tier::Origin));
     (world, node, policy, row)
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_origin_has_time_every_change_costs_its_refill_at_once() {
-    let (world, node, policy, row) = at_rest(true).await;
-    row.say("new");
+async fn idle_origin_reloads_at_once() {
+    let (world, node, policy, row) = idle_node(true).await;
+    row.update("new");
     world.commit(vec![Subject::Key(key(1))]).await;
     assert!(node.peek(&key(1), &policy).is_none());
-    assert_eq!(said(&node, &policy, &row).await, is("new", Tier::Origin));
+    assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_fails_is_covered_within_the_budget_by_any_contract_and_no_longer() {
+async fn soft_stale_covers_failure_in_budget() {
     for governor in [true, false] {
-        let (world, node, policy, row) = at_rest(governor).await;
+        let (world, node, policy, row) = idle_node(governor).await;
         row.set(|_| Err(failing()));
         world.commit(vec![Subject::Key(key(1))]).await;
         let answer = read(&node, &policy, &row).await;
@@ -233,19 +234,19 @@ async fn an_origin_that_fails_is_covered_within_the_budget_by_any_contract_and_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_person_removed_is_not_covered() {
-    let (world, node, policy, row) = at_rest(true).await;
+async fn purged_entry_covers_no_failure() {
+    let (world, node, policy, row) = idle_node(true).await;
     row.set(|_| Err(failing()));
-    let mut purge = world.commit_unseen(vec![Subject::Key(key(1))]);
+    let mut purge = world.commit_unapplied(vec![Subject::Key(key(1))]);
     purge.events[0].cause = Cause::Purge;
     world.shared.apply(&purge).await.unwrap().unwrap();
     settle().await;
-    read(&node, &policy, &row).await.expect_err("it is gone");
+    read(&node, &policy, &row).await.expect_err("the purge has removed it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_written_is_not_given_what_lacks_the_write() {
-    let (world, node, policy, row) = at_rest(true).await;
+async fn token_skips_soft_stale() {
+    let (world, node, policy, row) = idle_node(true).await;
     row.set(|_| Err(failing()));
     world.commit(vec![Subject::Key(key(1))]).await;
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
@@ -258,15 +259,15 @@ async fn whoever_has_written_is_not_given_what_lacks_the_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contract_without_a_budget_spends_nothing() {
+async fn zero_budget_never_soft_stale() {
     let world = World::new().await;
     let node = world.node().await;
-    let mut none = policy(Unproven::ServeStale);
+    let mut none = rules(Unproven::ServeStale);
     none.budget = Duration::ZERO;
-    let (none, row) = (Arc::new(none), Row::saying(MS, "old"));
+    let (none, row) = (policy(none), Row::returning(MS, "old"));
     read(&node, &none, &row).await.expect("an answer");
     world.commit(vec![Subject::Key(key(1))]).await;
     row.set(|_| Err(failing()));
     read(&node, &none, &row).await.expect_err("a commit has removed it");
-    assert_eq!(node.standing().marked, 0);
+    assert_eq!(node.standing().soft_stale, 0);
 }

@@ -1,14 +1,14 @@
-//! A database with several rows, whose loads say what they have seen.
+//! A database with several rows, whose loads report the position they have seen.
 
 use super::*;
-use crate::origin::{Ask, LoadedMany};
+use crate::origin::{LoadItem, LoadedMany};
 
-/// What the database answers with.
+/// The rows of the database.
 pub(super) struct Table {
     rows: Mutex<std::collections::BTreeMap<u32, String>>,
     log_end: Arc<AtomicU64>,
     pub(super) takes: Mutex<Duration>,
-    /// How often each way was taken.
+    /// The number of single loads and of batch loads.
     pub(super) singles: AtomicUsize,
     pub(super) batches: AtomicUsize,
     /// Rows loaded, either way.
@@ -17,7 +17,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Rows 0 to 99, each with the text `text`.
-    pub(super) fn saying(world: &World, text: &str) -> Arc<Self> {
+    pub(super) fn returning(world: &World, text: &str) -> Arc<Self> {
         Arc::new(Self {
             rows: Mutex::new((0..100).map(|id| (id, text.to_owned())).collect()),
             log_end: Arc::clone(&world.log_end),
@@ -28,13 +28,13 @@ impl Table {
         })
     }
 
-    /// One transaction that changes some rows; nobody has heard of it yet.
+    /// Commits one transaction that changes these rows, without applying it to any tier.
     pub(super) fn commit(&self, world: &World, ids: &[u32], text: &str) -> Batch {
         let mut rows = self.rows.lock();
         for id in ids {
             rows.insert(*id, text.to_owned());
         }
-        world.commit_unseen(ids.iter().map(|id| Subject::Key(key(*id))).collect())
+        world.commit_unapplied(ids.iter().map(|id| Subject::Key(key(*id))).collect())
     }
 
     pub(super) fn item(self: &Arc<Self>, policy: &Arc<Policy>, id: u32) -> Item {
@@ -84,7 +84,7 @@ impl Origin for Table {
         seen.pop().expect("one row")
     }
 
-    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
+    async fn load_many(&self, asks: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
         self.batches.fetch_add(1, Ordering::Relaxed);
         let items = self.read(&asks.iter().map(|ask| ask.id).collect::<Vec<_>>());
         let takes = *self.takes.lock();

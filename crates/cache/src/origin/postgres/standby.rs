@@ -1,9 +1,8 @@
-//! Loads from a standby, each with what the standby said of itself.
+//! Loads from a standby, each with the standby's report on itself.
 //!
-//! Three things are asked on one connection, sent together: first how far the standby has replayed, in
-//! a statement of its own, which has ended before the next one takes its snapshot; then the value; and
-//! with it, behind its snapshot, of which system and timeline all of this was. So a promotion or a switch
-//! to another timeline in between is seen.
+//! Three reads are sent together on one connection: first the replayed position, in a statement of its own,
+//! which ends before the next one takes its snapshot; then the value; and with it, behind its snapshot, the
+//! system and timeline of all of this. So a promotion or a switch to another timeline in between is noticed.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -12,45 +11,46 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::{Log, Replayed};
 use contract::{Contract, Key};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Config, Statement};
 
-use super::{
-    AsText, Lent, PostgresOrigin, PostgresPool, Rows, classify, in_one_snapshot, query, read_row,
-    unavailable,
-};
-use crate::origin::{
-    Ask, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, loaded, side_by_side,
-};
-use crate::together::together;
+use super::error::classify;
+use super::origin::PostgresOrigin;
+use super::pool::{BorrowedConnection, PostgresPool};
+use super::query::{AsText, Rows, in_one_snapshot, query, read_row};
+use crate::origin::error::{OriginError, OriginErrorKind};
+use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
+use crate::origin::row::loaded_row;
 
-/// How far the standby has replayed; nothing but that, so that it can stand first.
+/// Reads the replayed position and nothing else, so that it can run first.
 const REPLAYED: &str = "select pg_last_wal_replay_lsn()::text";
 
-/// What the server is: `primary`, or system and timeline. The timeline is the receiver's, which is never
-/// behind that of what is replayed; where it does not stream, nothing tells the present timeline.
-const STANDING: &str = "case when pg_is_in_recovery() then concat( \
+/// A column for the server's state: `primary`, or system and timeline. The timeline is the receiver's, which
+/// is never behind the timeline of the replayed log. While the standby does not stream, nothing reports the
+/// present timeline.
+const STATE: &str = "case when pg_is_in_recovery() then concat( \
      (select system_identifier from pg_control_system()), ' ', \
      coalesce((select coalesce(received_tli::text, 'hidden') from pg_stat_wal_receiver), 'none')) \
      else 'primary' end";
 
-/// How long a standby has for a look.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// The time limit of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A standby of a PostgreSQL primary.
 pub struct Standby {
     name: String,
     loads: PostgresPool,
     connections: usize,
-    /// For [`look`](Self::look), so that it never waits for loads.
-    looks: PostgresPool,
+    /// For [`probe`](Self::probe), so that it never waits for loads.
+    probes: PostgresPool,
     known: Mutex<Option<Replayed>>,
 }
 
 impl Standby {
-    /// Opens lazily, and is asked for nothing before the first [`look`](Self::look). `source` is the
-    /// primary's name; `connections` and `timeout` are as those of [`PostgresPool::new`].
+    /// Creates a standby without connections. It gets no loads before the first [`probe`](Self::probe).
+    /// `source` is the primary's name; `connections` and `timeout` are as for [`PostgresPool::new`].
     ///
     /// # Errors
     /// The URL can't be read, or does not name exactly one server.
@@ -60,91 +60,86 @@ impl Standby {
         connections: usize,
         timeout: Duration,
     ) -> Result<Self, OriginError> {
-        let looks = PostgresPool::new(url, 1, LOOK_LIMIT)?;
+        let probes = PostgresPool::new(url, 1, PROBE_TIMEOUT)?;
         let loads = PostgresPool::new(url, connections, timeout)?;
         let name = format!("{source}@{}", address(url)?);
-        Ok(Self { name, loads, connections, looks, known: Mutex::default() })
+        Ok(Self { name, loads, connections, probes, known: Mutex::default() })
     }
 
-    /// What it is called in metrics and logs: the source's name and its own address.
+    /// Returns its name in metrics and logs: the source's name and its own address.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Asks it how it stands. Until a look fails, it is asked for loads, as far as it is near enough.
+    /// Asks it for its replayed position. Until a probe fails, it gets loads while its lag is acceptable.
     ///
     /// # Errors
-    /// Why it can't be used: it does not answer in time, is no standby (any more), or may not say on
-    /// which timeline it is ([`Broken`](OriginErrorKind::Broken)).
-    pub async fn look(&self) -> Result<Replayed, OriginError> {
-        let looked = match tokio::time::timeout(LOOK_LIMIT, self.ask()).await {
-            Ok(looked) => looked,
-            Err(_) => Err(OriginError {
-                kind: OriginErrorKind::Timeout,
-                message: format!("no answer within {LOOK_LIMIT:?}"),
-            }),
+    /// The reason why it can't be used: it does not answer in time, is no standby (any more), or may not
+    /// report its timeline ([`Broken`](OriginErrorKind::Broken)).
+    pub async fn probe(&self) -> Result<Replayed, OriginError> {
+        let probed = match tokio::time::timeout(PROBE_TIMEOUT, self.ask()).await {
+            Ok(probed) => probed,
+            Err(_) => Err(OriginError::timeout(format!("no answer within {PROBE_TIMEOUT:?}"))),
         };
-        *self.known.lock() = looked.as_ref().ok().copied();
-        looked
+        *self.known.lock() = probed.as_ref().ok().copied();
+        probed
     }
 
     async fn ask(&self) -> Result<Replayed, OriginError> {
-        // Not used again if this is given up: behind a wire that was cut, a connection stays open for long.
-        let lent = Lent(Some(self.looks.pool.get().await.map_err(|err| unavailable(&err))?));
-        let sql = format!("{REPLAYED}, {STANDING}");
-        let statement = lent.client().prepare_cached(&sql).await.map_err(|err| classify(&err))?;
-        let row = lent.client().query_one(&statement, &[]).await.map_err(|err| classify(&err))?;
-        lent.give_back();
-        replayed(row.get(0), row.get(1))
+        // Closed if this future is dropped: behind a cut wire, a connection stays open for long.
+        let connection = self.probes.borrow().await?;
+        let client = connection.client();
+        let sql = format!("{REPLAYED}, {STATE}");
+        let statement = client.prepare_cached(&sql).await.map_err(|err| classify(&err))?;
+        let row = client.query_one(&statement, &[]).await.map_err(|err| classify(&err))?;
+        connection.release();
+        parse_report(row.get(0), row.get(1))
     }
 
-    /// Remembers what a load has told.
-    fn heard(&self, told: &Result<Replayed, OriginError>) {
+    /// Records the report of a load.
+    fn record(&self, report: &Result<Replayed, OriginError>) {
         let mut known = self.known.lock();
-        match (told, known.as_mut()) {
-            (Ok(told), Some(known)) if known.upto < told.upto => *known = *told,
-            // What is out of use comes back by a look only.
+        match (report, known.as_mut()) {
+            (Ok(report), Some(known)) if known.upto < report.upto => *known = *report,
+            // Only a probe brings an unused standby back.
             (Ok(_), _) => {}
             (Err(_), _) => *known = None,
         }
     }
 }
 
-/// `host:port`, of which there has to be one: another server is another standby.
+/// Returns `host:port`. There has to be one: another server is another standby.
 fn address(url: &str) -> Result<String, OriginError> {
-    let broken = |message: String| OriginError { kind: OriginErrorKind::Broken, message };
-    let config: Config =
-        url.parse().map_err(|err| broken(format!("a standby's url can't be read: {err}")))?;
+    let config: Config = url
+        .parse()
+        .map_err(|err| OriginError::broken(format!("a standby's url can't be read: {err}")))?;
     let port = config.get_ports().first().copied().unwrap_or(5432);
     match config.get_hosts() {
         [Host::Tcp(host)] => Ok(format!("{host}:{port}")),
         [Host::Unix(folder)] => Ok(format!("{}:{port}", folder.display())),
-        hosts => {
-            let message =
-                format!("a standby's url names {} hosts; write one url for each", hosts.len());
-            Err(broken(message))
-        }
+        hosts => Err(OriginError::broken(format!(
+            "a standby's url names {} hosts; write one url for each",
+            hosts.len()
+        ))),
     }
 }
 
-/// What a server said: how far it was, and afterwards what it is.
-fn replayed(upto: Option<&str>, standing: &str) -> Result<Replayed, OriginError> {
+/// Parses a standby's report: its replayed position, and its [`STATE`] afterwards.
+fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError> {
     let refused =
         |why: &str| Err(OriginError { kind: OriginErrorKind::Refused, message: why.to_owned() });
-    if standing == "primary" {
+    if state == "primary" {
         return refused("it is a primary: it was promoted, or never was a standby");
     }
-    let (system, timeline) = standing.split_once(' ').unwrap_or((standing, ""));
+    let (system, timeline) = state.split_once(' ').unwrap_or((state, ""));
     match timeline {
         "none" => return refused("it does not stream from its primary"),
         "hidden" => {
-            return Err(OriginError {
-                kind: OriginErrorKind::Broken,
-                message: "the role may not see which timeline it follows; on the primary: \
-                          grant pg_read_all_stats to the role"
-                    .into(),
-            });
+            return Err(OriginError::broken(
+                "the role may not see which timeline it follows; on the primary: \
+                 grant pg_read_all_stats to the role",
+            ));
         }
         _ => {}
     }
@@ -152,13 +147,12 @@ fn replayed(upto: Option<&str>, standing: &str) -> Result<Replayed, OriginError>
         let log = Log { system: system.parse().ok()?, timeline: timeline.parse().ok()?, server: 0 };
         Some(Replayed { log, upto: upto?.parse().ok()? })
     };
-    parse().ok_or_else(|| OriginError {
-        kind: OriginErrorKind::Broken,
-        message: format!("it has replayed {upto:?} and stands at {standing:?}"),
+    parse().ok_or_else(|| {
+        OriginError::broken(format!("it has replayed {upto:?} and reports the state {state:?}"))
     })
 }
 
-/// One contract's values, as a standby shows them.
+/// The values of one contract, as a standby shows them.
 struct StandbyOrigin {
     contract: Contract,
     standby: Arc<Standby>,
@@ -166,11 +160,11 @@ struct StandbyOrigin {
 }
 
 impl PostgresOrigin {
-    /// Has the primary's standbys asked first, as long as they are near enough.
+    /// Adds the primary's standbys. They are asked before the primary while their lag is acceptable.
     #[must_use]
     pub fn with_standbys(mut self, standbys: &[Arc<Standby>]) -> Self {
         let origin = |standby: &Arc<Standby>| {
-            let (contract, load) = (self.contract.clone(), self.select(STANDING));
+            let (contract, load) = (self.contract.clone(), self.statement(STATE));
             let standby = Arc::clone(standby);
             Arc::new(StandbyOrigin { contract, standby, load }) as Arc<dyn Origin>
         };
@@ -180,23 +174,22 @@ impl PostgresOrigin {
 }
 
 impl StandbyOrigin {
-    async fn connection(&self) -> Result<(Lent, Statement), OriginError> {
-        let object = self.standby.loads.pool.get().await.map_err(|err| unavailable(&err))?;
-        let lent = Lent(Some(object));
-        let first = lent.client().prepare_cached(REPLAYED).await.map_err(|err| classify(&err))?;
-        Ok((lent, first))
+    async fn connection(&self) -> Result<(BorrowedConnection, Statement), OriginError> {
+        let connection = self.standby.loads.borrow().await?;
+        let first = connection.client().prepare_cached(REPLAYED).await;
+        Ok((connection, first.map_err(|err| classify(&err))?))
     }
 
-    /// What was loaded, and how far the standby was before.
+    /// Reads a loaded value, and the position that the standby had replayed before.
     fn read(&self, id: &str, first: &Rows, rows: Rows) -> Result<Loaded, OriginError> {
         let rows = rows.map_err(|err| classify(&err))?;
         let first = first.as_ref().map_err(classify)?;
-        let (content, columns, standing) = read_row(&self.contract, id, &rows)?;
+        let (content, columns, state) = read_row(&self.contract, id, &rows)?;
         let upto = first.first().and_then(|row| row.get(0));
-        let told = replayed(upto, standing.unwrap_or_default());
-        self.standby.heard(&told);
-        let loaded = loaded(&self.contract, id, content, &columns, None)?;
-        Ok(Loaded { replayed: Some(told?), ..loaded })
+        let report = parse_report(upto, state.unwrap_or_default());
+        self.standby.record(&report);
+        let loaded = loaded_row(&self.contract, id, content, &columns, None)?;
+        Ok(Loaded { replayed: Some(report?), ..loaded })
     }
 }
 
@@ -215,36 +208,39 @@ impl Origin for StandbyOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
-        let (lent, first) = self.connection().await?;
-        let load = lent.client().prepare_cached(&self.load).await.map_err(|err| classify(&err))?;
+        let (connection, first) = self.connection().await?;
+        let client = connection.client();
+        let load = client.prepare_cached(&self.load).await.map_err(|err| classify(&err))?;
         let text = AsText(id);
-        let steps = [query(lent.client(), &first, None), query(lent.client(), &load, Some(&text))];
-        let mut answers = together(steps).await.into_iter();
+        let steps = [query(client, &first, None), query(client, &load, Some(&text))];
+        let mut answers = join_all(steps).await.into_iter();
         let (Some(first), Some(rows)) = (answers.next(), answers.next()) else {
-            let message = "two statements were not answered twice".into();
-            return Err(OriginError { kind: OriginErrorKind::Broken, message });
+            return Err(OriginError::broken("two statements did not get two answers"));
         };
         // Each of the two was a transaction of its own, so none is open.
-        lent.give_back();
+        connection.release();
         self.read(id, &first, rows)
     }
 
-    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
-        let ours = asks.iter().map(|ask| {
-            let origin: &dyn Any = ask.origin;
+    async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
+        let same_standby = items.iter().map(|item| {
+            let origin: &dyn Any = item.origin;
             let origin = origin.downcast_ref::<Self>();
             origin.filter(|other| Arc::ptr_eq(&other.standby, &self.standby))
         });
-        let Some(ours) = ours.collect::<Option<Vec<_>>>() else {
-            return Ok(side_by_side(asks).await);
+        let Some(origins) = same_standby.collect::<Option<Vec<_>>>() else {
+            return Ok(load_separately(items).await);
         };
-        let (lent, first) = self.connection().await?;
-        let questions: Vec<_> =
-            ours.iter().zip(asks).map(|(origin, ask)| (&*origin.load, AsText(ask.id))).collect();
-        let (first, answers) = in_one_snapshot(lent, Some(&first), &questions).await?;
+        let (connection, first) = self.connection().await?;
+        let queries: Vec<_> = origins
+            .iter()
+            .zip(items)
+            .map(|(origin, item)| (&*origin.load, AsText(item.id)))
+            .collect();
+        let (first, answers) = in_one_snapshot(connection, Some(&first), &queries).await?;
         let first = first.unwrap_or_else(|| Ok(Vec::new()));
-        let items = asks.iter().zip(ours).zip(answers);
-        let items = items.map(|((ask, origin), rows)| origin.read(ask.id, &first, rows));
+        let items = items.iter().zip(origins).zip(answers);
+        let items = items.map(|((item, origin), rows)| origin.read(item.id, &first, rows));
         Ok(LoadedMany { items: items.collect(), one_snapshot: true })
     }
 }

@@ -1,90 +1,70 @@
-//! What concerns many keys: reads, pieces of the log, evictions. One script in each bucket, all of them
-//! sent at once.
+//! Calls with many keys: reads, touches, chunks of the log, evictions. One script per bucket, all sent at once.
 
 use std::time::Duration;
 
 use coherence::fence::Gap;
 use coherence::{Batch, LeaseToken, Subject, buckets};
 use contract::Key;
+use futures_util::future::join_all;
 
-use super::super::{Outcome, SharedRead, Slide, TierError, marks};
-use super::{READ_AT_ONCE, RedisTier, entry, message};
+use super::client::RedisClient;
+use super::{entry_format, message};
 use crate::entry::Entry;
-use crate::together::together;
+use crate::shared::error::TierError;
+use crate::shared::eviction_stamps;
+use crate::shared::tier::{Outcome, SharedRead, Touch};
 
-impl RedisTier {
-    /// Reads keys of one bucket in one state of it; those with a [`Slide`] live on. `None` in an entry's
-    /// place: it is not of our making.
-    pub(super) async fn read_once(
+/// Keys read or touched per script.
+const KEYS_PER_CALL: usize = 256;
+
+impl RedisClient {
+    pub(super) async fn read(
         &self,
-        bucket: usize,
-        keys: &[&Key],
-        slides: &[Option<Slide>],
+        key: &Key,
         lease: Option<Duration>,
-    ) -> Result<Vec<Option<SharedRead>>, TierError> {
-        let names = self.buckets.names(bucket);
-        let mut call = self.scripts.read.prepare_invoke();
-        call.key(&names.state).key(&names.tombstones).key(&names.evictions);
-        match lease {
-            Some(ttl) => call.arg(entry::millis(ttl)),
-            None => call.arg(""),
-        };
-        let mut tokens = Vec::with_capacity(keys.len());
-        for (at, key) in keys.iter().enumerate() {
-            // Drawn here: unlike a counter in Redis it does not begin again after a flush.
-            let token = LeaseToken(rand::random());
-            call.key(names.entry(key)).key(names.lease(key)).arg(token.0);
-            match slides.get(at).copied().flatten() {
-                Some(slide) => call.arg(asked(slide)),
-                None => call.arg(""),
-            };
-            tokens.push(token);
+    ) -> Result<SharedRead, TierError> {
+        for _ in 0..2 {
+            let bucket = self.buckets.of(key);
+            match self.read_bucket(bucket, &[key], &[], lease).await?.pop() {
+                Some(Some(read)) => return Ok(read),
+                _ => self.remove_malformed(key).await?,
+            }
         }
-        let mut reply = self.call(bucket, &call).await?;
-        let standing = reply.standing()?;
-        let mut reads = Vec::with_capacity(keys.len());
-        for token in tokens {
-            let outcome = match standing {
-                None => Some(Outcome::Miss),
-                Some(_) => reply.outcome(token)?,
-            };
-            reads.push(outcome.map(|outcome| SharedRead { standing, outcome }));
-        }
-        Ok(reads)
+        Err(TierError::Malformed(format!("entry {key}, again after its removal")))
     }
 
-    pub(super) async fn read_all(
+    pub(super) async fn read_many(
         &self,
         keys: &[Key],
-        slides: &[Option<Slide>],
+        touches: &[Option<Touch>],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
-        let parts = self.buckets.sort(keys, READ_AT_ONCE);
-        let mut reading = Vec::with_capacity(parts.len());
-        for (bucket, numbers) in &parts {
-            let keys: Vec<&Key> = numbers.iter().map(|n| &keys[*n]).collect();
-            let slides: Vec<_> =
-                numbers.iter().map(|n| slides.get(*n).copied().flatten()).collect();
-            reading.push(async move { self.read_once(*bucket, &keys, &slides, lease).await });
+        let groups = self.buckets.group(keys, KEYS_PER_CALL);
+        let mut calls = Vec::with_capacity(groups.len());
+        for (bucket, indices) in &groups {
+            let keys: Vec<&Key> = indices.iter().map(|n| &keys[*n]).collect();
+            let touches: Vec<_> =
+                indices.iter().map(|n| touches.get(*n).copied().flatten()).collect();
+            calls.push(async move { self.read_bucket(*bucket, &keys, &touches, lease).await });
         }
-        let answers = together(reading).await;
-        let nobody = answers.iter().all(Result::is_err);
+        let replies = join_all(calls).await;
+        let all_failed = replies.iter().all(Result::is_err);
         let mut reads = vec![None; keys.len()];
-        for ((_, numbers), answer) in parts.iter().zip(answers) {
-            let answer = match answer {
-                Err(err) if nobody => return Err(err),
+        for ((_, indices), reply) in groups.iter().zip(replies) {
+            let reply = match reply {
+                Err(err) if all_failed => return Err(err),
                 Err(_) => {
-                    let read = SharedRead { standing: None, outcome: Outcome::Miss };
-                    vec![Some(read); numbers.len()]
+                    let read = SharedRead { position: None, outcome: Outcome::Miss };
+                    vec![Some(read); indices.len()]
                 }
-                Ok(answer) => answer,
+                Ok(reply) => reply,
             };
-            for (n, read) in numbers.iter().zip(answer) {
+            for (n, read) in indices.iter().zip(reply) {
                 reads[*n] = Some(match read {
                     Some(read) => read,
                     None => {
-                        self.discard(&keys[*n]).await?;
-                        super::SharedTier::read(self, &keys[*n], lease).await?
+                        self.remove_malformed(&keys[*n]).await?;
+                        self.read(&keys[*n], lease).await?
                     }
                 });
             }
@@ -92,58 +72,111 @@ impl RedisTier {
         Ok(reads.into_iter().map(|read| read.expect("each key is in one bucket")).collect())
     }
 
-    /// Removes an entry that the scripts take for ours and this side does not.
-    pub(super) async fn discard(&self, key: &Key) -> Result<(), TierError> {
-        self.metrics.malformed.inc();
-        tracing::warn!(%key, "removing an entry of foreign making");
-        self.unlink(self.buckets.of(key), &[key]).await
+    /// Reads keys of one bucket in one state, and touches those with a [`Touch`]. `None` in place of a read: the
+    /// entry is malformed.
+    async fn read_bucket(
+        &self,
+        bucket: usize,
+        keys: &[&Key],
+        touches: &[Option<Touch>],
+        lease: Option<Duration>,
+    ) -> Result<Vec<Option<SharedRead>>, TierError> {
+        let names = self.buckets.names(bucket);
+        let mut call = self.scripts.read.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones).key(&names.evictions);
+        match lease {
+            Some(ttl) => call.arg(entry_format::millis(ttl)),
+            None => call.arg(""),
+        };
+        let mut tokens = Vec::with_capacity(keys.len());
+        for (at, key) in keys.iter().enumerate() {
+            // Drawn here: unlike a counter in Redis, it does not start again after a flush.
+            let token = LeaseToken(rand::random());
+            call.key(names.entry(key)).key(names.lease(key)).arg(token.0);
+            match touches.get(at).copied().flatten() {
+                Some(touch) => call.arg(encode_touch(touch)),
+                None => call.arg(""),
+            };
+            tokens.push(token);
+        }
+        let mut reply = self.call(bucket, &call).await?;
+        let position = reply.position()?;
+        let mut reads = Vec::with_capacity(keys.len());
+        for token in tokens {
+            let outcome = match position {
+                None => Some(Outcome::Miss),
+                Some(_) => reply.outcome(token)?,
+            };
+            reads.push(outcome.map(|outcome| SharedRead { position, outcome }));
+        }
+        Ok(reads)
     }
 
-    /// To all buckets, and last to the first one, which publishes it. One of the others that can't be
-    /// reached holds up nobody: it shows by its position what it has missed.
-    pub(super) async fn apply_piece(&self, piece: &Batch) -> Result<Result<(), Gap>, TierError> {
-        let telling = self.buckets.rest().map(|bucket| self.apply_in(bucket, piece));
-        let (mut met, mut away) = (Vec::new(), Vec::new());
-        for told in together(telling).await {
-            match told {
-                Ok(told) => met.push(told),
+    pub(super) async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {
+        let mut calls = Vec::new();
+        let keys = uses.iter().map(|(key, _)| key);
+        for (bucket, indices) in self.buckets.group(keys, KEYS_PER_CALL) {
+            let names = self.buckets.names(bucket);
+            let mut call = self.scripts.touch.prepare_invoke();
+            call.key(&names.state).key(&names.tombstones).key(&names.evictions);
+            for (key, touch) in indices.iter().map(|n| &uses[*n]) {
+                call.key(names.entry(key)).arg(encode_touch(*touch));
+            }
+            calls.push(async move { self.call(bucket, &call).await.map(drop) });
+        }
+        join_all(calls).await.into_iter().collect()
+    }
+
+    /// Applies a chunk to all buckets, and last to the first bucket, which publishes it. Another bucket that
+    /// can't be reached delays nothing: its position shows what it has missed.
+    pub(super) async fn apply_chunk(&self, chunk: &Batch) -> Result<Result<(), Gap>, TierError> {
+        let calls = self.buckets.rest().map(|bucket| self.apply_to_bucket(bucket, chunk));
+        let (mut verdicts, mut unreachable) = (Vec::new(), Vec::new());
+        for reply in join_all(calls).await {
+            match reply {
+                Ok(verdict) => verdicts.push(verdict),
                 Err(err @ (TierError::Timeout(_) | TierError::Unavailable(_))) => {
-                    away.push(err);
+                    unreachable.push(err);
                 }
                 Err(err) => return Err(err),
             }
         }
-        let before = self.metrics.buckets_away.set(away.len() as i64);
-        match away.first() {
+        let before = self.metrics.buckets_unreachable.set(unreachable.len() as i64);
+        match unreachable.first() {
             Some(err) if before == 0 => {
-                tracing::warn!(error = %err, buckets = away.len(), "parts of the shared tier are away");
+                let buckets = unreachable.len();
+                tracing::warn!(error = %err, buckets, "parts of the shared tier are away");
             }
             None if before > 0 => {
                 tracing::info!("all parts of the shared tier can be reached again")
             }
             _ => {}
         }
-        if let Err(gap) = buckets::verdict(met) {
+        if let Err(gap) = buckets::verdict(verdicts) {
             return Ok(Err(gap));
         }
-        self.apply_in(0, piece).await
+        self.apply_to_bucket(0, chunk).await
     }
 
-    async fn apply_in(&self, bucket: usize, piece: &Batch) -> Result<Result<(), Gap>, TierError> {
+    async fn apply_to_bucket(
+        &self,
+        bucket: usize,
+        chunk: &Batch,
+    ) -> Result<Result<(), Gap>, TierError> {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.apply.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        call.arg(piece.epoch.to_string()).arg(piece.prev.0).arg(piece.upto.0);
-        call.arg(piece.watermark.0);
+        call.arg(chunk.epoch.to_string()).arg(chunk.prev.0).arg(chunk.upto.0);
+        call.arg(chunk.watermark.0);
         let subjects = || {
             let of = |event: &'_ coherence::Event| event.lsn.0;
-            piece.events.iter().flat_map(move |e| e.subjects.iter().map(move |s| (s, of(e))))
+            chunk.events.iter().flat_map(move |e| e.subjects.iter().map(move |s| (s, of(e))))
         };
         let everything = subjects().filter(|(subject, _)| **subject == Subject::Everything);
         call.arg(everything.map(|(_, lsn)| lsn).max().unwrap_or(0));
-        let published = if bucket == 0 { message::encode_batch(piece) } else { String::new() };
+        let published = if bucket == 0 { message::encode_batch(chunk) } else { String::new() };
         call.arg(self.stream_length).arg(published);
-        for event in &piece.events {
+        for event in &chunk.events {
             for subject in &event.subjects {
                 if let Subject::Key(key) = subject
                     && self.buckets.of(key) == bucket
@@ -151,8 +184,8 @@ impl RedisTier {
                     call.key(names.entry(key)).arg(event.lsn.0);
                     match event.renewal(key) {
                         Some(renewal) => {
-                            let entry = entry::encode(&Entry::renewed(event, renewal));
-                            call.arg(entry::millis(renewal.ttl)).arg(entry)
+                            let entry = entry_format::encode(&Entry::renewed(event, renewal));
+                            call.arg(entry_format::millis(renewal.ttl)).arg(entry)
                         }
                         None => call.arg(0).arg(""),
                     };
@@ -170,36 +203,42 @@ impl RedisTier {
             "unproven" => Ok(Err(Gap::Unproven)),
             "epoch" => {
                 let tier = reply.text()?;
-                // A text that is no epoch is no state either.
+                // A state with a malformed epoch counts as no state.
                 Ok(Err(tier.parse().map_or(Gap::Unproven, |tier| Gap::Epoch { tier })))
             }
-            "missing" => Ok(Err(Gap::Missing { applied: reply.lsn()?, prev: piece.prev })),
+            "missing" => Ok(Err(Gap::Missing { applied: reply.lsn()?, prev: chunk.prev })),
             other => Err(TierError::Malformed(format!("verdict {other:?}"))),
         }
     }
 
-    /// In the buckets that have something of it, and last in the first one, which publishes it.
-    pub(super) async fn evict_piece(&self, subjects: &[Subject]) -> Result<(), TierError> {
-        let meant = |bucket: &usize| {
+    /// Evicts from the buckets that the subjects concern, and last from the first bucket, which publishes the
+    /// message.
+    pub(super) async fn evict_chunk(&self, subjects: &[Subject]) -> Result<(), TierError> {
+        let concerned = |bucket: &usize| {
             subjects.iter().any(|subject| match subject {
                 Subject::Key(key) => self.buckets.of(key) == *bucket,
                 Subject::Tag(_) | Subject::Everything => true,
                 Subject::KeysLike(_) | Subject::TagsLike(_) => false,
             })
         };
-        let evicting = self.buckets.rest().filter(meant).map(|n| self.evict_in(n, subjects));
-        let rest: Result<(), TierError> = together(evicting).await.into_iter().collect();
-        self.evict_in(0, subjects).await.and(rest)
+        let buckets = self.buckets.rest().filter(concerned);
+        let calls = buckets.map(|bucket| self.evict_from_bucket(bucket, subjects));
+        let rest: Result<(), TierError> = join_all(calls).await.into_iter().collect();
+        self.evict_from_bucket(0, subjects).await.and(rest)
     }
 
-    async fn evict_in(&self, bucket: usize, subjects: &[Subject]) -> Result<(), TierError> {
+    async fn evict_from_bucket(
+        &self,
+        bucket: usize,
+        subjects: &[Subject],
+    ) -> Result<(), TierError> {
         let names = self.buckets.names(bucket);
         let everything = subjects.contains(&Subject::Everything);
         let mut call = self.scripts.evict.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
         let published = if bucket == 0 { message::encode_evict(subjects) } else { String::new() };
         call.arg(self.stream_length).arg(published);
-        call.arg(marks::LIMIT).arg(if everything { "1" } else { "" });
+        call.arg(eviction_stamps::LIMIT).arg(if everything { "1" } else { "" });
         for subject in subjects {
             match subject {
                 Subject::Key(key) if self.buckets.of(key) == bucket => call.key(names.entry(key)),
@@ -211,9 +250,9 @@ impl RedisTier {
     }
 }
 
-/// As the scripts take it: the longest life in ms (0: without limit), and the position.
-pub(super) fn asked(slide: Slide) -> String {
-    let limited = slide.longest != Duration::MAX;
-    let longest = if limited { entry::millis(slide.longest) } else { 0 };
-    format!("{longest} {}", slide.proven_from.0)
+/// Encodes a touch for the scripts: the maximum lifetime in ms (0: unlimited), and the position.
+fn encode_touch(touch: Touch) -> String {
+    let limited = touch.max_lifetime != Duration::MAX;
+    let max_lifetime = if limited { entry_format::millis(touch.max_lifetime) } else { 0 };
+    format!("{max_lifetime} {}", touch.proven_from.0)
 }

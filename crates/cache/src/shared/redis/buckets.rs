@@ -1,100 +1,91 @@
-//! Into which buckets the keys are divided, and in which slots of a cluster these lie.
+//! The buckets that the keys are divided into, and their slots on a cluster.
 //!
-//! One server has one bucket. On a cluster there are [`SPREAD`], one in the middle of each sixteenth of the
-//! slots, so that shards with equal shares of the slots have about equal shares of the keys.
+//! A single server has one bucket. A cluster has [`SPREAD`], one in the middle of each sixteenth of the slots, so
+//! that shards with equal shares of the slots have about equal shares of the keys.
 
 use contract::Key;
 
-use super::names::Names;
+use redis_transport::{Bucket, SLOTS, crc16, hash_slot};
 
-/// Buckets on a cluster. Each commit costs a script in every one; more of them would share the load among
-/// more shards than this.
+use super::key_names::KeyNames;
+
+/// The number of buckets on a cluster. Each commit runs a script in every bucket; more buckets would spread the
+/// load over more than 16 shards.
 const SPREAD: u16 = 16;
-/// Slots of a cluster.
-const SLOTS: u16 = 16_384;
-/// How far from the middle a bucket may lie.
-const OFF: u16 = 64;
+/// The distance from the middle that a bucket's slot may have.
+const MAX_DISTANCE: u16 = 64;
 
-/// The names of all buckets; the first is the tier's own.
+/// The names of all buckets. The first bucket has the node stream and decides on the tier's epoch.
 #[derive(Clone, Debug)]
 pub(super) struct Buckets {
-    all: Vec<Names>,
+    all: Vec<KeyNames>,
 }
 
 impl Buckets {
-    /// One for everything.
+    /// Creates one bucket for all keys.
     pub(super) fn one(prefix: &str) -> Self {
-        Self { all: vec![Names::new(&format!("{prefix}:0"))] }
+        Self { all: vec![KeyNames::new(&format!("{prefix}:0"))] }
     }
 
-    /// Spread over the slots of a cluster: `{tg:0.…}`, `{tg:1.…}`, … What stands behind the point makes the
-    /// slot lie where it shall.
+    /// Creates buckets that are spread over the slots of a cluster: `{tg:0.…}`, `{tg:1.…}`, … The number after
+    /// the point is chosen so that the slot is near the middle of its sixteenth.
     pub(super) fn spread(prefix: &str) -> Self {
         let name = |bucket: u16| {
             let middle = (2 * bucket + 1) * (SLOTS / SPREAD / 2);
             let mut tags = (0..).map(|salt| format!("{prefix}:{bucket}.{salt}"));
-            tags.find(|tag| slot(tag).abs_diff(middle) < OFF).expect("about one in 128 is good")
+            tags.find(|tag| hash_slot(tag).abs_diff(middle) < MAX_DISTANCE)
+                .expect("about one in 128 is near enough")
         };
-        Self { all: (0..SPREAD).map(|bucket| Names::new(&name(bucket))).collect() }
+        Self { all: (0..SPREAD).map(|bucket| KeyNames::new(&name(bucket))).collect() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    pub(super) fn names(&self, bucket: usize) -> &Names {
+    pub(super) fn names(&self, bucket: usize) -> &KeyNames {
         &self.all[bucket]
     }
 
-    /// All buckets but the first.
+    /// Returns all buckets but the first.
     pub(super) fn rest(&self) -> std::ops::Range<usize> {
         1..self.all.len()
     }
 
-    /// In which bucket a key is; the same on all nodes and in all versions.
+    /// Returns the bucket of a key: the same on all nodes and in all versions.
     pub(super) fn of(&self, key: &Key) -> usize {
         if self.all.len() == 1 { 0 } else { usize::from(crc16(key.as_bytes())) % self.all.len() }
     }
 
-    /// The slot of each bucket.
-    pub(super) fn slots(&self) -> Vec<u16> {
-        self.all.iter().map(|names| slot(names.tag())).collect()
+    /// Returns the buckets for the transport.
+    pub(super) fn to_transport(&self) -> Vec<Bucket> {
+        let bucket = |names: &KeyNames| Bucket {
+            slot: hash_slot(names.tag()),
+            probe_key: names.rehearsal.clone(),
+        };
+        self.all.iter().map(bucket).collect()
     }
 
-    /// Of which bucket and key this is the entry, if it is one of ours.
+    /// Returns the bucket and the key of an entry with this name, if it is a name of this tier.
     pub(super) fn entry(&self, name: &str) -> Option<(usize, Key)> {
         let mut found = self.all.iter().enumerate();
         found.find_map(|(bucket, names)| Some((bucket, names.key(name)?)))
     }
 
-    /// The numbers of the keys, by bucket, at most so many together; buckets without any are left out.
-    pub(super) fn sort<'k>(
+    /// Groups the indices of the keys by bucket, at most `limit` in a group.
+    pub(super) fn group<'k>(
         &self,
         keys: impl IntoIterator<Item = &'k Key>,
-        at_most: usize,
+        limit: usize,
     ) -> Vec<(usize, Vec<usize>)> {
-        let mut sorted = vec![Vec::new(); self.all.len()];
-        keys.into_iter().enumerate().for_each(|(n, key)| sorted[self.of(key)].push(n));
+        let mut grouped = vec![Vec::new(); self.all.len()];
+        keys.into_iter().enumerate().for_each(|(n, key)| grouped[self.of(key)].push(n));
         let mut parts = Vec::new();
-        for (bucket, numbers) in sorted.iter().enumerate() {
-            parts.extend(numbers.chunks(at_most).map(|numbers| (bucket, numbers.to_vec())));
+        for (bucket, numbers) in grouped.iter().enumerate() {
+            parts.extend(numbers.chunks(limit).map(|numbers| (bucket, numbers.to_vec())));
         }
         parts
     }
-}
-
-/// The slot of a key whose hash tag this is.
-fn slot(tag: &str) -> u16 {
-    crc16(tag.as_bytes()) % SLOTS
-}
-
-/// CRC-16/XMODEM, as in the cluster's specification.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc: u16, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
-        })
-    })
 }
 
 #[cfg(test)]
@@ -102,15 +93,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_is_that_of_the_specification() {
-        assert_eq!(crc16(b"123456789"), 0x31c3);
-    }
-
-    #[test]
-    fn each_bucket_has_its_sixteenth_of_the_slots() {
+    fn buckets_lie_in_their_sixteenth() {
         for prefix in ["tg", "a-rather-long-prefix-of-32-chars"] {
-            let slots = Buckets::spread(prefix).slots();
-            for (bucket, slot) in slots.into_iter().enumerate() {
+            let slots = Buckets::spread(prefix).to_transport();
+            for (bucket, Bucket { slot, .. }) in slots.into_iter().enumerate() {
                 assert_eq!(usize::from(slot) / 1_024, bucket, "{prefix}");
                 assert!((448..=576).contains(&(slot % 1_024)), "{prefix} {slot}");
             }
@@ -118,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_spread_evenly_and_found_again() {
+    fn keys_spread_evenly() {
         let (buckets, mut counts) = (Buckets::spread("tg"), [0; SPREAD as usize]);
         for n in 0..16_000 {
             let key = Key::parse(&format!("v1:catalog:price:{n}")).expect("a key");
@@ -129,7 +115,7 @@ mod tests {
         }
         assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
         let key = Key::parse("v1:catalog:price:42").expect("a key");
-        assert_eq!(buckets.of(&key), 2, "changes with no version");
+        assert_eq!(buckets.of(&key), 2, "the same in every version");
         assert_eq!(Buckets::one("tg").of(&key), 0);
     }
 }

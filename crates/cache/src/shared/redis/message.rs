@@ -1,5 +1,5 @@
-//! How messages are written on the node stream: JSON, positions as numbers, subjects and epochs in
-//! their text form.
+//! The format of messages on the node stream: JSON, with positions as numbers, and subjects and epochs in their
+//! text form.
 
 use std::time::Duration;
 
@@ -7,11 +7,10 @@ use coherence::{Batch, Cause, Epoch, Event, Lsn, Renewal, Subject};
 use contract::{Key, Tag};
 use serde::{Deserialize, Serialize};
 
-use super::super::NodeMessage;
-use super::entry::millis;
+use super::entry_format::millis;
+use crate::shared::tier::NodeMessage;
 
-/// Longer messages are not of our making: a piece names at most
-/// [`MAX_SUBJECTS`](super::piece::MAX_SUBJECTS).
+/// Longer messages are malformed: a chunk names at most [`MAX_SUBJECTS`](super::batch_chunk::MAX_SUBJECTS).
 const MAX_BYTES: usize = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +59,7 @@ pub(super) fn encode_evict(subjects: &[Subject]) -> String {
     serde_json::to_string(&names).expect("strings always have a JSON form")
 }
 
-/// Reads a message by the name of its field; `None` if it is not of our making.
+/// Parses a message by the name of its field. `None`: it is malformed.
 pub(super) fn decode(field: &str, text: &[u8]) -> Option<NodeMessage> {
     if text.len() > MAX_BYTES {
         return None;
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_back_what_it_writes() {
+    fn decode_reverses_encode() {
         let subjects = vec![
             Subject::Key(Key::parse("v1:catalog:price:42:de").expect("a key")),
             Subject::Tag(Tag::parse("\"quoted\":tag").expect("a tag")),
@@ -187,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rubbish_never_panics(text in any::<Vec<u8>>(), json in "[\\[\\]{}\":a-z0-9,]{0,80}") {
+        fn malformed_text_never_panics(text in any::<Vec<u8>>(), json in "[\\[\\]{}\":a-z0-9,]{0,80}") {
             for field in ["batch", "evict", "n"] {
                 let _ = decode(field, &text);
                 let _ = decode(field, json.as_bytes());

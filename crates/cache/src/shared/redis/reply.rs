@@ -1,22 +1,23 @@
-//! What a script answers, and what went wrong instead.
+//! Replies of scripts.
 
 use std::time::Duration;
 
 use coherence::{LeaseToken, Lsn};
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::Value;
 
-use super::super::{Outcome, Standing, TierError};
-use super::entry;
+use super::entry_format;
+use crate::shared::error::TierError;
+use crate::shared::tier::{Outcome, TierPosition};
 
-/// A script's answer, a list: how many malformed values it met, then its own words.
+/// The reply of a script: an array of the number of malformed values that it has found, and its own words.
 #[derive(Debug)]
 pub(super) struct Reply {
     words: std::vec::IntoIter<Value>,
 }
 
 impl Reply {
-    /// Takes the list apart; answers the number of malformed values with it.
-    pub(super) fn open(value: Value) -> Result<(u64, Self), TierError> {
+    /// Parses the array. Returns the number of malformed values with the rest.
+    pub(super) fn parse(value: Value) -> Result<(u64, Self), TierError> {
         let Value::Array(words) = value else {
             return Err(unexpected(&value));
         };
@@ -25,7 +26,7 @@ impl Reply {
         Ok((malformed, reply))
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.words.len() == 0
     }
 
@@ -37,8 +38,9 @@ impl Reply {
     }
 
     pub(super) fn text(&mut self) -> Result<String, TierError> {
-        String::from_utf8(self.bytes()?)
-            .map_err(|_| TierError::Malformed("a script answered something that is no text".into()))
+        String::from_utf8(self.bytes()?).map_err(|_| {
+            TierError::Malformed("a script replied with a string that is not UTF-8".into())
+        })
     }
 
     pub(super) fn number(&mut self) -> Result<u64, TierError> {
@@ -55,11 +57,11 @@ impl Reply {
         text.parse().map(Lsn).map_err(|_| TierError::Malformed(format!("position {text:?}")))
     }
 
-    /// What was found under a key; `None`: an entry that is not of our making.
+    /// Reads the result for a key. `None`: the entry is malformed.
     pub(super) fn outcome(&mut self, token: LeaseToken) -> Result<Option<Outcome>, TierError> {
         Ok(Some(match self.text()?.as_str() {
             "found" => {
-                let entry = entry::decode(self.bytes()?);
+                let entry = entry_format::decode(self.bytes()?);
                 let remaining = Duration::from_millis(self.number()?);
                 let Some(entry) = entry else { return Ok(None) };
                 Outcome::Found { entry, remaining }
@@ -71,42 +73,29 @@ impl Reply {
         }))
     }
 
-    /// Epoch, applied, watermark; `None` at the end of the answer, and for a text that is none.
-    pub(super) fn standing(&mut self) -> Result<Option<Standing>, TierError> {
-        if self.is_over() {
+    /// Reads epoch, applied and watermark. `None`: the reply has ended, or the epoch is malformed.
+    pub(super) fn position(&mut self) -> Result<Option<TierPosition>, TierError> {
+        if self.is_empty() {
             return Ok(None);
         }
         let (epoch, applied, watermark) = (self.text()?, self.lsn()?, self.lsn()?);
-        Ok(epoch.parse().ok().map(|epoch| Standing { epoch, applied, watermark }))
+        Ok(epoch.parse().ok().map(|epoch| TierPosition { epoch, applied, watermark }))
     }
 }
 
 fn unexpected(value: &Value) -> TierError {
-    TierError::Malformed(format!("a script answered a {}", kind(value)))
+    TierError::Malformed(format!("a script replied with {}", kind(value)))
 }
 
-/// Not the value itself, which may be anything.
+/// Names the kind of a value. The value itself may be anything, and is not shown.
 fn kind(value: &Value) -> &'static str {
     match value {
-        Value::Nil => "nil where something else belongs",
-        Value::Int(_) => "number where something else belongs",
+        Value::Nil => "nil in the wrong place",
+        Value::Int(_) => "a number in the wrong place",
         Value::BulkString(_) | Value::SimpleString(_) | Value::Okay => {
-            "string where something else belongs"
+            "a string in the wrong place"
         }
-        Value::Array(_) => "list where something else belongs",
-        _ => "value of an unknown kind",
-    }
-}
-
-/// Sorts an error into the tier's own.
-pub(super) fn failed(err: &RedisError, timeout: Duration) -> TierError {
-    if err.is_timeout() {
-        return TierError::Timeout(timeout);
-    }
-    match err.kind() {
-        ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::ResponseError) => {
-            TierError::Malformed(err.to_string())
-        }
-        _ => TierError::Unavailable(err.to_string()),
+        Value::Array(_) => "an array in the wrong place",
+        _ => "a value of an unknown kind",
     }
 }

@@ -1,6 +1,7 @@
-//! The scripts: each is one atomic step in Redis and touches keys of one bucket only.
+//! The scripts. Each is one atomic step in Redis and touches keys of one bucket only.
 
-use redis::Script;
+use redis::{Cmd, Script};
+use redis_transport::ScriptSet;
 
 macro_rules! script {
     ($file:literal) => {
@@ -8,7 +9,39 @@ macro_rules! script {
     };
 }
 
-/// All of them, with their hashes: they are called by hash and loaded where Redis has lost them.
+/// The commands that the scripts run. A test compares them with the scripts.
+const COMMANDS: [&str; 25] = [
+    "get",
+    "getrange",
+    "hdel",
+    "hget",
+    "hincrby",
+    "hmget",
+    "hset",
+    "pexpire",
+    "pttl",
+    "set",
+    "setrange",
+    "strlen",
+    "time",
+    "unlink",
+    "xadd",
+    "xrange",
+    "xrevrange",
+    "zadd",
+    "zcard",
+    "zcount",
+    "zmscore",
+    "zpopmin",
+    "zrange",
+    "zremrangebyrank",
+    "zscore",
+];
+
+/// The oldest Redis with `ZMSCORE` and with `GT` for `ZADD`.
+const MIN_VERSION: (u32, u32) = (6, 2);
+
+/// All scripts, with their hashes. They are called by hash, and loaded again if Redis has lost them.
 pub(super) struct Scripts {
     pub(super) read: Script,
     pub(super) touch: Script,
@@ -18,13 +51,12 @@ pub(super) struct Scripts {
     pub(super) apply: Script,
     pub(super) evict: Script,
     pub(super) survey: Script,
-    pub(super) incarnate: Script,
-    pub(super) mend: Script,
-    pub(super) standing: Script,
+    pub(super) reset_epoch: Script,
+    pub(super) repair: Script,
+    pub(super) tier_position: Script,
     pub(super) collect: Script,
-    pub(super) position: Script,
-    /// Run once per connection, so not among [`all`](Self::all).
-    pub(super) rehearse: Script,
+    pub(super) stream_position: Script,
+    rehearse: Script,
 }
 
 impl Scripts {
@@ -38,17 +70,19 @@ impl Scripts {
             apply: script!("lua/apply.lua"),
             evict: script!("lua/evict.lua"),
             survey: script!("lua/survey.lua"),
-            incarnate: script!("lua/incarnate.lua"),
-            mend: script!("lua/mend.lua"),
-            standing: script!("lua/standing.lua"),
+            reset_epoch: script!("lua/reset_epoch.lua"),
+            repair: script!("lua/repair.lua"),
+            tier_position: script!("lua/tier_position.lua"),
             collect: script!("lua/collect.lua"),
-            position: script!("lua/position.lua"),
+            stream_position: script!("lua/stream_position.lua"),
             rehearse: script!("lua/rehearse.lua"),
         }
     }
+}
 
-    pub(super) fn all(&self) -> [&Script; 13] {
-        [
+impl ScriptSet for Scripts {
+    fn scripts(&self) -> Vec<&Script> {
+        vec![
             &self.read,
             &self.touch,
             &self.fill,
@@ -57,11 +91,80 @@ impl Scripts {
             &self.apply,
             &self.evict,
             &self.survey,
-            &self.incarnate,
-            &self.mend,
-            &self.standing,
+            &self.reset_epoch,
+            &self.repair,
+            &self.tier_position,
             &self.collect,
-            &self.position,
+            &self.stream_position,
         ]
+    }
+
+    fn rehearsal(&self) -> &Script {
+        &self.rehearse
+    }
+
+    fn script_commands(&self) -> &[&str] {
+        &COMMANDS
+    }
+
+    fn direct_commands(&self, key: &str) -> Vec<(&'static str, Cmd)> {
+        let command = |words: &[&str]| {
+            let mut command = Cmd::new();
+            command.arg(words);
+            command
+        };
+        vec![("scan", command(&["SCAN", "0"])), ("xread", command(&["XREAD", "STREAMS", key, "0"]))]
+    }
+
+    fn min_version(&self) -> (u32, u32) {
+        MIN_VERSION
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use redis_transport::acl::AclUser;
+
+    use super::super::key_names::KeyNames;
+    use super::*;
+
+    /// Returns the commands that a script's text runs.
+    fn commands(text: &str) -> BTreeSet<String> {
+        let calls = ["redis.call('", "redis.pcall('", "on('", "try('"];
+        let after = calls.iter().flat_map(|call| text.split(call).skip(1));
+        let names = after.filter_map(|rest| rest.split('\'').next());
+        names.map(str::to_lowercase).collect()
+    }
+
+    #[test]
+    fn every_command_is_granted_and_rehearsed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/shared/redis/lua");
+        let (mut run, mut rehearsed) = (BTreeSet::new(), BTreeSet::new());
+        for file in std::fs::read_dir(folder).expect("the scripts") {
+            let path = file.expect("a script").path();
+            let found = commands(&std::fs::read_to_string(&path).expect("its text"));
+            if path.ends_with("rehearse.lua") {
+                rehearsed = found;
+            } else {
+                run.extend(found);
+            }
+        }
+        let granted: BTreeSet<String> = COMMANDS.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(run, granted);
+        assert_eq!(rehearsed, granted);
+    }
+
+    #[test]
+    fn manual_names_the_same_rights() {
+        let page = include_str!("../../../../../docs/shared-tier.md");
+        let (names, scripts) = (KeyNames::new("tg:0"), Scripts::new());
+        let user = AclUser { name: "tidegate", key_pattern: &names.acl_pattern, scripts: &scripts };
+        let rule = user.rule();
+        let (_, commands) = rule.split_once(" +").expect("commands");
+        let page = page.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(page.contains(&format!("+{commands}")), "+{commands}");
+        assert!(page.contains(&names.acl_pattern));
     }
 }

@@ -1,62 +1,60 @@
-//! The node stream: one connection that waits, and never a silent gap.
+//! The node stream: one connection that waits for messages, and never a silent gap.
 //!
-//! Messages carry numbers without gaps. A subscription knows the last one it gave on; whatever
-//! happens to the stream, the connection or the server, the next message either has the next
-//! number or [`NodeMessage::Lost`] comes before it. A receiver that is slow holds up only itself:
-//! the stream keeps its messages, and if it is trimmed in the meantime, that is a gap like any
-//! other.
+//! Messages are numbered without gaps. A subscription knows the number of the last message that it delivered. In
+//! every failure of the stream, the connection or the server, the next message either has the next number or is
+//! preceded by [`NodeMessage::Lost`]. A slow receiver delays only itself: the stream keeps its messages, and if
+//! the stream is trimmed meanwhile, that is a gap like any other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamReadReply};
-use redis::{AsyncConnectionConfig, Client, Value};
+use redis_transport::{Connected, Router, reply_within};
 use tokio::sync::mpsc::Sender;
-use tokio::time::timeout;
 
-use super::super::{NodeMessage, TierError};
-use super::line::Up;
-use super::lines::Lines;
+use super::key_names::KeyNames;
 use super::message;
 use super::metrics::RedisMetrics;
-use super::names::Names;
-use super::reply::{Reply, failed};
+use super::reply::Reply;
 use super::scripts::Scripts;
+use crate::shared::error::TierError;
+use crate::shared::tier::NodeMessage;
 
-/// Redis answers an idle reader at least this often, so a dead connection is noticed.
+/// How often Redis replies to an idle reader, so that a dead connection is noticed.
 const BLOCK: Duration = Duration::from_secs(1);
-/// What connecting, asking for the position, or an answer past [`BLOCK`] may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The time limit of connecting, of reading the position, and of a reply after [`BLOCK`].
+const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 const MESSAGES_PER_READ: usize = 128;
 const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
-/// One subscription; runs until its receiver is dropped.
+/// A subscription. It runs until its receiver is dropped.
 pub(super) struct Subscription {
-    pub(super) lines: Lines,
-    pub(super) names: Names,
+    pub(super) router: Router,
+    pub(super) names: KeyNames,
     pub(super) scripts: Arc<Scripts>,
     pub(super) messages: Sender<NodeMessage>,
     pub(super) metrics: RedisMetrics,
 }
 
-/// The last message that was given on.
+/// The last message that was delivered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Cursor {
     /// Its id in the stream.
     id: String,
     /// Its number.
     sent: u64,
-    /// The tier's epoch then; empty: none.
+    /// The tier's epoch at that time; empty: none.
     epoch: String,
-    /// The server it was read from. Another one may have given the same number to something else.
+    /// The server that it was read from. Another server may have given its number to another message.
     server: String,
 }
 
-/// Where the stream ends, and the number of the message under the cursor if it is still there.
-struct End {
-    at: Cursor,
-    known: Option<u64>,
+/// The end of the stream, and the number of the message at the cursor if it is still in the stream.
+struct StreamEnd {
+    last: Cursor,
+    at_cursor: Option<u64>,
 }
 
 /// The receiver is gone.
@@ -81,7 +79,7 @@ impl Subscription {
                 Err(err) => tracing::warn!(error = %err, "the node stream broke, connecting again"),
             }
             self.metrics.reconnects.inc();
-            self.lines.doubt();
+            self.router.request_refresh();
             delay = if cursor == before { (delay * 2).min(BACKOFF[1]) } else { BACKOFF[0] };
             tokio::time::sleep(delay).await;
         }
@@ -89,81 +87,88 @@ impl Subscription {
 
     /// Reads on one connection until it breaks.
     async fn read(&self, cursor: &mut Option<Cursor>) -> Result<Closed, TierError> {
-        let up = self.lines.up(0).await?;
+        let connected = self.router.connected(0).await?;
         tokio::select! {
-            read = self.read_from(&up, cursor) => read,
-            // This server answers perhaps, but it is not the primary any more.
-            () = self.lines.moved(0, &up) => Err(TierError::Unavailable("the primary has changed".into())),
+            read = self.read_from(&connected, cursor) => read,
+            // The server may go on answering, but it is not the primary any more.
+            () = self.router.moved(0, &connected) => {
+                Err(TierError::Unavailable("the primary has changed".into()))
+            }
         }
     }
 
-    async fn read_from(&self, up: &Up, cursor: &mut Option<Cursor>) -> Result<Closed, TierError> {
-        let mut connection = connect(up).await?;
-        let server = up.info.addr().to_string();
-        let end = self.end(&mut connection, &server, cursor.as_ref()).await?;
-        let mut here = match cursor.take() {
+    async fn read_from(
+        &self,
+        connected: &Connected,
+        cursor: &mut Option<Cursor>,
+    ) -> Result<Closed, TierError> {
+        let mut connection = connected.open_dedicated(STREAM_TIMEOUT).await?;
+        let server = connected.address();
+        let end = self.stream_end(&mut connection, &server, cursor.as_ref()).await?;
+        let mut current = match cursor.take() {
             Some(last) if last.is_continued_by(&end) => last,
             _ => match self.lost(end).await {
-                Ok(at) => at,
+                Ok(last) => last,
                 Err(Closed) => return Ok(Closed),
             },
         };
         loop {
-            *cursor = Some(here.clone());
-            let entries = self.wait(&mut connection, &here.id).await?;
-            // Silence is looked into: a stream that was begun anew under a clock that was set back
-            // would not reach our id for a long time.
-            let mut good = !entries.is_empty() || {
-                let end = self.end(&mut connection, &server, Some(&here)).await?;
-                here.is_continued_by(&end)
+            *cursor = Some(current.clone());
+            let entries = self.wait(&mut connection, &current.id).await?;
+            // Silence is checked: a new stream under a clock that was set back would not reach this id for a
+            // long time.
+            let mut continued = !entries.is_empty() || {
+                let end = self.stream_end(&mut connection, &server, Some(&current)).await?;
+                current.is_continued_by(&end)
             };
             for entry in &entries {
-                let Some(message) = here.take(entry) else {
-                    good = false;
+                let Some(message) = current.advance(entry) else {
+                    continued = false;
                     break;
                 };
                 if self.messages.send(message).await.is_err() {
                     return Ok(Closed);
                 }
             }
-            if !good {
-                *cursor = Some(here);
-                let end = self.end(&mut connection, &server, None).await?;
+            if !continued {
+                *cursor = Some(current);
+                let end = self.stream_end(&mut connection, &server, None).await?;
                 match self.lost(end).await {
-                    Ok(at) => here = at,
+                    Ok(last) => current = last,
                     Err(Closed) => return Ok(Closed),
                 }
             }
         }
     }
 
-    /// Goes on from the end, which was looked up *before* the receiver hears of the loss: what it
-    /// then learns about the tier's standing is at least as new.
-    async fn lost(&self, end: End) -> Result<Cursor, Closed> {
+    /// Continues from the end, which was read *before* the receiver learns of the loss: the position that it
+    /// reads then is at least as new.
+    async fn lost(&self, end: StreamEnd) -> Result<Cursor, Closed> {
         self.metrics.losses.inc();
         match self.messages.send(NodeMessage::Lost).await {
-            Ok(()) => Ok(end.at),
+            Ok(()) => Ok(end.last),
             Err(_) => Err(Closed),
         }
     }
 
-    async fn end(
+    async fn stream_end(
         &self,
         connection: &mut MultiplexedConnection,
         server: &str,
         cursor: Option<&Cursor>,
-    ) -> Result<End, TierError> {
-        let Names { state, tombstones, stream, .. } = &self.names;
-        let mut call = self.scripts.position.prepare_invoke();
+    ) -> Result<StreamEnd, TierError> {
+        let KeyNames { state, tombstones, stream, .. } = &self.names;
+        let mut call = self.scripts.stream_position.prepare_invoke();
         call.key(state).key(tombstones).key(stream).arg(cursor.map_or("", |cursor| &cursor.id));
-        let value: Value = within(PATIENCE, call.invoke_async(connection)).await?;
-        let (malformed, mut reply) = Reply::open(value)?;
+        let value: Value = reply_within(STREAM_TIMEOUT, call.invoke_async(connection)).await?;
+        let (malformed, mut reply) = Reply::parse(value)?;
         self.metrics.malformed.inc_by(malformed);
         let epoch = reply.text()?;
         let sent = reply.number()?;
         let id = reply.text()?;
-        let known = reply.text()?.parse().ok();
-        Ok(End { at: Cursor { id, sent, epoch, server: server.to_owned() }, known })
+        let at_cursor = reply.text()?.parse().ok();
+        let last = Cursor { id, sent, epoch, server: server.to_owned() };
+        Ok(StreamEnd { last, at_cursor })
     }
 
     async fn wait(
@@ -174,27 +179,27 @@ impl Subscription {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(MESSAGES_PER_READ).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&self.names.stream).arg(after);
-        let asked = command.query_async::<Option<StreamReadReply>>(connection);
-        let reply = within(BLOCK + PATIENCE, asked).await?;
+        let read = command.query_async::<Option<StreamReadReply>>(connection);
+        let reply = reply_within(BLOCK + STREAM_TIMEOUT, read).await?;
         let keys = reply.map(|reply| reply.keys).unwrap_or_default();
         Ok(keys.into_iter().flat_map(|key| key.ids).collect())
     }
 }
 
 impl Cursor {
-    /// Whether nothing between this message and the stream's end can be missing, so that reading
-    /// on from here is enough. Anything else (trimmed, flushed, rolled back, begun anew) is a loss.
-    fn is_continued_by(&self, end: &End) -> bool {
-        let still_there = match end.known {
+    /// Whether the stream has every message between this one and its end, so that it can be read on from here. A
+    /// stream that was trimmed, flushed, rolled back or replaced is a loss.
+    fn is_continued_by(&self, end: &StreamEnd) -> bool {
+        let still_there = match end.at_cursor {
             Some(number) => number == self.sent,
-            None => *self == end.at,
+            None => *self == end.last,
         };
-        let same = self.epoch == end.at.epoch && self.server == end.at.server;
-        still_there && same && self.sent <= end.at.sent
+        let same = self.epoch == end.last.epoch && self.server == end.last.server;
+        still_there && same && self.sent <= end.last.sent
     }
 
-    /// Moves onto the entry; `None` if it is not the next one, or not of our making.
-    fn take(&mut self, entry: &StreamId) -> Option<NodeMessage> {
+    /// Advances to the entry and returns its message. `None`: it is not the next one, or malformed.
+    fn advance(&mut self, entry: &StreamId) -> Option<NodeMessage> {
         let number: u64 = entry.get("n")?;
         if number != self.sent + 1 {
             return None;
@@ -209,25 +214,5 @@ impl Cursor {
             self.epoch = batch.epoch.to_string();
         }
         Some(message)
-    }
-}
-
-async fn connect(up: &Up) -> Result<MultiplexedConnection, TierError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(None);
-    let client = Client::open(redis::ConnectionInfo::clone(&up.info));
-    let client = client.map_err(|err| failed(&err, PATIENCE))?;
-    within(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await
-}
-
-async fn within<T>(
-    limit: Duration,
-    asked: impl Future<Output = redis::RedisResult<T>>,
-) -> Result<T, TierError> {
-    match timeout(limit, asked).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(err)) => Err(failed(&err, limit)),
-        Err(_) => Err(TierError::Timeout(limit)),
     }
 }

@@ -1,5 +1,5 @@
-//! Looking at every entry: `SCAN`, which Redis answers a page at a time, and a script that says which
-//! of the page's entries count. No step takes long, so nobody waits for the whole.
+//! Passes over all entries: `SCAN`, which Redis answers page by page, and a script that returns the valid entries
+//! of a page. No step takes long, so other calls are not delayed.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -7,26 +7,25 @@ use std::time::Duration;
 
 use coherence::Subject;
 use contract::{Key, Pattern, Tag};
-use redis::FromRedisValue;
+use redis_transport::reply_within;
 use tokio::time::timeout;
 
-use super::super::TierError;
-use super::RedisTier;
-use super::reply::failed;
+use super::client::RedisClient;
+use crate::shared::error::TierError;
 use crate::survey::Survey;
 
 /// Names per page of `SCAN`.
-const NAMES_AT_ONCE: usize = 1_000;
-/// Entries per script; less than a millisecond of Redis's time.
-const ENTRIES_AT_ONCE: usize = 200;
-/// What one step may take: nobody reads by it.
-const STEP: Duration = Duration::from_secs(2);
-/// What all of it may take.
-const WHOLE: Duration = Duration::from_secs(20);
-/// More entries than this are not told apart, so no more are counted.
-const COUNT_AT_MOST: usize = 1_000_000;
+const NAMES_PER_PAGE: usize = 1_000;
+/// Entries per script: less than a millisecond of Redis's time.
+const ENTRIES_PER_CALL: usize = 200;
+/// The time limit of one step. No reader waits for it.
+const STEP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time limit of a whole pass.
+const PASS_TIMEOUT: Duration = Duration::from_secs(20);
+/// The number of entries that are counted at most, since each has to be remembered.
+const COUNT_MAX: usize = 1_000_000;
 
-/// The entries found so far. `SCAN` may give one twice.
+/// The entries found so far. `SCAN` may return one twice.
 #[derive(Default)]
 struct Found {
     survey: Survey,
@@ -42,40 +41,40 @@ impl Found {
     }
 }
 
-impl RedisTier {
-    /// Counts the entries that the subjects concern.
+impl RedisClient {
+    /// Counts the valid entries that the subjects concern.
     pub(super) async fn count_entries(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
         let mut found = Found::default();
         let counting = async {
-            for server in self.lines.one_of_each() {
+            for server in self.router.one_bucket_per_server() {
                 let mut cursor = None;
                 while let Some((next, keys)) = self.page(server, subjects, cursor).await? {
                     keys.iter().for_each(|(_, key)| found.count(key));
-                    if found.seen.len() >= COUNT_AT_MOST {
+                    if found.seen.len() >= COUNT_MAX {
                         found.survey.cut = true;
-                        return Ok(());
+                        return Ok::<(), TierError>(());
                     }
                     cursor = Some(next);
                 }
             }
             Ok(())
         };
-        match timeout(WHOLE, counting).await {
+        match timeout(PASS_TIMEOUT, counting).await {
             Ok(done) => done?,
             Err(_) => found.survey.cut = true,
         }
         Ok(found.survey)
     }
 
-    /// Removes the entries that the wildcards among the subjects concern.
-    pub(super) async fn sweep_wildcards(&self, subjects: &[Subject]) -> Result<(), TierError> {
+    /// Removes the entries that match the wildcards among the subjects.
+    pub(super) async fn remove_wildcards(&self, subjects: &[Subject]) -> Result<(), TierError> {
         let wildcards: Vec<Subject> =
             subjects.iter().filter(|subject| subject.is_pattern()).cloned().collect();
         if wildcards.is_empty() {
             return Ok(());
         }
-        let sweeping = async {
-            for server in self.lines.one_of_each() {
+        let removing = async {
+            for server in self.router.one_bucket_per_server() {
                 let mut cursor = None;
                 while let Some((next, keys)) = self.page(server, &wildcards, cursor).await? {
                     for of_one in keys.chunk_by(|(one, _), (other, _)| one == other) {
@@ -87,11 +86,11 @@ impl RedisTier {
             }
             Ok(())
         };
-        timeout(WHOLE, sweeping).await.unwrap_or(Err(TierError::Timeout(WHOLE)))
+        timeout(PASS_TIMEOUT, removing).await.unwrap_or(Err(TierError::Timeout(PASS_TIMEOUT)))
     }
 
-    /// The next page behind `cursor` of the server that has the bucket `server`, and the entries on it
-    /// that count and are meant, by bucket; `None` behind the last one.
+    /// Returns the cursor of the next page of the server that has the bucket `server`, and the valid entries on
+    /// this page that the subjects concern, by bucket. `None`: the last page was read.
     async fn page(
         &self,
         server: usize,
@@ -101,22 +100,22 @@ impl RedisTier {
         if cursor == Some(0) {
             return Ok(None);
         }
-        let mut connection = self.lines.up(server).await?.connection;
-        let glob = self.buckets.names(0).entries(only_pattern(subjects));
+        let mut connection = self.router.connected(server).await?.shared();
+        let glob = self.buckets.names(0).entries_glob(only_pattern(subjects));
         let mut command = redis::cmd("SCAN");
         command.arg(cursor.unwrap_or(0)).arg("MATCH").arg(glob);
-        command.arg("COUNT").arg(NAMES_AT_ONCE);
+        command.arg("COUNT").arg(NAMES_PER_PAGE);
         let (next, page): (u64, Vec<Vec<u8>>) =
-            within(command.query_async(&mut connection)).await?;
-        let ours = |name: &Vec<u8>| self.buckets.entry(str::from_utf8(name).ok()?);
-        let mut keys: Vec<(usize, Key)> = page.iter().filter_map(ours).collect();
-        if !subjects.iter().any(asks_for_tags) {
+            reply_within(STEP_TIMEOUT, command.query_async(&mut connection)).await?;
+        let parse = |name: &Vec<u8>| self.buckets.entry(str::from_utf8(name).ok()?);
+        let mut keys: Vec<(usize, Key)> = page.iter().filter_map(parse).collect();
+        if !subjects.iter().any(needs_tags) {
             keys.retain(|(_, key)| subjects.iter().any(|subject| subject.concerns(key, &[])));
         }
         keys.sort_by_key(|(bucket, _)| *bucket);
         let mut meant = Vec::new();
         for of_one in keys.chunk_by(|(one, _), (other, _)| one == other) {
-            for keys in of_one.chunks(ENTRIES_AT_ONCE) {
+            for keys in of_one.chunks(ENTRIES_PER_CALL) {
                 let counting = keys.iter().zip(self.tags(keys).await?);
                 meant.extend(counting.filter_map(|(entry, tags)| {
                     let tags = tags?;
@@ -129,7 +128,7 @@ impl RedisTier {
         Ok(Some((next, meant)))
     }
 
-    /// The tags of each of the entries, which are of one bucket; `None` where none counts.
+    /// Returns the tags of each entry of one bucket. `None`: the entry is not valid.
     async fn tags(&self, keys: &[(usize, Key)]) -> Result<Vec<Option<Vec<Tag>>>, TierError> {
         let bucket = keys[0].0;
         let names = self.buckets.names(bucket);
@@ -138,7 +137,7 @@ impl RedisTier {
         for (_, key) in keys {
             call.key(names.entry(key));
         }
-        let mut reply = self.call_within(STEP, bucket, &call).await?;
+        let mut reply = self.call_within(STEP_TIMEOUT, bucket, &call).await?;
         let mut read = || {
             let line = reply.text()?;
             let tags = || line.split(' ').skip(1).map(|tag| Tag::parse(tag).ok()).collect();
@@ -148,24 +147,15 @@ impl RedisTier {
     }
 }
 
-/// Whether an entry's tags have to be known.
-fn asks_for_tags(subject: &Subject) -> bool {
+/// Whether an entry's tags are needed to decide whether the subject concerns it.
+fn needs_tags(subject: &Subject) -> bool {
     matches!(subject, Subject::Tag(_) | Subject::TagsLike(_))
 }
 
-/// The one pattern of keys that all is about, if there is one: then Redis can leave out the others.
+/// Returns the pattern of keys, if it is the only subject: then Redis can filter by it.
 fn only_pattern(subjects: &[Subject]) -> Option<&Pattern> {
     match subjects {
         [Subject::KeysLike(pattern)] => Some(pattern),
         _ => None,
-    }
-}
-
-async fn within<T: FromRedisValue>(
-    asked: impl Future<Output = redis::RedisResult<T>>,
-) -> Result<T, TierError> {
-    match timeout(STEP, asked).await {
-        Ok(done) => done.map_err(|err| failed(&err, STEP)),
-        Err(_) => Err(TierError::Timeout(STEP)),
     }
 }

@@ -1,4 +1,4 @@
-//! Who may log in, and what is seen on the way.
+//! Logins, rights and TLS.
 
 use cache::shared::{RedisOptions, RedisTier, RedisTls, SharedTier, TierError};
 use coherence::{Lsn, Subject, Verdict};
@@ -7,7 +7,7 @@ use harness::{Certificates, Port, Redis};
 use super::refusal;
 use crate::rig::*;
 
-/// The user of the manual, as an administrator would type it.
+/// Returns the user of the manual, as an administrator types it.
 fn manual() -> Vec<String> {
     let page = include_str!("../../../../../docs/shared-tier.md");
     let (_, line) = page.split_once("\nACL SETUSER ").expect("the line");
@@ -24,14 +24,14 @@ fn set_user(server: &Redis, words: &[String]) {
 
 fn login(server: &Redis) -> RedisOptions {
     let url = format!("redis://tidegate:s3cr%3At%2F%40@{}", server.addr());
-    RedisOptions { url, ..patient(server) }
+    RedisOptions { url, ..options_for(server) }
 }
 
-/// Every script, as the manual's user.
+/// Runs every script.
 async fn use_all(tier: &RedisTier) {
     let mut stream = tier.subscribe();
     assert!(matches!(next(&mut stream).await, cache::shared::NodeMessage::Lost));
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     assert_eq!(next_batch(&mut stream).await.upto, Lsn(10));
     let token = match tier.read(&key(1), Some(LONG)).await.expect("read").outcome {
         cache::shared::Outcome::Lead(token) => token,
@@ -49,11 +49,11 @@ async fn use_all(tier: &RedisTier) {
     assert_eq!(tier.collect(Lsn(11)).await.expect("collect"), 2);
     let read = tier.read(&key(1), None).await.expect("read");
     assert!(matches!(read.outcome, cache::shared::Outcome::Miss));
-    assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(11)));
+    assert_eq!(read.position.map(|position| position.applied), Some(Lsn(11)));
 }
 
 #[tokio::test]
-async fn the_manuals_user_may_do_all_that_is_needed() {
+async fn manual_acl_user_suffices() {
     let server = Redis::start().expect("a Redis server");
     set_user(&server, &manual());
     let tier = RedisTier::connect(login(&server)).await.expect("a tier");
@@ -62,7 +62,7 @@ async fn the_manuals_user_may_do_all_that_is_needed() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_is_named_with_the_line_that_mends_it() {
+async fn missing_right_named_with_command() {
     let server = Redis::start().expect("a Redis server");
     let whole = manual();
     for (without, said) in [
@@ -85,11 +85,11 @@ async fn a_right_that_is_missing_is_named_with_the_line_that_mends_it() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_refused_and_not_repeated() {
+async fn wrong_password_not_repeated() {
     let server = Redis::start().expect("a Redis server");
     set_user(&server, &manual());
     let url = format!("redis://tidegate:hunter2@{}", server.addr());
-    let options = RedisOptions { url, ..patient(&server) };
+    let options = RedisOptions { url, ..options_for(&server) };
     match RedisTier::connect(options).await {
         Err(TierError::Unavailable(why)) => {
             assert!(why.contains("authentication") && !why.contains("hunter2"), "{why}");
@@ -105,7 +105,7 @@ struct Tls {
 }
 
 impl Tls {
-    /// A server that takes TLS on one port, and, for redis-cli, none on the other.
+    /// Starts a server with TLS on one port, and without on the other, for redis-cli.
     fn start(clients: &str) -> Self {
         let certificates = Certificates::make().expect("certificates");
         let port = Port::reserve().expect("a port");
@@ -127,12 +127,12 @@ impl Tls {
 
     fn options(&self, host: &str, tls: RedisTls) -> RedisOptions {
         let url = format!("rediss://{host}:{}", self.port.number());
-        RedisOptions { url, tls, ..patient(&self.server) }
+        RedisOptions { url, tls, ..options_for(&self.server) }
     }
 }
 
 #[tokio::test]
-async fn over_tls_with_an_authority_of_ones_own() {
+async fn tls_with_own_authority() {
     let lab = Tls::start("no");
     for host in ["127.0.0.1", "localhost"] {
         let tls = RedisTls { ca: lab.pem("ca.pem"), ..RedisTls::default() };
@@ -145,14 +145,14 @@ async fn over_tls_with_an_authority_of_ones_own() {
         Err(TierError::Unavailable(why)) => assert!(why.contains("certificate"), "{why}"),
         other => panic!("{:?}", other.err()),
     }
-    // Plain words to a TLS port.
+    // Without TLS to a TLS port.
     let url = format!("redis://{}", lab.port.addr());
-    let plain = RedisTier::connect(RedisOptions { url, ..patient(&lab.server) }).await;
+    let plain = RedisTier::connect(RedisOptions { url, ..options_for(&lab.server) }).await;
     assert!(plain.is_err());
 }
 
 #[tokio::test]
-async fn over_tls_with_a_certificate_for_the_client() {
+async fn tls_with_client_certificate() {
     let lab = Tls::start("yes");
     let ca = RedisTls { ca: lab.pem("ca.pem"), ..RedisTls::default() };
     let both = RedisTls { cert: lab.pem("client.pem"), key: lab.pem("client.key"), ..ca.clone() };

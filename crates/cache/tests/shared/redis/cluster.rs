@@ -1,11 +1,11 @@
-//! A real cluster: slots that move, shards that die, come back older or empty, or stay away.
+//! A real cluster: slots that move, and shards that crash, lose writes, are flushed or stay unreachable.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cache::leader::{Leader, Moved};
+use cache::leader::{ApplyResult, Leader};
 use cache::shared::{
     Fill, NodeMessage, Outcome, RedisMetrics, RedisOptions, RedisTier, RedisTls, SharedRead,
     SharedTier, TierError,
@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 use super::refusal;
 use crate::rig::*;
 
-/// So many that there are some in each bucket.
+/// Enough keys to have some in each bucket.
 const KEYS: u8 = 120;
 
 struct Lab {
@@ -34,22 +34,22 @@ struct Lab {
 }
 
 impl Lab {
-    /// A cluster, and a leader at position 10.
+    /// Starts a cluster, and a leader at position 10.
     async fn new() -> Self {
         let cluster = Cluster::start().expect("a cluster");
         let metrics = RedisMetrics::default();
-        let options = RedisOptions { metrics: metrics.clone(), ..patient_at(cluster.url()) };
+        let options = RedisOptions { metrics: metrics.clone(), ..options_at(cluster.url()) };
         let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
         let mut leader = lead(&tier);
-        leader.start(Start { new_slot: true, ..start(10) }).await.expect("begun");
-        let epoch = tier.standing().await.expect("standing").expect("begun").epoch;
+        leader.start(Start { new_slot: true, ..start(10) }).await.expect("an epoch");
+        let epoch = tier.position().await.expect("a position").expect("an epoch").epoch;
         let mut lab = Self { cluster, tier, leader, metrics, epoch, at: 10 };
-        assert_eq!(lab.commit(vec![]).await, Moved::Applied);
+        assert_eq!(lab.commit(vec![]).await, ApplyResult::Applied);
         lab
     }
 
-    /// The next commit in the log.
-    async fn commit(&mut self, subjects: Vec<Subject>) -> Moved {
+    /// Applies the next commit of the log.
+    async fn commit(&mut self, subjects: Vec<Subject>) -> ApplyResult {
         let (prev, upto) = (self.at, self.at + 1);
         let mut events = batch(prev, upto, subjects).events;
         let applied = self.leader.apply(Lsn(prev), Lsn(upto), Lsn(upto), &mut events).await;
@@ -74,29 +74,29 @@ impl Lab {
         self.tier.read_many(&keys, None).await.expect("read")
     }
 
-    /// A deletion reaches node 1 and not its replica, which sleeps when node 1 dies.
+    /// Applies a deletion that reaches node 1 and not its replica, which is frozen when node 1 crashes.
     async fn lose_a_deletion_on_node_1(&mut self, n: u8) {
         self.cluster.wait_for_replica(4, 1).expect("in step");
-        // What lies in the frozen replica's socket dies with the connection.
+        // The data in the frozen replica's socket is lost with the connection.
         self.cluster.node(4).pause().expect("frozen");
         self.cluster.cli(1, &["client", "kill", "type", "replica"]).expect("cut off");
-        assert_eq!(self.commit(vec![Subject::Key(key(n))]).await, Moved::Applied);
+        assert_eq!(self.commit(vec![Subject::Key(key(n))]).await, ApplyResult::Applied);
         let gone = self.tier.read(&key(n), None).await.expect("read");
         assert!(!is_found(&gone));
         self.cluster.node(1).crash().expect("killed");
     }
 
-    /// Ends the shard's outage: the replica wakes up and takes over.
+    /// Ends the shard's outage: the replica resumes and is promoted.
     fn fail_over(&mut self) {
         self.cluster.node(4).resume().expect("woken");
         self.cluster.wait_for_primary(4, &[1]).expect("a failover");
     }
 
-    /// On which primary each key is.
+    /// Returns the primary of each key.
     fn homes(&self) -> BTreeMap<u8, usize> {
         let mut homes = BTreeMap::new();
-        for (node, told) in self.cluster.on_primaries(&["keys", "*:k:v1:catalog:price:*"]) {
-            for name in told.lines() {
+        for (node, output) in self.cluster.on_primaries(&["keys", "*:k:v1:catalog:price:*"]) {
+            for name in output.lines() {
                 let n = name.rsplit(':').next().and_then(|n| n.parse().ok());
                 homes.insert(n.expect("a key of ours"), node);
             }
@@ -104,10 +104,10 @@ impl Lab {
         homes
     }
 
-    /// The buckets' names on a primary.
+    /// Returns the names of the buckets on a primary.
     fn buckets(&self, node: usize) -> Vec<String> {
-        let told = self.cluster.cli(node, &["keys", "{tg:*}:state"]).expect("listed");
-        told.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+        let output = self.cluster.cli(node, &["keys", "{tg:*}:state"]).expect("listed");
+        output.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 }
 
@@ -128,33 +128,33 @@ fn is_found(read: &SharedRead) -> bool {
     matches!(read.outcome, Outcome::Found { .. })
 }
 
-fn at_home(homes: &BTreeMap<u8, usize>, node: usize) -> u8 {
+fn key_on(homes: &BTreeMap<u8, usize>, node: usize) -> u8 {
     *homes.iter().find(|(_, home)| **home == node).expect("a key there").0
 }
 
-/// Tags and keys lie in different slots, and one commit on a tag fells all of them.
+/// Tags and keys are in different slots. One commit on a tag invalidates all its entries.
 #[tokio::test]
-async fn a_commit_fells_keys_of_all_shards_by_their_tag() {
+async fn tag_commit_reaches_all_shards() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
     let homes = lab.homes();
     assert_eq!(homes.len(), usize::from(KEYS));
     for node in 0..3 {
         assert!(homes.values().any(|home| *home == node), "{homes:?}");
-        assert!(lab.buckets(node).len() >= 5, "equal shares");
+        assert!(lab.buckets(node).len() >= 5, "equal shares of the buckets");
     }
     lab.cluster.on_primaries(&["script", "flush"]);
     assert!(lab.read_all().await.iter().all(is_found), "scripts are loaded where they are missing");
     lab.commit(vec![Subject::Tag(tag(1))]).await;
     let reads = lab.read_all().await;
     assert!(!reads.iter().any(is_found));
-    let applied = |read: &SharedRead| read.standing.map(|standing| standing.applied);
-    assert!(reads.iter().all(|read| applied(read) == Some(Lsn(12))), "each bucket has heard of it");
+    let applied = |read: &SharedRead| read.position.map(|position| position.applied);
+    assert!(reads.iter().all(|read| applied(read) == Some(Lsn(12))), "every bucket has applied it");
     for n in 0..KEYS {
         assert_eq!(lab.fill(n, 11).await, refused(Refusal::Tombstone), "{n}");
         assert_eq!(lab.fill(n, 12).await, Verdict::Accept, "{n}");
     }
-    // What is forgotten in one bucket raises no floor in the others.
+    // A collection in one bucket raises no floor in the others.
     lab.commit(vec![Subject::Key(key(1))]).await;
     assert_eq!(lab.tier.collect(Lsn(11)).await.expect("collect"), 0);
     assert_eq!(lab.tier.collect(Lsn(12)).await.expect("collect"), 16, "the tag, in each bucket");
@@ -164,17 +164,17 @@ async fn a_commit_fells_keys_of_all_shards_by_their_tag() {
     assert!((1..usize::from(KEYS)).contains(&elsewhere), "{elsewhere}");
 }
 
-/// Slots of buckets are moved key by key from shard to shard, that of the node stream among them, while a
-/// leader applies commits and readers read and load. No answer misses a commit that its bucket shows to
-/// have applied; nothing is lost; calls fail for a while at most.
+/// Slots of buckets move key by key from shard to shard, including the slot of the node stream, while a leader
+/// applies commits and readers read and load. No answer misses a commit that its bucket shows as applied, nothing
+/// is lost, and calls fail at most for a while.
 #[tokio::test(flavor = "multi_thread")]
-async fn race_17_slots_move_between_delete_and_read() {
+async fn race_17_slots_move_under_load() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
     let mut stream = lab.tier.subscribe();
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
     let (stop, epoch) = (Arc::new(AtomicBool::new(false)), lab.epoch);
-    // Of each key the last commit, and all of them; a load reads the former.
+    // All commits of each key. A load reads the last one.
     let log = Arc::new(Mutex::new(vec![Vec::<u64>::new(); usize::from(KEYS)]));
     let readers: Vec<_> = (0..4_u8)
         .map(|reader| {
@@ -191,17 +191,17 @@ async fn race_17_slots_move_between_delete_and_read() {
                         }
                         Err(err) => panic!("{err}"),
                     };
-                    let standing = read.standing.expect("nothing is lost when slots move");
-                    assert_eq!(standing.epoch, epoch);
+                    let position = read.position.expect("nothing is lost when slots move");
+                    assert_eq!(position.epoch, epoch);
                     if let Outcome::Found { entry, .. } = read.outcome {
                         let missed = log.lock()[usize::from(n)]
                             .iter()
-                            .any(|at| *at > entry.loaded_wall_ms && *at <= standing.applied.0);
-                        assert!(!missed, "{n}: {entry:?} at {standing:?}");
+                            .any(|at| *at > entry.loaded_wall_ms && *at <= position.applied.0);
+                        assert!(!missed, "{n}: {entry:?} at {position:?}");
                         found += 1;
                         continue;
                     }
-                    let mut load = Fill { epoch, ..fill(&key(n), "v", standing.watermark.0) };
+                    let mut load = Fill { epoch, ..fill(&key(n), "v", position.watermark.0) };
                     let seen = log.lock()[usize::from(n)].last().copied();
                     load.entry.loaded_wall_ms = seen.unwrap_or(10);
                     match tier.fill(&load).await {
@@ -217,10 +217,10 @@ async fn race_17_slots_move_between_delete_and_read() {
     let moving = {
         let cluster = Arc::clone(&cluster);
         tokio::task::spawn_blocking(move || {
-            // Each primary gives its first bucket to the next one.
+            // The first bucket of each primary moves to the next primary.
             for from in 0..3 {
-                let told = cluster.cli(from, &["keys", "{tg:*}:state"]).expect("listed");
-                let first = told.lines().min().expect("a bucket");
+                let output = cluster.cli(from, &["keys", "{tg:*}:state"]).expect("listed");
+                let first = output.lines().min().expect("a bucket");
                 let slot = cluster.slot(first).expect("its slot");
                 let pause = |_| std::thread::sleep(Duration::from_millis(10));
                 cluster.move_slot(slot, from, (from + 1) % 3, pause).expect("moved");
@@ -234,26 +234,26 @@ async fn race_17_slots_move_between_delete_and_read() {
         done = tokio::time::timeout(Duration::from_millis(2), &mut moves).await.is_ok();
         n = (n + 1) % KEYS;
         at += 1;
-        // Committed and visible before anybody hears of it.
+        // Committed and visible before the leader applies it.
         log.lock()[usize::from(n)].push(at);
         let events = batch(at - 1, at, vec![Subject::Key(key(n))]).events;
         let leader = &mut lab.leader;
         eventually("the commit is applied", async || {
             let moved =
                 leader.apply(Lsn(at - 1), Lsn(at), Lsn(at), &mut events.clone()).await.ok()?;
-            assert!(matches!(moved, Moved::Applied | Moved::ToldAgain(_)), "{moved:?}");
+            assert!(matches!(moved, ApplyResult::Applied | ApplyResult::Replayed(_)), "{moved:?}");
             Some(())
         })
         .await;
     }
-    // Whoever was away meanwhile is told by now, and all is as it was but for the places.
-    let standing = eventually("every bucket has all of it", async || {
-        lab.leader.tend().await.ok()?;
-        let standing = lab.tier.standing().await.ok()??;
-        (standing.applied == Lsn(at)).then_some(standing)
+    // Replays reach every bucket that was unreachable, and only the locations have changed.
+    let position = eventually("every bucket has all of it", async || {
+        lab.leader.reconcile().await.ok()?;
+        let position = lab.tier.position().await.ok()??;
+        (position.applied == Lsn(at)).then_some(position)
     })
     .await;
-    assert_eq!(standing.epoch, epoch);
+    assert_eq!(position.epoch, epoch);
     stop.store(true, Ordering::Relaxed);
     let mut found = 0;
     for reader in readers {
@@ -262,14 +262,14 @@ async fn race_17_slots_move_between_delete_and_read() {
     assert!(found > 100, "{found}");
     let keys: Vec<_> = (0..KEYS).map(key).collect();
     let reads = lab.tier.read_many(&keys, None).await.expect("read");
-    assert!(reads.iter().all(|read| read.standing == Some(standing)), "{reads:?}");
-    assert_eq!(lab.metrics.buckets_begun.get(), 0, "nothing was lost");
+    assert!(reads.iter().all(|read| read.position == Some(position)), "{reads:?}");
+    assert_eq!(lab.metrics.buckets_reset.get(), 0, "nothing was lost");
     eventually("the moves are known", async || {
         (lab.metrics.primary_changes.get() >= 3).then_some(())
     })
     .await;
     assert!(lab.metrics.redirections.get() > 0);
-    // The stream is where the first bucket is now, and says that it can't vouch for what came before.
+    // The stream has moved with the first bucket, and reports that earlier messages may be missing.
     let mut lost = false;
     loop {
         match next(&mut stream).await {
@@ -286,10 +286,10 @@ async fn race_17_slots_move_between_delete_and_read() {
     assert!(lost);
 }
 
-/// All keys of a bucket are with its next shard already, and its slot is not: a script of which all keys
-/// are there is run there, the others can't be run anywhere.
+/// The importing shard already has all keys of a bucket, but not its slot: a script with these keys runs there,
+/// and other scripts can't run at all.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_on_its_way_is_asked_where_it_is() {
+async fn migrating_bucket_follows_ask() {
     let mut lab = Lab::new().await;
     let bucket = lab.buckets(1).remove(0);
     let slot = lab.cluster.slot(&bucket).expect("its slot");
@@ -303,82 +303,86 @@ async fn a_bucket_on_its_way_is_asked_where_it_is() {
         tokio::task::block_in_place(|| {
             runtime.block_on(async {
                 let moved = leader.apply(Lsn(11), Lsn(12), Lsn(12), &mut vec![]).await;
-                assert_eq!(moved.expect("applied"), Moved::Applied, "one bucket holds up nobody");
-                shown = tier.standing().await.expect("standing");
+                assert_eq!(
+                    moved.expect("applied"),
+                    ApplyResult::Applied,
+                    "one bucket delays no other"
+                );
+                shown = tier.position().await.expect("a position");
             });
         });
     };
     lab.cluster.move_slot(slot, 1, 2, between).expect("moved");
-    assert_eq!(shown.map(|shown| shown.applied), Some(Lsn(11)), "it says what it has missed");
+    assert_eq!(shown.map(|shown| shown.applied), Some(Lsn(11)), "its position shows the gap");
     lab.at = 12;
-    assert_eq!(lab.commit(vec![]).await, Moved::ToldAgain(Lsn(11)));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
-    assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(13)));
+    assert_eq!(lab.commit(vec![]).await, ApplyResult::Replayed(Lsn(11)));
+    let position = lab.tier.position().await.expect("a position").expect("an epoch");
+    assert_eq!((position.epoch, position.applied), (lab.epoch, Lsn(13)));
 }
 
-/// Race 21, in one shard: its replica is promoted and has missed a deletion. The other shards go on without
-/// it, and it is told again what it missed.
+/// Race 21 in one shard: the promoted replica has missed a deletion. The other shards continue meanwhile, and the
+/// leader replays the deletion.
 #[tokio::test]
-async fn race_21_a_shard_fails_over_that_missed_a_deletion() {
+async fn race_21_shard_failover_lost_deletion() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
     let homes = lab.homes();
-    let (here, there) = (at_home(&homes, 1), at_home(&homes, 0));
+    let (here, there) = (key_on(&homes, 1), key_on(&homes, 0));
     let deletion = lab.at + 1;
     lab.lose_a_deletion_on_node_1(here).await;
-    // Nobody waits for it: the log goes on, and the others' keys are read with proof.
+    // The log continues, and the keys of other shards are read with proof.
     for _ in 0..3 {
-        assert_eq!(lab.commit(vec![Subject::Key(key(there))]).await, Moved::Applied);
+        assert_eq!(lab.commit(vec![Subject::Key(key(there))]).await, ApplyResult::Applied);
         let read = lab.tier.read(&key(there), None).await.expect("read");
-        assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(lab.at)));
+        assert_eq!(read.position.map(|position| position.applied), Some(Lsn(lab.at)));
     }
     lab.fail_over();
     let back = eventually("an answer", async || lab.tier.read(&key(here), None).await.ok()).await;
     assert!(is_found(&back), "the old entry is back");
-    let shown = back.standing.expect("a standing");
-    assert!(shown.applied < Lsn(deletion), "and so is the position it is true for: {shown:?}");
-    // Nothing more is written: it is noticed all the same.
-    let told = eventually("what was missed is told again", async || {
-        let moved = lab.leader.tend().await.ok()?;
-        assert!(matches!(moved, Moved::Applied | Moved::ToldAgain(_)), "{moved:?}");
-        (moved != Moved::Applied).then_some(moved)
+    let shown = back.position.expect("an epoch");
+    assert!(shown.applied < Lsn(deletion), "with the position of that time: {shown:?}");
+    // The gap is noticed without further commits.
+    let replayed = eventually("the missed batch is replayed", async || {
+        let moved = lab.leader.reconcile().await.ok()?;
+        assert!(matches!(moved, ApplyResult::Applied | ApplyResult::Replayed(_)), "{moved:?}");
+        (moved != ApplyResult::Applied).then_some(moved)
     })
     .await;
-    assert_eq!(told, Moved::ToldAgain(shown.applied));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
-    assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(lab.at)), "the same history");
+    assert_eq!(replayed, ApplyResult::Replayed(shown.applied));
+    let position = lab.tier.position().await.expect("a position").expect("an epoch");
+    assert_eq!((position.epoch, position.applied), (lab.epoch, Lsn(lab.at)), "the same epoch");
     let reads = lab.read_all().await;
     let found = reads.iter().filter(|read| is_found(read)).count();
     assert_eq!(found, usize::from(KEYS) - 2, "all but the two that commits have named");
     assert_eq!(lab.fill(here, deletion - 1).await, refused(Refusal::Tombstone));
-    assert_eq!(lab.metrics.buckets_begun.get(), 0);
+    assert_eq!(lab.metrics.buckets_reset.get(), 0);
 }
 
-/// Whoever takes over the log has nothing to tell again: what is behind begins anew, and nothing else.
+/// A new leader has nothing to replay: it resets the buckets that lag, and only those.
 #[tokio::test]
-async fn a_new_leader_begins_anew_only_what_is_behind() {
+async fn new_leader_resets_lagging_buckets_only() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
     let homes = lab.homes();
-    lab.lose_a_deletion_on_node_1(at_home(&homes, 1)).await;
+    lab.lose_a_deletion_on_node_1(key_on(&homes, 1)).await;
     lab.fail_over();
     eventually("all of it", async || {
-        let behind = lab.tier.standing().await.ok()??;
+        let behind = lab.tier.position().await.ok()??;
         (behind.applied < Lsn(lab.at)).then_some(())
     })
     .await;
     let mut next = lead(&lab.tier);
-    let (verdict, _) = next.start(start(lab.at)).await.expect("begun");
+    let (verdict, _) = next.start(start(lab.at)).await.expect("an epoch");
     assert_eq!(verdict, Resume::Continue(lab.epoch));
     let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
     assert_eq!(left, homes.values().filter(|home| **home != 1).count());
-    assert_eq!(lab.metrics.buckets_begun.get(), lab.buckets(4).len() as u64);
+    assert_eq!(lab.metrics.buckets_reset.get(), lab.buckets(4).len() as u64);
 }
 
-/// A shard without data proves nothing, and begins anew; the others keep what they have. If it is the one
-/// with the first bucket, all begin anew.
+/// A shard without data proves nothing and is reset; the others keep their entries. If it has the first bucket, the
+/// epoch of all is reset.
 #[tokio::test]
-async fn a_flushed_shard_begins_anew_alone() {
+async fn flushed_shard_reset_alone() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
     let homes = lab.homes();
@@ -386,60 +390,60 @@ async fn a_flushed_shard_begins_anew_alone() {
     lab.cluster.node(1).flushall().expect("flushed");
     let reads = lab.read_all().await;
     for (n, read) in reads.iter().enumerate() {
-        let away = homes[&(n as u8)] == 1;
-        assert_eq!((is_found(read), read.standing.is_none()), (!away, away), "{n}");
+        let is_lost = homes[&(n as u8)] == 1;
+        assert_eq!((is_found(read), read.position.is_none()), (!is_lost, is_lost), "{n}");
     }
-    let here = at_home(&homes, 1);
+    let here = key_on(&homes, 1);
     assert_eq!(lab.fill(here, lab.at).await, refused(Refusal::Unproven));
-    let mended = lab.leader.tend().await.expect("looked");
-    assert_eq!(mended, Moved::Mended(Gap::Unproven));
-    assert_eq!(lab.metrics.buckets_begun.get(), lab.buckets(1).len() as u64);
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
-    assert_eq!((standing.epoch, standing.applied), (lab.epoch, Lsn(lab.at)));
+    let repaired = lab.leader.reconcile().await.expect("looked");
+    assert_eq!(repaired, ApplyResult::Repaired(Gap::Unproven));
+    assert_eq!(lab.metrics.buckets_reset.get(), lab.buckets(1).len() as u64);
+    let position = lab.tier.position().await.expect("a position").expect("an epoch");
+    assert_eq!((position.epoch, position.applied), (lab.epoch, Lsn(lab.at)));
     let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
     assert_eq!(left, usize::from(KEYS) - flushed(1));
     assert_eq!(lab.fill(here, lab.at - 1).await, refused(Refusal::Floor), "read before the flush");
     assert_eq!(lab.fill(here, lab.at).await, Verdict::Accept);
-    assert_eq!(lab.leader.tend().await.expect("looked"), Moved::Applied);
+    assert_eq!(lab.leader.reconcile().await.expect("looked"), ApplyResult::Applied);
 
     lab.cluster.node(0).flushall().expect("flushed");
-    let begun = lab.leader.tend().await.expect("looked");
-    assert_eq!(begun, Moved::BegunAnew(Gap::Unproven));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
-    assert_ne!(standing.epoch, lab.epoch);
+    let reset = lab.leader.reconcile().await.expect("looked");
+    assert_eq!(reset, ApplyResult::Reset(Gap::Unproven));
+    let position = lab.tier.position().await.expect("a position").expect("an epoch");
+    assert_ne!(position.epoch, lab.epoch);
     assert!(!lab.read_all().await.iter().any(is_found));
 }
 
-/// Primary and replica of a shard are down. Its keys can't be had; the other keys can, with proof, and the
-/// log goes on. Back without data, it begins anew alone.
+/// Primary and replica of a shard are down. Its keys can't be read; other keys can, with proof, and the log
+/// continues. When the shard comes back without data, it is reset alone.
 #[tokio::test]
-async fn a_shard_that_is_down_takes_its_own_keys_only() {
+async fn unreachable_shard_affects_own_keys() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
     let homes = lab.homes();
-    let here = at_home(&homes, 1);
+    let here = key_on(&homes, 1);
     let gone = lab.buckets(1).len() as i64;
     lab.cluster.node(4).crash().expect("killed");
     lab.cluster.node(1).crash().expect("killed");
     let err = eventually("a failure", async || lab.tier.read(&key(here), None).await.err()).await;
     assert!(matches!(err, TierError::Unavailable(_) | TierError::Timeout(_)), "{err}");
-    assert_eq!(lab.commit(vec![Subject::Tag(tag(9))]).await, Moved::Applied);
-    assert_eq!(lab.metrics.buckets_away.get(), gone);
+    assert_eq!(lab.commit(vec![Subject::Tag(tag(9))]).await, ApplyResult::Applied);
+    assert_eq!(lab.metrics.buckets_unreachable.get(), gone);
     for (n, read) in lab.read_all().await.iter().enumerate() {
-        let away = homes[&(n as u8)] == 1;
-        assert_eq!((is_found(read), read.standing.is_none()), (!away, away), "{n}");
+        let is_lost = homes[&(n as u8)] == 1;
+        assert_eq!((is_found(read), read.position.is_none()), (!is_lost, is_lost), "{n}");
     }
     lab.cluster.node(1).start_again().expect("started");
-    let mended = eventually("it begins anew", async || {
-        let moved = lab.leader.tend().await.ok()?;
-        assert!(matches!(moved, Moved::Applied | Moved::Mended(_)), "{moved:?}");
-        (moved != Moved::Applied).then_some(moved)
+    let repaired = eventually("it is reset", async || {
+        let moved = lab.leader.reconcile().await.ok()?;
+        assert!(matches!(moved, ApplyResult::Applied | ApplyResult::Repaired(_)), "{moved:?}");
+        (moved != ApplyResult::Applied).then_some(moved)
     })
     .await;
-    assert_eq!(mended, Moved::Mended(Gap::Unproven));
+    assert_eq!(repaired, ApplyResult::Repaired(Gap::Unproven));
     eventually("all of it", async || {
-        lab.leader.tend().await.ok()?;
-        (lab.metrics.buckets_away.get() == 0).then_some(())
+        lab.leader.reconcile().await.ok()?;
+        (lab.metrics.buckets_unreachable.get() == 0).then_some(())
     })
     .await;
     let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
@@ -447,21 +451,21 @@ async fn a_shard_that_is_down_takes_its_own_keys_only() {
     assert_eq!(lab.fill(here, lab.at).await, Verdict::Accept);
 }
 
-/// A leader that comes from an older history mends nothing back.
+/// A leader of an older epoch repairs nothing.
 #[tokio::test]
-async fn only_who_leads_now_mends() {
+async fn former_leader_repairs_nothing() {
     let mut lab = Lab::new().await;
     lab.fill_all().await;
-    lab.tier.incarnate(NEXT, Lsn(lab.at), Lsn(lab.at)).await.expect("incarnate");
-    assert!(!lab.tier.mend(lab.epoch, Lsn(lab.at)).await.expect("mend"));
-    let standing = lab.tier.standing().await.expect("standing").expect("a history");
-    assert_eq!(standing.epoch, NEXT);
-    // As on one server: whoever is told that another history has begun, and leads, begins a third.
-    assert!(matches!(lab.commit(vec![]).await, Moved::BegunAnew(Gap::Epoch { tier: NEXT })));
+    lab.tier.reset_epoch(NEXT, Lsn(lab.at), Lsn(lab.at)).await.expect("reset");
+    assert!(!lab.tier.repair(lab.epoch, Lsn(lab.at)).await.expect("repair"));
+    let position = lab.tier.position().await.expect("a position").expect("an epoch");
+    assert_eq!(position.epoch, NEXT);
+    // As on one server: a leader that finds another epoch resets to a third one.
+    assert!(matches!(lab.commit(vec![]).await, ApplyResult::Reset(Gap::Epoch { tier: NEXT })));
 }
 
 #[tokio::test]
-async fn a_cluster_over_tls() {
+async fn cluster_over_tls() {
     let certificates = Certificates::make().expect("certificates");
     let path = |name| certificates.path(name).display().to_string();
     let ports = std::cell::RefCell::new(Vec::new());
@@ -481,9 +485,9 @@ async fn a_cluster_over_tls() {
     .expect("a cluster");
     let url = format!("rediss+cluster://127.0.0.1:{}", ports.borrow()[5].number());
     let ca = Some(certificates.pem("ca.pem").expect("a file"));
-    let options = RedisOptions { tls: RedisTls { ca, ..Default::default() }, ..patient_at(url) };
+    let options = RedisOptions { tls: RedisTls { ca, ..Default::default() }, ..options_at(url) };
     let tier = RedisTier::connect(options.clone()).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     for n in 0..KEYS {
         assert_eq!(tier.fill(&fill(&key(n), "v", 10)).await.expect("fill"), Verdict::Accept);
     }
@@ -495,16 +499,16 @@ async fn a_cluster_over_tls() {
 }
 
 #[tokio::test]
-async fn addresses_policies_and_logins_of_a_cluster() {
+async fn cluster_misconfiguration_rejected() {
     let mut cluster = Cluster::start().expect("a cluster");
     let alone = harness::Redis::start().expect("a Redis server");
-    let why = refusal(patient_at(format!("redis+cluster://{}", alone.addr()))).await;
+    let why = refusal(options_at(format!("redis+cluster://{}", alone.addr()))).await;
     assert!(why.contains("write redis://host:port"), "{why}");
     let plain = cluster.node(0).url();
-    let why = refusal(patient_at(plain)).await;
+    let why = refusal(options_at(plain)).await;
     assert!(why.contains("write redis+cluster://host:port,host:port"), "{why}");
 
-    // The manual's user on each node, and one right less.
+    // The manual's user on each node, with one right missing.
     let page = include_str!("../../../../../docs/shared-tier.md");
     let (_, line) = page.split_once("\nACL SETUSER ").expect("the line");
     let (line, _) = line.split_once("\n```").expect("its end");
@@ -520,12 +524,12 @@ async fn addresses_policies_and_logins_of_a_cluster() {
     };
     set_user(&line.replace("+cluster|nodes", ""));
     let [first, ..] = cluster.addrs()[..] else { panic!("no nodes") };
-    let login = patient_at(format!("redis+cluster://tidegate:secret@{first}"));
+    let login = options_at(format!("redis+cluster://tidegate:secret@{first}"));
     let why = refusal(login.clone()).await;
     assert!(why.contains("+cluster|nodes") && !why.contains("secret"), "{why}");
     set_user(&line);
     let tier = RedisTier::connect(login.clone()).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     for n in 0..KEYS {
         assert_eq!(tier.fill(&fill(&key(n), "v", 10)).await.expect("fill"), Verdict::Accept);
     }

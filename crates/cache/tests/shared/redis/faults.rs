@@ -1,4 +1,4 @@
-//! Flushed, stopped, frozen, rolled back, cut off.
+//! A server that is flushed, stopped, frozen, rolled back or cut off.
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ async fn stream(lab: &Lab) -> Receiver<NodeMessage> {
 }
 
 #[tokio::test]
-async fn race_09_flushed_while_a_fill_is_in_flight() {
+async fn race_09_flush_refuses_fills_in_flight() {
     let lab = Lab::new().await;
     lab.fill(1, "v1", 10).await;
     let mut stream = stream(&lab).await;
     lab.server.flushall().expect("flush");
     assert_eq!(lab.fill(2, "v1", 10).await, refused(Refusal::Unproven));
     let read = lab.tier.read(&key(1), Some(LONG)).await.expect("read");
-    assert_eq!(read.standing, None);
+    assert_eq!(read.position, None);
     assert!(matches!(read.outcome, Outcome::Miss));
     let gap = lab.tier.apply(&batch(10, 11, vec![])).await.expect("apply");
     assert_eq!(gap, Err(Gap::Unproven));
 
-    lab.tier.incarnate(NEXT, Lsn(11), Lsn(11)).await.expect("incarnate");
+    lab.tier.reset_epoch(NEXT, Lsn(11), Lsn(11)).await.expect("reset");
     assert_eq!(lab.fill(2, "v1", 99).await, refused(Refusal::Epoch));
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "its messages are gone");
     let beat = coherence::Batch { epoch: NEXT, ..batch(11, 12, vec![]) };
@@ -39,7 +39,7 @@ async fn race_09_flushed_while_a_fill_is_in_flight() {
 }
 
 #[tokio::test]
-async fn race_21_restarted_with_an_older_snapshot() {
+async fn race_21_older_snapshot_restored() {
     let mut lab = Lab::new().await;
     let mut stream = stream(&lab).await;
     lab.fill(1, "v1", 10).await;
@@ -52,20 +52,20 @@ async fn race_21_restarted_with_an_older_snapshot() {
 
     let read = eventually("a read", async || lab.tier.read(&key(1), None).await.ok()).await;
     assert!(matches!(read.outcome, Outcome::Found { .. }), "the old entry is back");
-    let shown = read.standing.map(|standing| standing.applied);
-    assert_eq!(shown, Some(Lsn(10)), "and so is the position it is true for");
+    let shown = read.position.map(|position| position.applied);
+    assert_eq!(shown, Some(Lsn(10)), "with the position of that time");
     let gap = lab.tier.apply(&batch(11, 12, vec![])).await.expect("apply");
     assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
 
-    lab.tier.incarnate(NEXT, Lsn(12), Lsn(12)).await.expect("incarnate");
+    lab.tier.reset_epoch(NEXT, Lsn(12), Lsn(12)).await.expect("reset");
     let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
     assert!(matches!(outcome, Outcome::Miss));
     assert_eq!(next_batch(&mut stream).await.epoch, NEXT);
 }
 
 #[tokio::test]
-async fn stopped_and_started_again() {
+async fn restarted_server_has_no_epoch() {
     let mut lab = Lab::new().await;
     let mut stream = stream(&lab).await;
     lab.server.stop().expect("stop");
@@ -76,37 +76,37 @@ async fn stopped_and_started_again() {
         assert!(matches!(down, Err(TierError::Unavailable(_))), "{down:?}");
     }
     lab.server.start_again().expect("restart");
-    let standing = eventually("an answer", async || lab.tier.standing().await.ok()).await;
-    assert_eq!(standing, None, "it kept nothing, and says so");
-    lab.tier.incarnate(NEXT, Lsn(20), Lsn(20)).await.expect("incarnate");
+    let position = eventually("an answer", async || lab.tier.position().await.ok()).await;
+    assert_eq!(position, None, "it has no epoch");
+    lab.tier.reset_epoch(NEXT, Lsn(20), Lsn(20)).await.expect("reset");
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost));
     let beat = coherence::Batch { epoch: NEXT, ..batch(20, 21, vec![]) };
     lab.tier.apply(&beat).await.expect("apply").expect("no gap");
     let mut last = next_batch(&mut stream).await;
     if last != beat {
-        // The subscription was back before the incarnation.
+        // The subscription was back before the epoch reset.
         last = next_batch(&mut stream).await;
     }
     assert_eq!(last, beat);
 }
 
 #[tokio::test]
-async fn frozen_it_costs_the_time_limit_and_no_more() {
+async fn frozen_server_times_out() {
     let mut lab = Lab::new().await;
     let limit = Duration::from_millis(50);
-    let options = RedisOptions { timeout: limit, ..patient(&lab.server) };
+    let options = RedisOptions { timeout: limit, ..options_for(&lab.server) };
     let tier = RedisTier::connect(options).await.expect("a tier");
     lab.server.pause().expect("pause");
     let begun = Instant::now();
     let frozen = tier.read(&key(1), None).await;
-    assert!(matches!(frozen, Err(TierError::Timeout(said)) if said == limit), "{frozen:?}");
+    assert!(matches!(frozen, Err(TierError::Timeout(after)) if after == limit), "{frozen:?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     lab.server.resume().expect("resume");
-    eventually("an answer", async || tier.standing().await.ok().flatten()).await;
+    eventually("an answer", async || tier.position().await.ok().flatten()).await;
 }
 
 #[tokio::test]
-async fn scripts_that_redis_forgot_are_loaded_again() {
+async fn flushed_scripts_reloaded() {
     let lab = Lab::new().await;
     lab.cli(&["script", "flush"]);
     assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept);
@@ -114,7 +114,7 @@ async fn scripts_that_redis_forgot_are_loaded_again() {
 }
 
 #[tokio::test]
-async fn a_cut_subscription_goes_on_where_it_was() {
+async fn cut_subscription_continues() {
     let lab = Lab::new().await;
     let mut stream = stream(&lab).await;
     let publish = async |from: u64| {
@@ -134,10 +134,10 @@ async fn a_cut_subscription_goes_on_where_it_was() {
     assert_eq!(lab.metrics.losses.get(), 1, "the first");
 }
 
-/// A stream whose ids lie before those that the subscription knows, as after a flush under a clock
-/// that was set back.
+/// A stream whose ids are older than the ids that the subscription knows, as after a flush under a clock that was
+/// set back.
 #[tokio::test]
-async fn a_stream_that_begins_before_our_time_is_a_loss() {
+async fn stream_with_older_ids_is_a_loss() {
     let lab = Lab::new().await;
     lab.cli(&["del", "{tg:0}:stream"]);
     lab.cli(&["xadd", "{tg:0}:stream", "99999999999999-0", "n", "1", "evict", "[]"]);
@@ -150,7 +150,7 @@ async fn a_stream_that_begins_before_our_time_is_a_loss() {
 }
 
 #[tokio::test]
-async fn a_subscription_ends_with_its_receiver() {
+async fn subscription_ends_with_receiver() {
     let lab = Lab::new().await;
     let readers = || lab.cli(&["client", "list"]).matches("cmd=xread").count();
     let stream = stream(&lab).await;
@@ -159,9 +159,9 @@ async fn a_subscription_ends_with_its_receiver() {
     eventually("its end", async || (readers() == 0).then_some(())).await;
 }
 
-/// Not a measurement, only a guard against waiting where a wake-up belongs.
+/// Not a measurement, only a guard against polling.
 #[tokio::test]
-async fn messages_are_pushed_not_polled() {
+async fn messages_pushed_not_polled() {
     let lab = Lab::new().await;
     let mut stream = stream(&lab).await;
     let mut best = Duration::MAX;

@@ -1,9 +1,9 @@
-//! A primary that sentinels watch: killed, frozen, and behind.
+//! A primary with sentinels: killed, frozen, and with lost writes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::leader::{Leader, Moved};
+use cache::leader::{ApplyResult, Leader};
 use cache::shared::{
     Fill, NodeMessage, Outcome, RedisLogin, RedisMetrics, RedisOptions, RedisTier, SharedTier,
     TierError,
@@ -22,21 +22,21 @@ fn options(sentinels: &Sentinels) -> RedisOptions {
     RedisOptions { timeout: Duration::from_secs(5), ..RedisOptions::new(sentinels.url()) }
 }
 
-/// A failover without losses keeps what was cached; the node stream can't know that, and says so.
+/// A failover without lost writes keeps the entries. The node stream can't prove that, and reports a loss.
 #[tokio::test]
-async fn the_tier_follows_the_sentinels() {
+async fn failover_followed_through_sentinels() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let metrics = RedisMetrics::default();
     let options = RedisOptions { metrics: metrics.clone(), ..options(&sentinels) };
     let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     assert_eq!(tier.fill(&fill(&key(1), "v1", 10)).await.expect("fill"), Verdict::Accept);
     let mut stream = tier.subscribe();
     assert!(matches!(next(&mut stream).await, NodeMessage::Lost), "begins with a loss");
     sentinels.wait_for_replica(1, 0).expect("in step");
 
     sentinels.server(0).crash().expect("killed");
-    // While nobody is there, answers say so, at once.
+    // While there is no primary, calls fail at once.
     let begun = tokio::time::Instant::now();
     let down = eventually("a failure", async || tier.read(&key(1), None).await.err()).await;
     assert!(matches!(down, TierError::Unavailable(_)), "{down}");
@@ -52,13 +52,13 @@ async fn the_tier_follows_the_sentinels() {
     while next_batch(&mut stream).await != beat {}
 }
 
-/// Race 21 on real servers: the replica that is promoted has missed a deletion. It shows the
-/// position it is true for, takes no batch beyond, and what is told again mends it.
+/// Race 21 on real servers: the promoted replica has missed a deletion. It shows its own position, accepts no batch
+/// beyond it, and a replay repairs it.
 #[tokio::test]
-async fn race_21_a_replica_is_promoted_that_missed_deletions() {
+async fn race_21_promoted_replica_lost_deletion() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let tier = RedisTier::connect(options(&sentinels)).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
     let deletion = batch(10, 11, vec![Subject::Key(key(1))]);
     lose_writes(&mut sentinels, async || {
@@ -69,34 +69,34 @@ async fn race_21_a_replica_is_promoted_that_missed_deletions() {
     .await;
     let read = eventually("an answer", async || tier.read(&key(1), None).await.ok()).await;
     assert!(matches!(read.outcome, Outcome::Found { .. }), "the old entry is back");
-    let shown = read.standing.map(|standing| standing.applied);
-    assert_eq!(shown, Some(Lsn(10)), "and so is the position it is true for");
+    let shown = read.position.map(|position| position.applied);
+    assert_eq!(shown, Some(Lsn(10)), "with the position of that time");
     let later = batch(11, 12, vec![]);
     let gap = tier.apply(&later).await.expect("apply");
     assert_eq!(gap, Err(Gap::Missing { applied: Lsn(10), prev: Lsn(11) }));
-    // A fill that was loaded before the deletion stands no longer than the deletion is away.
+    // A fill that was loaded before the deletion is valid until the deletion is replayed.
     assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
     for batch in [deletion, later] {
         tier.apply(&batch).await.expect("apply").expect("no gap");
     }
     let gone = tier.read(&key(1), None).await.expect("read").outcome;
-    assert!(matches!(gone, Outcome::Miss), "told again, it is gone");
+    assert!(matches!(gone, Outcome::Miss), "the replay removes it");
     let late = tier.fill(&fill(&key(1), "old", 10)).await.expect("fill");
     assert_eq!(late, refused(coherence::Refusal::Tombstone));
 }
 
-/// A primary that was frozen wakes up and thinks that it still is one. Whoever asks the sentinels
-/// does not talk to it any more; what it says itself is true for a position that stands still.
+/// A primary that was frozen resumes and still acts as one. A tier that asks the sentinels does not use it any
+/// more. Its answers are right for its own position, which does not advance.
 #[tokio::test]
-async fn a_primary_that_wakes_up_late_is_left_alone() {
+async fn resumed_primary_ignored() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let options = RedisOptions { timeout: Duration::from_secs(1), ..options(&sentinels) };
     let tier = RedisTier::connect(options.clone()).await.expect("a tier");
-    tier.incarnate(EPOCH, Lsn(10), Lsn(10)).await.expect("incarnate");
+    tier.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.expect("reset");
     assert_eq!(tier.fill(&fill(&key(1), "old", 10)).await.expect("fill"), Verdict::Accept);
     sentinels.wait_for_replica(1, 0).expect("in step");
     let plain = RedisOptions { url: sentinels.server(0).url(), ..options };
-    let old = RedisTier::connect(plain).await.expect("a tier that asks nobody");
+    let old = RedisTier::connect(plain).await.expect("a tier without sentinels");
     sentinels.server(0).pause().expect("frozen");
     sentinels.wait_for_primary(1).expect("a failover");
     for batch in [batch(10, 11, vec![Subject::Key(key(1))]), batch(11, 12, vec![])] {
@@ -104,11 +104,11 @@ async fn a_primary_that_wakes_up_late_is_left_alone() {
         assert_eq!(applied, Ok(()), "on the new primary");
     }
     sentinels.server(0).resume().expect("woken");
-    // Some seconds pass before the sentinels get hold of it. What was sent to it while it was
-    // frozen it may still apply.
+    // Some seconds pass before the sentinels reach it. It may still apply commands that it received while
+    // it was frozen.
     if let Ok(read) = old.read(&key(1), None).await {
-        let shown = read.standing.expect("a standing").applied;
-        assert!(shown < Lsn(12), "nobody tells it anything: {shown}");
+        let shown = read.position.expect("an epoch").applied;
+        assert!(shown < Lsn(12), "it receives no batch: {shown}");
         assert_eq!(shown == Lsn(10), matches!(read.outcome, Outcome::Found { .. }), "{read:?}");
         if let Ok(applied) = old.apply(&batch(12, 13, vec![])).await {
             let gap = matches!(applied, Err(Gap::Missing { prev: Lsn(12), .. }));
@@ -117,13 +117,13 @@ async fn a_primary_that_wakes_up_late_is_left_alone() {
     }
     let read = tier.read(&key(1), None).await.expect("read");
     assert!(matches!(read.outcome, Outcome::Miss));
-    assert_eq!(read.standing.map(|standing| standing.applied), Some(Lsn(12)));
+    assert_eq!(read.position.map(|position| position.applied), Some(Lsn(12)));
 }
 
-/// The leader of the log knows what the replica missed, and tells it again under the same history; what
-/// was cached before stays. Of a replica that missed more than that nothing is proven.
+/// The leader replays the batches that the replica missed, in the same epoch, and earlier entries stay. A replica
+/// that missed more than the leader can replay proves nothing.
 #[tokio::test]
-async fn the_leader_tells_again_what_a_promoted_replica_missed() {
+async fn leader_replays_to_promoted_replica() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let tier = Arc::new(RedisTier::connect(options(&sentinels)).await.expect("a tier"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -139,8 +139,8 @@ async fn the_leader_tells_again_what_a_promoted_replica_missed() {
         unbroken: None,
         position: Lsn(10),
     };
-    leader.start(start).await.expect("begun");
-    let epoch = tier.standing().await.expect("standing").expect("begun").epoch;
+    leader.start(start).await.expect("an epoch");
+    let epoch = tier.position().await.expect("a position").expect("an epoch").epoch;
     let stored = async |n| {
         let fill = Fill { epoch, ..fill(&key(n), "old", 10) };
         tier.fill(&fill).await.expect("fill")
@@ -153,22 +153,22 @@ async fn the_leader_tells_again_what_a_promoted_replica_missed() {
         leader.apply(Lsn(11), Lsn(12), Lsn(10), &mut commit(12, 1)).await.expect("applied");
     })
     .await;
-    // Nothing more is written: it is noticed all the same.
-    let mended = eventually("a look", async || leader.tend().await.ok()).await;
-    assert_eq!(mended, Moved::ToldAgain(Lsn(11)));
-    let standing = tier.standing().await.expect("standing").expect("a history");
-    assert_eq!((standing.epoch, standing.applied), (epoch, Lsn(12)), "the same history");
+    // The gap is noticed without further commits.
+    let repaired = eventually("a look", async || leader.reconcile().await.ok()).await;
+    assert_eq!(repaired, ApplyResult::Replayed(Lsn(11)));
+    let position = tier.position().await.expect("a position").expect("an epoch");
+    assert_eq!((position.epoch, position.applied), (epoch, Lsn(12)), "the same epoch");
     let outcomes = [1, 2].map(key);
     let read = tier.read_many(&outcomes, None).await.expect("read");
     assert!(matches!(read[0].outcome, Outcome::Miss), "{read:?}");
     assert!(matches!(read[1].outcome, Outcome::Found { .. }), "{read:?}");
-    assert_eq!(leader.tend().await.expect("looked"), Moved::Applied);
+    assert_eq!(leader.reconcile().await.expect("looked"), ApplyResult::Applied);
 }
 
-/// Writes, while the replica gets nothing, and has it promoted then.
+/// Writes without the replica, then has the replica promoted.
 async fn lose_writes(sentinels: &mut Sentinels, write: impl AsyncFnOnce()) {
     sentinels.wait_for_replica(1, 0).expect("in step");
-    // What lies in the frozen replica's socket dies with the connection.
+    // The data in the frozen replica's socket is lost with the connection.
     sentinels.pause().expect("sentinels frozen");
     sentinels.server(1).pause().expect("replica frozen");
     sentinels.server(0).cli(&["client", "kill", "type", "replica"]).expect("cut off");
@@ -179,7 +179,7 @@ async fn lose_writes(sentinels: &mut Sentinels, write: impl AsyncFnOnce()) {
 }
 
 #[tokio::test]
-async fn logins_to_servers_and_sentinels_are_two() {
+async fn separate_sentinel_login() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let watcher = ["acl", "setuser", "watcher", "on", ">watch", "-@all"];
     let rights = ["+sentinel|master", "+sentinel|get-master-addr-by-name"];
@@ -191,7 +191,7 @@ async fn logins_to_servers_and_sentinels_are_two() {
     let sentinel = RedisLogin { user: Some("watcher".into()), password: Some("watch".into()) };
     let good = RedisOptions { url, sentinel, ..options(&sentinels) };
     let tier = RedisTier::connect(good.clone()).await.expect("a tier");
-    assert_eq!(tier.standing().await.expect("standing"), None);
+    assert_eq!(tier.position().await.expect("a position"), None);
     for wrong in [
         RedisOptions { url: good.url.replace(":data@", ":dada@"), ..good.clone() },
         RedisOptions {

@@ -1,0 +1,114 @@
+//! Loads through a gate: timeout and retries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::Mono;
+use contract::{Class, Key};
+
+use super::origin_gate::{OriginGate, RequestOutcome};
+use crate::engine::error::ReadError;
+use crate::origin::{LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
+
+/// The pause before a retry: between this and five times this.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// The arguments of a load of one key.
+#[derive(Clone, Copy)]
+pub(crate) struct GatedLoad<'a> {
+    pub(crate) origin: &'a dyn Origin,
+    pub(crate) key: &'a Key,
+    pub(crate) id: &'a str,
+    pub(crate) class: Class,
+    /// No reader waits for it: it is made if there is room, and not retried.
+    pub(crate) background: bool,
+}
+
+impl OriginGate {
+    /// Loads one key, if admitted. Returns the value with the time at which the load began: every snapshot
+    /// that it read is later.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        load: GatedLoad<'_>,
+    ) -> Result<(Loaded, Mono), ReadError> {
+        let GatedLoad { origin, key, id, class, background } = load;
+        self.load_admitted(class, background, || origin.load(key, id)).await
+    }
+
+    /// Loads several keys, at least one, as one load. `background`: see [`GatedLoad`].
+    pub(crate) async fn load_many(
+        self: &Arc<Self>,
+        items: &[LoadItem<'_>],
+        class: Class,
+        background: bool,
+    ) -> Result<(LoadedMany, Mono), ReadError> {
+        self.load_admitted(class, background, || async move {
+            let loaded = items[0].origin.load_many(items).await?;
+            if loaded.items.len() == items.len() {
+                return Ok(loaded);
+            }
+            let message = format!("{} results for {} keys", loaded.items.len(), items.len());
+            Err(OriginError { kind: OriginErrorKind::Broken, message })
+        })
+        .await
+    }
+
+    /// Makes a request that no reader waits for, if there is room. It is no load, so its outcome is no signal
+    /// for the limit; but it counts as the probe of a half-open circuit breaker.
+    pub(crate) async fn background<T, F: Future<Output = Result<T, OriginError>>>(
+        self: &Arc<Self>,
+        request: impl Fn() -> F,
+    ) -> Result<T, ReadError> {
+        let mut permit = self.try_admit()?;
+        let outcome = tokio::time::timeout(self.load_timeout(), request()).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(self.timeout_error()));
+        permit.record_probe(outcome.is_ok());
+        Ok(outcome?)
+    }
+
+    async fn load_admitted<T, F: Future<Output = Result<T, OriginError>>>(
+        self: &Arc<Self>,
+        class: Class,
+        background: bool,
+        load: impl Fn() -> F,
+    ) -> Result<(T, Mono), ReadError> {
+        let admitted = if background { self.try_admit() } else { self.admit(class).await };
+        let mut permit = admitted?;
+        loop {
+            let began = self.now();
+            let outcome = match tokio::time::timeout(self.load_timeout(), load()).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(self.timeout_error()),
+            };
+            permit.record(outcome_of(&outcome), self.now().since(began));
+            match outcome {
+                Ok(loaded) => return Ok((loaded, began)),
+                Err(err) if !self.may_retry(&err, background) => return Err(err.into()),
+                Err(err) => {
+                    tracing::debug!(origin = %self.name(), error = %err, "load failed; retrying");
+                    tokio::time::sleep(RETRY_PAUSE.mul_f64(1.0 + 4.0 * self.random())).await;
+                }
+            }
+        }
+    }
+
+    fn timeout_error(&self) -> OriginError {
+        let message = format!("{} did not answer within {:?}", self.name(), self.load_timeout());
+        OriginError { kind: OriginErrorKind::Timeout, message }
+    }
+
+    fn may_retry(&self, err: &OriginError, background: bool) -> bool {
+        // A load that timed out would time out again.
+        err.kind == OriginErrorKind::Unavailable && !background && self.spend_retry()
+    }
+}
+
+fn outcome_of<T>(outcome: &Result<T, OriginError>) -> RequestOutcome {
+    match outcome.as_ref().err().map(|err| err.kind) {
+        None => RequestOutcome::Succeeded,
+        // The origin was reached and did answer.
+        Some(OriginErrorKind::BadRequest | OriginErrorKind::Broken) => RequestOutcome::Answered,
+        Some(OriginErrorKind::Unavailable | OriginErrorKind::Timeout) => RequestOutcome::Failed,
+        Some(OriginErrorKind::Refused) => RequestOutcome::Refused,
+    }
+}

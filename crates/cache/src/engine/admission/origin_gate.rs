@@ -1,0 +1,526 @@
+//! The gate of one origin.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::governor::Load;
+use coherence::{Clock, Mono};
+use contract::Class;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
+use super::concurrency_limit::{Admission, ConcurrencyLimit, LoadSignal, Ticket};
+use super::pressure::{self, Pressure};
+use super::retry_budget::RetryBudget;
+use crate::chance::Chance;
+use crate::engine::error::ReadError;
+use crate::engine::metrics::Metrics;
+use crate::engine::options::EngineOptions;
+
+/// When an origin's circuit breaker opens.
+const BREAKER: BreakerOptions = BreakerOptions {
+    min_calls: 8,
+    failure_share: 0.5,
+    open_for: Duration::from_secs(1),
+    max_open: Duration::from_secs(30),
+    probe_timeout: Duration::from_secs(15),
+};
+
+/// The maximum length of the queue, per request of the maximum concurrency.
+const QUEUE_FACTOR: usize = 32;
+
+/// The gate of one origin: concurrency limit, queue, circuit breaker, retry budget.
+///
+/// A request is admitted, waits in the queue for its turn, or is rejected:
+///
+/// 1. Below the concurrency limit it is admitted. [`Class::Ephemeral`] may use 70 % of the limit,
+///    [`Class::Standard`] 90 %, [`Class::Critical`] all of it. The limit adapts to the latency of the requests
+///    that succeed, and shrinks with every failure.
+/// 2. At the limit it waits in the queue for at most [`EngineOptions::queue_timeout`]; the highest class goes
+///    first. A full queue sheds its lowest class to make room for a higher one.
+/// 3. While the circuit breaker is open it is rejected.
+pub struct OriginGate {
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    load_timeout: Duration,
+    slow_load: Duration,
+    queue_timeout: Duration,
+    chance: Arc<dyn Chance>,
+    state: Mutex<GateState>,
+    pressure: Arc<Pressure>,
+}
+
+struct GateState {
+    breaker: CircuitBreaker,
+    limit: ConcurrencyLimit,
+    retries: RetryBudget,
+    queue: HashMap<Ticket, oneshot::Sender<()>>,
+    tickets: u64,
+}
+
+/// A request that was not admitted.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("origin overloaded: {reason}")]
+pub struct Rejected {
+    /// The part of the gate that rejected it.
+    pub reason: RejectReason,
+    /// The time after which a retry may be admitted.
+    pub retry_after: Duration,
+}
+
+/// The part of a gate that rejects a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RejectReason {
+    /// The concurrency limit: the request found the queue full, gave way to a higher class, or waited for
+    /// the whole queue timeout.
+    Limit,
+    /// The open circuit breaker.
+    Breaker,
+}
+
+/// The outcome of an admitted request, as far as it is a signal about the origin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RequestOutcome {
+    /// The origin answered, and the duration is typical of its load: it moves the concurrency limit, and a
+    /// request slower than [`EngineOptions::slow_load`] counts as failed for the circuit breaker.
+    Succeeded,
+    /// The origin answered, with an error or after a time that depends on the request (an upload): it counts
+    /// as good for the circuit breaker, and its duration is ignored.
+    Answered,
+    /// The origin could not be reached, or did not answer in time.
+    Failed,
+    /// The origin asked for less load. The limit shrinks; the circuit breaker is not told.
+    Refused,
+}
+
+/// The right to have one request in progress at an origin; ends when dropped.
+///
+/// A permit that is dropped without an outcome (a cancelled request) is no signal about the origin.
+pub struct Permit {
+    gate: Arc<OriginGate>,
+    admitted: Mono,
+    pass: BreakerPass,
+    signal: LoadSignal,
+    good: Option<bool>,
+}
+
+impl OriginGate {
+    pub(super) fn new(
+        name: &str,
+        max: usize,
+        options: &EngineOptions,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let state = GateState {
+            breaker: CircuitBreaker::new(BREAKER),
+            limit: ConcurrencyLimit::new(max, max.saturating_mul(QUEUE_FACTOR)),
+            retries: RetryBudget::default(),
+            queue: HashMap::new(),
+            tickets: 0,
+        };
+        Self {
+            name: name.into(),
+            clock,
+            metrics,
+            load_timeout: options.load_timeout,
+            slow_load: options.slow_load,
+            queue_timeout: options.queue_timeout,
+            chance: Arc::clone(&options.chance),
+            state: Mutex::new(state),
+            pressure: Arc::default(),
+        }
+    }
+
+    /// Returns the origin's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Admits one request of `class`, after at most the queue timeout. The request is in progress until the
+    /// permit is [finished](Permit::finish) or dropped.
+    ///
+    /// # Errors
+    /// [`Rejected`]: the origin has too many requests in progress for this class, or its circuit breaker is
+    /// open.
+    pub async fn admit(self: &Arc<Self>, class: Class) -> Result<Permit, Rejected> {
+        if let Some(mut slot) = self.enter(class, true)? {
+            let called = tokio::time::timeout(self.queue_timeout, &mut slot.turn).await;
+            slot.taken = matches!(called, Ok(Ok(())));
+            if !slot.taken {
+                return Err(self.shed(RejectReason::Limit, self.queue_timeout));
+            }
+        }
+        self.pass_breaker()
+    }
+
+    /// Admits one request that nothing waits for, as [`Class::Ephemeral`] and without queueing.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn try_admit(self: &Arc<Self>) -> Result<Permit, Rejected> {
+        // Without queueing there is no slot.
+        self.enter(Class::Ephemeral, false)?;
+        self.pass_breaker()
+    }
+
+    fn enter(self: &Arc<Self>, class: Class, queues: bool) -> Result<Option<QueueSlot>, Rejected> {
+        let mut state = self.state.lock();
+        state.tickets += 1;
+        let ticket = Ticket(state.tickets);
+        let admission = state.limit.enter(ticket, class, queues);
+        self.observe(pressure::load(&state.limit, LoadSignal::None));
+        match admission {
+            Admission::Admitted => Ok(None),
+            // Nothing waits for it, so rejecting it is no sign of pressure.
+            Admission::Full if !queues => Err(self.reject(RejectReason::Limit, self.queue_timeout)),
+            Admission::Full => Err(self.shed(RejectReason::Limit, self.queue_timeout)),
+            Admission::Queued { shed } => {
+                if let Some(lower) = shed {
+                    // Dropping its sender wakes it.
+                    state.queue.remove(&lower);
+                }
+                let (sender, turn) = oneshot::channel();
+                state.queue.insert(ticket, sender);
+                let gate = Arc::clone(self);
+                Ok(Some(QueueSlot { gate, ticket, turn, taken: false }))
+            }
+        }
+    }
+
+    /// Asks the circuit breaker about a request that the limit has admitted.
+    fn pass_breaker(self: &Arc<Self>) -> Result<Permit, Rejected> {
+        let now = self.clock.mono();
+        let mut permit = Permit {
+            gate: Arc::clone(self),
+            admitted: now,
+            pass: BreakerPass::Free,
+            signal: LoadSignal::None,
+            good: None,
+        };
+        let mut state = self.state.lock();
+        match state.breaker.try_pass(now) {
+            BreakerPass::Refused(left) => {
+                // Dropping the permit takes the lock again.
+                drop(state);
+                Err(self.shed(RejectReason::Breaker, left))
+            }
+            pass => {
+                permit.pass = pass;
+                state.retries.pay_in();
+                drop(state);
+                Ok(permit)
+            }
+        }
+    }
+
+    fn leave(&self, signal: LoadSignal) {
+        let mut state = self.state.lock();
+        self.observe(pressure::load(&state.limit, signal));
+        let mut next = state.limit.leave(signal);
+        while let Some(ticket) = next.pop() {
+            let sender = state.queue.remove(&ticket);
+            let gone = sender.is_none_or(|sender| sender.send(()).is_err());
+            if gone {
+                next.extend(state.limit.leave(LoadSignal::None));
+            }
+        }
+        self.metrics.limit(&self.name, state.limit.limit());
+    }
+
+    fn shed(&self, reason: RejectReason, retry_after: Duration) -> Rejected {
+        self.observe(Load { turned_away: true, ..Load::default() });
+        self.reject(reason, retry_after)
+    }
+
+    fn reject(&self, reason: RejectReason, retry_after: Duration) -> Rejected {
+        self.metrics.shed(&self.name, reason.as_str());
+        Rejected { reason, retry_after }
+    }
+
+    fn observe(&self, load: Load) {
+        self.pressure.observe(self.clock.mono(), load);
+    }
+
+    /// Returns the pressure on the origin.
+    pub(crate) fn pressure(&self) -> &Arc<Pressure> {
+        &self.pressure
+    }
+
+    pub(super) fn now(&self) -> Mono {
+        self.clock.mono()
+    }
+
+    pub(super) fn load_timeout(&self) -> Duration {
+        self.load_timeout
+    }
+
+    pub(super) fn random(&self) -> f64 {
+        self.chance.unit()
+    }
+
+    /// Pays for a retry from the budget, if it can.
+    pub(super) fn spend_retry(&self) -> bool {
+        self.state.lock().retries.spend()
+    }
+}
+
+/// A place in the queue; given up when dropped, unless its turn came and was taken.
+struct QueueSlot {
+    gate: Arc<OriginGate>,
+    ticket: Ticket,
+    turn: oneshot::Receiver<()>,
+    taken: bool,
+}
+
+impl Drop for QueueSlot {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let mut state = self.gate.state.lock();
+        state.queue.remove(&self.ticket);
+        state.limit.give_up(self.ticket);
+        // Its turn has just come and was not taken.
+        let called = self.turn.try_recv().is_ok();
+        drop(state);
+        if called {
+            self.gate.leave(LoadSignal::None);
+        }
+    }
+}
+
+impl Permit {
+    /// Ends the request with its outcome; its duration counts from the admission.
+    pub fn finish(mut self, outcome: RequestOutcome) {
+        let took = self.gate.now().since(self.admitted);
+        self.record(outcome, took);
+    }
+
+    /// Records the outcome of the last try.
+    pub(super) fn record(&mut self, outcome: RequestOutcome, took: Duration) {
+        (self.good, self.signal) = match outcome {
+            RequestOutcome::Succeeded => {
+                (Some(took <= self.gate.slow_load), LoadSignal::Latency(took))
+            }
+            RequestOutcome::Answered => (Some(true), LoadSignal::None),
+            RequestOutcome::Failed => (Some(false), LoadSignal::Overload),
+            RequestOutcome::Refused => (None, LoadSignal::Overload),
+        };
+    }
+
+    /// Records the outcome for the circuit breaker only, and only if this request is its probe.
+    pub(super) fn record_probe(&mut self, good: bool) {
+        self.good = matches!(self.pass, BreakerPass::Probe).then_some(good);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(good) = self.good {
+            let mut state = self.gate.state.lock();
+            state.breaker.record(self.gate.clock.mono(), self.pass, good);
+            self.gate.metrics.breaker(&self.gate.name, state.breaker.level());
+        }
+        self.gate.leave(self.signal);
+    }
+}
+
+impl RejectReason {
+    /// Returns the name used in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Breaker => "breaker",
+        }
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<Rejected> for ReadError {
+    fn from(Rejected { reason, retry_after }: Rejected) -> Self {
+        Self::Overloaded { reason: reason.as_str(), retry_after }
+    }
+}
+
+impl fmt::Debug for OriginGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginGate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("origin", &self.gate.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Tokio's clock.
+    struct TokioClock(tokio::time::Instant);
+
+    impl Clock for TokioClock {
+        fn mono(&self) -> Mono {
+            Mono(u64::try_from(self.0.elapsed().as_nanos()).expect("a short test"))
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    /// A gate with room for ten requests.
+    fn gate() -> Arc<OriginGate> {
+        let options = EngineOptions {
+            queue_timeout: 100 * MS,
+            slow_load: 500 * MS,
+            ..EngineOptions::default()
+        };
+        let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
+        Arc::new(OriginGate::new("shop", 10, &options, clock, Metrics::detached()))
+    }
+
+    async fn admitted(gate: &Arc<OriginGate>, class: Class) -> Vec<Permit> {
+        let mut permits = Vec::new();
+        while let Ok(permit) = gate.admit(class).await {
+            permits.push(permit);
+        }
+        permits
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lower_class_rejected_first() {
+        let gate = gate();
+        let ephemeral = admitted(&gate, Class::Ephemeral).await;
+        let standard = admitted(&gate, Class::Standard).await;
+        let critical = admitted(&gate, Class::Critical).await;
+        assert_eq!((ephemeral.len(), standard.len(), critical.len()), (7, 2, 1));
+        let rejected = gate.admit(Class::Critical).await.expect_err("the limit is reached");
+        assert_eq!(rejected, Rejected { reason: RejectReason::Limit, retry_after: 100 * MS });
+        assert!(matches!(rejected.into(), ReadError::Overloaded { reason: "limit", .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn queue_admits_higher_class_first() {
+        let gate = gate();
+        let mut permits = admitted(&gate, Class::Critical).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = Vec::new();
+        for class in [Class::Ephemeral, Class::Critical, Class::Standard] {
+            let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
+            waiting.push(tokio::spawn(async move {
+                let permit = gate.admit(class).await.expect("a turn");
+                order.lock().push(class);
+                permit
+            }));
+        }
+        tokio::task::yield_now().await;
+        while let Some(permit) = permits.pop() {
+            permit.finish(RequestOutcome::Answered);
+            tokio::time::sleep(MS).await;
+        }
+        for waiter in waiting {
+            waiter.await.expect("no panic");
+        }
+        assert_eq!(*order.lock(), [Class::Critical, Class::Standard, Class::Ephemeral]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn finished_permit_frees_its_place() {
+        let gate = gate();
+        for outcome in [None, Some(RequestOutcome::Succeeded), Some(RequestOutcome::Answered)] {
+            let mut permits = admitted(&gate, Class::Critical).await;
+            assert_eq!(permits.len(), 10, "{outcome:?}");
+            for permit in permits.drain(..) {
+                match outcome {
+                    Some(outcome) => permit.finish(outcome),
+                    None => drop(permit),
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_open_the_breaker() {
+        let gate = gate();
+        for _ in 0..BREAKER.min_calls {
+            gate.admit(Class::Standard).await.expect("closed").finish(RequestOutcome::Failed);
+        }
+        for rejected in [gate.admit(Class::Critical).await, gate.try_admit()] {
+            assert_eq!(rejected.expect_err("open").reason, RejectReason::Breaker);
+        }
+        tokio::time::sleep(BREAKER.open_for).await;
+        let probe = gate.admit(Class::Standard).await.expect("the probe");
+        assert!(gate.admit(Class::Standard).await.is_err(), "one probe only");
+        probe.finish(RequestOutcome::Answered);
+        gate.admit(Class::Standard).await.expect("closed again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_and_cancellations_leave_the_breaker_closed() {
+        let gate = gate();
+        for _ in 0..20 {
+            gate.admit(Class::Critical).await.expect("closed").finish(RequestOutcome::Refused);
+            drop(gate.admit(Class::Critical).await.expect("closed"));
+        }
+        assert_eq!(admitted(&gate, Class::Critical).await.len(), 4, "refusals shrink the limit");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_success_counts_as_failed_for_the_breaker() {
+        for (outcome, closed) in
+            [(RequestOutcome::Succeeded, false), (RequestOutcome::Answered, true)]
+        {
+            let gate = gate();
+            for _ in 0..BREAKER.min_calls {
+                let permit = gate.admit(Class::Standard).await.expect("closed");
+                tokio::time::sleep(600 * MS).await;
+                permit.finish(outcome);
+            }
+            assert_eq!(gate.admit(Class::Standard).await.is_ok(), closed, "{outcome:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn background_request_does_not_queue() {
+        let gate = gate();
+        let permits = admitted(&gate, Class::Ephemeral).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(gate.try_admit().expect_err("no room").reason, RejectReason::Limit);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        drop(permits);
+        gate.try_admit().expect("room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelled_waiter_leaves_the_queue() {
+        let gate = gate();
+        let mut permits = admitted(&gate, Class::Critical).await;
+        let waiter = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.admit(Class::Critical).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        waiter.abort();
+        assert!(waiter.await.is_err());
+        permits.pop();
+        gate.admit(Class::Critical).await.expect("the place is free");
+    }
+}

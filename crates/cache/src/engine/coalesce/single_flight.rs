@@ -1,0 +1,104 @@
+//! Single flight: readers of a key that is being loaded wait for that load.
+//!
+//! The load runs in a task of its own, so that it outlives the reader that started it. The task's
+//! [`FlightGuard`] ends the flight when it is dropped, so that a panic leaves no reader waiting.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::SetOnce;
+
+use crate::engine::error::ReadError;
+
+/// The loads in progress, by key.
+pub(crate) struct SingleFlight<K, T>(Arc<Mutex<HashMap<K, Waiter<T>>>>);
+
+/// A reader that waits for a load in progress.
+pub(crate) struct Waiter<T> {
+    outcome: Arc<SetOnce<Result<T, ReadError>>>,
+    /// Whether the load was started without a reader (an early refresh).
+    pub(crate) background: bool,
+}
+
+/// The task that loads.
+pub(crate) struct FlightGuard<K: Eq + Hash, T> {
+    /// The entry to remove; `None`: the flight can't be joined.
+    flight: Option<(SingleFlight<K, T>, K)>,
+    outcome: Arc<SetOnce<Result<T, ReadError>>>,
+}
+
+impl<K: Clone + Eq + Hash, T: Clone> SingleFlight<K, T> {
+    /// Whether the key is being loaded.
+    pub(crate) fn contains(&self, key: &K) -> bool {
+        self.0.lock().contains_key(key)
+    }
+
+    /// Joins the flight of `key`, or starts one.
+    pub(crate) fn join(&self, key: &K, background: bool) -> (Waiter<T>, Option<FlightGuard<K, T>>) {
+        let mut flights = self.0.lock();
+        if let Some(waiter) = flights.get(key) {
+            return (waiter.clone(), None);
+        }
+        let outcome = Arc::new(SetOnce::new());
+        let waiter = Waiter { outcome: Arc::clone(&outcome), background };
+        flights.insert(key.clone(), waiter.clone());
+        let guard = FlightGuard { flight: Some((self.clone(), key.clone())), outcome };
+        (waiter, Some(guard))
+    }
+
+    /// Starts a flight that no other reader can join.
+    pub(crate) fn start_unshared() -> (Waiter<T>, FlightGuard<K, T>) {
+        let outcome = Arc::new(SetOnce::new());
+        let waiter = Waiter { outcome: Arc::clone(&outcome), background: false };
+        (waiter, FlightGuard { flight: None, outcome })
+    }
+}
+
+impl<K: Eq + Hash, T> FlightGuard<K, T> {
+    /// Ends the flight. A read after this finds the stored entry or starts another flight.
+    pub(crate) fn finish(mut self, outcome: Result<T, ReadError>) {
+        self.remove();
+        let _ = self.outcome.set(outcome);
+    }
+
+    fn remove(&mut self) {
+        if let Some((flights, key)) = self.flight.take() {
+            flights.0.lock().remove(&key);
+        }
+    }
+}
+
+impl<K: Eq + Hash, T> Drop for FlightGuard<K, T> {
+    fn drop(&mut self) {
+        self.remove();
+        // Takes effect after a panic only: a finished flight has its outcome.
+        let _ = self.outcome.set(Err(ReadError::Aborted));
+    }
+}
+
+impl<T: Clone> Waiter<T> {
+    /// Waits for the outcome.
+    pub(crate) async fn outcome(&self) -> Result<T, ReadError> {
+        self.outcome.wait().await.clone()
+    }
+}
+
+impl<K, T> Clone for SingleFlight<K, T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K, T> Default for SingleFlight<K, T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Clone for Waiter<T> {
+    fn clone(&self) -> Self {
+        Self { outcome: Arc::clone(&self.outcome), background: self.background }
+    }
+}

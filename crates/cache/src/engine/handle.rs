@@ -1,0 +1,127 @@
+//! The engine's handle and the parts that it owns.
+
+use std::sync::Arc;
+
+use coherence::{Clock, Log, Lsn, Mono};
+
+use super::admission::OriginGate;
+use super::coalesce::Coalescer;
+use super::load::{Loader, Origins};
+use super::metrics::{GaugeValues, Metrics};
+use super::observer::EngineObserver;
+use super::options::EngineOptions;
+use super::tiers::TierStack;
+use crate::chance::Chance;
+use crate::local::{FilterStatus, LocalStatus};
+use crate::shared::SharedTier;
+
+/// The read path of one node. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// The parts of an engine.
+pub(crate) struct Inner {
+    pub(crate) loader: Loader,
+    pub(crate) coalescer: Coalescer,
+}
+
+impl Engine {
+    /// Creates an engine with an empty in-process tier, which proves nothing until
+    /// [`follow`](Self::follow) runs and [samples](Self::sample) come in.
+    #[must_use]
+    pub fn new(
+        options: EngineOptions,
+        shared: Arc<dyn SharedTier>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let origins = Origins::new(&options, &clock, &metrics);
+        let tiers = TierStack::new(options, shared, clock, metrics.clone());
+        let loader = Loader { tiers, origins };
+        let inner = Arc::new(Inner { loader, coalescer: Coalescer::default() });
+        let gauges = Arc::downgrade(&inner);
+        metrics.set_gauges(move || gauges.upgrade().map(|inner| inner.gauges()));
+        Self { inner }
+    }
+
+    /// Records a sample: the primary was asked for the end of its log at `asked` (read before the question
+    /// was sent) and answered `end` of `log`. A sample proves nothing to tiers of another lineage.
+    pub fn sample(&self, log: Log, asked: Mono, end: Lsn) {
+        self.tiers().local.sample(log, asked, end);
+    }
+
+    /// Returns the end of the primary's log at the last [sample](Self::sample).
+    #[must_use]
+    pub fn log_end(&self) -> Option<Lsn> {
+        self.tiers().local.log_end()
+    }
+
+    /// Returns the status of the in-process tier.
+    #[must_use]
+    pub fn standing(&self) -> LocalStatus {
+        self.tiers().local.status(self.tiers().now())
+    }
+
+    /// Returns the status of the key filters.
+    #[must_use]
+    pub fn filters(&self) -> Vec<FilterStatus> {
+        self.tiers().local.filter_status()
+    }
+
+    /// Returns the gate of the origin `name`, through which this engine's loads from it pass. Every other
+    /// request to that origin has to pass it too ([`OriginGate::admit`]). `concurrency`: the origin's maximum
+    /// number of concurrent requests, as its [`Origin::concurrency`](crate::Origin::concurrency) says.
+    #[must_use]
+    pub fn origin_gate(&self, name: &str, concurrency: Option<usize>) -> Arc<OriginGate> {
+        self.inner.loader.origins.primaries.gate_of(name, concurrency)
+    }
+
+    /// Returns the tier that all nodes share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<dyn SharedTier> {
+        &self.tiers().shared.tier
+    }
+
+    /// Sets the observer of every load, fill and event from now on. The first observer stays.
+    pub fn set_observer(&self, observer: Arc<dyn EngineObserver>) {
+        self.tiers().set_observer(observer);
+    }
+
+    /// The source of random numbers.
+    pub(crate) fn chance(&self) -> &dyn Chance {
+        &*self.tiers().options.chance
+    }
+
+    #[inline]
+    pub(super) fn tiers(&self) -> &TierStack {
+        &self.inner.loader.tiers
+    }
+}
+
+impl Inner {
+    #[inline]
+    pub(crate) fn tiers(&self) -> &TierStack {
+        &self.loader.tiers
+    }
+
+    fn gauges(&self) -> GaugeValues {
+        let tiers = self.tiers();
+        let now = tiers.now();
+        let status = tiers.local.status(now);
+        GaugeValues {
+            bound_seconds: status.bound.map_or(-1.0, |bound| bound.as_secs_f64()),
+            bytes: status.bytes,
+            entries: status.entries,
+            evictions: status.evictions,
+            renewals: status.renewals,
+            tombstones: status.tombstones,
+            soft_stale: status.soft_stale,
+            merged: status.merged,
+            pools: status.pools,
+            spend: self.loader.origins.primaries.spend(now),
+            filters: tiers.local.filter_status(),
+        }
+    }
+}

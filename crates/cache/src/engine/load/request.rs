@@ -1,0 +1,50 @@
+//! The request for a load.
+
+use std::sync::Arc;
+
+use coherence::{After, Epoch, LeaseToken, Lsn};
+use contract::Key;
+
+use crate::engine::observer::LoadTarget;
+use crate::engine::policy::Policy;
+use crate::engine::rules::Rules;
+use crate::engine::tiers::TokenDeadline;
+use crate::origin::Origin;
+
+/// The request for a load.
+#[derive(Clone)]
+pub(crate) struct LoadRequest {
+    pub(crate) key: Key,
+    pub(crate) id: Arc<str>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) origin: Arc<dyn Origin>,
+    /// An early refresh: the tiers have a usable entry, which should be replaced.
+    pub(crate) refresh: bool,
+    /// The causal token of the reader.
+    pub(crate) deadline: Option<TokenDeadline>,
+}
+
+impl LoadRequest {
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.policy.rules
+    }
+
+    pub(crate) fn token(&self) -> Option<After> {
+        self.deadline.map(|deadline| deadline.token)
+    }
+
+    pub(crate) fn target(&self) -> LoadTarget {
+        let (key, id) = (self.key.clone(), Arc::clone(&self.id));
+        LoadTarget { key, id, contract: Arc::clone(&self.policy.rules.name) }
+    }
+}
+
+/// The state of the tiers in which a load starts.
+#[derive(Clone, Copy)]
+pub(crate) struct LoadContext {
+    /// W and its epoch, for the fill; known before the load begins.
+    pub(crate) position: Option<(Epoch, Lsn)>,
+    pub(crate) lease: Option<LeaseToken>,
+    /// Whether the shared tier can take the fill.
+    pub(crate) shared: bool,
+}

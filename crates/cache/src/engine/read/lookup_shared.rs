@@ -1,0 +1,229 @@
+//! The lookup in the shared tier, judged by the policy; on a miss it grants the lease of the load.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::{Epoch, Mono, Reached};
+use contract::Unproven;
+
+use crate::engine::answer::{Stale, Tier};
+use crate::engine::error::ReadError;
+use crate::engine::load::{
+    LoadContext, LoadOutcome, LoadRequest, age_bound_as_of, compact, refresh_from,
+};
+use crate::engine::tiers::TierStack;
+use crate::entry::Entry;
+use crate::local::LocalEntry;
+use crate::shared::{Outcome, SharedRead};
+
+/// The first pause before asking again whether another node has finished its load, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+
+/// The result of a shared lookup: the answer, or the context of the load that has to be made.
+pub(crate) enum SharedLookup {
+    Found(LoadOutcome),
+    Load(LoadContext),
+}
+
+/// The verdict about one reply of the shared tier.
+pub(crate) enum ReplyVerdict {
+    Done(SharedLookup),
+    /// Another node loads the key, for at most this time.
+    Wait(Duration),
+    /// The tier has not reached the reader's token yet.
+    Behind(LoadContext),
+}
+
+impl TierStack {
+    /// The context of a load without the shared tier.
+    pub(crate) fn local_context(&self) -> LoadContext {
+        LoadContext { position: self.load_position(), lease: None, shared: false }
+    }
+
+    /// Looks a key up in the shared tier; waits for a load of another node.
+    pub(crate) async fn lookup_shared(
+        &self,
+        request: &LoadRequest,
+    ) -> Result<SharedLookup, ReadError> {
+        if !request.rules().tiers.shared {
+            return Ok(SharedLookup::Load(self.local_context()));
+        }
+        let fallback = self.local_context();
+        let began = self.now();
+        let mut pause = FIRST_PAUSE;
+        let mut has_waited = false;
+        let mut has_caught_up = false;
+        loop {
+            let Some(read) = self.read_shared(request).await else {
+                return Ok(SharedLookup::Load(fallback));
+            };
+            match self.judge_reply(request, read)? {
+                ReplyVerdict::Done(lookup) => {
+                    let is_leading =
+                        matches!(lookup, SharedLookup::Load(LoadContext { lease: Some(_), .. }));
+                    if has_waited && is_leading {
+                        self.metrics.takeovers.inc();
+                    }
+                    return Ok(lookup);
+                }
+                ReplyVerdict::Behind(context) => {
+                    // Once the in-process tier has reached the token, the shared tier usually has; on the
+                    // leader it may be slightly behind, and then this is a load.
+                    if let Some(deadline) = request.deadline
+                        && !has_caught_up
+                        && self.wait_for_token(deadline).await
+                    {
+                        has_caught_up = true;
+                        continue;
+                    }
+                    return Ok(SharedLookup::Load(context));
+                }
+                ReplyVerdict::Wait(left) => {
+                    let waited = self.now().since(began);
+                    if waited >= self.options.wait_timeout {
+                        return Err(ReadError::WaitTimeout(waited));
+                    }
+                    has_waited = true;
+                    let jitter = 0.75 + 0.5 * self.options.chance.unit();
+                    // Just after the end of the lease rather than just before it.
+                    let left = left + Duration::from_millis(1);
+                    tokio::time::sleep(pause.mul_f64(jitter).min(left)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Reads one key, with a touch and a lease; `None`: the tier does not answer.
+    async fn read_shared(&self, request: &LoadRequest) -> Option<SharedRead> {
+        let (tier, key) = (&self.shared.tier, &request.key);
+        let lease = Some(self.options.lease_ttl);
+        // A background refresh is no use of the entry.
+        let touch = if request.refresh { None } else { self.touch(request.rules()) };
+        let Some(touch) = touch else { return self.shared.call(tier.read(key, lease)).await };
+        let (keys, touches) = ([key.clone()], [Some(touch)]);
+        self.shared.call(tier.read_and_touch(&keys, &touches, lease)).await?.pop()
+    }
+
+    /// Judges one reply.
+    pub(crate) fn judge_reply(
+        &self,
+        request: &LoadRequest,
+        read: SharedRead,
+    ) -> Result<ReplyVerdict, ReadError> {
+        let SharedRead { position, outcome } = read;
+        let fill_position = position.map(|position| (position.epoch, position.watermark));
+        let context = LoadContext { position: fill_position, lease: None, shared: true };
+        let load = |context| Ok(ReplyVerdict::Done(SharedLookup::Load(context)));
+        let (entry, remaining) = match outcome {
+            Outcome::Found { entry, remaining } => (entry, remaining),
+            Outcome::Lead(lease) => return load(LoadContext { lease: Some(lease), ..context }),
+            Outcome::Miss => return load(context),
+            Outcome::Wait(left) => return Ok(ReplyVerdict::Wait(left)),
+        };
+        let Some(position) = position else { return load(context) };
+        let (epoch, applied) = (position.epoch, position.applied);
+        if self.local.outdates(&request.key, &entry.tags, epoch, applied) {
+            return load(context);
+        }
+        if let Some(token) = request.token() {
+            // An entry that only its age proves has no position in the log.
+            if request.rules().is_age_bound() {
+                return load(context);
+            }
+            if token.reached(Some(epoch), applied) != Reached::Yes {
+                return Ok(ReplyVerdict::Behind(context));
+            }
+        }
+        // An entry that has not been invalidated lacks no commit that its tier has applied.
+        let entry = Entry { tau: applied, ..compact(entry) };
+        let as_of = if request.rules().is_age_bound() {
+            age_bound_as_of(self, request.rules(), &entry, remaining)
+        } else {
+            self.local.proven_at(epoch, applied)
+        };
+        let found = FoundEntry { entry, remaining, epoch, as_of };
+        Ok(ReplyVerdict::Done(self.accept_found(request, found, context)?))
+    }
+
+    /// Judges an entry of the shared tier by the policy, and copies it into the in-process tier.
+    fn accept_found(
+        &self,
+        request: &LoadRequest,
+        found: FoundEntry,
+        context: LoadContext,
+    ) -> Result<SharedLookup, ReadError> {
+        let FoundEntry { ref entry, remaining, epoch, as_of } = found;
+        let rules = request.rules();
+        let now = self.now();
+        let is_within_budget = rules.is_within_budget(as_of, now);
+        if request.refresh {
+            // Another node may have refreshed it already.
+            let own = self.local.get(&request.key).map(|(entry, _)| entry);
+            // A valid entry is younger than a soft-stale one here.
+            let own = own.map(|own| if own.is_soft() { Mono(0) } else { own.expires() });
+            let is_newer = own.is_some_and(|own| now + remaining > own + self.options.lease_ttl);
+            if !is_within_budget || !is_newer {
+                return Ok(SharedLookup::Load(context));
+            }
+        }
+        let stale = match rules.unproven {
+            _ if is_within_budget => None,
+            // Its service can be asked for a newer answer.
+            _ if rules.is_age_bound() => return Ok(SharedLookup::Load(context)),
+            // It may be data that a purge request has removed.
+            Unproven::ServeStale if self.local.is_behind(epoch, entry.tau) => {
+                return Ok(SharedLookup::Load(context));
+            }
+            Unproven::ServeStale => Some(Stale::Unproven),
+            Unproven::ReadOrigin => return Ok(SharedLookup::Load(context)),
+            Unproven::Fail => return Err(self.unproven_error(rules, as_of)),
+        };
+        let entry = self.local_copy(request, found, now);
+        if rules.tiers.local {
+            let verdict = self.local.fill(&request.key, Arc::clone(&entry), epoch);
+            self.report_fill(request, &entry, Tier::Local, Tier::Shared, verdict);
+        }
+        let (tier, epoch) = (Tier::Shared, Some(epoch));
+        Ok(SharedLookup::Found(LoadOutcome { entry, tier, as_of, stale, stored: None, epoch }))
+    }
+
+    /// Makes an entry for the in-process tier of one of the shared tier.
+    fn local_copy(&self, request: &LoadRequest, found: FoundEntry, now: Mono) -> Arc<LocalEntry> {
+        let FoundEntry { entry, remaining, as_of, .. } = found;
+        let rules = request.rules();
+        let is_age_bound = rules.is_age_bound();
+        let age = self.clock.wall_ms().saturating_sub(entry.loaded_wall_ms);
+        let loaded_by_wall = Mono(now.0.saturating_sub(age.saturating_mul(1_000_000)));
+        let (loaded, expires) = match as_of.filter(|_| is_age_bound) {
+            Some(as_of) => (as_of, (now + remaining).min(as_of + rules.max_lifetime())),
+            None => (loaded_by_wall, now + remaining),
+        };
+        let ttl = entry.ttl;
+        let entry = Entry { ttl: expires.since(loaded), ..entry };
+        // The proof of its tier does not apply to an entry that only its age proves.
+        let fast_until = if is_age_bound {
+            Mono(0)
+        } else {
+            refresh_from(rules, expires, remaining, entry.cost)
+        };
+        let policy = rules.entry_policy(self.options.governor);
+        match rules.sliding.filter(|_| entry.is_present()) {
+            None => LocalEntry::new(entry, loaded, fast_until, is_age_bound, policy),
+            Some(touch) => {
+                let life = touch.sliding_ttl(ttl, Duration::from_millis(age), now);
+                let sliding = (policy, touch, life);
+                LocalEntry::with_sliding_ttl(entry, (loaded, now), fast_until, false, sliding)
+            }
+        }
+    }
+}
+
+/// An entry of the shared tier.
+struct FoundEntry {
+    entry: Entry,
+    remaining: Duration,
+    epoch: Epoch,
+    as_of: Option<Mono>,
+}

@@ -1,0 +1,148 @@
+//! The rules that a kind of data is read by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::{Clock, Mono};
+use contract::{Class, Contract, Evidence, Refresh, Tiers, Unproven};
+
+use crate::local::{EntryPolicy, LocalEntry};
+use crate::shared::Touch;
+
+/// How one kind of data is read: the numbers of a contract, or of an edge route. Plain data, without the
+/// [state](super::Policy) that reading by it accumulates, so a set of rules is replaced as a whole.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The contract's name. It is a label in metrics, so the number of names must be small.
+    pub name: Arc<str>,
+    /// The staleness that an answer may have. Zero: every answer is loaded after the read began.
+    pub budget: Duration,
+    /// The rule for answers whose freshness can't be proven.
+    pub unproven: Unproven,
+    /// The TTL of an entry.
+    pub ttl: Duration,
+    /// The TTL of proven absence.
+    pub absent_ttl: Duration,
+    /// The time that an uncacheable answer is remembered as such.
+    pub uncacheable_ttl: Duration,
+    /// The touch that a use of an entry is worth, if its TTL slides (absence has none).
+    pub sliding: Option<Touch>,
+    /// The time after its load past which an entry is never served.
+    pub retention: Duration,
+    /// The tiers that may store entries. None: each read calls the origin by itself, without single
+    /// flight, since two readers of data that may not be stored may not share it either; except where
+    /// [`collapses`](Self::collapses) is set.
+    pub tiers: Tiers,
+    /// Whether readers share a load in progress although no tier may store its answer: storing is
+    /// forbidden by the place (data residency), not by the data.
+    pub collapses: bool,
+    /// The pool of in-process memory that entries belong to.
+    pub pool: Class,
+    /// The priority class of its loads, by which load is shed.
+    pub priority: Class,
+    /// β of early refreshes, and the jitter of TTLs.
+    pub refresh: Refresh,
+    /// The time after its TTL during which an entry may be served while it is renewed.
+    pub stale_while_revalidate: Duration,
+    /// Larger answers are served but not stored.
+    pub max_bytes: u64,
+    /// The evidence that bounds are derived from.
+    pub evidence: Evidence,
+    /// The time by which the origin may lag behind the log; zero where a database is read.
+    pub lag: Duration,
+    /// Whether a value never changes under its key, so that no proof is needed.
+    pub immutable: bool,
+}
+
+impl Rules {
+    /// Creates rules for data without a contract, such as a route of the edge: both tiers, `read-origin`,
+    /// standard priority, a TTL of twice the budget.
+    #[must_use]
+    pub fn new(name: &str, budget: Duration) -> Self {
+        let ttl = budget.saturating_mul(2);
+        Self {
+            name: name.into(),
+            budget,
+            unproven: Unproven::ReadOrigin,
+            ttl,
+            absent_ttl: ttl.min(Duration::from_secs(60)),
+            uncacheable_ttl: Duration::from_secs(10),
+            sliding: None,
+            retention: Duration::MAX,
+            tiers: Tiers::ALL,
+            collapses: false,
+            pool: Class::Standard,
+            priority: Class::Standard,
+            refresh: Refresh::default(),
+            stale_while_revalidate: Duration::ZERO,
+            max_bytes: 4 << 20,
+            evidence: Evidence::Log,
+            lag: Duration::ZERO,
+            immutable: false,
+        }
+    }
+
+    /// Whether a commit may leave a soft-stale entry: there is a budget to spend, and changes matter.
+    pub(super) fn allows_soft_stale(&self) -> bool {
+        !self.immutable && !self.is_age_bound() && !self.budget.is_zero() && self.tiers.local
+    }
+
+    /// Whether only the time of its load proves an entry.
+    pub(super) fn is_age_bound(&self) -> bool {
+        self.evidence == Evidence::Age
+    }
+
+    /// Whether an answer that is proven as of `as_of` keeps the contract at `now`.
+    #[inline]
+    pub(super) fn is_within_budget(&self, as_of: Option<Mono>, now: Mono) -> bool {
+        self.immutable || as_of.is_some_and(|as_of| now.since(as_of) <= self.budget)
+    }
+
+    /// The policy of its entries in the in-process tier. `governor`: whether commits may leave soft-stale
+    /// entries.
+    pub(super) fn entry_policy(&self, governor: bool) -> EntryPolicy {
+        EntryPolicy {
+            soft_allowed: governor && self.allows_soft_stale(),
+            age_bound: self.is_age_bound(),
+            pool: self.pool,
+        }
+    }
+
+    /// The longest life after a load, used or not.
+    pub(super) fn max_lifetime(&self) -> Duration {
+        let longest =
+            self.sliding.map_or(self.retention, |touch| touch.max_lifetime.min(self.retention));
+        // Past the budget its age excludes it from answers, whatever is left of its life.
+        if self.is_age_bound() { longest.min(self.budget) } else { longest }
+    }
+
+    /// Whether the entry is within its retention. By wall time: it may be older than this process.
+    pub(super) fn is_retained(&self, entry: &LocalEntry, clock: &dyn Clock) -> bool {
+        let age = || Duration::from_millis(clock.wall_ms().saturating_sub(entry.loaded_wall_ms));
+        self.retention == Duration::MAX || age() < self.retention
+    }
+}
+
+impl From<&Contract> for Rules {
+    fn from(contract: &Contract) -> Self {
+        let aged = contract.evidence() == Evidence::Age;
+        Self {
+            unproven: contract.unproven,
+            ttl: contract.ttl,
+            absent_ttl: contract.absent_ttl,
+            sliding: contract.longest_life().filter(|_| !aged).map(Touch::within),
+            retention: contract.retention.unwrap_or(Duration::MAX),
+            tiers: if contract.is_cached() { contract.tiers } else { Tiers::NONE },
+            collapses: contract.abroad,
+            pool: contract.pool,
+            priority: contract.priority,
+            refresh: contract.refresh,
+            stale_while_revalidate: contract.stale_while_revalidate,
+            max_bytes: contract.max_size_bytes,
+            evidence: contract.evidence(),
+            lag: contract.lag,
+            immutable: contract.immutable,
+            ..Self::new(&contract.name, contract.staleness)
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The two tiers of a node, with everything that reading and filling them takes.
+
+mod touch_queue;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use coherence::{After, Clock, Epoch, Lsn, Mono, Reached};
+use contract::Key;
+
+use self::touch_queue::TouchQueue;
+use super::admission::GuardedTier;
+use super::error::ReadError;
+use super::metrics::Metrics;
+use super::observer::{EngineEvent, EngineObserver};
+use super::options::EngineOptions;
+use super::policy::Policy;
+use super::rules::Rules;
+use crate::local::{Local, LocalEntry};
+use crate::shared::{SharedTier, Touch};
+
+/// The tiers of a node.
+pub(crate) struct TierStack {
+    pub(crate) local: Local,
+    pub(crate) shared: GuardedTier,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) options: EngineOptions,
+    pub(crate) touches: TouchQueue,
+    observer: OnceLock<Arc<dyn EngineObserver>>,
+}
+
+/// A causal token with the time until which a tier may take to reach it.
+#[derive(Clone, Copy)]
+pub(crate) struct TokenDeadline {
+    pub(crate) token: After,
+    /// The time of the read: the write of the token was committed before.
+    pub(crate) asked: Mono,
+    pub(crate) until: Mono,
+}
+
+impl TierStack {
+    pub(crate) fn new(
+        options: EngineOptions,
+        shared: Arc<dyn SharedTier>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let chance = Arc::clone(&options.chance);
+        let timeout = options.shared_timeout;
+        Self {
+            local: Local::new(options.local_bytes, options.assured, options.samples, chance),
+            shared: GuardedTier::new(shared, timeout, Arc::clone(&clock), metrics.clone()),
+            clock,
+            metrics,
+            options,
+            touches: TouchQueue::default(),
+            observer: OnceLock::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Mono {
+        self.clock.mono()
+    }
+
+    /// Sets the observer, unless there is one.
+    pub(crate) fn set_observer(&self, observer: Arc<dyn EngineObserver>) {
+        let _ = self.observer.set(observer);
+    }
+
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.get().is_some()
+    }
+
+    /// Reports an event to the observer, if there is one.
+    #[inline]
+    pub(crate) fn report(&self, event: impl FnOnce() -> EngineEvent) {
+        if let Some(observer) = self.observer.get() {
+            observer.observe(event());
+        }
+    }
+
+    /// Counts a plain hit in the in-process tier.
+    #[inline]
+    pub(crate) fn count_hit(&self, policy: &Policy) {
+        policy.state.hits.inc();
+        if !policy.state.registered.load(Ordering::Relaxed) {
+            self.register_hits(policy);
+        }
+    }
+
+    #[cold]
+    fn register_hits(&self, policy: &Policy) {
+        if !policy.state.registered.swap(true, Ordering::Relaxed) {
+            self.metrics.register_hits(&policy.rules, &policy.state.hits);
+        }
+    }
+
+    /// The entry in the in-process tier that may answer a read with this token, with the time as of which it
+    /// is proven.
+    pub(crate) fn get_local(
+        &self,
+        key: &Key,
+        rules: &Rules,
+        token: Option<After>,
+    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+        match token {
+            None => self.local.get(key),
+            // An entry that only its age proves has no position in the log.
+            Some(_) if rules.is_age_bound() => None,
+            Some(token) => self.local.get_with_token(key, token),
+        }
+    }
+
+    /// The filter's answer for a key without an entry: a proof of absence, or `None`.
+    pub(crate) fn proven_absent(
+        &self,
+        key: &Key,
+        policy: &Policy,
+        token: Option<After>,
+    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+        self.local.absent(policy.filter()?, key, token, self.now())
+    }
+
+    /// The touch that a use now is worth in the shared tier, if that tier's state is proven: only proven
+    /// entries are touched.
+    pub(crate) fn touch(&self, rules: &Rules) -> Option<Touch> {
+        let touch = rules.sliding?;
+        if rules.immutable {
+            return Some(touch);
+        }
+        let as_of = self.budget_start(rules);
+        Some(Touch { proven_from: self.local.position_proven_from(as_of)?, ..touch })
+    }
+
+    /// The time as of which an answer that is given now must be proven.
+    pub(crate) fn budget_start(&self, rules: &Rules) -> Mono {
+        let budget = u64::try_from(rules.budget.as_nanos()).unwrap_or(u64::MAX);
+        Mono(self.now().0.saturating_sub(budget))
+    }
+
+    /// The position that a load which begins now is offered with: the epoch, and W.
+    pub(crate) fn load_position(&self) -> Option<(Epoch, Lsn)> {
+        self.local.load_position()
+    }
+
+    /// The deadline of a read with a token that begins now.
+    pub(crate) fn token_deadline(&self, token: Option<After>) -> Option<TokenDeadline> {
+        let asked = self.now();
+        let until = asked + self.options.after_timeout;
+        token.map(|token| TokenDeadline { token, asked, until })
+    }
+
+    /// Waits until the in-process tier has reached the token. Returns false at the deadline.
+    pub(crate) async fn wait_for_token(&self, deadline: TokenDeadline) -> bool {
+        let left = deadline.until.since(self.now());
+        let reached = tokio::time::timeout(left, self.local.wait_for(deadline.token)).await;
+        let reached = matches!(reached, Ok(Reached::Yes));
+        self.metrics.waited_for_token(reached);
+        reached
+    }
+
+    /// The error of a read whose freshness can't be proven.
+    pub(crate) fn unproven_error(&self, rules: &Rules, as_of: Option<Mono>) -> ReadError {
+        let now = self.now();
+        let bound = as_of.map(|as_of| now.since(as_of));
+        ReadError::Unproven { bound, budget: rules.budget }
+    }
+}

@@ -1,0 +1,295 @@
+//! An entry of the in-process tier: the stored answer and the fields that a reader checks.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use coherence::{Life, Lsn, Mark, Mono, Struck};
+use contract::Class;
+
+use super::fast_path::{FastPath, FastPathCell};
+use super::tag_index::Links;
+use crate::entry::Entry;
+use crate::shared::Touch;
+
+/// An entry of the in-process tier. All times are this process's own.
+///
+/// One allocation: the fields that a hit reads lie beside the counters of the `Arc` that every hit touches
+/// anyway, and the store's slots stay as small as a pointer.
+#[derive(Debug)]
+#[repr(C)]
+pub struct LocalEntry {
+    /// Moves only where uses prolong the entry's life.
+    fast_path: FastPathCell,
+    /// The time at which its load began, less the lag of its origin. For an entry from the shared tier: the
+    /// latest time at which the load can have begun, by its wall time.
+    pub(crate) loaded: Mono,
+    /// Its links in the [tag index](super::tag_index). Changed only under the tier's mutex.
+    links: AtomicU32,
+    /// Whether this process loaded it from the origin, so that `loaded` is a proof: every commit
+    /// acknowledged before the load began is in it.
+    pub(crate) own: bool,
+    pub(super) policy: EntryPolicy,
+    entry: Entry,
+    /// Last, since no plain hit reads it.
+    extension: Option<Box<EntryExtension>>,
+}
+
+/// The part of an entry that only a few entries have.
+#[derive(Debug)]
+pub(super) enum EntryExtension {
+    Soft(SoftExtension),
+    Sliding(SlidingExtension),
+}
+
+/// The extension of a soft-stale entry ([`coherence::soft`]).
+#[derive(Debug)]
+pub(crate) struct SoftExtension {
+    /// The proof that remains: the first missing position, and the time as of which the entry is proven.
+    pub(crate) proof: Mark,
+    /// A random number in `0..1`, drawn once per entry: the point of the refresh window at which its
+    /// refresh is due.
+    pub(crate) draw: f64,
+    /// No refresh is tried before this time.
+    next_refresh: AtomicU64,
+    /// For the entry that replaces this one.
+    touch: Option<Touch>,
+}
+
+impl SoftExtension {
+    /// Claims the next refresh at `now`. Returns `false` if another reader has claimed it. `next`: the
+    /// time from which the refresh can be claimed again.
+    pub(crate) fn claim_refresh(&self, now: Mono, next: Mono) -> bool {
+        let free = |from| (from <= now.0).then_some(next.0);
+        self.next_refresh.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
+    }
+}
+
+/// The extension of an entry with a sliding TTL.
+#[derive(Debug)]
+pub(super) struct SlidingExtension {
+    ttl: Life,
+    touch: Touch,
+    expires: AtomicU64,
+    /// From this time on a use here is reported to the shared tier.
+    report_from: AtomicU64,
+}
+
+/// How the in-process tier treats an entry, by its contract.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntryPolicy {
+    /// Whether a commit may leave it soft-stale instead of removing it: its contract has a budget to spend.
+    pub(crate) soft_allowed: bool,
+    /// Whether only the time of its load proves it: no events are received for its data.
+    pub(crate) age_bound: bool,
+    pub(crate) pool: Class,
+}
+
+impl Deref for LocalEntry {
+    type Target = Entry;
+
+    #[inline]
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl LocalEntry {
+    /// Creates an entry that is not in the tier yet. Its life is `entry.ttl` from `loaded`; from
+    /// `fast_until` on an early refresh may be due.
+    pub(crate) fn new(
+        entry: Entry,
+        loaded: Mono,
+        fast_until: Mono,
+        own: bool,
+        policy: EntryPolicy,
+    ) -> Arc<Self> {
+        Arc::new(Self::plain(entry, loaded, fast_until, own, policy))
+    }
+
+    /// As [`new`](Self::new), with a sliding TTL whose last touch was at `used`. The shared tier has
+    /// recorded that touch.
+    pub(crate) fn with_sliding_ttl(
+        entry: Entry,
+        (loaded, used): (Mono, Mono),
+        fast_until: Mono,
+        own: bool,
+        (policy, touch, ttl): (EntryPolicy, Touch, Life),
+    ) -> Arc<Self> {
+        let fast_until = ttl.next_use(used).unwrap_or(fast_until);
+        let mut entry = Self::plain(entry, loaded, fast_until, own, policy);
+        let sliding = SlidingExtension {
+            ttl,
+            touch,
+            expires: entry.expires().0.into(),
+            report_from: ttl.next_reminder(used).0.into(),
+        };
+        entry.extension = Some(Box::new(EntryExtension::Sliding(sliding)));
+        Arc::new(entry)
+    }
+
+    fn plain(entry: Entry, loaded: Mono, fast_until: Mono, own: bool, policy: EntryPolicy) -> Self {
+        Self {
+            fast_path: FastPathCell::new(FastPath::Until(fast_until)),
+            loaded,
+            links: u32::from(Links::NONE).into(),
+            own,
+            policy,
+            entry,
+            extension: None,
+        }
+    }
+
+    /// Creates the entry that replaces this one at `now`, with as much time left for an early refresh.
+    pub(super) fn renewed(&self, entry: Entry, now: Mono) -> Arc<Self> {
+        let entry = Entry { cost: self.cost, ..entry };
+        let expires = now + entry.ttl;
+        // A soft-stale entry does not say any more when its refresh was due.
+        let from = if self.is_soft() { self.expires() } else { self.fast_path().end() };
+        let lead = self.expires().since(from).min(entry.ttl / 2);
+        let fast_until = Mono(expires.0.saturating_sub(lead.as_nanos() as u64));
+        match self.touch().filter(|_| entry.is_present()) {
+            None => Self::new(entry, now, fast_until, false, self.policy),
+            Some(touch) => {
+                let ttl = touch.sliding_ttl(entry.ttl, Duration::ZERO, now);
+                let sliding = (self.policy, touch, ttl);
+                Self::with_sliding_ttl(entry, (now, now), fast_until, false, sliding)
+            }
+        }
+    }
+
+    /// Creates the soft-stale copy that replaces this entry. The fast path of the copy is closed, so that a
+    /// reader on the fast path need not know of soft-stale entries.
+    pub(super) fn soft_stale(&self, proof: Mark, draw: f64) -> Arc<Self> {
+        let next_refresh = AtomicU64::new(0);
+        let soft = SoftExtension { proof, draw, next_refresh, touch: self.touch() };
+        Arc::new(Self {
+            fast_path: FastPathCell::new(FastPath::Closed),
+            loaded: self.loaded,
+            links: u32::from(Links::NONE).into(),
+            own: self.own,
+            policy: self.policy,
+            // No use prolongs the life of a soft-stale entry.
+            entry: Entry { ttl: self.expires().since(self.loaded), ..self.entry.clone() },
+            extension: Some(Box::new(EntryExtension::Soft(soft))),
+        })
+    }
+
+    /// Whether it may be served without a closer look.
+    #[inline]
+    pub(crate) fn fast_path(&self) -> FastPath {
+        self.fast_path.get()
+    }
+
+    pub(super) fn links(&self) -> Links {
+        self.links.load(Ordering::Relaxed).into()
+    }
+
+    pub(super) fn set_links(&self, links: Links) {
+        self.links.store(links.into(), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_extended(&self) -> bool {
+        self.extension.is_some()
+    }
+
+    /// The present end of its life.
+    pub(crate) fn expires(&self) -> Mono {
+        match self.sliding() {
+            Some(sliding) => Mono(sliding.expires.load(Ordering::Relaxed)),
+            None => self.loaded + self.ttl,
+        }
+    }
+
+    /// The time as of which it is proven: every commit acknowledged before is in it, given that its tier is
+    /// `proven` as of that time.
+    #[inline]
+    pub(crate) fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
+        if let Some(soft) = self.soft() {
+            return Some(soft.proof.as_of);
+        }
+        if self.policy.age_bound {
+            return self.own.then_some(self.loaded);
+        }
+        if self.own { proven.max(Some(self.loaded)) } else { proven }
+    }
+
+    /// The position up to which it has every commit, in a tier that has applied `applied`.
+    pub(super) fn reaches(&self, applied: Lsn) -> Lsn {
+        match self.soft() {
+            Some(soft) => soft.proof.reaches(),
+            None => applied.max(self.tau),
+        }
+    }
+
+    /// Its state as the invalidation rule sees it.
+    pub(super) fn invalidation_state(&self) -> Struck {
+        Struck {
+            tau: self.tau,
+            loaded: self.own.then_some(self.loaded),
+            mark: self.soft().map(|soft| soft.proof),
+            lenient: self.policy.soft_allowed,
+        }
+    }
+
+    /// The soft-stale state, if a commit has invalidated the entry.
+    #[inline]
+    pub(crate) fn soft(&self) -> Option<&SoftExtension> {
+        // This field is in the cache line that a hit has loaded; the extension is not.
+        if self.fast_path() != FastPath::Closed {
+            return None;
+        }
+        match self.extension.as_deref() {
+            Some(EntryExtension::Soft(soft)) => Some(soft),
+            Some(EntryExtension::Sliding(_)) | None => None,
+        }
+    }
+
+    /// Whether a commit has invalidated the entry, and it is kept within its contract's budget.
+    #[must_use]
+    #[inline]
+    pub fn is_soft(&self) -> bool {
+        self.soft().is_some()
+    }
+
+    fn sliding(&self) -> Option<&SlidingExtension> {
+        match self.extension.as_deref() {
+            Some(EntryExtension::Sliding(sliding)) => Some(sliding),
+            Some(EntryExtension::Soft(_)) | None => None,
+        }
+    }
+
+    /// The touch that a use of it is worth, if its TTL slides.
+    fn touch(&self) -> Option<Touch> {
+        match self.extension.as_deref()? {
+            EntryExtension::Sliding(sliding) => Some(sliding.touch),
+            EntryExtension::Soft(soft) => soft.touch,
+        }
+    }
+
+    /// Whether no use can prolong its life any further, so that a refresh before its end makes sense.
+    pub(crate) fn is_at_max_lifetime(&self) -> bool {
+        self.sliding().is_none_or(|sliding| self.expires() >= sliding.ttl.cap)
+    }
+
+    /// Records an answer from it at `now` that is proven to be within its contract. Returns whether the use
+    /// has to be reported to the shared tier. `refresh_from`: the time from which an early refresh is
+    /// considered, for a life that ends at the given time.
+    pub(crate) fn record_use(&self, now: Mono, refresh_from: impl FnOnce(Mono) -> Mono) -> bool {
+        let Some(sliding) = self.sliding() else { return false };
+        if self.fast_path().is_open(now) || now >= self.expires() {
+            return false;
+        }
+        let mut is_last = false;
+        if !self.is_at_max_lifetime() {
+            sliding.expires.fetch_max(sliding.ttl.ends(now).0, Ordering::Relaxed);
+            let next = sliding.ttl.next_use(now);
+            is_last = next.is_none();
+            let fast_until = next.unwrap_or_else(|| refresh_from(self.expires()));
+            self.fast_path.set(FastPath::Until(fast_until));
+        }
+        let due = |from| (from <= now.0 || is_last).then(|| sliding.ttl.next_reminder(now).0);
+        sliding.report_from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
+    }
+}

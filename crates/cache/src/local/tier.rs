@@ -1,0 +1,355 @@
+//! The tier itself: lookups, fills and the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use coherence::{
+    After, Batch, Epoch, Event, Fence, Followed, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
+};
+use contract::{Key, Tag};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::entry::LocalEntry;
+use super::invalidation::invalidate;
+use super::pools::{Assured, PoolStatus};
+use super::store::Store;
+use super::writer::Writer;
+use crate::chance::Chance;
+use crate::entry::Content;
+
+/// The status of the in-process tier.
+#[derive(Clone, Debug)]
+pub struct LocalStatus {
+    /// The epoch that it follows. `None`: it has received none yet, or has missed messages.
+    pub epoch: Option<Epoch>,
+    /// A: every event up to here has been applied.
+    pub applied: Lsn,
+    /// W, as far as this node knows.
+    pub watermark: Lsn,
+    /// The bound of an answer given now. `None`: nothing is proven.
+    pub bound: Option<Duration>,
+    /// The number of entries.
+    pub entries: usize,
+    /// The bytes that the entries take, overhead included.
+    pub bytes: u64,
+    /// The number of tombstones.
+    pub tombstones: usize,
+    /// Entries evicted so far for lack of memory.
+    pub evictions: u64,
+    /// Entries renewed so far from the log, without a load.
+    pub renewals: u64,
+    /// Entries that a commit has made soft-stale so far instead of removing them.
+    pub soft_stale: u64,
+    /// Invalidations so far that were merged with an earlier one, because the entry was soft-stale already.
+    pub merged: u64,
+    /// The status of each pool, in the order of [`POOLS`](crate::POOLS).
+    pub pools: [PoolStatus; 3],
+}
+
+/// The in-process tier.
+pub(crate) struct Local {
+    pub(super) store: Store,
+    pub(super) writer: Mutex<Writer>,
+    /// The time as of which every entry in the store is proven, plus one. Zero: nothing is proven.
+    pub(super) proven: AtomicU64,
+    /// Changes with each epoch reset.
+    generation: AtomicU64,
+    /// Notified when the applied position has moved.
+    moved: Notify,
+    pub(super) chance: Arc<dyn Chance>,
+}
+
+impl Local {
+    /// Creates an empty tier of at most `bytes` that remembers `samples` samples.
+    pub(crate) fn new(
+        bytes: u64,
+        assured: Assured,
+        samples: usize,
+        chance: Arc<dyn Chance>,
+    ) -> Self {
+        Self {
+            store: Store::new(bytes, assured),
+            writer: Mutex::new(Writer::new(samples)),
+            proven: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            moved: Notify::new(),
+            chance,
+        }
+    }
+
+    /// Returns the entry under `key`, with the time as of which the tier is proven. Does not check expiry:
+    /// the caller reads the clock afterwards, so that no delay makes a bound look smaller.
+    #[inline]
+    pub(crate) fn get(&self, key: &Key) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let proven = self.proven();
+        let entry = self.store.get(key)?;
+        if self.generation.load(Ordering::Acquire) != generation {
+            return None;
+        }
+        Some((entry, proven))
+    }
+
+    /// As [`get`](Self::get) without any proof, to measure what the proof costs.
+    #[cfg(any(test, feature = "bench-internals"))]
+    #[inline]
+    pub(crate) fn get_unproven(&self, key: &Key) -> Option<Arc<LocalEntry>> {
+        self.store.get(key)
+    }
+
+    /// As [`get`](Self::get), if the entry has every commit up to the token: its tier has applied the log so
+    /// far, or the entry was read late enough. An entry that says "uncacheable" holds no data that could be
+    /// old and is always returned.
+    pub(crate) fn get_with_token(
+        &self,
+        key: &Key,
+        token: After,
+    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+        // All writes take this lock, so position and entry belong together.
+        let writer = self.writer.lock();
+        let (entry, proven) = self.get(key)?;
+        let upto = entry.reaches(writer.fence.applied());
+        let reached = matches!(entry.content, Content::Uncacheable)
+            || token.reached(writer.fence.epoch(), upto) == Reached::Yes;
+        reached.then_some((entry, proven))
+    }
+
+    /// Whether this tier has reached the token.
+    pub(crate) fn reached(&self, token: After) -> Reached {
+        let writer = self.writer.lock();
+        token.reached(writer.fence.epoch(), writer.fence.applied())
+    }
+
+    /// Waits until this tier has reached the token, or never will.
+    pub(crate) async fn wait_for(&self, token: After) -> Reached {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            // From here on no notification is missed.
+            moved.as_mut().enable();
+            match self.reached(token) {
+                Reached::NotYet => moved.await,
+                known => return known,
+            }
+        }
+    }
+
+    /// Returns the position that a tier of this one's epoch must have applied to be proven as of `as_of`.
+    pub(crate) fn position_proven_from(&self, as_of: Mono) -> Option<Lsn> {
+        let writer = self.writer.lock();
+        writer.bound.needed_of(writer.fence.epoch()?.log().lineage(), as_of)
+    }
+
+    /// As [`get`](Self::get), without counting a use.
+    pub(crate) fn peek(&self, key: &Key) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let proven = self.proven();
+        let entry = self.store.peek(key)?;
+        let unchanged = self.generation.load(Ordering::Acquire) == generation;
+        unchanged.then_some((entry, proven))
+    }
+
+    #[inline]
+    fn proven(&self) -> Option<Mono> {
+        self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono)
+    }
+
+    /// Returns the keys, at most `limit`, of the entries that `event` will invalidate.
+    pub(crate) fn keys_invalidated_by(&self, event: &Event, limit: usize) -> Vec<Key> {
+        let mut found = Vec::new();
+        for subject in &event.subjects {
+            let left = limit - found.len();
+            let old = |key: &Key| {
+                // A soft-stale entry was invalidated by an earlier event.
+                self.store.peek(key).is_some_and(|e| e.tau < event.lsn && !e.is_soft())
+            };
+            let keys = match subject {
+                Subject::Everything => {
+                    found.extend(self.store.iter().map(|(key, _)| key).filter(old).take(left));
+                    continue;
+                }
+                named => self.store.keys_named(&self.writer.lock().index, named),
+            };
+            found.extend(keys.into_iter().filter(old).take(left));
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Stores an entry by the fill rule. `epoch`: the tier's epoch as it was known before the load.
+    pub(crate) fn fill(&self, key: &Key, entry: Arc<LocalEntry>, epoch: Epoch) -> Verdict {
+        let mut writer = self.writer.lock();
+        let stored = self.store.peek(key).map(|old| old.tau);
+        let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
+        let verdict = writer.fence.admit(offer);
+        if verdict == Verdict::Accept {
+            self.store.insert(&mut writer.index, key, entry);
+        }
+        verdict
+    }
+
+    /// Stores that the answer under `key` may not be stored. Such an entry holds no data that could be old,
+    /// so the fence is not asked. An invalidation removes it as any other.
+    pub(crate) fn insert_uncacheable(&self, key: &Key, entry: Arc<LocalEntry>) {
+        self.store.insert(&mut self.writer.lock().index, key, entry);
+    }
+
+    /// Stores, as soft-stale, an entry that [`fill`](Self::fill) has refused because of a commit during its
+    /// load: it is younger than the stored one, and under a storm of commits no load brings a better one.
+    /// Only entries that this process has loaded itself are accepted.
+    pub(crate) fn fill_soft_stale(&self, key: &Key, entry: &LocalEntry, epoch: Epoch) -> bool {
+        if !entry.own || !entry.policy.soft_allowed {
+            return false;
+        }
+        let mut writer = self.writer.lock();
+        let old = self.store.peek(key);
+        let stored = old.as_ref().map(|old| old.tau);
+        let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
+        let Some(missed) = writer.fence.admit_late(offer) else { return false };
+        let proof = coherence::Mark { missed, as_of: entry.loaded };
+        let soft = old.as_ref().and_then(|old| old.soft());
+        if soft.is_some_and(|old| proof.as_of <= old.proof.as_of) {
+            return false;
+        }
+        let entry = entry.soft_stale(proof, self.chance.unit());
+        self.store.insert(&mut writer.index, key, entry);
+        true
+    }
+
+    /// Applies a batch of the log. `in_order`: it came by the node stream, so no later message fills a gap
+    /// before it, and an epoch other than this tier's is a later one.
+    pub(crate) fn apply(&self, batch: &Batch, now: Mono, in_order: bool) -> Followed {
+        let mut writer = self.writer.lock();
+        let followed = writer.fence.follow(batch, in_order);
+        match followed {
+            Followed::Whole => {
+                for event in &batch.events {
+                    invalidate(&self.store, &mut writer, event, now, &*self.chance);
+                }
+            }
+            Followed::Restarted(_) => self.clear(&mut writer),
+            Followed::Missed(_) => return followed,
+        }
+        writer.apply_to_filters(batch);
+        writer.high_water.note(batch.epoch.log(), batch.upto);
+        let watermark = writer.fence.watermark();
+        writer.watermarks.note(batch.epoch, watermark, now);
+        self.publish(&writer);
+        writer.collect_tombstones(now);
+        self.moved.notify_waiters();
+        followed
+    }
+
+    /// Drops everything, after messages may have been missed. The next batch begins a new epoch.
+    pub(crate) fn reset(&self) {
+        let mut writer = self.writer.lock();
+        self.clear(&mut writer);
+        writer.void_filters();
+        writer.fence = Fence::default();
+        writer.watermarks.forget();
+    }
+
+    fn clear(&self, writer: &mut Writer) {
+        self.proven.store(0, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.store.clear(&mut writer.index);
+    }
+
+    /// Removes entries now, without a position: proves nothing and raises no tombstone.
+    pub(crate) fn evict(&self, subjects: &[Subject]) {
+        let mut writer = self.writer.lock();
+        for subject in subjects {
+            self.store.remove_named(&mut writer.index, subject, |_| true);
+        }
+    }
+
+    /// Adds a sample: the primary was asked at `asked` and reported that its log ends at `end`.
+    pub(crate) fn sample(&self, log: Log, asked: Mono, end: Lsn) {
+        let mut writer = self.writer.lock();
+        writer.bound.sample_of(log.lineage(), asked, end);
+        self.publish(&writer);
+    }
+
+    fn publish(&self, writer: &Writer) {
+        let proven = writer.proven(writer.fence.applied());
+        let encoded = proven.map_or(0, |Mono(nanos)| nanos.saturating_add(1));
+        self.proven.store(encoded, Ordering::Release);
+    }
+
+    /// Returns the epoch and W: the τ of a load that begins now.
+    pub(crate) fn load_position(&self) -> Option<(Epoch, Lsn)> {
+        let writer = self.writer.lock();
+        writer.fence.epoch().map(|epoch| (epoch, writer.fence.watermark()))
+    }
+
+    /// Returns the epoch and W for a load that shows the state of `as_of` or later.
+    pub(crate) fn load_position_at(&self, as_of: Mono) -> Option<(Epoch, Lsn)> {
+        self.writer.lock().watermarks.token(as_of)
+    }
+
+    /// Whether the database still writes the log of `epoch`, as far as this node knows.
+    pub(crate) fn follows(&self, epoch: Epoch) -> bool {
+        self.writer.lock().follows(epoch)
+    }
+
+    /// Returns the time at which this node learned that every commit up to `upto` is visible.
+    pub(crate) fn visible_since(&self, upto: Lsn) -> Option<Mono> {
+        self.writer.lock().watermarks.reached(upto)
+    }
+
+    /// Returns the time as of which a tier in `epoch` that has applied `applied` is proven, by this node's
+    /// own samples.
+    pub(crate) fn proven_at(&self, epoch: Epoch, applied: Lsn) -> Option<Mono> {
+        let writer = self.writer.lock();
+        // Samples belong to the database's history, of which this tier's is a part. A tier without an epoch
+        // does not know to which log the samples belong.
+        let own = writer.fence.epoch()?;
+        let log = epoch.log();
+        (own.log() == log).then(|| writer.bound.proven_of(log.lineage(), applied)).flatten()
+    }
+
+    /// Whether this tier has received an invalidation of an entry that another tier, which has applied
+    /// `applied` in `epoch`, still stores: that tier came back with older data.
+    pub(crate) fn outdates(&self, key: &Key, tags: &[Tag], epoch: Epoch, applied: Lsn) -> bool {
+        self.writer.lock().fence.outdates(key, tags, epoch, applied)
+    }
+
+    /// Whether a tier that has applied `applied` in `epoch` is behind a position that this node has seen
+    /// applied.
+    pub(crate) fn is_behind(&self, epoch: Epoch, applied: Lsn) -> bool {
+        self.writer.lock().high_water.is_past(epoch.log(), applied)
+    }
+
+    /// Returns A.
+    pub(crate) fn applied(&self) -> Lsn {
+        self.writer.lock().fence.applied()
+    }
+
+    /// Returns the last time at which the primary is known to have answered.
+    pub(crate) fn sampled(&self) -> Option<Mono> {
+        self.writer.lock().bound.proven(Lsn(u64::MAX))
+    }
+
+    /// Returns the status at `now`.
+    pub(crate) fn status(&self, now: Mono) -> LocalStatus {
+        let writer = self.writer.lock();
+        let applied = writer.fence.applied();
+        LocalStatus {
+            epoch: writer.fence.epoch(),
+            applied,
+            watermark: writer.fence.watermark(),
+            bound: writer.proven(applied).map(|proven| now.since(proven)),
+            entries: self.store.len(),
+            bytes: self.store.bytes(),
+            tombstones: writer.fence.tombstones(),
+            evictions: self.store.evictions(),
+            renewals: writer.renewals,
+            soft_stale: writer.soft_stale,
+            merged: writer.merged,
+            pools: self.store.pool_status(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The state of the in-process tier that its mutex guards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::absence::Place;
+use coherence::{Batch, Bound, Epoch, Fence, Furthest, Lsn, Mono, Trail};
+use contract::{Class, Key};
+
+use super::entry::{EntryPolicy, LocalEntry};
+use super::key_filter::{FilterId, KeyFilter};
+use super::tag_index::TagIndex;
+use crate::entry::{Content, Entry};
+
+/// Tombstones live at least this long before the floor replaces them: longer than most loads, so that
+/// their collection refuses few fills.
+const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(15);
+
+/// The number of tombstones from which on they are collected at once.
+const TOMBSTONES_MAX: usize = 200_000;
+
+/// The life of an entry that a key filter answers with. No tier stores it.
+const ABSENT_LIFETIME: Duration = Duration::from_secs(1);
+
+/// The state behind the mutex.
+pub(super) struct Writer {
+    pub(super) fence: Fence,
+    /// Survives a [reset](super::Local::reset).
+    pub(super) high_water: Furthest,
+    /// The watermark over time, for loads from services that lag.
+    pub(super) watermarks: Trail,
+    pub(super) bound: Bound,
+    pub(super) index: TagIndex,
+    pub(super) filters: Vec<KeyFilter>,
+    /// The part of the log that was received, for filters that are added later.
+    pub(super) filter_position: Option<Place>,
+    /// The watermark at a time at least [`TOMBSTONE_LIFETIME`] ago, or since the last collection.
+    collect_at: (Mono, Lsn),
+    pub(super) renewals: u64,
+    /// Entries that became soft-stale, and invalidations of entries that were soft-stale already.
+    pub(super) soft_stale: u64,
+    pub(super) merged: u64,
+}
+
+impl Writer {
+    /// Creates the state of an empty tier that remembers `samples` samples.
+    pub(super) fn new(samples: usize) -> Self {
+        Self {
+            fence: Fence::default(),
+            high_water: Furthest::default(),
+            watermarks: Trail::default(),
+            bound: Bound::new(samples),
+            index: TagIndex::default(),
+            filters: Vec::new(),
+            filter_position: None,
+            collect_at: (Mono(0), Lsn::ZERO),
+            renewals: 0,
+            soft_stale: 0,
+            merged: 0,
+        }
+    }
+
+    /// Whether the database still writes the log of `epoch`, as far as this node knows.
+    pub(super) fn follows(&self, epoch: Epoch) -> bool {
+        self.bound.is_of(epoch.log().lineage())
+    }
+
+    /// Returns the time as of which this tier is proven when it has applied `upto` and no more.
+    pub(super) fn proven(&self, upto: Lsn) -> Option<Mono> {
+        self.bound.proven_of(self.fence.epoch()?.log().lineage(), upto)
+    }
+
+    /// Returns an entry that says "absent" if the filter proves that no row has `key`.
+    pub(super) fn absent(&self, filter: FilterId, key: &Key, now: Mono) -> Option<Arc<LocalEntry>> {
+        let (epoch, applied) = (self.fence.epoch()?, self.fence.applied());
+        let (since, scanned) = self.filters[filter.index()].absent(epoch, applied, key)?;
+        let entry = Entry {
+            tau: applied,
+            content: Content::Absent,
+            tags: Arc::default(),
+            loaded_wall_ms: scanned.wall_ms,
+            cost: Duration::ZERO,
+            ttl: now.since(scanned.mono) + ABSENT_LIFETIME,
+            // The key had no row at any position from there on.
+            seen: since,
+        };
+        let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: Class::Standard };
+        Some(LocalEntry::new(entry, scanned.mono, now + ABSENT_LIFETIME, false, policy))
+    }
+
+    /// Applies a batch to the filters. Has to be called before its position is published.
+    pub(super) fn apply_to_filters(&mut self, batch: &Batch) {
+        self.filter_position = Some(Place::after(self.filter_position, batch).0);
+        self.filters.iter_mut().for_each(|filter| filter.apply(batch));
+    }
+
+    /// Voids the filters, after events may have been missed.
+    pub(super) fn void_filters(&mut self) {
+        self.filter_position = None;
+        self.filters.iter_mut().for_each(KeyFilter::void);
+    }
+
+    /// Drops tombstones that no load in flight is likely to need.
+    pub(super) fn collect_tombstones(&mut self, now: Mono) {
+        if self.fence.tombstones() > TOMBSTONES_MAX {
+            let upto = self.fence.watermark();
+            self.fence.collect(upto);
+        }
+        let (since, upto) = self.collect_at;
+        if now.since(since) >= TOMBSTONE_LIFETIME {
+            self.fence.collect(upto);
+            self.collect_at = (now, self.fence.watermark());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Key columns, and the one way in which the database writes each of their values.
+
+use super::sql::literal;
+
+/// The type of a key column.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum KeyType {
+    /// An integer.
+    Integer { bits: u32, unsigned: bool },
+    /// A text with a binary collation.
+    Text,
+}
+
+impl KeyType {
+    /// Returns the type for a column type and a collation. `None`: equal values of the type can be written in
+    /// several ways.
+    pub(super) fn of(kind: &str, collation: &str) -> Option<Self> {
+        if kind.contains("zerofill") {
+            return None;
+        }
+        let name = kind.split(['(', ' ']).next().unwrap_or_default();
+        let unsigned = kind.ends_with("unsigned");
+        let integer = |bits| Some(Self::Integer { bits, unsigned });
+        match name {
+            "tinyint" => integer(8),
+            "smallint" => integer(16),
+            "mediumint" => integer(24),
+            "int" => integer(32),
+            "bigint" => integer(64),
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext"
+                if collation.ends_with("_bin") =>
+            {
+                Some(Self::Text)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the database writes the id exactly like this.
+    pub(super) fn writes(self, id: &str) -> bool {
+        match self {
+            // The database ignores trailing spaces, and so do its comparisons.
+            Self::Text => !id.ends_with(' '),
+            Self::Integer { bits, unsigned } => {
+                let Ok(number) = id.parse::<i128>() else { return false };
+                let (least, most) = match unsigned {
+                    true => (0, (1 << bits) - 1),
+                    false => (-(1_i128 << (bits - 1)), (1 << (bits - 1)) - 1),
+                };
+                number.to_string() == id && (least..=most).contains(&number)
+            }
+        }
+    }
+
+    /// Returns the id as an SQL literal. The database must [write](Self::writes) the id like this.
+    pub(super) fn literal(self, id: &str) -> String {
+        match self {
+            Self::Integer { .. } => format!("({id})"),
+            Self::Text => literal(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_in_another_notation_refused() {
+        let key = |kind, collation| KeyType::of(kind, collation).expect(kind);
+        let int = key("int(11)", "");
+        for (id, good) in
+            [("42", true), ("-1", true), ("042", false), ("+42", false), ("42 ", false)]
+        {
+            assert_eq!(int.writes(id), good, "{id:?}");
+        }
+        assert!(int.writes("2147483647") && !int.writes("2147483648"));
+        assert!(!key("tinyint(3) unsigned", "").writes("-1"));
+        assert!(key("bigint(20) unsigned", "").writes("18446744073709551615"));
+        let text = key("varchar(20)", "utf8mb4_bin");
+        assert!(text.writes("A b") && !text.writes("a "));
+        assert_eq!(text.literal("a'"), "_utf8mb4 x'6127'");
+        assert_eq!(int.literal("-1"), "(-1)");
+        for (kind, collation) in [
+            ("varchar(20)", "utf8mb4_general_ci"),
+            ("int(10) unsigned zerofill", ""),
+            ("decimal(10,2)", ""),
+            ("datetime", ""),
+            ("enum('a')", "utf8mb4_bin"),
+        ] {
+            assert_eq!(KeyType::of(kind, collation), None, "{kind}");
+        }
+    }
+}

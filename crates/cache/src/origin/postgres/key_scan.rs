@@ -1,0 +1,91 @@
+//! The scan of a table's ids, page by page along the index of its key.
+
+use async_trait::async_trait;
+use coherence::Lsn;
+
+use super::error::classify;
+use super::pool::PostgresPool;
+use super::query::{AsText, LOG_END};
+use crate::origin::error::OriginError;
+use crate::origin::key_scan::{KeyPage, KeyScan, ScanEstimate};
+
+/// A table, its key column, and the statements that read its pages.
+pub(super) struct TableScan {
+    pool: PostgresPool,
+    /// As SQL identifier.
+    table: String,
+    key: String,
+    first_page: String,
+    next_page: String,
+}
+
+impl TableScan {
+    /// `table` and `quoted_key` are SQL identifiers.
+    pub(super) fn new(
+        pool: PostgresPool,
+        table: &str,
+        key: &str,
+        quoted_key: &str,
+        key_type: &str,
+    ) -> Self {
+        let page = |which: &str| {
+            // An unqualified name would refer to the text column in `order by`, and pages would miss ids.
+            format!(
+                "select array(select t.{quoted_key}::text from {table} t where {which} \
+                 order by t.{quoted_key} limit $1::bigint), {LOG_END}"
+            )
+        };
+        Self {
+            pool,
+            table: table.to_owned(),
+            key: key.to_owned(),
+            first_page: page(&format!("t.{quoted_key} is not null")),
+            next_page: page(&format!("t.{quoted_key} > $2::{key_type}")),
+        }
+    }
+}
+
+/// Whether rows are inserted and deleted only in ways that the log shows, and each id is written in one way.
+const ESTIMATE: &str = "select case \
+      when c.relkind <> 'r' then 'it is no plain table, so rows may come without being inserted \
+(attached partitions)' \
+      when c.relrowsecurity then 'row security may hide rows and show them again' \
+      when c.relhassubclass then 'other tables inherit from it' \
+      when not exists (select from pg_index i join pg_attribute a \
+        on a.attrelid = c.oid and a.attnum = i.indkey[0] \
+        where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indnkeyatts = 1 \
+        and i.indpred is null and i.indexprs is null and a.attname = $2) \
+        then 'its key column has no unique index' \
+      when exists (select from pg_attribute a join pg_collation o on o.oid = a.attcollation \
+        where a.attrelid = c.oid and a.attname = $2 and not o.collisdeterministic) \
+        then 'its key column takes different texts for equal' \
+      end, greatest(c.reltuples, 0)::bigint \
+    from pg_class c where c.oid = to_regclass($1)";
+
+#[async_trait]
+impl KeyScan for TableScan {
+    async fn estimate(&self) -> Result<ScanEstimate, OriginError> {
+        let client = self.pool.connection().await?;
+        let row = client.query_opt(ESTIMATE, &[&self.table, &self.key]).await;
+        let Some(row) = row.map_err(|err| classify(&err))? else {
+            return Ok(ScanEstimate { keys: 0, unsuitable: Some("its table is not there".into()) });
+        };
+        let keys = u64::try_from(row.get::<_, i64>(1)).unwrap_or_default();
+        Ok(ScanEstimate { keys, unsuitable: row.get(0) })
+    }
+
+    async fn page(&self, after: Option<&str>, limit: usize) -> Result<KeyPage, OriginError> {
+        let sql = if after.is_some() { &self.next_page } else { &self.first_page };
+        let client = self.pool.connection().await?;
+        let statement = client.prepare_cached(sql).await.map_err(|err| classify(&err))?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let row = match after {
+            None => client.query_one(&statement, &[&limit]).await,
+            Some(after) => client.query_one(&statement, &[&limit, &AsText(after)]).await,
+        };
+        let row = row.map_err(|err| classify(&err))?;
+        let seen = row.get::<_, Option<&str>>(1).map(str::parse::<Lsn>).transpose();
+        let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
+        Ok(KeyPage { ids: row.get(0), seen })
+    }
+}

@@ -1,0 +1,150 @@
+//! Statements with text parameters, alone or several in one snapshot, and their rows.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use contract::{Cell, Contract, Row};
+use deadpool_postgres::Object;
+use futures_util::future::join_all;
+use tokio_postgres::Statement;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+
+use super::error::classify;
+use super::pool::BorrowedConnection;
+use crate::entry::{Content, Value};
+use crate::origin::error::OriginError;
+use crate::origin::row::absent_row;
+use crate::origin::sql::more_than_one_row;
+
+/// A column for the end of the log. The load itself reads it: the snapshot is taken before any part of the
+/// statement is executed, and the log contains every commit that a snapshot shows. A standby can't tell.
+pub(super) const LOG_END: &str = "case when pg_is_in_recovery() then null \
+                                  else pg_current_wal_insert_lsn()::text end";
+
+/// The rows of a statement.
+pub(super) type Rows = Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>;
+type Step<'a> = Pin<Box<dyn Future<Output = Rows> + Send + 'a>>;
+
+/// Runs statements, each with its id, in one snapshot. `first` runs before the snapshot is taken. All
+/// statements are sent before the first answer is awaited. A savepoint before each statement keeps the
+/// failure of one from the others.
+pub(super) async fn in_one_snapshot(
+    connection: BorrowedConnection,
+    first: Option<&Statement>,
+    queries: &[(&str, AsText<'_>)],
+) -> Result<(Option<Rows>, Vec<Rows>), OriginError> {
+    let client = connection.client();
+    let mut statements = Vec::with_capacity(queries.len());
+    for (sql, _) in queries {
+        statements.push(client.prepare_cached(sql).await.map_err(|err| classify(&err))?);
+    }
+    let begin = "begin isolation level repeatable read read only; savepoint item";
+    let mut steps: Vec<Step<'_>> =
+        first.map(|first| query(client, first, None)).into_iter().collect();
+    steps.push(command(client, begin));
+    for (statement, (_, id)) in statements.iter().zip(queries) {
+        steps.push(query(client, statement, Some(id)));
+        steps.push(command(client, "rollback to savepoint item"));
+    }
+    steps.push(command(client, "rollback"));
+    let mut answers = join_all(steps).await.into_iter();
+    let first = first.and_then(|_| answers.next());
+    let mut items = Vec::with_capacity(queries.len());
+    if let Some(Err(err)) = answers.next() {
+        return Err(classify(&err));
+    }
+    for _ in queries {
+        items.push(answers.next().unwrap_or_else(|| Ok(Vec::new())));
+        if let Some(Err(err)) = answers.next() {
+            return Err(classify(&err));
+        }
+    }
+    if let Some(Ok(_)) = answers.next() {
+        connection.release();
+    }
+    Ok((first, items))
+}
+
+fn command<'a>(client: &'a Object, sql: &'a str) -> Step<'a> {
+    Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
+}
+
+/// Runs a prepared statement, with the id for each of its two parameters.
+pub(super) fn query<'a>(
+    client: &'a Object,
+    statement: &'a Statement,
+    id: Option<&'a AsText<'a>>,
+) -> Step<'a> {
+    Box::pin(async move {
+        match id {
+            Some(id) => client.query(statement, &[id, id]).await,
+            None => client.query(statement, &[]).await,
+        }
+    })
+}
+
+/// Reads the rows of a load: the value, the columns for its tags, and the server's report on itself.
+pub(super) fn read_row<'a>(
+    contract: &Contract,
+    id: &str,
+    rows: &'a [tokio_postgres::Row],
+) -> Result<(Content, Row, Option<&'a str>), OriginError> {
+    let first =
+        rows.first().ok_or_else(|| OriginError::broken("the statement returned nothing"))?;
+    let canonical: String = first.get(0);
+    if canonical != id {
+        return Err(OriginError::bad_request(format!("write the id as {canonical:?}")));
+    }
+    if rows.len() > 1 {
+        return Err(more_than_one_row(contract));
+    }
+    let content = match first.get::<_, Option<String>>(1) {
+        Some(json) => Content::Present(Value { head: Bytes::new(), body: Bytes::from(json) }),
+        None => Content::Absent,
+    };
+    let columns = match first.get::<_, Option<&str>>(2) {
+        Some(json) => row_from_json(json).map_err(|err| OriginError::broken(err.to_string()))?,
+        None => absent_row(contract, id),
+    };
+    Ok((content, columns, first.get(3)))
+}
+
+fn row_from_json(json: &str) -> Result<Row, serde_json::Error> {
+    let columns: BTreeMap<String, Option<String>> = serde_json::from_str(json)?;
+    Ok(columns
+        .into_iter()
+        .map(|(column, text)| (column, text.map_or(Cell::Null, Cell::Text)))
+        .collect())
+}
+
+/// A parameter that is sent as text, so that the server parses it as the type that the statement needs.
+#[derive(Debug)]
+pub(super) struct AsText<'a>(pub(super) &'a str);
+
+impl ToSql for AsText<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    fn to_sql_checked(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        self.to_sql(ty, out)
+    }
+}

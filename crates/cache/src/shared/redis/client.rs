@@ -1,0 +1,181 @@
+//! Calls of scripts and commands on buckets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coherence::buckets::Shown;
+use coherence::{Epoch, Lsn};
+use contract::Key;
+use futures_util::future::join_all;
+use redis::ScriptInvocation;
+use redis_transport::{Call, Router, RouterConfig};
+
+use super::buckets::Buckets;
+use super::key_names::KeyNames;
+use super::metrics::RedisMetrics;
+use super::options::RedisOptions;
+use super::reply::Reply;
+use super::scripts::Scripts;
+use crate::shared::error::TierError;
+use crate::shared::tier::TierPosition;
+
+/// Tombstones dropped per script.
+const TOMBSTONES_PER_CALL: usize = 1_000;
+
+/// The router, the scripts and the buckets of one tier.
+pub(super) struct RedisClient {
+    pub(super) router: Router,
+    pub(super) buckets: Buckets,
+    pub(super) scripts: Arc<Scripts>,
+    /// The time limit of a call.
+    pub(super) timeout: Duration,
+    /// The approximate length limit of the node stream.
+    pub(super) stream_length: u64,
+    pub(super) metrics: RedisMetrics,
+}
+
+impl RedisClient {
+    pub(super) async fn connect(options: &RedisOptions) -> Result<Self, TierError> {
+        let endpoint = options.endpoint()?;
+        let prefix = &options.prefix;
+        let buckets =
+            if endpoint.is_cluster() { Buckets::spread(prefix) } else { Buckets::one(prefix) };
+        let scripts = Arc::new(Scripts::new());
+        let router = Router::connect(RouterConfig {
+            endpoint,
+            service: "the shared tier",
+            buckets: buckets.to_transport(),
+            key_pattern: buckets.names(0).acl_pattern.clone(),
+            scripts: Arc::clone(&scripts) as _,
+            metrics: options.metrics.transport(),
+            timeout: options.timeout,
+        });
+        Ok(Self {
+            router: router.await?,
+            buckets,
+            scripts,
+            timeout: options.timeout,
+            stream_length: options.stream_length,
+            metrics: options.metrics.clone(),
+        })
+    }
+
+    /// Returns the bucket of a key, with its names.
+    pub(super) fn bucket(&self, key: &Key) -> (usize, &KeyNames) {
+        let bucket = self.buckets.of(key);
+        (bucket, self.buckets.names(bucket))
+    }
+
+    /// Runs a script on a bucket, within the tier's time limit.
+    pub(super) async fn call(
+        &self,
+        bucket: usize,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Reply, TierError> {
+        self.call_within(self.timeout, bucket, call).await
+    }
+
+    pub(super) async fn call_within(
+        &self,
+        limit: Duration,
+        bucket: usize,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Reply, TierError> {
+        let value = self.router.call(bucket, limit, Call::Script(call)).await;
+        let parsed = value.map_err(TierError::from).and_then(Reply::parse);
+        let (malformed, reply) = parsed.inspect_err(|err| {
+            if matches!(err, TierError::Malformed(_)) {
+                self.metrics.malformed.inc();
+            }
+        })?;
+        if malformed > 0 {
+            tracing::warn!(values = malformed, "removed malformed values under the tier's keys");
+            self.metrics.malformed.inc_by(malformed);
+        }
+        Ok(reply)
+    }
+
+    /// Removes entries of one bucket.
+    pub(super) async fn unlink(&self, bucket: usize, keys: &[&Key]) -> Result<(), TierError> {
+        let names = self.buckets.names(bucket);
+        let mut command = redis::cmd("UNLINK");
+        command.arg(keys.iter().map(|key| names.entry(key)).collect::<Vec<_>>());
+        self.router.call(bucket, self.timeout, Call::Command(&command)).await?;
+        Ok(())
+    }
+
+    /// Removes an entry that the scripts accept and this side can't parse.
+    pub(super) async fn remove_malformed(&self, key: &Key) -> Result<(), TierError> {
+        self.metrics.malformed.inc();
+        tracing::warn!(%key, "removing a malformed entry");
+        self.unlink(self.buckets.of(key), &[key]).await
+    }
+
+    pub(super) async fn bucket_position(&self, bucket: usize) -> Result<Shown, TierError> {
+        let names = self.buckets.names(bucket);
+        let mut call = self.scripts.tier_position.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones);
+        Ok(self.call(bucket, &call).await?.position()?.map_or(
+            Shown::Void,
+            |TierPosition { epoch, applied, watermark }| Shown::At { epoch, applied, watermark },
+        ))
+    }
+
+    /// Returns the position of each bucket. All are asked at once.
+    ///
+    /// # Errors
+    /// The first bucket can't be reached, so the tier can't.
+    pub(super) async fn bucket_positions(&self) -> Result<Vec<Shown>, TierError> {
+        let buckets = 0..self.buckets.len();
+        let mut positions = join_all(buckets.map(|bucket| self.bucket_position(bucket))).await;
+        let first = positions.remove(0)?;
+        let rest = positions.into_iter().map(|position| position.unwrap_or(Shown::Away));
+        Ok([first].into_iter().chain(rest).collect())
+    }
+
+    /// Resets one bucket, unless its position has changed from `seen`. Returns whether it was reset.
+    pub(super) async fn repair_bucket(
+        &self,
+        bucket: usize,
+        seen: Shown,
+        epoch: Epoch,
+        at: Lsn,
+    ) -> Result<bool, TierError> {
+        let names = self.buckets.names(bucket);
+        let mut call = self.scripts.repair.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones).key(&names.evictions);
+        call.arg(epoch.to_string()).arg(at.0);
+        match seen {
+            Shown::At { epoch, .. } => call.arg(epoch.to_string()),
+            Shown::Void | Shown::Away => call.arg(""),
+        };
+        Ok(self.call(bucket, &call).await?.number()? == 1)
+    }
+
+    /// Drops tombstones up to `upto`, and in each bucket the oldest ones beyond `limit`.
+    pub(super) async fn drop_tombstones(&self, upto: Lsn, limit: u64) -> Result<u64, TierError> {
+        let buckets = 0..self.buckets.len();
+        let dropping = buckets.map(|bucket| self.drop_bucket_tombstones(bucket, upto, limit));
+        join_all(dropping).await.into_iter().sum()
+    }
+
+    async fn drop_bucket_tombstones(
+        &self,
+        bucket: usize,
+        upto: Lsn,
+        limit: u64,
+    ) -> Result<u64, TierError> {
+        let names = self.buckets.names(bucket);
+        let mut dropped = 0;
+        loop {
+            let mut call = self.scripts.collect.prepare_invoke();
+            call.key(&names.state).key(&names.tombstones);
+            call.arg(upto.0).arg(TOMBSTONES_PER_CALL).arg(limit);
+            let mut reply = self.call(bucket, &call).await?;
+            dropped += reply.number()?;
+            if reply.number()? == 0 {
+                return Ok(dropped);
+            }
+        }
+    }
+}

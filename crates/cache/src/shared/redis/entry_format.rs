@@ -1,0 +1,149 @@
+//! The format of an entry in Redis.
+//!
+//! One line of text, then head and body as they are:
+//! ```text
+//! tg2 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <seen> <head bytes> <body bytes>[ <tag>…]⏎
+//! ```
+//! `p`resent, `a`bsent, `u`ncacheable. The scripts read the line too. A reader that finds another format (`tg1`,
+//! …) treats it as malformed and removes it: it is a cache.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coherence::Lsn;
+use contract::Tag;
+
+use crate::entry::{Content, Entry, Value};
+
+/// Returns the milliseconds for `PX`: at least one, and at most about 31 years, which Redis's clock can add.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, 1_000_000_000_000)
+}
+
+/// Returns the entry from the space after its stamp on. The script writes the part before.
+pub(super) fn encode(entry: &Entry) -> Vec<u8> {
+    let none = Value::default();
+    let (kind, value) = match &entry.content {
+        Content::Present(value) => ('p', value),
+        Content::Absent => ('a', &none),
+        Content::Uncacheable => ('u', &none),
+    };
+    let mut line = format!(
+        " {kind} {} {} {} {} {} {}",
+        entry.loaded_wall_ms,
+        entry.cost.as_micros(),
+        millis(entry.ttl),
+        entry.seen.0,
+        value.head.len(),
+        value.body.len(),
+    );
+    for tag in entry.tags.iter() {
+        // Writing to a String can't fail.
+        let _ = write!(line, " {}", tag.as_str());
+    }
+    line.push('\n');
+    let mut bytes = line.into_bytes();
+    bytes.reserve_exact(value.head.len() + value.body.len());
+    bytes.extend_from_slice(&value.head);
+    bytes.extend_from_slice(&value.body);
+    bytes
+}
+
+/// Parses an entry. `None`: it is malformed.
+pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
+    let raw = Bytes::from(raw);
+    let end = raw.iter().position(|byte| *byte == b'\n')?;
+    let mut words = std::str::from_utf8(&raw[..end]).ok()?.split(' ');
+    let number = |words: &mut std::str::Split<'_, char>| words.next()?.parse::<u64>().ok();
+
+    if words.next() != Some("tg2") {
+        return None;
+    }
+    let _epoch = words.next()?;
+    let tau = Lsn(number(&mut words)?);
+    let _stamp = number(&mut words)?;
+    let kind = words.next()?;
+    let loaded_wall_ms = number(&mut words)?;
+    let cost = Duration::from_micros(number(&mut words)?);
+    let ttl = Duration::from_millis(number(&mut words)?);
+    let seen = Lsn(number(&mut words)?);
+    let head_len = usize::try_from(number(&mut words)?).ok()?;
+    let body_len = usize::try_from(number(&mut words)?).ok()?;
+    let tags = words.map(Tag::parse).collect::<Result<_, _>>().ok()?;
+
+    let rest = raw.slice(end + 1..);
+    if head_len.checked_add(body_len) != Some(rest.len()) {
+        return None;
+    }
+    let content = match kind {
+        "p" => {
+            let (head, body) = (rest.slice(..head_len), rest.slice(head_len..));
+            Content::Present(Value { head, body })
+        }
+        "a" if rest.is_empty() => Content::Absent,
+        "u" if rest.is_empty() => Content::Uncacheable,
+        _ => return None,
+    };
+    Some(Entry { content, tau, tags, loaded_wall_ms, cost, ttl, seen })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Completes the entry as the fill script does.
+    fn written(entry: &Entry) -> Vec<u8> {
+        let mut raw = format!("tg2 1.2.3.4 {} 0", entry.tau.0).into_bytes();
+        raw.extend(encode(entry));
+        raw
+    }
+
+    fn entries() -> impl Strategy<Value = Entry> {
+        let content = prop_oneof![
+            (any::<Vec<u8>>(), any::<Vec<u8>>()).prop_map(|(head, body)| {
+                Content::Present(Value { head: head.into(), body: body.into() })
+            }),
+            Just(Content::Absent),
+            Just(Content::Uncacheable),
+        ];
+        let tags = proptest::collection::vec("[!-~]{1,20}", 0..4);
+        let ttl_ms = 1..1_000_000_000_000_u64;
+        (content, tags, any::<[u64; 4]>(), ttl_ms).prop_map(
+            |(content, tags, [tau, seen, loaded_wall_ms, cost], ttl)| Entry {
+                content,
+                tau: Lsn(tau),
+                tags: tags.iter().map(|tag| Tag::parse(tag).expect("a tag")).collect(),
+                loaded_wall_ms,
+                cost: Duration::from_micros(cost),
+                ttl: Duration::from_millis(ttl),
+                seen: Lsn(seen),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn decode_reverses_encode(entry in entries()) {
+            prop_assert_eq!(decode(written(&entry)), Some(entry));
+        }
+
+        #[test]
+        fn truncated_entry_rejected(entry in entries(), cut in any::<prop::sample::Index>()) {
+            let mut raw = written(&entry);
+            raw.truncate(cut.index(raw.len()));
+            prop_assert_eq!(decode(raw), None);
+        }
+
+        #[test]
+        fn malformed_bytes_never_panic(
+            line in "(tg2 )?[0-9a-fpu. -]{0,60}\n?", tail in any::<Vec<u8>>(),
+        ) {
+            let mut raw = line.into_bytes();
+            raw.extend(tail);
+            let _ = decode(raw);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The tier: each call of [`SharedTier`] as scripts on its buckets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use coherence::buckets::{self, Shown};
+use coherence::fence::Gap;
+use coherence::{Batch, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict};
+use contract::Key;
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use super::batch_chunk::{MAX_SUBJECTS, chunks};
+use super::client::RedisClient;
+use super::options::RedisOptions;
+use super::stream::Subscription;
+use super::{entry_format, message};
+use crate::shared::error::TierError;
+use crate::shared::tier::{Fill, NodeMessage, SharedRead, SharedTier, TierPosition, Touch};
+use crate::survey::Survey;
+
+/// The largest position that a double stores exactly.
+const MAX_LSN: Lsn = Lsn(1 << 53);
+/// Messages that wait for a subscriber in this process. Further ones wait in Redis.
+const BACKLOG: usize = 256;
+
+/// Redis or Valkey, 6.2 or later: one server, the primary that sentinels know, or a cluster.
+pub struct RedisTier {
+    client: RedisClient,
+    tombstones: u64,
+}
+
+impl RedisTier {
+    /// Connects, checks that the server, or each shard's, can keep the state of the fence, and loads the
+    /// scripts.
+    ///
+    /// # Errors
+    /// [`TierError::Unsuitable`] tells what to change. Other errors mean that a server could not be asked.
+    pub async fn connect(options: RedisOptions) -> Result<Self, TierError> {
+        let client = RedisClient::connect(&options).await?;
+        Ok(Self { client, tombstones: options.tombstones })
+    }
+}
+
+/// Checks that a sorted set stores the positions exactly.
+///
+/// # Errors
+/// It would round one of them.
+fn check_exact(positions: impl IntoIterator<Item = Lsn>) -> Result<(), TierError> {
+    match positions.into_iter().find(|position| *position > MAX_LSN) {
+        None => Ok(()),
+        Some(position) => Err(TierError::Unsuitable(format!(
+            "position {position} lies past {MAX_LSN}, the last one that Redis stores exactly"
+        ))),
+    }
+}
+
+#[async_trait]
+impl SharedTier for RedisTier {
+    async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
+        self.client.read(key, lease).await
+    }
+
+    async fn read_many(
+        &self,
+        keys: &[Key],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        self.client.read_many(keys, &[], lease).await
+    }
+
+    /// One script per bucket, all at once. Keys of a bucket that can't be reached are misses without proof.
+    async fn read_and_touch(
+        &self,
+        keys: &[Key],
+        touches: &[Option<Touch>],
+        lease: Option<Duration>,
+    ) -> Result<Vec<SharedRead>, TierError> {
+        self.client.read_many(keys, touches, lease).await
+    }
+
+    async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {
+        self.client.touch(uses).await
+    }
+
+    async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
+        check_exact([fill.entry.tau])?;
+        let (bucket, names) = self.client.bucket(&fill.key);
+        let mut call = self.client.scripts.fill.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones).key(&names.evictions);
+        call.key(names.entry(&fill.key)).key(names.lease(&fill.key));
+        call.arg(fill.epoch.to_string()).arg(fill.entry.tau.0);
+        match fill.lease {
+            Some(token) => call.arg(token.0),
+            None => call.arg(""),
+        };
+        call.arg(entry_format::millis(fill.entry.ttl)).arg(entry_format::encode(&fill.entry));
+        for tag in fill.entry.tags.iter() {
+            call.arg(Subject::Tag(tag.clone()).to_string());
+        }
+        let verdict = self.client.call(bucket, &call).await?.text()?;
+        match verdict.as_str() {
+            "accept" => Ok(Verdict::Accept),
+            name => Refusal::from_name(name)
+                .map(Verdict::Refuse)
+                .ok_or_else(|| TierError::Malformed(format!("verdict {verdict:?}"))),
+        }
+    }
+
+    async fn renew(&self, key: &Key, lease: LeaseToken, ttl: Duration) -> Result<bool, TierError> {
+        let (bucket, names) = self.client.bucket(key);
+        let mut call = self.client.scripts.renew.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones).key(names.lease(key));
+        call.arg(lease.0).arg(entry_format::millis(ttl));
+        Ok(self.client.call(bucket, &call).await?.number()? == 1)
+    }
+
+    async fn release(&self, key: &Key, lease: LeaseToken) -> Result<(), TierError> {
+        let (bucket, names) = self.client.bucket(key);
+        let mut call = self.client.scripts.release.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones).key(names.lease(key));
+        call.arg(lease.0);
+        self.client.call(bucket, &call).await.map(drop)
+    }
+
+    /// A batch of many subjects is sent in chunks. Each is atomic in each bucket, and they chain.
+    async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
+        check_exact([batch.prev, batch.upto, batch.watermark])?;
+        check_exact(batch.events.iter().map(|event| event.lsn))?;
+        for chunk in chunks(batch) {
+            if let Err(gap) = self.client.apply_chunk(&chunk).await? {
+                return Ok(Err(gap));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
+        // Before the nodes receive the message, or they would fetch the entries again.
+        self.client.remove_wildcards(subjects).await?;
+        for chunk in subjects.chunks(MAX_SUBJECTS) {
+            self.client.evict_chunk(chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn survey(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
+        self.client.count_entries(subjects).await
+    }
+
+    /// The first bucket is reset first: its epoch is the tier's, so that a leader of an older epoch repairs no
+    /// bucket back. Buckets that can't be reached follow later.
+    async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
+        check_exact([at, watermark])?;
+        let client = &self.client;
+        let reset = async |bucket: usize| {
+            let names = client.buckets.names(bucket);
+            let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
+            let message = if bucket == 0 { message::encode_batch(&start) } else { String::new() };
+            let mut call = client.scripts.reset_epoch.prepare_invoke();
+            call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
+            call.arg(epoch.to_string()).arg(at.0).arg(watermark.0);
+            call.arg(client.stream_length).arg(message);
+            client.call(bucket, &call).await.map(drop)
+        };
+        reset(0).await?;
+        let rest = join_all(client.buckets.rest().map(reset)).await;
+        for err in rest.into_iter().filter_map(Result::err) {
+            tracing::warn!(error = %err, "a bucket could not be reset to the new epoch yet");
+        }
+        Ok(())
+    }
+
+    async fn repair(&self, epoch: Epoch, at: Lsn) -> Result<bool, TierError> {
+        let client = &self.client;
+        if client.buckets.len() == 1 {
+            return Ok(false);
+        }
+        check_exact([at])?;
+        let seen = client.bucket_positions().await?;
+        // Read again after the others: the first bucket is reset first, so it shows an epoch reset since then.
+        let first = client.bucket_position(0).await?;
+        if !matches!(first, Shown::At { epoch: current, .. } if current == epoch) {
+            return Ok(false);
+        }
+        let lost =
+            client.buckets.rest().filter(|bucket| buckets::is_lost(seen[*bucket], epoch, at));
+        let repairs = lost.map(|bucket| client.repair_bucket(bucket, seen[bucket], epoch, at));
+        let repaired = join_all(repairs).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let count = repaired.into_iter().filter(|repaired| *repaired).count();
+        client.metrics.buckets_reset.inc_by(count as u64);
+        Ok(count > 0)
+    }
+
+    fn is_divided(&self) -> bool {
+        self.client.buckets.len() > 1
+    }
+
+    async fn position(&self) -> Result<Option<TierPosition>, TierError> {
+        let position = buckets::standing(&self.client.bucket_positions().await?);
+        Ok(position.map(|(epoch, applied, watermark)| TierPosition { epoch, applied, watermark }))
+    }
+
+    async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
+        check_exact([upto])?;
+        self.client.drop_tombstones(upto, MAX_LSN.0).await
+    }
+
+    async fn trim_tombstones(&self) -> Result<u64, TierError> {
+        // Every bucket has the tombstones of tags, so the shares of the buckets add up to more than the whole.
+        let share = if self.is_divided() { self.tombstones / 4 } else { self.tombstones };
+        self.client.drop_tombstones(Lsn::ZERO, share).await
+    }
+
+    fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {
+        let (messages, receiver) = mpsc::channel(BACKLOG);
+        let subscription = Subscription {
+            router: self.client.router.clone(),
+            names: self.client.buckets.names(0).clone(),
+            scripts: Arc::clone(&self.client.scripts),
+            messages,
+            metrics: self.client.metrics.clone(),
+        };
+        tokio::spawn(subscription.run());
+        receiver
+    }
+}

@@ -1,0 +1,40 @@
+//! Errors of the transport.
+
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+use thiserror::Error;
+
+/// A call to Redis failed.
+#[derive(Debug, Error)]
+pub enum TransportError {
+    /// No reply within the time limit. A retry may help.
+    #[error("Redis did not answer within {0:?}")]
+    Timeout(Duration),
+    /// Redis can't be reached, or the connection broke. A retry may help.
+    #[error("Redis can't be reached: {0}")]
+    Unavailable(String),
+    /// A reply that the caller can't use, or an error of a script. No retry helps.
+    #[error("Redis answered something malformed: {0}")]
+    Malformed(String),
+    /// The server, its settings or the rights of its user do not meet the requirements. The text tells what to
+    /// change. No retry helps before.
+    #[error("Redis can't be used: {0}")]
+    Unsuitable(String),
+}
+
+impl TransportError {
+    /// Classifies an error of a call with this time limit.
+    #[must_use]
+    pub fn from_redis(err: &RedisError, limit: Duration) -> Self {
+        if err.is_timeout() {
+            return Self::Timeout(limit);
+        }
+        match err.kind() {
+            ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::ResponseError) => {
+                Self::Malformed(err.to_string())
+            }
+            _ => Self::Unavailable(err.to_string()),
+        }
+    }
+}

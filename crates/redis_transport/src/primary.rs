@@ -1,0 +1,313 @@
+//! The connection to a primary, and the task that keeps it.
+//!
+//! One connection carries all calls. A caller that finds it broken reports that and fails at once; the task
+//! connects again. With sentinels it also asks every second whether the primary has changed: a primary that was
+//! cut off from them, or frozen and resumed, goes on answering as if it were one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, ServerErrorKind};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::acl::AclUser;
+use crate::endpoint::with_address;
+use crate::error::TransportError;
+use crate::metrics::TransportMetrics;
+use crate::preflight;
+use crate::redirect::server_error;
+use crate::script_set::ScriptSet;
+use crate::sentinel::Sentinels;
+use crate::timeout::{CONNECT_TIMEOUT, reply_within};
+
+/// How often the sentinels are asked whether the primary has changed.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause between two connection attempts, at first and at most.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
+/// Commands that wait to be written to the connection.
+const PIPELINE: usize = 1_024;
+
+/// An open connection to a primary.
+#[derive(Clone)]
+pub struct Connected {
+    /// Counts connections.
+    number: u64,
+    info: Arc<ConnectionInfo>,
+    pub(crate) connection: MultiplexedConnection,
+}
+
+impl Connected {
+    /// Returns the primary's `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.info.addr().to_string()
+    }
+
+    /// Returns the connection, which all callers share: a command that blocks would delay them.
+    #[must_use]
+    pub fn shared(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
+    /// Opens another connection to the primary, for commands that block. It has no reply timeout.
+    ///
+    /// # Errors
+    /// The primary can't be reached within `limit`.
+    pub async fn open_dedicated(
+        &self,
+        limit: Duration,
+    ) -> Result<MultiplexedConnection, TransportError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(None);
+        let client = Client::open(ConnectionInfo::clone(&self.info));
+        let client = client.map_err(|err| TransportError::from_redis(&err, limit))?;
+        reply_within(limit, client.get_multiplexed_async_connection_with_config(&config)).await
+    }
+
+    fn is_at(&self, other: &Self) -> bool {
+        self.info.addr() == other.info.addr()
+    }
+}
+
+#[derive(Clone)]
+enum State {
+    Connecting,
+    Connected(Connected),
+    /// The last attempt failed; the next one follows.
+    Failed(Arc<str>),
+}
+
+/// A handle on the connection. The task ends with the last handle.
+#[derive(Clone)]
+pub(crate) struct PrimaryConnection {
+    state: watch::Receiver<State>,
+    broken: mpsc::Sender<u64>,
+}
+
+impl PrimaryConnection {
+    /// Connects, checks the server and keeps the connection. `limit`: the time limit beside
+    /// [`CONNECT_TIMEOUT`].
+    pub(crate) async fn connect(
+        config: ConnectConfig,
+        limit: Duration,
+    ) -> Result<Self, TransportError> {
+        let limit = CONNECT_TIMEOUT + limit;
+        let mut keeper = Keeper { config, number: 0 };
+        let first = timeout(limit, keeper.connect())
+            .await
+            .map_err(|_| TransportError::Timeout(limit))??;
+        Ok(Self::spawn(keeper, Some(first)))
+    }
+
+    /// Starts the task, which connects in the background.
+    pub(crate) fn start(config: ConnectConfig) -> Self {
+        Self::spawn(Keeper { config, number: 0 }, None)
+    }
+
+    fn spawn(keeper: Keeper, first: Option<Connected>) -> Self {
+        let state = first.clone().map_or(State::Connecting, State::Connected);
+        let (sender, state) = watch::channel(state);
+        let (broken, reports) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let handles = sender.clone();
+            tokio::select! {
+                () = handles.closed() => {}
+                () = keeper.run(first, sender, reports) => {}
+            }
+        });
+        Self { state, broken }
+    }
+
+    /// Returns the connection. Waits only while an attempt is under way and the one before it did not fail.
+    ///
+    /// # Errors
+    /// The reason why there is no connection.
+    pub(crate) async fn connected(&self) -> Result<Connected, TransportError> {
+        let mut state = self.state.clone();
+        loop {
+            match &*state.borrow_and_update() {
+                State::Connected(connected) => return Ok(connected.clone()),
+                State::Failed(why) => return Err(TransportError::Unavailable(why.to_string())),
+                State::Connecting => {}
+            }
+            if state.changed().await.is_err() {
+                return Err(TransportError::Unavailable(
+                    "its connection task has ended".to_owned(),
+                ));
+            }
+        }
+    }
+
+    /// Reports the failure of a call on `connected`. Errors that do not concern the connection are ignored.
+    pub(crate) fn report(&self, connected: &Connected, err: &RedisError) {
+        let not_primary = matches!(
+            server_error(err),
+            Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        );
+        let broken = err.is_unrecoverable_error() || err.is_io_error() && !err.is_timeout();
+        if not_primary || broken {
+            // A full channel means that the task has been told.
+            let _ = self.broken.try_send(connected.number);
+        }
+    }
+
+    /// Waits until the primary is at another address than `connected`.
+    pub(crate) async fn moved(&self, connected: &Connected) {
+        let elsewhere = |state: &State| match state {
+            State::Connected(now) => !now.is_at(connected),
+            State::Connecting | State::Failed(_) => false,
+        };
+        // Without the task no change comes.
+        if self.state.clone().wait_for(elsewhere).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// How to connect to a primary.
+pub(crate) struct ConnectConfig {
+    pub(crate) discovery: Discovery,
+    /// For logs: the service that Redis provides.
+    pub(crate) service: &'static str,
+    pub(crate) key_pattern: Arc<str>,
+    pub(crate) probe_key: String,
+    pub(crate) scripts: Arc<dyn ScriptSet>,
+    pub(crate) metrics: TransportMetrics,
+}
+
+/// How the address of a primary is found.
+pub(crate) enum Discovery {
+    Fixed(ConnectionInfo),
+    Sentinels {
+        sentinels: Sentinels,
+        primary: ConnectionInfo,
+    },
+    /// A shard's primary, as the cluster's topology has it.
+    Shard(ConnectionInfo),
+}
+
+impl Discovery {
+    async fn find(&mut self) -> Result<ConnectionInfo, TransportError> {
+        match self {
+            Self::Fixed(info) | Self::Shard(info) => Ok(info.clone()),
+            Self::Sentinels { sentinels, primary } => {
+                let (host, port) = sentinels.primary().await?;
+                Ok(with_address(primary, host, port))
+            }
+        }
+    }
+
+    fn has_sentinels(&self) -> bool {
+        matches!(self, Self::Sentinels { .. })
+    }
+}
+
+struct Keeper {
+    config: ConnectConfig,
+    number: u64,
+}
+
+impl Keeper {
+    async fn run(
+        mut self,
+        mut current: Option<Connected>,
+        state: watch::Sender<State>,
+        mut reports: mpsc::Receiver<u64>,
+    ) {
+        loop {
+            if let Some(connected) = &current {
+                self.until_broken(connected, &mut reports).await;
+                state.send_replace(State::Connecting);
+            }
+            let next = self.reconnect(&state).await;
+            if let Some(before) = current.filter(|before| !next.is_at(before)) {
+                self.config.metrics.primary_changes.inc();
+                tracing::warn!(
+                    from = %before.info.addr(), to = %next.info.addr(),
+                    "{} has another primary", self.config.service
+                );
+            }
+            state.send_replace(State::Connected(next.clone()));
+            current = Some(next);
+        }
+    }
+
+    /// Tries to connect until it succeeds.
+    async fn reconnect(&mut self, state: &watch::Sender<State>) -> Connected {
+        let (mut delay, mut logged) = (BACKOFF[0], String::new());
+        loop {
+            let limit = CONNECT_TIMEOUT * 2;
+            let tried = timeout(limit, self.connect()).await;
+            let why = match tried.unwrap_or(Err(TransportError::Timeout(limit))) {
+                Ok(connected) => return connected,
+                Err(TransportError::Unavailable(why) | TransportError::Unsuitable(why)) => why,
+                Err(err) => err.to_string(),
+            };
+            if why != logged {
+                tracing::warn!(error = %why, "{} is away", self.config.service);
+            }
+            state.send_replace(State::Failed(why.as_str().into()));
+            logged = why;
+            sleep(delay).await;
+            delay = (delay * 2).min(BACKOFF[1]);
+        }
+    }
+
+    /// Waits until the connection is broken, or the primary has changed.
+    async fn until_broken(&mut self, connected: &Connected, reports: &mut mpsc::Receiver<u64>) {
+        loop {
+            tokio::select! {
+                report = reports.recv() => match report {
+                    Some(number) if number == connected.number => return,
+                    // A report on an earlier connection.
+                    Some(_) => {}
+                    None => return std::future::pending().await,
+                },
+                () = sleep(DISCOVERY_INTERVAL), if self.config.discovery.has_sentinels() => {
+                    // Sentinels that do not answer are no evidence against the primary.
+                    if let Ok(info) = self.config.discovery.find().await
+                        && info.addr() != connected.info.addr()
+                    {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Connected, TransportError> {
+        let ConnectConfig { discovery, key_pattern, probe_key, scripts, .. } = &mut self.config;
+        // A discovered server may not be the primary yet, or no longer.
+        let is_discovered = !matches!(discovery, Discovery::Fixed(_));
+        let is_shard = matches!(discovery, Discovery::Shard(_));
+        let info = discovery.find().await?;
+        // A refused connection is an answer: no retries here.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(PIPELINE);
+        let classify = |err: RedisError| TransportError::from_redis(&err, CONNECT_TIMEOUT);
+        let client = Client::open(info.clone()).map_err(classify)?;
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connecting.await.map_err(classify)?;
+        let name = info.redis_settings().username().unwrap_or("default");
+        let user = AclUser { name, key_pattern, scripts: &**scripts };
+        let reply = redis::cmd("INFO").query_async::<String>(&mut connection).await;
+        let reply = reply.map_err(|err| user.explain(&err))?;
+        preflight::check(&reply, is_shard, scripts.min_version()).map_err(|err| match err {
+            preflight::Rejection::Replica(why) if is_discovered => TransportError::Unavailable(why),
+            preflight::Rejection::Replica(why) | preflight::Rejection::Server(why) => {
+                TransportError::Unsuitable(why)
+            }
+        })?;
+        user.rehearse(&mut connection, probe_key).await?;
+        for script in scripts.scripts() {
+            script.load_async(&mut connection).await.map_err(classify)?;
+        }
+        self.number += 1;
+        Ok(Connected { number: self.number, info: Arc::new(info), connection })
+    }
+}
