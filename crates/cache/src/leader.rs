@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use coherence::fence::Gap;
 use coherence::resume::{Resume, Start, resume};
-use coherence::{Batch, Clock, Epoch, Event, Lsn, Mono, Recent};
+use coherence::{Batch, Clock, Epoch, Event, Lsn, Mono, ReplayBuffer};
 
 use crate::engine::Engine;
 use crate::shared::{SharedTier, TierError};
@@ -33,7 +33,7 @@ pub struct Leader {
     tombstone_life: Duration,
     watermarks: VecDeque<(Mono, Lsn)>,
     following: Option<Following>,
-    replay: Recent,
+    replay: ReplayBuffer,
     /// Subjects applied since the shared tier last trimmed its tombstones.
     untrimmed: usize,
 }
@@ -73,7 +73,7 @@ impl Leader {
             tombstone_life,
             watermarks: VecDeque::new(),
             following: None,
-            replay: Recent::new(REPLAY_SUBJECTS),
+            replay: ReplayBuffer::new(REPLAY_SUBJECTS),
             untrimmed: TRIM_AFTER,
         }
     }
@@ -99,7 +99,7 @@ impl Leader {
         let mut watermark = found.map(|position| position.watermark).unwrap_or_default();
         let epoch = match verdict {
             Resume::Continue(epoch) => epoch,
-            Resume::Begin(epoch) => {
+            Resume::Reset(epoch) => {
                 self.shared.reset_epoch(epoch, start.position, Lsn::ZERO).await?;
                 watermark = Lsn::ZERO;
                 epoch
@@ -208,7 +208,7 @@ impl Leader {
     /// Resets the epoch at the start of `batch`, and applies it. Returns the new epoch.
     async fn reset_epoch(&mut self, start: &Start, batch: &Batch) -> Result<Epoch, TierError> {
         let begin = resume(None, start, self.engine.chance().draw());
-        let (Resume::Begin(epoch) | Resume::Continue(epoch)) = begin;
+        let (Resume::Reset(epoch) | Resume::Continue(epoch)) = begin;
         self.shared.reset_epoch(epoch, batch.prev, Lsn::ZERO).await?;
         // A try that fails from here on continues under the new epoch.
         if let Some(following) = &mut self.following {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use coherence::Mono;
-use coherence::governor::{self, Use};
+use coherence::governor::{self, Decision};
 use contract::Contract;
 
 use super::admission::Pressure;
@@ -62,9 +62,9 @@ impl Policy {
     }
 
     /// The use that may be made of a soft-stale entry at `now`.
-    pub(super) fn use_of(&self, soft: &SoftExtension, now: Mono) -> Use {
+    pub(super) fn governor_decision(&self, soft: &SoftExtension, now: Mono) -> Decision {
         let spend = self.state.pressure.get().map_or(0.0, |pressure| pressure.spend(now));
-        governor::use_of(soft.proof.as_of, now, self.rules.budget, spend, soft.draw)
+        governor::decide(soft.proof.as_of, now, self.rules.budget, spend, soft.draw)
     }
 }
 

@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::fence::Gap;
 use coherence::{
-    After, Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Subject, Verdict,
+    Batch, CausalToken, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Subject, Verdict,
 };
 use contract::{Key, Tag, Unproven};
 use parking_lot::Mutex;

@@ -5,7 +5,7 @@ mod touch_queue;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use coherence::{After, Clock, Epoch, Lsn, Mono, Reached};
+use coherence::{CausalToken, Clock, Epoch, Lsn, Mono, Reached};
 use contract::Key;
 
 use self::touch_queue::TouchQueue;
@@ -33,7 +33,7 @@ pub(crate) struct TierStack {
 /// A causal token with the time until which a tier may take to reach it.
 #[derive(Clone, Copy)]
 pub(crate) struct TokenDeadline {
-    pub(crate) token: After,
+    pub(crate) token: CausalToken,
     /// The time of the read: the write of the token was committed before.
     pub(crate) asked: Mono,
     pub(crate) until: Mono,
@@ -103,7 +103,7 @@ impl TierStack {
         &self,
         key: &Key,
         rules: &Rules,
-        token: Option<After>,
+        token: Option<CausalToken>,
     ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
         match token {
             None => self.local.get(key),
@@ -118,7 +118,7 @@ impl TierStack {
         &self,
         key: &Key,
         policy: &Policy,
-        token: Option<After>,
+        token: Option<CausalToken>,
     ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
         self.local.absent(policy.filter()?, key, token, self.now())
     }
@@ -146,7 +146,7 @@ impl TierStack {
     }
 
     /// The deadline of a read with a token that begins now.
-    pub(crate) fn token_deadline(&self, token: Option<After>) -> Option<TokenDeadline> {
+    pub(crate) fn token_deadline(&self, token: Option<CausalToken>) -> Option<TokenDeadline> {
         let asked = self.now();
         let until = asked + self.options.after_timeout;
         token.map(|token| TokenDeadline { token, asked, until })

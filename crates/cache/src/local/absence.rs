@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use coherence::absence::Reading;
-use coherence::{After, Lsn, Mono, Reached};
+use coherence::key_filter::ScanId;
+use coherence::{CausalToken, Lsn, Mono, Reached};
 use contract::{Key, KeyTemplate};
 
 use super::bloom::Bloom;
@@ -28,7 +28,7 @@ impl Local {
         &self,
         filter: FilterId,
         key: &Key,
-        token: Option<After>,
+        token: Option<CausalToken>,
         now: Mono,
     ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
         let writer = self.writer.lock();
@@ -44,7 +44,7 @@ impl Local {
         &self,
         filter: FilterId,
         keys: impl FnOnce() -> Bloom,
-    ) -> Option<Reading> {
+    ) -> Option<ScanId> {
         self.writer.lock().filters[filter.index()].begin_scan(keys)
     }
 
@@ -57,18 +57,18 @@ impl Local {
     }
 
     /// Adds keys that were read.
-    pub(crate) fn add_scanned(&self, filter: FilterId, scan: Reading, keys: &[Key]) -> ScanStep {
+    pub(crate) fn add_scanned(&self, filter: FilterId, scan: ScanId, keys: &[Key]) -> ScanStep {
         self.writer.lock().filters[filter.index()].add_scanned(scan, keys)
     }
 
     /// Ends a scan: all keys were read, and no commit after `seen` was visible. Returns `false` if the scan
     /// is void.
-    pub(crate) fn finish_scan(&self, filter: FilterId, scan: Reading, seen: Lsn) -> bool {
+    pub(crate) fn finish_scan(&self, filter: FilterId, scan: ScanId, seen: Lsn) -> bool {
         self.writer.lock().filters[filter.index()].finish_scan(scan, seen)
     }
 
     /// Whether the scan is under way: its keys are being read, or wait for the tier to reach their position.
-    pub(crate) fn is_scanning(&self, filter: FilterId, scan: Reading) -> bool {
+    pub(crate) fn is_scanning(&self, filter: FilterId, scan: ScanId) -> bool {
         self.writer.lock().filters[filter.index()].is_scanning(scan)
     }
 

@@ -1,6 +1,6 @@
 //! A Bloom filter of keys.
 
-use coherence::{Mono, Names};
+use coherence::{KeySet, Mono};
 use contract::Key;
 use fastbloom::BloomFilter;
 
@@ -46,13 +46,13 @@ impl Bloom {
     }
 }
 
-impl Names for Bloom {
-    fn add(&mut self, key: &Key) {
+impl KeySet for Bloom {
+    fn insert(&mut self, key: &Key) {
         let known = self.filter.insert(key.as_str());
         self.keys += u64::from(!known);
     }
 
-    fn may_hold(&self, key: &Key) -> bool {
+    fn may_contain(&self, key: &Key) -> bool {
         self.filter.contains(key.as_str())
     }
 }
@@ -82,9 +82,9 @@ mod tests {
     #[test]
     fn false_positive_rate_holds() {
         let mut bloom = Bloom::new(20_000, 0.01, 7, SCANNED);
-        (0..20_000).for_each(|id| bloom.add(&key(id)));
-        assert!((0..20_000).all(|id| bloom.may_hold(&key(id))));
-        let wrong = (20_000..120_000).filter(|id| bloom.may_hold(&key(*id))).count();
+        (0..20_000).for_each(|id| bloom.insert(&key(id)));
+        assert!((0..20_000).all(|id| bloom.may_contain(&key(id))));
+        let wrong = (20_000..120_000).filter(|id| bloom.may_contain(&key(*id))).count();
         assert!((500..1_500).contains(&wrong), "{wrong} of 100,000 seem known");
         assert!(bloom.keys() > 19_500 && !bloom.is_full(), "{}", bloom.keys());
         assert_eq!(bloom.bytes(), bytes(20_000, 0.01).div_ceil(8) * 8);
@@ -96,8 +96,8 @@ mod tests {
     fn seed_determines_false_positives() {
         let seems_known = |seed| {
             let mut bloom = Bloom::new(100, 0.1, seed, SCANNED);
-            (0..100).for_each(|id| bloom.add(&key(id)));
-            (100..10_000).filter(|id| bloom.may_hold(&key(*id))).collect::<Vec<_>>()
+            (0..100).for_each(|id| bloom.insert(&key(id)));
+            (100..10_000).filter(|id| bloom.may_contain(&key(*id))).collect::<Vec<_>>()
         };
         assert_eq!(seems_known(1), seems_known(1));
         assert_ne!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use coherence::{Life, Lsn, Mark, Mono, Struck};
+use coherence::{EntryState, Lsn, Mono, SlidingTtl, SoftStale};
 use contract::Class;
 
 use super::fast_path::{FastPath, FastPathCell};
@@ -47,7 +47,7 @@ pub(super) enum EntryExtension {
 #[derive(Debug)]
 pub(crate) struct SoftExtension {
     /// The proof that remains: the first missing position, and the time as of which the entry is proven.
-    pub(crate) proof: Mark,
+    pub(crate) proof: SoftStale,
     /// A random number in `0..1`, drawn once per entry: the point of the refresh window at which its
     /// refresh is due.
     pub(crate) draw: f64,
@@ -69,7 +69,7 @@ impl SoftExtension {
 /// The extension of an entry with a sliding TTL.
 #[derive(Debug)]
 pub(super) struct SlidingExtension {
-    ttl: Life,
+    ttl: SlidingTtl,
     touch: Touch,
     expires: AtomicU64,
     /// From this time on a use here is reported to the shared tier.
@@ -115,15 +115,15 @@ impl LocalEntry {
         (loaded, used): (Mono, Mono),
         fast_until: Mono,
         own: bool,
-        (policy, touch, ttl): (EntryPolicy, Touch, Life),
+        (policy, touch, ttl): (EntryPolicy, Touch, SlidingTtl),
     ) -> Arc<Self> {
-        let fast_until = ttl.next_use(used).unwrap_or(fast_until);
+        let fast_until = ttl.next_touch(used).unwrap_or(fast_until);
         let mut entry = Self::plain(entry, loaded, fast_until, own, policy);
         let sliding = SlidingExtension {
             ttl,
             touch,
             expires: entry.expires().0.into(),
-            report_from: ttl.next_reminder(used).0.into(),
+            report_from: ttl.next_report(used).0.into(),
         };
         entry.extension = Some(Box::new(EntryExtension::Sliding(sliding)));
         Arc::new(entry)
@@ -161,7 +161,7 @@ impl LocalEntry {
 
     /// Creates the soft-stale copy that replaces this entry. The fast path of the copy is closed, so that a
     /// reader on the fast path need not know of soft-stale entries.
-    pub(super) fn soft_stale(&self, proof: Mark, draw: f64) -> Arc<Self> {
+    pub(super) fn soft_stale(&self, proof: SoftStale, draw: f64) -> Arc<Self> {
         let next_refresh = AtomicU64::new(0);
         let soft = SoftExtension { proof, draw, next_refresh, touch: self.touch() };
         Arc::new(Self {
@@ -224,11 +224,11 @@ impl LocalEntry {
     }
 
     /// Its state as the invalidation rule sees it.
-    pub(super) fn invalidation_state(&self) -> Struck {
-        Struck {
+    pub(super) fn invalidation_state(&self) -> EntryState {
+        EntryState {
             tau: self.tau,
             loaded: self.own.then_some(self.loaded),
-            mark: self.soft().map(|soft| soft.proof),
+            soft_stale: self.soft().map(|soft| soft.proof),
             lenient: self.policy.soft_allowed,
         }
     }
@@ -283,13 +283,13 @@ impl LocalEntry {
         }
         let mut is_last = false;
         if !self.is_at_max_lifetime() {
-            sliding.expires.fetch_max(sliding.ttl.ends(now).0, Ordering::Relaxed);
-            let next = sliding.ttl.next_use(now);
+            sliding.expires.fetch_max(sliding.ttl.expires_at(now).0, Ordering::Relaxed);
+            let next = sliding.ttl.next_touch(now);
             is_last = next.is_none();
             let fast_until = next.unwrap_or_else(|| refresh_from(self.expires()));
             self.fast_path.set(FastPath::Until(fast_until));
         }
-        let due = |from| (from <= now.0 || is_last).then(|| sliding.ttl.next_reminder(now).0);
+        let due = |from| (from <= now.0 || is_last).then(|| sliding.ttl.next_report(now).0);
         sliding.report_from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
     }
 }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use coherence::soft::{may_mark, strike};
-use coherence::{Blow, Event, Mono, Offer, Subject, Verdict};
+use coherence::soft::{self, is_soft};
+use coherence::{Event, Invalidation, Mono, Offer, Subject, Verdict};
 use contract::Key;
 
 use super::entry::LocalEntry;
@@ -28,7 +28,7 @@ pub(super) fn invalidate(
         {
             continue;
         }
-        if !may_mark(event) {
+        if !is_soft(event) {
             store.remove_named(&mut writer.index, subject, |entry| entry.tau < event.lsn);
             continue;
         }
@@ -47,16 +47,18 @@ fn invalidate_entry(
     chance: &dyn Chance,
 ) {
     let Some(entry) = store.peek(key) else { return };
-    match strike(event, entry.invalidation_state(), |upto| writer.proven(upto)) {
-        Blow::Miss => {}
-        Blow::Merge => writer.merged += 1,
+    match soft::invalidate(event, entry.invalidation_state(), |upto| writer.proven(upto)) {
+        Invalidation::Unaffected => {}
+        Invalidation::Merge => writer.merged += 1,
         // An expired entry answers no reader, so it is not worth keeping.
-        Blow::Mark(proof) if now < entry.expires() => {
+        Invalidation::SoftStale(proof) if now < entry.expires() => {
             writer.soft_stale += 1;
             let copy = entry.soft_stale(proof, chance.unit());
             store.replace(&mut writer.index, key, &entry, copy);
         }
-        Blow::Mark(_) | Blow::Remove => store.remove_if(&mut writer.index, key, |_| true),
+        Invalidation::SoftStale(_) | Invalidation::Remove => {
+            store.remove_if(&mut writer.index, key, |_| true)
+        }
     }
 }
 

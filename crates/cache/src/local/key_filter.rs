@@ -1,9 +1,9 @@
-//! Filters of the keys that exist ([`coherence::absence`]), one for each contract that asks for one.
+//! Filters of the keys that exist ([`coherence::key_filter`]), one for each contract that asks for one.
 
 use std::sync::Arc;
 
-use coherence::absence::{Place, Reading};
-use coherence::{Batch, Cause, Epoch, Event, Lsn, Register, Subject};
+use coherence::key_filter::{FilterPosition, ScanId};
+use coherence::{Batch, Cause, Epoch, Event, Lsn, Subject};
 use contract::{Key, KeyTemplate};
 
 use super::bloom::{Bloom, ClockReading};
@@ -88,25 +88,29 @@ pub(crate) enum ScanStep {
 pub(super) struct KeyFilter {
     name: Arc<str>,
     template: KeyTemplate,
-    register: Register<Bloom>,
+    filter: coherence::KeyFilter<Bloom>,
     /// Keys named by commits that deleted rows, since the scan that answers was begun.
     deleted: u64,
 }
 
 impl KeyFilter {
     /// Creates a filter that knows no keys of the form `template`.
-    pub(super) fn new(name: Arc<str>, template: KeyTemplate, position: Option<Place>) -> Self {
-        Self { name, template, register: Register::at(position), deleted: 0 }
+    pub(super) fn new(
+        name: Arc<str>,
+        template: KeyTemplate,
+        position: Option<FilterPosition>,
+    ) -> Self {
+        Self { name, template, filter: coherence::KeyFilter::at(position), deleted: 0 }
     }
 
     /// Forgets all keys.
-    pub(super) fn reset(&mut self, position: Option<Place>) {
-        self.register = Register::at(position);
+    pub(super) fn reset(&mut self, position: Option<FilterPosition>) {
+        self.filter = coherence::KeyFilter::at(position);
     }
 
     /// Voids all keys, after events may have been missed.
     pub(super) fn void(&mut self) {
-        self.register.lose();
+        self.filter.clear();
     }
 
     /// Returns the position since which `key` certainly has no row, and the time of the scan.
@@ -116,39 +120,39 @@ impl KeyFilter {
         applied: Lsn,
         key: &Key,
     ) -> Option<(Lsn, ClockReading)> {
-        let since = self.register.absent(epoch, applied, key)?;
-        Some((since, self.register.standing()?.scanned))
+        let since = self.filter.absent(epoch, applied, key)?;
+        Some((since, self.filter.current()?.scanned))
     }
 
     /// Applies a batch of the log.
     pub(super) fn apply(&mut self, batch: &Batch) {
-        let Self { template, register, deleted, .. } = self;
-        register.follow(batch, |key| template.fits(key));
+        let Self { template, filter, deleted, .. } = self;
+        filter.follow(batch, |key| template.matches(key));
         let deletes = batch.events.iter().filter(|event| event.cause == Cause::Delete);
         let own_keys = |event: &Event| {
             let keys = event.subjects.iter();
-            keys.filter(|subject| matches!(subject, Subject::Key(key) if template.fits(key)))
+            keys.filter(|subject| matches!(subject, Subject::Key(key) if template.matches(key)))
                 .count()
         };
         *deleted += deletes.map(own_keys).sum::<usize>() as u64;
     }
 
     /// Begins a scan. `None`: the tier has no epoch yet.
-    pub(super) fn begin_scan(&mut self, keys: impl FnOnce() -> Bloom) -> Option<Reading> {
-        self.register.begin(keys)
+    pub(super) fn begin_scan(&mut self, keys: impl FnOnce() -> Bloom) -> Option<ScanId> {
+        self.filter.begin_scan(keys)
     }
 
     /// Whether the keys may be read for the scan that was begun.
     pub(super) fn may_scan(&self, epoch: Epoch, watermark: Lsn) -> bool {
-        self.register.may_read(epoch, watermark)
+        self.filter.may_scan(epoch, watermark)
     }
 
     /// Adds keys that were read.
-    pub(super) fn add_scanned(&mut self, scan: Reading, keys: &[Key]) -> ScanStep {
-        if !self.register.note(scan, keys) {
+    pub(super) fn add_scanned(&mut self, scan: ScanId, keys: &[Key]) -> ScanStep {
+        if !self.filter.add_scanned(scan, keys) {
             return ScanStep::Void;
         }
-        match self.register.next() {
+        match self.filter.next() {
             Some(keys) if keys.is_full() => ScanStep::Full,
             _ => ScanStep::Added,
         }
@@ -156,23 +160,23 @@ impl KeyFilter {
 
     /// Ends a scan: all keys were read, and no commit after `seen` was visible. Returns `false` if the scan
     /// is void.
-    pub(super) fn finish_scan(&mut self, scan: Reading, seen: Lsn) -> bool {
+    pub(super) fn finish_scan(&mut self, scan: ScanId, seen: Lsn) -> bool {
         self.deleted = 0;
-        self.register.counted(scan, seen)
+        self.filter.finish_scan(scan, seen)
     }
 
     /// Whether the scan is under way: its keys are being read, or wait for the tier to reach their position.
-    pub(super) fn is_scanning(&self, scan: Reading) -> bool {
-        self.register.is_under_way(scan)
+    pub(super) fn is_scanning(&self, scan: ScanId) -> bool {
+        self.filter.is_scanning(scan)
     }
 
     /// Abandons the scan that is under way.
     pub(super) fn abandon_scan(&mut self) {
-        self.register.give_up();
+        self.filter.cancel_scan();
     }
 
     pub(super) fn health(&self) -> FilterHealth {
-        match self.register.standing() {
+        match self.filter.current() {
             None => FilterHealth::Missing,
             Some(keys) if keys.is_full() => FilterHealth::Degraded,
             Some(keys) if self.deleted > MIN_DELETED_KEYS.max(keys.keys() / 4) => {
@@ -183,7 +187,7 @@ impl KeyFilter {
     }
 
     pub(super) fn status(&self) -> FilterStatus {
-        let (ready, next) = (self.register.standing(), self.register.next());
+        let (ready, next) = (self.filter.current(), self.filter.next());
         let state = match (ready, next) {
             (Some(_), _) => FilterState::Ready,
             (None, Some(_)) => FilterState::Scanning,

@@ -1,6 +1,6 @@
 //! The checks of a standby's answer against this tier.
 
-use coherence::{Epoch, Lsn, Mono, Need, Replayed, Unfit};
+use coherence::{Epoch, Lsn, Mono, ReadRequirement, Rejection, Replayed};
 
 use super::tier::Local;
 
@@ -16,7 +16,11 @@ impl Local {
     ///
     /// # Errors
     /// Returns the reason why the answer is not acceptable.
-    pub(crate) fn check_standby(&self, replayed: Replayed, need: Need<'_>) -> Result<Mono, Unfit> {
+    pub(crate) fn check_standby(
+        &self,
+        replayed: Replayed,
+        need: ReadRequirement<'_>,
+    ) -> Result<Mono, Rejection> {
         let writer = self.writer.lock();
         replayed.serves(need, &writer.fence, &writer.bound)
     }

@@ -6,7 +6,7 @@ use coherence::{Cause, Refusal};
 use contract::{Class, Tag};
 
 use coherence::fence::Gap;
-use coherence::{After, Batch, Epoch, Event, Followed, Lsn, Mono, Subject, Verdict};
+use coherence::{Batch, CausalToken, Epoch, Event, Followed, Lsn, Mono, Subject, Verdict};
 use contract::Key;
 
 use super::entry::{EntryPolicy, LocalEntry};
@@ -74,7 +74,7 @@ fn event_removes_older_entries_only() {
     assert_eq!(local.fill(&key(2), entry(10, &["b"]), EPOCH), Verdict::Accept);
     assert_eq!(local.fill(&key(3), entry(12, &["b"]), EPOCH), Verdict::Accept);
     let b = Subject::Tag(Tag::parse("b").unwrap());
-    assert_eq!(local.apply(&batch(10, 11, vec![b]), Mono(1), true), Followed::Whole);
+    assert_eq!(local.apply(&batch(10, 11, vec![b]), Mono(1), true), Followed::Applied);
     assert!(local.get(&key(1)).is_none() && local.get(&key(2)).is_none());
     assert!(local.get(&key(3)).is_some(), "it was read after the commit");
     let late = local.fill(&key(1), entry(10, &["a", "b"]), EPOCH);
@@ -101,9 +101,9 @@ fn gap_resets_only_in_order() {
     let local = local(64 << 20);
     local.fill(&key(1), entry(10, &[]), EPOCH);
     let ahead = batch(11, 12, Vec::new());
-    assert!(matches!(local.apply(&ahead, Mono(1), false), Followed::Missed(Gap::Missing { .. })));
+    assert!(matches!(local.apply(&ahead, Mono(1), false), Followed::Gap(Gap::Missing { .. })));
     assert!(local.get(&key(1)).is_some());
-    assert!(matches!(local.apply(&ahead, Mono(1), true), Followed::Restarted(_)));
+    assert!(matches!(local.apply(&ahead, Mono(1), true), Followed::Reset(_)));
     assert!(local.get(&key(1)).is_none(), "a gap in the stream drops everything");
     assert_eq!(local.applied(), Lsn(12));
 }
@@ -191,7 +191,7 @@ fn soft_stale_entry_checks_the_token() {
     local.fill(&key(1), soft_allowed(10, &[]), EPOCH);
     local.apply(&batch(10, 12, vec![Subject::Key(key(1))]), Mono(1), true);
     let good = |position| {
-        local.get_with_token(&key(1), After::new(Some(EPOCH.log()), Lsn(position))).is_some()
+        local.get_with_token(&key(1), CausalToken::new(Some(EPOCH.log()), Lsn(position))).is_some()
     };
     assert!(good(11));
     assert!(!good(12), "the tier has reached it, the entry has not");

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coherence::{
-    After, Batch, Epoch, Event, Fence, Followed, Log, Lsn, Mono, Offer, Reached, Subject, Verdict,
+    Batch, CausalToken, Epoch, Event, Fence, Followed, Log, Lsn, Mono, Offer, Reached, Subject,
+    Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;
@@ -105,7 +106,7 @@ impl Local {
     pub(crate) fn get_with_token(
         &self,
         key: &Key,
-        token: After,
+        token: CausalToken,
     ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
         // All writes take this lock, so position and entry belong together.
         let writer = self.writer.lock();
@@ -117,13 +118,13 @@ impl Local {
     }
 
     /// Whether this tier has reached the token.
-    pub(crate) fn reached(&self, token: After) -> Reached {
+    pub(crate) fn reached(&self, token: CausalToken) -> Reached {
         let writer = self.writer.lock();
         token.reached(writer.fence.epoch(), writer.fence.applied())
     }
 
     /// Waits until this tier has reached the token, or never will.
-    pub(crate) async fn wait_for(&self, token: After) -> Reached {
+    pub(crate) async fn wait_for(&self, token: CausalToken) -> Reached {
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             // From here on no notification is missed.
@@ -209,7 +210,7 @@ impl Local {
         let stored = old.as_ref().map(|old| old.tau);
         let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
         let Some(missed) = writer.fence.admit_late(offer) else { return false };
-        let proof = coherence::Mark { missed, as_of: entry.loaded };
+        let proof = coherence::SoftStale { missed, as_of: entry.loaded };
         let soft = old.as_ref().and_then(|old| old.soft());
         if soft.is_some_and(|old| proof.as_of <= old.proof.as_of) {
             return false;
@@ -225,13 +226,13 @@ impl Local {
         let mut writer = self.writer.lock();
         let followed = writer.fence.follow(batch, in_order);
         match followed {
-            Followed::Whole => {
+            Followed::Applied => {
                 for event in &batch.events {
                     invalidate(&self.store, &mut writer, event, now, &*self.chance);
                 }
             }
-            Followed::Restarted(_) => self.clear(&mut writer),
-            Followed::Missed(_) => return followed,
+            Followed::Reset(_) => self.clear(&mut writer),
+            Followed::Gap(_) => return followed,
         }
         writer.apply_to_filters(batch);
         writer.high_water.note(batch.epoch.log(), batch.upto);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::absence::Place;
-use coherence::{Batch, Bound, Epoch, Fence, Furthest, Lsn, Mono, Trail};
+use coherence::key_filter::FilterPosition;
+use coherence::{Batch, Bound, Epoch, Fence, HighWaterMark, Lsn, Mono, WatermarkHistory};
 use contract::{Class, Key};
 
 use super::entry::{EntryPolicy, LocalEntry};
@@ -26,14 +26,14 @@ const ABSENT_LIFETIME: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     pub(super) fence: Fence,
     /// Survives a [reset](super::Local::reset).
-    pub(super) high_water: Furthest,
+    pub(super) high_water: HighWaterMark,
     /// The watermark over time, for loads from services that lag.
-    pub(super) watermarks: Trail,
+    pub(super) watermarks: WatermarkHistory,
     pub(super) bound: Bound,
     pub(super) index: TagIndex,
     pub(super) filters: Vec<KeyFilter>,
     /// The part of the log that was received, for filters that are added later.
-    pub(super) filter_position: Option<Place>,
+    pub(super) filter_position: Option<FilterPosition>,
     /// The watermark at a time at least [`TOMBSTONE_LIFETIME`] ago, or since the last collection.
     collect_at: (Mono, Lsn),
     pub(super) renewals: u64,
@@ -47,8 +47,8 @@ impl Writer {
     pub(super) fn new(samples: usize) -> Self {
         Self {
             fence: Fence::default(),
-            high_water: Furthest::default(),
-            watermarks: Trail::default(),
+            high_water: HighWaterMark::default(),
+            watermarks: WatermarkHistory::default(),
             bound: Bound::new(samples),
             index: TagIndex::default(),
             filters: Vec::new(),
@@ -90,7 +90,7 @@ impl Writer {
 
     /// Applies a batch to the filters. Has to be called before its position is published.
     pub(super) fn apply_to_filters(&mut self, batch: &Batch) {
-        self.filter_position = Some(Place::after(self.filter_position, batch).0);
+        self.filter_position = Some(FilterPosition::after(self.filter_position, batch).0);
         self.filters.iter_mut().for_each(|filter| filter.apply(batch));
     }
 

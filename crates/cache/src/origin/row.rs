@@ -37,7 +37,7 @@ pub(super) fn loaded_row(
     columns: &Row,
     seen: Option<Lsn>,
 ) -> Result<Loaded, OriginError> {
-    if !contract.names_row(id, columns) {
+    if !contract.id_matches_row(id, columns) {
         return Err(OriginError::bad_request(format!(
             "contract {}: the row has another id than {id:?}",
             contract.name

@@ -32,7 +32,7 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// Returns a contract's `value` with `$1` for its one parameter, and without a closing semicolon.
 pub(super) fn numbered_statement(contract: &Contract, value: &str) -> Result<String, OriginError> {
-    let numbered = contract::numbered(value.trim_end().trim_end_matches(';'));
+    let numbered = contract::number_parameters(value.trim_end().trim_end_matches(';'));
     if numbered.names == ["id"] {
         return Ok(numbered.sql);
     }

@@ -217,7 +217,7 @@ impl State {
         };
         let mut verdict = self.fence.admit(offer);
         if let Some(lease) = fill.lease {
-            if verdict == Verdict::Accept && self.leases.given_on(&fill.key, lease, now) {
+            if verdict == Verdict::Accept && self.leases.is_reassigned(&fill.key, lease, now) {
                 verdict = Verdict::Refuse(Refusal::Lease);
             }
             self.leases.release(&fill.key, lease);
@@ -298,7 +298,7 @@ impl State {
     }
 
     fn reset_epoch(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn) {
-        self.fence.incarnate(epoch, at, watermark);
+        self.fence.reset_epoch(epoch, at, watermark);
         self.leases.clear();
         self.entries.clear();
         let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
@@ -409,7 +409,7 @@ impl SharedTier for MemoryTier {
 
     async fn trim_tombstones(&self) -> Result<u64, TierError> {
         let fence = &mut self.state.lock().fence;
-        let upto = fence.crowded(self.tombstones);
+        let upto = fence.overflow(self.tombstones);
         Ok(upto.map_or(0, |upto| fence.collect(upto) as u64))
     }
 

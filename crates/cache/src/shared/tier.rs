@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use coherence::fence::Gap;
-use coherence::{Batch, Epoch, LeaseToken, Life, Lsn, Mono, Subject, Verdict};
+use coherence::{Batch, Epoch, LeaseToken, Lsn, Mono, SlidingTtl, Subject, Verdict};
 use contract::Key;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -99,8 +99,8 @@ impl Touch {
     }
 
     /// Returns the sliding TTL of `length` for an entry that was loaded `age` ago.
-    pub(crate) fn sliding_ttl(self, length: Duration, age: Duration, now: Mono) -> Life {
-        Life { length, cap: now + self.max_lifetime.saturating_sub(age) }
+    pub(crate) fn sliding_ttl(self, length: Duration, age: Duration, now: Mono) -> SlidingTtl {
+        SlidingTtl { length, cap: now + self.max_lifetime.saturating_sub(age) }
     }
 }
 

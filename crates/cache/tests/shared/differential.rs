@@ -500,7 +500,7 @@ impl<'a> Tiers<'a> {
                 let epoch = Epoch { incarnation, ..EPOCH };
                 self.epochs.push(epoch);
                 let (at, watermark) = (Lsn(at), Lsn(watermark));
-                self.model.fence.incarnate(epoch, at, watermark);
+                self.model.fence.reset_epoch(epoch, at, watermark);
                 self.model.entries.clear();
                 self.model.holders.clear();
                 self.memory.reset_epoch(epoch, at, watermark).await.expect("memory");

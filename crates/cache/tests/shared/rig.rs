@@ -83,7 +83,7 @@ impl Server {
         match self {
             Self::One(server) => server.cli(words).expect("redis-cli"),
             Self::Cluster(cluster) => {
-                let outputs = cluster.on_primaries(words);
+                let outputs = cluster.cli_on_primaries(words);
                 assert_eq!(outputs.len(), 3, "{words:?}: {outputs:?}");
                 outputs.into_iter().next().expect("three").1
             }

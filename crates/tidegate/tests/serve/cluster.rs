@@ -24,7 +24,7 @@ impl ClusterStack {
         let stack = Stack::start().with_shared_at(cluster.url());
         let nodes = [stack.node(), stack.node()];
         nodes.iter().for_each(wait_cached);
-        let keys = cluster.on_primaries(&["keys", "{tg:*}:k:*:42"]);
+        let keys = cluster.cli_on_primaries(&["keys", "{tg:*}:k:*:42"]);
         let home = keys.iter().find(|(_, keys)| !keys.is_empty()).expect("the key exists").0;
         Self { cluster: Arc::new(Mutex::new(cluster)), stack, nodes, home }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::governor::Load;
+use coherence::governor::OriginLoad;
 use coherence::{Clock, Mono};
 use contract::Class;
 use parking_lot::Mutex;
@@ -235,7 +235,7 @@ impl OriginGate {
     }
 
     fn shed(&self, reason: RejectReason, retry_after: Duration) -> Rejected {
-        self.observe(Load { turned_away: true, ..Load::default() });
+        self.observe(OriginLoad { overloaded: true, ..OriginLoad::default() });
         self.reject(reason, retry_after)
     }
 
@@ -244,7 +244,7 @@ impl OriginGate {
         Rejected { reason, retry_after }
     }
 
-    fn observe(&self, load: Load) {
+    fn observe(&self, load: OriginLoad) {
         self.pressure.observe(self.clock.mono(), load);
     }
 

@@ -1,7 +1,7 @@
 //! The pressure on an origin, which decides how much of a budget may be spent.
 
 use coherence::Mono;
-use coherence::governor::{Governor, Load};
+use coherence::governor::{Governor, OriginLoad};
 use parking_lot::Mutex;
 
 use super::concurrency_limit::{ConcurrencyLimit, LoadSignal};
@@ -16,18 +16,18 @@ impl Pressure {
         self.0.lock().spend(now)
     }
 
-    pub(super) fn observe(&self, now: Mono, load: Load) {
+    pub(super) fn observe(&self, now: Mono, load: OriginLoad) {
         self.0.lock().observe(now, load);
     }
 }
 
 /// Returns the load as the limit sees it. `signal`: of a request that has just ended.
-pub(super) fn load(limit: &ConcurrencyLimit, signal: LoadSignal) -> Load {
-    Load {
-        under_way: limit.in_flight(),
+pub(super) fn load(limit: &ConcurrencyLimit, signal: LoadSignal) -> OriginLoad {
+    OriginLoad {
+        in_flight: limit.in_flight(),
         limit: limit.limit(),
         waiting: limit.queued(),
         slowness: limit.slowness(signal),
-        turned_away: signal == LoadSignal::Overload,
+        overloaded: signal == LoadSignal::Overload,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::Lsn;
-use coherence::absence::Reading;
+use coherence::key_filter::ScanId;
 use contract::{AbsentFilter, Contract, Key};
 
 use crate::engine::admission::OriginGate;
@@ -165,7 +165,7 @@ impl Scanner<'_> {
     }
 
     /// Reads all pages. Returns the end of the log after the last one; `None`: the filter is full.
-    async fn scan_pages(&self, scan: Reading) -> Result<Option<Lsn>, ScanFailure> {
+    async fn scan_pages(&self, scan: ScanId) -> Result<Option<Lsn>, ScanFailure> {
         let (mut after, mut seen): (Option<String>, Lsn) = (None, Lsn::ZERO);
         loop {
             let began = self.tiers.now();
@@ -187,7 +187,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn check(&self, scan: Reading) -> Result<(), ScanFailure> {
+    fn check(&self, scan: ScanId) -> Result<(), ScanFailure> {
         if self.tiers.local.is_scanning(self.id, scan) { Ok(()) } else { Err(void()) }
     }
 

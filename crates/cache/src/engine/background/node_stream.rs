@@ -78,15 +78,15 @@ impl Engine {
         let before = tiers.local.applied();
         let records = self.invalidation_records(batch, before);
         match tiers.local.apply(batch, tiers.now(), in_order) {
-            Followed::Whole => {
+            Followed::Applied => {
                 let new = batch.events.iter().filter(|event| event.lsn > before);
                 new.for_each(|event| self.observe_delay(event));
                 for record in records {
                     tiers.report(|| EngineEvent::Invalidation(record));
                 }
             }
-            Followed::Missed(_) => {}
-            Followed::Restarted(gap) => {
+            Followed::Gap(_) => {}
+            Followed::Reset(gap) => {
                 tiers.metrics.restart(reason(gap));
                 tracing::info!(
                     %gap, epoch = %batch.epoch, upto = %batch.upto,

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coherence::atomic::{Span, moment};
-use coherence::{After, Mono, Reached};
+use coherence::atomic::{Span, common_snapshot};
+use coherence::{CausalToken, Mono, Reached};
 use contract::{Key, Unproven};
 
 use super::item::Item;
@@ -61,7 +61,7 @@ impl Engine {
     pub async fn get_atomic(
         &self,
         items: &[Item],
-        after: Option<After>,
+        after: Option<CausalToken>,
     ) -> Result<AtomicBatch, ReadError> {
         let metrics = &self.tiers().metrics;
         metrics.batches.requested(BatchKind::Atomic, items.len());
@@ -78,7 +78,7 @@ impl Engine {
     async fn read_atomic(
         &self,
         items: &[Item],
-        after: Option<After>,
+        after: Option<CausalToken>,
     ) -> Result<AtomicBatch, ReadError> {
         let tiers = self.tiers();
         let Some(first) = items.first() else {
@@ -312,7 +312,7 @@ impl Loader {
 
 /// Whether one snapshot of the database could have shown all of the candidates.
 fn form_snapshot(found: &[Option<Candidate>]) -> bool {
-    moment(found.iter().flatten().map(|found| found.span)).is_some()
+    common_snapshot(found.iter().flatten().map(|found| found.span)).is_some()
 }
 
 /// The entry of the in-process tier as a candidate, if it may be served. `Err`: it is unproven, and its contract

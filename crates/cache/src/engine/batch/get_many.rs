@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use coherence::After;
+use coherence::CausalToken;
 use contract::Key;
 use futures_util::future::join_all;
 
@@ -32,7 +32,7 @@ impl Engine {
     pub async fn get_many(
         &self,
         items: &[Item],
-        after: Option<After>,
+        after: Option<CausalToken>,
     ) -> Vec<Result<Answer, ReadError>> {
         let (inner, tiers) = (&self.inner, self.tiers());
         tiers.metrics.batches.requested(BatchKind::Plain, items.len());

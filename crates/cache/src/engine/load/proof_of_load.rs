@@ -1,7 +1,7 @@
 //! The proof of a loaded value: the time as of which it is proven, and its τ.
 //!
 //! A database shows at least the state at the time when the load began. A service may lag behind that, by the
-//! lag of its contract and of its answer ([`coherence::trail`]). Where no log covers the data, the age of an
+//! lag of its contract and of its answer ([`coherence::watermark_history`]). Where no log covers the data, the age of an
 //! answer is its only proof.
 
 use std::time::Duration;

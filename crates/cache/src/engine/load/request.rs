@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::{After, Epoch, LeaseToken, Lsn};
+use coherence::{CausalToken, Epoch, LeaseToken, Lsn};
 use contract::Key;
 
 use crate::engine::observer::LoadTarget;
@@ -29,7 +29,7 @@ impl LoadRequest {
         &self.policy.rules
     }
 
-    pub(crate) fn token(&self) -> Option<After> {
+    pub(crate) fn token(&self) -> Option<CausalToken> {
         self.deadline.map(|deadline| deadline.token)
     }
 

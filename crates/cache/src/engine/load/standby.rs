@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use coherence::{Epoch, Lsn, Mono, Need, Unfit};
+use coherence::{Epoch, Lsn, Mono, ReadRequirement, Rejection};
 use contract::Class;
 
 use super::origins::Origins;
@@ -161,15 +161,15 @@ fn is_acceptable(
     request: &LoadRequest,
     context: LoadContext,
     loaded: &Loaded,
-) -> Result<Mono, Unfit> {
+) -> Result<Mono, Rejection> {
     let (Some(replayed), Some((epoch, _))) = (loaded.replayed, context.position) else {
-        return Err(Unfit::Log);
+        return Err(Rejection::Log);
     };
     let since = tiers.budget_start(request.rules());
-    let (key, tags, after) = (&request.key, &loaded.tags, request.token());
-    tiers.local.check_standby(replayed, Need { key, tags, epoch, after, since })
+    let (key, tags, token) = (&request.key, &loaded.tags, request.token());
+    tiers.local.check_standby(replayed, ReadRequirement { key, tags, epoch, token, since })
 }
 
-fn result_label(verdict: Result<Mono, Unfit>) -> &'static str {
-    verdict.map_or_else(Unfit::as_str, |_| "used")
+fn result_label(verdict: Result<Mono, Rejection>) -> &'static str {
+    verdict.map_or_else(Rejection::as_str, |_| "used")
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::{After, Mono};
+use coherence::{CausalToken, Mono};
 use contract::{Key, Unproven};
 
 use crate::engine::answer::{Answer, Stale, Tier};
@@ -128,7 +128,7 @@ impl Engine {
         &self,
         key: &Key,
         policy: &Policy,
-        token: Option<After>,
+        token: Option<CausalToken>,
         asked: Mono,
         request: &dyn Fn(bool) -> LoadRequest,
     ) -> LocalOutcome {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::governor::Use;
+use coherence::governor::Decision;
 use coherence::{Lsn, Mono, Subject};
 use contract::{Key, Unproven};
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,8 @@ impl TierStack {
         let as_of = entry.as_of(proven);
         let is_within_budget = rules.is_within_budget(as_of, now);
         let served_as = if let Some(soft) = entry.soft() {
-            let is_served = now < entry.expires() && policy.use_of(soft, now) != Use::Miss;
+            let is_served =
+                now < entry.expires() && policy.governor_decision(soft, now) != Decision::Miss;
             if is_served { ServedAs::Stale } else { ServedAs::NotServed }
         } else if now < entry.expires() {
             served_as(rules, is_within_budget)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use coherence::governor::{self, Use};
-use coherence::{After, Mono};
+use coherence::governor::{self, Decision};
+use coherence::{CausalToken, Mono};
 use contract::{Key, freshness};
 
 use crate::engine::load::refresh_from;
@@ -38,7 +38,7 @@ impl TierStack {
         &self,
         key: &Key,
         policy: &Policy,
-        token: Option<After>,
+        token: Option<CausalToken>,
     ) -> LocalLookup {
         let rules = &policy.rules;
         if token.is_some() && rules.is_age_bound() {
@@ -76,7 +76,7 @@ impl TierStack {
     }
 
     /// Asks the key filter about a key without an entry.
-    fn lookup_filter(&self, key: &Key, policy: &Policy, token: Option<After>) -> LocalLookup {
+    fn lookup_filter(&self, key: &Key, policy: &Policy, token: Option<CausalToken>) -> LocalLookup {
         let Some((entry, as_of)) = self.proven_absent(key, policy, token) else {
             return LocalLookup::Miss;
         };
@@ -120,12 +120,14 @@ impl TierStack {
 
 fn soft_lookup(policy: &Policy, entry: Arc<LocalEntry>, now: Mono) -> LocalLookup {
     let Some(soft) = entry.soft() else { return LocalLookup::Miss };
-    let Use::Serve { refresh } = policy.use_of(soft, now) else { return LocalLookup::Miss };
+    let Decision::Serve { refresh } = policy.governor_decision(soft, now) else {
+        return LocalLookup::Miss;
+    };
     if now >= entry.expires() {
         return LocalLookup::Miss;
     }
     let as_of = soft.proof.as_of;
-    let next = now + governor::again_after(policy.rules.budget);
+    let next = now + governor::retry_after(policy.rules.budget);
     let refresh = refresh && soft.claim_refresh(now, next);
     LocalLookup::Soft { entry, as_of, refresh }
 }

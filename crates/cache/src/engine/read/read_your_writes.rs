@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use coherence::After;
+use coherence::CausalToken;
 use contract::Key;
 
 use crate::engine::answer::Answer;
@@ -18,7 +18,7 @@ use crate::origin::Origin;
 impl Engine {
     /// As [`peek`](Self::peek), if the in-process tier has applied the log up to the token.
     #[must_use]
-    pub fn peek_after(&self, key: &Key, policy: &Policy, after: After) -> Option<Answer> {
+    pub fn peek_after(&self, key: &Key, policy: &Policy, after: CausalToken) -> Option<Answer> {
         let (entry, proven) = self.tiers().local.get_with_token(key, after)?;
         self.plain_hit(policy, entry, proven, |now| policy.rules.is_within_budget(proven, now))
     }
@@ -38,7 +38,7 @@ impl Engine {
         id: &str,
         policy: &Arc<Policy>,
         origin: &Arc<dyn Origin>,
-        after: Option<After>,
+        after: Option<CausalToken>,
     ) -> Result<Answer, ReadError> {
         let tiers = self.tiers();
         let deadline = tiers.token_deadline(after);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::{After, Mono};
+use coherence::{CausalToken, Mono};
 use contract::{Key, Unproven};
 
 use crate::engine::answer::{Answer, Stale, Tier};
@@ -72,7 +72,7 @@ impl TierStack {
         &self,
         key: &Key,
         policy: &Policy,
-        token: Option<After>,
+        token: Option<CausalToken>,
         err: ReadError,
     ) -> Result<Answer, ReadError> {
         let rules = &policy.rules;

@@ -264,7 +264,7 @@ async fn race_15_own_insert_read_at_once() {
     let filtered = FilterNode::standing().await;
     let origin = Arc::clone(&filtered.ids) as Arc<dyn Origin>;
     let unapplied = filtered.ids.insert(&filtered.world, 100);
-    let token = Some(After::new(Some(unapplied.epoch.log()), unapplied.upto));
+    let token = Some(CausalToken::new(Some(unapplied.epoch.log()), unapplied.upto));
     let (node, policy) = (&filtered.node, &filtered.policy);
     let answer = node.get_after(&key(100), "100", policy, &origin, token).await.expect("one");
     assert_eq!(text(&answer), "there");
@@ -280,7 +280,7 @@ async fn race_15_own_insert_read_at_once() {
     assert_eq!((text(&answer), answer.proof().tier), is("absent", Tier::Local));
     // A read waits for a tier that reaches the token in time.
     let later = filtered.ids.insert(&filtered.world, 103);
-    let token = Some(After::new(Some(later.epoch.log()), later.upto));
+    let token = Some(CausalToken::new(Some(later.epoch.log()), later.upto));
     let commit = async {
         tokio::time::sleep(20 * MS).await;
         filtered.world.shared.apply(&later).await.unwrap().unwrap();

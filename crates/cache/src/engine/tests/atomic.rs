@@ -206,7 +206,7 @@ async fn writer_skips_set_load_from_before_write() {
     });
     tokio::time::sleep(5 * MS).await;
     let unapplied = table.commit(&world, &[1, 2], "new");
-    let token = After::new(Some(unapplied.epoch.log()), unapplied.upto);
+    let token = CausalToken::new(Some(unapplied.epoch.log()), unapplied.upto);
     let own = node.get_atomic(&both, Some(token)).await.expect("an answer");
     assert_eq!(texts(&own.answers), ["new", "new"]);
     assert_eq!(early.await.unwrap(), all("old", Tier::Origin), "it read before the write");

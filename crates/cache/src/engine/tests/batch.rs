@@ -118,7 +118,7 @@ async fn batch_with_token_has_the_write() {
     let items = table.items(&policy, &[1, 2, 3]);
     node.get_many(&items, None).await;
     let unapplied = table.commit(&world, &[1, 2], "new");
-    let token = After::new(Some(unapplied.epoch.log()), unapplied.upto);
+    let token = CausalToken::new(Some(unapplied.epoch.log()), unapplied.upto);
     assert_eq!(texts(&node.get_many(&items, None).await), ["old"; 3], "the contract allows it");
     assert_eq!(texts(&node.get_many(&items, Some(token)).await), ["new", "new", "old"]);
     let together = node.get_atomic(&items, Some(token)).await.expect("an answer");

@@ -10,7 +10,7 @@ async fn read_after(
     engine: &Engine,
     policy: &Arc<Policy>,
     row: &Arc<Row>,
-    after: After,
+    after: CausalToken,
 ) -> Result<Answer, ReadError> {
     let origin = Arc::clone(row) as Arc<dyn Origin>;
     engine.get_after(&key(1), "1", policy, &origin, Some(after)).await
@@ -20,14 +20,14 @@ async fn served_after(
     engine: &Engine,
     policy: &Arc<Policy>,
     row: &Arc<Row>,
-    after: After,
+    after: CausalToken,
 ) -> (String, Tier) {
     let answer = read_after(engine, policy, row, after).await.expect("an answer");
     (text(&answer), answer.proof().tier)
 }
 
-fn token(batch: &Batch) -> After {
-    After::new(Some(batch.epoch.log()), batch.upto)
+fn token(batch: &Batch) -> CausalToken {
+    CausalToken::new(Some(batch.epoch.log()), batch.upto)
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,7 @@ async fn foreign_token_reads_origin_at_once() {
     let policy = policy(rules(Unproven::ReadOrigin));
     let row = Row::returning(MS, "value");
     served(&node, &policy, &row).await;
-    let token = After::new(Some(Epoch { timeline: 2, ..EPOCH }.log()), Lsn(1));
+    let token = CausalToken::new(Some(Epoch { timeline: 2, ..EPOCH }.log()), Lsn(1));
     let began = world.clock.mono();
     assert_eq!(served_after(&node, &policy, &row, token).await, is("value", Tier::Origin));
     assert!(world.clock.mono().since(began) < 10 * MS, "waiting would not help");

@@ -32,7 +32,7 @@ async fn read_after(
     engine: &Engine,
     policy: &Arc<Policy>,
     row: &Arc<Row>,
-    after: After,
+    after: CausalToken,
 ) -> Result<Answer, ReadError> {
     let origin = Arc::clone(row) as Arc<dyn Origin>;
     engine.get_after(&key(1), "1", policy, &origin, Some(after)).await
@@ -335,7 +335,7 @@ async fn race_15_token_waits_out_service_lag() {
     let row = Row::returning(MS, "old");
     served(&node, &lagging, &row).await;
     let unapplied = world.commit_unapplied(row_1());
-    let after = After::new(Some(unapplied.epoch.log()), unapplied.upto);
+    let after = CausalToken::new(Some(unapplied.epoch.log()), unapplied.upto);
     // The service shows the write at the end of its lag.
     let service = Arc::clone(&row);
     tokio::spawn(async move {
@@ -363,7 +363,7 @@ async fn race_15_token_bypasses_age_bound_entry() {
     let aged = aged(Unproven::ReadOrigin);
     let row = Row::returning(MS, "value");
     served(&node, &aged, &row).await;
-    let after = After::new(Some(EPOCH.log()), Lsn(10));
+    let after = CausalToken::new(Some(EPOCH.log()), Lsn(10));
     for node in [&node, &other] {
         assert!(node.peek_after(&key(1), &aged, after).is_none());
         let calls = row.calls();

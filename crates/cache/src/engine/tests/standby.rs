@@ -154,7 +154,7 @@ impl Primary {
         engine: &Engine,
         policy: &Arc<Policy>,
         row: u32,
-        after: Option<After>,
+        after: Option<CausalToken>,
     ) -> Answer {
         let origin = Arc::clone(self) as Arc<dyn Origin>;
         let id = row.to_string();
@@ -258,7 +258,7 @@ async fn token_read_needs_standby_with_write() {
     let engine = world.node().await;
     let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 1, "new");
-    let token = Some(After::new(Some(EPOCH.log()), batch.upto));
+    let token = Some(CausalToken::new(Some(EPOCH.log()), batch.upto));
     let answer = primary.read_after(&engine, &policy, 1, token).await;
     assert_eq!((text(&answer), primary.calls()), ("new".into(), (1, 1)));
     primary.standby.replays(batch.upto.0);
@@ -273,7 +273,7 @@ async fn writer_skips_lagging_standby_load() {
     let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     *primary.standby.takes.lock() = 50 * MS;
     let batch = primary.commit(&world, 1, "new");
-    let token = Some(After::new(Some(EPOCH.log()), batch.upto));
+    let token = Some(CausalToken::new(Some(EPOCH.log()), batch.upto));
     let reader = primary.read(&engine, &policy, 1);
     let writer = primary.read_after(&engine, &policy, 1, token);
     let (read, written) = tokio::join!(reader, writer);

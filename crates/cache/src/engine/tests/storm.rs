@@ -250,7 +250,7 @@ async fn token_skips_soft_stale() {
     row.set(|_| Err(failing()));
     world.commit(vec![Subject::Key(key(1))]).await;
     let origin = Arc::clone(&row) as Arc<dyn Origin>;
-    let after = |at| Some(After::new(Some(EPOCH.log()), Lsn(at)));
+    let after = |at| Some(CausalToken::new(Some(EPOCH.log()), Lsn(at)));
     let answer = node.get_after(&key(1), "1", &policy, &origin, after(10)).await;
     assert!(answer.expect("the token is older than the commit").proof().soft);
     node.get_after(&key(1), "1", &policy, &origin, after(11))

@@ -76,8 +76,10 @@ impl MariaDbOrigin {
             ))
         })?;
         // The server refuses a text with more than one statement as a whole.
-        let probe =
-            contract::filled(&value, &key.literal(if key == KeyType::Text { "" } else { "1" }));
+        let probe = contract::inline_parameters(
+            &value,
+            &key.literal(if key == KeyType::Text { "" } else { "1" }),
+        );
         pool.parse_statement(&probe).await.map_err(|err| match err.kind {
             OriginErrorKind::Unavailable | OriginErrorKind::Timeout => err,
             _ => OriginError::broken(format!(
@@ -100,7 +102,7 @@ impl MariaDbOrigin {
         }
         let literal = self.key.literal(id);
         // The line break ends a comment at the end of the contract's statement.
-        let fill = |sql: &str| format!("{}\n", contract::filled(sql, &literal));
+        let fill = |sql: &str| format!("{}\n", contract::inline_parameters(sql, &literal));
         Ok([fill(&self.value), fill(&self.columns)])
     }
 

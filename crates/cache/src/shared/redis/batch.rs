@@ -152,7 +152,7 @@ impl RedisClient {
             }
             _ => {}
         }
-        if let Err(gap) = buckets::verdict(verdicts) {
+        if let Err(gap) = buckets::worst_gap(verdicts) {
             return Ok(Err(gap));
         }
         self.apply_to_bucket(0, chunk).await

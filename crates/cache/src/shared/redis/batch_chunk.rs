@@ -110,7 +110,7 @@ mod tests {
         fn chunks_equal_the_batch(sizes in proptest::collection::vec(0..1_500_usize, 0..5)) {
             let whole = batch(&sizes);
             let mut expected = Fence::default();
-            expected.incarnate(Epoch::default(), Lsn(100), Lsn(0));
+            expected.reset_epoch(Epoch::default(), Lsn(100), Lsn(0));
             let mut fence = expected.clone();
             expected.apply(&whole).expect("no gap");
             let key = Key::parse("v1:a:b:c").expect("a key");

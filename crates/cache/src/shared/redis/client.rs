@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::buckets::Shown;
+use coherence::buckets::BucketState;
 use coherence::{Epoch, Lsn};
 use contract::Key;
 use futures_util::future::join_all;
@@ -111,13 +111,17 @@ impl RedisClient {
         self.unlink(self.buckets.of(key), &[key]).await
     }
 
-    pub(super) async fn bucket_position(&self, bucket: usize) -> Result<Shown, TierError> {
+    pub(super) async fn bucket_position(&self, bucket: usize) -> Result<BucketState, TierError> {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.tier_position.prepare_invoke();
         call.key(&names.state).key(&names.tombstones);
         Ok(self.call(bucket, &call).await?.position()?.map_or(
-            Shown::Void,
-            |TierPosition { epoch, applied, watermark }| Shown::At { epoch, applied, watermark },
+            BucketState::Empty,
+            |TierPosition { epoch, applied, watermark }| BucketState::At {
+                epoch,
+                applied,
+                watermark,
+            },
         ))
     }
 
@@ -125,11 +129,12 @@ impl RedisClient {
     ///
     /// # Errors
     /// The first bucket can't be reached, so the tier can't.
-    pub(super) async fn bucket_positions(&self) -> Result<Vec<Shown>, TierError> {
+    pub(super) async fn bucket_positions(&self) -> Result<Vec<BucketState>, TierError> {
         let buckets = 0..self.buckets.len();
         let mut positions = join_all(buckets.map(|bucket| self.bucket_position(bucket))).await;
         let first = positions.remove(0)?;
-        let rest = positions.into_iter().map(|position| position.unwrap_or(Shown::Away));
+        let rest =
+            positions.into_iter().map(|position| position.unwrap_or(BucketState::Unreachable));
         Ok([first].into_iter().chain(rest).collect())
     }
 
@@ -137,7 +142,7 @@ impl RedisClient {
     pub(super) async fn repair_bucket(
         &self,
         bucket: usize,
-        seen: Shown,
+        seen: BucketState,
         epoch: Epoch,
         at: Lsn,
     ) -> Result<bool, TierError> {
@@ -146,8 +151,8 @@ impl RedisClient {
         call.key(&names.state).key(&names.tombstones).key(&names.evictions);
         call.arg(epoch.to_string()).arg(at.0);
         match seen {
-            Shown::At { epoch, .. } => call.arg(epoch.to_string()),
-            Shown::Void | Shown::Away => call.arg(""),
+            BucketState::At { epoch, .. } => call.arg(epoch.to_string()),
+            BucketState::Empty | BucketState::Unreachable => call.arg(""),
         };
         Ok(self.call(bucket, &call).await?.number()? == 1)
     }

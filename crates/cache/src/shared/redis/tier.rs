@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coherence::buckets::{self, Shown};
+use coherence::buckets::{self, BucketState};
 use coherence::fence::Gap;
 use coherence::{Batch, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict};
 use contract::Key;
@@ -181,11 +181,11 @@ impl SharedTier for RedisTier {
         let seen = client.bucket_positions().await?;
         // Read again after the others: the first bucket is reset first, so it shows an epoch reset since then.
         let first = client.bucket_position(0).await?;
-        if !matches!(first, Shown::At { epoch: current, .. } if current == epoch) {
+        if !matches!(first, BucketState::At { epoch: current, .. } if current == epoch) {
             return Ok(false);
         }
         let lost =
-            client.buckets.rest().filter(|bucket| buckets::is_lost(seen[*bucket], epoch, at));
+            client.buckets.rest().filter(|bucket| buckets::needs_reset(seen[*bucket], epoch, at));
         let repairs = lost.map(|bucket| client.repair_bucket(bucket, seen[bucket], epoch, at));
         let repaired = join_all(repairs).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         let count = repaired.into_iter().filter(|repaired| *repaired).count();

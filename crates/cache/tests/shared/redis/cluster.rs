@@ -95,7 +95,7 @@ impl Lab {
     /// Returns the primary of each key.
     fn homes(&self) -> BTreeMap<u8, usize> {
         let mut homes = BTreeMap::new();
-        for (node, output) in self.cluster.on_primaries(&["keys", "*:k:v1:catalog:price:*"]) {
+        for (node, output) in self.cluster.cli_on_primaries(&["keys", "*:k:v1:catalog:price:*"]) {
             for name in output.lines() {
                 let n = name.rsplit(':').next().and_then(|n| n.parse().ok());
                 homes.insert(n.expect("a key of ours"), node);
@@ -143,7 +143,7 @@ async fn tag_commit_reaches_all_shards() {
         assert!(homes.values().any(|home| *home == node), "{homes:?}");
         assert!(lab.buckets(node).len() >= 5, "equal shares of the buckets");
     }
-    lab.cluster.on_primaries(&["script", "flush"]);
+    lab.cluster.cli_on_primaries(&["script", "flush"]);
     assert!(lab.read_all().await.iter().all(is_found), "scripts are loaded where they are missing");
     lab.commit(vec![Subject::Tag(tag(1))]).await;
     let reads = lab.read_all().await;

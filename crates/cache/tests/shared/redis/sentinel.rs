@@ -183,7 +183,7 @@ async fn separate_sentinel_login() {
     let mut sentinels = Sentinels::start().expect("sentinels");
     let watcher = ["acl", "setuser", "watcher", "on", ">watch", "-@all"];
     let rights = ["+sentinel|master", "+sentinel|get-master-addr-by-name"];
-    sentinels.tell(&[&watcher[..], &rights[..]].concat()).expect("a user of the sentinels");
+    sentinels.cli_on_all(&[&watcher[..], &rights[..]].concat()).expect("a user of the sentinels");
     let reader = ["acl", "setuser", "reader", "on", ">data", "~{tg:*", "+@all"];
     sentinels.server(0).cli(&reader).expect("a user of the server");
 

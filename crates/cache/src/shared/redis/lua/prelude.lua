@@ -135,7 +135,7 @@ local function stands(s, key, evictions, entry)
     and (entry.stamp == s.evictions or entry.stamp >= newest(evictions, tags))
 end
 
--- An entry that stands is used: it lives on (coherence::Life), with the token that it has earned by
+-- An entry that stands is used: it lives on (coherence::SlidingTtl), with the token that it has earned by
 -- standing (coherence::Fence::confirm). `use`: how long after its load it may live, in ms (0: as long
 -- as it is used), and the position without which no answer is proven, and nothing prolonged. Answers
 -- the entry as it is then.

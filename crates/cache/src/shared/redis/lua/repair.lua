@@ -1,4 +1,4 @@
--- Begins one bucket anew within the tier's history: coherence::buckets::is_lost.
+-- Begins one bucket anew within the tier's history: coherence::buckets::needs_reset.
 -- KEYS: state, tombstones, evictions
 -- ARGV: epoch, at, the epoch that the bucket was seen in, or ''
 -- Reply: malformed, 1 if it was begun, 0 if it is not what was seen any more
