@@ -156,8 +156,8 @@ fn entry_before_commit_stale_at_once() {
     }
 }
 
-/// A database sets a commit's time before it flushes the commit; a load in between, here 80 ms later, can't see
-/// it.
+/// A database sets a commit's time before it flushes the commit; a load in between, here 80 ms later,
+/// can't see it.
 #[test]
 fn invisible_commit_violates_nothing() {
     let ms = Duration::from_millis;

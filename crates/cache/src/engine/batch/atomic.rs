@@ -155,7 +155,8 @@ impl Engine {
 }
 
 impl TierStack {
-    /// Looks the items up in the tiers. Either all of them are found and form a snapshot, or some are missing.
+    /// Looks the items up in the tiers. Either all of them are found and form a snapshot, or some are
+    /// missing.
     async fn lookup_atomic(
         &self,
         items: &[Item],
@@ -315,8 +316,8 @@ fn form_snapshot(found: &[Option<Candidate>]) -> bool {
     moment(found.iter().flatten().map(|found| found.span)).is_some()
 }
 
-/// The entry of the in-process tier as a candidate, if it may be served. `Err`: it is unproven, and its contract
-/// says `fail`.
+/// The entry of the in-process tier as a candidate, if it may be served. `Err`: it is unproven, and its
+/// contract says `fail`.
 fn local_candidate(
     rules: &Rules,
     entry: &Arc<LocalEntry>,

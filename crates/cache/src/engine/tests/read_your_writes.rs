@@ -106,8 +106,8 @@ async fn writer_skips_load_from_before_write() {
     assert_eq!(row.calls(), 2);
 }
 
-/// Found by the simulation (seed 889 of its first version): within one tick of the clock a load can read its row, a
-/// write can be acknowledged, and its writer can read.
+/// Found by the simulation (seed 889 of its first version): within one tick of the clock a load can read
+/// its row, a write can be acknowledged, and its writer can read.
 #[tokio::test(start_paused = true)]
 async fn writer_skips_load_of_same_tick() {
     let world = World::new().await;
