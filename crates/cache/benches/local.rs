@@ -1,5 +1,5 @@
-//! In-process hits with their freshness check, compared with `quick_cache` alone and `moka`: the same keys, the
-//! same kind of values, everything in memory, Zipf 0.99 over a million keys.
+//! In-process hits with their freshness check, compared with `quick_cache` alone and `moka`: the same
+//! keys, the same kind of values, everything in memory, Zipf 0.99 over a million keys.
 //!
 //! `cargo bench -p cache --bench local [-- <rounds>]`
 

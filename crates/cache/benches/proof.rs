@@ -1,5 +1,5 @@
-//! The cost of fence and bound per hit: the same engine, the same entries, with both and with both compiled out;
-//! Zipf 0.99 over a million keys.
+//! The cost of fence and bound per hit: the same engine, the same entries, with both and with both
+//! compiled out; Zipf 0.99 over a million keys.
 //!
 //! `cargo bench -p cache --features bench-internals --bench proof [-- <rounds>]`
 

@@ -1,5 +1,5 @@
-//! The memory of tombstones while distinct keys are invalidated, each in a commit of its own, through the leader
-//! as in production; and the memory left when the floor has replaced them.
+//! The memory of tombstones while distinct keys are invalidated, each in a commit of its own, through the
+//! leader as in production; and the memory left when the floor has replaced them.
 //!
 //! `cargo bench -p cache --bench marks -- <memory|redis> [<keys>]`
 

@@ -1,14 +1,14 @@
 //! The auditor's rules: when an invalidation is checked, which answers count as stale, and why.
 //!
-//! The tiers' own machinery claims that an answer is fresh; the auditor compares it with the database. For each
-//! commit that invalidated a copy (cached or being loaded), it inspects, [`CHECK_DELAYS`] after the commit, how
-//! every tier of this node would answer, and compares that with the result of the contract's own statement.
-//! Of the answers sent to clients, a sample is compared in the same way.
+//! The tiers' own machinery claims that an answer is fresh; the auditor compares it with the database.
+//! For each commit that invalidated a copy (cached or being loaded), it inspects, [`CHECK_DELAYS`] after
+//! the commit, how every tier of this node would answer, and compares that with the result of the
+//! contract's own statement. Of the answers sent to clients, a sample is compared in the same way.
 //!
-//! **A difference is not yet staleness:** the row may have changed again just now. An answer is *stale at T*
-//! only if it is shown to have been older than the database for T: either its τ lies below the commit, or the
-//! same entry still differs from the database T after the first difference. A difference that can't be decided
-//! is counted as undecided, not as consistent.
+//! **A difference is not yet staleness:** the row may have changed again just now. An answer is *stale at
+//! T* only if it is shown to have been older than the database for T: either its τ lies below the commit,
+//! or the same entry still differs from the database T after the first difference. A difference that
+//! can't be decided is counted as undecided, not as consistent.
 //!
 //! **Other nodes** are asked the same at the same time, and judged by the same database. Two nodes may differ
 //! within the bounds that they show; that counts in C(T), and is a finding only where an answer is older than

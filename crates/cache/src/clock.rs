@@ -19,14 +19,14 @@ const MAX_CHECK: Duration = Duration::from_micros(50);
 /// The allowed difference between the two since the last check, besides one part in a hundred.
 const TOLERANCE: Duration = Duration::from_millis(2);
 
-/// Monotonic and wall time of this machine. [`Mono`] counts from a month before the clock was created, so that
-/// earlier events have a time too; create one per process and share it (clones are the same clock).
+/// Monotonic and wall time of this machine. [`Mono`] counts from a month before the clock was created, so
+/// that earlier events have a time too; create one per process and share it (clones are the same clock).
 ///
-/// Every answer reads this clock, and reading the kernel's clock waits for all memory reads before it, which costs
-/// an in-process hit more than everything else it does. So monotonic time is the processor's counter where that
-/// is usable (`quanta` decides), compared with the kernel's clock ten times a second; if the two ever diverge,
-/// this clock switches to the kernel's for good. Unlike a coarse clock that a thread advances, the counter runs
-/// on while the process is stopped.
+/// Every answer reads this clock, and reading the kernel's clock waits for all memory reads before it,
+/// which costs an in-process hit more than everything else it does. So monotonic time is the processor's
+/// counter where that is usable (`quanta` decides), compared with the kernel's clock ten times a second;
+/// if the two ever diverge, this clock switches to the kernel's for good. Unlike a coarse clock that a
+/// thread advances, the counter runs on while the process is stopped.
 #[derive(Clone, Debug)]
 pub struct SystemClock {
     parts: Arc<Parts>,

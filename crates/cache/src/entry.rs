@@ -23,15 +23,15 @@ pub enum Content {
     Present(Value),
     /// Proven absence ("not found"): has its own, shorter TTL and is invalidated by the INSERT.
     Absent,
-    /// The origin's answer may not be stored (private, uncacheable). Remembered without data, so that its readers
-    /// do not wait for one another (hit-for-miss).
+    /// The origin's answer may not be stored (private, uncacheable). Remembered without data, so that its
+    /// readers do not wait for one another (hit-for-miss).
     Uncacheable,
 }
 
 /// An entry: content, the position it was read at, and its times.
 ///
-/// The order of the fields is fixed so that τ, which every answer reports, lies beside the counters of the `Arc`
-/// that every answer touches anyway.
+/// The order of the fields is fixed so that τ, which every answer reports, lies beside the counters of
+/// the `Arc` that every answer touches anyway.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[repr(C)]
 pub struct Entry {

@@ -162,8 +162,9 @@ impl Leader {
         Ok(ApplyResult::Reset(gap))
     }
 
-    /// Checks whether the shared tier still is at the position that was applied to it, which a server that was
-    /// flushed or replaced is not, and repairs it. Call it when the log has been silent for a while.
+    /// Checks whether the shared tier still is at the position that was applied to it, which a server
+    /// that was flushed or replaced is not, and repairs it. Call it when the log has been silent for a
+    /// while.
     ///
     /// # Errors
     /// The shared tier failed; the next call tries again.
@@ -184,8 +185,8 @@ impl Leader {
         self.apply(applied, applied, watermark, &mut Vec::new()).await
     }
 
-    /// Replays the batches from `applied` up to the end of `batch` to the shared tier. Returns false if too much
-    /// is missing.
+    /// Replays the batches from `applied` up to the end of `batch` to the shared tier. Returns false if
+    /// too much is missing.
     async fn replay_from(&self, applied: Lsn, batch: &Batch) -> Result<bool, TierError> {
         let Some(missing) = self.replay.since(batch.epoch, applied) else {
             return Ok(false);
@@ -223,9 +224,9 @@ impl Leader {
         }
     }
 
-    /// Collects tombstones that only a read older than any entry's life could need, and trims the oldest where
-    /// there are more than the shared tier keeps. Call it after each batch; it collects every half minute, and
-    /// trims after many subjects. Returns the number of dropped tombstones.
+    /// Collects tombstones that only a read older than any entry's life could need, and trims the oldest
+    /// where there are more than the shared tier keeps. Call it after each batch; it collects every half
+    /// minute, and trims after many subjects. Returns the number of dropped tombstones.
     ///
     /// # Errors
     /// The shared tier failed; harmless, the next call tries again.

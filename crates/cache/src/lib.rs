@@ -14,7 +14,6 @@ mod local;
 pub mod origin;
 pub mod shared;
 mod survey;
-mod timeout;
 
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;

@@ -1,31 +1,31 @@
-//! What an order would reach: counts for people, before anything is removed.
+//! Surveys: the number of entries that a purge request would remove, before it removes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::Key;
 
-/// How many keys are shown.
+/// The number of keys that a survey shows.
 const EXAMPLES: usize = 5;
 
 /// The entries of one tier that some subjects concern.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Survey {
-    /// How many there are, by the part of their key that names the kind of data ([`Key::prefix`]).
+    /// The number of entries by kind of data, the [prefix](Key::prefix) of their keys.
     pub entries: BTreeMap<String, u64>,
-    /// The first few of their keys in alphabetical order.
+    /// The first five of their keys in alphabetical order.
     pub examples: BTreeSet<Key>,
-    /// Not every entry of the tier was looked at: there are at least as many.
+    /// Whether the pass over the tier was cut short, so that the numbers are lower limits.
     pub cut: bool,
 }
 
 impl Survey {
-    /// How many there are of all kinds.
+    /// Returns the number of entries of all kinds.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.entries.values().sum()
     }
 
-    /// One more.
+    /// Counts an entry.
     pub(crate) fn count(&mut self, key: &Key) {
         match self.entries.get_mut(key.prefix()) {
             Some(entries) => *entries += 1,
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_by_kind_and_shows_the_first() {
+    fn counts_kinds_and_keeps_first_keys() {
         let mut survey = Survey::default();
         for text in ["v1:a:b:9", "v1:a:b:1", "v1:a:c:1", "v1:a:b:3", "v1:a:b:2", "v1:a:b:4"] {
             survey.count(&Key::parse(text).expect("a key"));

@@ -149,7 +149,7 @@ impl PrimaryConnection {
         );
         let broken = err.is_unrecoverable_error() || err.is_io_error() && !err.is_timeout();
         if not_primary || broken {
-            // A full channel means that the task has been told.
+            // A full channel means that the task has a report already.
             let _ = self.broken.try_send(connected.number);
         }
     }

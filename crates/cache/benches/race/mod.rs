@@ -1,8 +1,8 @@
 //! Contenders for the same lookup, raced against each other in one process.
 //!
-//! The result is a ratio, so all contenders take turns in slices of a few milliseconds: other load on the machine
-//! affects all of them alike. A slice is measured in processor time, which a busy neighbour does not lengthen,
-//! and the median slice counts.
+//! The result is a ratio, so all contenders take turns in slices of a few milliseconds: other load on the
+//! machine affects all of them alike. A slice is measured in processor time, which a busy neighbour does
+//! not lengthen, and the median slice counts.
 
 use std::sync::Barrier;
 

@@ -98,8 +98,8 @@ pub struct Auditor {
 }
 
 impl Auditor {
-    /// Creates an auditor of the contracts in `budgets` (name and staleness budget); events of other contracts
-    /// are ignored.
+    /// Creates an auditor of the contracts in `budgets` (name and staleness budget); events of other
+    /// contracts are ignored.
     pub fn new(
         options: AuditorOptions,
         budgets: impl IntoIterator<Item = (Arc<str>, Duration)>,

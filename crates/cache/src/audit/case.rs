@@ -51,8 +51,9 @@ pub(super) enum Comparison {
 pub(super) struct Staleness {
     /// The start of the staleness: the commit time by the database's clock, or the first difference.
     pub(super) since: Mono,
-    /// The time at which the missing commit is known to have been visible. A database's commit time lies before
-    /// the commit is flushed, replicated and visible, and an answer guarantees only visible commits.
+    /// The time at which the missing commit is known to have been visible. A database's commit time lies
+    /// before the commit is flushed, replicated and visible, and an answer guarantees only visible
+    /// commits.
     pub(super) visible: Mono,
     /// Its τ lies below the commit: no second check is needed.
     pub(super) by_position: bool,
@@ -142,16 +143,16 @@ impl Case {
         Comparison::Stale(Staleness { since, visible, by_position: by_commit.is_some(), is_new })
     }
 
-    /// Whether a stale entry violates the guarantee of the contract, and that of its bound. `missing`: the time
-    /// for which it is known to have lacked a visible commit.
+    /// Whether a stale entry violates the guarantee of the contract, and that of its bound. `missing`:
+    /// the time for which it is known to have lacked a visible commit.
     fn violations(&self, entry: &EntrySummary, missing: Duration) -> (bool, bool) {
         let beyond = entry.served_as == ServedAs::Fresh && missing > self.budget + GRACE;
         (beyond, entry.bound().is_some_and(|bound| bound + GRACE < missing))
     }
 
-    /// The finding about a stale entry of this node. `behind`: the time since the commit; `missing`: the time for
-    /// which it is known to have lacked a visible commit. `from`: the tier that this node had it from when it
-    /// stored it, if that is recorded.
+    /// The finding about a stale entry of this node. `behind`: the time since the commit; `missing`: the
+    /// time for which it is known to have lacked a visible commit. `from`: the tier that this node had it
+    /// from when it stored it, if that is recorded.
     pub(super) fn finding(
         &self,
         entry: &EntrySummary,

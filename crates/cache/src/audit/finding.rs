@@ -38,7 +38,8 @@ pub struct Finding {
     pub beyond_contract: bool,
     /// Whether its bound was smaller than its staleness.
     pub bound_broken: bool,
-    /// Whether it is still served after [`STICKY_AFTER`](super::STICKY_AFTER); null: that time has not passed.
+    /// Whether it is still served after [`STICKY_AFTER`](super::STICKY_AFTER); null: that time has not
+    /// passed.
     pub sticky: Option<bool>,
     /// The rule that should have removed it, with an explanation.
     pub rule: String,

@@ -1,9 +1,9 @@
 //! The entries of a node's tiers, as auditors compare them and as nodes report them to each other.
 //!
-//! Values are not sent: a node reports a digest of each entry, salted by the asking node. So neither the admin
-//! listener nor a proxy in front of it ever carries a row, and equal values can't be recognized in recorded
-//! replies. A value from a small set can still be guessed by a client of the listener; that is why the listener
-//! is private.
+//! Values are not sent: a node reports a digest of each entry, salted by the asking node. So neither the
+//! admin listener nor a proxy in front of it ever carries a row, and equal values can't be recognized in
+//! recorded replies. A value from a small set can still be guessed by a client of the listener; that is
+//! why the listener is private.
 
 use std::fmt;
 use std::str::FromStr;
@@ -140,8 +140,12 @@ pub enum PeerOutcome {
     Skipped,
 }
 
+/// Serializes a value as its text.
 mod text {
-    use super::{Deserialize, FromStr, fmt};
+    use std::fmt;
+    use std::str::FromStr;
+
+    use serde::Deserialize;
     use serde::de::Error;
 
     pub(super) fn serialize<T: fmt::Display, S: serde::Serializer>(
@@ -158,8 +162,10 @@ mod text {
     }
 }
 
+/// Serializes an optional epoch as its text.
 mod optional {
-    use super::{Deserialize, Epoch};
+    use coherence::Epoch;
+    use serde::Deserialize;
     use serde::de::Error;
 
     pub(super) fn serialize<S: serde::Serializer>(

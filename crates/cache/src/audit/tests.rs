@@ -156,8 +156,8 @@ fn entry_before_commit_stale_at_once() {
     }
 }
 
-/// A database sets a commit's time before it flushes the commit; a load in between, here 80 ms later, can't see
-/// it.
+/// A database sets a commit's time before it flushes the commit; a load in between, here 80 ms later,
+/// can't see it.
 #[test]
 fn invisible_commit_violates_nothing() {
     let ms = Duration::from_millis;
@@ -171,14 +171,14 @@ fn invisible_commit_violates_nothing() {
         let mut test = TestAuditor::new();
         test.visible_since = visible_since;
         test.commit(Duration::ZERO);
-        for (look, span) in [(ms(100), ms(500)), (ms(1_000), ms(1_500))] {
-            let bound = Some(look.saturating_sub(loaded));
-            let marked = TierEntry {
+        for (delay, span) in [(ms(100), ms(500)), (ms(1_000), ms(1_500))] {
+            let bound = Some(delay.saturating_sub(loaded));
+            let stale = TierEntry {
                 served_as: ServedAs::Stale,
                 bound,
                 ..tier_entry(Tier::Local, Lsn(50), "old")
             };
-            test.run(span, || Some((vec![marked.clone()], content("new"))));
+            test.run(span, || Some((vec![stale.clone()], content("new"))));
         }
         assert_eq!(test.counts()[..2], [(1, 1); 2], "C(T) counts from the database's own time");
         assert_eq!(
@@ -235,8 +235,8 @@ fn replaced_entry_undecided() {
         checks.set(checks.get() + 1);
         let mut entry = (*tier_entry(Tier::Local, Lsn(100 + checks.get()), "newer").entry).clone();
         entry.loaded_wall_ms = checks.get();
-        let holding = TierEntry { entry: Arc::new(entry), ..tier_entry(Tier::Local, COMMIT, "") };
-        Some((vec![holding], content("newest")))
+        let entry = TierEntry { entry: Arc::new(entry), ..tier_entry(Tier::Local, COMMIT, "") };
+        Some((vec![entry], content("newest")))
     });
     assert_eq!(test.counts(), [(1, 0); 3]);
     let report = test.auditor.report();

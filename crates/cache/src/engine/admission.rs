@@ -1,9 +1,9 @@
 //! Admission: the one decision whether a request may go to an origin, by priority class.
 //!
-//! Each origin has one [`OriginGate`]: an adaptive concurrency limit with a queue by priority class, a circuit
-//! breaker, a retry budget and a measure of the pressure on the origin. The engine's loads pass it, and every
-//! other request to the same origin can pass it too ([`OriginGate::admit`]), so that all of them share one
-//! limit and one order of shedding.
+//! Each origin has one [`OriginGate`]: an adaptive concurrency limit with a queue by priority class, a
+//! circuit breaker, a retry budget and a measure of the pressure on the origin. The engine's loads pass
+//! it, and every other request to the same origin can pass it too ([`OriginGate::admit`]), so that all of
+//! them share one limit and one order of shedding.
 
 mod circuit_breaker;
 mod concurrency_limit;

@@ -2,6 +2,7 @@
 
 pub(super) mod batches;
 pub(super) mod filters;
+mod labels;
 mod pools;
 
 use std::fmt;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -21,6 +22,10 @@ use self::batches::BatchMetrics;
 pub use self::batches::{ATOMIC, BATCHES, ITEMS, ROUND_TRIPS};
 use self::filters::FilterMetrics;
 pub use self::filters::{FILTER_BYTES, FILTER_KEYS, FILTER_READINGS, FILTER_STATE};
+use self::labels::{
+    ContractLabel, GuardedLabel, LoadLabels, OriginReason, ReadLabels, Reason, ResultLabel,
+    StandbyResult, TierReason,
+};
 pub use self::pools::{POOL_ASSURED_BYTES, POOL_BYTES, POOL_ENTRIES, POOL_EVICTIONS};
 use super::error::ReadError;
 use super::rules::Rules;
@@ -81,57 +86,6 @@ pub const LOCAL_EVICTIONS: &str = "tidegate_local_evictions";
 pub const LOCAL_RENEWALS: &str = "tidegate_local_renewals";
 /// Tombstones in the in-process tier.
 pub const TOMBSTONES: &str = "tidegate_local_tombstones";
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ReadLabels {
-    contract: Arc<str>,
-    tier: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct LoadLabels {
-    contract: Arc<str>,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ContractLabel {
-    contract: Arc<str>,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ResultLabel {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct TierReason {
-    tier: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OriginReason {
-    origin: Arc<str>,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct StandbyResult {
-    standby: String,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct GuardedLabel {
-    what: Arc<str>,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Reason {
-    reason: &'static str,
-}
 
 /// The engine's metrics. Clones share the counters.
 #[derive(Clone, Debug)]

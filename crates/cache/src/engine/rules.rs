@@ -25,7 +25,7 @@ pub struct Rules {
     pub absent_ttl: Duration,
     /// The time that an uncacheable answer is remembered as such.
     pub uncacheable_ttl: Duration,
-    /// The touch that a use of an entry is worth, if its TTL slides (absence has none).
+    /// The touch for a use of an entry, if its TTL is sliding (that of absence is not).
     pub sliding: Option<Touch>,
     /// The time after its load past which an entry is never served.
     pub retention: Duration,

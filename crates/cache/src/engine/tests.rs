@@ -234,11 +234,11 @@ impl SharedTier for FaultyTier {
     async fn read_and_touch(
         &self,
         keys: &[Key],
-        slides: &[Option<Touch>],
+        touches: &[Option<Touch>],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
         self.up()?;
-        self.tier.read_and_touch(keys, slides, lease).await
+        self.tier.read_and_touch(keys, touches, lease).await
     }
 
     async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {

@@ -123,8 +123,8 @@ impl TierStack {
         self.local.absent(policy.filter()?, key, token, self.now())
     }
 
-    /// The touch that a use now is worth in the shared tier, if that tier's state is proven: only proven
-    /// entries are touched.
+    /// The touch for a use now, with the position from which an entry of the shared tier is proven: only proven
+    /// entries are touched. `None`: nothing can be proven, or the TTL is fixed.
     pub(crate) fn touch(&self, rules: &Rules) -> Option<Touch> {
         let touch = rules.sliding?;
         if rules.immutable {

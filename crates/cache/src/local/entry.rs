@@ -176,7 +176,7 @@ impl LocalEntry {
         })
     }
 
-    /// Whether it may be served without a closer look.
+    /// Returns whether it may be served on the fast path.
     #[inline]
     pub(crate) fn fast_path(&self) -> FastPath {
         self.fast_path.get()
@@ -260,7 +260,7 @@ impl LocalEntry {
         }
     }
 
-    /// The touch that a use of it is worth, if its TTL slides.
+    /// Returns the touch that a use of it means for the tiers, if it has a sliding TTL.
     fn touch(&self) -> Option<Touch> {
         match self.extension.as_deref()? {
             EntryExtension::Sliding(sliding) => Some(sliding.touch),

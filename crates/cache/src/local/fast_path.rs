@@ -1,4 +1,4 @@
-//! When a hit needs no closer look.
+//! The fast path: hits that need only a check of their proof.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +15,7 @@ pub(crate) enum FastPath {
 }
 
 impl FastPath {
-    /// Whether an entry may be served at `now` without a closer look.
+    /// Whether an entry may be served at `now` on the fast path.
     #[inline]
     pub(crate) fn is_open(self, now: Mono) -> bool {
         match self {

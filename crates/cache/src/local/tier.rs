@@ -93,7 +93,7 @@ impl Local {
         Some((entry, proven))
     }
 
-    /// As [`get`](Self::get) without any proof, to measure what the proof costs.
+    /// As [`get`](Self::get) without any proof, to measure the cost of the proof.
     #[cfg(any(test, feature = "bench-internals"))]
     #[inline]
     pub(crate) fn get_unproven(&self, key: &Key) -> Option<Arc<LocalEntry>> {

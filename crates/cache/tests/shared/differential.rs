@@ -447,11 +447,11 @@ impl<'a> Tiers<'a> {
                 let applied = self.model.fence.applied().0;
                 // A batch that begins one past the applied position has a gap before it.
                 let prev = (applied + 1).saturating_sub(back);
-                let event = |(lsn, subjects, tells): Commit| Event {
+                let event = |(lsn, subjects, value): Commit| Event {
                     lsn: Lsn(lsn),
                     cause: Cause::Commit,
                     committed_us: 0,
-                    renewals: tells.map_or_else(Vec::new, |with| {
+                    renewals: value.map_or_else(Vec::new, |with| {
                         let keys: BTreeSet<u8> =
                             subjects.iter().copied().filter(|n| *n < 4).collect();
                         let tags: Vec<Tag> = (with < 3).then(|| tag(with)).into_iter().collect();

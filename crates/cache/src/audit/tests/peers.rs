@@ -81,12 +81,12 @@ fn peer_beyond_bound_named_in_finding() {
 #[test]
 fn peers_may_differ_within_bounds() {
     for bound in [Some(Duration::from_secs(60)), None] {
-        let marked = TierEntry {
+        let stale = TierEntry {
             served_as: ServedAs::Stale,
             applied: Lsn(99),
             ..bounded(Tier::Local, Lsn(50), "old", bound)
         };
-        let mut test = TestAuditor::with_peer(PeerOutcome::Replied(reply_with(&[marked])));
+        let mut test = TestAuditor::with_peer(PeerOutcome::Replied(reply_with(&[stale])));
         test.commit(Duration::ZERO);
         test.run(LONG * 3, consistent_node);
         assert_eq!(test.peer_counts(), [(1, 1); 3]);
@@ -98,7 +98,7 @@ fn peers_may_differ_within_bounds() {
 #[test]
 fn failed_peer_request_counted() {
     let of_another_key = PeerReply { key: "v1:catalog:price:43".into(), ..reply_with(&[]) };
-    for (look, asked) in [
+    for (outcome, requests) in [
         (PeerOutcome::Unreachable, PeerRequests { unreachable: 3, ..PeerRequests::default() }),
         (PeerOutcome::Skipped, PeerRequests { skipped: 3, ..PeerRequests::default() }),
         (PeerOutcome::Malformed, PeerRequests { malformed: 3, ..PeerRequests::default() }),
@@ -107,10 +107,10 @@ fn failed_peer_request_counted() {
             PeerRequests { malformed: 3, ..PeerRequests::default() },
         ),
     ] {
-        let mut test = TestAuditor::with_peer(look);
+        let mut test = TestAuditor::with_peer(outcome);
         test.commit(Duration::ZERO);
         test.run(LONG, consistent_node);
-        assert_eq!(test.peer().requests, asked);
+        assert_eq!(test.peer().requests, requests);
         assert_eq!(test.peer_counts(), [(0, 0); 3]);
         assert_eq!(test.peer().consistency[1].consistent, None, "nothing checked proves nothing");
         assert_eq!(test.counts(), [(1, 0); 3]);
@@ -120,11 +120,11 @@ fn failed_peer_request_counted() {
 
 #[test]
 fn unread_peer_tier_not_counted() {
-    let told = PeerReply {
+    let reply = PeerReply {
         unread: vec![Tier::Shared],
         ..reply_with(&[tier_entry(Tier::Local, COMMIT, "new")])
     };
-    let mut test = TestAuditor::with_peer(PeerOutcome::Replied(told));
+    let mut test = TestAuditor::with_peer(PeerOutcome::Replied(reply));
     test.commit(Duration::ZERO);
     test.run(LONG, consistent_node);
     let after = &test.peer().consistency[1];
@@ -158,11 +158,11 @@ fn foreign_positions_confirmed_by_time() {
 
 #[test]
 fn replaced_peer_entry_not_stale() {
-    let claims = |text| PeerOutcome::Replied(reply_with(&[tier_entry(Tier::Shared, COMMIT, text)]));
-    let mut test = TestAuditor::with_peer(claims("old"));
+    let replied = |text| PeerOutcome::Replied(reply_with(&[tier_entry(Tier::Shared, COMMIT, text)]));
+    let mut test = TestAuditor::with_peer(replied("old"));
     test.commit(Duration::ZERO);
     test.run(Duration::from_millis(150), consistent_node);
-    test.peers = vec![claims("new")];
+    test.peers = vec![replied("new")];
     test.run(LONG, consistent_node);
     assert_eq!(test.peer_counts(), [(1, 0); 3]);
     assert_eq!(test.auditor.report().found, 0);

@@ -11,10 +11,10 @@ use contract::Class;
 
 /// The lower bound of the limit.
 const MIN_LIMIT: f64 = 4.0;
-/// The initial limit, if the origin's maximum allows it. It is not low: uncacheable data is loaded for each of
-/// its readers, and right after a start all of them would queue behind a limit without evidence that it is
-/// needed. An overloaded origin slows down or fails with its first answers, and each of them takes up to a
-/// tenth off.
+/// The initial limit, if the origin's maximum allows it. It is not low: uncacheable data is loaded for
+/// each of its readers, and right after a start all of them would queue behind a limit without evidence
+/// that it is needed. An overloaded origin slows down or fails with its first answers, and each of them
+/// takes up to a tenth off.
 const INITIAL_LIMIT: f64 = 128.0;
 /// The multiple of the usual latency above which the limit shrinks.
 const TOLERANCE: f64 = 2.0;
@@ -148,8 +148,8 @@ impl ConcurrencyLimit {
         if self.usual_secs == 0.0 {
             self.usual_secs = took;
         }
-        // The usual latency rises slowly, so that a slow origin does not become the norm; and falls quickly, so
-        // that one slow start does not.
+        // The usual latency rises slowly, so that a slow origin does not become the norm; and falls
+        // quickly, so that one slow start does not.
         let weight = if took < self.usual_secs { 10.0 } else { 1.0 } / USUAL_WINDOW;
         self.usual_secs += (took - self.usual_secs) * weight;
         // A limit that is not used is no evidence for a larger one.

@@ -94,7 +94,7 @@ pub enum RequestOutcome {
     Answered,
     /// The origin could not be reached, or did not answer in time.
     Failed,
-    /// The origin asked for less load. The limit shrinks; the circuit breaker is not told.
+    /// The origin asked for less load. The limit shrinks; the circuit breaker ignores it.
     Refused,
 }
 

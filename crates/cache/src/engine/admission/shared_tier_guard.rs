@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use coherence::Clock;
 use parking_lot::Mutex;
+use redis_transport::timeout_with_grace;
 
 use super::circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 use crate::engine::metrics::Metrics;
 use crate::shared::{SharedTier, TierError};
-use crate::timeout::timeout_with_grace;
 
 /// When the shared tier's circuit breaker opens.
 const BREAKER: BreakerOptions = BreakerOptions {

@@ -1,7 +1,7 @@
 //! Key filters: proofs of absence for ids that do not exist, without a load.
 //!
-//! A key scan reads the ids page by page, as background requests: through the origin's own gate, one at a time,
-//! with pauses.
+//! A key scan reads the ids page by page, as background requests: through the origin's own gate, one at a
+//! time, with pauses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,9 +48,9 @@ enum ScanFailure {
 }
 
 impl Engine {
-    /// Keeps a filter of the ids that exist in `contract`, which `policy` is made of and `origin` loads. Returns
-    /// at once where the contract has no filter. Run it once per contract, for the life of the process: from
-    /// then on reads by `policy` are answered "absent" without a load where that is proven.
+    /// Keeps a filter of the ids that exist in `contract`, which `policy` is made of and `origin` loads.
+    /// Returns at once where the contract has no filter. Run it once per contract, for the life of the
+    /// process: from then on reads by `policy` are answered "absent" without a load where that is proven.
     pub async fn keep_filter(
         &self,
         contract: &Contract,

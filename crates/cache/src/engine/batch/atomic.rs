@@ -155,7 +155,8 @@ impl Engine {
 }
 
 impl TierStack {
-    /// Looks the items up in the tiers. Either all of them are found and form a snapshot, or some are missing.
+    /// Looks the items up in the tiers. Either all of them are found and form a snapshot, or some are
+    /// missing.
     async fn lookup_atomic(
         &self,
         items: &[Item],
@@ -232,7 +233,7 @@ impl TierStack {
     ) -> Result<Option<Candidate>, ReadError> {
         let position = read.position;
         let verdict = self.judge_reply(request, read)?;
-        // After a failover the database reports positions of another log.
+        // CausalToken a failover the database reports positions of another log.
         let position = position.filter(|position| self.local.follows(position.epoch));
         let (Some(position), ReplyVerdict::Done(SharedLookup::Found(outcome))) =
             (position, verdict)
@@ -315,8 +316,8 @@ fn form_snapshot(found: &[Option<Candidate>]) -> bool {
     common_snapshot(found.iter().flatten().map(|found| found.span)).is_some()
 }
 
-/// The entry of the in-process tier as a candidate, if it may be served. `Err`: it is unproven, and its contract
-/// says `fail`.
+/// The entry of the in-process tier as a candidate, if it may be served. `Err`: it is unproven, and its
+/// contract says `fail`.
 fn local_candidate(
     rules: &Rules,
     entry: &Arc<LocalEntry>,

@@ -1,9 +1,9 @@
 //! Loads from standbys, which relieve the primary.
 //!
-//! A standby is asked if, as far as is known, its replay is recent enough for the contract's budget; those that
-//! are take turns. Its answer is used if it turns out to be recent enough ([`coherence::standby`]). Otherwise,
-//! and whenever a standby fails, the primary is asked as if there were no standbys: a standby costs time,
-//! never an answer.
+//! A standby is asked if, as far as is known, its replay is recent enough for the contract's budget;
+//! those that are take turns. Its answer is used if it turns out to be recent enough
+//! ([`coherence::standby`]). Otherwise, and whenever a standby fails, the primary is asked as if there
+//! were no standbys: a standby costs time, never an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -26,13 +26,13 @@ struct TierLabel {
 
 /// The kind of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) enum BatchKind {
+pub(crate) enum BatchKind {
     Plain,
     Atomic,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct BatchMetrics {
+pub(crate) struct BatchMetrics {
     batches: Family<KindLabel, Counter>,
     items: Family<KindLabel, Counter>,
     round_trips: Family<TierLabel, Counter>,
@@ -47,7 +47,7 @@ impl BatchMetrics {
         registry.register(ATOMIC, "Atomic batches by the tier that answered", self.atomic.clone());
     }
 
-    pub(in crate::engine) fn requested(&self, kind: BatchKind, items: usize) {
+    pub(crate) fn requested(&self, kind: BatchKind, items: usize) {
         let kind = match kind {
             BatchKind::Plain => "plain",
             BatchKind::Atomic => "atomic",
@@ -57,11 +57,11 @@ impl BatchMetrics {
         self.items.get_or_create(&label).inc_by(items as u64);
     }
 
-    pub(in crate::engine) fn round_trip(&self, tier: &'static str) {
+    pub(crate) fn round_trip(&self, tier: &'static str) {
         self.round_trips.get_or_create(&TierLabel { tier }).inc();
     }
 
-    pub(in crate::engine) fn answered(&self, tier: &'static str) {
+    pub(crate) fn answered(&self, tier: &'static str) {
         self.atomic.get_or_create(&TierLabel { tier }).inc();
     }
 }

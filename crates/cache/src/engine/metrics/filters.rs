@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::ContractLabel;
+use super::labels::ContractLabel;
 use crate::engine::rules::Rules;
 use crate::local::{FilterState, FilterStatus};
 
@@ -33,7 +33,7 @@ struct OutcomeLabels {
 
 /// The result of a key scan.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) enum ScanResult {
+pub(crate) enum ScanResult {
     Ready,
     Void,
     Failed,
@@ -42,7 +42,7 @@ pub(in crate::engine) enum ScanResult {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct FilterMetrics {
+pub(crate) struct FilterMetrics {
     readings: Family<OutcomeLabels, Counter>,
 }
 
@@ -51,7 +51,7 @@ impl FilterMetrics {
         registry.register(FILTER_READINGS, "Key scans by result", self.readings.clone());
     }
 
-    pub(in crate::engine) fn scanned(&self, rules: &Rules, outcome: ScanResult) {
+    pub(crate) fn scanned(&self, rules: &Rules, outcome: ScanResult) {
         let result = match outcome {
             ScanResult::Ready => "stands",
             ScanResult::Void => "void",

@@ -39,8 +39,8 @@ impl Loader {
 }
 
 impl TierStack {
-    /// Looks the key up again: another flight may have ended between the reader's lookup and the start of this
-    /// one. Returns the unproven entry on a miss, if there is one.
+    /// Looks the key up again: another flight may have ended between the reader's lookup and the start of
+    /// this one. Returns the unproven entry on a miss, if there is one.
     pub(crate) fn recheck_local(
         &self,
         request: &LoadRequest,

@@ -14,7 +14,7 @@ struct Ids {
     pages: AtomicUsize,
     page_takes: Mutex<Duration>,
     fails: std::sync::atomic::AtomicBool,
-    unfit: Mutex<Option<String>>,
+    unsuitable: Mutex<Option<String>>,
 }
 
 impl Ids {
@@ -26,7 +26,7 @@ impl Ids {
             pages: AtomicUsize::new(0),
             page_takes: Mutex::new(MS),
             fails: false.into(),
-            unfit: Mutex::new(None),
+            unsuitable: Mutex::new(None),
         })
     }
 
@@ -74,8 +74,8 @@ impl KeyScan for Ids {
         if self.fails.load(Ordering::Relaxed) {
             return Err(failing());
         }
-        let unfit = self.unfit.lock().clone();
-        Ok(ScanEstimate { keys: self.rows.lock().len() as u64 / 2, unsuitable: unfit })
+        let unsuitable = self.unsuitable.lock().clone();
+        Ok(ScanEstimate { keys: self.rows.lock().len() as u64 / 2, unsuitable })
     }
 
     async fn page(&self, after: Option<&str>, most: usize) -> Result<KeyPage, OriginError> {
@@ -328,7 +328,7 @@ async fn inspect_shows_filter_answer() {
 async fn unsuitable_table_has_no_filter() {
     let filtered = FilterNode::begin("{ max_size = 1000 }", 0..5_000).await;
     let unsuitable = FilterNode::begin("true", 1..=10).await;
-    *unsuitable.ids.unfit.lock() = Some("row security".into());
+    *unsuitable.ids.unsuitable.lock() = Some("row security".into());
     tokio::time::sleep(Duration::from_secs(5)).await;
     for filtered in [filtered, unsuitable] {
         assert_eq!(filtered.state(), Some(FilterState::Void));

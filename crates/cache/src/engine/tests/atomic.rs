@@ -25,8 +25,8 @@ async fn race_16_price_and_stock_from_one_snapshot() {
         let both = [price.clone(), stock.clone()];
         node.get_many(std::slice::from_ref(&stock), None).await;
 
-        // One transaction changes both, and its event is not applied yet. The price comes from the database, the
-        // stock from the tier.
+        // One transaction changes both, and its event is not applied yet. The price comes from the
+        // database, the stock from the tier.
         let unapplied = table.commit(&world, &[1, 2], "new");
         let apart = texts(&node.get_many(&both, None).await);
         assert_eq!(apart, ["new", "old"], "each within its contract, from two snapshots");
@@ -63,8 +63,8 @@ async fn race_16_load_ahead_of_tier_excluded() {
     assert_eq!(table.calls(), (0, 2));
 }
 
-/// The database has failed over, and the tiers still have the old epoch: loads now return positions of another
-/// log.
+/// The database has failed over, and the tiers still have the old epoch: loads now return positions of
+/// another log.
 #[tokio::test(start_paused = true)]
 async fn race_16_two_logs_form_no_snapshot() {
     let world = World::new().await;

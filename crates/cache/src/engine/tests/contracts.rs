@@ -210,3 +210,20 @@ async fn oversized_answer_not_stored() {
     }
     assert_eq!(node.standing().entries, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn replaced_rules_keep_the_state() {
+    let world = World::new().await;
+    let node = world.node().await;
+    let old = policy(rules(Unproven::ReadOrigin));
+    let row = Row::returning(MS, "value");
+    served(&node, &old, &row).await;
+    assert_eq!(served(&node, &old, &row).await, is("value", Tier::Local));
+    let new = Arc::new(old.with_rules(Rules { budget: BUDGET * 2, ..old.rules.clone() }));
+    assert_eq!(served(&node, &new, &row).await, is("value", Tier::Local));
+    assert_eq!((old.state.hits.sum(), new.state.hits.sum()), (2, 2), "one counter");
+    assert!(new.state.pressure.get().is_some(), "the pressure is known before the first load");
+    tokio::time::sleep(MS).await;
+    let strict = Arc::new(old.with_rules(Rules { budget: Duration::ZERO, ..old.rules.clone() }));
+    assert_eq!(served(&node, &strict, &row).await.1, Tier::Origin, "the new rules apply");
+}

@@ -130,3 +130,22 @@ async fn slow_shared_tier_opens_breaker() {
     ask(&node, 30, &policy, &row).await.expect("an answer");
     assert!(began.elapsed() <= 5 * MS, "the open breaker avoids the wait: {:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_requests_share_the_gate_of_loads() {
+    let world = World::new().await;
+    let options = EngineOptions { queue_timeout: 100 * MS, ..EngineOptions::default() };
+    let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
+    let row = Row::returning(MS, "value");
+    let gate = node.origin_gate(row.name(), Some(10));
+    let mut permits = Vec::new();
+    for _ in 0..10 {
+        permits.push(gate.admit(Class::Critical).await.expect("below the limit"));
+    }
+    let err = ask(&node, 1, &of_class(Class::Critical), &row).await.expect_err("at the limit");
+    assert!(matches!(err, ReadError::Overloaded { reason: "limit", .. }), "{err}");
+    permits.pop();
+    ask(&node, 2, &of_class(Class::Ephemeral), &row).await.expect_err("no room for this class");
+    ask(&node, 2, &of_class(Class::Critical), &row).await.expect("room for one load");
+    assert_eq!(row.calls(), 1);
+}

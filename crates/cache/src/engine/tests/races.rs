@@ -121,8 +121,8 @@ async fn race_11_lagging_shared_entry_rejected() {
     }
 }
 
-/// The shared tier has gone back to before a purge request, and the node has lost its own tombstones with the node
-/// stream; its contract says `serve-stale`.
+/// The shared tier has gone back to before a purge request, and the node has lost its own tombstones with
+/// the node stream; its contract says `serve-stale`.
 #[tokio::test(start_paused = true)]
 async fn race_21_rolled_back_tier_not_served_stale() {
     let world = World::new().await;

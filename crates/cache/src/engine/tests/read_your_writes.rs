@@ -72,13 +72,13 @@ async fn tier_reaching_token_in_time_answers() {
         tokio::time::sleep(50 * MS).await;
         world.shared.apply(&unapplied).await.unwrap().unwrap();
     };
-    let (held, found, ()) = tokio::join!(
+    let (local, shared, ()) = tokio::join!(
         served_after(&one, &policy, &row, token),
         served_after(&cold, &policy, &row, token),
         commit,
     );
-    assert_eq!(held, is("same", Tier::Local));
-    assert_eq!(found, is("same", Tier::Shared));
+    assert_eq!(local, is("same", Tier::Local));
+    assert_eq!(shared, is("same", Tier::Shared));
     assert_eq!(row.calls(), 1);
 }
 
@@ -106,8 +106,8 @@ async fn writer_skips_load_from_before_write() {
     assert_eq!(row.calls(), 2);
 }
 
-/// Found by the simulation (seed 889 of its first version): within one tick of the clock a load can read its row, a
-/// write can be acknowledged, and its writer can read.
+/// Found by the simulation (seed 889 of its first version): within one tick of the clock a load can read
+/// its row, a write can be acknowledged, and its writer can read.
 #[tokio::test(start_paused = true)]
 async fn writer_skips_load_of_same_tick() {
     let world = World::new().await;

@@ -425,9 +425,9 @@ async fn function_position_becomes_tau() {
         contract("from = { source = \"shop\", table = \"quotes\" }\ntags = [\"quote-{id}\"]");
     let policy = Arc::new(Policy::from(&contract));
     let upto = Arc::new(AtomicU64::new(10));
-    let told = Arc::clone(&upto);
+    let position = Arc::clone(&upto);
     let origin: Arc<dyn Origin> = Arc::new(FunctionOrigin::new(contract.clone(), move |_, _| {
-        let upto = Lsn(told.load(Ordering::Relaxed));
+        let upto = Lsn(position.load(Ordering::Relaxed));
         let replayed = Some(coherence::Replayed { log: EPOCH.log(), upto });
         async move { Ok(Loaded { replayed, ..Loaded::value("value") }) }
     }));

@@ -168,8 +168,8 @@ async fn lagging_shared_tier_ignores_touch() {
     let policy = policy(session(Unproven::ServeStale));
     let row = Row::returning(MS, "value");
     read(&node, &policy, &row).await.expect("an answer");
-    // This node's own tier is ahead, as that of a leader whose shared tier has stopped applying. So it answers from
-    // its copy, and the touches that it sends prove nothing there.
+    // This node's own tier is ahead, as that of a leader whose shared tier has stopped applying. So it
+    // answers from its copy, and the touches that it sends prove nothing there.
     node.applied(&world.commit_unapplied(vec![Subject::Key(key(2))]));
     assert_eq!(used(&node, &policy, &row, 10 * SECOND, 70 * SECOND).await, 0);
     assert_eq!(node.standing().bound.map(|bound| bound < BUDGET), Some(true));

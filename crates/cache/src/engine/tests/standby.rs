@@ -172,7 +172,7 @@ impl Primary {
     }
 }
 
-async fn tell(world: &World, batch: &Batch) {
+async fn apply(world: &World, batch: &Batch) {
     world.shared.apply(batch).await.unwrap().unwrap();
     settle().await;
 }
@@ -191,7 +191,7 @@ async fn recent_standby_relieves_primary() {
     assert_eq!(primary.read(&engine, &policy, 1).await.proof().tier, Tier::Local);
     let batch = primary.commit(&world, 1, "new");
     primary.standby.replays(batch.upto.0);
-    tell(&world, &batch).await;
+    apply(&world, &batch).await;
     tokio::time::sleep(300 * MS).await;
     let answer = primary.read(&engine, &policy, 1).await;
     assert_eq!((text(&answer), primary.calls()), ("new".into(), (2, 0)));
@@ -203,7 +203,7 @@ async fn race_05_lagging_standby_fill_rejected() {
     let engine = world.node().await;
     let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 1, "new");
-    tell(&world, &batch).await;
+    apply(&world, &batch).await;
     let answer = primary.read(&engine, &policy, 1).await;
     assert_eq!(text(&answer), "new");
     assert_eq!(primary.calls(), (1, 1), "the standby was recent enough, its answer was not");
@@ -228,7 +228,7 @@ async fn race_05_standby_lag_shown_in_bound() {
     let stale = world.clock.mono().since(committed);
     assert!(bound >= stale, "{bound:?} is shown, it is {stale:?} old");
     assert!(bound <= policy.rules.budget, "{bound:?}");
-    tell(&world, &batch).await;
+    apply(&world, &batch).await;
     assert_eq!(text(&primary.read(&engine, &policy, 1).await), "new", "its event invalidated it");
     // Past the budget the primary answers, and the standby is not asked.
     tokio::time::sleep(2 * BUDGET).await;
@@ -244,7 +244,7 @@ async fn stopped_standby_answer_rejected() {
     let engine = world.node().await;
     let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 1, "new");
-    tell(&world, &batch).await;
+    apply(&world, &batch).await;
     tokio::time::sleep(2 * BUDGET).await;
     *primary.standby.known.lock() = Some(batch.upto.0);
     let answer = primary.read(&engine, &policy, 3).await;
@@ -369,7 +369,7 @@ async fn primary_loads_what_standby_lacks() {
     let engine = world.node().await;
     let (primary, policy) = (Primary::of(&world), policy(rules(Unproven::ReadOrigin)));
     let batch = primary.commit(&world, 2, "new");
-    tell(&world, &batch).await;
+    apply(&world, &batch).await;
     let answers = engine.get_many(&primary.items(&policy, &[1, 2, 3]), None).await;
     assert_eq!(table::texts(&answers), ["old", "new", "old"]);
     assert_eq!(primary.calls(), (1, 1));
@@ -386,7 +386,7 @@ async fn atomic_batch_from_one_server() {
     assert_eq!(primary.calls(), (1, 0), "one snapshot of the standby");
 
     let batch = primary.commit(&world, 2, "new");
-    tell(&world, &batch).await;
+    apply(&world, &batch).await;
     let items = primary.items(&policy, &[1, 2]);
     let together = engine.get_atomic(&items, None).await.expect("both");
     assert_eq!(table::texts(&together.answers), ["old", "new"]);

@@ -1,5 +1,5 @@
-//! An invalidation storm: each change of stock invalidates hundreds of recommendations, faster than they can be
-//! loaded again.
+//! An invalidation storm: each change of stock invalidates hundreds of recommendations, faster than they
+//! can be loaded again.
 
 use std::collections::BTreeMap;
 

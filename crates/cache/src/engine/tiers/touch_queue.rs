@@ -11,7 +11,7 @@ const MAX_PENDING: usize = 16_384;
 /// The maximum number of touches in one call.
 const BATCH: usize = 256;
 
-/// The touches that the shared tier has not been told of.
+/// The touches that have not been reported to the shared tier.
 #[derive(Default)]
 pub(crate) struct TouchQueue {
     pending: Mutex<Vec<(Key, Touch)>>,

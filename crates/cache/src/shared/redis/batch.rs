@@ -128,7 +128,7 @@ impl RedisClient {
     }
 
     /// Applies a chunk to all buckets, and last to the first bucket, which publishes it. Another bucket that
-    /// can't be reached delays nothing: its position shows what it has missed.
+    /// can't be reached delays nothing: its position shows the gap.
     pub(super) async fn apply_chunk(&self, chunk: &Batch) -> Result<Result<(), Gap>, TierError> {
         let calls = self.buckets.rest().map(|bucket| self.apply_to_bucket(bucket, chunk));
         let (mut verdicts, mut unreachable) = (Vec::new(), Vec::new());

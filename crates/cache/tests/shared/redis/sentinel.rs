@@ -154,7 +154,7 @@ async fn leader_replays_to_promoted_replica() {
     })
     .await;
     // The gap is noticed without further commits.
-    let repaired = eventually("a look", async || leader.reconcile().await.ok()).await;
+    let repaired = eventually("a reconciliation", async || leader.reconcile().await.ok()).await;
     assert_eq!(repaired, ApplyResult::Replayed(Lsn(11)));
     let position = tier.position().await.expect("a position").expect("an epoch");
     assert_eq!((position.epoch, position.applied), (epoch, Lsn(12)), "the same epoch");

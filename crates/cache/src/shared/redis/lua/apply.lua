@@ -1,9 +1,10 @@
+-- Applies a chunk of the log to one bucket.
 -- KEYS: state, tombstones, evictions, stream, the entries that the events name …
 -- ARGV: epoch, prev, upto, watermark, floor, stream length, message or '',
---       for each entry its position, and its new life in ms and content after its stamp, or 0 and
---       '' where the log does not tell …, then a tag's or wildcard's subject and its position, in
---       turn …
--- Reply: malformed, 'applied' | 'unproven' | 'epoch', the tier's | 'missing', applied
+--       for each entry its position, and its new TTL in ms and content after its stamp, or 0 and ''
+--       if the log does not contain its value …, then the subject and the position of each tag and
+--       wildcard, in turn …
+-- Reply: malformed, 'applied' | 'unproven' | 'epoch', the tier's epoch | 'missing', applied
 
 local s = state()
 if not s then
@@ -16,13 +17,14 @@ if s.applied < tonumber(ARGV[2]) then
   return { malformed, 'missing', s.applied_text }
 end
 
--- Which of the entries that the log tells anew are held and count; after the marks none does.
-local held = {}
+-- The entries with a new value in the log that are valid. Read before the tombstones are raised, which
+-- make all of them invalid.
+local valid = {}
 for i = 5, #KEYS do
   if ARGV[3 * i - 5] ~= '' then
     local raw = on('GET', KEYS[i])
     local entry = raw and parse(KEYS[i], raw)
-    held[KEYS[i]] = entry and stands(s, KEYS[i], KEYS[3], entry)
+    valid[KEYS[i]] = entry and is_valid(s, KEYS[i], KEYS[3], entry)
   end
 end
 
@@ -50,21 +52,21 @@ if next(wildcards) then
   for lsn, pattern in string.gmatch(s.wildcards, '(%d+) (%S+)\n') do
     wildcards[pattern] = math.max(wildcards[pattern] or 0, tonumber(lsn))
   end
-  local marks = {}
+  local newest_first = {}
   for pattern, lsn in pairs(wildcards) do
-    marks[#marks + 1] = { lsn, pattern }
+    newest_first[#newest_first + 1] = { lsn, pattern }
   end
-  table.sort(marks, function(a, b)
+  table.sort(newest_first, function(a, b)
     return a[1] > b[1] or a[1] == b[1] and a[2] < b[2]
   end)
-  local over = marks[WILDCARDS_MAX + 1]
+  local over = newest_first[WILDCARDS_MAX + 1]
   if over then
     floor = math.max(floor, over[1])
   end
   local lines = {}
-  for _, mark in ipairs(marks) do
-    if not over or mark[1] > over[1] then
-      lines[#lines + 1] = string.format('%.0f %s\n', mark[1], mark[2])
+  for _, tombstone in ipairs(newest_first) do
+    if not over or tombstone[1] > over[1] then
+      lines[#lines + 1] = string.format('%.0f %s\n', tombstone[1], tombstone[2])
     end
   end
   s.wildcards = table.concat(lines)
@@ -74,7 +76,7 @@ if floor > s.floor then
   redis.call('HSET', KEYS[1], 'floor', string.format('%.0f', floor))
 end
 
--- Puts what the log tells anew in the place of what it made old: coherence::Fence::admit, of which
+-- Stores the value in the log in place of an entry that it invalidates: coherence::Fence::admit, of which
 -- epoch and stored value are known.
 local function renew(key, lsn, ttl, rest)
   local members = { subject(key) }
@@ -82,7 +84,7 @@ local function renew(key, lsn, ttl, rest)
     members[#members + 1] = 't:' .. tag
   end
   if tonumber(lsn) >= floor and tonumber(lsn) >= newest(KEYS[2], members)
-    and not wiped(s, tonumber(lsn), members) then
+    and not matches_wildcard(s, tonumber(lsn), members) then
     local stamp = string.format('%.0f', s.evictions)
     local entry = 'tg2 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
     redis.call('SET', key, entry, 'PX', ttl)
@@ -97,7 +99,7 @@ for i = 5, #KEYS do
     local lsn, ttl, rest = ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
     local epoch, tau = string.match(header, '^tg2 (%S+) (%d+) ')
     tau = epoch == s.epoch and position(tau)
-    if tau and tau < tonumber(lsn) and rest ~= '' and held[KEYS[i]] then
+    if tau and tau < tonumber(lsn) and rest ~= '' and valid[KEYS[i]] then
       renew(KEYS[i], lsn, ttl, rest)
     elseif not tau or tau < tonumber(lsn) then
       redis.call('UNLINK', KEYS[i])
@@ -105,7 +107,7 @@ for i = 5, #KEYS do
   end
 end
 
--- Last, so that a failure on the way leaves the old position and the batch is sent again.
+-- Last, so that a failure before leaves the old position, and the batch is sent again.
 publish(KEYS[4], ARGV[6], 'batch', ARGV[7])
 if tonumber(ARGV[3]) > s.applied then
   redis.call('HSET', KEYS[1], 'applied', ARGV[3])

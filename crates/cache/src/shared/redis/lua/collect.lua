@@ -1,13 +1,15 @@
+-- Drops tombstones and raises the floor.
 -- KEYS: state, tombstones
--- ARGV: upto, how many at most, how many may stay: where there are more, the oldest go too
--- Reply: malformed, dropped, left
+-- ARGV: upto, the number to drop at most, the number that may stay: the oldest ones beyond it are dropped
+--       too
+-- Reply: malformed, the number dropped, the number still to drop
 
 local s = state()
 if not s then
   return { malformed, 0, 0 }
 end
 local upto, text = tonumber(ARGV[1]), ARGV[1]
--- The guard is one of them, and the newest.
+-- The guard is one of them, with the highest score.
 local over = redis.call('ZCARD', KEYS[2]) - 1 - tonumber(ARGV[3])
 if over > 0 then
   local last = tonumber(redis.call('ZRANGE', KEYS[2], over - 1, over - 1, 'WITHSCORES')[2])
@@ -30,7 +32,7 @@ end
 if count + gone == 0 then
   return { malformed, 0, 0 }
 end
--- The floor first: what is not dropped yet is forbidden twice, and that is fine.
+-- The floor first: fills that tombstones still refuse are refused twice, which is harmless.
 if upto > s.floor then
   redis.call('HSET', KEYS[1], 'floor', text)
 end

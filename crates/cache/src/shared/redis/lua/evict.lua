@@ -1,5 +1,6 @@
+-- Removes entries and records evicted tags.
 -- KEYS: state, tombstones, evictions, stream, the entries …
--- ARGV: stream length, message or '', how many evicted tags to keep apart, '1' for everything or '',
+-- ARGV: stream length, message or '', the number of evicted tags to keep, '1' for everything or '',
 --       the tags …
 -- Reply: malformed
 
@@ -7,17 +8,17 @@ local s = state()
 for i = 5, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end
--- Without a state no entry counts, and none needs to be told from later ones.
+-- Without a state no entry is valid, so there are none to distinguish from later ones.
 if s then
   local count, evicted = s.evictions, s.evicted
   if #ARGV > 4 then
     count = count + 1
-    local marks = {}
+    local numbers = {}
     for i = 5, #ARGV do
-      marks[#marks + 1] = count
-      marks[#marks + 1] = ARGV[i]
+      numbers[#numbers + 1] = count
+      numbers[#numbers + 1] = ARGV[i]
     end
-    on('ZADD', KEYS[3], unpack(marks))
+    on('ZADD', KEYS[3], unpack(numbers))
     local over = redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[3])
     if over > 0 then
       local oldest = redis.call('ZPOPMIN', KEYS[3], over)

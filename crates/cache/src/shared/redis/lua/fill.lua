@@ -1,3 +1,4 @@
+-- Stores an entry by the fill rule, and releases its lease.
 -- KEYS: state, tombstones, evictions, entry, lease
 -- ARGV: epoch, τ, lease token or '', ttl in ms, the entry after its stamp, its tags as subjects …
 -- Reply: malformed, 'accept' or the refusal's name
@@ -20,14 +21,14 @@ local function admit()
   for i = 6, #ARGV do
     members[#members + 1] = ARGV[i]
   end
-  if tau < newest(KEYS[2], members) or wiped(s, tau, members) then
+  if tau < newest(KEYS[2], members) or matches_wildcard(s, tau, members) then
     return 'tombstone'
   end
-  -- Most fills meet nothing, or something older; only the others need a closer look.
+  -- Most fills find no entry, or an older one. Only the others need the whole entry.
   local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg2 %S+ (%d+) '))
   if stored and tau < stored then
     local entry = parse(KEYS[4], redis.call('GET', KEYS[4]))
-    if entry and stands(s, KEYS[4], KEYS[3], entry) then
+    if entry and is_valid(s, KEYS[4], KEYS[3], entry) then
       return 'older'
     end
   end
@@ -36,10 +37,10 @@ end
 
 local verdict = admit()
 if ARGV[3] ~= '' then
-  local held = on('GET', KEYS[5])
-  if held and string.match(held, ' (%d+)$') == ARGV[3] then
+  local lease = on('GET', KEYS[5])
+  if lease and string.match(lease, ' (%d+)$') == ARGV[3] then
     redis.call('UNLINK', KEYS[5])
-  elseif verdict == 'accept' and held and string.sub(held, 1, #s.epoch + 1) == s.epoch .. ' ' then
+  elseif verdict == 'accept' and lease and string.sub(lease, 1, #s.epoch + 1) == s.epoch .. ' ' then
     verdict = 'lease'
   end
 end

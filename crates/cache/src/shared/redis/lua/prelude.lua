@@ -1,15 +1,15 @@
--- What all scripts share. KEYS[1] is always the state (hash), KEYS[2] the tombstones (sorted set).
+-- Functions of all scripts. KEYS[1] is always the state (hash), KEYS[2] the tombstones (sorted set).
 --
--- Positions are decimal text. They are compared as numbers, which Lua and sorted sets keep exactly
--- up to 2^53, and handed on as the text they came as: Lua writes large numbers with an exponent.
+-- Positions are decimal text. They are compared as numbers, which Lua and sorted sets store exactly up to
+-- 2^53, and written as the text they were read as: Lua formats large numbers with an exponent.
 
--- How many values of somebody else's making were met (and removed); first in every reply.
+-- The number of malformed values that were found and removed; first in every reply.
 local malformed = 0
 
--- How many wildcards are kept apart: coherence::Fence::PATTERNS_MAX.
+-- The number of wildcards that are kept: coherence::Fence::PATTERNS_MAX.
 local WILDCARDS_MAX = 32
 
--- Runs a command on one of our keys. Something of another type that sits there is removed.
+-- Runs a command on a key of the tier. A value of another type under the key is removed.
 local function on(command, key, ...)
   local reply = redis.pcall(command, key, ...)
   if type(reply) ~= 'table' or not reply.err then
@@ -26,8 +26,8 @@ local function position(text)
   return text and #text <= 16 and string.find(text, '^%d+$') and tonumber(text)
 end
 
--- The tier's state, or nil if it has none. A state with a part missing proves nothing and is
--- ended. The tombstones carry a guard that names the epoch, so that their loss is such a case.
+-- Returns the bucket's state, or nil if it has none. A state with a missing part proves nothing and is
+-- removed. The tombstones have a guard that names the epoch, so that their loss is such a case.
 local function state()
   local f = on('HMGET', KEYS[1], 'epoch', 'applied', 'watermark', 'floor', 'evictions', 'evicted',
     'wildcards')
@@ -52,12 +52,12 @@ local function state()
   return nil
 end
 
--- What every key of this bucket begins with; the rest of an entry's key is its subject, `k:<key>`.
+-- Returns the subject of an entry, `k:<key>`: the part of its key after the bucket's prefix.
 local function subject(key)
   return string.sub(key, #KEYS[1] - #'state' + 1)
 end
 
--- The highest score among the members, 0 if none is there.
+-- Returns the highest score among the members, 0 if there is none.
 local function newest(set, members)
   local highest = 0
   for from = 1, #members, 1000 do
@@ -69,8 +69,8 @@ local function newest(set, members)
   return highest
 end
 
--- Whether a text is like a pattern, in which `*` stands for any text: contract::Pattern.
-local function like(pattern, text)
+-- Whether a text matches a pattern, in which `*` stands for any text: contract::Pattern.
+local function matches(pattern, text)
   local first, rest = string.match(pattern, '^([^*]*)%*(.*)$')
   if string.sub(text, 1, #first) ~= first then
     return false
@@ -89,14 +89,14 @@ local function like(pattern, text)
   end
 end
 
--- Whether a wildcard that came after τ is about one of the subjects.
-local function wiped(s, tau, subjects)
+-- Whether a wildcard after τ matches one of the subjects.
+local function matches_wildcard(s, tau, subjects)
   for lsn, kind, pattern in string.gmatch(s.wildcards, '(%d+) ([kt])%*:(%S+)\n') do
     if tonumber(lsn) <= tau then
       return false
     end
     for _, subject in ipairs(subjects) do
-      if string.sub(subject, 1, 1) == kind and like(pattern, string.sub(subject, 3)) then
+      if string.sub(subject, 1, 1) == kind and matches(pattern, string.sub(subject, 3)) then
         return true
       end
     end
@@ -104,8 +104,8 @@ local function wiped(s, tau, subjects)
   return false
 end
 
--- Takes an entry apart: epoch, τ, stamp, kind, times, tags; nil if it is not of our making, whole and
--- mortal. `size`: its bytes, where `raw` is only its beginning.
+-- Parses an entry: epoch, τ, stamp, kind, times, tags; nil if it is malformed, truncated or without expiry.
+-- `size`: its bytes, if `raw` is only its beginning.
 local function parse(key, raw, size)
   local epoch, tau, stamp, kind, loaded, ttl, head, body, tags, start = string.match(raw,
     '^tg2 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ([pau]) (%d+) %d+ (%d+) %d+ (%d+) (%d+)([^\n]*)\n()')
@@ -121,8 +121,8 @@ local function parse(key, raw, size)
   }
 end
 
--- Whether an entry counts: coherence::Fence::stands within the epoch, and not evicted.
-local function stands(s, key, evictions, entry)
+-- Whether an entry is valid: coherence::Fence::stands within the epoch, and not evicted.
+local function is_valid(s, key, evictions, entry)
   if entry.epoch ~= s.epoch or entry.tau < s.floor or entry.stamp < s.evicted then
     return false
   end
@@ -131,16 +131,16 @@ local function stands(s, key, evictions, entry)
     tags[#tags + 1] = tag
     subjects[#subjects + 1] = 't:' .. tag
   end
-  return entry.tau >= newest(KEYS[2], subjects) and not wiped(s, entry.tau, subjects)
+  return entry.tau >= newest(KEYS[2], subjects) and not matches_wildcard(s, entry.tau, subjects)
     and (entry.stamp == s.evictions or entry.stamp >= newest(evictions, tags))
 end
 
--- An entry that stands is used: it lives on (coherence::SlidingTtl), with the token that it has earned by
--- standing (coherence::Fence::confirm). `use`: how long after its load it may live, in ms (0: as long
--- as it is used), and the position without which no answer is proven, and nothing prolonged. Answers
--- the entry as it is then.
-local function slide(s, key, raw, entry, use)
-  local longest, proven_from = string.match(use, '^(%d+) (%d+)$')
+-- Touches a valid entry: prolongs its life (coherence::SlidingTtl), and raises its τ to the applied position
+-- (coherence::Fence::confirm). `touch`: the limit of its life after its load, in ms (0: unlimited while it is
+-- used), and the position without which nothing is prolonged, since no answer is proven. Returns the entry
+-- after the touch.
+local function touch_entry(s, key, raw, entry, touch)
+  local longest, proven_from = string.match(touch, '^(%d+) (%d+)$')
   longest = tonumber(longest)
   if entry.kind ~= 'p' or s.applied < tonumber(proven_from) then
     return raw
@@ -168,8 +168,8 @@ local function slide(s, key, raw, entry, use)
   return raw
 end
 
--- Publishes on the node stream. Messages are numbered without gaps, so whoever reads them sees a
--- loss of any kind. Nothing ('') is not published: only the first bucket is told what.
+-- Publishes on the node stream. Messages are numbered without gaps, so that a reader notices every loss.
+-- An empty message is not published: only the first bucket gets the others.
 local function publish(stream, length, field, payload)
   if payload == '' then
     return

@@ -1,6 +1,6 @@
+-- Looks up keys, touches their entries and grants leases.
 -- KEYS: state, tombstones, evictions, then entry and lease for each key
--- ARGV: lease in ms or '', then for each key the token it would get, and how this use prolongs its
---       life, or ''
+-- ARGV: lease in ms or '', then for each key the token of its lease, and its touch or ''
 -- Reply: malformed [, epoch, applied, watermark, then for each key its outcome, …]
 
 local s = state()
@@ -9,21 +9,21 @@ if not s then
 end
 local reply = { 0, s.epoch, s.applied_text, s.watermark_text }
 
-local function say(...)
+local function add(...)
   for _, word in ipairs({ ... }) do
     reply[#reply + 1] = word
   end
 end
 
-local function read(entry_key, lease_key, token, use)
+local function read(entry_key, lease_key, token, touch)
   local raw = on('GET', entry_key)
   if raw then
     local entry = parse(entry_key, raw)
-    if entry and stands(s, entry_key, KEYS[3], entry) then
-      if use ~= '' then
-        raw = slide(s, entry_key, raw, entry, use)
+    if entry and is_valid(s, entry_key, KEYS[3], entry) then
+      if touch ~= '' then
+        raw = touch_entry(s, entry_key, raw, entry, touch)
       end
-      return say('found', raw, entry.left)
+      return add('found', raw, entry.left)
     end
     redis.call('UNLINK', entry_key)
     if not entry then
@@ -32,17 +32,17 @@ local function read(entry_key, lease_key, token, use)
   end
 
   if ARGV[1] == '' then
-    return say('miss')
+    return add('miss')
   end
-  local held = on('GET', lease_key)
-  if held and string.sub(held, 1, #s.epoch + 1) == s.epoch .. ' ' then
+  local lease = on('GET', lease_key)
+  if lease and string.sub(lease, 1, #s.epoch + 1) == s.epoch .. ' ' then
     local left = redis.call('PTTL', lease_key)
     if left >= 0 then
-      return say('wait', left)
+      return add('wait', left)
     end
   end
   redis.call('SET', lease_key, s.epoch .. ' ' .. token, 'PX', ARGV[1])
-  say('lead')
+  add('lead')
 end
 
 for at = 4, #KEYS, 2 do

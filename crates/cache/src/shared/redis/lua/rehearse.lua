@@ -1,17 +1,17 @@
--- Tries each command of the other scripts on a key that means nothing, and leaves nothing behind.
+-- Tries each command of the other scripts on a key without a meaning, and removes that key.
 -- KEYS: that key
 -- Reply: malformed, then each command that is not allowed …
 
-local reply, told, key = { 0 }, {}, KEYS[1]
+local reply, refused_commands, key = { 0 }, {}, KEYS[1]
 
--- That a command fails for another reason is none of our concern here.
+-- Other errors of a command do not matter here.
 local function try(command, ...)
   local answer = redis.pcall(command, ...)
-  local said = type(answer) == 'table' and answer.err
-  local refused = said and (string.find(said, 'NOPERM', 1, true)
-    or string.find(said, "can't run this command", 1, true))
-  if refused and not told[command] then
-    told[command] = true
+  local err = type(answer) == 'table' and answer.err
+  local refused = err and (string.find(err, 'NOPERM', 1, true)
+    or string.find(err, "can't run this command", 1, true))
+  if refused and not refused_commands[command] then
+    refused_commands[command] = true
     reply[#reply + 1] = string.lower(command)
   end
 end

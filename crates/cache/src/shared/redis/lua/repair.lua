@@ -1,14 +1,14 @@
--- Begins one bucket anew within the tier's history: coherence::buckets::needs_reset.
+-- Resets one bucket within the tier's epoch: coherence::buckets::needs_reset.
 -- KEYS: state, tombstones, evictions
 -- ARGV: epoch, at, the epoch that the bucket was seen in, or ''
--- Reply: malformed, 1 if it was begun, 0 if it is not what was seen any more
+-- Reply: malformed, 1 if it was reset, 0 if it has changed since it was seen
 
 local s = state()
 if (s and s.epoch or '') ~= ARGV[3] or s and s.epoch == ARGV[1] and s.applied >= tonumber(ARGV[2]) then
   return { malformed, 0 }
 end
--- Entries of the same epoch may lie here. All of them count as evicted: their stamps are counts of
--- evictions, which never come near the time in ms.
+-- Entries of the same epoch may be stored here. All of them count as evicted: their stamps are counts of
+-- evictions, which never reach the time in ms.
 local time = redis.call('TIME')
 local count = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 count = math.max(count, position(redis.call('HGET', KEYS[1], 'evictions')) or 0) + 1

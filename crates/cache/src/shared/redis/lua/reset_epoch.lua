@@ -1,8 +1,9 @@
+-- Starts a new epoch.
 -- KEYS: state, tombstones, evictions, stream
 -- ARGV: epoch, at, watermark, stream length, message or ''
 -- Reply: malformed
 
--- Entries and leases carry the epoch they were written in, so nobody has to look for them.
+-- Entries and leases contain the epoch that they were written in, so they need not be removed.
 state()
 redis.call('UNLINK', KEYS[2])
 redis.call('ZADD', KEYS[2], '+inf', 'e:' .. ARGV[1])

@@ -1,7 +1,7 @@
--- Where the node stream ends, and whether a message that was read before is still in it.
+-- Returns the end of the node stream, and whether a message that was read before is still in it.
 -- KEYS: state, tombstones, stream
 -- ARGV: the id of that message or ''
--- Reply: malformed, epoch or '', how many were sent, the last id, the number of that message or ''
+-- Reply: malformed, epoch or '', the number of messages sent, the last id, the number of that message or ''
 
 local s = state()
 local last = on('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]

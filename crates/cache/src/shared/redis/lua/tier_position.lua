@@ -1,3 +1,4 @@
+-- Returns the position of a bucket.
 -- KEYS: state, tombstones
 -- Reply: malformed [, epoch, applied, watermark]
 

@@ -1,5 +1,6 @@
--- KEYS: state, tombstones, evictions, entries that are used elsewhere …
--- ARGV: for each, how that prolongs its life
+-- Touches entries that were used elsewhere.
+-- KEYS: state, tombstones, evictions, the entries …
+-- ARGV: the touch of each entry
 -- Reply: malformed
 
 local s = state()
@@ -7,8 +8,8 @@ if s then
   for at = 4, #KEYS do
     local raw = on('GET', KEYS[at])
     local entry = raw and parse(KEYS[at], raw)
-    if entry and stands(s, KEYS[at], KEYS[3], entry) then
-      slide(s, KEYS[at], raw, entry, ARGV[at - 3])
+    if entry and is_valid(s, KEYS[at], KEYS[3], entry) then
+      touch_entry(s, KEYS[at], raw, entry, ARGV[at - 3])
     end
   end
 end
