@@ -14,7 +14,7 @@ pub struct EngineOptions {
     /// The memory that each pool of the in-process tier is assured of; together at most
     /// [`MOST_ASSURED`](crate::MOST_ASSURED) of `local_bytes`.
     pub assured: Assured,
-    /// The timeout of calls to the shared tier. CausalToken it the read goes on without that tier.
+    /// The timeout of calls to the shared tier. After it the read goes on without that tier.
     pub shared_timeout: Duration,
     /// The time that a load's lease lasts without a heartbeat. The lease of a dead node is granted again
     /// after it. Heartbeats are sent every third of it.

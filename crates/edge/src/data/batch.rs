@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Answer, Content, Item, OneMoment, Policy, Tier};
-use coherence::After;
+use cache::{Answer, Content, Item, AtomicBatch, Policy, Tier};
+use coherence::CausalToken;
 use contract::Evidence;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -108,7 +108,7 @@ impl DataApi {
                 let status = StatusCode::BAD_REQUEST;
                 return Err(DataError::new(status, "No common snapshot", detail));
             }
-            let OneMoment { answers, by } = self.engine.get_together(&items, token).await?;
+            let AtomicBatch { answers, by } = self.engine.get_atomic(&items, token).await?;
             (answers, Some(by.as_str()))
         } else {
             (self.engine.get_many(&items, token).await, None)

@@ -56,8 +56,8 @@ impl From<ReadError> for DataError {
             },
             ReadError::Unproven { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Freshness not proven"),
             ReadError::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Origin overloaded"),
-            ReadError::Waited(_) => (StatusCode::GATEWAY_TIMEOUT, "Origin timed out"),
-            ReadError::Apart => (StatusCode::BAD_REQUEST, "No common snapshot"),
+            ReadError::WaitTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "Origin timed out"),
+            ReadError::NoCommonSnapshot => (StatusCode::BAD_REQUEST, "No common snapshot"),
             ReadError::Aborted => (StatusCode::INTERNAL_SERVER_ERROR, "Load aborted"),
         };
         let retry_after_s = err.retry_after().map(|after| after.as_millis().div_ceil(1_000).max(1));

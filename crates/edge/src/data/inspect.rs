@@ -1,6 +1,6 @@
 //! Inspection of the tiers without loads or fills.
 
-use cache::{Holding, Tier, TierError};
+use cache::{TierEntry, Tier, TierError};
 use contract::Key;
 use thiserror::Error;
 
@@ -23,7 +23,7 @@ pub struct Inspected {
     /// The key.
     pub key: Key,
     /// The entries in the tiers.
-    pub entries: Vec<Holding>,
+    pub entries: Vec<TierEntry>,
     /// The tier that failed, and why.
     pub failed: Option<(Tier, TierError)>,
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use cache::Answer;
-use coherence::After;
+use coherence::CausalToken;
 use contract::Key;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response, StatusCode};

@@ -67,11 +67,11 @@ impl GatewayError {
                     | OriginErrorKind::Broken
                     | OriginErrorKind::BadRequest => StatusCode::BAD_GATEWAY,
                 },
-                ReadError::Waited(_) => StatusCode::GATEWAY_TIMEOUT,
+                ReadError::WaitTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
                 ReadError::Unproven { .. } | ReadError::Overloaded { .. } => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
-                ReadError::Apart | ReadError::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
+                ReadError::NoCommonSnapshot | ReadError::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
     }
@@ -90,9 +90,9 @@ impl GatewayError {
                 OriginErrorKind::Refused => "connection_limit_reached",
                 OriginErrorKind::Broken | OriginErrorKind::BadRequest => "http_protocol_error",
             },
-            Self::Read(ReadError::Waited(_)) => "http_response_timeout",
+            Self::Read(ReadError::WaitTimeout(_)) => "http_response_timeout",
             Self::Read(ReadError::Overloaded { .. }) => "connection_limit_reached",
-            Self::Read(ReadError::Unproven { .. } | ReadError::Apart | ReadError::Aborted) => {
+            Self::Read(ReadError::Unproven { .. } | ReadError::NoCommonSnapshot | ReadError::Aborted) => {
                 "proxy_internal_error"
             }
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache::{Answer, Content, Origin, OriginErrorKind, ReadError, Tier};
-use coherence::After;
+use coherence::CausalToken;
 use http::header::CACHE_CONTROL;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response};

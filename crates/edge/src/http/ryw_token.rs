@@ -7,7 +7,7 @@
 //! * `Tidegate-Written: <token>` on the upstream's response to an unsafe method: the gateway removes
 //!   the header and sets the cookie.
 
-use coherence::After;
+use coherence::CausalToken;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -233,7 +233,7 @@ impl TierStack {
     ) -> Result<Option<Candidate>, ReadError> {
         let position = read.position;
         let verdict = self.judge_reply(request, read)?;
-        // CausalToken a failover the database reports positions of another log.
+        // After a failover the database reports positions of another log.
         let position = position.filter(|position| self.local.follows(position.epoch));
         let (Some(position), ReplyVerdict::Done(SharedLookup::Found(outcome))) =
             (position, verdict)
