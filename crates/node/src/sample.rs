@@ -19,8 +19,8 @@ const LATE_BOUND: Duration = Duration::from_secs(2);
 /// The time limit of one sample.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A source that fails for less than this is not reported: at the start the feed may still create the log that
-/// is sampled. Bounds grow from the first failure on, reported or not.
+/// A source that fails for less than this is not reported: at the start the feed may still create the log
+/// that is sampled. Bounds grow from the first failure on, reported or not.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
 
 /// Samples the end of a source's log at a fixed interval.
