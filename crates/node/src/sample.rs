@@ -79,7 +79,7 @@ impl LogSampler {
             match standing.bound {
                 Some(bound) if bound >= LATE_BOUND => {
                     let detail = format!(
-                        "commits of the last {bound:.1?} are not applied here: {applied} is applied, the \
+                        "commits of the last {bound:.1?} may be missing here: {applied} is applied, the \
                          log ends at {end}"
                     );
                     health.optional("log", false, detail);
