@@ -1,4 +1,5 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics` and the API under `/api/v1/`, one module per resource.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics` and the API under `/api/v1/`, one module per
+//! resource.
 //!
 //! The listener belongs on a private address. Purge requests must be sent as `application/json`, which a page
 //! of another origin can't do in a browser without a preflight request (CSRF).

@@ -38,7 +38,8 @@ pub struct InvalidQuery(pub String);
 /// Reads the tiers of this node.
 #[async_trait]
 pub trait TierInspector: Send + Sync + 'static {
-    /// Returns the entry that each tier holds, and whether it would be served. Fills, warms and counts nothing.
+    /// Returns the entry that each tier holds, and whether it would be served. Fills, warms and counts
+    /// nothing.
     ///
     /// # Errors
     /// [`InvalidQuery`].

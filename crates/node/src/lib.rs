@@ -2,8 +2,8 @@
 //! requests and audit answers.
 //!
 //! The crate opens no sockets and serves no HTTP. Time comes from [`coherence::Clock`], randomness from
-//! [`cache::Chance`], and every wait is one of Tokio's timers, so the simulator runs the same loops on virtual
-//! time. Databases, tiers and other nodes come in through traits: [`feed::Feed`], [`feed::Source`],
+//! [`cache::Chance`], and every wait is one of Tokio's timers, so the simulator runs the same loops on
+//! virtual time. Databases, tiers and other nodes come in through traits: [`feed::Feed`], [`feed::Source`],
 //! [`cache::SharedTier`], [`RowCatalogue`], [`StandbyProbe`] and [`PeerClient`].
 
 pub mod audit;

@@ -19,8 +19,8 @@ const LATE_BOUND: Duration = Duration::from_secs(2);
 /// The time limit of one sample.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A source that fails for less than this is not reported: at the start the feed may still create the log that
-/// is sampled. Bounds grow from the first failure on, reported or not.
+/// A source that fails for less than this is not reported: at the start the feed may still create the log
+/// that is sampled. Bounds grow from the first failure on, reported or not.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
 
 /// Samples the end of a source's log at a fixed interval.
@@ -79,7 +79,7 @@ impl LogSampler {
             match standing.bound {
                 Some(bound) if bound >= LATE_BOUND => {
                     let detail = format!(
-                        "commits of the last {bound:.1?} are not applied here: {applied} is applied, the \
+                        "commits of the last {bound:.1?} may be missing here: {applied} is applied, the \
                          log ends at {end}"
                     );
                     health.optional("log", false, detail);

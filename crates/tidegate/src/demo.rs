@@ -1,4 +1,5 @@
-//! The demo's stages: a shop, the systems in front of it, and the shop's history that answers are compared with.
+//! The demo's stages: a shop, the systems in front of it, and the shop's history that answers are compared
+//! with.
 
 mod error;
 mod node;

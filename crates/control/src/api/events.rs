@@ -1,8 +1,8 @@
 //! `POST /api/v1/events/{source}`
 //!
 //! The sender is authenticated, since its events decide which entries count as fresh: it signs each body
-//! (Standard Webhooks; Debezium Server: `authentication.type=standard-webhooks`) or sends the secret as a bearer
-//! token.
+//! (Standard Webhooks; Debezium Server: `authentication.type=standard-webhooks`) or sends the secret as a
+//! bearer token.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};

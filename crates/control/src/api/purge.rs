@@ -51,8 +51,8 @@ impl PurgeRequest {
     /// why there is none.
     ///
     /// # Errors
-    /// [`InvalidationError::Invalid`]: a key, tag, wildcard or contract is invalid, or there is none, or there
-    /// are more than [`node::purge::SUBJECTS_MAX`].
+    /// [`InvalidationError::Invalid`]: a key, tag, wildcard or contract is invalid, or there is none, or
+    /// there are more than [`node::purge::SUBJECTS_MAX`].
     pub fn check(
         &self,
         cause: Cause,
@@ -141,7 +141,8 @@ pub struct TierMatches {
     pub entries: u64,
     /// False: the scan of the tier was cut short, so there are at least as many.
     pub complete: bool,
-    /// Their number by contract; the gateway's pages are under `pages`, keys of no contract under their prefix.
+    /// Their number by contract; the gateway's pages are under `pages`, keys of no contract under their
+    /// prefix.
     pub contracts: BTreeMap<String, u64>,
     /// Some of the keys.
     pub examples: Vec<String>,

@@ -59,8 +59,8 @@ pub struct AuditLoop {
 }
 
 impl AuditLoop {
-    /// Creates an auditor of `engine`'s tiers. `targets` are the audited contracts by name; with none, nothing
-    /// is audited. `chance` salts digests and draws samples.
+    /// Creates an auditor of `engine`'s tiers. `targets` are the audited contracts by name; with none,
+    /// nothing is audited. `chance` salts digests and draws samples.
     #[must_use]
     pub fn new(
         options: &AuditOptions,

@@ -43,8 +43,8 @@ impl Witness for NoteQueue {
 }
 
 thread_local! {
-    /// Answers of this thread until the next one is sampled; 0: not drawn yet. Per thread, so that the threads
-    /// that answer share no cache line. Unused where every answer is sampled.
+    /// Answers of this thread until the next one is sampled; 0: not drawn yet. Per thread, so that the
+    /// threads that answer share no cache line. Unused where every answer is sampled.
     static UNTIL_SAMPLE: Cell<u64> = const { Cell::new(0) };
 }
 

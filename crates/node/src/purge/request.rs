@@ -84,7 +84,8 @@ pub struct TierMatches {
     pub entries: u64,
     /// False: the scan of the tier was cut short, so there are at least as many.
     pub complete: bool,
-    /// Their number by contract; the gateway's pages are under `pages`, keys of no contract under their prefix.
+    /// Their number by contract; the gateway's pages are under `pages`, keys of no contract under their
+    /// prefix.
     pub contracts: BTreeMap<String, u64>,
     /// Some of the keys.
     pub examples: Vec<Key>,

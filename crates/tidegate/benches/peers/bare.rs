@@ -1,5 +1,5 @@
-//! A hyper server that answers every request with one page from memory: the cost of HTTP itself on this machine,
-//! and the application behind the caches.
+//! A hyper server that answers every request with one page from memory: the cost of HTTP itself on this
+//! machine, and the application behind the caches.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -196,8 +196,8 @@ async fn read(
     Ok(at)
 }
 
-/// A function that sleeps and writes a line to the server's log: a statement whose client is gone may end without
-/// one.
+/// A function that sleeps and writes a line to the server's log: a statement whose client is gone may end
+/// without one.
 const SLOW_FUNCTION: &str = "slowly";
 
 fn create_slow_function(servers: &Servers) -> Result<()> {

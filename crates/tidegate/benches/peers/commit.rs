@@ -216,8 +216,8 @@ fn run(settings: &[(&str, &str)], name: &'static str) -> Result<Run> {
     Ok(run)
 }
 
-/// Returns the time from `from` to `to`, negative where `to` is earlier: a row can be received before its commit
-/// is acknowledged.
+/// Returns the time from `from` to `to`, negative where `to` is earlier: a row can be received before its
+/// commit is acknowledged.
 fn ms(from: Instant, to: Instant) -> f64 {
     let after = to.saturating_duration_since(from).as_secs_f64();
     let before = from.saturating_duration_since(to).as_secs_f64();
@@ -356,8 +356,8 @@ fn receive(postgres: SocketAddr, stop: &AtomicBool) -> Result<FirstSeen> {
     })
 }
 
-/// Returns the fourth column of an update's new row in `pgoutput`: `U`, relation, `N`, columns, each `t`, length,
-/// text. Rows without an old version only, by the table's replica identity.
+/// Returns the fourth column of an update's new row in `pgoutput`: `U`, relation, `N`, columns, each `t`,
+/// length, text. Rows without an old version only, by the table's replica identity.
 fn price(update: &[u8]) -> Option<u32> {
     let mut rest = update.strip_prefix(b"U")?.get(4..)?.strip_prefix(b"N")?.get(2..)?;
     let mut text = "";

@@ -239,7 +239,8 @@ fn read(servers: &Servers, end: Lsn) -> Result<f64> {
     })
 }
 
-/// Decodes the new row of an update to text: `U`, relation, `N`, columns, each `n`, `u`, or `t`, length, bytes.
+/// Decodes the new row of an update to text: `U`, relation, `N`, columns, each `n`, `u`, or `t`, length,
+/// bytes.
 fn decode(update: &[u8]) -> Option<Vec<Option<String>>> {
     let (count, mut rest) =
         update.strip_prefix(b"U")?.get(4..)?.strip_prefix(b"N")?.split_first_chunk()?;

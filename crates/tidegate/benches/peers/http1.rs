@@ -1,4 +1,5 @@
-//! A minimal blocking HTTP/1.1 client on one keep-alive connection: its own CPU time is part of the measurement.
+//! A minimal blocking HTTP/1.1 client on one keep-alive connection: its own CPU time is part of the
+//! measurement.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

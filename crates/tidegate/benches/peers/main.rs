@@ -1,7 +1,7 @@
 //! Tidegate compared with its peers: every figure is a ratio within one run, on one machine.
 //!
-//! `./bench` installs nothing, checks the installed programs, runs all parts and rewrites `docs/benchmarks.md`;
-//! `./bench gateway` measures one part again. Without that script:
+//! `./bench` installs nothing, checks the installed programs, runs all parts and rewrites
+//! `docs/benchmarks.md`; `./bench gateway` measures one part again. Without that script:
 //! `cargo bench -p tidegate --bench peers -- gateway`.
 
 mod audit;

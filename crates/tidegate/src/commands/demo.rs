@@ -34,9 +34,9 @@ const STORM: Duration = Duration::from_secs(30);
 
 /// Run a shop with shoppers, and compare Tidegate with common caches.
 ///
-/// One process, nothing to install: an ordinary shop on SQLite behind Tidegate's gateway, and the same traffic
-/// sent to no cache, a TTL-only cache and a delete-on-write cache. Prices and stock change all the time; every
-/// answer is compared with the database.
+/// One process, nothing to install: an ordinary shop on SQLite behind Tidegate's gateway, and the same
+/// traffic sent to no cache, a TTL-only cache and a delete-on-write cache. Prices and stock change all the
+/// time; every answer is compared with the database.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (and in a storm the shop not overloaded), 1 otherwise, 2 usage, 3 environment"

@@ -1,6 +1,7 @@
 //! Sizes such as `256MiB`.
 
-/// Parses a size with a unit, at least 1 MiB: `B`, `kB`, `MB`, `GB` (powers of 1000), `KiB`, `MiB`, `GiB` (of 1024).
+/// Parses a size with a unit, at least 1 MiB: `B`, `kB`, `MB`, `GB` (powers of 1000), `KiB`, `MiB`, `GiB` (of
+/// 1024).
 pub(super) fn parse(text: &str) -> Result<u64, String> {
     let digits = text.trim().find(|c: char| !c.is_ascii_digit()).unwrap_or(text.trim().len());
     let (number, unit) = text.trim().split_at(digits);

@@ -48,8 +48,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Connects to the shared tier and to the database and checks that both can be used. Nothing is followed or
-    /// served yet. `sample_interval`: how often the end of the log is sampled.
+    /// Connects to the shared tier and to the database and checks that both can be used. Nothing is followed
+    /// or served yet. `sample_interval`: how often the end of the log is sampled.
     ///
     /// # Errors
     /// [`NodeError`]: what is missing, and how to get it.
@@ -130,7 +130,7 @@ impl Node {
     /// Waits until answers have a proven bound.
     ///
     /// # Errors
-    /// It took longer than `timeout`.
+    /// There is no proven bound within `timeout`.
     pub(crate) async fn wait_proven(&self, timeout: Duration) -> anyhow::Result<()> {
         let proven = async {
             while self.engine.standing().bound.is_none() {

@@ -18,7 +18,8 @@ const ROWS: u32 = 4;
 /// In every row, stock equals price modulo this.
 const MODULUS: u64 = 1_000;
 
-/// A contract for the stock beside the price. Commits renew the price in the tiers; the stock has to be loaded.
+/// A contract for the stock beside the price. Commits renew the price in the tiers; the stock has to be
+/// loaded.
 const STOCK: &str = r#"
 [data.product_stock]
 key           = "v1:catalog:stock:{id}"

@@ -1,4 +1,5 @@
-//! The shared tier on a real cluster, under load: a shard's primary dies, a shard is flushed or down, slots move.
+//! The shared tier on a real cluster, under load: a shard's primary dies, a shard is flushed or down, slots
+//! move.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,8 +14,8 @@ use crate::upstream::Reply;
 /// prices so far), then calls `heal` and waits for the last price. Checks every answer against the history of
 /// prices, and against its shown bound.
 ///
-/// The price only rises. An answer is wrong if its price was replaced, by a commit already acknowledged, longer
-/// ago than its shown bound (or than its contract allows, one second).
+/// The price only rises. An answer is wrong if its price was replaced, by a commit already acknowledged,
+/// longer ago than its shown bound (or than its contract allows, one second).
 pub(crate) fn watch(
     stack: &Stack,
     node: &Node,

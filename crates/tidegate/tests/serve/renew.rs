@@ -4,8 +4,8 @@ use crate::stack::{DEADLINE, Node, Stack, tier};
 
 const LOADS: &str = "tidegate_load_seconds_count";
 
-/// Starts a node with a long timeout for Redis, so that every entry is in all tiers on a busy machine, and with a
-/// TTL beyond the test.
+/// Starts a node with a long timeout for Redis, so that every entry is in all tiers on a busy machine, and
+/// with a TTL beyond the test.
 fn node(stack: &Stack) -> Node {
     stack.node_with(|config| {
         let config = config.replace("[shared]", "[shared]\ntimeout = \"5s\"");

@@ -11,7 +11,8 @@ use crate::upstream::Reply;
 const ROUNDS: u32 = 200;
 const TOKEN: &str = "tidegate-after";
 
-/// An application with an open connection, so that no process start lies between its commit and its next read.
+/// An application with an open connection, so that no process start lies between its commit and its next
+/// read.
 struct Application {
     runtime: tokio::runtime::Runtime,
     client: tokio_postgres::Client,

@@ -136,7 +136,7 @@ fn invalid_service_response_not_stored() {
     let json = "content-type: application/json\r\ncontent-length";
     let large = format!("\"{}\"", "x".repeat(2_000));
     for (id, behaviour, status, detail) in [
-        (1, Behaviour::SendsRaw("not HTTP\r\n\r\n".into()), 502, "behaviour not speak HTTP"),
+        (1, Behaviour::SendsRaw("not HTTP\r\n\r\n".into()), 502, "does not speak HTTP"),
         (2, http(&format!("200 OK\r\n{json}: 400"), "{\"price"), 502, "broke off"),
         (3, Behaviour::Never, 504, "did not answer within"),
         (4, http("302 Found\r\nlocation: /x\r\ncontent-length: 0", ""), 502, "redirects"),

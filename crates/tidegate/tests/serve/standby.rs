@@ -130,8 +130,8 @@ fn dead_standby_replaced_by_primary() {
     node.wait_standby_load();
 }
 
-/// A commit that waits for a synchronous standby is in the log but not visible on the primary. A streaming standby
-/// shows it already, and answers with the new value and a correct position.
+/// A commit that waits for a synchronous standby is in the log but not visible on the primary. A streaming
+/// standby shows it already, and answers with the new value and a correct position.
 #[test]
 fn commit_visible_on_standby_first() {
     let (stack, standby) = shop();

@@ -8,8 +8,8 @@ use tokio_postgres::NoTls;
 use crate::stack::{Node, Stack, tier};
 use crate::upstream::Reply;
 
-/// Starts a node with a TTL beyond the test and a long timeout for Redis: an entry that is not stored on a busy
-/// machine can't be counted.
+/// Starts a node with a TTL beyond the test and a long timeout for Redis: an entry that is not stored on a
+/// busy machine can't be counted.
 fn node(stack: &Stack) -> Node {
     stack.node_with(|config| {
         config
@@ -42,8 +42,8 @@ impl Node {
         (of("shared"), of("local"))
     }
 
-    /// Fills the node's own tier and the shared tier with products 1 to 5 and 42 and the page of product 42. Each
-    /// gateway address has its own page in the shared tier, which then has `shared` entries.
+    /// Fills the node's own tier and the shared tier with products 1 to 5 and 42 and the page of product 42.
+    /// Each gateway address has its own page in the shared tier, which then has `shared` entries.
     fn fill(&self, shared: u64) {
         for id in [1, 2, 3, 4, 5, 42] {
             self.wait("a cached answer", |node| tier(&node.get(id)) == Some("local"));

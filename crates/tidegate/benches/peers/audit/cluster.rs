@@ -9,8 +9,8 @@ use crate::stack::{DEADLINE, Node, Ports, Servers};
 /// Rows in the table; each is in two contracts.
 pub(crate) const ROWS: u32 = 3_000;
 
-/// The names of the contracts: one whose value is its row, so that commits renew it in every tier, and one that has
-/// to be loaded.
+/// The names of the contracts: one whose value is its row, so that commits renew it in every tier, and one
+/// that has to be loaded.
 pub(crate) const CONTRACTS: [&str; 2] = ["product_price", "product_label"];
 
 const LOADED: &str = r#"

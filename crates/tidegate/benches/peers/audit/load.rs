@@ -20,8 +20,8 @@ use crate::output::now;
 const HOT_EVERY: u32 = 10;
 const HOT_ROWS: u32 = 20;
 
-/// A row is read on every node when its commit is sent, and again after this time: well before the auditor's first
-/// check.
+/// A row is read on every node when its commit is sent, and again after this time: well before the auditor's
+/// first check.
 pub(super) const AGAIN: Duration = Duration::from_millis(30);
 
 /// The queue of rows to read on a node that does not answer; further rows are not read there.

@@ -20,8 +20,8 @@ pub(crate) struct Standbys {
 }
 
 impl Standbys {
-    /// Creates the standbys and probes each once. One that does not answer, or is no standby at the moment, is
-    /// probed again later.
+    /// Creates the standbys and probes each once. One that does not answer, or is no standby at the moment,
+    /// is probed again later.
     ///
     /// # Errors
     /// A server can never be used as configured: it belongs to another system, or hides its timeline.

@@ -1,5 +1,5 @@
-//! A stand-in for Debezium Server with its HTTP sink: it reads a slot with `pgoutput` and posts each message until
-//! it is accepted. Faults can be set.
+//! A stand-in for Debezium Server with its HTTP sink: it reads a slot with `pgoutput` and posts each message
+//! until it is accepted. Faults can be set.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -21,8 +21,8 @@ fn stack() -> Option<Stack> {
     }
 }
 
-/// Returns whether the node answers; asserts that an answer is the present price within its contract, and that a
-/// refusal is a server error.
+/// Returns whether the node answers; asserts that an answer is the present price within its contract, and
+/// that a refusal is a server error.
 fn answers_correctly(node: &Node, cents: u32) -> bool {
     let answer = node.get(42);
     if answer.status != 200 {
