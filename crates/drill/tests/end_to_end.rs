@@ -1,22 +1,23 @@
-//! A short run of the real thing: a shop, traffic, two of the rivals, the auditor.
+//! A short run of all parts: a shop, traffic, the baselines and the auditor.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use drill::plan::{Good, Goods, Pace, Shoppers, Write};
+use drill::plan::{Inventory, InventoryItem, Pace, Shoppers, Write};
 use drill::{
-    Arm, Contracts, Demo, Field, Inside, Oracle, Rival, RivalProxy, Value, Version, Writer,
+    Baseline, BaselineProxy, Demo, Field, Oracle, StalenessBudgets, Target, TargetMetrics, Value,
+    Version, Writer,
 };
-use shop::{Catalogue, Line, Outcome, Script, Shop, ShopOptions, Truth};
+use shop::{Catalogue, GroundTruth, OrderLine, Outcome, Script, Shop, ShopOptions, ShopServer};
 use tokio::net::TcpListener;
 
-struct Books(Arc<Truth>);
+struct ShopOracle(Arc<GroundTruth>);
 
-impl Oracle for Books {
-    fn settle(&self) -> anyhow::Result<()> {
-        Ok(self.0.settle()?)
+impl Oracle for ShopOracle {
+    fn catch_up(&self) -> anyhow::Result<()> {
+        Ok(self.0.catch_up()?)
     }
 
     fn versions(
@@ -40,19 +41,19 @@ impl Oracle for Books {
     }
 }
 
-struct Staff {
+struct ShopWriter {
     shop: Shop,
     script: Script,
 }
 
-impl Writer for Staff {
+impl Writer for ShopWriter {
     fn write(&self, write: &Write) -> anyhow::Result<bool> {
         let outcome = match write {
             Write::Purchase { product, quantity } => {
-                self.shop.order(&[Line { product: *product, quantity: *quantity }])?
+                self.shop.order(&[OrderLine { product: *product, quantity: *quantity }])?
             }
             Write::Return { product, quantity } => {
-                self.shop.take_back(&[Line { product: *product, quantity: *quantity }])?
+                self.shop.take_back(&[OrderLine { product: *product, quantity: *quantity }])?
             }
             Write::Reprice { product, price_cents } => self.shop.reprice(*product, *price_cents)?,
             Write::Rename { product, name } => self.shop.rename(*product, name)?,
@@ -72,63 +73,69 @@ async fn port() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port")
 }
 
-/// An arm behind a rival of its own, with a port of the shop of its own.
-async fn arm(shop: &Shop, rival: Rival, key: &str) -> (Arm, shop::Front, RivalProxy) {
-    let front = shop.serve(port().await);
-    let proxy = RivalProxy::start(rival, port().await, front.address());
-    if rival == Rival::DeleteOnWrite {
-        shop.on_write(proxy.deleter());
+/// Starts a target: a baseline with its own server of the shop behind it.
+async fn target(shop: &Shop, baseline: Baseline, key: &str) -> (Target, ShopServer, BaselineProxy) {
+    let server = shop.serve(port().await);
+    let proxy = BaselineProxy::start(baseline, port().await, server.address());
+    if baseline == Baseline::DeleteOnWrite {
+        shop.on_write(proxy.delete_hook());
     }
-    let (counter, deletions) = (front.counter(), proxy.deletions());
-    let arm = Arm {
+    let (counter, deletions) = (server.request_counter(), proxy.deletions());
+    let target = Target {
         key: key.into(),
         title: key.into(),
         address: proxy.address(),
         origin_requests: Arc::new(move || counter.load(Ordering::Relaxed)),
-        inside: Some(Arc::new(move || Inside { invalidations: deletions(), ..Inside::default() })),
+        metrics: Some(Arc::new(move || TargetMetrics {
+            invalidations: deletions(),
+            ..TargetMetrics::default()
+        })),
     };
-    (arm, front, proxy)
+    (target, server, proxy)
 }
 
-fn goods(catalogue: &Catalogue) -> Goods {
+fn inventory(catalogue: &Catalogue) -> Inventory {
     let categories = catalogue.categories();
     let category = |name: &str| {
         let index = categories.iter().position(|known| *known == name).expect("listed");
         u32::try_from(index + 1).expect("few categories")
     };
-    let good = |product: &shop::Product| Good {
+    let item = |product: &shop::Product| InventoryItem {
         name: product.name.clone(),
         category: category(&product.category),
         price_cents: product.price_cents,
         stock: product.stock,
     };
-    Goods(catalogue.products.iter().map(good).collect())
+    Inventory(catalogue.products.iter().map(item).collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_short_ttl_is_caught_serving_stale_answers_and_no_cache_is_not() {
+async fn auditor_finds_stale_answers_of_ttl_cache() {
     let folder = tempfile::tempdir().expect("a folder");
     let catalogue = Catalogue::generated(60, 1);
     let mut options = ShopOptions::at(folder.path().join("shop.db"));
-    options.render = Duration::from_millis(1);
+    options.render_time = Duration::from_millis(1);
     let shop = Shop::open(options, &catalogue).expect("a shop");
-    let mut kept = Vec::new();
-    let mut arms = Vec::new();
-    for (rival, key) in [
-        (Rival::NoCache, "no_cache"),
-        (Rival::TtlOnly(Duration::from_secs(10)), "ttl_only"),
-        (Rival::DeleteOnWrite, "delete_on_write"),
+    let mut running_servers = Vec::new();
+    let mut targets = Vec::new();
+    for (baseline, key) in [
+        (Baseline::NoCache, "no_cache"),
+        (Baseline::TtlOnly(Duration::from_secs(10)), "ttl_only"),
+        (Baseline::DeleteOnWrite, "delete_on_write"),
     ] {
-        let (arm, front, proxy) = arm(&shop, rival, key).await;
-        arms.push(arm);
-        kept.push((front, proxy));
+        let (target, server, proxy) = target(&shop, baseline, key).await;
+        targets.push(target);
+        running_servers.push((server, proxy));
     }
     let demo = Demo {
-        arms,
-        plan: Box::new(Shoppers::new(goods(&catalogue), Pace::of(300.0), 1)),
-        oracle: Arc::new(Books(shop.truth())),
-        writer: Arc::new(Staff { script: shop.script().expect("a script"), shop: shop.clone() }),
-        contracts: Contracts::default(),
+        targets,
+        plan: Box::new(Shoppers::new(inventory(&catalogue), Pace::of(300.0), 1)),
+        oracle: Arc::new(ShopOracle(shop.ground_truth())),
+        writer: Arc::new(ShopWriter {
+            script: shop.script().expect("a script"),
+            shop: shop.clone(),
+        }),
+        budgets: StalenessBudgets::default(),
         ends: Some(in_seconds(8)),
         notes: vec![],
     };
@@ -136,16 +143,16 @@ async fn a_short_ttl_is_caught_serving_stale_answers_and_no_cache_is_not() {
     let report = running.finish(std::future::pending()).await.expect("a report");
     println!("{report}\n{:#}", report.json());
 
-    let [none, ttl, delete] = &report.arms[..] else { panic!("three arms") };
+    let [none, ttl, delete] = &report.targets[..] else { panic!("three targets") };
     assert!(report.writes > 0 && report.audit_failure.is_none());
-    assert_eq!(none.report.errors + ttl.report.errors + delete.report.errors, 0);
-    assert_eq!(none.report.requests, ttl.report.requests);
-    assert_eq!(none.report.origin_requests, none.report.requests);
-    assert!(none.report.audited > 0);
-    assert_eq!(none.report.stale_beyond_contract, 0, "{:?}", none.examples);
-    assert!(ttl.report.stale_beyond_contract > 0);
+    assert_eq!(none.figures.errors + ttl.figures.errors + delete.figures.errors, 0);
+    assert_eq!(none.figures.requests, ttl.figures.requests);
+    assert_eq!(none.figures.origin_requests, none.figures.requests);
+    assert!(none.figures.audited > 0);
+    assert_eq!(none.figures.stale_beyond_contract, 0, "{:?}", none.examples);
+    assert!(ttl.figures.stale_beyond_contract > 0);
     assert_eq!(ttl.wrong, 0, "stale is not wrong: {:?}", ttl.examples);
-    assert!(delete.report.invalidations > 0);
-    assert!(delete.report.stale_beyond_contract > 0, "the script's prices");
-    assert!(delete.report.origin_requests < none.report.origin_requests / 2);
+    assert!(delete.figures.invalidations > 0);
+    assert!(delete.figures.stale_beyond_contract > 0, "prices set by the script");
+    assert!(delete.figures.origin_requests < none.figures.origin_requests / 2);
 }

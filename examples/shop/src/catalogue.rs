@@ -1,6 +1,6 @@
-//! What the shop sells when it opens.
+//! The shop's initial products.
 
-/// One product as it stands on the shelf on opening day.
+/// One product with its initial price and stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
     /// Article number, unique in the catalogue.
@@ -9,7 +9,7 @@ pub struct Product {
     pub name: String,
     /// One or two sentences for the product page.
     pub description: String,
-    /// Category name; see [`category_of`] for a rule that finds one.
+    /// Category name; [`category_of`] derives one from the product's name.
     pub category: String,
     /// Price in minor units.
     pub price_cents: i64,
@@ -27,31 +27,27 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// A gift shop of `products` articles; the same `seed` gives the same shop.
+    /// Generates a gift shop of `products` articles. The same `seed` gives the same shop.
     pub fn generated(products: usize, seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let mut rng = SplitMix64(seed.wrapping_add(0x9e37_79b9_7f4a_7c15));
         let products = (0..products)
             .map(|index| {
-                let name = format!(
-                    "{} {} {}",
-                    dice.pick(&STYLES),
-                    dice.pick(&MATERIALS),
-                    dice.pick(&THINGS)
-                );
-                let price_cents = dice.pick(&PRICES);
-                let stock = 20 + i64::try_from(dice.below(180)).unwrap_or(20);
+                let name =
+                    format!("{} {} {}", rng.pick(&STYLES), rng.pick(&MATERIALS), rng.pick(&THINGS));
+                let price_cents = rng.pick(&PRICES);
+                let stock = 20 + i64::try_from(rng.below(180)).unwrap_or(20);
                 Product::named(format!("{}{:04}", 20 + index % 70, index), name, price_cents, stock)
             })
             .collect();
         Self { currency: "GBP".into(), products }
     }
 
-    /// A shop of these products, for example those of an order book.
+    /// Returns a catalogue of these products, for example those of an order book.
     pub fn of(currency: impl Into<String>, products: Vec<Product>) -> Self {
         Self { currency: currency.into(), products }
     }
 
-    /// Category names in the order of their ids: the first has id 1.
+    /// Returns the category names in the order of their ids: the first has id 1.
     pub fn categories(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for product in &self.products {
@@ -65,7 +61,7 @@ impl Catalogue {
 }
 
 impl Product {
-    /// A product whose category and description follow from its name.
+    /// Returns a product whose category and description are derived from its name.
     pub fn named(
         sku: impl Into<String>,
         name: impl Into<String>,
@@ -83,13 +79,13 @@ impl Product {
     }
 }
 
-/// The shelf a product belongs on, by the words in its name.
+/// Returns the category of a product by the words in its name.
 pub fn category_of(name: &str) -> &'static str {
     let name = name.to_uppercase();
-    SHELVES
+    CATEGORY_WORDS
         .iter()
         .find(|(_, words)| words.iter().any(|word| name.contains(word)))
-        .map_or("Curiosities", |(shelf, _)| shelf)
+        .map_or("Curiosities", |(category, _)| category)
 }
 
 fn title_case(name: &str) -> String {
@@ -105,10 +101,10 @@ fn title_case(name: &str) -> String {
         .collect()
 }
 
-/// SplitMix64: enough chance for a catalogue, and the same on every machine.
-struct Dice(u64);
+/// SplitMix64: sufficiently random for a catalogue, and the same on every machine.
+struct SplitMix64(u64);
 
-impl Dice {
+impl SplitMix64 {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -127,7 +123,7 @@ impl Dice {
     }
 }
 
-const SHELVES: [(&str, &[&str]); 14] = [
+const CATEGORY_WORDS: [(&str, &[&str]); 14] = [
     ("Christmas", &["CHRISTMAS", "XMAS", "ADVENT", "REINDEER", "SNOW"]),
     ("Bags", &["BAG", "TOTE", "PURSE", "SATCHEL"]),
     ("Lights and candles", &["LIGHT", "LANTERN", "CANDLE", "LAMP"]),
@@ -223,13 +219,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_gives_the_same_shop() {
+    fn same_seed_gives_same_catalogue() {
         assert_eq!(Catalogue::generated(300, 7), Catalogue::generated(300, 7));
         assert_ne!(Catalogue::generated(300, 7), Catalogue::generated(300, 8));
     }
 
     #[test]
-    fn names_from_an_order_book_are_made_readable() {
+    fn order_book_names_title_cased() {
         let product = Product::named("85123A", "WHITE HANGING HEART T-LIGHT HOLDER ", 255, 6);
         assert_eq!(product.name, "White Hanging Heart T-Light Holder");
         assert_eq!(product.category, "Lights and candles");

@@ -1,20 +1,20 @@
-//! What can go wrong inside the shop.
+//! The shop's errors.
 
 /// An error of the shop's database or its files.
 #[derive(Debug)]
 pub enum ShopError {
-    /// SQLite refused, or the file is not a shop.
+    /// SQLite returned an error, or the file is not a shop's database.
     Database(rusqlite::Error),
     /// The folder or file cannot be used.
     File(std::io::Error),
-    /// The shop is closing: a background task was stopped before it ended.
+    /// The shop is closing: a background task was cancelled.
     Closing,
 }
 
 impl std::fmt::Display for ShopError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Database(_) => formatter.write_str("the shop's database refused"),
+            Self::Database(_) => formatter.write_str("the shop's database failed"),
             Self::File(_) => formatter.write_str("the shop's file cannot be used"),
             Self::Closing => formatter.write_str("the shop is closing"),
         }

@@ -1,8 +1,8 @@
-//! Text into HTML.
+//! HTML building blocks.
 
 use std::fmt::Write;
 
-/// `text` with the five characters escaped that mean something in HTML text and attributes.
+/// Escapes the five characters with a special meaning in HTML text and attributes.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
@@ -18,7 +18,7 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// `1234` of `GBP` as `£12.34`.
+/// Formats `1234` of `GBP` as `£12.34`.
 pub(crate) fn money(cents: i64, currency: &str) -> String {
     let sign = match currency {
         "GBP" => "£",
@@ -29,11 +29,11 @@ pub(crate) fn money(cents: i64, currency: &str) -> String {
     format!("{sign}{}.{:02}", cents / 100, cents % 100)
 }
 
-/// A whole page around `main`.
+/// Returns a whole page with `main` as its content.
 pub(crate) fn page(title: &str, categories: &[(u32, String)], main: &str) -> String {
-    let mut shelves = String::new();
+    let mut links = String::new();
     for (id, name) in categories {
-        let _ = write!(shelves, "<a href=\"/c/{id}\">{}</a>", escape(name));
+        let _ = write!(links, "<a href=\"/c/{id}\">{}</a>", escape(name));
     }
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -42,11 +42,11 @@ pub(crate) fn page(title: &str, categories: &[(u32, String)], main: &str) -> Str
          <link rel=\"stylesheet\" href=\"/static/style.css\"></head>\n<body><header>\
          <a class=\"brand\" href=\"/\">The Little Shop</a>\
          <form action=\"/search\"><input name=\"q\" placeholder=\"Search the shop\" aria-label=\"Search\"></form>\
-         <a href=\"/cart\">Basket</a></header>\n<nav>{shelves}</nav>\n<main>{main}</main>\n\
+         <a href=\"/cart\">Basket</a></header>\n<nav>{links}</nav>\n<main>{main}</main>\n\
          <footer>An ordinary little shop on SQLite.</footer></body></html>\n",
         title = escape(title),
     )
 }
 
-/// The look of the shop.
+/// The style sheet.
 pub(crate) const STYLE: &str = include_str!("style.css");

@@ -1,4 +1,4 @@
-//! The shop by itself: `cargo run -p shop [ADDRESS] [FILE]`.
+//! Runs the shop alone: `cargo run -p shop [ADDRESS] [FILE]`.
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -13,15 +13,15 @@ async fn main() -> anyhow::Result<()> {
     };
     let options = shop::ShopOptions::at(&file);
     let shop = shop::Shop::open(options, &shop::Catalogue::generated(2000, 1))
-        .with_context(|| format!("cannot open the shop in {}", file.display()))?;
+        .with_context(|| format!("cannot open the shop's database {}", file.display()))?;
     let listener =
         TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let front = shop.serve(listener);
-    #[expect(clippy::print_stdout, reason = "a program's one line of output")]
+    let server = shop.serve(listener);
+    #[expect(clippy::print_stdout, reason = "the program's only output")]
     {
         println!(
             "The Little Shop is open: http://{}/ (database {})",
-            front.address(),
+            server.address(),
             file.display()
         );
     }

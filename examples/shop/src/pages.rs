@@ -1,4 +1,4 @@
-//! What the shop answers: pages for people, JSON for programs.
+//! The shop's responses: pages for people, JSON for programs.
 
 use std::fmt::Write;
 
@@ -9,27 +9,32 @@ use http_body_util::Full;
 
 use crate::error::ShopError;
 use crate::html::{STYLE, escape, money, page};
-use crate::read::{self, Item, Recommended, Shelf, Tile};
+use crate::read::{self, CategoryPage, Item, Recommended, Tile};
 use crate::route::{Api, Route};
 use crate::shop::Shop;
 
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type HttpResponse = Response<Full<Bytes>>;
 
-/// Pages that any cache may keep for a minute.
+/// `Cache-Control` of pages that any cache may store for a minute.
 const SHARED: &str = "public, s-maxage=60";
-/// Pages of one shopper.
+/// `Cache-Control` of pages of one user.
 const PRIVATE: &str = "private, no-store";
 
 impl Shop {
-    /// Answers everything that only reads.
-    pub(crate) fn show(&self, route: &Route) -> Result<Answer, ShopError> {
+    /// Responds to a read.
+    pub(crate) fn respond(&self, route: &Route) -> Result<HttpResponse, ShopError> {
         Ok(match route {
             Route::Home => {
                 let (categories, tiles) = self.read(|connection| {
                     Ok((read::categories(connection)?, read::first_products(connection, 12)?))
                 })?;
                 let main = format!("<h1>Picked for you</h1>{}", grid(&tiles));
-                html(StatusCode::OK, &page("Welcome", &categories, &main), SHARED, &listed(&tiles))
+                html(
+                    StatusCode::OK,
+                    &page("Welcome", &categories, &main),
+                    SHARED,
+                    &listing_keys(&tiles),
+                )
             }
             Route::Product(handle) => {
                 let (categories, item) = self.read(|connection| {
@@ -37,22 +42,25 @@ impl Shop {
                 })?;
                 match item {
                     Some(item) => product(&item, &categories),
-                    None => missing(&categories),
+                    None => not_found(&categories),
                 }
             }
             Route::Category { id, page } => {
-                let (categories, shelf) = self.read(|connection| {
-                    Ok((read::categories(connection)?, read::shelf(connection, *id, *page)?))
+                let (categories, category_page) = self.read(|connection| {
+                    Ok((
+                        read::categories(connection)?,
+                        read::category_page(connection, *id, *page)?,
+                    ))
                 })?;
-                match shelf {
-                    Some(shelf) => category(&shelf, &categories),
-                    None => missing(&categories),
+                match category_page {
+                    Some(found) => category(&found, &categories),
+                    None => not_found(&categories),
                 }
             }
             Route::Recommended(id) => {
                 match self.read(|connection| read::recommended(connection, *id))? {
                     Some(found) => recommended(&found),
-                    None => refusal(StatusCode::NOT_FOUND, "no such product"),
+                    None => error_response(StatusCode::NOT_FOUND, "no such product"),
                 }
             }
             Route::Search(words) => {
@@ -65,12 +73,17 @@ impl Shop {
                     escape(words),
                     grid(&tiles)
                 );
-                html(StatusCode::OK, &page("Search", &categories, &main), SHARED, &listed(&tiles))
+                html(
+                    StatusCode::OK,
+                    &page("Search", &categories, &main),
+                    SHARED,
+                    &listing_keys(&tiles),
+                )
             }
             Route::Api(view, handle) => {
                 match self.read(|connection| read::item(connection, handle))? {
                     Some(item) => json(StatusCode::OK, &api(*view, &item), SHARED, item.id),
-                    None => refusal(StatusCode::NOT_FOUND, "no such product"),
+                    None => error_response(StatusCode::NOT_FOUND, "no such product"),
                 }
             }
             Route::Cart | Route::Checkout => {
@@ -81,56 +94,57 @@ impl Shop {
                     ("Checkout", "Where shall we send it?")
                 };
                 let main = format!("<h1>{title}</h1><p>{text}</p>");
-                let mut answer =
+                let mut response =
                     html(StatusCode::OK, &page(title, &categories, &main), PRIVATE, "");
-                answer.headers_mut().insert(
+                response.headers_mut().insert(
                     SET_COOKIE,
                     http::HeaderValue::from_static("basket=open; Path=/; HttpOnly; SameSite=Lax"),
                 );
-                answer
+                response
             }
-            Route::Style => answer(
+            Route::Style => response(
                 StatusCode::OK,
                 "text/css; charset=utf-8",
                 "public, max-age=31536000, immutable",
                 STYLE,
             ),
-            Route::WrongMethod => {
-                let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, "not that way");
-                answer
+            Route::MethodNotAllowed => {
+                let mut response =
+                    error_response(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+                response
                     .headers_mut()
                     .insert(ALLOW, http::HeaderValue::from_static("GET, HEAD, POST, PUT"));
-                answer
+                response
             }
-            Route::BadRequest(reason) => refusal(StatusCode::BAD_REQUEST, reason),
-            Route::Order | Route::Return | Route::Reprice(_) | Route::Missing => {
-                refusal(StatusCode::NOT_FOUND, "no such page")
+            Route::BadRequest(reason) => error_response(StatusCode::BAD_REQUEST, reason),
+            Route::Order | Route::Return | Route::Reprice(_) | Route::NotFound => {
+                error_response(StatusCode::NOT_FOUND, "no such page")
             }
         })
     }
 }
 
-/// A short answer in JSON that no cache keeps.
-pub(crate) fn refusal(status: StatusCode, reason: &str) -> Answer {
+/// Returns an error as JSON that no cache stores.
+pub(crate) fn error_response(status: StatusCode, reason: &str) -> HttpResponse {
     let body = serde_json::json!({ "error": reason }).to_string();
-    answer(status, "application/json", "no-store", body)
+    response(status, "application/json", "no-store", body)
 }
 
-/// Says to a program that its write is committed.
-pub(crate) fn done() -> Answer {
-    answer(StatusCode::OK, "application/json", "no-store", "{\"done\":true}")
+/// Confirms to a program that its write is committed.
+pub(crate) fn write_done() -> HttpResponse {
+    response(StatusCode::OK, "application/json", "no-store", "{\"done\":true}")
 }
 
-/// Sends a browser that posted a form back to a page.
-pub(crate) fn see_other(location: &str) -> Answer {
-    let mut answer = answer(StatusCode::SEE_OTHER, "text/plain", "no-store", "");
+/// Redirects a browser that posted a form to a page.
+pub(crate) fn see_other(location: &str) -> HttpResponse {
+    let mut response = response(StatusCode::SEE_OTHER, "text/plain", "no-store", "");
     if let Ok(location) = http::HeaderValue::from_str(location) {
-        answer.headers_mut().insert(LOCATION, location);
+        response.headers_mut().insert(LOCATION, location);
     }
-    answer
+    response
 }
 
-fn product(item: &Item, categories: &[(u32, String)]) -> Answer {
+fn product(item: &Item, categories: &[(u32, String)]) -> HttpResponse {
     let (stock_class, stock_text) = match item.stock {
         0 => ("none", "Sold out".to_owned()),
         1..=5 => ("stock", format!("Only {} left", item.stock)),
@@ -160,24 +174,24 @@ fn product(item: &Item, categories: &[(u32, String)]) -> Answer {
     html(StatusCode::OK, &page(&item.name, categories, &main), SHARED, &keys)
 }
 
-fn category(shelf: &Shelf, categories: &[(u32, String)]) -> Answer {
-    let mut main = format!("<h1>{}</h1>{}<p>", escape(&shelf.name), grid(&shelf.tiles));
-    for number in 1..=shelf.pages {
-        if number == shelf.page {
+fn category(shown: &CategoryPage, categories: &[(u32, String)]) -> HttpResponse {
+    let mut main = format!("<h1>{}</h1>{}<p>", escape(&shown.name), grid(&shown.tiles));
+    for number in 1..=shown.pages {
+        if number == shown.page {
             let _ = write!(main, " <b>{number}</b>");
         } else {
-            let _ = write!(main, " <a href=\"/c/{}?page={number}\">{number}</a>", shelf.id);
+            let _ = write!(main, " <a href=\"/c/{}?page={number}\">{number}</a>", shown.id);
         }
     }
     main.push_str("</p>");
-    let keys = format!("category-{} {}", shelf.id, listed(&shelf.tiles));
-    html(StatusCode::OK, &page(&shelf.name, categories, &main), SHARED, &keys)
+    let keys = format!("category-{} {}", shown.id, listing_keys(&shown.tiles));
+    html(StatusCode::OK, &page(&shown.name, categories, &main), SHARED, &keys)
 }
 
-/// A part of a page, for other pages to include.
-fn recommended(Recommended { category, picks }: &Recommended) -> Answer {
+/// Returns a page fragment for inclusion in other pages.
+fn recommended(Recommended { category, products }: &Recommended) -> HttpResponse {
     let mut part = String::from("<ul class=\"recommended\">");
-    for (tile, stock) in picks {
+    for (tile, stock) in products {
         let _ = write!(
             part,
             "<li data-product=\"{id}\" data-price-cents=\"{cents}\" data-stock=\"{stock}\" \
@@ -189,12 +203,13 @@ fn recommended(Recommended { category, picks }: &Recommended) -> Answer {
         );
     }
     part.push_str("</ul>");
-    let tiles = picks.iter().map(|(tile, _)| format!(" listing-{}", tile.id)).collect::<String>();
+    let tiles =
+        products.iter().map(|(tile, _)| format!(" listing-{}", tile.id)).collect::<String>();
     html(StatusCode::OK, &part, SHARED, &format!("recommended-{category}{tiles}"))
 }
 
-fn missing(categories: &[(u32, String)]) -> Answer {
-    let main = "<h1>Not here</h1><p>We have looked on every shelf.</p>";
+fn not_found(categories: &[(u32, String)]) -> HttpResponse {
+    let main = "<h1>Not here</h1><p>We have looked on every shown.</p>";
     html(StatusCode::NOT_FOUND, &page("Not here", categories, main), "no-store", "")
 }
 
@@ -218,9 +233,9 @@ fn grid(tiles: &[Tile]) -> String {
     grid
 }
 
-/// Keys of a page that lists products: it shows names and prices but no stock, so it depends on
-/// less than a product page does.
-fn listed(tiles: &[Tile]) -> String {
+/// Returns the surrogate keys of a page that lists products. Such a page shows names and prices but no
+/// stock, so its keys differ from those of a product page.
+fn listing_keys(tiles: &[Tile]) -> String {
     let keys: Vec<String> = tiles.iter().map(|tile| format!("listing-{}", tile.id)).collect();
     keys.join(" ")
 }
@@ -239,32 +254,35 @@ fn api(view: Api, item: &Item) -> String {
     .to_string()
 }
 
-fn html(status: StatusCode, body: &str, cache: &'static str, keys: &str) -> Answer {
-    keyed(answer(status, "text/html; charset=utf-8", cache, body.to_owned()), keys)
+fn html(status: StatusCode, body: &str, cache: &'static str, keys: &str) -> HttpResponse {
+    with_surrogate_keys(response(status, "text/html; charset=utf-8", cache, body.to_owned()), keys)
 }
 
-fn json(status: StatusCode, body: &str, cache: &'static str, product: u32) -> Answer {
-    keyed(answer(status, "application/json", cache, body.to_owned()), &format!("product-{product}"))
+fn json(status: StatusCode, body: &str, cache: &'static str, product: u32) -> HttpResponse {
+    with_surrogate_keys(
+        response(status, "application/json", cache, body.to_owned()),
+        &format!("product-{product}"),
+    )
 }
 
-fn keyed(mut answer: Answer, keys: &str) -> Answer {
+fn with_surrogate_keys(mut response: HttpResponse, keys: &str) -> HttpResponse {
     if !keys.is_empty() {
         let keys = http::HeaderValue::from_str(keys).expect("keys are ASCII words and numbers");
-        answer.headers_mut().insert("surrogate-key", keys);
+        response.headers_mut().insert("surrogate-key", keys);
     }
-    answer
+    response
 }
 
-fn answer(
+fn response(
     status: StatusCode,
     content_type: &'static str,
     cache: &'static str,
     body: impl Into<Bytes>,
-) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+) -> HttpResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, http::HeaderValue::from_static(cache));
-    answer
+    response
 }

@@ -1,11 +1,11 @@
-//! Queries behind the pages.
+//! The queries behind the pages.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::error::ShopError;
 use crate::shop::{Shop, connect};
 
-/// Everything a product page shows.
+/// The data of a product page.
 pub(crate) struct Item {
     pub(crate) id: u32,
     pub(crate) sku: String,
@@ -18,7 +18,7 @@ pub(crate) struct Item {
     pub(crate) stock: i64,
 }
 
-/// What a list shows of each product.
+/// The data of a product in a list.
 pub(crate) struct Tile {
     pub(crate) id: u32,
     pub(crate) name: String,
@@ -26,15 +26,15 @@ pub(crate) struct Tile {
     pub(crate) currency: String,
 }
 
-/// What goes with a product.
+/// The recommendations for a product.
 pub(crate) struct Recommended {
     pub(crate) category: u32,
-    /// Each with its stock.
-    pub(crate) picks: Vec<(Tile, i64)>,
+    /// Recommended products, each with its stock.
+    pub(crate) products: Vec<(Tile, i64)>,
 }
 
 /// One page of a category.
-pub(crate) struct Shelf {
+pub(crate) struct CategoryPage {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) tiles: Vec<Tile>,
@@ -46,7 +46,8 @@ pub(crate) struct Shelf {
 pub(crate) const PAGE_SIZE: u32 = 24;
 
 impl Shop {
-    /// Runs `query` on a connection of its own: readers never wait for writers or for each other.
+    /// Runs `query` on a connection of its own, so that readers never wait for writers or for each
+    /// other.
     pub(crate) fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -56,13 +57,13 @@ impl Shop {
             Some(connection) => connection,
             None => connect(self.path())?,
         };
-        let answer = query(&connection);
+        let result = query(&connection);
         self.0.readers.lock().push(connection);
-        Ok(answer?)
+        Ok(result?)
     }
 }
 
-/// By id, or else by article number.
+/// Finds a product by id, or else by article number.
 pub(crate) fn item(connection: &Connection, handle: &str) -> rusqlite::Result<Option<Item>> {
     if let Ok(id) = handle.parse::<u32>()
         && let Some(item) = item_where(connection, "p.id = ?1", id)?
@@ -115,12 +116,12 @@ pub(crate) fn first_products(connection: &Connection, limit: u32) -> rusqlite::R
         .collect()
 }
 
-/// Page `page` (from 1) of a category; `None` when there is no such category or page.
-pub(crate) fn shelf(
+/// Returns page `page` (from 1) of a category; `None` if the category or page does not exist.
+pub(crate) fn category_page(
     connection: &Connection,
     id: u32,
     page: u32,
-) -> rusqlite::Result<Option<Shelf>> {
+) -> rusqlite::Result<Option<CategoryPage>> {
     let found: Option<(String, u32)> = connection
         .prepare_cached(
             "select name, (select count(*) from products where category_id = c.id)
@@ -140,11 +141,11 @@ pub(crate) fn shelf(
         )?
         .query_map((id, PAGE_SIZE, (page - 1) * PAGE_SIZE), tile)?
         .collect::<Result<_, _>>()?;
-    Ok(Some(Shelf { id, name, tiles, page, pages }))
+    Ok(Some(CategoryPage { id, name, tiles, page, pages }))
 }
 
-/// What else of a product's category can be bought, the best stocked first; `None` when there is no
-/// such product.
+/// Returns other products of the same category that are in stock, highest stock first; `None` if the
+/// product does not exist.
 pub(crate) fn recommended(
     connection: &Connection,
     id: u32,
@@ -154,17 +155,17 @@ pub(crate) fn recommended(
         .query_row([id], |row| row.get(0))
         .optional()?;
     let Some(category) = category else { return Ok(None) };
-    let picks = connection
+    let products = connection
         .prepare_cached(
             "select id, name, price_cents, currency, stock from products
              where category_id = ?1 and id <> ?2 and stock > 0 order by stock desc, id limit 8",
         )?
         .query_map([category, id], |row| Ok((tile(row)?, row.get(4)?)))?
         .collect::<Result<_, _>>()?;
-    Ok(Some(Recommended { category, picks }))
+    Ok(Some(Recommended { category, products }))
 }
 
-/// The first 20 matches for all words of `words`, each taken as the beginning of a word.
+/// Returns the first 20 products that match all words of `words`, each as a prefix.
 pub(crate) fn search(connection: &Connection, words: &str) -> rusqlite::Result<Vec<Tile>> {
     let query: Vec<String> = words
         .split(|letter: char| !letter.is_alphanumeric())

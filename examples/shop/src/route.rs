@@ -1,8 +1,8 @@
-//! From a request line to what is asked for.
+//! Maps request lines to routes.
 
 use http::Method;
 
-/// Everything the shop answers.
+/// The shop's routes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Home,
@@ -17,12 +17,12 @@ pub(crate) enum Route {
     Order,
     Return,
     Reprice(u32),
-    WrongMethod,
+    MethodNotAllowed,
     BadRequest(&'static str),
-    Missing,
+    NotFound,
 }
 
-/// Views of one product for programs.
+/// JSON resources of one product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Api {
     Price,
@@ -34,29 +34,29 @@ impl Route {
     pub(crate) fn of(method: &Method, uri: &http::Uri) -> Self {
         let path = uri.path().trim_matches('/');
         let query = uri.query().unwrap_or("");
-        let mut steps = path.split('/');
-        let (first, second, third) = (steps.next(), steps.next(), steps.next());
-        if steps.next().is_some() {
-            return Self::Missing;
+        let mut segments = path.split('/');
+        let (first, second, third) = (segments.next(), segments.next(), segments.next());
+        if segments.next().is_some() {
+            return Self::NotFound;
         }
-        let reads = matches!(*method, Method::GET | Method::HEAD);
-        let writes = matches!(*method, Method::POST | Method::PUT);
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        let is_write = matches!(*method, Method::POST | Method::PUT);
         let route = match (first, second, third) {
             (Some(""), None, None) => Self::Home,
             (Some("p"), Some(handle), None) => {
-                handle_of(handle).map_or(Self::Missing, Self::Product)
+                handle_of(handle).map_or(Self::NotFound, Self::Product)
             }
             (Some("c"), Some(id), None) => match (id.parse(), page(query)) {
                 (Ok(id), Some(page)) => Self::Category { id, page },
-                (Err(_), _) => Self::Missing,
-                (_, None) => Self::BadRequest("page is a number from 1"),
+                (Err(_), _) => Self::NotFound,
+                (_, None) => Self::BadRequest("page must be a number from 1"),
             },
             (Some("recommended"), Some(id), None) => {
-                id.parse().map_or(Self::Missing, Self::Recommended)
+                id.parse().map_or(Self::NotFound, Self::Recommended)
             }
             (Some("search"), None, None) => match field(query, "q") {
                 Some(words) if words.len() <= 100 => Self::Search(words),
-                Some(_) => Self::BadRequest("q has at most 100 bytes"),
+                Some(_) => Self::BadRequest("q must have at most 100 bytes"),
                 None => Self::BadRequest("q is missing"),
             },
             (Some("api"), Some(view), Some(handle)) => {
@@ -64,33 +64,33 @@ impl Route {
                     "price" => Api::Price,
                     "stock" => Api::Stock,
                     "product" => Api::Product,
-                    _ => return Self::Missing,
+                    _ => return Self::NotFound,
                 };
-                handle_of(handle).map_or(Self::Missing, |handle| Self::Api(view, handle))
+                handle_of(handle).map_or(Self::NotFound, |handle| Self::Api(view, handle))
             }
             (Some("cart"), None, None) => Self::Cart,
             (Some("checkout"), None, None) => Self::Checkout,
             (Some("static"), Some("style.css"), None) => Self::Style,
             (Some("order"), None, None) => {
-                return if writes { Self::Order } else { Self::WrongMethod };
+                return if is_write { Self::Order } else { Self::MethodNotAllowed };
             }
             (Some("return"), None, None) => {
-                return if writes { Self::Return } else { Self::WrongMethod };
+                return if is_write { Self::Return } else { Self::MethodNotAllowed };
             }
             (Some("admin"), Some("price"), Some(id)) => {
                 return match id.parse() {
-                    Ok(id) if writes => Self::Reprice(id),
-                    Ok(_) => Self::WrongMethod,
-                    Err(_) => Self::Missing,
+                    Ok(id) if is_write => Self::Reprice(id),
+                    Ok(_) => Self::MethodNotAllowed,
+                    Err(_) => Self::NotFound,
                 };
             }
-            _ => Self::Missing,
+            _ => Self::NotFound,
         };
-        if reads || route == Self::Missing { route } else { Self::WrongMethod }
+        if is_read || route == Self::NotFound { route } else { Self::MethodNotAllowed }
     }
 }
 
-/// The value of `name` in a query or a form.
+/// Returns the value of `name` in a query or a form.
 pub(crate) fn field(form: &str, name: &str) -> Option<String> {
     form.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -105,11 +105,12 @@ fn page(query: &str) -> Option<u32> {
     }
 }
 
-fn handle_of(step: &str) -> Option<String> {
-    decode(step).filter(|handle| !handle.is_empty() && handle.len() <= 64)
+fn handle_of(segment: &str) -> Option<String> {
+    decode(segment).filter(|handle| !handle.is_empty() && handle.len() <= 64)
 }
 
-/// Percent-decoding with `+` as space; `None` for what is not UTF-8 or badly escaped.
+/// Decodes percent-encoding, with `+` as space. Returns `None` for malformed escapes and for text that
+/// is not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_lead_to_their_pages() {
+    fn paths_map_to_routes() {
         assert_eq!(get("/"), Route::Home);
         assert_eq!(get("/p/42"), Route::Product("42".into()));
         assert_eq!(get("/c/7?page=2"), Route::Category { id: 7, page: 2 });
@@ -145,14 +146,17 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
-        assert_eq!(get("/p/%zz"), Route::Missing);
-        assert_eq!(get("/p/"), Route::Missing);
-        assert_eq!(get("/c/x"), Route::Missing);
-        assert_eq!(get("/a/b/c/d"), Route::Missing);
+    fn malformed_requests_rejected() {
+        assert_eq!(get("/p/%zz"), Route::NotFound);
+        assert_eq!(get("/p/"), Route::NotFound);
+        assert_eq!(get("/c/x"), Route::NotFound);
+        assert_eq!(get("/a/b/c/d"), Route::NotFound);
         assert!(matches!(get("/c/7?page=0"), Route::BadRequest(_)));
         assert!(matches!(get("/search"), Route::BadRequest(_)));
-        assert_eq!(get("/order"), Route::WrongMethod);
-        assert_eq!(Route::of(&Method::DELETE, &http::Uri::from_static("/p/1")), Route::WrongMethod);
+        assert_eq!(get("/order"), Route::MethodNotAllowed);
+        assert_eq!(
+            Route::of(&Method::DELETE, &http::Uri::from_static("/p/1")),
+            Route::MethodNotAllowed
+        );
     }
 }

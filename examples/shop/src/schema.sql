@@ -25,8 +25,8 @@ create table if not exists order_lines(
   price_cents integer not null
 );
 
--- Every value a shopper could have been shown, whoever wrote it. `at_us` is taken inside the
--- transaction, so it is at or before the commit, and SQLite's clock counts milliseconds.
+-- Every committed value of the fields that pages show, regardless of the writer. `at_us` is taken
+-- inside the transaction, so it is at or before the commit; SQLite's clock has a resolution of 1 ms.
 create table if not exists product_history(
   seq        integer primary key autoincrement,
   product_id integer not null,

@@ -1,5 +1,5 @@
-//! A script that talks straight to the database, as every real shop has some: the nightly
-//! repricing, the stock import. It knows neither the shop's code nor its hooks.
+//! A script that writes directly to the database, such as a nightly repricing or a stock import. It
+//! uses neither the shop's code nor its hooks.
 
 use std::sync::Arc;
 
@@ -7,46 +7,49 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::ShopError;
+use crate::ground_truth::GroundTruth;
 use crate::shop::{Shop, connect};
-use crate::truth::Truth;
 
-/// Its own connection to the shop's file. Only the yardstick hears of its commits: an auditor has
-/// to know when they happened.
+/// A connection of its own to the shop's database. Only the ground truth is notified of its commits,
+/// since an auditor needs to know when they happened.
 pub struct Script {
     connection: Mutex<Connection>,
-    truth: Arc<Truth>,
+    ground_truth: Arc<GroundTruth>,
 }
 
 impl Shop {
-    /// Opens another connection to the database, as a script would.
+    /// Opens another connection to the database, as a script does.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// The file cannot be opened.
     pub fn script(&self) -> Result<Script, ShopError> {
-        Ok(Script { connection: Mutex::new(connect(self.path())?), truth: self.truth() })
+        Ok(Script {
+            connection: Mutex::new(connect(self.path())?),
+            ground_truth: self.ground_truth(),
+        })
     }
 }
 
 impl Script {
-    /// Sets these prices (product id, minor units) in one transaction. Returns how many products
-    /// there were.
+    /// Sets these prices (product id, minor units) in one transaction. Returns the number
+    /// of products changed.
     ///
     /// # Errors
-    /// When the database refuses; no price is changed then.
+    /// The database failed; no price is changed.
     pub fn reprice(&self, prices: &[(u32, i64)]) -> Result<usize, ShopError> {
-        self.each("update products set price_cents = ?2 where id = ?1", prices)
+        self.execute_all("update products set price_cents = ?2 where id = ?1", prices)
     }
 
-    /// Adds these deliveries (product id, pieces) in one transaction. Returns how many products
-    /// there were.
+    /// Adds these deliveries (product id, pieces) in one transaction. Returns the number
+    /// of products changed.
     ///
     /// # Errors
-    /// When the database refuses; no stock is changed then.
+    /// The database failed; no stock is changed.
     pub fn import_stock(&self, deliveries: &[(u32, i64)]) -> Result<usize, ShopError> {
-        self.each("update products set stock = stock + ?2 where id = ?1", deliveries)
+        self.execute_all("update products set stock = stock + ?2 where id = ?1", deliveries)
     }
 
-    fn each(&self, sql: &str, rows: &[(u32, i64)]) -> Result<usize, ShopError> {
+    fn execute_all(&self, sql: &str, rows: &[(u32, i64)]) -> Result<usize, ShopError> {
         let mut changed = 0;
         {
             let mut connection = self.connection.lock();
@@ -57,7 +60,7 @@ impl Script {
             }
             transaction.commit()?;
         }
-        self.truth.settle()?;
+        self.ground_truth.catch_up()?;
         Ok(changed)
     }
 }

@@ -1,4 +1,4 @@
-//! The shop as a whole: its file, its connections and who is told about writes.
+//! The shop: its database, its connections and its write hooks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,51 +9,56 @@ use rusqlite::Connection;
 
 use crate::catalogue::Catalogue;
 use crate::error::ShopError;
-use crate::truth::Truth;
+use crate::ground_truth::GroundTruth;
 
-/// How to open a shop.
+/// Options for opening a shop.
 #[derive(Debug, Clone)]
 pub struct ShopOptions {
-    /// The SQLite file; made when absent.
+    /// The SQLite file; created if absent.
     pub path: PathBuf,
-    /// What rendering one page costs an application server besides the query: the shop waits this
-    /// long, holding one of its workers. A stand-in for templates, frameworks and slow queries.
-    pub render: Duration,
-    /// Application workers behind each listener: at most this many requests are worked on at once.
+    /// Time to render one page besides the query, during which the shop occupies one of its workers.
+    /// It simulates the cost of templates, frameworks and slow queries.
+    pub render_time: Duration,
+    /// Application workers behind each listener: the number of requests processed at the same time.
     pub workers: usize,
-    /// Requests that may wait for a worker behind each listener; more are answered 503. `None`: any
-    /// number.
+    /// Requests that may wait for a worker behind each listener; further ones get status 503. `None`
+    /// sets no limit.
     pub backlog: Option<usize>,
 }
 
 impl ShopOptions {
-    /// A shop at `path` whose pages cost 5 ms each, with 32 workers behind each listener: about
-    /// 5,000 pages/s at most.
+    /// Returns options for a shop at `path` with 5 ms of rendering per page and 32 workers behind each
+    /// listener: at most about 5,000 pages/s.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), render: Duration::from_millis(5), workers: 32, backlog: None }
+        Self {
+            path: path.into(),
+            render_time: Duration::from_millis(5),
+            workers: 32,
+            backlog: None,
+        }
     }
 }
 
-/// Told the ids of the products that a committed write of the shop's own code has changed.
+/// Called with the ids of the products that a committed write of the shop's own code has changed.
 pub(crate) type WriteHook = Box<dyn Fn(&[u32]) + Send + Sync>;
 
-/// A shop that is open. Cheap to clone; all clones are the same shop.
+/// An open shop. Cheap to clone; all clones share the same database.
 #[derive(Clone)]
 pub struct Shop(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) options: ShopOptions,
-    pub(crate) truth: Arc<Truth>,
+    pub(crate) ground_truth: Arc<GroundTruth>,
     pub(crate) writer: Mutex<Connection>,
     pub(crate) readers: Mutex<Vec<Connection>>,
     pub(crate) hooks: RwLock<Vec<WriteHook>>,
 }
 
 impl Shop {
-    /// Opens the shop's database in WAL mode and puts `catalogue` on the shelves if they are empty.
+    /// Opens the shop's database in WAL mode and inserts `catalogue` if there are no products yet.
     ///
     /// # Errors
-    /// When the file cannot be made or opened, or holds something that is not a shop.
+    /// The file cannot be created or opened, or is not a shop's database.
     pub fn open(options: ShopOptions, catalogue: &Catalogue) -> Result<Self, ShopError> {
         if let Some(folder) = options.path.parent().filter(|folder| !folder.as_os_str().is_empty())
         {
@@ -61,34 +66,35 @@ impl Shop {
         }
         let mut writer = connect(&options.path)?;
         writer.execute_batch(include_str!("schema.sql"))?;
-        stock_shelves(&mut writer, catalogue)?;
-        let truth = Arc::new(Truth::open(connect(&options.path)?)?);
+        insert_catalogue(&mut writer, catalogue)?;
+        let ground_truth = Arc::new(GroundTruth::open(connect(&options.path)?)?);
         Ok(Self(Arc::new(Inner {
             options,
-            truth,
+            ground_truth,
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
             hooks: RwLock::new(Vec::new()),
         })))
     }
 
-    /// The database file, for whoever wants to talk to it directly.
+    /// Returns the path of the database file, for programs that access it directly.
     pub fn path(&self) -> &Path {
         &self.0.options.path
     }
 
-    /// Calls `hook` after every commit of the shop's own code, with the products it changed.
+    /// Registers `hook`, which is called after every commit of the shop's own code with the changed
+    /// products.
     pub fn on_write(&self, hook: impl Fn(&[u32]) + Send + Sync + 'static) {
         self.0.hooks.write().push(Box::new(hook));
     }
 
-    /// What was true when, from the database's own history table.
-    pub fn truth(&self) -> Arc<Truth> {
-        Arc::clone(&self.0.truth)
+    /// Returns the history of committed values, read from the database's own history table.
+    pub fn ground_truth(&self) -> Arc<GroundTruth> {
+        Arc::clone(&self.0.ground_truth)
     }
 }
 
-/// A connection as every program of this shop opens it.
+/// Opens a connection with the settings that all programs of this shop use.
 pub(crate) fn connect(path: &Path) -> Result<Connection, ShopError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -99,7 +105,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, ShopError> {
     Ok(connection)
 }
 
-fn stock_shelves(connection: &mut Connection, catalogue: &Catalogue) -> Result<(), ShopError> {
+fn insert_catalogue(connection: &mut Connection, catalogue: &Catalogue) -> Result<(), ShopError> {
     let transaction = connection.transaction()?;
     let empty: bool =
         transaction

@@ -5,47 +5,47 @@ use rusqlite::{OptionalExtension, TransactionBehavior};
 use crate::error::ShopError;
 use crate::shop::Shop;
 
-/// So many pieces of one product.
+/// A quantity of one product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct OrderLine {
     /// Product id.
     pub product: u32,
     /// Pieces, at least 1.
     pub quantity: u32,
 }
 
-/// What came of a write.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Committed.
     Done,
-    /// Refused: this product has fewer pieces left than asked for.
+    /// Refused: this product has fewer pieces in stock than ordered.
     SoldOut(u32),
-    /// Refused: there is no such product, or nothing was asked for.
+    /// Refused: the product does not exist, or the quantity or price is invalid.
     Unknown,
 }
 
 impl Shop {
-    /// Sells all `lines` or none, and never below zero.
+    /// Sells all `lines` or none. Stock never falls below zero.
     ///
     /// # Errors
-    /// When the database refuses; nothing is sold then.
-    pub fn order(&self, lines: &[Line]) -> Result<Outcome, ShopError> {
-        self.book("order", lines)
+    /// The database failed; nothing is sold.
+    pub fn order(&self, lines: &[OrderLine]) -> Result<Outcome, ShopError> {
+        self.book_order("order", lines)
     }
 
     /// Takes `lines` back into stock.
     ///
     /// # Errors
-    /// When the database refuses; nothing is taken back then.
-    pub fn take_back(&self, lines: &[Line]) -> Result<Outcome, ShopError> {
-        self.book("return", lines)
+    /// The database failed; nothing is taken back.
+    pub fn take_back(&self, lines: &[OrderLine]) -> Result<Outcome, ShopError> {
+        self.book_order("return", lines)
     }
 
     /// Sets a price, in minor units.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// The database failed.
     pub fn reprice(&self, product: u32, price_cents: i64) -> Result<Outcome, ShopError> {
         if price_cents < 0 {
             return Ok(Outcome::Unknown);
@@ -53,23 +53,23 @@ impl Shop {
         self.update(product, "update products set price_cents = ?2 where id = ?1", price_cents)
     }
 
-    /// Puts `quantity` more pieces on the shelf.
+    /// Adds `quantity` pieces to the stock of a product.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// The database failed.
     pub fn restock(&self, product: u32, quantity: u32) -> Result<Outcome, ShopError> {
         self.update(product, "update products set stock = stock + ?2 where id = ?1", quantity)
     }
 
-    /// Gives a product another name.
+    /// Changes the name of a product.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// The database failed.
     pub fn rename(&self, product: u32, name: &str) -> Result<Outcome, ShopError> {
         self.update(product, "update products set name = ?2 where id = ?1", name)
     }
 
-    fn book(&self, kind: &str, lines: &[Line]) -> Result<Outcome, ShopError> {
+    fn book_order(&self, kind: &str, lines: &[OrderLine]) -> Result<Outcome, ShopError> {
         if lines.is_empty() || lines.iter().any(|line| line.quantity == 0) {
             return Ok(Outcome::Unknown);
         }
@@ -88,10 +88,10 @@ impl Shop {
                     .query_row((line.product, sign * i64::from(line.quantity)), |row| row.get(0))
                     .optional()?;
                 let Some(price) = price else {
-                    let known = transaction
+                    let exists = transaction
                         .prepare_cached("select 1 from products where id = ?1")?
                         .exists([line.product])?;
-                    return Ok(if known {
+                    return Ok(if exists {
                         Outcome::SoldOut(line.product)
                     } else {
                         Outcome::Unknown
@@ -121,7 +121,7 @@ impl Shop {
     }
 
     fn committed(&self, products: &[u32]) -> Result<Outcome, ShopError> {
-        self.0.truth.settle()?;
+        self.0.ground_truth.catch_up()?;
         for hook in self.0.hooks.read().iter() {
             hook(products);
         }

@@ -58,7 +58,9 @@ fn html(text: &str, found: &mut dyn FnMut(u32, Field, Value<'_>)) {
         let element = &rest[..rest.find('>').unwrap_or(rest.len())];
         rest = &rest[PRODUCT_ATTRIBUTE.len()..];
         let number = |name| attribute(element, name).and_then(|value| value.parse::<i64>().ok());
-        let Some(product) = number(PRODUCT_ATTRIBUTE).and_then(|id| u32::try_from(id).ok()) else { continue };
+        let Some(product) = number(PRODUCT_ATTRIBUTE).and_then(|id| u32::try_from(id).ok()) else {
+            continue;
+        };
         if let Some(price) = number(" data-price-cents=\"") {
             found(product, Field::Price, Value::Number(price));
         }

@@ -140,7 +140,10 @@ async fn accept(listener: TcpListener, state: Arc<ProxyState>) {
 
 type ProxyResponse = Response<Full<Bytes>>;
 
-async fn respond(state: Arc<ProxyState>, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
+async fn respond(
+    state: Arc<ProxyState>,
+    request: Request<Incoming>,
+) -> Result<ProxyResponse, Infallible> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     if request.method() != Method::GET {
         return Ok(text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported"));
@@ -156,7 +159,9 @@ async fn respond(state: Arc<ProxyState>, request: Request<Incoming>) -> Result<P
     match state.upstream.send(upstream).await {
         Ok(fetched) => {
             let (mut head, body) = fetched.into_parts();
-            for hop_by_hop in [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
+            for hop_by_hop in
+                [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH]
+            {
                 head.headers.remove(hop_by_hop);
             }
             if let Some(ttl) = state.baseline.ttl()

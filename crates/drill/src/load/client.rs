@@ -44,8 +44,8 @@ const MAX_CONNECTIONS: usize = 48;
 
 impl Pool {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        let host = HeaderValue::from_str(&address.to_string())
-            .expect("a socket address is visible ASCII");
+        let host =
+            HeaderValue::from_str(&address.to_string()).expect("a socket address is visible ASCII");
         Self {
             address,
             host,

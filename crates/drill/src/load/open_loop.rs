@@ -205,8 +205,9 @@ impl TargetSender {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return tally.record_failure(&|| format!("{path}: {error}")),
             Err(_) => {
-                return tally
-                    .record_failure(&|| format!("{path}: no response within {RESPONSE_TIMEOUT:?}"));
+                return tally.record_failure(&|| {
+                    format!("{path}: no response within {RESPONSE_TIMEOUT:?}")
+                });
             }
         };
         let received = now();

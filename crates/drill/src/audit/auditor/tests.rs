@@ -48,7 +48,13 @@ fn audit(page: Page, body: &'static str, sent_ms: u64) -> Findings {
     let (sender, receiver) = std::sync::mpsc::channel();
     let received = sent + Duration::from_millis(10);
     sender
-                .send(AuditSample { target: 0, page, sent, received, body: Bytes::from_static(body.as_bytes()) })
+        .send(AuditSample {
+            target: 0,
+            page,
+            sent,
+            received,
+            body: Bytes::from_static(body.as_bytes()),
+        })
         .expect("the receiver is here");
     drop(sender);
     auditor.run(&receiver);

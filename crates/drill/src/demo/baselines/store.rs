@@ -37,8 +37,11 @@ impl Store {
 
     pub(super) fn put(&self, path: &str, headers: &HeaderMap, body: &Bytes, ttl: Duration) {
         let path: Arc<str> = path.into();
-        let stored =
-            Arc::new(StoredPage { headers: headers.clone(), body: body.clone(), expires: now() + ttl });
+        let stored = Arc::new(StoredPage {
+            headers: headers.clone(),
+            body: body.clone(),
+            expires: now() + ttl,
+        });
         let mut index = self.0.lock();
         if index.pages.len() >= MAX_PAGES && !index.pages.contains_key(&path) {
             return;

@@ -89,7 +89,9 @@ pub(super) fn compose(history: &History) -> Frame {
         (milliseconds(target.worst_staleness.as_secs_f64() * 1000.0), Style::Plain)
     });
     lines.row("commit → gone, p99", last, |_, target| {
-        optional_ms(target.metrics.and_then(|metrics| metrics.commit_to_gone_ms).map(|(_, p99)| p99))
+        optional_ms(
+            target.metrics.and_then(|metrics| metrics.commit_to_gone_ms).map(|(_, p99)| p99),
+        )
     });
     lines.row("worst bound claimed", last, |_, target| {
         optional_ms(target.metrics.and_then(|metrics| metrics.worst_bound_ms))
@@ -182,7 +184,9 @@ impl Lines {
     fn curves(&mut self, history: &History, last: &Snapshot) {
         self.push(vec![span("  requests that reach the shop, per second", Style::Dim)]);
         let curves: Vec<Vec<f64>> = (0..last.targets.len())
-            .map(|index| history.curve(CURVE, move |snapshot| snapshot.targets[index].origin_requests))
+            .map(|index| {
+                history.curve(CURVE, move |snapshot| snapshot.targets[index].origin_requests)
+            })
             .collect();
         let top = curves.iter().flatten().copied().fold(1.0, f64::max);
         for (target, curve) in last.targets.iter().zip(&curves) {

@@ -81,9 +81,8 @@ impl Shoppers {
             PURCHASE => self.purchase(product),
             REPRICE => Write::Reprice { product, price_cents: self.new_price(product) },
             SCRIPT => {
-                let mut products: Vec<u32> = (0..SCRIPT_PRICES)
-                    .filter_map(|_| self.mix.pages.pick(&mut self.rng))
-                    .collect();
+                let mut products: Vec<u32> =
+                    (0..SCRIPT_PRICES).filter_map(|_| self.mix.pages.pick(&mut self.rng)).collect();
                 products.sort_unstable();
                 products.dedup();
                 let prices = products.into_iter().map(|id| (id, self.new_price(id))).collect();

@@ -170,7 +170,11 @@ impl BookBuilder {
                 if let [(_, old), (month, new)] = *pair
                     && old != new
                 {
-                    changes.push((month, shuffle_key(article), PriceChange { article, price_cents: new }));
+                    changes.push((
+                        month,
+                        shuffle_key(article),
+                        PriceChange { article, price_cents: new },
+                    ));
                 }
             }
             let mean_quantity = stats.sold / stats.orders.max(1);

@@ -1,11 +1,11 @@
-//! What was true when: the yardstick for every answer that anyone gives about this shop.
+//! The ground truth for audits: each committed value and the time in which it was current.
 //!
-//! The values are those of `product_history`, which triggers write inside each transaction, so no
-//! writer can slip past it. The times are taken around the commits by this process's monotonic
-//! clock. A value counts as replaced only once the new one was certainly visible, so staleness
-//! measured from here is never overstated; it is understated by less than the time between a
-//! commit and the next look at the history (at once after the shop's own writes and its scripts',
-//! at the next [`Truth::settle`] after anybody else's).
+//! The values come from `product_history`, which triggers write inside each transaction, so it
+//! includes every writer. The times are taken around the commits from this process's monotonic
+//! clock. A value counts as replaced only once the new one was certainly visible. Measured
+//! staleness is therefore never overstated; it is understated by less than the time between a
+//! commit and the next read of the history, which follows immediately after writes of the shop and
+//! of its scripts, and with the next [`GroundTruth::catch_up`] after writes of other programs.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -17,27 +17,29 @@ use rusqlite::Connection;
 use crate::clock::now;
 use crate::error::ShopError;
 
-/// One value and when it held.
+/// One value and the time in which it was current.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version<T> {
-    /// What a shopper would have read.
+    /// The committed value.
     pub value: T,
-    /// Certainly not visible before this.
+    /// A time before which the value was certainly not visible.
     pub from: Instant,
-    /// Certainly replaced by now; `None` while it is the latest.
+    /// A time by which the value was certainly replaced; `None` for the latest.
     pub until: Option<Instant>,
 }
 
 /// The history of every product since the shop opened.
-pub struct Truth {
-    log: Mutex<Log>,
+pub struct GroundTruth {
+    reader: Mutex<HistoryReader>,
     products: RwLock<HashMap<u32, History>>,
 }
 
-struct Log {
+struct HistoryReader {
     connection: Connection,
-    seen: i64,
-    looked: Instant,
+    /// Sequence number of the last row read.
+    last_seq: i64,
+    /// Start of the last read.
+    read_at: Instant,
 }
 
 struct History {
@@ -46,13 +48,13 @@ struct History {
     name: Vec<Version<String>>,
 }
 
-impl Truth {
+impl GroundTruth {
     pub(crate) fn open(connection: Connection) -> Result<Self, ShopError> {
-        let looked = now();
-        let first = |value| vec![Version { value, from: looked, until: None }];
-        let (seen, products) = {
+        let read_at = now();
+        let first = |value| vec![Version { value, from: read_at, until: None }];
+        let (last_seq, products) = {
             let snapshot = connection.unchecked_transaction()?;
-            let seen = snapshot.query_row(
+            let last_seq = snapshot.query_row(
                 "select coalesce(max(seq), 0) from product_history",
                 [],
                 |row| row.get(0),
@@ -60,33 +62,33 @@ impl Truth {
             let products = snapshot
                 .prepare("select id, price_cents, stock, name from products")?
                 .query_map([], |row| {
-                    let name = vec![Version { value: row.get(3)?, from: looked, until: None }];
+                    let name = vec![Version { value: row.get(3)?, from: read_at, until: None }];
                     let history =
                         History { price: first(row.get(1)?), stock: first(row.get(2)?), name };
                     Ok((row.get(0)?, history))
                 })?
                 .collect::<Result<_, _>>()?;
-            (seen, products)
+            (last_seq, products)
         };
         Ok(Self {
-            log: Mutex::new(Log { connection, seen, looked }),
+            reader: Mutex::new(HistoryReader { connection, last_seq, read_at }),
             products: RwLock::new(products),
         })
     }
 
-    /// Takes in everything that was committed before this call.
+    /// Reads every write that was committed before this call.
     ///
     /// # Errors
-    /// When the history cannot be read; what was taken in before stays.
-    pub fn settle(&self) -> Result<(), ShopError> {
-        let mut log = self.log.lock();
+    /// The history cannot be read; versions read before are kept.
+    pub fn catch_up(&self) -> Result<(), ShopError> {
+        let mut reader = self.reader.lock();
         let began = now();
-        let rows: Vec<(i64, u32, Change)> = log
+        let rows: Vec<(i64, u32, Change)> = reader
             .connection
             .prepare_cached(
                 "select seq, product_id, field, value from product_history where seq > ?1 order by seq",
             )?
-            .query_map([log.seen], |row| {
+            .query_map([reader.last_seq], |row| {
                 let field: String = row.get(2)?;
                 let change = match field.as_str() {
                     "price" => Change::Price(row.get(3)?),
@@ -96,46 +98,46 @@ impl Truth {
                 Ok((row.get(0)?, row.get(1)?, change))
             })?
             .collect::<Result<_, _>>()?;
-        // After the query, so that no row it returned was committed later than this.
+        // Taken after the query, so that every returned row was committed before.
         let replaced = now();
-        let visible_from = log.looked;
+        let visible_from = reader.read_at;
         if !rows.is_empty() {
             let mut products = self.products.write();
             for (seq, product, change) in rows {
-                log.seen = seq;
+                reader.last_seq = seq;
                 let Some(history) = products.get_mut(&product) else { continue };
                 match change {
                     Change::Price(value) => {
-                        succeed(&mut history.price, value, visible_from, replaced)
+                        push_version(&mut history.price, value, visible_from, replaced)
                     }
                     Change::Stock(value) => {
-                        succeed(&mut history.stock, value, visible_from, replaced)
+                        push_version(&mut history.stock, value, visible_from, replaced)
                     }
                     Change::Name(value) => {
-                        succeed(&mut history.name, value, visible_from, replaced)
+                        push_version(&mut history.name, value, visible_from, replaced)
                     }
                 }
             }
         }
-        log.looked = began;
+        reader.read_at = began;
         Ok(())
     }
 
-    /// Shows `visit` the prices that `product` has had, in minor units, newest first.
+    /// Calls `visit` with the prices of `product`, in minor units, newest first.
     pub fn prices(&self, product: u32, visit: &mut dyn FnMut(&Version<i64>) -> ControlFlow<()>) {
         if let Some(history) = self.products.read().get(&product) {
             let _ = history.price.iter().rev().try_for_each(visit);
         }
     }
 
-    /// Shows `visit` the stock levels that `product` has had, newest first.
+    /// Calls `visit` with the stock levels of `product`, newest first.
     pub fn stocks(&self, product: u32, visit: &mut dyn FnMut(&Version<i64>) -> ControlFlow<()>) {
         if let Some(history) = self.products.read().get(&product) {
             let _ = history.stock.iter().rev().try_for_each(visit);
         }
     }
 
-    /// Shows `visit` the names that `product` has had, newest first.
+    /// Calls `visit` with the names of `product`, newest first.
     pub fn names(&self, product: u32, visit: &mut dyn FnMut(&Version<String>) -> ControlFlow<()>) {
         if let Some(history) = self.products.read().get(&product) {
             let _ = history.name.iter().rev().try_for_each(visit);
@@ -149,7 +151,8 @@ enum Change {
     Name(String),
 }
 
-fn succeed<T>(versions: &mut Vec<Version<T>>, value: T, from: Instant, replaced: Instant) {
+/// Ends the latest version at `replaced` and adds the next.
+fn push_version<T>(versions: &mut Vec<Version<T>>, value: T, from: Instant, replaced: Instant) {
     if let Some(last) = versions.last_mut() {
         last.until = Some(replaced);
     }
