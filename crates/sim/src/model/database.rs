@@ -195,7 +195,7 @@ impl Database {
 
     /// Returns the commits of key `id` that every answer as of `then` must include.
     #[must_use]
-    pub fn owed(&self, id: KeyId, then: u8) -> CommitSet {
+    pub fn required(&self, id: KeyId, then: u8) -> CommitSet {
         let seen = |c: &Commit| c.lost.is_none() && c.visible.is_some_and(|since| since <= then);
         self.bits(|c| c.touch.concerns(id) && seen(c))
     }
@@ -256,6 +256,6 @@ pub fn event(commit: &Commit) -> Event {
 }
 
 /// Returns whether a set includes every required commit.
-pub(crate) fn includes(seen: CommitSet, owed: CommitSet) -> bool {
-    owed & !seen == 0
+pub(crate) fn includes(seen: CommitSet, required: CommitSet) -> bool {
+    required & !seen == 0
 }

@@ -62,6 +62,6 @@ impl World {
     /// that was lost by then.
     pub(crate) fn is_true_as_of(&self, key: KeyId, seen: CommitSet, then: Mono) -> bool {
         let Ok(then) = u8::try_from(then.0) else { return true };
-        includes(seen, self.db.owed(key, then)) && seen & self.db.gone(then) == 0
+        includes(seen, self.db.required(key, then)) && seen & self.db.gone(then) == 0
     }
 }

@@ -26,8 +26,8 @@ pub(super) fn check_entry(
     applied: Lsn,
 ) {
     let Some(key) = key else { return };
-    let owed = |db: &Database, cell| db.upto(cell, epoch.server, applied);
-    if let Some(missing) = missing(env, key, content, 0, owed) {
+    let required = |db: &Database, cell| db.upto(cell, epoch.server, applied);
+    if let Some(missing) = missing(env, key, content, 0, required) {
         env.violation(format!(
             "{what} of row {key} misses a commit that its tier has applied ({applied} of {epoch}): {missing}"
         ));
@@ -37,7 +37,7 @@ pub(super) fn check_entry(
 /// Returns the error of an answer as of `then`: it must include every commit that was visible before,
 /// and no commit that was lost before.
 fn missing_as_of(env: &Environment, key: usize, content: &Content, then: u64) -> Option<String> {
-    missing(env, key, content, then, |db, cell| db.owed(cell, then))
+    missing(env, key, content, then, |db, cell| db.required(cell, then))
 }
 
 /// Checks that an answer includes the writer's own commit.
@@ -58,33 +58,35 @@ pub(super) fn check_own_write(env: &Environment, key: usize, content: &Content, 
     }
 }
 
-/// Returns the error of an answer for which `owed` returns the required version of each cell: a cell
+/// Returns the error of an answer for which `required` returns the required version of each cell: a cell
 /// that is older, or one that was lost before `then`.
 fn missing(
     env: &Environment,
     key: usize,
     content: &Content,
     then: u64,
-    owed: impl Fn(&Database, Cell) -> Version,
+    required: impl Fn(&Database, Cell) -> Version,
 ) -> Option<String> {
     env.counts.lock().checks += 1;
     let db = env.db.lock();
-    let Some(held) = versions(content) else {
-        let owed = owed(&db, key);
-        let gone = db.was_gone(key, owed, then);
-        return (!gone).then(|| format!("the row is reported absent; required is {owed:?}"));
+    let Some(included) = versions(content) else {
+        let required = required(&db, key);
+        let gone = db.was_gone(key, required, then);
+        return (!gone).then(|| format!("the row is reported absent; required is {required:?}"));
     };
-    cells_of(key).into_iter().zip(held).find_map(|(cell, held)| {
-        let held = usize::try_from(held).unwrap_or(usize::MAX);
-        let owed = owed(&db, cell);
+    cells_of(key).into_iter().zip(included).find_map(|(cell, included)| {
+        let included = usize::try_from(included).unwrap_or(usize::MAX);
+        let required = required(&db, cell);
         let text = |what: &str| {
-            let (has, owes) = (db.commits.get(held), &db.commits[owed.commit]);
-            Some(format!("cell {cell} {what}; it has commit {held} {has:?}, required is {owes:?}"))
+            let (has, needs) = (db.commits.get(included), &db.commits[required.commit]);
+            Some(format!(
+                "cell {cell} {what}; it has commit {included} {has:?}, required is {needs:?}"
+            ))
         };
-        if held < owed.commit {
+        if included < required.commit {
             return text("is old");
         }
-        match db.commits.get(held) {
+        match db.commits.get(included) {
             None => text("is of no commit"),
             Some(commit) if commit.lost.is_some_and(|lost| lost < then) => text("was lost"),
             Some(_) => None,
@@ -186,20 +188,20 @@ pub(super) fn check_answer(
 pub(super) fn check_batch(env: &Environment, node: usize, keys: &[usize], together: &OneMoment) {
     let db = env.db.lock();
     let answers = keys.iter().zip(&together.answers);
-    let held: Vec<(Cell, usize)> = answers
+    let included: Vec<(Cell, usize)> = answers
         .filter_map(|(key, answer)| Some((*key, versions(&answer.as_ref().ok()?.entry.content)?)))
-        .flat_map(|(key, held)| cells_of(key).into_iter().zip(held))
+        .flat_map(|(key, included)| cells_of(key).into_iter().zip(included))
         .map(|(cell, commit)| (cell, usize::try_from(commit).unwrap_or(usize::MAX)))
         .collect();
     // After a failover, one answer may include a lost commit and another may not.
-    if held.iter().any(|(_, commit)| db.commits.get(*commit).is_none_or(|c| c.lost.is_some())) {
+    if included.iter().any(|(_, commit)| db.commits.get(*commit).is_none_or(|c| c.lost.is_some())) {
         return;
     }
-    let newest = held.iter().map(|(_, commit)| *commit).max().unwrap_or_default();
+    let newest = included.iter().map(|(_, commit)| *commit).max().unwrap_or_default();
     let at_newest = |cell| db.upto(cell, db.generation, db.commits[newest].lsn).commit;
-    let torn = held.iter().find(|(cell, commit)| {
+    let torn = included.iter().find(|(cell, commit)| {
         let writes = |other: usize| db.commits[other].cells.iter().any(|(wrote, _)| wrote == cell);
-        let misses = held.iter().any(|(_, other)| other > commit && writes(*other));
+        let misses = included.iter().any(|(_, other)| other > commit && writes(*other));
         misses || (together.by != Tier::Origin && at_newest(*cell) != *commit)
     });
     let torn = torn.copied();
@@ -207,7 +209,7 @@ pub(super) fn check_batch(env: &Environment, node: usize, keys: &[usize], togeth
     env.counts.lock().checks += 1;
     if let Some(torn) = torn {
         env.violation(format!(
-            "answers of two snapshots on node {node}, by {:?}: cell and commit {torn:?} among {held:?}",
+            "answers of two snapshots on node {node}, by {:?}: cell and commit {torn:?} among {included:?}",
             together.by
         ));
     }

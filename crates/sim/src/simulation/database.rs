@@ -290,7 +290,7 @@ impl Database {
 
     /// Returns the newest version of a cell that was visible before `then` and is not lost: every
     /// answer as of `then` must include it.
-    pub(super) fn owed(&self, cell: Cell, then: u64) -> Version {
+    pub(super) fn required(&self, cell: Cell, then: u64) -> Version {
         let seen = |version: &&Version| {
             let commit = &self.commits[version.commit];
             let before = |since| since < then || since == 0;
@@ -341,7 +341,8 @@ impl Database {
         else {
             return;
         };
-        self.standby = Some(Standby { made: old.made + 1, up: old.up, ..self.new_standby() });
+        self.standby =
+            Some(Standby { rebuilds: old.rebuilds + 1, up: old.up, ..self.new_standby() });
     }
 
     pub(super) fn read_standby(&self, standby: &Standby, cell: Cell) -> Version {

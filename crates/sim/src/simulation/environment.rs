@@ -112,8 +112,8 @@ impl Environment {
         since(self.started)
     }
 
-    pub(super) fn note(&self, node: Option<usize>, what: TraceEvent) {
-        self.trace.lock().note(self.now(), node, &what);
+    pub(super) fn note(&self, node: Option<usize>, event: TraceEvent) {
+        self.trace.lock().note(self.now(), node, &event);
     }
 
     pub(super) fn trace(&self) -> Trace {

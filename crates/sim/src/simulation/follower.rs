@@ -24,7 +24,7 @@ const LONGEST_TTL: Duration = Duration::from_secs(300);
 /// The silence after which a session checks itself.
 const SILENCE: Duration = Duration::from_secs(1);
 /// The number of snapshots per commit that are taken without a pause (`feed::postgres::visibility`).
-const AT_ONCE: u32 = 4;
+const PROMPT_SNAPSHOTS: u32 = 4;
 
 /// One node's follower.
 pub(super) struct Follower {
@@ -35,23 +35,23 @@ pub(super) struct Follower {
     /// The server's generation and the connection that was open while this node led or waited.
     witness: Option<(u64, u64)>,
     /// Whether the node has led or waited before.
-    watched: bool,
+    has_led: bool,
     /// Whether an earlier, failed attempt created the slot.
-    made: bool,
+    created_slot: bool,
 }
 
 /// A stream in progress.
 struct Session {
     number: u64,
-    server_life: u64,
+    server_generation: u64,
     start: Start,
     cursor: StreamCursor,
     sent: Lsn,
-    asked: u32,
+    snapshots: u32,
 }
 
 /// The stream is lost.
-struct Lost;
+struct StreamLost;
 
 impl Follower {
     pub(super) fn new(
@@ -63,7 +63,7 @@ impl Follower {
     ) -> Self {
         let leader = Leader::new(engine.clone(), Arc::clone(clock), LONGEST_TTL);
         let env = Arc::clone(env);
-        Self { env, node, generation, leader, witness: None, watched: false, made: false }
+        Self { env, node, generation, leader, witness: None, has_led: false, created_slot: false }
     }
 
     /// Leads whenever possible, without end.
@@ -74,7 +74,7 @@ impl Follower {
                 Ok(Some(session)) => {
                     let number = session.number;
                     self.env.sessions.lock()[self.node] = Some(number);
-                    let Err(Lost) = self.session(session).await;
+                    let Err(StreamLost) = self.session(session).await;
                     self.env.db.lock().leave(number);
                     backoff = 50;
                 }
@@ -82,54 +82,57 @@ impl Follower {
                     sleep(self.env.millis(150, 225)).await;
                     continue;
                 }
-                Err(Lost) => backoff = (backoff * 2).min(1_000),
+                Err(StreamLost) => backoff = (backoff * 2).min(1_000),
             }
             sleep(Duration::from_millis(backoff)).await;
         }
     }
 
-    async fn transmit(&self) -> Result<(), Lost> {
-        self.env.transmit(self.node, self.generation, Peer::Database).await.map_err(|_| Lost)
+    async fn transmit(&self) -> Result<(), StreamLost> {
+        self.env.transmit(self.node, self.generation, Peer::Database).await.map_err(|_| StreamLost)
     }
 
     /// Tries to acquire the slot; `None` if another session has it.
-    async fn attempt(&mut self) -> Result<Option<Session>, Lost> {
+    async fn attempt(&mut self) -> Result<Option<Session>, StreamLost> {
         self.transmit().await?;
         let connection = self.env.faults.lock().connections[self.node];
         let taken = {
             let mut db = self.env.db.lock();
             if !db.up {
-                return Err(Lost);
+                return Err(StreamLost);
             }
             let here = Some((db.generation, connection));
             let unbroken = self.witness == here;
             self.witness = here;
             let taken = db.take_slot();
             taken.map(|(number, position, new)| {
-                self.made |= new;
+                self.created_slot |= new;
                 let Log { system, timeline, server } = db.log;
-                let unbroken = self.watched.then_some(unbroken);
-                let new_slot = std::mem::take(&mut self.made);
+                let unbroken = self.has_led.then_some(unbroken);
+                let new_slot = std::mem::take(&mut self.created_slot);
                 let start = Start { system, timeline, server, new_slot, unbroken, position };
                 let cursor = StreamCursor::starting(position, db.draw_xid());
-                let (server_life, sent) = (db.generation, position);
-                Session { number, server_life, start, cursor, sent, asked: 0 }
+                let (server_generation, sent) = (db.generation, position);
+                Session { number, server_generation, start, cursor, sent, snapshots: 0 }
             })
         };
-        self.watched = true;
+        self.has_led = true;
         let new_slot = taken.as_ref().is_some_and(|session| session.start.new_slot);
-        if let Err(Lost) = self.transmit().await {
+        if let Err(StreamLost) = self.transmit().await {
             // The slot is free again; the node remembers that it created the slot.
-            self.made |= new_slot;
+            self.created_slot |= new_slot;
             if let Some(session) = taken {
                 self.env.db.lock().leave(session.number);
             }
-            return Err(Lost);
+            return Err(StreamLost);
         }
         Ok(taken)
     }
 
-    async fn session(&mut self, mut session: Session) -> Result<std::convert::Infallible, Lost> {
+    async fn session(
+        &mut self,
+        mut session: Session,
+    ) -> Result<std::convert::Infallible, StreamLost> {
         let mut tries = 0;
         let (verdict, watermark) = loop {
             match self.leader.start(session.start).await {
@@ -172,18 +175,18 @@ impl Follower {
     }
 
     /// Receives the next commits from the server.
-    async fn receive(&self, session: &mut Session) -> Result<Vec<Event>, Lost> {
+    async fn receive(&self, session: &mut Session) -> Result<Vec<Event>, StreamLost> {
         sleep(self.env.millis(0, 3)).await;
         loop {
             self.env.until_running(self.node, self.generation).await;
             if !self.env.db.lock().streams(session.number) {
-                return Err(Lost);
+                return Err(StreamLost);
             }
-            let stands = {
+            let stalled = {
                 let faults = self.env.faults.lock();
                 faults.log_stalled || faults.cut_database[self.node]
             };
-            if !stands {
+            if !stalled {
                 break;
             }
             sleep(Duration::from_millis(100)).await;
@@ -200,7 +203,7 @@ impl Follower {
                 let (text, tone) = (format!("commit {}", commit.lsn.0), Tone::Plain);
                 Interaction::Message { from, to, left: at, arrived: at, text, tone }
             });
-            session.asked = 0;
+            session.snapshots = 0;
             session.sent = commit.lsn;
             let event = |cause, subjects, renewals| {
                 let (lsn, committed_us) = (commit.lsn, 0);
@@ -225,8 +228,9 @@ impl Follower {
     /// Returns the renewals for values that depend on one row alone; some of them are omitted at
     /// random.
     fn renewals(&self, number: usize, commit: &Commit) -> Vec<Renewal> {
-        let told = commit.cells.iter().filter(|(cell, _)| is_row_alone(*cell));
-        told.filter(|_| self.env.chance(0.8))
+        let values = commit.cells.iter().filter(|(cell, _)| is_row_alone(*cell));
+        values
+            .filter(|_| self.env.chance(0.8))
             .map(|(cell, present)| Renewal {
                 key: key(*cell),
                 value: present.then(|| values::encode([number as u64; 3]).into()),
@@ -259,7 +263,7 @@ impl Follower {
         sleep(Duration::from_millis(10 << (*tries).min(6))).await;
     }
 
-    async fn confirm(&self, session: &Session) -> Result<(), Lost> {
+    async fn confirm(&self, session: &Session) -> Result<(), StreamLost> {
         let confirmable = session.cursor.confirmable();
         let persist = self.env.chance(0.2);
         self.env.until_running(self.node, self.generation).await;
@@ -269,9 +273,9 @@ impl Follower {
     }
 
     /// Takes a snapshot of the primary.
-    async fn ask(&self, session: &mut Session) -> Result<(), Lost> {
-        session.asked += 1;
-        if session.asked > AT_ONCE {
+    async fn ask(&self, session: &mut Session) -> Result<(), StreamLost> {
+        session.snapshots += 1;
+        if session.snapshots > PROMPT_SNAPSHOTS {
             sleep(Duration::from_millis(20)).await;
         }
         let left = self.env.now();
@@ -279,8 +283,8 @@ impl Follower {
         let turned = self.env.now();
         let snapshot = {
             let db = self.env.db.lock();
-            if !db.up || db.generation != session.server_life {
-                return Err(Lost);
+            if !db.up || db.generation != session.server_generation {
+                return Err(StreamLost);
             }
             db.snapshot()
         };

@@ -87,7 +87,7 @@ impl Recorder {
     /// arrived.
     pub(super) fn record_exchange(
         &self,
-        [who, whom]: [Participant; 2],
+        [asker, answerer]: [Participant; 2],
         [left, turned, back]: [u64; 3],
         question: impl FnOnce() -> String,
         answer: impl FnOnce() -> (String, Tone),
@@ -95,23 +95,23 @@ impl Recorder {
         if self.0.lock().is_none() {
             return;
         }
-        let (told, tone) = answer();
-        let asks = if tone == Tone::Faint { Tone::Faint } else { Tone::Plain };
+        let (reply, tone) = answer();
+        let question_tone = if tone == Tone::Faint { Tone::Faint } else { Tone::Plain };
         let text = question();
         self.record(|| Interaction::Message {
-            from: who,
-            to: whom,
+            from: asker,
+            to: answerer,
             left,
             arrived: turned,
             text,
-            tone: asks,
+            tone: question_tone,
         });
         self.record(|| Interaction::Message {
-            from: whom,
-            to: who,
+            from: answerer,
+            to: asker,
             left: turned,
             arrived: back,
-            text: told,
+            text: reply,
             tone,
         });
     }

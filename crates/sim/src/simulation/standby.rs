@@ -16,14 +16,14 @@ pub(super) struct Standby {
     /// The generation of the primary that it follows.
     pub(super) generation: u64,
     /// The number of times that it was rebuilt.
-    pub(super) made: u64,
+    pub(super) rebuilds: u64,
     pub(super) up: bool,
 }
 
 impl Standby {
     /// Returns a copy of a primary whose log is flushed up to `shown`.
     pub(super) fn at(shown: Lsn, log: Log, generation: u64) -> Self {
-        Self { shown, replayed: shown, log, generation, made: 0, up: true }
+        Self { shown, replayed: shown, log, generation, rebuilds: 0, up: true }
     }
 
     /// Follows the primary, or the server that replaced it, which continues from `kept` in another

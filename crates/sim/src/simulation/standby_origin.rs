@@ -19,7 +19,7 @@ use super::trace::TraceEvent;
 
 /// Replays the log on the standby, with a lag, without end.
 pub(super) async fn replay(env: Arc<Environment>, lag_ms: u64) {
-    let mut alien_for = 0;
+    let mut detached_ms = 0;
     loop {
         sleep(env.millis(1, lag_ms)).await;
         if env.faults.lock().replay_stalled {
@@ -29,8 +29,8 @@ pub(super) async fn replay(env: Arc<Environment>, lag_ms: u64) {
         db.replay();
         let follows =
             db.standby.as_ref().is_some_and(|standby| standby.generation == db.generation);
-        alien_for = if follows || !db.up { 0 } else { alien_for + lag_ms };
-        if alien_for > 20_000 {
+        detached_ms = if follows || !db.up { 0 } else { detached_ms + lag_ms };
+        if detached_ms > 20_000 {
             db.rebuild();
         }
     }
@@ -41,12 +41,12 @@ pub(super) struct StandbyOrigin {
     pub(super) env: Arc<Environment>,
     pub(super) node: usize,
     pub(super) generation: u64,
-    heard: Mutex<Option<Replayed>>,
+    last_report: Mutex<Option<Replayed>>,
 }
 
 impl StandbyOrigin {
     pub(super) fn new(env: &Arc<Environment>, node: usize, generation: u64) -> Arc<Self> {
-        Arc::new(Self { env: Arc::clone(env), node, generation, heard: Mutex::default() })
+        Arc::new(Self { env: Arc::clone(env), node, generation, last_report: Mutex::default() })
     }
 
     /// Polls the standby's position, without end, as the binary does.
@@ -54,9 +54,10 @@ impl StandbyOrigin {
         loop {
             sleep(self.env.setup.sample_every).await;
             let there = self.transmit().await;
-            let heard = there.and_then(|()| self.standby()).ok().map(|standby| standby.reported());
+            let last_report =
+                there.and_then(|()| self.standby()).ok().map(|standby| standby.reported());
             let back = self.transmit().await.is_ok();
-            *self.heard.lock() = heard.filter(|_| back);
+            *self.last_report.lock() = last_report.filter(|_| back);
         }
     }
 
@@ -89,7 +90,7 @@ impl StandbyOrigin {
         sleep(self.env.millis(0, 4)).await;
         let after = self.standby()?;
         self.transmit().await?;
-        if after.made != reported.made {
+        if after.rebuilds != reported.rebuilds {
             return Err(unavailable("it was shut down"));
         }
         let replayed = Some(Replayed { upto: reported.replayed, ..after.reported() });
@@ -109,7 +110,7 @@ impl Origin for StandbyOrigin {
     }
 
     fn replayed(&self) -> Option<Replayed> {
-        *self.heard.lock()
+        *self.last_report.lock()
     }
 
     async fn load(&self, _: &Key, id: &str) -> Result<Loaded, OriginError> {

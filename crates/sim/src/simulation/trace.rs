@@ -45,12 +45,12 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn note(&mut self, now: u64, node: Option<usize>, what: &TraceEvent) {
-        (now, node, what).hash(&mut self.hasher);
+    pub(super) fn note(&mut self, now: u64, node: Option<usize>, event: &TraceEvent) {
+        (now, node, event).hash(&mut self.hasher);
         self.events += 1;
         if let Some(lines) = &mut self.lines {
             let who = node.map_or("-".to_owned(), |node| node.to_string());
-            lines.push(format!("{:>12.6} {who} {what:?}", now as f64 / 1e9));
+            lines.push(format!("{:>12.6} {who} {event:?}", now as f64 / 1e9));
         }
     }
 

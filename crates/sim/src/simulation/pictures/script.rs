@@ -95,26 +95,26 @@ impl Scene {
         let (setup, rng) = Setup::scripted(self.nodes);
         let env = Environment::new(setup, rng, Trace::default());
         let nodes = (0..self.nodes).map(|id| Some(Node::boot(&env, id))).collect();
-        let set = Set(Arc::new(Cluster { env, nodes: Mutex::new(nodes) }));
-        assert!(set.0.until_proven().await, "no fault was injected, and nothing is proven");
+        let scene = SceneRun(Arc::new(Cluster { env, nodes: Mutex::new(nodes) }));
+        assert!(scene.0.until_proven().await, "no fault was injected, and nothing is proven");
         match self.script {
-            Script::ReaderAgainstWriter => set.reader_against_writer().await,
-            Script::EventBeforeVisibility => set.event_before_visibility().await,
-            Script::Paused => set.paused().await,
-            Script::Promoted => set.promoted().await,
-            Script::WriteThrough => set.write_through().await,
-            Script::Silence => set.silence().await,
+            Script::ReaderAgainstWriter => scene.reader_against_writer().await,
+            Script::EventBeforeVisibility => scene.event_before_visibility().await,
+            Script::Paused => scene.paused().await,
+            Script::Promoted => scene.promoted().await,
+            Script::WriteThrough => scene.write_through().await,
+            Script::Silence => scene.silence().await,
         }
-        let violation = set.0.env.counts.lock().violation.clone();
+        let violation = scene.0.env.counts.lock().violation.clone();
         assert_eq!(violation, None, "{}", self.name);
-        set.0.env.recorder.finish()
+        scene.0.env.recorder.finish()
     }
 }
 
 /// The cluster of a scene.
-struct Set(Arc<Cluster>);
+struct SceneRun(Arc<Cluster>);
 
-impl Set {
+impl SceneRun {
     fn env(&self) -> &Arc<Environment> {
         &self.0.env
     }
