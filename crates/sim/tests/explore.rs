@@ -1,8 +1,8 @@
-//! Every scene holds, in every order of steps.
+//! Every scene holds, in every sequence of steps.
 
-use sim::run::explore;
-use sim::scene::Scene;
-use sim::scenes;
+use sim::model::explore::explore;
+use sim::model::scene::Scene;
+use sim::model::scenes;
 
 /// Larger scenes are for [`larger_scenes_hold`].
 const MOST_STEPS: usize = 4_000_000;
@@ -12,26 +12,26 @@ fn holds(scene: Scene, most: usize) {
     let report = explore(scene, most);
     println!("{report}");
     assert!(report.broken.is_empty(), "{report}");
-    assert!(report.whole, "not every state was visited: {report}");
+    assert!(report.whole, "the exploration is incomplete: {report}");
 }
 
-macro_rules! every_order {
+macro_rules! every_sequence {
     ($($scene:ident),* $(,)?) => {
         $(#[test] fn $scene() { holds(scenes::$scene(), MOST_STEPS); })*
 
         #[test]
-        fn no_scene_is_left_out() {
+        fn every_scene_is_explored() {
             assert_eq!([$(scenes::$scene().name),*].to_vec(), scenes::all().iter().map(|s| s.name).collect::<Vec<_>>());
         }
     };
 }
 
-every_order![
+every_sequence![
     fills,
     visibility,
-    marks,
+    tombstones,
     stream,
-    local_marks,
+    local_tombstones,
     wildcards,
     wildcards_two_nodes,
     both_tiers,
@@ -40,13 +40,13 @@ every_order![
     rollback,
     rollback_seen,
     crash,
-    crash_seen_by_another,
+    crash_seen_by_other_node,
     quiet_crash,
-    quiet_crash_seen_by_another,
+    quiet_crash_seen_by_other_node,
     failover,
     bound,
     soft,
-    soft_marks,
+    soft_tombstones,
     soft_stream,
     soft_crash,
     standby,
@@ -54,7 +54,7 @@ every_order![
     leases,
 ];
 
-/// `SCENE=<a part of its name>` takes some of them; `STEPS=<n>` says when one is given up (20 million).
+/// `SCENE=<part of a name>` selects scenes; `STEPS=<n>` limits each one (20 million by default).
 #[test]
 #[ignore = "takes minutes and gigabytes"]
 fn larger_scenes_hold() {

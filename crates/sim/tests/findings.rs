@@ -1,49 +1,48 @@
-//! What the checker found in the protocol as it was first composed. Each is mended in the product and
-//! in [`Design::PRESENT`]; without the mend the checker finds it again.
+//! Faults that the checker found in the first composition of the protocol. Each is corrected in the product
+//! and in [`Design::PRESENT`]; without the correction the checker finds it again.
 
-use sim::invariants::{BOUND, MISSES_NOTHING, NEVER_AGAIN};
-use sim::run::explore;
-use sim::scene::{Design, Scene};
-use sim::scenes;
+use sim::model::explore::explore;
+use sim::model::invariants::{BOUND, NO_STALE_ENTRY, NOT_SERVED_AGAIN};
+use sim::model::scene::{Design, Scene};
+use sim::model::scenes;
 
 const MOST_STEPS: usize = 4_000_000;
 
-#[expect(clippy::print_stdout, reason = "the way to it is what a reader wants")]
+#[expect(clippy::print_stdout, reason = "the path to the fault is the result")]
 fn found(invariant: &str, scene: Scene) {
     let report = explore(Scene { heals: false, ..scene }, MOST_STEPS);
     println!("{report}");
-    assert!(report.broken.contains_key(invariant), "not found any more: {report}");
+    assert!(report.broken.contains_key(invariant), "no longer found: {report}");
 }
 
-/// A standby takes over that lacks the last commit. Until the feed has begun the new history, the
-/// tiers stand at a position that the new log reaches with other commits; a sample of the new log
-/// then calls them fresh.
+/// A standby takes over that lacks the last commit. Until the feed has reset the epoch, the tiers are at a
+/// position that the new log reaches with other commits, and a sample of the new log proves them fresh.
 #[test]
-fn after_a_failover_samples_of_the_new_log_prove_tiers_of_the_old_one() {
+fn failover_samples_prove_old_tiers() {
     let design = Design { samples_name_their_log: false, ..Design::PRESENT };
     found(BOUND, Scene { design, ..scenes::failover() });
 }
 
-/// The shared tier comes back with older data, in the same history. A node whose own tier has
-/// applied the invalidation serves the invalidated entry from it nevertheless, with an honest bound.
+/// The shared tier is restored to older data, in the same epoch. A node whose own tier has applied an
+/// invalidation still serves the invalidated entry from it, with a true bound.
 #[test]
-fn after_a_rollback_a_node_serves_what_it_saw_invalidated() {
-    let design = Design { nodes_know_better: false, ..Design::PRESENT };
-    found(NEVER_AGAIN, Scene { design, ..scenes::rollback_seen() });
+fn rollback_serves_invalidated_entry() {
+    let design = Design { nodes_reject_outdated: false, ..Design::PRESENT };
+    found(NOT_SERVED_AGAIN, Scene { design, ..scenes::rollback_seen() });
 }
 
-/// A slot was made while a commit before it was not visible yet. The leader that made it waits for
-/// that; it dies, and its successor finds an ordinary slot and takes its position for visible.
+/// A slot is created while a commit before it is not visible yet. The leader that created it waits for the
+/// commit and dies; its successor finds an ordinary slot and considers its position visible.
 #[test]
-fn the_successor_of_a_leader_that_made_the_slot_does_not_wait() {
-    let design = Design { starts_seen: false, ..Design::PRESENT };
-    found(MISSES_NOTHING, Scene { design, ..scenes::visibility() });
+fn successor_does_not_wait_for_new_slot() {
+    let design = Design { restores_watermark: false, ..Design::PRESENT };
+    found(NO_STALE_ENTRY, Scene { design, ..scenes::visibility() });
 }
 
-/// The server crashes and recovers without looking restarted. The node that takes over had a
-/// connection that broke, but only one that led before says so.
+/// The server crashes and recovers without a visible restart. The connection of the node that takes over
+/// broke, but only a former leader reports that.
 #[test]
-fn who_waited_for_the_slot_does_not_tell_that_its_connection_broke() {
-    let design = Design { waiting_is_witness: false, ..Design::PRESENT };
-    found(BOUND, Scene { design, ..scenes::quiet_crash_seen_by_another() });
+fn waiting_node_hides_broken_connection() {
+    let design = Design { waiters_report_crashes: false, ..Design::PRESENT };
+    found(BOUND, Scene { design, ..scenes::quiet_crash_seen_by_other_node() });
 }

@@ -1,12 +1,12 @@
-//! The pictures of `docs/coherence.md` show what the engine does today.
+//! The pictures of `docs/coherence.md` show the present behaviour of the engine.
 
 use std::path::PathBuf;
 
 use sim::simulation::pictures;
 
-/// Drawn anew: `TIDEGATE_BLESS=1 cargo test -p sim --test pictures`.
+/// To draw them again: `TIDEGATE_BLESS=1 cargo test -p sim --test pictures`.
 #[test]
-fn the_committed_pictures_are_what_is_drawn_today() {
+fn committed_pictures_are_current() {
     let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let folder = docs.join("pictures");
     let page = std::fs::read_to_string(docs.join("coherence.md")).expect("the page");
@@ -19,15 +19,15 @@ fn the_committed_pictures_are_what_is_drawn_today() {
     }
     for (picture, again) in pictures.iter().zip(&again) {
         let file = &picture.file;
-        assert_eq!(picture.svg, again.svg, "{file} is another one each time");
+        assert_eq!(picture.svg, again.svg, "{file} differs between two runs");
         let committed = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
         assert!(
             committed == picture.svg,
-            "docs/pictures/{file} is not what the engine does today; look at what has changed, then \
+            "docs/pictures/{file} does not show the engine's present behaviour; check the change, then run \
              `TIDEGATE_BLESS=1 cargo test -p sim --test pictures`"
         );
         assert!(page.contains(&format!("](pictures/{file})")), "{file} is not on the page");
     }
     let files = std::fs::read_dir(&folder).expect("the folder").count();
-    assert_eq!(files, pictures.len(), "a picture that nobody draws any more");
+    assert_eq!(files, pictures.len(), "a picture that no scene draws");
 }

@@ -1,12 +1,12 @@
-//! Whole clusters with faults: they keep every promise, the same seed gives the same world, and a
-//! rule that is left out is missed.
+//! Whole clusters with faults: they keep every promise, the same seed yields the same run, and omitted rules
+//! are detected.
 
 use std::time::Duration;
 
 use coherence::Rule::{self, *};
 use sim::simulation::{Options, Outcome, Tally, fault_kinds, run};
 
-/// What a small machine runs in well under a minute. The command runs more:
+/// The number of seeds that a small machine runs in well under a minute. The command runs more:
 /// `cargo run --release -p sim --bin simulate`.
 const SEEDS: u64 = 120;
 
@@ -16,49 +16,52 @@ fn all(seeds: impl Iterator<Item = u64>, options: &Options) -> Tally {
     tally
 }
 
-#[expect(clippy::print_stdout, reason = "hours and faults are what a reader wants")]
+#[expect(clippy::print_stdout, reason = "hours and faults are part of the result")]
 fn holds(seeds: impl Iterator<Item = u64>) {
     let tally = all(seeds, &Options::default());
     println!("{tally}");
-    assert!(tally.violations.is_empty(), "{tally}\nsimulate --replay SEED --trace tells the story");
+    assert!(
+        tally.violations.is_empty(),
+        "{tally}\n`simulate --replay SEED --trace` prints the events"
+    );
 }
 
 #[test]
-fn clusters_keep_their_promises_under_faults() {
+fn clusters_keep_promises_part_1() {
     holds((0..SEEDS).step_by(4));
 }
 
 #[test]
-fn other_clusters_keep_their_promises_under_faults() {
+fn clusters_keep_promises_part_2() {
     holds((1..SEEDS).step_by(4));
 }
 
 #[test]
-fn a_third_of_four_parts_keeps_them_too() {
+fn clusters_keep_promises_part_3() {
     holds((2..SEEDS).step_by(4));
 }
 
 #[test]
-fn and_so_does_the_last() {
+fn clusters_keep_promises_part_4() {
     holds((3..SEEDS).step_by(4));
 }
 
 #[test]
-fn where_nothing_goes_wrong_every_read_is_answered_and_proven() {
+fn calm_clusters_answer_and_prove_all() {
     let tally = all(1_000..1_010, &Options { faults: false, ..Options::default() });
     assert!(tally.violations.is_empty(), "{tally}");
     assert!(tally.faults.is_empty(), "{tally}");
 }
 
 #[test]
-fn a_seed_gives_the_same_world_to_the_byte() {
+fn same_seed_same_run() {
     for seed in 1..6 {
-        let [one, other] = [run(seed, &recorded()), run(seed, &recorded())];
+        let [one, other] = [run(seed, &traced()), run(seed, &traced())];
         assert!(one.lines.len() > 1_000, "{} events", one.lines.len());
         let differ = one.lines.iter().zip(&other.lines).find(|(one, other)| one != other);
         assert_eq!(differ, None, "seed {seed}");
         assert_eq!((one.digest, one.events), (other.digest, other.events), "seed {seed}");
-        // On another thread, without the record, after other worlds.
+        // On another thread, without the event lines, after other runs.
         let elsewhere = std::thread::spawn(move || run(seed, &short()));
         let elsewhere = elsewhere.join().expect("the run ends");
         assert_eq!(one.digest, elsewhere.digest, "seed {seed}");
@@ -71,43 +74,49 @@ fn short() -> Options {
     Options { lasts: Duration::from_secs(150), ..Options::default() }
 }
 
-fn recorded() -> Options {
+fn traced() -> Options {
     Options { trace: true, ..short() }
 }
 
-/// The first of `seeds` in which leaving out the rule is noticed.
-fn missed(rule: Rule, seeds: u64) -> Option<Outcome> {
+/// Returns the first of `seeds` in which the omission of the rule is detected.
+fn detected(rule: Rule, seeds: u64) -> Option<Outcome> {
     let options = Options { without: Some(rule), ..Options::default() };
     (1..=seeds).map(|seed| run(seed, &options)).find(|outcome| outcome.violation.is_some())
 }
 
-#[expect(clippy::print_stdout, reason = "how it is noticed is what a reader wants")]
-fn is_missed(rules: &[Rule]) {
+#[expect(clippy::print_stdout, reason = "the violation is part of the result")]
+fn assert_detected(rules: &[Rule]) {
     for rule in rules {
-        let outcome = missed(*rule, 100);
-        let outcome = outcome.unwrap_or_else(|| panic!("nobody misses {rule:?}"));
+        let outcome = detected(*rule, 100);
+        let outcome = outcome.unwrap_or_else(|| panic!("the omission of {rule:?} is not detected"));
         println!("{rule:?}: seed {}: {:?}", outcome.seed, outcome.violation);
     }
 }
 
 #[test]
-fn the_fill_rules_are_missed() {
-    is_missed(&[FillAboveMarks, FillAboveFloor, FillNotOlder]);
+fn fill_rules_are_needed() {
+    assert_detected(&[FillAboveTombstones, FillAboveFloor, FillNotOlder]);
 }
 
 #[test]
-fn the_marks_are_missed() {
-    is_missed(&[MarkKeys, MarkTags, MarkEverything, CollectionRaisesFloor, BeginningRaisesFloor]);
+fn tombstones_are_needed() {
+    assert_detected(&[
+        TombstoneKeys,
+        TombstoneTags,
+        EverythingRaisesFloor,
+        CollectionRaisesFloor,
+        EpochResetRaisesFloor,
+    ]);
 }
 
 #[test]
-fn the_marks_of_wildcards_are_missed() {
-    is_missed(&[MarkPatterns]);
+fn wildcard_tombstones_are_needed() {
+    assert_detected(&[TombstonePatterns]);
 }
 
-/// A promoted replica that lacks what it acknowledged shows it by its position.
+/// The position of a promoted replica shows the batches that it lacks.
 #[test]
-fn after_a_failover_of_the_shared_tier_positions_are_missed() {
+fn failover_positions_are_needed() {
     let failover = "shared tier failed over, writes lost";
     assert!(fault_kinds().any(|kind| kind == failover), "no such fault");
     let only = Options { only: Some(failover), ..Options::default() };
@@ -115,19 +124,19 @@ fn after_a_failover_of_the_shared_tier_positions_are_missed() {
     assert!(tally.violations.is_empty(), "{tally}");
     assert!(tally.faults.contains_key(failover), "{tally}");
     let without = Options { without: Some(BatchWithoutGap), ..only };
-    let missed = (1..100).any(|seed| run(seed, &without).violation.is_some());
-    assert!(missed, "nobody misses the positions");
+    let detected = (1..100).any(|seed| run(seed, &without).violation.is_some());
+    assert!(detected, "the omission of positions is not detected");
 }
 
 #[test]
-fn the_order_of_the_log_is_missed() {
-    is_missed(&[BatchOfOwnHistory, BatchWithoutGap, ReadAboveFloor, ReadAboveMarks]);
+fn log_sequence_rules_are_needed() {
+    assert_detected(&[BatchOfOwnEpoch, BatchWithoutGap, ReadAboveFloor, ReadAboveTombstones]);
 }
 
 #[test]
-fn sight_and_proof_are_missed() {
-    is_missed(&[
-        WatermarkNeedsSight,
+fn watermark_rules_are_needed() {
+    assert_detected(&[
+        WatermarkNeedsSnapshot,
         WatermarkInOrder,
         WatermarkWaitsForCommits,
         ProofNeedsPosition,
@@ -135,25 +144,25 @@ fn sight_and_proof_are_missed() {
 }
 
 #[test]
-fn what_a_standby_says_of_itself_is_missed() {
-    is_missed(&[StandbyOwnToken, StandbySameLog]);
+fn standby_rules_are_needed() {
+    assert_detected(&[StandbyOwnToken, StandbySameLog]);
 }
 
 #[test]
-fn what_makes_a_filter_of_ids_true_is_missed() {
-    is_missed(&[RegisterNotesKeys]);
+fn key_filter_rules_are_needed() {
+    assert_detected(&[KeyFilterAddsKeys]);
 }
 
 #[test]
-fn leases_are_missed() {
-    is_missed(&[LeaseExclusive, LeaseRenewedByHolder, LeaseReleasedByHolder]);
+fn lease_rules_are_needed() {
+    assert_detected(&[LeaseExclusive, LeaseRenewedByHolder, LeaseReleasedByHolder]);
 }
 
-/// Each of these takes several faults in the right order.
+/// Each of these needs several faults in the right sequence.
 #[test]
 #[ignore = "hundreds of seeds; run with --release"]
-fn rare_rules_are_missed() {
-    for rule in [FillOfOwnHistory, MarksNeverFall, ResumeSameServer, LeaseGivenOn] {
-        assert!(missed(rule, 3_000).is_some(), "nobody misses {rule:?}");
+fn rare_rules_are_needed() {
+    for rule in [FillOfOwnEpoch, TombstonesNeverFall, ResumeSameServer, LeaseReassigned] {
+        assert!(detected(rule, 3_000).is_some(), "the omission of {rule:?} is not detected");
     }
 }

@@ -11,62 +11,62 @@ use coherence::{Clock, Rule};
 use parking_lot::Mutex;
 use sim::simulation::{Options, Tally, fault_kinds, pictures, run};
 
-/// Runs whole clusters on virtual time, with faults by a plan from a seed, and holds every answer
-/// against the world's own history. Exit code 1: a promise was broken; the seed is printed.
+/// Runs whole clusters on virtual time, with faults planned from a seed, and checks every answer against
+/// the recorded history. Exit code 1: a promise was violated; the seed is printed.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Arguments {
-    /// How many seeds to run.
+    /// The number of seeds to run.
     #[arg(long, default_value_t = 200)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Simulated hours of each seed, at least 0.034 (two minutes).
     #[arg(long, default_value_t = 0.1)]
     hours: f64,
-    /// Begin no further seed after so many minutes of real time.
+    /// Start no further seed after this many minutes of real time.
     #[arg(long)]
     minutes: Option<f64>,
-    /// How many seeds at a time; as many as there are processors if not given.
+    /// The number of seeds to run in parallel; by default the number of processors.
     #[arg(long)]
     threads: Option<usize>,
-    /// Run this seed alone, and say what came of it.
+    /// Run this seed alone and print its outcome.
     #[arg(long)]
     replay: Option<u64>,
-    /// With `--replay`: print everything that happens.
+    /// With `--replay`: print every event.
     #[arg(long, requires = "replay")]
     trace: bool,
-    /// Let nothing go wrong.
+    /// Inject no faults.
     #[arg(long)]
     calm: bool,
-    /// Leave out a rule, such as `FillAboveMarks`, to see that it is missed.
+    /// Omit a rule, such as `FillAboveTombstones`, to check that the omission is detected.
     #[arg(long, value_parser = rule)]
     without: Option<Rule>,
-    /// Let nothing else go wrong than this kind of fault, such as `"slot lost"`.
+    /// Inject this kind of fault only, such as `"slot lost"`.
     #[arg(long, value_parser = fault)]
     only: Option<&'static str>,
-    /// Go on after a violation.
+    /// Continue after a violation.
     #[arg(long)]
     keep_going: bool,
-    /// Run nothing of that: play the scenes of `docs/coherence.md` and draw them into this folder.
+    /// Run no seeds, but draw the scenes of `docs/coherence.md` into this folder.
     #[arg(long, value_name = "FOLDER")]
     pictures: Option<PathBuf>,
 }
 
 fn rule(name: &str) -> Result<Rule, String> {
     let found = Rule::ALL.iter().find(|rule| format!("{rule:?}") == name);
-    found.copied().ok_or_else(|| format!("no such rule; the rules are {:?}", Rule::ALL))
+    found.copied().ok_or_else(|| format!("unknown rule; the rules are {:?}", Rule::ALL))
 }
 
 fn fault(name: &str) -> Result<&'static str, String> {
     let known = || fault_kinds().collect::<Vec<_>>();
     fault_kinds()
         .find(|kind| *kind == name)
-        .ok_or_else(|| format!("no such fault; there are {:?}", known()))
+        .ok_or_else(|| format!("unknown fault; the faults are {:?}", known()))
 }
 
-#[expect(clippy::print_stdout, reason = "the report is what it is run for")]
+#[expect(clippy::print_stdout, reason = "the report is the purpose of the program")]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(folder) = &arguments.pictures {
@@ -108,11 +108,11 @@ fn main() -> ExitCode {
     if let Some(fault) = arguments.only {
         again += &format!(" --only {fault:?}");
     }
-    println!("again, with all that happens: simulate {again} --trace");
+    println!("to repeat it with all events: simulate {again} --trace");
     ExitCode::FAILURE
 }
 
-#[expect(clippy::print_stdout, reason = "which files there are is what was asked for")]
+#[expect(clippy::print_stdout, reason = "the list of files is the result")]
 fn draw(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for picture in pictures() {
@@ -123,7 +123,7 @@ fn draw(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Each seed has a thread for itself.
+/// Runs many seeds, each on one thread.
 fn many(arguments: &Arguments, options: &Options, clock: &SystemClock) -> Tally {
     let began = clock.mono();
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);

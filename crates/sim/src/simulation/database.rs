@@ -1,62 +1,35 @@
 //! The virtual PostgreSQL: rows, transactions, a log, snapshots, a slot, crashes and failovers.
 //!
-//! Time is handed in, in nanoseconds since the world began. A commit is written, flushed and visible
-//! at three different moments, as in the real one: with `synchronous_commit` it is flushed first and
-//! visible later, without end if a standby keeps it waiting; without, it is visible first and may be
-//! lost.
+//! Callers pass the time, in nanoseconds since the start of the run. A commit is written, flushed and
+//! visible at three different times, as in PostgreSQL: with `synchronous_commit` it is flushed first
+//! and visible later, after any delay if a standby has to confirm it; without, it is visible first and
+//! may be lost.
 
 use std::collections::BTreeSet;
 
 use coherence::{Log, Lsn, Snapshot};
 
+use super::commits::{Cell, Commit, Version};
 use super::standby::Standby;
 
-/// Something that has versions: a row, what a tag stands for, or everything at once.
-pub(super) type Cell = usize;
-
-/// Where the log begins.
+/// The start of the log.
 const BEGINNING: u64 = 1_000;
-
-/// A commit that was ever written.
-#[derive(Clone, Debug)]
-pub(super) struct Commit {
-    pub(super) lsn: Lsn,
-    pub(super) xid: u64,
-    /// What it wrote, and whether the row is there afterwards.
-    pub(super) cells: Vec<(Cell, bool)>,
-    flushed: bool,
-    /// Since when snapshots see it.
-    pub(super) visible: Option<u64>,
-    /// Since when it is lost.
-    pub(super) lost: Option<u64>,
-    /// In which of the server's lives it was written.
-    pub(super) life: u64,
-    /// Which of them ended when it was lost.
-    pub(super) lost_with: Option<u64>,
-}
-
-/// A cell's state after a commit, by the commit's number.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Version {
-    pub(super) commit: usize,
-    pub(super) present: bool,
-}
 
 /// The replication slot.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) confirmed: Lsn,
-    /// What of that a crash leaves.
+    /// The part of it that survives a crash.
     persisted: Lsn,
-    /// The session that holds it.
+    /// The session that streams from it.
     pub(super) holder: Option<u64>,
 }
 
-/// The server, and everything that it ever did.
+/// The server, with its whole history.
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) commits: Vec<Commit>,
-    /// By cell, in commit order.
+    /// The versions of each cell, in commit order.
     cells: Vec<Vec<Version>>,
     locks: Vec<Option<u64>>,
     open: BTreeSet<u64>,
@@ -64,8 +37,8 @@ pub(super) struct Database {
     pub(super) end: Lsn,
     pub(super) flushed: Lsn,
     pub(super) log: Log,
-    /// Counts starts; also what `log.server` says.
-    pub(super) life: u64,
+    /// The number of starts, which is also `log.server`.
+    pub(super) generation: u64,
     pub(super) up: bool,
     pub(super) slot: Option<Slot>,
     /// A standby that answers reads.
@@ -74,7 +47,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Every cell has its first version.
+    /// Returns a database in which every cell has its first version.
     pub(super) fn new(cells: usize) -> Self {
         let first = Commit {
             lsn: Lsn(BEGINNING),
@@ -83,7 +56,7 @@ impl Database {
             flushed: true,
             visible: Some(0),
             lost: None,
-            life: 1,
+            generation: 1,
             lost_with: None,
         };
         Self {
@@ -95,7 +68,7 @@ impl Database {
             end: Lsn(BEGINNING),
             flushed: Lsn(BEGINNING),
             log: Log { system: 7, timeline: 1, server: 1 },
-            life: 1,
+            generation: 1,
             up: true,
             slot: None,
             standby: None,
@@ -103,7 +76,7 @@ impl Database {
         }
     }
 
-    /// A transaction begins and locks what it will write; `None`: something is locked.
+    /// Begins a transaction and locks the cells that it will write; `None` if one of them is locked.
     pub(super) fn begin(&mut self, cells: &[(Cell, bool)]) -> Option<u64> {
         if !self.up || cells.iter().any(|(cell, _)| self.locks[*cell].is_some()) {
             return None;
@@ -114,14 +87,14 @@ impl Database {
         Some(xid)
     }
 
-    /// An id above those of all open transactions.
+    /// Returns an id above those of all open transactions.
     pub(super) fn draw_xid(&mut self) -> u64 {
         self.next_xid += 1;
         self.next_xid - 1
     }
 
-    /// The commit record is written, `bytes` long. `lazy` (`synchronous_commit = off`): it is visible
-    /// at once and flushed some time; otherwise the other way round.
+    /// Writes a commit record of `bytes` bytes. With `lazy` (`synchronous_commit = off`) the commit is
+    /// visible at once and flushed later; otherwise the other way round.
     pub(super) fn commit(
         &mut self,
         now: u64,
@@ -142,7 +115,7 @@ impl Database {
             flushed: false,
             visible: None,
             lost: None,
-            life: self.life,
+            generation: self.generation,
             lost_with: None,
         });
         if lazy {
@@ -153,22 +126,22 @@ impl Database {
         number
     }
 
-    /// A transaction ends without a commit.
+    /// Rolls a transaction back.
     pub(super) fn roll_back(&mut self, xid: u64) {
         self.open.remove(&xid);
         self.locks.iter_mut().filter(|lock| **lock == Some(xid)).for_each(|lock| *lock = None);
     }
 
-    /// Something else is written into the log.
-    pub(super) fn scribble(&mut self, bytes: u64) {
+    /// Writes other records into the log.
+    pub(super) fn write_filler(&mut self, bytes: u64) {
         self.end.0 += bytes;
     }
 
-    /// The log reaches the disk.
+    /// Flushes the log.
     pub(super) fn flush(&mut self) {
         self.flushed = self.end;
         for commit in self.commits.iter_mut().rev() {
-            // Everything older was flushed with it, or is lost.
+            // All older commits are flushed, or lost.
             if commit.flushed {
                 break;
             }
@@ -176,7 +149,7 @@ impl Database {
         }
     }
 
-    /// Snapshots see the commit from now on.
+    /// Makes the commit visible to snapshots from now on.
     pub(super) fn show(&mut self, now: u64, number: usize) {
         let commit = &mut self.commits[number];
         if commit.lost.is_none() && commit.visible.is_none() {
@@ -186,10 +159,10 @@ impl Database {
         }
     }
 
-    /// The server stops, with everything that was not flushed. `failover`: another takes over that
-    /// lacks the last commits too, as many as that says, and has no slot.
+    /// Stops the server, which loses all unflushed commits. With `failover`, another server takes over
+    /// that also lacks that many of the last commits and has no slot.
     ///
-    /// [`recover`](Self::recover) brings it back.
+    /// [`recover`](Self::recover) starts it again.
     pub(super) fn crash(&mut self, now: u64, failover: Option<usize>) {
         let mut lacking = failover.unwrap_or(0);
         let mut kept = BEGINNING;
@@ -201,7 +174,7 @@ impl Database {
             }
             lacking -= usize::from(commit.flushed);
             commit.lost = Some(now);
-            commit.lost_with = Some(self.life);
+            commit.lost_with = Some(self.generation);
         }
         if failover.is_none() {
             kept = self.flushed.0;
@@ -211,8 +184,8 @@ impl Database {
         self.up = false;
         self.open.clear();
         self.locks.fill(None);
-        self.life += 1;
-        self.log.server = self.life;
+        self.generation += 1;
+        self.log.server = self.generation;
         if failover.is_some() {
             self.log.timeline += 1;
             self.slot = None;
@@ -222,11 +195,11 @@ impl Database {
             slot.confirmed = slot.persisted;
         }
         if let Some(standby) = &mut self.standby {
-            standby.follow(self.log, self.life, Lsn(kept));
+            standby.follow(self.log, self.generation, Lsn(kept));
         }
     }
 
-    /// The server is there again: recovery has written a record, and all that is left is visible.
+    /// Starts the server again: recovery writes a record, and all surviving commits are visible.
     pub(super) fn recover(&mut self, now: u64) {
         self.up = true;
         self.end.0 += 120;
@@ -238,19 +211,19 @@ impl Database {
         }
     }
 
-    /// `pg_current_snapshot()`.
+    /// Returns `pg_current_snapshot()`.
     pub(super) fn snapshot(&self) -> Snapshot {
         let in_progress: Vec<u64> = self.open.iter().copied().collect();
         let xmin = in_progress.first().copied().unwrap_or(self.next_xid);
         Snapshot { xmin, xmax: self.next_xid, in_progress }
     }
 
-    /// All versions of a cell, in commit order.
+    /// Returns all versions of a cell, in commit order.
     pub(super) fn versions(&self, cell: Cell) -> &[Version] {
         &self.cells[cell]
     }
 
-    /// What a statement that begins now reads.
+    /// Returns the version that a statement reads now.
     pub(super) fn read(&self, cell: Cell) -> Version {
         let seen = |version: &&Version| {
             let commit = &self.commits[version.commit];
@@ -259,7 +232,7 @@ impl Database {
         *self.cells[cell].iter().rev().find(seen).expect("the first version is always visible")
     }
 
-    /// The commits after `after` that may be sent, at most so many; and whether that is all.
+    /// Returns at most `most` commits after `after` that may be sent, and whether these are all.
     pub(super) fn sendable(&self, after: Lsn, most: usize) -> (Vec<usize>, bool) {
         let mut found = Vec::new();
         for (number, commit) in self.commits.iter().enumerate().rev() {
@@ -277,8 +250,8 @@ impl Database {
         (found, all)
     }
 
-    /// Takes the slot, making it if there is none: its position, and whether it is new. `None`:
-    /// another session holds it.
+    /// Acquires the slot, creating it if necessary: returns the session, its position, and whether the
+    /// slot is new. `None` if another session has it.
     pub(super) fn take_slot(&mut self) -> Option<(u64, Lsn, bool)> {
         self.sessions += 1;
         let session = self.sessions;
@@ -292,19 +265,19 @@ impl Database {
         Some((session, slot.confirmed, new))
     }
 
-    /// Whether the session still streams.
+    /// Returns whether the session still streams.
     pub(super) fn streams(&self, session: u64) -> bool {
         self.up && self.slot.as_ref().is_some_and(|slot| slot.holder == Some(session))
     }
 
-    /// The session ends.
+    /// Ends the session.
     pub(super) fn leave(&mut self, session: u64) {
         if let Some(slot) = self.slot.as_mut().filter(|slot| slot.holder == Some(session)) {
             slot.holder = None;
         }
     }
 
-    /// The consumer is done up to there. `persist`: the server writes that down.
+    /// Confirms the log up to `upto`. With `persist` the server writes the position to disk.
     pub(super) fn confirm(&mut self, session: u64, upto: Lsn, persist: bool) {
         let Some(slot) = self.slot.as_mut().filter(|slot| slot.holder == Some(session)) else {
             return;
@@ -315,9 +288,9 @@ impl Database {
         }
     }
 
-    /// The newest version of a cell that was visible before `then` and is not lost: what every
-    /// answer as of then holds.
-    pub(super) fn owed(&self, cell: Cell, then: u64) -> Version {
+    /// Returns the newest version of a cell that was visible before `then` and is not lost: every
+    /// answer as of `then` must include it.
+    pub(super) fn required(&self, cell: Cell, then: u64) -> Version {
         let seen = |version: &&Version| {
             let commit = &self.commits[version.commit];
             let before = |since| since < then || since == 0;
@@ -326,25 +299,60 @@ impl Database {
         *self.cells[cell].iter().rev().find(seen).expect("the first version is always visible")
     }
 
-    /// The newest version of a cell up to `upto` in the log of that life, if it still exists.
-    pub(super) fn upto(&self, cell: Cell, life: u64, upto: Lsn) -> Version {
+    /// Returns the newest version of a cell up to `upto` in the log of that generation, if it still
+    /// exists.
+    pub(super) fn upto(&self, cell: Cell, generation: u64, upto: Lsn) -> Version {
         let there = |version: &&Version| {
             let commit = &self.commits[version.commit];
-            commit.lost.is_none() && commit.life <= life && commit.lsn <= upto
+            commit.lost.is_none() && commit.generation <= generation && commit.lsn <= upto
         };
         let first = Version { commit: 0, present: true };
         self.cells[cell].iter().rev().find(there).copied().unwrap_or(first)
     }
 
-    /// Whether the row was gone by a commit no older than `since` that was not lost
-    /// before `then`.
+    /// Returns whether the row was deleted by a commit no older than `since` that was not lost before
+    /// `then`.
     pub(super) fn was_gone(&self, cell: Cell, since: Version, then: u64) -> bool {
         let versions = self.cells[cell].iter().rev();
         let mut later = versions.take_while(|version| version.commit >= since.commit);
         later.any(|version| {
             let commit = &self.commits[version.commit];
-            // Seen or not: the log tells of a commit before snapshots see it.
+            // Visible or not: the event of a commit may arrive before snapshots show it.
             !version.present && commit.lost.is_none_or(|lost| lost >= then)
         })
+    }
+
+    /// Lets the standby replay one step.
+    pub(super) fn replay(&mut self) {
+        let Some(mut standby) = self.standby.take() else { return };
+        if standby.replayed < standby.shown {
+            standby.replayed = standby.shown;
+        } else if self.up && standby.generation == self.generation {
+            let (next, _) = self.sendable(standby.shown, 1);
+            let next = next.first().map(|number| self.commits[*number].lsn);
+            standby.shown = standby.shown.max(next.unwrap_or(self.flushed));
+        }
+        self.standby = Some(standby);
+    }
+
+    /// Replaces a standby that can't follow any more.
+    pub(super) fn rebuild(&mut self) {
+        let Some(old) = self.standby.take_if(|standby| standby.generation != self.generation)
+        else {
+            return;
+        };
+        self.standby =
+            Some(Standby { rebuilds: old.rebuilds + 1, up: old.up, ..self.new_standby() });
+    }
+
+    pub(super) fn read_standby(&self, standby: &Standby, cell: Cell) -> Version {
+        let seen = |version: &&Version| standby.sees(&self.commits[version.commit]);
+        let first = Version { commit: 0, present: true };
+        self.versions(cell).iter().rev().find(seen).copied().unwrap_or(first)
+    }
+
+    /// Returns a standby that has replayed the whole flushed log.
+    pub(super) fn new_standby(&self) -> Standby {
+        Standby::at(self.flushed, self.log, self.generation)
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, by a plan from the seed.
+//! Faults, planned from the seed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,14 @@ use rand::RngExt;
 use rand::seq::IteratorRandom;
 use tokio::time::sleep;
 
+use super::cluster::Cluster;
+use super::environment::Environment;
 use super::node::Node;
 use super::setup::{self, KEYS};
-use super::stage::Stage;
-use super::standby;
-use super::trace::What;
-use super::traffic::Cast;
+use super::shared_server::SharedServer;
+use super::standby_origin;
+use super::trace::TraceEvent;
+use super::values::nanos;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,8 +39,8 @@ pub(super) enum Kind {
     LogStalled,
     BadLoads,
     SlowLoads,
-    StandbyStands,
-    StandbyAway,
+    StandbyStalled,
+    StandbyDown,
     WallClock,
     Purge,
     Collection,
@@ -66,8 +68,8 @@ impl Kind {
         Self::LogStalled,
         Self::BadLoads,
         Self::SlowLoads,
-        Self::StandbyStands,
-        Self::StandbyAway,
+        Self::StandbyStalled,
+        Self::StandbyDown,
         Self::WallClock,
         Self::Purge,
         Self::Collection,
@@ -95,8 +97,8 @@ impl Kind {
             Self::LogStalled => "log stalled",
             Self::BadLoads => "origin failing or hanging",
             Self::SlowLoads => "origin slow",
-            Self::StandbyStands => "standby replays nothing",
-            Self::StandbyAway => "standby away",
+            Self::StandbyStalled => "standby replays nothing",
+            Self::StandbyDown => "standby away",
             Self::WallClock => "wall clock jumped",
             Self::Purge => "entries purged",
             Self::Collection => "tombstones collected early",
@@ -105,108 +107,113 @@ impl Kind {
     }
 }
 
-/// Faults until `end`, by when all of them are over; `only`: no others than that.
-pub(super) async fn happen(cast: Arc<Cast>, every: Duration, end: u64, only: Option<&'static str>) {
-    let stage = Arc::clone(&cast.stage);
+/// Injects faults until `end`, by which all of them have ended; with `only`, faults of that kind alone.
+pub(super) async fn inject(
+    cluster: Arc<Cluster>,
+    every: Duration,
+    end: u64,
+    only: Option<&'static str>,
+) {
+    let env = Arc::clone(&cluster.env);
     loop {
-        sleep(stage.until_next(1.0 / every.as_secs_f64())).await;
-        let now = stage.now();
+        sleep(env.until_next(1.0 / every.as_secs_f64())).await;
+        let now = env.now();
         if now >= end {
             return;
         }
         let left = Duration::from_nanos(end - now);
-        let kind = stage.draw(|dice| {
+        let kind = env.draw(|rng| {
             let all = Kind::ALL.iter().filter(|kind| only.is_none_or(|only| kind.name() == only));
-            all.choose(dice).copied()
+            all.choose(rng).copied()
         });
         let Some(kind) = kind else { return };
-        let lasts = stage.millis(50, 4_000);
-        let lasts = if stage.chance(0.15) { lasts * 6 } else { lasts };
-        let node = stage.draw(|dice| dice.random_range(0..stage.setup.nodes));
-        *stage.counts.lock().faults.entry(kind.name()).or_default() += 1;
-        stage.note(Some(node), What::Fault(kind.name(), nanos(lasts)));
-        stage.spawn(fault(Arc::clone(&cast), kind, node, lasts.min(left)));
+        let lasts = env.millis(50, 4_000);
+        let lasts = if env.chance(0.15) { lasts * 6 } else { lasts };
+        let node = env.draw(|rng| rng.random_range(0..env.setup.nodes));
+        *env.counts.lock().faults.entry(kind.name()).or_default() += 1;
+        env.note(Some(node), TraceEvent::Fault(kind.name(), nanos(lasts)));
+        env.spawn(fault(Arc::clone(&cluster), kind, node, lasts.min(left)));
     }
 }
 
-async fn fault(cast: Arc<Cast>, kind: Kind, node: usize, lasts: Duration) {
-    let stage = &cast.stage;
+async fn fault(cluster: Arc<Cluster>, kind: Kind, node: usize, lasts: Duration) {
+    let env = &cluster.env;
     match kind {
-        Kind::NodeCrash => crash(&cast, node, lasts).await,
-        Kind::NodeStopped => stop(stage, node, lasts).await,
+        Kind::NodeCrash => crash(&cluster, node, lasts).await,
+        Kind::NodeStopped => stop(env, node, lasts).await,
         Kind::CutShared => {
-            stage.weather.lock().cut_shared[node] = true;
+            env.faults.lock().cut_shared[node] = true;
             sleep(lasts).await;
-            stage.weather.lock().cut_shared[node] = false;
+            env.faults.lock().cut_shared[node] = false;
         }
-        Kind::CutDatabase => cut_database(stage, node, lasts).await,
+        Kind::CutDatabase => cut_database(env, node, lasts).await,
         Kind::LostAnswers => {
-            stage.weather.lock().lost_answers = stage.draw(|dice| dice.random_range(0.05..0.6));
+            env.faults.lock().lost_answers = env.draw(|rng| rng.random_range(0.05..0.6));
             sleep(lasts).await;
-            stage.weather.lock().lost_answers = 0.0;
+            env.faults.lock().lost_answers = 0.0;
         }
         Kind::SlowShared => {
-            stage.weather.lock().slow_shared_ms = stage.draw(|dice| dice.random_range(10..120));
+            env.faults.lock().slow_shared_ms = env.draw(|rng| rng.random_range(10..120));
             sleep(lasts).await;
-            stage.weather.lock().slow_shared_ms = 0;
+            env.faults.lock().slow_shared_ms = 0;
         }
-        Kind::SharedFlushed => another(stage, super::server::Server::flush),
+        Kind::SharedFlushed => replace_server(env, SharedServer::flush),
         Kind::SharedRolledBack => {
-            stage.server.lock().save();
+            env.server.lock().save();
             sleep(lasts).await;
-            another(stage, super::server::Server::roll_back);
+            replace_server(env, SharedServer::roll_back);
         }
         Kind::SharedDown => {
-            stage.server.lock().up = false;
+            env.server.lock().up = false;
             sleep(lasts).await;
-            stage.server.lock().up = true;
-            another(stage, super::server::Server::restart);
+            env.server.lock().up = true;
+            replace_server(env, SharedServer::restart);
         }
-        Kind::SharedFailedOver => fail_over(stage, lasts).await,
-        Kind::StreamBroken => stage.weather.lock().break_stream[node] = true,
-        Kind::DatabaseCrash => fall(stage, None, lasts).await,
+        Kind::SharedFailedOver => fail_over(env, lasts).await,
+        Kind::StreamBroken => env.faults.lock().break_stream[node] = true,
+        Kind::DatabaseCrash => crash_database(env, None, lasts).await,
         Kind::PowerCut => {
-            tokio::join!(fall(stage, None, lasts), crash(&cast, node, lasts * 2));
+            tokio::join!(crash_database(env, None, lasts), crash(&cluster, node, lasts * 2));
         }
         Kind::Failover => {
-            let lacking = stage.draw(|dice| dice.random_range(0..4));
-            fall(stage, Some(lacking), lasts).await;
+            let lacking = env.draw(|rng| rng.random_range(0..4));
+            crash_database(env, Some(lacking), lasts).await;
         }
-        Kind::SlotLost => stage.db.lock().slot = None,
+        Kind::SlotLost => env.db.lock().slot = None,
         Kind::SlowVisibility => {
-            stage.weather.lock().hidden_ms = stage.draw(|dice| dice.random_range(50..5_000));
+            env.faults.lock().hidden_ms = env.draw(|rng| rng.random_range(50..5_000));
             sleep(lasts).await;
-            stage.weather.lock().hidden_ms = 0;
+            env.faults.lock().hidden_ms = 0;
         }
         Kind::LogStalled => {
-            stage.weather.lock().log_stalled = true;
+            env.faults.lock().log_stalled = true;
             sleep(lasts).await;
-            stage.weather.lock().log_stalled = false;
+            env.faults.lock().log_stalled = false;
         }
         Kind::BadLoads => {
-            stage.weather.lock().bad_loads = stage.draw(|dice| dice.random_range(0.1..1.0));
+            env.faults.lock().bad_loads = env.draw(|rng| rng.random_range(0.1..1.0));
             sleep(lasts).await;
-            stage.weather.lock().bad_loads = 0.0;
+            env.faults.lock().bad_loads = 0.0;
         }
         Kind::SlowLoads => {
-            stage.weather.lock().slow_loads_ms = stage.draw(|dice| dice.random_range(20..2_500));
+            env.faults.lock().slow_loads_ms = env.draw(|rng| rng.random_range(20..2_500));
             sleep(lasts).await;
-            stage.weather.lock().slow_loads_ms = 0;
+            env.faults.lock().slow_loads_ms = 0;
         }
-        Kind::StandbyStands => {
-            stage.weather.lock().replay_stands = true;
+        Kind::StandbyStalled => {
+            env.faults.lock().replay_stalled = true;
             sleep(lasts).await;
-            stage.weather.lock().replay_stands = false;
+            env.faults.lock().replay_stalled = false;
         }
-        Kind::StandbyAway => standby::away(stage, lasts).await,
+        Kind::StandbyDown => standby_origin::take_down(env, lasts).await,
         Kind::WallClock => {
-            let by = stage.draw(|dice| dice.random_range(-3_600_000_000..3_600_000_000));
-            stage.weather.lock().wall_off[node] = by;
+            let by = env.draw(|rng| rng.random_range(-3_600_000_000..3_600_000_000));
+            env.faults.lock().wall_off[node] = by;
         }
         Kind::Purge => {
-            let Some(node) = cast.node(node) else { return };
-            let key = stage.draw(|dice| dice.random_range(0..KEYS));
-            let subject = match stage.draw(|dice| dice.random_range(0..5)) {
+            let Some(node) = cluster.node(node) else { return };
+            let key = env.draw(|rng| rng.random_range(0..KEYS));
+            let subject = match env.draw(|rng| rng.random_range(0..5)) {
                 0 => Subject::Everything,
                 1 => setup::subject(setup::tag_of(key)),
                 2 => setup::wildcard(setup::tag_of(key)),
@@ -216,96 +223,92 @@ async fn fault(cast: Arc<Cast>, kind: Kind, node: usize, lasts: Duration) {
             node.engine.evict(&[subject]).await;
         }
         Kind::Collection => {
-            let (memory, upto) = (stage.server.lock().memory(), stage.db.lock().end);
+            let (memory, upto) = (env.server.lock().memory(), env.db.lock().end);
             let _ = cache::SharedTier::collect(&*memory, upto).await;
         }
         Kind::WriteStorm => {
-            stage.weather.lock().storm = stage.draw(|dice| dice.random_range(3.0..20.0));
+            env.faults.lock().storm = env.draw(|rng| rng.random_range(3.0..20.0));
             sleep(lasts.min(Duration::from_secs(5))).await;
-            stage.weather.lock().storm = 1.0;
+            env.faults.lock().storm = 1.0;
         }
     }
-    stage.note(Some(node), What::Fault(kind.name(), 0));
+    env.note(Some(node), TraceEvent::Fault(kind.name(), 0));
 }
 
-/// A replica lags behind; its primary dies, and after a while it is promoted, without the last writes that
-/// were acknowledged.
-async fn fail_over(stage: &Stage, lasts: Duration) {
-    let replica = stage.server.lock().memory().copy();
-    sleep(stage.millis(0, 1_500).min(lasts / 2)).await;
-    stage.server.lock().up = false;
+/// Fails the shared tier over: its primary dies, and after a while a replica is promoted that lacks the
+/// last acknowledged writes.
+async fn fail_over(env: &Environment, lasts: Duration) {
+    let replica = env.server.lock().memory().copy();
+    sleep(env.millis(0, 1_500).min(lasts / 2)).await;
+    env.server.lock().up = false;
     sleep(lasts / 2).await;
-    let mut server = stage.server.lock();
+    let mut server = env.server.lock();
     server.up = true;
-    server.become_another(replica);
+    server.replace_with(replica);
 }
 
-fn another(stage: &Stage, become_another: impl FnOnce(&mut super::server::Server)) {
-    become_another(&mut stage.server.lock());
+fn replace_server(env: &Environment, replace_with: impl FnOnce(&mut SharedServer)) {
+    replace_with(&mut env.server.lock());
 }
 
-/// The process dies, and another one takes its place. The database needs a while to notice.
-async fn crash(cast: &Arc<Cast>, id: usize, lasts: Duration) {
-    let stage = &cast.stage;
-    let Some(dead) = cast.nodes.lock()[id].take() else { return };
-    stage.weather.lock().lives[id] += 1;
+/// Crashes a process and replaces it. The database takes a while to detect that.
+async fn crash(cluster: &Arc<Cluster>, id: usize, lasts: Duration) {
+    let env = &cluster.env;
+    let Some(dead) = cluster.nodes.lock()[id].take() else { return };
+    env.faults.lock().generations[id] += 1;
     drop(dead);
-    let session = stage.sessions.lock()[id].take();
-    let notices = stage.millis(0, 3_000).min(lasts);
+    let session = env.sessions.lock()[id].take();
+    let notices = env.millis(0, 3_000).min(lasts);
     sleep(notices).await;
     if let Some(session) = session {
-        stage.db.lock().leave(session);
+        env.db.lock().leave(session);
     }
     sleep(lasts.saturating_sub(notices)).await;
-    let booted = Node::boot(stage, id);
-    cast.nodes.lock()[id] = Some(booted);
+    let booted = Node::boot(env, id);
+    cluster.nodes.lock()[id] = Some(booted);
 }
 
-/// The process stands still (SIGSTOP). The database gives its slot to another after a while.
-async fn stop(stage: &Arc<Stage>, id: usize, lasts: Duration) {
-    let until = stage.now() + nanos(lasts);
+/// Stops a process (SIGSTOP). The database gives its slot to another node after a while.
+async fn stop(env: &Arc<Environment>, id: usize, lasts: Duration) {
+    let until = env.now() + nanos(lasts);
     {
-        let mut weather = stage.weather.lock();
-        weather.stopped_until[id] = weather.stopped_until[id].max(until);
+        let mut faults = env.faults.lock();
+        faults.stopped_until[id] = faults.stopped_until[id].max(until);
     }
-    let session = stage.sessions.lock()[id];
-    let patience = stage.millis(1_000, 8_000);
+    let session = env.sessions.lock()[id];
+    let patience = env.millis(1_000, 8_000);
     sleep(patience.min(lasts)).await;
     if patience < lasts
         && let Some(session) = session
     {
-        stage.db.lock().leave(session);
-        stage.weather.lock().connections[id] += u64::from(stage.chance(0.5));
+        env.db.lock().leave(session);
+        env.faults.lock().connections[id] += u64::from(env.chance(0.5));
     }
     sleep(lasts.saturating_sub(patience)).await;
 }
 
-async fn cut_database(stage: &Arc<Stage>, id: usize, lasts: Duration) {
-    stage.weather.lock().cut_database[id] = true;
-    let patience = stage.millis(100, 4_000);
+async fn cut_database(env: &Arc<Environment>, id: usize, lasts: Duration) {
+    env.faults.lock().cut_database[id] = true;
+    let patience = env.millis(100, 4_000);
     sleep(patience.min(lasts)).await;
     if patience < lasts {
-        // The connections do not survive it.
-        stage.weather.lock().connections[id] += 1;
-        let session = stage.sessions.lock()[id];
+        // The node's connections do not survive.
+        env.faults.lock().connections[id] += 1;
+        let session = env.sessions.lock()[id];
         if let Some(session) = session {
-            stage.db.lock().leave(session);
+            env.db.lock().leave(session);
         }
         sleep(lasts - patience).await;
     }
-    stage.weather.lock().cut_database[id] = false;
+    env.faults.lock().cut_database[id] = false;
 }
 
-async fn fall(stage: &Arc<Stage>, failover: Option<usize>, lasts: Duration) {
-    if !stage.db.lock().up {
+async fn crash_database(env: &Arc<Environment>, failover: Option<usize>, lasts: Duration) {
+    if !env.db.lock().up {
         return;
     }
-    stage.db.lock().crash(stage.now(), failover);
+    env.db.lock().crash(env.now(), failover);
     sleep(lasts).await;
-    stage.db.lock().recover(stage.now());
-    stage.log_moved.notify_waiters();
-}
-
-fn nanos(duration: Duration) -> u64 {
-    super::check::nanos(duration)
+    env.db.lock().recover(env.now());
+    env.log_moved.notify_waiters();
 }

@@ -1,5 +1,5 @@
-//! A node's way along the log, composed as `feed::postgres` and the binary compose it: the slot, the
-//! stream, the questions for what is visible, and [`Leader`], which is the product's own.
+//! A node's follower of the log, composed as in `feed::postgres` and the binary: the slot, the stream,
+//! the visibility snapshots, and the product's own [`Leader`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,130 +7,132 @@ use std::time::Duration;
 use cache::leader::{Leader, Moved};
 use cache::{Engine, TierError};
 use coherence::resume::{Resume, Start};
-use coherence::{Cause, Chain, Clock, Event, Link, Log, Lsn, Renewal};
+use coherence::{Advance, Cause, Clock, Event, Log, Lsn, Renewal, StreamCursor};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::check;
-use super::database::Commit;
-use super::film::{Mood, Shot, Who};
-use super::roll::FILTERED;
-use super::setup::{is_row_alone, key, policy, subject, wildcard};
-use super::stage::{Peer, Stage};
-use super::trace::What;
+use super::commits::Commit;
+use super::environment::{Environment, Peer};
+use super::recorder::{Interaction, Participant, Tone};
+use super::setup::{FILTERED, is_row_alone, key, policy, subject, wildcard};
+use super::trace::TraceEvent;
+use super::values;
 
-/// Commits in one piece at most.
+/// The largest number of commits in one batch.
 const MOST_COMMITS: usize = 256;
-/// The longest life that a contract gives.
+/// The longest TTL of a contract.
 const LONGEST_TTL: Duration = Duration::from_secs(300);
-/// After this much silence a session looks whether it is still one.
+/// The silence after which a session checks itself.
 const SILENCE: Duration = Duration::from_secs(1);
-/// So many questions about a commit are asked without a pause (`feed::postgres::visibility`).
-const AT_ONCE: u32 = 4;
+/// The number of snapshots per commit that are taken without a pause (`feed::postgres::visibility`).
+const PROMPT_SNAPSHOTS: u32 = 4;
 
 /// One node's follower.
 pub(super) struct Follower {
-    stage: Arc<Stage>,
+    env: Arc<Environment>,
     node: usize,
-    life: u64,
+    generation: u64,
     leader: Leader,
-    /// The server's life and the connection that was open while this node led or waited.
+    /// The server's generation and the connection that was open while this node led or waited.
     witness: Option<(u64, u64)>,
-    /// It has led or waited before.
-    watched: bool,
-    /// The slot was made by an earlier attempt that failed afterwards.
-    made: bool,
+    /// Whether the node has led or waited before.
+    has_led: bool,
+    /// Whether an earlier, failed attempt created the slot.
+    created_slot: bool,
 }
 
-/// A stream that began.
+/// A stream in progress.
 struct Session {
     number: u64,
-    server_life: u64,
+    server_generation: u64,
     start: Start,
-    chain: Chain,
+    cursor: StreamCursor,
     sent: Lsn,
-    asked: u32,
+    snapshots: u32,
 }
 
 /// The stream is lost.
-struct Lost;
+struct StreamLost;
 
 impl Follower {
     pub(super) fn new(
-        stage: &Arc<Stage>,
+        env: &Arc<Environment>,
         node: usize,
-        life: u64,
+        generation: u64,
         engine: &Engine,
         clock: &Arc<dyn Clock>,
     ) -> Self {
         let leader = Leader::new(engine.clone(), Arc::clone(clock), LONGEST_TTL);
-        let stage = Arc::clone(stage);
-        Self { stage, node, life, leader, witness: None, watched: false, made: false }
+        let env = Arc::clone(env);
+        Self { env, node, generation, leader, witness: None, has_led: false, created_slot: false }
     }
 
-    /// Leads whenever it can, for ever.
+    /// Leads whenever possible, without end.
     pub(super) async fn run(mut self) {
         let mut backoff = 50;
         loop {
             match self.attempt().await {
                 Ok(Some(session)) => {
                     let number = session.number;
-                    self.stage.sessions.lock()[self.node] = Some(number);
-                    let Err(Lost) = self.session(session).await;
-                    self.stage.db.lock().leave(number);
+                    self.env.sessions.lock()[self.node] = Some(number);
+                    let Err(StreamLost) = self.session(session).await;
+                    self.env.db.lock().leave(number);
                     backoff = 50;
                 }
                 Ok(None) => {
-                    sleep(self.stage.millis(150, 225)).await;
+                    sleep(self.env.millis(150, 225)).await;
                     continue;
                 }
-                Err(Lost) => backoff = (backoff * 2).min(1_000),
+                Err(StreamLost) => backoff = (backoff * 2).min(1_000),
             }
             sleep(Duration::from_millis(backoff)).await;
         }
     }
 
-    async fn way(&self) -> Result<(), Lost> {
-        self.stage.way(self.node, self.life, Peer::Database).await.map_err(|_| Lost)
+    async fn transmit(&self) -> Result<(), StreamLost> {
+        self.env.transmit(self.node, self.generation, Peer::Database).await.map_err(|_| StreamLost)
     }
 
-    /// `None`: somebody else holds the slot.
-    async fn attempt(&mut self) -> Result<Option<Session>, Lost> {
-        self.way().await?;
-        let connection = self.stage.weather.lock().connections[self.node];
+    /// Tries to acquire the slot; `None` if another session has it.
+    async fn attempt(&mut self) -> Result<Option<Session>, StreamLost> {
+        self.transmit().await?;
+        let connection = self.env.faults.lock().connections[self.node];
         let taken = {
-            let mut db = self.stage.db.lock();
+            let mut db = self.env.db.lock();
             if !db.up {
-                return Err(Lost);
+                return Err(StreamLost);
             }
-            let here = Some((db.life, connection));
+            let here = Some((db.generation, connection));
             let unbroken = self.witness == here;
             self.witness = here;
             let taken = db.take_slot();
             taken.map(|(number, position, new)| {
-                self.made |= new;
+                self.created_slot |= new;
                 let Log { system, timeline, server } = db.log;
-                let unbroken = self.watched.then_some(unbroken);
-                let new_slot = std::mem::take(&mut self.made);
+                let unbroken = self.has_led.then_some(unbroken);
+                let new_slot = std::mem::take(&mut self.created_slot);
                 let start = Start { system, timeline, server, new_slot, unbroken, position };
-                let chain = Chain::starting(position, db.draw_xid());
-                let (server_life, sent) = (db.life, position);
-                Session { number, server_life, start, chain, sent, asked: 0 }
+                let cursor = StreamCursor::starting(position, db.draw_xid());
+                let (server_generation, sent) = (db.generation, position);
+                Session { number, server_generation, start, cursor, sent, snapshots: 0 }
             })
         };
-        self.watched = true;
+        self.has_led = true;
         let new_slot = taken.as_ref().is_some_and(|session| session.start.new_slot);
-        if let Err(Lost) = self.way().await {
-            // The slot is free again; that it was made by us is not forgotten.
-            self.made |= new_slot;
+        if let Err(StreamLost) = self.transmit().await {
+            // The slot is free again; the node remembers that it created the slot.
+            self.created_slot |= new_slot;
             if let Some(session) = taken {
-                self.stage.db.lock().leave(session.number);
+                self.env.db.lock().leave(session.number);
             }
-            return Err(Lost);
+            return Err(StreamLost);
         }
         Ok(taken)
     }
 
-    async fn session(&mut self, mut session: Session) -> Result<std::convert::Infallible, Lost> {
+    async fn session(
+        &mut self,
+        mut session: Session,
+    ) -> Result<std::convert::Infallible, StreamLost> {
         let mut tries = 0;
         let (verdict, watermark) = loop {
             match self.leader.start(session.start).await {
@@ -138,69 +140,70 @@ impl Follower {
                 Err(err) => self.failed(&err, &mut tries).await,
             }
         };
-        let (Resume::Begin(epoch) | Resume::Continue(epoch)) = verdict;
-        self.stage.note(
+        let (Resume::Reset(epoch) | Resume::Continue(epoch)) = verdict;
+        self.env.note(
             Some(self.node),
-            What::Lead {
+            TraceEvent::Lead {
                 position: session.start.position.0,
-                began: matches!(verdict, Resume::Begin(_)),
+                began: matches!(verdict, Resume::Reset(_)),
                 incarnation: epoch.incarnation,
             },
         );
-        session.chain.seen(watermark);
+        session.cursor.restore_watermark(watermark);
         loop {
-            let stage = Arc::clone(&self.stage);
-            let mut moved = std::pin::pin!(stage.log_moved.notified());
-            // From here on no ringing is missed.
+            let env = Arc::clone(&self.env);
+            let mut moved = std::pin::pin!(env.log_moved.notified());
+            // No notification is missed from here on.
             moved.as_mut().enable();
             let events = self.receive(&mut session).await?;
-            if let Some(link) = session.chain.tell() {
-                self.hand_on(link, events).await;
-                session.chain.ack(link.upto);
+            if let Some(advance) = session.cursor.take_advance() {
+                self.publish(advance, events).await;
+                session.cursor.ack(advance.upto);
                 self.confirm(&session).await?;
-                // What has become old meanwhile: tombstones. If it fails, the next call tries again.
+                // Tombstones may be old enough now. On failure, the next call tries again.
                 let _ = self.leader.collect().await;
             }
-            if session.chain.is_waiting() {
+            if session.cursor.is_waiting() {
                 self.ask(&mut session).await?;
                 continue;
             }
             if timeout_at(Instant::now() + SILENCE, moved).await.is_err() {
-                // As the binary does while the log is silent; if it fails, the next time tries again.
+                // As in the binary while the log is silent. On failure, the next call tries again.
                 let _ = self.leader.tend().await;
             }
         }
     }
 
-    /// Takes what the server has sent.
-    async fn receive(&self, session: &mut Session) -> Result<Vec<Event>, Lost> {
-        sleep(self.stage.millis(0, 3)).await;
+    /// Receives the next commits from the server.
+    async fn receive(&self, session: &mut Session) -> Result<Vec<Event>, StreamLost> {
+        sleep(self.env.millis(0, 3)).await;
         loop {
-            self.stage.awake(self.node, self.life).await;
-            if !self.stage.db.lock().streams(session.number) {
-                return Err(Lost);
+            self.env.until_running(self.node, self.generation).await;
+            if !self.env.db.lock().streams(session.number) {
+                return Err(StreamLost);
             }
-            let stands = {
-                let weather = self.stage.weather.lock();
-                weather.log_stalled || weather.cut_database[self.node]
+            let stalled = {
+                let faults = self.env.faults.lock();
+                faults.log_stalled || faults.cut_database[self.node]
             };
-            if !stands {
+            if !stalled {
                 break;
             }
             sleep(Duration::from_millis(100)).await;
         }
-        let db = self.stage.db.lock();
+        let db = self.env.db.lock();
         let (commits, all) = db.sendable(session.sent, MOST_COMMITS);
         let mut events = Vec::with_capacity(commits.len());
         for (number, commit) in commits.into_iter().map(|number| (number, &db.commits[number])) {
             // The log carries 32 bits of the id.
-            session.chain.commit(commit.lsn, commit.xid as u32);
-            self.stage.film.shoot(|| {
-                let (from, to, at) = (Who::Log, Who::Node(self.node), self.stage.now());
-                let (text, mood) = (format!("commit {}", commit.lsn.0), Mood::Plain);
-                Shot::Said { from, to, left: at, arrived: at, text, mood }
+            session.cursor.commit(commit.lsn, commit.xid as u32);
+            self.env.recorder.record(|| {
+                let (from, to, at) =
+                    (Participant::Log, Participant::Node(self.node), self.env.now());
+                let (text, tone) = (format!("commit {}", commit.lsn.0), Tone::Plain);
+                Interaction::Message { from, to, left: at, arrived: at, text, tone }
             });
-            session.asked = 0;
+            session.snapshots = 0;
             session.sent = commit.lsn;
             let event = |cause, subjects, renewals| {
                 let (lsn, committed_us) = (commit.lsn, 0);
@@ -217,27 +220,29 @@ impl Follower {
         }
         if all && db.flushed > session.sent {
             session.sent = db.flushed;
-            session.chain.progress(db.flushed);
+            session.cursor.progress(db.flushed);
         }
         Ok(events)
     }
 
-    /// What the log tells of values that are made from a row alone; now and then it does not tell all.
+    /// Returns the renewals for values that depend on one row alone; some of them are omitted at
+    /// random.
     fn renewals(&self, number: usize, commit: &Commit) -> Vec<Renewal> {
-        let told = commit.cells.iter().filter(|(cell, _)| is_row_alone(*cell));
-        told.filter(|_| self.stage.chance(0.8))
+        let values = commit.cells.iter().filter(|(cell, _)| is_row_alone(*cell));
+        values
+            .filter(|_| self.env.chance(0.8))
             .map(|(cell, present)| Renewal {
                 key: key(*cell),
-                value: present.then(|| check::encode([number as u64; 3]).into()),
+                value: present.then(|| values::encode([number as u64; 3]).into()),
                 tags: Vec::new(),
                 ttl: policy(*cell).ttl,
             })
             .collect()
     }
 
-    /// Moves the tiers: at least once, whatever it takes.
-    async fn hand_on(&mut self, link: Link, mut events: Vec<Event>) {
-        let Link { prev, upto, watermark } = link;
+    /// Applies a batch to the tiers, with retries until it succeeds.
+    async fn publish(&mut self, advance: Advance, mut events: Vec<Event>) {
+        let Advance { prev, upto, watermark } = advance;
         let mut tries = 0;
         let moved = loop {
             match self.leader.apply(prev, upto, watermark, &mut events).await {
@@ -246,10 +251,10 @@ impl Follower {
             }
         };
         let events = events.len();
-        let what = What::Moved { upto: upto.0, watermark: watermark.0, events };
-        self.stage.note(Some(self.node), what);
+        let what = TraceEvent::Moved { upto: upto.0, watermark: watermark.0, events };
+        self.env.note(Some(self.node), what);
         if let Moved::BegunAnew(_) = moved {
-            self.stage.note(Some(self.node), What::Shared("begun anew", prev.0));
+            self.env.note(Some(self.node), TraceEvent::Shared("begun anew", prev.0));
         }
     }
 
@@ -258,94 +263,48 @@ impl Follower {
         sleep(Duration::from_millis(10 << (*tries).min(6))).await;
     }
 
-    async fn confirm(&self, session: &Session) -> Result<(), Lost> {
-        let forgettable = session.chain.forgettable();
-        let persist = self.stage.chance(0.2);
-        self.stage.awake(self.node, self.life).await;
-        self.stage.db.lock().confirm(session.number, forgettable, persist);
-        self.stage.note(Some(self.node), What::Confirmed(forgettable.0));
+    async fn confirm(&self, session: &Session) -> Result<(), StreamLost> {
+        let confirmable = session.cursor.confirmable();
+        let persist = self.env.chance(0.2);
+        self.env.until_running(self.node, self.generation).await;
+        self.env.db.lock().confirm(session.number, confirmable, persist);
+        self.env.note(Some(self.node), TraceEvent::Confirmed(confirmable.0));
         Ok(())
     }
 
-    /// Asks the primary what new snapshots see.
-    async fn ask(&self, session: &mut Session) -> Result<(), Lost> {
-        session.asked += 1;
-        if session.asked > AT_ONCE {
+    /// Takes a snapshot of the primary.
+    async fn ask(&self, session: &mut Session) -> Result<(), StreamLost> {
+        session.snapshots += 1;
+        if session.snapshots > PROMPT_SNAPSHOTS {
             sleep(Duration::from_millis(20)).await;
         }
-        let left = self.stage.now();
-        self.way().await?;
-        let turned = self.stage.now();
+        let left = self.env.now();
+        self.transmit().await?;
+        let turned = self.env.now();
         let snapshot = {
-            let db = self.stage.db.lock();
-            if !db.up || db.life != session.server_life {
-                return Err(Lost);
+            let db = self.env.db.lock();
+            if !db.up || db.generation != session.server_generation {
+                return Err(StreamLost);
             }
             db.snapshot()
         };
-        self.way().await?;
-        self.stage.film.dialogue(
-            [Who::Node(self.node), Who::Database],
-            [left, turned, self.stage.now()],
+        self.transmit().await?;
+        self.env.recorder.record_exchange(
+            [Participant::Node(self.node), Participant::Database],
+            [left, turned, self.env.now()],
             || "visible?".into(),
             || match snapshot.in_progress.is_empty() {
-                true => ("everything is".into(), Mood::Plain),
-                false => ("✗ one is not yet".into(), Mood::Bad),
+                true => ("everything is".into(), Tone::Plain),
+                false => ("✗ one is not yet".into(), Tone::Bad),
             },
         );
-        session.chain.snapshot(&snapshot);
+        session.cursor.snapshot(&snapshot);
         Ok(())
     }
 }
 
-/// Whether the transaction touched what no contract follows, and ordered a purge of what is made from it.
-/// Rows of contracts with a filter come and go by name.
+/// Returns whether the transaction changed only tables without contracts and sent wildcard purge
+/// requests for the dependent entries. Rows of contracts with a filter are always named.
 fn is_told_by_wildcards(number: usize, commit: &Commit) -> bool {
     number % 8 == 7 && !commit.cells.iter().any(|(cell, _)| FILTERED.contains(cell))
-}
-
-/// Asks the primary how long its log is, as the binary's sampler does.
-pub(super) async fn sample(
-    stage: Arc<Stage>,
-    node: usize,
-    life: u64,
-    engine: Engine,
-    clock: Arc<dyn Clock>,
-) {
-    const STUCK: Duration = Duration::from_millis(500);
-    let mut behind_since = None;
-    loop {
-        sleep(stage.setup.sample_every).await;
-        stage.awake(node, life).await;
-        let (left, asked) = (stage.now(), clock.mono());
-        let there = stage.way(node, life, Peer::Database).await;
-        let turned = stage.now();
-        let end = {
-            let db = stage.db.lock();
-            (there.is_ok() && db.up).then(|| (Log { server: 0, ..db.log }, db.end))
-        };
-        let Some((log, end)) = end else { continue };
-        if stage.way(node, life, Peer::Database).await.is_err() {
-            continue;
-        }
-        stage.film.dialogue(
-            [Who::Node(node), Who::Database],
-            [left, turned, stage.now()],
-            || "end of the log?".into(),
-            || (end.0.to_string(), Mood::Faint),
-        );
-        engine.sample(log, asked, end);
-        stage.note(Some(node), What::Sampled(end.0));
-        if engine.standing().applied >= end {
-            behind_since = None;
-            continue;
-        }
-        let since = *behind_since.get_or_insert(asked);
-        if clock.mono().since(since) >= STUCK {
-            behind_since = None;
-            if stage.way(node, life, Peer::Database).await.is_ok() {
-                stage.nudge();
-            }
-        }
-    }
 }

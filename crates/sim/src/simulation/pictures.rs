@@ -1,33 +1,33 @@
-//! Scenes of the protocol, played by the product's own engine and drawn as sequence diagrams for
+//! Scenes of the protocol, run by the product's own engine and drawn as sequence diagrams for
 //! `docs/coherence.md`.
 //!
-//! A scene is a world in which nothing is left to chance and only happens what its script says. What those
-//! who take part say to each other is filmed, and the film is drawn. So a picture shows what the engine does
-//! today: a test fails where the committed ones don't.
+//! A scene is a run without random numbers in which only scripted events happen. The messages of its
+//! participants are recorded and drawn. So a picture shows the engine's present behaviour: a test fails
+//! if the committed pictures differ.
 
 mod draw;
 mod script;
 
-use super::film::Shot;
+use super::recorder::Interaction;
 
 /// A drawn scene.
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// The file's name, without its folder.
     pub file: String,
-    /// Its contents: an SVG that can be read on light and dark ground.
+    /// Its contents: an SVG that is readable on light and dark backgrounds.
     pub svg: String,
 }
 
-/// Plays and draws all scenes: the same pictures to the byte, every time.
+/// Runs and draws all scenes: the same pictures to the byte, every time.
 ///
 /// # Panics
-/// If a scene breaks a promise, or no runtime can be made.
+/// If a scene violates a promise, or no runtime can be created.
 #[must_use]
 pub fn pictures() -> Vec<Picture> {
     let draw = |scene: &script::Scene| {
-        let shots: Vec<Shot> = scene.play();
-        Picture { file: format!("{}.svg", scene.name), svg: draw::svg(scene.title, &shots) }
+        let interactions: Vec<Interaction> = scene.run();
+        Picture { file: format!("{}.svg", scene.name), svg: draw::svg(scene.title, &interactions) }
     };
     script::SCENES.iter().map(draw).collect()
 }

@@ -1,4 +1,4 @@
-//! What a seed decides before anything happens.
+//! The setup of a run, as determined by its seed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,73 +9,77 @@ use coherence::Subject;
 use contract::{Key, Pattern, Tag, Tiers, Unproven};
 use rand::{RngExt, SeedableRng};
 
-/// The generator behind a run. Its sequence is part of its definition.
-pub(super) type Dice = rand::rngs::Xoshiro256PlusPlus;
+/// The generator of a run's random numbers. Its sequence is part of its definition.
+pub(super) type SimRng = rand::rngs::Xoshiro256PlusPlus;
 
-/// Rows that are read and written. One more, the last, is kept for the question who loads it.
+/// The number of rows that are read and written. One more, the last, is reserved for the cold-key
+/// check.
 pub(super) const KEYS: usize = 20;
-/// Groups of rows that a tag stands for.
+/// The number of groups of rows that share a tag.
 pub(super) const TAGS: usize = 4;
-/// All cells: rows, the cold row, tags, everything.
+/// The number of cells: rows, the cold row, tags, everything.
 pub(super) const CELLS: usize = KEYS + 1 + TAGS + 1;
-/// The row that nobody reads but the question about cold keys.
+/// The row that only the cold-key check reads.
 pub(super) const COLD: usize = KEYS;
 
-/// The longest that one read may take: what a reader waits for somebody's load, and a little.
+/// Rows with a key filter: their contracts allow one second, and ten.
+pub(super) const FILTERED: [usize; 2] = [0, 3];
+
+/// The longest duration of a read: the time that a reader waits for another's load, and a little more.
 pub(super) const READ_LIMIT: Duration = Duration::from_millis(3_500);
 
-/// The same for a reader who waits for nobody: one load and its retries.
+/// The longest duration of a read that waits for no other load: one load and its retries.
 pub(super) const ALONE_LIMIT: Duration = Duration::from_secs(30);
 
-/// In one of so many worlds nothing goes wrong.
+/// One in this many seeds runs without faults.
 const CALM_SEEDS: u64 = 20;
 
-/// How a world is made.
+/// The setup of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) nodes: usize,
-    /// Reads per second and node.
+    /// The reads per second and node.
     pub(super) reads: f64,
-    /// Transactions per second.
+    /// The transactions per second.
     pub(super) writes: f64,
-    /// Share of transactions with `synchronous_commit = off`.
+    /// The share of transactions with `synchronous_commit = off`.
     pub(super) lazy: f64,
-    /// Whether the tiers have room for everything.
+    /// Whether the tiers have memory for everything.
     pub(super) roomy: bool,
     pub(super) sample_every: Duration,
-    /// Mean time between two faults; `None`: there are none.
+    /// The mean time between two faults; `None` for a run without faults.
     pub(super) fault_every: Option<Duration>,
-    /// A standby answers reads, and its steps take up to so many milliseconds.
+    /// The longest replay step of the standby, in ms; `None` without a standby.
     pub(super) standby_lag_ms: Option<u64>,
-    /// Nodes keep filters of the rows that exist.
+    /// Whether nodes keep key filters.
     pub(super) filters: bool,
-    /// Nothing is left to chance: what takes some time takes the mean of it, and what may happen happens if
-    /// it is likely.
+    /// Whether nothing is random: a duration is the mean of its range, and an event happens if its
+    /// probability is at least one half.
     pub(super) steady: bool,
 }
 
 impl Setup {
-    /// What `seed` decides.
-    pub(super) fn draw(seed: u64, faults: bool) -> (Self, Dice) {
+    /// Returns the setup and the random numbers of `seed`.
+    pub(super) fn draw(seed: u64, faults: bool) -> (Self, SimRng) {
         let faults = faults && !seed.is_multiple_of(CALM_SEEDS);
-        let mut dice = Dice::seed_from_u64(seed);
+        let mut rng = SimRng::seed_from_u64(seed);
         let setup = Self {
-            nodes: dice.random_range(1..=3),
-            reads: dice.random_range(2.0..16.0),
-            writes: dice.random_range(0.3..4.0),
-            lazy: if dice.random_bool(0.5) { dice.random_range(0.05..0.95) } else { 0.0 },
-            roomy: dice.random_bool(0.7),
-            sample_every: Duration::from_millis(dice.random_range(250..=500)),
-            fault_every: faults.then(|| Duration::from_millis(dice.random_range(1_000..12_000))),
-            filters: dice.random_bool(0.5),
-            standby_lag_ms: dice.random_bool(0.5).then(|| dice.random_range(2..150)),
+            nodes: rng.random_range(1..=3),
+            reads: rng.random_range(2.0..16.0),
+            writes: rng.random_range(0.3..4.0),
+            lazy: if rng.random_bool(0.5) { rng.random_range(0.05..0.95) } else { 0.0 },
+            roomy: rng.random_bool(0.7),
+            sample_every: Duration::from_millis(rng.random_range(250..=500)),
+            fault_every: faults.then(|| Duration::from_millis(rng.random_range(1_000..12_000))),
+            filters: rng.random_bool(0.5),
+            standby_lag_ms: rng.random_bool(0.5).then(|| rng.random_range(2..150)),
             steady: false,
         };
-        (setup, dice)
+        (setup, rng)
     }
 
-    /// So many nodes, to whom only happens what a script says.
-    pub(super) fn scripted(nodes: usize) -> (Self, Dice) {
+    /// Returns the setup of a scripted run.
+    pub(super) fn scripted(nodes: usize) -> (Self, SimRng) {
         let setup = Self {
             nodes,
             reads: 0.0,
@@ -88,7 +92,7 @@ impl Setup {
             standby_lag_ms: None,
             steady: true,
         };
-        (setup, Dice::seed_from_u64(0))
+        (setup, SimRng::seed_from_u64(0))
     }
 
     pub(super) fn engine(&self) -> EngineOptions {
@@ -110,40 +114,40 @@ impl Setup {
     }
 }
 
-/// The tag's cell of a row.
+/// Returns the cell of a row's tag.
 pub(super) fn tag_of(key: usize) -> usize {
     KEYS + 1 + key % TAGS
 }
 
-/// The cell that stands for everything.
+/// The cell for everything.
 pub(super) const EVERYTHING: usize = CELLS - 1;
 
-/// The cells that a row's value is made from.
+/// Returns the cells in a row's value.
 pub(super) fn cells_of(key: usize) -> [usize; 3] {
     if is_row_alone(key) { [key; 3] } else { [key, tag_of(key), EVERYTHING] }
 }
 
-/// Whether the value is made from the row alone, so that the log can tell it (write-through).
+/// Returns whether the value depends on the row alone, so that the log contains it (write-through).
 pub(super) fn is_row_alone(key: usize) -> bool {
     key < KEYS && matches!(key % CONTRACTS, 2 | 5 | 6 | 9)
 }
 
-/// The row's name.
+/// Returns the key of a row.
 pub(super) fn key(number: usize) -> Key {
     Key::parse(&format!("v1:sim:row:{number}")).expect("well formed")
 }
 
-/// The row's number.
+/// Returns the row of a key.
 pub(super) fn number_of(key: &Key) -> Option<usize> {
     key.as_str().rsplit(':').next()?.parse().ok()
 }
 
-/// The tag behind a cell.
+/// Returns the tag of a cell.
 pub(super) fn tag(cell: usize) -> Tag {
     Tag::parse(&format!("group-{cell}")).expect("well formed")
 }
 
-/// What an event about a cell names.
+/// Returns the subject of an event about a cell.
 pub(super) fn subject(cell: usize) -> Subject {
     match cell {
         EVERYTHING => Subject::Everything,
@@ -152,7 +156,8 @@ pub(super) fn subject(cell: usize) -> Subject {
     }
 }
 
-/// A wildcard that is about all of a cell, and perhaps about more. A row's own value is in nobody else's.
+/// Returns a wildcard that covers a cell, and possibly others. No other value includes a row's own
+/// value.
 pub(super) fn wildcard(cell: usize) -> Subject {
     let keys = |text: &str| Subject::KeysLike(Pattern::of_keys(text).expect("well formed"));
     match cell {
@@ -164,10 +169,10 @@ pub(super) fn wildcard(cell: usize) -> Subject {
     }
 }
 
-/// How many contracts there are; rows take turns.
+/// The number of contracts; rows use them in turn.
 const CONTRACTS: usize = 10;
 
-/// A row's contract.
+/// Returns a row's contract.
 pub(super) fn policy(key: usize) -> Arc<Policy> {
     let secs = Duration::from_secs;
     let named = |name: &str, budget: Duration, unproven, ttl| {
@@ -177,7 +182,7 @@ pub(super) fn policy(key: usize) -> Arc<Policy> {
         policy.absent_ttl = ttl / 2;
         policy
     };
-    // The cold row's has room in all tiers, and time.
+    // The cold row's contract uses all tiers, and has a long TTL.
     let which = if key == COLD { 6 } else { key % CONTRACTS };
     let mut policy = match which {
         0 => named("second", secs(1), Unproven::ReadOrigin, secs(60)),

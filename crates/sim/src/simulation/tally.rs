@@ -1,4 +1,4 @@
-//! What many runs came to.
+//! The sum of many outcomes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use super::Outcome;
 
-/// How many violations are shown; all are counted.
+/// The number of violations that are printed; all are counted.
 const SHOWN: usize = 10;
 
-/// The sum of many outcomes; the order they are added in does not matter.
+/// The sum of many outcomes; the sequence in which they are added does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// How many seeds.
+    /// The number of seeds.
     pub seeds: u64,
-    /// How much time passed in all worlds together.
+    /// The simulated time of all runs.
     pub simulated: Duration,
-    /// Events, see [`Outcome::events`].
+    /// The number of events, see [`Outcome::events`].
     pub events: u64,
-    /// Commits written.
+    /// The number of commits.
     pub commits: u64,
-    /// How often an answer or an entry was held against history.
+    /// The number of answers and entries that were checked against history.
     pub checks: u64,
-    /// Answers that were old, by less than they showed.
+    /// The number of answers that were stale within their bound.
     pub old: u64,
-    /// Faults by kind.
+    /// The number of faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Answers by tier, by why they are stale, or by why there were none.
+    /// The number of answers by tier or reason of staleness, and of failed reads by error.
     pub answers: BTreeMap<&'static str, u64>,
-    /// All digests in one: the same for the same seeds.
+    /// The sum of all digests: the same for the same seeds.
     pub digest: u64,
-    /// Broken promises, by seed.
+    /// The violations, by seed.
     pub violations: BTreeMap<u64, String>,
 }
 

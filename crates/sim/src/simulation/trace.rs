@@ -1,38 +1,38 @@
-//! Everything that happens, as one number: two runs of a seed are the same if this is.
+//! The events of a run, and their digest: two runs of a seed are equal if their digests are.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What happened.
+/// An event. The digest covers the sequence of variants and the names in them.
 #[derive(Clone, Debug, Hash)]
-pub(super) enum What {
+pub(super) enum TraceEvent {
     /// A fault begins or ends.
     Fault(&'static str, u64),
-    /// A commit was written, at this position.
+    /// A commit is written, at this position.
     Commit(usize, u64),
-    /// Snapshots see it.
+    /// A commit becomes visible.
     Visible(usize),
-    /// The origin answered with these versions.
+    /// The origin answers with these versions.
     Load(usize, Option<[u64; 3]>),
-    /// The standby did.
-    LoadOfStandby(usize, Option<[u64; 3]>),
-    /// It told which rows there are, so many.
-    Roll(usize),
-    /// A node begins a history.
+    /// The standby answers with these versions.
+    LoadFromStandby(usize, Option<[u64; 3]>),
+    /// A key scan returns this number of rows.
+    KeyScan(usize),
+    /// A node begins to lead.
     Lead { position: u64, began: bool, incarnation: u64 },
-    /// A node moved the tiers.
+    /// A node applies a batch to the tiers.
     Moved { upto: u64, watermark: u64, events: usize },
-    /// The database was told that it may forget.
+    /// The database may discard the log up to here.
     Confirmed(u64),
-    /// The end of the log was sampled.
+    /// The end of the log is sampled.
     Sampled(u64),
-    /// The shared tier was asked.
+    /// The shared tier is called.
     Shared(&'static str, u64),
-    /// A message of the node stream arrived.
+    /// A message of the node stream arrives.
     Message(&'static str, u64),
-    /// A reader got an answer: key, tier, versions, as of, stale.
+    /// A read returns: key, tier, versions, as of, stale.
     Answer(usize, &'static str, Option<[u64; 3]>, Option<u64>, Option<&'static str>),
-    /// A reader got none.
-    NoAnswer(usize, &'static str),
+    /// A read fails.
+    ReadFailed(usize, &'static str),
 }
 
 /// The record of a run.
@@ -40,17 +40,17 @@ pub(super) enum What {
 pub(super) struct Trace {
     hasher: DefaultHasher,
     pub(super) events: u64,
-    /// Kept only when asked for.
+    /// Kept only on request.
     pub(super) lines: Option<Vec<String>>,
 }
 
 impl Trace {
-    pub(super) fn note(&mut self, now: u64, node: Option<usize>, what: &What) {
-        (now, node, what).hash(&mut self.hasher);
+    pub(super) fn note(&mut self, now: u64, node: Option<usize>, event: &TraceEvent) {
+        (now, node, event).hash(&mut self.hasher);
         self.events += 1;
         if let Some(lines) = &mut self.lines {
             let who = node.map_or("-".to_owned(), |node| node.to_string());
-            lines.push(format!("{:>12.6} {who} {what:?}", now as f64 / 1e9));
+            lines.push(format!("{:>12.6} {who} {event:?}", now as f64 / 1e9));
         }
     }
 

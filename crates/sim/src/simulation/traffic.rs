@@ -3,194 +3,182 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::After;
-use parking_lot::Mutex;
+use coherence::CausalToken;
 use rand::RngExt;
 use tokio::time::sleep;
 
-use super::check;
-use super::node::Node;
+use super::checks;
+use super::cluster::Cluster;
+use super::environment::Environment;
 use super::setup::{EVERYTHING, KEYS, TAGS};
-use super::stage::Stage;
-use super::trace::What;
+use super::trace::TraceEvent;
 
-/// The nodes as they are now.
-pub(super) struct Cast {
-    pub(super) stage: Arc<Stage>,
-    pub(super) nodes: Mutex<Vec<Option<Arc<Node>>>>,
+/// Draws a row by popularity.
+fn popular(env: &Environment) -> usize {
+    // About as steep as 1/rank.
+    let unit: f64 = env.draw(|rng| rng.random());
+    let rank = ((KEYS as f64 + 1.0).powf(unit) - 1.0) as usize;
+    rank.min(KEYS - 1)
 }
 
-impl Cast {
-    pub(super) fn node(&self, id: usize) -> Option<Arc<Node>> {
-        self.nodes.lock()[id].clone()
-    }
-
-    fn popular(&self) -> usize {
-        // About as steep as 1/rank.
-        let unit: f64 = self.stage.draw(|dice| dice.random());
-        let rank = ((KEYS as f64 + 1.0).powf(unit) - 1.0) as usize;
-        rank.min(KEYS - 1)
-    }
-}
-
-/// Readers of one node, until `end`.
-pub(super) async fn readers(cast: Arc<Cast>, id: usize, end: u64) {
-    let stage = &cast.stage;
+/// Runs the readers of one node until `end`.
+pub(super) async fn readers(cluster: Arc<Cluster>, id: usize, end: u64) {
+    let env = &cluster.env;
     loop {
-        sleep(stage.until_next(stage.setup.reads)).await;
-        if stage.now() >= end {
+        sleep(env.until_next(env.setup.reads)).await;
+        if env.now() >= end {
             return;
         }
-        if stage.is_stopped(id) {
+        if env.is_stopped(id) {
             continue;
         }
-        let key = cast.popular();
-        let Some(node) = cast.node(id) else { continue };
-        if stage.chance(0.1) {
-            let mut keys = vec![key, cast.popular(), cast.popular()];
+        let key = popular(env);
+        let Some(node) = cluster.node(id) else { continue };
+        if env.chance(0.1) {
+            let mut keys = vec![key, popular(env), popular(env)];
             keys.dedup();
-            stage.spawn(async move { node.get_together(&keys).await });
+            env.spawn(async move { node.get_batch(&keys).await });
             continue;
         }
-        if stage.chance(0.8) && node.peek(key).is_some() {
+        if env.chance(0.8) && node.peek(key).is_some() {
             continue;
         }
-        stage.spawn(async move { drop(node.get(key, None).await) });
+        env.spawn(async move { drop(node.get(key, None).await) });
     }
 }
 
-/// Writers, until `end`.
-pub(super) async fn writers(cast: Arc<Cast>, end: u64) {
-    let stage = &cast.stage;
+/// Runs the writers until `end`.
+pub(super) async fn writers(cluster: Arc<Cluster>, end: u64) {
+    let env = &cluster.env;
     loop {
-        let storm = stage.weather.lock().storm;
-        sleep(stage.until_next(stage.setup.writes * storm)).await;
-        if stage.now() >= end {
+        let storm = env.faults.lock().storm;
+        sleep(env.until_next(env.setup.writes * storm)).await;
+        if env.now() >= end {
             return;
         }
-        stage.spawn(write(Arc::clone(&cast)));
+        env.spawn(write(Arc::clone(&cluster)));
     }
 }
 
-/// What a transaction writes, and whether it is there afterwards.
-fn plan(cast: &Cast) -> Vec<(usize, bool)> {
-    let stage = &cast.stage;
-    let kind: f64 = stage.draw(|dice| dice.random());
+/// Draws the cells that a transaction writes, and whether each row exists afterwards.
+fn plan(cluster: &Cluster) -> Vec<(usize, bool)> {
+    let env = &cluster.env;
+    let kind: f64 = env.draw(|rng| rng.random());
     if kind < 0.005 {
         return vec![(EVERYTHING, true)];
     }
     if kind < 0.1 {
-        return vec![(KEYS + 1 + stage.draw(|dice| dice.random_range(0..TAGS)), true)];
+        return vec![(KEYS + 1 + env.draw(|rng| rng.random_range(0..TAGS)), true)];
     }
     let rows = if kind < 0.2 { 3 } else { 1 };
     let mut cells = Vec::new();
     for _ in 0..rows {
-        let row = cast.popular();
+        let row = popular(env);
         if cells.iter().all(|(cell, _)| *cell != row) {
-            cells.push((row, !stage.chance(0.15)));
+            cells.push((row, !env.chance(0.15)));
         }
     }
     cells
 }
 
-async fn write(cast: Arc<Cast>) {
-    let stage = &cast.stage;
-    let cells = plan(&cast);
+async fn write(cluster: Arc<Cluster>) {
+    let env = &cluster.env;
+    let cells = plan(&cluster);
     let begun = {
-        let mut db = stage.db.lock();
-        db.begin(&cells).map(|xid| (xid, db.life))
+        let mut db = env.db.lock();
+        db.begin(&cells).map(|xid| (xid, db.generation))
     };
-    let Some((xid, life)) = begun else { return };
-    sleep(stage.millis(0, 20)).await;
-    let lazy = stage.chance(stage.setup.lazy);
-    let bytes = stage.draw(|dice| dice.random_range(80..600));
+    let Some((xid, generation)) = begun else { return };
+    sleep(env.millis(0, 20)).await;
+    let lazy = env.chance(env.setup.lazy);
+    let bytes = env.draw(|rng| rng.random_range(80..600));
     let number = {
-        let mut db = stage.db.lock();
-        if db.life != life {
+        let mut db = env.db.lock();
+        if db.generation != generation {
             return;
         }
-        if stage.chance(0.03) {
+        if env.chance(0.03) {
             db.roll_back(xid);
             return;
         }
-        let number = db.commit(stage.now(), xid, cells.clone(), bytes, lazy);
-        stage.note(None, What::Commit(number, db.commits[number].lsn.0));
+        let number = db.commit(env.now(), xid, cells.clone(), bytes, lazy);
+        env.note(None, TraceEvent::Commit(number, db.commits[number].lsn.0));
         number
     };
-    stage.counts.lock().commits += 1;
+    env.counts.lock().commits += 1;
     if lazy {
-        stage.spawn(flush_later(Arc::clone(stage), life));
+        env.spawn(flush_later(Arc::clone(env), generation));
     } else {
-        stage.log_moved.notify_waiters();
-        let hidden = stage.weather.lock().hidden_ms;
-        sleep(stage.millis(0, hidden.max(3))).await;
-        let mut db = stage.db.lock();
-        if db.life != life {
+        env.log_moved.notify_waiters();
+        let hidden = env.faults.lock().hidden_ms;
+        sleep(env.millis(0, hidden.max(3))).await;
+        let mut db = env.db.lock();
+        if db.generation != generation {
             return;
         }
-        db.show(stage.now(), number);
+        db.show(env.now(), number);
     }
-    stage.note(None, What::Visible(number));
-    if stage.chance(0.3) {
-        read_own(&cast, &cells, number).await;
+    env.note(None, TraceEvent::Visible(number));
+    if env.chance(0.3) {
+        read_own(&cluster, &cells, number).await;
     }
 }
 
-/// The log writer comes by.
-async fn flush_later(stage: Arc<Stage>, life: u64) {
-    sleep(stage.millis(1, 400)).await;
-    let mut db = stage.db.lock();
-    if db.life == life {
+/// Flushes the log after a delay, as the log writer does.
+async fn flush_later(env: Arc<Environment>, generation: u64) {
+    sleep(env.millis(1, 400)).await;
+    let mut db = env.db.lock();
+    if db.generation == generation {
         db.flush();
-        stage.log_moved.notify_waiters();
+        env.log_moved.notify_waiters();
     }
 }
 
-/// Whoever has written reads, on any node.
-async fn read_own(cast: &Cast, cells: &[(usize, bool)], number: usize) {
-    let stage = &cast.stage;
+/// Reads a writer's own write, on any node.
+async fn read_own(cluster: &Cluster, cells: &[(usize, bool)], number: usize) {
+    let env = &cluster.env;
     let token = {
-        let db = stage.db.lock();
-        After::new(Some(db.log), db.end)
+        let db = env.db.lock();
+        CausalToken::new(Some(db.log), db.end)
     };
     let (key, _) = cells[0];
     if key >= KEYS {
         return;
     }
-    // A token is good for as long as somebody carries it, and on whichever node.
-    for _ in 0..stage.draw(|dice| dice.random_range(1..4)) {
-        let id = stage.draw(|dice| dice.random_range(0..stage.setup.nodes));
-        if !stage.is_stopped(id)
-            && let Some(node) = cast.node(id)
+    // A token is valid for as long as a client keeps it, and on every node.
+    for _ in 0..env.draw(|rng| rng.random_range(1..4)) {
+        let id = env.draw(|rng| rng.random_range(0..env.setup.nodes));
+        if !env.is_stopped(id)
+            && let Some(node) = cluster.node(id)
             && let Some(Ok(answer)) = node.get(key, Some(token)).await
         {
-            check::has_written(stage, key, &answer.entry.content, number);
+            checks::check_own_write(env, key, &answer.entry.content, number);
         }
-        sleep(stage.millis(0, 3_000)).await;
+        sleep(env.millis(0, 3_000)).await;
     }
 }
 
-/// The log of an idle database grows a little too.
-pub(super) async fn scribbler(stage: Arc<Stage>, end: u64) {
+/// Lets the log of an idle database grow.
+pub(super) async fn filler_writer(env: Arc<Environment>, end: u64) {
     loop {
-        sleep(stage.until_next(0.2)).await;
-        if stage.now() >= end {
+        sleep(env.until_next(0.2)).await;
+        if env.now() >= end {
             return;
         }
-        let life = {
-            let mut db = stage.db.lock();
-            let bytes = stage.draw(|dice| dice.random_range(8..200));
+        let generation = {
+            let mut db = env.db.lock();
+            let bytes = env.draw(|rng| rng.random_range(8..200));
             if db.up {
-                db.scribble(bytes);
+                db.write_filler(bytes);
             }
-            db.life
+            db.generation
         };
-        if stage.chance(0.5) {
+        if env.chance(0.5) {
             sleep(Duration::from_millis(200)).await;
-            let mut db = stage.db.lock();
-            if db.life == life && db.up {
+            let mut db = env.db.lock();
+            if db.generation == generation && db.up {
                 db.flush();
-                stage.log_moved.notify_waiters();
+                env.log_moved.notify_waiters();
             }
         }
     }

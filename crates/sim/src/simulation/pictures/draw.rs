@@ -1,27 +1,27 @@
-//! A film as a sequence diagram.
+//! A recording as a sequence diagram.
 //!
-//! Time runs downwards. Each thing that leaves somebody has a line of its own; where it arrives while others
-//! speak, its arrow goes down across their lines. Long silences are short on paper.
+//! Time runs downwards. Each message has a line of its own; if it arrives after later messages were sent,
+//! its arrow slopes down across their lines. Long silences are shortened.
 
 use std::fmt::Write as _;
 
-use crate::simulation::film::{Mood, Shot, Who};
+use crate::simulation::recorder::{Interaction, Participant, Tone};
 
 const MARGIN: f64 = 72.0;
 const LANE: f64 = 166.0;
 const TOP: f64 = 92.0;
-/// Between two lines of text.
+/// The distance between two lines of text.
 const LINE: f64 = 27.0;
-/// Between a line and an arrival behind it.
+/// The distance between a line and a later arrival.
 const STEP: f64 = 9.0;
-/// How much wider a long silence is.
+/// The additional height of a long silence.
 const SILENCE: f64 = 18.0;
-/// What counts as one, in ns.
+/// The shortest long silence, in ns.
 const LONG: u64 = 100_000_000;
-/// Of the text's size, as wide as the mean letter.
+/// The mean width of a letter at the text's size.
 const LETTER: f64 = 6.6;
 
-/// Classes in place of colours, so that the picture follows the reader's light or dark ground.
+/// Classes instead of colours, so that the picture follows the reader's light or dark background.
 const STYLE: &str = "\
 text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:#1f2933}\
 .h{font-weight:600}.t{font-size:16px;font-weight:600}.s{font-size:11px;fill:#66788a}\
@@ -40,24 +40,24 @@ rect.plain,rect.good,rect.bad,rect.faint{fill:#fff;stroke-width:1.2}\
 text.good{fill:#6fdc9b}text.bad{fill:#ff9a8c}text.faint{fill:#8fa2b3}\
 rect.plain,rect.good,rect.bad,rect.faint{fill:#0f1a22}}";
 
-/// The picture of a film, whose first shot is at 0 ms.
-pub(super) fn svg(title: &str, shots: &[Shot]) -> String {
-    let mut lanes: Vec<Who> = shots.iter().flat_map(parties).collect();
+/// Draws a recording, whose first interaction is at 0 ms.
+pub(super) fn svg(title: &str, interactions: &[Interaction]) -> String {
+    let mut lanes: Vec<Participant> = interactions.iter().flat_map(parties).collect();
     lanes.sort();
     lanes.dedup();
-    let paper = Paper::of(shots, lanes);
-    let (width, height) = (paper.x(paper.lanes.len()) - LANE / 2.0, paper.bottom + 44.0);
+    let layout = Layout::of(interactions, lanes);
+    let (width, height) = (layout.x(layout.lanes.len()) - LANE / 2.0, layout.bottom + 44.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\" aria-label=\"{title}\">\n\
          <style>{STYLE}</style>\n<rect class=\"g\" width=\"100%\" height=\"100%\" rx=\"10\"/>\n\
          <text class=\"t\" x=\"20\" y=\"30\">{title}</text>\n"
     );
-    paper.draw_lanes(&mut svg);
-    // What is said lies over all arrows.
+    layout.draw_lanes(&mut svg);
+    // The words lie above all arrows.
     for layer in [Layer::Lines, Layer::Words] {
-        for (number, shot) in shots.iter().enumerate() {
-            paper.draw(&mut svg, layer, number, shot);
+        for (number, interaction) in interactions.iter().enumerate() {
+            layout.draw(&mut svg, layer, number, interaction);
         }
     }
     let _ = writeln!(
@@ -69,38 +69,38 @@ pub(super) fn svg(title: &str, shots: &[Shot]) -> String {
     svg
 }
 
-fn parties(shot: &Shot) -> Vec<Who> {
-    match shot {
-        Shot::Said { from, to, .. } => vec![*from, *to],
-        Shot::Happened { who, .. } => vec![*who],
+fn parties(interaction: &Interaction) -> Vec<Participant> {
+    match interaction {
+        Interaction::Message { from, to, .. } => vec![*from, *to],
+        Interaction::Note { who, .. } => vec![*who],
     }
 }
 
-fn began(shot: &Shot) -> u64 {
-    match shot {
-        Shot::Said { left, .. } => *left,
-        Shot::Happened { at, .. } => *at,
+fn began(interaction: &Interaction) -> u64 {
+    match interaction {
+        Interaction::Message { left, .. } => *left,
+        Interaction::Note { at, .. } => *at,
     }
 }
 
-fn name(who: Who) -> &'static str {
+fn name(who: Participant) -> &'static str {
     match who {
-        Who::Reader => "reader",
-        Who::Node(0) => "node A",
-        Who::Node(_) => "node B",
-        Who::Shared => "shared tier",
-        Who::Log => "log",
-        Who::Database => "database",
-        Who::Writer => "writer",
+        Participant::Reader => "reader",
+        Participant::Node(0) => "node A",
+        Participant::Node(_) => "node B",
+        Participant::Shared => "shared tier",
+        Participant::Log => "log",
+        Participant::Database => "database",
+        Participant::Writer => "writer",
     }
 }
 
-fn class(mood: Mood) -> &'static str {
-    match mood {
-        Mood::Plain => "plain",
-        Mood::Good => "good",
-        Mood::Bad => "bad",
-        Mood::Faint => "faint",
+fn class(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Plain => "plain",
+        Tone::Good => "good",
+        Tone::Bad => "bad",
+        Tone::Faint => "faint",
     }
 }
 
@@ -110,31 +110,31 @@ enum Layer {
     Words,
 }
 
-/// Where everything lies.
-struct Paper {
-    lanes: Vec<Who>,
-    /// By shot: where it begins and ends.
+/// The layout.
+struct Layout {
+    lanes: Vec<Participant>,
+    /// The start and the end of each interaction.
     places: Vec<(f64, f64)>,
-    /// What the margin says, and where.
+    /// The times in the margin.
     times: Vec<(f64, u64)>,
     bottom: f64,
 }
 
-impl Paper {
-    fn of(shots: &[Shot], lanes: Vec<Who>) -> Self {
-        let start = shots.iter().map(began).min().unwrap_or_default();
-        // Beginnings and ends in the order of time; what begins at a moment follows what ends at it.
+impl Layout {
+    fn of(interactions: &[Interaction], lanes: Vec<Participant>) -> Self {
+        let start = interactions.iter().map(began).min().unwrap_or_default();
+        // Starts and ends in the sequence of time; at the same time, ends come before starts.
         let mut points: Vec<(u64, bool, usize)> = Vec::new();
-        for (number, shot) in shots.iter().enumerate() {
-            points.push((began(shot), true, number));
-            if let Shot::Said { arrived, left, .. } = shot
+        for (number, interaction) in interactions.iter().enumerate() {
+            points.push((began(interaction), true, number));
+            if let Interaction::Message { arrived, left, .. } = interaction
                 && arrived > left
             {
                 points.push((*arrived, false, number));
             }
         }
         points.sort();
-        let mut places = vec![(0.0, 0.0); shots.len()];
+        let mut places = vec![(0.0, 0.0); interactions.len()];
         let (mut y, mut before, mut times): (f64, u64, Vec<(f64, u64)>) = (TOP, start, Vec::new());
         for (at, begins, number) in points {
             if at - before >= LONG {
@@ -158,7 +158,7 @@ impl Paper {
         MARGIN + LANE / 2.0 + LANE * lane as f64
     }
 
-    fn lane(&self, who: Who) -> f64 {
+    fn lane(&self, who: Participant) -> f64 {
         self.x(self.lanes.iter().position(|lane| *lane == who).unwrap_or_default())
     }
 
@@ -186,19 +186,19 @@ impl Paper {
         }
     }
 
-    fn draw(&self, svg: &mut String, layer: Layer, number: usize, shot: &Shot) {
+    fn draw(&self, svg: &mut String, layer: Layer, number: usize, interaction: &Interaction) {
         let (y, end) = self.places[number];
-        match shot {
-            Shot::Said { from, to, text, mood, .. } => {
+        match interaction {
+            Interaction::Message { from, to, text, tone, .. } => {
                 let (x, to_x) = (self.lane(*from), self.lane(*to));
                 match layer {
-                    Layer::Lines => arrow(svg, [x, y, to_x, end], *mood),
-                    Layer::Words => words(svg, [x, y, to_x], text, *mood),
+                    Layer::Lines => arrow(svg, [x, y, to_x, end], *tone),
+                    Layer::Words => words(svg, [x, y, to_x], text, *tone),
                 }
             }
-            Shot::Happened { .. } if layer == Layer::Lines => {}
-            Shot::Happened { who, text, mood, .. } => {
-                let (x, class) = (self.lane(*who), class(*mood));
+            Interaction::Note { .. } if layer == Layer::Lines => {}
+            Interaction::Note { who, text, tone, .. } => {
+                let (x, class) = (self.lane(*who), class(*tone));
                 let width = LETTER * text.chars().count() as f64 + 18.0;
                 let (left, top) = (x - width / 2.0, y - 14.0);
                 let _ = writeln!(
@@ -214,10 +214,10 @@ impl Paper {
     }
 }
 
-/// A line with its head turned as it runs.
-fn arrow(svg: &mut String, [x, y, to_x, end]: [f64; 4], mood: Mood) {
-    let class = class(mood);
-    let dashed = if mood == Mood::Faint { " stroke-dasharray=\"4 3\"" } else { "" };
+/// Draws an arrow.
+fn arrow(svg: &mut String, [x, y, to_x, end]: [f64; 4], tone: Tone) {
+    let class = class(tone);
+    let dashed = if tone == Tone::Faint { " stroke-dasharray=\"4 3\"" } else { "" };
     let _ = writeln!(
         svg,
         "<line class=\"{class}\" x1=\"{x:.0}\" y1=\"{y:.0}\" x2=\"{to_x:.0}\" y2=\"{end:.0}\"{dashed}/>"
@@ -233,13 +233,13 @@ fn arrow(svg: &mut String, [x, y, to_x, end]: [f64; 4], mood: Mood) {
     );
 }
 
-/// What an arrow says, above its beginning.
-fn words(svg: &mut String, [x, y, to_x]: [f64; 3], text: &str, mood: Mood) {
-    let class = class(mood);
+/// Draws the text of an arrow, above its start.
+fn words(svg: &mut String, [x, y, to_x]: [f64; 3], text: &str, tone: Tone) {
+    let class = class(tone);
     let right = if to_x > x { 1.0 } else { -1.0 };
     let (at, anchor) = (x + right * 10.0, if right > 0.0 { "start" } else { "end" });
     let (above, text) = (y - 6.0, escaped(text));
-    // Once as a ground that hides what it crosses, once as text.
+    // Once as a background that hides the lines below it, once as text.
     for class in ["p", class] {
         let _ = writeln!(
             svg,

@@ -6,25 +6,25 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::simulation::film::{Mood, Shot, Who};
+use crate::simulation::cluster::Cluster;
+use crate::simulation::environment::Environment;
 use crate::simulation::node::Node;
+use crate::simulation::recorder::{Interaction, Participant, Tone};
 use crate::simulation::setup::Setup;
-use crate::simulation::stage::Stage;
 use crate::simulation::trace::Trace;
-use crate::simulation::traffic::Cast;
 
-/// The row in most scenes: its contract allows a second, and says `read-origin`.
+/// The row in most scenes: its contract allows one second, with `read-origin`.
 const ROW: usize = 0;
-/// A row whose value the log tells (write-through).
-const TOLD: usize = 9;
-/// So much of the log is one commit.
+/// A row whose value the log contains (write-through).
+const WRITE_THROUGH: usize = 9;
+/// The size of a commit in the log.
 const BYTES: u64 = 10;
 
 /// A scene.
 pub(super) struct Scene {
-    /// Its picture's name.
+    /// The name of its picture.
     pub(super) name: &'static str,
-    /// What it shows.
+    /// The title of its picture.
     pub(super) title: &'static str,
     nodes: usize,
     script: Script,
@@ -40,7 +40,7 @@ enum Script {
     Silence,
 }
 
-/// All of them, in the order of the page.
+/// All scenes, in the sequence of the page.
 pub(super) const SCENES: &[Scene] = &[
     Scene {
         name: "race-01-reader-against-writer",
@@ -81,185 +81,192 @@ pub(super) const SCENES: &[Scene] = &[
 ];
 
 impl Scene {
-    /// What was filmed; times are since the film began.
-    pub(super) fn play(&self) -> Vec<Shot> {
+    /// Runs the scene and returns the recording; times are since its start.
+    pub(super) fn run(&self) -> Vec<Interaction> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
-            .expect("a runtime without I/O needs nothing that could be missing");
-        runtime.block_on(self.film())
+            .expect("a runtime without I/O can't fail to build");
+        runtime.block_on(self.record())
     }
 
-    async fn film(&self) -> Vec<Shot> {
-        let (setup, dice) = Setup::scripted(self.nodes);
-        let stage = Stage::new(setup, dice, Trace::default());
-        let nodes = (0..self.nodes).map(|id| Some(Node::boot(&stage, id))).collect();
-        let set = Set(Arc::new(Cast { stage, nodes: Mutex::new(nodes) }));
-        assert!(crate::simulation::proven(&set.0).await, "nothing is wrong, and nothing is proven");
+    async fn record(&self) -> Vec<Interaction> {
+        let (setup, rng) = Setup::scripted(self.nodes);
+        let env = Environment::new(setup, rng, Trace::default());
+        let nodes = (0..self.nodes).map(|id| Some(Node::boot(&env, id))).collect();
+        let scene = SceneRun(Arc::new(Cluster { env, nodes: Mutex::new(nodes) }));
+        assert!(scene.0.until_proven().await, "no fault was injected, and nothing is proven");
         match self.script {
-            Script::ReaderAgainstWriter => set.reader_against_writer().await,
-            Script::EventBeforeVisibility => set.event_before_visibility().await,
-            Script::Paused => set.paused().await,
-            Script::Promoted => set.promoted().await,
-            Script::WriteThrough => set.write_through().await,
-            Script::Silence => set.silence().await,
+            Script::ReaderAgainstWriter => scene.reader_against_writer().await,
+            Script::EventBeforeVisibility => scene.event_before_visibility().await,
+            Script::Paused => scene.paused().await,
+            Script::Promoted => scene.promoted().await,
+            Script::WriteThrough => scene.write_through().await,
+            Script::Silence => scene.silence().await,
         }
-        let violation = set.0.stage.counts.lock().violation.clone();
+        let violation = scene.0.env.counts.lock().violation.clone();
         assert_eq!(violation, None, "{}", self.name);
-        set.0.stage.film.cut()
+        scene.0.env.recorder.finish()
     }
 }
 
-/// Where scenes are played.
-struct Set(Arc<Cast>);
+/// The cluster of a scene.
+struct SceneRun(Arc<Cluster>);
 
-impl Set {
-    fn stage(&self) -> &Arc<Stage> {
-        &self.0.stage
+impl SceneRun {
+    fn env(&self) -> &Arc<Environment> {
+        &self.0.env
     }
 
-    /// A reader asks, and is answered while the scene goes on.
-    fn asks(&self, node: usize, row: usize) {
-        let cast = Arc::clone(&self.0);
-        self.stage().spawn(async move {
-            if let Some(node) = cast.node(node) {
+    /// Starts a read, which is answered while the scene goes on.
+    fn start_read(&self, node: usize, row: usize) {
+        let cluster = Arc::clone(&self.0);
+        self.env().spawn(async move {
+            if let Some(node) = cluster.node(node) {
                 drop(node.get(row, None).await);
             }
         });
     }
 
-    /// A reader asks and is answered.
-    async fn reads(&self, node: usize, row: usize) {
+    /// Reads and waits for the answer.
+    async fn read(&self, node: usize, row: usize) {
         if let Some(node) = self.0.node(node) {
             drop(node.get(row, None).await);
         }
     }
 
-    /// A commit to a row, which snapshots see so many milliseconds later.
-    fn commits(&self, row: usize, hidden: u64) {
-        let stage = Arc::clone(self.stage());
-        self.stage().spawn(async move {
+    /// Commits to a row; the commit becomes visible `hidden` milliseconds later.
+    fn commit(&self, row: usize, hidden: u64) {
+        let env = Arc::clone(self.env());
+        self.env().spawn(async move {
             let cells = vec![(row, true)];
-            let Some(xid) = stage.db.lock().begin(&cells) else { return };
+            let Some(xid) = env.db.lock().begin(&cells) else { return };
             let (number, lsn) = {
-                let mut db = stage.db.lock();
-                let number = db.commit(stage.now(), xid, cells, BYTES, false);
+                let mut db = env.db.lock();
+                let number = db.commit(env.now(), xid, cells, BYTES, false);
                 (number, db.commits[number].lsn.0)
             };
-            said(&stage, Who::Writer, Who::Database, format!("commit v{number}"));
-            said(&stage, Who::Database, Who::Log, format!("at {lsn}"));
-            stage.log_moved.notify_waiters();
+            message(&env, Participant::Writer, Participant::Database, format!("commit v{number}"));
+            message(&env, Participant::Database, Participant::Log, format!("at {lsn}"));
+            env.log_moved.notify_waiters();
             sleep(ms(hidden)).await;
-            stage.db.lock().show(stage.now(), number);
-            happened(&stage, Who::Database, format!("v{number} is visible"), Mood::Plain);
+            env.db.lock().show(env.now(), number);
+            note(&env, Participant::Database, format!("v{number} is visible"), Tone::Plain);
         });
     }
 
     async fn reader_against_writer(&self) {
-        let stage = self.stage();
-        stage.weather.lock().slow_loads_ms = 40;
-        stage.film.roll();
-        self.asks(0, ROW);
+        let env = self.env();
+        env.faults.lock().slow_loads_ms = 40;
+        env.recorder.start();
+        self.start_read(0, ROW);
         sleep(ms(25)).await;
-        self.commits(ROW, 1);
+        self.commit(ROW, 1);
         sleep(ms(35)).await;
-        stage.weather.lock().slow_loads_ms = 0;
-        self.reads(0, ROW).await;
+        env.faults.lock().slow_loads_ms = 0;
+        self.read(0, ROW).await;
         sleep(ms(5)).await;
     }
 
     async fn event_before_visibility(&self) {
-        let stage = self.stage();
-        self.reads(0, ROW).await;
+        let env = self.env();
+        self.read(0, ROW).await;
         sleep(ms(20)).await;
-        stage.film.roll();
-        self.commits(ROW, 60);
+        env.recorder.start();
+        self.commit(ROW, 60);
         sleep(ms(10)).await;
-        self.reads(0, ROW).await;
+        self.read(0, ROW).await;
         sleep(ms(80)).await;
-        self.reads(0, ROW).await;
+        self.read(0, ROW).await;
     }
 
     async fn promoted(&self) {
-        let stage = self.stage();
-        self.reads(0, ROW).await;
-        self.reads(1, ROW).await;
-        stage.server.lock().save();
+        let env = self.env();
+        self.read(0, ROW).await;
+        self.read(1, ROW).await;
+        env.server.lock().save();
         sleep(ms(300)).await;
-        stage.film.roll();
-        self.commits(ROW, 1);
+        env.recorder.start();
+        self.commit(ROW, 1);
         sleep(ms(15)).await;
-        stage.server.lock().roll_back();
+        env.server.lock().roll_back();
         let promoted = "a replica is promoted that lacks it".to_owned();
-        happened(stage, Who::Shared, promoted, Mood::Bad);
+        note(env, Participant::Shared, promoted, Tone::Bad);
         sleep(ms(5)).await;
-        self.reads(0, ROW).await;
+        self.read(0, ROW).await;
         sleep(ms(1_200)).await;
-        self.reads(1, ROW).await;
+        self.read(1, ROW).await;
     }
 
     async fn write_through(&self) {
-        let stage = self.stage();
-        self.reads(0, TOLD).await;
-        self.reads(1, TOLD).await;
+        let env = self.env();
+        self.read(0, WRITE_THROUGH).await;
+        self.read(1, WRITE_THROUGH).await;
         sleep(ms(20)).await;
-        stage.film.roll();
-        self.reads(1, TOLD).await;
-        self.commits(TOLD, 1);
+        env.recorder.start();
+        self.read(1, WRITE_THROUGH).await;
+        self.commit(WRITE_THROUGH, 1);
         sleep(ms(15)).await;
-        self.reads(0, TOLD).await;
-        self.reads(1, TOLD).await;
+        self.read(0, WRITE_THROUGH).await;
+        self.read(1, WRITE_THROUGH).await;
     }
 
     async fn silence(&self) {
-        let stage = self.stage();
-        self.reads(0, ROW).await;
+        let env = self.env();
+        self.read(0, ROW).await;
         sleep(ms(400)).await;
-        stage.film.roll();
-        stage.film.with_routine();
-        stage.weather.lock().log_stalled = true;
-        happened(stage, Who::Log, "nothing is sent".to_owned(), Mood::Bad);
-        self.commits(ROW, 1);
+        env.recorder.start();
+        env.recorder.include_routine();
+        env.faults.lock().log_stalled = true;
+        note(env, Participant::Log, "nothing is sent".to_owned(), Tone::Bad);
+        self.commit(ROW, 1);
         for _ in 0..4 {
             sleep(ms(330)).await;
-            self.reads(0, ROW).await;
+            self.read(0, ROW).await;
         }
-        stage.weather.lock().log_stalled = false;
-        happened(stage, Who::Log, "it goes on".to_owned(), Mood::Good);
+        env.faults.lock().log_stalled = false;
+        note(env, Participant::Log, "it goes on".to_owned(), Tone::Good);
         sleep(ms(600)).await;
-        self.reads(0, ROW).await;
+        self.read(0, ROW).await;
     }
 
     async fn paused(&self) {
-        let stage = self.stage();
-        self.reads(0, ROW).await;
-        self.reads(1, ROW).await;
+        let env = self.env();
+        self.read(0, ROW).await;
+        self.read(1, ROW).await;
         sleep(ms(300)).await;
-        stage.film.roll();
-        let until = stage.now() + 3_000_000_000;
-        stage.weather.lock().stopped_until[1] = until;
-        happened(stage, Who::Node(1), "stands still".to_owned(), Mood::Bad);
+        env.recorder.start();
+        let until = env.now() + 3_000_000_000;
+        env.faults.lock().stopped_until[1] = until;
+        note(env, Participant::Node(1), "stands still".to_owned(), Tone::Bad);
         sleep(ms(10)).await;
-        self.commits(ROW, 1);
+        self.commit(ROW, 1);
         sleep(ms(20)).await;
-        self.reads(0, ROW).await;
-        sleep(Duration::from_nanos(until - stage.now())).await;
-        stage.film.with_routine();
-        happened(stage, Who::Node(1), "wakes".to_owned(), Mood::Good);
-        self.reads(1, ROW).await;
+        self.read(0, ROW).await;
+        sleep(Duration::from_nanos(until - env.now())).await;
+        env.recorder.include_routine();
+        note(env, Participant::Node(1), "wakes".to_owned(), Tone::Good);
+        self.read(1, ROW).await;
         sleep(ms(100)).await;
-        self.reads(1, ROW).await;
+        self.read(1, ROW).await;
     }
 }
 
-fn said(stage: &Stage, from: Who, to: Who, text: String) {
-    let at = stage.now();
-    stage.film.shoot(|| Shot::Said { from, to, left: at, arrived: at, text, mood: Mood::Plain });
+fn message(env: &Environment, from: Participant, to: Participant, text: String) {
+    let at = env.now();
+    env.recorder.record(|| Interaction::Message {
+        from,
+        to,
+        left: at,
+        arrived: at,
+        text,
+        tone: Tone::Plain,
+    });
 }
 
-fn happened(stage: &Stage, who: Who, text: String, mood: Mood) {
-    stage.film.shoot(|| Shot::Happened { who, at: stage.now(), text, mood });
+fn note(env: &Environment, who: Participant, text: String, tone: Tone) {
+    env.recorder.record(|| Interaction::Note { who, at: env.now(), text, tone });
 }
 
 fn ms(ms: u64) -> Duration {

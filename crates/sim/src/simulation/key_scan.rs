@@ -1,4 +1,4 @@
-//! The roll of the rows that exist, of which some contracts keep a filter.
+//! The scan of the existing rows, for the contracts that keep a key filter.
 
 use std::sync::Arc;
 
@@ -7,15 +7,12 @@ use cache::origin::{Page, Roll};
 use cache::{Engine, Origin, OriginError, Policy};
 use contract::Contract;
 
-use super::node::{Rows, unavailable};
+use super::rows_origin::{RowsOrigin, unavailable};
 use super::setup::KEYS;
-use super::trace::What;
+use super::trace::TraceEvent;
 
-/// Rows whose absence is known by a filter: their contracts allow a second, and ten.
-pub(super) const FILTERED: [usize; 2] = [0, 3];
-
-/// Keeps a filter for a row's policy, for ever.
-pub(super) async fn keep(engine: Engine, policy: Arc<Policy>, origin: Arc<dyn Origin>) {
+/// Maintains the key filter of a row's policy, without end.
+pub(super) async fn maintain(engine: Engine, policy: Arc<Policy>, origin: Arc<dyn Origin>) {
     let text = "key = \"v1:sim:row:{id}\"\nvalue = \"select value from rows where id = $id\"\n\
                 from = { source = \"sim\", table = \"rows\" }\nstaleness = \"1s\"\n\
                 absent_filter = { rebuild = \"60s\" }\n";
@@ -24,32 +21,32 @@ pub(super) async fn keep(engine: Engine, policy: Arc<Policy>, origin: Arc<dyn Or
 }
 
 #[async_trait]
-impl Roll for Rows {
+impl Roll for RowsOrigin {
     async fn rows(&self) -> Result<cache::origin::Rows, OriginError> {
-        self.way().await?;
-        self.way().await?;
+        self.transmit().await?;
+        self.transmit().await?;
         Ok(cache::origin::Rows { about: KEYS as u64, unfit: None })
     }
 
     async fn page(&self, after: Option<&str>, _: usize) -> Result<Page, OriginError> {
         debug_assert_eq!(after, None, "one page holds them all");
-        self.way().await?;
-        self.thinks().await;
-        let (life, ids, end) = {
-            let db = self.stage.db.lock();
+        self.transmit().await?;
+        self.think_time().await;
+        let (generation, ids, end) = {
+            let db = self.env.db.lock();
             if !db.up {
                 return Err(unavailable("down"));
             }
             let there = |key: &usize| db.read(*key).present;
             let ids: Vec<String> = (0..=KEYS).filter(there).map(|key| key.to_string()).collect();
-            (db.life, ids, db.end)
+            (db.generation, ids, db.end)
         };
-        self.thinks().await;
-        self.way().await?;
-        if self.stage.db.lock().life != life {
+        self.think_time().await;
+        self.transmit().await?;
+        if self.env.db.lock().generation != generation {
             return Err(unavailable("the server was shut down"));
         }
-        self.stage.note(Some(self.node), What::Roll(ids.len()));
+        self.env.note(Some(self.node), TraceEvent::KeyScan(ids.len()));
         Ok(Page { ids, seen: Some(end) })
     }
 }

@@ -1,12 +1,12 @@
-//! The scenes that are explored. Each has the least that its rules need to matter.
+//! The scenes that are explored. Each one is the smallest in which its rules matter.
 
-use crate::names::Touch;
-use crate::scene::{Design, Left, Scene, lazy, write};
+use crate::model::keys::Touch;
+use crate::model::scene::{Design, Remaining, Scene, lazy, write};
 
-const NONE: Left = Left {
+const NONE: Remaining = Remaining {
     reads: 0,
     reads_past_shared: 0,
-    reads_of_standby: 0,
+    reads_from_standby: 0,
     samples: 0,
     deaths: 0,
     late_calls: 0,
@@ -26,47 +26,47 @@ const NONE: Left = Left {
     abandoned: 0,
 };
 
-/// Fills against events of a key and of its tag, told again by the next leader.
+/// Fills against events of a key and of its tag, repeated by the next leader.
 #[must_use]
 pub fn fills() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Key(0)), write(Touch::Tag)],
-        left: Left { reads: 2, deaths: 1, ..NONE },
+        remaining: Remaining { reads: 2, deaths: 1, ..NONE },
         heals: true,
         ..Scene::named("fills")
     }
 }
 
-/// Commits that become visible in another order, and slots that begin among them.
+/// Commits that become visible in another sequence than they were written, and slots that begin among them.
 #[must_use]
 pub fn visibility() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Key(1))],
         keys: vec![0, 1],
-        left: Left { reads: 1, deaths: 1, slot_losses: 1, ..NONE },
+        remaining: Remaining { reads: 1, deaths: 1, slot_losses: 1, ..NONE },
         heals: true,
         ..Scene::named("visibility")
     }
 }
 
-/// TRUNCATE, eviction, marks that are let go.
+/// TRUNCATE, eviction and the collection of tombstones.
 #[must_use]
-pub fn marks() -> Scene {
+pub fn tombstones() -> Scene {
     Scene {
         writes: vec![write(Touch::Tag), write(Touch::Everything)],
-        left: Left { reads: 2, collections: 1, evictions: 1, ..NONE },
+        remaining: Remaining { reads: 2, collections: 1, evictions: 1, ..NONE },
         heals: true,
-        ..Scene::named("marks")
+        ..Scene::named("tombstones")
     }
 }
 
-/// The in-process tier: the node stream loses, repeats and breaks, and the leader's own piece comes
-/// early.
+/// The in-process tier: messages of the node stream are lost and repeated, the stream breaks, and the
+/// leader's own tier applies a batch early.
 #[must_use]
 pub fn stream() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Tag)],
-        left: Left { reads_past_shared: 1, losses: 1, repeats: 1, breaks: 1, ..NONE },
+        remaining: Remaining { reads_past_shared: 1, losses: 1, repeats: 1, breaks: 1, ..NONE },
         local: true,
         shortcut: true,
         ahead: true,
@@ -76,28 +76,28 @@ pub fn stream() -> Scene {
 
 /// TRUNCATE and collection in the in-process tier.
 #[must_use]
-pub fn local_marks() -> Scene {
+pub fn local_tombstones() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Everything)],
-        left: Left { reads_past_shared: 2, collections: 1, evictions: 1, ..NONE },
+        remaining: Remaining { reads_past_shared: 2, collections: 1, evictions: 1, ..NONE },
         local: true,
-        ..Scene::named("local marks")
+        ..Scene::named("local tombstones")
     }
 }
 
-/// Wildcards over keys and tags in both tiers, while entries are read, loaded and
-/// evicted, and marks let go.
+/// Wildcards over keys and tags in both tiers, while entries are read, loaded and evicted and tombstones
+/// are collected.
 #[must_use]
 pub fn wildcards() -> Scene {
     Scene {
         writes: vec![write(Touch::KeysLike), write(Touch::TagsLike)],
-        left: Left { reads: 2, collections: 1, evictions: 1, ..NONE },
+        remaining: Remaining { reads: 2, collections: 1, evictions: 1, ..NONE },
         local: true,
         ..Scene::named("wildcards")
     }
 }
 
-/// The same with two nodes: what was found in one tier goes into the other.
+/// Wildcards with two nodes: entries found in one tier go into the other.
 #[must_use]
 pub fn wildcards_two_nodes() -> Scene {
     Scene {
@@ -106,13 +106,13 @@ pub fn wildcards_two_nodes() -> Scene {
     }
 }
 
-/// Both tiers: what was found in one goes into the other.
+/// Both tiers: entries found in one go into the other.
 #[must_use]
 pub fn both_tiers() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0))],
         nodes: 2,
-        left: Left { reads: 2, reads_past_shared: 1, ..NONE },
+        remaining: Remaining { reads: 2, reads_past_shared: 1, ..NONE },
         local: true,
         ..Scene::named("both tiers")
     }
@@ -125,7 +125,7 @@ pub fn ahead() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0))],
         nodes: 2,
-        left: Left { reads: 2, deaths: 1, ..NONE },
+        remaining: Remaining { reads: 2, deaths: 1, ..NONE },
         local: true,
         shortcut: true,
         ahead: true,
@@ -133,82 +133,82 @@ pub fn ahead() -> Scene {
     }
 }
 
-/// The shared tier is flushed; its leader dies, perhaps in the middle of a call.
+/// The shared tier is flushed; its leader dies, possibly during a call.
 #[must_use]
 pub fn flush() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Key(0))],
-        left: Left { reads: 2, flushes: 1, late_calls: 1, ..NONE },
+        remaining: Remaining { reads: 2, flushes: 1, late_calls: 1, ..NONE },
         heals: true,
         ..Scene::named("flush")
     }
 }
 
-/// The shared tier comes back as it was before.
+/// The shared tier is restored to an earlier state.
 #[must_use]
 pub fn rollback() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Key(0))],
-        left: Left { reads: 2, rollbacks: 1, deaths: 1, ..NONE },
+        remaining: Remaining { reads: 2, rollbacks: 1, deaths: 1, ..NONE },
         heals: true,
         ..Scene::named("rollback")
     }
 }
 
-/// The same under the eyes of a node that has applied more.
+/// The shared tier is restored, and a node has applied more.
 #[must_use]
 pub fn rollback_seen() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0))],
-        left: Left { reads: 2, rollbacks: 1, samples: 2, ..NONE },
+        remaining: Remaining { reads: 2, rollbacks: 1, samples: 2, ..NONE },
         local: true,
         ..Scene::named("rollback seen")
     }
 }
 
-/// The database crashes and loses a commit that was seen.
+/// The database crashes and loses a commit that was visible.
 #[must_use]
 pub fn crash() -> Scene {
     Scene {
         writes: vec![lazy(Touch::Key(0)), write(Touch::Key(0))],
-        left: Left { reads: 1, crashes: 1, samples: 1, ..NONE },
+        remaining: Remaining { reads: 1, crashes: 1, samples: 1, ..NONE },
         local: true,
         heals: true,
         ..Scene::named("crash")
     }
 }
 
-/// The same, and the first to reach the database again is a node that was started only now.
+/// The database crashes, and a newly started node reaches it first.
 #[must_use]
-pub fn crash_seen_by_another() -> Scene {
+pub fn crash_seen_by_other_node() -> Scene {
     Scene {
         writes: vec![lazy(Touch::Key(0))],
         nodes: 2,
-        left: Left { reads: 1, crashes: 1, ..NONE },
+        remaining: Remaining { reads: 1, crashes: 1, ..NONE },
         heals: true,
-        design: Design { waiting_is_witness: false, ..Design::PRESENT },
-        ..Scene::named("crash seen by another")
+        design: Design { waiters_report_crashes: false, ..Design::PRESENT },
+        ..Scene::named("crash seen by other node")
     }
 }
 
-/// The same, and nothing tells it but the connection that broke.
+/// The database crashes, and only a broken connection shows it.
 #[must_use]
 pub fn quiet_crash() -> Scene {
     Scene {
         writes: vec![lazy(Touch::Key(0))],
-        left: Left { reads: 1, quiet_crashes: 1, samples: 1, ..NONE },
+        remaining: Remaining { reads: 1, quiet_crashes: 1, samples: 1, ..NONE },
         local: true,
         ..Scene::named("quiet crash")
     }
 }
 
-/// The same, and the node that takes over had been waiting.
+/// The database crashes quietly, and the node that takes over had been waiting for the slot.
 #[must_use]
-pub fn quiet_crash_seen_by_another() -> Scene {
+pub fn quiet_crash_seen_by_other_node() -> Scene {
     Scene {
         nodes: 2,
         local: false,
-        ..Scene { name: "quiet crash seen by another", ..quiet_crash() }
+        ..Scene { name: "quiet crash seen by other node", ..quiet_crash() }
     }
 }
 
@@ -217,124 +217,134 @@ pub fn quiet_crash_seen_by_another() -> Scene {
 pub fn failover() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Key(0))],
-        left: Left { reads: 1, failovers: 1, samples: 1, ..NONE },
+        remaining: Remaining { reads: 1, failovers: 1, samples: 1, ..NONE },
         local: true,
         heals: true,
         ..Scene::named("failover")
     }
 }
 
-/// The bound against commits that come while it is proven.
+/// The bound against commits that arrive while it is sampled.
 #[must_use]
 pub fn bound() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0))],
-        left: Left { reads: 2, samples: 3, ..NONE },
+        remaining: Remaining { reads: 2, samples: 3, ..NONE },
         local: true,
         ..Scene::named("bound")
     }
 }
 
-/// Entries that commits have made old stay, marked, while the log's end is sampled and loads come
-/// late.
+/// Soft-stale entries stay while the log's end is sampled and loads arrive late.
 #[must_use]
 pub fn soft() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Tag)],
-        left: Left { reads_past_shared: 2, samples: 2, ..NONE },
+        remaining: Remaining { reads_past_shared: 2, samples: 2, ..NONE },
         local: true,
         lenient: true,
         ..Scene::named("soft")
     }
 }
 
-/// The same with a TRUNCATE and marks that are let go.
+/// Soft-stale entries with a TRUNCATE and the collection of tombstones.
 #[must_use]
-pub fn soft_marks() -> Scene {
+pub fn soft_tombstones() -> Scene {
     Scene {
         lenient: true,
-        left: Left { samples: 1, ..local_marks().left },
-        ..Scene { name: "soft, marks", ..local_marks() }
+        remaining: Remaining { samples: 1, ..local_tombstones().remaining },
+        ..Scene { name: "soft, tombstones", ..local_tombstones() }
     }
 }
 
-/// The same with a stream that loses, repeats and breaks.
+/// Soft-stale entries with lost and repeated messages and a broken stream.
 #[must_use]
 pub fn soft_stream() -> Scene {
     Scene {
         lenient: true,
         // See `large`.
         ahead: false,
-        left: Left { samples: 1, ..stream().left },
+        remaining: Remaining { samples: 1, ..stream().remaining },
         ..Scene { name: "soft, stream", ..stream() }
     }
 }
 
-/// The same when a database comes back without its last commits.
+/// Soft-stale entries with a database that loses its last commits.
 #[must_use]
 pub fn soft_crash() -> Scene {
     Scene { lenient: true, ..Scene { name: "soft, crash", ..crash() } }
 }
 
-/// A standby that replays late answers reads.
+/// Reads from a standby that lags.
 #[must_use]
 pub fn standby() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0)), write(Touch::Key(0))],
-        left: Left { reads_of_standby: 1, samples: 1, ..NONE },
+        remaining: Remaining { reads_from_standby: 1, samples: 1, ..NONE },
         local: true,
         ..Scene::named("standby")
     }
 }
 
-/// Another standby takes over, which lacks a commit that this one may have.
+/// Another standby takes over, without a commit that this one may have.
 #[must_use]
 pub fn standby_failover() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0))],
-        left: Left { failovers: 1, ..standby().left },
+        remaining: Remaining { failovers: 1, ..standby().remaining },
         ..Scene { name: "standby, failover", ..standby() }
     }
 }
 
-/// Leases: holders that are slow, die, or come back late.
+/// Leases with holders that are slow, die, or come back late.
 #[must_use]
 pub fn leases() -> Scene {
     Scene {
         writes: vec![write(Touch::Key(0))],
-        left: Left { reads: 3, lease_ends: 2, renewals: 2, abandoned: 1, flushes: 1, ..NONE },
+        remaining: Remaining {
+            reads: 3,
+            lease_ends: 2,
+            renewals: 2,
+            abandoned: 1,
+            flushes: 1,
+            ..NONE
+        },
         leases: true,
         ..Scene::named("leases")
     }
 }
 
-/// More of everything: minutes and gigabytes.
+/// Returns larger scenes, which take minutes and gigabytes.
 #[must_use]
 pub fn large() -> Vec<Scene> {
     let three = || vec![write(Touch::Key(0)), write(Touch::Tag), write(Touch::Key(0))];
-    let more = |scene: Scene, name, left| Scene { name, left, ..scene };
+    let more = |scene: Scene, name, remaining| Scene { name, remaining, ..scene };
     vec![
         Scene {
             local: true,
             writes: vec![write(Touch::Key(0))],
-            ..more(flush(), "flush, both tiers", Left { breaks: 1, ..flush().left })
+            ..more(flush(), "flush, both tiers", Remaining { breaks: 1, ..flush().remaining })
         },
         Scene {
             local: true,
             nodes: 2,
             writes: vec![write(Touch::Key(0))],
-            ..more(flush(), "two leaders", Left { reads: 1, late_calls: 2, ..NONE })
+            ..more(flush(), "two leaders", Remaining { reads: 1, late_calls: 2, ..NONE })
         },
         Scene {
             local: true,
-            ..more(rollback(), "rollback, both tiers", Left { samples: 1, ..rollback().left })
+            ..more(
+                rollback(),
+                "rollback, both tiers",
+                Remaining { samples: 1, ..rollback().remaining },
+            )
         },
         Scene {
             local: true,
             ..more(
                 crash(),
                 "crash and rollback",
-                Left { reads: 1, crashes: 1, rollbacks: 1, samples: 1, ..NONE },
+                Remaining { reads: 1, crashes: 1, rollbacks: 1, samples: 1, ..NONE },
             )
         },
         Scene {
@@ -342,36 +352,40 @@ pub fn large() -> Vec<Scene> {
             ..more(
                 visibility(),
                 "slot lost and flush",
-                Left { reads: 1, slot_losses: 1, flushes: 1, deaths: 1, ..NONE },
+                Remaining { reads: 1, slot_losses: 1, flushes: 1, deaths: 1, ..NONE },
             )
         },
-        more(fills(), "fills, large", Left { reads: 3, deaths: 2, ..NONE }),
+        more(fills(), "fills, large", Remaining { reads: 3, deaths: 2, ..NONE }),
         Scene { ahead: true, ..Scene { name: "soft, stream, ahead", ..soft_stream() } },
         Scene {
             writes: vec![write(Touch::Key(0)), write(Touch::Tag)],
             ..Scene { name: "ahead, large", ..ahead() }
         },
-        more(stream(), "stream, large", Left { reads_past_shared: 2, ..stream().left }),
-        Scene { writes: three(), ..more(flush(), "flush, large", flush().left) },
-        Scene { writes: three(), ..more(rollback(), "rollback, large", rollback().left) },
-        more(crash(), "crash, large", Left { reads: 2, samples: 2, ..crash().left }),
-        more(failover(), "failover, large", Left { reads: 2, samples: 2, ..failover().left }),
-        more(soft(), "soft, large", Left { reads: 1, samples: 3, ..soft().left }),
-        Scene { nodes: 2, ..more(bound(), "bound, large", bound().left) },
-        more(standby(), "standby, large", Left { reads_of_standby: 2, samples: 2, ..NONE }),
-        Scene { nodes: 2, ..more(leases(), "leases, large", leases().left) },
+        more(stream(), "stream, large", Remaining { reads_past_shared: 2, ..stream().remaining }),
+        Scene { writes: three(), ..more(flush(), "flush, large", flush().remaining) },
+        Scene { writes: three(), ..more(rollback(), "rollback, large", rollback().remaining) },
+        more(crash(), "crash, large", Remaining { reads: 2, samples: 2, ..crash().remaining }),
+        more(
+            failover(),
+            "failover, large",
+            Remaining { reads: 2, samples: 2, ..failover().remaining },
+        ),
+        more(soft(), "soft, large", Remaining { reads: 1, samples: 3, ..soft().remaining }),
+        Scene { nodes: 2, ..more(bound(), "bound, large", bound().remaining) },
+        more(standby(), "standby, large", Remaining { reads_from_standby: 2, samples: 2, ..NONE }),
+        Scene { nodes: 2, ..more(leases(), "leases, large", leases().remaining) },
     ]
 }
 
-/// Those that are explored with every run of the tests.
+/// Returns the scenes that every run of the tests explores.
 #[must_use]
 pub fn all() -> Vec<Scene> {
     vec![
         fills(),
         visibility(),
-        marks(),
+        tombstones(),
         stream(),
-        local_marks(),
+        local_tombstones(),
         wildcards(),
         wildcards_two_nodes(),
         both_tiers(),
@@ -380,13 +394,13 @@ pub fn all() -> Vec<Scene> {
         rollback(),
         rollback_seen(),
         crash(),
-        crash_seen_by_another(),
+        crash_seen_by_other_node(),
         quiet_crash(),
-        quiet_crash_seen_by_another(),
+        quiet_crash_seen_by_other_node(),
         failover(),
         bound(),
         soft(),
-        soft_marks(),
+        soft_tombstones(),
         soft_stream(),
         soft_crash(),
         standby(),

@@ -1,55 +1,55 @@
-//! The keys and the tag of the model, and what a commit can touch.
+//! The keys and the tag of the model, and the subjects of its commits.
 
 use std::sync::LazyLock;
 
 use coherence::Subject;
 use contract::{Key, Pattern, Tag};
 
-/// A key, by its number.
+/// The number of a key.
 pub type KeyId = u8;
 
 static KEYS: LazyLock<[Key; 3]> = LazyLock::new(|| {
     ["v1:model:one:0", "v1:model:one:1", "v1:model:other:2"]
-        .map(|text| Key::parse(text).expect("it is written as a key"))
+        .map(|text| Key::parse(text).expect("a well-formed key"))
 });
 
 static TAGS: LazyLock<[Tag; 1]> = LazyLock::new(|| [Tag::parse("the-tag").expect("visible ASCII")]);
 
-/// Several keys, and the tag.
+/// A pattern for several keys, and one for the tag.
 static PATTERNS: LazyLock<[Pattern; 2]> = LazyLock::new(|| {
     [Pattern::of_keys("v1:model:one*"), Pattern::of_tags("the-*")]
-        .map(|pattern| pattern.expect("it is written as a pattern"))
+        .map(|pattern| pattern.expect("a well-formed pattern"))
 });
 
-/// The key as the rules know it.
+/// Returns the key with that number.
 #[must_use]
 pub fn key(id: KeyId) -> &'static Key {
     &KEYS[usize::from(id)]
 }
 
-/// One tag lies over the keys 0 and 1; key 2 has none.
+/// Returns the tags of a key: keys 0 and 1 share one tag, key 2 has none.
 #[must_use]
 pub fn tags(id: KeyId) -> &'static [Tag] {
     if id < 2 { &*TAGS } else { &[] }
 }
 
-/// What a commit touches.
+/// The subject of a commit.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Touch {
     /// The row of one key.
     Key(KeyId),
-    /// A row that the entries under the tag are made of.
+    /// A row that is in all entries with the tag.
     Tag,
-    /// What a wildcard over keys is about, which names the keys 0 and 1.
+    /// The keys 0 and 1, named by a wildcard over keys.
     KeysLike,
-    /// What a wildcard over tags is about.
+    /// The entries with the tag, named by a wildcard over tags.
     TagsLike,
-    /// All there is (TRUNCATE).
+    /// Everything (TRUNCATE).
     Everything,
 }
 
 impl Touch {
-    /// Whether an entry under `id` depends on it.
+    /// Returns whether an entry under `id` depends on it.
     #[must_use]
     pub fn concerns(self, id: KeyId) -> bool {
         match self {
@@ -60,7 +60,7 @@ impl Touch {
         }
     }
 
-    /// As the log tells it.
+    /// Returns the subject as an event names it.
     #[must_use]
     pub fn subject(self) -> Subject {
         match self {

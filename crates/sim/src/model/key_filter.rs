@@ -1,84 +1,84 @@
-//! A model of [`coherence::Register`], small enough to visit every order of steps: a log whose commits
-//! become visible later than they are written, a tier that follows it, and the keys of a table that
-//! are read one page each.
+//! A model of [`coherence::KeyFilter`], small enough to explore every sequence of steps: a log whose commits
+//! become visible later than they are written, a tier that follows it, and a scan of a table's keys, one
+//! key per page.
 
 use std::collections::BTreeSet;
 
-use coherence::absence::Reading;
-use coherence::{Batch, Cause, Epoch, Event, Fence, Lsn, Names, Register, Rule, Subject, rules};
+use coherence::key_filter::ScanId;
+use coherence::{Batch, Cause, Epoch, Event, Fence, KeyFilter, KeySet, Lsn, Rule, Subject, rules};
 use contract::Key;
 use stateright::{Model, Property};
 
-use crate::names::{KeyId, key};
+use crate::model::keys::{KeyId, key};
 
-/// A key that is said to be absent has no row.
+/// The invariant: a key that is reported as absent has no row.
 pub const ABSENT: &str =
-    "a key that is said to be absent has no row at any position it is said for";
-/// Something is said at all.
+    "a key that is reported as absent has no row at any of the reported positions";
+/// The check that the model is not vacuous.
 pub const USEFUL: &str = "some key is known to be absent while another is not";
 
 const KEYS: [KeyId; 2] = [0, 1];
 
-/// What a commit does to rows, and how its event tells it.
+/// The changes of a commit, and the form of its event.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Commit {
-    /// A row comes.
+    /// Inserts a row.
     Insert(KeyId),
-    /// A row goes.
+    /// Deletes a row.
     Delete(KeyId),
-    /// Rows of both keys come; the event is told in two pieces, key 0 first.
+    /// Inserts rows of both keys; its event arrives in two pieces, key 0 first.
     Large,
-    /// A row of key 1 comes; the event says that anything may have changed.
+    /// Inserts a row of key 1; its event is about everything.
     Bulk,
 }
 
-/// What may happen.
+/// A scene: the limits of a run.
 #[derive(Clone, Debug)]
-pub struct Absence {
+pub struct FilterScene {
     /// The commits, in the order in which they are written.
     pub script: Vec<Commit>,
-    /// How often the keys may be read.
-    pub readings: u8,
-    /// How often a piece of the log may be lost on its way, with nobody told.
+    /// How often the keys may be scanned.
+    pub scans: u8,
+    /// How often a batch may be lost silently.
     pub losses: u8,
     /// How often the database may crash and lose its last commit.
     pub crashes: u8,
-    /// The rule that is left out.
-    pub without: Option<Rule>,
+    /// The omitted rule.
+    pub omitted: Option<Rule>,
 }
 
-/// A set that never errs.
+/// A set without false positives.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Known(BTreeSet<Key>);
+pub struct ExactSet(BTreeSet<Key>);
 
-impl Names for Known {
-    fn add(&mut self, key: &Key) {
+impl KeySet for ExactSet {
+    fn insert(&mut self, key: &Key) {
         self.0.insert(key.clone());
     }
 
-    fn may_hold(&self, key: &Key) -> bool {
+    fn may_contain(&self, key: &Key) -> bool {
         self.0.contains(key)
     }
 }
 
-/// One state of it.
+/// The state of the model.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct World {
-    /// What the log holds: the commit at position n is the nth.
+    /// The log: the commit at position n is the nth.
     log: Vec<Commit>,
-    /// Which of them snapshots show.
+    /// Whether snapshots show each of them.
     shown: Vec<bool>,
-    /// How much of the script was written, also what was lost since.
+    /// How many commits of the script were written, including those lost since.
     written: usize,
-    /// Commits of the log that were sent to the tier.
-    told: usize,
-    /// The first piece of the next one was sent too.
+    /// How many commits of the log were sent to the tier.
+    sent: usize,
+    /// Whether the first piece of the next commit was sent too.
     part: bool,
-    histories: u64,
+    epochs: u64,
     fence: Fence,
-    register: Register<Known>,
-    reading: Option<(Reading, BTreeSet<KeyId>, Lsn)>,
-    readings: u8,
+    filter: KeyFilter<ExactSet>,
+    scan: Option<(ScanId, BTreeSet<KeyId>, Lsn)>,
+    scans: u8,
     losses: u8,
     crashes: u8,
 }
@@ -88,34 +88,34 @@ pub struct World {
 pub enum Step {
     /// The next commit is written to the log.
     Write,
-    /// The commit at this place becomes visible.
+    /// The commit at this index becomes visible.
     Show(usize),
     /// The next piece of the log reaches the tier.
     Deliver,
-    /// It does not, and nobody says so.
+    /// The next piece of the log is lost silently.
     Lose,
-    /// The last commit is lost, and a new history begins.
+    /// The last commit is lost, and the epoch is reset.
     Crash,
-    /// A reading of all keys begins.
+    /// A scan of all keys begins.
     Begin,
     /// The page with this key is read.
     Page(KeyId),
-    /// All pages have been read.
+    /// The scan ends, after all pages.
     End,
 }
 
 impl World {
     fn epoch(&self) -> Epoch {
-        Epoch { incarnation: self.histories, ..Epoch::default() }
+        Epoch { incarnation: self.epochs, ..Epoch::default() }
     }
 
-    /// Up to where everything is visible, as far as the tier has been told.
+    /// Returns the position up to which every commit is visible and was sent to the tier.
     fn watermark(&self) -> Lsn {
         let prefix = self.shown.iter().take_while(|shown| **shown).count();
         Lsn(prefix as u64).min(self.fence.applied())
     }
 
-    /// Whether there is a row, by those commits that count.
+    /// Returns whether the row exists after the commits that count.
     fn row(&self, id: KeyId, counts: impl Fn(usize) -> bool) -> bool {
         let counted = self.log.iter().enumerate().filter(|(at, _)| counts(*at));
         counted.fold(false, |row, (_, commit)| match commit {
@@ -127,19 +127,19 @@ impl World {
         })
     }
 
-    /// The next piece; nothing is left of it afterwards.
+    /// Takes the next piece of the log.
     fn piece(&mut self) -> Batch {
-        let prev = Lsn(self.told as u64);
+        let prev = Lsn(self.sent as u64);
         let lsn = Lsn(prev.0 + 1);
         let named = |id: KeyId| Subject::Key(key(id).clone());
-        let (subject, whole) = match self.log[self.told] {
+        let (subject, whole) = match self.log[self.sent] {
             Commit::Insert(id) | Commit::Delete(id) => (named(id), true),
             Commit::Bulk => (Subject::Everything, true),
             Commit::Large if self.part => (named(1), true),
             Commit::Large => (named(0), false),
         };
         let upto = if whole { lsn } else { prev };
-        (self.told, self.part) = (upto.0 as usize, !whole);
+        (self.sent, self.part) = (upto.0 as usize, !whole);
         let event = Event {
             lsn,
             cause: Cause::Commit,
@@ -150,12 +150,12 @@ impl World {
         Batch { epoch: self.epoch(), prev, upto, watermark: Lsn::ZERO, events: vec![event] }
     }
 
-    fn hear(&mut self, batch: &Batch) {
+    fn follow(&mut self, batch: &Batch) {
         self.fence.follow(batch, true);
-        self.register.follow(batch, |_| true);
+        self.filter.follow(batch, |_| true);
     }
 
-    fn take(&mut self, step: Step, scene: &Absence) {
+    fn take(&mut self, step: Step, scene: &FilterScene) {
         match step {
             Step::Write => {
                 self.log.push(scene.script[self.written]);
@@ -165,7 +165,7 @@ impl World {
             Step::Show(at) => self.shown[at] = true,
             Step::Deliver => {
                 let piece = self.piece();
-                self.hear(&piece);
+                self.follow(&piece);
             }
             Step::Lose => {
                 self.losses -= 1;
@@ -173,37 +173,37 @@ impl World {
             }
             Step::Crash => {
                 self.crashes -= 1;
-                self.histories += 1;
+                self.epochs += 1;
                 self.log.pop();
                 self.shown = vec![true; self.log.len()];
-                (self.told, self.part) = (self.log.len(), false);
-                let (epoch, at) = (self.epoch(), Lsn(self.told as u64));
+                (self.sent, self.part) = (self.log.len(), false);
+                let (epoch, at) = (self.epoch(), Lsn(self.sent as u64));
                 let events = Vec::new();
-                self.hear(&Batch { epoch, prev: at, upto: at, watermark: at, events });
+                self.follow(&Batch { epoch, prev: at, upto: at, watermark: at, events });
             }
             Step::Begin => {
-                self.readings -= 1;
-                let reading = self.register.begin(Known::default);
-                self.reading = reading.map(|reading| (reading, BTreeSet::new(), Lsn::ZERO));
+                self.scans -= 1;
+                let scan = self.filter.begin_scan(ExactSet::default);
+                self.scan = scan.map(|scan| (scan, BTreeSet::new(), Lsn::ZERO));
             }
             Step::Page(id) => {
-                let there = self.row(id, |at| self.shown[at]);
+                let exists = self.row(id, |at| self.shown[at]);
                 let end = Lsn(self.log.len() as u64);
-                let Some((reading, pages, seen)) = &mut self.reading else { return };
+                let Some((scan, pages, seen)) = &mut self.scan else { return };
                 pages.insert(id);
                 *seen = (*seen).max(end);
-                let known = there.then(|| key(id));
-                let _ = self.register.note(*reading, known);
+                let found = exists.then(|| key(id));
+                let _ = self.filter.add_scanned(*scan, found);
             }
             Step::End => {
-                let Some((reading, _, seen)) = self.reading.take() else { return };
-                let _ = self.register.counted(reading, seen);
+                let Some((scan, _, seen)) = self.scan.take() else { return };
+                let _ = self.filter.finish_scan(scan, seen);
             }
         }
     }
 
     fn absent(&self, id: KeyId) -> Option<Lsn> {
-        self.register.absent(self.fence.epoch()?, self.fence.applied(), key(id))
+        self.filter.absent(self.fence.epoch()?, self.fence.applied(), key(id))
     }
 
     fn no_absent_key_has_a_row(&self) -> bool {
@@ -215,7 +215,7 @@ impl World {
     }
 }
 
-impl Model for Absence {
+impl Model for FilterScene {
     type State = World;
     type Action = Step;
 
@@ -224,13 +224,13 @@ impl Model for Absence {
             log: Vec::new(),
             shown: Vec::new(),
             written: 0,
-            told: 0,
+            sent: 0,
             part: false,
-            histories: 1,
+            epochs: 1,
             fence: Fence::default(),
-            register: Register::default(),
-            reading: None,
-            readings: self.readings,
+            filter: KeyFilter::default(),
+            scan: None,
+            scans: self.scans,
             losses: self.losses,
             crashes: self.crashes,
         };
@@ -241,7 +241,7 @@ impl Model for Absence {
             watermark: Lsn::ZERO,
             events: Vec::new(),
         };
-        rules::without(self.without, || world.hear(&nothing));
+        rules::without(self.omitted, || world.follow(&nothing));
         vec![world]
     }
 
@@ -251,7 +251,7 @@ impl Model for Absence {
                 steps.push(step);
             }
         };
-        let waits = world.told < world.log.len();
+        let waits = world.sent < world.log.len();
         when(world.written < self.script.len(), Step::Write);
         for (at, shown) in world.shown.iter().enumerate() {
             when(!shown, Step::Show(at));
@@ -259,10 +259,10 @@ impl Model for Absence {
         when(waits, Step::Deliver);
         when(waits && world.losses > 0, Step::Lose);
         when(!world.log.is_empty() && world.crashes > 0, Step::Crash);
-        when(world.readings > 0, Step::Begin);
-        if let (Some((_, pages, _)), Some(epoch)) = (&world.reading, world.fence.epoch()) {
+        when(world.scans > 0, Step::Begin);
+        if let (Some((_, pages, _)), Some(epoch)) = (&world.scan, world.fence.epoch()) {
             let watermark = world.watermark();
-            let may = rules::without(self.without, || world.register.may_read(epoch, watermark));
+            let may = rules::without(self.omitted, || world.filter.may_scan(epoch, watermark));
             for id in KEYS {
                 when(may && !pages.contains(&id), Step::Page(id));
             }
@@ -272,17 +272,17 @@ impl Model for Absence {
 
     fn next_state(&self, world: &World, step: Step) -> Option<World> {
         let mut next = world.clone();
-        rules::without(self.without, || next.take(step, self));
+        rules::without(self.omitted, || next.take(step, self));
         Some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(ABSENT, |scene: &Self, world: &World| {
-                rules::without(scene.without, || world.no_absent_key_has_a_row())
+                rules::without(scene.omitted, || world.no_absent_key_has_a_row())
             }),
             Property::sometimes(USEFUL, |scene: &Self, world: &World| {
-                rules::without(scene.without, || {
+                rules::without(scene.omitted, || {
                     world.absent(0).is_some() != world.absent(1).is_some()
                 })
             }),

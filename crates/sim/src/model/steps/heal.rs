@@ -1,31 +1,32 @@
-//! A time without faults: what is under way arrives, somebody leads, the log moves.
+//! A period without faults: messages in flight arrive, a node leads, and the log moves.
 
-use crate::load::Stage;
-use crate::names::KeyId;
-use crate::world::World;
+use crate::model::keys::KeyId;
+use crate::model::load::Stage;
+use crate::model::world::World;
 
-/// More pieces than any scene has.
+/// More batches than any scene has.
 const ENOUGH: usize = 64;
 
 impl World {
+    /// Runs a period without faults.
     pub(crate) fn heal(&mut self) {
-        self.late();
+        self.take_late_call();
         self.db.flush();
         for at in self.db.hidden().collect::<Vec<_>>() {
             self.db.show(at);
         }
         while !self.loads.is_empty() {
-            self.step(0);
+            self.advance(0);
         }
         if self.leader.is_none() {
             let position = self.db.slot;
             self.lead(0, position);
         }
-        // A node that finds its tier behind the log's end nudges the log.
+        // A node whose tier is behind the log's end writes a record to the log.
         self.db.end.0 += 1;
         for _ in 0..ENOUGH {
             let shortcut = self.apply_shortcut();
-            let moved = self.follow() | self.look();
+            let moved = self.follow() | self.observe();
             if !shortcut && !moved {
                 break;
             }
@@ -34,26 +35,26 @@ impl World {
         for node in 0..self.nodes.len() {
             while self.deliver(node) {}
             let node = &mut self.nodes[node];
-            node.answered(now, self.design, self.without);
-            node.ask(now, end, log);
-            node.answered(now, self.design, self.without);
+            node.receive_sample(now, self.design, self.omitted);
+            node.sample_log_end(now, end, log);
+            node.receive_sample(now, self.design, self.omitted);
         }
     }
 
-    /// Whether what a reader on that node loads now, is kept by both tiers.
+    /// Returns whether both tiers store a value that a reader on that node loads now.
     pub(crate) fn stores(&self, node: usize, key: KeyId) -> bool {
         let mut world = self.clone();
         world.tier.entries.clear();
-        world.nodes[node].held.clear();
+        world.nodes[node].entries.clear();
         world.leases = false;
         if !world.read(node, key) {
             return false;
         }
-        debug_assert!(matches!(world.loads[0].stage, Stage::Asked), "there is nothing to find");
+        debug_assert!(matches!(world.loads[0].stage, Stage::Asked), "no tier has an entry");
         while !world.loads.is_empty() {
-            world.step(0);
+            world.advance(0);
         }
-        let kept = !self.local || world.nodes[node].held.contains_key(&key);
+        let kept = !self.local || world.nodes[node].entries.contains_key(&key);
         kept && world.tier.find(key).is_some()
     }
 }

@@ -1,4 +1,4 @@
-//! Runs the checker on a scene and tells what came of it.
+//! Runs the checker on a scene and reports the result.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,40 +6,40 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::habit::Without;
-use crate::model::Play;
-use crate::scene::Scene;
-use crate::world::Step;
+use crate::model::composition::Omitted;
+use crate::model::scene::Scene;
+use crate::model::scene_model::SceneModel;
+use crate::model::steps::Step;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// Which scene.
+pub struct Exploration {
+    /// The scene.
     pub scene: Scene,
-    /// Different states.
+    /// The number of distinct states.
     pub states: usize,
-    /// Steps taken.
+    /// The number of steps taken.
     pub steps: usize,
-    /// The longest way to a state.
+    /// The length of the longest path to a state.
     pub depth: usize,
-    /// How long it took.
+    /// The duration of the run.
     pub took: Duration,
-    /// Every state was visited, or a broken invariant was found.
+    /// Whether every state was visited, or a broken invariant was found.
     pub whole: bool,
-    /// Invariants that do not hold, each with the steps that lead there.
+    /// The broken invariants, each with the shortest path to a violation.
     pub broken: BTreeMap<&'static str, Vec<Step>>,
 }
 
-/// Explores every order of steps, the shortest first. Stops at the first invariant that does not hold, or after
-/// `most` steps.
+/// Explores every sequence of steps, the shortest first. Stops at the first broken invariant, or after `most`
+/// steps.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "a report says how long it took")]
-pub fn explore(scene: Scene, most: usize) -> Report {
+#[expect(clippy::disallowed_methods, reason = "the report includes the duration")]
+pub fn explore(scene: Scene, most: usize) -> Exploration {
     let began = Instant::now();
-    let model = Play(scene.clone()).checker().finish_when(HasDiscoveries::Any);
+    let model = SceneModel(scene.clone()).checker().finish_when(HasDiscoveries::Any);
     let found = model.target_state_count(most).spawn_bfs().join();
     let broken = found.discoveries().into_iter().map(|(name, path)| (name, path.into_actions()));
-    Report {
+    Exploration {
         scene,
         states: found.unique_state_count(),
         steps: found.state_count(),
@@ -50,17 +50,17 @@ pub fn explore(scene: Scene, most: usize) -> Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Exploration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scene, states, steps, depth, took, .. } = self;
         let name = scene.name;
         write!(f, "{name}: {states} states, {steps} steps, depth {depth}, {took:.1?}")?;
         if !self.whole {
-            write!(f, ", given up")?;
+            write!(f, ", stopped early")?;
         }
-        match scene.without {
-            Without::Nothing => {}
-            without => write!(f, ", without {without:?}")?,
+        match scene.omitted {
+            Omitted::None => {}
+            omitted => write!(f, ", without {omitted:?}")?,
         }
         for (invariant, steps) in &self.broken {
             write!(f, "\n  NOT: {invariant}")?;

@@ -1,56 +1,56 @@
-//! A model of loads from a service that may lag ([`coherence::Trail`]), small enough to visit every
-//! order of steps: a row, a log whose commits are told before or after they become visible, a tier,
-//! and a service that answers from a copy of the row which is never older than it may be.
+//! A model of loads from a service that may lag ([`coherence::WatermarkHistory`]), small enough to explore
+//! every sequence of steps: a row, a log whose events arrive before or after their commits become visible,
+//! a tier, and a service that answers from a copy of the row that is never older than its lag.
 //!
-//! Time passes in ticks, since a lag is a time.
+//! Time passes in ticks, because a lag is a time.
 
 use std::time::Duration;
 
 use coherence::{
-    Batch, Cause, Epoch, Event, Fence, Lsn, Mono, Offer, Rule, Subject, Trail, Verdict, rules,
+    Batch, Cause, Epoch, Event, Fence, Lsn, Mono, Offer, Rule, Subject, Verdict, WatermarkHistory,
+    rules,
 };
 use stateright::{Model, Property};
 
-use crate::names::key;
+use crate::model::keys::key;
 
-/// The fence's promise, for what a service answered.
-pub const MISSES_NOTHING: &str =
-    "what stands in the tier misses no commit that the tier has applied";
-/// Something is kept at all.
-pub const USEFUL: &str = "what was loaded after a commit stands in the tier";
+/// The invariant: the fence's promise, for answers of a service.
+pub const NO_STALE_ENTRY: &str = "no entry in the tier misses a commit that the tier has applied";
+/// The check that the model is not vacuous.
+pub const USEFUL: &str = "a value that was loaded after a commit stands in the tier";
 
 const TICK: Duration = Duration::from_millis(10);
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 
-/// What may happen.
+/// A scene: the limits of a run.
 #[derive(Clone, Debug)]
-pub struct Service {
-    /// How many commits change the row.
+pub struct ServiceScene {
+    /// The number of commits that change the row.
     pub commits: u64,
     /// How often the row may be loaded.
     pub loads: u8,
-    /// How many ticks pass.
+    /// The number of ticks that pass.
     pub ticks: u64,
-    /// How many ticks the service's copy may be old.
+    /// The largest age of the service's copy, in ticks.
     pub lag: u64,
-    /// The rule that is left out.
-    pub without: Option<Rule>,
+    /// The omitted rule.
+    pub omitted: Option<Rule>,
 }
 
-/// One state of it. A row's value is how many commits are in it.
+/// The state of the model. A row's value is the number of commits in it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct World {
     now: u64,
     written: u64,
-    /// So many of them new snapshots show.
+    /// The number of commits that new snapshots show.
     shown: u64,
-    /// The service's copy, and when it was made.
+    /// The service's copy, and the time of its creation.
     copy: (u64, u64),
-    /// When the load that is under way began, and what it has read.
+    /// The start of the load in flight, and the value that it has read.
     load: Option<(u64, Option<u64>)>,
     loads: u8,
     fence: Fence,
-    trail: Trail,
+    history: WatermarkHistory,
     stored: Option<(u64, Lsn)>,
 }
 
@@ -62,12 +62,12 @@ pub enum Step {
     /// The next commit becomes visible.
     Show,
     /// Its event reaches the tier.
-    Tell,
+    ReceiveEvent,
     /// The watermark reaches the tier.
-    Hear,
+    ReceiveWatermark,
     /// Time passes.
     Tick,
-    /// The service reads the row.
+    /// The service copies the row.
     Copy,
     /// A load begins: the request is sent.
     Begin,
@@ -79,7 +79,7 @@ pub enum Step {
 
 impl World {
     fn time(&self) -> Mono {
-        // Not at zero, so that there is a time before.
+        // Not at zero, so that there are earlier times.
         Mono(1_000_000_000) + TICK * u32::try_from(self.now).expect("a few ticks")
     }
 
@@ -87,18 +87,18 @@ impl World {
         let prev = self.fence.applied();
         let upto = events.last().map_or(prev, |event| event.lsn);
         let batch = Batch { epoch: EPOCH, prev, upto, watermark, events };
-        self.fence.apply(&batch).expect("nothing is lost here");
+        self.fence.apply(&batch).expect("no batch is lost in this model");
         let tags = &[];
         self.stored = self.stored.filter(|(_, tau)| self.fence.stands(key(0), tags, *tau));
-        // As the product: read when the batch is there.
-        self.trail.note(EPOCH, self.fence.watermark(), self.time());
+        // As in the product, the clock is read after the batch has arrived.
+        self.history.note(EPOCH, self.fence.watermark(), self.time());
     }
 
-    fn take(&mut self, step: Step, scene: &Service) {
+    fn take(&mut self, step: Step, scene: &ServiceScene) {
         match step {
             Step::Write => self.written += 1,
             Step::Show => self.shown += 1,
-            Step::Tell => {
+            Step::ReceiveEvent => {
                 let event = Event {
                     lsn: Lsn(self.fence.applied().0 + 1),
                     cause: Cause::Commit,
@@ -108,7 +108,7 @@ impl World {
                 };
                 self.apply(vec![event], self.fence.watermark());
             }
-            Step::Hear => self.apply(Vec::new(), self.visible()),
+            Step::ReceiveWatermark => self.apply(Vec::new(), self.visible()),
             Step::Tick => self.now += 1,
             Step::Copy => self.copy = (self.shown, self.now),
             Step::Begin => {
@@ -124,8 +124,8 @@ impl World {
                 let Some((began, Some(read))) = self.load.take() else { return };
                 let began = World { now: began, ..self.clone() }.time();
                 let lag = TICK * u32::try_from(scene.lag).expect("a few ticks");
-                let as_of = began.before(lag).expect("there is a time before");
-                let Some((epoch, tau)) = self.trail.token(as_of) else { return };
+                let as_of = began.before(lag).expect("earlier times exist");
+                let Some((epoch, tau)) = self.history.token(as_of) else { return };
                 let stored = self.stored.map(|(_, tau)| tau);
                 let offer = Offer { key: key(0), tags: &[], tau, epoch, stored };
                 if self.fence.admit(offer) == Verdict::Accept {
@@ -135,13 +135,13 @@ impl World {
         }
     }
 
-    /// Up to where everything is visible, as far as the tier has been told.
+    /// Returns the position up to which every commit is visible and has reached the tier.
     fn visible(&self) -> Lsn {
         Lsn(self.shown).min(self.fence.applied())
     }
 }
 
-impl Model for Service {
+impl Model for ServiceScene {
     type State = World;
     type Action = Step;
 
@@ -154,11 +154,11 @@ impl Model for Service {
             load: None,
             loads: self.loads,
             fence: Fence::default(),
-            trail: Trail::default(),
+            history: WatermarkHistory::default(),
             stored: None,
         };
-        world.fence.incarnate(EPOCH, Lsn::ZERO, Lsn::ZERO);
-        world.trail.note(EPOCH, Lsn::ZERO, Mono(0));
+        world.fence.reset_epoch(EPOCH, Lsn::ZERO, Lsn::ZERO);
+        world.history.note(EPOCH, Lsn::ZERO, Mono(0));
         vec![world]
     }
 
@@ -170,11 +170,11 @@ impl Model for Service {
         };
         when(world.written < self.commits, Step::Write);
         when(world.shown < world.written, Step::Show);
-        when(world.fence.applied().0 < world.written, Step::Tell);
-        when(world.fence.watermark() < world.visible(), Step::Hear);
-        // No copy is older than it may be.
-        let held = world.now - world.copy.1 >= self.lag;
-        when(world.now < self.ticks && !held, Step::Tick);
+        when(world.fence.applied().0 < world.written, Step::ReceiveEvent);
+        when(world.fence.watermark() < world.visible(), Step::ReceiveWatermark);
+        // A copy is never older than the lag.
+        let at_limit = world.now - world.copy.1 >= self.lag;
+        when(world.now < self.ticks && !at_limit, Step::Tick);
         when(world.copy != (world.shown, world.now), Step::Copy);
         match world.load {
             None => when(world.loads > 0, Step::Begin),
@@ -185,13 +185,13 @@ impl Model for Service {
 
     fn next_state(&self, world: &World, step: Step) -> Option<World> {
         let mut next = world.clone();
-        rules::without(self.without, || next.take(step, self));
+        rules::without(self.omitted, || next.take(step, self));
         Some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(MISSES_NOTHING, |_: &Self, world: &World| {
+            Property::always(NO_STALE_ENTRY, |_: &Self, world: &World| {
                 world.stored.is_none_or(|(value, _)| value >= world.fence.applied().0)
             }),
             Property::sometimes(USEFUL, |_: &Self, world: &World| {

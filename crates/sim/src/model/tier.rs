@@ -9,38 +9,38 @@ use coherence::{
     Batch, Epoch, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Subject, Verdict,
 };
 
-use crate::database::Seen;
-use crate::habit::{Habit, Without};
-use crate::names::{KeyId, key, tags};
+use crate::model::composition::{CompositionRule, Omitted};
+use crate::model::database::CommitSet;
+use crate::model::keys::{KeyId, key, tags};
 
-/// How long a lease lasts on the tier's clock.
+/// The duration of a lease on the tier's clock.
 pub const LEASE: Duration = Duration::from_nanos(1);
 
-/// An entry, and what is really in it.
+/// An entry with its true content.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Stored {
+pub struct SharedEntry {
     /// τ.
     pub tau: Lsn,
-    /// Of the key's commits, those that the load saw. No rule looks at this.
-    pub seen: Seen,
+    /// The key's commits that the load saw. No rule reads this field.
+    pub seen: CommitSet,
 }
 
 /// The shared tier.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Tier {
-    /// Its marks and position.
+    /// Its tombstones and position.
     pub fence: Fence,
-    /// What it holds.
-    pub entries: BTreeMap<KeyId, Stored>,
-    /// Who loads what.
+    /// Its entries.
+    pub entries: BTreeMap<KeyId, SharedEntry>,
+    /// The leases of its keys.
     pub leases: Leases,
     grants: u64,
 }
 
-/// Where it stands; read in the same step as an entry.
+/// The position of the tier, read in the same step as an entry.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Standing {
-    /// Its history.
+    /// Its epoch.
     pub epoch: Epoch,
     /// A.
     pub applied: Lsn,
@@ -51,43 +51,43 @@ pub struct Standing {
 /// A fill.
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
-    /// Under which key.
+    /// Its key.
     pub key: KeyId,
-    /// τ.
+    /// Its τ.
     pub tau: Lsn,
-    /// What was seen.
-    pub seen: Seen,
-    /// The history that came with τ.
+    /// The commits that the load saw.
+    pub seen: CommitSet,
+    /// The epoch that came with τ.
     pub epoch: Epoch,
-    /// Under which lease.
+    /// The lease under which it was loaded.
     pub lease: Option<LeaseToken>,
 }
 
 impl Tier {
-    /// What takes the place of this tier after a flush or a restart from older data.
+    /// Returns the tier that replaces this one after a flush or a restart from older data.
     #[must_use]
-    pub fn replaced_by(&self, mut other: Self, without: Without) -> Self {
-        if without.has(Habit::LeaseTokensDiffer) {
+    pub fn replaced_by(&self, mut other: Self, omitted: Omitted) -> Self {
+        if omitted.enforces(CompositionRule::LeaseTokensUnique) {
             other.grants = self.grants;
         }
         other
     }
 
-    /// Where it stands, if it has a history.
+    /// Returns its position, if it has an epoch.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
         let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
         self.fence.epoch().map(|epoch| Standing { epoch, applied, watermark })
     }
 
-    /// The entry, if it counts.
+    /// Returns the entry, if it stands.
     #[must_use]
-    pub fn find(&self, id: KeyId) -> Option<&Stored> {
+    pub fn find(&self, id: KeyId) -> Option<&SharedEntry> {
         self.fence.epoch()?;
         self.entries.get(&id).filter(|stored| self.fence.stands(key(id), tags(id), stored.tau))
     }
 
-    /// Asks for the key's lease; `None`: somebody else has it.
+    /// Acquires the key's lease; `None` if it has another holder.
     pub fn lease(&mut self, id: KeyId, now: Mono) -> Option<LeaseToken> {
         self.grants += 1;
         match self.leases.acquire(key(id), LeaseToken(self.grants), now, LEASE) {
@@ -99,25 +99,25 @@ impl Tier {
         }
     }
 
-    /// Stores by the fill rule and gives the lease back.
+    /// Stores by the fill rule, and releases the lease.
     pub fn fill(&mut self, fill: Fill, now: Mono) -> Verdict {
         let stored = self.find(fill.key).map(|stored| stored.tau);
         let Fill { tau, epoch, seen, .. } = fill;
         let offer = Offer { key: key(fill.key), tags: tags(fill.key), tau, epoch, stored };
         let mut verdict = self.fence.admit(offer);
         if let Some(lease) = fill.lease {
-            if verdict == Verdict::Accept && self.leases.given_on(key(fill.key), lease, now) {
+            if verdict == Verdict::Accept && self.leases.is_reassigned(key(fill.key), lease, now) {
                 verdict = Verdict::Refuse(Refusal::Lease);
             }
             self.leases.release(key(fill.key), lease);
         }
         if verdict == Verdict::Accept {
-            self.entries.insert(fill.key, Stored { tau, seen });
+            self.entries.insert(fill.key, SharedEntry { tau, seen });
         }
         verdict
     }
 
-    /// Applies a piece of the log.
+    /// Applies a batch.
     ///
     /// # Errors
     /// As [`Fence::apply`].
@@ -130,11 +130,17 @@ impl Tier {
         Ok(())
     }
 
-    /// Begins a new history; answers what the node stream gets.
-    pub fn incarnate(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn, without: Without) -> Batch {
-        self.fence.incarnate(epoch, at, watermark);
+    /// Resets the epoch, and returns the message for the node stream.
+    pub fn reset_epoch(
+        &mut self,
+        epoch: Epoch,
+        at: Lsn,
+        watermark: Lsn,
+        omitted: Omitted,
+    ) -> Batch {
+        self.fence.reset_epoch(epoch, at, watermark);
         self.leases.clear();
-        if without.has(Habit::BeginningDropsEntries) {
+        if omitted.enforces(CompositionRule::EpochResetDropsEntries) {
             self.entries.clear();
         }
         Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() }

@@ -1,0 +1,153 @@
+//! One run, from the first second to convergence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::Tier;
+use parking_lot::Mutex;
+use tokio::time::{sleep, sleep_until};
+
+use super::checks;
+use super::cluster::Cluster;
+use super::environment::Environment;
+use super::faults;
+use super::node::Node;
+use super::outcome::{Options, Outcome};
+use super::setup::{COLD, KEYS, Setup};
+use super::standby_origin;
+use super::trace::{Trace, TraceEvent};
+use super::traffic;
+use super::values::nanos;
+
+/// Returns the names of all kinds of faults.
+pub fn fault_kinds() -> impl Iterator<Item = &'static str> {
+    faults::Kind::ALL.iter().map(|kind| kind.name())
+}
+
+/// Runs the simulation of `seed`.
+///
+/// # Panics
+/// If no runtime can be created.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without I/O can't fail to build");
+        runtime.block_on(world(seed, options))
+    };
+    coherence::rules::without(options.without, run)
+}
+
+async fn world(seed: u64, options: &Options) -> Outcome {
+    let (setup, rng) = Setup::draw(seed, options.faults);
+    let mut trace = Trace::default();
+    trace.lines = options.trace.then(Vec::new);
+    let env = Environment::new(setup, rng, trace);
+    if let Some(lag_ms) = env.setup.standby_lag_ms {
+        let standby = env.db.lock().new_standby();
+        env.db.lock().standby = Some(standby);
+        env.spawn(standby_origin::replay(Arc::clone(&env), lag_ms));
+    }
+    let nodes = (0..env.setup.nodes).map(|id| Some(Node::boot(&env, id))).collect();
+    let cluster = Arc::new(Cluster { env: Arc::clone(&env), nodes: Mutex::new(nodes) });
+    play(&cluster, options.lasts.max(Duration::from_secs(120)), options.only).await;
+    let simulated = Duration::from_nanos(env.now());
+    let trace = env.trace();
+    let counts = env.counts.lock().clone();
+    Outcome {
+        seed,
+        digest: trace.digest(),
+        events: trace.events,
+        simulated,
+        faults: counts.faults,
+        answers: counts.answers,
+        commits: counts.commits,
+        checks: counts.checks,
+        old: counts.old,
+        violation: counts.violation,
+        lines: trace.lines.unwrap_or_default(),
+    }
+}
+
+/// Runs from the first second to the last, or to the first violation.
+async fn play(cluster: &Arc<Cluster>, lasts: Duration, only: Option<&'static str>) {
+    let env = &cluster.env;
+    if !cluster.until_proven().await {
+        env.violation("nothing is proven, although no fault was injected yet".into());
+        return;
+    }
+    cold(cluster).await;
+    let all = nanos(lasts);
+    // Faults, then a recovery period, then silence.
+    let (mended, silent) = (all - 80_000_000_000, all - 15_000_000_000);
+    for id in 0..env.setup.nodes {
+        env.spawn(traffic::readers(Arc::clone(cluster), id, silent));
+    }
+    env.spawn(traffic::writers(Arc::clone(cluster), silent));
+    env.spawn(traffic::filler_writer(Arc::clone(env), silent));
+    if let Some(every) = env.setup.fault_every {
+        env.spawn(faults::inject(Arc::clone(cluster), every, mended, only));
+    }
+    let end = tokio::time::Instant::now() + Duration::from_nanos(all - env.now());
+    while env.now() + 1_000_000_000 < all {
+        sleep(Duration::from_secs(1)).await;
+        if env.failed() {
+            return;
+        }
+    }
+    sleep_until(end).await;
+    converged(cluster).await;
+}
+
+/// Checks single flight: readers on every node read a cold key at once.
+async fn cold(cluster: &Cluster) {
+    const AT_ONCE: usize = 4;
+    let env = &cluster.env;
+    let nodes: Vec<Arc<Node>> = cluster.nodes.lock().iter().flatten().cloned().collect();
+    let mut readers = Vec::new();
+    for node in &nodes {
+        for _ in 0..AT_ONCE {
+            let node = Arc::clone(node);
+            readers.push(env.spawn(async move { drop(node.get(COLD, None).await) }));
+        }
+    }
+    for reader in readers {
+        let _ = reader.await;
+    }
+    let loads = env.loads.lock()[COLD];
+    if loads != 1 {
+        env.violation(format!("a cold key was loaded {loads} times by {} nodes", nodes.len()));
+    }
+    env.note(None, TraceEvent::Fault("cold key loaded", loads));
+}
+
+/// Checks convergence: for every node and key, the present value is read, proven, and stored for the
+/// next read.
+async fn converged(cluster: &Cluster) {
+    let env = &cluster.env;
+    for id in 0..env.setup.nodes {
+        let Some(node) = cluster.node(id) else {
+            env.violation(format!("node {id} is down at the end"));
+            return;
+        };
+        for key in 0..KEYS {
+            // Whether the entry lives long enough for the second read.
+            let mut lives = false;
+            for again in [false, true] {
+                let Some(result) = node.get(key, None).await else { return };
+                let question = checks::Question { node: id, key, asked: env.now() };
+                let policy = &node.policies[key];
+                let kept = again && lives && env.setup.roomy;
+                let kept = kept && !policy.budget.is_zero() && !policy.tiers.is_none();
+                let tier = if policy.tiers.local { Tier::Local } else { Tier::Shared };
+                checks::check_converged(env, question, &result, kept.then_some(tier));
+                lives = result.is_ok_and(|answer| {
+                    answer.entry.ttl > answer.proof().age + Duration::from_secs(1)
+                });
+            }
+        }
+    }
+}
