@@ -27,16 +27,16 @@ fn main() -> ExitCode {
     }
     let (engine, policy) = (node.engine(), node.policy());
     let served = (0..entries).filter(|id| engine.peek(&key(*id), &policy).is_some()).count();
-    let standing = engine.standing();
+    let status = engine.status();
     let is_within_limit = worst <= limit;
     say(&format!(
         "limit {mib} MiB, {entries} entries of 8 bytes with {tags} tags tried: {} kept, {served} served, \
          {} MiB accounted, {} MiB resident at most ({:.2} of the limit), {} bytes each: {}",
-        standing.entries,
-        standing.bytes >> 20,
+        status.entries,
+        status.bytes >> 20,
         worst >> 20,
         worst as f64 / limit as f64,
-        worst / standing.entries.max(1) as u64,
+        worst / status.entries.max(1) as u64,
         if is_within_limit { "the limit holds" } else { "THE LIMIT IS BROKEN" },
     ));
     if is_within_limit { ExitCode::SUCCESS } else { ExitCode::FAILURE }

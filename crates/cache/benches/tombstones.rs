@@ -148,7 +148,7 @@ fn usage(engine: &Engine, kind: &Kind) -> Usage {
     };
     Usage {
         process: resident().unwrap_or_default(),
-        local: engine.standing().tombstones,
+        local: engine.status().tombstones,
         shared,
         shared_bytes,
     }

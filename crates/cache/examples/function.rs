@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Batch { epoch, prev, upto, watermark: upto, events }
     };
     shared.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO).await?;
-    while engine.standing().epoch.is_none() {
+    while engine.status().epoch.is_none() {
         // A heartbeat, as a leader sends it: every subscriber learns the epoch and its position.
         shared.apply(&batch(0, 0, Vec::new())).await??;
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -83,7 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cause = Cause::Purge;
     let event = Event { lsn: Lsn(1), cause, committed_us: 0, subjects, renewals: Vec::new() };
     shared.apply(&batch(0, 1, vec![event])).await??;
-    while engine.standing().applied < Lsn(1) {
+    while engine.status().applied < Lsn(1) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     read("eur").await

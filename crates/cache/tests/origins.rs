@@ -443,8 +443,8 @@ async fn standby_reports_its_position() {
     assert!(body(loaded).contains("\"price_cents\":5"));
 }
 
-/// Rows change one by one while a standby lags, pauses and resumes. The position that a load reports must not be
-/// after a change that the load does not show.
+/// Rows change one by one while a standby lags, pauses and resumes. The position that a load reports must
+/// not be after a change that the load does not show.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn race_05_standby_shows_reported_position() {
     let (primary, standby, pool) = with_standby();

@@ -17,8 +17,8 @@ pub enum TransportError {
     /// A reply that the caller can't use, or an error of a script. No retry helps.
     #[error("Redis answered something malformed: {0}")]
     Malformed(String),
-    /// The server, its settings or the rights of its user do not meet the requirements. The text tells what to
-    /// change. No retry helps before.
+    /// The server, its settings or the rights of its user do not meet the requirements. The text tells
+    /// what to change. No retry helps before.
     #[error("Redis can't be used: {0}")]
     Unsuitable(String),
 }

@@ -1,8 +1,8 @@
 //! The connection to a primary, and the task that keeps it.
 //!
-//! One connection carries all calls. A caller that finds it broken reports that and fails at once; the task
-//! connects again. With sentinels it also asks every second whether the primary has changed: a primary that was
-//! cut off from them, or frozen and resumed, goes on answering as if it were one.
+//! One connection carries all calls. A caller that finds it broken reports that and fails at once; the
+//! task connects again. With sentinels it also asks every second whether the primary has changed: a
+//! primary that was cut off from them, or frozen and resumed, goes on answering as if it were one.
 
 use std::sync::Arc;
 use std::time::Duration;

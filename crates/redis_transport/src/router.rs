@@ -49,7 +49,8 @@ impl Router {
     /// Connects to every server that has a bucket, checks the server and loads the scripts.
     ///
     /// # Errors
-    /// [`TransportError::Unsuitable`] tells what to change. Other errors mean that a server could not be asked.
+    /// [`TransportError::Unsuitable`] tells what to change. Other errors mean that a server could not be
+    /// asked.
     pub async fn connect(config: RouterConfig) -> Result<Self, TransportError> {
         let RouterConfig { endpoint, service, buckets, scripts, metrics, timeout, .. } = config;
         let key_pattern = config.key_pattern.into();

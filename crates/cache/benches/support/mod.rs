@@ -72,7 +72,7 @@ impl Node {
         runtime.block_on(async {
             let follower = engine.clone();
             tokio::spawn(async move { follower.follow(std::future::pending()).await });
-            while engine.standing().epoch.is_none() {
+            while engine.status().epoch.is_none() {
                 tokio::task::yield_now().await;
                 let epoch = Epoch { incarnation: 1, ..Epoch::default() };
                 shared.reset_epoch(epoch, Lsn(1), Lsn(1)).await.expect("memory");

@@ -60,7 +60,7 @@ impl Engine {
 
     /// Returns the status of the in-process tier.
     #[must_use]
-    pub fn standing(&self) -> LocalStatus {
+    pub fn status(&self) -> LocalStatus {
         self.tiers().local.status(self.tiers().now())
     }
 

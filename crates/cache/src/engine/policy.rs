@@ -42,8 +42,8 @@ impl Policy {
         Self { rules, state: PolicyState::default() }
     }
 
-    /// Creates a policy with other rules and the state of this one: hits are counted on, and pressure and
-    /// filter are known from the first read.
+    /// Creates a policy with other rules and the state of this one: its hits are added to the same count, and
+    /// pressure and key filter are known from the first read.
     #[must_use]
     pub fn with_rules(&self, rules: Rules) -> Self {
         let PolicyState { hits, registered, pressure, filter } = &self.state;

@@ -127,7 +127,7 @@ impl World {
         settle().await;
         self.heartbeat().await;
         settle().await;
-        assert!(engine.standing().epoch.is_some(), "the node follows");
+        assert!(engine.status().epoch.is_some(), "the node follows");
         engine
     }
 

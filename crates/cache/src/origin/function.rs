@@ -15,17 +15,18 @@ const CONCURRENCY: usize = 64;
 
 /// An origin that calls an async function with the key and the id that the caller gave.
 ///
-/// Leases apply to a function as to an HTTP service. Its contract has neither a statement nor a service in
-/// `value`. With `from`, commits invalidate its entries, and τ is W as it was known before the call (or, if the
-/// contract has a `lag`, that much earlier): the answer has to contain every commit up to τ. A function that
-/// knows more reports it in its result:
+/// Leases apply to a function as to an HTTP service. Its contract has neither a statement nor a service
+/// in `value`. With `from`, commits invalidate its entries, and τ is W as it was known before the call
+/// (or, if the contract has a `lag`, that much earlier): the answer has to contain every commit up to τ.
+/// A function that knows more reports it in its result:
 ///
 /// * [`Loaded::replayed`]: the position in the log up to which its answer has every commit;
 /// * [`Loaded::behind`]: the age that its answer may already have, such as an answer from a cache;
 /// * [`Loaded::ttl`]: the TTL of its answer, zero for an answer that may not be cached;
 /// * [`Loaded::tags`]: tags beside the contract's.
 ///
-/// Without `from`, only the time of the call proves an entry, and the entry expires with the contract's budget.
+/// Without `from`, only the time of the call proves an entry, and the entry expires with the contract's
+/// budget.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -55,7 +56,7 @@ const CONCURRENCY: usize = 64;
 /// let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 /// shared.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO).await?;
 /// let (prev, upto, watermark) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
-/// while engine.standing().epoch.is_none() {
+/// while engine.status().epoch.is_none() {
 ///     // A heartbeat, as a leader sends it: every subscriber then knows the epoch and the position.
 ///     let _ = shared.apply(&Batch { epoch, prev, upto, watermark, events: Vec::new() }).await?;
 ///     tokio::task::yield_now().await;

@@ -36,9 +36,10 @@ impl Subscriber {
     /// Sends the message, or `Lost` if the subscriber has fallen behind. Returns `false` if the receiver is
     /// gone.
     ///
-    /// The last slot of the channel is reserved for `Lost`, so a subscriber that falls behind receives it even
-    /// if nothing is published afterwards. Nothing is queued behind `Lost` until it has been received: the
-    /// messages that are skipped meanwhile lie before the position that the subscriber reads after the loss.
+    /// The last slot of the channel is reserved for `Lost`, so a subscriber that falls behind receives it
+    /// even if nothing is published afterwards. Nothing is queued behind `Lost` until it has been
+    /// received: the messages that are skipped meanwhile lie before the position that the subscriber
+    /// reads after the loss.
     fn offer(&mut self, message: &NodeMessage) -> bool {
         let free = self.messages.capacity();
         if self.lost && free < self.messages.max_capacity() {

@@ -1,15 +1,15 @@
 //! Eviction by tag without an index of tags.
 //!
-//! Each entry is stamped with the number of evictions before it was stored. The eviction of a tag stores its own
-//! number under the tag. An entry is evicted if its stamp is below the number of one of its tags. Unlike a
-//! tombstone this has no position in the log: a later fill is not refused.
+//! Each entry is stamped with the number of evictions before it was stored. The eviction of a tag stores
+//! its own number under the tag. An entry is evicted if its stamp is below the number of one of its tags.
+//! Unlike a tombstone this has no position in the log: a later fill is not refused.
 
 use std::collections::{BTreeSet, HashMap};
 
 use contract::Tag;
 
-/// The number of evicted tags that are stored. The oldest ones beyond it evict every entry stored before them.
-/// (At 100 different tags a second: entries older than a quarter of an hour.)
+/// The number of evicted tags that are stored. The oldest ones beyond it evict every entry stored before
+/// them. (At 100 different tags a second: entries older than a quarter of an hour.)
 pub(super) const LIMIT: usize = 100_000;
 
 /// The evictions of one tier.

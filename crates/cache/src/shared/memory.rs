@@ -27,15 +27,15 @@ use crate::survey::Survey;
 /// the allocations.
 const OVERHEAD_BYTES: u64 = 256;
 
-/// The number of tombstones that are kept by default, at 100 bytes and more each beside the entries. The floor
-/// replaces the oldest ones beyond it.
+/// The number of tombstones that are kept by default, at 100 bytes and more each beside the entries. The
+/// floor replaces the oldest ones beyond it.
 const TOMBSTONES_MAX: usize = 250_000;
 
 /// Expired leases are removed after this many grants.
 const SWEEP_EVERY: u64 = 1_024;
 
-/// The embedded tier. Only entries are evicted to stay within its bytes; tombstones are stored apart, and only
-/// [`SharedTier::collect`] and [`SharedTier::trim_tombstones`] drop them.
+/// The embedded tier. Only entries are evicted to stay within its bytes; tombstones are stored apart, and
+/// only [`SharedTier::collect`] and [`SharedTier::trim_tombstones`] drop them.
 pub struct MemoryTier {
     clock: Arc<dyn Clock>,
     tombstones: usize,
@@ -73,8 +73,8 @@ impl Weighter<Key, Stored> for Weight {
 }
 
 impl MemoryTier {
-    /// Creates an empty tier without an epoch. Its entries take at most `capacity_bytes`; the least used ones are
-    /// evicted.
+    /// Creates an empty tier without an epoch. Its entries take at most `capacity_bytes`; the least used
+    /// ones are evicted.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, capacity_bytes: u64) -> Self {
         let state = State {

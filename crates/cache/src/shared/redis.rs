@@ -4,9 +4,9 @@
 //! Redis requires it: only a script is atomic there. A differential test compares them with the first one.
 //! Connections are the matter of [`redis_transport`].
 //!
-//! **Buckets.** On a cluster a script sees the keys of one slot. So the keys are divided into buckets, and each
-//! has a state, tombstones, a floor and a position of its own ([`buckets`], [`coherence::buckets`]). A single
-//! server has one bucket.
+//! **Buckets.** On a cluster a script sees the keys of one slot. So the keys are divided into buckets,
+//! and each has a state, tombstones, a floor and a position of its own ([`buckets`],
+//! [`coherence::buckets`]). A single server has one bucket.
 //!
 //! **Durability.** Tombstones, floor, epoch and applied position have no expiry, and only the tier itself
 //! removes them (the eviction policy is checked on connecting). If they are lost nevertheless, the tier shows
@@ -14,8 +14,8 @@
 //! fill until an epoch reset. A server that comes back with older data shows its older applied position, and
 //! the next batch finds the gap.
 //!
-//! **Positions** are below 2^53, since sorted sets store scores as doubles: 8 PiB of log. Larger positions are
-//! refused, not rounded.
+//! **Positions** are below 2^53, since sorted sets store scores as doubles: 8 PiB of log. Larger
+//! positions are refused, not rounded.
 
 mod batch;
 mod batch_chunk;

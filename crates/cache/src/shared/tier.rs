@@ -114,8 +114,8 @@ pub trait SharedTier: Send + Sync + 'static {
     /// epoch grants no lease, since it would refuse the fill.
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError>;
 
-    /// As [`read`](Self::read) for each of the keys, in order: in one round trip and one state of the tier, if
-    /// the tier can do that. Each result has the position of its state.
+    /// As [`read`](Self::read) for each of the keys, in order: in one round trip and one state of the
+    /// tier, if the tier can do that. Each result has the position of its state.
     async fn read_many(
         &self,
         keys: &[Key],
@@ -126,8 +126,8 @@ pub trait SharedTier: Send + Sync + 'static {
     }
 
     /// As [`read_many`](Self::read_many), and touches in the same step each entry that is found and has a
-    /// [`Touch`] at its index in `touches`. Absent values are not touched: they have a TTL of their own. A tier
-    /// without sliding TTLs ignores the touches.
+    /// [`Touch`] at its index in `touches`. Absent values are not touched: they have a TTL of their own.
+    /// A tier without sliding TTLs ignores the touches.
     async fn read_and_touch(
         &self,
         keys: &[Key],
@@ -188,8 +188,8 @@ pub trait SharedTier: Send + Sync + 'static {
         false
     }
 
-    /// Returns the tier's position, or `None` if it has no epoch. The position of a divided tier is the one that
-    /// all reachable buckets have reached.
+    /// Returns the tier's position, or `None` if it has no epoch. The position of a divided tier is the
+    /// one that all reachable buckets have reached.
     async fn position(&self) -> Result<Option<TierPosition>, TierError>;
 
     /// Drops the tombstones up to `upto`, never past W, and raises the floor. Returns their number.
@@ -202,7 +202,7 @@ pub trait SharedTier: Send + Sync + 'static {
     }
 
     /// Subscribes to the node stream. The channel is bounded. A subscriber that falls behind receives
-    /// [`NodeMessage::Lost`], never a silent gap. A subscription that takes effect only after the call (Redis)
-    /// begins with `Lost`. It reconnects by itself and ends when the receiver is dropped.
+    /// [`NodeMessage::Lost`], never a silent gap. A subscription that takes effect only after the call
+    /// (Redis) begins with `Lost`. It reconnects by itself and ends when the receiver is dropped.
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage>;
 }

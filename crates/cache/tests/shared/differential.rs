@@ -1,151 +1,27 @@
-//! Differential tests: the embedded tier, Redis and a naive model of the pure rules get the same random steps and
-//! have to answer alike. So the scripts implement the same rules.
+//! Differential tests: the embedded tier, Redis and a naive model of the pure rules get the same random
+//! steps and have to answer alike. So the scripts implement the same rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod model;
+mod steps;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use cache::entry::{Content, Entry, Value};
+use cache::entry::Entry;
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
-    TierPosition, Touch,
+    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier, Touch,
 };
 use coherence::fence::Gap;
-use coherence::{
-    Batch, Cause, Clock, Epoch, Event, Fence, LeaseToken, Lsn, Offer, Refusal, Renewal, Subject,
-    Verdict,
-};
+use coherence::{Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn};
 use contract::{Key, Tag};
-use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use self::model::{AGES, Model};
+use self::steps::{Commit, Step, steps, subject};
 use crate::rig::*;
 
 const LEASE: Duration = Duration::from_secs(300);
-/// The number of `Age` steps in the TTL of an entry.
-const AGES: u32 = 8;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Read {
-        key: u8,
-        lease: bool,
-    },
-    /// Several keys in one call, possibly one of them twice.
-    ReadMany {
-        keys: Vec<u8>,
-        lease: bool,
-    },
-    /// Several keys are touched: with a read (`here`), or without.
-    Use {
-        keys: Vec<u8>,
-        here: bool,
-    },
-    /// Time passes: an eighth of the TTL.
-    Age,
-    Fill {
-        key: u8,
-        tags: Vec<u8>,
-        tau: u64,
-        epoch: u64,
-        lease: Option<usize>,
-    },
-    Renew {
-        lease: usize,
-    },
-    Release {
-        lease: usize,
-    },
-    Apply {
-        epoch: u64,
-        back: u64,
-        ahead: u64,
-        watermark: u64,
-        events: Vec<Commit>,
-    },
-    Evict {
-        subjects: Vec<u8>,
-    },
-    /// Counts the entries that a purge request would remove.
-    Survey {
-        subjects: Vec<u8>,
-    },
-    Collect {
-        upto: u64,
-    },
-    ResetEpoch {
-        at: u64,
-        watermark: u64,
-    },
-    LeasesExpire,
-    Flush,
-}
-
-/// Position, subjects, and the tag of the keys' new values, if the commit contains them.
-type Commit = (u64, Vec<u8>, Option<u8>);
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let keys = || 0..4_u8;
-    let lsn = || 0..60_u64;
-    let subjects = || proptest::collection::vec(0..SUBJECTS, 0..4);
-    // Usually the present epoch (0), sometimes an earlier one.
-    let epoch = || prop_oneof![6 => Just(0_u64), 1 => 1..3_u64];
-    let lease = || proptest::option::of(0..6_usize);
-    let step = prop_oneof![
-        30 => (keys(), any::<bool>()).prop_map(|(key, lease)| Step::Read { key, lease }),
-        10 => (proptest::collection::vec(keys(), 0..6), any::<bool>())
-            .prop_map(|(keys, lease)| Step::ReadMany { keys, lease }),
-        10 => (proptest::collection::vec(keys(), 0..6), any::<bool>())
-            .prop_map(|(keys, here)| Step::Use { keys, here }),
-        6 => Just(Step::Age),
-        30 => (keys(), proptest::collection::vec(0..3_u8, 0..3), lsn(), epoch(), lease()).prop_map(
-            |(key, tags, tau, epoch, lease)| Step::Fill { key, tags, tau, epoch, lease },
-        ),
-        4 => (0..6_usize).prop_map(|lease| Step::Renew { lease }),
-        4 => (0..6_usize).prop_map(|lease| Step::Release { lease }),
-        20 => (
-            epoch(), 0..4_u64, 0..5_u64, lsn(),
-            proptest::collection::vec(
-                (lsn(), subjects(), proptest::option::of(0..4_u8)),
-                0..3,
-            ),
-        ).prop_map(|(epoch, back, ahead, watermark, events)| {
-            Step::Apply { epoch, back, ahead, watermark, events }
-        }),
-        5 => subjects().prop_map(|subjects| Step::Evict { subjects }),
-        3 => subjects().prop_map(|subjects| Step::Survey { subjects }),
-        3 => lsn().prop_map(|upto| Step::Collect { upto }),
-        2 => (lsn(), lsn()).prop_map(|(at, watermark)| Step::ResetEpoch { at, watermark }),
-        2 => Just(Step::LeasesExpire),
-        1 => Just(Step::Flush),
-    ];
-    proptest::collection::vec(step, 1..250)
-}
-
-const SUBJECTS: u8 = 8 + WILDCARDS.len() as u8;
-
-/// Each matches some keys or tags of the test and not others, except the first and the last one.
-const WILDCARDS: [&str; 8] = [
-    "k*:v1:catalog:price:*",
-    "k*:*price:1",
-    "k*:*:price:*2*",
-    "k*:v1*log:*:3",
-    "t*:category-*",
-    "t*:*-1",
-    "t*:*teg*ry-0*",
-    "t*:categories-*",
-];
-
-/// Returns a key for 0 to 3, a tag for 4 to 6, everything for 7, then the wildcards.
-fn subject(n: u8) -> Subject {
-    match n {
-        0..=3 => Subject::Key(key(n)),
-        4..=6 => Subject::Tag(tag(n - 4)),
-        7 => Subject::Everything,
-        n => WILDCARDS[usize::from(n - 8)].parse().expect("a subject"),
-    }
-}
 
 /// A granted lease, with the token of each tier.
 #[derive(Clone)]
@@ -153,119 +29,6 @@ struct Lease {
     key: Key,
     memory: LeaseToken,
     redis: LeaseToken,
-}
-
-/// The rules of `coherence`, with naive collections of entries and lease holders.
-#[derive(Default)]
-struct Model {
-    fence: Fence,
-    entries: BTreeMap<Key, Entry>,
-    /// The `Age` steps that each entry has left.
-    left: BTreeMap<Key, u32>,
-    /// The index of the present lease of each key.
-    holders: BTreeMap<Key, usize>,
-}
-
-impl Model {
-    fn position(&self) -> Option<TierPosition> {
-        let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
-        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark })
-    }
-
-    fn fill(&mut self, fill: &Fill, lease: Option<usize>) -> Verdict {
-        let offer = Offer {
-            key: &fill.key,
-            tags: &fill.entry.tags,
-            tau: fill.entry.tau,
-            epoch: fill.epoch,
-            stored: self.entries.get(&fill.key).map(|entry| entry.tau),
-        };
-        let mut verdict = self.fence.admit(offer);
-        if let Some(lease) = lease {
-            let holder = self.holders.get(&fill.key).copied();
-            if holder == Some(lease) {
-                self.holders.remove(&fill.key);
-            } else if verdict == Verdict::Accept && holder.is_some() {
-                verdict = Verdict::Refuse(Refusal::Lease);
-            }
-        }
-        if verdict == Verdict::Accept {
-            self.store(&fill.key, fill.entry.clone());
-        }
-        verdict
-    }
-
-    fn apply(&mut self, batch: &Batch) -> Result<(), Gap> {
-        self.fence.apply(batch)?;
-        for event in &batch.events {
-            for subject in &event.subjects {
-                let Subject::Key(key) = subject else { continue };
-                if self.entries.get(key).is_none_or(|entry| entry.tau >= event.lsn) {
-                    continue;
-                }
-                self.entries.remove(key);
-                let Some(Renewal { value, tags, ttl, .. }) = event.renewal(key) else { continue };
-                let (tau, epoch) = (event.lsn, batch.epoch);
-                let offer = Offer { key, tags, tau, epoch, stored: None };
-                if self.fence.admit(offer) == Verdict::Accept {
-                    let content = match value {
-                        Some(text) => Content::Present(Value {
-                            head: Bytes::new(),
-                            body: Bytes::copy_from_slice(text.as_bytes()),
-                        }),
-                        None => Content::Absent,
-                    };
-                    let renewed = Entry {
-                        tau,
-                        content,
-                        tags: tags[..].into(),
-                        loaded_wall_ms: 0,
-                        cost: Duration::ZERO,
-                        ttl: *ttl,
-                        seen: tau,
-                    };
-                    self.store(key, renewed);
-                }
-            }
-        }
-        self.drop_invalid();
-        Ok(())
-    }
-
-    fn store(&mut self, key: &Key, entry: Entry) {
-        self.entries.insert(key.clone(), entry);
-        self.left.insert(key.clone(), AGES);
-    }
-
-    fn touch(&mut self, key: &Key) {
-        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.is_present()) else {
-            return;
-        };
-        if self.left.insert(key.clone(), AGES) != Some(AGES) {
-            entry.tau = self.fence.confirm(key, &entry.tags, entry.tau).expect("it is valid");
-        }
-    }
-
-    fn age(&mut self) {
-        self.holders.clear();
-        let left = &mut self.left;
-        self.entries.retain(|key, _| {
-            let left = left.get_mut(key).expect("every entry has a rest");
-            *left -= 1;
-            *left > 0
-        });
-    }
-
-    fn drop_invalid(&mut self) {
-        let fence = &self.fence;
-        self.entries.retain(|key, entry| fence.stands(key, &entry.tags, entry.tau));
-    }
-
-    fn evict(&mut self, subjects: &[Subject]) {
-        self.entries.retain(|key, entry| {
-            !subjects.iter().any(|subject| subject.concerns(key, &entry.tags))
-        });
-    }
 }
 
 struct Tiers<'a> {
@@ -570,8 +333,8 @@ fn redis_and_memory_match_the_model() {
     );
 }
 
-/// Without collections: each bucket has a floor of its own, which a collection in another bucket does not raise,
-/// so it keeps more entries than the model.
+/// Without collections: each bucket has a floor of its own, which a collection in another bucket does not
+/// raise, so it keeps more entries than the model.
 #[test]
 fn cluster_and_memory_match_the_model() {
     let with = |step: &Step| !matches!(step, Step::Collect { .. });

@@ -117,8 +117,8 @@ async fn expired_entry_is_a_miss(rig: Rig) {
     assert_eq!(rig.fill(fill(&key(1), "older", 11)).await, Verdict::Accept, "no entry is stored");
 }
 
-/// A TTL that is long enough for a loaded machine, and a 64th of which, the smallest prolongation, passes within
-/// two seconds.
+/// A TTL that is long enough for a loaded machine, and a 64th of which, the smallest prolongation, passes
+/// within two seconds.
 const MINUTE: Duration = Duration::from_secs(60);
 const NO_LIMIT: Touch = Touch::within(Duration::MAX);
 

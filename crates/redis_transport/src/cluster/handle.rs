@@ -46,8 +46,8 @@ pub(crate) struct ClusterConfig {
 }
 
 impl Cluster {
-    /// Asks the nodes, connects to every shard that has a bucket, and starts the task. `limit`: the time limit
-    /// of each shard.
+    /// Asks the nodes, connects to every shard that has a bucket, and starts the task. `limit`: the time
+    /// limit of each shard.
     pub(crate) async fn connect(
         config: ClusterConfig,
         limit: Duration,

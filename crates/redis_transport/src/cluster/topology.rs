@@ -21,8 +21,8 @@ struct SlotRange {
 }
 
 impl Topology {
-    /// Merges the report of the node at `host`. Lines that can't be parsed are skipped. `by_name`: a node that
-    /// announces a host name is addressed by it.
+    /// Merges the report of the node at `host`. Lines that can't be parsed are skipped. `by_name`: a node
+    /// that announces a host name is addressed by it.
     pub(crate) fn merge(&mut self, report: &str, host: &str, by_name: bool) {
         for line in report.lines() {
             let mut words = line.split(' ');

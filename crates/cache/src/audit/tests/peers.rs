@@ -158,7 +158,8 @@ fn foreign_positions_confirmed_by_time() {
 
 #[test]
 fn replaced_peer_entry_not_stale() {
-    let replied = |text| PeerOutcome::Replied(reply_with(&[tier_entry(Tier::Shared, COMMIT, text)]));
+    let replied =
+        |text| PeerOutcome::Replied(reply_with(&[tier_entry(Tier::Shared, COMMIT, text)]));
     let mut test = TestAuditor::with_peer(replied("old"));
     test.commit(Duration::ZERO);
     test.run(Duration::from_millis(150), consistent_node);

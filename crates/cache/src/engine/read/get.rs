@@ -5,13 +5,13 @@ use std::sync::Arc;
 use coherence::{CausalToken, Mono};
 use contract::{Key, Unproven};
 
+use super::lookup_local::LocalLookup;
 use crate::engine::answer::{Answer, Stale, Tier};
 use crate::engine::coalesce::{FlightGuard, Waiter};
 use crate::engine::error::ReadError;
 use crate::engine::handle::{Engine, Inner};
 use crate::engine::load::{LoadOutcome, LoadRequest};
 use crate::engine::policy::Policy;
-use crate::engine::read::lookup_local::LocalLookup;
 use crate::engine::tiers::TokenDeadline;
 use crate::local::LocalEntry;
 use crate::origin::Origin;

@@ -123,7 +123,7 @@ impl FilterNode {
         tokio::spawn(async move { node.keep_filter(&contract, &policy, &origin).await });
     }
 
-    async fn standing() -> Self {
+    async fn ready() -> Self {
         let filtered = Self::begin("true", 1..=10).await;
         filtered.until(FilterState::Ready).await;
         filtered
@@ -158,7 +158,7 @@ impl FilterNode {
 
 #[tokio::test(start_paused = true)]
 async fn absent_ids_cost_no_load_and_no_entry() {
-    let filtered = FilterNode::standing().await;
+    let filtered = FilterNode::ready().await;
     let calls = || filtered.world.shared.single_reads.load(Ordering::Relaxed);
     let before = calls();
     let mut loaded = 0;
@@ -171,14 +171,14 @@ async fn absent_ids_cost_no_load_and_no_entry() {
     // The false positive rate of a full filter is 1 %; this one has room for a thousand ids.
     assert!(loaded < 20, "{loaded} loads");
     assert_eq!(calls() - before, loaded, "no other calls to the shared tier");
-    assert_eq!(filtered.node.standing().entries, loaded, "no other entries");
+    assert_eq!(filtered.node.status().entries, loaded, "no other entries");
     assert_eq!(filtered.ask(5).await, is("there", Tier::Origin));
     assert_eq!(filtered.ask(5).await, is("there", Tier::Local));
 }
 
 #[tokio::test(start_paused = true)]
 async fn race_13_insert_visible_after_its_event() {
-    let filtered = FilterNode::standing().await;
+    let filtered = FilterNode::ready().await;
     for id in 100..200 {
         assert_eq!(filtered.ask(id).await, is("absent", Tier::Local), "{id}");
         let unapplied = filtered.ids.insert(&filtered.world, id);
@@ -219,7 +219,7 @@ async fn race_13_insert_during_scan_known() {
 
 #[tokio::test(start_paused = true)]
 async fn unproven_filter_falls_back_to_load() {
-    let filtered = FilterNode::standing().await;
+    let filtered = FilterNode::ready().await;
     filtered.world.cut_off_primary();
     tokio::time::sleep(BUDGET / 2).await;
     assert_eq!(filtered.ask(100).await, is("absent", Tier::Local));
@@ -231,7 +231,7 @@ async fn unproven_filter_falls_back_to_load() {
 #[tokio::test(start_paused = true)]
 async fn gap_or_truncate_repeats_scan() {
     for spoil in ["everything", "another history", "a gap"] {
-        let filtered = FilterNode::standing().await;
+        let filtered = FilterNode::ready().await;
         let world = &filtered.world;
         match spoil {
             "everything" => world.commit(vec![Subject::Everything]).await,
@@ -261,7 +261,7 @@ async fn gap_or_truncate_repeats_scan() {
 
 #[tokio::test(start_paused = true)]
 async fn race_15_own_insert_read_at_once() {
-    let filtered = FilterNode::standing().await;
+    let filtered = FilterNode::ready().await;
     let origin = Arc::clone(&filtered.ids) as Arc<dyn Origin>;
     let unapplied = filtered.ids.insert(&filtered.world, 100);
     let token = Some(CausalToken::new(Some(unapplied.epoch.log()), unapplied.upto));
@@ -293,7 +293,7 @@ async fn race_15_own_insert_read_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn race_16_atomic_batch_includes_absence() {
-    let filtered = FilterNode::standing().await;
+    let filtered = FilterNode::ready().await;
     let (node, items) = (&filtered.node, [filtered.item(1), filtered.item(100)]);
     let texts = |together: AtomicBatch| {
         let texts = together.answers.iter().map(|answer| text(answer.as_ref().expect("one")));
@@ -313,7 +313,7 @@ async fn race_16_atomic_batch_includes_absence() {
 
 #[tokio::test(start_paused = true)]
 async fn inspect_shows_filter_answer() {
-    let filtered = FilterNode::standing().await;
+    let filtered = FilterNode::ready().await;
     let found = filtered.node.inspect(&key(100), &filtered.policy).await.expect("an inspection");
     let [found_entry] = &found[..] else { panic!("{found:?}") };
     assert_eq!((found_entry.tier, found_entry.served_as), (Tier::Local, ServedAs::Fresh));

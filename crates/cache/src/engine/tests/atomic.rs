@@ -129,7 +129,7 @@ async fn atomic_batch_excludes_soft_stale() {
     let batch = table.commit(&world, &[1], "new");
     world.shared.apply(&batch).await.unwrap().unwrap();
     settle().await;
-    assert_eq!(node.standing().entries, 2, "the old price is kept as soft-stale");
+    assert_eq!(node.status().entries, 2, "the old price is kept as soft-stale");
     let (texts, by) = together(&node, &both).await;
     assert_eq!((texts[0].as_str(), texts[1].as_str(), by), ("new", "old", Tier::Origin));
 }

@@ -65,7 +65,7 @@ async fn dead_feed_grows_the_bound() {
     row.update("new");
     let _never_applied = world.commit_unapplied(vec![Subject::Key(key(1))]);
     tokio::time::sleep(BUDGET + 250 * MS).await;
-    assert!(node.standing().bound.is_some_and(|bound| bound > BUDGET));
+    assert!(node.status().bound.is_some_and(|bound| bound > BUDGET));
     assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
 }
 
@@ -124,7 +124,7 @@ async fn excluded_tier_stores_nothing() {
     let row = Row::returning(MS, "value");
     assert_eq!(served(&node, &shared_only, &row).await, is("value", Tier::Origin));
     assert_eq!(served(&node, &shared_only, &row).await, is("value", Tier::Shared));
-    assert_eq!(node.standing().entries, 0);
+    assert_eq!(node.status().entries, 0);
 
     let mut nowhere = rules(Unproven::ReadOrigin);
     nowhere.tiers = contract::Tiers::NONE;
@@ -152,7 +152,7 @@ async fn untiered_load_shared_with_waiters() {
     assert_eq!(row.calls(), 1);
     assert_eq!(served(&node, &abroad, &row).await, is("resident", Tier::Origin));
     assert_eq!(row.calls(), 2, "the answer is not stored");
-    assert_eq!(node.standing().entries, 0);
+    assert_eq!(node.status().entries, 0);
     let read = world.shared.tier.read(&key(1), None).await.unwrap();
     assert!(matches!(read.outcome, crate::shared::Outcome::Miss));
 }
@@ -208,7 +208,7 @@ async fn oversized_answer_not_stored() {
     for _ in 0..2 {
         assert_eq!(served(&node, &policy, &row).await, is("too big", Tier::Origin));
     }
-    assert_eq!(node.standing().entries, 0);
+    assert_eq!(node.status().entries, 0);
 }
 
 #[tokio::test(start_paused = true)]

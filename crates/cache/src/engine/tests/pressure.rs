@@ -110,7 +110,7 @@ async fn local_tier_works_without_shared() {
     world.shared.apply(&batch).await.unwrap().unwrap();
     settle().await;
     assert_eq!(served(&node, &policy, &row).await.0, "new");
-    assert!(node.standing().bound.is_some_and(|bound| bound <= 250 * MS));
+    assert!(node.status().bound.is_some_and(|bound| bound <= 250 * MS));
 }
 
 #[tokio::test(start_paused = true)]

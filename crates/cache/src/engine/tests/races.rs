@@ -87,11 +87,11 @@ async fn race_10_gap_resets_local_tier() {
     let row = Row::returning(MS, "old");
     read(&node, &policy, &row).await.expect("an answer");
     node.tiers().local.reset();
-    assert_eq!(node.standing().entries, 0);
-    assert_eq!(node.standing().bound, None, "and proves nothing");
+    assert_eq!(node.status().entries, 0);
+    assert_eq!(node.status().bound, None, "and proves nothing");
     row.update("new");
     world.commit(row_1()).await;
-    assert!(node.standing().bound.is_some(), "the next message starts a new epoch here");
+    assert!(node.status().bound.is_some(), "the next message starts a new epoch here");
     assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
 }
 
@@ -111,11 +111,7 @@ async fn race_11_lagging_shared_entry_rejected() {
         assert_eq!(answer, is("new", Tier::Origin), "{why}");
         let why = "read before the event could be known to be visible";
         assert!(node.peek(&key(1), &policy).is_none(), "{why}");
-        assert_eq!(
-            node.standing().entries,
-            usize::from(governor),
-            "kept as soft-stale, or removed"
-        );
+        assert_eq!(node.status().entries, usize::from(governor), "kept as soft-stale, or removed");
         world.shared.apply(&batch).await.unwrap().unwrap();
         assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
     }
@@ -161,7 +157,7 @@ async fn race_12_late_reply_not_stored() {
         late.await.unwrap().expect("an answer");
         *world.shared.late_reads.lock() = Duration::ZERO;
         assert!(two.peek(&key(1), &policy).is_none(), "the late reply was not stored");
-        assert!(governor || two.standing().entries == 0);
+        assert!(governor || two.status().entries == 0);
         assert_eq!(served(&two, &policy, &row).await.0, "new");
     }
 }
@@ -209,7 +205,7 @@ async fn race_18_fill_of_old_epoch_rejected() {
     row.update("after the failover");
     let answer = slow.await.unwrap().expect("an answer");
     assert!(matches!(answer.proof().stored, Some(Verdict::Refuse(_))));
-    assert_eq!(node.standing().epoch, Some(OTHER));
+    assert_eq!(node.status().epoch, Some(OTHER));
     assert_eq!(served(&node, &policy, &row).await, is("after the failover", Tier::Origin));
 }
 
@@ -227,9 +223,9 @@ async fn race_19_tag_invalidates_page() {
         world.commit(vec![Subject::Tag(tag("product-1"))]).await;
         for node in [&one, &two] {
             assert!(node.peek(&key(1), &policy).is_none());
-            let standing = node.standing();
+            let status = node.status();
             assert_eq!(
-                (standing.entries as u64, standing.soft_stale),
+                (status.entries as u64, status.soft_stale),
                 if governor { (1, 1) } else { (0, 0) }
             );
         }

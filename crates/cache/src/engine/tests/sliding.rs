@@ -172,7 +172,7 @@ async fn lagging_shared_tier_ignores_touch() {
     // answers from its copy, and the touches that it sends prove nothing there.
     node.applied(&world.commit_unapplied(vec![Subject::Key(key(2))]));
     assert_eq!(used(&node, &policy, &row, 10 * SECOND, 70 * SECOND).await, 0);
-    assert_eq!(node.standing().bound.map(|bound| bound < BUDGET), Some(true));
+    assert_eq!(node.status().bound.map(|bound| bound < BUDGET), Some(true));
     assert!(world.shared.touched.load(Ordering::Relaxed) > 0);
     let ended = served(&other, &policy, &row).await;
     assert_eq!(ended.1, Tier::Origin, "its TTL was not prolonged");

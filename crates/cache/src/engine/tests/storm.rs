@@ -269,5 +269,5 @@ async fn zero_budget_never_soft_stale() {
     world.commit(vec![Subject::Key(key(1))]).await;
     row.set(|_| Err(failing()));
     read(&node, &none, &row).await.expect_err("a commit has removed it");
-    assert_eq!(node.standing().soft_stale, 0);
+    assert_eq!(node.status().soft_stale, 0);
 }

@@ -80,7 +80,7 @@ async fn race_11_wildcard_ahead_of_shared_tier() {
         let batch = purge(&world, subjects);
         node.applied(&batch);
         assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
-        assert_eq!(node.standing().entries, 0, "read before the request was known to be visible");
+        assert_eq!(node.status().entries, 0, "read before the request was known to be visible");
         world.shared.apply(&batch).await.unwrap().unwrap();
         assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Origin));
         assert_eq!(served(&node, &policy, &row).await, is("new", Tier::Local));
@@ -96,9 +96,9 @@ async fn wildcard_removes_soft_stale() {
         let row = Row::returning(MS, "old");
         read(&node, &policy, &row).await.expect("an answer");
         world.commit(vec![Subject::Key(key(1))]).await;
-        assert_eq!((node.standing().entries, node.standing().soft_stale), (1, 1));
+        assert_eq!((node.status().entries, node.status().soft_stale), (1, 1));
         carry_out(&world, subjects).await;
-        assert_eq!((node.standing().entries, node.standing().soft_stale), (0, 1));
+        assert_eq!((node.status().entries, node.status().soft_stale), (0, 1));
     }
 }
 

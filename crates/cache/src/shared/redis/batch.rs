@@ -1,4 +1,5 @@
-//! Calls with many keys: reads, touches, chunks of the log, evictions. One script per bucket, all sent at once.
+//! Calls with many keys: reads, touches, chunks of the log, evictions. One script per bucket, all sent at
+//! once.
 
 use std::time::Duration;
 
@@ -72,8 +73,8 @@ impl RedisClient {
         Ok(reads.into_iter().map(|read| read.expect("each key is in one bucket")).collect())
     }
 
-    /// Reads keys of one bucket in one state, and touches those with a [`Touch`]. `None` in place of a read: the
-    /// entry is malformed.
+    /// Reads keys of one bucket in one state, and touches those with a [`Touch`]. `None` in place of a
+    /// read: the entry is malformed.
     async fn read_bucket(
         &self,
         bucket: usize,

@@ -9,9 +9,9 @@ pub(super) const MAX_SUBJECTS: usize = 1_000;
 
 /// Returns the batch as a chain of chunks with at most [`MAX_SUBJECTS`] each.
 ///
-/// A chunk advances the position only past events that are contained in it, or in the ones before it, as a
-/// whole. The tombstones of a commit that is divided are raised early, which is harmless. If the chain breaks off
-/// in the middle, the batch is applied again from its beginning.
+/// A chunk advances the position only past events that are contained in it, or in the ones before it, as
+/// a whole. The tombstones of a commit that is divided are raised early, which is harmless. If the chain
+/// breaks off in the middle, the batch is applied again from its beginning.
 pub(super) fn chunks(batch: &Batch) -> Vec<Cow<'_, Batch>> {
     let subjects = |event: &Event| event.subjects.len();
     if batch.events.iter().map(subjects).sum::<usize>() <= MAX_SUBJECTS {

@@ -1,7 +1,7 @@
 //! The buckets that the keys are divided into, and their slots on a cluster.
 //!
-//! A single server has one bucket. A cluster has [`SPREAD`], one in the middle of each sixteenth of the slots, so
-//! that shards with equal shares of the slots have about equal shares of the keys.
+//! A single server has one bucket. A cluster has [`SPREAD`], one in the middle of each sixteenth of the
+//! slots, so that shards with equal shares of the slots have about equal shares of the keys.
 
 use contract::Key;
 
@@ -9,8 +9,8 @@ use redis_transport::{Bucket, SLOTS, crc16, hash_slot};
 
 use super::key_names::KeyNames;
 
-/// The number of buckets on a cluster. Each commit runs a script in every bucket; more buckets would spread the
-/// load over more than 16 shards.
+/// The number of buckets on a cluster. Each commit runs a script in every bucket; more buckets would
+/// spread the load over more than 16 shards.
 const SPREAD: u16 = 16;
 /// The distance from the middle that a bucket's slot may have.
 const MAX_DISTANCE: u16 = 64;
@@ -27,8 +27,8 @@ impl Buckets {
         Self { all: vec![KeyNames::new(&format!("{prefix}:0"))] }
     }
 
-    /// Creates buckets that are spread over the slots of a cluster: `{tg:0.…}`, `{tg:1.…}`, … The number after
-    /// the point is chosen so that the slot is near the middle of its sixteenth.
+    /// Creates buckets that are spread over the slots of a cluster: `{tg:0.…}`, `{tg:1.…}`, … The number
+    /// after the point is chosen so that the slot is near the middle of its sixteenth.
     pub(super) fn spread(prefix: &str) -> Self {
         let name = |bucket: u16| {
             let middle = (2 * bucket + 1) * (SLOTS / SPREAD / 2);

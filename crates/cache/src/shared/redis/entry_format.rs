@@ -4,8 +4,8 @@
 //! ```text
 //! tg2 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <seen> <head bytes> <body bytes>[ <tag>…]⏎
 //! ```
-//! `p`resent, `a`bsent, `u`ncacheable. The scripts read the line too. A reader that finds another format (`tg1`,
-//! …) treats it as malformed and removes it: it is a cache.
+//! `p`resent, `a`bsent, `u`ncacheable. The scripts read the line too. A reader that finds another format
+//! (`tg1`, …) treats it as malformed and removes it: it is a cache.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The names of the tier's keys in Redis.
 //!
-//! `{tg:0}:state`, `{tg:0}:k:v1:catalog:price:42`, … The braces make a cluster store all keys of a bucket in one
-//! slot, where one script can use them together. The buckets are in [`super::buckets`].
+//! `{tg:0}:state`, `{tg:0}:k:v1:catalog:price:42`, … The braces make a cluster store all keys of a bucket
+//! in one slot, where one script can use them together. The buckets are in [`super::buckets`].
 
 use contract::{Key, Pattern};
 
@@ -48,8 +48,8 @@ impl KeyNames {
         &self.tag
     }
 
-    /// Returns the name of an entry: a string, with expiry. The part after the base is the entry's subject, and
-    /// the scripts rely on that.
+    /// Returns the name of an entry: a string, with expiry. The part after the base is the entry's
+    /// subject, and the scripts rely on that.
     pub(super) fn entry(&self, key: &Key) -> String {
         format!("{}k:{key}", self.base)
     }

@@ -1,5 +1,5 @@
-//! The format of messages on the node stream: JSON, with positions as numbers, and subjects and epochs in their
-//! text form.
+//! The format of messages on the node stream: JSON, with positions as numbers, and subjects and epochs in
+//! their text form.
 
 use std::time::Duration;
 

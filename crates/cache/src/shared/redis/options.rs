@@ -22,8 +22,8 @@ pub struct RedisOptions {
     pub tls: RedisTls,
     /// The login of the sentinels, if they require one.
     pub sentinel: RedisLogin,
-    /// The beginning of all keys: lower-case letters, digits and hyphens, at most 32. Two installations on one
-    /// server need two prefixes.
+    /// The beginning of all keys: lower-case letters, digits and hyphens, at most 32. Two installations
+    /// on one server need two prefixes.
     pub prefix: String,
     /// The time limit of a call.
     pub timeout: Duration,

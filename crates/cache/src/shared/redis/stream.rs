@@ -1,9 +1,9 @@
 //! The node stream: one connection that waits for messages, and never a silent gap.
 //!
-//! Messages are numbered without gaps. A subscription knows the number of the last message that it delivered. In
-//! every failure of the stream, the connection or the server, the next message either has the next number or is
-//! preceded by [`NodeMessage::Lost`]. A slow receiver delays only itself: the stream keeps its messages, and if
-//! the stream is trimmed meanwhile, that is a gap like any other.
+//! Messages are numbered without gaps. A subscription knows the number of the last message that it
+//! delivered. In every failure of the stream, the connection or the server, the next message either has
+//! the next number or is preceded by [`NodeMessage::Lost`]. A slow receiver delays only itself: the
+//! stream keeps its messages, and if the stream is trimmed meanwhile, that is a gap like any other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,8 +187,8 @@ impl Subscription {
 }
 
 impl Cursor {
-    /// Whether the stream has every message between this one and its end, so that it can be read on from here. A
-    /// stream that was trimmed, flushed, rolled back or replaced is a loss.
+    /// Whether the stream has every message between this one and its end, so that it can be read on from
+    /// here. A stream that was trimmed, flushed, rolled back or replaced is a loss.
     fn is_continued_by(&self, end: &StreamEnd) -> bool {
         let still_there = match end.at_cursor {
             Some(number) => number == self.sent,

@@ -1,5 +1,5 @@
-//! Passes over all entries: `SCAN`, which Redis answers page by page, and a script that returns the valid entries
-//! of a page. No step takes long, so other calls are not delayed.
+//! Passes over all entries: `SCAN`, which Redis answers page by page, and a script that returns the valid
+//! entries of a page. No step takes long, so other calls are not delayed.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -89,8 +89,8 @@ impl RedisClient {
         timeout(PASS_TIMEOUT, removing).await.unwrap_or(Err(TierError::Timeout(PASS_TIMEOUT)))
     }
 
-    /// Returns the cursor of the next page of the server that has the bucket `server`, and the valid entries on
-    /// this page that the subjects concern, by bucket. `None`: the last page was read.
+    /// Returns the cursor of the next page of the server that has the bucket `server`, and the valid
+    /// entries on this page that the subjects concern, by bucket. `None`: the last page was read.
     async fn page(
         &self,
         server: usize,

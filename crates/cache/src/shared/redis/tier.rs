@@ -149,8 +149,8 @@ impl SharedTier for RedisTier {
         self.client.count_entries(subjects).await
     }
 
-    /// The first bucket is reset first: its epoch is the tier's, so that a leader of an older epoch repairs no
-    /// bucket back. Buckets that can't be reached follow later.
+    /// The first bucket is reset first: its epoch is the tier's, so that a leader of an older epoch
+    /// repairs no bucket back. Buckets that can't be reached follow later.
     async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
         check_exact([at, watermark])?;
         let client = &self.client;
@@ -179,7 +179,8 @@ impl SharedTier for RedisTier {
         }
         check_exact([at])?;
         let seen = client.bucket_positions().await?;
-        // Read again after the others: the first bucket is reset first, so it shows an epoch reset since then.
+        // Read again after the others: the first bucket is reset first, so it shows an epoch reset since
+        // then.
         let first = client.bucket_position(0).await?;
         if !matches!(first, BucketState::At { epoch: current, .. } if current == epoch) {
             return Ok(false);
@@ -208,7 +209,8 @@ impl SharedTier for RedisTier {
     }
 
     async fn trim_tombstones(&self) -> Result<u64, TierError> {
-        // Every bucket has the tombstones of tags, so the shares of the buckets add up to more than the whole.
+        // Every bucket has the tombstones of tags, so the shares of the buckets add up to more than the
+        // whole.
         let share = if self.is_divided() { self.tombstones / 4 } else { self.tombstones };
         self.client.drop_tombstones(Lsn::ZERO, share).await
     }

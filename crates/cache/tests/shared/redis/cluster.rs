@@ -164,9 +164,9 @@ async fn tag_commit_reaches_all_shards() {
     assert!((1..usize::from(KEYS)).contains(&elsewhere), "{elsewhere}");
 }
 
-/// Slots of buckets move key by key from shard to shard, including the slot of the node stream, while a leader
-/// applies commits and readers read and load. No answer misses a commit that its bucket shows as applied, nothing
-/// is lost, and calls fail at most for a while.
+/// Slots of buckets move key by key from shard to shard, including the slot of the node stream, while a
+/// leader applies commits and readers read and load. No answer misses a commit that its bucket shows as
+/// applied, nothing is lost, and calls fail at most for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn race_17_slots_move_under_load() {
     let mut lab = Lab::new().await;
@@ -286,8 +286,8 @@ async fn race_17_slots_move_under_load() {
     assert!(lost);
 }
 
-/// The importing shard already has all keys of a bucket, but not its slot: a script with these keys runs there,
-/// and other scripts can't run at all.
+/// The importing shard already has all keys of a bucket, but not its slot: a script with these keys runs
+/// there, and other scripts can't run at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_bucket_follows_ask() {
     let mut lab = Lab::new().await;
@@ -320,8 +320,8 @@ async fn migrating_bucket_follows_ask() {
     assert_eq!((position.epoch, position.applied), (lab.epoch, Lsn(13)));
 }
 
-/// Race 21 in one shard: the promoted replica has missed a deletion. The other shards continue meanwhile, and the
-/// leader replays the deletion.
+/// Race 21 in one shard: the promoted replica has missed a deletion. The other shards continue meanwhile,
+/// and the leader replays the deletion.
 #[tokio::test]
 async fn race_21_shard_failover_lost_deletion() {
     let mut lab = Lab::new().await;
@@ -379,8 +379,8 @@ async fn new_leader_resets_lagging_buckets_only() {
     assert_eq!(lab.metrics.buckets_reset.get(), lab.buckets(4).len() as u64);
 }
 
-/// A shard without data proves nothing and is reset; the others keep their entries. If it has the first bucket, the
-/// epoch of all is reset.
+/// A shard without data proves nothing and is reset; the others keep their entries. If it has the first
+/// bucket, the epoch of all is reset.
 #[tokio::test]
 async fn flushed_shard_reset_alone() {
     let mut lab = Lab::new().await;

@@ -134,8 +134,8 @@ async fn cut_subscription_continues() {
     assert_eq!(lab.metrics.losses.get(), 1, "the first");
 }
 
-/// A stream whose ids are older than the ids that the subscription knows, as after a flush under a clock that was
-/// set back.
+/// A stream whose ids are older than the ids that the subscription knows, as after a flush under a clock
+/// that was set back.
 #[tokio::test]
 async fn stream_with_older_ids_is_a_loss() {
     let lab = Lab::new().await;

@@ -52,8 +52,8 @@ async fn failover_followed_through_sentinels() {
     while next_batch(&mut stream).await != beat {}
 }
 
-/// Race 21 on real servers: the promoted replica has missed a deletion. It shows its own position, accepts no batch
-/// beyond it, and a replay repairs it.
+/// Race 21 on real servers: the promoted replica has missed a deletion. It shows its own position,
+/// accepts no batch beyond it, and a replay repairs it.
 #[tokio::test]
 async fn race_21_promoted_replica_lost_deletion() {
     let mut sentinels = Sentinels::start().expect("sentinels");
@@ -85,8 +85,8 @@ async fn race_21_promoted_replica_lost_deletion() {
     assert_eq!(late, refused(coherence::Refusal::Tombstone));
 }
 
-/// A primary that was frozen resumes and still acts as one. A tier that asks the sentinels does not use it any
-/// more. Its answers are right for its own position, which does not advance.
+/// A primary that was frozen resumes and still acts as one. A tier that asks the sentinels does not use
+/// it any more. Its answers are right for its own position, which does not advance.
 #[tokio::test]
 async fn resumed_primary_ignored() {
     let mut sentinels = Sentinels::start().expect("sentinels");
@@ -120,8 +120,8 @@ async fn resumed_primary_ignored() {
     assert_eq!(read.position.map(|position| position.applied), Some(Lsn(12)));
 }
 
-/// The leader replays the batches that the replica missed, in the same epoch, and earlier entries stay. A replica
-/// that missed more than the leader can replay proves nothing.
+/// The leader replays the batches that the replica missed, in the same epoch, and earlier entries stay. A
+/// replica that missed more than the leader can replay proves nothing.
 #[tokio::test]
 async fn leader_replays_to_promoted_replica() {
     let mut sentinels = Sentinels::start().expect("sentinels");
