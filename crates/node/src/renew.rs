@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use cache::origin::postgres::PostgresPool;
 use cache::{Chance, OriginError, ThreadChance};
 use coherence::Renewal;
-use contract::{Affected, Contract, Contracts, Key, Projection, Renewed, RowChange, freshness};
+use contract::{Affected, Contract, Contracts, Key, Projected, Projection, RowChange, freshness};
 
 /// Larger values are invalidated and loaded on demand: a renewal goes to every node, whether or not the node
 /// holds the entry.
@@ -31,7 +31,7 @@ pub trait RowCatalogue: Send + Sync + 'static {
 #[async_trait]
 impl RowCatalogue for PostgresPool {
     async fn row_is_complete(&self, contract: &Contract) -> Result<bool, OriginError> {
-        self.row_is_the_answer(contract).await
+        self.rows_match_log(contract).await
     }
 }
 
@@ -137,15 +137,15 @@ impl Renewable {
         change: &RowChange,
         chance: &dyn Chance,
     ) -> impl Iterator<Item = (Key, Option<Renewal>)> {
-        let renewed = self.projection.renewed(&self.contract, change).into_iter();
-        renewed.map(move |(key, renewed)| {
-            let renewal = match renewed {
-                Renewed::Value(value, tags) if self.fits(value.as_deref()) => {
+        let projected = self.projection.project(&self.contract, change).into_iter();
+        projected.map(move |(key, projected)| {
+            let renewal = match projected {
+                Projected::Value(value, tags) if self.fits(value.as_deref()) => {
                     let ttl = self.ttl(value.is_some(), chance.unit());
                     let value = value.map(Arc::from);
                     Some(Renewal { key: key.clone(), value, tags, ttl })
                 }
-                Renewed::Value(..) | Renewed::Unknown => None,
+                Projected::Value(..) | Projected::Unknown => None,
             };
             (key, renewal)
         })

@@ -74,9 +74,9 @@ impl LogSampler {
             let log = Log { system: end.system, timeline: end.timeline, server: 0 };
             let end = end.lsn;
             engine.sample(log, asked, end);
-            let standing = engine.standing();
-            let applied: Lsn = standing.applied;
-            match standing.bound {
+            let status = engine.status();
+            let applied: Lsn = status.applied;
+            match status.bound {
                 Some(bound) if bound >= LATE_BOUND => {
                     let detail = format!(
                         "commits of the last {bound:.1?} may be missing here: {applied} is applied, the \

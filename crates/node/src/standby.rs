@@ -35,7 +35,7 @@ impl StandbyProbe for Standby {
     }
 
     async fn probe(&self) -> Result<Replayed, OriginError> {
-        self.look().await
+        Standby::probe(self).await
     }
 }
 
@@ -90,7 +90,7 @@ pub async fn watch_standby(
         let fault = match probe {
             Err(err) => Some(err.message),
             Ok(replayed) => {
-                let epoch = engine.standing().epoch;
+                let epoch = engine.status().epoch;
                 let other = epoch.is_some_and(|epoch| !replayed.is_of(epoch));
                 other.then(|| {
                     format!("it follows timeline {}, the source does not", replayed.log.timeline)

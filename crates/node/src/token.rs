@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::Engine;
-use coherence::{After, Lsn};
+use coherence::{CausalToken, Lsn};
 use feed::Source;
 use thiserror::Error;
 
@@ -15,7 +15,7 @@ const LOG_END_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct IssuedToken {
     /// The token.
-    pub token: After,
+    pub token: CausalToken,
     /// Every commit up to here is covered.
     pub position: Lsn,
 }
@@ -47,7 +47,7 @@ impl TokenIssuer {
             Ok(end) => end.map_err(|err| TokenError(err.to_string()))?,
             Err(_) => return Err(TokenError(format!("no answer within {LOG_END_TIMEOUT:?}"))),
         };
-        let Some(epoch) = self.engine.standing().epoch else {
+        let Some(epoch) = self.engine.status().epoch else {
             return Err(TokenError("this node does not follow it yet".into()));
         };
         if (end.system, end.timeline) != (epoch.system, epoch.timeline) {
@@ -56,7 +56,7 @@ impl TokenIssuer {
                     .into(),
             ));
         }
-        let token = After::new(Some(epoch.log()), end.lsn);
+        let token = CausalToken::new(Some(epoch.log()), end.lsn);
         Ok(IssuedToken { token, position: end.lsn })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use cache::audit::{After, Asked, Peer, Report, TierCount};
+use cache::audit::{AuditReport, Consistency, PeerReport, PeerRequests, TierCounts};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -140,17 +140,17 @@ impl AuditMetrics {
     }
 
     /// Sets all metrics to the auditor's counts.
-    pub(super) fn update(&self, counts: &Report) {
-        for after in &counts.after {
-            let t = after.seconds.to_string();
-            for (tier, TierCount { checks, stale, .. }) in
-                [("local", after.local), ("shared", after.shared)]
+    pub(super) fn update(&self, counts: &AuditReport) {
+        for consistency in &counts.consistency {
+            let after = consistency.seconds.to_string();
+            for (tier, TierCounts { checks, stale, .. }) in
+                [("local", consistency.local), ("shared", consistency.shared)]
             {
-                let label = ByTier { tier, after: t.clone() };
+                let label = ByTier { tier, after: after.clone() };
                 raise_to(&self.checks.get_or_create(&label), checks);
                 raise_to(&self.stale.get_or_create(&label), stale);
             }
-            self.consistency.get_or_create(&ByAfter { after: t }).set(consistency(after));
+            self.consistency.get_or_create(&ByAfter { after }).set(ratio(consistency));
         }
         let samples = &counts.samples;
         for (result, count) in [("agreed", samples.agreed), ("stale", samples.stale)] {
@@ -170,26 +170,26 @@ impl AuditMetrics {
         raise_to(&self.broken, counts.broken);
     }
 
-    fn update_peer(&self, peer: &Peer) {
+    fn update_peer(&self, peer: &PeerReport) {
         let node = || peer.node.clone();
-        for after in &peer.after {
-            let t = after.seconds.to_string();
-            for (tier, TierCount { checks, stale, .. }) in
-                [("local", after.local), ("shared", after.shared)]
+        for consistency in &peer.consistency {
+            let after = consistency.seconds.to_string();
+            for (tier, TierCounts { checks, stale, .. }) in
+                [("local", consistency.local), ("shared", consistency.shared)]
             {
-                let label = ByNodeTier { node: node(), tier, after: t.clone() };
+                let label = ByNodeTier { node: node(), tier, after: after.clone() };
                 raise_to(&self.peer_checks.get_or_create(&label), checks);
                 raise_to(&self.peer_stale.get_or_create(&label), stale);
             }
-            let label = ByNode { node: node(), after: t };
-            self.peer_consistency.get_or_create(&label).set(consistency(after));
+            let label = ByNode { node: node(), after };
+            self.peer_consistency.get_or_create(&label).set(ratio(consistency));
         }
-        let Asked { answered, unreachable, rubbish, resting } = peer.asked;
+        let PeerRequests { answered, unreachable, malformed, skipped } = peer.requests;
         for (result, count) in [
             ("answered", answered),
             ("unreachable", unreachable),
-            ("rubbish", rubbish),
-            ("resting", resting),
+            ("rubbish", malformed),
+            ("resting", skipped),
         ] {
             raise_to(&self.peer_looks.get_or_create(&ByNodeResult { node: node(), result }), count);
         }
@@ -202,8 +202,9 @@ impl AuditMetrics {
     }
 }
 
-fn consistency(after: &After) -> f64 {
-    after.checked.saturating_sub(after.stale) as f64 / after.checked as f64
+fn ratio(consistency: &Consistency) -> f64 {
+    let Consistency { checked, stale, .. } = consistency;
+    checked.saturating_sub(*stale) as f64 / *checked as f64
 }
 
 fn raise_to(counter: &Counter, to: u64) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache::audit::{Named, PeerLook, Told};
+use cache::audit::{LoadTarget, PeerOutcome, PeerReply};
 use coherence::{Clock, Mono};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -20,12 +20,17 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Asks another node for the state of its tiers; the transport is the caller's.
 #[async_trait]
 pub trait PeerClient: Send + Sync + 'static {
-    /// Asks `node` which entry each of its tiers holds for `named`, with digests salted by `salt`. The call
+    /// Asks `node` which entry each of its tiers holds for `target`, with digests salted by `salt`. The call
     /// may be dropped at any time.
     ///
     /// # Errors
     /// [`PeerError`].
-    async fn inspect(&self, node: &str, named: &Named, salt: &str) -> Result<Told, PeerError>;
+    async fn inspect(
+        &self,
+        node: &str,
+        target: &LoadTarget,
+        salt: &str,
+    ) -> Result<PeerReply, PeerError>;
 }
 
 /// Why another node gave no usable answer.
@@ -93,8 +98,8 @@ impl Peers {
     }
 
     /// Asks all nodes at once, each for at most [`PEER_TIMEOUT`].
-    pub(super) async fn ask(&self, named: &Named) -> Vec<PeerLook> {
-        let mut looks = vec![PeerLook::Resting; self.peers.len()];
+    pub(super) async fn ask(&self, target: &LoadTarget) -> Vec<PeerOutcome> {
+        let mut outcomes = vec![PeerOutcome::Skipped; self.peers.len()];
         let now = self.clock.mono();
         let mut requests = JoinSet::new();
         for (index, peer) in self.peers.iter().enumerate() {
@@ -103,17 +108,17 @@ impl Peers {
             }
             let (peer, client) = (Arc::clone(peer), Arc::clone(&self.client));
             let (clock, salt) = (Arc::clone(&self.clock), Arc::clone(&self.salt));
-            let named = named.clone();
+            let target = target.clone();
             requests.spawn(async move {
-                (index, peer.ask(client.as_ref(), &named, &salt, clock.as_ref()).await)
+                (index, peer.ask(client.as_ref(), &target, &salt, clock.as_ref()).await)
             });
         }
         while let Some(request) = requests.join_next().await {
-            if let Ok((index, look)) = request {
-                looks[index] = look;
+            if let Ok((index, outcome)) = request {
+                outcomes[index] = outcome;
             }
         }
-        looks
+        outcomes
     }
 }
 
@@ -121,24 +126,24 @@ impl Peer {
     async fn ask(
         &self,
         client: &dyn PeerClient,
-        named: &Named,
+        target: &LoadTarget,
         salt: &str,
         clock: &dyn Clock,
-    ) -> PeerLook {
-        let request = client.inspect(&self.name, named, salt);
-        let (look, error) = match tokio::time::timeout(PEER_TIMEOUT, request).await {
-            Ok(Ok(told)) => {
+    ) -> PeerOutcome {
+        let request = client.inspect(&self.name, target, salt);
+        let (outcome, error) = match tokio::time::timeout(PEER_TIMEOUT, request).await {
+            Ok(Ok(reply)) => {
                 self.backoff.lock().answered();
-                return PeerLook::Said(told);
+                return PeerOutcome::Replied(reply);
             }
-            Err(_) => (PeerLook::Unreachable, format!("no answer within {PEER_TIMEOUT:?}")),
-            Ok(Err(err @ PeerError::Unreachable(_))) => (PeerLook::Unreachable, err.to_string()),
-            Ok(Err(err @ PeerError::Malformed(_))) => (PeerLook::Rubbish, err.to_string()),
+            Err(_) => (PeerOutcome::Unreachable, format!("no answer within {PEER_TIMEOUT:?}")),
+            Ok(Err(err @ PeerError::Unreachable(_))) => (PeerOutcome::Unreachable, err.to_string()),
+            Ok(Err(err @ PeerError::Malformed(_))) => (PeerOutcome::Malformed, err.to_string()),
         };
         if self.backoff.lock().failed(clock.mono()) {
             tracing::warn!(node = %self.name, error, "a node can't be audited");
         }
-        look
+        outcome
     }
 }
 

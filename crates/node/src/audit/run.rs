@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::audit::{Auditor, Look, Named, Note, Options, Question, Report, Step, Witness};
-use cache::{Chance, Content, Engine, Holding, Origin, Policy};
+use cache::audit::{
+    AuditReport, Auditor, AuditorOptions, AuditorStep, Check, EngineEvent, EngineObserver,
+    LoadTarget, Observation,
+};
+use cache::{Chance, Content, Engine, Origin, Policy, TierEntry};
 use coherence::Clock;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -14,10 +17,10 @@ use tokio::task::JoinSet;
 
 use super::metrics::AuditMetrics;
 use super::peers::{PeerClient, Peers};
-use super::tap::{AnswerSampler, NoteQueue};
+use super::tap::{AnswerSampler, EventQueue};
 
-/// Notes processed between two checks.
-const NOTES_PER_STEP: usize = 256;
+/// Events processed between two checks.
+const EVENTS_PER_STEP: usize = 256;
 
 /// The time limit of the database for one answer, and the longest pause of the loop.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,8 +55,8 @@ pub struct AuditLoop {
     peers: Peers,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
-    notes: tokio::sync::Mutex<mpsc::Receiver<Note>>,
-    queue: Arc<NoteQueue>,
+    events: tokio::sync::Mutex<mpsc::Receiver<EngineEvent>>,
+    queue: Arc<EventQueue>,
     sample_share: f64,
     metrics: AuditMetrics,
 }
@@ -71,16 +74,17 @@ impl AuditLoop {
         chance: Arc<dyn Chance>,
         registry: &mut Registry,
     ) -> Arc<Self> {
-        let (queue, notes) = NoteQueue::new();
+        let (queue, events) = EventQueue::new();
         let salt: Arc<str> = format!("{:016x}{:016x}", chance.draw(), chance.draw()).into();
-        let auditor_options = Options {
+        let auditor_options = AuditorOptions {
             reads_per_second: options.reads_per_second,
             salt: Arc::clone(&salt),
-            ..Options::default()
+            ..AuditorOptions::default()
         };
         let peers = Peers::new(&options.peers, client, Arc::clone(clock), salt);
-        let budget =
-            |(name, target): (&Arc<str>, &AuditTarget)| (Arc::clone(name), target.policy.budget);
+        let budget = |(name, target): (&Arc<str>, &AuditTarget)| {
+            (Arc::clone(name), target.policy.rules.budget)
+        };
         let auditor = Auditor::new(auditor_options, targets.iter().map(budget), clock.mono())
             .with_peers(peers.names());
         Arc::new(Self {
@@ -90,21 +94,21 @@ impl AuditLoop {
             peers,
             clock: Arc::clone(clock),
             chance,
-            notes: tokio::sync::Mutex::new(notes),
+            events: tokio::sync::Mutex::new(events),
             queue: Arc::new(queue),
             sample_share: options.sample_share,
             metrics: AuditMetrics::new(registry),
         })
     }
 
-    /// Subscribes to the engine's notes. Returns the sampler for the answers that clients get; `None` where
+    /// Subscribes to the engine's events. Returns the sampler for the answers that clients get; `None` where
     /// nothing is audited or no answers are sampled.
     #[must_use]
     pub fn observe(&self) -> Option<AnswerSampler> {
         if self.targets.is_empty() {
             return None;
         }
-        self.engine.witness(Arc::clone(&self.queue) as Arc<dyn Witness>);
+        self.engine.set_observer(Arc::clone(&self.queue) as Arc<dyn EngineObserver>);
         (self.sample_share > 0.0).then(|| {
             AnswerSampler::new(Arc::clone(&self.queue), Arc::clone(&self.chance), self.sample_share)
         })
@@ -112,30 +116,30 @@ impl AuditLoop {
 
     /// Audits until it is dropped.
     pub async fn run(self: &Arc<Self>) {
-        let mut notes = self.notes.lock().await;
+        let mut events = self.events.lock().await;
         let mut received = Vec::new();
         let mut checks = JoinSet::new();
         loop {
             let now = self.clock.mono();
             let free = checks.len() < CHECKS_IN_FLIGHT;
-            let step = if free { self.auditor.lock().next(now) } else { Step::Idle(None) };
+            let step = if free { self.auditor.lock().next(now) } else { AuditorStep::Idle(None) };
             match step {
-                Step::Ask(question) => {
+                AuditorStep::Check(check) => {
                     let audit = Arc::clone(self);
                     checks.spawn(async move {
-                        let look = audit.look(&question).await;
-                        audit.auditor.lock().answered(&question, &look);
+                        let observation = audit.carry_out(&check).await;
+                        audit.auditor.lock().complete(&check, &observation);
                     });
-                    while received.len() < NOTES_PER_STEP
-                        && let Ok(note) = notes.try_recv()
+                    while received.len() < EVENTS_PER_STEP
+                        && let Ok(event) = events.try_recv()
                     {
-                        received.push(note);
+                        received.push(event);
                     }
                 }
-                Step::Idle(until) => {
+                AuditorStep::Idle(until) => {
                     let pause = until.map_or(LOAD_TIMEOUT, |at| at.since(now));
                     tokio::select! {
-                        _ = notes.recv_many(&mut received, NOTES_PER_STEP) => {}
+                        _ = events.recv_many(&mut received, EVENTS_PER_STEP) => {}
                         Some(_) = checks.join_next() => {}
                         () = tokio::time::sleep(pause) => {}
                     }
@@ -148,61 +152,61 @@ impl AuditLoop {
 
     /// Returns all counts and findings so far.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> AuditReport {
         self.auditor.lock().report()
     }
 
-    fn process(&self, received: &mut Vec<Note>) {
+    fn process(&self, received: &mut Vec<EngineEvent>) {
         let (now, wall_us) = (self.clock.mono(), self.clock.wall_us());
         let mut auditor = self.auditor.lock();
-        for note in received.drain(..) {
-            auditor.note(note, now, wall_us);
+        for event in received.drain(..) {
+            auditor.observe(event, now, wall_us);
         }
-        auditor.dropped(self.queue.dropped());
+        auditor.set_dropped(self.queue.dropped());
         self.metrics.update(auditor.counts());
     }
 
     /// Reads the tiers of all nodes first and the database afterwards, so that the tiers' entries can't be
     /// newer than the database's answer.
-    async fn look(&self, question: &Question) -> Look {
+    async fn carry_out(&self, check: &Check) -> Observation {
         let at = self.clock.mono();
-        let epoch = self.engine.standing().epoch;
-        let (holdings, peers) =
-            tokio::join!(self.inspect(&question.named), self.peers.ask(&question.named));
-        let loaded = match holdings {
-            Some(_) => self.load(&question.named).await,
+        let epoch = self.engine.status().epoch;
+        let (entries, peers) =
+            tokio::join!(self.inspect(&check.target), self.peers.ask(&check.target));
+        let loaded = match entries {
+            Some(_) => self.load(&check.target).await,
             None => None,
         };
-        let seen = holdings.zip(loaded);
-        let shown = question.event.and_then(|commit| self.engine.shown(commit));
-        Look {
+        let found = entries.zip(loaded);
+        let visible_since = check.event.and_then(|commit| self.engine.visible_since(commit));
+        Observation {
             at,
             done: self.clock.mono(),
             wall_ms: self.clock.wall_ms(),
-            seen,
-            shown,
+            found,
+            visible_since,
             epoch,
             peers,
         }
     }
 
-    async fn inspect(&self, named: &Named) -> Option<Vec<Holding>> {
-        let policy = &self.targets.get(&named.contract)?.policy;
-        match self.engine.inspect(&named.key, policy).await {
-            Ok(holdings) => Some(holdings),
+    async fn inspect(&self, target: &LoadTarget) -> Option<Vec<TierEntry>> {
+        let policy = &self.targets.get(&target.contract)?.policy;
+        match self.engine.inspect(&target.key, policy).await {
+            Ok(entries) => Some(entries),
             Err(err) => {
-                tracing::debug!(key = %named.key, error = %err, "a tier could not be audited");
+                tracing::debug!(key = %target.key, error = %err, "a tier could not be audited");
                 None
             }
         }
     }
 
-    async fn load(&self, named: &Named) -> Option<Content> {
-        let load = self.targets.get(&named.contract)?.origin.load(&named.key, &named.id);
+    async fn load(&self, target: &LoadTarget) -> Option<Content> {
+        let load = self.targets.get(&target.contract)?.origin.load(&target.key, &target.id);
         match tokio::time::timeout(LOAD_TIMEOUT, load).await {
             Ok(Ok(loaded)) => Some(loaded.content),
             Ok(Err(err)) => {
-                tracing::debug!(key = %named.key, error = %err, "the database could not be read");
+                tracing::debug!(key = %target.key, error = %err, "the database could not be read");
                 None
             }
             Err(_) => None,

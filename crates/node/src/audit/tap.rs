@@ -1,44 +1,44 @@
-//! Notes for the auditor from the engine and from sampled answers.
+//! The auditor's queue of events, from the engine and from sampled answers.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cache::audit::{Answered, Named, Note, Witness};
+use cache::audit::{AnswerRecord, EngineEvent, EngineObserver, LoadTarget};
 use cache::{Answer, Chance, Policy, Tier};
 use contract::Key;
 use tokio::sync::mpsc;
 
-/// The length of the note queue; further notes are dropped and counted.
-const QUEUE_NOTES: usize = 4_096;
+/// The length of the queue; further events are dropped and counted.
+const QUEUE_EVENTS: usize = 4_096;
 
-/// Queues notes without ever waiting.
-pub(super) struct NoteQueue {
-    notes: mpsc::Sender<Note>,
+/// Queues events without ever waiting.
+pub(super) struct EventQueue {
+    events: mpsc::Sender<EngineEvent>,
     dropped: AtomicU64,
 }
 
-impl NoteQueue {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Note>) {
-        let (notes, receiver) = mpsc::channel(QUEUE_NOTES);
-        (Self { notes, dropped: AtomicU64::new(0) }, receiver)
+impl EventQueue {
+    pub(super) fn new() -> (Self, mpsc::Receiver<EngineEvent>) {
+        let (events, receiver) = mpsc::channel(QUEUE_EVENTS);
+        (Self { events, dropped: AtomicU64::new(0) }, receiver)
     }
 
-    /// Returns the number of notes dropped so far.
+    /// Returns the number of events dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn push(&self, note: Note) {
-        if self.notes.try_send(note).is_err() {
+    fn push(&self, event: EngineEvent) {
+        if self.events.try_send(event).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Witness for NoteQueue {
-    fn note(&self, note: Note) {
-        self.push(note);
+impl EngineObserver for EventQueue {
+    fn observe(&self, event: EngineEvent) {
+        self.push(event);
     }
 }
 
@@ -50,14 +50,14 @@ thread_local! {
 
 /// Hands a share of the answers that clients get to the auditor.
 pub struct AnswerSampler {
-    queue: Arc<NoteQueue>,
+    queue: Arc<EventQueue>,
     chance: Arc<dyn Chance>,
     share: f64,
 }
 
 impl AnswerSampler {
     /// `share`: more than 0, at most 1.
-    pub(super) fn new(queue: Arc<NoteQueue>, chance: Arc<dyn Chance>, share: f64) -> Self {
+    pub(super) fn new(queue: Arc<EventQueue>, chance: Arc<dyn Chance>, share: f64) -> Self {
         Self { queue, chance, share }
     }
 
@@ -67,8 +67,10 @@ impl AnswerSampler {
         if !self.draw() || answer.proof().tier == Tier::Origin {
             return;
         }
-        let named = Named { key: key.clone(), id: id.into(), contract: Arc::clone(&policy.name) };
-        self.queue.push(Note::Answer(Answered { named, content: answer.entry.content.clone() }));
+        let contract = Arc::clone(&policy.rules.name);
+        let target = LoadTarget { key: key.clone(), id: id.into(), contract };
+        let content = answer.entry.content.clone();
+        self.queue.push(EngineEvent::Answer(AnswerRecord { target, content }));
     }
 
     /// Returns whether this answer is sampled.

@@ -30,7 +30,7 @@ impl EventMapper {
         self.renewer.check().await;
     }
 
-    /// Returns the events of `commits`, a piece of the log that ends at `upto`. A commit after `upto` is not
+    /// Returns the events of `commits`, a batch of the log that ends at `upto`. A commit after `upto` is not
     /// complete yet, so it only invalidates and renews nothing.
     pub(super) fn events(&mut self, commits: &[Commit], upto: Lsn) -> Vec<Event> {
         let mut events = Vec::new();

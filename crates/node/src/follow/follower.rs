@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache::leader::{Leader, Moved};
+use cache::leader::{ApplyResult, Leader};
 use cache::{Engine, SharedTier, TierError};
 use coherence::resume::{Resume, Start};
 use coherence::{Clock, Event};
 use contract::Contracts;
-use feed::{Bookmark, Feed, FeedError, FeedEvent, LogEnd, Piece};
+use feed::{Checkpoint, Feed, FeedError, FeedEvent, LogBatch, LogEnd, StreamStart};
 
 use super::events::EventMapper;
 use super::metrics::FollowMetrics;
@@ -60,19 +60,19 @@ pub struct Follower {
 
 /// The position that the shared tier has applied; a database that does not track its followers is followed
 /// from there.
-struct SharedBookmark(Arc<dyn SharedTier>);
+struct SharedCheckpoint(Arc<dyn SharedTier>);
 
 #[async_trait]
-impl Bookmark for SharedBookmark {
+impl Checkpoint for SharedCheckpoint {
     async fn applied(&self) -> Result<Option<LogEnd>, FeedError> {
-        let standing = self.0.standing().await.map_err(|err| FeedError::Unavailable {
-            doing: "reading the shared tier's position",
+        let position = self.0.position().await.map_err(|err| FeedError::Unavailable {
+            operation: "reading the shared tier's position",
             source: Box::new(err),
         })?;
-        Ok(standing.map(|standing| LogEnd {
-            system: standing.epoch.system,
-            timeline: standing.epoch.timeline,
-            lsn: standing.applied,
+        Ok(position.map(|position| LogEnd {
+            system: position.epoch.system,
+            timeline: position.epoch.timeline,
+            lsn: position.applied,
         }))
     }
 }
@@ -83,7 +83,7 @@ impl Follower {
     pub fn new(mut feed: Box<dyn Feed>, renewer: Renewer, parts: FollowerParts) -> Self {
         let FollowerParts { engine, contracts, clock, health, journal, metrics, longest_ttl } =
             parts;
-        feed.resume(Arc::new(SharedBookmark(Arc::clone(engine.shared()))));
+        feed.resume(Arc::new(SharedCheckpoint(Arc::clone(engine.shared()))));
         Self {
             feed,
             leader: Leader::new(engine.clone(), Arc::clone(&clock), longest_ttl),
@@ -106,7 +106,7 @@ impl Follower {
                     self.start(&start).await;
                     self.leads = true;
                 }
-                Ok(FeedEvent::Piece(piece)) => self.apply(piece).await,
+                Ok(FeedEvent::Batch(batch)) => self.apply(batch).await,
                 Ok(FeedEvent::Standby) => {
                     (self.watched, self.leads) = (true, false);
                     self.health.optional("feed", true, "another node follows the log");
@@ -132,9 +132,9 @@ impl Follower {
                 event = &mut next => return event,
                 () = tokio::time::sleep(RECONCILE_INTERVAL), if self.leads => {}
             }
-            match self.leader.tend().await {
-                Ok(Moved::Applied) => {}
-                Ok(moved) => report(&self.metrics, moved),
+            match self.leader.reconcile().await {
+                Ok(ApplyResult::Applied) => {}
+                Ok(result) => report(&self.metrics, result),
                 Err(err) => {
                     tracing::debug!(error = %err, "the shared tier could not be reconciled");
                 }
@@ -142,11 +142,12 @@ impl Follower {
         }
     }
 
-    async fn start(&mut self, started: &feed::Start) {
+    async fn start(&mut self, started: &StreamStart) {
         let start = Start {
             system: started.system,
             timeline: started.timeline,
-            server: digest(&started.server_started),
+            // The same on every node and in every build, which the standard hashers do not promise.
+            server: contract::fnv1a(started.server_started.bytes()),
             new_slot: started.slot_generation.is_some(),
             unbroken: self.watched.then_some(started.unbroken),
             position: started.position,
@@ -154,18 +155,18 @@ impl Follower {
         let first = !std::mem::replace(&mut self.watched, true);
         self.mapper.check_renewals().await;
         let mut attempts = 0;
-        let (verdict, watermark) = loop {
+        let (resume, watermark) = loop {
             match self.leader.start(start).await {
                 Ok(started) => break started,
                 Err(err) => self.back_off(&err, &mut attempts).await,
             }
         };
-        self.feed.seen(watermark);
-        match verdict {
+        self.feed.resume_watermark(watermark);
+        match resume {
             Resume::Continue(epoch) => {
                 tracing::info!(%epoch, position = %start.position, "following the log");
             }
-            Resume::Begin(epoch) => {
+            Resume::Reset(epoch) => {
                 self.metrics.epoch_resets.inc();
                 let message = "following the log in a new epoch; earlier entries are void";
                 if first {
@@ -178,13 +179,13 @@ impl Follower {
         self.health.optional("feed", true, "follows the log");
     }
 
-    async fn apply(&mut self, piece: Piece) {
-        let Piece { prev, upto, watermark, commits } = piece;
+    async fn apply(&mut self, batch: LogBatch) {
+        let LogBatch { prev, upto, watermark, commits } = batch;
         let mut events = self.mapper.events(&commits, upto);
         let mut attempts = 0;
         loop {
             match self.leader.apply(prev, upto, watermark, &mut events).await {
-                Ok(moved) => break report(&self.metrics, moved),
+                Ok(result) => break report(&self.metrics, result),
                 Err(err) => self.back_off(&err, &mut attempts).await,
             }
         }
@@ -230,7 +231,7 @@ impl Follower {
                 subjects_total: event.subjects.len(),
                 committed_us: event.committed_us,
                 shared_ms: Some(now_ms),
-                local_ms: (self.engine.standing().applied >= event.lsn).then_some(now_ms),
+                local_ms: (self.engine.status().applied >= event.lsn).then_some(now_ms),
                 retries,
             });
         }
@@ -238,27 +239,19 @@ impl Follower {
 }
 
 /// Counts and logs a repair of the shared tier.
-fn report(metrics: &FollowMetrics, moved: Moved) {
-    match moved {
-        Moved::Applied => {}
-        Moved::ToldAgain(from) => {
+fn report(metrics: &FollowMetrics, result: ApplyResult) {
+    match result {
+        ApplyResult::Applied => {}
+        ApplyResult::Replayed(from) => {
             metrics.replays.inc();
             tracing::warn!(%from, "the shared tier went back to an earlier position; the log was replayed from there");
         }
-        Moved::Mended(gap) => {
+        ApplyResult::Repaired(gap) => {
             tracing::warn!(%gap, "buckets of the shared tier lost their tombstones and were reset");
         }
-        Moved::BegunAnew(gap) => {
+        ApplyResult::Reset(gap) => {
             metrics.epoch_resets.inc();
             tracing::warn!(%gap, "the shared tier lost its tombstones; a new epoch begins");
         }
     }
-}
-
-/// Returns the server's start time as a number, the same on every node.
-fn digest(text: &str) -> u64 {
-    // FNV-1a: stable across builds, which the standard hashers do not promise.
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

@@ -66,12 +66,12 @@ impl FollowMetrics {
         );
         registry.register(
             "tidegate_invalidation_retries",
-            "Failed attempts to apply a piece of the log to the shared tier",
+            "Failed attempts to apply a batch of the log to the shared tier",
             m.retries.clone(),
         );
         registry.register(
             "tidegate_invalidation_exhausted",
-            "Pieces of the log that ten attempts could not apply (attempts go on)",
+            "Batches of the log that ten attempts could not apply (attempts go on)",
             m.exhausted.clone(),
         );
         registry.register(

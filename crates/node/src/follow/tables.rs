@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use contract::Contracts;
-use feed::{TableName, Tracked};
+use feed::{TableName, TrackedTable};
 
 /// Returns the tables of `source` that contracts refer to, each with every column that a contract needs: for
 /// keys, for tags, to detect a change, and for renewed values.
 #[must_use]
-pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<Tracked> {
+pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<TrackedTable> {
     let tables = contracts.tables(source).into_iter();
     tables
         .map(|table| {
-            let mut tracked =
-                Tracked { table: table.to_owned(), columns: Vec::new(), old_columns: Vec::new() };
+            let mut tracked = TrackedTable {
+                table: table.to_owned(),
+                columns: Vec::new(),
+                old_columns: Vec::new(),
+            };
             for contract in contracts.of_table(source, table) {
                 add(&mut tracked.columns, &contract.key_columns());
                 add(&mut tracked.columns, &contract.watched_columns());
@@ -21,7 +24,7 @@ pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<Tracked> {
                 if let (true, Ok(value)) = (contract.renews(), contract.projection()) {
                     add(&mut tracked.columns, &value.columns().collect::<Vec<_>>());
                 }
-                add(&mut tracked.old_columns, &contract.beyond_identity(&[]));
+                add(&mut tracked.old_columns, &contract.columns_outside_identity(&[]));
             }
             tracked
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::{Chance, Engine, Survey};
-use coherence::{After, Clock, Epoch, Lsn, Subject};
+use coherence::{CausalToken, Clock, Epoch, Lsn, Subject};
 use contract::{Contracts, Pattern};
 use feed::{LogMessage, Source};
 
@@ -76,8 +76,8 @@ impl LogInvalidator {
         };
         self.wait_applied(position).await?;
         let elapsed = self.clock.mono().since(started);
-        let log = self.engine.standing().epoch.map(Epoch::log);
-        let token = After::new(log, position);
+        let log = self.engine.status().epoch.map(Epoch::log);
+        let token = CausalToken::new(log, position);
         Ok(InvalidationReceipt { id, position, token, subjects: count, elapsed })
     }
 
@@ -145,11 +145,11 @@ impl LogInvalidator {
     /// Waits for this node's own tier, and for the shared tier, which on the leader may be later.
     async fn wait_applied(&self, position: Lsn) -> Result<(), InvalidationError> {
         let applied = async {
-            while self.engine.standing().applied < position {
+            while self.engine.status().applied < position {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
-            let shared = async || self.engine.shared().standing().await.ok().flatten();
-            while shared().await.is_none_or(|standing| standing.applied < position) {
+            let shared = async || self.engine.shared().position().await.ok().flatten();
+            while shared().await.is_none_or(|shared| shared.applied < position) {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
         };

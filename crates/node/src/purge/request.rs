@@ -59,7 +59,7 @@ pub struct InvalidationReceipt {
     /// The request's position in the log.
     pub position: Lsn,
     /// A causal token: a read with it includes every commit up to the request.
-    pub token: coherence::After,
+    pub token: coherence::CausalToken,
     /// The number of keys, tags and wildcards.
     pub subjects: usize,
     /// The time until the shared tier and this node's own tier had applied the request.
