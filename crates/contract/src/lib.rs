@@ -40,5 +40,6 @@ pub use naming::pattern::{Pattern, PatternError};
 pub use naming::sensitive_value::SensitiveValue;
 pub use naming::tag::{Tag, TagError, TagTemplate};
 pub use naming::template::{KeyTemplate, TemplateError};
+pub use section::choices::{CLASS_WORDS, UNPROVEN_WORDS};
 pub use section::preset::{Preset, Strictness, presets};
 pub use section::reference::{KeyDoc, reference, reference_markdown};

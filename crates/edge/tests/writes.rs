@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cache::SystemClock;
 use cache::shared::{RedisOptions, RedisTier, SharedTier};
-use coherence::{After, Clock, Epoch, Lsn};
+use coherence::{CausalToken, Clock, Epoch, Lsn};
 use support::{Edge, Upstream, epoch, request, respond};
 
 /// Pages with a version that each load increments. A write gets the status in its query.
@@ -31,7 +31,7 @@ async fn upstream() -> Upstream {
 }
 
 fn token(position: u64) -> String {
-    After::new(Some(epoch().log()), Lsn(position)).to_string()
+    CausalToken::new(Some(epoch().log()), Lsn(position)).to_string()
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn foreign_log_token_reads_upstream() {
     let edge = Edge::start(&upstream().await).await;
     edge.get("/").await;
     let other = Epoch { timeline: 2, ..epoch() };
-    let token = After::new(Some(other.log()), Lsn(1)).to_string();
+    let token = CausalToken::new(Some(other.log()), Lsn(1)).to_string();
     assert_eq!(edge.get_with("/", &[("tidegate-after", &token)]).await.text(), "version 1");
 }
 

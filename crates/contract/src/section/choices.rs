@@ -3,13 +3,15 @@
 use crate::model::contract::{Class, Sensitivity, Unproven};
 use crate::naming::id::IdKind;
 
-pub(crate) const UNPROVEN: [(&str, Unproven); 3] = [
+/// The words for [`Unproven`].
+pub const UNPROVEN_WORDS: [(&str, Unproven); 3] = [
     ("serve-stale", Unproven::ServeStale),
     ("read-origin", Unproven::ReadOrigin),
     ("fail", Unproven::Fail),
 ];
 
-pub(crate) const CLASS: [(&str, Class); 3] =
+/// The words for [`Class`].
+pub const CLASS_WORDS: [(&str, Class); 3] =
     [("critical", Class::Critical), ("standard", Class::Standard), ("ephemeral", Class::Ephemeral)];
 
 pub(crate) const ID: [(&str, IdKind); 4] = [

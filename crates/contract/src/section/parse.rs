@@ -13,7 +13,7 @@ use crate::model::service::{MAX_LAG, Service};
 use crate::naming::syntax::is_entity;
 use crate::naming::tag::TagTemplate;
 use crate::naming::template::KeyTemplate;
-use crate::section::choices::{CLASS, ID, SENSITIVITY, UNPROVEN};
+use crate::section::choices::{CLASS_WORDS, ID, SENSITIVITY, UNPROVEN_WORDS};
 use crate::section::parse_service;
 use crate::section::preset::{Preset, Strictness, no_preset, presets};
 use crate::section::reference::{SYNONYMS, keys_of};
@@ -82,8 +82,8 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
     let preset = read_preset(table);
     let base = preset.unwrap_or(no_preset());
     let key = table.required("key", "malformed-key", KEY, KeyTemplate::parse);
-    let unproven = table.choice("unproven", &UNPROVEN).unwrap_or(base.unproven);
-    let priority = table.choice("priority", &CLASS).unwrap_or(base.priority);
+    let unproven = table.choice("unproven", &UNPROVEN_WORDS).unwrap_or(base.unproven);
+    let priority = table.choice("priority", &CLASS_WORDS).unwrap_or(base.priority);
     let from = read_from(table);
     let times = read_times(table, base, unproven, from.is_some());
     let (value, service) = read_value(table);
@@ -109,7 +109,7 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
         refresh: read_refresh(table),
         stale_while_revalidate: times.stale_while_revalidate,
         max_size_bytes: table.size("max_size", 1..=u64::MAX).unwrap_or(1 << 20),
-        pool: table.choice("pool", &CLASS).unwrap_or(priority),
+        pool: table.choice("pool", &CLASS_WORDS).unwrap_or(priority),
         priority,
         sensitivity: table.choice("sensitivity", &SENSITIVITY).unwrap_or(base.sensitivity),
         residency: read_residency(table),

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::config::format_duration;
 use crate::model::contract::{AbsentFilter, Contract, Origin};
 use crate::model::service::Service;
-use crate::section::choices::{CLASS, ID, SENSITIVITY, UNPROVEN};
+use crate::section::choices::{CLASS_WORDS, ID, SENSITIVITY, UNPROVEN_WORDS};
 use crate::section::reference::is_known;
 
 impl Contract {
@@ -31,7 +31,7 @@ impl Contract {
         out.time("staleness", self.staleness);
         out.time("ttl", self.ttl);
         out.time("absent_ttl", self.absent_ttl);
-        out.text("unproven", name_of(&UNPROVEN, &self.unproven));
+        out.text("unproven", name_of(&UNPROVEN_WORDS, &self.unproven));
         let tiers = [("local", self.tiers.local), ("shared", self.tiers.shared)];
         let tiers = tiers.into_iter().filter(|(_, allowed)| *allowed).map(|(tier, _)| tier);
         out.set("tiers", Some(list(tiers)));
@@ -43,8 +43,8 @@ impl Contract {
         out.set("jitter", Some(self.refresh.jitter.into()));
         out.time("stale_while_revalidate", self.stale_while_revalidate);
         out.set("max_size", Some(size(self.max_size_bytes)));
-        out.text("pool", name_of(&CLASS, &self.pool));
-        out.text("priority", name_of(&CLASS, &self.priority));
+        out.text("pool", name_of(&CLASS_WORDS, &self.pool));
+        out.text("priority", name_of(&CLASS_WORDS, &self.priority));
         out.text("sensitivity", name_of(&SENSITIVITY, &self.sensitivity));
         out.text("residency", self.residency.as_deref());
         if let Some(retention) = self.retention {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Answer, Content, Item, AtomicBatch, Policy, Tier};
+use cache::{Answer, AtomicBatch, Content, Item, Policy, Tier};
 use coherence::CausalToken;
 use contract::Evidence;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -91,16 +91,17 @@ impl DataApi {
     pub(super) async fn batch(
         &self,
         query: &str,
-        token: Option<After>,
+        token: Option<CausalToken>,
     ) -> Result<Response<Body>, DataError> {
         let BatchQuery { gets, atomic } = parse(query)?;
         let requested: Vec<_> = gets.iter().map(|get| self.item(get)).collect();
         let valid = requested.iter().filter_map(|requested| requested.as_ref().ok());
         let items: Vec<Item> = valid.clone().map(|(_, item)| item.clone()).collect();
         let (answers, by) = if atomic {
-            let mut services = valid.filter(|(served, _)| served.policy.evidence != Evidence::Log);
+            let mut services =
+                valid.filter(|(served, _)| served.policy.rules.evidence != Evidence::Log);
             if let Some((served, _)) = services.next() {
-                let name = &served.policy.name;
+                let name = &served.policy.rules.name;
                 let detail = format!(
                     "{name} is read from a service, which shares no snapshot with other origins: omit \
                      it, or omit `atomic`"
@@ -199,7 +200,7 @@ fn weaker_evidence(evidence: Evidence) -> Option<&'static str> {
 /// # Errors
 /// [`DataError`] where the answer has no value, or one that is not JSON.
 fn json<'a>(answer: &'a Answer, served: &ServedContract) -> Result<&'a RawValue, DataError> {
-    let name = &served.policy.name;
+    let name = &served.policy.rules.name;
     let bytes = value::bytes(answer, &served.policy)?;
     if let Content::Present(value) = &answer.entry.content
         && !value.head.is_empty()
@@ -221,7 +222,7 @@ impl Freshness {
             tier: proof.tier.as_str(),
             stale: proof.stale.map(cache::Stale::as_str),
             soft: proof.soft,
-            proof: weaker_evidence(policy.evidence),
+            proof: weaker_evidence(policy.rules.evidence),
         }
     }
 }
@@ -241,7 +242,8 @@ impl WorstProof {
         self.stale = self.stale.or(proof.stale.map(cache::Stale::as_str));
         self.soft |= proof.soft;
         // The alphabetical order of the names is their order from weak to strong.
-        self.proof = [self.proof, weaker_evidence(policy.evidence)].into_iter().flatten().min();
+        self.proof =
+            [self.proof, weaker_evidence(policy.rules.evidence)].into_iter().flatten().min();
     }
 
     /// `Tidegate-Freshness` of all items; `None`: there are no items.

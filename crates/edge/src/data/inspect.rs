@@ -1,6 +1,6 @@
 //! Inspection of the tiers without loads or fills.
 
-use cache::{TierEntry, Tier, TierError};
+use cache::{Tier, TierEntry, TierError};
 use contract::Key;
 use thiserror::Error;
 

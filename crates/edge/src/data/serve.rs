@@ -136,7 +136,7 @@ impl DataApi {
         served: &ServedContract,
         key: &Key,
         id: &str,
-        token: Option<After>,
+        token: Option<CausalToken>,
     ) -> Result<Answer, DataError> {
         let policy = &served.policy;
         let local = match token {

@@ -20,11 +20,12 @@ pub(super) fn bytes<'a>(answer: &'a Answer, policy: &Policy) -> Result<&'a Bytes
     match &answer.entry.content {
         Content::Present(value) => Ok(&value.body),
         Content::Absent => {
-            let detail = format!("{} has no row for this ID", policy.name);
+            let detail = format!("{} has no row for this ID", policy.rules.name);
             Err(DataError::new(StatusCode::NOT_FOUND, "Row not found", detail))
         }
         Content::Uncacheable => {
-            let detail = format!("the response of {}'s origin may not be shared", policy.name);
+            let detail =
+                format!("the response of {}'s origin may not be shared", policy.rules.name);
             Err(DataError::new(StatusCode::BAD_GATEWAY, "Value not shareable", detail))
         }
     }
@@ -46,7 +47,11 @@ pub(super) fn response(answer: &Answer, policy: &Policy) -> Response<Body> {
     headers.insert(CACHE_STATUS, freshness::cache_status(&proof));
     headers.insert(
         TIDEGATE_FRESHNESS,
-        freshness::tidegate_freshness(&proof, &policy.name, ServedBy::DataApi(policy.evidence)),
+        freshness::tidegate_freshness(
+            &proof,
+            &policy.rules.name,
+            ServedBy::DataApi(policy.rules.evidence),
+        ),
     );
     headers.insert(AGE, HeaderValue::from(proof.age.as_secs()));
     response

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use coherence::{After, Mono};
+use coherence::{CausalToken, Mono};
 use http::{HeaderValue, Request, Response, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -42,7 +42,7 @@ pub(super) struct Caller {
     pub(super) request_id: HeaderValue,
     pub(super) started: Mono,
     /// The response includes every commit up to this token.
-    pub(super) token: Option<After>,
+    pub(super) token: Option<CausalToken>,
 }
 
 impl GatewayInner {
@@ -99,7 +99,7 @@ impl GatewayInner {
         present: HeaderSet,
         page: &PageRequest,
         route: &Route,
-        token: Option<After>,
+        token: Option<CausalToken>,
     ) -> Option<Response<Body>> {
         let answer = match token {
             None => self.engine.peek(&page.key, &route.policy),
@@ -107,7 +107,7 @@ impl GatewayInner {
         }?;
         stored_page(
             &answer,
-            &route.policy.name,
+            &route.policy.rules.name,
             request.method(),
             request.headers(),
             present.any(HeaderSet::REVALIDATION),

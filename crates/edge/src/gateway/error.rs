@@ -71,7 +71,9 @@ impl GatewayError {
                 ReadError::Unproven { .. } | ReadError::Overloaded { .. } => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
-                ReadError::NoCommonSnapshot | ReadError::Aborted => StatusCode::INTERNAL_SERVER_ERROR,
+                ReadError::NoCommonSnapshot | ReadError::Aborted => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
             },
         }
     }
@@ -92,9 +94,9 @@ impl GatewayError {
             },
             Self::Read(ReadError::WaitTimeout(_)) => "http_response_timeout",
             Self::Read(ReadError::Overloaded { .. }) => "connection_limit_reached",
-            Self::Read(ReadError::Unproven { .. } | ReadError::NoCommonSnapshot | ReadError::Aborted) => {
-                "proxy_internal_error"
-            }
+            Self::Read(
+                ReadError::Unproven { .. } | ReadError::NoCommonSnapshot | ReadError::Aborted,
+            ) => "proxy_internal_error",
         })
     }
 

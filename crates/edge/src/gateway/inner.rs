@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache::Engine;
-use coherence::{After, Clock, Mono};
+use coherence::{CausalToken, Clock, Mono};
 use contract::Key;
 use http::{Method, Response};
 
@@ -80,7 +80,7 @@ impl GatewayInner {
     }
 
     /// A malformed token does not fail a request; it is counted and ignored.
-    pub(super) fn ignore_token(&self, err: &MalformedToken) -> Option<After> {
+    pub(super) fn ignore_token(&self, err: &MalformedToken) -> Option<CausalToken> {
         tracing::debug!(error = %err.0, "malformed token ignored");
         self.metrics.malformed_tokens.inc();
         None

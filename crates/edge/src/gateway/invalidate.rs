@@ -1,6 +1,6 @@
 //! Invalidation after a write through the gateway.
 
-use coherence::{After, Subject};
+use coherence::{CausalToken, Subject};
 use http::{Method, Response, StatusCode};
 
 use super::inner::GatewayInner;
@@ -15,7 +15,7 @@ impl GatewayInner {
     pub(super) async fn invalidate_after_write(
         &self,
         request: &ForwardRequest,
-        token: Option<After>,
+        token: Option<CausalToken>,
         response: &mut Response<Body>,
     ) {
         if let Some(token) = token {

@@ -84,7 +84,7 @@ impl GatewayInner {
         self: &Arc<Self>,
         page: PageRequest,
         route: Arc<Route>,
-        token: Option<After>,
+        token: Option<CausalToken>,
         request: Arc<ForwardRequest>,
     ) -> Served {
         if list_members(&request.headers, &CACHE_CONTROL)
@@ -113,7 +113,7 @@ impl GatewayInner {
             Ok(answer) if matches!(answer.entry.content, Content::Present(_)) => {
                 let response = stored_page(
                     &answer,
-                    &route.policy.name,
+                    &route.policy.rules.name,
                     &request.method,
                     &request.headers,
                     true,
@@ -150,7 +150,7 @@ impl GatewayInner {
         body: RequestBody,
         reason: &str,
     ) -> Served {
-        let class = route.policy.priority;
+        let class = route.policy.rules.priority;
         let (mut head, body) = self.gate.send(class, request, Audience::Client, body).await?;
         let token = ryw_token::take_from_response(&mut head.headers)
             .unwrap_or_else(|err| self.ignore_token(&err));

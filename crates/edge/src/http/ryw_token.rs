@@ -31,7 +31,7 @@ pub(crate) struct MalformedToken(pub(crate) String);
 ///
 /// # Errors
 /// [`MalformedToken`].
-pub(crate) fn from_header(headers: &HeaderMap) -> Result<Option<After>, MalformedToken> {
+pub(crate) fn from_header(headers: &HeaderMap) -> Result<Option<CausalToken>, MalformedToken> {
     headers.get(TIDEGATE_AFTER).map(parse).transpose()
 }
 
@@ -39,7 +39,9 @@ pub(crate) fn from_header(headers: &HeaderMap) -> Result<Option<After>, Malforme
 ///
 /// # Errors
 /// [`MalformedToken`]; header and cookie are removed all the same.
-pub(crate) fn take_from_request(headers: &mut HeaderMap) -> Result<Option<After>, MalformedToken> {
+pub(crate) fn take_from_request(
+    headers: &mut HeaderMap,
+) -> Result<Option<CausalToken>, MalformedToken> {
     let cookie = take_cookie(headers);
     match headers.remove(TIDEGATE_AFTER) {
         Some(header) => parse(&header).map(Some),
@@ -51,12 +53,14 @@ pub(crate) fn take_from_request(headers: &mut HeaderMap) -> Result<Option<After>
 ///
 /// # Errors
 /// [`MalformedToken`]; the header is removed all the same.
-pub(crate) fn take_from_response(headers: &mut HeaderMap) -> Result<Option<After>, MalformedToken> {
+pub(crate) fn take_from_response(
+    headers: &mut HeaderMap,
+) -> Result<Option<CausalToken>, MalformedToken> {
     headers.remove(TIDEGATE_WRITTEN).as_ref().map(parse).transpose()
 }
 
 /// Sets the cookie that makes a browser send `token`.
-pub(crate) fn set_cookie(headers: &mut HeaderMap, token: After, scheme: Scheme) {
+pub(crate) fn set_cookie(headers: &mut HeaderMap, token: CausalToken, scheme: Scheme) {
     let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
     let cookie = format!(
         "{COOKIE_PREFIX}{token}; Path=/; Max-Age={COOKIE_MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}"
@@ -65,11 +69,11 @@ pub(crate) fn set_cookie(headers: &mut HeaderMap, token: After, scheme: Scheme) 
     headers.append(SET_COOKIE, cookie);
 }
 
-fn parse(value: &HeaderValue) -> Result<After, MalformedToken> {
+fn parse(value: &HeaderValue) -> Result<CausalToken, MalformedToken> {
     let text = value.to_str().map_err(|err| MalformedToken(err.to_string()))?;
-    text.trim()
-        .parse()
-        .map_err(|err: coherence::after::ParseAfterError| MalformedToken(err.to_string()))
+    text.trim().parse().map_err(|err: coherence::causal_token::ParseCausalTokenError| {
+        MalformedToken(err.to_string())
+    })
 }
 
 fn take_cookie(headers: &mut HeaderMap) -> Option<HeaderValue> {

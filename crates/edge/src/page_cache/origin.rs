@@ -203,7 +203,7 @@ impl Origin for PageLoad {
 
     async fn load(&self, key: &Key, _: &str) -> Result<Loaded, OriginError> {
         let audience = Audience::Shared(self.encodings);
-        let class = self.route.policy.priority;
+        let class = self.route.policy.rules.priority;
         let sent =
             self.origin.gate.send(class, &self.request, audience, RequestBody::empty()).await;
         let (head, mut body) = sent.map_err(|err| self.failed(err))?;

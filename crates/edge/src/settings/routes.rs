@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::Policy;
-use contract::{Class, Unproven};
+use cache::{Policy, Rules};
+use contract::config::{MAX_DURATION, ValueError, parse_choice, parse_duration};
+use contract::{CLASS_WORDS, Class, UNPROVEN_WORDS, Unproven};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -100,10 +101,12 @@ impl Route {
                 "a path must start with `/` and must not contain `?`, `#` or `%`".to_owned(),
             ));
         }
-        let duration = |name: &str, text: &Option<String>, default: Duration| match text {
+        let wrong = |key: &str, err: ValueError| invalid(err.at(key).to_string());
+        let duration = |key: &str, text: &Option<String>, default: Duration| match text {
             None => Ok(default),
-            Some(text) => humantime::parse_duration(text)
-                .map_err(|err| invalid(format!("{name} = {text:?} is not a duration: {err}"))),
+            Some(text) => {
+                parse_duration(text, Duration::ZERO..=MAX_DURATION).map_err(|err| wrong(key, err))
+            }
         };
         let name = config.contract.as_deref().unwrap_or("page");
         if !is_name(name) {
@@ -112,38 +115,28 @@ impl Route {
                  letters, digits, `_` and `-`, at most {MAX_NAME_BYTES} bytes"
             )));
         }
-        let mut policy =
-            Policy::new(name, duration("staleness", &config.staleness, DEFAULT_STALENESS)?);
-        policy.unproven = match config.unproven.as_deref() {
-            None | Some("read-origin") => Unproven::ReadOrigin,
-            Some("serve-stale") => Unproven::ServeStale,
-            Some("fail") => Unproven::Fail,
-            Some(other) => {
-                return Err(invalid(format!(
-                    "unproven = {other:?} is not one of read-origin, serve-stale, fail"
-                )));
+        let budget = duration("staleness", &config.staleness, DEFAULT_STALENESS)?;
+        let mut rules = Rules::new(name, budget);
+        rules.unproven = match config.unproven.as_deref() {
+            None => Unproven::ReadOrigin,
+            Some(text) => {
+                parse_choice(text, &UNPROVEN_WORDS).map_err(|err| wrong("unproven", err))?
             }
         };
-        policy.priority = match config.priority.as_deref() {
-            None | Some("standard") => Class::Standard,
-            Some("ephemeral") => Class::Ephemeral,
-            Some("critical") => Class::Critical,
-            Some(other) => {
-                return Err(invalid(format!(
-                    "priority = {other:?} is not one of ephemeral, standard, critical"
-                )));
-            }
+        rules.priority = match config.priority.as_deref() {
+            None => Class::Standard,
+            Some(text) => parse_choice(text, &CLASS_WORDS).map_err(|err| wrong("priority", err))?,
         };
-        policy.pool = policy.priority;
-        policy.stale_while_revalidate =
+        rules.pool = rules.priority;
+        rules.stale_while_revalidate =
             duration("stale_while_revalidate", &config.stale_while_revalidate, Duration::ZERO)?;
         let max_lifetime = duration("max_lifetime", &config.max_lifetime, DEFAULT_MAX_LIFETIME)?;
-        policy.ttl = max_lifetime;
+        rules.ttl = max_lifetime;
         // `max_object_bytes` limits bodies.
-        policy.max_bytes = u64::MAX;
+        rules.max_bytes = u64::MAX;
         Ok(Self {
             prefix: config.path.clone(),
-            policy: Arc::new(policy),
+            policy: Arc::new(Policy::new(rules)),
             max_lifetime,
             store: config.store.unwrap_or(true) && !max_lifetime.is_zero(),
         })
@@ -182,11 +175,11 @@ mod tests {
         let cart = RouteConfig { store: Some(false), ..route("/p/cart") };
         let routes = Routes::new(&[price, cart]).expect("valid");
         let page = routes.resolve("/p/42");
-        assert_eq!(&*page.policy.name, "product_page");
-        assert_eq!(page.policy.budget, Duration::from_secs(1));
-        assert_eq!(page.policy.unproven, Unproven::ServeStale);
+        assert_eq!(&*page.policy.rules.name, "product_page");
+        assert_eq!(page.policy.rules.budget, Duration::from_secs(1));
+        assert_eq!(page.policy.rules.unproven, Unproven::ServeStale);
         assert!(!routes.resolve("/p/cart/1").store);
-        assert_eq!(&*routes.resolve("/search").policy.name, "page");
+        assert_eq!(&*routes.resolve("/search").policy.rules.name, "page");
     }
 
     #[test]
