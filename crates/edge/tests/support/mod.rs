@@ -142,11 +142,11 @@ impl Edge {
             Engine::new(EngineOptions::default(), Arc::clone(&tier), Arc::clone(&clock), metrics);
         let follower = engine.clone();
         tokio::spawn(async move { follower.follow(std::future::pending()).await });
-        if tier.standing().await.expect("the tier is reachable").is_none() {
-            tier.incarnate(epoch(), Lsn(1), Lsn(1)).await.expect("the tier is reachable");
+        if tier.position().await.expect("the tier is reachable").is_none() {
+            tier.reset_epoch(epoch(), Lsn(1), Lsn(1)).await.expect("the tier is reachable");
         }
         // Sends heartbeats until the follower has subscribed and received one.
-        while engine.standing().epoch.is_none() {
+        while engine.status().epoch.is_none() {
             tier.apply(&batch(1, 1, Vec::new()))
                 .await
                 .expect("the tier is reachable")
