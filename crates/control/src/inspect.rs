@@ -1,7 +1,7 @@
 //! Inspection of this node's tiers by another node's auditor.
 
 use async_trait::async_trait;
-use cache::audit::Told;
+use cache::audit::PeerReply;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -43,5 +43,5 @@ pub trait TierInspector: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`InvalidQuery`].
-    async fn inspect(&self, query: &InspectQuery) -> Result<Told, InvalidQuery>;
+    async fn inspect(&self, query: &InspectQuery) -> Result<PeerReply, InvalidQuery>;
 }

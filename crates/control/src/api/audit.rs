@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 /// The body of the response.
-pub use cache::audit::Report;
+pub use cache::audit::AuditReport;
 
 use crate::admin::SharedAdmin;
 
-pub(super) async fn get(State(admin): SharedAdmin) -> Json<Report> {
+pub(super) async fn get(State(admin): SharedAdmin) -> Json<AuditReport> {
     Json(admin.audit.report())
 }

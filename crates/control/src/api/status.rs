@@ -78,16 +78,16 @@ impl Status {
     /// Reads the present state.
     #[must_use]
     pub fn read(engine: &Engine, contracts: &Contracts, events: Option<&EventEndpoint>) -> Self {
-        let standing = engine.standing();
+        let status = engine.status();
         Self {
             events: events.map(|events| EventCounts((events.counts)())),
-            epoch: standing.epoch.map(|epoch| epoch.to_string()),
-            applied: standing.applied.to_string(),
-            watermark: standing.watermark.to_string(),
-            bound_ms: standing.bound.map(|bound| bound.as_secs_f64() * 1e3),
-            entries: standing.entries,
-            bytes: standing.bytes,
-            tombstones: standing.tombstones,
+            epoch: status.epoch.map(|epoch| epoch.to_string()),
+            applied: status.applied.to_string(),
+            watermark: status.watermark.to_string(),
+            bound_ms: status.bound.map(|bound| bound.as_secs_f64() * 1e3),
+            entries: status.entries,
+            bytes: status.bytes,
+            tombstones: status.tombstones,
             absent_filters: filters(engine),
             services: services(contracts),
         }
