@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use edge::{RouteConfig, Routes};
 use http_body_util::BodyExt;
 use support::{Edge, Upstream, read_all, read_head, request, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,20 +117,32 @@ async fn unreachable_upstream_reported() {
 }
 
 #[tokio::test]
-async fn full_upstream_sheds_requests() {
+async fn full_upstream_sheds_checkout_last() {
     let upstream = Upstream::start(|_| async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         respond(200, &[], "ok")
     })
     .await;
-    let edge =
-        Edge::with_options(upstream.address, |options| options.max_upstream_requests = 2).await;
-    let sends = (0..5).map(|_| edge.send(request("POST", "/", &[])));
+    let edge = Edge::with_options(upstream.address, |options| {
+        options.max_upstream_requests = 10;
+        let checkout = RouteConfig {
+            path: "/checkout".into(),
+            priority: Some("critical".into()),
+            ..RouteConfig::default()
+        };
+        options.routes = Routes::new(&[checkout]).expect("a valid route");
+    })
+    .await;
+    let posts = std::iter::repeat_n("/", 12).chain(std::iter::repeat_n("/checkout", 2));
+    let sends = posts.map(|path| edge.send(request("POST", path, &[])));
     let responses = futures_util::future::join_all(sends).await;
-    let shed: Vec<_> = responses.iter().filter(|response| response.status == 503).collect();
-    assert_eq!(shed.len(), 3);
-    assert!(shed.iter().all(|response| response.header("retry-after") == "1"));
-    assert_eq!(upstream.requests(), 2);
+    let is_shed: Vec<_> = responses.iter().map(|response| response.status == 503).collect();
+    // Nine places of ten for the standard class, the tenth for the critical one.
+    let expected: Vec<_> = (0..14).map(|nth| (9..12).contains(&nth) || nth == 13).collect();
+    assert_eq!(is_shed, expected);
+    let mut shed = responses.iter().filter(|response| response.status == 503);
+    assert!(shed.all(|response| response.header("retry-after") == "1"));
+    assert_eq!(upstream.requests(), 10);
 }
 
 #[tokio::test]

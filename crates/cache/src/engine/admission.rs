@@ -14,6 +14,7 @@ mod pressure;
 mod retry_budget;
 mod shared_tier_guard;
 
+pub use self::concurrency_limit::class_capacity;
 pub(crate) use self::gate_registry::GateRegistry;
 pub(crate) use self::gated_load::GatedLoad;
 pub use self::origin_gate::{OriginGate, Permit, RejectReason, Rejected, RequestOutcome};

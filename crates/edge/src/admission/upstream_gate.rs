@@ -1,11 +1,12 @@
 //! The gate through which every request enters the upstream.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
+use cache::admission::class_capacity;
 use contract::Class;
 use http::uri::Authority;
 use http::{HeaderValue, response};
-use tokio::sync::Semaphore;
 
 use crate::http::body::Stream;
 use crate::http::in_flight::UpstreamPermit;
@@ -21,11 +22,13 @@ use crate::upstream::upload::RequestBody;
 ///
 /// The engine's gate has already admitted a page load ([`Audience::Shared`]) by its priority class. A
 /// pass ([`Audience::Client`]) meets its first admission here. The concurrency limit applies to both,
-/// until the response body ends.
+/// until the response body ends, with the shares of the engine's gate: the lowest class is shed first,
+/// and the last tenth is left to [`Class::Critical`] ([`class_capacity`]).
 #[derive(Debug)]
 pub(crate) struct UpstreamGate {
     upstream: Upstream,
-    limit: Arc<Semaphore>,
+    max: usize,
+    in_flight: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -37,7 +40,8 @@ impl UpstreamGate {
     ) -> Self {
         Self {
             upstream: Upstream::new(options, authority, Arc::clone(&metrics)),
-            limit: Arc::new(Semaphore::new(options.max_upstream_requests)),
+            max: options.max_upstream_requests,
+            in_flight: Arc::default(),
             metrics,
         }
     }
@@ -65,9 +69,10 @@ impl UpstreamGate {
     }
 
     fn admit(&self, class: Class, audience: Audience) -> Result<UpstreamPermit, UpstreamError> {
-        match Arc::clone(&self.limit).try_acquire_owned() {
-            Ok(slot) => Ok(UpstreamPermit::new(slot)),
-            Err(_) => {
+        let capacity = class_capacity(self.max as f64, class) as usize;
+        match UpstreamPermit::acquire(&self.in_flight, capacity) {
+            Some(permit) => Ok(permit),
+            None => {
                 tracing::debug!(?class, ?audience, "upstream request shed: limit reached");
                 let err = UpstreamError::Overloaded;
                 self.metrics.record_upstream_error(err.proxy_error());
@@ -84,21 +89,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_upstream_sheds_every_class() {
+    fn lowest_class_shed_first() {
         let mut options = GatewayOptions::new("http://127.0.0.1:1".parse().expect("a URI"));
-        options.max_upstream_requests = 2;
+        options.max_upstream_requests = 10;
         let metrics = Arc::new(Metrics::new(&mut Registry::default()));
         let gate = UpstreamGate::new(&options, Authority::from_static("127.0.0.1:1"), metrics);
         let shared = Audience::Shared(Default::default());
-        let load = gate.admit(Class::Standard, shared).expect("capacity");
-        let _write = gate.admit(Class::Critical, Audience::Client).expect("capacity");
-        for class in [Class::Ephemeral, Class::Standard, Class::Critical] {
-            for audience in [shared, Audience::Client] {
-                let err = gate.admit(class, audience).expect_err("no capacity");
-                assert!(matches!(err, UpstreamError::Overloaded), "{class:?} {audience:?}");
+        let mut permits = Vec::new();
+        for (class, admitted) in [(Class::Ephemeral, 7), (Class::Standard, 2), (Class::Critical, 1)]
+        {
+            // Page loads and passes share the limit.
+            for nth in 0..admitted {
+                let audience = if nth % 2 == 0 { shared } else { Audience::Client };
+                permits.push(gate.admit(class, audience).expect("capacity"));
             }
+            let err = gate.admit(class, Audience::Client).expect_err("no capacity");
+            assert!(matches!(err, UpstreamError::Overloaded), "{class:?}");
         }
-        drop(load);
-        gate.admit(Class::Ephemeral, Audience::Client).expect("the slot is free again");
+        permits.truncate(6);
+        gate.admit(Class::Ephemeral, Audience::Client).expect("a slot is free again");
     }
 }

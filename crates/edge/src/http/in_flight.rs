@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::OwnedSemaphorePermit;
-
 /// Activity of one client connection.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionActivity {
@@ -48,12 +46,19 @@ impl Drop for ClientRequest {
 
 /// A request in flight at the upstream. Dropping the permit frees its slot.
 #[derive(Debug)]
-pub(crate) struct UpstreamPermit {
-    _slot: OwnedSemaphorePermit,
-}
+pub(crate) struct UpstreamPermit(Arc<AtomicUsize>);
 
 impl UpstreamPermit {
-    pub(crate) fn new(slot: OwnedSemaphorePermit) -> Self {
-        Self { _slot: slot }
+    /// Takes a slot, if fewer than `capacity` are taken.
+    pub(crate) fn acquire(in_flight: &Arc<AtomicUsize>, capacity: usize) -> Option<Self> {
+        let next = |taken: usize| (taken < capacity).then_some(taken + 1);
+        in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
+        Some(Self(Arc::clone(in_flight)))
+    }
+}
+
+impl Drop for UpstreamPermit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -122,13 +122,7 @@ impl ConcurrencyLimit {
     }
 
     fn has_room(&self, class: Class) -> bool {
-        let share = match class {
-            Class::Critical => 1.0,
-            Class::Standard => 0.9,
-            Class::Ephemeral => 0.7,
-        };
-        // One request of any class is admitted while no other is in progress.
-        self.in_flight == 0 || (self.in_flight as f64) < (self.limit * share).floor()
+        (self.in_flight as f64) < class_capacity(self.limit, class)
     }
 
     /// The number of queued requests.
@@ -189,6 +183,19 @@ fn rank(class: Class) -> usize {
         Class::Standard => 1,
         Class::Critical => 2,
     }
+}
+
+/// Returns how many requests of a class and of the classes above it may be in progress under a limit:
+/// all of it for [`Class::Critical`], 90 % for [`Class::Standard`], 70 % for [`Class::Ephemeral`], and at
+/// least one.
+#[must_use]
+pub fn class_capacity(limit: f64, class: Class) -> f64 {
+    let share = match class {
+        Class::Critical => 1.0,
+        Class::Standard => 0.9,
+        Class::Ephemeral => 0.7,
+    };
+    (limit * share).floor().max(1.0)
 }
 
 #[cfg(test)]
