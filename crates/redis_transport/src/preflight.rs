@@ -20,7 +20,7 @@ pub(crate) fn check(info: &str, shard: bool, min_version: (u32, u32)) -> Result<
     };
 
     let Some(version) = field("redis_version") else {
-        return unsuitable("INFO does not say redis_version".to_owned());
+        return unsuitable("INFO has no redis_version".to_owned());
     };
     let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -54,7 +54,7 @@ pub(crate) fn check(info: &str, shard: bool, min_version: (u32, u32)) -> Result<
             "maxmemory-policy {policy} may evict keys without an expiry; run `CONFIG SET \
              maxmemory-policy volatile-lru` and keep it with `CONFIG REWRITE`"
         )),
-        None => unsuitable("INFO does not say maxmemory_policy".to_owned()),
+        None => unsuitable("INFO has no maxmemory_policy".to_owned()),
     }
 }
 

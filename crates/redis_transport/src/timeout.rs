@@ -19,7 +19,7 @@ const GRACE_YIELDS: u32 = 8;
 ///
 /// When the limit has passed, the reply may already be in the socket buffer while this process was too busy
 /// to read it, as in a burst of a thousand requests: then the task that delivers the reply is waiting to be
-/// scheduled too. Therefore other tasks run [`GRACE_YIELDS`] times, and the future is polled once after each.
+/// scheduled too. Therefore other tasks run 8 times, and the future is polled once after each.
 pub async fn timeout_with_grace<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     if let Ok(output) = tokio::time::timeout(limit, &mut future).await {

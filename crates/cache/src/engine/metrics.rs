@@ -298,7 +298,7 @@ pub(super) struct GaugeValues {
     pub(super) tombstones: usize,
     pub(super) soft_stale: u64,
     pub(super) merged: u64,
-    /// In the order of [`POOLS`].
+    /// In the order of [`POOLS`](crate::POOLS).
     pub(super) pools: [PoolStatus; 3],
     pub(super) spend: Vec<(Box<str>, f64)>,
     pub(super) filters: Vec<FilterStatus>,

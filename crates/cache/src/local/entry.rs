@@ -29,7 +29,7 @@ pub struct LocalEntry {
     links: AtomicU32,
     /// Whether this process loaded it from the origin, so that `loaded` is a proof: every commit
     /// acknowledged before the load began is in it.
-    pub(crate) own: bool,
+    pub(crate) loaded_here: bool,
     pub(super) policy: EntryPolicy,
     entry: Entry,
     /// Last, since no plain hit reads it.
@@ -102,10 +102,10 @@ impl LocalEntry {
         entry: Entry,
         loaded: Mono,
         fast_until: Mono,
-        own: bool,
+        loaded_here: bool,
         policy: EntryPolicy,
     ) -> Arc<Self> {
-        Arc::new(Self::plain(entry, loaded, fast_until, own, policy))
+        Arc::new(Self::plain(entry, loaded, fast_until, loaded_here, policy))
     }
 
     /// As [`new`](Self::new), with a sliding TTL whose last touch was at `used`. The shared tier has
@@ -114,11 +114,11 @@ impl LocalEntry {
         entry: Entry,
         (loaded, used): (Mono, Mono),
         fast_until: Mono,
-        own: bool,
+        loaded_here: bool,
         (policy, touch, ttl): (EntryPolicy, Touch, SlidingTtl),
     ) -> Arc<Self> {
         let fast_until = ttl.next_touch(used).unwrap_or(fast_until);
-        let mut entry = Self::plain(entry, loaded, fast_until, own, policy);
+        let mut entry = Self::plain(entry, loaded, fast_until, loaded_here, policy);
         let sliding = SlidingExtension {
             ttl,
             touch,
@@ -129,12 +129,18 @@ impl LocalEntry {
         Arc::new(entry)
     }
 
-    fn plain(entry: Entry, loaded: Mono, fast_until: Mono, own: bool, policy: EntryPolicy) -> Self {
+    fn plain(
+        entry: Entry,
+        loaded: Mono,
+        fast_until: Mono,
+        loaded_here: bool,
+        policy: EntryPolicy,
+    ) -> Self {
         Self {
             fast_path: FastPathCell::new(FastPath::Until(fast_until)),
             loaded,
             links: u32::from(Links::NONE).into(),
-            own,
+            loaded_here,
             policy,
             entry,
             extension: None,
@@ -168,7 +174,7 @@ impl LocalEntry {
             fast_path: FastPathCell::new(FastPath::Closed),
             loaded: self.loaded,
             links: u32::from(Links::NONE).into(),
-            own: self.own,
+            loaded_here: self.loaded_here,
             policy: self.policy,
             // No use prolongs the life of a soft-stale entry.
             entry: Entry { ttl: self.expires().since(self.loaded), ..self.entry.clone() },
@@ -210,9 +216,9 @@ impl LocalEntry {
             return Some(soft.proof.as_of);
         }
         if self.policy.age_bound {
-            return self.own.then_some(self.loaded);
+            return self.loaded_here.then_some(self.loaded);
         }
-        if self.own { proven.max(Some(self.loaded)) } else { proven }
+        if self.loaded_here { proven.max(Some(self.loaded)) } else { proven }
     }
 
     /// The position up to which it has every commit, in a tier that has applied `applied`.
@@ -227,7 +233,7 @@ impl LocalEntry {
     pub(super) fn invalidation_state(&self) -> EntryState {
         EntryState {
             tau: self.tau,
-            loaded: self.own.then_some(self.loaded),
+            loaded: self.loaded_here.then_some(self.loaded),
             soft_stale: self.soft().map(|soft| soft.proof),
             lenient: self.policy.soft_allowed,
         }

@@ -202,7 +202,7 @@ impl Local {
     /// load: it is younger than the stored one, and under a storm of commits no load brings a better one.
     /// Only entries that this process has loaded itself are accepted.
     pub(crate) fn fill_soft_stale(&self, key: &Key, entry: &LocalEntry, epoch: Epoch) -> bool {
-        if !entry.own || !entry.policy.soft_allowed {
+        if !entry.loaded_here || !entry.policy.soft_allowed {
             return false;
         }
         let mut writer = self.writer.lock();

@@ -207,3 +207,23 @@ fn peer_entry_stale_for_a_minute_sticky() {
     let report = test.auditor.report();
     assert_eq!((report.sticky, report.findings[0].sticky), (1, Some(true)));
 }
+
+/// Scripts and other versions of a node read these names.
+#[test]
+fn json_names_are_stable() {
+    let old = reply_with(&[tier_entry(Tier::Local, Lsn(50), "old")]);
+    let reply = serde_json::to_value(&old).expect("JSON");
+    assert_eq!(reply["tiers"][0]["answers"], "fresh");
+    for (served_as, name) in [(ServedAs::Stale, "marked"), (ServedAs::NotServed, "no")] {
+        assert_eq!(serde_json::to_value(served_as).expect("JSON"), name);
+    }
+    let mut test = TestAuditor::with_peer(PeerOutcome::Replied(old));
+    test.commit(Duration::ZERO);
+    test.run(LONG, consistent_node);
+    let report = serde_json::to_value(test.auditor.report()).expect("JSON");
+    assert_eq!(report["after"][0]["checked"], 1);
+    let peer = &report["peers"][0];
+    assert_eq!((&peer["after"][0]["stale"], &peer["asked"]["answered"]), (&1.into(), &3.into()));
+    assert_eq!((&peer["asked"]["rubbish"], &peer["asked"]["resting"]), (&0.into(), &0.into()));
+    assert!(report["findings"][0]["story"][0]["what"].is_string(), "{report}");
+}

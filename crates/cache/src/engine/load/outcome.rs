@@ -38,7 +38,7 @@ impl LoadOutcome {
     pub(crate) fn satisfies(&self, deadline: Option<TokenDeadline>, asked: Mono) -> bool {
         let Some(TokenDeadline { token, .. }) = deadline else { return true };
         // Not at the same time: its snapshot may have been taken just before the write.
-        (self.tier == Tier::Origin && self.entry.own && self.entry.loaded > asked)
+        (self.tier == Tier::Origin && self.entry.loaded_here && self.entry.loaded > asked)
             || token.reached(self.epoch, self.entry.tau) == Reached::Yes
     }
 

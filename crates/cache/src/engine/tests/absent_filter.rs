@@ -139,8 +139,8 @@ impl FilterNode {
                 tokio::time::sleep(MS).await;
             }
         };
-        let patience = Duration::from_secs(600);
-        assert!(tokio::time::timeout(patience, reached).await.is_ok(), "{:?}", self.state());
+        let limit = Duration::from_secs(600);
+        assert!(tokio::time::timeout(limit, reached).await.is_ok(), "{:?}", self.state());
     }
 
     async fn ask(&self, id: u32) -> (String, Tier) {
