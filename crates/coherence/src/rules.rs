@@ -139,7 +139,7 @@ std::thread_local! {
     static OFF: std::cell::Cell<Option<Rule>> = const { std::cell::Cell::new(None) };
 }
 
-/// Whether the rule is in force.
+/// Returns whether the rule is in force.
 #[cfg(feature = "switches")]
 pub(crate) fn on(rule: Rule) -> bool {
     OFF.get() != Some(rule)

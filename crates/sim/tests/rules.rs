@@ -28,48 +28,41 @@ macro_rules! needed {
 }
 
 needed! {
-    race_22_foreign_batch_rejected:
-        Rule(BatchOfOwnEpoch) in quiet_crash breaks BOUND;
-    race_21_batch_after_gap_rejected:
-        Rule(BatchWithoutGap) in rollback breaks NO_STALE_ENTRY;
-    race_10_lost_message_detected:
-        Rule(BatchWithoutGap) in stream breaks NO_STALE_ENTRY;
+    race_22_foreign_batch_rejected: Rule(BatchOfOwnEpoch) in quiet_crash breaks BOUND;
+    race_21_batch_after_gap_rejected: Rule(BatchWithoutGap) in rollback breaks NO_STALE_ENTRY;
+    race_10_lost_message_detected: Rule(BatchWithoutGap) in stream breaks NO_STALE_ENTRY;
     race_01_events_leave_key_tombstones: Rule(TombstoneKeys) in visibility breaks NO_STALE_ENTRY;
     events_leave_tag_tombstones: Rule(TombstoneTags) in tombstones breaks NO_STALE_ENTRY;
     wildcards_leave_tombstones: Rule(TombstonePatterns) in wildcards breaks NO_STALE_ENTRY;
-    race_14_truncate_raises_floor:
-        Rule(EverythingRaisesFloor) in tombstones breaks NO_STALE_ENTRY;
-    race_06_repeat_lowers_no_tombstone:
-        Rule(TombstonesNeverFall) in fills breaks NO_STALE_ENTRY;
-    race_18_foreign_fill_rejected:
-        Rule(FillOfOwnEpoch) in quiet_crash breaks BOUND;
+    race_14_truncate_raises_floor: Rule(EverythingRaisesFloor) in tombstones breaks NO_STALE_ENTRY;
+    race_06_repeat_lowers_no_tombstone: Rule(TombstonesNeverFall) in fills breaks NO_STALE_ENTRY;
+    race_18_foreign_fill_rejected: Rule(FillOfOwnEpoch) in quiet_crash breaks BOUND;
     fill_below_floor_rejected: Rule(FillAboveFloor) in local_tombstones breaks NO_STALE_ENTRY;
     race_01_fill_below_tombstone_rejected:
         Rule(FillAboveTombstones) in local_tombstones breaks NO_STALE_ENTRY;
     race_04_older_fill_rejected: Rule(FillNotOlder) in both_tiers breaks MONOTONIC;
     race_14_entry_below_floor_invalid: Rule(ReadAboveFloor) in tombstones breaks NO_STALE_ENTRY;
     entry_below_tombstone_invalid: Rule(ReadAboveTombstones) in tombstones breaks NO_STALE_ENTRY;
-    collected_tombstones_leave_floor: Rule(CollectionRaisesFloor) in tombstones breaks NO_STALE_ENTRY;
+    collected_tombstones_leave_floor:
+        Rule(CollectionRaisesFloor) in tombstones breaks NO_STALE_ENTRY;
     race_09_epoch_reset_rejects_older_fill:
         Rule(EpochResetRaisesFloor) in visibility breaks NO_STALE_ENTRY;
-    race_23_watermark_needs_snapshot: Rule(WatermarkNeedsSnapshot) in visibility breaks NO_STALE_ENTRY;
+    race_23_watermark_needs_snapshot:
+        Rule(WatermarkNeedsSnapshot) in visibility breaks NO_STALE_ENTRY;
     race_23_watermark_in_order: Rule(WatermarkInOrder) in visibility breaks NO_STALE_ENTRY;
     race_23_keepalive_passes_no_hidden_commit:
         Rule(WatermarkWaitsForCommits) in visibility breaks NO_STALE_ENTRY;
     sample_proves_reached_positions_only: Rule(ProofNeedsPosition) in bound breaks BOUND;
     race_22_other_server_resets_epoch:
         Rule(ResumeSameServer) in crash_seen_by_other_node breaks CONVERGES;
-    race_22_broken_connection_resets_epoch:
-        Rule(ResumeUnbroken) in quiet_crash breaks BOUND;
+    race_22_broken_connection_resets_epoch: Rule(ResumeUnbroken) in quiet_crash breaks BOUND;
     lease_is_exclusive: Rule(LeaseExclusive) in leases breaks LEASE;
     race_20_holder_alone_renews: Rule(LeaseRenewedByHolder) in leases breaks LEASE;
     race_20_holder_alone_releases: Rule(LeaseReleasedByHolder) in leases breaks LEASE;
     race_20_late_holder_fill_rejected: Rule(LeaseReassigned) in leases breaks LEASE;
-    soft_stale_proof_stops_before_miss:
-        Rule(SoftStaleStopsBefore) in soft breaks BOUND;
+    soft_stale_proof_stops_before_miss: Rule(SoftStaleStopsBefore) in soft breaks BOUND;
     soft_stale_entry_keeps_its_proof: Rule(SoftStaleKeepsFirst) in soft breaks NO_STALE_ENTRY;
-    late_fill_reaches_its_token_only:
-        Rule(LateFillReachesToken) in soft breaks NO_STALE_ENTRY;
+    late_fill_reaches_its_token_only: Rule(LateFillReachesToken) in soft breaks NO_STALE_ENTRY;
     race_07_token_before_load: Composition(TokenBeforeLoad) in fills breaks NO_STALE_ENTRY;
     race_11_12_position_read_with_entry:
         Composition(PositionWithEntry) in both_tiers breaks VERSION;
@@ -77,21 +70,22 @@ needed! {
     sample_clock_before_question: Composition(ClockBeforeQuestion) in bound breaks BOUND;
     load_proves_as_of_its_start: Composition(LoadProvesAsOfStart) in local_tombstones breaks BOUND;
     only_own_loads_prove: Composition(OnlyOwnLoadsProve) in bound breaks BOUND;
-    node_invalidates_keys: Composition(LocalInvalidatesKeys) in local_tombstones breaks NO_STALE_ENTRY;
+    node_invalidates_keys:
+        Composition(LocalInvalidatesKeys) in local_tombstones breaks NO_STALE_ENTRY;
     node_invalidates_tags: Composition(LocalInvalidatesTags) in stream breaks NO_STALE_ENTRY;
     node_invalidates_by_pattern:
         Composition(LocalInvalidatesPatterns) in wildcards breaks NO_STALE_ENTRY;
-    race_14_node_invalidates_everything: Composition(LocalInvalidatesEverything) in local_tombstones breaks NO_STALE_ENTRY;
-    race_10_gap_drops_entries:
-        Composition(GapDropsEntries) in quiet_crash breaks BOUND;
-    race_22_epoch_reset_drops_entries: Composition(EpochResetDropsEntries) in quiet_crash breaks BOUND;
+    race_14_node_invalidates_everything:
+        Composition(LocalInvalidatesEverything) in local_tombstones breaks NO_STALE_ENTRY;
+    race_10_gap_drops_entries: Composition(GapDropsEntries) in quiet_crash breaks BOUND;
+    race_22_epoch_reset_drops_entries:
+        Composition(EpochResetDropsEntries) in quiet_crash breaks BOUND;
     race_23_epoch_reset_has_no_watermark:
         Composition(EpochResetWithoutWatermark) in visibility breaks NO_STALE_ENTRY;
     race_23_new_slot_waits: Composition(NewSlotWaits) in visibility breaks NO_STALE_ENTRY;
     race_20_lease_tokens_unique: Composition(LeaseTokensUnique) in leases breaks LEASE;
     race_05_standby_has_own_token: Rule(StandbyOwnToken) in standby breaks NO_STALE_ENTRY;
-    race_05_standby_of_other_log_rejected:
-        Rule(StandbySameLog) in standby_failover breaks BOUND;
+    race_05_standby_of_other_log_rejected: Rule(StandbySameLog) in standby_failover breaks BOUND;
     race_05_standby_reports_before_reading:
         Composition(StandbyReportsFirst) in standby breaks BOUND;
     race_05_standby_load_start_no_proof:

@@ -123,7 +123,7 @@ pub struct Relay {
     /// The end of the last transaction; `None` until the first heartbeat has come back.
     last: Option<Lsn>,
     open: Option<Open>,
-    /// A transaction that had not ended when another one began. It may come again from its begin.
+    /// A transaction that had not ended when another one began. It may be repeated from its begin.
     unended: Option<u32>,
 }
 
@@ -186,7 +186,7 @@ impl Relay {
         }
     }
 
-    /// Begins to count a transaction, perhaps again.
+    /// Begins to count a transaction, possibly for the second time.
     fn reopen(&mut self, xid: u32) {
         self.leave(xid);
         if self.unended == Some(xid) {
@@ -195,12 +195,12 @@ impl Relay {
         self.open = Some(Open::starting(xid));
     }
 
-    /// Another transaction is open no more.
+    /// Closes the open transaction if it is another one.
     fn leave(&mut self, xid: u32) {
         if let Some(open) = self.open.take_if(|open| open.xid != xid)
             && self.last.is_some()
         {
-            // Of several, the first is the one that is missed first.
+            // The first of several is the first one missing.
             self.unended.get_or_insert(open.xid);
         }
     }
@@ -230,7 +230,7 @@ impl Relay {
         } else if ordinal > open.seen {
             open.complete = false;
         }
-        // A relay without a memory can't say what came before.
+        // A relay without stored state does not know the predecessor.
         open.complete &= after.is_some() || self.last.is_none();
         if let Some((nonce, number)) = heartbeat
             && nonce == self.nonce

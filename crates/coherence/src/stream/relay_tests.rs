@@ -48,14 +48,14 @@ fn transaction_complete_at_its_end() {
 fn missing_event_detected_at_end() {
     for messages in [vec![1, 3], vec![2, 3], vec![1, 2], vec![]] {
         let mut relay = Relay::resuming(NONCE, Lsn(10));
-        relay.step(RelayMessage::Begin { xid: 1 }).expect("no break");
+        relay.step(RelayMessage::Begin { xid: 1 }).expect("no gap");
         for ordinal in &messages {
-            relay.step(event(1, *ordinal, 10)).expect("no break");
+            relay.step(event(1, *ordinal, 10)).expect("no gap");
         }
-        let broken = relay.step(end(1, 20, 3));
+        let result = relay.step(end(1, 20, 3));
         assert!(
-            matches!(broken, Err(RelayGap::Events { count: 3, .. })),
-            "{messages:?}: {broken:?}"
+            matches!(result, Err(RelayGap::Events { count: 3, .. })),
+            "{messages:?}: {result:?}"
         );
     }
 }
@@ -63,8 +63,8 @@ fn missing_event_detected_at_end() {
 #[test]
 fn missing_transaction_detected_at_next_event() {
     let mut relay = Relay::resuming(NONCE, Lsn(10));
-    let broken = last(&mut relay, &[RelayMessage::Begin { xid: 2 }, event(2, 1, 15)]);
-    assert_eq!(broken, Err(RelayGap::Commit { after: Lsn(15), last: Lsn(10) }));
+    let result = last(&mut relay, &[RelayMessage::Begin { xid: 2 }, event(2, 1, 15)]);
+    assert_eq!(result, Err(RelayGap::Commit { after: Lsn(15), last: Lsn(10) }));
 }
 
 #[test]
@@ -229,9 +229,13 @@ proptest! {
             match relay.step(message) {
                 Err(_) => break,
                 Ok(RelayStatus::Complete) => {
-                    let RelayMessage::End { end: upto, .. } = message else { unreachable!("not an end") };
+                    let RelayMessage::End { end: upto, .. } = message else {
+                        unreachable!("not an end")
+                    };
                     let before = full.iter().filter(|message| match message {
-                        RelayMessage::Event { after, .. } => after.expect("every event names its predecessor") < upto,
+                        RelayMessage::Event { after, .. } => {
+                            after.expect("every event names its predecessor") < upto
+                        }
                         _ => false,
                     });
                     for event in before {

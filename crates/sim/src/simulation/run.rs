@@ -36,12 +36,12 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
             .start_paused(true)
             .build()
             .expect("a runtime without I/O can't fail to build");
-        runtime.block_on(world(seed, options))
+        runtime.block_on(run_cluster(seed, options))
     };
     coherence::rules::without(options.without, run)
 }
 
-async fn world(seed: u64, options: &Options) -> Outcome {
+async fn run_cluster(seed: u64, options: &Options) -> Outcome {
     let (setup, rng) = Setup::draw(seed, options.faults);
     let mut trace = Trace::default();
     trace.lines = options.trace.then(Vec::new);
@@ -80,19 +80,19 @@ async fn play(cluster: &Arc<Cluster>, lasts: Duration, only: Option<&'static str
         return;
     }
     cold(cluster).await;
-    let all = nanos(lasts);
+    let total = nanos(lasts);
     // Faults, then a recovery period, then silence.
-    let (mended, silent) = (all - 80_000_000_000, all - 15_000_000_000);
+    let (faults_end, traffic_end) = (total - 80_000_000_000, total - 15_000_000_000);
     for id in 0..env.setup.nodes {
-        env.spawn(traffic::readers(Arc::clone(cluster), id, silent));
+        env.spawn(traffic::readers(Arc::clone(cluster), id, traffic_end));
     }
-    env.spawn(traffic::writers(Arc::clone(cluster), silent));
-    env.spawn(traffic::filler_writer(Arc::clone(env), silent));
+    env.spawn(traffic::writers(Arc::clone(cluster), traffic_end));
+    env.spawn(traffic::filler_writer(Arc::clone(env), traffic_end));
     if let Some(every) = env.setup.fault_every {
-        env.spawn(faults::inject(Arc::clone(cluster), every, mended, only));
+        env.spawn(faults::inject(Arc::clone(cluster), every, faults_end, only));
     }
-    let end = tokio::time::Instant::now() + Duration::from_nanos(all - env.now());
-    while env.now() + 1_000_000_000 < all {
+    let end = tokio::time::Instant::now() + Duration::from_nanos(total - env.now());
+    while env.now() + 1_000_000_000 < total {
         sleep(Duration::from_secs(1)).await;
         if env.failed() {
             return;
@@ -135,16 +135,16 @@ async fn converged(cluster: &Cluster) {
         };
         for key in 0..KEYS {
             // Whether the entry lives long enough for the second read.
-            let mut lives = false;
+            let mut outlives_read = false;
             for again in [false, true] {
                 let Some(result) = node.get(key, None).await else { return };
                 let question = checks::Question { node: id, key, asked: env.now() };
                 let policy = &node.policies[key];
-                let kept = again && lives && env.setup.roomy;
-                let kept = kept && !policy.budget.is_zero() && !policy.tiers.is_none();
+                let stored = again && outlives_read && env.setup.roomy;
+                let stored = stored && !policy.budget.is_zero() && !policy.tiers.is_none();
                 let tier = if policy.tiers.local { Tier::Local } else { Tier::Shared };
-                checks::check_converged(env, question, &result, kept.then_some(tier));
-                lives = result.is_ok_and(|answer| {
+                checks::check_converged(env, question, &result, stored.then_some(tier));
+                outlives_read = result.is_ok_and(|answer| {
                     answer.entry.ttl > answer.proof().age + Duration::from_secs(1)
                 });
             }
