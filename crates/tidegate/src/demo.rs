@@ -3,9 +3,9 @@
 
 mod error;
 mod node;
+mod oracle;
 mod stage;
 mod storm;
-mod truth;
 
 pub(crate) use stage::{Stage, Traffic};
 pub(crate) use storm::StormStage;

@@ -45,7 +45,7 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
         }
     };
     log_line(&format!("  {}", window.progress()));
-    window.stories().iter().for_each(|story| log_line(story));
+    window.violations().iter().for_each(|finding| log_line(finding));
     Ok(Part {
         title: "C(T) across three nodes, without a fault".into(),
         arguments: options.arguments.clone(),

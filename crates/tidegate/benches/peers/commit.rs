@@ -53,7 +53,7 @@ struct Commit {
 /// The times at which prices were first seen.
 type FirstSeen = HashMap<u32, Instant>;
 
-/// The observations of the data face's reader.
+/// The observations of the data API's reader.
 #[derive(Default)]
 struct Watch {
     seen: FirstSeen,
@@ -79,7 +79,7 @@ pub(crate) fn measure() -> Result<Part> {
                 "PostgreSQL, Redis and one `tidegate serve` on loopback, 500 updates/s for {} s \
                  ({:.0} and {:.0} were reached). A fifth of the updates is watched: each sets \
                  another price on a row whose value is in the in-process tier. Time runs from just \
-                 before COMMIT is sent until (Tidegate) a `GET` on the data face has returned the \
+                 before COMMIT is sent until (Tidegate) a `GET` on the data API has returned the \
                  new price, and (the peer) a bare `pgwire-replication` reader with a slot of its \
                  own, in the same run, has received the row. So the commit itself is in both; the \
                  rows *from acknowledgement* leave it out.",

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use cache::SystemClock;
 use coherence::Lsn;
 use feed::postgres::{PostgresFeed, PostgresOptions};
-use feed::{Feed, FeedEvent, Tracked};
+use feed::{Feed, FeedEvent, TrackedTable};
 use harness::http;
 use pgwire_replication::{ReplicationClient, ReplicationConfig, ReplicationEvent};
 
@@ -162,7 +162,7 @@ fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let columns = ["id", "category_id", "price_cents", "currency"].map(str::to_owned);
-        let table = Tracked {
+        let table = TrackedTable {
             table: "products".into(),
             columns: columns.to_vec(),
             old_columns: columns[..2].to_vec(),
@@ -178,9 +178,9 @@ fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
             match feed.next().await? {
                 FeedEvent::Started(_) if end == Lsn::ZERO => return Ok(0.0),
                 FeedEvent::Started(_) => began = now(),
-                FeedEvent::Piece(piece) => {
-                    rows += piece.commits.iter().map(|commit| commit.changes.len()).sum::<usize>();
-                    feed.ack(piece.upto);
+                FeedEvent::Batch(batch) => {
+                    rows += batch.commits.iter().map(|commit| commit.changes.len()).sum::<usize>();
+                    feed.ack(batch.upto);
                 }
                 FeedEvent::Standby | FeedEvent::Lost(_) => {}
             }
@@ -190,8 +190,8 @@ fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
         // The feed reports acknowledged positions to the server from time to time, once they are visible.
         let acknowledging = async {
             loop {
-                if let Ok(FeedEvent::Piece(piece)) = feed.next().await {
-                    feed.ack(piece.upto);
+                if let Ok(FeedEvent::Batch(batch)) = feed.next().await {
+                    feed.ack(batch.upto);
                 }
             }
         };

@@ -13,13 +13,13 @@ mod figure;
 mod gateway;
 mod http1;
 mod machine;
-mod marks;
 mod options;
 mod output;
 mod process;
 mod report;
 mod stack;
 mod tier;
+mod tombstones;
 
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ const PARTS: [Benchmark; 10] = [
     ("memory", |_| tier::memory()),
     ("proof", |_| tier::proof()),
     ("feed", |_| feed::measure()),
-    ("marks", |_| marks::measure()),
+    ("marks", |_| tombstones::measure()),
     ("audit", audit::measure),
     ("faults", audit::faults),
 ];

@@ -31,7 +31,7 @@ pub(crate) struct Node {
     folder: PathBuf,
 }
 
-/// The ports of a node: gateway, data face, admin listener.
+/// The ports of a node: gateway, data API, admin listener.
 pub(crate) struct Ports([Port; 3]);
 
 impl Ports {

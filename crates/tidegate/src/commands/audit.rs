@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cache::audit::{After, Finding, Peer, Report};
+use cache::audit::{AuditReport, Consistency, Finding, PeerReport};
 
 use crate::exit::Exit;
 use crate::http_client;
@@ -49,20 +49,20 @@ pub(crate) fn run(args: &Args) -> Exit {
     })
 }
 
-async fn report(args: &Args) -> anyhow::Result<Report> {
+async fn report(args: &Args) -> anyhow::Result<AuditReport> {
     let first = fetch(args.admin).await?;
     let Some(watch) = args.watch else { return Ok(first) };
     tokio::time::sleep(watch).await;
     Ok(fetch(args.admin).await?.since(&first))
 }
 
-async fn fetch(admin: SocketAddr) -> anyhow::Result<Report> {
+async fn fetch(admin: SocketAddr) -> anyhow::Result<AuditReport> {
     let admin = admin.to_string();
     let request = http_client::get(&admin, "/api/v1/audit", REPORT_BYTES_MAX);
     Ok(serde_json::from_slice(&tokio::time::timeout(REQUEST_TIMEOUT, request).await??)?)
 }
 
-fn print_report(args: &Args, report: &Report) -> Exit {
+fn print_report(args: &Args, report: &AuditReport) -> Exit {
     if args.json {
         match serde_json::to_string_pretty(report) {
             Ok(text) => print(text),
@@ -74,17 +74,17 @@ fn print_report(args: &Args, report: &Report) -> Exit {
     if report.broken > 0 { Exit::Bad } else { Exit::Good }
 }
 
-fn print_text(report: &Report) {
+fn print_text(report: &AuditReport) {
     print("after a commit   checked     stale   C(T), 95 % bound");
-    report.after.iter().for_each(print_consistency);
-    let Report { samples, met, paced, late, unread, undecided, dropped, sticky, .. } = report;
+    report.consistency.iter().for_each(print_consistency);
+    let AuditReport { samples, met, paced, late, unread, undecided, dropped, sticky, .. } = report;
     print(format_args!(
         "answers          {} compared, {} agreed, {} stale",
         samples.compared, samples.agreed, samples.stale
     ));
     print(format_args!(
         "invalidations    {met} of an entry; not checked: {paced} by the budget of reads, {late} late, \
-         {unread} without an answer; {undecided} undecided, {dropped} notes lost"
+         {unread} without an answer; {undecided} undecided, {dropped} events lost"
     ));
     print(format_args!(
         "findings         {} stale, {} of them beyond contract or bound, {sticky} sticky",
@@ -94,33 +94,33 @@ fn print_text(report: &Report) {
     report.findings.iter().for_each(print_finding);
 }
 
-fn print_consistency(after: &After) {
-    let share = match after.consistent {
+fn print_consistency(consistency: &Consistency) {
+    let share = match consistency.consistent {
         Some(share) => {
-            format!("{:.4} %, at least {:.4} %", share * 100.0, after.at_least * 100.0)
+            format!("{:.4} %, at least {:.4} %", share * 100.0, consistency.at_least * 100.0)
         }
         None => "no commit has invalidated an entry yet".into(),
     };
-    let t = format!("{} s", after.seconds);
-    print(format_args!("{t:>14} {:>9} {:>9}   {share}", after.checked, after.stale));
+    let t = format!("{} s", consistency.seconds);
+    print(format_args!("{t:>14} {:>9} {:>9}   {share}", consistency.checked, consistency.stale));
 }
 
-fn print_peer(peer: &Peer) {
-    let Peer { node, asked, samples, .. } = peer;
+fn print_peer(peer: &PeerReport) {
+    let PeerReport { node, requests, samples, .. } = peer;
     print(format_args!("\nas {node} would answer"));
-    peer.after.iter().for_each(print_consistency);
+    peer.consistency.iter().for_each(print_consistency);
     print(format_args!(
         "answers          {} compared, {} agreed, {} stale",
         samples.compared, samples.agreed, samples.stale
     ));
     print(format_args!(
         "requests         {} answered, {} not in time, {} malformed; {} skipped after failures",
-        asked.answered, asked.unreachable, asked.rubbish, asked.resting
+        requests.answered, requests.unreachable, requests.malformed, requests.skipped
     ));
 }
 
 fn print_finding(finding: &Finding) {
-    let verdict = if finding.breaks_a_promise() { "BROKEN" } else { "within its contract" };
+    let verdict = if finding.violates_guarantee() { "BROKEN" } else { "within its contract" };
     let node = finding.node.as_ref().map_or(String::new(), |node| format!(" of {node}"));
     print(format_args!(
         "\n#{} {} in the {} tier{node}, contract {}: {verdict}",
@@ -135,7 +135,7 @@ fn print_finding(finding: &Finding) {
         print(format_args!("  event: {} at {}", event.cause, event.position));
     }
     print(format_args!("  rule: {}", finding.rule));
-    for moment in &finding.story {
-        print(format_args!("  {} {}", moment.at_ms, moment.what));
+    for entry in &finding.timeline {
+        print(format_args!("  {} {}", entry.at_ms, entry.text));
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use drill::plan::orders::OrderBook;
-use drill::plan::{Good, Goods, Pace, Reads, Replay, Shoppers};
-use drill::{Address, Report, Running, View};
+use drill::plan::{Inventory, InventoryItem, Pace, ReadTrace, Replay, Shoppers};
+use drill::{Link, LiveView, RunReport, Running};
 use shop::{Catalogue, Product};
 
 use crate::config::{Listen, LogFormat};
@@ -117,17 +117,17 @@ async fn demo(args: &Args, ends: Option<Instant>) -> Result<bool> {
     print_error("tidegate demo: starting a shop and four systems in front of it");
     let traffic = traffic(args)?;
     let stage = Stage::start(&traffic.catalogue, listen).await?;
-    let addresses = addresses(&stage);
+    let links = links(&stage);
     if !std::io::stderr().is_terminal() {
-        for address in &addresses {
-            print_error(format_args!("  {}  {}", address.url, address.what));
+        for link in &links {
+            print_error(format_args!("  {}  {}", link.url, link.description));
         }
     }
     let running = stage.drill(traffic, ends)?.start().context("the shoppers can't start")?;
-    let report = watch(args, "tidegate demo", running, addresses).await?;
+    let report = watch(args, "tidegate demo", running, links).await?;
     finish(args, &report, &report.json())?;
     stage.stop().await?;
-    Ok(report.is_good())
+    Ok(report.passed())
 }
 
 /// Runs the storm; returns whether its verdict is good.
@@ -135,27 +135,22 @@ async fn storm(args: &Args, ends: Instant) -> Result<bool> {
     let listen = Listen { gateway: args.gateway, ..Listen::default() };
     print_error("tidegate demo: starting two shops of low capacity, and warming both caches");
     let stage = StormStage::start(listen, args.seed).await?;
-    let goods = goods(stage.catalogue());
-    let drill = stage.drill(goods, args.rate.unwrap_or(STORM_RATE), args.seed, ends)?;
+    let inventory = inventory(stage.catalogue());
+    let drill = stage.drill(inventory, args.rate.unwrap_or(STORM_RATE), args.seed, ends)?;
     let running = drill.start().context("the shoppers can't start")?;
-    let addresses = vec![
-        address(stage.at.gateway, "/recommended/1", "recommendations, with the governor"),
-        address(stage.at.admin, "/metrics", "metrics"),
+    let links = vec![
+        link(stage.at.gateway, "/recommended/1", "recommendations, with the governor"),
+        link(stage.at.admin, "/metrics", "metrics"),
     ];
-    let report = watch(args, "tidegate demo --storm", running, addresses).await?;
+    let report = watch(args, "tidegate demo --storm", running, links).await?;
     let report = stage.report(report);
     finish(args, &report, &report.json())?;
     stage.stop().await?;
-    Ok(report.is_good())
+    Ok(report.passed())
 }
 
-async fn watch(
-    args: &Args,
-    title: &str,
-    running: Running,
-    addresses: Vec<Address>,
-) -> Result<Report> {
-    let view = View::start(title, running.live(), addresses)?;
+async fn watch(args: &Args, title: &str, running: Running, links: Vec<Link>) -> Result<RunReport> {
+    let view = LiveView::start(title, running.live(), links)?;
     let report = running.finish(interrupted()).await;
     let frame = view.close();
     let report = report?;
@@ -192,17 +187,17 @@ async fn interrupted() {
     }
 }
 
-fn addresses(stage: &Stage) -> Vec<Address> {
+fn links(stage: &Stage) -> Vec<Link> {
     vec![
-        address(stage.at.gateway, "/", "the shop, through Tidegate"),
-        address(stage.shop_at, "/", "the shop itself"),
-        address(stage.at.data, "/data/product_price/1", "one price, with its proof"),
-        address(stage.at.admin, "/metrics", "metrics"),
+        link(stage.at.gateway, "/", "the shop, through Tidegate"),
+        link(stage.shop_at, "/", "the shop itself"),
+        link(stage.at.data, "/data/product_price/1", "one price, with its proof"),
+        link(stage.at.admin, "/metrics", "metrics"),
     ]
 }
 
-fn address(at: SocketAddr, path: &str, what: &str) -> Address {
-    Address { url: format!("http://{at}{path}"), what: what.into() }
+fn link(at: SocketAddr, path: &str, description: &str) -> Link {
+    Link { url: format!("http://{at}{path}"), description: description.into() }
 }
 
 fn traffic(args: &Args) -> Result<Traffic> {
@@ -216,19 +211,19 @@ fn traffic(args: &Args) -> Result<Traffic> {
             Product::named(&article.sku, &article.name, article.price_cents, article.stock)
         };
         let catalogue = Catalogue::of("GBP", book.articles.iter().map(product).collect());
-        let (notes, goods) = (book.notes(), goods(&catalogue));
-        let plan = Replay::new(Arc::new(book), goods, pace, args.speed, args.seed);
+        let (notes, inventory) = (book.notes(), inventory(&catalogue));
+        let plan = Replay::new(Arc::new(book), inventory, pace, args.speed, args.seed);
         return Ok(Traffic { catalogue, plan: Box::new(plan), notes });
     }
     if let Some(path) = &args.reads {
-        let reads = Reads::open(path).with_context(|| at(path))?;
-        let catalogue = Catalogue::generated(reads.products() as usize, args.seed);
-        let (notes, goods) = (reads.notes(), goods(&catalogue));
-        let plan = Shoppers::replaying(goods, reads, pace, args.seed);
+        let trace = ReadTrace::open(path).with_context(|| at(path))?;
+        let catalogue = Catalogue::generated(trace.products() as usize, args.seed);
+        let (notes, inventory) = (trace.notes(), inventory(&catalogue));
+        let plan = Shoppers::replaying(inventory, trace, pace, args.seed);
         return Ok(Traffic { catalogue, plan: Box::new(plan), notes });
     }
     let catalogue = Catalogue::generated(PRODUCTS, args.seed);
-    let plan = Shoppers::new(goods(&catalogue), pace, args.seed);
+    let plan = Shoppers::new(inventory(&catalogue), pace, args.seed);
     Ok(Traffic { catalogue, plan: Box::new(plan), notes: Vec::new() })
 }
 
@@ -236,17 +231,17 @@ fn at(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn goods(catalogue: &Catalogue) -> Goods {
+fn inventory(catalogue: &Catalogue) -> Inventory {
     let categories = catalogue.categories();
     let category = |name: &str| {
         let index = categories.iter().position(|known| *known == name).unwrap_or_default();
         u32::try_from(index + 1).unwrap_or(u32::MAX)
     };
-    let good = |product: &Product| Good {
+    let item = |product: &Product| InventoryItem {
         name: product.name.clone(),
         category: category(&product.category),
         price_cents: product.price_cents,
         stock: product.stock,
     };
-    Goods(catalogue.products.iter().map(good).collect())
+    Inventory(catalogue.products.iter().map(item).collect())
 }

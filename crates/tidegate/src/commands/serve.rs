@@ -17,7 +17,7 @@ use crate::terminal::{log_to_stderr, print, print_error};
 /// Four samples a second keep the shown bound at about a quarter of a second.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Serve a store: gateway, data face, admin.
+/// Serve a store: gateway, data API, admin.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  tidegate serve --config tidegate.toml")]
 pub(crate) struct Args {

@@ -12,7 +12,7 @@ const PEERS_MAX: usize = 31;
 pub(crate) struct Audit {
     /// Reads of the database per second, on average; 0: no audit.
     pub(crate) reads_per_second: f64,
-    /// The share of the data face's answers that is compared with the database, from 0 to 1.
+    /// The share of the data API's answers that is compared with the database, from 0 to 1.
     pub(crate) sample: f64,
     /// The other nodes' admin listeners, host and port.
     pub(crate) peers: Vec<String>,

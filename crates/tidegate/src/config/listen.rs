@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub(crate) struct Listen {
     /// The public gateway.
     pub(crate) gateway: SocketAddr,
-    /// The data face; private.
+    /// The data API; private.
     pub(crate) data: SocketAddr,
     /// Admin API, metrics and health; private.
     pub(crate) admin: SocketAddr,

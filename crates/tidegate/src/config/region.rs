@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contract::{Contract, Contracts, Finding, Places, Severity, is_region, lint_residency};
+use contract::{Contract, Contracts, Finding, Severity, TierRegions, is_region, lint_residency};
 use serde::Deserialize;
 
 use super::error::ConfigError;
@@ -46,14 +46,14 @@ impl Regions {
         Ok(Self { shared: configured.or_else(|| node.clone()), node })
     }
 
-    fn places(&self) -> Places<'_> {
-        Places { process: self.node.as_deref(), shared: self.shared.as_deref() }
+    fn tiers(&self) -> TierRegions<'_> {
+        TierRegions { process: self.node.as_deref(), shared: self.shared.as_deref() }
     }
 
     /// Returns the findings about contracts whose residency restricts the tiers here.
     pub(crate) fn review<'a>(&self, all: impl IntoIterator<Item = &'a Contract>) -> Vec<Finding> {
         let all = all.into_iter();
-        all.filter_map(|contract| lint_residency(contract, self.places())).collect()
+        all.filter_map(|contract| lint_residency(contract, self.tiers())).collect()
     }
 
     /// Returns the contracts, each restricted to the tiers in its region. `path`: the file, for the error.
@@ -68,7 +68,7 @@ impl Regions {
             return Err(ConfigError::content(path, format!("{place}: {message}; {fix}")));
         }
         let mut restricted: Vec<Contract> = contracts.iter().cloned().collect();
-        restricted.iter_mut().for_each(|contract| contract.keep_in(self.places()));
+        restricted.iter_mut().for_each(|contract| contract.apply_residency(self.tiers()));
         Contracts::new(restricted).map_err(|err| ConfigError::content(path, err.to_string()))
     }
 }

@@ -101,7 +101,7 @@ fn residency_without_region_rejected() {
     assert!(err.contains("\n[node]\nregion = \"eu\""), "{err}");
     let config = read(&resident("[node]\nregion = \"eu\"")).expect("good");
     let price = config.contracts.get("product_price").expect("it is there");
-    assert!(price.tiers == contract::Tiers::ALL && !price.renews() && !price.abroad);
+    assert!(price.tiers == contract::Tiers::ALL && !price.renews() && !price.residency_excluded);
     assert!(config.warnings.is_empty());
 }
 
@@ -110,7 +110,7 @@ fn residency_restricts_tiers() {
     let elsewhere = resident("[node]\nregion = \"us-east\"");
     let config = read(&elsewhere).expect("good");
     let price = config.contracts.get("product_price").expect("it is there");
-    assert!(price.tiers.is_none() && price.abroad);
+    assert!(price.tiers.is_none() && price.residency_excluded);
     assert_eq!(config.warnings.len(), 1);
     let near = elsewhere.replace("[shared]", "[shared]\nregion = \"eu-west\"");
     let config = read(&near).expect("good");

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use drill::plan::Write;
 use drill::{Field, Oracle, Value, Version, Writer};
-use shop::{Line, Outcome, Script, Shop, Truth};
+use shop::{GroundTruth, OrderLine, Outcome, Script, Shop};
 
 /// The history of the shop's database.
-pub(super) struct ShopTruth(pub(super) Arc<Truth>);
+pub(super) struct ShopOracle(pub(super) Arc<GroundTruth>);
 
-impl Oracle for ShopTruth {
-    fn settle(&self) -> Result<()> {
-        Ok(self.0.settle()?)
+impl Oracle for ShopOracle {
+    fn catch_up(&self) -> Result<()> {
+        Ok(self.0.catch_up()?)
     }
 
     fn versions(
@@ -47,10 +47,10 @@ impl Writer for ShopWriter {
     fn write(&self, write: &Write) -> Result<bool> {
         let outcome = match write {
             Write::Purchase { product, quantity } => {
-                self.shop.order(&[Line { product: *product, quantity: *quantity }])?
+                self.shop.order(&[OrderLine { product: *product, quantity: *quantity }])?
             }
             Write::Return { product, quantity } => {
-                self.shop.take_back(&[Line { product: *product, quantity: *quantity }])?
+                self.shop.take_back(&[OrderLine { product: *product, quantity: *quantity }])?
             }
             Write::Reprice { product, price_cents } => self.shop.reprice(*product, *price_cents)?,
             Write::Rename { product, name } => self.shop.rename(*product, name)?,

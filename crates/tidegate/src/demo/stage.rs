@@ -1,4 +1,4 @@
-//! The comparison: one database, one shop with four front ends, each behind its own cache.
+//! The comparison: one database, one shop with four server ends, each behind its own cache.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use drill::plan::Plan;
-use drill::{Arm, Contracts, Demo, Rival, RivalProxy};
-use shop::{Catalogue, Front, Shop, ShopOptions};
+use drill::{Baseline, BaselineProxy, Demo, StalenessBudgets, Target, TargetMetrics};
+use shop::{Catalogue, Shop, ShopOptions, ShopServer};
 use tokio::net::TcpListener;
 
 use super::error::StageError;
 use super::node::DemoNode;
-use super::truth::{ShopTruth, ShopWriter};
+use super::oracle::{ShopOracle, ShopWriter};
 use crate::config::{GovernorMode, Listen};
 
 /// The TTL of the TTL-only cache.
-const RIVAL_TTL: Duration = Duration::from_secs(10);
+const BASELINE_TTL: Duration = Duration::from_secs(10);
 
 /// The traffic of a run.
 pub(crate) struct Traffic {
@@ -31,12 +31,12 @@ pub(crate) struct Traffic {
 pub(crate) struct Stage {
     pub(crate) at: Listen,
     pub(crate) shop_at: SocketAddr,
-    arms: Vec<Arm>,
+    targets: Vec<Target>,
     shop: Shop,
     node: DemoNode,
     // Held because a drop closes the port.
-    _fronts: Vec<Front>,
-    _rivals: Vec<RivalProxy>,
+    _servers: Vec<ShopServer>,
+    _baselines: Vec<BaselineProxy>,
     _folder: tempfile::TempDir,
 }
 
@@ -47,57 +47,57 @@ impl Stage {
         let database = folder.path().join("shop.db");
         let shop =
             Shop::open(ShopOptions::at(&database), catalogue).context("the shop can't open")?;
-        let mut fronts = Vec::new();
+        let mut servers = Vec::new();
         for _ in 0..4 {
-            fronts.push(shop.serve(loopback().await?));
+            servers.push(shop.serve(loopback().await?));
         }
-        let [ours, plain, ttl, delete] = &fronts[..] else { unreachable!("there are four") };
+        let [ours, plain, ttl, delete] = &servers[..] else { unreachable!("there are four") };
 
         let node = DemoNode::start(&database, ours.address(), listen, GovernorMode::On).await?;
 
-        let mut rivals = Vec::new();
-        let mut arms = vec![Arm {
+        let mut baselines = Vec::new();
+        let mut targets = vec![Target {
             key: "tidegate".into(),
             title: "Tidegate".into(),
             address: node.at.gateway,
-            origin_requests: requests(ours.counter()),
-            inside: Some(node.node.inside()),
+            origin_requests: requests(ours.request_counter()),
+            metrics: Some(node.node.drill_metrics()),
         }];
-        for (rival, key, title, front) in [
-            (Rival::NoCache, "no_cache", "no cache", plain),
-            (Rival::TtlOnly(RIVAL_TTL), "ttl_only", "TTL only (10 s)", ttl),
-            (Rival::DeleteOnWrite, "delete_on_write", "delete on write", delete),
+        for (baseline, key, title, server) in [
+            (Baseline::NoCache, "no_cache", "no cache", plain),
+            (Baseline::TtlOnly(BASELINE_TTL), "ttl_only", "TTL only (10 s)", ttl),
+            (Baseline::DeleteOnWrite, "delete_on_write", "delete on write", delete),
         ] {
-            let proxy = RivalProxy::start(rival, loopback().await?, front.address());
-            if rival == Rival::DeleteOnWrite {
-                shop.on_write(proxy.deleter());
+            let proxy = BaselineProxy::start(baseline, loopback().await?, server.address());
+            if baseline == Baseline::DeleteOnWrite {
+                shop.on_write(proxy.delete_hook());
             }
             let deletions = proxy.deletions();
-            arms.push(Arm {
+            targets.push(Target {
                 key: key.into(),
                 title: title.into(),
                 address: proxy.address(),
-                origin_requests: requests(front.counter()),
-                inside: (rival == Rival::DeleteOnWrite).then(
-                    || -> Arc<dyn Fn() -> drill::Inside + Send + Sync> {
-                        Arc::new(move || drill::Inside {
+                origin_requests: requests(server.request_counter()),
+                metrics: (baseline == Baseline::DeleteOnWrite).then(
+                    || -> Arc<dyn Fn() -> TargetMetrics + Send + Sync> {
+                        Arc::new(move || TargetMetrics {
                             invalidations: deletions(),
-                            ..drill::Inside::default()
+                            ..TargetMetrics::default()
                         })
                     },
                 ),
             });
-            rivals.push(proxy);
+            baselines.push(proxy);
         }
         let shop_at = plain.address();
         Ok(Self {
             at: node.at,
             shop_at,
-            arms,
+            targets,
             shop,
             node,
-            _fronts: fronts,
-            _rivals: rivals,
+            _servers: servers,
+            _baselines: baselines,
             _folder: folder,
         })
     }
@@ -105,11 +105,11 @@ impl Stage {
     /// Returns the drill that sends `traffic` to all four.
     pub(crate) fn drill(&self, traffic: Traffic, ends: Option<Instant>) -> anyhow::Result<Demo> {
         Ok(Demo {
-            arms: self.arms.clone(),
+            targets: self.targets.clone(),
             plan: traffic.plan,
-            oracle: Arc::new(ShopTruth(self.shop.truth())),
+            oracle: Arc::new(ShopOracle(self.shop.ground_truth())),
             writer: Arc::new(ShopWriter { shop: self.shop.clone(), script: self.shop.script()? }),
-            contracts: Contracts::default(),
+            budgets: StalenessBudgets::default(),
             ends,
             notes: traffic.notes,
         })

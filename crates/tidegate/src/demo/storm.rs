@@ -1,4 +1,4 @@
-//! The storm: one database whose stock changes all the time, and two Tidegates in front of two shops of low
+//! The storm: one database whose stock changes all the time, and two Tidegates in server of two shops of low
 //! capacity, one with its governor and one without.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use drill::plan::{Goods, Storm};
-use drill::{Arm, Contracts, Demo, Page, Report, StormReport, warm};
-use shop::{Catalogue, Front, Shop, ShopOptions};
+use drill::plan::{Inventory, Storm};
+use drill::{Demo, Page, RunReport, StalenessBudgets, StormReport, Target, warm};
+use shop::{Catalogue, Shop, ShopOptions, ShopServer};
 
 use super::error::StageError;
 use super::node::DemoNode;
+use super::oracle::{ShopOracle, ShopWriter};
 use super::stage::{loopback, requests};
-use super::truth::{ShopTruth, ShopWriter};
 use crate::config::{GovernorMode, Listen};
 
 /// Products, and the shelves they are on: a stock change invalidates all recommendations of its shelf.
@@ -21,19 +21,19 @@ const PRODUCTS: usize = 800;
 const SHELVES: usize = 4;
 /// Each shop has this many workers and takes this long per page: 200 pages per second.
 const WORKERS: usize = 4;
-const RENDER: Duration = Duration::from_millis(20);
+const RENDER_TIME: Duration = Duration::from_millis(20);
 /// Requests that may wait for a worker; the shop refuses further ones.
 const BACKLOG: usize = 16;
 /// An ordinary shop sells once in 100 reads; here stock changes ten times as often.
 const READS_PER_CHANGE: f64 = 10.0;
 
-/// Two Tidegates in front of two shops.
+/// Two Tidegates in server of two shops.
 pub(crate) struct StormStage {
     pub(crate) at: Listen,
     shop: Shop,
     catalogue: Catalogue,
     nodes: [DemoNode; 2],
-    fronts: [Front; 2],
+    servers: [ShopServer; 2],
     _folder: tempfile::TempDir,
 }
 
@@ -47,18 +47,18 @@ impl StormStage {
         let folder = tempfile::tempdir().context("no temporary folder can be created")?;
         let database = folder.path().join("shop.db");
         let options = ShopOptions {
-            render: RENDER,
+            render_time: RENDER_TIME,
             workers: WORKERS,
             backlog: Some(BACKLOG),
             ..ShopOptions::at(&database)
         };
         let shop = Shop::open(options, &catalogue).context("the shop can't open")?;
-        let fronts = [shop.serve(loopback().await?), shop.serve(loopback().await?)];
+        let servers = [shop.serve(loopback().await?), shop.serve(loopback().await?)];
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let elsewhere = Listen { gateway: any, data: any, admin: any };
         let nodes = [
-            DemoNode::start(&database, fronts[0].address(), listen, GovernorMode::On).await?,
-            DemoNode::start(&database, fronts[1].address(), elsewhere, GovernorMode::Off).await?,
+            DemoNode::start(&database, servers[0].address(), listen, GovernorMode::On).await?,
+            DemoNode::start(&database, servers[1].address(), elsewhere, GovernorMode::Off).await?,
         ];
         let pages = || (1..).take(PRODUCTS).map(Page::Recommended);
         let [ours, theirs] = &nodes;
@@ -66,33 +66,33 @@ impl StormStage {
             warm(ours.at.gateway, pages(), WORKERS),
             warm(theirs.at.gateway, pages(), WORKERS)
         )?;
-        Ok(Self { at: ours.at, shop, catalogue, nodes, fronts, _folder: folder })
+        Ok(Self { at: ours.at, shop, catalogue, nodes, servers, _folder: folder })
     }
 
     /// Returns the drill, with the same reads for both.
     pub(crate) fn drill(
         &self,
-        goods: Goods,
+        inventory: Inventory,
         reads_per_second: f64,
         seed: u64,
         ends: Instant,
     ) -> anyhow::Result<Demo> {
         let titles = [("tidegate", "with governor"), ("without_governor", "without")];
-        let arms = titles.iter().zip(self.nodes.iter().zip(&self.fronts));
-        let arms = arms.map(|((key, title), (node, front))| Arm {
+        let targets = titles.iter().zip(self.nodes.iter().zip(&self.servers));
+        let targets = targets.map(|((key, title), (node, server))| Target {
             key: (*key).into(),
             title: (*title).into(),
             address: node.at.gateway,
-            origin_requests: requests(front.counter()),
-            inside: Some(node.node.inside()),
+            origin_requests: requests(server.request_counter()),
+            metrics: Some(node.node.drill_metrics()),
         });
         let changes = reads_per_second / READS_PER_CHANGE;
         Ok(Demo {
-            arms: arms.collect(),
-            plan: Box::new(Storm::new(goods, reads_per_second, changes, seed)),
-            oracle: Arc::new(ShopTruth(self.shop.truth())),
+            targets: targets.collect(),
+            plan: Box::new(Storm::new(inventory, reads_per_second, changes, seed)),
+            oracle: Arc::new(ShopOracle(self.shop.ground_truth())),
             writer: Arc::new(ShopWriter { shop: self.shop.clone(), script: self.shop.script()? }),
-            contracts: Contracts::default(),
+            budgets: StalenessBudgets::default(),
             ends: Some(ends),
             notes: Vec::new(),
         })
@@ -103,7 +103,7 @@ impl StormStage {
     }
 
     /// Adds the governor's counts to the report.
-    pub(crate) fn report(&self, mut report: Report) -> StormReport {
+    pub(crate) fn report(&self, mut report: RunReport) -> StormReport {
         let (soft, merged) = self.nodes[0].node.soft_invalidations();
         report.notes.push(format!(
             "With the governor {soft} invalidations made an entry soft-stale and {merged} more were merged \
@@ -111,8 +111,8 @@ impl StormStage {
         ));
         StormReport {
             report,
-            limit_per_second: WORKERS as f64 / RENDER.as_secs_f64(),
-            budget_seconds: Contracts::default().recommended.as_secs_f64(),
+            limit_per_second: WORKERS as f64 / RENDER_TIME.as_secs_f64(),
+            budget_seconds: StalenessBudgets::default().recommended.as_secs_f64(),
             entries_per_write: (PRODUCTS / SHELVES) as u64,
         }
     }

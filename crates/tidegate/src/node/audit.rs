@@ -1,12 +1,12 @@
-//! Adapters between the auditor, HTTP and the data face.
+//! Adapters between the auditor, HTTP and the data API.
 
 use ::node::{AnswerSampler, PeerClient, PeerError};
 use async_trait::async_trait;
-use cache::audit::{Held, Named, Told};
+use cache::audit::{EntrySummary, LoadTarget, PeerReply};
 use cache::{Answer, Engine, Policy};
 use contract::Key;
 use control::{InspectQuery, InvalidQuery, TierInspector};
-use edge::data::{DataFace, Inspected, Sampler};
+use edge::data::{DataApi, Inspected, Sampler};
 
 use crate::http_client::{Client, encoded};
 
@@ -18,11 +18,16 @@ pub(super) struct HttpPeers(pub(super) Client);
 
 #[async_trait]
 impl PeerClient for HttpPeers {
-    async fn inspect(&self, node: &str, named: &Named, salt: &str) -> Result<Told, PeerError> {
+    async fn inspect(
+        &self,
+        node: &str,
+        target: &LoadTarget,
+        salt: &str,
+    ) -> Result<PeerReply, PeerError> {
         let path = format!(
             "/api/v1/inspect?contract={}&id={}&salt={}",
-            encoded(&named.contract),
-            encoded(&named.id),
+            encoded(&target.contract),
+            encoded(&target.id),
             encoded(salt)
         );
         let body = self.0.get(node, &path, ANSWER_BYTES_MAX).await;
@@ -31,7 +36,7 @@ impl PeerClient for HttpPeers {
     }
 }
 
-/// Samples the answers of the data face.
+/// Samples the answers of the data API.
 pub(super) struct SampledAnswers(pub(super) AnswerSampler);
 
 impl Sampler for SampledAnswers {
@@ -42,25 +47,25 @@ impl Sampler for SampledAnswers {
 
 /// Answers the auditors of other nodes.
 pub(super) struct NodeInspector {
-    pub(super) data: DataFace,
+    pub(super) data: DataApi,
     pub(super) engine: Engine,
 }
 
 #[async_trait]
 impl TierInspector for NodeInspector {
-    async fn inspect(&self, query: &InspectQuery) -> Result<Told, InvalidQuery> {
+    async fn inspect(&self, query: &InspectQuery) -> Result<PeerReply, InvalidQuery> {
         let inspected = self.data.inspect(&query.contract, &query.id).await;
-        let Inspected { key, holdings, unread } =
+        let Inspected { key, entries, failed } =
             inspected.map_err(|err| InvalidQuery(err.to_string()))?;
-        let unread = unread.map(|(tier, err)| {
+        let failed = failed.map(|(tier, err)| {
             tracing::debug!(%key, error = %err, "a tier could not be inspected");
             tier
         });
-        Ok(Told {
+        Ok(PeerReply {
             key: key.to_string(),
-            epoch: self.engine.standing().epoch,
-            tiers: holdings.iter().map(|holding| Held::of(holding, &query.salt)).collect(),
-            unread: unread.into_iter().collect(),
+            epoch: self.engine.status().epoch,
+            entries: entries.iter().map(|entry| EntrySummary::of(entry, &query.salt)).collect(),
+            unread: failed.into_iter().collect(),
         })
     }
 }

@@ -7,7 +7,7 @@ use ::node::{AuditLoop, AuditOptions, FollowMetrics, Health, Journal, Renewer};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
 use coherence::Clock;
 use contract::Contracts;
-use edge::data::DataFace;
+use edge::data::DataApi;
 use feed::{Feed, Source};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -33,7 +33,7 @@ pub(crate) struct Node {
     pub(super) feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
     /// The endpoint of posted change events, if the source has one.
     pub(super) posted_events: Option<PostedEvents>,
-    pub(super) data: DataFace,
+    pub(super) data: DataApi,
     pub(super) filtered: Vec<FilteredContract>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) chance: Arc<dyn Chance>,
@@ -81,9 +81,9 @@ impl Node {
         let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
         let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
         let follow_metrics = FollowMetrics::new(&mut registry);
-        database.faces.extend(connect::services(&contracts, &clock, &mut registry)?);
-        let filtered = connect::filtered_contracts(&database.faces);
-        let data = DataFace::new(engine.clone(), database.faces);
+        database.served.extend(connect::services(&contracts, &clock, &mut registry)?);
+        let filtered = connect::filtered_contracts(&database.served);
+        let data = DataApi::new(engine.clone(), database.served);
         let audit = AuditLoop::new(
             &AuditOptions {
                 reads_per_second: config.audit.reads_per_second,
@@ -133,7 +133,7 @@ impl Node {
     /// There is no proven bound within `timeout`.
     pub(crate) async fn wait_proven(&self, timeout: Duration) -> anyhow::Result<()> {
         let proven = async {
-            while self.engine.standing().bound.is_none() {
+            while self.engine.status().bound.is_none() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -141,11 +141,11 @@ impl Node {
     }
 
     /// Returns a reader of the figures that a drill can't measure from outside.
-    pub(crate) fn inside(&self) -> Arc<dyn Fn() -> drill::Inside + Send + Sync> {
+    pub(crate) fn drill_metrics(&self) -> Arc<dyn Fn() -> drill::TargetMetrics + Send + Sync> {
         let metrics = self.follow_metrics.clone();
         Arc::new(move || {
             let ms = |quantile| metrics.lag_at(quantile).map(|lag| lag.as_secs_f64() * 1e3);
-            drill::Inside {
+            drill::TargetMetrics {
                 invalidations: metrics.commits(),
                 commit_to_gone_ms: ms(0.5).zip(ms(0.99)),
                 worst_bound_ms: None,
@@ -156,8 +156,8 @@ impl Node {
     /// Returns the number of entries that commits made soft-stale instead of removing them, and of further
     /// invalidations that were merged with an earlier one.
     pub(crate) fn soft_invalidations(&self) -> (u64, u64) {
-        let standing = self.engine.standing();
-        (standing.marked, standing.merged)
+        let status = self.engine.status();
+        (status.soft_stale, status.merged)
     }
 
     /// Returns whether there is an upstream behind a gateway.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coherence::Clock;
 use control::{EventEndpoint, EventError, EventSink, WebhookSecret};
-use feed::{Inbox, Refused};
+use feed::{EventInbox, InboxError};
 
 /// The endpoint of a source's events, before the admin listener takes it.
 #[derive(Clone)]
 pub(super) struct PostedEvents {
     pub(super) source: String,
     pub(super) secret: WebhookSecret,
-    pub(super) inbox: Inbox,
+    pub(super) inbox: EventInbox,
 }
 
 impl PostedEvents {
@@ -24,19 +24,19 @@ impl PostedEvents {
             secret,
             clock: Arc::clone(clock),
             sink: Arc::new(InboxSink(inbox)),
-            counts: Box::new(move || counted.shown().into()),
+            counts: Box::new(move || counted.counts().into()),
         }
     }
 }
 
-struct InboxSink(Inbox);
+struct InboxSink(EventInbox);
 
 #[async_trait]
 impl EventSink for InboxSink {
     async fn take(&self, body: &[u8]) -> Result<(), EventError> {
-        self.0.post(body).await.map_err(|refused| match refused {
-            Refused::Unreadable(what) => EventError::Unreadable(what),
-            Refused::NotNow => EventError::NotNow(refused.to_string()),
+        self.0.post(body).await.map_err(|err| match err {
+            InboxError::Unreadable(text) => EventError::Unreadable(text),
+            InboxError::NotReady => EventError::NotNow(err.to_string()),
         })
     }
 }

@@ -1,11 +1,11 @@
-//! Batches on the data face, and race 16: two keys read together, of which one is new and one is old.
+//! Batches on the data API, and race 16: two keys read together, of which one is new and one is old.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use harness::http::{self, Answer};
+use harness::http::{self, Response};
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
@@ -45,7 +45,7 @@ fn node(stack: &Stack) -> Node {
 }
 
 impl Node {
-    fn batch(&self, query: &str) -> Answer {
+    fn batch(&self, query: &str) -> Response {
         http::get(self.data, &format!("/data/batch?{query}"), DEADLINE).expect("an answer")
     }
 

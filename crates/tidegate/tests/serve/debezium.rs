@@ -375,7 +375,7 @@ fn unsigned_or_malformed_events_rejected() {
     assert_eq!(post_text("shpo", SECRET, "[]").0, 404);
     for (body, remedy) in [
         ("{", "debezium.format.value=json"),
-        ("7", "is no message"),
+        ("7", "is not a message"),
         (r#"{"specversion":"1.0"}"#, "debezium.format.value=json"),
         (r#"{"id":42,"price_cents":7}"#, "unwrap"),
         (r#"{"op":"u","source":{"connector":"mysql","db":"shop"}}"#, "PostgreSQL connector"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::http::{self, Answer};
+use harness::http::{self, Response};
 use harness::{Port, Process};
 
 use crate::stack::{DEADLINE, Node, Stack, now, tier};
@@ -17,7 +17,7 @@ fn node(stack: &Stack, head: &str, contracts: &str) -> Node {
     })
 }
 
-fn get(node: &Node, path: &str) -> Answer {
+fn get(node: &Node, path: &str) -> Response {
     http::get(node.data, path, DEADLINE).expect("an answer")
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::http::{self, Answer};
+use harness::http::{self, Response};
 use tokio_postgres::NoTls;
 
 use crate::stack::{DEADLINE, Node, Stack, now, tier};
@@ -46,7 +46,7 @@ impl Application {
 }
 
 impl Node {
-    fn get_after(&self, id: u32, token: &str) -> Answer {
+    fn get_after(&self, id: u32, token: &str) -> Response {
         let path = format!("/data/product_price/{id}");
         http::request(self.data, "GET", &path, &[(TOKEN, token)], b"", DEADLINE).expect("an answer")
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::http::{self, Answer};
+use harness::http::{self, Response};
 
 use crate::pricing::{Behaviour, PricingService};
 use crate::stack::{DEADLINE, Node, Stack, bound_ms, now, tier};
@@ -45,18 +45,18 @@ fn without_log(staleness: &'static str) -> impl Fn(String) -> String {
 }
 
 impl Node {
-    fn price(&self, id: u32) -> Answer {
+    fn price(&self, id: u32) -> Response {
         let path = format!("/data/service_price/{id}");
         http::get(self.data, &path, DEADLINE).expect("an answer")
     }
 }
 
-fn cents(answer: &Answer) -> Option<u32> {
+fn cents(answer: &Response) -> Option<u32> {
     let body: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     (answer.status == 200).then(|| body["price_cents"].as_u64())??.try_into().ok()
 }
 
-fn evidence(answer: &Answer) -> Option<&str> {
+fn evidence(answer: &Response) -> Option<&str> {
     let freshness = answer.header("tidegate-freshness")?;
     freshness.split(',').find_map(|part| part.trim().strip_prefix("proof="))
 }

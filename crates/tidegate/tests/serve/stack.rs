@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use harness::http::{self, Answer};
+use harness::http::{self, Response};
 use harness::{Port, Postgres, PostgresBuilder, Process, Redis};
 
 use crate::upstream::Upstream;
@@ -152,7 +152,7 @@ impl Node {
         self
     }
 
-    pub(crate) fn get(&self, id: u32) -> Answer {
+    pub(crate) fn get(&self, id: u32) -> Response {
         http::get(self.data, &format!("/data/product_price/{id}"), DEADLINE).expect("an answer")
     }
 
@@ -163,7 +163,7 @@ impl Node {
         (answer.status == 200).then(|| body["price_cents"].as_u64())??.try_into().ok()
     }
 
-    pub(crate) fn page(&self) -> Answer {
+    pub(crate) fn page(&self) -> Response {
         http::get(self.gateway, "/p/42", DEADLINE).expect("an answer")
     }
 
@@ -219,14 +219,14 @@ impl Node {
 }
 
 /// Returns the staleness bound of an answer, in ms.
-pub(crate) fn bound_ms(answer: &Answer) -> Option<f64> {
+pub(crate) fn bound_ms(answer: &Response) -> Option<f64> {
     let freshness = answer.header("tidegate-freshness")?;
     let bound = freshness.split(',').find_map(|part| part.trim().strip_prefix("bound="))?;
     bound.parse().ok()
 }
 
 /// Returns the tier that answered.
-pub(crate) fn tier(answer: &Answer) -> Option<&str> {
+pub(crate) fn tier(answer: &Response) -> Option<&str> {
     let freshness = answer.header("tidegate-freshness")?;
     freshness.split(',').find_map(|part| part.trim().strip_prefix("tier="))
 }

@@ -129,7 +129,7 @@ fn slot_lost_to_disk_limit_resets_epoch() {
     node.wait("a new epoch", |node| node.status()["epoch"] != before);
     assert!(node.metric("tidegate_feed_slots_made_total") > slots);
     let log = node.process.lines();
-    assert!(log.iter().any(|line| line.contains("slot is of no use any more")), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("slot is unusable")), "{log:#?}");
     stack.price(42, 6);
     node.wait("new price", |node| node.cents(42) == Some(6));
     wait_cached(&node);

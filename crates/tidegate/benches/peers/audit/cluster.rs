@@ -1,7 +1,7 @@
 //! PostgreSQL, Redis and three nodes: one leads, one follows, one audits all three.
 
 use anyhow::{Context, Result};
-use cache::audit::Report;
+use cache::audit::AuditReport;
 use harness::http;
 
 use crate::stack::{DEADLINE, Node, Ports, Servers};
@@ -54,7 +54,7 @@ impl Cluster {
     }
 
     /// Returns the auditor's report so far.
-    pub(crate) fn report(&self) -> Result<Report> {
+    pub(crate) fn report(&self) -> Result<AuditReport> {
         let auditor = self.nodes.last().context("there are three")?;
         let answer = http::get(auditor.admin, "/api/v1/audit", DEADLINE)?;
         Ok(serde_json::from_slice(&answer.body)?)

@@ -80,9 +80,10 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
     for (name, what, inject) in &chosen {
         let window = measure_fault(options, *inject)?;
         log_line(&format!("  {name}: {}", window.progress()));
-        window.stories().iter().for_each(|story| log_line(story));
+        window.violations().iter().for_each(|finding| log_line(finding));
         let (shown, contract) = window.broken();
-        let away: u64 = window.report.peers.iter().map(|peer| peer.asked.unreachable).sum();
+        let unreachable: u64 =
+            window.report.peers.iter().map(|peer| peer.requests.unreachable).sum();
         table.row([
             (*name).into(),
             (*what).into(),
@@ -92,7 +93,7 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
             window.at(2).stale.to_string(),
             shown.to_string(),
             contract.to_string(),
-            (window.report.unread + window.report.late + away).to_string(),
+            (window.report.unread + window.report.late + unreachable).to_string(),
         ]);
         late += window.at(2).stale;
         unbound += shown as u64;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache::audit::{After, Report, TierCount, failure_bound};
+use cache::audit::{AuditReport, Consistency, TierCounts, failure_bound};
 
 use crate::figure::{Figure, Table};
 
@@ -11,14 +11,15 @@ use crate::figure::{Figure, Table};
 const ROLES: [&str; 3] = ["auditor", "leader", "follower"];
 
 pub(super) struct AuditWindow {
-    pub(super) report: Report,
+    pub(super) report: AuditReport,
     pub(super) took: Duration,
 }
 
 impl AuditWindow {
     /// Returns the counts of each node per T, the auditor's own first.
-    fn nodes(&self) -> impl Iterator<Item = &Vec<After>> {
-        std::iter::once(&self.report.after).chain(self.report.peers.iter().map(|peer| &peer.after))
+    fn nodes(&self) -> impl Iterator<Item = &Vec<Consistency>> {
+        std::iter::once(&self.report.consistency)
+            .chain(self.report.peers.iter().map(|peer| &peer.consistency))
     }
 
     /// Returns the number of checks at which a tier had an answer.
@@ -27,9 +28,9 @@ impl AuditWindow {
     }
 
     /// Returns the sum over all nodes and tiers at one T.
-    pub(super) fn at(&self, t: usize) -> TierCount {
-        let tiers = self.nodes().flat_map(|after| [after[t].local, after[t].shared]);
-        tiers.fold(TierCount::default(), |sum, tier| TierCount {
+    pub(super) fn at(&self, t: usize) -> TierCounts {
+        let tiers = self.nodes().flat_map(|node| [node[t].local, node[t].shared]);
+        tiers.fold(TierCounts::default(), |sum, tier| TierCounts {
             checks: sum.checks + tier.checks,
             answering: sum.answering + tier.answering,
             stale: sum.stale + tier.stale,
@@ -51,7 +52,7 @@ impl AuditWindow {
             .map(|t| format!("{} of {} at {}", self.at(t).stale, self.at(t).answering, T[t]))
             .collect();
         format!(
-            "{seconds:.0} s: {} effective checks ({:.0}/s); stale: {}; {} promises broken",
+            "{seconds:.0} s: {} effective checks ({:.0}/s); stale: {}; {} guarantees violated",
             self.effective(),
             self.effective() as f64 / seconds,
             stale.join(", "),
@@ -59,22 +60,22 @@ impl AuditWindow {
         )
     }
 
-    /// Returns the findings that break a promise, each with its story.
-    pub(super) fn stories(&self) -> Vec<String> {
-        let broken = self.report.findings.iter().filter(|finding| finding.breaks_a_promise());
+    /// Returns the findings that violate a guarantee, each with its timeline.
+    pub(super) fn violations(&self) -> Vec<String> {
+        let broken = self.report.findings.iter().filter(|finding| finding.violates_guarantee());
         broken.map(|finding| format!("{finding:#?}")).collect()
     }
 
     /// Describes the checks that were not made, and why.
     pub(super) fn losses(&self) -> String {
-        let Report { met, paced, late, unread, undecided, dropped, found, broken, .. } =
+        let AuditReport { met, paced, late, unread, undecided, dropped, found, broken, .. } =
             self.report;
-        let away: u64 = self.report.peers.iter().map(|peer| peer.asked.unreachable).sum();
+        let unreachable: u64 = self.report.peers.iter().map(|peer| peer.requests.unreachable).sum();
         format!(
             "In {:.0} s {met} invalidations hit an entry, and {} effective checks were made ({:.0}/s). \
              Left out: {paced} by the auditor's pace, {late} checks that came too late for their T, \
-             {unread} without an answer of the database or Redis and {away} without one of a node; \
-             {undecided} undecided differences, {dropped} notes lost. {found} findings, {broken} of \
+             {unread} without an answer of the database or Redis and {unreachable} without one of a node; \
+             {undecided} undecided differences, {dropped} events lost. {found} findings, {broken} of \
              them beyond their bound or contract.",
             self.took.as_secs_f64(),
             self.effective(),
@@ -103,8 +104,9 @@ impl AuditWindow {
         let mut table =
             Table::new(["T", "node", "tier", "checks", "effective", "stale", "C(T), 95 % bound"]);
         for (t, name) in T.iter().enumerate() {
-            for (role, after) in ROLES.iter().zip(self.nodes()) {
-                for (tier, count) in [("in-process", after[t].local), ("shared", after[t].shared)] {
+            for (role, counts) in ROLES.iter().zip(self.nodes()) {
+                for (tier, count) in [("in-process", counts[t].local), ("shared", counts[t].shared)]
+                {
                     row(&mut table, [name, role, tier], count);
                 }
             }
@@ -114,8 +116,8 @@ impl AuditWindow {
     }
 }
 
-fn row(table: &mut Table, [t, node, tier]: [&str; 3], count: TierCount) {
-    let TierCount { checks, answering, stale } = count;
+fn row(table: &mut Table, [t, node, tier]: [&str; 3], count: TierCounts) {
+    let TierCounts { checks, answering, stale } = count;
     let share = answering.saturating_sub(stale) as f64 / answering.max(1) as f64;
     let least = 1.0 - failure_bound(stale, answering);
     table.row([

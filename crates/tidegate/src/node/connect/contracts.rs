@@ -6,7 +6,7 @@ use ::node::AuditTarget;
 use cache::{Origin, Policy};
 use coherence::Clock;
 use contract::{Contract, Contracts};
-use edge::data::Face;
+use edge::data::ServedContract;
 use edge::{HttpOrigin, ServiceMetrics};
 use prometheus_client::registry::Registry;
 
@@ -19,24 +19,27 @@ pub(crate) struct FilteredContract {
     pub(crate) origin: Arc<dyn Origin>,
 }
 
-/// Returns the contracts of `faces` that keep a filter of their ids.
-pub(crate) fn filtered_contracts(faces: &[Face]) -> Vec<FilteredContract> {
-    let filtered = faces.iter().filter(|face| face.contract.absent_filter.is_some());
-    let filtered = filtered.map(|face| FilteredContract {
-        contract: face.contract.clone(),
-        policy: Arc::clone(&face.policy),
-        origin: Arc::clone(&face.origin),
+/// Returns the contracts of `served` that keep a filter of their ids.
+pub(crate) fn filtered_contracts(served: &[ServedContract]) -> Vec<FilteredContract> {
+    let filtered = served.iter().filter(|served| served.contract.absent_filter.is_some());
+    let filtered = filtered.map(|served| FilteredContract {
+        contract: served.contract.clone(),
+        policy: Arc::clone(&served.policy),
+        origin: Arc::clone(&served.origin),
     });
     filtered.collect()
 }
 
-pub(super) fn face(contract: &Contract, origin: Arc<dyn Origin>) -> Face {
-    Face { contract: contract.clone(), policy: Arc::new(Policy::from(contract)), origin }
+pub(super) fn served_contract(contract: &Contract, origin: Arc<dyn Origin>) -> ServedContract {
+    ServedContract { contract: contract.clone(), policy: Arc::new(Policy::from(contract)), origin }
 }
 
-pub(super) fn audit_target(face: &Face, origin: impl Origin) -> (Arc<str>, AuditTarget) {
-    let policy = Arc::clone(&face.policy);
-    (Arc::clone(&policy.name), AuditTarget { policy, origin: Arc::new(origin) })
+pub(super) fn audit_target(
+    served: &ServedContract,
+    origin: impl Origin,
+) -> (Arc<str>, AuditTarget) {
+    let policy = Arc::clone(&served.policy);
+    (Arc::clone(&policy.rules.name), AuditTarget { policy, origin: Arc::new(origin) })
 }
 
 /// Returns the contracts whose values services give.
@@ -44,7 +47,7 @@ pub(crate) fn services(
     contracts: &Contracts,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
-) -> Result<Vec<Face>, NodeError> {
+) -> Result<Vec<ServedContract>, NodeError> {
     let metrics = ServiceMetrics::new(registry);
     let services =
         contracts.iter().filter_map(|contract| Some((contract, contract.service.clone()?)));
@@ -53,7 +56,7 @@ pub(crate) fn services(
             let variable = |name: &str| std::env::var(name).ok();
             let (clock, metrics) = (Arc::clone(clock), metrics.clone());
             let origin = HttpOrigin::new(contract.clone(), service, variable, clock, metrics)?;
-            Ok(face(contract, Arc::new(origin)))
+            Ok(served_contract(contract, Arc::new(origin)))
         })
         .collect()
 }

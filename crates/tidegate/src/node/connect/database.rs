@@ -10,15 +10,15 @@ use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use coherence::Clock;
 use contract::{Contract, Contracts};
-use edge::data::Face;
+use edge::data::ServedContract;
 use feed::{
-    DebeziumFeed, DebeziumMetrics, DebeziumOptions, Feed, Inbox, MariaDbFeed, MariaDbOptions,
+    DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, Feed, MariaDbFeed, MariaDbOptions,
     MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SqliteFeed, SqliteOptions,
     SqliteSource,
 };
 use prometheus_client::registry::Registry;
 
-use super::faces::{audit_target, face};
+use super::contracts::{audit_target, served_contract};
 use super::standbys::Standbys;
 use crate::config::{self, SourceUrl};
 use crate::node::error::NodeError;
@@ -28,10 +28,10 @@ pub(crate) struct Database {
     pub(crate) feed: Box<dyn Feed>,
     pub(crate) renewer: Renewer,
     pub(crate) source: Arc<dyn feed::Source>,
-    pub(crate) faces: Vec<Face>,
+    pub(crate) served: Vec<ServedContract>,
     pub(crate) standbys: Standbys,
     /// The receiver of posted change events, if the source has one.
-    pub(crate) inbox: Option<Inbox>,
+    pub(crate) inbox: Option<EventInbox>,
     /// The audited contracts, over connections of the auditor's own.
     pub(crate) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
 }
@@ -48,7 +48,7 @@ pub(crate) async fn database(
 ) -> Result<Database, NodeError> {
     let tables = tracked_tables(name, contracts);
     let metrics = feed::Metrics::new(registry);
-    let (mut faces, mut targets) = (Vec::new(), BTreeMap::new());
+    let (mut served, mut targets) = (Vec::new(), BTreeMap::new());
     let url = source.url.to_string();
     let failed = |error| NodeError::Feed { name: name.to_owned(), url: url.clone(), error };
     let loaded = contracts.iter().filter(|contract| contract.value.is_some());
@@ -58,12 +58,12 @@ pub(crate) async fn database(
             let (feed, inbox) = match &source.events {
                 Some(events) => {
                     let mut options = DebeziumOptions::new(name, url, tables, Arc::clone(clock));
-                    options.named = key_columns(name, contracts);
+                    options.key_and_tag_columns = key_columns(name, contracts);
                     options.publication.clone_from(&events.publication);
                     options.slot.clone_from(&events.slot);
-                    options.beat = events.beat;
+                    options.beat_interval = events.beat;
                     options.metrics = metrics;
-                    options.relayed = DebeziumMetrics::new(registry);
+                    options.debezium_metrics = DebeziumMetrics::new(registry);
                     let warnings = feed::postgres::debezium::prepare(&options).await;
                     warn(&warnings.map_err(failed)?);
                     let (feed, inbox) = DebeziumFeed::new(options).map_err(failed)?;
@@ -87,19 +87,19 @@ pub(crate) async fn database(
             for contract in loaded {
                 let origin = PostgresOrigin::prepare(contract.clone(), pool.clone()).await?;
                 let origin = origin.with_standbys(&standbys.all);
-                let face = face(contract, Arc::new(origin));
+                let with_origin = served_contract(contract, Arc::new(origin));
                 if audited(contract) {
                     let origin = PostgresOrigin::prepare(contract.clone(), own.clone()).await?;
-                    targets.extend([audit_target(&face, origin)]);
+                    targets.extend([audit_target(&with_origin, origin)]);
                 }
-                faces.push(face);
+                served.push(with_origin);
             }
             let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
             Ok(Database {
                 feed,
                 renewer,
                 source: log,
-                faces,
+                served,
                 audit_targets: targets,
                 standbys,
                 inbox,
@@ -114,12 +114,12 @@ pub(crate) async fn database(
             let own = MariaDbPool::new(url, 1, source.load_timeout)?;
             for contract in loaded {
                 let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
-                let face = face(contract, Arc::new(origin));
+                let with_origin = served_contract(contract, Arc::new(origin));
                 if audited(contract) {
                     let origin = MariaDbOrigin::prepare(contract.clone(), own.clone()).await?;
-                    targets.extend([audit_target(&face, origin)]);
+                    targets.extend([audit_target(&with_origin, origin)]);
                 }
-                faces.push(face);
+                served.push(with_origin);
             }
             let source = Arc::new(MariaDbSource::new(url).map_err(failed)?);
             let feed = Box::new(MariaDbFeed::new(options).map_err(failed)?);
@@ -127,7 +127,7 @@ pub(crate) async fn database(
                 feed,
                 renewer: Renewer::disabled(),
                 source,
-                faces,
+                served,
                 audit_targets: targets,
                 standbys: Standbys::default(),
                 inbox: None,
@@ -137,16 +137,16 @@ pub(crate) async fn database(
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
             options.metrics = metrics;
             let pool = SqlitePool::new(path, source.load_timeout);
-            let pool = pool.with_log_end(feed::sqlite::LOG_END);
+            let pool = pool.with_log_end(feed::sqlite::LOG_END_SQL);
             let own = SqlitePool::new(path, source.load_timeout);
             for contract in loaded {
                 let origin = SqliteOrigin::prepare(contract.clone(), pool.clone())?;
-                let face = face(contract, Arc::new(origin));
+                let with_origin = served_contract(contract, Arc::new(origin));
                 if audited(contract) {
                     let origin = SqliteOrigin::prepare(contract.clone(), own.clone())?;
-                    targets.extend([audit_target(&face, origin)]);
+                    targets.extend([audit_target(&with_origin, origin)]);
                 }
-                faces.push(face);
+                served.push(with_origin);
             }
             let source = Arc::new(SqliteSource::new(path));
             let feed = Box::new(SqliteFeed::new(options));
@@ -155,7 +155,7 @@ pub(crate) async fn database(
                 feed,
                 renewer,
                 source,
-                faces,
+                served,
                 audit_targets: targets,
                 standbys,
                 inbox: None,
@@ -164,8 +164,8 @@ pub(crate) async fn database(
     }
 }
 
-fn warn(warnings: &[feed::Problem]) {
+fn warn(warnings: &[feed::SetupIssue]) {
     for warning in warnings {
-        tracing::warn!(fix = warning.fix.join(" "), "{}", warning.what);
+        tracing::warn!(fix = warning.remedy.join(" "), "{}", warning.description);
     }
 }

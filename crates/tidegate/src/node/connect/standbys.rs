@@ -46,7 +46,7 @@ impl Standbys {
             if all.iter().any(|other| other.name() == standby.name()) {
                 return Err(unsuitable(format!("{} is there twice", standby.name())));
             }
-            match standby.look().await {
+            match standby.probe().await {
                 Ok(Replayed { log, .. }) if log.system != system => {
                     return Err(unsuitable(format!(
                         "{} is no standby of this source: its system identifier is {}, the \

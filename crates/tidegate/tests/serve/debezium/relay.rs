@@ -264,7 +264,7 @@ pub(super) fn post(
     source: &str,
     secret: &str,
     body: &[u8],
-) -> anyhow::Result<http::Answer> {
+) -> anyhow::Result<http::Response> {
     let bearer = format!("Bearer {secret}");
     let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
     http::request(node, "POST", &format!("/api/v1/events/{source}"), &headers, body, DEADLINE)

@@ -14,9 +14,9 @@ const SPAN: Duration = Duration::from_secs(6);
 /// Sets the clock an hour ahead, an hour behind, and back to the right time.
 fn jump(clock: &WallClock, step: u32) {
     match step {
-        15 => clock.set_off(HOUR),
-        40 => clock.set_off(-HOUR),
-        65 => clock.set_off(0),
+        15 => clock.set_offset(HOUR),
+        40 => clock.set_offset(-HOUR),
+        65 => clock.set_offset(0),
         _ => return,
     }
     .expect("set");
@@ -52,7 +52,7 @@ fn node_wall_clock_jumps_an_hour() {
     let right = stack.node();
     // The node's clock differs from the database's as set.
     for off in [HOUR, -HOUR, 0] {
-        clock.set_off(off).expect("set");
+        clock.set_offset(off).expect("set");
         wrong.wait("another time", |node| {
             applied_after_commit(&stack, node).is_some_and(|late| (late - off).abs() < 600)
         });
@@ -76,9 +76,9 @@ fn postgres_wall_clock_jumps_an_hour() {
         stack.sql("select extract(epoch from clock_timestamp())::bigint").parse().expect("seconds")
     };
     let before = seconds(&stack);
-    clock.set_off(HOUR).expect("set");
+    clock.set_offset(HOUR).expect("set");
     assert!(seconds(&stack) - before >= HOUR, "the clock did not jump");
-    clock.set_off(0).expect("set");
+    clock.set_offset(0).expect("set");
     let nodes = [&one, &other];
     let result = watch_nodes(&stack, &nodes, SPAN, |_, step| jump(&clock, step), || ());
     assert_recovered(&result, &nodes);

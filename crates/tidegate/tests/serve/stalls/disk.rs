@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{MayNotMount, Postgres};
+use harness::{MountDenied, Postgres};
 
 use crate::faults::wait_cached;
 use crate::stack::{Node, Stack, bound_ms, now};
@@ -16,7 +16,7 @@ fn stack() -> Option<Stack> {
     let small = Postgres::builder().disk(180).setting("max_wal_size", "32MB");
     match small.start() {
         Ok(postgres) => Some(Stack::on_running(postgres)),
-        Err(err) if err.is::<MayNotMount>() => None,
+        Err(err) if err.is::<MountDenied>() => None,
         Err(err) => panic!("{err:#}"),
     }
 }
@@ -38,7 +38,7 @@ fn answers_correctly(node: &Node, cents: u32) -> bool {
 #[test]
 fn full_database_disk_recovered() {
     let Some(mut stack) = stack() else {
-        eprintln!("skipped: {MayNotMount}");
+        eprintln!("skipped: {MountDenied}");
         return;
     };
     let node = stack.node();
