@@ -1,6 +1,6 @@
 //! The admin API: health, metrics, status, the journal of invalidations, purge requests and posted events.
 //!
-//! No answer needs this crate: with its listener down, the gateway and the data face still work.
+//! No answer needs this crate: with its listener down, the gateway and the data API still work.
 
 mod admin;
 pub mod api;
