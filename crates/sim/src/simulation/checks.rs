@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache::{Answer, Content, OneMoment, Policy, ReadError, Stale, Tier};
+use cache::{Answer, AtomicBatch, Content, Policy, ReadError, Stale, Tier};
 use coherence::{Epoch, Lsn};
 use contract::Unproven;
 
@@ -122,8 +122,9 @@ pub(super) fn check_answer(
             if matches!(err, ReadError::Aborted) {
                 env.violation(format!("a load of row {key} on node {node} panicked"));
             }
-            if matches!(err, ReadError::Unproven { .. }) && policy.unproven != Unproven::Fail {
-                let rule = policy.unproven;
+            if matches!(err, ReadError::Unproven { .. }) && policy.rules.unproven != Unproven::Fail
+            {
+                let rule = policy.rules.unproven;
                 env.violation(format!("row {key}: {err}, although its contract says {rule:?}"));
             }
             return;
@@ -167,16 +168,18 @@ pub(super) fn check_answer(
     if calm && proof.bound.is_none_or(|bound| bound > CALM_BOUND) {
         env.violation(format!("without faults, row {key} on node {node}: {proof:?}"));
     }
-    let within = as_of.is_some_and(|then| then + nanos(policy.budget) >= asked);
+    let within = as_of.is_some_and(|then| then + nanos(policy.rules.budget) >= asked);
     let allowed = match proof.stale {
         None => within,
-        Some(Stale::Revalidating) => within && !policy.stale_while_revalidate.is_zero(),
-        Some(Stale::Unproven | Stale::OriginFailed) => policy.unproven == Unproven::ServeStale,
+        Some(Stale::Revalidating) => within && !policy.rules.stale_while_revalidate.is_zero(),
+        Some(Stale::Unproven | Stale::OriginFailed) => {
+            policy.rules.unproven == Unproven::ServeStale
+        }
     };
     if !allowed {
         env.violation(format!(
             "an answer breaks its contract {}: row {key} on node {node}, asked at {:.6} s: {proof:?}",
-            policy.name,
+            policy.rules.name,
             asked as f64 / 1e9
         ));
     }
@@ -185,7 +188,7 @@ pub(super) fn check_answer(
 /// Checks that no transaction is torn between the answers of an atomic batch. Answers from tiers are
 /// also the state at one position; a snapshot may show commits in another sequence than they were
 /// logged.
-pub(super) fn check_batch(env: &Environment, node: usize, keys: &[usize], together: &OneMoment) {
+pub(super) fn check_batch(env: &Environment, node: usize, keys: &[usize], together: &AtomicBatch) {
     let db = env.db.lock();
     let answers = keys.iter().zip(&together.answers);
     let included: Vec<(Cell, usize)> = answers

@@ -25,8 +25,8 @@ impl Cluster {
         for _ in 0..200 {
             sleep(Duration::from_millis(100)).await;
             let all = self.nodes.lock().iter().flatten().all(|node| {
-                let standing = node.engine.standing();
-                standing.bound.is_some() && standing.watermark.0 > 0
+                let status = node.engine.status();
+                status.bound.is_some() && status.watermark.0 > 0
             });
             if all {
                 return true;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::leader::{Leader, Moved};
+use cache::leader::{ApplyResult, Leader};
 use cache::{Engine, TierError};
 use coherence::resume::{Resume, Start};
 use coherence::{Advance, Cause, Clock, Event, Log, Lsn, Renewal, StreamCursor};
@@ -169,7 +169,7 @@ impl Follower {
             }
             if timeout_at(Instant::now() + SILENCE, moved).await.is_err() {
                 // As in the binary while the log is silent. On failure, the next call tries again.
-                let _ = self.leader.tend().await;
+                let _ = self.leader.reconcile().await;
             }
         }
     }
@@ -235,7 +235,7 @@ impl Follower {
                 key: key(*cell),
                 value: present.then(|| values::encode([number as u64; 3]).into()),
                 tags: Vec::new(),
-                ttl: policy(*cell).ttl,
+                ttl: policy(*cell).rules.ttl,
             })
             .collect()
     }
@@ -253,7 +253,7 @@ impl Follower {
         let events = events.len();
         let what = TraceEvent::Moved { upto: upto.0, watermark: watermark.0, events };
         self.env.note(Some(self.node), what);
-        if let Moved::BegunAnew(_) = moved {
+        if let ApplyResult::Reset(_) = moved {
             self.env.note(Some(self.node), TraceEvent::Shared("begun anew", prev.0));
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cache::origin::{Page, Roll};
+use cache::origin::{KeyPage, KeyScan};
 use cache::{Engine, Origin, OriginError, Policy};
 use contract::Contract;
 
@@ -21,14 +21,14 @@ pub(super) async fn maintain(engine: Engine, policy: Arc<Policy>, origin: Arc<dy
 }
 
 #[async_trait]
-impl Roll for RowsOrigin {
-    async fn rows(&self) -> Result<cache::origin::Rows, OriginError> {
+impl KeyScan for RowsOrigin {
+    async fn estimate(&self) -> Result<cache::origin::ScanEstimate, OriginError> {
         self.transmit().await?;
         self.transmit().await?;
-        Ok(cache::origin::Rows { about: KEYS as u64, unfit: None })
+        Ok(cache::origin::ScanEstimate { keys: KEYS as u64, unsuitable: None })
     }
 
-    async fn page(&self, after: Option<&str>, _: usize) -> Result<Page, OriginError> {
+    async fn page(&self, after: Option<&str>, _: usize) -> Result<KeyPage, OriginError> {
         debug_assert_eq!(after, None, "one page holds them all");
         self.transmit().await?;
         self.think_time().await;
@@ -47,6 +47,6 @@ impl Roll for RowsOrigin {
             return Err(unavailable("the server was shut down"));
         }
         self.env.note(Some(self.node), TraceEvent::KeyScan(ids.len()));
-        Ok(Page { ids, seen: Some(end) })
+        Ok(KeyPage { ids, seen: Some(end) })
     }
 }

@@ -87,11 +87,11 @@ impl Node {
     /// Reads from the in-process tier alone, and checks the answer.
     pub(super) fn peek(&self, key: usize) -> Option<Answer> {
         let answer = self.engine.peek(&self.keys[key], &self.policies[key])?;
-        let standing = self.engine.standing();
-        if let Some(epoch) = standing.epoch {
+        let status = self.engine.status();
+        if let Some(epoch) = status.epoch {
             let what = "the in-process tier's entry";
             let content = &answer.entry.content;
-            checks::check_entry(&self.env, what, Some(key), content, epoch, standing.applied);
+            checks::check_entry(&self.env, what, Some(key), content, epoch, status.applied);
         }
         let question = checks::Question { node: self.id, key, asked: self.env.now() };
         let result = Ok(answer);
@@ -127,7 +127,7 @@ impl Node {
             }
         };
         let stopped = self.env.faults.lock().stopped_until[self.id];
-        let limit = if policy.tiers.is_none() { ALONE_LIMIT } else { READ_LIMIT };
+        let limit = if policy.rules.tiers.is_none() { ALONE_LIMIT } else { READ_LIMIT };
         let Ok(result) = timeout(limit, read).await else {
             let same = stopped == self.env.faults.lock().stopped_until[self.id];
             if self.is_alive() && same {
@@ -159,7 +159,7 @@ impl Node {
             origin: Arc::clone(&self.origin),
         };
         let items: Vec<Item> = keys.iter().map(item).collect();
-        let read = timeout(ALONE_LIMIT, self.engine.get_together(&items, None));
+        let read = timeout(ALONE_LIMIT, self.engine.get_atomic(&items, None));
         let Ok(Ok(together)) = read.await else { return };
         if !self.is_alive() {
             return;

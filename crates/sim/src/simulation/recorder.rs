@@ -142,8 +142,8 @@ pub(super) fn answer(result: &Result<Answer, ReadError>) -> (String, Tone) {
 
 /// Returns the shared tier's answer to a lookup as text.
 pub(super) fn found(read: &SharedRead) -> (String, Tone) {
-    let Some(standing) = read.standing else { return ("no epoch".into(), Tone::Bad) };
-    let (applied, watermark) = (standing.applied.0, standing.watermark.0);
+    let Some(position) = read.position else { return ("no epoch".into(), Tone::Bad) };
+    let (applied, watermark) = (position.applied.0, position.watermark.0);
     match &read.outcome {
         Outcome::Found { entry, .. } => {
             let (value, tau) = (value(&entry.content), entry.tau.0);

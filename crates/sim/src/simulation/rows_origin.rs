@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache::origin::Roll;
-use cache::{Ask, Content, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Value};
+use cache::origin::KeyScan;
+use cache::{Content, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Value};
 use coherence::Lsn;
 use contract::Key;
 use tokio::time::sleep;
@@ -77,7 +77,7 @@ impl Origin for RowsOrigin {
         &self.standbys
     }
 
-    fn roll(&self) -> Option<&dyn Roll> {
+    fn key_scan(&self) -> Option<&dyn KeyScan> {
         Some(self)
     }
 
@@ -86,8 +86,8 @@ impl Origin for RowsOrigin {
         loaded.pop().ok_or_else(|| unavailable("no such row"))
     }
 
-    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
-        let loaded = self.read(&asks.iter().map(|ask| ask.id).collect::<Vec<_>>()).await?;
+    async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
+        let loaded = self.read(&items.iter().map(|ask| ask.id).collect::<Vec<_>>()).await?;
         Ok(LoadedMany { items: loaded.into_iter().map(Ok).collect(), one_snapshot: true })
     }
 }

@@ -141,8 +141,9 @@ async fn converged(cluster: &Cluster) {
                 let question = checks::Question { node: id, key, asked: env.now() };
                 let policy = &node.policies[key];
                 let stored = again && outlives_read && env.setup.roomy;
-                let stored = stored && !policy.budget.is_zero() && !policy.tiers.is_none();
-                let tier = if policy.tiers.local { Tier::Local } else { Tier::Shared };
+                let stored =
+                    stored && !policy.rules.budget.is_zero() && !policy.rules.tiers.is_none();
+                let tier = if policy.rules.tiers.local { Tier::Local } else { Tier::Shared };
                 checks::check_converged(env, question, &result, stored.then_some(tier));
                 outlives_read = result.is_ok_and(|answer| {
                     answer.entry.ttl > answer.proof().age + Duration::from_secs(1)

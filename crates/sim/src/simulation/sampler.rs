@@ -43,7 +43,7 @@ pub(super) async fn sample(
         );
         engine.sample(log, asked, end);
         env.note(Some(node), TraceEvent::Sampled(end.0));
-        if engine.standing().applied >= end {
+        if engine.status().applied >= end {
             behind_since = None;
             continue;
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::shared::Slide;
-use cache::{EngineOptions, Policy};
+use cache::shared::Touch;
+use cache::{EngineOptions, Policy, Rules};
 use coherence::Subject;
 use contract::{Key, Pattern, Tag, Tiers, Unproven};
 use rand::{RngExt, SeedableRng};
@@ -176,15 +176,15 @@ const CONTRACTS: usize = 10;
 pub(super) fn policy(key: usize) -> Arc<Policy> {
     let secs = Duration::from_secs;
     let named = |name: &str, budget: Duration, unproven, ttl| {
-        let mut policy = Policy::new(name, budget);
-        policy.unproven = unproven;
-        policy.ttl = ttl;
-        policy.absent_ttl = ttl / 2;
-        policy
+        let mut rules = Rules::new(name, budget);
+        rules.unproven = unproven;
+        rules.ttl = ttl;
+        rules.absent_ttl = ttl / 2;
+        rules
     };
     // The cold row's contract uses all tiers, and has a long TTL.
     let which = if key == COLD { 6 } else { key % CONTRACTS };
-    let mut policy = match which {
+    let mut rules = match which {
         0 => named("second", secs(1), Unproven::ReadOrigin, secs(60)),
         1 => named("old-rather-than-none", secs(5), Unproven::ServeStale, secs(30)),
         2 => named("none-rather-than-old", secs(2), Unproven::Fail, secs(60)),
@@ -197,22 +197,22 @@ pub(super) fn policy(key: usize) -> Arc<Policy> {
         _ => named("minute", secs(60), Unproven::ReadOrigin, secs(300)),
     };
     if which == 1 {
-        policy.stale_while_revalidate = secs(10);
+        rules.stale_while_revalidate = secs(10);
     }
     if which == 3 {
-        policy.slide = Some(Slide::within(secs(15)));
+        rules.sliding = Some(Touch::within(secs(15)));
     }
     if which == 7 {
-        policy.slide = Some(Slide::within(Duration::MAX));
+        rules.sliding = Some(Touch::within(Duration::MAX));
     }
     if which == 4 {
-        policy.tiers = Tiers { shared: false, ..Tiers::ALL };
+        rules.tiers = Tiers { shared: false, ..Tiers::ALL };
     }
     if which == 8 {
-        policy.tiers = Tiers::NONE;
+        rules.tiers = Tiers::NONE;
     }
     if which == 7 {
-        policy.tiers = Tiers { local: false, ..Tiers::ALL };
+        rules.tiers = Tiers { local: false, ..Tiers::ALL };
     }
-    Arc::new(policy)
+    Arc::new(Policy::new(rules))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, SharedRead, SharedTier, Slide, Standing,
+    Fill, MemoryTier, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition, Touch,
 };
 use cache::{Content, Survey, TierError};
 use coherence::fence::Gap;
@@ -213,13 +213,14 @@ impl RemoteTier {
     async fn read_one(
         &self,
         key: &Key,
-        slide: Option<Slide>,
+        touch: Option<Touch>,
         lease: Option<Duration>,
     ) -> Result<SharedRead, TierError> {
         let (env, key) = (Arc::clone(&self.env), key.clone());
         let left = env.now();
         let read = self.call("read", move |memory, generation| async move {
-            let found = memory.read_using(std::slice::from_ref(&key), &[slide], lease).await?.pop();
+            let found =
+                memory.read_and_touch(std::slice::from_ref(&key), &[touch], lease).await?.pop();
             let Some(mut read) = found else { unreachable!("one key was read") };
             if let Outcome::Lead(granted) = &mut read.outcome {
                 *granted = to_external(generation, *granted);
@@ -232,8 +233,8 @@ impl RemoteTier {
                 }
                 server.record_holder(&key, granted, now, lease.unwrap_or_default());
             }
-            if let (Some(Standing { epoch, applied, .. }), Outcome::Found { entry, .. }) =
-                (read.standing, &read.outcome)
+            if let (Some(TierPosition { epoch, applied, .. }), Outcome::Found { entry, .. }) =
+                (read.position, &read.outcome)
             {
                 let what = "the shared tier's entry";
                 checks::check_entry(&env, what, number_of(&key), &entry.content, epoch, applied);
@@ -252,20 +253,20 @@ impl SharedTier for RemoteTier {
         self.read_one(key, None, lease).await
     }
 
-    async fn read_using(
+    async fn read_and_touch(
         &self,
         keys: &[Key],
-        slides: &[Option<Slide>],
+        touches: &[Option<Touch>],
         lease: Option<Duration>,
     ) -> Result<Vec<SharedRead>, TierError> {
         let mut reads = Vec::with_capacity(keys.len());
-        for (key, slide) in keys.iter().zip(slides) {
-            reads.push(self.read_one(key, *slide, lease).await?);
+        for (key, touch) in keys.iter().zip(touches) {
+            reads.push(self.read_one(key, *touch, lease).await?);
         }
         Ok(reads)
     }
 
-    async fn touch(&self, uses: &[(Key, Slide)]) -> Result<(), TierError> {
+    async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {
         let uses = uses.to_vec();
         self.call("touch", move |memory, _| async move { memory.touch(&uses).await }).await
     }
@@ -361,11 +362,11 @@ impl SharedTier for RemoteTier {
         self.call("survey", move |memory, _| async move { memory.survey(&subjects).await }).await
     }
 
-    async fn incarnate(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
+    async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
         let (env, left) = (Arc::clone(&self.env), self.env.now());
-        let call = self.call("incarnate", move |memory, _| async move {
+        let call = self.call("reset epoch", move |memory, _| async move {
             env.server.lock().holders.clear();
-            memory.incarnate(epoch, at, watermark).await?;
+            memory.reset_epoch(epoch, at, watermark).await?;
             Ok(env.now())
         });
         let turned = call.await?;
@@ -374,8 +375,8 @@ impl SharedTier for RemoteTier {
         Ok(())
     }
 
-    async fn standing(&self) -> Result<Option<Standing>, TierError> {
-        self.call("standing", |memory, _| async move { memory.standing().await }).await
+    async fn position(&self) -> Result<Option<TierPosition>, TierError> {
+        self.call("position", |memory, _| async move { memory.position().await }).await
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache::{Ask, Loaded, LoadedMany, Origin, OriginError};
+use cache::{LoadItem, Loaded, LoadedMany, Origin, OriginError};
 use coherence::Replayed;
 use contract::Key;
 use parking_lot::Mutex;
@@ -117,8 +117,8 @@ impl Origin for StandbyOrigin {
         self.read(&[id]).await?.pop().ok_or_else(|| unavailable("no such row"))
     }
 
-    async fn load_many(&self, asks: &[Ask<'_>]) -> Result<LoadedMany, OriginError> {
-        let loaded = self.read(&asks.iter().map(|ask| ask.id).collect::<Vec<_>>()).await?;
+    async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
+        let loaded = self.read(&items.iter().map(|ask| ask.id).collect::<Vec<_>>()).await?;
         Ok(LoadedMany { items: loaded.into_iter().map(Ok).collect(), one_snapshot: true })
     }
 }
