@@ -17,8 +17,19 @@ struct Room {
     not_at_all: &'static [&'static str],
 }
 
-const SQL: &[&str] = &["deadpool-postgres", "pgwire-replication", "rusqlite", "tokio-postgres"];
+const SQL: &[&str] =
+    &["deadpool-postgres", "mysql_async", "pgwire-replication", "rusqlite", "tokio-postgres"];
 const HTTP: &[&str] = &["axum", "http", "http-body", "http-body-util", "hyper", "hyper-util"];
+const SQL_OR_HTTP: &[&str] = &[
+    "axum",
+    "deadpool-postgres",
+    "hyper",
+    "hyper-util",
+    "mysql_async",
+    "pgwire-replication",
+    "rusqlite",
+    "tokio-postgres",
+];
 /// Servers and drivers: the loops of a node get them through traits.
 const DRIVERS: &[&str] = &[
     "axum",
@@ -54,14 +65,15 @@ const NOTHING: &[&str] = &[];
 const ROOMS: &[Room] = &[
     Room { name: "contract",  ours: NOTHING,                              not_directly: NOTHING, not_at_all: IO },
     Room { name: "coherence", ours: &["contract"],                        not_directly: NOTHING, not_at_all: IO },
-    Room { name: "cache",     ours: &["contract", "coherence"],           not_directly: HTTP,    not_at_all: NOTHING },
+    Room { name: "redis_transport", ours: NOTHING,                        not_directly: SQL_OR_HTTP, not_at_all: NOTHING },
+    Room { name: "cache",     ours: &["contract", "coherence", "redis_transport"], not_directly: HTTP, not_at_all: NOTHING },
     Room { name: "feed",      ours: &["contract", "coherence"],           not_directly: &["redis", "quick_cache", "hyper", "axum"], not_at_all: NOTHING },
     Room { name: "node",      ours: &["contract", "coherence", "cache", "feed"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "edge",      ours: &["contract", "coherence", "cache"],  not_directly: SQL,     not_at_all: NOTHING },
     Room { name: "control",   ours: &["contract", "coherence", "cache", "node"], not_directly: SQL, not_at_all: NOTHING },
     Room { name: "drill",     ours: NOTHING,                              not_directly: NOTHING, not_at_all: SQL },
     Room { name: "shop",      ours: NOTHING,                              not_directly: &["redis"], not_at_all: NOTHING },
-    Room { name: "sim",       ours: &["contract", "coherence", "cache"],  not_directly: &["deadpool-postgres", "pgwire-replication", "redis", "rusqlite", "tokio-postgres"], not_at_all: NOTHING },
+    Room { name: "sim",       ours: &["contract", "coherence", "cache", "feed", "node"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "harness",   ours: NOTHING,                              not_directly: NOTHING, not_at_all: NOTHING },
     Room { name: "tidegate",  ours: &["contract", "coherence", "cache", "feed", "node", "edge", "control", "drill", "shop"],
            not_directly: NOTHING, not_at_all: NOTHING },
