@@ -2,8 +2,10 @@
 # integration tests, repeat one test many times, and list the slowest tests.
 
 # The packages whose integration tests depend on servers and on the load of the machine. A failure
-# of any other test is not repeated: it would be a bug that depends on chance.
+# of any other test is not repeated: it would be a bug that depends on chance. Neither is one of the
+# property tests among them, whose next run has other inputs.
 repeated_packages='cache feed edge tidegate'
+property_tests='differential::|propert'
 repeats=2
 # No repeat starts after this time, so that many tests that hang don't take hours.
 repeat_limit_seconds=600
@@ -27,17 +29,19 @@ nextest() {
 repeat_failed() {
   local deadline=$((SECONDS + repeat_limit_seconds)) result seconds binary name
   while read -r result seconds binary name; do
-    if [ "$result" = failed ] && is_repeated "$binary"; then
+    if [ "$result" = failed ] && is_repeated "$binary" "$name"; then
       repeat_one "$binary" "$name" "$deadline"
     fi
   done < <(junit_results "$junit")
 }
 
-# Whether a binary holds integration tests of the packages above: these are `package::file`, unit
-# tests `package` or `package::bin/file`.
+# Whether a failed test (binary, name) is an integration test of the packages above and no property
+# test. The binary of an integration test is `package::file`, of a unit test `package` or
+# `package::bin/file`.
 is_repeated() {
   local package=${1%%::*} file=${1#*::}
-  [ "$package" != "$1" ] && [[ $file != */* ]] && [[ " $repeated_packages " == *" $package "* ]]
+  [ "$package" != "$1" ] && [[ $file != */* ]] && [[ " $repeated_packages " == *" $package "* ]] &&
+    [[ ! $2 =~ $property_tests ]]
 }
 
 repeat_one() {
@@ -66,7 +70,7 @@ repeat_one() {
 
 # Runs the tests that a name or filter selects many times. Exits with 1 if a run has failed.
 run_again() {
-  local filter=$1 times=$2 busy=$3 failed
+  local filter=$1 times=$2 busy=$3
   has_nextest || missing "cargo-nextest" "https://nexte.st"
   prepare
   heading "building"

@@ -175,6 +175,11 @@ mod tests {
         assert_eq!(arrows(&[("lib", mentions), child]), ["a > lib", "lib > a"]);
         let all = "mod a; pub use a::*; pub struct C(B);";
         assert_eq!(arrows(&[("lib", all), child]), ["a > lib", "lib > a"]);
+        let variable = "mod a; pub use a::b; pub struct C { b: u8 } fn d(b: u8) { b + self.b() }";
+        let with_function = ("a", "use super::C; pub fn b() {}");
+        assert_eq!(arrows(&[("lib", variable), with_function]), ["a > lib"]);
+        let call = "mod a; pub use a::b; pub struct C; fn d() { b() }";
+        assert_eq!(arrows(&[("lib", call), with_function]), ["a > lib", "lib > a"]);
         let private = "mod a; use a::A; pub struct C;";
         assert_eq!(arrows(&[("lib", private), child]), ["a > lib", "lib > a"]);
     }

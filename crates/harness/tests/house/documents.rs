@@ -140,7 +140,7 @@ fn resolve(folder: &str, path: &str) -> String {
 
 fn has_heading(file: &str, anchor: &str) -> bool {
     let page = read(file);
-    prose(&page)
+    prose(page)
         .filter(|line| line.starts_with('#'))
         .any(|line| slug(line.trim_start_matches('#').trim()) == anchor)
 }

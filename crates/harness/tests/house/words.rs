@@ -88,11 +88,17 @@ fn is_exempt(word: &str, file: &str) -> bool {
 /// The words and phrases of the glossary's third column.
 #[derive(Default)]
 struct Retired {
-    /// Phrases to search for in all text, by the forms of their first word: the phrase, and the forms
-    /// of its other words.
-    phrases: HashMap<String, Vec<(String, Vec<BTreeSet<String>>)>>,
+    /// Phrases to search for in all text, by each form of their first word.
+    phrases: HashMap<String, Vec<Phrase>>,
     /// Words to search for among the names of types and modules.
     ordinary: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+struct Phrase {
+    text: String,
+    /// The forms of its words after the first one.
+    others: Vec<BTreeSet<String>>,
 }
 
 impl Retired {
@@ -103,9 +109,9 @@ impl Retired {
         }
         let mut words = phrase.split(' ').map(forms);
         let first = words.next().unwrap_or_default();
-        let others: Vec<BTreeSet<String>> = words.collect();
+        let phrase = Phrase { text: phrase.to_owned(), others: words.collect() };
         for form in first {
-            self.phrases.entry(form).or_default().push((phrase.to_owned(), others.clone()));
+            self.phrases.entry(form).or_default().push(phrase.clone());
         }
     }
 
@@ -136,11 +142,11 @@ fn mentioned<'a>(line: &str, retired: &'a Retired) -> Vec<&'a str> {
     let words = words(line);
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
-        for (phrase, others) in retired.phrases.get(word).into_iter().flatten() {
+        for Phrase { text, others } in retired.phrases.get(word).into_iter().flatten() {
             let rest = &words[at + 1..];
             let follow = others.iter().zip(rest).all(|(forms, word)| forms.contains(word));
-            if rest.len() >= others.len() && follow && !found.contains(&phrase.as_str()) {
-                found.push(phrase.as_str());
+            if rest.len() >= others.len() && follow && !found.contains(&text.as_str()) {
+                found.push(text.as_str());
             }
         }
     }

@@ -30,7 +30,7 @@ struct Module {
     imports: Vec<Import>,
     /// Paths in the code besides `use`, with their lines.
     paths: Vec<(Vec<String>, usize)>,
-    /// All names in the code besides `use`, with the line of their first mention.
+    /// Names of types, and of functions and modules in use, besides `use`: the line of their first mention.
     mentioned: BTreeMap<String, usize>,
 }
 
@@ -222,7 +222,12 @@ impl Module {
         if is_macro || DEFINING.contains(&before) {
             self.defined.insert(path[0].clone());
         } else if before != "." && before != "'" && before != "::" {
-            self.mentioned.entry(path[0].clone()).or_insert(line);
+            let after = tokens.get(end).map_or("", |after| after.text.as_str());
+            // A variable or field may have the name of a function; a type's name is unlike these.
+            let is_call = path.len() > 1 || ["(", "!"].contains(&after);
+            if is_call || path[0].starts_with(|c: char| c.is_uppercase()) {
+                self.mentioned.entry(path[0].clone()).or_insert(line);
+            }
             if path.len() > 1 {
                 self.paths.push((path, line));
             }
