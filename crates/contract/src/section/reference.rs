@@ -234,7 +234,7 @@ static KEYS: &[KeyDoc] = &[
         "true or false",
         "false",
         "",
-        "Whether each use restarts the TTL, in every tier that has the entry; unused entries expire. A use is an answer that is proven to be within the budget, so it extends the TTL, never the proof. `retention` always limits the lifetime; without `from`, the budget limits it too. Entries for absent rows do not slide.",
+        "Whether each use restarts the TTL, in every tier that has the entry; unused entries expire. A use is an answer that is proven to be within the budget, so it extends the TTL, never the proof. `retention` always limits the lifetime; without `from`, the budget limits it too. Entries for absent rows keep their TTL.",
     ),
     key(
         "immutable",

@@ -24,7 +24,7 @@ pub struct Live {
     pub(super) send_limit: Option<Duration>,
 }
 
-/// The state of a run at one moment.
+/// The state of a run at one time.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Time since the start of the run.
@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub targets: Vec<TargetSnapshot>,
 }
 
-/// The state of a target at one moment. Counts are since the start.
+/// The state of a target at one time. Counts are since the start.
 #[derive(Debug, Clone)]
 pub struct TargetSnapshot {
     /// Display name.

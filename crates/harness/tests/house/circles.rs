@@ -155,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn captured_lifetime_is_no_import() {
+        let sources = [
+            ("lib", "mod a; mod b;"),
+            ("a", "fn x(y: &u8) -> impl Sized + use<'_> { super::b::z(); }"),
+            ("b", "pub fn z() {}"),
+        ];
+        assert_eq!(arrows(&sources), ["a > b"]);
+    }
+
+    #[test]
     fn path_in_code_is_an_arrow() {
         let sources = [
             ("lib", "mod a; mod b;"),

@@ -28,7 +28,7 @@ pub enum CompositionRule {
     LocalInvalidatesEverything,
     /// An in-process tier that missed a batch drops its entries (`Local::drop_all`).
     GapDropsEntries,
-    /// An epoch reset of the shared tier drops its entries (`MemoryTier::incarnate`).
+    /// An epoch reset of the shared tier drops its entries (`MemoryTier::reset_epoch`).
     EpochResetDropsEntries,
     /// An epoch reset of the shared tier sets no watermark (`Leader::apply`).
     EpochResetWithoutWatermark,

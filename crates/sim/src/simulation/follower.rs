@@ -254,7 +254,7 @@ impl Follower {
         let what = TraceEvent::Moved { upto: upto.0, watermark: watermark.0, events };
         self.env.note(Some(self.node), what);
         if let ApplyResult::Reset(_) = moved {
-            self.env.note(Some(self.node), TraceEvent::Shared("begun anew", prev.0));
+            self.env.note(Some(self.node), TraceEvent::Shared("epoch reset", prev.0));
         }
     }
 

@@ -73,7 +73,8 @@ impl Modules {
                     }
                     continue;
                 }
-                "use" => {
+                // `impl Trait + use<'a>` captures a lifetime and imports nothing.
+                "use" if next.is_some_and(|next| !next.is("<")) => {
                     let (found, end) = imports(tokens, at + 1, exported);
                     module.imports.extend(found);
                     at = end;

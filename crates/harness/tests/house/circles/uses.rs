@@ -74,6 +74,8 @@ impl Tree<'_> {
                     return;
                 }
                 "," => self.at += 1,
+                // Not a tree of names.
+                ";" => return,
                 _ => self.branch(prefix),
             }
         }
