@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use contract::config::ValueError;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -19,15 +20,18 @@ const TIME_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 pub struct WebhookSecret(Arc<[u8]>);
 
 impl FromStr for WebhookSecret {
-    type Err = String;
+    type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let remedy =
-            "write 24 to 64 random bytes in base64, such as `openssl rand -base64 32` prints";
+        let invalid = |message: String| ValueError {
+            rule: "wrong-value",
+            message,
+            help: Self::FORM.to_owned(),
+        };
         let text = text.strip_prefix("whsec_").unwrap_or(text);
-        let key = STANDARD.decode(text).map_err(|_| format!("is not base64; {remedy}"))?;
+        let key = STANDARD.decode(text).map_err(|_| invalid("is not base64".to_owned()))?;
         if !(24..=64).contains(&key.len()) {
-            return Err(format!("has {} bytes; {remedy}", key.len()));
+            return Err(invalid(format!("has {} bytes", key.len())));
         }
         Ok(Self(key.into()))
     }
@@ -40,6 +44,10 @@ impl fmt::Debug for WebhookSecret {
 }
 
 impl WebhookSecret {
+    /// The form of a secret, for error messages.
+    pub const FORM: &str =
+        "write 24 to 64 random bytes in base64, such as `openssl rand -base64 32` prints";
+
     /// Checks that the headers prove knowledge of the secret. `now_us`: wall time, µs since 1970.
     ///
     /// # Errors
@@ -153,7 +161,7 @@ mod tests {
     fn short_secret_rejected_and_none_printed() {
         for invalid in ["", "short", "whsec_AAAA", "not base64 at all, but long enough to be one"] {
             let why = invalid.parse::<WebhookSecret>().expect_err(invalid);
-            assert!(why.contains("openssl"), "{why}");
+            assert!(why.help.contains("openssl"), "{why}");
         }
         let secret: WebhookSecret = SECRET.parse().expect("a secret");
         assert_eq!(format!("{secret:?}"), "***");

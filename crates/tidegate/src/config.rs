@@ -1,23 +1,23 @@
-//! `tidegate.toml`: one module per section, parsed raw and then checked into types that can't be invalid.
+//! `tidegate.toml`: one module per section, each of which reads its own table into types that can't be
+//! invalid. All problems are reported at once, with the file, the line, the key and the remedy.
 
 mod audit;
 mod checked;
-mod duration;
 mod edge;
 mod error;
+mod file;
 mod governor;
-mod identifier;
+mod line_index;
 mod listen;
 mod local;
 mod log;
+mod node;
 mod raw;
 mod region;
-mod secret;
 mod shared;
-mod size;
 mod source;
 mod source_events;
-mod suggest;
+mod syntax;
 mod upstream;
 pub(crate) mod url;
 

@@ -24,6 +24,15 @@ impl ValueError {
         Problem { rule: self.rule, path: path.into(), message: self.message, help: self.help }
     }
 
+    /// A blank text.
+    pub(super) fn empty() -> Self {
+        Self {
+            rule: "wrong-value",
+            message: "is empty".to_owned(),
+            help: "fill it in or leave it out".to_owned(),
+        }
+    }
+
     /// A value of another TOML type than the accepted form, which starts with "write".
     pub(super) fn wrong_type(value: &Value, help: impl Into<String>) -> Self {
         let message = format!("is {}", describe_value(value));

@@ -135,16 +135,13 @@ impl<'t> TableReader<'t> {
     pub fn text(&mut self, key: &str) -> Option<&'t str> {
         match self.get(key)? {
             Value::String(text) if !text.trim().is_empty() => Some(text),
-            Value::String(_) => {
-                self.problem("wrong-value", key, "is empty", "fill it in or leave it out");
-                None
-            }
+            Value::String(_) => self.record(key, Err(ValueError::empty())),
             other => self.wrong_type(key, other, "text in quotes"),
         }
     }
 
     /// Returns the text that `parse` accepts, if the key is present. A problem shows the text: read
-    /// secrets with [`TableReader::text`] and record a problem without the value.
+    /// secrets with [`TableReader::text_with`].
     pub fn parsed<T, E: fmt::Display>(
         &mut self,
         key: &str,
@@ -170,11 +167,45 @@ impl<'t> TableReader<'t> {
         help: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        if !self.has(key) {
+        if self.is_missing(key, help) { None } else { self.parsed(key, rule, help, parse) }
+    }
+
+    /// Returns the text that `parse` accepts, if the key is present. A problem is the error of `parse`, and
+    /// shows no more of the text than that: the way to read secrets, and text with a syntax of its own.
+    pub fn text_with<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        let value = match self.get(key)? {
+            Value::String(text) if !text.trim().is_empty() => parse(text),
+            Value::String(_) => Err(ValueError::empty()),
+            _ => Err(ValueError {
+                rule: "wrong-type",
+                message: "is not text".to_owned(),
+                help: "write text in quotes".to_owned(),
+            }),
+        };
+        self.record(key, value)
+    }
+
+    /// As [`TableReader::text_with`], for a key that must be present.
+    pub fn required_text_with<T>(
+        &mut self,
+        key: &str,
+        help: &str,
+        parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        if self.is_missing(key, help) { None } else { self.text_with(key, parse) }
+    }
+
+    /// Returns whether a required key is missing, and records that.
+    fn is_missing(&mut self, key: &str, help: &str) -> bool {
+        let missing = !self.has(key);
+        if missing {
             self.problem("missing", key, "is missing", help);
-            return None;
         }
-        self.parsed(key, rule, help, parse)
+        missing
     }
 
     /// Returns a list of texts that `parse` accepts; empty where the key is missing.

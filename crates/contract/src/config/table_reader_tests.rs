@@ -78,3 +78,23 @@ fn choices_report_each_item() {
     assert!(problems[0].help.contains("did you mean \"local\"?"), "{}", problems[0]);
     assert_eq!(problems[1].to_string(), "a.tiers[2]: is the number 3; write text in quotes");
 }
+
+#[test]
+fn secret_stays_out_of_problems() {
+    for (text, start) in [
+        ("secret = \"hunter2\"", "a.secret: has 7 bytes; write 8"),
+        ("secret = 2222", "a.secret: is not text"),
+        ("secret = \" \"", "a.secret: is empty"),
+        ("", "a.secret: is missing; write 8"),
+    ] {
+        let table = table(text);
+        let mut reader = TableReader::new("a", &table, &["secret"]);
+        let secret = reader.required_text_with("secret", "write 8 bytes", |text| {
+            let message = format!("has {} bytes", text.len());
+            Err::<(), _>(ValueError { rule: "wrong-value", message, help: "write 8 bytes".into() })
+        });
+        let problems = reader.finish(secret).expect_err(text);
+        let problem = problems[0].to_string();
+        assert!(problem.starts_with(start) && !problem.contains('2'), "{problem}");
+    }
+}

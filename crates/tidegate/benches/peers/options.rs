@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use contract::config::{MAX_DURATION, parse_duration};
 
 /// The parts to measure, and their options.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ impl Options {
                 "--checks" => options.checks = number(word, value)?,
                 "--rate" => options.commits_per_s = number(word, value)?,
                 "--for" => {
-                    let within = humantime::parse_duration(value);
+                    let within = parse_duration(value, Duration::ZERO..=MAX_DURATION);
                     options.within = within.with_context(|| format!("--for {value}"))?;
                 }
                 "--fault" => options.fault = Some(value.into()),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cache::audit::{AuditReport, Consistency, Finding, PeerReport};
+use contract::config::{MAX_DURATION, ValueError, parse_duration};
 
 use crate::exit::Exit;
 use crate::http_client;
@@ -29,8 +30,12 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Watch for this long, and show only the findings of that time.
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
     watch: Option<Duration>,
+}
+
+fn time(text: &str) -> Result<Duration, ValueError> {
+    parse_duration(text, Duration::ZERO..=MAX_DURATION)
 }
 
 pub(crate) fn run(args: &Args) -> Exit {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use contract::config::{MAX_DURATION, ValueError, parse_duration};
 use drill::plan::orders::OrderBook;
 use drill::plan::{Inventory, InventoryItem, Pace, ReadTrace, Replay, Shoppers};
 use drill::{Link, LiveView, RunReport, Running};
@@ -77,10 +78,8 @@ pub(crate) struct Args {
     gateway: SocketAddr,
 }
 
-fn run_time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text)
-        .map_err(|err| format!("{err}; write a time such as 30s or 5m"))?;
-    if time < Duration::from_secs(5) { Err("at least 5s".into()) } else { Ok(time) }
+fn run_time(text: &str) -> Result<Duration, ValueError> {
+    parse_duration(text, Duration::from_secs(5)..=MAX_DURATION)
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::config::format_duration;
 use contract::{Contract, Tiers};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -83,7 +84,7 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
     }
     print(format_args!("  data     http://{}/data/{{contract}}/{{id}}", listening.at.data));
     for contract in config.contracts.iter() {
-        let budget = humantime::format_duration(contract.staleness);
+        let budget = format_duration(contract.staleness);
         print(format_args!("           {} within {budget}{}", contract.name, residency(contract)));
     }
     print(format_args!(

@@ -1,8 +1,11 @@
 //! `[audit]`
 
-use serde::Deserialize;
+use contract::config::{TableReader, ValueError};
 
+use super::syntax::list_with;
 use super::url::http_url;
+
+pub(super) const KEYS: &[&str] = &["reads_per_second", "sample", "peers"];
 
 /// The most nodes that one auditor asks.
 const PEERS_MAX: usize = 31;
@@ -18,44 +21,43 @@ pub(crate) struct Audit {
     pub(crate) peers: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct AuditSection {
-    reads_per_second: f64,
-    sample: f64,
-    peers: Vec<String>,
-}
-
-impl Default for AuditSection {
+impl Default for Audit {
     fn default() -> Self {
         Self { reads_per_second: 20.0, sample: 0.001, peers: Vec::new() }
     }
 }
 
-impl AuditSection {
-    pub(super) fn check(&self) -> Result<Audit, String> {
-        let &Self { reads_per_second, sample, ref peers } = self;
-        if !(0.0..=10_000.0).contains(&reads_per_second) {
-            return Err(format!(
-                "reads_per_second = {reads_per_second}: use 0 (no audit) to 10000"
-            ));
+impl Audit {
+    pub(super) fn read(table: &mut TableReader<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            reads_per_second: table
+                .number("reads_per_second", 0.0..=10_000.0)
+                .unwrap_or(default.reads_per_second),
+            sample: table.number("sample", 0.0..=1.0).unwrap_or(default.sample),
+            peers: peers(table),
         }
-        if !(0.0..=1.0).contains(&sample) {
-            return Err(format!("sample = {sample}: use a share from 0 to 1, such as 0.001"));
-        }
-        if peers.len() > PEERS_MAX {
-            return Err(format!("peers: use at most {PEERS_MAX} of the other nodes"));
-        }
-        let mut names: Vec<String> = Vec::new();
-        for peer in peers {
-            let url = http_url("peers", peer)?;
-            let port = url.port_u16().unwrap_or(80);
-            let name = format!("{}:{port}", url.host().unwrap_or_default());
-            if names.contains(&name) {
-                return Err(format!("peers: {peer:?} is there twice"));
-            }
-            names.push(name);
-        }
-        Ok(Audit { reads_per_second, sample, peers: names })
     }
+}
+
+fn peers(table: &mut TableReader<'_>) -> Vec<String> {
+    let items = list_with(table, "peers", peer);
+    if items.len() > PEERS_MAX {
+        let message = format!("names {} nodes", items.len());
+        table.problem("out-of-range", "peers", message, format!("use at most {PEERS_MAX}"));
+    }
+    let mut peers: Vec<String> = Vec::new();
+    for (key, peer) in items {
+        if peers.contains(&peer) {
+            table.problem("duplicate", &key, format!("`{peer}` is there twice"), "remove one");
+        }
+        peers.push(peer);
+    }
+    peers
+}
+
+/// Returns the host and port of a node's admin listener.
+fn peer(text: &str) -> Result<String, ValueError> {
+    let url = http_url(text)?;
+    Ok(format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(80)))
 }

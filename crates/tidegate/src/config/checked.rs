@@ -5,20 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use cache::Assured;
-use contract::{Contract, Contracts, Finding};
+use contract::config::{ValueError, nearest_name};
+use contract::{Contract, Contracts, Finding, Problem};
 use edge::Routes;
 
 use super::audit::Audit;
-use super::error::ConfigError;
+use super::error::{ConfigError, FileProblem};
+use super::file::{ConfigFile, table_at};
 use super::governor::GovernorMode;
 use super::listen::Listen;
 use super::log::LogFormat;
-use super::raw::{RawConfig, read_text};
+use super::raw::RawConfig;
 use super::region::Regions;
 use super::shared::Shared;
-use super::size;
 use super::source::Source;
-use super::suggest;
 use super::upstream::Upstream;
 
 /// A checked configuration.
@@ -56,9 +56,9 @@ impl Config {
     /// Reads a file and the contract files that it names.
     ///
     /// # Errors
-    /// [`ConfigError`], with the file, the place and the remedy.
+    /// [`ConfigError`], with all problems, and the file, the place and the remedy of each.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(path, &read_text(path)?)
+        Self::check(ConfigFile::read(path)?)
     }
 
     /// Parses a text as the content of the file `path`.
@@ -66,40 +66,49 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let raw = RawConfig::parse(path, text)?;
-        let content = |message: String| ConfigError::content(path, message);
-        let data = raw.contract_tables(path)?;
-        let contracts = Contracts::from_toml(&data).map_err(|err| content(err.to_string()))?;
-        let regions = Regions::check(&raw.node, &raw.shared).map_err(content)?;
+        Self::check(ConfigFile::parse(path, text)?)
+    }
+
+    fn check(file: ConfigFile) -> Result<Self, ConfigError> {
+        let files = Files::read(file)?;
+        let (raw, mut problems) = files.sections();
+        let (data, more) = files.contract_tables();
+        problems.extend(more);
+        let contracts = Contracts::from_toml(&data).map_err(|err| err.problems);
+        let contracts = contracts.and_then(|contracts| {
+            let unknown = unknown_sources(&contracts, &files.main.table);
+            if unknown.is_empty() { Ok(contracts) } else { Err(unknown) }
+        });
+        let contracts = contracts.unwrap_or_else(|more| {
+            problems.extend(files.locate(more));
+            Contracts::default()
+        });
+        // The regions are not known where a section has a problem.
+        let regions = Regions::of(&raw.node, &raw.shared).unwrap_or_default();
         let warnings = regions.review(contracts.iter());
-        let contracts = regions.restrict(path, &contracts)?;
-        let mut sources = BTreeMap::new();
-        for (name, source) in raw.source {
-            let source = source.check().map_err(|err| content(format!("[source.{name}] {err}")))?;
-            sources.insert(name, source);
+        let contracts = match regions.restrict(&contracts) {
+            Err(more) if problems.is_empty() => {
+                problems.extend(files.locate(more));
+                contracts
+            }
+            restricted => restricted.unwrap_or_default(),
+        };
+        if !problems.is_empty() {
+            return Err(ConfigError::invalid(problems));
         }
-        check_sources(&contracts, &sources).map_err(content)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let shared = raw.shared.check(folder).map_err(|err| content(format!("[shared] {err}")))?;
-        let upstream = raw.upstream.map(|upstream| upstream.check()).transpose();
-        let upstream = upstream.map_err(|err| content(format!("[upstream] {err}")))?;
-        let local_bytes = size::parse(&raw.local.memory)
-            .map_err(|err| content(format!("[local] memory: {err}")))?;
-        let assured = raw.local.pools.check(local_bytes);
-        let assured = assured.map_err(|err| content(format!("[local.pools] {err}")))?;
         Ok(Self {
             listen: raw.listen,
-            sources,
-            shared,
-            local_bytes,
-            assured,
+            sources: raw.sources,
+            shared: raw.shared,
+            local_bytes: raw.local.bytes,
+            assured: raw.local.assured,
             regions,
             warnings,
-            governor: raw.governor.mode,
-            upstream,
-            routes: Routes::new(&raw.edge.route).map_err(|err| content(err.to_string()))?,
-            audit: raw.audit.check().map_err(|err| content(format!("[audit] {err}")))?,
-            log: raw.log.format,
+            governor: raw.governor,
+            upstream: raw.upstream,
+            routes: raw.routes,
+            audit: raw.audit,
+            log: raw.log,
             contracts,
         })
     }
@@ -108,17 +117,23 @@ impl Config {
     /// is a finding beside those of the others.
     ///
     /// # Errors
-    /// [`ConfigError`]: the file as a whole can't be read.
+    /// [`ConfigError`]: a file can't be parsed, or a section other than the contracts has a problem.
     pub(crate) fn review(path: &Path) -> Result<Vec<Finding>, ConfigError> {
-        let raw = RawConfig::parse(path, &read_text(path)?)?;
-        let data = raw.contract_tables(path)?;
+        let files = Files::read(ConfigFile::read(path)?)?;
+        let (raw, mut problems) = files.sections();
+        let (data, more) = files.contract_tables();
+        problems.extend(more);
+        if !problems.is_empty() {
+            let more = Contracts::from_toml(&data).err();
+            problems.extend(files.locate(more.map(|err| err.problems).unwrap_or_default()));
+            return Err(ConfigError::invalid(problems));
+        }
         let mut findings = contract::lint_toml(&data);
-        let regions = Regions::check(&raw.node, &raw.shared)
-            .map_err(|message| ConfigError::content(path, message))?;
         let parse = |(name, value): (&String, &toml::Value)| {
             Contract::from_toml(name, value.as_table()?).ok()
         };
         let contracts: Vec<Contract> = data.iter().filter_map(parse).collect();
+        let regions = Regions::of(&raw.node, &raw.shared).unwrap_or_default();
         findings.extend(regions.review(&contracts));
         Ok(findings)
     }
@@ -130,18 +145,78 @@ impl Config {
     }
 }
 
-/// Checks that every contract names a source that exists.
-fn check_sources(contracts: &Contracts, sources: &BTreeMap<String, Source>) -> Result<(), String> {
-    for contract in contracts.iter() {
-        let Some(from) = &contract.from else { continue };
-        if !sources.contains_key(&from.source) {
-            let known: Vec<&str> = sources.keys().map(String::as_str).collect();
-            let near = suggest::nearest(&from.source, &known);
-            return Err(format!(
-                "[data.{}] from.source = {:?}: there is no [source.{}]{near}",
-                contract.name, from.source, from.source
-            ));
-        }
+/// `tidegate.toml` and the contract files that it names.
+struct Files {
+    main: ConfigFile,
+    contracts: Vec<ConfigFile>,
+}
+
+impl Files {
+    fn read(main: ConfigFile) -> Result<Self, ConfigError> {
+        let contracts = main.contract_files()?;
+        Ok(Self { main, contracts })
     }
-    Ok(())
+
+    /// Reads the sections, with all of their problems.
+    fn sections(&self) -> (RawConfig, Vec<FileProblem>) {
+        let (raw, mut problems) = RawConfig::read(&self.main.table, self.main.folder());
+        problems.extend(Regions::of(&raw.node, &raw.shared).err());
+        (raw, self.main.locate(problems))
+    }
+
+    /// Returns the `[data]` table of all files.
+    fn contract_tables(&self) -> (toml::Table, Vec<FileProblem>) {
+        let (mut data, mut problems) = (toml::Table::new(), Vec::new());
+        for file in self.all() {
+            if !std::ptr::eq(file, &self.main) {
+                problems.extend(file.locate(file.contract_file_problems()));
+            }
+            let tables = file.data().unwrap_or_else(|problem| {
+                problems.extend(file.locate([problem]));
+                None
+            });
+            for (name, table) in tables.into_iter().flatten() {
+                if data.insert(name.clone(), table.clone()).is_some() {
+                    let (message, help) = ("is there twice".to_owned(), "rename or remove one");
+                    let err = ValueError { rule: "duplicate", message, help: help.to_owned() };
+                    problems.extend(file.locate([err.at(format!("data.{name}"))]));
+                }
+            }
+        }
+        (data, problems)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &ConfigFile> {
+        std::iter::once(&self.main).chain(&self.contracts)
+    }
+
+    /// Finds the files of contracts' problems.
+    fn locate(&self, problems: Vec<Problem>) -> Vec<FileProblem> {
+        let locate = |problem: Problem| {
+            let name = problem.path.split('.').nth(1).unwrap_or_default();
+            let file = self.all().find(|file| file.has_contract(name)).unwrap_or(&self.main);
+            file.locate([problem])
+        };
+        problems.into_iter().flat_map(locate).collect()
+    }
+}
+
+/// Returns the contracts that name a source that does not exist.
+fn unknown_sources(contracts: &Contracts, root: &toml::Table) -> Vec<Problem> {
+    let sources = table_at(root, "source").ok().flatten();
+    let known: Vec<&str> =
+        sources.into_iter().flat_map(toml::Table::keys).map(String::as_str).collect();
+    let unknown = contracts.iter().filter_map(|contract| {
+        let source = &contract.from.as_ref()?.source;
+        let help = match nearest_name(source, known.iter().copied()) {
+            _ if known.contains(&source.as_str()) => return None,
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None if known.is_empty() => format!("add the table `[source.{source}]`"),
+            None => format!("the sources are: {}", known.join(", ")),
+        };
+        let message = format!("there is no `[source.{source}]`");
+        let path = format!("data.{}.from.source", contract.name);
+        Some(ValueError { rule: "unknown-source", message, help }.at(path))
+    });
+    unknown.collect()
 }

@@ -1,7 +1,9 @@
 //! Errors of a configuration file.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use contract::Problem;
 use thiserror::Error;
 
 /// A configuration that can't be used. The text names the place and the remedy.
@@ -15,18 +17,56 @@ pub(crate) enum ConfigError {
         /// The reason.
         source: std::io::Error,
     },
-    /// A file is no TOML, or a key or value is invalid.
-    #[error("{}: {message}", path.display())]
-    Content {
+    /// A file is not TOML. The text shows nothing of the file, since the line may hold a secret.
+    #[error("{}: line {line}, column {column}: {message}", path.display())]
+    Syntax {
         /// The file.
         path: PathBuf,
-        /// The fault and its remedy.
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// The reason.
         message: String,
     },
+    /// Keys or values are invalid.
+    #[error("{0}")]
+    Invalid(Problems),
+}
+
+/// All problems of a configuration, one per line.
+#[derive(Debug)]
+pub(crate) struct Problems(Vec<FileProblem>);
+
+/// A problem and its place.
+#[derive(Debug)]
+pub(super) struct FileProblem {
+    pub(super) file: PathBuf,
+    pub(super) line: Option<usize>,
+    pub(super) problem: Problem,
 }
 
 impl ConfigError {
-    pub(super) fn content(path: &Path, message: String) -> Self {
-        Self::Content { path: path.to_owned(), message }
+    /// `problems`: at least one.
+    pub(super) fn invalid(problems: Vec<FileProblem>) -> Self {
+        Self::Invalid(Problems(problems))
+    }
+
+    pub(super) fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File { path: path.to_owned(), source }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, FileProblem { file, line, problem }) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}: ", file.display())?;
+            if let Some(line) = line {
+                write!(f, "line {line}: ")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
     }
 }

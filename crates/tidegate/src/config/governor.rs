@@ -1,20 +1,23 @@
 //! `[governor]`
 
-use serde::Deserialize;
+use contract::config::TableReader;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct GovernorSection {
-    pub(super) mode: GovernorMode,
-}
+pub(super) const KEYS: &[&str] = &["mode"];
+
+const MODES: [(&str, GovernorMode); 2] = [("on", GovernorMode::On), ("off", GovernorMode::Off)];
 
 /// `[governor] mode`
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum GovernorMode {
     /// Contracts may spend their budgets while their origin is under pressure.
     #[default]
     On,
     /// Every commit invalidates at once, whatever the origin's load.
     Off,
+}
+
+impl GovernorMode {
+    pub(super) fn read(table: &mut TableReader<'_>) -> Self {
+        table.choice("mode", &MODES).unwrap_or_default()
+    }
 }

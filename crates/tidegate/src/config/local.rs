@@ -1,71 +1,121 @@
 //! `[local]` and `[local.pools]`: the in-process tier, and the memory that each of its pools is assured of.
 
 use cache::{Assured, MOST_ASSURED};
-use serde::Deserialize;
+use contract::config::{TableReader, ValueError, parse_size};
 
-use super::size;
+use super::syntax::wrong_value;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct LocalSection {
-    pub(super) memory: String,
-    pub(super) pools: PoolsSection,
+pub(super) const KEYS: &[&str] = &["memory", "pools"];
+
+pub(super) const POOL_KEYS: &[&str] = &["critical", "standard", "ephemeral"];
+
+const DEFAULT_BYTES: u64 = 256 << 20;
+
+const MIN_BYTES: u64 = 1 << 20;
+
+/// The in-process tier's settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Local {
+    /// Its size limit, in bytes.
+    pub(super) bytes: u64,
+    /// The bytes that each of its pools is assured of.
+    pub(super) assured: Assured,
 }
 
-impl Default for LocalSection {
+impl Default for Local {
     fn default() -> Self {
-        Self { memory: "256MiB".into(), pools: PoolsSection::default() }
+        Self { bytes: DEFAULT_BYTES, assured: Parts::default().of(DEFAULT_BYTES) }
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct PoolsSection {
-    critical: String,
-    standard: String,
-    ephemeral: String,
-}
-
-impl Default for PoolsSection {
-    fn default() -> Self {
-        let [critical, standard, ephemeral] = ["25%", "25%", "0%"].map(String::from);
-        Self { critical, standard, ephemeral }
-    }
-}
-
-impl PoolsSection {
-    /// Returns the pools' bytes, of `memory` bytes in all.
-    pub(super) fn check(&self, memory: u64) -> Result<Assured, String> {
-        let part = |name: &str, text: &str| {
-            part(text, memory).map_err(|err| format!("{name} = {text:?}: {err}"))
+impl Local {
+    pub(super) fn read(table: &mut TableReader<'_>) -> Self {
+        let bytes = match table.has("memory") {
+            true => table.size("memory", MIN_BYTES..=u64::MAX),
+            false => Some(DEFAULT_BYTES),
         };
-        let assured = Assured {
-            critical: part("critical", &self.critical)?,
-            standard: part("standard", &self.standard)?,
-            ephemeral: part("ephemeral", &self.ephemeral)?,
-        };
-        if assured.total() as f64 > memory as f64 * MOST_ASSURED + 1.0 {
-            return Err(format!(
-                "together they are {} of {memory} bytes; leave a tenth of `local.memory` to any \
-                 pool: at most {:.0} % in all",
-                assured.total(),
-                MOST_ASSURED * 100.0
-            ));
+        let parts = table.nested("pools", POOL_KEYS, |pools| Some(Parts::read(pools)));
+        let parts = parts.unwrap_or_default();
+        let Some(bytes) = bytes else { return Self::default() };
+        let assured = parts.of(bytes);
+        if assured.total() as f64 > bytes as f64 * MOST_ASSURED + 1.0 {
+            let message = format!("together they are {} of {bytes} bytes", assured.total());
+            let most = MOST_ASSURED * 100.0;
+            let help =
+                format!("leave a tenth of `local.memory` to any pool: at most {most:.0} % in all");
+            table.problem("out-of-range", "pools", message, help);
         }
-        Ok(assured)
+        Self { bytes, assured }
+    }
+}
+
+/// The parts of the pools.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    critical: Part,
+    standard: Part,
+    ephemeral: Part,
+}
+
+/// The part of one pool.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Percent(u64),
+    Bytes(u64),
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            critical: Part::Percent(25),
+            standard: Part::Percent(25),
+            ephemeral: Part::Percent(0),
+        }
+    }
+}
+
+impl Parts {
+    fn read(table: &mut TableReader<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            critical: table.text_with("critical", part).unwrap_or(default.critical),
+            standard: table.text_with("standard", part).unwrap_or(default.standard),
+            ephemeral: table.text_with("ephemeral", part).unwrap_or(default.ephemeral),
+        }
+    }
+
+    /// Returns the pools' bytes, of `memory` bytes in all.
+    fn of(self, memory: u64) -> Assured {
+        let bytes = |part| match part {
+            Part::Percent(percent) => {
+                let bytes = u128::from(memory) * u128::from(percent) / 100;
+                u64::try_from(bytes).unwrap_or(memory)
+            }
+            Part::Bytes(bytes) => bytes,
+        };
+        Assured {
+            critical: bytes(self.critical),
+            standard: bytes(self.standard),
+            ephemeral: bytes(self.ephemeral),
+        }
     }
 }
 
 /// Parses a share such as `25%`, or a size.
-fn part(text: &str, memory: u64) -> Result<u64, String> {
+fn part(text: &str) -> Result<Part, ValueError> {
     let Some(percent) = text.trim().strip_suffix('%') else {
-        return size::parse(text).map_err(|err| format!("{err}; or a share, such as \"25%\""));
+        let bytes = parse_size(text, MIN_BYTES..=u64::MAX);
+        return bytes.map(Part::Bytes).map_err(|err| {
+            let help = format!("{}; or a share, such as \"25%\"", err.help);
+            ValueError { help, ..err }
+        });
     };
     match percent.trim().parse::<u64>() {
-        Ok(percent) if percent <= 100 => {
-            Ok(u64::try_from(u128::from(memory) * u128::from(percent) / 100).unwrap_or(memory))
+        Ok(percent) if percent <= 100 => Ok(Part::Percent(percent)),
+        _ => {
+            let help = "write a whole number of percent, from 0% to 90%, or a size";
+            Err(wrong_value(format!("`{text}` is not a share"), help))
         }
-        _ => Err("write a whole number of percent, from 0% to 90%, or a size".to_owned()),
     }
 }
 
@@ -73,31 +123,53 @@ fn part(text: &str, memory: u64) -> Result<u64, String> {
 mod tests {
     use super::*;
 
-    fn check(text: &str) -> Result<Assured, String> {
-        let pools: PoolsSection = toml::from_str(text).map_err(|err| err.to_string())?;
-        pools.check(400 << 20)
+    /// Reads `[local]`.
+    fn read(text: &str) -> Result<Local, String> {
+        let table: toml::Table = text.parse().expect("TOML");
+        let mut reader = TableReader::new("local", &table, KEYS);
+        let local = Local::read(&mut reader);
+        let problems = |problems: Vec<contract::Problem>| {
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        reader.finish(Some(local)).map_err(problems)
+    }
+
+    fn read_pools(text: &str) -> Result<Assured, String> {
+        read(&format!("memory = \"400MiB\"\n[pools]\n{text}")).map(|local| local.assured)
+    }
+
+    #[test]
+    fn memory_accepts_units_in_any_case() {
+        for text in ["memory = \"256MiB\"", "memory = \"256mib\"", "memory = 268435456", ""] {
+            assert_eq!(read(text).expect(text).bytes, 256 << 20, "{text}");
+        }
+        for text in ["memory = \"1kB\"", "memory = \"1.5GiB\"", "memory = \"12 parsecs\""] {
+            let err = read(text).expect_err(text);
+            assert!(err.contains("local.memory: ") && err.contains("at least 1MiB"), "{err}");
+        }
     }
 
     #[test]
     fn pool_shares_and_sizes_parsed() {
         let mib = |mib: u64| mib << 20;
         let default = Assured { critical: mib(100), standard: mib(100), ephemeral: 0 };
-        assert_eq!(check(""), Ok(default));
-        let both = check("critical = \"40%\"\nstandard = \"64MiB\"");
+        assert_eq!(read_pools(""), Ok(default));
+        let both = read_pools("critical = \"40%\"\nstandard = \"64mib\"");
         assert_eq!(both, Ok(Assured { critical: mib(160), standard: mib(64), ephemeral: 0 }));
-        assert!(check("critical = \"90%\"\nstandard = \"0%\"").is_ok());
+        assert!(read_pools("critical = \"90%\"\nstandard = \"0%\"").is_ok());
     }
 
     #[test]
     fn invalid_pool_names_remedy() {
         for (text, hint) in [
+            ("critical = \"70%\"", "local.pools: together"),
             ("critical = \"70%\"", "at most 90 % in all"),
             ("critical = \"half\"", "such as \"25%\""),
             ("standard = \"1000%\"", "from 0% to 90%"),
             ("standard = \"99999999999GiB\"", "is not a size"),
-            ("ephmeral = \"1%\"", "unknown field"),
+            ("ephmeral = \"1%\"", "did you mean `ephemeral`?"),
         ] {
-            let err = check(text).expect_err(text);
+            let err = read_pools(text).expect_err(text);
             assert!(err.contains(hint), "{err}");
         }
     }

@@ -1,104 +1,106 @@
-//! The configuration file as it is written: the sections and the contract files.
+//! The sections of `tidegate.toml`, each as its module has read it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Deserialize;
+use contract::Problem;
+use contract::config::TableReader;
+use edge::Routes;
 
-use super::audit::AuditSection;
-use super::edge::EdgeSection;
-use super::error::ConfigError;
-use super::governor::GovernorSection;
-use super::listen::Listen;
-use super::local::LocalSection;
-use super::log::LogSection;
-use super::region::NodeSection;
-use super::shared::SharedSection;
-use super::source::SourceSection;
-use super::suggest;
-use super::upstream::UpstreamSection;
+use super::audit::{self, Audit};
+use super::edge as edge_section;
+use super::file::table_at;
+use super::governor::{self, GovernorMode};
+use super::listen::{self, Listen};
+use super::local::{self, Local};
+use super::log::{self, LogFormat};
+use super::node::{self, Node};
+use super::shared::{self, Shared};
+use super::source::{self, Source};
+use super::upstream::{self, Upstream};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+pub(super) const KEYS: &[&str] = &[
+    "node",
+    "listen",
+    "source",
+    "shared",
+    "local",
+    "governor",
+    "upstream",
+    "edge",
+    "log",
+    "audit",
+    "contracts",
+    "data",
+];
+
+/// The sections, apart from the contracts.
+#[derive(Debug)]
 pub(super) struct RawConfig {
-    pub(super) node: NodeSection,
+    pub(super) node: Node,
     pub(super) listen: Listen,
-    pub(super) source: BTreeMap<String, SourceSection>,
-    pub(super) shared: SharedSection,
-    pub(super) local: LocalSection,
-    pub(super) governor: GovernorSection,
-    pub(super) upstream: Option<UpstreamSection>,
-    pub(super) edge: EdgeSection,
-    pub(super) log: LogSection,
-    pub(super) audit: AuditSection,
-    pub(super) contracts: Option<String>,
-    pub(super) data: toml::Table,
+    pub(super) sources: BTreeMap<String, Source>,
+    pub(super) shared: Shared,
+    pub(super) local: Local,
+    pub(super) governor: GovernorMode,
+    pub(super) upstream: Option<Upstream>,
+    pub(super) routes: Routes,
+    pub(super) log: LogFormat,
+    pub(super) audit: Audit,
 }
 
 impl RawConfig {
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|err| toml_error(path, &err))
+    /// Reads all sections. `folder`: the base of relative file names. With problems, values are defaults where
+    /// they could not be read.
+    pub(super) fn read(root: &toml::Table, folder: &Path) -> (Self, Vec<Problem>) {
+        let mut table = TableReader::new("", root, KEYS);
+        table.text("contracts");
+        let node = table.nested("node", node::KEYS, |table| Some(Node::read(table)));
+        let listen = table.nested("listen", listen::KEYS, |table| Some(Listen::read(table)));
+        let shared = |table: &mut TableReader<'_>| Some(Shared::read(table, folder));
+        let shared = table.nested("shared", shared::KEYS, shared);
+        let local = table.nested("local", local::KEYS, |table| Some(Local::read(table)));
+        let governor = |table: &mut TableReader<'_>| Some(GovernorMode::read(table));
+        let governor = table.nested("governor", governor::KEYS, governor);
+        let upstream = table.nested("upstream", upstream::KEYS, Upstream::read);
+        let routes = table.nested("edge", edge_section::KEYS, edge_section::read);
+        let log = table.nested("log", log::KEYS, |table| Some(LogFormat::read(table)));
+        let audit = table.nested("audit", audit::KEYS, |table| Some(Audit::read(table)));
+        let mut problems = table.finish(Some(())).err().unwrap_or_default();
+        let raw = Self {
+            node: node.unwrap_or_default(),
+            listen: listen.unwrap_or_default(),
+            sources: sources(root, &mut problems),
+            shared: shared.unwrap_or_default(),
+            local: local.unwrap_or_default(),
+            governor: governor.unwrap_or_default(),
+            upstream,
+            routes: routes.unwrap_or_default(),
+            log: log.unwrap_or_default(),
+            audit: audit.unwrap_or_default(),
+        };
+        (raw, problems)
     }
+}
 
-    /// Returns the `[data]` table of this file, with those of the contract files that it names. `path`: this
-    /// file.
-    pub(super) fn contract_tables(&self, path: &Path) -> Result<toml::Table, ConfigError> {
-        let mut data = self.data.clone();
-        for file in contract_files(path, self.contracts.as_deref())? {
-            for (name, table) in read_contracts(&file)? {
-                if data.insert(name.clone(), table).is_some() {
-                    let message = format!("[data.{name}] is there twice: rename or remove one");
-                    return Err(ConfigError::content(&file, message));
-                }
+fn sources(root: &toml::Table, problems: &mut Vec<Problem>) -> BTreeMap<String, Source> {
+    let mut sources = BTreeMap::new();
+    let named = table_at(root, "source").unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    for (name, value) in named.into_iter().flatten() {
+        let table = TableReader::from_value(format!("source.{name}"), value, source::KEYS);
+        let source = table.map_err(|problem| vec![problem]).and_then(|mut table| {
+            let source = Source::read(&mut table);
+            table.finish(source)
+        });
+        match source {
+            Ok(source) => {
+                sources.insert(name.clone(), source);
             }
-        }
-        Ok(data)
-    }
-}
-
-/// Reads a file.
-pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::File { path: path.to_owned(), source })
-}
-
-fn toml_error(path: &Path, err: &toml::de::Error) -> ConfigError {
-    let mut message = err.to_string();
-    if let Some(near) = suggest::for_message(err.message()) {
-        message = format!("{}{near}", message.trim_end());
-    }
-    ConfigError::content(path, message)
-}
-
-/// Returns the files that `contracts = "contracts/*.toml"` (or one file's name) names, sorted.
-fn contract_files(config: &Path, pattern: Option<&str>) -> Result<Vec<PathBuf>, ConfigError> {
-    let Some(pattern) = pattern else { return Ok(Vec::new()) };
-    let path = config.parent().unwrap_or(Path::new("")).join(pattern);
-    if path.file_name().is_none_or(|name| name != "*.toml") {
-        return Ok(vec![path]);
-    }
-    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let failed = |source| ConfigError::File { path: folder.clone(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        if file.extension().is_some_and(|extension| extension == "toml") {
-            files.push(file);
+            Err(more) => problems.extend(more),
         }
     }
-    files.sort();
-    Ok(files)
-}
-
-/// A file of `[data.…]` tables only.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ContractFile {
-    data: toml::Table,
-}
-
-fn read_contracts(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text = read_text(path)?;
-    let file: ContractFile = toml::from_str(&text).map_err(|err| toml_error(path, &err))?;
-    Ok(file.data)
+    sources
 }

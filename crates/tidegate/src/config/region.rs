@@ -1,22 +1,16 @@
 //! `[node] region` and `[shared] region`: where data with a residency may be stored.
 
-use std::path::Path;
+use contract::config::ValueError;
+use contract::{
+    Contract, Contracts, Finding, Problem, Severity, TierRegions, is_region, lint_residency,
+};
 
-use contract::{Contract, Contracts, Finding, Severity, TierRegions, is_region, lint_residency};
-use serde::Deserialize;
-
-use super::error::ConfigError;
-use super::shared::SharedSection;
+use super::node::Node;
+use super::shared::Shared;
+use super::syntax::wrong_value;
 use super::url::SharedUrl;
 
-/// `[node]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct NodeSection {
-    pub(super) region: Option<String>,
-}
-
-/// The configured regions; `None`: not configured.
+/// The regions of the tiers; `None`: not configured.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Regions {
     /// The region of this process.
@@ -25,23 +19,32 @@ pub(crate) struct Regions {
     pub(crate) shared: Option<String>,
 }
 
+/// Parses the name of a region.
+///
+/// # Errors
+/// The text is not such a name.
+pub(super) fn region(text: &str) -> Result<String, ValueError> {
+    if is_region(text) {
+        return Ok(text.to_owned());
+    }
+    let help = "use 1 to 64 of a-z, 0-9 and -, such as \"eu-west\"";
+    Err(wrong_value(format!("`{text}` is not a region"), help))
+}
+
 impl Regions {
-    pub(super) fn check(node: &NodeSection, shared: &SharedSection) -> Result<Self, String> {
-        let named = |table: &str, region: &Option<String>| match region {
-            Some(text) if !is_region(text) => Err(format!(
-                "[{table}] region = {text:?}: use 1 to 64 of a-z, 0-9 and -, such as \"eu-west\""
-            )),
-            region => Ok(region.clone()),
-        };
-        let node = named("node", &node.region)?;
-        let configured = named("shared", &shared.region)?;
-        let embedded = matches!(shared.url.parse(), Ok(SharedUrl::Memory));
-        if embedded && configured.is_some() && configured != node {
-            return Err(format!(
-                "[shared] region = {:?}: `memory:` is in this process, so its region is that of [node]; \
-                 remove it",
-                configured.unwrap_or_default()
-            ));
+    /// Returns the regions that the sections configure.
+    ///
+    /// # Errors
+    /// The shared tier is in this process, and its region is another.
+    pub(super) fn of(node: &Node, shared: &Shared) -> Result<Self, Problem> {
+        let (node, configured) = (node.region.clone(), shared.region.clone());
+        let embedded = shared.url == SharedUrl::Memory;
+        if let Some(region) = configured.as_ref().filter(|_| embedded && configured != node) {
+            let message = format!(
+                "`{region}` is not the region of `[node]`, and the tier `memory:` is in this process"
+            );
+            let err = ValueError { rule: "conflict", message, help: "remove it".to_owned() };
+            return Err(err.at("shared.region"));
         }
         Ok(Self { shared: configured.or_else(|| node.clone()), node })
     }
@@ -51,24 +54,29 @@ impl Regions {
     }
 
     /// Returns the findings about contracts whose residency restricts the tiers here.
-    pub(crate) fn review<'a>(&self, all: impl IntoIterator<Item = &'a Contract>) -> Vec<Finding> {
+    pub(super) fn review<'a>(&self, all: impl IntoIterator<Item = &'a Contract>) -> Vec<Finding> {
         let all = all.into_iter();
         all.filter_map(|contract| lint_residency(contract, self.tiers())).collect()
     }
 
-    /// Returns the contracts, each restricted to the tiers in its region. `path`: the file, for the error.
-    pub(super) fn restrict(
-        &self,
-        path: &Path,
-        contracts: &Contracts,
-    ) -> Result<Contracts, ConfigError> {
-        let findings = self.review(contracts.iter());
-        if let Some(error) = findings.iter().find(|found| found.severity == Severity::Error) {
-            let Finding { path: place, message, fix, .. } = error;
-            return Err(ConfigError::content(path, format!("{place}: {message}; {fix}")));
+    /// Returns the contracts, each restricted to the tiers in its region.
+    ///
+    /// # Errors
+    /// The contracts with a residency, where no region is configured.
+    pub(super) fn restrict(&self, contracts: &Contracts) -> Result<Contracts, Vec<Problem>> {
+        let findings = self.review(contracts.iter()).into_iter();
+        let errors = findings.filter(|finding| finding.severity == Severity::Error);
+        let errors: Vec<Problem> = errors.map(problem).collect();
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let mut restricted: Vec<Contract> = contracts.iter().cloned().collect();
         restricted.iter_mut().for_each(|contract| contract.apply_residency(self.tiers()));
-        Contracts::new(restricted).map_err(|err| ConfigError::content(path, err.to_string()))
+        Contracts::new(restricted).map_err(|err| err.problems)
     }
+}
+
+fn problem(finding: Finding) -> Problem {
+    let Finding { rule, path, message, fix: help, .. } = finding;
+    Problem { rule, path, message, help }
 }

@@ -4,17 +4,34 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cache::shared::{RedisLogin, RedisOptions};
-use serde::Deserialize;
+use contract::config::{TableReader, ValueError};
 
-use super::duration;
-use super::secret::SecretText;
+use super::region::region;
+use super::syntax::{TIME_LIMITS, wrong_value};
 use super::url::SharedUrl;
+
+pub(super) const KEYS: &[&str] = &[
+    "url",
+    "region",
+    "timeout",
+    "prefix",
+    "ca",
+    "cert",
+    "key",
+    "sentinel_user",
+    "sentinel_password",
+];
+
+/// The keys that `memory:` has no use for.
+const REDIS_KEYS: [&str; 5] = ["ca", "cert", "key", "sentinel_user", "sentinel_password"];
 
 /// The shared tier's settings.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Its address.
     pub(crate) url: SharedUrl,
+    /// Its region, if that is configured; see [`Regions`](super::Regions).
+    pub(super) region: Option<String>,
     /// The time limit of one call.
     pub(crate) timeout: Duration,
     /// The prefix of every key in it.
@@ -29,74 +46,72 @@ pub(crate) struct Shared {
     pub(crate) sentinel: RedisLogin,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct SharedSection {
-    pub(super) url: String,
-    pub(super) region: Option<String>,
-    timeout: String,
-    prefix: String,
-    ca: Option<PathBuf>,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-    sentinel_user: Option<String>,
-    sentinel_password: Option<SecretText>,
-}
-
-impl Default for SharedSection {
+impl Default for Shared {
     fn default() -> Self {
         Self {
-            url: "memory:".into(),
+            url: SharedUrl::Memory,
             region: None,
-            timeout: "50ms".into(),
-            prefix: "tg".into(),
+            timeout: Duration::from_millis(50),
+            prefix: "tg".to_owned(),
             ca: None,
             cert: None,
             key: None,
-            sentinel_user: None,
-            sentinel_password: None,
+            sentinel: RedisLogin::default(),
         }
     }
 }
 
-impl SharedSection {
+impl Shared {
     /// `folder`: the base of relative file names.
-    pub(super) fn check(self, folder: &Path) -> Result<Shared, String> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.prefix.is_empty() || self.prefix.len() > 32 || !self.prefix.chars().all(plain) {
-            return Err(format!("prefix = {:?}: use 1 to 32 of a-z, 0-9 and -", self.prefix));
-        }
-        let url: SharedUrl = self.url.parse()?;
+    pub(super) fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
+        let default = Self::default();
         let sentinel = RedisLogin {
-            user: self.sentinel_user,
-            password: self.sentinel_password.map(|SecretText(password)| password),
+            user: table.text("sentinel_user").map(str::to_owned),
+            password: table.text_with("sentinel_password", |text| Ok(text.to_owned())),
+        };
+        let mut file = |key: &str| table.text(key).map(|file| folder.join(file));
+        let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
+        let url = match table.has("url") {
+            true => table.text_with("url", str::parse),
+            false => Some(default.url),
         };
         match &url {
-            SharedUrl::Redis(text) => {
-                let options =
-                    RedisOptions { sentinel: sentinel.clone(), ..RedisOptions::new(text) };
-                options.check().map_err(|err| format!("url = {:?}: {err}", url.to_string()))?;
-            }
-            SharedUrl::Memory => {
-                let files = [&self.ca, &self.cert, &self.key].iter().any(|file| file.is_some());
-                if files || sentinel.user.is_some() || sentinel.password.is_some() {
-                    return Err(
-                        "ca, cert, key, sentinel_user and sentinel_password are for Redis, \
-                                and url is memory:"
-                            .into(),
-                    );
-                }
-            }
+            Some(SharedUrl::Redis(text)) => check_redis(table, text, &sentinel),
+            Some(SharedUrl::Memory) => check_memory(table),
+            None => {}
         }
-        let file = |file: Option<PathBuf>| file.map(|file| folder.join(file));
-        Ok(Shared {
-            url,
-            timeout: duration::parse("timeout", &self.timeout)?,
-            prefix: self.prefix,
-            ca: file(self.ca),
-            cert: file(self.cert),
-            key: file(self.key),
+        Self {
+            url: url.unwrap_or(SharedUrl::Memory),
+            region: table.text_with("region", region),
+            timeout: table.duration("timeout", TIME_LIMITS).unwrap_or(default.timeout),
+            prefix: table.text_with("prefix", prefix).unwrap_or(default.prefix),
+            ca,
+            cert,
+            key,
             sentinel,
-        })
+        }
+    }
+}
+
+fn prefix(text: &str) -> Result<String, ValueError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.len() <= 32 && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(wrong_value(format!("`{text}` is not a prefix"), "use 1 to 32 of a-z, 0-9 and -"))
+}
+
+fn check_redis(table: &mut TableReader<'_>, url: &str, sentinel: &RedisLogin) {
+    let options = RedisOptions { sentinel: sentinel.clone(), ..RedisOptions::new(url) };
+    if let Err(err) = options.check() {
+        let message = format!("`{}`: {err}", super::url::redacted(url));
+        table.problem("wrong-value", "url", message, SharedUrl::FORMS);
+    }
+}
+
+fn check_memory(table: &mut TableReader<'_>) {
+    for key in REDIS_KEYS.into_iter().filter(|key| table.has(key)).collect::<Vec<_>>() {
+        let help = "remove it, or set `url` to the address of a Redis";
+        table.problem("conflict", key, "is for Redis, and `url` is `memory:`", help);
     }
 }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use contract::config::TableReader;
 
-use super::duration;
-use super::identifier;
-use super::source_events::{EventsSection, SourceEvents};
+use super::source_events::{self, SourceEvents};
+use super::syntax::{TIME_LIMITS, identifier, list_with};
 use super::url::SourceUrl;
+
+pub(super) const KEYS: &[&str] =
+    &["url", "replicas", "publication", "slot", "connections", "load_timeout", "events"];
+
+/// The default name of the slot and of the publication.
+const DEFAULT_NAME: &str = "tidegate";
 
 /// A database and how its log is followed.
 #[derive(Debug)]
@@ -28,72 +33,58 @@ pub(crate) struct Source {
     pub(crate) events: Option<SourceEvents>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SourceSection {
-    url: String,
-    #[serde(default)]
-    replicas: Vec<String>,
-    #[serde(default = "tidegate")]
-    publication: String,
-    #[serde(default = "tidegate")]
-    slot: String,
-    #[serde(default = "eight")]
-    connections: usize,
-    #[serde(default = "five_seconds")]
-    load_timeout: String,
-    events: Option<EventsSection>,
-}
-
-fn tidegate() -> String {
-    "tidegate".into()
-}
-
-fn eight() -> usize {
-    8
-}
-
-fn five_seconds() -> String {
-    "5s".into()
-}
-
-impl SourceSection {
-    pub(super) fn check(self) -> Result<Source, String> {
-        identifier::check("publication", &self.publication)?;
-        identifier::check("slot", &self.slot)?;
-        if !(1..=1_000).contains(&self.connections) {
-            return Err(format!("connections = {}: use 1 to 1000", self.connections));
+impl Source {
+    pub(super) fn read(table: &mut TableReader<'_>) -> Option<Self> {
+        let publication = name(table, "publication");
+        let slot = name(table, "slot");
+        let connections = table.whole_number("connections", 1..=1_000).unwrap_or(8) as usize;
+        let load_timeout =
+            table.duration("load_timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
+        let events = table.nested("events", source_events::KEYS, SourceEvents::read);
+        let url = table.required_text_with("url", SourceUrl::FORMS, str::parse);
+        let replicas = replicas(table, url.as_ref());
+        if table.has("events") {
+            check_events(table, url.as_ref(), [("slot", &slot), ("publication", &publication)]);
         }
-        let url: SourceUrl = self.url.parse()?;
-        let own_names = [&self.publication, &self.slot].iter().any(|name| **name != tidegate());
-        let events = self.events.map(|events| events.check(&url, own_names)).transpose();
-        Ok(Source {
-            events: events.map_err(|err| format!("events: {err}"))?,
-            replicas: replicas(&url, &self.replicas)?,
-            url,
-            publication: self.publication,
-            slot: self.slot,
-            connections: self.connections,
-            load_timeout: duration::parse("load_timeout", &self.load_timeout)?,
-        })
+        Some(Self { url: url?, replicas, publication, slot, connections, load_timeout, events })
     }
 }
 
-/// Parses the addresses of standbys; both they and the primary have to be PostgreSQL's.
-fn replicas(primary: &SourceUrl, texts: &[String]) -> Result<Vec<SourceUrl>, String> {
-    let parse = |text: &String| {
-        let url: SourceUrl =
-            text.parse().map_err(|err: String| err.replacen("url", "replicas", 1))?;
-        let postgres = |url: &SourceUrl| matches!(url, SourceUrl::Postgres(_));
-        if !postgres(primary) || !postgres(&url) {
-            return Err(format!("replicas = {url:?}: only a PostgreSQL source has standbys"));
+fn name(table: &mut TableReader<'_>, key: &str) -> String {
+    table.text_with(key, identifier).unwrap_or_else(|| DEFAULT_NAME.to_owned())
+}
+
+/// Reads the addresses of standbys; both they and the primary have to be PostgreSQL's.
+fn replicas(table: &mut TableReader<'_>, primary: Option<&SourceUrl>) -> Vec<SourceUrl> {
+    let mut urls = Vec::new();
+    for (key, url) in list_with::<SourceUrl>(table, "replicas", str::parse) {
+        if primary == Some(&url) {
+            let message = format!("`{url}` is the source itself");
+            table.problem("conflict", &key, message, "name its standbys");
+        } else if !url.is_postgres() || primary.is_some_and(|primary| !primary.is_postgres()) {
+            let message = format!("`{url}`: only a PostgreSQL source has standbys");
+            table.problem("conflict", &key, message, "remove it");
         }
-        if url == *primary {
-            return Err(format!(
-                "replicas = {url:?}: this is the source itself; name its standbys"
-            ));
+        urls.push(url);
+    }
+    urls
+}
+
+/// Checks the source of posted events; `own_names`: the keys and values of Tidegate's own names in a database.
+fn check_events(
+    table: &mut TableReader<'_>,
+    url: Option<&SourceUrl>,
+    own_names: [(&str, &str); 2],
+) {
+    if url.is_some_and(|url| !url.is_postgres()) {
+        let message = "only a PostgreSQL source can be followed by Debezium's events";
+        let help = "remove it: without it the source is followed by its own log";
+        table.problem("conflict", "events", message, help);
+    }
+    for (key, name) in own_names {
+        if name != DEFAULT_NAME {
+            let help = format!("remove it, and name Debezium's in `events.{key}`");
+            table.problem("conflict", key, format!("`{name}` is not used with `events`"), help);
         }
-        Ok(url)
-    };
-    texts.iter().map(parse).collect()
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use contract::config::TableReader;
 
-use super::duration;
-use super::url::http_url;
+use super::syntax::TIME_LIMITS;
+use super::url::{HTTP_FORM, http_url};
+
+pub(super) const KEYS: &[&str] = &["url", "timeout"];
 
 /// The application behind the gateway.
 #[derive(Debug)]
@@ -16,21 +18,9 @@ pub(crate) struct Upstream {
     pub(crate) timeout: Duration,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UpstreamSection {
-    url: String,
-    #[serde(default = "ten_seconds")]
-    timeout: String,
-}
-
-fn ten_seconds() -> String {
-    "10s".into()
-}
-
-impl UpstreamSection {
-    pub(super) fn check(self) -> Result<Upstream, String> {
-        let url = http_url("url", &self.url)?;
-        Ok(Upstream { url, timeout: duration::parse("timeout", &self.timeout)? })
+impl Upstream {
+    pub(super) fn read(table: &mut TableReader<'_>) -> Option<Self> {
+        let timeout = table.duration("timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(10));
+        Some(Self { url: table.required_text_with("url", HTTP_FORM, http_url)?, timeout })
     }
 }

@@ -4,6 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use contract::config::ValueError;
+
+use super::syntax::wrong_value;
+
 /// The address of a database.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum SourceUrl {
@@ -24,8 +28,29 @@ pub(crate) enum SharedUrl {
     Redis(String),
 }
 
+/// The form of the address of an HTTP server, for error messages.
+pub(super) const HTTP_FORM: &str =
+    "write http://host:port without a path, such as http://127.0.0.1:3000";
+
+impl SourceUrl {
+    /// The forms of the address of a database, for error messages.
+    pub(super) const FORMS: &str = "write postgres://user@host:5432/database, \
+         mysql://user@host:3306/database or sqlite:path/to/file.db";
+
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+}
+
+impl SharedUrl {
+    /// The forms of the address of a shared tier, for error messages.
+    pub(super) const FORMS: &str = "write redis://host:6379, rediss://host:6379 (TLS), \
+         redis+sentinel://host:26379,host:26379/NAME, redis+cluster://host:6379,host:6379 \
+         or memory: (one process)";
+}
+
 impl FromStr for SourceUrl {
-    type Err = String;
+    type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
@@ -36,17 +61,16 @@ impl FromStr for SourceUrl {
         }
         match text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err(format!(
-                "url = {:?}: write postgres://user@host:5432/database, \
-                 mysql://user@host:3306/database or sqlite:path/to/file.db",
-                redacted(text)
+            _ => Err(wrong_value(
+                format!("`{}` is not the address of a database", redacted(text)),
+                Self::FORMS,
             )),
         }
     }
 }
 
 impl FromStr for SharedUrl {
-    type Err = String;
+    type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
@@ -59,11 +83,9 @@ impl FromStr for SharedUrl {
                     | "rediss+cluster",
                 ),
             ) => Ok(Self::Redis(text.to_owned())),
-            _ => Err(format!(
-                "url = {:?}: write redis://host:6379, rediss://host:6379 (TLS), \
-                 redis+sentinel://host:26379,host:26379/NAME, \
-                 redis+cluster://host:6379,host:6379 or memory: (one process)",
-                redacted(text)
+            _ => Err(wrong_value(
+                format!("`{}` is not the address of a shared tier", redacted(text)),
+                Self::FORMS,
             )),
         }
     }
@@ -99,14 +121,18 @@ impl fmt::Debug for SharedUrl {
     }
 }
 
-/// Parses `http://host:port` without a path. `name`: the key, for the error.
-pub(super) fn http_url(name: &str, text: &str) -> Result<http::Uri, String> {
-    let url = http::Uri::from_str(text).map_err(|err| format!("{name}: {err}"))?;
-    let plain_path = matches!(url.path(), "" | "/") && url.query().is_none();
-    if url.scheme_str() != Some("http") || url.authority().is_none() || !plain_path {
-        return Err(format!(
-            "{name} = {text:?}: write http://host:port without a path, such as http://127.0.0.1:3000"
-        ));
+/// Parses `http://host:port` without a path.
+///
+/// # Errors
+/// The text has another form.
+pub(super) fn http_url(text: &str) -> Result<http::Uri, ValueError> {
+    let invalid = |why: &str| wrong_value(format!("`{}`: {why}", redacted(text)), HTTP_FORM);
+    let url = http::Uri::from_str(text).map_err(|err| invalid(&err.to_string()))?;
+    if url.scheme_str() != Some("http") || url.authority().is_none() {
+        return Err(invalid("is not an address of plain HTTP"));
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() {
+        return Err(invalid("has a path"));
     }
     Ok(url)
 }
@@ -119,7 +145,9 @@ pub(crate) fn redacted(url: &str) -> String {
         None => (url, ""),
     };
     let Some((scheme, rest)) = url.split_once("://") else {
-        return format!("{url}{query}");
+        // A mistyped address: all before the host may be a password.
+        let host = url.rsplit_once('@').map(|(_, host)| format!("***@{host}"));
+        return format!("{}{query}", host.unwrap_or_else(|| url.to_owned()));
     };
     // The last `@`: a password may hold an unescaped `/` or `@`.
     match rest.rsplit_once('@') {
@@ -144,6 +172,7 @@ mod tests {
             ("postgres://shop:hunter2@h/shop?password=x", "postgres://shop:***@h/shop?***"),
             ("redis://:s3cr:et@h:1/0", "redis://:***@h:1/0"),
             ("redis+cluster://u:p@a:1,b:2", "redis+cluster://u:***@a:1,b:2"),
+            ("postgres:/shop:hunter2@h/shop", "***@h/shop"),
             ("rediss+sentinel://u:p@a:1,b:2/shop", "rediss+sentinel://u:***@a:1,b:2/shop"),
         ] {
             assert_eq!(redacted(url), shown);
@@ -155,9 +184,9 @@ mod tests {
     #[test]
     fn invalid_address_names_valid_form() {
         let err = "oracle://x".parse::<SourceUrl>().expect_err("not supported");
-        assert!(err.contains("postgres://"), "{err}");
+        assert!(err.help.contains("postgres://"), "{err}");
         let err = "memcached://x".parse::<SharedUrl>().expect_err("not supported");
-        assert!(err.contains("redis://"), "{err}");
+        assert!(err.help.contains("redis://"), "{err}");
         assert_eq!("sqlite:shop.db".parse(), Ok(SourceUrl::Sqlite("shop.db".into())));
     }
 }
