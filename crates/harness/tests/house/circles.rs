@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn captured_lifetimes_are_no_use_declaration() {
+        let sources = [
+            ("lib", "mod a; mod b;"),
+            ("a", "fn x() -> impl Sized + use<> { let y = 1; crate::b::y(y) }"),
+            ("b", ""),
+        ];
+        assert_eq!(arrows(&sources), ["a > b"]);
+    }
+
+    #[test]
     fn circles_found_with_a_way_around() {
         let sources = [
             ("lib", "mod a; mod b; mod c; mod d;"),

@@ -73,7 +73,8 @@ impl Modules {
                     }
                     continue;
                 }
-                "use" => {
+                // `use<'a>` in a type is not a declaration.
+                "use" if next.is_some_and(|next| !next.is("<")) => {
                     let (found, end) = imports(tokens, at + 1, exported);
                     module.imports.extend(found);
                     at = end;
