@@ -122,7 +122,7 @@ pub struct PeerReply {
     /// The entries of its tiers, of those that have one.
     #[serde(rename = "tiers")]
     pub entries: Vec<EntrySummary>,
-    /// NodeObservation that could not be looked at.
+    /// The tiers that could not be read.
     #[serde(default)]
     pub unread: Vec<Tier>,
 }

@@ -34,7 +34,7 @@ pub(crate) enum ConfigError {
     Invalid(Problems),
 }
 
-/// All problems of a configuration, one per line.
+/// All problems of a configuration, one per line, sorted by file and line.
 #[derive(Debug)]
 pub(crate) struct Problems(Vec<FileProblem>);
 
@@ -48,7 +48,8 @@ pub(super) struct FileProblem {
 
 impl ConfigError {
     /// `problems`: at least one.
-    pub(super) fn invalid(problems: Vec<FileProblem>) -> Self {
+    pub(super) fn invalid(mut problems: Vec<FileProblem>) -> Self {
+        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         Self::Invalid(Problems(problems))
     }
 

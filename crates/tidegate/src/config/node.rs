@@ -2,7 +2,7 @@
 
 use contract::config::TableReader;
 
-use super::region::region;
+use super::syntax::region;
 
 pub(super) const KEYS: &[&str] = &["region"];
 

@@ -1,13 +1,10 @@
 //! `[node] region` and `[shared] region`: where data with a residency may be stored.
 
 use contract::config::ValueError;
-use contract::{
-    Contract, Contracts, Finding, Problem, Severity, TierRegions, is_region, lint_residency,
-};
+use contract::{Contract, Contracts, Finding, Problem, Severity, TierRegions, lint_residency};
 
 use super::node::Node;
 use super::shared::Shared;
-use super::syntax::wrong_value;
 use super::url::SharedUrl;
 
 /// The regions of the tiers; `None`: not configured.
@@ -17,18 +14,6 @@ pub(crate) struct Regions {
     pub(crate) node: Option<String>,
     /// The region of the shared tier; by default the process's.
     pub(crate) shared: Option<String>,
-}
-
-/// Parses the name of a region.
-///
-/// # Errors
-/// The text is not such a name.
-pub(super) fn region(text: &str) -> Result<String, ValueError> {
-    if is_region(text) {
-        return Ok(text.to_owned());
-    }
-    let help = "use 1 to 64 of a-z, 0-9 and -, such as \"eu-west\"";
-    Err(wrong_value(format!("`{text}` is not a region"), help))
 }
 
 impl Regions {

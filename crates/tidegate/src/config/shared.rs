@@ -6,8 +6,7 @@ use std::time::Duration;
 use cache::shared::{RedisLogin, RedisOptions};
 use contract::config::{TableReader, ValueError};
 
-use super::region::region;
-use super::syntax::{TIME_LIMITS, wrong_value};
+use super::syntax::{TIME_LIMITS, region, wrong_value};
 use super::url::SharedUrl;
 
 pub(super) const KEYS: &[&str] = &[

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use contract::config::{TableReader, ValueError};
+use contract::is_region;
 
 /// The range of time limits: more than zero, at most a day.
 pub(super) const TIME_LIMITS: RangeInclusive<Duration> =
@@ -20,6 +21,18 @@ pub(super) fn identifier(text: &str) -> Result<String, ValueError> {
         return Ok(text.to_owned());
     }
     Err(wrong_value(format!("`{text}` is not a name"), "use 1 to 63 of a-z, 0-9 and _"))
+}
+
+/// Parses the name of a region.
+///
+/// # Errors
+/// The text is not such a name.
+pub(super) fn region(text: &str) -> Result<String, ValueError> {
+    if is_region(text) {
+        return Ok(text.to_owned());
+    }
+    let help = "use 1 to 64 of a-z, 0-9 and -, such as \"eu-west\"";
+    Err(wrong_value(format!("`{text}` is not a region"), help))
 }
 
 /// Returns the items of a list of texts that `parse` accepts, each with its key, such as `peers[0]`. A
