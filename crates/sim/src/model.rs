@@ -7,7 +7,7 @@
 //! place in the tiers one after the other. A [`scene`] limits how often each fault may happen; within
 //! these limits *every* sequence of [`steps`] is explored, and in every state the [`invariants`] must
 //! hold for every answer that the state allows. One invariant simulates a period without faults from
-//! every state and requires that everything converges ([`invariants::HEALS`]).
+//! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
 //! [`key_filter`] and [`lagging_service`] are small models of their own.
 //!

@@ -1,7 +1,7 @@
 //! A deterministic simulation of whole clusters: the product's own engine, leader, tiers and rules
 //! on virtual time, a virtual network and a virtual database, with faults planned from a seed.
 //!
-//! A seed determines a cluster and its history. [`run`] creates the cluster, starts readers, writers and
+//! A seed determines a cluster and its history. [`run()`] creates the cluster, starts readers, writers and
 //! faults, ends the faults, and checks every answer against the recorded history:
 //!
 //! 1. no answer is staler than its bound;

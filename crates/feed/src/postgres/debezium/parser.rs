@@ -27,7 +27,7 @@ pub(super) enum Message {
     Event(Event),
 }
 
-/// An event; see [`coherence::relay::Told::Event`].
+/// An event; see [`coherence::relay::RelayMessage::Event`].
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) xid: u32,
