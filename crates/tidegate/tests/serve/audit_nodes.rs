@@ -81,7 +81,7 @@ fn peer_with_planted_value_named() {
     assert!(finding["bound_broken"] == true || finding["beyond_contract"] == true, "{finding:#}");
     assert!(finding["behind_ms"].as_f64() > finding["bound_ms"].as_f64(), "{finding:#}");
     let last = finding["story"].as_array().expect("a story").last().expect("a line").to_string();
-    assert!(last.contains(&format!("{} said that its local tier", faulty.admin)), "{finding:#}");
+    assert!(last.contains(&format!("{} replied that its local tier", faulty.admin)), "{finding:#}");
     assert!(finding["rule"].as_str().is_some_and(|rule| rule.starts_with("none")), "{finding:#}");
     assert!(node.metric("tidegate_audit_broken_total") >= 1.0);
     assert!(node.metric("tidegate_audit_peer_looks_total") >= 1.0);
@@ -168,7 +168,7 @@ fn no_peer_older_than_its_bound() {
         assert!(!reply.to_string().contains(part), "a digest, not the price: {reply:#}");
     }
     for (query, hint) in [
-        ("contract=product_prices&id=99", "there are: product_price"),
+        ("contract=product_prices&id=99", "contracts with values: product_price"),
         ("contract=product_price&id=jane%40example.com", "e-mail"),
         ("contract=product_price", "id"),
         (&format!("contract=product_price&id=1&salt={}", "x".repeat(65)), "at most 64"),

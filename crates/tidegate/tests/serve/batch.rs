@@ -177,7 +177,7 @@ fn batch_items_answered_like_single_reads() {
         assert_eq!(items[0]["value"].to_string(), r#"{"price_cents":1042,"currency":"GBP"}"#);
         assert_eq!(items[1]["get"], "product_stock/42");
         assert_eq!(items[1]["value"].to_string(), r#"{"stock":42}"#);
-        assert_eq!(items[2]["title"], "no such row");
+        assert_eq!(items[2]["title"], "Row not found");
         assert!(items[2]["freshness"]["bound_ms"].is_u64(), "{reply}");
         for (at, expected) in
             [(3, "product_stock"), (4, "as the database writes it"), (5, "contract/id")]

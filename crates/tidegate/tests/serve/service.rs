@@ -137,21 +137,21 @@ fn invalid_service_response_not_stored() {
     let large = format!("\"{}\"", "x".repeat(2_000));
     for (id, behaviour, status, detail) in [
         (1, Behaviour::SendsRaw("not HTTP\r\n\r\n".into()), 502, "does not speak HTTP"),
-        (2, http(&format!("200 OK\r\n{json}: 400"), "{\"price"), 502, "broke off"),
-        (3, Behaviour::Never, 504, "did not answer within"),
+        (2, http(&format!("200 OK\r\n{json}: 400"), "{\"price"), 502, "ended its response early"),
+        (3, Behaviour::Never, 504, "did not respond within"),
         (4, http("302 Found\r\nlocation: /x\r\ncontent-length: 0", ""), 502, "redirects"),
         (5, http(&format!("200 OK\r\n{json}: {}", large.len()), &large), 502, "value.max_body"),
-        (6, http(&format!("200 OK\r\n{json}: 5"), "price"), 502, "no JSON"),
+        (6, http(&format!("200 OK\r\n{json}: 5"), "price"), 502, "invalid JSON"),
         (
             7,
             http("200 OK\r\ncontent-type: text/html\r\ncontent-length: 3", "<p>"),
             502,
             "text/html",
         ),
-        (8, http("200 OK\r\ncontent-type: application/json", "{}"), 502, "how long"),
-        (9, http("500 Oh\r\ncontent-length: 0", ""), 502, "answered 500"),
-        (10, http("503 Busy\r\ncontent-length: 0", ""), 503, "answered 503"),
-        (11, http("422 No\r\ncontent-length: 0", ""), 400, "takes this for no id"),
+        (8, http("200 OK\r\ncontent-type: application/json", "{}"), 502, "without Content-Length"),
+        (9, http("500 Oh\r\ncontent-length: 0", ""), 502, "returned 500"),
+        (10, http("503 Busy\r\ncontent-length: 0", ""), 503, "returned 503"),
+        (11, http("422 No\r\ncontent-length: 0", ""), 400, "rejects this ID"),
         (12, Behaviour::SendsRaw(String::new()), 503, "closed the connection"),
     ] {
         service.set_behaviour(behaviour.clone());
@@ -271,7 +271,7 @@ fn batch_within_connection_limit() {
     assert!(service.peak() <= 8, "{} at once", service.peak());
     let answer = http::get(node.data, &format!("{path}&atomic"), DEADLINE).expect("an answer");
     assert_eq!(answer.status, 400);
-    assert!(answer.text().contains("service_price is given by a service"), "{}", answer.text());
+    assert!(answer.text().contains("service_price is read from a service"), "{}", answer.text());
 }
 
 #[test]
