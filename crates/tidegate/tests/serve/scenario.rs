@@ -88,7 +88,7 @@ fn invalid_requests_name_remedy() {
     let stack = Stack::start();
     let node = stack.node();
     for (path, status, detail) in [
-        ("/data/product_price/042", 400, "as the database writes it"),
+        ("/data/product_price/042", 400, "in the form in which the database writes it"),
         ("/data/product_price/abc", 400, "abc"),
         ("/data/product_prize/42", 404, "product_price"),
         ("/data/product_price", 404, "/data/{contract}/{id}"),

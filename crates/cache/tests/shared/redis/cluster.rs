@@ -512,7 +512,8 @@ async fn cluster_misconfiguration_rejected() {
     let page = include_str!("../../../../../docs/shared-tier.md");
     let (_, line) = page.split_once("\nACL SETUSER ").expect("the line");
     let (line, _) = line.split_once("\n```").expect("its end");
-    let (_, more) = page.split_once("cluster also needs `").expect("the additional rights on a cluster");
+    let (_, more) =
+        page.split_once("cluster also needs `").expect("the additional rights on a cluster");
     let (more, _) = more.split_once('`').expect("its end");
     let line = format!("acl setuser {line} {more}").replace("PASSWORD", "secret");
     for without in ["+cluster|nodes", "+asking"] {
