@@ -179,9 +179,11 @@ fn batch_items_answered_like_single_reads() {
         assert_eq!(items[1]["value"].to_string(), r#"{"stock":42}"#);
         assert_eq!(items[2]["title"], "Row not found");
         assert!(items[2]["freshness"]["bound_ms"].is_u64(), "{reply}");
-        for (at, expected) in
-            [(3, "product_stock"), (4, "in the form in which the database writes it"), (5, "contract/id")]
-        {
+        for (at, expected) in [
+            (3, "product_stock"),
+            (4, "in the form in which the database writes it"),
+            (5, "contract/id"),
+        ] {
             let detail = items[at]["detail"].as_str().expect("a text");
             assert!(detail.contains(expected), "{reply}");
         }
