@@ -19,6 +19,8 @@ use crate::{output::Output, programs, wait};
 /// How long the pipes of an ended process are read for its last lines.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A user other than ours, for servers that refuse to run as root.
 #[derive(Clone, Debug)]
 pub(crate) struct User(pub(crate) String);
@@ -108,6 +110,26 @@ impl Daemon {
             kill_process_group(self.pid(), signal)?;
         }
         Ok(())
+    }
+
+    /// Stops the process and the members of its group, and waits until none of its threads runs any more.
+    ///
+    /// One thread has to be scheduled before it stops the others: on a busy machine they go on for a while
+    /// after the signal was sent.
+    pub(crate) fn pause_group(&mut self) -> Result<()> {
+        self.signal_group(Signal::STOP)?;
+        let tasks = format!("/proc/{}/task", self.id());
+        let event = format!("the stop of {}", self.name);
+        wait::until(&event, STOP_TIMEOUT, || {
+            let tasks = std::fs::read_dir(&tasks)?.flatten();
+            let mut stats =
+                tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+            // "pid (name) state …"; the name may hold any character, also parentheses.
+            let stopped = |stat: String| {
+                stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+            };
+            Ok(stats.all(stopped).then_some(()))
+        })
     }
 
     /// Waits for its end and its last lines, for at most `limit`.

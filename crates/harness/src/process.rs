@@ -184,12 +184,12 @@ impl Process {
         self.daemon.kill()
     }
 
-    /// Stops it (SIGSTOP) until [`Process::resume`].
+    /// Stops it (SIGSTOP) until [`Process::resume`]. Returns when all of its threads have stopped.
     ///
     /// # Errors
-    /// When it can't be signalled.
+    /// When it can't be signalled, or did not stop within 30 s.
     pub fn pause(&mut self) -> Result<()> {
-        self.daemon.signal_group(Signal::STOP)
+        self.daemon.pause_group()
     }
 
     /// Ends [`Process::pause`].
