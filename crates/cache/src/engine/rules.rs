@@ -112,7 +112,7 @@ impl Rules {
     pub(super) fn max_lifetime(&self) -> Duration {
         let longest =
             self.sliding.map_or(self.retention, |touch| touch.max_lifetime.min(self.retention));
-        // Past the budget its age excludes it from answers, whatever is left of its life.
+        // Past the budget its age excludes it from answers, even if TTL is left.
         if self.is_age_bound() { longest.min(self.budget) } else { longest }
     }
 

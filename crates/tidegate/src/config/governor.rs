@@ -12,7 +12,7 @@ pub(crate) enum GovernorMode {
     /// Contracts may spend their budgets while their origin is under pressure.
     #[default]
     On,
-    /// Every commit invalidates at once, whatever the origin's load.
+    /// Every commit invalidates at once, under any load of the origin.
     Off,
 }
 
