@@ -3,17 +3,17 @@
 //!
 //! | tests | subject |
 //! |---|---|
-//! | `tests/explore.rs` | every scene of the model holds |
-//! | `tests/rules.rs` | no rule can be omitted ([`coherence::Rule`], [`model::composition::CompositionRule`]): the checker prints the shortest path to a wrong answer |
-//! | `tests/key_filter.rs` | the same for key filters, with a [model of its own](model::key_filter) |
-//! | `tests/lagging_service.rs` | the same for loads from services that lag, with a [model of its own](model::lagging_service) |
-//! | `tests/findings.rs` | faults that the checker found in the first composition of the protocol, and their corrections ([`model::scene::Design`]) |
-//! | `tests/simulation.rs` | simulated clusters keep every promise, seeds repeat, and omitted rules are detected |
-//! | `tests/pictures.rs` | the pictures of `docs/coherence.md` show the present behaviour of the engine |
+//! | `tests/protocol/explore.rs` | every scene of the model holds |
+//! | `tests/protocol/rules.rs` | no rule can be omitted ([`coherence::Rule`], [`model::composition::CompositionRule`]): the checker prints the shortest path to a wrong answer |
+//! | `tests/protocol/key_filter.rs` | the same for key filters, with a [model of its own](model::key_filter) |
+//! | `tests/protocol/lagging_service.rs` | the same for loads from services that lag, with a [model of its own](model::lagging_service) |
+//! | `tests/protocol/findings.rs` | faults that the checker found in the first composition of the protocol, and their corrections ([`model::scene::Design`]) |
+//! | `tests/protocol/simulation.rs` | simulated clusters keep every promise, seeds repeat, and omitted rules are detected |
+//! | `tests/protocol/pictures.rs` | the pictures of `docs/coherence.md` show the present behaviour of the engine |
 //!
 //! ```text
 //! cargo test -p sim -- --nocapture                  states, steps and time of each scene, with traces
-//! cargo test --release -p sim --test explore -- --ignored --nocapture
+//! cargo test --release -p sim --test protocol explore -- --ignored --nocapture
 //!                                                   larger scenes; SCENE=crash STEPS=50000000
 //! ```
 

@@ -1,12 +1,10 @@
 //! Pages that clients share, and responses that they never share.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Edge, Upstream, request, respond};
+use crate::support::{Edge, Upstream, request, respond};
 use tokio::sync::Barrier;
 use tokio::time::Instant;
 

@@ -121,9 +121,9 @@ fn every_switch_is_tested() {
     let forgotten: Vec<_> = rules
         .chain(composition)
         .filter(|switch| !TESTED.contains(switch) && !elsewhere.contains(switch))
-        // The rules of the key filter have a model of their own: `tests/key_filter.rs`.
+        // The rules of the key filter have a model of their own: `key_filter.rs`.
         .filter(|switch| !format!("{switch:?}").contains("KeyFilter"))
-        // So has the rule of services that lag: `tests/lagging_service.rs`.
+        // So has the rule of services that lag: `lagging_service.rs`.
         .filter(|switch| *switch != Omitted::Rule(LagDelaysToken))
         .collect();
     assert!(forgotten.is_empty(), "no test shows that these are needed: {forgotten:?}");

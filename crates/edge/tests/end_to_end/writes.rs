@@ -1,15 +1,13 @@
 //! Writes through the gateway, and reads with causal tokens.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Edge, Upstream, epoch, request, respond};
 use cache::SystemClock;
 use cache::shared::{RedisOptions, RedisTier, SharedTier};
 use coherence::{CausalToken, Clock, Epoch, Lsn};
-use support::{Edge, Upstream, epoch, request, respond};
 
 /// Pages with a version that each load increments. A write gets the status in its query.
 async fn upstream() -> Upstream {

@@ -1,5 +1,4 @@
 //! A gateway on a real socket, in front of a test upstream.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

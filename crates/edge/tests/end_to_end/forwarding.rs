@@ -1,9 +1,8 @@
 //! Forwarding between client and upstream: headers, bodies, targets, framing.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Edge, Upstream, read_all, read_head, request, respond};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -11,7 +10,6 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
-use support::{Edge, Upstream, read_all, request, respond};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -237,7 +235,7 @@ async fn continue_sent_before_body() {
     let mut socket = TcpStream::connect(edge.address).await.expect("connects");
     let head = b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
     socket.write_all(head).await.expect("writes");
-    let interim = support::read_head(&mut socket).await;
+    let interim = read_head(&mut socket).await;
     assert!(interim.starts_with("HTTP/1.1 100"), "{interim}");
     socket.write_all(b"ok").await.expect("writes");
     let response = read_all(&mut socket).await;

@@ -1,14 +1,12 @@
 //! Faulty upstreams and clients.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Edge, Upstream, read_all, read_head, request, respond};
 use edge::{RouteConfig, Routes};
 use http_body_util::BodyExt;
-use support::{Edge, Upstream, read_all, read_head, request, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -1,14 +1,12 @@
 //! Stale pages, where the route allows them.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::{ClientResponse, Edge, Upstream, respond};
 use coherence::Cause;
 use edge::{GatewayOptions, RouteConfig, Routes};
-use support::{ClientResponse, Edge, Upstream, respond};
 
 const BRIEF: &[(&str, &str)] =
     &[("cache-control", "public, max-age=1"), ("surrogate-key", "product-42")];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sim::simulation::pictures;
 
-/// To draw them again: `TIDEGATE_BLESS=1 cargo test -p sim --test pictures`.
+/// To draw them again: `TIDEGATE_BLESS=1 cargo test -p sim --test protocol pictures`.
 #[test]
 fn committed_pictures_are_current() {
     let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs");
@@ -24,7 +24,7 @@ fn committed_pictures_are_current() {
         assert!(
             committed == picture.svg,
             "docs/pictures/{file} does not show the engine's present behaviour; check the change, then run \
-             `TIDEGATE_BLESS=1 cargo test -p sim --test pictures`"
+             `TIDEGATE_BLESS=1 cargo test -p sim --test protocol pictures`"
         );
         assert!(page.contains(&format!("](pictures/{file})")), "{file} is not on the page");
     }

@@ -1,0 +1,9 @@
+//! The protocol: explored by the model checker, and run by simulated clusters.
+
+mod explore;
+mod findings;
+mod key_filter;
+mod lagging_service;
+mod pictures;
+mod rules;
+mod simulation;
