@@ -129,7 +129,7 @@ async fn auditor_finds_stale_answers_of_ttl_cache() {
     }
     let demo = Demo {
         targets,
-        plan: Box::new(Shoppers::new(inventory(&catalogue), Pace::of(300.0), 1)),
+        plan: Box::new(Shoppers::new(inventory(&catalogue), Pace::of(100.0), 1)),
         oracle: Arc::new(ShopOracle(shop.ground_truth())),
         writer: Arc::new(ShopWriter {
             script: shop.script().expect("a script"),
