@@ -66,8 +66,18 @@ impl Pool {
         let run = async {
             let failed = |err| driver_error(operation, err);
             let mut conn = self.pool.get_conn().await.map_err(failed)?;
-            let results = statements::run(&mut conn, operation, statements).await;
-            results.map_err(|failed| failed.error)
+            match statements::run(&mut conn, operation, statements).await {
+                Ok(results) => Ok(results),
+                Err(failed) => {
+                    // Else a transaction that the statements began would keep its locks until the
+                    // connection's next use. If this fails, the driver
+                    // closes the connection.
+                    if !failed.is_fatal {
+                        let _ = conn.query_drop("rollback").await;
+                    }
+                    Err(failed.error)
+                }
+            }
         };
         self.within_limit(operation, run).await
     }
