@@ -102,7 +102,6 @@ pub struct BorrowedConnection(Option<PooledConnection>);
 
 impl BorrowedConnection {
     /// Returns the connection.
-    #[must_use]
     pub fn client(&self) -> &PooledConnection {
         self.0.as_ref().expect("release takes self, so the connection is there until then")
     }
