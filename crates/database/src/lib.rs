@@ -19,6 +19,8 @@ pub mod postgres;
 pub mod quoting;
 pub mod sqlite;
 mod url;
+mod url_error;
 
 pub use self::error::{DatabaseError, Failure, ServerCode};
-pub use self::url::{DatabaseUrl, UrlError, redacted};
+pub use self::url::DatabaseUrl;
+pub use self::url_error::{UrlError, redacted};

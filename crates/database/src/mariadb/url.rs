@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mysql_async::Opts;
 
-use crate::url::{UrlError, redacted, refused_tls};
+use crate::url_error::{UrlError, redacted, refused_tls};
 
 const FORM: &str = "write mysql://user:password@host:3306/database";
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-use crate::url::{UrlError, redacted, refused_tls};
+use crate::url_error::{UrlError, redacted, refused_tls};
 
 const FORM: &str = "write postgres://user:password@host:5432/database";
 
