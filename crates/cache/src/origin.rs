@@ -1,5 +1,6 @@
 //! Origins: the databases, services and functions that loads read.
 
+mod database_error;
 mod error;
 pub mod function;
 mod key_scan;

@@ -117,7 +117,7 @@ fn postgres() -> (Postgres, PostgresPool) {
              insert into products values (42, 7, 1299, 'GBP', true, 7)",
         )
         .expect("a table");
-    let pool = PostgresPool::new(&postgres.url("postgres"), 4, TIMEOUT).expect("a pool");
+    let pool = PostgresPool::new(&postgres.url("postgres").parse().expect("a url"), 4, TIMEOUT);
     (postgres, pool)
 }
 
@@ -211,8 +211,11 @@ async fn restarted_database_answers_again() {
 #[tokio::test]
 async fn slow_statement_times_out() {
     let (postgres, _) = postgres();
-    let pool = PostgresPool::new(&postgres.url("postgres"), 1, Duration::from_millis(300))
-        .expect("a pool");
+    let pool = PostgresPool::new(
+        &postgres.url("postgres").parse().expect("a url"),
+        1,
+        Duration::from_millis(300),
+    );
     let contract =
         contract(|text| text.replace("select price_cents", "select pg_sleep(30), price_cents"));
     let origin = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
@@ -253,7 +256,7 @@ async fn contracts_share_one_snapshot() {
 #[tokio::test]
 async fn dropped_batch_leaves_no_transaction() {
     let (postgres, _) = postgres();
-    let pool = PostgresPool::new(&postgres.url("postgres"), 1, TIMEOUT).expect("a pool");
+    let pool = PostgresPool::new(&postgres.url("postgres").parse().expect("a url"), 1, TIMEOUT);
     let slow =
         contract(|text| text.replace("select price_cents", "select pg_sleep(2), price_cents"));
     let origin = PostgresOrigin::prepare(slow.clone(), pool.clone()).await.expect("it fits");
@@ -272,7 +275,7 @@ async fn dropped_batch_leaves_no_transaction() {
 #[tokio::test]
 async fn pools_share_no_snapshot() {
     let (postgres, pool) = postgres();
-    let other = PostgresPool::new(&postgres.url("postgres"), 1, TIMEOUT).expect("a pool");
+    let other = PostgresPool::new(&postgres.url("postgres").parse().expect("a url"), 1, TIMEOUT);
     let contract = contract(str::to_owned);
     let one = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
     let two = PostgresOrigin::prepare(contract.clone(), other).await.expect("it fits");
@@ -409,7 +412,8 @@ fn with_standby() -> (Postgres, Postgres, PostgresPool) {
 }
 
 fn probed_standby(url: &str) -> Arc<Standby> {
-    Arc::new(Standby::new("shop", url, 4, TIMEOUT).expect("a url"))
+    let url = url.parse().expect("a url");
+    Arc::new(Standby::new("shop", &url, 4, TIMEOUT).expect("one host"))
 }
 
 #[tokio::test]
@@ -441,6 +445,23 @@ async fn standby_reports_its_position() {
     );
     assert_eq!(price.replayed(), Some(replayed), "a load reports as much as a probe");
     assert!(body(loaded).contains("\"price_cents\":5"));
+}
+
+/// A standby lags, so an origin's pool must not take it for the primary.
+#[tokio::test]
+async fn pool_connects_only_to_primary() {
+    let (primary, standby, _) = with_standby();
+    let prices = contract(str::to_owned);
+    let pool = |url: &str| PostgresPool::new(&url.parse().expect("a url"), 1, TIMEOUT);
+    let refused = PostgresOrigin::prepare(prices.clone(), pool(&standby.url("postgres"))).await;
+    let err = refused.err().expect("a standby");
+    assert_eq!(err.kind, OriginErrorKind::Unavailable, "{err}");
+    assert!(err.message.contains("is a standby, not the primary"), "{err}");
+
+    let both = format!("postgres://postgres@{},{}/postgres", standby.addr(), primary.addr());
+    let origin = PostgresOrigin::prepare(prices.clone(), pool(&both)).await.expect("it fits");
+    let loaded = load(&origin, &prices, "42").await.expect("a row");
+    assert!(loaded.seen.is_some(), "only a primary reports the log's end");
 }
 
 /// Rows change one by one while a standby lags, pauses and resumes. The position that a load reports must

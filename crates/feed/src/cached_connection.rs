@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use database::DatabaseError;
 use tokio::sync::Mutex;
 
-use crate::connection_error::ConnectionError;
 use crate::error::FeedError;
 
 /// One connection, opened on the first request and again after an error: the server may have stopped
@@ -22,8 +22,8 @@ impl<C> CachedConnection<C> {
     pub(crate) async fn get(
         &self,
         is_usable: impl Fn(&C) -> bool,
-        connect: impl Future<Output = Result<C, ConnectionError>>,
-    ) -> Result<Arc<C>, ConnectionError> {
+        connect: impl Future<Output = Result<C, DatabaseError>>,
+    ) -> Result<Arc<C>, DatabaseError> {
         let mut cached = self.0.lock().await;
         if let Some(connection) = cached.as_ref().filter(|connection| is_usable(connection)) {
             return Ok(Arc::clone(connection));

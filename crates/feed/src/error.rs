@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use database::{DatabaseError, Failure};
 use thiserror::Error;
 
-use crate::connection_error::ConnectionError;
 use crate::message::MessageTooLarge;
 
 /// An error of a feed or a source.
@@ -48,19 +48,14 @@ impl FeedError {
     }
 }
 
-impl From<ConnectionError> for FeedError {
-    fn from(err: ConnectionError) -> Self {
-        match err {
-            ConnectionError::Config { database, problem, remedy } => Self::Setup(SetupError {
+impl From<DatabaseError> for FeedError {
+    fn from(err: DatabaseError) -> Self {
+        match err.failure {
+            Failure::Unsuitable { database, problem, remedy } => Self::Setup(SetupError {
                 database,
                 issues: vec![SetupIssue::new(problem, [remedy])],
             }),
-            ConnectionError::Unavailable { operation, source } => {
-                Self::Unavailable { operation, source }
-            }
-            ConnectionError::Rejected { operation, message, code } => {
-                Self::unavailable(operation, format!("{message} ({code})"))
-            }
+            failure => Self::unavailable(err.operation, failure),
         }
     }
 }

@@ -17,7 +17,6 @@
 mod background_query;
 mod cached_connection;
 mod changes;
-mod connection_error;
 mod error;
 mod event;
 mod feed;
@@ -26,7 +25,6 @@ pub mod mariadb;
 mod message;
 mod metrics;
 pub mod postgres;
-mod quoting;
 mod source;
 pub mod sqlite;
 mod table;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::quoting;
+use database::quoting;
 
 /// A table that contracts refer to, and the columns that they need.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -32,4 +32,4 @@ pub(crate) use log::LogFormat;
 pub(crate) use region::Regions;
 pub(crate) use shared::Shared;
 pub(crate) use source::Source;
-pub(crate) use url::{SharedUrl, SourceUrl};
+pub(crate) use url::SharedUrl;

@@ -1,6 +1,5 @@
 //! An SQL statement on a PostgreSQL primary, or on one of its standbys, as origin.
 
-mod error;
 mod key_scan;
 mod origin;
 mod pool;

@@ -25,11 +25,6 @@ pub(super) fn not_loadable(contract: &Contract) -> OriginError {
     ))
 }
 
-/// Returns a name as an SQL identifier.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// Returns a contract's `value` with `$1` for its one parameter, and without a closing semicolon.
 pub(super) fn numbered_statement(contract: &Contract, value: &str) -> Result<String, OriginError> {
     let numbered = contract::number_parameters(value.trim_end().trim_end_matches(';'));

@@ -1,6 +1,5 @@
 //! An SQL statement on an SQLite file as origin.
 
-mod error;
 mod key_scan;
 mod origin;
 mod pool;

@@ -8,7 +8,9 @@ use coherence::Lsn;
 use contract::Contract;
 use harness::MariaDb;
 
-use super::{TIMEOUT, body, check_batch_loads, check_loads, contract, load, stock_contract};
+use super::{
+    TIMEOUT, body, check_batch_loads, check_loads, contract, load, load_many, stock_contract,
+};
 
 fn mariadb() -> (MariaDb, MariaDbPool) {
     let mariadb = MariaDb::start().expect("MariaDB starts");
@@ -19,7 +21,8 @@ fn mariadb() -> (MariaDb, MariaDbPool) {
                insert into products values \
                (42, 7, 1299, 'GBP', true, 7, 0.250, x'00ff', 'a''1', 'Tea \"x\"')";
     mariadb.sql(sql).expect("a table");
-    let pool = MariaDbPool::new(&mariadb.url_as("root", "shop"), 4, TIMEOUT).expect("a pool");
+    let pool =
+        MariaDbPool::new(&mariadb.url_as("root", "shop").parse().expect("a url"), 4, TIMEOUT);
     (mariadb, pool)
 }
 
@@ -75,11 +78,49 @@ async fn mariadb_mismatched_contract_refused() {
     assert!(err.kind == OriginErrorKind::Broken && err.message.contains("hex"), "{err}");
 }
 
+/// The server parses a packet's later statements only when it reaches them, so it sends their errors in place
+/// of their results.
+#[tokio::test]
+async fn late_error_is_never_absence() {
+    let (mariadb, pool) = mariadb();
+    let prices = contract(str::to_owned);
+    let price = MariaDbOrigin::prepare(prices.clone(), pool.clone()).await.expect("it fits");
+    let stocks = stock_contract();
+    let stock = MariaDbOrigin::prepare(stocks.clone(), pool.clone()).await.expect("it fits");
+    let renamed = "alter table products change price_cents cents int";
+    mariadb.sql_in("shop", renamed).expect("altered");
+    for id in ["42", "43"] {
+        let err = load(&price, &prices, id).await.expect_err("no such column");
+        assert_eq!(err.kind, OriginErrorKind::Broken, "{err}");
+        assert!(err.message.contains("price_cents"), "{err}");
+    }
+    let asks: [(&dyn Origin, _, _); 3] =
+        [(&stock, &stocks, "42"), (&price, &prices, "42"), (&stock, &stocks, "43")];
+    let (items, _) = load_many(&asks).await;
+    assert_eq!(body(items[0].clone().expect("a row")), r#"{"stock":7}"#);
+    assert_eq!(items[1].as_ref().expect_err("no such column").kind, OriginErrorKind::Broken);
+    assert_eq!(items[2].as_ref().expect("an answer").content, Content::Absent);
+
+    // The statement for the columns of the tags comes after the value's.
+    mariadb
+        .sql_in("shop", "alter table products change category_id category int")
+        .expect("altered");
+    let err = load(&stock, &stocks, "42").await.expect_err("no such column");
+    assert!(err.kind == OriginErrorKind::Broken && err.message.contains("category_id"), "{err}");
+    let back = "alter table products change cents price_cents int, change category category_id int";
+    mariadb.sql_in("shop", back).expect("altered");
+    check_loads(&price, &prices, "1").await;
+
+    mariadb.sql_in("shop", "drop table products").expect("dropped");
+    let err = load(&price, &prices, "42").await.expect_err("no such table");
+    assert_eq!(err.kind, OriginErrorKind::Broken, "{err}");
+}
+
 #[tokio::test]
 async fn mariadb_recovers_after_timeout() {
     let (mut mariadb, _) = mariadb();
-    let url = mariadb.url_as("root", "shop");
-    let pool = MariaDbPool::new(&url, 1, Duration::from_millis(700)).expect("a pool");
+    let url = mariadb.url_as("root", "shop").parse().expect("a url");
+    let pool = MariaDbPool::new(&url, 1, Duration::from_millis(700));
     let quick = contract(str::to_owned);
     let slow = contract(|text| text.replace("select price_cents", "select sleep(30), price_cents"));
     let origin = MariaDbOrigin::prepare(quick.clone(), pool.clone()).await.expect("it fits");

@@ -28,7 +28,12 @@ impl CommitAssembler {
 fn assembler() -> CommitAssembler {
     let columns = ["id", "name", "price"].map(str::to_owned).to_vec();
     let tracked = TrackedTable { table: "products".into(), columns, old_columns: vec![] };
-    let options = MariaDbOptions::new("shop", "", vec![tracked], Arc::new(StoppedClock));
+    let options = MariaDbOptions::new(
+        "shop",
+        "mysql://h/shop".parse().unwrap(),
+        vec![tracked],
+        Arc::new(StoppedClock),
+    );
     CommitAssembler::new(&options, "shop")
 }
 

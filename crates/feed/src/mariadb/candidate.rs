@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use database::mariadb::{ConnectConfig, Connection};
+use database::quoting::mariadb_literal;
+
 use super::catalog;
-use super::connection::{ConnectConfig, Connection};
+use super::connection::{connect, open_for_log};
 use super::log;
 use super::options::MariaDbOptions;
 use super::position::BinlogPosition;
@@ -14,7 +17,6 @@ use crate::error::FeedError;
 use crate::event::{Identity, LogEnd, StreamStart};
 use crate::feed::Checkpoint;
 use crate::leader_election::Candidate;
-use crate::quoting::mariadb_literal;
 use contract::fnv1a;
 
 /// A candidate for the lock.
@@ -46,7 +48,7 @@ impl Candidate for MariaDbCandidate {
     async fn acquire(&mut self) -> Result<Option<(StreamStart, Session)>, FeedError> {
         let connection = match &self.witness {
             Some(witness) if log::end(witness).await.is_ok() => witness.clone(),
-            _ => Arc::new(self.config.connect().await?),
+            _ => Arc::new(connect(&self.config).await?),
         };
         prepare_on(&connection, &self.config, &self.options).await?;
         let (identity, _) = log::end(&connection).await?;
@@ -59,7 +61,7 @@ impl Candidate for MariaDbCandidate {
         let Some(acquired) = acquired else { return Ok(None) };
         self.reset = false;
         let start = acquired.start.clone();
-        Ok(Some((start, Session::new(self.options.clone(), self.config.database(), acquired))))
+        Ok(Some((start, Session::new(self.options.clone(), self.config.url.database(), acquired))))
     }
 
     async fn is_free(&self) -> Result<bool, FeedError> {
@@ -89,7 +91,7 @@ impl MariaDbCandidate {
     ) -> Result<AcquiredStream, FeedError> {
         let mut from = self.start_point(connection, identity).await?;
         let stream = loop {
-            let conn = self.config.open().await?;
+            let conn = open_for_log(&self.config).await?;
             match stream::open(conn, &from.file, from.position).await {
                 Ok(stream) => break stream,
                 Err(OpenError::PositionLost(reason)) if !from.reset => {
@@ -150,7 +152,7 @@ impl MariaDbCandidate {
     /// Tries to acquire the lock, which the connection then holds. Returns false if another holds it.
     async fn try_lock(&self, connection: &Connection) -> Result<bool, FeedError> {
         // Lock names are global to the server and limited in length.
-        let scope = format!("{}\0{}", self.config.database(), self.options.slot);
+        let scope = format!("{}\0{}", self.config.url.database(), self.options.slot);
         let name = mariadb_literal(&format!("tidegate {:016x}", fnv1a(scope.bytes())));
         let sql = format!("select get_lock({name}, 0)");
         Ok(connection.value("acquiring the lock", &sql).await? == "1")

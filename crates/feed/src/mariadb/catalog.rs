@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::connection::Connection;
+use database::DatabaseError;
+use database::mariadb::Connection;
+use database::quoting::{mariadb_identifier, mariadb_literal};
+
 use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
-use crate::connection_error::ConnectionError;
 use crate::error::FeedError;
-use crate::quoting::{mariadb_identifier, mariadb_literal};
 use crate::table::TableName;
 
 const OPERATION: &str = "reading the catalogue";
@@ -116,13 +117,15 @@ pub(super) async fn table(
         mariadb_literal(&name.schema),
         mariadb_literal(&name.table)
     );
-    let sql = format!(
-        "select coalesce(engine, '') from information_schema.tables where {filter}; \
-         select column_name, data_type, column_type, coalesce(character_set_name, ''), \
-           coalesce(extra, ''), find_in_set('select', privileges) > 0 \
-         from information_schema.columns where {filter} order by ordinal_position"
-    );
-    let mut results = connection.query(OPERATION, &sql).await?.into_iter();
+    let statements = [
+        format!("select coalesce(engine, '') from information_schema.tables where {filter}"),
+        format!(
+            "select column_name, data_type, column_type, coalesce(character_set_name, ''), \
+               coalesce(extra, ''), find_in_set('select', privileges) > 0 \
+             from information_schema.columns where {filter} order by ordinal_position"
+        ),
+    ];
+    let mut results = connection.query(OPERATION, &statements).await?.into_iter();
     let engine = results.next().and_then(|rows| rows.into_iter().next()?.into_iter().next()?);
     let Some(engine) = engine else { return Ok(None) };
     let column = |row: Vec<Option<String>>| {
@@ -172,7 +175,7 @@ pub(super) async fn request_table_error(
         format!("explain insert into {table}({MESSAGE_COLUMN}) values ('')"),
         format!("explain delete from {table} where id = 0"),
     ] {
-        if let Err(err) = connection.run(OPERATION, &sql).await {
+        if let Err(err) = connection.run(OPERATION, &[sql]).await {
             let codes = [DENIED_TABLE, DENIED_COLUMN, NO_TABLE, NO_COLUMN];
             return expected_error(err, &codes).map(Some);
         }
@@ -187,7 +190,7 @@ const NO_TABLE: u16 = 1146;
 const NO_COLUMN: u16 = 1054;
 
 /// Returns `None` if the user lacks the privilege.
-fn if_permitted<T>(result: Result<T, ConnectionError>) -> Result<Option<T>, FeedError> {
+fn if_permitted<T>(result: Result<T, DatabaseError>) -> Result<Option<T>, FeedError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(err) => expected_error(err, &[DENIED]).map(|_| None),
@@ -195,7 +198,7 @@ fn if_permitted<T>(result: Result<T, ConnectionError>) -> Result<Option<T>, Feed
 }
 
 /// Returns the error's text if it has one of the codes; else the error.
-fn expected_error(err: ConnectionError, codes: &[u16]) -> Result<String, FeedError> {
+fn expected_error(err: DatabaseError, codes: &[u16]) -> Result<String, FeedError> {
     let expected = codes.iter().any(|code| err.has_number(*code));
     if expected { Ok(err.to_string()) } else { Err(err.into()) }
 }

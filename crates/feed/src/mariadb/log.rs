@@ -1,12 +1,12 @@
 //! The binary log: its identity and positions, and appending requests to it.
 
 use coherence::Lsn;
+use database::mariadb::{Connection, Rows};
+use database::quoting::{mariadb_identifier, mariadb_literal};
 
-use super::connection::{Connection, Rows};
 use super::position::BinlogPosition;
 use crate::error::FeedError;
 use crate::event::Identity;
-use crate::quoting::{mariadb_identifier, mariadb_literal};
 use contract::fnv1a;
 
 /// The table that requests are written to, in the URL's database.
@@ -21,8 +21,8 @@ const SNAPSHOT: &str = "show status like 'binlog_snapshot_%'";
 pub(super) async fn end(connection: &Connection) -> Result<(Identity, BinlogPosition), FeedError> {
     // The position comes first: if the log is reset in between, the old position is attributed to the
     // new log, where it proves nothing.
-    let sql = format!("{SNAPSHOT}; show global status like 'com_reset'");
-    let results = connection.query("reading the end of the log", &sql).await?;
+    let statements = [SNAPSHOT, "show global status like 'com_reset'"];
+    let results = connection.query("reading the end of the log", &statements).await?;
     let resets = results.get(1).and_then(|rows| rows.first()?.get(1)?.clone());
     let resets = resets.ok_or_else(|| FeedError::Malformed("no count of resets".into()))?;
     let server_started = format!("{} {resets}", connection.started());
@@ -34,8 +34,8 @@ pub(super) async fn end(connection: &Connection) -> Result<(Identity, BinlogPosi
 /// Returns the position up to which every new snapshot shows every commit.
 pub(super) async fn visible(connection: &Connection) -> Result<Lsn, FeedError> {
     // The server takes the snapshot and records its position while nothing can commit.
-    let sql = format!("start transaction with consistent snapshot; {SNAPSHOT}; commit");
-    let results = connection.query("reading the snapshot's position", &sql).await?;
+    let statements = ["start transaction with consistent snapshot", SNAPSHOT, "commit"];
+    let results = connection.query("reading the snapshot's position", &statements).await?;
     Ok(position(results.get(1))?.lsn())
 }
 
@@ -47,12 +47,13 @@ pub(super) async fn append(
     text: &str,
 ) -> Result<Lsn, FeedError> {
     let table = format!("{}.{REQUEST_TABLE}", mariadb_identifier(database));
-    let sql = format!(
-        "start transaction; insert into {table}({MESSAGE_COLUMN}) values ({}); \
-         delete from {table} where id = last_insert_id(); commit",
-        mariadb_literal(text)
-    );
-    connection.run("writing to the log", &sql).await?;
+    let statements = [
+        "start transaction".to_owned(),
+        format!("insert into {table}({MESSAGE_COLUMN}) values ({})", mariadb_literal(text)),
+        format!("delete from {table} where id = last_insert_id()"),
+        "commit".to_owned(),
+    ];
+    connection.run("writing to the log", &statements).await?;
     Ok(end(connection).await?.1.lsn())
 }
 

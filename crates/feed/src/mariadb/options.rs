@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use coherence::Clock;
+use database::mariadb::MariaDbUrl;
 
 use crate::metrics::Metrics;
 use crate::table::TrackedTable;
@@ -13,7 +14,7 @@ pub struct MariaDbOptions {
     /// The source's name in the configuration; part of every [`RowChange`](contract::RowChange).
     pub source: Arc<str>,
     /// `mysql://user:password@host:port/database`
-    pub url: String,
+    pub url: MariaDbUrl,
     /// The name of the lock. Its holder follows the log, all other nodes are on standby.
     pub slot: String,
     /// The tables to follow: `database.table`, or a bare name for a table of the URL's database.
@@ -32,13 +33,13 @@ impl MariaDbOptions {
     #[must_use]
     pub fn new(
         source: impl Into<Arc<str>>,
-        url: impl Into<String>,
+        url: MariaDbUrl,
         tables: Vec<TrackedTable>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             source: source.into(),
-            url: url.into(),
+            url,
             slot: "tidegate".to_owned(),
             tables,
             max_changes: 100_000,

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use database::mariadb::{ConnectConfig, Connection};
+use database::quoting::mariadb_identifier;
+
 use super::catalog::{self, Table};
-use super::connection::{ConnectConfig, Connection};
+use super::connection::{connect, connect_config, open_for_log};
 use super::log::{self, MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
 use super::stream::{self, OpenError};
 use crate::error::{FeedError, SetupError, SetupIssue};
-use crate::quoting::mariadb_identifier;
 use crate::table::{TableName, TrackedTable};
 
 /// If the log is kept for a shorter time, it may be gone before a stopped node is back.
@@ -42,14 +44,14 @@ const UTF8_CHARSETS: [&str; 5] = ["", "utf8mb4", "utf8mb3", "utf8", "ascii"];
 /// [`FeedError::Setup`] with every issue and the statements that resolve it, or
 /// [`FeedError::Unavailable`].
 pub async fn prepare(options: &MariaDbOptions) -> Result<Vec<SetupIssue>, FeedError> {
-    let config = ConnectConfig::parse(&options.url)?;
-    let connection = config.connect().await?;
+    let config = connect_config(&options.url);
+    let connection = connect(&config).await?;
     let warnings = prepare_on(&connection, &config, options).await?;
     // The privilege to follow the log can only be checked by an attempt.
     let (_, end) = log::end(&connection).await?;
     let files = catalog::files(&connection).await?.unwrap_or_default();
     let last = files.last().map(|file| file.name.clone()).unwrap_or_default();
-    match stream::open(config.open().await?, &last, end).await {
+    match stream::open(open_for_log(&config).await?, &last, end).await {
         Ok(_) | Err(OpenError::PositionLost(_)) => Ok(warnings),
         Err(OpenError::AccessDenied) => Err(access_denied(&connection, &config).await?.into()),
         Err(OpenError::Failed(err)) => Err(err.into()),
@@ -65,7 +67,7 @@ pub(super) async fn access_denied(
     let description = format!("The user {user} may not follow the binary log.");
     let issues =
         vec![SetupIssue::new(description, [format!("grant replication slave on *.* to {user};")])];
-    Ok(SetupError { database: config.name(), issues })
+    Ok(SetupError { database: config.url.name(), issues })
 }
 
 pub(super) async fn prepare_on(
@@ -88,14 +90,14 @@ pub(super) async fn prepare_on(
     let tables: Vec<_> = options
         .tables
         .iter()
-        .map(|tracked| (TableName::parse_in(&tracked.table, config.database()), tracked))
+        .map(|tracked| (TableName::parse_in(&tracked.table, config.url.database()), tracked))
         .collect();
     match catalog::filters(connection).await? {
         None => check.log_access(),
         Some(filters) => {
             let mut databases: Vec<&str> =
                 tables.iter().map(|(name, _)| name.schema.as_str()).collect();
-            databases.push(config.database());
+            databases.push(config.url.database());
             databases.sort_unstable();
             databases.dedup();
             for database in databases.into_iter().filter(|database| filters.exclude(database)) {
@@ -112,13 +114,13 @@ pub(super) async fn prepare_on(
         let table = catalog::table(connection, name).await?;
         check.table(name, tracked, table.as_ref());
     }
-    if let Some(error) = catalog::request_table_error(connection, config.database()).await? {
-        check.request_table(config.database(), &error);
+    if let Some(error) = catalog::request_table_error(connection, config.url.database()).await? {
+        check.request_table(config.url.database(), &error);
     }
     if check.issues.is_empty() {
         return Ok(check.warnings);
     }
-    Err(SetupError { database: config.name(), issues: check.issues }.into())
+    Err(SetupError { database: config.url.name(), issues: check.issues }.into())
 }
 
 #[derive(Default)]

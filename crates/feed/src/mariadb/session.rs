@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Advance, StreamCursor};
+use database::DatabaseError;
+use database::mariadb::Connection;
 use tokio::time::{Instant, sleep_until};
 
 use super::assembler::{CommitAssembler, GroupState};
-use super::connection::Connection;
 use super::options::MariaDbOptions;
 use super::parser::{Event, RawEvent, parse};
 use super::position::BinlogPosition;
 use super::stream::{Stream, is_position_lost};
 use super::visibility::VisibilityProbe;
-use crate::connection_error::ConnectionError;
 use crate::error::FeedError;
 use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 
@@ -125,7 +125,7 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, event: Result<RawEvent, ConnectionError>) -> Result<(), FeedError> {
+    fn handle(&mut self, event: Result<RawEvent, DatabaseError>) -> Result<(), FeedError> {
         self.last_received = Instant::now();
         let raw = event.inspect_err(|err| self.position_is_unusable = is_position_lost(err))?;
         let event = parse(&raw);

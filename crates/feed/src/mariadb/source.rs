@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
+use database::mariadb::{ConnectConfig, Connection, MariaDbUrl};
 
-use super::connection::{ConnectConfig, Connection};
+use super::connection::{connect, connect_config};
 use super::log;
 use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
@@ -21,20 +22,18 @@ pub struct MariaDbSource {
 
 impl MariaDbSource {
     /// Connects on the first request.
-    ///
-    /// # Errors
-    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
-    pub fn new(url: &str) -> Result<Self, FeedError> {
-        Ok(Self { config: ConnectConfig::parse(url)?, connection: CachedConnection::default() })
+    #[must_use]
+    pub fn new(url: &MariaDbUrl) -> Self {
+        Self { config: connect_config(url), connection: CachedConnection::default() }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
-        Ok(self.connection.get(|_| true, self.config.connect()).await?)
+        Ok(self.connection.get(|_| true, connect(&self.config)).await?)
     }
 
     async fn append(&self, text: &str) -> Result<Lsn, FeedError> {
         let connection = self.connection().await?;
-        let appended = log::append(&connection, self.config.database(), text).await;
+        let appended = log::append(&connection, self.config.url.database(), text).await;
         self.connection.check(&connection, appended).await
     }
 }

@@ -1,15 +1,15 @@
 //! The stream of the binary log.
 
+use database::mariadb::driver_error;
+use database::{DatabaseError, Failure, ServerCode};
 use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStreamRequest, Conn};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::connection::driver_error;
 use super::parser::RawEvent;
 use super::position::BinlogPosition;
-use crate::connection_error::{ConnectionError, ServerCode};
 
 /// Events read ahead of the consumer.
 const READ_AHEAD: usize = 1_024;
@@ -25,7 +25,7 @@ const ENDED: &str = "the server ended the stream";
 /// An open stream. It reads on a task of its own, so that a panic of the driver over malformed bytes
 /// ends only the stream.
 pub(super) struct Stream {
-    events: mpsc::Receiver<Result<RawEvent, ConnectionError>>,
+    events: mpsc::Receiver<Result<RawEvent, DatabaseError>>,
     reader: JoinHandle<()>,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum OpenError {
     PositionLost(String),
     /// The user lacks the privilege.
     AccessDenied,
-    Failed(ConnectionError),
+    Failed(DatabaseError),
 }
 
 /// Opens the log at `position`; `file` is the full name of its file.
@@ -86,23 +86,23 @@ pub(super) async fn open(
 
 impl Stream {
     /// Waits for the next event. Cancel safe.
-    pub(super) async fn next(&mut self) -> Result<RawEvent, ConnectionError> {
+    pub(super) async fn next(&mut self) -> Result<RawEvent, DatabaseError> {
         self.events.recv().await.unwrap_or_else(|| Err(ended()))
     }
 
     /// Returns the next event if it has already arrived.
-    pub(super) fn try_next(&mut self) -> Option<Result<RawEvent, ConnectionError>> {
+    pub(super) fn try_next(&mut self) -> Option<Result<RawEvent, DatabaseError>> {
         self.events.try_recv().ok()
     }
 }
 
 /// Whether the server does not have the requested position.
-pub(super) fn is_position_lost(err: &ConnectionError) -> bool {
+pub(super) fn is_position_lost(err: &DatabaseError) -> bool {
     err.has_number(NO_SUCH_POSITION)
 }
 
-fn ended() -> ConnectionError {
-    ConnectionError::unavailable(OPERATION, ENDED)
+fn ended() -> DatabaseError {
+    DatabaseError::unreachable(OPERATION, ENDED)
 }
 
 fn raw_event(event: &mysql_async::binlog::events::Event) -> RawEvent {
@@ -117,15 +117,14 @@ fn raw_event(event: &mysql_async::binlog::events::Event) -> RawEvent {
 }
 
 fn open_error(err: mysql_async::Error) -> OpenError {
-    match driver_error(OPERATION, err) {
-        ConnectionError::Rejected { message, code, .. }
-            if code == ServerCode::Number(NO_SUCH_POSITION) =>
-        {
+    let err = driver_error(OPERATION, err);
+    if ACCESS_DENIED.iter().any(|number| err.has_number(*number)) {
+        return OpenError::AccessDenied;
+    }
+    match err.failure {
+        Failure::Rejected { message, code: ServerCode::Number(NO_SUCH_POSITION) } => {
             OpenError::PositionLost(message)
         }
-        err if ACCESS_DENIED.iter().any(|number| err.has_number(*number)) => {
-            OpenError::AccessDenied
-        }
-        err => OpenError::Failed(err),
+        failure => OpenError::Failed(DatabaseError { operation: OPERATION, failure }),
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Lsn, StreamCursor};
+use database::mariadb::Connection;
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::Connection;
 use super::log;
 use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;

@@ -24,7 +24,12 @@ fn assembler() -> CommitAssembler {
         columns: vec!["id".into()],
         old_columns: vec!["id".into()],
     };
-    CommitAssembler::new(&PostgresOptions::new("shop", "", vec![tracked], Arc::new(StoppedClock)))
+    CommitAssembler::new(&PostgresOptions::new(
+        "shop",
+        "postgres://h/shop".parse().unwrap(),
+        vec![tracked],
+        Arc::new(StoppedClock),
+    ))
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use database::postgres::{ConnectConfig, Connection};
+
 use super::catalog;
-use super::connection::{ConnectConfig, Connection};
+use super::connection::connect;
 use super::log;
 use super::options::PostgresOptions;
 use super::prepare::prepare_on;
@@ -42,7 +44,7 @@ impl Candidate for PostgresCandidate {
         let unbroken = witness.is_some();
         let connection = match witness {
             Some(witness) => witness,
-            None => Arc::new(self.config.connect().await?),
+            None => Arc::new(connect(&self.config).await?),
         };
         let Some(acquired) = self.acquire_stream(&connection, unbroken).await? else {
             self.witness = Some(connection);

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::connection::Connection;
+use database::postgres::Connection;
+
 use crate::error::FeedError;
 use crate::table::{TableName, TrackedTable};
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use coherence::Lsn;
 
 use super::candidate::PostgresCandidate;
-use super::connection::ConnectConfig;
+use super::connection::connect_config;
 use super::options::PostgresOptions;
 use crate::error::FeedError;
 use crate::event::FeedEvent;
@@ -20,14 +20,12 @@ pub struct PostgresFeed {
 
 impl PostgresFeed {
     /// Connects on the first [`next`](Feed::next). Run [`prepare`](super::prepare()) before.
-    ///
-    /// # Errors
-    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
-    pub fn new(options: PostgresOptions) -> Result<Self, FeedError> {
-        let config = ConnectConfig::parse(&options.url)?;
+    #[must_use]
+    pub fn new(options: PostgresOptions) -> Self {
+        let config = connect_config(&options.url);
         let (source, metrics) = (options.source.clone(), options.metrics.clone());
         let candidate = PostgresCandidate::new(Arc::new(options), config);
-        Ok(Self { election: LeaderElection::new(candidate, source, metrics) })
+        Self { election: LeaderElection::new(candidate, source, metrics) }
     }
 }
 

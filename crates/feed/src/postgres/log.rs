@@ -1,8 +1,8 @@
 //! The write-ahead log: its identity and end, and appending messages to it.
 
 use coherence::{Cause, Lsn, Subject};
+use database::postgres::Connection;
 
-use super::connection::Connection;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
 use crate::message::LogMessage;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use coherence::Clock;
+use database::postgres::PostgresUrl;
 
 use crate::metrics::Metrics;
 use crate::table::TrackedTable;
@@ -14,7 +15,7 @@ pub struct PostgresOptions {
     pub source: Arc<str>,
     /// `postgres://user:password@host:port/database`. Several hosts, separated by commas, are tried
     /// in order until one is a primary.
-    pub url: String,
+    pub url: PostgresUrl,
     /// The publication; created if it is missing and the role may create it.
     pub publication: String,
     /// The replication slot; created if it is missing. Its holder follows the log, all other nodes
@@ -37,13 +38,13 @@ impl PostgresOptions {
     #[must_use]
     pub fn new(
         source: impl Into<Arc<str>>,
-        url: impl Into<String>,
+        url: PostgresUrl,
         tables: Vec<TrackedTable>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             source: source.into(),
-            url: url.into(),
+            url,
             publication: "tidegate".to_owned(),
             slot: "tidegate".to_owned(),
             tables,

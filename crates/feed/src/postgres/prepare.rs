@@ -1,12 +1,14 @@
 //! Checks of a database before it is followed: all issues are reported at once, and repaired where
 //! the role allows it.
 
+use database::postgres::{ConnectConfig, Connection};
+use database::quoting::identifier;
+
 use super::catalog::{self, Publication, ServerInfo, Table};
-use super::connection::{ConnectConfig, Connection};
+use super::connection::{connect, connect_config};
 use super::options::PostgresOptions;
 use super::slot::{self, SlotState};
 use crate::error::{FeedError, SetupError, SetupIssue};
-use crate::quoting::identifier;
 use crate::table::{TableName, TrackedTable};
 
 /// The first version whose `pgoutput` passes on logical messages.
@@ -28,8 +30,8 @@ pub struct Prepared {
 /// [`FeedError::Setup`] with every issue and the statements that resolve it, or
 /// [`FeedError::Unavailable`].
 pub async fn prepare(options: &PostgresOptions) -> Result<Prepared, FeedError> {
-    let config = ConnectConfig::parse(&options.url)?;
-    let connection = config.connect().await?;
+    let config = connect_config(&options.url);
+    let connection = connect(&config).await?;
     prepare_on(&connection, &config, options).await
 }
 
@@ -85,7 +87,7 @@ async fn examine(
     if check.issues.is_empty() {
         return Ok((check.warnings, plan));
     }
-    Err(SetupError { database: config.name(), issues: check.issues }.into())
+    Err(SetupError { database: config.url.name(), issues: check.issues }.into())
 }
 
 /// Checks a database whose log another program reads, through the named publication. Nothing is
@@ -114,7 +116,7 @@ pub(super) async fn check_relayed(
         check.published(&options.publication, publication, &tables);
     }
     if !check.issues.is_empty() {
-        return Err(SetupError { database: config.name(), issues: check.issues }.into());
+        return Err(SetupError { database: config.url.name(), issues: check.issues }.into());
     }
     Ok(check.warnings)
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use database::postgres::Connection;
 use tokio::time::{Instant, sleep_until};
 
 use super::catalog;
-use super::connection::Connection;
 use super::options::PostgresOptions;
 use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Advance, Lsn, StreamCursor};
+use database::postgres::Connection;
 use futures_util::FutureExt;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::assembler::CommitAssembler;
-use super::connection::Connection;
 use super::log;
 use super::options::PostgresOptions;
 use super::schema_watch::SchemaWatch;

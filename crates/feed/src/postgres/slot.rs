@@ -1,10 +1,11 @@
 //! The replication slot: its holder and position, and creating it.
 
 use coherence::Lsn;
+use database::postgres::{ConnectConfig, Connection};
+use database::quoting;
 
-use super::connection::{ConnectConfig, Connection};
+use super::connection::connect;
 use crate::error::{FeedError, SetupError, SetupIssue};
-use crate::quoting;
 
 const OPERATION: &str = "reading the replication slot";
 
@@ -38,10 +39,10 @@ pub(super) async fn state(
     let (active, wal_status): (bool, &str) = (row.get(3), row.get(4));
     // The creating process holds the slot at once; the plugin is filled in a little later.
     let being_created = active && plugin.is_empty() && kind == "logical";
-    if being_created && database == config.database() {
+    if being_created && database == config.url.database() {
         return Ok(SlotState::Held);
     }
-    if plugin != "pgoutput" || kind != "logical" || database != config.database() {
+    if plugin != "pgoutput" || kind != "logical" || database != config.url.database() {
         let description = format!(
             "The replication slot `{name}` belongs to something else ({kind}, plugin {plugin:?}, \
              database {database:?})."
@@ -50,7 +51,7 @@ pub(super) async fn state(
             "-- set another name in the source's configuration (slot), or, if the slot is unused:";
         let drop = format!("select pg_drop_replication_slot({});", quoting::literal(name));
         let issues = vec![SetupIssue::new(description, [rename.to_owned(), drop])];
-        return Err(SetupError { database: config.name(), issues }.into());
+        return Err(SetupError { database: config.url.name(), issues }.into());
     }
     Ok(match (active, wal_status) {
         (true, _) => SlotState::Held,
@@ -62,7 +63,7 @@ pub(super) async fn state(
 /// Creates the slot. This waits until all transactions that are open now have ended, so it uses a
 /// connection of its own without a statement timeout.
 pub(super) async fn create(config: &ConnectConfig, name: &str) -> Result<(), FeedError> {
-    let connection = config.connect().await?;
+    let connection = connect(config).await?;
     let sql = format!(
         "set statement_timeout = 0; select pg_create_logical_replication_slot({}, 'pgoutput')",
         quoting::literal(name)

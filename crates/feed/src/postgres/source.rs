@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
+use database::postgres::{ConnectConfig, Connection, PostgresUrl};
 
-use super::connection::{ConnectConfig, Connection};
+use super::connection::{connect, connect_config};
 use super::log;
 use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
@@ -21,16 +22,14 @@ pub struct PostgresSource {
 
 impl PostgresSource {
     /// Connects on the first request.
-    ///
-    /// # Errors
-    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
-    pub fn new(url: &str) -> Result<Self, FeedError> {
-        Ok(Self { config: ConnectConfig::parse(url)?, connection: CachedConnection::default() })
+    #[must_use]
+    pub fn new(url: &PostgresUrl) -> Self {
+        Self { config: connect_config(url), connection: CachedConnection::default() }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
         let is_open = |connection: &Connection| !connection.is_closed();
-        Ok(self.connection.get(is_open, self.config.connect()).await?)
+        Ok(self.connection.get(is_open, connect(&self.config)).await?)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use coherence::Lsn;
+use database::postgres::{Address, ConnectConfig};
 use pgwire_replication::{PgWireError, ReplicationClient, ReplicationConfig};
 
-use super::connection::{Address, ConnectConfig};
 use super::options::PostgresOptions;
 use crate::error::FeedError;
 
@@ -41,9 +41,9 @@ pub(super) async fn start(
 ) -> Result<Option<Started>, FeedError> {
     let replication = ReplicationConfig::new(
         address.host.as_str(),
-        config.user(),
-        config.password(),
-        config.database(),
+        config.url.user(),
+        config.url.password(),
+        config.url.database(),
         options.slot.as_str(),
         options.publication.as_str(),
     )

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Snapshot, StreamCursor};
+use database::postgres::Connection;
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::Connection;
 use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;
 

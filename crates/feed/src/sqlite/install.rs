@@ -5,14 +5,14 @@
 //! for ten years, since a writer without, say, JSON would otherwise see its own statements fail. They
 //! also truncate the log, so that following it never writes.
 
+use database::quoting::identifier;
+use database::sqlite::driver_error;
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::connection::driver_error;
 use super::log::{self, Log, NOW_US};
 use super::prepare;
 use super::triggers::{Trigger, required_triggers};
 use crate::error::FeedError;
-use crate::quoting::identifier;
 use crate::table::TrackedTable;
 
 /// Values of `op`: `I`nsert, `U`pdate, `D`elete, `T`runcate (any row may have changed), `M`essage,

@@ -1,9 +1,9 @@
 //! The change log: its identity and end, and appending to it.
 
 use coherence::Lsn;
+use database::sqlite::driver_error;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::connection::driver_error;
 use crate::error::FeedError;
 
 /// Queries the end of the change log, one number; fails or returns no row if there is no log yet.

@@ -1,11 +1,11 @@
 //! Checks of a database before it is followed: all issues are reported at once.
 
+use database::quoting::identifier;
+use database::sqlite::driver_error;
 use rusqlite::Connection;
 
 use super::catalog;
-use super::connection::driver_error;
 use crate::error::{FeedError, SetupError, SetupIssue};
-use crate::quoting::identifier;
 use crate::table::TrackedTable;
 
 /// Checks that the tracked tables and columns exist.

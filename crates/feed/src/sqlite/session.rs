@@ -7,11 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use coherence::Lsn;
+use database::sqlite::driver_error;
 use rusqlite::Connection;
 use tokio::sync::mpsc::Sender;
 
 use super::adaptive_poll::AdaptivePoll;
-use super::connection::{driver_error, open};
+use super::connection::open;
 use super::install::install;
 use super::log::{self, Log};
 use super::options::SqliteOptions;

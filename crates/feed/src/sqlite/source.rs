@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
+use database::sqlite::driver_error;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::connection::{driver_error, open};
+use super::connection::open;
 use super::log;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};

@@ -1,12 +1,12 @@
 //! The SQL of the triggers.
 
+use database::quoting::{identifier, literal};
+use database::sqlite::driver_error;
 use rusqlite::Connection;
 
 use super::catalog;
-use super::connection::driver_error;
 use super::log::NOW_US;
 use crate::error::FeedError;
-use crate::quoting::{identifier, literal};
 use crate::table::TrackedTable;
 
 /// A trigger as in `sqlite_master`.

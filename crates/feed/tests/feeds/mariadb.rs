@@ -49,19 +49,19 @@ impl MariaDbFixture {
     pub(crate) fn on(server: MariaDb) -> Self {
         server.sql("create database shop").unwrap();
         server.sql_in("shop", &format!("{PRODUCTS}; {REQUEST_TABLE}")).unwrap();
-        let source = MariaDbSource::new(&server.url_as("root", "shop")).unwrap();
+        let source = MariaDbSource::new(&server.url_as("root", "shop").parse().unwrap());
         Self { server, checkpoint: Arc::new(StoredCheckpoint { source, at: Mutex::default() }) }
     }
 
     pub(crate) fn options(&self) -> MariaDbOptions {
-        let url = self.server.url_as("root", "shop");
+        let url = self.server.url_as("root", "shop").parse().unwrap();
         MariaDbOptions::new("shop", url, vec![products()], Arc::new(WallClock))
     }
 
     fn feed_with(&self, change: impl FnOnce(&mut MariaDbOptions)) -> Box<dyn Feed> {
         let mut options = self.options();
         change(&mut options);
-        let mut feed = MariaDbFeed::new(options).unwrap();
+        let mut feed = MariaDbFeed::new(options);
         feed.resume(self.checkpoint.clone());
         Box::new(feed)
     }
@@ -83,7 +83,7 @@ impl Fixture for MariaDbFixture {
     }
 
     fn source(&self) -> Box<dyn Source> {
-        Box::new(MariaDbSource::new(&self.server.url_as("root", "shop")).unwrap())
+        Box::new(MariaDbSource::new(&self.server.url_as("root", "shop").parse().unwrap()))
     }
 
     fn write_message(&self, text: &str) {

@@ -38,7 +38,7 @@ async fn all_setup_issues_reported() {
     let mut tables = vec![products()];
     tables.push(feed::TrackedTable { table: "stock".into(), ..products() });
     tables.push(feed::TrackedTable { table: "absent".into(), ..products() });
-    let url = server.url_as("shop:secret", "shop");
+    let url = server.url_as("shop:secret", "shop").parse().unwrap();
     let options = MariaDbOptions::new("shop", url, tables, Arc::new(WallClock));
     let text = setup_error(&options).await;
     for fix in [
@@ -56,7 +56,7 @@ async fn all_setup_issues_reported() {
         assert!(text.contains(fix), "{fix} is not in:\n{text}");
     }
     assert!(!text.contains("secret"), "{text}");
-    let mut feed: Box<dyn Feed> = Box::new(MariaDbFeed::new(options.clone()).unwrap());
+    let mut feed: Box<dyn Feed> = Box::new(MariaDbFeed::new(options.clone()));
     assert!(matches!(next(&mut feed).await, Err(FeedError::Setup(_))));
 
     server.sql("grant binlog monitor on *.* to shop").unwrap();
@@ -80,7 +80,7 @@ async fn documented_privileges_suffice() {
     fixture.server.sql("grant binlog monitor on *.* to shop").unwrap();
     fixture.server.sql("grant select, insert, delete on shop.tidegate_orders to shop").unwrap();
     let mut options = fixture.options();
-    options.url = fixture.server.url_as("shop:secret", "shop");
+    options.url = fixture.server.url_as("shop:secret", "shop").parse().unwrap();
     let text = setup_error(&options).await;
     assert!(text.contains("grant replication slave on *.* to 'shop'@'%';"), "{text}");
     fixture.server.sql("grant replication slave on *.* to shop").unwrap();
@@ -88,8 +88,8 @@ async fn documented_privileges_suffice() {
     let warnings = prepare(&options).await.unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].description.contains("60 seconds"), "{warnings:?}");
-    let source = MariaDbSource::new(&options.url).unwrap();
-    let mut reader = FeedReader::new(Box::new(MariaDbFeed::new(options).unwrap())).await;
+    let source = MariaDbSource::new(&options.url);
+    let mut reader = FeedReader::new(Box::new(MariaDbFeed::new(options))).await;
     fixture.run("insert into products values (1, 'Tea', 7, 250)");
     assert_eq!(reader.changes_to_end(&source).await, ["insert -> 1|Tea|7|250"]);
     assert_eq!(fixture.server.sql_in("shop", "select count(*) from tidegate_orders").unwrap(), "0");
@@ -101,7 +101,7 @@ async fn missing_binary_log_reported() {
     let server = MariaDb::builder().setting("skip-log-bin", "1").start().unwrap();
     server.sql("create database shop").unwrap();
     server.sql_in("shop", REQUEST_TABLE).unwrap();
-    let url = server.url_as("root", "shop");
+    let url = server.url_as("root", "shop").parse().unwrap();
     let options = MariaDbOptions::new("shop", url, vec![], Arc::new(WallClock));
     let text = setup_error(&options).await;
     assert!(text.contains("log_bin = binlog"), "{text}");

@@ -23,7 +23,7 @@ impl PostgresFixture {
     }
 
     pub(crate) fn options(&self) -> PostgresOptions {
-        let url = self.server.url("postgres");
+        let url = self.server.url("postgres").parse().unwrap();
         PostgresOptions::new("shop", url, vec![products()], Arc::new(WallClock))
     }
 }
@@ -34,11 +34,11 @@ impl Fixture for PostgresFixture {
     }
 
     fn feed(&self) -> Box<dyn Feed> {
-        Box::new(PostgresFeed::new(self.options()).unwrap())
+        Box::new(PostgresFeed::new(self.options()))
     }
 
     fn source(&self) -> Box<dyn Source> {
-        Box::new(PostgresSource::new(&self.server.url("postgres")).unwrap())
+        Box::new(PostgresSource::new(&self.server.url("postgres").parse().unwrap()))
     }
 
     fn write_message(&self, text: &str) {
@@ -50,7 +50,7 @@ impl PostgresFixture {
     fn feed_with(&self, change: impl FnOnce(&mut PostgresOptions)) -> Box<dyn Feed> {
         let mut options = self.options();
         change(&mut options);
-        Box::new(PostgresFeed::new(options).unwrap())
+        Box::new(PostgresFeed::new(options))
     }
 
     /// Opens a session that stays open.

@@ -19,7 +19,7 @@ async fn setup_error(options: &PostgresOptions) -> String {
 async fn all_setup_issues_reported() {
     let server = Postgres::builder().setting("wal_level", "replica").start().unwrap();
     server.psql("create role shop login; create table products(id int, name text)").unwrap();
-    let url = server.url_as("shop", "postgres");
+    let url = server.url_as("shop", "postgres").parse().unwrap();
     let mut tables = vec![products()];
     tables.push(feed::TrackedTable { table: "stock".into(), ..products() });
     let options = PostgresOptions::new("shop", url, tables, Arc::new(WallClock));
@@ -37,7 +37,7 @@ async fn all_setup_issues_reported() {
     ] {
         assert!(text.contains(fix), "{fix} is not in:\n{text}");
     }
-    let mut feed: Box<dyn Feed> = Box::new(PostgresFeed::new(options).unwrap());
+    let mut feed: Box<dyn Feed> = Box::new(PostgresFeed::new(options));
     assert!(matches!(next(&mut feed).await, Err(FeedError::Setup(_))));
 }
 
@@ -46,7 +46,7 @@ async fn replication_role_suffices() {
     let fixture = PostgresFixture::new();
     fixture.run("create role shop login replication; alter table products owner to shop");
     let mut options = fixture.options();
-    options.url = fixture.server.url_as("shop", "postgres");
+    options.url = fixture.server.url_as("shop", "postgres").parse().unwrap();
     let text = setup_error(&options).await;
     assert!(text.contains("as the tables' owner or a superuser"), "{text}");
     fixture.run("grant create on database postgres to shop");
@@ -56,8 +56,8 @@ async fn replication_role_suffices() {
     assert!(prepared.warnings[0].description.contains("max_slot_wal_keep_size"));
     assert!(prepared.warnings[1].description.contains("`category_id`"));
     assert_eq!(prepare(&options).await.unwrap().done, Vec::<String>::new(), "once");
-    let source = PostgresSource::new(&options.url).unwrap();
-    let mut reader = FeedReader::new(Box::new(PostgresFeed::new(options).unwrap())).await;
+    let source = PostgresSource::new(&options.url);
+    let mut reader = FeedReader::new(Box::new(PostgresFeed::new(options))).await;
     let identity = source.identity().await.unwrap();
     assert_eq!(identity.system, reader.start.system);
     assert_eq!(identity.timeline, reader.start.timeline);

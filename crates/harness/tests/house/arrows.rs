@@ -20,6 +20,19 @@ struct Room {
 const SQL: &[&str] =
     &["deadpool-postgres", "mysql_async", "pgwire-replication", "rusqlite", "tokio-postgres"];
 const HTTP: &[&str] = &["axum", "http", "http-body", "http-body-util", "hyper", "hyper-util"];
+/// Pools of connections come from `database`.
+const HTTP_OR_POOLS: &[&str] = &[
+    "axum",
+    "deadpool",
+    "deadpool-postgres",
+    "http",
+    "http-body",
+    "http-body-util",
+    "hyper",
+    "hyper-util",
+];
+const NOT_IN_FEED: &[&str] =
+    &["axum", "deadpool", "deadpool-postgres", "hyper", "quick_cache", "redis"];
 const SQL_OR_HTTP: &[&str] = &[
     "axum",
     "deadpool-postgres",
@@ -66,8 +79,9 @@ const ROOMS: &[Room] = &[
     Room { name: "contract",  ours: NOTHING,                              not_directly: NOTHING, not_at_all: IO },
     Room { name: "coherence", ours: &["contract"],                        not_directly: NOTHING, not_at_all: IO },
     Room { name: "redis_transport", ours: NOTHING,                        not_directly: SQL_OR_HTTP, not_at_all: NOTHING },
-    Room { name: "cache",     ours: &["contract", "coherence", "redis_transport"], not_directly: HTTP, not_at_all: NOTHING },
-    Room { name: "feed",      ours: &["contract", "coherence"],           not_directly: &["redis", "quick_cache", "hyper", "axum"], not_at_all: NOTHING },
+    Room { name: "database",  ours: NOTHING,                              not_directly: HTTP,    not_at_all: &["redis"] },
+    Room { name: "cache",     ours: &["contract", "coherence", "database", "redis_transport"], not_directly: HTTP_OR_POOLS, not_at_all: NOTHING },
+    Room { name: "feed",      ours: &["contract", "coherence", "database"], not_directly: NOT_IN_FEED, not_at_all: NOTHING },
     Room { name: "node",      ours: &["contract", "coherence", "cache", "feed"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "edge",      ours: &["contract", "coherence", "cache"],  not_directly: SQL,     not_at_all: NOTHING },
     Room { name: "control",   ours: &["contract", "coherence", "cache", "node"], not_directly: SQL, not_at_all: NOTHING },
@@ -75,7 +89,7 @@ const ROOMS: &[Room] = &[
     Room { name: "shop",      ours: NOTHING,                              not_directly: &["redis"], not_at_all: NOTHING },
     Room { name: "sim",       ours: &["contract", "coherence", "cache", "feed", "node"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "harness",   ours: NOTHING,                              not_directly: NOTHING, not_at_all: NOTHING },
-    Room { name: "tidegate",  ours: &["contract", "coherence", "cache", "feed", "node", "edge", "control", "drill", "shop"],
+    Room { name: "tidegate",  ours: &["contract", "coherence", "database", "cache", "feed", "node", "edge", "control", "drill", "shop"],
            not_directly: NOTHING, not_at_all: NOTHING },
 ];
 

@@ -169,10 +169,10 @@ fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
         };
         let url = servers.postgres.url_as("shop", "shop");
         let clock = Arc::new(SystemClock::start());
-        let mut options = PostgresOptions::new("shop", url, vec![table], clock);
+        let mut options = PostgresOptions::new("shop", url.parse()?, vec![table], clock);
         options.slot = PARTS[0].into();
         feed::postgres::prepare(&options).await?;
-        let mut feed = PostgresFeed::new(options)?;
+        let mut feed = PostgresFeed::new(options);
         let (mut began, mut rows) = (now(), 0);
         while rows < CHANGES as usize {
             match feed.next().await? {

@@ -103,7 +103,7 @@ fn prefix(text: &str) -> Result<String, ValueError> {
 fn check_redis(table: &mut TableReader<'_>, url: &str, sentinel: &RedisLogin) {
     let options = RedisOptions { sentinel: sentinel.clone(), ..RedisOptions::new(url) };
     if let Err(err) = options.check() {
-        let message = format!("`{}`: {err}", super::url::redacted(url));
+        let message = format!("`{}`: {err}", database::redacted(url));
         table.problem("wrong-value", "url", message, SharedUrl::FORMS);
     }
 }

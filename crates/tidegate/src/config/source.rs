@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use contract::config::TableReader;
+use database::DatabaseUrl;
 
 use super::source_events::{self, SourceEvents};
 use super::syntax::{TIME_LIMITS, identifier, list_with};
-use super::url::SourceUrl;
+use super::url::database_url;
 
 pub(super) const KEYS: &[&str] =
     &["url", "replicas", "publication", "slot", "connections", "load_timeout", "events"];
@@ -18,9 +19,9 @@ const DEFAULT_NAME: &str = "tidegate";
 #[derive(Debug)]
 pub(crate) struct Source {
     /// Its address.
-    pub(crate) url: SourceUrl,
+    pub(crate) url: DatabaseUrl,
     /// The addresses of its standbys; PostgreSQL only.
-    pub(crate) replicas: Vec<SourceUrl>,
+    pub(crate) replicas: Vec<DatabaseUrl>,
     /// The publication of the tables that contracts name.
     pub(crate) publication: String,
     /// The replication slot; all nodes of one configuration share it.
@@ -41,7 +42,7 @@ impl Source {
         let load_timeout =
             table.duration("load_timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
         let events = table.nested("events", source_events::KEYS, SourceEvents::read);
-        let url = table.required_text_with("url", SourceUrl::FORMS, str::parse);
+        let url = table.required_text_with("url", DatabaseUrl::FORMS, database_url);
         let replicas = replicas(table, url.as_ref());
         if table.has("events") {
             check_events(table, url.as_ref(), [("slot", &slot), ("publication", &publication)]);
@@ -55,9 +56,9 @@ fn name(table: &mut TableReader<'_>, key: &str) -> String {
 }
 
 /// Reads the addresses of standbys; both they and the primary have to be PostgreSQL's.
-fn replicas(table: &mut TableReader<'_>, primary: Option<&SourceUrl>) -> Vec<SourceUrl> {
+fn replicas(table: &mut TableReader<'_>, primary: Option<&DatabaseUrl>) -> Vec<DatabaseUrl> {
     let mut urls = Vec::new();
-    for (key, url) in list_with::<SourceUrl>(table, "replicas", str::parse) {
+    for (key, url) in list_with(table, "replicas", database_url) {
         if primary == Some(&url) {
             let message = format!("`{url}` is the source itself");
             table.problem("conflict", &key, message, "name its standbys");
@@ -73,7 +74,7 @@ fn replicas(table: &mut TableReader<'_>, primary: Option<&SourceUrl>) -> Vec<Sou
 /// Checks the source of posted events; `own_names`: the keys and values of Tidegate's own names in a database.
 fn check_events(
     table: &mut TableReader<'_>,
-    url: Option<&SourceUrl>,
+    url: Option<&DatabaseUrl>,
     own_names: [(&str, &str); 2],
 ) {
     if url.is_some_and(|url| !url.is_postgres()) {

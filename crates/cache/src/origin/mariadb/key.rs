@@ -1,6 +1,6 @@
 //! Key columns, and the one way in which the database writes each of their values.
 
-use super::sql::literal;
+use database::quoting::mariadb_literal;
 
 /// The type of a key column.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,7 +56,7 @@ impl KeyType {
     pub(super) fn literal(self, id: &str) -> String {
         match self {
             Self::Integer { .. } => format!("({id})"),
-            Self::Text => literal(id),
+            Self::Text => mariadb_literal(id),
         }
     }
 }

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::Lsn;
 use contract::{Cell, Contract, Key, Row};
+use database::mariadb::ResultSet;
+use database::quoting::{mariadb_identifier, mariadb_literal};
 use mysql_async::Value as SqlValue;
 
 use super::key::KeyType;
-use super::pool::{MariaDbPool, ResultSet};
-use super::sql::{literal, quoted};
+use super::pool::MariaDbPool;
 use super::value::{json_object, text};
 use crate::entry::{Content, Value};
 use crate::origin::error::{OriginError, OriginErrorKind};
@@ -41,25 +42,26 @@ impl MariaDbOrigin {
         let (database, table) =
             from.table.split_once('.').unwrap_or((pool.database(), &from.table));
         let (database, table) = (database.to_owned(), table.to_owned());
-        let as_text =
-            |column: &str| format!("cast({} as char character set utf8mb4)", quoted(column));
+        let as_text = |column: &str| {
+            format!("cast({} as char character set utf8mb4)", mariadb_identifier(column))
+        };
         let columns: Vec<String> = contract.load_columns().into_iter().map(as_text).collect();
         let columns = format!(
             "select {} from {}.{} where {} = $1 limit 1",
             columns.join(", "),
-            quoted(&database),
-            quoted(&table),
-            quoted(&from.key)
+            mariadb_identifier(&database),
+            mariadb_identifier(&table),
+            mariadb_identifier(&from.key)
         );
         let columns_sql = format!(
             "select column_type, coalesce(collation_name, '') from information_schema.columns \
              where binary table_schema = {} and binary table_name = {} and binary column_name = {}",
-            literal(&database),
-            literal(&table),
-            literal(&from.key)
+            mariadb_literal(&database),
+            mariadb_literal(&table),
+            mariadb_literal(&from.key)
         );
         let found = pool.run(&columns_sql).await?;
-        let row = found.into_iter().next().and_then(|result| result.rows.into_iter().next());
+        let row = found.and_then(|result| result.rows.into_iter().next());
         let Some([kind, collation]) = row.and_then(|row| <[SqlValue; 2]>::try_from(row).ok())
         else {
             return Err(no_such_table(&contract.name, &from.table, &from.key));
@@ -146,12 +148,11 @@ impl Origin for MariaDbOrigin {
         let statements = self.statements(id)?;
         let (found, seen) = self.pool.snapshot(&statements).await?;
         let mut found = found.into_iter();
-        let mut next = || found.next().unwrap_or_default();
-        self.read(id, next(), next(), seen)
+        self.read(id, next_result(&mut found)?, next_result(&mut found)?, seen)
     }
 
-    /// One transaction. If one of its statements fails, the items are loaded separately, since the later
-    /// statements were not run.
+    /// One transaction. If the server rejects one of its statements, the items are loaded separately, since
+    /// the later statements were not run.
     async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
         let same_pool = items.iter().map(|item| {
             let origin: &dyn Any = item.origin;
@@ -175,17 +176,22 @@ impl Origin for MariaDbOrigin {
         }
         let (found, seen) = match self.pool.snapshot(&statements).await {
             Ok(snapshot) => snapshot,
-            Err(err) if err.kind == OriginErrorKind::Broken => {
+            Err(err)
+                if matches!(err.kind, OriginErrorKind::Broken | OriginErrorKind::BadRequest) =>
+            {
                 return Ok(load_separately(items).await);
             }
             Err(err) => return Err(err),
         };
         let mut found = found.into_iter();
-        let mut next = || found.next().unwrap_or_default();
         let items = items.iter().zip(origins).zip(prepared).map(|((item, origin), prepared)| {
             prepared?;
-            origin.read(item.id, next(), next(), seen)
+            origin.read(item.id, next_result(&mut found)?, next_result(&mut found)?, seen)
         });
         Ok(LoadedMany { items: items.collect(), one_snapshot: true })
     }
+}
+
+fn next_result(results: &mut impl Iterator<Item = ResultSet>) -> Result<ResultSet, OriginError> {
+    results.next().ok_or_else(|| OriginError::broken("a statement has no result"))
 }

@@ -3,8 +3,7 @@
 use async_trait::async_trait;
 use coherence::Lsn;
 
-use super::error::classify;
-use super::pool::PostgresPool;
+use super::pool::{PostgresPool, origin_error};
 use super::query::{AsText, LOG_END};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::{KeyPage, KeyScan, ScanEstimate};
@@ -67,7 +66,7 @@ impl KeyScan for TableScan {
     async fn estimate(&self) -> Result<ScanEstimate, OriginError> {
         let client = self.pool.connection().await?;
         let row = client.query_opt(ESTIMATE, &[&self.table, &self.key]).await;
-        let Some(row) = row.map_err(|err| classify(&err))? else {
+        let Some(row) = row.map_err(|err| origin_error(&err))? else {
             return Ok(ScanEstimate { keys: 0, unsuitable: Some("its table is not there".into()) });
         };
         let keys = u64::try_from(row.get::<_, i64>(1)).unwrap_or_default();
@@ -77,13 +76,13 @@ impl KeyScan for TableScan {
     async fn page(&self, after: Option<&str>, limit: usize) -> Result<KeyPage, OriginError> {
         let sql = if after.is_some() { &self.next_page } else { &self.first_page };
         let client = self.pool.connection().await?;
-        let statement = client.prepare_cached(sql).await.map_err(|err| classify(&err))?;
+        let statement = client.prepare_cached(sql).await.map_err(|err| origin_error(&err))?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let row = match after {
             None => client.query_one(&statement, &[&limit]).await,
             Some(after) => client.query_one(&statement, &[&limit, &AsText(after)]).await,
         };
-        let row = row.map_err(|err| classify(&err))?;
+        let row = row.map_err(|err| origin_error(&err))?;
         let seen = row.get::<_, Option<&str>>(1).map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
         Ok(KeyPage { ids: row.get(0), seen })

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coherence::Lsn;
 use contract::{Contract, Key};
+use database::quoting::identifier;
 
-use super::error::classify;
 use super::key_scan::TableScan;
-use super::pool::{PostgresPool, table_name};
+use super::pool::{PostgresPool, origin_error, table_name};
 use super::query::{AsText, LOG_END, in_one_snapshot, read_row};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{loaded_row, source};
-use crate::origin::sql::{no_such_table, not_loadable, numbered_statement, quoted};
+use crate::origin::sql::{no_such_table, not_loadable, numbered_statement};
 
 /// Key types whose equal values have one text form.
 const CANONICAL: [&str; 6] = ["smallint", "integer", "bigint", "uuid", "text", "character varying"];
@@ -50,7 +50,7 @@ impl PostgresOrigin {
                 &[&table, &from.key],
             )
             .await
-            .map_err(|err| classify(&err))?
+            .map_err(|err| origin_error(&err))?
             .map(|row| row.get::<_, String>(0))
             .ok_or_else(|| no_such_table(&contract.name, &from.table, &from.key))?;
         if !CANONICAL.contains(&key_type.as_str()) {
@@ -65,9 +65,9 @@ impl PostgresOrigin {
             )));
         }
         // As text, the form in which the log contains them.
-        let as_text = |column: &str| format!("{0}::text as {0}", quoted(column));
+        let as_text = |column: &str| format!("{0}::text as {0}", identifier(column));
         let columns: Vec<String> = contract.load_columns().into_iter().map(as_text).collect();
-        let (columns, key) = (columns.join(", "), quoted(&from.key));
+        let (columns, key) = (columns.join(", "), identifier(&from.key));
         let value = numbered_statement(&contract, &value)?;
         // No lateral joins: a column that the contract misspells must not resolve to one of this statement.
         // The line break ends a comment at the end of the contract's statement.
@@ -107,9 +107,10 @@ impl PostgresOrigin {
 
     async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
         let client = self.pool.connection().await?;
-        let statement = client.prepare_cached(&self.load).await.map_err(|err| classify(&err))?;
+        let statement =
+            client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
         let id = AsText(id);
-        client.query(&statement, &[&id, &id]).await.map_err(|err| classify(&err))
+        client.query(&statement, &[&id, &id]).await.map_err(|err| origin_error(&err))
     }
 }
 
@@ -152,7 +153,7 @@ impl Origin for PostgresOrigin {
         let items =
             items.iter().zip(origins).zip(answers).map(|((item, origin), rows)| match rows {
                 Ok(rows) => origin.read(item.id, &rows),
-                Err(err) => Err(classify(&err)),
+                Err(err) => Err(origin_error(&err)),
             });
         Ok(LoadedMany { items: items.collect(), one_snapshot: true })
     }

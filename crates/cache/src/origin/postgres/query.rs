@@ -5,13 +5,12 @@ use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use contract::{Cell, Contract, Row};
-use deadpool_postgres::Object;
+use database::postgres::{BorrowedConnection, PooledConnection};
 use futures_util::future::join_all;
 use tokio_postgres::Statement;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
-use super::error::classify;
-use super::pool::BorrowedConnection;
+use super::pool::origin_error;
 use crate::entry::{Content, Value};
 use crate::origin::error::OriginError;
 use crate::origin::row::absent_row;
@@ -37,7 +36,7 @@ pub(super) async fn in_one_snapshot(
     let client = connection.client();
     let mut statements = Vec::with_capacity(queries.len());
     for (sql, _) in queries {
-        statements.push(client.prepare_cached(sql).await.map_err(|err| classify(&err))?);
+        statements.push(client.prepare_cached(sql).await.map_err(|err| origin_error(&err))?);
     }
     let begin = "begin isolation level repeatable read read only; savepoint item";
     let mut steps: Vec<Step<'_>> =
@@ -52,12 +51,12 @@ pub(super) async fn in_one_snapshot(
     let first = first.and_then(|_| answers.next());
     let mut items = Vec::with_capacity(queries.len());
     if let Some(Err(err)) = answers.next() {
-        return Err(classify(&err));
+        return Err(origin_error(&err));
     }
     for _ in queries {
         items.push(answers.next().unwrap_or_else(|| Ok(Vec::new())));
         if let Some(Err(err)) = answers.next() {
-            return Err(classify(&err));
+            return Err(origin_error(&err));
         }
     }
     if let Some(Ok(_)) = answers.next() {
@@ -66,13 +65,13 @@ pub(super) async fn in_one_snapshot(
     Ok((first, items))
 }
 
-fn command<'a>(client: &'a Object, sql: &'a str) -> Step<'a> {
+fn command<'a>(client: &'a PooledConnection, sql: &'a str) -> Step<'a> {
     Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
 }
 
 /// Runs a prepared statement, with the id for each of its two parameters.
 pub(super) fn query<'a>(
-    client: &'a Object,
+    client: &'a PooledConnection,
     statement: &'a Statement,
     id: Option<&'a AsText<'a>>,
 ) -> Step<'a> {

@@ -11,14 +11,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::{Log, Replayed};
 use contract::{Contract, Key};
+use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio_postgres::config::Host;
-use tokio_postgres::{Config, Statement};
+use tokio_postgres::Statement;
 
-use super::error::classify;
 use super::origin::PostgresOrigin;
-use super::pool::{BorrowedConnection, PostgresPool};
+use super::pool::{PostgresPool, origin_error};
 use super::query::{AsText, Rows, in_one_snapshot, query, read_row};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
@@ -53,16 +52,26 @@ impl Standby {
     /// `source` is the primary's name; `connections` and `timeout` are as for [`PostgresPool::new`].
     ///
     /// # Errors
-    /// The URL can't be read, or does not name exactly one server.
+    /// The URL does not name exactly one server.
     pub fn new(
         source: &str,
-        url: &str,
+        url: &PostgresUrl,
         connections: usize,
         timeout: Duration,
     ) -> Result<Self, OriginError> {
-        let probes = PostgresPool::new(url, 1, PROBE_TIMEOUT)?;
-        let loads = PostgresPool::new(url, connections, timeout)?;
-        let name = format!("{source}@{}", address(url)?);
+        // Another server is another standby.
+        let [address] = url.hosts() else {
+            return Err(OriginError::broken(format!(
+                "a standby's url names {} hosts; write one url for each",
+                url.hosts().len()
+            )));
+        };
+        // Whether it is a standby is part of its report, which each load checks.
+        let pool = |connections, timeout| {
+            PostgresPool::with_role(url, ServerRole::Any, connections, timeout)
+        };
+        let (probes, loads) = (pool(1, PROBE_TIMEOUT), pool(connections, timeout));
+        let name = format!("{source}@{address}");
         Ok(Self { name, loads, connections, probes, known: Mutex::default() })
     }
 
@@ -91,8 +100,8 @@ impl Standby {
         let connection = self.probes.borrow().await?;
         let client = connection.client();
         let sql = format!("{REPLAYED}, {STATE}");
-        let statement = client.prepare_cached(&sql).await.map_err(|err| classify(&err))?;
-        let row = client.query_one(&statement, &[]).await.map_err(|err| classify(&err))?;
+        let statement = client.prepare_cached(&sql).await.map_err(|err| origin_error(&err))?;
+        let row = client.query_one(&statement, &[]).await.map_err(|err| origin_error(&err))?;
         connection.release();
         parse_report(row.get(0), row.get(1))
     }
@@ -106,22 +115,6 @@ impl Standby {
             (Ok(_), _) => {}
             (Err(_), _) => *known = None,
         }
-    }
-}
-
-/// Returns `host:port`. There has to be one: another server is another standby.
-fn address(url: &str) -> Result<String, OriginError> {
-    let config: Config = url
-        .parse()
-        .map_err(|err| OriginError::broken(format!("a standby's url can't be read: {err}")))?;
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    match config.get_hosts() {
-        [Host::Tcp(host)] => Ok(format!("{host}:{port}")),
-        [Host::Unix(folder)] => Ok(format!("{}:{port}", folder.display())),
-        hosts => Err(OriginError::broken(format!(
-            "a standby's url names {} hosts; write one url for each",
-            hosts.len()
-        ))),
     }
 }
 
@@ -177,13 +170,13 @@ impl StandbyOrigin {
     async fn connection(&self) -> Result<(BorrowedConnection, Statement), OriginError> {
         let connection = self.standby.loads.borrow().await?;
         let first = connection.client().prepare_cached(REPLAYED).await;
-        Ok((connection, first.map_err(|err| classify(&err))?))
+        Ok((connection, first.map_err(|err| origin_error(&err))?))
     }
 
     /// Reads a loaded value, and the position that the standby had replayed before.
     fn read(&self, id: &str, first: &Rows, rows: Rows) -> Result<Loaded, OriginError> {
-        let rows = rows.map_err(|err| classify(&err))?;
-        let first = first.as_ref().map_err(classify)?;
+        let rows = rows.map_err(|err| origin_error(&err))?;
+        let first = first.as_ref().map_err(origin_error)?;
         let (content, columns, state) = read_row(&self.contract, id, &rows)?;
         let upto = first.first().and_then(|row| row.get(0));
         let report = parse_report(upto, state.unwrap_or_default());
@@ -210,7 +203,7 @@ impl Origin for StandbyOrigin {
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
         let (connection, first) = self.connection().await?;
         let client = connection.client();
-        let load = client.prepare_cached(&self.load).await.map_err(|err| classify(&err))?;
+        let load = client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
         let text = AsText(id);
         let steps = [query(client, &first, None), query(client, &load, Some(&text))];
         let mut answers = join_all(steps).await.into_iter();

@@ -7,20 +7,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::Lsn;
 use contract::{Cell, Contract, Key};
+use database::quoting::identifier;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 
-use super::error::classify;
 use super::key_scan::TableScan;
-use super::pool::SqlitePool;
+use super::pool::{SqlitePool, origin_error};
 use crate::entry::{Content, Value};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{absent_row, loaded_row, source};
-use crate::origin::sql::{
-    more_than_one_row, no_such_table, not_loadable, numbered_statement, quoted,
-};
+use crate::origin::sql::{more_than_one_row, no_such_table, not_loadable, numbered_statement};
 
 /// Loads the values of one contract, each in one read transaction.
 #[derive(Clone)]
@@ -43,8 +41,8 @@ impl SqliteOrigin {
             return Err(not_loadable(&contract));
         };
         let value = numbered_statement(&contract, &value)?;
-        let columns: Vec<String> = contract.load_columns().into_iter().map(quoted).collect();
-        let (table, key) = (quoted(&from.table), quoted(&from.key));
+        let columns: Vec<String> = contract.load_columns().into_iter().map(identifier).collect();
+        let (table, key) = (identifier(&from.table), identifier(&from.key));
         let tags = format!("select {} from {table} where {key} = ?1", columns.join(", "));
         let integer_key = pool.with(|connection| {
             connection.prepare(&value).map_err(|err| {
@@ -70,7 +68,7 @@ impl SqliteOrigin {
     ) -> Result<Vec<Result<Loaded, OriginError>>, OriginError> {
         let log = pool.clone();
         pool.run(move |connection| {
-            let transaction = connection.unchecked_transaction().map_err(classify)?;
+            let transaction = connection.unchecked_transaction().map_err(origin_error)?;
             // The first statement takes the snapshot, whichever it is.
             let seen = log.end_of_log(&transaction);
             Ok(items.iter().map(|(origin, id)| origin.read(&transaction, id, seen)).collect())
@@ -90,7 +88,7 @@ impl SqliteOrigin {
                 "{id:?} is not an integer as the database writes it"
             )));
         }
-        let mut value = transaction.prepare_cached(&self.value).map_err(classify)?;
+        let mut value = transaction.prepare_cached(&self.value).map_err(origin_error)?;
         let rows = first_two_rows(&mut value, id)?;
         if rows.len() > 1 {
             return Err(more_than_one_row(contract));
@@ -103,7 +101,7 @@ impl SqliteOrigin {
             }
             None => Content::Absent,
         };
-        let mut tags = transaction.prepare_cached(&self.tags).map_err(classify)?;
+        let mut tags = transaction.prepare_cached(&self.tags).map_err(origin_error)?;
         let columns = match first_two_rows(&mut tags, id)?.into_iter().next() {
             Some(columns) => columns.into_iter().map(|(name, value)| (name, cell(value))).collect(),
             None => absent_row(contract, id),
@@ -149,12 +147,12 @@ type JsonRow = serde_json::Map<String, serde_json::Value>;
 /// Returns at most two rows. The second one only shows that there is more than one.
 fn first_two_rows(statement: &mut Statement<'_>, id: &str) -> Result<Vec<JsonRow>, OriginError> {
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    let mut rows = statement.query([id]).map_err(classify)?;
+    let mut rows = statement.query([id]).map_err(origin_error)?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(classify)? {
+    while let Some(row) = rows.next().map_err(origin_error)? {
         let mut json = JsonRow::new();
         for (index, name) in names.iter().enumerate() {
-            json.insert(name.clone(), value(row.get_ref(index).map_err(classify)?));
+            json.insert(name.clone(), value(row.get_ref(index).map_err(origin_error)?));
         }
         found.push(json);
         if found.len() == 2 {

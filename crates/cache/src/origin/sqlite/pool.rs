@@ -1,22 +1,18 @@
 //! Connections to one file.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use coherence::Lsn;
-use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
+use database::sqlite::{OpenMode, Pool, driver_error};
+use rusqlite::Connection;
 
-use super::error::classify;
 use crate::origin::error::OriginError;
 
 /// Read-only connections to one file. They are opened as needed and kept for the next load.
 #[derive(Clone)]
 pub struct SqlitePool {
-    path: PathBuf,
-    idle: Arc<Mutex<Vec<Connection>>>,
-    timeout: Duration,
+    pool: Pool,
     log_end: Option<&'static str>,
 }
 
@@ -24,7 +20,7 @@ impl SqlitePool {
     /// Creates a pool without connections. `timeout`: how long a statement waits for a lock.
     #[must_use]
     pub fn new(path: &Path, timeout: Duration) -> Self {
-        Self { path: path.to_owned(), idle: Arc::default(), timeout, log_end: None }
+        Self { pool: Pool::new(path, OpenMode::ReadOnly, timeout), log_end: None }
     }
 
     /// Sets the statement that returns the end of the log, one number. Each load runs it. While it fails,
@@ -36,7 +32,7 @@ impl SqlitePool {
 
     /// Whether both are clones of one pool.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.idle, &other.idle)
+        self.pool.is_same(&other.pool)
     }
 
     pub(super) fn end_of_log(&self, connection: &Connection) -> Option<Lsn> {
@@ -50,20 +46,7 @@ impl SqlitePool {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, OriginError>,
     ) -> Result<T, OriginError> {
-        let idle = self.idle.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => {
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let connection =
-                    Connection::open_with_flags(&self.path, flags).map_err(classify)?;
-                connection.busy_timeout(self.timeout).map_err(classify)?;
-                connection
-            }
-        };
-        let result = work(&connection);
-        self.idle.lock().push(connection);
-        result
+        self.pool.with(work)
     }
 
     /// Runs `work` on a connection, on a thread that may block.
@@ -71,8 +54,11 @@ impl SqlitePool {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, OriginError> + Send + 'static,
     ) -> Result<T, OriginError> {
-        let pool = self.clone();
-        let done = tokio::task::spawn_blocking(move || pool.with(work)).await;
-        done.unwrap_or_else(|err| Err(OriginError::broken(err.to_string())))
+        self.pool.run(work).await
     }
+}
+
+pub(super) fn origin_error(err: rusqlite::Error) -> OriginError {
+    // Origin errors don't show the operation.
+    driver_error("loading")(err).into()
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::Lsn;
+use database::postgres::Connection;
 use tokio::time::{Instant, sleep_until};
 
 use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;
-use crate::postgres::connection::Connection;
 use crate::postgres::log;
 
 /// Appends a beat at intervals.

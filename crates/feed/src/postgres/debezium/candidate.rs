@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use coherence::{Lsn, Relay};
+use database::postgres::{ConnectConfig, Connection};
+use database::quoting;
 
 use super::beats;
 use super::options::DebeziumOptions;
@@ -12,12 +14,11 @@ use crate::error::FeedError;
 use crate::event::StreamStart;
 use crate::feed::Checkpoint;
 use crate::leader_election::Candidate;
-use crate::postgres::connection::{ConnectConfig, Connection};
+use crate::postgres::connection::connect;
 use crate::postgres::options::PostgresOptions;
 use crate::postgres::prepare::{check_published, check_relayed};
 use crate::postgres::visibility::assign_xid;
 use crate::postgres::{catalog, log};
-use crate::quoting;
 
 /// A node's connections.
 #[derive(Clone, Default)]
@@ -142,13 +143,13 @@ impl DebeziumCandidate {
         let unbroken = witness.is_some();
         let witness = match witness {
             Some(witness) => witness,
-            None => Arc::new(self.config.connect().await?),
+            None => Arc::new(connect(&self.config).await?),
         };
         // A new witness may be connected to another server than an older lock connection.
         let lock = match alive(&self.connections.lock).await.filter(|_| unbroken) {
             Some(lock) => lock,
             None => {
-                let lock = self.config.connect().await?;
+                let lock = connect(&self.config).await?;
                 // A node that is stopped or cut off loses its lock.
                 lock.run("set idle_session_timeout = '10s'").await?;
                 Arc::new(lock)

@@ -13,7 +13,7 @@ use crate::error::FeedError;
 use crate::event::FeedEvent;
 use crate::feed::{Checkpoint, Feed};
 use crate::leader_election::LeaderElection;
-use crate::postgres::connection::ConnectConfig;
+use crate::postgres::connection::connect_config;
 
 /// Follows a PostgreSQL by the events that Debezium posts into its [`EventInbox`].
 pub struct DebeziumFeed {
@@ -23,15 +23,14 @@ pub struct DebeziumFeed {
 
 impl DebeziumFeed {
     /// Connects on the first [`next`](Feed::next). Run [`prepare`](super::prepare()) before.
-    ///
-    /// # Errors
-    /// [`FeedError::Setup`] if the URL is invalid or requires an unsupported feature.
-    pub fn new(options: DebeziumOptions) -> Result<(Self, EventInbox), FeedError> {
-        let config = ConnectConfig::parse(&options.url)?;
-        let (inbox, posted) = EventInbox::new(config.database(), options.debezium_metrics.clone());
+    #[must_use]
+    pub fn new(options: DebeziumOptions) -> (Self, EventInbox) {
+        let config = connect_config(&options.url);
+        let (inbox, posted) =
+            EventInbox::new(config.url.database(), options.debezium_metrics.clone());
         let (source, metrics) = (options.source.clone(), options.metrics.clone());
         let candidate = DebeziumCandidate::new(Arc::new(options), config);
-        Ok((Self { election: LeaderElection::new(candidate, source, metrics), posted }, inbox))
+        (Self { election: LeaderElection::new(candidate, source, metrics), posted }, inbox)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::Clock;
+use database::postgres::PostgresUrl;
 
 use super::metrics::DebeziumMetrics;
 use crate::metrics::Metrics;
@@ -17,7 +18,7 @@ pub struct DebeziumOptions {
     /// The source's name in the configuration.
     pub source: Arc<str>,
     /// The database that Debezium reads, as in [`PostgresOptions::url`].
-    pub url: String,
+    pub url: PostgresUrl,
     /// Debezium's publication (`publication.name`).
     pub publication: String,
     /// Debezium's replication slot (`slot.name`).
@@ -45,13 +46,13 @@ impl DebeziumOptions {
     #[must_use]
     pub fn new(
         source: impl Into<Arc<str>>,
-        url: impl Into<String>,
+        url: PostgresUrl,
         tables: Vec<TrackedTable>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             source: source.into(),
-            url: url.into(),
+            url,
             publication: "dbz_publication".to_owned(),
             slot: "debezium".to_owned(),
             tables,

@@ -4,7 +4,7 @@ use super::options::DebeziumOptions;
 use super::value::ValueKind;
 use crate::error::{FeedError, SetupIssue};
 use crate::postgres::catalog;
-use crate::postgres::connection::ConnectConfig;
+use crate::postgres::connection::{connect, connect_config};
 use crate::postgres::prepare::check_relayed;
 
 /// Checks that the database can be followed through Debezium, as far as that is known before
@@ -14,8 +14,8 @@ use crate::postgres::prepare::check_relayed;
 /// [`FeedError::Setup`] with every issue and the statements that resolve it, or
 /// [`FeedError::Unavailable`].
 pub async fn prepare(options: &DebeziumOptions) -> Result<Vec<SetupIssue>, FeedError> {
-    let config = ConnectConfig::parse(&options.url)?;
-    let connection = config.connect().await?;
+    let config = connect_config(&options.url);
+    let connection = connect(&config).await?;
     let mut warnings = check_relayed(&connection, &config, &options.log_options()).await?;
     for (table, columns) in &options.key_and_tag_columns {
         let types = catalog::types(&connection, table).await?;

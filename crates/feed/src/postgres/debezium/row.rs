@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use contract::{JsonForms, Op, Row, RowChange};
+use database::postgres::Connection;
 use serde_json::{Map, Value};
 
 use super::options::DebeziumOptions;
@@ -11,7 +12,6 @@ use super::parser::RowEvent;
 use super::value::ValueKind;
 use crate::error::FeedError;
 use crate::postgres::catalog;
-use crate::postgres::connection::Connection;
 use crate::table::TableName;
 
 /// The tracked tables.

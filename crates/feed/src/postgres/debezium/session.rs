@@ -6,6 +6,7 @@ use std::sync::Arc;
 use coherence::relay::{self, RelayMessage, RelayStatus};
 use coherence::{Advance, Lsn, Relay, StreamCursor};
 use contract::RowChange;
+use database::postgres::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assembler::OpenTransaction;
@@ -17,7 +18,6 @@ use super::row::Tables;
 use crate::error::FeedError;
 use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 use crate::message::LogMessage;
-use crate::postgres::connection::Connection;
 use crate::postgres::log::BEAT_PREFIX;
 use crate::postgres::schema_watch::SchemaWatch;
 use crate::postgres::visibility::VisibilityProbe;

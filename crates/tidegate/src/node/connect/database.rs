@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::database::DatabaseUrl;
 use ::node::{AuditTarget, Renewer, key_columns, tracked_tables};
 use cache::ThreadChance;
 use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
@@ -20,7 +21,7 @@ use prometheus_client::registry::Registry;
 
 use super::contracts::{audit_target, served_contract};
 use super::standbys::Standbys;
-use crate::config::{self, SourceUrl};
+use crate::config;
 use crate::node::error::NodeError;
 
 /// A connected source.
@@ -54,10 +55,11 @@ pub(crate) async fn database(
     let loaded = contracts.iter().filter(|contract| contract.value.is_some());
     let audited = |contract: &Contract| audit && contract.is_cached() && !contract.immutable;
     match &source.url {
-        SourceUrl::Postgres(url) => {
+        DatabaseUrl::Postgres(url) => {
             let (feed, inbox) = match &source.events {
                 Some(events) => {
-                    let mut options = DebeziumOptions::new(name, url, tables, Arc::clone(clock));
+                    let mut options =
+                        DebeziumOptions::new(name, url.clone(), tables, Arc::clone(clock));
                     options.key_and_tag_columns = key_columns(name, contracts);
                     options.publication.clone_from(&events.publication);
                     options.slot.clone_from(&events.slot);
@@ -66,24 +68,25 @@ pub(crate) async fn database(
                     options.debezium_metrics = DebeziumMetrics::new(registry);
                     let warnings = feed::postgres::debezium::prepare(&options).await;
                     warn(&warnings.map_err(failed)?);
-                    let (feed, inbox) = DebeziumFeed::new(options).map_err(failed)?;
+                    let (feed, inbox) = DebeziumFeed::new(options);
                     (Box::new(feed) as Box<dyn Feed>, Some(inbox))
                 }
                 None => {
-                    let mut options = PostgresOptions::new(name, url, tables, Arc::clone(clock));
+                    let mut options =
+                        PostgresOptions::new(name, url.clone(), tables, Arc::clone(clock));
                     options.publication.clone_from(&source.publication);
                     options.slot.clone_from(&source.slot);
                     options.metrics = metrics;
                     let prepared = feed::postgres::prepare(&options).await.map_err(failed)?;
                     warn(&prepared.warnings);
-                    let feed = PostgresFeed::new(options).map_err(failed)?;
+                    let feed = PostgresFeed::new(options);
                     (Box::new(feed) as Box<dyn Feed>, None)
                 }
             };
-            let log = Arc::new(PostgresSource::new(url).map_err(failed)?);
+            let log = Arc::new(PostgresSource::new(url));
             let standbys = Standbys::connect(name, source, &*log, registry).await?;
-            let pool = PostgresPool::new(url, source.connections, source.load_timeout)?;
-            let own = PostgresPool::new(url, 1, source.load_timeout)?;
+            let pool = PostgresPool::new(url, source.connections, source.load_timeout);
+            let own = PostgresPool::new(url, 1, source.load_timeout);
             for contract in loaded {
                 let origin = PostgresOrigin::prepare(contract.clone(), pool.clone()).await?;
                 let origin = origin.with_standbys(&standbys.all);
@@ -105,13 +108,13 @@ pub(crate) async fn database(
                 inbox,
             })
         }
-        SourceUrl::MariaDb(url) => {
-            let mut options = MariaDbOptions::new(name, url, tables, Arc::clone(clock));
+        DatabaseUrl::MariaDb(url) => {
+            let mut options = MariaDbOptions::new(name, url.clone(), tables, Arc::clone(clock));
             options.slot.clone_from(&source.slot);
             options.metrics = metrics;
             warn(&feed::mariadb::prepare(&options).await.map_err(failed)?);
-            let pool = MariaDbPool::new(url, source.connections, source.load_timeout)?;
-            let own = MariaDbPool::new(url, 1, source.load_timeout)?;
+            let pool = MariaDbPool::new(url, source.connections, source.load_timeout);
+            let own = MariaDbPool::new(url, 1, source.load_timeout);
             for contract in loaded {
                 let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
                 let with_origin = served_contract(contract, Arc::new(origin));
@@ -121,8 +124,8 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
-            let source = Arc::new(MariaDbSource::new(url).map_err(failed)?);
-            let feed = Box::new(MariaDbFeed::new(options).map_err(failed)?);
+            let source = Arc::new(MariaDbSource::new(url));
+            let feed = Box::new(MariaDbFeed::new(options));
             Ok(Database {
                 feed,
                 renewer: Renewer::disabled(),
@@ -133,7 +136,7 @@ pub(crate) async fn database(
                 inbox: None,
             })
         }
-        SourceUrl::Sqlite(path) => {
+        DatabaseUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
             options.metrics = metrics;
             let pool = SqlitePool::new(path, source.load_timeout);

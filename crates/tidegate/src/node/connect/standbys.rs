@@ -6,10 +6,11 @@ use ::node::StandbyMetrics;
 use cache::OriginErrorKind;
 use cache::origin::postgres::Standby;
 use coherence::Replayed;
+use database::DatabaseUrl;
 use feed::Source;
 use prometheus_client::registry::Registry;
 
-use crate::config::{self, SourceUrl};
+use crate::config;
 use crate::node::error::NodeError;
 
 /// A source's standbys and their metrics.
@@ -41,7 +42,7 @@ impl Standbys {
         let system = primary.log_end().await.map_err(failed)?.system;
         let mut all: Vec<Arc<Standby>> = Vec::new();
         for url in &source.replicas {
-            let SourceUrl::Postgres(url) = url else { continue };
+            let DatabaseUrl::Postgres(url) = url else { continue };
             let standby = Standby::new(name, url, source.connections, source.load_timeout)?;
             if all.iter().any(|other| other.name() == standby.name()) {
                 return Err(unsuitable(format!("{} is there twice", standby.name())));

@@ -1,22 +1,26 @@
 //! SQL identifiers and literals, safe for any content.
 
 /// Quotes an identifier for PostgreSQL and SQLite.
-pub(crate) fn identifier(name: &str) -> String {
+#[must_use]
+pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Quotes a text for SQLite, and for PostgreSQL with `standard_conforming_strings` (the default).
-pub(crate) fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Quotes an identifier for MariaDB.
-pub(crate) fn mariadb_identifier(name: &str) -> String {
+#[must_use]
+pub fn mariadb_identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
 /// Quotes a text for MariaDB, with any `sql_mode`.
-pub(crate) fn mariadb_literal(text: &str) -> String {
+#[must_use]
+pub fn mariadb_literal(text: &str) -> String {
     let digits = text.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
     format!("_utf8mb4 x'{digits}'")
 }

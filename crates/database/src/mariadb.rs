@@ -1,0 +1,15 @@
+//! MariaDB.
+
+mod config;
+mod connection;
+mod error;
+mod pool;
+mod statements;
+mod url;
+
+pub use self::config::{ConnectConfig, READ_ONLY};
+pub use self::connection::{Connection, Rows};
+pub use self::error::driver_error;
+pub use self::pool::Pool;
+pub use self::statements::ResultSet;
+pub use self::url::MariaDbUrl;

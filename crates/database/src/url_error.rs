@@ -1,0 +1,64 @@
+//! Addresses that can't be used, and the form in which addresses are printed.
+
+use thiserror::Error;
+
+/// An address that can't be used. The text contains no secrets.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("the address {problem}; {remedy}")]
+pub struct UrlError {
+    /// The problem, as a predicate: `names no host`.
+    pub problem: String,
+    /// The remedy, without a full stop.
+    pub remedy: String,
+}
+
+/// Refuses an address that requires TLS.
+pub(crate) fn refused_tls(option: &str) -> UrlError {
+    UrlError {
+        problem: format!("requires {option}, which is not supported"),
+        remedy: "connect over a trusted network, or through a tunnel".to_owned(),
+    }
+}
+
+/// Returns a URL of any kind with its password, and any query that may hold one, replaced by `***`.
+#[must_use]
+pub fn redacted(url: &str) -> String {
+    let (url, query) = match url.split_once('?') {
+        Some((url, _)) => (url, "?***"),
+        None => (url, ""),
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // A mistyped address: all before the host may be a password.
+        let host = url.rsplit_once('@').map(|(_, host)| format!("***@{host}"));
+        return format!("{}{query}", host.unwrap_or_else(|| url.to_owned()));
+    };
+    // The last `@`: a password may hold an unescaped `/` or `@`.
+    match rest.rsplit_once('@') {
+        Some((login, host)) => {
+            let user = login.split(':').next().unwrap_or_default();
+            let secret = if login.contains(':') { ":***" } else { "" };
+            format!("{scheme}://{user}{secret}@{host}{query}")
+        }
+        None => format!("{scheme}://{rest}{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_never_printed() {
+        for (url, shown) in [
+            ("postgres://shop@127.0.0.1:5432/shop", "postgres://shop@127.0.0.1:5432/shop"),
+            ("postgres://shop:hu/nter2@h/shop", "postgres://shop:***@h/shop"),
+            ("postgres://shop:hunter2@h/shop?password=x", "postgres://shop:***@h/shop?***"),
+            ("redis://:s3cr:et@h:1/0", "redis://:***@h:1/0"),
+            ("redis+cluster://u:p@a:1,b:2", "redis+cluster://u:***@a:1,b:2"),
+            ("postgres:/shop:hunter2@h/shop", "***@h/shop"),
+            ("rediss+sentinel://u:p@a:1,b:2/shop", "rediss+sentinel://u:***@a:1,b:2/shop"),
+        ] {
+            assert_eq!(redacted(url), shown);
+        }
+    }
+}
