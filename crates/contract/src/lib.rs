@@ -36,6 +36,7 @@ pub use model::service::{HeaderText, Service, ServiceHeader, ServiceUrl};
 pub use naming::digest::fnv1a;
 pub use naming::id::IdKind;
 pub use naming::key::{Key, KeyError};
+pub use naming::percent;
 pub use naming::pattern::{Pattern, PatternError};
 pub use naming::sensitive_value::SensitiveValue;
 pub use naming::tag::{Tag, TagError, TagTemplate};

@@ -61,28 +61,3 @@ impl Client {
         Ok(body.map_err(anyhow::Error::from_boxed)?.to_bytes())
     }
 }
-
-/// Returns `text` percent-encoded as a part of a query (RFC 3986 §2.1).
-pub(crate) fn encoded(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encoded;
-
-    #[test]
-    fn reserved_characters_percent_encoded() {
-        assert_eq!(encoded("a-1_~."), "a-1_~.");
-        assert_eq!(encoded("a b&c=ä%\n"), "a%20b%26c%3D%C3%A4%25%0A");
-    }
-}
