@@ -16,6 +16,7 @@ mod lint;
 mod mapping;
 mod model;
 mod naming;
+mod problem_details;
 mod section;
 
 pub use config::Problem;
@@ -41,6 +42,7 @@ pub use naming::pattern::{Pattern, PatternError};
 pub use naming::sensitive_value::SensitiveValue;
 pub use naming::tag::{Tag, TagError, TagTemplate};
 pub use naming::template::{KeyTemplate, TemplateError};
+pub use problem_details::ProblemDetails;
 pub use section::choices::{CLASS_WORDS, UNPROVEN_WORDS};
 pub use section::preset::{Preset, Strictness, presets};
 pub use section::reference::{KeyDoc, reference, reference_markdown};
