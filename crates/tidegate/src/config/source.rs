@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use contract::config::TableReader;
+use contract::config::{TIME_LIMITS, TableReader};
 
 use super::source_events::{self, SourceEvents};
-use super::syntax::{TIME_LIMITS, identifier, list_with};
+use super::syntax::identifier;
 use super::url::SourceUrl;
 
 pub(super) const KEYS: &[&str] =
@@ -57,7 +57,7 @@ fn name(table: &mut TableReader<'_>, key: &str) -> String {
 /// Reads the addresses of standbys; both they and the primary have to be PostgreSQL's.
 fn replicas(table: &mut TableReader<'_>, primary: Option<&SourceUrl>) -> Vec<SourceUrl> {
     let mut urls = Vec::new();
-    for (key, url) in list_with::<SourceUrl>(table, "replicas", str::parse) {
+    for (key, url) in table.list_with("replicas", str::parse::<SourceUrl>) {
         if primary == Some(&url) {
             let message = format!("`{url}` is the source itself");
             table.problem("conflict", &key, message, "name its standbys");

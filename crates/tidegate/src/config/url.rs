@@ -6,8 +6,6 @@ use std::str::FromStr;
 
 use contract::config::ValueError;
 
-use super::syntax::wrong_value;
-
 /// The address of a database.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum SourceUrl {
@@ -61,7 +59,7 @@ impl FromStr for SourceUrl {
         }
         match text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err(wrong_value(
+            _ => Err(ValueError::wrong_value(
                 format!("`{}` is not the address of a database", redacted(text)),
                 Self::FORMS,
             )),
@@ -83,7 +81,7 @@ impl FromStr for SharedUrl {
                     | "rediss+cluster",
                 ),
             ) => Ok(Self::Redis(text.to_owned())),
-            _ => Err(wrong_value(
+            _ => Err(ValueError::wrong_value(
                 format!("`{}` is not the address of a shared tier", redacted(text)),
                 Self::FORMS,
             )),
@@ -126,7 +124,8 @@ impl fmt::Debug for SharedUrl {
 /// # Errors
 /// The text has another form.
 pub(super) fn http_url(text: &str) -> Result<http::Uri, ValueError> {
-    let invalid = |why: &str| wrong_value(format!("`{}`: {why}", redacted(text)), HTTP_FORM);
+    let invalid =
+        |why: &str| ValueError::wrong_value(format!("`{}`: {why}", redacted(text)), HTTP_FORM);
     let url = http::Uri::from_str(text).map_err(|err| invalid(&err.to_string()))?;
     if url.scheme_str() != Some("http") || url.authority().is_none() {
         return Err(invalid("is not an address of plain HTTP"));
@@ -135,6 +134,15 @@ pub(super) fn http_url(text: &str) -> Result<http::Uri, ValueError> {
         return Err(invalid("has a path"));
     }
     Ok(url)
+}
+
+/// Parses `http://host:port` without a path, and returns host and port.
+///
+/// # Errors
+/// The text has another form.
+pub(super) fn http_authority(text: &str) -> Result<String, ValueError> {
+    let url = http_url(text)?;
+    Ok(format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(80)))
 }
 
 /// Returns the URL with its password, and any query that may hold one, replaced by `***`.
