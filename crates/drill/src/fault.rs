@@ -35,8 +35,8 @@ impl FaultProxy {
     /// # Errors
     /// When no port can be bound.
     pub fn start(upstream: SocketAddr) -> Result<Self> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")
-            .context("no port for the fault proxy")?;
+        let listener =
+            std::net::TcpListener::bind("127.0.0.1:0").context("no port for the fault proxy")?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
