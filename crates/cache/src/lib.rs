@@ -18,12 +18,13 @@ mod survey;
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
-    Answer, AtomicBatch, Engine, EngineOptions, Item, Metrics, Policy, Proof, ReadError, Rules,
-    ServedAs, Stale, Tier, TierEntry, admission,
+    Answer, AtomicBatch, Engine, EngineOptions, GovernorMode, Item, Metrics, Policy, Proof,
+    ReadError, Rules, ServedAs, Stale, Tier, TierEntry, admission,
 };
 pub use entry::{Content, Entry, Value};
 pub use local::{
-    Assured, FilterState, FilterStatus, LocalEntry, LocalStatus, MOST_ASSURED, POOLS, PoolStatus,
+    Assured, FilterState, FilterStatus, LocalEntry, LocalMemory, LocalStatus, MOST_ASSURED, POOLS,
+    PoolStatus,
 };
 pub use origin::{
     KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind,

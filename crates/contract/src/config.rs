@@ -21,7 +21,9 @@ mod suggestion;
 mod table_reader;
 
 pub use choice::parse_choice;
-pub use duration::{MAX_DURATION, duration_from_value, format_duration, parse_duration};
+pub use duration::{
+    MAX_DURATION, TIME_LIMITS, duration_from_value, format_duration, parse_duration,
+};
 pub use problem::{Problem, ValueError, describe_value};
 pub use size::{format_size, parse_size, size_from_value};
 pub use suggestion::nearest_name;

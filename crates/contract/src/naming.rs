@@ -5,7 +5,7 @@ pub(crate) mod digest;
 pub(crate) mod id;
 pub(crate) mod key;
 pub(crate) mod pattern;
-pub(crate) mod percent;
+pub mod percent;
 pub(crate) mod placeholder;
 pub(crate) mod sensitive_value;
 pub(crate) mod syntax;

@@ -7,10 +7,13 @@
 //! The stages of a run: a [`plan`] schedules requests and writes; [`Demo::start`] sends the
 //! requests to every [`Target`] in an open loop and commits each write once; the auditor checks
 //! the responses; [`Running::finish`] returns the [`RunReport`].
+//!
+//! A [`FaultProxy`] puts faults between a system under test and a server that it depends on.
 
 mod audit;
 mod clock;
 mod demo;
+mod fault;
 mod load;
 mod page;
 mod report;
@@ -20,6 +23,7 @@ pub use demo::{
     Baseline, BaselineProxy, Demo, Frame, Link, Live, LiveView, Running, Snapshot, Target,
     TargetMetrics, TargetSnapshot,
 };
+pub use fault::{Fault, FaultProxy};
 pub use load::{Hits, Writer, plan, warm};
 pub use page::Page;
 pub use report::{Latency, Quantiles, RunReport, StormReport, TargetFigures, TargetReport};

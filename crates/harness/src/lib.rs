@@ -1,11 +1,10 @@
 //! Real servers for tests: PostgreSQL, MariaDB, Redis (alone, with sentinels, as a cluster) and
-//! nginx, on free ports with data folders of their own; a TCP proxy with faults, a wall clock that
-//! tests can shift, and control of any other process under test.
+//! nginx, on free ports with data folders of their own; a wall clock that tests can shift, and control
+//! of any other process under test. A TCP proxy with faults is in `drill`.
 //!
 //! All functions block and use plain `std`, so that they serve synchronous tests, asynchronous tests
 //! and benchmarks alike. Call them before the first relevant `await`, or from `spawn_blocking` where
-//! other tasks run meanwhile. Only [`FaultProxy`] has a runtime, its own on its own thread, so a test
-//! with a paused clock does not stop it.
+//! other tasks run meanwhile.
 //!
 //! Test processes share two things only: templates of a freshly initialised PostgreSQL and MariaDB
 //! (copied for each server), and the locks that keep two processes from using one port.
@@ -20,8 +19,7 @@
 //! let postgres = harness::Postgres::start()?;
 //! postgres.psql("create table products(id int primary key, name text)")?;
 //! let redis = harness::Redis::start()?;
-//! let slow = harness::FaultProxy::start(redis.addr())?;
-//! slow.set(harness::Fault::slow(std::time::Duration::from_millis(500)));
+//! redis.cli(&["set", "greeting", "hello"])?;
 //! # Ok(())
 //! # }
 //! ```
@@ -30,7 +28,6 @@ mod child;
 mod clock;
 mod cluster;
 mod disk;
-mod fault;
 mod folder;
 pub mod http;
 mod mariadb;
@@ -48,7 +45,6 @@ mod wait;
 
 pub use clock::WallClock;
 pub use cluster::Cluster;
-pub use fault::{Fault, FaultProxy};
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};
 pub use port::Port;

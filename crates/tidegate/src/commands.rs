@@ -3,5 +3,6 @@
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod demo;
+mod no_answer;
 pub(crate) mod purge;
 pub(crate) mod serve;

@@ -1,15 +1,12 @@
-//! `tidegate.toml`: one module per section, each of which reads its own table into types that can't be
-//! invalid. All problems are reported at once, with the file, the line, the key and the remedy.
+//! `tidegate.toml`. The crate whose settings a section makes reads it into types that can't be invalid; the
+//! sections that belong to several crates, and those of the program itself, are read here. All problems are
+//! reported at once, with the file, the line, the key and the remedy.
 
-mod audit;
 mod checked;
-mod edge;
 mod error;
 mod file;
-mod governor;
 mod line_index;
 mod listen;
-mod local;
 mod log;
 mod node;
 mod raw;
@@ -18,7 +15,6 @@ mod shared;
 mod source;
 mod source_events;
 mod syntax;
-mod upstream;
 pub(crate) mod url;
 
 #[cfg(test)]
@@ -26,7 +22,6 @@ mod tests;
 
 pub(crate) use checked::Config;
 pub(crate) use error::ConfigError;
-pub(crate) use governor::GovernorMode;
 pub(crate) use listen::Listen;
 pub(crate) use log::LogFormat;
 pub(crate) use region::Regions;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::governor_mode::GovernorMode;
 use crate::chance::{Chance, ThreadChance};
 use crate::local::Assured;
 
@@ -33,9 +34,8 @@ pub struct EngineOptions {
     /// The maximum number of concurrent loads at an origin that does not set its own
     /// ([`Origin::concurrency`](crate::Origin::concurrency)); the adaptive limit stays below it.
     pub origin_concurrency: usize,
-    /// Whether contracts may spend their budget on soft-stale entries while their origin is under pressure
-    /// ([`coherence::governor`]). If false, every commit removes the entries it invalidates.
-    pub governor: bool,
+    /// Whether contracts may spend their budget on soft-stale entries.
+    pub governor: GovernorMode,
     /// The number of samples of the log's end that are kept (at 4 a second, 2,400 are ten minutes).
     pub samples: usize,
     /// The source of random numbers.
@@ -55,7 +55,7 @@ impl Default for EngineOptions {
             slow_load: Duration::from_secs(5),
             queue_timeout: Duration::from_secs(1),
             origin_concurrency: 64,
-            governor: true,
+            governor: GovernorMode::On,
             samples: 2_400,
             chance: Arc::new(ThreadChance),
         }

@@ -103,6 +103,7 @@ impl World {
 
     /// Starts a node whose contracts may spend their budgets, or one whose commits always remove entries.
     async fn node_governed(&self, governor: bool) -> Engine {
+        let governor = if governor { GovernorMode::On } else { GovernorMode::Off };
         let options = EngineOptions { governor, ..EngineOptions::default() };
         self.node_with(options, Arc::clone(&self.shared) as _).await
     }

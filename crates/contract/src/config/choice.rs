@@ -16,7 +16,7 @@ pub fn parse_choice<T: Copy>(text: &str, options: &[(&str, T)]) -> Result<T, Val
         Some(near) => format!("did you mean \"{near}\"? The values are: {}", names.join(", ")),
         None => format!("use one of: {}", names.join(", ")),
     };
-    Err(ValueError { rule: "wrong-value", message: format!("`{text}` is not a known value"), help })
+    Err(ValueError::wrong_value(format!("`{text}` is not a known value"), help))
 }
 
 #[cfg(test)]

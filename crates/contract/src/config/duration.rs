@@ -10,6 +10,10 @@ use crate::config::problem::ValueError;
 /// The longest duration that a configuration accepts: ten years. Longer ones are taken for mistakes.
 pub const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
+/// The range of time limits: more than zero, at most a day.
+pub const TIME_LIMITS: RangeInclusive<Duration> =
+    Duration::from_nanos(1)..=Duration::from_secs(24 * 3600);
+
 /// Parses a duration: one or more numbers with units, which are added up, such as `1h 30min`.
 ///
 /// Units: `ns`, `us`, `ms`, `s`, `m`, `h`, `d`, `w`, `M` (a month of 30.44 days), `y` (a year of
@@ -26,11 +30,10 @@ pub fn parse_duration(text: &str, range: RangeInclusive<Duration>) -> Result<Dur
             message: format!("`{text}` is out of range"),
             help: help(&range),
         }),
-        Err(err) => Err(ValueError {
-            rule: "wrong-value",
-            message: format!("`{text}` is not a duration: {err}"),
-            help: help(&range),
-        }),
+        Err(err) => {
+            let message = format!("`{text}` is not a duration: {err}");
+            Err(ValueError::wrong_value(message, help(&range)))
+        }
     }
 }
 

@@ -24,13 +24,15 @@ impl ValueError {
         Problem { rule: self.rule, path: path.into(), message: self.message, help: self.help }
     }
 
+    /// A value that is not accepted, although its type is.
+    #[must_use]
+    pub fn wrong_value(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { rule: "wrong-value", message: message.into(), help: help.into() }
+    }
+
     /// A blank text.
     pub(super) fn empty() -> Self {
-        Self {
-            rule: "wrong-value",
-            message: "is empty".to_owned(),
-            help: "fill it in or leave it out".to_owned(),
-        }
+        Self::wrong_value("is empty", "fill it in or leave it out")
     }
 
     /// A value of another TOML type than the accepted form, which starts with "write".

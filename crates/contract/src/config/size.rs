@@ -76,7 +76,7 @@ fn check(
         Some(_) => format!("{} is out of range", shown()),
         None => format!("{} is not a size", shown()),
     };
-    Err(ValueError { rule: "wrong-value", message, help: help(range) })
+    Err(ValueError::wrong_value(message, help(range)))
 }
 
 fn help(range: &RangeInclusive<u64>) -> String {

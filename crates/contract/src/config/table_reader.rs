@@ -230,6 +230,25 @@ impl<'t> TableReader<'t> {
         list
     }
 
+    /// Returns the items of a list of texts that `parse` accepts, each with its key, such as `peers[0]`. A
+    /// problem shows no more of a text than the error of `parse`: the way to read addresses with passwords.
+    pub fn list_with<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> Vec<(String, T)> {
+        let mut list = Vec::new();
+        for (at, item) in self.items(key).iter().enumerate() {
+            let key = format!("{key}[{at}]");
+            let item = match item {
+                Value::String(text) => parse(text),
+                other => Err(ValueError::wrong_type(other, "write text in quotes")),
+            };
+            list.extend(self.record(&key, item).map(|item| (key, item)));
+        }
+        list
+    }
+
     /// Returns one of `options`, pairs of a word and its value.
     pub fn choice<T: Copy>(&mut self, key: &str, options: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
@@ -239,16 +258,8 @@ impl<'t> TableReader<'t> {
 
     /// Returns a list of `options`; empty where the key is missing.
     pub fn choices<T: Copy>(&mut self, key: &str, options: &[(&str, T)]) -> Vec<T> {
-        let mut list = Vec::new();
-        for (at, item) in self.items(key).iter().enumerate() {
-            let key = format!("{key}[{at}]");
-            let value = match item {
-                Value::String(text) => parse_choice(text, options),
-                other => Err(ValueError::wrong_type(other, "write text in quotes")),
-            };
-            list.extend(self.record(&key, value));
-        }
-        list
+        let choices = self.list_with(key, |text| parse_choice(text, options));
+        choices.into_iter().map(|(_, value)| value).collect()
     }
 
     /// Returns a duration in `range`; see [`parse_duration`](crate::config::parse_duration).

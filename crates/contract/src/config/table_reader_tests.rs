@@ -80,6 +80,19 @@ fn choices_report_each_item() {
 }
 
 #[test]
+fn list_items_parsed_with_their_keys() {
+    let table = table("peers = [\"8\", \"hunter2\", 3]");
+    let mut reader = TableReader::new("a", &table, &["peers"]);
+    let parse = |text: &str| {
+        text.parse().map_err(|_| ValueError::wrong_value("is not a number", "write a number"))
+    };
+    assert_eq!(reader.list_with::<u8>("peers", parse), [("peers[0]".to_owned(), 8)]);
+    let problems = reader.finish(Some(())).expect_err("two wrong items");
+    assert_eq!(problems[0].to_string(), "a.peers[1]: is not a number; write a number");
+    assert_eq!(problems[1].to_string(), "a.peers[2]: is the number 3; write text in quotes");
+}
+
+#[test]
 fn secret_stays_out_of_problems() {
     for (text, start) in [
         ("secret = \"hunter2\"", "a.secret: has 7 bytes; write 8"),
@@ -91,7 +104,7 @@ fn secret_stays_out_of_problems() {
         let mut reader = TableReader::new("a", &table, &["secret"]);
         let secret = reader.required_text_with("secret", "write 8 bytes", |text| {
             let message = format!("has {} bytes", text.len());
-            Err::<(), _>(ValueError { rule: "wrong-value", message, help: "write 8 bytes".into() })
+            Err::<(), _>(ValueError::wrong_value(message, "write 8 bytes"))
         });
         let problems = reader.finish(secret).expect_err(text);
         let problem = problems[0].to_string();

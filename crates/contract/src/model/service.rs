@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::naming::percent;
-use crate::naming::syntax::is_unreserved;
 
 /// The maximum lag of a service. The watermark history is kept slightly longer than this; the freshness
 /// of an older answer could not be decided.
@@ -107,9 +106,7 @@ impl ServiceUrl {
     /// # Errors
     /// The id would make the path segment `.` or `..`, which servers resolve to another path.
     pub fn target(&self, id: &str) -> Result<String, &'static str> {
-        let mut encoded = String::with_capacity(id.len());
-        percent::encode_into(&mut encoded, id, is_unreserved);
-        let target = self.text[self.path..].replace("{id}", &encoded);
+        let target = self.text[self.path..].replace("{id}", &percent::encode(id));
         let path = target.split('?').next().unwrap_or_default();
         if path.split('/').any(|segment| matches!(segment, "." | "..")) {
             return Err("an id of `.` or `..` would address another path");

@@ -30,12 +30,6 @@ pub(crate) fn is_key_part(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'{' | b'}'))
 }
 
-/// Returns whether `byte` is one of the unreserved characters of RFC 3986 §2.3, which are safe in a
-/// URL, a log line, a Redis key and a shell.
-pub(crate) fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-')
-}
-
 /// Returns whether `text` is a UUID as PostgreSQL writes it: `8-4-4-4-12` lower-case hex digits.
 pub(crate) fn is_uuid(text: &str) -> bool {
     text.len() == 36

@@ -7,9 +7,10 @@ use thiserror::Error;
 use crate::naming::digest::hash_text;
 use crate::naming::key::{Key, KeyError};
 use crate::naming::pattern::{Pattern, PatternError};
+use crate::naming::percent::is_unreserved;
 use crate::naming::placeholder::{Part, parse_parts};
 use crate::naming::sensitive_value;
-use crate::naming::syntax::{is_entity, is_service, is_unreserved, is_version};
+use crate::naming::syntax::{is_entity, is_service, is_version};
 
 /// Values of up to this many bytes may stand in a key unchanged; longer ones are hashed.
 const MAX_VERBATIM_BYTES: usize = 64;

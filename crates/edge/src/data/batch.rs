@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cache::{Answer, AtomicBatch, Content, Item, Policy, Tier};
 use coherence::CausalToken;
-use contract::Evidence;
+use contract::{Evidence, percent};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
@@ -17,7 +17,6 @@ use super::value::{self, JSON};
 use crate::http::body::Body;
 use crate::http::cache_control::NO_STORE;
 use crate::http::freshness::{CACHE_STATUS, TIDEGATE_FRESHNESS, millis_up};
-use crate::http::percent;
 
 /// The path below `/data/`.
 pub(super) const PATH: &str = "batch";

@@ -1,12 +1,12 @@
 //! Errors of the data API as problem details.
 
 use cache::{OriginErrorKind, ReadError};
+use contract::ProblemDetails;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::http::body::Body;
 use crate::http::cache_control::NO_STORE;
-use crate::http::problem::{PROBLEM_JSON, problem};
 
 /// A request or an item without a value, and why.
 #[derive(Debug)]
@@ -27,11 +27,12 @@ impl DataError {
     }
 
     pub(super) fn response(&self) -> Response<Body> {
-        let mut response =
-            Response::new(Body::complete(problem(self.status, self.title, &self.detail)));
+        let (title, detail) = (self.title, self.detail.as_str());
+        let problem = ProblemDetails { title, status: self.status.as_u16(), detail };
+        let mut response = Response::new(Body::complete(problem.to_json().into()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ProblemDetails::MEDIA_TYPE));
         headers.insert(CACHE_CONTROL, NO_STORE);
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

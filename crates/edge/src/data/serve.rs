@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache::Answer;
 use coherence::CausalToken;
-use contract::Key;
+use contract::{Key, percent};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -20,7 +20,6 @@ use super::api::{DataApi, ServedContract};
 use super::error::DataError;
 use super::{batch, value};
 use crate::http::body::Body;
-use crate::http::percent;
 use crate::http::request_id::X_REQUEST_ID;
 use crate::http::ryw_token;
 

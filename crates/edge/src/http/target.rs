@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::percent::{escaped_byte, is_unreserved};
+use contract::percent::{escaped_byte, is_unreserved};
 
 /// The scheme by which the client reached the gateway.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::config::{TIME_LIMITS, TableReader, ValueError};
 use http::Uri;
 use http::uri::Authority;
 use thiserror::Error;
@@ -47,6 +48,24 @@ pub struct GatewayOptions {
 }
 
 impl GatewayOptions {
+    /// The keys of `[upstream]`.
+    pub const UPSTREAM_KEYS: &[&str] = &["url", "timeout"];
+
+    /// Reads `[upstream]`; all other options have their defaults. `form`: the help where the address is
+    /// missing. `parse`: parses the address. `None` only after a problem was recorded.
+    pub fn read_upstream(
+        table: &mut TableReader<'_>,
+        form: &str,
+        parse: impl FnOnce(&str) -> Result<Uri, ValueError>,
+    ) -> Option<Self> {
+        let first_byte_timeout = table.duration("timeout", TIME_LIMITS);
+        let mut options = Self::new(table.required_text_with("url", form, parse)?);
+        if let Some(timeout) = first_byte_timeout {
+            options.first_byte_timeout = timeout;
+        }
+        Some(options)
+    }
+
     /// The default options for `upstream`.
     #[must_use]
     pub fn new(upstream: Uri) -> Self {

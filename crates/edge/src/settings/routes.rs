@@ -4,38 +4,94 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::{Policy, Rules};
-use contract::config::{MAX_DURATION, ValueError, parse_choice, parse_duration};
+use contract::config::{MAX_DURATION, TableReader};
 use contract::{CLASS_WORDS, Class, UNPROVEN_WORDS, Unproven};
-use serde::Deserialize;
 use thiserror::Error;
 
 use crate::http::freshness::MAX_NAME_BYTES;
 
-const DEFAULT_STALENESS: Duration = Duration::from_secs(60);
-const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-
-/// One `[[edge.route]]` as configured. Missing keys have the defaults of pages without a route.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One `[[edge.route]]`. The defaults are those of pages without a route.
+#[derive(Clone, Debug)]
 pub struct RouteConfig {
-    /// The path prefix, such as `/p/`. The longest matching prefix applies.
+    /// The path prefix, such as `/p/`. The longest matching prefix applies. Default: `/`.
     pub path: String,
     /// The name in `Tidegate-Freshness`, logs and metrics. Default: `page`.
-    pub contract: Option<String>,
-    /// The staleness budget, such as `"1s"` or `"500ms"`. Default: `"60s"`.
-    pub staleness: Option<String>,
-    /// The rule where the budget can't be proven: `"read-origin"` (default), `"serve-stale"` or
-    /// `"fail"`.
-    pub unproven: Option<String>,
-    /// The longest lifetime of a page; limits the lifetime of its response. Default: `"1day"`.
-    pub max_lifetime: Option<String>,
+    pub contract: String,
+    /// The staleness budget. Default: 60 s.
+    pub staleness: Duration,
+    /// The rule where the budget can't be proven. Default: read the origin.
+    pub unproven: Unproven,
+    /// The longest lifetime of a page; limits the lifetime of its response. Default: a day.
+    pub max_lifetime: Duration,
     /// How long an expired page may be served while one request renews it. Default: not at all.
-    pub stale_while_revalidate: Option<String>,
-    /// The priority class by which requests are shed when the upstream is overloaded: `"ephemeral"`
-    /// (first), `"standard"` (default) or `"critical"` (last).
-    pub priority: Option<String>,
-    /// False: pages are never stored, even if the response allows it (cart, checkout).
-    pub store: Option<bool>,
+    pub stale_while_revalidate: Duration,
+    /// The priority class by which requests are shed when the upstream is overloaded: ephemeral first,
+    /// critical last. Default: standard.
+    pub priority: Class,
+    /// False: pages are never stored, even if the response allows it (cart, checkout). Default: true.
+    pub store: bool,
+}
+
+impl Default for RouteConfig {
+    fn default() -> Self {
+        Self {
+            path: "/".to_owned(),
+            contract: "page".to_owned(),
+            staleness: Duration::from_secs(60),
+            unproven: Unproven::ReadOrigin,
+            max_lifetime: Duration::from_secs(24 * 3600),
+            stale_while_revalidate: Duration::ZERO,
+            priority: Class::Standard,
+            store: true,
+        }
+    }
+}
+
+impl RouteConfig {
+    fn read(table: &mut TableReader<'_>) -> Option<Self> {
+        const PATH: &str = "write the start of the paths that it is for, such as \"/p/\"";
+        let default = Self::default();
+        let mut duration = |key: &str, default: Duration| {
+            table.duration(key, Duration::ZERO..=MAX_DURATION).unwrap_or(default)
+        };
+        let staleness = duration("staleness", default.staleness);
+        let max_lifetime = duration("max_lifetime", default.max_lifetime);
+        let stale_while_revalidate =
+            duration("stale_while_revalidate", default.stale_while_revalidate);
+        let route = Self {
+            contract: table.text("contract").map_or(default.contract, str::to_owned),
+            staleness,
+            unproven: table.choice("unproven", &UNPROVEN_WORDS).unwrap_or(default.unproven),
+            max_lifetime,
+            stale_while_revalidate,
+            priority: table.choice("priority", &CLASS_WORDS).unwrap_or(default.priority),
+            store: table.flag("store").unwrap_or(default.store),
+            path: table.required_text_with("path", PATH, |text| Ok(text.to_owned()))?,
+        };
+        match route.check() {
+            Ok(()) => Some(route),
+            Err(problem) => {
+                table.problem("wrong-value", "", problem, "correct it, or remove the route");
+                None
+            }
+        }
+    }
+
+    /// Returns the problem of the path or of the name.
+    fn check(&self) -> Result<(), String> {
+        if !self.path.starts_with('/') || self.path.contains(['?', '#', '%']) {
+            let problem = "a path must start with `/` and must not contain `?`, `#` or `%`";
+            return Err(problem.to_owned());
+        }
+        let name = &self.contract;
+        if !is_name(name) {
+            return Err(format!(
+                "contract = {name:?} is not a valid name: a lower-case letter, then lower-case \
+                 letters, digits, `_` and `-`, at most {MAX_NAME_BYTES} bytes"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// A route is invalid.
@@ -65,19 +121,46 @@ pub(crate) struct Route {
 
 impl Default for Routes {
     fn default() -> Self {
-        let default = RouteConfig { path: "/".to_owned(), ..RouteConfig::default() };
-        let default = Route::validate(&default).expect("the defaults are valid");
+        let default = Route::new(&RouteConfig::default());
         Self { routes: Vec::new(), default: Arc::new(default) }
     }
 }
 
 impl Routes {
+    /// The keys of `[edge]`.
+    pub const KEYS: &[&str] = &["route"];
+
+    /// The keys of an `[[edge.route]]`.
+    pub const ROUTE_KEYS: &[&str] = &[
+        "path",
+        "contract",
+        "staleness",
+        "unproven",
+        "max_lifetime",
+        "stale_while_revalidate",
+        "priority",
+        "store",
+    ];
+
+    /// Reads `[edge]`. `None` only after a problem was recorded.
+    pub fn read(table: &mut TableReader<'_>) -> Option<Self> {
+        let routes = table.tables("route", Self::ROUTE_KEYS, RouteConfig::read);
+        // Each of them is valid, so only two together can be invalid.
+        Self::new(&routes)
+            .map_err(|err| table.problem("duplicate", "route", err.to_string(), "remove one"))
+            .ok()
+    }
+
     /// Validates routes.
     ///
     /// # Errors
     /// [`RouteError`] names the first invalid route and the problem.
     pub fn new(configs: &[RouteConfig]) -> Result<Self, RouteError> {
-        let mut routes = configs.iter().map(Route::validate).collect::<Result<Vec<_>, _>>()?;
+        for config in configs {
+            let invalid = |problem| RouteError { path: config.path.clone(), problem };
+            config.check().map_err(invalid)?;
+        }
+        let mut routes: Vec<Route> = configs.iter().map(Route::new).collect();
         routes.sort_by(|a, b| b.prefix.len().cmp(&a.prefix.len()).then(a.prefix.cmp(&b.prefix)));
         if let Some(pair) = routes.windows(2).find(|pair| pair[0].prefix == pair[1].prefix) {
             let path = pair[0].prefix.clone();
@@ -94,52 +177,23 @@ impl Routes {
 }
 
 impl Route {
-    fn validate(config: &RouteConfig) -> Result<Self, RouteError> {
-        let invalid = |problem: String| RouteError { path: config.path.clone(), problem };
-        if !config.path.starts_with('/') || config.path.contains(['?', '#', '%']) {
-            return Err(invalid(
-                "a path must start with `/` and must not contain `?`, `#` or `%`".to_owned(),
-            ));
-        }
-        let wrong = |key: &str, err: ValueError| invalid(err.at(key).to_string());
-        let duration = |key: &str, text: &Option<String>, default: Duration| match text {
-            None => Ok(default),
-            Some(text) => {
-                parse_duration(text, Duration::ZERO..=MAX_DURATION).map_err(|err| wrong(key, err))
-            }
-        };
-        let name = config.contract.as_deref().unwrap_or("page");
-        if !is_name(name) {
-            return Err(invalid(format!(
-                "contract = {name:?} is not a valid name: a lower-case letter, then lower-case \
-                 letters, digits, `_` and `-`, at most {MAX_NAME_BYTES} bytes"
-            )));
-        }
-        let budget = duration("staleness", &config.staleness, DEFAULT_STALENESS)?;
-        let mut rules = Rules::new(name, budget);
-        rules.unproven = match config.unproven.as_deref() {
-            None => Unproven::ReadOrigin,
-            Some(text) => {
-                parse_choice(text, &UNPROVEN_WORDS).map_err(|err| wrong("unproven", err))?
-            }
-        };
-        rules.priority = match config.priority.as_deref() {
-            None => Class::Standard,
-            Some(text) => parse_choice(text, &CLASS_WORDS).map_err(|err| wrong("priority", err))?,
-        };
-        rules.pool = rules.priority;
-        rules.stale_while_revalidate =
-            duration("stale_while_revalidate", &config.stale_while_revalidate, Duration::ZERO)?;
-        let max_lifetime = duration("max_lifetime", &config.max_lifetime, DEFAULT_MAX_LIFETIME)?;
+    /// `config`: checked.
+    fn new(config: &RouteConfig) -> Self {
+        let max_lifetime = config.max_lifetime;
+        let mut rules = Rules::new(config.contract.as_str(), config.staleness);
+        rules.unproven = config.unproven;
+        rules.priority = config.priority;
+        rules.pool = config.priority;
+        rules.stale_while_revalidate = config.stale_while_revalidate;
         rules.ttl = max_lifetime;
         // `max_object_bytes` limits bodies.
         rules.max_bytes = u64::MAX;
-        Ok(Self {
+        Self {
             prefix: config.path.clone(),
             policy: Arc::new(Policy::new(rules)),
             max_lifetime,
-            store: config.store.unwrap_or(true) && !max_lifetime.is_zero(),
-        })
+            store: config.store && !max_lifetime.is_zero(),
+        }
     }
 
     /// The TTL of an entry whose response is fresh for `lifetime`. The engine's jitter only shortens it.
@@ -164,16 +218,19 @@ mod tests {
         RouteConfig { path: path.to_owned(), ..RouteConfig::default() }
     }
 
+    fn read(text: &str) -> Result<Routes, String> {
+        let table: toml::Table = text.parse().expect("TOML");
+        let mut reader = TableReader::new("edge", &table, Routes::KEYS);
+        let routes = Routes::read(&mut reader);
+        reader.finish(routes).map_err(|problems| problems[0].to_string())
+    }
+
     #[test]
     fn longest_prefix_applies() {
-        let price = RouteConfig {
-            contract: Some("product_page".into()),
-            staleness: Some("1s".into()),
-            unproven: Some("serve-stale".into()),
-            ..route("/p/")
-        };
-        let cart = RouteConfig { store: Some(false), ..route("/p/cart") };
-        let routes = Routes::new(&[price, cart]).expect("valid");
+        let price = "[[route]]\npath = \"/p/\"\ncontract = \"product_page\"\nstaleness = \"1s\"\n\
+                     unproven = \"serve-stale\"\n";
+        let cart = "[[route]]\npath = \"/p/cart\"\nstore = false\n";
+        let routes = read(&format!("{price}{cart}")).expect("valid");
         let page = routes.resolve("/p/42");
         assert_eq!(&*page.policy.rules.name, "product_page");
         assert_eq!(page.policy.rules.budget, Duration::from_secs(1));
@@ -184,24 +241,28 @@ mod tests {
 
     #[test]
     fn invalid_route_rejected() {
-        let invalid = [
-            route("p"),
-            route("/a?b"),
-            RouteConfig { staleness: Some("soon".into()), ..route("/") },
-            RouteConfig { unproven: Some("guess".into()), ..route("/") },
-            RouteConfig { priority: Some("vip".into()), ..route("/") },
-            RouteConfig { contract: Some("a\"b".into()), ..route("/") },
-        ];
-        for config in invalid {
+        let named = RouteConfig { contract: "a\"b".into(), ..route("/") };
+        for config in [route("p"), route("/a?b"), named] {
             assert!(Routes::new(std::slice::from_ref(&config)).is_err(), "{config:?}");
         }
         let twice = Routes::new(&[route("/a"), route("/a")]).expect_err("twice");
         assert_eq!(twice.to_string(), "edge.route \"/a\": duplicate route");
+        for (keys, problem) in [
+            ("path = \"p\"", "edge.route[0]: a path must start with `/`"),
+            ("path = \"/\"\ncontract = \"A\"", "edge.route[0]: contract = \"A\" is not a valid"),
+            ("path = \"/\"\nstaleness = \"soon\"", "edge.route[0].staleness: `soon` is not"),
+            ("path = \"/\"\nunproven = \"guess\"", "edge.route[0].unproven: `guess` is not"),
+            ("path = \"/\"\npriority = \"vip\"", "edge.route[0].priority: `vip` is not"),
+            ("path = \"/\"\n[[route]]\npath = \"/\"", "edge.route: edge.route \"/\": duplicate"),
+        ] {
+            let err = read(&format!("[[route]]\n{keys}")).expect_err(keys);
+            assert!(err.starts_with(problem), "{err}");
+        }
     }
 
     #[test]
     fn route_limits_page_lifetime() {
-        let route = RouteConfig { max_lifetime: Some("30s".into()), ..route("/") };
+        let route = RouteConfig { max_lifetime: Duration::from_secs(30), ..route("/") };
         let routes = Routes::new(&[route]).expect("valid");
         assert_eq!(routes.resolve("/").ttl(Duration::from_secs(20)), Duration::from_secs(20));
         assert_eq!(routes.resolve("/").ttl(Duration::from_secs(40)), Duration::from_secs(30));

@@ -331,11 +331,8 @@ async fn load_survives_client_disconnect() {
 #[tokio::test]
 async fn route_without_store_passes() {
     let upstream = Upstream::page("page", FRESH).await;
-    let cart = edge::RouteConfig {
-        path: "/cart".into(),
-        store: Some(false),
-        ..edge::RouteConfig::default()
-    };
+    let cart =
+        edge::RouteConfig { path: "/cart".into(), store: false, ..edge::RouteConfig::default() };
     let routes = edge::Routes::new(&[cart]).expect("valid");
     let edge = Edge::with_options(upstream.address, |options| options.routes = routes).await;
     for target in ["/cart", "/%63art", "/cart?x=1"] {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Edge, Upstream, read_all, read_head, request, respond};
+use contract::Class;
 use edge::{RouteConfig, Routes};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Edge, Upstream, read_all, read_head, request, respond};
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "public, max-age=60")];
 
@@ -125,7 +127,7 @@ async fn full_upstream_sheds_checkout_last() {
         options.max_upstream_requests = 10;
         let checkout = RouteConfig {
             path: "/checkout".into(),
-            priority: Some("critical".into()),
+            priority: Class::Critical,
             ..RouteConfig::default()
         };
         options.routes = Routes::new(&[checkout]).expect("a valid route");

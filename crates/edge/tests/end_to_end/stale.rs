@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::{ClientResponse, Edge, Upstream, respond};
 use coherence::Cause;
+use contract::Unproven;
 use edge::{GatewayOptions, RouteConfig, Routes};
 
 const BRIEF: &[(&str, &str)] =
@@ -16,8 +17,8 @@ const LONG: &[(&str, &str)] =
 fn serve_stale(options: &mut GatewayOptions) {
     let route = RouteConfig {
         path: "/".into(),
-        staleness: Some("200ms".into()),
-        unproven: Some("serve-stale".into()),
+        staleness: Duration::from_millis(200),
+        unproven: Unproven::ServeStale,
         ..RouteConfig::default()
     };
     options.routes = Routes::new(&[route]).expect("a route");
@@ -73,14 +74,13 @@ async fn failed_upstream_serves_expired_page() {
 /// the route serves stale pages and its budget is 200 ms.
 async fn read_after_invalidation(
     cause: Cause,
-    budget: Option<&'static str>,
+    budget: Option<Duration>,
     wait_ms: u64,
 ) -> ClientResponse {
     let (upstream, fails) = upstream(LONG).await;
     let edge = Edge::with_options(upstream.address, |options| match budget {
         None => serve_stale(options),
-        Some(_) => {
-            let staleness = budget.map(str::to_owned);
+        Some(staleness) => {
             let route = RouteConfig { path: "/".into(), staleness, ..RouteConfig::default() };
             options.routes = Routes::new(&[route]).expect("a route");
         }
@@ -101,13 +101,13 @@ async fn invalidated_page_beyond_budget_not_served() {
 
 #[tokio::test]
 async fn purged_page_never_served_stale() {
-    let response = read_after_invalidation(Cause::Purge, Some("1h"), 0).await;
+    let response = read_after_invalidation(Cause::Purge, Some(Duration::from_secs(3600)), 0).await;
     assert_eq!((response.status.as_u16(), response.text()), (503, "down"));
 }
 
 #[tokio::test]
 async fn soft_stale_page_within_budget_served() {
-    let response = read_after_invalidation(Cause::Commit, Some("1h"), 0).await;
+    let response = read_after_invalidation(Cause::Commit, Some(Duration::from_secs(3600)), 0).await;
     assert_eq!((response.status.as_u16(), response.text()), (200, "page"));
     assert_eq!(response.cache_status(), "tidegate; hit; detail=soft");
     let freshness = response.header("tidegate-freshness");

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::metrics::AuditMetrics;
+use super::options::AuditOptions;
 use super::peers::{PeerClient, Peers};
 use super::tap::{AnswerSampler, EventQueue};
 
@@ -27,17 +28,6 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Checks in flight, so that one that waits for a slow node does not hold up the others.
 const CHECKS_IN_FLIGHT: usize = 8;
-
-/// How answers are audited.
-#[derive(Clone, Debug)]
-pub struct AuditOptions {
-    /// Reads of the database per second, on average.
-    pub reads_per_second: f64,
-    /// The share of clients' answers that is compared with the database, from 0 to 1.
-    pub sample_share: f64,
-    /// The names by which [`PeerClient`] finds the other nodes.
-    pub peers: Vec<String>,
-}
 
 /// A contract's query, loaded over connections of the auditor's own.
 pub struct AuditTarget {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cache::audit::{AuditReport, Consistency, Finding, PeerReport};
 use contract::config::{MAX_DURATION, ValueError, parse_duration};
 
+use super::no_answer::no_answer;
 use crate::exit::Exit;
 use crate::http_client;
 use crate::runtime::block_on;
@@ -42,14 +43,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     block_on(async {
         match report(args).await {
             Ok(report) => print_report(args, &report),
-            Err(err) => {
-                print_error(format_args!(
-                    "tidegate: no node answers at {}: {err:#}; start one with `tidegate serve`, or \
-                     give its admin address with --admin",
-                    args.admin
-                ));
-                Exit::Environment
-            }
+            Err(err) => no_answer(args.admin, &err),
         }
     })
 }

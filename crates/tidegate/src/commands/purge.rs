@@ -2,17 +2,18 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use clap::ArgGroup;
 use control::api::purge::{DryRun, PurgeReceipt, PurgeRequest, TierMatches};
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::StatusCode;
 
+use super::no_answer::no_answer;
 use crate::exit::Exit;
+use crate::http_client;
 use crate::runtime::block_on;
 use crate::terminal::{print, print_error};
+
+/// The longest answer, in bytes; counts and examples take a few thousand.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Drop entries by key, tag or contract, everywhere, through a running node.
 #[derive(Debug, clap::Args)]
@@ -49,20 +50,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Exit {
     block_on(async {
         let body = serde_json::to_string(&request(args)).unwrap_or_default();
-        match post(args.admin, body).await {
+        let admin = args.admin.to_string();
+        match http_client::post(&admin, "/api/v1/purge", body, ANSWER_BYTES_MAX).await {
             Ok((StatusCode::OK, body)) => print_result(args, &body),
             Ok((status, body)) => {
                 print_error(format_args!("tidegate: {status}: {}", detail(&body)));
                 if status.is_client_error() { Exit::Usage } else { Exit::Bad }
             }
-            Err(err) => {
-                print_error(format_args!(
-                    "tidegate: no node answers at {}: {err:#}; start one with `tidegate serve`, or \
-                     give its admin address with --admin",
-                    args.admin
-                ));
-                Exit::Environment
-            }
+            Err(err) => no_answer(args.admin, &err),
         }
     })
 }
@@ -142,22 +137,4 @@ fn detail(body: &[u8]) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
     detail.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
-}
-
-async fn post(admin: SocketAddr, body: String) -> anyhow::Result<(StatusCode, Bytes)> {
-    let stream = TcpStream::connect(admin).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri("/api/v1/purge")
-        .header(header::HOST, admin.to_string())
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body)))?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
-    connection.abort();
-    Ok((status, body))
 }

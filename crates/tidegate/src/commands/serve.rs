@@ -76,9 +76,9 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
     if let Regions { node: Some(node), shared: Some(shared) } = &config.regions {
         print(format_args!("  regions  this process in {node}, the shared tier in {shared}"));
     }
-    match &config.upstream {
-        Some(upstream) => {
-            print(format_args!("  gateway  http://{} → {}", listening.at.gateway, upstream.url))
+    match &config.gateway {
+        Some(options) => {
+            print(format_args!("  gateway  http://{} → {}", listening.at.gateway, options.upstream))
         }
         None => print("  gateway  none: there is no [upstream]"),
     }

@@ -4,22 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cache::Assured;
+use ::node::AuditOptions;
+use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Finding, Problem};
-use edge::Routes;
+use edge::GatewayOptions;
 
-use super::audit::Audit;
 use super::error::{ConfigError, FileProblem};
 use super::file::{ConfigFile, table_at};
-use super::governor::GovernorMode;
 use super::listen::Listen;
 use super::log::LogFormat;
 use super::raw::RawConfig;
 use super::region::Regions;
 use super::shared::Shared;
 use super::source::Source;
-use super::upstream::Upstream;
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -30,20 +28,16 @@ pub(crate) struct Config {
     pub(crate) sources: BTreeMap<String, Source>,
     /// The tier that all nodes share.
     pub(crate) shared: Shared,
-    /// The size limit of the in-process tier, in bytes.
-    pub(crate) local_bytes: u64,
-    /// The bytes that each pool of the in-process tier is assured of.
-    pub(crate) assured: Assured,
+    /// The memory of the in-process tier.
+    pub(crate) local: LocalMemory,
     /// The regions of this process and of the shared tier.
     pub(crate) regions: Regions,
     /// Whether budgets may be spent while an origin is under pressure.
     pub(crate) governor: GovernorMode,
-    /// The application behind the gateway.
-    pub(crate) upstream: Option<Upstream>,
-    /// The rules for pages.
-    pub(crate) routes: Routes,
+    /// The gateway's options; `None`: there is no application behind it.
+    pub(crate) gateway: Option<GatewayOptions>,
     /// The auditor's settings.
-    pub(crate) audit: Audit,
+    pub(crate) audit: AuditOptions,
     /// Warnings about where data with a residency is stored.
     pub(crate) warnings: Vec<Finding>,
     /// The format of logs.
@@ -100,13 +94,11 @@ impl Config {
             listen: raw.listen,
             sources: raw.sources,
             shared: raw.shared,
-            local_bytes: raw.local.bytes,
-            assured: raw.local.assured,
+            local: raw.local,
             regions,
             warnings,
             governor: raw.governor,
-            upstream: raw.upstream,
-            routes: raw.routes,
+            gateway: raw.gateway,
             audit: raw.audit,
             log: raw.log,
             contracts,

@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ::node::AuditOptions;
+use cache::{GovernorMode, LocalMemory};
 use contract::Problem;
 use contract::config::TableReader;
-use edge::Routes;
+use edge::{GatewayOptions, Routes};
 
-use super::audit::{self, Audit};
-use super::edge as edge_section;
 use super::file::table_at;
-use super::governor::{self, GovernorMode};
 use super::listen::{self, Listen};
-use super::local::{self, Local};
 use super::log::{self, LogFormat};
 use super::node::{self, Node};
 use super::shared::{self, Shared};
 use super::source::{self, Source};
-use super::upstream::{self, Upstream};
+use super::url::{HTTP_FORM, http_authority, http_url};
 
 pub(super) const KEYS: &[&str] = &[
     "node",
@@ -41,12 +39,11 @@ pub(super) struct RawConfig {
     pub(super) listen: Listen,
     pub(super) sources: BTreeMap<String, Source>,
     pub(super) shared: Shared,
-    pub(super) local: Local,
+    pub(super) local: LocalMemory,
     pub(super) governor: GovernorMode,
-    pub(super) upstream: Option<Upstream>,
-    pub(super) routes: Routes,
+    pub(super) gateway: Option<GatewayOptions>,
     pub(super) log: LogFormat,
-    pub(super) audit: Audit,
+    pub(super) audit: AuditOptions,
 }
 
 impl RawConfig {
@@ -59,13 +56,18 @@ impl RawConfig {
         let listen = table.nested("listen", listen::KEYS, |table| Some(Listen::read(table)));
         let shared = |table: &mut TableReader<'_>| Some(Shared::read(table, folder));
         let shared = table.nested("shared", shared::KEYS, shared);
-        let local = table.nested("local", local::KEYS, |table| Some(Local::read(table)));
+        let local = |table: &mut TableReader<'_>| Some(LocalMemory::read(table));
+        let local = table.nested("local", LocalMemory::KEYS, local);
         let governor = |table: &mut TableReader<'_>| Some(GovernorMode::read(table));
-        let governor = table.nested("governor", governor::KEYS, governor);
-        let upstream = table.nested("upstream", upstream::KEYS, Upstream::read);
-        let routes = table.nested("edge", edge_section::KEYS, edge_section::read);
+        let governor = table.nested("governor", GovernorMode::KEYS, governor);
+        let gateway = table.nested("upstream", GatewayOptions::UPSTREAM_KEYS, |table| {
+            GatewayOptions::read_upstream(table, HTTP_FORM, http_url)
+        });
+        let routes = table.nested("edge", Routes::KEYS, Routes::read).unwrap_or_default();
+        let gateway = gateway.map(|options| GatewayOptions { routes, ..options });
         let log = table.nested("log", log::KEYS, |table| Some(LogFormat::read(table)));
-        let audit = table.nested("audit", audit::KEYS, |table| Some(Audit::read(table)));
+        let audit = |table: &mut TableReader<'_>| Some(AuditOptions::read(table, http_authority));
+        let audit = table.nested("audit", AuditOptions::KEYS, audit);
         let mut problems = table.finish(Some(())).err().unwrap_or_default();
         let raw = Self {
             node: node.unwrap_or_default(),
@@ -74,8 +76,7 @@ impl RawConfig {
             shared: shared.unwrap_or_default(),
             local: local.unwrap_or_default(),
             governor: governor.unwrap_or_default(),
-            upstream,
-            routes: routes.unwrap_or_default(),
+            gateway,
             log: log.unwrap_or_default(),
             audit: audit.unwrap_or_default(),
         };

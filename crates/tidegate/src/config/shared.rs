@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cache::shared::{RedisLogin, RedisOptions};
-use contract::config::{TableReader, ValueError};
+use contract::config::{TIME_LIMITS, TableReader, ValueError};
 
-use super::syntax::{TIME_LIMITS, region, wrong_value};
+use super::syntax::region;
 use super::url::SharedUrl;
 
 pub(super) const KEYS: &[&str] = &[
@@ -97,7 +97,10 @@ fn prefix(text: &str) -> Result<String, ValueError> {
     if text.len() <= 32 && text.chars().all(plain) {
         return Ok(text.to_owned());
     }
-    Err(wrong_value(format!("`{text}` is not a prefix"), "use 1 to 32 of a-z, 0-9 and -"))
+    Err(ValueError::wrong_value(
+        format!("`{text}` is not a prefix"),
+        "use 1 to 32 of a-z, 0-9 and -",
+    ))
 }
 
 fn check_redis(table: &mut TableReader<'_>, url: &str, sentinel: &RedisLogin) {

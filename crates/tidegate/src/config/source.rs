@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use contract::config::TableReader;
+use contract::config::{TIME_LIMITS, TableReader};
 use database::DatabaseUrl;
 
 use super::source_events::{self, SourceEvents};
-use super::syntax::{TIME_LIMITS, identifier, list_with};
+use super::syntax::identifier;
 use super::url::database_url;
 
 pub(super) const KEYS: &[&str] =
@@ -58,7 +58,7 @@ fn name(table: &mut TableReader<'_>, key: &str) -> String {
 /// Reads the addresses of standbys; both they and the primary have to be PostgreSQL's.
 fn replicas(table: &mut TableReader<'_>, primary: Option<&DatabaseUrl>) -> Vec<DatabaseUrl> {
     let mut urls = Vec::new();
-    for (key, url) in list_with(table, "replicas", database_url) {
+    for (key, url) in table.list_with("replicas", database_url) {
         if primary == Some(&url) {
             let message = format!("`{url}` is the source itself");
             table.problem("conflict", &key, message, "name its standbys");

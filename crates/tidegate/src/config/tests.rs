@@ -137,9 +137,9 @@ fn invalid_region_rejected() {
 #[test]
 fn pool_shares_of_memory_checked() {
     let config = read(EXAMPLE).expect("good");
-    assert_eq!((config.assured.critical, config.assured.ephemeral), (64 << 20, 0));
+    assert_eq!((config.local.assured.critical, config.local.assured.ephemeral), (64 << 20, 0));
     let text = format!("[local.pools]\ncritical = \"50%\"\n{EXAMPLE}");
-    assert_eq!(read(&text).expect("good").assured.critical, 128 << 20);
+    assert_eq!(read(&text).expect("good").local.assured.critical, 128 << 20);
     let text = format!("[local.pools]\ncritical = \"80%\"\n{EXAMPLE}");
     let err = read(&text).expect_err("too much");
     assert!(err.contains("local.pools: ") && err.contains("90 %"), "{err}");
@@ -171,21 +171,23 @@ fn configuration_page_names_every_key() {
         (super::source::KEYS, "source.NAME."),
         (super::source_events::KEYS, "source.NAME.events."),
         (super::shared::KEYS, "shared."),
-        (super::local::POOL_KEYS, "local.pools."),
-        (super::governor::KEYS, "governor."),
-        (super::upstream::KEYS, "upstream."),
+        (cache::LocalMemory::POOL_KEYS, "local.pools."),
+        (cache::GovernorMode::KEYS, "governor."),
+        (edge::GatewayOptions::UPSTREAM_KEYS, "upstream."),
         (super::log::KEYS, "log."),
-        (super::audit::KEYS, "audit."),
-        (super::edge::ROUTE_KEYS, ""),
+        (::node::AuditOptions::KEYS, "audit."),
+        (edge::Routes::ROUTE_KEYS, ""),
     ] {
         for key in known {
             assert!(page.contains(&format!("`{prefix}{key}`")), "{prefix}{key} is not described");
         }
     }
     // The tables in these are described by their own keys.
-    for (known, prefix) in
-        [(super::local::KEYS, "local."), (super::edge::KEYS, "edge."), (super::raw::KEYS, "")]
-    {
+    for (known, prefix) in [
+        (cache::LocalMemory::KEYS, "local."),
+        (edge::Routes::KEYS, "edge."),
+        (super::raw::KEYS, ""),
+    ] {
         for key in known {
             assert!(page.contains(&format!("{prefix}{key}")), "{prefix}{key} is not described");
         }

@@ -6,8 +6,6 @@ use std::str::FromStr;
 use contract::config::ValueError;
 use database::{DatabaseUrl, UrlError, redacted};
 
-use super::syntax::wrong_value;
-
 /// The address of the shared tier.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum SharedUrl {
@@ -34,7 +32,7 @@ impl SharedUrl {
 /// The text is another, or the database can't be connected to like that.
 pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, ValueError> {
     text.parse().map_err(|UrlError { problem, remedy }| {
-        wrong_value(format!("`{}` {problem}", redacted(text)), remedy)
+        ValueError::wrong_value(format!("`{}` {problem}", redacted(text)), remedy)
     })
 }
 
@@ -52,7 +50,7 @@ impl FromStr for SharedUrl {
                     | "rediss+cluster",
                 ),
             ) => Ok(Self::Redis(text.to_owned())),
-            _ => Err(wrong_value(
+            _ => Err(ValueError::wrong_value(
                 format!("`{}` is not the address of a shared tier", redacted(text)),
                 Self::FORMS,
             )),
@@ -80,7 +78,8 @@ impl fmt::Debug for SharedUrl {
 /// # Errors
 /// The text has another form.
 pub(super) fn http_url(text: &str) -> Result<http::Uri, ValueError> {
-    let invalid = |why: &str| wrong_value(format!("`{}`: {why}", redacted(text)), HTTP_FORM);
+    let invalid =
+        |why: &str| ValueError::wrong_value(format!("`{}`: {why}", redacted(text)), HTTP_FORM);
     let url = http::Uri::from_str(text).map_err(|err| invalid(&err.to_string()))?;
     if url.scheme_str() != Some("http") || url.authority().is_none() {
         return Err(invalid("is not an address of plain HTTP"));
@@ -89,6 +88,15 @@ pub(super) fn http_url(text: &str) -> Result<http::Uri, ValueError> {
         return Err(invalid("has a path"));
     }
     Ok(url)
+}
+
+/// Parses `http://host:port` without a path, and returns host and port.
+///
+/// # Errors
+/// The text has another form.
+pub(super) fn http_authority(text: &str) -> Result<String, ValueError> {
+    let url = http_url(text)?;
+    Ok(format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(80)))
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use cache::GovernorMode;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::error::StageError;
-use crate::config::{Config, ConfigError, GovernorMode, Listen};
+use crate::config::{Config, ConfigError, Listen};
 use crate::node::{Listening, Node, NodeError};
 
 /// The demo's configuration, with placeholders for addresses and paths.

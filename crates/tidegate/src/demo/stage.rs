@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use cache::GovernorMode;
 use drill::plan::Plan;
 use drill::{Baseline, BaselineProxy, Demo, StalenessBudgets, Target, TargetMetrics};
 use shop::{Catalogue, Shop, ShopOptions, ShopServer};
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use super::error::StageError;
 use super::node::DemoNode;
 use super::oracle::{ShopOracle, ShopWriter};
-use crate::config::{GovernorMode, Listen};
+use crate::config::Listen;
 
 /// The TTL of the TTL-only cache.
 const BASELINE_TTL: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use cache::GovernorMode;
 use drill::plan::{Inventory, Storm};
 use drill::{Demo, Page, RunReport, StalenessBudgets, StormReport, Target, warm};
 use shop::{Catalogue, Shop, ShopOptions, ShopServer};
@@ -14,7 +15,7 @@ use super::error::StageError;
 use super::node::DemoNode;
 use super::oracle::{ShopOracle, ShopWriter};
 use super::stage::{loopback, requests};
-use crate::config::{GovernorMode, Listen};
+use crate::config::Listen;
 
 /// Products, and the shelves they are on: a stock change invalidates all recommendations of its shelf.
 const PRODUCTS: usize = 800;

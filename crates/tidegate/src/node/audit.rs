@@ -4,11 +4,11 @@ use ::node::{AnswerSampler, PeerClient, PeerError};
 use async_trait::async_trait;
 use cache::audit::{EntrySummary, LoadTarget, PeerReply};
 use cache::{Answer, Engine, Policy};
-use contract::Key;
+use contract::{Key, percent};
 use control::{InspectQuery, InvalidQuery, TierInspector};
 use edge::data::{DataApi, Inspected, Sampler};
 
-use crate::http_client::{Client, encoded};
+use crate::http_client::Client;
 
 /// The longest answer, in bytes; two tiers take less than 1,000.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -26,9 +26,9 @@ impl PeerClient for HttpPeers {
     ) -> Result<PeerReply, PeerError> {
         let path = format!(
             "/api/v1/inspect?contract={}&id={}&salt={}",
-            encoded(&target.contract),
-            encoded(&target.id),
-            encoded(salt)
+            percent::encode(&target.contract),
+            percent::encode(&target.id),
+            percent::encode(salt)
         );
         let body = self.0.get(node, &path, ANSWER_BYTES_MAX).await;
         let body = body.map_err(|err| PeerError::Unreachable(format!("{err:#}")))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::node::{AuditLoop, AuditOptions, FollowMetrics, Health, Journal, Renewer};
+use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
 use coherence::Clock;
 use contract::Contracts;
@@ -16,7 +16,7 @@ use super::audit::{HttpPeers, SampledAnswers};
 use super::connect::{self, FilteredContract, Standbys};
 use super::error::NodeError;
 use super::posted_events::PostedEvents;
-use crate::config::{self, Config, GovernorMode};
+use crate::config::{self, Config};
 use crate::http_client::Client;
 
 /// The invalidations that `/api/v1/invalidations` can show.
@@ -70,11 +70,11 @@ impl Node {
             connect::database(name, source, &contracts, audited, &clock, &mut registry).await?;
         let shared = connect::shared_tier(config, &clock, &mut registry).await?;
         let options = EngineOptions {
-            local_bytes: config.local_bytes,
-            assured: config.assured,
+            local_bytes: config.local.bytes,
+            assured: config.local.assured,
             shared_timeout: config.shared.timeout,
             load_timeout: source.load_timeout,
-            governor: config.governor == GovernorMode::On,
+            governor: config.governor,
             ..EngineOptions::default()
         };
         let cache_metrics = cache::Metrics::new(&mut registry);
@@ -85,11 +85,7 @@ impl Node {
         let filtered = connect::filtered_contracts(&database.served);
         let data = DataApi::new(engine.clone(), database.served);
         let audit = AuditLoop::new(
-            &AuditOptions {
-                reads_per_second: config.audit.reads_per_second,
-                sample_share: config.audit.sample,
-                peers: config.audit.peers.clone(),
-            },
+            &config.audit,
             &engine,
             database.audit_targets,
             Arc::new(HttpPeers(Client::new())),

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 
-use harness::{Fault, FaultProxy, Port, http};
+use drill::{Fault, FaultProxy};
+use harness::{Port, http};
 use serde_json::Value;
 
 use crate::audit::{report, tidegate_audit};

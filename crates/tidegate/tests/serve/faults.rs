@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use harness::{Fault, FaultProxy, Redis, http};
+use drill::{Fault, FaultProxy};
+use harness::{Redis, http};
 
 use crate::stack::{DEADLINE, Node, Stack, bound_ms, now, tier};
 use crate::upstream::Reply;

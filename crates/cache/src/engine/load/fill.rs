@@ -86,7 +86,9 @@ impl TierStack {
         let late = Verdict::Refuse(Refusal::Tombstone);
         let is_sound = match outcome.stored {
             None | Some(Verdict::Accept | Verdict::Refuse(Refusal::Lease)) => true,
-            Some(verdict) => verdict == late && self.options.governor && rules.allows_soft_stale(),
+            Some(verdict) => {
+                verdict == late && self.options.governor.is_on() && rules.allows_soft_stale()
+            }
         };
         if rules.tiers.local && is_sound {
             let verdict = self.local.fill(&request.key, Arc::clone(&outcome.entry), epoch);
@@ -131,7 +133,7 @@ impl TierStack {
             _ if rules.is_age_bound() => Mono(0),
             _ => refresh_from(rules, from + ttl, ttl, entry.cost),
         };
-        let policy = rules.entry_policy(self.options.governor);
+        let policy = rules.entry_policy(self.options.governor.is_on());
         let entry = match rules.sliding.filter(|_| entry.is_present()) {
             None => LocalEntry::new(entry, from, fast_until, own, policy),
             Some(touch) => {

@@ -208,7 +208,7 @@ impl TierStack {
         } else {
             refresh_from(rules, expires, remaining, entry.cost)
         };
-        let policy = rules.entry_policy(self.options.governor);
+        let policy = rules.entry_policy(self.options.governor.is_on());
         match rules.sliding.filter(|_| entry.is_present()) {
             None => LocalEntry::new(entry, loaded, fast_until, is_age_bound, policy),
             Some(touch) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cache::Engine;
 use coherence::Clock;
-use edge::{Gateway, GatewayOptions};
+use edge::Gateway;
 use prometheus_client::registry::Registry;
 
 use crate::config::Config;
@@ -17,12 +17,9 @@ pub(crate) fn gateway(
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Option<Gateway>, NodeError> {
-    let Some(upstream) = &config.upstream else { return Ok(None) };
-    let mut options = GatewayOptions::new(upstream.url.clone());
-    options.first_byte_timeout = upstream.timeout;
-    options.routes.clone_from(&config.routes);
+    let Some(options) = &config.gateway else { return Ok(None) };
     let metrics = edge::Metrics::new(registry);
-    Gateway::new(options, engine.clone(), metrics, Arc::clone(clock))
+    Gateway::new(options.clone(), engine.clone(), metrics, Arc::clone(clock))
         .map(Some)
         .map_err(|err| NodeError::Gateway(err.to_string()))
 }

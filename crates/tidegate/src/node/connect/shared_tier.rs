@@ -23,7 +23,7 @@ pub(crate) async fn shared_tier(
     registry: &mut Registry,
 ) -> Result<Arc<dyn SharedTier>, NodeError> {
     Ok(match &config.shared.url {
-        SharedUrl::Memory => Arc::new(MemoryTier::new(Arc::clone(clock), config.local_bytes)),
+        SharedUrl::Memory => Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)),
         SharedUrl::Redis(url) => {
             let mut options = RedisOptions::new(url);
             options.prefix.clone_from(&config.shared.prefix);

@@ -3,26 +3,24 @@
 mod options;
 mod pump;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime,
-    sync::{oneshot, watch},
-};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
 
 pub use self::options::Fault;
 
-/// A proxy between clients and a server on 127.0.0.1; closes its connections on drop.
+/// A proxy between clients and a server on 127.0.0.1; closes its connections on drop. It has a runtime of its
+/// own on its own thread, so a paused clock of the caller's runtime does not stop it.
 pub struct FaultProxy {
     addr: SocketAddr,
     fault: watch::Sender<Fault>,
@@ -37,8 +35,8 @@ impl FaultProxy {
     /// # Errors
     /// When no port can be bound.
     pub fn start(upstream: SocketAddr) -> Result<Self> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")
-            .context("harness: no port for the fault proxy")?;
+        let listener =
+            std::net::TcpListener::bind("127.0.0.1:0").context("no port for the fault proxy")?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

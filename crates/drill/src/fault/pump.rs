@@ -1,16 +1,13 @@
 //! The two directions of one connection.
 
-use std::{io, time::Duration};
+use std::io;
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-    sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::options::Fault;
 
@@ -50,7 +47,7 @@ pub(super) async fn run(mut client: TcpStream, mut server: TcpStream, faults: Fa
 /// Closes with RST instead of FIN.
 pub(super) fn reset(stream: TcpStream) {
     // On failure the socket is closed with FIN.
-    let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    let _ = stream.set_zero_linger();
 }
 
 async fn requests(

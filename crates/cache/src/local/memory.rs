@@ -1,40 +1,43 @@
 //! `[local]` and `[local.pools]`: the in-process tier, and the memory that each of its pools is assured of.
 
-use cache::{Assured, MOST_ASSURED};
 use contract::config::{TableReader, ValueError, parse_size};
 
-use super::syntax::wrong_value;
-
-pub(super) const KEYS: &[&str] = &["memory", "pools"];
-
-pub(super) const POOL_KEYS: &[&str] = &["critical", "standard", "ephemeral"];
+use super::pools::{Assured, MOST_ASSURED};
 
 const DEFAULT_BYTES: u64 = 256 << 20;
 
 const MIN_BYTES: u64 = 1 << 20;
 
-/// The in-process tier's settings.
+/// The memory of the in-process tier. By default 256 MiB, of which a quarter each is assured to the pools
+/// `critical` and `standard`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Local {
-    /// Its size limit, in bytes.
-    pub(super) bytes: u64,
-    /// The bytes that each of its pools is assured of.
-    pub(super) assured: Assured,
+pub struct LocalMemory {
+    /// The size limit in bytes, at least 1 MiB.
+    pub bytes: u64,
+    /// The bytes that each pool is assured of; together at most [`MOST_ASSURED`] of the limit.
+    pub assured: Assured,
 }
 
-impl Default for Local {
+impl Default for LocalMemory {
     fn default() -> Self {
         Self { bytes: DEFAULT_BYTES, assured: Parts::default().of(DEFAULT_BYTES) }
     }
 }
 
-impl Local {
-    pub(super) fn read(table: &mut TableReader<'_>) -> Self {
+impl LocalMemory {
+    /// The keys of `[local]`.
+    pub const KEYS: &[&str] = &["memory", "pools"];
+
+    /// The keys of `[local.pools]`.
+    pub const POOL_KEYS: &[&str] = &["critical", "standard", "ephemeral"];
+
+    /// Reads `[local]`. With problems, the values are defaults where they could not be read.
+    pub fn read(table: &mut TableReader<'_>) -> Self {
         let bytes = match table.has("memory") {
             true => table.size("memory", MIN_BYTES..=u64::MAX),
             false => Some(DEFAULT_BYTES),
         };
-        let parts = table.nested("pools", POOL_KEYS, |pools| Some(Parts::read(pools)));
+        let parts = table.nested("pools", Self::POOL_KEYS, |pools| Some(Parts::read(pools)));
         let parts = parts.unwrap_or_default();
         let Some(bytes) = bytes else { return Self::default() };
         let assured = parts.of(bytes);
@@ -114,7 +117,7 @@ fn part(text: &str) -> Result<Part, ValueError> {
         Ok(percent) if percent <= 100 => Ok(Part::Percent(percent)),
         _ => {
             let help = "write a whole number of percent, from 0% to 90%, or a size";
-            Err(wrong_value(format!("`{text}` is not a share"), help))
+            Err(ValueError::wrong_value(format!("`{text}` is not a share"), help))
         }
     }
 }
@@ -124,10 +127,10 @@ mod tests {
     use super::*;
 
     /// Reads `[local]`.
-    fn read(text: &str) -> Result<Local, String> {
+    fn read(text: &str) -> Result<LocalMemory, String> {
         let table: toml::Table = text.parse().expect("TOML");
-        let mut reader = TableReader::new("local", &table, KEYS);
-        let local = Local::read(&mut reader);
+        let mut reader = TableReader::new("local", &table, LocalMemory::KEYS);
+        let local = LocalMemory::read(&mut reader);
         let problems = |problems: Vec<contract::Problem>| {
             problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
