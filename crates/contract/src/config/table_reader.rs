@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Value;
+use toml::value::{Date, Datetime};
 
 use crate::config::choice::parse_choice;
 use crate::config::duration::duration_from_value;
@@ -311,7 +312,7 @@ impl<'t> TableReader<'t> {
     }
 
     /// Returns a date, which must be present.
-    pub fn required_date(&mut self, key: &str) -> Option<jiff::civil::Date> {
+    pub fn required_date(&mut self, key: &str) -> Option<Date> {
         const HELP: &str = "write a date without quotes, such as 2026-11-02";
         let Some(value) = self.get(key) else {
             self.problem("missing", key, "is missing", HELP);
@@ -414,15 +415,11 @@ impl<'t> TableReader<'t> {
 }
 
 /// Returns the date of a TOML date without a time.
-fn civil_date(value: &Value) -> Option<jiff::civil::Date> {
-    let Value::Datetime(toml::value::Datetime { date: Some(date), time: None, offset: None }) =
-        value
-    else {
-        return None;
-    };
-    let year = i16::try_from(date.year).ok()?;
-    let (month, day) = (i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?);
-    jiff::civil::Date::new(year, month, day).ok()
+fn civil_date(value: &Value) -> Option<Date> {
+    match value {
+        Value::Datetime(Datetime { date, time: None, offset: None }) => *date,
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -254,7 +254,7 @@ pub struct Approval {
     /// The people or roles that approved it.
     pub by: Vec<String>,
     /// The day of the approval.
-    pub on: jiff::civil::Date,
+    pub on: toml::value::Date,
 }
 
 impl Contract {

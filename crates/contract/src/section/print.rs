@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use toml::value::Date;
 use toml::{Table, Value};
 
 use crate::config::format_duration;
@@ -134,8 +135,6 @@ fn size(bytes: u64) -> Value {
     i64::try_from(bytes).map_or_else(|_| Value::String(bytes.to_string()), Value::Integer)
 }
 
-fn date(day: jiff::civil::Date) -> Value {
-    // Only a year before 0, which no configuration can contain, has no TOML date.
-    let text = day.to_string();
-    text.parse().map_or_else(|_| Value::String(text), Value::Datetime)
+fn date(day: Date) -> Value {
+    Value::Datetime(day.into())
 }
