@@ -21,31 +21,35 @@
 //! same events to the byte ([`Outcome::digest`]). `src/bin/simulate.rs` runs many seeds.
 //!
 //! **Real:** `cache::Engine` with its in-process tier, single flights, leases and gates; `cache::leader`;
-//! the state of the embedded shared tier; all of `coherence`. **Virtual:** time, the network, the
-//! database with its log, snapshots, slot and standby, the feed from the log to
-//! [`coherence::StreamCursor`], processes. **Not simulated:** sockets and SQL, Redis's scripts and streams,
-//! the gateway, threads.
+//! the state of the embedded shared tier; the loops of `node`: follower with contracts and renewals, sampler,
+//! standby watch, purge requests, health; from `feed` the election of the leader and the session of a
+//! PostgreSQL stream; all of `coherence`. **Virtual:** time, the network, the database with its log, snapshots,
+//! slot and standby, the attempts to acquire the slot, processes. **Not simulated:** sockets and SQL, Redis's
+//! scripts and streams, the gateway, threads.
 
 mod checks;
 mod clocks;
 mod cluster;
 mod commits;
+mod contracts;
 mod database;
 mod environment;
 mod fault_state;
 mod faults;
-mod follower;
 mod key_scan;
+mod log_source;
 mod node;
 mod outcome;
 mod pictures;
 mod recorder;
+mod rows;
 mod rows_origin;
 mod run;
-mod sampler;
 mod setup;
 mod shared_remote;
 mod shared_server;
+mod slot_candidate;
+mod slot_stream;
 mod standby;
 mod standby_origin;
 mod tally;
