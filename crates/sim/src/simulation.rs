@@ -1,4 +1,4 @@
-//! A deterministic simulation of whole clusters: the product's own engine, leader, tiers and rules
+//! A deterministic simulation of whole clusters: the product's own engine, loops, tiers and rules
 //! on virtual time, a virtual network and a virtual database, with faults planned from a seed.
 //!
 //! A seed determines a cluster and its history. [`run()`] creates the cluster, starts readers, writers and
@@ -10,7 +10,7 @@
 //! 3. no answer from a tier misses a commit that this tier has applied, and none misses a commit up to its
 //!    reported version;
 //! 4. after the faults every tier converges: reads return the present value, proven within two seconds, and
-//!    it is stored;
+//!    it is stored; and no component of a node is reported as failed;
 //! 5. no answer to a causal token misses the write;
 //! 6. nothing panics, and every read ends in time;
 //! 7. before the first fault, a cold key is loaded once in the whole cluster; at all times a key's lease

@@ -126,7 +126,10 @@ impl<S: LogStream, P: Primary> Session<S, P> {
 
     /// Adds the messages that have already arrived to the same batch. Also polls the watermark, which
     /// would otherwise not advance while the log never pauses.
-    async fn handle_available(&mut self, first: Result<LogEvent, FeedError>) -> Result<(), FeedError> {
+    async fn handle_available(
+        &mut self,
+        first: Result<LogEvent, FeedError>,
+    ) -> Result<(), FeedError> {
         let before = self.commits.len();
         self.handle(first)?;
         for _ in 0..MAX_EVENTS_PER_TURN {

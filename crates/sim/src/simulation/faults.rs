@@ -9,9 +9,9 @@ use rand::seq::IteratorRandom;
 use tokio::time::sleep;
 
 use super::cluster::Cluster;
+use super::contracts;
 use super::environment::Environment;
 use super::node::Node;
-use super::contracts;
 use super::setup::{KEYS, tag_of};
 use super::shared_server::SharedServer;
 use super::standby_origin;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cache::OriginError;
 use coherence::{Log, Lsn};
 use contract::Contract;
 use feed::{FeedError, Identity, LogEnd, LogMessage, Source};
 use node::RowCatalogue;
-use cache::OriginError;
 use tokio::time::sleep;
 
 use super::environment::{Environment, Peer};
@@ -41,6 +41,8 @@ impl LogSource {
 #[async_trait]
 impl Source for LogSource {
     async fn log_end(&self) -> Result<LogEnd, FeedError> {
+        // The timers of a stopped process run on, but it sends nothing.
+        self.env.until_running(self.node, self.process).await;
         let left = self.env.now();
         self.transmit().await?;
         let turned = self.env.now();

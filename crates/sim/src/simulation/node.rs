@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use cache::{Answer, Chance, Engine, Item, Metrics, Origin, Policy, ReadError};
-use coherence::{Cause, CausalToken, Clock, Subject};
+use coherence::{CausalToken, Cause, Clock, Subject};
 use contract::Key;
 use feed::Source;
 use feed::postgres::SlotFeed;
 use node::{
-    FollowMetrics, Follower, FollowerParts, Health, InvalidationError, InvalidationRequest, Journal,
-    LogInvalidator, LogSampler, Renewer, StandbyMetrics, StandbyProbe, watch_standby,
+    FollowMetrics, Follower, FollowerParts, Health, InvalidationError, InvalidationRequest,
+    Journal, LogInvalidator, LogSampler, Renewer, StandbyMetrics, StandbyProbe, watch_standby,
 };
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;

@@ -40,13 +40,7 @@ fn is_told_by_wildcards(number: usize, commit: &Commit) -> bool {
 }
 
 /// Returns the change of one cell. One new row in five lacks its value, as an out-of-line column does.
-fn change(
-    env: &Environment,
-    db: &Database,
-    number: usize,
-    cell: Cell,
-    present: bool,
-) -> RowChange {
+fn change(env: &Environment, db: &Database, number: usize, cell: Cell, present: bool) -> RowChange {
     let id = || ("id", Column::Text(cell.to_string()));
     let table = if cell > COLD { GROUPS } else { contracts::table(cell) };
     let change = |op, old, new| RowChange {

@@ -11,10 +11,10 @@ use contract::Key;
 use tokio::time::sleep;
 
 use super::commits::Version;
+use super::contracts;
 use super::database::Database;
 use super::environment::{Environment, Peer};
 use super::recorder::{self, Participant, Tone};
-use super::contracts;
 use super::setup::tag_of;
 use super::trace::TraceEvent;
 use super::values;

@@ -15,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::checks;
+use super::contracts::number_of;
 use super::environment::{CALL_TIMEOUT, CallError, Environment, Peer};
 use super::recorder::{self, Interaction, Participant, Tone};
-use super::contracts::number_of;
 use super::trace::TraceEvent;
 
 /// The largest number of messages that a node may lag behind.

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::commits::Version;
+use super::contracts::cells_of;
 use super::environment::{Environment, Peer};
 use super::rows_origin::{loaded, rows, unavailable};
-use super::contracts::cells_of;
 use super::setup::COLD;
 use super::standby::Standby;
 use super::trace::TraceEvent;
