@@ -20,20 +20,31 @@ const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// A node's means to acquire one kind of log, and the state that it keeps between attempts.
-pub(crate) trait Candidate: Clone + Send + Sync + 'static {
+pub trait Candidate: Clone + Send + Sync + 'static {
     /// A stream from its start to its loss.
     type Session: Send;
 
     /// Tries once to acquire the log. Returns `None` if another node holds it.
+    ///
+    /// # Errors
+    /// The log can't be followed now.
     fn acquire(
         &mut self,
     ) -> impl Future<Output = Result<Option<(StreamStart, Self::Session)>, FeedError>> + Send;
 
     /// Whether to try now, after an attempt that found another holder.
+    ///
+    /// # Errors
+    /// The database has not answered.
     fn is_free(&self) -> impl Future<Output = Result<bool, FeedError>> + Send;
 
     /// Keeps the state of a lost stream that the next attempt needs.
     fn stream_lost(&mut self, session: &Self::Session);
+
+    /// Returns a random number in [0, 1), which spreads the probes of several standbys.
+    fn jitter(&self) -> f64 {
+        rand::random()
+    }
 }
 
 /// The candidate after an attempt, and the attempt's result.
@@ -136,7 +147,7 @@ impl<C: Candidate> LeaderElection<C> {
                     });
                     match free {
                         Ok(true) => self.start_attempt(),
-                        Ok(false) => self.state = State::Standby(next_probe()),
+                        Ok(false) => self.state = self.standby(),
                         Err(err) => return Ok(Some(self.lose(err))),
                     }
                 }
@@ -185,7 +196,7 @@ impl<C: Candidate> LeaderElection<C> {
             Ok(None) => {
                 self.settled = true;
                 self.backoff = MIN_BACKOFF;
-                self.state = State::Standby(next_probe());
+                self.state = self.standby();
                 let reported = std::mem::replace(&mut self.on_standby, true);
                 Ok((!reported).then_some(FeedEvent::Standby))
             }
@@ -197,6 +208,12 @@ impl<C: Candidate> LeaderElection<C> {
         }
     }
 
+    /// Returns the state of a standby, with the time of its next probe.
+    fn standby(&self) -> State<C> {
+        let pause = PROBE_INTERVAL.mul_f64(1.0 + self.candidate.jitter() / 2.0);
+        State::Standby(Instant::now() + pause)
+    }
+
     fn lose(&mut self, err: FeedError) -> FeedEvent {
         tracing::warn!(source = %self.source, error = %err, "change feed lost");
         self.metrics.leader.set(0);
@@ -206,8 +223,4 @@ impl<C: Candidate> LeaderElection<C> {
         self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
         FeedEvent::Lost(err)
     }
-}
-
-fn next_probe() -> Instant {
-    Instant::now() + PROBE_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0)
 }

@@ -32,6 +32,7 @@ mod table;
 pub use error::{FeedError, SetupError, SetupIssue};
 pub use event::{Commit, FeedEvent, Identity, LogBatch, LogEnd, StreamStart};
 pub use feed::{Checkpoint, Feed};
+pub use leader_election::Candidate;
 pub use mariadb::{MariaDbFeed, MariaDbOptions, MariaDbSource};
 pub use message::{LogMessage, MalformedMessage, MessageTooLarge};
 pub use metrics::Metrics;

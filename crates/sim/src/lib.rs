@@ -1,5 +1,5 @@
 //! A [`model`] of the coherence protocol, explored with [`stateright`], and a [`simulation`] of whole
-//! clusters of the product's own engine on virtual time. For tests only, never shipped.
+//! clusters of the product's own engine and loops on virtual time. For tests only, never shipped.
 //!
 //! | tests | subject |
 //! |---|---|

@@ -9,9 +9,10 @@ use super::connection::connect;
 use super::log;
 use super::options::PostgresOptions;
 use super::prepare::prepare_on;
+use super::primary::PostgresPrimary;
 use super::session::{AcquiredStream, Session};
 use super::slot::{self, SlotState};
-use super::stream::{self, Started};
+use super::stream::{self, PostgresStream, Started};
 use super::visibility::assign_xid;
 use crate::error::FeedError;
 use crate::event::StreamStart;
@@ -19,7 +20,7 @@ use crate::leader_election::Candidate;
 
 /// A candidate for the slot.
 #[derive(Clone)]
-pub(super) struct PostgresCandidate {
+pub struct PostgresCandidate {
     options: Arc<PostgresOptions>,
     config: ConnectConfig,
     /// The last connection that was open while this node led or was on standby. As long as it is alive,
@@ -34,9 +35,9 @@ pub(super) struct PostgresCandidate {
 }
 
 impl Candidate for PostgresCandidate {
-    type Session = Session;
+    type Session = Session<PostgresStream, PostgresPrimary>;
 
-    async fn acquire(&mut self) -> Result<Option<(StreamStart, Session)>, FeedError> {
+    async fn acquire(&mut self) -> Result<Option<(StreamStart, Self::Session)>, FeedError> {
         let witness = match &self.witness {
             Some(witness) if witness.is_alive().await => Some(witness.clone()),
             _ => None,
@@ -52,7 +53,9 @@ impl Candidate for PostgresCandidate {
         };
         self.witness = Some(connection);
         self.created = None;
-        Ok(Some((acquired.start.clone(), Session::new(self.options.clone(), acquired))))
+        let start = acquired.start.clone();
+        let PostgresOptions { metrics, clock, .. } = &*self.options;
+        Ok(Some((start, Session::new(acquired, metrics.clone(), Arc::clone(clock)))))
     }
 
     async fn is_free(&self) -> Result<bool, FeedError> {
@@ -61,9 +64,9 @@ impl Candidate for PostgresCandidate {
         Ok(state != SlotState::Held)
     }
 
-    fn stream_lost(&mut self, session: &Session) {
+    fn stream_lost(&mut self, session: &Self::Session) {
         self.fingerprint = Some(session.fingerprint().to_owned());
-        self.recreate = session.slot_is_unusable();
+        self.recreate = session.stream().slot_is_unusable();
     }
 }
 
@@ -78,7 +81,7 @@ impl PostgresCandidate {
         &mut self,
         connection: &Arc<Connection>,
         unbroken: bool,
-    ) -> Result<Option<AcquiredStream>, FeedError> {
+    ) -> Result<Option<AcquiredStream<PostgresStream, PostgresPrimary>>, FeedError> {
         let name = self.options.slot.clone();
         prepare_on(connection, &self.config, &self.options).await?;
         // Before the stream starts, so that every later alteration is detected.
@@ -113,8 +116,10 @@ impl PostgresCandidate {
             // Through the log, so that its position lies after every missed change.
             log::emit_everything(connection).await?;
         }
-        let connection = connection.clone();
-        Ok(Some(AcquiredStream { connection, client, start, after, fingerprint }))
+        let (connection, options) = (connection.clone(), self.options.clone());
+        let stream = PostgresStream::new(client, &options);
+        let primary = Arc::new(PostgresPrimary { connection, options });
+        Ok(Some(AcquiredStream { stream, primary, start, after, fingerprint }))
     }
 
     /// Returns false if another node has created the slot first.

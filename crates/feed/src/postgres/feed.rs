@@ -1,4 +1,4 @@
-//! The feed of a PostgreSQL's log.
+//! The feed of a log that a replication slot sends.
 
 use std::sync::Arc;
 
@@ -8,14 +8,20 @@ use coherence::Lsn;
 use super::candidate::PostgresCandidate;
 use super::connection::connect_config;
 use super::options::PostgresOptions;
+use super::session::Session;
+use super::transport::{LogStream, Primary};
 use crate::error::FeedError;
 use crate::event::FeedEvent;
 use crate::feed::Feed;
-use crate::leader_election::LeaderElection;
+use crate::leader_election::{Candidate, LeaderElection};
+use crate::metrics::Metrics;
 
 /// Follows a PostgreSQL's log.
-pub struct PostgresFeed {
-    election: LeaderElection<PostgresCandidate>,
+pub type PostgresFeed = SlotFeed<PostgresCandidate>;
+
+/// Follows the log that a replication slot sends, whenever its candidate has the slot.
+pub struct SlotFeed<C: Candidate> {
+    election: LeaderElection<C>,
 }
 
 impl PostgresFeed {
@@ -25,12 +31,25 @@ impl PostgresFeed {
         let config = connect_config(&options.url);
         let (source, metrics) = (options.source.clone(), options.metrics.clone());
         let candidate = PostgresCandidate::new(Arc::new(options), config);
+        Self::of(candidate, source, metrics)
+    }
+}
+
+impl<C: Candidate> SlotFeed<C> {
+    /// Creates the feed of `candidate`, which tries to acquire the slot on the first [`next`](Feed::next).
+    /// `source` is the source's name.
+    pub fn of(candidate: C, source: Arc<str>, metrics: Metrics) -> Self {
         Self { election: LeaderElection::new(candidate, source, metrics) }
     }
 }
 
 #[async_trait]
-impl Feed for PostgresFeed {
+impl<C, S, P> Feed for SlotFeed<C>
+where
+    C: Candidate<Session = Session<S, P>>,
+    S: LogStream,
+    P: Primary,
+{
     async fn next(&mut self) -> Result<FeedEvent, FeedError> {
         loop {
             if let Some(session) = self.election.session() {

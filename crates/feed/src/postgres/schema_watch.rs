@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use database::postgres::Connection;
 use tokio::time::{Instant, sleep_until};
 
-use super::catalog;
-use super::options::PostgresOptions;
+use super::transport::Primary;
 use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;
 
@@ -15,23 +13,18 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 const OPERATION: &str = "checking the tables";
 
-/// Compares the [fingerprint](catalog::fingerprint) of the tracked tables at intervals.
-pub(super) struct SchemaWatch {
-    options: Arc<PostgresOptions>,
-    connection: Arc<Connection>,
+/// Compares the [fingerprint](Primary::fingerprint) of the tracked tables at intervals.
+pub(super) struct SchemaWatch<P> {
+    primary: Arc<P>,
     fingerprint: String,
     query: BackgroundQuery<String>,
     query_at: Instant,
 }
 
-impl SchemaWatch {
-    pub(super) fn new(
-        options: Arc<PostgresOptions>,
-        connection: Arc<Connection>,
-        fingerprint: String,
-    ) -> Self {
+impl<P: Primary> SchemaWatch<P> {
+    pub(super) fn new(primary: Arc<P>, fingerprint: String) -> Self {
         let (query, query_at) = (BackgroundQuery::new(OPERATION), Instant::now() + INTERVAL);
-        Self { options, connection, fingerprint, query, query_at }
+        Self { primary, fingerprint, query, query_at }
     }
 
     /// Returns the fingerprint at the start of the stream.
@@ -44,10 +37,8 @@ impl SchemaWatch {
         loop {
             if !self.query.is_running() {
                 sleep_until(self.query_at).await;
-                let (options, connection) = (self.options.clone(), self.connection.clone());
-                self.query.start(async move {
-                    catalog::fingerprint(&connection, &options.publication, &options.tables).await
-                });
+                let primary = self.primary.clone();
+                self.query.start(async move { primary.fingerprint().await });
             }
             let fingerprint = self.query.result().await;
             self.query_at = Instant::now() + INTERVAL;

@@ -4,22 +4,17 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Advance, Lsn, StreamCursor};
-use database::postgres::Connection;
+use coherence::{Advance, Clock, Lsn, StreamCursor};
 use futures_util::FutureExt;
-use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
-use super::assembler::CommitAssembler;
-use super::log;
-use super::options::PostgresOptions;
 use super::schema_watch::SchemaWatch;
-use super::stream::{client_lsn, lacks_publication, stream_error};
+use super::transport::{LogEvent, LogStream, Primary};
 use super::visibility::VisibilityProbe;
 use crate::error::FeedError;
 use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
-use crate::message::LogMessage;
+use crate::metrics::Metrics;
 
 /// At most this many messages are taken before other work gets its turn.
 const MAX_EVENTS_PER_TURN: usize = 8_192;
@@ -29,55 +24,47 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 
 const OPERATION: &str = "following the log";
 
-/// A message of the stream; `None` at its end.
-type Received = pgwire_replication::Result<Option<ReplicationEvent>>;
-
 /// A started stream.
-pub(super) struct AcquiredStream {
-    pub(super) connection: Arc<Connection>,
-    pub(super) client: ReplicationClient,
-    pub(super) start: StreamStart,
+pub struct AcquiredStream<S, P> {
+    /// The messages of the slot.
+    pub stream: S,
+    /// Another connection to the same run of the server.
+    pub primary: Arc<P>,
+    /// The start of the stream.
+    pub start: StreamStart,
     /// A transaction id that was assigned when the slot existed.
-    pub(super) after: u64,
-    /// The tables' [fingerprint](super::catalog::fingerprint) when the stream started.
-    pub(super) fingerprint: String,
+    pub after: u64,
+    /// The tables' [fingerprint](Primary::fingerprint) when the stream started.
+    pub fingerprint: String,
 }
 
 /// A stream, and the commits that have arrived on it.
-pub(super) struct Session {
-    options: Arc<PostgresOptions>,
-    connection: Arc<Connection>,
-    client: ReplicationClient,
-    assembler: CommitAssembler,
+pub struct Session<S, P> {
+    stream: S,
+    primary: Arc<P>,
     cursor: StreamCursor,
-    visibility: VisibilityProbe,
-    schema: SchemaWatch,
-    slot_is_unusable: bool,
+    visibility: VisibilityProbe<P>,
+    schema: SchemaWatch<P>,
     commits: Vec<Commit>,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
     last_received: Instant,
     nudged: bool,
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        // A graceful end might wait for a dead server; the slot is released either way.
-        self.client.abort();
-    }
-}
-
-impl Session {
-    pub(super) fn new(options: Arc<PostgresOptions>, acquired: AcquiredStream) -> Self {
-        let AcquiredStream { connection, client, start, after, fingerprint } = acquired;
+impl<S: LogStream, P: Primary> Session<S, P> {
+    /// Creates the session of a stream that has just started. `clock` is for the lag metric only.
+    pub fn new(acquired: AcquiredStream<S, P>, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
+        let AcquiredStream { stream, primary, start, after, fingerprint } = acquired;
         Self {
-            assembler: CommitAssembler::new(&options),
             cursor: StreamCursor::starting(start.position, after),
-            visibility: VisibilityProbe::new(connection.clone()),
-            schema: SchemaWatch::new(options.clone(), connection.clone(), fingerprint),
-            slot_is_unusable: false,
-            options,
-            connection,
-            client,
+            visibility: VisibilityProbe::new(primary.clone()),
+            schema: SchemaWatch::new(primary.clone(), fingerprint),
+            stream,
+            primary,
             commits: Vec::new(),
+            metrics,
+            clock,
             last_received: Instant::now(),
             nudged: false,
         }
@@ -93,7 +80,7 @@ impl Session {
             let silent_until = self.last_received + limit;
             tokio::select! {
                 biased;
-                event = self.client.recv() => {
+                event = self.stream.receive() => {
                     (self.last_received, self.nudged) = (Instant::now(), false);
                     self.handle_available(event).await?;
                 }
@@ -109,10 +96,9 @@ impl Session {
         self.schema.fingerprint()
     }
 
-    /// Whether the slot has ended the stream: it starts before the publication was created (the
-    /// publication was dropped and created again), so every later start would fail there too.
-    pub(super) fn slot_is_unusable(&self) -> bool {
-        self.slot_is_unusable
+    /// Returns the messages of the slot.
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// See [`Feed::ack`](crate::Feed::ack).
@@ -127,20 +113,23 @@ impl Session {
     }
 
     fn acknowledge(&self) {
-        self.client.update_applied_lsn(client_lsn(self.cursor.confirmable()));
+        self.stream.confirm(self.cursor.confirmable());
     }
 
     fn take_batch(&mut self) -> Option<LogBatch> {
         let Advance { prev, upto, watermark } = self.cursor.take_advance()?;
         self.acknowledge();
         let commits = std::mem::take(&mut self.commits);
-        Commit::record(&commits, &self.options.metrics, &*self.options.clock);
+        Commit::record(&commits, &self.metrics, &*self.clock);
         Some(LogBatch { prev, upto, watermark, commits })
     }
 
     /// Adds the messages that have already arrived to the same batch. Also polls the watermark, which
     /// would otherwise not advance while the log never pauses.
-    async fn handle_available(&mut self, first: Received) -> Result<(), FeedError> {
+    async fn handle_available(
+        &mut self,
+        first: Result<LogEvent, FeedError>,
+    ) -> Result<(), FeedError> {
         let before = self.commits.len();
         self.handle(first)?;
         for _ in 0..MAX_EVENTS_PER_TURN {
@@ -148,7 +137,7 @@ impl Session {
                 break;
             }
             // Unconstrained: Tokio would make the task yield after 128 messages.
-            let Some(event) = unconstrained(self.client.recv()).now_or_never() else { break };
+            let Some(event) = unconstrained(self.stream.receive()).now_or_never() else { break };
             self.handle(event)?;
         }
         if self.commits.len() > before {
@@ -163,35 +152,17 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, event: Received) -> Result<(), FeedError> {
-        let ended = || FeedError::unavailable(OPERATION, "the server ended the stream");
-        if let Err(err) = &event {
-            self.slot_is_unusable = lacks_publication(err);
-        }
-        match event.map_err(stream_error)?.ok_or_else(ended)? {
-            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
-                self.assembler.begin(xid, commit_time_micros);
-            }
-            ReplicationEvent::XLogData { data, .. } => self.assembler.change(&data),
-            ReplicationEvent::Message { transactional: true, prefix, content, .. }
-                if prefix == LogMessage::PREFIX =>
-            {
-                self.assembler.message(&content);
-            }
-            ReplicationEvent::Commit { end_lsn, .. } => {
-                let end = Lsn(end_lsn.as_u64());
-                if let Some((commit, xid)) = self.assembler.commit(end) {
+    fn handle(&mut self, event: Result<LogEvent, FeedError>) -> Result<(), FeedError> {
+        match event? {
+            LogEvent::Commit { end, commit } => {
+                if let Some((commit, xid)) = commit {
                     self.cursor.commit(end, xid);
                     self.commits.push(commit);
                 }
                 self.cursor.progress(end);
             }
-            // Every commit before a keepalive was sent before it. Inside an open transaction, though,
-            // the server may count changes that it has not sent.
-            ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.is_open() => {
-                self.cursor.progress(Lsn(wal_end.as_u64()));
-            }
-            _ => {}
+            LogEvent::Progress(upto) => self.cursor.progress(upto),
+            LogEvent::Part => {}
         }
         Ok(())
     }
@@ -203,9 +174,9 @@ impl Session {
             return Err(FeedError::unavailable(OPERATION, problem));
         }
         self.nudged = true;
-        let connection = self.connection.clone();
+        let primary = self.primary.clone();
         // If it fails, the silence continues and counts as a loss.
-        tokio::spawn(async move { log::nudge(&connection).await });
+        tokio::spawn(async move { primary.nudge().await });
         Ok(())
     }
 }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use coherence::Lsn;
 use database::postgres::{Address, ConnectConfig};
-use pgwire_replication::{PgWireError, ReplicationClient, ReplicationConfig};
+use pgwire_replication::{PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
 
+use super::assembler::CommitAssembler;
 use super::options::PostgresOptions;
+use super::transport::{LogEvent, LogStream};
 use crate::error::FeedError;
+use crate::message::LogMessage;
 
 /// The least interval between two acknowledgements to the server. A server that shuts down waits for
 /// the last one.
@@ -25,6 +28,75 @@ const OBJECT_IN_USE: &str = "55006";
 
 /// SQLSTATE: no such publication, in the catalogue as it was when the change was made.
 const UNDEFINED_OBJECT: &str = "42704";
+
+const OPERATION: &str = "following the log";
+
+/// The messages of a replication slot, assembled into commits.
+pub struct PostgresStream {
+    client: ReplicationClient,
+    assembler: CommitAssembler,
+    slot_is_unusable: bool,
+}
+
+impl PostgresStream {
+    pub(super) fn new(client: ReplicationClient, options: &PostgresOptions) -> Self {
+        Self { client, assembler: CommitAssembler::new(options), slot_is_unusable: false }
+    }
+
+    /// Whether the slot has ended the stream: it starts before the publication was created (the
+    /// publication was dropped and created again), so every later start would fail there too.
+    pub(super) fn slot_is_unusable(&self) -> bool {
+        self.slot_is_unusable
+    }
+
+    fn assemble(&mut self, event: ReplicationEvent) -> LogEvent {
+        match event {
+            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
+                self.assembler.begin(xid, commit_time_micros);
+            }
+            ReplicationEvent::XLogData { data, .. } => self.assembler.change(&data),
+            ReplicationEvent::Message { transactional: true, prefix, content, .. }
+                if prefix == LogMessage::PREFIX =>
+            {
+                self.assembler.message(&content);
+            }
+            ReplicationEvent::Commit { end_lsn, .. } => {
+                let end = Lsn(end_lsn.as_u64());
+                return LogEvent::Commit { end, commit: self.assembler.commit(end) };
+            }
+            // Every commit before a keepalive was sent before it. Inside an open transaction, though,
+            // the server may count changes that it has not sent.
+            ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.is_open() => {
+                return LogEvent::Progress(Lsn(wal_end.as_u64()));
+            }
+            _ => {}
+        }
+        LogEvent::Part
+    }
+}
+
+impl Drop for PostgresStream {
+    fn drop(&mut self) {
+        // A graceful end might wait for a dead server; the slot is released either way.
+        self.client.abort();
+    }
+}
+
+impl LogStream for PostgresStream {
+    async fn receive(&mut self) -> Result<LogEvent, FeedError> {
+        let event = self.client.recv().await;
+        if let Err(err) = &event {
+            self.slot_is_unusable = has_state(err, UNDEFINED_OBJECT);
+        }
+        let ended = || FeedError::unavailable(OPERATION, "the server ended the stream");
+        let event = event.map_err(stream_error)?.ok_or_else(ended)?;
+        Ok(self.assemble(event))
+    }
+
+    fn confirm(&self, upto: Lsn) {
+        self.client.update_applied_lsn(pgwire_replication::Lsn::from_u64(upto.0));
+    }
+}
 
 /// A started stream, and the identity of its server.
 pub(super) struct Started {
@@ -65,20 +137,10 @@ pub(super) async fn start(
     Ok(Some(Started { client, system: id.parse().map_err(malformed)?, timeline: system.timeline }))
 }
 
-pub(super) fn stream_error(err: PgWireError) -> FeedError {
-    FeedError::unavailable("following the log", err)
-}
-
-/// Whether the publication did not exist when the change was made.
-pub(super) fn lacks_publication(err: &PgWireError) -> bool {
-    has_state(err, UNDEFINED_OBJECT)
+fn stream_error(err: PgWireError) -> FeedError {
+    FeedError::unavailable(OPERATION, err)
 }
 
 fn has_state(err: &PgWireError, state: &str) -> bool {
     matches!(err, PgWireError::Server(text) if text.contains(&format!("SQLSTATE {state}")))
-}
-
-/// Converts to the client's position type.
-pub(super) fn client_lsn(position: Lsn) -> pgwire_replication::Lsn {
-    pgwire_replication::Lsn::from_u64(position.0)
 }

@@ -7,6 +7,7 @@ use coherence::{Snapshot, StreamCursor};
 use database::postgres::Connection;
 use tokio::time::{Instant, sleep_until};
 
+use super::transport::Primary;
 use crate::background_query::BackgroundQuery;
 use crate::error::FeedError;
 
@@ -21,11 +22,11 @@ const MAX_PAUSE: Duration = Duration::from_millis(20);
 /// it was read. The time is limited because the log holds only 32 bits of a transaction id.
 const SNAPSHOT_REUSE: Duration = Duration::from_secs(10);
 
-const OPERATION: &str = "querying the current snapshot";
+pub(super) const OPERATION: &str = "querying the current snapshot";
 
 /// Queries the watermark of one stream.
-pub(super) struct VisibilityProbe {
-    connection: Arc<Connection>,
+pub(super) struct VisibilityProbe<P> {
+    primary: Arc<P>,
     query: BackgroundQuery<Snapshot>,
     /// Queries since the last commit arrived.
     queries: u32,
@@ -34,10 +35,10 @@ pub(super) struct VisibilityProbe {
     last: Option<(Instant, Snapshot)>,
 }
 
-impl VisibilityProbe {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
+impl<P: Primary> VisibilityProbe<P> {
+    pub(super) fn new(primary: Arc<P>) -> Self {
         let query = BackgroundQuery::new(OPERATION);
-        Self { connection, query, queries: 0, query_at: Instant::now(), last: None }
+        Self { primary, query, queries: 0, query_at: Instant::now(), last: None }
     }
 
     /// Makes the next query immediate, because a commit has arrived.
@@ -68,8 +69,8 @@ impl VisibilityProbe {
             if Instant::now() < self.query_at {
                 sleep_until(self.query_at).await;
             }
-            let connection = self.connection.clone();
-            self.query.start(async move { current_snapshot(&connection).await });
+            let primary = self.primary.clone();
+            self.query.start(async move { primary.snapshot().await });
         }
         let snapshot = self.query.result().await?;
         cursor.snapshot(&snapshot);
@@ -85,11 +86,6 @@ fn pause_after(queries: u32) -> Duration {
         None => Duration::ZERO,
         Some(late) => (MIN_PAUSE * (1 << late.min(10))).min(MAX_PAUSE),
     }
-}
-
-async fn current_snapshot(connection: &Connection) -> Result<Snapshot, FeedError> {
-    let text = connection.text(OPERATION, "select pg_current_snapshot()").await?;
-    Snapshot::parse(&text).ok_or_else(|| FeedError::Malformed(format!("snapshot {text:?}")))
 }
 
 /// Assigns a transaction id, which is above those of all open transactions.

@@ -161,6 +161,7 @@ impl Follower {
                 Err(err) => self.back_off(&err, &mut attempts).await,
             }
         };
+        self.report_recovery(attempts);
         self.feed.resume_watermark(watermark);
         match resume {
             Resume::Continue(epoch) => {
@@ -189,9 +190,7 @@ impl Follower {
                 Err(err) => self.back_off(&err, &mut attempts).await,
             }
         }
-        if attempts > 0 {
-            self.health.optional("shared", true, "applies invalidations");
-        }
+        self.report_recovery(attempts);
         self.feed.ack(upto);
         self.record(&events, attempts);
         match self.leader.collect().await {
@@ -217,6 +216,13 @@ impl Follower {
         self.health.optional("shared", false, err.to_string());
         let backoff = Duration::from_millis(10 << (*attempts).min(6));
         tokio::time::sleep(backoff).await;
+    }
+
+    /// Reports that the shared tier works again, if attempts have failed before.
+    fn report_recovery(&self, attempts: u32) {
+        if attempts > 0 {
+            self.health.optional("shared", true, "applies invalidations");
+        }
     }
 
     fn record(&self, events: &[Event], retries: u32) {

@@ -7,9 +7,9 @@ use coherence::{Epoch, Lsn};
 use contract::Unproven;
 
 use super::commits::{Cell, Version};
+use super::contracts::cells_of;
 use super::database::Database;
 use super::environment::Environment;
-use super::setup::cells_of;
 use super::trace::TraceEvent;
 use super::values::{nanos, versions};
 
@@ -26,7 +26,7 @@ pub(super) fn check_entry(
     applied: Lsn,
 ) {
     let Some(key) = key else { return };
-    let required = |db: &Database, cell| db.upto(cell, epoch.server, applied);
+    let required = |db: &Database, cell| db.upto(cell, db.generation_of(epoch.server), applied);
     if let Some(missing) = missing(env, key, content, 0, required) {
         env.violation(format!(
             "{what} of row {key} misses a commit that its tier has applied ({applied} of {epoch}): {missing}"

@@ -1,6 +1,7 @@
 //! Commits, and the versions of cells that they write.
 
 use coherence::Lsn;
+use feed::LogMessage;
 
 /// An item with versions: a row, the content of a tag, or everything.
 pub(super) type Cell = usize;
@@ -9,9 +10,13 @@ pub(super) type Cell = usize;
 #[derive(Clone, Debug)]
 pub(super) struct Commit {
     pub(super) lsn: Lsn,
+    /// The time at which it was written.
+    pub(super) at: u64,
     pub(super) xid: u64,
     /// The cells that it wrote, and whether each row exists afterwards.
     pub(super) cells: Vec<(Cell, bool)>,
+    /// The request that it carries.
+    pub(super) message: Option<LogMessage>,
     pub(super) flushed: bool,
     /// The time since which snapshots show it.
     pub(super) visible: Option<u64>,

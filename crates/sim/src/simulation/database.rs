@@ -25,6 +25,16 @@ pub(super) struct Slot {
     pub(super) holder: Option<u64>,
 }
 
+/// Returns the start time of a generation of the server.
+fn started(generation: u64) -> String {
+    format!("start {generation}")
+}
+
+/// Returns the digest of a generation in the epochs of tiers, as the follower makes it.
+fn server(generation: u64) -> u64 {
+    contract::fnv1a(started(generation).bytes())
+}
+
 /// The server, with its whole history.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -37,7 +47,7 @@ pub(super) struct Database {
     pub(super) end: Lsn,
     pub(super) flushed: Lsn,
     pub(super) log: Log,
-    /// The number of starts, which is also `log.server`.
+    /// The number of starts.
     pub(super) generation: u64,
     pub(super) up: bool,
     pub(super) slot: Option<Slot>,
@@ -51,8 +61,10 @@ impl Database {
     pub(super) fn new(cells: usize) -> Self {
         let first = Commit {
             lsn: Lsn(BEGINNING),
+            at: 0,
             xid: 2,
             cells: Vec::new(),
+            message: None,
             flushed: true,
             visible: Some(0),
             lost: None,
@@ -67,7 +79,7 @@ impl Database {
             next_xid: 3,
             end: Lsn(BEGINNING),
             flushed: Lsn(BEGINNING),
-            log: Log { system: 7, timeline: 1, server: 1 },
+            log: Log { system: 7, timeline: 1, server: server(1) },
             generation: 1,
             up: true,
             slot: None,
@@ -110,8 +122,10 @@ impl Database {
         }
         self.commits.push(Commit {
             lsn: self.end,
+            at: now,
             xid,
             cells,
+            message: None,
             flushed: false,
             visible: None,
             lost: None,
@@ -185,7 +199,7 @@ impl Database {
         self.open.clear();
         self.locks.fill(None);
         self.generation += 1;
-        self.log.server = self.generation;
+        self.log.server = server(self.generation);
         if failover.is_some() {
             self.log.timeline += 1;
             self.slot = None;
@@ -216,6 +230,25 @@ impl Database {
         let in_progress: Vec<u64> = self.open.iter().copied().collect();
         let xmin = in_progress.first().copied().unwrap_or(self.next_xid);
         Snapshot { xmin, xmax: self.next_xid, in_progress }
+    }
+
+    /// Returns the start time of the server, in a format of its own.
+    pub(super) fn server_started(&self) -> String {
+        started(self.generation)
+    }
+
+    /// Returns the generation of the server with that digest; zero if there was none.
+    pub(super) fn generation_of(&self, digest: u64) -> u64 {
+        (1..=self.generation).rev().find(|of| server(*of) == digest).unwrap_or_default()
+    }
+
+    /// Returns whether the row existed before the commit.
+    pub(super) fn was_present(&self, cell: Cell, commit: usize) -> bool {
+        let mut before = self.cells[cell].iter().rev();
+        let kept = |version: &&Version| {
+            version.commit < commit && self.commits[version.commit].lost.is_none()
+        };
+        before.find(kept).is_none_or(|version| version.present)
     }
 
     /// Returns all versions of a cell, in commit order.
@@ -263,6 +296,11 @@ impl Database {
         }
         slot.holder = Some(session);
         Some((session, slot.confirmed, new))
+    }
+
+    /// Returns whether no session has the slot, or there is none.
+    pub(super) fn slot_is_free(&self) -> bool {
+        self.slot.as_ref().is_none_or(|slot| slot.holder.is_none())
     }
 
     /// Returns whether the session still streams.

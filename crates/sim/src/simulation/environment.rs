@@ -252,8 +252,8 @@ pub(super) struct NodeClock {
     pub(super) offset: u64,
 }
 
-/// 2027-01-15.
-const WALL_US: i64 = 1_800_000_000_000_000;
+/// The wall clock at the start of the run, 2027-01-15, in µs since 1970.
+pub(super) const WALL_US: i64 = 1_800_000_000_000_000;
 
 impl Clock for NodeClock {
     fn mono(&self) -> Mono {

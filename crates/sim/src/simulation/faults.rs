@@ -9,9 +9,10 @@ use rand::seq::IteratorRandom;
 use tokio::time::sleep;
 
 use super::cluster::Cluster;
+use super::contracts;
 use super::environment::Environment;
 use super::node::Node;
-use super::setup::{self, KEYS};
+use super::setup::{KEYS, tag_of};
 use super::shared_server::SharedServer;
 use super::standby_origin;
 use super::trace::TraceEvent;
@@ -215,12 +216,17 @@ async fn fault(cluster: Arc<Cluster>, kind: Kind, node: usize, lasts: Duration) 
             let key = env.draw(|rng| rng.random_range(0..KEYS));
             let subject = match env.draw(|rng| rng.random_range(0..5)) {
                 0 => Subject::Everything,
-                1 => setup::subject(setup::tag_of(key)),
-                2 => setup::wildcard(setup::tag_of(key)),
-                3 => setup::wildcard(key),
-                _ => setup::subject(key),
+                1 => contracts::subject(tag_of(key)),
+                2 => contracts::wildcard(tag_of(key)),
+                3 => contracts::wildcard(key),
+                _ => contracts::subject(key),
             };
-            node.engine.evict(&[subject]).await;
+            // Without a position, as the gateway does after a write, or through the log.
+            if env.chance(0.5) {
+                node.engine.evict(&[subject]).await;
+            } else {
+                node.purge(subject).await;
+            }
         }
         Kind::Collection => {
             let (memory, upto) = (env.server.lock().memory(), env.db.lock().end);

@@ -11,13 +11,14 @@ use super::rows_origin::{RowsOrigin, unavailable};
 use super::setup::KEYS;
 use super::trace::TraceEvent;
 
-/// Maintains the key filter of a row's policy, without end.
-pub(super) async fn maintain(engine: Engine, policy: Arc<Policy>, origin: Arc<dyn Origin>) {
-    let text = "key = \"v1:sim:row:{id}\"\nvalue = \"select value from rows where id = $id\"\n\
-                from = { source = \"sim\", table = \"rows\" }\nstaleness = \"1s\"\n\
-                absent_filter = { rebuild = \"60s\" }\n";
-    let contract = Contract::from_toml("filtered", &text.parse().expect("TOML"));
-    engine.keep_filter(&contract.expect("a contract"), &policy, &origin).await;
+/// Maintains the key filter of a contract, without end.
+pub(super) async fn maintain(
+    engine: Engine,
+    contract: Contract,
+    policy: Arc<Policy>,
+    origin: Arc<dyn Origin>,
+) {
+    engine.keep_filter(&contract, &policy, &origin).await;
 }
 
 #[async_trait]

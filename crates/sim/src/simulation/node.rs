@@ -1,25 +1,37 @@
-//! A node: the product's engine and its followers, on virtual time, network and servers.
+//! A node: the product's engine and its loops, on virtual time, network and servers.
 
 use std::sync::Arc;
 
 use cache::{Answer, Chance, Engine, Item, Metrics, Origin, Policy, ReadError};
-use coherence::{CausalToken, Clock};
+use coherence::{CausalToken, Cause, Clock, Subject};
 use contract::Key;
+use feed::Source;
+use feed::postgres::SlotFeed;
+use node::{
+    FollowMetrics, Follower, FollowerParts, Health, InvalidationError, InvalidationRequest,
+    Journal, LogInvalidator, LogSampler, Renewer, StandbyMetrics, StandbyProbe, watch_standby,
+};
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use rand::{Rng, RngExt, SeedableRng};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::checks;
+use super::contracts::{self, SOURCE};
 use super::environment::{Environment, NodeClock};
-use super::follower::Follower;
 use super::key_scan;
+use super::log_source::LogSource;
 use super::recorder::{self, Interaction, Participant, Tone};
 use super::rows_origin::RowsOrigin;
-use super::sampler::sample;
-use super::setup::{self, ALONE_LIMIT, KEYS, READ_LIMIT, SimRng};
+use super::setup::{ALONE_LIMIT, KEYS, READ_LIMIT, SimRng};
 use super::shared_remote::RemoteTier;
+use super::slot_candidate::SlotCandidate;
 use super::standby_origin::StandbyOrigin;
+use super::trace::TraceEvent;
+
+/// The number of invalidations that a node's journal keeps.
+const JOURNAL: usize = 16;
 
 /// A process.
 pub(super) struct Node {
@@ -30,6 +42,9 @@ pub(super) struct Node {
     pub(super) policies: Vec<Arc<Policy>>,
     keys: Vec<Key>,
     origin: Arc<dyn Origin>,
+    invalidator: LogInvalidator,
+    /// What the loops report about themselves.
+    pub(super) health: Arc<Health>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -47,41 +62,106 @@ impl Node {
             .draw(|rng| (rng.next_u64(), rng.random_range(1_000_000_000..1_000_000_000_000_000)));
         let clock: Arc<dyn Clock> = Arc::new(NodeClock { env: Arc::clone(env), node: id, offset });
         let mut options = env.setup.engine();
-        options.chance = Arc::new(Seeded(Mutex::new(SimRng::seed_from_u64(seed))));
+        let chance: Arc<dyn Chance> = Arc::new(Seeded(Mutex::new(SimRng::seed_from_u64(seed))));
+        options.chance = Arc::clone(&chance);
         let shared = Arc::new(RemoteTier { env: Arc::clone(env), node: id, generation });
         let engine = Engine::new(options, shared, Arc::clone(&clock), Metrics::detached());
-        let follows = engine.clone();
-        let follower = Follower::new(env, id, generation, &engine, &clock);
+        let source = Arc::new(LogSource { env: Arc::clone(env), node: id, process: generation });
+        let health = Arc::new(Health::default());
         let standby = env.setup.standby_lag_ms.map(|_| StandbyOrigin::new(env, id, generation));
-        let mut tasks = vec![
-            env.spawn(async move { follows.follow(std::future::pending()).await }),
-            env.spawn(sample(Arc::clone(env), id, generation, engine.clone(), clock)),
-            env.spawn(follower.run()),
-        ];
-        tasks.extend(standby.clone().map(|standby| env.spawn(standby.watch())));
-        let standbys: Vec<Arc<dyn Origin>> =
-            standby.into_iter().map(|standby| standby as Arc<dyn Origin>).collect();
-        let rows = RowsOrigin { env: Arc::clone(env), node: id, generation, standbys };
-        let origin: Arc<dyn Origin> = Arc::new(rows);
-        let policies: Vec<Arc<Policy>> = (0..=KEYS).map(setup::policy).collect();
-        for key in setup::FILTERED.into_iter().filter(|_| env.setup.filters) {
-            let (policy, origin) = (Arc::clone(&policies[key]), Arc::clone(&origin));
-            tasks.push(env.spawn(key_scan::maintain(engine.clone(), policy, origin)));
-        }
-        Arc::new(Self {
+        let standbys = standby.iter().map(|standby| Arc::clone(standby) as Arc<dyn Origin>);
+        let rows =
+            RowsOrigin { env: Arc::clone(env), node: id, generation, standbys: standbys.collect() };
+        let mut node = Self {
             env: Arc::clone(env),
             id,
             generation,
+            policies: contracts::policies(),
+            keys: (0..=KEYS).map(contracts::key).collect(),
+            origin: Arc::new(rows),
+            invalidator: LogInvalidator::new(
+                engine.clone(),
+                Arc::clone(&source) as Arc<dyn Source>,
+                Arc::clone(&clock),
+                Arc::clone(&chance),
+                contracts::contracts(),
+            ),
             engine,
-            policies,
-            keys: (0..=KEYS).map(setup::key).collect(),
-            origin,
-            tasks,
-        })
+            health,
+            tasks: Vec::new(),
+        };
+        node.tasks = node.spawn_loops(&source, standby, &clock, chance);
+        Arc::new(node)
+    }
+
+    /// Spawns the loops that the binary spawns.
+    fn spawn_loops(
+        &self,
+        source: &Arc<LogSource>,
+        standby: Option<Arc<StandbyOrigin>>,
+        clock: &Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+    ) -> Vec<JoinHandle<()>> {
+        let (env, id, engine) = (&self.env, self.id, &self.engine);
+        let interval = env.setup.sample_every;
+        let sampler = LogSampler::new(
+            engine.clone(),
+            Arc::clone(source) as Arc<dyn Source>,
+            Arc::clone(clock),
+            Arc::clone(&self.health),
+            interval,
+        );
+        let contracts = contracts::contracts();
+        let renewer = Renewer::new(SOURCE, &contracts, Arc::clone(source) as _, chance);
+        let candidate = SlotCandidate::new(env, id, self.generation, clock);
+        let feed = SlotFeed::of(candidate, SOURCE.into(), feed::Metrics::default());
+        let parts = FollowerParts {
+            engine: engine.clone(),
+            contracts,
+            clock: Arc::clone(clock),
+            health: Arc::clone(&self.health),
+            journal: Arc::new(Journal::new(JOURNAL)),
+            metrics: FollowMetrics::new(&mut Registry::default()),
+            longest_ttl: contracts::longest_ttl(),
+        };
+        let follower = Follower::new(Box::new(feed), renewer, parts);
+        let (follows, alarm) = (engine.clone(), Arc::clone(env));
+        let mut tasks = vec![
+            env.spawn(async move { follows.follow(std::future::pending()).await }),
+            env.spawn(sampler.run()),
+            env.spawn(async move {
+                let err = follower.run().await;
+                alarm.violation(format!("node {id} has stopped to follow the log: {err}"));
+            }),
+        ];
+        tasks.extend(standby.map(|standby| {
+            let probe = standby as Arc<dyn StandbyProbe>;
+            env.spawn(watch_standby(probe, engine.clone(), interval, StandbyMetrics::default()))
+        }));
+        for (key, contract) in contracts::filtered().filter(|_| env.setup.filters) {
+            let (policy, origin) = (Arc::clone(&self.policies[key]), Arc::clone(&self.origin));
+            tasks.push(env.spawn(key_scan::maintain(engine.clone(), contract, policy, origin)));
+        }
+        tasks
     }
 
     fn is_alive(&self) -> bool {
         self.env.is_alive(self.id, self.generation)
+    }
+
+    /// Sends a purge request through the log.
+    pub(super) async fn purge(&self, subject: Subject) {
+        let request = InvalidationRequest::new(Cause::Purge, vec![subject]);
+        let request = request.expect("one subject is a valid request");
+        let applied = self.invalidator.invalidate(request).await;
+        let failed = |err: &InvalidationError| match err {
+            InvalidationError::NotLogged { .. } => "not logged",
+            InvalidationError::NotApplied { .. } => "not applied",
+            InvalidationError::Invalid(_) | InvalidationError::NotScanned { .. } => "invalid",
+        };
+        let result = applied.as_ref().map_or_else(failed, |_| "applied");
+        let position = applied.as_ref().map_or(0, |receipt| receipt.position.0);
+        self.env.note(Some(self.id), TraceEvent::Purge(result, position));
     }
 
     /// Reads from the in-process tier alone, and checks the answer.

@@ -11,10 +11,11 @@ use contract::Key;
 use tokio::time::sleep;
 
 use super::commits::Version;
+use super::contracts;
 use super::database::Database;
 use super::environment::{Environment, Peer};
 use super::recorder::{self, Participant, Tone};
-use super::setup;
+use super::setup::tag_of;
 use super::trace::TraceEvent;
 use super::values;
 
@@ -44,8 +45,8 @@ pub(super) fn loaded(
 ) -> (Loaded, Option<[u64; 3]>) {
     let versions = read.map(|version| version.commit as u64);
     let versions = read[0].present.then_some(versions);
-    let alone = versions.is_none() || setup::is_row_alone(key);
-    let tags = if alone { Vec::new() } else { vec![setup::tag(setup::tag_of(key))] };
+    let alone = versions.is_none() || contracts::is_row_alone(key);
+    let tags = if alone { Vec::new() } else { vec![contracts::tag(tag_of(key))] };
     let content = match versions {
         None => Content::Absent,
         Some(versions) => {
@@ -114,7 +115,7 @@ impl RowsOrigin {
             if !db.up {
                 return Err(unavailable("down"));
             }
-            let read = |key: &usize| setup::cells_of(*key).map(|cell| db.read(cell));
+            let read = |key: &usize| contracts::cells_of(*key).map(|cell| db.read(cell));
             (db.generation, keys.iter().map(read).collect::<Vec<_>>(), Some(db.end))
         };
         let turned = self.env.now();

@@ -133,6 +133,10 @@ async fn converged(cluster: &Cluster) {
             env.violation(format!("node {id} is down at the end"));
             return;
         };
+        let components = node.health.readiness().components;
+        if let Some((name, component)) = components.iter().find(|(_, component)| !component.ok) {
+            env.violation(format!("{name} of node {id} has not recovered: {}", component.detail));
+        }
         for key in 0..KEYS {
             // Whether the entry lives long enough for the second read.
             let mut outlives_read = false;

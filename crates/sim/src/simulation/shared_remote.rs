@@ -15,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::checks;
+use super::contracts::number_of;
 use super::environment::{CALL_TIMEOUT, CallError, Environment, Peer};
 use super::recorder::{self, Interaction, Participant, Tone};
-use super::setup::number_of;
 use super::trace::TraceEvent;
 
 /// The largest number of messages that a node may lag behind.
@@ -340,6 +340,9 @@ impl SharedTier for RemoteTier {
 
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
         let (env, told, left) = (Arc::clone(&self.env), batch.clone(), self.env.now());
+        let (upto, watermark) = (batch.upto.0, batch.watermark.0);
+        let what = TraceEvent::Apply { upto, watermark, events: batch.events.len() };
+        env.note(Some(self.node), what);
         let call = self.call("apply", move |memory, _| async move {
             Ok((memory.apply(&told).await?, env.now()))
         });

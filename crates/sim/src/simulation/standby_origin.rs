@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use cache::{LoadItem, Loaded, LoadedMany, Origin, OriginError};
 use coherence::Replayed;
 use contract::Key;
+use node::StandbyProbe;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::commits::Version;
+use super::contracts::cells_of;
 use super::environment::{Environment, Peer};
 use super::rows_origin::{loaded, rows, unavailable};
-use super::setup::{COLD, cells_of};
+use super::setup::COLD;
 use super::standby::Standby;
 use super::trace::TraceEvent;
 
@@ -47,18 +49,6 @@ pub(super) struct StandbyOrigin {
 impl StandbyOrigin {
     pub(super) fn new(env: &Arc<Environment>, node: usize, generation: u64) -> Arc<Self> {
         Arc::new(Self { env: Arc::clone(env), node, generation, last_report: Mutex::default() })
-    }
-
-    /// Polls the standby's position, without end, as the binary does.
-    pub(super) async fn watch(self: Arc<Self>) {
-        loop {
-            sleep(self.env.setup.sample_every).await;
-            let there = self.transmit().await;
-            let last_report =
-                there.and_then(|()| self.standby()).ok().map(|standby| standby.reported());
-            let back = self.transmit().await.is_ok();
-            *self.last_report.lock() = last_report.filter(|_| back);
-        }
     }
 
     async fn transmit(&self) -> Result<(), OriginError> {
@@ -100,6 +90,25 @@ impl StandbyOrigin {
             Loaded { replayed, ..loaded }
         });
         Ok(items.collect())
+    }
+}
+
+#[async_trait]
+impl StandbyProbe for StandbyOrigin {
+    fn name(&self) -> &'static str {
+        "standby"
+    }
+
+    async fn probe(&self) -> Result<Replayed, OriginError> {
+        let reported = async {
+            self.transmit().await?;
+            let reported = self.standby()?.reported();
+            self.transmit().await?;
+            Ok(reported)
+        };
+        let reported = reported.await;
+        *self.last_report.lock() = reported.as_ref().ok().copied();
+        reported
     }
 }
 

@@ -17,10 +17,10 @@ pub(super) enum TraceEvent {
     LoadFromStandby(usize, Option<[u64; 3]>),
     /// A key scan returns this number of rows.
     KeyScan(usize),
-    /// A node begins to lead.
-    Lead { position: u64, began: bool, incarnation: u64 },
-    /// A node applies a batch to the tiers.
-    Moved { upto: u64, watermark: u64, events: usize },
+    /// A node acquires the slot.
+    Lead { position: u64, new_slot: bool, unbroken: bool },
+    /// The shared tier is offered a batch.
+    Apply { upto: u64, watermark: u64, events: usize },
     /// The database may discard the log up to here.
     Confirmed(u64),
     /// The end of the log is sampled.
@@ -29,6 +29,8 @@ pub(super) enum TraceEvent {
     Shared(&'static str, u64),
     /// A message of the node stream arrives.
     Message(&'static str, u64),
+    /// A purge request ends, at this position.
+    Purge(&'static str, u64),
     /// A read returns: key, tier, versions, as of, stale.
     Answer(usize, &'static str, Option<[u64; 3]>, Option<u64>, Option<&'static str>),
     /// A read fails.

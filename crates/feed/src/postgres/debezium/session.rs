@@ -19,6 +19,7 @@ use crate::error::FeedError;
 use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 use crate::message::LogMessage;
 use crate::postgres::log::BEAT_PREFIX;
+use crate::postgres::primary::PostgresPrimary;
 use crate::postgres::schema_watch::SchemaWatch;
 use crate::postgres::visibility::VisibilityProbe;
 
@@ -43,8 +44,8 @@ pub(super) struct Session {
     tables: Tables,
     relay: Relay,
     cursor: StreamCursor,
-    visibility: VisibilityProbe,
-    schema: SchemaWatch,
+    visibility: VisibilityProbe<PostgresPrimary>,
+    schema: SchemaWatch<PostgresPrimary>,
     beats: BeatWriter,
     open: OpenTransaction,
     /// Changes of the open transaction that have not been delivered yet.
@@ -61,11 +62,14 @@ impl Session {
     pub(super) fn new(options: Arc<DebeziumOptions>, acquired: AcquiredStream) -> Self {
         let AcquiredStream { connection, start, relay, nonce, tables, after, fingerprint } =
             acquired;
-        let log_options = Arc::new(options.log_options());
+        let primary = Arc::new(PostgresPrimary {
+            connection: connection.clone(),
+            options: Arc::new(options.log_options()),
+        });
         Self {
             cursor: StreamCursor::starting(start.position, after),
-            visibility: VisibilityProbe::new(connection.clone()),
-            schema: SchemaWatch::new(log_options, connection.clone(), fingerprint),
+            visibility: VisibilityProbe::new(primary.clone()),
+            schema: SchemaWatch::new(primary, fingerprint),
             beats: BeatWriter::new(connection, options.beat_interval, nonce),
             options,
             tables,

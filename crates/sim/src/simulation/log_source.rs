@@ -1,0 +1,124 @@
+//! A node's requests to the virtual database that do not concern changes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cache::OriginError;
+use coherence::{Log, Lsn};
+use contract::Contract;
+use feed::{FeedError, Identity, LogEnd, LogMessage, Source};
+use node::RowCatalogue;
+use tokio::time::sleep;
+
+use super::environment::{Environment, Peer};
+use super::recorder::{Participant, Tone};
+use super::rows_origin;
+use super::slot_stream::unavailable;
+use super::trace::TraceEvent;
+
+/// The size of a log message, in bytes of log.
+const MESSAGE_BYTES: u64 = 160;
+
+/// A node's client of the primary.
+pub(super) struct LogSource {
+    pub(super) env: Arc<Environment>,
+    pub(super) node: usize,
+    /// The generation of the node's process.
+    pub(super) process: u64,
+}
+
+impl LogSource {
+    async fn transmit(&self) -> Result<(), FeedError> {
+        let sent = self.env.transmit(self.node, self.process, Peer::Database).await;
+        sent.map_err(|_| unavailable("querying the primary", "cut off"))
+    }
+
+    fn down() -> FeedError {
+        unavailable("querying the primary", "down")
+    }
+}
+
+#[async_trait]
+impl Source for LogSource {
+    async fn log_end(&self) -> Result<LogEnd, FeedError> {
+        // The timers of a stopped process run on, but it sends nothing.
+        self.env.until_running(self.node, self.process).await;
+        let left = self.env.now();
+        self.transmit().await?;
+        let turned = self.env.now();
+        let end = {
+            let db = self.env.db.lock();
+            if !db.up {
+                return Err(Self::down());
+            }
+            let Log { system, timeline, .. } = db.log;
+            LogEnd { system, timeline, lsn: db.end }
+        };
+        self.transmit().await?;
+        self.env.recorder.record_exchange(
+            [Participant::Node(self.node), Participant::Database],
+            [left, turned, self.env.now()],
+            || "end of the log?".into(),
+            || (end.lsn.0.to_string(), Tone::Faint),
+        );
+        self.env.note(Some(self.node), TraceEvent::Sampled(end.lsn.0));
+        Ok(end)
+    }
+
+    async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {
+        self.transmit().await?;
+        let (number, generation, position) = {
+            let mut db = self.env.db.lock();
+            let Some(xid) = db.begin(&[]) else { return Err(Self::down()) };
+            let number = db.commit(self.env.now(), xid, Vec::new(), MESSAGE_BYTES, false);
+            db.commits[number].message = Some(message.clone());
+            (number, db.generation, db.flushed)
+        };
+        self.env.note(Some(self.node), TraceEvent::Commit(number, position.0));
+        self.env.log_moved.notify_waiters();
+        let env = Arc::clone(&self.env);
+        // The transaction ends, even if the client no longer waits.
+        let ends = tokio::spawn(async move {
+            let hidden = env.faults.lock().hidden_ms;
+            sleep(env.millis(0, hidden.max(3))).await;
+            let mut db = env.db.lock();
+            if db.generation != generation {
+                return false;
+            }
+            db.show(env.now(), number);
+            true
+        });
+        if !ends.await.unwrap_or_default() {
+            return Err(Self::down());
+        }
+        self.transmit().await?;
+        Ok(position)
+    }
+
+    async fn nudge(&self) -> Result<(), FeedError> {
+        self.transmit().await?;
+        self.env.write_empty_commit();
+        self.transmit().await
+    }
+
+    async fn identity(&self) -> Result<Identity, FeedError> {
+        self.transmit().await?;
+        let identity = {
+            let db = self.env.db.lock();
+            let Log { system, timeline, .. } = db.log;
+            Identity { system, timeline, server_started: db.server_started() }
+        };
+        self.transmit().await?;
+        Ok(identity)
+    }
+}
+
+#[async_trait]
+impl RowCatalogue for LogSource {
+    async fn row_is_complete(&self, _: &Contract) -> Result<bool, OriginError> {
+        let cut = |_| rows_origin::unavailable("cut off");
+        self.transmit().await.map_err(cut)?;
+        self.transmit().await.map_err(cut)?;
+        Ok(true)
+    }
+}
