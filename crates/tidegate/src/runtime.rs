@@ -1,12 +1,16 @@
 //! The async runtime of a command.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 
 use crate::exit::Exit;
 use crate::terminal::print_error;
 
 /// Runs the async part of a command.
 pub(crate) fn block_on(work: impl Future<Output = Exit>) -> Exit {
+    // One type for all commands. The runtime has several ways to poll a future, and a release build would
+    // compile a command, with all that is inlined in it, once for each.
+    let work: Pin<&mut dyn Future<Output = Exit>> = pin!(work);
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let exit = runtime.block_on(work);
