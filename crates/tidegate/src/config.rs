@@ -6,6 +6,7 @@ mod checked;
 mod edge;
 mod error;
 mod file;
+mod finding;
 mod governor;
 mod line_index;
 mod listen;

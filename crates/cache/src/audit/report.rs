@@ -13,6 +13,9 @@ pub struct AuditReport {
     pub consistency: Vec<Consistency>,
     /// ServedAs that clients got.
     pub samples: SampleCounts,
+    /// Stored entries, compared in turn.
+    #[serde(default)]
+    pub stored: SampleCounts,
     /// Stale entries that were still served after 60 s.
     pub sticky: u64,
     /// Invalidations of a copy: the candidates for C(T).
@@ -188,6 +191,7 @@ impl AuditReport {
         Self {
             consistency: consistency.map(|(now, before)| now.since(before)).collect(),
             samples: self.samples.since(before.samples),
+            stored: self.stored.since(before.stored),
             sticky: newer(self.sticky, before.sticky),
             met: newer(self.met, before.met),
             paced: newer(self.paced, before.paced),

@@ -107,10 +107,11 @@ impl GatewayInner {
         }?;
         stored_page(
             &answer,
-            &route.policy.rules.name,
+            route,
             request.method(),
             request.headers(),
             present.any(HeaderSet::REVALIDATION),
+            self.has_write(&answer, token),
             || self.request_id(request, present),
         )
         .ok()

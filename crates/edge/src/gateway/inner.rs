@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cache::Engine;
-use coherence::{CausalToken, Clock, Mono};
+use cache::{Answer, Engine};
+use coherence::{CausalToken, Clock, Mono, Reached};
 use contract::Key;
 use http::{Method, Response};
 
@@ -77,6 +77,13 @@ impl GatewayInner {
         let took = self.clock.mono().since(started);
         self.metrics.record_response(outcome, response.status(), took);
         access_log::log(method, path, took, outcome, response);
+    }
+
+    /// Whether the load of an entry began late enough to include the write of the client's token.
+    pub(super) fn has_write(&self, answer: &Answer, token: Option<CausalToken>) -> bool {
+        token.is_none_or(|token| {
+            token.reached(self.engine.status().epoch, answer.entry.tau) == Reached::Yes
+        })
     }
 
     /// A malformed token does not fail a request; it is counted and ignored.

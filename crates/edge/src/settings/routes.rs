@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cache::{Policy, Rules};
 use contract::config::{MAX_DURATION, ValueError, parse_choice, parse_duration};
-use contract::{CLASS_WORDS, Class, UNPROVEN_WORDS, Unproven};
+use contract::{CLASS_WORDS, Class, Contracts, Evidence, PageEvidence, UNPROVEN_WORDS, Unproven};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -34,6 +34,10 @@ pub struct RouteConfig {
     /// The priority class by which requests are shed when the upstream is overloaded: `"ephemeral"`
     /// (first), `"standard"` (default) or `"critical"` (last).
     pub priority: Option<String>,
+    /// The contracts whose values the pages show, and nothing else: the tags that they raise are proof, even
+    /// where a contract lists columns. Default: every column of a tag's rows has to count.
+    #[serde(default)]
+    pub shows: Vec<String>,
     /// False: pages are never stored, even if the response allows it (cart, checkout).
     pub store: Option<bool>,
 }
@@ -55,12 +59,15 @@ pub struct Routes {
 }
 
 /// The rules for the pages under one path prefix.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     prefix: String,
     pub(crate) policy: Arc<Policy>,
     pub(crate) max_lifetime: Duration,
     pub(crate) store: bool,
+    shows: Vec<String>,
+    /// The evidence of its pages, by their tags.
+    pub(crate) evidence: PageEvidence,
 }
 
 impl Default for Routes {
@@ -85,6 +92,23 @@ impl Routes {
         }
         let routes = routes.into_iter().map(Arc::new).collect();
         Ok(Self { routes, ..Self::default() })
+    }
+
+    /// Returns the routes with the evidence that `contracts` give their pages. Without it, all pages are proven
+    /// by their age alone.
+    #[must_use]
+    pub fn with_contracts(&self, contracts: &Contracts) -> Self {
+        let prove = |route: &Arc<Route>| {
+            let evidence = PageEvidence::new(contracts, &route.shows);
+            Arc::new(Route { evidence, ..Route::clone(route) })
+        };
+        Self { routes: self.routes.iter().map(prove).collect(), default: prove(&self.default) }
+    }
+
+    /// Returns the contracts that routes name in `shows`, each with the route's path.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
+        let routes = self.routes.iter();
+        routes.flat_map(|route| route.shows.iter().map(|name| (&*route.prefix, name.as_str())))
     }
 
     /// The route of a path in its normal form.
@@ -139,12 +163,25 @@ impl Route {
             policy: Arc::new(Policy::new(rules)),
             max_lifetime,
             store: config.store.unwrap_or(true) && !max_lifetime.is_zero(),
+            shows: config.shows.clone(),
+            evidence: PageEvidence::default(),
         })
     }
 
+    /// The evidence of a page that was stored under the rules with the digest `proven_by`. Rules that have
+    /// changed since prove nothing about it.
+    pub(crate) fn evidence_under(&self, proven_by: Option<u64>) -> Evidence {
+        match proven_by {
+            Some(rules) if rules == self.evidence.digest() => Evidence::Log,
+            _ => Evidence::Age,
+        }
+    }
+
     /// The TTL of an entry whose response is fresh for `lifetime`. The engine's jitter only shortens it.
-    pub(crate) fn ttl(&self, lifetime: Duration) -> Duration {
-        lifetime.min(self.max_lifetime)
+    /// `age`: the age of a response that its age alone proves; such a page ends with the budget.
+    pub(crate) fn ttl(&self, lifetime: Duration, age: Option<Duration>) -> Duration {
+        let by_budget = age.map(|age| self.policy.rules.budget.saturating_sub(age));
+        lifetime.min(self.max_lifetime).min(by_budget.unwrap_or(Duration::MAX))
     }
 }
 
@@ -203,7 +240,14 @@ mod tests {
     fn route_limits_page_lifetime() {
         let route = RouteConfig { max_lifetime: Some("30s".into()), ..route("/") };
         let routes = Routes::new(&[route]).expect("valid");
-        assert_eq!(routes.resolve("/").ttl(Duration::from_secs(20)), Duration::from_secs(20));
-        assert_eq!(routes.resolve("/").ttl(Duration::from_secs(40)), Duration::from_secs(30));
+        let ttl = |lifetime, age: Option<u64>| {
+            let age = age.map(Duration::from_secs);
+            routes.resolve("/").ttl(Duration::from_secs(lifetime), age).as_secs()
+        };
+        assert_eq!(ttl(20, None), 20);
+        assert_eq!(ttl(40, None), 30);
+        assert_eq!(ttl(40, Some(0)), 30);
+        assert_eq!(ttl(40, Some(45)), 15, "the rest of the budget of a minute");
+        assert_eq!(ttl(40, Some(61)), 0);
     }
 }

@@ -20,7 +20,7 @@ const REPORT_BYTES_MAX: usize = 16 << 20;
 /// Show the findings of a running node's auditor; exits with 1 where a promise was broken.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database, 0.1, 1 and 10 s after each commit that\ninvalidated an entry, and asks the nodes in `audit.peers` for their tiers. Exits with 1 when an\nentry was older than its contract or its shown bound allows."
+    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database, 0.1, 1 and 10 s after each commit that\ninvalidated an entry, and its stored entries in turn; it asks the nodes in `audit.peers` for their tiers. Exits with 1 when an\nentry was older than its contract or its shown bound allows."
 )]
 pub(crate) struct Args {
     /// The admin address of a running node.
@@ -82,10 +82,15 @@ fn print_report(args: &Args, report: &AuditReport) -> Exit {
 fn print_text(report: &AuditReport) {
     print("after a commit   checked     stale   C(T), 95 % bound");
     report.consistency.iter().for_each(print_consistency);
-    let AuditReport { samples, met, paced, late, unread, undecided, dropped, sticky, .. } = report;
+    let AuditReport { samples, stored, met, paced, late, unread, undecided, dropped, sticky, .. } =
+        report;
     print(format_args!(
         "answers          {} compared, {} agreed, {} stale",
         samples.compared, samples.agreed, samples.stale
+    ));
+    print(format_args!(
+        "stored entries   {} compared in turn, {} agreed, {} stale",
+        stored.compared, stored.agreed, stored.stale
     ));
     print(format_args!(
         "invalidations    {met} of an entry; not checked: {paced} by the budget of reads, {late} late, \
@@ -138,6 +143,9 @@ fn print_finding(finding: &Finding) {
     ));
     if let Some(event) = &finding.event {
         print(format_args!("  event: {} at {}", event.cause, event.position));
+    }
+    if !finding.fields.is_empty() {
+        print(format_args!("  differs in: {}", finding.fields.join(", ")));
     }
     print(format_args!("  rule: {}", finding.rule));
     for entry in &finding.timeline {

@@ -1,5 +1,6 @@
 //! `[edge]`
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use contract::config::{MAX_DURATION, TableReader, format_duration};
@@ -16,6 +17,7 @@ pub(super) const ROUTE_KEYS: &[&str] = &[
     "max_lifetime",
     "stale_while_revalidate",
     "priority",
+    "shows",
     "store",
 ];
 
@@ -42,6 +44,9 @@ fn read_route(table: &mut TableReader<'_>) -> Option<RouteConfig> {
         max_lifetime,
         stale_while_revalidate,
         priority: table.choice("priority", &same_words(CLASS_WORDS)).map(str::to_owned),
+        shows: table.list("shows", "write the names of contracts", |text| {
+            Ok::<_, Infallible>(text.to_owned())
+        }),
         store: table.flag("store"),
         path: table.required_text_with("path", PATH, |text| Ok(text.to_owned()))?,
     };

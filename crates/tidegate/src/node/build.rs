@@ -61,9 +61,7 @@ impl Node {
         let chance: Arc<dyn Chance> = Arc::new(ThreadChance);
         let mut registry = Registry::default();
         let (name, source) = only_source(config)?;
-        for warning in &config.warnings {
-            tracing::warn!(contract = warning.contract, fix = warning.fix, "{}", warning.message);
-        }
+        config.findings.log();
         let contracts = Arc::new(config.contracts.clone());
         let audited = config.audit.reads_per_second > 0.0;
         let mut database =

@@ -20,7 +20,7 @@ pub(crate) fn gateway(
     let Some(upstream) = &config.upstream else { return Ok(None) };
     let mut options = GatewayOptions::new(upstream.url.clone());
     options.first_byte_timeout = upstream.timeout;
-    options.routes.clone_from(&config.routes);
+    options.routes = config.routes.with_contracts(&config.contracts);
     let metrics = edge::Metrics::new(registry);
     Gateway::new(options, engine.clone(), metrics, Arc::clone(clock))
         .map(Some)
