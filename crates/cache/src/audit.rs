@@ -23,6 +23,7 @@ mod case;
 mod finding;
 mod interval;
 mod node_tier;
+mod pages;
 mod peer_reply;
 mod recorder;
 mod report;
@@ -32,6 +33,7 @@ mod verdict;
 pub use self::auditor::{Auditor, AuditorOptions, AuditorStep, Check, Observation};
 pub use self::finding::{Finding, FindingEvent, TimelineEntry};
 pub use self::interval::failure_bound;
+pub use self::pages::{PageAuditReport, PageFinding};
 pub use self::peer_reply::{Digest, EntrySummary, PeerOutcome, PeerReply};
 pub use self::report::{
     AuditReport, Consistency, PeerReport, PeerRequests, SampleCounts, TierCounts,

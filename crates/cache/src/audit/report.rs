@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
 use super::interval::failure_bound;
+use super::pages::PageAuditReport;
 
 /// All counts and the last findings since the start.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -33,6 +34,9 @@ pub struct AuditReport {
     /// The other nodes.
     #[serde(default)]
     pub peers: Vec<PeerReport>,
+    /// The pages of the gateway.
+    #[serde(default)]
+    pub pages: PageAuditReport,
     /// The last findings, oldest first.
     pub findings: Vec<Finding>,
     /// Findings since the start that violate a guarantee.
@@ -200,6 +204,7 @@ impl AuditReport {
             undecided: newer(self.undecided, before.undecided),
             dropped: newer(self.dropped, before.dropped),
             peers: self.peers.iter().zip(&before.peers).map(|(a, b)| a.since(b)).collect(),
+            pages: self.pages.since(&before.pages),
             findings: self
                 .findings
                 .iter()

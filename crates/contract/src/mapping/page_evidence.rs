@@ -106,3 +106,7 @@ impl PageEvidence {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "page_evidence_tests.rs"]
+mod tests;

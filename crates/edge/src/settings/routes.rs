@@ -9,6 +9,7 @@ use contract::{CLASS_WORDS, Class, Contracts, Evidence, PageEvidence, UNPROVEN_W
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::http::body_diff::IgnoredParts;
 use crate::http::freshness::MAX_NAME_BYTES;
 
 const DEFAULT_STALENESS: Duration = Duration::from_secs(60);
@@ -38,6 +39,10 @@ pub struct RouteConfig {
     /// where a contract lists columns. Default: every column of a tag's rows has to count.
     #[serde(default)]
     pub shows: Vec<String>,
+    /// Regular expressions of the parts of a page that two loads may show differently, such as a form's token;
+    /// the auditor of pages ignores them.
+    #[serde(default)]
+    pub audit_ignore: Vec<String>,
     /// False: pages are never stored, even if the response allows it (cart, checkout).
     pub store: Option<bool>,
 }
@@ -68,6 +73,8 @@ pub(crate) struct Route {
     shows: Vec<String>,
     /// The evidence of its pages, by their tags.
     pub(crate) evidence: PageEvidence,
+    /// The parts that the auditor of pages ignores.
+    pub(crate) ignored: IgnoredParts,
 }
 
 impl Default for Routes {
@@ -165,6 +172,8 @@ impl Route {
             store: config.store.unwrap_or(true) && !max_lifetime.is_zero(),
             shows: config.shows.clone(),
             evidence: PageEvidence::default(),
+            ignored: IgnoredParts::parse(&config.audit_ignore)
+                .map_err(|err| invalid(format!("audit_ignore: {err}")))?,
         })
     }
 
@@ -228,6 +237,7 @@ mod tests {
             RouteConfig { unproven: Some("guess".into()), ..route("/") },
             RouteConfig { priority: Some("vip".into()), ..route("/") },
             RouteConfig { contract: Some("a\"b".into()), ..route("/") },
+            RouteConfig { audit_ignore: vec!["(".into()], ..route("/") },
         ];
         for config in invalid {
             assert!(Routes::new(std::slice::from_ref(&config)).is_err(), "{config:?}");

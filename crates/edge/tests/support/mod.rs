@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cache::shared::{MemoryTier, SharedTier};
 use cache::{Engine, EngineOptions, SystemClock};
 use coherence::{Batch, Cause, Clock, Epoch, Event, Lsn, Subject};
-use contract::Tag;
+use contract::{Contracts, Tag};
 use edge::{Gateway, GatewayOptions, Metrics};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -158,6 +158,7 @@ impl Edge {
         let uri = format!("http://{upstream}").parse().expect("a URI");
         let mut options = GatewayOptions::new(uri);
         change(&mut options);
+        options.routes = options.routes.with_contracts(&contracts());
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let gateway = Gateway::new(options, engine.clone(), metrics, Arc::clone(&clock))
@@ -233,6 +234,23 @@ impl Edge {
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("encodes");
         text
     }
+}
+
+/// The contracts of the tests: every column of a product raises `product-42`, its price alone `price-42`.
+fn contracts() -> Contracts {
+    let toml = r#"
+        [product]
+        key = "v1:shop:product:{id}"
+        from = { source = "shop", table = "products" }
+        tags = ["product-{id}"]
+        staleness = "60s"
+        [price]
+        key = "v1:shop:price:{id}"
+        from = { source = "shop", table = "products", columns = ["price_cents"] }
+        tags = ["price-{id}"]
+        staleness = "60s"
+    "#;
+    Contracts::from_toml(&toml.parse().expect("TOML")).expect("valid contracts")
 }
 
 pub(crate) fn epoch() -> Epoch {

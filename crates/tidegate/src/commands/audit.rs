@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cache::audit::{AuditReport, Consistency, Finding, PeerReport};
+use cache::audit::{AuditReport, Consistency, Finding, PageFinding, PeerReport};
 use contract::config::{MAX_DURATION, ValueError, parse_duration};
 
 use crate::exit::Exit;
@@ -76,7 +76,7 @@ fn print_report(args: &Args, report: &AuditReport) -> Exit {
     } else {
         print_text(report);
     }
-    if report.broken > 0 { Exit::Bad } else { Exit::Good }
+    if report.broken + report.pages.broken > 0 { Exit::Bad } else { Exit::Good }
 }
 
 fn print_text(report: &AuditReport) {
@@ -100,7 +100,19 @@ fn print_text(report: &AuditReport) {
         "findings         {} stale, {} of them beyond contract or bound, {sticky} sticky",
         report.found, report.broken
     ));
+    let pages = &report.pages;
+    print(format_args!(
+        "pages            {} compared with the upstream, {} agreed, {} changed, {} volatile, {} undecided, \
+         {} unread",
+        pages.compared,
+        pages.agreed,
+        pages.changed,
+        pages.volatile,
+        pages.undecided,
+        pages.unread
+    ));
     report.peers.iter().for_each(print_peer);
+    pages.findings.iter().for_each(print_page);
     report.findings.iter().for_each(print_finding);
 }
 
@@ -127,6 +139,21 @@ fn print_peer(peer: &PeerReport) {
         "requests         {} answered, {} not in time, {} malformed; {} skipped after failures",
         requests.answered, requests.unreachable, requests.malformed, requests.skipped
     ));
+}
+
+fn print_page(finding: &PageFinding) {
+    let verdict = if finding.broken { "BROKEN" } else { "within its bound" };
+    print(format_args!(
+        "\npage #{} {} of the route {}, proof={}: {verdict}",
+        finding.number, finding.url, finding.route, finding.proof
+    ));
+    print(format_args!("  tags: {}", finding.tags.join(" ")));
+    if !finding.unproven_tags.is_empty() {
+        print(format_args!("  tags that prove nothing: {}", finding.unproven_tags.join(" ")));
+    }
+    print(format_args!("  line {} stored:   {}", finding.line, finding.stored));
+    print(format_args!("  line {} upstream: {}", finding.line, finding.upstream));
+    print(format_args!("  {}", finding.advice()));
 }
 
 fn print_finding(finding: &Finding) {

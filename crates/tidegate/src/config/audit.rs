@@ -5,7 +5,7 @@ use contract::config::{TableReader, ValueError};
 use super::syntax::list_with;
 use super::url::http_url;
 
-pub(super) const KEYS: &[&str] = &["reads_per_second", "sample", "peers"];
+pub(super) const KEYS: &[&str] = &["reads_per_second", "sample", "pages_per_second", "peers"];
 
 /// The most nodes that one auditor asks.
 const PEERS_MAX: usize = 31;
@@ -17,13 +17,15 @@ pub(crate) struct Audit {
     pub(crate) reads_per_second: f64,
     /// The share of the data API's answers that is compared with the database, from 0 to 1.
     pub(crate) sample: f64,
+    /// Stored pages that are compared with the upstream per second, at most; 0: none.
+    pub(crate) pages_per_second: f64,
     /// The other nodes' admin listeners, host and port.
     pub(crate) peers: Vec<String>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { reads_per_second: 20.0, sample: 0.001, peers: Vec::new() }
+        Self { reads_per_second: 20.0, sample: 0.001, pages_per_second: 0.2, peers: Vec::new() }
     }
 }
 
@@ -35,6 +37,9 @@ impl Audit {
                 .number("reads_per_second", 0.0..=10_000.0)
                 .unwrap_or(default.reads_per_second),
             sample: table.number("sample", 0.0..=1.0).unwrap_or(default.sample),
+            pages_per_second: table
+                .number("pages_per_second", 0.0..=1_000.0)
+                .unwrap_or(default.pages_per_second),
             peers: peers(table),
         }
     }

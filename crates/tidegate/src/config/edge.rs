@@ -18,6 +18,7 @@ pub(super) const ROUTE_KEYS: &[&str] = &[
     "stale_while_revalidate",
     "priority",
     "shows",
+    "audit_ignore",
     "store",
 ];
 
@@ -45,6 +46,9 @@ fn read_route(table: &mut TableReader<'_>) -> Option<RouteConfig> {
         stale_while_revalidate,
         priority: table.choice("priority", &same_words(CLASS_WORDS)).map(str::to_owned),
         shows: table.list("shows", "write the names of contracts", |text| {
+            Ok::<_, Infallible>(text.to_owned())
+        }),
+        audit_ignore: table.list("audit_ignore", "write regular expressions", |text| {
             Ok::<_, Infallible>(text.to_owned())
         }),
         store: table.flag("store"),

@@ -7,6 +7,7 @@ use ::node::{AuditLoop, AuditOptions, FollowMetrics, Health, Journal, Renewer};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
 use coherence::Clock;
 use contract::Contracts;
+use edge::PageAuditor;
 use edge::data::DataApi;
 use feed::{Feed, Source};
 use parking_lot::Mutex;
@@ -43,6 +44,7 @@ pub(crate) struct Node {
     pub(super) follow_metrics: FollowMetrics,
     pub(super) gateway: Option<edge::Gateway>,
     pub(super) audit: Arc<AuditLoop>,
+    pub(super) page_audit: Option<Arc<PageAuditor>>,
     pub(super) sample_interval: Duration,
     pub(super) longest_ttl: Duration,
 }
@@ -79,6 +81,7 @@ impl Node {
         let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
         let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
         let follow_metrics = FollowMetrics::new(&mut registry);
+        let page_audit = page_auditor(config, gateway.as_ref(), &follow_metrics, &mut registry);
         database.served.extend(connect::services(&contracts, &clock, &mut registry)?);
         let filtered = connect::filtered_contracts(&database.served);
         let data = DataApi::new(engine.clone(), database.served);
@@ -120,6 +123,7 @@ impl Node {
             follow_metrics,
             gateway,
             audit,
+            page_audit,
             sample_interval,
             longest_ttl: config.longest_ttl(),
         })
@@ -163,6 +167,20 @@ impl Node {
     pub(crate) fn has_gateway(&self) -> bool {
         self.gateway.is_some()
     }
+}
+
+/// Returns the auditor of the gateway's pages; `None` without a gateway, or where it is switched off.
+fn page_auditor(
+    config: &Config,
+    gateway: Option<&edge::Gateway>,
+    follow: &FollowMetrics,
+    registry: &mut Registry,
+) -> Option<Arc<PageAuditor>> {
+    let rate = config.audit.pages_per_second;
+    let gateway = gateway.filter(|_| rate > 0.0)?;
+    let tables = follow.changed_tables().clone();
+    let changed_since = Arc::new(move |us| tables.since(us));
+    Some(Arc::new(gateway.audit_pages(rate, changed_since, registry)))
 }
 
 fn only_source(config: &Config) -> Result<(&str, &config::Source), NodeError> {
