@@ -326,7 +326,13 @@ impl Auditor {
         case.tasks = 1;
         let number = self.number();
         self.keep(number, case);
-        Some(AuditorStep::Check(Check { target, event: None, case: number, task: Task::Sample, due: now }))
+        Some(AuditorStep::Check(Check {
+            target,
+            event: None,
+            case: number,
+            task: Task::Sample,
+            due: now,
+        }))
     }
 
     /// Adds a finding, or merges it into the one about the same entry. Returns whether it is new.

@@ -31,7 +31,11 @@ pub(super) enum Task {
 /// The reason for observing a key.
 #[derive(Debug)]
 pub(super) enum Trigger {
-    Invalidation { lsn: Lsn, committed: Mono, committed_us: u64 },
+    Invalidation {
+        lsn: Lsn,
+        committed: Mono,
+        committed_us: u64,
+    },
     Answer(Digest),
     /// The turn of a stored entry.
     Stored,

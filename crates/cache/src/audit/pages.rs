@@ -64,15 +64,21 @@ impl PageFinding {
     #[must_use]
     pub fn advice(&self) -> String {
         match self.tables.as_deref() {
-            _ if self.volatile => "the page changes by itself: name the part in `audit_ignore` of its \
+            _ if self.volatile => {
+                "the page changes by itself: name the part in `audit_ignore` of its \
                                    route, or render it in the browser"
-                .to_owned(),
-            None => "this node does not read the log; `tidegate audit` of the node that does may name \
+                    .to_owned()
+            }
+            None => {
+                "this node does not read the log; `tidegate audit` of the node that does may name \
                      the table"
-                .to_owned(),
-            Some([]) => "no table that a contract follows has changed outside its tags: the page shows a \
+                    .to_owned()
+            }
+            Some([]) => {
+                "no table that a contract follows has changed outside its tags: the page shows a \
                          table without a contract, or a row that it has no tag for"
-                .to_owned(),
+                    .to_owned()
+            }
             Some(tables) => format!(
                 "`{}` changed since, and no tag of the page covers it: tag the page with its rows",
                 tables.join("`, `")

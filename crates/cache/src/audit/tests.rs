@@ -397,13 +397,18 @@ fn unannounced_change_found_in_turn() {
     assert_eq!((finding.noticed_by.as_str(), &finding.event), ("stored", &None));
     assert!(finding.bound_broken && finding.contract == "price", "{finding:?}");
     assert_eq!(finding.fields, ["price_cents"]);
-    assert!(finding.rule.starts_with("mapping: ") && finding.rule.contains("`price_cents` differs"));
+    assert!(
+        finding.rule.starts_with("mapping: ") && finding.rule.contains("`price_cents` differs")
+    );
 }
 
 #[test]
 fn stored_entries_leave_reads_for_commits() {
-    let options =
-        AuditorOptions { reads_per_second: 8.0, stored_per_second: 100.0, ..AuditorOptions::default() };
+    let options = AuditorOptions {
+        reads_per_second: 8.0,
+        stored_per_second: 100.0,
+        ..AuditorOptions::default()
+    };
     let mut test = TestAuditor::new();
     test.auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
     test.fill(Tier::Local, Lsn(50));

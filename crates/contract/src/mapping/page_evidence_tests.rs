@@ -97,7 +97,8 @@ fn tables_covered_by_proven_tags() {
 fn digest_names_the_rules() {
     assert_eq!(rules(&["price"]).digest(), rules(&["price"]).digest());
     assert_ne!(rules(&["price"]).digest(), rules(&[]).digest());
-    let narrower = SHOP.replace("table = \"products\" }", "table = \"products\", columns = [\"a\"] }");
+    let narrower =
+        SHOP.replace("table = \"products\" }", "table = \"products\", columns = [\"a\"] }");
     let narrower = Contracts::from_toml(&narrower.parse().expect("TOML")).expect("valid");
     assert_ne!(PageEvidence::new(&narrower, &[]).digest(), rules(&[]).digest());
 }

@@ -180,7 +180,9 @@ fn fits(parts: &[Part], text: &str, accepts: &impl Fn(&str, &str) -> bool) -> bo
         [Part::Placeholder { name, hash }, rest @ ..] => {
             let ends = text.char_indices().skip(1).map(|(at, _)| at).chain([text.len()]);
             ends.into_iter().any(|end| {
-                end > 0 && (*hash || accepts(name, &text[..end])) && fits(rest, &text[end..], accepts)
+                end > 0
+                    && (*hash || accepts(name, &text[..end]))
+                    && fits(rest, &text[end..], accepts)
             })
         }
     }

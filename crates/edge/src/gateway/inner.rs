@@ -57,7 +57,8 @@ impl Gateway {
             PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
         let (pages, ids) = (Arc::new(pages), RequestIds::new());
         let page_sampler = OnceLock::new();
-        let inner = GatewayInner { options, metrics, clock, engine, gate, pages, ids, page_sampler };
+        let inner =
+            GatewayInner { options, metrics, clock, engine, gate, pages, ids, page_sampler };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -28,7 +28,8 @@ impl IgnoredParts {
     /// # Errors
     /// The first that is none, with the reason.
     pub(crate) fn parse(patterns: &[String]) -> Result<Self, String> {
-        let parse = |pattern: &String| Regex::new(pattern).map_err(|err| format!("{pattern:?}: {err}"));
+        let parse =
+            |pattern: &String| Regex::new(pattern).map_err(|err| format!("{pattern:?}: {err}"));
         patterns.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
@@ -55,7 +56,8 @@ impl IgnoredParts {
             return None;
         }
         let ranges = [one, other].map(|body| self.compared(body));
-        let [mut ours, mut theirs] = ranges.each_ref().map(|ranges| ranges.iter().cloned().flatten());
+        let [mut ours, mut theirs] =
+            ranges.each_ref().map(|ranges| ranges.iter().cloned().flatten());
         loop {
             match (ours.next(), theirs.next()) {
                 (None, None) => return None,
@@ -103,7 +105,8 @@ mod tests {
             format!("<form token=\"{token}\"><time>{token}</time><b>{price}</b>")
         };
         assert_eq!(difference(&token, &page("aa", "1"), &page("bbbb", "1")), None);
-        let found = difference(&token, &page("aa", "1"), &page("bbbb", "2")).expect("another price");
+        let found =
+            difference(&token, &page("aa", "1"), &page("bbbb", "2")).expect("another price");
         assert!(found.2.starts_with("1</b>|2</b>"), "{found:?}");
         // A part that only one of them has is a difference of the rest only.
         assert_eq!(difference(&["x+"], "axxb", "ab"), None);

@@ -12,12 +12,12 @@ use http::{HeaderName, Method, Response, StatusCode};
 
 use super::stored_head::{self, StoredMetadata};
 use super::thread_cache;
-use crate::settings::routes::Route;
 use crate::http::body::Body;
 use crate::http::date;
 use crate::http::forwarding::has_cookies;
 use crate::http::freshness::{self, CACHE_STATUS, ServedBy, TIDEGATE_FRESHNESS};
 use crate::http::request_id::X_REQUEST_ID;
+use crate::settings::routes::Route;
 
 /// The most headers that [`stored_page`] adds.
 const ADDED_HEADERS: usize = 6;

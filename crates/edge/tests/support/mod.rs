@@ -109,6 +109,7 @@ pub(crate) fn respond(
 pub(crate) struct Edge {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
+    pub(crate) gateway: Gateway,
     pub(crate) clock: Arc<dyn Clock>,
     tier: Arc<dyn SharedTier>,
     registry: Registry,
@@ -166,11 +167,12 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopping) = oneshot::channel();
+        let serving = gateway.clone();
         let stopped = tokio::spawn(async move {
             let shutdown = async { drop(stopping.await) };
-            gateway.serve(listener, shutdown).await;
+            serving.serve(listener, shutdown).await;
         });
-        Self { address, engine, clock, tier, registry, stop: Some(stop), stopped }
+        Self { address, engine, gateway, clock, tier, registry, stop: Some(stop), stopped }
     }
 
     /// Applies the event of a commit at `lsn` that changed `tag`.

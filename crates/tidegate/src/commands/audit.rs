@@ -82,8 +82,9 @@ fn print_report(args: &Args, report: &AuditReport) -> Exit {
 fn print_text(report: &AuditReport) {
     print("after a commit   checked     stale   C(T), 95 % bound");
     report.consistency.iter().for_each(print_consistency);
-    let AuditReport { samples, stored, met, paced, late, unread, undecided, dropped, sticky, .. } =
-        report;
+    let AuditReport {
+        samples, stored, met, paced, late, unread, undecided, dropped, sticky, ..
+    } = report;
     print(format_args!(
         "answers          {} compared, {} agreed, {} stale",
         samples.compared, samples.agreed, samples.stale
@@ -104,12 +105,7 @@ fn print_text(report: &AuditReport) {
     print(format_args!(
         "pages            {} compared with the upstream, {} agreed, {} changed, {} volatile, {} undecided, \
          {} unread",
-        pages.compared,
-        pages.agreed,
-        pages.changed,
-        pages.volatile,
-        pages.undecided,
-        pages.unread
+        pages.compared, pages.agreed, pages.changed, pages.volatile, pages.undecided, pages.unread
     ));
     report.peers.iter().for_each(print_peer);
     pages.findings.iter().for_each(print_page);

@@ -122,7 +122,10 @@ fn residency_restricts_tiers() {
 fn unwatched_column_refused_with_place() {
     let text = EXAMPLE.replace("[\"price_cents\", \"currency\"]", "[\"currency\"]");
     let err = read(&text).expect_err("a change of the price would be missed");
-    assert!(err.contains("error[value-column-not-watched] data.product_price.from.columns"), "{err}");
+    assert!(
+        err.contains("error[value-column-not-watched] data.product_price.from.columns"),
+        "{err}"
+    );
     let line = text.lines().position(|line| line.starts_with("from ")).expect("it is there") + 1;
     assert!(err.contains(&format!("tidegate.toml: line {line}\n")), "{err}");
     assert!(err.ends_with("1 errors, 0 warnings"), "{err}");

@@ -149,9 +149,10 @@ impl Node {
             engine: self.engine.clone(),
             contracts: Arc::clone(&self.contracts),
             audit: Arc::clone(&self.audit),
-            page_audit: self.page_audit.clone().map(|pages| -> PageAuditSource {
-                Arc::new(move || pages.report())
-            }),
+            page_audit: self
+                .page_audit
+                .clone()
+                .map(|pages| -> PageAuditSource { Arc::new(move || pages.report()) }),
             inspector: Arc::new(NodeInspector {
                 data: self.data.clone(),
                 engine: self.engine.clone(),

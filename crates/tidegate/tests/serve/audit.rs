@@ -114,7 +114,10 @@ fn unwatched_column_change_found() {
     assert_eq!(finding["contract"], "product_price", "{finding:#}");
     assert_eq!(finding["fields"], serde_json::json!(["price_cents"]), "{finding:#}");
     assert_eq!(finding["bound_broken"], true, "{finding:#}");
-    assert!(finding["rule"].as_str().is_some_and(|rule| rule.starts_with("mapping:")), "{finding:#}");
+    assert!(
+        finding["rule"].as_str().is_some_and(|rule| rule.starts_with("mapping:")),
+        "{finding:#}"
+    );
     let output = tidegate_audit(&node, &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
