@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use coherence::{Clock, Lsn};
+use coherence::Lsn;
 use edge::{PageAuditor, RouteConfig, Routes};
 use prometheus_client::registry::Registry;
 use support::{Edge, Upstream, epoch, respond};

@@ -105,12 +105,12 @@ fn page_of_untagged_table_found() {
     let pages = pages(&node);
     let finding = &pages["findings"][0];
     assert_eq!(finding["tags"], json!(["row-42"]), "{finding:#}");
-    assert_eq!(finding["tables"], json!(["stock"]), "{finding:#}");
+    assert_eq!(finding["tables"], json!(["public.stock"]), "{finding:#}");
     assert_eq!(finding["broken"], true, "{finding:#}");
     let output = tidegate_audit(&node, &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("`stock` changed since, and no tag of the page covers it"), "{text}");
+    assert!(text.contains("`public.stock` changed since, and no tag of the page covers it"), "{text}");
     assert!(node.metric("tidegate_audit_pages_broken_total") >= 1.0);
 }
 
