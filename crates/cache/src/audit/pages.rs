@@ -19,7 +19,8 @@ pub struct PageAuditReport {
     pub unread: u64,
     /// Changed pages whose shown bound, by the log, was smaller than the time for which they differed.
     pub broken: u64,
-    /// The last findings, oldest first.
+    /// The last findings, oldest first; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<PageFinding>,
 }
 

@@ -104,13 +104,18 @@ fn page_of_untagged_table_found() {
     });
     let pages = pages(&node);
     let finding = &pages["findings"][0];
+    let status = &node.status()["page_audit"];
+    assert!(status["changed"].as_u64() > Some(0) && status["findings"].is_null(), "{status:#}");
     assert_eq!(finding["tags"], json!(["row-42"]), "{finding:#}");
     assert_eq!(finding["tables"], json!(["public.stock"]), "{finding:#}");
     assert_eq!(finding["broken"], true, "{finding:#}");
     let output = tidegate_audit(&node, &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("`public.stock` changed since, and no tag of the page covers it"), "{text}");
+    assert!(
+        text.contains("`public.stock` changed since, and no tag of the page covers it"),
+        "{text}"
+    );
     assert!(node.metric("tidegate_audit_pages_broken_total") >= 1.0);
 }
 
