@@ -3,7 +3,9 @@
 //! The tiers' own machinery claims that an answer is fresh; the auditor compares it with the database.
 //! For each commit that invalidated a copy (cached or being loaded), it inspects, [`CHECK_DELAYS`] after
 //! the commit, how every tier of this node would answer, and compares that with the result of the
-//! contract's own statement. Of the answers sent to clients, a sample is compared in the same way.
+//! contract's own statement. Of the answers sent to clients, a sample is compared in the same way, and while
+//! there is time, the stored entries one after the other: a change that no contract watches has no event.
+//! The whole value is compared, whichever columns the contract watches.
 //!
 //! **A difference is not yet staleness:** the row may have changed again just now. An answer is *stale at
 //! T* only if it is shown to have been older than the database for T: either its τ lies below the commit,
@@ -21,6 +23,7 @@ mod case;
 mod finding;
 mod interval;
 mod node_tier;
+mod pages;
 mod peer_reply;
 mod recorder;
 mod report;
@@ -30,6 +33,7 @@ mod verdict;
 pub use self::auditor::{Auditor, AuditorOptions, AuditorStep, Check, Observation};
 pub use self::finding::{Finding, FindingEvent, TimelineEntry};
 pub use self::interval::failure_bound;
+pub use self::pages::{PageAuditReport, PageFinding};
 pub use self::peer_reply::{Digest, EntrySummary, PeerOutcome, PeerReply};
 pub use self::report::{
     AuditReport, Consistency, PeerReport, PeerRequests, SampleCounts, TierCounts,

@@ -23,6 +23,7 @@ pub use config::Problem;
 pub use lint::{Finding, Severity, lint, lint_residency, lint_toml};
 pub use mapping::affected::{Affected, Incomplete};
 pub use mapping::change::Image;
+pub use mapping::page_evidence::PageEvidence;
 pub use mapping::projection::{Projected, Projection};
 pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
 pub use mapping::sql::{NumberedStatement, inline_parameters, number_parameters};

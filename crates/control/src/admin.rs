@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use cache::Engine;
+use cache::audit::PageAuditReport;
 use contract::Contracts;
 use node::{AuditLoop, Health, Journal, LogInvalidator, TokenIssuer};
 use prometheus_client::registry::Registry;
 
 use crate::events::EventEndpoint;
 use crate::inspect::TierInspector;
+
+/// Reads the report of the auditor of pages.
+pub type PageAuditSource = Arc<dyn Fn() -> PageAuditReport + Send + Sync>;
 
 /// The parts of a node that the admin API shows and controls.
 pub struct Admin {
@@ -25,6 +29,8 @@ pub struct Admin {
     pub contracts: Arc<Contracts>,
     /// The auditor, for `/api/v1/audit`.
     pub audit: Arc<AuditLoop>,
+    /// Reads the report of the auditor of pages; `None` without one.
+    pub page_audit: Option<PageAuditSource>,
     /// Reads this node's tiers for another node's auditor.
     pub inspector: Arc<dyn TierInspector>,
     /// Applies purge requests.

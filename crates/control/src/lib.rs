@@ -9,7 +9,7 @@ mod inspect;
 mod problem;
 mod webhook;
 
-pub use admin::Admin;
+pub use admin::{Admin, PageAuditSource};
 pub use api::{router, serve};
 pub use events::{EventEndpoint, EventError, EventSink};
 pub use inspect::{InspectQuery, InvalidQuery, TierInspector};

@@ -1,6 +1,7 @@
 //! The HTTP rules that the rooms of this crate share: header fields, bodies, request targets.
 
 pub(crate) mod body;
+pub(crate) mod body_diff;
 pub(crate) mod cache_control;
 pub(crate) mod collect;
 pub(crate) mod date;

@@ -16,6 +16,7 @@ mod admission;
 pub mod data;
 mod gateway;
 mod http;
+mod page_audit;
 mod page_cache;
 mod server;
 pub mod service;
@@ -25,6 +26,7 @@ mod upstream;
 
 pub use crate::gateway::Gateway;
 pub use crate::http::target::Scheme;
+pub use crate::page_audit::{ChangedTables, PageAuditor};
 pub use crate::service::{HttpOrigin, ServiceError, ServiceMetrics};
 pub use crate::settings::options::{GatewayOptions, HostPolicy, OptionsError};
 pub use crate::settings::routes::{RouteConfig, RouteError, Routes};

@@ -6,5 +6,5 @@ pub(crate) mod key;
 pub(crate) mod origin;
 pub(crate) mod response;
 pub(crate) mod storability;
-mod stored_head;
+pub(crate) mod stored_head;
 pub(crate) mod thread_cache;

@@ -1,10 +1,12 @@
 //! From the log to the tiers: tracked tables, row changes to events, and the loop that applies them.
 
+mod changed_tables;
 mod events;
 mod follower;
 mod metrics;
 mod tables;
 
+pub use changed_tables::ChangedTables;
 pub use follower::{Follower, FollowerParts};
 pub use metrics::FollowMetrics;
 pub use tables::{key_columns, tracked_tables};

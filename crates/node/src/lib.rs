@@ -17,7 +17,9 @@ pub mod standby;
 pub mod token;
 
 pub use audit::{AnswerSampler, AuditLoop, AuditOptions, AuditTarget, PeerClient, PeerError};
-pub use follow::{FollowMetrics, Follower, FollowerParts, key_columns, tracked_tables};
+pub use follow::{
+    ChangedTables, FollowMetrics, Follower, FollowerParts, key_columns, tracked_tables,
+};
 pub use health::{Component, Health, Readiness};
 pub use journal::{Journal, Record};
 pub use purge::{

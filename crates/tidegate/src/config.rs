@@ -5,6 +5,7 @@
 mod checked;
 mod error;
 mod file;
+mod finding;
 mod line_index;
 mod listen;
 mod log;

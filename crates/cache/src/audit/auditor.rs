@@ -23,6 +23,9 @@ use crate::entry::Content;
 pub struct AuditorOptions {
     /// Reads of the database per second, on average; a burst may be as large as this.
     pub reads_per_second: f64,
+    /// Stored entries that are compared per second, in turn, while no check of a commit is due. Their reads
+    /// are part of `reads_per_second`, at most half of it. 0: none.
+    pub stored_per_second: f64,
     /// Events and keys that the flight recorder keeps.
     pub recorder: usize,
     /// Findings kept for the report.
@@ -33,7 +36,21 @@ pub struct AuditorOptions {
 
 impl Default for AuditorOptions {
     fn default() -> Self {
-        Self { reads_per_second: 20.0, recorder: 8_192, findings: 100, salt: "".into() }
+        Self {
+            reads_per_second: 20.0,
+            stored_per_second: 0.0,
+            recorder: 8_192,
+            findings: 100,
+            salt: "".into(),
+        }
+    }
+}
+
+impl AuditorOptions {
+    /// Returns the time between two comparisons of stored entries, if there are any.
+    fn stored_interval(&self) -> Option<Duration> {
+        let rate = self.stored_per_second;
+        (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate))
     }
 }
 
@@ -93,6 +110,8 @@ pub struct Auditor {
     next_task: u64,
     tokens: f64,
     refilled: Mono,
+    /// The time of the next comparison of a stored entry; `None`: there is none.
+    next_stored: Option<Mono>,
     pub(super) report: AuditReport,
     findings: VecDeque<Finding>,
 }
@@ -116,6 +135,7 @@ impl Auditor {
             next_task: 0,
             tokens: options.reads_per_second,
             refilled: now,
+            next_stored: options.stored_interval().map(|interval| now + interval),
             report: AuditReport { consistency: consistency.into(), ..AuditReport::default() },
             findings: VecDeque::new(),
             options,
@@ -159,14 +179,14 @@ impl Auditor {
         self.report.dropped = events;
     }
 
-    /// Takes `reads` from the budget, if it has that many.
-    fn spend_reads(&mut self, reads: usize, now: Mono) -> bool {
+    /// Takes `reads` from the budget, if it has that many beside `reserve`.
+    fn spend_reads(&mut self, reads: usize, reserve: f64, now: Mono) -> bool {
         let rate = self.options.reads_per_second;
         let fresh = now.since(self.refilled).as_secs_f64() * rate;
         self.refilled = now;
         let cost = reads as f64;
         self.tokens = (self.tokens + fresh).min(rate.max(CHECK_DELAYS.len() as f64));
-        let affordable = self.tokens >= cost;
+        let affordable = self.tokens >= cost + reserve;
         if affordable {
             self.tokens -= cost;
         }
@@ -197,7 +217,7 @@ impl Auditor {
                 continue;
             }
             self.report.met += 1;
-            if !self.spend_reads(CHECK_DELAYS.len(), now) {
+            if !self.spend_reads(CHECK_DELAYS.len(), 0.0, now) {
                 self.report.paced += 1;
                 continue;
             }
@@ -237,7 +257,7 @@ impl Auditor {
 
     fn sample(&mut self, answered: AnswerRecord, now: Mono) {
         self.recorder.remember(&answered.target);
-        if !self.spend_reads(1, now) {
+        if !self.spend_reads(1, 0.0, now) {
             return;
         }
         let budget = self.budget(&answered.target);
@@ -274,7 +294,9 @@ impl Auditor {
         while let Some(first) = self.agenda.first_entry() {
             let due = first.key().0;
             if due > now {
-                return AuditorStep::Idle(Some(due));
+                return self.next_stored(now).unwrap_or_else(|| {
+                    AuditorStep::Idle(Some(self.next_stored.map_or(due, |at| at.min(due))))
+                });
             }
             let (number, task) = first.remove();
             if let Some(case) = self.cases.get(&number) {
@@ -282,7 +304,35 @@ impl Auditor {
                 return AuditorStep::Check(Check { target, event, case: number, task, due });
             }
         }
-        AuditorStep::Idle(None)
+        self.next_stored(now).unwrap_or(AuditorStep::Idle(self.next_stored))
+    }
+
+    /// Returns the comparison of the stored entry whose turn it is, if the time for one has come and half of
+    /// the reads is left for commits. It finds differences that no event announces, such as those of a column,
+    /// a view or a table that a contract does not watch.
+    fn next_stored(&mut self, now: Mono) -> Option<AuditorStep> {
+        let interval = self.options.stored_interval()?;
+        if self.next_stored? > now {
+            return None;
+        }
+        self.next_stored = Some(now + interval);
+        let reserve = self.options.reads_per_second / 2.0;
+        let target = self.recorder.next_target()?;
+        if !self.spend_reads(1, reserve, now) {
+            return None;
+        }
+        let budget = self.budget(&target);
+        let mut case = Case::new(target.clone(), budget, Trigger::Stored);
+        case.tasks = 1;
+        let number = self.number();
+        self.keep(number, case);
+        Some(AuditorStep::Check(Check {
+            target,
+            event: None,
+            case: number,
+            task: Task::Sample,
+            due: now,
+        }))
     }
 
     /// Adds a finding, or merges it into the one about the same entry. Returns whether it is new.
@@ -292,7 +342,8 @@ impl Auditor {
                 && old.node == finding.node
                 && old.tier == finding.tier
                 && old.loaded_ms == finding.loaded_ms
-                && old.event == finding.event
+                // A difference that is found in turn may be that of an earlier finding.
+                && (old.event == finding.event || finding.noticed_by == "stored")
         };
         if let Some(old) = self.findings.iter_mut().rev().find(same) {
             let was_violation = old.violates_guarantee();

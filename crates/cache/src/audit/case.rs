@@ -31,8 +31,14 @@ pub(super) enum Task {
 /// The reason for observing a key.
 #[derive(Debug)]
 pub(super) enum Trigger {
-    Invalidation { lsn: Lsn, committed: Mono, committed_us: u64 },
+    Invalidation {
+        lsn: Lsn,
+        committed: Mono,
+        committed_us: u64,
+    },
     Answer(Digest),
+    /// The turn of a stored entry.
+    Stored,
 }
 
 /// The comparison of a tier's entry with the database.
@@ -92,7 +98,7 @@ impl Case {
     pub(super) fn event(&self) -> Option<Lsn> {
         match self.trigger {
             Trigger::Invalidation { lsn, .. } => Some(lsn),
-            Trigger::Answer(_) => None,
+            Trigger::Answer(_) | Trigger::Stored => None,
         }
     }
 
@@ -132,7 +138,7 @@ impl Case {
             Trigger::Invalidation { lsn, committed, .. } if is_comparable && entry.tau < lsn => {
                 Some(committed)
             }
-            Trigger::Invalidation { .. } | Trigger::Answer(_) => None,
+            Trigger::Invalidation { .. } | Trigger::Answer(_) | Trigger::Stored => None,
         };
         let since = by_commit.or(before.as_ref().map(|before| before.since)).unwrap_or(done);
         let seen = before.as_ref().map_or(done, |before| before.seen);
@@ -152,14 +158,14 @@ impl Case {
 
     /// The finding about a stale entry of this node. `behind`: the time since the commit; `missing`: the
     /// time for which it is known to have lacked a visible commit. `from`: the tier that this node had it
-    /// from when it stored it, if that is recorded.
+    /// from when it stored it, if that is recorded. `fields`: the fields that differ.
     pub(super) fn finding(
         &self,
         entry: &EntrySummary,
         t: Duration,
         (behind, missing): (Duration, Duration),
         wall_ms: u64,
-        from: Option<Tier>,
+        (from, fields): (Option<Tier>, Vec<String>),
     ) -> Finding {
         let (beyond_contract, bound_broken) = self.violations(entry, missing);
         Finding {
@@ -169,7 +175,8 @@ impl Case {
             bound_ms: entry.bound().map(ms),
             beyond_contract,
             bound_broken,
-            rule: self.rule(entry, from),
+            rule: self.rule(entry, from, &fields),
+            fields,
             found_ms: wall_ms,
             ..self.base(entry.tier, t, behind)
         }
@@ -189,7 +196,7 @@ impl Case {
             node: Some(name.to_owned()),
             rule: self.peer_rule(name, entry),
             timeline: vec![reply_entry(name, entry, wall_ms)],
-            ..self.finding(entry, t, times, wall_ms, None)
+            ..self.finding(entry, t, times, wall_ms, (None, Vec::new()))
         };
         finding.violates_guarantee().then_some(finding)
     }
@@ -217,6 +224,7 @@ impl Case {
                 )
             }
             Trigger::Answer(_) => ("answer", None),
+            Trigger::Stored => ("stored", None),
         };
         Finding {
             number: 0,
@@ -236,6 +244,7 @@ impl Case {
             beyond_contract: false,
             bound_broken: false,
             sticky: None,
+            fields: Vec::new(),
             rule: String::new(),
             timeline: Vec::new(),
             found_ms: 0,
@@ -243,7 +252,7 @@ impl Case {
     }
 
     /// The rule that should have removed the entry, and an explanation why it did not.
-    fn rule(&self, entry: &EntrySummary, from: Option<Tier>) -> String {
+    fn rule(&self, entry: &EntrySummary, from: Option<Tier>, fields: &[String]) -> String {
         let (tau, applied, tier) = (entry.tau, entry.applied, entry.tier.as_str());
         match self.event() {
             Some(event) if tau < event && applied < event => format!(
@@ -268,10 +277,17 @@ impl Case {
                  visible, and yet the origin returned an older value. Does the contract's statement \
                  read the primary, and nothing that changes by itself, such as now()?"
             ),
-            None => format!(
-                "mapping: no event has named this key since it was stored with τ = {tau}. Does the \
-                 contract list every column and table that its value is read from?"
-            ),
+            None => {
+                let fields = match fields {
+                    [] => String::new(),
+                    fields => format!(", and `{}` differs", fields.join("`, `")),
+                };
+                format!(
+                    "mapping: no event has named this key since it was stored with τ = {tau}{fields}. \
+                     Does the contract `{}` list every column and table that its value is read from?",
+                    self.target.contract
+                )
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Finding {
     pub contract: String,
     /// `local` or `shared`.
     pub tier: String,
-    /// The reason for the check: `invalidation` or `answer` (a sampled one).
+    /// The reason for the check: `invalidation`, `answer` (a sampled one) or `stored` (an entry in turn).
     pub noticed_by: String,
     /// Each T, in seconds, at which it was stale. The last one is the largest.
     pub stale_after_s: Vec<f64>,
@@ -41,6 +41,10 @@ pub struct Finding {
     /// Whether it is still served after [`STICKY_AFTER`](super::STICKY_AFTER); null: that time has not
     /// passed.
     pub sticky: Option<bool>,
+    /// The fields of the value that differ from the database; empty where the value is no JSON object, or is
+    /// another node's.
+    #[serde(default)]
+    pub fields: Vec<String>,
     /// The rule that should have removed it, with an explanation.
     pub rule: String,
     /// The loads, fills and events of this key in this node, oldest first.

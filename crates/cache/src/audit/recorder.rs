@@ -33,12 +33,15 @@ pub(super) struct Recorder {
     events: VecDeque<(u64, Key, RecordedEvent)>,
     keys: HashMap<Key, RecordedKey>,
     order: VecDeque<Key>,
+    /// The index in `order` of the key whose turn it is.
+    turn: usize,
 }
 
 impl Recorder {
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        Self { capacity, events: VecDeque::new(), keys: HashMap::new(), order: VecDeque::new() }
+        let (events, keys, order) = (VecDeque::new(), HashMap::new(), VecDeque::new());
+        Self { capacity, events, keys, order, turn: 0 }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<&RecordedKey> {
@@ -52,6 +55,7 @@ impl Recorder {
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.keys.remove(&oldest);
+                self.turn = self.turn.saturating_sub(1);
             }
             self.order.push_back(target.key.clone());
         }
@@ -61,6 +65,18 @@ impl Recorder {
             shared_until: Mono(0),
         };
         self.keys.entry(target.key.clone()).or_insert_with(new)
+    }
+
+    /// Returns the next key, in turn.
+    pub(super) fn next_target(&mut self) -> Option<LoadTarget> {
+        if self.turn >= self.order.len() {
+            self.turn = 0;
+        }
+        let key = self.order.get(self.turn)?;
+        self.turn += 1;
+        let RecordedKey { id, contract, .. } = self.keys.get(key)?;
+        let (id, contract) = (Arc::clone(id), Arc::clone(contract));
+        Some(LoadTarget { key: key.clone(), id, contract })
     }
 
     pub(super) fn load(&mut self, target: &LoadTarget, wall_ms: u64) {

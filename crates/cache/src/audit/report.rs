@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
 use super::interval::failure_bound;
+use super::pages::PageAuditReport;
 
 /// All counts and the last findings since the start.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -13,6 +14,9 @@ pub struct AuditReport {
     pub consistency: Vec<Consistency>,
     /// ServedAs that clients got.
     pub samples: SampleCounts,
+    /// Stored entries, compared in turn.
+    #[serde(default)]
+    pub stored: SampleCounts,
     /// Stale entries that were still served after 60 s.
     pub sticky: u64,
     /// Invalidations of a copy: the candidates for C(T).
@@ -30,6 +34,9 @@ pub struct AuditReport {
     /// The other nodes.
     #[serde(default)]
     pub peers: Vec<PeerReport>,
+    /// The pages of the gateway.
+    #[serde(default)]
+    pub pages: PageAuditReport,
     /// The last findings, oldest first.
     pub findings: Vec<Finding>,
     /// Findings since the start that violate a guarantee.
@@ -188,6 +195,7 @@ impl AuditReport {
         Self {
             consistency: consistency.map(|(now, before)| now.since(before)).collect(),
             samples: self.samples.since(before.samples),
+            stored: self.stored.since(before.stored),
             sticky: newer(self.sticky, before.sticky),
             met: newer(self.met, before.met),
             paced: newer(self.paced, before.paced),
@@ -196,6 +204,7 @@ impl AuditReport {
             undecided: newer(self.undecided, before.undecided),
             dropped: newer(self.dropped, before.dropped),
             peers: self.peers.iter().zip(&before.peers).map(|(a, b)| a.since(b)).collect(),
+            pages: self.pages.since(&before.pages),
             findings: self
                 .findings
                 .iter()

@@ -378,3 +378,41 @@ fn report_since_earlier_one() {
     let json = serde_json::to_string(&before).expect("JSON");
     assert_eq!(serde_json::from_str::<AuditReport>(&json).expect("the same"), before);
 }
+
+#[test]
+fn unannounced_change_found_in_turn() {
+    let options = AuditorOptions { stored_per_second: 5.0, ..AuditorOptions::default() };
+    let mut test = TestAuditor::new();
+    test.auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
+    test.fill(Tier::Local, Lsn(50));
+    let old = r#"{"price_cents":1,"currency":"GBP"}"#;
+    test.run(LONG, || Some((vec![tier_entry(Tier::Local, Lsn(50), old)], content(old))));
+    let report = test.auditor.report();
+    assert!(report.stored.agreed > 10 && report.found == 0, "{report:?}");
+
+    let new = r#"{"price_cents":2,"currency":"GBP"}"#;
+    test.run(LONG, || Some((vec![tier_entry(Tier::Local, Lsn(50), old)], content(new))));
+    let report = test.auditor.report();
+    let [finding] = &report.findings[..] else { panic!("{report:?}") };
+    assert_eq!((finding.noticed_by.as_str(), &finding.event), ("stored", &None));
+    assert!(finding.bound_broken && finding.contract == "price", "{finding:?}");
+    assert_eq!(finding.fields, ["price_cents"]);
+    assert!(
+        finding.rule.starts_with("mapping: ") && finding.rule.contains("`price_cents` differs")
+    );
+}
+
+#[test]
+fn stored_entries_leave_reads_for_commits() {
+    let options = AuditorOptions {
+        reads_per_second: 8.0,
+        stored_per_second: 100.0,
+        ..AuditorOptions::default()
+    };
+    let mut test = TestAuditor::new();
+    test.auditor = Auditor::new(options, [("price".into(), BUDGET)], START);
+    test.fill(Tier::Local, Lsn(50));
+    test.run(Duration::from_secs(10), || Some((vec![], content("new"))));
+    test.commit(Duration::ZERO);
+    assert_eq!(test.auditor.report().paced, 0, "a commit still has its reads");
+}

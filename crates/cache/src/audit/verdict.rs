@@ -1,5 +1,6 @@
 //! The evaluation of observations: counts, second checks, findings.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coherence::{Epoch, Mono};
@@ -23,6 +24,8 @@ struct ClusterObservation {
     wall_ms: u64,
     visible_since: Option<Mono>,
     truth: Digest,
+    /// The fields of this node's entries that differ from the database.
+    fields: Vec<(Tier, Vec<String>)>,
     /// This node first, then the peers in their order.
     nodes: Vec<Option<NodeObservation>>,
 }
@@ -69,7 +72,7 @@ impl Auditor {
                     let delay = SAMPLE_CONFIRM_DELAY;
                     let stale = self.still_stale(number, &mut case, delay, &observed, node);
                     match stale.contains(&true) {
-                        true => self.samples(node).stale += 1,
+                        true => self.samples(&case, node).stale += 1,
                         false => self.report.undecided += 1,
                     }
                 }
@@ -106,7 +109,13 @@ impl Auditor {
         truth: &Content,
     ) -> ClusterObservation {
         let salt = &self.options.salt;
-        let entries = found.iter().map(|entry| EntrySummary::of(entry, salt)).collect();
+        let entries: Vec<EntrySummary> =
+            found.iter().map(|entry| EntrySummary::of(entry, salt)).collect();
+        let truth_digest = Digest::of(salt, truth);
+        let differing = found.iter().zip(&entries).filter(|(_, of)| of.digest != truth_digest);
+        let fields = differing
+            .map(|(found, _)| (found.tier, differing_fields(&found.entry.content, truth)))
+            .collect();
         let lineage = |epoch: Option<Epoch>| epoch.map(|epoch| epoch.log().lineage());
         let own = lineage(observation.epoch);
         let remote = |reply: &PeerReply| NodeObservation {
@@ -127,7 +136,8 @@ impl Auditor {
             done: observation.done,
             wall_ms: observation.wall_ms,
             visible_since: observation.visible_since,
-            truth: Digest::of(salt, truth),
+            truth: truth_digest,
+            fields,
             nodes: std::iter::once(Some(here)).chain(peers).collect(),
         }
     }
@@ -216,7 +226,11 @@ impl Auditor {
     }
 
     fn compare_sample(&mut self, number: u64, case: &mut Case, observed: &ClusterObservation) {
-        let Trigger::Answer(sample) = case.trigger else { return };
+        let sample = match case.trigger {
+            Trigger::Answer(sample) => Some(sample),
+            Trigger::Stored => None,
+            Trigger::Invalidation { .. } => return,
+        };
         let mut open = NodeSet::default();
         for (node, tiers) in observed.nodes.iter().enumerate() {
             let Some(tiers) = tiers else { continue };
@@ -224,16 +238,16 @@ impl Auditor {
             let is_stale = compared.iter().any(|one| matches!(one, Some(Comparison::Stale(_))));
             let answers =
                 |one: &Option<Comparison>| !matches!(one, None | Some(Comparison::NotServed));
-            // On this node the sampled answer is compared; on other nodes, the answer they would give.
-            let (agrees, confirm) = match node {
-                0 => {
+            // The sampled answer is this node's; else the answer that the node would give is compared.
+            let (agrees, confirm) = match sample {
+                Some(sample) if node == 0 => {
                     let is_cached = tiers.entries.iter().any(|entry| entry.digest == sample);
                     (sample == observed.truth, is_cached)
                 }
                 _ if !compared.iter().any(answers) => continue,
                 _ => (!is_stale, is_stale),
             };
-            let samples = self.samples(node);
+            let samples = self.samples(case, node);
             samples.compared += 1;
             if agrees {
                 samples.agreed += 1;
@@ -263,9 +277,10 @@ impl Auditor {
         }
     }
 
-    fn samples(&mut self, node: usize) -> &mut SampleCounts {
+    fn samples(&mut self, case: &Case, node: usize) -> &mut SampleCounts {
         match node.checked_sub(1) {
             Some(peer) => &mut self.report.peers[peer].samples,
+            None if matches!(case.trigger, Trigger::Stored) => &mut self.report.stored,
             None => &mut self.report.samples,
         }
     }
@@ -320,7 +335,9 @@ impl Auditor {
             case.peer_finding(name, entry, t, times, wall_ms)
         } else {
             let from = self.recorder.source_of(&key, entry.tier, entry.tau);
-            Some(case.finding(entry, t, times, wall_ms, from))
+            let fields = observed.fields.iter().find(|(tier, _)| *tier == entry.tier);
+            let fields = fields.map(|(_, fields)| fields.clone()).unwrap_or_default();
+            Some(case.finding(entry, t, times, wall_ms, (from, fields)))
         };
         let Some(finding) = finding else { return };
         if self.add_finding(finding, &key) {
@@ -337,4 +354,18 @@ fn compare(case: &mut Case, observed: &ClusterObservation, at: NodeTier) -> Opti
     }
     let (entry, truth) = (tiers.entry(at.tier), (observed.truth, observed.done));
     Some(case.compare(at, entry, tiers.is_comparable, observed.visible_since, truth))
+}
+
+/// Returns the members of the JSON object `found` that differ from those of `truth`, sorted; none where one of
+/// them is no object.
+fn differing_fields(found: &Content, truth: &Content) -> Vec<String> {
+    let object = |content: &Content| match content {
+        Content::Present(value) => {
+            serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(&value.body).ok()
+        }
+        Content::Absent | Content::Uncacheable => None,
+    };
+    let (Some(found), Some(truth)) = (object(found), object(truth)) else { return Vec::new() };
+    let names: BTreeSet<&String> = found.keys().chain(truth.keys()).collect();
+    names.into_iter().filter(|name| found.get(*name) != truth.get(*name)).cloned().collect()
 }

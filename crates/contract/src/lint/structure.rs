@@ -34,6 +34,7 @@ const USER_INPUT: [&str; 22] = [
 
 pub(super) fn check(review: &mut Review<'_>) {
     check_user_input(review);
+    check_page_tags(review);
     check_replica_identity(review);
     check_statement(review);
 }
@@ -57,6 +58,30 @@ fn check_user_input(review: &mut Review<'_>) {
                 fix,
             );
         }
+    }
+}
+
+/// Reports page tags that entries carry too, and page tags that nothing raises.
+fn check_page_tags(review: &mut Review<'_>) {
+    let contract = review.contract;
+    let both = contract.page_tags.iter().find(|tag| contract.tags.contains(tag));
+    if let Some(tag) = both {
+        review.add(
+            (Warning, "page-tag-on-entries"),
+            "page_tags",
+            format!("`{}` is in `tags` too", tag.as_str()),
+            "every change of the row raises it, so `columns` saves the entries of this contract nothing",
+            "give pages a tag of their own, such as `row-{id}`, or remove it from `tags`",
+        );
+    }
+    if contract.from.is_none() && !contract.page_tags.is_empty() {
+        review.add(
+            (Error, "page-tags-without-from"),
+            "page_tags",
+            "the contract has no `from`, so no change raises its page tags",
+            "pages with such a tag would never be invalidated",
+            "add `from`, or remove `page_tags`",
+        );
     }
 }
 

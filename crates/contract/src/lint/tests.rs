@@ -217,3 +217,16 @@ fn finding_has_stable_text_and_json() {
     assert_eq!(keys, ["rule", "severity", "contract", "path", "message", "reason", "fix"]);
     assert_eq!(json["severity"], "error");
 }
+
+#[test]
+fn page_tags_are_apart_and_raised() {
+    assert_eq!(rules("page_tags = [\"row-{id}\"]"), [""; 0]);
+    assert_eq!(rules("page_tags = [\"thing-{id}\"]"), ["page-tag-on-entries"]);
+    assert_eq!(rules("page_tags = [\"row-{shelf}\"]"), ["replica-identity"]);
+    let without_from = SOUND.replace("from =", "lost =").replace("tags =", "page_tags =");
+    let table: String = without_from
+        .lines()
+        .filter(|line| !line.starts_with("lost"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    assert!(review(&table).iter().any(|finding| finding.rule == "page-tags-without-from"));
+}

@@ -7,7 +7,7 @@ use crate::mapping::row::{Op, RowChange};
 use crate::model::contract::Contract;
 use crate::model::contracts::Contracts;
 use crate::naming::key::Key;
-use crate::naming::tag::Tag;
+use crate::naming::tag::{Tag, TagTemplate};
 
 /// The invalidations of one row change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,10 +90,16 @@ impl ContractChange<'_> {
         }
     }
 
-    /// Adds the tags of the row in `image`. With `repeated`, tags that are made from the key only are
-    /// skipped, since the other image adds them.
-    fn add_tags(&self, image: Image, repeated: bool, out: &mut Affected) {
-        for template in &self.contract.tags {
+    /// Adds the tags that `templates` make of the row in `image`. With `repeated`, tags that are made from the
+    /// key only are skipped, since the other image adds them.
+    fn add_tags(
+        &self,
+        templates: &[TagTemplate],
+        image: Image,
+        repeated: bool,
+        out: &mut Affected,
+    ) {
+        for template in templates {
             let cells: Vec<(&str, &str, ColumnValue<'_>)> = template
                 .placeholders()
                 .into_iter()
@@ -137,8 +143,8 @@ impl Contract {
     ///
     /// The old and the new row both count: a product that moves from one category to another changes
     /// both listings. An insert invalidates the key too, since the absence of the row may be cached. An
-    /// update that provably changes no watched column invalidates nothing; where the old row is unknown,
-    /// all of its columns are assumed to have changed.
+    /// update that provably changes no watched column invalidates only the tags of pages; where the old row
+    /// is unknown, all of its columns are assumed to have changed.
     pub fn affected(&self, change: &RowChange) -> Affected {
         let mut out = Affected::default();
         let Some(from) = &self.from else { return out };
@@ -150,15 +156,19 @@ impl Contract {
             return out;
         }
         let change = ContractChange::new(self, change);
-        if change.is_irrelevant() {
+        let is_relevant = !change.is_irrelevant();
+        if !is_relevant && self.page_tags.is_empty() {
             return out;
         }
         for image in change.images() {
             let repeated = *image == Image::Old && change.keeps_key();
-            if !repeated {
-                change.add_key(*image, &mut out);
+            if is_relevant {
+                if !repeated {
+                    change.add_key(*image, &mut out);
+                }
+                change.add_tags(&self.tags, *image, repeated, &mut out);
             }
-            change.add_tags(*image, repeated, &mut out);
+            change.add_tags(&self.page_tags, *image, repeated, &mut out);
         }
         out
     }

@@ -29,6 +29,18 @@ impl Contract {
         columns
     }
 
+    /// Returns the columns that the tags of pages are made from, each once.
+    pub fn page_tag_columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        for placeholder in self.page_tags.iter().flat_map(TagTemplate::placeholders) {
+            let column = self.column_of(placeholder);
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        columns
+    }
+
     /// Returns the columns whose changes invalidate entries: key, tenant, value and tag columns, each
     /// once. Empty where all columns count or the contract has no `from`.
     pub fn watched_columns(&self) -> Vec<&str> {
@@ -84,6 +96,11 @@ impl Contract {
             return Vec::new();
         }
         let mut columns = self.load_columns();
+        for column in self.page_tag_columns() {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
         columns.retain(|column| !identity.contains(column));
         columns
     }

@@ -33,6 +33,9 @@ pub struct Contract {
     pub from: Option<Origin>,
     /// The surrogate keys that its entries carry and that row changes invalidate.
     pub tags: Vec<TagTemplate>,
+    /// The surrogate keys of pages that show a row: every change of the row invalidates them, whichever
+    /// columns [`Origin::columns`] lists. Entries of the contract do not carry them.
+    pub page_tags: Vec<TagTemplate>,
     /// The budget: an answer contains every change that was committed longer ago than this. Zero means
     /// that no invalidation may be delayed or merged; since no bound is ever zero, it also means that
     /// no answer is ever proven to be within the budget.

@@ -150,6 +150,13 @@ impl TagTemplate {
         Ok(Tag(plain.into()))
     }
 
+    /// Returns whether `tag` can be one of this template's: its fixed text is in place, and `accepts` the name
+    /// and the text of each placeholder. False for a template without fixed text, which any tag fits.
+    pub fn could_make(&self, tag: &str, accepts: impl Fn(&str, &str) -> bool) -> bool {
+        let has_literal = self.parts.iter().any(|part| matches!(part, Part::Literal(_)));
+        has_literal && fits(&self.parts, tag, &accepts)
+    }
+
     /// Returns the literals followed by a hash of the whole tag.
     fn shorten(&self, plain: &str) -> String {
         let mut short = String::with_capacity(Tag::MAX_BYTES);
@@ -160,6 +167,24 @@ impl TagTemplate {
         }
         short.push_str(&hash_text(plain));
         short
+    }
+}
+
+/// Returns whether `text` can be split into `parts`, with at least one byte per placeholder.
+fn fits(parts: &[Part], text: &str, accepts: &impl Fn(&str, &str) -> bool) -> bool {
+    match parts {
+        [] => text.is_empty(),
+        [Part::Literal(literal), rest @ ..] => {
+            text.strip_prefix(literal.as_str()).is_some_and(|text| fits(rest, text, accepts))
+        }
+        [Part::Placeholder { name, hash }, rest @ ..] => {
+            let ends = text.char_indices().skip(1).map(|(at, _)| at).chain([text.len()]);
+            ends.into_iter().any(|end| {
+                end > 0
+                    && (*hash || accepts(name, &text[..end]))
+                    && fits(rest, &text[end..], accepts)
+            })
+        }
     }
 }
 

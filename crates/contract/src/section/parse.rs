@@ -97,6 +97,7 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
         lag: table.duration("lag", Duration::ZERO..=MAX_LAG).unwrap_or_default(),
         from,
         tags: table.list("tags", TAG, TagTemplate::parse),
+        page_tags: table.list("page_tags", TAG, TagTemplate::parse),
         staleness: times.staleness,
         ttl: times.ttl,
         absent_ttl: times.absent_ttl,

@@ -29,6 +29,7 @@ impl Contract {
         }
         out.set("from", self.from.as_ref().map(origin));
         out.set("tags", Some(list(self.tags.iter().map(|tag| tag.as_str()))));
+        out.set("page_tags", Some(list(self.page_tags.iter().map(|tag| tag.as_str()))));
         out.time("staleness", self.staleness);
         out.time("ttl", self.ttl);
         out.time("absent_ttl", self.absent_ttl);

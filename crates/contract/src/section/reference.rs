@@ -160,6 +160,13 @@ static KEYS: &[KeyDoc] = &[
         "Surrogate keys, such as `category-{category_id}`: a change of a row invalidates all entries, pages and fragments with one of its tags. `{id}` is the key's column; other placeholders are columns.",
     ),
     key(
+        "page_tags",
+        "list of templates",
+        "none",
+        "",
+        "Surrogate keys of [pages](pages.md) that show a row, such as `row-{id}`: every change of the row invalidates the pages, whichever columns `columns` lists. Entries of the contract do not carry them.",
+    ),
+    key(
         "staleness",
         DURATION,
         "required, unless a preset sets it",

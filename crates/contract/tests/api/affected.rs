@@ -207,3 +207,17 @@ fn contracts_merge_invalidations() {
     let identity = set.get("price").expect("there").columns_outside_identity(&["id"]);
     assert_eq!(identity, ["category_id"]);
 }
+
+#[test]
+fn page_tags_raised_by_any_column() {
+    let text = PRICE.replace("staleness", "page_tags = [\"row-{id}\"]\nstaleness");
+    let contract = contract(&text);
+    let old = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1"), ("stock", "3")]);
+    let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "1"), ("stock", "2")]);
+    let affected = contract.affected(&change(Op::Update, old.clone(), new));
+    assert_eq!((keys(&affected), tags(&affected)), (vec![], vec!["row-42"]));
+    let new = row(&[("id", "42"), ("category_id", "7"), ("price_cents", "2"), ("stock", "3")]);
+    let affected = contract.affected(&change(Op::Update, old, new));
+    assert_eq!(tags(&affected), ["product-42", "category-7", "row-42"]);
+    assert_eq!(contract.tags_for(&row(&[("id", "42")]).expect("a row")).len(), 1, "not on entries");
+}

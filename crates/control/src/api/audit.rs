@@ -8,5 +8,6 @@ pub use cache::audit::AuditReport;
 use crate::admin::SharedAdmin;
 
 pub(super) async fn get(State(admin): SharedAdmin) -> Json<AuditReport> {
-    Json(admin.audit.report())
+    let pages = admin.page_audit.as_ref().map(|pages| pages()).unwrap_or_default();
+    Json(AuditReport { pages, ..admin.audit.report() })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use cache::Engine;
+use cache::audit::PageAuditReport;
 use contract::Contracts;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -35,6 +36,8 @@ pub struct Status {
     pub absent_filters: BTreeMap<String, FilterStatus>,
     /// The services by contract.
     pub services: BTreeMap<String, ServiceStatus>,
+    /// The counts of the auditor of pages; null without one. Its findings are at `/api/v1/audit`.
+    pub page_audit: Option<PageAuditReport>,
 }
 
 /// The counters of posted change events.
@@ -90,6 +93,7 @@ impl Status {
             tombstones: status.tombstones,
             absent_filters: filters(engine),
             services: services(contracts),
+            page_audit: None,
         }
     }
 }
@@ -117,7 +121,9 @@ fn services(contracts: &Contracts) -> BTreeMap<String, ServiceStatus> {
 }
 
 pub(super) async fn get(State(admin): SharedAdmin) -> Json<Status> {
-    Json(Status::read(&admin.engine, &admin.contracts, admin.events.as_ref()))
+    let status = Status::read(&admin.engine, &admin.contracts, admin.events.as_ref());
+    let counts = |report| PageAuditReport { findings: Vec::new(), ..report };
+    Json(Status { page_audit: admin.page_audit.as_ref().map(|pages| counts(pages())), ..status })
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use cache::{Answer, Content};
 use coherence::{CausalToken, Mono};
-use http::{HeaderValue, Request, Response, request};
+use http::{HeaderValue, Method, Request, Response, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -15,7 +16,9 @@ use crate::http::body::Body;
 use crate::http::header_set::HeaderSet;
 use crate::http::ryw_token;
 use crate::http::target::Scheme;
+use crate::page_audit::PageSample;
 use crate::page_cache::response::stored_page;
+use crate::page_cache::stored_head;
 use crate::settings::routes::Route;
 use crate::telemetry::metrics::Outcome;
 
@@ -43,6 +46,31 @@ pub(super) struct Caller {
     pub(super) started: Mono,
     /// The response includes every commit up to this token.
     pub(super) token: Option<CausalToken>,
+}
+
+/// Returns the sample of a page that a hit has served; `None`: it is not explicitly shared, or not fresh.
+fn sample(
+    request: &Request<Incoming>,
+    page: &PageRequest,
+    route: &Arc<Route>,
+    answer: &Answer,
+    (scheme, host): (Scheme, &str),
+) -> Option<PageSample> {
+    let Content::Present(value) = &answer.entry.content else { return None };
+    let (metadata, _) = stored_head::decode(&value.head, 0)?;
+    if *request.method() != Method::GET || !metadata.shared || answer.proof().stale.is_some() {
+        return None;
+    }
+    Some(PageSample {
+        key: page.key.clone(),
+        entry: Arc::clone(&answer.entry),
+        route: Arc::clone(route),
+        evidence: route.evidence_under(metadata.proven_by),
+        scheme,
+        host: HeaderValue::from_str(host).ok()?,
+        target: page.target.clone().or_else(|| request.uri().path_and_query().cloned())?,
+        encodings: page.encodings,
+    })
 }
 
 impl GatewayInner {
@@ -76,8 +104,12 @@ impl GatewayInner {
         };
         let (route, classification) = self.classify(&request, present, scheme, &host);
         if let Classification::Page(page) = &classification
-            && let Some(response) = self.stored_page(&request, present, page, route, token)
+            && let Some((answer, response)) =
+                self.stored_page(&request, present, page, route, token)
         {
+            if let Some(sampler) = self.page_sampler.get() {
+                sampler.offer(|| sample(&request, page, route, &answer, (scheme, &host)));
+            }
             self.metrics.sent_bytes.inc_by(response.body().size_hint().lower());
             self.record_request(&request, started, Outcome::Hit, &response);
             return Dispatch::Ready(response);
@@ -92,7 +124,7 @@ impl GatewayInner {
         Dispatch::Pending(Box::new(PendingRequest { caller, route, classification, head, body }))
     }
 
-    /// The response from the in-process tier, if it has a usable page.
+    /// The answer of the in-process tier and its response, if it has a usable page.
     fn stored_page(
         &self,
         request: &Request<Incoming>,
@@ -100,20 +132,22 @@ impl GatewayInner {
         page: &PageRequest,
         route: &Route,
         token: Option<CausalToken>,
-    ) -> Option<Response<Body>> {
+    ) -> Option<(Answer, Response<Body>)> {
         let answer = match token {
             None => self.engine.peek(&page.key, &route.policy),
             Some(token) => self.engine.peek_after(&page.key, &route.policy, token),
         }?;
-        stored_page(
+        let response = stored_page(
             &answer,
-            &route.policy.rules.name,
+            route,
             request.method(),
             request.headers(),
             present.any(HeaderSet::REVALIDATION),
+            self.has_write(&answer, token),
             || self.request_id(request, present),
         )
-        .ok()
+        .ok()?;
+        Some((answer, response))
     }
 
     fn request_id(&self, request: &Request<Incoming>, present: HeaderSet) -> HeaderValue {

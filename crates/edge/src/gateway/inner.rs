@@ -1,17 +1,19 @@
 //! The gateway and its parts.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use cache::Engine;
-use coherence::{CausalToken, Clock, Mono};
+use cache::{Answer, Engine};
+use coherence::{CausalToken, Clock, Mono, Reached};
 use contract::Key;
 use http::{Method, Response};
+use prometheus_client::registry::Registry;
 
 use crate::admission::upstream_gate::UpstreamGate;
 use crate::http::body::Body;
 use crate::http::request_id::RequestIds;
 use crate::http::ryw_token::MalformedToken;
 use crate::http::target::Scheme;
+use crate::page_audit::{ChangedTables, PageAuditor, PageSampler};
 use crate::page_cache::key;
 use crate::page_cache::origin::PageOrigin;
 use crate::settings::options::{GatewayOptions, OptionsError};
@@ -33,6 +35,8 @@ pub(crate) struct GatewayInner {
     pub(super) gate: Arc<UpstreamGate>,
     pub(super) pages: Arc<PageOrigin>,
     pub(super) ids: RequestIds,
+    /// Set where pages are audited.
+    pub(super) page_sampler: OnceLock<Arc<PageSampler>>,
 }
 
 impl Gateway {
@@ -52,8 +56,33 @@ impl Gateway {
         let pages =
             PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
         let (pages, ids) = (Arc::new(pages), RequestIds::new());
-        let inner = GatewayInner { options, metrics, clock, engine, gate, pages, ids };
+        let page_sampler = OnceLock::new();
+        let inner =
+            GatewayInner { options, metrics, clock, engine, gate, pages, ids, page_sampler };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Creates the auditor of this gateway's pages; a gateway has one. `pages_per_second`: more than zero.
+    /// `changed_tables`: the tables that a finding names as its likely cause.
+    #[must_use]
+    pub fn audit_pages(
+        &self,
+        pages_per_second: f64,
+        changed_tables: ChangedTables,
+        registry: &mut Registry,
+    ) -> PageAuditor {
+        let inner = &self.inner;
+        let auditor = PageAuditor::new(
+            pages_per_second,
+            inner.engine.clone(),
+            Arc::clone(&inner.gate),
+            Arc::clone(&inner.clock),
+            changed_tables,
+            inner.options.max_object_bytes,
+            registry,
+        );
+        let _ = inner.page_sampler.set(Arc::clone(&auditor.sampler));
+        auditor
     }
 
     /// Returns the keys under which a page may be stored: one per class of encodings. `target` is
@@ -77,6 +106,13 @@ impl GatewayInner {
         let took = self.clock.mono().since(started);
         self.metrics.record_response(outcome, response.status(), took);
         access_log::log(method, path, took, outcome, response);
+    }
+
+    /// Whether the load of an entry began late enough to include the write of the client's token.
+    pub(super) fn has_write(&self, answer: &Answer, token: Option<CausalToken>) -> bool {
+        token.is_none_or(|token| {
+            token.reached(self.engine.status().epoch, answer.entry.tau) == Reached::Yes
+        })
     }
 
     /// A malformed token does not fail a request; it is counted and ignored.

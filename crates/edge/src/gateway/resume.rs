@@ -113,16 +113,18 @@ impl GatewayInner {
             Ok(answer) if matches!(answer.entry.content, Content::Present(_)) => {
                 let response = stored_page(
                     &answer,
-                    &route.policy.rules.name,
+                    &route,
                     &request.method,
                     &request.headers,
                     true,
+                    self.has_write(&answer, token),
                     || request.request_id.clone(),
                 );
                 match response {
                     Ok(response) => Ok((outcome(&answer), response)),
                     Err(Unusable::Cookies) => pass("bypass; detail=cookie").await,
                     Err(Unusable::Expired) => pass("stale").await,
+                    Err(Unusable::Token) => pass("bypass; detail=token").await,
                     Err(Unusable::Malformed) => {
                         tracing::warn!(key = %page.key, "stored page is malformed");
                         pass("miss; detail=malformed").await

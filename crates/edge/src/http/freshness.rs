@@ -7,7 +7,8 @@
 //!   reason. `soft`: the entry is invalidated, and its contract spends some of its budget because the
 //!   origin is overloaded; the bound is within the contract. `proof`: the evidence of the bound where
 //!   it is weaker than the log and a database: `lease`, a service whose responses include a commit at
-//!   the latest after the contract's `lag`; `age`, the time of the load alone.
+//!   the latest after the contract's `lag`; `age`, the time of the load alone, as for a page whose tags no
+//!   log raises.
 
 use std::io::{Cursor, Write};
 use std::time::Duration;
@@ -53,7 +54,8 @@ pub(crate) fn cache_status(proof: &Proof) -> HeaderValue {
 /// it is `edge`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ServedBy {
-    Gateway,
+    /// The gateway, with the evidence of the page's bound.
+    Gateway(Evidence),
     /// The data API, with the evidence of the contract's bounds.
     DataApi(Evidence),
 }
@@ -61,17 +63,18 @@ pub(crate) enum ServedBy {
 impl ServedBy {
     fn tier(self, tier: Tier) -> &'static str {
         match (self, tier) {
-            (Self::Gateway, Tier::Local) => "edge",
+            (Self::Gateway(_), Tier::Local) => "edge",
             _ => tier.as_str(),
         }
     }
 
     /// The `proof` member; empty where the evidence is the log.
     fn proof(self) -> &'static str {
-        match self {
-            Self::Gateway | Self::DataApi(Evidence::Log) => "",
-            Self::DataApi(Evidence::Lease) => ", proof=lease",
-            Self::DataApi(Evidence::Age) => ", proof=age",
+        let (Self::Gateway(evidence) | Self::DataApi(evidence)) = self;
+        match evidence {
+            Evidence::Log => "",
+            Evidence::Lease => ", proof=lease",
+            Evidence::Age => ", proof=age",
         }
     }
 }
@@ -133,7 +136,7 @@ mod tests {
     fn hit_states_bound() {
         assert_eq!(cache_status(&PROOF), "tidegate; hit");
         assert_eq!(
-            tidegate_freshness(&PROOF, "page", ServedBy::Gateway),
+            tidegate_freshness(&PROOF, "page", ServedBy::Gateway(Evidence::Log)),
             "bound=42, tier=edge, contract=\"page\""
         );
     }
@@ -160,7 +163,7 @@ mod tests {
         let soft = Proof { soft: true, ..PROOF };
         assert_eq!(cache_status(&soft), "tidegate; hit; detail=soft");
         assert_eq!(
-            tidegate_freshness(&soft, "page", ServedBy::Gateway),
+            tidegate_freshness(&soft, "page", ServedBy::Gateway(Evidence::Log)),
             "bound=42, tier=edge, contract=\"page\", soft"
         );
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache::{Content, Loaded, Origin, OriginError, OriginErrorKind, Value};
 use coherence::{Clock, Mono};
-use contract::Key;
+use contract::{Evidence, Key};
 use http::header::{DATE, TRANSFER_ENCODING};
 use http::{StatusCode, response};
 use parking_lot::Mutex;
@@ -170,18 +170,25 @@ impl PageLoad {
         if !head.headers.contains_key(DATE) {
             head.headers.insert(DATE, date::now(self.origin.clock.as_ref()));
         }
+        // A cache between the upstream and here may have answered from before a commit.
+        let evidence = match storable.age_s {
+            0 => self.route.evidence.of(&storable.tags),
+            _ => Evidence::Age,
+        };
+        let is_by_log = evidence == Evidence::Log;
         let metadata = StoredMetadata {
             status: head.status,
             shared: storable.shared,
             revalidate: storable.revalidate,
             age_s: storable.age_s,
             lifetime_s: u32::try_from(storable.lifetime.as_secs()).unwrap_or(u32::MAX),
+            proven_by: is_by_log.then(|| self.route.evidence.digest()),
         };
         let head = stored_head::encode(metadata, &head.headers)?;
         Some(Loaded {
             content: Content::Present(Value { head, body }),
             tags: storable.tags,
-            ttl: Some(self.route.ttl(storable.lifetime)),
+            ttl: Some(self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()))),
             seen: None,
             replayed: None,
             behind: Duration::ZERO,

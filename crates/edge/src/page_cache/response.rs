@@ -1,6 +1,9 @@
 //! Responses built from stored pages.
 
-use cache::Answer;
+use std::time::Duration;
+
+use cache::{Answer, Proof, Stale, Tier};
+use contract::Evidence;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderMap,
     HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY, VIA,
@@ -14,6 +17,7 @@ use crate::http::date;
 use crate::http::forwarding::has_cookies;
 use crate::http::freshness::{self, CACHE_STATUS, ServedBy, TIDEGATE_FRESHNESS};
 use crate::http::request_id::X_REQUEST_ID;
+use crate::settings::routes::Route;
 
 /// The most headers that [`stored_page`] adds.
 const ADDED_HEADERS: usize = 6;
@@ -23,29 +27,34 @@ const ADDED_HEADERS: usize = 6;
 pub(crate) enum Unusable {
     /// The page is not explicitly shared, and the request has cookies.
     Cookies,
-    /// The page's lifetime has passed, and its directives forbid serving it stale.
+    /// The page's lifetime has passed, and its directives forbid serving it stale; or its age alone proves it,
+    /// and is past the budget.
     Expired,
+    /// The page's age alone proves it, and it may lack the write of the client's token.
+    Token,
     /// The entry has no page, or bytes of another form.
     Malformed,
 }
 
 /// Builds the response to a `GET` or `HEAD` from a stored page; a 304 where the client's copy is
 /// current. `may_revalidate`: whether the request may have `If-None-Match` or `If-Modified-Since`.
+/// `has_write`: whether the entry was loaded late enough to include the write of the client's token.
 ///
 /// # Errors
 /// [`Unusable`] where the page may not serve this request.
 pub(crate) fn stored_page(
     answer: &Answer,
-    policy: &str,
+    route: &Route,
     method: &Method,
     request: &HeaderMap,
     may_revalidate: bool,
+    has_write: bool,
     request_id: impl FnOnce() -> HeaderValue,
 ) -> Result<Response<Body>, Unusable> {
     let cache::Content::Present(value) = &answer.entry.content else {
         return Err(Unusable::Malformed);
     };
-    let proof = answer.proof();
+    let (name, mut proof) = (&*route.policy.rules.name, answer.proof());
     let plain = freshness::is_plain_hit(&proof);
     let decoded = match plain {
         true => thread_cache::decode(&value.head),
@@ -59,6 +68,11 @@ pub(crate) fn stored_page(
     if metadata.revalidate && resident_s > u64::from(metadata.lifetime_s) {
         return Err(Unusable::Expired);
     }
+    let evidence = route.evidence_under(metadata.proven_by);
+    if evidence == Evidence::Age {
+        proof = proof_by_age(&proof, &metadata, route.policy.rules.budget, has_write)?;
+    }
+    let plain = plain && freshness::is_plain_hit(&proof);
     let StoredMetadata { status, age_s, .. } = metadata;
     let not_modified = may_revalidate && status == StatusCode::OK && is_current(request, &headers);
     if not_modified {
@@ -69,7 +83,7 @@ pub(crate) fn stored_page(
         thread_cache::fill_in(
             &mut headers,
             age,
-            thread_cache::tidegate_freshness(&proof, policy),
+            thread_cache::tidegate_freshness(&proof, name, evidence),
             request_id(),
         );
     } else {
@@ -77,7 +91,7 @@ pub(crate) fn stored_page(
         headers.append(CACHE_STATUS, freshness::cache_status(&proof));
         headers.insert(
             TIDEGATE_FRESHNESS,
-            freshness::tidegate_freshness(&proof, policy, ServedBy::Gateway),
+            freshness::tidegate_freshness(&proof, name, ServedBy::Gateway(evidence)),
         );
         headers.insert(X_REQUEST_ID, request_id());
     }
@@ -93,6 +107,27 @@ pub(crate) fn stored_page(
     *response.status_mut() = if not_modified { StatusCode::NOT_MODIFIED } else { status };
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// The proof of a page that no log covers: every change before its load is in it.
+fn proof_by_age(
+    proof: &Proof,
+    metadata: &StoredMetadata,
+    budget: Duration,
+    has_write: bool,
+) -> Result<Proof, Unusable> {
+    let age = proof.age.saturating_add(metadata.age());
+    let is_stored = proof.tier != Tier::Origin;
+    if is_stored && !has_write {
+        return Err(Unusable::Token);
+    }
+    let is_old = age > budget && proof.stale.is_none();
+    if is_old && is_stored {
+        return Err(Unusable::Expired);
+    }
+    // A response that is too old on arrival is all that the upstream has.
+    let stale = proof.stale.or(is_old.then_some(Stale::Unproven));
+    Ok(Proof { bound: Some(age), stale, ..*proof })
 }
 
 /// Whether the client's copy is the stored page: the steps of RFC 9110 §13.2.2 that a cache takes for

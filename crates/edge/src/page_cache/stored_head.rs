@@ -4,17 +4,24 @@
 //! stored bytes. All numbers are big-endian.
 //!
 //! ```text
-//! version u8 = 1 │ flags u8 │ status u16 │ age u32 │ lifetime u32 │ count u16
+//! version u8 │ flags u8 │ status u16 │ age u32 │ lifetime u32 │ count u16
+//! version 2 only: rules u64
 //! count × ( name length u8 │ value length u16 │ name, lower case │ value )
 //! ```
+//!
+//! Version 2 is a page whose bound the log proves, by the rules with the digest `rules`; version 1 is every
+//! other page.
 //!
 //! The bytes may come from a shared tier with other writers. Decoding returns `None` for any bytes
 //! that are not of this form.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-const VERSION: u8 = 1;
+const BY_AGE: u8 = 1;
+const BY_LOG: u8 = 2;
 const SHARED: u8 = 1;
 const REVALIDATE: u8 = 2;
 const FIXED_BYTES: usize = 14;
@@ -31,14 +38,23 @@ pub(crate) struct StoredMetadata {
     pub(crate) age_s: u32,
     /// The remaining lifetime when it was loaded, in seconds.
     pub(crate) lifetime_s: u32,
+    /// The digest of the rules by which the page's tags prove its bound; `None`: its age alone does.
+    pub(crate) proven_by: Option<u64>,
+}
+
+impl StoredMetadata {
+    /// Returns the age of the response when it was loaded, at most: `Age` is in whole seconds (RFC 9111 §5.1).
+    pub(crate) fn age(&self) -> Duration {
+        Duration::from_secs(if self.age_s == 0 { 0 } else { u64::from(self.age_s) + 1 })
+    }
 }
 
 /// Encodes a head. `None`: a header is longer than the encoding can hold.
 pub(crate) fn encode(metadata: StoredMetadata, headers: &HeaderMap) -> Option<Bytes> {
     let size: usize =
         headers.iter().map(|(name, value)| 3 + name.as_str().len() + value.len()).sum();
-    let mut head = BytesMut::with_capacity(FIXED_BYTES + size);
-    head.put_u8(VERSION);
+    let mut head = BytesMut::with_capacity(FIXED_BYTES + 8 + size);
+    head.put_u8(if metadata.proven_by.is_some() { BY_LOG } else { BY_AGE });
     head.put_u8(
         if metadata.shared { SHARED } else { 0 } | if metadata.revalidate { REVALIDATE } else { 0 },
     );
@@ -46,6 +62,9 @@ pub(crate) fn encode(metadata: StoredMetadata, headers: &HeaderMap) -> Option<By
     head.put_u32(metadata.age_s);
     head.put_u32(metadata.lifetime_s);
     head.put_u16(u16::try_from(headers.len()).ok()?);
+    if let Some(rules) = metadata.proven_by {
+        head.put_u64(rules);
+    }
     for (name, value) in headers {
         head.put_u8(u8::try_from(name.as_str().len()).ok()?);
         head.put_u16(u16::try_from(value.len()).ok()?);
@@ -57,18 +76,27 @@ pub(crate) fn encode(metadata: StoredMetadata, headers: &HeaderMap) -> Option<By
 
 /// Decodes the fixed part and leaves the rest in `head`.
 fn decode_fixed(head: &mut Bytes) -> Option<(StoredMetadata, u16)> {
-    if head.len() < FIXED_BYTES || head.get_u8() != VERSION {
+    if head.len() < FIXED_BYTES {
+        return None;
+    }
+    let version = head.get_u8();
+    if !matches!(version, BY_AGE | BY_LOG) {
         return None;
     }
     let flags = head.get_u8();
-    let metadata = StoredMetadata {
+    let mut metadata = StoredMetadata {
         shared: flags & SHARED != 0,
         revalidate: flags & REVALIDATE != 0,
         status: StatusCode::from_u16(head.get_u16()).ok()?,
         age_s: head.get_u32(),
         lifetime_s: head.get_u32(),
+        proven_by: None,
     };
-    Some((metadata, head.get_u16()))
+    let count = head.get_u16();
+    if version == BY_LOG {
+        metadata.proven_by = Some(head.try_get_u64().ok()?);
+    }
+    Some((metadata, count))
 }
 
 /// Decodes a head. The header map has capacity for `spare` more headers.
@@ -105,6 +133,7 @@ mod tests {
             revalidate: false,
             age_s: 3,
             lifetime_s: 60,
+            proven_by: Some(7),
         }
     }
 
@@ -118,8 +147,11 @@ mod tests {
 
     #[test]
     fn encoded_head_decodes_unchanged() {
-        let head = encode(metadata(), &sample()).expect("fits");
-        assert_eq!(decode(&head, 4), Some((metadata(), sample())));
+        for proven_by in [None, Some(u64::MAX)] {
+            let metadata = StoredMetadata { proven_by, ..metadata() };
+            let head = encode(metadata, &sample()).expect("fits");
+            assert_eq!(decode(&head, 4), Some((metadata, sample())));
+        }
     }
 
     #[test]

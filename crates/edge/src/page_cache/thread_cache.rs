@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use cache::{Proof, Tier};
-use contract::Key;
+use contract::{Evidence, Key};
 use http::header::{AGE, HeaderMap, HeaderValue};
 
 use super::key;
@@ -146,26 +146,30 @@ pub(crate) fn age(seconds: u64) -> HeaderValue {
 struct FormattedFreshness {
     name: Box<str>,
     tier: Tier,
+    evidence: Evidence,
     bound_ms: u128,
     text: HeaderValue,
 }
 
 /// [`freshness::tidegate_freshness`] of a hit without details.
-pub(crate) fn tidegate_freshness(proof: &Proof, name: &str) -> HeaderValue {
+pub(crate) fn tidegate_freshness(proof: &Proof, name: &str, evidence: Evidence) -> HeaderValue {
     let Some(bound) = proof.bound else {
-        return freshness::tidegate_freshness(proof, name, ServedBy::Gateway);
+        return freshness::tidegate_freshness(proof, name, ServedBy::Gateway(evidence));
     };
     let bound_ms = freshness::millis_up(bound);
     FRESHNESS.with_borrow_mut(|last| {
         let same = |last: &&mut FormattedFreshness| {
-            last.bound_ms == bound_ms && last.tier == proof.tier && *last.name == *name
+            last.bound_ms == bound_ms
+                && last.tier == proof.tier
+                && last.evidence == evidence
+                && *last.name == *name
         };
         if let Some(last) = last.as_mut().filter(same) {
             return last.text.clone();
         }
-        let text = freshness::tidegate_freshness(proof, name, ServedBy::Gateway);
+        let text = freshness::tidegate_freshness(proof, name, ServedBy::Gateway(evidence));
         let (name, tier) = (name.into(), proof.tier);
-        *last = Some(FormattedFreshness { name, tier, bound_ms, text: text.clone() });
+        *last = Some(FormattedFreshness { name, tier, evidence, bound_ms, text: text.clone() });
         text
     })
 }
@@ -188,6 +192,7 @@ mod tests {
             revalidate: false,
             age_s: 0,
             lifetime_s: 60,
+            proven_by: None,
         };
         stored_head::encode(metadata, &headers).expect("fits")
     }
@@ -230,9 +235,10 @@ mod tests {
             (None, Tier::Shared, "texts"),
         ] {
             let proof = proof(bound, tier);
-            for _ in 0..2 {
-                let expected = freshness::tidegate_freshness(&proof, name, ServedBy::Gateway);
-                assert_eq!(tidegate_freshness(&proof, name), expected);
+            for evidence in [Evidence::Log, Evidence::Log, Evidence::Age] {
+                let served_by = ServedBy::Gateway(evidence);
+                let expected = freshness::tidegate_freshness(&proof, name, served_by);
+                assert_eq!(tidegate_freshness(&proof, name, evidence), expected);
             }
         }
     }

@@ -1,13 +1,15 @@
 //! Routes: one policy per path prefix.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache::{Policy, Rules};
 use contract::config::{MAX_DURATION, TableReader};
-use contract::{CLASS_WORDS, Class, UNPROVEN_WORDS, Unproven};
+use contract::{CLASS_WORDS, Class, Contracts, Evidence, PageEvidence, UNPROVEN_WORDS, Unproven};
 use thiserror::Error;
 
+use crate::http::body_diff::IgnoredParts;
 use crate::http::freshness::MAX_NAME_BYTES;
 
 /// One `[[edge.route]]`. The defaults are those of pages without a route.
@@ -28,6 +30,12 @@ pub struct RouteConfig {
     /// The priority class by which requests are shed when the upstream is overloaded: ephemeral first,
     /// critical last. Default: standard.
     pub priority: Class,
+    /// The contracts whose values the pages show, and nothing else: the tags that they raise are proof, even
+    /// where a contract lists columns. Default: every column of a tag's rows has to count.
+    pub shows: Vec<String>,
+    /// Regular expressions of the parts of a page that two loads may show differently, such as a form's token;
+    /// the auditor of pages ignores them.
+    pub audit_ignore: Vec<String>,
     /// False: pages are never stored, even if the response allows it (cart, checkout). Default: true.
     pub store: bool,
 }
@@ -42,6 +50,8 @@ impl Default for RouteConfig {
             max_lifetime: Duration::from_secs(24 * 3600),
             stale_while_revalidate: Duration::ZERO,
             priority: Class::Standard,
+            shows: Vec::new(),
+            audit_ignore: Vec::new(),
             store: true,
         }
     }
@@ -65,6 +75,8 @@ impl RouteConfig {
             max_lifetime,
             stale_while_revalidate,
             priority: table.choice("priority", &CLASS_WORDS).unwrap_or(default.priority),
+            shows: texts(table, "shows", "write the names of contracts"),
+            audit_ignore: texts(table, "audit_ignore", "write regular expressions"),
             store: table.flag("store").unwrap_or(default.store),
             path: table.required_text_with("path", PATH, |text| Ok(text.to_owned()))?,
         };
@@ -77,7 +89,7 @@ impl RouteConfig {
         }
     }
 
-    /// Returns the problem of the path or of the name.
+    /// Returns the problem of the path, of the name or of an expression.
     fn check(&self) -> Result<(), String> {
         if !self.path.starts_with('/') || self.path.contains(['?', '#', '%']) {
             let problem = "a path must start with `/` and must not contain `?`, `#` or `%`";
@@ -90,8 +102,14 @@ impl RouteConfig {
                  letters, digits, `_` and `-`, at most {MAX_NAME_BYTES} bytes"
             ));
         }
-        Ok(())
+        IgnoredParts::parse(&self.audit_ignore)
+            .map(drop)
+            .map_err(|err| format!("audit_ignore: {err}"))
     }
+}
+
+fn texts(table: &mut TableReader<'_>, key: &str, help: &str) -> Vec<String> {
+    table.list(key, help, |text| Ok::<_, Infallible>(text.to_owned()))
 }
 
 /// A route is invalid.
@@ -111,12 +129,17 @@ pub struct Routes {
 }
 
 /// The rules for the pages under one path prefix.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     prefix: String,
     pub(crate) policy: Arc<Policy>,
     pub(crate) max_lifetime: Duration,
     pub(crate) store: bool,
+    shows: Vec<String>,
+    /// The evidence of its pages, by their tags.
+    pub(crate) evidence: PageEvidence,
+    /// The parts that the auditor of pages ignores.
+    pub(crate) ignored: IgnoredParts,
 }
 
 impl Default for Routes {
@@ -139,6 +162,8 @@ impl Routes {
         "max_lifetime",
         "stale_while_revalidate",
         "priority",
+        "shows",
+        "audit_ignore",
         "store",
     ];
 
@@ -170,6 +195,23 @@ impl Routes {
         Ok(Self { routes, ..Self::default() })
     }
 
+    /// Returns the routes with the evidence that `contracts` give their pages. Without it, all pages are proven
+    /// by their age alone.
+    #[must_use]
+    pub fn with_contracts(&self, contracts: &Contracts) -> Self {
+        let prove = |route: &Arc<Route>| {
+            let evidence = PageEvidence::new(contracts, &route.shows);
+            Arc::new(Route { evidence, ..Route::clone(route) })
+        };
+        Self { routes: self.routes.iter().map(prove).collect(), default: prove(&self.default) }
+    }
+
+    /// Returns the contracts that routes name in `shows`, each with the route's path.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
+        let routes = self.routes.iter();
+        routes.flat_map(|route| route.shows.iter().map(|name| (&*route.prefix, name.as_str())))
+    }
+
     /// The route of a path in its normal form.
     pub(crate) fn resolve(&self, path: &str) -> &Arc<Route> {
         self.routes.iter().find(|route| path.starts_with(&route.prefix)).unwrap_or(&self.default)
@@ -193,12 +235,26 @@ impl Route {
             policy: Arc::new(Policy::new(rules)),
             max_lifetime,
             store: config.store && !max_lifetime.is_zero(),
+            shows: config.shows.clone(),
+            evidence: PageEvidence::default(),
+            ignored: IgnoredParts::parse(&config.audit_ignore).expect("checked with the route"),
+        }
+    }
+
+    /// The evidence of a page that was stored under the rules with the digest `proven_by`. Rules that have
+    /// changed since prove nothing about it.
+    pub(crate) fn evidence_under(&self, proven_by: Option<u64>) -> Evidence {
+        match proven_by {
+            Some(rules) if rules == self.evidence.digest() => Evidence::Log,
+            _ => Evidence::Age,
         }
     }
 
     /// The TTL of an entry whose response is fresh for `lifetime`. The engine's jitter only shortens it.
-    pub(crate) fn ttl(&self, lifetime: Duration) -> Duration {
-        lifetime.min(self.max_lifetime)
+    /// `age`: the age of a response that its age alone proves; such a page ends with the budget.
+    pub(crate) fn ttl(&self, lifetime: Duration, age: Option<Duration>) -> Duration {
+        let by_budget = age.map(|age| self.policy.rules.budget.saturating_sub(age));
+        lifetime.min(self.max_lifetime).min(by_budget.unwrap_or(Duration::MAX))
     }
 }
 
@@ -242,7 +298,8 @@ mod tests {
     #[test]
     fn invalid_route_rejected() {
         let named = RouteConfig { contract: "a\"b".into(), ..route("/") };
-        for config in [route("p"), route("/a?b"), named] {
+        let ignoring = RouteConfig { audit_ignore: vec!["(".into()], ..route("/") };
+        for config in [route("p"), route("/a?b"), named, ignoring] {
             assert!(Routes::new(std::slice::from_ref(&config)).is_err(), "{config:?}");
         }
         let twice = Routes::new(&[route("/a"), route("/a")]).expect_err("twice");
@@ -264,7 +321,14 @@ mod tests {
     fn route_limits_page_lifetime() {
         let route = RouteConfig { max_lifetime: Duration::from_secs(30), ..route("/") };
         let routes = Routes::new(&[route]).expect("valid");
-        assert_eq!(routes.resolve("/").ttl(Duration::from_secs(20)), Duration::from_secs(20));
-        assert_eq!(routes.resolve("/").ttl(Duration::from_secs(40)), Duration::from_secs(30));
+        let ttl = |lifetime, age: Option<u64>| {
+            let age = age.map(Duration::from_secs);
+            routes.resolve("/").ttl(Duration::from_secs(lifetime), age).as_secs()
+        };
+        assert_eq!(ttl(20, None), 20);
+        assert_eq!(ttl(40, None), 30);
+        assert_eq!(ttl(40, Some(0)), 30);
+        assert_eq!(ttl(40, Some(45)), 15, "the rest of the budget of a minute");
+        assert_eq!(ttl(40, Some(61)), 0);
     }
 }

@@ -3,6 +3,8 @@
 mod caching;
 mod faults;
 mod forwarding;
+mod page_audit;
+mod page_proof;
 mod stale;
 mod support;
 mod writes;

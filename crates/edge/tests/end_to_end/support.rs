@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cache::shared::{MemoryTier, SharedTier};
 use cache::{Engine, EngineOptions, SystemClock};
 use coherence::{Batch, Cause, Clock, Epoch, Event, Lsn, Subject};
-use contract::Tag;
+use contract::{Contracts, Tag};
 use edge::{Gateway, GatewayOptions, Metrics};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -108,6 +108,7 @@ pub(crate) fn respond(
 pub(crate) struct Edge {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
+    pub(crate) gateway: Gateway,
     pub(crate) clock: Arc<dyn Clock>,
     tier: Arc<dyn SharedTier>,
     registry: Registry,
@@ -157,6 +158,7 @@ impl Edge {
         let uri = format!("http://{upstream}").parse().expect("a URI");
         let mut options = GatewayOptions::new(uri);
         change(&mut options);
+        options.routes = options.routes.with_contracts(&contracts());
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let gateway = Gateway::new(options, engine.clone(), metrics, Arc::clone(&clock))
@@ -164,11 +166,12 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopping) = oneshot::channel();
+        let serving = gateway.clone();
         let stopped = tokio::spawn(async move {
             let shutdown = async { drop(stopping.await) };
-            gateway.serve(listener, shutdown).await;
+            serving.serve(listener, shutdown).await;
         });
-        Self { address, engine, clock, tier, registry, stop: Some(stop), stopped }
+        Self { address, engine, gateway, clock, tier, registry, stop: Some(stop), stopped }
     }
 
     /// Applies the event of a commit at `lsn` that changed `tag`.
@@ -232,6 +235,23 @@ impl Edge {
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("encodes");
         text
     }
+}
+
+/// The contracts of the tests: every column of a product raises `product-42`, its price alone `price-42`.
+fn contracts() -> Contracts {
+    let toml = r#"
+        [product]
+        key = "v1:shop:product:{id}"
+        from = { source = "shop", table = "products" }
+        tags = ["product-{id}"]
+        staleness = "60s"
+        [price]
+        key = "v1:shop:price:{id}"
+        from = { source = "shop", table = "products", columns = ["price_cents"] }
+        tags = ["price-{id}"]
+        staleness = "60s"
+    "#;
+    Contracts::from_toml(&toml.parse().expect("TOML")).expect("valid contracts")
 }
 
 pub(crate) fn epoch() -> Epoch {

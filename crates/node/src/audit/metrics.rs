@@ -49,6 +49,7 @@ pub(super) struct AuditMetrics {
     stale: Family<ByTier, Counter>,
     consistency: Family<ByAfter, Gauge<f64, AtomicU64>>,
     samples: Family<ByResult, Counter>,
+    stored: Family<ByResult, Counter>,
     skipped: Family<ByResult, Counter>,
     sticky: Counter,
     broken: Counter,
@@ -66,6 +67,7 @@ impl AuditMetrics {
             stale: Family::default(),
             consistency: Family::default(),
             samples: Family::default(),
+            stored: Family::default(),
             skipped: Family::default(),
             sticky: Counter::default(),
             broken: Counter::default(),
@@ -95,6 +97,11 @@ impl AuditMetrics {
             "tidegate_audit_samples",
             "Answers to clients that were compared with the database, by result",
             m.samples.clone(),
+        );
+        registry.register(
+            "tidegate_audit_stored",
+            "Stored entries that were compared with the database in turn, by result",
+            m.stored.clone(),
         );
         registry.register(
             "tidegate_audit_skipped",
@@ -152,9 +159,10 @@ impl AuditMetrics {
             }
             self.consistency.get_or_create(&ByAfter { after }).set(ratio(consistency));
         }
-        let samples = &counts.samples;
-        for (result, count) in [("agreed", samples.agreed), ("stale", samples.stale)] {
-            raise_to(&self.samples.get_or_create(&ByResult { result }), count);
+        for (family, counts) in [(&self.samples, &counts.samples), (&self.stored, &counts.stored)] {
+            for (result, count) in [("agreed", counts.agreed), ("stale", counts.stale)] {
+                raise_to(&family.get_or_create(&ByResult { result }), count);
+            }
         }
         for (result, count) in [
             ("paced", counts.paced),

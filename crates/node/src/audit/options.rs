@@ -12,19 +12,26 @@ pub struct AuditOptions {
     pub reads_per_second: f64,
     /// The share of clients' answers that is compared with the database, from 0 to 1.
     pub sample_share: f64,
+    /// Stored pages that are compared with the upstream per second, at most; 0: none.
+    pub pages_per_second: f64,
     /// The names by which [`PeerClient`](super::PeerClient) finds the other nodes.
     pub peers: Vec<String>,
 }
 
 impl Default for AuditOptions {
     fn default() -> Self {
-        Self { reads_per_second: 20.0, sample_share: 0.001, peers: Vec::new() }
+        Self {
+            reads_per_second: 20.0,
+            sample_share: 0.001,
+            pages_per_second: 0.2,
+            peers: Vec::new(),
+        }
     }
 }
 
 impl AuditOptions {
     /// The keys of `[audit]`.
-    pub const KEYS: &[&str] = &["reads_per_second", "sample", "peers"];
+    pub const KEYS: &[&str] = &["reads_per_second", "sample", "pages_per_second", "peers"];
 
     /// Reads `[audit]`. `parse_peer`: returns the name of the node at an address. With problems, the values
     /// are defaults where they could not be read.
@@ -34,9 +41,11 @@ impl AuditOptions {
     ) -> Self {
         let default = Self::default();
         let reads = table.number("reads_per_second", 0.0..=10_000.0);
+        let pages = table.number("pages_per_second", 0.0..=1_000.0);
         Self {
             reads_per_second: reads.unwrap_or(default.reads_per_second),
             sample_share: table.number("sample", 0.0..=1.0).unwrap_or(default.sample_share),
+            pages_per_second: pages.unwrap_or(default.pages_per_second),
             peers: peers(table, parse_peer),
         }
     }

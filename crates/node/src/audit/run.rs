@@ -26,6 +26,9 @@ const EVENTS_PER_STEP: usize = 256;
 /// The time limit of the database for one answer, and the longest pause of the loop.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The share of the reads that compares stored entries in turn.
+const STORED_SHARE: f64 = 0.25;
+
 /// Checks in flight, so that one that waits for a slow node does not hold up the others.
 const CHECKS_IN_FLIGHT: usize = 8;
 
@@ -68,6 +71,7 @@ impl AuditLoop {
         let salt: Arc<str> = format!("{:016x}{:016x}", chance.draw(), chance.draw()).into();
         let auditor_options = AuditorOptions {
             reads_per_second: options.reads_per_second,
+            stored_per_second: options.reads_per_second * STORED_SHARE,
             salt: Arc::clone(&salt),
             ..AuditorOptions::default()
         };

@@ -109,10 +109,12 @@ impl Follower {
                 Ok(FeedEvent::Batch(batch)) => self.apply(batch).await,
                 Ok(FeedEvent::Standby) => {
                     (self.watched, self.leads) = (true, false);
+                    self.metrics.changed_tables().stop();
                     self.health.optional("feed", true, "another node follows the log");
                 }
                 Ok(FeedEvent::Lost(err)) => {
                     self.leads = false;
+                    self.metrics.changed_tables().stop();
                     self.health.optional("feed", false, err.to_string());
                 }
                 Err(err) => {
@@ -153,6 +155,7 @@ impl Follower {
             position: started.position,
         };
         let first = !std::mem::replace(&mut self.watched, true);
+        self.metrics.changed_tables().start(self.clock.wall_us());
         self.mapper.check_renewals().await;
         let mut attempts = 0;
         let (resume, watermark) = loop {
@@ -182,6 +185,7 @@ impl Follower {
 
     async fn apply(&mut self, batch: LogBatch) {
         let LogBatch { prev, upto, watermark, commits } = batch;
+        self.metrics.changed_tables().record(&commits, self.clock.wall_us());
         let mut events = self.mapper.events(&commits, upto);
         let mut attempts = 0;
         loop {

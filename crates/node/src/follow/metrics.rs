@@ -12,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::changed_tables::ChangedTables;
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ByCause {
     cause: &'static str,
@@ -27,6 +29,7 @@ pub struct FollowMetrics {
     pub(super) incomplete: Counter,
     invalidations: Family<ByCause, Counter>,
     subjects: Counter,
+    changed_tables: ChangedTables,
     lag: Histogram,
     /// The same in µs, with exact quantiles.
     lag_us: Arc<Mutex<Quantiles<u64>>>,
@@ -47,6 +50,7 @@ impl FollowMetrics {
             incomplete: Counter::default(),
             invalidations: Family::default(),
             subjects: Counter::default(),
+            changed_tables: ChangedTables::default(),
             // 0.1 ms to about 100 s.
             lag: Histogram::new(exponential_buckets(0.000_1, 2.0, 21)),
             lag_us: Arc::new(Mutex::new(
@@ -95,6 +99,12 @@ impl FollowMetrics {
             m.lag.clone(),
         );
         metrics
+    }
+
+    /// Returns the tables with commits.
+    #[must_use]
+    pub fn changed_tables(&self) -> &ChangedTables {
+        &self.changed_tables
     }
 
     /// Counts an event that the shared tier and this node have applied. `now_us`: wall time, µs since 1970.

@@ -21,6 +21,7 @@ pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<TrackedTable> 
                 add(&mut tracked.columns, &contract.key_columns());
                 add(&mut tracked.columns, &contract.watched_columns());
                 add(&mut tracked.columns, &contract.tag_columns());
+                add(&mut tracked.columns, &contract.page_tag_columns());
                 if let (true, Ok(value)) = (contract.renews(), contract.projection()) {
                     add(&mut tracked.columns, &value.columns().collect::<Vec<_>>());
                 }
@@ -41,6 +42,7 @@ pub fn key_columns(source: &str, contracts: &Contracts) -> BTreeMap<TableName, V
             for contract in contracts.of_table(source, table) {
                 add(&mut columns, &contract.key_columns());
                 add(&mut columns, &contract.tag_columns());
+                add(&mut columns, &contract.page_tag_columns());
             }
             (TableName::parse(table), columns)
         })

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cache::audit::{AuditReport, Consistency, Finding, PeerReport};
+use cache::audit::{AuditReport, Consistency, Finding, PageFinding, PeerReport};
 use contract::config::{MAX_DURATION, ValueError, parse_duration};
 
 use super::no_answer::no_answer;
@@ -21,7 +21,7 @@ const REPORT_BYTES_MAX: usize = 16 << 20;
 /// Show the findings of a running node's auditor; exits with 1 where a promise was broken.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database, 0.1, 1 and 10 s after each commit that\ninvalidated an entry, and asks the nodes in `audit.peers` for their tiers. Exits with 1 when an\nentry was older than its contract or its shown bound allows."
+    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database, 0.1, 1 and 10 s after each commit that\ninvalidated an entry, and its stored entries in turn; it asks the nodes in `audit.peers` for their tiers. Exits with 1 when an\nentry was older than its contract or its shown bound allows."
 )]
 pub(crate) struct Args {
     /// The admin address of a running node.
@@ -70,16 +70,22 @@ fn print_report(args: &Args, report: &AuditReport) -> Exit {
     } else {
         print_text(report);
     }
-    if report.broken > 0 { Exit::Bad } else { Exit::Good }
+    if report.broken + report.pages.broken > 0 { Exit::Bad } else { Exit::Good }
 }
 
 fn print_text(report: &AuditReport) {
     print("after a commit   checked     stale   C(T), 95 % bound");
     report.consistency.iter().for_each(print_consistency);
-    let AuditReport { samples, met, paced, late, unread, undecided, dropped, sticky, .. } = report;
+    let AuditReport {
+        samples, stored, met, paced, late, unread, undecided, dropped, sticky, ..
+    } = report;
     print(format_args!(
         "answers          {} compared, {} agreed, {} stale",
         samples.compared, samples.agreed, samples.stale
+    ));
+    print(format_args!(
+        "stored entries   {} compared in turn, {} agreed, {} stale",
+        stored.compared, stored.agreed, stored.stale
     ));
     print(format_args!(
         "invalidations    {met} of an entry; not checked: {paced} by the budget of reads, {late} late, \
@@ -89,7 +95,14 @@ fn print_text(report: &AuditReport) {
         "findings         {} stale, {} of them beyond contract or bound, {sticky} sticky",
         report.found, report.broken
     ));
+    let pages = &report.pages;
+    print(format_args!(
+        "pages            {} compared with the upstream, {} agreed, {} changed, {} volatile, {} undecided, \
+         {} unread",
+        pages.compared, pages.agreed, pages.changed, pages.volatile, pages.undecided, pages.unread
+    ));
     report.peers.iter().for_each(print_peer);
+    pages.findings.iter().for_each(print_page);
     report.findings.iter().for_each(print_finding);
 }
 
@@ -118,6 +131,21 @@ fn print_peer(peer: &PeerReport) {
     ));
 }
 
+fn print_page(finding: &PageFinding) {
+    let verdict = if finding.broken { "BROKEN" } else { "within its bound" };
+    print(format_args!(
+        "\npage #{} {} of the route {}, proof={}: {verdict}",
+        finding.number, finding.url, finding.route, finding.proof
+    ));
+    print(format_args!("  tags: {}", finding.tags.join(" ")));
+    if !finding.unproven_tags.is_empty() {
+        print(format_args!("  tags that prove nothing: {}", finding.unproven_tags.join(" ")));
+    }
+    print(format_args!("  line {} stored:   {}", finding.line, finding.stored));
+    print(format_args!("  line {} upstream: {}", finding.line, finding.upstream));
+    print(format_args!("  {}", finding.advice()));
+}
+
 fn print_finding(finding: &Finding) {
     let verdict = if finding.violates_guarantee() { "BROKEN" } else { "within its contract" };
     let node = finding.node.as_ref().map_or(String::new(), |node| format!(" of {node}"));
@@ -132,6 +160,9 @@ fn print_finding(finding: &Finding) {
     ));
     if let Some(event) = &finding.event {
         print(format_args!("  event: {} at {}", event.cause, event.position));
+    }
+    if !finding.fields.is_empty() {
+        print(format_args!("  differs in: {}", finding.fields.join(", ")));
     }
     print(format_args!("  rule: {}", finding.rule));
     for entry in &finding.timeline {

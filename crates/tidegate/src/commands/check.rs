@@ -1,8 +1,8 @@
 //! `tidegate check`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use contract::{Finding, Severity};
+use contract::Severity;
 use serde_json::json;
 
 use crate::config::{Config, ConfigError};
@@ -12,7 +12,7 @@ use crate::terminal::{print, print_error};
 /// Check a configuration and lint its contracts, without connecting to anything.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate check tidegate.toml\n\nExit codes: 0 no errors, 1 at least one error, 3 the file can't be used"
+    after_help = "Example:  tidegate check tidegate.toml\n\n`tidegate serve` refuses to start with the same errors.\n\nExit codes: 0 no errors, 1 at least one error, 3 the file can't be used"
 )]
 pub(crate) struct Args {
     /// The configuration.
@@ -24,8 +24,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    let findings = match findings(&args.config) {
-        Ok(findings) => findings,
+    let (findings, exit) = match Config::read(&args.config) {
+        Ok(config) => (config.findings, Exit::Good),
+        Err(ConfigError::Refused(findings)) => (findings, Exit::Bad),
         Err(err) => {
             if args.json {
                 print(json!({ "verdict": "unusable", "message": err.to_string(), "findings": [] }));
@@ -35,38 +36,16 @@ pub(crate) fn run(args: &Args) -> Exit {
             return Exit::Environment;
         }
     };
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if args.json {
-        let verdict = if errors == 0 { "good" } else { "bad" };
+        let verdict = if exit == Exit::Good { "good" } else { "bad" };
         print(json!({
-            "verdict": verdict, "errors": errors, "warnings": warnings, "findings": findings,
+            "verdict": verdict,
+            "errors": findings.count(Severity::Error),
+            "warnings": findings.count(Severity::Warning),
+            "findings": findings.json(),
         }));
     } else {
-        for finding in &findings {
-            print_finding(finding);
-        }
-        print(format_args!("{errors} errors, {warnings} warnings"));
+        print(&findings);
     }
-    if errors == 0 { Exit::Good } else { Exit::Bad }
-}
-
-/// Lints the contracts first: the rest can only be read where they have no errors.
-fn findings(path: &Path) -> Result<Vec<Finding>, ConfigError> {
-    let findings = Config::review(path)?;
-    if findings.iter().all(|finding| finding.severity != Severity::Error) {
-        Config::read(path)?;
-    }
-    Ok(findings)
-}
-
-fn print_finding(finding: &Finding) {
-    let severity = match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Info => "note",
-    };
-    print(format_args!("{severity}[{}] {}: {}", finding.rule, finding.path, finding.message));
-    print(format_args!("    why  {}", finding.reason));
-    print(format_args!("    fix  {}\n", finding.fix));
+    exit
 }

@@ -9,7 +9,7 @@ use contract::{Contract, Tiers};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Config, Regions};
+use crate::config::{Config, ConfigError, Regions};
 use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError};
 use crate::runtime::block_on;
@@ -20,7 +20,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Serve a store: gateway, data API, admin.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  tidegate serve --config tidegate.toml")]
+#[command(
+    after_help = "Example:  tidegate serve --config tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
+)]
 pub(crate) struct Args {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
@@ -32,7 +34,8 @@ pub(crate) fn run(args: &Args) -> Exit {
         Ok(config) => config,
         Err(err) => {
             print_error(format_args!("tidegate: {err}"));
-            return Exit::Environment;
+            let is_refused = matches!(err, ConfigError::Refused(_));
+            return if is_refused { Exit::Bad } else { Exit::Environment };
         }
     };
     log_to_stderr(config.log, "info");

@@ -7,11 +7,12 @@ use std::time::Duration;
 use ::node::AuditOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
-use contract::{Contract, Contracts, Finding, Problem};
-use edge::GatewayOptions;
+use contract::{Contract, Contracts, Problem};
+use edge::{GatewayOptions, Routes};
 
 use super::error::{ConfigError, FileProblem};
 use super::file::{ConfigFile, table_at};
+use super::finding::{FileFinding, Findings};
 use super::listen::Listen;
 use super::log::LogFormat;
 use super::raw::RawConfig;
@@ -38,8 +39,8 @@ pub(crate) struct Config {
     pub(crate) gateway: Option<GatewayOptions>,
     /// The auditor's settings.
     pub(crate) audit: AuditOptions,
-    /// Warnings about where data with a residency is stored.
-    pub(crate) warnings: Vec<Finding>,
+    /// The linter's warnings and notes.
+    pub(crate) findings: Findings,
     /// The format of logs.
     pub(crate) log: LogFormat,
     /// The contracts, restricted to the tiers in their regions.
@@ -47,10 +48,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads a file and the contract files that it names.
+    /// Reads and lints a file and the contract files that it names.
     ///
     /// # Errors
     /// [`ConfigError`], with all problems, and the file, the place and the remedy of each.
+    /// [`ConfigError::Refused`]: the linter has found an error in a contract.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::check(ConfigFile::read(path)?)
     }
@@ -63,55 +65,10 @@ impl Config {
         Self::check(ConfigFile::parse(path, text)?)
     }
 
+    /// Parses the sections, lints the contracts, and checks both against each other. `tidegate check` and
+    /// every command that starts a node use this one function, so their verdicts are the same.
     fn check(file: ConfigFile) -> Result<Self, ConfigError> {
         let files = Files::read(file)?;
-        let (raw, mut problems) = files.sections();
-        let (data, more) = files.contract_tables();
-        problems.extend(more);
-        let contracts = Contracts::from_toml(&data).map_err(|err| err.problems);
-        let contracts = contracts.and_then(|contracts| {
-            let unknown = unknown_sources(&contracts, &files.main.table);
-            if unknown.is_empty() { Ok(contracts) } else { Err(unknown) }
-        });
-        let contracts = contracts.unwrap_or_else(|more| {
-            problems.extend(files.locate(more));
-            Contracts::default()
-        });
-        // The regions are not known where a section has a problem.
-        let regions = Regions::of(&raw.node, &raw.shared).unwrap_or_default();
-        let warnings = regions.review(contracts.iter());
-        let contracts = match regions.restrict(&contracts) {
-            Err(more) if problems.is_empty() => {
-                problems.extend(files.locate(more));
-                contracts
-            }
-            restricted => restricted.unwrap_or_default(),
-        };
-        if !problems.is_empty() {
-            return Err(ConfigError::invalid(problems));
-        }
-        Ok(Self {
-            listen: raw.listen,
-            sources: raw.sources,
-            shared: raw.shared,
-            local: raw.local,
-            regions,
-            warnings,
-            governor: raw.governor,
-            gateway: raw.gateway,
-            audit: raw.audit,
-            log: raw.log,
-            contracts,
-        })
-    }
-
-    /// Lints the contracts of a file and of the contract files that it names. A contract that can't be parsed
-    /// is a finding beside those of the others.
-    ///
-    /// # Errors
-    /// [`ConfigError`]: a file can't be parsed, or a section other than the contracts has a problem.
-    pub(crate) fn review(path: &Path) -> Result<Vec<Finding>, ConfigError> {
-        let files = Files::read(ConfigFile::read(path)?)?;
         let (raw, mut problems) = files.sections();
         let (data, more) = files.contract_tables();
         problems.extend(more);
@@ -120,14 +77,34 @@ impl Config {
             problems.extend(files.locate(more.map(|err| err.problems).unwrap_or_default()));
             return Err(ConfigError::invalid(problems));
         }
-        let mut findings = contract::lint_toml(&data);
-        let parse = |(name, value): (&String, &toml::Value)| {
-            Contract::from_toml(name, value.as_table()?).ok()
-        };
-        let contracts: Vec<Contract> = data.iter().filter_map(parse).collect();
         let regions = Regions::of(&raw.node, &raw.shared).unwrap_or_default();
-        findings.extend(regions.review(&contracts));
-        Ok(findings)
+        let findings = files.review(&data, &regions);
+        if findings.has_errors() {
+            return Err(ConfigError::Refused(findings));
+        }
+        let invalid = |problems| ConfigError::invalid(files.locate(problems));
+        let contracts = Contracts::from_toml(&data).map_err(|err| invalid(err.problems))?;
+        let mut unknown = unknown_sources(&contracts, &files.main.table);
+        let routes = raw.gateway.as_ref().map(|gateway| &gateway.routes);
+        unknown
+            .extend(routes.into_iter().flat_map(|routes| shown_without_tags(&contracts, routes)));
+        if !unknown.is_empty() {
+            return Err(invalid(unknown));
+        }
+        let contracts = regions.restrict(&contracts).map_err(invalid)?;
+        Ok(Self {
+            listen: raw.listen,
+            sources: raw.sources,
+            shared: raw.shared,
+            local: raw.local,
+            regions,
+            findings,
+            governor: raw.governor,
+            gateway: raw.gateway,
+            audit: raw.audit,
+            log: raw.log,
+            contracts,
+        })
     }
 
     /// Returns the longest TTL that a contract gives an entry.
@@ -182,15 +159,60 @@ impl Files {
         std::iter::once(&self.main).chain(&self.contracts)
     }
 
+    /// Lints the contracts. A contract that can't be parsed is a finding beside those of the others.
+    fn review(&self, data: &toml::Table, regions: &Regions) -> Findings {
+        let mut findings = contract::lint_toml(data);
+        let parse = |(name, value): (&String, &toml::Value)| {
+            Contract::from_toml(name, value.as_table()?).ok()
+        };
+        let contracts: Vec<Contract> = data.iter().filter_map(parse).collect();
+        findings.extend(regions.review(&contracts));
+        let located = findings.into_iter().map(|finding| {
+            let file = self.file_of(&finding.path);
+            FileFinding { file: file.path().to_owned(), line: file.line(&finding.path), finding }
+        });
+        Findings(located.collect())
+    }
+
     /// Finds the files of contracts' problems.
     fn locate(&self, problems: Vec<Problem>) -> Vec<FileProblem> {
-        let locate = |problem: Problem| {
-            let name = problem.path.split('.').nth(1).unwrap_or_default();
-            let file = self.all().find(|file| file.has_contract(name)).unwrap_or(&self.main);
-            file.locate([problem])
-        };
+        let locate = |problem: Problem| self.file_of(&problem.path).locate([problem]);
         problems.into_iter().flat_map(locate).collect()
     }
+
+    /// Returns the file of the contract at `path`, such as `data.product_price.ttl`.
+    fn file_of(&self, path: &str) -> &ConfigFile {
+        let name = path.split('.').nth(1).unwrap_or_default();
+        self.all().find(|file| file.has_contract(name)).unwrap_or(&self.main)
+    }
+}
+
+/// Returns the contracts in `shows` of a route that do not exist, or that raise no tag.
+fn shown_without_tags(contracts: &Contracts, routes: &Routes) -> Vec<Problem> {
+    let names = || contracts.iter().map(|contract| contract.name.as_str());
+    let problems = routes.shown().filter_map(|(path, name)| {
+        let raises = |contract: &Contract| {
+            contract.from.is_some() && !(contract.tags.is_empty() && contract.page_tags.is_empty())
+        };
+        let (rule, message, help) = match contracts.get(name) {
+            Some(contract) if raises(contract) => return None,
+            Some(_) => (
+                "no-tags",
+                format!("the contract `{name}` in `shows` of the route {path:?} raises no tag"),
+                "give it `from` and `tags` or `page_tags`".to_owned(),
+            ),
+            None => (
+                "unknown-contract",
+                format!("there is no `[data.{name}]`, which the route {path:?} names in `shows`"),
+                match nearest_name(name, names()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => "name contracts".to_owned(),
+                },
+            ),
+        };
+        Some(ValueError { rule, message, help }.at("edge.route"))
+    });
+    problems.collect()
 }
 
 /// Returns the contracts that name a source that does not exist.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use contract::Problem;
 use thiserror::Error;
 
+use super::finding::Findings;
+
 /// A configuration that can't be used. The text names the place and the remedy.
 #[derive(Debug, Error)]
 pub(crate) enum ConfigError {
@@ -32,6 +34,9 @@ pub(crate) enum ConfigError {
     /// Keys or values are invalid.
     #[error("{0}")]
     Invalid(Problems),
+    /// The linter has found errors in the contracts.
+    #[error("the contracts have errors\n{0}")]
+    Refused(Findings),
 }
 
 /// All problems of a configuration, one per line, sorted by file and line.

@@ -36,6 +36,15 @@ impl ConfigFile {
         Ok(Self { path: path.to_owned(), text: text.to_owned(), table })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the line of the key at `path`, or else of the nearest table around it.
+    pub(super) fn line(&self, path: &str) -> Option<usize> {
+        LineIndex::new(&self.text).line(path)
+    }
+
     /// Returns the folder of the file, the base of relative file names.
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))

@@ -102,7 +102,7 @@ fn residency_without_region_rejected() {
     let config = read(&resident("[node]\nregion = \"eu\"")).expect("good");
     let price = config.contracts.get("product_price").expect("it is there");
     assert!(price.tiers == contract::Tiers::ALL && !price.renews() && !price.residency_excluded);
-    assert!(config.warnings.is_empty());
+    assert_eq!(config.findings.count(contract::Severity::Warning), 0, "{}", config.findings);
 }
 
 #[test]
@@ -111,11 +111,24 @@ fn residency_restricts_tiers() {
     let config = read(&elsewhere).expect("good");
     let price = config.contracts.get("product_price").expect("it is there");
     assert!(price.tiers.is_none() && price.residency_excluded);
-    assert_eq!(config.warnings.len(), 1);
+    assert_eq!(config.findings.count(contract::Severity::Warning), 1, "{}", config.findings);
     let near = elsewhere.replace("[shared]", "[shared]\nregion = \"eu-west\"");
     let config = read(&near).expect("good");
     let price = config.contracts.get("product_price").expect("it is there");
     assert_eq!(price.tiers, contract::Tiers::SHARED);
+}
+
+#[test]
+fn unwatched_column_refused_with_place() {
+    let text = EXAMPLE.replace("[\"price_cents\", \"currency\"]", "[\"currency\"]");
+    let err = read(&text).expect_err("a change of the price would be missed");
+    assert!(
+        err.contains("error[value-column-not-watched] data.product_price.from.columns"),
+        "{err}"
+    );
+    let line = text.lines().position(|line| line.starts_with("from ")).expect("it is there") + 1;
+    assert!(err.contains(&format!("tidegate.toml: line {line}\n")), "{err}");
+    assert!(err.ends_with("1 errors, 0 warnings"), "{err}");
 }
 
 #[test]

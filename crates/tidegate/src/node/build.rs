@@ -7,6 +7,7 @@ use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
 use coherence::Clock;
 use contract::Contracts;
+use edge::PageAuditor;
 use edge::data::DataApi;
 use feed::{Feed, Source};
 use parking_lot::Mutex;
@@ -43,6 +44,7 @@ pub(crate) struct Node {
     pub(super) follow_metrics: FollowMetrics,
     pub(super) gateway: Option<edge::Gateway>,
     pub(super) audit: Arc<AuditLoop>,
+    pub(super) page_audit: Option<Arc<PageAuditor>>,
     pub(super) sample_interval: Duration,
     pub(super) longest_ttl: Duration,
 }
@@ -61,9 +63,7 @@ impl Node {
         let chance: Arc<dyn Chance> = Arc::new(ThreadChance);
         let mut registry = Registry::default();
         let (name, source) = only_source(config)?;
-        for warning in &config.warnings {
-            tracing::warn!(contract = warning.contract, fix = warning.fix, "{}", warning.message);
-        }
+        config.findings.log();
         let contracts = Arc::new(config.contracts.clone());
         let audited = config.audit.reads_per_second > 0.0;
         let mut database =
@@ -81,6 +81,7 @@ impl Node {
         let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
         let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
         let follow_metrics = FollowMetrics::new(&mut registry);
+        let page_audit = page_auditor(config, gateway.as_ref(), &follow_metrics, &mut registry);
         database.served.extend(connect::services(&contracts, &clock, &mut registry)?);
         let filtered = connect::filtered_contracts(&database.served);
         let data = DataApi::new(engine.clone(), database.served);
@@ -118,6 +119,7 @@ impl Node {
             follow_metrics,
             gateway,
             audit,
+            page_audit,
             sample_interval,
             longest_ttl: config.longest_ttl(),
         })
@@ -161,6 +163,20 @@ impl Node {
     pub(crate) fn has_gateway(&self) -> bool {
         self.gateway.is_some()
     }
+}
+
+/// Returns the auditor of the gateway's pages; `None` without a gateway, or where it is switched off.
+fn page_auditor(
+    config: &Config,
+    gateway: Option<&edge::Gateway>,
+    follow: &FollowMetrics,
+    registry: &mut Registry,
+) -> Option<Arc<PageAuditor>> {
+    let rate = config.audit.pages_per_second;
+    let gateway = gateway.filter(|_| rate > 0.0)?;
+    let tables = follow.changed_tables().clone();
+    let changed_since = Arc::new(move |us| tables.since(us));
+    Some(Arc::new(gateway.audit_pages(rate, changed_since, registry)))
 }
 
 fn only_source(config: &Config) -> Result<(&str, &config::Source), NodeError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::node::{
     Follower, FollowerParts, LogInvalidator, LogSampler, StandbyProbe, TokenIssuer, watch_standby,
 };
-use control::Admin;
+use control::{Admin, PageAuditSource};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -76,6 +76,12 @@ impl Node {
             audit.run().await;
             Ok(())
         });
+        if let Some(pages) = self.page_audit.clone() {
+            background.spawn(async move {
+                pages.run().await;
+                Ok(())
+            });
+        }
         for at in 0..self.filtered.len() {
             let node = Arc::clone(self);
             background.spawn(async move {
@@ -143,6 +149,10 @@ impl Node {
             engine: self.engine.clone(),
             contracts: Arc::clone(&self.contracts),
             audit: Arc::clone(&self.audit),
+            page_audit: self
+                .page_audit
+                .clone()
+                .map(|pages| -> PageAuditSource { Arc::new(move || pages.report()) }),
             inspector: Arc::new(NodeInspector {
                 data: self.data.clone(),
                 engine: self.engine.clone(),

@@ -95,6 +95,36 @@ fn no_stale_entry_one_second_after_commit() {
 }
 
 #[test]
+fn unwatched_column_change_found() {
+    let stack = Stack::start();
+    // The log then proves that an update leaves the watched columns as they are.
+    stack.sql("alter table products replica identity full");
+    // The linter can't see the columns of an expression.
+    let node = stack.node_with(|config| {
+        config
+            .replace("select price_cents,", "select price_cents + 0 as price_cents,")
+            .replace("[\"price_cents\", \"currency\"]", "[\"currency\"]")
+    });
+    node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
+    stack.price(42, 7);
+    node.wait("a finding", |node| report(node)["broken"].as_u64() > Some(0));
+    let report = report(&node);
+    let finding = &report["findings"][0];
+    assert_eq!(finding["key"], "v1:catalog:price:42", "{finding:#}");
+    assert_eq!(finding["contract"], "product_price", "{finding:#}");
+    assert_eq!(finding["fields"], serde_json::json!(["price_cents"]), "{finding:#}");
+    assert_eq!(finding["bound_broken"], true, "{finding:#}");
+    assert!(
+        finding["rule"].as_str().is_some_and(|rule| rule.starts_with("mapping:")),
+        "{finding:#}"
+    );
+    let output = tidegate_audit(&node, &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("differs in: price_cents"), "{text}");
+}
+
+#[test]
 fn audit_without_node_exits_3() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .args(["audit", "--admin", "127.0.0.1:1"])

@@ -237,8 +237,8 @@ fn residency_without_region_refuses_start() {
     let mut node = stack.launch(|config| config + PEOPLE);
     let status = node.process.wait(DEADLINE).expect("exited");
     let output = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{output}");
-    assert!(output.contains("data.person.residency"), "{output}");
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("error[region-missing] data.person.residency"), "{output}");
     assert!(output.contains("[node]\nregion = \"eu\""), "{output}");
     // `check` reports the same, and the effect of each region.
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Postgres, Process};
+use harness::{Port, Postgres, Process};
 
 use crate::stack::{DEADLINE, Stack};
 
@@ -38,17 +38,58 @@ fn contract_database_mismatch_exits_3() {
     for (from, to, expected) in [
         (
             "columns = [\"price_cents\", \"currency\"]",
-            "columns = [\"price_pennies\"]",
+            "columns = [\"price_cents\", \"currency\", \"price_pennies\"]",
             "price_pennies",
         ),
         ("table = \"products\"", "table = \"prodcts\"", "prodcts"),
-        ("select price_cents, currency from", "select price_cent, currency from", "price_cent"),
+        ("select price_cents, currency from", "select price_cent + 0, currency from", "price_cent"),
     ] {
         let mut node = stack.launch(|config| config.replace(from, to));
         let status = node.process.wait(DEADLINE).expect("exited");
         let output = node.process.lines().join("\n");
         assert_eq!(status.code(), Some(3), "{output}");
         assert!(output.contains(expected), "{output}");
+    }
+}
+
+#[test]
+fn contract_error_refuses_start() {
+    let stack = Stack::start();
+    let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
+    let config = stack.config(ports.each_ref());
+    let wrong = config.replace("[\"price_cents\", \"currency\"]", "[\"currency\"]");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tidegate.toml");
+    std::fs::write(&path, wrong).expect("written");
+    let outputs = [&["serve", "--config"][..], &["check"]].map(|command| {
+        let process = Process::builder(env!("CARGO_BIN_EXE_tidegate")).args(command).arg(&path);
+        let mut process = process.start().expect("the binary starts");
+        let status = process.wait(DEADLINE).expect("exited");
+        let output = process.lines().join("\n");
+        assert_eq!(status.code(), Some(1), "{output}");
+        output
+    });
+    for part in [
+        "error[value-column-not-watched] data.product_price.from.columns: the value selects \
+         `price_cents`",
+        "tidegate.toml: line ",
+        "fix  add it to `columns`",
+        "1 errors, 0 warnings",
+    ] {
+        assert!(outputs.iter().all(|output| output.contains(part)), "{part}: {outputs:#?}");
+    }
+}
+
+#[test]
+fn contract_warning_logged_with_place() {
+    let stack = Stack::start();
+    let node = stack.node_with(|config| {
+        config.replace("select price_cents,", "select price_cents, now() as at,")
+    });
+    let log = node.process.lines().join("\n");
+    let warning = log.lines().find(|line| line.contains("value-not-from-rows")).expect("a warning");
+    for part in ["WARN", "data.product_price.value", ".toml", "line=", "fix="] {
+        assert!(warning.contains(part), "{part}: {warning}");
     }
 }
 

@@ -11,6 +11,8 @@ use std::thread;
 pub(crate) enum Reply {
     /// A page with this text, shareable for a minute, with the surrogate key of product 42.
     Page(String),
+    /// As `Page`, with these surrogate keys; empty: none.
+    Tagged(&'static str, String),
     /// Bytes that are not HTTP.
     Malformed,
     /// A body shorter than its content-length.
@@ -73,14 +75,18 @@ fn answer(mut stream: TcpStream, reply: &Reply, count: &AtomicUsize) {
         return;
     }
     count.fetch_add(1, Ordering::Relaxed);
+    let tags = match reply {
+        Reply::Tagged(tags, _) => tags,
+        _ => "product-42",
+    };
     let head = |length: usize| {
         format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncache-control: public, s-maxage=60\r\n\
-             surrogate-key: product-42\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+             surrogate-key: {tags}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
         )
     };
     let text = match reply {
-        Reply::Page(text) => format!("{}{text}", head(text.len())),
+        Reply::Page(text) | Reply::Tagged(_, text) => format!("{}{text}", head(text.len())),
         Reply::Malformed => "\u{1}\u{2} not HTTP\r\n\r\n\r\n".into(),
         Reply::Truncated => format!("{}half", head(4_000)),
         Reply::Never => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cache::Engine;
 use coherence::Clock;
-use edge::Gateway;
+use edge::{Gateway, GatewayOptions};
 use prometheus_client::registry::Registry;
 
 use crate::config::Config;
@@ -18,8 +18,10 @@ pub(crate) fn gateway(
     registry: &mut Registry,
 ) -> Result<Option<Gateway>, NodeError> {
     let Some(options) = &config.gateway else { return Ok(None) };
+    let routes = options.routes.with_contracts(&config.contracts);
+    let options = GatewayOptions { routes, ..options.clone() };
     let metrics = edge::Metrics::new(registry);
-    Gateway::new(options.clone(), engine.clone(), metrics, Arc::clone(clock))
+    Gateway::new(options, engine.clone(), metrics, Arc::clone(clock))
         .map(Some)
         .map_err(|err| NodeError::Gateway(err.to_string()))
 }

@@ -1,0 +1,112 @@
+//! The evidence for the bound of a page, by the tags that it carries.
+//!
+//! The log proves that a page is fresh only if every change of the data that it shows raises one of its tags.
+//! What a page shows is known to its application alone, which states it in the tags: a tag stands for a row, or
+//! for all rows with some value. So a tag proves something only if every column of its rows counts. A tag that
+//! is raised by some columns only is proven where the [route](PageEvidence::new) of the page states that its
+//! pages show nothing else.
+
+use crate::model::contract::{Contract, Evidence, without_default_schema};
+use crate::model::contracts::Contracts;
+use crate::naming::digest::fnv1a;
+use crate::naming::tag::{Tag, TagTemplate};
+
+/// The rules by which the tags of a page prove its bound.
+#[derive(Clone, Debug, Default)]
+pub struct PageEvidence {
+    raised: Vec<RaisedTags>,
+    /// The names of the contracts whose values the pages show.
+    shown: Vec<String>,
+    digest: u64,
+}
+
+/// The tags of one template, which the log raises.
+#[derive(Clone, Debug)]
+struct RaisedTags {
+    template: TagTemplate,
+    contract: Contract,
+    /// Whether every change of a row raises them.
+    every_column: bool,
+}
+
+impl RaisedTags {
+    fn could_make(&self, tag: &Tag) -> bool {
+        self.template.could_make(tag.as_str(), |name, value| {
+            // `%` stands for bytes that a tag can't contain.
+            name != "id" || value.contains('%') || self.contract.id.check(value).is_ok()
+        })
+    }
+}
+
+impl PageEvidence {
+    /// Creates the rules for pages that show nothing but the values of the contracts named in `shown`; empty:
+    /// what they show is known by their tags only.
+    pub fn new(contracts: &Contracts, shown: &[String]) -> Self {
+        let mut raised = Vec::new();
+        for contract in contracts.iter() {
+            let Some(from) = &contract.from else { continue };
+            let of = |every_column| {
+                move |template: &TagTemplate| RaisedTags {
+                    template: template.clone(),
+                    contract: contract.clone(),
+                    every_column,
+                }
+            };
+            raised.extend(contract.tags.iter().map(of(from.columns.is_empty())));
+            raised.extend(contract.page_tags.iter().map(of(true)));
+        }
+        let mut text = shown.join(" ");
+        for RaisedTags { template, contract, every_column } in &raised {
+            let (name, template) = (&contract.name, template.as_str());
+            text.push_str(&format!("\n{name} {template} {:?} {every_column} ", contract.id));
+            text.push_str(&contract.watched_columns().join(" "));
+        }
+        Self { raised, shown: shown.to_vec(), digest: fnv1a(text.bytes()) }
+    }
+
+    /// Returns a digest of these rules: equal rules have equal digests, on every node.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Returns the evidence of a page with these tags: that of the weakest of them. Without tags, or where a
+    /// contract that its pages show raises none of them, it is its age.
+    pub fn of(&self, tags: &[Tag]) -> Evidence {
+        let raises = |name: &String| {
+            let mut of = self.raised.iter().filter(|raised| raised.contract.name == *name);
+            of.any(|raised| tags.iter().any(|tag| raised.could_make(tag)))
+        };
+        let is_proven = !tags.is_empty()
+            && tags.iter().all(|tag| self.proving(tag).next().is_some())
+            && self.shown.iter().all(raises);
+        if is_proven { Evidence::Log } else { Evidence::Age }
+    }
+
+    /// Returns the tags of `tags` that prove nothing: no contract raises them, or by some columns only.
+    pub fn unproven<'t>(&self, tags: &'t [Tag]) -> Vec<&'t Tag> {
+        tags.iter().filter(|tag| self.proving(tag).next().is_none()).collect()
+    }
+
+    /// Returns whether a tag of the page proves something about `table`.
+    pub fn covers_table(&self, tags: &[Tag], table: &str) -> bool {
+        let is_of_table = |raised: &RaisedTags| {
+            let from = raised.contract.from.as_ref();
+            from.is_some_and(|from| {
+                without_default_schema(&from.table) == without_default_schema(table)
+            })
+        };
+        tags.iter().any(|tag| self.proving(tag).any(is_of_table))
+    }
+
+    /// Returns the templates by which `tag` proves something.
+    fn proving(&self, tag: &Tag) -> impl Iterator<Item = &RaisedTags> {
+        self.raised.iter().filter(move |raised| {
+            (raised.every_column || self.shown.contains(&raised.contract.name))
+                && raised.could_make(tag)
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "page_evidence_tests.rs"]
+mod tests;

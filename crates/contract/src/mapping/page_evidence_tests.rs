@@ -1,0 +1,149 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::mapping::row::{Cell, JsonForms, Op, Row, RowChange};
+
+const SHOP: &str = r#"
+[product]
+key = "v1:shop:product:{id}"
+from = { source = "shop", table = "products" }
+tags = ["product-{id}", "category-{category}"]
+staleness = "60s"
+[price]
+key = "v1:shop:price:{id}"
+from = { source = "shop", table = "products", columns = ["price"] }
+tags = ["price-{id}", "all-{category}"]
+page_tags = ["row-{id}"]
+staleness = "60s"
+[stock]
+key = "v1:shop:stock:{id}"
+from = { source = "shop", table = "public.stock", columns = ["level"] }
+tags = ["stock-{id}", "all-{category}"]
+staleness = "60s"
+[texts]
+key = "v1:shop:texts:{id}"
+tags = ["text-{id}"]
+staleness = "60s"
+"#;
+
+fn contracts() -> Contracts {
+    Contracts::from_toml(&SHOP.parse().expect("TOML")).expect("valid")
+}
+
+fn rules(shown: &[&str]) -> PageEvidence {
+    let shown: Vec<String> = shown.iter().map(|name| (*name).to_owned()).collect();
+    PageEvidence::new(&contracts(), &shown)
+}
+
+fn tags(text: &str) -> Vec<Tag> {
+    text.split_whitespace().map(|tag| Tag::parse(tag).expect("a tag")).collect()
+}
+
+#[test]
+fn weakest_tag_is_the_evidence() {
+    for (page, evidence) in [
+        ("", Evidence::Age),
+        ("product-42", Evidence::Log),
+        ("product-42 category-7", Evidence::Log),
+        ("row-42", Evidence::Log),
+        ("price-42", Evidence::Age),
+        ("row-42 price-42", Evidence::Age),
+        // No log raises the tags of a contract without `from`.
+        ("text-42", Evidence::Age),
+        ("banner", Evidence::Age),
+        ("product-", Evidence::Age),
+        ("product-042", Evidence::Age),
+    ] {
+        assert_eq!(rules(&[]).of(&tags(page)), evidence, "{page}");
+    }
+    let page = tags("product-42 price-42 banner");
+    let names: Vec<&str> = rules(&[]).unproven(&page).into_iter().map(Tag::as_str).collect();
+    assert_eq!(names, ["price-42", "banner"]);
+}
+
+#[test]
+fn shown_contracts_prove_partial_tags() {
+    for (shown, page, evidence) in [
+        (&["price"][..], "price-42", Evidence::Log),
+        (&["price"], "stock-42", Evidence::Age),
+        (&["price", "stock"], "price-42 stock-42", Evidence::Log),
+        (&["price", "stock"], "all-7", Evidence::Log),
+        // The stock raises no tag of this page.
+        (&["price", "stock"], "price-42", Evidence::Age),
+        (&["price"], "price-42 banner", Evidence::Age),
+        (&["price"], "", Evidence::Age),
+    ] {
+        assert_eq!(rules(shown).of(&tags(page)), evidence, "{shown:?}: {page}");
+    }
+}
+
+#[test]
+fn template_without_fixed_text_proves_nothing() {
+    let text = SHOP.replace("\"product-{id}\"", "\"{id}\"");
+    let contracts = Contracts::from_toml(&text.parse().expect("TOML")).expect("valid");
+    assert_eq!(PageEvidence::new(&contracts, &[]).of(&tags("42")), Evidence::Age);
+}
+
+#[test]
+fn tables_covered_by_proven_tags() {
+    let page = tags("row-42 stock-42");
+    assert!(rules(&[]).covers_table(&page, "products"));
+    assert!(rules(&[]).covers_table(&page, "public.products"));
+    assert!(!rules(&[]).covers_table(&page, "stock"), "only its level counts");
+    assert!(rules(&["stock"]).covers_table(&page, "stock"));
+}
+
+#[test]
+fn digest_names_the_rules() {
+    assert_eq!(rules(&["price"]).digest(), rules(&["price"]).digest());
+    assert_ne!(rules(&["price"]).digest(), rules(&[]).digest());
+    let narrower =
+        SHOP.replace("table = \"products\" }", "table = \"products\", columns = [\"a\"] }");
+    let narrower = Contracts::from_toml(&narrower.parse().expect("TOML")).expect("valid");
+    assert_ne!(PageEvidence::new(&narrower, &[]).digest(), rules(&[]).digest());
+}
+
+fn row(cells: &[(&str, &str)]) -> Row {
+    cells.iter().map(|(name, text)| (*name, Cell::Text((*text).to_owned()))).collect()
+}
+
+proptest! {
+    /// Where the log is the evidence of a page made of a row, an update of any column raises one of its tags.
+    #[test]
+    fn any_update_raises_a_proven_page(
+        id in "[1-9][0-9]{0,3}|[a-z]{1,4}",
+        category in "[0-9]|[a-zé ]{1,4}",
+        column in 0..3_usize,
+        chosen in prop::collection::vec(0..5_usize, 0..4),
+    ) {
+        let names = ["product", "category", "price", "all", "row"];
+        let page: Vec<Tag> = chosen
+            .iter()
+            .map(|at| {
+                let contracts = contracts();
+                let all = contracts.iter().flat_map(|contract| {
+                    contract.tags.iter().chain(&contract.page_tags).cloned().collect::<Vec<_>>()
+                });
+                let mut all = all.filter(|template| template.as_str().starts_with(names[*at]));
+                let value = |name: &str| Some(if name == "id" { &*id } else { &*category });
+                all.next().expect("a template").tag(value).expect("values")
+            })
+            .collect();
+        let old =
+            [("id", &*id), ("category", &*category), ("price", "1"), ("name", "a"), ("size", "s")];
+        let mut new = old;
+        new[2 + column].1 = "changed";
+        let change = RowChange {
+            source: "shop".into(),
+            table: "products".into(),
+            op: Op::Update,
+            old: Some(row(&old)),
+            new: Some(row(&new)),
+            forms: JsonForms::default(),
+        };
+        let raised = contracts().affected(&change).tags;
+        if rules(&[]).of(&page) == Evidence::Log {
+            prop_assert!(!page.is_empty() && page.iter().all(|tag| raised.contains(tag)));
+        }
+    }
+}
