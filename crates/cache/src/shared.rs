@@ -4,10 +4,14 @@ mod broadcast;
 mod error;
 mod eviction_stamps;
 mod memory;
+mod options;
 mod redis;
 mod tier;
+mod url;
 
 pub use self::error::TierError;
 pub use self::memory::MemoryTier;
+pub use self::options::SharedOptions;
 pub use self::redis::{RedisLogin, RedisMetrics, RedisOptions, RedisTier, RedisTls};
 pub use self::tier::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition, Touch};
+pub use self::url::SharedUrl;

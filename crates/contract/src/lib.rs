@@ -33,7 +33,7 @@ pub use model::contract::{
 };
 pub use model::contracts::{ContractError, Contracts};
 pub use model::freshness::{self, TTL_CAP};
-pub use model::residency::{TierRegions, is_region, region_is_within};
+pub use model::residency::{TierRegions, parse_region, region_is_within};
 pub use model::service::{HeaderText, Service, ServiceHeader, ServiceUrl};
 pub use naming::digest::fnv1a;
 pub use naming::id::IdKind;

@@ -12,11 +12,10 @@ mod log;
 mod node;
 mod raw;
 mod region;
-mod shared;
 mod source;
 mod source_events;
 mod syntax;
-pub(crate) mod url;
+mod url;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +25,4 @@ pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
 pub(crate) use log::LogFormat;
 pub(crate) use region::Regions;
-pub(crate) use shared::Shared;
 pub(crate) use source::Source;
-pub(crate) use url::SharedUrl;

@@ -35,5 +35,5 @@ mod tier;
 pub use redis_transport::{RedisLogin, RedisTls};
 
 pub use self::metrics::RedisMetrics;
-pub use self::options::RedisOptions;
+pub use self::options::{RedisOptions, parse_prefix};
 pub use self::tier::RedisTier;

@@ -1,5 +1,6 @@
 //! Residency: data that may not leave its region, and the tiers that may store it.
 
+use crate::config::ValueError;
 use crate::model::contract::{Contract, Tiers};
 
 /// The regions of a process and of its shared tier; `None`: not configured.
@@ -11,11 +12,17 @@ pub struct TierRegions<'a> {
     pub shared: Option<&'a str>,
 }
 
-/// Returns whether `text` can be the name of a region: lower-case letters, digits and `-`, at most 64
-/// bytes.
-pub fn is_region(text: &str) -> bool {
+/// Parses the name of a region: 1 to 64 lower-case letters, digits and `-`.
+///
+/// # Errors
+/// The text is another.
+pub fn parse_region(text: &str) -> Result<String, ValueError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !text.is_empty() && text.len() <= 64 && text.chars().all(plain)
+    if (1..=64).contains(&text.len()) && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    let help = "use 1 to 64 of a-z, 0-9 and -, such as \"eu-west\"";
+    Err(ValueError::wrong_value(format!("`{text}` is not the name of a region"), help))
 }
 
 /// Returns whether a region is `wider` or a part of it: `eu-west-1` is within `eu-west` and `eu`.

@@ -8,7 +8,7 @@ use crate::config::{MAX_DURATION, Problem, TableReader, format_duration};
 use crate::model::contract::{AbsentFilter, Approval, Contract, Origin, Refresh, Tiers, Unproven};
 use crate::model::contracts::{ContractError, Contracts};
 use crate::model::freshness::{TTL_CAP, default_ttl};
-use crate::model::residency::is_region;
+use crate::model::residency::parse_region;
 use crate::model::service::{MAX_LAG, Service};
 use crate::naming::syntax::is_entity;
 use crate::naming::tag::TagTemplate;
@@ -113,7 +113,7 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
         pool: table.choice("pool", &CLASS_WORDS).unwrap_or(priority),
         priority,
         sensitivity: table.choice("sensitivity", &SENSITIVITY).unwrap_or(base.sensitivity),
-        residency: read_residency(table),
+        residency: table.text_with("residency", parse_region),
         residency_excluded: false,
         retention: read_time(table, "retention"),
         owner: table.text("owner").map(str::to_owned),
@@ -239,16 +239,6 @@ fn read_staleness(table: &mut TableReader<'_>, base: &Preset) -> Option<Duration
         table.problem("missing", "staleness", "is missing", help);
     }
     staleness
-}
-
-fn read_residency(table: &mut TableReader<'_>) -> Option<String> {
-    let region = table.text("residency")?;
-    if !is_region(region) {
-        let message = format!("`{region}` is not the name of a region");
-        let help = "use lower-case letters, digits and `-`, such as \"eu\" or \"eu-west\"";
-        table.problem("wrong-value", "residency", message, help);
-    }
-    Some(region.to_owned())
 }
 
 fn read_from(table: &mut TableReader<'_>) -> Option<Origin> {

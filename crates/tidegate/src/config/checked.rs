@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::node::AuditOptions;
+use cache::shared::SharedOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Problem};
@@ -17,7 +18,6 @@ use super::listen::Listen;
 use super::log::LogFormat;
 use super::raw::RawConfig;
 use super::region::Regions;
-use super::shared::Shared;
 use super::source::Source;
 
 /// A checked configuration.
@@ -28,7 +28,7 @@ pub(crate) struct Config {
     /// The databases by name.
     pub(crate) sources: BTreeMap<String, Source>,
     /// The tier that all nodes share.
-    pub(crate) shared: Shared,
+    pub(crate) shared: SharedOptions,
     /// The memory of the in-process tier.
     pub(crate) local: LocalMemory,
     /// The regions of this process and of the shared tier.

@@ -1,8 +1,7 @@
 //! `[node]`
 
 use contract::config::TableReader;
-
-use super::syntax::region;
+use contract::parse_region;
 
 pub(super) const KEYS: &[&str] = &["region"];
 
@@ -15,6 +14,6 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn read(table: &mut TableReader<'_>) -> Self {
-        Self { region: table.text_with("region", region) }
+        Self { region: table.text_with("region", parse_region) }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ::node::AuditOptions;
+use cache::shared::SharedOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::Problem;
 use contract::config::TableReader;
@@ -13,7 +14,6 @@ use super::file::table_at;
 use super::listen::{self, Listen};
 use super::log::{self, LogFormat};
 use super::node::{self, Node};
-use super::shared::{self, Shared};
 use super::source::{self, Source};
 use super::url::{HTTP_FORM, http_authority, http_url};
 
@@ -38,7 +38,7 @@ pub(super) struct RawConfig {
     pub(super) node: Node,
     pub(super) listen: Listen,
     pub(super) sources: BTreeMap<String, Source>,
-    pub(super) shared: Shared,
+    pub(super) shared: SharedOptions,
     pub(super) local: LocalMemory,
     pub(super) governor: GovernorMode,
     pub(super) gateway: Option<GatewayOptions>,
@@ -54,8 +54,8 @@ impl RawConfig {
         table.text("contracts");
         let node = table.nested("node", node::KEYS, |table| Some(Node::read(table)));
         let listen = table.nested("listen", listen::KEYS, |table| Some(Listen::read(table)));
-        let shared = |table: &mut TableReader<'_>| Some(Shared::read(table, folder));
-        let shared = table.nested("shared", shared::KEYS, shared);
+        let shared = |table: &mut TableReader<'_>| Some(SharedOptions::read(table, folder));
+        let shared = table.nested("shared", SharedOptions::KEYS, shared);
         let local = |table: &mut TableReader<'_>| Some(LocalMemory::read(table));
         let local = table.nested("local", LocalMemory::KEYS, local);
         let governor = |table: &mut TableReader<'_>| Some(GovernorMode::read(table));

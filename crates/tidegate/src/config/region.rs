@@ -1,11 +1,10 @@
 //! `[node] region` and `[shared] region`: where data with a residency may be stored.
 
+use cache::shared::{SharedOptions, SharedUrl};
 use contract::config::ValueError;
 use contract::{Contract, Contracts, Finding, Problem, Severity, TierRegions, lint_residency};
 
 use super::node::Node;
-use super::shared::Shared;
-use super::url::SharedUrl;
 
 /// The regions of the tiers; `None`: not configured.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -21,7 +20,7 @@ impl Regions {
     ///
     /// # Errors
     /// The shared tier is in this process, and its region is another.
-    pub(super) fn of(node: &Node, shared: &Shared) -> Result<Self, Problem> {
+    pub(super) fn of(node: &Node, shared: &SharedOptions) -> Result<Self, Problem> {
         let (node, configured) = (node.region.clone(), shared.region.clone());
         let embedded = shared.url == SharedUrl::Memory;
         if let Some(region) = configured.as_ref().filter(|_| embedded && configured != node) {

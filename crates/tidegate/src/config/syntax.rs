@@ -1,7 +1,6 @@
 //! The syntax of values that several sections have.
 
 use contract::config::ValueError;
-use contract::is_region;
 
 /// Parses the name of a database object: 1 to 63 of a-z, 0-9 and _.
 ///
@@ -13,16 +12,4 @@ pub(super) fn identifier(text: &str) -> Result<String, ValueError> {
         return Ok(text.to_owned());
     }
     Err(ValueError::wrong_value(format!("`{text}` is not a name"), "use 1 to 63 of a-z, 0-9 and _"))
-}
-
-/// Parses the name of a region.
-///
-/// # Errors
-/// The text is not such a name.
-pub(super) fn region(text: &str) -> Result<String, ValueError> {
-    if is_region(text) {
-        return Ok(text.to_owned());
-    }
-    let help = "use 1 to 64 of a-z, 0-9 and -, such as \"eu-west\"";
-    Err(ValueError::wrong_value(format!("`{text}` is not a region"), help))
 }

@@ -183,7 +183,7 @@ fn configuration_page_names_every_key() {
         (super::listen::KEYS, "listen."),
         (super::source::KEYS, "source.NAME."),
         (super::source_events::KEYS, "source.NAME.events."),
-        (super::shared::KEYS, "shared."),
+        (cache::shared::SharedOptions::KEYS, "shared."),
         (cache::LocalMemory::POOL_KEYS, "local.pools."),
         (cache::GovernorMode::KEYS, "governor."),
         (edge::GatewayOptions::UPSTREAM_KEYS, "upstream."),

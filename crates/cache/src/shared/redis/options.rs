@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::config::ValueError;
 use redis_transport::{Endpoint, RedisLogin, RedisTls};
 
 use super::metrics::RedisMetrics;
@@ -60,15 +61,23 @@ impl RedisOptions {
     }
 
     pub(super) fn endpoint(&self) -> Result<Endpoint, TierError> {
-        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        let prefix = self.prefix.as_str();
-        if prefix.is_empty() || prefix.len() > PREFIX_MAX || !prefix.bytes().all(allowed) {
-            return Err(TierError::Unsuitable(format!(
-                "the prefix {prefix:?} is not 1 to {PREFIX_MAX} of a-z, 0-9 and -"
-            )));
-        }
+        parse_prefix(&self.prefix).map_err(|err| TierError::Unsuitable(err.to_string()))?;
         Ok(Endpoint::parse(&self.url, &self.tls, &self.sentinel)?)
     }
+}
+
+/// Parses the beginning of all keys: 1 to 32 lower-case letters, digits and hyphens. A brace would select
+/// the slot of a cluster.
+///
+/// # Errors
+/// The text is another.
+pub fn parse_prefix(text: &str) -> Result<String, ValueError> {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    if (1..=PREFIX_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    let help = format!("use 1 to {PREFIX_MAX} of a-z, 0-9 and -");
+    Err(ValueError::wrong_value(format!("`{text}` is not a prefix"), &help))
 }
 
 #[cfg(test)]
@@ -76,8 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefix_with_a_brace_refused() {
-        let options = RedisOptions { prefix: "a}b".into(), ..RedisOptions::new("redis://h") };
-        assert!(options.check().is_err());
+    fn empty_prefix_or_brace_refused() {
+        for prefix in ["", "a}b"] {
+            let options = RedisOptions { prefix: prefix.into(), ..RedisOptions::new("redis://h") };
+            assert!(options.check().is_err(), "{prefix:?}");
+        }
     }
 }

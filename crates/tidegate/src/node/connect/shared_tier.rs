@@ -1,15 +1,14 @@
 //! The shared tier.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::shared::{MemoryTier, RedisMetrics, RedisOptions, RedisTier, RedisTls};
+use cache::shared::{MemoryTier, RedisMetrics, RedisOptions, RedisTier, SharedUrl};
 use cache::{SharedTier, TierError};
 use coherence::Clock;
 use prometheus_client::registry::Registry;
 
-use crate::config::{Config, Shared, SharedUrl};
+use crate::config::Config;
 use crate::node::error::NodeError;
 
 /// The further attempts to reach a Redis that does not answer at the start, and the pause between them.
@@ -22,32 +21,13 @@ pub(crate) async fn shared_tier(
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Arc<dyn SharedTier>, NodeError> {
-    Ok(match &config.shared.url {
-        SharedUrl::Memory => Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)),
-        SharedUrl::Redis(url) => {
-            let mut options = RedisOptions::new(url);
-            options.prefix.clone_from(&config.shared.prefix);
-            options.timeout = config.shared.timeout;
-            options.sentinel = config.shared.sentinel.clone();
-            options.tls = tls(&config.shared)?;
+    let failed = |error| NodeError::Shared { url: config.shared.url.to_string(), error };
+    Ok(match config.shared.redis().map_err(failed)? {
+        None => Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)),
+        Some(mut options) => {
             options.metrics = RedisMetrics::new(registry);
             Arc::new(redis(&config.shared.url, options).await?)
         }
-    })
-}
-
-fn tls(shared: &Shared) -> Result<RedisTls, NodeError> {
-    let read = |name: &str, file: &Option<PathBuf>| match file {
-        None => Ok(None),
-        Some(path) => std::fs::read(path).map(Some).map_err(|err| {
-            let why = format!("{name} = {:?}: {err}", path.display().to_string());
-            NodeError::Shared { url: shared.url.to_string(), error: TierError::Unsuitable(why) }
-        }),
-    };
-    Ok(RedisTls {
-        ca: read("ca", &shared.ca)?,
-        cert: read("cert", &shared.cert)?,
-        key: read("key", &shared.key)?,
     })
 }
 

@@ -3,49 +3,38 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cache::shared::{RedisLogin, RedisOptions};
-use contract::config::{TIME_LIMITS, TableReader, ValueError};
+use contract::config::{TIME_LIMITS, TableReader};
+use contract::parse_region;
 
-use super::syntax::region;
+use super::error::TierError;
+use super::redis::{RedisLogin, RedisOptions, RedisTls, parse_prefix};
 use super::url::SharedUrl;
-
-pub(super) const KEYS: &[&str] = &[
-    "url",
-    "region",
-    "timeout",
-    "prefix",
-    "ca",
-    "cert",
-    "key",
-    "sentinel_user",
-    "sentinel_password",
-];
 
 /// The keys that `memory:` has no use for.
 const REDIS_KEYS: [&str; 5] = ["ca", "cert", "key", "sentinel_user", "sentinel_password"];
 
-/// The shared tier's settings.
+/// The shared tier's settings. By default it is in this process.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub struct SharedOptions {
     /// Its address.
-    pub(crate) url: SharedUrl,
-    /// Its region, if that is configured; see [`Regions`](super::Regions).
-    pub(super) region: Option<String>,
+    pub url: SharedUrl,
+    /// Its region, if that is configured; by default the process's.
+    pub region: Option<String>,
     /// The time limit of one call.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// The prefix of every key in it.
-    pub(crate) prefix: String,
+    pub prefix: String,
     /// PEM file of the authorities trusted to sign its certificate; `None`: the system's.
-    pub(crate) ca: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
     /// PEM file of the client certificate.
-    pub(crate) cert: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
     /// PEM file of the client certificate's key.
-    pub(crate) key: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     /// The login of the sentinels.
-    pub(crate) sentinel: RedisLogin,
+    pub sentinel: RedisLogin,
 }
 
-impl Default for Shared {
+impl Default for SharedOptions {
     fn default() -> Self {
         Self {
             url: SharedUrl::Memory,
@@ -60,9 +49,23 @@ impl Default for Shared {
     }
 }
 
-impl Shared {
-    /// `folder`: the base of relative file names.
-    pub(super) fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
+impl SharedOptions {
+    /// The keys of `[shared]`.
+    pub const KEYS: &[&str] = &[
+        "url",
+        "region",
+        "timeout",
+        "prefix",
+        "ca",
+        "cert",
+        "key",
+        "sentinel_user",
+        "sentinel_password",
+    ];
+
+    /// Reads `[shared]`. `folder`: the base of relative file names. With problems, the values are defaults
+    /// where they could not be read.
+    pub fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
         let default = Self::default();
         let sentinel = RedisLogin {
             user: table.text("sentinel_user").map(str::to_owned),
@@ -81,26 +84,42 @@ impl Shared {
         }
         Self {
             url: url.unwrap_or(SharedUrl::Memory),
-            region: table.text_with("region", region),
+            region: table.text_with("region", parse_region),
             timeout: table.duration("timeout", TIME_LIMITS).unwrap_or(default.timeout),
-            prefix: table.text_with("prefix", prefix).unwrap_or(default.prefix),
+            prefix: table.text_with("prefix", parse_prefix).unwrap_or(default.prefix),
             ca,
             cert,
             key,
             sentinel,
         }
     }
+
+    /// Returns the options of a tier in Redis, with the content of the certificate files; `None`: `memory:`.
+    ///
+    /// # Errors
+    /// [`TierError::Unsuitable`]: a file can't be read.
+    pub fn redis(&self) -> Result<Option<RedisOptions>, TierError> {
+        let SharedUrl::Redis(url) = &self.url else { return Ok(None) };
+        let tls = RedisTls {
+            ca: read_file("ca", self.ca.as_deref())?,
+            cert: read_file("cert", self.cert.as_deref())?,
+            key: read_file("key", self.key.as_deref())?,
+        };
+        Ok(Some(RedisOptions {
+            tls,
+            sentinel: self.sentinel.clone(),
+            prefix: self.prefix.clone(),
+            timeout: self.timeout,
+            ..RedisOptions::new(url)
+        }))
+    }
 }
 
-fn prefix(text: &str) -> Result<String, ValueError> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.len() <= 32 && text.chars().all(plain) {
-        return Ok(text.to_owned());
-    }
-    Err(ValueError::wrong_value(
-        format!("`{text}` is not a prefix"),
-        "use 1 to 32 of a-z, 0-9 and -",
-    ))
+fn read_file(key: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>, TierError> {
+    let Some(path) = file else { return Ok(None) };
+    std::fs::read(path)
+        .map(Some)
+        .map_err(|err| TierError::Unsuitable(format!("{key} = {path:?}: {err}")))
 }
 
 fn check_redis(table: &mut TableReader<'_>, url: &str, sentinel: &RedisLogin) {
