@@ -13,6 +13,7 @@ prepare() {
       wanted+=(redis-server redis-tools)
     command -v openssl >/dev/null || wanted+=(openssl)
     has_mariadb || wanted+=(mariadb-server mariadb-client)
+    [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || wanted+=(pgbouncer)
     command -v setpriv >/dev/null || wanted+=(util-linux)
     has_faketime || wanted+=(libfaketime)
   fi

@@ -2,6 +2,12 @@
 
 #[path = "origins/mariadb.rs"]
 mod mariadb;
+#[path = "origins/names.rs"]
+mod names;
+#[path = "origins/pooler.rs"]
+mod pooler;
+#[path = "origins/row_errors.rs"]
+mod row_errors;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,15 +170,19 @@ async fn sqlite_loads_like_postgres() {
 async fn mismatched_contract_refused() {
     let (postgres, pool) = postgres();
     postgres
-        .psql("create table padded(id char(8) primary key); create table amounts(id numeric primary key)")
+        .psql(
+            "create table weights(id float8 primary key, category_id int); \
+             create table spans(id interval primary key, category_id int)",
+        )
         .expect("tables");
     for (from, to, says) in [
         ("price_cents, currency", "price_pennies", "price_pennies"),
         ("table = \"products\"", "table = \"prodcts\"", "prodcts"),
         ("key = \"id\"", "key = \"sku\"", "sku"),
         ("where id = $id", "where id = 1", "$id"),
-        ("table = \"products\"", "table = \"padded\"", "character"),
-        ("table = \"products\"", "table = \"amounts\"", "numeric"),
+        ("table = \"products\"", "table = \"weights\"", "double precision"),
+        ("table = \"products\"", "table = \"spans\"", "interval"),
+        ("category-{category_id}", "category-{categoryId}", "categoryId"),
     ] {
         let contract = contract(|text| text.replace(from, to));
         let refused = PostgresOrigin::prepare(contract, pool.clone()).await;

@@ -41,6 +41,7 @@ pub use naming::key::{Key, KeyError};
 pub use naming::pattern::{Pattern, PatternError};
 pub use naming::percent;
 pub use naming::sensitive_value::SensitiveValue;
+pub use naming::table::{split_table_name, table_name};
 pub use naming::tag::{Tag, TagError, TagTemplate};
 pub use naming::template::{KeyTemplate, TemplateError};
 pub use problem_details::ProblemDetails;

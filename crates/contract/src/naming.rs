@@ -9,5 +9,6 @@ pub mod percent;
 pub(crate) mod placeholder;
 pub(crate) mod sensitive_value;
 pub(crate) mod syntax;
+pub(crate) mod table;
 pub(crate) mod tag;
 pub(crate) mod template;

@@ -1,13 +1,19 @@
 //! PostgreSQL.
 
+mod column_type;
 mod config;
 mod connection;
 mod error;
 mod pool;
+mod session;
+mod text;
 mod url;
 
+pub use self::column_type::ColumnType;
 pub use self::config::{Access, ConnectConfig, ServerRole};
 pub use self::connection::Connection;
 pub use self::error::driver_error;
 pub use self::pool::{BorrowedConnection, Pool, PooledConnection};
+pub use self::session::SessionId;
+pub use self::text::{TEXT_SETTINGS, startup_options};
 pub use self::url::{Address, PostgresUrl};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use contract::{split_table_name, table_name};
 use database::quoting;
 
 /// A table that contracts refer to, and the columns that they need.
@@ -27,7 +28,7 @@ pub struct TableName {
 
 impl TableName {
     /// Parses `schema.table`, or a bare name in the schema `public`. The names are as in the
-    /// catalogue: case-sensitive and not quoted.
+    /// catalogue: case-sensitive, and quoted only if they contain a dot.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         Self::parse_in(text, "public")
@@ -35,8 +36,13 @@ impl TableName {
 
     /// Parses `schema.table`, or a bare name in `schema`.
     pub(crate) fn parse_in(text: &str, schema: &str) -> Self {
-        let (schema, table) = text.split_once('.').unwrap_or((schema, text));
-        Self { schema: schema.to_owned(), table: table.to_owned() }
+        let (named, table) = split_table_name(text);
+        Self { schema: named.as_deref().unwrap_or(schema).to_owned(), table: table.into_owned() }
+    }
+
+    /// Returns `schema.table` without quotes, as SQL makes it of the two columns of the catalogue.
+    pub(crate) fn unquoted(&self) -> String {
+        format!("{}.{}", self.schema, self.table)
     }
 
     /// Returns the quoted name for SQL on PostgreSQL and SQLite.
@@ -54,7 +60,7 @@ impl TableName {
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.table)
+        f.write_str(&table_name(Some(&self.schema), &self.table))
     }
 }
 
@@ -67,6 +73,10 @@ mod tests {
         assert_eq!(TableName::parse("products").quoted(), r#""public"."products""#);
         assert_eq!(TableName::parse(r#"my."x"#).quoted(), r#""my"."""x""#);
         assert_eq!(TableName::parse("shop.products").to_string(), "shop.products");
+        let dotted = TableName::parse(r#""daily.prices""#);
+        assert_eq!(dotted.quoted(), r#""public"."daily.prices""#);
+        assert_eq!(dotted.to_string(), r#"public."daily.prices""#);
+        assert_eq!(dotted.unquoted(), "public.daily.prices");
         assert_eq!(TableName::parse_in("products", "shop").mariadb_quoted(), "`shop`.`products`");
     }
 }

@@ -48,7 +48,7 @@ pub use cluster::Cluster;
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};
 pub use port::Port;
-pub use postgres::{MountDenied, Postgres, PostgresBuilder};
+pub use postgres::{MountDenied, PgBouncer, Postgres, PostgresBuilder};
 pub use process::{Process, ProcessBuilder};
 pub use redis::{Redis, RedisBuilder};
 pub use sentinels::Sentinels;

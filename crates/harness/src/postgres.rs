@@ -1,5 +1,6 @@
 //! A PostgreSQL server.
 
+mod pooler;
 mod processes;
 mod programs;
 mod standby;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+pub use self::pooler::PgBouncer;
 use self::programs::Programs;
 use crate::{
     child::{self, Daemon},

@@ -32,15 +32,15 @@ fn kind_of_code(code: &ServerCode) -> OriginErrorKind {
     }
 }
 
-/// Returns the kind for an SQLSTATE of PostgreSQL.
+/// Returns the kind for an SQLSTATE of PostgreSQL. No code says that the id is wrong: a data exception may come
+/// from the rows, such as a division by zero.
 fn kind_of_state(state: &str) -> OriginErrorKind {
     match state.get(..2).unwrap_or_default() {
-        // Cancelled, by the statement's time limit.
-        _ if state == "57014" => OriginErrorKind::Timeout,
-        // Data exception: such as a letter in a numeric key.
-        "22" => OriginErrorKind::BadRequest,
-        // Connection exception, insufficient resources, operator intervention, system error.
-        "08" | "53" | "57" | "58" => OriginErrorKind::Unavailable,
+        // Cancelled, by the statement's time limit; or a lock was not available in time.
+        _ if matches!(state, "57014" | "55P03") => OriginErrorKind::Timeout,
+        // Connection exception, rolled back because of others, insufficient resources, operator intervention,
+        // system error.
+        "08" | "40" | "53" | "57" | "58" => OriginErrorKind::Unavailable,
         _ => OriginErrorKind::Broken,
     }
 }
@@ -52,8 +52,6 @@ fn kind_of_number(number: u16) -> OriginErrorKind {
         1969 | 3024 | 1205 => OriginErrorKind::Timeout,
         // Too many connections, shutdown, killed.
         1040 | 1053 | 1203 | 1226 | 1317 | 1927 => OriginErrorKind::Unavailable,
-        // Values out of range, truncated or incorrect.
-        1264 | 1292 | 1366 | 1690 => OriginErrorKind::BadRequest,
         _ => OriginErrorKind::Broken,
     }
 }
@@ -83,7 +81,10 @@ mod tests {
         for (state, kind) in [
             ("57014", OriginErrorKind::Timeout),
             ("57P01", OriginErrorKind::Unavailable),
-            ("22P02", OriginErrorKind::BadRequest),
+            ("40001", OriginErrorKind::Unavailable),
+            ("55P03", OriginErrorKind::Timeout),
+            ("22P02", OriginErrorKind::Broken),
+            ("22012", OriginErrorKind::Broken),
             ("42703", OriginErrorKind::Broken),
             ("", OriginErrorKind::Broken),
         ] {
@@ -93,7 +94,8 @@ mod tests {
         for (number, kind) in [
             (1969, OriginErrorKind::Timeout),
             (1040, OriginErrorKind::Unavailable),
-            (1292, OriginErrorKind::BadRequest),
+            (1292, OriginErrorKind::Broken),
+            (1690, OriginErrorKind::Broken),
             (1054, OriginErrorKind::Broken),
         ] {
             let err = origin_error(ServerCode::Number(number));

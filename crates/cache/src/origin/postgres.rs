@@ -1,9 +1,11 @@
 //! An SQL statement on a PostgreSQL primary, or on one of its standbys, as origin.
 
+mod column;
 mod key_scan;
 mod origin;
 mod pool;
 mod query;
+mod reader;
 mod standby;
 
 pub use self::origin::PostgresOrigin;

@@ -3,8 +3,8 @@
 use crate::lint::finding::Severity::{Error, Info, Warning};
 use crate::lint::review::Review;
 use crate::lint::sql::{Outline, is_volatile};
-use crate::model::contract::without_default_schema;
 use crate::naming::id::IdKind;
+use crate::naming::table::without_default_schema;
 
 /// Placeholders whose values users usually type, or that identify users.
 const USER_INPUT: [&str; 22] = [
@@ -211,7 +211,8 @@ fn check_unwatched_columns(review: &mut Review<'_>, outline: &Outline) {
 fn check_other_tables(review: &mut Review<'_>, outline: &Outline) {
     let contract = review.contract;
     let Some(from) = &contract.from else { return };
-    let own = without_default_schema(&from.table).to_ascii_lowercase();
+    // The outline has names without their quotes.
+    let own = without_default_schema(&from.table).to_lowercase().replace('"', "");
     let tables = outline.tables.iter().map(|table| without_default_schema(table));
     let others: Vec<&str> = tables.filter(|table| *table != own).collect();
     if !others.is_empty() {

@@ -70,7 +70,7 @@ impl ContractChange<'_> {
     fn add_key(&self, image: Image, out: &mut Affected) {
         let mut params: Vec<(&str, &str)> = Vec::with_capacity(2);
         for (column, name) in self.key_columns.iter().zip(["id", "tenant"]) {
-            match self.column(image, column) {
+            match self.canonical(image, column) {
                 ColumnValue::Text(value) => params.push((name, value)),
                 // No entry has a null id.
                 ColumnValue::Null => return,
@@ -104,7 +104,7 @@ impl ContractChange<'_> {
                 .placeholders()
                 .into_iter()
                 .map(|name| (name, self.contract.column_of(name)))
-                .map(|(name, column)| (name, column, self.column(image, column)))
+                .map(|(name, column)| (name, column, self.canonical(image, column)))
                 .collect();
             if cells.iter().any(|(_, _, cell)| *cell == ColumnValue::Null)
                 || repeated && cells.iter().all(|(_, column, _)| self.key_columns.contains(column))

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::mapping::row::{Cell, Op, Row, RowChange};
+use crate::mapping::row::{Cell, JsonForm, Op, Row, RowChange};
 use crate::model::contract::Contract;
 
 /// One of the two row images of a change.
@@ -64,6 +64,26 @@ impl<'a> ContractChange<'a> {
             Image::Old if self.change.old.is_none() && self.key_columns.contains(&column) => new,
             Image::Old => old,
         }
+    }
+
+    /// Returns the value of `column` as names are made of it: in its
+    /// [canonical](crate::mapping::row::JsonForm::canonical) text.
+    pub(crate) fn canonical(&self, image: Image, column: &str) -> ColumnValue<'a> {
+        match self.column(image, column) {
+            ColumnValue::Text(text) if JsonForm::is_always_canonical(text) => {
+                ColumnValue::Text(text)
+            }
+            ColumnValue::Text(text) => match self.form(column) {
+                Some(form) => ColumnValue::Text(form.canonical(text)),
+                None => ColumnValue::Text(text),
+            },
+            other => other,
+        }
+    }
+
+    /// Returns the form of a column, if the feed knows it.
+    pub(crate) fn form(&self, column: &str) -> Option<JsonForm> {
+        self.change.forms.iter().find(|(name, _)| name == column).map(|(_, form)| *form)
     }
 
     /// Returns the images that the operation has.

@@ -6,9 +6,10 @@
 //! is raised by some columns only is proven where the [route](PageEvidence::new) of the page states that its
 //! pages show nothing else.
 
-use crate::model::contract::{Contract, Evidence, without_default_schema};
+use crate::model::contract::{Contract, Evidence};
 use crate::model::contracts::Contracts;
 use crate::naming::digest::fnv1a;
+use crate::naming::table::without_default_schema;
 use crate::naming::tag::{Tag, TagTemplate};
 
 /// The rules by which the tags of a page prove its bound.

@@ -5,6 +5,7 @@ use crate::mapping::row::{Cell, JsonForm, Op, Row, RowChange};
 use crate::mapping::sql::{Piece, pieces};
 use crate::model::contract::Contract;
 use crate::naming::key::Key;
+use crate::naming::table::table_name;
 use crate::naming::tag::Tag;
 
 /// SQL functions that are written without parentheses, like columns.
@@ -80,12 +81,13 @@ impl Contract {
         if !after.is("from") {
             return Err(FORM);
         }
-        let mut table = next()?.name().ok_or(FORM)?;
+        let (mut schema, mut table) = (None, next()?.name().ok_or(FORM)?);
         after = next()?;
         if after.is(".") {
-            table = format!("{table}.{}", next()?.name().ok_or(FORM)?);
+            schema = Some(std::mem::replace(&mut table, next()?.name().ok_or(FORM)?));
             after = next()?;
         }
+        let table = table_name(schema.as_deref(), &table);
         let rest = [next()?.name(), Some(next()?.text.clone()), Some(next()?.text.clone())];
         let expected = [Some(from.key.clone()), Some("=".to_owned()), Some("$id".to_owned())];
         if !after.is("where") || rest != expected || words.next().is_some() {
@@ -139,7 +141,7 @@ impl Projection {
         }
         let mut out = Vec::with_capacity(1);
         // The key of a contract with a projection has one column.
-        let id = |image| match view.column(image, view.key_columns.first()?) {
+        let id = |image| match view.canonical(image, view.key_columns.first()?) {
             ColumnValue::Text(id) => Some(id),
             ColumnValue::Null | ColumnValue::Unknown => None,
         };
@@ -170,10 +172,6 @@ impl Projection {
     /// column or its JSON form, or the text does not have that form.
     fn json(&self, view: &ContractChange<'_>) -> Option<String> {
         let mut json = String::from("{");
-        let form = |column: &str| {
-            let forms = view.change.forms.iter();
-            forms.into_iter().find(|(name, _)| name == column).map(|(_, form)| *form)
-        };
         for (at, (name, column)) in self.fields.iter().enumerate() {
             if at > 0 {
                 json.push(',');
@@ -187,8 +185,8 @@ impl Projection {
                 ColumnValue::Text(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
                     return None;
                 }
-                ColumnValue::Text(text) => match form(column)? {
-                    JsonForm::Text => json.push_str(&quoted(text)),
+                ColumnValue::Text(text) => match view.form(column)? {
+                    JsonForm::Text | JsonForm::Padded => json.push_str(&quoted(text)),
                     JsonForm::Number if is_number(text) => json.push_str(text),
                     JsonForm::Number => json.push_str(&quoted(text)),
                     JsonForm::Boolean => json.push_str(match text {
@@ -207,7 +205,7 @@ impl Projection {
 
 /// Returns the entry's tags. `None`: a column of its key or tags is unknown.
 fn new_tags(view: &ContractChange<'_>) -> Option<Vec<Tag>> {
-    let new = |column: &str| view.column(Image::New, column);
+    let new = |column: &str| view.canonical(Image::New, column);
     let mut columns = view.contract.load_columns().into_iter();
     let known = columns.all(|column| new(column) != ColumnValue::Unknown);
     known.then(|| {
@@ -222,13 +220,13 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("any text can be written as a JSON string")
 }
 
-/// Returns whether `text` is a number of RFC 8259 §6, in the form in which databases write it: without
-/// an exponent.
+/// Returns whether `text` is a number of RFC 8259 §6, in the form in which databases write it.
 fn is_number(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix('-').unwrap_or(text);
+    let (text, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    digits(whole) && digits(part)
+    digits(whole) && digits(part) && digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
 }
 
 /// A word of a statement.

@@ -101,6 +101,10 @@ fn json_forms_are_respected() {
     for (form, text, json) in [
         (JsonForm::Number, "-12.50", "-12.50"),
         (JsonForm::Number, "NaN", "\"NaN\""),
+        (JsonForm::Number, "1e+15", "1e+15"),
+        (JsonForm::Number, "1.50", "1.50"),
+        (JsonForm::Number, "-Infinity", "\"-Infinity\""),
+        (JsonForm::Padded, "ab ", "\"ab \""),
         (JsonForm::Number, "NULL", "null"),
         (JsonForm::Boolean, "t", "true"),
         (JsonForm::Json, "{\"a\": 1}", "{\"a\": 1}"),

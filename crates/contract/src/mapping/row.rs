@@ -5,13 +5,14 @@ use std::sync::Arc;
 /// A column of a row as a change feed reports it, in the database's text form.
 ///
 /// The text form matters: an id from HTTP (`42`) and the same id from the log must be equal bytes;
-/// otherwise an invalidation misses its entry.
+/// otherwise an invalidation misses its entry. Where equal values have several texts, keys and tags use
+/// [`JsonForm::canonical`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cell {
     /// SQL `NULL`.
     Null,
-    /// The column's value in the database's text form (PostgreSQL's output function, SQLite's
-    /// `cast(… as text)`).
+    /// The column's value in the database's text form (PostgreSQL's output function under fixed settings,
+    /// SQLite's `cast(… as text)`).
     Text(String),
     /// Not sent because it is unchanged: an out-of-line (TOAST) column that the update did not touch.
     /// The old row, where known, contains its value.
@@ -108,15 +109,76 @@ pub struct RowChange {
 /// Columns with the JSON forms of their texts. Shared by all changes of a table.
 pub type JsonForms = Arc<[(String, JsonForm)]>;
 
-/// The JSON form of a column's text.
+/// The JSON form of a column's text, and which texts are one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonForm {
     /// A string.
     Text,
+    /// A string whose trailing spaces have no meaning (`character(n)`).
+    Padded,
     /// A number; text that is not a JSON number, such as `NaN`, becomes a string.
     Number,
     /// A boolean, from `t` or `f`.
     Boolean,
     /// The text is JSON.
     Json,
+}
+
+impl JsonForm {
+    /// Returns whether `text` is canonical in every form, as most texts are.
+    pub(crate) fn is_always_canonical(text: &str) -> bool {
+        !text.ends_with(['0', ' '])
+    }
+
+    /// Returns the canonical text of a value: the same for all values that the database takes for equal, so
+    /// that each row's keys and tags have one name. `1.50` and `1.5` are one number, and `character(n)`
+    /// ignores its padding.
+    #[must_use]
+    pub fn canonical(self, text: &str) -> &str {
+        match self {
+            _ if Self::is_always_canonical(text) => text,
+            JsonForm::Padded => text.trim_end_matches(' '),
+            JsonForm::Number => canonical_number(text),
+            JsonForm::Text | JsonForm::Boolean | JsonForm::Json => text,
+        }
+    }
+}
+
+fn canonical_number(text: &str) -> &str {
+    let is_fraction = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let text = match text.split_once('.') {
+        Some((_, fraction)) if is_fraction(fraction) => {
+            text.trim_end_matches('0').trim_end_matches('.')
+        }
+        _ => text,
+    };
+    // Floating point has two zeros, which are equal.
+    if text == "-0" { "0" } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_have_one_canonical_text() {
+        for (form, text, canonical) in [
+            (JsonForm::Number, "1.50", "1.5"),
+            (JsonForm::Number, "1.00", "1"),
+            (JsonForm::Number, "-0.50", "-0.5"),
+            (JsonForm::Number, "100", "100"),
+            (JsonForm::Number, "0", "0"),
+            (JsonForm::Number, "0.000", "0"),
+            (JsonForm::Number, "-0", "0"),
+            (JsonForm::Number, "1.5e+20", "1.5e+20"),
+            (JsonForm::Number, "NaN", "NaN"),
+            (JsonForm::Padded, "ab   ", "ab"),
+            (JsonForm::Padded, " ab", " ab"),
+            (JsonForm::Text, "ab ", "ab "),
+            (JsonForm::Text, "1.50", "1.50"),
+            (JsonForm::Json, "1.50", "1.50"),
+        ] {
+            assert_eq!(form.canonical(text), canonical, "{form:?} {text:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::model::service::Service;
 use crate::naming::id::IdKind;
 use crate::naming::key::{Key, KeyError};
+use crate::naming::table::without_default_schema;
 use crate::naming::tag::TagTemplate;
 use crate::naming::template::KeyTemplate;
 
@@ -92,7 +93,8 @@ pub struct Contract {
 pub struct Origin {
     /// The name of the source, `shop` for `[source.shop]`.
     pub source: String,
-    /// The table: `schema.table`, or only the name for the schema `public`.
+    /// The table: `schema.table`, or only the name for the schema `public`, as
+    /// [`table_name`](crate::table_name) writes it.
     pub table: String,
     /// The column of `{id}`.
     pub key: String,
@@ -109,11 +111,6 @@ impl Origin {
         self.source == source
             && without_default_schema(&self.table) == without_default_schema(table)
     }
-}
-
-/// Returns the name of a table without the default schema `public`.
-pub(crate) fn without_default_schema(table: &str) -> &str {
-    table.strip_prefix("public.").unwrap_or(table)
 }
 
 /// The evidence from which the bound of a contract's answers is derived.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::config::Problem;
-use crate::model::contract::{Contract, without_default_schema};
+use crate::model::contract::Contract;
+use crate::naming::table::without_default_schema;
 
 /// All problems of a set of contracts, so that one round of corrections is enough.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

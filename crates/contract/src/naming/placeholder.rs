@@ -49,11 +49,11 @@ fn parse_placeholder(inner: &str) -> Result<Part, String> {
         }
     };
     let mut bytes = name.bytes();
-    let starts = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
-    if !starts || !bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+    let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Err(format!(
-            "`{{{inner}}}` is not a placeholder: use lower-case letters, digits and `_`, and do not \
-             start with a digit"
+            "`{{{inner}}}` is not a placeholder: use letters, digits and `_`, and do not start with a \
+             digit"
         ));
     }
     Ok(Part::Placeholder { name: name.to_owned(), hash })

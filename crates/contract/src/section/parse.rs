@@ -11,6 +11,7 @@ use crate::model::freshness::{TTL_CAP, default_ttl};
 use crate::model::residency::parse_region;
 use crate::model::service::{MAX_LAG, Service};
 use crate::naming::syntax::is_entity;
+use crate::naming::table::{split_table_name, table_name};
 use crate::naming::tag::TagTemplate;
 use crate::naming::template::KeyTemplate;
 use crate::section::choices::{CLASS_WORDS, ID, SENSITIVITY, UNPROVEN_WORDS};
@@ -246,6 +247,11 @@ fn read_from(table: &mut TableReader<'_>) -> Option<Origin> {
     table.nested("from", &keys_of("from"), |from| {
         let source = from.required("source", "wrong-value", SOURCE, not_blank);
         let table = from.required("table", "wrong-value", "name a table", not_blank);
+        // One text for each table, however it is quoted.
+        let table = table.map(|table: String| {
+            let (schema, table) = split_table_name(&table);
+            table_name(schema.as_deref(), &table)
+        });
         let key = from.text("key").unwrap_or("id").to_owned();
         let tenant = from.text("tenant").unwrap_or("tenant").to_owned();
         let columns = from.list("columns", "name a column", not_blank);

@@ -135,7 +135,7 @@ static KEYS: &[KeyDoc] = &[
         "name",
         "required",
         "",
-        "The table: `schema.table`, or only the name for the schema public.",
+        "The table: `schema.table`, or only the name for the schema public. A name with a dot stands in double quotes: `shop.\"daily.prices\"`.",
     ),
     key("from.key", "column", "\"id\"", "", "The column of `{id}` in keys and tags."),
     key(

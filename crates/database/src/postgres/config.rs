@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Config;
 
-use super::error::driver_error;
-use super::url::{Address, PostgresUrl};
-use crate::error::{DatabaseError, Failure};
-
-const OPERATION: &str = "connecting";
+use super::text::{TEXT_SETTINGS, startup_options};
+use super::url::PostgresUrl;
 
 /// The server that a session needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,55 +42,9 @@ pub struct ConnectConfig {
     pub statement_timeout: Duration,
 }
 
-/// An open session.
-pub(super) struct Opened {
-    pub(super) client: Client,
-    /// Drives the connection's I/O.
-    pub(super) driver: JoinHandle<()>,
-    pub(super) address: Address,
-}
-
 impl ConnectConfig {
-    /// Connects to the first host that has the role. `limit` is the time limit for each host.
-    ///
-    /// # Errors
-    /// The last host's failure.
-    pub(super) async fn open(&self, limit: Duration) -> Result<Opened, DatabaseError> {
-        let mut last = None;
-        for at in 0..self.url.hosts().len() {
-            let opening = timeout(limit, self.open_host(at)).await;
-            match opening.unwrap_or_else(|_| Err(DatabaseError::timed_out(OPERATION, limit))) {
-                Ok(opened) => return Ok(opened),
-                Err(err) => last = Some(err),
-            }
-        }
-        Err(last.expect("a URL has at least one host"))
-    }
-
-    /// Every connection is opened here, so that a policy for TLS has one place.
-    async fn open_host(&self, at: usize) -> Result<Opened, DatabaseError> {
-        let failed = |err| driver_error(OPERATION, &err);
-        let (client, connection) = self.session(at).connect(NoTls).await.map_err(failed)?;
-        let driver = tokio::spawn(async move {
-            // The queries that fail because of its error report it.
-            let _ = connection.await;
-        });
-        // Drops, and so ends, the driver if the check fails.
-        let opened = AbortOnDrop(Some(driver));
-        let address = self.url.hosts()[at].clone();
-        if self.role == ServerRole::Primary {
-            let sql = "select pg_is_in_recovery()";
-            let row = client.query_one(sql, &[]).await.map_err(failed)?;
-            if row.get(0) {
-                let failure = Failure::NotPrimary(address.to_string());
-                return Err(DatabaseError { operation: OPERATION, failure });
-            }
-        }
-        Ok(Opened { client, driver: opened.keep(), address })
-    }
-
-    /// Returns the driver's configuration for one of the hosts.
-    fn session(&self, at: usize) -> Config {
+    /// Returns the driver's configuration for one of the hosts, without the settings.
+    pub(super) fn driver_config(&self, at: usize) -> Config {
         let (url, address) = (&self.url.config, &self.url.hosts()[at]);
         let mut config = Config::new();
         config
@@ -104,7 +53,6 @@ impl ConnectConfig {
             .user(self.url.user())
             .dbname(self.url.database())
             .application_name(self.application_name)
-            .options(self.options())
             .ssl_mode(url.get_ssl_mode())
             .channel_binding(url.get_channel_binding())
             .keepalives(url.get_keepalives())
@@ -129,36 +77,18 @@ impl ConnectConfig {
 
     /// Returns the settings as the server's startup options. They rank above the defaults of the server, the
     /// database and the role, and cost no round trip.
-    fn options(&self) -> String {
+    pub(super) fn options(&self) -> String {
         let read_only = match self.access {
             Access::ReadOnly => "on",
             Access::ReadWrite => "off",
         };
-        let mut options = format!(
-            "{} -c statement_timeout={} -c default_transaction_read_only={read_only}",
+        format!(
+            "{} -c statement_timeout={} -c default_transaction_read_only={read_only} {} {}",
             self.url.config.get_options().unwrap_or_default(),
             self.statement_timeout.as_millis(),
-        );
-        for (name, value) in self.settings {
-            options += &format!(" -c {name}={value}");
-        }
-        options
-    }
-}
-
-struct AbortOnDrop(Option<JoinHandle<()>>);
-
-impl AbortOnDrop {
-    fn keep(mut self) -> JoinHandle<()> {
-        self.0.take().expect("keep takes self, so the task is there until then")
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+            startup_options(&TEXT_SETTINGS),
+            startup_options(self.settings),
+        )
     }
 }
 
@@ -172,7 +102,7 @@ mod tests {
             role: ServerRole::Any,
             access: Access::ReadOnly,
             application_name: "tests",
-            settings: &[("datestyle", "ISO")],
+            settings: &[("synchronous_commit", "local")],
             statement_timeout: Duration::from_millis(1_500),
         }
     }
@@ -182,7 +112,7 @@ mod tests {
         let url = "postgres://u:p@a:1,b:2/d?options=-c%20search_path%3Dx&keepalives_retries=4";
         let config = config(url);
         for (at, host, port) in [(0, "a", 1), (1, "b", 2)] {
-            let session = config.session(at);
+            let session = config.driver_config(at);
             assert_eq!(session.get_hosts(), [tokio_postgres::config::Host::Tcp(host.to_owned())]);
             assert_eq!(session.get_ports(), [port]);
             assert_eq!((session.get_user(), session.get_dbname()), (Some("u"), Some("d")));
@@ -197,7 +127,11 @@ mod tests {
         let reads = config("postgres://u@a/d?options=-c%20search_path%3Dx");
         let writes = ConnectConfig { access: Access::ReadWrite, ..reads.clone() };
         let rest = "-c statement_timeout=1500 -c default_transaction_read_only";
-        let expected = |access| format!("-c search_path=x {rest}={access} -c datestyle=ISO");
+        let texts = "-c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex \
+                     -c extra_float_digits=1";
+        let expected = |access| {
+            format!("-c search_path=x {rest}={access} {texts} -c synchronous_commit=local")
+        };
         assert_eq!(reads.options(), expected("on"));
         assert_eq!(writes.options(), expected("off"));
     }

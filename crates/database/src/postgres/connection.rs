@@ -6,8 +6,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Row, SimpleQueryMessage, types::ToSql};
 
-use super::config::{ConnectConfig, Opened};
+use super::config::ConnectConfig;
 use super::error::driver_error;
+use super::session::{Opened, SessionId};
 use super::url::Address;
 use crate::error::DatabaseError;
 
@@ -17,6 +18,7 @@ pub struct Connection {
     /// Drives the connection's I/O.
     driver: JoinHandle<()>,
     address: Address,
+    session: SessionId,
     /// The time limit of an answer, on this side.
     timeout: Duration,
 }
@@ -34,8 +36,8 @@ impl ConnectConfig {
     /// # Errors
     /// The last host's failure.
     pub async fn connect(&self, timeout: Duration) -> Result<Connection, DatabaseError> {
-        let Opened { client, driver, address } = self.open(timeout).await?;
-        Ok(Connection { client, driver, address, timeout })
+        let Opened { client, driver, address, id } = self.open(timeout).await?;
+        Ok(Connection { client, driver, address, session: id, timeout })
     }
 }
 
@@ -44,6 +46,12 @@ impl Connection {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns the session of the server.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.session
     }
 
     /// Whether the connection is known to be closed.

@@ -2,11 +2,26 @@
 
 use crate::error::{DatabaseError, Failure, ServerCode};
 
+/// Why a connection pooler that shares its sessions can't be used.
+pub(super) const SHARED_SESSION: &str = "A connection pooler in front of it gives each transaction another \
+                                         session of the database, without the settings and statements of \
+                                         this one";
+
+pub(super) const SHARED_SESSION_REMEDY: &str =
+    "use the address of PostgreSQL itself, or set pool_mode = session in the pooler";
+
+/// SQLSTATEs: a prepared statement does not exist, or exists already. A session of one client has neither.
+const FOREIGN_STATEMENT: [&str; 2] = ["26000", "42P05"];
+
 /// Converts an error of the driver. The driver displays "db error", or the kind of failure, and keeps the
 /// details in the source.
 #[must_use]
 pub fn driver_error(operation: &'static str, err: &tokio_postgres::Error) -> DatabaseError {
     let failure = match (err.as_db_error(), std::error::Error::source(err)) {
+        (Some(db), _) if FOREIGN_STATEMENT.contains(&db.code().code()) => Failure::Rejected {
+            message: format!("{}. {SHARED_SESSION}; {SHARED_SESSION_REMEDY}", db.message()),
+            code: ServerCode::SqlState(db.code().code().to_owned()),
+        },
         (Some(db), _) => Failure::Rejected {
             message: db.message().to_owned(),
             code: ServerCode::SqlState(db.code().code().to_owned()),

@@ -1,5 +1,6 @@
 //! Pools of connections.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 
-use super::config::{ConnectConfig, Opened};
+use super::config::ConnectConfig;
+use super::session::{Opened, SessionId};
 use crate::error::{DatabaseError, Failure};
 
 const OPERATION: &str = "connecting";
@@ -23,6 +25,28 @@ pub struct Pool {
 /// A connection of a [`Pool`], with a cache of prepared statements. Returns to the pool on drop.
 pub type PooledConnection = Object<Opener>;
 
+/// An open session of a pool.
+pub struct Session {
+    client: ClientWrapper,
+    id: SessionId,
+}
+
+impl Session {
+    /// Returns its identity on the server.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+}
+
+impl Deref for Session {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        &self.client
+    }
+}
+
 /// Opens a pool's connections.
 pub struct Opener {
     config: ConnectConfig,
@@ -31,20 +55,16 @@ pub struct Opener {
 }
 
 impl managed::Manager for Opener {
-    type Type = ClientWrapper;
+    type Type = Session;
     type Error = DatabaseError;
 
-    async fn create(&self) -> Result<ClientWrapper, DatabaseError> {
-        let Opened { client, driver, .. } = self.config.open(self.limit).await?;
-        Ok(ClientWrapper::new(client, driver))
+    async fn create(&self) -> Result<Session, DatabaseError> {
+        let Opened { client, driver, id, .. } = self.config.open(self.limit).await?;
+        Ok(Session { client: ClientWrapper::new(client, driver), id })
     }
 
-    async fn recycle(
-        &self,
-        client: &mut ClientWrapper,
-        _: &Metrics,
-    ) -> RecycleResult<DatabaseError> {
-        match client.is_closed() {
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<DatabaseError> {
+        match session.is_closed() {
             true => Err(RecycleError::message("connection closed")),
             false => Ok(()),
         }

@@ -79,8 +79,17 @@ impl FromStr for PostgresUrl {
         if !Self::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             return Err(reject("is not the address of a PostgreSQL database".to_owned()));
         }
-        let config: Config =
-            text.parse().map_err(|err| reject(format!("can't be read: {}", parse_error(&err))))?;
+        let text_for_driver = without_session_attrs(text).map_err(|value| UrlError {
+            problem: format!(
+                "has target_session_attrs={value}, but the log is followed, and purge requests are written, on \
+                 the primary"
+            ),
+            remedy: "leave it out: of the url's hosts the primary is used; name standbys in `replicas`"
+                .to_owned(),
+        })?;
+        let config: Config = text_for_driver
+            .parse()
+            .map_err(|err| reject(format!("can't be read: {}", parse_error(&err))))?;
         if config.get_ssl_mode() == SslMode::Require {
             return Err(refused_tls("`sslmode=require`"));
         }
@@ -104,6 +113,23 @@ impl FromStr for PostgresUrl {
         }
         Ok(Self { text: text.into(), config: Arc::new(config), hosts })
     }
+}
+
+/// Returns the URL without `target_session_attrs`, which libpq and the driver read differently, and which the
+/// [role](super::ServerRole) of the sessions replaces.
+///
+/// # Errors
+/// Its value, if it asks for something other than the primary.
+fn without_session_attrs(url: &str) -> Result<String, &str> {
+    const NAME: &str = "target_session_attrs=";
+    let Some((address, query)) = url.split_once('?') else { return Ok(url.to_owned()) };
+    let attrs = query.split('&').filter_map(|option| option.strip_prefix(NAME));
+    let is_primary = |attrs: &&str| matches!(*attrs, "any" | "read-write" | "primary");
+    if let Some(other) = attrs.into_iter().find(|attrs| !is_primary(attrs)) {
+        return Err(other);
+    }
+    let rest: Vec<&str> = query.split('&').filter(|option| !option.starts_with(NAME)).collect();
+    Ok(if rest.is_empty() { address.to_owned() } else { format!("{address}?{}", rest.join("&")) })
 }
 
 /// The driver keeps the details in the source. Neither text contains the password.
@@ -137,6 +163,24 @@ mod tests {
         assert_eq!((url.user(), &*url.password(), url.database()), ("shop", "secret", "orders"));
         let url: PostgresUrl = "postgres://h".parse().expect("a url");
         assert_eq!((url.user(), &*url.password(), url.database()), ("postgres", "", "postgres"));
+    }
+
+    #[test]
+    fn session_attrs_of_a_primary_accepted() {
+        for attrs in ["any", "read-write", "primary"] {
+            for url in [
+                format!("postgres://u@a,b/d?target_session_attrs={attrs}"),
+                format!("postgres://u@a,b/d?connect_timeout=3&target_session_attrs={attrs}"),
+            ] {
+                let url: PostgresUrl = url.parse().expect("a url");
+                assert_eq!(url.name(), "PostgreSQL database `d` at a:5432,b:5432");
+            }
+        }
+        for attrs in ["standby", "read-only", "prefer-standby", "x"] {
+            let url = format!("postgres://u@a/d?target_session_attrs={attrs}");
+            let err = url.parse::<PostgresUrl>().expect_err(attrs);
+            assert!(err.problem.contains(attrs) && err.remedy.contains("replicas"), "{err}");
+        }
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl CommitAssembler {
             name: table.to_string().into(),
             forms: {
                 let known = |column: &Column<'_>| {
-                    Some((column.name.to_owned(), json_form(column.type_oid)?))
+                    Some((column.name.to_owned(), JsonForm::of_postgres_type(column.type_oid)?))
                 };
                 relation.columns.iter().filter_map(known).collect()
             },
@@ -211,22 +211,6 @@ impl TableLayout {
         let fields = self.columns.iter().zip(tuple);
         let tracked = fields.filter(|(column, _)| column.tracked && (column.key || !only_key));
         Some(tracked.map(|(column, field)| (column.name.clone(), cell(&field))).collect())
-    }
-}
-
-/// Returns how PostgreSQL's `to_json` writes a value of a built-in type, if that is its text form.
-/// `None` for types whose text depends on settings (times, floating-point numbers).
-fn json_form(type_oid: u32) -> Option<JsonForm> {
-    const BOOL: u32 = 16;
-    const NUMBERS: [u32; 4] = [20, 21, 23, 1700]; // bigint, smallint, integer, numeric
-    const TEXTS: [u32; 4] = [25, 1042, 1043, 2950]; // text, character, varchar, uuid
-    const JSONS: [u32; 2] = [114, 3802]; // json, jsonb
-    match type_oid {
-        BOOL => Some(JsonForm::Boolean),
-        oid if NUMBERS.contains(&oid) => Some(JsonForm::Number),
-        oid if TEXTS.contains(&oid) => Some(JsonForm::Text),
-        oid if JSONS.contains(&oid) => Some(JsonForm::Json),
-        _ => None,
     }
 }
 

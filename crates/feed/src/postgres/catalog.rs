@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use database::postgres::Connection;
+use database::postgres::{ColumnType, Connection, driver_error};
 
 use crate::error::FeedError;
 use crate::table::{TableName, TrackedTable};
@@ -57,6 +57,8 @@ pub(super) struct Table {
     /// The replica identity's columns, whose old values updates and deletes contain. If empty,
     /// updates and deletes can't be published.
     pub(super) identity: Vec<String>,
+    /// Whether the primary key is deferrable, so that it is no replica identity.
+    pub(super) deferrable_key: bool,
     pub(super) may_use_schema: bool,
     /// The columns that the role may select: origins read the columns of contracts too.
     pub(super) readable: Vec<String>,
@@ -81,7 +83,9 @@ pub(super) async fn table(
                  has_schema_privilege(n.oid, 'usage'), \
                  array(select attname::text from pg_attribute \
                        where attrelid = c.oid and attnum > 0 and not attisdropped \
-                       and has_column_privilege(c.oid, attnum, 'select')) \
+                       and has_column_privilege(c.oid, attnum, 'select')), \
+                 exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary \
+                         and not i.indimmediate) \
                from pg_class c join pg_namespace n on n.oid = c.relnamespace \
                where n.nspname = $1 and c.relname = $2";
     let rows = connection.rows(OPERATION, sql, &[&name.schema, &name.table]).await?;
@@ -94,22 +98,20 @@ pub(super) async fn table(
         identity: row.get(5),
         may_use_schema: row.get(6),
         readable: row.get(7),
+        deferrable_key: row.get(8),
     }))
 }
 
-/// Returns the types of a table's columns, as `pg_type.oid` and `typtype`; for a domain, those of
-/// its base type.
+/// Returns the types of columns of a table.
 pub(super) async fn types(
     connection: &Connection,
     name: &TableName,
-) -> Result<HashMap<String, (u32, String)>, FeedError> {
-    let sql = "select a.attname::text, b.oid, b.typtype::text from pg_attribute a \
-               join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
-               join pg_type t on t.oid = a.atttypid \
-               join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid) \
-               where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped";
-    let rows = connection.rows(OPERATION, sql, &[&name.schema, &name.table]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
+    columns: &[String],
+) -> Result<HashMap<String, ColumnType>, FeedError> {
+    let rows = connection.rows(OPERATION, ColumnType::QUERY, &[&name.quoted(), &columns]).await?;
+    let types = rows.iter().map(ColumnType::from_row).collect::<Result<Vec<_>, _>>();
+    let types = types.map_err(|err| driver_error(OPERATION, &err))?;
+    Ok(types.into_iter().map(|column| (column.column.clone(), column)).collect())
 }
 
 /// A publication in the catalogue.
@@ -175,7 +177,7 @@ pub(super) async fn fingerprint(
     tracked: &[TrackedTable],
 ) -> Result<String, FeedError> {
     let names: Vec<String> =
-        tracked.iter().map(|tracked| TableName::parse(&tracked.table).to_string()).collect();
+        tracked.iter().map(|tracked| TableName::parse(&tracked.table).unquoted()).collect();
     let sql = "select coalesce(string_agg(t.name || ' ' || coalesce(( \
                  select concat_ws(' ', c.oid, pg_relation_filenode(c.oid), c.relreplident, \
                    c.relrowsecurity, c.relhassubclass, ( \

@@ -29,6 +29,7 @@ mod parser;
 mod prepare;
 mod row;
 mod session;
+mod time;
 mod value;
 
 pub use feed::DebeziumFeed;

@@ -67,6 +67,11 @@ async fn examine(
     let server = catalog::server_info(connection).await?;
     let mut check = Check::default();
     check.server(&server);
+    if connection.session().pooled {
+        let description =
+            "A connection pooler is in front of the server, and does not pass on the log.";
+        check.issue(description, ["-- use the address of PostgreSQL itself in `url`".to_owned()]);
+    }
     match slot::state(connection, config, &options.slot).await {
         Ok(SlotState::Missing) => check.free_slot(&server),
         Ok(_) => {}
@@ -230,6 +235,19 @@ impl Check {
             let remedy =
                 format!("alter table {} add column {} …;", name.quoted(), identifier(column));
             self.issue(description, [remedy]);
+        }
+        if table.identity.is_empty() && table.deferrable_key {
+            let description = format!(
+                "The primary key of table `{name}` is deferrable, and PostgreSQL takes no deferrable key as \
+                 replica identity: once the table is published, every UPDATE and DELETE on it is rejected, \
+                 also the application's."
+            );
+            let remedy = [
+                format!("alter table {} replica identity full;", name.quoted()),
+                "-- or: make the key not deferrable, or name another unique index as replica identity"
+                    .to_owned(),
+            ];
+            return self.issue(description, remedy);
         }
         if table.identity.is_empty() {
             let description = format!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coherence::Lsn;
-use database::postgres::{Address, ConnectConfig};
+use database::postgres::{Address, ConnectConfig, TEXT_SETTINGS, startup_options};
 use pgwire_replication::{PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
 
 use super::assembler::CommitAssembler;
@@ -19,9 +19,8 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// Messages read ahead of the consumer.
 const READ_AHEAD: usize = 1_024;
 
-/// Columns arrive in the text form of these settings, regardless of the role's own.
-const TEXT_FORM: &str = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC \
-                         -c bytea_output=hex -c extra_float_digits=1";
+/// Times arrive in UTC. The other settings on which texts depend are those of every session.
+const TIME_ZONE: &str = "-c timezone=UTC";
 
 /// SQLSTATE: the slot is active for another process.
 const OBJECT_IN_USE: &str = "55006";
@@ -122,7 +121,7 @@ pub(super) async fn start(
     .with_port(address.port)
     .with_status_interval(STATUS_INTERVAL)
     .with_buffer_size(READ_AHEAD)
-    .with_options(TEXT_FORM)
+    .with_options(format!("{} {TIME_ZONE}", startup_options(&TEXT_SETTINGS)))
     .with_application_name("tidegate-feed");
     let mut client = ReplicationClient::connect_gated(replication).await.map_err(stream_error)?;
     let system = client.identify_system().await.map_err(stream_error)?;

@@ -95,7 +95,7 @@ pub(crate) fn run(args: Args) -> Exit {
     log_to_stderr(LogFormat::Text, if std::io::stderr().is_terminal() { "off" } else { "warn" });
     block_on(async {
         let verdict = if args.storm {
-            storm(&args, begun + args.span.unwrap_or(STORM)).await
+            Box::pin(storm(&args, begun + args.span.unwrap_or(STORM))).await
         } else {
             demo(&args, args.span.map(|span| begun + span)).await
         };

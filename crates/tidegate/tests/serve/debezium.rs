@@ -1,5 +1,6 @@
 //! A shop whose log is read by Debezium: nodes receive its events over HTTP.
 
+mod encodings;
 mod relay;
 
 use std::net::SocketAddr;
@@ -39,6 +40,10 @@ impl Shop {
     fn start_with(nodes: usize, edit: impl Fn(String) -> String) -> Self {
         let stack = Stack::start();
         Relay::set_up(&stack);
+        Self::on(stack, nodes, edit)
+    }
+
+    fn on(stack: Stack, nodes: usize, edit: impl Fn(String) -> String) -> Self {
         let nodes: Vec<Node> = (0..nodes).map(|_| launch(&stack, &edit)).collect();
         let mut shop = Self { relay: None, memory: Arc::default(), nodes, stack };
         for node in &mut shop.nodes {

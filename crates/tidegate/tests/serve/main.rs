@@ -21,5 +21,7 @@ mod setup;
 mod stack;
 mod stalls;
 mod standby;
+mod types;
+mod unusual;
 mod upstream;
 mod wildcards;

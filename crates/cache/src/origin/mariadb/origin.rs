@@ -39,9 +39,8 @@ impl MariaDbOrigin {
             return Err(not_loadable(&contract));
         };
         let value = numbered_statement(&contract, &value)?;
-        let (database, table) =
-            from.table.split_once('.').unwrap_or((pool.database(), &from.table));
-        let (database, table) = (database.to_owned(), table.to_owned());
+        let (database, table) = contract::split_table_name(&from.table);
+        let database = database.as_deref().unwrap_or(pool.database()).to_owned();
         let as_text = |column: &str| {
             format!("cast({} as char character set utf8mb4)", mariadb_identifier(column))
         };

@@ -2,8 +2,12 @@
 
 use async_trait::async_trait;
 use coherence::Lsn;
+use contract::JsonForm;
+use database::postgres::ColumnType;
+use database::quoting::identifier;
 
-use super::pool::{PostgresPool, origin_error};
+use super::column::{canonical, form, logged_text, typed_parameter};
+use super::pool::{PostgresPool, column_error, origin_error};
 use super::query::{AsText, LOG_END};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::{KeyPage, KeyScan, ScanEstimate};
@@ -14,32 +18,31 @@ pub(super) struct TableScan {
     /// As SQL identifier.
     table: String,
     key: String,
+    form: Option<JsonForm>,
     first_page: String,
     next_page: String,
 }
 
 impl TableScan {
-    /// `table` and `quoted_key` are SQL identifiers.
-    pub(super) fn new(
-        pool: PostgresPool,
-        table: &str,
-        key: &str,
-        quoted_key: &str,
-        key_type: &str,
-    ) -> Self {
+    /// `table` is an SQL identifier.
+    pub(super) fn new(pool: PostgresPool, table: &str, key: &str, key_type: &ColumnType) -> Self {
+        // An unqualified name would refer to the text column in `order by`, and pages would miss ids.
+        let column = format!("t.{}", identifier(key));
+        let text = logged_text(&column, key_type);
         let page = |which: &str| {
-            // An unqualified name would refer to the text column in `order by`, and pages would miss ids.
             format!(
-                "select array(select t.{quoted_key}::text from {table} t where {which} \
-                 order by t.{quoted_key} limit $1::bigint), {LOG_END}"
+                "select array(select {text} from {table} t where {which} order by {column} \
+                 limit $1::bigint), {LOG_END}, pg_backend_pid()"
             )
         };
+        let next = typed_parameter(key_type, 2);
         Self {
             pool,
             table: table.to_owned(),
             key: key.to_owned(),
-            first_page: page(&format!("t.{quoted_key} is not null")),
-            next_page: page(&format!("t.{quoted_key} > $2::{key_type}")),
+            form: form(key_type),
+            first_page: page(&format!("{column} is not null")),
+            next_page: page(&format!("{column} > {next}")),
         }
     }
 }
@@ -83,8 +86,12 @@ impl KeyScan for TableScan {
             Some(after) => client.query_one(&statement, &[&limit, &AsText(after)]).await,
         };
         let row = row.map_err(|err| origin_error(&err))?;
-        let seen = row.get::<_, Option<&str>>(1).map(str::parse::<Lsn>).transpose();
+        client.id().check(row.try_get(2).map_err(|err| column_error(&err))?)?;
+        let end: Option<&str> = row.try_get(1).map_err(|err| column_error(&err))?;
+        let seen = end.map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
-        Ok(KeyPage { ids: row.get(0), seen })
+        let ids: Vec<&str> = row.try_get(0).map_err(|err| column_error(&err))?;
+        let ids = ids.into_iter().map(|id| canonical(self.form, id).to_owned());
+        Ok(KeyPage { ids: ids.collect(), seen })
     }
 }

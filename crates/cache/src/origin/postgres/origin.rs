@@ -6,23 +6,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coherence::Lsn;
 use contract::{Contract, Key};
+use database::postgres::SessionId;
 use database::quoting::identifier;
 
+use super::column::{NameColumns, typed_parameter};
 use super::key_scan::TableScan;
-use super::pool::{PostgresPool, origin_error, table_name};
-use super::query::{AsText, LOG_END, in_one_snapshot, read_row};
+use super::pool::{PostgresPool, origin_error, table_identifier};
+use super::query::{AsText, LOG_END, in_one_snapshot};
+use super::reader::{ReadRow, RowReader, id_text};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{loaded_row, source};
-use crate::origin::sql::{no_such_table, not_loadable, numbered_statement};
-
-/// Key types whose equal values have one text form.
-const CANONICAL: [&str; 6] = ["smallint", "integer", "bigint", "uuid", "text", "character varying"];
+use crate::origin::sql::{not_loadable, numbered_statement};
 
 /// Loads the values of one contract. Every load is one statement, so all of it is from one snapshot.
 pub struct PostgresOrigin {
-    pub(super) contract: Contract,
+    pub(super) reader: Arc<RowReader>,
     pool: PostgresPool,
     /// The statement before and after its last column, the server's report on itself.
     parts: [String; 2],
@@ -32,52 +32,30 @@ pub struct PostgresOrigin {
 }
 
 impl PostgresOrigin {
-    /// Reads the key column's type from the catalogue and builds the statement.
+    /// Reads the types of the columns from the catalogue and builds the statement.
     ///
     /// # Errors
-    /// The database can't be reached, or the contract does not fit it: no such table or column, or a key
-    /// column whose values can be written in several ways.
+    /// The database can't be reached, or the contract does not fit it: no such table or column, or a column
+    /// of its key or tags whose values have no one text.
     pub async fn prepare(contract: Contract, pool: PostgresPool) -> Result<Self, OriginError> {
         let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
             return Err(not_loadable(&contract));
         };
-        let table = table_name(&from.table);
+        let table = table_identifier(&from.table);
         let client = pool.connection().await?;
-        let key_type = client
-            .query_opt(
-                "select format_type(a.atttypid, null) from pg_attribute a \
-                 where a.attrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped",
-                &[&table, &from.key],
-            )
-            .await
-            .map_err(|err| origin_error(&err))?
-            .map(|row| row.get::<_, String>(0))
-            .ok_or_else(|| no_such_table(&contract.name, &from.table, &from.key))?;
-        if !CANONICAL.contains(&key_type.as_str()) {
-            return Err(OriginError::broken(format!(
-                "contract {}: {}.{} is of type {key_type}; equal values of that type can be written \
-                 in several ways, so one row could be stored under several keys. Use a key column of \
-                 type {}",
-                contract.name,
-                from.table,
-                from.key,
-                CANONICAL.join(", "),
-            )));
-        }
-        // As text, the form in which the log contains them.
-        let as_text = |column: &str| format!("{0}::text as {0}", identifier(column));
-        let columns: Vec<String> = contract.load_columns().into_iter().map(as_text).collect();
-        let (columns, key) = (columns.join(", "), identifier(&from.key));
-        let value = numbered_statement(&contract, &value)?;
-        // No lateral joins: a column that the contract misspells must not resolve to one of this statement.
-        // The line break ends a comment at the end of the contract's statement.
+        let columns = NameColumns::read(&client, &contract, &table).await?;
+        let (key, value) = (identifier(&from.key), numbered_statement(&contract, &value)?);
+        let (id, id_text) = (typed_parameter(columns.key(), 2), id_text(columns.key(), 2));
+        // No lateral joins: a column that the contract misspells must not resolve to one of this statement. The
+        // line break ends a comment at the end of the contract's statement. `x.*` is the row, also where a column
+        // of the value is named `x`.
         let parts = [
             "select k.id, v.value, t.columns, ".to_owned(),
             format!(
-                " from (select ($2::{key_type})::text as id) k \
-             left join (select row_to_json(x)::text as value from ({value}\n) x limit 2) v on true \
-             left join (select row_to_json(y)::text as columns from (select {columns} from {table} \
-             where {key} = $2::{key_type} limit 1) y) t on true"
+                ", pg_backend_pid() from (select {id_text} as id) k \
+             left join (select row_to_json(x.*)::text as value from ({value}\n) x limit 2) v on true \
+             left join (select {} as columns from {table} where {key} = {id} limit 1) t on true",
+                columns.texts()
             ),
         ];
         let load = parts.join(LOG_END);
@@ -89,8 +67,9 @@ impl PostgresOrigin {
             ))
         })?;
         drop(client);
-        let scan = TableScan::new(pool.clone(), &table, &from.key, &key, &key_type);
-        Ok(Self { contract, pool, parts, load, scan, standbys: Vec::new() })
+        let scan = TableScan::new(pool.clone(), &table, &from.key, columns.key());
+        let reader = Arc::new(RowReader::new(contract, &columns));
+        Ok(Self { reader, pool, parts, load, scan, standbys: Vec::new() })
     }
 
     /// Returns the statement with `report` as the server's report on itself.
@@ -98,26 +77,23 @@ impl PostgresOrigin {
         self.parts.join(report)
     }
 
-    fn read(&self, id: &str, rows: &[tokio_postgres::Row]) -> Result<Loaded, OriginError> {
-        let (content, columns, end) = read_row(&self.contract, id, rows)?;
-        let seen = end.map(str::parse::<Lsn>).transpose();
+    fn read(
+        &self,
+        session: SessionId,
+        id: &str,
+        rows: &[tokio_postgres::Row],
+    ) -> Result<Loaded, OriginError> {
+        let ReadRow { content, columns, report } = self.reader.read(session, id, rows)?;
+        let seen = report.map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
-        loaded_row(&self.contract, id, content, &columns, seen)
-    }
-
-    async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
-        let client = self.pool.connection().await?;
-        let statement =
-            client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
-        let id = AsText(id);
-        client.query(&statement, &[&id, &id]).await.map_err(|err| origin_error(&err))
+        loaded_row(self.reader.contract(), id, content, &columns, seen)
     }
 }
 
 #[async_trait]
 impl Origin for PostgresOrigin {
     fn name(&self) -> &str {
-        source(&self.contract)
+        source(self.reader.contract())
     }
 
     fn standbys(&self) -> &[Arc<dyn Origin>] {
@@ -125,8 +101,17 @@ impl Origin for PostgresOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
-        let rows = self.query(id).await?;
-        self.read(id, &rows)
+        let (session, rows) = {
+            let client = self.pool.connection().await?;
+            let statement =
+                client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
+            let id = AsText(id);
+            (client.id(), client.query(&statement, &[&id, &id]).await)
+        };
+        match rows {
+            Ok(rows) => self.read(session, id, &rows),
+            Err(err) => Err(self.reader.failure(&self.pool, id, &err).await),
+        }
     }
 
     fn key_scan(&self) -> Option<&dyn KeyScan> {
@@ -149,12 +134,15 @@ impl Origin for PostgresOrigin {
             .zip(items)
             .map(|(origin, item)| (&*origin.load, AsText(item.id)))
             .collect();
+        let session = connection.client().id();
         let (_, answers) = in_one_snapshot(connection, None, &queries).await?;
-        let items =
-            items.iter().zip(origins).zip(answers).map(|((item, origin), rows)| match rows {
-                Ok(rows) => origin.read(item.id, &rows),
-                Err(err) => Err(origin_error(&err)),
+        let mut loaded = Vec::with_capacity(items.len());
+        for ((item, origin), rows) in items.iter().zip(origins).zip(answers) {
+            loaded.push(match rows {
+                Ok(rows) => origin.read(session, item.id, &rows),
+                Err(err) => Err(origin.reader.failure(&self.pool, item.id, &err).await),
             });
-        Ok(LoadedMany { items: items.collect(), one_snapshot: true })
+        }
+        Ok(LoadedMany { items: loaded, one_snapshot: true })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::Contract;
+use contract::{Contract, split_table_name};
 use database::postgres::{
     Access, BorrowedConnection, ConnectConfig, Pool, PooledConnection, PostgresUrl, ServerRole,
     driver_error,
@@ -49,7 +49,7 @@ impl PostgresPool {
     /// The database could not be asked.
     pub async fn rows_match_log(&self, contract: &Contract) -> Result<bool, OriginError> {
         let Some(from) = &contract.from else { return Ok(false) };
-        let table = table_name(&from.table);
+        let table = table_identifier(&from.table);
         let client = self.connection().await?;
         let sql = "select c.relkind in ('r', 'p') and not c.relrowsecurity \
                      and (c.relkind = 'p' or not c.relhassubclass) \
@@ -83,7 +83,15 @@ pub(super) fn origin_error(err: &tokio_postgres::Error) -> OriginError {
     driver_error("loading", err).into()
 }
 
-/// Returns `schema.table` or `table` as an SQL identifier.
-pub(super) fn table_name(table: &str) -> String {
-    table.split('.').map(identifier).collect::<Vec<_>>().join(".")
+/// Returns the error of an answer whose columns are not of the expected types or encoding.
+pub(super) fn column_error(err: &tokio_postgres::Error) -> OriginError {
+    let source = std::error::Error::source(err).map(|source| format!(": {source}"));
+    OriginError::broken(format!("the answer can't be read: {err}{}", source.unwrap_or_default()))
+}
+
+/// Returns the name of a table as an SQL identifier.
+pub(super) fn table_identifier(name: &str) -> String {
+    let (schema, table) = split_table_name(name);
+    let schema = schema.map(|schema| identifier(&schema) + ".").unwrap_or_default();
+    schema + &identifier(&table)
 }

@@ -1,20 +1,15 @@
-//! Statements with text parameters, alone or several in one snapshot, and their rows.
+//! Statements with text parameters, alone or several in one snapshot.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 
-use bytes::{Bytes, BytesMut};
-use contract::{Cell, Contract, Row};
+use bytes::BytesMut;
 use database::postgres::{BorrowedConnection, PooledConnection};
 use futures_util::future::join_all;
 use tokio_postgres::Statement;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 use super::pool::origin_error;
-use crate::entry::{Content, Value};
 use crate::origin::error::OriginError;
-use crate::origin::row::absent_row;
-use crate::origin::sql::more_than_one_row;
 
 /// A column for the end of the log. The load itself reads it: the snapshot is taken before any part of the
 /// statement is executed, and the log contains every commit that a snapshot shows. A standby can't tell.
@@ -54,7 +49,8 @@ pub(super) async fn in_one_snapshot(
         return Err(origin_error(&err));
     }
     for _ in queries {
-        items.push(answers.next().unwrap_or_else(|| Ok(Vec::new())));
+        let missing = || OriginError::broken("a statement has no result");
+        items.push(answers.next().ok_or_else(missing)?);
         if let Some(Err(err)) = answers.next() {
             return Err(origin_error(&err));
         }
@@ -81,40 +77,6 @@ pub(super) fn query<'a>(
             None => client.query(statement, &[]).await,
         }
     })
-}
-
-/// Reads the rows of a load: the value, the columns for its tags, and the server's report on itself.
-pub(super) fn read_row<'a>(
-    contract: &Contract,
-    id: &str,
-    rows: &'a [tokio_postgres::Row],
-) -> Result<(Content, Row, Option<&'a str>), OriginError> {
-    let first =
-        rows.first().ok_or_else(|| OriginError::broken("the statement returned nothing"))?;
-    let canonical: String = first.get(0);
-    if canonical != id {
-        return Err(OriginError::bad_request(format!("write the id as {canonical:?}")));
-    }
-    if rows.len() > 1 {
-        return Err(more_than_one_row(contract));
-    }
-    let content = match first.get::<_, Option<String>>(1) {
-        Some(json) => Content::Present(Value { head: Bytes::new(), body: Bytes::from(json) }),
-        None => Content::Absent,
-    };
-    let columns = match first.get::<_, Option<&str>>(2) {
-        Some(json) => row_from_json(json).map_err(|err| OriginError::broken(err.to_string()))?,
-        None => absent_row(contract, id),
-    };
-    Ok((content, columns, first.get(3)))
-}
-
-fn row_from_json(json: &str) -> Result<Row, serde_json::Error> {
-    let columns: BTreeMap<String, Option<String>> = serde_json::from_str(json)?;
-    Ok(columns
-        .into_iter()
-        .map(|(column, text)| (column, text.map_or(Cell::Null, Cell::Text)))
-        .collect())
 }
 
 /// A parameter that is sent as text, so that the server parses it as the type that the statement needs.

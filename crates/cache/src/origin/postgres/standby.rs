@@ -10,21 +10,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use coherence::{Log, Replayed};
-use contract::{Contract, Key};
-use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole};
+use contract::Key;
+use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole, SessionId};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio_postgres::Statement;
 
 use super::origin::PostgresOrigin;
-use super::pool::{PostgresPool, origin_error};
-use super::query::{AsText, Rows, in_one_snapshot, query, read_row};
+use super::pool::{PostgresPool, column_error, origin_error};
+use super::query::{AsText, Rows, in_one_snapshot, query};
+use super::reader::{ReadRow, RowReader};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::loaded_row;
 
 /// Reads the replayed position and nothing else, so that it can run first.
 const REPLAYED: &str = "select pg_last_wal_replay_lsn()::text";
+
+/// The first statement of a load: the replayed position, and the process that reports it.
+const FIRST: &str = "select pg_last_wal_replay_lsn()::text, pg_backend_pid()";
 
 /// A column for the server's state: `primary`, or system and timeline. The timeline is the receiver's, which
 /// is never behind the timeline of the replayed log. While the standby does not stream, nothing reports the
@@ -147,7 +151,7 @@ fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError
 
 /// The values of one contract, as a standby shows them.
 struct StandbyOrigin {
-    contract: Contract,
+    reader: Arc<RowReader>,
     standby: Arc<Standby>,
     load: String,
 }
@@ -157,9 +161,9 @@ impl PostgresOrigin {
     #[must_use]
     pub fn with_standbys(mut self, standbys: &[Arc<Standby>]) -> Self {
         let origin = |standby: &Arc<Standby>| {
-            let (contract, load) = (self.contract.clone(), self.statement(STATE));
+            let (reader, load) = (Arc::clone(&self.reader), self.statement(STATE));
             let standby = Arc::clone(standby);
-            Arc::new(StandbyOrigin { contract, standby, load }) as Arc<dyn Origin>
+            Arc::new(StandbyOrigin { reader, standby, load }) as Arc<dyn Origin>
         };
         self.standbys = standbys.iter().map(origin).collect();
         self
@@ -169,19 +173,30 @@ impl PostgresOrigin {
 impl StandbyOrigin {
     async fn connection(&self) -> Result<(BorrowedConnection, Statement), OriginError> {
         let connection = self.standby.loads.borrow().await?;
-        let first = connection.client().prepare_cached(REPLAYED).await;
+        let first = connection.client().prepare_cached(FIRST).await;
         Ok((connection, first.map_err(|err| origin_error(&err))?))
     }
 
     /// Reads a loaded value, and the position that the standby had replayed before.
-    fn read(&self, id: &str, first: &Rows, rows: Rows) -> Result<Loaded, OriginError> {
-        let rows = rows.map_err(|err| origin_error(&err))?;
-        let first = first.as_ref().map_err(origin_error)?;
-        let (content, columns, state) = read_row(&self.contract, id, &rows)?;
-        let upto = first.first().and_then(|row| row.get(0));
-        let report = parse_report(upto, state.unwrap_or_default());
+    async fn read(
+        &self,
+        session: SessionId,
+        id: &str,
+        first: &Rows,
+        rows: Rows,
+    ) -> Result<Loaded, OriginError> {
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(err) => return Err(self.reader.failure(&self.standby.loads, id, &err).await),
+        };
+        let missing = || OriginError::broken("the standby did not report its position");
+        let first = first.as_ref().map_err(origin_error)?.first().ok_or_else(missing)?;
+        session.check(first.try_get(1).map_err(|err| column_error(&err))?)?;
+        let ReadRow { content, columns, report } = self.reader.read(session, id, &rows)?;
+        let upto = first.try_get(0).map_err(|err| column_error(&err))?;
+        let report = parse_report(upto, report.unwrap_or_default());
         self.standby.record(&report);
-        let loaded = loaded_row(&self.contract, id, content, &columns, None)?;
+        let loaded = loaded_row(self.reader.contract(), id, content, &columns, None)?;
         Ok(Loaded { replayed: Some(report?), ..loaded })
     }
 }
@@ -211,8 +226,9 @@ impl Origin for StandbyOrigin {
             return Err(OriginError::broken("two statements did not get two answers"));
         };
         // Each of the two was a transaction of its own, so none is open.
+        let session = client.id();
         connection.release();
-        self.read(id, &first, rows)
+        self.read(session, id, &first, rows).await
     }
 
     async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
@@ -230,10 +246,13 @@ impl Origin for StandbyOrigin {
             .zip(items)
             .map(|(origin, item)| (&*origin.load, AsText(item.id)))
             .collect();
+        let session = connection.client().id();
         let (first, answers) = in_one_snapshot(connection, Some(&first), &queries).await?;
         let first = first.unwrap_or_else(|| Ok(Vec::new()));
-        let items = items.iter().zip(origins).zip(answers);
-        let items = items.map(|((item, origin), rows)| origin.read(item.id, &first, rows));
-        Ok(LoadedMany { items: items.collect(), one_snapshot: true })
+        let mut loaded = Vec::with_capacity(items.len());
+        for ((item, origin), rows) in items.iter().zip(origins).zip(answers) {
+            loaded.push(origin.read(session, item.id, &first, rows).await);
+        }
+        Ok(LoadedMany { items: loaded, one_snapshot: true })
     }
 }

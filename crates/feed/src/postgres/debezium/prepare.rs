@@ -18,11 +18,8 @@ pub async fn prepare(options: &DebeziumOptions) -> Result<Vec<SetupIssue>, FeedE
     let connection = connect(&config).await?;
     let mut warnings = check_relayed(&connection, &config, &options.log_options()).await?;
     for (table, columns) in &options.key_and_tag_columns {
-        let types = catalog::types(&connection, table).await?;
-        let supported = |column: &&String| {
-            let kind = types.get(*column).and_then(|(oid, typtype)| ValueKind::of(*oid, typtype));
-            kind.is_some()
-        };
+        let types = catalog::types(&connection, table, columns).await?;
+        let supported = |column: &&String| types.get(*column).and_then(ValueKind::of).is_some();
         for column in columns.iter().filter(|column| !supported(column)) {
             let description = format!(
                 "Keys or tags use `{table}.{column}`, whose values Debezium writes in another form \

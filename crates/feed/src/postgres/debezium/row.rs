@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use contract::{JsonForms, Op, Row, RowChange};
-use database::postgres::Connection;
+use contract::{JsonForm, JsonForms, Op, Row, RowChange};
+use database::postgres::{ColumnType, Connection};
 use serde_json::{Map, Value};
 
 use super::options::DebeziumOptions;
@@ -48,21 +48,26 @@ impl Tables {
             let missing =
                 || FeedError::unavailable("reading the catalogue", format!("no table {name}"));
             let table = catalog::table(connection, &name).await?.ok_or_else(missing)?;
-            let types = catalog::types(connection, &name).await?;
+            let types = catalog::types(connection, &name, &tracked.columns).await?;
             let key_and_tag_columns = options.key_and_tag_columns.get(&name);
             let columns: Vec<Column> = tracked
                 .columns
                 .iter()
                 .map(|column| Column {
-                    kind: types.get(column).and_then(|(oid, typtype)| ValueKind::of(*oid, typtype)),
+                    kind: types.get(column).and_then(ValueKind::of),
                     identity: table.identity.contains(column),
                     in_keys_or_tags: key_and_tag_columns
                         .is_some_and(|columns| columns.contains(column)),
                     name: column.clone(),
                 })
                 .collect();
-            let form = |column: &Column| Some((column.name.clone(), column.kind?.form()?));
-            let forms = columns.iter().filter_map(form).collect();
+            // As in the log, where a domain has no known form.
+            let plain = tracked.columns.iter().filter_map(|name| types.get(name));
+            let plain = plain.filter(|column| !column.is_domain);
+            let form = |column: &ColumnType| {
+                Some((column.column.clone(), JsonForm::of_postgres_type(column.base)?))
+            };
+            let forms = plain.filter_map(form).collect();
             tables.insert(name, Table { columns, forms });
         }
         Ok(Self { source: Arc::clone(&options.source), tables })

@@ -2,8 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use contract::{Cell, JsonForm};
+use contract::Cell;
+use database::postgres::ColumnType;
 use serde_json::Value;
+
+use super::time;
 
 /// Debezium's placeholder for a large value that the log does not contain because it did not change
 /// (`unavailable.value.placeholder`).
@@ -15,34 +18,31 @@ pub(super) enum ValueKind {
     Boolean,
     Integer,
     Numeric,
+    /// A text, or a type whose text Debezium passes on.
     Text,
-    Json,
+    Bytes,
     Date,
+    Time,
+    Timestamp,
+    TimestampWithZone,
 }
 
 impl ValueKind {
-    /// `typtype`: `pg_type.typtype`. For a domain, both values are those of its base type.
-    pub(super) fn of(type_oid: u32, typtype: &str) -> Option<Self> {
-        match type_oid {
+    pub(super) fn of(column: &ColumnType) -> Option<Self> {
+        match column.base {
             16 => Some(Self::Boolean),
-            20 | 21 | 23 => Some(Self::Integer),
+            17 => Some(Self::Bytes),
+            20 | 21 | 23 | 26 => Some(Self::Integer), // bigint, smallint, integer, oid
             25 | 1042 | 1043 | 2950 => Some(Self::Text), // text, character, varchar, uuid
-            114 | 3802 => Some(Self::Json),
+            114 | 3802 => Some(Self::Text),           // json, jsonb
+            650 | 774 | 829 | 869 => Some(Self::Text), // cidr, macaddr8, macaddr, inet
             1082 => Some(Self::Date),
+            1083 => Some(Self::Time),
+            1114 => Some(Self::Timestamp),
+            1184 => Some(Self::TimestampWithZone),
             1700 => Some(Self::Numeric),
-            _ if typtype == "e" => Some(Self::Text),
+            _ if column.is_enum => Some(Self::Text),
             _ => None,
-        }
-    }
-
-    /// See [`contract::JsonForms`].
-    pub(super) fn form(self) -> Option<JsonForm> {
-        match self {
-            Self::Boolean => Some(JsonForm::Boolean),
-            Self::Integer | Self::Numeric => Some(JsonForm::Number),
-            Self::Text => Some(JsonForm::Text),
-            Self::Json => Some(JsonForm::Json),
-            Self::Date => None,
         }
     }
 
@@ -55,28 +55,91 @@ impl ValueKind {
         let text = match (self, value) {
             (Self::Boolean, Value::Bool(yes)) => if *yes { "t" } else { "f" }.to_owned(),
             (Self::Integer, Value::Number(number)) => number.as_i64()?.to_string(),
-            (Self::Text | Self::Json, Value::String(text)) if text == UNAVAILABLE => {
+            (Self::Text, Value::String(text)) if text == UNAVAILABLE => {
                 return Some(Cell::Unchanged);
             }
-            (Self::Text | Self::Json, Value::String(text)) => text.clone(),
-            (Self::Numeric, Value::String(text)) => numeric(text, schema?)?,
-            (Self::Date, Value::Number(days)) => date(days.as_i64()?)?,
+            (Self::Text, Value::String(text)) => text.clone(),
+            (Self::Bytes, Value::String(base64)) => match STANDARD.decode(base64).ok()? {
+                bytes if bytes == UNAVAILABLE.as_bytes() => return Some(Cell::Unchanged),
+                bytes => hexadecimal(&bytes),
+            },
+            (Self::Numeric, value) => numeric(value, schema)?,
+            (Self::Date, Value::Number(days)) => time::date(days.as_i64()?)?,
+            (Self::Time, Value::Number(number)) => {
+                time::time_of_day(micros(number.as_i64()?, name_of(schema)?, TIMES)?)?
+            }
+            (Self::Timestamp, Value::Number(number)) => {
+                time::timestamp(micros(number.as_i64()?, name_of(schema)?, TIMESTAMPS)?)?
+            }
+            (Self::TimestampWithZone, Value::String(text)) => time::with_zone(text)?,
             _ => return None,
         };
         Some(Cell::Text(text))
     }
 }
 
-/// `decimal.handling.mode`: `string` is the database's text; `precise` is a number in base64 whose
-/// scale is in the schema. Without a schema the two can be confused.
-fn numeric(text: &str, schema: &Value) -> Option<String> {
-    let name = schema.get("name").and_then(Value::as_str);
-    match (name, schema.get("type").and_then(Value::as_str)?) {
+/// The schemas' names by `time.precision.mode`, with their units. `connect` is left out: it drops digits.
+type Units = [(&'static str, Unit); 3];
+
+#[derive(Clone, Copy)]
+enum Unit {
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+}
+
+const TIMES: Units = [
+    ("io.debezium.time.Time", Unit::Milliseconds),
+    ("io.debezium.time.MicroTime", Unit::Microseconds),
+    ("io.debezium.time.NanoTime", Unit::Nanoseconds),
+];
+
+const TIMESTAMPS: Units = [
+    ("io.debezium.time.Timestamp", Unit::Milliseconds),
+    ("io.debezium.time.MicroTimestamp", Unit::Microseconds),
+    ("io.debezium.time.NanoTimestamp", Unit::Nanoseconds),
+];
+
+/// Returns microseconds. Without the name of the schema, the unit of a number is unknown.
+fn micros(number: i64, schema: &str, units: Units) -> Option<i64> {
+    let (_, unit) = units.into_iter().find(|(name, _)| *name == schema)?;
+    match unit {
+        Unit::Milliseconds => number.checked_mul(1_000),
+        Unit::Microseconds => Some(number),
+        Unit::Nanoseconds => (number % 1_000 == 0).then_some(number / 1_000),
+    }
+}
+
+fn name_of(schema: Option<&Value>) -> Option<&str> {
+    schema?.get("name")?.as_str()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(r"\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// `decimal.handling.mode`: `string` is the database's text; `precise` is a number in base64 whose scale is in
+/// the schema, or beside it where the column has none. Without a schema a text may be either.
+fn numeric(value: &Value, schema: Option<&Value>) -> Option<String> {
+    let text = match value {
+        Value::Object(parts) => {
+            let scale = usize::try_from(parts.get("scale")?.as_u64()?).ok()?;
+            return decimal(&STANDARD.decode(parts.get("value")?.as_str()?).ok()?, scale);
+        }
+        Value::String(text) => text,
+        // `double` drops digits.
+        _ => return None,
+    };
+    let schema = schema?;
+    match (name_of(Some(schema)), schema.get("type").and_then(Value::as_str)?) {
         (Some("org.apache.kafka.connect.data.Decimal"), "bytes") => {
             let scale = schema.get("parameters")?.get("scale")?;
             decimal(&STANDARD.decode(text).ok()?, scale.as_str()?.parse().ok()?)
         }
-        (None, "string") => Some(text.to_owned()),
+        // Small numbers come as `1E-7`, and numbers that are none in words of Debezium's own.
+        (None, "string") if text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-')) => {
+            Some(text.to_owned())
+        }
         _ => None,
     }
 }
@@ -91,22 +154,6 @@ fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
     let minus = if unscaled < 0 { "-" } else { "" };
     let point = if scale > 0 { "." } else { "" };
     Some(format!("{minus}{whole}{point}{fraction}"))
-}
-
-/// Formats days since 1970 as `YYYY-MM-DD`; only years of four digits.
-fn date(days: i64) -> Option<String> {
-    // Days from 0000-03-01, in eras of 400 years (Howard Hinnant, "chrono-compatible low-level date
-    // algorithms").
-    let days = days.checked_add(719_468)?;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era.checked_mul(400)? + i64::from(month <= 2);
-    (1..=9_999).contains(&year).then(|| format!("{year:04}-{month:02}-{day:02}"))
 }
 
 #[cfg(test)]
@@ -129,20 +176,6 @@ mod tests {
         assert_eq!(converted(ValueKind::Boolean, json!(true)).as_deref(), Some("t"));
         assert_eq!(converted(ValueKind::Integer, json!(-42)).as_deref(), Some("-42"));
         assert_eq!(converted(ValueKind::Text, json!("a b")).as_deref(), Some("a b"));
-        for (days, shown) in [
-            (0, Some("1970-01-01")),
-            (-1, Some("1969-12-31")),
-            (11_016, Some("2000-02-29")),
-            (20_513, Some("2026-03-01")),
-            (2_932_896, Some("9999-12-31")),
-            (2_932_897, None),
-            (-719_162, Some("0001-01-01")),
-            (-719_163, None),
-            (i64::MAX, None),
-            (i64::MIN, None),
-        ] {
-            assert_eq!(converted(ValueKind::Date, json!(days)).as_deref(), shown, "{days}");
-        }
         assert_eq!(ValueKind::Text.cell(&Value::Null, None), Some(Cell::Null));
         assert_eq!(ValueKind::Text.cell(&json!(UNAVAILABLE), None), Some(Cell::Unchanged));
     }
@@ -171,10 +204,52 @@ mod tests {
             None,
             "ambiguous without a schema"
         );
+        let string = json!({ "type": "string" });
+        for other in ["1E-7", "NAN", "POSITIVE_INFINITY"] {
+            assert_eq!(ValueKind::Numeric.cell(&json!(other), Some(&string)), None, "{other}");
+        }
+        let own_scale = json!({ "scale": 3, "value": "AQ==" });
+        let cell = ValueKind::Numeric.cell(&own_scale, None);
+        assert_eq!(cell, Some(Cell::Text("0.001".into())), "needs no schema");
         let double = json!({ "type": "double" });
         assert_eq!(ValueKind::Numeric.cell(&json!(12.5), Some(&double)), None);
         let too_long = json!(STANDARD.encode([1_u8; 17]));
         assert_eq!(ValueKind::Numeric.cell(&too_long, Some(&precise("2"))), None);
+    }
+
+    #[test]
+    fn times_need_the_name_of_their_unit() {
+        let named = |name: &str| json!({ "name": name });
+        for (kind, value, name, shown) in [
+            (ValueKind::Time, 3_661_500_i64, "io.debezium.time.Time", Some("01:01:01.5")),
+            (ValueKind::Time, 3_661_500_000, "io.debezium.time.MicroTime", Some("01:01:01.5")),
+            (
+                ValueKind::Timestamp,
+                1_500,
+                "io.debezium.time.Timestamp",
+                Some("1970-01-01 00:00:01.5"),
+            ),
+            (
+                ValueKind::Timestamp,
+                1_500,
+                "io.debezium.time.MicroTimestamp",
+                Some("1970-01-01 00:00:00.0015"),
+            ),
+            (ValueKind::Timestamp, 1_500, "io.debezium.time.NanoTimestamp", None),
+            (ValueKind::Timestamp, 1_500, "org.apache.kafka.connect.data.Timestamp", None),
+        ] {
+            assert_eq!(text(kind, json!(value), named(name)).as_deref(), shown, "{kind:?} {name}");
+            assert_eq!(kind.cell(&json!(value), None), None, "{kind:?}");
+        }
+        let zoned = ValueKind::TimestampWithZone.cell(&json!("2026-01-01T10:00:00.5Z"), None);
+        assert_eq!(zoned, Some(Cell::Text("2026-01-01 10:00:00.5+00".into())));
+    }
+
+    #[test]
+    fn bytes_written_as_hexadecimal() {
+        let cell = |text: &str| ValueKind::Bytes.cell(&json!(text), None);
+        assert_eq!(cell("AP8="), Some(Cell::Text(r"\x00ff".into())));
+        assert_eq!(cell(&STANDARD.encode(UNAVAILABLE)), Some(Cell::Unchanged));
     }
 
     #[test]
@@ -185,7 +260,7 @@ mod tests {
             (ValueKind::Integer, json!("7")),
             (ValueKind::Text, json!(7)),
             (ValueKind::Date, json!("2026-01-01")),
-            (ValueKind::Json, json!({ "a": 1 })),
+            (ValueKind::Bytes, json!("not base64!")),
         ] {
             assert_eq!(kind.cell(&value, None), None, "{kind:?} {value}");
         }

@@ -1,0 +1,216 @@
+//! Opening a session: its settings, also through a connection pooler, and its identity.
+//!
+//! A pooler between (PgBouncer) refuses or drops startup options. The settings are then made by statements, and
+//! the session counts only if it stays the same one: behind a pooler that gives each transaction another
+//! session of the database, settings and prepared statements would be those of somewhere else.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+
+use super::config::{ConnectConfig, ServerRole};
+use super::error::{SHARED_SESSION, SHARED_SESSION_REMEDY, driver_error};
+use super::text::parse_options;
+use super::url::Address;
+use crate::error::{DatabaseError, Failure};
+use crate::quoting::literal;
+
+const OPERATION: &str = "connecting";
+
+/// A setting of every session, by which a session is known to have got its settings.
+const MARKER: &str = "tidegate.session";
+
+/// SQLSTATE: protocol violation. PgBouncer's answer to a startup parameter that it does not know.
+const PROTOCOL_VIOLATION: &str = "08P01";
+
+/// An open session.
+pub(super) struct Opened {
+    pub(super) client: Client,
+    /// Drives the connection's I/O.
+    pub(super) driver: JoinHandle<()>,
+    pub(super) address: Address,
+    pub(super) id: SessionId,
+}
+
+/// A session of the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SessionId {
+    /// The server's process.
+    pub process: i32,
+    /// Whether a connection pooler is between this process and the server.
+    pub pooled: bool,
+}
+
+impl SessionId {
+    /// Checks that a statement was executed in this session. `process`: `pg_backend_pid()` of the statement.
+    ///
+    /// # Errors
+    /// A pooler gave the statement another session.
+    pub fn check(self, process: i32) -> Result<(), DatabaseError> {
+        if self.process == process {
+            return Ok(());
+        }
+        Err(DatabaseError::unexpected(
+            "checking the session",
+            format!("{SHARED_SESSION}; {SHARED_SESSION_REMEDY}"),
+        ))
+    }
+}
+
+/// The state of a session, as it reports it.
+struct Report {
+    in_recovery: bool,
+    process: i32,
+    has_settings: bool,
+}
+
+impl ConnectConfig {
+    /// Connects to the first host that has the role. `limit` is the time limit for each host.
+    ///
+    /// # Errors
+    /// The last host's failure.
+    pub(super) async fn open(&self, limit: Duration) -> Result<Opened, DatabaseError> {
+        let mut last = None;
+        for at in 0..self.url.hosts().len() {
+            let opening = timeout(limit, self.open_host(at)).await;
+            match opening.unwrap_or_else(|_| Err(DatabaseError::timed_out(OPERATION, limit))) {
+                Ok(opened) => return Ok(opened),
+                Err(err) => last = Some(err),
+            }
+        }
+        Err(last.expect("a URL has at least one host"))
+    }
+
+    /// Opens a session on one of the hosts. Every connection is opened here, so that a policy for TLS has one
+    /// place.
+    async fn open_host(&self, at: usize) -> Result<Opened, DatabaseError> {
+        let options = format!("{} -c {MARKER}=1", self.options());
+        let mut refused = false;
+        let connected = match connect(self.driver_config(at).options(&options)).await {
+            Err(err) if is_refused_parameter(&err) => {
+                refused = true;
+                connect(&self.driver_config(at)).await
+            }
+            connected => connected,
+        };
+        let (client, driver) = connected.map_err(|err| driver_error(OPERATION, &err))?;
+        let mut report = Report::of(&client).await?;
+        let pooled = refused || !report.has_settings;
+        if pooled {
+            let process = report.process;
+            self.set(&client, &options).await?;
+            report = Report::of(&client).await?;
+            if !report.has_settings || report.process != process {
+                return Err(self.unsuitable(SHARED_SESSION));
+            }
+        }
+        let address = self.url.hosts()[at].clone();
+        if self.role == ServerRole::Primary && report.in_recovery {
+            let failure = Failure::NotPrimary(address.to_string());
+            return Err(DatabaseError { operation: OPERATION, failure });
+        }
+        let id = SessionId { process: report.process, pooled };
+        Ok(Opened { client, driver: driver.keep(), address, id })
+    }
+
+    /// Makes the settings of the options by a statement.
+    async fn set(&self, client: &Client, options: &str) -> Result<(), DatabaseError> {
+        let settings = parse_options(options).ok_or_else(|| {
+            self.unsuitable(
+                "A connection pooler in front of it takes no startup options, and the `options` of the url are more than \
+                 settings such as `-c search_path=shop`",
+            )
+        })?;
+        let calls: Vec<String> = settings
+            .iter()
+            .map(|(name, value)| {
+                format!("set_config({}, {}, false)", literal(name), literal(value))
+            })
+            .collect();
+        let set = client.batch_execute(&format!("select {}", calls.join(", "))).await;
+        set.map_err(|err| driver_error(OPERATION, &err))
+    }
+
+    fn unsuitable(&self, problem: &str) -> DatabaseError {
+        let (database, problem) = (self.url.name(), format!("{problem}."));
+        let failure = Failure::Unsuitable {
+            database,
+            problem,
+            remedy: format!("-- {SHARED_SESSION_REMEDY}"),
+        };
+        DatabaseError { operation: OPERATION, failure }
+    }
+}
+
+impl Report {
+    async fn of(client: &Client) -> Result<Self, DatabaseError> {
+        let sql = format!(
+            "select pg_is_in_recovery(), pg_backend_pid(), current_setting('{MARKER}', true) = '1'"
+        );
+        let answer =
+            client.simple_query(&sql).await.map_err(|err| driver_error(OPERATION, &err))?;
+        let row = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let parse = || {
+            let row = row?;
+            Some(Self {
+                in_recovery: row.get(0)? == "t",
+                process: row.get(1)?.parse().ok()?,
+                has_settings: row.get(2) == Some("t"),
+            })
+        };
+        parse().ok_or_else(|| {
+            DatabaseError::unexpected(OPERATION, "the server does not report its state")
+        })
+    }
+}
+
+async fn connect(config: &Config) -> Result<(Client, AbortOnDrop), tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    let driver = tokio::spawn(async move {
+        // The queries that fail because of its error report it.
+        let _ = connection.await;
+    });
+    Ok((client, AbortOnDrop(Some(driver))))
+}
+
+/// Whether the error is a connection pooler's refusal of a startup parameter.
+fn is_refused_parameter(err: &tokio_postgres::Error) -> bool {
+    err.as_db_error().is_some_and(|db| {
+        db.code().code() == PROTOCOL_VIOLATION && db.message().contains("startup parameter")
+    })
+}
+
+/// Ends the driver of a session that can't be used.
+struct AbortOnDrop(Option<JoinHandle<()>>);
+
+impl AbortOnDrop {
+    fn keep(mut self) -> JoinHandle<()> {
+        self.0.take().expect("keep takes self, so the task is there until then")
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statement_of_other_session_refused() {
+        let session = SessionId { process: 7, pooled: true };
+        assert!(session.check(7).is_ok());
+        let err = session.check(8).expect_err("another session");
+        assert!(err.to_string().contains("pool_mode = session"), "{err}");
+    }
+}
