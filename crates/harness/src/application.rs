@@ -120,7 +120,10 @@ fn serve(connection: TcpStream, state: &State) -> io::Result<()> {
     let kind = segments.next().unwrap_or_default();
     let number: u64 = segments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
     let length = if kind == "early" { 0 } else { read_body(&mut reader, framing)? };
-    respond(connection, kind, number, length)
+    let responded = respond(&connection, kind, number, length);
+    // Its copies would keep it open.
+    connection.shutdown(Shutdown::Write)?;
+    responded
 }
 
 /// The framing of a request body.
@@ -166,42 +169,42 @@ fn read_body(reader: &mut impl BufRead, framing: Framing) -> io::Result<u64> {
     }
 }
 
-fn respond(mut to: TcpStream, kind: &str, number: u64, received: u64) -> io::Result<()> {
+fn respond(mut to: &TcpStream, kind: &str, number: u64, received: u64) -> io::Result<()> {
     const SHARED: &str = "cache-control: public, s-maxage=60";
     const STREAM: &str = "content-type: text/event-stream\r\ntransfer-encoding: chunked";
     const EVENT: &[u8] = b"7\r\ndata: 1\r\n";
     let pause = Duration::from_millis(number);
     match kind {
-        "page" => whole(&mut to, 200, SHARED, &filled(number)),
-        "private" => whole(&mut to, 200, "cache-control: private", &filled(number)),
+        "page" => whole(to, 200, SHARED, &filled(number)),
+        "private" => whole(to, 200, "cache-control: private", &filled(number)),
         "slow" => {
             thread::sleep(pause);
-            whole(&mut to, 200, SHARED, b"slow")
+            whole(to, 200, SHARED, b"slow")
         }
         "trickle" => {
-            head(&mut to, 200, &format!("{SHARED}\r\ncontent-length: 10"))?;
+            head(to, 200, &format!("{SHARED}\r\ncontent-length: 10"))?;
             (0..10).try_for_each(|_| {
                 thread::sleep(pause / 10);
                 to.write_all(b"x")
             })
         }
         "events" => {
-            head(&mut to, 200, STREAM)?;
+            head(to, 200, STREAM)?;
             to.write_all(EVENT)?;
             thread::sleep(pause);
             to.write_all(EVENT)?;
             to.write_all(b"0\r\n\r\n")
         }
         "open" => {
-            head(&mut to, 200, STREAM)?;
+            head(to, 200, STREAM)?;
             to.write_all(EVENT)?;
-            wait_for_end(&mut to)
+            wait_for_end(to)
         }
-        "hang" => wait_for_end(&mut to),
+        "hang" => wait_for_end(to),
         "close" => Ok(()),
-        "early" => whole(&mut to, 413, "x-early: 1", b"too large"),
-        "status" => whole(&mut to, number, "x-status: 1", b"status"),
-        _ => whole(&mut to, 200, "cache-control: no-store", received.to_string().as_bytes()),
+        "early" => whole(to, 413, "x-early: 1", b"too large"),
+        "status" => whole(to, number, "x-status: 1", b"status"),
+        _ => whole(to, 200, "cache-control: no-store", received.to_string().as_bytes()),
     }
 }
 
@@ -209,16 +212,16 @@ fn filled(length: u64) -> Vec<u8> {
     vec![b'a'; usize::try_from(length).unwrap_or_default()]
 }
 
-fn head(to: &mut TcpStream, status: u64, headers: &str) -> io::Result<()> {
+fn head(mut to: &TcpStream, status: u64, headers: &str) -> io::Result<()> {
     write!(to, "HTTP/1.1 {status} Status\r\nconnection: close\r\n{headers}\r\n\r\n")
 }
 
-fn whole(to: &mut TcpStream, status: u64, header: &str, body: &[u8]) -> io::Result<()> {
+fn whole(mut to: &TcpStream, status: u64, header: &str, body: &[u8]) -> io::Result<()> {
     head(to, status, &format!("{header}\r\ncontent-length: {}", body.len()))?;
     to.write_all(body)
 }
 
 /// Waits until the peer closes the connection.
-fn wait_for_end(connection: &mut TcpStream) -> io::Result<()> {
-    io::copy(connection, &mut io::sink()).map(drop)
+fn wait_for_end(mut connection: &TcpStream) -> io::Result<()> {
+    io::copy(&mut connection, &mut io::sink()).map(drop)
 }

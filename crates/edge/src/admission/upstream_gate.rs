@@ -211,7 +211,9 @@ impl UpstreamGate {
         let path = request.target.path();
         let page = PageId(self.page_hash.hash_one((route.prefix(), &request.host, path)));
         match self.pages.lock().try_pass(page, self.clock.mono()) {
-            BreakerPass::Refused(left) => Err(UpstreamError::PageFails(left)),
+            BreakerPass::Refused(left) | BreakerPass::Probing(left) => {
+                Err(UpstreamError::PageFails(left))
+            }
             pass => Ok(PagePass { page, pass }),
         }
     }

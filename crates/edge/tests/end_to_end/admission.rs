@@ -392,7 +392,7 @@ async fn slow_reader_gets_whole_page() {
     })
     .await;
     let path = "/page/3900000";
-    assert_eq!(edge.get(path).await.body.len(), 3_900_000);
+    assert!(rest(&mut open(&edge, 1, &get(path)).await).await.len() > 3_900_000);
     let mut socket = open(&edge, 1, &get(path)).await;
     let (mut part, mut read) = (vec![0; 50_000], 0);
     loop {

@@ -72,15 +72,16 @@ fn status(server: SocketAddr, method: &str, path: &str) -> u16 {
     response.map_or(0, |response| response.status)
 }
 
-/// Sends requests at once, and returns the statuses of those that failed.
-fn failures(server: SocketAddr, requests: &[(&str, String)]) -> Vec<u16> {
-    let failed = thread::scope(|scope| {
+/// Sends requests at once, and asserts that all are served.
+fn assert_served(server: SocketAddr, requests: &[(&'static str, String)]) {
+    let statuses: Vec<u16> = thread::scope(|scope| {
         let send = |(method, path): &(&'static str, String)| status(server, method, path);
         let sent: Vec<_> =
             requests.iter().map(|request| scope.spawn(move || send(request))).collect();
-        sent.into_iter().map(|sent| sent.join().expect("no panic")).collect::<Vec<_>>()
+        sent.into_iter().map(|sent| sent.join().expect("no panic")).collect()
     });
-    failed.into_iter().filter(|status| *status != 200).collect()
+    let failed: Vec<&u16> = statuses.iter().filter(|status| **status != 200).collect();
+    assert!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), statuses.len());
 }
 
 /// Requests of all ways to the upstream: cold pages, private pages and writes.
@@ -112,7 +113,7 @@ fn broken_page_hurts_no_other_page() {
             }
             for round in 0..10 {
                 let requests = other_requests(&format!("{server}-{round}"));
-                assert_eq!(failures(server, &requests), [], "round {round}");
+                assert_served(server, &requests);
             }
         });
     });
@@ -126,8 +127,8 @@ fn slow_reports_hurt_no_other_page() {
     site.beside_nginx(|server| {
         let reports = || (0..12).map(|nth| ("GET", format!("/slow/5500/{server}/{nth}")));
         let reports: Vec<_> = reports().collect();
-        assert_eq!(failures(server, &reports), [], "the reports");
-        assert_eq!(failures(server, &other_requests(&format!("{server}"))), []);
+        assert_served(server, &reports);
+        assert_served(server, &other_requests(&format!("{server}")));
     });
 }
 
@@ -145,7 +146,7 @@ fn restarted_upstream_used_within_a_second() {
     }
     let application = Application::start_at(address).expect("the address is free");
     thread::sleep(Duration::from_millis(900));
-    assert_eq!(failures(node.gateway, &other_requests("back")), []);
+    assert_served(node.gateway, &other_requests("back"));
     assert!(application.requests("/page/10/back") > 0);
 }
 
@@ -157,7 +158,7 @@ fn event_streams_take_no_places() {
         let before = site.application.requests("/open");
         let streams: Vec<_> = (0..600).map(|_| open(server, get)).collect();
         wait_for("600 streams", || site.application.requests("/open") == before + 600);
-        assert_eq!(failures(server, &other_requests(&format!("{server}"))), []);
+        assert_served(server, &other_requests(&format!("{server}")));
         drop(streams);
     });
 }
@@ -171,7 +172,7 @@ fn slow_readers_take_no_places() {
         let readers: Vec<_> = (0..560).map(|_| open(server, get)).collect();
         let requests = || site.application.requests("/private/5000000");
         wait_for("560 readers", || requests() == before + 560);
-        assert_eq!(failures(server, &other_requests(&format!("{server}"))), []);
+        assert_served(server, &other_requests(&format!("{server}")));
         drop(readers);
     });
 }
@@ -183,13 +184,13 @@ fn dripping_uploads_take_no_places() {
         let post = b"POST /upload HTTP/1.1\r\nhost: shop\r\ncontent-length: 1000000\r\n\r\nx";
         let mut uploads: Vec<_> = (0..200).map(|_| open(server, post)).collect();
         uploads.iter_mut().for_each(|upload| upload.write_all(b"x").expect("open"));
-        assert_eq!(failures(server, &other_requests(&format!("{server}"))), []);
+        assert_served(server, &other_requests(&format!("{server}")));
     });
     // The first part does not fit into the buffer of uploads.
     let post = b"POST /upload HTTP/1.1\r\nhost: shop\r\ncontent-length: 1000000\r\n\r\n";
     let part = [post.as_slice(), &[b'x'; 100_000]].concat();
     let uploads: Vec<_> = (0..200).map(|_| open(site.node.gateway, &part)).collect();
-    assert_eq!(failures(site.node.gateway, &other_requests("streamed")), []);
+    assert_served(site.node.gateway, &other_requests("streamed"));
     drop(uploads);
 }
 
@@ -221,7 +222,7 @@ fn streams_without_window_take_no_places() {
     let connections: Vec<_> =
         (0..5).map(|nth| open(server, &window_zero(&format!("/private/100000/{nth}")))).collect();
     wait_for("600 streams", || site.application.requests("/private/100000") == 600);
-    assert_eq!(failures(server, &other_requests("h2")), []);
+    assert_served(server, &other_requests("h2"));
     let reset = || site.node.metric("tidegate_gateway_slow_readers_total") == 600.0;
     wait_for("reset streams", reset);
     assert_eq!(site.node.metric("tidegate_gateway_connections"), 5.0, "the connections stay open");
@@ -234,7 +235,7 @@ fn cold_pages_wait_for_places() {
     site.beside_nginx(|server| {
         let pages: Vec<_> =
             (0..500).map(|nth| ("GET", format!("/slow/1000/{server}/{nth}"))).collect();
-        assert_eq!(failures(server, &pages), []);
+        assert_served(server, &pages);
     });
 }
 
@@ -250,7 +251,7 @@ fn long_pages_and_streams_complete() {
             ("POST", format!("/slow/12000/{server}")),
             ("GET", format!("/events/12000/{server}")),
         ];
-        assert_eq!(failures(server, &long), []);
+        assert_served(server, &long);
     });
 }
 

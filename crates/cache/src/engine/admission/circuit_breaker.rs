@@ -35,6 +35,8 @@ pub enum BreakerPass {
     Probe,
     /// The call does not pass; another one may after this time.
     Refused(Duration),
+    /// The call does not pass yet: the outcome of a probe decides, which is due within this time.
+    Probing(Duration),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +74,7 @@ impl CircuitBreaker {
                 if now.since(probing_since) < self.options.probe_timeout =>
             {
                 let left = self.options.probe_timeout.saturating_sub(now.since(probing_since));
-                BreakerPass::Refused(left)
+                BreakerPass::Probing(left)
             }
             State::Open { .. } | State::HalfOpen { .. } => {
                 self.state = State::HalfOpen { probing_since: now };
@@ -165,7 +167,7 @@ mod tests {
     fn half_open_admits_one_probe() {
         let mut breaker = opened();
         assert_eq!(breaker.try_pass(Mono(100)), BreakerPass::Probe);
-        assert_eq!(breaker.try_pass(Mono(101)), BreakerPass::Refused(Duration::from_nanos(49)));
+        assert_eq!(breaker.try_pass(Mono(101)), BreakerPass::Probing(Duration::from_nanos(49)));
         breaker.record(Mono(110), BreakerPass::Probe, true);
         assert_eq!(breaker.try_pass(Mono(111)), BreakerPass::Free);
         breaker.record(Mono(111), BreakerPass::Free, false);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use coherence::{Clock, Mono};
 use contract::Class;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::circuit_breaker::{BreakerPass, CircuitBreaker};
 use super::concurrency_limit::{Admission, ConcurrencyLimit, LimitBounds, LoadSignal, Ticket};
@@ -43,6 +44,8 @@ pub struct OriginGate {
     options: GateOptions,
     chance: Arc<dyn Chance>,
     state: Mutex<GateState>,
+    /// Wakes the requests that wait for the outcome of a probe.
+    probed: Notify,
     pressure: Arc<Pressure>,
 }
 
@@ -150,6 +153,7 @@ impl OriginGate {
             options,
             chance,
             state: Mutex::new(state),
+            probed: Notify::new(),
             pressure: Arc::default(),
         }
     }
@@ -178,7 +182,7 @@ impl OriginGate {
                 return Err(self.shed(RejectReason::Limit, RETRY_AFTER));
             }
         }
-        self.pass_breaker(request)
+        self.pass_breaker_or_wait(request).await
     }
 
     /// Admits one request that nothing waits for, as [`Class::Ephemeral`] and without queueing.
@@ -189,7 +193,7 @@ impl OriginGate {
         let request = AdmissionRequest { class: Class::Ephemeral, lane: Lane::Load, party: None };
         // Without queueing there is no slot.
         self.enter(request, false)?;
-        self.pass_breaker(request)
+        self.pass_breaker(self.permit(request))
     }
 
     fn enter(
@@ -220,31 +224,59 @@ impl OriginGate {
         }
     }
 
-    /// Asks the circuit breaker about a request that the limit has admitted.
-    fn pass_breaker(self: &Arc<Self>, request: AdmissionRequest) -> Result<Permit, Rejected> {
+    /// Asks the circuit breaker about a request that the limit has admitted. Waits for the outcome of a probe:
+    /// an origin that is back serves all requests that have come meanwhile.
+    async fn pass_breaker_or_wait(
+        self: &Arc<Self>,
+        request: AdmissionRequest,
+    ) -> Result<Permit, Rejected> {
+        let mut permit = self.permit(request);
+        let mut probed = pin!(self.probed.notified());
+        // Before the breaker is asked: the outcome may come right after.
+        probed.as_mut().enable();
+        match self.ask_breaker(&mut permit) {
+            BreakerPass::Probing(left) => {
+                // Without an outcome, the breaker decides again.
+                let limit = self.options.queue_timeout.min(left);
+                let _ = tokio::time::timeout(limit, probed).await;
+                self.pass_breaker(permit)
+            }
+            BreakerPass::Refused(left) => Err(self.shed(RejectReason::Breaker, left)),
+            BreakerPass::Free | BreakerPass::Probe => Ok(permit),
+        }
+    }
+
+    /// Asks the circuit breaker about a request that the limit has admitted, without waiting.
+    fn pass_breaker(&self, mut permit: Permit) -> Result<Permit, Rejected> {
+        match self.ask_breaker(&mut permit) {
+            BreakerPass::Refused(left) | BreakerPass::Probing(left) => {
+                Err(self.shed(RejectReason::Breaker, left))
+            }
+            BreakerPass::Free | BreakerPass::Probe => Ok(permit),
+        }
+    }
+
+    fn ask_breaker(&self, permit: &mut Permit) -> BreakerPass {
         let now = self.clock.mono();
-        let mut permit = Permit {
+        let mut state = self.state.lock();
+        let pass = state.breaker.try_pass(now);
+        if matches!(pass, BreakerPass::Free | BreakerPass::Probe) {
+            state.retries.pay_in();
+            (permit.pass, permit.admitted) = (pass, now);
+        }
+        pass
+    }
+
+    /// Returns the permit of a request that the limit has admitted.
+    fn permit(self: &Arc<Self>, request: AdmissionRequest) -> Permit {
+        Permit {
             gate: Arc::clone(self),
             request,
             placed: true,
-            admitted: now,
+            admitted: self.clock.mono(),
             pass: BreakerPass::Free,
             signal: LoadSignal::None,
             verdict: Verdict::None,
-        };
-        let mut state = self.state.lock();
-        match state.breaker.try_pass(now) {
-            BreakerPass::Refused(left) => {
-                // Dropping the permit takes the lock again.
-                drop(state);
-                Err(self.shed(RejectReason::Breaker, left))
-            }
-            pass => {
-                permit.pass = pass;
-                state.retries.pay_in();
-                drop(state);
-                Ok(permit)
-            }
         }
     }
 
@@ -387,6 +419,9 @@ impl Drop for Permit {
                 state.breaker.record(now, self.pass, good);
                 self.gate.metrics.breaker(&self.gate.name, state.breaker.level());
             }
+        }
+        if self.pass == BreakerPass::Probe {
+            self.gate.probed.notify_waiters();
         }
         if self.placed {
             self.gate.leave(&self.request, self.signal);

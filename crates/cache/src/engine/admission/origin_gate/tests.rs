@@ -191,3 +191,26 @@ async fn paused_permit_frees_its_place() {
     drop(permits);
     assert_eq!(admitted(&gate, Class::Critical).await.len(), 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_the_outcome_of_a_probe() {
+    for back in [true, false] {
+        let gate = gate();
+        for _ in 0..gate.options.breaker.min_calls {
+            gate.admit(Class::Standard).await.expect("closed").finish(RequestOutcome::Failed);
+        }
+        tokio::time::sleep(gate.options.breaker.open_for).await;
+        let probe = gate.admit(Class::Standard).await.expect("the probe");
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                tokio::spawn(async move { gate.admit(Class::Standard).await.is_ok() })
+            })
+            .collect();
+        tokio::time::sleep(50 * MS).await;
+        probe.finish(if back { RequestOutcome::Answered } else { RequestOutcome::Failed });
+        for waiting in waiting {
+            assert_eq!(waiting.await.expect("no panic"), back, "back: {back}");
+        }
+    }
+}
