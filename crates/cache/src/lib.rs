@@ -27,7 +27,7 @@ pub use local::{
     PoolStatus,
 };
 pub use origin::{
-    KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind,
+    KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Party,
     ScanEstimate,
 };
 pub use shared::{SharedTier, TierError};

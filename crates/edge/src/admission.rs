@@ -1,3 +1,6 @@
-//! Admission to the upstream: one gate for page loads, writes and private pages.
+//! Admission to the upstream: one gate for page loads, writes and private pages, and budgets of what
+//! clients keep open.
 
+pub(crate) mod budget;
+pub(crate) mod page_breakers;
 pub(crate) mod upstream_gate;

@@ -11,6 +11,7 @@ pub(crate) mod freshness;
 pub(crate) mod header_set;
 pub(crate) mod in_flight;
 pub(crate) mod not_stored;
+pub(crate) mod pace;
 pub(crate) mod request_id;
 pub(crate) mod ryw_token;
 pub(crate) mod surrogate_key;

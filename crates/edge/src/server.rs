@@ -1,6 +1,8 @@
 //! Client connections: accept, serve, time out, drain.
 
 mod connection;
+mod h2_stream;
+mod http_server;
 mod listener;
 mod wake_gate;
 mod write_timeout;

@@ -1,4 +1,7 @@
 //! The gateway's settings: options and routes, parsed and validated.
 
+pub(crate) mod client_limits;
+pub(crate) mod edge_section;
 pub(crate) mod options;
 pub(crate) mod routes;
+pub(crate) mod upstream_limits;

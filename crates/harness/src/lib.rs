@@ -1,5 +1,5 @@
 //! Real servers for tests: PostgreSQL, MariaDB, Redis (alone, with sentinels, as a cluster) and
-//! nginx, on free ports with data folders of their own; a wall clock that tests can shift, and control
+//! nginx, and an application behind a gateway, on free ports with data folders of their own; a wall clock that tests can shift, and control
 //! of any other process under test. A TCP proxy with faults is in `drill`.
 //!
 //! All functions block and use plain `std`, so that they serve synchronous tests, asynchronous tests
@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod application;
 mod child;
 mod clock;
 mod cluster;
@@ -43,6 +44,7 @@ mod server;
 mod tls;
 mod wait;
 
+pub use application::Application;
 pub use clock::WallClock;
 pub use cluster::Cluster;
 pub use mariadb::{MariaDb, MariaDbBuilder};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coherence::{Clock, Log, Lsn, Mono};
 
-use super::admission::OriginGate;
+use super::admission::{GateOptions, OriginGate};
 use super::coalesce::Coalescer;
 use super::load::{Loader, Origins};
 use super::metrics::{GaugeValues, Metrics};
@@ -71,11 +71,18 @@ impl Engine {
     }
 
     /// Returns the gate of the origin `name`, through which this engine's loads from it pass. Every other
-    /// request to that origin has to pass it too ([`OriginGate::admit`]). `concurrency`: the origin's maximum
-    /// number of concurrent requests, as its [`Origin::concurrency`](crate::Origin::concurrency) says.
+    /// request to that origin has to pass it too ([`OriginGate::admit`]). `options` count when the gate is
+    /// created, by this call or by the first load.
     #[must_use]
-    pub fn origin_gate(&self, name: &str, concurrency: Option<usize>) -> Arc<OriginGate> {
-        self.inner.loader.origins.primaries.gate_of(name, concurrency)
+    pub fn origin_gate(&self, name: &str, options: GateOptions) -> Arc<OriginGate> {
+        self.inner.loader.origins.primaries.gate_of(name, || options)
+    }
+
+    /// Returns the settings of an origin's gate that does not set its own. `concurrency`: the maximum number
+    /// of requests in progress; `None`: [`EngineOptions::origin_concurrency`].
+    #[must_use]
+    pub fn gate_options(&self, concurrency: Option<usize>) -> GateOptions {
+        self.inner.loader.origins.primaries.options_of(concurrency)
     }
 
     /// Returns the tier that all nodes share.

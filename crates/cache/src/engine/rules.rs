@@ -40,6 +40,11 @@ pub struct Rules {
     pub pool: Class,
     /// The priority class of its loads, by which load is shed.
     pub priority: Class,
+    /// The timeout of one load, if it is not the [gate's](super::admission::GateOptions::load_timeout).
+    pub load_timeout: Option<Duration>,
+    /// The time that a reader waits for a load in progress, if it is not the
+    /// [engine's](super::EngineOptions::wait_timeout).
+    pub wait_timeout: Option<Duration>,
     /// β of early refreshes, and the jitter of TTLs.
     pub refresh: Refresh,
     /// The time after its TTL during which an entry may be served while it is renewed.
@@ -73,6 +78,8 @@ impl Rules {
             collapses: false,
             pool: Class::Standard,
             priority: Class::Standard,
+            load_timeout: None,
+            wait_timeout: None,
             refresh: Refresh::default(),
             stale_while_revalidate: Duration::ZERO,
             max_bytes: 4 << 20,

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 
 use super::error::OriginError;
 use super::key_scan::KeyScan;
+use super::party::Party;
 use crate::entry::{Content, Value};
 
 /// The result of a load.
@@ -87,6 +88,12 @@ pub trait Origin: Any + Send + Sync {
     /// Returns the number of loads that it gets at most at once, if that differs from the engine's options.
     /// Among origins with one name, the first one that is asked decides.
     fn concurrency(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the party that it loads for. Its [gate](crate::admission::OriginGate) limits the share of each
+    /// party. `None`: no such limit.
+    fn party(&self) -> Option<Party> {
         None
     }
 

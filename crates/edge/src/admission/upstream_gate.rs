@@ -1,47 +1,102 @@
 //! The gate through which every request enters the upstream.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
-use cache::admission::class_capacity;
+use cache::Engine;
+use cache::admission::{
+    AdmissionRequest, BreakerOptions, BreakerPass, GateOptions, Lane, OriginGate, Permit,
+    RejectReason, Rejected, RequestOutcome,
+};
+use coherence::Clock;
 use contract::Class;
 use http::uri::Authority;
 use http::{HeaderValue, response};
+use parking_lot::Mutex;
 
-use crate::http::body::Stream;
-use crate::http::in_flight::UpstreamPermit;
+use super::budget::{Exhausted, Slot, Slots, client_at};
+use super::page_breakers::{PageBreakers, PageId};
+use crate::http::body::{Stream, TimedBody};
+use crate::http::collect::{Collected, collect};
+use crate::http::encodings::Encodings;
 use crate::settings::options::GatewayOptions;
+use crate::settings::routes::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::pool::Upstream;
 use crate::upstream::request::{Audience, ForwardRequest};
 use crate::upstream::upload::RequestBody;
 
-/// The upstream behind its admission. Page loads, writes and private pages all use
-/// [`send`](Self::send); no other code has access to the pool.
+/// The name of the upstream as an origin of the engine.
+pub(crate) const NAME: &str = "upstream";
+
+/// When the circuit breaker of the upstream's address opens. It stays open for so short a time that an
+/// upstream that is back is used within a second.
+const BREAKER: BreakerOptions = BreakerOptions {
+    min_calls: 8,
+    failure_share: 0.5,
+    open_for: Duration::from_millis(100),
+    max_open: Duration::from_millis(500),
+    probe_timeout: Duration::from_millis(250),
+};
+
+/// The upstream behind its admission; no other code has access to the pool.
 ///
-/// The engine's gate has already admitted a page load ([`Audience::Shared`]) by its priority class. A
-/// pass ([`Audience::Client`]) meets its first admission here. The concurrency limit applies to both,
-/// until the response body ends, with the shares of the engine's gate: the lowest class is shed first,
-/// and the last tenth is left to [`Class::Critical`] ([`class_capacity`]).
-#[derive(Debug)]
+/// Every request to the upstream passes one [`OriginGate`], by its priority class: the engine takes a page
+/// load through it ([`load`](Self::load)), a write or a private page passes it here
+/// ([`pass`](Self::pass)). A request holds a place while it loads the upstream: from its admission until the
+/// head of its response has come, or, for a page that is to be stored, the body. The time in which a client
+/// sends its request or reads its response is not the upstream's; it is limited by the client's pace, and
+/// by budgets of open uploads and responses, in all and per client.
 pub(crate) struct UpstreamGate {
     upstream: Upstream,
-    max: usize,
-    in_flight: Arc<AtomicUsize>,
+    gate: Arc<OriginGate>,
+    responses: Slots,
+    uploads: Slots,
+    upload_buffer: usize,
+    pages: Mutex<PageBreakers>,
+    page_hash: RandomState,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+}
+
+/// A load of a page that its breaker has admitted.
+pub(crate) struct PagePass {
+    page: PageId,
+    pass: BreakerPass,
 }
 
 impl UpstreamGate {
     pub(crate) fn new(
         options: &GatewayOptions,
         authority: Authority,
+        engine: &Engine,
         metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
+        let (limits, clients) = (&options.upstream_limits, &options.clients);
+        let gate = GateOptions {
+            // The time of a page depends on the page more than on the upstream's load.
+            adaptive: false,
+            slow_load: None,
+            shares: limits.shares,
+            queue: limits.queue,
+            queue_timeout: limits.queue_timeout,
+            breaker: BREAKER,
+            // The pool repeats what may be repeated.
+            retries: false,
+            ..engine.gate_options(Some(limits.concurrency))
+        };
         Self {
             upstream: Upstream::new(options, authority, Arc::clone(&metrics)),
-            max: options.max_upstream_requests,
-            in_flight: Arc::default(),
+            gate: engine.origin_gate(NAME, gate),
+            responses: Slots::new(clients.responses),
+            uploads: Slots::new(clients.uploads),
+            upload_buffer: clients.upload_buffer,
+            pages: Mutex::default(),
+            page_hash: RandomState::new(),
+            clock,
             metrics,
         }
     }
@@ -51,62 +106,141 @@ impl UpstreamGate {
         self.upstream.host()
     }
 
-    /// Sends a request of a priority class, if the upstream has capacity, and waits for the head of
-    /// the response.
+    /// Passes a client's request, and waits for the head of the response.
     ///
     /// # Errors
-    /// [`UpstreamError::Overloaded`] where the request is not admitted; any other [`UpstreamError`]
-    /// of the exchange itself.
-    pub(crate) async fn send(
+    /// [`UpstreamError`]: the request was not admitted, or the exchange failed.
+    pub(crate) async fn pass(
         &self,
-        class: Class,
+        route: &Route,
         request: &ForwardRequest,
-        audience: Audience,
-        body: RequestBody,
+        mut body: RequestBody,
     ) -> Result<(response::Parts, Stream), UpstreamError> {
-        let permit = self.admit(class, audience)?;
-        self.upstream.send(request, audience, body, permit).await
+        let class = route.policy.rules.priority;
+        let slot = self.response_slot(request, class)?;
+        if !body.is_empty() {
+            body.hold(self.take_slot(&self.uploads, "uploads", request, class)?);
+            body.receive(self.upload_buffer).await.map_err(|err| {
+                tracing::debug!(error = %err, "the request body ended early");
+                UpstreamError::RequestBody
+            })?;
+        }
+        let party = Some(client_at(request.client));
+        let admission = AdmissionRequest { class, lane: Lane::Pass, party };
+        let admitted = self.gate.admit(admission).await;
+        let mut permit = admitted.map_err(|rejected| self.rejected(rejected))?;
+        if body.is_incomplete() {
+            permit.pause();
+        }
+        let timeouts = route.timeouts;
+        let sent =
+            self.upstream.send(request, Audience::Client, body, timeouts, Some(&mut permit)).await;
+        finish(permit, &sent);
+        let (head, body) = sent?;
+        Ok((head, Stream::new(body, Some(slot))))
     }
 
-    fn admit(&self, class: Class, audience: Audience) -> Result<UpstreamPermit, UpstreamError> {
-        let capacity = class_capacity(self.max as f64, class) as usize;
-        match UpstreamPermit::acquire(&self.in_flight, capacity) {
-            Some(permit) => Ok(permit),
-            None => {
-                tracing::debug!(?class, ?audience, "upstream request shed: limit reached");
-                let err = UpstreamError::Overloaded;
-                self.metrics.record_upstream_error(err.proxy_error());
-                Err(err)
+    /// Loads a page that the engine has admitted, and waits for the head of the response.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] of the exchange.
+    pub(crate) async fn load(
+        &self,
+        route: &Route,
+        request: &ForwardRequest,
+        encodings: Encodings,
+    ) -> Result<(response::Parts, Stream), UpstreamError> {
+        let (audience, body) = (Audience::Shared(encodings), RequestBody::empty());
+        let sent = self.upstream.send(request, audience, body, route.timeouts, None).await;
+        sent.map(|(head, body)| (head, Stream::new(body, None)))
+    }
+
+    /// Loads a page that no client waits for, if there is room, with its body of at most `max_bytes`.
+    /// `None`: there is no room, or the exchange failed.
+    pub(crate) async fn background_load(
+        &self,
+        route: &Route,
+        request: &ForwardRequest,
+        encodings: Encodings,
+        max_bytes: u64,
+    ) -> Option<(response::Parts, Collected)> {
+        let _permit = self.gate.try_admit().ok()?;
+        let (head, mut body) = self.load(route, request, encodings).await.ok()?;
+        Some((head, collect(&mut body, max_bytes).await))
+    }
+
+    /// Counts a response that is sent to the client of `request` as open.
+    ///
+    /// # Errors
+    /// [`UpstreamError::ClientLimit`] or [`UpstreamError::TotalLimit`].
+    pub(crate) fn response_slot(
+        &self,
+        request: &ForwardRequest,
+        class: Class,
+    ) -> Result<Slot, UpstreamError> {
+        self.take_slot(&self.responses, "responses", request, class)
+    }
+
+    fn take_slot(
+        &self,
+        slots: &Slots,
+        kind: &'static str,
+        request: &ForwardRequest,
+        class: Class,
+    ) -> Result<Slot, UpstreamError> {
+        slots.take(client_at(request.client), class).map_err(|exhausted| {
+            tracing::debug!(client = %request.client, kind, ?exhausted, "request refused");
+            let err = match exhausted {
+                Exhausted::Client => UpstreamError::ClientLimit(kind),
+                Exhausted::Total => UpstreamError::TotalLimit(kind),
+            };
+            self.metrics.record_upstream_error(err.proxy_error());
+            err
+        })
+    }
+
+    /// Asks the breaker of the request's page about a load.
+    ///
+    /// # Errors
+    /// [`UpstreamError::PageFails`] while it is open.
+    pub(crate) fn enter_page(
+        &self,
+        route: &Route,
+        request: &ForwardRequest,
+    ) -> Result<PagePass, UpstreamError> {
+        let path = request.target.path();
+        let page = PageId(self.page_hash.hash_one((route.prefix(), &request.host, path)));
+        match self.pages.lock().try_pass(page, self.clock.mono()) {
+            BreakerPass::Refused(left) | BreakerPass::Probing(left) => {
+                Err(UpstreamError::PageFails(left))
             }
+            pass => Ok(PagePass { page, pass }),
         }
+    }
+
+    /// Records the outcome of a page's load.
+    pub(crate) fn leave_page(&self, page: &PagePass, good: bool) {
+        self.pages.lock().record(page.page, self.clock.mono(), page.pass, good);
+    }
+
+    fn rejected(&self, Rejected { reason, retry_after }: Rejected) -> UpstreamError {
+        let err = match reason {
+            RejectReason::Limit => UpstreamError::Overloaded(retry_after),
+            RejectReason::Breaker => UpstreamError::Unreachable(retry_after),
+        };
+        self.metrics.record_upstream_error(err.proxy_error());
+        err
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use prometheus_client::registry::Registry;
-
-    use super::*;
-
-    #[test]
-    fn lowest_class_shed_first() {
-        let mut options = GatewayOptions::new("http://127.0.0.1:1".parse().expect("a URI"));
-        options.max_upstream_requests = 10;
-        let metrics = Arc::new(Metrics::new(&mut Registry::default()));
-        let gate = UpstreamGate::new(&options, Authority::from_static("127.0.0.1:1"), metrics);
-        let shared = Audience::Shared(Default::default());
-        let mut permits = Vec::new();
-        for (class, admitted) in [(Class::Ephemeral, 7), (Class::Standard, 2), (Class::Critical, 1)]
-        {
-            // Page loads and passes share the limit.
-            for nth in 0..admitted {
-                let audience = if nth % 2 == 0 { shared } else { Audience::Client };
-                permits.push(gate.admit(class, audience).expect("capacity"));
-            }
-            let err = gate.admit(class, Audience::Client).expect_err("no capacity");
-            assert!(matches!(err, UpstreamError::Overloaded), "{class:?}");
-        }
-        permits.truncate(6);
-        gate.admit(Class::Ephemeral, Audience::Client).expect("a slot is free again");
+/// Ends an admission with the outcome of its exchange.
+fn finish(permit: Permit, sent: &Result<(response::Parts, TimedBody), UpstreamError>) {
+    let outcome = match sent {
+        // How long it took depends on the request.
+        Ok(_) => Some(RequestOutcome::Answered),
+        Err(err) => err.outcome(),
+    };
+    if let Some(outcome) = outcome {
+        permit.finish(outcome);
     }
 }

@@ -49,10 +49,14 @@ impl GatewayError {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(err) => match err {
-                UpstreamError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-                UpstreamError::ConnectTimeout(_) | UpstreamError::ResponseTimeout(_) => {
-                    StatusCode::GATEWAY_TIMEOUT
-                }
+                UpstreamError::Overloaded(_)
+                | UpstreamError::Unreachable(_)
+                | UpstreamError::PageFails(_)
+                | UpstreamError::TotalLimit(_) => StatusCode::SERVICE_UNAVAILABLE,
+                UpstreamError::ClientLimit(_) => StatusCode::TOO_MANY_REQUESTS,
+                UpstreamError::ConnectTimeout(_)
+                | UpstreamError::ResponseTimeout(_)
+                | UpstreamError::TotalTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
                 UpstreamError::RequestBody => StatusCode::BAD_REQUEST,
                 UpstreamError::Connect(_)
                 | UpstreamError::Closed
@@ -102,7 +106,7 @@ impl GatewayError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Upstream(UpstreamError::Overloaded) => Some(Duration::from_secs(1)),
+            Self::Upstream(err) => err.retry_after(),
             Self::Read(err) => err.retry_after(),
             _ => None,
         }

@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use crate::admission::upstream_gate::UpstreamGate;
 use crate::http::body::Body;
+use crate::http::pace::PaceLimits;
 use crate::http::request_id::RequestIds;
 use crate::http::ryw_token::MalformedToken;
 use crate::http::target::Scheme;
@@ -51,8 +52,18 @@ impl Gateway {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OptionsError> {
         let authority = options.validate()?;
+        let queue_timeout = options.upstream_limits.queue_timeout;
+        let routes = options.routes.with_timeouts(options.timeouts, queue_timeout);
+        let options = GatewayOptions { routes, ..options };
         let metrics = Arc::new(metrics);
-        let gate = Arc::new(UpstreamGate::new(&options, authority, Arc::clone(&metrics)));
+        let gate = UpstreamGate::new(
+            &options,
+            authority,
+            &engine,
+            Arc::clone(&metrics),
+            Arc::clone(&clock),
+        );
+        let gate = Arc::new(gate);
         let pages =
             PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
         let (pages, ids) = (Arc::new(pages), RequestIds::new());
@@ -106,6 +117,12 @@ impl GatewayInner {
         let took = self.clock.mono().since(started);
         self.metrics.record_response(outcome, response.status(), took);
         access_log::log(method, path, took, outcome, response);
+    }
+
+    /// The pace that clients have to keep.
+    pub(crate) fn client_pace(&self) -> PaceLimits {
+        let clients = &self.options.clients;
+        PaceLimits { pause: clients.timeout, rate: clients.min_rate }
     }
 
     /// Whether the load of an entry began late enough to include the write of the client's token.

@@ -23,7 +23,7 @@ use crate::page_cache::origin::{PageLoad, PrivateResponse};
 use crate::page_cache::response::{Unusable, stored_page};
 use crate::settings::routes::Route;
 use crate::telemetry::metrics::Outcome;
-use crate::upstream::request::{Audience, ForwardRequest};
+use crate::upstream::request::ForwardRequest;
 use crate::upstream::upload::RequestBody;
 
 type Served = Result<(Outcome, Response<Body>), GatewayError>;
@@ -61,7 +61,7 @@ impl GatewayInner {
                 (request, served)
             }
             Classification::Pass(reason) => {
-                let body = RequestBody::streamed(body, self.options.body_pause);
+                let body = RequestBody::streamed(body, self.client_pace());
                 let served = self.pass(&request, &route, body, reason).await;
                 (Arc::new(request), served)
             }
@@ -152,8 +152,7 @@ impl GatewayInner {
         body: RequestBody,
         reason: &str,
     ) -> Served {
-        let class = route.policy.rules.priority;
-        let (mut head, body) = self.gate.send(class, request, Audience::Client, body).await?;
+        let (mut head, body) = self.gate.pass(route, request, body).await?;
         let token = ryw_token::take_from_response(&mut head.headers)
             .unwrap_or_else(|err| self.ignore_token(&err));
         let mut response = Response::from_parts(head, Body::Stream(Box::new(body)));

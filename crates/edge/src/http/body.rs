@@ -12,7 +12,13 @@ use prometheus_client::metrics::counter::Counter;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
 
-use super::in_flight::{ClientRequest, UpstreamPermit};
+use super::in_flight::ClientRequest;
+use super::pace::{Pace, PaceLimits};
+use crate::admission::budget::Slot;
+
+/// The largest part of a body that is handed to a client's connection at once. The next part is asked for
+/// once the client has room for it, which shows whether the client reads.
+const PART_BYTES: usize = 64 << 10;
 
 /// A body ended too early. The error reaches hyper, which closes the connection (or resets the
 /// stream), so the receiver sees an incomplete message.
@@ -20,8 +26,10 @@ use super::in_flight::{ClientRequest, UpstreamPermit};
 pub(crate) enum BodyError {
     #[error("the body ended early: {0}")]
     Broken(#[from] hyper::Error),
-    #[error("the body stalled for {0:?}")]
-    Stalled(Duration),
+    #[error("the body paused for {:?}, or came at less than {} bytes/s", .0.pause, .0.rate)]
+    TooSlow(PaceLimits),
+    #[error("the message is not complete after {0:?}")]
+    TooLong(Duration),
 }
 
 /// A response body. An enum rather than a boxed trait object, so that a hit allocates nothing.
@@ -50,6 +58,9 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
+            Self::Complete(bytes) if bytes.len() > PART_BYTES => {
+                Poll::Ready(Some(Ok(Frame::data(bytes.split_to(PART_BYTES)))))
+            }
             Self::Complete(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
@@ -83,20 +94,19 @@ pub(crate) struct Stream {
     prefix: VecDeque<Bytes>,
     rest: TimedBody,
     sent_bytes: Option<Counter>,
-    /// The upstream counts as busy, and the client's connection as in use, until the body ends.
-    _permit: Option<UpstreamPermit>,
+    /// The response counts as open, and the client's connection as in use, until the body ends.
+    slot: Option<Slot>,
     client_request: Option<ClientRequest>,
 }
 
 impl Stream {
-    pub(crate) fn new(rest: TimedBody, permit: Option<UpstreamPermit>) -> Self {
-        Self {
-            prefix: VecDeque::new(),
-            rest,
-            sent_bytes: None,
-            _permit: permit,
-            client_request: None,
-        }
+    pub(crate) fn new(rest: TimedBody, slot: Option<Slot>) -> Self {
+        Self { prefix: VecDeque::new(), rest, sent_bytes: None, slot, client_request: None }
+    }
+
+    /// Counts the response in its budget until the body ends.
+    pub(crate) fn hold(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// Reads the next frame ahead. [`unread`](Self::unread) puts it back.
@@ -122,10 +132,16 @@ impl Stream {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match self.prefix.pop_front() {
+        let mut frame = match self.prefix.pop_front() {
             Some(part) => Some(Ok(Frame::data(part))),
             None => ready!(self.rest.poll_frame(cx)),
         };
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(data) = frame.data_mut()
+            && data.len() > PART_BYTES
+        {
+            self.prefix.push_front(data.split_off(PART_BYTES));
+        }
         if let (Some(Ok(frame)), Some(sent)) = (&frame, &self.sent_bytes)
             && let Some(data) = frame.data_ref()
         {
@@ -146,19 +162,26 @@ impl Stream {
     }
 }
 
-/// A received body that fails when it pauses for longer than its limit.
+/// A received body that fails when its sender is too slow.
 #[derive(Debug)]
 pub(crate) struct TimedBody {
     body: Incoming,
-    max_pause: Duration,
+    pace: Pace,
+    /// The end of the whole message's time, and that time.
+    deadline: Option<(Instant, Duration)>,
     /// Created at the first pause; most bodies never pause.
     timer: Option<Pin<Box<Sleep>>>,
-    paused: bool,
 }
 
 impl TimedBody {
-    pub(crate) fn new(body: Incoming, max_pause: Duration) -> Self {
-        Self { body, max_pause, timer: None, paused: false }
+    pub(crate) fn new(body: Incoming, limits: PaceLimits) -> Self {
+        Self { body, pace: Pace::new(limits), deadline: None, timer: None }
+    }
+
+    /// The body fails also if it has not ended at `deadline`. `total`: the time that it then had.
+    pub(crate) fn with_deadline(mut self, deadline: Instant, total: Duration) -> Self {
+        self.deadline = Some((deadline, total));
+        self
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
@@ -174,16 +197,31 @@ impl TimedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.paused = false;
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            self.pace.moved(data.map_or(0, |data| data.len() as u64), Instant::now);
+            if let (Some(_), Some(err)) = (&frame, self.overdue()) {
+                return Poll::Ready(Some(Err(err)));
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
-        let max_pause = self.max_pause;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_pause)));
-        if !self.paused {
-            self.paused = true;
-            timer.as_mut().reset(Instant::now() + max_pause);
+        if !self.pace.is_waiting() {
+            let until = self.pace.wait(Instant::now());
+            let until = self.deadline.map_or(until, |(deadline, _)| until.min(deadline));
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(until),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(until))),
+            }
         }
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Some(Err(BodyError::Stalled(max_pause))))
+        if let Some(timer) = &mut self.timer {
+            ready!(timer.as_mut().poll(cx));
+        }
+        let err = self.overdue().unwrap_or_else(|| BodyError::TooSlow(self.pace.limits()));
+        Poll::Ready(Some(Err(err)))
+    }
+
+    /// The error after the deadline.
+    fn overdue(&self) -> Option<BodyError> {
+        let (deadline, total) = self.deadline?;
+        (Instant::now() >= deadline).then_some(BodyError::TooLong(total))
     }
 }

@@ -1,13 +1,15 @@
 //! Guards that a message holds until its body ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Activity of one client connection.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionActivity {
     started: AtomicU64,
     in_flight: AtomicUsize,
+    written_bytes: AtomicU64,
+    is_write_blocked: AtomicBool,
 }
 
 impl ConnectionActivity {
@@ -21,9 +23,26 @@ impl ConnectionActivity {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Whether no request is in flight.
+    /// Counts bytes that the socket has taken.
+    pub(crate) fn wrote(&self, bytes: u64) {
+        self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.is_write_blocked.store(false, Ordering::Relaxed);
+    }
+
+    /// Records that a write waits for the client.
+    pub(crate) fn write_blocked(&self) {
+        self.is_write_blocked.store(true, Ordering::Relaxed);
+    }
+
+    /// The bytes that the socket has taken since the connection was accepted.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether no request is in flight and no response is left to be written.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) == 0
+            && !self.is_write_blocked.load(Ordering::Relaxed)
     }
 }
 
@@ -41,24 +60,5 @@ impl ClientRequest {
 impl Drop for ClientRequest {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A request in flight at the upstream. Dropping the permit frees its slot.
-#[derive(Debug)]
-pub(crate) struct UpstreamPermit(Arc<AtomicUsize>);
-
-impl UpstreamPermit {
-    /// Takes a slot, if fewer than `capacity` are taken.
-    pub(crate) fn acquire(in_flight: &Arc<AtomicUsize>, capacity: usize) -> Option<Self> {
-        let next = |taken: usize| (taken < capacity).then_some(taken + 1);
-        in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
-        Some(Self(Arc::clone(in_flight)))
-    }
-}
-
-impl Drop for UpstreamPermit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cache::audit::{PageAuditReport, PageFinding};
 use cache::{Content, Engine, ServedAs};
 use coherence::Clock;
-use contract::{Class, Evidence};
+use contract::Evidence;
 use http::{HeaderMap, Method, Version};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -21,11 +21,10 @@ use tokio::sync::mpsc;
 use super::sampler::{PageSample, PageSampler};
 use crate::admission::upstream_gate::UpstreamGate;
 use crate::http::body_diff::Difference;
-use crate::http::collect::{Collected, collect};
+use crate::http::collect::Collected;
 use crate::http::request_id::RequestIds;
 use crate::page_cache::stored_head;
-use crate::upstream::request::{Audience, ForwardRequest};
-use crate::upstream::upload::RequestBody;
+use crate::upstream::request::ForwardRequest;
 
 /// A difference has to last this long: the page may just have changed, and its event be in transit.
 const CONFIRM_DELAY: Duration = Duration::from_secs(1);
@@ -174,15 +173,15 @@ impl PageAuditor {
             host: sample.host.clone(),
             request_id: self.ids.generate(),
         };
-        let audience = Audience::Shared(sample.encodings);
-        let sent = self.gate.send(Class::Ephemeral, &request, audience, RequestBody::empty()).await;
-        let (head, mut body) = sent.ok()?;
+        let (route, encodings) = (&sample.route, sample.encodings);
+        let loaded = self.gate.background_load(route, &request, encodings, self.max_bytes).await;
+        let (head, body) = loaded?;
         let Content::Present(stored) = &sample.entry.content else { return None };
         let (metadata, _) = stored_head::decode(&stored.head, 0)?;
         if head.status != metadata.status {
             return None;
         }
-        match collect(&mut body, self.max_bytes).await {
+        match body {
             Collected::Complete(bytes) => Some(bytes),
             Collected::TooLarge(_) | Collected::Incomplete(_) => None,
         }

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache::{Content, Loaded, Origin, OriginError, OriginErrorKind, Value};
+use cache::{Content, Loaded, Origin, OriginError, OriginErrorKind, Party, Value};
 use coherence::{Clock, Mono};
 use contract::{Evidence, Key};
 use http::header::{DATE, TRANSFER_ENCODING};
-use http::{StatusCode, response};
+use http::response;
 use parking_lot::Mutex;
 
 use super::cookie_pages::CookiePages;
 use super::storability::{self, RequestContext, Storable};
 use super::stored_head::{self, StoredMetadata};
-use crate::admission::upstream_gate::UpstreamGate;
+use crate::admission::budget::client_at;
+use crate::admission::upstream_gate::{NAME, UpstreamGate};
 use crate::http::body::Stream;
 use crate::http::collect::{Collected, collect};
 use crate::http::encodings::Encodings;
@@ -25,8 +26,7 @@ use crate::settings::options::GatewayOptions;
 use crate::settings::routes::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::request::{Audience, ForwardRequest};
-use crate::upstream::upload::RequestBody;
+use crate::upstream::request::ForwardRequest;
 
 /// How long the gateway remembers that a page is not explicitly shared.
 const COOKIE_PAGE_TTL: Duration = Duration::from_secs(10);
@@ -39,7 +39,6 @@ pub(crate) struct PageOrigin {
     cookie_pages: CookiePages,
     max_object_bytes: u64,
     max_tags: usize,
-    max_upstream_requests: usize,
 }
 
 impl PageOrigin {
@@ -56,7 +55,6 @@ impl PageOrigin {
             cookie_pages: CookiePages::new(COOKIE_PAGE_TTL),
             max_object_bytes: options.max_object_bytes,
             max_tags: options.max_tags,
-            max_upstream_requests: options.max_upstream_requests,
         }
     }
 
@@ -101,18 +99,33 @@ impl PageLoad {
         self.private.lock().take()
     }
 
-    fn keep_private(&self, head: response::Parts, body: Stream, reason: Option<NotStored>) {
-        *self.private.lock() = Some(Ok(PrivateResponse { head, body, reason }));
+    /// Keeps a response for this request's client. It counts as open from here on.
+    fn keep_private(&self, head: response::Parts, mut body: Stream, reason: Option<NotStored>) {
+        let class = self.route.policy.rules.priority;
+        let slot = self.origin.gate.response_slot(&self.request, class);
+        *self.private.lock() = Some(slot.map(|slot| {
+            body.hold(slot);
+            PrivateResponse { head, body, reason }
+        }));
     }
 
     fn failed(&self, err: UpstreamError) -> OriginError {
         let kind = match &err {
-            UpstreamError::Overloaded => OriginErrorKind::Refused,
-            UpstreamError::ConnectTimeout(_) | UpstreamError::ResponseTimeout(_) => {
+            UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_) => {
+                OriginErrorKind::Unavailable
+            }
+            UpstreamError::ResponseTimeout(_) | UpstreamError::TotalTimeout(_) => {
                 OriginErrorKind::Timeout
             }
-            UpstreamError::Connect(_) | UpstreamError::Closed => OriginErrorKind::Unavailable,
-            UpstreamError::InvalidHttp(_) | UpstreamError::Incomplete(_) => OriginErrorKind::Broken,
+            // Of this page, not of the upstream.
+            UpstreamError::Closed
+            | UpstreamError::InvalidHttp(_)
+            | UpstreamError::Incomplete(_)
+            | UpstreamError::PageFails(_) => OriginErrorKind::Broken,
+            UpstreamError::Overloaded(_)
+            | UpstreamError::Unreachable(_)
+            | UpstreamError::ClientLimit(_)
+            | UpstreamError::TotalLimit(_) => OriginErrorKind::Refused,
             UpstreamError::RequestBody => OriginErrorKind::BadRequest,
         };
         let message = err.to_string();
@@ -199,34 +212,47 @@ impl PageLoad {
 #[async_trait]
 impl Origin for PageLoad {
     fn name(&self) -> &str {
-        "upstream"
+        NAME
     }
 
-    /// As many as the upstream's limit: private pages load one by one, and a lookup before the load
-    /// must not make their clients wait longer than a pass would.
-    fn concurrency(&self) -> Option<usize> {
-        Some(self.origin.max_upstream_requests)
+    fn party(&self) -> Option<Party> {
+        Some(client_at(self.request.client))
     }
 
     async fn load(&self, key: &Key, _: &str) -> Result<Loaded, OriginError> {
-        let audience = Audience::Shared(self.encodings);
-        let class = self.route.policy.rules.priority;
-        let sent =
-            self.origin.gate.send(class, &self.request, audience, RequestBody::empty()).await;
-        let (head, mut body) = sent.map_err(|err| self.failed(err))?;
+        let gate = &self.origin.gate;
+        let page = gate.enter_page(&self.route, &self.request).map_err(|err| self.failed(err))?;
+        let sent = gate.load(&self.route, &self.request, self.encodings).await;
+        let (head, body) = sent.map_err(|err| {
+            // A failure to connect says nothing about the page.
+            if !matches!(err, UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) {
+                gate.leave_page(&page, false);
+            }
+            self.failed(err)
+        })?;
         if head.status.is_server_error() {
+            gate.leave_page(&page, false);
             // The client of this load receives the upstream's error response. For the engine it is a
-            // failure: never stored, and covered by a stale page where the route allows it.
-            let kind = match head.status {
-                StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT => OriginErrorKind::Unavailable,
-                _ => OriginErrorKind::Broken,
-            };
+            // failure of this page: never stored, and covered by a stale page where the route allows it.
             let message = format!("the upstream returned {}", head.status.as_u16());
             self.keep_private(head, body, None);
-            return Err(OriginError { kind, message });
+            return Err(OriginError { kind: OriginErrorKind::Broken, message });
         }
+        let loaded = self.receive(key, head, body).await;
+        let is_broken = loaded.as_ref().is_err_and(|err| err.kind == OriginErrorKind::Broken);
+        gate.leave_page(&page, !is_broken);
+        loaded
+    }
+}
+
+impl PageLoad {
+    /// Receives the body of a storable response; any other stays with the client of this load.
+    async fn receive(
+        &self,
+        key: &Key,
+        head: response::Parts,
+        mut body: Stream,
+    ) -> Result<Loaded, OriginError> {
         let storable = match self.storability(&head, &body) {
             Ok(storable) => storable,
             Err(reason) => return self.uncacheable(key, head, body, reason),

@@ -4,16 +4,17 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::h2_stream::{StreamExecutor, StreamProgress, TrackedBody};
+use super::http_server::http_server;
 use super::wake_gate::PollOnWake;
 use super::write_timeout::WriteTimeout;
 use crate::gateway::{Dispatch, GatewayInner};
@@ -24,8 +25,13 @@ use crate::http::in_flight::{ClientRequest, ConnectionActivity};
 pub(super) struct Connection {
     gateway: Arc<GatewayInner>,
     activity: Arc<ConnectionActivity>,
+    streams: StreamExecutor,
     peer: SocketAddr,
 }
+
+/// A connection that writes at least this many bytes between two idle checks is not idle. Less may be the
+/// pings of HTTP/2.
+const ACTIVE_BYTES: u64 = 1 << 10;
 
 /// An event on a connection beside its requests.
 enum Event {
@@ -37,25 +43,26 @@ enum Event {
 
 impl Connection {
     pub(super) fn new(gateway: Arc<GatewayInner>, peer: SocketAddr) -> Self {
-        Self { gateway, activity: Arc::default(), peer }
+        let slow_readers = gateway.metrics.slow_readers.clone();
+        let streams = StreamExecutor::new(gateway.client_pace(), slow_readers);
+        Self { gateway, activity: Arc::default(), streams, peer }
     }
 
-    pub(super) async fn run(
-        self,
-        server: &auto::Builder<TokioExecutor>,
-        socket: TcpStream,
-        mut stopped: watch::Receiver<bool>,
-    ) {
+    pub(super) async fn run(self, socket: TcpStream, mut stopped: watch::Receiver<bool>) {
         let gateway = Arc::clone(&self.gateway);
         let activity = Arc::clone(&self.activity);
         let _open = OpenConnection::new(&gateway);
         // Fails only on a closed socket, which the first read reports.
         let _ = socket.set_nodelay(true);
-        let io = TokioIo::new(WriteTimeout::new(socket, gateway.options.body_pause));
+        let slow_readers = gateway.metrics.slow_readers.clone();
+        let socket =
+            WriteTimeout::new(socket, Arc::clone(&activity), gateway.client_pace(), slow_readers);
+        let server = http_server(&gateway.options, self.streams.clone());
+        let io = TokioIo::new(socket);
         let mut serving = pin!(server.serve_connection(io, self));
         let mut idle_check = tokio::time::interval(gateway.options.head_timeout);
         idle_check.reset();
-        let mut last_started = 0;
+        let (mut last_started, mut last_written) = (0, 0);
         loop {
             let event = pin!(async {
                 tokio::select! {
@@ -77,12 +84,13 @@ impl Connection {
                 Event::Shutdown(false) => return,
                 Event::Shutdown(true) => serving.as_mut().graceful_shutdown(),
                 Event::IdleCheck => {
-                    let started = activity.started();
-                    if activity.is_idle() && started == last_started {
+                    let (started, written) = (activity.started(), activity.written_bytes());
+                    let is_writing = written - last_written >= ACTIVE_BYTES;
+                    if activity.is_idle() && started == last_started && !is_writing {
                         gateway.metrics.slow_connections.inc_by(u64::from(started == 0));
                         return;
                     }
-                    last_started = started;
+                    (last_started, last_written) = (started, written);
                 }
             }
         }
@@ -106,38 +114,48 @@ impl Drop for OpenConnection<'_> {
 }
 
 impl Service<Request<Incoming>> for Connection {
-    type Response = Response<Body>;
+    type Response = Response<TrackedBody>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
         self.activity.request_started();
-        match self.gateway.dispatch(request, self.peer) {
-            Dispatch::Ready(response) => ResponseFuture::Ready(Some(response)),
+        let progress = (request.version() == Version::HTTP_2).then(|| self.streams.start_stream());
+        let response = match self.gateway.dispatch(request, self.peer) {
+            Dispatch::Ready(response) => PendingResponse::Ready(Some(response)),
             Dispatch::Pending(pending) => {
                 let client_request = ClientRequest::new(&self.activity);
                 let gateway = Arc::clone(&self.gateway);
-                ResponseFuture::Pending(Box::pin(gateway.resume(pending, client_request)))
+                PendingResponse::Pending(Box::pin(gateway.resume(pending, client_request)))
             }
-        }
+        };
+        ResponseFuture { response, progress }
     }
 }
 
 /// A response, or the future of one. A hit is ready and allocates no future.
-pub(super) enum ResponseFuture {
+enum PendingResponse {
     Ready(Option<Response<Body>>),
     Pending(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }
 
+/// The response to one request.
+pub(super) struct ResponseFuture {
+    response: PendingResponse,
+    progress: Option<Arc<StreamProgress>>,
+}
+
 impl Future for ResponseFuture {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<TrackedBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Self::Ready(response) => {
-                Poll::Ready(Ok(response.take().expect("not polled after completion")))
+        let response = match &mut self.response {
+            PendingResponse::Ready(response) => {
+                response.take().expect("not polled after completion")
             }
-            Self::Pending(future) => future.as_mut().poll(cx).map(Ok),
-        }
+            PendingResponse::Pending(future) => ready!(future.as_mut().poll(cx)),
+        };
+        let progress = self.progress.take();
+        Poll::Ready(Ok(response.map(|body| TrackedBody { body, progress })))
     }
 }

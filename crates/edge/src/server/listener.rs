@@ -5,14 +5,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use crate::gateway::Gateway;
+
+/// The most bytes of a response that a socket takes before the client has room for them. Without it, the
+/// system takes megabytes, and reports no progress until the client has read half of them.
+const UNSENT_BYTES: u32 = 64 << 10;
 
 /// The pause after a failed `accept`.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -22,7 +25,7 @@ impl Gateway {
     /// Then closes the listener, waits up to the drain time for requests in flight, and closes the
     /// remaining connections.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
-        let server = Arc::new(self.server());
+        limit_unsent(&listener);
         let slots = Arc::new(Semaphore::new(self.inner.options.max_connections));
         let (stop, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
@@ -36,9 +39,9 @@ impl Gateway {
             };
             let Some((socket, peer, slot)) = accepted else { continue };
             let connection = Connection::new(Arc::clone(&self.inner), peer);
-            let (server, stopped) = (Arc::clone(&server), stopped.clone());
+            let stopped = stopped.clone();
             connections.spawn(async move {
-                connection.run(&server, socket, stopped).await;
+                connection.run(socket, stopped).await;
                 drop(slot);
             });
         }
@@ -50,25 +53,12 @@ impl Gateway {
             connections.shutdown().await;
         }
     }
+}
 
-    fn server(&self) -> auto::Builder<TokioExecutor> {
-        let options = &self.inner.options;
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        server
-            .http1()
-            .timer(TokioTimer::new())
-            // Each connection has one timer for slow heads, which is cheaper than one per request.
-            .header_read_timeout(None)
-            .max_buf_size(options.max_head_bytes)
-            .half_close(false);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(128)
-            .max_header_list_size(u32::try_from(options.max_head_bytes).unwrap_or(u32::MAX))
-            .keep_alive_interval(options.head_timeout)
-            .keep_alive_timeout(options.head_timeout);
-        server
+/// Limits the unsent bytes of the connections that `listener` will accept: they inherit the option.
+fn limit_unsent(listener: &TcpListener) {
+    if let Err(err) = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::warn!(error = %err, "can't limit the unsent bytes of connections");
     }
 }
 

@@ -2,46 +2,59 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// Fails a write that makes no progress for `limit`. Without the limit, a client that does not read
-/// could keep its response in memory for any time.
+use crate::http::in_flight::ConnectionActivity;
+use crate::http::pace::{Pace, PaceLimits};
+
+/// Fails a write whose client reads too slowly. Without the limit, a client that does not read could keep
+/// its response in memory for any time.
 #[derive(Debug)]
 pub(crate) struct WriteTimeout {
     socket: TcpStream,
-    limit: Duration,
+    activity: Arc<ConnectionActivity>,
+    pace: Pace,
     /// Created at the first blocked write; most writes never block.
     timer: Option<Pin<Box<Sleep>>>,
-    blocked: bool,
+    slow_readers: Counter,
 }
 
 impl WriteTimeout {
-    pub(crate) fn new(socket: TcpStream, limit: Duration) -> Self {
-        Self { socket, limit, timer: None, blocked: false }
+    pub(crate) fn new(
+        socket: TcpStream,
+        activity: Arc<ConnectionActivity>,
+        limits: PaceLimits,
+        slow_readers: Counter,
+    ) -> Self {
+        Self { socket, activity, pace: Pace::new(limits), timer: None, slow_readers }
     }
 
-    fn limit<T>(&mut self, cx: &mut Context<'_>, progress: Poll<Result<T>>) -> Poll<Result<T>> {
-        if progress.is_ready() {
-            self.blocked = false;
-            return progress;
+    fn limit(&mut self, cx: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        if let Poll::Ready(written) = written {
+            let bytes = written.as_ref().map_or(0, |bytes| *bytes as u64);
+            self.pace.moved(bytes, Instant::now);
+            self.activity.wrote(bytes);
+            return Poll::Ready(written);
         }
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.blocked {
-            self.blocked = true;
-            timer.as_mut().reset(Instant::now() + limit);
-        }
-        match timer.as_mut().poll(cx) {
-            Poll::Ready(()) => {
-                Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client does not read")))
+        if !self.pace.is_waiting() {
+            self.activity.write_blocked();
+            let until = self.pace.wait(Instant::now());
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(until),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(until))),
             }
-            Poll::Pending => Poll::Pending,
         }
+        if let Some(timer) = &mut self.timer {
+            ready!(timer.as_mut().poll(cx));
+        }
+        self.slow_readers.inc();
+        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client reads too slowly")))
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::response::{self as service_response, Directives};
 use crate::http::body::{Stream, TimedBody};
+use crate::http::pace::PaceLimits;
 use crate::upstream::client::{HttpClient, http_client};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::upload::RequestBody;
@@ -153,7 +154,8 @@ impl HttpOrigin {
             sent = send().await;
         }
         let (head, body) = sent.map_err(|err| self.send_error(&err))?.into_parts();
-        Ok((head, Stream::new(TimedBody::new(body, self.service.timeout), None)))
+        let limits = PaceLimits { pause: self.service.timeout, rate: 0 };
+        Ok((head, Stream::new(TimedBody::new(body, limits), None)))
     }
 
     fn send_error(&self, err: &UpstreamError) -> OriginError {

@@ -7,7 +7,9 @@ use http::Uri;
 use http::uri::Authority;
 use thiserror::Error;
 
+use super::client_limits::ClientLimits;
 use super::routes::Routes;
+use super::upstream_limits::{TimeoutOverrides, Timeouts, UpstreamLimits};
 
 /// The options of a [`Gateway`](crate::Gateway).
 #[derive(Clone, Debug)]
@@ -30,10 +32,12 @@ pub struct GatewayOptions {
     pub max_tags: usize,
     /// The time limit for connecting to the upstream.
     pub connect_timeout: Duration,
-    /// The time limit for the first byte of the upstream's response.
-    pub first_byte_timeout: Duration,
-    /// The longest pause within a body, in either direction; a longer pause fails the message.
-    pub body_pause: Duration,
+    /// The timeouts of exchanges with the upstream, where a route does not set its own.
+    pub timeouts: Timeouts,
+    /// How many requests the upstream gets at once.
+    pub upstream_limits: UpstreamLimits,
+    /// The limits of clients.
+    pub clients: ClientLimits,
     /// The time limit for the head of a request, counted from the moment the connection is idle. The
     /// connection closes after at most twice this time.
     pub head_timeout: Duration,
@@ -41,15 +45,17 @@ pub struct GatewayOptions {
     pub max_head_bytes: usize,
     /// The most client connections at once. Further connections wait to be accepted.
     pub max_connections: usize,
-    /// The most requests at the upstream at once. Further requests get a 503.
-    pub max_upstream_requests: usize,
     /// The time limit for requests in flight to end after shutdown begins.
     pub drain: Duration,
 }
 
 impl GatewayOptions {
     /// The keys of `[upstream]`.
-    pub const UPSTREAM_KEYS: &[&str] = &["url", "timeout"];
+    pub const UPSTREAM_KEYS: &[&str] = &{
+        let [a, b, c] = TimeoutOverrides::KEYS;
+        let [d, e, f, g, h] = UpstreamLimits::KEYS;
+        ["url", "connect_timeout", a, b, c, d, e, f, g, h]
+    };
 
     /// Reads `[upstream]`; all other options have their defaults. `form`: the help where the address is
     /// missing. `parse`: parses the address. `None` only after a problem was recorded.
@@ -58,12 +64,12 @@ impl GatewayOptions {
         form: &str,
         parse: impl FnOnce(&str) -> Result<Uri, ValueError>,
     ) -> Option<Self> {
-        let first_byte_timeout = table.duration("timeout", TIME_LIMITS);
-        let mut options = Self::new(table.required_text_with("url", form, parse)?);
-        if let Some(timeout) = first_byte_timeout {
-            options.first_byte_timeout = timeout;
-        }
-        Some(options)
+        let timeouts = TimeoutOverrides::read(table).or(Timeouts::default());
+        let upstream_limits = UpstreamLimits::read(table);
+        let connect_timeout = table.duration("connect_timeout", TIME_LIMITS);
+        let options = Self::new(table.required_text_with("url", form, parse)?);
+        let connect_timeout = connect_timeout.unwrap_or(options.connect_timeout);
+        Some(Self { timeouts, upstream_limits, connect_timeout, ..options })
     }
 
     /// The default options for `upstream`.
@@ -78,12 +84,12 @@ impl GatewayOptions {
             max_object_bytes: 4 << 20,
             max_tags: 128,
             connect_timeout: Duration::from_secs(2),
-            first_byte_timeout: Duration::from_secs(10),
-            body_pause: Duration::from_secs(10),
+            timeouts: Timeouts::default(),
+            upstream_limits: UpstreamLimits::default(),
+            clients: ClientLimits::default(),
             head_timeout: Duration::from_secs(10),
             max_head_bytes: 32 << 10,
             max_connections: 10_000,
-            max_upstream_requests: 512,
             drain: Duration::from_secs(10),
         }
     }
@@ -104,11 +110,12 @@ impl GatewayOptions {
         let positive = [
             ("max_object_bytes", self.max_object_bytes != 0),
             ("connect_timeout", !self.connect_timeout.is_zero()),
-            ("first_byte_timeout", !self.first_byte_timeout.is_zero()),
-            ("body_pause", !self.body_pause.is_zero()),
+            ("timeouts.first_byte", !self.timeouts.first_byte.is_zero()),
+            ("timeouts.between_bytes", !self.timeouts.between_bytes.is_zero()),
+            ("clients.timeout", !self.clients.timeout.is_zero()),
             ("head_timeout", !self.head_timeout.is_zero()),
             ("max_connections", self.max_connections != 0),
-            ("max_upstream_requests", self.max_upstream_requests != 0),
+            ("upstream_limits.concurrency", self.upstream_limits.concurrency != 0),
         ];
         match positive.into_iter().find(|(_, valid)| !valid) {
             Some((name, _)) => Err(OptionsError::Zero(name)),

@@ -11,6 +11,11 @@ use thiserror::Error;
 
 use crate::http::body_diff::IgnoredParts;
 use crate::http::freshness::MAX_NAME_BYTES;
+use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts};
+
+/// The time that a load gets where its route sets no total timeout. The timeouts of its parts end it
+/// earlier.
+const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One `[[edge.route]]`. The defaults are those of pages without a route.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct RouteConfig {
     pub audit_ignore: Vec<String>,
     /// False: pages are never stored, even if the response allows it (cart, checkout). Default: true.
     pub store: bool,
+    /// The timeouts of exchanges with the upstream. Default: the upstream's.
+    pub timeouts: TimeoutOverrides,
 }
 
 impl Default for RouteConfig {
@@ -53,6 +60,7 @@ impl Default for RouteConfig {
             shows: Vec::new(),
             audit_ignore: Vec::new(),
             store: true,
+            timeouts: TimeoutOverrides::default(),
         }
     }
 }
@@ -78,6 +86,7 @@ impl RouteConfig {
             shows: texts(table, "shows", "write the names of contracts"),
             audit_ignore: texts(table, "audit_ignore", "write regular expressions"),
             store: table.flag("store").unwrap_or(default.store),
+            timeouts: TimeoutOverrides::read(table),
             path: table.required_text_with("path", PATH, |text| Ok(text.to_owned()))?,
         };
         match route.check() {
@@ -135,6 +144,9 @@ pub(crate) struct Route {
     pub(crate) policy: Arc<Policy>,
     pub(crate) max_lifetime: Duration,
     pub(crate) store: bool,
+    overrides: TimeoutOverrides,
+    /// The timeouts of exchanges with the upstream.
+    pub(crate) timeouts: Timeouts,
     shows: Vec<String>,
     /// The evidence of its pages, by their tags.
     pub(crate) evidence: PageEvidence,
@@ -150,9 +162,6 @@ impl Default for Routes {
 }
 
 impl Routes {
-    /// The keys of `[edge]`.
-    pub const KEYS: &[&str] = &["route"];
-
     /// The keys of an `[[edge.route]]`.
     pub const ROUTE_KEYS: &[&str] = &[
         "path",
@@ -165,9 +174,12 @@ impl Routes {
         "shows",
         "audit_ignore",
         "store",
+        "timeout",
+        "between_bytes_timeout",
+        "total_timeout",
     ];
 
-    /// Reads `[edge]`. `None` only after a problem was recorded.
+    /// Reads the routes of `[edge]`. `None` only after a problem was recorded.
     pub fn read(table: &mut TableReader<'_>) -> Option<Self> {
         let routes = table.tables("route", Self::ROUTE_KEYS, RouteConfig::read);
         // Each of them is valid, so only two together can be invalid.
@@ -206,6 +218,23 @@ impl Routes {
         Self { routes: self.routes.iter().map(prove).collect(), default: prove(&self.default) }
     }
 
+    /// Returns the routes with the timeouts of the upstream where they set none. `queue_timeout`: the time that
+    /// a load may wait for a place.
+    pub(crate) fn with_timeouts(&self, timeouts: Timeouts, queue_timeout: Duration) -> Self {
+        let limit = |route: &Arc<Route>| {
+            let timeouts = route.overrides.or(timeouts);
+            let load = timeouts.total.unwrap_or(UNLIMITED);
+            let rules = Rules {
+                load_timeout: Some(load),
+                wait_timeout: Some(load.saturating_add(queue_timeout)),
+                ..route.policy.rules.clone()
+            };
+            let policy = Arc::new(route.policy.with_rules(rules));
+            Arc::new(Route { policy, timeouts, ..Route::clone(route) })
+        };
+        Self { routes: self.routes.iter().map(limit).collect(), default: limit(&self.default) }
+    }
+
     /// Returns the contracts that routes name in `shows`, each with the route's path.
     pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
         let routes = self.routes.iter();
@@ -219,6 +248,11 @@ impl Routes {
 }
 
 impl Route {
+    /// The path prefix.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// `config`: checked.
     fn new(config: &RouteConfig) -> Self {
         let max_lifetime = config.max_lifetime;
@@ -235,6 +269,8 @@ impl Route {
             policy: Arc::new(Policy::new(rules)),
             max_lifetime,
             store: config.store && !max_lifetime.is_zero(),
+            overrides: config.timeouts,
+            timeouts: config.timeouts.or(Timeouts::default()),
             shows: config.shows.clone(),
             evidence: PageEvidence::default(),
             ignored: IgnoredParts::parse(&config.audit_ignore).expect("checked with the route"),
@@ -276,7 +312,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Routes, String> {
         let table: toml::Table = text.parse().expect("TOML");
-        let mut reader = TableReader::new("edge", &table, Routes::KEYS);
+        let mut reader = TableReader::new("edge", &table, &["route"]);
         let routes = Routes::read(&mut reader);
         reader.finish(routes).map_err(|problems| problems[0].to_string())
     }
@@ -315,6 +351,24 @@ mod tests {
             let err = read(&format!("[[route]]\n{keys}")).expect_err(keys);
             assert!(err.starts_with(problem), "{err}");
         }
+    }
+
+    #[test]
+    fn route_overrides_timeouts_of_upstream() {
+        let reports = "[[route]]\npath = \"/reports/\"\ntimeout = \"5min\"\n";
+        let quick = "[[route]]\npath = \"/quick/\"\ntotal_timeout = \"0s\"\n";
+        let second = Duration::from_secs(1);
+        let upstream = Timeouts { first_byte: second, between_bytes: second, total: Some(second) };
+        let routes =
+            read(&format!("{reports}{quick}")).expect("valid").with_timeouts(upstream, second);
+        let of = |path: &str| routes.resolve(path).timeouts;
+        let minutes = Duration::from_secs(300);
+        assert_eq!(of("/reports/1"), Timeouts { first_byte: minutes, ..upstream });
+        assert_eq!(of("/quick/1"), Timeouts { total: None, ..upstream });
+        assert_eq!(of("/"), upstream);
+        let rules = &routes.resolve("/").policy.rules;
+        assert_eq!((rules.load_timeout, rules.wait_timeout), (Some(second), Some(2 * second)));
+        assert_eq!(routes.resolve("/quick/1").policy.rules.load_timeout, Some(UNLIMITED));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub const SENT: &str = "tidegate_gateway_sent_bytes";
 pub const CONNECTIONS: &str = "tidegate_gateway_connections";
 /// Connections closed because the first request head took too long.
 pub const SLOW: &str = "tidegate_gateway_slow_connections";
+/// Responses that were ended because the client read too slowly.
+pub const SLOW_READERS: &str = "tidegate_gateway_slow_readers";
 /// Malformed causal tokens, from clients and from the upstream.
 pub const MALFORMED_TOKENS: &str = "tidegate_gateway_malformed_tokens";
 /// Requests sent to the upstream.
@@ -93,6 +95,7 @@ pub struct Metrics {
     pub(crate) sent_bytes: Counter,
     pub(crate) connections: Gauge,
     pub(crate) slow_connections: Counter,
+    pub(crate) slow_readers: Counter,
     pub(crate) malformed_tokens: Counter,
     pub(crate) upstream_requests: Counter,
 }
@@ -123,6 +126,7 @@ impl Metrics {
             sent_bytes: Counter::default(),
             connections: Gauge::default(),
             slow_connections: Counter::default(),
+            slow_readers: Counter::default(),
             malformed_tokens: Counter::default(),
             upstream_requests: Counter::default(),
         };
@@ -138,6 +142,11 @@ impl Metrics {
             SLOW,
             "Client connections closed because the request head took too long",
             metrics.slow_connections.clone(),
+        );
+        registry.register(
+            SLOW_READERS,
+            "Responses that were ended because the client read too slowly",
+            metrics.slow_readers.clone(),
         );
         let malformed = metrics.malformed_tokens.clone();
         registry.register(

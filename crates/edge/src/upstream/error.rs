@@ -4,20 +4,31 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use cache::admission::RequestOutcome;
 use hyper_util::client::legacy::Error as ClientError;
 use thiserror::Error;
 
 /// The upstream gave no usable response.
 #[derive(Debug, Error)]
 pub(crate) enum UpstreamError {
-    #[error("the upstream is overloaded: all connections are in use")]
-    Overloaded,
+    #[error("the upstream is overloaded: all of its places are taken")]
+    Overloaded(Duration),
+    #[error("the upstream can't be reached, or is silent; it is asked again in {0:?}")]
+    Unreachable(Duration),
+    #[error("the upstream fails to serve this page; it is asked again in {0:?}")]
+    PageFails(Duration),
+    #[error("the client has too many {0} open")]
+    ClientLimit(&'static str),
+    #[error("all clients together have too many {0} open")]
+    TotalLimit(&'static str),
     #[error("can't connect to the upstream: {0}")]
     Connect(String),
     #[error("no connection to the upstream within {0:?}")]
     ConnectTimeout(Duration),
     #[error("no response from the upstream within {0:?}")]
     ResponseTimeout(Duration),
+    #[error("no response from the upstream within the total timeout of {0:?}")]
+    TotalTimeout(Duration),
     #[error("the upstream closed the connection without a response")]
     Closed,
     #[error("the upstream's response is not valid HTTP: {0}")]
@@ -55,10 +66,13 @@ impl UpstreamError {
     /// The error type of RFC 9209 §2.3; also the label in metrics.
     pub(crate) fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Overloaded => "connection_limit_reached",
-            Self::Connect(_) => "destination_unavailable",
+            Self::Overloaded(_) | Self::TotalLimit(_) => "connection_limit_reached",
+            Self::Connect(_) | Self::Unreachable(_) | Self::PageFails(_) => {
+                "destination_unavailable"
+            }
+            Self::ClientLimit(_) => "http_request_denied",
             Self::ConnectTimeout(_) => "connection_timeout",
-            Self::ResponseTimeout(_) => "http_response_timeout",
+            Self::ResponseTimeout(_) | Self::TotalTimeout(_) => "http_response_timeout",
             Self::Closed => "connection_terminated",
             Self::InvalidHttp(_) => "http_protocol_error",
             Self::Incomplete(_) => "http_response_incomplete",
@@ -66,12 +80,43 @@ impl UpstreamError {
         }
     }
 
+    /// The time after which a retry may succeed, for a request that was not sent.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded(left) | Self::Unreachable(left) | Self::PageFails(left) => Some(*left),
+            Self::ClientLimit(_) | Self::TotalLimit(_) => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The signal for the admission to the upstream. Only a failed connection and silence say that the
+    /// server is ill; other failures may be those of one page. `None`: no signal.
+    pub(crate) fn outcome(&self) -> Option<RequestOutcome> {
+        Some(match self {
+            Self::Connect(_) | Self::ConnectTimeout(_) => RequestOutcome::Failed,
+            Self::ResponseTimeout(_) | Self::TotalTimeout(_) => RequestOutcome::Silent,
+            Self::Closed | Self::InvalidHttp(_) | Self::Incomplete(_) => RequestOutcome::Answered,
+            Self::RequestBody
+            | Self::Overloaded(_)
+            | Self::Unreachable(_)
+            | Self::PageFails(_)
+            | Self::ClientLimit(_)
+            | Self::TotalLimit(_) => return None,
+        })
+    }
+
     /// The text for clients, without details for the operator only.
     pub(crate) fn public_text(&self) -> &'static str {
         match self {
-            Self::Overloaded => "the upstream is overloaded",
+            Self::Overloaded(_) => "the upstream is overloaded",
+            Self::Unreachable(_) => "the upstream can't be reached",
+            Self::PageFails(_) => "the upstream fails to serve this page",
+            Self::ClientLimit(_) => "too many requests of this client are open",
+            Self::TotalLimit(_) => "too many requests are open",
             Self::Connect(_) => "can't connect to the upstream",
-            Self::ConnectTimeout(_) | Self::ResponseTimeout(_) => "the upstream timed out",
+            Self::ConnectTimeout(_) | Self::ResponseTimeout(_) | Self::TotalTimeout(_) => {
+                "the upstream timed out"
+            }
             Self::Closed => "the upstream closed the connection without a response",
             Self::InvalidHttp(_) => "the upstream's response is not valid HTTP",
             Self::Incomplete(_) => "the upstream's response ended early",

@@ -4,27 +4,32 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache::admission::Permit;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::client::{HttpClient, http_client};
 use super::error::UpstreamError;
 use super::request::{Audience, ForwardRequest, UpstreamAddress};
-use super::upload::RequestBody;
-use crate::http::body::{Stream, TimedBody};
-use crate::http::in_flight::UpstreamPermit;
+use super::upload::{Progress, RequestBody};
+use crate::http::body::TimedBody;
+use crate::http::pace::PaceLimits;
 use crate::settings::options::GatewayOptions;
+use crate::settings::upstream_limits::Timeouts;
 use crate::telemetry::metrics::Metrics;
 
 /// One upstream with its connection pool.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     client: HttpClient,
+    /// Opens a connection for each request.
+    unpooled: HttpClient,
     address: UpstreamAddress,
     connect_timeout: Duration,
-    first_byte_timeout: Duration,
-    body_pause: Duration,
+    /// The time that a client may pause within an upload.
+    client_timeout: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -34,12 +39,13 @@ impl Upstream {
         authority: Authority,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let connect_timeout = options.connect_timeout;
         Self {
-            client: http_client(options.connect_timeout, options.max_upstream_requests),
+            client: http_client(connect_timeout, options.upstream_limits.concurrency),
+            unpooled: http_client(connect_timeout, 0),
             address: UpstreamAddress::new(authority, options),
-            connect_timeout: options.connect_timeout,
-            first_byte_timeout: options.first_byte_timeout,
-            body_pause: options.body_pause,
+            connect_timeout,
+            client_timeout: options.clients.timeout,
             metrics,
         }
     }
@@ -49,58 +55,99 @@ impl Upstream {
         self.address.host()
     }
 
-    /// Sends a request and waits for the head of the response. The body holds `permit` until it ends.
+    /// Sends a request and waits for the head of the response. `permit`: the admission of a request with
+    /// an upload, which holds no place while the client sends.
     ///
     /// A connection that the upstream closes while the gateway starts to use it is not an upstream
-    /// failure: safe requests without a body are repeated once (RFC 9110 §9.2.2).
+    /// failure: a safe request without a body is repeated once, on a new connection (RFC 9110 §9.2.2).
+    /// No request is repeated for another reason, and none that has been answered.
     ///
     /// # Errors
-    /// [`UpstreamError`], except [`UpstreamError::Overloaded`] and [`UpstreamError::Incomplete`].
+    /// [`UpstreamError`] of the exchange.
     pub(crate) async fn send(
         &self,
         request: &ForwardRequest,
         audience: Audience,
         body: RequestBody,
-        permit: UpstreamPermit,
-    ) -> Result<(response::Parts, Stream), UpstreamError> {
+        timeouts: Timeouts,
+        permit: Option<&mut Permit>,
+    ) -> Result<(response::Parts, TimedBody), UpstreamError> {
         let head = request.head(&self.address, audience);
         let repeatable =
             body.is_empty() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let repeat = repeatable.then(|| head.clone());
-        let mut outcome = self.send_once(Request::from_parts(head, body)).await;
-        if let (Err(UpstreamError::Closed), Some(head)) = (&outcome, repeat) {
-            outcome = self.send_once(Request::from_parts(head, RequestBody::empty())).await;
-        }
+        let deadline = timeouts.total.map(|total| (Instant::now() + total, total));
+        let exchange = async {
+            let first = Request::from_parts(head, body);
+            match (self.send_once(&self.client, first, timeouts, permit).await, repeat) {
+                (Err(UpstreamError::Closed), Some(head)) => {
+                    let again = Request::from_parts(head, RequestBody::empty());
+                    self.send_once(&self.unpooled, again, timeouts, None).await
+                }
+                (outcome, _) => outcome,
+            }
+        };
+        let outcome = match deadline {
+            None => exchange.await,
+            Some((deadline, total)) => tokio::time::timeout_at(deadline, exchange)
+                .await
+                .unwrap_or(Err(UpstreamError::TotalTimeout(total))),
+        };
         let response = outcome.inspect_err(|err| {
             self.metrics.record_upstream_error(err.proxy_error());
         })?;
         let (head, body) = response.into_parts();
-        Ok((head, Stream::new(TimedBody::new(body, self.body_pause), Some(permit))))
+        let body = TimedBody::new(body, PaceLimits { pause: timeouts.between_bytes, rate: 0 });
+        Ok(match deadline {
+            None => (head, body),
+            Some((deadline, total)) => (head, body.with_deadline(deadline, total)),
+        })
     }
 
     async fn send_once(
         &self,
+        client: &HttpClient,
         request: Request<RequestBody>,
+        timeouts: Timeouts,
+        permit: Option<&mut Permit>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         self.metrics.upstream_requests.inc();
+        let is_upload = request.body().is_incomplete();
         let progress = request.body().progress();
-        let mut sent_frames = 0;
-        let mut sending = pin!(self.client.request(request));
-        // An upload may take any time while it makes progress; the timeout restarts with each frame.
-        loop {
-            match tokio::time::timeout(self.first_byte_timeout, &mut sending).await {
-                Ok(outcome) => {
-                    return outcome
-                        .map_err(|err| UpstreamError::from_client(&err, self.connect_timeout));
-                }
-                Err(_) => {
-                    let frames = progress.frames();
-                    if frames == sent_frames {
-                        return Err(UpstreamError::ResponseTimeout(self.first_byte_timeout));
-                    }
-                    sent_frames = frames;
-                }
+        let mut sending = pin!(client.request(request));
+        let outcome = |sent: Result<_, _>| {
+            sent.map_err(|err| UpstreamError::from_client(&err, self.connect_timeout))
+        };
+        if is_upload {
+            let mut uploading = pin!(self.upload(&progress, timeouts));
+            tokio::select! {
+                biased;
+                sent = &mut sending => return outcome(sent),
+                stalled = &mut uploading => if let Some(err) = stalled { return Err(err) },
+            }
+            if let Some(permit) = permit {
+                permit.resume();
             }
         }
+        match tokio::time::timeout(timeouts.first_byte, sending).await {
+            Ok(sent) => outcome(sent),
+            Err(_) => Err(UpstreamError::ResponseTimeout(timeouts.first_byte)),
+        }
+    }
+
+    /// Waits until an upload has been sent. It may take any time while it makes progress. Returns the error
+    /// of an upstream that does not read on.
+    async fn upload(&self, progress: &Progress, timeouts: Timeouts) -> Option<UpstreamError> {
+        // A client that pauses for too long has failed the body by then.
+        let limit = timeouts.first_byte.saturating_add(self.client_timeout);
+        let mut sent_frames = 0;
+        while tokio::time::timeout(limit, progress.sent()).await.is_err() {
+            let frames = progress.frames();
+            if frames == sent_frames {
+                return Some(UpstreamError::ResponseTimeout(limit));
+            }
+            sent_frames = frames;
+        }
+        None
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cache::admission::Shares;
 use contract::Class;
-use edge::{RouteConfig, Routes};
+use edge::{RouteConfig, Routes, UpstreamLimits};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,7 +70,7 @@ async fn truncated_stream_visible_to_client() {
 async fn silent_upstream_times_out() {
     let upstream = Upstream::start(|_| std::future::pending()).await;
     let edge = Edge::with_options(upstream.address, |options| {
-        options.first_byte_timeout = Duration::from_millis(100);
+        options.timeouts.first_byte = Duration::from_millis(100);
     })
     .await;
     for method in ["GET", "POST"] {
@@ -93,9 +94,10 @@ async fn stalled_upstream_body_times_out() {
             open.push(socket);
         }
     });
-    let edge =
-        Edge::with_options(address, |options| options.body_pause = Duration::from_millis(100))
-            .await;
+    let edge = Edge::with_options(address, |options| {
+        options.timeouts.between_bytes = Duration::from_millis(100);
+    })
+    .await;
     assert_eq!(edge.get("/").await.status, 502, "a storable body is read completely first");
     let streamed = edge.try_send(request("POST", "/", &[])).await;
     assert!(streamed.is_err_and(|err| err.starts_with("body: ")));
@@ -124,7 +126,12 @@ async fn full_upstream_sheds_checkout_last() {
     })
     .await;
     let edge = Edge::with_options(upstream.address, |options| {
-        options.max_upstream_requests = 10;
+        options.upstream_limits = UpstreamLimits {
+            concurrency: 10,
+            queue: 0,
+            shares: Shares::default(),
+            ..UpstreamLimits::default()
+        };
         let checkout = RouteConfig {
             path: "/checkout".into(),
             priority: Class::Critical,
@@ -271,7 +278,7 @@ async fn stalled_upload_times_out() {
     })
     .await;
     let edge = Edge::with_options(upstream.address, |options| {
-        options.body_pause = Duration::from_millis(100);
+        options.clients.timeout = Duration::from_millis(100);
     })
     .await;
     let mut socket = TcpStream::connect(edge.address).await.expect("connects");
@@ -287,7 +294,7 @@ async fn client_that_never_reads_times_out() {
     // Much more than the socket buffers hold.
     let upstream = Upstream::start(|_| async { respond(200, &[], vec![b'a'; 64 << 20]) }).await;
     let edge = Edge::with_options(upstream.address, |options| {
-        options.body_pause = Duration::from_millis(100);
+        options.clients.timeout = Duration::from_millis(100);
     })
     .await;
     let mut socket = TcpStream::connect(edge.address).await.expect("connects");

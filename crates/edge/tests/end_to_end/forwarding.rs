@@ -193,7 +193,8 @@ async fn ambiguous_framing_not_smuggled() {
     }
     let seen = seen.lock();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    assert_eq!(seen[0], (("/a".to_owned(), false, true), Bytes::new()));
+    // The empty body was received ahead, so that no framing is left.
+    assert_eq!(seen[0], (("/a".to_owned(), false, false), Bytes::new()));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The gateway on a real socket, between real clients and test upstreams.
 
+mod admission;
 mod caching;
 mod faults;
 mod forwarding;

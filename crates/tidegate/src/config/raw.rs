@@ -8,7 +8,7 @@ use cache::shared::SharedOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::Problem;
 use contract::config::TableReader;
-use edge::{GatewayOptions, Routes};
+use edge::{EdgeSection, GatewayOptions};
 
 use super::file::table_at;
 use super::listen::{self, Listen};
@@ -63,8 +63,9 @@ impl RawConfig {
         let gateway = table.nested("upstream", GatewayOptions::UPSTREAM_KEYS, |table| {
             GatewayOptions::read_upstream(table, HTTP_FORM, http_url)
         });
-        let routes = table.nested("edge", Routes::KEYS, Routes::read).unwrap_or_default();
-        let gateway = gateway.map(|options| GatewayOptions { routes, ..options });
+        let edge = table.nested("edge", EdgeSection::KEYS, EdgeSection::read).unwrap_or_default();
+        let EdgeSection { routes, clients } = edge;
+        let gateway = gateway.map(|options| GatewayOptions { routes, clients, ..options });
         let log = table.nested("log", log::KEYS, |table| Some(LogFormat::read(table)));
         let audit = |table: &mut TableReader<'_>| Some(AuditOptions::read(table, http_authority));
         let audit = table.nested("audit", AuditOptions::KEYS, audit);

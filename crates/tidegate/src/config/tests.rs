@@ -198,7 +198,7 @@ fn configuration_page_names_every_key() {
     // The tables in these are described by their own keys.
     for (known, prefix) in [
         (cache::LocalMemory::KEYS, "local."),
-        (edge::Routes::KEYS, "edge."),
+        (edge::EdgeSection::KEYS, "edge."),
         (super::raw::KEYS, ""),
     ] {
         for key in known {

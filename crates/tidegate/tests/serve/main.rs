@@ -10,6 +10,7 @@ mod faults;
 mod keep;
 mod mariadb;
 mod nodes;
+mod overload;
 mod pages;
 mod pricing;
 mod renew;

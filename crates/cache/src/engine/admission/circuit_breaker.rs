@@ -10,17 +10,17 @@ use coherence::Mono;
 
 /// When a circuit breaker opens, and for how long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BreakerOptions {
+pub struct BreakerOptions {
     /// The number of calls below which it stays closed.
-    pub(crate) min_calls: u32,
+    pub min_calls: u32,
     /// It opens when at least this share of the last [`WINDOW`] calls failed.
-    pub(crate) failure_share: f64,
+    pub failure_share: f64,
     /// The time that it stays open at first.
-    pub(crate) open_for: Duration,
+    pub open_for: Duration,
     /// The maximum time that it stays open.
-    pub(crate) max_open: Duration,
+    pub max_open: Duration,
     /// A probe without an outcome for this long is given up, and another call passes.
-    pub(crate) probe_timeout: Duration,
+    pub probe_timeout: Duration,
 }
 
 /// The number of calls that are counted.
@@ -28,13 +28,15 @@ const WINDOW: u32 = 32;
 
 /// The breaker's decision about a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum BreakerPass {
+pub enum BreakerPass {
     /// The call passes.
     Free,
     /// The call passes, and its outcome closes or opens the breaker.
     Probe,
     /// The call does not pass; another one may after this time.
     Refused(Duration),
+    /// The call does not pass yet: the outcome of a probe decides, which is due within this time.
+    Probing(Duration),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,7 +48,7 @@ enum State {
 
 /// The state machine of a circuit breaker.
 #[derive(Clone, Debug)]
-pub(crate) struct CircuitBreaker {
+pub struct CircuitBreaker {
     options: BreakerOptions,
     state: State,
     /// The last calls, newest in the lowest bit; 1 is a failure.
@@ -56,13 +58,15 @@ pub(crate) struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    pub(crate) fn new(options: BreakerOptions) -> Self {
+    /// Creates a closed breaker.
+    #[must_use]
+    pub fn new(options: BreakerOptions) -> Self {
         let open_for = options.open_for;
         Self { options, state: State::Closed, calls: 0, counted: 0, open_for }
     }
 
     /// Decides about a call at `now`.
-    pub(crate) fn try_pass(&mut self, now: Mono) -> BreakerPass {
+    pub fn try_pass(&mut self, now: Mono) -> BreakerPass {
         match self.state {
             State::Closed => BreakerPass::Free,
             State::Open { until } if now < until => BreakerPass::Refused(until.since(now)),
@@ -70,7 +74,7 @@ impl CircuitBreaker {
                 if now.since(probing_since) < self.options.probe_timeout =>
             {
                 let left = self.options.probe_timeout.saturating_sub(now.since(probing_since));
-                BreakerPass::Refused(left)
+                BreakerPass::Probing(left)
             }
             State::Open { .. } | State::HalfOpen { .. } => {
                 self.state = State::HalfOpen { probing_since: now };
@@ -80,10 +84,11 @@ impl CircuitBreaker {
     }
 
     /// Records the outcome of a call that has passed.
-    pub(crate) fn record(&mut self, now: Mono, pass: BreakerPass, good: bool) {
+    pub fn record(&mut self, now: Mono, pass: BreakerPass, good: bool) {
         match (self.state, pass) {
             (State::HalfOpen { .. }, BreakerPass::Probe) if good => {
                 self.state = State::Closed;
+                self.calls = 0;
                 self.counted = 0;
                 self.open_for = self.options.open_for;
             }
@@ -108,8 +113,15 @@ impl CircuitBreaker {
         }
     }
 
-    /// The state as a number: 0 closed, 1 half open, 2 open.
-    pub(crate) fn level(&self) -> i64 {
+    /// Returns whether it is closed and no call that it counts has failed.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.state == State::Closed && self.calls == 0
+    }
+
+    /// Returns the state as a number: 0 closed, 1 half open, 2 open.
+    #[must_use]
+    pub fn level(&self) -> i64 {
         match self.state {
             State::Closed => 0,
             State::HalfOpen { .. } => 1,
@@ -155,7 +167,7 @@ mod tests {
     fn half_open_admits_one_probe() {
         let mut breaker = opened();
         assert_eq!(breaker.try_pass(Mono(100)), BreakerPass::Probe);
-        assert_eq!(breaker.try_pass(Mono(101)), BreakerPass::Refused(Duration::from_nanos(49)));
+        assert_eq!(breaker.try_pass(Mono(101)), BreakerPass::Probing(Duration::from_nanos(49)));
         breaker.record(Mono(110), BreakerPass::Probe, true);
         assert_eq!(breaker.try_pass(Mono(111)), BreakerPass::Free);
         breaker.record(Mono(111), BreakerPass::Free, false);

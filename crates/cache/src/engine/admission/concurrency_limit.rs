@@ -1,13 +1,17 @@
 //! The adaptive concurrency limit of an origin, with a queue by priority class.
 //!
 //! The limit follows the origin: it grows while requests take their usual time, and shrinks when they slow
-//! down or fail ("gradient", after Netflix's `concurrency-limits`, `Gradient2Limit`). Lower classes may use
-//! only a part of it, and a full queue sheds its lowest class to make room for a higher one.
+//! down or fail ("gradient", after Netflix's `concurrency-limits`, `Gradient2Limit`); or it is fixed. Lower
+//! classes, loads and each party may use only a part of it, and a full queue sheds its lowest class to make
+//! room for a higher one.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use contract::Class;
+
+use super::request::{AdmissionRequest, Lane, Shares};
+use crate::origin::Party;
 
 /// The lower bound of the limit.
 const MIN_LIMIT: f64 = 4.0;
@@ -52,77 +56,160 @@ pub(crate) enum LoadSignal {
     None,
 }
 
+/// The bounds of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LimitBounds {
+    /// The maximum number of requests in progress.
+    pub(crate) max: usize,
+    /// The maximum number of requests in the queue.
+    pub(crate) max_queued: usize,
+    /// Whether the limit follows the latency, below `max`.
+    pub(crate) adaptive: bool,
+    pub(crate) shares: Shares,
+}
+
 /// The state machine of the limit.
 #[derive(Clone, Debug)]
 pub(crate) struct ConcurrencyLimit {
     limit: f64,
     max: f64,
+    adaptive: bool,
+    shares: Shares,
     in_flight: usize,
+    /// The loads among the requests in flight.
+    loads: usize,
+    /// The requests in flight of each party that has one.
+    parties: HashMap<Party, usize>,
     usual_secs: f64,
     /// The queued requests by class, oldest first.
-    queues: [VecDeque<Ticket>; 3],
+    queues: [VecDeque<(Ticket, AdmissionRequest)>; 3],
+    /// The queued requests of each party that has one.
+    queued_parties: HashMap<Party, usize>,
     max_queued: usize,
 }
 
 impl ConcurrencyLimit {
-    /// Creates a limit of at most `max` requests, with at most `max_queued` in the queue.
-    pub(crate) fn new(max: usize, max_queued: usize) -> Self {
-        let max = (max as f64).max(1.0);
+    /// Creates a limit without requests.
+    pub(crate) fn new(bounds: LimitBounds) -> Self {
+        let max = (bounds.max as f64).max(1.0);
         Self {
-            limit: INITIAL_LIMIT.min(max),
+            limit: if bounds.adaptive { INITIAL_LIMIT.min(max) } else { max },
             max,
+            adaptive: bounds.adaptive,
+            shares: bounds.shares,
             in_flight: 0,
+            loads: 0,
+            parties: HashMap::new(),
             usual_secs: 0.0,
             queues: Default::default(),
-            max_queued,
+            queued_parties: HashMap::new(),
+            max_queued: bounds.max_queued,
         }
     }
 
     /// Decides about a new request. `queues`: whether it may wait in the queue.
-    pub(crate) fn enter(&mut self, ticket: Ticket, class: Class, queues: bool) -> Admission {
-        if self.has_room(class) {
-            self.in_flight += 1;
+    pub(crate) fn enter(
+        &mut self,
+        ticket: Ticket,
+        request: AdmissionRequest,
+        queues: bool,
+    ) -> Admission {
+        if self.has_room(&request) {
+            self.force(&request);
             return Admission::Admitted;
         }
-        if !queues {
+        if !queues || !self.has_queue_room(&request) {
             return Admission::Full;
         }
         let shed = if self.queued() < self.max_queued {
             None
         } else {
-            let lower = self.queues[..rank(class)].iter_mut().find(|queue| !queue.is_empty());
-            let Some(lower) = lower else { return Admission::Full };
-            lower.pop_back()
+            let lower =
+                self.queues[..rank(request.class)].iter_mut().find(|queue| !queue.is_empty());
+            let Some((shed, of)) = lower.and_then(VecDeque::pop_back) else {
+                return Admission::Full;
+            };
+            count_down(&mut self.queued_parties, of.party);
+            Some(shed)
         };
-        self.queues[rank(class)].push_back(ticket);
+        count_up(&mut self.queued_parties, request.party);
+        self.queues[rank(request.class)].push_back((ticket, request));
         Admission::Queued { shed }
     }
 
+    /// Counts a request as in flight, also above the limit: the origin has it already.
+    pub(crate) fn force(&mut self, request: &AdmissionRequest) {
+        self.in_flight += 1;
+        self.loads += usize::from(request.lane == Lane::Load);
+        count_up(&mut self.parties, request.party);
+    }
+
     /// Ends an admitted request. Returns the queued requests that are admitted in its place.
-    pub(crate) fn leave(&mut self, signal: LoadSignal) -> Vec<Ticket> {
+    pub(crate) fn leave(
+        &mut self,
+        request: &AdmissionRequest,
+        signal: LoadSignal,
+    ) -> Vec<(Ticket, AdmissionRequest)> {
         self.learn(signal);
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.loads = self.loads.saturating_sub(usize::from(request.lane == Lane::Load));
+        count_down(&mut self.parties, request.party);
         let mut next = Vec::new();
         for class in [Class::Critical, Class::Standard, Class::Ephemeral] {
-            while self.has_room(class) {
-                let Some(ticket) = self.queues[rank(class)].pop_front() else { break };
-                self.in_flight += 1;
-                next.push(ticket);
-            }
+            self.admit_queued(class, &mut next);
         }
         next
     }
 
-    /// Removes a queued request. Returns false if it has been admitted already.
-    pub(crate) fn give_up(&mut self, ticket: Ticket) -> bool {
-        self.queues.iter_mut().any(|queue| {
-            let at = queue.iter().position(|queued| *queued == ticket);
-            at.and_then(|at| queue.remove(at)).is_some()
-        })
+    /// Admits queued requests of a class, oldest first. A request whose lane or party has no room lets
+    /// others overtake it.
+    fn admit_queued(&mut self, class: Class, next: &mut Vec<(Ticket, AdmissionRequest)>) {
+        let mut at = 0;
+        while self.has_class_room(class)
+            && let Some((_, request)) = self.queues[rank(class)].get(at)
+        {
+            if !self.has_room(request) {
+                at += 1;
+                continue;
+            }
+            if let Some((ticket, request)) = self.queues[rank(class)].remove(at) {
+                count_down(&mut self.queued_parties, request.party);
+                self.force(&request);
+                next.push((ticket, request));
+            }
+        }
     }
 
-    fn has_room(&self, class: Class) -> bool {
+    /// Removes a queued request. Returns false if it has been admitted already.
+    pub(crate) fn give_up(&mut self, ticket: Ticket) -> bool {
+        let removed = self.queues.iter_mut().find_map(|queue| {
+            let at = queue.iter().position(|(queued, _)| *queued == ticket)?;
+            queue.remove(at)
+        });
+        if let Some((_, request)) = &removed {
+            count_down(&mut self.queued_parties, request.party);
+        }
+        removed.is_some()
+    }
+
+    fn has_room(&self, request: &AdmissionRequest) -> bool {
+        let below = |taken: usize, share: f64| {
+            (taken as f64) < class_capacity(self.limit * share, request.class)
+        };
+        let of_party = request.party.and_then(|party| self.parties.get(&party)).copied();
+        self.has_class_room(request.class)
+            && (request.lane == Lane::Pass || below(self.loads, self.shares.loads))
+            && (request.party.is_none() || below(of_party.unwrap_or(0), self.shares.party))
+    }
+
+    fn has_class_room(&self, class: Class) -> bool {
         (self.in_flight as f64) < class_capacity(self.limit, class)
+    }
+
+    /// Whether the party of a request has room in the queue.
+    fn has_queue_room(&self, request: &AdmissionRequest) -> bool {
+        let queued = request.party.and_then(|party| self.queued_parties.get(&party)).copied();
+        (queued.unwrap_or(0) as f64) < (self.max_queued as f64 * self.shares.party).max(1.0)
     }
 
     /// The number of queued requests.
@@ -133,6 +220,7 @@ impl ConcurrencyLimit {
     fn learn(&mut self, signal: LoadSignal) {
         let took = match signal {
             LoadSignal::None => return,
+            LoadSignal::Overload if !self.adaptive => return,
             LoadSignal::Overload => {
                 self.limit = (self.limit * 0.9).clamp(MIN_LIMIT.min(self.max), self.max);
                 return;
@@ -147,7 +235,7 @@ impl ConcurrencyLimit {
         let weight = if took < self.usual_secs { 10.0 } else { 1.0 } / USUAL_WINDOW;
         self.usual_secs += (took - self.usual_secs) * weight;
         // A limit that is not used is no evidence for a larger one.
-        if (self.in_flight as f64) < self.limit / 2.0 {
+        if !self.adaptive || (self.in_flight as f64) < self.limit / 2.0 {
             return;
         }
         let gradient = (TOLERANCE * self.usual_secs / took).clamp(0.5, 1.0);
@@ -174,6 +262,22 @@ impl ConcurrencyLimit {
     /// The current limit, in requests.
     pub(crate) fn limit(&self) -> usize {
         self.limit as usize
+    }
+}
+
+fn count_up(counts: &mut HashMap<Party, usize>, party: Option<Party>) {
+    if let Some(party) = party {
+        *counts.entry(party).or_default() += 1;
+    }
+}
+
+fn count_down(counts: &mut HashMap<Party, usize>, party: Option<Party>) {
+    let Some(party) = party else { return };
+    if let Some(count) = counts.get_mut(&party) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&party);
+        }
     }
 }
 
@@ -204,49 +308,122 @@ mod tests {
 
     const FAST: LoadSignal = LoadSignal::Latency(Duration::from_millis(1));
 
-    fn full(class: Class, max: usize, queue: usize) -> ConcurrencyLimit {
-        let mut limit = ConcurrencyLimit::new(max, queue);
-        let mut ticket = 1_000;
-        while limit.enter(Ticket(ticket), class, false) == Admission::Admitted {
-            ticket += 1;
-        }
+    /// A limit of ten requests.
+    fn limit(max_queued: usize, shares: Shares) -> ConcurrencyLimit {
+        ConcurrencyLimit::new(LimitBounds { max: 10, max_queued, adaptive: false, shares })
+    }
+
+    fn adaptive(max: usize) -> ConcurrencyLimit {
+        let shares = Shares::default();
+        ConcurrencyLimit::new(LimitBounds { max, max_queued: 0, adaptive: true, shares })
+    }
+
+    /// Admits as many requests as there is room for, and returns their number.
+    fn fill(limit: &mut ConcurrencyLimit, request: AdmissionRequest) -> usize {
+        let enter =
+            || (limit.enter(Ticket(0), request, false) == Admission::Admitted).then_some(());
+        std::iter::from_fn(enter).count()
+    }
+
+    fn full(class: Class, max_queued: usize) -> ConcurrencyLimit {
+        let mut limit = limit(max_queued, Shares::default());
+        fill(&mut limit, class.into());
         limit
+    }
+
+    fn load(class: Class, party: u64) -> AdmissionRequest {
+        AdmissionRequest { class, lane: Lane::Load, party: Some(Party(party)) }
+    }
+
+    fn tickets(admitted: Vec<(Ticket, AdmissionRequest)>) -> Vec<u64> {
+        admitted.into_iter().map(|(ticket, _)| ticket.0).collect()
     }
 
     #[test]
     fn lower_class_rejected_first() {
-        let mut limit = full(Class::Ephemeral, 10, 0);
-        assert_eq!(limit.enter(Ticket(1), Class::Standard, false), Admission::Admitted);
-        let mut limit = full(Class::Standard, 10, 0);
-        assert_eq!(limit.enter(Ticket(1), Class::Ephemeral, false), Admission::Full);
-        assert_eq!(limit.enter(Ticket(2), Class::Critical, false), Admission::Admitted);
-        assert_eq!(limit.enter(Ticket(3), Class::Critical, false), Admission::Full);
+        let mut limit = full(Class::Ephemeral, 0);
+        assert_eq!(fill(&mut limit, Class::Standard.into()), 2);
+        assert_eq!(fill(&mut limit, Class::Ephemeral.into()), 0);
+        assert_eq!(fill(&mut limit, Class::Critical.into()), 1);
     }
 
     #[test]
     fn full_queue_sheds_lower_class() {
-        let mut limit = full(Class::Critical, 10, 2);
+        let mut limit = full(Class::Critical, 2);
+        let mut enter = |ticket, class: Class| limit.enter(Ticket(ticket), class.into(), true);
         let queued = Admission::Queued { shed: None };
-        assert_eq!(limit.enter(Ticket(1), Class::Standard, true), queued);
-        assert_eq!(limit.enter(Ticket(2), Class::Ephemeral, true), queued);
-        assert_eq!(limit.enter(Ticket(3), Class::Ephemeral, true), Admission::Full);
-        let admission = limit.enter(Ticket(4), Class::Critical, true);
-        assert_eq!(admission, Admission::Queued { shed: Some(Ticket(2)) });
-        assert_eq!(
-            limit.leave(LoadSignal::None),
-            [Ticket(4)],
-            "the higher class is admitted first"
-        );
+        assert_eq!(enter(1, Class::Standard), queued);
+        assert_eq!(enter(2, Class::Ephemeral), queued);
+        assert_eq!(enter(3, Class::Ephemeral), Admission::Full);
+        assert_eq!(enter(4, Class::Critical), Admission::Queued { shed: Some(Ticket(2)) });
+        let next = limit.leave(&Class::Critical.into(), LoadSignal::None);
+        assert_eq!(tickets(next), [4], "the higher class is admitted first");
         assert!(limit.give_up(Ticket(1)));
         assert!(!limit.give_up(Ticket(4)), "it has been admitted already");
     }
 
     #[test]
+    fn loads_leave_room_for_passes() {
+        let mut limit = limit(10, Shares { loads: 0.5, party: 1.0 });
+        assert_eq!(fill(&mut limit, load(Class::Critical, 1)), 5);
+        let queued = Admission::Queued { shed: None };
+        assert_eq!(limit.enter(Ticket(1), load(Class::Critical, 2), true), queued);
+        assert_eq!(fill(&mut limit, Class::Critical.into()), 5);
+        assert_eq!(limit.enter(Ticket(2), Class::Standard.into(), true), queued);
+        let next = limit.leave(&Class::Critical.into(), LoadSignal::None);
+        assert!(next.is_empty(), "no room for loads, nor for the standard class");
+        let next = limit.leave(&load(Class::Critical, 1), LoadSignal::None);
+        assert_eq!(tickets(next), [1]);
+    }
+
+    #[test]
+    fn party_leaves_room_for_others() {
+        let mut limit = limit(4, Shares { loads: 1.0, party: 0.5 });
+        assert_eq!(fill(&mut limit, load(Class::Critical, 1)), 5);
+        for (ticket, admission) in [
+            (1, Admission::Queued { shed: None }),
+            (2, Admission::Queued { shed: None }),
+            (3, Admission::Full),
+        ] {
+            assert_eq!(limit.enter(Ticket(ticket), load(Class::Critical, 1), true), admission);
+        }
+        assert_eq!(fill(&mut limit, load(Class::Critical, 2)), 5, "places for another party");
+        let queued = limit.enter(Ticket(4), load(Class::Critical, 3), true);
+        assert_eq!(queued, Admission::Queued { shed: None }, "and room in the queue");
+        let next = limit.leave(&load(Class::Critical, 2), LoadSignal::None);
+        assert_eq!(tickets(next), [4], "it overtakes the party that has its share");
+        let next = limit.leave(&load(Class::Critical, 1), LoadSignal::None);
+        assert_eq!(tickets(next), [1]);
+    }
+
+    #[test]
+    fn forced_request_exceeds_limit() {
+        let mut limit = full(Class::Critical, 1);
+        limit.force(&Class::Critical.into());
+        assert_eq!(limit.in_flight(), 11);
+        let queued = limit.enter(Ticket(1), Class::Critical.into(), true);
+        assert_eq!(queued, Admission::Queued { shed: None });
+        assert!(limit.leave(&Class::Critical.into(), LoadSignal::None).is_empty());
+        let next = limit.leave(&Class::Critical.into(), LoadSignal::None);
+        assert_eq!(tickets(next), [1]);
+    }
+
+    #[test]
+    fn fixed_limit_ignores_latency() {
+        let mut limit = limit(0, Shares::default());
+        for signal in [LoadSignal::Overload, LoadSignal::Latency(Duration::from_secs(9)), FAST] {
+            fill(&mut limit, Class::Critical.into());
+            limit.leave(&Class::Critical.into(), signal);
+            assert_eq!(limit.limit(), 10, "{signal:?}");
+        }
+    }
+
+    #[test]
     fn limit_follows_latency() {
-        let mut limit = full(Class::Critical, 40, 0);
+        let mut limit = adaptive(40);
         let load = |limit: &mut ConcurrencyLimit, signal| {
-            while limit.enter(Ticket(0), Class::Critical, false) == Admission::Admitted {}
-            limit.leave(signal);
+            fill(limit, Class::Critical.into());
+            limit.leave(&Class::Critical.into(), signal);
         };
         for _ in 0..200 {
             load(&mut limit, FAST);

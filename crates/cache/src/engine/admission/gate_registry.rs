@@ -6,6 +6,7 @@ use std::sync::Arc;
 use coherence::{Clock, Mono};
 use parking_lot::Mutex;
 
+use super::gate_options::GateOptions;
 use super::origin_gate::OriginGate;
 use crate::engine::metrics::Metrics;
 use crate::engine::options::EngineOptions;
@@ -24,23 +25,31 @@ impl GateRegistry {
         Self { options, clock, metrics, gates: Mutex::default() }
     }
 
-    /// Returns the gate of an origin.
+    /// Returns the gate of an origin. Its [concurrency](Origin::concurrency) counts when the gate is created.
     pub(crate) fn gate(&self, origin: &dyn Origin) -> Arc<OriginGate> {
-        self.gate_of(origin.name(), origin.concurrency())
+        self.gate_of(origin.name(), || self.options_of(origin.concurrency()))
     }
 
-    /// Returns the gate of the origin `name`. `concurrency`: its maximum number of concurrent requests,
-    /// instead of [`EngineOptions::origin_concurrency`]; it counts when the gate is created.
-    pub(crate) fn gate_of(&self, name: &str, concurrency: Option<usize>) -> Arc<OriginGate> {
+    /// Returns the gate of the origin `name`; `options` count when the gate is created.
+    pub(crate) fn gate_of(
+        &self,
+        name: &str,
+        options: impl FnOnce() -> GateOptions,
+    ) -> Arc<OriginGate> {
         let mut gates = self.gates.lock();
         if let Some(gate) = gates.get(name) {
             return Arc::clone(gate);
         }
-        let max = concurrency.unwrap_or(self.options.origin_concurrency);
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
-        let gate = Arc::new(OriginGate::new(name, max, &self.options, clock, metrics));
+        let chance = Arc::clone(&self.options.chance);
+        let gate = Arc::new(OriginGate::new(name, options(), chance, clock, metrics));
         gates.insert(name.into(), Arc::clone(&gate));
         gate
+    }
+
+    /// Returns the settings of a gate that does not set its own; see [`GateOptions::new`].
+    pub(crate) fn options_of(&self, concurrency: Option<usize>) -> GateOptions {
+        GateOptions::new(&self.options, concurrency)
     }
 
     /// Returns the share of a budget that may be spent at `now`, by origin.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use coherence::Mono;
 use contract::{Class, Key};
+use tokio::sync::SetOnce;
 
-use super::origin_gate::{OriginGate, RequestOutcome};
+use super::origin_gate::{OriginGate, Permit, Rejected, RequestOutcome};
+use super::request::{AdmissionRequest, Lane};
 use crate::engine::error::ReadError;
 use crate::origin::{LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
 
@@ -20,6 +22,11 @@ pub(crate) struct GatedLoad<'a> {
     pub(crate) key: &'a Key,
     pub(crate) id: &'a str,
     pub(crate) class: Class,
+    pub(crate) lane: Lane,
+    /// Set once a reader of another party waits for the load.
+    pub(crate) joined: Option<&'a SetOnce<()>>,
+    /// The timeout, if it is not the gate's.
+    pub(crate) timeout: Option<Duration>,
     /// No reader waits for it: it is made if there is room, and not retried.
     pub(crate) background: bool,
 }
@@ -31,8 +38,12 @@ impl OriginGate {
         self: &Arc<Self>,
         load: GatedLoad<'_>,
     ) -> Result<(Loaded, Mono), ReadError> {
-        let GatedLoad { origin, key, id, class, background } = load;
-        self.load_admitted(class, background, || origin.load(key, id)).await
+        let GatedLoad { origin, key, id, class, lane, joined, timeout, background } = load;
+        let request = AdmissionRequest { class, lane, party: origin.party() };
+        let timeout = timeout.unwrap_or(self.load_timeout());
+        let admitted =
+            if background { self.try_admit() } else { self.admit_joinable(request, joined).await };
+        self.load_admitted(admitted?, timeout, background, || origin.load(key, id)).await
     }
 
     /// Loads several keys, at least one, as one load. `background`: see [`GatedLoad`].
@@ -42,7 +53,9 @@ impl OriginGate {
         class: Class,
         background: bool,
     ) -> Result<(LoadedMany, Mono), ReadError> {
-        self.load_admitted(class, background, || async move {
+        let request = AdmissionRequest { class, lane: Lane::Load, party: None };
+        let admitted = if background { self.try_admit() } else { self.admit(request).await };
+        self.load_admitted(admitted?, self.load_timeout(), background, || async move {
             let loaded = items[0].origin.load_many(items).await?;
             if loaded.items.len() == items.len() {
                 return Ok(loaded);
@@ -61,45 +74,63 @@ impl OriginGate {
     ) -> Result<T, ReadError> {
         let mut permit = self.try_admit()?;
         let outcome = tokio::time::timeout(self.load_timeout(), request()).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(self.timeout_error()));
+        let outcome = outcome.unwrap_or_else(|_| Err(self.timeout_error(self.load_timeout())));
         permit.record_probe(outcome.is_ok());
         Ok(outcome?)
     }
 
+    /// Admits a load. Once a reader of another party waits for it, no limit of one party applies: a party at
+    /// its limit must not hold up the others.
+    async fn admit_joinable(
+        self: &Arc<Self>,
+        request: AdmissionRequest,
+        joined: Option<&SetOnce<()>>,
+    ) -> Result<Permit, Rejected> {
+        let Some(joined) = joined else { return self.admit(request).await };
+        tokio::select! {
+            biased;
+            _ = joined.wait() => {}
+            admitted = self.admit(request) => return admitted,
+        }
+        self.admit(AdmissionRequest { party: None, ..request }).await
+    }
+
     async fn load_admitted<T, F: Future<Output = Result<T, OriginError>>>(
         self: &Arc<Self>,
-        class: Class,
+        mut permit: Permit,
+        timeout: Duration,
         background: bool,
         load: impl Fn() -> F,
     ) -> Result<(T, Mono), ReadError> {
-        let admitted = if background { self.try_admit() } else { self.admit(class).await };
-        let mut permit = admitted?;
+        let mut may_retry = !background;
         loop {
             let began = self.now();
-            let outcome = match tokio::time::timeout(self.load_timeout(), load()).await {
+            let outcome = match tokio::time::timeout(timeout, load()).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(self.timeout_error()),
+                Err(_) => Err(self.timeout_error(timeout)),
             };
             permit.record(outcome_of(&outcome), self.now().since(began));
             match outcome {
                 Ok(loaded) => return Ok((loaded, began)),
-                Err(err) if !self.may_retry(&err, background) => return Err(err.into()),
-                Err(err) => {
+                Err(err) if may_retry && self.retries(&err) => {
+                    may_retry = false;
                     tracing::debug!(origin = %self.name(), error = %err, "load failed; retrying");
                     tokio::time::sleep(RETRY_PAUSE.mul_f64(1.0 + 4.0 * self.random())).await;
                 }
+                Err(err) => return Err(err.into()),
             }
         }
     }
 
-    fn timeout_error(&self) -> OriginError {
-        let message = format!("{} did not answer within {:?}", self.name(), self.load_timeout());
+    fn timeout_error(&self, timeout: Duration) -> OriginError {
+        let message = format!("{} did not answer within {timeout:?}", self.name());
         OriginError { kind: OriginErrorKind::Timeout, message }
     }
 
-    fn may_retry(&self, err: &OriginError, background: bool) -> bool {
+    /// Whether a load with this error is tried once more.
+    fn retries(&self, err: &OriginError) -> bool {
         // A load that timed out would time out again.
-        err.kind == OriginErrorKind::Unavailable && !background && self.spend_retry()
+        err.kind == OriginErrorKind::Unavailable && self.spend_retry()
     }
 }
 
@@ -108,7 +139,8 @@ fn outcome_of<T>(outcome: &Result<T, OriginError>) -> RequestOutcome {
         None => RequestOutcome::Succeeded,
         // The origin was reached and did answer.
         Some(OriginErrorKind::BadRequest | OriginErrorKind::Broken) => RequestOutcome::Answered,
-        Some(OriginErrorKind::Unavailable | OriginErrorKind::Timeout) => RequestOutcome::Failed,
+        Some(OriginErrorKind::Unavailable) => RequestOutcome::Failed,
+        Some(OriginErrorKind::Timeout) => RequestOutcome::Silent,
         Some(OriginErrorKind::Refused) => RequestOutcome::Refused,
     }
 }

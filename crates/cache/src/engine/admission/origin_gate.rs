@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,48 +11,41 @@ use coherence::{Clock, Mono};
 use contract::Class;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
-use super::concurrency_limit::{Admission, ConcurrencyLimit, LoadSignal, Ticket};
+use super::circuit_breaker::{BreakerPass, CircuitBreaker};
+use super::concurrency_limit::{Admission, ConcurrencyLimit, LimitBounds, LoadSignal, Ticket};
+use super::gate_options::GateOptions;
 use super::pressure::{self, Pressure};
+use super::request::{AdmissionRequest, Lane};
 use super::retry_budget::RetryBudget;
 use crate::chance::Chance;
 use crate::engine::error::ReadError;
 use crate::engine::metrics::Metrics;
-use crate::engine::options::EngineOptions;
 
-/// When an origin's circuit breaker opens.
-const BREAKER: BreakerOptions = BreakerOptions {
-    min_calls: 8,
-    failure_share: 0.5,
-    open_for: Duration::from_secs(1),
-    max_open: Duration::from_secs(30),
-    probe_timeout: Duration::from_secs(15),
-};
-
-/// The maximum length of the queue, per request of the maximum concurrency.
-const QUEUE_FACTOR: usize = 32;
+/// The time after which a client may repeat a request that found no place.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The gate of one origin: concurrency limit, queue, circuit breaker, retry budget.
 ///
 /// A request is admitted, waits in the queue for its turn, or is rejected:
 ///
 /// 1. Below the concurrency limit it is admitted. [`Class::Ephemeral`] may use 70 % of the limit,
-///    [`Class::Standard`] 90 %, [`Class::Critical`] all of it. The limit adapts to the latency of the requests
-///    that succeed, and shrinks with every failure.
-/// 2. At the limit it waits in the queue for at most [`EngineOptions::queue_timeout`]; the highest class goes
+///    [`Class::Standard`] 90 %, [`Class::Critical`] all of it; of that, loads and each party may use their
+///    [shares](GateOptions::shares). An [adaptive](GateOptions::adaptive) limit follows the latency of the
+///    requests that succeed, and shrinks with every failure.
+/// 2. At the limit it waits in the queue for at most [`GateOptions::queue_timeout`]; the highest class goes
 ///    first. A full queue sheds its lowest class to make room for a higher one.
 /// 3. While the circuit breaker is open it is rejected.
 pub struct OriginGate {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    load_timeout: Duration,
-    slow_load: Duration,
-    queue_timeout: Duration,
+    options: GateOptions,
     chance: Arc<dyn Chance>,
     state: Mutex<GateState>,
+    /// Wakes the requests that wait for the outcome of a probe.
+    probed: Notify,
     pressure: Arc<Pressure>,
 }
 
@@ -61,6 +55,8 @@ struct GateState {
     retries: RetryBudget,
     queue: HashMap<Ticket, oneshot::Sender<()>>,
     tickets: u64,
+    /// The time of the origin's last answer to any request.
+    last_answer: Option<Mono>,
 }
 
 /// A request that was not admitted.
@@ -86,14 +82,17 @@ pub enum RejectReason {
 /// The outcome of an admitted request, as far as it is a signal about the origin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RequestOutcome {
-    /// The origin answered, and the duration is typical of its load: it moves the concurrency limit, and a
-    /// request slower than [`EngineOptions::slow_load`] counts as failed for the circuit breaker.
+    /// The origin answered, and the duration is typical of its load: it moves an adaptive limit, and a
+    /// request slower than [`GateOptions::slow_load`] counts as failed for the circuit breaker.
     Succeeded,
     /// The origin answered, with an error or after a time that depends on the request (an upload): it counts
     /// as good for the circuit breaker, and its duration is ignored.
     Answered,
-    /// The origin could not be reached, or did not answer in time.
+    /// The origin could not be reached.
     Failed,
+    /// The origin did not answer in time. It counts as failed only if the origin has answered no other request
+    /// meanwhile; otherwise this request is slow, not the origin.
+    Silent,
     /// The origin asked for less load. The limit shrinks; the circuit breaker ignores it.
     Refused,
 }
@@ -103,36 +102,58 @@ pub enum RequestOutcome {
 /// A permit that is dropped without an outcome (a cancelled request) is no signal about the origin.
 pub struct Permit {
     gate: Arc<OriginGate>,
+    request: AdmissionRequest,
+    /// Whether it holds a place.
+    placed: bool,
     admitted: Mono,
     pass: BreakerPass,
     signal: LoadSignal,
-    good: Option<bool>,
+    verdict: Verdict,
+}
+
+/// The signal of a request for the circuit breaker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    None,
+    Good,
+    /// The origin answered, too slowly.
+    Slow,
+    Failed,
+    Silent,
+    /// The origin answered and asked for less load.
+    Refused,
 }
 
 impl OriginGate {
     pub(super) fn new(
         name: &str,
-        max: usize,
-        options: &EngineOptions,
+        options: GateOptions,
+        chance: Arc<dyn Chance>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
+        let bounds = LimitBounds {
+            max: options.concurrency,
+            max_queued: options.queue,
+            adaptive: options.adaptive,
+            shares: options.shares,
+        };
         let state = GateState {
-            breaker: CircuitBreaker::new(BREAKER),
-            limit: ConcurrencyLimit::new(max, max.saturating_mul(QUEUE_FACTOR)),
+            breaker: CircuitBreaker::new(options.breaker),
+            limit: ConcurrencyLimit::new(bounds),
             retries: RetryBudget::default(),
             queue: HashMap::new(),
             tickets: 0,
+            last_answer: None,
         };
         Self {
             name: name.into(),
             clock,
             metrics,
-            load_timeout: options.load_timeout,
-            slow_load: options.slow_load,
-            queue_timeout: options.queue_timeout,
-            chance: Arc::clone(&options.chance),
+            options,
+            chance,
             state: Mutex::new(state),
+            probed: Notify::new(),
             pressure: Arc::default(),
         }
     }
@@ -143,21 +164,25 @@ impl OriginGate {
         &self.name
     }
 
-    /// Admits one request of `class`, after at most the queue timeout. The request is in progress until the
-    /// permit is [finished](Permit::finish) or dropped.
+    /// Admits one request, after at most the queue timeout. The request is in progress until the permit is
+    /// [finished](Permit::finish) or dropped.
     ///
     /// # Errors
-    /// [`Rejected`]: the origin has too many requests in progress for this class, or its circuit breaker is
-    /// open.
-    pub async fn admit(self: &Arc<Self>, class: Class) -> Result<Permit, Rejected> {
-        if let Some(mut slot) = self.enter(class, true)? {
-            let called = tokio::time::timeout(self.queue_timeout, &mut slot.turn).await;
+    /// [`Rejected`]: the origin has too many requests in progress for this request's class, lane or party, or
+    /// its circuit breaker is open.
+    pub async fn admit(
+        self: &Arc<Self>,
+        request: impl Into<AdmissionRequest>,
+    ) -> Result<Permit, Rejected> {
+        let request = request.into();
+        if let Some(mut slot) = self.enter(request, true)? {
+            let called = tokio::time::timeout(self.options.queue_timeout, &mut slot.turn).await;
             slot.taken = matches!(called, Ok(Ok(())));
             if !slot.taken {
-                return Err(self.shed(RejectReason::Limit, self.queue_timeout));
+                return Err(self.shed(RejectReason::Limit, RETRY_AFTER));
             }
         }
-        self.pass_breaker()
+        self.pass_breaker_or_wait(request).await
     }
 
     /// Admits one request that nothing waits for, as [`Class::Ephemeral`] and without queueing.
@@ -165,22 +190,27 @@ impl OriginGate {
     /// # Errors
     /// As [`admit`](Self::admit).
     pub fn try_admit(self: &Arc<Self>) -> Result<Permit, Rejected> {
+        let request = AdmissionRequest { class: Class::Ephemeral, lane: Lane::Load, party: None };
         // Without queueing there is no slot.
-        self.enter(Class::Ephemeral, false)?;
-        self.pass_breaker()
+        self.enter(request, false)?;
+        self.pass_breaker(self.permit(request))
     }
 
-    fn enter(self: &Arc<Self>, class: Class, queues: bool) -> Result<Option<QueueSlot>, Rejected> {
+    fn enter(
+        self: &Arc<Self>,
+        request: AdmissionRequest,
+        queues: bool,
+    ) -> Result<Option<QueueSlot>, Rejected> {
         let mut state = self.state.lock();
         state.tickets += 1;
         let ticket = Ticket(state.tickets);
-        let admission = state.limit.enter(ticket, class, queues);
+        let admission = state.limit.enter(ticket, request, queues);
         self.observe(pressure::load(&state.limit, LoadSignal::None));
         match admission {
             Admission::Admitted => Ok(None),
             // Nothing waits for it, so rejecting it is no sign of pressure.
-            Admission::Full if !queues => Err(self.reject(RejectReason::Limit, self.queue_timeout)),
-            Admission::Full => Err(self.shed(RejectReason::Limit, self.queue_timeout)),
+            Admission::Full if !queues => Err(self.reject(RejectReason::Limit, RETRY_AFTER)),
+            Admission::Full => Err(self.shed(RejectReason::Limit, RETRY_AFTER)),
             Admission::Queued { shed } => {
                 if let Some(lower) = shed {
                     // Dropping its sender wakes it.
@@ -189,46 +219,76 @@ impl OriginGate {
                 let (sender, turn) = oneshot::channel();
                 state.queue.insert(ticket, sender);
                 let gate = Arc::clone(self);
-                Ok(Some(QueueSlot { gate, ticket, turn, taken: false }))
+                Ok(Some(QueueSlot { gate, request, ticket, turn, taken: false }))
             }
         }
     }
 
-    /// Asks the circuit breaker about a request that the limit has admitted.
-    fn pass_breaker(self: &Arc<Self>) -> Result<Permit, Rejected> {
-        let now = self.clock.mono();
-        let mut permit = Permit {
-            gate: Arc::clone(self),
-            admitted: now,
-            pass: BreakerPass::Free,
-            signal: LoadSignal::None,
-            good: None,
-        };
-        let mut state = self.state.lock();
-        match state.breaker.try_pass(now) {
-            BreakerPass::Refused(left) => {
-                // Dropping the permit takes the lock again.
-                drop(state);
+    /// Asks the circuit breaker about a request that the limit has admitted. Waits for the outcome of a probe:
+    /// an origin that is back serves all requests that have come meanwhile.
+    async fn pass_breaker_or_wait(
+        self: &Arc<Self>,
+        request: AdmissionRequest,
+    ) -> Result<Permit, Rejected> {
+        let mut permit = self.permit(request);
+        let mut probed = pin!(self.probed.notified());
+        // Before the breaker is asked: the outcome may come right after.
+        probed.as_mut().enable();
+        match self.ask_breaker(&mut permit) {
+            BreakerPass::Probing(left) => {
+                // Without an outcome, the breaker decides again.
+                let limit = self.options.queue_timeout.min(left);
+                let _ = tokio::time::timeout(limit, probed).await;
+                self.pass_breaker(permit)
+            }
+            BreakerPass::Refused(left) => Err(self.shed(RejectReason::Breaker, left)),
+            BreakerPass::Free | BreakerPass::Probe => Ok(permit),
+        }
+    }
+
+    /// Asks the circuit breaker about a request that the limit has admitted, without waiting.
+    fn pass_breaker(&self, mut permit: Permit) -> Result<Permit, Rejected> {
+        match self.ask_breaker(&mut permit) {
+            BreakerPass::Refused(left) | BreakerPass::Probing(left) => {
                 Err(self.shed(RejectReason::Breaker, left))
             }
-            pass => {
-                permit.pass = pass;
-                state.retries.pay_in();
-                drop(state);
-                Ok(permit)
-            }
+            BreakerPass::Free | BreakerPass::Probe => Ok(permit),
         }
     }
 
-    fn leave(&self, signal: LoadSignal) {
+    fn ask_breaker(&self, permit: &mut Permit) -> BreakerPass {
+        let now = self.clock.mono();
+        let mut state = self.state.lock();
+        let pass = state.breaker.try_pass(now);
+        if matches!(pass, BreakerPass::Free | BreakerPass::Probe) {
+            state.retries.pay_in();
+            (permit.pass, permit.admitted) = (pass, now);
+        }
+        pass
+    }
+
+    /// Returns the permit of a request that the limit has admitted.
+    fn permit(self: &Arc<Self>, request: AdmissionRequest) -> Permit {
+        Permit {
+            gate: Arc::clone(self),
+            request,
+            placed: true,
+            admitted: self.clock.mono(),
+            pass: BreakerPass::Free,
+            signal: LoadSignal::None,
+            verdict: Verdict::None,
+        }
+    }
+
+    fn leave(&self, request: &AdmissionRequest, signal: LoadSignal) {
         let mut state = self.state.lock();
         self.observe(pressure::load(&state.limit, signal));
-        let mut next = state.limit.leave(signal);
-        while let Some(ticket) = next.pop() {
+        let mut next = state.limit.leave(request, signal);
+        while let Some((ticket, admitted)) = next.pop() {
             let sender = state.queue.remove(&ticket);
             let gone = sender.is_none_or(|sender| sender.send(()).is_err());
             if gone {
-                next.extend(state.limit.leave(LoadSignal::None));
+                next.extend(state.limit.leave(&admitted, LoadSignal::None));
             }
         }
         self.metrics.limit(&self.name, state.limit.limit());
@@ -258,22 +318,23 @@ impl OriginGate {
     }
 
     pub(super) fn load_timeout(&self) -> Duration {
-        self.load_timeout
+        self.options.load_timeout
     }
 
     pub(super) fn random(&self) -> f64 {
         self.chance.unit()
     }
 
-    /// Pays for a retry from the budget, if it can.
+    /// Pays for a retry from the budget, if loads are retried and it can.
     pub(super) fn spend_retry(&self) -> bool {
-        self.state.lock().retries.spend()
+        self.options.retries && self.state.lock().retries.spend()
     }
 }
 
 /// A place in the queue; given up when dropped, unless its turn came and was taken.
 struct QueueSlot {
     gate: Arc<OriginGate>,
+    request: AdmissionRequest,
     ticket: Ticket,
     turn: oneshot::Receiver<()>,
     taken: bool,
@@ -291,7 +352,7 @@ impl Drop for QueueSlot {
         let called = self.turn.try_recv().is_ok();
         drop(state);
         if called {
-            self.gate.leave(LoadSignal::None);
+            self.gate.leave(&self.request, LoadSignal::None);
         }
     }
 }
@@ -303,32 +364,68 @@ impl Permit {
         self.record(outcome, took);
     }
 
+    /// Gives the place back while the request waits for its own caller, such as for an upload. The origin
+    /// is not loaded meanwhile.
+    pub fn pause(&mut self) {
+        if std::mem::take(&mut self.placed) {
+            self.gate.leave(&self.request, LoadSignal::None);
+        }
+    }
+
+    /// Takes a place again, also above the limit: the origin has the request already.
+    pub fn resume(&mut self) {
+        if !std::mem::replace(&mut self.placed, true) {
+            self.gate.state.lock().limit.force(&self.request);
+        }
+    }
+
     /// Records the outcome of the last try.
     pub(super) fn record(&mut self, outcome: RequestOutcome, took: Duration) {
-        (self.good, self.signal) = match outcome {
-            RequestOutcome::Succeeded => {
-                (Some(took <= self.gate.slow_load), LoadSignal::Latency(took))
-            }
-            RequestOutcome::Answered => (Some(true), LoadSignal::None),
-            RequestOutcome::Failed => (Some(false), LoadSignal::Overload),
-            RequestOutcome::Refused => (None, LoadSignal::Overload),
+        let is_slow = self.gate.options.slow_load.is_some_and(|slow| took > slow);
+        (self.verdict, self.signal) = match outcome {
+            RequestOutcome::Succeeded if is_slow => (Verdict::Slow, LoadSignal::Latency(took)),
+            RequestOutcome::Succeeded => (Verdict::Good, LoadSignal::Latency(took)),
+            RequestOutcome::Answered => (Verdict::Good, LoadSignal::None),
+            RequestOutcome::Failed => (Verdict::Failed, LoadSignal::Overload),
+            RequestOutcome::Silent => (Verdict::Silent, LoadSignal::Overload),
+            RequestOutcome::Refused => (Verdict::Refused, LoadSignal::Overload),
         };
     }
 
     /// Records the outcome for the circuit breaker only, and only if this request is its probe.
     pub(super) fn record_probe(&mut self, good: bool) {
-        self.good = matches!(self.pass, BreakerPass::Probe).then_some(good);
+        if matches!(self.pass, BreakerPass::Probe) {
+            self.verdict = if good { Verdict::Good } else { Verdict::Failed };
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(good) = self.good {
+        if self.verdict != Verdict::None {
+            let now = self.gate.clock.mono();
             let mut state = self.gate.state.lock();
-            state.breaker.record(self.gate.clock.mono(), self.pass, good);
-            self.gate.metrics.breaker(&self.gate.name, state.breaker.level());
+            let good = match self.verdict {
+                Verdict::Good => Some(true),
+                Verdict::Slow | Verdict::Failed => Some(false),
+                Verdict::Silent if state.last_answer >= Some(self.admitted) => None,
+                Verdict::Silent => Some(false),
+                Verdict::Refused | Verdict::None => None,
+            };
+            if matches!(self.verdict, Verdict::Good | Verdict::Slow | Verdict::Refused) {
+                state.last_answer = Some(now);
+            }
+            if let Some(good) = good {
+                state.breaker.record(now, self.pass, good);
+                self.gate.metrics.breaker(&self.gate.name, state.breaker.level());
+            }
         }
-        self.gate.leave(self.signal);
+        if self.pass == BreakerPass::Probe {
+            self.gate.probed.notify_waiters();
+        }
+        if self.placed {
+            self.gate.leave(&self.request, self.signal);
+        }
     }
 }
 

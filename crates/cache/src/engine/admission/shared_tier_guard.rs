@@ -48,7 +48,7 @@ impl GuardedTier {
         call: impl Future<Output = Result<T, TierError>>,
     ) -> Option<T> {
         let pass = self.breaker.lock().try_pass(self.clock.mono());
-        if let BreakerPass::Refused(_) = pass {
+        if let BreakerPass::Refused(_) | BreakerPass::Probing(_) = pass {
             self.metrics.shared_error("breaker");
             return None;
         }

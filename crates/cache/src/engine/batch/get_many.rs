@@ -52,7 +52,8 @@ impl Engine {
                 LocalOutcome::Answer(answer) => answers[at] = Some(Ok(answer)),
                 LocalOutcome::Bypass => bypassing.push((at, request(false))),
                 LocalOutcome::Miss => {
-                    let (waiter, guard) = inner.coalescer.keys.join(&item.key, false);
+                    let (waiter, guard) =
+                        inner.coalescer.keys.join(&item.key, false, item.origin.party());
                     let joined = guard.is_none();
                     flights.extend(guard.map(|guard| (request(false), guard)));
                     waiting.push((at, request(false), ActiveRead { asked, waiter, joined }));

@@ -31,6 +31,7 @@ impl Item {
             origin: Arc::clone(&self.origin),
             refresh,
             deadline: deadline.filter(|_| !refresh),
+            joined: None,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Coalescer {
         may_join: bool,
     ) -> (Waiter<SetOutcome>, Option<FlightGuard<KeySet, SetOutcome>>) {
         if may_join {
-            return self.sets.join(set, false);
+            return self.sets.join(set, false, None);
         }
         let (waiter, guard) = SingleFlight::start_unshared();
         (waiter, Some(guard))

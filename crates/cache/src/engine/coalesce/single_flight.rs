@@ -11,9 +11,21 @@ use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 
 use crate::engine::error::ReadError;
+use crate::origin::Party;
 
 /// The loads in progress, by key.
-pub(crate) struct SingleFlight<K, T>(Arc<Mutex<HashMap<K, Waiter<T>>>>);
+pub(crate) struct SingleFlight<K, T>(Arc<Mutex<HashMap<K, Flight<T>>>>);
+
+/// Set once a reader of another party has joined a flight.
+pub(crate) type Joined = Arc<SetOnce<()>>;
+
+/// A load in progress.
+struct Flight<T> {
+    waiter: Waiter<T>,
+    /// The party of the reader that started it.
+    party: Option<Party>,
+    joined: Joined,
+}
 
 /// A reader that waits for a load in progress.
 pub(crate) struct Waiter<T> {
@@ -27,6 +39,7 @@ pub(crate) struct FlightGuard<K: Eq + Hash, T> {
     /// The entry to remove; `None`: the flight can't be joined.
     flight: Option<(SingleFlight<K, T>, K)>,
     outcome: Arc<SetOnce<Result<T, ReadError>>>,
+    joined: Joined,
 }
 
 impl<K: Clone + Eq + Hash, T: Clone> SingleFlight<K, T> {
@@ -35,16 +48,25 @@ impl<K: Clone + Eq + Hash, T: Clone> SingleFlight<K, T> {
         self.0.lock().contains_key(key)
     }
 
-    /// Joins the flight of `key`, or starts one.
-    pub(crate) fn join(&self, key: &K, background: bool) -> (Waiter<T>, Option<FlightGuard<K, T>>) {
+    /// Joins the flight of `key`, or starts one for a reader of `party`.
+    pub(crate) fn join(
+        &self,
+        key: &K,
+        background: bool,
+        party: Option<Party>,
+    ) -> (Waiter<T>, Option<FlightGuard<K, T>>) {
         let mut flights = self.0.lock();
-        if let Some(waiter) = flights.get(key) {
-            return (waiter.clone(), None);
+        if let Some(flight) = flights.get(key) {
+            if flight.party != party {
+                let _ = flight.joined.set(());
+            }
+            return (flight.waiter.clone(), None);
         }
-        let outcome = Arc::new(SetOnce::new());
+        let (outcome, joined) = (Arc::new(SetOnce::new()), Joined::default());
         let waiter = Waiter { outcome: Arc::clone(&outcome), background };
-        flights.insert(key.clone(), waiter.clone());
-        let guard = FlightGuard { flight: Some((self.clone(), key.clone())), outcome };
+        let flight = Flight { waiter: waiter.clone(), party, joined: Arc::clone(&joined) };
+        flights.insert(key.clone(), flight);
+        let guard = FlightGuard { flight: Some((self.clone(), key.clone())), outcome, joined };
         (waiter, Some(guard))
     }
 
@@ -52,7 +74,7 @@ impl<K: Clone + Eq + Hash, T: Clone> SingleFlight<K, T> {
     pub(crate) fn start_unshared() -> (Waiter<T>, FlightGuard<K, T>) {
         let outcome = Arc::new(SetOnce::new());
         let waiter = Waiter { outcome: Arc::clone(&outcome), background: false };
-        (waiter, FlightGuard { flight: None, outcome })
+        (waiter, FlightGuard { flight: None, outcome, joined: Joined::default() })
     }
 }
 
@@ -61,6 +83,10 @@ impl<K: Eq + Hash, T> FlightGuard<K, T> {
     pub(crate) fn finish(mut self, outcome: Result<T, ReadError>) {
         self.remove();
         let _ = self.outcome.set(outcome);
+    }
+
+    pub(crate) fn joined(&self) -> Joined {
+        Arc::clone(&self.joined)
     }
 
     fn remove(&mut self) {

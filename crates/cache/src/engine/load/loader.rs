@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::origins::Origins;
 use super::outcome::LoadOutcome;
 use super::request::{LoadContext, LoadRequest};
-use crate::engine::admission::{GatedLoad, OriginGate};
+use crate::engine::admission::{GatedLoad, Lane, OriginGate};
 use crate::engine::error::ReadError;
 use crate::engine::observer::EngineEvent;
 use crate::engine::tiers::TierStack;
@@ -28,6 +28,15 @@ impl Loader {
         request: &LoadRequest,
         context: LoadContext,
     ) -> Result<LoadOutcome, ReadError> {
+        self.load_in_lane(request, context, Lane::Load).await
+    }
+
+    async fn load_in_lane(
+        &self,
+        request: &LoadRequest,
+        context: LoadContext,
+        lane: Lane,
+    ) -> Result<LoadOutcome, ReadError> {
         let (tiers, rules) = (&self.tiers, request.rules());
         let gate = self.start(request);
         let gated = GatedLoad {
@@ -35,6 +44,9 @@ impl Loader {
             key: &request.key,
             id: &request.id,
             class: rules.priority,
+            lane,
+            joined: request.joined.as_deref(),
+            timeout: rules.load_timeout,
             background: request.refresh,
         };
         let asked = tiers.now();
@@ -66,7 +78,7 @@ impl Loader {
         &self,
         request: &LoadRequest,
     ) -> Result<LoadOutcome, ReadError> {
-        self.load(request, self.unshared_context(request)).await
+        self.load_in_lane(request, self.unshared_context(request), Lane::Pass).await
     }
 
     pub(crate) fn unshared_context(&self, request: &LoadRequest) -> LoadContext {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coherence::{CausalToken, Epoch, LeaseToken, Lsn};
 use contract::Key;
+use tokio::sync::SetOnce;
 
 use crate::engine::observer::LoadTarget;
 use crate::engine::policy::Policy;
@@ -22,6 +23,8 @@ pub(crate) struct LoadRequest {
     pub(crate) refresh: bool,
     /// The causal token of the reader.
     pub(crate) deadline: Option<TokenDeadline>,
+    /// Set once a reader of another party waits for the load; `None`: the load is of its reader only.
+    pub(crate) joined: Option<Arc<SetOnce<()>>>,
 }
 
 impl LoadRequest {

@@ -13,7 +13,7 @@ use contract::Class;
 
 use super::origins::Origins;
 use super::request::{LoadContext, LoadRequest};
-use crate::engine::admission::GatedLoad;
+use crate::engine::admission::{GatedLoad, Lane};
 use crate::engine::error::ReadError;
 use crate::engine::tiers::TierStack;
 use crate::origin::{LoadItem, Loaded, LoadedMany, Origin};
@@ -30,7 +30,8 @@ impl Origins {
             let (origin, class) = (&**standby, request.rules().priority);
             // As a background load: if there is no room, there is the primary.
             let (key, id) = (&request.key, &*request.id);
-            let load = GatedLoad { origin, key, id, class, background: true };
+            let (lane, joined, timeout, background) = (Lane::Load, None, None, true);
+            let load = GatedLoad { origin, key, id, class, lane, joined, timeout, background };
             let answer = self.standbys.gate(origin).load(load).await;
             match standby_reply(tiers, origin, answer) {
                 StandbyReply::NotAsked => {}

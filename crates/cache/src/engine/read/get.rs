@@ -109,6 +109,7 @@ impl Engine {
             origin: Arc::clone(origin),
             refresh,
             deadline: deadline.filter(|_| !refresh),
+            joined: None,
         };
         match self.read_local(key, policy, token, asked, &request) {
             LocalOutcome::Answer(answer) => return Ok(answer),
@@ -177,7 +178,8 @@ impl Engine {
 
     /// Joins the key's flight, or starts one.
     fn join_or_load(&self, request: &LoadRequest, asked: Mono) -> ActiveRead {
-        let (waiter, guard) = self.inner.coalescer.keys.join(&request.key, false);
+        let (keys, party) = (&self.inner.coalescer.keys, request.origin.party());
+        let (waiter, guard) = keys.join(&request.key, false, party);
         let joined = guard.is_none();
         if let Some(guard) = guard {
             self.spawn_load(request.clone(), guard);
@@ -196,7 +198,8 @@ impl Engine {
         let asked = read.asked;
         loop {
             let ActiveRead { waiter, joined, .. } = &read;
-            let left = tiers.options.wait_timeout.saturating_sub(tiers.now().since(asked));
+            let limit = request.rules().wait_timeout.unwrap_or(tiers.options.wait_timeout);
+            let left = limit.saturating_sub(tiers.now().since(asked));
             let Ok(outcome) = tokio::time::timeout(left, waiter.outcome()).await else {
                 return Err(ReadError::WaitTimeout(tiers.now().since(asked)));
             };
@@ -232,12 +235,13 @@ impl Engine {
 
     /// Renews an entry in the background, unless it is being loaded.
     fn refresh(&self, request: LoadRequest) {
-        if let (_, Some(guard)) = self.inner.coalescer.keys.join(&request.key, true) {
+        if let (_, Some(guard)) = self.inner.coalescer.keys.join(&request.key, true, None) {
             self.spawn_load(request, guard);
         }
     }
 
     fn spawn_load(&self, request: LoadRequest, guard: FlightGuard<Key, LoadOutcome>) {
+        let request = LoadRequest { joined: Some(guard.joined()), ..request };
         tokio::spawn(Arc::clone(&self.inner).run_flight(request, guard));
     }
 }

@@ -81,7 +81,8 @@ impl TierStack {
                 }
                 ReplyVerdict::Wait(left) => {
                     let waited = self.now().since(began);
-                    if waited >= self.options.wait_timeout {
+                    let limit = request.rules().wait_timeout;
+                    if waited >= limit.unwrap_or(self.options.wait_timeout) {
                         return Err(ReadError::WaitTimeout(waited));
                     }
                     has_waited = true;

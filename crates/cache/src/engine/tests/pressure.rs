@@ -3,6 +3,8 @@
 use contract::Class;
 
 use super::*;
+use crate::engine::admission::{GateOptions, Shares};
+use crate::origin::Party;
 
 async fn ask(
     node: &Engine,
@@ -137,7 +139,7 @@ async fn other_requests_share_the_gate_of_loads() {
     let options = EngineOptions { queue_timeout: 100 * MS, ..EngineOptions::default() };
     let node = world.node_with(options, Arc::clone(&world.shared) as _).await;
     let row = Row::returning(MS, "value");
-    let gate = node.origin_gate(row.name(), Some(10));
+    let gate = node.origin_gate(row.name(), node.gate_options(Some(10)));
     let mut permits = Vec::new();
     for _ in 0..10 {
         permits.push(gate.admit(Class::Critical).await.expect("below the limit"));
@@ -148,4 +150,56 @@ async fn other_requests_share_the_gate_of_loads() {
     ask(&node, 2, &of_class(Class::Ephemeral), &row).await.expect_err("no room for this class");
     ask(&node, 2, &of_class(Class::Critical), &row).await.expect("room for one load");
     assert_eq!(row.calls(), 1);
+}
+
+/// A row that is loaded for a party.
+struct PartyRow(Arc<Row>, u64);
+
+#[async_trait]
+impl Origin for PartyRow {
+    fn party(&self) -> Option<Party> {
+        Some(Party(self.1))
+    }
+
+    async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        self.0.load(key, id).await
+    }
+}
+
+/// A node whose origin gives each party half of ten places, and a reader of a key for a party.
+async fn node_with_parties(row: &Arc<Row>) -> (World, impl Fn(u32, u64) -> Reading) {
+    let world = World::new().await;
+    let node = world.node_with(EngineOptions::default(), Arc::clone(&world.shared) as _).await;
+    let shares = Shares { loads: 1.0, party: 0.5 };
+    let options = GateOptions { shares, ..node.gate_options(Some(10)) };
+    let _ = node.origin_gate(row.name(), options);
+    let row = Arc::clone(row);
+    let read = move |id: u32, party: u64| {
+        let (node, row) = (node.clone(), Arc::clone(&row));
+        tokio::spawn(async move {
+            let origin: Arc<dyn Origin> = Arc::new(PartyRow(row, party));
+            let policy = of_class(Class::Critical);
+            node.get(&key(id), &id.to_string(), &policy, &origin).await
+        })
+    };
+    (world, read)
+}
+
+type Reading = tokio::task::JoinHandle<Result<Answer, ReadError>>;
+
+#[tokio::test(start_paused = true)]
+async fn party_at_its_limit_delays_no_other() {
+    let row = Row::returning(500 * MS, "value");
+    let (_world, read) = node_with_parties(&row).await;
+    let readers: Vec<_> = (0..20).map(|id| read(id, 1)).collect();
+    tokio::time::sleep(MS).await;
+    assert_eq!(row.calls(), 5, "the party's share");
+    let began = tokio::time::Instant::now();
+    read(100, 2).await.expect("no panic").expect("an answer");
+    assert!(began.elapsed() < 600 * MS, "{:?}", began.elapsed());
+    // This key's load is in the queue of the first party.
+    let began = tokio::time::Instant::now();
+    read(19, 3).await.expect("no panic").expect("an answer");
+    assert!(began.elapsed() < 600 * MS, "{:?}", began.elapsed());
+    drop(readers);
 }

@@ -1,6 +1,8 @@
 //! The gate in virtual time.
 
 use super::*;
+use crate::chance::ThreadChance;
+use crate::engine::options::EngineOptions;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -21,8 +23,13 @@ impl Clock for TokioClock {
 fn gate() -> Arc<OriginGate> {
     let options =
         EngineOptions { queue_timeout: 100 * MS, slow_load: 500 * MS, ..EngineOptions::default() };
+    gate_with(GateOptions::new(&options, Some(10)))
+}
+
+fn gate_with(options: GateOptions) -> Arc<OriginGate> {
     let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
-    Arc::new(OriginGate::new("shop", 10, &options, clock, Metrics::detached()))
+    let chance = Arc::new(ThreadChance);
+    Arc::new(OriginGate::new("shop", options, chance, clock, Metrics::detached()))
 }
 
 async fn admitted(gate: &Arc<OriginGate>, class: Class) -> Vec<Permit> {
@@ -41,7 +48,7 @@ async fn lower_class_rejected_first() {
     let critical = admitted(&gate, Class::Critical).await;
     assert_eq!((ephemeral.len(), standard.len(), critical.len()), (7, 2, 1));
     let rejected = gate.admit(Class::Critical).await.expect_err("the limit is reached");
-    assert_eq!(rejected, Rejected { reason: RejectReason::Limit, retry_after: 100 * MS });
+    assert_eq!(rejected, Rejected { reason: RejectReason::Limit, retry_after: RETRY_AFTER });
     assert!(matches!(rejected.into(), ReadError::Overloaded { reason: "limit", .. }));
 }
 
@@ -88,13 +95,13 @@ async fn finished_permit_frees_its_place() {
 #[tokio::test(start_paused = true)]
 async fn failures_open_the_breaker() {
     let gate = gate();
-    for _ in 0..BREAKER.min_calls {
+    for _ in 0..gate.options.breaker.min_calls {
         gate.admit(Class::Standard).await.expect("closed").finish(RequestOutcome::Failed);
     }
     for rejected in [gate.admit(Class::Critical).await, gate.try_admit()] {
         assert_eq!(rejected.expect_err("open").reason, RejectReason::Breaker);
     }
-    tokio::time::sleep(BREAKER.open_for).await;
+    tokio::time::sleep(gate.options.breaker.open_for).await;
     let probe = gate.admit(Class::Standard).await.expect("the probe");
     assert!(gate.admit(Class::Standard).await.is_err(), "one probe only");
     probe.finish(RequestOutcome::Answered);
@@ -116,7 +123,7 @@ async fn slow_success_counts_as_failed_for_the_breaker() {
     for (outcome, closed) in [(RequestOutcome::Succeeded, false), (RequestOutcome::Answered, true)]
     {
         let gate = gate();
-        for _ in 0..BREAKER.min_calls {
+        for _ in 0..gate.options.breaker.min_calls {
             let permit = gate.admit(Class::Standard).await.expect("closed");
             tokio::time::sleep(600 * MS).await;
             permit.finish(outcome);
@@ -149,4 +156,61 @@ async fn cancelled_waiter_leaves_the_queue() {
     assert!(waiter.await.is_err());
     permits.pop();
     gate.admit(Class::Critical).await.expect("the place is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_of_an_answering_origin_leaves_the_breaker_closed() {
+    for answers in [true, false] {
+        let gate = gate();
+        for _ in 0..20 {
+            let slow = gate.admit(Class::Standard).await;
+            let Ok(slow) = slow else { break };
+            tokio::time::sleep(MS).await;
+            if answers {
+                let other = gate.admit(Class::Standard).await.expect("closed");
+                other.finish(RequestOutcome::Answered);
+            }
+            slow.finish(RequestOutcome::Silent);
+        }
+        assert_eq!(gate.admit(Class::Standard).await.is_ok(), answers, "answers: {answers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn paused_permit_frees_its_place() {
+    let gate = gate();
+    let mut permits = admitted(&gate, Class::Critical).await;
+    permits.iter_mut().for_each(Permit::pause);
+    let others = admitted(&gate, Class::Critical).await;
+    assert_eq!(others.len(), 10);
+    permits.iter_mut().for_each(Permit::resume);
+    drop(others);
+    gate.admit(Class::Critical).await.expect_err("the resumed requests have the places");
+    permits.truncate(9);
+    gate.admit(Class::Critical).await.expect("a free place");
+    drop(permits);
+    assert_eq!(admitted(&gate, Class::Critical).await.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_the_outcome_of_a_probe() {
+    for back in [true, false] {
+        let gate = gate();
+        for _ in 0..gate.options.breaker.min_calls {
+            gate.admit(Class::Standard).await.expect("closed").finish(RequestOutcome::Failed);
+        }
+        tokio::time::sleep(gate.options.breaker.open_for).await;
+        let probe = gate.admit(Class::Standard).await.expect("the probe");
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                tokio::spawn(async move { gate.admit(Class::Standard).await.is_ok() })
+            })
+            .collect();
+        tokio::time::sleep(50 * MS).await;
+        probe.finish(if back { RequestOutcome::Answered } else { RequestOutcome::Failed });
+        for waiting in waiting {
+            assert_eq!(waiting.await.expect("no panic"), back, "back: {back}");
+        }
+    }
 }

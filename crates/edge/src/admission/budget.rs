@@ -1,0 +1,132 @@
+//! Budgets of what clients keep open: responses and uploads, in all and per client.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use cache::Party;
+use cache::admission::class_capacity;
+use contract::Class;
+use parking_lot::Mutex;
+
+use crate::settings::client_limits::BudgetLimits;
+
+/// The limit that a client meets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exhausted {
+    Total,
+    Client,
+}
+
+/// The state machine of a budget.
+#[derive(Debug)]
+struct Budget {
+    limits: BudgetLimits,
+    open: usize,
+    clients: HashMap<Party, usize>,
+}
+
+impl Budget {
+    fn new(limits: BudgetLimits) -> Self {
+        Self { limits, open: 0, clients: HashMap::new() }
+    }
+
+    fn enter(&mut self, client: Party, class: Class) -> Result<(), Exhausted> {
+        let of_client = self.clients.get(&client).copied().unwrap_or(0);
+        if of_client >= self.limits.per_client {
+            return Err(Exhausted::Client);
+        }
+        if self.open as f64 >= class_capacity(self.limits.total as f64, class) {
+            return Err(Exhausted::Total);
+        }
+        self.open += 1;
+        self.clients.insert(client, of_client + 1);
+        Ok(())
+    }
+
+    fn leave(&mut self, client: Party) {
+        self.open -= 1;
+        if let Some(count) = self.clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&client);
+            }
+        }
+    }
+}
+
+/// The slots of a budget. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots(Arc<Mutex<Budget>>);
+
+impl Slots {
+    pub(crate) fn new(limits: BudgetLimits) -> Self {
+        Self(Arc::new(Mutex::new(Budget::new(limits))))
+    }
+
+    /// Takes a slot for a client's message.
+    pub(crate) fn take(&self, client: Party, class: Class) -> Result<Slot, Exhausted> {
+        self.0.lock().enter(client, class)?;
+        Ok(Slot { slots: self.clone(), client })
+    }
+}
+
+/// A slot; freed when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    slots: Slots,
+    client: Party,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.0.lock().leave(self.client);
+    }
+}
+
+/// The client at an address: an IPv4 address, or an IPv6 network of 64 bits, which one client has for
+/// itself.
+pub(crate) fn client_at(address: IpAddr) -> Party {
+    Party(match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_leaves_slots_for_others() {
+        let slots = Slots::new(BudgetLimits { total: 10, per_client: 3 });
+        let take = |client| slots.take(Party(client), Class::Critical);
+        let mut taken: Vec<Slot> = (0..3).map(|_| take(1).expect("a slot")).collect();
+        assert_eq!(take(1).expect_err("its own limit"), Exhausted::Client);
+        taken.extend((2..9).map(|client| take(client).expect("a slot")));
+        assert_eq!(take(9).expect_err("the limit of all"), Exhausted::Total);
+        taken.pop();
+        take(9).expect("a free slot");
+        drop(taken);
+        assert!(slots.0.lock().clients.is_empty(), "nothing is left of clients that are gone");
+    }
+
+    #[test]
+    fn lowest_class_refused_first() {
+        let slots = Slots::new(BudgetLimits { total: 10, per_client: 10 });
+        let mut taken = Vec::new();
+        for (class, room) in [(Class::Ephemeral, 7), (Class::Standard, 2), (Class::Critical, 1)] {
+            taken.extend((0..room).map(|_| slots.take(Party(1), class).expect("a slot")));
+            assert!(slots.take(Party(2), class).is_err(), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn ipv6_network_is_one_client() {
+        let client = |address: &str| client_at(address.parse().expect("an address"));
+        assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:1"));
+        assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
+        assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
+        assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+    }
+}

@@ -1,0 +1,68 @@
+//! The section `[edge]`.
+
+use contract::config::TableReader;
+
+use super::client_limits::ClientLimits;
+use super::routes::Routes;
+
+/// The settings of `[edge]`.
+#[derive(Clone, Debug, Default)]
+pub struct EdgeSection {
+    /// The rules for pages, by path prefix.
+    pub routes: Routes,
+    /// The limits of clients.
+    pub clients: ClientLimits,
+}
+
+impl EdgeSection {
+    /// The keys of `[edge]`.
+    pub const KEYS: &[&str] = &{
+        let [a, b, c, d, e, f, g] = ClientLimits::KEYS;
+        ["route", a, b, c, d, e, f, g]
+    };
+
+    /// Reads `[edge]`. `None` only after a problem was recorded.
+    pub fn read(table: &mut TableReader<'_>) -> Option<Self> {
+        let clients = ClientLimits::read(table);
+        Some(Self { routes: Routes::read(table)?, clients })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<EdgeSection, String> {
+        let table: toml::Table = text.parse().expect("TOML");
+        let mut reader = TableReader::new("edge", &table, EdgeSection::KEYS);
+        let section = EdgeSection::read(&mut reader);
+        reader.finish(section).map_err(|problems| problems[0].to_string())
+    }
+
+    #[test]
+    fn every_client_limit_is_read() {
+        let section = read(
+            "client_timeout = \"5s\"\nclient_min_rate = \"2KiB\"\nresponses = 10\n\
+             responses_per_client = 3\nuploads = 8\nuploads_per_client = 2\nupload_buffer = \"1KiB\"",
+        );
+        let clients = section.expect("valid").clients;
+        assert_eq!((clients.timeout, clients.min_rate), (Duration::from_secs(5), 2_048));
+        assert_eq!((clients.responses.total, clients.responses.per_client), (10, 3));
+        assert_eq!((clients.uploads.total, clients.uploads.per_client), (8, 2));
+        assert_eq!(clients.upload_buffer, 1_024);
+    }
+
+    #[test]
+    fn invalid_client_limit_rejected() {
+        for (text, problem) in [
+            ("uploads = 0", "edge.uploads: 0 is out of range"),
+            ("client_timeout = \"0s\"", "edge.client_timeout: "),
+            ("respones = 1", "edge.respones: is not a known key; did you mean `responses`?"),
+        ] {
+            let err = read(text).expect_err(text);
+            assert!(err.starts_with(problem), "{err}");
+        }
+    }
+}
