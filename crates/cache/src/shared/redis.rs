@@ -35,5 +35,6 @@ mod tier;
 pub use redis_transport::{RedisLogin, RedisTls};
 
 pub use self::metrics::RedisMetrics;
-pub use self::options::{RedisOptions, parse_prefix};
+pub use self::options::RedisOptions;
+pub(crate) use self::options::parse_prefix;
 pub use self::tier::RedisTier;

@@ -71,7 +71,7 @@ impl RedisOptions {
 ///
 /// # Errors
 /// The text is another.
-pub fn parse_prefix(text: &str) -> Result<String, ValueError> {
+pub(crate) fn parse_prefix(text: &str) -> Result<String, ValueError> {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     if (1..=PREFIX_MAX).contains(&text.len()) && text.bytes().all(allowed) {
         return Ok(text.to_owned());
