@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
-use contract::{Contract, Key};
+use contract::{Contract, Key, SqlDialect};
 use database::quoting::identifier;
 
 use super::key_scan::TableScan;
@@ -68,7 +68,7 @@ impl PostgresOrigin {
         let as_text = |column: &str| format!("{0}::text as {0}", identifier(column));
         let columns: Vec<String> = contract.load_columns().into_iter().map(as_text).collect();
         let (columns, key) = (columns.join(", "), identifier(&from.key));
-        let value = numbered_statement(&contract, &value)?;
+        let value = numbered_statement(&contract, &value, SqlDialect::Postgres)?;
         // No lateral joins: a column that the contract misspells must not resolve to one of this statement.
         // The line break ends a comment at the end of the contract's statement.
         let parts = [
