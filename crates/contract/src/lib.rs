@@ -26,7 +26,7 @@ pub use mapping::change::Image;
 pub use mapping::page_evidence::PageEvidence;
 pub use mapping::projection::{Projected, Projection};
 pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
-pub use mapping::sql::{NumberedStatement, inline_parameters, number_parameters};
+pub use mapping::sql::{NumberedStatement, SqlDialect, inline_parameters, number_parameters};
 pub use model::contract::{
     AbsentFilter, Approval, Class, Contract, Evidence, Origin, Refresh, Sensitivity, Tiers,
     Unproven,

@@ -55,7 +55,7 @@ pub struct LogBatch {
 pub struct StreamStart {
     /// The database's identity (PostgreSQL: `system_identifier`).
     pub system: u64,
-    /// Its timeline; grows with each promotion. Always 1 on SQLite.
+    /// Its timeline; grows with each promotion. On SQLite, a digest of the file and its log.
     pub timeline: u32,
     /// Set if the slot or change log was created for this stream, and identifies it. The stream does
     /// not cover earlier commits.

@@ -13,8 +13,17 @@
 //! watermark is the position read. Acknowledgements are not stored: a new feed delivers everything
 //! that the log still contains, which repeats some changes.
 //!
-//! Not detected: a change that leaves the tracked columns alone, and writes while the triggers were
-//! dropped (they are created again within a poll, and the whole table counts as changed).
+//! - **The log is complete as long as the triggers exist.** Each change of the schema may have dropped them
+//!   for a while, so it counts as a change of every tracked table, and the end of the log is not known until
+//!   the feed has checked the triggers under the new schema.
+//! - **A file is one timeline.** A restored backup contains the same log, so the file's identity is part of
+//!   the timeline. Content that is replaced in place makes the log go back, or gives a position to another
+//!   change; then the log gets a new generation.
+//!
+//! Not detected: a change that leaves the tracked columns alone (unless every column counts), and a writer
+//! that turns triggers off (`SQLITE_DBCONFIG_ENABLE_TRIGGER`). An older copy that is restored *into* the same
+//! file while no node runs, and that then grows past the position that the tiers had applied, is taken for
+//! the same log.
 //! SQLite rejects `alter table … drop column` of a tracked column, since triggers use it: remove the
 //! column from the contracts first.
 
@@ -23,14 +32,17 @@ mod catalog;
 mod connection;
 mod feed;
 mod install;
+mod lineage;
 mod log;
 mod options;
 mod prepare;
 mod reader;
 mod row;
+mod schema;
 mod session;
 mod source;
 mod triggers;
+mod unique;
 
 pub use feed::SqliteFeed;
 pub use log::LOG_END_SQL;

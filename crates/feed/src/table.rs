@@ -15,6 +15,8 @@ pub struct TrackedTable {
     pub columns: Vec<String>,
     /// The columns whose value *before* a change is needed too: ids, and the columns of tags.
     pub old_columns: Vec<String>,
+    /// Whether an update counts whichever columns it changes.
+    pub every_column: bool,
 }
 
 /// A table's name in two parts.

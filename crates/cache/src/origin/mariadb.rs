@@ -1,6 +1,7 @@
 //! An SQL statement on a MariaDB server as origin.
 
 mod key;
+mod key_column;
 mod origin;
 mod pool;
 mod value;

@@ -1,6 +1,6 @@
 //! The SQL that all databases have in common.
 
-use contract::Contract;
+use contract::{Contract, SqlDialect};
 
 use super::error::OriginError;
 
@@ -26,8 +26,12 @@ pub(super) fn not_loadable(contract: &Contract) -> OriginError {
 }
 
 /// Returns a contract's `value` with `$1` for its one parameter, and without a closing semicolon.
-pub(super) fn numbered_statement(contract: &Contract, value: &str) -> Result<String, OriginError> {
-    let numbered = contract::number_parameters(value.trim_end().trim_end_matches(';'));
+pub(super) fn numbered_statement(
+    contract: &Contract,
+    value: &str,
+    dialect: SqlDialect,
+) -> Result<String, OriginError> {
+    let numbered = contract::number_parameters(value.trim_end().trim_end_matches(';'), dialect);
     if numbered.names == ["id"] {
         return Ok(numbered.sql);
     }

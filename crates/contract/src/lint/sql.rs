@@ -1,6 +1,6 @@
 //! A heuristic outline of a SQL statement: enough for warnings, not a parser.
 
-use crate::mapping::sql::{Piece, pieces};
+use crate::mapping::sql::{Piece, SqlDialect, pieces};
 
 /// The features of a statement that are known without parsing it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,11 +45,14 @@ impl Outline {
     }
 
     fn scan(&mut self, sql: &str) {
-        for piece in pieces(sql) {
+        for piece in pieces(sql, SqlDialect::of_statement(sql)) {
             match piece {
                 Piece::Plain(text) => self.text.push_str(&text.to_lowercase()),
                 // A quoted name stays: it may be a table.
-                Piece::Name(name) => self.text.push_str(&name.trim_matches('"').to_lowercase()),
+                Piece::Name(name) => {
+                    let name = name.trim_matches(['"', '`', '[', ']']);
+                    self.text.push_str(&name.to_lowercase());
+                }
                 // A separator keeps the words around a comment, string or parameter apart.
                 Piece::Comment(_) => self.text.push(' '),
                 Piece::Text(_) => self.text.push('\''),

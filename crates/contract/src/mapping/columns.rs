@@ -57,6 +57,11 @@ impl Contract {
         columns
     }
 
+    /// Returns whether an update of the row counts whichever columns it changes: for entries, or for pages.
+    pub fn counts_every_column(&self) -> bool {
+        self.from.as_ref().is_some_and(|from| from.columns.is_empty() || !self.page_tags.is_empty())
+    }
+
     /// Returns the columns that the key is made from.
     pub fn key_columns(&self) -> Vec<&str> {
         match &self.from {

@@ -2,7 +2,7 @@
 
 use crate::mapping::change::{ColumnValue, ContractChange, Image};
 use crate::mapping::row::{Cell, JsonForm, Op, Row, RowChange};
-use crate::mapping::sql::{Piece, pieces};
+use crate::mapping::sql::{Piece, SqlDialect, pieces};
 use crate::model::contract::Contract;
 use crate::naming::key::Key;
 use crate::naming::table::table_name;
@@ -254,7 +254,7 @@ impl Word {
 /// the statement has syntax that a projection can't have.
 fn words(sql: &str) -> Option<Vec<Word>> {
     let (mut words, mut plain) = (Vec::new(), String::new());
-    for piece in pieces(sql.trim_end().trim_end_matches(';')) {
+    for piece in pieces(sql.trim_end().trim_end_matches(';'), SqlDialect::Postgres) {
         let word = match piece {
             Piece::Plain(text) => {
                 plain.push_str(text);

@@ -208,13 +208,16 @@ proptest! {
     }
 
     #[test]
-    fn numbering_changes_only_parameters(sql in "(select|'|\"|\\$id|\\$x|\\$|--|/\\*|\\*/|\n|E'|\\\\|é| |[a-z]){0,40}") {
-        let once = contract::number_parameters(&sql);
-        let mut back = once.sql.clone();
-        for (at, name) in once.names.iter().enumerate() {
-            back = back.replace(&format!("${}", at + 1), &format!("${name}"));
+    fn numbering_changes_only_parameters(sql in "(select|'|\"|`|#|\\[|\\]|/\\*!|\\$id|\\$x|\\$|--|/\\*|\\*/|\n|E'|\\\\|é| |[a-z]){0,40}") {
+        let mariadb = contract::SqlDialect::mariadb("");
+        for dialect in [contract::SqlDialect::Postgres, mariadb, contract::SqlDialect::Sqlite] {
+            let once = contract::number_parameters(&sql, dialect);
+            let mut back = once.sql.clone();
+            for (at, name) in once.names.iter().enumerate() {
+                back = back.replace(&format!("${}", at + 1), &format!("${name}"));
+            }
+            prop_assert_eq!(&back, &sql);
         }
-        prop_assert_eq!(back, sql);
     }
 
     /// The fence relies on this coverage: a change contains every key and tag of the old and the new row,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::open::{OpenMode, open};
+use super::open::{FileConnection, OpenMode};
 use crate::error::DatabaseError;
 
 /// Connections to one file. They are opened as needed and kept for the next use. Clones share them.
@@ -16,7 +16,7 @@ pub struct Pool {
     path: PathBuf,
     mode: OpenMode,
     busy_timeout: Duration,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<FileConnection>>>,
 }
 
 impl Pool {
@@ -40,14 +40,29 @@ impl Pool {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let idle = self.idle.lock().pop();
-        let connection = match idle {
+        let connection = match self.take_idle()? {
             Some(connection) => connection,
-            None => open(&self.path, self.mode, self.busy_timeout)?,
+            None => FileConnection::open(&self.path, self.mode, self.busy_timeout)?,
         };
         let result = work(&connection);
         self.idle.lock().push(connection);
         result
+    }
+
+    /// Closes the connections that are not in use.
+    pub fn close_idle(&self) {
+        self.idle.lock().clear();
+    }
+
+    /// Returns an idle connection. If it is to a file that was replaced, all are closed: they would keep locks on
+    /// it, and SQLite shares the index of the write-ahead log among the connections of a process.
+    fn take_idle(&self) -> Result<Option<FileConnection>, DatabaseError> {
+        let Some(connection) = self.idle.lock().pop() else { return Ok(None) };
+        if connection.is_current()? {
+            return Ok(Some(connection));
+        }
+        self.close_idle();
+        Ok(None)
     }
 
     /// Runs `work` on a connection, on a thread that may block.

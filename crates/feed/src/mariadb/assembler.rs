@@ -6,9 +6,10 @@ use std::sync::Arc;
 use coherence::Lsn;
 use contract::{Cell, JsonForms, Op, Row, RowChange};
 
+use super::catalog::same_column;
 use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
-use super::parser::{Bytes, Column, Event, RawEvent, Rows, TableMap};
+use super::parser::{Bytes, Column, Event, QUERY, RawEvent, Rows, TableMap};
 use super::row;
 use super::statement::{StatementEffect, effect_of};
 use crate::changes::whole_table;
@@ -28,6 +29,7 @@ pub(super) struct CommitAssembler {
     /// The names of `tables`, in the same order.
     names: Vec<TableName>,
     request_table: TableName,
+    request_columns: [String; 1],
     max_changes: usize,
     metrics: Metrics,
     /// The tables of the current group, by their number in it; `None` for an untracked table.
@@ -107,6 +109,7 @@ impl CommitAssembler {
                 schema: database.to_owned(),
                 table: REQUEST_TABLE.to_owned(),
             },
+            request_columns: [MESSAGE_COLUMN.to_owned()],
             max_changes: options.max_changes,
             metrics: options.metrics.clone(),
             layouts: HashMap::new(),
@@ -132,6 +135,8 @@ impl CommitAssembler {
             Some(event) => self.handle_event(event),
             None => {
                 self.mark_unknown(&format!("event {} can't be parsed", raw.kind));
+                // A statement in another encoding may have altered a table.
+                self.has_altered_table |= raw.kind == QUERY;
                 self.is_standalone()
             }
         };
@@ -196,13 +201,12 @@ impl CommitAssembler {
                 self.prepared.remove(name);
                 return true;
             }
-            StatementEffect::Truncates(table) => {
-                open.whole_tables.insert(table);
-            }
-            StatementEffect::Alters(table) => {
-                open.whole_tables.insert(table);
+            StatementEffect::Truncates(tables) => open.whole_tables.extend(tables),
+            StatementEffect::Alters(tables) => {
+                open.whole_tables.extend(tables);
                 self.has_altered_table = true;
             }
+            StatementEffect::Redefines => open.whole_tables.extend(0..self.tables.len()),
             StatementEffect::Unknown => {
                 self.mark_unknown(
                     "a statement was logged instead of its changed rows (binlog_format)",
@@ -267,14 +271,24 @@ impl CommitAssembler {
             None if name == self.request_table => (TableRole::Requests, 1),
             None => return None,
         };
-        let is_needed = |column: &Column| match (&column.name, role) {
-            (Some(name), TableRole::Tracked(table)) => self.tables[table].columns.contains(name),
-            (Some(name), TableRole::Requests) => name == MESSAGE_COLUMN,
-            (None, _) => false,
+        let wanted: &[String] = match role {
+            TableRole::Tracked(table) => &self.tables[table].columns,
+            TableRole::Requests => &self.request_columns,
         };
-        let needed: Vec<bool> = map.columns.iter().map(is_needed).collect();
+        let mut columns = map.columns;
+        let needed: Vec<bool> = columns
+            .iter_mut()
+            .map(|column| {
+                let name = column.name.as_deref();
+                let written =
+                    wanted.iter().find(|wanted| name.is_some_and(|n| same_column(n, wanted)));
+                // Rows have the names as the contracts write them.
+                column.name = written.cloned();
+                written.is_some()
+            })
+            .collect();
         let complete = needed.iter().filter(|needed| **needed).count() == needed_count;
-        Some(TableLayout { role, columns: map.columns, needed, needed_count, complete })
+        Some(TableLayout { role, columns, needed, needed_count, complete })
     }
 
     fn handle_rows(&mut self, rows: &Rows<'_>) {

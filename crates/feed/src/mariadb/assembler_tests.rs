@@ -27,7 +27,8 @@ impl CommitAssembler {
 
 fn assembler() -> CommitAssembler {
     let columns = ["id", "name", "price"].map(str::to_owned).to_vec();
-    let tracked = TrackedTable { table: "products".into(), columns, old_columns: vec![] };
+    let (table, old_columns) = ("products".into(), vec![]);
+    let tracked = TrackedTable { table, columns, old_columns, every_column: false };
     let options = MariaDbOptions::new(
         "shop",
         "mysql://h/shop".parse().unwrap(),
@@ -115,6 +116,20 @@ fn unknown_event_invalidates_everything() {
         assembler().parse_and_handle(&raw(161, &[]), Lsn(1)),
         GroupState::Ended(None)
     ));
+}
+
+#[test]
+fn statement_in_another_encoding_checks_tables_again() {
+    // No variables, the database `shop`, and a text in latin1.
+    let mut data = vec![0; 8];
+    data.extend([4, 0, 0, 0, 0]);
+    data.extend(b"shop\0alter table products comment '\xe9'");
+    let mut assembler = assembler();
+    let GroupState::Ended(Some(commit)) = assembler.parse_and_handle(&raw(2, &data), Lsn(1)) else {
+        panic!("the commit ends at once");
+    };
+    assert_eq!(commit.messages[0].subjects, [Subject::Everything]);
+    assert!(assembler.has_altered_table());
 }
 
 proptest! {

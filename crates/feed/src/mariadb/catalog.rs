@@ -93,6 +93,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     /// The foreign keys by which InnoDB changes rows without logging it.
     pub(super) cascades: Vec<String>,
+    /// Whether the server keeps the history of its rows.
+    pub(super) is_versioned: bool,
 }
 
 /// A column of a table.
@@ -105,6 +107,11 @@ pub(super) struct Column {
     pub(super) charset: String,
     pub(super) extra: String,
     pub(super) readable: bool,
+}
+
+/// Whether both are names of one column: the server ignores case.
+pub(super) fn same_column(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
 }
 
 /// Returns a table, or `None` if it does not exist or the user may not see it.
@@ -141,15 +148,17 @@ pub(super) async fn table(
     };
     let columns: Vec<Column> =
         results.next().unwrap_or_default().into_iter().filter_map(column).collect();
-    let mut cascades = Vec::new();
+    let (mut cascades, mut is_versioned) = (Vec::new(), false);
     if columns.iter().any(|column| column.readable) {
         // The catalogue shows foreign keys only to users who may write; this statement shows them to
         // every user who may read.
         let sql = format!("show create table {}", name.mariadb_quoted());
         let created = connection.row(OPERATION, &sql).await?.into_iter().nth(1).flatten();
-        cascades = self::cascades(&created.unwrap_or_default());
+        let created = created.unwrap_or_default();
+        is_versioned = created.contains(" WITH SYSTEM VERSIONING");
+        cascades = self::cascades(&created);
     }
-    Ok(Some(Table { engine, columns, cascades }))
+    Ok(Some(Table { engine, columns, cascades, is_versioned }))
 }
 
 fn cascades(created: &str) -> Vec<String> {

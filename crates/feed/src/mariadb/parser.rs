@@ -64,6 +64,18 @@ pub(super) struct Column {
     pub(super) kind: u8,
     pub(super) meta: u16,
     pub(super) unsigned: bool,
+    /// The values of an `enum` or `set`, in the order of their numbers.
+    pub(super) labels: Vec<String>,
+}
+
+impl Column {
+    /// The type: the log gives an `enum` and a `set` the type of a `char`, and their own in the metadata.
+    pub(super) fn real_kind(&self) -> u8 {
+        match (self.kind, (self.meta >> 8) as u8) {
+            (kind::STRING, real @ (kind::ENUM | kind::SET)) => real,
+            (kind, _) => kind,
+        }
+    }
 }
 
 /// Rows of one table with one kind of change.
@@ -79,7 +91,7 @@ pub(super) struct Rows<'a> {
     pub(super) data: Bytes<'a>,
 }
 
-const QUERY: u8 = 2;
+pub(super) const QUERY: u8 = 2;
 const STOP: u8 = 3;
 const ROTATE: u8 = 4;
 const INTVAR: u8 = 5;
@@ -163,6 +175,8 @@ fn table(mut data: Bytes<'_>) -> Option<Event<'_>> {
     while !data.0.is_empty() {
         const SIGNEDNESS: u64 = 1;
         const NAMES: u64 = 4;
+        const SET_LABELS: u64 = 5;
+        const ENUM_LABELS: u64 = 6;
         let field = data.number(1)?;
         let length = data.length()?;
         let mut value = Bytes(data.take(length)?);
@@ -180,10 +194,24 @@ fn table(mut data: Bytes<'_>) -> Option<Event<'_>> {
                     column.name = Some(name.to_owned());
                 }
             }
+            SET_LABELS => labels(&mut columns, kind::SET, value)?,
+            ENUM_LABELS => labels(&mut columns, kind::ENUM, value)?,
             _ => {}
         }
     }
     Some(Event::Table { id, table: TableMap { database, table, columns } })
+}
+
+/// Reads the values of each `enum` or each `set`.
+fn labels(columns: &mut [Column], kind: u8, mut value: Bytes<'_>) -> Option<()> {
+    for column in columns.iter_mut().filter(|column| column.real_kind() == kind) {
+        for _ in 0..value.length()? {
+            let length = value.length()?;
+            // Needed columns are in UTF-8; others may have any encoding.
+            column.labels.push(String::from_utf8_lossy(value.take(length)?).into_owned());
+        }
+    }
+    Some(())
 }
 
 fn rows(mut data: Bytes<'_>, op: contract::Op, second_version: bool) -> Option<Event<'_>> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use database::mariadb::{ConnectConfig, Connection};
 use database::quoting::mariadb_identifier;
 
-use super::catalog::{self, Table};
+use super::catalog::{self, Column, Table, same_column};
 use super::connection::{connect, connect_config, open_for_log};
 use super::log::{self, MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
@@ -17,7 +17,7 @@ use crate::table::{TableName, TrackedTable};
 const MIN_RETENTION_S: f64 = 3_600.0;
 
 /// Types whose values in the log determine the database's text form.
-const KEY_TYPES: [&str; 14] = [
+const KEY_TYPES: [&str; 16] = [
     "tinyint",
     "smallint",
     "mediumint",
@@ -30,6 +30,8 @@ const KEY_TYPES: [&str; 14] = [
     "text",
     "mediumtext",
     "longtext",
+    "enum",
+    "set",
     "date",
     "year",
 ];
@@ -230,6 +232,12 @@ impl Check {
             );
             return self.issue(description, [format!("alter table {quoted} engine=InnoDB;")]);
         }
+        if table.is_versioned {
+            let description = format!(
+                "`{name}` has system versioning: the log shows a deletion as an update of hidden columns."
+            );
+            self.issue(description, [format!("alter table {quoted} drop system versioning;")]);
+        }
         for key in &table.cascades {
             let description = format!(
                 "A foreign key changes rows of `{name}` along with those of another table, and \
@@ -246,7 +254,8 @@ impl Check {
         }
         let mut denied = false;
         for needed in &tracked.columns {
-            let Some(column) = table.columns.iter().find(|column| column.name == *needed) else {
+            let is_needed = |column: &&Column| same_column(&column.name, needed);
+            let Some(column) = table.columns.iter().find(is_needed) else {
                 let description =
                     format!("Table `{name}` has no column `{needed}`, which contracts refer to.");
                 let add =
@@ -264,14 +273,8 @@ impl Check {
     }
 
     /// `in_keys_or_tags`: keys or tags contain its text.
-    fn column(
-        &mut self,
-        table: &TableName,
-        quoted: &str,
-        column: &catalog::Column,
-        in_keys_or_tags: bool,
-    ) {
-        let catalog::Column { name, data_type, full_type, charset, extra, .. } = column;
+    fn column(&mut self, table: &TableName, quoted: &str, column: &Column, in_keys_or_tags: bool) {
+        let Column { name, data_type, full_type, charset, extra, .. } = column;
         if extra.to_ascii_uppercase().contains("VIRTUAL") {
             let description =
                 format!("Column `{name}` of `{table}` is virtual: the log does not contain it.");
@@ -293,6 +296,16 @@ impl Check {
                 KEY_TYPES.join(", ")
             );
             self.issue(description, ["-- use another column for the key or tag".to_owned()]);
+        }
+        if full_type.contains("COMPRESSED") {
+            let description = format!(
+                "Column `{name}` of `{table}` is compressed, and so is its text in the log; keys and \
+                 tags need it as it is."
+            );
+            let kind = full_type.split(" /*").next().unwrap_or_default();
+            let remedy =
+                format!("alter table {quoted} modify {} {kind} …;", mariadb_identifier(name));
+            self.issue(description, [remedy]);
         }
         if !UTF8_CHARSETS.contains(&charset.as_str()) {
             let description = format!(

@@ -61,21 +61,20 @@ fn value<'a>(column: &Column, data: &mut Bytes<'a>) -> Option<&'a [u8]> {
             data.number(meta)? as usize
         }
         ENUM | SET => low,
-        // A `char`, or an `enum` or `set` with the type of one. The type of a `char` contains two bits of
-        // its length.
-        STRING if matches!(high as u8, ENUM | SET) => low,
+        STRING if column.real_kind() != STRING => low,
+        // The type of a `char` contains two bits of its length.
         STRING => data.number(prefix(low | ((high & 0x30) ^ 0x30) << 4))? as usize,
         _ => return None,
     };
     data.take(length)
 }
 
-/// Returns the database's own text form if the type and bytes determine it (numbers, texts, dates);
+/// Returns the database's own text form if the type and bytes determine it (numbers, texts, dates, labels);
 /// else hexadecimal digits, which still distinguish values.
 fn text(column: &Column, raw: &[u8]) -> Option<String> {
     use kind::*;
     let meta = usize::from(column.meta);
-    Some(match column.kind {
+    Some(match column.real_kind() {
         TINY | SHORT | INT24 | LONG | LONGLONG => integer(raw, column.unsigned)?,
         NEWDECIMAL => decimal(raw, meta >> 8, meta & 0xff)?,
         DATE | NEWDATE => {
@@ -84,7 +83,17 @@ fn text(column: &Column, raw: &[u8]) -> Option<String> {
         }
         YEAR if raw == [0] => "0000".to_owned(),
         YEAR => (1900 + Bytes(raw).number(1)?).to_string(),
-        STRING if matches!((meta >> 8) as u8, ENUM | SET) => hexadecimal(raw),
+        ENUM => match usize::try_from(Bytes(raw).number(raw.len())?).ok()?.checked_sub(1) {
+            Some(index) => column.labels.get(index)?.clone(),
+            // The server's mark of an invalid value.
+            None => String::new(),
+        },
+        SET => {
+            let bits = Bytes(raw).number(raw.len())?;
+            let labels = column.labels.iter().take(64).enumerate();
+            let chosen = labels.filter(|(at, _)| bits >> at & 1 == 1).map(|(_, label)| &**label);
+            chosen.collect::<Vec<_>>().join(",")
+        }
         VARCHAR | VAR_STRING | STRING | BLOB => match std::str::from_utf8(raw) {
             Ok(text) => text.to_owned(),
             Err(_) => hexadecimal(raw),

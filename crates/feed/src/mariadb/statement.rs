@@ -19,10 +19,12 @@ pub(super) enum StatementEffect<'a> {
     CommitsXa(&'a str),
     /// It rolls back the XA transaction of this name.
     RollsBackXa(&'a str),
-    /// It truncates the table with this index.
-    Truncates(usize),
-    /// It alters, or may alter, the table with this index.
-    Alters(usize),
+    /// It truncates the tables with these indexes.
+    Truncates(Vec<usize>),
+    /// It alters, or may alter, the tables with these indexes.
+    Alters(Vec<usize>),
+    /// It defines a view or function, which the values of any contract may use.
+    Redefines,
     /// Its changes are unknown.
     Unknown,
 }
@@ -34,7 +36,7 @@ pub(super) fn effect_of<'a>(
     database: &str,
     tables: &[TableName],
 ) -> StatementEffect<'a> {
-    let text = without_comments(text);
+    let text = without_comments(without_settings(without_comments(text)));
     let mut words = text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty());
     let mut next = || words.next().unwrap_or_default().to_ascii_uppercase();
     let (first, second) = (next(), next());
@@ -52,13 +54,16 @@ pub(super) fn effect_of<'a>(
         ("SET", "STATEMENT") => StatementEffect::Unknown,
         ("CREATE", _) if is_table_from_query(text) => StatementEffect::Unknown,
         ("DROP", "DATABASE" | "SCHEMA") => {
-            let dropped = tables.iter().position(|table| contains_name(text, &table.schema));
-            dropped.map_or(StatementEffect::None, StatementEffect::Alters)
+            on_tables(tables, |table| contains_name(text, &table.schema), StatementEffect::Alters)
         }
-        ("TRUNCATE", _) => table_in(text, database, tables)
-            .map_or(StatementEffect::None, StatementEffect::Truncates),
+        ("TRUNCATE", _) => {
+            let names = |table: &TableName| names_table(text, database, table);
+            on_tables(tables, names, StatementEffect::Truncates)
+        }
+        ("CREATE" | "ALTER" | "DROP", _) if is_view_or_function(text) => StatementEffect::Redefines,
         ("CREATE" | "ALTER" | "DROP" | "RENAME", _) => {
-            table_in(text, database, tables).map_or(StatementEffect::None, StatementEffect::Alters)
+            let names = |table: &TableName| names_table(text, database, table);
+            on_tables(tables, names, StatementEffect::Alters)
         }
         (
             "ANALYZE" | "CHECK" | "FLUSH" | "GRANT" | "INSTALL" | "OPTIMIZE" | "REPAIR" | "REVOKE"
@@ -69,26 +74,79 @@ pub(super) fn effect_of<'a>(
     }
 }
 
-/// Returns the first table that the text names.
-fn table_in(text: &str, database: &str, tables: &[TableName]) -> Option<usize> {
-    tables.iter().position(|TableName { schema, table }| {
-        let in_schema = schema.eq_ignore_ascii_case(database) || contains_name(text, schema);
-        in_schema && contains_name(text, table)
-    })
+/// Returns the effect on the tables for which `is_affected` holds.
+fn on_tables<'a>(
+    tables: &[TableName],
+    is_affected: impl Fn(&TableName) -> bool,
+    effect: fn(Vec<usize>) -> StatementEffect<'a>,
+) -> StatementEffect<'a> {
+    let affected = tables.iter().enumerate().filter(|(_, table)| is_affected(table));
+    let affected: Vec<usize> = affected.map(|(index, _)| index).collect();
+    if affected.is_empty() { StatementEffect::None } else { effect(affected) }
+}
+
+fn names_table(text: &str, database: &str, TableName { schema, table }: &TableName) -> bool {
+    let in_schema = schema.eq_ignore_ascii_case(database) || contains_name(text, schema);
+    in_schema && contains_name(text, table)
+}
+
+/// The kinds of objects that a statement may define.
+const KINDS: [&str; 14] = [
+    "TABLE",
+    "VIEW",
+    "FUNCTION",
+    "PACKAGE",
+    "TRIGGER",
+    "PROCEDURE",
+    "EVENT",
+    "INDEX",
+    "DATABASE",
+    "SCHEMA",
+    "SEQUENCE",
+    "SERVER",
+    "USER",
+    "ROLE",
+];
+
+/// Returns the words of a definition in upper case, from the kind of object that it defines.
+fn definition(text: &str) -> Vec<String> {
+    let text = uncommented(text);
+    let words = text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty());
+    let words = words.map(str::to_ascii_uppercase);
+    words.skip_while(|word| !KINDS.contains(&&**word)).collect()
+}
+
+fn is_view_or_function(text: &str) -> bool {
+    let words = definition(text);
+    words.first().is_some_and(|kind| matches!(&**kind, "VIEW" | "FUNCTION" | "PACKAGE"))
 }
 
 /// Whether it is `create table … select …`, which runs a query that may call any function.
 fn is_table_from_query(text: &str) -> bool {
-    let mut words = text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty());
-    let is = |word: &str, name: &str| word.eq_ignore_ascii_case(name);
-    let others = ["VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE", "EVENT"];
-    let kind = words.find(|word| is(word, "TABLE") || others.iter().any(|other| is(word, other)));
-    kind.is_some_and(|word| is(word, "TABLE")) && words.any(|word| is(word, "SELECT"))
+    let words = definition(text);
+    words.first().is_some_and(|kind| kind == "TABLE") && words.iter().any(|word| word == "SELECT")
+}
+
+/// Removes the comments that the server does not run: gh-ost writes `rename /* gh-ost */ table …`.
+fn uncommented(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("/*") {
+        kept.push_str(before);
+        kept.push(' ');
+        let runs = after.starts_with('!') || after.starts_with("M!");
+        rest = match after.split_once("*/") {
+            Some((_, after)) if !runs => after,
+            _ => after,
+        };
+    }
+    kept + rest
 }
 
 /// Whether the text contains the name as a word, in any case.
 fn contains_name(text: &str, name: &str) -> bool {
-    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    // A backtick within a quoted name is doubled.
+    let (text, name) = (text.to_lowercase(), name.to_lowercase().replace('`', "``"));
     text.match_indices(&name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + name.len()..].chars().next();
@@ -98,6 +156,17 @@ fn contains_name(text: &str, name: &str) -> bool {
 
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
+}
+
+/// Removes `set statement max_statement_time=1 for` from the start.
+fn without_settings(text: &str) -> &str {
+    const SETTINGS: &str = "SET STATEMENT ";
+    let upper = text.get(..SETTINGS.len()).map(str::to_ascii_uppercase);
+    if upper.is_none_or(|upper| upper != SETTINGS) {
+        return text;
+    }
+    let at = text.to_ascii_uppercase().find(" FOR ");
+    at.map_or(text, |at| &text[at + " FOR ".len()..])
 }
 
 /// Removes comments and opening brackets from the start.
@@ -152,12 +221,13 @@ mod tests {
             "# why\n-- and\n create or replace table products(id int)",
             "drop database shop",
         ] {
-            assert_eq!(effect(text), StatementEffect::Alters(0), "{text}");
+            let StatementEffect::Alters(tables) = effect(text) else { panic!("{text}") };
+            assert_eq!(tables[0], 0, "{text}");
         }
-        assert_eq!(effect("truncate products"), StatementEffect::Truncates(0));
-        assert_eq!(effect("TRUNCATE TABLE `shop`.`Stock`"), StatementEffect::Truncates(1));
-        assert_eq!(effect("alter table sToCK engine=InnoDB"), StatementEffect::Alters(1));
-        assert_eq!(effect("alter table crm.people drop x"), StatementEffect::Alters(2));
+        assert_eq!(effect("truncate products"), StatementEffect::Truncates(vec![0]));
+        assert_eq!(effect("TRUNCATE TABLE `shop`.`Stock`"), StatementEffect::Truncates(vec![1]));
+        assert_eq!(effect("alter table sToCK engine=InnoDB"), StatementEffect::Alters(vec![1]));
+        assert_eq!(effect("alter table crm.people drop x"), StatementEffect::Alters(vec![2]));
         for text in [
             "truncate products_old",
             "create table x(products_id int)",
@@ -165,12 +235,41 @@ mod tests {
             "drop database crm_old",
             "grant select on shop.products to clerk",
             "optimize table products",
-            "create view v as select 1",
             "create procedure p() select 1",
             "SET PASSWORD FOR clerk = 'x'",
         ] {
             assert_eq!(effect(text), StatementEffect::None, "{text}");
         }
+    }
+
+    #[test]
+    fn every_named_table_is_altered() {
+        for text in [
+            "rename table products to products_old, stock to products",
+            "drop table if exists `products`, `Stock`",
+            "drop database shop",
+            "SET STATEMENT lock_wait_timeout=1 FOR rename table products to x, y to stock",
+            "alter table products exchange partition p0 with table stock",
+            "rename /* gh-ost */ table `shop`.`products` to `shop`.`_del`, `shop`.`stock` to `shop`.`x`",
+            "alter /* view */ table products, algorithm=inplace, comment 'stock'",
+        ] {
+            assert_eq!(effect(text), StatementEffect::Alters(vec![0, 1]), "{text}");
+        }
+    }
+
+    #[test]
+    fn view_or_function_may_be_part_of_any_value() {
+        for text in [
+            "create or replace algorithm=merge definer=`a`@`b` sql security definer view v as select 1",
+            "alter view products as select 1",
+            "drop view if exists v",
+            "create function f() returns int return 1",
+            "CREATE DEFINER=`root`@`localhost` FUNCTION `f`(x int) RETURNS int RETURN x",
+            "create /* no table */ /*!50001 algorithm=merge */ view v as select 1",
+        ] {
+            assert_eq!(effect(text), StatementEffect::Redefines, "{text}");
+        }
+        assert_eq!(effect("create table view_count(id int)"), StatementEffect::None);
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn assembler() -> CommitAssembler {
         table: "products".into(),
         columns: vec!["id".into()],
         old_columns: vec!["id".into()],
+        every_column: false,
     };
     CommitAssembler::new(&PostgresOptions::new(
         "shop",

@@ -9,9 +9,11 @@ use database::quoting::identifier;
 use database::sqlite::driver_error;
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::lineage::LogPoint;
 use super::log::{self, Log, NOW_US};
 use super::prepare;
-use super::triggers::{Trigger, required_triggers};
+use super::schema::{Schema, Trigger, present_triggers};
+use super::triggers::{TableTriggers, required_triggers};
 use crate::error::FeedError;
 use crate::table::TrackedTable;
 
@@ -30,81 +32,94 @@ create table if not exists _tidegate_changes(
 
 /// Creates or completes the log and the triggers. Writes nothing if they are complete.
 ///
-/// `beyond`: the highest position seen before. A log that ends below it is another history (the file
-/// was restored from a copy) and gets a new generation.
+/// `read`: the last change that was read before. A log that does not continue its history (the file was
+/// restored from a copy) gets a new generation.
 pub(super) fn install(
     connection: &mut Connection,
     tables: &[TrackedTable],
     keep: u32,
-    beyond: u64,
+    read: LogPoint,
 ) -> Result<Log, FeedError> {
     prepare::check(connection, tables)?;
     let required = required_triggers(connection, tables, keep)?;
-    if let Some(log) = log::read(connection)?
-        && present_triggers(connection).map_err(driver_error("reading the triggers"))? == required
-        && log::end(connection).map_err(driver_error("reading the end of the change log"))?
-            >= beyond
-    {
-        return Ok(log);
+    if let Some(log) = log::read(connection)? {
+        let complete = is_complete(connection, &required, read);
+        if complete.map_err(driver_error("reading the change log"))? {
+            return Ok(log);
+        }
     }
-    let log = write(connection, &required, beyond);
+    let log = write(connection, &required, read);
     Ok(log.map_err(driver_error("installing the change log"))?)
+}
+
+/// Whether the log contains every change since `read`, and will contain every later one.
+fn is_complete(
+    connection: &Connection,
+    required: &[TableTriggers<'_>],
+    read: LogPoint,
+) -> rusqlite::Result<bool> {
+    let mut expected: Vec<&Trigger> = required.iter().flat_map(|table| &table.triggers).collect();
+    expected.sort();
+    Ok(expected.into_iter().eq(&present_triggers(connection)?)
+        && Schema::checked(connection)? == Some(Schema::current(connection)?)
+        && read.is_in(connection)?)
 }
 
 fn write(
     connection: &mut Connection,
-    required: &[Trigger],
-    beyond: u64,
+    required: &[TableTriggers<'_>],
+    read: LogPoint,
 ) -> Result<Log, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Before the statements below change it.
+    let schema = Schema::current(&transaction)?;
     transaction.execute_batch(TABLES)?;
-    let created = log::generation(&transaction)?.is_none() || log::end(&transaction)? < beyond;
+    let schema_changed = Schema::checked(&transaction)? != Some(schema);
+    let created = log::generation(&transaction)?.is_none() || !read.is_in(&transaction)?;
     if created {
-        let replace = "insert or replace into _tidegate_meta values (?1, random())";
-        transaction.execute(replace, ["generation"])?;
-        transaction
-            .execute("insert or ignore into _tidegate_meta values ('system', random())", [])?;
-    }
-    if log::end(&transaction)? < beyond {
-        // A position is never assigned twice.
-        transaction.execute("delete from _tidegate_changes", [])?;
-        transaction.execute("delete from sqlite_sequence where name = '_tidegate_changes'", [])?;
-        let mut sequence = transaction.prepare("insert into sqlite_sequence values (?1, ?2)")?;
-        sequence.execute(params!["_tidegate_changes", beyond.cast_signed()])?;
+        reset_log(&transaction, read.seq.max(log::end(&transaction)?))?;
     }
     let present = present_triggers(&transaction)?;
-    for trigger in present.iter().filter(|trigger| !required.contains(trigger)) {
+    let is_required = |trigger: &Trigger| required.iter().any(|t| t.triggers.contains(trigger));
+    for trigger in present.iter().filter(|trigger| !is_required(trigger)) {
         transaction.execute_batch(&format!("drop trigger {}", identifier(&trigger.name)))?;
     }
-    let mut uncovered: Vec<&str> = Vec::new();
-    for trigger in required.iter().filter(|trigger| !present.contains(trigger)) {
-        transaction.execute_batch(&trigger.sql)?;
-        if !uncovered.contains(&trigger.table.as_str()) {
-            uncovered.push(&trigger.table);
+    for TableTriggers { table, triggers } in required {
+        let missing: Vec<_> =
+            triggers.iter().filter(|trigger| !present.contains(trigger)).collect();
+        for trigger in &missing {
+            transaction.execute_batch(&trigger.sql)?;
+        }
+        if !missing.is_empty() {
+            // Older rows have other columns.
+            let void =
+                "update _tidegate_changes set op = 'T', old = null, new = null where tbl = ?1";
+            transaction.execute(void, [table])?;
+        }
+        // Changes without the triggers are unknown. Under another schema than the checked one, they may have
+        // been dropped and created again.
+        if !missing.is_empty() || schema_changed {
+            let append =
+                format!("insert into _tidegate_changes(at_us, tbl, op) values ({NOW_US}, ?1, 'T')");
+            transaction.execute(&append, [table])?;
         }
     }
-    for table in uncovered {
-        // Older rows have other columns, and changes without a trigger are unknown.
-        let void = "update _tidegate_changes set op = 'T', old = null, new = null where tbl = ?1";
-        transaction.execute(void, [table])?;
-        let append =
-            format!("insert into _tidegate_changes(at_us, tbl, op) values ({NOW_US}, ?1, 'T')");
-        transaction.execute(&append, [table])?;
-    }
+    Schema::current(&transaction)?.store(&transaction)?;
     let system = log::meta(&transaction, "system")?.unwrap_or_default();
     let generation = log::generation(&transaction)?.unwrap_or_default();
     transaction.commit()?;
     Ok(Log { system, generation, created })
 }
 
-fn present_triggers(connection: &Connection) -> rusqlite::Result<Vec<Trigger>> {
-    connection
-        .prepare_cached(
-            "select name, tbl_name, sql from sqlite_master \
-             where type = 'trigger' and name like '\\_tidegate\\_%' escape '\\' order by 1",
-        )?
-        .query_map([], |row| {
-            Ok(Trigger { name: row.get(0)?, table: row.get(1)?, sql: row.get(2)? })
-        })?
-        .collect()
+/// Begins a new generation after `beyond`: a position is never assigned twice.
+fn reset_log(connection: &Connection, beyond: u64) -> rusqlite::Result<()> {
+    let replace = "insert or replace into _tidegate_meta values ('generation', random())";
+    connection.execute(replace, [])?;
+    let keep = "insert or ignore into _tidegate_meta values ('system', random())";
+    connection.execute(keep, [])?;
+    connection.execute("delete from _tidegate_changes", [])?;
+    connection.execute("delete from sqlite_sequence where name = '_tidegate_changes'", [])?;
+    let mut sequence = connection.prepare("insert into sqlite_sequence values (?1, ?2)")?;
+    sequence.execute(params!["_tidegate_changes", beyond.cast_signed()])?;
+    Ok(())
 }

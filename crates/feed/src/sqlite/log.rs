@@ -1,7 +1,8 @@
 //! The change log: its identity and end, and appending to it.
 
 use coherence::Lsn;
-use database::sqlite::driver_error;
+use contract::fnv1a;
+use database::sqlite::{FileId, driver_error};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::FeedError;
@@ -13,6 +14,7 @@ pub const LOG_END_SQL: &str = "select seq from sqlite_sequence where name = '_ti
 pub(super) const NOW_US: &str = "cast((julianday('now') - 2440587.5) * 86400000000 as integer)";
 
 /// A change log.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
     /// Chosen at random when the first log was created; the database's identity.
     pub(super) system: u64,
@@ -20,6 +22,14 @@ pub(super) struct Log {
     pub(super) generation: u64,
     /// This call has created or reset the log.
     pub(super) created: bool,
+}
+
+impl Log {
+    /// Returns the number of the log's timeline in this file. A copy of the file has another one, although it
+    /// contains the same log.
+    pub(super) fn timeline(&self, file: FileId) -> u32 {
+        fnv1a(format!("{file} {}", self.generation).bytes()) as u32
+    }
 }
 
 /// Reads the log; `None` if there is none yet.
@@ -43,11 +53,6 @@ fn exists(connection: &Connection) -> Result<bool, FeedError> {
     Ok(count == 2)
 }
 
-/// Returns the database's identity, or `None` if no feed has ever been installed.
-pub(super) fn system(connection: &Connection) -> Result<Option<u64>, FeedError> {
-    Ok(read(connection)?.map(|log| log.system))
-}
-
 /// Returns the last assigned position, also if its row is gone.
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached(LOG_END_SQL)?;
@@ -55,12 +60,17 @@ pub(super) fn end(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(end.unwrap_or_default().cast_unsigned())
 }
 
+/// Returns the position of the oldest change that the log contains.
+pub(super) fn first(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    let mut statement = connection.prepare_cached("select min(seq) from _tidegate_changes")?;
+    let first: Option<i64> = statement.query_row([], |row| row.get(0))?;
+    Ok(first.map(i64::cast_unsigned))
+}
+
 /// Returns the position before the oldest change in the log.
 pub(super) fn first_position(connection: &Connection) -> rusqlite::Result<u64> {
-    let first: Option<i64> =
-        connection.query_row("select min(seq) from _tidegate_changes", [], |row| row.get(0))?;
-    match first {
-        Some(first) => Ok(first.cast_unsigned().saturating_sub(1)),
+    match first(connection)? {
+        Some(first) => Ok(first.saturating_sub(1)),
         None => end(connection),
     }
 }
@@ -79,6 +89,7 @@ pub(super) fn generation(connection: &Connection) -> rusqlite::Result<Option<u64
 
 pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
     let sql = "select value from _tidegate_meta where name = ?1";
-    let value: Option<i64> = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
+    let mut statement = connection.prepare_cached(sql)?;
+    let value: Option<i64> = statement.query_row([name], |row| row.get(0)).optional()?;
     Ok(value.map(i64::cast_unsigned))
 }

@@ -25,6 +25,9 @@ pub struct SqliteOptions {
     /// How many changes the log keeps. The triggers delete older ones; a feed that falls further
     /// behind delivers a change of everything.
     pub keep: u32,
+    /// Closes the connections to the file that others keep for later. Called before the feed opens the file: a
+    /// connection to a replaced file would keep its locks.
+    pub release: Option<Arc<dyn Fn() + Send + Sync>>,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
     /// The feed's metrics.
@@ -46,6 +49,7 @@ impl SqliteOptions {
             tables,
             poll: Duration::from_millis(1),
             keep: 65_536,
+            release: None,
             clock,
             metrics: Metrics::default(),
         }

@@ -4,34 +4,36 @@ use database::quoting::identifier;
 use database::sqlite::driver_error;
 use rusqlite::Connection;
 
-use super::catalog;
+use super::catalog::{self, Table};
+use super::unique::{UnreadableIndex, unique_sets};
 use crate::error::{FeedError, SetupError, SetupIssue};
 use crate::table::TrackedTable;
 
-/// Checks that the tracked tables and columns exist.
+/// Checks that the tracked tables and columns exist, and that triggers can report every change.
 ///
 /// # Errors
 /// [`FeedError::Setup`] with every issue, or [`FeedError::Unavailable`].
 pub(super) fn check(connection: &Connection, tables: &[TrackedTable]) -> Result<(), FeedError> {
     let mut issues = Vec::new();
-    for tracked in tables {
-        let columns = catalog::columns(connection, &tracked.table)
-            .map_err(driver_error("reading the schema"))?;
-        let Some(columns) = columns else {
-            let description =
-                format!("There is no table `{}`, which contracts refer to.", tracked.table);
-            let remedy = format!("create table {}(…);", identifier(&tracked.table));
-            issues.push(SetupIssue::new(description, [remedy]));
-            continue;
-        };
-        let absent = |column: &&String| !columns.iter().any(|c| c.eq_ignore_ascii_case(column));
-        for column in tracked.columns.iter().filter(absent) {
-            let table = &tracked.table;
-            let description =
-                format!("Table `{table}` has no column `{column}`, which contracts refer to.");
-            let remedy =
-                format!("alter table {} add column {} …;", identifier(table), identifier(column));
-            issues.push(SetupIssue::new(description, [remedy]));
+    for (at, tracked) in tables.iter().enumerate() {
+        let name = &tracked.table;
+        let same = |other: &&TrackedTable| other.table.eq_ignore_ascii_case(name);
+        if let Some(other) = tables[..at].iter().find(same) {
+            let description = format!(
+                "Contracts refer to one table as `{}` and as `{name}`: SQLite ignores case.",
+                other.table
+            );
+            issues
+                .push(SetupIssue::new(description, ["-- write it alike in all contracts".into()]));
+        }
+        let table = catalog::table(connection, name).map_err(driver_error("reading the schema"))?;
+        match table {
+            Some(table) => check_table(connection, tracked, &table, &mut issues)?,
+            None => {
+                let description = format!("There is no table `{name}`, which contracts refer to.");
+                let remedy = format!("create table {}(…);", identifier(name));
+                issues.push(SetupIssue::new(description, [remedy]));
+            }
         }
     }
     if issues.is_empty() {
@@ -39,4 +41,40 @@ pub(super) fn check(connection: &Connection, tables: &[TrackedTable]) -> Result<
     }
     let database = connection.path().unwrap_or("the SQLite database").to_owned();
     Err(SetupError { database, issues }.into())
+}
+
+fn check_table(
+    connection: &Connection,
+    tracked: &TrackedTable,
+    table: &Table,
+    issues: &mut Vec<SetupIssue>,
+) -> Result<(), FeedError> {
+    let name = &tracked.table;
+    if table.is_virtual {
+        let description =
+            format!("`{name}` is a virtual table: SQLite has no triggers that report its changes.");
+        let remedy = "-- let contracts refer to the table that its rows come from";
+        issues.push(SetupIssue::new(description, [remedy.to_owned()]));
+        return Ok(());
+    }
+    let absent = |column: &&String| !table.columns.iter().any(|c| c.eq_ignore_ascii_case(column));
+    for column in tracked.columns.iter().filter(absent) {
+        let description =
+            format!("Table `{name}` has no column `{column}`, which contracts refer to.");
+        let remedy =
+            format!("alter table {} add column {} …;", identifier(name), identifier(column));
+        issues.push(SetupIssue::new(description, [remedy]));
+    }
+    let unique =
+        unique_sets(connection, name, table).map_err(driver_error("reading the indexes"))?;
+    if let Err(UnreadableIndex(index)) = unique {
+        let description = format!(
+            "The definition of the unique index `{index}` of `{name}` has a comment, so its \
+             expressions can't be read, and `insert or replace` may delete rows without a trace."
+        );
+        let drop = format!("drop index {};", identifier(&index));
+        let again = "-- and create it again without comments".to_owned();
+        issues.push(SetupIssue::new(description, [drop, again]));
+    }
+    Ok(())
 }

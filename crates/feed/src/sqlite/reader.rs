@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use coherence::Lsn;
-use contract::{JsonForms, Op, Row, RowChange};
+use contract::{JsonForms, Op, RowChange};
 use rusqlite::Connection;
 
-use super::{log, row};
+use super::lineage::LogPoint;
+use super::log;
+use super::row::{Encoding, RowFormat};
 use crate::changes::whole_table;
 use crate::event::Commit;
 use crate::message::LogMessage;
@@ -21,12 +23,13 @@ pub(super) struct LogReader {
     pub(super) source: Arc<str>,
     pub(super) tables: Vec<TrackedTable>,
     pub(super) metrics: Metrics,
+    pub(super) encoding: Encoding,
 }
 
 /// The result of one read.
 pub(super) struct LogRead {
     /// `commits` contains every change up to here.
-    pub(super) upto: u64,
+    pub(super) upto: LogPoint,
     /// In order. The changes of one statement are one commit; the statements of a transaction may be
     /// several commits, which become visible at the same time all the same.
     pub(super) commits: Vec<Commit>,
@@ -44,36 +47,40 @@ struct LogRow {
 }
 
 impl LogReader {
-    /// Reads the changes after `position` in one snapshot.
+    /// Reads the changes after `from` in one snapshot. Returns `None` if the log does not continue the history
+    /// that was read up to `from`.
     pub(super) fn read(
         &self,
         connection: &mut Connection,
-        position: u64,
-    ) -> rusqlite::Result<LogRead> {
+        from: LogPoint,
+    ) -> rusqlite::Result<Option<LogRead>> {
         let transaction = connection.transaction()?;
-        let rows = rows(&transaction, position)?;
+        if !from.is_in(&transaction)? {
+            return Ok(None);
+        }
+        let rows = rows(&transaction, from.seq)?;
         let end = log::end(&transaction)?;
         drop(transaction);
         let full = i64::try_from(rows.len()) == Ok(BATCH_ROWS);
-        let mut read = LogRead { upto: position, commits: Vec::new(), full };
+        let mut read = LogRead { upto: from, commits: Vec::new(), full };
         for row in rows {
-            if row.seq > read.upto + 1 {
+            if row.seq > read.upto.seq + 1 {
                 self.add_gap(&mut read, row.seq - 1, row.at_us);
             }
             self.add(&mut read, row);
         }
-        if !full && end > read.upto {
+        if !full && end > read.upto.seq {
             self.add_gap(&mut read, end, 0);
         }
         // Empty commits come from nudges, and from rows of tables that are no longer tracked.
         read.commits.retain(|commit| !commit.changes.is_empty() || !commit.messages.is_empty());
-        Ok(read)
+        Ok(Some(read))
     }
 
     /// Adds a change of everything, because the rows up to `upto` are gone.
     fn add_gap(&self, read: &mut LogRead, upto: u64, at_us: u64) {
         tracing::warn!(
-            source = %self.source, after = read.upto, upto,
+            source = %self.source, after = read.upto.seq, upto,
             "changes were deleted from the change log before they were read; everything counts as changed"
         );
         self.metrics.oversized.inc();
@@ -83,7 +90,7 @@ impl LogReader {
         // The missing rows may have contained requests.
         commit.messages.push(LogMessage::everything());
         read.commits.push(commit);
-        read.upto = upto;
+        read.upto = LogPoint::at(upto);
     }
 
     fn add(&self, read: &mut LogRead, row: LogRow) {
@@ -93,7 +100,7 @@ impl LogReader {
         }
         let commit = read.commits.last_mut().expect("a commit was pushed if there was none");
         commit.lsn = Lsn(seq);
-        read.upto = seq;
+        read.upto = LogPoint { seq, at_us: Some(row.at_us) };
         if row.op == "M" {
             match LogMessage::from_json(row.new.unwrap_or_default().as_bytes()) {
                 Ok(message) => commit.messages.push(message),
@@ -108,18 +115,14 @@ impl LogReader {
     fn change(&self, row: LogRow) -> Option<RowChange> {
         let table = row.table?;
         let tracked = self.tables.iter().find(|tracked| tracked.table == table)?;
-        let parse = |text: &Option<String>| match text {
-            Some(text) => row::parse(text, &tracked.columns).map(Some),
-            None => Some(None),
-        };
         let op = match row.op.as_str() {
             "I" => Op::Insert,
             "U" => Op::Update,
             "D" => Op::Delete,
             _ => return Some(self.whole_table(&table)),
         };
-        let images: Option<(Option<Row>, Option<Row>)> = parse(&row.old).zip(parse(&row.new));
-        let Some((old, new)) = images else {
+        let format = RowFormat { columns: &tracked.columns, encoding: self.encoding };
+        let Some((old, new)) = format.images(row.old.as_deref(), row.new.as_deref()) else {
             self.count_malformed(
                 row.seq,
                 &"the row does not have the form that the triggers write",

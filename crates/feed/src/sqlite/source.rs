@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
-use database::sqlite::driver_error;
+use database::sqlite::{FileConnection, driver_error};
 use parking_lot::Mutex;
-use rusqlite::Connection;
 
 use super::connection::open;
+use super::lineage::{LogPoint, SeenHistory};
 use super::log;
+use super::schema::Schema;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
 use crate::message::LogMessage;
@@ -23,29 +24,34 @@ use crate::source::Source;
 #[derive(Clone)]
 pub struct SqliteSource {
     path: Arc<PathBuf>,
-    connection: Arc<Mutex<Option<Connection>>>,
+    connection: Arc<Mutex<Option<FileConnection>>>,
+    seen: SeenHistory,
 }
 
 impl SqliteSource {
-    /// Opens the database on the first request.
+    /// Opens the database on the first request. A node takes the source of its
+    /// [feed](super::SqliteFeed::source) instead.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: Arc::new(path.into()), connection: Arc::default() }
+        Self::with_history(path, SeenHistory::default())
+    }
+
+    pub(super) fn with_history(path: impl Into<PathBuf>, seen: SeenHistory) -> Self {
+        Self { path: Arc::new(path.into()), connection: Arc::default(), seen }
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        request: impl FnOnce(&Connection) -> Result<T, FeedError> + Send + 'static,
+        request: impl FnOnce(&FileConnection, &SeenHistory) -> Result<T, FeedError> + Send + 'static,
     ) -> Result<T, FeedError> {
         let this = self.clone();
         let result = tokio::task::spawn_blocking(move || {
             let mut slot = this.connection.lock();
             let connection = match slot.take() {
-                Some(connection) => connection,
-                None => open(&this.path)?,
+                Some(connection) if connection.is_current()? => connection,
+                _ => open(&this.path)?,
             };
-            let result = request(&connection);
-            // After an error the file is opened again: it may have been replaced.
+            let result = request(&connection, &this.seen);
             if result.is_ok() {
                 *slot = Some(connection);
             }
@@ -55,7 +61,7 @@ impl SqliteSource {
     }
 
     async fn append(&self, text: Option<String>) -> Result<Lsn, FeedError> {
-        self.run(move |connection| {
+        self.run(move |connection, _| {
             let position = log::append(connection, text.as_deref());
             Ok(position.map_err(driver_error("writing to the change log"))?)
         })
@@ -66,10 +72,28 @@ impl SqliteSource {
 #[async_trait]
 impl Source for SqliteSource {
     async fn log_end(&self) -> Result<LogEnd, FeedError> {
-        self.run(|connection| {
-            let end = log::end(connection);
-            let lsn = Lsn(end.map_err(driver_error("reading the end of the change log"))?);
-            Ok(LogEnd { system: system(connection)?, timeline: 1, lsn })
+        self.run(|connection, seen| {
+            // Before the snapshot, which therefore contains it.
+            let last = seen.last();
+            let failed = || driver_error(READING_END);
+            let transaction = connection.unchecked_transaction().map_err(failed())?;
+            let log = log::read(&transaction)?.ok_or_else(no_log)?;
+            let timeline = log.timeline(connection.file());
+            let checked = Schema::checked(&transaction).map_err(failed())?;
+            if checked != Some(Schema::current(&transaction).map_err(failed())?) {
+                let problem =
+                    "the schema has changed, and the feed has not checked its triggers yet";
+                return Err(FeedError::unavailable(READING_END, problem));
+            }
+            if let Some((_, point)) = last.filter(|(last, _)| *last == timeline)
+                && !point.is_in(&transaction).map_err(failed())?
+            {
+                let problem = "the change log went back: the file's content was replaced";
+                return Err(FeedError::unavailable(READING_END, problem));
+            }
+            let end = LogPoint::end(&transaction).map_err(failed())?;
+            seen.advance(timeline, end);
+            Ok(LogEnd { system: log.system, timeline, lsn: Lsn(end.seq) })
         })
         .await
     }
@@ -83,16 +107,17 @@ impl Source for SqliteSource {
     }
 
     async fn identity(&self) -> Result<Identity, FeedError> {
-        self.run(|connection| {
-            let system = system(connection)?;
-            Ok(Identity { system, timeline: 1, server_started: String::new() })
+        self.run(|connection, _| {
+            let log = log::read(connection)?.ok_or_else(no_log)?;
+            let timeline = log.timeline(connection.file());
+            Ok(Identity { system: log.system, timeline, server_started: String::new() })
         })
         .await
     }
 }
 
-fn system(connection: &Connection) -> Result<u64, FeedError> {
-    log::system(connection)?.ok_or_else(|| {
-        FeedError::unavailable("reading the database's identity", "it has no change log yet")
-    })
+const READING_END: &str = "reading the end of the change log";
+
+fn no_log() -> FeedError {
+    FeedError::unavailable("reading the database's identity", "it has no change log yet")
 }

@@ -20,7 +20,7 @@ pub(crate) const PRODUCTS: &str =
 pub(crate) fn products() -> TrackedTable {
     let columns = ["id", "name", "category_id", "price_cents"].map(str::to_owned).to_vec();
     let old_columns = ["id", "category_id"].map(str::to_owned).to_vec();
-    TrackedTable { table: "products".into(), columns, old_columns }
+    TrackedTable { table: "products".into(), columns, old_columns, every_column: false }
 }
 
 /// The real time; only the lag metric uses it.

@@ -10,4 +10,5 @@ mod postgres;
 mod postgres_setup;
 mod reader;
 mod sqlite;
+mod sqlite_schema;
 mod suite;

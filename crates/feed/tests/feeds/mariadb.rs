@@ -195,6 +195,7 @@ async fn values_match_database_text() {
         table: "shop.wide".into(),
         columns: names.iter().map(|name| (*name).to_owned()).collect(),
         old_columns: vec![],
+        every_column: false,
     };
     let mut reader = FeedReader::new(fixture.feed_with(|options| options.tables.push(wide))).await;
     for values in [

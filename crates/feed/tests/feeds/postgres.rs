@@ -87,6 +87,7 @@ async fn truncate_cascade_names_every_table() {
         table: "public.stock".into(),
         columns: vec!["id".into()],
         old_columns: vec![],
+        every_column: false,
     };
     let mut reader = FeedReader::new(fixture.feed_with(|options| options.tables.push(stock))).await;
     fixture.run("truncate products cascade");

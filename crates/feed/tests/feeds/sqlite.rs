@@ -16,8 +16,13 @@ pub(crate) struct SqliteFixture {
 }
 
 impl SqliteFixture {
+    /// A folder without a database.
+    pub(crate) fn empty() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
     pub(crate) fn new() -> Self {
-        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        let fixture = Self::empty();
         fixture.run("pragma journal_mode = wal");
         fixture.run(PRODUCTS);
         fixture
@@ -29,6 +34,12 @@ impl SqliteFixture {
 
     fn options(&self) -> SqliteOptions {
         SqliteOptions::new("shop", self.path(), vec![products()], Arc::new(WallClock))
+    }
+
+    pub(crate) fn text(&self, sql: &str) -> String {
+        let connection = Connection::open(self.path()).unwrap();
+        let sql = format!("select cast(({sql}) as text)");
+        connection.query_row(&sql, [], |row| row.get(0)).unwrap()
     }
 
     fn count(&self, sql: &str) -> i64 {
@@ -213,6 +224,7 @@ async fn all_setup_issues_reported() {
         table: "stock".into(),
         columns: vec!["id".into()],
         old_columns: vec![],
+        every_column: false,
     });
     let mut feed: Box<dyn Feed> = Box::new(SqliteFeed::new(options));
     let Err(FeedError::Setup(setup)) = next(&mut feed).await else { panic!("no setup error") };

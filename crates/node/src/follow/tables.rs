@@ -6,9 +6,9 @@ use contract::Contracts;
 use feed::{TableName, TrackedTable};
 
 /// Returns the tables of `source` that contracts refer to, each with every column that a contract needs: for
-/// keys, for tags, to detect a change, and for renewed values.
+/// keys, for tags, to detect a change, and, if its log `renews` entries, for renewed values.
 #[must_use]
-pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<TrackedTable> {
+pub fn tracked_tables(source: &str, contracts: &Contracts, renews: bool) -> Vec<TrackedTable> {
     let tables = contracts.tables(source).into_iter();
     tables
         .map(|table| {
@@ -16,16 +16,18 @@ pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<TrackedTable> 
                 table: table.to_owned(),
                 columns: Vec::new(),
                 old_columns: Vec::new(),
+                every_column: false,
             };
             for contract in contracts.of_table(source, table) {
                 add(&mut tracked.columns, &contract.key_columns());
                 add(&mut tracked.columns, &contract.watched_columns());
                 add(&mut tracked.columns, &contract.tag_columns());
                 add(&mut tracked.columns, &contract.page_tag_columns());
-                if let (true, Ok(value)) = (contract.renews(), contract.projection()) {
+                if let (true, Ok(value)) = (renews && contract.renews(), contract.projection()) {
                     add(&mut tracked.columns, &value.columns().collect::<Vec<_>>());
                 }
                 add(&mut tracked.old_columns, &contract.columns_outside_identity(&[]));
+                tracked.every_column |= contract.counts_every_column();
             }
             tracked
         })

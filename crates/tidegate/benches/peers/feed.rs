@@ -169,6 +169,7 @@ fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
             table: "products".into(),
             columns: columns.to_vec(),
             old_columns: columns[..2].to_vec(),
+            every_column: false,
         };
         let url = servers.postgres.url_as("shop", "shop");
         let clock = Arc::new(SystemClock::start());

@@ -7,8 +7,8 @@ use harness::{MariaDb, Port, Redis, http};
 use crate::stack::{DEADLINE, Node, now, start, tier};
 
 /// A shop's MariaDB, Redis, and any number of nodes with one configuration.
-struct Stack {
-    mariadb: MariaDb,
+pub(crate) struct Stack {
+    pub(crate) mariadb: MariaDb,
     redis: Redis,
     folder: tempfile::TempDir,
 }
@@ -28,7 +28,7 @@ const PRODUCTS: &str = "create database shop; use shop; \
       from seq_1_to_100";
 
 impl Stack {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mariadb = MariaDb::start().expect("MariaDB starts");
         mariadb.sql(PRODUCTS).expect("a table");
         mariadb.sql(GRANTS).expect("a user");
@@ -37,15 +37,20 @@ impl Stack {
     }
 
     /// Runs a statement by a user that Tidegate does not know.
-    fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         self.mariadb.sql_in("shop", sql).expect("the statement runs")
     }
 
-    fn price(&self, cents: u32) {
+    pub(crate) fn price(&self, cents: u32) {
         self.sql(&format!("update products set price_cents = {cents} where id = 42"));
     }
 
-    fn launch(&self) -> Node {
+    pub(crate) fn launch(&self) -> Node {
+        self.launch_with(|config| config)
+    }
+
+    /// Starts a node with an edited configuration, without waiting.
+    pub(crate) fn launch_with(&self, edit: impl Fn(String) -> String) -> Node {
         let ports = [(); 2].map(|()| Port::reserve().expect("a free port"));
         let [data, admin] = ports.each_ref().map(Port::addr);
         let config = format!(
@@ -71,16 +76,13 @@ impl Stack {
             self.redis.url(),
         );
         let path = self.folder.path().join(format!("tidegate-{}.toml", admin.port()));
-        std::fs::write(&path, config).expect("written");
+        std::fs::write(&path, edit(config)).expect("written");
         Node { process: start(&path, &[]), gateway: data, data, admin, _ports: ports.into() }
     }
 
     /// Starts a node and waits until its answers have a proven bound.
-    fn node(&self) -> Node {
-        let mut node = self.launch();
-        node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
-        wait_proven(&node);
-        node
+    pub(crate) fn node(&self) -> Node {
+        self.launch().ready()
     }
 }
 
@@ -88,7 +90,7 @@ fn wait_proven(node: &Node) {
     node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
 }
 
-fn wait_cached(node: &Node) {
+pub(crate) fn wait_cached(node: &Node) {
     node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));
 }
 

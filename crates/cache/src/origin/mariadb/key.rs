@@ -1,6 +1,29 @@
 //! Key columns, and the one way in which the database writes each of their values.
 
 use database::quoting::mariadb_literal;
+use mysql_async::Column;
+use mysql_async::consts::{ColumnFlags, ColumnType};
+
+/// A key column as the server describes it with each result: an altered column has another shape.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct KeyShape {
+    kind: ColumnType,
+    length: u32,
+    flags: ColumnFlags,
+}
+
+impl KeyShape {
+    /// Returns the shape of a result's column.
+    pub(super) fn of(column: &Column) -> Self {
+        let relevant =
+            ColumnFlags::UNSIGNED_FLAG | ColumnFlags::ZEROFILL_FLAG | ColumnFlags::BINARY_FLAG;
+        Self {
+            kind: column.column_type(),
+            length: column.column_length(),
+            flags: column.flags() & relevant,
+        }
+    }
+}
 
 /// The type of a key column.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,27 +5,31 @@ use std::any::Any;
 use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::Lsn;
-use contract::{Cell, Contract, Key, Row};
+use contract::{Cell, Contract, Key, Row, SqlDialect};
 use database::mariadb::ResultSet;
-use database::quoting::{mariadb_identifier, mariadb_literal};
 use mysql_async::Value as SqlValue;
 
 use super::key::KeyType;
+use super::key_column::KeyColumn;
 use super::pool::MariaDbPool;
 use super::value::{json_object, text};
 use crate::entry::{Content, Value};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{absent_row, loaded_row, source};
-use crate::origin::sql::{more_than_one_row, no_such_table, not_loadable, numbered_statement};
+use crate::origin::sql::{more_than_one_row, not_loadable, numbered_statement};
+
+/// How often a load is repeated because the table was altered meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// Loads the values of one contract, each in one transaction.
 pub struct MariaDbOrigin {
     contract: Contract,
     pool: MariaDbPool,
+    dialect: SqlDialect,
     value: String,
     columns: String,
-    key: KeyType,
+    key: KeyColumn,
 }
 
 impl MariaDbOrigin {
@@ -38,48 +42,16 @@ impl MariaDbOrigin {
         let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
             return Err(not_loadable(&contract));
         };
-        let value = numbered_statement(&contract, &value)?;
-        let (database, table) = contract::split_table_name(&from.table);
-        let database = database.as_deref().unwrap_or(pool.database()).to_owned();
-        let as_text = |column: &str| {
-            format!("cast({} as char character set utf8mb4)", mariadb_identifier(column))
-        };
-        let columns: Vec<String> = contract.load_columns().into_iter().map(as_text).collect();
-        let columns = format!(
-            "select {} from {}.{} where {} = $1 limit 1",
-            columns.join(", "),
-            mariadb_identifier(&database),
-            mariadb_identifier(&table),
-            mariadb_identifier(&from.key)
-        );
-        let columns_sql = format!(
-            "select column_type, coalesce(collation_name, '') from information_schema.columns \
-             where binary table_schema = {} and binary table_name = {} and binary column_name = {}",
-            mariadb_literal(&database),
-            mariadb_literal(&table),
-            mariadb_literal(&from.key)
-        );
-        let found = pool.run(&columns_sql).await?;
-        let row = found.and_then(|result| result.rows.into_iter().next());
-        let Some([kind, collation]) = row.and_then(|row| <[SqlValue; 2]>::try_from(row).ok())
-        else {
-            return Err(no_such_table(&contract.name, &from.table, &from.key));
-        };
-        let (kind, collation) =
-            (text(&kind).unwrap_or_default(), text(&collation).unwrap_or_default());
-        let key = KeyType::of(&kind, &collation).ok_or_else(|| {
-            OriginError::broken(format!(
-                "contract {}: {}.{} is of type {kind} {collation}; equal values of that type can be \
-                 written in several ways, so one row could be stored under several keys. Use a key column \
-                 that is an integer (not zerofill), or a text with a binary collation such as \
-                 utf8mb4_bin",
-                contract.name, from.table, from.key,
-            ))
-        })?;
+        let dialect = SqlDialect::mariadb(&pool.sql_mode().await?);
+        let value = numbered_statement(&contract, &value, dialect)?;
+        let key = KeyColumn::read(&pool, &contract.name, &from.table, &from.key).await?;
+        let columns = key.select(&contract.load_columns());
+        let key_type = key.key_type();
         // The server refuses a text with more than one statement as a whole.
         let probe = contract::inline_parameters(
             &value,
-            &key.literal(if key == KeyType::Text { "" } else { "1" }),
+            &key_type.literal(if key_type == KeyType::Text { "" } else { "1" }),
+            dialect,
         );
         pool.parse_statement(&probe).await.map_err(|err| match err.kind {
             OriginErrorKind::Unavailable | OriginErrorKind::Timeout => err,
@@ -88,22 +60,27 @@ impl MariaDbOrigin {
                 contract.name, err.message
             )),
         })?;
-        Ok(Self { contract, pool, value, columns, key })
+        Ok(Self { contract, pool, dialect, value, columns, key })
     }
 
     /// Returns the two statements for one id.
     ///
     /// # Errors
-    /// The database writes the id in another way.
-    fn statements(&self, id: &str) -> Result<[String; 2], OriginError> {
-        if !self.key.writes(id) {
+    /// The database writes the id in another way, also after a look at the column's present type.
+    async fn statements(&self, id: &str) -> Result<[String; 2], OriginError> {
+        if !self.key.key_type().writes(id) {
+            self.key.refresh(&self.pool).await?;
+        }
+        let key_type = self.key.key_type();
+        if !key_type.writes(id) {
             return Err(OriginError::bad_request(format!(
                 "{id:?} is not an id as the database writes it"
             )));
         }
-        let literal = self.key.literal(id);
+        let literal = key_type.literal(id);
         // The line break ends a comment at the end of the contract's statement.
-        let fill = |sql: &str| format!("{}\n", contract::inline_parameters(sql, &literal));
+        let fill =
+            |sql: &str| format!("{}\n", contract::inline_parameters(sql, &literal, self.dialect));
         Ok([fill(&self.value), fill(&self.columns)])
     }
 
@@ -129,6 +106,7 @@ impl MariaDbOrigin {
         let columns = match columns.rows.into_iter().next() {
             Some(row) => {
                 let cell = |value: SqlValue| text(&value).map_or(Cell::Null, Cell::Text);
+                // The key column itself, which comes last, has no name.
                 names.zip(row).map(|(name, value)| (name, cell(value))).collect::<Row>()
             }
             None => absent_row(contract, id),
@@ -144,14 +122,21 @@ impl Origin for MariaDbOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
-        let statements = self.statements(id)?;
-        let (found, seen) = self.pool.snapshot(&statements).await?;
-        let mut found = found.into_iter();
-        self.read(id, next_result(&mut found)?, next_result(&mut found)?, seen)
+        for _ in 0..ATTEMPTS {
+            let statements = self.statements(id).await?;
+            let (found, seen) = self.pool.snapshot(&statements).await?;
+            let mut found = found.into_iter();
+            let (value, columns) = (next_result(&mut found)?, next_result(&mut found)?);
+            if self.key.applies_to(&columns.columns) {
+                return self.read(id, value, columns, seen);
+            }
+            self.key.refresh(&self.pool).await?;
+        }
+        Err(OriginError::unavailable("the table is being altered"))
     }
 
-    /// One transaction. If the server rejects one of its statements, the items are loaded separately, since
-    /// the later statements were not run.
+    /// One transaction. If the server rejects one of its statements, or a key column was altered, the items are
+    /// loaded separately.
     async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
         let same_pool = items.iter().map(|item| {
             let origin: &dyn Any = item.origin;
@@ -161,8 +146,10 @@ impl Origin for MariaDbOrigin {
         let Some(origins) = same_pool.collect::<Option<Vec<_>>>() else {
             return Ok(load_separately(items).await);
         };
-        let prepared: Vec<_> =
-            items.iter().zip(&origins).map(|(item, origin)| origin.statements(item.id)).collect();
+        let mut prepared = Vec::with_capacity(items.len());
+        for (item, origin) in items.iter().zip(&origins) {
+            prepared.push(origin.statements(item.id).await);
+        }
         let statements: Vec<String> = prepared
             .iter()
             .filter_map(|prepared| prepared.as_ref().ok())
@@ -178,16 +165,25 @@ impl Origin for MariaDbOrigin {
             Err(err)
                 if matches!(err.kind, OriginErrorKind::Broken | OriginErrorKind::BadRequest) =>
             {
+                // The later statements were not run.
                 return Ok(load_separately(items).await);
             }
             Err(err) => return Err(err),
         };
         let mut found = found.into_iter();
-        let items = items.iter().zip(origins).zip(prepared).map(|((item, origin), prepared)| {
-            prepared?;
-            origin.read(item.id, next_result(&mut found)?, next_result(&mut found)?, seen)
-        });
-        Ok(LoadedMany { items: items.collect(), one_snapshot: true })
+        let mut loaded = Vec::with_capacity(items.len());
+        for ((item, origin), prepared) in items.iter().zip(origins).zip(prepared) {
+            if let Err(err) = prepared {
+                loaded.push(Err(err));
+                continue;
+            }
+            let (value, columns) = (next_result(&mut found)?, next_result(&mut found)?);
+            if !origin.key.applies_to(&columns.columns) {
+                return Ok(load_separately(items).await);
+            }
+            loaded.push(origin.read(item.id, value, columns, seen));
+        }
+        Ok(LoadedMany { items: loaded, one_snapshot: true })
     }
 }
 

@@ -11,6 +11,9 @@ use crate::origin::error::OriginError;
 /// The name of every operation; [`OriginError`]s don't show it.
 const OPERATION: &str = "loading";
 
+/// The log contains the text of a `char` without the spaces that pad it.
+const UNPADDED: &str = "set session sql_mode = replace(@@sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')";
+
 /// A pool of connections to one server.
 #[derive(Clone)]
 pub struct MariaDbPool(Pool);
@@ -23,6 +26,7 @@ impl MariaDbPool {
         let session = vec![
             "set names utf8mb4".to_owned(),
             READ_ONLY.to_owned(),
+            UNPADDED.to_owned(),
             format!("set session max_statement_time = {}", timeout.as_secs_f64()),
         ];
         let config = ConnectConfig { url: url.clone(), session, max_packet_bytes: None };
@@ -42,6 +46,13 @@ impl MariaDbPool {
     /// Runs one statement on a connection of the pool.
     pub(super) async fn run(&self, sql: &str) -> Result<Option<ResultSet>, OriginError> {
         Ok(self.0.run(OPERATION, &[sql]).await?.pop())
+    }
+
+    /// Returns the setting `sql_mode` of the pool's connections.
+    pub(super) async fn sql_mode(&self) -> Result<String, OriginError> {
+        let found = self.run("select @@sql_mode").await?;
+        let mode = found.and_then(|result| result.rows.first().and_then(|row| text(row.first()?)));
+        mode.ok_or_else(|| OriginError::broken("the database returned no sql_mode"))
     }
 
     /// Has the server parse one statement without running it.

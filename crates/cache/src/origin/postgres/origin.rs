@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
-use contract::{Contract, Key};
+use contract::{Contract, Key, SqlDialect};
 use database::postgres::SessionId;
 use database::quoting::identifier;
 
@@ -44,7 +44,8 @@ impl PostgresOrigin {
         let table = table_identifier(&from.table);
         let client = pool.connection().await?;
         let columns = NameColumns::read(&client, &contract, &table).await?;
-        let (key, value) = (identifier(&from.key), numbered_statement(&contract, &value)?);
+        let key = identifier(&from.key);
+        let value = numbered_statement(&contract, &value, SqlDialect::Postgres)?;
         let (id, id_text) = (typed_parameter(columns.key(), 2), id_text(columns.key(), 2));
         // No lateral joins: a column that the contract misspells must not resolve to one of this statement. The
         // line break ends a comment at the end of the contract's statement. `x.*` is the row, also where a column

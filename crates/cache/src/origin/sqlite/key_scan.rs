@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use database::quoting::identifier;
+use database::sqlite::canonical_text;
 use rusqlite::Connection;
 
 use super::pool::{SqlitePool, origin_error};
@@ -40,11 +41,14 @@ impl KeyScan for TableScan {
             let which = if after.is_some() { "> ?1" } else { "is not ?1" };
             // No text is equal to a blob, so no id can name one.
             let sql = format!(
-                "select cast(t.{key} as text) from {table} t where t.{key} {which} \
+                "select t.{key} from {table} t where t.{key} {which} \
                  and typeof(t.{key}) <> 'blob' order by t.{key} limit {limit}"
             );
             let mut statement = transaction.prepare_cached(&sql).map_err(origin_error)?;
-            let ids = statement.query_map([after], |row| row.get(0)).map_err(origin_error)?;
+            let id = |row: &rusqlite::Row<'_>| {
+                Ok(canonical_text(row.get_ref(0)?).unwrap_or_default().into_owned())
+            };
+            let ids = statement.query_map([after], id).map_err(origin_error)?;
             let ids = ids.collect::<Result<Vec<String>, _>>().map_err(origin_error)?;
             Ok(KeyPage { ids, seen })
         };
@@ -68,8 +72,8 @@ impl TableScan {
             return Ok(Some("its key column takes different texts for equal"));
         }
         let sql = "select exists(select 1 from pragma_index_list(?1) l where l.\"unique\" and not l.partial \
-                     and (select group_concat(i.name) from pragma_index_info(l.name) i) = ?2) \
-                   or (select group_concat(name) from pragma_table_info(?1) where pk > 0) = ?2";
+                     and (select group_concat(i.name) from pragma_index_info(l.name) i) = ?2 collate nocase) \
+                   or (select group_concat(name) from pragma_table_info(?1) where pk > 0) = ?2 collate nocase";
         let unique: Option<bool> =
             connection.query_row(sql, (table, key), |row| row.get(0)).map_err(origin_error)?;
         let missing = "its key column has no unique index";

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::Lsn;
-use contract::{Cell, Contract, Key};
+use contract::{Cell, Contract, Key, Row, SqlDialect};
 use database::quoting::identifier;
+use database::sqlite::canonical_text;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 
@@ -26,39 +27,36 @@ pub struct SqliteOrigin {
     contract: Arc<Contract>,
     pool: SqlitePool,
     value: Arc<str>,
-    tags: Arc<str>,
-    integer_key: bool,
+    columns: Arc<str>,
     scan: TableScan,
 }
 
 impl SqliteOrigin {
-    /// Reads the key column's type from the file and builds the statements.
+    /// Checks the key column's type in the file and builds the statements.
     ///
     /// # Errors
-    /// The file can't be read, or the contract does not fit it.
+    /// The file can't be read, or the contract does not fit it: no such table or column, or a key column
+    /// without a type by which SQLite compares an id with it.
     pub fn prepare(contract: Contract, pool: SqlitePool) -> Result<Self, OriginError> {
         let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
             return Err(not_loadable(&contract));
         };
-        let value = numbered_statement(&contract, &value)?;
+        let value = numbered_statement(&contract, &value, SqlDialect::Sqlite)?;
         let columns: Vec<String> = contract.load_columns().into_iter().map(identifier).collect();
         let (table, key) = (identifier(&from.table), identifier(&from.key));
-        let tags = format!("select {} from {table} where {key} = ?1", columns.join(", "));
-        let integer_key = pool.with(|connection| {
+        let columns = format!("select {} from {table} where {key} = ?1", columns.join(", "));
+        pool.with(|connection| {
             connection.prepare(&value).map_err(|err| {
                 OriginError::broken(format!(
                     "contract {}: its `value` is refused: {err}",
                     contract.name
                 ))
             })?;
-            let sql = "select upper(type) like '%INT%' from pragma_table_info(?1) where name = ?2";
-            connection
-                .query_row(sql, (&from.table, &from.key), |row| row.get(0))
-                .map_err(|_| no_such_table(&contract.name, &from.table, &from.key))
+            key_type(connection, &contract.name, &from.table, &from.key)
         })?;
         let scan = TableScan { pool: pool.clone(), table: from.table, key: from.key };
         let contract = Arc::new(contract);
-        Ok(Self { contract, pool, value: value.into(), tags: tags.into(), integer_key, scan })
+        Ok(Self { contract, pool, value: value.into(), columns: columns.into(), scan })
     }
 
     /// Loads several ids in one read transaction.
@@ -83,13 +81,8 @@ impl SqliteOrigin {
         seen: Option<Lsn>,
     ) -> Result<Loaded, OriginError> {
         let contract = &*self.contract;
-        if self.integer_key && id.parse::<i64>().map(|n| n.to_string()).as_deref() != Ok(id) {
-            return Err(OriginError::bad_request(format!(
-                "{id:?} is not an integer as the database writes it"
-            )));
-        }
         let mut value = transaction.prepare_cached(&self.value).map_err(origin_error)?;
-        let rows = first_two_rows(&mut value, id)?;
+        let rows = first_two_rows(&mut value, id, json_object)?;
         if rows.len() > 1 {
             return Err(more_than_one_row(contract));
         }
@@ -101,13 +94,55 @@ impl SqliteOrigin {
             }
             None => Content::Absent,
         };
-        let mut tags = transaction.prepare_cached(&self.tags).map_err(origin_error)?;
-        let columns = match first_two_rows(&mut tags, id)?.into_iter().next() {
-            Some(columns) => columns.into_iter().map(|(name, value)| (name, cell(value))).collect(),
+        let mut columns = transaction.prepare_cached(&self.columns).map_err(origin_error)?;
+        let columns = first_two_rows(&mut columns, id, cells)?.into_iter().next();
+        let columns: Row = match columns {
+            Some(cells) => contract.load_columns().into_iter().zip(cells).collect(),
             None => absent_row(contract, id),
         };
+        // The statements above have read the present schema.
+        let TableScan { table, key, .. } = &self.scan;
+        let key = key_type(transaction, &contract.name, table, key)?;
+        if key == KeyType::Integer && id.parse::<i64>().map(|n| n.to_string()).as_deref() != Ok(id)
+        {
+            return Err(OriginError::bad_request(format!(
+                "{id:?} is not an integer as the database writes it"
+            )));
+        }
         loaded_row(contract, id, content, &columns, seen)
     }
+}
+
+/// The type of a key column, as far as it decides which texts are ids.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum KeyType {
+    Integer,
+    Other,
+}
+
+/// Returns the key column's type in the schema that the connection has read last.
+fn key_type(
+    connection: &Connection,
+    contract: &str,
+    table: &str,
+    key: &str,
+) -> Result<KeyType, OriginError> {
+    let column = connection.column_metadata(None::<&str>, table, key);
+    let (declared, ..) = column.map_err(|_| no_such_table(contract, table, key))?;
+    let declared = declared.and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let declared = declared.to_ascii_uppercase();
+    // https://sqlite.org/datatype3.html#determination_of_column_affinity
+    if declared.contains("INT") {
+        return Ok(KeyType::Integer);
+    }
+    let is_text = ["CHAR", "CLOB", "TEXT"].iter().any(|kind| declared.contains(kind));
+    if !is_text && (declared.is_empty() || declared.contains("BLOB") || declared == "ANY") {
+        return Err(OriginError::broken(format!(
+            "contract {contract}: {table}.{key} is declared without a type, or as BLOB or ANY, so SQLite \
+             finds no integer or blob by the text of its id. Declare the key column as INTEGER or TEXT",
+        )));
+    }
+    Ok(KeyType::Other)
 }
 
 #[async_trait]
@@ -142,19 +177,16 @@ impl Origin for SqliteOrigin {
     }
 }
 
-type JsonRow = serde_json::Map<String, serde_json::Value>;
-
 /// Returns at most two rows. The second one only shows that there is more than one.
-fn first_two_rows(statement: &mut Statement<'_>, id: &str) -> Result<Vec<JsonRow>, OriginError> {
-    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+fn first_two_rows<T>(
+    statement: &mut Statement<'_>,
+    id: &str,
+    read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, OriginError> {
     let mut rows = statement.query([id]).map_err(origin_error)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(origin_error)? {
-        let mut json = JsonRow::new();
-        for (index, name) in names.iter().enumerate() {
-            json.insert(name.clone(), value(row.get_ref(index).map_err(origin_error)?));
-        }
-        found.push(json);
+        found.push(read(row).map_err(origin_error)?);
         if found.len() == 2 {
             break;
         }
@@ -162,20 +194,31 @@ fn first_two_rows(statement: &mut Statement<'_>, id: &str) -> Result<Vec<JsonRow
     Ok(found)
 }
 
-fn value(value: ValueRef<'_>) -> serde_json::Value {
+/// The names come from the row: a statement that was prepared before the table was altered has the columns of
+/// the present table only when it runs.
+fn json_object(
+    row: &rusqlite::Row<'_>,
+) -> rusqlite::Result<serde_json::Map<String, serde_json::Value>> {
+    let statement = row.as_ref();
+    let column =
+        |index| Ok((statement.column_name(index)?.to_owned(), json_value(row.get_ref(index)?)));
+    (0..statement.column_count()).map(column).collect()
+}
+
+fn cells(row: &rusqlite::Row<'_>) -> rusqlite::Result<Vec<Cell>> {
+    let cell = |index| {
+        let text = canonical_text(row.get_ref(index)?);
+        Ok(text.map_or(Cell::Null, |text| Cell::Text(text.into_owned())))
+    };
+    (0..row.as_ref().column_count()).map(cell).collect()
+}
+
+fn json_value(value: ValueRef<'_>) -> serde_json::Value {
     match value {
         ValueRef::Null => serde_json::Value::Null,
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
         ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into(),
-    }
-}
-
-fn cell(value: serde_json::Value) -> Cell {
-    match value {
-        serde_json::Value::Null => Cell::Null,
-        serde_json::Value::String(text) => Cell::Text(text),
-        other => Cell::Text(other.to_string()),
     }
 }

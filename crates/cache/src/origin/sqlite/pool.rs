@@ -30,6 +30,11 @@ impl SqlitePool {
         Self { log_end: Some(sql), ..self }
     }
 
+    /// Closes the connections that no load uses now. Clones share them.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
     /// Whether both are clones of one pool.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.pool.is_same(&other.pool)

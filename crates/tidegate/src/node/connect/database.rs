@@ -15,7 +15,6 @@ use edge::data::ServedContract;
 use feed::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, Feed, MariaDbFeed, MariaDbOptions,
     MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SqliteFeed, SqliteOptions,
-    SqliteSource,
 };
 use prometheus_client::registry::Registry;
 
@@ -47,7 +46,8 @@ pub(crate) async fn database(
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Database, NodeError> {
-    let tables = tracked_tables(name, contracts);
+    let renews = matches!(source.url, DatabaseUrl::Postgres(_));
+    let tables = tracked_tables(name, contracts, renews);
     let metrics = feed::Metrics::new(registry);
     let (mut served, mut targets) = (Vec::new(), BTreeMap::new());
     let url = source.url.to_string();
@@ -139,9 +139,10 @@ pub(crate) async fn database(
         DatabaseUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
             options.metrics = metrics;
-            let pool = SqlitePool::new(path, source.load_timeout);
-            let pool = pool.with_log_end(feed::sqlite::LOG_END_SQL);
+            // One pool: a connection that no load uses any more would keep the write-ahead log of a replaced
+            // file open for the whole process.
             let own = SqlitePool::new(path, source.load_timeout);
+            let pool = own.clone().with_log_end(feed::sqlite::LOG_END_SQL);
             for contract in loaded {
                 let origin = SqliteOrigin::prepare(contract.clone(), pool.clone())?;
                 let with_origin = served_contract(contract, Arc::new(origin));
@@ -151,8 +152,9 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
-            let source = Arc::new(SqliteSource::new(path));
+            options.release = Some(Arc::new(move || own.close_idle()));
             let feed = Box::new(SqliteFeed::new(options));
+            let source = Arc::new(feed.source());
             let (renewer, standbys) = (Renewer::disabled(), Standbys::default());
             Ok(Database {
                 feed,
