@@ -4,6 +4,7 @@
 pub(crate) mod affected;
 pub(crate) mod change;
 pub(crate) mod columns;
+pub(crate) mod fingerprint;
 pub(crate) mod page_evidence;
 pub(crate) mod projection;
 pub(crate) mod row;

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::error::driver_error;
+use super::identity::{DatabaseIdentity, IDENTITY_SQL};
 use super::url::{Address, PostgresUrl};
 use crate::error::{DatabaseError, Failure};
 
@@ -53,6 +54,8 @@ pub(super) struct Opened {
     /// Drives the connection's I/O.
     pub(super) driver: JoinHandle<()>,
     pub(super) address: Address,
+    /// The identity of the database; `None`: the server need not be a primary, and was not asked.
+    pub(super) identity: Option<DatabaseIdentity>,
 }
 
 impl ConnectConfig {
@@ -83,15 +86,11 @@ impl ConnectConfig {
         // Drops, and so ends, the driver if the check fails.
         let opened = AbortOnDrop(Some(driver));
         let address = self.url.hosts()[at].clone();
-        if self.role == ServerRole::Primary {
-            let sql = "select pg_is_in_recovery()";
-            let row = client.query_one(sql, &[]).await.map_err(failed)?;
-            if row.get(0) {
-                let failure = Failure::NotPrimary(address.to_string());
-                return Err(DatabaseError { operation: OPERATION, failure });
-            }
-        }
-        Ok(Opened { client, driver: opened.keep(), address })
+        let identity = match self.role {
+            ServerRole::Primary => Some(identify_primary(&client, &address).await?),
+            ServerRole::Any => None,
+        };
+        Ok(Opened { client, driver: opened.keep(), address, identity })
     }
 
     /// Returns the driver's configuration for one of the hosts.
@@ -144,6 +143,24 @@ impl ConnectConfig {
         }
         options
     }
+}
+
+/// Returns the identity of the database, in the question whether its server is the primary.
+async fn identify_primary(
+    client: &Client,
+    address: &Address,
+) -> Result<DatabaseIdentity, DatabaseError> {
+    let sql = format!(
+        "select pg_is_in_recovery(), case when pg_is_in_recovery() then '' else {IDENTITY_SQL} end"
+    );
+    let row = client.query_one(&sql, &[]).await.map_err(|err| driver_error(OPERATION, &err))?;
+    if row.get(0) {
+        let failure = Failure::NotPrimary(address.to_string());
+        return Err(DatabaseError { operation: OPERATION, failure });
+    }
+    let text: &str = row.get(1);
+    let malformed = || DatabaseError::unexpected(OPERATION, format!("the server is {text:?}"));
+    DatabaseIdentity::parse(text).ok_or_else(malformed)
 }
 
 struct AbortOnDrop(Option<JoinHandle<()>>);

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Row, SimpleQueryMessage, types::ToSql};
 
 use super::config::{ConnectConfig, Opened};
 use super::error::driver_error;
+use super::identity::{CurrentServer, DatabaseIdentity};
 use super::url::Address;
 use crate::error::DatabaseError;
 
@@ -17,6 +18,7 @@ pub struct Connection {
     /// Drives the connection's I/O.
     driver: JoinHandle<()>,
     address: Address,
+    identity: Option<DatabaseIdentity>,
     /// The time limit of an answer, on this side.
     timeout: Duration,
 }
@@ -34,8 +36,22 @@ impl ConnectConfig {
     /// # Errors
     /// The last host's failure.
     pub async fn connect(&self, timeout: Duration) -> Result<Connection, DatabaseError> {
-        let Opened { client, driver, address } = self.open(timeout).await?;
-        Ok(Connection { client, driver, address, timeout })
+        let Opened { client, driver, address, identity } = self.open(timeout).await?;
+        Ok(Connection { client, driver, address, identity, timeout })
+    }
+
+    /// As [`connect`](Self::connect), and records which server the address leads to.
+    ///
+    /// # Errors
+    /// The last host's failure.
+    pub async fn connect_to_current(
+        &self,
+        server: &CurrentServer,
+        timeout: Duration,
+    ) -> Result<Connection, DatabaseError> {
+        let connection = self.connect(timeout).await?;
+        connection.identity.iter().for_each(|identity| server.opened(identity));
+        Ok(connection)
     }
 }
 
@@ -44,6 +60,12 @@ impl Connection {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether it leads to the server that the newest of the connections which share `server` leads to.
+    #[must_use]
+    pub fn is_current(&self, server: &CurrentServer) -> bool {
+        self.identity.as_ref().is_none_or(|identity| server.is_current(identity))
     }
 
     /// Whether the connection is known to be closed.

@@ -1,5 +1,6 @@
 //! Pools of connections.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleR
 use deadpool_postgres::ClientWrapper;
 
 use super::config::{ConnectConfig, Opened};
+use super::identity::{CurrentServer, DatabaseIdentity};
 use crate::error::{DatabaseError, Failure};
 
 const OPERATION: &str = "connecting";
@@ -28,25 +30,60 @@ pub struct Opener {
     config: ConnectConfig,
     /// The time limit for each host.
     limit: Duration,
+    server: CurrentServer,
+}
+
+/// A client whose database is known.
+pub struct IdentifiedClient {
+    client: ClientWrapper,
+    identity: Option<DatabaseIdentity>,
+}
+
+impl IdentifiedClient {
+    /// Returns the database behind the connection; `None`: the server need not be a primary.
+    #[must_use]
+    pub fn identity(&self) -> Option<&DatabaseIdentity> {
+        self.identity.as_ref()
+    }
+}
+
+impl Deref for IdentifiedClient {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        &self.client
+    }
+}
+
+impl DerefMut for IdentifiedClient {
+    fn deref_mut(&mut self) -> &mut ClientWrapper {
+        &mut self.client
+    }
 }
 
 impl managed::Manager for Opener {
-    type Type = ClientWrapper;
+    type Type = IdentifiedClient;
     type Error = DatabaseError;
 
-    async fn create(&self) -> Result<ClientWrapper, DatabaseError> {
-        let Opened { client, driver, .. } = self.config.open(self.limit).await?;
-        Ok(ClientWrapper::new(client, driver))
+    async fn create(&self) -> Result<IdentifiedClient, DatabaseError> {
+        let Opened { client, driver, identity, .. } = self.config.open(self.limit).await?;
+        identity.iter().for_each(|identity| self.server.opened(identity));
+        Ok(IdentifiedClient { client: ClientWrapper::new(client, driver), identity })
     }
 
     async fn recycle(
         &self,
-        client: &mut ClientWrapper,
+        client: &mut IdentifiedClient,
         _: &Metrics,
     ) -> RecycleResult<DatabaseError> {
-        match client.is_closed() {
-            true => Err(RecycleError::message("connection closed")),
-            false => Ok(()),
+        if client.is_closed() {
+            return Err(RecycleError::message("connection closed"));
+        }
+        match client.identity() {
+            Some(identity) if !self.server.is_current(identity) => {
+                Err(RecycleError::message("the address leads to another server"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -56,9 +93,20 @@ impl Pool {
     /// connections. `limit` is the time limit of the wait for a free one, and of opening one.
     #[must_use]
     pub fn new(config: ConnectConfig, size: usize, limit: Duration) -> Self {
+        Self::of_server(config, size, limit, CurrentServer::default())
+    }
+
+    /// As [`new`](Self::new), with connections to the same server as all others that share `server`.
+    #[must_use]
+    pub fn of_server(
+        config: ConnectConfig,
+        size: usize,
+        limit: Duration,
+        server: CurrentServer,
+    ) -> Self {
         // Else the first host could use up the time of the others.
         let hosts = u32::try_from(config.url.hosts().len()).unwrap_or(u32::MAX);
-        let pool = managed::Pool::builder(Opener { config, limit: limit / hosts })
+        let pool = managed::Pool::builder(Opener { config, limit: limit / hosts, server })
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(limit))

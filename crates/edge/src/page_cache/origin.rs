@@ -142,6 +142,7 @@ impl PageLoad {
             ttl: None,
             seen: None,
             replayed: None,
+            log: None,
             behind: Duration::ZERO,
         })
     }
@@ -191,6 +192,7 @@ impl PageLoad {
             ttl: Some(self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()))),
             seen: None,
             replayed: None,
+            log: None,
             behind: Duration::ZERO,
         })
     }

@@ -1,9 +1,11 @@
 //! The change log: its identity and end, and appending to it.
 
 use coherence::Lsn;
+use contract::fnv1a;
 use database::sqlite::driver_error;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::connection::FileId;
 use crate::error::FeedError;
 
 /// Queries the end of the change log, one number; fails or returns no row if there is no log yet.
@@ -43,7 +45,12 @@ fn exists(connection: &Connection) -> Result<bool, FeedError> {
     Ok(count == 2)
 }
 
-/// Returns the database's identity, or `None` if no feed has ever been installed.
+/// Returns the identity of the database in this file: the one in its change log, which copies share, and the file.
+pub(super) fn identity(system: u64, (device, inode): FileId) -> u64 {
+    fnv1a([system, device, inode].into_iter().flat_map(u64::to_le_bytes))
+}
+
+/// Returns the identity in the change log, or `None` if no feed has ever been installed.
 pub(super) fn system(connection: &Connection) -> Result<Option<u64>, FeedError> {
     Ok(read(connection)?.map(|log| log.system))
 }

@@ -1,18 +1,15 @@
 //! The thread that follows the change log.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use coherence::Lsn;
+use coherence::{History, Lsn};
 use database::sqlite::driver_error;
 use rusqlite::Connection;
 use tokio::sync::mpsc::Sender;
 
 use super::adaptive_poll::AdaptivePoll;
-use super::connection::open;
+use super::connection::{FileId, file_id, open_identified};
 use super::install::install;
 use super::log::{self, Log};
 use super::options::SqliteOptions;
@@ -78,13 +75,9 @@ struct Follower {
     file: Option<FileId>,
 }
 
-/// A file's device and inode.
-type FileId = (u64, u64);
-
 impl Follower {
     fn run_session(&mut self) -> Result<Closed, FeedError> {
-        let mut connection = open(&self.options.path)?;
-        let file = file_id(&self.options.path)?;
+        let (mut connection, file) = open_identified(&self.options.path)?;
         let log = self.install(&mut connection)?;
         let position = match self.position {
             Some(position) if !log.created => position,
@@ -94,11 +87,12 @@ impl Follower {
         };
         self.position = Some(position);
         let start = StreamStart {
-            system: log.system,
+            system: log::identity(log.system, file),
             timeline: 1,
             slot_generation: log.created.then_some(log.generation),
             position: Lsn(position),
             server_started: String::new(),
+            history: History::default(),
             unbroken: !log.created && self.file.replace(file) == Some(file),
         };
         self.options.metrics.leader.set(1);
@@ -184,10 +178,4 @@ fn version(connection: &Connection, pragma: &str) -> Result<i64, FeedError> {
         statement.query_row([], |row| row.get(0))
     };
     Ok(read().map_err(driver_error(OPERATION))?)
-}
-
-/// A file that was moved away stays open, but is no longer written to.
-fn file_id(path: &Path) -> Result<FileId, FeedError> {
-    let metadata = fs::metadata(path).map_err(|err| FeedError::unavailable(OPERATION, err))?;
-    Ok((metadata.dev(), metadata.ino()))
 }

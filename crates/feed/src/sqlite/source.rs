@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::Lsn;
+use coherence::{Log, Lsn, server_digest};
 use database::sqlite::driver_error;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::connection::open;
+use super::connection::{FileId, file_id, open_identified};
 use super::log;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
@@ -23,7 +23,7 @@ use crate::source::Source;
 #[derive(Clone)]
 pub struct SqliteSource {
     path: Arc<PathBuf>,
-    connection: Arc<Mutex<Option<Connection>>>,
+    connection: Arc<Mutex<Option<(Connection, FileId)>>>,
 }
 
 impl SqliteSource {
@@ -35,19 +35,19 @@ impl SqliteSource {
 
     async fn run<T: Send + 'static>(
         &self,
-        request: impl FnOnce(&Connection) -> Result<T, FeedError> + Send + 'static,
+        request: impl FnOnce(&Connection, FileId) -> Result<T, FeedError> + Send + 'static,
     ) -> Result<T, FeedError> {
         let this = self.clone();
         let result = tokio::task::spawn_blocking(move || {
             let mut slot = this.connection.lock();
-            let connection = match slot.take() {
-                Some(connection) => connection,
-                None => open(&this.path)?,
+            let (connection, file) = match slot.take() {
+                Some((connection, file)) if file_id(&this.path)? == file => (connection, file),
+                _ => open_identified(&this.path)?,
             };
-            let result = request(&connection);
-            // After an error the file is opened again: it may have been replaced.
+            let result = request(&connection, file);
+            // After an error the file is opened again.
             if result.is_ok() {
-                *slot = Some(connection);
+                *slot = Some((connection, file));
             }
             result
         });
@@ -55,7 +55,7 @@ impl SqliteSource {
     }
 
     async fn append(&self, text: Option<String>) -> Result<Lsn, FeedError> {
-        self.run(move |connection| {
+        self.run(move |connection, _| {
             let position = log::append(connection, text.as_deref());
             Ok(position.map_err(driver_error("writing to the change log"))?)
         })
@@ -66,10 +66,13 @@ impl SqliteSource {
 #[async_trait]
 impl Source for SqliteSource {
     async fn log_end(&self) -> Result<LogEnd, FeedError> {
-        self.run(|connection| {
+        self.run(|connection, file| {
             let end = log::end(connection);
             let lsn = Lsn(end.map_err(driver_error("reading the end of the change log"))?);
-            Ok(LogEnd { system: system(connection)?, timeline: 1, lsn })
+            let system = system(connection, file)?;
+            // The file has no server, and so no start of one.
+            let server = Log { system, timeline: 1, server: server_digest("") }.run().server;
+            Ok(LogEnd { system, timeline: 1, server, lsn })
         })
         .await
     }
@@ -83,16 +86,17 @@ impl Source for SqliteSource {
     }
 
     async fn identity(&self) -> Result<Identity, FeedError> {
-        self.run(|connection| {
-            let system = system(connection)?;
+        self.run(|connection, file| {
+            let system = system(connection, file)?;
             Ok(Identity { system, timeline: 1, server_started: String::new() })
         })
         .await
     }
 }
 
-fn system(connection: &Connection) -> Result<u64, FeedError> {
-    log::system(connection)?.ok_or_else(|| {
+fn system(connection: &Connection, file: FileId) -> Result<u64, FeedError> {
+    let system = log::system(connection)?.ok_or_else(|| {
         FeedError::unavailable("reading the database's identity", "it has no change log yet")
-    })
+    })?;
+    Ok(log::identity(system, file))
 }

@@ -4,12 +4,12 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::Lsn;
+use coherence::{Log, Lsn};
 use contract::{Contract, Key};
 use database::quoting::identifier;
 
 use super::key_scan::TableScan;
-use super::pool::{PostgresPool, origin_error, table_name};
+use super::pool::{PostgresPool, log_of, origin_error, table_name};
 use super::query::{AsText, LOG_END, in_one_snapshot, read_row};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
@@ -98,19 +98,30 @@ impl PostgresOrigin {
         self.parts.join(report)
     }
 
-    fn read(&self, id: &str, rows: &[tokio_postgres::Row]) -> Result<Loaded, OriginError> {
+    /// Reads the value in `rows`, which the primary that writes `log` has returned.
+    fn read(
+        &self,
+        id: &str,
+        log: Option<Log>,
+        rows: &[tokio_postgres::Row],
+    ) -> Result<Loaded, OriginError> {
         let (content, columns, end) = read_row(&self.contract, id, rows)?;
         let seen = end.map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
-        loaded_row(&self.contract, id, content, &columns, seen)
+        let loaded = loaded_row(&self.contract, id, content, &columns, seen)?;
+        Ok(Loaded { log, ..loaded })
     }
 
-    async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
+    async fn query(
+        &self,
+        id: &str,
+    ) -> Result<(Option<Log>, Vec<tokio_postgres::Row>), OriginError> {
         let client = self.pool.connection().await?;
         let statement =
             client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
         let id = AsText(id);
-        client.query(&statement, &[&id, &id]).await.map_err(|err| origin_error(&err))
+        let rows = client.query(&statement, &[&id, &id]).await;
+        Ok((log_of(&client), rows.map_err(|err| origin_error(&err))?))
     }
 }
 
@@ -125,8 +136,8 @@ impl Origin for PostgresOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
-        let rows = self.query(id).await?;
-        self.read(id, &rows)
+        let (log, rows) = self.query(id).await?;
+        self.read(id, log, &rows)
     }
 
     fn key_scan(&self) -> Option<&dyn KeyScan> {
@@ -144,6 +155,7 @@ impl Origin for PostgresOrigin {
             return Ok(load_separately(items).await);
         };
         let connection = self.pool.borrow().await?;
+        let log = log_of(connection.client());
         let queries: Vec<_> = origins
             .iter()
             .zip(items)
@@ -152,7 +164,7 @@ impl Origin for PostgresOrigin {
         let (_, answers) = in_one_snapshot(connection, None, &queries).await?;
         let items =
             items.iter().zip(origins).zip(answers).map(|((item, origin), rows)| match rows {
-                Ok(rows) => origin.read(item.id, &rows),
+                Ok(rows) => origin.read(item.id, log, &rows),
                 Err(err) => Err(origin_error(&err)),
             });
         Ok(LoadedMany { items: items.collect(), one_snapshot: true })

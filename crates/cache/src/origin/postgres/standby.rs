@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::{Log, Replayed};
 use contract::{Contract, Key};
-use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole};
+use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole, database_id};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio_postgres::Statement;
@@ -26,11 +26,12 @@ use crate::origin::row::loaded_row;
 /// Reads the replayed position and nothing else, so that it can run first.
 const REPLAYED: &str = "select pg_last_wal_replay_lsn()::text";
 
-/// A column for the server's state: `primary`, or system and timeline. The timeline is the receiver's, which
+/// A column for the server's state: `primary`, or system, database and timeline. The timeline is the receiver's, which
 /// is never behind the timeline of the replayed log. While the standby does not stream, nothing reports the
 /// present timeline.
 const STATE: &str = "case when pg_is_in_recovery() then concat( \
      (select system_identifier from pg_control_system()), ' ', \
+     (select oid from pg_database where datname = current_database()), ' ', \
      coalesce((select coalesce(received_tli::text, 'hidden') from pg_stat_wal_receiver), 'none')) \
      else 'primary' end";
 
@@ -125,7 +126,9 @@ fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError
     if state == "primary" {
         return refused("it is a primary: it was promoted, or never was a standby");
     }
-    let (system, timeline) = state.split_once(' ').unwrap_or((state, ""));
+    let mut words = state.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (system, oid, timeline) = (word(), word(), word());
     match timeline {
         "none" => return refused("it does not stream from its primary"),
         "hidden" => {
@@ -137,7 +140,8 @@ fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError
         _ => {}
     }
     let parse = || {
-        let log = Log { system: system.parse().ok()?, timeline: timeline.parse().ok()?, server: 0 };
+        let system = database_id(system.parse().ok()?, oid.parse().ok()?);
+        let log = Log { system, timeline: timeline.parse().ok()?, server: 0 };
         Some(Replayed { log, upto: upto?.parse().ok()? })
     };
     parse().ok_or_else(|| {
