@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cache::leader::Leader;
+use cache::leader::{Consumer, Leader};
 use cache::shared::{MemoryTier, RedisOptions, RedisTier};
 use cache::{Engine, EngineOptions, Metrics, SharedTier, SystemClock};
 use coherence::resume::Start;
@@ -85,7 +85,7 @@ async fn run(on_redis: bool, keys: u32) {
     let position = Lsn(1);
     let (new_slot, unbroken) = (true, None);
     let start = Start { system: 1, timeline: 1, server: 1, new_slot, unbroken, position };
-    leader.start(start).await.expect("a start");
+    leader.start(start, Consumer::default()).await.expect("a start");
 
     let before = usage(&engine, &kind);
     report("before", before);

@@ -15,7 +15,7 @@ use cache::shared::{MemoryTier, SharedTier};
 use cache::{
     Content, Engine, EngineOptions, Loaded, Metrics, Origin, OriginError, Policy, SystemClock,
 };
-use coherence::{Batch, Cause, Epoch, Event, Lsn, Subject};
+use coherence::{Batch, Cause, CoverageDigest, Epoch, Event, Lsn, Subject};
 use contract::{Contract, Key, Tag};
 
 const CONTRACT: &str = r#"
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
     let batch = |prev: u64, upto: u64, events| {
         let (prev, upto) = (Lsn(prev), Lsn(upto));
-        Batch { epoch, prev, upto, watermark: upto, events }
+        Batch { epoch, prev, upto, watermark: upto, coverage: CoverageDigest::NONE, events }
     };
     shared.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO).await?;
     while engine.status().epoch.is_none() {

@@ -39,7 +39,7 @@ pub use self::metrics::Metrics;
 pub use self::options::EngineOptions;
 pub use self::policy::Policy;
 pub use self::read::{ServedAs, TierEntry};
-pub use self::rules::Rules;
+pub use self::rules::{Mappings, Rules};
 
 #[cfg(test)]
 mod tests;

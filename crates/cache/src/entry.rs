@@ -49,6 +49,9 @@ pub struct Entry {
     pub ttl: Duration,
     /// No commit after this position is in it ([`coherence::atomic`]); [`Lsn::MAX`]: not known.
     pub seen: Lsn,
+    /// The [definition](contract::Contract::definition_fingerprint) of the contract that it was made by; zero
+    /// where there is no contract.
+    pub definition: u64,
 }
 
 impl Entry {
@@ -73,6 +76,7 @@ impl Entry {
             ttl: renewal.ttl,
             // The row as that commit left it.
             seen: event.lsn,
+            definition: renewal.definition,
         }
     }
 }

@@ -3,13 +3,15 @@
 //! The feed decides which node leads (a replication slot serves one reader). Nothing here breaks if two nodes
 //! believe to lead for a while: every step is idempotent and moves forward only.
 
+mod claim;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::fence::Gap;
 use coherence::resume::{Resume, Start, resume};
-use coherence::{Batch, Clock, Epoch, Event, Lsn, Mono, ReplayBuffer};
+use coherence::{Batch, Clock, Coverage, Epoch, Event, History, Lsn, Mono, ReplayBuffer};
 
 use crate::engine::Engine;
 use crate::shared::{SharedTier, TierError};
@@ -34,14 +36,32 @@ pub struct Leader {
     watermarks: VecDeque<(Mono, Lsn)>,
     following: Option<Following>,
     replay: ReplayBuffer,
+    /// Identifies this process among the leaders of a tier.
+    node: u64,
+    /// How often other mappings than this leader's own were found stated.
+    takeovers: u64,
     /// Subjects applied since the shared tier last trimmed its tombstones.
     untrimmed: usize,
 }
 
-#[derive(Clone, Copy)]
+/// The follower of a log, as a leader claims a shared tier for it.
+#[derive(Clone, Debug, Default)]
+pub struct Consumer {
+    /// A digest of the name under which the database tracks it.
+    pub slot: u64,
+    /// The database and the slot, for people.
+    pub label: Arc<str>,
+    /// The timelines before that of the log.
+    pub history: History,
+}
+
+#[derive(Clone)]
 struct Following {
     epoch: Epoch,
     start: Start,
+    consumer: Consumer,
+    /// The mappings that the tier states: this leader's own, or some of them.
+    stated: Coverage,
     /// Every event up to here has been applied.
     applied: Lsn,
     watermark: Lsn,
@@ -66,6 +86,7 @@ impl Leader {
     pub fn new(engine: Engine, clock: Arc<dyn Clock>, longest_ttl: Duration) -> Self {
         let shared = Arc::clone(engine.shared());
         let tombstone_life = longest_ttl.max(Duration::from_secs(60)) * 2;
+        let node = engine.chance().draw();
         Self {
             engine,
             shared,
@@ -74,16 +95,24 @@ impl Leader {
             watermarks: VecDeque::new(),
             following: None,
             replay: ReplayBuffer::new(REPLAY_SUBJECTS),
+            node,
+            takeovers: 0,
             untrimmed: TRIM_AFTER,
         }
     }
 
-    /// Continues the epoch of the shared tier, or resets it, after the feed has (re)connected. Returns the
-    /// verdict, and W as the tier knows it, which is zero for a new epoch.
+    /// Claims the shared tier for `consumer` and continues its epoch, or resets it, after the feed has
+    /// (re)connected. Returns the verdict, and W as the tier knows it, which is zero for a new epoch.
     ///
     /// # Errors
-    /// The shared tier could not be read or reset; try again with the same start.
-    pub async fn start(&mut self, start: Start) -> Result<(Resume, Lsn), TierError> {
+    /// The shared tier could not be read or reset, or another leader's claim stands; try again with the same
+    /// start.
+    pub async fn start(
+        &mut self,
+        start: Start,
+        consumer: Consumer,
+    ) -> Result<(Resume, Lsn), TierError> {
+        let mut stated = self.claim(&start, &consumer).await?;
         let mut found = self.shared.position().await?;
         if self.shared.is_divided()
             && let Some(position) = found.filter(|position| position.applied < start.position)
@@ -101,13 +130,16 @@ impl Leader {
             Resume::Continue(epoch) => epoch,
             Resume::Reset(epoch) => {
                 self.shared.reset_epoch(epoch, start.position, Lsn::ZERO).await?;
+                // No entry is left that an unmapped event could have missed.
+                stated = self.state(&start, &consumer, &stated, self.engine.coverage()).await?;
                 watermark = Lsn::ZERO;
                 epoch
             }
         };
         self.watermarks.clear();
         self.replay.clear();
-        self.following = Some(Following { epoch, start, applied: start.position, watermark });
+        let applied = start.position;
+        self.following = Some(Following { epoch, start, consumer, stated, applied, watermark });
         Ok((verdict, watermark))
     }
 
@@ -125,14 +157,18 @@ impl Leader {
         watermark: Lsn,
         events: &mut Vec<Event>,
     ) -> Result<ApplyResult, TierError> {
-        let Some(Following { epoch, start, .. }) = self.following else {
+        let Some(Following { epoch, start, stated, .. }) = &self.following else {
             return Ok(ApplyResult::Applied);
         };
-        let mut batch = Batch { epoch, prev, upto, watermark, events: std::mem::take(events) };
+        let (epoch, start, coverage) = (*epoch, *start, stated.digest());
+        let events_taken = std::mem::take(events);
+        let mut batch = Batch { epoch, prev, upto, watermark, coverage, events: events_taken };
         let result = self.apply_to_both(&start, &mut batch).await;
         if result.is_ok() {
-            let epoch = batch.epoch;
-            self.following = Some(Following { epoch, start, applied: upto, watermark });
+            if let Some(following) = &mut self.following {
+                following.epoch = batch.epoch;
+                (following.applied, following.watermark) = (upto, watermark);
+            }
             self.untrimmed += batch.events.iter().map(|event| event.subjects.len()).sum::<usize>();
             self.replay.push(&batch);
         }
@@ -148,7 +184,14 @@ impl Leader {
     ) -> Result<ApplyResult, TierError> {
         let own = async { self.engine.applied(batch) };
         let (shared, ()) = tokio::join!(biased; self.shared.apply(batch), own);
-        let Err(gap) = shared? else { return Ok(ApplyResult::Applied) };
+        let Err(mut gap) = shared? else { return Ok(ApplyResult::Applied) };
+        if let Gap::Coverage { .. } = gap {
+            batch.coverage = self.claim_again().await?;
+            match self.shared.apply(batch).await? {
+                Ok(()) => return Ok(ApplyResult::Applied),
+                Err(after) => gap = after,
+            }
+        }
         if let Gap::Missing { applied, .. } = gap
             && self.replay_from(applied, batch).await?
         {
@@ -158,20 +201,26 @@ impl Leader {
             return Ok(ApplyResult::Repaired(gap));
         }
         batch.epoch = self.reset_epoch(start, batch).await?;
+        batch.coverage = self.engine.coverage().digest();
         self.engine.applied(batch);
         Ok(ApplyResult::Reset(gap))
     }
 
-    /// Checks whether the shared tier still is at the position that was applied to it, which a server
-    /// that was flushed or replaced is not, and repairs it. Call it when the log has been silent for a
-    /// while.
+    /// Renews the claim, and checks whether the shared tier still is at the position that was applied to it,
+    /// which a server that was flushed or replaced is not, and repairs it. Call it when the log has been silent
+    /// for a while.
     ///
     /// # Errors
     /// The shared tier failed; the next call tries again.
     pub async fn reconcile(&mut self) -> Result<ApplyResult, TierError> {
-        let Some(Following { epoch, applied, watermark, .. }) = self.following else {
-            return Ok(ApplyResult::Applied);
-        };
+        let Some(following) = self.following.clone() else { return Ok(ApplyResult::Applied) };
+        let Following { epoch, start, consumer, stated, applied, watermark } = following;
+        match self.state(&start, &consumer, &stated, &stated).await {
+            Ok(_) => {}
+            // Other mappings are stated, or none after a flush: the next batch finds out.
+            Err(TierError::Unavailable(_)) => {}
+            Err(err) => return Err(err),
+        }
         let is_current = match self.shared.position().await? {
             // Another epoch: another node may lead. The next batch of the log will show it.
             Some(position) if position.epoch != epoch => true,
@@ -191,12 +240,14 @@ impl Leader {
         let Some(missing) = self.replay.since(batch.epoch, applied) else {
             return Ok(false);
         };
-        for batch in missing.chain([batch]) {
-            if self.shared.apply(batch).await?.is_err() {
+        for missing in missing {
+            // They were mapped by this leader too, whatever was stated then.
+            let missing = Batch { coverage: batch.coverage, ..missing.clone() };
+            if self.shared.apply(&missing).await?.is_err() {
                 return Ok(false);
             }
         }
-        Ok(true)
+        Ok(self.shared.apply(batch).await?.is_ok())
     }
 
     /// Resets the parts of the tier that can't follow `batch`, and applies it. Returns false if that does not
@@ -210,12 +261,14 @@ impl Leader {
     async fn reset_epoch(&mut self, start: &Start, batch: &Batch) -> Result<Epoch, TierError> {
         let begin = resume(None, start, self.engine.chance().draw());
         let (Resume::Reset(epoch) | Resume::Continue(epoch)) = begin;
+        self.claim_again().await?;
         self.shared.reset_epoch(epoch, batch.prev, Lsn::ZERO).await?;
         // A try that fails from here on continues under the new epoch.
         if let Some(following) = &mut self.following {
             following.epoch = epoch;
         }
-        let batch = Batch { epoch, ..batch.clone() };
+        self.state_all(Lsn::ZERO).await?;
+        let batch = Batch { epoch, coverage: self.engine.coverage().digest(), ..batch.clone() };
         match self.shared.apply(&batch).await? {
             Ok(()) => Ok(epoch),
             Err(gap) => Err(TierError::Unavailable(format!(

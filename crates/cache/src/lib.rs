@@ -18,8 +18,8 @@ mod survey;
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
-    Answer, AtomicBatch, Engine, EngineOptions, GovernorMode, Item, Metrics, Policy, Proof,
-    ReadError, Rules, ServedAs, Stale, Tier, TierEntry, admission,
+    Answer, AtomicBatch, Engine, EngineOptions, GovernorMode, Item, Mappings, Metrics, Policy,
+    Proof, ReadError, Rules, ServedAs, Stale, Tier, TierEntry, admission,
 };
 pub use entry::{Content, Entry, Value};
 pub use local::{

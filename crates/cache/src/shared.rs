@@ -13,5 +13,8 @@ pub use self::error::TierError;
 pub use self::memory::MemoryTier;
 pub use self::options::SharedOptions;
 pub use self::redis::{RedisLogin, RedisMetrics, RedisOptions, RedisTier, RedisTls};
-pub use self::tier::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition, Touch};
+pub use self::tier::{
+    Fill, LeadRequest, Leadership, Led, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition,
+    Touch,
+};
 pub use self::url::SharedUrl;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::position::{Epoch, Lsn};
+use crate::tier::coverage::CoverageDigest;
 
 /// The subject of an invalidation.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -139,6 +140,8 @@ pub struct Renewal {
     pub tags: Vec<Tag>,
     /// The TTL of the entry from now on.
     pub ttl: Duration,
+    /// The definition of the contract that has made it. It replaces entries of the same definition only.
+    pub definition: u64,
 }
 
 impl Event {
@@ -163,6 +166,8 @@ pub struct Batch {
     pub upto: Lsn,
     /// W: every commit up to here is visible to all later snapshots.
     pub watermark: Lsn,
+    /// The mappings that the leader applies, and that the tier must have stated.
+    pub coverage: CoverageDigest,
     /// In commit order; positions in `(prev, upto]`, or older ones that are repeated.
     pub events: Vec<Event>,
 }

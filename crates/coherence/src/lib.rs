@@ -24,6 +24,8 @@
 //! | [`soft`] | soft invalidation: the remaining proof of an entry that a commit has made old |
 //! | [`governor`] | the share of its budget that a contract may spend while its origin is under pressure |
 //! | [`key_filter`] | proven absence of keys without an entry per key |
+//! | [`leadership`] | which database a shared tier follows, and who may change that |
+//! | [`coverage`] | the mappings that the leader applies: entries of other contracts are unproven |
 //! | [`lease`] | one loader per key in the cluster |
 //! | [`sliding_ttl`] | a TTL that each use prolongs |
 //! | **a read: the proof of an answer** | |
@@ -42,21 +44,25 @@ mod tier;
 
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
-pub use position::{Epoch, Log, Lsn};
+pub use position::{Epoch, Log, Lsn, server_digest};
 pub use read::{atomic, bound, causal_token, standby};
 pub use rules::Rule;
 pub use stream::{
     cursor, high_water_mark, relay, replay_buffer, resume, watermark, watermark_history,
 };
-pub use tier::{buckets, fence, governor, key_filter, lease, sliding_ttl, soft};
+pub use tier::{
+    buckets, coverage, fence, governor, key_filter, leadership, lease, sliding_ttl, soft,
+};
 
 pub use bound::Bound;
 pub use causal_token::{CausalToken, Reached};
+pub use coverage::{Coverage, CoverageDigest, KnownCoverage};
 pub use cursor::{Advance, StreamCursor};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
 pub use governor::Governor;
 pub use high_water_mark::HighWaterMark;
 pub use key_filter::{KeyFilter, KeySet};
+pub use leadership::{Claim, Conflict, History};
 pub use lease::{LeaseToken, Leases};
 pub use relay::Relay;
 pub use replay_buffer::ReplayBuffer;

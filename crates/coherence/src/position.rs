@@ -76,11 +76,12 @@ impl FromStr for Lsn {
     Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
 )]
 pub struct Epoch {
-    /// The database's own identity (PostgreSQL: `system_identifier`).
+    /// The database's own identity: a digest of its system and of the database in it (PostgreSQL:
+    /// `system_identifier` and the database's OID).
     pub system: u64,
     /// Its timeline, which grows with each promotion.
     pub timeline: u32,
-    /// A digest of the server's start, which changes with each restart.
+    /// The [digest](server_digest) of the server's start, which changes with each restart and crash.
     pub server: u64,
     /// A random number, drawn at each epoch reset.
     pub incarnation: u64,
@@ -94,8 +95,19 @@ pub struct Log {
     pub system: u64,
     /// Its timeline.
     pub timeline: u32,
-    /// A digest of the server's start.
+    /// The [digest](server_digest) of the server's start.
     pub server: u64,
+}
+
+/// The part of a [server digest](server_digest) that stands for the start of the server.
+const RUN: u64 = 0xffff_ffff_0000_0000;
+
+/// Returns the digest of a server's start: `started` is the time of the start, then after a space anything
+/// else that shows that a process of the server has crashed. The same on every node and in every build.
+#[must_use]
+pub fn server_digest(started: &str) -> u64 {
+    let (run, crashes) = started.split_once(' ').unwrap_or((started, ""));
+    contract::fnv1a(run.bytes()) & RUN | contract::fnv1a(crashes.bytes()) & !RUN
 }
 
 impl Log {
@@ -105,6 +117,14 @@ impl Log {
     #[must_use]
     pub fn lineage(self) -> Self {
         Self { server: 0, ..self }
+    }
+
+    /// Returns the log as a sample or a connection to its server names it: with the start of the server and
+    /// without its crashes. Two servers that write at the same time differ in it, even where one is a copy of
+    /// the other's files.
+    #[must_use]
+    pub fn run(self) -> Self {
+        Self { server: self.server & RUN, ..self }
     }
 }
 
@@ -162,6 +182,17 @@ mod tests {
         for name in ["", "binlog", "binlog.", "binlog.00a", "binlog.-1"] {
             assert_eq!(Lsn::in_binlog(name, 4), None, "{name}");
         }
+    }
+
+    #[test]
+    fn crash_changes_digest_but_no_run() {
+        let log = |started: &str| Log { system: 1, timeline: 1, server: server_digest(started) };
+        let (before, crashed, restarted) = (log("10.5 3"), log("10.5 4"), log("11.5 3"));
+        assert_ne!(before, crashed);
+        assert_eq!(before.run(), crashed.run());
+        assert_ne!(before.run(), restarted.run());
+        assert_eq!(before.run(), log("10.5").run());
+        assert_eq!(before.lineage(), restarted.lineage());
     }
 
     #[test]

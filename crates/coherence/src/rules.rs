@@ -87,6 +87,20 @@ pub enum Rule {
     StandbySameLog,
     /// An answer of a service reaches as far as the watermark at the time when the service may have read.
     LagDelaysToken,
+    /// A value is offered only to a tier that follows the log of the connection that loaded it.
+    FillOfOwnLog,
+    /// A node of another database does not replace a live claim.
+    LiveClaimStands,
+    /// A batch of a leader whose mappings the tier has not stated is not applied.
+    BatchOfStatedCoverage,
+    /// An entry is proven only if the leader applies the mappings that it depends on.
+    CoverageNeeded,
+    /// A leader states a new mapping only after an event about every entry that depends on it.
+    CoverageGainedByEvent,
+    /// A leader states a new mapping only if it has itself applied all that the tier has applied.
+    StatedWhenCaughtUp,
+    /// An entry of another definition of its contract is not served.
+    EntryOfOwnDefinition,
 }
 
 impl Rule {
@@ -131,6 +145,13 @@ impl Rule {
         Self::StandbyOwnToken,
         Self::StandbySameLog,
         Self::LagDelaysToken,
+        Self::FillOfOwnLog,
+        Self::LiveClaimStands,
+        Self::BatchOfStatedCoverage,
+        Self::CoverageNeeded,
+        Self::CoverageGainedByEvent,
+        Self::StatedWhenCaughtUp,
+        Self::EntryOfOwnDefinition,
     ];
 }
 

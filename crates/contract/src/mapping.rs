@@ -4,6 +4,7 @@
 pub(crate) mod affected;
 pub(crate) mod change;
 pub(crate) mod columns;
+pub(crate) mod fingerprint;
 pub(crate) mod page_evidence;
 pub(crate) mod postgres_type;
 pub(crate) mod projection;

@@ -1,6 +1,6 @@
 //! Events of a feed.
 
-use coherence::{Clock, Lsn};
+use coherence::{Clock, History, Log, Lsn};
 use contract::RowChange;
 
 use crate::error::FeedError;
@@ -53,7 +53,8 @@ pub struct LogBatch {
 /// The start, or restart after a loss, of a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StreamStart {
-    /// The database's identity (PostgreSQL: `system_identifier`).
+    /// The database's identity: a digest of its system and of the database in it (PostgreSQL:
+    /// `system_identifier` and the database's OID).
     pub system: u64,
     /// Its timeline; grows with each promotion. On SQLite, a digest of the file and its log.
     pub timeline: u32,
@@ -62,12 +63,15 @@ pub struct StreamStart {
     pub slot_generation: Option<u64>,
     /// Every commit after this position will be delivered.
     pub position: Lsn,
-    /// When the server started, or restarted after a crash, in its own format; only for comparison.
-    /// Empty on SQLite, which has no server.
+    /// When the server started; then, after a space, when it last restarted after a crash. In its own formats, only
+    /// for comparison. Empty on SQLite, which has no server.
     pub server_started: String,
     /// The server provably neither restarted nor crashed since this feed was last connected, so no
     /// delivered commit can have been lost. False on the first connection.
     pub unbroken: bool,
+    /// The timelines before this one, each with the position at which it was left; empty where the database
+    /// does not tell.
+    pub history: History,
 }
 
 /// An event of a feed.
@@ -91,6 +95,8 @@ pub struct LogEnd {
     pub system: u64,
     /// See [`StreamStart::timeline`].
     pub timeline: u32,
+    /// The digest of the start of the server ([`Log::run`](coherence::Log::run)).
+    pub server: u64,
     /// Its end.
     pub lsn: Lsn,
 }
@@ -104,4 +110,12 @@ pub struct Identity {
     pub timeline: u32,
     /// See [`StreamStart::server_started`].
     pub server_started: String,
+}
+
+impl LogEnd {
+    /// Returns the log that this is the end of.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        Log { system: self.system, timeline: self.timeline, server: self.server }
+    }
 }

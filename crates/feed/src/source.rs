@@ -30,6 +30,11 @@ pub trait Source: Send + Sync {
     /// The database is unavailable.
     async fn nudge(&self) -> Result<(), FeedError>;
 
+    /// Whether a promotion gives the log a higher timeline, so that a lower one is an older history.
+    fn orders_timelines(&self) -> bool {
+        false
+    }
+
     /// Returns the database's identity.
     ///
     /// # Errors

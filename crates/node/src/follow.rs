@@ -1,6 +1,7 @@
 //! From the log to the tiers: tracked tables, row changes to events, and the loop that applies them.
 
 mod changed_tables;
+mod coverage;
 mod events;
 mod follower;
 mod metrics;

@@ -7,6 +7,7 @@
 //! [`cache::SharedTier`], [`RowCatalogue`], [`StandbyProbe`] and [`PeerClient`].
 
 pub mod audit;
+mod claim;
 pub mod follow;
 pub mod health;
 pub mod journal;
@@ -14,9 +15,11 @@ pub mod purge;
 pub mod renew;
 pub mod sample;
 pub mod standby;
+mod tier_watch;
 pub mod token;
 
 pub use audit::{AnswerSampler, AuditLoop, AuditOptions, AuditTarget, PeerClient, PeerError};
+pub use claim::check_claim;
 pub use follow::{
     ChangedTables, FollowMetrics, Follower, FollowerParts, key_columns, tracked_tables,
 };

@@ -44,6 +44,8 @@ pub struct Renewer {
 
 struct Renewable {
     contract: Contract,
+    /// The fingerprint of its definition.
+    definition: u64,
     projection: Projection,
     /// The catalogue's verdict when the stream last started.
     complete: bool,
@@ -67,7 +69,9 @@ impl Renewer {
         };
         let renewable = |contract: &Contract| match contract.projection() {
             Ok(projection) => {
-                Some(Renewable { contract: contract.clone(), projection, complete: false })
+                let definition = contract.definition_fingerprint();
+                let contract = contract.clone();
+                Some(Renewable { contract, definition, projection, complete: false })
             }
             Err(why) => {
                 tracing::debug!(contract = contract.name, why, "commits do not renew its entries");
@@ -143,7 +147,8 @@ impl Renewable {
                 Projected::Value(value, tags) if self.fits(value.as_deref()) => {
                     let ttl = self.ttl(value.is_some(), chance.unit());
                     let value = value.map(Arc::from);
-                    Some(Renewal { key: key.clone(), value, tags, ttl })
+                    let definition = self.definition;
+                    Some(Renewal { key: key.clone(), value, tags, ttl, definition })
                 }
                 Projected::Value(..) | Projected::Unknown => None,
             };

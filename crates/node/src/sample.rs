@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::Engine;
-use coherence::{Clock, Log, Lsn, Mono};
+use coherence::{Clock, Lsn, Mono};
 use feed::Source;
 
 use crate::health::Health;
+use crate::tier_watch::TierWatch;
 
 /// A tier that does not reach a sampled end in this time gets a nudge: the end of an idle log may lie on WAL
 /// that is never flushed or sent (page header, hint bits).
@@ -53,6 +54,7 @@ impl LogSampler {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut behind_since = None;
         let mut failures = FailureStreak::default();
+        let mut tier = TierWatch::new(source.orders_timelines());
         loop {
             ticks.tick().await;
             let asked = clock.mono();
@@ -71,9 +73,9 @@ impl LogSampler {
             };
             failures = FailureStreak::default();
             health.optional("source", true, "answers");
-            let log = Log { system: end.system, timeline: end.timeline, server: 0 };
-            let end = end.lsn;
+            let (log, end) = (end.log(), end.lsn);
             engine.sample(log, asked, end);
+            tier.report(&engine, log, clock.mono(), &health).await;
             let status = engine.status();
             let applied: Lsn = status.applied;
             match status.bound {
@@ -154,7 +156,7 @@ mod tests {
             if self.samples.fetch_add(1, Relaxed) < self.failures {
                 return Err(FeedError::Malformed("it has no change log yet".into()));
             }
-            Ok(LogEnd { system: 1, timeline: 1, lsn: Lsn(1) })
+            Ok(LogEnd { system: 1, timeline: 1, server: 0, lsn: Lsn(1) })
         }
 
         async fn emit(&self, _: &LogMessage) -> Result<Lsn, FeedError> {

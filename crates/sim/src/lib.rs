@@ -7,6 +7,8 @@
 //! | `tests/protocol/rules.rs` | no rule can be omitted ([`coherence::Rule`], [`model::composition::CompositionRule`]): the checker prints the shortest path to a wrong answer |
 //! | `tests/protocol/key_filter.rs` | the same for key filters, with a [model of its own](model::key_filter) |
 //! | `tests/protocol/lagging_service.rs` | the same for loads from services that lag, with a [model of its own](model::lagging_service) |
+//! | `tests/protocol/two_logs.rs` | the same for two databases on one tier, with a [model of its own](model::two_logs) |
+//! | `tests/protocol/mixed_contracts.rs` | the same for leaders with different contracts, with a [model of its own](model::mixed_contracts) |
 //! | `tests/protocol/findings.rs` | faults that the checker found in the first composition of the protocol, and their corrections ([`model::scene::Design`]) |
 //! | `tests/protocol/simulation.rs` | simulated clusters keep every promise, seeds repeat, and omitted rules are detected |
 //! | `tests/protocol/pictures.rs` | the pictures of `docs/coherence.md` show the present behaviour of the engine |

@@ -9,7 +9,7 @@
 //! hold for every answer that the state allows. One invariant simulates a period without faults from
 //! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
-//! [`key_filter`] and [`lagging_service`] are small models of their own.
+//! [`key_filter`], [`lagging_service`], [`two_logs`] and [`mixed_contracts`] are small models of their own.
 //!
 //! **Time** is the number of changes of the snapshots' content: nothing else can tell two moments
 //! apart as far as freshness goes. So an answer "as of t" is right if it includes every commit that was
@@ -28,6 +28,7 @@ pub mod keys;
 pub mod lagging_service;
 pub mod leader;
 pub mod load;
+pub mod mixed_contracts;
 pub mod node;
 pub mod scene;
 pub mod scene_model;
@@ -35,4 +36,5 @@ pub mod scenes;
 pub mod standby;
 pub mod steps;
 pub mod tier;
+pub mod two_logs;
 pub mod world;

@@ -44,6 +44,7 @@ impl Origin for InstantOrigin {
             ttl: None,
             seen: None,
             replayed: None,
+            log: None,
             behind: Duration::ZERO,
         })
     }

@@ -37,6 +37,7 @@ fn tier_entry(tier: Tier, tau: Lsn, text: &'static str) -> TierEntry {
         cost: Duration::ZERO,
         ttl: Duration::from_secs(60),
         seen: Lsn::MAX,
+        definition: 0,
     };
     let bound = Some(Duration::from_millis(200));
     TierEntry { tier, entry: Arc::new(entry), applied: COMMIT, bound, served_as: ServedAs::Fresh }

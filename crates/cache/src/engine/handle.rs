@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::{Clock, Log, Lsn, Mono};
+use coherence::{Clock, Coverage, Log, Lsn, Mono};
 
 use super::admission::{GateOptions, OriginGate};
 use super::coalesce::Coalescer;
@@ -83,6 +83,25 @@ impl Engine {
     #[must_use]
     pub fn gate_options(&self, concurrency: Option<usize>) -> GateOptions {
         self.inner.loader.origins.primaries.options_of(concurrency)
+    }
+
+    /// Returns the mappings of this node's contracts.
+    #[must_use]
+    pub fn coverage(&self) -> &Coverage {
+        &self.tiers().options.coverage
+    }
+
+    /// Returns whether the leader applies the mappings of all contracts of this node.
+    #[must_use]
+    pub fn is_covered(&self) -> bool {
+        self.tiers().local.is_covered()
+    }
+
+    /// Returns whether the shared tier follows the log that this node [samples](Self::sample); `None`: this node
+    /// has no sample, or has received nothing from the tier.
+    #[must_use]
+    pub fn is_of_sampled_log(&self) -> Option<bool> {
+        self.tiers().local.is_of_sampled_log()
     }
 
     /// Returns the tier that all nodes share.

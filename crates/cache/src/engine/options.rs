@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coherence::Coverage;
+
 use super::governor_mode::GovernorMode;
 use crate::chance::{Chance, ThreadChance};
 use crate::local::Assured;
@@ -40,6 +42,8 @@ pub struct EngineOptions {
     pub samples: usize,
     /// The source of random numbers.
     pub chance: Arc<dyn Chance>,
+    /// The mappings of this node's contracts: what it applies as a leader, and what it needs of another one.
+    pub coverage: Coverage,
 }
 
 impl Default for EngineOptions {
@@ -58,6 +62,7 @@ impl Default for EngineOptions {
             governor: GovernorMode::On,
             samples: 2_400,
             chance: Arc::new(ThreadChance),
+            coverage: Coverage::default(),
         }
     }
 }

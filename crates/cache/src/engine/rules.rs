@@ -1,10 +1,11 @@
 //! The rules that a kind of data is read by.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Clock, Mono};
-use contract::{Class, Contract, Evidence, Refresh, Tiers, Unproven};
+use contract::{Class, Contract, Contracts, Evidence, PageEvidence, Refresh, Tag, Tiers, Unproven};
 
 use crate::local::{EntryPolicy, LocalEntry};
 use crate::shared::Touch;
@@ -57,6 +58,45 @@ pub struct Rules {
     pub lag: Duration,
     /// Whether a value never changes under its key, so that no proof is needed.
     pub immutable: bool,
+    /// The [definition](contract::Contract::definition_fingerprint) of its contract. An entry of another definition
+    /// is not served. Zero: there is no contract.
+    pub definition: u64,
+    /// The mappings of row changes that its entries depend on. An entry is neither stored nor found while the leader
+    /// does not apply all of them.
+    pub mappings: Mappings,
+}
+
+/// The [mappings](contract::Contract::mapping_fingerprint) of row changes that entries depend on.
+#[derive(Clone, Debug)]
+pub enum Mappings {
+    /// Those on which all entries depend.
+    All(Arc<[u64]>),
+    /// Those that may raise the entry's own tags.
+    ByTags(Arc<PageEvidence>),
+}
+
+impl Default for Mappings {
+    fn default() -> Self {
+        Self::All(Arc::default())
+    }
+}
+
+impl Mappings {
+    /// Returns those that are known without the entry.
+    pub(super) fn of_all(&self) -> &[u64] {
+        match self {
+            Self::All(mappings) => mappings,
+            Self::ByTags(_) => &[],
+        }
+    }
+
+    /// Returns those that an entry with these tags depends on.
+    pub(super) fn of(&self, tags: &[Tag]) -> Cow<'_, [u64]> {
+        match self {
+            Self::All(mappings) => Cow::Borrowed(mappings),
+            Self::ByTags(evidence) => Cow::Owned(evidence.mappings(tags)),
+        }
+    }
 }
 
 impl Rules {
@@ -86,7 +126,16 @@ impl Rules {
             evidence: Evidence::Log,
             lag: Duration::ZERO,
             immutable: false,
+            definition: 0,
+            mappings: Mappings::default(),
         }
+    }
+
+    /// Creates the rules of a contract among `contracts`, by whose mappings its entries are invalidated.
+    #[must_use]
+    pub fn of(contract: &Contract, contracts: &Contracts) -> Self {
+        let mappings = contracts.mappings_of_entries(contract).into_iter().collect();
+        Self { mappings: Mappings::All(mappings), ..Self::from(contract) }
     }
 
     /// Whether a commit may leave a soft-stale entry: there is a budget to spend, and changes matter.
@@ -149,6 +198,7 @@ impl From<&Contract> for Rules {
             evidence: contract.evidence(),
             lag: contract.lag,
             immutable: contract.immutable,
+            definition: contract.definition_fingerprint(),
             ..Self::new(&contract.name, contract.staleness)
         }
     }

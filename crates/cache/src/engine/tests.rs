@@ -16,6 +16,7 @@ mod sliding;
 mod standby;
 mod storm;
 mod table;
+mod tier_identity;
 mod wildcards;
 
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::fence::Gap;
 use coherence::{
-    Batch, CausalToken, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Subject, Verdict,
+    Batch, CausalToken, Cause, Clock, CoverageDigest, Epoch, Event, LeaseToken, Lsn, Mono, Subject,
+    Verdict,
 };
 use contract::{Key, Tag, Unproven};
 use parking_lot::Mutex;
@@ -36,7 +38,8 @@ use super::*;
 use crate::entry::{Content, Entry, Value};
 use crate::origin::{Loaded, Origin, OriginError, OriginErrorKind};
 use crate::shared::{
-    Fill, MemoryTier, NodeMessage, SharedRead, SharedTier, TierError, TierPosition, Touch,
+    Fill, LeadRequest, Leadership, Led, MemoryTier, NodeMessage, SharedRead, SharedTier, TierError,
+    TierPosition, Touch,
 };
 use crate::survey::Survey;
 
@@ -79,6 +82,8 @@ struct World {
     /// Whether nodes can ask the primary for the end of its log.
     primary_answers: Arc<std::sync::atomic::AtomicBool>,
     epoch: Mutex<Epoch>,
+    /// The mappings that the leader has stated.
+    coverage: Mutex<CoverageDigest>,
 }
 
 impl World {
@@ -91,6 +96,7 @@ impl World {
             log_end: Arc::new(AtomicU64::new(10)),
             primary_answers: Arc::new(true.into()),
             epoch: Mutex::new(EPOCH),
+            coverage: Mutex::new(CoverageDigest::NONE),
         };
         world.shared.reset_epoch(EPOCH, Lsn(10), Lsn(10)).await.unwrap();
         world
@@ -139,7 +145,14 @@ impl World {
         let event =
             Event { lsn: upto, cause: Cause::Commit, committed_us, subjects, renewals: Vec::new() };
         let events = if upto > prev { vec![event] } else { Vec::new() };
-        Batch { epoch: *self.epoch.lock(), prev, upto, watermark: upto, events }
+        Batch {
+            epoch: *self.epoch.lock(),
+            prev,
+            upto,
+            watermark: upto,
+            coverage: *self.coverage.lock(),
+            events,
+        }
     }
 
     async fn heartbeat(&self) {
@@ -289,6 +302,16 @@ impl SharedTier for FaultyTier {
         self.tier.reset_epoch(epoch, at, watermark).await
     }
 
+    async fn lead(&self, request: &LeadRequest) -> Result<Led, TierError> {
+        self.up()?;
+        self.tier.lead(request).await
+    }
+
+    async fn leadership(&self) -> Result<Leadership, TierError> {
+        self.up()?;
+        self.tier.leadership().await
+    }
+
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {
         self.up()?;
         self.tier.position().await
@@ -364,6 +387,7 @@ fn present(text: &'static str) -> Loaded {
         ttl: None,
         seen: None,
         replayed: None,
+        log: None,
         behind: Duration::ZERO,
     }
 }
@@ -375,6 +399,7 @@ fn absent() -> Loaded {
         ttl: None,
         seen: None,
         replayed: None,
+        log: None,
         behind: Duration::ZERO,
     }
 }
@@ -386,6 +411,7 @@ fn uncacheable() -> Loaded {
         ttl: None,
         seen: None,
         replayed: None,
+        log: None,
         behind: Duration::ZERO,
     }
 }

@@ -17,7 +17,7 @@ use super::options::EngineOptions;
 use super::policy::Policy;
 use super::rules::Rules;
 use crate::local::{Local, LocalEntry};
-use crate::shared::{SharedTier, Touch};
+use crate::shared::{SharedTier, TierPosition, Touch};
 
 /// The tiers of a node.
 pub(crate) struct TierStack {
@@ -48,8 +48,10 @@ impl TierStack {
     ) -> Self {
         let chance = Arc::clone(&options.chance);
         let timeout = options.shared_timeout;
+        let EngineOptions { local_bytes, assured, samples, .. } = options;
+        let contracts = options.coverage.clone();
         Self {
-            local: Local::new(options.local_bytes, options.assured, options.samples, chance),
+            local: Local::new(local_bytes, assured, samples, chance, contracts),
             shared: GuardedTier::new(shared, timeout, Arc::clone(&clock), metrics.clone()),
             clock,
             metrics,
@@ -143,6 +145,12 @@ impl TierStack {
     /// The position that a load which begins now is offered with: the epoch, and W.
     pub(crate) fn load_position(&self) -> Option<(Epoch, Lsn)> {
         self.local.load_position()
+    }
+
+    /// The position that a load is offered with whose lookup has found the shared tier at `position`; `None`: the
+    /// tier follows another log than this node samples, or its leader does not apply this kind of data.
+    pub(crate) fn fill_position(&self, rules: &Rules, at: TierPosition) -> Option<(Epoch, Lsn)> {
+        self.local.accepts(at, rules.mappings.of_all()).then_some((at.epoch, at.watermark))
     }
 
     /// The deadline of a read with a token that begins now.

@@ -13,11 +13,17 @@ use super::key_filter::{FilterHealth, FilterId, FilterStatus, KeyFilter, ScanSte
 use super::tier::Local;
 
 impl Local {
-    /// Adds a filter that knows no keys yet, for keys of the form `template`.
-    pub(crate) fn add_filter(&self, name: &Arc<str>, template: &KeyTemplate) -> FilterId {
+    /// Adds a filter that knows no keys yet, for keys of the form `template` that come from the mappings.
+    pub(crate) fn add_filter(
+        &self,
+        name: &Arc<str>,
+        template: &KeyTemplate,
+        mappings: &[u64],
+    ) -> FilterId {
         let mut writer = self.writer.lock();
         let position = writer.filter_position;
-        writer.filters.push(KeyFilter::new(Arc::clone(name), template.clone(), position));
+        let (name, mappings) = (Arc::clone(name), Arc::from(mappings));
+        writer.filters.push(KeyFilter::new(name, template.clone(), mappings, position));
         FilterId::new(writer.filters.len() - 1)
     }
 

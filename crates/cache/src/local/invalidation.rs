@@ -69,7 +69,9 @@ fn renew(store: &Store, writer: &mut Writer, event: &Event, key: &Key, now: Mono
         return false;
     };
     let old = |entry: &Arc<LocalEntry>| {
-        entry.tau < event.lsn && !matches!(entry.content, Content::Uncacheable)
+        entry.tau < event.lsn
+            && entry.definition == renewal.definition
+            && !matches!(entry.content, Content::Uncacheable)
     };
     let Some(entry) = store.peek(key).filter(old) else { return false };
     let entry = entry.renewed(Entry::renewed(event, renewal), now);

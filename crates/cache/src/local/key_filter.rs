@@ -88,6 +88,8 @@ pub(crate) enum ScanStep {
 pub(super) struct KeyFilter {
     name: Arc<str>,
     template: KeyTemplate,
+    /// The mappings that its keys come from.
+    mappings: Arc<[u64]>,
     filter: coherence::KeyFilter<Bloom>,
     /// Keys named by commits that deleted rows, since the scan that answers was begun.
     deleted: u64,
@@ -98,9 +100,15 @@ impl KeyFilter {
     pub(super) fn new(
         name: Arc<str>,
         template: KeyTemplate,
+        mappings: Arc<[u64]>,
         position: Option<FilterPosition>,
     ) -> Self {
-        Self { name, template, filter: coherence::KeyFilter::at(position), deleted: 0 }
+        Self { name, template, mappings, filter: coherence::KeyFilter::at(position), deleted: 0 }
+    }
+
+    /// Returns the mappings that its keys come from.
+    pub(super) fn mappings(&self) -> &[u64] {
+        &self.mappings
     }
 
     /// Forgets all keys.

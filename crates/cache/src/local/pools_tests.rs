@@ -26,6 +26,7 @@ fn entry(pool: Class, bytes: usize, tags: &[&str]) -> Arc<LocalEntry> {
         cost: Duration::ZERO,
         ttl: Duration::from_secs(60),
         seen: Lsn(10),
+        definition: 0,
     };
     LocalEntry::new(
         entry,
@@ -38,7 +39,7 @@ fn entry(pool: Class, bytes: usize, tags: &[&str]) -> Arc<LocalEntry> {
 
 fn fill(local: &Local, ids: std::ops::Range<u32>, pool: Class, bytes: usize) {
     for id in ids {
-        local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH);
+        local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH, &[]);
     }
 }
 
@@ -111,7 +112,7 @@ fn limit_holds_for_large_assured_entries() {
         let count = (4 * LIMIT as usize / (bytes + 500)) as u32;
         for id in 0..count {
             let pool = [Class::Critical, Class::Standard, Class::Ephemeral][id as usize % 3];
-            local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH);
+            local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH, &[]);
             if bytes > 4_000 {
                 check(&local);
             }

@@ -8,7 +8,7 @@ impl Local {
     /// Returns the position in the log of `epoch` that a standby must have replayed to be proven as of
     /// `since`.
     pub(crate) fn standby_needs(&self, epoch: Epoch, since: Mono) -> Option<Lsn> {
-        self.writer.lock().bound.needed_of(epoch.log().lineage(), since)
+        self.writer.lock().bound.needed_of(epoch.log().run(), since)
     }
 
     /// Checks whether a standby's answer is acceptable, by this node's samples and its own tier. Returns the

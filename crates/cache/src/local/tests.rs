@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coherence::{Cause, Refusal};
+use coherence::{Cause, Coverage, CoverageDigest, Refusal};
 use contract::{Class, Tag};
 
 use coherence::fence::Gap;
@@ -35,6 +35,7 @@ fn entry_with(tau: u64, tags: &[&str], soft_allowed: bool) -> Arc<LocalEntry> {
         cost: Duration::ZERO,
         ttl: Duration::from_secs(60),
         seen: Lsn(tau),
+        definition: 0,
     };
     LocalEntry::new(entry, Mono(0), Mono(u64::MAX), false, policy(soft_allowed))
 }
@@ -52,7 +53,14 @@ pub(super) fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
         renewals: Vec::new(),
     };
     let events = vec![event];
-    Batch { epoch: EPOCH, prev: Lsn(prev), upto: Lsn(upto), watermark: Lsn(upto), events }
+    Batch {
+        epoch: EPOCH,
+        prev: Lsn(prev),
+        upto: Lsn(upto),
+        watermark: Lsn(upto),
+        coverage: CoverageDigest::NONE,
+        events,
+    }
 }
 
 /// Creates a tier at position 10 that is proven as of time 100.
@@ -61,7 +69,8 @@ fn local(bytes: u64) -> Local {
 }
 
 pub(super) fn local_of(bytes: u64, assured: Assured) -> Local {
-    let local = Local::new(bytes, assured, 16, Arc::new(crate::chance::ThreadChance));
+    let local =
+        Local::new(bytes, assured, 16, Arc::new(crate::chance::ThreadChance), Coverage::default());
     local.apply(&batch(0, 10, Vec::new()), Mono(0), true);
     local.sample(EPOCH.log(), Mono(100), Lsn(10));
     local
@@ -70,21 +79,21 @@ pub(super) fn local_of(bytes: u64, assured: Assured) -> Local {
 #[test]
 fn event_removes_older_entries_only() {
     let local = local(64 << 20);
-    assert_eq!(local.fill(&key(1), entry(10, &["a", "b"]), EPOCH), Verdict::Accept);
-    assert_eq!(local.fill(&key(2), entry(10, &["b"]), EPOCH), Verdict::Accept);
-    assert_eq!(local.fill(&key(3), entry(12, &["b"]), EPOCH), Verdict::Accept);
+    assert_eq!(local.fill(&key(1), entry(10, &["a", "b"]), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(local.fill(&key(2), entry(10, &["b"]), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(local.fill(&key(3), entry(12, &["b"]), EPOCH, &[]), Verdict::Accept);
     let b = Subject::Tag(Tag::parse("b").unwrap());
     assert_eq!(local.apply(&batch(10, 11, vec![b]), Mono(1), true), Followed::Applied);
     assert!(local.get(&key(1)).is_none() && local.get(&key(2)).is_none());
     assert!(local.get(&key(3)).is_some(), "it was read after the commit");
-    let late = local.fill(&key(1), entry(10, &["a", "b"]), EPOCH);
+    let late = local.fill(&key(1), entry(10, &["a", "b"]), EPOCH, &[]);
     assert_eq!(late, Verdict::Refuse(Refusal::Tombstone));
 }
 
 #[test]
 fn proof_needs_a_reached_sample() {
     let local = local(64 << 20);
-    local.fill(&key(1), entry(20, &[]), EPOCH);
+    local.fill(&key(1), entry(20, &[]), EPOCH, &[]);
     local.sample(EPOCH.log(), Mono(200), Lsn(15));
     assert_eq!(local.get(&key(1)).unwrap().1, Some(Mono(100)));
     local.apply(&batch(10, 15, Vec::new()), Mono(1), true);
@@ -99,7 +108,7 @@ fn proof_needs_a_reached_sample() {
 #[test]
 fn gap_resets_only_in_order() {
     let local = local(64 << 20);
-    local.fill(&key(1), entry(10, &[]), EPOCH);
+    local.fill(&key(1), entry(10, &[]), EPOCH, &[]);
     let ahead = batch(11, 12, Vec::new());
     assert!(matches!(local.apply(&ahead, Mono(1), false), Followed::Gap(Gap::Missing { .. })));
     assert!(local.get(&key(1)).is_some());
@@ -113,7 +122,7 @@ fn evicted_entries_leave_the_index() {
     let limit = 8 << 20;
     let local = local(limit);
     for id in 0..60_000 {
-        local.fill(&key(id), entry(10, &["all", &format!("own-{id}")]), EPOCH);
+        local.fill(&key(id), entry(10, &["all", &format!("own-{id}")]), EPOCH, &[]);
     }
     let status = local.status(Mono(0));
     assert!(status.bytes <= limit, "{} bytes", status.bytes);
@@ -126,10 +135,10 @@ fn evicted_entries_leave_the_index() {
 fn replaced_entry_leaves_the_index() {
     let local = local(64 << 20);
     for tau in 10..20 {
-        local.fill(&key(1), entry(tau, &["a"]), EPOCH);
+        local.fill(&key(1), entry(tau, &["a"]), EPOCH, &[]);
     }
     assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
-    assert_eq!(local.fill(&key(1), entry(11, &["a"]), EPOCH), Verdict::Refuse(Refusal::Older));
+    assert_eq!(local.fill(&key(1), entry(11, &["a"]), EPOCH, &[]), Verdict::Refuse(Refusal::Older));
 }
 
 fn soft_allowed(tau: u64, tags: &[&str]) -> Arc<LocalEntry> {
@@ -143,7 +152,7 @@ fn tagged(name: &str) -> Subject {
 #[test]
 fn soft_stale_entry_keeps_its_bound() {
     let local = local(64 << 20);
-    assert_eq!(local.fill(&key(1), soft_allowed(10, &["a"]), EPOCH), Verdict::Accept);
+    assert_eq!(local.fill(&key(1), soft_allowed(10, &["a"]), EPOCH, &[]), Verdict::Accept);
     local.sample(EPOCH.log(), Mono(150), Lsn(11));
     local.apply(&batch(10, 11, Vec::new()), Mono(1), true);
     local.apply(&batch(11, 12, vec![tagged("a")]), Mono(1), true);
@@ -157,7 +166,7 @@ fn soft_stale_entry_keeps_its_bound() {
     assert_eq!(entry.as_of(None), Some(Mono(150)));
     let status = local.status(Mono(0));
     assert_eq!((status.soft_stale, status.merged), (1, 1));
-    assert_eq!(local.fill(&key(1), soft_allowed(13, &["a"]), EPOCH), Verdict::Accept);
+    assert_eq!(local.fill(&key(1), soft_allowed(13, &["a"]), EPOCH, &[]), Verdict::Accept);
     assert!(!local.get(&key(1)).unwrap().0.is_soft(), "a fill replaces it");
     assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
 }
@@ -166,7 +175,7 @@ fn soft_stale_entry_keeps_its_bound() {
 fn purge_removes_soft_stale_entries() {
     let local = local(64 << 20);
     for id in [1, 2] {
-        local.fill(&key(id), soft_allowed(10, &["a"]), EPOCH);
+        local.fill(&key(id), soft_allowed(10, &["a"]), EPOCH, &[]);
     }
     local.apply(&batch(10, 11, vec![Subject::Key(key(1))]), Mono(1), true);
     assert!(local.get(&key(1)).unwrap().0.is_soft());
@@ -175,11 +184,11 @@ fn purge_removes_soft_stale_entries() {
     local.apply(&purge, Mono(1), true);
     assert!(local.get(&key(1)).is_none() && local.get(&key(2)).is_none());
     assert_eq!(local.writer.lock().index.tag_count(), 0);
-    local.fill(&key(1), soft_allowed(12, &["a"]), EPOCH);
+    local.fill(&key(1), soft_allowed(12, &["a"]), EPOCH, &[]);
     local.apply(&batch(12, 13, vec![tagged("a")]), Mono(1), true);
     local.apply(&batch(13, 14, vec![Subject::Everything]), Mono(1), true);
     assert!(local.get(&key(1)).is_none(), "TRUNCATE");
-    local.fill(&key(1), soft_allowed(14, &["a"]), EPOCH);
+    local.fill(&key(1), soft_allowed(14, &["a"]), EPOCH, &[]);
     local.apply(&batch(14, 15, vec![tagged("a")]), Mono(1), true);
     local.evict(&[Subject::Key(key(1))]);
     assert!(local.get(&key(1)).is_none(), "an eviction");
@@ -188,7 +197,7 @@ fn purge_removes_soft_stale_entries() {
 #[test]
 fn soft_stale_entry_checks_the_token() {
     let local = local(64 << 20);
-    local.fill(&key(1), soft_allowed(10, &[]), EPOCH);
+    local.fill(&key(1), soft_allowed(10, &[]), EPOCH, &[]);
     local.apply(&batch(10, 12, vec![Subject::Key(key(1))]), Mono(1), true);
     let good = |position| {
         local.get_with_token(&key(1), CausalToken::new(Some(EPOCH.log()), Lsn(position))).is_some()
@@ -206,18 +215,24 @@ fn overtaken_load_stored_soft_stale() {
     let local = local(64 << 20);
     local.apply(&batch(10, 12, vec![tagged("a")]), Mono(1), true);
     let late = own(11, 500);
-    assert_eq!(local.fill(&key(1), Arc::clone(&late), EPOCH), Verdict::Refuse(Refusal::Tombstone));
-    assert!(local.fill_soft_stale(&key(1), &late, EPOCH));
+    assert_eq!(
+        local.fill(&key(1), Arc::clone(&late), EPOCH, &[]),
+        Verdict::Refuse(Refusal::Tombstone)
+    );
+    assert!(local.fill_soft_stale(&key(1), &late, EPOCH, &[]));
     assert_eq!(local.get(&key(1)).unwrap().0.as_of(None), Some(Mono(500)));
-    assert!(!local.fill_soft_stale(&key(1), &own(11, 400), EPOCH), "the stored entry is younger");
-    assert!(local.fill_soft_stale(&key(1), &own(11, 600), EPOCH));
+    assert!(
+        !local.fill_soft_stale(&key(1), &own(11, 400), EPOCH, &[]),
+        "the stored entry is younger"
+    );
+    assert!(local.fill_soft_stale(&key(1), &own(11, 600), EPOCH, &[]));
     assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
     let mut purge = batch(12, 13, vec![tagged("a")]);
     purge.events[0].cause = Cause::Purge;
     local.apply(&purge, Mono(1), true);
-    assert!(!local.fill_soft_stale(&key(1), &own(12, 700), EPOCH), "a purge is not undone");
+    assert!(!local.fill_soft_stale(&key(1), &own(12, 700), EPOCH, &[]), "a purge is not undone");
     assert!(
-        !local.fill_soft_stale(&key(2), &soft_allowed(11, &["a"]), EPOCH),
+        !local.fill_soft_stale(&key(2), &soft_allowed(11, &["a"]), EPOCH, &[]),
         "only loads of this process are proofs"
     );
 }
@@ -225,7 +240,7 @@ fn overtaken_load_stored_soft_stale() {
 #[test]
 fn renewal_replaces_soft_stale_entry() {
     let local = local(64 << 20);
-    local.fill(&key(1), soft_allowed(10, &["a"]), EPOCH);
+    local.fill(&key(1), soft_allowed(10, &["a"]), EPOCH, &[]);
     local.apply(&batch(10, 11, vec![tagged("a")]), Mono(1), true);
     assert!(local.get(&key(1)).unwrap().0.is_soft());
     let mut renewing = batch(11, 12, vec![Subject::Key(key(1))]);
@@ -234,6 +249,7 @@ fn renewal_replaces_soft_stale_entry() {
         value: Some("{}".into()),
         tags: vec![Tag::parse("a").unwrap()],
         ttl: Duration::from_secs(60),
+        definition: 0,
     }];
     local.apply(&renewing, Mono(2), true);
     let (entry, _) = local.get(&key(1)).expect("the new value");

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coherence::{
-    Batch, CausalToken, Epoch, Event, Fence, Followed, Log, Lsn, Mono, Offer, Reached, Subject,
-    Verdict,
+    Batch, CausalToken, Coverage, Epoch, Event, Fence, Followed, Log, Lsn, Mono, Offer, Reached,
+    Refusal, Subject, Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use super::store::Store;
 use super::writer::Writer;
 use crate::chance::Chance;
 use crate::entry::Content;
+use crate::shared::TierPosition;
 
 /// The status of the in-process tier.
 #[derive(Clone, Debug)]
@@ -63,16 +64,18 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Creates an empty tier of at most `bytes` that remembers `samples` samples.
+    /// Creates an empty tier of at most `bytes` that remembers `samples` samples. `contracts`: the mappings of this
+    /// node's contracts.
     pub(crate) fn new(
         bytes: u64,
         assured: Assured,
         samples: usize,
         chance: Arc<dyn Chance>,
+        contracts: Coverage,
     ) -> Self {
         Self {
             store: Store::new(bytes, assured),
-            writer: Mutex::new(Writer::new(samples)),
+            writer: Mutex::new(Writer::new(samples, contracts)),
             proven: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             moved: Notify::new(),
@@ -139,7 +142,7 @@ impl Local {
     /// Returns the position that a tier of this one's epoch must have applied to be proven as of `as_of`.
     pub(crate) fn position_proven_from(&self, as_of: Mono) -> Option<Lsn> {
         let writer = self.writer.lock();
-        writer.bound.needed_of(writer.fence.epoch()?.log().lineage(), as_of)
+        writer.bound.needed_of(writer.fence.epoch()?.log().run(), as_of)
     }
 
     /// As [`get`](Self::get), without counting a use.
@@ -180,9 +183,19 @@ impl Local {
         found
     }
 
-    /// Stores an entry by the fill rule. `epoch`: the tier's epoch as it was known before the load.
-    pub(crate) fn fill(&self, key: &Key, entry: Arc<LocalEntry>, epoch: Epoch) -> Verdict {
+    /// Stores an entry by the fill rule. `epoch`: the tier's epoch as it was known before the load; `mappings`:
+    /// those that the entry depends on. While the leader does not apply them, nothing is stored.
+    pub(crate) fn fill(
+        &self,
+        key: &Key,
+        entry: Arc<LocalEntry>,
+        epoch: Epoch,
+        mappings: &[u64],
+    ) -> Verdict {
         let mut writer = self.writer.lock();
+        if !writer.covers(mappings) {
+            return Verdict::Refuse(Refusal::Unproven);
+        }
         let stored = self.store.peek(key).map(|old| old.tau);
         let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
         let verdict = writer.fence.admit(offer);
@@ -201,11 +214,20 @@ impl Local {
     /// Stores, as soft-stale, an entry that [`fill`](Self::fill) has refused because of a commit during its
     /// load: it is younger than the stored one, and under a storm of commits no load brings a better one.
     /// Only entries that this process has loaded itself are accepted.
-    pub(crate) fn fill_soft_stale(&self, key: &Key, entry: &LocalEntry, epoch: Epoch) -> bool {
+    pub(crate) fn fill_soft_stale(
+        &self,
+        key: &Key,
+        entry: &LocalEntry,
+        epoch: Epoch,
+        mappings: &[u64],
+    ) -> bool {
         if !entry.loaded_here || !entry.policy.soft_allowed {
             return false;
         }
         let mut writer = self.writer.lock();
+        if !writer.covers(mappings) {
+            return false;
+        }
         let old = self.store.peek(key);
         let stored = old.as_ref().map(|old| old.tau);
         let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
@@ -224,6 +246,7 @@ impl Local {
     /// before it, and an epoch other than this tier's is a later one.
     pub(crate) fn apply(&self, batch: &Batch, now: Mono, in_order: bool) -> Followed {
         let mut writer = self.writer.lock();
+        let covered_before = writer.known.covers_own(writer.fence.coverage());
         let followed = writer.fence.follow(batch, in_order);
         match followed {
             Followed::Applied => {
@@ -235,6 +258,7 @@ impl Local {
             Followed::Gap(_) => return followed,
         }
         writer.apply_to_filters(batch);
+        self.drop_uncovered(&mut writer, covered_before);
         writer.high_water.note(batch.epoch.log(), batch.upto);
         let watermark = writer.fence.watermark();
         writer.watermarks.note(batch.epoch, watermark, now);
@@ -251,6 +275,51 @@ impl Local {
         writer.void_filters();
         writer.fence = Fence::default();
         writer.watermarks.forget();
+    }
+
+    /// Drops what the leader may not have invalidated, where it does not apply the mappings of all contracts of this
+    /// node, or did not before the last batch.
+    fn drop_uncovered(&self, writer: &mut Writer, covered_before: bool) {
+        let covered = writer.known.covers_own(writer.fence.coverage());
+        if !(covered && covered_before) {
+            writer.void_filters();
+        }
+        if !covered && covered_before {
+            self.clear(writer);
+        }
+    }
+
+    /// Whether the tier follows a leader whose mappings this node does not know.
+    pub(crate) fn lacks_coverage(&self) -> bool {
+        let writer = self.writer.lock();
+        writer.fence.epoch().is_some()
+            && writer.known.with_digest(writer.fence.coverage()).is_none()
+    }
+
+    /// Records the mappings that a leader has stated.
+    pub(crate) fn learn_coverage(&self, stated: Coverage) {
+        self.writer.lock().known.learn(stated);
+    }
+
+    /// Whether the leader applies the mappings of all contracts of this node.
+    pub(crate) fn is_covered(&self) -> bool {
+        let writer = self.writer.lock();
+        writer.known.covers_own(writer.fence.coverage())
+    }
+
+    /// Whether a shared tier at this position follows the log that this node samples, with a leader that applies
+    /// the mappings.
+    pub(crate) fn accepts(&self, position: TierPosition, mappings: &[u64]) -> bool {
+        let writer = self.writer.lock();
+        writer.follows(position.epoch) && writer.known.covers(position.coverage, mappings)
+    }
+
+    /// Whether this tier's epoch is of the log that this node samples; `None`: there is no epoch or no sample.
+    pub(crate) fn is_of_sampled_log(&self) -> Option<bool> {
+        let writer = self.writer.lock();
+        let epoch = writer.fence.epoch()?;
+        writer.bound.end()?;
+        Some(writer.follows(epoch))
     }
 
     fn clear(&self, writer: &mut Writer) {
@@ -270,7 +339,7 @@ impl Local {
     /// Adds a sample: the primary was asked at `asked` and reported that its log ends at `end`.
     pub(crate) fn sample(&self, log: Log, asked: Mono, end: Lsn) {
         let mut writer = self.writer.lock();
-        writer.bound.sample_of(log.lineage(), asked, end);
+        writer.bound.sample_of(log.run(), asked, end);
         self.publish(&writer);
     }
 
@@ -283,12 +352,14 @@ impl Local {
     /// Returns the epoch and W: the τ of a load that begins now.
     pub(crate) fn load_position(&self) -> Option<(Epoch, Lsn)> {
         let writer = self.writer.lock();
-        writer.fence.epoch().map(|epoch| (epoch, writer.fence.watermark()))
+        let epoch = writer.fence.epoch().filter(|epoch| writer.follows(*epoch))?;
+        Some((epoch, writer.fence.watermark()))
     }
 
     /// Returns the epoch and W for a load that shows the state of `as_of` or later.
     pub(crate) fn load_position_at(&self, as_of: Mono) -> Option<(Epoch, Lsn)> {
-        self.writer.lock().watermarks.token(as_of)
+        let writer = self.writer.lock();
+        writer.watermarks.token(as_of).filter(|(epoch, _)| writer.follows(*epoch))
     }
 
     /// Whether the database still writes the log of `epoch`, as far as this node knows.
@@ -309,7 +380,7 @@ impl Local {
         // does not know to which log the samples belong.
         let own = writer.fence.epoch()?;
         let log = epoch.log();
-        (own.log() == log).then(|| writer.bound.proven_of(log.lineage(), applied)).flatten()
+        (own.log() == log).then(|| writer.bound.proven_of(log.run(), applied)).flatten()
     }
 
     /// Whether this tier has received an invalidation of an entry that another tier, which has applied

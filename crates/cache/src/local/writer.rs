@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::key_filter::FilterPosition;
-use coherence::{Batch, Bound, Epoch, Fence, HighWaterMark, Lsn, Mono, WatermarkHistory};
+use coherence::{
+    Batch, Bound, Coverage, Epoch, Fence, HighWaterMark, KnownCoverage, Lsn, Mono, WatermarkHistory,
+};
 use contract::{Class, Key};
 
 use super::entry::{EntryPolicy, LocalEntry};
@@ -30,6 +32,8 @@ pub(super) struct Writer {
     /// The watermark over time, for loads from services that lag.
     pub(super) watermarks: WatermarkHistory,
     pub(super) bound: Bound,
+    /// The mappings that the leader applies, as far as this node knows.
+    pub(super) known: KnownCoverage,
     pub(super) index: TagIndex,
     pub(super) filters: Vec<KeyFilter>,
     /// The part of the log that was received, for filters that are added later.
@@ -44,12 +48,13 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Creates the state of an empty tier that remembers `samples` samples.
-    pub(super) fn new(samples: usize) -> Self {
+    pub(super) fn new(samples: usize, contracts: Coverage) -> Self {
         Self {
             fence: Fence::default(),
             high_water: HighWaterMark::default(),
             watermarks: WatermarkHistory::default(),
             bound: Bound::new(samples),
+            known: KnownCoverage::new(contracts),
             index: TagIndex::default(),
             filters: Vec::new(),
             filter_position: None,
@@ -62,18 +67,28 @@ impl Writer {
 
     /// Whether the database still writes the log of `epoch`, as far as this node knows.
     pub(super) fn follows(&self, epoch: Epoch) -> bool {
-        self.bound.is_of(epoch.log().lineage())
+        self.bound.is_of(epoch.log().run())
+    }
+
+    /// Whether the leader applies the mappings, as far as this node knows.
+    pub(super) fn covers(&self, mappings: &[u64]) -> bool {
+        self.known.covers(self.fence.coverage(), mappings)
     }
 
     /// Returns the time as of which this tier is proven when it has applied `upto` and no more.
     pub(super) fn proven(&self, upto: Lsn) -> Option<Mono> {
-        self.bound.proven_of(self.fence.epoch()?.log().lineage(), upto)
+        self.bound.proven_of(self.fence.epoch()?.log().run(), upto)
     }
 
     /// Returns an entry that says "absent" if the filter proves that no row has `key`.
     pub(super) fn absent(&self, filter: FilterId, key: &Key, now: Mono) -> Option<Arc<LocalEntry>> {
         let (epoch, applied) = (self.fence.epoch()?, self.fence.applied());
-        let (since, scanned) = self.filters[filter.index()].absent(epoch, applied, key)?;
+        let filter = &self.filters[filter.index()];
+        // An insert that the leader does not map reaches no filter.
+        if !self.covers(filter.mappings()) {
+            return None;
+        }
+        let (since, scanned) = filter.absent(epoch, applied, key)?;
         let entry = Entry {
             tau: applied,
             content: Content::Absent,
@@ -83,6 +98,7 @@ impl Writer {
             ttl: now.since(scanned.mono) + ABSENT_LIFETIME,
             // The key had no row at any position from there on.
             seen: since,
+            definition: 0,
         };
         let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: Class::Standard };
         Some(LocalEntry::new(entry, scanned.mono, now + ABSENT_LIFETIME, false, policy))

@@ -34,7 +34,7 @@ const CONCURRENCY: usize = 64;
 /// use cache::origin::function::FunctionOrigin;
 /// use cache::shared::{MemoryTier, SharedTier};
 /// use cache::{Engine, EngineOptions, Loaded, Metrics, Origin, Policy, SystemClock};
-/// use coherence::{Batch, Epoch, Lsn};
+/// use coherence::{CoverageDigest, Batch, Epoch, Lsn};
 /// use contract::Contract;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -58,7 +58,7 @@ const CONCURRENCY: usize = 64;
 /// let (prev, upto, watermark) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
 /// while engine.status().epoch.is_none() {
 ///     // A heartbeat, as a leader sends it: every subscriber then knows the epoch and the position.
-///     let _ = shared.apply(&Batch { epoch, prev, upto, watermark, events: Vec::new() }).await?;
+///     let _ = shared.apply(&Batch { epoch, prev, upto, watermark, coverage: CoverageDigest::NONE, events: Vec::new() }).await?;
 ///     tokio::task::yield_now().await;
 /// }
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coherence::{Lsn, Replayed};
+use coherence::{Log, Lsn, Replayed};
 use contract::{Key, Tag};
 use futures_util::future::join_all;
 
@@ -30,6 +30,8 @@ pub struct Loaded {
     /// For the answer of a standby: the position that it reported in a statement before the one that read.
     /// That position is τ. `None`: the primary answered, and τ is W as it was known before the load.
     pub replayed: Option<Replayed>,
+    /// The log of the primary that answered, as its connection has reported it; `None`: the origin does not say.
+    pub log: Option<Log>,
     /// The age that the answer may already have had when its load began, as far as only the answer itself
     /// could tell (HTTP: `Age`). The contract's [lag](contract::Contract::lag) is added to it.
     pub behind: Duration,
@@ -51,8 +53,8 @@ impl Loaded {
     /// An answer of which only the content is known.
     #[must_use]
     pub fn of(content: Content) -> Self {
-        let (ttl, seen, replayed) = (None, None, None);
-        Self { content, tags: Vec::new(), ttl, seen, replayed, behind: Duration::ZERO }
+        let (ttl, seen, replayed, log) = (None, None, None, None);
+        Self { content, tags: Vec::new(), ttl, seen, replayed, log, behind: Duration::ZERO }
     }
 }
 

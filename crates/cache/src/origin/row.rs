@@ -49,6 +49,7 @@ pub(super) fn loaded_row(
         ttl: None,
         seen,
         replayed: None,
+        log: None,
         behind: Duration::ZERO,
     })
 }

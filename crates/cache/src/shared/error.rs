@@ -1,7 +1,9 @@
 //! Errors of shared tiers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use coherence::Conflict;
 use redis_transport::TransportError;
 use thiserror::Error;
 
@@ -20,6 +22,19 @@ pub enum TierError {
     /// Its version, settings or rights would break the guarantee. The text tells what to change.
     #[error("the shared tier can't be used: {0}")]
     Unsuitable(String),
+    /// It follows another log, and the leader of that one lives.
+    #[error(
+        "the shared tier follows {conflict}: {label}. Give each database a shared tier of its own \
+         (`shared.prefix`, or another server), or stop the nodes of the other one; it is free {} s after \
+         their leader ends",
+        coherence::leadership::CLAIM_LIFETIME.as_secs()
+    )]
+    Claimed {
+        /// The relation of that log to this node's own.
+        conflict: Conflict,
+        /// The database and the slot that are followed.
+        label: Arc<str>,
+    },
 }
 
 impl From<TransportError> for TierError {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use coherence::coverage::has_caught_up;
 use coherence::fence::Gap;
+use coherence::leadership::CLAIM_LIFETIME;
 use coherence::lease::Grant;
 use coherence::{
-    Batch, Clock, Epoch, Event, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Renewal,
-    Subject, Verdict,
+    Batch, Claim, Clock, Coverage, CoverageDigest, Epoch, Event, Fence, LeaseToken, Leases, Lsn,
+    Mono, Offer, Refusal, Renewal, Subject, Verdict,
 };
 use contract::Key;
 use parking_lot::Mutex;
@@ -19,7 +21,10 @@ use tokio::sync::mpsc;
 use super::broadcast::Broadcast;
 use super::error::TierError;
 use super::eviction_stamps::EvictionStamps;
-use super::tier::{Fill, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition, Touch};
+use super::tier::{
+    Fill, LeadRequest, Leadership, Led, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition,
+    Touch,
+};
 use crate::entry::{Content, Entry};
 use crate::survey::Survey;
 
@@ -49,6 +54,8 @@ struct State {
     entries: Cache<Key, Stored, Weight>,
     stamps: EvictionStamps,
     subscribers: Broadcast,
+    claim: Option<(Claim, Mono)>,
+    coverage: Coverage,
 }
 
 #[derive(Clone)]
@@ -84,6 +91,8 @@ impl MemoryTier {
             entries: empty_cache(capacity_bytes),
             stamps: EvictionStamps::default(),
             subscribers: Broadcast::default(),
+            claim: None,
+            coverage: Coverage::default(),
         };
         Self { clock, tombstones: TOMBSTONES_MAX, state: Mutex::new(state) }
     }
@@ -112,6 +121,8 @@ impl MemoryTier {
             entries,
             stamps: state.stamps.clone(),
             subscribers: Broadcast::default(),
+            claim: state.claim.clone(),
+            coverage: state.coverage.clone(),
         };
         Self {
             clock: Arc::clone(&self.clock),
@@ -143,7 +154,34 @@ fn empty_cache(capacity_bytes: u64) -> Cache<Key, Stored, Weight> {
 impl State {
     fn position(&self) -> Option<TierPosition> {
         let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
-        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark })
+        let coverage = self.fence.coverage();
+        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark, coverage })
+    }
+
+    fn live_claim(&self, now: Mono) -> Option<&Claim> {
+        let live = self.claim.as_ref().filter(|(_, renewed)| now.since(*renewed) < CLAIM_LIFETIME);
+        live.map(|(claim, _)| claim)
+    }
+
+    fn lead(&mut self, request: &LeadRequest, now: Mono) -> Led {
+        let LeadRequest { claim, history, from, coverage, upto } = request;
+        let live = self.live_claim(now);
+        let applied = self.fence.epoch().map(|_| self.fence.applied());
+        if let Err(conflict) = claim.replaces(live, applied, history) {
+            return Led::Refused(conflict, live.map(|live| live.label.clone()).unwrap_or_default());
+        }
+        if self.coverage.digest() != *from || !has_caught_up(*upto, applied) {
+            return Led::Changed;
+        }
+        self.claim = Some((claim.clone(), now));
+        self.coverage = coverage.clone();
+        self.fence.state_coverage(coverage.digest());
+        if let Some(TierPosition { epoch, applied, watermark, coverage }) = self.position() {
+            let (prev, upto) = (applied, applied);
+            let batch = Batch { epoch, prev, upto, watermark, coverage, events: Vec::new() };
+            self.subscribers.publish(&NodeMessage::Batch(batch));
+        }
+        Led::Granted
     }
 
     fn is_valid(&self, key: &Key, stored: &Stored, now: Mono) -> bool {
@@ -244,12 +282,19 @@ impl State {
 
     fn apply(&mut self, batch: &Batch, now: Mono) -> Result<(), Gap> {
         let renewals = batch.events.iter().flat_map(|event| &event.renewals);
-        let is_stored = |key: &Key| {
-            self.entries.peek(key).is_some_and(|stored| self.is_valid(key, stored, now))
+        let is_stored = |renewal: &Renewal| {
+            self.entries.peek(&renewal.key).is_some_and(|stored| {
+                stored.entry.definition == renewal.definition
+                    && self.is_valid(&renewal.key, stored, now)
+            })
         };
         // Has to be read before the tombstones are raised, which make all of them invalid.
-        let valid: HashSet<Key> = renewals.map(|r| r.key.clone()).filter(is_stored).collect();
+        let renewable = renewals.filter(|renewal| is_stored(renewal));
+        let valid: HashSet<Key> = renewable.map(|renewal| renewal.key.clone()).collect();
         self.fence.apply(batch)?;
+        if let Some((_, renewed)) = &mut self.claim {
+            *renewed = now;
+        }
         for event in &batch.events {
             for subject in &event.subjects {
                 // Entries that a tag or a wildcard names are removed when they are looked up.
@@ -301,7 +346,14 @@ impl State {
         self.fence.reset_epoch(epoch, at, watermark);
         self.leases.clear();
         self.entries.clear();
-        let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
+        let start = Batch {
+            epoch,
+            prev: at,
+            upto: at,
+            watermark,
+            coverage: CoverageDigest::NONE,
+            events: Vec::new(),
+        };
         self.subscribers.publish(&NodeMessage::Batch(start));
     }
 }
@@ -397,6 +449,20 @@ impl SharedTier for MemoryTier {
     async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {
         self.state.lock().reset_epoch(epoch, at, watermark);
         Ok(())
+    }
+
+    async fn lead(&self, request: &LeadRequest) -> Result<Led, TierError> {
+        Ok(self.state.lock().lead(request, self.clock.mono()))
+    }
+
+    async fn leadership(&self) -> Result<Leadership, TierError> {
+        let (state, now) = (self.state.lock(), self.clock.mono());
+        let coverage = state.coverage.clone();
+        Ok(Leadership {
+            claim: state.live_claim(now).cloned(),
+            stated: coverage.digest(),
+            coverage,
+        })
     }
 
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {

@@ -23,6 +23,7 @@ mod buckets;
 mod client;
 mod entry_format;
 mod key_names;
+mod leading;
 mod message;
 mod metrics;
 mod options;

@@ -1,10 +1,14 @@
 //! The trait of shared tiers, and the types of its calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use coherence::fence::Gap;
-use coherence::{Batch, Epoch, LeaseToken, Lsn, Mono, SlidingTtl, Subject, Verdict};
+use coherence::{
+    Batch, Claim, Conflict, Coverage, CoverageDigest, Epoch, History, LeaseToken, Lsn, Mono,
+    SlidingTtl, Subject, Verdict,
+};
 use contract::Key;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -23,6 +27,46 @@ pub struct TierPosition {
     pub applied: Lsn,
     /// W: the τ of a load that begins after this was read.
     pub watermark: Lsn,
+    /// The mappings that the leader applies.
+    pub coverage: CoverageDigest,
+}
+
+/// A claim of a tier's leadership, with the mappings that the leader states.
+#[derive(Clone, Debug)]
+pub struct LeadRequest {
+    /// The claim.
+    pub claim: Claim,
+    /// The timelines before that of the claim's log.
+    pub history: History,
+    /// The mappings that are stated now, as far as the leader knows.
+    pub from: CoverageDigest,
+    /// The mappings to state: batches of leaders with others are refused from now on.
+    pub coverage: Coverage,
+    /// The position up to which this leader has applied new mappings ([`coherence::coverage::has_caught_up`]).
+    pub upto: Option<Lsn>,
+}
+
+/// The result of [`SharedTier::lead`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Led {
+    /// The claim is live, and the mappings are stated.
+    Granted,
+    /// Other mappings are stated than the request says, or another leader has applied more of the log; nothing
+    /// was done.
+    Changed,
+    /// The live claim of another leader, with this label, stands.
+    Refused(Conflict, Arc<str>),
+}
+
+/// The leadership of a tier.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Leadership {
+    /// The live claim.
+    pub claim: Option<Claim>,
+    /// The digest of the stated mappings.
+    pub stated: CoverageDigest,
+    /// The stated mappings; empty where they do not have that digest.
+    pub coverage: Coverage,
 }
 
 /// The result of one lookup.
@@ -181,6 +225,14 @@ pub trait SharedTier: Send + Sync + 'static {
         let _ = (epoch, at);
         Ok(false)
     }
+
+    /// Claims the tier for a leader, by the rule of [`Claim::replaces`], and states its mappings. The claim lives for
+    /// [`CLAIM_LIFETIME`](coherence::leadership::CLAIM_LIFETIME); each applied batch renews it. The node stream gets
+    /// an empty batch with the mappings.
+    async fn lead(&self, request: &LeadRequest) -> Result<Led, TierError>;
+
+    /// Returns the live claim, and the stated mappings.
+    async fn leadership(&self) -> Result<Leadership, TierError>;
 
     /// Whether keys are divided into buckets, each with a position of its own, so that one may be lost alone
     /// (see [`coherence::buckets`]).

@@ -10,15 +10,20 @@ use std::time::Duration;
 
 use cache::entry::Entry;
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier, Touch,
+    Fill, LeadRequest, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead,
+    SharedTier, Touch,
 };
 use coherence::fence::Gap;
-use coherence::{Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn};
+use coherence::leadership::CLAIM_LIFETIME;
+use coherence::{
+    Batch, Cause, Claim, Clock, Coverage, CoverageDigest, Epoch, Event, LeaseToken, Log, Lsn,
+    Renewal,
+};
 use contract::{Key, Tag};
 use proptest::test_runner::{Config, TestRunner};
 
 use self::model::{AGES, Model};
-use self::steps::{Commit, Step, steps, subject};
+use self::steps::{Commit, Step, Who, steps, subject};
 use crate::rig::*;
 
 const LEASE: Duration = Duration::from_secs(300);
@@ -168,6 +173,7 @@ impl<'a> Tiers<'a> {
             }
             Step::Age => {
                 self.model.age();
+                self.expire_claim();
                 self.clock.advance(FOREVER / AGES);
                 let script = format!(
                     "for _, k in ipairs(redis.call('KEYS', '*')) do \
@@ -185,6 +191,7 @@ impl<'a> Tiers<'a> {
                 entry.loaded_wall_ms = self.bodies;
                 entry.tags = tags.into_iter().map(tag).collect();
                 entry.ttl = FOREVER;
+                entry.definition = tau % 2;
                 let epoch = self.epoch(epoch);
                 self.fill(Fill { key: key(n), entry, epoch, lease: None }, lease).await;
             }
@@ -206,7 +213,7 @@ impl<'a> Tiers<'a> {
                 self.memory.release(&key, memory).await.expect("memory");
                 self.redis.release(&key, redis).await.expect("redis");
             }
-            Step::Apply { epoch, back, ahead, watermark, events } => {
+            Step::Apply { epoch, back, ahead, watermark, events, stated } => {
                 let applied = self.model.fence.applied().0;
                 // A batch that begins one past the applied position has a gap before it.
                 let prev = (applied + 1).saturating_sub(back);
@@ -220,7 +227,9 @@ impl<'a> Tiers<'a> {
                         let tags: Vec<Tag> = (with < 3).then(|| tag(with)).into_iter().collect();
                         let value = format!("{lsn}");
                         let value = (with < 2).then_some(value.as_str());
-                        keys.into_iter().map(|n| renewal(&key(n), value, &tags)).collect()
+                        let renewed =
+                            |n| Renewal { definition: lsn % 2, ..renewal(&key(n), value, &tags) };
+                        keys.into_iter().map(renewed).collect()
                     }),
                     subjects: subjects.into_iter().map(subject).collect(),
                 };
@@ -229,6 +238,10 @@ impl<'a> Tiers<'a> {
                     prev: Lsn(prev),
                     upto: Lsn(prev + ahead),
                     watermark: Lsn(watermark),
+                    coverage: match stated {
+                        true => self.model.fence.coverage(),
+                        false => CoverageDigest(5),
+                    },
                     events: events.into_iter().map(event).collect(),
                 };
                 self.apply(batch).await;
@@ -271,10 +284,18 @@ impl<'a> Tiers<'a> {
             }
             Step::LeasesExpire => {
                 self.model.holders.clear();
+                self.expire_claim();
                 self.clock.advance(LEASE);
                 let script = "for _, k in ipairs(redis.call('KEYS', '*:l:*')) do \
                               redis.call('DEL', k) end";
                 self.server.on_every_primary(&["eval", script, "0"]);
+            }
+            Step::Lead { who, knows, mappings, upto } => {
+                self.lead(who, knows, mappings, upto).await
+            }
+            Step::ClaimExpires => {
+                self.expire_claim();
+                self.clock.advance(CLAIM_LIFETIME);
             }
             Step::Flush => {
                 self.model = Model::default();
@@ -285,6 +306,52 @@ impl<'a> Tiers<'a> {
                 self.server.on_every_primary(&["flushall"]);
             }
         }
+    }
+
+    async fn lead(&mut self, who: Who, knows: bool, mappings: u8, upto: Option<u64>) {
+        let (node, system, timeline, run, slot, left) = who;
+        let log = Log { system, timeline, server: run << 32 };
+        let claim = Claim { node, log, slot, label: format!("node {node}").into() };
+        let history = [(timeline - 1, Lsn(left))].into();
+        let stated = self.model.coverage.digest();
+        let from = if knows { stated } else { CoverageDigest(stated.0 ^ 1) };
+        let coverage = (0..2).filter(|bit| mappings & (1 << bit) != 0).map(|bit| 100 + bit);
+        let request = LeadRequest {
+            claim,
+            history,
+            from,
+            coverage: Coverage::of(coverage),
+            upto: upto.map(Lsn),
+        };
+        self.renew_claim();
+        let expected = self.model.lead(&request);
+        assert_eq!(self.memory.lead(&request).await.expect("memory"), expected, "{request:?}");
+        assert_eq!(self.redis.lead(&request).await.expect("redis"), expected, "{request:?}");
+        let expected = self.model.leadership();
+        assert_eq!(self.memory.leadership().await.expect("memory"), expected);
+        assert_eq!(self.redis.leadership().await.expect("redis"), expected);
+    }
+
+    /// Has Redis, whose clock goes on during the test, take the claim for expired.
+    fn expire_claim(&mut self) {
+        self.model.is_live = false;
+        self.set_claimed("0");
+    }
+
+    /// Has Redis take a live claim for renewed.
+    fn renew_claim(&self) {
+        if self.model.is_live {
+            self.set_claimed("redis.call('TIME')[1] * 1000 + 4000");
+        }
+    }
+
+    fn set_claimed(&self, upto: &str) {
+        let script = format!(
+            "for _, k in ipairs(redis.call('KEYS', '*:state')) do \
+             if redis.call('HGET', k, 'claim') then \
+             redis.call('HSET', k, 'claimed', string.format('%.0f', {upto})) end end"
+        );
+        self.server.on_every_primary(&["eval", &script, "0"]);
     }
 
     async fn compare(&mut self) {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use cache::entry::{Content, Entry, Value};
 use cache::shared::{
     Fill, MemoryTier, NodeMessage, Outcome, RedisOptions, RedisTier, SharedRead, SharedTier,
+    TierPosition,
 };
 use coherence::{
-    Batch, Cause, Clock, Epoch, Event, LeaseToken, Lsn, Mono, Refusal, Renewal, Subject, Verdict,
+    Batch, Cause, Clock, CoverageDigest, Epoch, Event, LeaseToken, Lsn, Mono, Refusal, Renewal,
+    Subject, Verdict,
 };
 use contract::{Key, Tag};
 use tokio::sync::mpsc::Receiver;
@@ -212,6 +214,7 @@ pub(crate) fn entry(body: &'static str, tau: u64) -> Entry {
         cost: Duration::from_micros(1_500),
         ttl: LONG,
         seen: Lsn(tau),
+        definition: 0,
     }
 }
 
@@ -238,7 +241,13 @@ pub(crate) fn renewing(batch: Batch, renewals: Vec<Renewal>) -> Batch {
 
 pub(crate) fn renewal(key: &Key, value: Option<&str>, tags: &[Tag]) -> Renewal {
     let ttl = FOREVER;
-    Renewal { key: key.clone(), value: value.map(Into::into), tags: tags.to_vec(), ttl }
+    Renewal {
+        key: key.clone(),
+        value: value.map(Into::into),
+        tags: tags.to_vec(),
+        ttl,
+        definition: 0,
+    }
 }
 
 /// Returns a batch of one commit at `upto`.
@@ -251,7 +260,20 @@ pub(crate) fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
         renewals: Vec::new(),
     };
     let (prev, upto) = (Lsn(prev), Lsn(upto));
-    Batch { epoch: EPOCH, prev, upto, watermark: upto, events: vec![event] }
+    Batch {
+        epoch: EPOCH,
+        prev,
+        upto,
+        watermark: upto,
+        coverage: CoverageDigest::NONE,
+        events: vec![event],
+    }
+}
+
+/// Returns a position in the epoch of the tests, where no leader has stated mappings.
+pub(crate) fn position(applied: u64, watermark: u64) -> TierPosition {
+    let (applied, watermark) = (Lsn(applied), Lsn(watermark));
+    TierPosition { epoch: EPOCH, applied, watermark, coverage: CoverageDigest::NONE }
 }
 
 pub(crate) const fn refused(why: Refusal) -> Verdict {

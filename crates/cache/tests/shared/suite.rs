@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cache::entry::{Content, Value};
-use cache::shared::{Fill, NodeMessage, Outcome, TierPosition, Touch};
+use cache::shared::{Fill, NodeMessage, Outcome, Touch};
 use coherence::fence::Gap;
-use coherence::{Batch, Cause, Event, Lsn, Refusal, Subject, Verdict};
+use coherence::{Batch, Cause, CoverageDigest, Event, Lsn, Refusal, Subject, Verdict};
 use contract::Tag;
 
 use crate::rig::*;
@@ -99,7 +99,7 @@ async fn stored_entry_read_back(rig: Rig) {
     given.entry.content = Content::Present(Value { head, body });
     assert_eq!(rig.fill(given.clone()).await, Verdict::Accept);
     let read = rig.read(&key(1)).await;
-    let at = TierPosition { epoch: EPOCH, applied: Lsn(10), watermark: Lsn(10) };
+    let at = position(10, 10);
     assert_eq!(read.position, Some(at));
     let Outcome::Found { entry, remaining } = read.outcome else { panic!("{:?}", read.outcome) };
     assert_eq!(entry, given.entry);
@@ -362,9 +362,16 @@ async fn epoch_reset_voids_leases(rig: Rig) {
 async fn heartbeat_moves_positions(rig: Rig) {
     let rig = rig.with_epoch().await;
     let events = Vec::new();
-    let beat = Batch { epoch: EPOCH, prev: Lsn(10), upto: Lsn(20), watermark: Lsn(15), events };
+    let beat = Batch {
+        epoch: EPOCH,
+        prev: Lsn(10),
+        upto: Lsn(20),
+        watermark: Lsn(15),
+        coverage: CoverageDigest::NONE,
+        events,
+    };
     rig.apply(beat).await;
-    let at = TierPosition { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(15) };
+    let at = position(20, 15);
     assert_eq!(rig.tier.position().await.expect("a position"), Some(at));
 }
 
@@ -372,7 +379,7 @@ async fn positions_never_decrease(rig: Rig) {
     let rig = rig.with_epoch().await;
     rig.apply(batch(10, 20, vec![])).await;
     rig.apply(batch(5, 12, vec![])).await;
-    let at = TierPosition { epoch: EPOCH, applied: Lsn(20), watermark: Lsn(20) };
+    let at = position(20, 20);
     assert_eq!(rig.tier.position().await.expect("a position"), Some(at));
 }
 
@@ -466,7 +473,14 @@ async fn stream_delivers_in_order(rig: Rig) {
         assert!(matches!(next(stream).await, NodeMessage::Evict(evicted) if evicted == subjects));
         assert_eq!(next_batch(stream).await, batch(11, 12, vec![]));
         let (at, watermark, events) = (Lsn(50), Lsn(40), vec![]);
-        let start = Batch { epoch: NEXT, prev: at, upto: at, watermark, events };
+        let start = Batch {
+            epoch: NEXT,
+            prev: at,
+            upto: at,
+            watermark,
+            coverage: CoverageDigest::NONE,
+            events,
+        };
         assert_eq!(next_batch(stream).await, start);
     }
 }

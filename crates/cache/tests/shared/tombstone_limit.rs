@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache::leader::Leader;
+use cache::leader::{Consumer, Leader};
 use cache::shared::MemoryTier;
 use cache::{Engine, EngineOptions, Metrics, SharedTier};
 use coherence::resume::Start;
@@ -22,7 +22,7 @@ async fn tombstone_count_stays_limited() {
     let mut leader = Leader::new(engine, clock, FOREVER);
     let (position, new_slot, unbroken) = (Lsn(10), true, None);
     let start = Start { system: 1, timeline: 1, server: 1, new_slot, unbroken, position };
-    leader.start(start).await.expect("a start");
+    leader.start(start, Consumer::default()).await.expect("a start");
     let (mut at, mut most) = (10, 0);
     for chunk in 0..30 {
         let event = |n| Event {

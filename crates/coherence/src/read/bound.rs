@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::position::{Log, Lsn};
+use crate::position::{Epoch, Log, Lsn};
 use crate::rules::{Rule, on};
 
 /// The samples that one node has taken of the primary's log end. Each node takes its own, on its own clock.
@@ -108,6 +108,13 @@ impl Bound {
     pub fn at(&self, now: Mono, applied: Lsn) -> Option<Duration> {
         self.proven(applied).map(|proven| now.since(proven))
     }
+}
+
+/// Returns whether a value may be offered to a tier in `epoch` that was loaded over a connection to the server of
+/// `log`; `None`: its origin is no database, or does not say.
+#[must_use]
+pub fn is_of_log(epoch: Epoch, log: Option<Log>) -> bool {
+    log.is_none_or(|log| log.run() == epoch.log().run()) || !on(Rule::FillOfOwnLog)
 }
 
 #[cfg(test)]

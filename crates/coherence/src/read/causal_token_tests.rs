@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Batch, Cause, Event, Subject};
+use crate::tier::coverage::CoverageDigest;
 use crate::tier::fence::{Fence, Offer, Verdict};
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
@@ -98,7 +99,7 @@ proptest! {
                         renewals: Vec::new(),
                     });
                     let events = events.collect();
-                    let batch = Batch { epoch: EPOCH, prev, upto, watermark: upto, events };
+                    let batch = Batch { epoch: EPOCH, prev, upto, watermark: upto, coverage: CoverageDigest::NONE, events };
                     prop_assert!(tier.apply(&batch).is_ok());
                     stored = stored.filter(|tau| tier.stands(&key, &[], *tau));
                 }

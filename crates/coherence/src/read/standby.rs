@@ -82,7 +82,7 @@ impl Replayed {
     /// Returns the time as of which an answer at this position in the log of `epoch` is proven.
     #[must_use]
     pub fn proven(self, epoch: Epoch, bound: &Bound) -> Option<Mono> {
-        bound.proven_of(epoch.log().lineage(), self.upto)
+        bound.proven_of(epoch.log().run(), self.upto)
     }
 
     /// Checks the answer, and returns the time as of which the samples in `bound` prove it. `fence` is the

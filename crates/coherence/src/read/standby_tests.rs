@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Batch, Cause, Event, Subject};
+use crate::tier::coverage::CoverageDigest;
 use crate::tier::fence::{Offer, Refusal, Verdict};
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
@@ -28,7 +29,14 @@ fn fence(commits: &[u64]) -> Fence {
         let subjects = vec![Subject::Key(key())];
         let (cause, renewals) = (Cause::Commit, Vec::new());
         let event = Event { lsn: upto, cause, committed_us: 0, subjects, renewals };
-        let batch = Batch { epoch: EPOCH, prev, upto, watermark: upto, events: vec![event] };
+        let batch = Batch {
+            epoch: EPOCH,
+            prev,
+            upto,
+            watermark: upto,
+            coverage: CoverageDigest::NONE,
+            events: vec![event],
+        };
         fence.apply(&batch).expect("in order");
         prev = upto;
     }
@@ -39,7 +47,7 @@ fn fence(commits: &[u64]) -> Fence {
 fn bound(samples: &[(u64, u64)]) -> Bound {
     let mut bound = Bound::new(32);
     for (asked, end) in samples {
-        bound.sample_of(EPOCH.log().lineage(), Mono(*asked), Lsn(*end));
+        bound.sample_of(EPOCH.log().run(), Mono(*asked), Lsn(*end));
     }
     bound
 }

@@ -85,6 +85,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Cause, Subject};
+    use crate::tier::coverage::CoverageDigest;
     use crate::tier::fence::Fence;
 
     const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
@@ -104,7 +105,7 @@ mod tests {
         };
         let (prev, upto) = (Lsn(prev), Lsn(upto));
         let events = n.into_iter().map(event).collect();
-        Batch { epoch: EPOCH, prev, upto, watermark: upto, events }
+        Batch { epoch: EPOCH, prev, upto, watermark: upto, coverage: CoverageDigest::NONE, events }
     }
 
     #[test]

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Batch, Cause, Event, Subject};
+use crate::tier::coverage::CoverageDigest;
 use crate::tier::fence::{Fence, Offer, Refusal, Verdict};
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
@@ -72,7 +73,14 @@ fn race_23_lagging_service_fill_rejected() {
         let subjects = vec![Subject::Key(key.clone())];
         let cause = Cause::Commit;
         let event = Event { lsn: Lsn(11), cause, committed_us: 0, subjects, renewals: Vec::new() };
-        Batch { epoch: EPOCH, prev: Lsn(10), upto: Lsn(11), watermark, events: vec![event] }
+        Batch {
+            epoch: EPOCH,
+            prev: Lsn(10),
+            upto: Lsn(11),
+            watermark,
+            coverage: CoverageDigest::NONE,
+            events: vec![event],
+        }
     };
     let offered = |fence: &Fence, history: &WatermarkHistory, ms| {
         let (epoch, tau) = history.token(Mono(at(ms).0 - lag.as_nanos() as u64)).expect("known");

@@ -63,7 +63,7 @@ pub fn worst_gap(results: impl IntoIterator<Item = Result<(), Gap>>) -> Result<(
         {
             worst
         }
-        (Some(Gap::Unproven | Gap::Epoch { .. }), _) => worst,
+        (Some(Gap::Unproven | Gap::Epoch { .. } | Gap::Coverage { .. }), _) => worst,
         _ => Some(gap),
     };
     results.into_iter().filter_map(Result::err).fold(None, worst).map_or(Ok(()), Err)

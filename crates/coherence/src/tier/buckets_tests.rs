@@ -7,6 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::*;
 use crate::event::{Batch, Cause, Event, Subject};
 use crate::stream::replay_buffer::ReplayBuffer;
+use crate::tier::coverage::CoverageDigest;
 use crate::tier::fence::{Fence, Offer, Verdict};
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
@@ -65,7 +66,8 @@ impl Bucket {
         if omitted == Omitted::Floor {
             self.fence.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO);
             let (prev, watermark, events) = (Lsn::ZERO, Lsn::ZERO, Vec::new());
-            let upto = Batch { epoch, prev, upto: at, watermark, events };
+            let upto =
+                Batch { epoch, prev, upto: at, watermark, coverage: CoverageDigest::NONE, events };
             self.fence.apply(&upto).expect("the batch begins at zero");
         } else {
             self.fence.reset_epoch(epoch, at, Lsn::ZERO);
@@ -226,8 +228,14 @@ impl World {
             subjects: vec![subject.clone()],
             renewals: Vec::new(),
         });
-        let mut batch =
-            Batch { epoch: self.epoch, prev, upto, watermark: upto, events: events.collect() };
+        let mut batch = Batch {
+            epoch: self.epoch,
+            prev,
+            upto,
+            watermark: upto,
+            coverage: CoverageDigest::NONE,
+            events: events.collect(),
+        };
         let applied = match self.apply(&batch, reached) {
             None => return false,
             Some(Ok(())) => true,

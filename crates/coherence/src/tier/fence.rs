@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::event::{Batch, Event, Subject};
 use crate::position::{Epoch, Lsn};
 use crate::rules::{Rule, on};
+use crate::tier::coverage::CoverageDigest;
 use crate::tier::soft::is_soft;
 
 /// The invalidations of one tier, or of one shard of it.
@@ -25,6 +26,7 @@ pub struct Fence {
     epoch: Option<Epoch>,
     applied: Lsn,
     watermark: Lsn,
+    coverage: CoverageDigest,
     floor: Lsn,
     /// The newest event that is not [soft](is_soft).
     hard: Lsn,
@@ -110,6 +112,12 @@ pub enum Gap {
         /// The tier's own epoch.
         tier: Epoch,
     },
+    /// The batch is of a leader with other mappings than the tier has stated.
+    #[error("the tier has stated the mappings {tier}")]
+    Coverage {
+        /// The mappings that the tier has stated.
+        tier: CoverageDigest,
+    },
     /// The tier is at a position before the batch's start: events in between are missing.
     #[error("the tier has applied the log up to {applied} only, the batch begins at {prev}")]
     Missing {
@@ -156,10 +164,22 @@ impl Fence {
     /// # Errors
     /// [`Gap`]: nothing was applied; the tier needs a replay or an epoch reset.
     pub fn apply(&mut self, batch: &Batch) -> Result<(), Gap> {
+        self.check_epoch(batch)?;
+        if on(Rule::BatchOfStatedCoverage) && self.coverage != batch.coverage {
+            return Err(Gap::Coverage { tier: self.coverage });
+        }
+        self.advance(batch)
+    }
+
+    fn check_epoch(&self, batch: &Batch) -> Result<(), Gap> {
         let epoch = self.epoch.ok_or(Gap::Unproven)?;
         if on(Rule::BatchOfOwnEpoch) && epoch != batch.epoch {
             return Err(Gap::Epoch { tier: epoch });
         }
+        Ok(())
+    }
+
+    fn advance(&mut self, batch: &Batch) -> Result<(), Gap> {
         if on(Rule::BatchWithoutGap) && self.applied < batch.prev {
             return Err(Gap::Missing { applied: self.applied, prev: batch.prev });
         }
@@ -172,14 +192,22 @@ impl Fence {
         Ok(())
     }
 
-    /// Applies a batch to a tier that can't request a replay (an in-process one).
+    /// Applies a batch to a tier that can't request a replay (an in-process one). It takes over the mappings that
+    /// the batch names: the shared tier has checked them, or this node is the leader.
     ///
     /// `in_order`: the batch came by the node stream, so that no later batch will fill a gap before it, and
     /// an epoch other than the tier's own is a later one. After [`Followed::Reset`] the caller drops all
     /// entries: a tier without entries misses nothing at the batch's end.
     pub fn follow(&mut self, batch: &Batch, in_order: bool) -> Followed {
-        match self.apply(batch) {
-            Ok(()) => Followed::Applied,
+        // A batch that comes again by the shortcut may be of a leader before the present one.
+        let is_current = in_order || batch.upto >= self.applied;
+        match self.check_epoch(batch).and_then(|()| self.advance(batch)) {
+            Ok(()) => {
+                if is_current {
+                    self.coverage = batch.coverage;
+                }
+                Followed::Applied
+            }
             Err(gap) if in_order => {
                 self.reset_to(batch);
                 Followed::Reset(gap)
@@ -192,6 +220,7 @@ impl Fence {
     /// whose parts arrive in several batches, may lie beyond that end; they are kept.
     pub fn reset_to(&mut self, batch: &Batch) {
         self.reset_epoch(batch.epoch, batch.upto, batch.watermark);
+        self.coverage = batch.coverage;
         let beyond = batch.events.iter().filter(|event| event.lsn > batch.upto);
         beyond.for_each(|event| self.raise(event));
     }
@@ -351,6 +380,18 @@ impl Fence {
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
         self.epoch
+    }
+
+    /// States the mappings that the leader applies. Batches of leaders with other mappings are not applied any
+    /// more.
+    pub fn state_coverage(&mut self, coverage: CoverageDigest) {
+        self.coverage = coverage;
+    }
+
+    /// Returns the mappings that the leader applies.
+    #[must_use]
+    pub fn coverage(&self) -> CoverageDigest {
+        self.coverage
     }
 
     /// Returns A: every event up to here has been applied.

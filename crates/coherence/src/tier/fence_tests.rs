@@ -36,6 +36,7 @@ fn batch(prev: u64, upto: u64, subjects: Vec<Subject>) -> Batch {
         prev: Lsn(prev),
         upto: Lsn(upto),
         watermark: Lsn(upto),
+        coverage: CoverageDigest::NONE,
         events: vec![event],
     }
 }
@@ -368,6 +369,7 @@ impl World {
                     prev: Lsn(prev),
                     upto: Lsn(upto),
                     watermark: Lsn(self.visible),
+                    coverage: CoverageDigest::NONE,
                     events,
                 };
                 self.fence.apply(&batch).expect("no gap");

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Cause, Event};
+use crate::tier::coverage::CoverageDigest;
 
 const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 const OTHER: Epoch = Epoch { incarnation: 2, ..EPOCH };
@@ -31,7 +32,7 @@ fn event(lsn: u64, subjects: Vec<Subject>) -> Event {
 
 fn batch(prev: u64, upto: u64, events: Vec<Event>) -> Batch {
     let (prev, upto) = (Lsn(prev), Lsn(upto));
-    Batch { epoch: EPOCH, prev, upto, watermark: upto, events }
+    Batch { epoch: EPOCH, prev, upto, watermark: upto, coverage: CoverageDigest::NONE, events }
 }
 
 fn touching(lsn: u64, ids: &[u8]) -> Event {

@@ -28,6 +28,8 @@ struct RaisedTags {
     contract: Contract,
     /// Whether every change of a row raises them.
     every_column: bool,
+    /// The fingerprint of the mapping that raises them.
+    mapping: Option<u64>,
 }
 
 impl RaisedTags {
@@ -51,13 +53,14 @@ impl PageEvidence {
                     template: template.clone(),
                     contract: contract.clone(),
                     every_column,
+                    mapping: contract.mapping_fingerprint(),
                 }
             };
             raised.extend(contract.tags.iter().map(of(from.columns.is_empty())));
             raised.extend(contract.page_tags.iter().map(of(true)));
         }
         let mut text = shown.join(" ");
-        for RaisedTags { template, contract, every_column } in &raised {
+        for RaisedTags { template, contract, every_column, .. } in &raised {
             let (name, template) = (&contract.name, template.as_str());
             text.push_str(&format!("\n{name} {template} {:?} {every_column} ", contract.id));
             text.push_str(&contract.watched_columns().join(" "));
@@ -81,6 +84,17 @@ impl PageEvidence {
             && tags.iter().all(|tag| self.proving(tag).next().is_some())
             && self.shown.iter().all(raises);
         if is_proven { Evidence::Log } else { Evidence::Age }
+    }
+
+    /// Returns the [mappings](Contract::mapping_fingerprint) that may raise one of the tags: what an entry with these
+    /// tags depends on.
+    pub fn mappings(&self, tags: &[Tag]) -> Vec<u64> {
+        let may_raise = |raised: &&RaisedTags| tags.iter().any(|tag| raised.could_make(tag));
+        let mut mappings: Vec<u64> =
+            self.raised.iter().filter(may_raise).filter_map(|raised| raised.mapping).collect();
+        mappings.sort_unstable();
+        mappings.dedup();
+        mappings
     }
 
     /// Returns the tags of `tags` that prove nothing: no contract raises them, or by some columns only.

@@ -147,3 +147,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn page_depends_on_mappings_of_its_tags() {
+    let contracts = contracts();
+    let mapping = |name: &str| contracts.get(name).and_then(Contract::mapping_fingerprint);
+    let of = |page: &str| rules(&[]).mappings(&tags(page));
+    assert_eq!(of(""), Vec::<u64>::new());
+    assert_eq!(of("banner text-42"), Vec::<u64>::new(), "no log raises them");
+    assert_eq!(of("product-42 category-7"), mapping("product").into_iter().collect::<Vec<_>>());
+    let mut both: Vec<u64> = ["price", "stock"].into_iter().filter_map(mapping).collect();
+    both.sort_unstable();
+    assert_eq!(of("all-7"), both);
+}

@@ -50,9 +50,10 @@ impl ConnectConfig {
         if !self.session.is_empty() {
             connection.query(OPERATION, &self.session).await?;
         }
-        let server = "select (select group_concat(variable_value order by variable_name separator ' ') \
+        let server = "select concat_ws(' ', \
+                        (select group_concat(variable_value order by variable_name separator ' ') \
                         from information_schema.global_variables where variable_name in \
-                        ('DATADIR', 'LOG_BIN_BASENAME', 'SERVER_ID', 'SERVER_UID')), \
+                        ('DATADIR', 'LOG_BIN_BASENAME', 'SERVER_ID', 'SERVER_UID')), database()), \
                       unix_timestamp() - variable_value \
                       from information_schema.global_status where variable_name = 'UPTIME'";
         let mut columns = connection.row(OPERATION, server).await?.into_iter();
@@ -62,7 +63,7 @@ impl ConnectConfig {
 }
 
 impl Connection {
-    /// Identifies the server's installation.
+    /// Identifies the server's installation and the database in it.
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.instance

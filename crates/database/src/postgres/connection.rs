@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Row, SimpleQueryMessage, types::ToSql};
 
 use super::config::ConnectConfig;
 use super::error::driver_error;
+use super::identity::{CurrentServer, DatabaseIdentity};
 use super::session::{Opened, SessionId};
 use super::url::Address;
 use crate::error::DatabaseError;
@@ -19,6 +20,7 @@ pub struct Connection {
     driver: JoinHandle<()>,
     address: Address,
     session: SessionId,
+    identity: Option<DatabaseIdentity>,
     /// The time limit of an answer, on this side.
     timeout: Duration,
 }
@@ -36,8 +38,22 @@ impl ConnectConfig {
     /// # Errors
     /// The last host's failure.
     pub async fn connect(&self, timeout: Duration) -> Result<Connection, DatabaseError> {
-        let Opened { client, driver, address, id } = self.open(timeout).await?;
-        Ok(Connection { client, driver, address, session: id, timeout })
+        let Opened { client, driver, address, id, identity } = self.open(timeout).await?;
+        Ok(Connection { client, driver, address, session: id, identity, timeout })
+    }
+
+    /// As [`connect`](Self::connect), and records which server the address leads to.
+    ///
+    /// # Errors
+    /// The last host's failure.
+    pub async fn connect_to_current(
+        &self,
+        server: &CurrentServer,
+        timeout: Duration,
+    ) -> Result<Connection, DatabaseError> {
+        let connection = self.connect(timeout).await?;
+        connection.identity.iter().for_each(|identity| server.opened(identity));
+        Ok(connection)
     }
 }
 
@@ -52,6 +68,12 @@ impl Connection {
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Whether it leads to the server that the newest of the connections which share `server` leads to.
+    #[must_use]
+    pub fn is_current(&self, server: &CurrentServer) -> bool {
+        self.identity.as_ref().is_none_or(|identity| server.is_current(identity))
     }
 
     /// Whether the connection is known to be closed.

@@ -9,6 +9,7 @@ use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleR
 use deadpool_postgres::ClientWrapper;
 
 use super::config::ConnectConfig;
+use super::identity::{CurrentServer, DatabaseIdentity};
 use super::session::{Opened, SessionId};
 use crate::error::{DatabaseError, Failure};
 
@@ -29,6 +30,7 @@ pub type PooledConnection = Object<Opener>;
 pub struct Session {
     client: ClientWrapper,
     id: SessionId,
+    identity: Option<DatabaseIdentity>,
 }
 
 impl Session {
@@ -36,6 +38,12 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Returns the database behind the connection; `None`: the server need not be a primary.
+    #[must_use]
+    pub fn identity(&self) -> Option<&DatabaseIdentity> {
+        self.identity.as_ref()
     }
 }
 
@@ -52,6 +60,7 @@ pub struct Opener {
     config: ConnectConfig,
     /// The time limit for each host.
     limit: Duration,
+    server: CurrentServer,
 }
 
 impl managed::Manager for Opener {
@@ -59,14 +68,20 @@ impl managed::Manager for Opener {
     type Error = DatabaseError;
 
     async fn create(&self) -> Result<Session, DatabaseError> {
-        let Opened { client, driver, id, .. } = self.config.open(self.limit).await?;
-        Ok(Session { client: ClientWrapper::new(client, driver), id })
+        let Opened { client, driver, id, identity, .. } = self.config.open(self.limit).await?;
+        identity.iter().for_each(|identity| self.server.opened(identity));
+        Ok(Session { client: ClientWrapper::new(client, driver), id, identity })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<DatabaseError> {
-        match session.is_closed() {
-            true => Err(RecycleError::message("connection closed")),
-            false => Ok(()),
+        if session.is_closed() {
+            return Err(RecycleError::message("connection closed"));
+        }
+        match session.identity() {
+            Some(identity) if !self.server.is_current(identity) => {
+                Err(RecycleError::message("the address leads to another server"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -76,9 +91,20 @@ impl Pool {
     /// connections. `limit` is the time limit of the wait for a free one, and of opening one.
     #[must_use]
     pub fn new(config: ConnectConfig, size: usize, limit: Duration) -> Self {
+        Self::of_server(config, size, limit, CurrentServer::default())
+    }
+
+    /// As [`new`](Self::new), with connections to the same server as all others that share `server`.
+    #[must_use]
+    pub fn of_server(
+        config: ConnectConfig,
+        size: usize,
+        limit: Duration,
+        server: CurrentServer,
+    ) -> Self {
         // Else the first host could use up the time of the others.
         let hosts = u32::try_from(config.url.hosts().len()).unwrap_or(u32::MAX);
-        let pool = managed::Pool::builder(Opener { config, limit: limit / hosts })
+        let pool = managed::Pool::builder(Opener { config, limit: limit / hosts, server })
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(limit))

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::config::{ConnectConfig, ServerRole};
 use super::error::{SHARED_SESSION, SHARED_SESSION_REMEDY, driver_error};
+use super::identity::{DatabaseIdentity, IDENTITY_SQL};
 use super::text::parse_options;
 use super::url::Address;
 use crate::error::{DatabaseError, Failure};
@@ -32,6 +33,8 @@ pub(super) struct Opened {
     pub(super) driver: JoinHandle<()>,
     pub(super) address: Address,
     pub(super) id: SessionId,
+    /// The identity of the database; `None`: the server need not be a primary, and was not asked.
+    pub(super) identity: Option<DatabaseIdentity>,
 }
 
 /// A session of the server.
@@ -64,6 +67,8 @@ struct Report {
     in_recovery: bool,
     process: i32,
     has_settings: bool,
+    /// The value of [`IDENTITY_SQL`], of a primary.
+    identity: String,
 }
 
 impl ConnectConfig {
@@ -96,12 +101,12 @@ impl ConnectConfig {
             connected => connected,
         };
         let (client, driver) = connected.map_err(|err| driver_error(OPERATION, &err))?;
-        let mut report = Report::of(&client).await?;
+        let mut report = Report::of(&client, self.role).await?;
         let pooled = refused || !report.has_settings;
         if pooled {
             let process = report.process;
             self.set(&client, &options).await?;
-            report = Report::of(&client).await?;
+            report = Report::of(&client, self.role).await?;
             if !report.has_settings || report.process != process {
                 return Err(self.unsuitable(SHARED_SESSION));
             }
@@ -111,8 +116,12 @@ impl ConnectConfig {
             let failure = Failure::NotPrimary(address.to_string());
             return Err(DatabaseError { operation: OPERATION, failure });
         }
+        let identity = match self.role {
+            ServerRole::Primary => Some(report.identity()?),
+            ServerRole::Any => None,
+        };
         let id = SessionId { process: report.process, pooled };
-        Ok(Opened { client, driver: driver.keep(), address, id })
+        Ok(Opened { client, driver: driver.keep(), address, id, identity })
     }
 
     /// Makes the settings of the options by a statement.
@@ -145,9 +154,14 @@ impl ConnectConfig {
 }
 
 impl Report {
-    async fn of(client: &Client) -> Result<Self, DatabaseError> {
+    async fn of(client: &Client, role: ServerRole) -> Result<Self, DatabaseError> {
+        let identity = match role {
+            ServerRole::Primary => IDENTITY_SQL,
+            ServerRole::Any => "''",
+        };
         let sql = format!(
-            "select pg_is_in_recovery(), pg_backend_pid(), current_setting('{MARKER}', true) = '1'"
+            "select pg_is_in_recovery(), pg_backend_pid(), current_setting('{MARKER}', true) = '1', \
+             case when pg_is_in_recovery() then '' else {identity} end"
         );
         let answer =
             client.simple_query(&sql).await.map_err(|err| driver_error(OPERATION, &err))?;
@@ -161,11 +175,18 @@ impl Report {
                 in_recovery: row.get(0)? == "t",
                 process: row.get(1)?.parse().ok()?,
                 has_settings: row.get(2) == Some("t"),
+                identity: row.get(3)?.to_owned(),
             })
         };
         parse().ok_or_else(|| {
             DatabaseError::unexpected(OPERATION, "the server does not report its state")
         })
+    }
+
+    fn identity(&self) -> Result<DatabaseIdentity, DatabaseError> {
+        let text = &self.identity;
+        let malformed = || DatabaseError::unexpected(OPERATION, format!("the server is {text:?}"));
+        DatabaseIdentity::parse(text).ok_or_else(malformed)
     }
 }
 

@@ -155,6 +155,7 @@ impl PageLoad {
             ttl: None,
             seen: None,
             replayed: None,
+            log: None,
             behind: Duration::ZERO,
         })
     }
@@ -204,6 +205,7 @@ impl PageLoad {
             ttl: Some(self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()))),
             seen: None,
             replayed: None,
+            log: None,
             behind: Duration::ZERO,
         })
     }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Policy, Rules};
+use cache::{Mappings, Policy, Rules};
 use contract::config::{MAX_DURATION, TableReader};
 use contract::{CLASS_WORDS, Class, Contracts, Evidence, PageEvidence, UNPROVEN_WORDS, Unproven};
 use thiserror::Error;
@@ -213,7 +213,10 @@ impl Routes {
     pub fn with_contracts(&self, contracts: &Contracts) -> Self {
         let prove = |route: &Arc<Route>| {
             let evidence = PageEvidence::new(contracts, &route.shows);
-            Arc::new(Route { evidence, ..Route::clone(route) })
+            let mappings = Mappings::ByTags(Arc::new(evidence.clone()));
+            let rules = Rules { mappings, ..route.policy.rules.clone() };
+            let policy = Arc::new(route.policy.with_rules(rules));
+            Arc::new(Route { evidence, policy, ..Route::clone(route) })
         };
         Self { routes: self.routes.iter().map(prove).collect(), default: prove(&self.default) }
     }

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache::shared::{MemoryTier, SharedTier};
+use cache::shared::{LeadRequest, Led, MemoryTier, SharedTier};
 use cache::{Engine, EngineOptions, SystemClock};
-use coherence::{Batch, Cause, Clock, Epoch, Event, Lsn, Subject};
+use coherence::{
+    Batch, Cause, Claim, Clock, Coverage, CoverageDigest, Epoch, Event, History, Lsn, Subject,
+};
 use contract::{Contracts, Tag};
 use edge::{Gateway, GatewayOptions, Metrics};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -138,12 +140,16 @@ impl Edge {
         change: impl FnOnce(&mut GatewayOptions),
     ) -> Self {
         let metrics = cache::Metrics::detached();
-        let engine =
-            Engine::new(EngineOptions::default(), Arc::clone(&tier), Arc::clone(&clock), metrics);
+        let options = EngineOptions { coverage: coverage(), ..EngineOptions::default() };
+        let engine = Engine::new(options, Arc::clone(&tier), Arc::clone(&clock), metrics);
         let follower = engine.clone();
         tokio::spawn(async move { follower.follow(std::future::pending()).await });
         if tier.position().await.expect("the tier is reachable").is_none() {
             tier.reset_epoch(epoch(), Lsn(1), Lsn(1)).await.expect("the tier is reachable");
+            let claim = Claim { node: 1, log: epoch().log(), slot: 1, label: "the shop".into() };
+            let (history, from) = (History::default(), CoverageDigest::NONE);
+            let request = LeadRequest { claim, history, from, coverage: coverage(), upto: None };
+            assert_eq!(tier.lead(&request).await.expect("the tier is reachable"), Led::Granted);
         }
         // Sends heartbeats until the follower has subscribed and received one.
         while engine.status().epoch.is_none() {
@@ -254,12 +260,24 @@ fn contracts() -> Contracts {
     Contracts::from_toml(&toml.parse().expect("TOML")).expect("valid contracts")
 }
 
+/// The mappings that the leader applies.
+fn coverage() -> Coverage {
+    Coverage::of(contracts().mappings())
+}
+
 pub(crate) fn epoch() -> Epoch {
     Epoch { system: 1, incarnation: 1, ..Epoch::default() }
 }
 
 fn batch(prev: u64, upto: u64, events: Vec<Event>) -> Batch {
-    Batch { epoch: epoch(), prev: Lsn(prev), upto: Lsn(upto), watermark: Lsn(upto), events }
+    Batch {
+        epoch: epoch(),
+        prev: Lsn(prev),
+        upto: Lsn(upto),
+        watermark: Lsn(upto),
+        coverage: coverage().digest(),
+        events,
+    }
 }
 
 pub(crate) fn request(

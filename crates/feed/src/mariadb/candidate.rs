@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coherence::History;
 use database::mariadb::{ConnectConfig, Connection};
 use database::quoting::mariadb_literal;
 
@@ -118,6 +119,7 @@ impl MariaDbCandidate {
             // A server that crashed has another start time.
             unbroken: self.last_identity.as_ref() == Some(identity),
             server_started: identity.server_started.clone(),
+            history: History::default(),
         };
         let connection = connection.clone();
         Ok(AcquiredStream { connection, stream, start, position: from.position })

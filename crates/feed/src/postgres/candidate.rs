@@ -101,14 +101,20 @@ impl PostgresCandidate {
             }
         }
         let started = stream::start(connection.address(), &self.config, &self.options).await?;
-        let Some(Started { client, system, timeline }) = started else { return Ok(None) };
+        let Some(Started { client, timeline, history }) = started else { return Ok(None) };
         let after = assign_xid(connection).await?;
+        let identity = log::identity(connection).await?;
+        if identity.timeline != timeline {
+            let problem = "the address leads to servers with different timelines";
+            return Err(FeedError::unavailable("following the log", problem));
+        }
         let start = StreamStart {
-            system,
+            system: identity.system,
             timeline,
             slot_generation: self.created,
             position: slot::position(connection, &name).await?,
-            server_started: log::identity(connection).await?.server_started,
+            server_started: identity.server_started,
+            history,
             // The connection has answered since the stream started, so the server is the same.
             unbroken,
         };

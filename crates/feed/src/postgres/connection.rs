@@ -6,7 +6,7 @@ use database::DatabaseError;
 use database::postgres::{Access, ConnectConfig, Connection, PostgresUrl, ServerRole};
 
 /// Timeout for connecting to a host and for small queries.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the configuration of long-lived connections. The limits that an administrator sets for
 /// applications do not apply to them, and their commits do not wait for standbys.

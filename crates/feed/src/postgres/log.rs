@@ -1,7 +1,7 @@
 //! The write-ahead log: its identity and end, and appending messages to it.
 
-use coherence::{Cause, Lsn, Subject};
-use database::postgres::Connection;
+use coherence::{Cause, Log, Lsn, Subject, server_digest};
+use database::postgres::{Connection, DatabaseIdentity, IDENTITY_SQL};
 
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
@@ -18,34 +18,29 @@ const READING_END: &str = "reading the end of the log";
 pub(super) async fn identity(connection: &Connection) -> Result<Identity, FeedError> {
     // After a crash of one of its processes the server restarts without a new start time, but it
     // discards its statistics.
-    let sql = "select system_identifier::text, \
-                 substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), \
-                 concat_ws(' ', extract(epoch from pg_postmaster_start_time()), \
-                   (select extract(epoch from stats_reset) from pg_stat_bgwriter)) \
-               from pg_control_system()";
-    let row = connection.row("reading the database's identity", sql, &[]).await?;
-    let (system, timeline): (&str, &str) = (row.get(0), row.get(1));
-    let malformed = || FeedError::Malformed(format!("system {system}, timeline {timeline}"));
-    Ok(Identity {
-        system: system.parse().map_err(|_| malformed())?,
-        timeline: u32::from_str_radix(timeline, 16).map_err(|_| malformed())?,
-        server_started: row.get(2),
-    })
+    let sql = format!(
+        "select {IDENTITY_SQL}, \
+         coalesce((select extract(epoch from stats_reset) from pg_stat_bgwriter)::text, '')"
+    );
+    let row = connection.row("reading the database's identity", &sql, &[]).await?;
+    let (identity, reset): (&str, &str) = (row.get(0), row.get(1));
+    let malformed = || FeedError::Malformed(format!("the database's identity: {identity:?}"));
+    let DatabaseIdentity { system, timeline, started } =
+        DatabaseIdentity::parse(identity).ok_or_else(malformed)?;
+    Ok(Identity { system, timeline, server_started: format!("{started} {reset}") })
 }
 
 /// Returns the end of the log.
 pub(super) async fn end(connection: &Connection) -> Result<LogEnd, FeedError> {
     // Not the flush position: with `synchronous_commit = off` a commit is acknowledged first and
     // flushed later.
-    let sql = "select concat_ws(' ', system_identifier, \
-                 ('x' || substr(pg_walfile_name(lsn), 1, 8))::bit(32)::bigint, lsn) \
-               from pg_control_system(), pg_current_wal_insert_lsn() lsn";
-    let text = connection.text(READING_END, sql).await?;
-    let mut parts = text.split(' ');
-    let mut parse = || {
-        let system = parts.next()?.parse().ok()?;
-        let timeline = parts.next()?.parse().ok()?;
-        Some(LogEnd { system, timeline, lsn: parts.next()?.parse().ok()? })
+    let sql = format!("select concat_ws(' ', {IDENTITY_SQL}, pg_current_wal_insert_lsn())");
+    let text = connection.text(READING_END, &sql).await?;
+    let parse = || {
+        let (identity, lsn) = text.rsplit_once(' ')?;
+        let DatabaseIdentity { system, timeline, started } = DatabaseIdentity::parse(identity)?;
+        let server = Log { system, timeline, server: server_digest(&started) }.run().server;
+        Some(LogEnd { system, timeline, server, lsn: lsn.parse().ok()? })
     };
     parse().ok_or_else(|| FeedError::Malformed(format!("the end of the log: {text:?}")))
 }

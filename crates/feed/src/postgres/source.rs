@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::Lsn;
-use database::postgres::{ConnectConfig, Connection, PostgresUrl};
+use database::postgres::{ConnectConfig, Connection, CurrentServer, PostgresUrl};
 
-use super::connection::{connect, connect_config};
+use super::connection::{TIMEOUT, connect_config};
 use super::log;
 use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
@@ -18,18 +18,28 @@ use crate::source::Source;
 pub struct PostgresSource {
     config: ConnectConfig,
     connection: CachedConnection<Connection>,
+    server: CurrentServer,
 }
 
 impl PostgresSource {
     /// Connects on the first request.
     #[must_use]
     pub fn new(url: &PostgresUrl) -> Self {
-        Self { config: connect_config(url), connection: CachedConnection::default() }
+        Self::of_server(url, CurrentServer::default())
+    }
+
+    /// As [`new`](Self::new), with a connection to the same server as all others that share `server`.
+    #[must_use]
+    pub fn of_server(url: &PostgresUrl, server: CurrentServer) -> Self {
+        Self { config: connect_config(url), connection: CachedConnection::default(), server }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
-        let is_open = |connection: &Connection| !connection.is_closed();
-        Ok(self.connection.get(is_open, connect(&self.config)).await?)
+        let is_usable = |connection: &Connection| {
+            !connection.is_closed() && connection.is_current(&self.server)
+        };
+        let connect = self.config.connect_to_current(&self.server, TIMEOUT);
+        Ok(self.connection.get(is_usable, connect).await?)
     }
 }
 
@@ -52,6 +62,10 @@ impl Source for PostgresSource {
         let connection = self.connection().await?;
         let nudged = log::nudge(&connection).await;
         self.connection.check(&connection, nudged).await
+    }
+
+    fn orders_timelines(&self) -> bool {
+        true
     }
 
     async fn identity(&self) -> Result<Identity, FeedError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coherence::Lsn;
+use coherence::{History, Lsn};
 use database::postgres::{Address, ConnectConfig, TEXT_SETTINGS, startup_options};
 use pgwire_replication::{PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
 
@@ -100,8 +100,9 @@ impl LogStream for PostgresStream {
 /// A started stream, and the identity of its server.
 pub(super) struct Started {
     pub(super) client: ReplicationClient,
-    pub(super) system: u64,
     pub(super) timeline: u32,
+    /// See [`StreamStart::history`](crate::StreamStart::history).
+    pub(super) history: History,
 }
 
 /// Starts streaming from the slot. Returns `None` if another process holds it.
@@ -125,15 +126,34 @@ pub(super) async fn start(
     .with_application_name("tidegate-feed");
     let mut client = ReplicationClient::connect_gated(replication).await.map_err(stream_error)?;
     let system = client.identify_system().await.map_err(stream_error)?;
+    let history = match system.timeline {
+        // The first timeline has no history.
+        0 | 1 => History::default(),
+        // Without it, a promotion is no successor of the claimed database, and waits until the claim expires.
+        timeline => client.timeline_history(timeline).await.map_or_else(
+            |err| {
+                tracing::warn!(error = %err, timeline, "the server does not tell its history");
+                History::default()
+            },
+            |file| parse_history(&String::from_utf8_lossy(&file.content)),
+        ),
+    };
     client.start().await.map_err(stream_error)?;
     match client.wait_started().await {
         Ok(()) => {}
         Err(err) if has_state(&err, OBJECT_IN_USE) => return Ok(None),
         Err(err) => return Err(stream_error(err)),
     }
-    let id = &system.system_id;
-    let malformed = |_| FeedError::Malformed(format!("system identifier {id:?}"));
-    Ok(Some(Started { client, system: id.parse().map_err(malformed)?, timeline: system.timeline }))
+    Ok(Some(Started { client, timeline: system.timeline, history }))
+}
+
+/// Parses a timeline's history file: a line for each earlier timeline, with the position at which it was left.
+fn parse_history(file: &str) -> History {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    };
+    file.lines().filter_map(line).collect()
 }
 
 fn stream_error(err: PgWireError) -> FeedError {
@@ -142,4 +162,18 @@ fn stream_error(err: PgWireError) -> FeedError {
 
 fn has_state(err: &PgWireError, state: &str) -> bool {
     matches!(err, PgWireError::Server(text) if text.contains(&format!("SQLSTATE {state}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_lists_left_timelines() {
+        let file =
+            "1\t0/3000148\tno recovery target specified\n\n# a comment\n2\t16/B374D848\tat name\n";
+        let expected = [(1, Lsn(0x300_0148)), (2, Lsn(0x16_B374_D848))];
+        assert_eq!(*parse_history(file), expected);
+        assert!(parse_history("nonsense").is_empty());
+    }
 }

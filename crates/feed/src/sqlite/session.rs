@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use coherence::Lsn;
+use coherence::{History, Lsn};
 use database::sqlite::{FileConnection, FileId, driver_error};
 use rusqlite::Connection;
 use tokio::sync::mpsc::Sender;
@@ -124,6 +124,7 @@ impl Follower {
             slot_generation: log.created.then_some(log.generation),
             position: Lsn(read.seq),
             server_started: String::new(),
+            history: History::default(),
             unbroken: !log.created && same_file,
         };
         let reader = self.reader(&connection)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::Lsn;
+use coherence::{Log, Lsn, server_digest};
 use database::sqlite::{FileConnection, driver_error};
 use parking_lot::Mutex;
 
@@ -93,7 +93,10 @@ impl Source for SqliteSource {
             }
             let end = LogPoint::end(&transaction).map_err(failed())?;
             seen.advance(timeline, end);
-            Ok(LogEnd { system: log.system, timeline, lsn: Lsn(end.seq) })
+            // The file has no server, and so no start of one.
+            let server =
+                Log { system: log.system, timeline, server: server_digest("") }.run().server;
+            Ok(LogEnd { system: log.system, timeline, server, lsn: Lsn(end.seq) })
         })
         .await
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache::leader::{ApplyResult, Leader};
+use cache::leader::{ApplyResult, Consumer, Leader};
 use cache::{Engine, SharedTier, TierError};
 use coherence::resume::{Resume, Start};
-use coherence::{Clock, Event};
+use coherence::{Clock, Event, server_digest};
 use contract::Contracts;
-use feed::{Checkpoint, Feed, FeedError, FeedEvent, LogBatch, LogEnd, StreamStart};
+use feed::{Checkpoint, Feed, FeedError, FeedEvent, LogBatch, LogEnd, Source, StreamStart};
 
+use super::coverage::CoverageGain;
 use super::events::EventMapper;
 use super::metrics::FollowMetrics;
 use crate::health::Health;
@@ -40,6 +41,12 @@ pub struct FollowerParts {
     pub metrics: FollowMetrics,
     /// The longest TTL that any contract gives an entry; tombstones are kept at least that long.
     pub longest_ttl: Duration,
+    /// Requests to the followed database.
+    pub source: Arc<dyn Source>,
+    /// The name under which the database tracks its followers.
+    pub slot: String,
+    /// The database and the slot, for the people who see the claim of this node.
+    pub label: Arc<str>,
 }
 
 /// Follows the log of one database and applies it to the shared tier and to this node's own tier.
@@ -48,6 +55,9 @@ pub struct Follower {
     leader: Leader,
     engine: Engine,
     mapper: EventMapper,
+    coverage: CoverageGain,
+    slot: u64,
+    label: Arc<str>,
     journal: Arc<Journal>,
     health: Arc<Health>,
     metrics: FollowMetrics,
@@ -72,6 +82,7 @@ impl Checkpoint for SharedCheckpoint {
         Ok(position.map(|position| LogEnd {
             system: position.epoch.system,
             timeline: position.epoch.timeline,
+            server: position.epoch.log().run().server,
             lsn: position.applied,
         }))
     }
@@ -81,13 +92,16 @@ impl Follower {
     /// Creates a follower of `feed`, which resumes where the shared tier stands.
     #[must_use]
     pub fn new(mut feed: Box<dyn Feed>, renewer: Renewer, parts: FollowerParts) -> Self {
-        let FollowerParts { engine, contracts, clock, health, journal, metrics, longest_ttl } =
-            parts;
+        let FollowerParts { engine, contracts, clock, health, journal, metrics, .. } = parts;
+        let FollowerParts { longest_ttl, source, slot, label, .. } = parts;
         feed.resume(Arc::new(SharedCheckpoint(Arc::clone(engine.shared()))));
         Self {
             feed,
             leader: Leader::new(engine.clone(), Arc::clone(&clock), longest_ttl),
             engine,
+            coverage: CoverageGain::new(source, Arc::clone(&contracts)),
+            slot: contract::fnv1a(slot.bytes()),
+            label,
             mapper: EventMapper::new(contracts, renewer, metrics.clone()),
             journal,
             health,
@@ -134,6 +148,7 @@ impl Follower {
                 event = &mut next => return event,
                 () = tokio::time::sleep(RECONCILE_INTERVAL), if self.leads => {}
             }
+            self.coverage.advance(&mut self.leader).await;
             match self.leader.reconcile().await {
                 Ok(ApplyResult::Applied) => {}
                 Ok(result) => report(&self.metrics, result),
@@ -148,8 +163,7 @@ impl Follower {
         let start = Start {
             system: started.system,
             timeline: started.timeline,
-            // The same on every node and in every build, which the standard hashers do not promise.
-            server: contract::fnv1a(started.server_started.bytes()),
+            server: server_digest(&started.server_started),
             new_slot: started.slot_generation.is_some(),
             unbroken: self.watched.then_some(started.unbroken),
             position: started.position,
@@ -159,7 +173,12 @@ impl Follower {
         self.mapper.check_renewals().await;
         let mut attempts = 0;
         let (resume, watermark) = loop {
-            match self.leader.start(start).await {
+            let consumer = Consumer {
+                slot: self.slot,
+                label: Arc::clone(&self.label),
+                history: Arc::clone(&started.history),
+            };
+            match self.leader.start(start, consumer).await {
                 Ok(started) => break started,
                 Err(err) => self.back_off(&err, &mut attempts).await,
             }
@@ -197,6 +216,7 @@ impl Follower {
         self.report_recovery(attempts);
         self.feed.ack(upto);
         self.record(&events, attempts);
+        self.coverage.advance(&mut self.leader).await;
         match self.leader.collect().await {
             Ok(0) => {}
             Ok(dropped) => tracing::debug!(dropped, "collected tombstones"),

@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 
 use coherence::key_filter::ScanId;
-use coherence::{Batch, Cause, Epoch, Event, Fence, KeyFilter, KeySet, Lsn, Rule, Subject, rules};
+use coherence::{
+    Batch, Cause, CoverageDigest, Epoch, Event, Fence, KeyFilter, KeySet, Lsn, Rule, Subject, rules,
+};
 use contract::Key;
 use stateright::{Model, Property};
 
@@ -147,7 +149,14 @@ impl World {
             subjects: vec![subject],
             renewals: Vec::new(),
         };
-        Batch { epoch: self.epoch(), prev, upto, watermark: Lsn::ZERO, events: vec![event] }
+        Batch {
+            epoch: self.epoch(),
+            prev,
+            upto,
+            watermark: Lsn::ZERO,
+            coverage: CoverageDigest::NONE,
+            events: vec![event],
+        }
     }
 
     fn follow(&mut self, batch: &Batch) {
@@ -179,7 +188,14 @@ impl World {
                 (self.sent, self.part) = (self.log.len(), false);
                 let (epoch, at) = (self.epoch(), Lsn(self.sent as u64));
                 let events = Vec::new();
-                self.follow(&Batch { epoch, prev: at, upto: at, watermark: at, events });
+                self.follow(&Batch {
+                    epoch,
+                    prev: at,
+                    upto: at,
+                    watermark: at,
+                    coverage: CoverageDigest::NONE,
+                    events,
+                });
             }
             Step::Begin => {
                 self.scans -= 1;
@@ -239,6 +255,7 @@ impl Model for FilterScene {
             prev: Lsn::ZERO,
             upto: Lsn::ZERO,
             watermark: Lsn::ZERO,
+            coverage: CoverageDigest::NONE,
             events: Vec::new(),
         };
         rules::without(self.omitted, || world.follow(&nothing));

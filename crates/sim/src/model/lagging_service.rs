@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use coherence::{
-    Batch, Cause, Epoch, Event, Fence, Lsn, Mono, Offer, Rule, Subject, Verdict, WatermarkHistory,
-    rules,
+    Batch, Cause, CoverageDigest, Epoch, Event, Fence, Lsn, Mono, Offer, Rule, Subject, Verdict,
+    WatermarkHistory, rules,
 };
 use stateright::{Model, Property};
 
@@ -86,7 +86,8 @@ impl World {
     fn apply(&mut self, events: Vec<Event>, watermark: Lsn) {
         let prev = self.fence.applied();
         let upto = events.last().map_or(prev, |event| event.lsn);
-        let batch = Batch { epoch: EPOCH, prev, upto, watermark, events };
+        let batch =
+            Batch { epoch: EPOCH, prev, upto, watermark, coverage: CoverageDigest::NONE, events };
         self.fence.apply(&batch).expect("no batch is lost in this model");
         let tags = &[];
         self.stored = self.stored.filter(|(_, tau)| self.fence.stands(key(0), tags, *tau));

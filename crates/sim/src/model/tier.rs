@@ -6,7 +6,8 @@ use std::time::Duration;
 use coherence::fence::Gap;
 use coherence::lease::Grant;
 use coherence::{
-    Batch, Epoch, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Subject, Verdict,
+    Batch, CoverageDigest, Epoch, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Subject,
+    Verdict,
 };
 
 use crate::model::composition::{CompositionRule, Omitted};
@@ -143,6 +144,13 @@ impl Tier {
         if omitted.enforces(CompositionRule::EpochResetDropsEntries) {
             self.entries.clear();
         }
-        Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() }
+        Batch {
+            epoch,
+            prev: at,
+            upto: at,
+            watermark,
+            coverage: CoverageDigest::NONE,
+            events: Vec::new(),
+        }
     }
 }

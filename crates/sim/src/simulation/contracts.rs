@@ -167,7 +167,8 @@ pub(super) fn table(key: usize) -> &'static str {
 /// Returns new policies of all rows. Rows of one contract share a policy.
 pub(super) fn policies() -> Vec<Arc<Policy>> {
     let policy = |name: &&str| {
-        let mut rules = Rules::from(CONTRACTS.get(name).expect("each name has a contract"));
+        let contract = CONTRACTS.get(name).expect("each name has a contract");
+        let mut rules = Rules::of(contract, &CONTRACTS);
         if *name == "short" {
             // Not by `retention`, which is checked by wall time: the clocks of the nodes differ by hours.
             rules.sliding = Some(Touch::within(Duration::from_secs(15)));

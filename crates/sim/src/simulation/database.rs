@@ -32,7 +32,7 @@ fn started(generation: u64) -> String {
 
 /// Returns the digest of a generation in the epochs of tiers, as the follower makes it.
 fn server(generation: u64) -> u64 {
-    contract::fnv1a(started(generation).bytes())
+    coherence::server_digest(&started(generation))
 }
 
 /// The server, with its whole history.

@@ -51,8 +51,8 @@ impl Source for LogSource {
             if !db.up {
                 return Err(Self::down());
             }
-            let Log { system, timeline, .. } = db.log;
-            LogEnd { system, timeline, lsn: db.end }
+            let Log { system, timeline, server } = db.log.run();
+            LogEnd { system, timeline, server, lsn: db.end }
         };
         self.transmit().await?;
         self.env.recorder.record_exchange(

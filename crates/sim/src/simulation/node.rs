@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache::{Answer, Chance, Engine, Item, Metrics, Origin, Policy, ReadError};
-use coherence::{CausalToken, Cause, Clock, Subject};
+use coherence::{CausalToken, Cause, Clock, Coverage, Subject};
 use contract::Key;
 use feed::Source;
 use feed::postgres::SlotFeed;
@@ -64,6 +64,7 @@ impl Node {
         let mut options = env.setup.engine();
         let chance: Arc<dyn Chance> = Arc::new(Seeded(Mutex::new(SimRng::seed_from_u64(seed))));
         options.chance = Arc::clone(&chance);
+        options.coverage = Coverage::of(contracts::contracts().mappings());
         let shared = Arc::new(RemoteTier { env: Arc::clone(env), node: id, generation });
         let engine = Engine::new(options, shared, Arc::clone(&clock), Metrics::detached());
         let source = Arc::new(LogSource { env: Arc::clone(env), node: id, process: generation });
@@ -123,6 +124,9 @@ impl Node {
             journal: Arc::new(Journal::new(JOURNAL)),
             metrics: FollowMetrics::new(&mut Registry::default()),
             longest_ttl: contracts::longest_ttl(),
+            source: Arc::clone(source) as Arc<dyn Source>,
+            slot: "tidegate".into(),
+            label: "the simulated database".into(),
         };
         let follower = Follower::new(Box::new(feed), renewer, parts);
         let (follows, alarm) = (engine.clone(), Arc::clone(env));

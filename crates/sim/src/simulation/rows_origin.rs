@@ -53,7 +53,18 @@ pub(super) fn loaded(
             Content::Present(Value { body: values::encode(versions).into(), ..Value::default() })
         }
     };
-    (Loaded { content, tags, ttl: None, seen, replayed: None, behind: Duration::ZERO }, versions)
+    (
+        Loaded {
+            content,
+            tags,
+            ttl: None,
+            seen,
+            replayed: None,
+            log: None,
+            behind: Duration::ZERO,
+        },
+        versions,
+    )
 }
 
 impl RowsOrigin {

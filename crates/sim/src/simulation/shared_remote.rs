@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache::shared::{
-    Fill, MemoryTier, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition, Touch,
+    Fill, LeadRequest, Leadership, Led, MemoryTier, NodeMessage, Outcome, SharedRead, SharedTier,
+    TierPosition, Touch,
 };
 use cache::{Content, Survey, TierError};
 use coherence::fence::Gap;
@@ -376,6 +377,15 @@ impl SharedTier for RemoteTier {
         let begun = || ("everything else is void".into(), Tone::Plain);
         self.record_call([left, turned], || format!("new epoch at {}", at.0), begun);
         Ok(())
+    }
+
+    async fn lead(&self, request: &LeadRequest) -> Result<Led, TierError> {
+        let request = request.clone();
+        self.call("lead", move |memory, _| async move { memory.lead(&request).await }).await
+    }
+
+    async fn leadership(&self) -> Result<Leadership, TierError> {
+        self.call("leadership", |memory, _| async move { memory.leadership().await }).await
     }
 
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {

@@ -58,6 +58,7 @@ impl SlotCandidate {
                 slot_generation: self.created,
                 position,
                 server_started: db.server_started(),
+                history: coherence::History::default(),
                 unbroken,
             };
             (SlotStream::new(connection.clone(), session, position), start, db.draw_xid())

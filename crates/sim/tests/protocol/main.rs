@@ -4,6 +4,8 @@ mod explore;
 mod findings;
 mod key_filter;
 mod lagging_service;
+mod mixed_contracts;
 mod pictures;
 mod rules;
 mod simulation;
+mod two_logs;

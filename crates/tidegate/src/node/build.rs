@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer};
+use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, check_claim};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
-use coherence::Clock;
+use coherence::{Clock, Coverage};
 use contract::Contracts;
 use edge::PageAuditor;
 use edge::data::DataApi;
@@ -30,6 +30,8 @@ pub(crate) struct Node {
     /// The source's name and address, for error messages.
     pub(super) source_name: (String, String),
     pub(super) source: Arc<dyn Source>,
+    /// The name under which the database tracks the leader.
+    pub(super) slot: String,
     pub(super) standbys: Standbys,
     pub(super) feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
     /// The endpoint of posted change events, if the source has one.
@@ -69,12 +71,17 @@ impl Node {
         let mut database =
             connect::database(name, source, &contracts, audited, &clock, &mut registry).await?;
         let shared = connect::shared_tier(config, &clock, &mut registry).await?;
+        let slot = source.events.as_ref().map_or(&source.slot, |events| &events.slot).clone();
+        check_claim(&*shared, &*database.source, &slot)
+            .await
+            .map_err(|error| NodeError::Shared { url: config.shared.url.to_string(), error })?;
         let options = EngineOptions {
             local_bytes: config.local.bytes,
             assured: config.local.assured,
             shared_timeout: config.shared.timeout,
             load_timeout: source.load_timeout,
             governor: config.governor,
+            coverage: Coverage::of(contracts.mappings()),
             ..EngineOptions::default()
         };
         let cache_metrics = cache::Metrics::new(&mut registry);
@@ -106,6 +113,7 @@ impl Node {
             contracts,
             source_name: (name.to_owned(), source.url.to_string()),
             source: database.source,
+            slot,
             standbys: database.standbys,
             feed: Mutex::new(Some((database.feed, database.renewer))),
             posted_events,

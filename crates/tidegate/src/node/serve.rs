@@ -91,6 +91,7 @@ impl Node {
             });
         }
         if let Some((feed, renewer)) = self.feed.lock().take() {
+            let (name, url) = self.source_name.clone();
             let parts = FollowerParts {
                 engine: self.engine.clone(),
                 contracts: Arc::clone(&self.contracts),
@@ -99,9 +100,11 @@ impl Node {
                 journal: Arc::clone(&self.journal),
                 metrics: self.follow_metrics.clone(),
                 longest_ttl: self.longest_ttl,
+                source: Arc::clone(&self.source),
+                slot: self.slot.clone(),
+                label: format!("[source.{name}] {url}, slot {}", self.slot).into(),
             };
             let follower = Follower::new(feed, renewer, parts);
-            let (name, url) = self.source_name.clone();
             background.spawn(async move {
                 let error = follower.run().await;
                 Err(NodeError::Feed { name, url, error })

@@ -56,20 +56,25 @@ impl Stack {
                 postgres.psql("create database shop owner shop")
             })
             .expect("a role and a database");
-        let stack = Self {
-            postgres,
-            redis: Redis::start().expect("Redis starts"),
-            upstream: Upstream::start(),
-            redis_at: None,
-            shared: None,
-            folder: tempfile::tempdir().expect("a folder"),
-        };
+        let stack = Self::of_parts(postgres);
         stack.sql(
             "create table products(id int primary key, name text, category_id int, \
              price_cents int, currency text)",
         );
         stack.sql("insert into products select n, 'thing ' || n, n % 10, 1000 + n, 'GBP' from generate_series(1, 100) n");
         stack
+    }
+
+    /// Starts Redis and an upstream beside a PostgreSQL that has the shop's table.
+    pub(crate) fn of_parts(postgres: Postgres) -> Self {
+        Self {
+            postgres,
+            redis: Redis::start().expect("Redis starts"),
+            upstream: Upstream::start(),
+            redis_at: None,
+            shared: None,
+            folder: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     pub(crate) fn with_redis_at(mut self, address: SocketAddr) -> Self {

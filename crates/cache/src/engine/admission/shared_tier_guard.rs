@@ -78,5 +78,6 @@ fn kind(err: &TierError) -> &'static str {
         TierError::Unavailable(_) => "unavailable",
         TierError::Malformed(_) => "malformed",
         TierError::Unsuitable(_) => "unsuitable",
+        TierError::Claimed { .. } => "claimed",
     }
 }

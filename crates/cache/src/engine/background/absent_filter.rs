@@ -62,7 +62,7 @@ impl Engine {
         let tiers = self.tiers();
         let local = &tiers.local;
         let (rules, metrics) = (&policy.rules, &tiers.metrics.filters);
-        let add = || local.add_filter(&rules.name, &contract.key);
+        let add = || local.add_filter(&rules.name, &contract.key, rules.mappings.of_all());
         let id = *policy.state.filter.get_or_init(add);
         let gate = self.inner.loader.origins.primaries.gate(&**origin);
         let scanner = Scanner { tiers, contract, options, scan, gate, id };

@@ -32,6 +32,9 @@ impl Engine {
                 };
                 let Some(message) = message else { break };
                 self.receive(message);
+                if self.tiers().local.lacks_coverage() {
+                    self.learn_coverage().await;
+                }
             }
             // A new subscription does not bring the messages in between.
             self.tiers().local.reset();
@@ -41,6 +44,14 @@ impl Engine {
                 () = tokio::time::sleep(RESUBSCRIBE_PAUSE) => {}
                 never = &mut touches => match never {},
             }
+        }
+    }
+
+    /// Reads the mappings of a leader that has other contracts than this node.
+    async fn learn_coverage(&self) {
+        let tiers = self.tiers();
+        if let Some(leadership) = tiers.shared.call(tiers.shared.tier.leadership()).await {
+            tiers.local.learn_coverage(leadership.coverage);
         }
     }
 
@@ -136,7 +147,8 @@ impl Engine {
 fn reason(gap: Gap) -> &'static str {
     match gap {
         Gap::Unproven => "new",
-        Gap::Epoch { .. } => "epoch",
+        // An in-process tier takes over the mappings of a batch.
+        Gap::Epoch { .. } | Gap::Coverage { .. } => "epoch",
         Gap::Missing { .. } => "gap",
     }
 }

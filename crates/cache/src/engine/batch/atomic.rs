@@ -179,15 +179,18 @@ impl TierStack {
                 return Ok(TierLookup { found, context });
             };
             let mut reads = reads.into_iter();
+            let mut is_usable = true;
             for (item, found) in items.iter().zip(&mut found) {
                 let Some(read) = (if found.is_none() { reads.next() } else { None }) else {
                     continue;
                 };
                 if let Some(position) = read.position {
-                    context.position = Some((position.epoch, position.watermark));
+                    context.position = self.fill_position(&item.policy.rules, position);
+                    is_usable &= context.position.is_some();
                 }
                 *found = self.shared_candidate(&item.request(false, deadline), read)?;
             }
+            context.position = context.position.filter(|_| is_usable);
         }
         if found.iter().any(Option::is_none) || !form_snapshot(&found) {
             if let Some(err) = unproven {

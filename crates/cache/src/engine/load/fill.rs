@@ -91,9 +91,11 @@ impl TierStack {
             }
         };
         if rules.tiers.local && is_sound {
-            let verdict = self.local.fill(&request.key, Arc::clone(&outcome.entry), epoch);
+            let (key, entry, mappings) =
+                (&request.key, &outcome.entry, rules.mappings.of(&outcome.entry.tags));
+            let verdict = self.local.fill(key, Arc::clone(entry), epoch, &mappings);
             if verdict == late {
-                self.local.fill_soft_stale(&request.key, &outcome.entry, epoch);
+                self.local.fill_soft_stale(key, entry, epoch, &mappings);
             }
             // A late fill is reported once.
             if verdict != late || outcome.stored != Some(late) {
@@ -125,6 +127,7 @@ impl TierStack {
             cost: now.since(began),
             ttl,
             seen: loaded.seen.unwrap_or(Lsn::MAX),
+            definition: rules.definition,
         });
         let fast_until = match entry.content {
             // Never served, so the fast path is closed from the start.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use coherence::bound::is_of_log;
 use coherence::{Epoch, Lsn, Mono};
 use contract::Evidence;
 
@@ -37,7 +38,8 @@ impl LoadProof {
     ) -> Self {
         let from = began.before(rules.lag.saturating_add(loaded.behind));
         let from_or_began = from.unwrap_or(began);
-        let position = fill_position(tiers, rules, loaded, began, context);
+        let position = fill_position(tiers, rules, loaded, began, context)
+            .filter(|(epoch, _)| is_of_log(*epoch, loaded.log));
         match loaded.replayed.filter(|_| !rules.is_age_bound()) {
             None => Self { from: from_or_began, own: from.is_some(), as_of: from, position },
             // W is no bound for the state of a standby, and the start of its load proves nothing.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::governor::Decision;
-use coherence::{Lsn, Mono, Subject};
+use coherence::{Lsn, Mono, Subject, coverage};
 use contract::{Key, Unproven};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,11 @@ impl Engine {
             if let (Some(position), Outcome::Found { entry, remaining }) =
                 (read.position, read.outcome)
             {
+                let mappings = rules.mappings.of(&entry.tags);
+                let is_usable = tiers.local.accepts(position, &mappings)
+                    && coverage::is_of_definition(entry.definition, rules.definition);
                 let as_of = match rules.is_age_bound() {
+                    _ if !is_usable => None,
                     true => age_bound_as_of(tiers, rules, &entry, remaining),
                     false => tiers.local.proven_at(position.epoch, position.applied),
                 };
@@ -75,7 +79,10 @@ impl Engine {
                     entry: Arc::new(entry),
                     applied: position.applied,
                     bound: as_of.map(|as_of| now.since(as_of)),
-                    served_as: served_as(rules, rules.is_within_budget(as_of, now)),
+                    served_as: match is_usable {
+                        true => served_as(rules, rules.is_within_budget(as_of, now)),
+                        false => ServedAs::NotServed,
+                    },
                 });
             }
         }

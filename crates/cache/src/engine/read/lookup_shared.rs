@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Epoch, Mono, Reached};
+use coherence::{Epoch, Mono, Reached, coverage};
 use contract::Unproven;
 
 use crate::engine::answer::{Stale, Tier};
@@ -50,6 +50,10 @@ impl TierStack {
             return Ok(SharedLookup::Load(self.local_context()));
         }
         let fallback = self.local_context();
+        // Known to follow another log: no lease is asked for.
+        if self.local.is_of_sampled_log() == Some(false) {
+            return Ok(SharedLookup::Load(fallback));
+        }
         let began = self.now();
         let mut pause = FIRST_PAUSE;
         let mut has_waited = false;
@@ -114,10 +118,15 @@ impl TierStack {
         read: SharedRead,
     ) -> Result<ReplyVerdict, ReadError> {
         let SharedRead { position, outcome } = read;
-        let fill_position = position.map(|position| (position.epoch, position.watermark));
+        let rules = request.rules();
+        let fill_position = position.and_then(|position| self.fill_position(rules, position));
         let context = LoadContext { position: fill_position, lease: None, shared: true };
         let load = |context| Ok(ReplyVerdict::Done(SharedLookup::Load(context)));
         let (entry, remaining) = match outcome {
+            // What the tier has, or what its other nodes load, proves nothing here.
+            Outcome::Found { .. } | Outcome::Wait(_) if fill_position.is_none() => {
+                return load(context);
+            }
             Outcome::Found { entry, remaining } => (entry, remaining),
             Outcome::Lead(lease) => return load(LoadContext { lease: Some(lease), ..context }),
             Outcome::Miss => return load(context),
@@ -125,6 +134,10 @@ impl TierStack {
         };
         let Some(position) = position else { return load(context) };
         let (epoch, applied) = (position.epoch, position.applied);
+        let is_covered = self.local.accepts(position, &rules.mappings.of(&entry.tags));
+        if !is_covered || !coverage::is_of_definition(entry.definition, rules.definition) {
+            return load(context);
+        }
         if self.local.outdates(&request.key, &entry.tags, epoch, applied) {
             return load(context);
         }
@@ -183,7 +196,8 @@ impl TierStack {
         };
         let entry = self.local_copy(request, found, now);
         if rules.tiers.local {
-            let verdict = self.local.fill(&request.key, Arc::clone(&entry), epoch);
+            let mappings = rules.mappings.of(&entry.tags);
+            let verdict = self.local.fill(&request.key, Arc::clone(&entry), epoch, &mappings);
             self.report_fill(request, &entry, Tier::Local, Tier::Shared, verdict);
         }
         let (tier, epoch) = (Tier::Shared, Some(epoch));

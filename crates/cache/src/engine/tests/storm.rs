@@ -47,6 +47,7 @@ impl Origin for Paced {
             ttl: None,
             seen: None,
             replayed: None,
+            log: None,
             behind: Duration::ZERO,
         })
     }

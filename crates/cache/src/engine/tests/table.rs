@@ -67,6 +67,7 @@ impl Table {
                 ttl: None,
                 seen,
                 replayed: None,
+                log: None,
                 behind: Duration::ZERO,
             })
         };

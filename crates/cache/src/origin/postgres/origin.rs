@@ -4,14 +4,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::Lsn;
+use coherence::{Log, Lsn};
 use contract::{Contract, Key, SqlDialect};
-use database::postgres::SessionId;
+use database::postgres::{PooledConnection, SessionId};
 use database::quoting::identifier;
 
 use super::column::{NameColumns, typed_parameter};
 use super::key_scan::TableScan;
-use super::pool::{PostgresPool, origin_error, table_identifier};
+use super::pool::{PostgresPool, log_of, origin_error, table_identifier};
 use super::query::{AsText, LOG_END, in_one_snapshot};
 use super::reader::{ReadRow, RowReader, id_text};
 use crate::origin::error::OriginError;
@@ -29,6 +29,19 @@ pub struct PostgresOrigin {
     load: String,
     scan: TableScan,
     pub(super) standbys: Vec<Arc<dyn Origin>>,
+}
+
+/// The session that answers a load, and the log that its server writes.
+#[derive(Clone, Copy)]
+struct Answerer {
+    session: SessionId,
+    log: Option<Log>,
+}
+
+impl Answerer {
+    fn of(connection: &PooledConnection) -> Self {
+        Self { session: connection.id(), log: log_of(connection) }
+    }
 }
 
 impl PostgresOrigin {
@@ -80,14 +93,15 @@ impl PostgresOrigin {
 
     fn read(
         &self,
-        session: SessionId,
+        by: Answerer,
         id: &str,
         rows: &[tokio_postgres::Row],
     ) -> Result<Loaded, OriginError> {
-        let ReadRow { content, columns, report } = self.reader.read(session, id, rows)?;
+        let ReadRow { content, columns, report } = self.reader.read(by.session, id, rows)?;
         let seen = report.map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
-        loaded_row(self.reader.contract(), id, content, &columns, seen)
+        let loaded = loaded_row(self.reader.contract(), id, content, &columns, seen)?;
+        Ok(Loaded { log: by.log, ..loaded })
     }
 }
 
@@ -102,15 +116,15 @@ impl Origin for PostgresOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
-        let (session, rows) = {
+        let (by, rows) = {
             let client = self.pool.connection().await?;
             let statement =
                 client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
             let id = AsText(id);
-            (client.id(), client.query(&statement, &[&id, &id]).await)
+            (Answerer::of(&client), client.query(&statement, &[&id, &id]).await)
         };
         match rows {
-            Ok(rows) => self.read(session, id, &rows),
+            Ok(rows) => self.read(by, id, &rows),
             Err(err) => Err(self.reader.failure(&self.pool, id, &err).await),
         }
     }
@@ -135,12 +149,12 @@ impl Origin for PostgresOrigin {
             .zip(items)
             .map(|(origin, item)| (&*origin.load, AsText(item.id)))
             .collect();
-        let session = connection.client().id();
+        let by = Answerer::of(connection.client());
         let (_, answers) = in_one_snapshot(connection, None, &queries).await?;
         let mut loaded = Vec::with_capacity(items.len());
         for ((item, origin), rows) in items.iter().zip(origins).zip(answers) {
             loaded.push(match rows {
-                Ok(rows) => origin.read(session, item.id, &rows),
+                Ok(rows) => origin.read(by, item.id, &rows),
                 Err(err) => Err(origin.reader.failure(&self.pool, item.id, &err).await),
             });
         }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use coherence::{Log, server_digest};
 use contract::{Contract, split_table_name};
 use database::postgres::{
-    Access, BorrowedConnection, ConnectConfig, Pool, PooledConnection, PostgresUrl, ServerRole,
-    driver_error,
+    Access, BorrowedConnection, ConnectConfig, CurrentServer, DatabaseIdentity, Pool,
+    PooledConnection, PostgresUrl, ServerRole, driver_error,
 };
 use database::quoting::identifier;
 
@@ -20,7 +21,19 @@ impl PostgresPool {
     /// primary is used. `timeout` limits each statement in the server as well (`statement_timeout`).
     #[must_use]
     pub fn new(url: &PostgresUrl, connections: usize, timeout: Duration) -> Self {
-        Self::with_role(url, ServerRole::Primary, connections, timeout)
+        Self::of_server(url, connections, timeout, CurrentServer::default())
+    }
+
+    /// As [`new`](Self::new), with connections to the same server as all others that share `server`.
+    #[must_use]
+    pub fn of_server(
+        url: &PostgresUrl,
+        connections: usize,
+        timeout: Duration,
+        server: CurrentServer,
+    ) -> Self {
+        let config = config(url, ServerRole::Primary, timeout);
+        Self(Pool::of_server(config, connections, timeout, server))
     }
 
     /// As [`new`](Self::new), for a server of the role.
@@ -30,15 +43,7 @@ impl PostgresPool {
         connections: usize,
         timeout: Duration,
     ) -> Self {
-        let config = ConnectConfig {
-            url: url.clone(),
-            role,
-            access: Access::ReadOnly,
-            application_name: "tidegate-origin",
-            settings: &[],
-            statement_timeout: timeout,
-        };
-        Self(Pool::new(config, connections, timeout))
+        Self(Pool::new(config(url, role, timeout), connections, timeout))
     }
 
     /// Whether the log's record of a row is also the answer to a reader of that row: the key of the
@@ -76,6 +81,23 @@ impl PostgresPool {
     pub(super) async fn borrow(&self) -> Result<BorrowedConnection, OriginError> {
         Ok(self.0.borrow().await?)
     }
+}
+
+fn config(url: &PostgresUrl, role: ServerRole, timeout: Duration) -> ConnectConfig {
+    ConnectConfig {
+        url: url.clone(),
+        role,
+        access: Access::ReadOnly,
+        application_name: "tidegate-origin",
+        settings: &[],
+        statement_timeout: timeout,
+    }
+}
+
+/// Returns the log of the primary behind a connection.
+pub(super) fn log_of(connection: &PooledConnection) -> Option<Log> {
+    let DatabaseIdentity { system, timeline, started } = connection.identity()?;
+    Some(Log { system: *system, timeline: *timeline, server: server_digest(started) }.run())
 }
 
 pub(super) fn origin_error(err: &tokio_postgres::Error) -> OriginError {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::{Log, Replayed};
 use contract::Key;
-use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole, SessionId};
+use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole, SessionId, database_id};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio_postgres::Statement;
@@ -30,11 +30,12 @@ const REPLAYED: &str = "select pg_last_wal_replay_lsn()::text";
 /// The first statement of a load: the replayed position, and the process that reports it.
 const FIRST: &str = "select pg_last_wal_replay_lsn()::text, pg_backend_pid()";
 
-/// A column for the server's state: `primary`, or system and timeline. The timeline is the receiver's, which
+/// A column for the server's state: `primary`, or system, database and timeline. The timeline is the receiver's, which
 /// is never behind the timeline of the replayed log. While the standby does not stream, nothing reports the
 /// present timeline.
 const STATE: &str = "case when pg_is_in_recovery() then concat( \
      (select system_identifier from pg_control_system()), ' ', \
+     (select oid from pg_database where datname = current_database()), ' ', \
      coalesce((select coalesce(received_tli::text, 'hidden') from pg_stat_wal_receiver), 'none')) \
      else 'primary' end";
 
@@ -129,7 +130,9 @@ fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError
     if state == "primary" {
         return refused("it is a primary: it was promoted, or never was a standby");
     }
-    let (system, timeline) = state.split_once(' ').unwrap_or((state, ""));
+    let mut words = state.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (system, oid, timeline) = (word(), word(), word());
     match timeline {
         "none" => return refused("it does not stream from its primary"),
         "hidden" => {
@@ -141,7 +144,8 @@ fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError
         _ => {}
     }
     let parse = || {
-        let log = Log { system: system.parse().ok()?, timeline: timeline.parse().ok()?, server: 0 };
+        let system = database_id(system.parse().ok()?, oid.parse().ok()?);
+        let log = Log { system, timeline: timeline.parse().ok()?, server: 0 };
         Some(Replayed { log, upto: upto?.parse().ok()? })
     };
     parse().ok_or_else(|| {

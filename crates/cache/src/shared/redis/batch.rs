@@ -167,7 +167,7 @@ impl RedisClient {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.apply.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        call.arg(chunk.epoch.to_string()).arg(chunk.prev.0).arg(chunk.upto.0);
+        call.arg(format!("{} {}", chunk.epoch, chunk.coverage)).arg(chunk.prev.0).arg(chunk.upto.0);
         call.arg(chunk.watermark.0);
         let subjects = || {
             let of = |event: &'_ coherence::Event| event.lsn.0;
@@ -207,6 +207,7 @@ impl RedisClient {
                 // A state with a malformed epoch counts as no state.
                 Ok(Err(tier.parse().map_or(Gap::Unproven, |tier| Gap::Epoch { tier })))
             }
+            "coverage" => Ok(Err(Gap::Coverage { tier: reply.coverage()? })),
             "missing" => Ok(Err(Gap::Missing { applied: reply.lsn()?, prev: chunk.prev })),
             other => Err(TierError::Malformed(format!("verdict {other:?}"))),
         }

@@ -64,7 +64,7 @@ fn covered(batch: &Batch, at: usize) -> Lsn {
 
 #[cfg(test)]
 mod tests {
-    use coherence::{Cause, Epoch, Fence};
+    use coherence::{Cause, CoverageDigest, Epoch, Fence};
     use contract::{Key, Tag};
     use proptest::prelude::*;
 
@@ -80,7 +80,14 @@ mod tests {
         };
         let upto = Lsn(110 + sizes.len() as u64);
         let events = sizes.iter().enumerate().map(event).collect();
-        Batch { epoch: Epoch::default(), prev: Lsn(100), upto, watermark: Lsn(90), events }
+        Batch {
+            epoch: Epoch::default(),
+            prev: Lsn(100),
+            upto,
+            watermark: Lsn(90),
+            coverage: CoverageDigest::NONE,
+            events,
+        }
     }
 
     fn tag(n: usize) -> Tag {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::buckets::BucketState;
-use coherence::{Epoch, Lsn};
+use coherence::{CoverageDigest, Epoch, Lsn};
 use contract::Key;
 use futures_util::future::join_all;
 use redis::ScriptInvocation;
@@ -111,31 +111,37 @@ impl RedisClient {
         self.unlink(self.buckets.of(key), &[key]).await
     }
 
-    pub(super) async fn bucket_position(&self, bucket: usize) -> Result<BucketState, TierError> {
+    /// Returns the position of a bucket, and the mappings that it states.
+    pub(super) async fn bucket_position(
+        &self,
+        bucket: usize,
+    ) -> Result<(BucketState, CoverageDigest), TierError> {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.tier_position.prepare_invoke();
         call.key(&names.state).key(&names.tombstones);
-        Ok(self.call(bucket, &call).await?.position()?.map_or(
-            BucketState::Empty,
-            |TierPosition { epoch, applied, watermark }| BucketState::At {
-                epoch,
-                applied,
-                watermark,
+        let position = self.call(bucket, &call).await?.position()?;
+        Ok(position.map_or(
+            (BucketState::Empty, CoverageDigest::NONE),
+            |TierPosition { epoch, applied, watermark, coverage }| {
+                (BucketState::At { epoch, applied, watermark }, coverage)
             },
         ))
     }
 
-    /// Returns the position of each bucket. All are asked at once.
+    /// Returns the position of each bucket, and the mappings that the first one states. All are asked at once.
     ///
     /// # Errors
     /// The first bucket can't be reached, so the tier can't.
-    pub(super) async fn bucket_positions(&self) -> Result<Vec<BucketState>, TierError> {
+    pub(super) async fn bucket_positions(
+        &self,
+    ) -> Result<(Vec<BucketState>, CoverageDigest), TierError> {
         let buckets = 0..self.buckets.len();
         let mut positions = join_all(buckets.map(|bucket| self.bucket_position(bucket))).await;
-        let first = positions.remove(0)?;
-        let rest =
-            positions.into_iter().map(|position| position.unwrap_or(BucketState::Unreachable));
-        Ok([first].into_iter().chain(rest).collect())
+        let (first, coverage) = positions.remove(0)?;
+        let rest = positions
+            .into_iter()
+            .map(|position| position.map_or(BucketState::Unreachable, |(state, _)| state));
+        Ok(([first].into_iter().chain(rest).collect(), coverage))
     }
 
     /// Resets one bucket, unless its position has changed from `seen`. Returns whether it was reset.

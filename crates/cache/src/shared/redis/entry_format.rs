@@ -2,10 +2,10 @@
 //!
 //! One line of text, then head and body as they are:
 //! ```text
-//! tg2 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <seen> <head bytes> <body bytes>[ <tag>…]⏎
+//! tg3 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <seen> <definition> <head bytes> <body bytes>[ <tag>…]⏎
 //! ```
 //! `p`resent, `a`bsent, `u`ncacheable. The scripts read the line too. A reader that finds another format
-//! (`tg1`, …) treats it as malformed and removes it: it is a cache.
+//! (`tg2`, …) removes it: it is a cache.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -30,11 +30,12 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
         Content::Uncacheable => ('u', &none),
     };
     let mut line = format!(
-        " {kind} {} {} {} {} {} {}",
+        " {kind} {} {} {} {} {:x} {} {}",
         entry.loaded_wall_ms,
         entry.cost.as_micros(),
         millis(entry.ttl),
         entry.seen.0,
+        entry.definition,
         value.head.len(),
         value.body.len(),
     );
@@ -57,7 +58,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let mut words = std::str::from_utf8(&raw[..end]).ok()?.split(' ');
     let number = |words: &mut std::str::Split<'_, char>| words.next()?.parse::<u64>().ok();
 
-    if words.next() != Some("tg2") {
+    if words.next() != Some("tg3") {
         return None;
     }
     let _epoch = words.next()?;
@@ -68,6 +69,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let cost = Duration::from_micros(number(&mut words)?);
     let ttl = Duration::from_millis(number(&mut words)?);
     let seen = Lsn(number(&mut words)?);
+    let definition = u64::from_str_radix(words.next()?, 16).ok()?;
     let head_len = usize::try_from(number(&mut words)?).ok()?;
     let body_len = usize::try_from(number(&mut words)?).ok()?;
     let tags = words.map(Tag::parse).collect::<Result<_, _>>().ok()?;
@@ -85,7 +87,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
         "u" if rest.is_empty() => Content::Uncacheable,
         _ => return None,
     };
-    Some(Entry { content, tau, tags, loaded_wall_ms, cost, ttl, seen })
+    Some(Entry { content, tau, tags, loaded_wall_ms, cost, ttl, seen, definition })
 }
 
 #[cfg(test)]
@@ -96,7 +98,7 @@ mod tests {
 
     /// Completes the entry as the fill script does.
     fn written(entry: &Entry) -> Vec<u8> {
-        let mut raw = format!("tg2 1.2.3.4 {} 0", entry.tau.0).into_bytes();
+        let mut raw = format!("tg3 1.2.3.4 {} 0", entry.tau.0).into_bytes();
         raw.extend(encode(entry));
         raw
     }
@@ -111,8 +113,8 @@ mod tests {
         ];
         let tags = proptest::collection::vec("[!-~]{1,20}", 0..4);
         let ttl_ms = 1..1_000_000_000_000_u64;
-        (content, tags, any::<[u64; 4]>(), ttl_ms).prop_map(
-            |(content, tags, [tau, seen, loaded_wall_ms, cost], ttl)| Entry {
+        (content, tags, any::<[u64; 5]>(), ttl_ms).prop_map(
+            |(content, tags, [tau, seen, loaded_wall_ms, cost, definition], ttl)| Entry {
                 content,
                 tau: Lsn(tau),
                 tags: tags.iter().map(|tag| Tag::parse(tag).expect("a tag")).collect(),
@@ -120,6 +122,7 @@ mod tests {
                 cost: Duration::from_micros(cost),
                 ttl: Duration::from_millis(ttl),
                 seen: Lsn(seen),
+                definition,
             },
         )
     }
@@ -139,7 +142,7 @@ mod tests {
 
         #[test]
         fn malformed_bytes_never_panic(
-            line in "(tg2 )?[0-9a-fpu. -]{0,60}\n?", tail in any::<Vec<u8>>(),
+            line in "(tg3 )?[0-9a-fpu. -]{0,60}\n?", tail in any::<Vec<u8>>(),
         ) {
             let mut raw = line.into_bytes();
             raw.extend(tail);

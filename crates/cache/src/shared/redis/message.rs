@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use coherence::{Batch, Cause, Epoch, Event, Lsn, Renewal, Subject};
+use coherence::{Batch, Cause, CoverageDigest, Epoch, Event, Lsn, Renewal, Subject};
 use contract::{Key, Tag};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ struct WireBatch {
     prev: u64,
     upto: u64,
     watermark: u64,
+    /// Messages of versions before it have none, and cover nothing.
+    #[serde(default)]
+    coverage: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<WireEvent>,
 }
@@ -41,6 +44,8 @@ struct WireRenewal {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     ttl_ms: u64,
+    #[serde(default)]
+    definition: u64,
 }
 
 pub(super) fn encode_batch(batch: &Batch) -> String {
@@ -49,6 +54,7 @@ pub(super) fn encode_batch(batch: &Batch) -> String {
         prev: batch.prev.0,
         upto: batch.upto.0,
         watermark: batch.watermark.0,
+        coverage: batch.coverage.0,
         events: batch.events.iter().map(WireEvent::from).collect(),
     };
     serde_json::to_string(&wire).expect("strings and numbers always have a JSON form")
@@ -74,6 +80,7 @@ pub(super) fn decode(field: &str, text: &[u8]) -> Option<NodeMessage> {
                 prev: Lsn(wire.prev),
                 upto: Lsn(wire.upto),
                 watermark: Lsn(wire.watermark),
+                coverage: CoverageDigest(wire.coverage),
                 events: events.collect::<Option<_>>()?,
             }))
         }
@@ -104,6 +111,7 @@ impl From<&Renewal> for WireRenewal {
             value: renewal.value.as_deref().map(str::to_owned),
             tags: renewal.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
             ttl_ms: millis(renewal.ttl),
+            definition: renewal.definition,
         }
     }
 }
@@ -116,6 +124,7 @@ impl WireRenewal {
             value: self.value.map(Into::into),
             tags: tags.collect::<Option<_>>()?,
             ttl: Duration::from_millis(self.ttl_ms),
+            definition: self.definition,
         })
     }
 }
@@ -157,6 +166,7 @@ mod tests {
             prev: Lsn(1),
             upto: Lsn(1 << 53),
             watermark: Lsn(7),
+            coverage: CoverageDigest(u64::MAX),
             events: vec![Event {
                 lsn: Lsn(1 << 53),
                 cause: Cause::Application,
@@ -168,12 +178,14 @@ mod tests {
                         value: Some("{\"price\":\"9 \u{fc}\"}".into()),
                         tags: vec![Tag::parse("product-42").expect("a tag")],
                         ttl: Duration::from_millis(1_234),
+                        definition: u64::MAX,
                     },
                     Renewal {
                         key: Key::parse("v1:catalog:price:43").expect("a key"),
                         value: None,
                         tags: Vec::new(),
                         ttl: Duration::from_secs(60),
+                        definition: 0,
                     },
                 ],
             }],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coherence::{LeaseToken, Lsn};
+use coherence::{CoverageDigest, LeaseToken, Lsn};
 use redis::Value;
 
 use super::entry_format;
@@ -57,6 +57,12 @@ impl Reply {
         text.parse().map(Lsn).map_err(|_| TierError::Malformed(format!("position {text:?}")))
     }
 
+    /// Reads the digest of the mappings that a leader has stated. A malformed one covers nothing.
+    pub(super) fn coverage(&mut self) -> Result<CoverageDigest, TierError> {
+        let text = self.text()?;
+        Ok(CoverageDigest(u64::from_str_radix(&text, 16).unwrap_or_default()))
+    }
+
     /// Reads the result for a key. `None`: the entry is malformed.
     pub(super) fn outcome(&mut self, token: LeaseToken) -> Result<Option<Outcome>, TierError> {
         Ok(Some(match self.text()?.as_str() {
@@ -73,13 +79,15 @@ impl Reply {
         }))
     }
 
-    /// Reads epoch, applied and watermark. `None`: the reply has ended, or the epoch is malformed.
+    /// Reads epoch, applied, watermark and coverage. `None`: the reply has ended, or the epoch is malformed.
     pub(super) fn position(&mut self) -> Result<Option<TierPosition>, TierError> {
         if self.is_empty() {
             return Ok(None);
         }
         let (epoch, applied, watermark) = (self.text()?, self.lsn()?, self.lsn()?);
-        Ok(epoch.parse().ok().map(|epoch| TierPosition { epoch, applied, watermark }))
+        let coverage = self.coverage()?;
+        let position = |epoch| TierPosition { epoch, applied, watermark, coverage };
+        Ok(epoch.parse().ok().map(position))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::buckets::{self, BucketState};
 use coherence::fence::Gap;
-use coherence::{Batch, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict};
+use coherence::{Batch, CoverageDigest, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict};
 use contract::Key;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -17,7 +17,9 @@ use super::options::RedisOptions;
 use super::stream::Subscription;
 use super::{entry_format, message};
 use crate::shared::error::TierError;
-use crate::shared::tier::{Fill, NodeMessage, SharedRead, SharedTier, TierPosition, Touch};
+use crate::shared::tier::{
+    Fill, LeadRequest, Leadership, Led, NodeMessage, SharedRead, SharedTier, TierPosition, Touch,
+};
 use crate::survey::Survey;
 
 /// The largest position that a double stores exactly.
@@ -156,7 +158,9 @@ impl SharedTier for RedisTier {
         let client = &self.client;
         let reset = async |bucket: usize| {
             let names = client.buckets.names(bucket);
-            let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
+            let coverage = CoverageDigest::NONE;
+            let start =
+                Batch { epoch, prev: at, upto: at, watermark, coverage, events: Vec::new() };
             let message = if bucket == 0 { message::encode_batch(&start) } else { String::new() };
             let mut call = client.scripts.reset_epoch.prepare_invoke();
             call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
@@ -178,10 +182,10 @@ impl SharedTier for RedisTier {
             return Ok(false);
         }
         check_exact([at])?;
-        let seen = client.bucket_positions().await?;
+        let (seen, _) = client.bucket_positions().await?;
         // Read again after the others: the first bucket is reset first, so it shows an epoch reset since
         // then.
-        let first = client.bucket_position(0).await?;
+        let (first, _) = client.bucket_position(0).await?;
         if !matches!(first, BucketState::At { epoch: current, .. } if current == epoch) {
             return Ok(false);
         }
@@ -194,13 +198,36 @@ impl SharedTier for RedisTier {
         Ok(count > 0)
     }
 
+    /// The first bucket decides; the others follow, as far as they can be reached.
+    async fn lead(&self, request: &LeadRequest) -> Result<Led, TierError> {
+        let led = self.client.lead(request).await?;
+        if led == Led::Granted {
+            let rest = self.client.buckets.rest();
+            let covered = join_all(rest.map(|bucket| self.client.cover_bucket(bucket, request)));
+            for err in covered.await.into_iter().filter_map(Result::err) {
+                tracing::warn!(error = %err, "a bucket does not know the leader's contracts yet");
+            }
+        }
+        Ok(led)
+    }
+
+    async fn leadership(&self) -> Result<Leadership, TierError> {
+        self.client.leadership().await
+    }
+
     fn is_divided(&self) -> bool {
         self.client.buckets.len() > 1
     }
 
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {
-        let position = buckets::standing(&self.client.bucket_positions().await?);
-        Ok(position.map(|(epoch, applied, watermark)| TierPosition { epoch, applied, watermark }))
+        let (positions, coverage) = self.client.bucket_positions().await?;
+        let position = buckets::standing(&positions);
+        Ok(position.map(|(epoch, applied, watermark)| TierPosition {
+            epoch,
+            applied,
+            watermark,
+            coverage,
+        }))
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {

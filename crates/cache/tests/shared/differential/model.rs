@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache::entry::{Content, Entry, Value};
-use cache::shared::{Fill, TierPosition};
+use cache::shared::{Fill, LeadRequest, Leadership, Led, TierPosition};
+use coherence::coverage::has_caught_up;
 use coherence::fence::Gap;
-use coherence::{Batch, Fence, Offer, Refusal, Renewal, Subject, Verdict};
+use coherence::{Batch, Claim, Coverage, Fence, Offer, Refusal, Renewal, Subject, Verdict};
 use contract::Key;
 
 /// The number of `Age` steps in the TTL of an entry.
@@ -22,12 +23,38 @@ pub(super) struct Model {
     left: BTreeMap<Key, u32>,
     /// The index of the present lease of each key.
     pub(super) holders: BTreeMap<Key, usize>,
+    claim: Option<Claim>,
+    /// The claim has not expired.
+    pub(super) is_live: bool,
+    pub(super) coverage: Coverage,
 }
 
 impl Model {
     pub(super) fn position(&self) -> Option<TierPosition> {
         let (applied, watermark) = (self.fence.applied(), self.fence.watermark());
-        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark })
+        let coverage = self.fence.coverage();
+        self.fence.epoch().map(|epoch| TierPosition { epoch, applied, watermark, coverage })
+    }
+
+    pub(super) fn lead(&mut self, request: &LeadRequest) -> Led {
+        let LeadRequest { claim, history, from, coverage, upto } = request;
+        let live = self.claim.as_ref().filter(|_| self.is_live);
+        let applied = self.fence.epoch().map(|_| self.fence.applied());
+        if let Err(conflict) = claim.replaces(live, applied, history) {
+            return Led::Refused(conflict, live.expect("it stands").label.clone());
+        }
+        if self.coverage.digest() != *from || !has_caught_up(*upto, applied) {
+            return Led::Changed;
+        }
+        (self.claim, self.is_live) = (Some(claim.clone()), true);
+        self.coverage.clone_from(coverage);
+        self.fence.state_coverage(coverage.digest());
+        Led::Granted
+    }
+
+    pub(super) fn leadership(&self) -> Leadership {
+        let claim = self.claim.clone().filter(|_| self.is_live);
+        Leadership { claim, stated: self.coverage.digest(), coverage: self.coverage.clone() }
     }
 
     pub(super) fn fill(&mut self, fill: &Fill, lease: Option<usize>) -> Verdict {
@@ -55,14 +82,17 @@ impl Model {
 
     pub(super) fn apply(&mut self, batch: &Batch) -> Result<(), Gap> {
         self.fence.apply(batch)?;
+        self.is_live = self.claim.is_some();
         for event in &batch.events {
             for subject in &event.subjects {
                 let Subject::Key(key) = subject else { continue };
                 if self.entries.get(key).is_none_or(|entry| entry.tau >= event.lsn) {
                     continue;
                 }
-                self.entries.remove(key);
-                let Some(Renewal { value, tags, ttl, .. }) = event.renewal(key) else { continue };
+                let Some(old) = self.entries.remove(key) else { continue };
+                let renewal = event.renewal(key);
+                let same = renewal.filter(|renewal| renewal.definition == old.definition);
+                let Some(Renewal { value, tags, ttl, definition, .. }) = same else { continue };
                 let (tau, epoch) = (event.lsn, batch.epoch);
                 let offer = Offer { key, tags, tau, epoch, stored: None };
                 if self.fence.admit(offer) == Verdict::Accept {
@@ -81,6 +111,7 @@ impl Model {
                         cost: Duration::ZERO,
                         ttl: *ttl,
                         seen: tau,
+                        definition: *definition,
                     };
                     self.store(key, renewed);
                 }

@@ -42,6 +42,8 @@ pub(super) enum Step {
         ahead: u64,
         watermark: u64,
         events: Vec<Commit>,
+        /// The leader has stated the mappings.
+        stated: bool,
     },
     Evict {
         subjects: Vec<u8>,
@@ -57,9 +59,21 @@ pub(super) enum Step {
         at: u64,
         watermark: u64,
     },
+    /// A leader claims the tier and states its mappings.
+    Lead {
+        who: Who,
+        /// Whether it knows the mappings that are stated.
+        knows: bool,
+        mappings: u8,
+        upto: Option<u64>,
+    },
+    ClaimExpires,
     LeasesExpire,
     Flush,
 }
+
+/// A leader: process, system, timeline, start of the server, slot, and where it has left the timeline before.
+pub(super) type Who = (u64, u64, u32, u64, u64, u64);
 
 /// Position, subjects, and the tag of the keys' new values, if the commit contains them.
 pub(super) type Commit = (u64, Vec<u8>, Option<u8>);
@@ -89,9 +103,15 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
                 (lsn(), subjects(), proptest::option::of(0..4_u8)),
                 0..3,
             ),
-        ).prop_map(|(epoch, back, ahead, watermark, events)| {
-            Step::Apply { epoch, back, ahead, watermark, events }
+            proptest::bool::weighted(0.9),
+        ).prop_map(|(epoch, back, ahead, watermark, events, stated)| {
+            Step::Apply { epoch, back, ahead, watermark, events, stated }
         }),
+        8 => (
+            (0..3_u64, 1..3_u64, 1..3_u32, 1..3_u64, 0..2_u64, lsn()),
+            proptest::bool::weighted(0.8), 0..4_u8, proptest::option::weighted(0.3, lsn()),
+        ).prop_map(|(who, knows, mappings, upto)| Step::Lead { who, knows, mappings, upto }),
+        3 => Just(Step::ClaimExpires),
         5 => subjects().prop_map(|subjects| Step::Evict { subjects }),
         3 => subjects().prop_map(|subjects| Step::Survey { subjects }),
         3 => lsn().prop_map(|upto| Step::Collect { upto }),

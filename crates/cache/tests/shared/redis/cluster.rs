@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cache::leader::{ApplyResult, Leader};
+use cache::leader::{ApplyResult, Consumer, Leader};
 use cache::shared::{
     Fill, NodeMessage, Outcome, RedisMetrics, RedisOptions, RedisTier, RedisTls, SharedRead,
     SharedTier, TierError,
@@ -41,7 +41,10 @@ impl Lab {
         let options = RedisOptions { metrics: metrics.clone(), ..options_at(cluster.url()) };
         let tier = Arc::new(RedisTier::connect(options).await.expect("a tier"));
         let mut leader = lead(&tier);
-        leader.start(Start { new_slot: true, ..start(10) }).await.expect("an epoch");
+        leader
+            .start(Start { new_slot: true, ..start(10) }, Consumer::default())
+            .await
+            .expect("an epoch");
         let epoch = tier.position().await.expect("a position").expect("an epoch").epoch;
         let mut lab = Self { cluster, tier, leader, metrics, epoch, at: 10 };
         assert_eq!(lab.commit(vec![]).await, ApplyResult::Applied);
@@ -372,7 +375,7 @@ async fn new_leader_resets_lagging_buckets_only() {
     })
     .await;
     let mut next = lead(&lab.tier);
-    let (verdict, _) = next.start(start(lab.at)).await.expect("an epoch");
+    let (verdict, _) = next.start(start(lab.at), Consumer::default()).await.expect("an epoch");
     assert_eq!(verdict, Resume::Continue(lab.epoch));
     let left = lab.read_all().await.iter().filter(|read| is_found(read)).count();
     assert_eq!(left, homes.values().filter(|home| **home != 1).count());

@@ -1,7 +1,7 @@
 //! Malformed values under the tier's keys.
 
-use cache::shared::{NodeMessage, Outcome, SharedTier};
-use coherence::{Lsn, Refusal, Subject, Verdict};
+use cache::shared::{LeadRequest, Led, NodeMessage, Outcome, SharedTier};
+use coherence::{Claim, Coverage, CoverageDigest, History, Lsn, Refusal, Subject, Verdict};
 
 use super::Lab;
 use crate::rig::*;
@@ -20,6 +20,12 @@ const TYPES: [&[&str]; 8] = [
     &["xadd", "*", "n", "x"],
     &["setbit", "9999", "1"],
 ];
+
+fn lead_request(from: CoverageDigest, mappings: &[u64]) -> LeadRequest {
+    let claim = Claim { node: 1, log: EPOCH.log(), slot: 1, label: "the shop".into() };
+    let coverage = Coverage::of(mappings.iter().copied());
+    LeadRequest { claim, history: History::default(), from, coverage, upto: None }
+}
 
 impl Lab {
     /// Stores a malformed value under `name`.
@@ -47,6 +53,8 @@ impl Lab {
         self.tier.evict(&subjects).await.expect("evict");
         self.tier.collect(Lsn(11)).await.expect("collect");
         self.tier.position().await.expect("a position");
+        let stated = self.tier.leadership().await.expect("a leadership").stated;
+        self.tier.lead(&lead_request(stated, &[])).await.expect("led");
     }
 
     /// Asserts that the tier works after an epoch reset.
@@ -88,11 +96,13 @@ async fn malformed_entry_removed() {
     let lab = Lab::new().await;
     let name = "{tg:0}:k:v1:catalog:price:1";
     let epoch = EPOCH.to_string();
-    let sizes = |head: &str| format!("tg2 {epoch} 10 0 p 1 1 1000 10 {head}");
+    let sizes = |head: &str| format!("tg3 {epoch} 10 0 p 1 1 1000 10 0 {head}");
     for raw in [
         String::new(),
-        "tg2".into(),
-        "tg2 whatever\n".into(),
+        "tg3".into(),
+        "tg3 whatever\n".into(),
+        format!("tg3 {epoch} 10 0 p 1 1 1000 10 x 0 1\nv"),
+        format!("tg3 {epoch} 10 0 p 1 1 1000 10 1ffffffffffffffff 0 1\nv"),
         sizes("0 5\nv"),
         sizes("0 1\nvv"),
         sizes("99999999999999999999999 1\nv"),
@@ -101,12 +111,12 @@ async fn malformed_entry_removed() {
         sizes("0 1 täg\nv"),
         sizes("0 1 \nv"),
         sizes("0 1"),
-        format!("tg2 {epoch} 99999999999999999999 0 p 1 1 1000 10 0 1\nv"),
-        format!("tg2 {epoch} 10 99999999999999999999 p 1 1 1000 10 0 1\nv"),
-        format!("tg2 {epoch} 10 0 a 1 1 1000 10 0 1\nv"),
-        format!("tg2 {epoch} 10 0 x 1 1 1000 10 0 1\nv"),
-        format!("tg2 {epoch} 10 0 p 99999999999999999999 1 1000 10 0 1\nv"),
-        format!("tg2 {epoch} -5 0 p 1 1 1000 10 0 1\nv"),
+        format!("tg3 {epoch} 99999999999999999999 0 p 1 1 1000 10 0 0 1\nv"),
+        format!("tg3 {epoch} 10 99999999999999999999 p 1 1 1000 10 0 0 1\nv"),
+        format!("tg3 {epoch} 10 0 a 1 1 1000 10 0 0 1\nv"),
+        format!("tg3 {epoch} 10 0 x 1 1 1000 10 0 0 1\nv"),
+        format!("tg3 {epoch} 10 0 p 99999999999999999999 1 1000 10 0 0 1\nv"),
+        format!("tg3 {epoch} -5 0 p 1 1 1000 10 0 0 1\nv"),
     ] {
         let before = lab.metrics.malformed.get();
         lab.cli(&["set", name, &raw, "px", "100000"]);
@@ -117,6 +127,49 @@ async fn malformed_entry_removed() {
         lab.cli(&["set", name, &raw, "px", "100000"]);
         assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept, "{raw:?} blocks the fill");
         assert!(lab.tier.read(&key(1), None).await.is_ok());
+    }
+}
+
+/// A node of the version before may run beside during an upgrade.
+#[tokio::test]
+async fn entry_of_earlier_format_is_a_miss() {
+    let lab = Lab::new().await;
+    let name = "{tg:0}:k:v1:catalog:price:1";
+    let raw = format!("tg2 {EPOCH} 10 0 p 1 1 1000 10 0 1\nv");
+    let before = lab.metrics.malformed.get();
+    lab.cli(&["set", name, &raw, "px", "100000"]);
+    let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
+    assert!(matches!(outcome, Outcome::Miss), "{outcome:?}");
+    assert_eq!(lab.metrics.malformed.get(), before, "it is not malformed");
+    assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept);
+}
+
+#[tokio::test]
+async fn malformed_leadership_covers_nothing() {
+    let lab = Lab::new().await;
+    let state = "{tg:0}:state";
+    for (claim, coverage) in [
+        ("", ""),
+        ("x", "x"),
+        ("1.2.3.4 x", "7 "),
+        ("1.2.3.4.5.6 x", "7 1,2,x"),
+        ("-1.2.3.4.5 x", "18446744073709551616 1"),
+        ("1.2.3.4.5", "0064 64"),
+        ("1.2.3.4.5", "AB 64"),
+    ] {
+        lab.begin().await;
+        lab.cli(&["hset", state, "claim", claim]);
+        let renewed = "redis.call('HSET', KEYS[1], 'claimed', \
+                       string.format('%.0f', redis.call('TIME')[1] * 1000 + 4000))";
+        lab.cli(&["eval", renewed, "1", state]);
+        lab.cli(&["hset", state, "coverage", coverage]);
+        let found = lab.tier.leadership().await.expect("a leadership");
+        assert_eq!(found.claim, None, "{claim:?}");
+        assert_eq!(found.coverage, Coverage::default(), "{coverage:?}");
+        let led = lab.tier.lead(&lead_request(found.stated, &[100])).await.expect("led");
+        assert_eq!(led, Led::Granted, "{coverage:?}");
+        let found = lab.tier.leadership().await.expect("a leadership");
+        assert_eq!(found.coverage, Coverage::of([100]));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::leader::{ApplyResult, Leader};
+use cache::leader::{ApplyResult, Consumer, Leader};
 use cache::shared::{
     Fill, NodeMessage, Outcome, RedisLogin, RedisMetrics, RedisOptions, RedisTier, SharedTier,
     TierError,
@@ -139,7 +139,7 @@ async fn leader_replays_to_promoted_replica() {
         unbroken: None,
         position: Lsn(10),
     };
-    leader.start(start).await.expect("an epoch");
+    leader.start(start, Consumer::default()).await.expect("an epoch");
     let epoch = tier.position().await.expect("a position").expect("an epoch").epoch;
     let stored = async |n| {
         let fill = Fill { epoch, ..fill(&key(n), "old", 10) };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::{Lsn, Relay};
+use coherence::{History, Lsn, Relay};
 use database::postgres::{ConnectConfig, Connection};
 use database::quoting;
 
@@ -118,6 +118,7 @@ impl DebeziumCandidate {
             slot_generation: continued.is_none().then(rand::random),
             position: continued.unwrap_or(end),
             server_started: identity.server_started,
+            history: History::default(),
             unbroken,
         };
         let relay = match continued {

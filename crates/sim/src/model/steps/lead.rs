@@ -2,7 +2,7 @@
 //! and `cache::Leader`).
 
 use coherence::resume::{Resume, resume};
-use coherence::{Batch, Epoch, Lsn, Watermark};
+use coherence::{Batch, CoverageDigest, Epoch, Lsn, Watermark};
 
 use crate::model::composition::CompositionRule;
 use crate::model::database::event;
@@ -86,7 +86,14 @@ impl World {
         if watermark == leader.published.1 {
             return false;
         }
-        let batch = Batch { epoch: leader.epoch, prev, upto: prev, watermark, events: Vec::new() };
+        let batch = Batch {
+            epoch: leader.epoch,
+            prev,
+            upto: prev,
+            watermark,
+            coverage: CoverageDigest::NONE,
+            events: Vec::new(),
+        };
         self.apply_to_shared(batch);
         true
     }
@@ -104,7 +111,14 @@ impl World {
         };
         leader.watermark.progress(upto);
         let watermark = leader.watermark();
-        Some(Batch { epoch: leader.epoch, prev, upto, watermark, events })
+        Some(Batch {
+            epoch: leader.epoch,
+            prev,
+            upto,
+            watermark,
+            coverage: CoverageDigest::NONE,
+            events,
+        })
     }
 
     /// Applies a batch as `Leader::apply` does, in one call to the shared tier: after a gap the next attempt

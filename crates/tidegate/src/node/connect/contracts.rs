@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::node::AuditTarget;
-use cache::{Origin, Policy};
+use cache::{Origin, Policy, Rules};
 use coherence::Clock;
 use contract::{Contract, Contracts};
 use edge::data::ServedContract;
@@ -30,8 +30,14 @@ pub(crate) fn filtered_contracts(served: &[ServedContract]) -> Vec<FilteredContr
     filtered.collect()
 }
 
-pub(super) fn served_contract(contract: &Contract, origin: Arc<dyn Origin>) -> ServedContract {
-    ServedContract { contract: contract.clone(), policy: Arc::new(Policy::from(contract)), origin }
+/// Returns a contract among `contracts` with its origin.
+pub(super) fn served_contract(
+    contract: &Contract,
+    contracts: &Contracts,
+    origin: Arc<dyn Origin>,
+) -> ServedContract {
+    let policy = Arc::new(Policy::new(Rules::of(contract, contracts)));
+    ServedContract { contract: contract.clone(), policy, origin }
 }
 
 pub(super) fn audit_target(
@@ -56,7 +62,7 @@ pub(crate) fn services(
             let variable = |name: &str| std::env::var(name).ok();
             let (clock, metrics) = (Arc::clone(clock), metrics.clone());
             let origin = HttpOrigin::new(contract.clone(), service, variable, clock, metrics)?;
-            Ok(served_contract(contract, Arc::new(origin)))
+            Ok(served_contract(contract, contracts, Arc::new(origin)))
         })
         .collect()
 }

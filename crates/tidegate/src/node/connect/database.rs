@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::database::DatabaseUrl;
+use ::database::postgres::CurrentServer;
 use ::node::{AuditTarget, Renewer, key_columns, tracked_tables};
 use cache::ThreadChance;
 use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
@@ -83,14 +84,17 @@ pub(crate) async fn database(
                     (Box::new(feed) as Box<dyn Feed>, None)
                 }
             };
-            let log = Arc::new(PostgresSource::new(url));
+            let server = CurrentServer::default();
+            let log = Arc::new(PostgresSource::of_server(url, server.clone()));
             let standbys = Standbys::connect(name, source, &*log, registry).await?;
-            let pool = PostgresPool::new(url, source.connections, source.load_timeout);
-            let own = PostgresPool::new(url, 1, source.load_timeout);
+            let pool = |connections| {
+                PostgresPool::of_server(url, connections, source.load_timeout, server.clone())
+            };
+            let (pool, own) = (pool(source.connections), pool(1));
             for contract in loaded {
                 let origin = PostgresOrigin::prepare(contract.clone(), pool.clone()).await?;
                 let origin = origin.with_standbys(&standbys.all);
-                let with_origin = served_contract(contract, Arc::new(origin));
+                let with_origin = served_contract(contract, contracts, Arc::new(origin));
                 if audited(contract) {
                     let origin = PostgresOrigin::prepare(contract.clone(), own.clone()).await?;
                     targets.extend([audit_target(&with_origin, origin)]);
@@ -117,7 +121,7 @@ pub(crate) async fn database(
             let own = MariaDbPool::new(url, 1, source.load_timeout);
             for contract in loaded {
                 let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
-                let with_origin = served_contract(contract, Arc::new(origin));
+                let with_origin = served_contract(contract, contracts, Arc::new(origin));
                 if audited(contract) {
                     let origin = MariaDbOrigin::prepare(contract.clone(), own.clone()).await?;
                     targets.extend([audit_target(&with_origin, origin)]);
@@ -145,7 +149,7 @@ pub(crate) async fn database(
             let pool = own.clone().with_log_end(feed::sqlite::LOG_END_SQL);
             for contract in loaded {
                 let origin = SqliteOrigin::prepare(contract.clone(), pool.clone())?;
-                let with_origin = served_contract(contract, Arc::new(origin));
+                let with_origin = served_contract(contract, contracts, Arc::new(origin));
                 if audited(contract) {
                     let origin = SqliteOrigin::prepare(contract.clone(), own.clone())?;
                     targets.extend([audit_target(&with_origin, origin)]);

@@ -1,30 +1,37 @@
 -- Applies a chunk of the log to one bucket.
 -- KEYS: state, tombstones, evictions, stream, the entries that the events name …
--- ARGV: epoch, prev, upto, watermark, floor, stream length, message or '',
+-- ARGV: epoch and the digest of the leader's mappings, prev, upto, watermark, floor, stream length, message or '',
 --       for each entry its position, and its new TTL in ms and content after its stamp, or 0 and ''
 --       if the log does not contain its value …, then the subject and the position of each tag and
 --       wildcard, in turn …
--- Reply: malformed, 'applied' | 'unproven' | 'epoch', the tier's epoch | 'missing', applied
+-- Reply: malformed, 'applied' | 'unproven' | 'epoch', the tier's epoch | 'coverage', the stated
+--        digest | 'missing', applied
 
 local s = state()
 if not s then
   return { malformed, 'unproven' }
 end
-if s.epoch ~= ARGV[1] then
+local epoch, coverage = string.match(ARGV[1], '^(%S+) (%x+)$')
+if s.epoch ~= epoch then
   return { malformed, 'epoch', s.epoch }
+end
+if s.coverage ~= coverage then
+  return { malformed, 'coverage', s.coverage }
 end
 if s.applied < tonumber(ARGV[2]) then
   return { malformed, 'missing', s.applied_text }
 end
 
--- The entries with a new value in the log that are valid. Read before the tombstones are raised, which
+-- The entries with a new value in the log that are valid and of the same definition. Read before the tombstones are raised, which
 -- make all of them invalid.
 local valid = {}
 for i = 5, #KEYS do
   if ARGV[3 * i - 5] ~= '' then
     local raw = on('GET', KEYS[i])
     local entry = raw and parse(KEYS[i], raw)
-    valid[KEYS[i]] = entry and is_valid(s, KEYS[i], KEYS[3], entry)
+    local definition = string.match(ARGV[3 * i - 5], '^ [pa] %d+ %d+ %d+ %d+ (%x+) ')
+    valid[KEYS[i]] = entry and entry.definition == definition
+      and is_valid(s, KEYS[i], KEYS[3], entry)
   end
 end
 
@@ -80,13 +87,13 @@ end
 -- epoch and stored value are known.
 local function renew(key, lsn, ttl, rest)
   local members = { subject(key) }
-  for tag in string.gmatch(string.match(rest, '^ [pa] %d+ %d+ %d+ %d+ %d+([^\n]*)\n'), '%S+') do
+  for tag in string.gmatch(string.match(rest, '^ [pa] %d+ %d+ %d+ %d+ %x+ %d+ %d+([^\n]*)\n'), '%S+') do
     members[#members + 1] = 't:' .. tag
   end
   if tonumber(lsn) >= floor and tonumber(lsn) >= newest(KEYS[2], members)
     and not matches_wildcard(s, tonumber(lsn), members) then
     local stamp = string.format('%.0f', s.evictions)
-    local entry = 'tg2 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
+    local entry = 'tg3 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
     redis.call('SET', key, entry, 'PX', ttl)
   else
     redis.call('UNLINK', key)
@@ -97,7 +104,7 @@ for i = 5, #KEYS do
   local header = on('GETRANGE', KEYS[i], 0, 127)
   if header ~= '' then
     local lsn, ttl, rest = ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
-    local epoch, tau = string.match(header, '^tg2 (%S+) (%d+) ')
+    local epoch, tau = string.match(header, '^tg3 (%S+) (%d+) ')
     tau = epoch == s.epoch and position(tau)
     if tau and tau < tonumber(lsn) and rest ~= '' and valid[KEYS[i]] then
       renew(KEYS[i], lsn, ttl, rest)
@@ -109,6 +116,9 @@ end
 
 -- Last, so that a failure before leaves the old position, and the batch is sent again.
 publish(KEYS[4], ARGV[6], 'batch', ARGV[7])
+if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'claim') then
+  redis.call('HSET', KEYS[1], 'claimed', string.format('%.0f', time_ms() + CLAIM_LIFETIME))
+end
 if tonumber(ARGV[3]) > s.applied then
   redis.call('HSET', KEYS[1], 'applied', ARGV[3])
 end

@@ -25,7 +25,7 @@ local function admit()
     return 'tombstone'
   end
   -- Most fills find no entry, or an older one. Only the others need the whole entry.
-  local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg2 %S+ (%d+) '))
+  local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg3 %S+ (%d+) '))
   if stored and tau < stored then
     local entry = parse(KEYS[4], redis.call('GET', KEYS[4]))
     if entry and is_valid(s, KEYS[4], KEYS[3], entry) then
@@ -46,7 +46,7 @@ if ARGV[3] ~= '' then
 end
 if verdict == 'accept' then
   local stamp = string.format('%.0f', s.evictions)
-  local entry = 'tg2 ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. stamp .. ARGV[5]
+  local entry = 'tg3 ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. stamp .. ARGV[5]
   redis.call('SET', KEYS[4], entry, 'PX', ARGV[4])
 end
 return { malformed, verdict }

@@ -9,6 +9,9 @@ local malformed = 0
 -- The number of wildcards that are kept: coherence::Fence::PATTERNS_MAX.
 local WILDCARDS_MAX = 32
 
+-- The lifetime of a claim in ms: coherence::leadership::CLAIM_LIFETIME.
+local CLAIM_LIFETIME = 5000
+
 -- Runs a command on a key of the tier. A value of another type under the key is removed.
 local function on(command, key, ...)
   local reply = redis.pcall(command, key, ...)
@@ -26,11 +29,17 @@ local function position(text)
   return text and #text <= 16 and string.find(text, '^%d+$') and tonumber(text)
 end
 
+-- Returns the digest of the mappings that a leader has stated, as it is written elsewhere; '0' if there is none.
+local function digest(field)
+  local text = string.match(field or '', '^0*(%x+) ')
+  return text and #text <= 16 and string.lower(text) or '0'
+end
+
 -- Returns the bucket's state, or nil if it has none. A state with a missing part proves nothing and is
 -- removed. The tombstones have a guard that names the epoch, so that their loss is such a case.
 local function state()
   local f = on('HMGET', KEYS[1], 'epoch', 'applied', 'watermark', 'floor', 'evictions', 'evicted',
-    'wildcards')
+    'wildcards', 'coverage')
   if not f[1] then
     return nil
   end
@@ -40,6 +49,8 @@ local function state()
     evictions = position(f[5]), evicted = position(f[6]),
     -- Lines of position and subject, the newest first.
     wildcards = f[7] or '',
+    -- The digest of the mappings that the leader has stated.
+    coverage = digest(f[8]),
   }
   if #s.epoch <= 64 and string.find(s.epoch, '^%x+%.%x+%.%x+%.%x+$')
     and s.applied and s.watermark and s.floor and s.evictions and s.evicted
@@ -49,6 +60,22 @@ local function state()
   end
   redis.call('HDEL', KEYS[1], 'epoch')
   malformed = malformed + 1
+  return nil
+end
+
+local function time_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Returns the claim of the leader, or nil if it has expired. A clock that went back does not prolong it.
+local function live_claim(now)
+  local f = on('HMGET', KEYS[1], 'claim', 'claimed')
+  local upto = position(f[2])
+  if f[1] and upto and upto > now and upto - now <= CLAIM_LIFETIME
+    and string.find(f[1], '^%x+%.%x+%.%x+%.%x+%.%x+ ') then
+    return f[1]
+  end
   return nil
 end
 
@@ -104,11 +131,11 @@ local function matches_wildcard(s, tau, subjects)
   return false
 end
 
--- Parses an entry: epoch, τ, stamp, kind, times, tags; nil if it is malformed, truncated or without expiry.
+-- Parses an entry: epoch, τ, stamp, kind, times, definition, tags; nil if it is malformed, truncated or without expiry.
 -- `size`: its bytes, if `raw` is only its beginning.
 local function parse(key, raw, size)
-  local epoch, tau, stamp, kind, loaded, ttl, head, body, tags, start = string.match(raw,
-    '^tg2 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ([pau]) (%d+) %d+ (%d+) %d+ (%d+) (%d+)([^\n]*)\n()')
+  local epoch, tau, stamp, kind, loaded, ttl, definition, head, body, tags, start = string.match(raw,
+    '^tg3 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ([pau]) (%d+) %d+ (%d+) %d+ (%x+) (%d+) (%d+)([^\n]*)\n()')
   local digits = tau and #tau
   tau, stamp = position(tau), position(stamp)
   if not (tau and stamp) or (size or #raw) ~= start - 1 + tonumber(head) + tonumber(body) then
@@ -117,7 +144,7 @@ local function parse(key, raw, size)
   local left = redis.call('PTTL', key)
   return left >= 0 and {
     epoch = epoch, tau = tau, digits = digits, stamp = stamp, kind = kind, tags = tags, left = left,
-    loaded = tonumber(loaded), ttl = tonumber(ttl),
+    loaded = tonumber(loaded), ttl = tonumber(ttl), definition = definition,
   }
 end
 
@@ -147,15 +174,13 @@ local function touch_entry(s, key, raw, entry, touch)
   end
   local after = entry.ttl
   if longest > 0 then
-    local time = redis.call('TIME')
-    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-    after = math.min(after, longest - math.max(now - entry.loaded, 0))
+    after = math.min(after, longest - math.max(time_ms() - entry.loaded, 0))
   end
   if after <= entry.left + entry.ttl / 64 then
     return raw
   end
   if entry.tau < s.applied then
-    local offset = #'tg2  ' + #entry.epoch
+    local offset = #'tg3  ' + #entry.epoch
     raw = string.sub(raw, 1, offset) .. s.applied_text .. string.sub(raw, offset + entry.digits + 1)
     if #s.applied_text == entry.digits then
       redis.call('SETRANGE', key, offset, s.applied_text)

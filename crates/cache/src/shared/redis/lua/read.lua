@@ -1,13 +1,13 @@
 -- Looks up keys, touches their entries and grants leases.
 -- KEYS: state, tombstones, evictions, then entry and lease for each key
 -- ARGV: lease in ms or '', then for each key the token of its lease, and its touch or ''
--- Reply: malformed [, epoch, applied, watermark, then for each key its outcome, …]
+-- Reply: malformed [, epoch, applied, watermark, coverage, then for each key its outcome, …]
 
 local s = state()
 if not s then
   return { malformed }
 end
-local reply = { 0, s.epoch, s.applied_text, s.watermark_text }
+local reply = { 0, s.epoch, s.applied_text, s.watermark_text, s.coverage }
 
 local function add(...)
   for _, word in ipairs({ ... }) do
@@ -26,7 +26,8 @@ local function read(entry_key, lease_key, token, touch)
       return add('found', raw, entry.left)
     end
     redis.call('UNLINK', entry_key)
-    if not entry then
+    -- A node of the version before may still write its own format.
+    if not entry and string.sub(raw, 1, 4) ~= 'tg2 ' then
       malformed = malformed + 1
     end
   end

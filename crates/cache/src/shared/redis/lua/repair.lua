@@ -9,9 +9,7 @@ if (s and s.epoch or '') ~= ARGV[3] or s and s.epoch == ARGV[1] and s.applied >=
 end
 -- Entries of the same epoch may be stored here. All of them count as evicted: their stamps are counts of
 -- evictions, which never reach the time in ms.
-local time = redis.call('TIME')
-local count = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-count = math.max(count, position(redis.call('HGET', KEYS[1], 'evictions')) or 0) + 1
+local count = math.max(time_ms(), position(redis.call('HGET', KEYS[1], 'evictions')) or 0) + 1
 redis.call('UNLINK', KEYS[2], KEYS[3])
 redis.call('ZADD', KEYS[2], '+inf', 'e:' .. ARGV[1])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'applied', ARGV[2], 'watermark', 0,

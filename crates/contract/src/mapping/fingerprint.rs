@@ -1,0 +1,105 @@
+//! Fingerprints of contracts, by which nodes with different configurations recognise what they share.
+//!
+//! Only one node, the leader, maps row changes to keys and tags, and each node stores entries for the others. The
+//! *mapping* of a contract is everything that decides which entries a row change invalidates; its *definition*
+//! everything that decides the content of its entries.
+
+use std::collections::BTreeSet;
+
+use crate::model::contract::Contract;
+use crate::naming::table::without_default_schema;
+use crate::model::contracts::Contracts;
+use crate::model::service::Service;
+use crate::naming::digest::fnv1a;
+use crate::naming::tag::TagTemplate;
+
+/// The version of the rules that make keys and tags of rows. Increase it with each change of a key's or tag's
+/// text, so that a leader of another version covers nothing here.
+const MAPPING_VERSION: u32 = 1;
+
+/// The version of the rules that make an entry of a loaded row. Increase it with each change of its format.
+const DEFINITION_VERSION: u32 = 1;
+
+impl Contract {
+    /// Returns the fingerprint of its mapping; `None` where no row change invalidates its entries.
+    pub fn mapping_fingerprint(&self) -> Option<u64> {
+        let text = self.mapping_text()?;
+        Some(fnv1a(text.bytes()))
+    }
+
+    /// Returns the fingerprint of its definition: entries with another one have another content, or other tags.
+    pub fn definition_fingerprint(&self) -> u64 {
+        let Self { key, id, value, service, .. } = self;
+        let key = key.as_str();
+        let mut text = format!("{DEFINITION_VERSION}\n{key}\n{id:?}\n{value:?}\n");
+        if let Some(Service { url, types, headers, .. }) = service {
+            text.push_str(&format!("{}\n{types:?}\n{headers:?}\n", url.as_str()));
+        }
+        text.push_str(&self.mapping_text().unwrap_or_default());
+        fnv1a(text.bytes())
+    }
+
+    fn mapping_text(&self) -> Option<String> {
+        let from = self.from.as_ref()?;
+        let table = without_default_schema(&from.table);
+        let mut columns = from.columns.clone();
+        columns.sort_unstable();
+        let parts = [
+            MAPPING_VERSION.to_string(),
+            from.source.clone(),
+            table.to_owned(),
+            from.key.clone(),
+            from.tenant.clone(),
+            columns.join(" "),
+            self.key.as_str().to_owned(),
+            format!("{:?}", self.id),
+            texts(&self.tags),
+            texts(&self.page_tags),
+        ];
+        Some(parts.join("\n"))
+    }
+
+    /// Whether a row change under `other` may raise a tag that entries of this contract carry.
+    fn may_carry_tags_of(&self, other: &Self) -> bool {
+        let raised = || other.tags.iter().chain(&other.page_tags);
+        self.tags.iter().any(|own| raised().any(|tag| may_be_equal(own, tag)))
+    }
+}
+
+impl Contracts {
+    /// Returns the mappings of all contracts, each once.
+    pub fn mappings(&self) -> BTreeSet<u64> {
+        self.iter().filter_map(Contract::mapping_fingerprint).collect()
+    }
+
+    /// Returns the mappings that entries of `contract` depend on: its own, and those that raise its tags.
+    pub fn mappings_of_entries(&self, contract: &Contract) -> BTreeSet<u64> {
+        let raising = self.iter().filter(|other| contract.may_carry_tags_of(other));
+        raising.chain([contract]).filter_map(Contract::mapping_fingerprint).collect()
+    }
+
+    /// Returns the mappings that pages depend on: those that raise any tag.
+    pub fn mappings_of_pages(&self) -> BTreeSet<u64> {
+        let raises =
+            |contract: &&Contract| !contract.tags.is_empty() || !contract.page_tags.is_empty();
+        self.iter().filter(raises).filter_map(Contract::mapping_fingerprint).collect()
+    }
+}
+
+fn texts(templates: &[TagTemplate]) -> String {
+    templates.iter().map(TagTemplate::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether two templates may make the same tag, judged by the text before their first placeholders.
+fn may_be_equal(one: &TagTemplate, other: &TagTemplate) -> bool {
+    let prefix = |template: &TagTemplate| {
+        let text = template.as_str();
+        text.split_once('{').map_or(text, |(prefix, _)| prefix).to_owned()
+    };
+    let (one, other) = (prefix(one), prefix(other));
+    one.starts_with(&other) || other.starts_with(&one)
+}
+
+#[cfg(test)]
+#[path = "fingerprint_tests.rs"]
+mod tests;
