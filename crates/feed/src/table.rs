@@ -12,6 +12,9 @@ pub struct TrackedTable {
     pub table: String,
     /// The columns that rows are delivered with, each once.
     pub columns: Vec<String>,
+    /// The columns that keys are made from. Where updates do not log their old value, the entry under the old
+    /// key would stay.
+    pub key_columns: Vec<String>,
     /// The columns whose value *before* a change is needed too: ids, and the columns of tags.
     pub old_columns: Vec<String>,
 }

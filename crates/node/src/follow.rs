@@ -4,9 +4,10 @@ mod changed_tables;
 mod events;
 mod follower;
 mod metrics;
+mod schema_record;
 mod tables;
 
 pub use changed_tables::ChangedTables;
 pub use follower::{Follower, FollowerParts};
 pub use metrics::FollowMetrics;
-pub use tables::{key_columns, tracked_tables};
+pub use tables::{key_columns, scoped_contracts, tracked_tables};

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use coherence::fence::Gap;
 use coherence::lease::Grant;
 use coherence::{
-    Batch, Clock, Epoch, Event, Fence, LeaseToken, Leases, Lsn, Mono, Offer, Refusal, Renewal,
-    Subject, Verdict,
+    AppliedSchema, Batch, Clock, Epoch, Event, Fence, LeaseToken, Leases, Lsn, Mono, Offer,
+    Refusal, Renewal, Subject, Verdict,
 };
 use contract::Key;
 use parking_lot::Mutex;
@@ -49,6 +49,8 @@ struct State {
     entries: Cache<Key, Stored, Weight>,
     stamps: EvictionStamps,
     subscribers: Broadcast,
+    /// The schema that the log of the present epoch was applied under.
+    schema: Option<AppliedSchema>,
 }
 
 #[derive(Clone)]
@@ -84,6 +86,7 @@ impl MemoryTier {
             entries: empty_cache(capacity_bytes),
             stamps: EvictionStamps::default(),
             subscribers: Broadcast::default(),
+            schema: None,
         };
         Self { clock, tombstones: TOMBSTONES_MAX, state: Mutex::new(state) }
     }
@@ -112,6 +115,7 @@ impl MemoryTier {
             entries,
             stamps: state.stamps.clone(),
             subscribers: Broadcast::default(),
+            schema: state.schema.clone(),
         };
         Self {
             clock: Arc::clone(&self.clock),
@@ -301,6 +305,7 @@ impl State {
         self.fence.reset_epoch(epoch, at, watermark);
         self.leases.clear();
         self.entries.clear();
+        self.schema = None;
         let start = Batch { epoch, prev: at, upto: at, watermark, events: Vec::new() };
         self.subscribers.publish(&NodeMessage::Batch(start));
     }
@@ -401,6 +406,20 @@ impl SharedTier for MemoryTier {
 
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {
         Ok(self.state.lock().position())
+    }
+
+    async fn applied_schema(&self) -> Result<Option<(Epoch, Option<AppliedSchema>)>, TierError> {
+        let state = self.state.lock();
+        Ok(state.fence.epoch().map(|epoch| (epoch, state.schema.clone())))
+    }
+
+    async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {
+        let mut state = self.state.lock();
+        let is_current = state.fence.epoch() == Some(epoch);
+        if is_current {
+            state.schema = Some(schema.clone());
+        }
+        Ok(is_current)
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {

@@ -1,6 +1,8 @@
 //! Pools of connections.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -16,8 +18,8 @@ const OPERATION: &str = "connecting";
 #[derive(Clone)]
 pub struct Pool {
     pool: managed::Pool<Opener>,
-    /// Identifies the pool among its clones and others.
-    identity: Arc<()>,
+    /// Also identifies the pool among its clones and others.
+    generation: Arc<AtomicU64>,
 }
 
 /// A connection of a [`Pool`], with a cache of prepared statements. Returns to the pool on drop.
@@ -28,26 +30,53 @@ pub struct Opener {
     config: ConnectConfig,
     /// The time limit for each host.
     limit: Duration,
+    /// The present generation.
+    generation: Arc<AtomicU64>,
+}
+
+/// A session of a pool, with a cache of prepared statements.
+pub struct PooledSession {
+    client: ClientWrapper,
+    /// The pool's generation when it was opened.
+    generation: u64,
+}
+
+impl Deref for PooledSession {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        &self.client
+    }
+}
+
+impl DerefMut for PooledSession {
+    fn deref_mut(&mut self) -> &mut ClientWrapper {
+        &mut self.client
+    }
 }
 
 impl managed::Manager for Opener {
-    type Type = ClientWrapper;
+    type Type = PooledSession;
     type Error = DatabaseError;
 
-    async fn create(&self) -> Result<ClientWrapper, DatabaseError> {
+    async fn create(&self) -> Result<PooledSession, DatabaseError> {
+        let generation = self.generation.load(Relaxed);
         let Opened { client, driver, .. } = self.config.open(self.limit).await?;
-        Ok(ClientWrapper::new(client, driver))
+        Ok(PooledSession { client: ClientWrapper::new(client, driver), generation })
     }
 
     async fn recycle(
         &self,
-        client: &mut ClientWrapper,
+        session: &mut PooledSession,
         _: &Metrics,
     ) -> RecycleResult<DatabaseError> {
-        match client.is_closed() {
-            true => Err(RecycleError::message("connection closed")),
-            false => Ok(()),
+        if session.is_closed() {
+            return Err(RecycleError::message("connection closed"));
         }
+        if session.generation != self.generation.load(Relaxed) {
+            return Err(RecycleError::message("connection of an earlier generation"));
+        }
+        Ok(())
     }
 }
 
@@ -58,19 +87,27 @@ impl Pool {
     pub fn new(config: ConnectConfig, size: usize, limit: Duration) -> Self {
         // Else the first host could use up the time of the others.
         let hosts = u32::try_from(config.url.hosts().len()).unwrap_or(u32::MAX);
-        let pool = managed::Pool::builder(Opener { config, limit: limit / hosts })
+        let generation = Arc::<AtomicU64>::default();
+        let opener = Opener { config, limit: limit / hosts, generation: Arc::clone(&generation) };
+        let pool = managed::Pool::builder(opener)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(limit))
             .build()
             .expect("a pool with a runtime can have timeouts");
-        Self { pool, identity: Arc::default() }
+        Self { pool, generation }
     }
 
     /// Whether both are clones of one pool.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.identity, &other.identity)
+        Arc::ptr_eq(&self.generation, &other.generation)
+    }
+
+    /// Begins a generation. Connections of other ones are closed instead of being used again: a connection keeps
+    /// the settings that it began with. Nothing changes if it is the present generation.
+    pub fn renew(&self, generation: u64) {
+        self.generation.store(generation, Relaxed);
     }
 
     /// Returns a connection that nothing else uses until it is dropped.

@@ -27,7 +27,12 @@ impl CommitAssembler {
 
 fn assembler() -> CommitAssembler {
     let columns = ["id", "name", "price"].map(str::to_owned).to_vec();
-    let tracked = TrackedTable { table: "products".into(), columns, old_columns: vec![] };
+    let tracked = TrackedTable {
+        table: "products".into(),
+        columns,
+        key_columns: vec![],
+        old_columns: vec![],
+    };
     let options = MariaDbOptions::new(
         "shop",
         "mysql://h/shop".parse().unwrap(),

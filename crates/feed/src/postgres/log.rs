@@ -1,10 +1,11 @@
 //! The write-ahead log: its identity and end, and appending messages to it.
 
-use coherence::{Cause, Lsn, Subject};
+use coherence::Lsn;
 use database::postgres::Connection;
 
+use super::schema::{DigestStatement, FollowedSchema, parse_digest};
 use crate::error::FeedError;
-use crate::event::{Identity, LogEnd};
+use crate::event::{Identity, LogEnd, LogSample};
 use crate::message::LogMessage;
 
 /// The prefix of the messages by which a node checks that a relay passes on the log.
@@ -13,6 +14,13 @@ pub(super) const BEAT_PREFIX: &str = "tidegate.beat";
 const NUDGE_PREFIX: &str = "tidegate.nudge";
 
 const READING_END: &str = "reading the end of the log";
+
+/// The system, the timeline, and the end of the log. Not the flush position: with `synchronous_commit = off` a
+/// commit is acknowledged first and flushed later.
+const END_COLUMNS: &str = "system_identifier, \
+                           ('x' || substr(pg_walfile_name(lsn), 1, 8))::bit(32)::bigint, lsn";
+
+const END_TABLES: &str = "pg_control_system(), pg_current_wal_insert_lsn() lsn";
 
 /// Returns the identity of the connected database.
 pub(super) async fn identity(connection: &Connection) -> Result<Identity, FeedError> {
@@ -35,17 +43,36 @@ pub(super) async fn identity(connection: &Connection) -> Result<Identity, FeedEr
 
 /// Returns the end of the log.
 pub(super) async fn end(connection: &Connection) -> Result<LogEnd, FeedError> {
-    // Not the flush position: with `synchronous_commit = off` a commit is acknowledged first and
-    // flushed later.
-    let sql = "select concat_ws(' ', system_identifier, \
-                 ('x' || substr(pg_walfile_name(lsn), 1, 8))::bit(32)::bigint, lsn) \
-               from pg_control_system(), pg_current_wal_insert_lsn() lsn";
-    let text = connection.text(READING_END, sql).await?;
-    let mut parts = text.split(' ');
+    let sql = format!("select concat_ws(' ', {END_COLUMNS}) from {END_TABLES}");
+    Ok(parse_end(&connection.text(READING_END, &sql).await?)?.0)
+}
+
+/// Prepares the statement of [`sample`].
+pub(super) async fn prepare_sample(
+    connection: &Connection,
+    schema: &FollowedSchema,
+) -> Result<DigestStatement, FeedError> {
+    schema.prepare(connection, &format!("{END_COLUMNS}, "), &format!("from {END_TABLES}")).await
+}
+
+/// Returns the end of the log, and the digest of the schema in one snapshot that was taken before.
+pub(super) async fn sample(
+    connection: &Connection,
+    statement: &DigestStatement,
+) -> Result<LogSample, FeedError> {
+    let text = statement.execute(READING_END, connection).await?;
+    let (end, digest) = parse_end(&text)?;
+    Ok(LogSample { end, schema: Some(parse_digest(digest)?) })
+}
+
+/// Parses the end of the log. Returns the rest of the text too.
+fn parse_end(text: &str) -> Result<(LogEnd, &str), FeedError> {
+    let mut parts = text.splitn(4, ' ');
     let mut parse = || {
         let system = parts.next()?.parse().ok()?;
         let timeline = parts.next()?.parse().ok()?;
-        Some(LogEnd { system, timeline, lsn: parts.next()?.parse().ok()? })
+        let end = LogEnd { system, timeline, lsn: parts.next()?.parse().ok()? };
+        Some((end, parts.next().unwrap_or_default()))
     };
     parse().ok_or_else(|| FeedError::Malformed(format!("the end of the log: {text:?}")))
 }
@@ -54,13 +81,6 @@ pub(super) async fn end(connection: &Connection) -> Result<LogEnd, FeedError> {
 pub(super) async fn emit(connection: &Connection, json: &str) -> Result<Lsn, FeedError> {
     append(connection, LogMessage::PREFIX, json).await?;
     flushed(connection).await
-}
-
-/// Appends a request that invalidates everything.
-pub(super) async fn emit_everything(connection: &Connection) -> Result<(), FeedError> {
-    let subjects = vec![Subject::Everything];
-    let message = LogMessage { id: "schema".to_owned(), cause: Cause::Application, subjects };
-    append(connection, LogMessage::PREFIX, &message.to_json()?).await
 }
 
 /// Appends a beat and returns a position at or past the end of its commit.

@@ -100,6 +100,7 @@ impl Follower {
             position: Lsn(position),
             server_started: String::new(),
             unbroken: !log.created && self.file.replace(file) == Some(file),
+            schema: None,
         };
         self.options.metrics.leader.set(1);
         if self.send(FeedEvent::Started(start)).is_err() {

@@ -20,7 +20,8 @@ pub(crate) const PRODUCTS: &str =
 pub(crate) fn products() -> TrackedTable {
     let columns = ["id", "name", "category_id", "price_cents"].map(str::to_owned).to_vec();
     let old_columns = ["id", "category_id"].map(str::to_owned).to_vec();
-    TrackedTable { table: "products".into(), columns, old_columns }
+    let key_columns = vec!["id".to_owned()];
+    TrackedTable { table: "products".into(), columns, key_columns, old_columns }
 }
 
 /// The real time; only the lag metric uses it.

@@ -212,6 +212,7 @@ async fn all_setup_issues_reported() {
     options.tables.push(feed::TrackedTable {
         table: "stock".into(),
         columns: vec!["id".into()],
+        key_columns: vec![],
         old_columns: vec![],
     });
     let mut feed: Box<dyn Feed> = Box::new(SqliteFeed::new(options));

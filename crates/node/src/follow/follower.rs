@@ -9,10 +9,11 @@ use cache::{Engine, SharedTier, TierError};
 use coherence::resume::{Resume, Start};
 use coherence::{Clock, Event};
 use contract::Contracts;
-use feed::{Checkpoint, Feed, FeedError, FeedEvent, LogBatch, LogEnd, StreamStart};
+use feed::{Checkpoint, Feed, FeedError, FeedEvent, LogBatch, LogEnd, Source, StreamStart};
 
 use super::events::EventMapper;
 use super::metrics::FollowMetrics;
+use super::schema_record::SchemaRecord;
 use crate::health::Health;
 use crate::journal::{Journal, Record, SUBJECTS_KEPT};
 use crate::renew::Renewer;
@@ -28,6 +29,8 @@ const RECONCILE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct FollowerParts {
     /// The engine whose tiers are moved along the log.
     pub engine: Engine,
+    /// The database of the log.
+    pub source: Arc<dyn Source>,
     /// The contracts that map rows to keys and tags.
     pub contracts: Arc<Contracts>,
     /// Time for the leader and for the journal.
@@ -48,6 +51,7 @@ pub struct Follower {
     leader: Leader,
     engine: Engine,
     mapper: EventMapper,
+    schema: SchemaRecord,
     journal: Arc<Journal>,
     health: Arc<Health>,
     metrics: FollowMetrics,
@@ -81,12 +85,21 @@ impl Follower {
     /// Creates a follower of `feed`, which resumes where the shared tier stands.
     #[must_use]
     pub fn new(mut feed: Box<dyn Feed>, renewer: Renewer, parts: FollowerParts) -> Self {
-        let FollowerParts { engine, contracts, clock, health, journal, metrics, longest_ttl } =
-            parts;
+        let FollowerParts {
+            engine,
+            source,
+            contracts,
+            clock,
+            health,
+            journal,
+            metrics,
+            longest_ttl,
+        } = parts;
         feed.resume(Arc::new(SharedCheckpoint(Arc::clone(engine.shared()))));
         Self {
             feed,
             leader: Leader::new(engine.clone(), Arc::clone(&clock), longest_ttl),
+            schema: SchemaRecord::new(engine.clone(), source, Arc::clone(&contracts)),
             engine,
             mapper: EventMapper::new(contracts, renewer, metrics.clone()),
             journal,
@@ -129,6 +142,9 @@ impl Follower {
     async fn next(&mut self) -> Result<FeedEvent, FeedError> {
         let mut next = std::pin::pin!(self.feed.next());
         loop {
+            if self.leads {
+                self.schema.keep(self.leader.epoch(), self.clock.mono()).await;
+            }
             tokio::select! {
                 biased;
                 event = &mut next => return event,
@@ -136,7 +152,10 @@ impl Follower {
             }
             match self.leader.reconcile().await {
                 Ok(ApplyResult::Applied) => {}
-                Ok(result) => report(&self.metrics, result),
+                Ok(result) => {
+                    self.schema.note(result);
+                    report(&self.metrics, result);
+                }
                 Err(err) => {
                     tracing::debug!(error = %err, "the shared tier could not be reconciled");
                 }
@@ -145,6 +164,7 @@ impl Follower {
     }
 
     async fn start(&mut self, started: &StreamStart) {
+        self.schema.start(started.schema.clone());
         let start = Start {
             system: started.system,
             timeline: started.timeline,
@@ -190,7 +210,10 @@ impl Follower {
         let mut attempts = 0;
         loop {
             match self.leader.apply(prev, upto, watermark, &mut events).await {
-                Ok(result) => break report(&self.metrics, result),
+                Ok(result) => {
+                    self.schema.note(result);
+                    break report(&self.metrics, result);
+                }
                 Err(err) => self.back_off(&err, &mut attempts).await,
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::Contracts;
-use feed::{TableName, TrackedTable};
+use feed::{ScopedContract, TableName, TrackedTable};
 
 /// Returns the tables of `source` that contracts refer to, each with every column that a contract needs: for
 /// keys, for tags, to detect a change, and for renewed values.
@@ -15,10 +15,12 @@ pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<TrackedTable> 
             let mut tracked = TrackedTable {
                 table: table.to_owned(),
                 columns: Vec::new(),
+                key_columns: Vec::new(),
                 old_columns: Vec::new(),
             };
             for contract in contracts.of_table(source, table) {
                 add(&mut tracked.columns, &contract.key_columns());
+                add(&mut tracked.key_columns, &contract.key_columns());
                 add(&mut tracked.columns, &contract.watched_columns());
                 add(&mut tracked.columns, &contract.tag_columns());
                 add(&mut tracked.columns, &contract.page_tag_columns());
@@ -30,6 +32,28 @@ pub fn tracked_tables(source: &str, contracts: &Contracts) -> Vec<TrackedTable> 
             tracked
         })
         .collect()
+}
+
+/// Returns the contracts of `source` as far as their definitions are followed. `resolved` are the `configured`
+/// contracts with the tables that their names mean.
+#[must_use]
+pub fn scoped_contracts(
+    source: &str,
+    configured: &Contracts,
+    resolved: &Contracts,
+) -> Vec<ScopedContract> {
+    let of_source = resolved.iter().filter_map(|contract| {
+        let from = contract.from.as_ref().filter(|from| from.source == source)?;
+        let spelled = configured.get(&contract.name).and_then(|contract| contract.from.as_ref());
+        let bare_name = spelled.map(|from| from.table.clone()).filter(|name| !name.contains('.'));
+        let value = contract
+            .value
+            .as_ref()
+            .map(|value| contract::number_parameters(value.trim_end().trim_end_matches(';')).sql);
+        let (name, table) = (contract.name.clone(), TableName::parse(&from.table));
+        Some(ScopedContract { name, table, bare_name, value })
+    });
+    of_source.collect()
 }
 
 /// Returns the columns of each table that keys and tags are made of.

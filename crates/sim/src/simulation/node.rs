@@ -117,6 +117,7 @@ impl Node {
         let feed = SlotFeed::of(candidate, SOURCE.into(), feed::Metrics::default());
         let parts = FollowerParts {
             engine: engine.clone(),
+            source: Arc::clone(source) as Arc<dyn Source>,
             contracts,
             clock: Arc::clone(clock),
             health: Arc::clone(&self.health),

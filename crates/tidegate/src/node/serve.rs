@@ -57,7 +57,8 @@ impl Node {
             Arc::clone(&self.clock),
             Arc::clone(&self.health),
             self.sample_interval,
-        );
+        )
+        .with_origins(self.origins.clone());
         background.spawn(async move {
             sampler.run().await;
             Ok(())
@@ -93,6 +94,7 @@ impl Node {
         if let Some((feed, renewer)) = self.feed.lock().take() {
             let parts = FollowerParts {
                 engine: self.engine.clone(),
+                source: Arc::clone(&self.source),
                 contracts: Arc::clone(&self.contracts),
                 clock: Arc::clone(&self.clock),
                 health: Arc::clone(&self.health),

@@ -15,6 +15,7 @@ mod pricing;
 mod renew;
 mod ryw;
 mod scenario;
+mod schema;
 mod sentinel;
 mod service;
 mod setup;

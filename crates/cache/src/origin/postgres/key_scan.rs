@@ -1,16 +1,24 @@
 //! The scan of a table's ids, page by page along the index of its key.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use coherence::Lsn;
+use parking_lot::RwLock;
 
 use super::pool::{PostgresPool, origin_error};
 use super::query::{AsText, LOG_END};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::{KeyPage, KeyScan, ScanEstimate};
 
-/// A table, its key column, and the statements that read its pages.
+/// The scan of a table.
 pub(super) struct TableScan {
     pool: PostgresPool,
+    pages: RwLock<Arc<TablePages>>,
+}
+
+/// A table, its key column, and the statements that read its pages.
+pub(super) struct TablePages {
     /// As SQL identifier.
     table: String,
     key: String,
@@ -19,14 +27,23 @@ pub(super) struct TableScan {
 }
 
 impl TableScan {
+    pub(super) fn new(pool: PostgresPool, pages: Arc<TablePages>) -> Self {
+        Self { pool, pages: RwLock::new(pages) }
+    }
+
+    /// Uses other statements from now on.
+    pub(super) fn replace(&self, pages: Arc<TablePages>) {
+        *self.pages.write() = pages;
+    }
+
+    fn pages(&self) -> Arc<TablePages> {
+        Arc::clone(&self.pages.read())
+    }
+}
+
+impl TablePages {
     /// `table` and `quoted_key` are SQL identifiers.
-    pub(super) fn new(
-        pool: PostgresPool,
-        table: &str,
-        key: &str,
-        quoted_key: &str,
-        key_type: &str,
-    ) -> Self {
+    pub(super) fn new(table: &str, key: &str, quoted_key: &str, key_type: &str) -> Self {
         let page = |which: &str| {
             // An unqualified name would refer to the text column in `order by`, and pages would miss ids.
             format!(
@@ -35,7 +52,6 @@ impl TableScan {
             )
         };
         Self {
-            pool,
             table: table.to_owned(),
             key: key.to_owned(),
             first_page: page(&format!("t.{quoted_key} is not null")),
@@ -64,8 +80,9 @@ const ESTIMATE: &str = "select case \
 #[async_trait]
 impl KeyScan for TableScan {
     async fn estimate(&self) -> Result<ScanEstimate, OriginError> {
+        let pages = self.pages();
         let client = self.pool.connection().await?;
-        let row = client.query_opt(ESTIMATE, &[&self.table, &self.key]).await;
+        let row = client.query_opt(ESTIMATE, &[&pages.table, &pages.key]).await;
         let Some(row) = row.map_err(|err| origin_error(&err))? else {
             return Ok(ScanEstimate { keys: 0, unsuitable: Some("its table is not there".into()) });
         };
@@ -74,7 +91,8 @@ impl KeyScan for TableScan {
     }
 
     async fn page(&self, after: Option<&str>, limit: usize) -> Result<KeyPage, OriginError> {
-        let sql = if after.is_some() { &self.next_page } else { &self.first_page };
+        let pages = self.pages();
+        let sql = if after.is_some() { &pages.next_page } else { &pages.first_page };
         let client = self.pool.connection().await?;
         let statement = client.prepare_cached(sql).await.map_err(|err| origin_error(&err))?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use coherence::Lsn;
 use contract::{Contract, Key};
 use database::quoting::identifier;
+use parking_lot::RwLock;
 
-use super::key_scan::TableScan;
+use super::key_scan::{TablePages, TableScan};
 use super::pool::{PostgresPool, origin_error, table_name};
 use super::query::{AsText, LOG_END, in_one_snapshot, read_row};
-use crate::origin::error::OriginError;
+use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{loaded_row, source};
@@ -24,11 +25,33 @@ const CANONICAL: [&str; 6] = ["smallint", "integer", "bigint", "uuid", "text", "
 pub struct PostgresOrigin {
     pub(super) contract: Contract,
     pool: PostgresPool,
-    /// The statement before and after its last column, the server's report on itself.
-    parts: [String; 2],
-    load: String,
+    pub(super) statements: Arc<PreparedStatements>,
     scan: TableScan,
     pub(super) standbys: Vec<Arc<dyn Origin>>,
+}
+
+/// The statements that fit the database at present; or why there are none.
+pub(super) struct PreparedStatements(RwLock<Result<Arc<Statements>, OriginError>>);
+
+impl PreparedStatements {
+    pub(super) fn get(&self) -> Result<Arc<Statements>, OriginError> {
+        self.0.read().clone()
+    }
+}
+
+/// The statements of one contract.
+pub(super) struct Statements {
+    /// The load before and after its last column, the server's report on itself.
+    parts: [String; 2],
+    load: String,
+    pages: Arc<TablePages>,
+}
+
+impl Statements {
+    /// Returns the load with `report` as the server's report on itself.
+    pub(super) fn with_report(&self, report: &str) -> String {
+        self.parts.join(report)
+    }
 }
 
 impl PostgresOrigin {
@@ -38,8 +61,33 @@ impl PostgresOrigin {
     /// The database can't be reached, or the contract does not fit it: no such table or column, or a key
     /// column whose values can be written in several ways.
     pub async fn prepare(contract: Contract, pool: PostgresPool) -> Result<Self, OriginError> {
+        let statements = Statements::prepare(&contract, &pool).await?;
+        let scan = TableScan::new(pool.clone(), Arc::clone(&statements.pages));
+        let statements = Arc::new(PreparedStatements(RwLock::new(Ok(Arc::new(statements)))));
+        Ok(Self { contract, pool, statements, scan, standbys: Vec::new() })
+    }
+
+    fn read(&self, id: &str, rows: &[tokio_postgres::Row]) -> Result<Loaded, OriginError> {
+        let (content, columns, end) = read_row(&self.contract, id, rows)?;
+        let seen = end.map(str::parse::<Lsn>).transpose();
+        let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
+        loaded_row(&self.contract, id, content, &columns, seen)
+    }
+
+    async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
+        let statements = self.statements.get()?;
+        let client = self.pool.connection().await?;
+        let statement =
+            client.prepare_cached(&statements.load).await.map_err(|err| origin_error(&err))?;
+        let id = AsText(id);
+        client.query(&statement, &[&id, &id]).await.map_err(|err| origin_error(&err))
+    }
+}
+
+impl Statements {
+    async fn prepare(contract: &Contract, pool: &PostgresPool) -> Result<Self, OriginError> {
         let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
-            return Err(not_loadable(&contract));
+            return Err(not_loadable(contract));
         };
         let table = table_name(&from.table);
         let client = pool.connection().await?;
@@ -68,7 +116,7 @@ impl PostgresOrigin {
         let as_text = |column: &str| format!("{0}::text as {0}", identifier(column));
         let columns: Vec<String> = contract.load_columns().into_iter().map(as_text).collect();
         let (columns, key) = (columns.join(", "), identifier(&from.key));
-        let value = numbered_statement(&contract, &value)?;
+        let value = numbered_statement(contract, &value)?;
         // No lateral joins: a column that the contract misspells must not resolve to one of this statement.
         // The line break ends a comment at the end of the contract's statement.
         let parts = [
@@ -82,35 +130,19 @@ impl PostgresOrigin {
         ];
         let load = parts.join(LOG_END);
         client.prepare_cached(&load).await.map_err(|err| {
-            let cause = err.as_db_error().map_or_else(|| err.to_string(), ToString::to_string);
-            OriginError::broken(format!(
-                "contract {}: its `value` is refused by the database: {cause}",
-                contract.name
-            ))
+            let OriginError { kind, message } = origin_error(&err);
+            match kind {
+                OriginErrorKind::Broken | OriginErrorKind::BadRequest => {
+                    OriginError::broken(format!(
+                        "contract {}: its `value` is refused by the database: {message}",
+                        contract.name
+                    ))
+                }
+                kind => OriginError { kind, message },
+            }
         })?;
-        drop(client);
-        let scan = TableScan::new(pool.clone(), &table, &from.key, &key, &key_type);
-        Ok(Self { contract, pool, parts, load, scan, standbys: Vec::new() })
-    }
-
-    /// Returns the statement with `report` as the server's report on itself.
-    pub(super) fn statement(&self, report: &str) -> String {
-        self.parts.join(report)
-    }
-
-    fn read(&self, id: &str, rows: &[tokio_postgres::Row]) -> Result<Loaded, OriginError> {
-        let (content, columns, end) = read_row(&self.contract, id, rows)?;
-        let seen = end.map(str::parse::<Lsn>).transpose();
-        let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
-        loaded_row(&self.contract, id, content, &columns, seen)
-    }
-
-    async fn query(&self, id: &str) -> Result<Vec<tokio_postgres::Row>, OriginError> {
-        let client = self.pool.connection().await?;
-        let statement =
-            client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
-        let id = AsText(id);
-        client.query(&statement, &[&id, &id]).await.map_err(|err| origin_error(&err))
+        let pages = Arc::new(TablePages::new(&table, &from.key, &key, &key_type));
+        Ok(Self { parts, load, pages })
     }
 }
 
@@ -129,6 +161,29 @@ impl Origin for PostgresOrigin {
         self.read(id, &rows)
     }
 
+    /// On new connections: open ones keep the settings that they began with, and the types of their prepared
+    /// statements.
+    async fn prepare_again(&self, schema: u64) -> Result<(), OriginError> {
+        self.pool.renew(schema);
+        for standby in &self.standbys {
+            standby.prepare_again(schema).await?;
+        }
+        let prepared = Statements::prepare(&self.contract, &self.pool).await;
+        match prepared {
+            Ok(statements) => {
+                self.scan.replace(Arc::clone(&statements.pages));
+                *self.statements.0.write() = Ok(Arc::new(statements));
+                Ok(())
+            }
+            Err(err) => {
+                if err.kind == OriginErrorKind::Broken {
+                    *self.statements.0.write() = Err(err.clone());
+                }
+                Err(err)
+            }
+        }
+    }
+
     fn key_scan(&self) -> Option<&dyn KeyScan> {
         Some(&self.scan)
     }
@@ -143,11 +198,15 @@ impl Origin for PostgresOrigin {
         let Some(origins) = same_pool.collect::<Option<Vec<_>>>() else {
             return Ok(load_separately(items).await);
         };
+        let statements = origins.iter().map(|origin| origin.statements.get());
+        let Ok(statements) = statements.collect::<Result<Vec<_>, _>>() else {
+            return Ok(load_separately(items).await);
+        };
         let connection = self.pool.borrow().await?;
-        let queries: Vec<_> = origins
+        let queries: Vec<_> = statements
             .iter()
             .zip(items)
-            .map(|(origin, item)| (&*origin.load, AsText(item.id)))
+            .map(|(statements, item)| (&*statements.load, AsText(item.id)))
             .collect();
         let (_, answers) = in_one_snapshot(connection, None, &queries).await?;
         let items =

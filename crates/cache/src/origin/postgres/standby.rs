@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio_postgres::Statement;
 
-use super::origin::PostgresOrigin;
+use super::origin::{PostgresOrigin, PreparedStatements};
 use super::pool::{PostgresPool, origin_error};
 use super::query::{AsText, Rows, in_one_snapshot, query, read_row};
 use crate::origin::error::{OriginError, OriginErrorKind};
@@ -149,7 +149,8 @@ fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError
 struct StandbyOrigin {
     contract: Contract,
     standby: Arc<Standby>,
-    load: String,
+    /// Those of the primary, where they are prepared again when a definition is altered.
+    statements: Arc<PreparedStatements>,
 }
 
 impl PostgresOrigin {
@@ -157,9 +158,9 @@ impl PostgresOrigin {
     #[must_use]
     pub fn with_standbys(mut self, standbys: &[Arc<Standby>]) -> Self {
         let origin = |standby: &Arc<Standby>| {
-            let (contract, load) = (self.contract.clone(), self.statement(STATE));
-            let standby = Arc::clone(standby);
-            Arc::new(StandbyOrigin { contract, standby, load }) as Arc<dyn Origin>
+            let (contract, standby) = (self.contract.clone(), Arc::clone(standby));
+            let statements = Arc::clone(&self.statements);
+            Arc::new(StandbyOrigin { contract, standby, statements }) as Arc<dyn Origin>
         };
         self.standbys = standbys.iter().map(origin).collect();
         self
@@ -200,10 +201,16 @@ impl Origin for StandbyOrigin {
         *self.standby.known.lock()
     }
 
+    async fn prepare_again(&self, schema: u64) -> Result<(), OriginError> {
+        self.standby.loads.renew(schema);
+        Ok(())
+    }
+
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let load = self.statements.get()?.with_report(STATE);
         let (connection, first) = self.connection().await?;
         let client = connection.client();
-        let load = client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
+        let load = client.prepare_cached(&load).await.map_err(|err| origin_error(&err))?;
         let text = AsText(id);
         let steps = [query(client, &first, None), query(client, &load, Some(&text))];
         let mut answers = join_all(steps).await.into_iter();
@@ -224,12 +231,12 @@ impl Origin for StandbyOrigin {
         let Some(origins) = same_standby.collect::<Option<Vec<_>>>() else {
             return Ok(load_separately(items).await);
         };
+        let load = |origin: &&Self| Ok(origin.statements.get()?.with_report(STATE));
+        let loads = origins.iter().map(load).collect::<Result<Vec<String>, OriginError>>();
+        let Ok(loads) = loads else { return Ok(load_separately(items).await) };
         let (connection, first) = self.connection().await?;
-        let queries: Vec<_> = origins
-            .iter()
-            .zip(items)
-            .map(|(origin, item)| (&*origin.load, AsText(item.id)))
-            .collect();
+        let queries: Vec<_> =
+            loads.iter().zip(items).map(|(load, item)| (&**load, AsText(item.id))).collect();
         let (first, answers) = in_one_snapshot(connection, Some(&first), &queries).await?;
         let first = first.unwrap_or_else(|| Ok(Vec::new()));
         let items = items.iter().zip(origins).zip(answers);

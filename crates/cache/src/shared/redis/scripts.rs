@@ -54,6 +54,7 @@ pub(super) struct Scripts {
     pub(super) reset_epoch: Script,
     pub(super) repair: Script,
     pub(super) tier_position: Script,
+    pub(super) schema: Script,
     pub(super) collect: Script,
     pub(super) stream_position: Script,
     rehearse: Script,
@@ -73,6 +74,7 @@ impl Scripts {
             reset_epoch: script!("lua/reset_epoch.lua"),
             repair: script!("lua/repair.lua"),
             tier_position: script!("lua/tier_position.lua"),
+            schema: script!("lua/schema.lua"),
             collect: script!("lua/collect.lua"),
             stream_position: script!("lua/stream_position.lua"),
             rehearse: script!("lua/rehearse.lua"),
@@ -94,6 +96,7 @@ impl ScriptSet for Scripts {
             &self.reset_epoch,
             &self.repair,
             &self.tier_position,
+            &self.schema,
             &self.collect,
             &self.stream_position,
         ]
