@@ -143,6 +143,12 @@ impl Leader {
         Ok((verdict, watermark))
     }
 
+    /// Returns the epoch that is led, after [`start`](Self::start).
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.following.as_ref().map(|following| following.epoch)
+    }
+
     /// Applies the next batch of the log to the shared tier, and concurrently to this node's in-process tier.
     /// Repeat it on an error: nothing may be acknowledged to the database before this has succeeded. `events`
     /// is unchanged afterwards, so that it need not be copied for a repetition. Before [`Leader::start`] the

@@ -14,6 +14,7 @@
 //! | [`watermark`] | the position up to which every commit is visible to every new snapshot |
 //! | [`cursor`] | the batches to publish to the tiers, and the position to confirm to the database |
 //! | [`resume`] | after a reconnection: continue the tier's epoch, or reset it |
+//! | [`applied_schema`] | whether a sample proves a tier, after definitions were altered without an event |
 //! | [`relay`] | completeness of transactions that another process (Debezium) reads from the log |
 //! | [`replay_buffer`] | the last batches, for a tier that comes back at an older position |
 //! | [`high_water_mark`] | detection of a tier that comes back at an older position |
@@ -48,12 +49,14 @@ pub use position::{Epoch, Log, Lsn, server_digest};
 pub use read::{atomic, bound, causal_token, standby};
 pub use rules::Rule;
 pub use stream::{
-    cursor, high_water_mark, relay, replay_buffer, resume, watermark, watermark_history,
+    applied_schema, cursor, high_water_mark, relay, replay_buffer, resume, watermark,
+    watermark_history,
 };
 pub use tier::{
     buckets, coverage, fence, governor, key_filter, leadership, lease, sliding_ttl, soft,
 };
 
+pub use applied_schema::{AppliedSchema, ObjectDigests, SchemaGate};
 pub use bound::Bound;
 pub use causal_token::{CausalToken, Reached};
 pub use coverage::{Coverage, CoverageDigest, KnownCoverage};

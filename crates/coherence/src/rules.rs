@@ -46,6 +46,8 @@ pub enum Rule {
     WatermarkWaitsForCommits,
     /// A sample proves only tiers that have applied the sampled end of the log.
     ProofNeedsPosition,
+    /// A sample proves only under the schema that the log was applied under.
+    ProofNeedsAppliedSchema,
     /// A restarted or replaced server causes an epoch reset.
     ResumeSameServer,
     /// A connection that did not survive a crash causes an epoch reset.
@@ -125,6 +127,7 @@ impl Rule {
         Self::WatermarkInOrder,
         Self::WatermarkWaitsForCommits,
         Self::ProofNeedsPosition,
+        Self::ProofNeedsAppliedSchema,
         Self::ResumeSameServer,
         Self::ResumeUnbroken,
         Self::ResumeWithoutGap,

@@ -1,5 +1,6 @@
 //! The stream: which part of the commit log the tiers have received, and what is visible of it.
 
+pub mod applied_schema;
 pub mod cursor;
 pub mod high_water_mark;
 pub mod relay;

@@ -1,11 +1,14 @@
 //! Events of a feed.
 
+use std::sync::Arc;
+
 use coherence::{Clock, History, Log, Lsn};
 use contract::RowChange;
 
 use crate::error::FeedError;
 use crate::message::LogMessage;
 use crate::metrics::Metrics;
+use crate::schema::Schema;
 
 /// A batch holds at most about this many commits.
 pub(crate) const MAX_COMMITS_PER_BATCH: usize = 256;
@@ -72,6 +75,9 @@ pub struct StreamStart {
     /// The timelines before this one, each with the position at which it was left; empty where the database
     /// does not tell.
     pub history: History,
+    /// The schema under which the stream is complete; `None` if it is not followed. A stream ends when the
+    /// schema changes.
+    pub schema: Option<Arc<Schema>>,
 }
 
 /// An event of a feed.
@@ -99,6 +105,15 @@ pub struct LogEnd {
     pub server: u64,
     /// Its end.
     pub lsn: Lsn,
+}
+
+/// A sample of a database's log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LogSample {
+    /// Its end.
+    pub end: LogEnd,
+    /// The digest of the schema; `None` if it is not followed.
+    pub schema: Option<u64>,
 }
 
 /// A database's identity.

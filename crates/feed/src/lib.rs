@@ -25,12 +25,13 @@ pub mod mariadb;
 mod message;
 mod metrics;
 pub mod postgres;
+mod schema;
 mod source;
 pub mod sqlite;
 mod table;
 
 pub use error::{FeedError, SetupError, SetupIssue};
-pub use event::{Commit, FeedEvent, Identity, LogBatch, LogEnd, StreamStart};
+pub use event::{Commit, FeedEvent, Identity, LogBatch, LogEnd, LogSample, StreamStart};
 pub use feed::{Checkpoint, Feed};
 pub use leader_election::Candidate;
 pub use mariadb::{MariaDbFeed, MariaDbOptions, MariaDbSource};
@@ -39,7 +40,8 @@ pub use metrics::Metrics;
 pub use postgres::debezium::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, InboxError,
 };
-pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource};
+pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource, SchemaScope};
+pub use schema::{ReadObject, Schema, ScopedContract, UnfollowedRead};
 pub use source::Source;
 pub use sqlite::{SqliteFeed, SqliteOptions, SqliteSource};
 pub use table::{TableName, TrackedTable};

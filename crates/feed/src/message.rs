@@ -52,10 +52,17 @@ impl LogMessage {
     /// The largest message in bytes of JSON.
     pub const MAX_BYTES: usize = 64 * 1024;
 
+    /// Returns a request that invalidates everything.
+    #[must_use]
+    pub fn everything(id: impl Into<String>) -> Self {
+        let subjects = vec![Subject::Everything];
+        Self { id: id.into(), cause: Cause::Application, subjects }
+    }
+
     /// Returns a message that invalidates everything, because the rows that a commit has changed
     /// are unknown.
-    pub(crate) fn everything() -> Self {
-        Self { id: String::new(), cause: Cause::Commit, subjects: vec![Subject::Everything] }
+    pub(crate) fn unknown_changes() -> Self {
+        Self { cause: Cause::Commit, ..Self::everything(String::new()) }
     }
 
     /// Returns its form in the log.

@@ -15,12 +15,17 @@
 //! - **A lost slot** (dropped by hand, or its log was removed) is created again, and the stream's start
 //!   reports it.
 //! - **Changes that the log does not contain** (a table dropped and created again, an `alter table`
-//!   that rewrites values, a changed publication) are detected every two seconds and delivered as a
-//!   change of everything. Until they are detected, an entry may be stale beyond its bound.
+//!   that rewrites values, a partition, a view, the publication) are part of a schema's digest, which each
+//!   sample of the log's end contains and which a stream checks four times a second. A stream ends when its
+//!   schema was altered; the next one starts under the new schema, and its consumer invalidates what
+//!   depends on the difference.
 
 mod assembler;
 mod candidate;
 mod catalog;
+mod check;
+mod check_rows;
+mod check_server;
 mod connection;
 pub mod debezium;
 mod feed;
@@ -29,6 +34,9 @@ mod options;
 mod parser;
 mod prepare;
 mod primary;
+mod schema;
+mod schema_digest;
+mod schema_reads;
 mod schema_watch;
 mod session;
 mod slot;
@@ -40,6 +48,7 @@ mod visibility;
 pub use feed::{PostgresFeed, SlotFeed};
 pub use options::PostgresOptions;
 pub use prepare::{Prepared, prepare};
+pub use schema::{SchemaScope, resolve_table};
 pub use session::{AcquiredStream, Session};
 pub use source::PostgresSource;
 pub use transport::{LogEvent, LogStream, Primary};

@@ -1,11 +1,14 @@
 //! Requests to the database behind a feed.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use coherence::Lsn;
 
 use crate::error::FeedError;
-use crate::event::{Identity, LogEnd};
+use crate::event::{Identity, LogEnd, LogSample};
 use crate::message::LogMessage;
+use crate::schema::Schema;
 
 /// Requests to the database that a [`Feed`](crate::Feed) follows, from any number of tasks and nodes.
 #[async_trait]
@@ -16,6 +19,23 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The database is unavailable.
     async fn log_end(&self) -> Result<LogEnd, FeedError>;
+
+    /// Returns the end of the log and the digest of the schema at that time. Every definition that was altered
+    /// before the call is part of the digest.
+    ///
+    /// # Errors
+    /// The database is unavailable, or its schema can't be followed.
+    async fn sample(&self) -> Result<LogSample, FeedError> {
+        Ok(LogSample { end: self.log_end().await?, schema: None })
+    }
+
+    /// Reads the schema, to which later samples then refer. `None`: it is not followed.
+    ///
+    /// # Errors
+    /// The database is unavailable, or its schema can't be followed.
+    async fn schema(&self) -> Result<Option<Arc<Schema>>, FeedError> {
+        Ok(None)
+    }
 
     /// Appends a request to the log, so that it has a position and passes the same fence as a
     /// commit. A tier that has applied the returned position has applied the request.

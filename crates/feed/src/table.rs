@@ -13,6 +13,9 @@ pub struct TrackedTable {
     pub table: String,
     /// The columns that rows are delivered with, each once.
     pub columns: Vec<String>,
+    /// The columns that keys are made from. Where updates do not log their old value, the entry under the old
+    /// key would stay.
+    pub key_columns: Vec<String>,
     /// The columns whose value *before* a change is needed too: ids, and the columns of tags.
     pub old_columns: Vec<String>,
     /// Whether an update counts whichever columns it changes.
@@ -40,11 +43,6 @@ impl TableName {
     pub(crate) fn parse_in(text: &str, schema: &str) -> Self {
         let (named, table) = split_table_name(text);
         Self { schema: named.as_deref().unwrap_or(schema).to_owned(), table: table.into_owned() }
-    }
-
-    /// Returns `schema.table` without quotes, as SQL makes it of the two columns of the catalogue.
-    pub(crate) fn unquoted(&self) -> String {
-        format!("{}.{}", self.schema, self.table)
     }
 
     /// Returns the quoted name for SQL on PostgreSQL and SQLite.
@@ -78,7 +76,6 @@ mod tests {
         let dotted = TableName::parse(r#""daily.prices""#);
         assert_eq!(dotted.quoted(), r#""public"."daily.prices""#);
         assert_eq!(dotted.to_string(), r#"public."daily.prices""#);
-        assert_eq!(dotted.unquoted(), "public.daily.prices");
         assert_eq!(TableName::parse_in("products", "shop").mariadb_quoted(), "`shop`.`products`");
     }
 }

@@ -5,9 +5,10 @@ mod coverage;
 mod events;
 mod follower;
 mod metrics;
+mod schema_record;
 mod tables;
 
 pub use changed_tables::ChangedTables;
 pub use follower::{Follower, FollowerParts};
 pub use metrics::FollowMetrics;
-pub use tables::{key_columns, tracked_tables};
+pub use tables::{key_columns, scoped_contracts, tracked_tables};

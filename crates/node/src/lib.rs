@@ -14,6 +14,7 @@ pub mod journal;
 pub mod purge;
 pub mod renew;
 pub mod sample;
+pub mod schema;
 pub mod standby;
 mod tier_watch;
 pub mod token;
@@ -21,7 +22,8 @@ pub mod token;
 pub use audit::{AnswerSampler, AuditLoop, AuditOptions, AuditTarget, PeerClient, PeerError};
 pub use claim::check_claim;
 pub use follow::{
-    ChangedTables, FollowMetrics, Follower, FollowerParts, key_columns, tracked_tables,
+    ChangedTables, FollowMetrics, Follower, FollowerParts, key_columns, scoped_contracts,
+    tracked_tables,
 };
 pub use health::{Component, Health, Readiness};
 pub use journal::{Journal, Record};
@@ -31,5 +33,6 @@ pub use purge::{
 };
 pub use renew::{Renewer, RowCatalogue};
 pub use sample::LogSampler;
+pub use schema::warn_unfollowed;
 pub use standby::{StandbyMetrics, StandbyProbe, watch_standby};
 pub use token::{IssuedToken, TokenError, TokenIssuer};

@@ -109,7 +109,7 @@ impl Renewer {
     /// Adds one change of a commit, which invalidates `affected`, to the commit's `renewals`. A later change
     /// of the same commit replaces an earlier one, also when it can't renew the entry.
     pub(crate) fn add(&self, change: &RowChange, affected: &Affected, renewals: &mut Renewals) {
-        if affected.everything {
+        if affected.everything || !affected.key_patterns.is_empty() {
             renewals.0.clear();
         }
         if renewals.0.len() <= MAX_RENEWALS {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::Engine;
+use cache::{Engine, Origin};
 use coherence::{Clock, Lsn, Mono};
 use feed::Source;
 
 use crate::health::Health;
+use crate::schema::SchemaFollower;
 use crate::tier_watch::TierWatch;
 
 /// A tier that does not reach a sampled end in this time gets a nudge: the end of an idle log may lie on WAL
@@ -16,6 +17,9 @@ const NUDGE_AFTER: Duration = Duration::from_millis(500);
 
 /// A bound of this size reports the component `log` as failed; contracts check the bound themselves.
 const LATE_BOUND: Duration = Duration::from_secs(2);
+
+/// The interval of samples while the leader has not applied the schema yet.
+const PENDING_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The time limit of one sample.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,6 +35,7 @@ pub struct LogSampler {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     interval: Duration,
+    origins: Vec<Arc<dyn Origin>>,
 }
 
 impl LogSampler {
@@ -44,12 +49,19 @@ impl LogSampler {
         health: Arc<Health>,
         interval: Duration,
     ) -> Self {
-        Self { engine, source, clock, health, interval }
+        Self { engine, source, clock, health, interval, origins: Vec::new() }
+    }
+
+    /// Also prepares `origins` again whenever the source's schema was altered.
+    #[must_use]
+    pub fn with_origins(self, origins: Vec<Arc<dyn Origin>>) -> Self {
+        Self { origins, ..self }
     }
 
     /// Samples until it is dropped.
     pub async fn run(self) {
-        let Self { engine, source, clock, health, interval } = self;
+        let Self { engine, source, clock, health, interval, origins } = self;
+        let mut schema = SchemaFollower::new(engine.clone(), Arc::clone(&source), origins);
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut behind_since = None;
@@ -58,12 +70,12 @@ impl LogSampler {
         loop {
             ticks.tick().await;
             let asked = clock.mono();
-            let answer = match tokio::time::timeout(SAMPLE_TIMEOUT, source.log_end()).await {
+            let answer = match tokio::time::timeout(SAMPLE_TIMEOUT, source.sample()).await {
                 Ok(answer) => answer.map_err(|err| err.to_string()),
                 Err(_) => Err(format!("no answer within {SAMPLE_TIMEOUT:?}")),
             };
-            let end = match answer {
-                Ok(end) => end,
+            let sample = match answer {
+                Ok(sample) => sample,
                 Err(detail) => {
                     if failures.outlasts_grace(asked, clock.mono()) {
                         health.optional("source", false, detail);
@@ -73,8 +85,12 @@ impl LogSampler {
             };
             failures = FailureStreak::default();
             health.optional("source", true, "answers");
-            let (log, end) = (end.log(), end.lsn);
-            engine.sample(log, asked, end);
+            let (log, end) = (sample.end.log(), sample.end.lsn);
+            if let Some(position) = schema.proven_at(&sample, &health).await {
+                engine.sample(log, asked, position);
+            } else if schema.is_pending() {
+                ticks.reset_after(interval.min(PENDING_INTERVAL));
+            }
             tier.report(&engine, log, clock.mono(), &health).await;
             let status = engine.status();
             let applied: Lsn = status.applied;

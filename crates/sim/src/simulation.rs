@@ -45,6 +45,7 @@ mod recorder;
 mod rows;
 mod rows_origin;
 mod run;
+mod schema;
 mod setup;
 mod shared_remote;
 mod shared_server;

@@ -27,8 +27,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::fence::Gap;
 use coherence::{
-    Batch, CausalToken, Cause, Clock, CoverageDigest, Epoch, Event, LeaseToken, Lsn, Mono, Subject,
-    Verdict,
+    AppliedSchema, Batch, CausalToken, Cause, Clock, CoverageDigest, Epoch, Event, LeaseToken, Lsn,
+    Mono, Subject, Verdict,
 };
 use contract::{Key, Tag, Unproven};
 use parking_lot::Mutex;
@@ -315,6 +315,16 @@ impl SharedTier for FaultyTier {
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {
         self.up()?;
         self.tier.position().await
+    }
+
+    async fn applied_schema(&self) -> Result<Option<(Epoch, Option<AppliedSchema>)>, TierError> {
+        self.up()?;
+        self.tier.applied_schema().await
+    }
+
+    async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {
+        self.up()?;
+        self.tier.record_schema(epoch, schema).await
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {

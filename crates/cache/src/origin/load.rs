@@ -115,6 +115,17 @@ pub trait Origin: Any + Send + Sync {
     /// call.
     async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError>;
 
+    /// Prepares its statements again, because a definition that they depend on was altered. `schema` identifies the
+    /// altered schema, so that origins with common connections do the common part once.
+    ///
+    /// # Errors
+    /// [`Broken`](super::OriginErrorKind::Broken) if its contract no longer fits the database; then every load
+    /// fails with the same error until a later call succeeds. Any other error: nothing has changed.
+    async fn prepare_again(&self, schema: u64) -> Result<(), OriginError> {
+        let _ = schema;
+        Ok(())
+    }
+
     /// Returns the scan of its ids, if it can list them.
     fn key_scan(&self) -> Option<&dyn KeyScan> {
         None

@@ -10,8 +10,8 @@ use coherence::fence::Gap;
 use coherence::leadership::CLAIM_LIFETIME;
 use coherence::lease::Grant;
 use coherence::{
-    Batch, Claim, Clock, Coverage, CoverageDigest, Epoch, Event, Fence, LeaseToken, Leases, Lsn,
-    Mono, Offer, Refusal, Renewal, Subject, Verdict,
+    AppliedSchema, Batch, Claim, Clock, Coverage, CoverageDigest, Epoch, Event, Fence, LeaseToken,
+    Leases, Lsn, Mono, Offer, Refusal, Renewal, Subject, Verdict,
 };
 use contract::Key;
 use parking_lot::Mutex;
@@ -56,6 +56,8 @@ struct State {
     subscribers: Broadcast,
     claim: Option<(Claim, Mono)>,
     coverage: Coverage,
+    /// The schema that the log of the present epoch was applied under.
+    schema: Option<AppliedSchema>,
 }
 
 #[derive(Clone)]
@@ -93,6 +95,7 @@ impl MemoryTier {
             subscribers: Broadcast::default(),
             claim: None,
             coverage: Coverage::default(),
+            schema: None,
         };
         Self { clock, tombstones: TOMBSTONES_MAX, state: Mutex::new(state) }
     }
@@ -123,6 +126,7 @@ impl MemoryTier {
             subscribers: Broadcast::default(),
             claim: state.claim.clone(),
             coverage: state.coverage.clone(),
+            schema: state.schema.clone(),
         };
         Self {
             clock: Arc::clone(&self.clock),
@@ -346,6 +350,7 @@ impl State {
         self.fence.reset_epoch(epoch, at, watermark);
         self.leases.clear();
         self.entries.clear();
+        self.schema = None;
         let start = Batch {
             epoch,
             prev: at,
@@ -467,6 +472,20 @@ impl SharedTier for MemoryTier {
 
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {
         Ok(self.state.lock().position())
+    }
+
+    async fn applied_schema(&self) -> Result<Option<(Epoch, Option<AppliedSchema>)>, TierError> {
+        let state = self.state.lock();
+        Ok(state.fence.epoch().map(|epoch| (epoch, state.schema.clone())))
+    }
+
+    async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {
+        let mut state = self.state.lock();
+        let is_current = state.fence.epoch() == Some(epoch);
+        if is_current {
+            state.schema = Some(schema.clone());
+        }
+        Ok(is_current)
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::fence::Gap;
 use coherence::{
-    Batch, Claim, Conflict, Coverage, CoverageDigest, Epoch, History, LeaseToken, Lsn, Mono,
-    SlidingTtl, Subject, Verdict,
+    AppliedSchema, Batch, Claim, Conflict, Coverage, CoverageDigest, Epoch, History, LeaseToken,
+    Lsn, Mono, SlidingTtl, Subject, Verdict,
 };
 use contract::Key;
 use futures_util::future::join_all;
@@ -243,6 +243,13 @@ pub trait SharedTier: Send + Sync + 'static {
     /// Returns the tier's position, or `None` if it has no epoch. The position of a divided tier is the
     /// one that all reachable buckets have reached.
     async fn position(&self) -> Result<Option<TierPosition>, TierError>;
+
+    /// Returns the schema that was recorded in the tier's epoch, with that epoch. `None`: the tier has no epoch.
+    async fn applied_schema(&self) -> Result<Option<(Epoch, Option<AppliedSchema>)>, TierError>;
+
+    /// Records the schema that the log of `epoch` was applied under. Returns `false` if the tier is in another
+    /// epoch, which then keeps its own.
+    async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError>;
 
     /// Drops the tombstones up to `upto`, never past W, and raises the floor. Returns their number.
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError>;

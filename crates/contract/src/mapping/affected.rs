@@ -7,6 +7,7 @@ use crate::mapping::row::{Op, RowChange};
 use crate::model::contract::Contract;
 use crate::model::contracts::Contracts;
 use crate::naming::key::Key;
+use crate::naming::pattern::Pattern;
 use crate::naming::tag::{Tag, TagTemplate};
 
 /// The invalidations of one row change.
@@ -16,7 +17,11 @@ pub struct Affected {
     pub keys: Vec<Key>,
     /// Tags to invalidate, each once.
     pub tags: Vec<Tag>,
-    /// Whether all entries are invalidated: the table was truncated, or a row's key is unknown.
+    /// Patterns of keys to invalidate: every entry of a contract, since any row of its table may have changed.
+    pub key_patterns: Vec<Pattern>,
+    /// Patterns of tags to invalidate, for the same reason.
+    pub tag_patterns: Vec<Pattern>,
+    /// Whether all entries are invalidated: a row's key is unknown, or the entries have no pattern.
     pub everything: bool,
     /// Keys and tags that are unknown because the log does not contain a column's value.
     pub incomplete: Vec<Incomplete>,
@@ -43,6 +48,8 @@ impl Affected {
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
             && self.tags.is_empty()
+            && self.key_patterns.is_empty()
+            && self.tag_patterns.is_empty()
             && !self.everything
             && self.incomplete.is_empty()
     }
@@ -51,6 +58,8 @@ impl Affected {
     pub fn merge(&mut self, other: Self) {
         extend_new(&mut self.keys, other.keys);
         extend_new(&mut self.tags, other.tags);
+        extend_new(&mut self.key_patterns, other.key_patterns);
+        extend_new(&mut self.tag_patterns, other.tag_patterns);
         extend_new(&mut self.incomplete, other.incomplete);
         self.everything |= other.everything;
     }
@@ -139,6 +148,27 @@ impl ContractChange<'_> {
 }
 
 impl Contract {
+    /// Returns the invalidations after which no entry of this contract and no tag that it raises is old: any row
+    /// of its table, or its value's definition, may have changed.
+    #[must_use]
+    pub fn affected_wholly(&self) -> Affected {
+        let mut out = Affected::default();
+        match self.key.pattern() {
+            Ok(pattern) => out.key_patterns.push(pattern),
+            Err(_) => out.everything = true,
+        }
+        for template in self.tags.iter().chain(&self.page_tags) {
+            let pattern = template.pattern_text().map(|text| Pattern::of_tags(&text));
+            match (pattern, template.tag(|_| None)) {
+                (Some(Ok(pattern)), _) => extend_new(&mut out.tag_patterns, [pattern]),
+                (None, Ok(tag)) => extend_new(&mut out.tags, [tag]),
+                // Its tags could be any.
+                _ => out.everything = true,
+            }
+        }
+        out
+    }
+
     /// Returns the invalidations of `change` under this contract.
     ///
     /// The old and the new row both count: a product that moves from one category to another changes
@@ -152,8 +182,7 @@ impl Contract {
             return out;
         }
         if change.op == Op::Truncate {
-            out.everything = true;
-            return out;
+            return self.affected_wholly();
         }
         let change = ContractChange::new(self, change);
         let is_relevant = !change.is_irrelevant();

@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 
 use crate::model::contract::Contract;
-use crate::naming::table::without_default_schema;
 use crate::model::contracts::Contracts;
 use crate::model::service::Service;
 use crate::naming::digest::fnv1a;
+use crate::naming::table::without_default_schema;
 use crate::naming::tag::TagTemplate;
 
 /// The version of the rules that make keys and tags of rows. Increase it with each change of a key's or tag's

@@ -32,13 +32,15 @@ impl fmt::Display for ContractError {
     }
 }
 
+/// source → table → contracts.
+type ByTable = HashMap<String, HashMap<String, Vec<usize>>>;
+
 /// The contracts of a configuration, checked against each other.
 #[derive(Clone, Debug, Default)]
 pub struct Contracts {
     all: Vec<Contract>,
     by_name: HashMap<String, usize>,
-    /// source → table → contracts.
-    by_table: HashMap<String, HashMap<String, Vec<usize>>>,
+    by_table: ByTable,
 }
 
 impl Contracts {
@@ -56,15 +58,9 @@ impl Contracts {
         if !problems.is_empty() {
             return Err(problems.into());
         }
-        let mut by_name = HashMap::new();
-        let mut by_table: HashMap<String, HashMap<String, Vec<usize>>> = HashMap::new();
-        for (at, contract) in all.iter().enumerate() {
-            by_name.insert(contract.name.clone(), at);
-            if let Some(from) = &contract.from {
-                let tables = by_table.entry(from.source.clone()).or_default();
-                tables.entry(without_default_schema(&from.table).to_owned()).or_default().push(at);
-            }
-        }
+        let by_name =
+            all.iter().enumerate().map(|(at, contract)| (contract.name.clone(), at)).collect();
+        let by_table = by_table(&all);
         Ok(Self { all, by_name, by_table })
     }
 
@@ -95,6 +91,20 @@ impl Contracts {
         found.into_iter().flatten().map(|at| &self.all[*at])
     }
 
+    /// Returns the same contracts with the tables of `source` that `resolve` returns another name for.
+    #[must_use]
+    pub fn with_tables(mut self, source: &str, resolve: impl Fn(&str) -> Option<String>) -> Self {
+        for from in self.all.iter_mut().filter_map(|contract| contract.from.as_mut()) {
+            if from.source == source
+                && let Some(table) = resolve(&from.table)
+            {
+                from.table = table;
+            }
+        }
+        self.by_table = by_table(&self.all);
+        self
+    }
+
     /// Returns the tables of `source` that contracts are made from, as the contracts spell them, each
     /// once.
     pub fn tables(&self, source: &str) -> Vec<&str> {
@@ -106,6 +116,17 @@ impl Contracts {
         }
         tables
     }
+}
+
+fn by_table(all: &[Contract]) -> ByTable {
+    let mut by_table = ByTable::new();
+    for (at, contract) in all.iter().enumerate() {
+        if let Some(from) = &contract.from {
+            let tables = by_table.entry(from.source.clone()).or_default();
+            tables.entry(without_default_schema(&from.table).to_owned()).or_default().push(at);
+        }
+    }
+    by_table
 }
 
 /// Returns the problem of two contracts that share a name or can make the same key.

@@ -150,6 +150,19 @@ impl TagTemplate {
         Ok(Tag(plain.into()))
     }
 
+    /// Returns the text of a pattern that matches every tag of this template: `category-*`; `None` for a
+    /// template without placeholders.
+    pub(crate) fn pattern_text(&self) -> Option<String> {
+        let is_placeholder = |part: &Part| matches!(part, Part::Placeholder { .. });
+        let text = |part: &Part| match part {
+            Part::Literal(literal) => literal.clone(),
+            Part::Placeholder { .. } => "*".to_owned(),
+        };
+        // The last star is for a tag that would be too long, which ends with a hash.
+        let pattern = || self.parts.iter().map(text).chain(["*".to_owned()]).collect();
+        self.parts.iter().any(is_placeholder).then(pattern)
+    }
+
     /// Returns whether `tag` can be one of this template's: its fixed text is in place, and `accepts` the name
     /// and the text of each placeholder. False for a template without fixed text, which any tag fits.
     pub fn could_make(&self, tag: &str, accepts: impl Fn(&str, &str) -> bool) -> bool {

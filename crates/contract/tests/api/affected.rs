@@ -128,8 +128,38 @@ fn delete_invalidates_known_names() {
 }
 
 #[test]
+fn whole_table_invalidates_patterns_of_its_contract() {
+    let affected = contract(PRICE).affected(&change(Op::Truncate, None, None));
+    let texts = |patterns: &[contract::Pattern]| {
+        patterns.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&affected.key_patterns), ["v1:catalog:price:*"]);
+    assert_eq!(texts(&affected.tag_patterns), ["product-*", "category-*"]);
+    assert!(!affected.everything && affected.keys.is_empty() && affected.tags.is_empty());
+    let fixed = contract(&PRICE.replace("product-{id}", "home")).affected_wholly();
+    assert_eq!(tags(&fixed), ["home"]);
+    let any = contract(&PRICE.replace("product-{id}", "{id}")).affected_wholly();
+    assert!(any.everything, "any tag may be one of its");
+}
+
+/// A tag that is too long ends with a hash, after all of the fixed text.
+#[test]
+fn pattern_covers_shortened_tags() {
+    let contract = contract(&PRICE.replace("product-{id}", "product-{id}-price"));
+    let long = "x".repeat(300);
+    for id in ["42", &long] {
+        let new = row(&[("id", id), ("category_id", "7"), ("price_cents", "100")]);
+        let affected = contract.affected(&change(Op::Insert, None, new));
+        let patterns = contract.affected_wholly().tag_patterns;
+        for tag in &affected.tags {
+            let covered = patterns.iter().any(|pattern| pattern.matches(tag.as_str()));
+            assert!(covered, "{tag}: {patterns:?}");
+        }
+    }
+}
+
+#[test]
 fn unknown_key_invalidates_everything() {
-    assert!(contract(PRICE).affected(&change(Op::Truncate, None, None)).everything);
     let keyless = contract(PRICE).affected(&change(Op::Delete, row(&[("sku", "x")]), None));
     assert!(keyless.everything, "without its key, the entry is invalidated with all others");
     assert!(contract(PRICE).affected(&change(Op::Insert, None, None)).everything);

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -19,8 +20,8 @@ const OPERATION: &str = "connecting";
 #[derive(Clone)]
 pub struct Pool {
     pool: managed::Pool<Opener>,
-    /// Identifies the pool among its clones and others.
-    identity: Arc<()>,
+    /// Also identifies the pool among its clones and others.
+    generation: Arc<AtomicU64>,
 }
 
 /// A connection of a [`Pool`], with a cache of prepared statements. Returns to the pool on drop.
@@ -31,6 +32,8 @@ pub struct Session {
     client: ClientWrapper,
     id: SessionId,
     identity: Option<DatabaseIdentity>,
+    /// The pool's generation when it was opened.
+    generation: u64,
 }
 
 impl Session {
@@ -61,6 +64,8 @@ pub struct Opener {
     /// The time limit for each host.
     limit: Duration,
     server: CurrentServer,
+    /// The present generation.
+    generation: Arc<AtomicU64>,
 }
 
 impl managed::Manager for Opener {
@@ -68,21 +73,23 @@ impl managed::Manager for Opener {
     type Error = DatabaseError;
 
     async fn create(&self) -> Result<Session, DatabaseError> {
+        let generation = self.generation.load(Relaxed);
         let Opened { client, driver, id, identity, .. } = self.config.open(self.limit).await?;
         identity.iter().for_each(|identity| self.server.opened(identity));
-        Ok(Session { client: ClientWrapper::new(client, driver), id, identity })
+        Ok(Session { client: ClientWrapper::new(client, driver), id, identity, generation })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<DatabaseError> {
         if session.is_closed() {
             return Err(RecycleError::message("connection closed"));
         }
-        match session.identity() {
-            Some(identity) if !self.server.is_current(identity) => {
-                Err(RecycleError::message("the address leads to another server"))
-            }
-            _ => Ok(()),
+        if session.identity().is_some_and(|identity| !self.server.is_current(identity)) {
+            return Err(RecycleError::message("the address leads to another server"));
         }
+        if session.generation != self.generation.load(Relaxed) {
+            return Err(RecycleError::message("connection of an earlier generation"));
+        }
+        Ok(())
     }
 }
 
@@ -104,19 +111,29 @@ impl Pool {
     ) -> Self {
         // Else the first host could use up the time of the others.
         let hosts = u32::try_from(config.url.hosts().len()).unwrap_or(u32::MAX);
-        let pool = managed::Pool::builder(Opener { config, limit: limit / hosts, server })
+        let generation = Arc::<AtomicU64>::default();
+        let limit_per_host = limit / hosts;
+        let opener =
+            Opener { config, limit: limit_per_host, server, generation: Arc::clone(&generation) };
+        let pool = managed::Pool::builder(opener)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(limit))
             .build()
             .expect("a pool with a runtime can have timeouts");
-        Self { pool, identity: Arc::default() }
+        Self { pool, generation }
     }
 
     /// Whether both are clones of one pool.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.identity, &other.identity)
+        Arc::ptr_eq(&self.generation, &other.generation)
+    }
+
+    /// Begins a generation. Connections of other ones are closed instead of being used again: a connection keeps
+    /// the settings that it began with. Nothing changes if it is the present generation.
+    pub fn renew(&self, generation: u64) {
+        self.generation.store(generation, Relaxed);
     }
 
     /// Returns a connection that nothing else uses until it is dropped.

@@ -56,6 +56,12 @@ impl PostgresUrl {
         String::from_utf8_lossy(self.config.get_password().unwrap_or_default()).into_owned()
     }
 
+    /// Returns the startup options of the URL; empty if it has none.
+    #[must_use]
+    pub fn options(&self) -> &str {
+        self.config.get_options().unwrap_or_default()
+    }
+
     /// Returns the database's name, which is the user's name if the URL has none.
     #[must_use]
     pub fn database(&self) -> &str {

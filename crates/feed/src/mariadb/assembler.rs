@@ -238,7 +238,7 @@ impl CommitAssembler {
         if unknown {
             changes = (0..self.tables.len()).map(|table| self.whole_table(table)).collect();
             // The unknown part may have contained a request.
-            messages.push(LogMessage::everything());
+            messages.push(LogMessage::unknown_changes());
         } else if !whole_tables.is_empty() {
             let index = |table: &str| self.tables.iter().position(|other| *other.name == *table);
             let listed = changes.into_iter();

@@ -27,8 +27,13 @@ impl CommitAssembler {
 
 fn assembler() -> CommitAssembler {
     let columns = ["id", "name", "price"].map(str::to_owned).to_vec();
-    let (table, old_columns) = ("products".into(), vec![]);
-    let tracked = TrackedTable { table, columns, old_columns, every_column: false };
+    let tracked = TrackedTable {
+        table: "products".into(),
+        columns,
+        key_columns: vec![],
+        old_columns: vec![],
+        every_column: false,
+    };
     let options = MariaDbOptions::new(
         "shop",
         "mysql://h/shop".parse().unwrap(),

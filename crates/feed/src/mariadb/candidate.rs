@@ -118,6 +118,7 @@ impl MariaDbCandidate {
             position: from.position.lsn(),
             // A server that crashed has another start time.
             unbroken: self.last_identity.as_ref() == Some(identity),
+            schema: None,
             server_started: identity.server_started.clone(),
             history: History::default(),
         };

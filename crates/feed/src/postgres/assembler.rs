@@ -101,7 +101,7 @@ impl CommitAssembler {
             let tables = self.tables.keys();
             changes = tables.map(|table| whole_table(&self.source, table.to_string())).collect();
             // The malformed part may have contained a request.
-            messages.push(LogMessage::everything());
+            messages.push(LogMessage::unknown_changes());
         }
         if changes.is_empty() && messages.is_empty() {
             return None;

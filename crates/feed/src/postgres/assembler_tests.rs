@@ -22,6 +22,7 @@ fn assembler() -> CommitAssembler {
     let tracked = TrackedTable {
         table: "products".into(),
         columns: vec!["id".into()],
+        key_columns: vec!["id".into()],
         old_columns: vec!["id".into()],
         every_column: false,
     };

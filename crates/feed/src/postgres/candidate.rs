@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use database::postgres::{ConnectConfig, Connection};
 
-use super::catalog;
 use super::connection::connect;
 use super::log;
 use super::options::PostgresOptions;
 use super::prepare::prepare_on;
 use super::primary::PostgresPrimary;
+use super::schema::{self, DigestStatement, FollowedSchema, SCHEMA_ATTEMPTS, SchemaScope};
 use super::session::{AcquiredStream, Session};
 use super::slot::{self, SlotState};
 use super::stream::{self, PostgresStream, Started};
@@ -30,8 +30,7 @@ pub struct PostgresCandidate {
     created: Option<u64>,
     /// The slot exists but is unusable.
     recreate: bool,
-    /// The tables' fingerprint when the last stream started.
-    fingerprint: Option<String>,
+    scope: Arc<SchemaScope>,
 }
 
 impl Candidate for PostgresCandidate {
@@ -65,14 +64,14 @@ impl Candidate for PostgresCandidate {
     }
 
     fn stream_lost(&mut self, session: &Self::Session) {
-        self.fingerprint = Some(session.fingerprint().to_owned());
         self.recreate = session.stream().slot_is_unusable();
     }
 }
 
 impl PostgresCandidate {
     pub(super) fn new(options: Arc<PostgresOptions>, config: ConnectConfig) -> Self {
-        Self { options, config, witness: None, created: None, recreate: false, fingerprint: None }
+        let scope = options.scope();
+        Self { options, config, witness: None, created: None, recreate: false, scope }
     }
 
     /// `unbroken`: the connection was already open during the last stream or standby. Returns `None`
@@ -83,10 +82,8 @@ impl PostgresCandidate {
         unbroken: bool,
     ) -> Result<Option<AcquiredStream<PostgresStream, PostgresPrimary>>, FeedError> {
         let name = self.options.slot.clone();
-        prepare_on(connection, &self.config, &self.options).await?;
         // Before the stream starts, so that every later alteration is detected.
-        let (publication, tables) = (&self.options.publication, &self.options.tables);
-        let fingerprint = catalog::fingerprint(connection, publication, tables).await?;
+        let (followed, statement) = self.check_schema(connection).await?;
         match slot::state(connection, &self.config, &name).await? {
             SlotState::Held => return Ok(None),
             SlotState::Free if !self.recreate => {}
@@ -117,15 +114,27 @@ impl PostgresCandidate {
             history,
             // The connection has answered since the stream started, so the server is the same.
             unbroken,
+            schema: Some(followed.schema),
         };
-        if self.fingerprint.as_ref().is_some_and(|before| *before != fingerprint) {
-            // Through the log, so that its position lies after every missed change.
-            log::emit_everything(connection).await?;
+        let stream = PostgresStream::new(client, &self.options);
+        let primary = PostgresPrimary { connection: connection.clone(), schema: statement };
+        Ok(Some(AcquiredStream { stream, primary: Arc::new(primary), start, after }))
+    }
+
+    /// Reads the schema, and checks and repairs the setup under it. Returns the schema under which the log is
+    /// complete.
+    async fn check_schema(
+        &self,
+        connection: &Connection,
+    ) -> Result<(FollowedSchema, DigestStatement), FeedError> {
+        for _ in 0..SCHEMA_ATTEMPTS {
+            let followed = self.scope.read().await?;
+            prepare_on(connection, &self.config, &self.options).await?;
+            if let Some(statement) = followed.confirm(connection).await? {
+                return Ok((followed, statement));
+            }
         }
-        let (connection, options) = (connection.clone(), self.options.clone());
-        let stream = PostgresStream::new(client, &options);
-        let primary = Arc::new(PostgresPrimary { connection, options });
-        Ok(Some(AcquiredStream { stream, primary, start, after, fingerprint }))
+        Err(schema::keeps_changing())
     }
 
     /// Returns false if another node has created the slot first.

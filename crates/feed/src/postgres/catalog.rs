@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use database::postgres::{ColumnType, Connection, driver_error};
 
 use crate::error::FeedError;
-use crate::table::{TableName, TrackedTable};
+use crate::table::TableName;
 
 const OPERATION: &str = "reading the catalogue";
 
@@ -50,55 +50,94 @@ pub(super) async fn server_info(connection: &Connection) -> Result<ServerInfo, F
 pub(super) struct Table {
     pub(super) partitioned: bool,
     pub(super) ordinary: bool,
-    pub(super) unlogged: bool,
+    /// The table itself, or its partitions, that are unlogged.
+    pub(super) unlogged: Vec<String>,
+    /// Its partitions that are foreign tables.
+    pub(super) foreign: Vec<String>,
+    /// The tables that inherit from it and are no partitions.
+    pub(super) children: Vec<String>,
+    /// The tables that it is a partition of.
+    pub(super) ancestors: Vec<TableName>,
     /// Whether the role owns it.
     pub(super) owned: bool,
     pub(super) columns: Vec<String>,
-    /// The replica identity's columns, whose old values updates and deletes contain. If empty,
-    /// updates and deletes can't be published.
+    /// The columns that the database computes from others. The log does not contain them.
+    pub(super) generated: Vec<String>,
+    /// The replica identity's columns, whose old values updates and deletes contain; for a partitioned table,
+    /// those that all of its partitions have. If empty, updates and deletes can't be published.
     pub(super) identity: Vec<String>,
     /// Whether the primary key is deferrable, so that it is no replica identity.
     pub(super) deferrable_key: bool,
+    /// A partition with the default replica identity, if another one has `full`.
+    pub(super) narrow_partition: Option<String>,
     pub(super) may_use_schema: bool,
     /// The columns that the role may select: origins read the columns of contracts too.
     pub(super) readable: Vec<String>,
 }
+
+/// The part of the log that a table's rows have is that of its partitions, at every level.
+const TABLE: &str = "\
+    with c as (select c.* from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+               where n.nspname = $1 and c.relname = $2), \
+    leaf as (select l.*, l.oid::regclass::text as name from c, pg_partition_tree(c.oid) t join pg_class l on l.oid = t.relid \
+             where t.isleaf and t.relid <> c.oid \
+             union all select c.*, c.oid::regclass::text from c \
+             where not exists (select from pg_partition_tree(c.oid) t where t.isleaf and t.relid <> c.oid)) \
+    select c.relkind in ('r', 'p'), c.relkind = 'p', \
+      array(select name from leaf where relpersistence = 'u' order by 1), \
+      array(select name from leaf where relkind = 'f' order by 1), \
+      array(select i.inhrelid::regclass::text from pg_inherits i join pg_class k on k.oid = i.inhrelid \
+            where i.inhparent = c.oid and not k.relispartition order by 1), \
+      pg_has_role(c.relowner, 'usage'), \
+      array(select attname::text from pg_attribute \
+            where attrelid = c.oid and attnum > 0 and not attisdropped), \
+      array(select attname::text from pg_attribute \
+            where attrelid = c.oid and attnum > 0 and not attisdropped and attgenerated <> ''), \
+      array(select a.attname::text from pg_attribute a where a.attrelid = c.oid \
+            and a.attnum > 0 and not a.attisdropped and not exists (select from leaf l \
+              where l.relreplident <> 'f' and not exists (select from pg_index i \
+                join pg_attribute la on la.attrelid = l.oid and la.attname = a.attname \
+                where i.indrelid = l.oid and i.indisvalid \
+                and array_position(i.indkey::int2[], la.attnum) < i.indnkeyatts \
+                and (l.relreplident = 'd' and i.indisprimary and i.indimmediate \
+                     or l.relreplident = 'i' and i.indisreplident)))), \
+      (select min(name) from leaf where relreplident <> 'f' and c.relreplident = 'f' and leaf.oid <> c.oid), \
+      has_schema_privilege(c.relnamespace, 'usage'), \
+      array(select attname::text from pg_attribute \
+            where attrelid = c.oid and attnum > 0 and not attisdropped \
+            and has_column_privilege(c.oid, attnum, 'select')), \
+      array(select an.nspname::text from pg_partition_ancestors(c.oid) with ordinality t(relid, at) \
+            join pg_class a on a.oid = t.relid and a.oid <> c.oid \
+            join pg_namespace an on an.oid = a.relnamespace order by t.at), \
+      array(select a.relname::text from pg_partition_ancestors(c.oid) with ordinality t(relid, at) \
+            join pg_class a on a.oid = t.relid and a.oid <> c.oid order by t.at), \
+      exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and not i.indimmediate) \
+    from c";
 
 /// Returns a table, or `None` if it does not exist.
 pub(super) async fn table(
     connection: &Connection,
     name: &TableName,
 ) -> Result<Option<Table>, FeedError> {
-    let sql = "select c.relkind in ('r', 'p'), c.relkind = 'p', c.relpersistence = 'u', \
-                 pg_has_role(c.relowner, 'usage'), \
-                 array(select attname::text from pg_attribute \
-                       where attrelid = c.oid and attnum > 0 and not attisdropped), \
-                 array(select a.attname::text from pg_attribute a where a.attrelid = c.oid \
-                       and a.attnum > 0 and not a.attisdropped \
-                       and (c.relreplident = 'f' or exists ( \
-                         select from pg_index i where i.indrelid = c.oid and i.indisvalid \
-                         and array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts \
-                         and (c.relreplident = 'd' and i.indisprimary and i.indimmediate \
-                              or c.relreplident = 'i' and i.indisreplident)))), \
-                 has_schema_privilege(n.oid, 'usage'), \
-                 array(select attname::text from pg_attribute \
-                       where attrelid = c.oid and attnum > 0 and not attisdropped \
-                       and has_column_privilege(c.oid, attnum, 'select')), \
-                 exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary \
-                         and not i.indimmediate) \
-               from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-               where n.nspname = $1 and c.relname = $2";
-    let rows = connection.rows(OPERATION, sql, &[&name.schema, &name.table]).await?;
-    Ok(rows.first().map(|row| Table {
+    let rows = connection.rows(OPERATION, TABLE, &[&name.schema, &name.table]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let (schemas, tables): (Vec<String>, Vec<String>) = (row.get(12), row.get(13));
+    let ancestors = schemas.into_iter().zip(tables);
+    Ok(Some(Table {
         ordinary: row.get(0),
         partitioned: row.get(1),
         unlogged: row.get(2),
-        owned: row.get(3),
-        columns: row.get(4),
-        identity: row.get(5),
-        may_use_schema: row.get(6),
-        readable: row.get(7),
-        deferrable_key: row.get(8),
+        foreign: row.get(3),
+        children: row.get(4),
+        owned: row.get(5),
+        columns: row.get(6),
+        generated: row.get(7),
+        identity: row.get(8),
+        narrow_partition: row.get(9),
+        deferrable_key: row.get(14),
+        may_use_schema: row.get(10),
+        readable: row.get(11),
+        ancestors: ancestors.map(|(schema, table)| TableName { schema, table }).collect(),
     }))
 }
 
@@ -163,33 +202,4 @@ pub(super) async fn publication(
         via_root: row.get(2),
         tables: tables.collect(),
     }))
-}
-
-/// Returns a text that differs after the tracked tables, or their part in the publication, have
-/// been altered: dropped and created again, rewritten, columns changed, added to or removed from
-/// the publication.
-///
-/// The log contains none of these changes, though some alter the values of rows, or keep later
-/// changes from being published.
-pub(super) async fn fingerprint(
-    connection: &Connection,
-    publication: &str,
-    tracked: &[TrackedTable],
-) -> Result<String, FeedError> {
-    let names: Vec<String> =
-        tracked.iter().map(|tracked| TableName::parse(&tracked.table).unquoted()).collect();
-    let sql = "select coalesce(string_agg(t.name || ' ' || coalesce(( \
-                 select concat_ws(' ', c.oid, pg_relation_filenode(c.oid), c.relreplident, \
-                   c.relrowsecurity, c.relhassubclass, ( \
-                   select string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, \
-                     attisdropped, attmissingval), ',' order by attnum) \
-                   from pg_attribute where attrelid = c.oid and attnum > 0)) \
-                 from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-                 where n.nspname || '.' || c.relname = t.name), 'gone'), ';' order by t.name), '') \
-               || coalesce((select concat_ws(' ', p, array( \
-                   select pt::text from pg_publication_tables pt where pt.pubname = p.pubname \
-                   and pt.schemaname || '.' || pt.tablename = any($1) order by 1)) \
-                 from pg_publication p where p.pubname = $2), 'no publication') \
-               from unnest($1::text[]) as t(name)";
-    Ok(connection.row(OPERATION, sql, &[&names, &publication]).await?.get(0))
 }

@@ -1,10 +1,11 @@
 //! The write-ahead log: its identity and end, and appending messages to it.
 
-use coherence::{Cause, Log, Lsn, Subject, server_digest};
+use coherence::{Log, Lsn, server_digest};
 use database::postgres::{Connection, DatabaseIdentity, IDENTITY_SQL};
 
+use super::schema::{DigestStatement, FollowedSchema, parse_digest};
 use crate::error::FeedError;
-use crate::event::{Identity, LogEnd};
+use crate::event::{Identity, LogEnd, LogSample};
 use crate::message::LogMessage;
 
 /// The prefix of the messages by which a node checks that a relay passes on the log.
@@ -13,6 +14,14 @@ pub(super) const BEAT_PREFIX: &str = "tidegate.beat";
 const NUDGE_PREFIX: &str = "tidegate.nudge";
 
 const READING_END: &str = "reading the end of the log";
+
+const END_TABLES: &str = "pg_current_wal_insert_lsn() lsn";
+
+/// Returns the columns of the database's identity and of the log's end. Not the flush position: with
+/// `synchronous_commit = off` a commit is acknowledged first and flushed later.
+fn end_columns() -> String {
+    format!("{IDENTITY_SQL}, lsn")
+}
 
 /// Returns the identity of the connected database.
 pub(super) async fn identity(connection: &Connection) -> Result<Identity, FeedError> {
@@ -32,15 +41,38 @@ pub(super) async fn identity(connection: &Connection) -> Result<Identity, FeedEr
 
 /// Returns the end of the log.
 pub(super) async fn end(connection: &Connection) -> Result<LogEnd, FeedError> {
-    // Not the flush position: with `synchronous_commit = off` a commit is acknowledged first and
-    // flushed later.
-    let sql = format!("select concat_ws(' ', {IDENTITY_SQL}, pg_current_wal_insert_lsn())");
-    let text = connection.text(READING_END, &sql).await?;
+    let sql = format!("select concat_ws(' ', {}) from {END_TABLES}", end_columns());
+    Ok(parse_end(&connection.text(READING_END, &sql).await?)?.0)
+}
+
+/// Prepares the statement of [`sample`].
+pub(super) async fn prepare_sample(
+    connection: &Connection,
+    schema: &FollowedSchema,
+) -> Result<DigestStatement, FeedError> {
+    schema.prepare(connection, &format!("{}, ", end_columns()), &format!("from {END_TABLES}")).await
+}
+
+/// Returns the end of the log, and the digest of the schema in one snapshot that was taken before.
+pub(super) async fn sample(
+    connection: &Connection,
+    statement: &DigestStatement,
+) -> Result<LogSample, FeedError> {
+    let text = statement.execute(READING_END, connection).await?;
+    let (end, digest) = parse_end(&text)?;
+    Ok(LogSample { end, schema: Some(parse_digest(digest)?) })
+}
+
+/// Parses the end of the log. Returns the rest of the text too.
+fn parse_end(text: &str) -> Result<(LogEnd, &str), FeedError> {
     let parse = || {
-        let (identity, lsn) = text.rsplit_once(' ')?;
+        // The identity has four words.
+        let (lsn_at, _) = text.match_indices(' ').nth(3)?;
+        let (identity, rest) = (&text[..lsn_at], &text[lsn_at + 1..]);
         let DatabaseIdentity { system, timeline, started } = DatabaseIdentity::parse(identity)?;
         let server = Log { system, timeline, server: server_digest(&started) }.run().server;
-        Some(LogEnd { system, timeline, server, lsn: lsn.parse().ok()? })
+        let (lsn, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        Some((LogEnd { system, timeline, server, lsn: lsn.parse().ok()? }, rest))
     };
     parse().ok_or_else(|| FeedError::Malformed(format!("the end of the log: {text:?}")))
 }
@@ -49,13 +81,6 @@ pub(super) async fn end(connection: &Connection) -> Result<LogEnd, FeedError> {
 pub(super) async fn emit(connection: &Connection, json: &str) -> Result<Lsn, FeedError> {
     append(connection, LogMessage::PREFIX, json).await?;
     flushed(connection).await
-}
-
-/// Appends a request that invalidates everything.
-pub(super) async fn emit_everything(connection: &Connection) -> Result<(), FeedError> {
-    let subjects = vec![Subject::Everything];
-    let message = LogMessage { id: "schema".to_owned(), cause: Cause::Application, subjects };
-    append(connection, LogMessage::PREFIX, &message.to_json()?).await
 }
 
 /// Appends a beat and returns a position at or past the end of its commit.

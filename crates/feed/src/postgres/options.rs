@@ -5,8 +5,10 @@ use std::sync::Arc;
 use coherence::Clock;
 use database::postgres::PostgresUrl;
 
+use super::schema::SchemaScope;
 use crate::metrics::Metrics;
-use crate::table::TrackedTable;
+use crate::schema::ScopedContract;
+use crate::table::{TableName, TrackedTable};
 
 /// Options of a [`PostgresFeed`](super::PostgresFeed).
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct PostgresOptions {
     pub slot: String,
     /// The tables to follow.
     pub tables: Vec<TrackedTable>,
+    /// The contracts whose definitions are followed. `None`: only the definitions of the tables are.
+    pub schema: Option<Arc<SchemaScope>>,
     /// A transaction that changes more rows than this is delivered as a change of its whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
@@ -48,9 +52,25 @@ impl PostgresOptions {
             publication: "tidegate".to_owned(),
             slot: "tidegate".to_owned(),
             tables,
+            schema: None,
             max_changes: 100_000,
             clock,
             metrics: Metrics::default(),
         }
+    }
+
+    /// Returns the contracts whose definitions are followed.
+    pub(super) fn scope(&self) -> Arc<SchemaScope> {
+        let contract = |tracked: &TrackedTable| ScopedContract {
+            name: tracked.table.clone(),
+            table: TableName::parse(&tracked.table),
+            bare_name: None,
+            value: None,
+        };
+        let of_tables = || {
+            let contracts = self.tables.iter().map(contract).collect();
+            Arc::new(SchemaScope::new(&self.url, &self.publication, contracts))
+        };
+        self.schema.clone().unwrap_or_else(of_tables)
     }
 }

@@ -5,14 +5,14 @@ use database::postgres::{ConnectConfig, Connection};
 use database::quoting::identifier;
 
 use super::catalog::{self, Publication, ServerInfo, Table};
+use super::check::Check;
+use super::check_rows;
+use super::check_server::MIN_VERSION;
 use super::connection::{connect, connect_config};
 use super::options::PostgresOptions;
 use super::slot::{self, SlotState};
 use crate::error::{FeedError, SetupError, SetupIssue};
 use crate::table::{TableName, TrackedTable};
-
-/// The first version whose `pgoutput` passes on logical messages.
-const MIN_VERSION: i32 = 140_000;
 
 /// The result of [`prepare`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -118,7 +118,7 @@ pub(super) async fn check_relayed(
         tables.extend(table.map(|table| (name, table, tracked)));
     }
     if let Some(publication) = &publication {
-        check.published(&options.publication, publication, &tables);
+        check.published(&options.publication, publication, &tables, server.version);
     }
     if !check.issues.is_empty() {
         return Err(SetupError { database: config.url.name(), issues: check.issues }.into());
@@ -150,70 +150,7 @@ pub(super) async fn check_published(
     Ok(())
 }
 
-#[derive(Default)]
-struct Check {
-    issues: Vec<SetupIssue>,
-    warnings: Vec<SetupIssue>,
-}
-
 impl Check {
-    fn issue<const N: usize>(&mut self, description: impl Into<String>, remedy: [String; N]) {
-        self.issues.push(SetupIssue::new(description, remedy));
-    }
-
-    fn server(&mut self, server: &ServerInfo) {
-        if server.version < MIN_VERSION {
-            self.unsupported_version(server.version);
-        }
-        if server.wal_level != "logical" {
-            let description = format!(
-                "`wal_level` is `{}`: the log does not contain row changes.",
-                server.wal_level
-            );
-            let remedy = ["alter system set wal_level = 'logical';", "-- then restart PostgreSQL"];
-            self.issue(description, remedy.map(str::to_owned));
-        }
-        if !server.may_replicate {
-            let description = format!("The role `{}` may not follow the log.", server.role);
-            self.issue(
-                description,
-                [format!("alter role {} replication;", identifier(&server.role))],
-            );
-        }
-        if server.max_wal_senders == 0 {
-            let description = "`max_wal_senders` is 0: the log can't be followed.";
-            let remedy = ["alter system set max_wal_senders = 10;", "-- then restart PostgreSQL"];
-            self.issue(description, remedy.map(str::to_owned));
-        }
-        if server.max_slot_wal_keep_size < 0 {
-            let description = "`max_slot_wal_keep_size` is unlimited: while no node follows the log, the log that \
-                        the slot keeps can fill the database's disk.";
-            let remedy = [
-                "alter system set max_slot_wal_keep_size = '10GB'; -- as much as the disk allows",
-                "select pg_reload_conf();",
-            ];
-            self.warnings.push(SetupIssue::new(description, remedy.map(str::to_owned)));
-        }
-    }
-
-    fn unsupported_version(&mut self, version: i32) {
-        let description = format!("PostgreSQL {} is not supported.", version / 10_000);
-        self.issue(description, ["-- PostgreSQL 14 or later is needed".to_owned()]);
-    }
-
-    fn free_slot(&mut self, server: &ServerInfo) {
-        if server.slots_left > 0 {
-            return;
-        }
-        let description = "All of `max_replication_slots` are in use, and one more is needed.";
-        let remedy = [
-            "select slot_name, active from pg_replication_slots; -- is one of them unused?",
-            "alter system set max_replication_slots = 20; -- or more than now",
-            "-- then restart PostgreSQL",
-        ];
-        self.issue(description, remedy.map(str::to_owned));
-    }
-
     fn table(&mut self, name: &TableName, tracked: &TrackedTable, table: Option<&Table>) {
         let Some(table) = table else {
             let description = format!("There is no table `{name}`, which contracts refer to.");
@@ -223,11 +160,7 @@ impl Check {
             let description = format!("`{name}` is not a table; only tables can be followed.");
             return self.issue(description, ["-- use its base table in the contract".to_owned()]);
         }
-        if table.unlogged {
-            let description =
-                format!("Table `{name}` is unlogged: the log does not contain its changes.");
-            self.issue(description, [format!("alter table {} set logged;", name.quoted())]);
-        }
+        self.issues.extend(check_rows::issues(name, tracked, table));
         let absent = |column: &&String| !table.columns.contains(column);
         for column in tracked.columns.iter().chain(&tracked.old_columns).filter(absent) {
             let description =
@@ -288,19 +221,13 @@ impl Check {
     }
 
     fn old_columns(&mut self, name: &TableName, tracked: &TrackedTable, table: &Table) {
-        let missing: Vec<&str> = tracked
-            .old_columns
-            .iter()
-            .filter(|column| !table.identity.contains(column))
-            .map(String::as_str)
-            .collect();
-        if missing.is_empty() {
-            return;
-        }
+        let is_key = |column: &&String| tracked.key_columns.contains(column);
+        let others: Vec<String> =
+            tracked.old_columns.iter().filter(|column| !is_key(column)).cloned().collect();
+        let Some(missing) = check_rows::outside_identity(&others, table) else { return };
         let description = format!(
-            "Updates and deletes on `{name}` do not log the old value of {}: entries and tags of the \
-             old value can't be found and stay until their budget has passed.",
-            missing.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
+            "Updates and deletes on `{name}` do not log the old value of {missing}: entries and tags of the \
+             old value can't be found and stay until their budget has passed."
         );
         let remedy = [format!("alter table {} replica identity full;", name.quoted())];
         self.warnings.push(SetupIssue::new(description, remedy));
@@ -319,6 +246,11 @@ impl Check {
             tables.iter().map(|name| name.quoted()).collect::<Vec<_>>().join(", ")
         };
         let Some(publication) = publication else {
+            for (table, details, tracked) in tables {
+                let generated =
+                    check_rows::generated(table, tracked, details, None, server.version);
+                self.issues.extend(generated);
+            }
             let names: Vec<_> = tables.iter().map(|(name, ..)| name).collect();
             if names.is_empty() {
                 return None;
@@ -339,12 +271,15 @@ impl Check {
             self.issue(description, ["-- as the tables' owner or a superuser:".to_owned(), sql]);
             return None;
         };
-        self.published(name, publication, tables);
+        self.published(name, publication, tables, server.version);
         let missing: Vec<&(TableName, Table, &TrackedTable)> = tables
             .iter()
             .filter(|(name, ..)| publication.tables.iter().all(|table| table.name != *name))
             // Without `publish_via_partition_root` the partitions are listed; that is reported above.
             .filter(|(_, table, _)| !table.partitioned || publication.via_root)
+            .filter(|(name, table, _)| {
+                check_rows::hidden_by_root(name, table, &publication.tables).is_none()
+            })
             .collect();
         if missing.is_empty() {
             return None;
@@ -369,6 +304,7 @@ impl Check {
         name: &str,
         publication: &Publication,
         tables: &[(TableName, Table, &TrackedTable)],
+        version: i32,
     ) {
         let quoted = identifier(name);
         if !publication.all_operations {
@@ -385,12 +321,18 @@ impl Check {
             let set = "set (publish_via_partition_root = true);";
             self.issue(description, [format!("alter publication {quoted} {set}")]);
         }
-        for (table, _, tracked) in tables {
-            let Some(published) = publication.tables.iter().find(|p| p.name == *table) else {
+        for (table, details, tracked) in tables {
+            let published = publication.tables.iter().find(|p| p.name == *table);
+            self.issues.extend(check_rows::generated(table, tracked, details, published, version));
+            let Some(published) = published else {
+                let hidden = check_rows::hidden_by_root(table, details, &publication.tables);
+                self.issues.extend(hidden);
                 continue;
             };
+            // The server publishes no computed column, unless it is asked to.
             let left_out = published.columns.as_ref().is_some_and(|columns| {
-                tracked.columns.iter().any(|column| !columns.contains(column))
+                let missing = |column: &&String| !columns.contains(column);
+                tracked.columns.iter().filter(missing).any(|c| !details.generated.contains(c))
             });
             if published.filtered || left_out {
                 let description = format!(

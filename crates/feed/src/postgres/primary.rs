@@ -5,9 +5,8 @@ use std::sync::Arc;
 use coherence::Snapshot;
 use database::postgres::Connection;
 
-use super::catalog;
 use super::log;
-use super::options::PostgresOptions;
+use super::schema::{DigestStatement, parse_digest};
 use super::transport::Primary;
 use super::visibility;
 use crate::error::FeedError;
@@ -15,7 +14,8 @@ use crate::error::FeedError;
 /// The connection beside a stream.
 pub struct PostgresPrimary {
     pub(super) connection: Arc<Connection>,
-    pub(super) options: Arc<PostgresOptions>,
+    /// The statement for the digest of the stream's schema.
+    pub(super) schema: DigestStatement,
 }
 
 impl Primary for PostgresPrimary {
@@ -25,9 +25,8 @@ impl Primary for PostgresPrimary {
         Snapshot::parse(&text).ok_or_else(|| FeedError::Malformed(format!("snapshot {text:?}")))
     }
 
-    async fn fingerprint(&self) -> Result<String, FeedError> {
-        let PostgresOptions { publication, tables, .. } = &*self.options;
-        catalog::fingerprint(&self.connection, publication, tables).await
+    async fn schema_digest(&self) -> Result<u64, FeedError> {
+        parse_digest(&self.schema.execute("checking the schema", &self.connection).await?)
     }
 
     async fn nudge(&self) -> Result<(), FeedError> {

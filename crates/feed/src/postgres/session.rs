@@ -34,8 +34,6 @@ pub struct AcquiredStream<S, P> {
     pub start: StreamStart,
     /// A transaction id that was assigned when the slot existed.
     pub after: u64,
-    /// The tables' [fingerprint](Primary::fingerprint) when the stream started.
-    pub fingerprint: String,
 }
 
 /// A stream, and the commits that have arrived on it.
@@ -55,11 +53,12 @@ pub struct Session<S, P> {
 impl<S: LogStream, P: Primary> Session<S, P> {
     /// Creates the session of a stream that has just started. `clock` is for the lag metric only.
     pub fn new(acquired: AcquiredStream<S, P>, metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
-        let AcquiredStream { stream, primary, start, after, fingerprint } = acquired;
+        let AcquiredStream { stream, primary, start, after } = acquired;
+        let digest = start.schema.as_ref().map(|schema| schema.digest());
         Self {
             cursor: StreamCursor::starting(start.position, after),
             visibility: VisibilityProbe::new(primary.clone()),
-            schema: SchemaWatch::new(primary.clone(), fingerprint),
+            schema: SchemaWatch::new(primary.clone(), digest),
             stream,
             primary,
             commits: Vec::new(),
@@ -89,11 +88,6 @@ impl<S: LogStream, P: Primary> Session<S, P> {
                 () = sleep_until(silent_until) => self.break_silence()?,
             }
         }
-    }
-
-    /// Returns the tables' fingerprint at the start of the stream.
-    pub(super) fn fingerprint(&self) -> &str {
-        self.schema.fingerprint()
     }
 
     /// Returns the messages of the slot.

@@ -25,14 +25,14 @@ pub(super) enum SlotState {
 /// Reads the slot's state.
 ///
 /// # Errors
-/// [`FeedError::Setup`] if another kind of slot has the name.
+/// [`FeedError::Setup`] if another kind of slot has the name, or one that decodes two-phase commits.
 pub(super) async fn state(
     connection: &Connection,
     config: &ConnectConfig,
     name: &str,
 ) -> Result<SlotState, FeedError> {
     let sql = "select coalesce(plugin, ''), slot_type, coalesce(database, ''), active, \
-                 coalesce(wal_status, '') from pg_replication_slots where slot_name = $1";
+                 coalesce(wal_status, ''), two_phase from pg_replication_slots where slot_name = $1";
     let rows = connection.rows(OPERATION, sql, &[&name]).await?;
     let Some(row) = rows.first() else { return Ok(SlotState::Missing) };
     let (plugin, kind, database): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
@@ -51,6 +51,16 @@ pub(super) async fn state(
             "-- set another name in the source's configuration (slot), or, if the slot is unused:";
         let drop = format!("select pg_drop_replication_slot({});", quoting::literal(name));
         let issues = vec![SetupIssue::new(description, [rename.to_owned(), drop])];
+        return Err(SetupError { database: config.url.name(), issues }.into());
+    }
+    if row.get(5) {
+        let description = format!(
+            "The replication slot `{name}` was created for two-phase commits: a transaction that was prepared \
+             is sent before it commits, and its `commit prepared` would be missed."
+        );
+        let drop = format!("select pg_drop_replication_slot({});", quoting::literal(name));
+        let then = "-- the nodes then create it again, and all entries are void";
+        let issues = vec![SetupIssue::new(description, [drop, then.to_owned()])];
         return Err(SetupError { database: config.url.name(), issues }.into());
     }
     Ok(match (active, wal_status) {

@@ -1,17 +1,20 @@
 //! Requests to a PostgreSQL primary.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use coherence::Lsn;
 use database::postgres::{ConnectConfig, Connection, CurrentServer, PostgresUrl};
+use parking_lot::Mutex;
 
 use super::connection::{TIMEOUT, connect_config};
 use super::log;
+use super::schema::{DigestStatement, FollowedSchema, SchemaScope};
 use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
-use crate::event::{Identity, LogEnd};
+use crate::event::{Identity, LogEnd, LogSample};
 use crate::message::LogMessage;
+use crate::schema::Schema;
 use crate::source::Source;
 
 /// Serves requests about a PostgreSQL primary's log over one connection, and reconnects after a loss.
@@ -19,10 +22,20 @@ pub struct PostgresSource {
     config: ConnectConfig,
     connection: CachedConnection<Connection>,
     server: CurrentServer,
+    scope: Option<Arc<SchemaScope>>,
+    sampled: Mutex<Sampled>,
+}
+
+/// The schema that samples refer to.
+#[derive(Default)]
+struct Sampled {
+    schema: Option<Arc<FollowedSchema>>,
+    /// The session in which the statement for that schema is prepared.
+    statement: Option<(Weak<Connection>, DigestStatement)>,
 }
 
 impl PostgresSource {
-    /// Connects on the first request.
+    /// Connects on the first request. The schema is not followed.
     #[must_use]
     pub fn new(url: &PostgresUrl) -> Self {
         Self::of_server(url, CurrentServer::default())
@@ -31,7 +44,19 @@ impl PostgresSource {
     /// As [`new`](Self::new), with a connection to the same server as all others that share `server`.
     #[must_use]
     pub fn of_server(url: &PostgresUrl, server: CurrentServer) -> Self {
-        Self { config: connect_config(url), connection: CachedConnection::default(), server }
+        Self {
+            config: connect_config(url),
+            connection: CachedConnection::default(),
+            server,
+            scope: None,
+            sampled: Mutex::default(),
+        }
+    }
+
+    /// Also follows the schema of `scope`.
+    #[must_use]
+    pub fn with_schema(self, scope: Arc<SchemaScope>) -> Self {
+        Self { scope: Some(scope), ..self }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
@@ -41,6 +66,41 @@ impl PostgresSource {
         let connect = self.config.connect_to_current(&self.server, TIMEOUT);
         Ok(self.connection.get(is_usable, connect).await?)
     }
+
+    async fn read_schema(&self, scope: &SchemaScope) -> Result<Arc<FollowedSchema>, FeedError> {
+        let schema = Arc::new(scope.read().await?);
+        *self.sampled.lock() = Sampled { schema: Some(Arc::clone(&schema)), statement: None };
+        Ok(schema)
+    }
+
+    /// Returns the statement of a sample, prepared on `connection`.
+    async fn statement(
+        &self,
+        scope: &SchemaScope,
+        connection: &Arc<Connection>,
+    ) -> Result<DigestStatement, FeedError> {
+        let (known, prepared) = {
+            let sampled = self.sampled.lock();
+            let of_session = |(session, statement): &(Weak<Connection>, DigestStatement)| {
+                let is_same = std::ptr::eq(session.as_ptr(), Arc::as_ptr(connection));
+                is_same.then(|| statement.clone())
+            };
+            (sampled.schema.clone(), sampled.statement.as_ref().and_then(of_session))
+        };
+        if let Some(statement) = prepared {
+            return Ok(statement);
+        }
+        let schema = match known {
+            Some(schema) => schema,
+            None => self.read_schema(scope).await?,
+        };
+        let statement = log::prepare_sample(connection, &schema).await?;
+        let mut sampled = self.sampled.lock();
+        if sampled.schema.as_ref().is_some_and(|known| Arc::ptr_eq(known, &schema)) {
+            sampled.statement = Some((Arc::downgrade(connection), statement.clone()));
+        }
+        Ok(statement)
+    }
 }
 
 #[async_trait]
@@ -49,6 +109,23 @@ impl Source for PostgresSource {
         let connection = self.connection().await?;
         let end = log::end(&connection).await;
         self.connection.check(&connection, end).await
+    }
+
+    async fn sample(&self) -> Result<LogSample, FeedError> {
+        let Some(scope) = &self.scope else {
+            return Ok(LogSample { end: self.log_end().await?, schema: None });
+        };
+        let connection = self.connection().await?;
+        let sample = async {
+            let statement = self.statement(scope, &connection).await?;
+            log::sample(&connection, &statement).await
+        };
+        self.connection.check(&connection, sample.await).await
+    }
+
+    async fn schema(&self) -> Result<Option<Arc<Schema>>, FeedError> {
+        let Some(scope) = &self.scope else { return Ok(None) };
+        Ok(Some(Arc::clone(&self.read_schema(scope).await?.schema)))
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {

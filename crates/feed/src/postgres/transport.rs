@@ -43,12 +43,11 @@ pub trait Primary: Send + Sync + 'static {
     /// The server has not answered.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, FeedError>> + Send;
 
-    /// Returns a text that differs after the tracked tables were altered in a way that the log does not
-    /// contain.
+    /// Returns the [digest](crate::Schema::digest) of the schema that the stream started with, as it is now.
     ///
     /// # Errors
     /// The server has not answered.
-    fn fingerprint(&self) -> impl Future<Output = Result<String, FeedError>> + Send;
+    fn schema_digest(&self) -> impl Future<Output = Result<u64, FeedError>> + Send;
 
     /// Writes to the log, so that a live stream delivers a message.
     ///

@@ -88,7 +88,7 @@ impl LogReader {
         commit.changes =
             self.tables.iter().map(|tracked| self.whole_table(&tracked.table)).collect();
         // The missing rows may have contained requests.
-        commit.messages.push(LogMessage::everything());
+        commit.messages.push(LogMessage::unknown_changes());
         read.commits.push(commit);
         read.upto = LogPoint::at(upto);
     }

@@ -126,6 +126,7 @@ impl Follower {
             server_started: String::new(),
             history: History::default(),
             unbroken: !log.created && same_file,
+            schema: None,
         };
         let reader = self.reader(&connection)?;
         let schema = Schema::current(&connection).map_err(driver_error(OPERATION))?;

@@ -20,7 +20,9 @@ pub(crate) const PRODUCTS: &str =
 pub(crate) fn products() -> TrackedTable {
     let columns = ["id", "name", "category_id", "price_cents"].map(str::to_owned).to_vec();
     let old_columns = ["id", "category_id"].map(str::to_owned).to_vec();
-    TrackedTable { table: "products".into(), columns, old_columns, every_column: false }
+    let key_columns = vec!["id".to_owned()];
+    let (table, every_column) = ("products".into(), false);
+    TrackedTable { table, columns, key_columns, old_columns, every_column }
 }
 
 /// The real time; only the lag metric uses it.

@@ -7,6 +7,7 @@ mod mariadb;
 mod mariadb_setup;
 mod measure;
 mod postgres;
+mod postgres_schema;
 mod postgres_setup;
 mod reader;
 mod sqlite;

@@ -194,6 +194,7 @@ async fn values_match_database_text() {
     let wide = feed::TrackedTable {
         table: "shop.wide".into(),
         columns: names.iter().map(|name| (*name).to_owned()).collect(),
+        key_columns: vec![],
         old_columns: vec![],
         every_column: false,
     };

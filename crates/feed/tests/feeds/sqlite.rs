@@ -223,6 +223,7 @@ async fn all_setup_issues_reported() {
     options.tables.push(feed::TrackedTable {
         table: "stock".into(),
         columns: vec!["id".into()],
+        key_columns: vec![],
         old_columns: vec![],
         every_column: false,
     });

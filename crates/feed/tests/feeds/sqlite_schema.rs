@@ -15,7 +15,13 @@ use crate::sqlite::SqliteFixture;
 fn tracked(table: &str, columns: &[&str]) -> TrackedTable {
     let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
     let old_columns = columns.clone();
-    TrackedTable { table: table.to_owned(), columns, old_columns, every_column: false }
+    TrackedTable {
+        table: table.to_owned(),
+        columns,
+        key_columns: Vec::new(),
+        old_columns,
+        every_column: false,
+    }
 }
 
 fn feed_of(fixture: &SqliteFixture, table: TrackedTable) -> Box<dyn Feed> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coherence::{Cause, Event, Lsn, Subject};
-use contract::{Affected, Contracts, Incomplete, Op};
+use contract::{Affected, Contracts, Incomplete, Op, RowChange};
 use feed::Commit;
 
 use super::metrics::FollowMetrics;
@@ -43,15 +43,12 @@ impl EventMapper {
                 if commit.lsn <= upto {
                     self.renewer.add(change, &affected, &mut renewals);
                 }
-                subjects.extend(affected.keys.into_iter().map(Subject::Key));
-                subjects.extend(affected.tags.into_iter().map(Subject::Tag));
-                if affected.everything {
-                    subjects.insert(Subject::Everything);
-                }
+                subjects.extend(subjects_of(affected));
             }
             if !subjects.is_empty() {
                 let subjects = subjects.into_iter().collect();
-                let deletes = commit.changes.iter().any(|change| change.op == Op::Delete);
+                let deletes = |change: &RowChange| matches!(change.op, Op::Delete | Op::Truncate);
+                let deletes = commit.changes.iter().any(deletes);
                 let cause = if deletes { Cause::Delete } else { Cause::Commit };
                 let event = event(commit, cause, subjects);
                 events.push(Event { renewals: renewals.into_events(), ..event });
@@ -80,6 +77,15 @@ impl EventMapper {
             }
         }
     }
+}
+
+/// Returns the subjects of an invalidation.
+pub(super) fn subjects_of(affected: Affected) -> impl Iterator<Item = Subject> {
+    let Affected { keys, tags, key_patterns, tag_patterns, everything, incomplete: _ } = affected;
+    let names = keys.into_iter().map(Subject::Key).chain(tags.into_iter().map(Subject::Tag));
+    let patterns = key_patterns.into_iter().map(Subject::KeysLike);
+    let patterns = patterns.chain(tag_patterns.into_iter().map(Subject::TagsLike));
+    names.chain(patterns).chain(everything.then_some(Subject::Everything))
 }
 
 fn event(commit: &Commit, cause: Cause, subjects: Vec<Subject>) -> Event {

@@ -14,6 +14,7 @@ use feed::{Checkpoint, Feed, FeedError, FeedEvent, LogBatch, LogEnd, Source, Str
 use super::coverage::CoverageGain;
 use super::events::EventMapper;
 use super::metrics::FollowMetrics;
+use super::schema_record::SchemaRecord;
 use crate::health::Health;
 use crate::journal::{Journal, Record, SUBJECTS_KEPT};
 use crate::renew::Renewer;
@@ -29,6 +30,8 @@ const RECONCILE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct FollowerParts {
     /// The engine whose tiers are moved along the log.
     pub engine: Engine,
+    /// The database of the log.
+    pub source: Arc<dyn Source>,
     /// The contracts that map rows to keys and tags.
     pub contracts: Arc<Contracts>,
     /// Time for the leader and for the journal.
@@ -41,8 +44,6 @@ pub struct FollowerParts {
     pub metrics: FollowMetrics,
     /// The longest TTL that any contract gives an entry; tombstones are kept at least that long.
     pub longest_ttl: Duration,
-    /// Requests to the followed database.
-    pub source: Arc<dyn Source>,
     /// The name under which the database tracks its followers.
     pub slot: String,
     /// The database and the slot, for the people who see the claim of this node.
@@ -58,6 +59,7 @@ pub struct Follower {
     coverage: CoverageGain,
     slot: u64,
     label: Arc<str>,
+    schema: SchemaRecord,
     journal: Arc<Journal>,
     health: Arc<Health>,
     metrics: FollowMetrics,
@@ -98,6 +100,7 @@ impl Follower {
         Self {
             feed,
             leader: Leader::new(engine.clone(), Arc::clone(&clock), longest_ttl),
+            schema: SchemaRecord::new(engine.clone(), Arc::clone(&source), Arc::clone(&contracts)),
             engine,
             coverage: CoverageGain::new(source, Arc::clone(&contracts)),
             slot: contract::fnv1a(slot.bytes()),
@@ -143,6 +146,9 @@ impl Follower {
     async fn next(&mut self) -> Result<FeedEvent, FeedError> {
         let mut next = std::pin::pin!(self.feed.next());
         loop {
+            if self.leads {
+                self.schema.keep(self.leader.epoch(), self.clock.mono()).await;
+            }
             tokio::select! {
                 biased;
                 event = &mut next => return event,
@@ -151,7 +157,10 @@ impl Follower {
             self.coverage.advance(&mut self.leader).await;
             match self.leader.reconcile().await {
                 Ok(ApplyResult::Applied) => {}
-                Ok(result) => report(&self.metrics, result),
+                Ok(result) => {
+                    self.schema.note(result);
+                    report(&self.metrics, result);
+                }
                 Err(err) => {
                     tracing::debug!(error = %err, "the shared tier could not be reconciled");
                 }
@@ -160,6 +169,7 @@ impl Follower {
     }
 
     async fn start(&mut self, started: &StreamStart) {
+        self.schema.start(started.schema.clone());
         let start = Start {
             system: started.system,
             timeline: started.timeline,
@@ -209,7 +219,10 @@ impl Follower {
         let mut attempts = 0;
         loop {
             match self.leader.apply(prev, upto, watermark, &mut events).await {
-                Ok(result) => break report(&self.metrics, result),
+                Ok(result) => {
+                    self.schema.note(result);
+                    break report(&self.metrics, result);
+                }
                 Err(err) => self.back_off(&err, &mut attempts).await,
             }
         }

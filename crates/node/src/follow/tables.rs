@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use contract::Contracts;
-use feed::{TableName, TrackedTable};
+use contract::{Contracts, SqlDialect, number_parameters, split_table_name};
+use feed::{ScopedContract, TableName, TrackedTable};
 
 /// Returns the tables of `source` that contracts refer to, each with every column that a contract needs: for
 /// keys, for tags, to detect a change, and, if its log `renews` entries, for renewed values.
@@ -15,11 +15,13 @@ pub fn tracked_tables(source: &str, contracts: &Contracts, renews: bool) -> Vec<
             let mut tracked = TrackedTable {
                 table: table.to_owned(),
                 columns: Vec::new(),
+                key_columns: Vec::new(),
                 old_columns: Vec::new(),
                 every_column: false,
             };
             for contract in contracts.of_table(source, table) {
                 add(&mut tracked.columns, &contract.key_columns());
+                add(&mut tracked.key_columns, &contract.key_columns());
                 add(&mut tracked.columns, &contract.watched_columns());
                 add(&mut tracked.columns, &contract.tag_columns());
                 add(&mut tracked.columns, &contract.page_tag_columns());
@@ -32,6 +34,32 @@ pub fn tracked_tables(source: &str, contracts: &Contracts, renews: bool) -> Vec<
             tracked
         })
         .collect()
+}
+
+/// Returns the contracts of `source` as far as their definitions are followed. `resolved` are the `configured`
+/// contracts with the tables that their names mean.
+#[must_use]
+pub fn scoped_contracts(
+    source: &str,
+    configured: &Contracts,
+    resolved: &Contracts,
+) -> Vec<ScopedContract> {
+    let of_source = resolved.iter().filter_map(|contract| {
+        let from = contract.from.as_ref().filter(|from| from.source == source)?;
+        let spelled = configured.get(&contract.name).and_then(|contract| contract.from.as_ref());
+        let bare_name = spelled.and_then(|from| match split_table_name(&from.table) {
+            (None, table) => Some(table.into_owned()),
+            (Some(_), _) => None,
+        });
+        let number = |value: &String| {
+            let value = value.trim_end().trim_end_matches(';');
+            number_parameters(value, SqlDialect::Postgres).sql
+        };
+        let value = contract.value.as_ref().map(number);
+        let (name, table) = (contract.name.clone(), TableName::parse(&from.table));
+        Some(ScopedContract { name, table, bare_name, value })
+    });
+    of_source.collect()
 }
 
 /// Returns the columns of each table that keys and tags are made of.

@@ -201,6 +201,11 @@ pub(super) fn check_batch(env: &Environment, node: usize, keys: &[usize], togeth
         return;
     }
     let newest = included.iter().map(|(_, commit)| *commit).max().unwrap_or_default();
+    let oldest = included.iter().map(|(_, commit)| *commit).min().unwrap_or_default();
+    // Changes that the log lacks divide its snapshots.
+    if db.commits[oldest..].iter().any(|commit| commit.unlogged) {
+        return;
+    }
     let at_newest = |cell| db.upto(cell, db.generation, db.commits[newest].lsn).commit;
     let torn = included.iter().find(|(cell, commit)| {
         let writes = |other: usize| db.commits[other].cells.iter().any(|(wrote, _)| wrote == cell);

@@ -15,6 +15,8 @@ pub(super) struct Commit {
     pub(super) xid: u64,
     /// The cells that it wrote, and whether each row exists afterwards.
     pub(super) cells: Vec<(Cell, bool)>,
+    /// Whether the log lacks its changes: a partition was attached, a table was swapped for another.
+    pub(super) unlogged: bool,
     /// The request that it carries.
     pub(super) message: Option<LogMessage>,
     pub(super) flushed: bool,

@@ -13,7 +13,7 @@ use super::setup::{COLD, EVERYTHING, KEYS, tag_of};
 /// The source's name.
 pub(super) const SOURCE: &str = "sim";
 
-/// The table of the rows that each tag's content is made of. Its truncation changes everything.
+/// The table of the rows that each tag's content is made of.
 pub(super) const GROUPS: &str = "groups";
 
 /// The contracts of rows; rows use them in turn. Each has a table of its own, with its name.

@@ -64,6 +64,7 @@ impl Database {
             at: 0,
             xid: 2,
             cells: Vec::new(),
+            unlogged: false,
             message: None,
             flushed: true,
             visible: Some(0),
@@ -125,6 +126,7 @@ impl Database {
             at: now,
             xid,
             cells,
+            unlogged: false,
             message: None,
             flushed: false,
             visible: None,
@@ -338,11 +340,12 @@ impl Database {
     }
 
     /// Returns the newest version of a cell up to `upto` in the log of that generation, if it still
-    /// exists.
+    /// exists. The log lacks the versions of altered tables.
     pub(super) fn upto(&self, cell: Cell, generation: u64, upto: Lsn) -> Version {
         let there = |version: &&Version| {
             let commit = &self.commits[version.commit];
-            commit.lost.is_none() && commit.generation <= generation && commit.lsn <= upto
+            let there = commit.lost.is_none() && commit.generation <= generation;
+            there && commit.lsn <= upto && !commit.unlogged
         };
         let first = Version { commit: 0, present: true };
         self.cells[cell].iter().rev().find(there).copied().unwrap_or(first)

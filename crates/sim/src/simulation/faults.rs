@@ -16,6 +16,7 @@ use super::setup::{KEYS, tag_of};
 use super::shared_server::SharedServer;
 use super::standby_origin;
 use super::trace::TraceEvent;
+use super::traffic;
 use super::values::nanos;
 
 /// A kind of fault.
@@ -46,6 +47,7 @@ pub(super) enum Kind {
     Purge,
     Collection,
     WriteStorm,
+    Alteration,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
         Self::Purge,
         Self::Collection,
         Self::WriteStorm,
+        Self::Alteration,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -104,6 +107,7 @@ impl Kind {
             Self::Purge => "entries purged",
             Self::Collection => "tombstones collected early",
             Self::WriteStorm => "storm of writes",
+            Self::Alteration => "rows changed without an event",
         }
     }
 }
@@ -237,6 +241,7 @@ async fn fault(cluster: Arc<Cluster>, kind: Kind, node: usize, lasts: Duration) 
             sleep(lasts.min(Duration::from_secs(5))).await;
             env.faults.lock().storm = 1.0;
         }
+        Kind::Alteration => traffic::alter(&cluster).await,
     }
     env.note(Some(node), TraceEvent::Fault(kind.name(), 0));
 }

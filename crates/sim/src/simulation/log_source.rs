@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use cache::OriginError;
 use coherence::{Log, Lsn};
 use contract::Contract;
-use feed::{FeedError, Identity, LogEnd, LogMessage, Source};
+use feed::{FeedError, Identity, LogEnd, LogMessage, LogSample, Schema, Source};
 use node::RowCatalogue;
 use tokio::time::sleep;
 
 use super::environment::{Environment, Peer};
 use super::recorder::{Participant, Tone};
 use super::rows_origin;
+use super::schema::schema;
 use super::slot_stream::unavailable;
 use super::trace::TraceEvent;
 
@@ -63,6 +64,21 @@ impl Source for LogSource {
         );
         self.env.note(Some(self.node), TraceEvent::Sampled(end.lsn.0));
         Ok(end)
+    }
+
+    /// A scripted run, which pictures show, alters nothing.
+    async fn sample(&self) -> Result<LogSample, FeedError> {
+        // The server reads the schema first.
+        let digest = schema(&self.env.db.lock()).digest();
+        let end = self.log_end().await?;
+        Ok(LogSample { end, schema: (!self.env.setup.steady).then_some(digest) })
+    }
+
+    async fn schema(&self) -> Result<Option<Arc<Schema>>, FeedError> {
+        self.transmit().await?;
+        let schema = schema(&self.env.db.lock());
+        self.transmit().await?;
+        Ok(Some(Arc::new(schema)))
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {

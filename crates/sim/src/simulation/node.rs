@@ -118,13 +118,13 @@ impl Node {
         let feed = SlotFeed::of(candidate, SOURCE.into(), feed::Metrics::default());
         let parts = FollowerParts {
             engine: engine.clone(),
+            source: Arc::clone(source) as Arc<dyn Source>,
             contracts,
             clock: Arc::clone(clock),
             health: Arc::clone(&self.health),
             journal: Arc::new(Journal::new(JOURNAL)),
             metrics: FollowMetrics::new(&mut Registry::default()),
             longest_ttl: contracts::longest_ttl(),
-            source: Arc::clone(source) as Arc<dyn Source>,
             slot: "tidegate".into(),
             label: "the simulated database".into(),
         };

@@ -25,8 +25,12 @@ pub(super) fn feed_commit(env: &Environment, db: &Database, number: usize) -> fe
         let subjects = commit.cells.iter().map(|(cell, _)| contracts::wildcard(*cell)).collect();
         messages.push(LogMessage { id: String::new(), cause: Cause::Application, subjects });
     } else {
-        let cells = commit.cells.iter();
-        changes.extend(cells.map(|(cell, present)| change(env, db, number, *cell, *present)));
+        for (cell, present) in &commit.cells {
+            match *cell {
+                EVERYTHING => messages.push(LogMessage::everything("")),
+                cell => changes.push(change(env, db, number, cell, *present)),
+            }
+        }
     }
     let committed_us = WALL_US.saturating_add_unsigned(commit.at / 1_000).unsigned_abs();
     feed::Commit { lsn: commit.lsn, committed_us, changes, messages }
@@ -51,9 +55,6 @@ fn change(env: &Environment, db: &Database, number: usize, cell: Cell, present: 
         new,
         forms: Arc::clone(&FORMS),
     };
-    if cell == EVERYTHING {
-        return change(Op::Truncate, None, None);
-    }
     if !present {
         return change(Op::Delete, Some(Row::from_iter([id()])), None);
     }

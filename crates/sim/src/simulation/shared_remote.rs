@@ -10,7 +10,7 @@ use cache::shared::{
 };
 use cache::{Content, Survey, TierError};
 use coherence::fence::Gap;
-use coherence::{Batch, Epoch, LeaseToken, Lsn, Subject, Verdict};
+use coherence::{AppliedSchema, Batch, Epoch, LeaseToken, Lsn, Subject, Verdict};
 use contract::Key;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -390,6 +390,18 @@ impl SharedTier for RemoteTier {
 
     async fn position(&self) -> Result<Option<TierPosition>, TierError> {
         self.call("position", |memory, _| async move { memory.position().await }).await
+    }
+
+    async fn applied_schema(&self) -> Result<Option<(Epoch, Option<AppliedSchema>)>, TierError> {
+        self.call("schema", |memory, _| async move { memory.applied_schema().await }).await
+    }
+
+    async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {
+        let schema = schema.clone();
+        let record = move |memory: Arc<MemoryTier>, _| async move {
+            memory.record_schema(epoch, &schema).await
+        };
+        self.call("record schema", record).await
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use coherence::{Clock, Log};
-use feed::postgres::{AcquiredStream, Primary, Session};
+use feed::postgres::{AcquiredStream, Session};
 use feed::{Candidate, FeedError, Metrics, StreamStart};
 use rand::RngExt;
 
 use super::environment::Environment;
+use super::schema::schema;
 use super::slot_stream::{Connection, SlotStream};
 use super::trace::TraceEvent;
 
@@ -44,8 +45,10 @@ impl SlotCandidate {
         unbroken: bool,
     ) -> Result<Option<AcquiredStream<SlotStream, Connection>>, FeedError> {
         connection.transmit().await?;
+        let follows_schema = !self.env.setup.steady;
         let (stream, start, after) = {
             let mut db = self.env.db.lock();
+            let schema = follows_schema.then(|| Arc::new(schema(&db)));
             let Some((session, position, new)) = db.take_slot() else { return Ok(None) };
             self.env.sessions.lock()[self.node] = Some(session);
             if new {
@@ -60,6 +63,7 @@ impl SlotCandidate {
                 server_started: db.server_started(),
                 history: coherence::History::default(),
                 unbroken,
+                schema,
             };
             (SlotStream::new(connection.clone(), session, position), start, db.draw_xid())
         };
@@ -71,8 +75,7 @@ impl SlotCandidate {
         };
         self.env.note(Some(self.node), what);
         let primary = Arc::new(connection.clone());
-        let fingerprint = connection.fingerprint().await?;
-        Ok(Some(AcquiredStream { stream, primary, start, after, fingerprint }))
+        Ok(Some(AcquiredStream { stream, primary, start, after }))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::environment::{Environment, Peer};
 use super::recorder::{Interaction, Participant, Tone};
 use super::rows::feed_commit;
+use super::schema::schema;
 use super::trace::TraceEvent;
 
 /// The largest number of commits that arrive at once.
@@ -96,11 +97,11 @@ impl Primary for Connection {
         Ok(snapshot)
     }
 
-    /// The tables are never altered.
-    async fn fingerprint(&self) -> Result<String, FeedError> {
+    async fn schema_digest(&self) -> Result<u64, FeedError> {
         self.transmit().await?;
+        let digest = schema(&self.env.db.lock()).digest();
         self.transmit().await?;
-        Ok(String::new())
+        Ok(digest)
     }
 
     async fn nudge(&self) -> Result<(), FeedError> {
@@ -164,8 +165,9 @@ impl SlotStream {
             });
             self.sent = commit.lsn;
             // The log carries 32 bits of the id.
-            let carried = (feed_commit(env, &db, number), commit.xid as u32);
-            self.arrived.push_back(LogEvent::Commit { end: commit.lsn, commit: Some(carried) });
+            let carried = || (feed_commit(env, &db, number), commit.xid as u32);
+            let carried = (!commit.unlogged).then(carried);
+            self.arrived.push_back(LogEvent::Commit { end: commit.lsn, commit: carried });
         }
         if all && db.flushed > self.sent {
             self.sent = db.flushed;

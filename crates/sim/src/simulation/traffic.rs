@@ -82,15 +82,30 @@ fn plan(cluster: &Cluster) -> Vec<(usize, bool)> {
 }
 
 async fn write(cluster: Arc<Cluster>) {
-    let env = &cluster.env;
     let cells = plan(&cluster);
+    transact(&cluster, cells, true).await;
+}
+
+/// Changes rows by an alteration of the schema, such as a swap of tables: the log lacks the changes.
+pub(super) async fn alter(cluster: &Cluster) {
+    let env = &cluster.env;
+    // Both rows are of one table.
+    let first = env.draw(|rng| rng.random_range(0..KEYS / 2));
+    let swapped = [first, first + KEYS / 2].map(|row| (row, !env.chance(0.2)));
+    transact(cluster, swapped.into(), false).await;
+}
+
+/// Runs a transaction that writes `cells`. Without `logged` the log lacks them, and the schema differs
+/// afterwards.
+async fn transact(cluster: &Cluster, cells: Vec<(usize, bool)>, logged: bool) {
+    let env = &cluster.env;
     let begun = {
         let mut db = env.db.lock();
         db.begin(&cells).map(|xid| (xid, db.generation))
     };
     let Some((xid, generation)) = begun else { return };
     sleep(env.millis(0, 20)).await;
-    let lazy = env.chance(env.setup.lazy);
+    let lazy = logged && env.chance(env.setup.lazy);
     let bytes = env.draw(|rng| rng.random_range(80..600));
     let number = {
         let mut db = env.db.lock();
@@ -102,6 +117,7 @@ async fn write(cluster: Arc<Cluster>) {
             return;
         }
         let number = db.commit(env.now(), xid, cells.clone(), bytes, lazy);
+        db.commits[number].unlogged = !logged;
         env.note(None, TraceEvent::Commit(number, db.commits[number].lsn.0));
         number
     };
@@ -119,8 +135,8 @@ async fn write(cluster: Arc<Cluster>) {
         db.show(env.now(), number);
     }
     env.note(None, TraceEvent::Visible(number));
-    if env.chance(0.3) {
-        read_own(&cluster, &cells, number).await;
+    if logged && env.chance(0.3) {
+        read_own(cluster, &cells, number).await;
     }
 }
 

@@ -132,6 +132,20 @@ fn failover_positions_are_needed() {
     assert!(detected, "the omission of positions is not detected");
 }
 
+/// Rows that change without an event: a sample proves only under the schema that the log was applied under.
+#[test]
+fn applied_schema_is_needed() {
+    let alteration = "rows changed without an event";
+    assert!(fault_kinds().any(|kind| kind == alteration), "no such fault");
+    let only = Options { only: Some(alteration), ..Options::default() };
+    let tally = all(1..10, &only);
+    assert!(tally.violations.is_empty(), "{tally}");
+    assert!(tally.faults.contains_key(alteration), "{tally}");
+    let outcome = detected_with(ProofNeedsAppliedSchema, 20, only).expect("a violation");
+    let violation = outcome.violation.unwrap_or_default();
+    assert!(violation.contains("staler than its bound"), "{violation}");
+}
+
 #[test]
 fn log_sequence_rules_are_needed() {
     assert_detected(&[BatchOfOwnEpoch, BatchWithoutGap, ReadAboveFloor, ReadAboveTombstones]);

@@ -168,6 +168,7 @@ fn commits(servers: &Servers, end: Lsn) -> Result<f64> {
         let table = TrackedTable {
             table: "products".into(),
             columns: columns.to_vec(),
+            key_columns: columns[..1].to_vec(),
             old_columns: columns[..2].to_vec(),
             every_column: false,
         };

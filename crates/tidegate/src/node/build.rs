@@ -33,6 +33,8 @@ pub(crate) struct Node {
     /// The name under which the database tracks the leader.
     pub(super) slot: String,
     pub(super) standbys: Standbys,
+    /// The origins whose statements depend on the source's schema.
+    pub(super) origins: Vec<Arc<dyn cache::Origin>>,
     pub(super) feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
     /// The endpoint of posted change events, if the source has one.
     pub(super) posted_events: Option<PostedEvents>,
@@ -66,10 +68,19 @@ impl Node {
         let mut registry = Registry::default();
         let (name, source) = only_source(config)?;
         config.findings.log();
-        let contracts = Arc::new(config.contracts.clone());
+        let contracts = connect::resolve_tables(name, source, &config.contracts).await?;
+        let contracts = Arc::new(contracts);
         let audited = config.audit.reads_per_second > 0.0;
-        let mut database =
-            connect::database(name, source, &contracts, audited, &clock, &mut registry).await?;
+        let mut database = connect::database(
+            name,
+            source,
+            &config.contracts,
+            &contracts,
+            audited,
+            &clock,
+            &mut registry,
+        )
+        .await?;
         let shared = connect::shared_tier(config, &clock, &mut registry).await?;
         let slot = source.events.as_ref().map_or(&source.slot, |events| &events.slot).clone();
         check_claim(&*shared, &*database.source, &slot)
@@ -89,6 +100,7 @@ impl Node {
         let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
         let follow_metrics = FollowMetrics::new(&mut registry);
         let page_audit = page_auditor(config, gateway.as_ref(), &follow_metrics, &mut registry);
+        let origins = origins_of(&database);
         database.served.extend(connect::services(&contracts, &clock, &mut registry)?);
         let filtered = connect::filtered_contracts(&database.served);
         let data = DataApi::new(engine.clone(), database.served);
@@ -115,6 +127,7 @@ impl Node {
             source: database.source,
             slot,
             standbys: database.standbys,
+            origins,
             feed: Mutex::new(Some((database.feed, database.renewer))),
             posted_events,
             data,
@@ -171,6 +184,13 @@ impl Node {
     pub(crate) fn has_gateway(&self) -> bool {
         self.gateway.is_some()
     }
+}
+
+/// Returns the origins of a database: those of the readers, and the auditor's own.
+fn origins_of(database: &connect::Database) -> Vec<Arc<dyn cache::Origin>> {
+    let served = database.served.iter().map(|served| Arc::clone(&served.origin));
+    let audited = database.audit_targets.values().map(|target| Arc::clone(&target.origin));
+    served.chain(audited).collect()
 }
 
 /// Returns the auditor of the gateway's pages; `None` without a gateway, or where it is switched off.

@@ -57,7 +57,8 @@ impl Node {
             Arc::clone(&self.clock),
             Arc::clone(&self.health),
             self.sample_interval,
-        );
+        )
+        .with_origins(self.origins.clone());
         background.spawn(async move {
             sampler.run().await;
             Ok(())
@@ -94,13 +95,13 @@ impl Node {
             let (name, url) = self.source_name.clone();
             let parts = FollowerParts {
                 engine: self.engine.clone(),
+                source: Arc::clone(&self.source),
                 contracts: Arc::clone(&self.contracts),
                 clock: Arc::clone(&self.clock),
                 health: Arc::clone(&self.health),
                 journal: Arc::clone(&self.journal),
                 metrics: self.follow_metrics.clone(),
                 longest_ttl: self.longest_ttl,
-                source: Arc::clone(&self.source),
                 slot: self.slot.clone(),
                 label: format!("[source.{name}] {url}, slot {}", self.slot).into(),
             };

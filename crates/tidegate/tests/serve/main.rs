@@ -20,6 +20,7 @@ mod pricing;
 mod renew;
 mod ryw;
 mod scenario;
+mod schema;
 mod sentinel;
 mod service;
 mod setup;

@@ -73,6 +73,7 @@ approved  = { by = ["product"], on = 2026-11-02 }
         config + contract
     });
     node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
+    node.wait("a proven bound", |node| node.status()["bound_ms"].as_f64().is_some());
     let get =
         |node: &Node| harness::http::get(node.data, "/data/odd/1", DEADLINE).expect("an answer");
     node.wait("a cached answer", |node| tier(&get(node)) == Some("local"));

@@ -264,6 +264,7 @@ async fn compare(seed: u64) {
         table: "typed".into(),
         old_columns: columns.clone(),
         columns,
+        key_columns: Vec::new(),
         every_column: false,
     }];
     for round in 0..6 {

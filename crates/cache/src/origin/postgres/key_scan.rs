@@ -1,10 +1,13 @@
 //! The scan of a table's ids, page by page along the index of its key.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use coherence::Lsn;
 use contract::JsonForm;
 use database::postgres::ColumnType;
 use database::quoting::identifier;
+use parking_lot::RwLock;
 
 use super::column::{canonical, form, logged_text, typed_parameter};
 use super::pool::{PostgresPool, column_error, origin_error};
@@ -12,9 +15,14 @@ use super::query::{AsText, LOG_END};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::{KeyPage, KeyScan, ScanEstimate};
 
-/// A table, its key column, and the statements that read its pages.
+/// The scan of a table.
 pub(super) struct TableScan {
     pool: PostgresPool,
+    pages: RwLock<Arc<TablePages>>,
+}
+
+/// A table, its key column, and the statements that read its pages.
+pub(super) struct TablePages {
     /// As SQL identifier.
     table: String,
     key: String,
@@ -24,8 +32,23 @@ pub(super) struct TableScan {
 }
 
 impl TableScan {
+    pub(super) fn new(pool: PostgresPool, pages: Arc<TablePages>) -> Self {
+        Self { pool, pages: RwLock::new(pages) }
+    }
+
+    /// Uses other statements from now on.
+    pub(super) fn replace(&self, pages: Arc<TablePages>) {
+        *self.pages.write() = pages;
+    }
+
+    fn pages(&self) -> Arc<TablePages> {
+        Arc::clone(&self.pages.read())
+    }
+}
+
+impl TablePages {
     /// `table` is an SQL identifier.
-    pub(super) fn new(pool: PostgresPool, table: &str, key: &str, key_type: &ColumnType) -> Self {
+    pub(super) fn new(table: &str, key: &str, key_type: &ColumnType) -> Self {
         // An unqualified name would refer to the text column in `order by`, and pages would miss ids.
         let column = format!("t.{}", identifier(key));
         let text = logged_text(&column, key_type);
@@ -37,7 +60,6 @@ impl TableScan {
         };
         let next = typed_parameter(key_type, 2);
         Self {
-            pool,
             table: table.to_owned(),
             key: key.to_owned(),
             form: form(key_type),
@@ -67,8 +89,9 @@ const ESTIMATE: &str = "select case \
 #[async_trait]
 impl KeyScan for TableScan {
     async fn estimate(&self) -> Result<ScanEstimate, OriginError> {
+        let pages = self.pages();
         let client = self.pool.connection().await?;
-        let row = client.query_opt(ESTIMATE, &[&self.table, &self.key]).await;
+        let row = client.query_opt(ESTIMATE, &[&pages.table, &pages.key]).await;
         let Some(row) = row.map_err(|err| origin_error(&err))? else {
             return Ok(ScanEstimate { keys: 0, unsuitable: Some("its table is not there".into()) });
         };
@@ -77,7 +100,8 @@ impl KeyScan for TableScan {
     }
 
     async fn page(&self, after: Option<&str>, limit: usize) -> Result<KeyPage, OriginError> {
-        let sql = if after.is_some() { &self.next_page } else { &self.first_page };
+        let pages = self.pages();
+        let sql = if after.is_some() { &pages.next_page } else { &pages.first_page };
         let client = self.pool.connection().await?;
         let statement = client.prepare_cached(sql).await.map_err(|err| origin_error(&err))?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -91,7 +115,7 @@ impl KeyScan for TableScan {
         let seen = end.map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
         let ids: Vec<&str> = row.try_get(0).map_err(|err| column_error(&err))?;
-        let ids = ids.into_iter().map(|id| canonical(self.form, id).to_owned());
+        let ids = ids.into_iter().map(|id| canonical(pages.form, id).to_owned());
         Ok(KeyPage { ids: ids.collect(), seen })
     }
 }

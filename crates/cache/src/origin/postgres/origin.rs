@@ -8,13 +8,14 @@ use coherence::{Log, Lsn};
 use contract::{Contract, Key, SqlDialect};
 use database::postgres::{PooledConnection, SessionId};
 use database::quoting::identifier;
+use parking_lot::RwLock;
 
 use super::column::{NameColumns, typed_parameter};
-use super::key_scan::TableScan;
+use super::key_scan::{TablePages, TableScan};
 use super::pool::{PostgresPool, log_of, origin_error, table_identifier};
 use super::query::{AsText, LOG_END, in_one_snapshot};
 use super::reader::{ReadRow, RowReader, id_text};
-use crate::origin::error::OriginError;
+use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{loaded_row, source};
@@ -22,11 +23,9 @@ use crate::origin::sql::{not_loadable, numbered_statement};
 
 /// Loads the values of one contract. Every load is one statement, so all of it is from one snapshot.
 pub struct PostgresOrigin {
-    pub(super) reader: Arc<RowReader>,
+    contract: Contract,
     pool: PostgresPool,
-    /// The statement before and after its last column, the server's report on itself.
-    parts: [String; 2],
-    load: String,
+    pub(super) statements: Arc<PreparedStatements>,
     scan: TableScan,
     pub(super) standbys: Vec<Arc<dyn Origin>>,
 }
@@ -44,6 +43,31 @@ impl Answerer {
     }
 }
 
+/// The statements that fit the database at present; or why there are none.
+pub(super) struct PreparedStatements(RwLock<Result<Arc<Statements>, OriginError>>);
+
+impl PreparedStatements {
+    pub(super) fn get(&self) -> Result<Arc<Statements>, OriginError> {
+        self.0.read().clone()
+    }
+}
+
+/// The statements of one contract.
+pub(super) struct Statements {
+    pub(super) reader: RowReader,
+    /// The load before and after its last column, the server's report on itself.
+    parts: [String; 2],
+    load: String,
+    pages: Arc<TablePages>,
+}
+
+impl Statements {
+    /// Returns the load with `report` as the server's report on itself.
+    pub(super) fn with_report(&self, report: &str) -> String {
+        self.parts.join(report)
+    }
+}
+
 impl PostgresOrigin {
     /// Reads the types of the columns from the catalogue and builds the statement.
     ///
@@ -51,14 +75,23 @@ impl PostgresOrigin {
     /// The database can't be reached, or the contract does not fit it: no such table or column, or a column
     /// of its key or tags whose values have no one text.
     pub async fn prepare(contract: Contract, pool: PostgresPool) -> Result<Self, OriginError> {
+        let statements = Statements::prepare(&contract, &pool).await?;
+        let scan = TableScan::new(pool.clone(), Arc::clone(&statements.pages));
+        let statements = Arc::new(PreparedStatements(RwLock::new(Ok(Arc::new(statements)))));
+        Ok(Self { contract, pool, statements, scan, standbys: Vec::new() })
+    }
+}
+
+impl Statements {
+    async fn prepare(contract: &Contract, pool: &PostgresPool) -> Result<Self, OriginError> {
         let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
-            return Err(not_loadable(&contract));
+            return Err(not_loadable(contract));
         };
         let table = table_identifier(&from.table);
         let client = pool.connection().await?;
-        let columns = NameColumns::read(&client, &contract, &table).await?;
+        let columns = NameColumns::read(&client, contract, &table).await?;
         let key = identifier(&from.key);
-        let value = numbered_statement(&contract, &value, SqlDialect::Postgres)?;
+        let value = numbered_statement(contract, &value, SqlDialect::Postgres)?;
         let (id, id_text) = (typed_parameter(columns.key(), 2), id_text(columns.key(), 2));
         // No lateral joins: a column that the contract misspells must not resolve to one of this statement. The
         // line break ends a comment at the end of the contract's statement. `x.*` is the row, also where a column
@@ -74,21 +107,20 @@ impl PostgresOrigin {
         ];
         let load = parts.join(LOG_END);
         client.prepare_cached(&load).await.map_err(|err| {
-            let cause = err.as_db_error().map_or_else(|| err.to_string(), ToString::to_string);
-            OriginError::broken(format!(
-                "contract {}: its `value` is refused by the database: {cause}",
-                contract.name
-            ))
+            let OriginError { kind, message } = origin_error(&err);
+            match kind {
+                OriginErrorKind::Broken | OriginErrorKind::BadRequest => {
+                    OriginError::broken(format!(
+                        "contract {}: its `value` is refused by the database: {message}",
+                        contract.name
+                    ))
+                }
+                kind => OriginError { kind, message },
+            }
         })?;
-        drop(client);
-        let scan = TableScan::new(pool.clone(), &table, &from.key, columns.key());
-        let reader = Arc::new(RowReader::new(contract, &columns));
-        Ok(Self { reader, pool, parts, load, scan, standbys: Vec::new() })
-    }
-
-    /// Returns the statement with `report` as the server's report on itself.
-    pub(super) fn statement(&self, report: &str) -> String {
-        self.parts.join(report)
+        let pages = Arc::new(TablePages::new(&table, &from.key, columns.key()));
+        let reader = RowReader::new(contract.clone(), &columns);
+        Ok(Self { reader, parts, load, pages })
     }
 
     fn read(
@@ -108,7 +140,7 @@ impl PostgresOrigin {
 #[async_trait]
 impl Origin for PostgresOrigin {
     fn name(&self) -> &str {
-        source(self.reader.contract())
+        source(&self.contract)
     }
 
     fn standbys(&self) -> &[Arc<dyn Origin>] {
@@ -116,16 +148,40 @@ impl Origin for PostgresOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let statements = self.statements.get()?;
         let (by, rows) = {
             let client = self.pool.connection().await?;
             let statement =
-                client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
+                client.prepare_cached(&statements.load).await.map_err(|err| origin_error(&err))?;
             let id = AsText(id);
             (Answerer::of(&client), client.query(&statement, &[&id, &id]).await)
         };
         match rows {
-            Ok(rows) => self.read(by, id, &rows),
-            Err(err) => Err(self.reader.failure(&self.pool, id, &err).await),
+            Ok(rows) => statements.read(by, id, &rows),
+            Err(err) => Err(statements.reader.failure(&self.pool, id, &err).await),
+        }
+    }
+
+    /// On new connections: open ones keep the settings that they began with, and the types of their prepared
+    /// statements.
+    async fn prepare_again(&self, schema: u64) -> Result<(), OriginError> {
+        self.pool.renew(schema);
+        for standby in &self.standbys {
+            standby.prepare_again(schema).await?;
+        }
+        let prepared = Statements::prepare(&self.contract, &self.pool).await;
+        match prepared {
+            Ok(statements) => {
+                self.scan.replace(Arc::clone(&statements.pages));
+                *self.statements.0.write() = Ok(Arc::new(statements));
+                Ok(())
+            }
+            Err(err) => {
+                if err.kind == OriginErrorKind::Broken {
+                    *self.statements.0.write() = Err(err.clone());
+                }
+                Err(err)
+            }
         }
     }
 
@@ -143,19 +199,23 @@ impl Origin for PostgresOrigin {
         let Some(origins) = same_pool.collect::<Option<Vec<_>>>() else {
             return Ok(load_separately(items).await);
         };
+        let statements = origins.iter().map(|origin| origin.statements.get());
+        let Ok(statements) = statements.collect::<Result<Vec<_>, _>>() else {
+            return Ok(load_separately(items).await);
+        };
         let connection = self.pool.borrow().await?;
-        let queries: Vec<_> = origins
+        let queries: Vec<_> = statements
             .iter()
             .zip(items)
-            .map(|(origin, item)| (&*origin.load, AsText(item.id)))
+            .map(|(statements, item)| (&*statements.load, AsText(item.id)))
             .collect();
         let by = Answerer::of(connection.client());
         let (_, answers) = in_one_snapshot(connection, None, &queries).await?;
         let mut loaded = Vec::with_capacity(items.len());
-        for ((item, origin), rows) in items.iter().zip(origins).zip(answers) {
+        for ((item, statements), rows) in items.iter().zip(&statements).zip(answers) {
             loaded.push(match rows {
-                Ok(rows) => origin.read(by, item.id, &rows),
-                Err(err) => Err(origin.reader.failure(&self.pool, item.id, &err).await),
+                Ok(rows) => statements.read(by, item.id, &rows),
+                Err(err) => Err(statements.reader.failure(&self.pool, item.id, &err).await),
             });
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })

@@ -69,6 +69,11 @@ impl PostgresPool {
         Ok(row.is_some_and(|row| row.get(0)))
     }
 
+    /// Replaces the connections that were opened under another schema, each when it becomes free.
+    pub(super) fn renew(&self, schema: u64) {
+        self.0.renew(schema);
+    }
+
     /// Whether both are clones of one pool.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.0.is_same(&other.0)

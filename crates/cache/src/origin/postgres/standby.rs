@@ -16,10 +16,10 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio_postgres::Statement;
 
-use super::origin::PostgresOrigin;
+use super::origin::{PostgresOrigin, PreparedStatements, Statements};
 use super::pool::{PostgresPool, column_error, origin_error};
 use super::query::{AsText, Rows, in_one_snapshot, query};
-use super::reader::{ReadRow, RowReader};
+use super::reader::ReadRow;
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::loaded_row;
@@ -155,9 +155,9 @@ fn parse_report(upto: Option<&str>, state: &str) -> Result<Replayed, OriginError
 
 /// The values of one contract, as a standby shows them.
 struct StandbyOrigin {
-    reader: Arc<RowReader>,
     standby: Arc<Standby>,
-    load: String,
+    /// Those of the primary, where they are prepared again when a definition is altered.
+    statements: Arc<PreparedStatements>,
 }
 
 impl PostgresOrigin {
@@ -165,9 +165,8 @@ impl PostgresOrigin {
     #[must_use]
     pub fn with_standbys(mut self, standbys: &[Arc<Standby>]) -> Self {
         let origin = |standby: &Arc<Standby>| {
-            let (reader, load) = (Arc::clone(&self.reader), self.statement(STATE));
-            let standby = Arc::clone(standby);
-            Arc::new(StandbyOrigin { reader, standby, load }) as Arc<dyn Origin>
+            let (standby, statements) = (Arc::clone(standby), Arc::clone(&self.statements));
+            Arc::new(StandbyOrigin { standby, statements }) as Arc<dyn Origin>
         };
         self.standbys = standbys.iter().map(origin).collect();
         self
@@ -184,6 +183,7 @@ impl StandbyOrigin {
     /// Reads a loaded value, and the position that the standby had replayed before.
     async fn read(
         &self,
+        statements: &Statements,
         session: SessionId,
         id: &str,
         first: &Rows,
@@ -191,16 +191,16 @@ impl StandbyOrigin {
     ) -> Result<Loaded, OriginError> {
         let rows = match rows {
             Ok(rows) => rows,
-            Err(err) => return Err(self.reader.failure(&self.standby.loads, id, &err).await),
+            Err(err) => return Err(statements.reader.failure(&self.standby.loads, id, &err).await),
         };
         let missing = || OriginError::broken("the standby did not report its position");
         let first = first.as_ref().map_err(origin_error)?.first().ok_or_else(missing)?;
         session.check(first.try_get(1).map_err(|err| column_error(&err))?)?;
-        let ReadRow { content, columns, report } = self.reader.read(session, id, &rows)?;
+        let ReadRow { content, columns, report } = statements.reader.read(session, id, &rows)?;
         let upto = first.try_get(0).map_err(|err| column_error(&err))?;
         let report = parse_report(upto, report.unwrap_or_default());
         self.standby.record(&report);
-        let loaded = loaded_row(self.reader.contract(), id, content, &columns, None)?;
+        let loaded = loaded_row(statements.reader.contract(), id, content, &columns, None)?;
         Ok(Loaded { replayed: Some(report?), ..loaded })
     }
 }
@@ -219,10 +219,17 @@ impl Origin for StandbyOrigin {
         *self.standby.known.lock()
     }
 
+    async fn prepare_again(&self, schema: u64) -> Result<(), OriginError> {
+        self.standby.loads.renew(schema);
+        Ok(())
+    }
+
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let statements = self.statements.get()?;
+        let load = statements.with_report(STATE);
         let (connection, first) = self.connection().await?;
         let client = connection.client();
-        let load = client.prepare_cached(&self.load).await.map_err(|err| origin_error(&err))?;
+        let load = client.prepare_cached(&load).await.map_err(|err| origin_error(&err))?;
         let text = AsText(id);
         let steps = [query(client, &first, None), query(client, &load, Some(&text))];
         let mut answers = join_all(steps).await.into_iter();
@@ -232,7 +239,7 @@ impl Origin for StandbyOrigin {
         // Each of the two was a transaction of its own, so none is open.
         let session = client.id();
         connection.release();
-        self.read(session, id, &first, rows).await
+        self.read(&statements, session, id, &first, rows).await
     }
 
     async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
@@ -244,18 +251,20 @@ impl Origin for StandbyOrigin {
         let Some(origins) = same_standby.collect::<Option<Vec<_>>>() else {
             return Ok(load_separately(items).await);
         };
+        let statements = origins.iter().map(|origin| origin.statements.get());
+        let Ok(statements) = statements.collect::<Result<Vec<_>, _>>() else {
+            return Ok(load_separately(items).await);
+        };
+        let loads: Vec<String> = statements.iter().map(|these| these.with_report(STATE)).collect();
         let (connection, first) = self.connection().await?;
-        let queries: Vec<_> = origins
-            .iter()
-            .zip(items)
-            .map(|(origin, item)| (&*origin.load, AsText(item.id)))
-            .collect();
+        let queries: Vec<_> =
+            loads.iter().zip(items).map(|(load, item)| (&**load, AsText(item.id))).collect();
         let session = connection.client().id();
         let (first, answers) = in_one_snapshot(connection, Some(&first), &queries).await?;
         let first = first.unwrap_or_else(|| Ok(Vec::new()));
         let mut loaded = Vec::with_capacity(items.len());
-        for ((item, origin), rows) in items.iter().zip(origins).zip(answers) {
-            loaded.push(origin.read(session, item.id, &first, rows).await);
+        for ((item, statements), rows) in items.iter().zip(&statements).zip(answers) {
+            loaded.push(self.read(statements, session, item.id, &first, rows).await);
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })
     }

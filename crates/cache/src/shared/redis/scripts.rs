@@ -57,6 +57,7 @@ pub(super) struct Scripts {
     pub(super) leadership: Script,
     pub(super) repair: Script,
     pub(super) tier_position: Script,
+    pub(super) schema: Script,
     pub(super) collect: Script,
     pub(super) stream_position: Script,
     rehearse: Script,
@@ -79,6 +80,7 @@ impl Scripts {
             leadership: script!("lua/leadership.lua"),
             repair: script!("lua/repair.lua"),
             tier_position: script!("lua/tier_position.lua"),
+            schema: script!("lua/schema.lua"),
             collect: script!("lua/collect.lua"),
             stream_position: script!("lua/stream_position.lua"),
             rehearse: script!("lua/rehearse.lua"),
@@ -103,6 +105,7 @@ impl ScriptSet for Scripts {
             &self.leadership,
             &self.repair,
             &self.tier_position,
+            &self.schema,
             &self.collect,
             &self.stream_position,
         ]

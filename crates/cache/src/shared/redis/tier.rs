@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use coherence::buckets::{self, BucketState};
 use coherence::fence::Gap;
-use coherence::{Batch, CoverageDigest, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict};
+use coherence::{
+    AppliedSchema, Batch, CoverageDigest, Epoch, LeaseToken, Lsn, Refusal, Subject, Verdict,
+};
 use contract::Key;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -228,6 +230,32 @@ impl SharedTier for RedisTier {
             watermark,
             coverage,
         }))
+    }
+
+    async fn applied_schema(&self) -> Result<Option<(Epoch, Option<AppliedSchema>)>, TierError> {
+        let names = self.client.buckets.names(0);
+        let mut call = self.client.scripts.schema.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones);
+        let mut reply = self.client.call(0, &call).await?;
+        if reply.is_empty() {
+            return Ok(None);
+        }
+        let (epoch, schema) = (reply.text()?, reply.bytes()?);
+        let epoch = epoch
+            .parse()
+            .map_err(|_| TierError::Malformed(format!("the epoch {epoch:?} of a schema")))?;
+        // One that can't be parsed is no record: the leader writes another.
+        Ok(Some((epoch, serde_json::from_slice(&schema).ok())))
+    }
+
+    async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {
+        check_exact([schema.position])?;
+        let text = serde_json::to_string(schema)
+            .map_err(|err| TierError::Malformed(format!("the applied schema: {err}")))?;
+        let names = self.client.buckets.names(0);
+        let mut call = self.client.scripts.schema.prepare_invoke();
+        call.key(&names.state).key(&names.tombstones).arg(epoch.to_string()).arg(text);
+        Ok(self.client.call(0, &call).await?.number()? == 1)
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {

@@ -15,10 +15,13 @@ use crate::event::StreamStart;
 use crate::feed::Checkpoint;
 use crate::leader_election::Candidate;
 use crate::postgres::connection::connect;
+use crate::postgres::log;
 use crate::postgres::options::PostgresOptions;
 use crate::postgres::prepare::{check_published, check_relayed};
+use crate::postgres::schema::{
+    self, DigestStatement, FollowedSchema, SCHEMA_ATTEMPTS, SchemaScope,
+};
 use crate::postgres::visibility::assign_xid;
-use crate::postgres::{catalog, log};
 
 /// A node's connections.
 #[derive(Clone, Default)]
@@ -40,8 +43,7 @@ pub(super) struct DebeziumCandidate {
     connections: Connections,
     /// The last stream ended with a gap, so the next one does not continue from the checkpoint.
     reset: bool,
-    /// The tables' fingerprint when the last stream started.
-    fingerprint: Option<String>,
+    scope: Arc<SchemaScope>,
 }
 
 impl Candidate for DebeziumCandidate {
@@ -50,10 +52,12 @@ impl Candidate for DebeziumCandidate {
     async fn acquire(&mut self) -> Result<Option<(StreamStart, Session)>, FeedError> {
         let (connections, connection, unbroken) = self.connect().await?;
         let log_options = self.options.log_options();
-        check_relayed(&connection, &self.config, &log_options).await?;
         let acquired = match try_lock(&connection, &self.options.slot).await? {
             true => Some(self.acquire_stream(&connection, &log_options, unbroken).await?),
-            false => None,
+            false => {
+                check_relayed(&connection, &self.config, &log_options).await?;
+                None
+            }
         };
         self.connections = connections;
         let Some(acquired) = acquired else { return Ok(None) };
@@ -74,14 +78,14 @@ impl Candidate for DebeziumCandidate {
 
     fn stream_lost(&mut self, session: &Session) {
         self.reset = session.has_gap();
-        self.fingerprint = Some(session.fingerprint().to_owned());
     }
 }
 
 impl DebeziumCandidate {
     pub(super) fn new(options: Arc<DebeziumOptions>, config: ConnectConfig) -> Self {
         let connections = Connections::default();
-        Self { options, config, checkpoint: None, connections, reset: false, fingerprint: None }
+        let scope = options.log_options().scope();
+        Self { options, config, checkpoint: None, connections, reset: false, scope }
     }
 
     /// Starts the stream and decides where; this node holds the lock.
@@ -91,10 +95,7 @@ impl DebeziumCandidate {
         log_options: &PostgresOptions,
         unbroken: bool,
     ) -> Result<AcquiredStream, FeedError> {
-        check_published(connection, log_options).await?;
-        let (publication, tables) = (&log_options.publication, &log_options.tables);
-        let fingerprint = catalog::fingerprint(connection, publication, tables).await?;
-        let tables = Tables::load(connection, &self.options).await?;
+        let (followed, statement, tables) = self.check_schema(connection, log_options).await?;
         // The order matters: the state of the slot that is read below is that of a slot which existed
         // when the beat was written. The beat does not come back through a slot that was created later.
         let nonce = rand::random();
@@ -120,17 +121,33 @@ impl DebeziumCandidate {
             server_started: identity.server_started,
             history: History::default(),
             unbroken,
+            schema: Some(followed.schema),
         };
         let relay = match continued {
             Some(applied) => Relay::resuming(nonce, applied),
             None => Relay::starting(nonce),
         };
-        if self.fingerprint.as_ref().is_some_and(|before| *before != fingerprint) {
-            // Through the log, so that its position lies after every missed change.
-            log::emit_everything(connection).await?;
-        }
         let connection = connection.clone();
-        Ok(AcquiredStream { connection, start, relay, nonce, tables, after, fingerprint })
+        Ok(AcquiredStream { connection, start, relay, nonce, tables, after, statement })
+    }
+
+    /// Reads the schema, and checks the setup under it. Returns the schema under which the log is complete, and
+    /// the types of its tables.
+    async fn check_schema(
+        &self,
+        connection: &Connection,
+        log_options: &PostgresOptions,
+    ) -> Result<(FollowedSchema, DigestStatement, Tables), FeedError> {
+        for _ in 0..SCHEMA_ATTEMPTS {
+            let followed = self.scope.read().await?;
+            check_relayed(connection, &self.config, log_options).await?;
+            check_published(connection, log_options).await?;
+            let tables = Tables::load(connection, &self.options).await?;
+            if let Some(statement) = followed.confirm(connection).await? {
+                return Ok((followed, statement, tables));
+            }
+        }
+        Err(schema::keeps_changing())
     }
 
     /// Returns live connections, the one for the lock once more, and whether the server has run without

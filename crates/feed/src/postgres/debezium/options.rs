@@ -10,6 +10,7 @@ use database::postgres::PostgresUrl;
 use super::metrics::DebeziumMetrics;
 use crate::metrics::Metrics;
 use crate::postgres::options::PostgresOptions;
+use crate::postgres::schema::SchemaScope;
 use crate::table::{TableName, TrackedTable};
 
 /// Options of a [`DebeziumFeed`](super::DebeziumFeed).
@@ -25,6 +26,8 @@ pub struct DebeziumOptions {
     pub slot: String,
     /// The tables to follow.
     pub tables: Vec<TrackedTable>,
+    /// As [`PostgresOptions::schema`].
+    pub schema: Option<Arc<SchemaScope>>,
     /// The columns of keys and tags, by table. A row in which one of them can't be parsed counts as a
     /// change of its whole table.
     pub key_and_tag_columns: BTreeMap<TableName, Vec<String>>,
@@ -56,6 +59,7 @@ impl DebeziumOptions {
             publication: "dbz_publication".to_owned(),
             slot: "debezium".to_owned(),
             tables,
+            schema: None,
             key_and_tag_columns: BTreeMap::new(),
             beat_interval: Duration::from_millis(250),
             max_changes: 100_000,
@@ -71,6 +75,7 @@ impl DebeziumOptions {
         let mut log = PostgresOptions::new(source, url, self.tables.clone(), self.clock.clone());
         log.publication.clone_from(&self.publication);
         log.slot.clone_from(&self.slot);
+        log.schema.clone_from(&self.schema);
         log
     }
 }

@@ -20,6 +20,7 @@ use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 use crate::message::LogMessage;
 use crate::postgres::log::BEAT_PREFIX;
 use crate::postgres::primary::PostgresPrimary;
+use crate::postgres::schema::DigestStatement;
 use crate::postgres::schema_watch::SchemaWatch;
 use crate::postgres::visibility::VisibilityProbe;
 
@@ -34,8 +35,8 @@ pub(super) struct AcquiredStream {
     pub(super) tables: Tables,
     /// A transaction id that was assigned before any event of the stream was taken.
     pub(super) after: u64,
-    /// The tables' [fingerprint](crate::postgres::catalog::fingerprint).
-    pub(super) fingerprint: String,
+    /// The statement for the digest of the stream's schema.
+    pub(super) statement: DigestStatement,
 }
 
 /// A stream, and the commits that have arrived on it.
@@ -60,16 +61,14 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(options: Arc<DebeziumOptions>, acquired: AcquiredStream) -> Self {
-        let AcquiredStream { connection, start, relay, nonce, tables, after, fingerprint } =
-            acquired;
-        let primary = Arc::new(PostgresPrimary {
-            connection: connection.clone(),
-            options: Arc::new(options.log_options()),
-        });
+        let AcquiredStream { connection, start, relay, nonce, tables, after, statement } = acquired;
+        let digest = start.schema.as_ref().map(|schema| schema.digest());
+        let primary = PostgresPrimary { connection: connection.clone(), schema: statement };
+        let primary = Arc::new(primary);
         Self {
             cursor: StreamCursor::starting(start.position, after),
             visibility: VisibilityProbe::new(primary.clone()),
-            schema: SchemaWatch::new(primary, fingerprint),
+            schema: SchemaWatch::new(primary, digest),
             beats: BeatWriter::new(connection, options.beat_interval, nonce),
             options,
             tables,
@@ -118,11 +117,6 @@ impl Session {
                 () = ready(()) => {}
             }
         }
-    }
-
-    /// Returns the tables' fingerprint at the start of the stream.
-    pub(super) fn fingerprint(&self) -> &str {
-        self.schema.fingerprint()
     }
 
     /// Whether a gap has ended the stream.

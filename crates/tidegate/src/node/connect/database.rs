@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use ::database::DatabaseUrl;
 use ::database::postgres::CurrentServer;
-use ::node::{AuditTarget, Renewer, key_columns, tracked_tables};
+use ::node::{
+    AuditTarget, Renewer, key_columns, scoped_contracts, tracked_tables, warn_unfollowed,
+};
 use cache::ThreadChance;
 use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
 use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use coherence::Clock;
-use contract::{Contract, Contracts};
+use contract::{Contract, Contracts, split_table_name, table_name};
 use edge::data::ServedContract;
 use feed::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, Feed, MariaDbFeed, MariaDbOptions,
-    MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SqliteFeed, SqliteOptions,
+    MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SchemaScope, Source, SqliteFeed,
+    SqliteOptions,
 };
 use prometheus_client::registry::Registry;
 
@@ -37,11 +40,35 @@ pub(crate) struct Database {
     pub(crate) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
 }
 
-/// Connects to a source and prepares the queries of its contracts. `audit`: whether the auditor gets
+/// Returns the contracts with the tables that their names mean in the database: a name without a schema leaves
+/// the choice to the role's search path.
+pub(crate) async fn resolve_tables(
+    name: &str,
+    source: &config::Source,
+    contracts: &Contracts,
+) -> Result<Contracts, NodeError> {
+    let DatabaseUrl::Postgres(url) = &source.url else { return Ok(contracts.clone()) };
+    let mut resolved = BTreeMap::new();
+    for table in contracts.tables(name) {
+        let (None, bare_name) = split_table_name(table) else { continue };
+        let schema = feed::postgres::resolve_table(url, &bare_name).await.map_err(|error| {
+            NodeError::Feed { name: name.to_owned(), url: source.url.to_string(), error }
+        })?;
+        if let Some(schema) = schema.filter(|schema| schema != "public") {
+            tracing::info!(table, schema, "the role's search path leads to this schema");
+            resolved.insert(table.to_owned(), table_name(Some(&schema), &bare_name));
+        }
+    }
+    Ok(contracts.clone().with_tables(name, |table| resolved.get(table).cloned()))
+}
+
+/// Connects to a source and prepares the queries of its contracts, which have been resolved. `configured`: the
+/// same contracts as they are in the configuration. `audit`: whether the auditor gets
 /// connections.
 pub(crate) async fn database(
     name: &str,
     source: &config::Source,
+    configured: &Contracts,
     contracts: &Contracts,
     audit: bool,
     clock: &Arc<dyn Clock>,
@@ -57,11 +84,16 @@ pub(crate) async fn database(
     let audited = |contract: &Contract| audit && contract.is_cached() && !contract.immutable;
     match &source.url {
         DatabaseUrl::Postgres(url) => {
+            let publication =
+                source.events.as_ref().map_or(&source.publication, |events| &events.publication);
+            let scope = scoped_contracts(name, configured, contracts);
+            let scope = Arc::new(SchemaScope::new(url, publication, scope));
             let (feed, inbox) = match &source.events {
                 Some(events) => {
                     let mut options =
                         DebeziumOptions::new(name, url.clone(), tables, Arc::clone(clock));
                     options.key_and_tag_columns = key_columns(name, contracts);
+                    options.schema = Some(Arc::clone(&scope));
                     options.publication.clone_from(&events.publication);
                     options.slot.clone_from(&events.slot);
                     options.beat_interval = events.beat;
@@ -77,6 +109,7 @@ pub(crate) async fn database(
                         PostgresOptions::new(name, url.clone(), tables, Arc::clone(clock));
                     options.publication.clone_from(&source.publication);
                     options.slot.clone_from(&source.slot);
+                    options.schema = Some(Arc::clone(&scope));
                     options.metrics = metrics;
                     let prepared = feed::postgres::prepare(&options).await.map_err(failed)?;
                     warn(&prepared.warnings);
@@ -85,7 +118,8 @@ pub(crate) async fn database(
                 }
             };
             let server = CurrentServer::default();
-            let log = Arc::new(PostgresSource::of_server(url, server.clone()));
+            let log = PostgresSource::of_server(url, server.clone()).with_schema(scope);
+            let log = Arc::new(log);
             let standbys = Standbys::connect(name, source, &*log, registry).await?;
             let pool = |connections| {
                 PostgresPool::of_server(url, connections, source.load_timeout, server.clone())
@@ -100,6 +134,10 @@ pub(crate) async fn database(
                     targets.extend([audit_target(&with_origin, origin)]);
                 }
                 served.push(with_origin);
+            }
+            // After the origins, which report a value that the database refuses.
+            if let Some(schema) = log.schema().await.map_err(failed)? {
+                warn_unfollowed(&schema, None);
             }
             let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
             Ok(Database {

@@ -1,0 +1,181 @@
+//! The objects of the catalogue that contracts read, from the database's own record of dependencies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use database::postgres::Connection;
+use database::{DatabaseError, Failure, ServerCode};
+
+use super::schema_digest::WatchedObjects;
+use crate::error::{FeedError, SetupIssue};
+use crate::schema::{ReadObject, ScopedContract, UnfollowedRead};
+
+const OPERATION: &str = "reading the dependencies of contracts";
+
+/// Everything that a set of contracts reads.
+#[derive(Default)]
+pub(super) struct Reads {
+    pub(super) objects: WatchedObjects,
+    /// The contracts of each object, by the name that the digests have.
+    pub(super) dependents: BTreeMap<String, BTreeSet<String>>,
+    pub(super) unfollowed: BTreeSet<UnfollowedRead>,
+    /// The contracts whose value the database does not accept.
+    pub(super) issues: Vec<SetupIssue>,
+}
+
+/// Follows the dependencies of the tables and of the views that stand for values: views to their definitions,
+/// tables to their partitions and children, row policies and computed columns, and all of them to functions,
+/// operators and types.
+const READS: &str = "\
+    with recursive reads(contract, classid, objid) as ( \
+      select contract, 'pg_class'::regclass::oid, oid from unnest($1::int[], $2::oid[]) root(contract, oid) \
+    union \
+      select r.contract, d.classid, d.objid from reads r cross join lateral ( \
+        select refclassid, refobjid, false from pg_depend \
+          where classid = r.classid and objid = r.objid and deptype <> 'P' and deptype <> 'S' \
+          and (refclassid in ('pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass) \
+            or refclassid = 'pg_class'::regclass and r.classid <> 'pg_class'::regclass) \
+        union all select 'pg_rewrite'::regclass, w.oid, false from pg_rewrite w join pg_class v on v.oid = w.ev_class \
+          where r.classid = 'pg_class'::regclass and w.ev_class = r.objid and v.relkind = 'v' \
+        union all select 'pg_class'::regclass, inhrelid, true from pg_inherits \
+          where r.classid = 'pg_class'::regclass and inhparent = r.objid \
+        union all select 'pg_policy'::regclass, oid, false from pg_policy \
+          where r.classid = 'pg_class'::regclass and polrelid = r.objid \
+        union all select 'pg_attrdef'::regclass, e.oid, false from pg_attrdef e join pg_attribute a \
+          on a.attrelid = e.adrelid and a.attnum = e.adnum \
+          where r.classid = 'pg_class'::regclass and e.adrelid = r.objid and a.attgenerated <> '' \
+        union all select 'pg_proc'::regclass, oprcode::oid, false from pg_operator \
+          where r.classid = 'pg_operator'::regclass and oid = r.objid and oprcode::oid >= 16384 \
+        union all select 'pg_class'::regclass, typrelid, false from pg_type t join pg_class c on c.oid = t.typrelid \
+          where r.classid = 'pg_type'::regclass and t.oid = r.objid and c.relkind = 'c' \
+      ) d(classid, objid, is_child) where r.contract > 0 or d.is_child) \
+    select r.contract, r.classid::regclass::text, r.objid, coalesce(c.relkind::text, ''), \
+      coalesce(n.nspname || '.' || c.relname, f.oid::regprocedure::text, ''), coalesce(c.relnamespace, 0), \
+      coalesce(l.lanname not in ('c', 'internal') and f.prosqlbody is null, false), \
+      exists (select from reads t where t.classid = r.classid and t.contract < 0 and t.objid = r.objid \
+        or t.classid = r.classid and t.contract = r.contract and t.objid in ( \
+          select inhparent from pg_inherits where inhrelid = r.objid)) \
+    from reads r \
+    left join pg_class c on r.classid = 'pg_class'::regclass and c.oid = r.objid \
+    left join pg_namespace n on n.oid = c.relnamespace \
+    left join pg_proc f on r.classid = 'pg_proc'::regclass and f.oid = r.objid \
+    left join pg_language l on l.oid = f.prolang \
+    where r.contract > 0 \
+      and r.classid in ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass) \
+      and r.objid <> all ($3::oid[])";
+
+/// Reads what `contracts` depend on, in the open transaction of `connection`, which has to be rolled back.
+pub(super) async fn read(
+    connection: &Connection,
+    contracts: &[ScopedContract],
+) -> Result<Reads, FeedError> {
+    let mut reads = Reads::default();
+    let (mut owners, mut roots, mut views) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, contract) in (1..).zip(contracts) {
+        if let Some(table) = relation(connection, &contract.table.quoted()).await? {
+            // Below zero: the tables themselves, whose rows are followed.
+            owners.extend([at, -at]);
+            roots.extend([table, table]);
+        }
+        let Some(value) = &contract.value else { continue };
+        match view_of_value(connection, at, value).await? {
+            Ok(view) => {
+                owners.push(at);
+                roots.push(view);
+                views.push(view);
+            }
+            Err(problem) => reads.issues.push(unreadable(&contract.name, &problem)),
+        }
+    }
+    let rows = connection.rows(OPERATION, READS, &[&owners, &roots, &views]).await?;
+    for row in &rows {
+        let contract: i32 = row.get(0);
+        let at = usize::try_from(contract - 1).unwrap_or_default();
+        let contract = &contracts[at].name;
+        let (catalogue, oid): (&str, u32) = (row.get(1), row.get(2));
+        let (kind, name): (&str, &str) = (row.get(3), row.get(4));
+        // A partition or child counts as followed with its parent, or is reported with it.
+        let (schema, is_opaque, is_followed): (u32, bool, bool) =
+            (row.get(5), row.get(6), row.get(7));
+        let (oids, object) = match catalogue {
+            "pg_class" => (&mut reads.objects.classes, "class"),
+            "pg_proc" => (&mut reads.objects.functions, "function"),
+            _ => (&mut reads.objects.types, "type"),
+        };
+        let mut depends = |object: String| {
+            reads.dependents.entry(object).or_default().insert(contract.clone());
+        };
+        oids.push(oid);
+        depends(format!("{object} {oid}"));
+        if schema != 0 {
+            reads.objects.schemas.push(schema);
+            depends(format!("schema {schema}"));
+        }
+        let read = match kind {
+            "r" | "p" | "m" | "f" if !is_followed => ReadObject::Table(name.to_owned()),
+            "" if is_opaque => ReadObject::Function(name.to_owned()),
+            _ => continue,
+        };
+        reads.unfollowed.insert(UnfollowedRead { contract: contract.clone(), read });
+    }
+    let WatchedObjects { classes, functions, types, schemas, .. } = &mut reads.objects;
+    for oids in [classes, functions, types, schemas] {
+        oids.sort_unstable();
+        oids.dedup();
+    }
+    Ok(reads)
+}
+
+/// Creates a view of the value for this transaction only, so that the database records what the value reads.
+/// Returns the database's refusal if it does not accept the statement.
+async fn view_of_value(
+    connection: &Connection,
+    number: i32,
+    value: &str,
+) -> Result<Result<u32, String>, FeedError> {
+    // A view has no parameters. An untyped null takes its type from the context, as a parameter does.
+    let value = value.replace("$1", "(null)");
+    // The value's own columns may share a name, which those of a view may not. The line break ends a comment.
+    let create = format!(
+        "savepoint reads; \
+         create temporary view tidegate_reads_{number} as select 1 as one from ({value}\n) as value; \
+         release savepoint reads"
+    );
+    if let Err(err) = connection.run(&create).await {
+        let problem = refusal(err)?;
+        connection.run("rollback to savepoint reads").await?;
+        return Ok(Err(problem));
+    }
+    let view = relation(connection, &format!("pg_temp.tidegate_reads_{number}")).await?;
+    view.map(Ok).ok_or_else(|| FeedError::Malformed("a view that was created is not there".into()))
+}
+
+/// Returns the server's text if it refuses the statement itself.
+fn refusal(err: DatabaseError) -> Result<String, FeedError> {
+    match &err.failure {
+        // Data errors, errors of syntax or rights, statements that the server does not support.
+        Failure::Rejected { code: ServerCode::SqlState(state), .. }
+            if ["22", "42", "0A"].iter().any(|class| state.starts_with(class)) =>
+        {
+            Ok(err.failure.to_string())
+        }
+        _ => Err(err.into()),
+    }
+}
+
+fn unreadable(contract: &str, problem: &str) -> SetupIssue {
+    let description = format!(
+        "The tables, views and functions that the value of contract `{contract}` reads can't be listed: \
+         {problem}."
+    );
+    let remedy = "-- correct the value; or, if the role may not create temporary objects: \
+                  grant temporary on database … to …;";
+    SetupIssue::new(description, [remedy.to_owned()])
+}
+
+/// Returns the relation of an SQL name.
+pub(super) async fn relation(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<u32>, FeedError> {
+    Ok(connection.row(OPERATION, "select to_regclass($1)::oid", &[&name]).await?.get(0))
+}
