@@ -16,7 +16,7 @@ pub(super) const NOW_US: &str = "cast((julianday('now') - 2440587.5) * 864000000
 /// A change log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Log {
-    /// Chosen at random when the first log was created; the database's identity.
+    /// Chosen at random when the first log was created.
     pub(super) system: u64,
     /// Chosen at random for each log.
     pub(super) generation: u64,
@@ -25,6 +25,11 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Returns the identity of the database in this file: that of its log, which copies share, and the file.
+    pub(super) fn identity(&self, file: FileId) -> u64 {
+        fnv1a(format!("{file} {}", self.system).bytes())
+    }
+
     /// Returns the number of the log's timeline in this file. A copy of the file has another one, although it
     /// contains the same log.
     pub(super) fn timeline(&self, file: FileId) -> u32 {

@@ -119,7 +119,7 @@ impl Follower {
         self.seen.advance(timeline, read);
         let same_file = self.file.replace(file) == Some(file);
         let start = StreamStart {
-            system: log.system,
+            system: log.identity(file),
             timeline,
             slot_generation: log.created.then_some(log.generation),
             position: Lsn(read.seq),
@@ -144,7 +144,8 @@ impl Follower {
         }
         let log = log::read(connection)?;
         let is_this_log = |end: &LogEnd| {
-            let identity = log.map(|log| (log.system, log.timeline(connection.file())));
+            let identity =
+                log.map(|log| (log.identity(connection.file()), log.timeline(connection.file())));
             identity == Some((end.system, end.timeline))
         };
         let applied = self.applied.filter(is_this_log);

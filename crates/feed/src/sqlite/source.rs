@@ -113,7 +113,8 @@ impl Source for SqliteSource {
         self.run(|connection, _| {
             let log = log::read(connection)?.ok_or_else(no_log)?;
             let timeline = log.timeline(connection.file());
-            Ok(Identity { system: log.system, timeline, server_started: String::new() })
+            let system = log.identity(connection.file());
+            Ok(Identity { system, timeline, server_started: String::new() })
         })
         .await
     }
