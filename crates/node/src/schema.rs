@@ -75,6 +75,8 @@ impl SchemaFollower {
         let Some(digest) = sample.schema else { return Some(sample.end.lsn) };
         let verdict = self.judge(digest, sample.end.lsn);
         if let SampleVerdict::Proves(position) = verdict {
+            // An attempt to adopt another schema may have failed meanwhile.
+            health.optional("schema", true, "is applied");
             return Some(position);
         }
         match self.adopt(digest, verdict == SampleVerdict::Returned).await {
