@@ -94,9 +94,9 @@ impl Source for SqliteSource {
             let end = LogPoint::end(&transaction).map_err(failed())?;
             seen.advance(timeline, end);
             // The file has no server, and so no start of one.
-            let server =
-                Log { system: log.system, timeline, server: server_digest("") }.run().server;
-            Ok(LogEnd { system: log.system, timeline, server, lsn: Lsn(end.seq) })
+            let system = log.identity(connection.file());
+            let server = Log { system, timeline, server: server_digest("") }.run().server;
+            Ok(LogEnd { system, timeline, server, lsn: Lsn(end.seq) })
         })
         .await
     }
