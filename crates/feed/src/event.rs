@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::{Clock, History, Log, Lsn};
+use coherence::{Clock, History, Log, Lsn, server_digest};
 use contract::RowChange;
 
 use crate::error::FeedError;
@@ -125,6 +125,15 @@ pub struct Identity {
     pub timeline: u32,
     /// See [`StreamStart::server_started`].
     pub server_started: String,
+}
+
+impl Identity {
+    /// Returns the log, as samples of the database name it.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        let server = server_digest(&self.server_started);
+        Log { system: self.system, timeline: self.timeline, server }.run()
+    }
 }
 
 impl LogEnd {

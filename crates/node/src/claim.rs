@@ -24,13 +24,14 @@ pub async fn check_claim(
     let mut left = CLAIM_LIFETIME + PAUSE;
     loop {
         let Some(live) = shared.leadership().await?.claim else { return Ok(()) };
-        // A database that does not answer, or has no log yet, is the feed's matter.
-        let Ok(end) = source.log_end().await else { return Ok(()) };
-        let own = Claim { node: 0, log: end.log(), slot, label: "".into() };
+        // A database that does not answer, or has no log yet, is the feed's matter. Not the log's end: it may be
+        // unknown until the feed has checked the database.
+        let Ok(identity) = source.identity().await else { return Ok(()) };
+        let own = Claim { node: 0, log: identity.log(), slot, label: "".into() };
         // Whether a promoted database has everything is decided when its leader claims the tier.
         let is_later = source.orders_timelines()
-            && live.log.system == end.system
-            && live.log.timeline < end.timeline;
+            && live.log.system == identity.system
+            && live.log.timeline < identity.timeline;
         let Err(conflict) = own.replaces(Some(&live), None, &[]) else { return Ok(()) };
         if is_later {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::{Log, Lsn, server_digest};
+use coherence::{Log, Lsn};
 use database::mariadb::{ConnectConfig, Connection, MariaDbUrl};
 
 use super::connection::{connect, connect_config};
@@ -44,8 +44,7 @@ impl Source for MariaDbSource {
         let connection = self.connection().await?;
         let end = log::end(&connection).await;
         let (identity, position) = self.connection.check(&connection, end).await?;
-        let Identity { system, timeline, server_started } = identity;
-        let server = Log { system, timeline, server: server_digest(&server_started) }.run().server;
+        let Log { system, timeline, server } = identity.log();
         Ok(LogEnd { system, timeline, server, lsn: position.lsn() })
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::{Log, Lsn, server_digest};
+use coherence::{Log, Lsn};
 use database::sqlite::{FileConnection, driver_error};
 use parking_lot::Mutex;
 
@@ -93,9 +93,7 @@ impl Source for SqliteSource {
             }
             let end = LogPoint::end(&transaction).map_err(failed())?;
             seen.advance(timeline, end);
-            // The file has no server, and so no start of one.
-            let system = log.identity(connection.file());
-            let server = Log { system, timeline, server: server_digest("") }.run().server;
+            let Log { system, timeline, server } = identity(&log, connection).log();
             Ok(LogEnd { system, timeline, server, lsn: Lsn(end.seq) })
         })
         .await
@@ -112,15 +110,20 @@ impl Source for SqliteSource {
     async fn identity(&self) -> Result<Identity, FeedError> {
         self.run(|connection, _| {
             let log = log::read(connection)?.ok_or_else(no_log)?;
-            let timeline = log.timeline(connection.file());
-            let system = log.identity(connection.file());
-            Ok(Identity { system, timeline, server_started: String::new() })
+            Ok(identity(&log, connection))
         })
         .await
     }
 }
 
 const READING_END: &str = "reading the end of the change log";
+
+fn identity(log: &log::Log, connection: &FileConnection) -> Identity {
+    let file = connection.file();
+    // The file has no server, and so no start of one.
+    let server_started = String::new();
+    Identity { system: log.identity(file), timeline: log.timeline(file), server_started }
+}
 
 fn no_log() -> FeedError {
     FeedError::unavailable("reading the database's identity", "it has no change log yet")
