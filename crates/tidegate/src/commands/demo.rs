@@ -97,7 +97,7 @@ pub(crate) fn run(args: Args) -> Exit {
         let verdict = if args.storm {
             Box::pin(storm(&args, begun + args.span.unwrap_or(STORM))).await
         } else {
-            demo(&args, args.span.map(|span| begun + span)).await
+            Box::pin(demo(&args, args.span.map(|span| begun + span))).await
         };
         match verdict {
             Ok(true) => Exit::Good,
@@ -133,7 +133,7 @@ async fn demo(args: &Args, ends: Option<Instant>) -> Result<bool> {
 async fn storm(args: &Args, ends: Instant) -> Result<bool> {
     let listen = Listen { gateway: args.gateway, ..Listen::default() };
     print_error("tidegate demo: starting two shops of low capacity, and warming both caches");
-    let stage = StormStage::start(listen, args.seed).await?;
+    let stage = Box::pin(StormStage::start(listen, args.seed)).await?;
     let inventory = inventory(stage.catalogue());
     let drill = stage.drill(inventory, args.rate.unwrap_or(STORM_RATE), args.seed, ends)?;
     let running = drill.start().context("the shoppers can't start")?;
