@@ -34,7 +34,7 @@ const CONCURRENCY: usize = 64;
 /// use cache::origin::function::FunctionOrigin;
 /// use cache::shared::{MemoryTier, SharedTier};
 /// use cache::{Engine, EngineOptions, Loaded, Metrics, Origin, Policy, SystemClock};
-/// use coherence::{CoverageDigest, Batch, Epoch, Lsn};
+/// use coherence::{Batch, Clock, CoverageDigest, Epoch, Lsn};
 /// use contract::Contract;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -48,17 +48,21 @@ const CONCURRENCY: usize = 64;
 ///
 /// let clock = Arc::new(SystemClock::start());
 /// let shared = Arc::new(MemoryTier::new(clock.clone(), 64 << 20));
-/// let engine = Engine::new(EngineOptions::default(), shared.clone(), clock, Metrics::detached());
+/// let (options, metrics) = (EngineOptions::default(), Metrics::detached());
+/// let engine = Engine::new(options, shared.clone(), clock.clone(), metrics);
 /// let follower = engine.clone();
 /// tokio::spawn(async move { follower.follow(std::future::pending()).await });
 ///
-/// // No database is followed here, so the tier gets an epoch of its own.
+/// // No database is followed here, so the tier gets an epoch and a log of its own. Nothing is stored in a tier
+/// // before a sample shows that its log is the one that is read.
 /// let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
 /// shared.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO).await?;
+/// engine.sample(epoch.log(), clock.mono(), Lsn::ZERO);
 /// let (prev, upto, watermark) = (Lsn::ZERO, Lsn::ZERO, Lsn::ZERO);
 /// while engine.status().epoch.is_none() {
 ///     // A heartbeat, as a leader sends it: every subscriber then knows the epoch and the position.
-///     let _ = shared.apply(&Batch { epoch, prev, upto, watermark, coverage: CoverageDigest::NONE, events: Vec::new() }).await?;
+///     let (coverage, events) = (CoverageDigest::NONE, Vec::new());
+///     let _ = shared.apply(&Batch { epoch, prev, upto, watermark, coverage, events }).await?;
 ///     tokio::task::yield_now().await;
 /// }
 ///

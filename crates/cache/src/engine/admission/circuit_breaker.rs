@@ -13,7 +13,7 @@ use coherence::Mono;
 pub struct BreakerOptions {
     /// The number of calls below which it stays closed.
     pub min_calls: u32,
-    /// It opens when at least this share of the last [`WINDOW`] calls failed.
+    /// It opens when at least this share of the last 32 calls failed.
     pub failure_share: f64,
     /// The time that it stays open at first.
     pub open_for: Duration,
@@ -23,7 +23,7 @@ pub struct BreakerOptions {
     pub probe_timeout: Duration,
 }
 
-/// The number of calls that are counted.
+/// The number of calls that are counted; the documentation of [`BreakerOptions::failure_share`] names it.
 const WINDOW: u32 = 32;
 
 /// The breaker's decision about a call.
