@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cache::GovernorMode;
+use edge::UpstreamLimits;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -38,8 +39,12 @@ impl DemoNode {
         upstream: SocketAddr,
         listen: Listen,
         governor: GovernorMode,
+        limits: UpstreamLimits,
     ) -> Result<Self, StageError> {
         let mut config = configured(database, upstream)?;
+        if let Some(gateway) = &mut config.gateway {
+            gateway.upstream_limits = limits;
+        }
         config.listen = listen;
         config.governor = governor;
         let node = Arc::new(Node::build(&config, SAMPLE_INTERVAL).await?);

@@ -9,6 +9,7 @@ use anyhow::Context;
 use cache::GovernorMode;
 use drill::plan::Plan;
 use drill::{Baseline, BaselineProxy, Demo, StalenessBudgets, Target, TargetMetrics};
+use edge::UpstreamLimits;
 use shop::{Catalogue, Shop, ShopOptions, ShopServer};
 use tokio::net::TcpListener;
 
@@ -54,7 +55,14 @@ impl Stage {
         }
         let [ours, plain, ttl, delete] = &servers[..] else { unreachable!("there are four") };
 
-        let node = DemoNode::start(&database, ours.address(), listen, GovernorMode::On).await?;
+        let node = DemoNode::start(
+            &database,
+            ours.address(),
+            listen,
+            GovernorMode::On,
+            UpstreamLimits::default(),
+        )
+        .await?;
 
         let mut baselines = Vec::new();
         let mut targets = vec![Target {

@@ -2,6 +2,7 @@
 //! capacity, one with its governor and one without.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use anyhow::Context;
 use cache::GovernorMode;
 use drill::plan::{Inventory, Storm};
 use drill::{Demo, Page, RunReport, StalenessBudgets, StormReport, Target, warm};
+use edge::UpstreamLimits;
 use shop::{Catalogue, Shop, ShopOptions, ShopServer};
 
 use super::error::StageError;
@@ -25,6 +27,9 @@ const WORKERS: usize = 4;
 const RENDER_TIME: Duration = Duration::from_millis(20);
 /// Requests that may wait for a worker; the shop refuses further ones.
 const BACKLOG: usize = 16;
+/// Requests that wait for the shop in each Tidegate, and for how long.
+const QUEUE: usize = 64;
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An ordinary shop sells once in 100 reads; here stock changes ten times as often.
 const READS_PER_CHANGE: f64 = 10.0;
 
@@ -58,8 +63,8 @@ impl StormStage {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let elsewhere = Listen { gateway: any, data: any, admin: any };
         let nodes = [
-            DemoNode::start(&database, servers[0].address(), listen, GovernorMode::On).await?,
-            DemoNode::start(&database, servers[1].address(), elsewhere, GovernorMode::Off).await?,
+            node(&database, &servers[0], listen, GovernorMode::On).await?,
+            node(&database, &servers[1], elsewhere, GovernorMode::Off).await?,
         ];
         let pages = || (1..).take(PRODUCTS).map(Page::Recommended);
         let [ours, theirs] = &nodes;
@@ -125,4 +130,20 @@ impl StormStage {
         }
         Ok(())
     }
+}
+
+/// Starts a Tidegate that knows how many requests its shop takes.
+async fn node(
+    database: &Path,
+    shop: &ShopServer,
+    listen: Listen,
+    governor: GovernorMode,
+) -> Result<DemoNode, StageError> {
+    let limits = UpstreamLimits {
+        concurrency: WORKERS + BACKLOG,
+        queue: QUEUE,
+        queue_timeout: QUEUE_TIMEOUT,
+        ..UpstreamLimits::default()
+    };
+    DemoNode::start(database, shop.address(), listen, governor, limits).await
 }
