@@ -247,7 +247,7 @@ impl Leader {
             return Ok(false);
         };
         for missing in missing {
-            // They were mapped by this leader too, whatever was stated then.
+            // They were mapped by this leader too, under any earlier statement.
             let missing = Batch { coverage: batch.coverage, ..missing.clone() };
             if self.shared.apply(&missing).await?.is_err() {
                 return Ok(false);

@@ -1,5 +1,5 @@
-//! Admission to the upstream: one gate for page loads, writes and private pages, and budgets of what
-//! clients keep open.
+//! Admission to the upstream: one gate for page loads, writes and private pages, and budgets of the
+//! responses and uploads that clients keep open.
 
 pub(crate) mod budget;
 pub(crate) mod page_breakers;

@@ -21,7 +21,7 @@ pub struct ScopedContract {
 }
 
 impl ScopedContract {
-    /// Returns a digest of what the contract says.
+    /// Returns a digest of the contract's text.
     fn definition(&self) -> u64 {
         let table = self.table.to_string();
         let value = self.value.as_deref().unwrap_or_default();

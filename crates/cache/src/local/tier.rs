@@ -277,7 +277,7 @@ impl Local {
         writer.watermarks.forget();
     }
 
-    /// Drops what the leader may not have invalidated, where it does not apply the mappings of all contracts of this
+    /// Drops entries that the leader may not have invalidated, where it does not apply the mappings of all contracts of this
     /// node, or did not before the last batch.
     fn drop_uncovered(&self, writer: &mut Writer, covered_before: bool) {
         let covered = writer.known.covers_own(writer.fence.coverage());

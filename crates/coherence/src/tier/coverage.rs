@@ -161,7 +161,7 @@ impl KnownCoverage {
     }
 
     /// Returns whether a tier whose leader has stated the set with this digest may prove an entry that depends on
-    /// the mappings. What is not known is not covered.
+    /// the mappings. An unknown mapping is not covered.
     #[must_use]
     pub fn covers(&self, digest: CoverageDigest, needed: &[u64]) -> bool {
         if needed.is_empty() {

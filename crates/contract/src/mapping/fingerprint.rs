@@ -1,4 +1,4 @@
-//! Fingerprints of contracts, by which nodes with different configurations recognise what they share.
+//! Fingerprints of contracts, by which nodes with different configurations recognise the same contract.
 //!
 //! Only one node, the leader, maps row changes to keys and tags, and each node stores entries for the others. The
 //! *mapping* of a contract is everything that decides which entries a row change invalidates; its *definition*

@@ -1,7 +1,7 @@
 //! The settings on which the text of a value depends.
 
-/// Settings that every session has, so that a value has the same text in each of them and in the log, whatever
-/// the defaults of the server, the database and the role are.
+/// Settings that every session has, so that a value has the same text in each of them and in the log, under any
+/// defaults of the server, the database and the role.
 ///
 /// `TimeZone` and `lc_monetary` are not among them: a statement may compute with them (`created_at::date`), so
 /// its sessions keep the role's own.

@@ -1,4 +1,4 @@
-//! Budgets of what clients keep open: responses and uploads, in all and per client.
+//! Budgets of the responses and uploads that clients keep open, in all and per client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

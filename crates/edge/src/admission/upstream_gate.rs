@@ -84,7 +84,7 @@ impl UpstreamGate {
             queue: limits.queue,
             queue_timeout: limits.queue_timeout,
             breaker: BREAKER,
-            // The pool repeats what may be repeated.
+            // The pool repeats requests that may be repeated.
             retries: false,
             ..engine.gate_options(Some(limits.concurrency))
         };

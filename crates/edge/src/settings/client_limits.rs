@@ -1,4 +1,4 @@
-//! The limits of clients: their pace, and what they may keep open.
+//! The limits of clients: their pace, and the responses and uploads that they may keep open.
 
 use std::time::Duration;
 

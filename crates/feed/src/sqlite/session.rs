@@ -81,7 +81,7 @@ struct Follower {
     options: SqliteOptions,
     seen: SeenHistory,
     events: Sender<FeedResult>,
-    /// What the consumer has applied before the first session.
+    /// The position that the consumer has applied before the first session.
     applied: Option<LogEnd>,
     /// The last change of the log that was delivered; `None` before the first session.
     read: Option<LogPoint>,

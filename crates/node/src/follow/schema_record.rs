@@ -1,4 +1,4 @@
-//! What the leader does after a definition was altered.
+//! The leader's invalidations and record after a definition was altered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

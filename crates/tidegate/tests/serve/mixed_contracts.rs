@@ -82,7 +82,7 @@ fn contract_unknown_to_leader_not_cached() {
     assert_eq!(readiness.status, 200);
     assert!(readiness.text().contains("the leader has other contracts"), "{}", readiness.text());
 
-    // The newer node leads: what it brings is proven from then on.
+    // The newer node leads: its contracts are proven from then on.
     old.process.kill9().expect("killed");
     new.wait_cached("product_name", 42);
     assert!(new.leads());

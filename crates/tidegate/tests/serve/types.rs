@@ -1,4 +1,4 @@
-//! Types of columns: the load and the log name and write a row alike, whatever the settings are.
+//! Types of columns: the load and the log name and write a row alike, under any settings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -123,7 +123,7 @@ impl TierStack {
         let context = LoadContext { position: fill_position, lease: None, shared: true };
         let load = |context| Ok(ReplyVerdict::Done(SharedLookup::Load(context)));
         let (entry, remaining) = match outcome {
-            // What the tier has, or what its other nodes load, proves nothing here.
+            // Neither the tier's entries nor the loads of its other nodes prove anything here.
             Outcome::Found { .. } | Outcome::Wait(_) if fill_position.is_none() => {
                 return load(context);
             }
