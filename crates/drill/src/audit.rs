@@ -8,6 +8,7 @@ mod sample;
 
 pub(crate) use auditor::Auditor;
 pub use auditor::Findings;
+pub(crate) use budgets::Kind;
 pub use budgets::StalenessBudgets;
 pub use oracle::{Field, Oracle, Value, Version};
 pub(crate) use sample::AuditSample;

@@ -24,6 +24,6 @@ pub use demo::{
     TargetMetrics, TargetSnapshot,
 };
 pub use fault::{Fault, FaultProxy};
-pub use load::{Hits, Writer, plan, warm};
+pub use load::{Hits, Writer, measure_capacity, plan, warm};
 pub use page::Page;
 pub use report::{Latency, Quantiles, RunReport, StormReport, TargetFigures, TargetReport};

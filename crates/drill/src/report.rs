@@ -4,6 +4,7 @@ mod figures;
 mod run;
 mod storm;
 pub(crate) mod table;
+mod verdict;
 
 pub use figures::{Latency, Quantiles, TargetFigures, TargetReport};
 pub use run::RunReport;

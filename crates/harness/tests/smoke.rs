@@ -2,6 +2,7 @@
 //! `TIDEGATE_SMOKE=target/release/tidegate cargo test --workspace --test smoke -- --ignored`.
 
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -19,8 +20,17 @@ const ARMS: [&str; 3] = ["no_cache", "ttl_only", "delete_on_write"];
 /// Each run needs the machine for itself.
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// Runs the demo and returns its summary, as text and parsed.
+/// Runs the demo to its good end and returns its summary, as text and parsed.
 fn demo(args: &[&str]) -> Result<(String, Value)> {
+    let (status, printed, text) = run(args)?;
+    assert!(status.success(), "{status}\n{printed}");
+    assert!(!printed.contains("no change log yet"), "a false alarm at the start:\n{printed}");
+    let summary = serde_json::from_str(&text)?;
+    Ok((text, summary))
+}
+
+/// Runs the demo and returns how it ended, all it has printed, and its summary.
+fn run(args: &[&str]) -> Result<(ExitStatus, String, String)> {
     let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let program = std::env::var("TIDEGATE_SMOKE").context("TIDEGATE_SMOKE names the program")?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -34,12 +44,9 @@ fn demo(args: &[&str]) -> Result<(String, Value)> {
         .start()?;
     let status = demo.wait(DEMO_TIMEOUT)?;
     let printed = demo.lines().join("\n");
-    assert!(status.success(), "{status}\n{printed}");
-    assert!(!printed.contains("no change log yet"), "a false alarm at the start:\n{printed}");
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("the summary was not written\n{printed}"))?;
-    let summary = serde_json::from_str(&text)?;
-    Ok((text, summary))
+    Ok((status, printed, text))
 }
 
 #[test]
@@ -63,6 +70,18 @@ fn storm_survived_only_with_governor() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs a release build and six seconds of both cores; run by ./test"]
+fn overloaded_demo_gives_no_verdict() -> Result<()> {
+    let (status, printed, text) = run(&["--rate", "100000", "--for", "6s"])?;
+    assert_eq!(status.code(), Some(1), "{printed}");
+    assert!(printed.contains("The machine was overloaded"), "{printed}");
+    assert!(!printed.contains("kept every contract"), "{printed}");
+    let summary = serde_json::from_str(&text)?;
+    assert_eq!(number(&summary, "/stale_beyond_contract"), 0.0, "stale answers in\n{text}");
+    Ok(())
+}
+
+#[test]
 #[ignore = "needs a release build and ten seconds of both cores; run by ./test"]
 fn demo_never_stale_beyond_contracts() -> Result<()> {
     let (text, summary) = demo(&["--for", RUN])?;
@@ -79,9 +98,10 @@ fn demo_never_stale_beyond_contracts() -> Result<()> {
             "{name}: all arms get the same requests in\n{text}"
         );
     }
-    assert!(number(&summary, "/requests") > 1000.0, "too few requests in\n{text}");
+    // On a busy machine the demo runs at the rate that it has measured.
+    assert!(number(&summary, "/requests") > 200.0, "too few requests in\n{text}");
     assert!(number(&summary, "/invalidations") > 0.0, "no invalidation in\n{text}");
-    assert!(number(&summary, "/hit_rate") > 0.5, "too few hits in\n{text}");
+    assert!(number(&summary, "/hit_rate") > 0.3, "too few hits in\n{text}");
     assert_eq!(number(&summary, "/stale_beyond_contract"), 0.0, "stale answers in\n{text}");
     assert_eq!(
         number(arms[1].1, "/stale_beyond_contract"),

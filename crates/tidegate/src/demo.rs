@@ -4,8 +4,10 @@
 mod error;
 mod node;
 mod oracle;
+mod source;
 mod stage;
 mod storm;
 
-pub(crate) use stage::{Stage, Traffic};
+pub(crate) use source::{Source, bearable_rate, inventory};
+pub(crate) use stage::Stage;
 pub(crate) use storm::StormStage;

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::exit::Exit;
 use crate::terminal::print_error;
 
@@ -22,5 +24,17 @@ pub(crate) fn block_on(work: impl Future<Output = Exit>) -> Exit {
             print_error(format_args!("tidegate: the system gives no threads: {err}"));
             Exit::Environment
         }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM. Where they can't be received, they end the process.
+pub(crate) async fn stop_requested() {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::budgets::StalenessBudgets;
+use super::budgets::{Kind, StalenessBudgets};
 use super::extract;
 use super::oracle::{Field, Oracle, Value};
 use super::sample::AuditSample;
@@ -30,6 +30,8 @@ pub struct Findings {
     pub unreadable: u64,
     /// The highest staleness of any value, within its contract or not.
     pub worst_staleness: Duration,
+    /// The highest staleness of the values of each kind that was compared.
+    pub(crate) worst_by_kind: [Option<Duration>; Kind::ALL.len()],
     /// Descriptions of the first few violations.
     pub examples: Vec<String>,
 }
@@ -54,6 +56,11 @@ impl Auditor {
 
     pub(crate) fn findings(&self, target: usize) -> Findings {
         self.findings[target].lock().clone()
+    }
+
+    /// Returns the staleness that values of `kind` may have.
+    pub(crate) fn budget(&self, kind: Kind) -> Duration {
+        self.budgets.of(kind)
     }
 
     /// Returns the error that makes the audit void, if one occurred.
@@ -91,10 +98,12 @@ impl Auditor {
         let mut result = SampleResult::default();
         extract::each_value(&sample.page, &sample.body, &mut |product, field, value| {
             result.values += 1;
-            let budget = self.budgets.budget(&sample.page, field);
+            let kind = Kind::of(&sample.page, field);
+            let budget = self.budgets.of(kind);
             match self.staleness(product, field, value, sample) {
                 Some(staleness) => {
-                    result.worst_staleness = result.worst_staleness.max(staleness);
+                    let worst = &mut result.worst_by_kind[kind as usize];
+                    *worst = (*worst).max(Some(staleness));
                     if staleness > budget {
                         result.violation.get_or_insert_with(|| {
                             format!(
@@ -124,7 +133,11 @@ impl Auditor {
             return;
         }
         findings.audited += 1;
-        findings.worst_staleness = findings.worst_staleness.max(result.worst_staleness);
+        for (worst, staleness) in findings.worst_by_kind.iter_mut().zip(result.worst_by_kind) {
+            *worst = (*worst).max(staleness);
+        }
+        let worst = result.worst_by_kind.into_iter().flatten().max().unwrap_or_default();
+        findings.worst_staleness = findings.worst_staleness.max(worst);
         findings.wrong += u64::from(result.wrong);
         if let Some(violation) = result.violation {
             findings.beyond_contract += 1;
@@ -162,7 +175,7 @@ impl Auditor {
 #[derive(Default)]
 struct SampleResult {
     values: u32,
-    worst_staleness: Duration,
+    worst_by_kind: [Option<Duration>; Kind::ALL.len()],
     wrong: bool,
     violation: Option<String>,
 }

@@ -5,6 +5,50 @@ use std::time::Duration;
 use super::oracle::Field;
 use crate::page::Page;
 
+/// The kinds of values that have a contract of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Prices on product pages and in the API.
+    Price,
+    /// Stock on product pages and in the API.
+    Stock,
+    /// Names on all pages, and all values on home, category and search pages.
+    Listing,
+    /// All values in recommendations.
+    Recommended,
+}
+
+impl Kind {
+    /// All kinds, in the order of reports.
+    pub(crate) const ALL: [Self; 4] = [Self::Price, Self::Stock, Self::Listing, Self::Recommended];
+
+    /// Returns the kind of `field` as shown on `page`.
+    pub(super) fn of(page: &Page, field: Field) -> Self {
+        match (page, field) {
+            (Page::Recommended(_), _) => Self::Recommended,
+            (
+                Page::Product(_) | Page::Price(_) | Page::Stock(_) | Page::ProductJson(_),
+                Field::Price,
+            ) => Self::Price,
+            (
+                Page::Product(_) | Page::Price(_) | Page::Stock(_) | Page::ProductJson(_),
+                Field::Stock,
+            ) => Self::Stock,
+            _ => Self::Listing,
+        }
+    }
+
+    /// Returns the name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Price => "price",
+            Self::Stock => "stock",
+            Self::Listing => "list",
+            Self::Recommended => "recommended",
+        }
+    }
+}
+
 /// Allowed staleness by kind of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StalenessBudgets {
@@ -30,19 +74,13 @@ impl Default for StalenessBudgets {
 }
 
 impl StalenessBudgets {
-    /// Returns the budget of `field` as shown on `page`.
-    pub(super) fn budget(&self, page: &Page, field: Field) -> Duration {
-        let strict = matches!(
-            page,
-            Page::Product(_) | Page::Price(_) | Page::Stock(_) | Page::ProductJson(_)
-        );
-        if matches!(page, Page::Recommended(_)) {
-            return self.recommended;
-        }
-        match field {
-            Field::Price if strict => self.price,
-            Field::Stock if strict => self.stock,
-            _ => self.listing,
+    /// Returns the budget of values of `kind`.
+    pub(crate) fn of(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Price => self.price,
+            Kind::Stock => self.stock,
+            Kind::Listing => self.listing,
+            Kind::Recommended => self.recommended,
         }
     }
 }

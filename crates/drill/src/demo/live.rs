@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::target::{Target, TargetMetrics};
-use crate::audit::{Auditor, Findings};
+use crate::audit::{Auditor, Findings, Kind};
 use crate::clock::now;
 use crate::load::Hits;
 use crate::load::open_loop::WriteCounts;
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub planned: Option<Duration>,
     /// Writes committed.
     pub writes: u64,
+    /// The staleness that values of each kind may have.
+    pub(crate) budgets: [Duration; Kind::ALL.len()],
     /// The state of each target, in the order of the demo.
     pub targets: Vec<TargetSnapshot>,
 }
@@ -60,8 +62,8 @@ pub struct TargetSnapshot {
     pub audited: u64,
     /// Audited responses with a value staler than its contract.
     pub stale: u64,
-    /// The highest staleness of any value shown.
-    pub worst_staleness: Duration,
+    /// The highest staleness of the values of each kind that was compared.
+    pub(crate) worst_by_kind: [Option<Duration>; Kind::ALL.len()],
     /// Metrics that the target reports about itself.
     pub metrics: Option<TargetMetrics>,
 }
@@ -82,7 +84,7 @@ impl Live {
                 p99_ms: counts.latency_ms(0.99),
                 audited: findings.audited,
                 stale: findings.beyond_contract,
-                worst_staleness: findings.worst_staleness,
+                worst_by_kind: findings.worst_by_kind,
                 metrics: self.metrics(index, &counts),
             }
         });
@@ -90,6 +92,7 @@ impl Live {
             elapsed: now().saturating_duration_since(self.started),
             planned: self.send_limit,
             writes: self.writes.committed.load(Ordering::Relaxed),
+            budgets: Kind::ALL.map(|kind| self.auditor.budget(kind)),
             targets: targets.collect(),
         }
     }
@@ -101,8 +104,8 @@ impl Live {
     /// Returns the target's metrics, with the highest bound that its responses have stated.
     fn metrics(&self, index: usize, counts: &Counts) -> Option<TargetMetrics> {
         let mut metrics = self.targets[index].metrics.as_ref().map(|metrics| metrics());
-        if let Some(bound) = counts.worst_bound {
-            let bound = bound.as_secs_f64() * 1000.0;
+        if let Some(stated) = &counts.worst_bound {
+            let bound = stated.bound.as_secs_f64() * 1000.0;
             let metrics = metrics.get_or_insert_default();
             let worst = metrics.worst_bound_ms.map_or(bound, |reported| reported.max(bound));
             metrics.worst_bound_ms = Some(worst);
@@ -120,6 +123,7 @@ impl Live {
                 figures: self.figures(index, &counts, &findings),
                 wrong: findings.wrong,
                 examples: findings.examples,
+                worst_bound: counts.worst_bound.map(|stated| stated.to_string()),
                 first_errors: counts.first_errors,
             }
         });

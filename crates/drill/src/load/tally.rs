@@ -1,10 +1,13 @@
 //! Live counters of one target.
 
+use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use http::HeaderMap;
 use parking_lot::Mutex;
+
+use crate::report::table::milliseconds;
 
 /// Cache hits by tier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -34,11 +37,34 @@ pub(crate) struct Counts {
     pub(crate) errors: u64,
     pub(crate) hits: Hits,
     pub(crate) in_flight: u64,
-    pub(crate) worst_bound: Option<Duration>,
+    pub(crate) worst_bound: Option<StatedBound>,
     /// Microseconds from the planned send time.
     pub(crate) latency: Histogram<u64>,
     /// The first few error messages.
     pub(crate) first_errors: Vec<String>,
+}
+
+/// A bound that a response has stated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatedBound {
+    pub(crate) bound: Duration,
+    pub(crate) contract: Option<String>,
+    /// The proof that the response names, if it is not the log: `age` or `lease`.
+    pub(crate) proof: Option<String>,
+}
+
+impl fmt::Display for StatedBound {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&milliseconds(self.bound.as_secs_f64() * 1000.0))?;
+        if let Some(contract) = &self.contract {
+            write!(out, ", contract \"{contract}\"")?;
+        }
+        match self.proof.as_deref() {
+            Some("age") => out.write_str(", proven by the page's age alone"),
+            Some(proof) => write!(out, ", proven by {proof}"),
+            None => Ok(()),
+        }
+    }
 }
 
 const FIRST_ERRORS: usize = 5;
@@ -86,7 +112,14 @@ impl Tally {
                 _ => counts.hits.edge += 1,
             }
         }
-        counts.worst_bound = counts.worst_bound.max(cache.bound);
+        let worst = counts.worst_bound.as_ref().map(|worst| worst.bound);
+        if let Some(bound) = cache.bound.filter(|bound| Some(*bound) > worst) {
+            counts.worst_bound = Some(StatedBound {
+                bound,
+                contract: cache.contract.map(Into::into),
+                proof: cache.proof.map(Into::into),
+            });
+        }
     }
 
     pub(crate) fn record_failure(&self, reason: &dyn Fn() -> String) {
@@ -118,6 +151,8 @@ struct CacheHeaders<'a> {
     hit: bool,
     tier: Option<&'a str>,
     bound: Option<Duration>,
+    contract: Option<&'a str>,
+    proof: Option<&'a str>,
 }
 
 impl<'a> CacheHeaders<'a> {
@@ -126,10 +161,12 @@ impl<'a> CacheHeaders<'a> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
         let hit =
             text("cache-status").split(';').skip(1).any(|parameter| parameter.trim() == "hit");
-        let mut parsed = Self { hit, tier: None, bound: None };
+        let mut parsed = Self { hit, tier: None, bound: None, contract: None, proof: None };
         for pair in text("tidegate-freshness").split(',') {
             match pair.trim().split_once('=') {
                 Some(("tier", tier)) => parsed.tier = Some(tier.trim_matches('"')),
+                Some(("contract", contract)) => parsed.contract = Some(contract.trim_matches('"')),
+                Some(("proof", proof)) => parsed.proof = Some(proof),
                 Some(("bound", bound)) => {
                     parsed.bound = bound.parse().ok().map(Duration::from_millis);
                 }
@@ -157,7 +194,8 @@ mod tests {
         tally.record_response(Duration::from_millis(2), &headers);
         let counts = tally.counts();
         assert_eq!(counts.hits, Hits { shared: 1, ..Hits::default() });
-        assert_eq!(counts.worst_bound, Some(Duration::from_millis(42)));
+        let worst = counts.worst_bound.expect("a bound");
+        assert_eq!((worst.bound.as_millis(), worst.contract.as_deref()), (42, Some("stock")));
     }
 
     #[test]

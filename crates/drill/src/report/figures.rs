@@ -66,6 +66,8 @@ pub struct TargetReport {
     pub wrong: u64,
     /// Descriptions of the first few violations.
     pub examples: Vec<String>,
+    /// The highest bound stated in a response, with its contract; `None` if none is stated.
+    pub worst_bound: Option<String>,
     /// The first few error messages.
     pub first_errors: Vec<String>,
 }

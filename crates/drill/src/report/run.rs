@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::figures::{TargetFigures, TargetReport};
 use super::table::{COLUMN, LABEL, grouped, milliseconds, row};
+use super::verdict::Verdict;
 
 /// The report of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,12 +47,14 @@ impl RunReport {
         Value::Object(json)
     }
 
-    /// Returns whether the system under test kept its contracts. A run without a valid audit fails.
+    /// Returns whether the system under test kept its contracts. A run without a valid audit, with
+    /// too few audited responses or on an overloaded machine fails.
     pub fn passed(&self) -> bool {
-        self.audit_failure.is_none()
-            && self.targets.first().is_some_and(|target| {
-                target.figures.stale_beyond_contract == 0 && target.figures.audited > 0
-            })
+        self.verdict() == Verdict::Kept
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        Verdict::of(self)
     }
 }
 
@@ -79,6 +82,8 @@ impl fmt::Display for RunReport {
         )?;
         row(out, "", self.targets.iter().map(|target| target.title.clone()))?;
         writeln!(out, "{}", "─".repeat(LABEL + COLUMN * self.targets.len()))?;
+        self.row(out, "STALER THAN CONTRACT", |of| grouped(of.stale_beyond_contract))?;
+        self.row(out, "worst staleness seen", |of| milliseconds(of.worst_staleness_ms))?;
         self.row(out, "requests", |of| grouped(of.requests))?;
         self.row(out, "errors", |of| grouped(of.errors))?;
         self.row(out, "hit rate", |of| format!("{:.1} %", of.hit_rate * 100.0))?;
@@ -95,8 +100,6 @@ impl fmt::Display for RunReport {
             of.worst_bound_ms.map_or_else(|| "–".into(), milliseconds)
         })?;
         self.row(out, "answers audited", |of| grouped(of.audited))?;
-        self.row(out, "STALER THAN CONTRACT", |of| grouped(of.stale_beyond_contract))?;
-        self.row(out, "worst staleness seen", |of| milliseconds(of.worst_staleness_ms))?;
         writeln!(out)?;
         self.explain(out)
     }
@@ -124,6 +127,9 @@ impl RunReport {
                 let title = if index == 0 { target.title.as_str() } else { "" };
                 writeln!(out, "  {title:<18} {example}")?;
             }
+            if let Some(bound) = &target.worst_bound {
+                writeln!(out, "  {:<18} worst bound claimed: {bound}", target.title)?;
+            }
             if let Some(error) = target.first_errors.first() {
                 writeln!(out, "  {:<18} first error: {error}", target.title)?;
             }
@@ -141,26 +147,9 @@ impl RunReport {
         for note in &self.notes {
             writeln!(out, "{note}")?;
         }
-        match (&self.audit_failure, self.targets.first()) {
-            (Some(failure), _) => writeln!(
-                out,
-                "\nVerdict: none. The auditor could not read the database's history: {failure}"
-            ),
-            (None, Some(target)) if self.passed() => writeln!(
-                out,
-                "\nVerdict: {} kept every contract in {} audited answers.",
-                target.title,
-                grouped(target.figures.audited)
-            ),
-            (None, Some(target)) => writeln!(
-                out,
-                "\nVerdict: {} broke its contract in {} of {} audited answers.",
-                target.title,
-                grouped(target.figures.stale_beyond_contract),
-                grouped(target.figures.audited)
-            ),
-            (None, None) => Ok(()),
-        }
+        write!(out, "\nVerdict: ")?;
+        self.verdict().write(self, out)?;
+        writeln!(out, ".")
     }
 }
 
@@ -184,7 +173,7 @@ mod tests {
 
     #[test]
     fn run_without_audit_fails() {
-        let figures = TargetFigures { audited: 1, ..TargetFigures::default() };
+        let figures = TargetFigures { audited: 100, ..TargetFigures::default() };
         let targets = vec![TargetReport { figures, ..TargetReport::default() }];
         assert!(RunReport { targets: targets.clone(), ..RunReport::default() }.passed());
         assert!(!RunReport::default().passed());

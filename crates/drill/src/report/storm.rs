@@ -71,6 +71,8 @@ impl fmt::Display for StormReport {
                 row(out, label, report.targets.iter().map(cell))
             };
         line(out, "", &|of| of.title.clone())?;
+        line(out, "STALER THAN CONTRACT", &|of| grouped(of.figures.stale_beyond_contract))?;
+        line(out, "worst staleness seen", &|of| milliseconds(of.figures.worst_staleness_ms))?;
         line(out, "requests", &|of| grouped(of.figures.requests))?;
         line(out, "ERRORS", &|of| grouped(of.figures.errors))?;
         line(out, "requests/s at the shop", &|of| format!("{:.0}", self.origin_load(of)))?;
@@ -84,8 +86,6 @@ impl fmt::Display for StormReport {
             of.figures.worst_bound_ms.map_or_else(|| "–".into(), milliseconds)
         })?;
         line(out, "answers audited", &|of| grouped(of.figures.audited))?;
-        line(out, "STALER THAN CONTRACT", &|of| grouped(of.figures.stale_beyond_contract))?;
-        line(out, "worst staleness seen", &|of| milliseconds(of.figures.worst_staleness_ms))?;
         writeln!(
             out,
             "\nStaler than contract: answers with a value replaced more than {:.0} s before the request, by\n\
@@ -103,24 +103,14 @@ impl fmt::Display for StormReport {
         for note in &report.notes {
             writeln!(out, "{note}")?;
         }
-        match (&report.audit_failure, report.targets.first()) {
-            (Some(failure), _) => writeln!(
-                out,
-                "\nVerdict: none. The auditor could not read the database's history: {failure}"
-            ),
-            (None, Some(target)) => writeln!(
-                out,
-                "\nVerdict: {} {} its contract in {} audited answers, and {} its shop's capacity.",
-                target.title,
-                if report.passed() { "kept" } else { "broke" },
-                grouped(target.figures.audited),
-                if self.origin_load(target) <= self.limit_per_second {
-                    "stayed within"
-                } else {
-                    "exceeded"
-                }
-            ),
-            (None, None) => Ok(()),
+        write!(out, "\nVerdict: ")?;
+        report.verdict().write(report, out)?;
+        match report.targets.first().map(|target| self.origin_load(target)) {
+            Some(load) if load <= self.limit_per_second => {
+                writeln!(out, ". The load at its shop stayed within the shop's capacity.")
+            }
+            Some(_) => writeln!(out, ". The load at its shop exceeded the shop's capacity."),
+            None => writeln!(out, "."),
         }
     }
 }
@@ -131,7 +121,7 @@ mod tests {
     use crate::report::TargetFigures;
 
     fn storm(origin_requests: u64) -> StormReport {
-        let figures = TargetFigures { audited: 5, origin_requests, ..TargetFigures::default() };
+        let figures = TargetFigures { audited: 500, origin_requests, ..TargetFigures::default() };
         let target = |key: &str, figures| TargetReport {
             key: key.into(),
             figures,

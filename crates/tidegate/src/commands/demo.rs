@@ -4,28 +4,21 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use contract::config::{MAX_DURATION, ValueError, parse_duration};
-use drill::plan::orders::OrderBook;
-use drill::plan::{Inventory, InventoryItem, Pace, ReadTrace, Replay, Shoppers};
+use drill::plan::Pace;
 use drill::{Link, LiveView, RunReport, Running};
-use shop::{Catalogue, Product};
 
 use crate::config::{Listen, LogFormat};
-use crate::demo::{Stage, StormStage, Traffic};
+use crate::demo::{Source, Stage, StormStage, bearable_rate, inventory};
 use crate::exit::Exit;
-use crate::runtime::block_on;
+use crate::runtime::{block_on, stop_requested};
 use crate::terminal::{log_to_stderr, print, print_error};
 
-/// Products of the generated shop.
-const PRODUCTS: usize = 2_000;
-
-/// Planned requests per second at each of the four systems. With the four systems, the shop, the load and the
-/// audit on two cores, this leaves half of the machine free.
-const RATE: f64 = 2_000.0;
+/// Traffic of a shorter time shows nothing; preparation does not shorten it further.
+const SHORTEST: Duration = Duration::from_secs(5);
 
 /// Planned requests per second in a storm: more than the shops there can serve.
 const STORM_RATE: f64 = 800.0;
@@ -40,11 +33,11 @@ const STORM: Duration = Duration::from_secs(30);
 /// time; every answer is compared with the database.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (and in a storm the shop not overloaded), 1 otherwise, 2 usage, 3 environment"
+    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (and in a storm the shop not overloaded), 1 an answer was, or the machine was overloaded, 2 usage, 3 environment"
 )]
 pub(crate) struct Args {
-    /// The duration of the whole run, comparison and summary included (at least 5s). Without it the run
-    /// ends with the recorded traffic, or with Ctrl-C.
+    /// The duration of the whole run, comparison and summary included; at least 5s of traffic follow the
+    /// preparation. Without it the run ends with the recorded traffic, or with q or Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = run_time)]
     span: Option<Duration>,
     /// Replay the order lines of a real shop (CSV, also .zst): each is a purchase after about 100
@@ -61,7 +54,8 @@ pub(crate) struct Args {
     /// and the shop serves few requests. The same traffic with and without the governor.
     #[arg(long, conflicts_with_all = ["orders", "reads"])]
     storm: bool,
-    /// Requests per second at each system, on average [default: 2000, in a storm 800].
+    /// Requests per second at each system, on average [default: half of what the machine bears, measured
+    /// first, and at most 2000; in a storm 800].
     #[arg(long, value_name = "N", value_parser = positive)]
     rate: Option<f64>,
     /// The same seed gives the same traffic.
@@ -114,8 +108,22 @@ pub(crate) fn run(args: Args) -> Exit {
 async fn demo(args: &Args, ends: Option<Instant>) -> Result<bool> {
     let listen = Listen { gateway: args.gateway, ..Listen::default() };
     print_error("tidegate demo: starting a shop and four systems in front of it");
-    let traffic = traffic(args)?;
-    let stage = Stage::start(&traffic.catalogue, listen).await?;
+    let source = match (&args.orders, &args.reads) {
+        (Some(path), _) => Source::orders(path, args.speed)?,
+        (None, Some(path)) => Source::reads(path, args.seed)?,
+        (None, None) => Source::generated(args.seed),
+    };
+    let stage = Stage::start(&source.catalogue, listen).await?;
+    let (rate, note) = match args.rate {
+        Some(rate) => (rate, None),
+        None => bearable_rate(&stage, &source.catalogue, args.seed).await?,
+    };
+    if let Some(note) = &note {
+        print_error(note);
+    }
+    let mut traffic = source.traffic(Pace::of(rate), args.seed);
+    traffic.notes.extend(note);
+    let ends = ends.map(|ends| ends.max(soon()));
     let links = links(&stage);
     if !std::io::stderr().is_terminal() {
         for link in &links {
@@ -123,7 +131,7 @@ async fn demo(args: &Args, ends: Option<Instant>) -> Result<bool> {
         }
     }
     let running = stage.drill(traffic, ends)?.start().context("the shoppers can't start")?;
-    let report = watch(args, "tidegate demo", running, links).await?;
+    let report = watch(args, &format!("tidegate demo, {rate:.0}/s"), running, links).await?;
     finish(args, &report, &report.json())?;
     stage.stop().await?;
     Ok(report.passed())
@@ -149,8 +157,14 @@ async fn storm(args: &Args, ends: Instant) -> Result<bool> {
 }
 
 async fn watch(args: &Args, title: &str, running: Running, links: Vec<Link>) -> Result<RunReport> {
-    let view = LiveView::start(title, running.live(), links)?;
-    let report = running.finish(interrupted()).await;
+    let mut view = LiveView::start(title, running.live(), links)?;
+    let cancelled = async {
+        tokio::select! {
+            () = stop_requested() => {}
+            () = view.quit() => {}
+        }
+    };
+    let report = running.finish(cancelled).await;
     let frame = view.close();
     let report = report?;
     if let Some(path) = &args.picture {
@@ -180,12 +194,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("{} can't be written", path.display()))
 }
 
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 fn links(stage: &Stage) -> Vec<Link> {
     vec![
         link(stage.at.gateway, "/", "the shop, through Tidegate"),
@@ -199,48 +207,7 @@ fn link(at: SocketAddr, path: &str, description: &str) -> Link {
     Link { url: format!("http://{at}{path}"), description: description.into() }
 }
 
-fn traffic(args: &Args) -> Result<Traffic> {
-    let pace = Pace::of(args.rate.unwrap_or(RATE));
-    if let Some(path) = &args.orders {
-        let book = OrderBook::open(path).with_context(|| at(path))?;
-        if book.articles.is_empty() {
-            bail!("{}: no order line in it can be used", path.display());
-        }
-        let product = |article: &drill::plan::orders::Article| {
-            Product::named(&article.sku, &article.name, article.price_cents, article.stock)
-        };
-        let catalogue = Catalogue::of("GBP", book.articles.iter().map(product).collect());
-        let (notes, inventory) = (book.notes(), inventory(&catalogue));
-        let plan = Replay::new(Arc::new(book), inventory, pace, args.speed, args.seed);
-        return Ok(Traffic { catalogue, plan: Box::new(plan), notes });
-    }
-    if let Some(path) = &args.reads {
-        let trace = ReadTrace::open(path).with_context(|| at(path))?;
-        let catalogue = Catalogue::generated(trace.products() as usize, args.seed);
-        let (notes, inventory) = (trace.notes(), inventory(&catalogue));
-        let plan = Shoppers::replaying(inventory, trace, pace, args.seed);
-        return Ok(Traffic { catalogue, plan: Box::new(plan), notes });
-    }
-    let catalogue = Catalogue::generated(PRODUCTS, args.seed);
-    let plan = Shoppers::new(inventory(&catalogue), pace, args.seed);
-    Ok(Traffic { catalogue, plan: Box::new(plan), notes: Vec::new() })
-}
-
-fn at(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn inventory(catalogue: &Catalogue) -> Inventory {
-    let categories = catalogue.categories();
-    let category = |name: &str| {
-        let index = categories.iter().position(|known| *known == name).unwrap_or_default();
-        u32::try_from(index + 1).unwrap_or(u32::MAX)
-    };
-    let item = |product: &Product| InventoryItem {
-        name: product.name.clone(),
-        category: category(&product.category),
-        price_cents: product.price_cents,
-        stock: product.stock,
-    };
-    Inventory(catalogue.products.iter().map(item).collect())
+#[expect(clippy::disallowed_methods, reason = "the run's length counts from here")]
+fn soon() -> Instant {
+    Instant::now() + SHORTEST
 }

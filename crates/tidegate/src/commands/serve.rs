@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use contract::config::format_duration;
 use contract::{Contract, Tiers};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError, Regions};
 use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError};
-use crate::runtime::block_on;
+use crate::runtime::{block_on, stop_requested};
 use crate::terminal::{log_to_stderr, print, print_error};
 
 /// Four samples a second keep the shown bound at about a quarter of a second.
@@ -96,12 +95,7 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
     ));
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        stop_requested().await;
         tracing::info!("stopping; requests in flight are finished first");
         let _ = stop.send(true);
     });

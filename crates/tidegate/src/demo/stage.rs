@@ -23,7 +23,6 @@ const BASELINE_TTL: Duration = Duration::from_secs(10);
 
 /// The traffic of a run.
 pub(crate) struct Traffic {
-    pub(crate) catalogue: Catalogue,
     pub(crate) plan: Plan,
     /// Notes on the recorded traffic, for the report.
     pub(crate) notes: Vec<String>,
@@ -109,6 +108,11 @@ impl Stage {
             _baselines: baselines,
             _folder: folder,
         })
+    }
+
+    /// Returns the addresses of the four systems.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.targets.iter().map(|target| target.address).collect()
     }
 
     /// Returns the drill that sends `traffic` to all four.

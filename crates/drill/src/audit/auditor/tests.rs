@@ -106,7 +106,10 @@ fn listing_budget_wider_than_page_budget() {
     let page = "<a data-product=\"2\" data-price-cents=\"70\"></a>\
                 <a data-product=\"1\" data-price-cents=\"100\"></a>";
     let category = Page::Category { id: 1, page: 1 };
-    assert_eq!(audit(category, page, 4900).beyond_contract, 0);
+    let listed = audit(category, page, 4900);
+    assert_eq!(listed.beyond_contract, 0);
+    let worst = Some(Duration::from_millis(3900));
+    assert_eq!(listed.worst_by_kind, [None, None, worst, None]);
     assert_eq!(audit(Page::Product(1), page, 4900).beyond_contract, 1);
 }
 

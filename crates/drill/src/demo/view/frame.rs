@@ -1,6 +1,7 @@
 //! Lays out a run as lines of styled text, for the terminal and the SVG picture.
 
 use super::history::History;
+use crate::audit::Kind;
 use crate::demo::live::{Snapshot, TargetSnapshot};
 use crate::report::table::{grouped, milliseconds};
 
@@ -29,12 +30,13 @@ pub struct Frame {
     pub(super) lines: Vec<Vec<Span>>,
 }
 
-/// Width of the row labels.
-const LABEL: usize = 24;
+/// Width of the row labels. With the columns of four targets it fills the 80 columns of a small
+/// terminal.
+const LABEL: usize = 20;
 /// Width of one target's column.
-const COLUMN: usize = 18;
-const BAR: usize = 14;
-const CURVE: usize = 48;
+const COLUMN: usize = 15;
+const BAR: usize = 10;
+const CURVE: usize = 38;
 
 /// Lays out the last snapshot of `history`.
 pub(super) fn compose(history: &History) -> Frame {
@@ -42,52 +44,25 @@ pub(super) fn compose(history: &History) -> Frame {
     let Some(last) = history.last() else { return Frame::default() };
     lines.progress(&history.title, last);
     lines.blank();
-    let width = history.links.iter().map(|link| link.url.len()).max().unwrap_or(0);
-    for (index, link) in history.links.iter().enumerate() {
-        let label = if index == 0 { "open in a browser" } else { "" };
-        lines.push(vec![
-            span(format!("  {label:<LABEL$}"), Style::Dim),
-            span(format!("{:<width$}  ", link.url), Style::Accent),
-            span(link.description.clone(), Style::Dim),
-        ]);
-    }
-    lines.blank();
     lines.row("", last, |_, target| (target.title.clone(), Style::Title));
+    lines.row("staler than contract", last, |_, target| match target.stale {
+        0 => ("0".into(), Style::Good),
+        stale => (grouped(stale), Style::Bad),
+    });
+    lines.staleness(last);
+    lines.row("answers audited", last, |_, target| (grouped(target.audited), Style::Plain));
+    lines.row("errors", last, |_, target| error_count(target.errors));
     lines.row("requests/s", last, |index, _| {
         let rate = history.rate(2, |snapshot| snapshot.targets[index].requests);
         (format!("{rate:.0}"), Style::Plain)
     });
     lines.row("hit rate", last, |_, target| (percent(hit_rate(target)), Style::Plain));
-    lines.row("  local · shared · edge", last, |_, target| {
-        let share = |hits: u64| hits as f64 / target.answers.max(1) as f64 * 100.0;
-        let hits = target.hits;
-        match hits.total() {
-            0 => ("–".into(), Style::Dim),
-            _ => (
-                format!(
-                    "{:.0} · {:.0} · {:.0} %",
-                    share(hits.local),
-                    share(hits.shared),
-                    share(hits.edge)
-                ),
-                Style::Dim,
-            ),
-        }
-    });
+    lines.tiers(last);
     let origin =
         |index: usize| history.rate(2, move |snapshot| snapshot.targets[index].origin_requests);
     lines.row("to the shop/s", last, |index, _| (format!("{:.0}", origin(index)), Style::Plain));
     lines.row("latency p50", last, |_, target| (milliseconds(target.p50_ms), Style::Plain));
     lines.row("latency p99", last, |_, target| (milliseconds(target.p99_ms), Style::Plain));
-    lines.row("errors", last, |_, target| error_count(target.errors));
-    lines.row("answers audited", last, |_, target| (grouped(target.audited), Style::Plain));
-    lines.row("staler than contract", last, |_, target| match target.stale {
-        0 => ("0".into(), Style::Good),
-        stale => (grouped(stale), Style::Bad),
-    });
-    lines.row("worst staleness seen", last, |_, target| {
-        (milliseconds(target.worst_staleness.as_secs_f64() * 1000.0), Style::Plain)
-    });
     lines.row("commit → gone, p99", last, |_, target| {
         optional_ms(
             target.metrics.and_then(|metrics| metrics.commit_to_gone_ms).map(|(_, p99)| p99),
@@ -96,14 +71,14 @@ pub(super) fn compose(history: &History) -> Frame {
     lines.row("worst bound claimed", last, |_, target| {
         optional_ms(target.metrics.and_then(|metrics| metrics.worst_bound_ms))
     });
-    lines.blank();
     lines.curves(history, last);
-    lines.blank();
     lines.push(vec![span(
-        format!(
-            "  {} writes committed. Ctrl-C ends the run with its summary.",
-            grouped(last.writes)
-        ),
+        format!("{} writes committed. q or Ctrl-C ends the run.", grouped(last.writes)),
+        Style::Dim,
+    )]);
+    lines.links(history);
+    lines.push(vec![span(
+        "Tiers: pages at the edge, values in the process (local), in a shared store.",
         Style::Dim,
     )]);
     Frame { title: history.title.clone(), lines: lines.0 }
@@ -146,11 +121,11 @@ impl Lines {
 
     fn progress(&mut self, title: &str, last: &Snapshot) {
         let clock = |seconds: u64| format!("{:02}:{:02}", seconds / 60, seconds % 60);
-        let mut line = vec![span(format!("  {title:<40}"), Style::Title)];
+        let mut line = vec![span(format!("{title:<28}"), Style::Title)];
         match last.planned {
             Some(planned) => {
                 let share = last.elapsed.as_secs_f64() / planned.as_secs_f64().max(0.001);
-                let (done, left) = bar(share, 30);
+                let (done, left) = bar(share, 24);
                 let elapsed = last.elapsed.min(planned).as_secs();
                 line.push(span(
                     format!("{} of {}  ", clock(elapsed), clock(planned.as_secs())),
@@ -171,7 +146,7 @@ impl Lines {
         last: &Snapshot,
         cell: impl Fn(usize, &TargetSnapshot) -> (String, Style),
     ) {
-        let mut line = vec![span(format!("  {label:<LABEL$}"), Style::Dim)];
+        let mut line = vec![span(format!("{label:<LABEL$}"), Style::Dim)];
         for (index, target) in last.targets.iter().enumerate() {
             let (text, style) = cell(index, target);
             line.push(span(format!("{text:>COLUMN$}"), style));
@@ -179,10 +154,53 @@ impl Lines {
         self.push(line);
     }
 
+    /// The highest staleness of each kind of value, beside the staleness that its contract allows.
+    fn staleness(&mut self, last: &Snapshot) {
+        for (kind, budget) in Kind::ALL.into_iter().zip(last.budgets) {
+            let worst = |target: &TargetSnapshot| target.worst_by_kind[kind as usize];
+            if last.targets.iter().all(|target| worst(target).is_none()) {
+                continue;
+            }
+            let label = format!("worst {}, of {} s", kind.name(), budget.as_secs());
+            self.row(&label, last, |_, target| match worst(target) {
+                None => ("–".into(), Style::Dim),
+                Some(worst) => {
+                    let style = if worst > budget { Style::Bad } else { Style::Plain };
+                    (milliseconds(worst.as_secs_f64() * 1000.0), style)
+                }
+            });
+        }
+    }
+
+    /// Hits by tier, as shares of all responses.
+    fn tiers(&mut self, last: &Snapshot) {
+        self.row("edge, local, shared", last, |_, target| {
+            let share = |hits: u64| hits as f64 / target.answers.max(1) as f64 * 100.0;
+            let hits = target.hits;
+            if hits.total() == 0 {
+                return ("–".into(), Style::Dim);
+            }
+            let [edge, local, shared] = [hits.edge, hits.local, hits.shared].map(share);
+            (format!("{edge:.0}, {local:.0}, {shared:.0} %"), Style::Dim)
+        });
+    }
+
+    fn links(&mut self, history: &History) {
+        let width = history.links.iter().map(|link| link.url.len()).max().unwrap_or(0);
+        for (index, link) in history.links.iter().enumerate() {
+            let label = if index == 0 { "open in a browser" } else { "" };
+            self.push(vec![
+                span(format!("{label:<LABEL$}"), Style::Dim),
+                span(format!("{:<width$}  ", link.url), Style::Accent),
+                span(link.description.clone(), Style::Dim),
+            ]);
+        }
+    }
+
     /// Adds a curve of the requests that reach the shop behind each target, over the last minute, all
     /// on one scale.
     fn curves(&mut self, history: &History, last: &Snapshot) {
-        self.push(vec![span("  requests that reach the shop, per second", Style::Dim)]);
+        self.push(vec![span("requests that reach the shop, per second", Style::Dim)]);
         let curves: Vec<Vec<f64>> = (0..last.targets.len())
             .map(|index| {
                 history.curve(CURVE, move |snapshot| snapshot.targets[index].origin_requests)
@@ -194,7 +212,7 @@ impl Lines {
             let now = curve.last().copied().unwrap_or(0.0);
             let (done, left) = bar(now / top, BAR);
             self.push(vec![
-                span(format!("  {:<LABEL$}", target.title), Style::Plain),
+                span(format!("{:<LABEL$}", target.title), Style::Plain),
                 span(format!("{drawn:>CURVE$}  "), Style::Accent),
                 span(done, Style::Accent),
                 span(left, Style::Dim),

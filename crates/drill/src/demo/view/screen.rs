@@ -2,12 +2,14 @@
 
 use std::io::{Stderr, Write, stderr};
 use std::sync::Once;
+use std::time::Duration;
 
 use crossterm::cursor::{Hide, MoveTo, Show};
+use crossterm::event::{Event, KeyCode, KeyModifiers, poll, read};
 use crossterm::style::{Attribute, Color, Print, ResetColor, SetAttribute, SetForegroundColor};
 use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-    LeaveAlternateScreen, size,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
 };
 use crossterm::{execute, queue};
 
@@ -22,6 +24,8 @@ impl Screen {
     pub(super) fn open() -> std::io::Result<Self> {
         restore_on_panic();
         let mut terminal = stderr();
+        // Keys arrive one by one and aren't echoed. Where that can't be had, Ctrl-C still ends a run.
+        let _ = enable_raw_mode();
         execute!(terminal, EnterAlternateScreen, Hide, Clear(ClearType::All))?;
         Ok(Self { terminal })
     }
@@ -45,6 +49,25 @@ impl Screen {
         queue!(bytes, EndSynchronizedUpdate)?;
         self.terminal.write_all(&bytes)?;
         self.terminal.flush()
+    }
+}
+
+impl Screen {
+    /// Returns whether `q` or Ctrl-C was pressed since the last call: in raw mode, Ctrl-C is a key.
+    pub(super) fn quit_pressed(&self) -> bool {
+        let mut quit = false;
+        while matches!(poll(Duration::ZERO), Ok(true)) {
+            let Ok(event) = read() else { break };
+            if let Event::Key(key) = event {
+                let control = key.modifiers.contains(KeyModifiers::CONTROL);
+                quit |= match key.code {
+                    KeyCode::Char('q' | 'Q') => true,
+                    KeyCode::Char('c') => control,
+                    _ => false,
+                };
+            }
+        }
+        quit
     }
 }
 
@@ -72,6 +95,7 @@ fn print(bytes: &mut Vec<u8>, span: &Span, left: usize) -> std::io::Result<usize
 
 fn restore() {
     let _ = execute!(stderr(), Show, LeaveAlternateScreen);
+    let _ = disable_raw_mode();
 }
 
 /// Leaves the alternate screen before a panic message is printed, so that the message stays visible.

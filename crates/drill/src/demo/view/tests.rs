@@ -18,13 +18,14 @@ fn snapshot(second: u64) -> Snapshot {
         p99_ms: 7.5,
         audited: 900 * second,
         stale: stale * second,
-        worst_staleness: Duration::from_millis(12),
+        worst_by_kind: [Some(Duration::from_millis(12)), None, None, None],
         metrics: None,
     };
     Snapshot {
         elapsed: Duration::from_secs(second),
         planned: Some(Duration::from_secs(60)),
         writes: 10 * second,
+        budgets: [1, 2, 60, 10].map(Duration::from_secs),
         targets: vec![target("Tidegate", 930, 0), target("TTL only <10 s>", 900, 4)],
     }
 }
@@ -53,6 +54,30 @@ fn frame_shows_targets_and_links() {
     }
     let stale = text.lines().find(|line| line.contains("staler than contract")).expect("a row");
     assert!(stale.contains(" 0") && stale.ends_with(" 76"), "{stale}");
+}
+
+#[test]
+fn staleness_shown_beside_its_contract() {
+    let text = text(&compose(&history()));
+    let worst = text.lines().find(|line| line.starts_with("worst price, of 1 s")).expect("a row");
+    assert!(worst.contains("12.00 ms"), "{worst}");
+    assert!(!text.contains("worst stock"), "no stock was compared:\n{text}");
+}
+
+#[test]
+fn verdict_and_first_link_fit_small_terminal() {
+    let mut history = history();
+    for (_, snapshot) in &mut history.snapshots {
+        let mut target = snapshot.targets[0].clone();
+        target.worst_by_kind = [Some(Duration::from_secs(59)); 4].map(|worst| worst);
+        target.worst_by_kind[3] = None;
+        snapshot.targets = vec![target; 4];
+    }
+    let text = text(&compose(&history));
+    let lines: Vec<&str> = text.lines().take(24).collect();
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(lines[3].starts_with("staler than contract"), "{text}");
+    assert!(lines[23].contains("http://127.0.0.1:8080/"), "{text}");
 }
 
 #[test]
