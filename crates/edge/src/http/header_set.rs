@@ -14,7 +14,6 @@ impl HeaderSet {
     pub(crate) const COOKIE: Self = Self(1 << 2);
     pub(crate) const TIDEGATE_AFTER: Self = Self(1 << 3);
     pub(crate) const REQUEST_ID: Self = Self(1 << 4);
-    pub(crate) const FORWARDED_PROTO: Self = Self(1 << 5);
     pub(crate) const UPGRADE: Self = Self(1 << 6);
     pub(crate) const EXPECT: Self = Self(1 << 7);
     pub(crate) const VIA: Self = Self(1 << 8);
@@ -35,7 +34,6 @@ impl HeaderSet {
                 "cookie" => Self::COOKIE,
                 "tidegate-after" => Self::TIDEGATE_AFTER,
                 "x-request-id" => Self::REQUEST_ID,
-                "x-forwarded-proto" => Self::FORWARDED_PROTO,
                 "upgrade" => Self::UPGRADE,
                 "expect" => Self::EXPECT,
                 "via" => Self::VIA,
@@ -66,17 +64,15 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::http::forwarding::X_FORWARDED_PROTO;
     use crate::http::request_id::X_REQUEST_ID;
     use crate::http::ryw_token::TIDEGATE_AFTER;
 
     /// Uses the constants by which other modules look headers up.
-    const NAMES: [(HeaderName, HeaderSet); 16] = [
+    const NAMES: [(HeaderName, HeaderSet); 15] = [
         (HOST, HeaderSet::HOST),
         (COOKIE, HeaderSet::COOKIE),
         (TIDEGATE_AFTER, HeaderSet::TIDEGATE_AFTER),
         (X_REQUEST_ID, HeaderSet::REQUEST_ID),
-        (X_FORWARDED_PROTO, HeaderSet::FORWARDED_PROTO),
         (UPGRADE, HeaderSet::UPGRADE),
         (EXPECT, HeaderSet::EXPECT),
         (VIA, HeaderSet::VIA),
