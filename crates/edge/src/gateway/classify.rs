@@ -1,7 +1,9 @@
 //! Classification of requests: a page with its key, or a pass to the upstream.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use contract::Key;
 use http::header::{ACCEPT_ENCODING, EXPECT, HOST, UPGRADE};
@@ -79,15 +81,30 @@ impl GatewayInner {
     }
 
     /// The origin of a request: the peer, or as a trusted proxy describes it.
-    pub(super) fn origin(&self, headers: &HeaderMap, peer: Peer) -> Described {
+    pub(super) fn origin(&self, headers: &HeaderMap, present: HeaderSet, peer: Peer) -> Described {
         let proxies = &self.options.proxies;
         if !proxies.trusts(peer.address) {
+            if present.any(HeaderSet::FORWARDED) && is_private(peer.address) {
+                self.report_unknown_proxy(peer.address);
+            }
             let client = Client::direct(peer.address);
             return Described { client, scheme: None, host: None };
         }
         let trusts = |address| proxies.trusts(address);
         let described = describe(headers, proxies.headers, peer.address, trusts);
         Described { host: described.host.filter(|_| proxies.forwarded_host), ..described }
+    }
+
+    /// Tells the operator once that a neighbour describes clients and is not trusted: probably a proxy that the
+    /// configuration does not name.
+    fn report_unknown_proxy(&self, peer: IpAddr) {
+        if !self.has_seen_unknown_proxy.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "requests come with X-Forwarded-For or Forwarded, which is ignored; if this is your proxy, name it \
+                 in edge.trusted_proxies: else all clients share its address and scheme"
+            );
+        }
     }
 
     /// The normal form of the request's host: the one that a trusted proxy has `forwarded`, else that of an
@@ -161,6 +178,14 @@ impl GatewayInner {
         let may_load = *request.method() == Method::GET && !present.any(HeaderSet::RANGE);
         let classification = Classification::Page(PageRequest { key, encodings, may_load });
         Ok(Classified { route, classification, target })
+    }
+}
+
+/// Whether an address is one of a private network.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private() || address.is_loopback(),
+        IpAddr::V6(address) => address.is_unique_local() || address.is_loopback(),
     }
 }
 

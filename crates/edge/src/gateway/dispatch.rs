@@ -89,7 +89,8 @@ impl GatewayInner {
         } else {
             None
         };
-        let Described { client, scheme, host: forwarded } = self.origin(request.headers(), peer);
+        let described = self.origin(request.headers(), present, peer);
+        let Described { client, scheme, host: forwarded } = described;
         let scheme = scheme.unwrap_or(peer.scheme);
         let refuse = |err: GatewayError| {
             let response = err.response(&self.request_id(&request, present));

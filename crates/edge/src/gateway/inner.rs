@@ -1,5 +1,6 @@
 //! The gateway and its parts.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct GatewayInner {
     pub(super) gate: Arc<UpstreamGate>,
     pub(super) pages: Arc<PageOrigin>,
     pub(super) ids: RequestIds,
+    /// Whether a neighbour that is not trusted has described a client.
+    pub(super) has_seen_unknown_proxy: AtomicBool,
     /// Set where pages are audited.
     pub(super) page_sampler: OnceLock<Arc<PageSampler>>,
 }
@@ -70,8 +73,18 @@ impl Gateway {
             PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
         let (pages, ids) = (Arc::new(pages), RequestIds::new());
         let page_sampler = OnceLock::new();
-        let inner =
-            GatewayInner { options, metrics, clock, engine, gate, pages, ids, page_sampler };
+        let has_seen_unknown_proxy = AtomicBool::new(false);
+        let inner = GatewayInner {
+            options,
+            metrics,
+            clock,
+            engine,
+            gate,
+            pages,
+            ids,
+            has_seen_unknown_proxy,
+            page_sampler,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

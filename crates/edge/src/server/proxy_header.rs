@@ -118,11 +118,11 @@ fn binary(bytes: &[u8]) -> Result<Step, ProxyHeaderError> {
     }
     let (address, fields): (Option<IpAddr>, _) = match family {
         0x11 => {
-            let (source, _, fields) = addresses::<4>(rest)?;
+            let (source, fields) = source::<4>(rest)?;
             (Some(Ipv4Addr::from(source).into()), fields)
         }
         0x21 => {
-            let (source, _, fields) = addresses::<16>(rest)?;
+            let (source, fields) = source::<16>(rest)?;
             (Some(Ipv6Addr::from(source).into()), fields)
         }
         // Unspecified, and sockets of Unix.
@@ -132,13 +132,11 @@ fn binary(bytes: &[u8]) -> Result<Step, ProxyHeaderError> {
     Ok(Step::Done(Source { address, is_tls: uses_tls(fields) }))
 }
 
-/// Source and target address, the ports after them, and the fields after these.
-fn addresses<const N: usize>(rest: &[u8]) -> Result<([u8; N], [u8; N], &[u8]), ProxyHeaderError> {
-    let addresses = rest.split_first_chunk::<N>().and_then(|(source, rest)| {
-        let (target, rest) = rest.split_first_chunk::<N>()?;
-        Some((*source, *target, rest.get(4..)?))
-    });
-    addresses.ok_or(ProxyHeaderError::Malformed)
+/// The source's address, of `N` bytes, and the fields after both addresses and ports.
+fn source<const N: usize>(rest: &[u8]) -> Result<([u8; N], &[u8]), ProxyHeaderError> {
+    let both = 2 * N + 4;
+    let source = rest.first_chunk::<N>().copied().zip(rest.get(both..));
+    source.ok_or(ProxyHeaderError::Malformed)
 }
 
 /// Whether the fields say that the client used TLS. Malformed fields say nothing.

@@ -7,7 +7,7 @@ use harness::http::{self, Response};
 use harness::{Nginx, Site as NginxSite};
 
 use crate::echo::Echo;
-use crate::stack::{DEADLINE, Node, gateway_of};
+use crate::stack::{DEADLINE, Node, gateway_of, gateway_with_env};
 
 /// The tests' clients connect from this network, as proxies do.
 const TRUSTED: &str = "[edge]\ntrusted_proxies = [\"127.0.0.0/8\"]\n";
@@ -83,6 +83,20 @@ fn client_before_trusted_proxies_named() {
 }
 
 #[test]
+fn access_log_names_client() {
+    let echo = Echo::start();
+    let env = [("RUST_LOG".into(), "info,tidegate::access=debug".into())];
+    let (node, _folder) = gateway_with_env(echo.address, TRUSTED, &env);
+    for path in ["/page", "/page", "/account%00"] {
+        send(node.gateway, "GET", path, &[("x-forwarded-for", "203.0.113.9")]);
+    }
+    let log = node.process.lines().join("\n");
+    let lines = log.lines().filter(|line| line.contains("tidegate::access"));
+    let of_client = lines.filter(|line| line.contains("client=203.0.113.9")).count();
+    assert_eq!(of_client, 3, "{log}");
+}
+
+#[test]
 fn forwarded_header_read_where_configured() {
     let site = Site::with(&format!("{TRUSTED}forwarded = \"forwarded\"\nforwarded_host = true\n"));
     let headers = [
@@ -120,6 +134,8 @@ fn forged_headers_of_untrusted_client_ignored() {
     assert!(seen.contains("x-forwarded-for: 127.0.0.1\r\n"), "{seen}");
     assert!(seen.contains("x-forwarded-proto: http\r\n"), "{seen}");
     assert!(!seen.contains("192.0.2.1") && !seen.contains("evil"), "{seen}");
+    let log = site.node.process.lines().join("\n");
+    assert_eq!(log.matches("name it in edge.trusted_proxies").count(), 1, "{log}");
 }
 
 #[test]

@@ -104,6 +104,9 @@ fn header_in_key_selects_page() {
         assert!(second.text().contains(&format!("x-currency: {currency}\r\n")));
     }
     assert_eq!(status(&get(&node, path, &[])), "tidegate; fwd=miss; stored");
+    // A client can't have the header removed on the way.
+    let hop = [("x-currency", "GBP"), ("connection", "x-currency")];
+    assert!(get(&node, path, &hop).text().contains("x-currency: GBP\r\n"));
     // A write evicts all of them.
     assert_eq!(send(&node, "POST", path, &[]).status, 200);
     for currency in ["EUR", "USD"] {

@@ -146,6 +146,15 @@ impl Stack {
 /// Starts a gateway with SQLite and an in-process shared tier in front of an application. `options`: more lines of
 /// `[upstream]`, and of sections after it.
 pub(crate) fn gateway_of(application: SocketAddr, options: &str) -> (Node, tempfile::TempDir) {
+    gateway_with_env(application, options, &[])
+}
+
+/// Starts a gateway as [`gateway_of`] does, with environment variables.
+pub(crate) fn gateway_with_env(
+    application: SocketAddr,
+    options: &str,
+    env: &[(OsString, OsString)],
+) -> (Node, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("shop.db");
     let shop = rusqlite::Connection::open(&database).expect("a database");
@@ -160,7 +169,7 @@ pub(crate) fn gateway_of(application: SocketAddr, options: &str) -> (Node, tempf
     );
     let config = folder.path().join("tidegate.toml");
     std::fs::write(&config, text).expect("written");
-    let process = start(&config, &[]);
+    let process = start(&config, env);
     let node = Node { process, gateway, data, admin, _ports: ports.into() }.ready();
     (node, folder)
 }
