@@ -248,14 +248,15 @@ impl Metrics {
         self.breaker.get_or_create(&GuardedLabel { what: Arc::clone(what) }).set(state);
     }
 
-    /// Sets the concurrency limit of an origin, and the numbers of its requests that run and wait.
-    pub(super) fn places(&self, what: &Arc<str>, limit: usize, running: usize, queued: usize) {
-        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        let label = GuardedLabel { what: Arc::clone(what) };
-        self.origin_limit.get_or_create(&label).set(gauge(limit));
-        for (state, number) in [("running", running), ("queued", queued)] {
-            let label = RequestState { what: Arc::clone(what), state };
-            self.origin_requests.get_or_create(&label).set(gauge(number));
+    /// Returns the gauges of the places of an origin.
+    pub(super) fn places(&self, origin: &Arc<str>) -> PlaceGauges {
+        let what = || Arc::clone(origin);
+        let requests =
+            |state| self.origin_requests.get_or_create_owned(&RequestState { what: what(), state });
+        PlaceGauges {
+            limit: self.origin_limit.get_or_create_owned(&GuardedLabel { what: what() }),
+            running: requests("running"),
+            queued: requests("queued"),
         }
     }
 
@@ -265,6 +266,25 @@ impl Metrics {
 
     pub(super) fn restart(&self, reason: &'static str) {
         self.restarts.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// The gauges of the places of one origin.
+#[derive(Clone, Debug)]
+pub(super) struct PlaceGauges {
+    limit: Gauge,
+    running: Gauge,
+    queued: Gauge,
+}
+
+impl PlaceGauges {
+    /// Sets the concurrency limit, and the numbers of requests that run and that wait.
+    pub(super) fn set(&self, limit: usize, running: usize, queued: usize) {
+        for (gauge, number) in
+            [(&self.limit, limit), (&self.running, running), (&self.queued, queued)]
+        {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::request::{AdmissionRequest, Lane};
 use super::retry_budget::RetryBudget;
 use crate::chance::Chance;
 use crate::engine::error::ReadError;
-use crate::engine::metrics::Metrics;
+use crate::engine::metrics::{Metrics, PlaceGauges};
 
 /// The time after which a client may repeat a request that found no place.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -41,6 +41,7 @@ pub struct OriginGate {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    places: PlaceGauges,
     options: GateOptions,
     chance: Arc<dyn Chance>,
     state: Mutex<GateState>,
@@ -146,10 +147,14 @@ impl OriginGate {
             tickets: 0,
             last_answer: None,
         };
+        let name: Arc<str> = name.into();
+        let places = metrics.places(&name);
+        places.set(state.limit.limit(), 0, 0);
         Self {
-            name: name.into(),
+            name,
             clock,
             metrics,
+            places,
             options,
             chance,
             state: Mutex::new(state),
@@ -300,7 +305,7 @@ impl OriginGate {
     }
 
     fn report(&self, limit: &ConcurrencyLimit) {
-        self.metrics.places(&self.name, limit.limit(), limit.in_flight(), limit.queued());
+        self.places.set(limit.limit(), limit.in_flight(), limit.queued());
     }
 
     fn shed(&self, class: Class, reason: RejectReason, retry_after: Duration) -> Rejected {
