@@ -27,4 +27,4 @@ pub use duration::{
 pub use problem::{Problem, ValueError, describe_value};
 pub use size::{format_size, parse_size, size_from_value};
 pub use suggestion::nearest_name;
-pub use table_reader::TableReader;
+pub use table_reader::{KeySurvey, TableReader};

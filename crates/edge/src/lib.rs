@@ -25,12 +25,17 @@ mod telemetry;
 mod upstream;
 
 pub use crate::gateway::Gateway;
+pub use crate::http::client::ForwardingHeaders;
+pub use crate::http::network::{Network, NetworkError};
 pub use crate::http::target::Scheme;
 pub use crate::page_audit::{ChangedTables, PageAuditor};
 pub use crate::service::{HttpOrigin, ServiceError, ServiceMetrics};
 pub use crate::settings::client_limits::{BudgetLimits, ClientLimits};
+pub use crate::settings::connections::ConnectionLimits;
 pub use crate::settings::edge_section::EdgeSection;
 pub use crate::settings::options::{GatewayOptions, HostPolicy, OptionsError};
-pub use crate::settings::routes::{RouteConfig, RouteError, Routes};
+pub use crate::settings::proxies::{HostPattern, Proxies};
+pub use crate::settings::route_config::RouteConfig;
+pub use crate::settings::routes::{RouteError, Routes};
 pub use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts, UpstreamLimits};
 pub use crate::telemetry::metrics::{self, Metrics};

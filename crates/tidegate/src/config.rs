@@ -18,6 +18,8 @@ mod syntax;
 mod url;
 
 #[cfg(test)]
+mod options_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use checked::Config;

@@ -62,6 +62,8 @@ impl ReadError {
             Self::Overloaded { retry_after, .. } => Some(*retry_after),
             Self::Origin(err) => match err.kind {
                 OriginErrorKind::BadRequest | OriginErrorKind::Broken => None,
+                // Of all of these, only 503 says that it ends.
+                OriginErrorKind::ServerError(status) => (status == 503).then_some(SOON),
                 OriginErrorKind::Unavailable
                 | OriginErrorKind::Timeout
                 | OriginErrorKind::Refused => Some(SOON),

@@ -8,6 +8,7 @@ mod pools;
 use std::fmt;
 use std::sync::Arc;
 
+use contract::Class;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -23,8 +24,8 @@ pub use self::batches::{ATOMIC, BATCHES, ITEMS, ROUND_TRIPS};
 use self::filters::FilterMetrics;
 pub use self::filters::{FILTER_BYTES, FILTER_KEYS, FILTER_READINGS, FILTER_STATE};
 use self::labels::{
-    ContractLabel, GuardedLabel, LoadLabels, OriginReason, ReadLabels, Reason, ResultLabel,
-    StandbyResult, TierReason,
+    ContractLabel, GuardedLabel, LoadLabels, ReadLabels, Reason, RequestState, ResultLabel,
+    ShedLabels, StandbyResult, TierReason,
 };
 pub use self::pools::{POOL_ASSURED_BYTES, POOL_BYTES, POOL_ENTRIES, POOL_EVICTIONS};
 use super::error::ReadError;
@@ -68,6 +69,8 @@ pub const SHED: &str = "tidegate_shed_loads";
 pub const BREAKER: &str = "tidegate_breaker_state";
 /// Current concurrency limit by origin.
 pub const ORIGIN_LIMIT: &str = "tidegate_origin_limit";
+/// Requests at an origin, by state: `running`, or `queued` for a place.
+pub const ORIGIN_REQUESTS: &str = "tidegate_origin_requests";
 /// Failed calls to the shared tier, by kind.
 pub const SHARED_ERRORS: &str = "tidegate_shared_errors";
 /// Resets of the in-process tier because of a gap in the node stream, by reason.
@@ -97,10 +100,11 @@ pub struct Metrics {
     refreshes: Family<LoadLabels, Counter>,
     token_waits: Family<ResultLabel, Counter>,
     refused_fills: Family<TierReason, Counter>,
-    shed: Family<OriginReason, Counter>,
+    shed: Family<ShedLabels, Counter>,
     standbys: Family<StandbyResult, Counter>,
     breaker: Family<GuardedLabel, Gauge>,
     origin_limit: Family<GuardedLabel, Gauge>,
+    origin_requests: Family<RequestState, Gauge>,
     shared_errors: Family<Reason, Counter>,
     restarts: Family<Reason, Counter>,
     pub(super) batches: BatchMetrics,
@@ -128,6 +132,7 @@ impl Metrics {
             standbys: Family::default(),
             breaker: Family::default(),
             origin_limit: Family::default(),
+            origin_requests: Family::default(),
             shared_errors: Family::default(),
             restarts: Family::default(),
             batches: BatchMetrics::default(),
@@ -154,6 +159,11 @@ impl Metrics {
         registry.register(STANDBY_LOADS, "Loads from standbys by result", m.standbys);
         registry.register(BREAKER, "Circuit breakers: 0 closed, 1 half open, 2 open", m.breaker);
         registry.register(ORIGIN_LIMIT, "Concurrency limit of an origin", m.origin_limit);
+        registry.register(
+            ORIGIN_REQUESTS,
+            "Requests that run at an origin, and that wait for a place",
+            m.origin_requests,
+        );
         registry.register(SHARED_ERRORS, "Failed calls to the shared tier", m.shared_errors);
         registry.register(RESTARTS, "Resets of the in-process tier", m.restarts);
         registry.register(LEASES_LOST, "Leases that expired during their load", m.leases_lost);
@@ -225,9 +235,9 @@ impl Metrics {
         self.refused_fills.get_or_create(&TierReason { tier, reason }).inc();
     }
 
-    pub(super) fn shed(&self, origin: &Arc<str>, reason: &'static str) {
-        let origin = Arc::clone(origin);
-        self.shed.get_or_create(&OriginReason { origin, reason }).inc();
+    pub(super) fn shed(&self, origin: &Arc<str>, reason: &'static str, class: Class) {
+        let (origin, class) = (Arc::clone(origin), class.as_str());
+        self.shed.get_or_create(&ShedLabels { origin, reason, class }).inc();
     }
 
     pub(super) fn standby(&self, standby: &str, result: &'static str) {
@@ -238,9 +248,16 @@ impl Metrics {
         self.breaker.get_or_create(&GuardedLabel { what: Arc::clone(what) }).set(state);
     }
 
-    pub(super) fn limit(&self, what: &Arc<str>, limit: usize) {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.origin_limit.get_or_create(&GuardedLabel { what: Arc::clone(what) }).set(limit);
+    /// Returns the gauges of the places of an origin.
+    pub(super) fn places(&self, origin: &Arc<str>) -> PlaceGauges {
+        let what = || Arc::clone(origin);
+        let requests =
+            |state| self.origin_requests.get_or_create_owned(&RequestState { what: what(), state });
+        PlaceGauges {
+            limit: self.origin_limit.get_or_create_owned(&GuardedLabel { what: what() }),
+            running: requests("running"),
+            queued: requests("queued"),
+        }
     }
 
     pub(super) fn shared_error(&self, reason: &'static str) {
@@ -249,6 +266,25 @@ impl Metrics {
 
     pub(super) fn restart(&self, reason: &'static str) {
         self.restarts.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// The gauges of the places of one origin.
+#[derive(Clone, Debug)]
+pub(super) struct PlaceGauges {
+    limit: Gauge,
+    running: Gauge,
+    queued: Gauge,
+}
+
+impl PlaceGauges {
+    /// Sets the concurrency limit, and the numbers of requests that run and that wait.
+    pub(super) fn set(&self, limit: usize, running: usize, queued: usize) {
+        for (gauge, number) in
+            [(&self.limit, limit), (&self.running, running), (&self.queued, queued)]
+        {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
     }
 }
 

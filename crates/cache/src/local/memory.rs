@@ -33,10 +33,8 @@ impl LocalMemory {
 
     /// Reads `[local]`. With problems, the values are defaults where they could not be read.
     pub fn read(table: &mut TableReader<'_>) -> Self {
-        let bytes = match table.has("memory") {
-            true => table.size("memory", MIN_BYTES..=u64::MAX),
-            false => Some(DEFAULT_BYTES),
-        };
+        let bytes = table.size("memory", MIN_BYTES..=u64::MAX);
+        let bytes = bytes.or_else(|| (!table.has("memory")).then_some(DEFAULT_BYTES));
         let parts = table.nested("pools", Self::POOL_KEYS, |pools| Some(Parts::read(pools)));
         let parts = parts.unwrap_or_default();
         let Some(bytes) = bytes else { return Self::default() };

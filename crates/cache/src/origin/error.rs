@@ -43,6 +43,8 @@ pub enum OriginErrorKind {
     BadRequest,
     /// Its answer is unusable. No retry helps until it is repaired.
     Broken,
+    /// It answered with this HTTP status, which says that it failed (5xx). No retry helps until it is repaired.
+    ServerError(u16),
 }
 
 impl OriginErrorKind {
@@ -55,6 +57,7 @@ impl OriginErrorKind {
             Self::Refused => "refused",
             Self::BadRequest => "bad-request",
             Self::Broken => "broken",
+            Self::ServerError(_) => "server-error",
         }
     }
 }

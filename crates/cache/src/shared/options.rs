@@ -73,10 +73,8 @@ impl SharedOptions {
         };
         let mut file = |key: &str| table.text(key).map(|file| folder.join(file));
         let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
-        let url = match table.has("url") {
-            true => table.text_with("url", str::parse),
-            false => Some(default.url),
-        };
+        let url = table.text_with("url", str::parse);
+        let url = url.or_else(|| (!table.has("url")).then_some(default.url));
         match &url {
             Some(SharedUrl::Redis(text)) => check_redis(table, text, &sentinel),
             Some(SharedUrl::Memory) => check_memory(table),

@@ -1,7 +1,9 @@
 //! Reading a TOML table key by key, collecting every problem instead of stopping at the first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use toml::Value;
@@ -37,7 +39,21 @@ pub struct TableReader<'t> {
     table: &'t toml::Table,
     known: Vec<&'static str>,
     problems: Vec<Problem>,
+    /// The keys that were read; `None`: this is no survey.
+    survey: Option<KeySurvey>,
 }
+
+/// The keys that code reads from a table, each with its path, such as `edge.route[].path`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KeySurvey {
+    /// The keys that were read.
+    pub read: BTreeSet<String>,
+    /// The keys that are known and were not read.
+    pub unread: BTreeSet<String>,
+}
+
+/// Where a survey reads.
+static EMPTY: LazyLock<toml::Table> = LazyLock::new(toml::Table::new);
 
 impl<'t> TableReader<'t> {
     /// Starts reading `table`, whose keys are `known`. Every other key is recorded as a problem.
@@ -54,7 +70,8 @@ impl<'t> TableReader<'t> {
         synonyms: &[(&str, &'static str)],
     ) -> Self {
         let known = known.to_vec();
-        let mut reader = Self { path: path.into(), table, known, problems: Vec::new() };
+        let (path, problems) = (path.into(), Vec::new());
+        let mut reader = Self { path, table, known, problems, survey: None };
         for key in table.keys().filter(|key| !reader.known.contains(&key.as_str())) {
             let synonym = synonyms.iter().find(|(word, _)| word == key).map(|(_, known)| *known);
             let problem = reader.unknown_key(key, synonym);
@@ -79,6 +96,27 @@ impl<'t> TableReader<'t> {
                 Err(ValueError::wrong_type(other, format!("write a table, `[{path}]`")).at(path))
             }
         }
+    }
+
+    /// Returns the keys that `read` reads, of inner tables too, as if all of these were there. For tests that
+    /// compare them with a document: no key is hidden from it.
+    pub fn survey<T>(
+        known: &[&'static str],
+        read: impl FnOnce(&mut TableReader<'static>) -> T,
+    ) -> KeySurvey {
+        let mut reader = TableReader::new("", &EMPTY, known);
+        reader.survey = Some(KeySurvey::default());
+        read(&mut reader);
+        reader.take_survey().unwrap_or_default()
+    }
+
+    /// Ends the survey of this table.
+    fn take_survey(&mut self) -> Option<KeySurvey> {
+        let mut survey = self.survey.take()?;
+        let known = self.known.iter().map(|key| self.path_of(key));
+        let unread: Vec<String> = known.filter(|key| !survey.read.contains(key)).collect();
+        survey.unread.extend(unread);
+        Some(survey)
     }
 
     fn unknown_key(&self, key: &str, synonym: Option<&'static str>) -> Problem {
@@ -202,7 +240,7 @@ impl<'t> TableReader<'t> {
 
     /// Returns whether a required key is missing, and records that.
     fn is_missing(&mut self, key: &str, help: &str) -> bool {
-        let missing = !self.has(key);
+        let missing = self.get(key).is_none();
         if missing {
             self.problem("missing", key, "is missing", help);
         }
@@ -333,11 +371,49 @@ impl<'t> TableReader<'t> {
         known: &[&'static str],
         read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
     ) -> Option<T> {
+        if self.survey.is_some() {
+            return self.nested(key, known, read);
+        }
         match self.get(key)? {
             Value::Boolean(on) => on.then_some(default),
             Value::Table(_) => self.nested(key, known, read),
             other => self.wrong_type(key, other, "true, false or a table, `{ … }`"),
         }
+    }
+
+    /// Reads each of the named tables below `key`, such as `[source.NAME]`, with `read`. A table that `read` finds
+    /// no value in is left out.
+    pub fn named_tables<T>(
+        &mut self,
+        key: &str,
+        known: &[&'static str],
+        mut read: impl FnMut(&mut TableReader<'t>) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        let mut named = BTreeMap::new();
+        let tables = match self.get(key) {
+            None if self.survey.is_some() => {
+                self.read_table(&format!("{key}.NAME"), &EMPTY, known, &mut read);
+                return named;
+            }
+            None => return named,
+            Some(Value::Table(tables)) => tables,
+            Some(other) => {
+                let help = format!("write tables, `[{key}.NAME]`");
+                self.record::<()>(key, Err(ValueError::wrong_type(other, help)));
+                return named;
+            }
+        };
+        for (name, value) in tables {
+            let path = format!("{key}.{name}");
+            let Value::Table(table) = value else {
+                let help = format!("write a table, `[{path}]`");
+                self.record::<()>(&path, Err(ValueError::wrong_type(value, help)));
+                continue;
+            };
+            let value = self.read_table(&path, table, known, &mut read);
+            named.extend(value.map(|value| (name.clone(), value)));
+        }
+        named
     }
 
     /// Reads the table below `key` with `read`; its problems become problems of this table.
@@ -347,11 +423,12 @@ impl<'t> TableReader<'t> {
         known: &[&'static str],
         read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
     ) -> Option<T> {
-        let value = self.get(key)?;
-        let Value::Table(table) = value else {
-            return self.wrong_type(key, value, "a table, `{ … }`");
-        };
-        self.read_table(key, table, known, read)
+        match self.get(key) {
+            Some(Value::Table(table)) => self.read_table(key, table, known, read),
+            Some(value) => self.wrong_type(key, value, "a table, `{ … }`"),
+            None if self.survey.is_some() => self.read_table(key, &EMPTY, known, read),
+            None => None,
+        }
     }
 
     /// Reads each table of the list below `key`, such as `[[edge.route]]`, with `read`.
@@ -362,7 +439,11 @@ impl<'t> TableReader<'t> {
         mut read: impl FnMut(&mut TableReader<'t>) -> Option<T>,
     ) -> Vec<T> {
         let mut list = Vec::new();
-        for (at, item) in self.items(key).iter().enumerate() {
+        let items = self.items(key);
+        if self.survey.is_some() {
+            list.extend(self.read_table(&format!("{key}[]"), &EMPTY, known, &mut read));
+        }
+        for (at, item) in items.iter().enumerate() {
             let key = format!("{key}[{at}]");
             match item {
                 Value::Table(table) => list.extend(self.read_table(&key, table, known, &mut read)),
@@ -380,7 +461,12 @@ impl<'t> TableReader<'t> {
         read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
     ) -> Option<T> {
         let mut inner = TableReader::new(self.path_of(key), table, known);
+        inner.survey = self.survey.is_some().then(KeySurvey::default);
         let value = read(&mut inner);
+        if let (Some(survey), Some(mut of_inner)) = (&mut self.survey, inner.take_survey()) {
+            survey.read.append(&mut of_inner.read);
+            survey.unread.append(&mut of_inner.unread);
+        }
         self.problems.append(&mut inner.problems);
         value
     }
@@ -395,8 +481,12 @@ impl<'t> TableReader<'t> {
         }
     }
 
-    fn get(&self, key: &str) -> Option<&'t Value> {
+    fn get(&mut self, key: &str) -> Option<&'t Value> {
         debug_assert!(self.known.contains(&key), "`{key}` is not among the known keys");
+        if self.survey.is_some() {
+            let path = self.path_of(key);
+            self.survey.get_or_insert_default().read.insert(path);
+        }
         self.table.get(key)
     }
 

@@ -111,3 +111,31 @@ fn secret_stays_out_of_problems() {
         assert!(problem.starts_with(start) && !problem.contains('2'), "{problem}");
     }
 }
+
+#[test]
+fn survey_lists_all_keys() {
+    let known = ["memory", "source", "pool", "forgotten"];
+    let survey = TableReader::survey(&known, |table| {
+        table.nested("memory", &["size"], |memory| memory.size("size", 0..=1));
+        table.named_tables("source", &["url"], |source| {
+            source.required_text_with("url", "", |_| Ok(()))
+        });
+        table.tables("pool", &["share", "name"], |pool| pool.whole_number("share", 0..=90));
+    });
+    let keys = |keys: &BTreeSet<String>| keys.iter().cloned().collect::<Vec<_>>().join(" ");
+    let expected = "memory memory.size pool pool[].share source source.NAME.url";
+    assert_eq!(keys(&survey.read), expected);
+    assert_eq!(keys(&survey.unread), "forgotten pool[].name");
+}
+
+#[test]
+fn named_tables_read_by_name() {
+    let root = table("source = { a = { url = \"x\" }, b = { url = 1 }, c = 2 }");
+    let mut reader = TableReader::new("", &root, &["source"]);
+    let read = |table: &mut TableReader<'_>| table.text("url").map(str::to_owned);
+    let named = reader.named_tables("source", &["url"], read);
+    assert_eq!(named, BTreeMap::from([("a".to_owned(), "x".to_owned())]));
+    let problems = reader.finish(Some(())).expect_err("two are wrong");
+    assert!(problems[0].to_string().starts_with("source.b.url: "), "{}", problems[0]);
+    assert!(problems[1].to_string().starts_with("source.c: is the number 2; write a table"));
+}

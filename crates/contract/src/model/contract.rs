@@ -227,6 +227,18 @@ pub enum Class {
     Critical,
 }
 
+impl Class {
+    /// Returns the name that metrics and the configuration use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ephemeral => "ephemeral",
+            Self::Standard => "standard",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// The sensitivity of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

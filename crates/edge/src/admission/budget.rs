@@ -10,6 +10,7 @@ use contract::Class;
 use parking_lot::Mutex;
 
 use crate::settings::client_limits::BudgetLimits;
+use crate::telemetry::metrics::BudgetMetrics;
 
 /// The limit that a client meets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,17 +58,33 @@ impl Budget {
 
 /// The slots of a budget. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Slots(Arc<Mutex<Budget>>);
+pub(crate) struct Slots {
+    budget: Arc<Mutex<Budget>>,
+    metrics: BudgetMetrics,
+}
 
 impl Slots {
-    pub(crate) fn new(limits: BudgetLimits) -> Self {
-        Self(Arc::new(Mutex::new(Budget::new(limits))))
+    pub(crate) fn new(limits: BudgetLimits, metrics: BudgetMetrics) -> Self {
+        metrics.limit(limits.total);
+        Self { budget: Arc::new(Mutex::new(Budget::new(limits))), metrics }
     }
 
     /// Takes a slot for a client's message.
     pub(crate) fn take(&self, client: Party, class: Class) -> Result<Slot, Exhausted> {
-        self.0.lock().enter(client, class)?;
+        let taken = self.budget.lock().enter(client, class);
+        taken.inspect_err(|exhausted| self.metrics.refused(exhausted.as_str(), class))?;
+        self.metrics.open.inc();
         Ok(Slot { slots: self.clone(), client })
+    }
+}
+
+impl Exhausted {
+    /// The name in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Client => "client",
+        }
     }
 }
 
@@ -80,7 +97,8 @@ pub(crate) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.0.lock().leave(self.client);
+        self.slots.budget.lock().leave(self.client);
+        self.slots.metrics.open.dec();
     }
 }
 
@@ -95,11 +113,16 @@ pub(crate) fn client_at(address: IpAddr) -> Party {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::registry::Registry;
+
     use super::*;
+    use crate::telemetry::metrics::Metrics;
 
     #[test]
     fn client_leaves_slots_for_others() {
-        let slots = Slots::new(BudgetLimits { total: 10, per_client: 3 });
+        let metrics = Metrics::new(&mut Registry::default());
+        let limits = BudgetLimits { total: 10, per_client: 3 };
+        let slots = Slots::new(limits, metrics.budget("responses"));
         let take = |client| slots.take(Party(client), Class::Critical);
         let mut taken: Vec<Slot> = (0..3).map(|_| take(1).expect("a slot")).collect();
         assert_eq!(take(1).expect_err("its own limit"), Exhausted::Client);
@@ -108,12 +131,15 @@ mod tests {
         taken.pop();
         take(9).expect("a free slot");
         drop(taken);
-        assert!(slots.0.lock().clients.is_empty(), "nothing is left of clients that are gone");
+        assert!(slots.budget.lock().clients.is_empty(), "nothing is left of clients that are gone");
+        assert_eq!(slots.metrics.open.get(), 0);
     }
 
     #[test]
     fn lowest_class_refused_first() {
-        let slots = Slots::new(BudgetLimits { total: 10, per_client: 10 });
+        let metrics = Metrics::new(&mut Registry::default());
+        let limits = BudgetLimits { total: 10, per_client: 10 };
+        let slots = Slots::new(limits, metrics.budget("uploads"));
         let mut taken = Vec::new();
         for (class, room) in [(Class::Ephemeral, 7), (Class::Standard, 2), (Class::Critical, 1)] {
             taken.extend((0..room).map(|_| slots.take(Party(1), class).expect("a slot")));

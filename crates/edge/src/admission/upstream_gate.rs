@@ -91,8 +91,8 @@ impl UpstreamGate {
         Self {
             upstream: Upstream::new(options, authority, Arc::clone(&metrics)),
             gate: engine.origin_gate(NAME, gate),
-            responses: Slots::new(clients.responses),
-            uploads: Slots::new(clients.uploads),
+            responses: Slots::new(clients.responses, metrics.budget("responses")),
+            uploads: Slots::new(clients.uploads, metrics.budget("uploads")),
             upload_buffer: clients.upload_buffer,
             pages: Mutex::default(),
             page_hash: RandomState::new(),
@@ -125,7 +125,7 @@ impl UpstreamGate {
                 UpstreamError::RequestBody
             })?;
         }
-        let party = Some(client_at(request.client));
+        let party = Some(client_at(request.client.address));
         let admission = AdmissionRequest { class, lane: Lane::Pass, party };
         let admitted = self.gate.admit(admission).await;
         let mut permit = admitted.map_err(|rejected| self.rejected(rejected))?;
@@ -148,9 +148,9 @@ impl UpstreamGate {
         &self,
         route: &Route,
         request: &ForwardRequest,
-        encodings: Encodings,
+        audience: Audience<'_>,
     ) -> Result<(response::Parts, Stream), UpstreamError> {
-        let (audience, body) = (Audience::Shared(encodings), RequestBody::empty());
+        let body = RequestBody::empty();
         let sent = self.upstream.send(request, audience, body, route.timeouts, None).await;
         sent.map(|(head, body)| (head, Stream::new(body, None)))
     }
@@ -165,7 +165,8 @@ impl UpstreamGate {
         max_bytes: u64,
     ) -> Option<(response::Parts, Collected)> {
         let _permit = self.gate.try_admit().ok()?;
-        let (head, mut body) = self.load(route, request, encodings).await.ok()?;
+        let audience = Audience::Shared { encodings, keyed: &route.key_headers };
+        let (head, mut body) = self.load(route, request, audience).await.ok()?;
         Some((head, collect(&mut body, max_bytes).await))
     }
 
@@ -188,8 +189,8 @@ impl UpstreamGate {
         request: &ForwardRequest,
         class: Class,
     ) -> Result<Slot, UpstreamError> {
-        slots.take(client_at(request.client), class).map_err(|exhausted| {
-            tracing::debug!(client = %request.client, kind, ?exhausted, "request refused");
+        slots.take(client_at(request.client.address), class).map_err(|exhausted| {
+            tracing::debug!(client = %request.client.address, kind, ?exhausted, "request refused");
             let err = match exhausted {
                 Exhausted::Client => UpstreamError::ClientLimit(kind),
                 Exhausted::Total => UpstreamError::TotalLimit(kind),

@@ -53,7 +53,9 @@ impl From<ReadError> for DataError {
                 OriginErrorKind::Unavailable | OriginErrorKind::Refused => {
                     (StatusCode::SERVICE_UNAVAILABLE, "Origin unavailable")
                 }
-                OriginErrorKind::Broken => (StatusCode::BAD_GATEWAY, "Origin failed"),
+                OriginErrorKind::Broken | OriginErrorKind::ServerError(_) => {
+                    (StatusCode::BAD_GATEWAY, "Origin failed")
+                }
             },
             ReadError::Unproven { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Freshness not proven"),
             ReadError::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Origin overloaded"),

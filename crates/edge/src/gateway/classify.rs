@@ -1,22 +1,26 @@
 //! Classification of requests: a page with its key, or a pass to the upstream.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use contract::Key;
 use http::header::{ACCEPT_ENCODING, EXPECT, HOST, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, Method, Request, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::error::GatewayError;
 use super::inner::GatewayInner;
+use crate::http::client::{Client, Described, Peer, describe};
 use crate::http::encodings::Encodings;
-use crate::http::forwarding::{X_FORWARDED_PROTO, list_members, tidegate_hops};
+use crate::http::forwarding::{list_members, tidegate_hops};
 use crate::http::header_set::HeaderSet;
-use crate::http::target::{Scheme, normalize_host, normalize_target, path_of};
-use crate::page_cache::thread_cache;
+use crate::http::path::{normalize_target, path_of};
+use crate::http::target::{Scheme, normalize_host};
+use crate::page_cache::{key, thread_cache};
 use crate::settings::routes::Route;
 
 /// A request that has passed more gateways than this is in a loop.
@@ -36,6 +40,12 @@ pub(super) struct PageRequest {
     pub(super) encodings: Encodings,
     /// Whether a miss loads the page into the cache. Otherwise a miss is a pass.
     pub(super) may_load: bool,
+}
+
+/// A classified request.
+pub(super) struct Classified<'g> {
+    pub(super) route: &'g Arc<Route>,
+    pub(super) classification: Classification,
     /// Path and query in their normal form; `None`: as in the request.
     pub(super) target: Option<PathAndQuery>,
 }
@@ -70,27 +80,48 @@ impl GatewayInner {
         Ok(())
     }
 
-    pub(super) fn scheme(&self, headers: &HeaderMap) -> Scheme {
-        let forwarded = || headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-        if self.options.trust_forwarded && forwarded() == Some(b"https") {
-            Scheme::Https
-        } else {
-            Scheme::Http
+    /// The origin of a request: the peer, or as a trusted proxy describes it.
+    pub(super) fn origin(&self, headers: &HeaderMap, present: HeaderSet, peer: Peer) -> Described {
+        let proxies = &self.options.proxies;
+        if !proxies.trusts(peer.address) {
+            if present.any(HeaderSet::FORWARDED) && is_private(peer.address) {
+                self.report_unknown_proxy(peer.address);
+            }
+            let client = Client::direct(peer.address);
+            return Described { client, scheme: None, host: None };
+        }
+        let trusts = |address| proxies.trusts(address);
+        let described = describe(headers, proxies.headers, peer.address, trusts);
+        Described { host: described.host.filter(|_| proxies.forwarded_host), ..described }
+    }
+
+    /// Tells the operator once that a neighbour describes clients and is not trusted: probably a proxy that the
+    /// configuration does not name.
+    fn report_unknown_proxy(&self, peer: IpAddr) {
+        if !self.has_seen_unknown_proxy.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "requests come with X-Forwarded-For or Forwarded, which is ignored; if this is your proxy, name it \
+                 in edge.trusted_proxies: else all clients share its address and scheme"
+            );
         }
     }
 
-    /// The normal form of the request's host: that of an absolute target, else of the one `Host`
-    /// header (RFC 9112 §3.2).
+    /// The normal form of the request's host: the one that a trusted proxy has `forwarded`, else that of an
+    /// absolute target, else of the one `Host` header (RFC 9112 §3.2).
     pub(super) fn host<'a>(
         &'a self,
         request: &'a Request<Incoming>,
         present: HeaderSet,
         scheme: Scheme,
+        forwarded: Option<&'a str>,
     ) -> Result<Cow<'a, str>, GatewayError> {
         if present.any(HeaderSet::DUPLICATE_HOST) {
             return Err(GatewayError::Host);
         }
-        let host = match (request.uri().authority(), request.headers().get(HOST)) {
+        let named = (request.uri().authority(), request.headers().get(HOST));
+        let host = match named {
+            _ if forwarded.is_some() => forwarded.unwrap_or_default(),
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => host.to_str().map_err(|_| GatewayError::Host)?,
             (None, None) if request.version() == Version::HTTP_10 => {
@@ -99,8 +130,7 @@ impl GatewayInner {
             (None, None) => return Err(GatewayError::Host),
         };
         let host = normalize_host(host, scheme).ok_or(GatewayError::Host)?;
-        let hosts = &self.options.hosts;
-        if !hosts.is_empty() && !hosts.iter().any(|known| *known == host) {
+        if !self.options.proxies.serves(&host) {
             return Err(GatewayError::UnknownHost);
         }
         Ok(host)
@@ -110,38 +140,52 @@ impl GatewayInner {
     ///
     /// A client's own `no-cache` and `no-store` are ignored: a cache that protects an upstream can't
     /// let every client bypass it.
+    ///
+    /// # Errors
+    /// [`GatewayError::Path`]: the target has no normal form.
     pub(super) fn classify(
         &self,
         request: &Request<Incoming>,
         present: HeaderSet,
         scheme: Scheme,
         host: &str,
-    ) -> (&Arc<Route>, Classification) {
+    ) -> Result<Classified<'_>, GatewayError> {
         let raw = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let target = normalize_target(raw);
-        let route = self.options.routes.resolve(path_of(&target));
-        if let Some(reason) = pass_reason(request, present, route) {
-            return (route, Classification::Pass(reason));
-        }
-        let normalized = match &target {
+        let normal = normalize_target(raw)?;
+        let route = self.options.routes.resolve(path_of(&normal));
+        let target = match &normal {
             Cow::Borrowed(_) => None,
-            Cow::Owned(target) => match PathAndQuery::try_from(target.as_str()) {
-                Ok(target) => Some(target),
-                Err(_) => return (route, Classification::Pass("request")),
-            },
+            Cow::Owned(text) => {
+                Some(PathAndQuery::try_from(text.as_str()).map_err(|_| GatewayError::Target)?)
+            }
         };
+        if let Some(reason) = pass_reason(request, present, route) {
+            let classification = Classification::Pass(reason);
+            return Ok(Classified { route, classification, target });
+        }
+        let headers = request.headers();
         let encodings = if present.any(HeaderSet::ACCEPT_ENCODING) {
-            Encodings::accepted(&request.headers().get_all(ACCEPT_ENCODING))
+            Encodings::accepted(&headers.get_all(ACCEPT_ENCODING))
         } else {
             Encodings::default()
         };
-        let page = PageRequest {
-            key: thread_cache::page_key(scheme, host, &target, encodings),
-            encodings,
-            may_load: *request.method() == Method::GET && !present.any(HeaderSet::RANGE),
-            target: normalized,
+        let key = if route.key_headers.is_empty() {
+            thread_cache::page_key(scheme, host, &normal, encodings)
+        } else {
+            let variant = key::variant(headers, &route.key_headers);
+            key::keyed_page_key(scheme, host, &normal, encodings, &variant)
         };
-        (route, Classification::Page(page))
+        let may_load = *request.method() == Method::GET && !present.any(HeaderSet::RANGE);
+        let classification = Classification::Page(PageRequest { key, encodings, may_load });
+        Ok(Classified { route, classification, target })
+    }
+}
+
+/// Whether an address is one of a private network.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private() || address.is_loopback(),
+        IpAddr::V6(address) => address.is_unique_local() || address.is_loopback(),
     }
 }
 

@@ -1,21 +1,22 @@
 //! The first step of a request: responses from memory and refusals, without waiting.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use cache::{Answer, Content};
 use coherence::{CausalToken, Mono};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::classify::{Classification, PageRequest};
+use super::classify::{Classification, Classified, PageRequest};
 use super::error::GatewayError;
 use super::inner::GatewayInner;
 use crate::http::body::Body;
+use crate::http::client::{Client, Described, Peer};
 use crate::http::header_set::HeaderSet;
-use crate::http::ryw_token;
 use crate::http::target::Scheme;
+use crate::http::{ryw_token, shared_headers};
 use crate::page_audit::PageSample;
 use crate::page_cache::response::stored_page;
 use crate::page_cache::stored_head;
@@ -33,13 +34,15 @@ pub(crate) struct PendingRequest {
     pub(super) caller: Caller,
     pub(super) route: Arc<Route>,
     pub(super) classification: Classification,
+    /// Path and query in their normal form; `None`: as in the request.
+    pub(super) target: Option<PathAndQuery>,
     pub(super) head: request::Parts,
     pub(super) body: Incoming,
 }
 
 /// The client of a request, and the request's identity.
 pub(super) struct Caller {
-    pub(super) address: IpAddr,
+    pub(super) client: Client,
     pub(super) scheme: Scheme,
     pub(super) host: HeaderValue,
     pub(super) request_id: HeaderValue,
@@ -52,7 +55,7 @@ pub(super) struct Caller {
 fn sample(
     request: &Request<Incoming>,
     page: &PageRequest,
-    route: &Arc<Route>,
+    (route, target): (&Arc<Route>, &Option<PathAndQuery>),
     answer: &Answer,
     (scheme, host): (Scheme, &str),
 ) -> Option<PageSample> {
@@ -68,14 +71,15 @@ fn sample(
         evidence: route.evidence_under(metadata.proven_by),
         scheme,
         host: HeaderValue::from_str(host).ok()?,
-        target: page.target.clone().or_else(|| request.uri().path_and_query().cloned())?,
+        target: target.clone().or_else(|| request.uri().path_and_query().cloned())?,
+        headers: shared_headers::of_key(request.headers(), &route.key_headers),
         encodings: page.encodings,
     })
 }
 
 impl GatewayInner {
     /// Serves a request from memory or refuses it, if either is possible without waiting.
-    pub(crate) fn dispatch(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Dispatch {
+    pub(crate) fn dispatch(&self, mut request: Request<Incoming>, peer: Peer) -> Dispatch {
         let started = self.clock.mono();
         let present = HeaderSet::of(request.headers());
         // Removes the token's cookie before any other code reads cookies.
@@ -85,43 +89,53 @@ impl GatewayInner {
         } else {
             None
         };
-        let scheme = if present.any(HeaderSet::FORWARDED_PROTO) {
-            self.scheme(request.headers())
-        } else {
-            Scheme::Http
-        };
+        let described = self.origin(request.headers(), present, peer);
+        let Described { client, scheme, host: forwarded } = described;
+        let scheme = scheme.unwrap_or(peer.scheme);
         let refuse = |err: GatewayError| {
             let response = err.response(&self.request_id(&request, present));
-            self.record_request(&request, started, Outcome::Error, &response);
+            self.record_request(&request, &client, started, Outcome::Error, &response);
             Dispatch::Ready(response)
         };
         if let Err(err) = self.validate(&request, present) {
             return refuse(err);
         }
-        let host = match self.host(&request, present, scheme) {
+        let host = match self.host(&request, present, scheme, forwarded.as_deref()) {
             Ok(host) => host,
             Err(err) => return refuse(err),
         };
-        let (route, classification) = self.classify(&request, present, scheme, &host);
+        let classified = match self.classify(&request, present, scheme, &host) {
+            Ok(classified) => classified,
+            Err(err) => return refuse(err),
+        };
+        let Classified { route, classification, target } = classified;
         if let Classification::Page(page) = &classification
             && let Some((answer, response)) =
                 self.stored_page(&request, present, page, route, token)
         {
             if let Some(sampler) = self.page_sampler.get() {
-                sampler.offer(|| sample(&request, page, route, &answer, (scheme, &host)));
+                let at = (scheme, &*host);
+                sampler.offer(|| sample(&request, page, (route, &target), &answer, at));
             }
             self.metrics.sent_bytes.inc_by(response.body().size_hint().lower());
-            self.record_request(&request, started, Outcome::Hit, &response);
+            self.record_request(&request, &client, started, Outcome::Hit, &response);
             return Dispatch::Ready(response);
         }
         let Ok(host) = HeaderValue::from_str(&host) else {
             return refuse(GatewayError::Host);
         };
         let request_id = self.request_id(&request, present);
-        let caller = Caller { address: peer.ip(), scheme, host, request_id, started, token };
+        let caller = Caller { client, scheme, host, request_id, started, token };
         let (head, body) = request.into_parts();
         let route = Arc::clone(route);
-        Dispatch::Pending(Box::new(PendingRequest { caller, route, classification, head, body }))
+        Dispatch::Pending(Box::new(PendingRequest {
+            caller,
+            route,
+            classification,
+            target,
+            head,
+            body,
+        }))
     }
 
     /// The answer of the in-process tier and its response, if it has a usable page.
@@ -161,10 +175,12 @@ impl GatewayInner {
     fn record_request(
         &self,
         request: &Request<Incoming>,
+        client: &Client,
         started: Mono,
         outcome: Outcome,
         response: &Response<Body>,
     ) {
-        self.record(request.method(), request.uri().path(), started, outcome, response);
+        let path = request.uri().path();
+        self.record(client, (request.method(), path), started, outcome, response);
     }
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::http::body::Body;
 use crate::http::cache_control::NO_STORE;
 use crate::http::freshness::CACHE_STATUS;
+use crate::http::path::PathError;
 use crate::http::request_id::X_REQUEST_ID;
 use crate::upstream::error::UpstreamError;
 
@@ -20,6 +21,10 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 pub(crate) enum GatewayError {
     #[error("the host is missing or malformed")]
     Host,
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("the target is malformed")]
+    Target,
     #[error("this gateway does not serve the host")]
     UnknownHost,
     #[error("protocol upgrades are not supported")]
@@ -41,7 +46,7 @@ pub(crate) enum GatewayError {
 impl GatewayError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Host => StatusCode::BAD_REQUEST,
+            Self::Host | Self::Path(_) | Self::Target => StatusCode::BAD_REQUEST,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Method(_) => StatusCode::NOT_IMPLEMENTED,
@@ -70,6 +75,10 @@ impl GatewayError {
                     OriginErrorKind::Unavailable
                     | OriginErrorKind::Broken
                     | OriginErrorKind::BadRequest => StatusCode::BAD_GATEWAY,
+                    // As the client of the load got it.
+                    OriginErrorKind::ServerError(status) => {
+                        StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+                    }
                 },
                 ReadError::WaitTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
                 ReadError::Unproven { .. } | ReadError::Overloaded { .. } => {
@@ -87,14 +96,18 @@ impl GatewayError {
         Some(match self {
             Self::Upstream(err) => err.proxy_error(),
             Self::Loop => "proxy_loop_detected",
-            Self::Host | Self::Expectation => "http_request_error",
+            Self::Host | Self::Path(_) | Self::Target | Self::Expectation => "http_request_error",
             Self::UnknownHost | Self::Method(_) | Self::Upgrade => "http_request_denied",
             Self::OnlyIfCached => return None,
+            // The upstream's own answer.
+            Self::Read(ReadError::Origin(err)) if is_server_error(err.kind) => return None,
             Self::Read(ReadError::Origin(err)) => match err.kind {
                 OriginErrorKind::Timeout => "http_response_timeout",
                 OriginErrorKind::Unavailable => "destination_unavailable",
                 OriginErrorKind::Refused => "connection_limit_reached",
-                OriginErrorKind::Broken | OriginErrorKind::BadRequest => "http_protocol_error",
+                OriginErrorKind::Broken
+                | OriginErrorKind::BadRequest
+                | OriginErrorKind::ServerError(_) => "http_protocol_error",
             },
             Self::Read(ReadError::WaitTimeout(_)) => "http_response_timeout",
             Self::Read(ReadError::Overloaded { .. }) => "connection_limit_reached",
@@ -142,9 +155,16 @@ impl GatewayError {
 
     fn public_text(&self) -> String {
         match self {
+            Self::Read(ReadError::Origin(err)) if is_server_error(err.kind) => {
+                "the upstream answered with this error".to_owned()
+            }
             Self::Read(ReadError::Origin(_)) => "the upstream failed".to_owned(),
             Self::Upstream(err) => err.public_text().to_owned(),
             other => other.to_string(),
         }
     }
+}
+
+fn is_server_error(kind: OriginErrorKind) -> bool {
+    matches!(kind, OriginErrorKind::ServerError(_))
 }

@@ -1,6 +1,8 @@
 //! The gateway and its parts.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cache::{Answer, Engine};
 use coherence::{CausalToken, Clock, Mono, Reached};
@@ -10,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::admission::upstream_gate::UpstreamGate;
 use crate::http::body::Body;
+use crate::http::client::Client;
 use crate::http::pace::PaceLimits;
 use crate::http::request_id::RequestIds;
 use crate::http::ryw_token::MalformedToken;
@@ -36,6 +39,8 @@ pub(crate) struct GatewayInner {
     pub(super) gate: Arc<UpstreamGate>,
     pub(super) pages: Arc<PageOrigin>,
     pub(super) ids: RequestIds,
+    /// Whether a neighbour that is not trusted has described a client.
+    pub(super) has_seen_unknown_proxy: AtomicBool,
     /// Set where pages are audited.
     pub(super) page_sampler: OnceLock<Arc<PageSampler>>,
 }
@@ -68,8 +73,18 @@ impl Gateway {
             PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
         let (pages, ids) = (Arc::new(pages), RequestIds::new());
         let page_sampler = OnceLock::new();
-        let inner =
-            GatewayInner { options, metrics, clock, engine, gate, pages, ids, page_sampler };
+        let has_seen_unknown_proxy = AtomicBool::new(false);
+        let inner = GatewayInner {
+            options,
+            metrics,
+            clock,
+            engine,
+            gate,
+            pages,
+            ids,
+            has_seen_unknown_proxy,
+            page_sampler,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -96,8 +111,14 @@ impl Gateway {
         auditor
     }
 
+    /// Returns the time that requests in flight get to end after shutdown begins.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        self.inner.options.drain
+    }
+
     /// Returns the keys under which a page may be stored: one per class of encodings. `target` is
-    /// path and query. Empty if `host` is malformed.
+    /// path and query. Empty if `host` or `target` is malformed.
     #[must_use]
     pub fn keys(scheme: Scheme, host: &str, target: &str) -> Vec<Key> {
         key::page_keys(scheme, host, target)
@@ -105,18 +126,18 @@ impl Gateway {
 }
 
 impl GatewayInner {
-    /// Counts and logs a response.
+    /// Counts and logs the response to `request`, its method and path.
     pub(super) fn record(
         &self,
-        method: &Method,
-        path: &str,
+        client: &Client,
+        request: (&Method, &str),
         started: Mono,
         outcome: Outcome,
         response: &Response<Body>,
     ) {
         let took = self.clock.mono().since(started);
         self.metrics.record_response(outcome, response.status(), took);
-        access_log::log(method, path, took, outcome, response);
+        access_log::log(client.address, request, took, outcome, response);
     }
 
     /// The pace that clients have to keep.

@@ -6,7 +6,8 @@ use http::{Method, Response, StatusCode};
 use super::inner::GatewayInner;
 use crate::http::body::Body;
 use crate::http::ryw_token;
-use crate::page_cache::key::page_keys;
+use crate::page_cache::key::{page_keys, variants_tag};
+use crate::settings::routes::Route;
 use crate::upstream::request::ForwardRequest;
 
 impl GatewayInner {
@@ -14,6 +15,7 @@ impl GatewayInner {
     /// The eviction has no position; the commit's event invalidates the page with a proof.
     pub(super) async fn invalidate_after_write(
         &self,
+        route: &Route,
         request: &ForwardRequest,
         token: Option<CausalToken>,
         response: &mut Response<Body>,
@@ -24,7 +26,11 @@ impl GatewayInner {
         if invalidates(&request.method, response.status()) {
             let host = request.host.to_str().unwrap_or_default();
             let keys = page_keys(request.scheme, host, request.target.as_str());
-            let subjects: Vec<Subject> = keys.into_iter().map(Subject::Key).collect();
+            let mut subjects: Vec<Subject> = keys.into_iter().map(Subject::Key).collect();
+            if !route.key_headers.is_empty() {
+                let tag = variants_tag(request.scheme, host, request.target.as_str());
+                subjects.push(Subject::Tag(tag));
+            }
             self.engine.evict(&subjects).await;
         }
     }

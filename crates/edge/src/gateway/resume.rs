@@ -35,27 +35,22 @@ impl GatewayInner {
         pending: Box<PendingRequest>,
         client_request: ClientRequest,
     ) -> Response<Body> {
-        let PendingRequest { caller, route, classification, head, body } = *pending;
-        let Caller { address, scheme, host, request_id, started, token } = caller;
-        let mut request = ForwardRequest {
-            target: head
-                .uri
-                .path_and_query()
-                .cloned()
+        let PendingRequest { caller, route, classification, target, head, body } = *pending;
+        let Caller { client, scheme, host, request_id, started, token } = caller;
+        let request = ForwardRequest {
+            target: target
+                .or_else(|| head.uri.path_and_query().cloned())
                 .unwrap_or_else(|| PathAndQuery::from_static("/")),
             method: head.method,
             version: head.version,
             headers: head.headers,
-            client: address,
+            client,
             scheme,
             host,
             request_id,
         };
         let (request, served) = match classification {
             Classification::Page(page) => {
-                if let Some(target) = &page.target {
-                    request.target = target.clone();
-                }
                 let request = Arc::new(request);
                 let served = self.read_page(page, route, token, Arc::clone(&request)).await;
                 (request, served)
@@ -75,7 +70,8 @@ impl GatewayInner {
         } else {
             self.metrics.sent_bytes.inc_by(response.body().size_hint().lower());
         }
-        self.record(&request.method, request.target.path(), started, outcome, &response);
+        let target = (&request.method, request.target.path());
+        self.record(&request.client, target, started, outcome, &response);
         response
     }
 
@@ -100,48 +96,65 @@ impl GatewayInner {
         {
             return pass("bypass; detail=cookie").await;
         }
-        let load = Arc::new(PageLoad::new(
-            Arc::clone(&self.pages),
-            Arc::clone(&request),
-            page.encodings,
-            Arc::clone(&route),
-        ));
-        let origin: Arc<dyn Origin> = Arc::clone(&load) as _;
-        let path = request.target.path();
-        let read = self.engine.get_after(&page.key, path, &route.policy, &origin, token).await;
-        match read {
-            Ok(answer) if matches!(answer.entry.content, Content::Present(_)) => {
-                let response = stored_page(
-                    &answer,
-                    &route,
-                    &request.method,
-                    &request.headers,
-                    true,
-                    self.has_write(&answer, token),
-                    || request.request_id.clone(),
-                );
-                match response {
-                    Ok(response) => Ok((outcome(&answer), response)),
-                    Err(Unusable::Cookies) => pass("bypass; detail=cookie").await,
-                    Err(Unusable::Expired) => pass("stale").await,
-                    Err(Unusable::Token) => pass("bypass; detail=token").await,
-                    Err(Unusable::Malformed) => {
-                        tracing::warn!(key = %page.key, "stored page is malformed");
-                        pass("miss; detail=malformed").await
+        let mut is_repeated = false;
+        loop {
+            let load = Arc::new(PageLoad::new(
+                Arc::clone(&self.pages),
+                Arc::clone(&request),
+                page.encodings,
+                Arc::clone(&route),
+            ));
+            let origin: Arc<dyn Origin> = Arc::clone(&load) as _;
+            let path = request.target.path();
+            let read = self.engine.get_after(&page.key, path, &route.policy, &origin, token).await;
+            let unsuitable = read.as_ref().is_err_and(is_unsuitable_load);
+            return match (read, load.take_private()) {
+                (Ok(answer), _) if matches!(answer.entry.content, Content::Present(_)) => {
+                    match self.loaded_page(&answer, &page, &route, token, &request) {
+                        Ok(response) => Ok((outcome(&answer), response)),
+                        Err(reason) => pass(reason).await,
                     }
                 }
-            }
-            Ok(_) => match load.take_private() {
-                Some(private) => Ok(private_response(&request, private?)),
-                None => pass("bypass").await,
-            },
-            Err(err) => match load.take_private() {
-                Some(private) => Ok(private_response(&request, private?)),
+                (_, Some(private)) => Ok(private_response(&request, private?)),
+                (Ok(_), None) => pass("bypass").await,
+                // The load of another client, which has shown that all may share the page.
+                (Err(_), None)
+                    if unsuitable
+                        && !is_repeated
+                        && self.pages.is_shared_page(&page.key, self.clock.mono()) =>
+                {
+                    is_repeated = true;
+                    continue;
+                }
                 // The load of another client, which could not load for this one.
-                None if is_unsuitable_load(&err) => pass("miss").await,
-                None => Err(err.into()),
-            },
+                (Err(_), None) if unsuitable => pass("miss").await,
+                (Err(err), None) => Err(err.into()),
+            };
         }
+    }
+
+    /// The response from a page that the engine has, or the reason why the request is passed.
+    fn loaded_page(
+        &self,
+        answer: &Answer,
+        page: &PageRequest,
+        route: &Route,
+        token: Option<CausalToken>,
+        request: &ForwardRequest,
+    ) -> Result<Response<Body>, &'static str> {
+        let (method, headers) = (&request.method, &request.headers);
+        let has_write = self.has_write(answer, token);
+        let request_id = || request.request_id.clone();
+        let response = stored_page(answer, route, method, headers, true, has_write, request_id);
+        response.map_err(|unusable| match unusable {
+            Unusable::Cookies => "bypass; detail=cookie",
+            Unusable::Expired => "stale",
+            Unusable::Token => "bypass; detail=token",
+            Unusable::Malformed => {
+                tracing::warn!(key = %page.key, "stored page is malformed");
+                "miss; detail=malformed"
+            }
+        })
     }
 
     /// Passes a request to the upstream. The response is for this client only.
@@ -158,7 +171,7 @@ impl GatewayInner {
         let mut response = Response::from_parts(head, Body::Stream(Box::new(body)));
         set_response_headers(&mut response, request, &format!("tidegate; fwd={reason}"));
         if !request.method.is_safe() {
-            self.invalidate_after_write(request, token, &mut response).await;
+            self.invalidate_after_write(route, request, token, &mut response).await;
         }
         Ok((Outcome::Pass, response))
     }

@@ -1,7 +1,5 @@
 //! The header changes that a proxy makes to messages in transit.
 
-use std::net::IpAddr;
-
 use http::header::{
     AUTHORIZATION, CONNECTION, COOKIE, EXPECT, FORWARDED, HOST, HeaderValue, IF_MATCH,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE,
@@ -10,15 +8,15 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Version};
 
 use super::cache_control::CDN_CACHE_CONTROL;
+use super::client::{
+    Client, ForwardingHeaders, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+    forwarded_value, x_forwarded_for,
+};
 use super::freshness::TIDEGATE_FRESHNESS;
 use super::request_id::X_REQUEST_ID;
 use super::ryw_token::TIDEGATE_WRITTEN;
 use super::surrogate_key::SURROGATE_KEY;
 use super::target::Scheme;
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Hop-by-hop fields: RFC 9110 §7.6.1, with the additions of RFC 9112 and of old clients.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -32,10 +30,11 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Fields by which a client could make an application respond for a target other than the one in
-/// the key, and so poison the page for other clients. Only a trusted proxy may set them.
-const ROUTING_OVERRIDES: [HeaderName; 21] = [
+/// Fields in which an application reads another target, method, address or scheme than those of the request.
+/// The gateway sets some of them; the client's own never reach the upstream.
+const ROUTING_OVERRIDES: [HeaderName; 22] = [
     FORWARDED,
+    X_FORWARDED_FOR,
     X_FORWARDED_HOST,
     X_FORWARDED_PROTO,
     HeaderName::from_static("x-forwarded-port"),
@@ -63,22 +62,22 @@ const ROUTING_OVERRIDES: [HeaderName; 21] = [
 const CONDITIONS: [HeaderName; 6] =
     [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
 
-/// The client as the forwarding fields describe it to the upstream.
+/// A request's origin, as the forwarding fields describe it to the upstream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Client<'a> {
-    pub(crate) address: IpAddr,
+pub(crate) struct RequestOrigin<'a> {
+    pub(crate) client: &'a Client,
     pub(crate) scheme: Scheme,
     /// The host of the client's request.
     pub(crate) host: &'a HeaderValue,
-    /// Whether the client is a trusted proxy, whose `X-Forwarded-For` is extended.
-    pub(crate) trusted: bool,
+    /// `Forwarded` is set where proxies in front of the gateway use it; `X-Forwarded-*` always.
+    pub(crate) headers: ForwardingHeaders,
 }
 
 /// Turns the client's request headers into those for the upstream. `host` becomes `Host`.
 pub(crate) fn rewrite_request_headers(
     headers: &mut HeaderMap,
     version: Version,
-    client: Client<'_>,
+    origin: RequestOrigin<'_>,
     host: &HeaderValue,
     request_id: &HeaderValue,
 ) {
@@ -89,10 +88,15 @@ pub(crate) fn rewrite_request_headers(
     for name in &ROUTING_OVERRIDES {
         headers.remove(name);
     }
-    let before = headers.remove(X_FORWARDED_FOR).filter(|_| client.trusted);
-    headers.insert(X_FORWARDED_FOR, forwarded_for(before.as_ref(), client.address));
-    headers.insert(X_FORWARDED_HOST, client.host.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
+    remove_lookalikes(headers);
+    let RequestOrigin { client, scheme, host: client_host, .. } = origin;
+    headers.insert(X_FORWARDED_FOR, field(x_forwarded_for(client)));
+    headers.insert(X_FORWARDED_HOST, client_host.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
+    if origin.headers == ForwardingHeaders::Forwarded {
+        let client_host = client_host.to_str().unwrap_or_default();
+        headers.insert(FORWARDED, field(forwarded_value(client, scheme, client_host)));
+    }
     headers.insert(HOST, host.clone());
     headers.insert(X_REQUEST_ID, request_id.clone());
     if accepts_trailers {
@@ -203,13 +207,39 @@ pub(crate) fn list_members<'a>(
         .filter(|member| !member.is_empty())
 }
 
-fn forwarded_for(before: Option<&HeaderValue>, address: IpAddr) -> HeaderValue {
-    let address = address.to_canonical();
-    let text = match before.and_then(|before| before.to_str().ok()) {
-        Some(before) => format!("{before}, {address}"),
-        None => address.to_string(),
+/// Removes names such as `X_Forwarded_Host`: servers that hand headers to the application as variables do not
+/// tell them from the fields that they look like.
+fn remove_lookalikes(headers: &mut HeaderMap) {
+    let is_lookalike = |name: &&HeaderName| {
+        let text = name.as_str();
+        text.contains('_') && {
+            let meant = HeaderName::from_bytes(text.replace('_', "-").as_bytes());
+            meant.is_ok_and(|meant| meant == HOST || meant == X_REQUEST_ID || is_own(&meant))
+        }
     };
-    HeaderValue::try_from(text).expect("addresses and visible ASCII form a header value")
+    let names: Vec<HeaderName> = headers.keys().filter(is_lookalike).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Whether a field of a request belongs to each hop, or is set by the gateway, so that the client's own does not
+/// reach the upstream.
+pub(crate) fn is_own(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+        || ROUTING_OVERRIDES.contains(name)
+        || *name == VIA
+        || *name == EXPECT
+        || *name == TRAILER
+}
+
+/// Whether a field makes the upstream send a part, or nothing.
+pub(crate) fn is_condition(name: &HeaderName) -> bool {
+    CONDITIONS.contains(name)
+}
+
+fn field(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("addresses and hosts form a header value")
 }
 
 /// The gateway's entry in `Via` (RFC 9110 §7.6.3).
@@ -232,13 +262,14 @@ mod tests {
         fields.iter().map(field).collect()
     }
 
-    fn rewritten(fields: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
+    fn rewritten(fields: &[(&'static str, &'static str)], kind: ForwardingHeaders) -> HeaderMap {
         let mut headers = headers(fields);
         let host = HeaderValue::from_static("shop.example");
-        let client =
-            Client { address: [192, 0, 2, 7].into(), scheme: Scheme::Http, host: &host, trusted };
+        let client = Client { address: [192, 0, 2, 7].into(), proxies: vec![[10, 0, 0, 1].into()] };
+        let scheme = Scheme::Https;
+        let origin = RequestOrigin { client: &client, scheme, host: &host, headers: kind };
         let id = HeaderValue::from_static("id");
-        rewrite_request_headers(&mut headers, Version::HTTP_11, client, &host, &id);
+        rewrite_request_headers(&mut headers, Version::HTTP_11, origin, &host, &id);
         headers
     }
 
@@ -251,7 +282,7 @@ mod tests {
                 ("keep-alive", "9"),
                 ("cookie", "a"),
             ],
-            false,
+            ForwardingHeaders::XForwarded,
         );
         for name in ["connection", "x-mine", "keep-alive"] {
             assert!(!sent.contains_key(name), "{name}");
@@ -261,26 +292,36 @@ mod tests {
     }
 
     #[test]
-    fn untrusted_forwarding_headers_dropped() {
+    fn forged_forwarding_headers_dropped() {
         let forged = [
             ("x-forwarded-for", "10.0.0.1"),
             ("x-forwarded-host", "evil.example"),
+            ("x_forwarded_host", "evil.example"),
+            ("x-forwarded_for", "10.0.0.1"),
             ("x-original-url", "/admin"),
-            ("x-rewrite-url", "/admin"),
+            ("x_rewrite_url", "/admin"),
             ("forwarded", "host=evil.example"),
+            ("api_key", "k"),
         ];
-        let headers = rewritten(&forged, false);
-        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
-        assert_eq!(headers["x-forwarded-host"], "shop.example");
-        for name in ["x-original-url", "x-rewrite-url", "forwarded"] {
-            assert!(!headers.contains_key(name), "{name}");
+        let sent = rewritten(&forged, ForwardingHeaders::XForwarded);
+        assert_eq!(sent["x-forwarded-for"], "192.0.2.7, 10.0.0.1");
+        assert_eq!(sent["x-forwarded-host"], "shop.example");
+        assert_eq!(sent["x-forwarded-proto"], "https");
+        for name in
+            ["x_forwarded_host", "x-forwarded_for", "x-original-url", "x_rewrite_url", "forwarded"]
+        {
+            assert!(!sent.contains_key(name), "{name}");
         }
-        assert_eq!(rewritten(&forged, true)["x-forwarded-for"], "10.0.0.1, 192.0.2.7");
+        assert_eq!(sent["api_key"], "k");
+        let sent = rewritten(&forged, ForwardingHeaders::Forwarded);
+        let expected = "for=192.0.2.7;proto=https;host=\"shop.example\", for=10.0.0.1";
+        assert_eq!(sent["forwarded"], expected);
     }
 
     #[test]
     fn te_trailers_kept_other_te_removed() {
-        assert_eq!(rewritten(&[("te", "trailers")], false)["te"], "trailers");
-        assert!(!rewritten(&[("te", "gzip")], false).contains_key("te"));
+        let kind = ForwardingHeaders::XForwarded;
+        assert_eq!(rewritten(&[("te", "trailers")], kind)["te"], "trailers");
+        assert!(!rewritten(&[("te", "gzip")], kind).contains_key("te"));
     }
 }

@@ -14,7 +14,8 @@ impl HeaderSet {
     pub(crate) const COOKIE: Self = Self(1 << 2);
     pub(crate) const TIDEGATE_AFTER: Self = Self(1 << 3);
     pub(crate) const REQUEST_ID: Self = Self(1 << 4);
-    pub(crate) const FORWARDED_PROTO: Self = Self(1 << 5);
+    /// `X-Forwarded-For`, `Forwarded`: a proxy describes the client, or the client claims to be one.
+    pub(crate) const FORWARDED: Self = Self(1 << 5);
     pub(crate) const UPGRADE: Self = Self(1 << 6);
     pub(crate) const EXPECT: Self = Self(1 << 7);
     pub(crate) const VIA: Self = Self(1 << 8);
@@ -35,7 +36,7 @@ impl HeaderSet {
                 "cookie" => Self::COOKIE,
                 "tidegate-after" => Self::TIDEGATE_AFTER,
                 "x-request-id" => Self::REQUEST_ID,
-                "x-forwarded-proto" => Self::FORWARDED_PROTO,
+                "x-forwarded-for" | "forwarded" => Self::FORWARDED,
                 "upgrade" => Self::UPGRADE,
                 "expect" => Self::EXPECT,
                 "via" => Self::VIA,
@@ -60,23 +61,25 @@ impl HeaderSet {
 #[cfg(test)]
 mod tests {
     use http::header::{
-        ACCEPT_ENCODING, AUTHORIZATION, COOKIE, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE, USER_AGENT, VIA,
+        ACCEPT_ENCODING, AUTHORIZATION, COOKIE, EXPECT, FORWARDED, HOST, IF_MATCH,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
+        USER_AGENT, VIA,
     };
     use http::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::http::forwarding::X_FORWARDED_PROTO;
+    use crate::http::client::X_FORWARDED_FOR;
     use crate::http::request_id::X_REQUEST_ID;
     use crate::http::ryw_token::TIDEGATE_AFTER;
 
     /// Uses the constants by which other modules look headers up.
-    const NAMES: [(HeaderName, HeaderSet); 16] = [
+    const NAMES: [(HeaderName, HeaderSet); 17] = [
         (HOST, HeaderSet::HOST),
         (COOKIE, HeaderSet::COOKIE),
         (TIDEGATE_AFTER, HeaderSet::TIDEGATE_AFTER),
         (X_REQUEST_ID, HeaderSet::REQUEST_ID),
-        (X_FORWARDED_PROTO, HeaderSet::FORWARDED_PROTO),
+        (X_FORWARDED_FOR, HeaderSet::FORWARDED),
+        (FORWARDED, HeaderSet::FORWARDED),
         (UPGRADE, HeaderSet::UPGRADE),
         (EXPECT, HeaderSet::EXPECT),
         (VIA, HeaderSet::VIA),

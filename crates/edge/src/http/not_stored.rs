@@ -12,10 +12,12 @@ pub(crate) enum NotStored {
     NoCache,
     /// The response has no explicit freshness, or is stale.
     NotFresh,
-    /// `Vary` lists a field other than `Accept-Encoding`.
+    /// `Vary` lists a field that is not in the key.
     Vary,
     /// The request has cookies, and the response is not explicitly shared.
     Cookie,
+    /// The request has headers that a shared load does not send; the next load shares the page.
+    Headers,
     /// `Surrogate-Key` is malformed or too long.
     Tags,
     /// The body has neither `Content-Length` nor chunked encoding.
@@ -25,7 +27,7 @@ pub(crate) enum NotStored {
 }
 
 impl NotStored {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Status,
         Self::SetCookie,
         Self::NoStore,
@@ -34,6 +36,7 @@ impl NotStored {
         Self::NotFresh,
         Self::Vary,
         Self::Cookie,
+        Self::Headers,
         Self::Tags,
         Self::Unframed,
         Self::TooLarge,
@@ -50,6 +53,7 @@ impl NotStored {
             Self::NotFresh => "not-fresh",
             Self::Vary => "vary",
             Self::Cookie => "cookie",
+            Self::Headers => "headers",
             Self::Tags => "surrogate-key",
             Self::Unframed => "unframed",
             Self::TooLarge => "too-large",

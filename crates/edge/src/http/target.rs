@@ -1,8 +1,6 @@
-//! Scheme, host and target of a request in their normal form (RFC 3986 §6.2).
+//! Scheme and host of a request in their normal form (RFC 3986 §6.2).
 
 use std::borrow::Cow;
-
-use contract::percent::{escaped_byte, is_unreserved};
 
 /// The scheme by which the client reached the gateway.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -42,7 +40,8 @@ const HOST_BYTES: [bool; 256] = {
     table
 };
 
-/// The normal form of a host: lower case, without the scheme's default port. `None`: malformed.
+/// The normal form of a host: lower case, without the scheme's default port, and without the dot that may end a
+/// name. `None`: malformed.
 pub(crate) fn normalize_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
@@ -69,10 +68,15 @@ pub(crate) fn normalize_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>>
             (name, port)
         }
     };
+    let full = name;
+    let name = name.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(name);
     let keep = match port {
         None | Some("") => name.len(),
         Some(port) if !port.bytes().all(|b| b.is_ascii_digit()) || port.len() > 5 => return None,
         Some(port) if port == scheme.default_port() => name.len(),
+        Some(port) if name.len() < full.len() => {
+            return Some(Cow::Owned(format!("{name}:{port}").to_ascii_lowercase()));
+        }
         Some(_) => host.len(),
     };
     let kept = &host[..keep];
@@ -81,40 +85,6 @@ pub(crate) fn normalize_host(host: &str, scheme: Scheme) -> Option<Cow<'_, str>>
     } else {
         Cow::Borrowed(kept)
     })
-}
-
-/// The normal form of path and query: `%41` becomes `A` where both mean the same, and hexadecimal
-/// digits are in upper case (RFC 3986 §6.2.2). The order of query parameters stays, because some
-/// applications depend on it.
-pub(crate) fn normalize_target(target: &str) -> Cow<'_, str> {
-    let first = target.bytes().position(|byte| byte == b'%');
-    let Some(first) = first else { return Cow::Borrowed(target) };
-    let mut normal = String::with_capacity(target.len());
-    normal.push_str(&target[..first]);
-    let mut rest = &target[first..];
-    while let Some(at) = rest.find('%') {
-        normal.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let Some(byte) = escaped_byte(rest.as_bytes()) else {
-            normal.push('%');
-            continue;
-        };
-        if is_unreserved(byte) {
-            normal.push(char::from(byte));
-        } else {
-            normal.push('%');
-            normal.extend(rest[..2].chars().map(|digit| digit.to_ascii_uppercase()));
-        }
-        rest = &rest[2..];
-    }
-    normal.push_str(rest);
-    if normal == target { Cow::Borrowed(target) } else { Cow::Owned(normal) }
-}
-
-/// The path of a target, without its query.
-pub(crate) fn path_of(target: &str) -> &str {
-    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
-    &target[..end]
 }
 
 #[cfg(test)]
@@ -127,6 +97,8 @@ mod tests {
         assert_eq!(host("Shop.Example:80").as_deref(), Some("shop.example"));
         assert_eq!(host("shop.example:").as_deref(), Some("shop.example"));
         assert_eq!(host("shop.example:8080").as_deref(), Some("shop.example:8080"));
+        assert_eq!(host("Shop.example.").as_deref(), Some("shop.example"));
+        assert_eq!(host("Shop.example.:8080").as_deref(), Some("shop.example:8080"));
         assert_eq!(host("[::1]:80").as_deref(), Some("[::1]"));
         assert_eq!(normalize_host("a:80", Scheme::Https).as_deref(), Some("a:80"));
         for malformed in [
@@ -134,15 +106,5 @@ mod tests {
         ] {
             assert_eq!(host(malformed), None, "{malformed}");
         }
-    }
-
-    #[test]
-    fn target_escapes_normalized() {
-        assert_eq!(normalize_target("/p/%34%32?q=%7e%c3%bc%2F"), "/p/42?q=~%C3%BC%2F");
-        for same in ["/", "/p?x=%2F", "/100%", "/%4", "/%zz", "/%", "/%%41x"[..2].into()] {
-            assert_eq!(normalize_target(same), same);
-        }
-        assert_eq!(normalize_target("/%%41"), "/%A", "an escape after a stray percent sign");
-        assert_eq!(normalize_target("/%é%41"), "/%éA");
     }
 }

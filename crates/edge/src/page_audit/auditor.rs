@@ -10,7 +10,7 @@ use cache::audit::{PageAuditReport, PageFinding};
 use cache::{Content, Engine, ServedAs};
 use coherence::Clock;
 use contract::Evidence;
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::sampler::{PageSample, PageSampler};
 use crate::admission::upstream_gate::UpstreamGate;
 use crate::http::body_diff::Difference;
+use crate::http::client::Client;
 use crate::http::collect::Collected;
 use crate::http::request_id::RequestIds;
 use crate::page_cache::stored_head;
@@ -167,8 +168,8 @@ impl PageAuditor {
             method: Method::GET,
             target: sample.target.clone(),
             version: Version::HTTP_11,
-            headers: HeaderMap::new(),
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            headers: sample.headers.clone(),
+            client: Client::direct(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             scheme: sample.scheme,
             host: sample.host.clone(),
             request_id: self.ids.generate(),

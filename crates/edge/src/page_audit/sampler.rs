@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cache::LocalEntry;
 use contract::{Evidence, Key};
-use http::HeaderValue;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc;
 
 use crate::http::encodings::Encodings;
@@ -23,6 +23,8 @@ pub(crate) struct PageSample {
     pub(crate) host: HeaderValue,
     pub(crate) target: PathAndQuery,
     pub(crate) encodings: Encodings,
+    /// The headers of its request that are in its key.
+    pub(crate) headers: HeaderMap,
 }
 
 /// Hands pages to the auditor, one at a time. A hit that is not chosen costs one load of a flag.

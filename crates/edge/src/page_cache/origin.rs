@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache::{Content, Loaded, Origin, OriginError, OriginErrorKind, Party, Value};
 use coherence::{Clock, Mono};
-use contract::{Evidence, Key};
+use contract::{Evidence, Key, Tag};
 use http::header::{DATE, TRANSFER_ENCODING};
 use http::response;
 use parking_lot::Mutex;
 
-use super::cookie_pages::CookiePages;
+use super::key;
+use super::recent_pages::RecentPages;
 use super::storability::{self, RequestContext, Storable};
 use super::stored_head::{self, StoredMetadata};
 use crate::admission::budget::client_at;
@@ -21,22 +22,27 @@ use crate::http::body::Stream;
 use crate::http::collect::{Collected, collect};
 use crate::http::encodings::Encodings;
 use crate::http::not_stored::NotStored;
-use crate::http::{date, forwarding};
+use crate::http::{date, forwarding, shared_headers};
 use crate::settings::options::GatewayOptions;
 use crate::settings::routes::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::request::ForwardRequest;
+use crate::upstream::request::{Audience, ForwardRequest};
 
 /// How long the gateway remembers that a page is not explicitly shared.
 const COOKIE_PAGE_TTL: Duration = Duration::from_secs(10);
+
+/// How long the gateway remembers that a page may be shared.
+const SHARED_PAGE_TTL: Duration = Duration::from_secs(3600);
 
 /// The parts that all page loads share.
 pub(crate) struct PageOrigin {
     gate: Arc<UpstreamGate>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    cookie_pages: CookiePages,
+    cookie_pages: RecentPages,
+    /// The pages whose response to one client has shown that others may share them.
+    shared_pages: RecentPages,
     max_object_bytes: u64,
     max_tags: usize,
 }
@@ -52,7 +58,8 @@ impl PageOrigin {
             gate,
             metrics,
             clock,
-            cookie_pages: CookiePages::new(COOKIE_PAGE_TTL),
+            cookie_pages: RecentPages::new(4_096, COOKIE_PAGE_TTL),
+            shared_pages: RecentPages::new(65_536, SHARED_PAGE_TTL),
             max_object_bytes: options.max_object_bytes,
             max_tags: options.max_tags,
         }
@@ -61,6 +68,11 @@ impl PageOrigin {
     /// Whether a request with cookies has to read the page from the upstream.
     pub(crate) fn is_cookie_page(&self, key: &Key, now: Mono) -> bool {
         self.cookie_pages.contains(key, now)
+    }
+
+    /// Whether a page may be shared, as the response to one client has shown.
+    pub(crate) fn is_shared_page(&self, key: &Key, now: Mono) -> bool {
+        self.shared_pages.contains(key, now)
     }
 }
 
@@ -140,13 +152,21 @@ impl PageLoad {
         head: response::Parts,
         body: Stream,
         reason: NotStored,
+        is_unshared: bool,
     ) -> Result<Loaded, OriginError> {
         self.origin.metrics.record_not_stored(reason);
-        self.keep_private(head, body, Some(reason));
-        if reason == NotStored::Cookie {
-            // Requests without cookies may share this page; only this client's load is unsuitable.
-            self.origin.cookie_pages.insert(key, self.origin.clock.mono());
-            let message = "a request with cookies can't load this page for others".to_owned();
+        if self.lacks_headers(is_unshared, &head) {
+            // Not this client's response either: it is asked for again, with all headers.
+            self.origin.shared_pages.remove(key);
+        } else {
+            self.keep_private(head, body, Some(reason));
+        }
+        if matches!(reason, NotStored::Cookie | NotStored::Headers) {
+            // Other requests may share this page; only this client's load is unsuitable.
+            if reason == NotStored::Cookie {
+                self.origin.cookie_pages.insert(key, self.origin.clock.mono());
+            }
+            let message = "the response to this request is for its client only".to_owned();
             return Err(OriginError { kind: OriginErrorKind::BadRequest, message });
         }
         Ok(Loaded {
@@ -162,6 +182,7 @@ impl PageLoad {
 
     fn storability(&self, head: &response::Parts, body: &Stream) -> Result<Storable, NotStored> {
         let context = RequestContext {
+            keyed: &self.route.key_headers,
             cookies: forwarding::has_cookies(&self.request.headers),
             now_s: self.origin.clock.wall_ms() / 1_000,
             max_tags: self.origin.max_tags,
@@ -175,6 +196,33 @@ impl PageLoad {
             return Err(NotStored::TooLarge);
         }
         Ok(storable)
+    }
+
+    /// The headers that the load sends. A request with headers of its own loads for its client only, until a
+    /// response shows that others may share the page: then it is loaded without these headers.
+    fn audience(&self, key: &Key) -> Audience<'_> {
+        let (encodings, keyed) = (self.encodings, &*self.route.key_headers);
+        let is_own = shared_headers::has_others(&self.request.headers, keyed)
+            && !self.origin.is_shared_page(key, self.origin.clock.mono());
+        if is_own { Audience::Unshared(encodings) } else { Audience::Shared { encodings, keyed } }
+    }
+
+    /// Whether a response that is not shared may differ from the one to the client's own headers.
+    fn lacks_headers(&self, is_unshared: bool, head: &response::Parts) -> bool {
+        let (request, keyed) = (&self.request.headers, &*self.route.key_headers);
+        !is_unshared
+            && (shared_headers::has_others(request, keyed)
+                || shared_headers::varies_by_unsent(&head.headers, request, keyed))
+    }
+
+    /// The tags of an entry: those of the response, and one for all variants of a page that headers select.
+    fn tags(&self, mut tags: Vec<Tag>) -> Vec<Tag> {
+        if !self.route.key_headers.is_empty() {
+            let request = &self.request;
+            let host = request.host.to_str().unwrap_or_default();
+            tags.push(key::variants_tag(request.scheme, host, request.target.as_str()));
+        }
+        tags
     }
 
     /// The entry of a storable response. `None`: a header exceeds the encoding of stored heads.
@@ -201,7 +249,7 @@ impl PageLoad {
         let head = stored_head::encode(metadata, &head.headers)?;
         Some(Loaded {
             content: Content::Present(Value { head, body }),
-            tags: storable.tags,
+            tags: self.tags(storable.tags),
             ttl: Some(self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()))),
             seen: None,
             replayed: None,
@@ -218,13 +266,15 @@ impl Origin for PageLoad {
     }
 
     fn party(&self) -> Option<Party> {
-        Some(client_at(self.request.client))
+        Some(client_at(self.request.client.address))
     }
 
     async fn load(&self, key: &Key, _: &str) -> Result<Loaded, OriginError> {
         let gate = &self.origin.gate;
         let page = gate.enter_page(&self.route, &self.request).map_err(|err| self.failed(err))?;
-        let sent = gate.load(&self.route, &self.request, self.encodings).await;
+        let audience = self.audience(key);
+        let is_unshared = matches!(audience, Audience::Unshared(_));
+        let sent = gate.load(&self.route, &self.request, audience).await;
         let (head, body) = sent.map_err(|err| {
             // A failure to connect says nothing about the page.
             if !matches!(err, UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) {
@@ -236,11 +286,12 @@ impl Origin for PageLoad {
             gate.leave_page(&page, false);
             // The client of this load receives the upstream's error response. For the engine it is a
             // failure of this page: never stored, and covered by a stale page where the route allows it.
-            let message = format!("the upstream returned {}", head.status.as_u16());
+            let status = head.status.as_u16();
+            let message = format!("the upstream returned {status}");
             self.keep_private(head, body, None);
-            return Err(OriginError { kind: OriginErrorKind::Broken, message });
+            return Err(OriginError { kind: OriginErrorKind::ServerError(status), message });
         }
-        let loaded = self.receive(key, head, body).await;
+        let loaded = self.receive(key, head, body, is_unshared).await;
         let is_broken = loaded.as_ref().is_err_and(|err| err.kind == OriginErrorKind::Broken);
         gate.leave_page(&page, !is_broken);
         loaded
@@ -254,22 +305,29 @@ impl PageLoad {
         key: &Key,
         head: response::Parts,
         mut body: Stream,
+        is_unshared: bool,
     ) -> Result<Loaded, OriginError> {
+        let uncacheable =
+            |head, body, reason| self.uncacheable(key, head, body, reason, is_unshared);
         let storable = match self.storability(&head, &body) {
             Ok(storable) => storable,
-            Err(reason) => return self.uncacheable(key, head, body, reason),
+            Err(reason) => return uncacheable(head, body, reason),
         };
+        if is_unshared {
+            self.origin.shared_pages.insert(key, self.origin.clock.mono());
+            return uncacheable(head, body, NotStored::Headers);
+        }
         match collect(&mut body, self.origin.max_object_bytes).await {
             Collected::Complete(bytes) => match self.entry(head.clone(), bytes.clone(), storable) {
                 Some(loaded) => Ok(loaded),
                 None => {
                     body.unread(vec![bytes]);
-                    self.uncacheable(key, head, body, NotStored::TooLarge)
+                    uncacheable(head, body, NotStored::TooLarge)
                 }
             },
             Collected::TooLarge(parts) => {
                 body.unread(parts);
-                self.uncacheable(key, head, body, NotStored::TooLarge)
+                uncacheable(head, body, NotStored::TooLarge)
             }
             Collected::Incomplete(text) => {
                 let err = UpstreamError::Incomplete(text);

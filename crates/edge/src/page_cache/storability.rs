@@ -6,8 +6,8 @@
 //! * Lifetime: `CDN-Cache-Control: max-age` (RFC 9213; where it is well formed, `Cache-Control` and
 //!   `Expires` are ignored), else `s-maxage`, else `max-age`, else `Expires` − `Date`; less the
 //!   upstream's own `Age`. Contradictory or malformed values count as stale.
-//! * Never with `Set-Cookie`, `private`, `no-store`, `no-cache`, or `Vary` on any field except
-//!   `Accept-Encoding` (which is in the key).
+//! * Never with `Set-Cookie`, `private`, `no-store`, `no-cache`, or `Vary` on any field that is not in the key:
+//!   `Accept-Encoding` is, and the headers that the route names.
 //! * The response to a request with cookies is stored only if it is explicitly shared: `public`,
 //!   `s-maxage` or `CDN-Cache-Control`. A request with cookies is served only from such an entry.
 //! * Never without framing: a body that ends when the connection closes may be truncated.
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use contract::Tag;
 use http::header::{SET_COOKIE, VARY};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::http::cache_control::{Directives, Seconds, age, expires_in};
 use crate::http::not_stored::NotStored;
@@ -40,7 +40,9 @@ pub(crate) struct Storable {
 
 /// The circumstances of a request that storability depends on, beside the response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestContext {
+pub(crate) struct RequestContext<'a> {
+    /// The headers in the key.
+    pub(crate) keyed: &'a [HeaderName],
     /// Whether the request has cookies.
     pub(crate) cookies: bool,
     /// Wall time for an `Expires` without `Date`, in seconds since 1970.
@@ -56,7 +58,7 @@ pub(crate) struct RequestContext {
 pub(crate) fn evaluate(
     status: StatusCode,
     headers: &HeaderMap,
-    context: RequestContext,
+    context: RequestContext<'_>,
 ) -> Result<Storable, NotStored> {
     if !matches!(status.as_u16(), 200 | 301 | 308 | 404 | 410) {
         return Err(NotStored::Status);
@@ -64,7 +66,7 @@ pub(crate) fn evaluate(
     if headers.contains_key(SET_COOKIE) {
         return Err(NotStored::SetCookie);
     }
-    if !varies_by_encoding_only(headers) {
+    if !varies_by_key_only(headers, context.keyed) {
         return Err(NotStored::Vary);
     }
     let (directives, targeted) = Directives::effective(headers);
@@ -112,13 +114,14 @@ fn lifetime(
     if targeted { None } else { expires_in(headers, now_s) }
 }
 
-fn varies_by_encoding_only(headers: &HeaderMap) -> bool {
+fn varies_by_key_only(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
+    let is_keyed = |name: &str| {
+        name.eq_ignore_ascii_case("accept-encoding")
+            || keyed.iter().any(|keyed| name.eq_ignore_ascii_case(keyed.as_str()))
+    };
     headers.get_all(VARY).iter().all(|field| {
         field.to_str().is_ok_and(|field| {
-            field
-                .split(',')
-                .map(str::trim)
-                .all(|name| name.is_empty() || name.eq_ignore_ascii_case("accept-encoding"))
+            field.split(',').map(str::trim).all(|name| name.is_empty() || is_keyed(name))
         })
     })
 }

@@ -19,7 +19,8 @@ fn evaluated(
             )
         })
         .collect();
-    let context = RequestContext { cookies, now_s: 784_123_200, max_tags: 3 };
+    let keyed = [HeaderName::from_static("x-currency")];
+    let context = RequestContext { keyed: &keyed, cookies, now_s: 784_123_200, max_tags: 3 };
     evaluate(StatusCode::from_u16(status).expect("a status"), &headers, context)
 }
 

@@ -1,7 +1,6 @@
 //! One client connection: its requests, its timeouts, its shutdown.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +18,7 @@ use super::wake_gate::PollOnWake;
 use super::write_timeout::WriteTimeout;
 use crate::gateway::{Dispatch, GatewayInner};
 use crate::http::body::Body;
+use crate::http::client::Peer;
 use crate::http::in_flight::{ClientRequest, ConnectionActivity};
 
 /// One client connection.
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     gateway: Arc<GatewayInner>,
     activity: Arc<ConnectionActivity>,
     streams: StreamExecutor,
-    peer: SocketAddr,
+    peer: Peer,
 }
 
 /// A connection that writes at least this many bytes between two idle checks is not idle. Less may be the
@@ -42,7 +42,7 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Arc<GatewayInner>, peer: SocketAddr) -> Self {
+    pub(super) fn new(gateway: Arc<GatewayInner>, peer: Peer) -> Self {
         let slow_readers = gateway.metrics.slow_readers.clone();
         let streams = StreamExecutor::new(gateway.client_pace(), slow_readers);
         Self { gateway, activity: Arc::default(), streams, peer }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
+use super::peer::identify;
 use crate::gateway::Gateway;
 
 /// The most bytes of a response that a socket takes before the client has room for them. Without it, the
@@ -37,11 +38,16 @@ impl Gateway {
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&listener, &slots) => accepted,
             };
-            let Some((socket, peer, slot)) = accepted else { continue };
-            let connection = Connection::new(Arc::clone(&self.inner), peer);
-            let stopped = stopped.clone();
+            let Some((mut socket, peer, slot)) = accepted else { continue };
+            let (gateway, mut stopped) = (Arc::clone(&self.inner), stopped.clone());
             connections.spawn(async move {
-                connection.run(socket, stopped).await;
+                let peer = tokio::select! {
+                    peer = identify(&gateway, &mut socket, peer) => peer,
+                    _ = stopped.changed() => None,
+                };
+                if let Some(peer) = peer {
+                    Connection::new(gateway, peer).run(socket, stopped).await;
+                }
                 drop(slot);
             });
         }

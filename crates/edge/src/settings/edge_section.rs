@@ -3,6 +3,9 @@
 use contract::config::TableReader;
 
 use super::client_limits::ClientLimits;
+use super::connections::ConnectionLimits;
+use super::options::GatewayOptions;
+use super::proxies::Proxies;
 use super::routes::Routes;
 
 /// The settings of `[edge]`.
@@ -12,19 +15,34 @@ pub struct EdgeSection {
     pub routes: Routes,
     /// The limits of clients.
     pub clients: ClientLimits,
+    /// The proxies in front of the gateway, and the served hosts.
+    pub proxies: Proxies,
+    /// The limits of client connections.
+    pub connections: ConnectionLimits,
 }
 
 impl EdgeSection {
     /// The keys of `[edge]`.
     pub const KEYS: &[&str] = &{
         let [a, b, c, d, e, f, g] = ClientLimits::KEYS;
-        ["route", a, b, c, d, e, f, g]
+        let [h, i, j, k, l, m] = Proxies::KEYS;
+        let [n, o, p] = ConnectionLimits::KEYS;
+        ["route", a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     };
 
     /// Reads `[edge]`. `None` only after a problem was recorded.
     pub fn read(table: &mut TableReader<'_>) -> Option<Self> {
         let clients = ClientLimits::read(table);
-        Some(Self { routes: Routes::read(table)?, clients })
+        let proxies = Proxies::read(table);
+        let connections = ConnectionLimits::read(table);
+        Some(Self { routes: Routes::read(table)?, clients, proxies, connections })
+    }
+
+    /// Returns the options with these settings.
+    #[must_use]
+    pub fn apply(self, options: GatewayOptions) -> GatewayOptions {
+        let Self { routes, clients, proxies, connections } = self;
+        connections.apply(GatewayOptions { routes, clients, proxies, ..options })
     }
 }
 

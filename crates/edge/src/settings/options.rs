@@ -8,6 +8,7 @@ use http::uri::Authority;
 use thiserror::Error;
 
 use super::client_limits::ClientLimits;
+use super::proxies::Proxies;
 use super::routes::Routes;
 use super::upstream_limits::{TimeoutOverrides, Timeouts, UpstreamLimits};
 
@@ -18,12 +19,8 @@ pub struct GatewayOptions {
     pub upstream: Uri,
     /// The `Host` that the upstream receives.
     pub host: HostPolicy,
-    /// The served hosts, in lower case, with the port unless it is the scheme's default. Empty: all
-    /// hosts. A request for another host gets a 421.
-    pub hosts: Vec<String>,
-    /// Whether clients are trusted proxies: `X-Forwarded-For` is extended and `X-Forwarded-Proto` is
-    /// used. Otherwise both are dropped.
-    pub trust_forwarded: bool,
+    /// The proxies in front of the gateway, and the served hosts.
+    pub proxies: Proxies,
     /// The rules for pages, by path prefix.
     pub routes: Routes,
     /// The largest body that is stored, in bytes. Larger bodies pass through.
@@ -54,7 +51,7 @@ impl GatewayOptions {
     pub const UPSTREAM_KEYS: &[&str] = &{
         let [a, b, c] = TimeoutOverrides::KEYS;
         let [d, e, f, g, h] = UpstreamLimits::KEYS;
-        ["url", "connect_timeout", a, b, c, d, e, f, g, h]
+        ["url", "host", "connect_timeout", a, b, c, d, e, f, g, h]
     };
 
     /// Reads `[upstream]`; all other options have their defaults. `form`: the help where the address is
@@ -67,9 +64,10 @@ impl GatewayOptions {
         let timeouts = TimeoutOverrides::read(table).or(Timeouts::default());
         let upstream_limits = UpstreamLimits::read(table);
         let connect_timeout = table.duration("connect_timeout", TIME_LIMITS);
+        let host = table.choice("host", &HOST_WORDS).unwrap_or_default();
         let options = Self::new(table.required_text_with("url", form, parse)?);
         let connect_timeout = connect_timeout.unwrap_or(options.connect_timeout);
-        Some(Self { timeouts, upstream_limits, connect_timeout, ..options })
+        Some(Self { host, timeouts, upstream_limits, connect_timeout, ..options })
     }
 
     /// The default options for `upstream`.
@@ -78,8 +76,7 @@ impl GatewayOptions {
         Self {
             upstream,
             host: HostPolicy::Preserve,
-            hosts: Vec::new(),
-            trust_forwarded: false,
+            proxies: Proxies::default(),
             routes: Routes::default(),
             max_object_bytes: 4 << 20,
             max_tags: 128,
@@ -134,6 +131,10 @@ pub enum HostPolicy {
     /// The upstream's own host from the configuration; the client's is in `X-Forwarded-Host`.
     Upstream,
 }
+
+/// The words for [`HostPolicy`].
+const HOST_WORDS: [(&str, HostPolicy); 2] =
+    [("preserve", HostPolicy::Preserve), ("upstream", HostPolicy::Upstream)];
 
 /// An option is invalid.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]

@@ -1,5 +1,6 @@
 //! The access log: one line per request.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderName, Method, Response};
@@ -10,14 +11,15 @@ use crate::http::request_id::X_REQUEST_ID;
 
 /// Logs a request, without its query, which may contain personal data.
 pub(crate) fn log<B>(
-    method: &Method,
-    path: &str,
+    client: IpAddr,
+    (method, path): (&Method, &str),
     took: Duration,
     outcome: Outcome,
     response: &Response<B>,
 ) {
     tracing::debug!(
         target: "tidegate::access",
+        %client,
         %method,
         path,
         status = response.status().as_u16(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::Class;
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +31,14 @@ pub const MALFORMED_TOKENS: &str = "tidegate_gateway_malformed_tokens";
 pub const UPSTREAM_REQUESTS: &str = "tidegate_upstream_requests";
 /// Requests without a usable response from the upstream, by RFC 9209 error type.
 pub const UPSTREAM_ERRORS: &str = "tidegate_upstream_errors";
+/// Messages that clients keep open, by kind (`responses`, `uploads`).
+pub const OPEN: &str = "tidegate_gateway_open_messages";
+/// The most messages that all clients together may keep open, by kind.
+pub const OPEN_LIMIT: &str = "tidegate_gateway_open_messages_limit";
+/// Requests refused because too many messages are open, by kind, limit (`client`, `total`) and priority class.
+pub const OPEN_REFUSED: &str = "tidegate_gateway_open_messages_refused";
+/// Connections closed because a trusted proxy sent no valid PROXY header.
+pub const INVALID_PROXY_HEADERS: &str = "tidegate_gateway_invalid_proxy_headers";
 /// Page responses that were not stored, by reason.
 pub const NOT_STORED: &str = "tidegate_gateway_unstored_responses";
 
@@ -81,8 +90,40 @@ struct ErrorLabel {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RefusedLabels {
+    kind: &'static str,
+    limit: &'static str,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+/// The metrics of one budget.
+#[derive(Clone, Debug)]
+pub(crate) struct BudgetMetrics {
+    kind: &'static str,
+    pub(crate) open: Gauge,
+    limit: Gauge,
+    refused: Family<RefusedLabels, Counter>,
+}
+
+impl BudgetMetrics {
+    pub(crate) fn limit(&self, total: usize) {
+        self.limit.set(i64::try_from(total).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn refused(&self, limit: &'static str, class: Class) {
+        let labels = RefusedLabels { kind: self.kind, limit, class: class.as_str() };
+        self.refused.get_or_create(&labels).inc();
+    }
 }
 
 /// The gateway's metrics. Counters on the hit path are resolved once, not per request.
@@ -92,6 +133,10 @@ pub struct Metrics {
     latency: [Histogram; Outcome::ALL.len()],
     not_stored: [Counter; NotStored::ALL.len()],
     upstream_errors: Family<ErrorLabel, Counter>,
+    open: Family<KindLabel, Gauge>,
+    open_limit: Family<KindLabel, Gauge>,
+    open_refused: Family<RefusedLabels, Counter>,
+    pub(crate) invalid_proxy_headers: Counter,
     pub(crate) sent_bytes: Counter,
     pub(crate) connections: Gauge,
     pub(crate) slow_connections: Counter,
@@ -123,6 +168,10 @@ impl Metrics {
                 not_stored.get_or_create_owned(&ReasonLabel { reason: reason.as_str() })
             }),
             upstream_errors: Family::default(),
+            open: Family::default(),
+            open_limit: Family::default(),
+            open_refused: Family::default(),
+            invalid_proxy_headers: Counter::default(),
             sent_bytes: Counter::default(),
             connections: Gauge::default(),
             slow_connections: Counter::default(),
@@ -162,6 +211,22 @@ impl Metrics {
             "Requests without a usable upstream response, by error type",
             upstream_errors,
         );
+        registry.register(OPEN, "Messages that clients keep open, by kind", metrics.open.clone());
+        registry.register(
+            OPEN_LIMIT,
+            "Most messages that all clients together may keep open, by kind",
+            metrics.open_limit.clone(),
+        );
+        registry.register(
+            OPEN_REFUSED,
+            "Requests refused because too many messages are open, by kind, limit and class",
+            metrics.open_refused.clone(),
+        );
+        registry.register(
+            INVALID_PROXY_HEADERS,
+            "Connections closed because a trusted proxy sent no valid PROXY header",
+            metrics.invalid_proxy_headers.clone(),
+        );
         registry.register(NOT_STORED, "Page responses that were not stored, by reason", not_stored);
         metrics
     }
@@ -174,6 +239,17 @@ impl Metrics {
 
     pub(crate) fn record_not_stored(&self, reason: NotStored) {
         self.not_stored[reason as usize].inc();
+    }
+
+    /// The metrics of the budget of one kind of messages.
+    pub(crate) fn budget(&self, kind: &'static str) -> BudgetMetrics {
+        let label = KindLabel { kind };
+        BudgetMetrics {
+            kind,
+            open: self.open.get_or_create_owned(&label),
+            limit: self.open_limit.get_or_create_owned(&label),
+            refused: self.open_refused.clone(),
+        }
     }
 
     pub(crate) fn record_upstream_error(&self, error: &'static str) {

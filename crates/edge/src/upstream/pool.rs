@@ -67,7 +67,7 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         request: &ForwardRequest,
-        audience: Audience,
+        audience: Audience<'_>,
         body: RequestBody,
         timeouts: Timeouts,
         permit: Option<&mut Permit>,

@@ -1,13 +1,13 @@
 //! Requests to the upstream.
 
-use std::net::IpAddr;
-
 use http::header::ACCEPT_ENCODING;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, request, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request, uri};
 
+use crate::http::client::{Client, ForwardingHeaders};
 use crate::http::encodings::Encodings;
-use crate::http::forwarding::{self, Client};
+use crate::http::forwarding::{self, RequestOrigin};
+use crate::http::shared_headers;
 use crate::http::target::Scheme;
 use crate::settings::options::{GatewayOptions, HostPolicy};
 
@@ -15,12 +15,12 @@ use crate::settings::options::{GatewayOptions, HostPolicy};
 #[derive(Debug)]
 pub(crate) struct ForwardRequest {
     pub(crate) method: Method,
-    /// Path and query. For pages, the normal form that is in the key, so that the upstream receives
-    /// exactly the target of the key.
+    /// Path and query in the normal form that is in the key, so that the upstream receives exactly the target
+    /// of the key.
     pub(crate) target: PathAndQuery,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
-    pub(crate) client: IpAddr,
+    pub(crate) client: Client,
     pub(crate) scheme: Scheme,
     pub(crate) host: HeaderValue,
     pub(crate) request_id: HeaderValue,
@@ -28,12 +28,15 @@ pub(crate) struct ForwardRequest {
 
 /// The clients that may receive the response to a forwarded request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Audience {
+pub(crate) enum Audience<'a> {
     /// Only the client that sent the request. All of its headers are forwarded.
     Client,
-    /// All clients. Only the headers that may shape a shared response are forwarded; the response is
-    /// a complete page in the encodings of the class.
-    Shared(Encodings),
+    /// Only the client that sent the request, whose headers are forwarded; but the response is a complete page
+    /// in the encodings of the class, which tells whether others may share such pages.
+    Unshared(Encodings),
+    /// All clients. Only the headers that may shape a shared response are forwarded; `keyed`: those that are in
+    /// the key. The response is a complete page in the encodings of the class.
+    Shared { encodings: Encodings, keyed: &'a [HeaderName] },
 }
 
 /// The upstream's address, and how requests name the upstream.
@@ -42,15 +45,15 @@ pub(crate) struct UpstreamAddress {
     authority: Authority,
     host: HeaderValue,
     host_policy: HostPolicy,
-    trust_forwarded: bool,
+    forwarding: ForwardingHeaders,
 }
 
 impl UpstreamAddress {
     pub(crate) fn new(authority: Authority, options: &GatewayOptions) -> Self {
         let host =
             HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII");
-        let (host_policy, trust_forwarded) = (options.host, options.trust_forwarded);
-        Self { authority, host, host_policy, trust_forwarded }
+        let (host_policy, forwarding) = (options.host, options.proxies.headers);
+        Self { authority, host, host_policy, forwarding }
     }
 
     /// The upstream's own host.
@@ -69,21 +72,28 @@ impl UpstreamAddress {
 
 impl ForwardRequest {
     /// The head of the request that goes to `upstream`.
-    pub(crate) fn head(&self, upstream: &UpstreamAddress, audience: Audience) -> request::Parts {
-        let mut headers = self.headers.clone();
+    pub(crate) fn head(
+        &self,
+        upstream: &UpstreamAddress,
+        audience: Audience<'_>,
+    ) -> request::Parts {
+        let mut headers = match audience {
+            Audience::Client | Audience::Unshared(_) => self.headers.clone(),
+            Audience::Shared { keyed, .. } => shared_headers::of_load(&self.headers, keyed),
+        };
         let host = match upstream.host_policy {
             HostPolicy::Preserve => &self.host,
             HostPolicy::Upstream => &upstream.host,
         };
-        let client = Client {
-            address: self.client,
+        let origin = RequestOrigin {
+            client: &self.client,
             scheme: self.scheme,
             host: &self.host,
-            trusted: upstream.trust_forwarded,
+            headers: upstream.forwarding,
         };
         let id = &self.request_id;
-        forwarding::rewrite_request_headers(&mut headers, self.version, client, host, id);
-        if let Audience::Shared(encodings) = audience {
+        forwarding::rewrite_request_headers(&mut headers, self.version, origin, host, id);
+        if let Audience::Unshared(encodings) | Audience::Shared { encodings, .. } = audience {
             forwarding::strip_client_headers(&mut headers);
             headers.insert(ACCEPT_ENCODING, encodings.header());
         }

@@ -116,9 +116,10 @@ async fn hosts_never_share_pages() {
 #[tokio::test]
 async fn unlisted_host_rejected() {
     let upstream = Upstream::page("page", FRESH).await;
-    let edge =
-        Edge::with_options(upstream.address, |options| options.hosts = vec!["shop.example".into()])
-            .await;
+    let edge = Edge::with_options(upstream.address, |options| {
+        options.proxies.hosts = vec!["shop.example".parse().expect("a host")];
+    })
+    .await;
     assert_eq!(edge.get("/").await.status, 200);
     assert_eq!(edge.get_with("/", &[("host", "evil.example")]).await.status, 421);
 }

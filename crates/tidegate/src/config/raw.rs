@@ -10,7 +10,6 @@ use contract::Problem;
 use contract::config::TableReader;
 use edge::{EdgeSection, GatewayOptions};
 
-use super::file::table_at;
 use super::listen::{self, Listen};
 use super::log::{self, LogFormat};
 use super::node::{self, Node};
@@ -51,6 +50,12 @@ impl RawConfig {
     /// they could not be read.
     pub(super) fn read(root: &toml::Table, folder: &Path) -> (Self, Vec<Problem>) {
         let mut table = TableReader::new("", root, KEYS);
+        let raw = Self::sections(&mut table, folder);
+        let problems = table.finish(Some(())).err().unwrap_or_default();
+        (raw, problems)
+    }
+
+    pub(super) fn sections(table: &mut TableReader<'_>, folder: &Path) -> Self {
         table.text("contracts");
         let node = table.nested("node", node::KEYS, |table| Some(Node::read(table)));
         let listen = table.nested("listen", listen::KEYS, |table| Some(Listen::read(table)));
@@ -64,45 +69,20 @@ impl RawConfig {
             GatewayOptions::read_upstream(table, HTTP_FORM, http_url)
         });
         let edge = table.nested("edge", EdgeSection::KEYS, EdgeSection::read).unwrap_or_default();
-        let EdgeSection { routes, clients } = edge;
-        let gateway = gateway.map(|options| GatewayOptions { routes, clients, ..options });
+        let gateway = gateway.map(|options| edge.apply(options));
         let log = table.nested("log", log::KEYS, |table| Some(LogFormat::read(table)));
         let audit = |table: &mut TableReader<'_>| Some(AuditOptions::read(table, http_authority));
         let audit = table.nested("audit", AuditOptions::KEYS, audit);
-        let mut problems = table.finish(Some(())).err().unwrap_or_default();
-        let raw = Self {
+        Self {
             node: node.unwrap_or_default(),
             listen: listen.unwrap_or_default(),
-            sources: sources(root, &mut problems),
+            sources: table.named_tables("source", source::KEYS, Source::read),
             shared: shared.unwrap_or_default(),
             local: local.unwrap_or_default(),
             governor: governor.unwrap_or_default(),
             gateway,
             log: log.unwrap_or_default(),
             audit: audit.unwrap_or_default(),
-        };
-        (raw, problems)
-    }
-}
-
-fn sources(root: &toml::Table, problems: &mut Vec<Problem>) -> BTreeMap<String, Source> {
-    let mut sources = BTreeMap::new();
-    let named = table_at(root, "source").unwrap_or_else(|problem| {
-        problems.push(problem);
-        None
-    });
-    for (name, value) in named.into_iter().flatten() {
-        let table = TableReader::from_value(format!("source.{name}"), value, source::KEYS);
-        let source = table.map_err(|problem| vec![problem]).and_then(|mut table| {
-            let source = Source::read(&mut table);
-            table.finish(source)
-        });
-        match source {
-            Ok(source) => {
-                sources.insert(name.clone(), source);
-            }
-            Err(more) => problems.extend(more),
         }
     }
-    sources
 }

@@ -28,9 +28,8 @@ pub(crate) struct SourceEvents {
 
 impl SourceEvents {
     pub(super) fn read(table: &mut TableReader<'_>) -> Option<Self> {
-        if table.has("from") {
-            table.choice("from", &[("debezium", ())]);
-        } else {
+        table.choice("from", &[("debezium", ())]);
+        if !table.has("from") {
             table.problem("missing", "from", "is missing", "write from = \"debezium\"");
         }
         let mut name = |key: &str, default: &str| {

@@ -175,39 +175,6 @@ fn contracts_page_matches_parser() {
 }
 
 #[test]
-fn configuration_page_names_every_key() {
-    let page =
-        fs::read_to_string(format!("{DOCS}/configuration.md")).expect("docs/configuration.md");
-    for (known, prefix) in [
-        (super::node::KEYS, "node."),
-        (super::listen::KEYS, "listen."),
-        (super::source::KEYS, "source.NAME."),
-        (super::source_events::KEYS, "source.NAME.events."),
-        (cache::shared::SharedOptions::KEYS, "shared."),
-        (cache::LocalMemory::POOL_KEYS, "local.pools."),
-        (cache::GovernorMode::KEYS, "governor."),
-        (edge::GatewayOptions::UPSTREAM_KEYS, "upstream."),
-        (super::log::KEYS, "log."),
-        (::node::AuditOptions::KEYS, "audit."),
-        (edge::Routes::ROUTE_KEYS, ""),
-    ] {
-        for key in known {
-            assert!(page.contains(&format!("`{prefix}{key}`")), "{prefix}{key} is not described");
-        }
-    }
-    // The tables in these are described by their own keys.
-    for (known, prefix) in [
-        (cache::LocalMemory::KEYS, "local."),
-        (edge::EdgeSection::KEYS, "edge."),
-        (super::raw::KEYS, ""),
-    ] {
-        for key in known {
-            assert!(page.contains(&format!("{prefix}{key}")), "{prefix}{key} is not described");
-        }
-    }
-}
-
-#[test]
 fn all_problems_reported_at_once() {
     let text = EXAMPLE
         .replace("[listen]", "memroy = 1\n[listen]\ngatway = \"127.0.0.1:1\"")

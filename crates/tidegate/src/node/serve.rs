@@ -38,8 +38,10 @@ impl Node {
         };
         self.health.stopping();
         let drained = async { while serving.join_next().await.is_some() {} };
-        if ended.is_ok() && tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
-            tracing::warn!("some requests were still in flight after {DRAIN_TIMEOUT:?}");
+        let gateway = self.gateway.as_ref().map(edge::Gateway::drain_timeout);
+        let limit = gateway.map_or(DRAIN_TIMEOUT, |limit| limit.max(DRAIN_TIMEOUT));
+        if ended.is_ok() && tokio::time::timeout(limit, drained).await.is_err() {
+            tracing::warn!("some requests were still in flight after {limit:?}");
         }
         ended
     }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Application, Nginx, Port, http};
+use harness::{Application, Nginx, http};
 
-use crate::stack::{DEADLINE, Node, now, start};
+use crate::stack::{DEADLINE, Node, gateway_of, now};
 
 /// A gateway with SQLite and an in-process shared tier, in front of an application.
 struct Site {
@@ -26,23 +26,7 @@ impl Site {
     /// `upstream`: more lines of `[upstream]`, and of sections after it.
     fn with(upstream: &str) -> Self {
         let application = Application::start().expect("a free port");
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = folder.path().join("shop.db");
-        let shop = rusqlite::Connection::open(&database).expect("a database");
-        shop.execute_batch("create table products(id integer primary key)").expect("a table");
-        let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
-        let [gateway, data, admin] = ports.each_ref().map(Port::addr);
-        let text = format!(
-            "[listen]\ngateway = \"{gateway}\"\ndata = \"{data}\"\nadmin = \"{admin}\"\n\
-             [source.shop]\nurl = \"sqlite:{}\"\n\
-             [upstream]\nurl = \"http://{}\"\n{upstream}",
-            database.display(),
-            application.addr(),
-        );
-        let config = folder.path().join("tidegate.toml");
-        std::fs::write(&config, text).expect("written");
-        let process = start(&config, &[]);
-        let node = Node { process, gateway, data, admin, _ports: ports.into() }.ready();
+        let (node, folder) = gateway_of(application.addr(), upstream);
         Self { application, node, _folder: folder }
     }
 

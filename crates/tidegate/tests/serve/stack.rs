@@ -143,6 +143,37 @@ impl Stack {
     }
 }
 
+/// Starts a gateway with SQLite and an in-process shared tier in front of an application. `options`: more lines of
+/// `[upstream]`, and of sections after it.
+pub(crate) fn gateway_of(application: SocketAddr, options: &str) -> (Node, tempfile::TempDir) {
+    gateway_with_env(application, options, &[])
+}
+
+/// Starts a gateway as [`gateway_of`] does, with environment variables.
+pub(crate) fn gateway_with_env(
+    application: SocketAddr,
+    options: &str,
+    env: &[(OsString, OsString)],
+) -> (Node, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("shop.db");
+    let shop = rusqlite::Connection::open(&database).expect("a database");
+    shop.execute_batch("create table products(id integer primary key)").expect("a table");
+    let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
+    let [gateway, data, admin] = ports.each_ref().map(Port::addr);
+    let text = format!(
+        "[listen]\ngateway = \"{gateway}\"\ndata = \"{data}\"\nadmin = \"{admin}\"\n\
+         [source.shop]\nurl = \"sqlite:{}\"\n\
+         [upstream]\nurl = \"http://{application}\"\n{options}",
+        database.display(),
+    );
+    let config = folder.path().join("tidegate.toml");
+    std::fs::write(&config, text).expect("written");
+    let process = start(&config, env);
+    let node = Node { process, gateway, data, admin, _ports: ports.into() }.ready();
+    (node, folder)
+}
+
 pub(crate) fn start(config: &Path, env: &[(OsString, OsString)]) -> Process {
     let serve = Process::builder(env!("CARGO_BIN_EXE_tidegate")).arg("serve").arg("--config");
     let serve = env.iter().fold(serve.arg(config), |serve, (name, value)| serve.env(name, value));

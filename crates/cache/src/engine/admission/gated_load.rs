@@ -138,7 +138,9 @@ fn outcome_of<T>(outcome: &Result<T, OriginError>) -> RequestOutcome {
     match outcome.as_ref().err().map(|err| err.kind) {
         None => RequestOutcome::Succeeded,
         // The origin was reached and did answer.
-        Some(OriginErrorKind::BadRequest | OriginErrorKind::Broken) => RequestOutcome::Answered,
+        Some(
+            OriginErrorKind::BadRequest | OriginErrorKind::Broken | OriginErrorKind::ServerError(_),
+        ) => RequestOutcome::Answered,
         Some(OriginErrorKind::Unavailable) => RequestOutcome::Failed,
         Some(OriginErrorKind::Timeout) => RequestOutcome::Silent,
         Some(OriginErrorKind::Refused) => RequestOutcome::Refused,

@@ -21,7 +21,7 @@ use super::request::{AdmissionRequest, Lane};
 use super::retry_budget::RetryBudget;
 use crate::chance::Chance;
 use crate::engine::error::ReadError;
-use crate::engine::metrics::Metrics;
+use crate::engine::metrics::{Metrics, PlaceGauges};
 
 /// The time after which a client may repeat a request that found no place.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -41,6 +41,7 @@ pub struct OriginGate {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    places: PlaceGauges,
     options: GateOptions,
     chance: Arc<dyn Chance>,
     state: Mutex<GateState>,
@@ -146,10 +147,14 @@ impl OriginGate {
             tickets: 0,
             last_answer: None,
         };
+        let name: Arc<str> = name.into();
+        let places = metrics.places(&name);
+        places.set(state.limit.limit(), 0, 0);
         Self {
-            name: name.into(),
+            name,
             clock,
             metrics,
+            places,
             options,
             chance,
             state: Mutex::new(state),
@@ -179,7 +184,7 @@ impl OriginGate {
             let called = tokio::time::timeout(self.options.queue_timeout, &mut slot.turn).await;
             slot.taken = matches!(called, Ok(Ok(())));
             if !slot.taken {
-                return Err(self.shed(RejectReason::Limit, RETRY_AFTER));
+                return Err(self.shed(request.class, RejectReason::Limit, RETRY_AFTER));
             }
         }
         self.pass_breaker_or_wait(request).await
@@ -206,11 +211,14 @@ impl OriginGate {
         let ticket = Ticket(state.tickets);
         let admission = state.limit.enter(ticket, request, queues);
         self.observe(pressure::load(&state.limit, LoadSignal::None));
+        self.report(&state.limit);
         match admission {
             Admission::Admitted => Ok(None),
             // Nothing waits for it, so rejecting it is no sign of pressure.
-            Admission::Full if !queues => Err(self.reject(RejectReason::Limit, RETRY_AFTER)),
-            Admission::Full => Err(self.shed(RejectReason::Limit, RETRY_AFTER)),
+            Admission::Full if !queues => {
+                Err(self.reject(request.class, RejectReason::Limit, RETRY_AFTER))
+            }
+            Admission::Full => Err(self.shed(request.class, RejectReason::Limit, RETRY_AFTER)),
             Admission::Queued { shed } => {
                 if let Some(lower) = shed {
                     // Dropping its sender wakes it.
@@ -241,7 +249,9 @@ impl OriginGate {
                 let _ = tokio::time::timeout(limit, probed).await;
                 self.pass_breaker(permit)
             }
-            BreakerPass::Refused(left) => Err(self.shed(RejectReason::Breaker, left)),
+            BreakerPass::Refused(left) => {
+                Err(self.shed(request.class, RejectReason::Breaker, left))
+            }
             BreakerPass::Free | BreakerPass::Probe => Ok(permit),
         }
     }
@@ -250,7 +260,7 @@ impl OriginGate {
     fn pass_breaker(&self, mut permit: Permit) -> Result<Permit, Rejected> {
         match self.ask_breaker(&mut permit) {
             BreakerPass::Refused(left) | BreakerPass::Probing(left) => {
-                Err(self.shed(RejectReason::Breaker, left))
+                Err(self.shed(permit.request.class, RejectReason::Breaker, left))
             }
             BreakerPass::Free | BreakerPass::Probe => Ok(permit),
         }
@@ -291,16 +301,20 @@ impl OriginGate {
                 next.extend(state.limit.leave(&admitted, LoadSignal::None));
             }
         }
-        self.metrics.limit(&self.name, state.limit.limit());
+        self.report(&state.limit);
     }
 
-    fn shed(&self, reason: RejectReason, retry_after: Duration) -> Rejected {
+    fn report(&self, limit: &ConcurrencyLimit) {
+        self.places.set(limit.limit(), limit.in_flight(), limit.queued());
+    }
+
+    fn shed(&self, class: Class, reason: RejectReason, retry_after: Duration) -> Rejected {
         self.observe(OriginLoad { overloaded: true, ..OriginLoad::default() });
-        self.reject(reason, retry_after)
+        self.reject(class, reason, retry_after)
     }
 
-    fn reject(&self, reason: RejectReason, retry_after: Duration) -> Rejected {
-        self.metrics.shed(&self.name, reason.as_str());
+    fn reject(&self, class: Class, reason: RejectReason, retry_after: Duration) -> Rejected {
+        self.metrics.shed(&self.name, reason.as_str(), class);
         Rejected { reason, retry_after }
     }
 
@@ -348,6 +362,7 @@ impl Drop for QueueSlot {
         let mut state = self.gate.state.lock();
         state.queue.remove(&self.ticket);
         state.limit.give_up(self.ticket);
+        self.gate.report(&state.limit);
         // Its turn has just come and was not taken.
         let called = self.turn.try_recv().is_ok();
         drop(state);
@@ -375,7 +390,9 @@ impl Permit {
     /// Takes a place again, also above the limit: the origin has the request already.
     pub fn resume(&mut self) {
         if !std::mem::replace(&mut self.placed, true) {
-            self.gate.state.lock().limit.force(&self.request);
+            let mut state = self.gate.state.lock();
+            state.limit.force(&self.request);
+            self.gate.report(&state.limit);
         }
     }
 

@@ -34,9 +34,16 @@ pub(super) struct TierReason {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct OriginReason {
+pub(super) struct ShedLabels {
     pub(super) origin: Arc<str>,
     pub(super) reason: &'static str,
+    pub(super) class: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct RequestState {
+    pub(super) what: Arc<str>,
+    pub(super) state: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
