@@ -187,9 +187,8 @@ mod tests {
 
     #[test]
     fn large_request_is_split_and_complete() {
-        let subjects: Vec<Subject> = (0..1_000)
-            .map(|n| format!("t:{n}-{}", "\"".repeat(200)).parse().unwrap())
-            .collect();
+        let subjects: Vec<Subject> =
+            (0..1_000).map(|n| format!("t:{n}-{}", "\"".repeat(200)).parse().unwrap()).collect();
         let message =
             LogMessage { id: "p-1".into(), cause: Cause::Purge, subjects: subjects.clone() };
         let parts = message.split();

@@ -95,12 +95,22 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         listening.at.admin
     ));
     let (stop, stopped) = watch::channel(false);
+    let (stopping, stop_delay) = (Arc::clone(&node), config.stop_delay);
     tokio::spawn(async move {
         let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
         let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let mut signalled = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        signalled().await;
+        stopping.announce_stop();
+        if !stop_delay.is_zero() {
+            tracing::info!("stopping in {stop_delay:?}; a second signal stops at once");
+            // A timeout is the usual way.
+            let _ = tokio::time::timeout(stop_delay, signalled()).await;
         }
         tracing::info!("stopping; requests in flight are finished first");
         let _ = stop.send(true);
