@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access::{AuditLog, Gate};
 use axum::extract::State;
 use cache::Engine;
 use cache::audit::PageAuditReport;
@@ -9,6 +10,7 @@ use contract::Contracts;
 use node::{AuditLoop, Health, Journal, LogInvalidator, TokenIssuer};
 use prometheus_client::registry::Registry;
 
+use crate::body::BodySlots;
 use crate::events::EventEndpoint;
 use crate::inspect::TierInspector;
 
@@ -37,6 +39,12 @@ pub struct Admin {
     pub invalidator: LogInvalidator,
     /// Issues causal tokens.
     pub tokens: TokenIssuer,
+    /// The access rules.
+    pub gate: Gate,
+    /// Records purge requests; `None`: there is no audit log.
+    pub audit_log: Option<AuditLog>,
+    /// The memory for the bodies of requests.
+    pub bodies: BodySlots,
     /// Receives posted change events; `None` where the source's log is read.
     pub events: Option<EventEndpoint>,
 }

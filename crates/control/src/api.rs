@@ -1,11 +1,13 @@
 //! The admin listener: `/healthz`, `/readyz`, `/metrics` and the API under `/api/v1/`, one module per
 //! resource.
 //!
-//! The listener belongs on a private address. Purge requests must be sent as `application/json`, which a page
-//! of another origin can't do in a browser without a preflight request (CSRF).
+//! A request passes `guard` before its body is read: the host and the site of the page that sends it, the
+//! caller, the role. Purge requests must be sent as `application/json`, which a page of another origin can't do
+//! in a browser without a preflight request (CSRF).
 
 pub mod audit;
 mod events;
+mod guard;
 mod health;
 mod inspect;
 pub mod invalidations;
@@ -16,47 +18,54 @@ pub mod token;
 
 use std::sync::Arc;
 
+use access::{Role, ServerLimits};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
 use crate::admin::Admin;
 use crate::problem::problem;
+use guard::{Needs, check_caller, check_host};
 
 /// Serves until `stop` completes; requests in flight are finished.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(
-    listener: TcpListener,
-    admin: Admin,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(admin)).with_graceful_shutdown(stop).await
+pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()> + Send) {
+    let service = TowerToHyperService::new(router(admin));
+    access::serve("admin", listener, ServerLimits::ADMIN, service, stop).await;
 }
 
-/// Returns the routes.
+/// Returns the routes, in groups by the role that they need. Requests need the extension [`access::Peer`].
 pub fn router(admin: Admin) -> Router {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(health::get))
+    let admin = Arc::new(admin);
+    let caller = |role| {
+        let needs = Needs { admin: Arc::clone(&admin), role };
+        from_fn_with_state(needs, check_caller)
+    };
+    let any_token =
+        Router::new().route("/api/v1/token", post(token::post)).route_layer(caller(None));
+    let viewers = Router::new()
         .route("/metrics", get(metrics::get))
         .route("/api/v1/status", get(status::get))
         .route("/api/v1/audit", get(audit::get))
         .route("/api/v1/inspect", get(inspect::get))
         .route("/api/v1/invalidations", get(invalidations::get))
+        .route_layer(caller(Some(Role::Viewer)));
+    let operators = Router::new()
         .route("/api/v1/invalidate", post(purge::invalidate))
         .route("/api/v1/purge", post(purge::purge))
-        .route("/api/v1/token", post(token::post))
-        .layer(DefaultBodyLimit::max(purge::BODY_BYTES_MAX))
-        .route(
-            "/api/v1/events/{source}",
-            post(events::post).layer(DefaultBodyLimit::max(events::BODY_BYTES_MAX)),
-        )
+        .route_layer(caller(Some(Role::Operator)));
+    // The sender of events has a secret of its own.
+    let events = Router::new().route("/api/v1/events/{source}", post(events::post));
+    let checked = any_token.merge(viewers).merge(operators).merge(events);
+    // Health is open: probes of load balancers have no token, and some send no host name.
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(health::get))
+        .merge(checked.route_layer(from_fn_with_state(Arc::clone(&admin), check_host)))
         .fallback(async || problem(StatusCode::NOT_FOUND, "Not found", PATHS))
-        .with_state(Arc::new(admin))
+        .with_state(admin)
 }
 
 const PATHS: &str = "the paths are /healthz, /readyz, /metrics, /api/v1/status, \

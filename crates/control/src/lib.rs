@@ -4,6 +4,7 @@
 
 mod admin;
 pub mod api;
+mod body;
 mod events;
 mod inspect;
 mod problem;
@@ -11,6 +12,7 @@ mod webhook;
 
 pub use admin::{Admin, PageAuditSource};
 pub use api::{router, serve};
+pub use body::BodySlots;
 pub use events::{EventEndpoint, EventError, EventSink};
 pub use inspect::{InspectQuery, InvalidQuery, TierInspector};
 pub use webhook::WebhookSecret;

@@ -65,6 +65,29 @@ impl LogMessage {
         Self { cause: Cause::Commit, ..Self::everything(String::new()) }
     }
 
+    /// Divides it into messages that the log takes, with the same id and cause. One after the other, they have
+    /// the effect of the whole.
+    #[must_use]
+    pub fn split(self) -> Vec<Self> {
+        let Self { id, cause, subjects } = self;
+        let part = |subjects| Self { id: id.clone(), cause, subjects };
+        let size = |text: &str| json!(text).to_string().len();
+        let frame = json!({ "id": id, "cause": cause.as_str(), "subjects": [] }).to_string().len();
+        let (mut parts, mut subjects_of_part, mut bytes) = (Vec::new(), Vec::new(), frame);
+        for subject in subjects {
+            // With the comma before it.
+            let added = size(&subject.to_string()) + 1;
+            if bytes + added > Self::MAX_BYTES && !subjects_of_part.is_empty() {
+                parts.push(part(std::mem::take(&mut subjects_of_part)));
+                bytes = frame;
+            }
+            subjects_of_part.push(subject);
+            bytes += added;
+        }
+        parts.push(part(subjects_of_part));
+        parts
+    }
+
     /// Returns its form in the log.
     ///
     /// # Errors
@@ -160,6 +183,24 @@ mod tests {
         assert!(LogMessage::from_json(&[0xff, 0xfe]).is_err());
         let huge = format!(r#"{{"id":"{}"}}"#, "x".repeat(LogMessage::MAX_BYTES));
         assert!(reason(&huge).contains("at most 65536"));
+    }
+
+    #[test]
+    fn large_request_is_split_and_complete() {
+        let subjects: Vec<Subject> =
+            (0..1_000).map(|n| format!("t:{n}-{}", "\"".repeat(200)).parse().unwrap()).collect();
+        let message =
+            LogMessage { id: "p-1".into(), cause: Cause::Purge, subjects: subjects.clone() };
+        let parts = message.split();
+        assert!(parts.len() > 1);
+        let read = parts.iter().flat_map(|part| {
+            let text = part.to_json().expect("small enough");
+            let part = LogMessage::from_json(text.as_bytes()).expect("valid");
+            assert_eq!((part.id.as_str(), part.cause), ("p-1", Cause::Purge));
+            part.subjects
+        });
+        assert_eq!(read.collect::<Vec<_>>(), subjects);
+        assert_eq!(LogMessage::everything("x").split(), [LogMessage::everything("x")]);
     }
 
     #[test]

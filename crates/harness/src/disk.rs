@@ -8,11 +8,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// A memory file system, mounted on a folder until the value is dropped.
-pub(crate) struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
     /// Mounts one of `mb` MB. Returns `None` where this user or machine may not mount.
-    pub(crate) fn mount(folder: &Path, mb: u32) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When `mount` can't be run.
+    pub fn mount(folder: &Path, mb: u32) -> Result<Option<Self>> {
         let mounted = mount(folder, &format!("size={mb}m,mode=755"))?;
         Ok(mounted.then(|| Self(folder.to_owned())))
     }

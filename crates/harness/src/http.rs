@@ -41,7 +41,8 @@ pub fn get(addr: SocketAddr, path: &str, limit: Duration) -> Result<Response> {
     request(addr, "GET", path, &[], b"", limit)
 }
 
-/// Sends one request, with `headers` in addition to `Host`, `Connection` and `Content-Length`.
+/// Sends one request, with `headers` in addition to `Connection` and `Content-Length`, and to `Host` unless
+/// it is among them.
 ///
 /// # Errors
 /// As [`get`].
@@ -57,7 +58,10 @@ pub fn request(
         .with_context(|| format!("harness: can't connect to {addr}"))?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        head.push_str(&format!("host: {addr}\r\n"));
+    }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

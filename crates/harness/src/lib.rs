@@ -47,6 +47,7 @@ mod wait;
 pub use application::Application;
 pub use clock::WallClock;
 pub use cluster::Cluster;
+pub use disk::Disk;
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};
 pub use port::Port;

@@ -1,8 +1,10 @@
 //! One module per subcommand: its arguments and its run.
 
+mod admin;
 pub(crate) mod audit;
+mod audit_log;
 pub(crate) mod check;
 pub(crate) mod demo;
-mod no_answer;
 pub(crate) mod purge;
 pub(crate) mod serve;
+pub(crate) mod token;

@@ -4,33 +4,45 @@
 //! (Standard Webhooks; Debezium Server: `authentication.type=standard-webhooks`) or sends the secret as a
 //! bearer token.
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use access::Peer;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::admin::SharedAdmin;
 use crate::events::EventError;
 use crate::problem::problem;
+use crate::webhook::Sender;
 
 /// The largest body, in bytes.
-pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
+const BODY_BYTES_MAX: usize = 16 << 20;
 
 pub(super) async fn post(
     State(admin): SharedAdmin,
     Path(source): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response {
     let Some(endpoint) = admin.events.as_ref().filter(|endpoint| endpoint.source == source) else {
         let detail = format!("no source {source:?} takes events; see [source.NAME] events");
         return problem(StatusCode::NOT_FOUND, "Not found", &detail);
     };
-    if let Err(what) = endpoint.secret.check(&headers, &body, endpoint.clock.wall_us()) {
-        tracing::warn!(source, what, "events were refused");
-        let mut response = problem(StatusCode::UNAUTHORIZED, "Authentication failed", what);
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return response;
+    let Some(Peer(from)) = request.extensions().get().copied() else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "Caller unknown", "");
+    };
+    let sender = match endpoint.secret.check_head(request.headers(), endpoint.clock.wall_us()) {
+        Ok(sender) => sender,
+        Err(what) => return refused(&source, what),
+    };
+    let slots = match &sender {
+        Sender::Known => &admin.bodies.events,
+        Sender::Signed(_) => &admin.bodies.signed_events,
+    };
+    let body = match slots.receive(from, request.into_body(), BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    if let Err(what) = endpoint.secret.check_body(&sender, &body) {
+        return refused(&source, what);
     }
     match endpoint.sink.take(&body).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -45,4 +57,11 @@ pub(super) async fn post(
             response
         }
     }
+}
+
+fn refused(source: &str, what: &str) -> Response {
+    tracing::warn!(source, what, "events were refused");
+    let mut response = problem(StatusCode::UNAUTHORIZED, "Authentication failed", what);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }

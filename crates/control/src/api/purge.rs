@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use access::{AuditLogError, Caller, Role};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use coherence::{Cause, Subject};
 use contract::{Key, Pattern, Tag};
 use node::{InvalidationError, InvalidationReceipt, InvalidationRequest};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::admin::SharedAdmin;
+use super::guard::{refused, require};
+use crate::admin::{Admin, SharedAdmin};
 use crate::problem::problem;
 
 /// The largest body, in bytes.
-pub(super) const BODY_BYTES_MAX: usize = 512 * 1024;
+const BODY_BYTES_MAX: usize = 512 * 1024;
 
 /// The body of a request: `{"tags": ["product-42"], "keys": [], "all": false}`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -169,26 +171,39 @@ impl From<node::TierMatches> for TierMatches {
     }
 }
 
-pub(super) async fn invalidate(admin: SharedAdmin, headers: HeaderMap, body: Bytes) -> Response {
-    respond(admin, Cause::Application, &headers, &body).await
+pub(super) async fn invalidate(
+    admin: SharedAdmin,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    respond(admin, Cause::Application, &caller, request).await
 }
 
-pub(super) async fn purge(admin: SharedAdmin, headers: HeaderMap, body: Bytes) -> Response {
-    respond(admin, Cause::Purge, &headers, &body).await
+pub(super) async fn purge(
+    admin: SharedAdmin,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    respond(admin, Cause::Purge, &caller, request).await
 }
 
 async fn respond(
     State(admin): SharedAdmin,
     cause: Cause,
-    headers: &HeaderMap,
-    body: &[u8],
+    caller: &Caller,
+    request: Request,
 ) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if kind.is_none_or(|value| value.split(';').next() != Some("application/json")) {
         let detail = "send the purge request with `Content-Type: application/json`";
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail);
     }
-    let parsed = serde_json::from_slice::<PurgeRequest>(body)
+    let received = admin.bodies.json.receive(caller.from(), request.into_body(), BODY_BYTES_MAX);
+    let body = match received.await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    let parsed = serde_json::from_slice::<PurgeRequest>(&body)
         .map_err(|err| InvalidationError::Invalid(format!("the body can't be parsed: {err}")))
         .and_then(|body| {
             let request = body.check(cause, |name| admin.invalidator.key_pattern(name))?;
@@ -204,13 +219,57 @@ async fn respond(
             Err(err) => error_response(&err),
         };
     }
-    if cause == Cause::Purge {
-        tracing::warn!(subjects = ?request.subjects(), "purge requested");
+    if request.subjects().contains(&Subject::Everything)
+        && let Err(refusal) = require(&admin, caller, Role::Admin, "to purge everything")
+    {
+        return refused(&refusal);
     }
-    match admin.invalidator.invalidate(request).await {
+    match apply(&admin, cause, caller, request).await {
         Ok(receipt) => Json(PurgeReceipt::from(receipt)).into_response(),
-        Err(err) => error_response(&err),
+        Err(response) => response,
     }
+}
+
+/// Applies a request between its two records in the audit log: the request and its result.
+async fn apply(
+    admin: &Admin,
+    cause: Cause,
+    caller: &Caller,
+    request: InvalidationRequest,
+) -> Result<InvalidationReceipt, Response> {
+    if cause == Cause::Purge {
+        let by = caller.name();
+        tracing::warn!(by, from = %caller.from(), subjects = ?request.subjects(), "purge requested");
+    }
+    let (asked, ended) = match cause {
+        Cause::Purge => ("purge", "purge.result"),
+        _ => ("invalidate", "invalidate.result"),
+    };
+    let mut number = None;
+    if let Some(log) = &admin.audit_log {
+        let subjects: Vec<String> = request.subjects().iter().map(ToString::to_string).collect();
+        let recorded = log.record(caller, asked, json!({ "subjects": subjects })).await;
+        number = Some(recorded.map_err(|err| not_recorded(&err))?.number);
+    }
+    let applied = admin.invalidator.invalidate(request).await;
+    if let Some(log) = &admin.audit_log {
+        let result = match &applied {
+            Ok(receipt) => json!({
+                "record": number,
+                "request": receipt.id,
+                "position": receipt.position.to_string(),
+            }),
+            Err(err) => json!({ "record": number, "error": err.to_string() }),
+        };
+        // The request is on record, and has happened: a result that can't be recorded is logged and counted.
+        let _ = log.record(caller, ended, result).await;
+    }
+    applied.map_err(|err| error_response(&err))
+}
+
+fn not_recorded(err: &AuditLogError) -> Response {
+    let detail = format!("nothing was purged, because it could not be recorded: {err}");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "Audit log not writable", &detail)
 }
 
 fn error_response(err: &InvalidationError) -> Response {

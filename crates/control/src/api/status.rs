@@ -38,6 +38,8 @@ pub struct Status {
     pub services: BTreeMap<String, ServiceStatus>,
     /// The counts of the auditor of pages; null without one. Its findings are at `/api/v1/audit`.
     pub page_audit: Option<PageAuditReport>,
+    /// The anchor of the last record that this node has written to its audit log; null without one.
+    pub audit_log: Option<String>,
 }
 
 /// The counters of posted change events.
@@ -94,6 +96,7 @@ impl Status {
             absent_filters: filters(engine),
             services: services(contracts),
             page_audit: None,
+            audit_log: None,
         }
     }
 }
@@ -123,7 +126,11 @@ fn services(contracts: &Contracts) -> BTreeMap<String, ServiceStatus> {
 pub(super) async fn get(State(admin): SharedAdmin) -> Json<Status> {
     let status = Status::read(&admin.engine, &admin.contracts, admin.events.as_ref());
     let counts = |report| PageAuditReport { findings: Vec::new(), ..report };
-    Json(Status { page_audit: admin.page_audit.as_ref().map(|pages| counts(pages())), ..status })
+    Json(Status {
+        page_audit: admin.page_audit.as_ref().map(|pages| counts(pages())),
+        audit_log: admin.audit_log.as_ref().map(|log| log.head().to_string()),
+        ..status
+    })
 }
 
 #[cfg(test)]

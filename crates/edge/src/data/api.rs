@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use access::{Caller, Gate, Listener};
 use cache::{Answer, Engine, Origin, Policy};
 use contract::{Contract, Key};
 use http::StatusCode;
@@ -24,6 +25,7 @@ pub struct DataApi {
     contracts: Arc<BTreeMap<String, ServedContract>>,
     pub(super) ids: Arc<RequestIds>,
     pub(super) sampler: Option<Arc<dyn Sampler>>,
+    pub(super) gate: Gate,
 }
 
 /// A contract that the data API serves.
@@ -37,12 +39,12 @@ pub struct ServedContract {
 }
 
 impl DataApi {
-    /// Creates a data API that serves each contract under its name.
+    /// Creates a data API that serves each contract under its name to the callers that `gate` knows.
     #[must_use]
-    pub fn new(engine: Engine, contracts: Vec<ServedContract>) -> Self {
+    pub fn new(engine: Engine, contracts: Vec<ServedContract>, gate: Gate) -> Self {
         let named = contracts.into_iter().map(|served| (served.contract.name.clone(), served));
         let (contracts, ids) = (Arc::new(named.collect()), Arc::new(RequestIds::new()));
-        Self { engine, contracts, ids, sampler: None }
+        Self { engine, contracts, ids, sampler: None, gate }
     }
 
     /// Calls `sampler` for every answer.
@@ -51,13 +53,30 @@ impl DataApi {
         Self { sampler: Some(sampler), ..self }
     }
 
+    /// The contract of that name, for a caller that may read it.
+    ///
+    /// # Errors
+    /// [`DataError`]: the caller may not read it, or there is none; the text names the contracts that the
+    /// caller may read.
+    pub(super) fn served(&self, name: &str, caller: &Caller) -> Result<&ServedContract, DataError> {
+        caller
+            .require_read(name)
+            .inspect_err(|refusal| self.gate.refused(Listener::Data, refusal))?;
+        self.find(name, |known| caller.may_read(known))
+    }
+
     /// The contract of that name.
     ///
     /// # Errors
-    /// [`DataError`] with the names of all contracts.
-    pub(super) fn served(&self, name: &str) -> Result<&ServedContract, DataError> {
+    /// [`DataError`] with the names of the contracts that `shows` selects.
+    pub(super) fn find(
+        &self,
+        name: &str,
+        shows: impl Fn(&str) -> bool,
+    ) -> Result<&ServedContract, DataError> {
         self.contracts.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.contracts.keys().map(String::as_str).collect();
+            let known = self.contracts.keys().map(String::as_str).filter(|known| shows(known));
+            let known: Vec<&str> = known.collect();
             let detail = format!(
                 "no contract {name:?} has a value; contracts with values: {}",
                 known.join(", ")

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Caller;
 use cache::{Answer, AtomicBatch, Content, Item, Policy, Tier};
 use coherence::CausalToken;
 use contract::{Evidence, percent};
@@ -91,9 +92,10 @@ impl DataApi {
         &self,
         query: &str,
         token: Option<CausalToken>,
+        caller: &Caller,
     ) -> Result<Response<Body>, DataError> {
         let BatchQuery { gets, atomic } = parse(query)?;
-        let requested: Vec<_> = gets.iter().map(|get| self.item(get)).collect();
+        let requested: Vec<_> = gets.iter().map(|get| self.item(get, caller)).collect();
         let valid = requested.iter().filter_map(|requested| requested.as_ref().ok());
         let items: Vec<Item> = valid.clone().map(|(_, item)| item.clone()).collect();
         let (answers, by) = if atomic {
@@ -146,11 +148,11 @@ impl DataApi {
         Ok(response)
     }
 
-    fn item(&self, get: &str) -> Result<(&ServedContract, Item), DataError> {
+    fn item(&self, get: &str, caller: &Caller) -> Result<(&ServedContract, Item), DataError> {
         let (name, id) = get.split_once('/').ok_or_else(|| {
             DataError::invalid_id(format!("{get:?} is not of the form contract/id"))
         })?;
-        let served = self.served(name)?;
+        let served = self.served(name, caller)?;
         let key = served.contract.key(id);
         let key = key.map_err(|err| DataError::invalid_id(err.to_string()))?;
         let (policy, origin) = (Arc::clone(&served.policy), Arc::clone(&served.origin));

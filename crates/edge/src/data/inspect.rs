@@ -35,7 +35,8 @@ impl DataApi {
     /// # Errors
     /// [`InspectError`] where the contract is unknown or rejects the ID.
     pub async fn inspect(&self, name: &str, id: &str) -> Result<Inspected, InspectError> {
-        let served = self.served(name).map_err(|err| InspectError::UnknownContract(err.detail))?;
+        let served =
+            self.find(name, |_| true).map_err(|err| InspectError::UnknownContract(err.detail))?;
         let key =
             served.contract.key(id).map_err(|err| InspectError::InvalidId(err.to_string()))?;
         let (entries, failed) = match self.engine.inspect(&key, &served.policy).await {

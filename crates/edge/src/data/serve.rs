@@ -1,19 +1,16 @@
 //! The listener of the data API, and its requests.
 
 use std::convert::Infallible;
-use std::pin::pin;
-use std::time::Duration;
 
+use access::{Caller, Listener, Peer, ServerLimits};
 use cache::Answer;
 use coherence::CausalToken;
 use contract::{Key, percent};
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 
 use super::api::{DataApi, ServedContract};
@@ -23,11 +20,6 @@ use crate::http::body::Body;
 use crate::http::request_id::X_REQUEST_ID;
 use crate::http::ryw_token;
 
-/// The time limit for requests in flight to end after shutdown begins.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after a failed `accept`.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// The detail for an unknown path.
 const PATHS: &str =
     "values are at /data/{contract}/{id}, several at /data/batch?get={contract}/{id}&get=…";
@@ -36,52 +28,25 @@ impl DataApi {
     /// Serves HTTP/1.1 on `listener` until `shutdown` resolves. Then closes the listener and waits up
     /// to ten seconds for requests in flight.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
-        let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).half_close(false);
-        let connections = GracefulShutdown::new();
-        let mut shutdown = pin!(shutdown);
-        loop {
-            let socket = tokio::select! {
-                () = &mut shutdown => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => socket,
-                    Err(err) => {
-                        // Most likely too many open files, which resolves as connections end.
-                        tracing::warn!(error = %err, "can't accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                },
-            };
-            let _ = socket.set_nodelay(true);
-            let api = self.clone();
-            let service = service_fn(move |request| {
-                let api = api.clone();
-                async move { Ok::<_, Infallible>(api.serve_request(&request).await) }
-            });
-            let connection = server.serve_connection(TokioIo::new(socket), service);
-            let watched = connections.watch(connection);
-            tokio::spawn(async move {
-                if let Err(err) = watched.await {
-                    tracing::debug!(error = %err, "connection ended");
-                }
-            });
-        }
-        drop(listener);
-        if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await.is_err() {
-            tracing::warn!("data API connections closed after the drain time");
-        }
+        let api = self.clone();
+        let service = service_fn(move |request: Request<access::Body>| {
+            let api = api.clone();
+            // The body is ignored.
+            let (head, _) = request.into_parts();
+            async move { Ok::<_, Infallible>(api.serve_request(&head).await) }
+        });
+        access::serve("data", listener, ServerLimits::DATA, service, shutdown).await;
     }
 
-    /// Serves one request. Its body is ignored.
-    async fn serve_request<B>(&self, request: &Request<B>) -> Response<Body> {
-        let id = self.ids.accept_or_generate(request.headers());
+    /// Serves one request.
+    async fn serve_request(&self, request: &Parts) -> Response<Body> {
+        let id = self.ids.accept_or_generate(&request.headers);
         let mut response = match self.respond(request).await {
             Ok(response) => response,
             Err(err) => {
                 tracing::debug!(
                     request_id = id.to_str().unwrap_or_default(),
-                    path = request.uri().path(),
+                    path = request.uri.path(),
                     status = err.status.as_u16(),
                     detail = %err.detail,
                     "request failed"
@@ -90,7 +55,7 @@ impl DataApi {
             }
         };
         response.headers_mut().insert(X_REQUEST_ID, id);
-        if *request.method() == Method::HEAD {
+        if request.method == Method::HEAD {
             let length = response.body().size_hint().lower();
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             *response.body_mut() = Body::Empty;
@@ -98,8 +63,9 @@ impl DataApi {
         response
     }
 
-    async fn respond<B>(&self, request: &Request<B>) -> Result<Response<Body>, DataError> {
-        let (method, uri) = (request.method(), request.uri());
+    async fn respond(&self, request: &Parts) -> Result<Response<Body>, DataError> {
+        let caller = self.caller(request)?;
+        let (method, uri) = (&request.method, &request.uri);
         let named = uri.path().strip_prefix("/data/").filter(|path| !path.is_empty());
         let one = named.and_then(|path| path.split_once('/'));
         if one.is_none() && named != Some(batch::PATH) {
@@ -111,14 +77,14 @@ impl DataApi {
             return Err(DataError::new(status, "Method not allowed", detail));
         }
         let token = || {
-            ryw_token::from_header(request.headers()).map_err(|err| {
+            ryw_token::from_header(&request.headers).map_err(|err| {
                 DataError::new(StatusCode::BAD_REQUEST, "Invalid Tidegate-After", err.0)
             })
         };
         let Some((name, id)) = one else {
-            return self.batch(uri.query().unwrap_or_default(), token()?).await;
+            return self.batch(uri.query().unwrap_or_default(), token()?, &caller).await;
         };
-        let served = self.served(name)?;
+        let served = self.served(name, &caller)?;
         let id = percent::decode(id)
             .ok_or_else(|| DataError::invalid_id("the ID is not valid UTF-8".into()))?;
         let key = served.contract.key(&id);
@@ -128,6 +94,16 @@ impl DataApi {
             sampler.answered(&key, &id, &served.policy, &answer);
         }
         Ok(value::response(&answer, &served.policy))
+    }
+
+    /// Returns the sender of a request to this listener.
+    fn caller(&self, request: &Parts) -> Result<Caller, DataError> {
+        self.gate.check_host(Listener::Data, request)?;
+        let Some(Peer(from)) = request.extensions.get().copied() else {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return Err(DataError::new(status, "Caller unknown", String::new()));
+        };
+        Ok(self.gate.authenticate(Listener::Data, &request.headers, from)?)
     }
 
     async fn read(

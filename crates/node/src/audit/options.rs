@@ -1,5 +1,7 @@
 //! `[audit]`
 
+use std::path::{Path, PathBuf};
+
 use contract::config::{TableReader, ValueError};
 
 /// The most nodes that one auditor asks.
@@ -16,6 +18,8 @@ pub struct AuditOptions {
     pub pages_per_second: f64,
     /// The names by which [`PeerClient`](super::PeerClient) finds the other nodes.
     pub peers: Vec<String>,
+    /// The file with the access token for the other nodes.
+    pub peers_token: Option<PathBuf>,
 }
 
 impl Default for AuditOptions {
@@ -25,18 +29,21 @@ impl Default for AuditOptions {
             sample_share: 0.001,
             pages_per_second: 0.2,
             peers: Vec::new(),
+            peers_token: None,
         }
     }
 }
 
 impl AuditOptions {
     /// The keys of `[audit]`.
-    pub const KEYS: &[&str] = &["reads_per_second", "sample", "pages_per_second", "peers"];
+    pub const KEYS: &[&str] =
+        &["reads_per_second", "sample", "pages_per_second", "peers", "peers_token"];
 
-    /// Reads `[audit]`. `parse_peer`: returns the name of the node at an address. With problems, the values
-    /// are defaults where they could not be read.
+    /// Reads `[audit]`. `folder`: the base of relative file names. `parse_peer`: returns the name of the node
+    /// at an address. With problems, the values are defaults where they could not be read.
     pub fn read(
         table: &mut TableReader<'_>,
+        folder: &Path,
         parse_peer: impl Fn(&str) -> Result<String, ValueError>,
     ) -> Self {
         let default = Self::default();
@@ -47,6 +54,7 @@ impl AuditOptions {
             sample_share: table.number("sample", 0.0..=1.0).unwrap_or(default.sample_share),
             pages_per_second: pages.unwrap_or(default.pages_per_second),
             peers: peers(table, parse_peer),
+            peers_token: table.text("peers_token").map(|file| folder.join(file)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cache::{Chance, Engine, Survey};
 use coherence::{CausalToken, Clock, Epoch, Lsn, Subject};
 use contract::{Contracts, Pattern};
-use feed::{LogMessage, Source};
+use feed::{FeedError, LogMessage, Source};
 
 use super::request::{
     DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, TierMatches,
@@ -61,8 +61,7 @@ impl LogInvalidator {
         let (patterns, exact) = request.subjects().iter().cloned().partition(Subject::is_pattern);
         let evicted = self.evict(&id, exact).await;
         let message = LogMessage { id: id.clone(), cause, subjects: request.into_subjects() };
-        let written = tokio::time::timeout(REQUEST_TIMEOUT, self.source.emit(&message)).await;
-        let written = match written {
+        let written = match tokio::time::timeout(REQUEST_TIMEOUT, self.emit(message)).await {
             Ok(Ok(position)) => Ok(position),
             Ok(Err(err)) => Err(err.to_string()),
             Err(_) => Err(format!("no answer within {REQUEST_TIMEOUT:?}")),
@@ -79,6 +78,16 @@ impl LogInvalidator {
         let log = self.engine.status().epoch.map(Epoch::log);
         let token = CausalToken::new(log, position);
         Ok(InvalidationReceipt { id, position, token, subjects: count, elapsed })
+    }
+
+    /// Writes a request to the log, in as many messages as it needs. Returns the last one's position, up to
+    /// which all are applied.
+    async fn emit(&self, message: LogMessage) -> Result<Lsn, FeedError> {
+        let mut position = Lsn::default();
+        for part in message.split() {
+            position = position.max(self.source.emit(&part).await?);
+        }
+        Ok(position)
     }
 
     /// Counts the entries that a request would remove, and removes nothing.

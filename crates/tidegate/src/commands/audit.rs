@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use access::AccessToken;
 use cache::audit::{AuditReport, Consistency, Finding, PageFinding, PeerReport};
 use contract::config::{MAX_DURATION, ValueError, parse_duration};
 
-use super::no_answer::no_answer;
+use super::admin::{AdminArgs, unusable_token};
+use super::audit_log;
 use crate::exit::Exit;
 use crate::http_client;
 use crate::runtime::block_on;
@@ -21,12 +23,14 @@ const REPORT_BYTES_MAX: usize = 16 << 20;
 /// Show the findings of a running node's auditor; exits with 1 where a promise was broken.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database, 0.1, 1 and 10 s after each commit that\ninvalidated an entry, and its stored entries in turn; it asks the nodes in `audit.peers` for their tiers. Exits with 1 when an\nentry was older than its contract or its shown bound allows."
+    after_help = "Example:  tidegate audit --for 30s\n\nEvery node compares its tiers with the database, 0.1, 1 and 10 s after each commit that\ninvalidated an entry, and its stored entries in turn; it asks the nodes in `audit.peers` for their tiers. Exits with 1 when an\nentry was older than its contract or its shown bound allows.",
+    args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Args {
-    /// The admin address of a running node.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
-    admin: SocketAddr,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    admin: AdminArgs,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -35,29 +39,41 @@ pub(crate) struct Args {
     watch: Option<Duration>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Log(audit_log::Args),
+}
+
 fn time(text: &str) -> Result<Duration, ValueError> {
     parse_duration(text, Duration::ZERO..=MAX_DURATION)
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
+    if let Some(Command::Log(args)) = &args.command {
+        return audit_log::run(args);
+    }
+    let token = match args.admin.token() {
+        Ok(token) => token,
+        Err(err) => return unusable_token(&err),
+    };
     block_on(async {
-        match report(args).await {
+        match report(args, token.as_ref()).await {
             Ok(report) => print_report(args, &report),
-            Err(err) => no_answer(args.admin, &err),
+            Err(err) => args.admin.failed(&err),
         }
     })
 }
 
-async fn report(args: &Args) -> anyhow::Result<AuditReport> {
-    let first = fetch(args.admin).await?;
+async fn report(args: &Args, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
+    let first = fetch(args.admin.address, token).await?;
     let Some(watch) = args.watch else { return Ok(first) };
     tokio::time::sleep(watch).await;
-    Ok(fetch(args.admin).await?.since(&first))
+    Ok(fetch(args.admin.address, token).await?.since(&first))
 }
 
-async fn fetch(admin: SocketAddr) -> anyhow::Result<AuditReport> {
+async fn fetch(admin: SocketAddr, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
     let admin = admin.to_string();
-    let request = http_client::get(&admin, "/api/v1/audit", REPORT_BYTES_MAX);
+    let request = http_client::get(&admin, "/api/v1/audit", token, REPORT_BYTES_MAX);
     Ok(serde_json::from_slice(&tokio::time::timeout(REQUEST_TIMEOUT, request).await??)?)
 }
 

@@ -24,9 +24,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    let (findings, exit) = match Config::read(&args.config) {
-        Ok(config) => (config.findings, Exit::Good),
-        Err(ConfigError::Refused(findings)) => (findings, Exit::Bad),
+    let (findings, notes, exit) = match Config::read(&args.config) {
+        Ok(config) => {
+            let notes = notes(&config);
+            (config.findings, notes, Exit::Good)
+        }
+        Err(ConfigError::Refused(findings)) => (findings, Vec::new(), Exit::Bad),
         Err(err) => {
             if args.json {
                 print(json!({ "verdict": "unusable", "message": err.to_string(), "findings": [] }));
@@ -43,9 +46,42 @@ pub(crate) fn run(args: &Args) -> Exit {
             "errors": findings.count(Severity::Error),
             "warnings": findings.count(Severity::Warning),
             "findings": findings.json(),
+            "notes": notes,
         }));
     } else {
         print(&findings);
+        notes.iter().for_each(|note| print(format_args!("\nnote  {note}")));
     }
     exit
+}
+
+/// Returns the risks outside of the configuration, with their remedies.
+fn notes(config: &Config) -> Vec<String> {
+    let postgres = config.sources.iter().filter(|(_, source)| source.url.is_postgres());
+    let notes = postgres.map(|(name, source)| {
+        let url = source.url.to_string();
+        format!(
+            "every role of the database of [source.{name}] can purge by `pg_logical_emit_message`. To allow it \
+             to {role} only, add the roles of applications that send purge requests, and run as a \
+             superuser:\n{statement}",
+            role = role(&url),
+            statement = REVOKE.replace("ROLE", &format!("\"{}\"", role(&url).replace('"', "\"\""))),
+        )
+    });
+    notes.collect()
+}
+
+/// The function has another signature in PostgreSQL 17 and later.
+const REVOKE: &str = "\
+  do $$ declare f regprocedure; begin
+    for f in select oid from pg_proc where proname = 'pg_logical_emit_message' loop
+      execute format('revoke execute on function %s from public', f);
+      execute format('grant execute on function %s to ROLE', f);
+    end loop;
+  end $$;";
+
+/// Returns the role in an address.
+fn role(url: &str) -> &str {
+    let login = url.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+    login.and_then(|(login, _)| login.split(':').next()).unwrap_or("tidegate")
 }

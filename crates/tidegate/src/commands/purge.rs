@@ -1,14 +1,12 @@
 //! `tidegate purge`
 
-use std::net::SocketAddr;
-
 use clap::ArgGroup;
 use control::api::purge::{DryRun, PurgeReceipt, PurgeRequest, TierMatches};
 use http::StatusCode;
 
-use super::no_answer::no_answer;
+use super::admin::{AdminArgs, unusable_token};
 use crate::exit::Exit;
-use crate::http_client;
+use crate::http_client::{self, Refused};
 use crate::runtime::block_on;
 use crate::terminal::{print, print_error};
 
@@ -39,9 +37,8 @@ pub(crate) struct Args {
     /// Only count the matching entries, in the shared tier and in the node's own.
     #[arg(long)]
     dry_run: bool,
-    /// The admin address of a running node.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
-    admin: SocketAddr,
+    #[command(flatten)]
+    admin: AdminArgs,
     /// Print the receipt, or the counts, as JSON.
     #[arg(long)]
     json: bool,
@@ -50,14 +47,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Exit {
     block_on(async {
         let body = serde_json::to_string(&request(args)).unwrap_or_default();
-        let admin = args.admin.to_string();
-        match http_client::post(&admin, "/api/v1/purge", body, ANSWER_BYTES_MAX).await {
+        let token = match args.admin.token() {
+            Ok(token) => token,
+            Err(err) => return unusable_token(&err),
+        };
+        let admin = args.admin.address.to_string();
+        let answer =
+            http_client::post(&admin, "/api/v1/purge", token.as_ref(), body, ANSWER_BYTES_MAX);
+        match answer.await {
             Ok((StatusCode::OK, body)) => print_result(args, &body),
-            Ok((status, body)) => {
-                print_error(format_args!("tidegate: {status}: {}", detail(&body)));
-                if status.is_client_error() { Exit::Usage } else { Exit::Bad }
-            }
-            Err(err) => no_answer(args.admin, &err),
+            Ok((status, body)) => args.admin.refused(&Refused::new(status, &body)),
+            Err(err) => args.admin.failed(&err),
         }
     })
 }
@@ -102,7 +102,7 @@ fn print_result(args: &Args, body: &[u8]) -> Exit {
         Err(err) => {
             print_error(format_args!(
                 "tidegate: {} is not a Tidegate admin address: {err}",
-                args.admin
+                args.admin.address
             ));
             Exit::Environment
         }
@@ -130,11 +130,4 @@ fn dry_run_text(dry_run: &DryRun) -> String {
         lines.push("each is loaded from its origin at its next read".to_owned());
     }
     lines.join("\n")
-}
-
-/// Returns the detail of a problem (RFC 9457), or else the whole body.
-fn detail(body: &[u8]) -> String {
-    let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
-    detail.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }

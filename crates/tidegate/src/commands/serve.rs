@@ -94,8 +94,15 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         listening.at.admin
     ));
     let (stop, stopped) = watch::channel(false);
+    let (stopping, stop_delay) = (Arc::clone(&node), config.stop_delay);
     tokio::spawn(async move {
         stop_requested().await;
+        stopping.announce_stop();
+        if !stop_delay.is_zero() {
+            tracing::info!("stopping in {stop_delay:?}; a second signal stops at once");
+            // A timeout is the usual way.
+            let _ = tokio::time::timeout(stop_delay, stop_requested()).await;
+        }
         tracing::info!("stopping; requests in flight are finished first");
         let _ = stop.send(true);
     });

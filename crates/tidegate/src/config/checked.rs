@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::node::AuditOptions;
+use access::AccessOptions;
 use cache::shared::SharedOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
@@ -25,6 +26,10 @@ use super::source::Source;
 pub(crate) struct Config {
     /// The listeners' addresses.
     pub(crate) listen: Listen,
+    /// How long `/readyz` says that the process stops before its listeners close.
+    pub(crate) stop_delay: Duration,
+    /// The access rules of the private listeners.
+    pub(crate) access: AccessOptions,
     /// The databases by name.
     pub(crate) sources: BTreeMap<String, Source>,
     /// The tier that all nodes share.
@@ -94,6 +99,8 @@ impl Config {
         let contracts = regions.restrict(&contracts).map_err(invalid)?;
         Ok(Self {
             listen: raw.listen,
+            stop_delay: raw.node.stop_delay,
+            access: raw.access,
             sources: raw.sources,
             shared: raw.shared,
             local: raw.local,
@@ -130,6 +137,10 @@ impl Files {
     fn sections(&self) -> (RawConfig, Vec<FileProblem>) {
         let (raw, mut problems) = RawConfig::read(&self.main.table, self.main.folder());
         problems.extend(Regions::of(&raw.node, &raw.shared).err());
+        for (key, address) in [("listen.data", raw.listen.data), ("listen.admin", raw.listen.admin)]
+        {
+            problems.extend(raw.access.unprotected(key, address));
+        }
         (raw, self.main.locate(problems))
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ::node::AuditOptions;
+use access::AccessOptions;
 use cache::shared::SharedOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::Problem;
@@ -19,6 +20,7 @@ use super::url::{HTTP_FORM, http_authority, http_url};
 pub(super) const KEYS: &[&str] = &[
     "node",
     "listen",
+    "access",
     "source",
     "shared",
     "local",
@@ -36,6 +38,7 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) struct RawConfig {
     pub(super) node: Node,
     pub(super) listen: Listen,
+    pub(super) access: AccessOptions,
     pub(super) sources: BTreeMap<String, Source>,
     pub(super) shared: SharedOptions,
     pub(super) local: LocalMemory,
@@ -59,6 +62,8 @@ impl RawConfig {
         table.text("contracts");
         let node = table.nested("node", node::KEYS, |table| Some(Node::read(table)));
         let listen = table.nested("listen", listen::KEYS, |table| Some(Listen::read(table)));
+        let access = |table: &mut TableReader<'_>| Some(AccessOptions::read(table, folder));
+        let access = table.nested("access", AccessOptions::KEYS, access).unwrap_or_default();
         let shared = |table: &mut TableReader<'_>| Some(SharedOptions::read(table, folder));
         let shared = table.nested("shared", SharedOptions::KEYS, shared);
         let local = |table: &mut TableReader<'_>| Some(LocalMemory::read(table));
@@ -71,11 +76,13 @@ impl RawConfig {
         let edge = table.nested("edge", EdgeSection::KEYS, EdgeSection::read).unwrap_or_default();
         let gateway = gateway.map(|options| edge.apply(options));
         let log = table.nested("log", log::KEYS, |table| Some(LogFormat::read(table)));
-        let audit = |table: &mut TableReader<'_>| Some(AuditOptions::read(table, http_authority));
+        let audit =
+            |table: &mut TableReader<'_>| Some(AuditOptions::read(table, folder, http_authority));
         let audit = table.nested("audit", AuditOptions::KEYS, audit);
         Self {
             node: node.unwrap_or_default(),
             listen: listen.unwrap_or_default(),
+            access,
             sources: table.named_tables("source", source::KEYS, Source::read),
             shared: shared.unwrap_or_default(),
             local: local.unwrap_or_default(),

@@ -1,20 +1,61 @@
 //! Adapters between the auditor, HTTP and the data API.
 
+use std::path::PathBuf;
+
 use ::node::{AnswerSampler, PeerClient, PeerError};
+use access::AccessToken;
 use async_trait::async_trait;
 use cache::audit::{EntrySummary, LoadTarget, PeerReply};
 use cache::{Answer, Engine, Policy};
 use contract::{Key, percent};
 use control::{InspectQuery, InvalidQuery, TierInspector};
 use edge::data::{DataApi, Inspected, Sampler};
+use http::StatusCode;
+use parking_lot::RwLock;
 
-use crate::http_client::Client;
+use super::error::NodeError;
+use crate::http_client::{Client, Refused, read_token};
 
 /// The longest answer, in bytes; two tiers take less than 1,000.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// Asks the admin listeners of other nodes. A node's name is the host and port of its listener.
-pub(super) struct HttpPeers(pub(super) Client);
+pub(super) struct HttpPeers {
+    pub(super) client: Client,
+    /// The access token for them; `None`: they need none.
+    pub(super) token: Option<PeersToken>,
+}
+
+/// The access token for other nodes, and its file, which is read again after a refusal.
+pub(super) struct PeersToken {
+    file: PathBuf,
+    token: RwLock<AccessToken>,
+}
+
+impl PeersToken {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`NodeError::PeersToken`]
+    pub(super) fn read(file: PathBuf) -> Result<Self, NodeError> {
+        let token = read_token(&file).map_err(|err| NodeError::PeersToken(format!("{err:#}")))?;
+        Ok(Self { file, token: RwLock::new(token) })
+    }
+
+    fn token(&self) -> AccessToken {
+        self.token.read().clone()
+    }
+
+    /// Reads the file again. While it can't be read, the token stays, and the nodes refuse it.
+    fn read_again(&self) {
+        match read_token(&self.file) {
+            Ok(token) => *self.token.write() = token,
+            Err(err) => {
+                tracing::warn!(error = format!("{err:#}"), "[audit] peers_token can't be read")
+            }
+        }
+    }
+}
 
 #[async_trait]
 impl PeerClient for HttpPeers {
@@ -30,10 +71,25 @@ impl PeerClient for HttpPeers {
             percent::encode(&target.id),
             percent::encode(salt)
         );
-        let body = self.0.get(node, &path, ANSWER_BYTES_MAX).await;
+        let get = async || {
+            let token = self.token.as_ref().map(PeersToken::token);
+            self.client.get(node, &path, token.as_ref(), ANSWER_BYTES_MAX).await
+        };
+        let body = match (get().await, &self.token) {
+            (Err(err), Some(token)) if is_unauthorised(&err) => {
+                token.read_again();
+                get().await
+            }
+            (body, _) => body,
+        };
         let body = body.map_err(|err| PeerError::Unreachable(format!("{err:#}")))?;
         serde_json::from_slice(&body).map_err(|err| PeerError::Malformed(err.to_string()))
     }
+}
+
+/// Returns whether a node does not know the token.
+fn is_unauthorised(err: &anyhow::Error) -> bool {
+    err.downcast_ref().is_some_and(|Refused { status, .. }| *status == StatusCode::UNAUTHORIZED)
 }
 
 /// Samples the answers of the data API.

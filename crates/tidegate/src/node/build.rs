@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, check_claim};
+use access::{AuditLog, Gate, TokenWatch};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
 use coherence::{Clock, Coverage};
 use contract::Contracts;
@@ -13,7 +14,7 @@ use feed::{Feed, Source};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
-use super::audit::{HttpPeers, SampledAnswers};
+use super::audit::{HttpPeers, PeersToken, SampledAnswers};
 use super::connect::{self, FilteredContract, Standbys};
 use super::error::NodeError;
 use super::posted_events::PostedEvents;
@@ -39,6 +40,10 @@ pub(crate) struct Node {
     /// The endpoint of posted change events, if the source has one.
     pub(super) posted_events: Option<PostedEvents>,
     pub(super) data: DataApi,
+    pub(super) gate: Gate,
+    /// The access tokens; `None`: none are needed.
+    pub(super) tokens: Option<Arc<TokenWatch>>,
+    pub(super) audit_log: Option<AuditLog>,
     pub(super) filtered: Vec<FilteredContract>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) chance: Arc<dyn Chance>,
@@ -68,6 +73,8 @@ impl Node {
         let mut registry = Registry::default();
         let (name, source) = only_source(config)?;
         config.findings.log();
+        let access = Access::open(config, &clock, &mut registry)?;
+        let peers_token = config.audit.peers_token.clone().map(PeersToken::read).transpose()?;
         let contracts = connect::resolve_tables(name, source, &config.contracts).await?;
         let contracts = Arc::new(contracts);
         let audited = config.audit.reads_per_second > 0.0;
@@ -103,12 +110,12 @@ impl Node {
         let origins = origins_of(&database);
         database.served.extend(connect::services(&contracts, &clock, &mut registry)?);
         let filtered = connect::filtered_contracts(&database.served);
-        let data = DataApi::new(engine.clone(), database.served);
+        let data = DataApi::new(engine.clone(), database.served, access.gate.clone());
         let audit = AuditLoop::new(
             &config.audit,
             &engine,
             database.audit_targets,
-            Arc::new(HttpPeers(Client::new())),
+            Arc::new(HttpPeers { client: Client::new(), token: peers_token }),
             &clock,
             Arc::clone(&chance),
             &mut registry,
@@ -131,6 +138,9 @@ impl Node {
             feed: Mutex::new(Some((database.feed, database.renewer))),
             posted_events,
             data,
+            gate: access.gate,
+            tokens: access.tokens,
+            audit_log: access.audit_log,
             filtered,
             clock,
             chance,
@@ -183,6 +193,31 @@ impl Node {
     #[must_use]
     pub(crate) fn has_gateway(&self) -> bool {
         self.gateway.is_some()
+    }
+}
+
+/// The access rules of a node, with the files behind them.
+struct Access {
+    gate: Gate,
+    tokens: Option<Arc<TokenWatch>>,
+    audit_log: Option<AuditLog>,
+}
+
+impl Access {
+    /// Reads the tokens and opens the audit log.
+    fn open(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        registry: &mut Registry,
+    ) -> Result<Self, NodeError> {
+        let metrics = access::Metrics::new(registry);
+        let options = config.access.clone();
+        let watch = |file| TokenWatch::open(file, metrics.clone(), &**clock).map(Arc::new);
+        let tokens = options.tokens.map(watch).transpose()?;
+        let open = |log| AuditLog::open(log, Arc::clone(clock), metrics.clone());
+        let audit_log = options.audit_log.as_ref().map(open).transpose()?;
+        let gate = Gate::new(options.hosts, tokens.clone(), Arc::clone(clock), metrics.clone());
+        Ok(Self { gate, tokens, audit_log })
     }
 }
 

@@ -48,6 +48,15 @@ pub(crate) enum NodeError {
         /// The reason.
         source: std::io::Error,
     },
+    /// The access tokens can't be used.
+    #[error("[access] tokens: {0}")]
+    Tokens(#[from] access::TokenFileError),
+    /// The audit log can't be written.
+    #[error("[access] {0}")]
+    AuditLog(#[from] access::AuditLogError),
+    /// The access token for other nodes can't be read.
+    #[error("[audit] peers_token: {0}")]
+    PeersToken(String),
     /// A listener failed.
     #[error("a listener stopped: {0}")]
     Serve(std::io::Error),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::node::{
     Follower, FollowerParts, LogInvalidator, LogSampler, StandbyProbe, TokenIssuer, watch_standby,
 };
-use control::{Admin, PageAuditSource};
+use control::{Admin, BodySlots, PageAuditSource};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -46,6 +46,11 @@ impl Node {
         ended
     }
 
+    /// Takes the process out of traffic while its listeners still serve.
+    pub(crate) fn announce_stop(&self) {
+        self.health.stopping();
+    }
+
     fn spawn_loops(self: &Arc<Self>) -> JoinSet<Result<(), NodeError>> {
         let mut background = JoinSet::new();
         let engine = self.engine.clone();
@@ -79,6 +84,13 @@ impl Node {
             audit.run().await;
             Ok(())
         });
+        if let Some(tokens) = self.tokens.clone() {
+            let (clock, health) = (Arc::clone(&self.clock), Arc::clone(&self.health));
+            background.spawn(async move {
+                tokens.run(clock, |ok, detail| health.optional("access", ok, detail)).await;
+                Ok(())
+            });
+        }
         if let Some(pages) = self.page_audit.clone() {
             background.spawn(async move {
                 pages.run().await;
@@ -140,7 +152,8 @@ impl Node {
         });
         let (admin, admin_stop) = (self.admin(), stopped(stop.clone()));
         serving.spawn(async move {
-            control::serve(listening.admin, admin, admin_stop).await.map_err(NodeError::Serve)
+            control::serve(listening.admin, admin, admin_stop).await;
+            Ok(())
         });
         self.health.required("process", true, "serving");
         serving
@@ -170,6 +183,9 @@ impl Node {
                 Arc::clone(&self.chance),
                 Arc::clone(&self.contracts),
             ),
+            gate: self.gate.clone(),
+            audit_log: self.audit_log.clone(),
+            bodies: BodySlots::default(),
             tokens: TokenIssuer::new(self.engine.clone(), Arc::clone(&self.source)),
             events: posted_events.map(|events| events.into_endpoint(&self.clock)),
         }

@@ -1,6 +1,7 @@
 //! `tidegate serve` as a user runs it: the binary on real databases and Redis.
 
 mod absent;
+mod access;
 mod audit;
 mod audit_nodes;
 mod batch;

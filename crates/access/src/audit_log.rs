@@ -1,0 +1,15 @@
+//! The audit log: who did what, from where. Each record holds the hash of the one before it, so that a changed,
+//! removed or inserted record shows; see [`verify_chain`].
+
+mod append;
+mod error;
+mod files;
+mod log;
+mod record;
+mod tail;
+mod verify;
+
+pub use error::AuditLogError;
+pub use log::{AuditLog, append_once};
+pub use record::{Action, Anchor};
+pub use verify::{ChainReport, Damage, verify_chain};

@@ -1,0 +1,31 @@
+//! Who may do what on the private listeners: hosts and origins, access tokens and their roles, the audit log,
+//! and the server that keeps slow and unknown senders off.
+//!
+//! `edge` serves the data API with it and `control` is served with it; neither knows the other.
+
+mod audit_log;
+mod caller;
+mod gate;
+mod hosts;
+mod metrics;
+mod options;
+mod private_file;
+mod refusal;
+mod rights;
+mod server;
+mod tokens;
+
+pub use audit_log::{
+    Action, Anchor, AuditLog, AuditLogError, ChainReport, Damage, append_once, verify_chain,
+};
+pub use caller::Caller;
+pub use gate::{Gate, Listener};
+pub use hosts::Hosts;
+pub use metrics::Metrics;
+pub use options::{AccessOptions, AuditLogOptions};
+pub use refusal::Refusal;
+pub use rights::{Reads, Rights, Role};
+pub use server::{Body, Peer, ServerLimits, serve};
+pub use tokens::{
+    AccessToken, NewToken, TokenEntry, TokenFile, TokenFileError, TokenList, TokenWatch,
+};

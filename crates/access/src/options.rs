@@ -1,0 +1,100 @@
+//! `[access]`
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use contract::Problem;
+use contract::config::{TableReader, ValueError};
+
+use crate::hosts::Hosts;
+use crate::tokens::TokenFile;
+
+const AUDIT_LOG_KEYS: &[&str] = &["file", "rotate"];
+
+/// The default size at which the audit log begins a new file.
+const ROTATE_BYTES: u64 = 64 << 20;
+
+/// The access rules of the private listeners.
+#[derive(Clone, Debug, Default)]
+pub struct AccessOptions {
+    /// The names of the listeners.
+    pub hosts: Hosts,
+    /// The file of access tokens; `None`: none are needed.
+    pub tokens: Option<TokenFile>,
+    /// The audit log; `None`: there is none.
+    pub audit_log: Option<AuditLogOptions>,
+}
+
+/// The audit log's settings.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditLogOptions {
+    /// The file.
+    pub file: PathBuf,
+    /// The size in bytes at which a new file begins.
+    pub rotate_bytes: u64,
+}
+
+impl AccessOptions {
+    /// The keys of `[access]`.
+    pub const KEYS: &[&str] = &["hosts", "tokens", "audit_log"];
+
+    /// Reads `[access]`. `folder`: the base of relative file names. With problems, the values are defaults
+    /// where they could not be read.
+    pub fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
+        let hosts = table.list_with("hosts", Hosts::check_name);
+        let tokens = table.text("tokens").map(|path| TokenFile::new(folder.join(path)));
+        let audit_log = table.nested("audit_log", AUDIT_LOG_KEYS, |table| {
+            const FILE: &str = "name a file, such as file = \"audit.log\"";
+            let file = table.required("file", "wrong-value", FILE, str::parse::<PathBuf>);
+            let rotate = table.size("rotate", (64 << 10)..=(64 << 30)).unwrap_or(ROTATE_BYTES);
+            Some(AuditLogOptions { file: folder.join(file?), rotate_bytes: rotate })
+        });
+        Self {
+            hosts: Hosts::new(hosts.into_iter().map(|(_, name)| name).collect()),
+            tokens,
+            audit_log,
+        }
+    }
+
+    /// Returns the problem of a private listener that other machines reach and that needs no token.
+    /// `key`: the key of its address.
+    #[must_use]
+    pub fn unprotected(&self, key: &str, address: SocketAddr) -> Option<Problem> {
+        if address.ip().to_canonical().is_loopback() || self.tokens.is_some() {
+            return None;
+        }
+        let err = ValueError {
+            rule: "no-tokens",
+            message: format!("other machines reach {address}, and it needs no access token"),
+            help: format!(
+                "listen on 127.0.0.1:{}, or set `tokens = \"tokens.toml\"` in `[access]` and run `tidegate \
+                 token create NAME --role viewer`",
+                address.port()
+            ),
+        };
+        Some(err.at(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_address_needs_tokens() {
+        let open = AccessOptions::default();
+        let tokens = Some(TokenFile::new("tokens.toml"));
+        let closed = AccessOptions { tokens, ..AccessOptions::default() };
+        for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            let address = loopback.parse().expect("an address");
+            assert_eq!(open.unprotected("listen.admin", address), None, "{loopback}");
+        }
+        for reachable in ["0.0.0.0:9180", "[::]:9180", "10.0.0.1:9180", "[fe80::1]:9180"] {
+            let address = reachable.parse().expect("an address");
+            let problem = open.unprotected("listen.admin", address).expect(reachable);
+            assert!(problem.help.contains("tidegate token create"), "{problem}");
+            assert!(problem.help.contains(":9180"), "{problem}");
+            assert_eq!(closed.unprotected("listen.admin", address), None);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Why a request was refused before it was read.
+
+use http::StatusCode;
+use thiserror::Error;
+
+use crate::rights::Role;
+
+/// A refused request. The text is for the person who sends it, and says what to change.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum Refusal {
+    /// There is no `Host`, or several, or it is malformed.
+    #[error("{0}")]
+    MalformedHost(&'static str),
+    /// The name in `Host` is not one of this listener's. A browser sends the name that its user typed, so a
+    /// page of another site, whose name was pointed at this address, is refused (DNS rebinding).
+    #[error(
+        "the host {0:?} is not one of this listener's names: use its IP address or `localhost`, or add the \
+         name to `[access] hosts`"
+    )]
+    UnknownHost(String),
+    /// A browser sends the request for a page of another site.
+    #[error("the request comes from a page of {0:?}, another site")]
+    ForeignOrigin(String),
+    /// The request has no token.
+    #[error(
+        "an access token is needed: send `Authorization: Bearer TOKEN`; `tidegate token create` makes one"
+    )]
+    NoToken,
+    /// The `Authorization` header is there twice, or is no bearer token.
+    #[error("{0}")]
+    MalformedToken(&'static str),
+    /// The token is not in the list: it was never made, or was revoked.
+    #[error("the access token is not valid: it was never made here, or has been revoked")]
+    UnknownToken,
+    /// The token has expired.
+    #[error("the access token {0:?} has expired: make a new one with `tidegate token create`")]
+    ExpiredToken(String),
+    /// The list of tokens has been unreadable for too long, so no token can be judged.
+    #[error("access tokens can't be checked at present: the node's log says why")]
+    TokensUnreadable,
+    /// The role does not suffice.
+    #[error("{action} needs the role {}, which the access token {token:?} does not have", needed.as_str())]
+    Role {
+        /// The name of the token.
+        token: String,
+        /// The lowest role that suffices.
+        needed: Role,
+        /// The refused action.
+        action: String,
+    },
+    /// The token does not include the contract.
+    #[error("the access token {token:?} may not read the contract {contract:?}")]
+    Contract {
+        /// The name of the token.
+        token: String,
+        /// The name in the request.
+        contract: String,
+    },
+}
+
+impl Refusal {
+    /// Returns the status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MalformedHost(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::ForeignOrigin(_) | Self::Role { .. } | Self::Contract { .. } => {
+                StatusCode::FORBIDDEN
+            }
+            Self::NoToken
+            | Self::MalformedToken(_)
+            | Self::UnknownToken
+            | Self::ExpiredToken(_) => StatusCode::UNAUTHORIZED,
+            Self::TokensUnreadable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Returns the title of the problem.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::MalformedHost(_) => "Invalid Host",
+            Self::UnknownHost(_) => "Unknown host",
+            Self::ForeignOrigin(_) => "Request of another site",
+            Self::NoToken
+            | Self::MalformedToken(_)
+            | Self::UnknownToken
+            | Self::ExpiredToken(_) => "Authentication failed",
+            Self::TokensUnreadable => "Authentication not possible",
+            Self::Role { .. } | Self::Contract { .. } => "Not permitted",
+        }
+    }
+
+    /// Returns the reason as a label of metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::MalformedHost(_) | Self::UnknownHost(_) => "host",
+            Self::ForeignOrigin(_) => "origin",
+            Self::NoToken => "no_token",
+            Self::MalformedToken(_) | Self::UnknownToken => "unknown_token",
+            Self::ExpiredToken(_) => "expired_token",
+            Self::TokensUnreadable => "tokens_unreadable",
+            Self::Role { .. } | Self::Contract { .. } => "not_permitted",
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Accepts the connections of a private listener, serves them, and drains them at shutdown.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Buf;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+
+use super::body::Body;
+use super::connections::Connections;
+use super::socket::{Requests, SocketTimeouts, TimedSocket};
+
+/// The time limit for requests in flight to end after shutdown begins.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause after a failed `accept`.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The time limits of a connection. Between two requests it is longer than the 60 s of common clients and
+/// proxies, so that they close the connection first and no request meets a closed one.
+const TIMEOUTS: SocketTimeouts = SocketTimeouts {
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(75),
+    write: Duration::from_secs(30),
+};
+
+/// The time limit of a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest head of a request, and the read buffer of a connection, in bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The number of connections of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    connections: usize,
+    connections_per_address: usize,
+}
+
+impl ServerLimits {
+    /// The limits of the admin API: a few people, collectors of metrics and other nodes.
+    pub const ADMIN: Self = Self { connections: 512, connections_per_address: 256 };
+
+    /// The limits of the data API: the pools of many applications.
+    pub const DATA: Self = Self { connections: 16_384, connections_per_address: 8_192 };
+}
+
+/// The address of a connection, as an extension of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Serves HTTP/1.1 on `listener` until `shutdown` resolves. Then closes the listener and waits up to ten
+/// seconds for requests in flight. Each request has the extension [`Peer`].
+pub async fn serve<S, B>(
+    name: &'static str,
+    listener: TcpListener,
+    limits: ServerLimits,
+    service: S,
+    shutdown: impl Future<Output = ()> + Send,
+) where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: HttpBody + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).half_close(false).max_buf_size(HEAD_BYTES_MAX);
+    let open = Connections::new(limits.connections, limits.connections_per_address);
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (socket, peer) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(err) => {
+                    // Most likely too many open files, which resolves as connections end.
+                    tracing::warn!(listener = name, error = %err, "can't accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let address = peer.ip().to_canonical();
+        let Some(counted) = open.enter(address) else {
+            tracing::debug!(listener = name, %address, "connection closed: there are too many");
+            continue;
+        };
+        let _ = socket.set_nodelay(true);
+        let requests = Arc::<Requests>::default();
+        let socket = TimedSocket::new(socket, Arc::clone(&requests), TIMEOUTS);
+        let service = service.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let in_flight = InFlight::new(&requests);
+            let mut request = request.map(|body| Body::new(body, BODY_TIMEOUT));
+            request.extensions_mut().insert(Peer(address));
+            let response = service.call(request);
+            async move {
+                let response = response.await?;
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, _in_flight: in_flight }))
+            }
+        });
+        let connection = graceful.watch(server.serve_connection(TokioIo::new(socket), service));
+        tokio::spawn(async move {
+            if let Err(err) = connection.await {
+                tracing::debug!(listener = name, error = %err, "connection ended");
+            }
+            drop(counted);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::warn!(listener = name, "connections closed after the drain time");
+    }
+}
+
+/// One request in flight, until its response has been handed over.
+struct InFlight(Arc<Requests>);
+
+impl InFlight {
+    fn new(requests: &Arc<Requests>) -> Self {
+        requests.start();
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// A response's body whose end ends the request.
+struct Tracked<B> {
+    body: B,
+    _in_flight: InFlight,
+}
+
+impl<B: HttpBody<Data: Buf> + Unpin> HttpBody for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,82 @@
+//! The node that a command asks, and the access token for it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use access::AccessToken;
+use anyhow::Context;
+
+use crate::exit::Exit;
+use crate::http_client::{Refused, read_token};
+use crate::terminal::print_error;
+
+/// The variable with the access token.
+const TOKEN: &str = "TIDEGATE_TOKEN";
+
+/// The variable with the name of its file.
+const TOKEN_FILE: &str = "TIDEGATE_TOKEN_FILE";
+
+/// The node, and the access token for it. The token is no argument: every user of the machine can read the
+/// arguments of a process.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdminArgs {
+    /// The admin address of a running node.
+    #[arg(long = "admin", value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
+    pub(super) address: SocketAddr,
+    /// A file with the access token; else the variable TIDEGATE_TOKEN or TIDEGATE_TOKEN_FILE.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl AdminArgs {
+    /// Returns the access token; `None`: none is given.
+    ///
+    /// # Errors
+    /// The text is no token, or its file can't be read. The text is never shown.
+    pub(super) fn token(&self) -> anyhow::Result<Option<AccessToken>> {
+        if let Some(file) = &self.token_file {
+            return read_token(file).map(Some);
+        }
+        let variable = |name| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        if let Some(text) = variable(TOKEN) {
+            return text.trim().parse().map(Some).context(TOKEN);
+        }
+        variable(TOKEN_FILE).map(|file| read_token(&PathBuf::from(file))).transpose()
+    }
+
+    /// Prints why a node did not answer, or refused.
+    pub(super) fn failed(&self, err: &anyhow::Error) -> Exit {
+        if let Some(refused) = err.downcast_ref() {
+            return self.refused(refused);
+        }
+        let address = self.address;
+        print_error(format_args!(
+            "tidegate: no node answers at {address}: {err:#}; start one with `tidegate serve`, or give its \
+             admin address with --admin"
+        ));
+        Exit::Environment
+    }
+
+    /// Prints why a node refused.
+    pub(super) fn refused(&self, Refused { status, detail }: &Refused) -> Exit {
+        print_error(format_args!("tidegate: {status}: {detail}"));
+        match status.as_u16() {
+            401 => {
+                print_error(format_args!(
+                    "tidegate: give the access token in {TOKEN}, or a file with it in {TOKEN_FILE} or \
+                     --token-file"
+                ));
+                Exit::Environment
+            }
+            403 => Exit::Environment,
+            400..500 => Exit::Usage,
+            _ => Exit::Bad,
+        }
+    }
+}
+
+/// Prints that the given access token can't be used.
+pub(super) fn unusable_token(err: &anyhow::Error) -> Exit {
+    print_error(format_args!("tidegate: {err:#}"));
+    Exit::Environment
+}
