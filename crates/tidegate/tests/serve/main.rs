@@ -9,6 +9,7 @@ mod debezium;
 mod faults;
 mod identity;
 mod keep;
+mod large_tag;
 mod mariadb;
 mod mariadb_schema;
 mod mixed_contracts;
