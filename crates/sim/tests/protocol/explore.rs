@@ -50,8 +50,6 @@ every_sequence![
     soft_stream,
     soft_crash,
     sweeps,
-    soft_sweeps,
-    sweeps_failover,
     standby,
     standby_failover,
     leases,
