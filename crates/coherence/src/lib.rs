@@ -22,6 +22,7 @@
 //! | **a tier: stored entries and their invalidation** | |
 //! | [`fence`] | whether a fill may be stored, and whether an entry still stands |
 //! | [`buckets`] | one tier whose keys lie in several independent places |
+//! | [`generation`] | invalidations in force before the entries that they concern are removed |
 //! | [`soft`] | soft invalidation: the remaining proof of an entry that a commit has made old |
 //! | [`governor`] | the share of its budget that a contract may spend while its origin is under pressure |
 //! | [`key_filter`] | proven absence of keys without an entry per key |
@@ -53,7 +54,8 @@ pub use stream::{
     watermark_history,
 };
 pub use tier::{
-    buckets, coverage, fence, governor, key_filter, leadership, lease, sliding_ttl, soft,
+    buckets, coverage, fence, generation, governor, key_filter, leadership, lease, sliding_ttl,
+    soft,
 };
 
 pub use applied_schema::{AppliedSchema, ObjectDigests, SchemaGate};
@@ -62,6 +64,7 @@ pub use causal_token::{CausalToken, Reached};
 pub use coverage::{Coverage, CoverageDigest, KnownCoverage};
 pub use cursor::{Advance, StreamCursor};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
+pub use generation::Generation;
 pub use governor::Governor;
 pub use high_water_mark::HighWaterMark;
 pub use key_filter::{KeyFilter, KeySet};
@@ -70,7 +73,7 @@ pub use lease::{LeaseToken, Leases};
 pub use relay::Relay;
 pub use replay_buffer::ReplayBuffer;
 pub use sliding_ttl::SlidingTtl;
-pub use soft::{EntryState, Invalidation, SoftStale};
+pub use soft::{EntryState, Invalidation, Raise, SoftStale};
 pub use standby::{ReadRequirement, Rejection, Replayed};
 pub use watermark::{Snapshot, Watermark};
 pub use watermark_history::WatermarkHistory;

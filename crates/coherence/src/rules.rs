@@ -34,6 +34,10 @@ pub enum Rule {
     ReadAboveFloor,
     /// A stored entry older than a tombstone counts as absent.
     ReadAboveTombstones,
+    /// An entry older than an invalidation of one of its tags counts as invalidated before it is removed.
+    ReadAboveGeneration,
+    /// An entry that was stored before its tier dropped everything counts as absent before it is removed.
+    DroppedEntryAbsent,
     /// The floor replaces tombstones that are collected.
     CollectionRaisesFloor,
     /// An epoch reset refuses fills that began before it.
@@ -121,6 +125,8 @@ impl Rule {
         Self::FillNotOlder,
         Self::ReadAboveFloor,
         Self::ReadAboveTombstones,
+        Self::ReadAboveGeneration,
+        Self::DroppedEntryAbsent,
         Self::CollectionRaisesFloor,
         Self::EpochResetRaisesFloor,
         Self::WatermarkNeedsSnapshot,

@@ -3,6 +3,7 @@
 pub mod buckets;
 pub mod coverage;
 pub mod fence;
+pub mod generation;
 pub mod governor;
 pub mod key_filter;
 pub mod leadership;

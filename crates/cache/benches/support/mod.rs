@@ -17,9 +17,13 @@ use coherence::{Clock, Epoch, Lsn};
 use contract::{Key, Refresh, Tag, Tiers};
 use tokio::runtime::Runtime;
 
+/// Entries from this number on have no tags.
+pub(crate) const UNTAGGED: u32 = 1 << 31;
+
 /// A started node.
 pub(crate) struct Node {
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
+    pub(crate) shared: Arc<MemoryTier>,
     engine: Engine,
     policy: Arc<Policy>,
     origin: Arc<dyn Origin>,
@@ -27,6 +31,7 @@ pub(crate) struct Node {
 
 struct InstantOrigin {
     tags_each: u32,
+    categories: u32,
 }
 
 #[async_trait]
@@ -35,8 +40,9 @@ impl Origin for InstantOrigin {
         let body = Bytes::copy_from_slice(&id.as_bytes()[..id.len().min(8)]);
         let value = Value { head: Bytes::new(), body };
         let number: u32 = id.parse().unwrap_or_default();
-        let names = [format!("product-{number}"), format!("category-{}", number % 1_000)];
-        let names = names.into_iter().take(self.tags_each as usize);
+        let names = [format!("product-{number}"), category(number % self.categories)];
+        let tags_each = if number < UNTAGGED { self.tags_each as usize } else { 0 };
+        let names = names.into_iter().take(tags_each);
         let tags = names.map(|name| Tag::parse(&name).expect("a tag")).collect();
         Ok(Loaded {
             content: Content::Present(value),
@@ -55,11 +61,20 @@ pub(crate) fn key(id: u32) -> Key {
     Key::parse(&format!("v1:catalog:price:{id}")).expect("a key")
 }
 
+/// Returns the tag of the n-th category.
+pub(crate) fn category(n: u32) -> String {
+    format!("category-{n}")
+}
+
 impl Node {
     /// Starts a node with an in-process tier of `bytes`; each entry has `tags_each` tags, at most two.
     pub(crate) fn start(bytes: u64, tags_each: u32) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Self::start_on(runtime.expect("a runtime"), bytes, tags_each, 1_000)
+    }
+
+    /// As [`start`](Self::start), on this runtime, with that number of categories.
+    pub(crate) fn start_on(runtime: Runtime, bytes: u64, tags_each: u32, categories: u32) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let shared = Arc::new(MemoryTier::new(Arc::clone(&clock), 1 << 20));
         let options = EngineOptions { local_bytes: bytes, ..EngineOptions::default() };
@@ -80,8 +95,8 @@ impl Node {
             }
         });
         engine.sample(Epoch::default().log(), clock.mono(), Lsn(1));
-        let origin = Arc::new(InstantOrigin { tags_each });
-        Self { runtime, engine, policy: Arc::new(Policy::new(rules)), origin }
+        let origin = Arc::new(InstantOrigin { tags_each, categories });
+        Self { runtime, shared, engine, policy: Arc::new(Policy::new(rules)), origin }
     }
 
     /// Reads each of these keys once.

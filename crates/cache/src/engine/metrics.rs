@@ -363,7 +363,7 @@ impl Collector for Gauges {
                 values.bound_seconds,
             ),
             (LOCAL_BYTES, "Bytes in the in-process tier", values.bytes as f64),
-            (LOCAL_ENTRIES, "Entries in the in-process tier", values.entries as f64),
+            (LOCAL_ENTRIES, "Current entries in the in-process tier", values.entries as f64),
             (TOMBSTONES, "Tombstones in the in-process tier", values.tombstones as f64),
         ];
         for (name, help, value) in gauges {

@@ -17,6 +17,9 @@ pub struct EngineOptions {
     /// The memory that each pool of the in-process tier is assured of; together at most
     /// [`MOST_ASSURED`](crate::MOST_ASSURED) of `local_bytes`.
     pub assured: Assured,
+    /// The number of entries that an invalidation removes from the in-process tier before it counts as applied.
+    /// The others, of a large tag, are checked by their readers and removed in the background.
+    pub removed_at_once: usize,
     /// The timeout of calls to the shared tier. After it the read goes on without that tier.
     pub shared_timeout: Duration,
     /// The time that a load's lease lasts without a heartbeat. The lease of a dead node is granted again
@@ -51,6 +54,7 @@ impl Default for EngineOptions {
         Self {
             local_bytes: 256 << 20,
             assured: Assured::default(),
+            removed_at_once: 256,
             shared_timeout: Duration::from_millis(50),
             lease_ttl: Duration::from_secs(2),
             wait_timeout: Duration::from_secs(5),

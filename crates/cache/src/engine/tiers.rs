@@ -16,7 +16,7 @@ use super::observer::{EngineEvent, EngineObserver};
 use super::options::EngineOptions;
 use super::policy::Policy;
 use super::rules::Rules;
-use crate::local::{Local, LocalEntry};
+use crate::local::{Local, LocalEntry, LocalOptions};
 use crate::shared::{SharedTier, TierPosition, Touch};
 
 /// The tiers of a node.
@@ -48,10 +48,16 @@ impl TierStack {
     ) -> Self {
         let chance = Arc::clone(&options.chance);
         let timeout = options.shared_timeout;
-        let EngineOptions { local_bytes, assured, samples, .. } = options;
-        let contracts = options.coverage.clone();
+        let local = LocalOptions {
+            bytes: options.local_bytes,
+            assured: options.assured,
+            samples: options.samples,
+            at_once: options.removed_at_once,
+            chance,
+            contracts: options.coverage.clone(),
+        };
         Self {
-            local: Local::new(local_bytes, assured, samples, chance, contracts),
+            local: Local::new(local),
             shared: GuardedTier::new(shared, timeout, Arc::clone(&clock), metrics.clone()),
             clock,
             metrics,

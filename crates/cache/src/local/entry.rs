@@ -1,14 +1,15 @@
 //! An entry of the in-process tier: the stored answer and the fields that a reader checks.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use coherence::{EntryState, Lsn, Mono, SlidingTtl, SoftStale};
 use contract::Class;
 
 use super::fast_path::{FastPath, FastPathCell};
+use super::tag_cell::TagCell;
 use super::tag_index::Links;
 use crate::entry::Entry;
 use crate::shared::Touch;
@@ -22,6 +23,8 @@ use crate::shared::Touch;
 pub struct LocalEntry {
     /// Moves only where uses prolong the entry's life.
     fast_path: FastPathCell,
+    /// The number of [raises](super::raised) at which it was stored, or last found current.
+    stamp: AtomicU64,
     /// The time at which its load began, less the lag of its origin. For an entry from the shared tier: the
     /// latest time at which the load can have begun, by its wall time.
     pub(crate) loaded: Mono,
@@ -32,7 +35,8 @@ pub struct LocalEntry {
     pub(crate) loaded_here: bool,
     pub(super) policy: EntryPolicy,
     entry: Entry,
-    /// Last, since no plain hit reads it.
+    /// The cells of its tags, once it is in the tier. Like the extension, no plain hit reads it.
+    cells: OnceLock<Box<[Arc<TagCell>]>>,
     extension: Option<Box<EntryExtension>>,
 }
 
@@ -138,11 +142,13 @@ impl LocalEntry {
     ) -> Self {
         Self {
             fast_path: FastPathCell::new(FastPath::Until(fast_until)),
+            stamp: AtomicU64::new(0),
             loaded,
             links: u32::from(Links::NONE).into(),
             loaded_here,
             policy,
             entry,
+            cells: OnceLock::new(),
             extension: None,
         }
     }
@@ -172,12 +178,14 @@ impl LocalEntry {
         let soft = SoftExtension { proof, draw, next_refresh, touch: self.touch() };
         Arc::new(Self {
             fast_path: FastPathCell::new(FastPath::Closed),
+            stamp: AtomicU64::new(0),
             loaded: self.loaded,
             links: u32::from(Links::NONE).into(),
             loaded_here: self.loaded_here,
             policy: self.policy,
             // No use prolongs the life of a soft-stale entry.
             entry: Entry { ttl: self.expires().since(self.loaded), ..self.entry.clone() },
+            cells: OnceLock::new(),
             extension: Some(Box::new(EntryExtension::Soft(soft))),
         })
     }
@@ -188,12 +196,41 @@ impl LocalEntry {
         self.fast_path.get()
     }
 
+    /// Creates the copy of an entry without content that no event so far has made old.
+    pub(super) fn with_tau(&self, tau: Lsn) -> Arc<Self> {
+        let entry = Entry { tau, ..self.entry.clone() };
+        let fast_until = self.fast_path().end();
+        Self::new(entry, self.loaded, fast_until, self.loaded_here, self.policy)
+    }
+
+    #[inline]
+    pub(super) fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_stamp(&self, stamp: u64) {
+        self.stamp.store(stamp, Ordering::Relaxed);
+    }
+
+    /// Returns the cells of its tags.
+    pub(super) fn cells(&self) -> &[Arc<TagCell>] {
+        self.cells.get().map_or(&[], |cells| cells)
+    }
+
     pub(super) fn links(&self) -> Links {
         self.links.load(Ordering::Relaxed).into()
     }
 
-    pub(super) fn set_links(&self, links: Links) {
+    /// Sets its links in the index, and the cells of its tags.
+    pub(super) fn set_links(&self, links: Links, cells: Box<[Arc<TagCell>]>) {
         self.links.store(links.into(), Ordering::Relaxed);
+        // An entry is stored once.
+        let _ = self.cells.set(cells);
+    }
+
+    /// Takes its links, for the entry that replaces it.
+    pub(super) fn take_links(&self) -> Links {
+        self.links.swap(Links::NONE.into(), Ordering::Relaxed).into()
     }
 
     pub(super) fn is_extended(&self) -> bool {

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use quick_cache::{Lifecycle, Weighter};
 
 use super::entry::LocalEntry;
+use super::raised::Raised;
 use super::weight::EntryWeighter;
 
 /// The share of the limit that all pools together may be assured of. The rest guarantees that every shard of
@@ -77,6 +78,8 @@ struct Accounts {
     unpinned: AtomicBool,
     /// Evicted entries that are still in the tag index. The holder of the tier's mutex removes them.
     evicted: Mutex<Vec<(Key, Arc<LocalEntry>)>>,
+    /// An entry that an invalidation has made old is not pinned.
+    raised: Arc<Raised>,
 }
 
 /// The account of one pool. Written under the tier's mutex only.
@@ -89,12 +92,13 @@ struct Account {
 }
 
 impl Pools {
-    pub(super) fn new(assured: Assured) -> Self {
+    pub(super) fn new(assured: Assured, raised: Arc<Raised>) -> Self {
         let mut pools: [Account; 3] = Default::default();
         for (class, _) in POOLS {
             pools[class as usize].assured = assured.of(class);
         }
-        Self(Arc::new(Accounts { pools, unpinned: false.into(), evicted: Mutex::default() }))
+        let (unpinned, evicted) = (false.into(), Mutex::default());
+        Self(Arc::new(Accounts { pools, unpinned, evicted, raised }))
     }
 
     fn account(&self, pool: Class) -> &Account {
@@ -172,8 +176,8 @@ impl Pools {
 impl Lifecycle<Key, Arc<LocalEntry>> for Pools {
     type RequestState = ();
 
-    fn is_pinned(&self, _key: &Key, entry: &Arc<LocalEntry>) -> bool {
-        Pools::is_pinned(self, entry.policy.pool)
+    fn is_pinned(&self, key: &Key, entry: &Arc<LocalEntry>) -> bool {
+        Pools::is_pinned(self, entry.policy.pool) && self.0.raised.is_current(key, entry)
     }
 
     /// Is also called for an entry that is replaced, or that is too large to be accepted.

@@ -1,16 +1,20 @@
-//! Several entries in one state of the tier.
+//! Questions about several entries.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coherence::atomic::Span;
-use coherence::{Epoch, Lsn, Mono, Subject};
+use coherence::{Epoch, Event, Lsn, Mono, Subject};
 use contract::Key;
 
 use super::entry::LocalEntry;
 use super::key_filter::FilterId;
 use super::tier::Local;
+use super::writer::Writer;
 use crate::survey::Survey;
+
+/// The entries of one subject that are looked at to find those that an event will invalidate.
+const MAX_VISITS: usize = 4_096;
 
 /// The entries under some keys at one position.
 pub(crate) struct LocalSnapshot {
@@ -41,18 +45,19 @@ impl Local {
         now: Mono,
     ) -> LocalSnapshot {
         // All writes take this lock, so nothing changes meanwhile.
-        let writer = self.writer.lock();
-        let lookup = |(key, filter): (&Key, Option<FilterId>)| {
-            let absent = || writer.absent(filter?, key, now);
-            self.store.get(key).or_else(absent)
+        let mut writer = self.writer.lock();
+        let lookup = |writer: &mut Writer, (key, filter): (&Key, Option<FilterId>)| {
+            let entry = self.invalidator(writer).settle(key).and_then(|_| self.store.get(key));
+            entry.or_else(|| writer.absent(filter?, key, now))
         };
+        let entries = keys.into_iter().map(|key| lookup(&mut writer, key)).collect();
         let epoch = writer.fence.epoch();
         LocalSnapshot {
             epoch,
             current: epoch.is_some_and(|epoch| writer.follows(epoch)),
             applied: writer.fence.applied(),
             proven: self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono),
-            entries: keys.into_iter().map(lookup).collect(),
+            entries,
         }
     }
 
@@ -62,10 +67,45 @@ impl Local {
         let mut survey = Survey::default();
         for (key, entry) in self.store.iter() {
             let meant = subjects.iter().any(|subject| subject.concerns(&key, &entry.tags));
-            if meant && now < entry.expires() {
+            let is_current = || self.store.raised.is_current(&key, &entry);
+            if meant && now < entry.expires() && is_current() {
                 survey.count(&key);
             }
         }
         survey
+    }
+
+    /// Returns keys, at most `limit`, of entries that `event` will invalidate. Of a subject with many entries a
+    /// part is looked at.
+    pub(crate) fn keys_invalidated_by(&self, event: &Event, limit: usize) -> Vec<Key> {
+        let mut found = Vec::new();
+        for subject in &event.subjects {
+            let left = limit - found.len();
+            // A soft-stale entry was invalidated by an earlier event.
+            let old = |key: &Key, entry: &LocalEntry| {
+                entry.tau < event.lsn
+                    && !entry.is_soft()
+                    && self.store.raised.is_current(key, entry)
+            };
+            let is_old = |key: &Key| self.store.peek(key).is_some_and(|entry| old(key, &entry));
+            match subject {
+                Subject::Key(key) => found.extend(Some(key).filter(|key| is_old(key)).cloned()),
+                Subject::Tag(tag) => {
+                    let writer = self.writer.lock();
+                    let keys = writer.index.standing(tag).take(MAX_VISITS);
+                    found.extend(keys.filter(|key| is_old(key)).take(left).cloned());
+                }
+                subject => {
+                    let entries = self.store.iter().take(MAX_VISITS);
+                    let named = entries.filter(|(key, entry)| subject.concerns(key, &entry.tags));
+                    let named = named.filter(|(key, entry)| old(key, entry));
+                    found.extend(named.map(|(key, _)| key).take(left));
+                }
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found
     }
 }

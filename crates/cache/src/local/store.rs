@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use coherence::Subject;
 use contract::Key;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::entry::LocalEntry;
 use super::pools::{Assured, POOLS, PoolStatus, Pools};
-use super::tag_index::{Links, TagIndex};
+use super::raised::Raised;
+use super::tag_index::{DiscardedIndex, TagIndex};
 use super::weight::{EntryWeighter, layout};
 
 type Entries = Cache<Key, Arc<LocalEntry>, EntryWeighter, DefaultHashBuilder, Pools>;
@@ -23,13 +23,16 @@ pub(super) struct Store {
     /// From this weight on an entry is large for its shard.
     large: u64,
     pools: Pools,
+    /// The invalidations whose entries are still here.
+    pub(super) raised: Arc<Raised>,
 }
 
 impl Store {
     /// Creates a store of at most `bytes`.
     pub(super) fn new(bytes: u64, assured: Assured) -> Self {
         let layout = layout(bytes);
-        let pools = Pools::new(assured);
+        let raised = Arc::new(Raised::default());
+        let pools = Pools::new(assured, Arc::clone(&raised));
         let options = OptionsBuilder::new()
             .shards(layout.shards)
             .estimated_items_capacity(layout.items)
@@ -38,7 +41,8 @@ impl Store {
             .expect("both capacities are set");
         let hasher = DefaultHashBuilder::default();
         let entries = Entries::with_options(options, EntryWeighter, hasher, pools.clone());
-        Self { capacity: entries.capacity(), large: entries.shard_capacity() / 2, entries, pools }
+        let (capacity, large) = (entries.capacity(), entries.shard_capacity() / 2);
+        Self { capacity, large, entries, pools, raised }
     }
 
     /// Returns the entry and counts a use of it.
@@ -52,30 +56,34 @@ impl Store {
         self.entries.peek(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Arc<LocalEntry>)> {
+    /// Returns the entries one by one. Holds no lock in between.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Arc<LocalEntry>)> + Send {
         self.entries.iter()
     }
 
     /// Adds an entry to the store and the index, in place of the one under its key.
     pub(super) fn insert(&self, index: &mut TagIndex, key: &Key, entry: Arc<LocalEntry>) {
-        entry.set_links(index.insert(key, &entry.tags));
+        let (links, cells) = index.insert(key, &entry.tags, entry.is_soft());
+        entry.set_links(links, cells);
         self.put(index, key, entry);
     }
 
-    /// Replaces `old` by a copy of it. The copy takes its place in the index too.
-    pub(super) fn replace(
+    /// Replaces `old` by its soft-stale copy, which takes its place in the index too.
+    pub(super) fn replace_by_soft(
         &self,
         index: &mut TagIndex,
         key: &Key,
         old: &LocalEntry,
         copy: Arc<LocalEntry>,
     ) {
-        copy.set_links(old.links());
-        old.set_links(Links::NONE);
+        let links = old.take_links();
+        index.make_soft(links);
+        copy.set_links(links, old.cells().into());
         self.put(index, key, copy);
     }
 
     fn put(&self, index: &mut TagIndex, key: &Key, entry: Arc<LocalEntry>) {
+        entry.set_stamp(self.raised.stamp());
         let pool = entry.policy.pool;
         let bytes = EntryWeighter.weight(key, &entry);
         self.pools.add(key, &entry);
@@ -95,67 +103,42 @@ impl Store {
         }
         // Contains replaced entries and entries that were too large to be accepted, too.
         for (gone_key, gone) in self.pools.take_evicted() {
-            index.remove(gone.links());
-            if gone_key != *key {
+            self.unindex(index, &gone);
+            if gone_key != *key && self.raised.is_current(&gone_key, &gone) {
                 self.pools.count_eviction(gone.policy.pool);
             }
         }
     }
 
-    /// Removes the entry under `key` if `condition` holds for it.
-    pub(super) fn remove_if(
-        &self,
-        index: &mut TagIndex,
-        key: &Key,
-        condition: impl Fn(&LocalEntry) -> bool,
-    ) {
-        if let Some((key, gone)) = self.entries.remove_if(key, |entry| condition(entry)) {
+    /// Removes the entry under `key`.
+    pub(super) fn remove(&self, index: &mut TagIndex, key: &Key) {
+        if let Some((key, gone)) = self.entries.remove(key) {
             self.pools.remove(&key, &gone);
+            self.unindex(index, &gone);
+        }
+    }
+
+    /// Removes an entry that has left the store from the index. A dropped entry was in an earlier one.
+    fn unindex(&self, index: &mut TagIndex, gone: &LocalEntry) {
+        if !self.raised.is_dropped(gone) {
             index.remove(gone.links());
         }
     }
 
-    /// Removes the entries that `subject` names and for which `condition` holds.
-    pub(super) fn remove_named(
-        &self,
-        index: &mut TagIndex,
-        subject: &Subject,
-        condition: impl Fn(&LocalEntry) -> bool,
-    ) {
-        for key in self.keys_named(index, subject) {
-            self.remove_if(index, &key, &condition);
-        }
-    }
-
-    /// Removes everything.
+    /// Removes everything now.
     pub(super) fn clear(&self, index: &mut TagIndex) {
         self.entries.clear();
         self.pools.clear();
         *index = TagIndex::default();
     }
 
-    /// Returns the keys of the entries that `subject` names. A key that is named itself is returned whether
-    /// or not it has an entry.
-    pub(super) fn keys_named(&self, index: &TagIndex, subject: &Subject) -> Vec<Key> {
-        match subject {
-            Subject::Key(key) => vec![key.clone()],
-            Subject::Tag(tag) => index.keys(tag),
-            Subject::KeysLike(pattern) => {
-                let matches = |key: &Key| pattern.matches(key.as_str());
-                self.entries.iter().map(|(key, _)| key).filter(matches).collect()
-            }
-            Subject::TagsLike(pattern) => {
-                let tags = index.tags().filter(|tag| pattern.matches(tag.as_str()));
-                let mut keys: Vec<Key> = tags.flat_map(|tag| index.keys(tag)).collect();
-                keys.sort_unstable();
-                keys.dedup();
-                keys
-            }
-            Subject::Everything => self.entries.iter().map(|(key, _)| key).collect(),
-        }
+    /// Drops everything: no reader finds the entries any more, and they are removed later, as is the index.
+    pub(super) fn drop_all(&self, index: &mut TagIndex) -> DiscardedIndex {
+        self.raised.drop_all();
+        std::mem::take(index).discard()
     }
 
-    /// Returns the number of entries.
+    /// Returns the number of entries, including those that an invalidation has made old.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

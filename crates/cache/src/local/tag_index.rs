@@ -1,15 +1,32 @@
 //! The index from tags to the keys of the entries that carry them.
 //!
-//! A link joins one entry to one tag. It is on the doubly linked list of its tag, so that the removal of one
+//! A link joins one entry to one tag. It is on a doubly linked list of its tag, so that the removal of one
 //! entry of a tag with a million entries needs no search, and on the chain of its entry. Links are stored in
-//! one slab and refer to each other by number: 32 bytes per entry and tag.
+//! one slab and refer to each other by number: 40 bytes per entry and tag.
+//!
+//! An invalidation of a tag raises its [cell](TagCell), which is constant work, and counts the raise in its
+//! lists. The links that were there before lag behind that count. They are at the tail, since links are added
+//! at the head, and [`take_lagging`](TagIndex::take_lagging) returns them one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
+use std::sync::Arc;
+use std::vec;
 
+use coherence::{Lsn, Raise};
 use contract::{Key, Tag};
+
+use super::tag_cell::TagCell;
 
 /// The number of no link and no group.
 const NONE: u32 = u32::MAX;
+
+/// The number of events that a tag remembers while entries lag behind. An entry that lacks a forgotten event
+/// only is removed instead of becoming soft-stale.
+const MAX_RAISES: usize = 64;
+
+/// The list of the entries that are not soft-stale, and that of the soft-stale ones.
+const STANDING: usize = 0;
+const SOFT: usize = 1;
 
 /// The first link of an entry. Needed to remove the entry from the index.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,13 +58,40 @@ struct Link {
     next: u32,
     /// The next link of the same entry.
     sibling: u32,
+    /// The raises of its list when it was put there.
+    raises: u32,
+    list: u8,
 }
 
+/// A list of the links of one tag.
 #[derive(Debug)]
-struct Group {
-    /// `None`: the group is free, and `head` is the next free group.
-    tag: Option<Tag>,
+struct List {
     head: u32,
+    tail: u32,
+    len: u32,
+    /// The number of raises so far. Wraps around.
+    raises: u32,
+    /// The number of links that were there before the last raise.
+    lagging: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE, len: 0, raises: 0, lagging: 0 }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    /// `None`: the group is free, and the head of its first list is the next free group.
+    tag: Option<(Tag, Arc<TagCell>)>,
+    lists: [List; 2],
+}
+
+impl Group {
+    fn cell(&self) -> Option<&Arc<TagCell>> {
+        self.tag.as_ref().map(|(_, cell)| cell)
+    }
 }
 
 /// Maps tags to keys.
@@ -58,6 +102,12 @@ pub(super) struct TagIndex {
     free_group: u32,
     links: Vec<Link>,
     free_link: u32,
+    /// The groups with lagging links, and others that had some. The last one is settled first: a small tag does
+    /// not wait for a large one.
+    queue: Vec<u32>,
+    /// For each group in the queue the events that may leave its lagging entries soft-stale.
+    raises: HashMap<u32, Vec<Raise>>,
+    lagging: usize,
 }
 
 impl Default for TagIndex {
@@ -68,67 +118,190 @@ impl Default for TagIndex {
             free_group: NONE,
             links: Vec::new(),
             free_link: NONE,
+            queue: Vec::new(),
+            raises: HashMap::new(),
+            lagging: 0,
         }
     }
 }
 
+/// The effect of an invalidation on the index.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Raising {
+    /// The entries that were soft-stale already, and stay so.
+    pub(super) merged: usize,
+    /// Whether entries lagged behind an earlier invalidation of the tag.
+    pub(super) again: bool,
+}
+
 impl TagIndex {
-    /// Adds `key` under each of `tags`.
-    pub(super) fn insert(&mut self, key: &Key, tags: &[Tag]) -> Links {
+    /// Adds `key` under each of `tags`. Returns the links, and the cells of the tags.
+    pub(super) fn insert(
+        &mut self,
+        key: &Key,
+        tags: &[Tag],
+        is_soft: bool,
+    ) -> (Links, Box<[Arc<TagCell>]>) {
+        let list = if is_soft { SOFT } else { STANDING };
         let mut first = NONE;
+        let mut cells = Vec::with_capacity(tags.len());
         for tag in tags {
             let group = self.group(tag);
-            let next = self.groups[group as usize].head;
-            let link = Link { key: Some(key.clone()), group, prev: NONE, next, sibling: first };
+            cells.extend(self.groups[group as usize].cell().cloned());
+            let link = Link {
+                key: Some(key.clone()),
+                group,
+                prev: NONE,
+                next: NONE,
+                sibling: first,
+                raises: 0,
+                list: STANDING as u8,
+            };
             first = self.place(link);
-            if next != NONE {
-                self.links[next as usize].prev = first;
-            }
-            self.groups[group as usize].head = first;
+            self.push(first, list);
         }
-        Links(first)
+        (Links(first), cells.into())
     }
 
     /// Removes the entry with these links.
     pub(super) fn remove(&mut self, links: Links) {
         let mut at = links.0;
         while at != NONE {
+            self.unlink(at);
             let link = &mut self.links[at as usize];
-            let (group, prev, next, sibling) = (link.group, link.prev, link.next, link.sibling);
+            let (group, sibling) = (link.group, link.sibling);
             link.key = None;
             link.next = self.free_link;
             self.free_link = at;
-            if next != NONE {
-                self.links[next as usize].prev = prev;
-            }
-            if prev != NONE {
-                self.links[prev as usize].next = next;
-            } else {
-                self.groups[group as usize].head = next;
-                if next == NONE {
-                    self.retire(group);
-                }
+            if self.groups[group as usize].lists.iter().all(|list| list.len == 0) {
+                self.retire(group);
             }
             at = sibling;
         }
     }
 
-    /// Returns the keys under `tag`, in no particular order.
-    pub(super) fn keys(&self, tag: &Tag) -> Vec<Key> {
-        let mut keys = Vec::new();
-        let group = self.groups_by_tag.get(tag).copied();
-        let mut at = group.map_or(NONE, |group| self.groups[group as usize].head);
+    /// Moves the entry with these links to the soft-stale ones.
+    pub(super) fn make_soft(&mut self, links: Links) {
+        let mut at = links.0;
         while at != NONE {
-            let link = &self.links[at as usize];
-            keys.extend(link.key.clone());
-            at = link.next;
+            self.unlink(at);
+            self.push(at, SOFT);
+            at = self.links[at as usize].sibling;
         }
-        keys
     }
 
-    /// Returns all tags, in no particular order.
-    pub(super) fn tags(&self) -> impl Iterator<Item = &Tag> {
-        self.groups_by_tag.keys()
+    /// Puts an event about `tag` in force.
+    pub(super) fn raise(&mut self, tag: &Tag, raise: Raise) -> Raising {
+        let Some(at) = self.groups_by_tag.get(tag).copied() else { return Raising::default() };
+        let group = &mut self.groups[at as usize];
+        let Some(cell) = group.cell().filter(|cell| cell.generation().is_raised_by(raise)) else {
+            return Raising::default();
+        };
+        cell.raise(raise);
+        let merged = if raise.is_soft { group.lists[SOFT].len as usize } else { 0 };
+        let again = self.leave_behind(at, !raise.is_soft);
+        if let Some(raises) = self.raises.get_mut(&at)
+            && raise.is_soft
+            && raises.len() < MAX_RAISES
+        {
+            raises.push(raise);
+        }
+        Raising { merged, again }
+    }
+
+    /// Puts an eviction of `tag` in force. Entries with a lower stamp are evicted. Returns whether there are any.
+    pub(super) fn evict(&mut self, tag: &Tag, stamp: u64) -> bool {
+        let Some(at) = self.groups_by_tag.get(tag).copied() else { return false };
+        if let Some(cell) = self.groups[at as usize].cell() {
+            cell.evict(stamp);
+        }
+        self.leave_behind(at, true);
+        true
+    }
+
+    /// Makes all links of a group lag, the soft-stale ones if that is said. Returns whether some did before.
+    fn leave_behind(&mut self, at: u32, with_soft: bool) -> bool {
+        let group = &mut self.groups[at as usize];
+        let lists = if with_soft { &mut group.lists[..] } else { &mut group.lists[..1] };
+        let mut before = 0;
+        for list in lists {
+            before += list.lagging;
+            self.lagging += (list.len - list.lagging) as usize;
+            list.lagging = list.len;
+            list.raises = list.raises.wrapping_add(1);
+        }
+        if let hash_map::Entry::Vacant(free) = self.raises.entry(at) {
+            free.insert(Vec::new());
+            self.queue.push(at);
+        }
+        before > 0
+    }
+
+    /// Returns the newest event about one of the tags.
+    pub(super) fn newest(&self, tags: &[Tag]) -> Lsn {
+        let groups = tags.iter().filter_map(|tag| self.groups_by_tag.get(tag));
+        let cells = groups.filter_map(|at| self.groups[*at as usize].cell());
+        cells.map(|cell| cell.generation().newest).max().unwrap_or_default()
+    }
+
+    /// Returns the number of links that lag behind an invalidation.
+    pub(super) fn lagging(&self) -> usize {
+        self.lagging
+    }
+
+    /// Returns the number of tags that entries lag behind of.
+    pub(super) fn lagging_tags(&mut self) -> usize {
+        self.drop_settled();
+        self.queue.len()
+    }
+
+    /// Returns the key of an entry that lags behind an invalidation. The caller settles the entry.
+    pub(super) fn take_lagging(&mut self) -> Option<Key> {
+        self.drop_settled();
+        let group = &self.groups[*self.queue.last()? as usize];
+        let list = group.lists.iter().position(|list| list.lagging > 0)?;
+        let at = group.lists[list].tail;
+        self.unlink(at);
+        self.push(at, list);
+        self.links[at as usize].key.clone()
+    }
+
+    /// Drops the groups without lagging links from the end of the queue.
+    fn drop_settled(&mut self) {
+        while let Some(at) = self.queue.last() {
+            if self.groups[*at as usize].lists.iter().any(|list| list.lagging > 0) {
+                break;
+            }
+            self.raises.remove(at);
+            self.queue.pop();
+        }
+    }
+
+    /// Returns the events that may have left the entry with these links soft-stale.
+    pub(super) fn raises(&self, links: Links) -> impl Iterator<Item = Raise> {
+        let next = |at: &u32| self.links.get(*at as usize).map(|link| link.sibling);
+        let links = std::iter::successors(Some(links.0), next).take_while(|at| *at != NONE);
+        let raises = links.filter_map(|at| self.raises.get(&self.links[at as usize].group));
+        raises.flatten().copied()
+    }
+
+    /// Returns the keys of the entries under `tag` that are not soft-stale, the last stored first.
+    pub(super) fn standing(&self, tag: &Tag) -> impl Iterator<Item = &Key> {
+        self.keys_of(tag, STANDING)
+    }
+
+    /// Returns all keys under `tag`.
+    #[cfg(test)]
+    pub(super) fn keys(&self, tag: &Tag) -> Vec<Key> {
+        self.keys_of(tag, STANDING).chain(self.keys_of(tag, SOFT)).cloned().collect()
+    }
+
+    fn keys_of(&self, tag: &Tag, list: usize) -> impl Iterator<Item = &Key> {
+        let group = self.groups_by_tag.get(tag).map(|at| &self.groups[*at as usize]);
+        let first = group.map_or(NONE, |group| group.lists[list].head);
+        let next = |at: &u32| self.links.get(*at as usize).map(|link| link.next);
+        let links = std::iter::successors(Some(first), next).take_while(|at| *at != NONE);
+        links.filter_map(|at| self.links[at as usize].key.as_ref())
     }
 
     /// Returns the number of tags.
@@ -137,18 +310,64 @@ impl TagIndex {
         self.groups_by_tag.len()
     }
 
+    /// Returns the memory of an index that is not needed any more, to be freed in parts.
+    pub(super) fn discard(self) -> DiscardedIndex {
+        DiscardedIndex {
+            links: self.links.into_iter(),
+            groups: self.groups.into_iter(),
+            tags: self.groups_by_tag.into_iter(),
+        }
+    }
+
+    /// Puts a link at the head of a list of its group.
+    fn push(&mut self, at: u32, list: usize) {
+        let group = self.links[at as usize].group;
+        let of = &mut self.groups[group as usize].lists[list];
+        let next = std::mem::replace(&mut of.head, at);
+        if next == NONE {
+            of.tail = at;
+        } else {
+            self.links[next as usize].prev = at;
+        }
+        of.len += 1;
+        let link = &mut self.links[at as usize];
+        (link.prev, link.next, link.raises) = (NONE, next, of.raises);
+        link.list = list as u8;
+    }
+
+    /// Takes a link from its list.
+    fn unlink(&mut self, at: u32) {
+        let Link { group, prev, next, raises, list, .. } = self.links[at as usize];
+        let of = &mut self.groups[group as usize].lists[usize::from(list)];
+        of.len -= 1;
+        if raises != of.raises {
+            of.lagging -= 1;
+            self.lagging -= 1;
+        }
+        match next {
+            NONE => of.tail = prev,
+            _ => self.links[next as usize].prev = prev,
+        }
+        match prev {
+            NONE => of.head = next,
+            _ => self.links[prev as usize].next = next,
+        }
+    }
+
     fn group(&mut self, tag: &Tag) -> u32 {
         if let Some(group) = self.groups_by_tag.get(tag) {
             return *group;
         }
-        let group = Group { tag: Some(tag.clone()), head: NONE };
+        let name = Some((tag.clone(), Arc::default()));
+        let group = Group { tag: name, ..Group::default() };
         let at = self.free_group;
         let at = if at == NONE {
             self.groups.push(group);
             number(self.groups.len() - 1)
         } else {
-            self.free_group = self.groups[at as usize].head;
-            self.groups[at as usize] = group;
+            let free = &mut self.groups[at as usize];
+            self.free_group = free.lists[STANDING].head;
+            *free = group;
             at
         };
         self.groups_by_tag.insert(tag.clone(), at);
@@ -157,10 +376,15 @@ impl TagIndex {
 
     fn retire(&mut self, at: u32) {
         let group = &mut self.groups[at as usize];
-        group.head = self.free_group;
+        let retired = std::mem::take(group);
+        group.lists[STANDING].head = self.free_group;
         self.free_group = at;
-        if let Some(tag) = group.tag.take() {
+        if let Some((tag, _)) = retired.tag {
             self.groups_by_tag.remove(&tag);
+        }
+        // Its place in the queue is dropped later, maybe after another tag has taken the group.
+        if let Some(raises) = self.raises.get_mut(&at) {
+            raises.clear();
         }
     }
 
@@ -180,51 +404,24 @@ fn number(at: usize) -> u32 {
     u32::try_from(at).ok().filter(|at| *at != NONE).expect("memory ends before 2^32 - 1 links")
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+/// An index that is not needed any more.
+#[derive(Debug)]
+pub(super) struct DiscardedIndex {
+    links: vec::IntoIter<Link>,
+    groups: vec::IntoIter<Group>,
+    tags: hash_map::IntoIter<Tag, u32>,
+}
 
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn key(id: u8) -> Key {
-        Key::parse(&format!("v1:catalog:price:{id}")).expect("a key")
-    }
-
-    fn tag(id: u8) -> Tag {
-        Tag::parse(&format!("category-{id}")).expect("a tag")
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_map_of_sets(
-            steps in proptest::collection::vec(
-                (0_u8..12, proptest::collection::btree_set(0_u8..5, 0..4)), 1..80),
-        ) {
-            let mut index = TagIndex::default();
-            let mut entries: BTreeMap<u8, (Links, BTreeSet<u8>)> = BTreeMap::new();
-            for (id, tags) in steps {
-                if let Some((links, _)) = entries.remove(&id) {
-                    index.remove(links);
-                } else {
-                    let named: Vec<Tag> = tags.iter().map(|id| tag(*id)).collect();
-                    entries.insert(id, (index.insert(&key(id), &named), tags));
-                }
-                for t in 0..5 {
-                    let found: BTreeSet<Key> = index.keys(&tag(t)).into_iter().collect();
-                    let expected: BTreeSet<Key> = entries
-                        .iter()
-                        .filter(|(_, (_, tags))| tags.contains(&t))
-                        .map(|(id, _)| key(*id))
-                        .collect();
-                    prop_assert_eq!(found, expected);
-                }
-            }
-            for (_, (links, _)) in entries {
-                index.remove(links);
-            }
-            prop_assert_eq!(index.tag_count(), 0, "a tag is removed with its last entry");
-        }
+impl DiscardedIndex {
+    /// Frees a part. Returns whether there is more.
+    pub(super) fn free(&mut self, count: usize) -> bool {
+        self.links.by_ref().take(count).for_each(drop);
+        self.groups.by_ref().take(count).for_each(drop);
+        self.tags.by_ref().take(count).for_each(drop);
+        self.links.len() + self.groups.len() + self.tags.len() > 0
     }
 }
+
+#[cfg(test)]
+#[path = "tag_index_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use contract::Key;
 use super::entry::{EntryPolicy, LocalEntry};
 use super::fast_path::FastPath;
 use super::pools::Assured;
-use super::tier::Local;
+use super::tier::{Local, LocalOptions};
 use crate::entry::{Content, Entry, Value};
 
 pub(super) const EPOCH: Epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
@@ -68,9 +68,15 @@ fn local(bytes: u64) -> Local {
     local_of(bytes, Assured::default())
 }
 
+/// Creates an empty tier that settles at most `at_once` entries when it applies an event.
+pub(super) fn local_with(bytes: u64, assured: Assured, at_once: usize) -> Local {
+    let chance = Arc::new(crate::chance::ThreadChance);
+    let contracts = Coverage::default();
+    Local::new(LocalOptions { bytes, assured, samples: 16, at_once, chance, contracts })
+}
+
 pub(super) fn local_of(bytes: u64, assured: Assured) -> Local {
-    let local =
-        Local::new(bytes, assured, 16, Arc::new(crate::chance::ThreadChance), Coverage::default());
+    let local = local_with(bytes, assured, usize::MAX);
     local.apply(&batch(0, 10, Vec::new()), Mono(0), true);
     local.sample(EPOCH.log(), Mono(100), Lsn(10));
     local

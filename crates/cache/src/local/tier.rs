@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coherence::{
-    Batch, CausalToken, Coverage, Epoch, Event, Fence, Followed, Log, Lsn, Mono, Offer, Reached,
-    Refusal, Subject, Verdict,
+    Batch, CausalToken, Coverage, Epoch, Fence, Followed, Log, Lsn, Mono, Offer, Reached, Refusal,
+    Subject, Verdict,
 };
 use contract::{Key, Tag};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::entry::LocalEntry;
-use super::invalidation::invalidate;
+use super::invalidation::Invalidator;
 use super::pools::{Assured, PoolStatus};
 use super::store::Store;
 use super::writer::Writer;
@@ -32,9 +32,10 @@ pub struct LocalStatus {
     pub watermark: Lsn,
     /// The bound of an answer given now. `None`: nothing is proven.
     pub bound: Option<Duration>,
-    /// The number of entries.
+    /// The number of entries that no invalidation has made old. While a wildcard or a drop is carried out in the
+    /// background, entries that were not checked yet are not counted.
     pub entries: usize,
-    /// The bytes that the entries take, overhead included.
+    /// The bytes that the entries take, overhead included; also those of old entries that are still to be removed.
     pub bytes: u64,
     /// The number of tombstones.
     pub tombstones: usize,
@@ -50,6 +51,20 @@ pub struct LocalStatus {
     pub pools: [PoolStatus; 3],
 }
 
+/// The settings of the in-process tier.
+pub(crate) struct LocalOptions {
+    /// The limit of its memory.
+    pub(crate) bytes: u64,
+    pub(crate) assured: Assured,
+    /// The number of samples that it remembers.
+    pub(crate) samples: usize,
+    /// The number of entries that an invalidation settles before it counts as applied.
+    pub(crate) at_once: usize,
+    pub(crate) chance: Arc<dyn Chance>,
+    /// The mappings of this node's contracts.
+    pub(crate) contracts: Coverage,
+}
+
 /// The in-process tier.
 pub(crate) struct Local {
     pub(super) store: Store,
@@ -60,27 +75,31 @@ pub(crate) struct Local {
     generation: AtomicU64,
     /// Notified when the applied position has moved.
     moved: Notify,
+    /// Notified when an invalidation has left entries to the sweep.
+    pub(super) lagging: Notify,
+    /// The number of entries that an invalidation settles before it counts as applied.
+    at_once: usize,
     pub(super) chance: Arc<dyn Chance>,
 }
 
 impl Local {
-    /// Creates an empty tier of at most `bytes` that remembers `samples` samples. `contracts`: the mappings of this
-    /// node's contracts.
-    pub(crate) fn new(
-        bytes: u64,
-        assured: Assured,
-        samples: usize,
-        chance: Arc<dyn Chance>,
-        contracts: Coverage,
-    ) -> Self {
+    /// Creates an empty tier.
+    pub(crate) fn new(options: LocalOptions) -> Self {
+        let LocalOptions { bytes, assured, samples, at_once, chance, contracts } = options;
         Self {
             store: Store::new(bytes, assured),
             writer: Mutex::new(Writer::new(samples, contracts)),
             proven: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             moved: Notify::new(),
+            lagging: Notify::new(),
+            at_once,
             chance,
         }
+    }
+
+    pub(super) fn invalidator<'a>(&'a self, writer: &'a mut Writer) -> Invalidator<'a> {
+        Invalidator { store: &self.store, writer, chance: &*self.chance }
     }
 
     /// Returns the entry under `key`, with the time as of which the tier is proven. Does not check expiry:
@@ -90,10 +109,28 @@ impl Local {
         let generation = self.generation.load(Ordering::Acquire);
         let proven = self.proven();
         let entry = self.store.get(key)?;
+        let entry = match self.store.raised.is_unchanged(&entry) {
+            true => entry,
+            false => self.check(key, entry)?,
+        };
         if self.generation.load(Ordering::Acquire) != generation {
             return None;
         }
         Some((entry, proven))
+    }
+
+    /// Checks an entry that was found after a raise, the first time without the tier's mutex. Returns its
+    /// soft-stale copy if that is what an invalidation has left of it.
+    #[cold]
+    fn check(&self, key: &Key, entry: Arc<LocalEntry>) -> Option<Arc<LocalEntry>> {
+        if self.store.raised.is_current(key, &entry) {
+            return Some(entry);
+        }
+        let may_stay = entry.policy.soft_allowed && !self.store.raised.is_removed(key, &entry);
+        if !may_stay {
+            return None;
+        }
+        self.invalidator(&mut self.writer.lock()).settle(key)
     }
 
     /// As [`get`](Self::get) without any proof, to measure the cost of the proof.
@@ -112,7 +149,8 @@ impl Local {
         token: CausalToken,
     ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
         // All writes take this lock, so position and entry belong together.
-        let writer = self.writer.lock();
+        let mut writer = self.writer.lock();
+        self.invalidator(&mut writer).settle(key)?;
         let (entry, proven) = self.get(key)?;
         let upto = entry.reaches(writer.fence.applied());
         let reached = matches!(entry.content, Content::Uncacheable)
@@ -149,7 +187,7 @@ impl Local {
     pub(crate) fn peek(&self, key: &Key) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
         let generation = self.generation.load(Ordering::Acquire);
         let proven = self.proven();
-        let entry = self.store.peek(key)?;
+        let entry = self.check(key, self.store.peek(key)?)?;
         let unchanged = self.generation.load(Ordering::Acquire) == generation;
         unchanged.then_some((entry, proven))
     }
@@ -157,30 +195,6 @@ impl Local {
     #[inline]
     fn proven(&self) -> Option<Mono> {
         self.proven.load(Ordering::Acquire).checked_sub(1).map(Mono)
-    }
-
-    /// Returns the keys, at most `limit`, of the entries that `event` will invalidate.
-    pub(crate) fn keys_invalidated_by(&self, event: &Event, limit: usize) -> Vec<Key> {
-        let mut found = Vec::new();
-        for subject in &event.subjects {
-            let left = limit - found.len();
-            let old = |key: &Key| {
-                // A soft-stale entry was invalidated by an earlier event.
-                self.store.peek(key).is_some_and(|e| e.tau < event.lsn && !e.is_soft())
-            };
-            let keys = match subject {
-                Subject::Everything => {
-                    found.extend(self.store.iter().map(|(key, _)| key).filter(old).take(left));
-                    continue;
-                }
-                named => self.store.keys_named(&self.writer.lock().index, named),
-            };
-            found.extend(keys.into_iter().filter(old).take(left));
-            if found.len() >= limit {
-                break;
-            }
-        }
-        found
     }
 
     /// Stores an entry by the fill rule. `epoch`: the tier's epoch as it was known before the load; `mappings`:
@@ -196,7 +210,7 @@ impl Local {
         if !writer.covers(mappings) {
             return Verdict::Refuse(Refusal::Unproven);
         }
-        let stored = self.store.peek(key).map(|old| old.tau);
+        let stored = self.invalidator(&mut writer).settle(key).map(|old| old.tau);
         let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
         let verdict = writer.fence.admit(offer);
         if verdict == Verdict::Accept {
@@ -208,7 +222,11 @@ impl Local {
     /// Stores that the answer under `key` may not be stored. Such an entry holds no data that could be old,
     /// so the fence is not asked. An invalidation removes it as any other.
     pub(crate) fn insert_uncacheable(&self, key: &Key, entry: Arc<LocalEntry>) {
-        self.store.insert(&mut self.writer.lock().index, key, entry);
+        let mut writer = self.writer.lock();
+        // An event that was applied before does not concern it.
+        let tau = entry.tau.max(writer.fence.applied()).max(writer.index.newest(&entry.tags));
+        let entry = if tau == entry.tau { entry } else { entry.with_tau(tau) };
+        self.store.insert(&mut writer.index, key, entry);
     }
 
     /// Stores, as soft-stale, an entry that [`fill`](Self::fill) has refused because of a commit during its
@@ -228,7 +246,7 @@ impl Local {
         if !writer.covers(mappings) {
             return false;
         }
-        let old = self.store.peek(key);
+        let old = self.invalidator(&mut writer).settle(key);
         let stored = old.as_ref().map(|old| old.tau);
         let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
         let Some(missed) = writer.fence.admit_late(offer) else { return false };
@@ -246,13 +264,13 @@ impl Local {
     /// before it, and an epoch other than this tier's is a later one.
     pub(crate) fn apply(&self, batch: &Batch, now: Mono, in_order: bool) -> Followed {
         let mut writer = self.writer.lock();
+        writer.time = writer.time.max(now);
         let covered_before = writer.known.covers_own(writer.fence.coverage());
         let followed = writer.fence.follow(batch, in_order);
         match followed {
             Followed::Applied => {
-                for event in &batch.events {
-                    invalidate(&self.store, &mut writer, event, now, &*self.chance);
-                }
+                let is_lagging = self.invalidator(&mut writer).apply(&batch.events, self.at_once);
+                self.wake_sweep(is_lagging);
             }
             Followed::Reset(_) => self.clear(&mut writer),
             Followed::Gap(_) => return followed,
@@ -325,15 +343,22 @@ impl Local {
     fn clear(&self, writer: &mut Writer) {
         self.proven.store(0, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        self.store.clear(&mut writer.index);
+        let mut invalidator = self.invalidator(writer);
+        invalidator.drop_all(self.at_once);
+        self.wake_sweep(invalidator.is_lagging());
+    }
+
+    fn wake_sweep(&self, is_lagging: bool) {
+        if is_lagging {
+            self.lagging.notify_one();
+        }
     }
 
     /// Removes entries now, without a position: proves nothing and raises no tombstone.
     pub(crate) fn evict(&self, subjects: &[Subject]) {
         let mut writer = self.writer.lock();
-        for subject in subjects {
-            self.store.remove_named(&mut writer.index, subject, |_| true);
-        }
+        let is_lagging = self.invalidator(&mut writer).evict(subjects, self.at_once);
+        self.wake_sweep(is_lagging);
     }
 
     /// Adds a sample: the primary was asked at `asked` and reported that its log ends at `end`.
@@ -414,7 +439,10 @@ impl Local {
             applied,
             watermark: writer.fence.watermark(),
             bound: writer.proven(applied).map(|proven| now.since(proven)),
-            entries: self.store.len(),
+            entries: self
+                .store
+                .len()
+                .saturating_sub(writer.index.lagging() + writer.sweep.unvisited()),
             bytes: self.store.bytes(),
             tombstones: writer.fence.tombstones(),
             evictions: self.store.evictions(),

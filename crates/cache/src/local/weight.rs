@@ -12,9 +12,9 @@ use crate::entry::{Content, Entry};
 /// load factor, and the unused space after the growth of either.
 const SLOT: usize = 104;
 
-/// Bytes per tag of an entry: a link in the index, and its tag's group and hash table slot, with the same
-/// allowances.
-const PER_TAG: usize = 160;
+/// Bytes per tag of an entry: a link in the index, and its tag's group, cell and hash table slot, with the
+/// same allowances.
+const PER_TAG: usize = 240;
 
 /// The two counters of an `Arc`, in bytes.
 const COUNTERS: usize = 16;
@@ -39,7 +39,11 @@ fn weight(key: &Key, entry: &Entry) -> usize {
         Content::Absent | Content::Uncacheable => 0,
     };
     let tags = entry.tags.len();
-    let list = if tags == 0 { 0 } else { chunk(COUNTERS + tags * size_of::<contract::Tag>()) };
+    let list = if tags == 0 {
+        0
+    } else {
+        chunk(COUNTERS + tags * size_of::<contract::Tag>()) + chunk(tags * size_of::<usize>())
+    };
     let tag_texts: usize =
         entry.tags.iter().map(|tag| chunk(COUNTERS + tag.as_str().len()) + PER_TAG).sum();
     SLOT + chunk(COUNTERS + key.as_bytes().len())

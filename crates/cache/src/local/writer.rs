@@ -11,7 +11,7 @@ use contract::{Class, Key};
 
 use super::entry::{EntryPolicy, LocalEntry};
 use super::key_filter::{FilterId, KeyFilter};
-use super::tag_index::TagIndex;
+use super::tag_index::{DiscardedIndex, TagIndex};
 use crate::entry::{Content, Entry};
 
 /// Tombstones live at least this long before the floor replaces them: longer than most loads, so that
@@ -35,6 +35,9 @@ pub(super) struct Writer {
     /// The mappings that the leader applies, as far as this node knows.
     pub(super) known: KnownCoverage,
     pub(super) index: TagIndex,
+    pub(super) sweep: SweepState,
+    /// The time of the last batch.
+    pub(super) time: Mono,
     pub(super) filters: Vec<KeyFilter>,
     /// The part of the log that was received, for filters that are added later.
     pub(super) filter_position: Option<FilterPosition>,
@@ -44,6 +47,73 @@ pub(super) struct Writer {
     /// Entries that became soft-stale, and invalidations of entries that were soft-stale already.
     pub(super) soft_stale: u64,
     pub(super) merged: u64,
+}
+
+/// The work of the [sweep](super::sweep) beside the links that lag behind in the index.
+#[derive(Default)]
+pub(super) struct SweepState {
+    /// A pass over the store that has begun at this stamp, or a later one, settles all entries that wildcards
+    /// and drops have made old.
+    wanted: u64,
+    /// The last pass that has ended had begun at this stamp.
+    done: u64,
+    /// The number of entries that such a pass has still to visit.
+    unvisited: usize,
+    discarded: Vec<DiscardedIndex>,
+}
+
+impl SweepState {
+    /// Requests a pass that begins at `stamp` or later and visits all of the `entries`.
+    pub(super) fn request_pass(&mut self, entries: usize, stamp: u64) {
+        self.wanted = stamp;
+        self.unvisited = entries;
+    }
+
+    /// Keeps an index until its memory was freed in parts.
+    pub(super) fn discard(&mut self, index: DiscardedIndex) {
+        self.discarded.push(index);
+    }
+
+    /// Frees a part of the discarded indices.
+    pub(super) fn free(&mut self, links: usize) {
+        if let Some(index) = self.discarded.last_mut()
+            && !index.free(links)
+        {
+            self.discarded.pop();
+        }
+    }
+
+    /// Whether a pass is wanted that has not ended.
+    pub(super) fn is_pass_due(&self) -> bool {
+        self.done < self.wanted
+    }
+
+    /// Whether there is anything to do.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_pass_due() || !self.discarded.is_empty()
+    }
+
+    /// Records that a pass that had begun at `began` visits entries with these stamps. The others were stored
+    /// after the request, or found current by a reader.
+    pub(super) fn visited(&mut self, began: u64, stamps: impl Iterator<Item = u64>) {
+        if began >= self.wanted {
+            let requested = stamps.filter(|stamp| *stamp < self.wanted).count();
+            self.unvisited = self.unvisited.saturating_sub(requested);
+        }
+    }
+
+    /// Records the end of a pass.
+    pub(super) fn ended(&mut self, began: u64) {
+        self.done = began;
+        if !self.is_pass_due() {
+            self.unvisited = 0;
+        }
+    }
+
+    /// Returns the number of entries that may be old and not yet settled.
+    pub(super) fn unvisited(&self) -> usize {
+        self.unvisited
+    }
 }
 
 impl Writer {
@@ -56,6 +126,8 @@ impl Writer {
             bound: Bound::new(samples),
             known: KnownCoverage::new(contracts),
             index: TagIndex::default(),
+            sweep: SweepState::default(),
+            time: Mono(0),
             filters: Vec::new(),
             filter_position: None,
             collect_at: (Mono(0), Lsn::ZERO),

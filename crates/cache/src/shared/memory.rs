@@ -15,7 +15,8 @@ use coherence::{
 };
 use contract::Key;
 use parking_lot::Mutex;
-use quick_cache::{Weighter, unsync::Cache};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::mpsc;
 
 use super::broadcast::Broadcast;
@@ -39,7 +40,17 @@ const TOMBSTONES_MAX: usize = 250_000;
 /// Expired leases are removed after this many grants.
 const SWEEP_EVERY: u64 = 1_024;
 
-/// The embedded tier. Only entries are evicted to stay within its bytes; tombstones are stored apart, and
+/// Entries that are dropped in place. More are dropped on another thread.
+const DROPPED_IN_PLACE: usize = 1_000;
+
+/// Entries that a survey looks at while it holds the lock.
+const SURVEYED_AT_ONCE: usize = 256;
+
+/// All changes are made under the lock of [`State`]. A survey walks the entries without it.
+type Entries = Cache<Key, Stored, Weight>;
+
+/// The embedded tier. No call visits more entries than it names: entries that a tag or a wildcard has made old are
+/// removed when they are looked up, or evicted. Only entries are evicted to stay within its bytes; tombstones are stored apart, and
 /// only [`SharedTier::collect`] and [`SharedTier::trim_tombstones`] drop them.
 pub struct MemoryTier {
     clock: Arc<dyn Clock>,
@@ -51,7 +62,7 @@ struct State {
     fence: Fence,
     leases: Leases,
     grants: u64,
-    entries: Cache<Key, Stored, Weight>,
+    entries: Arc<Entries>,
     stamps: EvictionStamps,
     subscribers: Broadcast,
     claim: Option<(Claim, Mono)>,
@@ -111,11 +122,11 @@ impl MemoryTier {
     #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.state.lock();
-        let mut entries = empty_cache(state.entries.capacity());
+        let entries = empty_cache(state.entries.capacity());
         // In a fixed order, so that later evictions do not depend on the hasher's seed.
         let stored: BTreeMap<_, _> = state.entries.iter().collect();
         for (key, stored) in stored {
-            entries.insert(key.clone(), stored.clone());
+            entries.insert(key, stored);
         }
         let copy = State {
             fence: state.fence.clone(),
@@ -147,12 +158,49 @@ impl MemoryTier {
     pub fn tombstones(&self) -> usize {
         self.state.lock().fence.tombstones()
     }
+
+    /// Counts those of `part` that are valid and that the subjects concern. Returns `false` if `entries` were
+    /// dropped.
+    fn count_part(
+        &self,
+        subjects: &[Subject],
+        entries: &Arc<Entries>,
+        part: &[(Key, Stored)],
+        now: Mono,
+        survey: &mut Survey,
+    ) -> bool {
+        let state = self.state.lock();
+        for (key, stored) in part {
+            let tags = &stored.entry.tags;
+            let meant = subjects.iter().any(|subject| subject.concerns(key, tags));
+            if meant && state.fence.epoch().is_some() && state.is_valid(key, stored, now) {
+                survey.count(key);
+            }
+        }
+        Arc::ptr_eq(&state.entries, entries)
+    }
 }
 
-fn empty_cache(capacity_bytes: u64) -> Cache<Key, Stored, Weight> {
+fn empty_cache(capacity_bytes: u64) -> Arc<Entries> {
     // Only sets the length of the list of recently evicted keys; an estimate of 1 KiB per entry is enough.
     let entries = usize::try_from(capacity_bytes / 1_024).unwrap_or(usize::MAX);
-    Cache::with_weighter(entries.clamp(16, 1 << 20), capacity_bytes, Weight)
+    let options = OptionsBuilder::new()
+        .shards(1)
+        .estimated_items_capacity(entries.clamp(16, 1 << 20))
+        .weight_capacity(capacity_bytes)
+        .build()
+        .expect("both capacities are set");
+    let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+    Arc::new(Entries::with_options(options, Weight, hasher, lifecycle))
+}
+
+/// Drops entries that no call can find any more.
+fn discard(entries: Arc<Entries>) {
+    if entries.len() > DROPPED_IN_PLACE
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        drop(runtime.spawn_blocking(move || drop(entries)));
+    }
 }
 
 impl State {
@@ -191,14 +239,14 @@ impl State {
     fn is_valid(&self, key: &Key, stored: &Stored, now: Mono) -> bool {
         stored.expires > now
             && self.fence.stands(key, &stored.entry.tags, stored.entry.tau)
-            && !self.stamps.is_evicted(stored.stamp, &stored.entry.tags)
+            && !self.stamps.is_evicted(stored.stamp, key, &stored.entry.tags)
     }
 
     /// Returns the entry if it is valid, and removes it if it is not.
     fn find(&mut self, key: &Key, now: Mono) -> Option<(Entry, Duration)> {
         let stored = self.entries.get(key)?;
-        if self.is_valid(key, stored, now) {
-            return Some((stored.entry.clone(), stored.expires.since(now)));
+        if self.is_valid(key, &stored, now) {
+            return Some((stored.entry, stored.expires.since(now)));
         }
         self.entries.remove(key);
         None
@@ -208,17 +256,19 @@ impl State {
     /// valid entry misses no applied commit.
     fn touch(&mut self, key: &Key, touch: Touch, now: Mono, wall_ms: u64) {
         let Some(stored) = self.entries.peek(key) else { return };
-        let Stored { entry, expires, .. } = stored;
+        let Stored { entry, expires, .. } = &stored;
         let proven = self.fence.applied() >= touch.proven_from;
-        if !proven || !entry.is_present() || !self.is_valid(key, stored, now) {
+        if !proven || !entry.is_present() || !self.is_valid(key, &stored, now) {
             return;
         }
         let age = Duration::from_millis(wall_ms.saturating_sub(entry.loaded_wall_ms));
         let left = touch.sliding_ttl(entry.ttl, age, now).prolonged(now, expires.since(now));
         let tau = self.fence.confirm(key, &entry.tags, entry.tau);
-        if let (Some(left), Some(tau), Some(mut stored)) = (left, tau, self.entries.get_mut(key)) {
-            stored.expires = now + left;
-            stored.entry.tau = tau;
+        if let (Some(left), Some(tau)) = (left, tau) {
+            let entry = Entry { tau, ..entry.clone() };
+            let touched = Stored { entry, expires: now + left, ..stored };
+            // Fails only where there is no entry.
+            let _ = self.entries.replace(key.clone(), touched, false);
         }
     }
 
@@ -289,7 +339,7 @@ impl State {
         let is_stored = |renewal: &Renewal| {
             self.entries.peek(&renewal.key).is_some_and(|stored| {
                 stored.entry.definition == renewal.definition
-                    && self.is_valid(&renewal.key, stored, now)
+                    && self.is_valid(&renewal.key, &stored, now)
             })
         };
         // Has to be read before the tombstones are raised, which make all of them invalid.
@@ -334,22 +384,25 @@ impl State {
             match subject {
                 Subject::Key(key) => drop(self.entries.remove(key)),
                 Subject::Tag(_) => {}
-                Subject::KeysLike(_) | Subject::TagsLike(_) => {
-                    self.entries.retain(|key, stored| !subject.concerns(key, &stored.entry.tags));
-                }
+                Subject::KeysLike(_) | Subject::TagsLike(_) => self.stamps.evict_wildcard(subject),
                 Subject::Everything => {
                     self.stamps.evict_everything();
-                    self.entries.clear();
+                    self.drop_entries();
                 }
             }
         }
         self.subscribers.publish(&NodeMessage::Evict(subjects.to_vec()));
     }
 
+    fn drop_entries(&mut self) {
+        let empty = empty_cache(self.entries.capacity());
+        discard(std::mem::replace(&mut self.entries, empty));
+    }
+
     fn reset_epoch(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn) {
         self.fence.reset_epoch(epoch, at, watermark);
         self.leases.clear();
-        self.entries.clear();
+        self.drop_entries();
         self.schema = None;
         let start = Batch {
             epoch,
@@ -409,8 +462,8 @@ impl SharedTier for MemoryTier {
         let state = self.state.lock();
         let stored = state.entries.peek(key).filter(|stored| state.is_valid(key, stored, now));
         let outcome = stored.map_or(Outcome::Miss, |stored| Outcome::Found {
-            entry: stored.entry.clone(),
             remaining: stored.expires.since(now),
+            entry: stored.entry,
         });
         Ok(SharedRead { position: state.position(), outcome })
     }
@@ -439,16 +492,20 @@ impl SharedTier for MemoryTier {
 
     async fn survey(&self, subjects: &[Subject]) -> Result<Survey, TierError> {
         let now = self.clock.mono();
-        let state = self.state.lock();
+        let entries = Arc::clone(&self.state.lock().entries);
         let mut survey = Survey::default();
-        for (key, stored) in state.entries.iter() {
-            let tags = &stored.entry.tags;
-            let meant = subjects.iter().any(|subject| subject.concerns(key, tags));
-            if meant && state.fence.epoch().is_some() && state.is_valid(key, stored, now) {
-                survey.count(key);
+        let mut left = entries.iter();
+        loop {
+            let part: Vec<_> = left.by_ref().take(SURVEYED_AT_ONCE).collect();
+            // Dropped meanwhile, as was the rest.
+            if !self.count_part(subjects, &entries, &part, now, &mut survey) {
+                return Ok(Survey::default());
             }
+            if part.len() < SURVEYED_AT_ONCE {
+                return Ok(survey);
+            }
+            tokio::task::yield_now().await;
         }
-        Ok(survey)
     }
 
     async fn reset_epoch(&self, epoch: Epoch, at: Lsn, watermark: Lsn) -> Result<(), TierError> {

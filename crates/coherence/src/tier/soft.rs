@@ -63,34 +63,49 @@ pub fn is_soft(event: &Event) -> bool {
     event.cause == Cause::Commit && !event.subjects.contains(&Subject::Everything)
 }
 
-/// Returns the effect of `event` on an entry that it concerns. `proven` returns the time as of which a
-/// tier that has applied a given position is proven
-/// ([`Bound::proven_of`](crate::Bound::proven_of)).
+/// An event as the entries under its subjects see it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Raise {
+    /// The event's position.
+    pub lsn: Lsn,
+    /// Whether it [may leave entries soft-stale](is_soft).
+    pub is_soft: bool,
+    /// The time as of which an entry is proven that lacks this event and no earlier one.
+    pub as_of: Option<Mono>,
+}
+
+impl Raise {
+    /// Creates the raise of an event. `proven` returns the time as of which a tier that has applied a given
+    /// position is proven ([`Bound::proven_of`](crate::Bound::proven_of)).
+    #[must_use]
+    pub fn new(event: &Event, proven: impl FnOnce(Lsn) -> Option<Mono>) -> Self {
+        let lsn = event.lsn;
+        let before = if on(Rule::SoftStaleStopsBefore) { lsn.0.saturating_sub(1) } else { lsn.0 };
+        let is_soft = is_soft(event);
+        Self { lsn, is_soft, as_of: if is_soft { proven(Lsn(before)) } else { None } }
+    }
+}
+
+/// Returns the effect of an event on an entry that it concerns.
 ///
 /// The entry must either stand in its tier, that is, include every commit that the tier has applied
 /// before this event, or be soft-stale.
 #[must_use]
-pub fn invalidate(
-    event: &Event,
-    entry: EntryState,
-    proven: impl FnOnce(Lsn) -> Option<Mono>,
-) -> Invalidation {
-    if entry.tau >= event.lsn {
+pub fn invalidate(raise: Raise, entry: EntryState) -> Invalidation {
+    if entry.tau >= raise.lsn {
         return Invalidation::Unaffected;
     }
-    if !entry.lenient || !is_soft(event) {
+    if !entry.lenient || !raise.is_soft {
         return Invalidation::Remove;
     }
-    if entry.soft_stale.is_some_and(|stale| stale.missed == event.lsn) {
+    if entry.soft_stale.is_some_and(|stale| stale.missed == raise.lsn) {
         return Invalidation::Unaffected;
     }
     if entry.soft_stale.is_some() && on(Rule::SoftStaleKeepsFirst) {
         return Invalidation::Merge;
     }
-    let before =
-        if on(Rule::SoftStaleStopsBefore) { event.lsn.0.saturating_sub(1) } else { event.lsn.0 };
-    match proven(Lsn(before)).max(entry.loaded) {
-        Some(as_of) => Invalidation::SoftStale(SoftStale { missed: event.lsn, as_of }),
+    match raise.as_of.max(entry.loaded) {
+        Some(as_of) => Invalidation::SoftStale(SoftStale { missed: raise.lsn, as_of }),
         None => Invalidation::Remove,
     }
 }
@@ -107,29 +122,34 @@ mod tests {
         Event { lsn: Lsn(lsn), cause, committed_us: 0, subjects, renewals: Vec::new() }
     }
 
+    fn raise(lsn: u64, cause: Cause, proven: Option<Mono>) -> Raise {
+        Raise::new(&event(lsn, cause), |_| proven)
+    }
+
     const ENTRY: EntryState =
         EntryState { tau: Lsn(5), loaded: None, soft_stale: None, lenient: true };
 
     #[test]
     fn proof_stops_before_first_missed_commit() {
-        let first = invalidate(&event(9, Cause::Commit), ENTRY, |upto| {
+        let first = Raise::new(&event(9, Cause::Commit), |upto| {
             assert_eq!(upto, Lsn(8), "commit 9 is not in the entry");
             Some(Mono(100))
         });
+        let first = invalidate(first, ENTRY);
         let stale = SoftStale { missed: Lsn(9), as_of: Mono(100) };
         assert_eq!(first, Invalidation::SoftStale(stale));
         assert_eq!(stale.reaches(), Lsn(8));
         let entry = EntryState { soft_stale: Some(stale), ..ENTRY };
-        let later = invalidate(&event(12, Cause::Commit), entry, |_| Some(Mono(900)));
+        let later = invalidate(raise(12, Cause::Commit, Some(Mono(900))), entry);
         assert_eq!(later, Invalidation::Merge, "a later commit makes the entry no fresher");
-        let older = invalidate(&event(5, Cause::Commit), ENTRY, |_| None);
+        let older = invalidate(raise(5, Cause::Commit, None), ENTRY);
         assert_eq!(older, Invalidation::Unaffected);
     }
 
     #[test]
     fn own_load_proves_as_of_its_start() {
         let own = EntryState { loaded: Some(Mono(70)), ..ENTRY };
-        let as_of = |proven| match invalidate(&event(9, Cause::Commit), own, |_| proven) {
+        let as_of = |proven| match invalidate(raise(9, Cause::Commit, proven), own) {
             Invalidation::SoftStale(stale) => stale.as_of,
             other => panic!("{other:?}"),
         };
@@ -140,7 +160,7 @@ mod tests {
     #[test]
     fn hard_or_unprovable_invalidation_removes() {
         let removed = |event: &Event, entry| {
-            invalidate(event, entry, |_| Some(Mono(1))) == Invalidation::Remove
+            invalidate(Raise::new(event, |_| Some(Mono(1))), entry) == Invalidation::Remove
         };
         assert!(removed(&event(9, Cause::Purge), ENTRY));
         assert!(removed(&event(9, Cause::Application), ENTRY));
@@ -151,7 +171,7 @@ mod tests {
         assert!(removed(&event(9, Cause::Commit), EntryState { lenient: false, ..ENTRY }));
         let all = Event { subjects: vec![Subject::Everything], ..event(9, Cause::Commit) };
         assert!(removed(&all, ENTRY), "TRUNCATE");
-        let unproven = invalidate(&event(9, Cause::Commit), ENTRY, |_| None);
+        let unproven = invalidate(raise(9, Cause::Commit, None), ENTRY);
         assert_eq!(unproven, Invalidation::Remove);
     }
 }

@@ -33,6 +33,23 @@ const fn key(
 
 const DURATION: &str = "text such as \"30s\", \"5min\", \"24h\"";
 
+/// The costs of tags, before the units.
+const TAGS: &str = "\n## Cost of tags\n\n\
+    A change of a row invalidates the entries of *each* of its tags, not only those of the row. With \
+    `tags = [\"product-{id}\", \"category-{category_id}\"]` on a table of prices, one new price makes every price \
+    of its category old: each is loaded again when it is next read. So give an entry a tag only if its content \
+    depends on all of the rows that raise the tag, as a list of a category's products does, and the price of one product \
+    does not. To purge a whole category now and then, its products' tags or keys can be named, or a wildcard. For \
+    [pages](pages.md) there is `page_tags`, which entries do not carry.\n\n\
+    - An invalidation takes the same time for a tag with one entry and with millions. It is in force at once; in the \
+    process the old entries are removed in the background, about 300,000 a second, and their memory counts until then. \
+    In Redis they stay until they are read again or expire \
+    ([decision 0039](adr/0039-invalidations-in-force-before-removal.md)).\n\
+    - Each tag of an entry takes up to 240 bytes in the process, beside its text; a tag that many entries share takes \
+    about 70 bytes for each of them.\n\
+    - In Redis an entry contains the texts of its tags, and each invalidated tag is one tombstone, in a cluster one in each of \
+    the sixteen buckets.\n";
+
 /// The end of the reference page.
 const UNITS: &str = "\n## Units\n\n\
     A duration is one or more numbers with units, which are added up: `1h 30min`. The units are `ns`, `us`, \
@@ -157,7 +174,7 @@ static KEYS: &[KeyDoc] = &[
         "list of templates",
         "none",
         "",
-        "Surrogate keys, such as `category-{category_id}`: a change of a row invalidates all entries, pages and fragments with one of its tags. `{id}` is the key's column; other placeholders are columns.",
+        "Surrogate keys, such as `product-{id}`: a change of a row invalidates all entries, pages and fragments with one of its tags, those of other rows and contracts too ([cost](#cost-of-tags)). `{id}` is the key's column; other placeholders are columns.",
     ),
     key(
         "page_tags",
@@ -372,6 +389,7 @@ pub fn reference_markdown() -> String {
     for preset in presets() {
         page.push_str(&format!("| `{}` | {} |\n", preset.name, cell(preset.doc)));
     }
+    page.push_str(TAGS);
     page.push_str(UNITS);
     page
 }

@@ -39,9 +39,9 @@ pub fn entries_include_applied_commits(world: &World, scene: &Scene) -> bool {
     };
     let in_process = |node: &Node| {
         let Some(epoch) = node.fence.epoch() else { return true };
-        node.entries.iter().all(|(key, entry)| {
+        node.found().all(|(key, entry)| {
             let reached = entry.reaches(node.fence.applied());
-            includes(entry.seen, db.upto(*key, generation(epoch.server), reached))
+            includes(entry.seen, db.upto(key, generation(epoch.server), reached))
         })
     };
     !epochs_identify_logs(scene) || (shared() && world.nodes.iter().all(in_process))
@@ -57,10 +57,8 @@ pub fn bound_is_true(world: &World, scene: &Scene) -> bool {
     !world.bound_violated
         && world.nodes.iter().all(|node| {
             let proven = node.proven(world.design);
-            let own = node
-                .entries
-                .iter()
-                .all(|(key, entry)| true_as_of(*key, entry.seen, entry.as_of(proven)));
+            let mut found = node.found();
+            let own = found.all(|(key, entry)| true_as_of(key, entry.seen, entry.as_of(proven)));
             let Some(there) = world.tier.standing() else { return own };
             let as_of = node.proven_at(there, world.design, world.omitted);
             own && scene.keys.iter().all(|key| {
@@ -94,8 +92,8 @@ pub fn version_is_true(world: &World, scene: &Scene) -> bool {
     !epochs_identify_logs(scene)
         || world.nodes.iter().all(|node| {
             let Some(epoch) = node.fence.epoch() else { return true };
-            node.entries.iter().all(|(key, entry)| {
-                includes(entry.seen, world.db.upto(*key, generation(epoch.server), entry.tau))
+            node.found().all(|(key, entry)| {
+                includes(entry.seen, world.db.upto(key, generation(epoch.server), entry.tau))
             })
         })
 }
@@ -143,9 +141,8 @@ pub fn converges_without_faults(world: &World, scene: &Scene) -> bool {
                 && node.proven(world.design) == Some(world.now())
                 && node.proven_at(there, world.design, world.omitted) == Some(world.now())
                 && node
-                    .entries
-                    .iter()
-                    .all(|(key, entry)| entry.soft_stale.is_some() || entry.seen == truth(*key))
+                    .found()
+                    .all(|(key, entry)| entry.soft_stale.is_some() || entry.seen == truth(key))
         })
         && scene.keys.iter().all(|key| (0..world.nodes.len()).all(|node| world.stores(node, *key)))
 }

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use coherence::generation::{is_dropped, settle};
 use coherence::soft::invalidate;
 use coherence::{
-    Batch, Bound, EntryState, Epoch, Event, Fence, Followed, Invalidation, Log, Lsn, Mono, Offer,
-    SoftStale, Subject, Verdict,
+    Batch, Bound, EntryState, Epoch, Event, Fence, Followed, Generation, Invalidation, Log, Lsn,
+    Mono, Offer, Raise, SoftStale, Subject, Verdict,
 };
 
 use crate::model::composition::{CompositionRule, Omitted};
@@ -26,6 +27,8 @@ pub struct LocalEntry {
     pub loaded: Option<Mono>,
     /// Set if a commit has made it old: the end of its proof.
     pub soft_stale: Option<SoftStale>,
+    /// The number of drops before it was stored.
+    pub stamp: u64,
 }
 
 impl LocalEntry {
@@ -33,6 +36,22 @@ impl LocalEntry {
     #[must_use]
     pub fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
         self.soft_stale.map_or(self.loaded.max(proven), |stale| Some(stale.as_of))
+    }
+
+    fn state(&self, lenient: bool) -> EntryState {
+        let Self { tau, loaded, soft_stale, .. } = *self;
+        EntryState { tau, loaded, soft_stale, lenient }
+    }
+
+    /// Returns what is left of it after an invalidation.
+    fn after(&self, effect: Invalidation) -> Option<Self> {
+        match effect {
+            Invalidation::Unaffected | Invalidation::Merge => Some(self.clone()),
+            Invalidation::SoftStale(stale) => {
+                Some(Self { soft_stale: Some(stale), ..self.clone() })
+            }
+            Invalidation::Remove => None,
+        }
     }
 
     /// Returns the position up to which it includes every commit, in a tier that has applied `applied`.
@@ -76,6 +95,12 @@ pub struct Node {
     pub led: Option<u8>,
     /// Whether commits leave entries soft-stale instead of removing them.
     pub lenient: bool,
+    /// Whether entries that a tag, a wildcard or a drop has made old are removed later, by a sweep.
+    pub sweeps: bool,
+    /// The events whose entries were not settled.
+    pub raised: Vec<(Subject, Raise)>,
+    /// The number of times that all entries were dropped and left to the sweep.
+    pub drops: u64,
 }
 
 impl Default for Node {
@@ -88,11 +113,57 @@ impl Default for Node {
             stream: VecDeque::new(),
             led: None,
             lenient: false,
+            sweeps: false,
+            raised: Vec::new(),
+            drops: 0,
         }
     }
 }
 
 impl Node {
+    /// Returns the entry that a reader finds under a key (`cache::local::Local::get`).
+    #[must_use]
+    pub fn find(&self, id: KeyId) -> Option<LocalEntry> {
+        let entry = self.entries.get(&id)?;
+        if is_dropped(entry.stamp, self.drops) {
+            return None;
+        }
+        let raised = self.raised.iter().filter(|(subject, _)| subject.concerns(key(id), tags(id)));
+        let raises: Vec<Raise> = raised.map(|(_, raise)| *raise).collect();
+        let generation = raises.iter().fold(Generation::default(), |all, raise| all.raised(*raise));
+        entry.after(settle(entry.state(self.lenient), generation, raises))
+    }
+
+    /// Returns all entries that readers find.
+    pub fn found(&self) -> impl Iterator<Item = (KeyId, LocalEntry)> {
+        self.entries.keys().filter_map(|id| Some((*id, self.find(*id)?)))
+    }
+
+    /// Removes what no reader finds, and makes soft-stale what readers find so.
+    pub fn sweep(&mut self) -> bool {
+        let before = (self.raised.len(), self.entries.len());
+        self.entries = self.found().collect();
+        self.raised.clear();
+        before != (0, self.entries.len())
+    }
+
+    fn settle(&mut self, id: KeyId) {
+        match self.find(id) {
+            Some(entry) => self.entries.insert(id, entry),
+            None => self.entries.remove(&id),
+        };
+    }
+
+    /// Drops all entries (`cache::local::Local::clear`).
+    fn drop_all(&mut self) {
+        if self.sweeps {
+            self.drops += 1;
+            self.raised.clear();
+        } else {
+            self.entries.clear();
+        }
+    }
+
     /// Applies a batch (`cache::local::Local::apply`).
     pub fn apply(&mut self, batch: &Batch, in_order: bool, design: Design, omitted: Omitted) {
         match self.fence.follow(batch, in_order) {
@@ -100,7 +171,7 @@ impl Node {
                 batch.events.iter().for_each(|event| self.invalidate(event, design, omitted));
             }
             Followed::Reset(_) if omitted.enforces(CompositionRule::GapDropsEntries) => {
-                self.entries.clear()
+                self.drop_all();
             }
             Followed::Reset(_) | Followed::Gap(_) => {}
         }
@@ -110,6 +181,7 @@ impl Node {
         let (bound, lenient) = (self.bound.clone(), self.lenient);
         let epoch = self.fence.epoch();
         let proven = |upto| epoch.and_then(|epoch| proven(&bound, epoch, upto, design));
+        let raise = Raise::new(event, proven);
         for subject in &event.subjects {
             let rule = match subject {
                 Subject::Key(_) => CompositionRule::LocalInvalidatesKeys,
@@ -122,21 +194,19 @@ impl Node {
             if !omitted.enforces(rule) {
                 continue;
             }
-            self.entries.retain(|id, entry| {
-                let hit = subject.concerns(key(*id), tags(*id));
-                if !hit {
-                    return true;
-                }
-                let LocalEntry { tau, loaded, soft_stale, .. } = *entry;
-                match invalidate(event, EntryState { tau, loaded, soft_stale, lenient }, proven) {
-                    Invalidation::Unaffected | Invalidation::Merge => true,
-                    Invalidation::SoftStale(stale) => {
-                        entry.soft_stale = Some(stale);
-                        true
-                    }
-                    Invalidation::Remove => false,
-                }
-            });
+            let is_key = matches!(subject, Subject::Key(_));
+            if self.sweeps && !is_key {
+                self.raised.push((subject.clone(), raise));
+                continue;
+            }
+            let concerned =
+                self.entries.keys().filter(|id| subject.concerns(key(**id), tags(**id)));
+            for id in concerned.copied().collect::<Vec<_>>() {
+                self.settle(id);
+                let Some(entry) = self.entries.remove(&id) else { continue };
+                let left = entry.after(invalidate(raise, entry.state(lenient)));
+                self.entries.extend(left.map(|entry| (id, entry)));
+            }
         }
     }
 
@@ -145,7 +215,7 @@ impl Node {
         match message {
             Message::Batch(batch) => self.apply(&batch, true, design, omitted),
             Message::Lost => {
-                self.entries.clear();
+                self.drop_all();
                 self.fence = Fence::default();
             }
         }
@@ -153,6 +223,8 @@ impl Node {
 
     /// Stores an entry by the fill rule.
     pub fn fill(&mut self, id: KeyId, entry: LocalEntry, epoch: Epoch) -> Verdict {
+        self.settle(id);
+        let entry = LocalEntry { stamp: self.drops, ..entry };
         let stored = self.entries.get(&id).map(|old| old.tau);
         let offer = Offer { key: key(id), tags: tags(id), tau: entry.tau, epoch, stored };
         let verdict = self.fence.admit(offer);

@@ -125,6 +125,8 @@ pub struct Scene {
     pub local: bool,
     /// Whether commits leave entries soft-stale instead of removing them.
     pub lenient: bool,
+    /// Whether nodes leave old entries to a sweep.
+    pub sweeps: bool,
     /// Whether each state is checked to converge in a period without faults.
     pub heals: bool,
     /// The composition.
@@ -148,6 +150,7 @@ impl Scene {
             ahead: false,
             local: false,
             lenient: false,
+            sweeps: false,
             heals: false,
             design: Design::PRESENT,
             omitted: Omitted::None,

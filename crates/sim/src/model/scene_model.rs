@@ -61,6 +61,7 @@ impl Model for SceneModel {
             when(arrives && remaining.repeats > 0, Step::Repeat(node));
             when(remaining.breaks > 0, Step::Break(node));
             when(remaining.collections > 0, Step::CollectLocal(node));
+            when(scene.sweeps, Step::Sweep(node));
             when(remaining.samples > 0 && there.sample.is_none(), Step::Sample(node));
             when(there.sample.is_some(), Step::ReceiveSample(node));
             if !leads {

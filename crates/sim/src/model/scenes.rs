@@ -106,6 +106,43 @@ pub fn wildcards_two_nodes() -> Scene {
     }
 }
 
+/// Invalidations by tag and TRUNCATE, and drops after a broken stream, whose entries are removed later.
+#[must_use]
+pub fn sweeps() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Tag), write(Touch::Everything)],
+        remaining: Remaining { reads_past_shared: 2, breaks: 1, collections: 1, ..NONE },
+        local: true,
+        sweeps: true,
+        ..Scene::named("sweeps")
+    }
+}
+
+/// The same by key, wildcard and tag, with entries that become soft-stale when they are settled.
+#[must_use]
+pub fn soft_sweeps() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Tag), write(Touch::KeysLike)],
+        remaining: Remaining { reads_past_shared: 2, samples: 2, ..NONE },
+        local: true,
+        lenient: true,
+        sweeps: true,
+        ..Scene::named("soft sweeps")
+    }
+}
+
+/// A database that loses its last commits while entries of its old log wait for their removal.
+#[must_use]
+pub fn sweeps_failover() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Tag), write(Touch::Tag)],
+        remaining: Remaining { reads_past_shared: 2, failovers: 1, samples: 1, ..NONE },
+        local: true,
+        sweeps: true,
+        ..Scene::named("sweeps, failover")
+    }
+}
+
 /// Both tiers: entries found in one go into the other.
 #[must_use]
 pub fn both_tiers() -> Scene {
@@ -370,6 +407,8 @@ pub fn large() -> Vec<Scene> {
             "failover, large",
             Remaining { reads: 2, samples: 2, ..failover().remaining },
         ),
+        soft_sweeps(),
+        sweeps_failover(),
         more(soft(), "soft, large", Remaining { reads: 1, samples: 3, ..soft().remaining }),
         Scene { nodes: 2, ..more(bound(), "bound, large", bound().remaining) },
         more(standby(), "standby, large", Remaining { reads_from_standby: 2, samples: 2, ..NONE }),
@@ -403,6 +442,7 @@ pub fn all() -> Vec<Scene> {
         soft_tombstones(),
         soft_stream(),
         soft_crash(),
+        sweeps(),
         standby(),
         standby_failover(),
         leases(),

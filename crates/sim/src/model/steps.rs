@@ -71,6 +71,8 @@ pub enum Step {
     CollectLocal(usize),
     /// A node evicts a key.
     EvictLocal(usize, KeyId),
+    /// A node removes what its invalidations have made old.
+    Sweep(usize),
     /// A node samples the end of the primary's log.
     Sample(usize),
     /// The node receives its sample.
@@ -118,7 +120,7 @@ impl World {
             tier: Tier::default(),
             saved: None,
             nodes: vec![
-                Node { lenient: scene.lenient, ..Node::default() };
+                Node { lenient: scene.lenient, sweeps: scene.sweeps, ..Node::default() };
                 usize::from(scene.nodes)
             ],
             leader: None,
@@ -263,6 +265,7 @@ impl World {
                 let evicted = self.nodes[node].entries.remove(&key).is_some();
                 spend(&mut self.remaining.evictions) && evicted
             }
+            Step::Sweep(node) => self.nodes[node].sweep(),
             Step::Sample(node) => {
                 let (now, end, log) = (self.now(), self.db.end, self.db.log);
                 self.nodes[node].sample_log_end(now, end, log);

@@ -46,6 +46,8 @@ pub(super) struct Setup {
     pub(super) standby_lag_ms: Option<u64>,
     /// Whether nodes keep key filters.
     pub(super) filters: bool,
+    /// The number of entries that an invalidation removes at once; the others are left to the sweep.
+    pub(super) removed_at_once: usize,
     /// Whether nothing is random: a duration is the mean of its range, and an event happens if its
     /// probability is at least one half.
     pub(super) steady: bool,
@@ -66,6 +68,8 @@ impl Setup {
             fault_every: faults.then(|| Duration::from_millis(rng.random_range(1_000..12_000))),
             filters: rng.random_bool(0.5),
             standby_lag_ms: rng.random_bool(0.5).then(|| rng.random_range(2..150)),
+            // Not drawn: the other draws of a seed stay the same.
+            removed_at_once: if seed.is_multiple_of(2) { 256 } else { 0 },
             steady: false,
         };
         (setup, rng)
@@ -82,6 +86,7 @@ impl Setup {
             sample_every: Duration::from_millis(250),
             fault_every: None,
             filters: false,
+            removed_at_once: 256,
             standby_lag_ms: None,
             steady: true,
         };
@@ -98,6 +103,7 @@ impl Setup {
             queue_timeout: Duration::from_millis(500),
             origin_concurrency: 16,
             samples: 256,
+            removed_at_once: self.removed_at_once,
             ..EngineOptions::default()
         }
     }

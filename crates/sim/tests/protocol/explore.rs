@@ -49,6 +49,7 @@ every_sequence![
     soft_tombstones,
     soft_stream,
     soft_crash,
+    sweeps,
     standby,
     standby_failover,
     leases,

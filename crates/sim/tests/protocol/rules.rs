@@ -43,6 +43,8 @@ needed! {
     race_04_older_fill_rejected: Rule(FillNotOlder) in both_tiers breaks MONOTONIC;
     race_14_entry_below_floor_invalid: Rule(ReadAboveFloor) in tombstones breaks NO_STALE_ENTRY;
     entry_below_tombstone_invalid: Rule(ReadAboveTombstones) in tombstones breaks NO_STALE_ENTRY;
+    entry_older_than_its_tag_unserved: Rule(ReadAboveGeneration) in sweeps breaks NO_STALE_ENTRY;
+    dropped_entry_unserved: Rule(DroppedEntryAbsent) in sweeps breaks NO_STALE_ENTRY;
     collected_tombstones_leave_floor:
         Rule(CollectionRaisesFloor) in tombstones breaks NO_STALE_ENTRY;
     race_09_epoch_reset_rejects_older_fill:

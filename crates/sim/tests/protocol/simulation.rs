@@ -113,6 +113,12 @@ fn tombstones_are_needed() {
     ]);
 }
 
+/// Entries that an invalidation has made old are not served before the sweep has removed them.
+#[test]
+fn checks_of_unswept_entries_are_needed() {
+    assert_detected(&[ReadAboveGeneration, DroppedEntryAbsent]);
+}
+
 #[test]
 fn wildcard_tombstones_are_needed() {
     assert_detected(&[TombstonePatterns]);

@@ -29,7 +29,7 @@ const BARE: &str = "bare hyper";
 
 /// The cores of the server and of wrk.
 #[derive(Clone, Copy)]
-struct CoreLayout {
+pub(crate) struct CoreLayout {
     name: &'static str,
     server: Option<usize>,
     wrk: Option<usize>,
@@ -37,10 +37,16 @@ struct CoreLayout {
     rounds: usize,
 }
 
+impl CoreLayout {
+    /// All cores for all.
+    pub(crate) const FREE: Self =
+        Self { name: "all cores for all", server: None, wrk: None, workers: 2, rounds: 9 };
+}
+
 /// A server under load.
-struct Contender {
+pub(crate) struct Contender {
     name: &'static str,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pid: u32,
     /// Held because a drop stops it.
     _server: Box<dyn std::any::Any>,
@@ -62,13 +68,7 @@ pub(crate) fn measure() -> Result<Part> {
     ensure!(cores >= 2, "wrk needs a second core");
     let apart =
         CoreLayout { name: "a core each", server: Some(0), wrk: Some(1), workers: 1, rounds: 21 };
-    let free = CoreLayout {
-        name: "all cores for all",
-        server: None,
-        wrk: None,
-        workers: cores,
-        rounds: 9,
-    };
+    let free = CoreLayout { workers: cores, ..CoreLayout::FREE };
     let mut table = Table::new([
         "cores",
         "server",
@@ -132,7 +132,7 @@ fn compare(layout: CoreLayout, table: &mut Table) -> Result<Vec<Contender>> {
     let application = bare(None)?;
     let upstream = application.address;
     let mut contenders = vec![
-        tidegate(layout, folder.path(), upstream)?,
+        tidegate(layout, folder.path(), upstream)?.0,
         nginx(NGINX, layout, upstream, "")?,
         nginx(NGINX_TUNED, layout, upstream, "open_file_cache max=1000 inactive=1h;")?,
         Contender { name: BARE, ..bare(layout.server)? },
@@ -203,7 +203,12 @@ impl Contender {
     }
 }
 
-fn tidegate(layout: CoreLayout, folder: &Path, upstream: SocketAddr) -> Result<Contender> {
+/// Starts Tidegate. Returns it with the address of its admin listener.
+pub(crate) fn tidegate(
+    layout: CoreLayout,
+    folder: &Path,
+    upstream: SocketAddr,
+) -> Result<(Contender, SocketAddr)> {
     let database = rusqlite::Connection::open(folder.join("shop.db"))?;
     database.execute_batch(
         "create table products(id integer primary key, price_cents integer, currency text);
@@ -234,8 +239,9 @@ approved  = {{ by = ["product"], on = 2026-11-02 }}
         folder.join("shop.db").display()
     );
     let node = Node::start(folder, &config, layout.server)?;
-    let (address, pid) = (node.gateway, node.process.id());
-    Ok(Contender { name: TIDEGATE, address, pid, _server: Box::new(node), rounds: Vec::new() })
+    let (address, admin, pid) = (node.gateway, node.admin, node.process.id());
+    let _server = Box::new(node);
+    Ok((Contender { name: TIDEGATE, address, pid, _server, rounds: Vec::new() }, admin))
 }
 
 fn nginx(
@@ -280,7 +286,7 @@ fn nginx(
 }
 
 /// Starts this program as [`crate::bare`].
-fn bare(core: Option<usize>) -> Result<Contender> {
+pub(crate) fn bare(core: Option<usize>) -> Result<Contender> {
     let port = Port::reserve()?;
     let mut server = start_bare(core, &port)?;
     server.wait_for_http(port.addr(), PATH, DEADLINE)?;

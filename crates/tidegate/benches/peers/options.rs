@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) within: Duration,
     /// `audit` and `faults`: commits per second.
     pub(crate) commits_per_s: u32,
+    /// `tags`: one more number of entries on one tag.
+    pub(crate) entries: Option<u64>,
     /// `faults`: the only fault; `None`: all.
     pub(crate) fault: Option<String>,
     /// Print the results as JSON, and all else to standard error.
@@ -32,6 +34,7 @@ impl Options {
             checks: 100_000,
             within: Duration::from_secs(60 * 60),
             commits_per_s: 200,
+            entries: None,
             fault: None,
             json: false,
             arguments: String::new(),
@@ -50,6 +53,7 @@ impl Options {
             match word {
                 "--checks" => options.checks = number(word, value)?,
                 "--rate" => options.commits_per_s = number(word, value)?,
+                "--entries" => options.entries = Some(number(word, value)?),
                 "--for" => {
                     let within = parse_duration(value, Duration::ZERO..=MAX_DURATION);
                     options.within = within.with_context(|| format!("--for {value}"))?;

@@ -11,6 +11,7 @@ mod echo;
 mod faults;
 mod identity;
 mod keep;
+mod large_tag;
 mod mariadb;
 mod mariadb_schema;
 mod mixed_contracts;

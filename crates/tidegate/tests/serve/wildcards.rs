@@ -13,6 +13,7 @@ use crate::upstream::Reply;
 fn node(stack: &Stack) -> Node {
     stack.node_with(|config| {
         config
+            .replace("[\"product-{id}\"]", "[\"product-{id}\", \"category-{category_id}\"]")
             .replace("staleness = \"1s\"", "staleness = \"10m\"")
             .replace("[upstream]", "timeout = \"10s\"\n\n[upstream]")
     })

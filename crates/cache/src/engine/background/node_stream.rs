@@ -14,13 +14,20 @@ use crate::shared::NodeMessage;
 const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Applies the shared tier's node stream to the in-process tier until `shutdown` resolves, and reports
-    /// touches to the shared tier, where contracts have a sliding TTL. Run it once per process: until then
-    /// the tier has no epoch, stores nothing and proves nothing.
+    /// Applies the shared tier's node stream to the in-process tier until `shutdown` resolves, removes the
+    /// entries that large invalidations have left, and reports touches to the shared tier, where contracts
+    /// have a sliding TTL. Run it once per process: until then the tier has no epoch, stores nothing and
+    /// proves nothing.
     pub async fn follow(&self, shutdown: impl Future<Output = ()> + Send) {
         tokio::pin!(shutdown);
-        let touches = self.tiers().report_touches();
-        tokio::pin!(touches);
+        let background = async {
+            let (tiers, sweep) = (self.tiers(), self.tiers().local.sweep());
+            tokio::select! {
+                never = tiers.report_touches() => never,
+                never = sweep => never,
+            }
+        };
+        tokio::pin!(background);
         loop {
             let mut messages = self.tiers().shared.tier.subscribe();
             loop {
@@ -28,7 +35,7 @@ impl Engine {
                     biased;
                     () = &mut shutdown => return,
                     message = messages.recv() => message,
-                    never = &mut touches => match never {},
+                    never = &mut background => match never {},
                 };
                 let Some(message) = message else { break };
                 self.receive(message);
@@ -42,7 +49,7 @@ impl Engine {
                 biased;
                 () = &mut shutdown => return,
                 () = tokio::time::sleep(RESUBSCRIBE_PAUSE) => {}
-                never = &mut touches => match never {},
+                never = &mut background => match never {},
             }
         }
     }

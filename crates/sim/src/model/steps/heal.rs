@@ -54,7 +54,7 @@ impl World {
         while !world.loads.is_empty() {
             world.advance(0);
         }
-        let kept = !self.local || world.nodes[node].entries.contains_key(&key);
+        let kept = !self.local || world.nodes[node].find(key).is_some();
         kept && world.tier.find(key).is_some()
     }
 }

@@ -129,10 +129,10 @@ impl World {
         let standby = load.from != Source::Primary;
         let proves = !(found && self.omitted.enforces(CompositionRule::OnlyOwnLoadsProve)
             || standby && self.omitted.enforces(CompositionRule::StandbyLoadsProveNothing));
-        let entry =
-            LocalEntry { tau: token.1, seen, loaded: proves.then_some(began), soft_stale: None };
+        let loaded = proves.then_some(began);
+        let entry = LocalEntry { tau: token.1, seen, loaded, soft_stale: None, stamp: 0 };
         let node = &mut self.nodes[load.node];
-        let before = node.entries.get(&load.key).map(|entry| entry.tau);
+        let before = node.find(load.key).map(|entry| entry.tau);
         let verdict = node.fill(load.key, entry, token.0);
         self.version_decreased |= verdict == Verdict::Accept && before > Some(token.1);
     }

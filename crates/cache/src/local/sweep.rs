@@ -1,0 +1,102 @@
+//! The sweep: settles, in the background and in small parts, the entries that an invalidation has made old and
+//! left in the store.
+//!
+//! It proves nothing and no reader waits for it: readers check what it has not reached. It gives the memory back.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::Key;
+use parking_lot::MutexGuard;
+
+use super::entry::LocalEntry;
+use super::tier::Local;
+
+/// The entries that are settled while the tier's mutex is held, some tens of microseconds.
+const SLICE: usize = 64;
+
+/// The slices between two pauses: about half a millisecond.
+const SLICES: usize = 8;
+
+/// The pause before them, in which readers have the processor.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A sweep of one tier.
+pub(crate) struct Sweep<'a> {
+    local: &'a Local,
+    pass: Option<Pass<'a>>,
+}
+
+/// A pass over all entries of the store.
+struct Pass<'a> {
+    /// The number of raises at its begin. It settles what they have made old.
+    began: u64,
+    entries: Box<dyn Iterator<Item = (Key, Arc<LocalEntry>)> + Send + 'a>,
+}
+
+impl Local {
+    /// Sweeps whenever an invalidation has left something to do. Never returns.
+    pub(crate) async fn sweep(&self) -> Infallible {
+        let mut sweep = Sweep::of(self);
+        loop {
+            self.lagging.notified().await;
+            let mut is_due = true;
+            while is_due {
+                tokio::time::sleep(PAUSE).await;
+                is_due = (0..SLICES).all(|_| sweep.step(SLICE));
+            }
+        }
+    }
+}
+
+impl<'a> Sweep<'a> {
+    pub(crate) fn of(local: &'a Local) -> Self {
+        Self { local, pass: None }
+    }
+
+    /// Takes a step: settles about `limit` entries. Returns whether there is more to do.
+    pub(crate) fn step(&mut self, limit: usize) -> bool {
+        let local = self.local;
+        let mut writer = local.writer.lock();
+        local.invalidator(&mut writer).settle_lagging(limit);
+        if writer.index.lagging() > 0 {
+            return true;
+        }
+        writer.sweep.free(limit);
+        if writer.sweep.is_pass_due() {
+            MutexGuard::unlock_fair(writer);
+            self.visit(limit);
+            writer = local.writer.lock();
+        }
+        writer.index.lagging() > 0 || writer.sweep.is_due()
+    }
+
+    /// Visits entries of the store. The lock is not held while none is old.
+    fn visit(&mut self, limit: usize) {
+        let local = self.local;
+        let pass = self.pass.get_or_insert_with(|| Pass {
+            began: local.store.raised.stamp(),
+            entries: Box::new(local.store.iter()),
+        });
+        let visited: Vec<_> = pass.entries.by_ref().take(limit).collect();
+        let is_end = visited.len() < limit;
+        let mut writer = local.writer.lock();
+        writer.sweep.visited(pass.began, visited.iter().map(|(_, entry)| entry.stamp()));
+        let mut invalidator = local.invalidator(&mut writer);
+        let is_old =
+            |(key, entry): &&(Key, Arc<LocalEntry>)| !local.store.raised.is_current(key, entry);
+        for (key, _) in visited.iter().filter(is_old) {
+            invalidator.settle(key);
+        }
+        if is_end {
+            local.store.raised.forget_wildcards(pass.began);
+            writer.sweep.ended(pass.began);
+            self.pass = None;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;
