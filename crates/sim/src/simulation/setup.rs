@@ -27,6 +27,9 @@ pub(super) const ALONE_LIMIT: Duration = Duration::from_secs(30);
 /// One in this many seeds runs without faults.
 const CALM_SEEDS: u64 = 20;
 
+/// One in this many seeds has a second installation.
+const RIVAL_SEEDS: u64 = 6;
+
 /// The setup of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
@@ -46,6 +49,8 @@ pub(super) struct Setup {
     pub(super) standby_lag_ms: Option<u64>,
     /// Whether nodes keep key filters.
     pub(super) filters: bool,
+    /// Whether a second installation with a database of its own uses the same shared tier.
+    pub(super) rival: bool,
     /// Whether nothing is random: a duration is the mean of its range, and an event happens if its
     /// probability is at least one half.
     pub(super) steady: bool,
@@ -66,9 +71,20 @@ impl Setup {
             fault_every: faults.then(|| Duration::from_millis(rng.random_range(1_000..12_000))),
             filters: rng.random_bool(0.5),
             standby_lag_ms: rng.random_bool(0.5).then(|| rng.random_range(2..150)),
+            rival: seed % RIVAL_SEEDS == RIVAL_SEEDS - 1,
             steady: false,
         };
         (setup, rng)
+    }
+
+    /// Returns the setup and the random numbers of the second installation in the run of `seed`.
+    pub(super) fn draw_rival(&self, seed: u64) -> (Self, SimRng) {
+        let faults = self.fault_every.is_some();
+        let (setup, rng) = Self::draw(!seed, faults);
+        let fault_every = faults.then_some(setup.fault_every.unwrap_or(Duration::from_secs(5)));
+        // The tier is the first one's.
+        let rival = Self { roomy: self.roomy, fault_every, rival: false, ..setup };
+        (rival, rng)
     }
 
     /// Returns the setup of a scripted run.
@@ -83,6 +99,7 @@ impl Setup {
             fault_every: None,
             filters: false,
             standby_lag_ms: None,
+            rival: false,
             steady: true,
         };
         (setup, SimRng::seed_from_u64(0))
