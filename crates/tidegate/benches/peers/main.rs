@@ -32,7 +32,7 @@ use output::{log_line, now, print};
 /// A part's name and its benchmark.
 type Benchmark = (&'static str, fn(&Options) -> Result<Part>);
 
-const PARTS: [Benchmark; 10] = [
+const PARTS: [Benchmark; 11] = [
     ("local", |_| tier::hits()),
     ("gateway", |_| gateway::measure()),
     ("commit", |_| commit::measure()),
@@ -42,6 +42,7 @@ const PARTS: [Benchmark; 10] = [
     ("feed", |_| feed::measure()),
     ("marks", |_| tombstones::measure()),
     ("audit", audit::measure),
+    ("alterations", audit::measure_altered),
     ("faults", audit::faults),
 ];
 
