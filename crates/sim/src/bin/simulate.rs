@@ -41,6 +41,9 @@ struct Arguments {
     /// Inject no faults.
     #[arg(long)]
     calm: bool,
+    /// Run a second installation, with a database of its own, on the same shared tier.
+    #[arg(long)]
+    rival: bool,
     /// Omit a rule, such as `FillAboveTombstones`, to check that the omission is detected.
     #[arg(long, value_parser = rule)]
     without: Option<Omitted>,
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         lasts: Duration::try_from_secs_f64(arguments.hours * 3_600.0).unwrap_or_default(),
         faults: !arguments.calm,
         without: arguments.without.unwrap_or_default(),
+        rival: arguments.rival,
         only: arguments.only,
         trace: arguments.trace,
     };
@@ -120,6 +124,9 @@ fn main() -> ExitCode {
     }
     if let Some(rule) = arguments.without {
         again += &format!(" --without {}", rule_name(rule));
+    }
+    if arguments.rival {
+        again += " --rival";
     }
     if let Some(fault) = arguments.only {
         again += &format!(" --only {fault:?}");

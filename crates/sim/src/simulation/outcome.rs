@@ -14,6 +14,8 @@ pub struct Options {
     pub faults: bool,
     /// The rule to omit, to check that the omission is detected.
     pub without: Omitted,
+    /// Whether a second installation, with a database of its own, uses the same shared tier.
+    pub rival: bool,
     /// The only kind of fault to inject, by its [name](super::fault_kinds); `None` for all kinds.
     pub only: Option<&'static str>,
     /// Whether to keep a line for each event.
@@ -23,7 +25,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let lasts = Duration::from_secs(360);
-        Self { lasts, faults: true, without: Omitted::None, only: None, trace: false }
+        Self { lasts, faults: true, without: Omitted::None, rival: false, only: None, trace: false }
     }
 }
 

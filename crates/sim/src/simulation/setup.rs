@@ -27,9 +27,6 @@ pub(super) const ALONE_LIMIT: Duration = Duration::from_secs(30);
 /// One in this many seeds runs without faults.
 const CALM_SEEDS: u64 = 20;
 
-/// One in this many seeds has a second installation.
-const RIVAL_SEEDS: u64 = 6;
-
 /// The setup of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
@@ -71,7 +68,7 @@ impl Setup {
             fault_every: faults.then(|| Duration::from_millis(rng.random_range(1_000..12_000))),
             filters: rng.random_bool(0.5),
             standby_lag_ms: rng.random_bool(0.5).then(|| rng.random_range(2..150)),
-            rival: seed % RIVAL_SEEDS == RIVAL_SEEDS - 1,
+            rival: false,
             steady: false,
         };
         (setup, rng)
