@@ -193,6 +193,28 @@ impl Cluster {
         self.nodes.iter().position(named).context("harness: an unknown node serves the slot")
     }
 
+    /// Moves a slot from one primary to another in one step, as Valkey 9 can. Returns false if these servers
+    /// can't.
+    ///
+    /// # Errors
+    /// When one of the nodes refuses, or it takes more than a minute.
+    pub fn move_slot_at_once(&self, slot: u16, from: usize, to: usize) -> Result<bool> {
+        let (text, target) = (slot.to_string(), self.nodes[to].cli(&["cluster", "myid"])?);
+        let migrate = ["cluster", "migrateslots", "slotsrange", &text, &text, "node", &target];
+        match self.nodes[from].cli(&migrate) {
+            Ok(_) => {}
+            Err(err) if err.to_string().to_lowercase().contains("unknown subcommand") => {
+                return Ok(false);
+            }
+            Err(err) => return Err(err),
+        }
+        wait::until("a slot that has moved", START_TIMEOUT, || {
+            let moved = self.owner(slot, from)? == to && self.owner(slot, to)? == to;
+            Ok(moved.then_some(()))
+        })?;
+        Ok(true)
+    }
+
     /// Moves a slot from one primary to another, as the tools of an administrator do: key by key, while
     /// both know of the migration. Calls `between` with the number of keys left before it moves each key.
     ///

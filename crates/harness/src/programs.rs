@@ -1,7 +1,9 @@
-//! Programs of Debian's packages: finds them and runs them to their end.
+//! Programs of Debian's packages, or of other releases: finds them and runs them to their end.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -9,14 +11,34 @@ use std::{
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 
-/// Returns the first `name` in `folders`, in `PATH`, or in the administrator's folders, which
-/// `PATH` often lacks.
+/// Folders with the programs of other releases, separated as in `PATH`. They come before all others,
+/// so that the same tests run on these; see `./test --engines`.
+const ENGINES: &str = "TIDEGATE_ENGINES";
+
+/// Whether a program may be one of [`ENGINES`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Release {
+    Any,
+    /// The system's own: not all builds of other releases have every feature.
+    System,
+}
+
+/// Returns the first `name` in the folders of `TIDEGATE_ENGINES`, in `folders`, in `PATH`, or in the
+/// administrator's folders, which `PATH` often lacks.
 pub(crate) fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    find_release(name, folders, Release::Any)
+}
+
+fn find_release(name: &str, folders: &[PathBuf], release: Release) -> Option<PathBuf> {
+    let engines = match release {
+        Release::Any => env::var_os(ENGINES).unwrap_or_default(),
+        Release::System => OsString::new(),
+    };
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    folders
-        .iter()
-        .cloned()
+    env::split_paths(&engines)
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .chain(folders.iter().cloned())
         .chain(env::split_paths(&path))
         .chain(system)
         .map(|folder| folder.join(name))
@@ -25,7 +47,17 @@ pub(crate) fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
 
 /// As [`find`], with an error that names the Debian package.
 pub(crate) fn require(name: &str, folders: &[PathBuf], package: &str) -> Result<PathBuf> {
-    find(name, folders).ok_or_else(|| missing(name, package))
+    require_release(name, folders, package, Release::Any)
+}
+
+/// As [`require`], possibly of the system's own release alone.
+pub(crate) fn require_release(
+    name: &str,
+    folders: &[PathBuf],
+    package: &str,
+    release: Release,
+) -> Result<PathBuf> {
+    find_release(name, folders, release).ok_or_else(|| missing(name, package))
 }
 
 pub(crate) fn missing(name: &str, package: &str) -> Error {

@@ -17,7 +17,7 @@ use crate::{
     folder,
     output::Output,
     port::Port,
-    programs,
+    programs::{self, Release},
     server::Server,
     wait,
 };
@@ -64,7 +64,10 @@ impl RedisBuilder {
         for (name, value) in &self.settings {
             set(name, value);
         }
-        let program = server_program()?;
+        let uses_tls = self.settings.iter().any(|(name, _)| name.starts_with("tls-"));
+        // Packaged builds of other releases often lack TLS.
+        let release = if uses_tls { Release::System } else { Release::Any };
+        let program = server_program(release)?;
         let launch = |port: &Port, output: &Output| launch(&program, None, &args, (port, output));
         let server = Server::start("redis", launch)?;
         Ok(Redis { server, program, args, _folder: folder })
@@ -199,8 +202,8 @@ fn replication(server: &Redis, field: &str) -> Result<String> {
     value.map(str::to_owned).with_context(|| format!("harness: no {field} in {info}"))
 }
 
-pub(crate) fn server_program() -> Result<PathBuf> {
-    programs::require("redis-server", &[], "redis-server")
+pub(crate) fn server_program(release: Release) -> Result<PathBuf> {
+    programs::require_release("redis-server", &[], "redis-server", release)
 }
 
 /// Starts a Redis server or a sentinel, with a configuration file if there is one, and waits until

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     folder,
+    programs::Release,
     redis::{self, Redis},
     server::Server,
     wait,
@@ -161,7 +162,7 @@ fn value<'a>(reply: &'a str, name: &str) -> Option<&'a str> {
 
 impl Watcher {
     fn start(primary: u16) -> Result<Self> {
-        let program = redis::server_program()?;
+        let program = redis::server_program(Release::Any)?;
         let folder = folder::private("sentinel")?;
         let file = folder.path().join("sentinel.conf");
         let text = format!(

@@ -9,6 +9,9 @@ use crate::table::TableName;
 
 const OPERATION: &str = "reading the catalogue";
 
+/// The first version whose publications may contain computed columns.
+pub(super) const STORED_COLUMNS_VERSION: i32 = 180_000;
+
 /// The server's settings, and the connection's role on it.
 pub(super) struct ServerInfo {
     pub(super) version: i32,
@@ -61,8 +64,10 @@ pub(super) struct Table {
     /// Whether the role owns it.
     pub(super) owned: bool,
     pub(super) columns: Vec<String>,
-    /// The columns that the database computes from others. The log does not contain them.
+    /// The columns that the database computes from others. The log contains them only if the publication does.
     pub(super) generated: Vec<String>,
+    /// Those of them that are not stored, which no publication contains.
+    pub(super) computed_on_read: Vec<String>,
     /// The replica identity's columns, whose old values updates and deletes contain; for a partitioned table,
     /// those that all of its partitions have. If empty, updates and deletes can't be published.
     pub(super) identity: Vec<String>,
@@ -111,7 +116,9 @@ const TABLE: &str = "\
             join pg_namespace an on an.oid = a.relnamespace order by t.at), \
       array(select a.relname::text from pg_partition_ancestors(c.oid) with ordinality t(relid, at) \
             join pg_class a on a.oid = t.relid and a.oid <> c.oid order by t.at), \
-      exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and not i.indimmediate) \
+      exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and not i.indimmediate), \
+      array(select attname::text from pg_attribute \
+            where attrelid = c.oid and attnum > 0 and not attisdropped and attgenerated = 'v') \
     from c";
 
 /// Returns a table, or `None` if it does not exist.
@@ -135,6 +142,7 @@ pub(super) async fn table(
         identity: row.get(8),
         narrow_partition: row.get(9),
         deferrable_key: row.get(14),
+        computed_on_read: row.get(15),
         may_use_schema: row.get(10),
         readable: row.get(11),
         ancestors: ancestors.map(|(schema, table)| TableName { schema, table }).collect(),
@@ -160,6 +168,8 @@ pub(super) struct Publication {
     /// Whether it publishes inserts, updates, deletes and truncates.
     pub(super) all_operations: bool,
     pub(super) via_root: bool,
+    /// Whether it contains the computed columns that are stored.
+    pub(super) stored_columns: bool,
     pub(super) tables: Vec<PublishedTable>,
 }
 
@@ -177,10 +187,16 @@ pub(super) async fn publication(
     name: &str,
     version: i32,
 ) -> Result<Option<Publication>, FeedError> {
-    let sql = "select pg_has_role(pubowner, 'usage'), \
-                 pubinsert and pubupdate and pubdelete and pubtruncate, pubviaroot \
-               from pg_publication where pubname = $1";
-    let rows = connection.rows(OPERATION, sql, &[&name]).await?;
+    let stored_columns = match version {
+        STORED_COLUMNS_VERSION.. => "pubgencols = 's'",
+        _ => "false",
+    };
+    let sql = format!(
+        "select pg_has_role(pubowner, 'usage'), \
+           pubinsert and pubupdate and pubdelete and pubtruncate, pubviaroot, {stored_columns} \
+         from pg_publication where pubname = $1"
+    );
+    let rows = connection.rows(OPERATION, &sql, &[&name]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let details = match version {
         150_000.. => "rowfilter is not null, attnames::text[]",
@@ -200,6 +216,7 @@ pub(super) async fn publication(
         owned: row.get(0),
         all_operations: row.get(1),
         via_root: row.get(2),
+        stored_columns: row.get(3),
         tables: tables.collect(),
     }))
 }

@@ -1,11 +1,10 @@
 //! Checks whether the log contains every change of the rows behind a table's name.
 
-use super::catalog::{PublishedTable, Table};
+use database::quoting::identifier;
+
+use super::catalog::{Publication, PublishedTable, STORED_COLUMNS_VERSION, Table};
 use crate::error::SetupIssue;
 use crate::table::{TableName, TrackedTable};
-
-/// The first version that can publish computed columns.
-const GENERATED_VERSION: i32 = 180_000;
 
 /// Returns the issues of the table itself, its partitions and its children.
 pub(super) fn issues(
@@ -93,36 +92,120 @@ pub(super) fn outside_identity(columns: &[String], table: &Table) -> Option<Stri
     (!missing.is_empty()).then(|| missing.join(", "))
 }
 
-/// Returns an issue if keys or tags are made from computed columns that are not published. Where a value alone
-/// shows such a column, every update of the row counts as a change of it.
-pub(super) fn generated(
-    name: &TableName,
-    tracked: &TrackedTable,
-    table: &Table,
-    published: Option<&PublishedTable>,
+/// The computed columns that a publication contains of a table.
+pub(super) struct ComputedColumns<'a> {
+    table: &'a Table,
     version: i32,
-) -> Option<SetupIssue> {
-    let is_published = |column: &String| {
-        version >= GENERATED_VERSION
-            && published
-                .and_then(|published| published.columns.as_ref())
-                .is_some_and(|columns| columns.contains(column))
-    };
-    let column = tracked
-        .old_columns
-        .iter()
-        .find(|column| table.generated.contains(column) && !is_published(column))?;
-    let description = format!(
-        "Keys or tags use `{name}.{column}`, which the database computes from other columns, and the log does \
-         not contain it."
-    );
-    let mut remedy =
-        vec!["-- make the key or tag from the columns that it is computed from".to_owned()];
-    if version >= GENERATED_VERSION {
-        let set = "set (publish_generated_columns = stored)";
-        remedy.push(format!("-- or, for a stored column: alter publication … {set};"));
+    /// The columns that are published, if the table is.
+    published: Option<&'a [String]>,
+    /// Whether those of any further table are published that are stored.
+    stored: bool,
+}
+
+impl<'a> ComputedColumns<'a> {
+    /// Returns those of a publication that exists.
+    pub(super) fn of(
+        publication: &Publication,
+        table: &'a Table,
+        published: Option<&'a PublishedTable>,
+        version: i32,
+    ) -> Self {
+        let published = published.and_then(|published| published.columns.as_deref());
+        Self { table, version, published, stored: publication.stored_columns }
     }
-    Some(SetupIssue { description, remedy })
+
+    /// Returns those of a publication that is to be created, with the stored ones or without.
+    pub(super) fn of_new(table: &'a Table, stored: bool, version: i32) -> Self {
+        Self { table, version, published: None, stored }
+    }
+
+    fn contains(&self, column: &String) -> bool {
+        match self.published {
+            _ if self.version < STORED_COLUMNS_VERSION => false,
+            Some(published) => published.contains(column),
+            None => self.stored && !self.table.computed_on_read.contains(column),
+        }
+    }
+
+    /// Returns the first of `columns` that is computed and not published.
+    fn missing<'c>(&self, columns: &'c [String]) -> Option<&'c String> {
+        let is_missing =
+            |column: &&String| self.table.generated.contains(*column) && !self.contains(column);
+        columns.iter().find(is_missing)
+    }
+
+    /// Returns the issues of a publication with this name: computed columns that it lacks although keys or tags
+    /// are made from them, or although the server needs them. Where a value alone shows such a column, every
+    /// update of the row counts as a change of it.
+    pub(super) fn issues(
+        &self,
+        publication: &str,
+        name: &TableName,
+        tracked: &TrackedTable,
+    ) -> impl Iterator<Item = SetupIssue> {
+        [self.names(publication, name, tracked), self.identity(publication, name)]
+            .into_iter()
+            .flatten()
+    }
+
+    fn names(
+        &self,
+        publication: &str,
+        name: &TableName,
+        tracked: &TrackedTable,
+    ) -> Option<SetupIssue> {
+        let column = self.missing(&tracked.old_columns)?;
+        let description = format!(
+            "Keys or tags use `{name}.{column}`, which the database computes from other columns, and the log \
+             does not contain it."
+        );
+        let mut remedy =
+            vec!["-- make the key or tag from the columns that it is computed from".to_owned()];
+        if self.version >= STORED_COLUMNS_VERSION {
+            let is_stored = !self.table.computed_on_read.contains(column);
+            let stored = if is_stored { "" } else { " after the column is made a stored one" };
+            remedy.push(format!("-- or{stored}:"));
+            remedy.push(publish_stored(publication));
+        }
+        Some(SetupIssue { description, remedy })
+    }
+
+    /// From this version on the server refuses changes whose replica identity it could not log.
+    fn identity(&self, publication: &str, name: &TableName) -> Option<SetupIssue> {
+        if self.version < STORED_COLUMNS_VERSION {
+            return None;
+        }
+        let column = self.missing(&self.table.identity)?;
+        let description = format!(
+            "The replica identity of table `{name}` contains the computed column `{column}`, which is not \
+             published: PostgreSQL rejects every UPDATE and DELETE on it, also the application's."
+        );
+        let index = format!(
+            "alter table {} replica identity using index …; -- of other columns",
+            name.quoted()
+        );
+        let remedy = if self.table.computed_on_read.contains(column) {
+            vec!["-- make the column a stored one, and publish it; or:".to_owned(), index]
+        } else {
+            vec![publish_stored(publication), format!("-- or: {index}")]
+        };
+        Some(SetupIssue { description, remedy })
+    }
+}
+
+/// Returns whether a publication of the table has to contain its stored computed columns.
+pub(super) fn needs_stored_columns(table: &Table, tracked: &TrackedTable) -> bool {
+    let is_needed =
+        |column: &String| tracked.old_columns.contains(column) || table.identity.contains(column);
+    let stored = |column: &&String| !table.computed_on_read.contains(*column);
+    table.generated.iter().filter(stored).any(is_needed)
+}
+
+fn publish_stored(publication: &str) -> String {
+    format!(
+        "alter publication {} set (publish_generated_columns = stored);",
+        identifier(publication)
+    )
 }
 
 /// Returns an issue if the table's changes are published under the name of a table that it is a partition of.

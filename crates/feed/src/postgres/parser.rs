@@ -18,7 +18,7 @@ pub(super) enum Message<'a> {
     Delete { relation: u32, old: OldTuple<'a> },
     /// Truncated tables, also those reached by `cascade`.
     Truncate { relations: Vec<u32> },
-    /// Types and origins, which are not needed.
+    /// Types, origins and rollbacks, which are not needed.
     Other,
 }
 
@@ -114,6 +114,9 @@ fn message<'a>(kind: char, from: &mut Cursor<'a>) -> Result<Message<'a>, &'stati
             Message::Truncate { relations }
         }
         'Y' | 'O' => Message::Other,
+        // Releases of PostgreSQL 18 were reported to announce rollbacks of large transactions in this way, also to
+        // clients that have asked for no transactions in progress. Nothing of these was sent.
+        'A' => Message::Other,
         _ => return Err("its type"),
     };
     Ok(message)

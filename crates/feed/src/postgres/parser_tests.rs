@@ -94,6 +94,12 @@ fn truncate_of_two_tables_parsed() {
 }
 
 #[test]
+fn rollback_of_unsent_transaction_ignored() {
+    let abort = Writer::new(b'A').bytes(&751_u32.to_be_bytes()).bytes(&752_u32.to_be_bytes()).0;
+    assert_eq!(parse(&abort), Ok(Message::Other));
+}
+
+#[test]
 fn error_names_type_and_location() {
     let error = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
     assert_eq!(error(b"?"), "a message of type '?' is malformed at its type");

@@ -4,9 +4,9 @@
 use database::postgres::{ConnectConfig, Connection};
 use database::quoting::identifier;
 
-use super::catalog::{self, Publication, ServerInfo, Table};
+use super::catalog::{self, Publication, STORED_COLUMNS_VERSION, ServerInfo, Table};
 use super::check::Check;
-use super::check_rows;
+use super::check_rows::{self, ComputedColumns};
 use super::check_server::MIN_VERSION;
 use super::connection::{connect, connect_config};
 use super::options::PostgresOptions;
@@ -246,17 +246,21 @@ impl Check {
             tables.iter().map(|name| name.quoted()).collect::<Vec<_>>().join(", ")
         };
         let Some(publication) = publication else {
+            let stored = server.version >= STORED_COLUMNS_VERSION
+                && tables
+                    .iter()
+                    .any(|(_, table, tracked)| check_rows::needs_stored_columns(table, tracked));
             for (table, details, tracked) in tables {
-                let generated =
-                    check_rows::generated(table, tracked, details, None, server.version);
-                self.issues.extend(generated);
+                let computed = ComputedColumns::of_new(details, stored, server.version);
+                self.issues.extend(computed.issues(name, table, tracked));
             }
             let names: Vec<_> = tables.iter().map(|(name, ..)| name).collect();
             if names.is_empty() {
                 return None;
             }
+            let stored = if stored { ", publish_generated_columns = stored" } else { "" };
             let sql = format!(
-                "create publication {} for table {} with (publish_via_partition_root = true);",
+                "create publication {} for table {} with (publish_via_partition_root = true{stored});",
                 identifier(name),
                 list(&names)
             );
@@ -323,13 +327,14 @@ impl Check {
         }
         for (table, details, tracked) in tables {
             let published = publication.tables.iter().find(|p| p.name == *table);
-            self.issues.extend(check_rows::generated(table, tracked, details, published, version));
+            let computed = ComputedColumns::of(publication, details, published, version);
+            self.issues.extend(computed.issues(name, table, tracked));
             let Some(published) = published else {
                 let hidden = check_rows::hidden_by_root(table, details, &publication.tables);
                 self.issues.extend(hidden);
                 continue;
             };
-            // The server publishes no computed column, unless it is asked to.
+            // The computed ones are checked above.
             let left_out = published.columns.as_ref().is_some_and(|columns| {
                 let missing = |column: &&String| !columns.contains(column);
                 tracked.columns.iter().filter(missing).any(|c| !details.generated.contains(c))

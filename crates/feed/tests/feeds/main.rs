@@ -7,6 +7,8 @@ mod mariadb;
 mod mariadb_setup;
 mod measure;
 mod postgres;
+mod postgres_computed;
+mod postgres_releases;
 mod postgres_schema;
 mod postgres_setup;
 mod reader;

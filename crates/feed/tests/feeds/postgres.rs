@@ -65,6 +65,11 @@ impl PostgresFixture {
         Box::new(PostgresFeed::new(self.options_with(change)))
     }
 
+    /// Returns the server's version, such as 150018: expectations may depend on the release.
+    pub(crate) fn version(&self) -> i32 {
+        self.server.psql("show server_version_num").unwrap().parse().unwrap()
+    }
+
     /// Opens a session that stays open.
     pub(crate) async fn session(&self) -> tokio_postgres::Client {
         let url = self.server.url("postgres");
@@ -384,17 +389,21 @@ async fn table_rewrite_starts_another_stream() {
     assert_ne!(reader.start.schema.as_ref().unwrap().digest(), before.digest());
 }
 
+/// Up to release 17 the server rejects a slot that begins before its publication. Later ones leave out the changes
+/// while there is none and say nothing; the schema shows it.
 #[tokio::test]
 async fn recreated_publication_recreates_slot() {
     let fixture = PostgresFixture::new();
     let (mut reader, source) = reader_at_end(&fixture).await;
+    let before = reader.start.schema.clone().unwrap();
     fixture.run("drop publication tidegate; insert into products values (1, 'Tea', 7, 250)");
     loop {
         restarted(&mut reader).await;
-        if reader.start.slot_generation.is_some() {
+        if reader.start.slot_generation.is_some() || fixture.version() >= 180_000 {
             break;
         }
     }
+    assert_ne!(reader.start.schema.as_ref().unwrap().digest(), before.digest());
     fixture.run("insert into products values (2, 'Cup', 8, 900)");
     assert_eq!(reader.changes_to_end(&*source).await.last().unwrap(), "insert -> 2|Cup|8|900");
 }

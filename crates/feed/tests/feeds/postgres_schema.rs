@@ -44,24 +44,6 @@ async fn key_outside_identity_is_refused() {
 }
 
 #[tokio::test]
-async fn computed_column_in_tag_is_refused() {
-    let fixture = PostgresFixture::new();
-    fixture.run("alter table products add g int generated always as (price_cents / 100) stored");
-    fixture.run("alter table products replica identity full");
-    // Before the publication exists, and when it does.
-    for _ in 0..2 {
-        let text = issues(&fixture, "id", "g").await;
-        assert!(text.contains("`public.products.g`, which the database computes"), "{text}");
-        assert!(text.contains("from the columns that it is computed from"), "{text}");
-        assert_eq!(text.matches("\n\n").count(), 1, "{text}");
-        assert_eq!(issues(&fixture, "id", "name").await, "");
-    }
-    // A value alone may show it.
-    let options = fixture.options_with(|options| options.tables[0].columns.push("g".into()));
-    prepare(&options).await.unwrap();
-}
-
-#[tokio::test]
 async fn rows_under_other_names_are_refused() {
     let fixture = PostgresFixture::new();
     fixture.run("create table c() inherits (products)");
@@ -81,6 +63,10 @@ async fn rows_under_other_names_are_refused() {
     assert!(text.contains("alter table low replica identity full;"), "{text}");
     fixture.run("alter table low replica identity full");
     assert_eq!(issues(&fixture, "id", "name").await, "");
+    let available = "select count(*) from pg_available_extensions where name = 'postgres_fdw'";
+    if fixture.server.psql(available).unwrap() == "0" {
+        return;
+    }
     fixture.run("create extension postgres_fdw");
     fixture.run("create server s foreign data wrapper postgres_fdw");
     fixture.run("create foreign table far(id int not null, name text) server s");

@@ -52,9 +52,12 @@ async fn replication_role_suffices() {
     fixture.run("grant create on database postgres to shop");
     let prepared = prepare(&options).await.unwrap();
     assert_eq!(prepared.done.len(), 1, "{prepared:?}");
-    assert_eq!(prepared.warnings.len(), 2, "{prepared:?}");
-    assert!(prepared.warnings[0].description.contains("max_slot_wal_keep_size"));
-    assert!(prepared.warnings[1].description.contains("`category_id`"));
+    // The server may be an older minor release.
+    let is_old = |issue: &&feed::SetupIssue| issue.remedy[0].starts_with("-- upgrade to");
+    let warnings: Vec<_> = prepared.warnings.iter().filter(|issue| !is_old(issue)).collect();
+    assert_eq!(warnings.len(), 2, "{prepared:?}");
+    assert!(warnings[0].description.contains("max_slot_wal_keep_size"));
+    assert!(warnings[1].description.contains("`category_id`"));
     assert_eq!(prepare(&options).await.unwrap().done, Vec::<String>::new(), "once");
     let source = PostgresSource::new(&options.url);
     let mut reader = FeedReader::new(Box::new(PostgresFeed::new(options))).await;

@@ -9,6 +9,7 @@ use cache::SystemClock;
 use clap::Parser;
 use coherence::{Clock, Rule};
 use parking_lot::Mutex;
+use sim::model::composition::{CompositionRule, Omitted};
 use sim::simulation::{Options, Tally, fault_kinds, pictures, run};
 
 /// Runs whole clusters on virtual time, with faults planned from a seed, and checks every answer against
@@ -40,9 +41,12 @@ struct Arguments {
     /// Inject no faults.
     #[arg(long)]
     calm: bool,
+    /// Run a second installation, with a database of its own, on the same shared tier.
+    #[arg(long)]
+    rival: bool,
     /// Omit a rule, such as `FillAboveTombstones`, to check that the omission is detected.
     #[arg(long, value_parser = rule)]
-    without: Option<Rule>,
+    without: Option<Omitted>,
     /// Inject this kind of fault only, such as `"slot lost"`.
     #[arg(long, value_parser = fault)]
     only: Option<&'static str>,
@@ -54,9 +58,24 @@ struct Arguments {
     pictures: Option<PathBuf>,
 }
 
-fn rule(name: &str) -> Result<Rule, String> {
-    let found = Rule::ALL.iter().find(|rule| format!("{rule:?}") == name);
-    found.copied().ok_or_else(|| format!("unknown rule; the rules are {:?}", Rule::ALL))
+fn rule(name: &str) -> Result<Omitted, String> {
+    let composition = CompositionRule::ALL.iter().map(|rule| Omitted::Composition(*rule));
+    let rules = Rule::ALL.iter().map(|rule| Omitted::Rule(*rule));
+    let all: Vec<(String, Omitted)> =
+        rules.chain(composition).map(|rule| (rule_name(rule), rule)).collect();
+    let found = all.iter().find(|(known, _)| known == name).map(|(_, rule)| *rule);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        format!("unknown rule; the rules are {}", names.join(", "))
+    })
+}
+
+fn rule_name(rule: Omitted) -> String {
+    match rule {
+        Omitted::None => "none".to_owned(),
+        Omitted::Rule(rule) => format!("{rule:?}"),
+        Omitted::Composition(rule) => format!("{rule:?}"),
+    }
 }
 
 fn fault(name: &str) -> Result<&'static str, String> {
@@ -83,7 +102,8 @@ fn main() -> ExitCode {
     let options = Options {
         lasts: Duration::try_from_secs_f64(arguments.hours * 3_600.0).unwrap_or_default(),
         faults: !arguments.calm,
-        without: arguments.without,
+        without: arguments.without.unwrap_or_default(),
+        rival: arguments.rival,
         only: arguments.only,
         trace: arguments.trace,
     };
@@ -103,7 +123,10 @@ fn main() -> ExitCode {
         again += " --calm";
     }
     if let Some(rule) = arguments.without {
-        again += &format!(" --without {rule:?}");
+        again += &format!(" --without {}", rule_name(rule));
+    }
+    if arguments.rival {
+        again += " --rival";
     }
     if let Some(fault) = arguments.only {
         again += &format!(" --only {fault:?}");

@@ -44,6 +44,14 @@ pub enum CompositionRule {
     StandbyReportsFirst,
     /// The start of a load from a standby is no proof (`Engine::store`).
     StandbyLoadsProveNothing,
+    /// A load that fails says nothing about its row, not that it is absent (`Origin::load`, `Origin::load_many`).
+    FailedLoadIsNoAbsence,
+    /// The ids that a failed page of a key scan has read are no page (`KeyScan::page`).
+    FailedPageIsNoPage,
+    /// A sample that fails proves nothing, not that the log has not grown (`LogSampler::run`).
+    FailedSampleProvesNothing,
+    /// The name of a log contains the identity of its database (`Source::sample`, `Candidate::acquire`).
+    LogNamesItsDatabase,
 }
 
 impl CompositionRule {
@@ -68,6 +76,10 @@ impl CompositionRule {
         Self::SamplesOfOwnLog,
         Self::StandbyReportsFirst,
         Self::StandbyLoadsProveNothing,
+        Self::FailedLoadIsNoAbsence,
+        Self::FailedPageIsNoPage,
+        Self::FailedSampleProvesNothing,
+        Self::LogNamesItsDatabase,
     ];
 }
 

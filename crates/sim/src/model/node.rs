@@ -262,6 +262,16 @@ impl Node {
         }
     }
 
+    /// Receives an error in place of the sample in flight.
+    pub fn fail_sample(&mut self, now: Mono, omitted: Omitted) {
+        self.sample = None;
+        if !omitted.enforces(CompositionRule::FailedSampleProvesNothing)
+            && let Some(end) = self.bound.end()
+        {
+            self.bound.sample(now, end);
+        }
+    }
+
     /// Returns the time as of which the in-process tier is proven.
     #[must_use]
     pub fn proven(&self, design: Design) -> Option<Mono> {

@@ -49,6 +49,8 @@ pub struct Remaining {
     pub renewals: u8,
     /// A load is abandoned.
     pub abandoned: u8,
+    /// The database answers a load or a sample with an error.
+    pub errors: u8,
 }
 
 /// The composition of the rules: as in production today, or as it was before a finding.

@@ -64,6 +64,7 @@ impl Model for SceneModel {
             when(scene.sweeps, Step::Sweep(node));
             when(remaining.samples > 0 && there.sample.is_none(), Step::Sample(node));
             when(there.sample.is_some(), Step::ReceiveSample(node));
+            when(there.sample.is_some() && remaining.errors > 0, Step::FailSample(node));
             if !leads {
                 when(true, Step::Lead(node, Acknowledged::All));
                 when(world.db.slot < world.db.acked, Step::Lead(node, Acknowledged::Nothing));
@@ -84,6 +85,7 @@ impl Model for SceneModel {
             when(true, Step::Advance(at));
             when(remaining.renewals > 0 && load.lease.is_some(), Step::Renew(at));
             when(remaining.abandoned > 0, Step::Abandon(at));
+            when(remaining.errors > 0, Step::FailLoad(at));
         }
     }
 

@@ -24,6 +24,7 @@ const NONE: Remaining = Remaining {
     lease_ends: 0,
     renewals: 0,
     abandoned: 0,
+    errors: 0,
 };
 
 /// Fills against events of a key and of its tag, repeated by the next leader.
@@ -272,6 +273,17 @@ pub fn bound() -> Scene {
     }
 }
 
+/// A database that answers with an error in place of a row, or of the log's end.
+#[must_use]
+pub fn errors() -> Scene {
+    Scene {
+        writes: vec![write(Touch::Key(0))],
+        remaining: Remaining { reads: 1, reads_past_shared: 1, samples: 2, errors: 1, ..NONE },
+        local: true,
+        ..Scene::named("errors")
+    }
+}
+
 /// Soft-stale entries stay while the log's end is sampled and loads arrive late.
 #[must_use]
 pub fn soft() -> Scene {
@@ -438,6 +450,7 @@ pub fn all() -> Vec<Scene> {
         quiet_crash_seen_by_other_node(),
         failover(),
         bound(),
+        errors(),
         soft(),
         soft_tombstones(),
         soft_stream(),

@@ -91,6 +91,10 @@ pub enum Step {
     Renew(usize),
     /// A load is abandoned.
     Abandon(usize),
+    /// The primary answers a load with an error.
+    FailLoad(usize),
+    /// The primary answers a node's sample with an error.
+    FailSample(usize),
     /// The duration of a lease passes.
     ExpireLease,
 }
@@ -292,6 +296,12 @@ impl World {
             Step::Abandon(at) => {
                 self.abandon(at);
                 spend(&mut self.remaining.abandoned)
+            }
+            Step::FailLoad(at) => spend(&mut self.remaining.errors) && self.fail_load(at),
+            Step::FailSample(node) => {
+                let (now, omitted) = (self.now(), self.omitted);
+                self.nodes[node].fail_sample(now, omitted);
+                spend(&mut self.remaining.errors)
             }
             Step::ExpireLease => {
                 self.clock.0 += 1;

@@ -25,7 +25,8 @@ pub(super) fn check_entry(
     epoch: Epoch,
     applied: Lsn,
 ) {
-    let Some(key) = key else { return };
+    // The entries of another database are its own concern.
+    let Some(key) = key.filter(|_| env.is_own(epoch)) else { return };
     let required = |db: &Database, cell| db.upto(cell, db.generation_of(epoch.server), applied);
     if let Some(missing) = missing(env, key, content, 0, required) {
         env.violation(format!(
@@ -88,6 +89,12 @@ fn missing(
         }
         match db.commits.get(included) {
             None => text("is of no commit"),
+            // A value of another database has the numbers of other commits.
+            Some(commit)
+                if included > 0 && commit.cells.iter().all(|(wrote, _)| *wrote != cell) =>
+            {
+                text("is of a commit that did not write it")
+            }
             Some(commit) if commit.lost.is_some_and(|lost| lost < then) => text("was lost"),
             Some(_) => None,
         }

@@ -57,8 +57,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Returns a database in which every cell has its first version.
-    pub(super) fn new(cells: usize) -> Self {
+    /// Returns a database of this system identifier in which every cell has its first version.
+    pub(super) fn new(cells: usize, system: u64) -> Self {
         let first = Commit {
             lsn: Lsn(BEGINNING),
             at: 0,
@@ -80,7 +80,7 @@ impl Database {
             next_xid: 3,
             end: Lsn(BEGINNING),
             flushed: Lsn(BEGINNING),
-            log: Log { system: 7, timeline: 1, server: server(1) },
+            log: Log { system, timeline: 1, server: server(1) },
             generation: 1,
             up: true,
             slot: None,

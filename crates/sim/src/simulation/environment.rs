@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Clock, Mono};
+use cache::SharedTier;
+use coherence::{Clock, Epoch, Mono};
 use parking_lot::Mutex;
 use rand::RngExt;
 use tokio::sync::Notify;
@@ -18,9 +19,14 @@ use super::recorder::Recorder;
 use super::setup::{CELLS, KEYS, Setup, SimRng};
 use super::shared_server::SharedServer;
 use super::trace::{Trace, TraceEvent};
+use crate::model::composition::{CompositionRule, Omitted};
 
 /// The time after which a caller gives up waiting for an answer over the network.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// The identities of the databases of the first installation and of another one.
+const OWN_SYSTEM: u64 = 7;
+const OTHER_SYSTEM: u64 = 8;
 
 /// The other end of a node's connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,7 +51,8 @@ pub(super) struct Environment {
     pub(super) db: Mutex<Database>,
     /// Notified when there is more of the log to send.
     pub(super) log_moved: Notify,
-    pub(super) server: Mutex<SharedServer>,
+    /// Other installations may share it.
+    pub(super) server: Arc<Mutex<SharedServer>>,
     pub(super) faults: Mutex<FaultState>,
     rng: Mutex<SimRng>,
     trace: Mutex<Trace>,
@@ -56,6 +63,7 @@ pub(super) struct Environment {
     pub(super) sessions: Mutex<Vec<Option<u64>>>,
     /// Records only while pictures are made.
     pub(super) recorder: Recorder,
+    omitted: Omitted,
 }
 
 /// The counts of a run.
@@ -70,10 +78,31 @@ pub(super) struct Counts {
 }
 
 impl Environment {
-    pub(super) fn new(setup: Setup, rng: SimRng, trace: Trace) -> Arc<Self> {
-        let nodes = setup.nodes;
+    pub(super) fn new(setup: Setup, rng: SimRng, trace: Trace, omitted: Omitted) -> Arc<Self> {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = Arc::new(WorldClock(started));
+        let server = Arc::new(Mutex::new(SharedServer::new(clock, setup.shared_bytes())));
+        Self::on(server, started, OWN_SYSTEM, (setup, rng), trace, omitted)
+    }
+
+    /// Returns the environment of another installation, with a database of its own. Its nodes use the same shared
+    /// tier under the same names.
+    pub(super) fn beside(&self, setup: Setup, rng: SimRng, trace: Trace) -> Arc<Self> {
+        let (server, omitted) = (Arc::clone(&self.server), self.omitted);
+        let is_named = self.enforces(CompositionRule::LogNamesItsDatabase);
+        let system = if is_named { OTHER_SYSTEM } else { OWN_SYSTEM };
+        Self::on(server, self.started, system, (setup, rng), trace, omitted)
+    }
+
+    fn on(
+        server: Arc<Mutex<SharedServer>>,
+        started: Instant,
+        system: u64,
+        (setup, rng): (Setup, SimRng),
+        trace: Trace,
+        omitted: Omitted,
+    ) -> Arc<Self> {
+        let nodes = setup.nodes;
         let faults = FaultState {
             cut_shared: vec![false; nodes],
             cut_database: vec![false; nodes],
@@ -83,6 +112,7 @@ impl Environment {
             wall_off: vec![0; nodes],
             connections: vec![0; nodes],
             lost_answers: 0.0,
+            errors: 0.0,
             slow_shared_ms: 0,
             hidden_ms: 0,
             log_stalled: false,
@@ -93,9 +123,9 @@ impl Environment {
         };
         Arc::new(Self {
             started,
-            db: Mutex::new(Database::new(CELLS)),
+            db: Mutex::new(Database::new(CELLS, system)),
             log_moved: Notify::new(),
-            server: Mutex::new(SharedServer::new(clock, setup.shared_bytes())),
+            server,
             faults: Mutex::new(faults),
             rng: Mutex::new(rng),
             trace: Mutex::new(trace),
@@ -103,6 +133,7 @@ impl Environment {
             loads: Mutex::new(vec![0; KEYS + 1]),
             sessions: Mutex::new(vec![None; nodes]),
             recorder: Recorder::default(),
+            omitted,
             setup,
         })
     }
@@ -154,6 +185,33 @@ impl Environment {
             return share >= 0.5;
         }
         share > 0.0 && self.draw(|rng| rng.random_bool(share.min(1.0)))
+    }
+
+    /// Returns whether a server answers a request with an error.
+    pub(super) fn fails(&self) -> bool {
+        let share = self.faults.lock().errors;
+        self.chance(share)
+    }
+
+    pub(super) fn enforces(&self, rule: CompositionRule) -> bool {
+        self.omitted.enforces(rule)
+    }
+
+    /// Returns whether another installation uses the shared tier too.
+    pub(super) fn has_rival(&self) -> bool {
+        Arc::strong_count(&self.server) > 1
+    }
+
+    /// Returns whether an epoch is of a log of this installation's database.
+    pub(super) fn is_own(&self, epoch: Epoch) -> bool {
+        epoch.system == self.db.lock().log.system
+    }
+
+    /// Returns whether the shared tier follows this installation's database.
+    pub(super) async fn owns_tier(&self) -> bool {
+        let memory = self.server.lock().memory();
+        let position = memory.position().await.ok().flatten();
+        position.is_some_and(|position| self.is_own(position.epoch))
     }
 
     pub(super) fn millis(&self, from: u64, to: u64) -> Duration {

@@ -17,6 +17,8 @@ pub(super) struct FaultState {
     pub(super) connections: Vec<u64>,
     /// The share of the shared tier's answers that are lost.
     pub(super) lost_answers: f64,
+    /// The share of requests that a server, the database or the shared tier, answers with an error.
+    pub(super) errors: f64,
     /// The largest delay of each message to or from the shared tier.
     pub(super) slow_shared_ms: u64,
     /// The longest time for which commits stay invisible.

@@ -48,6 +48,7 @@ pub(super) enum Kind {
     Collection,
     WriteStorm,
     Alteration,
+    Errors,
 }
 
 impl Kind {
@@ -78,6 +79,7 @@ impl Kind {
         Self::Collection,
         Self::WriteStorm,
         Self::Alteration,
+        Self::Errors,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -108,6 +110,7 @@ impl Kind {
             Self::Collection => "tombstones collected early",
             Self::WriteStorm => "storm of writes",
             Self::Alteration => "rows changed without an event",
+            Self::Errors => "errors in place of answers",
         }
     }
 }
@@ -233,6 +236,9 @@ async fn fault(cluster: Arc<Cluster>, kind: Kind, node: usize, lasts: Duration) 
             }
         }
         Kind::Collection => {
+            if !env.owns_tier().await {
+                return;
+            }
             let (memory, upto) = (env.server.lock().memory(), env.db.lock().end);
             let _ = cache::SharedTier::collect(&*memory, upto).await;
         }
@@ -242,6 +248,11 @@ async fn fault(cluster: Arc<Cluster>, kind: Kind, node: usize, lasts: Duration) 
             env.faults.lock().storm = 1.0;
         }
         Kind::Alteration => traffic::alter(&cluster).await,
+        Kind::Errors => {
+            env.faults.lock().errors = env.draw(|rng| rng.random_range(0.02..0.6));
+            sleep(lasts).await;
+            env.faults.lock().errors = 0.0;
+        }
     }
     env.note(Some(node), TraceEvent::Fault(kind.name(), 0));
 }

@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use cache::origin::{KeyPage, KeyScan};
 use cache::{Engine, Origin, OriginError, Policy};
 use contract::Contract;
+use rand::RngExt;
 
-use super::rows_origin::{RowsOrigin, unavailable};
+use super::rows_origin::{RowsOrigin, error, unavailable};
 use super::setup::KEYS;
 use super::trace::TraceEvent;
+use crate::model::composition::CompositionRule;
 
 /// Maintains the key filter of a contract, without end.
 pub(super) async fn maintain(
@@ -26,6 +28,9 @@ impl KeyScan for RowsOrigin {
     async fn estimate(&self) -> Result<cache::origin::ScanEstimate, OriginError> {
         self.transmit().await?;
         self.transmit().await?;
+        if self.env.fails() {
+            return Err(error(&self.env));
+        }
         Ok(cache::origin::ScanEstimate { keys: KEYS as u64, unsuitable: None })
     }
 
@@ -33,7 +38,7 @@ impl KeyScan for RowsOrigin {
         debug_assert_eq!(after, None, "one page holds them all");
         self.transmit().await?;
         self.think_time().await;
-        let (generation, ids, end) = {
+        let (generation, mut ids, end) = {
             let db = self.env.db.lock();
             if !db.up {
                 return Err(unavailable("down"));
@@ -46,6 +51,12 @@ impl KeyScan for RowsOrigin {
         self.transmit().await?;
         if self.env.db.lock().generation != generation {
             return Err(unavailable("the server was shut down"));
+        }
+        if self.env.fails() {
+            if self.env.enforces(CompositionRule::FailedPageIsNoPage) {
+                return Err(error(&self.env));
+            }
+            ids.truncate(self.env.draw(|rng| rng.random_range(0..=KEYS)));
         }
         self.env.note(Some(self.node), TraceEvent::KeyScan(ids.len()));
         Ok(KeyPage { ids, seen: Some(end) })

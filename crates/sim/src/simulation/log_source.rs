@@ -8,6 +8,7 @@ use coherence::{Log, Lsn};
 use contract::Contract;
 use feed::{FeedError, Identity, LogEnd, LogMessage, LogSample, Schema, Source};
 use node::RowCatalogue;
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::environment::{Environment, Peer};
@@ -16,6 +17,7 @@ use super::rows_origin;
 use super::schema::schema;
 use super::slot_stream::unavailable;
 use super::trace::TraceEvent;
+use crate::model::composition::CompositionRule;
 
 /// The size of a log message, in bytes of log.
 const MESSAGE_BYTES: u64 = 160;
@@ -26,12 +28,26 @@ pub(super) struct LogSource {
     pub(super) node: usize,
     /// The generation of the node's process.
     pub(super) process: u64,
+    last_sample: Mutex<Option<LogSample>>,
 }
 
 impl LogSource {
+    pub(super) fn new(env: &Arc<Environment>, node: usize, process: u64) -> Self {
+        Self { env: Arc::clone(env), node, process, last_sample: Mutex::default() }
+    }
+
     async fn transmit(&self) -> Result<(), FeedError> {
         let sent = self.env.transmit(self.node, self.process, Peer::Database).await;
         sent.map_err(|_| unavailable("querying the primary", "cut off"))
+    }
+
+    /// Waits for the answer to a statement, which may be an error.
+    async fn answer(&self) -> Result<(), FeedError> {
+        self.transmit().await?;
+        if self.env.fails() {
+            return Err(unavailable("querying the primary", "the statement failed"));
+        }
+        Ok(())
     }
 
     fn down() -> FeedError {
@@ -55,7 +71,7 @@ impl Source for LogSource {
             let Log { system, timeline, server } = db.log.run();
             LogEnd { system, timeline, server, lsn: db.end }
         };
-        self.transmit().await?;
+        self.answer().await?;
         self.env.recorder.record_exchange(
             [Participant::Node(self.node), Participant::Database],
             [left, turned, self.env.now()],
@@ -70,14 +86,22 @@ impl Source for LogSource {
     async fn sample(&self) -> Result<LogSample, FeedError> {
         // The server reads the schema first.
         let digest = schema(&self.env.db.lock()).digest();
-        let end = self.log_end().await?;
-        Ok(LogSample { end, schema: (!self.env.setup.steady).then_some(digest) })
+        let answer = self.log_end().await;
+        if answer.is_err()
+            && !self.env.enforces(CompositionRule::FailedSampleProvesNothing)
+            && let Some(last) = *self.last_sample.lock()
+        {
+            return Ok(last);
+        }
+        let sample = LogSample { end: answer?, schema: (!self.env.setup.steady).then_some(digest) };
+        *self.last_sample.lock() = Some(sample);
+        Ok(sample)
     }
 
     async fn schema(&self) -> Result<Option<Arc<Schema>>, FeedError> {
         self.transmit().await?;
         let schema = schema(&self.env.db.lock());
-        self.transmit().await?;
+        self.answer().await?;
         Ok(Some(Arc::new(schema)))
     }
 
@@ -107,14 +131,14 @@ impl Source for LogSource {
         if !ends.await.unwrap_or_default() {
             return Err(Self::down());
         }
-        self.transmit().await?;
+        self.answer().await?;
         Ok(position)
     }
 
     async fn nudge(&self) -> Result<(), FeedError> {
         self.transmit().await?;
         self.env.write_empty_commit();
-        self.transmit().await
+        self.answer().await
     }
 
     async fn identity(&self) -> Result<Identity, FeedError> {
@@ -124,7 +148,7 @@ impl Source for LogSource {
             let Log { system, timeline, .. } = db.log;
             Identity { system, timeline, server_started: db.server_started() }
         };
-        self.transmit().await?;
+        self.answer().await?;
         Ok(identity)
     }
 }
@@ -134,7 +158,7 @@ impl RowCatalogue for LogSource {
     async fn row_is_complete(&self, _: &Contract) -> Result<bool, OriginError> {
         let cut = |_| rows_origin::unavailable("cut off");
         self.transmit().await.map_err(cut)?;
-        self.transmit().await.map_err(cut)?;
+        self.answer().await.map_err(cut)?;
         Ok(true)
     }
 }

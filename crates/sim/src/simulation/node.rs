@@ -67,7 +67,7 @@ impl Node {
         options.coverage = Coverage::of(contracts::contracts().mappings());
         let shared = Arc::new(RemoteTier { env: Arc::clone(env), node: id, generation });
         let engine = Engine::new(options, shared, Arc::clone(&clock), Metrics::detached());
-        let source = Arc::new(LogSource { env: Arc::clone(env), node: id, process: generation });
+        let source = Arc::new(LogSource::new(env, id, generation));
         let health = Arc::new(Health::default());
         let standby = env.setup.standby_lag_ms.map(|_| StandbyOrigin::new(env, id, generation));
         let standbys = standby.iter().map(|standby| Arc::clone(standby) as Arc<dyn Origin>);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coherence::Rule;
+use crate::model::composition::Omitted;
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -12,8 +12,10 @@ pub struct Options {
     pub lasts: Duration,
     /// Whether faults are injected.
     pub faults: bool,
-    /// The rule of `coherence` to omit, to check that the omission is detected.
-    pub without: Option<Rule>,
+    /// The rule to omit, to check that the omission is detected.
+    pub without: Omitted,
+    /// Whether a second installation, with a database of its own, uses the same shared tier.
+    pub rival: bool,
     /// The only kind of fault to inject, by its [name](super::fault_kinds); `None` for all kinds.
     pub only: Option<&'static str>,
     /// Whether to keep a line for each event.
@@ -23,7 +25,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let lasts = Duration::from_secs(360);
-        Self { lasts, faults: true, without: None, only: None, trace: false }
+        Self { lasts, faults: true, without: Omitted::None, rival: false, only: None, trace: false }
     }
 }
 
@@ -53,4 +55,26 @@ pub struct Outcome {
     pub violation: Option<String>,
     /// The lines of all events, if requested.
     pub lines: Vec<String>,
+}
+
+impl Outcome {
+    /// Adds the outcome of the second installation of the same run.
+    pub(super) fn with_rival(mut self, rival: Self) -> Self {
+        self.digest ^= rival.digest.rotate_left(1);
+        self.events += rival.events;
+        self.simulated = self.simulated.max(rival.simulated);
+        self.commits += rival.commits;
+        self.checks += rival.checks;
+        self.old += rival.old;
+        for (sums, counts) in [(&mut self.faults, rival.faults), (&mut self.answers, rival.answers)]
+        {
+            for (kind, count) in counts {
+                *sums.entry(kind).or_default() += count;
+            }
+        }
+        let of_rival = |text: String| format!("second installation: {text}");
+        self.violation = self.violation.or(rival.violation.map(of_rival));
+        self.lines.extend(rival.lines.into_iter().map(of_rival));
+        self
+    }
 }

@@ -18,6 +18,7 @@ use super::recorder::{self, Participant, Tone};
 use super::setup::tag_of;
 use super::trace::TraceEvent;
 use super::values;
+use crate::model::composition::CompositionRule;
 
 /// The origin; each load is one statement with one snapshot.
 pub(super) struct RowsOrigin {
@@ -29,6 +30,13 @@ pub(super) struct RowsOrigin {
 
 pub(super) fn unavailable(text: &str) -> OriginError {
     OriginError { kind: OriginErrorKind::Unavailable, message: text.to_owned() }
+}
+
+/// Returns the error of a statement: of the server, or of one row's value.
+pub(super) fn error(env: &Environment) -> OriginError {
+    let of_row = env.chance(0.5);
+    let kind = if of_row { OriginErrorKind::Broken } else { OriginErrorKind::Unavailable };
+    OriginError { kind, message: "the statement failed".to_owned() }
 }
 
 /// Parses row numbers.
@@ -95,18 +103,18 @@ impl Origin for RowsOrigin {
 
     async fn load(&self, _: &Key, id: &str) -> Result<Loaded, OriginError> {
         let mut loaded = self.read(&[id]).await?;
-        loaded.pop().ok_or_else(|| unavailable("no such row"))
+        loaded.pop().unwrap_or_else(|| Err(unavailable("no such row")))
     }
 
     async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
-        let loaded = self.read(&items.iter().map(|ask| ask.id).collect::<Vec<_>>()).await?;
-        Ok(LoadedMany { items: loaded.into_iter().map(Ok).collect(), one_snapshot: true })
+        let items = self.read(&items.iter().map(|ask| ask.id).collect::<Vec<_>>()).await?;
+        Ok(LoadedMany { items, one_snapshot: true })
     }
 }
 
 impl RowsOrigin {
-    /// Reads rows from one snapshot.
-    async fn read(&self, ids: &[&str]) -> Result<Vec<Loaded>, OriginError> {
+    /// Reads rows from one snapshot. The statement of each row may fail by itself.
+    async fn read(&self, ids: &[&str]) -> Result<Vec<Result<Loaded, OriginError>>, OriginError> {
         let keys = rows(ids)?;
         for key in &keys {
             self.env.loads.lock()[*key] += 1;
@@ -136,7 +144,13 @@ impl RowsOrigin {
         if gone(&self.env.db.lock()) {
             return Err(unavailable("the server was shut down"));
         }
-        let all = keys.into_iter().zip(seen).map(|(key, seen)| {
+        let all = keys.into_iter().zip(seen).map(|(key, mut seen)| {
+            if self.env.fails() {
+                if self.env.enforces(CompositionRule::FailedLoadIsNoAbsence) {
+                    return Err(error(&self.env));
+                }
+                seen[0].present = false;
+            }
             let (loaded, versions) = loaded(key, seen, end);
             self.env.recorder.record_exchange(
                 [Participant::Node(self.node), Participant::Database],
@@ -145,7 +159,7 @@ impl RowsOrigin {
                 || (recorder::version(versions), Tone::Plain),
             );
             self.env.note(Some(self.node), TraceEvent::Load(key, versions));
-            loaded
+            Ok(loaded)
         });
         Ok(all.collect())
     }

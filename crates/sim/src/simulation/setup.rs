@@ -48,6 +48,8 @@ pub(super) struct Setup {
     pub(super) filters: bool,
     /// The number of entries that an invalidation removes at once; the others are left to the sweep.
     pub(super) removed_at_once: usize,
+    /// Whether a second installation with a database of its own uses the same shared tier.
+    pub(super) rival: bool,
     /// Whether nothing is random: a duration is the mean of its range, and an event happens if its
     /// probability is at least one half.
     pub(super) steady: bool,
@@ -70,9 +72,20 @@ impl Setup {
             standby_lag_ms: rng.random_bool(0.5).then(|| rng.random_range(2..150)),
             // Not drawn: the other draws of a seed stay the same.
             removed_at_once: if seed.is_multiple_of(2) { 256 } else { 0 },
+            rival: false,
             steady: false,
         };
         (setup, rng)
+    }
+
+    /// Returns the setup and the random numbers of the second installation in the run of `seed`.
+    pub(super) fn draw_rival(&self, seed: u64) -> (Self, SimRng) {
+        let faults = self.fault_every.is_some();
+        let (setup, rng) = Self::draw(!seed, faults);
+        let fault_every = faults.then_some(setup.fault_every.unwrap_or(Duration::from_secs(5)));
+        // The tier is the first one's.
+        let rival = Self { roomy: self.roomy, fault_every, rival: false, ..setup };
+        (rival, rng)
     }
 
     /// Returns the setup of a scripted run.
@@ -88,6 +101,7 @@ impl Setup {
             filters: false,
             removed_at_once: 256,
             standby_lag_ms: None,
+            rival: false,
             steady: true,
         };
         (setup, SimRng::seed_from_u64(0))

@@ -39,6 +39,11 @@ fn failed(failed: CallError) -> TierError {
     }
 }
 
+/// Returns the error of a server that has failed before or after the request took effect.
+fn error() -> TierError {
+    TierError::Unavailable("an internal error".into())
+}
+
 /// Returns the external name of a lease, which is void in other generations of the server.
 fn to_external(generation: u64, lease: LeaseToken) -> LeaseToken {
     LeaseToken(generation << 32 | lease.0)
@@ -82,7 +87,14 @@ impl RemoteTier {
                 Ok(Err(_)) | Err(_) => lost,
             };
         }
+        let fails = self.env.fails();
+        if fails && self.env.chance(0.5) {
+            return Err(error());
+        }
         let answer = self.step(name, step).await?;
+        if fails {
+            return Err(error());
+        }
         let lost = self.env.faults.lock().lost_answers;
         if self.env.chance(lost) {
             sleep(CALL_TIMEOUT).await;

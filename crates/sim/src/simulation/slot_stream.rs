@@ -79,12 +79,23 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Waits for the answer to a statement, which may be an error.
+    async fn answer(&self) -> Result<(), FeedError> {
+        self.transmit().await?;
+        if self.env.fails() {
+            return Err(unavailable("querying", "the statement failed"));
+        }
+        Ok(())
+    }
+}
+
 impl Primary for Connection {
     async fn snapshot(&self) -> Result<Snapshot, FeedError> {
         let left = self.env.now();
         self.transmit().await?;
         let (turned, snapshot) = (self.env.now(), self.env.db.lock().snapshot());
-        self.transmit().await?;
+        self.answer().await?;
         self.env.recorder.record_exchange(
             [Participant::Node(self.node), Participant::Database],
             [left, turned, self.env.now()],
@@ -100,7 +111,7 @@ impl Primary for Connection {
     async fn schema_digest(&self) -> Result<u64, FeedError> {
         self.transmit().await?;
         let digest = schema(&self.env.db.lock()).digest();
-        self.transmit().await?;
+        self.answer().await?;
         Ok(digest)
     }
 

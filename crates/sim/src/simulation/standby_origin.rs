@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::commits::Version;
 use super::contracts::cells_of;
 use super::environment::{Environment, Peer};
-use super::rows_origin::{loaded, rows, unavailable};
+use super::rows_origin::{error, loaded, rows, unavailable};
 use super::setup::COLD;
 use super::standby::Standby;
 use super::trace::TraceEvent;
@@ -80,6 +80,9 @@ impl StandbyOrigin {
         sleep(self.env.millis(0, 4)).await;
         let after = self.standby()?;
         self.transmit().await?;
+        if self.env.fails() {
+            return Err(error(&self.env));
+        }
         if after.rebuilds != reported.rebuilds {
             return Err(unavailable("it was shut down"));
         }
@@ -104,6 +107,9 @@ impl StandbyProbe for StandbyOrigin {
             self.transmit().await?;
             let reported = self.standby()?.reported();
             self.transmit().await?;
+            if self.env.fails() {
+                return Err(error(&self.env));
+            }
             Ok(reported)
         };
         let reported = reported.await;

@@ -45,6 +45,7 @@ every_sequence![
     quiet_crash_seen_by_other_node,
     failover,
     bound,
+    errors,
     soft,
     soft_tombstones,
     soft_stream,

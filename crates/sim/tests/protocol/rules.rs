@@ -93,6 +93,8 @@ needed! {
     race_05_standby_load_start_no_proof:
         Composition(StandbyLoadsProveNothing) in standby breaks BOUND;
     samples_of_one_log_only: Composition(SamplesOfOwnLog) in failover breaks BOUND;
+    failed_load_is_no_absence: Composition(FailedLoadIsNoAbsence) in errors breaks BOUND;
+    failed_sample_proves_nothing: Composition(FailedSampleProvesNothing) in errors breaks BOUND;
 }
 
 /// With a feed that does not restore the tier's watermark at its start (`Design::restores_watermark`).
@@ -131,8 +133,11 @@ fn every_switch_is_tested() {
     let elsewhere = [
         Omitted::Rule(ResumeWithoutGap),
         Omitted::Composition(AcknowledgeVisible),
-        // `simulation.rs`: the model has no schema.
+        // `simulation.rs`: the model has neither a schema nor key scans.
         Omitted::Rule(ProofNeedsAppliedSchema),
+        Omitted::Composition(FailedPageIsNoPage),
+        // Nor has it a second database.
+        Omitted::Composition(LogNamesItsDatabase),
     ];
     let rules = Rule::ALL.iter().map(|rule| Omitted::Rule(*rule));
     let composition = CompositionRule::ALL.iter().map(|rule| Omitted::Composition(*rule));

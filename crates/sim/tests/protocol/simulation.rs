@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use coherence::Rule::{self, *};
+use sim::model::composition::CompositionRule::{self, *};
+use sim::model::composition::Omitted;
 use sim::simulation::{Options, Outcome, Tally, fault_kinds, run};
 
 /// The number of seeds that a small machine runs in well under a minute. The command runs more:
@@ -80,11 +82,11 @@ fn traced() -> Options {
 
 /// Returns the first of `seeds` in which the omission of the rule is detected.
 fn detected(rule: Rule, seeds: u64) -> Option<Outcome> {
-    detected_with(rule, seeds, Options::default())
+    detected_with(Omitted::Rule(rule), seeds, Options::default())
 }
 
-fn detected_with(rule: Rule, seeds: u64, options: Options) -> Option<Outcome> {
-    let options = Options { without: Some(rule), ..options };
+fn detected_with(without: Omitted, seeds: u64, options: Options) -> Option<Outcome> {
+    let options = Options { without, ..options };
     (1..=seeds).map(|seed| run(seed, &options)).find(|outcome| outcome.violation.is_some())
 }
 
@@ -133,7 +135,7 @@ fn failover_positions_are_needed() {
     let tally = all(1..10, &only);
     assert!(tally.violations.is_empty(), "{tally}");
     assert!(tally.faults.contains_key(failover), "{tally}");
-    let without = Options { without: Some(BatchWithoutGap), ..only };
+    let without = Options { without: Omitted::Rule(BatchWithoutGap), ..only };
     let detected = (1..100).any(|seed| run(seed, &without).violation.is_some());
     assert!(detected, "the omission of positions is not detected");
 }
@@ -147,9 +149,42 @@ fn applied_schema_is_needed() {
     let tally = all(1..10, &only);
     assert!(tally.violations.is_empty(), "{tally}");
     assert!(tally.faults.contains_key(alteration), "{tally}");
-    let outcome = detected_with(ProofNeedsAppliedSchema, 20, only).expect("a violation");
+    let without = Omitted::Rule(ProofNeedsAppliedSchema);
+    let outcome = detected_with(without, 20, only).expect("a violation");
     let violation = outcome.violation.unwrap_or_default();
     assert!(violation.contains("staler than its bound"), "{violation}");
+}
+
+/// Errors in place of answers: of loads, of some rows of a batch, of key scans, samples, schemas, standbys and the
+/// shared tier. An error is neither absence nor freshness.
+#[test]
+fn errors_say_nothing() {
+    let errors = "errors in place of answers";
+    assert!(fault_kinds().any(|kind| kind == errors), "no such fault");
+    let only = Options { only: Some(errors), ..Options::default() };
+    let tally = all(1..10, &only);
+    assert!(tally.violations.is_empty(), "{tally}");
+    assert!(tally.faults.contains_key(errors), "{tally}");
+    let bound = "staler than its bound";
+    let detects = |rule: CompositionRule, expected: &[&str]| {
+        let outcome = detected_with(Omitted::Composition(rule), 40, only.clone());
+        let violation = outcome.and_then(|outcome| outcome.violation).unwrap_or_default();
+        assert!(expected.iter().any(|text| violation.contains(text)), "{rule:?}: {violation:?}");
+    };
+    detects(FailedLoadIsNoAbsence, &["is reported absent"]);
+    detects(FailedPageIsNoPage, &["is reported absent"]);
+    detects(FailedSampleProvesNothing, &[bound]);
+}
+
+/// A second installation, with a database of its own, uses the same shared tier under the same names.
+#[test]
+fn installations_on_one_tier_are_never_mixed() {
+    let rival = Options { rival: true, ..short() };
+    let tally = all((5..30).step_by(6), &rival);
+    assert!(tally.violations.is_empty(), "{tally}");
+    let without = Options { without: Omitted::Composition(LogNamesItsDatabase), ..rival };
+    let violation = (5..60).step_by(6).find_map(|seed| run(seed, &without).violation);
+    assert!(violation.is_some(), "values of another database are not detected");
 }
 
 #[test]
@@ -184,7 +219,7 @@ fn lease_rules_are_needed() {
     let only =
         Options { only: Some("answers of the shared tier lost or late"), ..Options::default() };
     assert!(
-        detected_with(LeaseReleasedByHolder, 20, only).is_some(),
+        detected_with(Omitted::Rule(LeaseReleasedByHolder), 20, only).is_some(),
         "a late release is not detected"
     );
 }

@@ -1,6 +1,7 @@
 //! C(T) across three nodes, measured by the product's own auditor while commits invalidate entries: without a
-//! fault for a given number of checks, and under each of a list of faults.
+//! fault for a given number of checks, the same while definitions are altered, and under each of a list of faults.
 
+mod alterations;
 mod cluster;
 mod faults;
 mod load;
@@ -12,11 +13,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use self::alterations::Alterations;
 use self::cluster::Cluster;
 pub(crate) use self::faults::measure as faults;
 use self::load::Load;
 use self::window::AuditWindow;
-use crate::figure::Part;
+use crate::figure::{Figure, Part};
 use crate::options::Options;
 use crate::output::{log_line, now};
 
@@ -30,6 +32,45 @@ const STEP: Duration = Duration::from_secs(1);
 pub(crate) fn measure(options: &Options) -> Result<Part> {
     let cluster = Cluster::start()?;
     let load = Load::start(&cluster, options.commits_per_s)?;
+    let window = watch(&cluster, options)?;
+    Ok(Part {
+        title: "C(T) across three nodes, without a fault".into(),
+        arguments: options.arguments.clone(),
+        how: vec![setting(&load, options), method(), window.losses()],
+        figures: window.figures(options.checks, "without a fault"),
+        table: window.table(),
+    })
+}
+
+/// As [`measure`], on a table with partitions whose definitions are altered meanwhile.
+pub(crate) fn measure_altered(options: &Options) -> Result<Part> {
+    let cluster = Cluster::divided()?;
+    let load = Load::start(&cluster, options.commits_per_s)?;
+    let alterations = Alterations::start(&cluster);
+    let window = watch(&cluster, options)?;
+    let [made, failed] = alterations.counts();
+    let altered = format!(
+        "Every {} s the table is altered, which the log has no event for: a column is added, a partition is          swapped for a table with other prices, the column is dropped, the whole table is swapped for another          one with other prices, and a column's type is changed: {made} alterations, {failed} more failed. Nothing          is proven from an alteration until the leader has invalidated what depends on it: then answers are loaded.",
+        alterations::INTERVAL.as_secs(),
+    );
+    let mut figures = window.figures(options.checks, "with alterations");
+    figures.push(Figure {
+        what: "alterations of the table".into(),
+        measured: made.to_string(),
+        target: "at least 1".into(),
+        met: made >= 1,
+    });
+    Ok(Part {
+        title: "C(T) across three nodes while definitions are altered".into(),
+        arguments: options.arguments.clone(),
+        how: vec![setting(&load, options), altered, method(), window.losses()],
+        figures,
+        table: window.table(),
+    })
+}
+
+/// Returns the auditor's counts once they are enough, or the time is over.
+fn watch(cluster: &Cluster, options: &Options) -> Result<AuditWindow> {
     let before = cluster.report()?;
     let (began, mut reported) = (now(), now());
     let window = loop {
@@ -46,13 +87,7 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
     };
     log_line(&format!("  {}", window.progress()));
     window.violations().iter().for_each(|finding| log_line(finding));
-    Ok(Part {
-        title: "C(T) across three nodes, without a fault".into(),
-        arguments: options.arguments.clone(),
-        how: vec![setting(&load, options), method(), window.losses()],
-        figures: window.figures(options.checks),
-        table: window.table(),
-    })
+    Ok(window)
 }
 
 fn setting(load: &Load, options: &Options) -> String {

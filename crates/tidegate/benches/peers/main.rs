@@ -44,6 +44,7 @@ const PARTS: [Benchmark; 11] = [
     ("marks", |_| tombstones::measure()),
     ("tags", tags::measure),
     ("audit", audit::measure),
+    ("alterations", audit::measure_altered),
     ("faults", audit::faults),
 ];
 

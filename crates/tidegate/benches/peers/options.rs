@@ -11,11 +11,11 @@ use contract::config::{MAX_DURATION, parse_duration};
 pub(crate) struct Options {
     /// The names of the parts to measure; empty: all.
     pub(crate) parts: Vec<String>,
-    /// `audit`: effective checks to make.
+    /// `audit`, `alterations`: effective checks to make.
     pub(crate) checks: u64,
-    /// `audit`: the longest duration.
+    /// `audit`, `alterations`: the longest duration.
     pub(crate) within: Duration,
-    /// `audit` and `faults`: commits per second.
+    /// `audit`, `alterations` and `faults`: commits per second.
     pub(crate) commits_per_s: u32,
     /// `tags`: one more number of entries on one tag.
     pub(crate) entries: Option<u64>,

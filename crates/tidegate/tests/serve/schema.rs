@@ -1,6 +1,7 @@
 //! Definitions that are altered while nodes serve: no answer is older than its bound says, and every answer is
 //! the new one soon.
 
+mod computed;
 mod definitions;
 mod publication;
 mod rows;

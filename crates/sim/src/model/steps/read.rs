@@ -148,6 +148,18 @@ impl World {
         renewed
     }
 
+    /// Ends a load whose answer is an error, as if it had been abandoned.
+    pub(crate) fn fail_load(&mut self, at: usize) -> bool {
+        let is_asked = self.loads[at].stage == Stage::Asked;
+        if is_asked && !self.omitted.enforces(CompositionRule::FailedLoadIsNoAbsence) {
+            // An absent row lacks every commit.
+            self.loads[at].stage = Stage::Answered(0);
+        } else if is_asked {
+            self.abandon(at);
+        }
+        is_asked
+    }
+
     /// Abandons a load, which releases its lease.
     pub(crate) fn abandon(&mut self, at: usize) {
         let load = self.loads.remove(at);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
+use crate::model::composition::Omitted;
 use crate::simulation::cluster::Cluster;
 use crate::simulation::environment::Environment;
 use crate::simulation::node::Node;
@@ -93,7 +94,7 @@ impl Scene {
 
     async fn record(&self) -> Vec<Interaction> {
         let (setup, rng) = Setup::scripted(self.nodes);
-        let env = Environment::new(setup, rng, Trace::default());
+        let env = Environment::new(setup, rng, Trace::default(), Omitted::None);
         let nodes = (0..self.nodes).map(|id| Some(Node::boot(&env, id))).collect();
         let scene = SceneRun(Arc::new(Cluster { env, nodes: Mutex::new(nodes) }));
         assert!(scene.0.until_proven().await, "no fault was injected, and nothing is proven");

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use cache::audit::AuditReport;
 use harness::http;
 
+use super::alterations;
 use crate::stack::{DEADLINE, Node, Ports, Servers};
 
 /// Rows in the table; each is in two contracts.
@@ -34,7 +35,17 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Result<Self> {
+        Self::on(Servers::start(&[], ROWS)?)
+    }
+
+    /// Starts it on a table with partitions.
+    pub(super) fn divided() -> Result<Self> {
         let servers = Servers::start(&[], ROWS)?;
+        servers.sql(&alterations::divide())?;
+        Self::on(servers)
+    }
+
+    fn on(servers: Servers) -> Result<Self> {
         let config = |config: String, audit: &str| {
             let price = config.replace("\"30s\"", "\"5s\"\nttl       = \"10m\"");
             // Without the category tag a commit invalidates its own row only, not a tenth of the table.

@@ -83,20 +83,21 @@ impl AuditWindow {
         )
     }
 
-    pub(super) fn figures(&self, wanted: u64) -> Vec<Figure> {
+    /// Returns the figures of a run `under` some circumstances, with the number of checks that it should make.
+    pub(super) fn figures(&self, wanted: u64, under: &str) -> Vec<Figure> {
         let effective = self.effective();
         let mut figures = vec![Figure {
-            what: "effective checks without a fault, 3 nodes".into(),
+            what: format!("effective checks {under}, 3 nodes"),
             measured: effective.to_string(),
             target: format!("at least {wanted}"),
             met: effective >= wanted,
         }];
         for t in [1, 2] {
-            let what = format!("stale answers at T = {}, without a fault", T[t]);
+            let what = format!("stale answers at T = {}, {under}", T[t]);
             figures.push(Figure::none(&what, self.at(t).stale, self.at(t).answering));
         }
-        let what = "answers beyond contract or shown bound, without a fault";
-        figures.push(Figure::none(what, self.report.broken, effective));
+        let what = format!("answers beyond contract or shown bound, {under}");
+        figures.push(Figure::none(&what, self.report.broken, effective));
         figures
     }
 

@@ -8,8 +8,10 @@ local reply, refused_commands, key = { 0 }, {}, KEYS[1]
 local function try(command, ...)
   local answer = redis.pcall(command, ...)
   local err = type(answer) == 'table' and answer.err
+  -- The text depends on the release; the last one is that of Redis 7.2, Redis 8 and Valkey.
   local refused = err and (string.find(err, 'NOPERM', 1, true)
-    or string.find(err, "can't run this command", 1, true))
+    or string.find(err, "can't run this command", 1, true)
+    or string.find(err, 'ACL failure in script', 1, true))
   if refused and not refused_commands[command] then
     refused_commands[command] = true
     reply[#reply + 1] = string.lower(command)
