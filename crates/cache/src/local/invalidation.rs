@@ -39,7 +39,8 @@ impl Invalidator<'_> {
         self.is_lagging()
     }
 
-    /// Puts an event in force. Returns whether entries lagged behind an earlier one about the same tag.
+    /// Puts an event in force. Returns whether readers have to be told, since one of its tags was raised before
+    /// and is still in the queue.
     fn raise(&mut self, event: &Event, at_once: usize) -> bool {
         let raise = Raise::new(event, |upto| self.writer.proven(upto));
         // Before the tags: an entry that the event renews is not old by its tags.

@@ -112,6 +112,25 @@ fn eviction_counts_before_the_removal() {
 }
 
 #[test]
+fn tag_raised_again_behind_a_larger_one_is_in_force() {
+    let local = local(4, false);
+    let refill = |tau| {
+        for id in 5_000..5_010 {
+            local.fill(&key(id), entry(tau, &["small"], false), EPOCH, &[]);
+        }
+    };
+    refill(10);
+    local.apply(&batch(10, 11, vec![tagged("small")]), Mono(1), true);
+    local.apply(&batch(11, 12, vec![tagged("all")]), Mono(1), true);
+    // The entries that lagged behind the first event are replaced while the other tag is swept.
+    refill(12);
+    let served = || (5_000..5_010).filter(|id| local.get(&key(*id)).is_some()).count();
+    assert_eq!(served(), 10);
+    local.apply(&batch(12, 13, vec![tagged("small")]), Mono(1), true);
+    assert_eq!(served(), 0);
+}
+
+#[test]
 fn reset_leaves_nothing_to_readers() {
     let local = local(4, true);
     let proven = local.get(&key(1)).expect("a hit").1;

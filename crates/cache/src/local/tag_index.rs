@@ -130,7 +130,7 @@ impl Default for TagIndex {
 pub(super) struct Raising {
     /// The entries that were soft-stale already, and stay so.
     pub(super) merged: usize,
-    /// Whether entries lagged behind an earlier invalidation of the tag.
+    /// Whether the tag was in the queue before, so that the queue's length does not show the invalidation.
     pub(super) again: bool,
 }
 
@@ -219,22 +219,24 @@ impl TagIndex {
         true
     }
 
-    /// Makes all links of a group lag, the soft-stale ones if that is said. Returns whether some did before.
+    /// Makes all links of a group lag, the soft-stale ones if that is said. Returns whether the group was in the
+    /// queue before; its earlier laggards may have gone meanwhile.
     fn leave_behind(&mut self, at: u32, with_soft: bool) -> bool {
         let group = &mut self.groups[at as usize];
         let lists = if with_soft { &mut group.lists[..] } else { &mut group.lists[..1] };
-        let mut before = 0;
         for list in lists {
-            before += list.lagging;
             self.lagging += (list.len - list.lagging) as usize;
             list.lagging = list.len;
             list.raises = list.raises.wrapping_add(1);
         }
-        if let hash_map::Entry::Vacant(free) = self.raises.entry(at) {
-            free.insert(Vec::new());
-            self.queue.push(at);
+        match self.raises.entry(at) {
+            hash_map::Entry::Occupied(_) => true,
+            hash_map::Entry::Vacant(free) => {
+                free.insert(Vec::new());
+                self.queue.push(at);
+                false
+            }
         }
-        before > 0
     }
 
     /// Returns the newest event about one of the tags.

@@ -69,15 +69,19 @@ proptest! {
                 Step::Raise(t, is_soft) => {
                     position += 1;
                     let raise = Raise { lsn: Lsn(position), is_soft, as_of: None };
+                    let queued = index.lagging_tags();
                     let raising = index.raise(&tag(t), raise);
-                    let (mut merged, mut again) = (0, false);
+                    let (mut merged, mut concerned) = (0, 0);
                     for entry in entries.values_mut().filter(|entry| entry.tags.contains(&t)) {
                         merged += usize::from(is_soft && entry.is_soft);
                         if !(is_soft && entry.is_soft) {
-                            again |= !entry.lags.insert(t);
+                            entry.lags.insert(t);
+                            concerned += 1;
                         }
                     }
-                    prop_assert_eq!(raising, Raising { merged, again });
+                    prop_assert_eq!(raising.merged, merged);
+                    let is_told = raising.again || index.lagging_tags() > queued;
+                    prop_assert!(is_told || concerned == 0, "readers have to be told of it");
                 }
                 Step::Evict(t) => {
                     let tagged = || entries.values().filter(|entry| entry.tags.contains(&t));
