@@ -37,6 +37,10 @@ pub trait Feed: Send {
     /// Acknowledges that the consumer has durably applied everything up to `upto`; the database may
     /// discard it.
     fn ack(&mut self, upto: Lsn);
+
+    /// Ends the stream that has started, since the consumer can't use it now. After a pause,
+    /// [`next`](Self::next) acquires the log again, from what was acknowledged.
+    fn release(&mut self);
 }
 
 /// The position up to which a consumer has applied the log.

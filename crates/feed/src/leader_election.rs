@@ -172,6 +172,14 @@ impl<C: Candidate> LeaderElection<C> {
         }
     }
 
+    /// Ends the session, if there is one, and tries again later.
+    pub(crate) fn release(&mut self) {
+        if let State::Leading(session) = &self.state {
+            self.candidate.stream_lost(session);
+            self.retry_later();
+        }
+    }
+
     fn start_attempt(&mut self) {
         let mut candidate = self.candidate.clone();
         self.state = State::Acquiring(tokio::spawn(async move {
@@ -216,11 +224,15 @@ impl<C: Candidate> LeaderElection<C> {
 
     fn lose(&mut self, err: FeedError) -> FeedEvent {
         tracing::warn!(source = %self.source, error = %err, "change feed lost");
+        self.retry_later();
+        FeedEvent::Lost(err)
+    }
+
+    fn retry_later(&mut self) {
         self.metrics.leader.set(0);
         self.metrics.reconnects.inc();
         self.on_standby = false;
         self.state = State::RetryAt(Instant::now() + self.backoff);
         self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
-        FeedEvent::Lost(err)
     }
 }

@@ -49,4 +49,8 @@ impl Feed for MariaDbFeed {
 
     /// Does nothing: the database does not store acknowledgements.
     fn ack(&mut self, _upto: Lsn) {}
+
+    fn release(&mut self) {
+        self.election.release();
+    }
 }

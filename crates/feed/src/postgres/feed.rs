@@ -73,4 +73,8 @@ where
             session.ack(upto);
         }
     }
+
+    fn release(&mut self) {
+        self.election.release();
+    }
 }

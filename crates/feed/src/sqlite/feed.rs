@@ -93,4 +93,9 @@ impl Feed for SqliteFeed {
 
     /// Does nothing: the log truncates itself.
     fn ack(&mut self, _upto: Lsn) {}
+
+    /// The thread ends when it has its next event.
+    fn release(&mut self) {
+        self.events = None;
+    }
 }

@@ -68,6 +68,8 @@ pub struct Follower {
     watched: bool,
     /// The feed leads now.
     leads: bool,
+    /// Attempts to lead that met the claim of another log, since the last that succeeded.
+    refusals: u32,
 }
 
 /// The position that the shared tier has applied; a database that does not track its followers is followed
@@ -112,6 +114,7 @@ impl Follower {
             clock,
             watched: false,
             leads: false,
+            refusals: 0,
         }
     }
 
@@ -119,10 +122,7 @@ impl Follower {
     pub async fn run(mut self) -> FeedError {
         loop {
             match self.next().await {
-                Ok(FeedEvent::Started(start)) => {
-                    self.start(&start).await;
-                    self.leads = true;
-                }
+                Ok(FeedEvent::Started(start)) => self.leads = self.start(&start).await,
                 Ok(FeedEvent::Batch(batch)) => self.apply(batch).await,
                 Ok(FeedEvent::Standby) => {
                     (self.watched, self.leads) = (true, false);
@@ -168,7 +168,8 @@ impl Follower {
         }
     }
 
-    async fn start(&mut self, started: &StreamStart) {
+    /// Begins to lead. Returns false if the shared tier is another log's.
+    async fn start(&mut self, started: &StreamStart) -> bool {
         self.schema.start(started.schema.clone());
         let start = Start {
             system: started.system,
@@ -181,7 +182,7 @@ impl Follower {
         let first = !std::mem::replace(&mut self.watched, true);
         self.metrics.changed_tables().start(self.clock.wall_us());
         self.mapper.check_renewals().await;
-        let mut attempts = 0;
+        let mut attempts = self.refusals;
         let (resume, watermark) = loop {
             let consumer = Consumer {
                 slot: self.slot,
@@ -190,7 +191,12 @@ impl Follower {
             };
             match self.leader.start(start, consumer).await {
                 Ok(started) => break started,
-                Err(err) => self.back_off(&err, &mut attempts).await,
+                Err(err) => {
+                    self.back_off(&err, &mut attempts).await;
+                    if self.gives_up(&err, attempts) {
+                        return false;
+                    }
+                }
             }
         };
         self.report_recovery(attempts);
@@ -210,20 +216,40 @@ impl Follower {
             }
         }
         self.health.optional("feed", true, "follows the log");
+        true
+    }
+
+    /// Ends the stream if another log has the shared tier. Whether this log still is the database's, only a new
+    /// stream can tell: while the old one waits, the server behind the address may be another one.
+    fn gives_up(&mut self, err: &TierError, attempts: u32) -> bool {
+        let is_claimed = matches!(err, TierError::Claimed { .. });
+        if is_claimed {
+            self.feed.release();
+            self.leads = false;
+            self.refusals = attempts;
+            self.metrics.changed_tables().stop();
+            self.health.optional("feed", false, err.to_string());
+        }
+        is_claimed
     }
 
     async fn apply(&mut self, batch: LogBatch) {
         let LogBatch { prev, upto, watermark, commits } = batch;
         self.metrics.changed_tables().record(&commits, self.clock.wall_us());
         let mut events = self.mapper.events(&commits, upto);
-        let mut attempts = 0;
+        let mut attempts = self.refusals;
         loop {
             match self.leader.apply(prev, upto, watermark, &mut events).await {
                 Ok(result) => {
                     self.schema.note(result);
                     break report(&self.metrics, result);
                 }
-                Err(err) => self.back_off(&err, &mut attempts).await,
+                Err(err) => {
+                    self.back_off(&err, &mut attempts).await;
+                    if self.gives_up(&err, attempts) {
+                        return;
+                    }
+                }
             }
         }
         self.report_recovery(attempts);
@@ -256,7 +282,8 @@ impl Follower {
     }
 
     /// Reports that the shared tier works again, if attempts have failed before.
-    fn report_recovery(&self, attempts: u32) {
+    fn report_recovery(&mut self, attempts: u32) {
+        self.refusals = 0;
         if attempts > 0 {
             self.health.optional("shared", true, "applies invalidations");
         }

@@ -197,11 +197,6 @@ impl Environment {
         self.omitted.enforces(rule)
     }
 
-    /// Returns whether another installation uses the shared tier too.
-    pub(super) fn has_rival(&self) -> bool {
-        Arc::strong_count(&self.server) > 1
-    }
-
     /// Returns whether an epoch is of a log of this installation's database.
     pub(super) fn is_own(&self, epoch: Epoch) -> bool {
         epoch.system == self.db.lock().log.system

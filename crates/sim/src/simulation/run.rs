@@ -150,8 +150,6 @@ async fn converged(cluster: &Cluster) {
     let env = &cluster.env;
     // Nodes of another database store nothing in the tier, and report that.
     let owns_tier = env.owns_tier().await;
-    // Known: a node that waits for the claim of the tier does not notice meanwhile that its stream was lost.
-    let checks_health = owns_tier && !env.has_rival();
     for id in 0..env.setup.nodes {
         let Some(node) = cluster.node(id) else {
             env.violation(format!("node {id} is down at the end"));
@@ -159,7 +157,7 @@ async fn converged(cluster: &Cluster) {
         };
         let components = node.health.readiness().components;
         if let Some((name, component)) = components.iter().find(|(_, component)| !component.ok)
-            && checks_health
+            && owns_tier
         {
             env.violation(format!("{name} of node {id} has not recovered: {}", component.detail));
         }

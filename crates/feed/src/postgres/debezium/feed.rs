@@ -79,4 +79,8 @@ impl Feed for DebeziumFeed {
             session.ack();
         }
     }
+
+    fn release(&mut self) {
+        self.election.release();
+    }
 }
