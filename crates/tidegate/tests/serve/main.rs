@@ -31,4 +31,5 @@ mod standby;
 mod types;
 mod unusual;
 mod upstream;
+mod variants;
 mod wildcards;
