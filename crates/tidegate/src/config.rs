@@ -3,6 +3,7 @@
 //! reported at once, with the file, the line, the key and the remedy.
 
 mod checked;
+mod environment;
 mod error;
 mod file;
 mod finding;
@@ -12,11 +13,14 @@ mod log;
 mod node;
 mod raw;
 mod region;
+mod secrets;
 mod source;
 mod source_events;
 mod syntax;
 mod url;
 
+#[cfg(test)]
+mod secret_tests;
 #[cfg(test)]
 mod tests;
 

@@ -73,7 +73,7 @@ impl RawConfig {
         let raw = Self {
             node: node.unwrap_or_default(),
             listen: listen.unwrap_or_default(),
-            sources: sources(root, &mut problems),
+            sources: sources(root, folder, &mut problems),
             shared: shared.unwrap_or_default(),
             local: local.unwrap_or_default(),
             governor: governor.unwrap_or_default(),
@@ -85,7 +85,11 @@ impl RawConfig {
     }
 }
 
-fn sources(root: &toml::Table, problems: &mut Vec<Problem>) -> BTreeMap<String, Source> {
+fn sources(
+    root: &toml::Table,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Source> {
     let mut sources = BTreeMap::new();
     let named = table_at(root, "source").unwrap_or_else(|problem| {
         problems.push(problem);
@@ -94,7 +98,7 @@ fn sources(root: &toml::Table, problems: &mut Vec<Problem>) -> BTreeMap<String, 
     for (name, value) in named.into_iter().flatten() {
         let table = TableReader::from_value(format!("source.{name}"), value, source::KEYS);
         let source = table.map_err(|problem| vec![problem]).and_then(|mut table| {
-            let source = Source::read(&mut table);
+            let source = Source::read(&mut table, folder);
             table.finish(source)
         });
         match source {
