@@ -3,6 +3,7 @@
 mod broadcast;
 mod error;
 mod eviction_stamps;
+mod late;
 mod memory;
 mod options;
 mod redis;
@@ -10,6 +11,7 @@ mod tier;
 mod url;
 
 pub use self::error::TierError;
+pub use self::late::{LateJoin, LateTier};
 pub use self::memory::MemoryTier;
 pub use self::options::SharedOptions;
 pub use self::redis::{RedisLogin, RedisMetrics, RedisOptions, RedisTier, RedisTls};

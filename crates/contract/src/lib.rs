@@ -26,7 +26,7 @@ pub use mapping::change::Image;
 pub use mapping::page_evidence::PageEvidence;
 pub use mapping::projection::{Projected, Projection};
 pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
-pub use mapping::sql::{NumberedStatement, SqlDialect, inline_parameters, number_parameters};
+pub use mapping::sql::{NumberedStatement, SqlDialect, number_parameters, replace_parameters};
 pub use model::contract::{
     AbsentFilter, Approval, Class, Contract, Evidence, Origin, Refresh, Sensitivity, Tiers,
     Unproven,
@@ -37,6 +37,7 @@ pub use model::residency::{TierRegions, parse_region, region_is_within};
 pub use model::service::{HeaderText, Service, ServiceHeader, ServiceUrl};
 pub use naming::digest::fnv1a;
 pub use naming::id::IdKind;
+pub use naming::item::Item;
 pub use naming::key::{Key, KeyError};
 pub use naming::pattern::{Pattern, PatternError};
 pub use naming::percent;

@@ -3,6 +3,7 @@
 
 pub(crate) mod digest;
 pub(crate) mod id;
+pub(crate) mod item;
 pub(crate) mod key;
 pub(crate) mod pattern;
 pub mod percent;

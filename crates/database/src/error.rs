@@ -41,6 +41,17 @@ pub enum Failure {
         /// The administrator's remedy: SQL, or a comment after `--`.
         remedy: String,
     },
+    /// The connection can't be made as it is configured: TLS, a certificate, a password's file. A retry helps after
+    /// these have been changed, which needs no restart.
+    #[error("{database}: {problem}; {remedy}")]
+    Misconfigured {
+        /// The database, without secrets.
+        database: String,
+        /// The problem, without a full stop.
+        problem: String,
+        /// The remedy, without a full stop.
+        remedy: String,
+    },
     /// The server rejected a statement, the login or the database's name.
     #[error("{message} ({code})")]
     Rejected {
@@ -82,6 +93,15 @@ impl DatabaseError {
         matches!(
             &self.failure,
             Failure::Rejected { code: ServerCode::Number(code), .. } if *code == number
+        )
+    }
+
+    /// Whether the server rejected the operation with this SQLSTATE of PostgreSQL's.
+    #[must_use]
+    pub fn has_state(&self, state: &str) -> bool {
+        matches!(
+            &self.failure,
+            Failure::Rejected { code: ServerCode::SqlState(code), .. } if code == state
         )
     }
 

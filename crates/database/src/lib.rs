@@ -15,9 +15,11 @@
 
 mod error;
 pub mod mariadb;
+mod password_file;
 pub mod postgres;
 pub mod quoting;
 pub mod sqlite;
+mod tls;
 mod url;
 mod url_error;
 

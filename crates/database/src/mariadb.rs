@@ -6,6 +6,7 @@ mod error;
 mod pool;
 mod statements;
 mod url;
+mod url_options;
 
 pub use self::config::{ConnectConfig, READ_ONLY};
 pub use self::connection::{Connection, Rows};

@@ -1,7 +1,7 @@
 //! Addresses of databases.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::mariadb::MariaDbUrl;
@@ -23,6 +23,21 @@ impl DatabaseUrl {
     /// The forms of an address, for error messages.
     pub const FORMS: &str = "write postgres://user@host:5432/database, \
          mysql://user@host:3306/database or sqlite:path/to/file.db";
+
+    /// Returns the address with the password in a file, which is read for each connection.
+    ///
+    /// # Errors
+    /// The address has a password, too, or none can be used with it.
+    pub fn with_password_file(self, path: &Path) -> Result<Self, UrlError> {
+        match self {
+            Self::Postgres(url) => url.with_password_file(path).map(Self::Postgres),
+            Self::MariaDb(url) => url.with_password_file(path).map(Self::MariaDb),
+            Self::Sqlite(_) => Err(UrlError {
+                problem: "is a file, which has no password".to_owned(),
+                remedy: "remove password_file".to_owned(),
+            }),
+        }
+    }
 
     /// Whether this is the address of a PostgreSQL.
     #[must_use]

@@ -12,11 +12,13 @@ pub struct UrlError {
     pub remedy: String,
 }
 
-/// Refuses an address that requires TLS.
-pub(crate) fn refused_tls(option: &str) -> UrlError {
-    UrlError {
-        problem: format!("requires {option}, which is not supported"),
-        remedy: "connect over a trusted network, or through a tunnel".to_owned(),
+impl UrlError {
+    /// The address has a password, and a file with one is named too.
+    pub(crate) fn two_passwords() -> Self {
+        Self {
+            problem: "has a password, and password_file names another one".to_owned(),
+            remedy: "leave one of them out".to_owned(),
+        }
     }
 }
 
@@ -39,8 +41,22 @@ pub fn redacted(url: &str) -> String {
             let secret = if login.contains(':') { ":***" } else { "" };
             format!("{scheme}://{user}{secret}@{host}{query}")
         }
-        None => format!("{scheme}://{rest}{query}"),
+        None if has_ports_only(rest) => format!("{scheme}://{rest}{query}"),
+        // A forgotten `@`: a password follows the user.
+        None => {
+            let user = rest.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:***{query}")
+        }
     }
+}
+
+/// Whether the colons of an authority come before ports, or are in IPv6 addresses.
+fn has_ports_only(rest: &str) -> bool {
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.split(',').all(|host| {
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        host.ends_with(']') || host.rsplit_once(':').is_none_or(|(_, port)| is_port(port))
+    })
 }
 
 #[cfg(test)]
@@ -54,6 +70,8 @@ mod tests {
             ("postgres://shop:hu/nter2@h/shop", "postgres://shop:***@h/shop"),
             ("postgres://shop:hunter2@h/shop?password=x", "postgres://shop:***@h/shop?***"),
             ("redis://:s3cr:et@h:1/0", "redis://:***@h:1/0"),
+            ("postgres://shop:hunter2h/shop", "postgres://shop:***"),
+            ("redis://a:1,[::1]:2,[::1]/0", "redis://a:1,[::1]:2,[::1]/0"),
             ("redis+cluster://u:p@a:1,b:2", "redis+cluster://u:***@a:1,b:2"),
             ("postgres:/shop:hunter2@h/shop", "***@h/shop"),
             ("rediss+sentinel://u:p@a:1,b:2/shop", "rediss+sentinel://u:***@a:1,b:2/shop"),

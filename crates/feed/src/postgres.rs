@@ -30,6 +30,7 @@ mod connection;
 pub mod debezium;
 mod feed;
 mod log;
+mod log_message;
 mod options;
 mod parser;
 mod prepare;

@@ -16,7 +16,7 @@ pub struct ScopedContract {
     pub table: TableName,
     /// The table's name as the contract spells it, if it leaves the schema to the session's search path.
     pub bare_name: Option<String>,
-    /// The statement that loads a value, with `$1` for its parameter. `None` where no statement does.
+    /// The statement that loads a value, with `$1` for each of its parameters. `None` where no statement does.
     pub value: Option<String>,
 }
 

@@ -31,6 +31,7 @@ use crate::{
     port::Port,
     programs::run_with_input,
     server::Server,
+    tls::Certificates,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -57,6 +58,8 @@ pub struct PostgresBuilder {
     /// Elements such as `NAME=value`.
     env: Vec<OsString>,
     disk_mb: Option<u32>,
+    /// Files of the data folder: their names and contents.
+    files: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl PostgresBuilder {
@@ -73,6 +76,26 @@ impl PostgresBuilder {
     #[must_use]
     pub fn own_identity(mut self) -> Self {
         self.own_identity = true;
+        self
+    }
+
+    /// Switches TLS on, with the server certificate `name`, and clients' certificates of the same authority.
+    ///
+    /// # Errors
+    /// When there is no such certificate.
+    pub fn tls(mut self, certificates: &Certificates, name: &str) -> Result<Self> {
+        let pem = |file: &str| certificates.pem(file);
+        self.files.push(("server.crt", pem(&format!("{name}.pem"))?));
+        self.files.push(("server.key", pem(&format!("{name}.key"))?));
+        self.files.push(("root.crt", pem("ca.pem")?));
+        Ok(self.setting("ssl", "on").setting("ssl_ca_file", "root.crt"))
+    }
+
+    /// Has these lines of `pg_hba.conf` decide on users other than the superuser.
+    #[must_use]
+    pub fn hba(mut self, lines: &[&str]) -> Self {
+        let superuser = "host all,replication postgres 127.0.0.1/32 trust";
+        self.files.push(("pg_hba.conf", format!("{superuser}\n{}\n", lines.join("\n")).into()));
         self
     }
 
@@ -113,6 +136,9 @@ impl PostgresBuilder {
             programs.initdb(folder.path())?;
         } else {
             programs.copy_template(&data)?;
+        }
+        for (name, content) in &self.files {
+            programs.write_private(&data.join(name), content)?;
         }
         let mut conf = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         let mut lines = String::new();
@@ -161,6 +187,7 @@ impl Postgres {
             own_identity: false,
             env: Vec::new(),
             disk_mb: None,
+            files: Vec::new(),
         }
     }
 

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use crate::{folder, programs};
 
-/// A certificate authority, a server certificate for 127.0.0.1 and localhost, and a client
-/// certificate; PEM files, removed with the value.
+/// A certificate authority, a server certificate for 127.0.0.1 and localhost, a client certificate whose user is
+/// `shop`, and server certificates that clients should refuse; PEM files, removed with the value.
 pub struct Certificates {
     folder: TempDir,
 }
@@ -28,14 +28,25 @@ impl Certificates {
         root.extend(key);
         root.extend(["-keyout", &ca_key, "-out", &ca]);
         openssl(&root)?;
-        for (name, extensions) in [
-            ("server", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
-            ("client", "extendedKeyUsage=clientAuth"),
+        // As the manual of PostgreSQL makes one: an authority by its form.
+        let (own, own_key) = (at("self-signed.pem"), at("self-signed.key"));
+        let mut alone = vec!["req", "-x509", "-subj", "/CN=localhost", "-days", "2"];
+        alone.extend(key);
+        alone.extend(["-addext", "subjectAltName=DNS:localhost"]);
+        alone.extend(["-keyout", &own_key, "-out", &own]);
+        openssl(&alone)?;
+        for (name, user, days, extensions) in [
+            ("server", "server", "2", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+            ("client", "shop", "2", "extendedKeyUsage=clientAuth"),
+            ("other-name", "db.example.com", "2", "subjectAltName=DNS:db.example.com"),
+            ("nameless", "localhost", "2", "extendedKeyUsage=serverAuth"),
+            // Until this second.
+            ("expired", "server", "0", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
         ] {
             let (private, signed) = (at(&format!("{name}.key")), at(&format!("{name}.pem")));
             let (request, wanted) = (at("request"), at("extensions"));
             fs::write(&wanted, extensions)?;
-            let subject = format!("/CN={name}");
+            let subject = format!("/CN={user}");
             let mut signing = vec!["req", "-new", "-subj", &subject];
             signing.extend(key);
             signing.extend(["-keyout", &private, "-out", &request]);
@@ -49,9 +60,11 @@ impl Certificates {
                 &ca,
                 "-CAkey",
                 &ca_key,
-                "-CAcreateserial",
+                // Cloud SQL's first authorities have this number.
+                "-set_serial",
+                if name == "nameless" { "0" } else { "7" },
                 "-days",
-                "2",
+                days,
                 "-extfile",
                 &wanted,
                 "-out",
@@ -61,7 +74,9 @@ impl Certificates {
         Ok(certificates)
     }
 
-    /// Returns the path of one of `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
+    /// Returns the path of `ca.pem`, or of the `.pem` and `.key` of `server`, `client`, `other-name` (for
+    /// db.example.com), `nameless` (without alternative names), `self-signed` and
+    /// `expired`.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -1,14 +1,17 @@
 //! Logins and certificates. Their secrets are never printed.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// A user and a password.
 #[derive(Clone, Default)]
 pub struct RedisLogin {
     /// `None`: the default user.
     pub user: Option<String>,
-    /// `None`: no login.
+    /// `None`: no login, or the password is in a file.
     pub password: Option<String>,
+    /// The file with the password, which is read for each connection.
+    pub password_file: Option<PathBuf>,
 }
 
 /// Certificates, each the content of a PEM file.
@@ -24,7 +27,7 @@ pub struct RedisTls {
 
 impl RedisLogin {
     pub(crate) fn is_set(&self) -> bool {
-        self.user.is_some() || self.password.is_some()
+        self.user.is_some() || self.password.is_some() || self.password_file.is_some()
     }
 }
 
@@ -37,7 +40,11 @@ impl RedisTls {
 impl fmt::Debug for RedisLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let password = self.password.as_ref().map(|_| "***");
-        f.debug_struct("RedisLogin").field("user", &self.user).field("password", &password).finish()
+        f.debug_struct("RedisLogin")
+            .field("user", &self.user)
+            .field("password", &password)
+            .field("password_file", &self.password_file)
+            .finish()
     }
 }
 
@@ -58,7 +65,11 @@ mod tests {
 
     #[test]
     fn secrets_not_printed() {
-        let login = RedisLogin { user: Some("u".into()), password: Some("secret".into()) };
+        let login = RedisLogin {
+            user: Some("u".into()),
+            password: Some("secret".into()),
+            password_file: None,
+        };
         let tls = RedisTls { key: Some(b"secret".to_vec()), ..RedisTls::default() };
         let shown = format!("{login:?} {tls:?}");
         assert!(!shown.contains("secret") && !shown.contains("115"), "{shown}");

@@ -1,5 +1,6 @@
 //! Endpoints: the URL of a server, of sentinels or of a cluster, parsed.
 
+use std::path::Path;
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
@@ -10,6 +11,7 @@ use redis::{
 
 use crate::credentials::{RedisLogin, RedisTls};
 use crate::error::TransportError;
+use crate::server::ServerInfo;
 
 /// The time after which unacknowledged data closes a connection, so that a dead peer is noticed.
 const USER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,21 +24,21 @@ pub struct Endpoint(Kind);
 #[derive(Clone)]
 pub(crate) enum Kind {
     /// The primary.
-    Server(ConnectionInfo),
+    Server(ServerInfo),
     /// Sentinels, which know the primary.
     Sentinels {
         /// Their name for the primary.
         name: String,
-        sentinels: Vec<ConnectionInfo>,
+        sentinels: Vec<ServerInfo>,
         /// Login and TLS of the primary. Its address is a placeholder.
-        primary: ConnectionInfo,
+        primary: ServerInfo,
     },
     /// A cluster.
     Cluster {
         /// Some of its nodes, which know the others.
-        seeds: Vec<ConnectionInfo>,
+        seeds: Vec<ServerInfo>,
         /// Login and TLS of every node. The address is a placeholder.
-        template: ConnectionInfo,
+        template: ServerInfo,
     },
 }
 
@@ -85,12 +87,33 @@ impl Endpoint {
             Scheme::Server => {
                 let plain = if tls { "rediss" } else { "redis" };
                 let info = info(&format!("{plain}://{rest}"))?;
-                Kind::Server(certificates.apply_to(info)?)
+                Kind::Server(ServerInfo::new(certificates.apply_to(info)?))
             }
             Scheme::Sentinels => sentinels(sentinel, tls, rest, &certificates)?,
             Scheme::Cluster => cluster(tls, rest, &certificates)?,
         };
         Ok(Self(kind))
+    }
+
+    /// Returns the endpoint with the password in a file, which is read for each connection.
+    ///
+    /// # Errors
+    /// [`TransportError::Unsuitable`]: the URL has a password, too.
+    pub fn with_password_file(self, path: &Path) -> Result<Self, TransportError> {
+        let add = |server: ServerInfo| match server.has_password() {
+            true => unsuitable("its URL has a password, and password_file names another one"),
+            false => Ok(server.with_password_file(path)),
+        };
+        Ok(Self(match self.0 {
+            Kind::Server(server) => Kind::Server(add(server)?),
+            Kind::Sentinels { name, sentinels, primary } => {
+                Kind::Sentinels { name, sentinels, primary: add(primary)? }
+            }
+            Kind::Cluster { seeds, template } => {
+                let seeds = seeds.into_iter().map(add).collect::<Result<_, _>>()?;
+                Kind::Cluster { seeds, template: add(template)? }
+            }
+        }))
     }
 
     /// Whether it names a cluster, which divides the keys among its shards.
@@ -129,11 +152,13 @@ fn cluster(tls: bool, rest: &str, certificates: &Certificates) -> Result<Kind, T
         if host.is_empty() {
             return unsuitable("its URL has an empty host among the cluster's nodes");
         }
-        seeds.push(certificates.apply_to(info(&format!("{scheme}://{login}{host}"))?)?);
+        seeds.push(ServerInfo::new(
+            certificates.apply_to(info(&format!("{scheme}://{login}{host}"))?)?,
+        ));
     }
     // The host is a placeholder: the nodes report the addresses of all nodes.
     let template = certificates.apply_to(info(&format!("{scheme}://{login}localhost"))?)?;
-    Ok(Kind::Cluster { seeds, template })
+    Ok(Kind::Cluster { seeds, template: ServerInfo::new(template) })
 }
 
 fn sentinels(
@@ -170,23 +195,18 @@ fn sentinels(
         if let Some(user) = &sentinel.user {
             login = login.set_username(user);
         }
-        sentinels.push(certificates.apply_to(address.set_redis_settings(login))?);
+        let info = certificates.apply_to(address.set_redis_settings(login))?;
+        let info = ServerInfo::new(info);
+        sentinels.push(match &sentinel.password_file {
+            Some(path) => info.with_password_file(path),
+            None => info,
+        });
     }
     // The host is a placeholder: the sentinels report the address of the primary.
     let primary =
         certificates.apply_to(info(&format!("{scheme}://{login}localhost/{database}"))?)?;
+    let primary = ServerInfo::new(primary);
     Ok(Kind::Sentinels { name: name.to_owned(), sentinels, primary })
-}
-
-/// Returns the login and TLS of `info` with another address.
-pub(crate) fn with_address(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
-    let addr = match info.addr().clone() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure, tls_params }
-        }
-        _ => ConnectionAddr::Tcp(host, port),
-    };
-    info.clone().set_addr(addr)
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, TransportError> {
@@ -257,7 +277,7 @@ mod tests {
     #[test]
     fn sentinels_have_their_own_login() {
         let url = "redis+sentinel://u:p%40@a:1,[::1]:2,c/shop/3";
-        let login = RedisLogin { user: None, password: Some("s".into()) };
+        let login = RedisLogin { password: Some("s".into()), ..RedisLogin::default() };
         let endpoint = Endpoint::parse(url, &RedisTls::default(), &login).expect("accepted");
         let Kind::Sentinels { name, sentinels, primary } = endpoint.into_kind() else {
             panic!("no sentinels");
@@ -267,10 +287,10 @@ mod tests {
             (name.as_str(), shown),
             ("shop", vec!["a:1".into(), "::1:2".into(), "c:26379".into()])
         );
-        assert!(sentinels.iter().all(|info| info.redis_settings().password() == Some("s")));
-        let login = primary.redis_settings();
+        assert!(sentinels.iter().all(|info| info.login().password() == Some("s")));
+        let login = primary.login();
         assert_eq!((login.username(), login.password(), login.db()), (Some("u"), Some("p@"), 3));
-        assert_eq!(with_address(&primary, "x".into(), 9).addr().to_string(), "x:9");
+        assert_eq!(primary.at("x".into(), 9).addr().to_string(), "x:9");
     }
 
     #[test]
@@ -283,7 +303,7 @@ mod tests {
         let shown: Vec<_> = seeds.iter().map(|info| info.addr().to_string()).collect();
         assert_eq!(shown, ["a:1", "::1:2", "c:6379"]);
         for info in seeds.iter().chain([&template]) {
-            let login = info.redis_settings();
+            let login = info.login();
             assert_eq!((login.username(), login.password()), (Some("u"), Some("p@")));
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use thiserror::Error;
 
+use crate::server::is_login_refused;
+
 /// A call to Redis failed.
 #[derive(Debug, Error)]
 pub enum TransportError {
@@ -24,11 +26,21 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    pub(crate) fn login_refused(err: &RedisError) -> Self {
+        Self::Unsuitable(format!(
+            "it refuses the login ({err}); write user and password into the url, or the password's file \
+             into password_file"
+        ))
+    }
+
     /// Classifies an error of a call with this time limit.
     #[must_use]
     pub fn from_redis(err: &RedisError, limit: Duration) -> Self {
         if err.is_timeout() {
             return Self::Timeout(limit);
+        }
+        if is_login_refused(err) {
+            return Self::login_refused(err);
         }
         match err.kind() {
             ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::ResponseError) => {

@@ -20,6 +20,7 @@ mod redirect;
 mod router;
 mod script_set;
 mod sentinel;
+mod server;
 mod slot;
 mod timeout;
 

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, ServerErrorKind};
+use redis::{AsyncConnectionConfig, RedisError, ServerErrorKind};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::acl::AclUser;
-use crate::endpoint::with_address;
 use crate::error::TransportError;
 use crate::metrics::TransportMetrics;
 use crate::preflight;
 use crate::redirect::server_error;
 use crate::script_set::ScriptSet;
 use crate::sentinel::Sentinels;
+use crate::server::ServerInfo;
 use crate::timeout::{CONNECT_TIMEOUT, reply_within};
 
 /// How often the sentinels are asked whether the primary has changed.
@@ -34,7 +34,7 @@ const PIPELINE: usize = 1_024;
 pub struct Connected {
     /// Counts connections.
     number: u64,
-    info: Arc<ConnectionInfo>,
+    info: Arc<ServerInfo>,
     pub(crate) connection: MultiplexedConnection,
 }
 
@@ -62,9 +62,7 @@ impl Connected {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(None);
-        let client = Client::open(ConnectionInfo::clone(&self.info));
-        let client = client.map_err(|err| TransportError::from_redis(&err, limit))?;
-        reply_within(limit, client.get_multiplexed_async_connection_with_config(&config)).await
+        reply_within(limit, self.info.open(&config)).await
     }
 
     fn is_at(&self, other: &Self) -> bool {
@@ -180,22 +178,22 @@ pub(crate) struct ConnectConfig {
 
 /// How the address of a primary is found.
 pub(crate) enum Discovery {
-    Fixed(ConnectionInfo),
+    Fixed(ServerInfo),
     Sentinels {
         sentinels: Sentinels,
-        primary: ConnectionInfo,
+        primary: ServerInfo,
     },
     /// A shard's primary, as the cluster's topology has it.
-    Shard(ConnectionInfo),
+    Shard(ServerInfo),
 }
 
 impl Discovery {
-    async fn find(&mut self) -> Result<ConnectionInfo, TransportError> {
+    async fn find(&mut self) -> Result<ServerInfo, TransportError> {
         match self {
             Self::Fixed(info) | Self::Shard(info) => Ok(info.clone()),
             Self::Sentinels { sentinels, primary } => {
                 let (host, port) = sentinels.primary().await?;
-                Ok(with_address(primary, host, port))
+                Ok(primary.at(host, port))
             }
         }
     }
@@ -290,11 +288,8 @@ impl Keeper {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(PIPELINE);
         let classify = |err: RedisError| TransportError::from_redis(&err, CONNECT_TIMEOUT);
-        let client = Client::open(info.clone()).map_err(classify)?;
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = connecting.await.map_err(classify)?;
-        let name = info.redis_settings().username().unwrap_or("default");
-        let user = AclUser { name, key_pattern, scripts: &**scripts };
+        let mut connection = info.open(&config).await.map_err(classify)?;
+        let user = AclUser { name: info.user(), key_pattern, scripts: &**scripts };
         let reply = redis::cmd("INFO").query_async::<String>(&mut connection).await;
         let reply = reply.map_err(|err| user.explain(&err))?;
         preflight::check(&reply, is_shard, scripts.min_version()).map_err(|err| match err {

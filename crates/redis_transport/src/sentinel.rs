@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, RedisError};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::error::TransportError;
+use crate::server::{ServerInfo, is_login_refused};
 
 /// The time limit of one sentinel, including the connection.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -22,7 +23,7 @@ pub(crate) struct Sentinels {
 }
 
 struct Sentinel {
-    info: ConnectionInfo,
+    info: ServerInfo,
     connection: Option<MultiplexedConnection>,
 }
 
@@ -35,7 +36,7 @@ struct PrimaryReport {
 }
 
 impl Sentinels {
-    pub(crate) fn new(name: String, addresses: Vec<ConnectionInfo>) -> Self {
+    pub(crate) fn new(name: String, addresses: Vec<ServerInfo>) -> Self {
         let all = addresses.into_iter().map(|info| Sentinel { info, connection: None }).collect();
         Self { name, all }
     }
@@ -95,6 +96,13 @@ impl Sentinels {
                 self.name
             ));
         }
+        let errors = || failures.iter().filter_map(|(_, err)| err.as_ref());
+        if let Some(err) = errors().find(|err| is_login_refused(err)) {
+            return TransportError::Unsuitable(format!(
+                "a sentinel refuses the login ({err}); set sentinel_user, and sentinel_password or \
+                 sentinel_password_file"
+            ));
+        }
         let reasons = failures.iter().map(|(at, err)| match err {
             Some(err) => format!("{at}: {err}"),
             None => format!("{at}: no answer within {SENTINEL_TIMEOUT:?}"),
@@ -108,7 +116,7 @@ impl Sentinels {
 }
 
 async fn query(
-    info: ConnectionInfo,
+    info: ServerInfo,
     connection: Option<MultiplexedConnection>,
     name: String,
 ) -> Result<(PrimaryReport, MultiplexedConnection), RedisError> {
@@ -118,8 +126,7 @@ async fn query(
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(SENTINEL_TIMEOUT))
                 .set_response_timeout(Some(SENTINEL_TIMEOUT));
-            let client = Client::open(info)?;
-            client.get_multiplexed_async_connection_with_config(&config).await?
+            info.open(&config).await?
         }
     };
     let mut pipe = redis::pipe();

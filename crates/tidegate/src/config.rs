@@ -3,6 +3,7 @@
 //! reported at once, with the file, the line, the key and the remedy.
 
 mod checked;
+mod environment;
 mod error;
 mod file;
 mod finding;
@@ -12,6 +13,7 @@ mod log;
 mod node;
 mod raw;
 mod region;
+mod secrets;
 mod source;
 mod source_events;
 mod syntax;
@@ -19,6 +21,8 @@ mod url;
 
 #[cfg(test)]
 mod options_tests;
+#[cfg(test)]
+mod secret_tests;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,9 @@ use super::error::{OriginError, OriginErrorKind};
 impl From<DatabaseError> for OriginError {
     fn from(err: DatabaseError) -> Self {
         match err.failure {
-            failure @ (Failure::Unreachable(_) | Failure::NotPrimary(_)) => {
+            failure @ (Failure::Unreachable(_)
+            | Failure::NotPrimary(_)
+            | Failure::Misconfigured { .. }) => {
                 Self::unavailable(format!("the database can't be reached: {failure}"))
             }
             Failure::TimedOut(limit) => {

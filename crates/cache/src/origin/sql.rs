@@ -1,6 +1,6 @@
 //! The SQL that all databases have in common.
 
-use contract::{Contract, SqlDialect};
+use contract::{Contract, Item, SqlDialect};
 
 use super::error::OriginError;
 
@@ -25,18 +25,65 @@ pub(super) fn not_loadable(contract: &Contract) -> OriginError {
     ))
 }
 
-/// Returns a contract's `value` with `$1` for its one parameter, and without a closing semicolon.
-pub(super) fn numbered_statement(
-    contract: &Contract,
-    value: &str,
+/// A contract's `value`, without a closing semicolon.
+pub(super) struct ValueStatement {
+    sql: String,
     dialect: SqlDialect,
-) -> Result<String, OriginError> {
-    let numbered = contract::number_parameters(value.trim_end().trim_end_matches(';'), dialect);
-    if numbered.names == ["id"] {
-        return Ok(numbered.sql);
+    /// The variants of the key that it selects by, in the order of the key.
+    variants: Vec<String>,
+}
+
+impl ValueStatement {
+    /// Checks the parameters of `value`.
+    ///
+    /// # Errors
+    /// It does not take `$id`, or one that is neither that nor a variant of the key.
+    pub(super) fn new(
+        contract: &Contract,
+        value: &str,
+        dialect: SqlDialect,
+    ) -> Result<Self, OriginError> {
+        let sql = value.trim_end().trim_end_matches(';').to_owned();
+        let names = contract::number_parameters(&sql, dialect).names;
+        let mut variants: Vec<&str> = contract.key.variants();
+        let is_known = |name: &String| name == "id" || variants.contains(&name.as_str());
+        if !names.iter().any(|name| name == "id") || !names.iter().all(is_known) {
+            return Err(OriginError::broken(format!(
+                "contract {}: `value` takes the parameters {names:?}; it has to take $id, and no others than \
+                 the variants of the key {}",
+                contract.name, contract.key
+            )));
+        }
+        variants.retain(|variant| names.iter().any(|name| name == variant));
+        let variants = variants.into_iter().map(str::to_owned).collect();
+        Ok(Self { sql, dialect, variants })
     }
-    Err(OriginError::broken(format!(
-        "contract {}: `value` takes the parameters {:?}; it has to take $id and no other",
-        contract.name, numbered.names
-    )))
+
+    /// Returns the variants that it selects by.
+    pub(super) fn variants(&self) -> &[String] {
+        &self.variants
+    }
+
+    /// Returns the SQL with its parameters replaced. `replacement` gets 0 for the id, and the number of a variant
+    /// from 1 on.
+    pub(super) fn sql(&self, replacement: impl Fn(usize) -> String) -> String {
+        contract::replace_parameters(&self.sql, self.dialect, |name| {
+            let variant = self.variants.iter().position(|variant| variant == name);
+            replacement(variant.map_or(0, |at| at + 1))
+        })
+    }
+
+    /// Returns the values of the variants that it selects by.
+    pub(super) fn values<'i>(&self, item: &'i Item<'_>) -> Vec<&'i str> {
+        let value = |variant: &String| {
+            let found = item.variants.iter().find(|(name, _)| name == variant);
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        self.variants.iter().map(value).collect()
+    }
+}
+
+/// Parses the text by which a reader names a value.
+pub(super) fn item<'a>(contract: &'a Contract, text: &'a str) -> Result<Item<'a>, OriginError> {
+    contract.item(text).map_err(|err| OriginError::bad_request(err.to_string()))
 }

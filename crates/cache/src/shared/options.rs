@@ -11,13 +11,23 @@ use super::redis::{RedisLogin, RedisOptions, RedisTls, parse_prefix};
 use super::url::SharedUrl;
 
 /// The keys that `memory:` has no use for.
-const REDIS_KEYS: [&str; 5] = ["ca", "cert", "key", "sentinel_user", "sentinel_password"];
+const REDIS_KEYS: [&str; 7] = [
+    "password_file",
+    "ca",
+    "cert",
+    "key",
+    "sentinel_user",
+    "sentinel_password",
+    "sentinel_password_file",
+];
 
 /// The shared tier's settings. By default it is in this process.
 #[derive(Debug)]
 pub struct SharedOptions {
     /// Its address.
     pub url: SharedUrl,
+    /// The file with its password, which is read for each connection.
+    pub password_file: Option<PathBuf>,
     /// Its region, if that is configured; by default the process's.
     pub region: Option<String>,
     /// The time limit of one call.
@@ -38,6 +48,7 @@ impl Default for SharedOptions {
     fn default() -> Self {
         Self {
             url: SharedUrl::Memory,
+            password_file: None,
             region: None,
             timeout: Duration::from_millis(50),
             prefix: "tg".to_owned(),
@@ -53,6 +64,7 @@ impl SharedOptions {
     /// The keys of `[shared]`.
     pub const KEYS: &[&str] = &[
         "url",
+        "password_file",
         "region",
         "timeout",
         "prefix",
@@ -61,27 +73,35 @@ impl SharedOptions {
         "key",
         "sentinel_user",
         "sentinel_password",
+        "sentinel_password_file",
     ];
 
     /// Reads `[shared]`. `folder`: the base of relative file names. With problems, the values are defaults
     /// where they could not be read.
     pub fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
         let default = Self::default();
-        let sentinel = RedisLogin {
-            user: table.text("sentinel_user").map(str::to_owned),
-            password: table.text_with("sentinel_password", |text| Ok(text.to_owned())),
-        };
+        let user = table.text("sentinel_user").map(str::to_owned);
+        let password = table.text_with("sentinel_password", |text| Ok(text.to_owned()));
         let mut file = |key: &str| table.text(key).map(|file| folder.join(file));
+        let password_file = file("password_file");
+        let sentinel = RedisLogin { user, password, password_file: file("sentinel_password_file") };
         let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
+        if sentinel.password.is_some() && sentinel.password_file.is_some() {
+            let message = "is there beside sentinel_password";
+            table.problem("conflict", "sentinel_password_file", message, "remove one of them");
+        }
         let url = table.text_with("url", str::parse);
         let url = url.or_else(|| (!table.has("url")).then_some(default.url));
         match &url {
-            Some(SharedUrl::Redis(text)) => check_redis(table, text, &sentinel),
+            Some(SharedUrl::Redis(text)) => {
+                check_redis(table, text, &sentinel, password_file.as_deref());
+            }
             Some(SharedUrl::Memory) => check_memory(table),
             None => {}
         }
         Self {
             url: url.unwrap_or(SharedUrl::Memory),
+            password_file,
             region: table.text_with("region", parse_region),
             timeout: table.duration("timeout", TIME_LIMITS).unwrap_or(default.timeout),
             prefix: table.text_with("prefix", parse_prefix).unwrap_or(default.prefix),
@@ -105,6 +125,7 @@ impl SharedOptions {
         };
         Ok(Some(RedisOptions {
             tls,
+            password_file: self.password_file.clone(),
             sentinel: self.sentinel.clone(),
             prefix: self.prefix.clone(),
             timeout: self.timeout,
@@ -120,8 +141,14 @@ fn read_file(key: &str, file: Option<&Path>) -> Result<Option<Vec<u8>>, TierErro
         .map_err(|err| TierError::Unsuitable(format!("{key} = {path:?}: {err}")))
 }
 
-fn check_redis(table: &mut TableReader<'_>, url: &str, sentinel: &RedisLogin) {
-    let options = RedisOptions { sentinel: sentinel.clone(), ..RedisOptions::new(url) };
+fn check_redis(
+    table: &mut TableReader<'_>,
+    url: &str,
+    sentinel: &RedisLogin,
+    password_file: Option<&Path>,
+) {
+    let (sentinel, password_file) = (sentinel.clone(), password_file.map(Path::to_owned));
+    let options = RedisOptions { sentinel, password_file, ..RedisOptions::new(url) };
     if let Err(err) = options.check() {
         let message = format!("`{}`: {err}", database::redacted(url));
         table.problem("wrong-value", "url", message, SharedUrl::FORMS);

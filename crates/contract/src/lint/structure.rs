@@ -163,8 +163,31 @@ fn check_parameters(review: &mut Review<'_>, outline: &Outline) {
             "select by the id, for example `where id = $id`",
         );
     }
-    let known = contract.key.placeholders();
-    for name in outline.parameters.iter().filter(|name| !known.contains(&name.as_str())) {
+    let variants = contract.key.variants();
+    for name in variants.iter().filter(|name| !outline.parameters.iter().any(|p| p == *name)) {
+        review.add(
+            (Warning, "value-without-variant"),
+            "value",
+            format!(
+                "the statement does not use `${name}`, a variant of the key `{}`",
+                contract.key
+            ),
+            "all variants of an id are loaded from the same rows, and each is stored by itself",
+            format!("select by it, for example `and {name} = ${name}`, or remove it from the key"),
+        );
+    }
+    let is_known = |name: &String| name == "id" || variants.contains(&name.as_str());
+    for name in outline.parameters.iter().filter(|name| !is_known(name)) {
+        if name == "tenant" {
+            review.add(
+                (Error, "value-tenant-parameter"),
+                "value",
+                "`$tenant` can't be used in a statement",
+                "`{tenant}` is a column of the row, and readers of the data API do not give it",
+                "make the id unique among all tenants, or write a variant, such as `{shop}` and `$shop`",
+            );
+            continue;
+        }
         review.add(
             (Error, "value-unknown-parameter"),
             "value",

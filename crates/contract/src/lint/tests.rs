@@ -126,8 +126,22 @@ fn sensitive_data_must_fail_closed() {
 
 #[test]
 fn user_input_must_be_hashed() {
-    assert_eq!(rules("key = \"v1:search:hits:{id}:{query}\""), ["user-input-in-key"]);
-    assert_eq!(rules("key = \"v1:search:hits:{id}:{query|hash}\""), [""; 0]);
+    let sql = "value = \"select a from things where id = $id and hits = $query\"";
+    let rules = |key: &str| rules(&format!("key = \"v1:search:hits:{key}\"\n{sql}"));
+    assert_eq!(rules("{id}:{query}"), ["user-input-in-key"]);
+    assert_eq!(rules("{id}:{query|hash}"), [""; 0]);
+}
+
+#[test]
+fn statement_selects_by_variants_only() {
+    let rules = |sql: &str| {
+        rules(&format!("key = \"v1:a:b:{{tenant}}:{{id}}:{{currency}}\"\nvalue = \"{sql}\""))
+    };
+    let by = "select a from things where id = $id";
+    assert_eq!(rules(&format!("{by} and b = $currency")), [""; 0]);
+    assert_eq!(rules(by), ["value-without-variant"]);
+    let tenant = format!("{by} and b = $currency and tenant = $tenant");
+    assert_eq!(rules(&tenant), ["value-tenant-parameter"]);
 }
 
 #[test]

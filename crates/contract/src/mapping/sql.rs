@@ -94,11 +94,15 @@ pub fn number_parameters(sql: &str, dialect: SqlDialect) -> NumberedStatement {
     out
 }
 
-/// Replaces each parameter of a statement by `literal`. The caller ensures that `literal` is a safe SQL
-/// literal.
-pub fn inline_parameters(sql: &str, literal: &str, dialect: SqlDialect) -> String {
+/// Replaces each parameter of a statement; `replacement` gets its name, without the `$`. The caller ensures that the
+/// replacements are safe SQL.
+pub fn replace_parameters(
+    sql: &str,
+    dialect: SqlDialect,
+    replacement: impl Fn(&str) -> String,
+) -> String {
     let piece = |piece: Piece<'_>| match piece {
-        Piece::Parameter(_) => literal.to_owned(),
+        Piece::Parameter(parameter) => replacement(&parameter[1..]),
         other => other.as_str().to_owned(),
     };
     pieces(sql, dialect).map(piece).collect()
@@ -265,8 +269,10 @@ mod tests {
             assert_eq!(number_parameters(sql, SqlDialect::Postgres), unchanged, "{sql}");
         }
         assert_eq!(
-            inline_parameters("select '$id' where a = $1 -- $1", "(42)", SqlDialect::Postgres),
-            "select '$id' where a = (42) -- $1"
+            replace_parameters("select '$id' where a = $1 -- $1", SqlDialect::Postgres, |name| {
+                format!("({name})")
+            }),
+            "select '$id' where a = (1) -- $1"
         );
         let near = "where a = $id_2 and b = $id::int and c = $id";
         let near = number_parameters(near, SqlDialect::Postgres);

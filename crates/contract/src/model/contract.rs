@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::model::service::Service;
 use crate::naming::id::IdKind;
+use crate::naming::item::Item;
 use crate::naming::key::{Key, KeyError};
 use crate::naming::table::without_default_schema;
 use crate::naming::tag::TagTemplate;
@@ -286,13 +287,33 @@ impl Contract {
         }
     }
 
-    /// Returns the key of an entry.
+    /// Whether readers name the values of its key's variants, and its statement may select by them.
+    pub fn takes_variants(&self) -> bool {
+        self.value.is_some() && self.key.has_variants()
+    }
+
+    /// Parses the text by which a reader names a value: an id, or, if the contract
+    /// [takes variants](Self::takes_variants), `42?currency=GBP` with both parts percent-encoded.
+    ///
+    /// # Errors
+    /// [`KeyError`] when a variant is missing, unknown or there twice.
+    pub fn item<'a>(&'a self, text: &'a str) -> Result<Item<'a>, KeyError> {
+        match self.takes_variants() {
+            true => Item::parse(&self.key, text),
+            false => Ok(Item::of_id(text)),
+        }
+    }
+
+    /// Returns the key of an entry; `id` is the text of an [item](Self::item).
     ///
     /// # Errors
     /// [`KeyError`] when the id is not in the form of the database, looks like personal data or a
-    /// secret, or the template has more placeholders than the id.
+    /// secret, or the template has other placeholders than the item.
     pub fn key(&self, id: &str) -> Result<Key, KeyError> {
-        self.key_with(&[("id", id)])
+        match self.takes_variants() {
+            true => self.key_with(&self.item(id)?.parameters()),
+            false => self.key_with(&[("id", id)]),
+        }
     }
 
     /// Returns the key of an entry with tenant and variants: `[("id", "42"), ("locale", "de")]`.

@@ -23,6 +23,20 @@ pub enum KeyError {
     /// The template has a placeholder for which no parameter was given.
     #[error("the key needs a value for `{{{0}}}`")]
     Missing(String),
+    /// A variant that the key does not have.
+    #[error("there is no `{name}` in the key; its variants are: {known}")]
+    UnknownVariant {
+        /// The name that was given.
+        name: String,
+        /// The names of the key's variants.
+        known: String,
+    },
+    /// A variant was given twice.
+    #[error("`{0}` is given twice")]
+    VariantTwice(String),
+    /// The percent-encoding is malformed, or the text is not UTF-8.
+    #[error("the percent-encoding is malformed, or the text is not UTF-8")]
+    Encoding,
     /// The value is the empty string.
     #[error("the value for `{{{0}}}` is empty")]
     Empty(String),

@@ -141,6 +141,13 @@ impl KeyTemplate {
         names
     }
 
+    /// Returns whether the key has [variants](Self::variants).
+    pub fn has_variants(&self) -> bool {
+        self.segments.iter().any(|part| {
+            matches!(part, Part::Placeholder { name, .. } if !matches!(name.as_str(), "id" | "tenant"))
+        })
+    }
+
     /// Returns whether the key contains `{tenant}`.
     pub fn has_tenant(&self) -> bool {
         self.placeholders().contains(&"tenant")

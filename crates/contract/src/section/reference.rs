@@ -49,6 +49,20 @@ const TAGS: &str = "\n## Cost of tags\n\n\
     about 70 bytes for each of them.\n\
     - In Redis an entry contains the texts of its tags, and each invalidated tag is one tombstone, in a cluster one in each of \
     the sixteen buckets.\n";
+/// The section about variants.
+const VARIANTS: &str = "\n## Variants\n\n\
+    A price per currency, a text per language: the key has a placeholder that is no column of `from`, readers name it in \
+    the query string, and the statement selects by it.\n\n\
+    ```toml\n\
+    key = \"v1:catalog:price:{id}:{currency}\"\n\
+    value = \"select cents from prices where product_id = $id and currency = $currency\"\n\
+    from = { source = \"shop\", table = \"prices\", key = \"product_id\", columns = [\"cents\"] }\n\
+    ```\n\n\
+    `GET /data/price/42?currency=GBP`; in a [batch](batches.md), `get=price/42?currency=GBP`. Each variant is an entry of \
+    its own. A change of any row of an id invalidates all of its variants, since the row's key is the id. A request \
+    without a variant of the key, or with one that the key does not have, is answered 400. Values are compared as texts: \
+    on PostgreSQL, a column of another type is cast, `currency::text = $currency`, which is checked at the start. A key \
+    with variants is loaded again after a commit, not written through, and has no key filter.\n";
 
 /// The end of the reference page.
 const UNITS: &str = "\n## Units\n\n\
@@ -74,7 +88,7 @@ static KEYS: &[KeyDoc] = &[
         "template",
         "required",
         "",
-        "The template of keys: `v{n}:{service}:{entity}:{id}[:{variant}]`. `{id}` is required; `{tenant}` is a column of the row; any other placeholder is a variant that readers give. `{query|hash}` always hashes. Increment the version when the format of the value changes.",
+        "The template of keys: `v{n}:{service}:{entity}:{id}[:{variant}]`. `{id}` is required; `{tenant}` is a column of the row; any other placeholder is a variant, which readers give in the query string (`/data/price/42?currency=GBP`) and which `value` has as `$currency`. `{query|hash}` always hashes. Increment the version when the format of the value changes.",
     ),
     key(
         "id",
@@ -88,7 +102,7 @@ static KEYS: &[KeyDoc] = &[
         "SQL, or a table",
         "none",
         "",
-        "The SELECT that loads one value; `$id` is the id. Its columns become the fields of the answer. Or the [service](origins.md#services) that returns it, `{ http = \"http://pricing:8080/prices/{id}\" }`.",
+        "The SELECT that loads one value; `$id` is the id, `$currency` the variant `{currency}` of the key. Its columns become the fields of the answer. Or the [service](origins.md#services) that returns it, `{ http = \"http://pricing:8080/prices/{id}\" }`.",
     ),
     key(
         "value.http",
@@ -390,6 +404,7 @@ pub fn reference_markdown() -> String {
         page.push_str(&format!("| `{}` | {} |\n", preset.name, cell(preset.doc)));
     }
     page.push_str(TAGS);
+    page.push_str(VARIANTS);
     page.push_str(UNITS);
     page
 }

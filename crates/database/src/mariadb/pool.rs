@@ -4,23 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{PoolConstraints, PoolOpts};
+use mysql_async::{Conn, PoolConstraints, PoolOpts};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::config::ConnectConfig;
-use super::error::driver_error;
+use super::config::{ConnectConfig, is_login_refused};
+use super::error::{connect_error, driver_error};
 use super::statements::{self, ResultSet};
 use crate::error::DatabaseError;
 
 /// A pool of connections to one server. Clones share the connections.
 #[derive(Clone)]
 pub struct Pool {
-    pool: mysql_async::Pool,
-    database: Arc<str>,
+    config: Arc<ConnectConfig>,
+    pool_opts: PoolOpts,
+    /// The driver's pool; `None` before the first use. Also identifies this pool among its clones and others.
+    current: Arc<Mutex<Option<Current>>>,
     /// The time limit of the wait for a connection and of the statements on it, together.
     timeout: Duration,
-    /// Identifies the pool among its clones and others.
-    identity: Arc<()>,
+}
+
+/// A pool of the driver, whose connections all log in with one password.
+#[derive(Clone)]
+struct Current {
+    pool: mysql_async::Pool,
+    password: Option<String>,
 }
 
 impl Pool {
@@ -33,24 +41,58 @@ impl Pool {
             PoolConstraints::new(0, size.max(1)).expect("zero is less than the largest size");
         let pool_opts =
             PoolOpts::default().with_constraints(constraints).with_reset_connection(false);
-        Self {
-            pool: mysql_async::Pool::new(config.options().pool_opts(pool_opts)),
-            database: config.url.database().into(),
-            timeout,
-            identity: Arc::default(),
-        }
+        Self { config: Arc::new(config.clone()), pool_opts, current: Arc::default(), timeout }
     }
 
     /// Returns the name of the database in the URL.
     #[must_use]
     pub fn database(&self) -> &str {
-        &self.database
+        self.config.url.database()
     }
 
     /// Whether both are clones of one pool.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.identity, &other.identity)
+        Arc::ptr_eq(&self.current, &other.current)
+    }
+
+    /// Returns a connection that nothing else uses until it is dropped. If the password is refused, and has been
+    /// changed in its file, a pool with the new one takes the place of the driver's.
+    async fn connection(&self, operation: &'static str) -> Result<Conn, DatabaseError> {
+        let known = self.current.lock().clone();
+        let mut current = match known {
+            Some(current) => current,
+            None => self.replace(None, self.config.url.read_password().await?),
+        };
+        loop {
+            let err = match current.pool.get_conn().await {
+                Ok(conn) => return Ok(conn),
+                Err(err) => connect_error(operation, &self.config.url, err),
+            };
+            let now = match is_login_refused(&err) && self.config.url.has_password_file() {
+                true => self.config.url.read_password().await?,
+                false => return Err(err),
+            };
+            if now == current.password {
+                return Err(err);
+            }
+            current = self.replace(Some(&current), now);
+        }
+    }
+
+    /// Replaces the driver's pool, unless another caller has done so.
+    fn replace(&self, old: Option<&Current>, password: Option<String>) -> Current {
+        let mut current = self.current.lock();
+        let is_old = match (&*current, old) {
+            (Some(current), Some(old)) => current.password == old.password,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if is_old || current.as_ref().is_some_and(|current| current.password != password) {
+            let opts = self.config.options(password.clone()).pool_opts(self.pool_opts.clone());
+            *current = Some(Current { pool: mysql_async::Pool::new(opts), password });
+        }
+        current.clone().expect("it has just been set where it was missing")
     }
 
     /// Runs statements in one round trip and returns the result of each.
@@ -64,8 +106,7 @@ impl Pool {
         statements: &[impl AsRef<str> + Sync],
     ) -> Result<Vec<ResultSet>, DatabaseError> {
         let run = async {
-            let failed = |err| driver_error(operation, err);
-            let mut conn = self.pool.get_conn().await.map_err(failed)?;
+            let mut conn = self.connection(operation).await?;
             match statements::run(&mut conn, operation, statements).await {
                 Ok(results) => Ok(results),
                 Err(failed) => {
@@ -93,7 +134,7 @@ impl Pool {
     ) -> Result<(), DatabaseError> {
         let parse = async {
             let failed = |err| driver_error(operation, err);
-            let mut conn = self.pool.get_conn().await.map_err(failed)?;
+            let mut conn = self.connection(operation).await?;
             let statement = conn.prep(sql).await.map_err(failed)?;
             conn.close(statement).await.map_err(failed)
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_postgres::Config;
+use tokio_postgres::config::{SslMode, SslNegotiation};
 
 use super::text::{TEXT_SETTINGS, startup_options};
 use super::url::PostgresUrl;
@@ -43,34 +44,20 @@ pub struct ConnectConfig {
 }
 
 impl ConnectConfig {
-    /// Returns the driver's configuration for one of the hosts, without the settings.
-    pub(super) fn driver_config(&self, at: usize) -> Config {
-        let (url, address) = (&self.url.config, &self.url.hosts()[at]);
+    /// Returns the driver's configuration for a session on an open stream, without the settings.
+    pub(super) fn driver_config(&self, password: Option<&[u8]>, is_encrypted: bool) -> Config {
+        // The stream is handed over as it is, after a handshake or without one.
+        let ssl_mode = if is_encrypted { SslMode::Require } else { SslMode::Disable };
         let mut config = Config::new();
         config
-            .host(&address.host)
-            .port(address.port)
             .user(self.url.user())
             .dbname(self.url.database())
             .application_name(self.application_name)
-            .ssl_mode(url.get_ssl_mode())
-            .channel_binding(url.get_channel_binding())
-            .keepalives(url.get_keepalives())
-            .keepalives_idle(url.get_keepalives_idle());
-        if let Some(password) = url.get_password().filter(|password| !password.is_empty()) {
+            .ssl_mode(ssl_mode)
+            .ssl_negotiation(SslNegotiation::Direct)
+            .channel_binding(self.url.config.get_channel_binding());
+        if let Some(password) = password {
             config.password(password);
-        }
-        if let Some(ip) = url.get_hostaddrs().get(at) {
-            config.hostaddr(*ip);
-        }
-        if let Some(limit) = url.get_tcp_user_timeout() {
-            config.tcp_user_timeout(*limit);
-        }
-        if let Some(interval) = url.get_keepalives_interval() {
-            config.keepalives_interval(interval);
-        }
-        if let Some(retries) = url.get_keepalives_retries() {
-            config.keepalives_retries(retries);
         }
         config
     }
@@ -108,18 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn each_host_gets_url_options() {
-        let url = "postgres://u:p@a:1,b:2/d?options=-c%20search_path%3Dx&keepalives_retries=4";
-        let config = config(url);
-        for (at, host, port) in [(0, "a", 1), (1, "b", 2)] {
-            let session = config.driver_config(at);
-            assert_eq!(session.get_hosts(), [tokio_postgres::config::Host::Tcp(host.to_owned())]);
-            assert_eq!(session.get_ports(), [port]);
-            assert_eq!((session.get_user(), session.get_dbname()), (Some("u"), Some("d")));
-            assert_eq!(session.get_password(), Some(&b"p"[..]));
-            assert_eq!(session.get_application_name(), Some("tests"));
-            assert_eq!(session.get_keepalives_retries(), Some(4));
-        }
+    fn session_gets_login_of_url() {
+        let config = config("postgres://u@a:1,b:2/d");
+        let session = config.driver_config(Some(b"p"), true);
+        assert_eq!((session.get_user(), session.get_dbname()), (Some("u"), Some("d")));
+        assert_eq!(session.get_password(), Some(&b"p"[..]));
+        assert_eq!(session.get_application_name(), Some("tests"));
+        assert_eq!(session.get_ssl_mode(), SslMode::Require);
     }
 
     #[test]

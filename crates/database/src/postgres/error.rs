@@ -1,6 +1,12 @@
 //! From the driver's errors.
 
+use std::io;
+
+use super::stream::{OPERATION, tls_error};
+use super::url::PostgresUrl;
+use super::url_options::NAMES;
 use crate::error::{DatabaseError, Failure, ServerCode};
+use crate::tls::alert_of;
 
 /// Why a connection pooler that shares its sessions can't be used.
 pub(super) const SHARED_SESSION: &str = "A connection pooler in front of it gives each transaction another \
@@ -30,4 +36,18 @@ pub fn driver_error(operation: &'static str, err: &tokio_postgres::Error) -> Dat
         (None, None) => Failure::Unreachable(err.to_string().into()),
     };
     DatabaseError { operation, failure }
+}
+
+/// Converts the error of a login to one of the hosts. A server with TLS 1.3 refuses a client certificate only after
+/// the handshake.
+pub(super) fn login_error(
+    url: &PostgresUrl,
+    at: usize,
+    err: &tokio_postgres::Error,
+) -> DatabaseError {
+    let source = std::error::Error::source(err).and_then(|source| source.downcast_ref());
+    match source.and_then(|source: &io::Error| alert_of(source, &NAMES)) {
+        Some(failure) => tls_error(url, &url.hosts()[at], failure),
+        None => driver_error(OPERATION, err),
+    }
 }

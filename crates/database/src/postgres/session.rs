@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::attempts::Attempts;
 use super::config::{ConnectConfig, ServerRole};
-use super::error::{SHARED_SESSION, SHARED_SESSION_REMEDY, driver_error};
+use super::error::{SHARED_SESSION, SHARED_SESSION_REMEDY, driver_error, login_error};
 use super::identity::{DatabaseIdentity, IDENTITY_SQL};
+use super::stream::{self, OPERATION};
 use super::text::parse_options;
 use super::url::Address;
 use crate::error::{DatabaseError, Failure};
 use crate::quoting::literal;
-
-const OPERATION: &str = "connecting";
 
 /// A setting of every session, by which a session is known to have got its settings.
 const MARKER: &str = "tidegate.session";
@@ -88,19 +88,17 @@ impl ConnectConfig {
         Err(last.expect("a URL has at least one host"))
     }
 
-    /// Opens a session on one of the hosts. Every connection is opened here, so that a policy for TLS has one
-    /// place.
+    /// Opens a session on one of the hosts.
     async fn open_host(&self, at: usize) -> Result<Opened, DatabaseError> {
         let options = format!("{} -c {MARKER}=1", self.options());
         let mut refused = false;
-        let connected = match connect(self.driver_config(at).options(&options)).await {
+        let (client, driver) = match self.log_in(at, Some(&options)).await {
             Err(err) if is_refused_parameter(&err) => {
                 refused = true;
-                connect(&self.driver_config(at)).await
+                self.log_in(at, None).await?
             }
-            connected => connected,
+            connected => connected?,
         };
-        let (client, driver) = connected.map_err(|err| driver_error(OPERATION, &err))?;
         let mut report = Report::of(&client, self.role).await?;
         let pooled = refused || !report.has_settings;
         if pooled {
@@ -122,6 +120,35 @@ impl ConnectConfig {
         };
         let id = SessionId { process: report.process, pooled };
         Ok(Opened { client, driver: driver.keep(), address, id, identity })
+    }
+
+    /// Logs in to one of the hosts.
+    async fn log_in(
+        &self,
+        at: usize,
+        options: Option<&str>,
+    ) -> Result<(Client, AbortOnDrop), DatabaseError> {
+        let mut attempts = Attempts::new(&self.url, at);
+        loop {
+            let stream = attempts.open().await?;
+            let mut config = self.driver_config(attempts.password(), stream.is_encrypted());
+            options.iter().for_each(|options| {
+                config.options(*options);
+            });
+            let err = match config.connect_raw(stream, stream::Opened).await {
+                Ok((client, connection)) => {
+                    let driver = tokio::spawn(async move {
+                        // The queries that fail because of its error report it.
+                        let _ = connection.await;
+                    });
+                    return Ok((client, AbortOnDrop(Some(driver))));
+                }
+                Err(err) => login_error(&self.url, at, &err),
+            };
+            if !attempts.can_retry(&err).await {
+                return Err(err);
+            }
+        }
     }
 
     /// Makes the settings of the options by a statement.
@@ -190,20 +217,9 @@ impl Report {
     }
 }
 
-async fn connect(config: &Config) -> Result<(Client, AbortOnDrop), tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    let driver = tokio::spawn(async move {
-        // The queries that fail because of its error report it.
-        let _ = connection.await;
-    });
-    Ok((client, AbortOnDrop(Some(driver))))
-}
-
 /// Whether the error is a connection pooler's refusal of a startup parameter.
-fn is_refused_parameter(err: &tokio_postgres::Error) -> bool {
-    err.as_db_error().is_some_and(|db| {
-        db.code().code() == PROTOCOL_VIOLATION && db.message().contains("startup parameter")
-    })
+fn is_refused_parameter(err: &DatabaseError) -> bool {
+    err.has_state(PROTOCOL_VIOLATION) && err.to_string().contains("startup parameter")
 }
 
 /// Ends the driver of a session that can't be used.

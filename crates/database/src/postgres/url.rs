@@ -1,13 +1,18 @@
 //! Addresses of PostgreSQL databases.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{ChannelBinding, Host};
 
-use crate::url_error::{UrlError, redacted, refused_tls};
+use super::encryption::{Encryption, SslMode};
+use super::url_options::UrlOptions;
+use crate::error::DatabaseError;
+use crate::password_file;
+use crate::url_error::{UrlError, redacted};
 
 const FORM: &str = "write postgres://user:password@host:5432/database";
 
@@ -17,7 +22,9 @@ pub struct PostgresUrl {
     text: Arc<str>,
     /// The options of the URL.
     pub(super) config: Arc<Config>,
+    pub(super) encryption: Arc<Encryption>,
     hosts: Arc<[Address]>,
+    password_file: Option<Arc<Path>>,
 }
 
 /// The address of one host.
@@ -27,6 +34,13 @@ pub struct Address {
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+impl Address {
+    /// Whether the host is a folder of Unix sockets.
+    pub(super) fn is_folder(&self) -> bool {
+        self.host.starts_with('/')
+    }
 }
 
 impl fmt::Display for Address {
@@ -50,10 +64,26 @@ impl PostgresUrl {
         self.config.get_user().unwrap_or("postgres")
     }
 
-    /// Returns the password; empty if the URL has none.
-    #[must_use]
-    pub fn password(&self) -> String {
-        String::from_utf8_lossy(self.config.get_password().unwrap_or_default()).into_owned()
+    /// Returns the URL with the password in a file, which is read for each connection.
+    ///
+    /// # Errors
+    /// The URL has a password, too.
+    pub fn with_password_file(self, path: &Path) -> Result<Self, UrlError> {
+        if self.config.get_password().is_some_and(|password| !password.is_empty()) {
+            return Err(UrlError::two_passwords());
+        }
+        Ok(Self { password_file: Some(path.into()), ..self })
+    }
+
+    /// Returns the password as it is now; `None`: there is none.
+    pub(super) async fn read_password(&self) -> Result<Option<Vec<u8>>, DatabaseError> {
+        match &self.password_file {
+            Some(path) => password_file::read(&self.name(), path).await.map(Some),
+            None => {
+                let password = self.config.get_password().filter(|password| !password.is_empty());
+                Ok(password.map(<[u8]>::to_vec))
+            }
+        }
     }
 
     /// Returns the startup options of the URL; empty if it has none.
@@ -85,19 +115,16 @@ impl FromStr for PostgresUrl {
         if !Self::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             return Err(reject("is not the address of a PostgreSQL database".to_owned()));
         }
-        let text_for_driver = without_session_attrs(text).map_err(|value| UrlError {
-            problem: format!(
-                "has target_session_attrs={value}, but the log is followed, and purge requests are written, on \
-                 the primary"
-            ),
-            remedy: "leave it out: of the url's hosts the primary is used; name standbys in `replicas`"
-                .to_owned(),
-        })?;
-        let config: Config = text_for_driver
-            .parse()
-            .map_err(|err| reject(format!("can't be read: {}", parse_error(&err))))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused_tls("`sslmode=require`"));
+        let UrlOptions { rest, encryption } = UrlOptions::parse(text)?;
+        let config: Config =
+            rest.parse().map_err(|err| reject(format!("can't be read: {}", parse_error(&err))))?;
+        if config.get_channel_binding() == ChannelBinding::Require
+            && encryption.mode == SslMode::Disable
+        {
+            return Err(UrlError {
+                problem: "has channel_binding=require with sslmode=disable".to_owned(),
+                remedy: "write sslmode=require: the binding is to the TLS connection".to_owned(),
+            });
         }
         let ports = config.get_ports();
         let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
@@ -117,25 +144,9 @@ impl FromStr for PostgresUrl {
         if hosts.is_empty() {
             return Err(reject("names no host".to_owned()));
         }
-        Ok(Self { text: text.into(), config: Arc::new(config), hosts })
+        let (config, encryption) = (Arc::new(config), Arc::new(encryption));
+        Ok(Self { text: text.into(), config, encryption, hosts, password_file: None })
     }
-}
-
-/// Returns the URL without `target_session_attrs`, which libpq and the driver read differently, and which the
-/// [role](super::ServerRole) of the sessions replaces.
-///
-/// # Errors
-/// Its value, if it asks for something other than the primary.
-fn without_session_attrs(url: &str) -> Result<String, &str> {
-    const NAME: &str = "target_session_attrs=";
-    let Some((address, query)) = url.split_once('?') else { return Ok(url.to_owned()) };
-    let attrs = query.split('&').filter_map(|option| option.strip_prefix(NAME));
-    let is_primary = |attrs: &&str| matches!(*attrs, "any" | "read-write" | "primary");
-    if let Some(other) = attrs.into_iter().find(|attrs| !is_primary(attrs)) {
-        return Err(other);
-    }
-    let rest: Vec<&str> = query.split('&').filter(|option| !option.starts_with(NAME)).collect();
-    Ok(if rest.is_empty() { address.to_owned() } else { format!("{address}?{}", rest.join("&")) })
 }
 
 /// The driver keeps the details in the source. Neither text contains the password.
@@ -166,9 +177,9 @@ mod tests {
     fn url_with_several_hosts() {
         let url: PostgresUrl = "postgres://shop:secret@a,b:6000/orders".parse().expect("a url");
         assert_eq!(url.name(), "PostgreSQL database `orders` at a:5432,b:6000");
-        assert_eq!((url.user(), &*url.password(), url.database()), ("shop", "secret", "orders"));
+        assert_eq!((url.user(), url.database()), ("shop", "orders"));
         let url: PostgresUrl = "postgres://h".parse().expect("a url");
-        assert_eq!((url.user(), &*url.password(), url.database()), ("postgres", "", "postgres"));
+        assert_eq!((url.user(), url.database()), ("postgres", "postgres"));
     }
 
     #[test]
@@ -196,7 +207,8 @@ mod tests {
             ("mysql://u:secret@h/d", "PostgreSQL"),
             ("host=h user=u password=secret", "PostgreSQL"),
             ("postgres://u:secret@/d", "no host"),
-            ("postgres://u:secret@h/d?sslmode=require", "`sslmode=require`, which is not"),
+            ("postgres://u:secret@h/d?sslmode=no", "sslmode=\"no\""),
+            ("postgres://u:secret@h/d?channel_binding=require&sslmode=disable", "channel_binding"),
             ("postgres://u:secret@h/d?nonsense=1", "nonsense"),
         ] {
             let err = text.parse::<PostgresUrl>().expect_err(text);

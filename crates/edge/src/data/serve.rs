@@ -21,8 +21,7 @@ use crate::http::request_id::X_REQUEST_ID;
 use crate::http::ryw_token;
 
 /// The detail for an unknown path.
-const PATHS: &str =
-    "values are at /data/{contract}/{id}, several at /data/batch?get={contract}/{id}&get=…";
+const PATHS: &str = "values are at /data/{contract}/{id}, with the variants of the key in the query, several at /data/batch?get={contract}/{id}&get=…";
 
 impl DataApi {
     /// Serves HTTP/1.1 on `listener` until `shutdown` resolves. Then closes the listener and waits up
@@ -85,8 +84,13 @@ impl DataApi {
             return self.batch(uri.query().unwrap_or_default(), token()?, &caller).await;
         };
         let served = self.served(name, &caller)?;
-        let id = percent::decode(id)
-            .ok_or_else(|| DataError::invalid_id("the ID is not valid UTF-8".into()))?;
+        let id = match (served.contract.takes_variants(), uri.query()) {
+            // Both parts are decoded where they are separated.
+            (true, Some(query)) => format!("{id}?{query}"),
+            (true, None) => id.to_owned(),
+            (false, _) => percent::decode(id)
+                .ok_or_else(|| DataError::invalid_id("the ID is not valid UTF-8".into()))?,
+        };
         let key = served.contract.key(&id);
         let key = key.map_err(|err| DataError::invalid_id(err.to_string()))?;
         let answer = self.read(served, &key, &id, token()?).await?;

@@ -98,7 +98,7 @@ impl PostgresCandidate {
             }
         }
         let started = stream::start(connection.address(), &self.config, &self.options).await?;
-        let Some(Started { client, timeline, history }) = started else { return Ok(None) };
+        let Some(Started { messages, timeline, history }) = started else { return Ok(None) };
         let after = assign_xid(connection).await?;
         let identity = log::identity(connection).await?;
         if identity.timeline != timeline {
@@ -116,7 +116,7 @@ impl PostgresCandidate {
             unbroken,
             schema: Some(followed.schema),
         };
-        let stream = PostgresStream::new(client, &self.options);
+        let stream = PostgresStream::new(messages, &self.options);
         let primary = PostgresPrimary { connection: connection.clone(), schema: statement };
         Ok(Some(AcquiredStream { stream, primary: Arc::new(primary), start, after }))
     }

@@ -1,7 +1,7 @@
 //! Parser of `pgoutput` messages, protocol version 1.
 //!
-//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>. The
-//! replication client itself parses begin, commit and logical messages.
+//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>. Begin, commit and logical
+//! messages are parsed in [`log_message`](super::log_message).
 
 use thiserror::Error;
 
@@ -155,12 +155,12 @@ fn tuple<'a>(from: &mut Cursor<'a>) -> Result<Tuple<'a>, &'static str> {
 }
 
 /// Takes bytes from the front and never past the end.
-struct Cursor<'a> {
-    bytes: &'a [u8],
+pub(super) struct Cursor<'a> {
+    pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], &'static str> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], &'static str> {
         let (taken, rest) = self.bytes.split_at_checked(count).ok_or("its end")?;
         self.bytes = rest;
         Ok(taken)
@@ -172,7 +172,7 @@ impl<'a> Cursor<'a> {
         Ok(*taken)
     }
 
-    fn u8(&mut self) -> Result<u8, &'static str> {
+    pub(super) fn u8(&mut self) -> Result<u8, &'static str> {
         self.array().map(|[byte]| byte)
     }
 
@@ -180,8 +180,12 @@ impl<'a> Cursor<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, &'static str> {
+    pub(super) fn u32(&mut self) -> Result<u32, &'static str> {
         self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, &'static str> {
+        self.array().map(u64::from_be_bytes)
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), &'static str> {
@@ -189,7 +193,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a text up to a zero byte.
-    fn text(&mut self) -> Result<&'a str, &'static str> {
+    pub(super) fn text(&mut self) -> Result<&'a str, &'static str> {
         let end = self.bytes.iter().position(|byte| *byte == 0).ok_or("the end of a name")?;
         let text = self.take(end)?;
         self.take(1)?;

@@ -1,12 +1,21 @@
-//! The replication stream.
+//! The replication stream: a task reads ahead, another one acknowledges.
 
 use std::time::Duration;
 
 use coherence::{History, Lsn};
-use database::postgres::{Address, ConnectConfig, TEXT_SETTINGS, startup_options};
-use pgwire_replication::{PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
+use database::DatabaseError;
+use database::postgres::{
+    Address, ConnectConfig, LogReader, LogWriter, ReplicationConnection, TEXT_SETTINGS,
+    startup_options,
+};
+use database::quoting::{identifier, literal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use super::assembler::CommitAssembler;
+use super::connection::TIMEOUT;
+use super::log_message::{StreamMessage, standby_status};
 use super::options::PostgresOptions;
 use super::transport::{LogEvent, LogStream};
 use crate::error::FeedError;
@@ -15,6 +24,9 @@ use crate::message::LogMessage;
 /// The least interval between two acknowledgements to the server. A server that shuts down waits for
 /// the last one.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest interval. A server with a short `wal_sender_timeout` hears from a node that is busy.
+const LONGEST_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Messages read ahead of the consumer.
 const READ_AHEAD: usize = 1_024;
@@ -32,14 +44,14 @@ const OPERATION: &str = "following the log";
 
 /// The messages of a replication slot, assembled into commits.
 pub struct PostgresStream {
-    client: ReplicationClient,
+    messages: LogMessages,
     assembler: CommitAssembler,
     slot_is_unusable: bool,
 }
 
 impl PostgresStream {
-    pub(super) fn new(client: ReplicationClient, options: &PostgresOptions) -> Self {
-        Self { client, assembler: CommitAssembler::new(options), slot_is_unusable: false }
+    pub(super) fn new(messages: LogMessages, options: &PostgresOptions) -> Self {
+        Self { messages, assembler: CommitAssembler::new(options), slot_is_unusable: false }
     }
 
     /// Whether the slot has ended the stream: it starts before the publication was created (the
@@ -48,25 +60,24 @@ impl PostgresStream {
         self.slot_is_unusable
     }
 
-    fn assemble(&mut self, event: ReplicationEvent) -> LogEvent {
-        match event {
-            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
-                self.assembler.begin(xid, commit_time_micros);
+    fn assemble(&mut self, message: StreamMessage) -> LogEvent {
+        match message {
+            StreamMessage::Begin { xid, commit_time_us } => {
+                self.assembler.begin(xid, commit_time_us);
             }
-            ReplicationEvent::XLogData { data, .. } => self.assembler.change(&data),
-            ReplicationEvent::Message { transactional: true, prefix, content, .. }
+            StreamMessage::Change(data) => self.assembler.change(&data),
+            StreamMessage::Logical { transactional: true, prefix, content }
                 if prefix == LogMessage::PREFIX =>
             {
                 self.assembler.message(&content);
             }
-            ReplicationEvent::Commit { end_lsn, .. } => {
-                let end = Lsn(end_lsn.as_u64());
+            StreamMessage::Commit { end } => {
                 return LogEvent::Commit { end, commit: self.assembler.commit(end) };
             }
             // Every commit before a keepalive was sent before it. Inside an open transaction, though,
             // the server may count changes that it has not sent.
-            ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.is_open() => {
-                return LogEvent::Progress(Lsn(wal_end.as_u64()));
+            StreamMessage::KeepAlive { end, .. } if !self.assembler.is_open() => {
+                return LogEvent::Progress(end);
             }
             _ => {}
         }
@@ -74,32 +85,114 @@ impl PostgresStream {
     }
 }
 
-impl Drop for PostgresStream {
-    fn drop(&mut self) {
-        // A graceful end might wait for a dead server; the slot is released either way.
-        self.client.abort();
-    }
-}
-
 impl LogStream for PostgresStream {
     async fn receive(&mut self) -> Result<LogEvent, FeedError> {
-        let event = self.client.recv().await;
-        if let Err(err) = &event {
-            self.slot_is_unusable = has_state(err, UNDEFINED_OBJECT);
-        }
         let ended = || FeedError::unavailable(OPERATION, "the server ended the stream");
-        let event = event.map_err(stream_error)?.ok_or_else(ended)?;
-        Ok(self.assemble(event))
+        match self.messages.received.recv().await.ok_or_else(ended)? {
+            Ok(message) => Ok(self.assemble(message)),
+            Err(LogError::Database(err)) => {
+                self.slot_is_unusable = err.has_state(UNDEFINED_OBJECT);
+                Err(err.into())
+            }
+            Err(LogError::Malformed) => {
+                Err(FeedError::Malformed("a message of the replication stream".to_owned()))
+            }
+        }
     }
 
     fn confirm(&self, upto: Lsn) {
-        self.client.update_applied_lsn(pgwire_replication::Lsn::from_u64(upto.0));
+        self.messages.applied.send_if_modified(|applied| {
+            let advances = upto > *applied;
+            *applied = upto.max(*applied);
+            advances
+        });
     }
+}
+
+/// Why the messages have ended.
+enum LogError {
+    Database(DatabaseError),
+    Malformed,
+}
+
+/// The messages of a started stream. The tasks behind them, and so the connection, end on drop.
+pub(super) struct LogMessages {
+    received: mpsc::Receiver<Result<StreamMessage, LogError>>,
+    applied: watch::Sender<Lsn>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl LogMessages {
+    fn of(reader: LogReader, writer: LogWriter) -> Self {
+        let (sender, received) = mpsc::channel(READ_AHEAD);
+        let (applied, acknowledged) = watch::channel(Lsn(0));
+        let (requested, requests) = watch::channel(());
+        let tasks = [
+            tokio::spawn(read(reader, sender, requested)),
+            tokio::spawn(acknowledge(writer, acknowledged, requests)),
+        ];
+        Self { received, applied, tasks }
+    }
+}
+
+impl Drop for LogMessages {
+    fn drop(&mut self) {
+        // A graceful end might wait for a dead server; the slot is released either way.
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Reads messages until the stream ends. While the consumer is busy, nothing is read and the server waits.
+async fn read(
+    mut reader: LogReader,
+    sender: mpsc::Sender<Result<StreamMessage, LogError>>,
+    requested: watch::Sender<()>,
+) {
+    loop {
+        let message = match reader.receive().await {
+            Ok(Some(bytes)) => StreamMessage::parse(&bytes).ok_or(LogError::Malformed),
+            Ok(None) => return,
+            Err(err) => Err(LogError::Database(err)),
+        };
+        if matches!(message, Ok(StreamMessage::KeepAlive { wants_reply: true, .. })) {
+            requested.send_replace(());
+        }
+        let is_end = message.is_err();
+        if sender.send(message).await.is_err() || is_end {
+            return;
+        }
+    }
+}
+
+/// Tells the server what was applied: soon after that has changed, and at once when the server asks.
+async fn acknowledge(
+    mut writer: LogWriter,
+    mut applied: watch::Receiver<Lsn>,
+    mut requests: watch::Receiver<()>,
+) {
+    loop {
+        let upto = *applied.borrow_and_update();
+        // The reader reports a lost connection.
+        if writer.send(&standby_status(upto)).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            requested = requests.changed() => if requested.is_err() { return },
+            () = next_status(&mut applied) => {}
+        }
+    }
+}
+
+/// Waits until the next status is due without a request.
+async fn next_status(applied: &mut watch::Receiver<Lsn>) {
+    sleep(STATUS_INTERVAL).await;
+    let rest = LONGEST_STATUS_INTERVAL - STATUS_INTERVAL;
+    let _ = timeout(rest, applied.changed()).await;
 }
 
 /// A started stream, and the identity of its server.
 pub(super) struct Started {
-    pub(super) client: ReplicationClient,
+    pub(super) messages: LogMessages,
     pub(super) timeline: u32,
     /// See [`StreamStart::history`](crate::StreamStart::history).
     pub(super) history: History,
@@ -111,40 +204,47 @@ pub(super) async fn start(
     config: &ConnectConfig,
     options: &PostgresOptions,
 ) -> Result<Option<Started>, FeedError> {
-    let replication = ReplicationConfig::new(
-        address.host.as_str(),
-        config.url.user(),
-        config.url.password(),
-        config.url.database(),
-        options.slot.as_str(),
-        options.publication.as_str(),
-    )
-    .with_port(address.port)
-    .with_status_interval(STATUS_INTERVAL)
-    .with_buffer_size(READ_AHEAD)
-    .with_options(format!("{} {TIME_ZONE}", startup_options(&TEXT_SETTINGS)))
-    .with_application_name("tidegate-feed");
-    let mut client = ReplicationClient::connect_gated(replication).await.map_err(stream_error)?;
-    let system = client.identify_system().await.map_err(stream_error)?;
-    let history = match system.timeline {
+    let settings = format!("{} {TIME_ZONE}", startup_options(&TEXT_SETTINGS));
+    let mut connection =
+        config.connect_to_log(address, &settings, "tidegate-feed", TIMEOUT).await?;
+    let timeline = identify_timeline(&mut connection).await?;
+    let history = match timeline {
         // The first timeline has no history.
         0 | 1 => History::default(),
-        // Without it, a promotion is no successor of the claimed database, and waits until the claim expires.
-        timeline => client.timeline_history(timeline).await.map_or_else(
-            |err| {
-                tracing::warn!(error = %err, timeline, "the server does not tell its history");
-                History::default()
-            },
-            |file| parse_history(&String::from_utf8_lossy(&file.content)),
-        ),
+        timeline => read_history(&mut connection, timeline).await,
     };
-    client.start().await.map_err(stream_error)?;
-    match client.wait_started().await {
-        Ok(()) => {}
-        Err(err) if has_state(&err, OBJECT_IN_USE) => return Ok(None),
-        Err(err) => return Err(stream_error(err)),
+    let command = format!(
+        "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', publication_names {}, messages 'true')",
+        options.slot,
+        literal(&identifier(&options.publication)),
+    );
+    match connection.start(&command).await {
+        Ok((reader, writer)) => {
+            Ok(Some(Started { messages: LogMessages::of(reader, writer), timeline, history }))
+        }
+        Err(err) if err.has_state(OBJECT_IN_USE) => Ok(None),
+        Err(err) => Err(err.into()),
     }
-    Ok(Some(Started { client, timeline: system.timeline, history }))
+}
+
+async fn identify_timeline(connection: &mut ReplicationConnection) -> Result<u32, FeedError> {
+    let rows = connection.query("IDENTIFY_SYSTEM").await?;
+    let timeline = rows.first().and_then(|row| row.get(1)?.as_deref()?.parse().ok());
+    timeline.ok_or_else(|| FeedError::Malformed(format!("the system: {rows:?}")))
+}
+
+/// Without its history, a promotion is no successor of the claimed database, and waits until the claim expires.
+async fn read_history(connection: &mut ReplicationConnection, timeline: u32) -> History {
+    match connection.query(&format!("TIMELINE_HISTORY {timeline}")).await {
+        Ok(rows) => {
+            let file = rows.first().and_then(|row| row.get(1)?.as_deref());
+            parse_history(file.unwrap_or_default())
+        }
+        Err(err) => {
+            tracing::warn!(error = %err, timeline, "the server does not tell its history");
+            History::default()
+        }
+    }
 }
 
 /// Parses a timeline's history file: a line for each earlier timeline, with the position at which it was left.
@@ -154,14 +254,6 @@ fn parse_history(file: &str) -> History {
         Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     };
     file.lines().filter_map(line).collect()
-}
-
-fn stream_error(err: PgWireError) -> FeedError {
-    FeedError::unavailable(OPERATION, err)
-}
-
-fn has_state(err: &PgWireError, state: &str) -> bool {
-    matches!(err, PgWireError::Server(text) if text.contains(&format!("SQLSTATE {state}")))
 }
 
 #[cfg(test)]

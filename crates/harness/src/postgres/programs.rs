@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -54,6 +54,16 @@ impl Programs {
             programs::run(Command::new("chown").arg(format!("{name}:")).arg(&data))?;
         }
         Ok(data)
+    }
+
+    /// Writes a file that the server's user alone may read, as PostgreSQL requires of a key.
+    pub(super) fn write_private(&self, path: &Path, content: &[u8]) -> Result<()> {
+        fs::write(path, content)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        if let Some(User(name)) = &self.user {
+            programs::run(Command::new("chown").arg(format!("{name}:")).arg(path))?;
+        }
+        Ok(())
     }
 
     /// Creates the cluster `data` in a folder with `initdb`, which takes more than a second.

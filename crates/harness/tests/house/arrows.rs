@@ -19,7 +19,8 @@ struct Room {
 
 /// Pools of connections: `database` alone has them.
 const POOLS: &[&str] = &["deadpool", "deadpool-postgres"];
-const SQL: &[&str] = &["mysql_async", "pgwire-replication", "rusqlite", "tokio-postgres"];
+const SQL: &[&str] =
+    &["mysql_async", "pgwire-replication", "postgres-protocol", "rusqlite", "tokio-postgres"];
 const HTTP: &[&str] = &["axum", "http", "http-body", "http-body-util", "hyper", "hyper-util"];
 const HTTP_SERVERS: &[&str] = &["axum", "hyper", "hyper-util"];
 const REDIS: &[&str] = &["redis"];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{Contracts, SqlDialect, number_parameters, split_table_name};
+use contract::{Contracts, SqlDialect, replace_parameters, split_table_name};
 use feed::{ScopedContract, TableName, TrackedTable};
 
 /// Returns the tables of `source` that contracts refer to, each with every column that a contract needs: for
@@ -53,7 +53,8 @@ pub fn scoped_contracts(
         });
         let number = |value: &String| {
             let value = value.trim_end().trim_end_matches(';');
-            number_parameters(value, SqlDialect::Postgres).sql
+            // Which parameter is where makes no difference to what the value reads.
+            replace_parameters(value, SqlDialect::Postgres, |_| "$1".to_owned())
         };
         let value = contract.value.as_ref().map(number);
         let (name, table) = (contract.name.clone(), TableName::parse(&from.table));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::{ConnectionInfo, ServerErrorKind, Value};
+use redis::{ServerErrorKind, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -18,6 +18,7 @@ use crate::metrics::TransportMetrics;
 use crate::primary::{Connected, PrimaryConnection};
 use crate::redirect::{is_redirect, server_error};
 use crate::script_set::ScriptSet;
+use crate::server::ServerInfo;
 use crate::slot::Bucket;
 
 /// The pause between two tries of a redirected call, at first and at most.
@@ -35,9 +36,9 @@ pub(crate) struct Cluster {
 
 /// How to connect to a cluster.
 pub(crate) struct ClusterConfig {
-    pub(crate) seeds: Vec<ConnectionInfo>,
+    pub(crate) seeds: Vec<ServerInfo>,
     /// Login and TLS of every node.
-    pub(crate) template: ConnectionInfo,
+    pub(crate) template: ServerInfo,
     pub(crate) service: &'static str,
     pub(crate) buckets: Vec<Bucket>,
     pub(crate) key_pattern: Arc<str>,

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, ConnectionAddr, RedisError};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::topology::Topology;
 use crate::acl::{AclUser, is_refused};
-use crate::endpoint::with_address;
 use crate::error::TransportError;
+use crate::server::{ServerInfo, is_login_refused};
 
 /// The time limit of one node, including the connection.
 const NODE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -21,18 +21,18 @@ const MINORITY_TIMEOUT: Duration = Duration::from_millis(20);
 /// The known nodes: the nodes of the URL, and the nodes that these report.
 pub(crate) struct Nodes {
     /// Login and TLS of every node.
-    template: ConnectionInfo,
-    seeds: Vec<ConnectionInfo>,
+    template: ServerInfo,
+    seeds: Vec<ServerInfo>,
     known: BTreeMap<String, Node>,
 }
 
 struct Node {
-    info: ConnectionInfo,
+    info: ServerInfo,
     connection: Option<MultiplexedConnection>,
 }
 
 impl Nodes {
-    pub(crate) fn new(template: ConnectionInfo, seeds: Vec<ConnectionInfo>) -> Self {
+    pub(crate) fn new(template: ServerInfo, seeds: Vec<ServerInfo>) -> Self {
         let mut nodes = Self { template, seeds, known: BTreeMap::new() };
         nodes.update(&Topology::default());
         nodes
@@ -97,9 +97,9 @@ impl Nodes {
     }
 }
 
-fn address_of(template: &ConnectionInfo, node: &str) -> Option<ConnectionInfo> {
+fn address_of(template: &ServerInfo, node: &str) -> Option<ServerInfo> {
     let (host, port) = node.rsplit_once(':')?;
-    Some(with_address(template, host.to_owned(), port.parse().ok()?))
+    Some(template.at(host.to_owned(), port.parse().ok()?))
 }
 
 fn no_topology(failures: &[(String, Option<RedisError>)], user: &AclUser<'_>) -> TransportError {
@@ -113,7 +113,11 @@ fn no_topology(failures: &[(String, Option<RedisError>)], user: &AclUser<'_>) ->
             "it is no cluster: the server stands alone; write redis://host:port".to_owned(),
         );
     }
-    if failures.iter().any(|(_, err)| err.as_ref().is_some_and(is_refused)) {
+    let errors = || failures.iter().filter_map(|(_, err)| err.as_ref());
+    if let Some(err) = errors().find(|err| is_login_refused(err)) {
+        return TransportError::login_refused(err);
+    }
+    if errors().any(is_refused) {
         return user.lacks(&["cluster|nodes".to_owned()]);
     }
     let reasons = failures.iter().map(|(at, err)| match err {
@@ -125,7 +129,7 @@ fn no_topology(failures: &[(String, Option<RedisError>)], user: &AclUser<'_>) ->
 }
 
 async fn query(
-    info: ConnectionInfo,
+    info: ServerInfo,
     connection: Option<MultiplexedConnection>,
 ) -> Result<(String, MultiplexedConnection), RedisError> {
     let mut connection = match connection {
@@ -134,7 +138,7 @@ async fn query(
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(NODE_TIMEOUT))
                 .set_response_timeout(Some(NODE_TIMEOUT));
-            Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?
+            info.open(&config).await?
         }
     };
     let report = redis::cmd("CLUSTER").arg("NODES").query_async(&mut connection).await?;

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::ConnectionInfo;
 
-use crate::endpoint::with_address;
 use crate::error::TransportError;
 use crate::metrics::TransportMetrics;
 use crate::primary::{ConnectConfig, Discovery, PrimaryConnection};
 use crate::script_set::ScriptSet;
+use crate::server::ServerInfo;
 use crate::slot::Bucket;
 
 /// The connections to shards, by the primary's `host:port`.
 pub(crate) struct Shards {
     pub(crate) connections: Mutex<HashMap<String, PrimaryConnection>>,
     /// Login and TLS of every node.
-    pub(crate) template: ConnectionInfo,
+    pub(crate) template: ServerInfo,
     pub(crate) service: &'static str,
     pub(crate) buckets: Vec<Bucket>,
     pub(crate) key_pattern: Arc<str>,
@@ -72,7 +71,7 @@ impl Shards {
             return Err(TransportError::Unavailable(format!("{node:?} is no address")));
         };
         Ok(ConnectConfig {
-            discovery: Discovery::Shard(with_address(&self.template, host.to_owned(), port)),
+            discovery: Discovery::Shard(self.template.at(host.to_owned(), port)),
             service: self.service,
             key_pattern: Arc::clone(&self.key_pattern),
             probe_key: self.buckets[bucket].probe_key.clone(),

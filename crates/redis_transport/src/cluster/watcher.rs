@@ -73,7 +73,7 @@ impl TopologyWatcher {
 
     /// Asks the nodes for the map.
     pub(crate) async fn query(&mut self) -> Result<SlotMap, TransportError> {
-        let name = self.shards.template.redis_settings().username().unwrap_or("default");
+        let name = self.shards.template.user();
         let (key_pattern, scripts) = (&*self.shards.key_pattern, &*self.shards.scripts);
         let topology = self.nodes.topology(&AclUser { name, key_pattern, scripts }).await?;
         let buckets = self.shards.buckets.iter();

@@ -180,7 +180,8 @@ impl Files {
         findings.extend(regions.review(&contracts));
         let located = findings.into_iter().map(|finding| {
             let file = self.file_of(&finding.path);
-            FileFinding { file: file.path().to_owned(), line: file.line(&finding.path), finding }
+            let (line, finding) = (file.line(&finding.path), file.redact(finding));
+            FileFinding { file: file.path().to_owned(), line, finding }
         });
         Findings(located.collect())
     }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::Problem;
 use contract::config::{TableReader, ValueError};
+use contract::{Finding, Problem};
 
+use super::environment;
 use super::error::{ConfigError, FileProblem};
 use super::line_index::{LineIndex, line_at};
+use super::secrets::{Secrets, without_passwords};
 
 /// The keys of a contract file.
 const CONTRACT_FILE_KEYS: &[&str] = &["data"];
@@ -16,7 +18,9 @@ const CONTRACT_FILE_KEYS: &[&str] = &["data"];
 pub(super) struct ConfigFile {
     path: PathBuf,
     text: String,
+    /// The content, with the values of the environment's variables.
     pub(super) table: toml::Table,
+    secrets: Secrets,
 }
 
 impl ConfigFile {
@@ -30,10 +34,23 @@ impl ConfigFile {
     /// Parses a text as the content of the file `path`.
     ///
     /// # Errors
-    /// The text is not TOML.
+    /// The text is not TOML, or names a variable that the environment does not have.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let table = text.parse().map_err(|err| syntax_error(path, text, &err))?;
-        Ok(Self { path: path.to_owned(), text: text.to_owned(), table })
+        let mut table = text.parse().map_err(|err| syntax_error(path, text, &err))?;
+        let mut values = Vec::new();
+        let problems = environment::expand(&mut table, &mut |name| {
+            let value = std::env::var(name).ok()?;
+            values.push(value.clone());
+            Some(value)
+        });
+        // The passwords of urls are found in the table.
+        values.retain(|value| !value.contains("://"));
+        let secrets = Secrets::of(&table, values);
+        let file = Self { path: path.to_owned(), text: text.to_owned(), table, secrets };
+        match file.locate(problems) {
+            problems if problems.is_empty() => Ok(file),
+            problems => Err(ConfigError::invalid(problems)),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -55,6 +72,17 @@ impl ConfigFile {
     /// # Errors
     /// A file or the folder can't be read, or a file is not TOML.
     pub(super) fn contract_files(&self) -> Result<Vec<Self>, ConfigError> {
+        self.read_contract_files().map_err(|err| match err {
+            // The name is a value of the configuration: a misplaced url, perhaps.
+            ConfigError::File { path, source } => {
+                let path = self.secrets.redact(&path.display().to_string()).into();
+                ConfigError::File { path, source }
+            }
+            err => err,
+        })
+    }
+
+    fn read_contract_files(&self) -> Result<Vec<Self>, ConfigError> {
         let Some(pattern) = self.table.get("contracts").and_then(toml::Value::as_str) else {
             return Ok(Vec::new());
         };
@@ -93,6 +121,14 @@ impl ConfigFile {
         self.data().ok().flatten().is_some_and(|data| data.contains_key(name))
     }
 
+    /// Returns a finding without secrets.
+    pub(super) fn redact(&self, finding: Finding) -> Finding {
+        let redact = |text: &str| self.secrets.redact(text);
+        let (path, message, fix) =
+            (redact(&finding.path), redact(&finding.message), redact(&finding.fix));
+        Finding { path, message, fix, ..finding }
+    }
+
     /// Adds the file and the lines to problems.
     pub(super) fn locate(&self, problems: impl IntoIterator<Item = Problem>) -> Vec<FileProblem> {
         let mut problems = problems.into_iter().peekable();
@@ -103,7 +139,7 @@ impl ConfigFile {
         let locate = |problem: Problem| FileProblem {
             file: self.path.clone(),
             line: lines.line(&problem.path),
-            problem,
+            problem: self.secrets.redact_problem(problem),
         };
         problems.map(locate).collect()
     }
@@ -133,6 +169,6 @@ fn syntax_error(path: &Path, text: &str, err: &toml::de::Error) -> ConfigError {
         path: path.to_owned(),
         line: line_at(text, start),
         column: 1 + before[line_start..].chars().count(),
-        message: err.message().replace('\n', "; "),
+        message: without_passwords(&err.message().replace('\n', "; ")),
     }
 }

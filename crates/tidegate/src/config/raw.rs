@@ -83,7 +83,8 @@ impl RawConfig {
             node: node.unwrap_or_default(),
             listen: listen.unwrap_or_default(),
             access,
-            sources: table.named_tables("source", source::KEYS, Source::read),
+            sources: table
+                .named_tables("source", source::KEYS, |table| Source::read(table, folder)),
             shared: shared.unwrap_or_default(),
             local: local.unwrap_or_default(),
             governor: governor.unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! `[source.NAME]`
 
+use std::path::Path;
 use std::time::Duration;
 
 use contract::config::{TIME_LIMITS, TableReader};
@@ -9,8 +10,16 @@ use super::source_events::{self, SourceEvents};
 use super::syntax::identifier;
 use super::url::database_url;
 
-pub(super) const KEYS: &[&str] =
-    &["url", "replicas", "publication", "slot", "connections", "load_timeout", "events"];
+pub(super) const KEYS: &[&str] = &[
+    "url",
+    "password_file",
+    "replicas",
+    "publication",
+    "slot",
+    "connections",
+    "load_timeout",
+    "events",
+];
 
 /// The default name of the slot and of the publication.
 const DEFAULT_NAME: &str = "tidegate";
@@ -35,15 +44,19 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(super) fn read(table: &mut TableReader<'_>) -> Option<Self> {
+    /// `folder`: the base of relative file names.
+    pub(super) fn read(table: &mut TableReader<'_>, folder: &Path) -> Option<Self> {
         let publication = name(table, "publication");
         let slot = name(table, "slot");
         let connections = table.whole_number("connections", 1..=1_000).unwrap_or(8) as usize;
         let load_timeout =
             table.duration("load_timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
         let events = table.nested("events", source_events::KEYS, SourceEvents::read);
-        let url = table.required_text_with("url", DatabaseUrl::FORMS, database_url);
-        let replicas = replicas(table, url.as_ref());
+        let password_file = table.text("password_file").map(|file| folder.join(file));
+        let url = table.required_text_with("url", DatabaseUrl::FORMS, |text| {
+            database_url(text, password_file.as_deref())
+        });
+        let replicas = replicas(table, url.as_ref(), password_file.as_deref());
         if table.has("events") {
             check_events(table, url.as_ref(), [("slot", &slot), ("publication", &publication)]);
         }
@@ -56,9 +69,13 @@ fn name(table: &mut TableReader<'_>, key: &str) -> String {
 }
 
 /// Reads the addresses of standbys; both they and the primary have to be PostgreSQL's.
-fn replicas(table: &mut TableReader<'_>, primary: Option<&DatabaseUrl>) -> Vec<DatabaseUrl> {
+fn replicas(
+    table: &mut TableReader<'_>,
+    primary: Option<&DatabaseUrl>,
+    password_file: Option<&Path>,
+) -> Vec<DatabaseUrl> {
     let mut urls = Vec::new();
-    for (key, url) in table.list_with("replicas", database_url) {
+    for (key, url) in table.list_with("replicas", |text| database_url(text, password_file)) {
         if primary == Some(&url) {
             let message = format!("`{url}` is the source itself");
             table.problem("conflict", &key, message, "name its standbys");

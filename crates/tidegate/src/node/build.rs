@@ -90,9 +90,13 @@ impl Node {
         .await?;
         let shared = connect::shared_tier(config, &clock, &mut registry).await?;
         let slot = source.events.as_ref().map_or(&source.slot, |events| &events.slot).clone();
-        check_claim(&*shared, &*database.source, &slot)
-            .await
-            .map_err(|error| NodeError::Shared { url: config.shared.url.to_string(), error })?;
+        match check_claim(&*shared, &*database.source, &slot).await {
+            // A tier that is away is identified when it answers: before that, nothing is read from it or stored in it.
+            Err(error) if !connect::is_away(&error) => {
+                return Err(NodeError::Shared { url: config.shared.url.to_string(), error });
+            }
+            Ok(()) | Err(_) => {}
+        }
         let options = EngineOptions {
             local_bytes: config.local.bytes,
             assured: config.local.assured,

@@ -9,5 +9,5 @@ mod standbys;
 pub(super) use contracts::{FilteredContract, filtered_contracts, services};
 pub(super) use database::{Database, database, resolve_tables};
 pub(super) use gateway::gateway;
-pub(super) use shared_tier::shared_tier;
+pub(super) use shared_tier::{is_away, shared_tier};
 pub(super) use standbys::Standbys;

@@ -29,7 +29,15 @@ const PRODUCTS: &str = "create database shop; use shop; \
 
 impl Stack {
     pub(crate) fn start() -> Self {
-        let mariadb = MariaDb::start().expect("MariaDB starts");
+        Self::with_settings(&[])
+    }
+
+    /// Starts as [`start`](Self::start) does, with options of the server.
+    pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
+        let builder = settings
+            .iter()
+            .fold(MariaDb::builder(), |builder, (name, value)| builder.setting(name, value));
+        let mariadb = builder.start().expect("MariaDB starts");
         mariadb.sql(PRODUCTS).expect("a table");
         mariadb.sql(GRANTS).expect("a user");
         let redis = Redis::builder().persistent().start().expect("Redis starts");

@@ -419,3 +419,29 @@ fn key_without_type_refused_with_cure() {
     assert_eq!(status.code(), Some(3), "{output}");
     assert!(output.contains("Declare the key column as INTEGER or TEXT"), "{output}");
 }
+
+#[test]
+fn variants_read_on_sqlite() {
+    let shop = Shop::create();
+    shop.sql(
+        "create table prices(product_id integer, currency text, cents int, primary key (product_id, currency)); \
+         insert into prices values (42, 'GBP', 1042), (42, 'EUR', 1242)",
+    );
+    let contract = CONTRACT
+        .replace("price:{id}", "price:{id}:{currency}")
+        .replace(
+            "select price_cents, category from products where id = $id",
+            "select cents from prices where currency = $currency and product_id = $id",
+        )
+        .replace("table = \"products\", key = \"id\"", "table = \"prices\", key = \"product_id\"")
+        .replace(", \"category-{category}\"", "");
+    let node = shop.launch(&contract).ready();
+    let cents = |currency: &str| {
+        let path = format!("/data/product_price/42?currency={currency}");
+        http::get(node.data, &path, DEADLINE).expect("an answer").text()
+    };
+    assert_eq!((&*cents("GBP"), &*cents("EUR")), ("{\"cents\":1042}", "{\"cents\":1242}"));
+    shop.sql("update prices set cents = 1300 where currency = 'EUR'");
+    node.wait("the new price", |_| cents("EUR") == "{\"cents\":1300}");
+    assert_eq!(cents("GBP"), "{\"cents\":1042}");
+}

@@ -5,8 +5,9 @@ use std::any::Any;
 use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::Lsn;
-use contract::{Cell, Contract, Key, Row, SqlDialect};
+use contract::{Cell, Contract, Item, Key, Row, SqlDialect};
 use database::mariadb::ResultSet;
+use database::quoting::mariadb_literal;
 use mysql_async::Value as SqlValue;
 
 use super::key::KeyType;
@@ -17,7 +18,7 @@ use crate::entry::{Content, Value};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{absent_row, loaded_row, source};
-use crate::origin::sql::{more_than_one_row, not_loadable, numbered_statement};
+use crate::origin::sql::{ValueStatement, item, more_than_one_row, not_loadable};
 
 /// How often a load is repeated because the table was altered meanwhile.
 const ATTEMPTS: usize = 3;
@@ -27,7 +28,7 @@ pub struct MariaDbOrigin {
     contract: Contract,
     pool: MariaDbPool,
     dialect: SqlDialect,
-    value: String,
+    value: ValueStatement,
     columns: String,
     key: KeyColumn,
 }
@@ -43,16 +44,16 @@ impl MariaDbOrigin {
             return Err(not_loadable(&contract));
         };
         let dialect = SqlDialect::mariadb(&pool.sql_mode().await?);
-        let value = numbered_statement(&contract, &value, dialect)?;
+        let value = ValueStatement::new(&contract, &value, dialect)?;
         let key = KeyColumn::read(&pool, &contract.name, &from.table, &from.key).await?;
         let columns = key.select(&contract.load_columns());
         let key_type = key.key_type();
         // The server refuses a text with more than one statement as a whole.
-        let probe = contract::inline_parameters(
-            &value,
-            &key_type.literal(if key_type == KeyType::Text { "" } else { "1" }),
-            dialect,
-        );
+        let id = key_type.literal(if key_type == KeyType::Text { "" } else { "1" });
+        let probe = value.sql(|number| match number {
+            0 => id.clone(),
+            _ => mariadb_literal(""),
+        });
         pool.parse_statement(&probe).await.map_err(|err| match err.kind {
             OriginErrorKind::Unavailable | OriginErrorKind::Timeout => err,
             _ => OriginError::broken(format!(
@@ -63,11 +64,12 @@ impl MariaDbOrigin {
         Ok(Self { contract, pool, dialect, value, columns, key })
     }
 
-    /// Returns the two statements for one id.
+    /// Returns the two statements for one item.
     ///
     /// # Errors
     /// The database writes the id in another way, also after a look at the column's present type.
-    async fn statements(&self, id: &str) -> Result<[String; 2], OriginError> {
+    async fn statements(&self, item: &Item<'_>) -> Result<[String; 2], OriginError> {
+        let id = &*item.id;
         if !self.key.key_type().writes(id) {
             self.key.refresh(&self.pool).await?;
         }
@@ -79,9 +81,14 @@ impl MariaDbOrigin {
         }
         let literal = key_type.literal(id);
         // The line break ends a comment at the end of the contract's statement.
-        let fill =
-            |sql: &str| format!("{}\n", contract::inline_parameters(sql, &literal, self.dialect));
-        Ok([fill(&self.value), fill(&self.columns)])
+        let values = self.value.values(item);
+        let value = self.value.sql(|number| match number.checked_sub(1) {
+            None => literal.clone(),
+            Some(variant) => mariadb_literal(values[variant]),
+        });
+        let columns =
+            contract::replace_parameters(&self.columns, self.dialect, |_| literal.clone());
+        Ok([format!("{value}\n"), format!("{columns}\n")])
     }
 
     fn read(
@@ -122,13 +129,14 @@ impl Origin for MariaDbOrigin {
     }
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        let item = item(&self.contract, id)?;
         for _ in 0..ATTEMPTS {
-            let statements = self.statements(id).await?;
+            let statements = self.statements(&item).await?;
             let (found, seen) = self.pool.snapshot(&statements).await?;
             let mut found = found.into_iter();
             let (value, columns) = (next_result(&mut found)?, next_result(&mut found)?);
             if self.key.applies_to(&columns.columns) {
-                return self.read(id, value, columns, seen);
+                return self.read(&item.id, value, columns, seen);
             }
             self.key.refresh(&self.pool).await?;
         }
@@ -146,9 +154,14 @@ impl Origin for MariaDbOrigin {
         let Some(origins) = same_pool.collect::<Option<Vec<_>>>() else {
             return Ok(load_separately(items).await);
         };
+        let named =
+            origins.iter().zip(items).map(|(origin, named)| item(&origin.contract, named.id));
+        let Ok(named) = named.collect::<Result<Vec<_>, _>>() else {
+            return Ok(load_separately(items).await);
+        };
         let mut prepared = Vec::with_capacity(items.len());
-        for (item, origin) in items.iter().zip(&origins) {
-            prepared.push(origin.statements(item.id).await);
+        for (item, origin) in named.iter().zip(&origins) {
+            prepared.push(origin.statements(item).await);
         }
         let statements: Vec<String> = prepared
             .iter()
@@ -172,7 +185,7 @@ impl Origin for MariaDbOrigin {
         };
         let mut found = found.into_iter();
         let mut loaded = Vec::with_capacity(items.len());
-        for ((item, origin), prepared) in items.iter().zip(origins).zip(prepared) {
+        for ((item, origin), prepared) in named.iter().zip(origins).zip(prepared) {
             if let Err(err) = prepared {
                 loaded.push(Err(err));
                 continue;
@@ -181,7 +194,7 @@ impl Origin for MariaDbOrigin {
             if !origin.key.applies_to(&columns.columns) {
                 return Ok(load_separately(items).await);
             }
-            loaded.push(origin.read(item.id, value, columns, seen));
+            loaded.push(origin.read(&item.id, value, columns, seen));
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })
     }

@@ -5,21 +5,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::{Log, Lsn};
-use contract::{Contract, Key, SqlDialect};
+use contract::{Contract, Item, Key, SqlDialect};
 use database::postgres::{PooledConnection, SessionId};
 use database::quoting::identifier;
 use parking_lot::RwLock;
+use tokio_postgres::types::Type;
 
 use super::column::{NameColumns, typed_parameter};
 use super::key_scan::{TablePages, TableScan};
 use super::pool::{PostgresPool, log_of, origin_error, table_identifier};
-use super::query::{AsText, LOG_END, in_one_snapshot};
+use super::query::{AsText, LOG_END, Parameters, in_one_snapshot};
 use super::reader::{ReadRow, RowReader, id_text};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{loaded_row, source};
-use crate::origin::sql::{not_loadable, numbered_statement};
+use crate::origin::sql::{ValueStatement, item, not_loadable};
 
 /// Loads the values of one contract. Every load is one statement, so all of it is from one snapshot.
 pub struct PostgresOrigin {
@@ -58,10 +59,17 @@ pub(super) struct Statements {
     /// The load before and after its last column, the server's report on itself.
     parts: [String; 2],
     load: String,
+    value: ValueStatement,
     pages: Arc<TablePages>,
 }
 
 impl Statements {
+    /// Returns the parameters of a load: the id in the types of the statement and of its column, and the variants.
+    pub(super) fn parameters<'i>(&self, item: &'i Item<'_>) -> Parameters<'i> {
+        let variants = self.value.values(item).into_iter().map(AsText);
+        Parameters([AsText(&item.id), AsText(&item.id)].into_iter().chain(variants).collect())
+    }
+
     /// Returns the load with `report` as the server's report on itself.
     pub(super) fn with_report(&self, report: &str) -> String {
         self.parts.join(report)
@@ -91,7 +99,9 @@ impl Statements {
         let client = pool.connection().await?;
         let columns = NameColumns::read(&client, contract, &table).await?;
         let key = identifier(&from.key);
-        let value = numbered_statement(contract, &value, SqlDialect::Postgres)?;
+        let value = ValueStatement::new(contract, &value, SqlDialect::Postgres)?;
+        // `$2` is the id in the type of its column.
+        let sql = value.sql(|number| format!("${}", if number == 0 { 1 } else { number + 2 }));
         let (id, id_text) = (typed_parameter(columns.key(), 2), id_text(columns.key(), 2));
         // No lateral joins: a column that the contract misspells must not resolve to one of this statement. The
         // line break ends a comment at the end of the contract's statement. `x.*` is the row, also where a column
@@ -100,13 +110,13 @@ impl Statements {
             "select k.id, v.value, t.columns, ".to_owned(),
             format!(
                 ", pg_backend_pid() from (select {id_text} as id) k \
-             left join (select row_to_json(x.*)::text as value from ({value}\n) x limit 2) v on true \
+             left join (select row_to_json(x.*)::text as value from ({sql}\n) x limit 2) v on true \
              left join (select {} as columns from {table} where {key} = {id} limit 1) t on true",
                 columns.texts()
             ),
         ];
         let load = parts.join(LOG_END);
-        client.prepare_cached(&load).await.map_err(|err| {
+        let prepared = client.prepare_cached(&load).await.map_err(|err| {
             let OriginError { kind, message } = origin_error(&err);
             match kind {
                 OriginErrorKind::Broken | OriginErrorKind::BadRequest => {
@@ -118,9 +128,19 @@ impl Statements {
                 kind => OriginError { kind, message },
             }
         })?;
+        for (variant, kind) in value.variants().iter().zip(prepared.params().iter().skip(2)) {
+            // Else a reader's text could be one that the type refuses, which would look like a broken origin.
+            if ![Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME].contains(kind) {
+                return Err(OriginError::broken(format!(
+                    "contract {}: `${variant}` in `value` is compared as {kind}; compare texts, such as \
+                     `{variant}::text = ${variant}`",
+                    contract.name
+                )));
+            }
+        }
         let pages = Arc::new(TablePages::new(&table, &from.key, columns.key()));
         let reader = RowReader::new(contract.clone(), &columns);
-        Ok(Self { reader, parts, load, pages })
+        Ok(Self { reader, parts, load, value, pages })
     }
 
     fn read(
@@ -149,16 +169,17 @@ impl Origin for PostgresOrigin {
 
     async fn load(&self, _key: &Key, id: &str) -> Result<Loaded, OriginError> {
         let statements = self.statements.get()?;
+        let item = item(&self.contract, id)?;
         let (by, rows) = {
             let client = self.pool.connection().await?;
             let statement =
                 client.prepare_cached(&statements.load).await.map_err(|err| origin_error(&err))?;
-            let id = AsText(id);
-            (Answerer::of(&client), client.query(&statement, &[&id, &id]).await)
+            let parameters = statements.parameters(&item);
+            (Answerer::of(&client), client.query(&statement, &parameters.as_sql()).await)
         };
         match rows {
-            Ok(rows) => statements.read(by, id, &rows),
-            Err(err) => Err(statements.reader.failure(&self.pool, id, &err).await),
+            Ok(rows) => statements.read(by, &item.id, &rows),
+            Err(err) => Err(statements.reader.failure(&self.pool, &item.id, &err).await),
         }
     }
 
@@ -203,19 +224,24 @@ impl Origin for PostgresOrigin {
         let Ok(statements) = statements.collect::<Result<Vec<_>, _>>() else {
             return Ok(load_separately(items).await);
         };
+        let named =
+            origins.iter().zip(items).map(|(origin, named)| item(&origin.contract, named.id));
+        let Ok(named) = named.collect::<Result<Vec<_>, _>>() else {
+            return Ok(load_separately(items).await);
+        };
         let connection = self.pool.borrow().await?;
         let queries: Vec<_> = statements
             .iter()
-            .zip(items)
-            .map(|(statements, item)| (&*statements.load, AsText(item.id)))
+            .zip(&named)
+            .map(|(statements, item)| (&*statements.load, statements.parameters(item)))
             .collect();
         let by = Answerer::of(connection.client());
         let (_, answers) = in_one_snapshot(connection, None, &queries).await?;
         let mut loaded = Vec::with_capacity(items.len());
-        for ((item, statements), rows) in items.iter().zip(&statements).zip(answers) {
+        for ((item, statements), rows) in named.iter().zip(&statements).zip(answers) {
             loaded.push(match rows {
-                Ok(rows) => statements.read(by, item.id, &rows),
-                Err(err) => Err(statements.reader.failure(&self.pool, item.id, &err).await),
+                Ok(rows) => statements.read(by, &item.id, &rows),
+                Err(err) => Err(statements.reader.failure(&self.pool, &item.id, &err).await),
             });
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })

@@ -20,13 +20,13 @@ pub(super) const LOG_END: &str = "case when pg_is_in_recovery() then null \
 pub(super) type Rows = Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>;
 type Step<'a> = Pin<Box<dyn Future<Output = Rows> + Send + 'a>>;
 
-/// Runs statements, each with its id, in one snapshot. `first` runs before the snapshot is taken. All
+/// Runs statements, each with its parameters, in one snapshot. `first` runs before the snapshot is taken. All
 /// statements are sent before the first answer is awaited. A savepoint before each statement keeps the
 /// failure of one from the others.
 pub(super) async fn in_one_snapshot(
     connection: BorrowedConnection,
     first: Option<&Statement>,
-    queries: &[(&str, AsText<'_>)],
+    queries: &[(&str, Parameters<'_>)],
 ) -> Result<(Option<Rows>, Vec<Rows>), OriginError> {
     let client = connection.client();
     let mut statements = Vec::with_capacity(queries.len());
@@ -37,8 +37,8 @@ pub(super) async fn in_one_snapshot(
     let mut steps: Vec<Step<'_>> =
         first.map(|first| query(client, first, None)).into_iter().collect();
     steps.push(command(client, begin));
-    for (statement, (_, id)) in statements.iter().zip(queries) {
-        steps.push(query(client, statement, Some(id)));
+    for (statement, (_, parameters)) in statements.iter().zip(queries) {
+        steps.push(query(client, statement, Some(parameters)));
         steps.push(command(client, "rollback to savepoint item"));
     }
     steps.push(command(client, "rollback"));
@@ -65,18 +65,27 @@ fn command<'a>(client: &'a PooledConnection, sql: &'a str) -> Step<'a> {
     Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
 }
 
-/// Runs a prepared statement, with the id for each of its two parameters.
+/// Runs a prepared statement.
 pub(super) fn query<'a>(
     client: &'a PooledConnection,
     statement: &'a Statement,
-    id: Option<&'a AsText<'a>>,
+    parameters: Option<&'a Parameters<'a>>,
 ) -> Step<'a> {
     Box::pin(async move {
-        match id {
-            Some(id) => client.query(statement, &[id, id]).await,
+        match parameters {
+            Some(parameters) => client.query(statement, &parameters.as_sql()).await,
             None => client.query(statement, &[]).await,
         }
     })
+}
+
+/// The parameters of a load: the id twice, and the values of variants.
+pub(super) struct Parameters<'a>(pub(super) Vec<AsText<'a>>);
+
+impl Parameters<'_> {
+    pub(super) fn as_sql(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.0.iter().map(|text| text as &(dyn ToSql + Sync)).collect()
+    }
 }
 
 /// A parameter that is sent as text, so that the server parses it as the type that the statement needs.

@@ -18,11 +18,12 @@ use tokio_postgres::Statement;
 
 use super::origin::{PostgresOrigin, PreparedStatements, Statements};
 use super::pool::{PostgresPool, column_error, origin_error};
-use super::query::{AsText, Rows, in_one_snapshot, query};
+use super::query::{Rows, in_one_snapshot, query};
 use super::reader::ReadRow;
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::loaded_row;
+use crate::origin::sql::item;
 
 /// Reads the replayed position and nothing else, so that it can run first.
 const REPLAYED: &str = "select pg_last_wal_replay_lsn()::text";
@@ -230,8 +231,9 @@ impl Origin for StandbyOrigin {
         let (connection, first) = self.connection().await?;
         let client = connection.client();
         let load = client.prepare_cached(&load).await.map_err(|err| origin_error(&err))?;
-        let text = AsText(id);
-        let steps = [query(client, &first, None), query(client, &load, Some(&text))];
+        let item = item(statements.reader.contract(), id)?;
+        let parameters = statements.parameters(&item);
+        let steps = [query(client, &first, None), query(client, &load, Some(&parameters))];
         let mut answers = join_all(steps).await.into_iter();
         let (Some(first), Some(rows)) = (answers.next(), answers.next()) else {
             return Err(OriginError::broken("two statements did not get two answers"));
@@ -239,7 +241,7 @@ impl Origin for StandbyOrigin {
         // Each of the two was a transaction of its own, so none is open.
         let session = client.id();
         connection.release();
-        self.read(&statements, session, id, &first, rows).await
+        self.read(&statements, session, &item.id, &first, rows).await
     }
 
     async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
@@ -255,16 +257,21 @@ impl Origin for StandbyOrigin {
         let Ok(statements) = statements.collect::<Result<Vec<_>, _>>() else {
             return Ok(load_separately(items).await);
         };
+        let named = statements.iter().zip(items);
+        let named = named.map(|(these, named)| item(these.reader.contract(), named.id));
+        let Ok(named) = named.collect::<Result<Vec<_>, _>>() else {
+            return Ok(load_separately(items).await);
+        };
         let loads: Vec<String> = statements.iter().map(|these| these.with_report(STATE)).collect();
         let (connection, first) = self.connection().await?;
-        let queries: Vec<_> =
-            loads.iter().zip(items).map(|(load, item)| (&**load, AsText(item.id))).collect();
+        let parameters = statements.iter().zip(&named).map(|(these, item)| these.parameters(item));
+        let queries: Vec<_> = loads.iter().map(String::as_str).zip(parameters).collect();
         let session = connection.client().id();
         let (first, answers) = in_one_snapshot(connection, Some(&first), &queries).await?;
         let first = first.unwrap_or_else(|| Ok(Vec::new()));
         let mut loaded = Vec::with_capacity(items.len());
-        for ((item, statements), rows) in items.iter().zip(&statements).zip(answers) {
-            loaded.push(self.read(statements, session, item.id, &first, rows).await);
+        for ((item, statements), rows) in named.iter().zip(&statements).zip(answers) {
+            loaded.push(self.read(statements, session, &item.id, &first, rows).await);
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })
     }

@@ -19,13 +19,15 @@ use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{absent_row, loaded_row, source};
-use crate::origin::sql::{more_than_one_row, no_such_table, not_loadable, numbered_statement};
+use crate::origin::sql::{ValueStatement, item, more_than_one_row, no_such_table, not_loadable};
 
 /// Loads the values of one contract, each in one read transaction.
 #[derive(Clone)]
 pub struct SqliteOrigin {
     contract: Arc<Contract>,
     pool: SqlitePool,
+    statement: Arc<ValueStatement>,
+    /// The statement with SQLite's numbers for its parameters.
     value: Arc<str>,
     columns: Arc<str>,
     scan: TableScan,
@@ -41,7 +43,8 @@ impl SqliteOrigin {
         let (Some(value), Some(from)) = (contract.value.clone(), contract.from.clone()) else {
             return Err(not_loadable(&contract));
         };
-        let value = numbered_statement(&contract, &value, SqlDialect::Sqlite)?;
+        let statement = ValueStatement::new(&contract, &value, SqlDialect::Sqlite)?;
+        let value = statement.sql(|number| format!("?{}", number + 1));
         let columns: Vec<String> = contract.load_columns().into_iter().map(identifier).collect();
         let (table, key) = (identifier(&from.table), identifier(&from.key));
         let columns = format!("select {} from {table} where {key} = ?1", columns.join(", "));
@@ -56,7 +59,8 @@ impl SqliteOrigin {
         })?;
         let scan = TableScan { pool: pool.clone(), table: from.table, key: from.key };
         let contract = Arc::new(contract);
-        Ok(Self { contract, pool, value: value.into(), columns: columns.into(), scan })
+        let (value, statement) = (value.into(), Arc::new(statement));
+        Ok(Self { contract, pool, statement, value, columns: columns.into(), scan })
     }
 
     /// Loads several ids in one read transaction.
@@ -81,8 +85,11 @@ impl SqliteOrigin {
         seen: Option<Lsn>,
     ) -> Result<Loaded, OriginError> {
         let contract = &*self.contract;
+        let item = item(contract, id)?;
+        let id = &*item.id;
+        let parameters: Vec<&str> = [id].into_iter().chain(self.statement.values(&item)).collect();
         let mut value = transaction.prepare_cached(&self.value).map_err(origin_error)?;
-        let rows = first_two_rows(&mut value, id, json_object)?;
+        let rows = first_two_rows(&mut value, &parameters, json_object)?;
         if rows.len() > 1 {
             return Err(more_than_one_row(contract));
         }
@@ -95,7 +102,7 @@ impl SqliteOrigin {
             None => Content::Absent,
         };
         let mut columns = transaction.prepare_cached(&self.columns).map_err(origin_error)?;
-        let columns = first_two_rows(&mut columns, id, cells)?.into_iter().next();
+        let columns = first_two_rows(&mut columns, &[id], cells)?.into_iter().next();
         let columns: Row = match columns {
             Some(cells) => contract.load_columns().into_iter().zip(cells).collect(),
             None => absent_row(contract, id),
@@ -180,10 +187,11 @@ impl Origin for SqliteOrigin {
 /// Returns at most two rows. The second one only shows that there is more than one.
 fn first_two_rows<T>(
     statement: &mut Statement<'_>,
-    id: &str,
+    parameters: &[&str],
     read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>, OriginError> {
-    let mut rows = statement.query([id]).map_err(origin_error)?;
+    let parameters = rusqlite::params_from_iter(parameters);
+    let mut rows = statement.query(parameters).map_err(origin_error)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(origin_error)? {
         found.push(read(row).map_err(origin_error)?);

@@ -1,5 +1,6 @@
 //! The settings of the tier in Redis.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::config::ValueError;
@@ -19,6 +20,8 @@ pub struct RedisOptions {
     /// their name for the primary, or `redis+cluster://[user:password@]host[:port],…` with some nodes of a
     /// cluster. `rediss` in place of `redis` selects TLS, to sentinels and all nodes too.
     pub url: String,
+    /// The file with the password, which is read for each connection, in place of one in the URL.
+    pub password_file: Option<PathBuf>,
     /// The certificates for TLS.
     pub tls: RedisTls,
     /// The login of the sentinels, if they require one.
@@ -42,6 +45,7 @@ impl RedisOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            password_file: None,
             tls: RedisTls::default(),
             sentinel: RedisLogin::default(),
             prefix: "tg".to_owned(),
@@ -60,9 +64,21 @@ impl RedisOptions {
         self.endpoint().map(drop)
     }
 
+    /// Whether the keys are divided among the shards of a cluster.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn is_divided(&self) -> Result<bool, TierError> {
+        Ok(self.endpoint()?.is_cluster())
+    }
+
     pub(super) fn endpoint(&self) -> Result<Endpoint, TierError> {
         parse_prefix(&self.prefix).map_err(|err| TierError::Unsuitable(err.to_string()))?;
-        Ok(Endpoint::parse(&self.url, &self.tls, &self.sentinel)?)
+        let endpoint = Endpoint::parse(&self.url, &self.tls, &self.sentinel)?;
+        Ok(match &self.password_file {
+            Some(path) => endpoint.with_password_file(path)?,
+            None => endpoint,
+        })
     }
 }
 

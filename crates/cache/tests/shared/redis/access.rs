@@ -91,8 +91,8 @@ async fn wrong_password_not_repeated() {
     let url = format!("redis://tidegate:hunter2@{}", server.addr());
     let options = RedisOptions { url, ..options_for(&server) };
     match RedisTier::connect(options).await {
-        Err(TierError::Unavailable(why)) => {
-            assert!(why.contains("authentication") && !why.contains("hunter2"), "{why}");
+        Err(TierError::Unsuitable(why)) => {
+            assert!(why.contains("refuses the login") && !why.contains("hunter2"), "{why}");
         }
         other => panic!("{:?}", other.err()),
     }

@@ -188,7 +188,11 @@ async fn separate_sentinel_login() {
     sentinels.server(0).cli(&reader).expect("a user of the server");
 
     let url = sentinels.url().replace("://", "://reader:data@");
-    let sentinel = RedisLogin { user: Some("watcher".into()), password: Some("watch".into()) };
+    let sentinel = RedisLogin {
+        user: Some("watcher".into()),
+        password: Some("watch".into()),
+        password_file: None,
+    };
     let good = RedisOptions { url, sentinel, ..options(&sentinels) };
     let tier = RedisTier::connect(good.clone()).await.expect("a tier");
     assert_eq!(tier.position().await.expect("a position"), None);
@@ -200,8 +204,8 @@ async fn separate_sentinel_login() {
         },
     ] {
         match RedisTier::connect(wrong).await {
-            Err(TierError::Unavailable(why)) => {
-                assert!(why.contains("authentication") && !why.contains("witch"), "{why}");
+            Err(TierError::Unsuitable(why)) => {
+                assert!(why.contains("refuses the login") && !why.contains("witch"), "{why}");
             }
             other => panic!("{:?}", other.err()),
         }

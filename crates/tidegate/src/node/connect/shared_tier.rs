@@ -3,48 +3,80 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::shared::{MemoryTier, RedisMetrics, RedisOptions, RedisTier, SharedUrl};
+use cache::shared::{
+    LateJoin, LateTier, MemoryTier, RedisMetrics, RedisOptions, RedisTier, SharedUrl,
+};
 use cache::{SharedTier, TierError};
 use coherence::Clock;
 use prometheus_client::registry::Registry;
+use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::node::error::NodeError;
 
-/// The further attempts to reach a Redis that does not answer at the start, and the pause between them.
-const CONNECT_RETRIES: u32 = 10;
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The time that a start waits for Redis. A node without it serves within the contracts, from its origins.
+const START_LIMIT: Duration = Duration::from_millis(2_500);
 
-/// Connects to the shared tier.
+/// The pause between two attempts to reach a Redis that was away at the start.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Connects to the shared tier. One that does not answer joins when it does.
+///
+/// # Errors
+/// It answers, and can't be used.
 pub(crate) async fn shared_tier(
     config: &Config,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Arc<dyn SharedTier>, NodeError> {
-    let failed = |error| NodeError::Shared { url: config.shared.url.to_string(), error };
-    Ok(match config.shared.redis().map_err(failed)? {
-        None => Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)),
-        Some(mut options) => {
-            options.metrics = RedisMetrics::new(registry);
-            Arc::new(redis(&config.shared.url, options).await?)
-        }
-    })
+    let url = &config.shared.url;
+    let failed = |error| NodeError::Shared { url: url.to_string(), error };
+    let Some(mut options) = config.shared.redis().map_err(failed)? else {
+        return Ok(Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)));
+    };
+    options.metrics = RedisMetrics::new(registry);
+    let connecting = timeout(START_LIMIT, RedisTier::connect(options.clone())).await;
+    let why = match connecting.unwrap_or(Err(TierError::Timeout(START_LIMIT))) {
+        Ok(tier) => return Ok(Arc::new(tier)),
+        Err(why) if is_away(&why) => why,
+        Err(error) => return Err(failed(error)),
+    };
+    tracing::warn!(
+        %url, error = %why,
+        "the shared tier is away: this node starts without it, loads from its origins, and joins when it answers"
+    );
+    let (tier, join) = LateTier::away(&why, options.is_divided().map_err(failed)?);
+    tokio::spawn(join_late(join, url.clone(), options));
+    Ok(Arc::new(tier))
 }
 
-/// Waits for a server that does not answer yet: nodes and Redis may be started at the same time.
-async fn redis(url: &SharedUrl, options: RedisOptions) -> Result<RedisTier, NodeError> {
-    let mut retries = 0;
+/// Whether the tier may answer later as it is configured.
+pub(crate) fn is_away(err: &TierError) -> bool {
+    matches!(err, TierError::Unavailable(_) | TierError::Timeout(_))
+}
+
+/// Tries to reach the tier until it answers and can be used.
+async fn join_late(join: LateJoin, url: SharedUrl, options: RedisOptions) {
+    let mut logged = String::new();
     loop {
+        tokio::select! {
+            () = join.unused() => return,
+            () = sleep(RETRY_PAUSE) => {}
+        }
         match RedisTier::connect(options.clone()).await {
-            Ok(tier) => return Ok(tier),
-            Err(err @ (TierError::Unavailable(_) | TierError::Timeout(_)))
-                if retries < CONNECT_RETRIES =>
-            {
-                retries += 1;
-                tracing::warn!(%url, error = %err, "the shared tier does not answer yet");
-                tokio::time::sleep(RETRY_PAUSE).await;
+            Ok(tier) => {
+                tracing::info!(%url, "the shared tier has joined");
+                return join.join(Arc::new(tier));
             }
-            Err(error) => return Err(NodeError::Shared { url: url.to_string(), error }),
+            Err(why) => {
+                let text = why.to_string();
+                // Nothing but an administrator's change helps, or a credential that is being rotated.
+                if !is_away(&why) && text != logged {
+                    tracing::error!(%url, error = %why, "the shared tier answers, and can't be used");
+                }
+                logged = text;
+                join.still_away(&why);
+            }
         }
     }
 }
