@@ -5,4 +5,5 @@ pub(crate) mod check;
 pub(crate) mod demo;
 mod no_answer;
 pub(crate) mod purge;
+pub(crate) mod sale;
 pub(crate) mod serve;

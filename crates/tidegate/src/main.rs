@@ -32,6 +32,7 @@ enum Command {
     Check(commands::check::Args),
     Audit(commands::audit::Args),
     Purge(commands::purge::Args),
+    Sale(commands::sale::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
         Command::Purge(args) => commands::purge::run(&args),
+        Command::Sale(args) => commands::sale::run(&args),
     };
     ExitCode::from(exit as u8)
 }

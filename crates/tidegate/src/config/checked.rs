@@ -10,6 +10,7 @@ use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Problem};
 use edge::{GatewayOptions, Routes};
+use sale::SaleOptions;
 
 use super::error::{ConfigError, FileProblem};
 use super::file::{ConfigFile, table_at};
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) gateway: Option<GatewayOptions>,
     /// The auditor's settings.
     pub(crate) audit: AuditOptions,
+    /// The sale's options; `None`: no sale.
+    pub(crate) sale: Option<SaleOptions>,
     /// The linter's warnings and notes.
     pub(crate) findings: Findings,
     /// The format of logs.
@@ -102,6 +105,7 @@ impl Config {
             governor: raw.governor,
             gateway: raw.gateway,
             audit: raw.audit,
+            sale: raw.sale,
             log: raw.log,
             contracts,
         })

@@ -9,13 +9,14 @@ use cache::{GovernorMode, LocalMemory};
 use contract::Problem;
 use contract::config::TableReader;
 use edge::{EdgeSection, GatewayOptions};
+use sale::SaleOptions;
 
 use super::file::table_at;
 use super::listen::{self, Listen};
 use super::log::{self, LogFormat};
 use super::node::{self, Node};
 use super::source::{self, Source};
-use super::url::{HTTP_FORM, http_authority, http_url};
+use super::url::{HTTP_FORM, database_url, http_authority, http_url};
 
 pub(super) const KEYS: &[&str] = &[
     "node",
@@ -28,6 +29,7 @@ pub(super) const KEYS: &[&str] = &[
     "edge",
     "log",
     "audit",
+    "sale",
     "contracts",
     "data",
 ];
@@ -44,6 +46,7 @@ pub(super) struct RawConfig {
     pub(super) gateway: Option<GatewayOptions>,
     pub(super) log: LogFormat,
     pub(super) audit: AuditOptions,
+    pub(super) sale: Option<SaleOptions>,
 }
 
 impl RawConfig {
@@ -69,6 +72,8 @@ impl RawConfig {
         let log = table.nested("log", log::KEYS, |table| Some(LogFormat::read(table)));
         let audit = |table: &mut TableReader<'_>| Some(AuditOptions::read(table, http_authority));
         let audit = table.nested("audit", AuditOptions::KEYS, audit);
+        let sale = |table: &mut TableReader<'_>| SaleOptions::read(table, database_url);
+        let sale = table.nested("sale", SaleOptions::KEYS, sale);
         let mut problems = table.finish(Some(())).err().unwrap_or_default();
         let raw = Self {
             node: node.unwrap_or_default(),
@@ -80,6 +85,7 @@ impl RawConfig {
             gateway,
             log: log.unwrap_or_default(),
             audit: audit.unwrap_or_default(),
+            sale,
         };
         (raw, problems)
     }

@@ -1,0 +1,70 @@
+//! Idempotency keys.
+
+use sale::SaleError;
+use sale::request::AdjustStock;
+
+use crate::fixture::{Shop, key};
+
+on_both_ledgers! {
+    same_key_has_one_effect_and_one_answer
+    other_request_under_a_key_refused
+    key_in_flight_refused
+    refusal_leaves_the_key_free
+    keys_kept_for_a_day
+}
+
+async fn same_key_has_one_effect_and_one_answer(shop: Shop) {
+    shop.put("A", 5).await;
+    let first = shop.hold("k", "c", &[("A", 2)]).await.expect("held");
+    for _ in 0..10 {
+        assert_eq!(shop.hold("k", "c", &[("A", 2)]).await.expect("repeated"), first);
+    }
+    shop.assert_stock("A", 5, 2, 0).await;
+    // The answer stays when the hold has ended.
+    shop.confirm(first.hold).await.expect("confirmed");
+    assert_eq!(shop.hold("k", "c", &[("A", 2)]).await.expect("repeated"), first);
+    shop.assert_stock("A", 5, 0, 2).await;
+}
+
+async fn other_request_under_a_key_refused(shop: Shop) {
+    shop.put("A", 5).await;
+    let held = shop.hold("k", "c", &[("A", 2)]).await.expect("held");
+    for refused in [
+        shop.hold("k", "c", &[("A", 1)]).await.map(|_| ()),
+        shop.hold("k", "d", &[("A", 2)]).await.map(|_| ()),
+        shop.sale.confirm(held.hold, &key("k")).await.map(|_| ()),
+        shop.sale
+            .adjust(&AdjustStock::new("A", None, 1, "delivery").expect("valid"), &key("k"))
+            .await
+            .map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(SaleError::KeyReused)), "{refused:?}");
+    }
+    shop.assert_stock("A", 5, 2, 0).await;
+}
+
+async fn key_in_flight_refused(shop: Shop) {
+    shop.put("A", 5).await;
+    let tabs = [(); 2].map(|()| shop.hold("k", "c", &[("A", 1)]));
+    let [first, second] = tabs;
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_ok() && matches!(second, Err(SaleError::KeyInFlight)), "{second:?}");
+    assert_eq!(shop.hold("k", "c", &[("A", 1)]).await.expect("repeated"), first.expect("held"));
+    shop.assert_stock("A", 5, 1, 0).await;
+}
+
+/// A customer presses the button again when an item is back.
+async fn refusal_leaves_the_key_free(shop: Shop) {
+    shop.put("A", 1).await;
+    let other = shop.hold("1", "c1", &[("A", 1)]).await.expect("held");
+    assert!(matches!(shop.hold("k", "c2", &[("A", 1)]).await, Err(SaleError::SoldOut(_))));
+    shop.sale.cancel(other.hold).await.expect("cancelled");
+    shop.hold("k", "c2", &[("A", 1)]).await.expect("held");
+}
+
+async fn keys_kept_for_a_day(shop: Shop) {
+    shop.put("A", 5).await;
+    let held = shop.hold("k", "c", &[("A", 1)]).await.expect("held");
+    assert_eq!(shop.ledger.forget_keys().await.expect("swept"), 0);
+    assert_eq!(shop.hold("k", "c", &[("A", 1)]).await.expect("repeated"), held);
+}
