@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::fixture::{Fixture, key, request};
+use crate::fixture::{Fixture, Shop, key, request};
 
 /// Each statement, and an invariant that it breaks.
 const PLANTED: &[(&str, &str)] = &[
@@ -44,8 +44,7 @@ const PLANTED: &[(&str, &str)] = &[
     ),
 ];
 
-async fn filled(fixture: &Fixture) {
-    let shop = fixture.shop().await;
+async fn fill(shop: &Shop) {
     shop.put("A", 10).await;
     shop.put_with("B", 10, None, Some(5)).await;
     let sold = shop.hold("k1", "c", &[("A", 2), ("B", 2)]).await.expect("held");
@@ -54,64 +53,51 @@ async fn filled(fixture: &Fixture) {
     shop.sale.hold(request("d", &[("B", 1)], 600), &key("k3")).await.expect("held");
 }
 
-async fn invariants_broken(fixture: &Fixture) -> BTreeSet<&'static str> {
-    let findings = fixture.shop().await.ledger.audit().await.expect("audited");
+async fn broken_invariants(shop: &Shop) -> BTreeSet<&'static str> {
+    let findings = shop.ledger.audit().await.expect("audited");
     findings.iter().map(|finding| finding.invariant).collect()
 }
 
-async fn finds_planted(start: impl AsyncFn() -> Fixture, plant: impl Fn(&Fixture, &str)) {
-    let fixture = start().await;
-    filled(&fixture).await;
-    assert!(invariants_broken(&fixture).await.is_empty());
+/// `save` copies the tables, and `restore` puts the copies in their place.
+async fn finds_planted(fixture: &Fixture, save: &str, restore: &str) {
+    let shop = fixture.shop().await;
+    fill(&shop).await;
+    assert_eq!(broken_invariants(&shop).await, BTreeSet::new());
+    fixture.sql(save);
     for (sql, invariant) in PLANTED {
-        plant(&fixture, sql);
-        let broken = invariants_broken(&fixture).await;
+        fixture.sql(sql);
+        let broken = broken_invariants(&shop).await;
         assert!(broken.contains(invariant), "{sql}: {broken:?}");
-        plant(&fixture, "");
+        fixture.sql(restore);
     }
 }
 
-/// Restores a copy after each.
+const TABLES: [&str; 6] = ["sku", "stock", "hold", "customer_units", "request", "movement"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_violations_found_in_postgres() {
-    const SAVE: &str = "create schema saved; ";
-    let tables = ["stock", "movement", "hold", "customer_units", "sku", "request"];
-    let save: String = tables
-        .map(|table| format!("create table saved.{table} as table tidegate.{table}; "))
-        .concat();
-    let restore: String =
-        tables.map(|table| format!("truncate tidegate.{table} cascade; ")).concat()
-            + &["sku", "stock", "hold", "customer_units", "request"]
-                .map(|table| format!("insert into tidegate.{table} select * from saved.{table}; "))
-                .concat()
-            + "insert into tidegate.movement overriding system value select * from saved.movement; \
-           drop schema saved cascade";
-    finds_planted(Fixture::postgres, |fixture, sql| {
-        if sql.is_empty() {
-            fixture.sql(&restore);
-        } else {
-            fixture.sql(&format!("{SAVE}{save}{sql}"));
-        }
-    })
-    .await;
+    let save =
+        TABLES.map(|table| format!("create table saved_{table} as table tidegate.{table}; "));
+    let restore = TABLES.map(|table| {
+        let identity = if table == "movement" { "overriding system value " } else { "" };
+        format!(
+            "truncate tidegate.{table} cascade; \
+             insert into tidegate.{table} {identity}select * from saved_{table}; "
+        )
+    });
+    let fixture = Fixture::postgres().await;
+    finds_planted(&fixture, &save.concat(), &restore.concat()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_violations_found_in_sqlite() {
-    let tables = ["stock", "movement", "hold", "customer_units", "sku", "request"];
-    let save: String = tables
-        .map(|table| format!("create table saved_{table} as select * from tidegate.{table}; "))
-        .concat();
-    let restore: String = tables
-        .map(|table| {
-            format!(
-                "delete from tidegate.{table}; \
-                 insert into tidegate.{table} select * from saved_{table}; drop table saved_{table}; "
-            )
-        })
-        .concat();
-    finds_planted(Fixture::sqlite, |fixture, sql| {
-        if sql.is_empty() { fixture.sql(&restore) } else { fixture.sql(&format!("{save}{sql}")) }
-    })
-    .await;
+    let save = TABLES
+        .map(|table| format!("create table saved_{table} as select * from tidegate.{table}; "));
+    let restore = TABLES.map(|table| {
+        format!(
+            "delete from tidegate.{table}; insert into tidegate.{table} select * from saved_{table}; "
+        )
+    });
+    let fixture = Fixture::sqlite().await;
+    finds_planted(&fixture, &save.concat(), &restore.concat()).await;
 }

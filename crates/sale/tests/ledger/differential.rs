@@ -134,7 +134,7 @@ async fn postgres_decides_by_the_rules() {
     let postgres = Fixture::postgres().await;
     let mut runner = TestRunner::new(Config::default());
     let (mut outcomes_done, mut outcomes_refused) = (0, 0);
-    for round in 0..12 {
+    for round in 0..5 {
         let calls = calls().new_tree(&mut runner).expect("a value").current();
         postgres.sql(
             "truncate tidegate.sku, tidegate.stock, tidegate.hold, tidegate.movement, \
@@ -158,5 +158,5 @@ async fn postgres_decides_by_the_rules() {
         assert_eq!(ours.audit().await.expect("audited"), [], "{calls:#?}");
         assert_eq!(theirs.audit().await.expect("audited"), [], "{calls:#?}");
     }
-    assert!(outcomes_done > 100 && outcomes_refused > 100, "{outcomes_done} {outcomes_refused}");
+    assert!(outcomes_done > 50 && outcomes_refused > 50, "{outcomes_done} {outcomes_refused}");
 }

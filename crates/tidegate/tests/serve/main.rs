@@ -19,6 +19,7 @@ mod pages;
 mod pricing;
 mod renew;
 mod ryw;
+mod sale;
 mod scenario;
 mod schema;
 mod sentinel;
