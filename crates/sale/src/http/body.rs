@@ -1,4 +1,4 @@
-//! Bodies and headers of requests, and times in answers.
+//! Parts that the handlers share: bodies, headers, counts, and times in answers.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::problem::Problem;
 use crate::hold_id::HoldId;
 use crate::request::{IdempotencyKey, InvalidRequest};
+use crate::service::{Sale, SaleError};
 
 const KEY_HEADER: &str = "idempotency-key";
 
@@ -66,6 +67,17 @@ pub(super) fn hold_id(text: &str) -> Result<HoldId, Problem> {
         let detail = format!("{text:?}: {err}");
         Problem::new(StatusCode::NOT_FOUND, "unknown-hold", "Unknown hold", detail)
     })
+}
+
+/// Counts the outcome of a request.
+pub(super) fn counted<T>(
+    sale: &Sale,
+    operation: &'static str,
+    result: Result<T, SaleError>,
+) -> Result<T, SaleError> {
+    let outcome = result.as_ref().err().map_or("done", SaleError::kind);
+    sale.metrics().answered(operation, outcome);
+    result
 }
 
 /// Formats ms since 1970 as RFC 3339.

@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::body::{hold_id, key, parse, timestamp};
+use super::body::{counted, hold_id, key, parse, timestamp};
 use super::problem::Problem;
 use crate::ledger::HoldView;
 use crate::request::{ExtendRequest, HoldRequest};
 use crate::rules::{Demand, HoldState};
-use crate::service::{Held, Sale, SaleError};
+use crate::service::{Held, Sale};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,17 +58,6 @@ fn line(Demand { cell, quantity }: &Demand) -> Line<'_> {
 }
 
 type RequestBody = Result<Bytes, BytesRejection>;
-
-/// Counts the outcome of a request.
-fn counted<T>(
-    sale: &Sale,
-    operation: &'static str,
-    result: Result<T, SaleError>,
-) -> Result<T, SaleError> {
-    let outcome = result.as_ref().err().map_or("done", SaleError::kind);
-    sale.metrics().answered(operation, outcome);
-    result
-}
 
 pub(super) async fn post(
     State(sale): State<Sale>,

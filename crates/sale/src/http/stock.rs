@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
-use super::body::{key, parse};
+use super::body::{counted, key, parse};
 use super::problem::Problem;
 use crate::ledger::{CellStock, SkuStock};
 use crate::request::{AdjustStock, InvalidRequest, SetStock, UNITS_MAX, check_sku};
@@ -91,7 +91,7 @@ pub(super) async fn put(
     let PutBody { on_hand, location, policy, customer_limit } = parse(&headers, body)?;
     let policy = policy.map(|policy| policy.check()).transpose()?;
     let request = SetStock::new(&sku, location.as_deref(), on_hand, policy, customer_limit)?;
-    sale.set_stock(&request).await?;
+    counted(&sale, "set-stock", sale.set_stock(&request).await)?;
     show(&sale, &sku).await
 }
 
@@ -104,7 +104,8 @@ pub(super) async fn get(
 }
 
 async fn show(sale: &Sale, sku: &str) -> Result<Response, Problem> {
-    let SkuStock { policy, customer_limit, locations } = sale.stock(sku).await?;
+    let SkuStock { policy, customer_limit, locations } =
+        counted(sale, "stock", sale.stock(sku).await)?;
     let sum = |part: fn(&Stock) -> i64| -> i64 {
         locations.iter().map(|CellStock { stock, .. }| part(stock)).sum()
     };
@@ -141,7 +142,7 @@ pub(super) async fn adjust(
     let key = key(&headers)?;
     let AdjustBody { by, reason, location } = parse(&headers, body)?;
     let request = AdjustStock::new(&sku, location.as_deref(), by, &reason)?;
-    let adjusted = sale.adjust(&request, &key).await?;
+    let adjusted = counted(&sale, "adjust-stock", sale.adjust(&request, &key).await)?;
     let body = json!({
         "sku": sku, "location": request.cell.location,
         "on_hand": adjusted.on_hand, "held": adjusted.held, "sold": adjusted.sold,

@@ -10,15 +10,23 @@ use tokio_postgres::types::ToSql;
 
 use crate::ledger::LedgerError;
 
-/// Whatever the role's defaults are: a commit is on disk (and on the synchronous standby, if there is one) before
-/// it is acknowledged. All statements find rows by index; a table that is nearly empty when a statement is planned
-/// may have a million rows a minute later, before the server plans it again.
+/// Of all sessions, under any defaults of the role: a commit is on disk (and on the synchronous standby, if there is
+/// one) before it is acknowledged, and a statement sees what was committed before it began.
 const SETTINGS: &[(&str, &str)] = &[
     ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read\\ committed"),
+    ("jit", "off"),
+];
+
+/// Of sessions that call the functions: these find rows by index. A table that is nearly empty when a statement is
+/// planned may have a million rows a minute later, before the server plans it again.
+const CALL_SETTINGS: &[(&str, &str)] = &[
+    ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read\\ committed"),
+    ("jit", "off"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
-    ("default_transaction_isolation", "read\\ committed"),
 ];
 
 /// The time that a statement may take beyond the server's own limit, before its connection is given up.
@@ -44,9 +52,16 @@ pub(super) fn config(url: &PostgresUrl, statement_timeout: Duration) -> ConnectC
 }
 
 impl Client {
-    /// `limit`: the time limit of the wait for a connection, and of a statement.
+    /// Creates a client that calls the functions. `limit`: the time limit of the wait for a connection, and of a
+    /// statement.
     pub(super) fn new(url: &PostgresUrl, connections: usize, limit: Duration) -> Self {
-        Self { pool: Pool::new(config(url, limit), connections, limit), limit }
+        let config = ConnectConfig { settings: CALL_SETTINGS, ..config(url, limit) };
+        Self { pool: Pool::new(config, connections, limit), limit }
+    }
+
+    /// Creates a client with one connection, for statements that read whole tables.
+    pub(super) fn for_reports(url: &PostgresUrl, limit: Duration) -> Self {
+        Self { pool: Pool::new(config(url, limit), 1, limit), limit }
     }
 
     /// Returns the rows of a statement, which is a transaction of its own.

@@ -25,7 +25,11 @@ use crate::schema::SchemaError;
 #[derive(Clone)]
 pub struct PostgresLedger {
     client: Client,
+    reports: Client,
 }
+
+/// The time limit of a report.
+const REPORT_LIMIT: Duration = Duration::from_secs(600);
 
 impl PostgresLedger {
     /// Checks the schema. There are at most `connections`, and `limit` is the time limit of the wait for one and of
@@ -40,7 +44,7 @@ impl PostgresLedger {
     ) -> Result<Self, SchemaError> {
         let client = Client::new(url, connections, limit);
         migrate::check(&client).await?;
-        Ok(Self { client })
+        Ok(Self { client, reports: Client::for_reports(url, REPORT_LIMIT) })
     }
 }
 
@@ -126,11 +130,11 @@ impl Ledger for PostgresLedger {
     }
 
     async fn status(&self) -> Result<LedgerStatus, LedgerError> {
-        audit::status(&self.client).await
+        audit::status(&self.reports).await
     }
 
     async fn audit(&self) -> Result<Vec<Finding>, LedgerError> {
-        audit::findings(&self.client).await
+        audit::findings(&self.reports).await
     }
 }
 

@@ -33,7 +33,7 @@ const VERSION: &str = "select coalesce(max(version), 0) from tidegate.migration"
 /// # Errors
 /// The database does not answer, or has a newer schema.
 pub async fn pending(url: &PostgresUrl) -> Result<Pending, SchemaError> {
-    schema::pending(ALL, version(&Client::new(url, 1, LIMIT)).await?)
+    schema::pending(ALL, version(&Client::for_reports(url, LIMIT)).await?)
 }
 
 /// Applies the migrations that the database lacks, all or none, and returns them.

@@ -102,8 +102,10 @@ impl SaleError {
             EndRefusal::Unknown => Self::UnknownHold(hold),
             EndRefusal::Hold(HoldRefusal::Ended(end)) => Self::HoldEnded(end),
             EndRefusal::Hold(HoldRefusal::ExtendedBefore) => Self::ExtendedBefore,
-            // Only a node asks for an expiry.
-            EndRefusal::Hold(HoldRefusal::NotDue) => Self::Stopped,
+            // Only a node asks for an expiry, never a client.
+            EndRefusal::Hold(HoldRefusal::NotDue) => {
+                LedgerError::Unreadable(format!("the hold {hold} is not due")).into()
+            }
         }
     }
 

@@ -54,6 +54,7 @@ pub(super) enum NoOutcome {
 struct Waiting<C: BatchCall> {
     item: C::Item,
     reply: oneshot::Sender<Result<C::Outcome, NoOutcome>>,
+    slot: Slot,
     /// Keeps the request's key in flight, also when its client has gone.
     key: Option<KeyGuard>,
 }
@@ -61,7 +62,7 @@ struct Waiting<C: BatchCall> {
 impl<C: BatchCall> Waiting<C> {
     fn answer(self, outcome: Result<C::Outcome, NoOutcome>) {
         // A client that has its answer may repeat the request at once.
-        drop(self.key);
+        drop((self.key, self.slot));
         // An error means that the client has gone.
         let _ = self.reply.send(outcome);
     }
@@ -69,17 +70,34 @@ impl<C: BatchCall> Waiting<C> {
 
 type Queue<C> = VecDeque<Waiting<C>>;
 
+/// One of the requests that may wait.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let slot = Self(Arc::clone(waiting));
+        (before < WAITING_MAX).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The lanes.
 pub(super) struct Lanes<C: BatchCall> {
     call: C,
     /// A lane is in the map as long as a task executes its requests.
     lanes: Mutex<HashMap<u32, Queue<C>>>,
-    waiting: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl<C: BatchCall> Lanes<C> {
     pub(super) fn new(call: C) -> Arc<Self> {
-        Arc::new(Self { call, lanes: Mutex::default(), waiting: AtomicUsize::new(0) })
+        Arc::new(Self { call, lanes: Mutex::default(), waiting: Arc::default() })
     }
 
     /// Returns the outcome of `item`. It is executed also if this future is dropped.
@@ -89,12 +107,9 @@ impl<C: BatchCall> Lanes<C> {
         item: C::Item,
         key: Option<KeyGuard>,
     ) -> Result<C::Outcome, NoOutcome> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(NoOutcome::Overloaded);
-        }
+        let slot = Slot::take(&self.waiting).ok_or(NoOutcome::Overloaded)?;
         let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting { item, reply, key };
+        let waiting = Waiting { item, reply, slot, key };
         let is_new = {
             let mut lanes = self.lanes.lock();
             let is_new = !lanes.contains_key(&lane);
@@ -154,7 +169,6 @@ impl<C: BatchCall> Lanes<C> {
                 }
             }
         }
-        self.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
     async fn execute_alone(&self, item: C::Item) -> Result<C::Outcome, NoOutcome> {
@@ -202,8 +216,7 @@ impl<C: BatchCall> RunningLane<C> {
 impl<C: BatchCall> Drop for RunningLane<C> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let left = self.lanes.lanes.lock().remove(&self.lane);
-            self.lanes.waiting.fetch_sub(left.map_or(0, |left| left.len()), Ordering::Relaxed);
+            self.lanes.lanes.lock().remove(&self.lane);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use harness::{Postgres, WallClock};
 use sale::SaleError;
 use sale::request::ExtendRequest;
 use sale::rules::HoldEnd;
 
-use crate::fixture::{DEADLINE, Shop, key, request};
+use crate::fixture::{DEADLINE, Fixture, Shop, key, request};
 
 on_both_ledgers! {
     due_hold_counts_as_expired_without_a_sweeper
@@ -78,4 +79,21 @@ async fn extension_delays_expiry(shop: Shop) {
     let other = shop.sale.hold(request("c", &[("A", 1)], 2), &key("2")).await.expect("held").hold;
     shop.wait_expired(other).await;
     shop.confirm(extended).await.expect("confirmed");
+}
+
+/// The database's clock decides, and the node's does not count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clock_an_hour_ahead_expires_holds_once() {
+    let clock = WallClock::start().expect("a clock");
+    let fixture = Fixture::on_postgres(Postgres::builder().clock(&clock));
+    fixture.options.migrate().await.expect("migrated");
+    let shop = fixture.shop().await;
+    shop.put("A", 1).await;
+    let hold = shop.hold("1", "c", &[("A", 1)]).await.expect("held").hold;
+    clock.set_offset(3_600).expect("shifted");
+    let late = shop.confirm(hold).await;
+    assert!(matches!(late, Err(SaleError::HoldEnded(HoldEnd::Expired))), "{late:?}");
+    let held = shop.hold("2", "d", &[("A", 1)]).await.expect("held");
+    shop.confirm(held.hold).await.expect("confirmed");
+    assert_eq!(shop.ledger.audit().await.expect("audited"), []);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coherence::{Clock, Mono};
 use database::DatabaseUrl;
-use harness::Postgres;
+use harness::{Postgres, PostgresBuilder};
 use prometheus_client::registry::Registry;
 use sale::ledger::Ledger;
 use sale::request::{HoldRequest, IdempotencyKey, SetStock};
@@ -43,7 +43,11 @@ impl Fixture {
     }
 
     pub(crate) fn empty_postgres() -> Self {
-        let postgres = Postgres::start().expect("PostgreSQL starts");
+        Self::on_postgres(Postgres::builder())
+    }
+
+    pub(crate) fn on_postgres(postgres: PostgresBuilder) -> Self {
+        let postgres = postgres.start().expect("PostgreSQL starts");
         Self::new(&postgres.url("postgres"), Some(postgres))
     }
 

@@ -45,7 +45,8 @@ fn every_sale_rule_is_needed() {
         };
         let scene = HoldsScene { omitted: Some(*rule), ..SCENE };
         let found = scene.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        let mut broken = found.discoveries().into_iter().map(|(name, path)| (name, path.into_actions()));
+        let mut broken =
+            found.discoveries().into_iter().map(|(name, path)| (name, path.into_actions()));
         let steps = broken.find(|(name, _)| *name == invariant);
         println!("without {rule:?}: {steps:?}");
         assert!(steps.is_some(), "{invariant} holds without {rule:?}");

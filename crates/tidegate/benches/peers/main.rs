@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod process;
 mod report;
+mod sale;
 mod stack;
 mod tier;
 mod tombstones;
@@ -32,7 +33,7 @@ use output::{log_line, now, print};
 /// A part's name and its benchmark.
 type Benchmark = (&'static str, fn(&Options) -> Result<Part>);
 
-const PARTS: [Benchmark; 10] = [
+const PARTS: [Benchmark; 11] = [
     ("local", |_| tier::hits()),
     ("gateway", |_| gateway::measure()),
     ("commit", |_| commit::measure()),
@@ -41,6 +42,7 @@ const PARTS: [Benchmark; 10] = [
     ("proof", |_| tier::proof()),
     ("feed", |_| feed::measure()),
     ("marks", |_| tombstones::measure()),
+    ("sale", |_| sale::measure()),
     ("audit", audit::measure),
     ("faults", audit::faults),
 ];

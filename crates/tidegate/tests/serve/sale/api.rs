@@ -17,10 +17,7 @@ fn hold_to_sale() {
     assert_eq!(held.status, 201, "{held:?}");
     let hold = text(&body(&held), "hold");
     assert_eq!(held.header("location"), Some(&*format!("/v1/holds/{hold}")));
-    assert_eq!(
-        body(&held)["lines"],
-        json!([{ "sku": "A", "location": "main", "quantity": 2 }])
-    );
+    assert_eq!(body(&held)["lines"], json!([{ "sku": "A", "location": "main", "quantity": 2 }]));
     let repeated = client.hold("key 1", "c1", &[("A", 2)]);
     assert_eq!((repeated.status, &repeated.body), (201, &held.body));
     let shown = body(&client.get(&format!("/v1/holds/{hold}")));
@@ -39,7 +36,8 @@ fn hold_to_sale() {
     let cancel = client.send("DELETE", &format!("/v1/holds/{hold}"), None, &Value::Null);
     assert_eq!(cancel.expect("an answer").status, 409);
     assert_eq!(client.stock("A"), [100, 0, 2, 98]);
-    let adjusted = client.post("/v1/stock/A/adjust", "key 6", &json!({ "by": -3, "reason": "broken" }));
+    let adjusted =
+        client.post("/v1/stock/A/adjust", "key 6", &json!({ "by": -3, "reason": "broken" }));
     assert_eq!((adjusted.status, &body(&adjusted)["on_hand"]), (200, &json!(97)));
     stand.audit();
 }
@@ -63,7 +61,11 @@ fn refusals_have_stable_types() {
         (holds("5", line("A", i64::MAX)), 400, "invalid-request"),
         (holds("6", json!([])), 400, "invalid-request"),
         (holds("7", json!([{ "sku": "A", "quantity": 1, "price": 1 }])), 400, "invalid-request"),
-        (client.send("POST", "/v1/holds", None, &json!({})).expect("an answer"), 400, "idempotency-key-missing"),
+        (
+            client.send("POST", "/v1/holds", None, &json!({})).expect("an answer"),
+            400,
+            "idempotency-key-missing",
+        ),
         (client.get("/v1/holds/none"), 404, "unknown-hold"),
         (client.get("/v1/holds/0123456789abcdef0123456789abcdef"), 404, "unknown-hold"),
         (client.get("/v1/stock/C"), 404, "unknown-stock"),
@@ -91,6 +93,20 @@ fn refusals_have_stable_types() {
     stand.audit();
 }
 
+/// A time that is absent is the default, not none.
+#[test]
+fn hold_without_time_lasts_ten_minutes() {
+    let stand = Stand::start();
+    let node = stand.node();
+    let client = stand.client(&node);
+    client.put_units("A", 1);
+    let wanted = json!({ "customer": "c", "lines": [{ "sku": "A", "quantity": 1 }] });
+    assert_eq!(client.post("/v1/holds", "k", &wanted).status, 201);
+    let seconds = "select extract(epoch from expires_at - created_at)::int from tidegate.hold";
+    assert_eq!(stand.count(seconds), 600);
+    stand.audit();
+}
+
 /// Bytes that no client should send: each gets a problem, and the node lives.
 #[test]
 fn malformed_requests_get_problems() {
@@ -100,7 +116,8 @@ fn malformed_requests_get_problems() {
     client.put_units("A", 1);
     let json_type = ("content-type", "application/json");
     let send = |headers: &[(&str, &str)], bytes: &[u8]| {
-        let answer = harness::http::request(node.sale, "POST", "/v1/holds", headers, bytes, DEADLINE);
+        let answer =
+            harness::http::request(node.sale, "POST", "/v1/holds", headers, bytes, DEADLINE);
         answer.expect("an answer")
     };
     let key = ("idempotency-key", "k");
@@ -108,9 +125,21 @@ fn malformed_requests_get_problems() {
         (&[key, json_type][..], &b"{"[..], 400),
         (&[key, json_type], b"\xff\xfe", 400),
         (&[key, json_type], b"null", 400),
-        (&[key, json_type], b"{\"customer\":\"a\\u0000b\",\"lines\":[{\"sku\":\"A\",\"quantity\":1}]}", 400),
-        (&[key, json_type], b"{\"customer\":\"c\",\"lines\":[{\"sku\":\"A\",\"quantity\":1.5}]}", 400),
-        (&[key, json_type], b"{\"customer\":\"c\",\"lines\":[{\"sku\":\"A\",\"quantity\":99999999999999999999}]}", 400),
+        (
+            &[key, json_type],
+            b"{\"customer\":\"a\\u0000b\",\"lines\":[{\"sku\":\"A\",\"quantity\":1}]}",
+            400,
+        ),
+        (
+            &[key, json_type],
+            b"{\"customer\":\"c\",\"lines\":[{\"sku\":\"A\",\"quantity\":1.5}]}",
+            400,
+        ),
+        (
+            &[key, json_type],
+            b"{\"customer\":\"c\",\"lines\":[{\"sku\":\"A\",\"quantity\":99999999999999999999}]}",
+            400,
+        ),
         (&[key, ("content-type", "text/plain")], b"{}", 415),
         (&[("idempotency-key", "\t"), json_type], b"{}", 400),
         (&[key, key, json_type], b"{}", 400),

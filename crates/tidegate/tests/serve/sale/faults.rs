@@ -27,8 +27,11 @@ impl Load<'_> {
             let held = match attempt {
                 Ok(answer) if answer.status < 500 => answer,
                 // A client repeats at another node, if there is one.
-                _ => clients[(number + round + 1) % clients.len()]
-                    .hold_persistently(&name, &name, &[("A", 1)]),
+                _ => clients[(number + round + 1) % clients.len()].hold_persistently(
+                    &name,
+                    &name,
+                    &[("A", 1)],
+                ),
             };
             if held.status == 201 && number % 2 == 0 {
                 let hold = text(&body(&held), "hold");
@@ -45,13 +48,21 @@ impl Load<'_> {
         let path = format!("/v1/holds/{hold}/confirm");
         let confirmed = || {
             let mut answers = clients.iter().map(|client| {
-                client.send("POST", &path, Some(&format!("confirm {name}")), &serde_json::Value::Null)
+                client.send(
+                    "POST",
+                    &path,
+                    Some(&format!("confirm {name}")),
+                    &serde_json::Value::Null,
+                )
             });
-            let definite = answers.find_map(|answer| answer.ok().filter(|answer| answer.status < 500));
-            let done = definite.filter(|answer| answer.status == 200 || kind(answer) != "request-in-flight");
+            let definite =
+                answers.find_map(|answer| answer.ok().filter(|answer| answer.status < 500));
+            let done = definite
+                .filter(|answer| answer.status == 200 || kind(answer) != "request-in-flight");
             Ok(done)
         };
-        let answer = harness::until("a definite answer", DEADLINE * 3, confirmed).expect("answered");
+        let answer =
+            harness::until("a definite answer", DEADLINE * 3, confirmed).expect("answered");
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 }

@@ -82,7 +82,8 @@ fn baskets_cross_on_two_nodes() {
             _ => assert_eq!(kind(&held), "sold-out"),
         }
     });
-    let deadlocks = stand.stack.postgres.log().iter().filter(|line| line.contains("deadlock")).count();
+    let deadlocks =
+        stand.stack.postgres.log().iter().filter(|line| line.contains("deadlock")).count();
     assert_eq!(deadlocks, 0);
     stand.audit();
 }

@@ -183,10 +183,11 @@ impl Client {
         lines: &[(&str, u32)],
         ttl_seconds: u32,
     ) -> anyhow::Result<Response> {
-        let lines: Value =
-            lines.iter().map(|(sku, quantity)| json!({ "sku": sku, "quantity": quantity })).collect();
-        let body_sent =
-            json!({ "customer": customer, "lines": lines, "ttl_seconds": ttl_seconds });
+        let lines: Value = lines
+            .iter()
+            .map(|(sku, quantity)| json!({ "sku": sku, "quantity": quantity }))
+            .collect();
+        let body_sent = json!({ "customer": customer, "lines": lines, "ttl_seconds": ttl_seconds });
         let answer = self.send("POST", "/v1/holds", Some(key), &body_sent)?;
         if answer.status == 201 {
             self.told.lock().push(text(&body(&answer), "hold"));
@@ -199,7 +200,12 @@ impl Client {
     }
 
     /// Asks for a hold until there is a definite answer, as a careful client does.
-    pub(super) fn hold_persistently(&self, key: &str, customer: &str, lines: &[(&str, u32)]) -> Response {
+    pub(super) fn hold_persistently(
+        &self,
+        key: &str,
+        customer: &str,
+        lines: &[(&str, u32)],
+    ) -> Response {
         let definite = || match self.try_hold(key, customer, lines, 600) {
             Ok(answer) if answer.status < 500 && kind_or_none(&answer) != "request-in-flight" => {
                 Ok(Some(answer))
