@@ -341,9 +341,8 @@ begin
   insert into tidegate.sku(sku) values (wanted_sku) on conflict do nothing;
   select * into item from tidegate.sku s where s.sku = wanted_sku for no key update;
   now := clock_timestamp();
-  insert into tidegate.stock(sku, location, on_hand) values (wanted_sku, wanted_location, 0)
-    on conflict do nothing;
   select * into before from tidegate.stock t where t.sku = wanted_sku and t.location = wanted_location;
+  before.on_hand := coalesce(before.on_hand, 0);
   policy_before := item;
   if wanted_policy is not null then
     item.policy := wanted_policy;
@@ -357,11 +356,12 @@ begin
     order by t.location limit 1;
   if found then
     return query select 'committed',
-      greatest(before.on_hand - before.held - before.sold, 0);
+      greatest(before.on_hand - coalesce(before.held + before.sold, 0), 0);
     return;
   end if;
-  update tidegate.stock t set on_hand = wanted_on_hand
-    where t.sku = wanted_sku and t.location = wanted_location;
+  insert into tidegate.stock as t(sku, location, on_hand)
+    values (wanted_sku, wanted_location, wanted_on_hand)
+    on conflict (sku, location) do update set on_hand = excluded.on_hand;
   if wanted_on_hand <> before.on_hand then
     insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold)
       values (now, 'set', wanted_sku, wanted_location, wanted_on_hand - before.on_hand, 0, 0);
