@@ -45,4 +45,4 @@ pub mod sqlite;
 pub use self::hold_id::{HoldId, InvalidHoldId};
 pub use self::options::SaleOptions;
 pub use self::schema::{Migration, Pending, SchemaError};
-pub use self::service::{Held, Sale, SaleError, SaleMetrics};
+pub use self::service::{HoldReceipt, Sale, SaleError, SaleMetrics};

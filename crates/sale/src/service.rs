@@ -14,4 +14,4 @@ mod sweeper;
 
 pub use self::error::SaleError;
 pub use self::metrics::SaleMetrics;
-pub use self::sale::{Held, Sale};
+pub use self::sale::{HoldReceipt, Sale};

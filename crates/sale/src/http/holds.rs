@@ -14,7 +14,7 @@ use super::problem::Problem;
 use crate::ledger::HoldView;
 use crate::request::{ExtendRequest, HoldRequest};
 use crate::rules::{Demand, HoldState};
-use crate::service::{Held, Sale};
+use crate::service::{HoldReceipt, Sale};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +69,7 @@ pub(super) async fn post(
     let wanted = wanted.into_iter().map(|line| (line.sku, line.location, line.quantity));
     let request = HoldRequest::new(&customer, wanted, ttl_seconds)?;
     let held = sale.hold(request.clone(), &key).await;
-    let Held { hold, deadline_ms } = counted(&sale, "hold", held)?;
+    let HoldReceipt { hold, deadline_ms } = counted(&sale, "hold", held)?;
     let body = json!({
         "hold": hold.to_string(),
         "expires_at": timestamp(deadline_ms),

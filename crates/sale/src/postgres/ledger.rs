@@ -52,10 +52,11 @@ const HOLD_BATCH: &str =
     "select * from tidegate.hold_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const END_BATCH: &str = "select * from tidegate.end_batch($1, $2, $3, $4)";
 const EXTEND: &str = "select * from tidegate.extend_hold($1, $2, $3, $4)";
+/// With a volatile clock the server would read every active hold, since it could not use the index.
 const DUE: &str = "select id from tidegate.hold where state = 'active' \
-    and expires_at <= clock_timestamp() order by expires_at limit $1";
+    and expires_at <= statement_timestamp() order by expires_at limit $1";
 const FORGET: &str = "with gone as (delete from tidegate.request \
-    where at < clock_timestamp() - interval '24 hours' returning 1) select count(*) from gone";
+    where at < statement_timestamp() - interval '24 hours' returning 1) select count(*) from gone";
 
 #[async_trait]
 impl Ledger for PostgresLedger {

@@ -18,7 +18,7 @@ use crate::rules::{HoldEnd, HoldRefusal, Shortage};
 
 /// A hold that was granted, now or when the same request came before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Held {
+pub struct HoldReceipt {
     /// Its name.
     pub hold: HoldId,
     /// Its deadline when it was granted, in ms since 1970 by the database's clock.
@@ -62,7 +62,7 @@ impl Sale {
         &self,
         request: HoldRequest,
         key: &IdempotencyKey,
-    ) -> Result<Held, SaleError> {
+    ) -> Result<HoldReceipt, SaleError> {
         let guard = self.enter(key)?;
         let lane = request.lane();
         let id = HoldId::new(self.clock.wall_ms(), lane, rand::random());
@@ -71,7 +71,9 @@ impl Sale {
         let hold = NewHold { id, key, request };
         let granted = settled(self.holds.submit(lane, hold, Some(guard)).await?);
         match granted {
-            Ok(granted) => Ok(Held { hold: granted.hold, deadline_ms: granted.at_ms + ttl_ms }),
+            Ok(granted) => {
+                Ok(HoldReceipt { hold: granted.hold, deadline_ms: granted.at_ms + ttl_ms })
+            }
             Err(NotSettled::Key(err)) => Err(err),
             Err(NotSettled::Refused(refusal)) => {
                 let err = SaleError::from(refusal);

@@ -135,7 +135,9 @@ async fn postgres_decides_by_the_rules() {
     let mut runner = TestRunner::new(Config::default());
     let (mut outcomes_done, mut outcomes_refused) = (0, 0);
     for round in 0..5 {
-        let calls = calls().new_tree(&mut runner).expect("a value").current();
+        let drawn = calls().new_tree(&mut runner).expect("a value").current();
+        let stocked = (0..8).map(|cell| Call::Set(cell % 4, cell / 4, 12, 0, 0));
+        let calls: Vec<Call> = stocked.chain(drawn).collect();
         postgres.sql(
             "truncate tidegate.sku, tidegate.stock, tidegate.hold, tidegate.movement, \
              tidegate.customer_units, tidegate.request",

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use sale::ledger::Ledger;
 use sale::request::{HoldRequest, IdempotencyKey, SetStock};
 use sale::rules::{Policy, Stock};
-use sale::{Held, HoldId, Sale, SaleError, SaleMetrics, SaleOptions};
+use sale::{HoldId, HoldReceipt, Sale, SaleError, SaleMetrics, SaleOptions};
 
 /// The time limit of every expected event.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -141,7 +141,7 @@ impl Shop {
         name: &str,
         customer: &str,
         lines: &[(&str, i64)],
-    ) -> Result<Held, SaleError> {
+    ) -> Result<HoldReceipt, SaleError> {
         self.sale.hold(request(customer, lines, 600), &key(name)).await
     }
 
