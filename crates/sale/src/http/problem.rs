@@ -33,7 +33,7 @@ pub(super) struct Problem {
     kind: &'static str,
     title: &'static str,
     detail: String,
-    members: Map<String, Value>,
+    members: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
@@ -43,11 +43,11 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, kind, title, detail: detail.into(), members: Map::new() }
+        Self { status, kind, title, detail: detail.into(), members: Vec::new() }
     }
 
-    fn with(mut self, member: &str, value: Value) -> Self {
-        self.members.insert(member.to_owned(), value);
+    fn with(mut self, member: &'static str, value: Value) -> Self {
+        self.members.push((member, value));
         self
     }
 }
@@ -111,6 +111,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, kind, title, detail, members } = self;
         let details = ProblemDetails { title, status: status.as_u16(), detail: &detail };
+        let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let body = Body { kind: format!("{TYPE_PREFIX}{kind}"), details, members };
         let body = serde_json::to_string(&body).unwrap_or_else(|_| details.to_json());
         let mut response = (status, body).into_response();

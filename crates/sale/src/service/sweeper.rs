@@ -17,7 +17,7 @@ impl Sale {
     pub async fn run_sweeper(&self, report: impl Fn(Result<(), LedgerError>) + Send) {
         let mut pass = 0_u32;
         loop {
-            let forget = pass % PASSES_PER_FORGET == 0;
+            let forget = pass.is_multiple_of(PASSES_PER_FORGET);
             report(self.sweep(forget).await);
             pass = pass.wrapping_add(1);
             tokio::time::sleep(PAUSE).await;

@@ -15,10 +15,13 @@ use sale::rules::{HoldEnd, Policy};
 
 use crate::fixture::Fixture;
 
+/// A hold: the numbers of its key and of its customer, and lines of item, location and quantity.
+type Wanted = (u8, u8, Vec<(u8, u8, i64)>);
+
 /// One call. Holds are numbers: the n-th that was asked for.
 #[derive(Clone, Debug)]
 enum Call {
-    Hold(Vec<(u8, u8, Vec<(u8, u8, i64)>)>),
+    Hold(Vec<Wanted>),
     End(Vec<(u16, u8, Option<u8>)>),
     Extend(u16, u8),
     Set(u8, u8, i64, u8, u8),

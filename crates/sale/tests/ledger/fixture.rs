@@ -78,6 +78,10 @@ impl Fixture {
         assert_eq!(ledger.audit().await.expect("audited"), []);
     }
 
+    pub(crate) fn postgres_url(&self) -> String {
+        self.postgres.as_ref().expect("a PostgreSQL").url("postgres")
+    }
+
     /// Opens the ledger as a node of its own.
     pub(crate) async fn shop(&self) -> Shop {
         let ledger = self.options.open().await.expect("opened");

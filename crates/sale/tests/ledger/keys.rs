@@ -72,3 +72,24 @@ async fn key_in_flight_refused() {
         shop.assert_stock("A", 5, 1, 0).await;
     }
 }
+
+/// Another node executes a request with the key, for any SKU: no batch waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_in_flight_at_another_node_refused() {
+    let fixture = Fixture::postgres().await;
+    let shop = fixture.shop().await;
+    shop.put("A", 5).await;
+    let (other, connection) =
+        tokio_postgres::connect(&fixture.postgres_url(), tokio_postgres::NoTls)
+            .await
+            .expect("connected");
+    tokio::spawn(connection);
+    let lock = "begin; select pg_advisory_xact_lock(hashtextextended('k', 7409))";
+    other.batch_execute(lock).await.expect("locked");
+    let (refused, neighbour) =
+        tokio::join!(shop.hold("k", "c", &[("A", 1)]), shop.hold("l", "d", &[("A", 1)]));
+    assert!(matches!(refused, Err(SaleError::KeyInFlight)), "{refused:?}");
+    neighbour.expect("held");
+    other.batch_execute("commit").await.expect("committed");
+    shop.hold("k", "c", &[("A", 1)]).await.expect("held");
+}
