@@ -26,6 +26,7 @@ const SPAN: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
 /// More than any contender sells.
 const UNITS: i64 = 1_000_000_000;
+const CONTENDERS: [&str; 7] = ["for update", "redis", "crate", "http", "confirm", "one", "plain"];
 /// The limit of the 99th percentile.
 const P99_MS: f64 = 50.0;
 
@@ -48,10 +49,9 @@ pub(crate) fn measure() -> Result<Part> {
     let (_node, at) = node(&postgres, folder.path(), &runtime)?;
     let mut rounds = BTreeMap::<&str, Vec<Measured>>::new();
     for round in 0..ROUNDS {
-        let mut contenders = ["for update", "redis", "crate", "http", "confirm", "one", "plain"];
         // Each round begins with another one.
-        contenders.rotate_left(round * 2 % contenders.len());
-        for contender in contenders {
+        for at_turn in 0..CONTENDERS.len() {
+            let contender = CONTENDERS[(at_turn + 2 * round) % CONTENDERS.len()];
             let measured = runtime.block_on(contend(contender, round, &postgres, &redis, at))?;
             log_line(&format!(
                 "  {contender}: {:.0}/s, median {:.2} ms, p99 {:.2} ms",

@@ -33,7 +33,7 @@ impl Load<'_> {
                     &[("A", 1)],
                 ),
             };
-            if held.status == 201 && number % 2 == 0 {
+            if held.status == 201 && number.is_multiple_of(2) {
                 let hold = text(&body(&held), "hold");
                 self.confirm(clients, &hold, &name);
             } else if held.status != 201 {
