@@ -10,7 +10,6 @@ use stateright::{Checker, HasDiscoveries, Model};
 const SCENE: HoldsScene = HoldsScene { asks: 4, until: 4, omitted: None };
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the size of the model is a result")]
 fn stock_is_never_sold_twice() {
     let found = SCENE.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     println!("{} states", found.unique_state_count());
@@ -31,7 +30,6 @@ fn stock_is_never_sold_twice() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the path to the counterexample is the result")]
 fn every_sale_rule_is_needed() {
     for rule in Rule::ALL {
         let invariant = match rule {
