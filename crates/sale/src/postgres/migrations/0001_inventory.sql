@@ -232,7 +232,8 @@ begin
   select array_agg(coalesce(pg_try_advisory_xact_lock(hashtextextended(u.key, 7409)), true) order by u.n)
     into key_free from unnest(keys) with ordinality u(key, n);
   perform 1 from tidegate.sku s
-    where s.sku in (select m.sku from tidegate.movement m where m.hold = any(ids) and m.kind = 'hold')
+    where s.sku = any(array(select m.sku from tidegate.movement m
+      where m.hold = any(ids) and m.kind = 'hold'))
     order by s.sku for no key update;
   now := clock_timestamp();
   select array_agg(r.digest order by u.n), array_agg(tidegate.ms(r.at) order by u.n)
