@@ -4,7 +4,7 @@
 # The packages whose integration tests depend on servers and on the load of the machine. A failure
 # of any other test is not repeated: it would be a bug that depends on chance. Neither is one of the
 # property tests among them, whose next run has other inputs.
-repeated_packages='cache feed edge tidegate'
+repeated_packages='cache feed edge sale tidegate'
 property_tests='differential::|propert'
 repeats=2
 # No repeat starts after this time, so that many tests that hang don't take hours.

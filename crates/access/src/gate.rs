@@ -26,6 +26,8 @@ pub enum Listener {
     Admin,
     /// The data API.
     Data,
+    /// The API of the sale.
+    Sale,
 }
 
 impl Listener {
@@ -33,6 +35,7 @@ impl Listener {
         match self {
             Self::Admin => "admin",
             Self::Data => "data",
+            Self::Sale => "sale",
         }
     }
 }

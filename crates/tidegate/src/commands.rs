@@ -6,5 +6,6 @@ mod audit_log;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod purge;
+pub(crate) mod sale;
 pub(crate) mod serve;
 pub(crate) mod token;

@@ -33,6 +33,7 @@ enum Command {
     Audit(commands::audit::Args),
     Purge(commands::purge::Args),
     Token(commands::token::Args),
+    Sale(commands::sale::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => commands::audit::run(&args),
         Command::Purge(args) => commands::purge::run(&args),
         Command::Token(args) => commands::token::run(&args),
+        Command::Sale(args) => commands::sale::run(&args),
     };
     ExitCode::from(exit as u8)
 }

@@ -52,6 +52,9 @@ impl ServerLimits {
     /// The limits of the admin API: a few people, collectors of metrics and other nodes.
     pub const ADMIN: Self = Self { connections: 512, connections_per_address: 256 };
 
+    /// The limits of the sale: the pools of the shop's own servers.
+    pub const SALE: Self = Self { connections: 4_096, connections_per_address: 2_048 };
+
     /// The limits of the data API: the pools of many applications.
     pub const DATA: Self = Self { connections: 16_384, connections_per_address: 8_192 };
 }

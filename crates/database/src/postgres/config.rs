@@ -37,7 +37,7 @@ pub struct ConnectConfig {
     pub access: Access,
     /// The sessions' name in `pg_stat_activity`.
     pub application_name: &'static str,
-    /// Further settings of the sessions: names and values, without spaces.
+    /// Further settings of the sessions: names and values. A backslash is before each space.
     pub settings: &'static [(&'static str, &'static str)],
     /// The time limit of a statement, in the server.
     pub statement_timeout: Duration,

@@ -45,11 +45,12 @@ const ROOMS: &[Room] = &[
     Room { name: "node",      ours: &["contract", "coherence", "cache", "feed"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "edge",      ours: &["access", "contract", "coherence", "cache"],  not_directly: DATABASES, not_at_all: NOTHING },
     Room { name: "control",   ours: &["access", "contract", "coherence", "cache", "node"], not_directly: DATABASES, not_at_all: NOTHING },
+    Room { name: "sale",      ours: &["access", "contract", "coherence", "database"], not_directly: &[POOLS, REDIS, STORE], not_at_all: &[REDIS] },
     Room { name: "drill",     ours: NO_ROOM,                              not_directly: NOTHING, not_at_all: DATABASES },
     Room { name: "shop",      ours: NO_ROOM,                              not_directly: &[REDIS], not_at_all: NOTHING },
-    Room { name: "sim",       ours: &["contract", "coherence", "cache", "feed", "node"], not_directly: DRIVERS, not_at_all: NOTHING },
+    Room { name: "sim",       ours: &["contract", "coherence", "cache", "feed", "node", "sale"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "harness",   ours: NO_ROOM,                              not_directly: NOTHING, not_at_all: NOTHING },
-    Room { name: "tidegate",  ours: &["access", "contract", "coherence", "database", "cache", "feed", "node", "edge", "control", "drill", "shop"],
+    Room { name: "tidegate",  ours: &["access", "contract", "coherence", "database", "cache", "feed", "node", "edge", "control", "sale", "drill", "shop"],
            not_directly: NOTHING, not_at_all: NOTHING },
 ];
 

@@ -8,4 +8,5 @@ mod mixed_contracts;
 mod pictures;
 mod rules;
 mod simulation;
+mod stock_holds;
 mod two_logs;

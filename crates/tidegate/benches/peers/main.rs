@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod process;
 mod report;
+mod sale;
 mod stack;
 mod tags;
 mod tier;
@@ -43,6 +44,7 @@ const PARTS: [Benchmark; 11] = [
     ("feed", |_| feed::measure()),
     ("marks", |_| tombstones::measure()),
     ("tags", tags::measure),
+    ("sale", |_| sale::measure()),
     ("audit", audit::measure),
     ("alterations", audit::measure_altered),
     ("faults", audit::faults),

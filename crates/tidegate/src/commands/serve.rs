@@ -63,7 +63,7 @@ fn residency(contract: &Contract) -> String {
 
 async fn serve(config: &Config) -> Result<(), NodeError> {
     let node = Arc::new(Node::build(config, SAMPLE_INTERVAL).await?);
-    let listening = Listening::bind(&config.listen, node.has_gateway()).await?;
+    let listening = Listening::bind(&config.listen, &node).await?;
     print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
     for (name, source) in &config.sources {
         match &source.events {
@@ -93,6 +93,12 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         "  admin    http://{}/readyz, /metrics, /api/v1/status",
         listening.at.admin
     ));
+    if let Some(sale) = &config.sale {
+        print(format_args!(
+            "  sale     http://{}/v1/holds, /v1/stock → {}",
+            listening.at.sale, sale.url
+        ));
+    }
     let (stop, stopped) = watch::channel(false);
     let (stopping, stop_delay) = (Arc::clone(&node), config.stop_delay);
     tokio::spawn(async move {

@@ -11,6 +11,7 @@ use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Problem};
 use edge::{GatewayOptions, Routes};
+use sale::SaleOptions;
 
 use super::error::{ConfigError, FileProblem};
 use super::file::{ConfigFile, table_at};
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) gateway: Option<GatewayOptions>,
     /// The auditor's settings.
     pub(crate) audit: AuditOptions,
+    /// The sale's options; `None`: no sale.
+    pub(crate) sale: Option<SaleOptions>,
     /// The linter's warnings and notes.
     pub(crate) findings: Findings,
     /// The format of logs.
@@ -109,6 +112,7 @@ impl Config {
             governor: raw.governor,
             gateway: raw.gateway,
             audit: raw.audit,
+            sale: raw.sale,
             log: raw.log,
             contracts,
         })
@@ -137,8 +141,9 @@ impl Files {
     fn sections(&self) -> (RawConfig, Vec<FileProblem>) {
         let (raw, mut problems) = RawConfig::read(&self.main.table, self.main.folder());
         problems.extend(Regions::of(&raw.node, &raw.shared).err());
-        for (key, address) in [("listen.data", raw.listen.data), ("listen.admin", raw.listen.admin)]
-        {
+        let sale = raw.sale.is_some().then_some(("listen.sale", raw.listen.sale));
+        let private = [("listen.data", raw.listen.data), ("listen.admin", raw.listen.admin)];
+        for (key, address) in private.into_iter().chain(sale) {
             problems.extend(raw.access.unprotected(key, address));
         }
         (raw, self.main.locate(problems))

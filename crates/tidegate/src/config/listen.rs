@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use contract::config::TableReader;
 
-pub(super) const KEYS: &[&str] = &["gateway", "data", "admin"];
+pub(super) const KEYS: &[&str] = &["gateway", "data", "admin", "sale"];
 
 /// The addresses of the listeners.
 #[derive(Clone, Copy, Debug)]
@@ -15,12 +15,14 @@ pub(crate) struct Listen {
     pub(crate) data: SocketAddr,
     /// Admin API, metrics and health; private.
     pub(crate) admin: SocketAddr,
+    /// The API of the sale; private.
+    pub(crate) sale: SocketAddr,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { gateway: local(8080), data: local(9170), admin: local(9180) }
+        Self { gateway: local(8080), data: local(9170), admin: local(9180), sale: local(9190) }
     }
 }
 
@@ -35,6 +37,7 @@ impl Listen {
             gateway: address("gateway", default.gateway),
             data: address("data", default.data),
             admin: address("admin", default.admin),
+            sale: address("sale", default.sale),
         }
     }
 }

@@ -22,6 +22,7 @@ region = "eu"
 gateway = "127.0.0.1:1"
 data = "127.0.0.1:2"
 admin = "127.0.0.1:3"
+sale = "127.0.0.1:4"
 [source.shop]
 url = "postgres://shop@db/shop"
 replicas = ["postgres://shop@standby/shop"]
@@ -90,6 +91,11 @@ timeout = "1s"
 between_bytes_timeout = "1s"
 total_timeout = "1s"
 key_headers = ["x-currency"]
+[sale]
+url = "postgres://shop@db/stock"
+password_file = "password"
+connections = 3
+timeout = "1s"
 [log]
 format = "json"
 [audit]

@@ -10,12 +10,13 @@ use cache::{GovernorMode, LocalMemory};
 use contract::Problem;
 use contract::config::TableReader;
 use edge::{EdgeSection, GatewayOptions};
+use sale::SaleOptions;
 
 use super::listen::{self, Listen};
 use super::log::{self, LogFormat};
 use super::node::{self, Node};
 use super::source::{self, Source};
-use super::url::{HTTP_FORM, http_authority, http_url};
+use super::url::{HTTP_FORM, database_url, http_authority, http_url};
 
 pub(super) const KEYS: &[&str] = &[
     "node",
@@ -29,6 +30,7 @@ pub(super) const KEYS: &[&str] = &[
     "edge",
     "log",
     "audit",
+    "sale",
     "contracts",
     "data",
 ];
@@ -46,6 +48,7 @@ pub(super) struct RawConfig {
     pub(super) gateway: Option<GatewayOptions>,
     pub(super) log: LogFormat,
     pub(super) audit: AuditOptions,
+    pub(super) sale: Option<SaleOptions>,
 }
 
 impl RawConfig {
@@ -79,6 +82,8 @@ impl RawConfig {
         let audit =
             |table: &mut TableReader<'_>| Some(AuditOptions::read(table, folder, http_authority));
         let audit = table.nested("audit", AuditOptions::KEYS, audit);
+        let sale = |table: &mut TableReader<'_>| SaleOptions::read(table, folder, database_url);
+        let sale = table.nested("sale", SaleOptions::KEYS, sale);
         Self {
             node: node.unwrap_or_default(),
             listen: listen.unwrap_or_default(),
@@ -91,6 +96,7 @@ impl RawConfig {
             gateway,
             log: log.unwrap_or_default(),
             audit: audit.unwrap_or_default(),
+            sale,
         }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) struct Node {
     pub(super) gateway: Option<edge::Gateway>,
     pub(super) audit: Arc<AuditLoop>,
     pub(super) page_audit: Option<Arc<PageAuditor>>,
+    pub(super) sale: Option<sale::Sale>,
     pub(super) sample_interval: Duration,
     pub(super) longest_ttl: Duration,
 }
@@ -113,6 +114,7 @@ impl Node {
         let page_audit = page_auditor(config, gateway.as_ref(), &follow_metrics, &mut registry);
         let origins = origins_of(&database);
         database.served.extend(connect::services(&contracts, &clock, &mut registry)?);
+        let sale = connect::sale(config, &clock, &mut registry).await?;
         let filtered = connect::filtered_contracts(&database.served);
         let data = DataApi::new(engine.clone(), database.served, access.gate.clone());
         let audit = AuditLoop::new(
@@ -155,6 +157,7 @@ impl Node {
             gateway,
             audit,
             page_audit,
+            sale,
             sample_interval,
             longest_ttl: config.longest_ttl(),
         })
@@ -197,6 +200,12 @@ impl Node {
     #[must_use]
     pub(crate) fn has_gateway(&self) -> bool {
         self.gateway.is_some()
+    }
+
+    /// Returns whether there is a ledger of a sale.
+    #[must_use]
+    pub(crate) fn has_sale(&self) -> bool {
+        self.sale.is_some()
     }
 }
 

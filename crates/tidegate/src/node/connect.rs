@@ -3,11 +3,13 @@
 mod contracts;
 mod database;
 mod gateway;
+mod sale;
 mod shared_tier;
 mod standbys;
 
 pub(super) use contracts::{FilteredContract, filtered_contracts, services};
 pub(super) use database::{Database, database, resolve_tables};
 pub(super) use gateway::gateway;
+pub(super) use sale::sale;
 pub(super) use shared_tier::{is_away, shared_tier};
 pub(super) use standbys::Standbys;

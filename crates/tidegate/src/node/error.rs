@@ -37,6 +37,14 @@ pub(crate) enum NodeError {
     /// A service can't be called as its contract says.
     #[error(transparent)]
     Service(#[from] edge::ServiceError),
+    /// The ledger of the sale can't be used.
+    #[error("[sale] {url}: {error}")]
+    Sale {
+        /// Its address, without secrets.
+        url: String,
+        /// The reason.
+        error: sale::SchemaError,
+    },
     /// The upstream can't be used.
     #[error("[upstream] {0}")]
     Gateway(String),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use super::build::Node;
 use super::error::NodeError;
 use crate::config::Listen;
 
@@ -12,6 +13,7 @@ pub(crate) struct Listening {
     pub(super) gateway: Option<TcpListener>,
     pub(super) data: TcpListener,
     pub(super) admin: TcpListener,
+    pub(super) sale: Option<TcpListener>,
     /// The addresses, with the assigned ports in place of 0.
     pub(crate) at: Listen,
 }
@@ -21,12 +23,13 @@ impl Listening {
     ///
     /// # Errors
     /// [`NodeError::Listen`].
-    pub(crate) async fn bind(listen: &Listen, with_gateway: bool) -> Result<Self, NodeError> {
+    pub(crate) async fn bind(listen: &Listen, node: &Node) -> Result<Self, NodeError> {
         let mut at = *listen;
-        let gateway = if with_gateway { Some(bind(&mut at.gateway).await?) } else { None };
+        let gateway = if node.has_gateway() { Some(bind(&mut at.gateway).await?) } else { None };
         let data = bind(&mut at.data).await?;
         let admin = bind(&mut at.admin).await?;
-        Ok(Self { gateway, data, admin, at })
+        let sale = if node.has_sale() { Some(bind(&mut at.sale).await?) } else { None };
+        Ok(Self { gateway, data, admin, sale, at })
     }
 
     /// Binds as [`bind`](Self::bind) does, with another free port in place of one that is taken.
@@ -38,7 +41,7 @@ impl Listening {
         let gateway = Some(bind_or_any(&mut at.gateway).await?);
         let data = bind_or_any(&mut at.data).await?;
         let admin = bind_or_any(&mut at.admin).await?;
-        Ok(Self { gateway, data, admin, at })
+        Ok(Self { gateway, data, admin, sale: None, at })
     }
 }
 

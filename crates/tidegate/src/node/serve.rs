@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::node::{
-    Follower, FollowerParts, LogInvalidator, LogSampler, StandbyProbe, TokenIssuer, watch_standby,
+    Follower, FollowerParts, Health, LogInvalidator, LogSampler, StandbyProbe, TokenIssuer,
+    watch_standby,
 };
 use control::{Admin, BodySlots, PageAuditSource};
 use tokio::sync::watch;
@@ -97,6 +98,13 @@ impl Node {
                 Ok(())
             });
         }
+        if let Some(sale) = self.sale.clone() {
+            let health = Arc::clone(&self.health);
+            background.spawn(async move {
+                sale.run_sweeper(|swept| report_ledger(&health, swept)).await;
+                Ok(())
+            });
+        }
         for at in 0..self.filtered.len() {
             let node = Arc::clone(self);
             background.spawn(async move {
@@ -150,6 +158,14 @@ impl Node {
             data.serve(listening.data, data_stop).await;
             Ok(())
         });
+        if let (Some(sale), Some(listener)) = (self.sale.clone(), listening.sale) {
+            let stop = stopped(stop.clone());
+            let gate = self.gate.clone();
+            serving.spawn(async move {
+                sale::http::serve(listener, gate, sale, stop).await;
+                Ok(())
+            });
+        }
         let (admin, admin_stop) = (self.admin(), stopped(stop.clone()));
         serving.spawn(async move {
             control::serve(listening.admin, admin, admin_stop).await;
@@ -189,6 +205,14 @@ impl Node {
             tokens: TokenIssuer::new(self.engine.clone(), Arc::clone(&self.source)),
             events: posted_events.map(|events| events.into_endpoint(&self.clock)),
         }
+    }
+}
+
+/// The cache of this node works without the ledger.
+fn report_ledger(health: &Health, swept: Result<(), sale::ledger::LedgerError>) {
+    match swept {
+        Ok(()) => health.optional("sale", true, "the ledger answers"),
+        Err(err) => health.optional("sale", false, err.to_string()),
     }
 }
 

@@ -24,6 +24,7 @@ mod pricing;
 mod proxies;
 mod renew;
 mod ryw;
+mod sale;
 mod scenario;
 mod schema;
 mod sentinel;

@@ -1,0 +1,49 @@
+//! The HTTP API of the sale, on a private address: its callers are the shop's own servers.
+
+mod body;
+mod guard;
+mod holds;
+mod problem;
+mod stock;
+
+use access::{Gate, ServerLimits};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use self::guard::check_caller;
+use self::problem::{method_not_allowed, not_found};
+use crate::service::Sale;
+
+/// The largest body, in bytes: a hold with the most and longest lines.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Serves until `stop` completes; requests in flight are finished. With access tokens, reads need the role
+/// `viewer`, and changes `operator`.
+pub async fn serve(
+    listener: TcpListener,
+    gate: Gate,
+    sale: Sale,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let service = TowerToHyperService::new(router(gate, sale));
+    access::serve("sale", listener, ServerLimits::SALE, service, stop).await;
+}
+
+fn router(gate: Gate, sale: Sale) -> Router {
+    Router::new()
+        .route("/v1/stock/{sku}", put(stock::put).get(stock::get))
+        .route("/v1/stock/{sku}/adjust", post(stock::adjust))
+        .route("/v1/holds", post(holds::post))
+        .route("/v1/holds/{hold}", get(holds::get).delete(holds::delete))
+        .route("/v1/holds/{hold}/extend", post(holds::extend))
+        .route("/v1/holds/{hold}/confirm", post(holds::confirm))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(gate, check_caller))
+        .with_state(sale)
+}

@@ -1,0 +1,170 @@
+//! The invariants of the inventory as queries, one text for both databases.
+//!
+//! Each row of a query is a finding: a subject and its figures. The statement is one, so all invariants are
+//! checked in one snapshot.
+
+use crate::ledger::Finding;
+
+/// How the databases differ in the queries.
+pub(crate) struct Dialect {
+    /// The prefix of tables: `tidegate.` or `tidegate_`.
+    pub(crate) prefix: &'static str,
+    /// A time a minute ago, by the database's clock.
+    pub(crate) minute_ago: &'static str,
+}
+
+/// An invariant: its name, and the query for its violations.
+struct Invariant {
+    name: &'static str,
+    query: &'static str,
+}
+
+/// The units that a SKU's policy `s` allows beyond those of the stock `t`.
+const ALLOWANCE: &str = "case s.policy when 'oversell-units' then s.oversell \
+    when 'oversell-percent' then t.on_hand * s.oversell / 100 else 0 end";
+
+const ALL: &[Invariant] = &[
+    // 1
+    Invariant {
+        name: "no-oversell",
+        query: "select t.sku || ' ' || t.location, 'held ' || t.held || ', sold ' || t.sold || \
+              ' of ' || t.on_hand || ' on hand and ' || ({allowance}) || ' beyond' \
+            from {t}stock t join {t}sku s on s.sku = t.sku \
+            where t.held + t.sold > t.on_hand + ({allowance})",
+    },
+    // 2
+    Invariant {
+        name: "counters-are-the-ledger",
+        query: "select t.sku || ' ' || t.location, 'counters ' || t.on_hand || ' ' || t.held || ' ' || t.sold || \
+              ', ledger ' || coalesce(m.on_hand, 0) || ' ' || coalesce(m.held, 0) || ' ' || coalesce(m.sold, 0) \
+            from {t}stock t left join (select sku, location, sum(on_hand) as on_hand, sum(held) as held, \
+                sum(sold) as sold from {t}movement group by sku, location) m \
+              on m.sku = t.sku and m.location = t.location \
+            where t.on_hand <> coalesce(m.on_hand, 0) or t.held <> coalesce(m.held, 0) \
+              or t.sold <> coalesce(m.sold, 0)",
+    },
+    Invariant {
+        name: "movements-have-stock",
+        query: "select distinct m.sku || ' ' || m.location, 'no stock record' \
+            from {t}movement m left join {t}stock t on t.sku = m.sku and t.location = m.location \
+            where t.sku is null",
+    },
+    Invariant {
+        name: "counters-are-the-holds",
+        query: "select t.sku || ' ' || t.location, 'counters ' || t.held || ' ' || t.sold || ', holds ' || \
+              coalesce(h.held, 0) || ' ' || coalesce(h.sold, 0) \
+            from {t}stock t left join (select m.sku, m.location, \
+                sum(case h.state when 'active' then m.held else 0 end) as held, \
+                sum(case h.state when 'confirmed' then m.held else 0 end) as sold \
+              from {t}movement m join {t}hold h on h.id = m.hold where m.kind = 'hold' \
+              group by m.sku, m.location) h on h.sku = t.sku and h.location = t.location \
+            where t.held <> coalesce(h.held, 0) or t.sold <> coalesce(h.sold, 0)",
+    },
+    // 3
+    Invariant {
+        name: "never-negative",
+        query: "select r.sku || ' ' || r.location, 'after movement ' || min(r.id) \
+            from (select m.id, m.sku, m.location, \
+                sum(m.on_hand) over w as on_hand, sum(m.held) over w as held, sum(m.sold) over w as sold, \
+                s.policy = 'strict' and not exists (select 1 from {t}movement p where p.sku = m.sku \
+                  and p.kind = 'policy' and p.reason like 'oversell%') as is_strict \
+              from {t}movement m join {t}sku s on s.sku = m.sku \
+              window w as (partition by m.sku, m.location order by m.id)) r \
+            where r.on_hand < 0 or r.held < 0 or r.sold < 0 or (r.is_strict and r.on_hand < r.held + r.sold) \
+            group by r.sku, r.location",
+    },
+    // 4
+    Invariant {
+        name: "one-end-per-hold",
+        query: "select cast(h.id as text), 'state ' || h.state || ', ends of a line: ' || max(e.ends) \
+            from {t}hold h join (select l.hold, l.sku, l.location, count(m.id) as ends, \
+                sum(case when m.kind = h.state and m.held = -l.held then 1 else 0 end) as fitting \
+              from {t}movement l join {t}hold h on h.id = l.hold left join {t}movement m on m.hold = l.hold \
+                and m.kind in ('confirmed', 'cancelled', 'expired') and m.sku = l.sku and m.location = l.location \
+              where l.kind = 'hold' group by l.hold, l.sku, l.location) e on e.hold = h.id \
+            where (h.state = 'active' and e.ends > 0) \
+              or (h.state <> 'active' and (e.ends <> 1 or e.fitting <> 1)) \
+            group by h.id, h.state",
+    },
+    Invariant {
+        name: "holds-expire",
+        query: "select cast(h.id as text), 'its deadline passed more than a minute ago and no node has recorded it' \
+            from {t}hold h where h.state = 'active' and h.expires_at < {minute_ago}",
+    },
+    // 5
+    Invariant {
+        name: "ends-by-the-deadline",
+        query: "select cast(h.id as text), m.kind || ' at ' || m.at || ', deadline ' || h.expires_at \
+            from {t}hold h join {t}movement m on m.hold = h.id \
+            where (m.kind in ('confirmed', 'cancelled') and m.at >= h.expires_at) \
+              or (m.kind = 'expired' and m.at < h.expires_at)",
+    },
+    // 6
+    Invariant {
+        name: "customer-units-are-the-holds",
+        query: "select u.sku, 'a customer has ' || u.units || ' counted and ' || u.recount || ' in holds' \
+            from (select c.sku, c.customer, sum(c.counted) as units, sum(c.recount) as recount from \
+                (select sku, customer, units as counted, 0 as recount from {t}customer_units \
+                 union all select m.sku, h.customer, 0, m.held from {t}movement m \
+                   join {t}hold h on h.id = m.hold \
+                   where m.kind = 'hold' and h.state in ('active', 'confirmed')) c \
+              group by c.sku, c.customer) u join {t}sku s on s.sku = u.sku \
+            where s.customer_limit is not null and u.units <> u.recount",
+    },
+    Invariant {
+        name: "customer-limit",
+        query: "select u.sku, 'a customer has ' || u.units || ' units, the limit is ' || s.customer_limit \
+            from {t}customer_units u join {t}sku s on s.sku = u.sku \
+            where u.units > s.customer_limit and exists (select 1 from {t}movement m \
+              join {t}hold h on h.id = m.hold and h.customer = u.customer \
+              where m.sku = u.sku and m.kind = 'hold' and h.state in ('active', 'confirmed') \
+                and m.id > (select coalesce(max(p.id), 0) from {t}movement p \
+                  where p.sku = u.sku and p.kind = 'policy'))",
+    },
+    // 8
+    Invariant {
+        name: "holds-have-lines-and-keys",
+        query: "select cast(h.id as text), 'no line with a key' from {t}hold h \
+            where not exists (select 1 from {t}movement m where m.hold = h.id and m.kind = 'hold' \
+              and m.key is not null and m.held > 0)",
+    },
+    Invariant {
+        name: "lines-have-holds",
+        query: "select 'movement ' || m.id, 'there is no hold ' || coalesce(cast(m.hold as text), 'in it') \
+            from {t}movement m left join {t}hold h on h.id = m.hold \
+            where m.kind in ('hold', 'confirmed', 'cancelled', 'expired') and h.id is null",
+    },
+    // 9: a key is kept for a day, and may stand for another request later.
+    Invariant {
+        name: "one-effect-per-key",
+        query: "select r.key, 'key of ' || count(distinct m.hold) || ' holds' from {t}request r \
+            join {t}movement m on m.key = r.key and m.at >= r.at \
+            where m.hold is not null group by r.key having count(distinct m.hold) > 1",
+    },
+    Invariant {
+        name: "keys-have-effects",
+        query: "select r.key, 'its hold is missing' from {t}request r left join {t}hold h on h.id = r.hold \
+            where r.hold is not null and h.id is null",
+    },
+];
+
+/// Returns the statement that checks all invariants: rows of name, subject and detail.
+pub(crate) fn statement(dialect: &Dialect) -> String {
+    let parts = ALL.iter().map(|Invariant { name, query }| {
+        let query = query.replace("{allowance}", ALLOWANCE).replace("{t}", dialect.prefix);
+        let query = query.replace("{minute_ago}", dialect.minute_ago);
+        let alias = name.replace('-', "_");
+        format!("select '{name}', {alias}.* from ({query}) as {alias}")
+    });
+    parts.collect::<Vec<_>>().join(" union all ")
+}
+
+/// Returns the finding of a row.
+///
+/// # Errors
+/// The name is none of the statement's.
+pub(crate) fn finding(name: &str, subject: String, detail: String) -> Result<Finding, String> {
+    let invariant = ALL.iter().find(|invariant| invariant.name == name);
+    let invariant = invariant.ok_or_else(|| format!("the invariant {name:?}"))?.name;
+    Ok(Finding { invariant, subject, detail })
+}

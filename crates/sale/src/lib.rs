@@ -1,0 +1,48 @@
+//! The sale: stock, and holds that never oversell.
+//!
+//! The **ledger** in the database is the truth: units of each SKU and location, holds, and movements that are only
+//! added. A hold is durable before it is acknowledged. [`Sale`] merges concurrent requests for the same SKUs into
+//! one call to the ledger, each with its own answer.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`rules`] | the rules of stock and holds, pure |
+//! | [`ledger`] | the port of the ledger, with its requests and outcomes |
+//! | [`postgres`], [`sqlite`] | the ledgers |
+//! | [`request`] | requests, checked |
+//! | [`http`] | the API |
+//!
+//! ```no_run
+//! # async fn example(clock: std::sync::Arc<dyn coherence::Clock>) -> Result<(), Box<dyn std::error::Error>> {
+//! use sale::request::{HoldRequest, IdempotencyKey};
+//! use sale::{Sale, SaleMetrics, SaleOptions};
+//!
+//! let url = "postgres://shop@127.0.0.1:5432/shop".parse()?;
+//! let options = SaleOptions { url, connections: 8, timeout: std::time::Duration::from_secs(5) };
+//! options.migrate().await?;
+//! let metrics = SaleMetrics::new(&mut prometheus_client::registry::Registry::default());
+//! let sale = Sale::new(options.open().await?, clock, metrics);
+//! let request = HoldRequest::new("customer 1", [("A".to_owned(), None, 1)], None)?;
+//! let held = sale.hold(request, &IdempotencyKey::new("a key of this request")?).await?;
+//! sale.confirm(held.hold, &IdempotencyKey::new("another key")?).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod hold_id;
+pub mod http;
+mod invariants;
+pub mod ledger;
+mod options;
+mod policy_columns;
+pub mod postgres;
+pub mod request;
+pub mod rules;
+mod schema;
+mod service;
+pub mod sqlite;
+
+pub use self::hold_id::{HoldId, InvalidHoldId};
+pub use self::options::SaleOptions;
+pub use self::schema::{Migration, Pending, SchemaError};
+pub use self::service::{HoldReceipt, Sale, SaleError, SaleMetrics};

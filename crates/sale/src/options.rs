@@ -1,0 +1,97 @@
+//! `[sale]`
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::config::{TIME_LIMITS, TableReader, ValueError};
+use database::DatabaseUrl;
+
+use crate::ledger::{Ledger, LedgerError};
+use crate::postgres::{self, PostgresLedger};
+use crate::schema::{Pending, SchemaError};
+use crate::sqlite::{self, SqliteLedger};
+
+const FORMS: &str = "write postgres://user@host:5432/database or sqlite:path/to/file.db";
+
+/// The options of the sale.
+#[derive(Clone, Debug)]
+pub struct SaleOptions {
+    /// The address of the ledger: PostgreSQL or SQLite.
+    pub url: DatabaseUrl,
+    /// The most connections of a node; PostgreSQL only.
+    pub connections: usize,
+    /// The time limit of a statement, and of the wait for a connection or a lock.
+    pub timeout: Duration,
+}
+
+impl SaleOptions {
+    /// The keys of the section.
+    pub const KEYS: &[&str] = &["url", "password_file", "connections", "timeout"];
+
+    /// Reads the section. `parse_url` reads an address of a database, whose password may be in a file; `folder`: the
+    /// base of relative file names.
+    pub fn read(
+        table: &mut TableReader<'_>,
+        folder: &Path,
+        parse_url: impl FnOnce(&str, Option<&Path>) -> Result<DatabaseUrl, ValueError>,
+    ) -> Option<Self> {
+        let password_file = table.text("password_file").map(|file| folder.join(file));
+        let password_file = password_file.as_deref();
+        let connections = table.whole_number("connections", 1..=1_000).unwrap_or(8) as usize;
+        let timeout = table.duration("timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
+        let url =
+            table.required_text_with("url", FORMS, |text| match parse_url(text, password_file)? {
+                DatabaseUrl::MariaDb(url) => Err(ValueError::wrong_value(
+                    format!("`{url}`: the ledger can't be in a MariaDB"),
+                    FORMS,
+                )),
+                url => Ok(url),
+            });
+        Some(Self { url: url?, connections, timeout })
+    }
+
+    /// Opens the ledger.
+    ///
+    /// # Errors
+    /// The database does not answer, or its schema can't be used.
+    pub async fn open(&self) -> Result<Arc<dyn Ledger>, SchemaError> {
+        match &self.url {
+            DatabaseUrl::Postgres(url) => {
+                Ok(Arc::new(PostgresLedger::open(url, self.connections, self.timeout).await?))
+            }
+            DatabaseUrl::Sqlite(path) => {
+                Ok(Arc::new(SqliteLedger::open(path, self.timeout).await?))
+            }
+            DatabaseUrl::MariaDb(_) => Err(unsupported()),
+        }
+    }
+
+    /// Returns the migrations that the database lacks.
+    ///
+    /// # Errors
+    /// The database does not answer, or has a newer schema.
+    pub async fn pending(&self) -> Result<Pending, SchemaError> {
+        match &self.url {
+            DatabaseUrl::Postgres(url) => postgres::pending(url).await,
+            DatabaseUrl::Sqlite(path) => sqlite::pending(path),
+            DatabaseUrl::MariaDb(_) => Err(unsupported()),
+        }
+    }
+
+    /// Applies the migrations that the database lacks, all or none, and returns them.
+    ///
+    /// # Errors
+    /// The database does not answer, refuses a statement, or has a newer schema. Nothing has changed.
+    pub async fn migrate(&self) -> Result<Pending, SchemaError> {
+        match &self.url {
+            DatabaseUrl::Postgres(url) => postgres::migrate(url).await,
+            DatabaseUrl::Sqlite(path) => sqlite::migrate(path),
+            DatabaseUrl::MariaDb(_) => Err(unsupported()),
+        }
+    }
+}
+
+fn unsupported() -> SchemaError {
+    LedgerError::Unreadable("the ledger can't be in a MariaDB".to_owned()).into()
+}

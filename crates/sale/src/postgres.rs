@@ -1,0 +1,15 @@
+//! The ledger in PostgreSQL, in its schema `tidegate`.
+//!
+//! Each call is one statement: a function of the schema, which locks, decides and writes where the data is. No lock
+//! waits for a node.
+
+mod audit;
+mod batches;
+mod client;
+mod ledger;
+mod migrate;
+mod stock;
+mod uuid;
+
+pub use self::ledger::PostgresLedger;
+pub use self::migrate::{migrate, pending};

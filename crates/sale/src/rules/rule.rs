@@ -1,0 +1,66 @@
+//! The rules by name, so that a model can run without one of them, as with `coherence::Rule`.
+
+/// A rule that keeps the sale right. The name states the property that is lost without it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Rule {
+    /// A hold is granted only if every line fits.
+    EveryLineFits,
+    /// A hold is granted only if its customer stays within the limit.
+    WithinCustomerLimit,
+    /// A hold has one end.
+    OneEnd,
+    /// A hold that is past its deadline is not confirmed.
+    ConfirmedInTime,
+    /// A hold does not expire before its deadline.
+    ExpiredWhenDue,
+    /// A hold is extended once.
+    ExtendedOnce,
+    /// A hold that is past its deadline is not extended.
+    ExtendedInTime,
+    /// A request whose key is known has no second effect.
+    OneEffectPerKey,
+    /// A key stands for one request.
+    OneRequestPerKey,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: &[Self] = &[
+        Self::EveryLineFits,
+        Self::WithinCustomerLimit,
+        Self::OneEnd,
+        Self::ConfirmedInTime,
+        Self::ExpiredWhenDue,
+        Self::ExtendedOnce,
+        Self::ExtendedInTime,
+        Self::OneEffectPerKey,
+        Self::OneRequestPerKey,
+    ];
+}
+
+#[cfg(feature = "switches")]
+std::thread_local! {
+    static OFF: std::cell::Cell<Option<Rule>> = const { std::cell::Cell::new(None) };
+}
+
+/// Returns whether the rule is in force.
+#[cfg(feature = "switches")]
+pub(super) fn on(rule: Rule) -> bool {
+    OFF.get() != Some(rule)
+}
+
+/// Returns whether the rule is in force: always.
+#[cfg(not(feature = "switches"))]
+#[inline(always)]
+pub(super) const fn on(_: Rule) -> bool {
+    true
+}
+
+/// Runs `step` on this thread without the rule.
+#[cfg(feature = "switches")]
+pub fn without<T>(rule: Option<Rule>, step: impl FnOnce() -> T) -> T {
+    let before = OFF.replace(rule);
+    let done = step();
+    OFF.set(before);
+    done
+}

@@ -1,0 +1,130 @@
+//! Errors of the sale.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::lanes::NoOutcome;
+use crate::hold_id::HoldId;
+use crate::ledger::{EndRefusal, LedgerError, StockRefusal};
+use crate::request::InvalidRequest;
+use crate::rules::{Cell, GrantRefusal, HoldEnd, HoldRefusal, Shortage};
+
+/// Why a request was not executed. Only after [`Ledger`](Self::Ledger) it may have been: repeat it with its key.
+#[derive(Clone, Debug, Error)]
+pub enum SaleError {
+    /// A value can't be accepted.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// There is not enough stock for these lines.
+    #[error("there is not enough stock")]
+    SoldOut(Vec<Shortage>),
+    /// The customer would exceed the limit of these lines.
+    #[error("the customer's limit would be exceeded")]
+    CustomerLimit(Vec<Shortage>),
+    /// There is no stock record of a SKU at a location.
+    #[error("there is no stock record of {:?} at {:?}", .0.sku, .0.location)]
+    UnknownCell(Cell),
+    /// There is no stock record of a SKU.
+    #[error("there is no stock record of {0:?}")]
+    UnknownSku(String),
+    /// There is no hold of that name.
+    #[error("there is no hold {0}")]
+    UnknownHold(HoldId),
+    /// The hold has ended.
+    #[error("the hold has ended: it is {}", .0.word())]
+    HoldEnded(HoldEnd),
+    /// The hold was extended before.
+    #[error("the hold was extended before, and a hold is extended once")]
+    ExtendedBefore,
+    /// Holds and sales need more units than would be on hand.
+    #[error("holds and sales need these units; {free} could be taken away now")]
+    Committed {
+        /// The greatest number by which the units on hand may be lowered now.
+        free: i64,
+    },
+    /// The key stands for another request.
+    #[error("the idempotency key was used for another request; use a new key for each request")]
+    KeyReused,
+    /// A request with this key is being executed.
+    #[error("a request with this idempotency key is being executed; repeat it for its answer")]
+    KeyInFlight,
+    /// Too many requests wait.
+    #[error("too many requests wait for the ledger")]
+    Overloaded,
+    /// The ledger did not answer.
+    #[error("the ledger gave no answer; repeat the request with its key: {0}")]
+    Ledger(Arc<LedgerError>),
+    /// The process ends.
+    #[error("the process ends; repeat the request with its key")]
+    Stopped,
+}
+
+impl From<NoOutcome> for SaleError {
+    fn from(none: NoOutcome) -> Self {
+        match none {
+            NoOutcome::Overloaded => Self::Overloaded,
+            NoOutcome::Ledger(err) => Self::Ledger(err),
+            NoOutcome::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<LedgerError> for SaleError {
+    fn from(err: LedgerError) -> Self {
+        Self::Ledger(Arc::new(err))
+    }
+}
+
+impl From<GrantRefusal> for SaleError {
+    fn from(refusal: GrantRefusal) -> Self {
+        match refusal {
+            GrantRefusal::UnknownCell(cell) => Self::UnknownCell(cell),
+            GrantRefusal::SoldOut(lines) => Self::SoldOut(lines),
+            GrantRefusal::CustomerLimit(lines) => Self::CustomerLimit(lines),
+        }
+    }
+}
+
+impl From<StockRefusal> for SaleError {
+    fn from(refusal: StockRefusal) -> Self {
+        match refusal {
+            StockRefusal::UnknownCell(cell) => Self::UnknownCell(cell),
+            StockRefusal::Committed { free } => Self::Committed { free },
+        }
+    }
+}
+
+impl SaleError {
+    /// Returns the error of a hold that was not changed.
+    pub(super) fn of_hold(hold: HoldId, refusal: EndRefusal) -> Self {
+        match refusal {
+            EndRefusal::Unknown => Self::UnknownHold(hold),
+            EndRefusal::Hold(HoldRefusal::Ended(end)) => Self::HoldEnded(end),
+            EndRefusal::Hold(HoldRefusal::ExtendedBefore) => Self::ExtendedBefore,
+            // Only a node asks for an expiry, never a client.
+            EndRefusal::Hold(HoldRefusal::NotDue) => {
+                LedgerError::Unreadable(format!("the hold {hold} is not due")).into()
+            }
+        }
+    }
+
+    /// Returns the kind of the problem: a stable word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid-request",
+            Self::SoldOut(_) => "sold-out",
+            Self::CustomerLimit(_) => "customer-limit",
+            Self::UnknownCell(_) | Self::UnknownSku(_) => "unknown-stock",
+            Self::UnknownHold(_) => "unknown-hold",
+            Self::HoldEnded(_) => "hold-ended",
+            Self::ExtendedBefore => "extended-before",
+            Self::Committed { .. } => "stock-committed",
+            Self::KeyReused => "idempotency-key-reused",
+            Self::KeyInFlight => "request-in-flight",
+            Self::Overloaded => "overloaded",
+            Self::Ledger(_) | Self::Stopped => "ledger-unavailable",
+        }
+    }
+}

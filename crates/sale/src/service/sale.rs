@@ -1,0 +1,205 @@
+//! The operations.
+
+use std::sync::Arc;
+
+use coherence::Clock;
+
+use super::calls::{EndCall, HoldCall};
+use super::error::SaleError;
+use super::keys::{KeyGuard, KeysInFlight};
+use super::lanes::Lanes;
+use super::metrics::SaleMetrics;
+use crate::hold_id::HoldId;
+use crate::ledger::{Adjusted, EndHold, EndRefusal, HoldView, Ledger, NewHold, Outcome, SkuStock};
+use crate::request::{
+    AdjustStock, ExtendRequest, HoldRequest, IdempotencyKey, RequestKey, SetStock, confirm_digest,
+};
+use crate::rules::{HoldEnd, HoldRefusal, Shortage};
+
+/// A hold that was granted, now or when the same request came before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HoldReceipt {
+    /// Its name.
+    pub hold: HoldId,
+    /// Its deadline when it was granted, in ms since 1970 by the database's clock.
+    pub deadline_ms: i64,
+}
+
+/// The sale on one ledger. Clones share everything.
+#[derive(Clone)]
+pub struct Sale {
+    ledger: Arc<dyn Ledger>,
+    holds: Arc<Lanes<HoldCall>>,
+    ends: Arc<Lanes<EndCall>>,
+    keys: KeysInFlight,
+    clock: Arc<dyn Clock>,
+    metrics: SaleMetrics,
+}
+
+impl Sale {
+    /// Creates a sale. `clock` decides nothing: names of holds begin with its time.
+    #[must_use]
+    pub fn new(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>, metrics: SaleMetrics) -> Self {
+        let hold = HoldCall { ledger: Arc::clone(&ledger), metrics: metrics.clone() };
+        let end = EndCall { ledger: Arc::clone(&ledger), metrics: metrics.clone() };
+        let (holds, ends) = (Lanes::new(hold), Lanes::new(end));
+        Self { ledger, holds, ends, keys: KeysInFlight::default(), clock, metrics }
+    }
+
+    pub(super) fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
+    }
+
+    pub(crate) fn metrics(&self) -> &SaleMetrics {
+        &self.metrics
+    }
+
+    /// Holds all lines of a request or none. The hold is durable when this returns.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn hold(
+        &self,
+        request: HoldRequest,
+        key: &IdempotencyKey,
+    ) -> Result<HoldReceipt, SaleError> {
+        let guard = self.enter(key)?;
+        let lane = request.lane();
+        let id = HoldId::new(self.clock.wall_ms(), lane, rand::random());
+        let key = RequestKey { key: key.clone(), digest: request.digest() };
+        let ttl_ms = request.ttl_ms();
+        let hold = NewHold { id, key, request };
+        let granted = settled(self.holds.submit(lane, hold, Some(guard)).await?);
+        match granted {
+            Ok(granted) => {
+                Ok(HoldReceipt { hold: granted.hold, deadline_ms: granted.at_ms + ttl_ms })
+            }
+            Err(NotSettled::Key(err)) => Err(err),
+            Err(NotSettled::Refused(refusal)) => {
+                let err = SaleError::from(refusal);
+                self.count_lost(&err);
+                Err(err)
+            }
+        }
+    }
+
+    fn count_lost(&self, err: &SaleError) {
+        if let SaleError::SoldOut(lines) | SaleError::CustomerLimit(lines) = err {
+            let missing = |Shortage { demand, available }: &Shortage| demand.quantity - available;
+            let units = lines.iter().map(missing).filter(|units| *units > 0).sum();
+            self.metrics.refused(err.kind(), units);
+        }
+    }
+
+    /// Sells the units of a hold. Returns when it was confirmed, in ms since 1970 by the database's clock.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn confirm(&self, hold: HoldId, key: &IdempotencyKey) -> Result<i64, SaleError> {
+        let guard = self.enter(key)?;
+        let key = RequestKey { key: key.clone(), digest: confirm_digest(hold) };
+        let end = EndHold { hold, end: HoldEnd::Confirmed, key: Some(key) };
+        let outcome = self.ends.submit(hold.lane(), end, Some(guard)).await?;
+        settled(outcome).map_err(|not| not.into_error(|refusal| SaleError::of_hold(hold, refusal)))
+    }
+
+    /// Gives the units of a hold back, unless it has ended without a sale.
+    ///
+    /// # Errors
+    /// [`SaleError`]: the hold is confirmed, or not known.
+    pub async fn cancel(&self, hold: HoldId) -> Result<HoldEnd, SaleError> {
+        let end = EndHold { hold, end: HoldEnd::Cancelled, key: None };
+        match settled(self.ends.submit(hold.lane(), end, None).await?) {
+            Ok(_) => Ok(HoldEnd::Cancelled),
+            Err(NotSettled::Refused(EndRefusal::Hold(HoldRefusal::Ended(end))))
+                if end != HoldEnd::Confirmed =>
+            {
+                Ok(end)
+            }
+            Err(not) => Err(not.into_error(|refusal| SaleError::of_hold(hold, refusal))),
+        }
+    }
+
+    /// Moves the deadline of a hold, once. Returns the new one, in ms since 1970 by the database's clock.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn extend(
+        &self,
+        request: &ExtendRequest,
+        key: &IdempotencyKey,
+    ) -> Result<i64, SaleError> {
+        let _guard = self.enter(key)?;
+        let key = RequestKey { key: key.clone(), digest: request.digest() };
+        let outcome = settled(self.ledger.extend(request, &key).await?);
+        outcome.map_err(|not| not.into_error(|refusal| SaleError::of_hold(request.hold, refusal)))
+    }
+
+    /// Returns a hold.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn find_hold(&self, hold: HoldId) -> Result<HoldView, SaleError> {
+        self.ledger.find_hold(hold).await?.ok_or(SaleError::UnknownHold(hold))
+    }
+
+    /// Sets the stock of a SKU at a location.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn set_stock(&self, request: &SetStock) -> Result<(), SaleError> {
+        Ok(self.ledger.set_stock(request).await??)
+    }
+
+    /// Changes the units on hand of a SKU at a location.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn adjust(
+        &self,
+        request: &AdjustStock,
+        key: &IdempotencyKey,
+    ) -> Result<Adjusted, SaleError> {
+        let _guard = self.enter(key)?;
+        let key = RequestKey { key: key.clone(), digest: request.digest() };
+        let outcome = settled(self.ledger.adjust(request, &key).await?);
+        outcome.map_err(|not| not.into_error(SaleError::from))
+    }
+
+    /// Returns the stock of a SKU.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn stock(&self, sku: &str) -> Result<SkuStock, SaleError> {
+        self.ledger.stock(sku).await?.ok_or_else(|| SaleError::UnknownSku(sku.to_owned()))
+    }
+
+    fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {
+        self.keys.enter(key).ok_or(SaleError::KeyInFlight)
+    }
+}
+
+/// Why an outcome has no value.
+enum NotSettled<R> {
+    Key(SaleError),
+    Refused(R),
+}
+
+impl<R> NotSettled<R> {
+    fn into_error(self, refused: impl FnOnce(R) -> SaleError) -> SaleError {
+        match self {
+            Self::Key(err) => err,
+            Self::Refused(refusal) => refused(refusal),
+        }
+    }
+}
+
+/// The answer to a request is the same, now and later.
+fn settled<T, R>(outcome: Outcome<T, R>) -> Result<T, NotSettled<R>> {
+    match outcome {
+        Outcome::Done(value) | Outcome::Repeated(value) => Ok(value),
+        Outcome::Refused(refusal) => Err(NotSettled::Refused(refusal)),
+        Outcome::KeyReused => Err(NotSettled::Key(SaleError::KeyReused)),
+        Outcome::KeyInFlight => Err(NotSettled::Key(SaleError::KeyInFlight)),
+    }
+}

@@ -1,0 +1,103 @@
+//! The audit finds planted violations. An audit that sums with signs, for example, would be content with −1.
+
+use std::collections::BTreeSet;
+
+use crate::fixture::{Fixture, Shop, key, request};
+
+/// Each statement, and an invariant that it breaks.
+const PLANTED: &[(&str, &str)] = &[
+    (
+        "update tidegate.stock set sold = sold + 1, on_hand = on_hand + 1 where sku = 'A'",
+        "counters-are-the-ledger",
+    ),
+    ("update tidegate.stock set held = held - 1 where sku = 'A'", "counters-are-the-holds"),
+    ("delete from tidegate.movement where kind = 'confirmed'", "one-end-per-hold"),
+    ("delete from tidegate.hold where state = 'confirmed'", "lines-have-holds"),
+    ("delete from tidegate.movement where kind = 'hold'", "holds-have-lines-and-keys"),
+    (
+        "insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold, hold, key) \
+         select at, kind, sku, location, on_hand, held, sold, hold, key from tidegate.movement where kind = 'confirmed'",
+        "one-end-per-hold",
+    ),
+    (
+        "insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold) \
+         select at, 'adjust', sku, location, -20, 0, 0 from tidegate.movement where kind = 'set' and sku = 'A'; \
+         insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold) \
+         select at, 'adjust', sku, location, 20, 0, 0 from tidegate.movement where kind = 'set' and sku = 'A'",
+        "never-negative",
+    ),
+    (
+        "update tidegate.hold set expires_at = created_at where state = 'confirmed'",
+        "ends-by-the-deadline",
+    ),
+    (
+        "update tidegate.hold set state = 'expired' where state = 'confirmed'",
+        "counters-are-the-holds",
+    ),
+    ("update tidegate.customer_units set units = units + 1", "customer-units-are-the-holds"),
+    ("update tidegate.movement set key = 'k1' where kind = 'hold'", "one-effect-per-key"),
+    ("update tidegate.sku set customer_limit = 1 where sku = 'B'", "customer-limit"),
+    (
+        "insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold) \
+      select at, kind, 'Z', location, on_hand, held, sold from tidegate.movement where kind = 'set' and sku = 'A'",
+        "movements-have-stock",
+    ),
+];
+
+async fn fill(shop: &Shop) {
+    shop.put("A", 10).await;
+    shop.put_with("B", 10, None, Some(5)).await;
+    let sold = shop.hold("k1", "c", &[("A", 2), ("B", 2)]).await.expect("held");
+    shop.confirm(sold.hold).await.expect("confirmed");
+    shop.hold("k2", "c", &[("A", 1), ("B", 1)]).await.expect("held");
+    shop.sale.hold(request("d", &[("B", 1)], 600), &key("k3")).await.expect("held");
+}
+
+async fn broken_invariants(shop: &Shop) -> BTreeSet<&'static str> {
+    let findings = shop.ledger.audit().await.expect("audited");
+    findings.iter().map(|finding| finding.invariant).collect()
+}
+
+/// `save` copies the tables, and `restore` puts the copies in their place.
+async fn finds_planted(fixture: &Fixture, save: &str, restore: &str) {
+    let shop = fixture.shop().await;
+    fill(&shop).await;
+    assert_eq!(broken_invariants(&shop).await, BTreeSet::new());
+    fixture.sql(save);
+    for (sql, invariant) in PLANTED {
+        fixture.sql(sql);
+        let broken = broken_invariants(&shop).await;
+        assert!(broken.contains(invariant), "{sql}: {broken:?}");
+        fixture.sql(restore);
+    }
+}
+
+const TABLES: [&str; 6] = ["sku", "stock", "hold", "customer_units", "request", "movement"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_violations_found_in_postgres() {
+    let save =
+        TABLES.map(|table| format!("create table saved_{table} as table tidegate.{table}; "));
+    let restore = TABLES.map(|table| {
+        let identity = if table == "movement" { "overriding system value " } else { "" };
+        format!(
+            "truncate tidegate.{table} cascade; \
+             insert into tidegate.{table} {identity}select * from saved_{table}; "
+        )
+    });
+    let fixture = Fixture::postgres().await;
+    finds_planted(&fixture, &save.concat(), &restore.concat()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_violations_found_in_sqlite() {
+    let save = TABLES
+        .map(|table| format!("create table saved_{table} as select * from tidegate.{table}; "));
+    let restore = TABLES.map(|table| {
+        format!(
+            "delete from tidegate.{table}; insert into tidegate.{table} select * from saved_{table}; "
+        )
+    });
+    let fixture = Fixture::sqlite().await;
+    finds_planted(&fixture, &save.concat(), &restore.concat()).await;
+}

@@ -1,0 +1,182 @@
+//! `tidegate sale`
+
+use std::path::{Path, PathBuf};
+
+use sale::ledger::{Finding, Ledger, LedgerStatus};
+use sale::{HoldId, Pending, SaleOptions, SchemaError};
+use serde_json::json;
+
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::runtime::block_on;
+use crate::terminal::{print, print_error};
+
+/// Prepare, show and check the ledger of the sale.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:  tidegate sale migrate --dry-run\n           tidegate sale audit --json\n\nThese commands use the database of [sale] themselves: no node needs to run.\n\nExit codes: 0 good, 1 the audit has findings, 3 the environment lacks something"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show the migrations that the database lacks, and apply them, while nodes serve.
+    #[command(after_help = "Example:  tidegate sale migrate --config tidegate.toml")]
+    Migrate {
+        #[command(flatten)]
+        file: File,
+        /// Show the statements and apply nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show counts of the ledger.
+    #[command(after_help = "Example:  tidegate sale status --json")]
+    Status {
+        #[command(flatten)]
+        file: File,
+        /// Print the counts as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the invariants of stock and holds; exits with 1 where one is broken.
+    #[command(after_help = "Example:  tidegate sale audit --json --acknowledged holds.txt")]
+    Audit {
+        #[command(flatten)]
+        file: File,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+        /// A file with names of holds that clients were told, one on each line: each must exist.
+        #[arg(long, value_name = "FILE")]
+        acknowledged: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct File {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    config: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    block_on(async {
+        let done = match &args.command {
+            Command::Migrate { file, dry_run } => migrate(&file.config, *dry_run).await,
+            Command::Status { file, json } => status(&file.config, *json).await,
+            Command::Audit { file, json, acknowledged } => {
+                audit(&file.config, *json, acknowledged.as_deref()).await
+            }
+        };
+        done.unwrap_or_else(|problem| {
+            print_error(format_args!("tidegate: {problem}"));
+            Exit::Environment
+        })
+    })
+}
+
+/// Reads `[sale]`; the error is a sentence.
+fn options(config: &Path) -> Result<SaleOptions, String> {
+    let config = Config::read(config).map_err(|err| err.to_string())?;
+    config.sale.ok_or_else(|| {
+        "there is no [sale]: add it with url = \"postgres://…\" or \"sqlite:…\"".to_owned()
+    })
+}
+
+/// Returns a function that names the database in an error.
+fn failed<E: std::fmt::Display>(options: &SaleOptions) -> impl Fn(E) -> String {
+    let url = options.url.to_string();
+    move |err| format!("[sale] {url}: {err}")
+}
+
+async fn migrate(config: &Path, dry_run: bool) -> Result<Exit, String> {
+    let options = options(config)?;
+    let failed = failed::<SchemaError>(&options);
+    if dry_run {
+        let Pending { present, migrations } = options.pending().await.map_err(failed)?;
+        print(format_args!("-- version {present}; {} migrations are missing", migrations.len()));
+        for migration in migrations {
+            print(format_args!("\n-- {migration}\n{}", migration.sql));
+        }
+        return Ok(Exit::Good);
+    }
+    let Pending { present, migrations } = options.migrate().await.map_err(failed)?;
+    for migration in &migrations {
+        print(format_args!("applied {migration}"));
+    }
+    if migrations.is_empty() {
+        print(format_args!("version {present} is up to date"));
+    }
+    Ok(Exit::Good)
+}
+
+async fn status(config: &Path, json: bool) -> Result<Exit, String> {
+    let options = options(config)?;
+    let ledger = options.open().await.map_err(failed(&options))?;
+    let status = ledger.status().await.map_err(failed(&options))?;
+    if json {
+        print(json!(status));
+        return Ok(Exit::Good);
+    }
+    let LedgerStatus { schema, skus, on_hand, held, sold, active_holds, .. } = status;
+    let LedgerStatus { due_holds, oldest_due_ms, keys, .. } = status;
+    print(format_args!("ledger   {}, schema {schema}", options.url));
+    print(format_args!("stock    {skus} SKUs, {on_hand} on hand, {held} held, {sold} sold"));
+    print(format_args!("holds    {active_holds} active, {due_holds} of them past the deadline"));
+    if due_holds > 0 {
+        print(format_args!(
+            "         the oldest for {oldest_due_ms} ms; a running node expires them"
+        ));
+    }
+    print(format_args!("keys     {keys} idempotency keys"));
+    Ok(Exit::Good)
+}
+
+async fn audit(config: &Path, json: bool, told: Option<&Path>) -> Result<Exit, String> {
+    let options = options(config)?;
+    let told = told.map(acknowledged).transpose()?.unwrap_or_default();
+    let ledger = options.open().await.map_err(failed(&options))?;
+    let mut findings = ledger.audit().await.map_err(failed(&options))?;
+    findings.extend(missing(&*ledger, &told).await.map_err(failed(&options))?);
+    let verdict = if findings.is_empty() { "good" } else { "bad" };
+    if json {
+        print(json!({ "verdict": verdict, "findings": findings }));
+    } else {
+        for Finding { invariant, subject, detail } in &findings {
+            print(format_args!("{invariant}: {subject}: {detail}"));
+        }
+        print(format_args!("{} findings", findings.len()));
+    }
+    Ok(if findings.is_empty() { Exit::Good } else { Exit::Bad })
+}
+
+fn acknowledged(path: &Path) -> Result<Vec<HoldId>, String> {
+    let text = std::fs::read_to_string(path).map_err(|err| format!("{}: {err}", path.display()))?;
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let parse = |(number, line): (usize, &str)| {
+        let named = |err| format!("{}: line {number}: {err}", path.display());
+        line.trim().parse().map_err(named)
+    };
+    lines.map(parse).collect()
+}
+
+/// Returns the holds that clients were told and that are not there.
+async fn missing(
+    ledger: &dyn Ledger,
+    told: &[HoldId],
+) -> Result<Vec<Finding>, sale::ledger::LedgerError> {
+    let mut missing = Vec::new();
+    for hold in told {
+        if ledger.find_hold(*hold).await?.is_none() {
+            missing.push(Finding {
+                invariant: "acknowledged-holds-exist",
+                subject: hold.to_string(),
+                detail: "a client was told of it".to_owned(),
+            });
+        }
+    }
+    Ok(missing)
+}

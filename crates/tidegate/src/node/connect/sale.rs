@@ -1,0 +1,25 @@
+//! The ledger of the sale.
+
+use std::sync::Arc;
+
+use coherence::Clock;
+use prometheus_client::registry::Registry;
+use sale::{Sale, SaleMetrics};
+
+use crate::config::Config;
+use crate::node::error::NodeError;
+
+/// Opens the ledger, if there is one.
+///
+/// # Errors
+/// It can't be reached, or `tidegate sale migrate` has to be run.
+pub(in crate::node) async fn sale(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Result<Option<Sale>, NodeError> {
+    let Some(options) = &config.sale else { return Ok(None) };
+    let ledger = options.open().await;
+    let ledger = ledger.map_err(|error| NodeError::Sale { url: options.url.to_string(), error })?;
+    Ok(Some(Sale::new(ledger, Arc::clone(clock), SaleMetrics::new(registry))))
+}
