@@ -128,6 +128,9 @@ impl Follower {
                     (self.watched, self.leads) = (true, false);
                     self.metrics.changed_tables().stop();
                     self.health.optional("feed", true, "another node follows the log");
+                    if std::mem::take(&mut self.refusals) > 0 {
+                        self.health.optional("shared", true, "another node applies invalidations");
+                    }
                 }
                 Ok(FeedEvent::Lost(err)) => {
                     self.leads = false;
