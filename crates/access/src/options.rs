@@ -42,12 +42,15 @@ impl AccessOptions {
     /// where they could not be read.
     pub fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
         let hosts = table.list_with("hosts", Hosts::check_name);
-        let tokens = table.text("tokens").map(|path| TokenFile::new(folder.join(path)));
+        let tokens = table.file("tokens", folder).map(TokenFile::new);
         let audit_log = table.nested("audit_log", AUDIT_LOG_KEYS, |table| {
-            const FILE: &str = "name a file, such as file = \"audit.log\"";
-            let file = table.required("file", "wrong-value", FILE, str::parse::<PathBuf>);
+            let file = table.file("file", folder);
+            if !table.has("file") {
+                let help = "name a file, such as file = \"audit.log\"";
+                table.problem("missing", "file", "is missing", help);
+            }
             let rotate = table.size("rotate", (64 << 10)..=(64 << 30)).unwrap_or(ROTATE_BYTES);
-            Some(AuditLogOptions { file: folder.join(file?), rotate_bytes: rotate })
+            Some(AuditLogOptions { file: file?, rotate_bytes: rotate })
         });
         Self {
             hosts: Hosts::new(hosts.into_iter().map(|(_, name)| name).collect()),

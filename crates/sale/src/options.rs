@@ -36,7 +36,7 @@ impl SaleOptions {
         folder: &Path,
         parse_url: impl FnOnce(&str, Option<&Path>) -> Result<DatabaseUrl, ValueError>,
     ) -> Option<Self> {
-        let password_file = table.text("password_file").map(|file| folder.join(file));
+        let password_file = table.file("password_file", folder);
         let password_file = password_file.as_deref();
         let connections = table.whole_number("connections", 1..=1_000).unwrap_or(8) as usize;
         let timeout = table.duration("timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));

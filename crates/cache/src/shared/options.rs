@@ -82,7 +82,7 @@ impl SharedOptions {
         let default = Self::default();
         let user = table.text("sentinel_user").map(str::to_owned);
         let password = table.text_with("sentinel_password", |text| Ok(text.to_owned()));
-        let mut file = |key: &str| table.text(key).map(|file| folder.join(file));
+        let mut file = |key: &str| table.file(key, folder);
         let password_file = file("password_file");
         let sentinel = RedisLogin { user, password, password_file: file("sentinel_password_file") };
         let (ca, cert, key) = (file("ca"), file("cert"), file("key"));

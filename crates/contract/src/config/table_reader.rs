@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -226,6 +227,18 @@ impl<'t> TableReader<'t> {
             }),
         };
         self.record(key, value)
+    }
+
+    /// Returns the file that the text names, relative to `folder`, if the key is present. A URL, which may have a
+    /// password, is refused: errors about files show their names.
+    pub fn file(&mut self, key: &str, folder: &Path) -> Option<PathBuf> {
+        self.text_with(key, |text| {
+            if text.contains(":/") {
+                let help = "write the name of a file, absolute or beside this one";
+                return Err(ValueError::wrong_value("is a URL", help));
+            }
+            Ok(folder.join(text))
+        })
     }
 
     /// As [`TableReader::text_with`], for a key that must be present.

@@ -54,7 +54,7 @@ impl RunReport {
     }
 
     pub(super) fn verdict(&self) -> Verdict {
-        Verdict::of(self)
+        Verdict::of(self.targets.first(), self.audit_failure.as_deref())
     }
 }
 
@@ -147,8 +147,9 @@ impl RunReport {
         for note in &self.notes {
             writeln!(out, "{note}")?;
         }
+        let Some(target) = self.targets.first() else { return Ok(()) };
         write!(out, "\nVerdict: ")?;
-        self.verdict().write(self, out)?;
+        self.verdict().write(target, out)?;
         writeln!(out, ".")
     }
 }
@@ -169,6 +170,21 @@ mod tests {
             report.json().to_string(),
             format!("{{{figures},\"compare\":{{\"ttl_only\":{{{figures}}}}}}}")
         );
+    }
+
+    #[test]
+    fn overloaded_run_says_so() {
+        let figures = TargetFigures {
+            requests: 1_000,
+            errors: 780,
+            audited: 220,
+            ..TargetFigures::default()
+        };
+        let target = TargetReport { title: "Tidegate".into(), figures, ..TargetReport::default() };
+        let report = RunReport { targets: vec![target], ..RunReport::default() };
+        let text = report.to_string();
+        assert!(text.contains("780 of 1,000 requests") && !text.contains("kept"), "{text}");
+        assert!(!report.passed());
     }
 
     #[test]

@@ -103,15 +103,12 @@ impl fmt::Display for StormReport {
         for note in &report.notes {
             writeln!(out, "{note}")?;
         }
+        let Some(target) = report.targets.first() else { return Ok(()) };
         write!(out, "\nVerdict: ")?;
-        report.verdict().write(report, out)?;
-        match report.targets.first().map(|target| self.origin_load(target)) {
-            Some(load) if load <= self.limit_per_second => {
-                writeln!(out, ". The load at its shop stayed within the shop's capacity.")
-            }
-            Some(_) => writeln!(out, ". The load at its shop exceeded the shop's capacity."),
-            None => writeln!(out, "."),
-        }
+        report.verdict().write(target, out)?;
+        let is_within = self.origin_load(target) <= self.limit_per_second;
+        let word = if is_within { "stayed within" } else { "exceeded" };
+        writeln!(out, ". The load at its shop {word} the shop's capacity.")
     }
 }
 

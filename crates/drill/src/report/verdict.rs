@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::run::RunReport;
+use super::figures::TargetReport;
 use super::table::grouped;
 
 /// Fewer audited responses support no verdict.
@@ -27,12 +27,12 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the verdict on `report`. A stale response counts whatever else is missing.
-    pub(super) fn of(report: &RunReport) -> Self {
-        let figures =
-            report.targets.first().map(|target| target.figures.clone()).unwrap_or_default();
-        if let Some(failure) = &report.audit_failure {
-            Self::Unaudited(failure.clone())
+    /// Returns the verdict on a target; `audit_failure`: the error that makes the audit void. A stale response counts
+    /// whatever else is missing.
+    pub(super) fn of(target: Option<&TargetReport>, audit_failure: Option<&str>) -> Self {
+        let figures = target.map(|target| target.figures.clone()).unwrap_or_default();
+        if let Some(failure) = audit_failure {
+            Self::Unaudited(failure.to_owned())
         } else if figures.stale_beyond_contract > 0 {
             Self::Broken
         } else if figures.errors as f64 > figures.requests as f64 * MAX_ERROR_SHARE {
@@ -44,9 +44,8 @@ impl Verdict {
         }
     }
 
-    /// Writes the verdict as a sentence without its end.
-    pub(super) fn write(&self, report: &RunReport, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(target) = report.targets.first() else { return Ok(()) };
+    /// Writes the verdict on a target as a sentence without its end.
+    pub(super) fn write(&self, target: &TargetReport, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (title, figures) = (&target.title, &target.figures);
         match self {
             Self::Kept => write!(
@@ -83,9 +82,14 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{TargetFigures, TargetReport};
+    use crate::report::TargetFigures;
 
-    fn report(requests: u64, errors: u64, audited: u64, stale_beyond_contract: u64) -> RunReport {
+    fn target(
+        requests: u64,
+        errors: u64,
+        audited: u64,
+        stale_beyond_contract: u64,
+    ) -> TargetReport {
         let figures = TargetFigures {
             requests,
             errors,
@@ -93,29 +97,28 @@ mod tests {
             stale_beyond_contract,
             ..TargetFigures::default()
         };
-        let target = TargetReport { title: "Tidegate".into(), figures, ..TargetReport::default() };
-        RunReport { targets: vec![target], ..RunReport::default() }
+        TargetReport { figures, ..TargetReport::default() }
+    }
+
+    fn verdict(target: &TargetReport) -> Verdict {
+        Verdict::of(Some(target), None)
     }
 
     #[test]
     fn unanswered_requests_leave_no_verdict() {
-        let overloaded = report(1_000, 780, 220, 0);
-        assert_eq!(Verdict::of(&overloaded), Verdict::Overloaded);
-        let text = overloaded.to_string();
-        assert!(text.contains("780 of 1,000 requests") && !text.contains("kept"), "{text}");
-        assert!(!overloaded.passed());
-        assert!(report(1_000, 10, 900, 0).passed());
+        assert_eq!(verdict(&target(1_000, 780, 220, 0)), Verdict::Overloaded);
+        assert_eq!(verdict(&target(1_000, 10, 900, 0)), Verdict::Kept);
     }
 
     #[test]
     fn one_audited_answer_leaves_no_verdict() {
-        assert_eq!(Verdict::of(&report(1, 0, 1, 0)), Verdict::TooFewAudited);
-        assert_eq!(Verdict::of(&report(0, 0, 0, 0)), Verdict::TooFewAudited);
-        assert_eq!(Verdict::of(&RunReport::default()), Verdict::TooFewAudited);
+        assert_eq!(verdict(&target(1, 0, 1, 0)), Verdict::TooFewAudited);
+        assert_eq!(verdict(&target(0, 0, 0, 0)), Verdict::TooFewAudited);
+        assert_eq!(Verdict::of(None, None), Verdict::TooFewAudited);
     }
 
     #[test]
     fn stale_answer_counts_on_overloaded_machine() {
-        assert_eq!(Verdict::of(&report(1_000, 780, 220, 1)), Verdict::Broken);
+        assert_eq!(verdict(&target(1_000, 780, 220, 1)), Verdict::Broken);
     }
 }

@@ -54,7 +54,7 @@ impl AuditOptions {
             sample_share: table.number("sample", 0.0..=1.0).unwrap_or(default.sample_share),
             pages_per_second: pages.unwrap_or(default.pages_per_second),
             peers: peers(table, parse_peer),
-            peers_token: table.text("peers_token").map(|file| folder.join(file)),
+            peers_token: table.file("peers_token", folder),
         }
     }
 }

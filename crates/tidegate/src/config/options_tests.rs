@@ -18,6 +18,11 @@ const FULL: [&str; 2] = [
 contracts = "contracts/*.toml"
 [node]
 region = "eu"
+stop_delay = "1s"
+[access]
+hosts = ["tidegate.internal"]
+tokens = "tokens.toml"
+audit_log = { file = "audit.log", rotate = "1MiB" }
 [listen]
 gateway = "127.0.0.1:1"
 data = "127.0.0.1:2"
@@ -103,12 +108,19 @@ reads_per_second = 1.0
 sample = 0.5
 pages_per_second = 1.0
 peers = ["http://b:9180"]
+peers_token = "peers.token"
 "#,
     r#"
 [source.shop]
 url = "postgres://shop@db/shop"
+password_file = "password"
 publication = "p"
 slot = "s"
+[shared]
+url = "redis+sentinel://u@a:1/shop"
+password_file = "password"
+sentinel_user = "u"
+sentinel_password_file = "password"
 [upstream]
 url = "http://b:2"
 "#,

@@ -57,6 +57,9 @@ fn url_at_any_key_hidden() {
         ("edge", edge::EdgeSection::KEYS),
         ("log", super::log::KEYS),
         ("audit", ::node::AuditOptions::KEYS),
+        ("access", access::AccessOptions::KEYS),
+        ("access.audit_log", &["file", "rotate"]),
+        ("sale", sale::SaleOptions::KEYS),
         ("data.price", &["key", "value", "staleness", "owner", "tags", "from"]),
         ("misspelt", &["url"]),
     ] {

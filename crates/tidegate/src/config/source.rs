@@ -52,7 +52,7 @@ impl Source {
         let load_timeout =
             table.duration("load_timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
         let events = table.nested("events", source_events::KEYS, SourceEvents::read);
-        let password_file = table.text("password_file").map(|file| folder.join(file));
+        let password_file = table.file("password_file", folder);
         let url = table.required_text_with("url", DatabaseUrl::FORMS, |text| {
             database_url(text, password_file.as_deref())
         });

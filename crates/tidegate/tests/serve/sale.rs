@@ -1,6 +1,7 @@
 //! The sale through HTTP: the binary on a real PostgreSQL, under load and faults. Every test ends with
 //! `tidegate sale audit` over all holds that clients were told of.
 
+mod access;
 mod api;
 mod command;
 mod faults;

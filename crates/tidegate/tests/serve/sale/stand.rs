@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,34 @@ impl Stand {
         let process = start(&self.config(ledger, ports.each_ref()), &[]);
         let [_, _, admin, sale] = ports.each_ref().map(Port::addr);
         Node { process, sale, admin, _ports: ports.into() }
+    }
+
+    /// Starts a node that needs access tokens, which are made from a configuration in the same folder, and waits
+    /// until it serves.
+    pub(super) fn guarded_node(&self) -> Node {
+        let access = "[access]\ntokens = \"tokens.toml\"\n";
+        let ports = Self::ports();
+        let path = self.config("", ports.each_ref());
+        let config = std::fs::read_to_string(&path).expect("readable");
+        std::fs::write(&path, format!("{access}{config}")).expect("written");
+        std::fs::copy(&path, self.folder.path().join("tidegate.toml")).expect("copied");
+        self.token("first", "admin");
+        let process = start(&path, &[]);
+        let [_, _, admin, sale] = ports.each_ref().map(Port::addr);
+        let mut node = Node { process, sale, admin, _ports: ports.into() };
+        node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
+        node
+    }
+
+    /// Makes an access token.
+    pub(super) fn token(&self, name: &str, role: &str) -> String {
+        let made = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["token", "create", name, "--role", role])
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the binary runs");
+        assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stdout).expect("text").trim().to_owned()
     }
 
     /// Starts a node and waits until it serves.
