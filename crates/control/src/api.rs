@@ -20,9 +20,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
+use listen::Acceptor;
 
 use crate::admin::Admin;
+use crate::listener::AdminListener;
 use crate::problem::problem;
 
 /// Serves until `stop` completes; requests in flight are finished.
@@ -30,11 +31,11 @@ use crate::problem::problem;
 /// # Errors
 /// The listener failed.
 pub async fn serve(
-    listener: TcpListener,
+    acceptor: Acceptor,
     admin: Admin,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(admin)).with_graceful_shutdown(stop).await
+    axum::serve(AdminListener(acceptor), router(admin)).with_graceful_shutdown(stop).await
 }
 
 /// Returns the routes.

@@ -6,6 +6,7 @@ mod admin;
 pub mod api;
 mod events;
 mod inspect;
+mod listener;
 mod problem;
 mod webhook;
 

@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use listen::{Accepted, Acceptor};
 
 use super::api::{DataApi, ServedContract};
 use super::error::DataError;
@@ -25,33 +25,23 @@ use crate::http::ryw_token;
 
 /// The time limit for requests in flight to end after shutdown begins.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after a failed `accept`.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The detail for an unknown path.
 const PATHS: &str =
     "values are at /data/{contract}/{id}, several at /data/batch?get={contract}/{id}&get=…";
 
 impl DataApi {
-    /// Serves HTTP/1.1 on `listener` until `shutdown` resolves. Then closes the listener and waits up
-    /// to ten seconds for requests in flight.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+    /// Serves HTTP/1.1 on the connections of `acceptor` until `shutdown` resolves. Then closes the listener and
+    /// waits up to ten seconds for requests in flight.
+    pub async fn serve(&self, acceptor: Acceptor, shutdown: impl Future<Output = ()> + Send) {
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).half_close(false);
         let connections = GracefulShutdown::new();
         let mut shutdown = pin!(shutdown);
         loop {
-            let socket = tokio::select! {
+            let Accepted { socket, slot, .. } = tokio::select! {
                 () = &mut shutdown => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => socket,
-                    Err(err) => {
-                        // Most likely too many open files, which resolves as connections end.
-                        tracing::warn!(error = %err, "can't accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                },
+                accepted = acceptor.accept() => accepted,
             };
             let _ = socket.set_nodelay(true);
             let api = self.clone();
@@ -65,9 +55,10 @@ impl DataApi {
                 if let Err(err) = watched.await {
                     tracing::debug!(error = %err, "connection ended");
                 }
+                drop(slot);
             });
         }
-        drop(listener);
+        drop(acceptor);
         if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await.is_err() {
             tracing::warn!("data API connections closed after the drain time");
         }

@@ -41,13 +41,14 @@ const ROOMS: &[Room] = &[
     Room { name: "cache",     ours: &["contract", "coherence", "database", "redis_transport"], not_directly: &[POOLS, HTTP], not_at_all: NOTHING },
     Room { name: "feed",      ours: &["contract", "coherence", "database"], not_directly: &[POOLS, HTTP_SERVERS, REDIS, STORE], not_at_all: NOTHING },
     Room { name: "node",      ours: &["contract", "coherence", "cache", "feed"], not_directly: DRIVERS, not_at_all: NOTHING },
-    Room { name: "edge",      ours: &["contract", "coherence", "cache"],  not_directly: DATABASES, not_at_all: NOTHING },
-    Room { name: "control",   ours: &["contract", "coherence", "cache", "node"], not_directly: DATABASES, not_at_all: NOTHING },
+    Room { name: "listen",    ours: NO_ROOM,                              not_directly: &[HTTP], not_at_all: DATABASES },
+    Room { name: "edge",      ours: &["contract", "coherence", "cache", "listen"], not_directly: DATABASES, not_at_all: NOTHING },
+    Room { name: "control",   ours: &["contract", "coherence", "cache", "node", "listen"], not_directly: DATABASES, not_at_all: NOTHING },
     Room { name: "drill",     ours: NO_ROOM,                              not_directly: NOTHING, not_at_all: DATABASES },
     Room { name: "shop",      ours: NO_ROOM,                              not_directly: &[REDIS], not_at_all: NOTHING },
     Room { name: "sim",       ours: &["contract", "coherence", "cache", "feed", "node"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "harness",   ours: NO_ROOM,                              not_directly: NOTHING, not_at_all: NOTHING },
-    Room { name: "tidegate",  ours: &["contract", "coherence", "database", "cache", "feed", "node", "edge", "control", "drill", "shop"],
+    Room { name: "tidegate",  ours: &["contract", "coherence", "database", "cache", "feed", "node", "listen", "edge", "control", "drill", "shop"],
            not_directly: NOTHING, not_at_all: NOTHING },
 ];
 

@@ -64,8 +64,8 @@ impl RawConfig {
             GatewayOptions::read_upstream(table, HTTP_FORM, http_url)
         });
         let edge = table.nested("edge", EdgeSection::KEYS, EdgeSection::read).unwrap_or_default();
-        let EdgeSection { routes, clients } = edge;
-        let gateway = gateway.map(|options| GatewayOptions { routes, clients, ..options });
+        let EdgeSection { routes, clients, pages } = edge;
+        let gateway = gateway.map(|options| GatewayOptions { routes, clients, pages, ..options });
         let log = table.nested("log", log::KEYS, |table| Some(LogFormat::read(table)));
         let audit = |table: &mut TableReader<'_>| Some(AuditOptions::read(table, http_authority));
         let audit = table.nested("audit", AuditOptions::KEYS, audit);
