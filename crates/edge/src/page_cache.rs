@@ -4,6 +4,7 @@
 pub(crate) mod cookie_pages;
 pub(crate) mod key;
 pub(crate) mod origin;
+mod receive;
 pub(crate) mod response;
 pub(crate) mod storability;
 pub(crate) mod stored_head;

@@ -168,6 +168,7 @@ impl PageAuditor {
             target: sample.target.clone(),
             version: Version::HTTP_11,
             headers: HeaderMap::new(),
+            websocket: false,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             scheme: sample.scheme,
             host: sample.host.clone(),
@@ -183,7 +184,7 @@ impl PageAuditor {
         }
         match body {
             Collected::Complete(bytes) => Some(bytes),
-            Collected::TooLarge(_) | Collected::Incomplete(_) => None,
+            Collected::TooLarge | Collected::Incomplete(_) => None,
         }
     }
 

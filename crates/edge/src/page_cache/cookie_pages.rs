@@ -8,32 +8,58 @@ use contract::Key;
 
 const SLOTS: usize = 4_096;
 
-/// Remembers for a limited time which pages are not explicitly shared. Requests with cookies for such
-/// a page do not wait for each other's loads, because none of them may use another's response.
+/// A page that was not asked for during this time after it was to be tried again is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(3_600);
+
+/// Remembers which pages are not explicitly shared. Requests with cookies for such a page do not wait for each
+/// other's loads, because none of them may use another's response. Once in a while one of them finds out whether the
+/// page is shared by now, while the others still do not wait.
 ///
 /// The engine's own record of uncacheable answers does not serve here: it would apply to requests
 /// without cookies too, which may share the page. A collision overwrites a slot; a forgotten page
 /// costs one wait.
 pub(crate) struct CookiePages {
-    /// The upper 32 bits identify the page, the lower 32 bits are the second at which it expires.
+    /// The upper 32 bits identify the page, the lower 32 bits are the second from which it is tried again.
     slots: Box<[AtomicU64]>,
-    ttl: Duration,
+    retry: Duration,
 }
 
 impl CookiePages {
-    pub(crate) fn new(ttl: Duration) -> Self {
-        Self { slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(), ttl }
+    pub(crate) fn new(retry: Duration) -> Self {
+        Self { slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(), retry }
     }
 
     pub(crate) fn insert(&self, key: &Key, now: Mono) {
         let (slot, page) = self.slot(key);
-        slot.store(page << 32 | seconds(now + self.ttl), Ordering::Relaxed);
+        slot.store(page << 32 | seconds(now + self.retry), Ordering::Relaxed);
     }
 
-    pub(crate) fn contains(&self, key: &Key, now: Mono) -> bool {
+    /// Forgets a page that turned out to be shared.
+    pub(crate) fn remove(&self, key: &Key) {
+        let (slot, page) = self.slot(key);
+        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |stored| {
+            (stored >> 32 == page).then_some(0)
+        });
+    }
+
+    /// Whether a request with cookies has to read the page from the upstream for itself. Of the requests that ask
+    /// once the page is to be tried again, one gets false.
+    pub(crate) fn claims(&self, key: &Key, now: Mono) -> bool {
         let (slot, page) = self.slot(key);
         let stored = slot.load(Ordering::Relaxed);
-        stored >> 32 == page && stored & 0xffff_ffff > seconds(now)
+        if stored >> 32 != page {
+            return false;
+        }
+        let retry = stored & 0xffff_ffff;
+        let at = seconds(now);
+        if retry > at {
+            return true;
+        }
+        if at - retry > FORGOTTEN.as_secs() {
+            return false;
+        }
+        let next = page << 32 | seconds(now + self.retry);
+        slot.compare_exchange(stored, next, Ordering::Relaxed, Ordering::Relaxed).is_err()
     }
 
     /// The slot of a page and its identifier. The key ends in the hexadecimal digits of SHA-256, so it
@@ -55,13 +81,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cookie_page_expires() {
+    fn one_request_tries_again() {
         let pages = CookiePages::new(Duration::from_secs(10));
         let key = |id: u128| Key::parse(&format!("v1:edge:page:h-{id:032x}")).expect("a key");
         let at = |seconds: u64| Mono(seconds * 1_000_000_000);
         pages.insert(&key(7 << 40), at(100));
-        assert!(pages.contains(&key(7 << 40), at(109)));
-        assert!(!pages.contains(&key(7 << 40), at(110)));
-        assert!(!pages.contains(&key(8 << 40), at(100)), "another page in the same slot");
+        assert!(pages.claims(&key(7 << 40), at(109)));
+        let asked = [(); 3].map(|()| pages.claims(&key(7 << 40), at(110)));
+        assert_eq!(asked, [false, true, true], "one tries, and the others do not wait");
+        assert!(!pages.claims(&key(7 << 40), at(120)), "the next try");
+        assert!(!pages.claims(&key(8 << 40), at(100)), "another page in the same slot");
+        pages.remove(&key(8 << 40));
+        assert!(pages.claims(&key(7 << 40), at(121)));
+        pages.remove(&key(7 << 40));
+        assert!(!pages.claims(&key(7 << 40), at(122)));
+        pages.insert(&key(7 << 40), at(130));
+        assert!(!pages.claims(&key(7 << 40), at(4_000)), "forgotten");
+        assert!(!pages.claims(&key(7 << 40), at(4_000)), "forgotten");
     }
 }
