@@ -31,6 +31,7 @@ pub use crate::service::{HttpOrigin, ServiceError, ServiceMetrics};
 pub use crate::settings::client_limits::{BudgetLimits, ClientLimits};
 pub use crate::settings::edge_section::EdgeSection;
 pub use crate::settings::options::{GatewayOptions, HostPolicy, OptionsError};
+pub use crate::settings::page_limits::PageLimits;
 pub use crate::settings::routes::{RouteConfig, RouteError, Routes};
 pub use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts, UpstreamLimits};
 pub use crate::telemetry::metrics::{self, Metrics};

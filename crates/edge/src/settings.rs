@@ -3,5 +3,6 @@
 pub(crate) mod client_limits;
 pub(crate) mod edge_section;
 pub(crate) mod options;
+pub(crate) mod page_limits;
 pub(crate) mod routes;
 pub(crate) mod upstream_limits;

@@ -13,6 +13,7 @@ use super::classify::{Classification, PageRequest};
 use super::error::GatewayError;
 use super::inner::GatewayInner;
 use crate::http::body::Body;
+use crate::http::cookie_fields;
 use crate::http::header_set::HeaderSet;
 use crate::http::ryw_token;
 use crate::http::target::Scheme;
@@ -78,6 +79,9 @@ impl GatewayInner {
     pub(crate) fn dispatch(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Dispatch {
         let started = self.clock.mono();
         let present = HeaderSet::of(request.headers());
+        if present.any(HeaderSet::COOKIE) {
+            cookie_fields::join(request.headers_mut());
+        }
         // Removes the token's cookie before any other code reads cookies.
         let token = if present.any(HeaderSet::COOKIE) || present.any(HeaderSet::TIDEGATE_AFTER) {
             ryw_token::take_from_request(request.headers_mut())

@@ -20,15 +20,19 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 pub(crate) enum GatewayError {
     #[error("the host is missing or malformed")]
     Host,
+    #[error("the target of the request is neither a path nor a URL")]
+    Target,
     #[error("this gateway does not serve the host")]
     UnknownHost,
-    #[error("protocol upgrades are not supported")]
+    #[error("a WebSocket is opened by a GET of HTTP/1.1 with `Connection: upgrade`")]
     Upgrade,
     #[error("the method {0} is not supported")]
     Method(http::Method),
     #[error("100-continue is the only supported expectation")]
     Expectation,
-    #[error("the request has passed too many Tidegate gateways")]
+    #[error(
+        "the request has passed this gateway before, or too many Tidegate gateways: its upstream leads back to it"
+    )]
     Loop,
     #[error("no page is stored, and the request has only-if-cached")]
     OnlyIfCached,
@@ -41,7 +45,7 @@ pub(crate) enum GatewayError {
 impl GatewayError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Host => StatusCode::BAD_REQUEST,
+            Self::Host | Self::Target => StatusCode::BAD_REQUEST,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Method(_) => StatusCode::NOT_IMPLEMENTED,
@@ -50,6 +54,7 @@ impl GatewayError {
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(err) => match err {
                 UpstreamError::Overloaded(_)
+                | UpstreamError::Descriptors
                 | UpstreamError::Unreachable(_)
                 | UpstreamError::PageFails(_)
                 | UpstreamError::TotalLimit(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -87,7 +92,7 @@ impl GatewayError {
         Some(match self {
             Self::Upstream(err) => err.proxy_error(),
             Self::Loop => "proxy_loop_detected",
-            Self::Host | Self::Expectation => "http_request_error",
+            Self::Host | Self::Target | Self::Expectation => "http_request_error",
             Self::UnknownHost | Self::Method(_) | Self::Upgrade => "http_request_denied",
             Self::OnlyIfCached => return None,
             Self::Read(ReadError::Origin(err)) => match err.kind {

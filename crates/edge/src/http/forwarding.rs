@@ -70,6 +70,8 @@ pub(crate) struct Client<'a> {
     pub(crate) scheme: Scheme,
     /// The host of the client's request.
     pub(crate) host: &'a HeaderValue,
+    /// The name of this gateway in `Via`, beside "tidegate", by which it knows its own requests.
+    pub(crate) via: &'a str,
     /// Whether the client is a trusted proxy, whose `X-Forwarded-For` is extended.
     pub(crate) trusted: bool,
 }
@@ -99,7 +101,8 @@ pub(crate) fn rewrite_request_headers(
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    headers.append(VIA, via(version));
+    let hop = format!("{} ({})", via(version), client.via);
+    headers.append(VIA, HeaderValue::try_from(hop).expect("fixed text and hexadecimal digits"));
 }
 
 /// Removes the client's own fields from the request of a load whose response may be shared.
@@ -119,7 +122,7 @@ pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, version: Version
     remove_hop_by_hop(headers);
     headers.remove(SURROGATE_KEY);
     headers.remove(TIDEGATE_WRITTEN);
-    headers.append(VIA, via(version));
+    headers.append(VIA, HeaderValue::from_static(via(version)));
 }
 
 /// Removes the fields that belong to one response only from a response to be stored. Applied after
@@ -213,12 +216,12 @@ fn forwarded_for(before: Option<&HeaderValue>, address: IpAddr) -> HeaderValue {
 }
 
 /// The gateway's entry in `Via` (RFC 9110 §7.6.3).
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
+fn via(version: Version) -> &'static str {
+    match version {
         Version::HTTP_2 => "2.0 tidegate",
         Version::HTTP_10 => "1.0 tidegate",
         _ => "1.1 tidegate",
-    })
+    }
 }
 
 #[cfg(test)]
@@ -235,8 +238,8 @@ mod tests {
     fn rewritten(fields: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
         let mut headers = headers(fields);
         let host = HeaderValue::from_static("shop.example");
-        let client =
-            Client { address: [192, 0, 2, 7].into(), scheme: Scheme::Http, host: &host, trusted };
+        let (address, scheme) = ([192, 0, 2, 7].into(), Scheme::Http);
+        let client = Client { address, scheme, host: &host, via: "1", trusted };
         let id = HeaderValue::from_static("id");
         rewrite_request_headers(&mut headers, Version::HTTP_11, client, &host, &id);
         headers
@@ -257,7 +260,7 @@ mod tests {
             assert!(!sent.contains_key(name), "{name}");
         }
         assert!(sent.contains_key("cookie"), "an end-to-end field listed in Connection stays");
-        assert_eq!(sent["via"], "1.1 tidegate");
+        assert_eq!(sent["via"], "1.1 tidegate (1)");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use contract::config::TableReader;
 
 use super::client_limits::ClientLimits;
+use super::page_limits::PageLimits;
 use super::routes::Routes;
 
 /// The settings of `[edge]`.
@@ -12,19 +13,23 @@ pub struct EdgeSection {
     pub routes: Routes,
     /// The limits of clients.
     pub clients: ClientLimits,
+    /// The limits of stored pages.
+    pub pages: PageLimits,
 }
 
 impl EdgeSection {
     /// The keys of `[edge]`.
     pub const KEYS: &[&str] = &{
-        let [a, b, c, d, e, f, g] = ClientLimits::KEYS;
-        ["route", a, b, c, d, e, f, g]
+        let [a, b, c, d, e, f, g, j] = ClientLimits::KEYS;
+        let [h, i] = PageLimits::KEYS;
+        ["route", a, b, c, d, e, f, g, j, h, i]
     };
 
     /// Reads `[edge]`. `None` only after a problem was recorded.
     pub fn read(table: &mut TableReader<'_>) -> Option<Self> {
         let clients = ClientLimits::read(table);
-        Some(Self { routes: Routes::read(table)?, clients })
+        let pages = PageLimits::read(table);
+        Some(Self { routes: Routes::read(table)?, clients, pages })
     }
 }
 
@@ -45,13 +50,21 @@ mod tests {
     fn every_client_limit_is_read() {
         let section = read(
             "client_timeout = \"5s\"\nclient_min_rate = \"2KiB\"\nresponses = 10\n\
-             responses_per_client = 3\nuploads = 8\nuploads_per_client = 2\nupload_buffer = \"1KiB\"",
+             responses_per_client = 3\nuploads = 8\nuploads_per_client = 2\nupload_buffer = \"1KiB\"\n\
+             websocket_timeout = \"30s\"",
         );
         let clients = section.expect("valid").clients;
         assert_eq!((clients.timeout, clients.min_rate), (Duration::from_secs(5), 2_048));
         assert_eq!((clients.responses.total, clients.responses.per_client), (10, 3));
         assert_eq!((clients.uploads.total, clients.uploads.per_client), (8, 2));
         assert_eq!(clients.upload_buffer, 1_024);
+        assert_eq!(clients.websocket_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn every_page_limit_is_read() {
+        let section = read("max_page_size = \"8MiB\"\nmax_tags = 7").expect("valid");
+        assert_eq!(section.pages, PageLimits { max_bytes: 8 << 20, max_tags: 7 });
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
-use http::header::ACCEPT_ENCODING;
+use http::header::{ACCEPT_ENCODING, VIA};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, request, uri};
 
 use crate::http::encodings::Encodings;
 use crate::http::forwarding::{self, Client};
+use crate::http::request_id::RequestIds;
 use crate::http::target::Scheme;
+use crate::http::tunnel;
 use crate::settings::options::{GatewayOptions, HostPolicy};
 
 /// The head of a client's request, with the results of classification, as it is forwarded.
@@ -20,6 +22,8 @@ pub(crate) struct ForwardRequest {
     pub(crate) target: PathAndQuery,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
+    /// Whether it asks for a WebSocket.
+    pub(crate) websocket: bool,
     pub(crate) client: IpAddr,
     pub(crate) scheme: Scheme,
     pub(crate) host: HeaderValue,
@@ -43,6 +47,8 @@ pub(crate) struct UpstreamAddress {
     host: HeaderValue,
     host_policy: HostPolicy,
     trust_forwarded: bool,
+    /// Tells this gateway from others in `Via`.
+    instance: String,
 }
 
 impl UpstreamAddress {
@@ -50,7 +56,15 @@ impl UpstreamAddress {
         let host =
             HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII");
         let (host_policy, trust_forwarded) = (options.host, options.trust_forwarded);
-        Self { authority, host, host_policy, trust_forwarded }
+        let instance = RequestIds::new().generate();
+        let instance = instance.to_str().unwrap_or_default().to_owned();
+        Self { authority, host, host_policy, trust_forwarded, instance }
+    }
+
+    /// Whether a request has passed this gateway.
+    pub(super) fn is_in_via(&self, headers: &HeaderMap) -> bool {
+        let fields = headers.get_all(VIA).iter().filter_map(|via| via.to_str().ok());
+        fields.into_iter().any(|via| via.contains(&self.instance))
     }
 
     /// The upstream's own host.
@@ -80,12 +94,16 @@ impl ForwardRequest {
             scheme: self.scheme,
             host: &self.host,
             trusted: upstream.trust_forwarded,
+            via: &upstream.instance,
         };
         let id = &self.request_id;
         forwarding::rewrite_request_headers(&mut headers, self.version, client, host, id);
         if let Audience::Shared(encodings) = audience {
             forwarding::strip_client_headers(&mut headers);
             headers.insert(ACCEPT_ENCODING, encodings.header());
+        }
+        if self.websocket {
+            tunnel::set_upgrade(&mut headers);
         }
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
