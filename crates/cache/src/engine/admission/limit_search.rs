@@ -93,6 +93,8 @@ pub(crate) struct LimitSearch {
 #[derive(Clone, Debug)]
 struct Window {
     since: Mono,
+    /// The requests that are still to be ignored: sent together as the limit rose, they see a queue that grows.
+    ignored: usize,
     seconds: Vec<f64>,
     /// The requests after whose end others still waited.
     bound: usize,
@@ -101,9 +103,17 @@ struct Window {
 }
 
 impl Window {
-    fn new(since: Mono) -> Self {
+    /// `risen`: the number by which the limit has risen.
+    fn new(since: Mono, risen: f64) -> Self {
         let (seconds, refused_pages) = (Vec::new(), HashSet::new());
-        Self { since, seconds, bound: 0, refused: 0, refused_pages }
+        Self {
+            since,
+            ignored: risen.max(0.0) as usize,
+            seconds,
+            bound: 0,
+            refused: 0,
+            refused_pages,
+        }
     }
 
     /// The time that a quarter of the requests stayed below.
@@ -121,11 +131,12 @@ impl Window {
 impl LimitSearch {
     pub(crate) fn new(range: LimitRange, max: f64) -> Self {
         let min = (range.min as f64).clamp(1.0, max);
+        let limit = (range.start as f64).clamp(min, max);
         Self {
-            limit: (range.start as f64).clamp(min, max),
+            limit,
             min,
             max,
-            window: Window::new(Mono(0)),
+            window: Window::new(Mono(0), limit),
             step: None,
             next: Direction::Up,
             failed: 0,
@@ -146,6 +157,10 @@ impl LimitSearch {
             return;
         }
         let window = &mut self.window;
+        if window.ignored > 0 {
+            window.ignored -= 1;
+            return;
+        }
         window.seconds.push(took.as_secs_f64().max(1e-6));
         window.bound += usize::from(waiting);
         if refused {
@@ -155,8 +170,9 @@ impl LimitSearch {
             }
         }
         if window.seconds.len() >= MIN_SAMPLES.max(self.limit as usize / 2) {
+            let before = self.limit;
             self.decide();
-            self.window = Window::new(now);
+            self.window = Window::new(now, self.limit - before);
         }
     }
 
