@@ -25,7 +25,7 @@ pub use metrics::Metrics;
 pub use options::{AccessOptions, AuditLogOptions};
 pub use refusal::Refusal;
 pub use rights::{Reads, Rights, Role};
-pub use server::{Body, Peer, ServerLimits, serve};
+pub use server::{Body, Peer, serve};
 pub use tokens::{
     AccessToken, NewToken, TokenEntry, TokenFile, TokenFileError, TokenList, TokenWatch,
 };

@@ -1,9 +1,8 @@
 //! The server of a private listener.
 
 mod body;
-mod connections;
 mod listen;
 mod socket;
 
+pub use self::listen::{Peer, serve};
 pub use body::Body;
-pub use listen::{Peer, ServerLimits, serve};

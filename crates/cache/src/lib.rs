@@ -12,6 +12,7 @@ pub mod entry;
 pub mod leader;
 mod local;
 pub mod origin;
+mod partial;
 pub mod shared;
 mod survey;
 
@@ -27,8 +28,9 @@ pub use local::{
     PoolStatus,
 };
 pub use origin::{
-    KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, Party,
-    ScanEstimate,
+    EarlyAnswer, KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError,
+    OriginErrorKind, Party, ScanEstimate,
 };
+pub use partial::{BrokenBody, PartialBody, PartialReader, PartialWriter};
 pub use shared::{SharedTier, TierError};
 pub use survey::Survey;

@@ -14,6 +14,7 @@ pub mod sqlite;
 
 pub use self::error::{OriginError, OriginErrorKind};
 pub use self::key_scan::{KeyPage, KeyScan, ScanEstimate};
-pub use self::load::{LoadItem, Loaded, LoadedMany, Origin};
+pub(crate) use self::load::PublishEarly;
+pub use self::load::{EarlyAnswer, LoadItem, Loaded, LoadedMany, Origin};
 pub use self::party::Party;
 pub use self::row::tags_of;

@@ -18,22 +18,22 @@ pub mod token;
 
 use std::sync::Arc;
 
-use access::{Role, ServerLimits};
+use access::Role;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use listen::Acceptor;
 
 use crate::admin::Admin;
 use crate::problem::problem;
 use guard::{Needs, check_caller, check_host};
 
 /// Serves until `stop` completes; requests in flight are finished.
-pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()> + Send) {
+pub async fn serve(acceptor: Acceptor, admin: Admin, stop: impl Future<Output = ()> + Send) {
     let service = TowerToHyperService::new(router(admin));
-    access::serve("admin", listener, ServerLimits::ADMIN, service, stop).await;
+    access::serve(acceptor, service, stop).await;
 }
 
 /// Returns the routes, in groups by the role that they need. Requests need the extension [`access::Peer`].

@@ -34,6 +34,7 @@ pub use crate::settings::client_limits::{BudgetLimits, ClientLimits};
 pub use crate::settings::connections::ConnectionLimits;
 pub use crate::settings::edge_section::EdgeSection;
 pub use crate::settings::options::{GatewayOptions, HostPolicy, OptionsError};
+pub use crate::settings::page_limits::PageLimits;
 pub use crate::settings::proxies::{HostPattern, Proxies};
 pub use crate::settings::route_config::RouteConfig;
 pub use crate::settings::routes::{RouteError, Routes};

@@ -3,6 +3,7 @@
 
 pub(crate) mod key;
 pub(crate) mod origin;
+mod receive;
 pub(crate) mod recent_pages;
 pub(crate) mod response;
 pub(crate) mod storability;

@@ -4,6 +4,7 @@ pub(crate) mod client_limits;
 pub(crate) mod connections;
 pub(crate) mod edge_section;
 pub(crate) mod options;
+pub(crate) mod page_limits;
 pub(crate) mod proxies;
 pub(crate) mod route_config;
 pub(crate) mod routes;

@@ -6,13 +6,13 @@ mod holds;
 mod problem;
 mod stock;
 
-use access::{Gate, ServerLimits};
+use access::Gate;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use listen::Acceptor;
 
 use self::guard::check_caller;
 use self::problem::{method_not_allowed, not_found};
@@ -24,13 +24,13 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Serves until `stop` completes; requests in flight are finished. With access tokens, reads need the role
 /// `viewer`, and changes `operator`.
 pub async fn serve(
-    listener: TcpListener,
+    acceptor: Acceptor,
     gate: Gate,
     sale: Sale,
     stop: impl Future<Output = ()> + Send,
 ) {
     let service = TowerToHyperService::new(router(gate, sale));
-    access::serve("sale", listener, ServerLimits::SALE, service, stop).await;
+    access::serve(acceptor, service, stop).await;
 }
 
 fn router(gate: Gate, sale: Sale) -> Router {

@@ -15,17 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use listen::{Accepted, Acceptor};
 
 use super::body::Body;
-use super::connections::Connections;
 use super::socket::{Requests, SocketTimeouts, TimedSocket};
 
 /// The time limit for requests in flight to end after shutdown begins.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The pause after a failed `accept`.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The time limits of a connection. Between two requests it is longer than the 60 s of common clients and
 /// proxies, so that they close the connection first and no request meets a closed one.
@@ -41,37 +37,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head of a request, and the read buffer of a connection, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// The number of connections of a listener.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerLimits {
-    connections: usize,
-    connections_per_address: usize,
-}
-
-impl ServerLimits {
-    /// The limits of the admin API: a few people, collectors of metrics and other nodes.
-    pub const ADMIN: Self = Self { connections: 512, connections_per_address: 256 };
-
-    /// The limits of the sale: the pools of the shop's own servers.
-    pub const SALE: Self = Self { connections: 4_096, connections_per_address: 2_048 };
-
-    /// The limits of the data API: the pools of many applications.
-    pub const DATA: Self = Self { connections: 16_384, connections_per_address: 8_192 };
-}
-
 /// The address of a connection, as an extension of its requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Serves HTTP/1.1 on `listener` until `shutdown` resolves. Then closes the listener and waits up to ten
-/// seconds for requests in flight. Each request has the extension [`Peer`].
-pub async fn serve<S, B>(
-    name: &'static str,
-    listener: TcpListener,
-    limits: ServerLimits,
-    service: S,
-    shutdown: impl Future<Output = ()> + Send,
-) where
+/// Serves HTTP/1.1 on the connections of `acceptor` until `shutdown` resolves. Then closes the listener and
+/// waits up to ten seconds for requests in flight. Each request has the extension [`Peer`].
+pub async fn serve<S, B>(acceptor: Acceptor, service: S, shutdown: impl Future<Output = ()> + Send)
+where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: HttpBody + Send + Unpin + 'static,
@@ -80,27 +53,14 @@ pub async fn serve<S, B>(
 {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).half_close(false).max_buf_size(HEAD_BYTES_MAX);
-    let open = Connections::new(limits.connections, limits.connections_per_address);
-    let graceful = GracefulShutdown::new();
+    let (name, graceful) = (acceptor.name(), GracefulShutdown::new());
     let mut shutdown = pin!(shutdown);
     loop {
-        let (socket, peer) = tokio::select! {
+        let Accepted { socket, peer, slot } = tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(err) => {
-                    // Most likely too many open files, which resolves as connections end.
-                    tracing::warn!(listener = name, error = %err, "can't accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
+            accepted = acceptor.accept() => accepted,
         };
         let address = peer.ip().to_canonical();
-        let Some(counted) = open.enter(address) else {
-            tracing::debug!(listener = name, %address, "connection closed: there are too many");
-            continue;
-        };
         let _ = socket.set_nodelay(true);
         let requests = Arc::<Requests>::default();
         let socket = TimedSocket::new(socket, Arc::clone(&requests), TIMEOUTS);
@@ -120,10 +80,10 @@ pub async fn serve<S, B>(
             if let Err(err) = connection.await {
                 tracing::debug!(listener = name, error = %err, "connection ended");
             }
-            drop(counted);
+            drop(slot);
         });
     }
-    drop(listener);
+    drop(acceptor);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!(listener = name, "connections closed after the drain time");
     }

@@ -7,6 +7,7 @@ use coherence::{Lsn, Mono, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::local::LocalEntry;
+use crate::partial::PartialBody;
 
 /// A value with its proof.
 #[derive(Clone, Debug)]
@@ -24,6 +25,9 @@ pub struct Answer {
     pub(super) stale: Option<Stale>,
     pub(super) collapsed: bool,
     pub(super) stored: Option<Verdict>,
+    /// The body of the entry's value, which is still to come. Only for a reader whose origin
+    /// [takes it early](crate::Origin::takes_early); `None`: the entry is complete.
+    pub body: Option<PartialBody>,
 }
 
 impl Answer {
@@ -35,7 +39,8 @@ impl Answer {
         now: Mono,
         stale: Option<Stale>,
     ) -> Self {
-        Self { entry, tier: Tier::Local, now, proven, stale, collapsed: false, stored: None }
+        let (tier, collapsed, stored, body) = (Tier::Local, false, None, None);
+        Self { entry, tier, now, proven, stale, collapsed, stored, body }
     }
 
     /// Returns the proof of the answer's freshness. The contract is the policy that the caller gave.

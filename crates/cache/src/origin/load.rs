@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coherence::{Log, Lsn, Replayed};
+use coherence::{Log, Lsn, Mono, Replayed};
 use contract::{Key, Tag};
 use futures_util::future::join_all;
 
@@ -14,6 +14,7 @@ use super::error::OriginError;
 use super::key_scan::KeyScan;
 use super::party::Party;
 use crate::entry::{Content, Value};
+use crate::partial::PartialBody;
 
 /// The result of a load.
 #[derive(Clone, Debug)]
@@ -55,6 +56,37 @@ impl Loaded {
     pub fn of(content: Content) -> Self {
         let (ttl, seen, replayed, log) = (None, None, None, None);
         Self { content, tags: Vec::new(), ttl, seen, replayed, log, behind: Duration::ZERO }
+    }
+}
+
+/// Hands a value to the readers of a load before its body is complete.
+pub struct EarlyAnswer<'a> {
+    pub(crate) began: Mono,
+    pub(crate) publish: Option<&'a PublishEarly<'a>>,
+}
+
+/// Publishes the value of a load that began at that time.
+pub(crate) type PublishEarly<'a> = dyn Fn(Loaded, PartialBody, Mono) + Send + Sync + 'a;
+
+impl EarlyAnswer<'_> {
+    /// Returns the early answer of a load whose readers wait for its end.
+    #[must_use]
+    pub fn impossible() -> Self {
+        Self { began: Mono(0), publish: None }
+    }
+
+    /// Returns whether readers can get the value early.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.publish.is_some()
+    }
+
+    /// Publishes the value with the body that is still to come. `loaded`: the value without its body. The result
+    /// of the load has to be the same value, or an error after `body` has failed.
+    pub fn publish(&self, loaded: Loaded, body: PartialBody) {
+        if let Some(publish) = self.publish {
+            publish(loaded, body, self.began);
+        }
     }
 }
 
@@ -114,6 +146,22 @@ pub trait Origin: Any + Send + Sync {
     /// Loads the value of `key`; `id` is the id that the caller gave. All of its snapshots begin after the
     /// call.
     async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError>;
+
+    /// Loads as [`load`](Self::load) does. A value whose body takes its time may be given to `early` before.
+    async fn load_early(
+        &self,
+        key: &Key,
+        id: &str,
+        early: &EarlyAnswer<'_>,
+    ) -> Result<Loaded, OriginError> {
+        let _ = early;
+        self.load(key, id).await
+    }
+
+    /// Returns whether the reader that it loads for can use a value whose body is still to come.
+    fn takes_early(&self) -> bool {
+        false
+    }
 
     /// Prepares its statements again, because a definition that they depend on was altered. `schema` identifies the
     /// altered schema, so that origins with common connections do the common part once.

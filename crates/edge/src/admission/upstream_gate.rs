@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use cache::Engine;
 use cache::admission::{
-    AdmissionRequest, BreakerOptions, BreakerPass, GateOptions, Lane, OriginGate, Permit,
+    AdmissionRequest, BreakerOptions, BreakerPass, Exchange, GateOptions, Lane, OriginGate, Permit,
     RejectReason, Rejected, RequestOutcome,
 };
-use coherence::Clock;
+use coherence::{Clock, Mono};
 use contract::Class;
 use http::uri::Authority;
-use http::{HeaderValue, response};
+use http::{HeaderMap, HeaderValue, StatusCode, response};
 use parking_lot::Mutex;
 
 use super::budget::{Exhausted, Slot, Slots, client_at};
@@ -78,7 +78,7 @@ impl UpstreamGate {
         let (limits, clients) = (&options.upstream_limits, &options.clients);
         let gate = GateOptions {
             // The time of a page depends on the page more than on the upstream's load.
-            adaptive: false,
+            search: Some(limits.range),
             slow_load: None,
             shares: limits.shares,
             queue: limits.queue,
@@ -104,6 +104,11 @@ impl UpstreamGate {
     /// The upstream's own host.
     pub(crate) fn upstream_host(&self) -> &HeaderValue {
         self.upstream.host()
+    }
+
+    /// Whether the request comes from this gateway: it is in a loop.
+    pub(crate) fn is_own_request(&self, headers: &HeaderMap) -> bool {
+        self.upstream.is_own_request(headers)
     }
 
     /// Passes a client's request, and waits for the head of the response.
@@ -132,9 +137,13 @@ impl UpstreamGate {
         if body.is_incomplete() {
             permit.pause();
         }
-        let timeouts = route.timeouts;
+        let is_upload = body.is_incomplete();
+        let (timeouts, began) = (route.timeouts, self.clock.mono());
         let sent =
             self.upstream.send(request, Audience::Client, body, timeouts, Some(&mut permit)).await;
+        if !is_upload {
+            self.report(route, request, began, &sent);
+        }
         finish(permit, &sent);
         let (head, body) = sent?;
         Ok((head, Stream::new(body, Some(slot))))
@@ -151,8 +160,33 @@ impl UpstreamGate {
         audience: Audience<'_>,
     ) -> Result<(response::Parts, Stream), UpstreamError> {
         let body = RequestBody::empty();
+        let began = self.clock.mono();
         let sent = self.upstream.send(request, audience, body, route.timeouts, None).await;
+        self.report(route, request, began, &sent);
         sent.map(|(head, body)| (head, Stream::new(body, None)))
+    }
+
+    /// Reports a request that the upstream has answered to the search for its limit.
+    fn report(
+        &self,
+        route: &Route,
+        request: &ForwardRequest,
+        began: Mono,
+        sent: &Result<(response::Parts, TimedBody), UpstreamError>,
+    ) {
+        let Ok((head, _)) = sent else { return };
+        let refusals = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+        self.gate.exchanged(Exchange {
+            began,
+            took: self.clock.mono().since(began),
+            page: self.page_id(route, request).0,
+            refused: refusals.contains(&head.status),
+        });
+    }
+
+    fn page_id(&self, route: &Route, request: &ForwardRequest) -> PageId {
+        let path = request.target.path();
+        PageId(self.page_hash.hash_one((route.prefix(), &request.host, path)))
     }
 
     /// Loads a page that no client waits for, if there is room, with its body of at most `max_bytes`.
@@ -209,8 +243,7 @@ impl UpstreamGate {
         route: &Route,
         request: &ForwardRequest,
     ) -> Result<PagePass, UpstreamError> {
-        let path = request.target.path();
-        let page = PageId(self.page_hash.hash_one((route.prefix(), &request.host, path)));
+        let page = self.page_id(route, request);
         match self.pages.lock().try_pass(page, self.clock.mono()) {
             BreakerPass::Refused(left) | BreakerPass::Probing(left) => {
                 Err(UpstreamError::PageFails(left))

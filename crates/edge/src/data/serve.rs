@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use access::{Caller, Listener, Peer, ServerLimits};
+use access::{Caller, Listener, Peer};
 use cache::Answer;
 use coherence::CausalToken;
 use contract::{Key, percent};
@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::service::service_fn;
-use tokio::net::TcpListener;
+use listen::Acceptor;
 
 use super::api::{DataApi, ServedContract};
 use super::error::DataError;
@@ -24,9 +24,9 @@ use crate::http::ryw_token;
 const PATHS: &str = "values are at /data/{contract}/{id}, with the variants of the key in the query, several at /data/batch?get={contract}/{id}&get=…";
 
 impl DataApi {
-    /// Serves HTTP/1.1 on `listener` until `shutdown` resolves. Then closes the listener and waits up
-    /// to ten seconds for requests in flight.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+    /// Serves HTTP/1.1 on the connections of `acceptor` until `shutdown` resolves. Then closes the listener and
+    /// waits up to ten seconds for requests in flight.
+    pub async fn serve(&self, acceptor: Acceptor, shutdown: impl Future<Output = ()> + Send) {
         let api = self.clone();
         let service = service_fn(move |request: Request<access::Body>| {
             let api = api.clone();
@@ -34,7 +34,7 @@ impl DataApi {
             let (head, _) = request.into_parts();
             async move { Ok::<_, Infallible>(api.serve_request(&head).await) }
         });
-        access::serve("data", listener, ServerLimits::DATA, service, shutdown).await;
+        access::serve(acceptor, service, shutdown).await;
     }
 
     /// Serves one request.

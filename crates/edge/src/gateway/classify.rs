@@ -20,11 +20,15 @@ use crate::http::forwarding::{list_members, tidegate_hops};
 use crate::http::header_set::HeaderSet;
 use crate::http::path::{normalize_target, path_of};
 use crate::http::target::{Scheme, normalize_host};
+use crate::http::tunnel::is_websocket;
 use crate::page_cache::{key, thread_cache};
 use crate::settings::routes::Route;
 
 /// A request that has passed more gateways than this is in a loop.
 const MAX_HOPS: usize = 8;
+
+/// The reason in `Cache-Status` of a request that becomes a WebSocket.
+pub(super) const WEBSOCKET: &str = "request; detail=websocket";
 
 /// The way of a request through the gateway.
 pub(super) enum Classification {
@@ -61,9 +65,14 @@ impl GatewayInner {
         if matches!(*method, Method::CONNECT | Method::TRACE) {
             return Err(GatewayError::Method(method.clone()));
         }
+        // `GET foo` is parsed as an authority, which only CONNECT has (RFC 9112 §3.2.3).
+        if request.uri().scheme().is_none() && request.uri().authority().is_some() {
+            return Err(GatewayError::Target);
+        }
         // Other protocols may be ignored (RFC 9110 §7.8): curl offers h2c by default.
         if present.any(HeaderSet::UPGRADE)
             && list_members(headers, &UPGRADE).any(|name| name.eq_ignore_ascii_case("websocket"))
+            && !is_websocket(request)
         {
             return Err(GatewayError::Upgrade);
         }
@@ -74,7 +83,9 @@ impl GatewayInner {
         {
             return Err(GatewayError::Expectation);
         }
-        if present.any(HeaderSet::VIA) && tidegate_hops(headers) > MAX_HOPS {
+        if present.any(HeaderSet::VIA)
+            && (self.gate.is_own_request(headers) || tidegate_hops(headers) > MAX_HOPS)
+        {
             return Err(GatewayError::Loop);
         }
         Ok(())
@@ -197,6 +208,9 @@ fn pass_reason(
 ) -> Option<&'static str> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Some("method");
+    }
+    if present.any(HeaderSet::UPGRADE) && is_websocket(request) {
+        return Some(WEBSOCKET);
     }
     // A body may shape the response and is not in the key.
     if !request.body().is_end_stream() || request.uri().path() == "*" {

@@ -16,7 +16,7 @@ use crate::http::body::Body;
 use crate::http::client::{Client, Described, Peer};
 use crate::http::header_set::HeaderSet;
 use crate::http::target::Scheme;
-use crate::http::{ryw_token, shared_headers};
+use crate::http::{cookie_fields, ryw_token, shared_headers};
 use crate::page_audit::PageSample;
 use crate::page_cache::response::stored_page;
 use crate::page_cache::stored_head;
@@ -82,6 +82,9 @@ impl GatewayInner {
     pub(crate) fn dispatch(&self, mut request: Request<Incoming>, peer: Peer) -> Dispatch {
         let started = self.clock.mono();
         let present = HeaderSet::of(request.headers());
+        if present.any(HeaderSet::COOKIE) {
+            cookie_fields::join(request.headers_mut());
+        }
         // Removes the token's cookie before any other code reads cookies.
         let token = if present.any(HeaderSet::COOKIE) || present.any(HeaderSet::TIDEGATE_AFTER) {
             ryw_token::take_from_request(request.headers_mut())

@@ -23,17 +23,19 @@ pub(crate) enum GatewayError {
     Host,
     #[error(transparent)]
     Path(#[from] PathError),
-    #[error("the target is malformed")]
+    #[error("the target of the request is neither a path nor a URL")]
     Target,
     #[error("this gateway does not serve the host")]
     UnknownHost,
-    #[error("protocol upgrades are not supported")]
+    #[error("a WebSocket is opened by a GET of HTTP/1.1 with `Connection: upgrade`")]
     Upgrade,
     #[error("the method {0} is not supported")]
     Method(http::Method),
     #[error("100-continue is the only supported expectation")]
     Expectation,
-    #[error("the request has passed too many Tidegate gateways")]
+    #[error(
+        "the request has passed this gateway before, or too many Tidegate gateways: its upstream leads back to it"
+    )]
     Loop,
     #[error("no page is stored, and the request has only-if-cached")]
     OnlyIfCached,
@@ -55,6 +57,7 @@ impl GatewayError {
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(err) => match err {
                 UpstreamError::Overloaded(_)
+                | UpstreamError::Descriptors
                 | UpstreamError::Unreachable(_)
                 | UpstreamError::PageFails(_)
                 | UpstreamError::TotalLimit(_) => StatusCode::SERVICE_UNAVAILABLE,

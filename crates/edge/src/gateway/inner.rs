@@ -104,7 +104,7 @@ impl Gateway {
             Arc::clone(&inner.gate),
             Arc::clone(&inner.clock),
             changed_tables,
-            inner.options.max_object_bytes,
+            inner.options.pages.max_bytes,
             registry,
         );
         let _ = inner.page_sampler.set(Arc::clone(&auditor.sampler));

@@ -6,10 +6,10 @@ use cache::{Answer, Content, Origin, OriginErrorKind, ReadError, Tier};
 use coherence::CausalToken;
 use http::header::CACHE_CONTROL;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Response};
-use http_body::Body as _;
+use http::{HeaderValue, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
 
-use super::classify::{Classification, PageRequest};
+use super::classify::{Classification, PageRequest, WEBSOCKET};
 use super::dispatch::{Caller, PendingRequest};
 use super::error::GatewayError;
 use super::inner::GatewayInner;
@@ -19,10 +19,12 @@ use crate::http::freshness::{CACHE_STATUS, TIDEGATE_FRESHNESS};
 use crate::http::in_flight::ClientRequest;
 use crate::http::request_id::X_REQUEST_ID;
 use crate::http::ryw_token;
+use crate::http::tunnel;
 use crate::page_cache::origin::{PageLoad, PrivateResponse};
 use crate::page_cache::response::{Unusable, stored_page};
 use crate::settings::routes::Route;
 use crate::telemetry::metrics::Outcome;
+use crate::upstream::error::UpstreamError;
 use crate::upstream::request::ForwardRequest;
 use crate::upstream::upload::RequestBody;
 
@@ -35,7 +37,8 @@ impl GatewayInner {
         pending: Box<PendingRequest>,
         client_request: ClientRequest,
     ) -> Response<Body> {
-        let PendingRequest { caller, route, classification, target, head, body } = *pending;
+        let PendingRequest { caller, route, classification, target, mut head, body } = *pending;
+        let upgrade = head.extensions.remove::<OnUpgrade>();
         let Caller { client, scheme, host, request_id, started, token } = caller;
         let request = ForwardRequest {
             target: target
@@ -44,12 +47,16 @@ impl GatewayInner {
             method: head.method,
             version: head.version,
             headers: head.headers,
+            websocket: matches!(classification, Classification::Pass(WEBSOCKET)),
             client,
             scheme,
             host,
             request_id,
         };
         let (request, served) = match classification {
+            _ if is_only_if_cached(&request) => {
+                (Arc::new(request), Err(GatewayError::OnlyIfCached))
+            }
             Classification::Page(page) => {
                 let request = Arc::new(request);
                 let served = self.read_page(page, route, token, Arc::clone(&request)).await;
@@ -61,15 +68,21 @@ impl GatewayInner {
                 (Arc::new(request), served)
             }
         };
+        let silence = self.options.clients.websocket_timeout;
+        let served = served.and_then(|(outcome, mut response)| {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let tunnel =
+                    upgrade.and_then(|client| tunnel::accept(&mut response, client, silence));
+                let unasked = || UpstreamError::InvalidHttp("a 101 that was not asked for".into());
+                client_request.become_tunnel(tunnel.ok_or_else(unasked)?);
+            }
+            Ok((outcome, response))
+        });
         let (outcome, mut response) = served.unwrap_or_else(|err| {
             tracing::debug!(request_id = ?request.request_id, error = %err, "request failed");
             (Outcome::Error, err.response(&request.request_id))
         });
-        if let Body::Stream(stream) = response.body_mut() {
-            stream.attach(self.metrics.sent_bytes.clone(), client_request);
-        } else {
-            self.metrics.sent_bytes.inc_by(response.body().size_hint().lower());
-        }
+        response.body_mut().attach(&self.metrics.sent_bytes, client_request);
         let target = (&request.method, request.target.path());
         self.record(&request.client, target, started, outcome, &response);
         response
@@ -83,17 +96,12 @@ impl GatewayInner {
         token: Option<CausalToken>,
         request: Arc<ForwardRequest>,
     ) -> Served {
-        if list_members(&request.headers, &CACHE_CONTROL)
-            .any(|directive| directive.eq_ignore_ascii_case("only-if-cached"))
-        {
-            return Err(GatewayError::OnlyIfCached);
-        }
         let pass = |reason| self.pass(&request, &route, RequestBody::empty(), reason);
         if !page.may_load {
             return pass("request").await;
         }
-        if has_cookies(&request.headers) && self.pages.is_cookie_page(&page.key, self.clock.mono())
-        {
+        let has_cookies = has_cookies(&request.headers);
+        if has_cookies && self.pages.is_cookie_page(&page.key) {
             return pass("bypass; detail=cookie").await;
         }
         let mut is_repeated = false;
@@ -111,7 +119,12 @@ impl GatewayInner {
             return match (read, load.take_private()) {
                 (Ok(answer), _) if matches!(answer.entry.content, Content::Present(_)) => {
                     match self.loaded_page(&answer, &page, &route, token, &request) {
-                        Ok(response) => Ok((outcome(&answer), response)),
+                        Ok(response) => {
+                            if has_cookies {
+                                self.pages.is_shared(&page.key);
+                            }
+                            Ok((outcome(&answer), response))
+                        }
                         Err(reason) => pass(reason).await,
                     }
                 }
@@ -175,6 +188,13 @@ impl GatewayInner {
         }
         Ok((Outcome::Pass, response))
     }
+}
+
+/// Whether the client wants no request to be sent to the upstream (RFC 9111 §5.2.1.7).
+fn is_only_if_cached(request: &ForwardRequest) -> bool {
+    request.method.is_safe()
+        && list_members(&request.headers, &CACHE_CONTROL)
+            .any(|directive| directive.eq_ignore_ascii_case("only-if-cached"))
 }
 
 /// The response of this client's own load, which is for this client only.

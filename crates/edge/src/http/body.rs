@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cache::{BrokenBody, PartialBody};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::in_flight::ClientRequest;
 use super::pace::{Pace, PaceLimits};
+use super::partial_stream::PartialStream;
 use crate::admission::budget::Slot;
 
 /// The largest part of a body that is handed to a client's connection at once. The next part is asked for
@@ -28,6 +30,8 @@ pub(crate) enum BodyError {
     Broken(#[from] hyper::Error),
     #[error("the body paused for {:?}, or came at less than {} bytes/s", .0.pause, .0.rate)]
     TooSlow(PaceLimits),
+    #[error("the load of the page broke off: {0}")]
+    BrokenLoad(#[from] BrokenBody),
     #[error("the message is not complete after {0:?}")]
     TooLong(Duration),
 }
@@ -39,12 +43,29 @@ pub(crate) enum Body {
     Empty,
     Complete(Bytes),
     Stream(Box<Stream>),
+    Partial(Box<PartialStream>),
 }
 
 impl Body {
     /// Returns a body that is complete in memory.
     pub(crate) fn complete(bytes: Bytes) -> Self {
         if bytes.is_empty() { Self::Empty } else { Self::Complete(bytes) }
+    }
+
+    /// Returns a body that is still being loaded.
+    pub(crate) fn partial(body: &PartialBody) -> Self {
+        Self::Partial(Box::new(PartialStream::new(body)))
+    }
+
+    /// Adds the bytes that are sent to `sent_bytes`, and keeps the client's connection in use until the body ends.
+    pub(crate) fn attach(&mut self, sent_bytes: &Counter, client_request: ClientRequest) {
+        match self {
+            Self::Empty | Self::Complete(_) => {
+                sent_bytes.inc_by(self.size_hint().lower());
+            }
+            Self::Stream(stream) => stream.attach(sent_bytes.clone(), client_request),
+            Self::Partial(stream) => stream.attach(sent_bytes.clone(), client_request),
+        }
     }
 }
 
@@ -67,13 +88,16 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Stream(stream) => stream.poll_frame(cx),
+            Self::Partial(stream) => stream
+                .poll_piece(cx, PART_BYTES)
+                .map(|piece| piece.map(|piece| Ok(Frame::data(piece?)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Complete(_) => false,
+            Self::Complete(_) | Self::Partial(_) => false,
             Self::Stream(stream) => stream.prefix.is_empty() && stream.rest.is_end_stream(),
         }
     }
@@ -83,6 +107,7 @@ impl HttpBody for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Complete(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(stream) => stream.size_hint(),
+            Self::Partial(stream) => stream.size_hint(),
         }
     }
 }

@@ -75,6 +75,11 @@ impl Directives {
                 if !is_dictionary_key(name) {
                     return None;
                 }
+                // Of another type than Integer, it would be a lifetime that other caches do not see.
+                let is_lifetime = matches!(name, "max-age" | "s-maxage");
+                if is_lifetime && value.and_then(delta_seconds).is_none() {
+                    return None;
+                }
                 match value {
                     Some("?0") => {}
                     Some("?1") | None => all.add(name, None),
@@ -133,11 +138,16 @@ pub(crate) fn expires_in(headers: &HeaderMap, now_s: u64) -> Option<u64> {
     Some(expires.saturating_sub(date.unwrap_or(now_s)))
 }
 
-/// `Age` in seconds; 0 if missing. A malformed `Age` leaves the age unknown and counts as the largest.
+/// `Age` in seconds; 0 if missing. Of a list, the largest counts: caches between here and the upstream may
+/// have added members in either order. A malformed `Age` leaves the age unknown and counts as the largest.
 pub(crate) fn age(headers: &HeaderMap) -> u32 {
-    let Some(age) = headers.get(AGE) else { return 0 };
-    let seconds = age.to_str().ok().and_then(delta_seconds);
-    seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX)
+    let members =
+        headers.get_all(AGE).iter().flat_map(|age| age.to_str().unwrap_or_default().split(','));
+    let seconds = members.map(|age| {
+        let seconds = delta_seconds(age.trim());
+        seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX)
+    });
+    seconds.max().unwrap_or(0)
 }
 
 /// Splits a list of `name[=value]` at commas outside quotes.
@@ -254,6 +264,9 @@ mod tests {
         assert_eq!(all.max_age, Seconds::Given(600));
         assert_eq!(parse_targeted("max-age=600, Bad=1"), None);
         assert_eq!(parse_targeted(""), None);
+        for lifetime in ["max-age=\"600\"", "max-age=6.5", "max-age", "s-maxage=?1", "max-age=a"] {
+            assert_eq!(parse_targeted(lifetime), None, "{lifetime}");
+        }
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub(crate) struct RequestOrigin<'a> {
     pub(crate) scheme: Scheme,
     /// The host of the client's request.
     pub(crate) host: &'a HeaderValue,
+    /// The name of this gateway in `Via`, beside "tidegate", by which it knows its own requests.
+    pub(crate) via: &'a str,
     /// `Forwarded` is set where proxies in front of the gateway use it; `X-Forwarded-*` always.
     pub(crate) headers: ForwardingHeaders,
 }
@@ -103,7 +105,8 @@ pub(crate) fn rewrite_request_headers(
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    headers.append(VIA, via(version));
+    let hop = format!("{} ({})", via(version), origin.via);
+    headers.append(VIA, HeaderValue::try_from(hop).expect("fixed text and hexadecimal digits"));
 }
 
 /// Removes the client's own fields from the request of a load whose response may be shared.
@@ -123,7 +126,7 @@ pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, version: Version
     remove_hop_by_hop(headers);
     headers.remove(SURROGATE_KEY);
     headers.remove(TIDEGATE_WRITTEN);
-    headers.append(VIA, via(version));
+    headers.append(VIA, HeaderValue::from_static(via(version)));
 }
 
 /// Removes the fields that belong to one response only from a response to be stored. Applied after
@@ -243,12 +246,12 @@ fn field(text: String) -> HeaderValue {
 }
 
 /// The gateway's entry in `Via` (RFC 9110 §7.6.3).
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
+fn via(version: Version) -> &'static str {
+    match version {
         Version::HTTP_2 => "2.0 tidegate",
         Version::HTTP_10 => "1.0 tidegate",
         _ => "1.1 tidegate",
-    })
+    }
 }
 
 #[cfg(test)]
@@ -267,7 +270,8 @@ mod tests {
         let host = HeaderValue::from_static("shop.example");
         let client = Client { address: [192, 0, 2, 7].into(), proxies: vec![[10, 0, 0, 1].into()] };
         let scheme = Scheme::Https;
-        let origin = RequestOrigin { client: &client, scheme, host: &host, headers: kind };
+        let origin =
+            RequestOrigin { client: &client, scheme, host: &host, via: "1", headers: kind };
         let id = HeaderValue::from_static("id");
         rewrite_request_headers(&mut headers, Version::HTTP_11, origin, &host, &id);
         headers
@@ -288,7 +292,7 @@ mod tests {
             assert!(!sent.contains_key(name), "{name}");
         }
         assert!(sent.contains_key("cookie"), "an end-to-end field listed in Connection stays");
-        assert_eq!(sent["via"], "1.1 tidegate");
+        assert_eq!(sent["via"], "1.1 tidegate (1)");
     }
 
     #[test]

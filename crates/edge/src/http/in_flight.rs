@@ -1,7 +1,23 @@
 //! Guards that a message holds until its body ends.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// A WebSocket that the connection becomes after the response has been sent.
+pub(crate) type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Default)]
+struct NextTunnel(Mutex<Option<Tunnel>>);
+
+impl fmt::Debug for NextTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NextTunnel").field(&self.0.lock().is_some()).finish()
+    }
+}
 
 /// Activity of one client connection.
 #[derive(Debug, Default)]
@@ -10,6 +26,8 @@ pub(crate) struct ConnectionActivity {
     in_flight: AtomicUsize,
     written_bytes: AtomicU64,
     is_write_blocked: AtomicBool,
+    is_last_request: AtomicBool,
+    tunnel: NextTunnel,
 }
 
 impl ConnectionActivity {
@@ -21,6 +39,21 @@ impl ConnectionActivity {
     /// The number of requests whose head has arrived since the connection was accepted.
     pub(crate) fn started(&self) -> u64 {
         self.started.load(Ordering::Relaxed)
+    }
+
+    /// Records that the client sends no further request.
+    pub(crate) fn last_request(&self) {
+        self.is_last_request.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client waits for the response to its last request.
+    pub(crate) fn awaits_last_response(&self) -> bool {
+        self.is_last_request.load(Ordering::Relaxed)
+    }
+
+    /// Takes the tunnel that the connection becomes.
+    pub(crate) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.0.lock().take()
     }
 
     /// Counts bytes that the socket has taken.
@@ -54,6 +87,11 @@ impl ClientRequest {
     pub(crate) fn new(activity: &Arc<ConnectionActivity>) -> Self {
         activity.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
+    }
+
+    /// Makes the connection a tunnel after the response to this request.
+    pub(crate) fn become_tunnel(&self, tunnel: Tunnel) {
+        *self.0.tunnel.0.lock() = Some(tunnel);
     }
 }
 

@@ -1,5 +1,7 @@
 //! `Surrogate-Key`: the tags that an upstream or a service gives its responses.
 
+use std::collections::HashSet;
+
 use contract::Tag;
 use http::{HeaderMap, HeaderName};
 
@@ -15,12 +17,12 @@ pub(crate) struct InvalidTags;
 /// # Errors
 /// [`InvalidTags`] where a tag is malformed, or there are more than `max`.
 pub(crate) fn tags(headers: &HeaderMap, max: usize) -> Result<Vec<Tag>, InvalidTags> {
-    let mut tags = Vec::new();
+    let (mut tags, mut known) = (Vec::new(), HashSet::new());
     for field in headers.get_all(SURROGATE_KEY) {
         let field = field.to_str().map_err(|_| InvalidTags)?;
         for tag in field.split_ascii_whitespace() {
             let tag = Tag::parse(tag).map_err(|_| InvalidTags)?;
-            if !tags.contains(&tag) {
+            if known.insert(tag.clone()) {
                 tags.push(tag);
             }
             if tags.len() > max {

@@ -169,6 +169,7 @@ impl PageAuditor {
             target: sample.target.clone(),
             version: Version::HTTP_11,
             headers: sample.headers.clone(),
+            websocket: false,
             client: Client::direct(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             scheme: sample.scheme,
             host: sample.host.clone(),
@@ -184,7 +185,7 @@ impl PageAuditor {
         }
         match body {
             Collected::Complete(bytes) => Some(bytes),
-            Collected::TooLarge(_) | Collected::Incomplete(_) => None,
+            Collected::TooLarge | Collected::Incomplete(_) => None,
         }
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache::{Content, Loaded, Origin, OriginError, OriginErrorKind, Party, Value};
+use cache::{Content, EarlyAnswer, Loaded, Origin, OriginError, OriginErrorKind, Party, Value};
 use coherence::{Clock, Mono};
 use contract::{Evidence, Key, Tag};
 use http::header::{DATE, TRANSFER_ENCODING};
-use http::response;
+use http::{Version, response};
 use parking_lot::Mutex;
 
 use super::key;
@@ -19,18 +19,18 @@ use super::stored_head::{self, StoredMetadata};
 use crate::admission::budget::client_at;
 use crate::admission::upstream_gate::{NAME, UpstreamGate};
 use crate::http::body::Stream;
-use crate::http::collect::{Collected, collect};
 use crate::http::encodings::Encodings;
 use crate::http::not_stored::NotStored;
 use crate::http::{date, forwarding, shared_headers};
 use crate::settings::options::GatewayOptions;
+use crate::settings::page_limits::PageLimits;
 use crate::settings::routes::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request::{Audience, ForwardRequest};
 
-/// How long the gateway remembers that a page is not explicitly shared.
-const COOKIE_PAGE_TTL: Duration = Duration::from_secs(10);
+/// The time after which one request tries whether a page is explicitly shared by now.
+const COOKIE_PAGE_RETRY: Duration = Duration::from_secs(10);
 
 /// How long the gateway remembers that a page may be shared.
 const SHARED_PAGE_TTL: Duration = Duration::from_secs(3600);
@@ -43,8 +43,7 @@ pub(crate) struct PageOrigin {
     cookie_pages: RecentPages,
     /// The pages whose response to one client has shown that others may share them.
     shared_pages: RecentPages,
-    max_object_bytes: u64,
-    max_tags: usize,
+    limits: PageLimits,
 }
 
 impl PageOrigin {
@@ -58,16 +57,20 @@ impl PageOrigin {
             gate,
             metrics,
             clock,
-            cookie_pages: RecentPages::new(4_096, COOKIE_PAGE_TTL),
+            cookie_pages: RecentPages::new(4_096, COOKIE_PAGE_RETRY),
             shared_pages: RecentPages::new(65_536, SHARED_PAGE_TTL),
-            max_object_bytes: options.max_object_bytes,
-            max_tags: options.max_tags,
+            limits: options.pages,
         }
     }
 
-    /// Whether a request with cookies has to read the page from the upstream.
-    pub(crate) fn is_cookie_page(&self, key: &Key, now: Mono) -> bool {
-        self.cookie_pages.contains(key, now)
+    /// Whether a request with cookies has to read the page from the upstream for itself.
+    pub(crate) fn is_cookie_page(&self, key: &Key) -> bool {
+        self.cookie_pages.claims(key, self.clock.mono())
+    }
+
+    /// Records that requests with cookies may share the page.
+    pub(crate) fn is_shared(&self, key: &Key) {
+        self.cookie_pages.remove(key);
     }
 
     /// Whether a page may be shared, as the response to one client has shown.
@@ -111,6 +114,21 @@ impl PageLoad {
         self.private.lock().take()
     }
 
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.origin.limits.max_bytes
+    }
+
+    pub(super) fn record_upstream_error(&self, error: &'static str) {
+        self.origin.metrics.record_upstream_error(error);
+    }
+
+    /// Counts a response as open until `body` ends. `None`: its client, or all, have too many.
+    pub(super) fn open_response(&self, mut body: Stream) -> Option<Stream> {
+        let class = self.route.policy.rules.priority;
+        body.hold(self.origin.gate.response_slot(&self.request, class).ok()?);
+        Some(body)
+    }
+
     /// Keeps a response for this request's client. It counts as open from here on.
     fn keep_private(&self, head: response::Parts, mut body: Stream, reason: Option<NotStored>) {
         let class = self.route.policy.rules.priority;
@@ -121,7 +139,7 @@ impl PageLoad {
         }));
     }
 
-    fn failed(&self, err: UpstreamError) -> OriginError {
+    pub(super) fn failed(&self, err: UpstreamError) -> OriginError {
         let kind = match &err {
             UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_) => {
                 OriginErrorKind::Unavailable
@@ -135,6 +153,7 @@ impl PageLoad {
             | UpstreamError::Incomplete(_)
             | UpstreamError::PageFails(_) => OriginErrorKind::Broken,
             UpstreamError::Overloaded(_)
+            | UpstreamError::Descriptors
             | UpstreamError::Unreachable(_)
             | UpstreamError::ClientLimit(_)
             | UpstreamError::TotalLimit(_) => OriginErrorKind::Refused,
@@ -146,7 +165,7 @@ impl PageLoad {
     }
 
     /// The response stays with the client of this load; the engine records the page as uncacheable.
-    fn uncacheable(
+    pub(super) fn uncacheable(
         &self,
         key: &Key,
         head: response::Parts,
@@ -154,7 +173,7 @@ impl PageLoad {
         reason: NotStored,
         is_unshared: bool,
     ) -> Result<Loaded, OriginError> {
-        self.origin.metrics.record_not_stored(reason);
+        let not_stored = self.not_stored(reason);
         if self.lacks_headers(is_unshared, &head) {
             // Not this client's response either: it is asked for again, with all headers.
             self.origin.shared_pages.remove(key);
@@ -169,33 +188,40 @@ impl PageLoad {
             let message = "the response to this request is for its client only".to_owned();
             return Err(OriginError { kind: OriginErrorKind::BadRequest, message });
         }
-        Ok(Loaded {
-            content: Content::Uncacheable,
-            tags: Vec::new(),
-            ttl: None,
-            seen: None,
-            replayed: None,
-            log: None,
-            behind: Duration::ZERO,
-        })
+        Ok(not_stored)
     }
 
-    fn storability(&self, head: &response::Parts, body: &Stream) -> Result<Storable, NotStored> {
+    /// The result of a load whose response may not be stored.
+    pub(super) fn not_stored(&self, reason: NotStored) -> Loaded {
+        self.origin.metrics.record_not_stored(reason);
+        Loaded::of(Content::Uncacheable)
+    }
+
+    pub(super) fn storability(
+        &self,
+        head: &response::Parts,
+        body: &Stream,
+    ) -> Result<Storable, NotStored> {
         let context = RequestContext {
             keyed: &self.route.key_headers,
             cookies: forwarding::has_cookies(&self.request.headers),
             now_s: self.origin.clock.wall_ms() / 1_000,
-            max_tags: self.origin.max_tags,
+            max_tags: self.origin.limits.max_tags,
         };
         let storable = storability::evaluate(head.status, &head.headers, context)?;
         let length = body.size_hint().exact();
         if length.is_none() && !head.headers.contains_key(TRANSFER_ENCODING) {
             return Err(NotStored::Unframed);
         }
-        if length.is_some_and(|length| length > self.origin.max_object_bytes) {
+        if length.is_some_and(|length| length > self.origin.limits.max_bytes) {
             return Err(NotStored::TooLarge);
         }
         Ok(storable)
+    }
+
+    /// Records that the response to this client has shown that others may share the page.
+    pub(super) fn found_shared(&self, key: &Key) {
+        self.origin.shared_pages.insert(key, self.origin.clock.mono());
     }
 
     /// The headers that the load sends. A request with headers of its own loads for its client only, until a
@@ -225,12 +251,13 @@ impl PageLoad {
         tags
     }
 
-    /// The entry of a storable response. `None`: a header exceeds the encoding of stored heads.
-    fn entry(&self, mut head: response::Parts, body: Bytes, storable: Storable) -> Option<Loaded> {
-        forwarding::rewrite_response_headers(&mut head.headers, head.version);
-        forwarding::strip_response_headers(&mut head.headers);
-        if !head.headers.contains_key(DATE) {
-            head.headers.insert(DATE, date::now(self.origin.clock.as_ref()));
+    /// The entry of a storable response, without its body. `None`: a header exceeds the encoding of stored heads.
+    pub(super) fn entry(&self, head: &response::Parts, storable: Storable) -> Option<Loaded> {
+        let mut headers = head.headers.clone();
+        forwarding::rewrite_response_headers(&mut headers, head.version);
+        forwarding::strip_response_headers(&mut headers);
+        if !headers.contains_key(DATE) {
+            headers.insert(DATE, date::now(self.origin.clock.as_ref()));
         }
         // A cache between the upstream and here may have answered from before a commit.
         let evidence = match storable.age_s {
@@ -246,16 +273,10 @@ impl PageLoad {
             lifetime_s: u32::try_from(storable.lifetime.as_secs()).unwrap_or(u32::MAX),
             proven_by: is_by_log.then(|| self.route.evidence.digest()),
         };
-        let head = stored_head::encode(metadata, &head.headers)?;
-        Some(Loaded {
-            content: Content::Present(Value { head, body }),
-            tags: self.tags(storable.tags),
-            ttl: Some(self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()))),
-            seen: None,
-            replayed: None,
-            log: None,
-            behind: Duration::ZERO,
-        })
+        let head = stored_head::encode(metadata, &headers)?;
+        let ttl = self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()));
+        let loaded = Loaded::of(Content::Present(Value { head, body: Bytes::new() }));
+        Some(Loaded { tags: self.tags(storable.tags), ttl: Some(ttl), ..loaded })
     }
 }
 
@@ -269,7 +290,21 @@ impl Origin for PageLoad {
         Some(client_at(self.request.client.address))
     }
 
-    async fn load(&self, key: &Key, _: &str) -> Result<Loaded, OriginError> {
+    async fn load(&self, key: &Key, id: &str) -> Result<Loaded, OriginError> {
+        self.load_early(key, id, &EarlyAnswer::impossible()).await
+    }
+
+    fn takes_early(&self) -> bool {
+        // A body of unknown size that breaks off is visible as broken only in chunks, which HTTP/1.0 lacks.
+        self.request.version >= Version::HTTP_11
+    }
+
+    async fn load_early(
+        &self,
+        key: &Key,
+        _: &str,
+        early: &EarlyAnswer<'_>,
+    ) -> Result<Loaded, OriginError> {
         let gate = &self.origin.gate;
         let page = gate.enter_page(&self.route, &self.request).map_err(|err| self.failed(err))?;
         let audience = self.audience(key);
@@ -277,7 +312,7 @@ impl Origin for PageLoad {
         let sent = gate.load(&self.route, &self.request, audience).await;
         let (head, body) = sent.map_err(|err| {
             // A failure to connect says nothing about the page.
-            if !matches!(err, UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_)) {
+            if !err.is_before_sending() {
                 gate.leave_page(&page, false);
             }
             self.failed(err)
@@ -291,49 +326,9 @@ impl Origin for PageLoad {
             self.keep_private(head, body, None);
             return Err(OriginError { kind: OriginErrorKind::ServerError(status), message });
         }
-        let loaded = self.receive(key, head, body, is_unshared).await;
+        let loaded = self.receive(key, head, body, is_unshared, early).await;
         let is_broken = loaded.as_ref().is_err_and(|err| err.kind == OriginErrorKind::Broken);
         gate.leave_page(&page, !is_broken);
         loaded
-    }
-}
-
-impl PageLoad {
-    /// Receives the body of a storable response; any other stays with the client of this load.
-    async fn receive(
-        &self,
-        key: &Key,
-        head: response::Parts,
-        mut body: Stream,
-        is_unshared: bool,
-    ) -> Result<Loaded, OriginError> {
-        let uncacheable =
-            |head, body, reason| self.uncacheable(key, head, body, reason, is_unshared);
-        let storable = match self.storability(&head, &body) {
-            Ok(storable) => storable,
-            Err(reason) => return uncacheable(head, body, reason),
-        };
-        if is_unshared {
-            self.origin.shared_pages.insert(key, self.origin.clock.mono());
-            return uncacheable(head, body, NotStored::Headers);
-        }
-        match collect(&mut body, self.origin.max_object_bytes).await {
-            Collected::Complete(bytes) => match self.entry(head.clone(), bytes.clone(), storable) {
-                Some(loaded) => Ok(loaded),
-                None => {
-                    body.unread(vec![bytes]);
-                    uncacheable(head, body, NotStored::TooLarge)
-                }
-            },
-            Collected::TooLarge(parts) => {
-                body.unread(parts);
-                uncacheable(head, body, NotStored::TooLarge)
-            }
-            Collected::Incomplete(text) => {
-                let err = UpstreamError::Incomplete(text);
-                self.origin.metrics.record_upstream_error(err.proxy_error());
-                Err(self.failed(err))
-            }
-        }
     }
 }

@@ -97,6 +97,9 @@ pub(crate) fn stored_page(
     }
     let body = if not_modified {
         Body::Empty
+    } else if let Some(body) = &answer.body {
+        // Loads are of GET requests only.
+        Body::partial(body)
     } else if *method == Method::HEAD {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(value.body.len()));
         Body::Empty

@@ -5,7 +5,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::header::CONNECTION;
 use http::{Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
@@ -19,6 +21,7 @@ use super::write_timeout::WriteTimeout;
 use crate::gateway::{Dispatch, GatewayInner};
 use crate::http::body::Body;
 use crate::http::client::Peer;
+use crate::http::forwarding::list_members;
 use crate::http::in_flight::{ClientRequest, ConnectionActivity};
 
 /// One client connection.
@@ -59,7 +62,7 @@ impl Connection {
             WriteTimeout::new(socket, Arc::clone(&activity), gateway.client_pace(), slow_readers);
         let server = http_server(&gateway.options, self.streams.clone());
         let io = TokioIo::new(socket);
-        let mut serving = pin!(server.serve_connection(io, self));
+        let mut serving = pin!(server.serve_connection_with_upgrades(io, self));
         let mut idle_check = tokio::time::interval(gateway.options.head_timeout);
         idle_check.reset();
         let (mut last_started, mut last_written) = (0, 0);
@@ -76,7 +79,7 @@ impl Connection {
                     if let Err(err) = ended {
                         tracing::debug!(error = %err, "connection ended");
                     }
-                    return;
+                    break;
                 }
                 event = PollOnWake::new(event) => event,
             };
@@ -92,6 +95,13 @@ impl Connection {
                     }
                     (last_started, last_written) = (started, written);
                 }
+            }
+        }
+        if let Some(tunnel) = activity.take_tunnel() {
+            // A tunnel has no end that a shutdown could wait for.
+            tokio::select! {
+                () = tunnel => {}
+                _ = stopped.wait_for(|stopped| *stopped) => {}
             }
         }
     }
@@ -120,6 +130,9 @@ impl Service<Request<Incoming>> for Connection {
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
         self.activity.request_started();
+        if is_last_request(&request) {
+            self.activity.last_request();
+        }
         let progress = (request.version() == Version::HTTP_2).then(|| self.streams.start_stream());
         let response = match self.gateway.dispatch(request, self.peer) {
             Dispatch::Ready(response) => PendingResponse::Ready(Some(response)),
@@ -131,6 +144,19 @@ impl Service<Request<Incoming>> for Connection {
         };
         ResponseFuture { response, progress }
     }
+}
+
+/// Whether the client has sent all that it sends: no further request, and no body.
+fn is_last_request(request: &Request<Incoming>) -> bool {
+    let has = |option: &str| {
+        list_members(request.headers(), &CONNECTION).any(|given| given.eq_ignore_ascii_case(option))
+    };
+    let is_last = match request.version() {
+        Version::HTTP_11 => has("close"),
+        Version::HTTP_10 => !has("keep-alive"),
+        _ => false,
+    };
+    is_last && request.body().is_end_stream()
 }
 
 /// A response, or the future of one. A hit is ready and allocates no future.

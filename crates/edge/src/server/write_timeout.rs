@@ -64,7 +64,15 @@ impl AsyncRead for WriteTimeout {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let (free, before) = (buf.remaining(), buf.filled().len());
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buf));
+        let is_end = read.is_ok() && free > 0 && buf.filled().len() == before;
+        if is_end && self.activity.awaits_last_response() {
+            // The client has closed its half of the connection after its last request, and still reads. To hyper,
+            // the end would mean that the client is gone. Writing finds out if it is.
+            return Poll::Pending;
+        }
+        Poll::Ready(read)
     }
 }
 

@@ -132,7 +132,7 @@ pub(super) async fn read_body(
     }
     match collect(body, max_bytes).await {
         Collected::Complete(bytes) => Ok(bytes),
-        Collected::TooLarge(_) => Err(too_large()),
+        Collected::TooLarge => Err(too_large()),
         Collected::Incomplete(why) => Err(format!("ended its response early: {why}")),
     }
 }

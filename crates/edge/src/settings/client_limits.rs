@@ -27,6 +27,8 @@ pub struct ClientLimits {
     pub uploads: BudgetLimits,
     /// A body of at most this size is received before the upstream is asked, in bytes.
     pub upload_buffer: usize,
+    /// The longest time in which neither side of a WebSocket sends anything.
+    pub websocket_timeout: Duration,
 }
 
 /// The limits of a budget.
@@ -47,13 +49,14 @@ impl Default for ClientLimits {
             responses: BudgetLimits { total: 8_192, per_client: 1_024 },
             uploads: BudgetLimits { total: 2_048, per_client: 256 },
             upload_buffer: 64 << 10,
+            websocket_timeout: Duration::from_secs(3_600),
         }
     }
 }
 
 impl ClientLimits {
     /// The keys of `[edge]` that set the limits of clients.
-    pub(super) const KEYS: [&str; 7] = [
+    pub(super) const KEYS: [&str; 8] = [
         "client_timeout",
         "client_min_rate",
         "responses",
@@ -61,6 +64,7 @@ impl ClientLimits {
         "uploads",
         "uploads_per_client",
         "upload_buffer",
+        "websocket_timeout",
     ];
 
     /// Reads the limits from `[edge]`.
@@ -68,6 +72,7 @@ impl ClientLimits {
         let default = Self::default();
         let timeout = table.duration("client_timeout", TIME_LIMITS).unwrap_or(default.timeout);
         let min_rate = table.size("client_min_rate", 0..=MAX_RATE).unwrap_or(default.min_rate);
+        let websocket_timeout = table.duration("websocket_timeout", TIME_LIMITS);
         let buffer = table.size("upload_buffer", 0..=MAX_BUFFER);
         let mut count = |key: &str, default: usize| {
             let count = table.whole_number(key, 1..=MAX_OPEN);
@@ -87,6 +92,7 @@ impl ClientLimits {
             upload_buffer: buffer
                 .and_then(|bytes| usize::try_from(bytes).ok())
                 .unwrap_or(default.upload_buffer),
+            websocket_timeout: websocket_timeout.unwrap_or(default.websocket_timeout),
         }
     }
 }

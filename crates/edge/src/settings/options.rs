@@ -8,6 +8,7 @@ use http::uri::Authority;
 use thiserror::Error;
 
 use super::client_limits::ClientLimits;
+use super::page_limits::PageLimits;
 use super::proxies::Proxies;
 use super::routes::Routes;
 use super::upstream_limits::{TimeoutOverrides, Timeouts, UpstreamLimits};
@@ -23,10 +24,8 @@ pub struct GatewayOptions {
     pub proxies: Proxies,
     /// The rules for pages, by path prefix.
     pub routes: Routes,
-    /// The largest body that is stored, in bytes. Larger bodies pass through.
-    pub max_object_bytes: u64,
-    /// The most surrogate keys of a stored response.
-    pub max_tags: usize,
+    /// The limits of stored pages.
+    pub pages: PageLimits,
     /// The time limit for connecting to the upstream.
     pub connect_timeout: Duration,
     /// The timeouts of exchanges with the upstream, where a route does not set its own.
@@ -40,8 +39,6 @@ pub struct GatewayOptions {
     pub head_timeout: Duration,
     /// The largest request head in bytes; a larger one gets a 431. At least 8 KiB.
     pub max_head_bytes: usize,
-    /// The most client connections at once. Further connections wait to be accepted.
-    pub max_connections: usize,
     /// The time limit for requests in flight to end after shutdown begins.
     pub drain: Duration,
 }
@@ -50,8 +47,8 @@ impl GatewayOptions {
     /// The keys of `[upstream]`.
     pub const UPSTREAM_KEYS: &[&str] = &{
         let [a, b, c] = TimeoutOverrides::KEYS;
-        let [d, e, f, g, h] = UpstreamLimits::KEYS;
-        ["url", "host", "connect_timeout", a, b, c, d, e, f, g, h]
+        let [d, e, f, g, h, i, j] = UpstreamLimits::KEYS;
+        ["url", "host", "connect_timeout", a, b, c, d, e, f, g, h, i, j]
     };
 
     /// Reads `[upstream]`; all other options have their defaults. `form`: the help where the address is
@@ -78,15 +75,13 @@ impl GatewayOptions {
             host: HostPolicy::Preserve,
             proxies: Proxies::default(),
             routes: Routes::default(),
-            max_object_bytes: 4 << 20,
-            max_tags: 128,
+            pages: PageLimits::default(),
             connect_timeout: Duration::from_secs(2),
             timeouts: Timeouts::default(),
             upstream_limits: UpstreamLimits::default(),
             clients: ClientLimits::default(),
             head_timeout: Duration::from_secs(10),
             max_head_bytes: 32 << 10,
-            max_connections: 10_000,
             drain: Duration::from_secs(10),
         }
     }
@@ -105,13 +100,12 @@ impl GatewayOptions {
             _ => return Err(OptionsError::Upstream(uri.clone())),
         };
         let positive = [
-            ("max_object_bytes", self.max_object_bytes != 0),
+            ("pages.max_bytes", self.pages.max_bytes != 0),
             ("connect_timeout", !self.connect_timeout.is_zero()),
             ("timeouts.first_byte", !self.timeouts.first_byte.is_zero()),
             ("timeouts.between_bytes", !self.timeouts.between_bytes.is_zero()),
             ("clients.timeout", !self.clients.timeout.is_zero()),
             ("head_timeout", !self.head_timeout.is_zero()),
-            ("max_connections", self.max_connections != 0),
             ("upstream_limits.concurrency", self.upstream_limits.concurrency != 0),
         ];
         match positive.into_iter().find(|(_, valid)| !valid) {

@@ -18,6 +18,9 @@ use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts};
 /// earlier.
 const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How long the readers of a page that may not be stored do not wait for each other. It counts from the last response.
+const UNCACHEABLE_TTL: Duration = Duration::from_secs(120);
+
 /// A route is invalid.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("edge.route {path:?}: {problem}")]
@@ -175,7 +178,9 @@ impl Route {
         rules.pool = config.priority;
         rules.stale_while_revalidate = config.stale_while_revalidate;
         rules.ttl = max_lifetime;
-        // `max_object_bytes` limits bodies.
+        // Its readers load it one by one meanwhile, and the first of them that gets a page to store ends it.
+        rules.uncacheable_ttl = UNCACHEABLE_TTL;
+        // `edge.max_page_size` limits bodies.
         rules.max_bytes = u64::MAX;
         let prefix =
             path::normalize_path(&config.path).expect("checked with the route").into_owned();

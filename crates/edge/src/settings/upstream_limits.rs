@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache::admission::Shares;
+use cache::admission::{LimitRange, Shares};
 use contract::config::{MAX_DURATION, TIME_LIMITS, TableReader};
 
 /// The largest number of requests that a configuration accepts.
@@ -17,6 +17,8 @@ pub struct UpstreamLimits {
     /// The most requests at the upstream at once: each from the moment it is sent until the head of its
     /// response has come, or for a page that is stored, the body.
     pub concurrency: usize,
+    /// The least number that the limit falls to while the upstream is busy, and its start.
+    pub range: LimitRange,
     /// The shares of page loads and of each client.
     pub shares: Shares,
     /// The most requests that wait for a place. The lowest class is shed first.
@@ -29,6 +31,8 @@ impl Default for UpstreamLimits {
     fn default() -> Self {
         Self {
             concurrency: 512,
+            // Down to the number that the workers of a busy upstream need, on evidence.
+            range: LimitRange { min: 32, start: usize::MAX },
             shares: Shares { loads: 0.75, party: 0.5 },
             queue: 16_384,
             queue_timeout: Duration::from_secs(10),
@@ -67,8 +71,15 @@ pub struct TimeoutOverrides {
 
 impl UpstreamLimits {
     /// The keys of `[upstream]` that set these limits.
-    pub(super) const KEYS: [&str; 5] =
-        ["concurrency", "loads_share", "client_share", "queue", "queue_timeout"];
+    pub(super) const KEYS: [&str; 7] = [
+        "concurrency",
+        "min_concurrency",
+        "start_concurrency",
+        "loads_share",
+        "client_share",
+        "queue",
+        "queue_timeout",
+    ];
 
     /// Reads the limits from `[upstream]`.
     pub(super) fn read(table: &mut TableReader<'_>) -> Self {
@@ -78,6 +89,10 @@ impl UpstreamLimits {
             count.and_then(|count| usize::try_from(count).ok()).unwrap_or(default)
         };
         let concurrency = count("concurrency", 1..=MAX_REQUESTS, default.concurrency);
+        let range = LimitRange {
+            min: count("min_concurrency", 1..=MAX_REQUESTS, default.range.min),
+            start: count("start_concurrency", 1..=MAX_REQUESTS, default.range.start),
+        };
         let queue = count("queue", 0..=MAX_QUEUE, default.queue);
         let mut share = |key: &str, default: f64| table.number(key, 0.01..=1.0).unwrap_or(default);
         let shares = Shares {
@@ -86,7 +101,7 @@ impl UpstreamLimits {
         };
         let queue_timeout = table.duration("queue_timeout", TIME_LIMITS);
         let queue_timeout = queue_timeout.unwrap_or(default.queue_timeout);
-        Self { concurrency, shares, queue, queue_timeout }
+        Self { concurrency, range, shares, queue, queue_timeout }
     }
 }
 

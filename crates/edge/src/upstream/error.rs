@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cache::admission::RequestOutcome;
 use hyper_util::client::legacy::Error as ClientError;
+use listen::is_out_of_descriptors;
 use thiserror::Error;
 
 /// The upstream gave no usable response.
@@ -23,6 +24,8 @@ pub(crate) enum UpstreamError {
     TotalLimit(&'static str),
     #[error("can't connect to the upstream: {0}")]
     Connect(String),
+    #[error("this process has no file descriptors left for a connection to the upstream")]
+    Descriptors,
     #[error("no connection to the upstream within {0:?}")]
     ConnectTimeout(Duration),
     #[error("no response from the upstream within {0:?}")]
@@ -46,6 +49,9 @@ impl UpstreamError {
         let text = causes().last().map_or_else(|| err.to_string(), ToString::to_string);
         let io = causes().find_map(|cause| cause.downcast_ref::<io::Error>());
         if err.is_connect() {
+            if io.is_some_and(is_out_of_descriptors) {
+                return Self::Descriptors;
+            }
             return match io.map(io::Error::kind) {
                 Some(io::ErrorKind::TimedOut) => Self::ConnectTimeout(connect_timeout),
                 _ => Self::Connect(text),
@@ -63,10 +69,17 @@ impl UpstreamError {
         Self::Closed
     }
 
+    /// Whether the request was not sent for lack of a connection.
+    pub(crate) fn is_before_sending(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::ConnectTimeout(_) | Self::Descriptors)
+    }
+
     /// The error type of RFC 9209 §2.3; also the label in metrics.
     pub(crate) fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Overloaded(_) | Self::TotalLimit(_) => "connection_limit_reached",
+            Self::Overloaded(_) | Self::TotalLimit(_) | Self::Descriptors => {
+                "connection_limit_reached"
+            }
             Self::Connect(_) | Self::Unreachable(_) | Self::PageFails(_) => {
                 "destination_unavailable"
             }
@@ -84,7 +97,9 @@ impl UpstreamError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded(left) | Self::Unreachable(left) | Self::PageFails(left) => Some(*left),
-            Self::ClientLimit(_) | Self::TotalLimit(_) => Some(Duration::from_secs(1)),
+            Self::ClientLimit(_) | Self::TotalLimit(_) | Self::Descriptors => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }
@@ -98,6 +113,7 @@ impl UpstreamError {
             Self::Closed | Self::InvalidHttp(_) | Self::Incomplete(_) => RequestOutcome::Answered,
             Self::RequestBody
             | Self::Overloaded(_)
+            | Self::Descriptors
             | Self::Unreachable(_)
             | Self::PageFails(_)
             | Self::ClientLimit(_)
@@ -109,6 +125,7 @@ impl UpstreamError {
     pub(crate) fn public_text(&self) -> &'static str {
         match self {
             Self::Overloaded(_) => "the upstream is overloaded",
+            Self::Descriptors => "the gateway has too many connections",
             Self::Unreachable(_) => "the upstream can't be reached",
             Self::PageFails(_) => "the upstream fails to serve this page",
             Self::ClientLimit(_) => "too many requests of this client are open",

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::admission::Permit;
+use http::header::TRANSFER_ENCODING;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use super::error::UpstreamError;
 use super::request::{Audience, ForwardRequest, UpstreamAddress};
 use super::upload::{Progress, RequestBody};
 use crate::http::body::TimedBody;
+use crate::http::forwarding::list_members;
 use crate::http::pace::PaceLimits;
 use crate::settings::options::GatewayOptions;
 use crate::settings::upstream_limits::Timeouts;
@@ -55,6 +57,11 @@ impl Upstream {
         self.address.host()
     }
 
+    /// Whether the request comes from this gateway: it is in a loop.
+    pub(crate) fn is_own_request(&self, headers: &HeaderMap) -> bool {
+        self.address.is_in_via(headers)
+    }
+
     /// Sends a request and waits for the head of the response. `permit`: the admission of a request with
     /// an upload, which holds no place while the client sends.
     ///
@@ -93,7 +100,7 @@ impl Upstream {
                 .await
                 .unwrap_or(Err(UpstreamError::TotalTimeout(total))),
         };
-        let response = outcome.inspect_err(|err| {
+        let response = outcome.and_then(decodable).inspect_err(|err| {
             self.metrics.record_upstream_error(err.proxy_error());
         })?;
         let (head, body) = response.into_parts();
@@ -149,5 +156,20 @@ impl Upstream {
             sent_frames = frames;
         }
         None
+    }
+}
+
+/// Refuses a response with a transfer coding beside `chunked`: no request accepts one, and without its name the body
+/// would be passed on, and stored, as something that it is not.
+fn decodable(response: Response<Incoming>) -> Result<Response<Incoming>, UpstreamError> {
+    let is_known = |coding: &&str| {
+        ["chunked", "identity"].iter().any(|known| known.eq_ignore_ascii_case(coding))
+    };
+    let unknown =
+        list_members(response.headers(), &TRANSFER_ENCODING).find(|coding| !is_known(coding));
+    let refused = unknown.map(|coding| format!("the transfer coding {coding:?} is not supported"));
+    match refused {
+        Some(text) => Err(UpstreamError::InvalidHttp(text)),
+        None => Ok(response),
     }
 }

@@ -1,14 +1,16 @@
 //! Requests to the upstream.
 
-use http::header::ACCEPT_ENCODING;
+use http::header::{ACCEPT_ENCODING, VIA};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request, uri};
 
 use crate::http::client::{Client, ForwardingHeaders};
 use crate::http::encodings::Encodings;
 use crate::http::forwarding::{self, RequestOrigin};
+use crate::http::request_id::RequestIds;
 use crate::http::shared_headers;
 use crate::http::target::Scheme;
+use crate::http::tunnel;
 use crate::settings::options::{GatewayOptions, HostPolicy};
 
 /// The head of a client's request, with the results of classification, as it is forwarded.
@@ -20,6 +22,8 @@ pub(crate) struct ForwardRequest {
     pub(crate) target: PathAndQuery,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
+    /// Whether it asks for a WebSocket.
+    pub(crate) websocket: bool,
     pub(crate) client: Client,
     pub(crate) scheme: Scheme,
     pub(crate) host: HeaderValue,
@@ -46,6 +50,8 @@ pub(crate) struct UpstreamAddress {
     host: HeaderValue,
     host_policy: HostPolicy,
     forwarding: ForwardingHeaders,
+    /// Tells this gateway from others in `Via`.
+    instance: String,
 }
 
 impl UpstreamAddress {
@@ -53,7 +59,15 @@ impl UpstreamAddress {
         let host =
             HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII");
         let (host_policy, forwarding) = (options.host, options.proxies.headers);
-        Self { authority, host, host_policy, forwarding }
+        let instance = RequestIds::new().generate();
+        let instance = instance.to_str().unwrap_or_default().to_owned();
+        Self { authority, host, host_policy, forwarding, instance }
+    }
+
+    /// Whether a request has passed this gateway.
+    pub(super) fn is_in_via(&self, headers: &HeaderMap) -> bool {
+        let fields = headers.get_all(VIA).iter().filter_map(|via| via.to_str().ok());
+        fields.into_iter().any(|via| via.contains(&self.instance))
     }
 
     /// The upstream's own host.
@@ -89,6 +103,7 @@ impl ForwardRequest {
             client: &self.client,
             scheme: self.scheme,
             host: &self.host,
+            via: &upstream.instance,
             headers: upstream.forwarding,
         };
         let id = &self.request_id;
@@ -96,6 +111,9 @@ impl ForwardRequest {
         if let Audience::Unshared(encodings) | Audience::Shared { encodings, .. } = audience {
             forwarding::strip_client_headers(&mut headers);
             headers.insert(ACCEPT_ENCODING, encodings.header());
+        }
+        if self.websocket {
+            tunnel::set_upgrade(&mut headers);
         }
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();

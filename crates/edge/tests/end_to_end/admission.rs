@@ -1,5 +1,7 @@
 //! Admission to the upstream: places, budgets of clients, and their pace.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cache::admission::Shares;
@@ -7,8 +9,9 @@ use edge::{BudgetLimits, GatewayOptions, RouteConfig, Routes, TimeoutOverrides, 
 use harness::Application;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 
-use crate::support::{ClientResponse, Edge, request};
+use crate::support::{ClientResponse, Edge, Upstream, request, respond};
 
 const MS: Duration = Duration::from_millis(1);
 const LIMIT: Duration = Duration::from_secs(20);
@@ -88,6 +91,48 @@ async fn passes_never_wait_for_loads() {
     assert_eq!((private.status.as_u16(), private.text()), (200, "aaaa"));
     assert_eq!(edge.send(request("POST", "/upload", &[])).await.text(), "0");
     assert_eq!(application.requests("/hang"), 4, "nine tenths of the loads' share");
+}
+
+/// An upstream with eight workers, and clients that want more than it can serve.
+#[tokio::test]
+async fn busy_upstream_gets_fewer_requests_at_once() {
+    let (workers, at_once) = (Arc::new(Semaphore::new(8)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&at_once);
+    let upstream = Upstream::start(move |_| {
+        let (workers, at_once) = (Arc::clone(&workers), Arc::clone(&at_once));
+        async move {
+            at_once.fetch_add(1, Ordering::SeqCst);
+            let worker = workers.acquire().await.expect("open");
+            tokio::time::sleep(20 * MS).await;
+            drop(worker);
+            at_once.fetch_sub(1, Ordering::SeqCst);
+            respond(200, &[("cache-control", "private")], "mine")
+        }
+    })
+    .await;
+    let edge = Edge::with_options(upstream.address, |options| {
+        let shares = Shares::default();
+        let limits = UpstreamLimits { concurrency: 128, shares, ..UpstreamLimits::default() };
+        options.upstream_limits = limits;
+    })
+    .await;
+    for _ in 0..160 {
+        let mut socket = TcpStream::connect(edge.address).await.expect("connects");
+        tokio::spawn(async move {
+            let post = b"POST /cart HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n";
+            loop {
+                socket.write_all(post).await.expect("open");
+                let mut response = Vec::new();
+                while !response.ends_with(b"mine") {
+                    response.push(socket.read_u8().await.expect("open"));
+                }
+                assert!(response.starts_with(b"HTTP/1.1 200"), "none is refused");
+            }
+        });
+    }
+    let at_once = || seen.load(Ordering::SeqCst);
+    wait_for("more requests than workers", || at_once() > 100).await;
+    wait_for("fewer requests", || at_once() < 50).await;
 }
 
 #[tokio::test]
@@ -368,9 +413,10 @@ async fn route_has_its_own_timeouts() {
     for method in ["GET", "POST"] {
         assert_eq!(edge.send(request(method, "/slow/500", &[])).await.status, 504, "{method}");
     }
-    assert_ne!(edge.get("/trickle/2000").await.status, 200);
-    let passed = edge.try_send(request("POST", "/trickle/2000", &[])).await;
-    assert!(passed.is_err_and(|err| err.starts_with("body: ")), "cut after the total timeout");
+    for method in ["GET", "POST"] {
+        let cut = edge.try_send(request(method, "/trickle/2000", &[])).await;
+        assert!(cut.is_err_and(|err| err.starts_with("body: ")), "cut after the total timeout");
+    }
 }
 
 #[tokio::test]

@@ -287,7 +287,7 @@ async fn large_page_passes_unstored() {
     let body: &'static str = "x".repeat(100_000).leak();
     let upstream = Upstream::page(body, FRESH).await;
     let edge =
-        Edge::with_options(upstream.address, |options| options.max_object_bytes = 50_000).await;
+        Edge::with_options(upstream.address, |options| options.pages.max_bytes = 50_000).await;
     for _ in 0..2 {
         assert_eq!(edge.get("/").await.body.len(), body.len());
     }
@@ -308,7 +308,7 @@ async fn large_chunked_page_passes_unstored() {
     response.extend_from_slice(b"0\r\n\r\n");
     let upstream = Upstream::raw(response.leak()).await;
     let edge =
-        Edge::with_options(upstream.address, |options| options.max_object_bytes = 50_000).await;
+        Edge::with_options(upstream.address, |options| options.pages.max_bytes = 50_000).await;
     for _ in 0..2 {
         assert_eq!(edge.get("/").await.body.len(), 102_400);
     }

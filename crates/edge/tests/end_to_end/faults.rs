@@ -98,9 +98,10 @@ async fn stalled_upstream_body_times_out() {
         options.timeouts.between_bytes = Duration::from_millis(100);
     })
     .await;
-    assert_eq!(edge.get("/").await.status, 502, "a storable body is read completely first");
-    let streamed = edge.try_send(request("POST", "/", &[])).await;
-    assert!(streamed.is_err_and(|err| err.starts_with("body: ")));
+    for method in ["GET", "POST"] {
+        let streamed = edge.try_send(request(method, "/", &[])).await;
+        assert!(streamed.is_err_and(|err| err.starts_with("body: ")), "{method}");
+    }
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn headers_rewritten_per_hop() {
     }
     for present in [
         "x-theirs: 2\n",
-        "via: 1.1 tidegate\n",
+        "via: 1.1 tidegate (",
         "x-forwarded-for: 127.0.0.1\n",
         "x-forwarded-proto: http\n",
         "x-forwarded-host: shop.example\n",
@@ -263,7 +263,7 @@ async fn unsupported_requests_rejected() {
     let upstream = Upstream::page("page", FRESH).await;
     let edge = Edge::start(&upstream).await;
     let websocket = [("connection", "upgrade"), ("upgrade", "websocket")];
-    assert_eq!(edge.get_with("/chat", &websocket).await.status, 501);
+    assert_eq!(edge.send(request("POST", "/chat", &websocket)).await.status, 501);
     let h2c =
         [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "x")];
     assert_eq!(edge.get_with("/", &h2c).await.status, 200, "an upgrade offer may be ignored");

@@ -6,6 +6,8 @@ mod faults;
 mod forwarding;
 mod page_audit;
 mod page_proof;
+mod protocol;
 mod stale;
+mod streaming;
 mod support;
 mod writes;

@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use listen::{Acceptor, ConnectionLimits};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -175,7 +176,9 @@ impl Edge {
         let serving = gateway.clone();
         let stopped = tokio::spawn(async move {
             let shutdown = async { drop(stopping.await) };
-            serving.serve(listener, shutdown).await;
+            let limits = ConnectionLimits::of(10_000);
+            let acceptor = Acceptor::unshared("gateway", listener, limits);
+            serving.serve(acceptor, shutdown).await;
         });
         Self { address, engine, gateway, clock, tier, registry, stop: Some(stop), stopped }
     }

@@ -3,10 +3,31 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use contract::config::TableReader;
+use listen::{ConnectionLimits, DEFAULT_BACKLOG};
 
-pub(super) const KEYS: &[&str] = &["gateway", "data", "admin", "sale"];
+pub(super) const KEYS: &[&str] = &[
+    "gateway",
+    "data",
+    "admin",
+    "sale",
+    "backlog",
+    "gateway_connections",
+    "gateway_connections_per_client",
+    "data_connections",
+    "data_connections_per_client",
+    "admin_connections",
+    "admin_connections_per_client",
+    "sale_connections",
+    "sale_connections_per_client",
+];
 
-/// The addresses of the listeners.
+/// The most connections of a listener that a configuration accepts.
+const MAX_CONNECTIONS: u32 = 1_000_000;
+
+/// The longest queue of a listener that a configuration accepts.
+const MAX_BACKLOG: u32 = 1 << 20;
+
+/// The addresses of the listeners, and how many connections each accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listen {
     /// The public gateway.
@@ -17,12 +38,37 @@ pub(crate) struct Listen {
     pub(crate) admin: SocketAddr,
     /// The API of the sale; private.
     pub(crate) sale: SocketAddr,
+    /// The connections that may wait to be accepted, of each listener.
+    pub(crate) backlog: u32,
+    /// How many connections each listener accepts.
+    pub(crate) connections: Connections,
+}
+
+/// How many connections each listener accepts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connections {
+    pub(crate) gateway: ConnectionLimits,
+    pub(crate) data: ConnectionLimits,
+    pub(crate) admin: ConnectionLimits,
+    pub(crate) sale: ConnectionLimits,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { gateway: local(8080), data: local(9170), admin: local(9180), sale: local(9190) }
+        Self {
+            gateway: local(8080),
+            data: local(9170),
+            admin: local(9180),
+            sale: local(9190),
+            backlog: DEFAULT_BACKLOG,
+            connections: Connections {
+                gateway: ConnectionLimits::of(32_768),
+                data: ConnectionLimits::of(4_096),
+                admin: ConnectionLimits::of(256),
+                sale: ConnectionLimits::of(4_096),
+            },
+        }
     }
 }
 
@@ -33,11 +79,46 @@ impl Listen {
             let help = format!("write an address and a port, such as \"{default}\"");
             table.parsed(key, "wrong-value", &help, str::parse).unwrap_or(default)
         };
-        Self {
-            gateway: address("gateway", default.gateway),
-            data: address("data", default.data),
-            admin: address("admin", default.admin),
-            sale: address("sale", default.sale),
-        }
+        let gateway = address("gateway", default.gateway);
+        let data = address("data", default.data);
+        let admin = address("admin", default.admin);
+        let sale = address("sale", default.sale);
+        let backlog = table.whole_number("backlog", 1..=MAX_BACKLOG).unwrap_or(default.backlog);
+        let mut limits = |key: &str, default: ConnectionLimits| {
+            let mut count = |key: &str| {
+                let count = table.whole_number(key, 1..=MAX_CONNECTIONS);
+                count.and_then(|count| usize::try_from(count).ok())
+            };
+            let limits = count(key).map_or(default, ConnectionLimits::of);
+            let per_client = count(&format!("{key}_per_client")).unwrap_or(limits.per_client);
+            ConnectionLimits { per_client, ..limits }
+        };
+        let connections = Connections {
+            gateway: limits("gateway_connections", default.connections.gateway),
+            data: limits("data_connections", default.connections.data),
+            admin: limits("admin_connections", default.connections.admin),
+            sale: limits("sale_connections", default.connections.sale),
+        };
+        Self { gateway, data, admin, sale, backlog, connections }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_limit_is_read() {
+        let table: toml::Table = "backlog = 8\ngateway_connections = 100\ndata_connections = 10\n\
+             data_connections_per_client = 10\nadmin_connections_per_client = 3"
+            .parse()
+            .expect("TOML");
+        let mut reader = TableReader::new("listen", &table, KEYS);
+        let listen = Listen::read(&mut reader);
+        let Listen { backlog, connections, .. } = reader.finish(Some(listen)).expect("valid");
+        assert_eq!(backlog, 8);
+        assert_eq!(connections.gateway, ConnectionLimits { total: 100, per_client: 50 });
+        assert_eq!(connections.data, ConnectionLimits { total: 10, per_client: 10 });
+        assert_eq!(connections.admin, ConnectionLimits { total: 256, per_client: 3 });
     }
 }

@@ -28,6 +28,15 @@ gateway = "127.0.0.1:1"
 data = "127.0.0.1:2"
 admin = "127.0.0.1:3"
 sale = "127.0.0.1:4"
+backlog = 8
+gateway_connections = 10
+gateway_connections_per_client = 3
+data_connections = 10
+data_connections_per_client = 3
+admin_connections = 10
+admin_connections_per_client = 3
+sale_connections = 10
+sale_connections_per_client = 3
 [source.shop]
 url = "postgres://shop@db/shop"
 replicas = ["postgres://shop@standby/shop"]
@@ -59,7 +68,9 @@ connect_timeout = "1s"
 timeout = "1s"
 between_bytes_timeout = "1s"
 total_timeout = "1s"
-concurrency = 1
+concurrency = 9
+min_concurrency = 2
+start_concurrency = 3
 loads_share = 0.1
 client_share = 0.1
 queue = 1
@@ -72,6 +83,9 @@ responses_per_client = 1
 uploads = 1
 uploads_per_client = 1
 upload_buffer = "1KiB"
+websocket_timeout = "1s"
+max_page_size = "1MiB"
+max_tags = 1
 trusted_proxies = ["10.0.0.0/8"]
 forwarded = "forwarded"
 forwarded_host = true
@@ -127,12 +141,8 @@ url = "http://b:2"
 ];
 
 /// Options that no key of these sets, with the reason.
-const OTHER_OPTIONS: &[(&str, &str)] = &[
-    ("gateway.routes.default.", "the route of all other pages has the defaults of a route"),
-    ("gateway.max_object_bytes", "the limits of stored pages"),
-    ("gateway.max_tags", "the limits of stored pages"),
-    ("gateway.max_connections", "the limits of the listeners"),
-];
+const OTHER_OPTIONS: &[(&str, &str)] =
+    &[("gateway.routes.default.", "the route of all other pages has the defaults of a route")];
 
 fn survey() -> KeySurvey {
     TableReader::survey(KEYS, |table| RawConfig::sections(table, Path::new("")))

@@ -48,7 +48,7 @@ impl DemoNode {
         config.listen = listen;
         config.governor = governor;
         let node = Arc::new(Node::build(&config, SAMPLE_INTERVAL).await?);
-        let listening = Listening::bind_or_move(&config.listen).await?;
+        let listening = Listening::bind_or_move(&config.listen)?;
         let at = listening.at;
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));

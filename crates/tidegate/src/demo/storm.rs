@@ -61,7 +61,8 @@ impl StormStage {
         let shop = Shop::open(options, &catalogue).context("the shop can't open")?;
         let servers = [shop.serve(loopback().await?), shop.serve(loopback().await?)];
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let elsewhere = Listen { gateway: any, data: any, admin: any, sale: any };
+        let elsewhere =
+            Listen { gateway: any, data: any, admin: any, sale: any, ..Listen::default() };
         let nodes = [
             node(&database, &servers[0], listen, GovernorMode::On).await?,
             node(&database, &servers[1], elsewhere, GovernorMode::Off).await?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::listen::ListenerMetrics;
 use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, check_claim};
 use access::{AuditLog, Gate, TokenWatch};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
@@ -52,6 +53,7 @@ pub(crate) struct Node {
     pub(super) registry: Mutex<Registry>,
     pub(super) follow_metrics: FollowMetrics,
     pub(super) gateway: Option<edge::Gateway>,
+    pub(super) listener_metrics: [ListenerMetrics; 4],
     pub(super) audit: Arc<AuditLoop>,
     pub(super) page_audit: Option<Arc<PageAuditor>>,
     pub(super) sale: Option<sale::Sale>,
@@ -110,6 +112,7 @@ impl Node {
         let cache_metrics = cache::Metrics::new(&mut registry);
         let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
         let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
+        let listener_metrics = ListenerMetrics::register(super::listen::NAMES, &mut registry);
         let follow_metrics = FollowMetrics::new(&mut registry);
         let page_audit = page_auditor(config, gateway.as_ref(), &follow_metrics, &mut registry);
         let origins = origins_of(&database);
@@ -155,6 +158,7 @@ impl Node {
             registry: Mutex::new(registry),
             follow_metrics,
             gateway,
+            listener_metrics,
             audit,
             page_audit,
             sale,

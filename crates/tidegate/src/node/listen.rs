@@ -1,21 +1,37 @@
 //! The listeners of a node.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use listen::{
+    Acceptor, ConnectionLimits, DescriptorReserve, ListenerMetrics, Priority,
+    client_connections_within, raise_descriptor_limit, system_backlog,
+};
 use tokio::net::TcpListener;
 
 use super::build::Node;
 use super::error::NodeError;
 use crate::config::Listen;
 
+/// The names of the listeners in metrics and logs, in the order of their metrics.
+pub(super) const NAMES: [&str; 4] = ["gateway", "data", "admin", "sale"];
+
 /// The bound listeners and their addresses.
 pub(crate) struct Listening {
-    pub(super) gateway: Option<TcpListener>,
-    pub(super) data: TcpListener,
-    pub(super) admin: TcpListener,
-    pub(super) sale: Option<TcpListener>,
+    gateway: Option<TcpListener>,
+    data: TcpListener,
+    admin: TcpListener,
+    sale: Option<TcpListener>,
     /// The addresses, with the assigned ports in place of 0.
     pub(crate) at: Listen,
+}
+
+/// The listeners, ready to accept.
+pub(super) struct Acceptors {
+    pub(super) gateway: Option<Acceptor>,
+    pub(super) data: Acceptor,
+    pub(super) admin: Acceptor,
+    pub(super) sale: Option<Acceptor>,
 }
 
 impl Listening {
@@ -23,12 +39,18 @@ impl Listening {
     ///
     /// # Errors
     /// [`NodeError::Listen`].
-    pub(crate) async fn bind(listen: &Listen, node: &Node) -> Result<Self, NodeError> {
-        let mut at = *listen;
-        let gateway = if node.has_gateway() { Some(bind(&mut at.gateway).await?) } else { None };
-        let data = bind(&mut at.data).await?;
-        let admin = bind(&mut at.admin).await?;
-        let sale = if node.has_sale() { Some(bind(&mut at.sale).await?) } else { None };
+    pub(crate) fn bind(listen: &Listen, node: &Node) -> Result<Self, NodeError> {
+        let (mut at, backlog) = (*listen, listen.backlog);
+        if let Some(most) = system_backlog().filter(|most| *most < backlog) {
+            tracing::warn!(
+                "the system lets {most} connections wait to be accepted, not the {backlog} of \
+                 listen.backlog; raise it with `sysctl net.core.somaxconn={backlog}`"
+            );
+        }
+        let gateway = if node.has_gateway() { Some(bind(&mut at.gateway, backlog)?) } else { None };
+        let data = bind(&mut at.data, backlog)?;
+        let admin = bind(&mut at.admin, backlog)?;
+        let sale = if node.has_sale() { Some(bind(&mut at.sale, backlog)?) } else { None };
         Ok(Self { gateway, data, admin, sale, at })
     }
 
@@ -36,29 +58,73 @@ impl Listening {
     ///
     /// # Errors
     /// [`NodeError::Listen`]: not even a free port can be bound.
-    pub(crate) async fn bind_or_move(listen: &Listen) -> Result<Self, NodeError> {
-        let mut at = *listen;
-        let gateway = Some(bind_or_any(&mut at.gateway).await?);
-        let data = bind_or_any(&mut at.data).await?;
-        let admin = bind_or_any(&mut at.admin).await?;
+    pub(crate) fn bind_or_move(listen: &Listen) -> Result<Self, NodeError> {
+        let (mut at, backlog) = (*listen, listen.backlog);
+        let gateway = Some(bind_or_any(&mut at.gateway, backlog)?);
+        let data = bind_or_any(&mut at.data, backlog)?;
+        let admin = bind_or_any(&mut at.admin, backlog)?;
         Ok(Self { gateway, data, admin, sale: None, at })
+    }
+
+    /// Makes acceptors of the listeners. The admin listener accepts from the reserve of descriptors, so that
+    /// health and metrics are served when clients have used up all others.
+    pub(super) fn acceptors(self, metrics: [ListenerMetrics; 4]) -> Acceptors {
+        let most = raise_descriptor_limit().map_or(usize::MAX, client_connections_within);
+        let reserve = DescriptorReserve::open().unwrap_or_else(|err| {
+            tracing::warn!(error = %err, "no file descriptors can be reserved");
+            DescriptorReserve::none()
+        });
+        let (reserve, connections) = (Arc::new(reserve), self.at.connections);
+        let [gateway, data, admin, sale] = metrics;
+        let accept = |at: usize, listener, limits, priority, metrics| {
+            Acceptor::new(NAMES[at], listener, limits, (Arc::clone(&reserve), priority), metrics)
+        };
+        let limit = |limits: ConnectionLimits, key: &str| {
+            if limits.total > most {
+                tracing::info!(
+                    "{key} is {most}, not {}: the limit of open files leaves no more; raise it \
+                     with `ulimit -n` or LimitNOFILE",
+                    limits.total
+                );
+            }
+            limits.at_most(most)
+        };
+        let normal = Priority::Normal;
+        Acceptors {
+            gateway: self.gateway.map(|listener| {
+                let limits = limit(connections.gateway, "listen.gateway_connections");
+                accept(0, listener, limits, normal, gateway)
+            }),
+            data: accept(
+                1,
+                self.data,
+                limit(connections.data, "listen.data_connections"),
+                normal,
+                data,
+            ),
+            admin: accept(2, self.admin, connections.admin, Priority::Reserved, admin),
+            sale: self.sale.map(|listener| {
+                let limits = limit(connections.sale, "listen.sale_connections");
+                accept(3, listener, limits, normal, sale)
+            }),
+        }
     }
 }
 
 /// Binds an address and stores the assigned port in it.
-async fn bind(address: &mut SocketAddr) -> Result<TcpListener, NodeError> {
+fn bind(address: &mut SocketAddr, backlog: u32) -> Result<TcpListener, NodeError> {
     let wanted = *address;
     let failed = |source| NodeError::Listen { address: wanted, source };
-    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let listener = listen::bind(wanted, backlog).map_err(failed)?;
     *address = listener.local_addr().map_err(failed)?;
     Ok(listener)
 }
 
-async fn bind_or_any(address: &mut SocketAddr) -> Result<TcpListener, NodeError> {
-    match bind(address).await {
+fn bind_or_any(address: &mut SocketAddr, backlog: u32) -> Result<TcpListener, NodeError> {
+    match bind(address, backlog) {
         Err(NodeError::Listen { .. }) => {
             address.set_port(0);
-            bind(address).await
+            bind(address, backlog)
         }
         bound => bound,
     }

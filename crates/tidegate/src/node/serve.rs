@@ -15,7 +15,7 @@ use super::audit::NodeInspector;
 use super::build::Node;
 use super::connect::FilteredContract;
 use super::error::NodeError;
-use super::listen::Listening;
+use super::listen::{Acceptors, Listening};
 
 /// The time that requests in flight have to finish when the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -142,33 +142,35 @@ impl Node {
         stop: &watch::Receiver<bool>,
     ) -> JoinSet<Result<(), NodeError>> {
         let mut serving = JoinSet::new();
+        let Acceptors { gateway, data, admin, sale } =
+            listening.acceptors(self.listener_metrics.clone());
         let stopped = |mut stop: watch::Receiver<bool>| async move {
             // An error means that the sender is gone, which is a stop as well.
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        if let (Some(gateway), Some(listener)) = (self.gateway.clone(), listening.gateway) {
+        if let (Some(server), Some(acceptor)) = (self.gateway.clone(), gateway) {
             let stop = stopped(stop.clone());
             serving.spawn(async move {
-                gateway.serve(listener, stop).await;
+                server.serve(acceptor, stop).await;
                 Ok(())
             });
         }
-        let (data, data_stop) = (self.data.clone(), stopped(stop.clone()));
+        let (api, data_stop) = (self.data.clone(), stopped(stop.clone()));
         serving.spawn(async move {
-            data.serve(listening.data, data_stop).await;
+            api.serve(data, data_stop).await;
             Ok(())
         });
-        if let (Some(sale), Some(listener)) = (self.sale.clone(), listening.sale) {
+        if let (Some(ledger), Some(acceptor)) = (self.sale.clone(), sale) {
             let stop = stopped(stop.clone());
             let gate = self.gate.clone();
             serving.spawn(async move {
-                sale::http::serve(listener, gate, sale, stop).await;
+                sale::http::serve(acceptor, gate, ledger, stop).await;
                 Ok(())
             });
         }
-        let (admin, admin_stop) = (self.admin(), stopped(stop.clone()));
+        let (api, admin_stop) = (self.admin(), stopped(stop.clone()));
         serving.spawn(async move {
-            control::serve(listening.admin, admin, admin_stop).await;
+            control::serve(admin, api, admin_stop).await;
             Ok(())
         });
         self.health.required("process", true, "serving");

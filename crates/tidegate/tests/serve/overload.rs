@@ -2,63 +2,15 @@
 //! nginx too, where it is installed.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Application, Nginx, http};
+use harness::Application;
 
-use crate::stack::{DEADLINE, Node, gateway_of, now};
-
-/// A gateway with SQLite and an in-process shared tier, in front of an application.
-struct Site {
-    application: Application,
-    node: Node,
-    _folder: tempfile::TempDir,
-}
-
-impl Site {
-    fn start() -> Self {
-        Self::with("")
-    }
-
-    /// `upstream`: more lines of `[upstream]`, and of sections after it.
-    fn with(upstream: &str) -> Self {
-        let application = Application::start().expect("a free port");
-        let (node, folder) = gateway_of(application.addr(), upstream);
-        Self { application, node, _folder: folder }
-    }
-
-    /// nginx in front of the same application, if it is installed.
-    fn nginx(&self) -> Option<Nginx> {
-        let upstream = self.application.addr();
-        let conf = |site: &harness::Site| {
-            format!(
-                "server {{ listen {} backlog=1024; location / {{ proxy_pass http://{upstream}; \
-                 proxy_max_temp_file_size 0; }} }}",
-                site.listen
-            )
-        };
-        match Nginx::start(1, conf) {
-            Err(err) if err.to_string().contains("nginx not found") => None,
-            started => Some(started.expect("nginx starts")),
-        }
-    }
-
-    /// Runs `test` against this gateway, and against nginx.
-    fn beside_nginx(&self, test: impl Fn(SocketAddr)) {
-        if let Some(nginx) = self.nginx() {
-            test(nginx.addr());
-        }
-        test(self.node.gateway);
-    }
-}
-
-fn status(server: SocketAddr, method: &str, path: &str) -> u16 {
-    let response = http::request(server, method, path, &[], b"", DEADLINE);
-    response.map_or(0, |response| response.status)
-}
+use crate::site::{Site, open, status, wait_for};
+use crate::stack::now;
 
 /// Sends requests at once, and asserts that all are served.
 fn assert_served(server: SocketAddr, requests: &[(&'static str, String)]) {
@@ -78,17 +30,6 @@ fn other_requests(round: &str) -> Vec<(&'static str, String)> {
         (0..15).map(move |nth| (method, format!("/{path}/10/{round}/{nth}")))
     };
     of("GET", "page").chain(of("GET", "private")).chain(of("POST", "upload")).collect()
-}
-
-/// Opens a connection and writes to it. The response is left to be read.
-fn open(server: SocketAddr, bytes: &[u8]) -> TcpStream {
-    let mut socket = TcpStream::connect(server).expect("connects");
-    socket.write_all(bytes).expect("writes");
-    socket
-}
-
-fn wait_for(what: &str, holds: impl Fn() -> bool) {
-    harness::until(what, DEADLINE, || Ok(holds().then_some(()))).expect(what);
 }
 
 #[test]
@@ -131,7 +72,7 @@ fn slow_reports_hurt_no_other_page() {
 
 #[test]
 fn restarted_upstream_used_within_a_second() {
-    let Site { application, node, _folder } = Site::start();
+    let Site { application, node, folder: _folder } = Site::start();
     let address = application.addr();
     drop(application);
     let down = now();

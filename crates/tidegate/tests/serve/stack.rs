@@ -155,6 +155,16 @@ pub(crate) fn gateway_with_env(
     options: &str,
     env: &[(OsString, OsString)],
 ) -> (Node, tempfile::TempDir) {
+    gateway_started_by(application, options, "", |config| start(config, env))
+}
+
+/// Starts a gateway as [`gateway_of`] does, with more lines of `[listen]`, by a command of the test.
+pub(crate) fn gateway_started_by(
+    application: SocketAddr,
+    options: &str,
+    listen: &str,
+    start: impl FnOnce(&Path) -> Process,
+) -> (Node, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let database = folder.path().join("shop.db");
     let shop = rusqlite::Connection::open(&database).expect("a database");
@@ -162,14 +172,14 @@ pub(crate) fn gateway_with_env(
     let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
     let [gateway, data, admin] = ports.each_ref().map(Port::addr);
     let text = format!(
-        "[listen]\ngateway = \"{gateway}\"\ndata = \"{data}\"\nadmin = \"{admin}\"\n\
+        "[listen]\ngateway = \"{gateway}\"\ndata = \"{data}\"\nadmin = \"{admin}\"\n{listen}\
          [source.shop]\nurl = \"sqlite:{}\"\n\
          [upstream]\nurl = \"http://{application}\"\n{options}",
         database.display(),
     );
     let config = folder.path().join("tidegate.toml");
     std::fs::write(&config, text).expect("written");
-    let process = start(&config, env);
+    let process = start(&config);
     let node = Node { process, gateway, data, admin, _ports: ports.into() }.ready();
     (node, folder)
 }

@@ -1,15 +1,17 @@
 //! The adaptive concurrency limit of an origin, with a queue by priority class.
 //!
 //! The limit follows the origin: it grows while requests take their usual time, and shrinks when they slow
-//! down or fail ("gradient", after Netflix's `concurrency-limits`, `Gradient2Limit`); or it is fixed. Lower
-//! classes, loads and each party may use only a part of it, and a full queue sheds its lowest class to make
+//! down or fail ("gradient", after Netflix's `concurrency-limits`, `Gradient2Limit`); or it is searched for
+//! (`limit_search.rs`). Lower classes, loads and each party may use only a part of it, and a full queue sheds its lowest class to make
 //! room for a higher one.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use coherence::Mono;
 use contract::Class;
 
+use super::limit_search::{Exchange, LimitRange, LimitSearch};
 use super::request::{AdmissionRequest, Lane, Shares};
 use crate::origin::Party;
 
@@ -63,8 +65,8 @@ pub(crate) struct LimitBounds {
     pub(crate) max: usize,
     /// The maximum number of requests in the queue.
     pub(crate) max_queued: usize,
-    /// Whether the limit follows the latency, below `max`.
-    pub(crate) adaptive: bool,
+    /// The range in which the limit is searched for, below `max`; `None`: it follows the latency.
+    pub(crate) search: Option<LimitRange>,
     pub(crate) shares: Shares,
 }
 
@@ -73,7 +75,7 @@ pub(crate) struct LimitBounds {
 pub(crate) struct ConcurrencyLimit {
     limit: f64,
     max: f64,
-    adaptive: bool,
+    search: Option<LimitSearch>,
     shares: Shares,
     in_flight: usize,
     /// The loads among the requests in flight.
@@ -92,10 +94,11 @@ impl ConcurrencyLimit {
     /// Creates a limit without requests.
     pub(crate) fn new(bounds: LimitBounds) -> Self {
         let max = (bounds.max as f64).max(1.0);
+        let search = bounds.search.map(|range| LimitSearch::new(range, max));
         Self {
-            limit: if bounds.adaptive { INITIAL_LIMIT.min(max) } else { max },
+            limit: search.as_ref().map_or(INITIAL_LIMIT.min(max), LimitSearch::limit),
             max,
-            adaptive: bounds.adaptive,
+            search,
             shares: bounds.shares,
             in_flight: 0,
             loads: 0,
@@ -154,6 +157,24 @@ impl ConcurrencyLimit {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.loads = self.loads.saturating_sub(usize::from(request.lane == Lane::Load));
         count_down(&mut self.parties, request.party);
+        self.admit_waiting()
+    }
+
+    /// Learns from a request that has ended at `now`, where the limit is searched for. Returns the queued requests
+    /// that are admitted under the new limit.
+    pub(crate) fn exchanged(
+        &mut self,
+        now: Mono,
+        exchange: Exchange,
+    ) -> Vec<(Ticket, AdmissionRequest)> {
+        let waiting = self.queued() > 0;
+        let Some(search) = &mut self.search else { return Vec::new() };
+        search.learn(now, exchange, waiting);
+        self.limit = search.limit();
+        self.admit_waiting()
+    }
+
+    fn admit_waiting(&mut self) -> Vec<(Ticket, AdmissionRequest)> {
         let mut next = Vec::new();
         for class in [Class::Critical, Class::Standard, Class::Ephemeral] {
             self.admit_queued(class, &mut next);
@@ -220,7 +241,7 @@ impl ConcurrencyLimit {
     fn learn(&mut self, signal: LoadSignal) {
         let took = match signal {
             LoadSignal::None => return,
-            LoadSignal::Overload if !self.adaptive => return,
+            LoadSignal::Overload if self.search.is_some() => return,
             LoadSignal::Overload => {
                 self.limit = (self.limit * 0.9).clamp(MIN_LIMIT.min(self.max), self.max);
                 return;
@@ -235,7 +256,7 @@ impl ConcurrencyLimit {
         let weight = if took < self.usual_secs { 10.0 } else { 1.0 } / USUAL_WINDOW;
         self.usual_secs += (took - self.usual_secs) * weight;
         // A limit that is not used is no evidence for a larger one.
-        if !self.adaptive || (self.in_flight as f64) < self.limit / 2.0 {
+        if self.search.is_some() || (self.in_flight as f64) < self.limit / 2.0 {
             return;
         }
         let gradient = (TOLERANCE * self.usual_secs / took).clamp(0.5, 1.0);
@@ -310,12 +331,13 @@ mod tests {
 
     /// A limit of ten requests.
     fn limit(max_queued: usize, shares: Shares) -> ConcurrencyLimit {
-        ConcurrencyLimit::new(LimitBounds { max: 10, max_queued, adaptive: false, shares })
+        let search = Some(LimitRange { min: 10, start: 10 });
+        ConcurrencyLimit::new(LimitBounds { max: 10, max_queued, search, shares })
     }
 
     fn adaptive(max: usize) -> ConcurrencyLimit {
         let shares = Shares::default();
-        ConcurrencyLimit::new(LimitBounds { max, max_queued: 0, adaptive: true, shares })
+        ConcurrencyLimit::new(LimitBounds { max, max_queued: 0, search: None, shares })
     }
 
     /// Admits as many requests as there is room for, and returns their number.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::circuit_breaker::BreakerOptions;
+use super::limit_search::LimitRange;
 use super::request::Shares;
 use crate::engine::options::EngineOptions;
 
@@ -23,9 +24,9 @@ const QUEUE_FACTOR: usize = 32;
 pub struct GateOptions {
     /// The maximum number of requests in progress.
     pub concurrency: usize,
-    /// Whether the limit follows the latency of the origin, below `concurrency`. Off for an origin whose
-    /// latency depends on the request more than on the origin's load.
-    pub adaptive: bool,
+    /// The range in which the limit is searched for, below `concurrency`: for an origin whose latency depends on
+    /// the request more than on the origin's load. `None`: the limit follows the latency of loads.
+    pub search: Option<LimitRange>,
     /// The shares of loads and of each party.
     pub shares: Shares,
     /// The maximum number of requests in the queue.
@@ -49,7 +50,7 @@ impl GateOptions {
         let concurrency = concurrency.unwrap_or(options.origin_concurrency);
         Self {
             concurrency,
-            adaptive: true,
+            search: None,
             shares: Shares::default(),
             queue: concurrency.saturating_mul(QUEUE_FACTOR),
             queue_timeout: options.queue_timeout,

@@ -10,7 +10,9 @@ use tokio::sync::SetOnce;
 use super::origin_gate::{OriginGate, Permit, Rejected, RequestOutcome};
 use super::request::{AdmissionRequest, Lane};
 use crate::engine::error::ReadError;
-use crate::origin::{LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind};
+use crate::origin::{
+    EarlyAnswer, LoadItem, Loaded, LoadedMany, Origin, OriginError, OriginErrorKind, PublishEarly,
+};
 
 /// The pause before a retry: between this and five times this.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
@@ -29,6 +31,8 @@ pub(crate) struct GatedLoad<'a> {
     pub(crate) timeout: Option<Duration>,
     /// No reader waits for it: it is made if there is room, and not retried.
     pub(crate) background: bool,
+    /// Publishes a value whose body is still to come.
+    pub(crate) early: Option<&'a PublishEarly<'a>>,
 }
 
 impl OriginGate {
@@ -38,12 +42,16 @@ impl OriginGate {
         self: &Arc<Self>,
         load: GatedLoad<'_>,
     ) -> Result<(Loaded, Mono), ReadError> {
-        let GatedLoad { origin, key, id, class, lane, joined, timeout, background } = load;
+        let GatedLoad { origin, key, id, class, lane, joined, timeout, background, early } = load;
         let request = AdmissionRequest { class, lane, party: origin.party() };
         let timeout = timeout.unwrap_or(self.load_timeout());
         let admitted =
             if background { self.try_admit() } else { self.admit_joinable(request, joined).await };
-        self.load_admitted(admitted?, timeout, background, || origin.load(key, id)).await
+        self.load_admitted(admitted?, timeout, background, |began| async move {
+            let early = EarlyAnswer { began, publish: early };
+            origin.load_early(key, id, &early).await
+        })
+        .await
     }
 
     /// Loads several keys, at least one, as one load. `background`: see [`GatedLoad`].
@@ -55,7 +63,7 @@ impl OriginGate {
     ) -> Result<(LoadedMany, Mono), ReadError> {
         let request = AdmissionRequest { class, lane: Lane::Load, party: None };
         let admitted = if background { self.try_admit() } else { self.admit(request).await };
-        self.load_admitted(admitted?, self.load_timeout(), background, || async move {
+        self.load_admitted(admitted?, self.load_timeout(), background, |_| async move {
             let loaded = items[0].origin.load_many(items).await?;
             if loaded.items.len() == items.len() {
                 return Ok(loaded);
@@ -100,12 +108,12 @@ impl OriginGate {
         mut permit: Permit,
         timeout: Duration,
         background: bool,
-        load: impl Fn() -> F,
+        load: impl Fn(Mono) -> F,
     ) -> Result<(T, Mono), ReadError> {
         let mut may_retry = !background;
         loop {
             let began = self.now();
-            let outcome = match tokio::time::timeout(timeout, load()).await {
+            let outcome = match tokio::time::timeout(timeout, load(began)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(self.timeout_error(timeout)),
             };

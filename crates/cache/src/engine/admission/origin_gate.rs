@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use super::circuit_breaker::{BreakerPass, CircuitBreaker};
 use super::concurrency_limit::{Admission, ConcurrencyLimit, LimitBounds, LoadSignal, Ticket};
 use super::gate_options::GateOptions;
+use super::limit_search::Exchange;
 use super::pressure::{self, Pressure};
 use super::request::{AdmissionRequest, Lane};
 use super::retry_budget::RetryBudget;
@@ -32,8 +33,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 ///
 /// 1. Below the concurrency limit it is admitted. [`Class::Ephemeral`] may use 70 % of the limit,
 ///    [`Class::Standard`] 90 %, [`Class::Critical`] all of it; of that, loads and each party may use their
-///    [shares](GateOptions::shares). An [adaptive](GateOptions::adaptive) limit follows the latency of the
-///    requests that succeed, and shrinks with every failure.
+///    [shares](GateOptions::shares). The limit follows the latency of the requests that
+///    succeed and shrinks with every failure, or it is [searched for](GateOptions::search).
 /// 2. At the limit it waits in the queue for at most [`GateOptions::queue_timeout`]; the highest class goes
 ///    first. A full queue sheds its lowest class to make room for a higher one.
 /// 3. While the circuit breaker is open it is rejected.
@@ -136,7 +137,7 @@ impl OriginGate {
         let bounds = LimitBounds {
             max: options.concurrency,
             max_queued: options.queue,
-            adaptive: options.adaptive,
+            search: options.search,
             shares: options.shares,
         };
         let state = GateState {
@@ -293,7 +294,19 @@ impl OriginGate {
     fn leave(&self, request: &AdmissionRequest, signal: LoadSignal) {
         let mut state = self.state.lock();
         self.observe(pressure::load(&state.limit, signal));
-        let mut next = state.limit.leave(request, signal);
+        let next = state.limit.leave(request, signal);
+        self.call(&mut state, next);
+    }
+
+    /// Reports a request that the origin has answered, where the limit is [searched for](GateOptions::search).
+    pub fn exchanged(&self, exchange: Exchange) {
+        let mut state = self.state.lock();
+        let next = state.limit.exchanged(self.clock.mono(), exchange);
+        self.call(&mut state, next);
+    }
+
+    /// Calls queued requests that have been admitted.
+    fn call(&self, state: &mut GateState, mut next: Vec<(Ticket, AdmissionRequest)>) {
         while let Some((ticket, admitted)) = next.pop() {
             let sender = state.queue.remove(&ticket);
             let gone = sender.is_none_or(|sender| sender.send(()).is_err());

@@ -289,7 +289,8 @@ impl TierStack {
             }
             (Tier::Local, Some(stale)) => self.stale_answer(rules, entry, as_of, stale),
             _ => {
-                let outcome = LoadOutcome { entry, tier, as_of, stale, stored: None, epoch: None };
+                let (stored, epoch, body) = (None, None, None);
+                let outcome = LoadOutcome { entry, tier, as_of, stale, stored, epoch, body };
                 self.answer(rules, outcome, false)
             }
         }

@@ -46,7 +46,7 @@ impl Loader {
         let tiers = &self.tiers;
         tiers.metrics.batches.round_trip("origin");
         if let [(request, context)] = requests {
-            return (vec![self.load(request, *context).await], true);
+            return (vec![self.load(request, *context, None).await], true);
         }
         let mut gates = requests.iter().map(|(request, _)| self.start(request)).collect::<Vec<_>>();
         let gate = gates.swap_remove(0);

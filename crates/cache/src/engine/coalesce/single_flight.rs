@@ -16,6 +16,9 @@ use crate::origin::Party;
 /// The loads in progress, by key.
 pub(crate) struct SingleFlight<K, T>(Arc<Mutex<HashMap<K, Flight<T>>>>);
 
+/// Set once a load has an outcome whose value is not complete yet.
+pub(crate) type Early<T> = Arc<SetOnce<T>>;
+
 /// Set once a reader of another party has joined a flight.
 pub(crate) type Joined = Arc<SetOnce<()>>;
 
@@ -30,6 +33,7 @@ struct Flight<T> {
 /// A reader that waits for a load in progress.
 pub(crate) struct Waiter<T> {
     outcome: Arc<SetOnce<Result<T, ReadError>>>,
+    early: Early<T>,
     /// Whether the load was started without a reader (an early refresh).
     pub(crate) background: bool,
 }
@@ -39,6 +43,7 @@ pub(crate) struct FlightGuard<K: Eq + Hash, T> {
     /// The entry to remove; `None`: the flight can't be joined.
     flight: Option<(SingleFlight<K, T>, K)>,
     outcome: Arc<SetOnce<Result<T, ReadError>>>,
+    early: Early<T>,
     joined: Joined,
 }
 
@@ -63,18 +68,22 @@ impl<K: Clone + Eq + Hash, T: Clone> SingleFlight<K, T> {
             return (flight.waiter.clone(), None);
         }
         let (outcome, joined) = (Arc::new(SetOnce::new()), Joined::default());
-        let waiter = Waiter { outcome: Arc::clone(&outcome), background };
+        let early = Early::default();
+        let waiter =
+            Waiter { outcome: Arc::clone(&outcome), early: Arc::clone(&early), background };
         let flight = Flight { waiter: waiter.clone(), party, joined: Arc::clone(&joined) };
         flights.insert(key.clone(), flight);
-        let guard = FlightGuard { flight: Some((self.clone(), key.clone())), outcome, joined };
+        let flight = Some((self.clone(), key.clone()));
+        let guard = FlightGuard { flight, outcome, early, joined };
         (waiter, Some(guard))
     }
 
     /// Starts a flight that no other reader can join.
     pub(crate) fn start_unshared() -> (Waiter<T>, FlightGuard<K, T>) {
-        let outcome = Arc::new(SetOnce::new());
-        let waiter = Waiter { outcome: Arc::clone(&outcome), background: false };
-        (waiter, FlightGuard { flight: None, outcome, joined: Joined::default() })
+        let (outcome, early) = (Arc::new(SetOnce::new()), Early::default());
+        let waiter =
+            Waiter { outcome: Arc::clone(&outcome), early: Arc::clone(&early), background: false };
+        (waiter, FlightGuard { flight: None, outcome, early, joined: Joined::default() })
     }
 }
 
@@ -87,6 +96,10 @@ impl<K: Eq + Hash, T> FlightGuard<K, T> {
 
     pub(crate) fn joined(&self) -> Joined {
         Arc::clone(&self.joined)
+    }
+
+    pub(crate) fn early(&self) -> Early<T> {
+        Arc::clone(&self.early)
     }
 
     fn remove(&mut self) {
@@ -109,6 +122,15 @@ impl<T: Clone> Waiter<T> {
     pub(crate) async fn outcome(&self) -> Result<T, ReadError> {
         self.outcome.wait().await.clone()
     }
+
+    /// Waits for the outcome, or for an early one.
+    pub(crate) async fn early_outcome(&self) -> Result<T, ReadError> {
+        tokio::select! {
+            biased;
+            outcome = self.outcome.wait() => outcome.clone(),
+            early = self.early.wait() => Ok(early.clone()),
+        }
+    }
 }
 
 impl<K, T> Clone for SingleFlight<K, T> {
@@ -125,6 +147,7 @@ impl<K, T> Default for SingleFlight<K, T> {
 
 impl<T> Clone for Waiter<T> {
     fn clone(&self) -> Self {
-        Self { outcome: Arc::clone(&self.outcome), background: self.background }
+        let (outcome, early) = (Arc::clone(&self.outcome), Arc::clone(&self.early));
+        Self { outcome, early, background: self.background }
     }
 }

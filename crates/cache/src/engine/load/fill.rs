@@ -18,6 +18,7 @@ use crate::engine::tiers::TierStack;
 use crate::entry::{Content, Entry, Value};
 use crate::local::LocalEntry;
 use crate::origin::Loaded;
+use crate::partial::PartialBody;
 use crate::shared::Fill;
 
 /// An early refresh is considered from this many mean refresh leads before the end of an entry's life; the
@@ -36,7 +37,32 @@ impl TierStack {
         context: LoadContext,
     ) -> Result<LoadOutcome, ReadError> {
         let outcome = self.store(request, loaded, began, context).await;
+        self.within_contract(request.rules(), outcome, began)
+    }
+
+    /// Returns the outcome of a load whose value is known, but for its body. It has the same proof as the complete
+    /// value: the load began when it began. `None`: the contract does not allow it.
+    pub(crate) fn early_outcome(
+        &self,
+        request: &LoadRequest,
+        loaded: Loaded,
+        body: PartialBody,
+        began: Mono,
+        context: LoadContext,
+    ) -> Option<LoadOutcome> {
         let rules = request.rules();
+        let outcome = self.new_outcome(rules, loaded, began, context);
+        let outcome = LoadOutcome { body: Some(body), ..outcome };
+        self.within_contract(rules, outcome, began).ok()
+    }
+
+    /// Applies the contract's rule for an answer that is older than it allows although it was just loaded.
+    fn within_contract(
+        &self,
+        rules: &Rules,
+        outcome: LoadOutcome,
+        began: Mono,
+    ) -> Result<LoadOutcome, ReadError> {
         if rules.evidence == Evidence::Log || rules.is_within_budget(outcome.as_of, began) {
             return Ok(outcome);
         }
@@ -145,7 +171,8 @@ impl TierStack {
                 LocalEntry::with_sliding_ttl(entry, (from, from), fast_until, own, sliding)
             }
         };
-        LoadOutcome { entry, tier: Tier::Origin, as_of, stale: None, stored: None, epoch }
+        let (tier, stale, stored, body) = (Tier::Origin, None, None, None);
+        LoadOutcome { entry, tier, as_of, stale, stored, epoch, body }
     }
 
     /// Releases the lease of a load that stores nothing.

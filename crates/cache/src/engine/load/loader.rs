@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coherence::LeaseToken;
 use contract::Key;
 use futures_util::future::join_all;
+use tokio::sync::SetOnce;
 
 use super::origins::Origins;
 use super::outcome::LoadOutcome;
@@ -14,6 +15,7 @@ use crate::engine::error::ReadError;
 use crate::engine::observer::EngineEvent;
 use crate::engine::tiers::TierStack;
 use crate::entry::Content;
+use crate::origin::PublishEarly;
 
 /// Loads from the origins into the tiers.
 pub(crate) struct Loader {
@@ -22,13 +24,23 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// Loads one key and fills the tiers.
+    /// Loads one key and fills the tiers. `early`: set where the value is known before its body is complete.
     pub(crate) async fn load(
         &self,
         request: &LoadRequest,
         context: LoadContext,
+        early: Option<&SetOnce<LoadOutcome>>,
     ) -> Result<LoadOutcome, ReadError> {
-        self.load_in_lane(request, context, Lane::Load).await
+        let publish = early.map(|early| {
+            move |loaded, body, began| {
+                let tiers = &self.tiers;
+                if let Some(outcome) = tiers.early_outcome(request, loaded, body, began, context) {
+                    let _ = early.set(outcome);
+                }
+            }
+        });
+        let publish = publish.as_ref().map(|publish| publish as &PublishEarly<'_>);
+        self.load_in_lane(request, context, Lane::Load, publish).await
     }
 
     async fn load_in_lane(
@@ -36,6 +48,7 @@ impl Loader {
         request: &LoadRequest,
         context: LoadContext,
         lane: Lane,
+        early: Option<&PublishEarly<'_>>,
     ) -> Result<LoadOutcome, ReadError> {
         let (tiers, rules) = (&self.tiers, request.rules());
         let gate = self.start(request);
@@ -48,6 +61,7 @@ impl Loader {
             joined: request.joined.as_deref(),
             timeout: rules.load_timeout,
             background: request.refresh,
+            early,
         };
         let asked = tiers.now();
         let lease = context.lease.map(|lease| (&request.key, lease));
@@ -78,7 +92,7 @@ impl Loader {
         &self,
         request: &LoadRequest,
     ) -> Result<LoadOutcome, ReadError> {
-        self.load_in_lane(request, self.unshared_context(request), Lane::Pass).await
+        self.load_in_lane(request, self.unshared_context(request), Lane::Pass, None).await
     }
 
     pub(crate) fn unshared_context(&self, request: &LoadRequest) -> LoadContext {

@@ -9,6 +9,7 @@ use crate::engine::answer::{Stale, Tier};
 use crate::engine::tiers::TokenDeadline;
 use crate::entry::Content;
 use crate::local::LocalEntry;
+use crate::partial::PartialBody;
 
 /// The outcome of a flight: an entry, and what is known about it.
 #[derive(Clone, Debug)]
@@ -21,12 +22,14 @@ pub(crate) struct LoadOutcome {
     pub(crate) stored: Option<Verdict>,
     /// The epoch that the entry's τ belongs to; `None`: not known.
     pub(crate) epoch: Option<Epoch>,
+    /// The body of the entry's value, which is still to come; `None`: the entry is complete.
+    pub(crate) body: Option<PartialBody>,
 }
 
 impl LoadOutcome {
     /// The outcome of a lookup in the in-process tier.
     pub(crate) fn local(entry: Arc<LocalEntry>, as_of: Option<Mono>, stale: Option<Stale>) -> Self {
-        Self { entry, tier: Tier::Local, as_of, stale, stored: None, epoch: None }
+        Self { entry, tier: Tier::Local, as_of, stale, stored: None, epoch: None, body: None }
     }
 
     pub(crate) fn is_uncacheable(&self) -> bool {

@@ -30,8 +30,17 @@ impl Origins {
             let (origin, class) = (&**standby, request.rules().priority);
             // As a background load: if there is no room, there is the primary.
             let (key, id) = (&request.key, &*request.id);
-            let (lane, joined, timeout, background) = (Lane::Load, None, None, true);
-            let load = GatedLoad { origin, key, id, class, lane, joined, timeout, background };
+            let load = GatedLoad {
+                origin,
+                key,
+                id,
+                class,
+                lane: Lane::Load,
+                joined: None,
+                timeout: None,
+                background: true,
+                early: None,
+            };
             let answer = self.standbys.gate(origin).load(load).await;
             match standby_reply(tiers, origin, answer) {
                 StandbyReply::NotAsked => {}

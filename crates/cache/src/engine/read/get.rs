@@ -196,11 +196,15 @@ impl Engine {
     ) -> Result<Answer, ReadError> {
         let tiers = self.tiers();
         let asked = read.asked;
+        let mut takes_early = request.origin.takes_early();
         loop {
             let ActiveRead { waiter, joined, .. } = &read;
             let limit = request.rules().wait_timeout.unwrap_or(tiers.options.wait_timeout);
             let left = limit.saturating_sub(tiers.now().since(asked));
-            let Ok(outcome) = tokio::time::timeout(left, waiter.outcome()).await else {
+            let outcome = async {
+                if takes_early { waiter.early_outcome().await } else { waiter.outcome().await }
+            };
+            let Ok(outcome) = tokio::time::timeout(left, outcome).await else {
                 return Err(ReadError::WaitTimeout(tiers.now().since(asked)));
             };
             match outcome {
@@ -216,8 +220,14 @@ impl Engine {
                     if !joined || is_current && outcome.satisfies(request.deadline, asked) {
                         return tiers.answer_of(request, outcome, *joined);
                     }
+                    if outcome.body.is_some() {
+                        // Its load is still in progress, and another one begins only after it.
+                        takes_early = false;
+                        continue;
+                    }
                 }
             }
+            takes_early = request.origin.takes_early();
             read = self.join_or_load(request, asked);
         }
     }
@@ -253,7 +263,7 @@ impl Inner {
         request: LoadRequest,
         guard: FlightGuard<Key, LoadOutcome>,
     ) {
-        let outcome = self.loader.run_load(&request).await;
+        let outcome = self.loader.run_load(&request, Some(&guard.early())).await;
         if request.refresh {
             self.tiers().metrics.refresh(request.rules(), outcome.as_ref().map(|_| ()));
             if let Err(err) = &outcome {

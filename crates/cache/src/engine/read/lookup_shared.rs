@@ -201,7 +201,15 @@ impl TierStack {
             self.report_fill(request, &entry, Tier::Local, Tier::Shared, verdict);
         }
         let (tier, epoch) = (Tier::Shared, Some(epoch));
-        Ok(SharedLookup::Found(LoadOutcome { entry, tier, as_of, stale, stored: None, epoch }))
+        Ok(SharedLookup::Found(LoadOutcome {
+            entry,
+            tier,
+            as_of,
+            stale,
+            stored: None,
+            epoch,
+            body: None,
+        }))
     }
 
     /// Makes an entry for the in-process tier of one of the shared tier.

@@ -38,6 +38,7 @@ impl TierStack {
             stale: outcome.stale,
             collapsed,
             stored: outcome.stored,
+            body: outcome.body,
         }
     }
 

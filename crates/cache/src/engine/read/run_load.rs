@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coherence::Mono;
 use contract::Unproven;
+use tokio::sync::SetOnce;
 
 use super::lookup_local::LocalLookup;
 use super::lookup_shared::SharedLookup;
@@ -20,8 +21,12 @@ pub(crate) struct UnprovenEntry {
 }
 
 impl Loader {
-    /// Runs a flight.
-    pub(crate) async fn run_load(&self, request: &LoadRequest) -> Result<LoadOutcome, ReadError> {
+    /// Runs a flight. `early`: as in [`load`](Self::load).
+    pub(crate) async fn run_load(
+        &self,
+        request: &LoadRequest,
+        early: Option<&SetOnce<LoadOutcome>>,
+    ) -> Result<LoadOutcome, ReadError> {
         let tiers = &self.tiers;
         let unproven = match tiers.recheck_local(request) {
             Ok(outcome) => return Ok(outcome),
@@ -33,7 +38,7 @@ impl Loader {
         };
         match tiers.apply_unproven_policy(request, unproven, context).await {
             Some(outcome) => outcome,
-            None => self.load(request, context).await,
+            None => self.load(request, context, early).await,
         }
     }
 }

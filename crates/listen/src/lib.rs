@@ -1,0 +1,25 @@
+//! Listeners: how connections are accepted, for every interface of a process.
+//!
+//! An [`Acceptor`] accepts the connections of one listener within its [`ConnectionLimits`], in all and per
+//! client. The listeners of a process share a [`DescriptorReserve`]: when the file descriptors of the process are
+//! used up, a listener with access to the reserve still accepts, and the others wait.
+//!
+//! This crate does not know what the connections carry.
+
+mod acceptor;
+mod bind;
+mod client;
+mod descriptors;
+mod limits;
+mod metrics;
+mod rare_log;
+
+pub use self::acceptor::{Accepted, Acceptor};
+pub use self::bind::{DEFAULT_BACKLOG, bind, system_backlog};
+pub use self::client::ClientNetwork;
+pub use self::descriptors::{
+    DescriptorReserve, Priority, client_connections_within, is_out_of_descriptors,
+    raise_descriptor_limit,
+};
+pub use self::limits::{ConnectionLimits, ConnectionSlot};
+pub use self::metrics::ListenerMetrics;
