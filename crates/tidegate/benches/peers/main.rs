@@ -34,7 +34,7 @@ use output::{log_line, now, print};
 /// A part's name and its benchmark.
 type Benchmark = (&'static str, fn(&Options) -> Result<Part>);
 
-const PARTS: [Benchmark; 12] = [
+const PARTS: [Benchmark; 13] = [
     ("local", |_| tier::hits()),
     ("gateway", |_| gateway::measure()),
     ("commit", |_| commit::measure()),
