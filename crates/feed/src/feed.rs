@@ -39,7 +39,7 @@ pub trait Feed: Send {
     fn ack(&mut self, upto: Lsn);
 
     /// Ends the stream that has started, since the consumer can't use it now. After a pause,
-    /// [`next`](Self::next) acquires the log again, from what was acknowledged.
+    /// [`next`](Self::next) acquires the log again, from the acknowledged position.
     fn release(&mut self);
 }
 

@@ -4,7 +4,7 @@
 //! client. The listeners of a process share a [`DescriptorReserve`]: when the file descriptors of the process are
 //! used up, a listener with access to the reserve still accepts, and the others wait.
 //!
-//! This crate does not know what the connections carry.
+//! This crate does not know the protocols of the connections.
 
 mod acceptor;
 mod bind;

@@ -45,7 +45,7 @@ pub struct EngineOptions {
     pub samples: usize,
     /// The source of random numbers.
     pub chance: Arc<dyn Chance>,
-    /// The mappings of this node's contracts: what it applies as a leader, and what it needs of another one.
+    /// The mappings of this node's contracts: those that it applies as a leader, and needs of another one.
     pub coverage: Coverage,
 }
 

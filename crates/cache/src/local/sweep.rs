@@ -1,7 +1,7 @@
 //! The sweep: settles, in the background and in small parts, the entries that an invalidation has made old and
 //! left in the store.
 //!
-//! It proves nothing and no reader waits for it: readers check what it has not reached. It gives the memory back.
+//! It proves nothing and no reader waits for it: readers check the entries that it has not reached. It gives the memory back.
 
 use std::convert::Infallible;
 use std::sync::Arc;

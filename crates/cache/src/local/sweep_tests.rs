@@ -302,7 +302,7 @@ fn keys_to_audit_found_among_many() {
     assert_eq!(local.keys_invalidated_by(&events[0], 10), [], "an earlier event has them");
 }
 
-/// What can be seen of the tier does not depend on when the sweep comes.
+/// The visible state of the tier does not depend on the time of the sweep.
 mod differential {
     use proptest::prelude::*;
 
@@ -316,7 +316,7 @@ mod differential {
         Reset,
         Sweep(u8),
         Sample,
-        /// Compares the tiers. Not after each step, since a read settles what it finds.
+        /// Compares the tiers. Not after each step, since a read settles the entry that it finds.
         Compare,
     }
 
@@ -344,7 +344,7 @@ mod differential {
         ]
     }
 
-    /// The proof of each entry that is served: its τ, and what is left of it if it is soft-stale.
+    /// The proof of each entry that is served: its τ, and the rest of it if it is soft-stale.
     fn visible(local: &Local) -> Vec<Option<(Lsn, Lsn, Option<Mono>)>> {
         let proof = |id| {
             let (entry, proven) = local.peek(&key(id))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-/// What is verified about a server's certificate.
+/// The checks of a server's certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verification {
     /// Only that the server has its key.

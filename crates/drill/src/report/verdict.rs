@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// Returns the verdict on a target; `audit_failure`: the error that makes the audit void. A stale response counts
-    /// whatever else is missing.
+    /// in any case.
     pub(super) fn of(target: Option<&TargetReport>, audit_failure: Option<&str>) -> Self {
         let figures = target.map(|target| target.figures.clone()).unwrap_or_default();
         if let Some(failure) = audit_failure {

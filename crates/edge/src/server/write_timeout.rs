@@ -4,6 +4,7 @@ use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,6 +13,10 @@ use tokio::time::{Instant, Sleep};
 
 use crate::http::in_flight::ConnectionActivity;
 use crate::http::pace::{Pace, PaceLimits};
+
+/// The time that a client which has closed its half of the connection waits for the next part of its response. One
+/// that is gone looks the same until something is written to it, and holds its places meanwhile.
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fails a write whose client reads too slowly. Without the limit, a client that does not read could keep
 /// its response in memory for any time.
@@ -22,6 +27,8 @@ pub(crate) struct WriteTimeout {
     pace: Pace,
     /// Created at the first blocked write; most writes never block.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Created when the client closes its half of the connection.
+    half_closed: Option<Pin<Box<Sleep>>>,
     slow_readers: Counter,
 }
 
@@ -32,7 +39,8 @@ impl WriteTimeout {
         limits: PaceLimits,
         slow_readers: Counter,
     ) -> Self {
-        Self { socket, activity, pace: Pace::new(limits), timer: None, slow_readers }
+        let (timer, half_closed) = (None, None);
+        Self { socket, activity, pace: Pace::new(limits), timer, half_closed, slow_readers }
     }
 
     fn limit(&mut self, cx: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
@@ -40,6 +48,9 @@ impl WriteTimeout {
             let bytes = written.as_ref().map_or(0, |bytes| *bytes as u64);
             self.pace.moved(bytes, Instant::now);
             self.activity.wrote(bytes);
+            if let Some(timer) = &mut self.half_closed {
+                timer.as_mut().reset(Instant::now() + HALF_CLOSED_TIMEOUT);
+            }
             return Poll::Ready(written);
         }
         if !self.pace.is_waiting() {
@@ -70,7 +81,8 @@ impl AsyncRead for WriteTimeout {
         if is_end && self.activity.awaits_last_response() {
             // The client has closed its half of the connection after its last request, and still reads. To hyper,
             // the end would mean that the client is gone. Writing finds out if it is.
-            return Poll::Pending;
+            let new = || Box::pin(tokio::time::sleep(HALF_CLOSED_TIMEOUT));
+            ready!(self.half_closed.get_or_insert_with(new).as_mut().poll(cx));
         }
         Poll::Ready(read)
     }

@@ -54,8 +54,8 @@ pub(crate) struct Args {
     /// and the shop serves few requests. The same traffic with and without the governor.
     #[arg(long, conflicts_with_all = ["orders", "reads"])]
     storm: bool,
-    /// Requests per second at each system, on average [default: half of what the machine bears, measured
-    /// first, and at most 2000; in a storm 800].
+    /// Requests per second at each system, on average [default: half of the capacity that is measured
+    /// first, at most 2000; in a storm 800].
     #[arg(long, value_name = "N", value_parser = positive)]
     rate: Option<f64>,
     /// The same seed gives the same traffic.

@@ -63,7 +63,7 @@ fn residency(contract: &Contract) -> String {
 
 async fn serve(config: &Config) -> Result<(), NodeError> {
     let node = Arc::new(Node::build(config, SAMPLE_INTERVAL).await?);
-    let listening = Listening::bind(&config.listen, &node)?;
+    let listening = Listening::bind(&config.listen, node.served())?;
     print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
     for (name, source) in &config.sources {
         match &source.events {

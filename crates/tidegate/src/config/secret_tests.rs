@@ -30,7 +30,7 @@ url = "http://127.0.0.1:3000"
 memory = "256MiB"
 "#;
 
-/// Returns what the configuration prints, as an error or for a debugger.
+/// Returns the output of the configuration, as an error or for a debugger.
 fn shown(text: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tidegate.toml");

@@ -12,7 +12,7 @@ const SECRET_WORDS: [&str; 4] = ["password", "secret", "token", "passwd"];
 /// Shorter texts are part of other words.
 const SHORTEST: usize = 4;
 
-/// What is printed in place of a secret.
+/// The text in place of a secret.
 const HIDDEN: &str = "***";
 
 /// The secrets of a configuration.

@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use super::audit::{HttpPeers, PeersToken, SampledAnswers};
 use super::connect::{self, FilteredContract, Standbys};
 use super::error::NodeError;
+use super::listen::Served;
 use super::posted_events::PostedEvents;
 use crate::config::{self, Config};
 use crate::http_client::Client;
@@ -200,16 +201,10 @@ impl Node {
         (status.soft_stale, status.merged)
     }
 
-    /// Returns whether there is an upstream behind a gateway.
+    /// Returns the listeners that this node has besides those of every node.
     #[must_use]
-    pub(crate) fn has_gateway(&self) -> bool {
-        self.gateway.is_some()
-    }
-
-    /// Returns whether there is a ledger of a sale.
-    #[must_use]
-    pub(crate) fn has_sale(&self) -> bool {
-        self.sale.is_some()
+    pub(crate) fn served(&self) -> Served {
+        Served { gateway: self.gateway.is_some(), sale: self.sale.is_some() }
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) enum NodeError {
         /// Its address, without secrets.
         url: String,
         /// The reason.
-        error: sale::SchemaError,
+        error: Box<sale::SchemaError>,
     },
     /// The upstream can't be used.
     #[error("[upstream] {0}")]

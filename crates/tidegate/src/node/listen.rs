@@ -9,12 +9,20 @@ use listen::{
 };
 use tokio::net::TcpListener;
 
-use super::build::Node;
 use super::error::NodeError;
 use crate::config::Listen;
 
 /// The names of the listeners in metrics and logs, in the order of their metrics.
 pub(super) const NAMES: [&str; 4] = ["gateway", "data", "admin", "sale"];
+
+/// The listeners that not every node has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served {
+    /// There is an upstream.
+    pub(crate) gateway: bool,
+    /// There is a ledger of a sale.
+    pub(crate) sale: bool,
+}
 
 /// The bound listeners and their addresses.
 pub(crate) struct Listening {
@@ -39,7 +47,7 @@ impl Listening {
     ///
     /// # Errors
     /// [`NodeError::Listen`].
-    pub(crate) fn bind(listen: &Listen, node: &Node) -> Result<Self, NodeError> {
+    pub(crate) fn bind(listen: &Listen, served: Served) -> Result<Self, NodeError> {
         let (mut at, backlog) = (*listen, listen.backlog);
         if let Some(most) = system_backlog().filter(|most| *most < backlog) {
             tracing::warn!(
@@ -47,10 +55,10 @@ impl Listening {
                  listen.backlog; raise it with `sysctl net.core.somaxconn={backlog}`"
             );
         }
-        let gateway = if node.has_gateway() { Some(bind(&mut at.gateway, backlog)?) } else { None };
+        let gateway = if served.gateway { Some(bind(&mut at.gateway, backlog)?) } else { None };
         let data = bind(&mut at.data, backlog)?;
         let admin = bind(&mut at.admin, backlog)?;
-        let sale = if node.has_sale() { Some(bind(&mut at.sale, backlog)?) } else { None };
+        let sale = if served.sale { Some(bind(&mut at.sale, backlog)?) } else { None };
         Ok(Self { gateway, data, admin, sale, at })
     }
 

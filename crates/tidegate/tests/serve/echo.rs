@@ -1,4 +1,4 @@
-//! An application that shows what it has received.
+//! An application that shows the requests that it has received.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -32,6 +32,30 @@ fn missing_settings_listed_and_exit_3() {
     }
 }
 
+/// The statements of the page leave nothing of Tidegate in the database.
+#[test]
+fn removal_leaves_nothing() {
+    let page = include_str!("../../../../docs/sources.md");
+    let section = page.split("## Removal").nth(1).expect("the section");
+    let statements = section.split("```sql").nth(1).and_then(|rest| rest.split("```").next());
+    let stack = Stack::start();
+    let made = || {
+        let sql = "select slot_name from pg_replication_slots union all \
+                   select pubname from pg_publication union all \
+                   select nspname from pg_namespace where nspname like 'tidegate%'";
+        stack.postgres.psql_in("shop", sql).expect("a list").trim().to_owned()
+    };
+    let node = stack.node();
+    node.wait("a proven bound", |node| node.get(42).status == 200);
+    assert_eq!(made(), "tidegate\ntidegate");
+    drop(node);
+    let statements = statements.expect("the statements");
+    // The server ends the killed node's session first.
+    harness::until("the removal", DEADLINE, || Ok(stack.postgres.psql_in("shop", statements).ok()))
+        .expect("removed");
+    assert_eq!(made(), "");
+}
+
 #[test]
 fn contract_database_mismatch_exits_3() {
     let stack = Stack::start();

@@ -20,6 +20,9 @@ pub(in crate::node) async fn sale(
 ) -> Result<Option<Sale>, NodeError> {
     let Some(options) = &config.sale else { return Ok(None) };
     let ledger = options.open().await;
-    let ledger = ledger.map_err(|error| NodeError::Sale { url: options.url.to_string(), error })?;
+    let ledger = ledger.map_err(|error| NodeError::Sale {
+        url: options.url.to_string(),
+        error: Box::new(error),
+    })?;
     Ok(Some(Sale::new(ledger, Arc::clone(clock), SaleMetrics::new(registry))))
 }
