@@ -8,12 +8,12 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::client::{Pool, get};
+use super::client::{MAX_CONNECTIONS, Pool, get};
 use crate::clock::now;
 use crate::page::Page;
 
-/// Requests under way at each target. More add waiting and no throughput on loopback.
-const CONCURRENCY: usize = 16;
+/// Pages under way: enough that processors set the limit, and not the time that a page without a cache takes.
+const CONCURRENCY: usize = MAX_CONNECTIONS;
 /// Time before the count starts: connections are opened and caches filled.
 const WARM_UP: Duration = Duration::from_millis(700);
 

@@ -40,7 +40,7 @@ pub(crate) struct Pool {
 
 /// Connections to one address. Enough for ten thousand responses a second; few enough that all
 /// targets of a comparison in one process stay below the usual limit of 1024 open files.
-const MAX_CONNECTIONS: usize = 48;
+pub(crate) const MAX_CONNECTIONS: usize = 48;
 
 impl Pool {
     pub(crate) fn new(address: SocketAddr) -> Self {
