@@ -1,4 +1,4 @@
-//! The audit log: who did what, from where. Each record holds the hash of the one before it, so that a changed,
+//! The audit log: each action with its caller and address. Each record holds the hash of the one before it, so that a changed,
 //! removed or inserted record shows; see [`verify_chain`].
 
 mod append;

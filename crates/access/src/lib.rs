@@ -1,4 +1,4 @@
-//! Who may do what on the private listeners: hosts and origins, access tokens and their roles, the audit log,
+//! Access to the private listeners: hosts and origins, access tokens and their roles, the audit log,
 //! and the server that keeps slow and unknown senders off.
 //!
 //! `edge` serves the data API with it and `control` is served with it; neither knows the other.

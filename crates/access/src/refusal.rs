@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::rights::Role;
 
-/// A refused request. The text is for the person who sends it, and says what to change.
+/// A refused request. The text is for its sender, and names the remedy.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Refusal {
     /// There is no `Host`, or several, or it is malformed.

@@ -100,7 +100,7 @@ impl SchemaFollower {
     }
 
     /// Adopts the present schema if the leader has applied it, and returns its digest. It is read if its digest is
-    /// not this one. `returned`: this node has to invalidate what was loaded under another schema meanwhile.
+    /// not this one. `returned`: this node has to invalidate the entries that were loaded under another schema meanwhile.
     async fn adopt(&mut self, digest: u64, returned: bool) -> Result<u64, Unproven> {
         let schema = match &self.own {
             Some(own) if own.digest() == digest => Arc::clone(own),

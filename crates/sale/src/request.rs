@@ -82,7 +82,7 @@ pub struct HoldRequest {
 }
 
 impl HoldRequest {
-    /// Checks a request, and merges lines of the same SKU and location, so that their sum is what has to fit.
+    /// Checks a request, and merges lines of the same SKU and location, so that their sum has to fit.
     ///
     /// # Errors
     /// The first value that can't be accepted.

@@ -1,4 +1,4 @@
-//! The sale: what callers do with stock and holds.
+//! The operations on stock and holds.
 //!
 //! Requests for the same SKUs that arrive while a call to the ledger is under way wait and go into the next call
 //! together ([`lanes`]). A request that finds no call under way starts one at once.

@@ -113,7 +113,7 @@ impl Invalidator<'_> {
         self.request_pass();
     }
 
-    /// Requests a pass over the store, for what was raised so far.
+    /// Requests a pass over the store, for the raises so far.
     fn request_pass(&mut self) {
         self.writer.sweep.request_pass(self.store.len(), self.store.raised.stamp());
     }

@@ -30,7 +30,7 @@ pub(crate) struct Sweep<'a> {
 
 /// A pass over all entries of the store.
 struct Pass<'a> {
-    /// The number of raises at its begin. It settles what they have made old.
+    /// The number of raises at its begin. It settles the entries that they have made old.
     began: u64,
     entries: Box<dyn Iterator<Item = (Key, Arc<LocalEntry>)> + Send + 'a>,
 }

@@ -120,7 +120,7 @@ impl Local {
     }
 
     /// Checks an entry that was found after a raise, the first time without the tier's mutex. Returns its
-    /// soft-stale copy if that is what an invalidation has left of it.
+    /// soft-stale copy if an invalidation has left that of it.
     #[cold]
     fn check(&self, key: &Key, entry: Arc<LocalEntry>) -> Option<Arc<LocalEntry>> {
         if self.store.raised.is_current(key, &entry) {

@@ -12,7 +12,7 @@ pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The headers in which trusted proxies describe the client. Only these are read: a proxy that sets one kind
-/// passes on what a client writes into the other.
+/// passes on the text that a client writes into the other.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ForwardingHeaders {
     /// `X-Forwarded-For`, `X-Forwarded-Proto`, and `X-Forwarded-Host` where it is trusted.
@@ -48,7 +48,7 @@ pub(crate) struct Described {
     pub(crate) host: Option<String>,
 }
 
-/// What one proxy says about the request that it received.
+/// A proxy's description of the request that it received.
 #[derive(Debug, Default)]
 struct Hop {
     /// `None`: not an address.
@@ -197,7 +197,7 @@ fn scheme(text: &str) -> Option<Scheme> {
     }
 }
 
-/// The value of `X-Forwarded-For` for the upstream: the client and the proxies, without what the client wrote.
+/// The value of `X-Forwarded-For` for the upstream: the client and the proxies, without the client's own text.
 pub(crate) fn x_forwarded_for(client: &Client) -> String {
     let proxies = client.proxies.iter();
     let hops = std::iter::once(&client.address).chain(proxies).map(ToString::to_string);

@@ -25,7 +25,7 @@ pub(crate) enum PathError {
 /// The normal form of path and query:
 ///
 /// * `%41` becomes `A` where both mean the same, and hexadecimal digits are in upper case (§6.2.2.1,
-///   §6.2.2.2). A stray `%` becomes `%25`, so that it does not form an escape with what follows.
+///   §6.2.2.2). A stray `%` becomes `%25`, so that it does not form an escape with the text behind it.
 /// * Bytes of a path that a URI can't have are escaped.
 /// * `.` and `..` are resolved (§6.2.2.3), escaped or not.
 ///

@@ -55,7 +55,7 @@ pub(crate) fn variant(request: &HeaderMap, names: &[HeaderName]) -> Vec<u8> {
     variant
 }
 
-/// The tag that all variants of a page have, whatever headers select them.
+/// The tag of all variants of a page that headers select.
 pub(crate) fn variants_tag(scheme: Scheme, host: &str, target: &str) -> Tag {
     let key = page_key(scheme, host, target, Encodings::default());
     Tag::parse(key.as_str()).expect("a key is visible ASCII")

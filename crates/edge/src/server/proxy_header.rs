@@ -81,7 +81,7 @@ fn text(line: &[u8]) -> Result<Source, ProxyHeaderError> {
     let line = str::from_utf8(line).map_err(|_| ProxyHeaderError::Malformed)?;
     let words: Vec<&str> = line.split(' ').collect();
     let addresses = match words[..] {
-        // Whatever follows is ignored.
+        // The rest is ignored.
         [_, "UNKNOWN", ..] => return Ok(Source::default()),
         [_, family @ ("TCP4" | "TCP6"), source, target, from, to] => {
             let is_v4 = family == "TCP4";

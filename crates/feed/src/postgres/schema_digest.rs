@@ -139,7 +139,7 @@ impl WatchedObjects {
         parts.into_iter()
     }
 
-    /// Returns the parts for what new sessions of the role start with, and for what the role may see. Roles and
+    /// Returns the parts for the settings of new sessions of the role, and for the rows that the role may see. Roles and
     /// URLs may differ between nodes.
     fn session_parts(&self) -> [Part; 2] {
         let object = format!(

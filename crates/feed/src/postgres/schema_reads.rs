@@ -63,7 +63,7 @@ const READS: &str = "\
       and r.classid in ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass) \
       and r.objid <> all ($3::oid[])";
 
-/// Reads what `contracts` depend on, in the open transaction of `connection`, which has to be rolled back.
+/// Reads the dependencies of `contracts`, in the open transaction of `connection`, which has to be rolled back.
 pub(super) async fn read(
     connection: &Connection,
     contracts: &[ScopedContract],
@@ -125,7 +125,7 @@ pub(super) async fn read(
     Ok(reads)
 }
 
-/// Creates a view of the value for this transaction only, so that the database records what the value reads.
+/// Creates a view of the value for this transaction only, so that the database records the objects that the value reads.
 /// Returns the database's refusal if it does not accept the statement.
 async fn view_of_value(
     connection: &Connection,

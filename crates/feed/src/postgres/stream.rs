@@ -164,7 +164,7 @@ async fn read(
     }
 }
 
-/// Tells the server what was applied: soon after that has changed, and at once when the server asks.
+/// Tells the server the applied position: soon after it has changed, and at once when the server asks.
 async fn acknowledge(
     mut writer: LogWriter,
     mut applied: watch::Receiver<Lsn>,

@@ -44,7 +44,7 @@ impl SchemaRecord {
         }
     }
 
-    /// Invalidates what depends on definitions that were altered, and records the schema. Until that has
+    /// Invalidates the contracts that depend on altered definitions, and records the schema. Until that has
     /// succeeded no node adopts the schema, so a failure is tried again at the next call.
     pub(super) async fn keep(&mut self, epoch: Option<Epoch>, now: Mono) {
         let (Some(schema), Some(epoch)) = (&self.schema, epoch) else { return };
@@ -57,7 +57,7 @@ impl SchemaRecord {
         }
     }
 
-    /// Invalidates through the log what depends on the difference between the recorded schema and `schema`, and
+    /// Invalidates through the log the contracts that depend on the difference between the recorded schema and `schema`, and
     /// records `schema`. Every step may be repeated.
     async fn apply(&self, schema: &Schema, epoch: Epoch) -> Result<(), RecordError> {
         let shared = self.engine.shared();
@@ -96,7 +96,7 @@ enum RecordError {
     OtherEpoch,
 }
 
-/// Returns the request that invalidates what depends on `changed` objects; `None` if nothing does.
+/// Returns the request that invalidates the contracts that depend on `changed` objects; `None` if nothing does.
 fn invalidation(schema: &Schema, changed: &[&str], contracts: &Contracts) -> Option<LogMessage> {
     const ID: &str = "schema";
     let everything = || LogMessage::everything(ID);

@@ -53,7 +53,7 @@ pub fn scoped_contracts(
         });
         let number = |value: &String| {
             let value = value.trim_end().trim_end_matches(';');
-            // Which parameter is where makes no difference to what the value reads.
+            // Which parameter is where makes no difference to the tables that the value reads.
             replace_parameters(value, SqlDialect::Postgres, |_| "$1".to_owned())
         };
         let value = contract.value.as_ref().map(number);

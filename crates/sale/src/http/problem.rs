@@ -26,7 +26,7 @@ struct Body<'a> {
     members: Map<String, Value>,
 }
 
-/// A request that can't be answered with what it asked for.
+/// The answer to a request that is refused or fails.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,

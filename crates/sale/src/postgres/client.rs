@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 use crate::ledger::LedgerError;
 
 /// Of all sessions, under any defaults of the role: a commit is on disk (and on the synchronous standby, if there is
-/// one) before it is acknowledged, and a statement sees what was committed before it began.
+/// one) before it is acknowledged, and a statement sees all commits before its begin.
 const SETTINGS: &[(&str, &str)] = &[
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read\\ committed"),

@@ -43,7 +43,7 @@ impl LocalEntry {
         EntryState { tau, loaded, soft_stale, lenient }
     }
 
-    /// Returns what is left of it after an invalidation.
+    /// Returns the rest of it after an invalidation.
     fn after(&self, effect: Invalidation) -> Option<Self> {
         match effect {
             Invalidation::Unaffected | Invalidation::Merge => Some(self.clone()),
@@ -139,7 +139,7 @@ impl Node {
         self.entries.keys().filter_map(|id| Some((*id, self.find(*id)?)))
     }
 
-    /// Removes what no reader finds, and makes soft-stale what readers find so.
+    /// Removes entries that no reader finds, and makes those soft-stale that readers find so.
     pub fn sweep(&mut self) -> bool {
         let before = (self.raised.len(), self.entries.len());
         self.entries = self.found().collect();

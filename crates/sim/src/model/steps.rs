@@ -71,7 +71,7 @@ pub enum Step {
     CollectLocal(usize),
     /// A node evicts a key.
     EvictLocal(usize, KeyId),
-    /// A node removes what its invalidations have made old.
+    /// A node removes the entries that its invalidations have made old.
     Sweep(usize),
     /// A node samples the end of the primary's log.
     Sample(usize),

@@ -1,4 +1,4 @@
-//! Who may do what on the private listeners: hosts, tokens, the audit log, slow senders.
+//! Access to the private listeners: hosts, tokens, the audit log, slow senders.
 
 mod audit_log;
 mod commands;

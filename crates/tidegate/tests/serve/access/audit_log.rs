@@ -1,4 +1,4 @@
-//! The audit log: who did what, and what shows when it was changed.
+//! The audit log: its records, and the detection of changes.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

@@ -91,7 +91,7 @@ fn unfinished_bodies_take_bounded_memory() {
         senders.into_iter().map(|sender| sender.join().expect("sent")).collect()
     });
     let grown = memory_kib(node.process.id()).saturating_sub(before) >> 10;
-    // Two bodies of one address, and what the other connections have received of their heads.
+    // Two bodies of one address, and the received parts of the heads of other connections.
     assert!(grown < 100, "{grown} MiB for {} senders", senders.len());
     let other = harness::http::get(node.admin, "/api/v1/status", DEADLINE).expect("an answer");
     assert_eq!(other.status, 200);

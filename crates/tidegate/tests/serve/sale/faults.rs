@@ -1,4 +1,4 @@
-//! Faults under load: what was acknowledged is there, and nothing is sold twice.
+//! Faults under load: acknowledged holds survive, and no unit is sold twice.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
