@@ -33,6 +33,6 @@ pub use purge::{
 };
 pub use renew::{Renewer, RowCatalogue};
 pub use sample::LogSampler;
-pub use schema::warn_unfollowed;
+pub use schema::{SchemaDependent, warn_unfollowed};
 pub use standby::{StandbyMetrics, StandbyProbe, watch_standby};
 pub use token::{IssuedToken, TokenError, TokenIssuer};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Engine, Origin};
+use cache::Engine;
 use coherence::{Clock, Lsn, Mono};
 use feed::Source;
 
 use crate::health::Health;
-use crate::schema::SchemaFollower;
+use crate::schema::{SchemaDependent, SchemaFollower};
 use crate::tier_watch::TierWatch;
 
 /// A tier that does not reach a sampled end in this time gets a nudge: the end of an idle log may lie on WAL
@@ -35,7 +35,7 @@ pub struct LogSampler {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     interval: Duration,
-    origins: Vec<Arc<dyn Origin>>,
+    origins: Vec<SchemaDependent>,
 }
 
 impl LogSampler {
@@ -54,7 +54,7 @@ impl LogSampler {
 
     /// Also prepares `origins` again whenever the source's schema was altered.
     #[must_use]
-    pub fn with_origins(self, origins: Vec<Arc<dyn Origin>>) -> Self {
+    pub fn with_origins(self, origins: Vec<SchemaDependent>) -> Self {
         Self { origins, ..self }
     }
 

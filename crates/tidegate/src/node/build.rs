@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::listen::ListenerMetrics;
-use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, check_claim};
+use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, SchemaDependent, check_claim};
 use access::{AuditLog, Gate, TokenWatch};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
-use coherence::{Clock, Coverage};
+use coherence::{Clock, Coverage, Subject};
 use contract::Contracts;
 use edge::PageAuditor;
 use edge::data::DataApi;
@@ -37,7 +37,7 @@ pub(crate) struct Node {
     pub(super) slot: String,
     pub(super) standbys: Standbys,
     /// The origins whose statements depend on the source's schema.
-    pub(super) origins: Vec<Arc<dyn cache::Origin>>,
+    pub(super) origins: Vec<SchemaDependent>,
     pub(super) feed: Mutex<Option<(Box<dyn Feed>, Renewer)>>,
     /// The endpoint of posted change events, if the source has one.
     pub(super) posted_events: Option<PostedEvents>,
@@ -234,9 +234,17 @@ impl Access {
 }
 
 /// Returns the origins of a database: those of the readers, and the auditor's own.
-fn origins_of(database: &connect::Database) -> Vec<Arc<dyn cache::Origin>> {
-    let served = database.served.iter().map(|served| Arc::clone(&served.origin));
-    let audited = database.audit_targets.values().map(|target| Arc::clone(&target.origin));
+fn origins_of(database: &connect::Database) -> Vec<SchemaDependent> {
+    let served = database.served.iter().map(|served| {
+        // A template whose pattern would match nearly everything has none.
+        let keys = served.contract.key.pattern();
+        let entries = Some(keys.map_or(Subject::Everything, Subject::KeysLike));
+        SchemaDependent { origin: Arc::clone(&served.origin), entries }
+    });
+    let audited = database
+        .audit_targets
+        .values()
+        .map(|target| SchemaDependent { origin: Arc::clone(&target.origin), entries: None });
     served.chain(audited).collect()
 }
 
