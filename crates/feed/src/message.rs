@@ -31,7 +31,8 @@ pub struct MessageTooLarge {
 }
 
 /// The reason why a text in the log is not a valid message. Invalid messages are counted and skipped:
-/// a mistake of another writer must not stop the feed.
+/// a mistake of another writer must not stop the feed. One that a later version may have written counts as an
+/// invalidation of everything.
 #[derive(Debug, Error)]
 pub enum MalformedMessage {
     /// Larger than [`LogMessage::MAX_BYTES`].
@@ -43,6 +44,9 @@ pub enum MalformedMessage {
     /// JSON of another shape.
     #[error("{0}")]
     Shape(String),
+    /// A request with a cause or subject that this version does not know.
+    #[error("{0}; it invalidates everything")]
+    Unknown(String),
 }
 
 impl LogMessage {
@@ -118,7 +122,7 @@ impl LogMessage {
             "application" => Cause::Application,
             other => {
                 let problem = format!("`cause` is {other:?}, not `purge` or `application`");
-                return Err(MalformedMessage::Shape(problem));
+                return Err(MalformedMessage::Unknown(problem));
             }
         };
         let subjects = value
@@ -128,7 +132,7 @@ impl LogMessage {
             .iter()
             .map(|subject| {
                 let text = subject.as_str().ok_or_else(|| shape("a subject is not a text"))?;
-                text.parse::<Subject>().map_err(|err| MalformedMessage::Shape(err.to_string()))
+                text.parse::<Subject>().map_err(|err| MalformedMessage::Unknown(err.to_string()))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { id: text("id").unwrap_or_default().to_owned(), cause, subjects })
@@ -136,12 +140,13 @@ impl LogMessage {
 
     /// Parses it like [`from_json`](Self::from_json). Counts and logs a malformed one.
     pub(crate) fn from_log(bytes: &[u8], source: &str, metrics: &Metrics) -> Option<Self> {
-        Self::from_json(bytes)
-            .inspect_err(|err| {
-                metrics.malformed.inc();
-                tracing::warn!(%source, error = %err, "malformed log message skipped");
-            })
-            .ok()
+        let err = match Self::from_json(bytes) {
+            Ok(message) => return Some(message),
+            Err(err) => err,
+        };
+        metrics.malformed.inc();
+        tracing::warn!(%source, error = %err, "malformed log message");
+        matches!(err, MalformedMessage::Unknown(_)).then(Self::unknown_changes)
     }
 }
 
@@ -175,7 +180,7 @@ mod tests {
         assert_eq!(reason("{}"), "`cause` is missing");
         assert_eq!(
             reason(r#"{"cause":"commit","subjects":[]}"#),
-            r#"`cause` is "commit", not `purge` or `application`"#
+            r#"`cause` is "commit", not `purge` or `application`; it invalidates everything"#
         );
         assert_eq!(reason(r#"{"cause":"purge","subjects":"*"}"#), "`subjects` is not a list");
         assert_eq!(reason(r#"{"cause":"purge","subjects":[1]}"#), "a subject is not a text");
@@ -183,6 +188,21 @@ mod tests {
         assert!(LogMessage::from_json(&[0xff, 0xfe]).is_err());
         let huge = format!(r#"{{"id":"{}"}}"#, "x".repeat(LogMessage::MAX_BYTES));
         assert!(reason(&huge).contains("at most 65536"));
+    }
+
+    #[test]
+    fn request_of_later_version_invalidates_everything() {
+        let read = |text: &str| LogMessage::from_log(text.as_bytes(), "shop", &Metrics::default());
+        for text in [
+            r#"{"cause":"expiry","subjects":["t:a"]}"#,
+            r#"{"cause":"purge","subjects":["t:a","range:1-9"]}"#,
+        ] {
+            let message = read(text).expect(text);
+            assert_eq!(message.subjects, [Subject::Everything], "{text}");
+        }
+        let known = read(r#"{"cause":"purge","subjects":["t:a"],"note":1}"#).expect("a message");
+        assert_eq!(known.subjects, ["t:a".parse().unwrap()]);
+        assert_eq!(read("no json"), None);
     }
 
     #[test]

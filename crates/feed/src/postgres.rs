@@ -43,6 +43,7 @@ mod session;
 mod slot;
 mod source;
 mod stream;
+mod text_forms;
 mod transport;
 mod visibility;
 
@@ -52,4 +53,5 @@ pub use prepare::{Prepared, prepare};
 pub use schema::{SchemaScope, resolve_table};
 pub use session::{AcquiredStream, Session};
 pub use source::PostgresSource;
+pub use text_forms::text_forms;
 pub use transport::{LogEvent, LogStream, Primary};

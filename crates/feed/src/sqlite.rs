@@ -41,6 +41,7 @@ mod row;
 mod schema;
 mod session;
 mod source;
+mod text_forms;
 mod triggers;
 mod unique;
 
@@ -48,3 +49,4 @@ pub use feed::SqliteFeed;
 pub use log::LOG_END_SQL;
 pub use options::SqliteOptions;
 pub use source::SqliteSource;
+pub use text_forms::text_forms;

@@ -32,7 +32,7 @@ fn contracts() -> Contracts {
 
 fn rules(shown: &[&str]) -> PageEvidence {
     let shown: Vec<String> = shown.iter().map(|name| (*name).to_owned()).collect();
-    PageEvidence::new(&contracts(), &shown)
+    PageEvidence::new(&contracts(), &shown, &TextForms::default())
 }
 
 fn tags(text: &str) -> Vec<Tag> {
@@ -81,7 +81,38 @@ fn shown_contracts_prove_partial_tags() {
 fn template_without_fixed_text_proves_nothing() {
     let text = SHOP.replace("\"product-{id}\"", "\"{id}\"");
     let contracts = Contracts::from_toml(&text.parse().expect("TOML")).expect("valid");
-    assert_eq!(PageEvidence::new(&contracts, &[]).of(&tags("42")), Evidence::Age);
+    assert_eq!(
+        PageEvidence::new(&contracts, &[], &TextForms::default()).of(&tags("42")),
+        Evidence::Age
+    );
+}
+
+#[test]
+fn tag_in_another_text_proves_nothing() {
+    let mut forms = TextForms::default();
+    forms.insert("shop", "public.products", "id", TextForm::Integer);
+    forms.insert("shop", "products", "category", TextForm::Boolean);
+    let rules = PageEvidence::new(&contracts(), &[], &forms);
+    for (page, evidence, misspelt) in [
+        ("product-42 category-t", Evidence::Log, None),
+        ("category-true", Evidence::Age, Some(("category-true", "category-{category}"))),
+        // The log writes `t`, and `ü` with upper-case digits.
+        ("category-%74", Evidence::Age, Some(("category-%74", "category-{category}"))),
+        ("product-%34%32", Evidence::Age, Some(("product-%34%32", "product-{id}"))),
+        ("product-%c3%bc", Evidence::Age, Some(("product-%c3%bc", "product-{id}"))),
+        ("product-+42", Evidence::Age, Some(("product-+42", "product-{id}"))),
+        ("row-042", Evidence::Age, Some(("row-042", "row-{id}"))),
+        ("row-42%20", Evidence::Age, Some(("row-42%20", "row-{id}"))),
+        // `all-{category}` of the stock is of another table, whose types are not known.
+        ("all-true", Evidence::Age, None),
+        ("banner", Evidence::Age, None),
+    ] {
+        let page_tags = tags(page);
+        assert_eq!(rules.of(&page_tags), evidence, "{page}");
+        let found = rules.misspelt(&page_tags);
+        assert_eq!(found.map(|(tag, by)| (tag.as_str(), by.as_str())), misspelt, "{page}");
+    }
+    assert_ne!(rules.digest(), self::rules(&[]).digest());
 }
 
 #[test]
@@ -100,7 +131,10 @@ fn digest_names_the_rules() {
     let narrower =
         SHOP.replace("table = \"products\" }", "table = \"products\", columns = [\"a\"] }");
     let narrower = Contracts::from_toml(&narrower.parse().expect("TOML")).expect("valid");
-    assert_ne!(PageEvidence::new(&narrower, &[]).digest(), rules(&[]).digest());
+    assert_ne!(
+        PageEvidence::new(&narrower, &[], &TextForms::default()).digest(),
+        rules(&[]).digest()
+    );
 }
 
 fn row(cells: &[(&str, &str)]) -> Row {

@@ -1,5 +1,6 @@
 //! The upstream as an origin of the engine: one load of a page for all waiters.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache::{Content, EarlyAnswer, Loaded, Origin, OriginError, OriginErrorKind, Party, Value};
 use coherence::{Clock, Mono};
-use contract::{Evidence, Key, Tag};
+use contract::{Evidence, Key, Tag, TagTemplate};
 use http::header::{DATE, TRANSFER_ENCODING};
 use http::{Version, response};
 use parking_lot::Mutex;
@@ -44,6 +45,8 @@ pub(crate) struct PageOrigin {
     /// The pages whose response to one client has shown that others may share them.
     shared_pages: RecentPages,
     limits: PageLimits,
+    /// The templates for which a tag in another text has been logged.
+    misspelt: Mutex<BTreeSet<String>>,
 }
 
 impl PageOrigin {
@@ -60,6 +63,20 @@ impl PageOrigin {
             cookie_pages: RecentPages::new(4_096, COOKIE_PAGE_RETRY),
             shared_pages: RecentPages::new(65_536, SHARED_PAGE_TTL),
             limits: options.pages,
+            misspelt: Mutex::default(),
+        }
+    }
+
+    /// Reports a tag that no change raises because of its text, in the log once for each template.
+    fn report_misspelt(&self, tag: &Tag, template: &TagTemplate) {
+        self.metrics.misspelt_tags.inc();
+        if self.misspelt.lock().insert(template.as_str().to_owned()) {
+            tracing::warn!(
+                %tag,
+                template = template.as_str(),
+                "a page's tag has a value in another text than the log writes: no change of the row \
+                 invalidates the page, and its bound is its age (docs/types.md lists the texts)"
+            );
         }
     }
 
@@ -265,6 +282,9 @@ impl PageLoad {
             _ => Evidence::Age,
         };
         let is_by_log = evidence == Evidence::Log;
+        if !is_by_log && let Some((tag, template)) = self.route.evidence.misspelt(&storable.tags) {
+            self.origin.report_misspelt(tag, template);
+        }
         let metadata = StoredMetadata {
             status: head.status,
             shared: storable.shared,

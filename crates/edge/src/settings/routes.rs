@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cache::{Mappings, Policy, Rules};
 use contract::config::TableReader;
-use contract::{Contracts, Evidence, PageEvidence};
+use contract::{Contracts, Evidence, PageEvidence, TextForms};
 use http::HeaderName;
 use thiserror::Error;
 
@@ -96,11 +96,11 @@ impl Routes {
     }
 
     /// Returns the routes with the evidence that `contracts` give their pages. Without it, all pages are proven
-    /// by their age alone.
+    /// by their age alone. `forms`: those of the columns that tags are made of.
     #[must_use]
-    pub fn with_contracts(&self, contracts: &Contracts) -> Self {
+    pub fn with_contracts(&self, contracts: &Contracts, forms: &TextForms) -> Self {
         let prove = |route: &Arc<Route>| {
-            let evidence = PageEvidence::new(contracts, &route.shows);
+            let evidence = PageEvidence::new(contracts, &route.shows, forms);
             let mappings = Mappings::ByTags(Arc::new(evidence.clone()));
             let rules = Rules { mappings, ..route.policy.rules.clone() };
             let policy = Arc::new(route.policy.with_rules(rules));

@@ -20,7 +20,7 @@ pub(super) async fn settings(
                from information_schema.global_variables where variable_name in \
                ('binlog_expire_logs_seconds', 'binlog_format', 'binlog_row_image', \
                 'binlog_row_metadata', 'expire_logs_days', 'log_bin', 'log_bin_compress', \
-                'log_slave_updates', 'server_id', 'version')";
+                'log_slave_updates', 'read_only', 'server_id', 'version', 'wsrep_on')";
     let rows = connection.rows(OPERATION, sql).await?.into_iter();
     Ok(rows.filter_map(|row| <[_; 2]>::try_from(row).ok()).filter_map(pair).collect())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coherence::Clock;
-use database::mariadb::MariaDbUrl;
+use database::mariadb::{CurrentServer, MariaDbUrl};
 
 use crate::metrics::Metrics;
 use crate::table::TrackedTable;
@@ -15,6 +15,8 @@ pub struct MariaDbOptions {
     pub source: Arc<str>,
     /// `mysql://user:password@host:port/database`
     pub url: MariaDbUrl,
+    /// The server that loads and samples come from too.
+    pub server: CurrentServer,
     /// The name of the lock. Its holder follows the log, all other nodes are on standby.
     pub slot: String,
     /// The tables to follow: `database.table`, or a bare name for a table of the URL's database.
@@ -40,6 +42,7 @@ impl MariaDbOptions {
         Self {
             source: source.into(),
             url,
+            server: CurrentServer::default(),
             slot: "tidegate".to_owned(),
             tables,
             max_changes: 100_000,

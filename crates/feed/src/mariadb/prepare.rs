@@ -53,7 +53,7 @@ pub async fn prepare(options: &MariaDbOptions) -> Result<Vec<SetupIssue>, FeedEr
     let (_, end) = log::end(&connection).await?;
     let files = catalog::files(&connection).await?.unwrap_or_default();
     let last = files.last().map(|file| file.name.clone()).unwrap_or_default();
-    match stream::open(open_for_log(&config).await?, &last, end).await {
+    match stream::open(open_for_log(&config, connection.server()).await?, &last, end).await {
         Ok(_) | Err(OpenError::PositionLost(_)) => Ok(warnings),
         Err(OpenError::AccessDenied) => Err(access_denied(&connection, &config).await?.into()),
         Err(OpenError::Failed(err)) => Err(err.into()),
@@ -80,14 +80,8 @@ pub(super) async fn prepare_on(
     let mut check = Check { user: catalog::user(connection).await?, ..Check::default() };
     let settings = catalog::settings(connection).await?;
     check.server(&settings);
-    if settings.get("log_slave_updates").is_some_and(|value| value == "OFF")
-        && catalog::is_replica(connection).await?
-    {
-        let description = "The server is a replica and does not log the changes from its primary \
-                    (`log_slave_updates`).";
-        let remedy =
-            ["-- in the server's configuration, then restart it:", "log_slave_updates = ON"];
-        check.issue(description, remedy.map(str::to_owned));
+    if catalog::is_replica(connection).await? {
+        check.replica(&settings);
     }
     let tables: Vec<_> = options
         .tables
@@ -174,6 +168,12 @@ impl Check {
                 self.issue(description, remedy);
             }
         }
+        if setting("wsrep_on") == "ON" {
+            let description = "The server is a node of a Galera cluster (`wsrep_on`): a commit on another node is \
+                        acknowledged before this one shows and logs it, so no bound holds.";
+            let remedy = "-- not supported: follow a server that replicates by the binary log";
+            self.issue(description, [remedy.to_owned()]);
+        }
         if setting("server_id") == "0" {
             let remedy = "set global server_id = 1; -- and in the server's configuration";
             self.issue("`server_id` is 0: the log can't be followed.", [remedy.to_owned()]);
@@ -190,6 +190,24 @@ impl Check {
             );
             let remedy = "set global binlog_expire_logs_seconds = 86400; -- and in the server's configuration";
             self.warnings.push(SetupIssue::new(description, [remedy.to_owned()]));
+        }
+    }
+
+    /// Checks a server that receives changes from another one.
+    fn replica(&mut self, settings: &HashMap<String, String>) {
+        let is = |name: &str, value: &str| settings.get(name).is_some_and(|found| found == value);
+        if is("read_only", "ON") {
+            let description = "The server is a replica (`read_only`): applications write to another server, and \
+                        the bounds of answers would leave out the time until their changes arrive here.";
+            let remedy = "-- name the primary in the url of the source";
+            self.issue(description, [remedy.to_owned()]);
+        }
+        if is("log_slave_updates", "OFF") {
+            let description = "The server is a replica and does not log the changes from its primary \
+                        (`log_slave_updates`).";
+            let remedy =
+                ["-- in the server's configuration, then restart it:", "log_slave_updates = ON"];
+            self.issue(description, remedy.map(str::to_owned));
         }
     }
 
@@ -317,5 +335,36 @@ impl Check {
             );
             self.issue(description, [remedy]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_node_and_pure_replica_refused() {
+        let problems = |changed: &[(&str, &str)]| {
+            let settings = [
+                ("log_bin", "ON"),
+                ("binlog_format", "ROW"),
+                ("binlog_row_image", "FULL"),
+                ("binlog_row_metadata", "FULL"),
+                ("log_bin_compress", "OFF"),
+                ("log_slave_updates", "ON"),
+            ];
+            let settings = settings.iter().chain(changed);
+            let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let settings: HashMap<String, String> = settings.collect();
+            let mut check = Check::default();
+            check.server(&settings);
+            check.replica(&settings);
+            let text = |issue: SetupIssue| issue.description;
+            check.issues.into_iter().map(text).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(problems(&[("wsrep_on", "OFF"), ("read_only", "OFF")]), "");
+        assert!(problems(&[("wsrep_on", "ON")]).contains("Galera"));
+        assert!(problems(&[("read_only", "ON")]).contains("is a replica"));
+        assert!(problems(&[("log_slave_updates", "OFF")]).contains("does not log"));
     }
 }

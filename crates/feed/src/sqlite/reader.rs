@@ -102,10 +102,9 @@ impl LogReader {
         commit.lsn = Lsn(seq);
         read.upto = LogPoint { seq, at_us: Some(row.at_us) };
         if row.op == "M" {
-            match LogMessage::from_json(row.new.unwrap_or_default().as_bytes()) {
-                Ok(message) => commit.messages.push(message),
-                Err(err) => self.count_malformed(seq, &err),
-            }
+            let text = row.new.unwrap_or_default();
+            let message = LogMessage::from_log(text.as_bytes(), &self.source, &self.metrics);
+            commit.messages.extend(message);
         } else {
             commit.changes.extend(self.change(row));
         }

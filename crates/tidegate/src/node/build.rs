@@ -112,7 +112,8 @@ impl Node {
         };
         let cache_metrics = cache::Metrics::new(&mut registry);
         let engine = Engine::new(options, shared, Arc::clone(&clock), cache_metrics);
-        let gateway = connect::gateway(config, &engine, &clock, &mut registry)?;
+        let gateway =
+            connect::gateway(config, &contracts, &database.forms, &engine, &clock, &mut registry)?;
         let listener_metrics = ListenerMetrics::register(super::listen::NAMES, &mut registry);
         let follow_metrics = FollowMetrics::new(&mut registry);
         let page_audit = page_auditor(config, gateway.as_ref(), &follow_metrics, &mut registry);

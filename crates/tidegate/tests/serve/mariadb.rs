@@ -38,8 +38,7 @@ impl Stack {
             .iter()
             .fold(MariaDb::builder(), |builder, (name, value)| builder.setting(name, value));
         let mariadb = builder.start().expect("MariaDB starts");
-        mariadb.sql(PRODUCTS).expect("a table");
-        mariadb.sql(GRANTS).expect("a user");
+        set_up(&mariadb);
         let redis = Redis::builder().persistent().start().expect("Redis starts");
         Self { mariadb, redis, folder: tempfile::tempdir().expect("a folder") }
     }
@@ -92,6 +91,12 @@ impl Stack {
     pub(crate) fn node(&self) -> Node {
         self.launch().ready()
     }
+}
+
+/// Creates the shop's table and the user.
+pub(crate) fn set_up(mariadb: &MariaDb) {
+    mariadb.sql(PRODUCTS).expect("a table");
+    mariadb.sql(GRANTS).expect("a user");
 }
 
 fn wait_proven(node: &Node) {

@@ -1,5 +1,9 @@
 //! The format of messages on the node stream: JSON, with positions as numbers, and subjects and epochs in
 //! their text form.
+//!
+//! A node of another version may have written a message. A field, a cause or a subject that this version does not
+//! know makes the message malformed, and a malformed message counts as a loss: the node drops its in-process tier.
+//! It never applies a part of a message.
 
 use std::time::Duration;
 
@@ -14,6 +18,7 @@ use crate::shared::tier::NodeMessage;
 const MAX_BYTES: usize = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WireBatch {
     epoch: String,
     prev: u64,
@@ -27,6 +32,7 @@ struct WireBatch {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WireEvent {
     lsn: u64,
     cause: Cause,
@@ -37,6 +43,7 @@ struct WireEvent {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WireRenewal {
     key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +201,29 @@ mod tests {
         assert!(matches!(read, Some(NodeMessage::Batch(read)) if read == batch));
         let read = decode("evict", encode_evict(&subjects).as_bytes());
         assert!(matches!(read, Some(NodeMessage::Evict(read)) if read == subjects));
+    }
+
+    #[test]
+    fn message_of_later_version_rejected() {
+        let batch = |more: &str, event: &str| {
+            format!(
+                r#"{{"epoch":"{}","prev":1,"upto":2,"watermark":1{more},"events":[{{"lsn":2,"cause":"commit",
+                "us":0,"subjects":["k:v1:catalog:price:42"]{event}}}]}}"#,
+                Epoch::default()
+            )
+        };
+        let is_known = |text: &str| decode("batch", text.as_bytes()).is_some();
+        assert!(is_known(&batch("", "")), "of an earlier version, without coverage");
+        for (more, event) in [
+            (r#","scope":"shop""#, ""),
+            ("", r#","ranges":["1-9"]"#),
+            ("", r#","renewals":[{"key":"v1:catalog:price:42","ttl_ms":1,"codec":"zstd"}]"#),
+        ] {
+            assert!(!is_known(&batch(more, event)), "{more}{event}");
+        }
+        assert!(!is_known(&batch("", "").replace("commit", "expiry")));
+        assert!(!is_known(&batch("", "").replace("k:v1", "range:v1")));
+        assert!(decode("batch2", batch("", "").as_bytes()).is_none());
     }
 
     proptest! {

@@ -244,8 +244,13 @@ impl SharedTier for RedisTier {
         let epoch = epoch
             .parse()
             .map_err(|_| TierError::Malformed(format!("the epoch {epoch:?} of a schema")))?;
-        // One that can't be parsed is no record: the leader writes another.
-        Ok(Some((epoch, serde_json::from_slice(&schema).ok())))
+        if schema.is_empty() {
+            return Ok(Some((epoch, None)));
+        }
+        let schema = serde_json::from_slice(&schema);
+        let schema =
+            schema.map_err(|err| TierError::Malformed(format!("the applied schema: {err}")))?;
+        Ok(Some((epoch, Some(schema))))
     }
 
     async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {

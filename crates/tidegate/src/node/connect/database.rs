@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::database::DatabaseUrl;
-use ::database::postgres::CurrentServer;
+use ::database::{mariadb, postgres};
 use ::node::{
     AuditTarget, Renewer, key_columns, scoped_contracts, tracked_tables, warn_unfollowed,
 };
@@ -13,7 +13,7 @@ use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
 use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use coherence::Clock;
-use contract::{Contract, Contracts, split_table_name, table_name};
+use contract::{Contract, Contracts, TextForms, split_table_name, table_name};
 use edge::data::ServedContract;
 use feed::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, Feed, MariaDbFeed, MariaDbOptions,
@@ -36,6 +36,8 @@ pub(crate) struct Database {
     pub(crate) standbys: Standbys,
     /// The receiver of posted change events, if the source has one.
     pub(crate) inbox: Option<EventInbox>,
+    /// The forms of the columns that tags are made of.
+    pub(crate) forms: TextForms,
     /// The audited contracts, over connections of the auditor's own.
     pub(crate) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
 }
@@ -91,7 +93,7 @@ pub(crate) async fn database(
             let (feed, inbox) = match &source.events {
                 Some(events) => {
                     let mut options =
-                        DebeziumOptions::new(name, url.clone(), tables, Arc::clone(clock));
+                        DebeziumOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
                     options.key_and_tag_columns = key_columns(name, contracts);
                     options.schema = Some(Arc::clone(&scope));
                     options.publication.clone_from(&events.publication);
@@ -106,7 +108,7 @@ pub(crate) async fn database(
                 }
                 None => {
                     let mut options =
-                        PostgresOptions::new(name, url.clone(), tables, Arc::clone(clock));
+                        PostgresOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
                     options.publication.clone_from(&source.publication);
                     options.slot.clone_from(&source.slot);
                     options.schema = Some(Arc::clone(&scope));
@@ -117,7 +119,7 @@ pub(crate) async fn database(
                     (Box::new(feed) as Box<dyn Feed>, None)
                 }
             };
-            let server = CurrentServer::default();
+            let server = postgres::CurrentServer::default();
             let log = PostgresSource::of_server(url, server.clone()).with_schema(scope);
             let log = Arc::new(log);
             let standbys = Standbys::connect(name, source, &*log, registry).await?;
@@ -139,6 +141,7 @@ pub(crate) async fn database(
             if let Some(schema) = log.schema().await.map_err(failed)? {
                 warn_unfollowed(&schema, None);
             }
+            let forms = feed::postgres::text_forms(url, name, &tables).await.map_err(failed)?;
             let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
             Ok(Database {
                 feed,
@@ -148,15 +151,21 @@ pub(crate) async fn database(
                 audit_targets: targets,
                 standbys,
                 inbox,
+                forms,
             })
         }
         DatabaseUrl::MariaDb(url) => {
-            let mut options = MariaDbOptions::new(name, url.clone(), tables, Arc::clone(clock));
+            let mut options =
+                MariaDbOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
             options.slot.clone_from(&source.slot);
             options.metrics = metrics;
+            let server = mariadb::CurrentServer::default();
+            options.server = server.clone();
             warn(&feed::mariadb::prepare(&options).await.map_err(failed)?);
-            let pool = MariaDbPool::new(url, source.connections, source.load_timeout);
-            let own = MariaDbPool::new(url, 1, source.load_timeout);
+            let pool = |connections| {
+                MariaDbPool::of_server(url, connections, source.load_timeout, server.clone())
+            };
+            let (pool, own) = (pool(source.connections), pool(1));
             for contract in loaded {
                 let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
                 let with_origin = served_contract(contract, contracts, Arc::new(origin));
@@ -166,7 +175,8 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
-            let source = Arc::new(MariaDbSource::new(url));
+            let forms = feed::mariadb::text_forms(url, name, &tables).await.map_err(failed)?;
+            let source = Arc::new(MariaDbSource::of_server(url, server));
             let feed = Box::new(MariaDbFeed::new(options));
             Ok(Database {
                 feed,
@@ -176,10 +186,11 @@ pub(crate) async fn database(
                 audit_targets: targets,
                 standbys: Standbys::default(),
                 inbox: None,
+                forms,
             })
         }
         DatabaseUrl::Sqlite(path) => {
-            let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
+            let mut options = SqliteOptions::new(name, path, tables.clone(), Arc::clone(clock));
             options.metrics = metrics;
             // One pool: a connection that no load uses any more would keep the write-ahead log of a replaced
             // file open for the whole process.
@@ -194,6 +205,7 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
+            let forms = feed::sqlite::text_forms(path, name, &tables).map_err(failed)?;
             options.release = Some(Arc::new(move || own.close_idle()));
             let feed = Box::new(SqliteFeed::new(options));
             let source = Arc::new(feed.source());
@@ -206,6 +218,7 @@ pub(crate) async fn database(
                 audit_targets: targets,
                 standbys,
                 inbox: None,
+                forms,
             })
         }
     }

@@ -13,6 +13,9 @@ local now = time_ms()
 
 -- coherence::leadership::Claim::replaces.
 local function conflict(live)
+  if string.find(live, '^v%d+ ') then
+    return 'version'
+  end
   local node, system, timeline, server, slot = string.match(live, CLAIM)
   local own_node, own_system, own_timeline, own_server, own_slot = string.match(ARGV[1], CLAIM)
   -- The start of a server is in the upper half of its digest.
@@ -38,7 +41,7 @@ end
 local live = live_claim(now)
 local why = live and conflict(live)
 if why then
-  return { malformed, why, (select(6, string.match(live, CLAIM))) }
+  return { malformed, why, select(6, string.match(live, CLAIM)) or live }
 end
 if digest(on('HGET', KEYS[1], 'coverage')) ~= ARGV[3]
   or ARGV[7] ~= '' and s and s.applied > tonumber(ARGV[7]) then

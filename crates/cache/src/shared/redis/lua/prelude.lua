@@ -68,12 +68,13 @@ local function time_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- Returns the claim of the leader, or nil if it has expired. A clock that went back does not prolong it.
+-- Returns the claim of the leader, or nil if it has expired. A clock that went back does not prolong it. A claim of
+-- a later version begins with `v` and a number.
 local function live_claim(now)
   local f = on('HMGET', KEYS[1], 'claim', 'claimed')
   local upto = position(f[2])
   if f[1] and upto and upto > now and upto - now <= CLAIM_LIFETIME
-    and string.find(f[1], '^%x+%.%x+%.%x+%.%x+%.%x+ ') then
+    and (string.find(f[1], '^%x+%.%x+%.%x+%.%x+%.%x+ ') or string.find(f[1], '^v%d+ ')) then
     return f[1]
   end
   return nil

@@ -26,8 +26,8 @@ local function read(entry_key, lease_key, token, touch)
       return add('found', raw, entry.left)
     end
     redis.call('UNLINK', entry_key)
-    -- A node of the version before may still write its own format.
-    if not entry and string.sub(raw, 1, 4) ~= 'tg2 ' then
+    -- A node of another version writes its own format.
+    if not entry and (string.sub(raw, 1, 4) == 'tg3 ' or not string.find(raw, '^tg%d+ ')) then
       malformed = malformed + 1
     end
   end
