@@ -157,9 +157,8 @@ impl Pool {
                     return answer;
                 }
                 let _ = conn.disconnect().await;
-                if answer.is_err() {
-                    return answer;
-                }
+                // Another session of a proxy, or an older server: the next statements get another connection.
+                answer?;
             }
         };
         self.within_limit(operation, run).await
