@@ -47,5 +47,6 @@ pub use naming::tag::{Tag, TagError, TagTemplate};
 pub use naming::template::{KeyTemplate, TemplateError};
 pub use problem_details::ProblemDetails;
 pub use section::choices::{CLASS_WORDS, UNPROVEN_WORDS};
+pub use section::parse::survey_contract;
 pub use section::preset::{Preset, Strictness, presets};
 pub use section::reference::{KeyDoc, reference, reference_markdown};

@@ -28,9 +28,11 @@ pub mod postgres;
 mod schema;
 mod source;
 pub mod sqlite;
+mod survey;
 mod table;
+mod unknown_name;
 
-pub use error::{FeedError, SetupError, SetupIssue};
+pub use error::{FeedError, SetupError, SetupIssue, Subject};
 pub use event::{Commit, FeedEvent, Identity, LogBatch, LogEnd, LogSample, StreamStart};
 pub use feed::{Checkpoint, Feed};
 pub use leader_election::Candidate;
@@ -44,4 +46,5 @@ pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource, SchemaScope};
 pub use schema::{ReadObject, Schema, ScopedContract, UnfollowedRead};
 pub use source::Source;
 pub use sqlite::{SqliteFeed, SqliteOptions, SqliteSource};
+pub use survey::{SurveyedColumn, SurveyedTable, TableKind};
 pub use table::{TableName, TrackedTable};

@@ -38,9 +38,11 @@ mod session;
 mod source;
 mod statement;
 mod stream;
+mod survey;
 mod visibility;
 
 pub use feed::MariaDbFeed;
 pub use options::MariaDbOptions;
 pub use prepare::prepare;
 pub use source::MariaDbSource;
+pub use survey::survey;

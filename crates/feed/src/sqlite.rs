@@ -41,10 +41,13 @@ mod row;
 mod schema;
 mod session;
 mod source;
+mod survey;
 mod triggers;
 mod unique;
 
 pub use feed::SqliteFeed;
 pub use log::LOG_END_SQL;
 pub use options::SqliteOptions;
+pub use prepare::prepare;
 pub use source::SqliteSource;
+pub use survey::survey;

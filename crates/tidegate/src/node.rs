@@ -7,8 +7,10 @@ mod connect;
 mod error;
 mod listen;
 mod posted_events;
+mod probe;
 mod serve;
 
 pub(crate) use build::Node;
 pub(crate) use error::NodeError;
 pub(crate) use listen::Listening;
+pub(crate) use probe::{Probe, probe};

@@ -1,5 +1,7 @@
 //! Invalidation after a write through the gateway.
 
+use std::borrow::Cow;
+
 use coherence::{CausalToken, Subject};
 use http::{Method, Response, StatusCode};
 
@@ -25,10 +27,12 @@ impl GatewayInner {
         }
         if invalidates(&request.method, response.status()) {
             let host = request.host.to_str().unwrap_or_default();
-            let keys = page_keys(request.scheme, host, request.target.as_str());
+            // The page's target, which lacks parameters that the write may have.
+            let target = route.query.apply(Cow::Borrowed(request.target.as_str()));
+            let keys = page_keys(request.scheme, host, &target);
             let mut subjects: Vec<Subject> = keys.into_iter().map(Subject::Key).collect();
             if !route.key_headers.is_empty() {
-                let tag = variants_tag(request.scheme, host, request.target.as_str());
+                let tag = variants_tag(request.scheme, host, &target);
                 subjects.push(Subject::Tag(tag));
             }
             self.engine.evict(&subjects).await;

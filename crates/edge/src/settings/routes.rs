@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::http::body_diff::IgnoredParts;
 use crate::http::path;
+use crate::http::query::QueryRules;
 use crate::settings::route_config::RouteConfig;
 use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts};
 
@@ -49,6 +50,8 @@ pub(crate) struct Route {
     pub(crate) store: bool,
     /// The request headers that are part of its pages' keys, sorted.
     pub(crate) key_headers: Arc<[HeaderName]>,
+    /// The parts of queries that select its pages.
+    pub(crate) query: QueryRules,
     overrides: TimeoutOverrides,
     /// The timeouts of exchanges with the upstream.
     pub(crate) timeouts: Timeouts,
@@ -126,12 +129,6 @@ impl Routes {
         Self { routes: self.routes.iter().map(limit).collect(), default: limit(&self.default) }
     }
 
-    /// Returns the contracts that routes name in `shows`, each with the route's path.
-    pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
-        let routes = self.routes.iter();
-        routes.flat_map(|route| route.shows.iter().map(|name| (&*route.prefix, name.as_str())))
-    }
-
     /// The route of a path in its normal form: that of the longest prefix. Where an application may read the
     /// path in another way, in other letter cases too, the strictest of all readings' routes applies, so that
     /// no spelling of a path is less safe than another.
@@ -191,6 +188,8 @@ impl Route {
         key_headers.dedup();
         Self {
             key_headers: key_headers.into(),
+            query: QueryRules::parse(&config.ignore_query, config.sort_query)
+                .expect("checked with the route"),
             plain_prefix: path::decoded(&prefix).into_owned(),
             prefix,
             policy: Arc::new(Policy::new(rules)),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use contract::table_name;
 use database::DatabaseError;
 use database::mariadb::Connection;
 use database::quoting::{mariadb_identifier, mariadb_literal};
@@ -159,6 +160,25 @@ pub(super) async fn table(
         cascades = self::cascades(&created);
     }
     Ok(Some(Table { engine, columns, cascades, is_versioned }))
+}
+
+/// Returns the tables that the user may read, as contracts name them: those of `database` without it.
+pub(super) async fn table_names(
+    connection: &Connection,
+    database: &str,
+) -> Result<Vec<String>, FeedError> {
+    let sql = format!(
+        "select table_schema, table_name from information_schema.tables where table_type like '%TABLE' \
+           and table_schema not in ('information_schema', 'mysql', 'performance_schema', 'sys') \
+         order by table_schema <> {}, 1, 2",
+        mariadb_literal(database)
+    );
+    let rows = connection.rows(OPERATION, &sql).await?.into_iter();
+    let names = rows.filter_map(|row| <[_; 2]>::try_from(row).ok()).filter_map(pair);
+    let own = names.filter(|(_, table)| table != REQUEST_TABLE);
+    Ok(own
+        .map(|(schema, table)| table_name((schema != database).then_some(&schema), &table))
+        .collect())
 }
 
 fn cascades(created: &str) -> Vec<String> {

@@ -12,6 +12,7 @@ use super::options::MariaDbOptions;
 use super::stream::{self, OpenError};
 use crate::error::{FeedError, SetupError, SetupIssue};
 use crate::table::{TableName, TrackedTable};
+use crate::unknown_name::{missing_column, missing_table};
 
 /// If the log is kept for a shorter time, it may be gone before a stopped node is back.
 const MIN_RETENTION_S: f64 = 3_600.0;
@@ -113,8 +114,13 @@ pub(super) async fn prepare_on(
         }
     }
     for (name, tracked) in &tables {
-        let table = catalog::table(connection, name).await?;
-        check.table(name, tracked, table.as_ref());
+        match catalog::table(connection, name).await? {
+            Some(table) => check.table(name, tracked, &table),
+            None => {
+                let known = catalog::table_names(connection, config.url.database()).await?;
+                check.no_table(name, tracked, &known);
+            }
+        }
     }
     if let Some(error) = catalog::request_table_error(connection, config.url.database()).await? {
         check.request_table(config.url.database(), &error);
@@ -215,16 +221,21 @@ impl Check {
         self.issue(description, [create, grant]);
     }
 
-    fn table(&mut self, name: &TableName, tracked: &TrackedTable, table: Option<&Table>) {
+    /// The server does not show a table to a user that may not read it.
+    fn no_table(&mut self, name: &TableName, tracked: &TrackedTable, known: &[String]) {
+        let mut issue = missing_table(&tracked.table, known);
+        issue.description = format!(
+            "There is no table `{name}`, which contracts refer to, or the user {} may not read it.",
+            self.user
+        );
+        let grant = format!("grant select on {} to {};", name.mariadb_quoted(), self.user);
+        issue.remedy.push(format!("-- or, if the table exists: {grant}"));
+        self.issues.push(issue);
+    }
+
+    fn table(&mut self, name: &TableName, tracked: &TrackedTable, table: &Table) {
         let quoted = name.mariadb_quoted();
         let grant = format!("grant select on {quoted} to {};", self.user);
-        let Some(table) = table else {
-            let description = format!(
-                "There is no table `{name}`, which contracts refer to, or the user {} may not read it.",
-                self.user
-            );
-            return self.issue(description, [format!("create table {quoted}(…);"), grant]);
-        };
         if table.engine != "InnoDB" {
             let description = format!(
                 "`{name}` is not an InnoDB table ({}): its snapshots have no position in the log.",
@@ -256,11 +267,8 @@ impl Check {
         for needed in &tracked.columns {
             let is_needed = |column: &&Column| same_column(&column.name, needed);
             let Some(column) = table.columns.iter().find(is_needed) else {
-                let description =
-                    format!("Table `{name}` has no column `{needed}`, which contracts refer to.");
-                let add =
-                    format!("alter table {quoted} add column {} …;", mariadb_identifier(needed));
-                self.issue(description, [add]);
+                let names: Vec<String> = table.columns.iter().map(|it| it.name.clone()).collect();
+                self.issues.push(missing_column(&tracked.table, needed, &names));
                 continue;
             };
             denied |= !column.readable;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use access::AccessToken;
 use anyhow::Context;
+use contract::config::parse_listen_address;
 
 use crate::exit::Exit;
 use crate::http_client::{Refused, read_token};
@@ -21,7 +22,7 @@ const TOKEN_FILE: &str = "TIDEGATE_TOKEN_FILE";
 #[derive(Debug, clap::Args)]
 pub(crate) struct AdminArgs {
     /// The admin address of a running node.
-    #[arg(long = "admin", value_name = "ADDRESS", default_value = "127.0.0.1:9180")]
+    #[arg(long = "admin", value_name = "ADDRESS", default_value = "127.0.0.1:9180", value_parser = parse_listen_address)]
     pub(super) address: SocketAddr,
     /// A file with the access token; else the variable TIDEGATE_TOKEN or TIDEGATE_TOKEN_FILE.
     #[arg(long, value_name = "FILE")]

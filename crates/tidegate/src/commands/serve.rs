@@ -1,6 +1,5 @@
 //! `tidegate serve`
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use contract::config::format_duration;
 use contract::{Contract, Tiers};
 use tokio::sync::watch;
 
+use super::config_args::ConfigArgs;
 use crate::config::{Config, ConfigError, Regions};
 use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError};
@@ -20,16 +20,15 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 /// Serve a store: gateway, data API, admin.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate serve --config tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
+    after_help = "Example:  tidegate serve tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
 )]
 pub(crate) struct Args {
-    /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    let config = match Config::read(&args.config) {
+    let config = match Config::read(args.config.path()) {
         Ok(config) => config,
         Err(err) => {
             print_error(format_args!("tidegate: {err}"));
@@ -42,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         match serve(&config).await {
             Ok(()) => Exit::Good,
             Err(err) => {
-                print_error(format_args!("tidegate: {err}"));
+                print_error(format_args!("tidegate: {}", err.with_lines(&config)));
                 Exit::Environment
             }
         }

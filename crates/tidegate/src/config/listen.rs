@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use contract::config::TableReader;
+use contract::config::{TableReader, parse_listen_address};
 use listen::{ConnectionLimits, DEFAULT_BACKLOG};
 
 pub(super) const KEYS: &[&str] = &[
@@ -76,8 +76,7 @@ impl Listen {
     pub(super) fn read(table: &mut TableReader<'_>) -> Self {
         let default = Self::default();
         let mut address = |key: &str, default: SocketAddr| {
-            let help = format!("write an address and a port, such as \"{default}\"");
-            table.parsed(key, "wrong-value", &help, str::parse).unwrap_or(default)
+            table.text_with(key, parse_listen_address).unwrap_or(default)
         };
         let gateway = address("gateway", default.gateway);
         let data = address("data", default.data);

@@ -1,11 +1,14 @@
 //! Builds a node from its configuration.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::listen::ListenerMetrics;
 use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, check_claim};
-use access::{AuditLog, Gate, TokenWatch};
+use access::{AuditLog, AuditLogError, Gate, TokenWatch};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
 use coherence::{Clock, Coverage};
 use contract::Contracts;
@@ -16,7 +19,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use super::audit::{HttpPeers, PeersToken, SampledAnswers};
-use super::connect::{self, FilteredContract, Standbys};
+use super::connect::{self, Changes, FilteredContract, Standbys};
 use super::error::NodeError;
 use super::listen::Served;
 use super::posted_events::PostedEvents;
@@ -72,12 +75,21 @@ impl Node {
         config: &Config,
         sample_interval: Duration,
     ) -> Result<Self, NodeError> {
+        Self::assemble(config, sample_interval, Changes::Applied).await
+    }
+
+    /// As [`build`](Self::build), with or without the changes in the database that a start makes.
+    pub(super) async fn assemble(
+        config: &Config,
+        sample_interval: Duration,
+        changes: Changes,
+    ) -> Result<Self, NodeError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let chance: Arc<dyn Chance> = Arc::new(ThreadChance);
         let mut registry = Registry::default();
         let (name, source) = only_source(config)?;
         config.findings.log();
-        let access = Access::open(config, &clock, &mut registry)?;
+        let access = Access::open(config, changes, &clock, &mut registry)?;
         let peers_token = config.audit.peers_token.clone().map(PeersToken::read).transpose()?;
         let contracts = connect::resolve_tables(name, source, &config.contracts).await?;
         let contracts = Arc::new(contracts);
@@ -88,6 +100,7 @@ impl Node {
             &config.contracts,
             &contracts,
             audited,
+            changes,
             &clock,
             &mut registry,
         )
@@ -216,9 +229,10 @@ struct Access {
 }
 
 impl Access {
-    /// Reads the tokens and opens the audit log.
+    /// Reads the tokens and opens the audit log. A check leaves no record in it.
     fn open(
         config: &Config,
+        changes: Changes,
         clock: &Arc<dyn Clock>,
         registry: &mut Registry,
     ) -> Result<Self, NodeError> {
@@ -227,9 +241,29 @@ impl Access {
         let watch = |file| TokenWatch::open(file, metrics.clone(), &**clock).map(Arc::new);
         let tokens = options.tokens.map(watch).transpose()?;
         let open = |log| AuditLog::open(log, Arc::clone(clock), metrics.clone());
-        let audit_log = options.audit_log.as_ref().map(open).transpose()?;
+        let audit_log = match (&options.audit_log, changes) {
+            (Some(log), Changes::Applied) => Some(open(log)?),
+            (Some(log), Changes::Planned) => {
+                check_writable(&log.file)?;
+                None
+            }
+            (None, _) => None,
+        };
         let gate = Gate::new(options.hosts, tokens.clone(), Arc::clone(clock), metrics.clone());
         Ok(Self { gate, tokens, audit_log })
+    }
+}
+
+/// Checks that an audit log can be appended to, or that its folder exists.
+fn check_writable(file: &Path) -> Result<(), AuditLogError> {
+    let failed = |source| AuditLogError::Io { path: file.to_owned(), source };
+    match OpenOptions::new().append(true).open(file) {
+        Ok(_) => Ok(()),
+        Err(err) if err.kind() == ErrorKind::NotFound => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            folder.map_or(Ok(()), |folder| folder.metadata().map(drop)).map_err(failed)
+        }
+        Err(err) => Err(failed(err)),
     }
 }
 
@@ -254,7 +288,7 @@ fn page_auditor(
     Some(Arc::new(gateway.audit_pages(rate, changed_since, registry)))
 }
 
-fn only_source(config: &Config) -> Result<(&str, &config::Source), NodeError> {
+pub(super) fn only_source(config: &Config) -> Result<(&str, &config::Source), NodeError> {
     match config.sources.iter().collect::<Vec<_>>()[..] {
         [(name, source)] => Ok((name, source)),
         [] => {

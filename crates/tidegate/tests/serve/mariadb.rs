@@ -1,5 +1,6 @@
 //! Whole nodes on MariaDB.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::{MariaDb, Port, Redis, http};
@@ -61,7 +62,15 @@ impl Stack {
     pub(crate) fn launch_with(&self, edit: impl Fn(String) -> String) -> Node {
         let ports = [(); 2].map(|()| Port::reserve().expect("a free port"));
         let [data, admin] = ports.each_ref().map(Port::addr);
-        let config = format!(
+        let config = self.config([data, admin]);
+        let path = self.folder.path().join(format!("tidegate-{}.toml", admin.port()));
+        std::fs::write(&path, edit(config)).expect("written");
+        Node { process: start(&path, &[]), gateway: data, data, admin, _ports: ports.into() }
+    }
+
+    /// Returns the configuration of a node with these addresses of its data API and its admin listener.
+    pub(crate) fn config(&self, [data, admin]: [SocketAddr; 2]) -> String {
+        format!(
             r#"
             [listen]
             data = "{data}"
@@ -82,10 +91,7 @@ impl Stack {
             "#,
             self.mariadb.url_as("shop:secret", "shop"),
             self.redis.url(),
-        );
-        let path = self.folder.path().join(format!("tidegate-{}.toml", admin.port()));
-        std::fs::write(&path, edit(config)).expect("written");
-        Node { process: start(&path, &[]), gateway: data, data, admin, _ports: ports.into() }
+        )
     }
 
     /// Starts a node and waits until its answers have a proven bound.

@@ -38,6 +38,17 @@ pub(crate) struct Database {
     pub(crate) inbox: Option<EventInbox>,
     /// The audited contracts, over connections of the auditor's own.
     pub(crate) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
+    /// The statements that a start runs on the database, and a check does not.
+    pub(crate) planned: Vec<String>,
+}
+
+/// Whether the database may be altered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Changes {
+    /// It is, as at a start.
+    Applied,
+    /// It is not: the statements are only returned.
+    Planned,
 }
 
 /// Returns the contracts with the tables that their names mean in the database: a name without a schema leaves
@@ -65,19 +76,21 @@ pub(crate) async fn resolve_tables(
 /// Connects to a source and prepares the queries of its contracts, which have been resolved. `configured`: the
 /// same contracts as they are in the configuration. `audit`: whether the auditor gets
 /// connections.
+#[expect(clippy::too_many_arguments, reason = "each is another part of the node")]
 pub(crate) async fn database(
     name: &str,
     source: &config::Source,
     configured: &Contracts,
     contracts: &Contracts,
     audit: bool,
+    changes: Changes,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Database, NodeError> {
     let renews = matches!(source.url, DatabaseUrl::Postgres(_));
     let tables = tracked_tables(name, contracts, renews);
     let metrics = feed::Metrics::new(registry);
-    let (mut served, mut targets) = (Vec::new(), BTreeMap::new());
+    let (mut served, mut targets, mut planned) = (Vec::new(), BTreeMap::new(), Vec::new());
     let url = source.url.to_string();
     let failed = |error| NodeError::Feed { name: name.to_owned(), url: url.clone(), error };
     let loaded = contracts.iter().filter(|contract| contract.value.is_some());
@@ -111,8 +124,13 @@ pub(crate) async fn database(
                     options.slot.clone_from(&source.slot);
                     options.schema = Some(Arc::clone(&scope));
                     options.metrics = metrics;
-                    let prepared = feed::postgres::prepare(&options).await.map_err(failed)?;
+                    let prepared = match changes {
+                        Changes::Applied => feed::postgres::prepare(&options).await,
+                        Changes::Planned => feed::postgres::check(&options).await,
+                    };
+                    let prepared = prepared.map_err(failed)?;
                     warn(&prepared.warnings);
+                    planned = prepared.planned;
                     let feed = PostgresFeed::new(options);
                     (Box::new(feed) as Box<dyn Feed>, None)
                 }
@@ -148,6 +166,7 @@ pub(crate) async fn database(
                 audit_targets: targets,
                 standbys,
                 inbox,
+                planned,
             })
         }
         DatabaseUrl::MariaDb(url) => {
@@ -176,11 +195,13 @@ pub(crate) async fn database(
                 audit_targets: targets,
                 standbys: Standbys::default(),
                 inbox: None,
+                planned,
             })
         }
         DatabaseUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
             options.metrics = metrics;
+            feed::sqlite::prepare(&options).map_err(failed)?;
             // One pool: a connection that no load uses any more would keep the write-ahead log of a replaced
             // file open for the whole process.
             let own = SqlitePool::new(path, source.load_timeout);
@@ -206,6 +227,7 @@ pub(crate) async fn database(
                 audit_targets: targets,
                 standbys,
                 inbox: None,
+                planned,
             })
         }
     }

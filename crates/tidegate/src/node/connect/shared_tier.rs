@@ -35,8 +35,7 @@ pub(crate) async fn shared_tier(
         return Ok(Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)));
     };
     options.metrics = RedisMetrics::new(registry);
-    let connecting = timeout(START_LIMIT, RedisTier::connect(options.clone())).await;
-    let why = match connecting.unwrap_or(Err(TierError::Timeout(START_LIMIT))) {
+    let why = match connect_once(&options).await {
         Ok(tier) => return Ok(Arc::new(tier)),
         Err(why) if is_away(&why) => why,
         Err(error) => return Err(failed(error)),
@@ -48,6 +47,25 @@ pub(crate) async fn shared_tier(
     let (tier, join) = LateTier::away(&why, options.is_divided().map_err(failed)?);
     tokio::spawn(join_late(join, url.clone(), options));
     Ok(Arc::new(tier))
+}
+
+/// Connects to the shared tier once.
+///
+/// # Errors
+/// It does not answer, or can't be used.
+pub(crate) async fn reachable_shared_tier(
+    config: &Config,
+    registry: &mut Registry,
+) -> Result<(), NodeError> {
+    let failed = |error| NodeError::Shared { url: config.shared.url.to_string(), error };
+    let Some(mut options) = config.shared.redis().map_err(failed)? else { return Ok(()) };
+    options.metrics = RedisMetrics::new(registry);
+    connect_once(&options).await.map(drop).map_err(failed)
+}
+
+async fn connect_once(options: &RedisOptions) -> Result<RedisTier, TierError> {
+    let connecting = timeout(START_LIMIT, RedisTier::connect(options.clone())).await;
+    connecting.unwrap_or(Err(TierError::Timeout(START_LIMIT)))
 }
 
 /// Whether the tier may answer later as it is configured.
