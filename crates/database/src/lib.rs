@@ -25,4 +25,4 @@ mod url_error;
 
 pub use self::error::{DatabaseError, Failure, ServerCode};
 pub use self::url::DatabaseUrl;
-pub use self::url_error::{UrlError, redacted};
+pub use self::url_error::{UrlError, check_login, redacted};

@@ -27,7 +27,7 @@ impl UrlError {
 ///
 /// # Errors
 /// The login has one of them.
-pub(crate) fn check_login(url: &str, ends: &[char]) -> Result<(), UrlError> {
+pub fn check_login(url: &str, ends: &[char]) -> Result<(), UrlError> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     // An `@` in the value of an option is none of the login's.
     let is_option = |query: &str| query.split('@').next().is_some_and(|part| part.contains('='));

@@ -156,7 +156,7 @@ pub(super) async fn table_names(connection: &Connection) -> Result<Vec<String>, 
                from pg_class c join pg_namespace n on n.oid = c.relnamespace \
                where c.relkind in ('r', 'p') and not c.relispartition \
                  and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%' \
-                 and has_schema_privilege(n.oid, 'usage') order by 1 <> 'public', 1, 2";
+                 and has_schema_privilege(n.oid, 'usage') order by n.nspname <> 'public', 1, 2";
     let rows = connection.rows(OPERATION, sql, &[]).await?;
     let name = |row: &tokio_postgres::Row| {
         let (schema, table): (String, String) = (row.get(0), row.get(1));

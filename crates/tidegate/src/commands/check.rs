@@ -18,7 +18,7 @@ use crate::terminal::{log_to_stderr, print, print_error};
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Connect to databases, Redis and the upstream too, and check what a start checks.
+    /// Connect to databases, Redis and the upstream too, and check all that a start checks.
     #[arg(long)]
     connect: bool,
     /// Print the findings as JSON.

@@ -257,7 +257,7 @@ fn print_next_steps(
     }
     if !all_good {
         print(format_args!(
-            "  tidegate check --connect {file}   # after the statements above were run"
+            "  tidegate check --connect {file}   # once the failures above are repaired"
         ));
     }
     print(format_args!("  tidegate serve {file}"));

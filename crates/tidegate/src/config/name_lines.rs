@@ -25,18 +25,20 @@ impl NameLines {
         source: &str,
         subject: &Subject,
     ) -> Vec<String> {
-        let paths = contracts.iter().filter_map(|contract| {
+        let places = contracts.iter().filter_map(|contract| {
             let key = key_of_subject(contract, source, subject)?;
-            Some(format!("data.{}.{key}", contract.name))
+            Some(self.place(&format!("data.{}", contract.name), &key))
         });
-        paths.map(|path| self.place(&path)).collect()
+        places.collect()
     }
 
-    fn place(&self, path: &str) -> String {
-        let found = self.0.iter().find_map(|(file, lines)| Some((file, lines.line(path)?)));
-        match found {
+    /// Returns the place of a contract's key.
+    fn place(&self, contract: &str, key: &str) -> String {
+        let path = format!("{contract}.{key}");
+        let file = self.0.iter().find(|(_, lines)| lines.has(contract));
+        match file.and_then(|(file, lines)| Some((file, lines.line(&path)?))) {
             Some((file, line)) => format!("{}: line {line}: {path}", file.display()),
-            None => path.to_owned(),
+            None => path,
         }
     }
 }

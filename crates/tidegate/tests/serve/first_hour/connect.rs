@@ -1,4 +1,4 @@
-//! `tidegate check --connect`: what a start would find, and nothing altered.
+//! `tidegate check --connect`: the errors of a start, and nothing altered.
 
 use harness::{Port, Postgres};
 use serde_json::Value;

@@ -80,6 +80,7 @@ fn other_forms_answered_with_right_one() {
         ("[source.s]\nurl = \"postgres://u:p?w@h/d\"\n", "%3F for ?"),
         ("[source.s]\nurl = \"mysql://u:p#w@h/d\"\n", "%23 for #"),
         ("[source.s]\nurl = \"mysql://u:p/w@h/d\"\n", "password_file"),
+        ("[shared]\nurl = \"redis://:p#w@h:6379\"\n", "%23 for #"),
     ] {
         let output = check(&desk, text);
         assert!(output.contains(problem), "{text}\n{output}");

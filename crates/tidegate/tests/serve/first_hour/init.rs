@@ -81,7 +81,7 @@ fn mariadb_first_configuration_serves() {
         "texts: its key `id` is of type varchar",
         "grant binlog monitor, replication slave on *.* to 'shop'@'%';",
         "create table if not exists `shop`.tidegate_orders(",
-        "tidegate check --connect tidegate.toml   # after the statements above were run",
+        "tidegate check --connect tidegate.toml   # once the failures above are repaired",
     ] {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }

@@ -59,7 +59,7 @@ fn misspelt_names_of_postgres_suggested_with_place() {
     }
     desk.write(
         "tidegate.toml",
-        &config.replace("select price_cents,", "select price_cent as price_cents,"),
+        &config.replace("select price_cents,", "select price_cent + 0 as price_cents,"),
     );
     let output = both(&desk, "tidegate.toml");
     assert!(output.contains("Perhaps you meant") && output.contains("product_price"), "{output}");
@@ -104,6 +104,25 @@ fn misspelt_names_of_sqlite_suggested() {
         let output = both(&desk, "tidegate.toml");
         assert_in_both(&output, &format!("did you mean {suggestion}?"));
     }
+}
+
+/// The line is that of the contract's own file.
+#[test]
+fn misspelt_name_in_contract_file_has_its_line() {
+    let desk = Desk::new();
+    sqlite(&desk.path("shop.db"), "create table products(id integer primary key, name text)");
+    let contract = |name: &str, table: &str| {
+        format!(
+            "[data.{name}]\nkey = \"v1:shop:{name}:{{id}}\"\nvalue = \"select name from products where id = $id\"\n\
+             staleness = \"30s\"\nfrom = {{ source = \"shop\", table = \"{table}\" }}\nowner = \"shop\"\n\
+             approved = {{ by = [\"shop\"], on = 2026-11-02 }}\n"
+        )
+    };
+    let main = "contracts = \"more.toml\"\n[source.shop]\nurl = \"sqlite:shop.db\"\n";
+    desk.write("tidegate.toml", &format!("{main}{}", contract("good", "products")));
+    desk.write("more.toml", &contract("bad", "productz"));
+    let output = both(&desk, "tidegate.toml");
+    assert_in_both(&output, "-- at more.toml: line 5: data.bad.from.table");
 }
 
 /// Names that only the file knows: `check` finds all of them at once, and `serve` says the same.
