@@ -13,4 +13,4 @@ mod serve;
 pub(crate) use build::Node;
 pub(crate) use error::NodeError;
 pub(crate) use listen::Listening;
-pub(crate) use probe::{Probe, probe};
+pub(crate) use probe::{Probe, check_sources, probe};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::config_args::ConfigArgs;
 use crate::config::{Config, ConfigError, Findings};
 use crate::exit::Exit;
-use crate::node::{Probe, probe};
+use crate::node::{Probe, check_sources, probe};
 use crate::runtime::block_on;
 use crate::terminal::{log_to_stderr, print, print_error};
 
@@ -28,23 +28,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Exit {
     let config = match Config::read(args.config.path()) {
-        Ok(config) => config,
+        Ok(config) => match check_sources(&config) {
+            Ok(()) => config,
+            Err(err) => return unusable(args, &err.to_string(), &json!([])),
+        },
         Err(ConfigError::Refused(findings)) => {
             report(args, Exit::Bad, &findings, &[], None);
             return Exit::Bad;
         }
-        Err(err) => {
-            if args.json {
-                let problems = err.json();
-                let message = err.to_string();
-                print(json!({
-                    "verdict": "unusable", "message": message, "problems": problems, "findings": [],
-                }));
-            } else {
-                print_error(format_args!("tidegate: {err}"));
-            }
-            return Exit::Environment;
-        }
+        Err(err) => return unusable(args, &err.to_string(), &err.json()),
     };
     let notes = notes(&config);
     if !args.connect {
@@ -60,6 +52,18 @@ pub(crate) fn run(args: &Args) -> Exit {
         report(args, exit, &config.findings, &notes, Some(&probes));
         exit
     })
+}
+
+/// Prints the problems of a file with which no node starts.
+fn unusable(args: &Args, message: &str, problems: &Value) -> Exit {
+    if args.json {
+        print(json!({
+            "verdict": "unusable", "message": message, "problems": problems, "findings": [],
+        }));
+    } else {
+        print_error(format_args!("tidegate: {message}"));
+    }
+    Exit::Environment
 }
 
 fn report(

@@ -58,6 +58,14 @@ pub(crate) async fn probe(config: &Config) -> Vec<Probe> {
     probes
 }
 
+/// Checks that a start can use the number of sources.
+///
+/// # Errors
+/// [`NodeError::Unsuitable`]
+pub(crate) fn check_sources(config: &Config) -> Result<(), NodeError> {
+    only_source(config).map(drop)
+}
+
 async fn database(config: &Config) -> Probe {
     let (name, source) = match only_source(config) {
         Ok(source) => source,

@@ -100,6 +100,20 @@ fn other_forms_answered_with_right_one() {
     }
 }
 
+/// `check` and `serve` agree.
+#[test]
+fn configuration_without_source_refused_by_both() {
+    let desk = Desk::new();
+    desk.write("tidegate.toml", "[upstream]\nurl = \"http://127.0.0.1:3000\"\n");
+    let outputs = ["check", "serve"].map(|command| {
+        let ended = desk.run(&[command]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        ended.stderr
+    });
+    assert_eq!(outputs[0], outputs[1]);
+    assert!(outputs[0].contains("there is no [source.NAME]"), "{}", outputs[0]);
+}
+
 #[test]
 fn problems_as_json_with_place() {
     let desk = desk();
