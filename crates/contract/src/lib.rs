@@ -9,7 +9,7 @@
 //! It is pure: no I/O, no clock, no randomness. Callers pass them as arguments.
 //!
 //! Modules depend on each other in one direction, from right to left:
-//! `config`, `naming` ← `model` ← `mapping` ← `section` ← `lint`.
+//! `config`, `naming` ← `model` ← `mapping` ← `section` ← `lint`; `config` ← `signing`.
 
 pub mod config;
 mod lint;
@@ -18,6 +18,7 @@ mod model;
 mod naming;
 mod problem_details;
 mod section;
+mod signing;
 
 pub use config::Problem;
 pub use lint::{Finding, Severity, lint, lint_residency, lint_toml};
@@ -49,3 +50,4 @@ pub use problem_details::ProblemDetails;
 pub use section::choices::{CLASS_WORDS, UNPROVEN_WORDS};
 pub use section::preset::{Preset, Strictness, presets};
 pub use section::reference::{KeyDoc, reference, reference_markdown};
+pub use signing::{KeyId, Mac, MacError, RefusalReport, Refusals, SigningKeys, SigningKeysSource};

@@ -7,7 +7,7 @@ use axum::extract::State;
 use cache::Engine;
 use cache::audit::PageAuditReport;
 use contract::Contracts;
-use node::{AuditLoop, Health, Journal, LogInvalidator, TokenIssuer};
+use node::{AuditLoop, Health, Journal, LogInvalidator, SignatureRefusals, TokenIssuer};
 use prometheus_client::registry::Registry;
 
 use crate::body::BodySlots;
@@ -33,6 +33,8 @@ pub struct Admin {
     pub audit: Arc<AuditLoop>,
     /// Reads the report of the auditor of pages; `None` without one.
     pub page_audit: Option<PageAuditSource>,
+    /// The values and messages that were refused because of their signature, for `/api/v1/audit`.
+    pub refusals: SignatureRefusals,
     /// Reads this node's tiers for another node's auditor.
     pub inspector: Arc<dyn TierInspector>,
     /// Applies purge requests.

@@ -23,6 +23,7 @@ mod feed;
 mod leader_election;
 pub mod mariadb;
 mod message;
+mod message_keys;
 mod metrics;
 pub mod postgres;
 mod schema;
@@ -36,6 +37,7 @@ pub use feed::{Checkpoint, Feed};
 pub use leader_election::Candidate;
 pub use mariadb::{MariaDbFeed, MariaDbOptions, MariaDbSource};
 pub use message::{LogMessage, MalformedMessage, MessageTooLarge};
+pub use message_keys::MessageKeys;
 pub use metrics::Metrics;
 pub use postgres::debezium::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, InboxError,

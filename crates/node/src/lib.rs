@@ -15,6 +15,7 @@ pub mod purge;
 pub mod renew;
 pub mod sample;
 pub mod schema;
+mod signatures;
 pub mod standby;
 mod tier_watch;
 pub mod token;
@@ -34,5 +35,6 @@ pub use purge::{
 pub use renew::{Renewer, RowCatalogue};
 pub use sample::LogSampler;
 pub use schema::warn_unfollowed;
+pub use signatures::SignatureRefusals;
 pub use standby::{StandbyMetrics, StandbyProbe, watch_standby};
 pub use token::{IssuedToken, TokenError, TokenIssuer};

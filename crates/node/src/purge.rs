@@ -3,6 +3,7 @@
 
 mod invalidator;
 mod request;
+mod survey_line;
 
 pub use invalidator::LogInvalidator;
 pub use request::{

@@ -1,16 +1,17 @@
 //! The HTTP API of the sale, on a private address: its callers are the shop's own servers.
 
+mod audit;
 mod body;
 mod guard;
 mod holds;
 mod problem;
 mod stock;
 
-use access::Gate;
-use axum::Router;
+use access::{AuditLog, Gate};
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 use hyper_util::service::TowerToHyperService;
 use listen::Acceptor;
 
@@ -22,18 +23,19 @@ use crate::service::Sale;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves until `stop` completes; requests in flight are finished. With access tokens, reads need the role
-/// `viewer`, and changes `operator`.
+/// `viewer`, and changes `operator`. With an audit log, each change of stock is on record before it happens.
 pub async fn serve(
     acceptor: Acceptor,
     gate: Gate,
     sale: Sale,
+    audit_log: Option<AuditLog>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let service = TowerToHyperService::new(router(gate, sale));
+    let service = TowerToHyperService::new(router(gate, sale, audit_log));
     access::serve(acceptor, service, stop).await;
 }
 
-fn router(gate: Gate, sale: Sale) -> Router {
+fn router(gate: Gate, sale: Sale, audit_log: Option<AuditLog>) -> Router {
     Router::new()
         .route("/v1/stock/{sku}", put(stock::put).get(stock::get))
         .route("/v1/stock/{sku}/adjust", post(stock::adjust))
@@ -42,6 +44,7 @@ fn router(gate: Gate, sale: Sale) -> Router {
         .route("/v1/holds/{hold}/extend", post(holds::extend))
         .route("/v1/holds/{hold}/confirm", post(holds::confirm))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(Extension(audit_log))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(gate, check_caller))

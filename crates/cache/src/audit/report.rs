@@ -1,5 +1,6 @@
 //! The auditor's report.
 
+use contract::RefusalReport;
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
@@ -37,6 +38,12 @@ pub struct AuditReport {
     /// The pages of the gateway.
     #[serde(default)]
     pub pages: PageAuditReport,
+    /// Values in Redis that were not used because of their signature.
+    #[serde(default)]
+    pub refused_values: RefusalReport,
+    /// Messages in the log that were not applied because of their signature.
+    #[serde(default)]
+    pub refused_messages: RefusalReport,
     /// The last findings, oldest first.
     pub findings: Vec<Finding>,
     /// Findings since the start that violate a guarantee.
@@ -205,6 +212,8 @@ impl AuditReport {
             dropped: newer(self.dropped, before.dropped),
             peers: self.peers.iter().zip(&before.peers).map(|(a, b)| a.since(b)).collect(),
             pages: self.pages.since(&before.pages),
+            refused_values: self.refused_values.since(&before.refused_values),
+            refused_messages: self.refused_messages.since(&before.refused_messages),
             findings: self
                 .findings
                 .iter()

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use access::{AuditLogError, Caller, Role};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use coherence::{Cause, Subject};
@@ -275,6 +275,7 @@ fn not_recorded(err: &AuditLogError) -> Response {
 fn error_response(err: &InvalidationError) -> Response {
     let (status, title) = match err {
         InvalidationError::Invalid(_) => (StatusCode::BAD_REQUEST, "Invalid purge request"),
+        InvalidationError::Busy => (StatusCode::TOO_MANY_REQUESTS, "Too many dry runs"),
         InvalidationError::NotLogged { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "Purge request not fenced")
         }
@@ -283,7 +284,12 @@ fn error_response(err: &InvalidationError) -> Response {
             (StatusCode::GATEWAY_TIMEOUT, "Purge request not applied yet")
         }
     };
-    problem(status, title, &err.to_string())
+    let mut response = problem(status, title, &err.to_string());
+    if matches!(err, InvalidationError::Busy) {
+        let seconds = HeaderValue::from(InvalidationError::RETRY_AFTER_S);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coherence::Clock;
 use database::mariadb::MariaDbUrl;
 
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::table::TrackedTable;
 
@@ -22,6 +23,8 @@ pub struct MariaDbOptions {
     /// A transaction that changes more rows than this is delivered as a change of whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
+    /// The keys that verify messages.
+    pub message_keys: MessageKeys,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
     /// The feed's metrics.
@@ -43,6 +46,7 @@ impl MariaDbOptions {
             slot: "tidegate".to_owned(),
             tables,
             max_changes: 100_000,
+            message_keys: MessageKeys::default(),
             clock,
             metrics: Metrics::default(),
         }

@@ -12,19 +12,31 @@ use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
 use crate::message::LogMessage;
+use crate::message_keys::MessageKeys;
 use crate::source::Source;
 
 /// Serves requests about a MariaDB's binary log over one connection, and reconnects after a loss.
 pub struct MariaDbSource {
     config: ConnectConfig,
     connection: CachedConnection<Connection>,
+    message_keys: MessageKeys,
 }
 
 impl MariaDbSource {
     /// Connects on the first request.
     #[must_use]
     pub fn new(url: &MariaDbUrl) -> Self {
-        Self { config: connect_config(url), connection: CachedConnection::default() }
+        Self {
+            config: connect_config(url),
+            connection: CachedConnection::default(),
+            message_keys: MessageKeys::default(),
+        }
+    }
+
+    /// Also signs the messages that it writes.
+    #[must_use]
+    pub fn with_message_keys(self, message_keys: MessageKeys) -> Self {
+        Self { message_keys, ..self }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
@@ -49,7 +61,7 @@ impl Source for MariaDbSource {
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {
-        self.append(&message.to_json()?).await
+        self.append(&self.message_keys.write(message)?).await
     }
 
     async fn nudge(&self) -> Result<(), FeedError> {

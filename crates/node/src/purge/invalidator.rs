@@ -12,6 +12,7 @@ use feed::{FeedError, LogMessage, Source};
 use super::request::{
     DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, TierMatches,
 };
+use super::survey_line::SurveyLine;
 
 /// The time limit for writing a request to the log, and for its application.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub struct LogInvalidator {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     contracts: Arc<Contracts>,
+    dry_runs: SurveyLine,
 }
 
 impl LogInvalidator {
@@ -42,7 +44,7 @@ impl LogInvalidator {
         chance: Arc<dyn Chance>,
         contracts: Arc<Contracts>,
     ) -> Self {
-        Self { engine, source, clock, chance, contracts }
+        Self { engine, source, clock, chance, contracts, dry_runs: SurveyLine::new() }
     }
 
     /// Writes a request to the log and waits until the shared tier and this node's own tier have applied it.
@@ -90,11 +92,13 @@ impl LogInvalidator {
         Ok(position)
     }
 
-    /// Counts the entries that a request would remove, and removes nothing.
+    /// Counts the entries that a request would remove, and removes nothing. One dry run of a node after the other: each
+    /// reads the whole shared tier.
     ///
     /// # Errors
-    /// [`InvalidationError::NotScanned`].
+    /// [`InvalidationError::Busy`] or [`InvalidationError::NotScanned`].
     pub async fn dry_run(&self, request: InvalidationRequest) -> Result<DryRun, InvalidationError> {
+        let _turn = self.dry_runs.turn().await.ok_or(InvalidationError::Busy)?;
         let counted = self.engine.survey(request.subjects()).await;
         let (local, shared) =
             counted.map_err(|err| InvalidationError::NotScanned { cause: err.to_string() })?;

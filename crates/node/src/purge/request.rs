@@ -108,6 +108,14 @@ pub enum InvalidationError {
         /// The entries were dropped from the shared tier nevertheless.
         dropped: bool,
     },
+    /// Too many dry runs are waiting.
+    #[error(
+        "{} dry runs are waiting on this node, or the one before did not end; send it again in {} s, or once \
+         instead of by many",
+        super::survey_line::DRY_RUNS_MAX,
+        InvalidationError::RETRY_AFTER_S
+    )]
+    Busy,
     /// The matching entries could not be counted.
     #[error("the shared tier could not be scanned ({cause})")]
     NotScanned {
@@ -124,4 +132,9 @@ pub enum InvalidationError {
         /// The time waited, in ms.
         waited_ms: u64,
     },
+}
+
+impl InvalidationError {
+    /// The seconds after which a dry run that was refused may be sent again.
+    pub const RETRY_AFTER_S: u64 = 5;
 }

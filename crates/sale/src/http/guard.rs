@@ -15,7 +15,7 @@ pub(super) async fn check_caller(
     request: Request,
     next: Next,
 ) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let Some(Peer(from)) = parts.extensions.get().copied() else {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         return Problem::new(status, "caller-unknown", "Caller unknown", "").into_response();
@@ -26,10 +26,14 @@ pub(super) async fn check_caller(
         let role = if is_read { Role::Viewer } else { Role::Operator };
         let action = format!("{} {}", parts.method, parts.uri.path());
         let permitted = caller.require(role, &action);
-        permitted.inspect_err(|refusal| gate.refused(Listener::Sale, refusal))
+        permitted.inspect_err(|refusal| gate.refused(Listener::Sale, refusal))?;
+        Ok(caller)
     });
     match permitted {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
+        }
         Err(refusal) => refused(&refusal),
     }
 }

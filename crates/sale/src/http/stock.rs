@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
+use super::audit::Recorder;
 use super::body::{counted, key, parse};
 use super::problem::Problem;
 use crate::ledger::{CellStock, SkuStock};
@@ -84,6 +85,7 @@ impl PolicyBody {
 
 pub(super) async fn put(
     State(sale): State<Sale>,
+    recorder: Recorder,
     Path(sku): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -91,7 +93,14 @@ pub(super) async fn put(
     let PutBody { on_hand, location, policy, customer_limit } = parse(&headers, body)?;
     let policy = policy.map(|policy| policy.check()).transpose()?;
     let request = SetStock::new(&sku, location.as_deref(), on_hand, policy, customer_limit)?;
-    counted(&sale, "set-stock", sale.set_stock(&request).await)?;
+    let detail = json!({
+        "sku": sku, "location": request.cell.location, "on_hand": on_hand,
+        "policy": policy.map(PolicyBody::of), "customer_limit": customer_limit,
+    });
+    let record = recorder.begin("stock.set", detail).await?;
+    let set = sale.set_stock(&request).await;
+    record.end("stock.set.result", set.as_ref().err()).await;
+    counted(&sale, "set-stock", set)?;
     show(&sale, &sku).await
 }
 
@@ -135,6 +144,7 @@ fn counters(stock: Stock, policy: Policy) -> serde_json::Value {
 
 pub(super) async fn adjust(
     State(sale): State<Sale>,
+    recorder: Recorder,
     Path(sku): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -142,7 +152,13 @@ pub(super) async fn adjust(
     let key = key(&headers)?;
     let AdjustBody { by, reason, location } = parse(&headers, body)?;
     let request = AdjustStock::new(&sku, location.as_deref(), by, &reason)?;
-    let adjusted = counted(&sale, "adjust-stock", sale.adjust(&request, &key).await)?;
+    let detail = json!({
+        "sku": sku, "location": request.cell.location, "by": by, "reason": reason, "key": key.as_str(),
+    });
+    let record = recorder.begin("stock.adjust", detail).await?;
+    let adjusted = sale.adjust(&request, &key).await;
+    record.end("stock.adjust.result", adjusted.as_ref().err()).await;
+    let adjusted = counted(&sale, "adjust-stock", adjusted)?;
     let body = json!({
         "sku": sku, "location": request.cell.location,
         "on_hand": adjusted.on_hand, "held": adjusted.held, "sold": adjusted.sold,

@@ -117,6 +117,16 @@ fn print_text(report: &AuditReport) {
          {} unread",
         pages.compared, pages.agreed, pages.changed, pages.volatile, pages.undecided, pages.unread
     ));
+    for (name, refusals) in
+        [("Redis", &report.refused_values), ("the log", &report.refused_messages)]
+    {
+        if let Some(last) = &refusals.last {
+            let refused = refusals.refused;
+            print(format_args!(
+                "signatures       {refused} refused in {name}; the last one: {last}"
+            ));
+        }
+    }
     report.peers.iter().for_each(print_peer);
     pages.findings.iter().for_each(print_page);
     report.findings.iter().for_each(print_finding);

@@ -42,6 +42,7 @@ url = "postgres://shop@db/shop"
 replicas = ["postgres://shop@standby/shop"]
 connections = 3
 load_timeout = "1s"
+message_keys = ["0123456789abcdef0123456789abcdef"]
 events = { from = "debezium", secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=", slot = "s", publication = "p", beat = "1s" }
 [shared]
 url = "rediss+sentinel://u:p@a:1,b:2/shop"
@@ -51,6 +52,8 @@ prefix = "x"
 ca = "ca.pem"
 cert = "cert.pem"
 key = "key.pem"
+signing_keys = ["0123456789abcdef0123456789abcdef"]
+unsigned = "accept"
 sentinel_user = "u"
 sentinel_password = "p"
 [local]
@@ -130,8 +133,10 @@ url = "postgres://shop@db/shop"
 password_file = "password"
 publication = "p"
 slot = "s"
+message_keys_file = "message.keys"
 [shared]
 url = "redis+sentinel://u@a:1/shop"
+signing_keys_file = "signing.keys"
 password_file = "password"
 sentinel_user = "u"
 sentinel_password_file = "password"

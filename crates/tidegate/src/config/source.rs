@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use contract::SigningKeysSource;
 use contract::config::{TIME_LIMITS, TableReader};
 use database::DatabaseUrl;
 
@@ -18,6 +19,8 @@ pub(super) const KEYS: &[&str] = &[
     "slot",
     "connections",
     "load_timeout",
+    "message_keys",
+    "message_keys_file",
     "events",
 ];
 
@@ -39,6 +42,8 @@ pub(crate) struct Source {
     pub(crate) connections: usize,
     /// The time limit of one load.
     pub(crate) load_timeout: Duration,
+    /// The keys that sign and verify the requests in its log. `None`: each writer of the log is trusted.
+    pub(crate) message_keys: Option<SigningKeysSource>,
     /// Posted change events, in place of a log that is read.
     pub(crate) events: Option<SourceEvents>,
 }
@@ -56,11 +61,22 @@ impl Source {
         let url = table.required_text_with("url", DatabaseUrl::FORMS, |text| {
             database_url(text, password_file.as_deref())
         });
+        let message_keys =
+            SigningKeysSource::read(table, ["message_keys", "message_keys_file"], folder);
         let replicas = replicas(table, url.as_ref(), password_file.as_deref());
         if table.has("events") {
             check_events(table, url.as_ref(), [("slot", &slot), ("publication", &publication)]);
         }
-        Some(Self { url: url?, replicas, publication, slot, connections, load_timeout, events })
+        Some(Self {
+            url: url?,
+            replicas,
+            publication,
+            slot,
+            connections,
+            load_timeout,
+            message_keys,
+            events,
+        })
     }
 }
 

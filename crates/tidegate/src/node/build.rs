@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::listen::ListenerMetrics;
-use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, check_claim};
+use ::node::{AuditLoop, FollowMetrics, Health, Journal, Renewer, SignatureRefusals, check_claim};
 use access::{AuditLog, Gate, TokenWatch};
 use cache::{Chance, Engine, EngineOptions, SystemClock, ThreadChance};
 use coherence::{Clock, Coverage};
@@ -56,6 +56,7 @@ pub(crate) struct Node {
     pub(super) gateway: Option<edge::Gateway>,
     pub(super) listener_metrics: [ListenerMetrics; 4],
     pub(super) audit: Arc<AuditLoop>,
+    pub(super) refusals: SignatureRefusals,
     pub(super) page_audit: Option<Arc<PageAuditor>>,
     pub(super) sale: Option<sale::Sale>,
     pub(super) sample_interval: Duration,
@@ -92,7 +93,8 @@ impl Node {
             &mut registry,
         )
         .await?;
-        let shared = connect::shared_tier(config, &clock, &mut registry).await?;
+        let (shared, values) = connect::shared_tier(config, &clock, &mut registry).await?;
+        let messages = database.message_keys.refusals().clone();
         let slot = source.events.as_ref().map_or(&source.slot, |events| &events.slot).clone();
         match check_claim(&*shared, &*database.source, &slot).await {
             // A tier that is away is identified when it answers: before that, nothing is read from it or stored in it.
@@ -161,6 +163,7 @@ impl Node {
             gateway,
             listener_metrics,
             audit,
+            refusals: SignatureRefusals { values, messages },
             page_audit,
             sale,
             sample_interval,

@@ -85,6 +85,12 @@ impl Node {
             audit.run().await;
             Ok(())
         });
+        let refusals = self.refusals.clone();
+        let (clock, health) = (Arc::clone(&self.clock), Arc::clone(&self.health));
+        background.spawn(async move {
+            refusals.watch(clock, health).await;
+            Ok(())
+        });
         if let Some(tokens) = self.tokens.clone() {
             let (clock, health) = (Arc::clone(&self.clock), Arc::clone(&self.health));
             background.spawn(async move {
@@ -162,9 +168,9 @@ impl Node {
         });
         if let (Some(ledger), Some(acceptor)) = (self.sale.clone(), sale) {
             let stop = stopped(stop.clone());
-            let gate = self.gate.clone();
+            let (gate, audit_log) = (self.gate.clone(), self.audit_log.clone());
             serving.spawn(async move {
-                sale::http::serve(acceptor, gate, ledger, stop).await;
+                sale::http::serve(acceptor, gate, ledger, audit_log, stop).await;
                 Ok(())
             });
         }
@@ -186,6 +192,7 @@ impl Node {
             engine: self.engine.clone(),
             contracts: Arc::clone(&self.contracts),
             audit: Arc::clone(&self.audit),
+            refusals: self.refusals.clone(),
             page_audit: self
                 .page_audit
                 .clone()

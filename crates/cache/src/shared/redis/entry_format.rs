@@ -4,7 +4,8 @@
 //! ```text
 //! tg3 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <seen> <definition> <head bytes> <body bytes>[ <tag>…]⏎
 //! ```
-//! `p`resent, `a`bsent, `u`ncacheable. The scripts read the line too. A reader that finds another format
+//! `p`resent, `a`bsent, `u`ncacheable. A signed entry is the same with `tg4` and a signature behind it
+//! ([`signatures`](super::signatures)). The scripts read the line too. A reader that finds another format
 //! (`tg2`, …) removes it: it is a cache.
 
 use std::fmt::Write;
@@ -51,14 +52,14 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// Parses an entry. `None`: it is malformed.
+/// Parses an entry whose signature was verified and removed. `None`: it is malformed.
 pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let raw = Bytes::from(raw);
     let end = raw.iter().position(|byte| *byte == b'\n')?;
     let mut words = std::str::from_utf8(&raw[..end]).ok()?.split(' ');
     let number = |words: &mut std::str::Split<'_, char>| words.next()?.parse::<u64>().ok();
 
-    if words.next() != Some("tg3") {
+    if !matches!(words.next(), Some("tg3" | "tg4")) {
         return None;
     }
     let _epoch = words.next()?;

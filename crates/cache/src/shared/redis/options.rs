@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use contract::SigningKeys;
 use contract::config::ValueError;
 use redis_transport::{Endpoint, RedisLogin, RedisTls};
 
@@ -35,6 +36,10 @@ pub struct RedisOptions {
     pub stream_length: u64,
     /// The number of tombstones that are kept. The floor replaces the oldest ones beyond it.
     pub tombstones: u64,
+    /// The keys that sign and verify entries and messages. `None`: Redis is trusted.
+    pub signing: Option<SigningKeys>,
+    /// Whether values without a signature are used although there are keys: while keys are introduced.
+    pub accepts_unsigned: bool,
     /// The counters.
     pub metrics: RedisMetrics,
 }
@@ -52,6 +57,8 @@ impl RedisOptions {
             timeout: Duration::from_millis(50),
             stream_length: 10_000,
             tombstones: 1_000_000,
+            signing: None,
+            accepts_unsigned: false,
             metrics: RedisMetrics::default(),
         }
     }

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use super::batch_chunk::{MAX_SUBJECTS, chunks};
 use super::client::RedisClient;
+use super::entry_format;
 use super::options::RedisOptions;
 use super::stream::Subscription;
-use super::{entry_format, message};
 use crate::shared::error::TierError;
 use crate::shared::tier::{
     Fill, LeadRequest, Leadership, Led, NodeMessage, SharedRead, SharedTier, TierPosition, Touch,
@@ -99,13 +99,17 @@ impl SharedTier for RedisTier {
             Some(token) => call.arg(token.0),
             None => call.arg(""),
         };
-        call.arg(entry_format::millis(fill.entry.ttl)).arg(entry_format::encode(&fill.entry));
+        let (name, epoch) = (names.entry(&fill.key), fill.epoch.to_string());
+        let entry = self.client.encode(&name, &epoch, &fill.entry);
+        call.arg(entry_format::millis(fill.entry.ttl)).arg(self.client.signatures.format());
+        call.arg(entry);
         for tag in fill.entry.tags.iter() {
             call.arg(Subject::Tag(tag.clone()).to_string());
         }
         let verdict = self.client.call(bucket, &call).await?.text()?;
         match verdict.as_str() {
             "accept" => Ok(Verdict::Accept),
+            "full" => Err(TierError::Full("it did not store an entry".to_owned())),
             name => Refusal::from_name(name)
                 .map(Verdict::Refuse)
                 .ok_or_else(|| TierError::Malformed(format!("verdict {verdict:?}"))),
@@ -132,10 +136,13 @@ impl SharedTier for RedisTier {
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
         check_exact([batch.prev, batch.upto, batch.watermark])?;
         check_exact(batch.events.iter().map(|event| event.lsn))?;
+        let mut after = None;
         for chunk in chunks(batch) {
-            if let Err(gap) = self.client.apply_chunk(&chunk).await? {
+            let (message, code) = self.client.batch_message(&chunk, after);
+            if let Err(gap) = self.client.apply_chunk(&chunk, &message).await? {
                 return Ok(Err(gap));
             }
+            after = code;
         }
         Ok(Ok(()))
     }
@@ -163,12 +170,13 @@ impl SharedTier for RedisTier {
             let coverage = CoverageDigest::NONE;
             let start =
                 Batch { epoch, prev: at, upto: at, watermark, coverage, events: Vec::new() };
-            let message = if bucket == 0 { message::encode_batch(&start) } else { String::new() };
+            let message =
+                if bucket == 0 { client.batch_message(&start, None).0 } else { String::new() };
             let mut call = client.scripts.reset_epoch.prepare_invoke();
             call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
             call.arg(epoch.to_string()).arg(at.0).arg(watermark.0);
             call.arg(client.stream_length).arg(message);
-            client.call(bucket, &call).await.map(drop)
+            client.call_with_room(bucket, &call).await.map(drop)
         };
         reset(0).await?;
         let rest = join_all(client.buckets.rest().map(reset)).await;
@@ -244,18 +252,18 @@ impl SharedTier for RedisTier {
         let epoch = epoch
             .parse()
             .map_err(|_| TierError::Malformed(format!("the epoch {epoch:?} of a schema")))?;
-        // One that can't be parsed is no record: the leader writes another.
-        Ok(Some((epoch, serde_json::from_slice(&schema).ok())))
+        Ok(Some((epoch, self.client.parse_schema(epoch, &schema))))
     }
 
     async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {
         check_exact([schema.position])?;
         let text = serde_json::to_string(schema)
             .map_err(|err| TierError::Malformed(format!("the applied schema: {err}")))?;
+        let text = self.client.sign_schema(epoch, text);
         let names = self.client.buckets.names(0);
         let mut call = self.client.scripts.schema.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).arg(epoch.to_string()).arg(text);
-        Ok(self.client.call(0, &call).await?.number()? == 1)
+        Ok(self.client.call_with_room(0, &call).await?.number()? == 1)
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
@@ -278,6 +286,8 @@ impl SharedTier for RedisTier {
             scripts: Arc::clone(&self.client.scripts),
             messages,
             metrics: self.client.metrics.clone(),
+            signatures: self.client.signatures.clone(),
+            clock: self.client.clock.clone(),
         };
         tokio::spawn(subscription.run());
         receiver

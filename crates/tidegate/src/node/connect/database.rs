@@ -17,8 +17,8 @@ use contract::{Contract, Contracts, split_table_name, table_name};
 use edge::data::ServedContract;
 use feed::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, Feed, MariaDbFeed, MariaDbOptions,
-    MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SchemaScope, Source, SqliteFeed,
-    SqliteOptions,
+    MariaDbSource, MessageKeys, PostgresFeed, PostgresOptions, PostgresSource, SchemaScope, Source,
+    SqliteFeed, SqliteOptions,
 };
 use prometheus_client::registry::Registry;
 
@@ -34,6 +34,8 @@ pub(crate) struct Database {
     pub(crate) source: Arc<dyn feed::Source>,
     pub(crate) served: Vec<ServedContract>,
     pub(crate) standbys: Standbys,
+    /// The keys of the messages in its log.
+    pub(crate) message_keys: MessageKeys,
     /// The receiver of posted change events, if the source has one.
     pub(crate) inbox: Option<EventInbox>,
     /// The audited contracts, over connections of the auditor's own.
@@ -77,6 +79,7 @@ pub(crate) async fn database(
     let renews = matches!(source.url, DatabaseUrl::Postgres(_));
     let tables = tracked_tables(name, contracts, renews);
     let metrics = feed::Metrics::new(registry);
+    let message_keys = message_keys(name, source, clock)?;
     let (mut served, mut targets) = (Vec::new(), BTreeMap::new());
     let url = source.url.to_string();
     let failed = |error| NodeError::Feed { name: name.to_owned(), url: url.clone(), error };
@@ -98,6 +101,7 @@ pub(crate) async fn database(
                     options.slot.clone_from(&events.slot);
                     options.beat_interval = events.beat;
                     options.metrics = metrics;
+                    options.message_keys = message_keys.clone();
                     options.debezium_metrics = DebeziumMetrics::new(registry);
                     let warnings = feed::postgres::debezium::prepare(&options).await;
                     warn(&warnings.map_err(failed)?);
@@ -111,6 +115,7 @@ pub(crate) async fn database(
                     options.slot.clone_from(&source.slot);
                     options.schema = Some(Arc::clone(&scope));
                     options.metrics = metrics;
+                    options.message_keys = message_keys.clone();
                     let prepared = feed::postgres::prepare(&options).await.map_err(failed)?;
                     warn(&prepared.warnings);
                     let feed = PostgresFeed::new(options);
@@ -119,7 +124,7 @@ pub(crate) async fn database(
             };
             let server = CurrentServer::default();
             let log = PostgresSource::of_server(url, server.clone()).with_schema(scope);
-            let log = Arc::new(log);
+            let log = Arc::new(log.with_message_keys(message_keys.clone()));
             let standbys = Standbys::connect(name, source, &*log, registry).await?;
             let pool = |connections| {
                 PostgresPool::of_server(url, connections, source.load_timeout, server.clone())
@@ -147,6 +152,7 @@ pub(crate) async fn database(
                 served,
                 audit_targets: targets,
                 standbys,
+                message_keys,
                 inbox,
             })
         }
@@ -154,6 +160,7 @@ pub(crate) async fn database(
             let mut options = MariaDbOptions::new(name, url.clone(), tables, Arc::clone(clock));
             options.slot.clone_from(&source.slot);
             options.metrics = metrics;
+            options.message_keys = message_keys.clone();
             warn(&feed::mariadb::prepare(&options).await.map_err(failed)?);
             let pool = MariaDbPool::new(url, source.connections, source.load_timeout);
             let own = MariaDbPool::new(url, 1, source.load_timeout);
@@ -166,21 +173,23 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
-            let source = Arc::new(MariaDbSource::new(url));
+            let source = MariaDbSource::new(url).with_message_keys(message_keys.clone());
             let feed = Box::new(MariaDbFeed::new(options));
             Ok(Database {
                 feed,
                 renewer: Renewer::disabled(),
-                source,
+                source: Arc::new(source),
                 served,
                 audit_targets: targets,
                 standbys: Standbys::default(),
+                message_keys,
                 inbox: None,
             })
         }
         DatabaseUrl::Sqlite(path) => {
             let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
             options.metrics = metrics;
+            options.message_keys = message_keys.clone();
             // One pool: a connection that no load uses any more would keep the write-ahead log of a replaced
             // file open for the whole process.
             let own = SqlitePool::new(path, source.load_timeout);
@@ -196,7 +205,7 @@ pub(crate) async fn database(
             }
             options.release = Some(Arc::new(move || own.close_idle()));
             let feed = Box::new(SqliteFeed::new(options));
-            let source = Arc::new(feed.source());
+            let source = Arc::new(feed.source().with_message_keys(message_keys.clone()));
             let (renewer, standbys) = (Renewer::disabled(), Standbys::default());
             Ok(Database {
                 feed,
@@ -205,10 +214,24 @@ pub(crate) async fn database(
                 served,
                 audit_targets: targets,
                 standbys,
+                message_keys,
                 inbox: None,
             })
         }
     }
+}
+
+/// Returns the keys of the messages in a source's log.
+fn message_keys(
+    name: &str,
+    source: &config::Source,
+    clock: &Arc<dyn Clock>,
+) -> Result<MessageKeys, NodeError> {
+    let Some(from) = &source.message_keys else { return Ok(MessageKeys::default()) };
+    let keys = from.keys(|path| std::fs::read_to_string(path)).map_err(|why| {
+        NodeError::Unsuitable(format!("[source.{name}] message_keys_file = {why}"))
+    })?;
+    Ok(MessageKeys::new(keys, Arc::clone(clock)))
 }
 
 fn warn(warnings: &[feed::SetupIssue]) {

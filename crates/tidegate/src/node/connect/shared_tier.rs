@@ -8,6 +8,7 @@ use cache::shared::{
 };
 use cache::{SharedTier, TierError};
 use coherence::Clock;
+use contract::Refusals;
 use prometheus_client::registry::Registry;
 use tokio::time::{sleep, timeout};
 
@@ -20,7 +21,8 @@ const START_LIMIT: Duration = Duration::from_millis(2_500);
 /// The pause between two attempts to reach a Redis that was away at the start.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Connects to the shared tier. One that does not answer joins when it does.
+/// Connects to the shared tier. One that does not answer joins when it does. Returns it with the values in it that are
+/// refused because of their signature.
 ///
 /// # Errors
 /// It answers, and can't be used.
@@ -28,16 +30,18 @@ pub(crate) async fn shared_tier(
     config: &Config,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
-) -> Result<Arc<dyn SharedTier>, NodeError> {
+) -> Result<(Arc<dyn SharedTier>, Refusals), NodeError> {
     let url = &config.shared.url;
     let failed = |error| NodeError::Shared { url: url.to_string(), error };
     let Some(mut options) = config.shared.redis().map_err(failed)? else {
-        return Ok(Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)));
+        let tier = MemoryTier::new(Arc::clone(clock), config.local.bytes);
+        return Ok((Arc::new(tier), Refusals::default()));
     };
     options.metrics = RedisMetrics::new(registry);
+    let refusals = options.metrics.refusals.clone();
     let connecting = timeout(START_LIMIT, RedisTier::connect(options.clone())).await;
     let why = match connecting.unwrap_or(Err(TierError::Timeout(START_LIMIT))) {
-        Ok(tier) => return Ok(Arc::new(tier)),
+        Ok(tier) => return Ok((Arc::new(tier), refusals)),
         Err(why) if is_away(&why) => why,
         Err(error) => return Err(failed(error)),
     };
@@ -47,7 +51,7 @@ pub(crate) async fn shared_tier(
     );
     let (tier, join) = LateTier::away(&why, options.is_divided().map_err(failed)?);
     tokio::spawn(join_late(join, url.clone(), options));
-    Ok(Arc::new(tier))
+    Ok((Arc::new(tier), refusals))
 }
 
 /// Whether the tier may answer later as it is configured.

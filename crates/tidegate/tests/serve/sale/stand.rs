@@ -107,7 +107,7 @@ impl Stand {
     /// Starts a node that needs access tokens, which are made from a configuration in the same folder, and waits
     /// until it serves.
     pub(super) fn guarded_node(&self) -> Node {
-        let access = "[access]\ntokens = \"tokens.toml\"\n";
+        let access = "[access]\ntokens = \"tokens.toml\"\naudit_log = { file = \"audit.log\" }\n";
         let ports = Self::ports();
         let path = self.config("", ports.each_ref());
         let config = std::fs::read_to_string(&path).expect("readable");

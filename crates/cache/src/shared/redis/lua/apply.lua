@@ -1,6 +1,6 @@
 -- Applies a chunk of the log to one bucket.
 -- KEYS: state, tombstones, evictions, stream, the entries that the events name …
--- ARGV: epoch and the digest of the leader's mappings, prev, upto, watermark, floor, stream length, message or '',
+-- ARGV: epoch, the digest of the leader's mappings and the format of entries, prev, upto, watermark, floor, stream length, message or '',
 --       for each entry its position, and its new TTL in ms and content after its stamp, or 0 and ''
 --       if the log does not contain its value …, then the subject and the position of each tag and
 --       wildcard, in turn …
@@ -11,7 +11,7 @@ local s = state()
 if not s then
   return { malformed, 'unproven' }
 end
-local epoch, coverage = string.match(ARGV[1], '^(%S+) (%x+)$')
+local epoch, coverage, format = string.match(ARGV[1], '^(%S+) (%x+) (tg[34])$')
 if s.epoch ~= epoch then
   return { malformed, 'epoch', s.epoch }
 end
@@ -93,7 +93,7 @@ local function renew(key, lsn, ttl, rest)
   if tonumber(lsn) >= floor and tonumber(lsn) >= newest(KEYS[2], members)
     and not matches_wildcard(s, tonumber(lsn), members) then
     local stamp = string.format('%.0f', s.evictions)
-    local entry = 'tg3 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
+    local entry = format .. ' ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
     redis.call('SET', key, entry, 'PX', ttl)
   else
     redis.call('UNLINK', key)
@@ -104,7 +104,7 @@ for i = 5, #KEYS do
   local header = on('GETRANGE', KEYS[i], 0, 127)
   if header ~= '' then
     local lsn, ttl, rest = ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
-    local epoch, tau = string.match(header, '^tg3 (%S+) (%d+) ')
+    local epoch, tau = string.match(header, '^tg[34] (%S+) (%d+) ')
     tau = epoch == s.epoch and position(tau)
     if tau and tau < tonumber(lsn) and rest ~= '' and valid[KEYS[i]] then
       renew(KEYS[i], lsn, ttl, rest)

@@ -42,8 +42,11 @@ local function read(entry_key, lease_key, token, touch)
       return add('wait', left)
     end
   end
-  redis.call('SET', lease_key, s.epoch .. ' ' .. token, 'PX', ARGV[1])
-  add('lead')
+  -- Without memory for a lease the caller loads without one: other nodes may load too.
+  if if_room('SET', lease_key, s.epoch .. ' ' .. token, 'PX', ARGV[1]) then
+    return add('lead')
+  end
+  add('miss')
 end
 
 for at = 4, #KEYS, 2 do
