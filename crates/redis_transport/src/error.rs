@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::server::is_login_refused;
 
-/// The text of the error `OOM` of all releases.
-const OUT_OF_MEMORY: &str = "OOM command not allowed";
+/// The code of the error of a server without memory.
+const OUT_OF_MEMORY: &str = "OOM";
 
 /// A call to Redis failed.
 #[derive(Debug, Error)]
@@ -49,7 +49,8 @@ impl TransportError {
             return Self::login_refused(err);
         }
         // In a script of Redis 6.2 it is a part of the script's error.
-        if err.to_string().contains(OUT_OF_MEMORY) {
+        let is_in_script = |detail: &str| detail.contains("OOM command not allowed");
+        if err.code() == Some(OUT_OF_MEMORY) || err.detail().is_some_and(is_in_script) {
             return Self::Full("used memory > maxmemory".to_owned());
         }
         match err.kind() {

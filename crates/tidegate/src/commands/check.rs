@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use contract::Severity;
 use serde_json::json;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Source};
 use crate::exit::Exit;
 use crate::terminal::{print, print_error};
 
@@ -57,13 +57,15 @@ pub(crate) fn run(args: &Args) -> Exit {
 
 /// Returns the risks outside of the configuration, with their remedies.
 fn notes(config: &Config) -> Vec<String> {
-    let postgres = config.sources.iter().filter(|(_, source)| source.url.is_postgres());
+    // With keys only signed messages count.
+    let is_open = |source: &Source| source.url.is_postgres() && source.message_keys.is_none();
+    let postgres = config.sources.iter().filter(|(_, source)| is_open(source));
     let notes = postgres.map(|(name, source)| {
         let url = source.url.to_string();
         format!(
-            "every role of the database of [source.{name}] can purge by `pg_logical_emit_message`. To allow it \
-             to {role} only, add the roles of applications that send purge requests, and run as a \
-             superuser:\n{statement}",
+            "every role of the database of [source.{name}] can purge by `pg_logical_emit_message`. Have purge \
+             requests signed (message_keys, docs/purges.md); or allow it to {role} only: add the roles of applications \
+             that send purge requests, and run as a superuser:\n{statement}",
             role = role(&url),
             statement = REVOKE.replace("ROLE", &format!("\"{}\"", role(&url).replace('"', "\"\""))),
         )

@@ -13,8 +13,12 @@ const ENTRIES: u32 = 30_000;
 #[test]
 fn sixty_dry_runs_delay_no_reader() {
     let stack = Stack::start();
-    let node =
-        stack.node_with(|config| config.replace("staleness = \"1s\"", "staleness = \"10m\""));
+    let node = stack.node_with(|config| {
+        // A busy machine delays replies.
+        config
+            .replace("staleness = \"1s\"", "staleness = \"10m\"")
+            .replace("[upstream]", "timeout = \"2s\"\n\n[upstream]")
+    });
     node.wait("a cached price", |node| tier(&node.get(42)) == Some("local"));
     let copies = format!(
         "local v = redis.call('GET', KEYS[1]) for n = 1, {ENTRIES} do \

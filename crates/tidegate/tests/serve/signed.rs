@@ -21,7 +21,7 @@ fn signing(config: &str, keys: &[&str]) -> String {
 }
 
 impl Node {
-    /// Returns a part of the auditor's report, and what `/readyz` says of a component.
+    /// Returns a part of the auditor's report: the number of refusals, and the last one.
     fn refused(&self, part: &str) -> (u64, String) {
         let report = http::get(self.admin, "/api/v1/audit", DEADLINE).expect("an answer");
         let report: Value = serde_json::from_slice(&report.body).expect("JSON");
@@ -29,7 +29,8 @@ impl Node {
         (refused, report[part]["last"].as_str().unwrap_or_default().to_owned())
     }
 
-    fn component(&self, name: &str) -> Value {
+    /// Returns the state of a component in `/readyz`.
+    fn readiness_of(&self, name: &str) -> Value {
         let ready = http::get(self.admin, "/readyz", DEADLINE).expect("an answer");
         let ready: Value = serde_json::from_slice(&ready.body).expect("JSON");
         ready["components"][name].clone()

@@ -20,6 +20,14 @@ use crate::shared::tier::{Outcome, SharedRead, Touch};
 /// Keys read or touched per script.
 const KEYS_PER_CALL: usize = 256;
 
+/// The use of an entry that is read.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Purpose {
+    Answer,
+    /// The auditor compares it with the database.
+    Inspection,
+}
+
 /// The result of a lookup, or why its entry has to be removed first.
 type KeyRead = Result<SharedRead, Unusable>;
 
@@ -29,9 +37,23 @@ impl RedisClient {
         key: &Key,
         lease: Option<Duration>,
     ) -> Result<SharedRead, TierError> {
+        self.read_for(Purpose::Answer, key, lease).await
+    }
+
+    /// Reads a key as [`read`](Self::read) does without a lease, also past the signed end of its life.
+    pub(super) async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {
+        self.read_for(Purpose::Inspection, key, None).await
+    }
+
+    async fn read_for(
+        &self,
+        purpose: Purpose,
+        key: &Key,
+        lease: Option<Duration>,
+    ) -> Result<SharedRead, TierError> {
         for _ in 0..2 {
             let bucket = self.buckets.of(key);
-            match self.read_bucket(bucket, &[key], &[], lease).await?.pop() {
+            match self.read_bucket(purpose, bucket, &[key], &[], lease).await?.pop() {
                 Some(Ok(read)) => return Ok(read),
                 Some(Err(why)) => self.remove_unusable(key, why).await?,
                 None => break,
@@ -52,7 +74,9 @@ impl RedisClient {
             let keys: Vec<&Key> = indices.iter().map(|n| &keys[*n]).collect();
             let touches: Vec<_> =
                 indices.iter().map(|n| touches.get(*n).copied().flatten()).collect();
-            calls.push(async move { self.read_bucket(*bucket, &keys, &touches, lease).await });
+            calls.push(async move {
+                self.read_bucket(Purpose::Answer, *bucket, &keys, &touches, lease).await
+            });
         }
         let replies = join_all(calls).await;
         let all_failed = replies.iter().all(Result::is_err);
@@ -82,6 +106,7 @@ impl RedisClient {
     /// Reads keys of one bucket in one state, and touches those with a [`Touch`].
     async fn read_bucket(
         &self,
+        purpose: Purpose,
         bucket: usize,
         keys: &[&Key],
         touches: &[Option<Touch>],
@@ -114,14 +139,13 @@ impl RedisClient {
                 Some(_) => match reply.outcome(token)? {
                     ScriptOutcome::Other(outcome) => Ok(outcome),
                     ScriptOutcome::Found { raw, remaining } => {
-                        // Without a lease nothing is answered from it.
                         let touch = touches.get(at).copied().flatten();
-                        self.decode(names.entry(keys[at]), raw, touch, lease.is_some()).map(
-                            |entry| match entry {
+                        self.decode(purpose, names.entry(keys[at]), raw, touch).map(|entry| {
+                            match entry {
                                 Some(entry) => Outcome::Found { entry, remaining },
                                 None => Outcome::Miss,
-                            },
-                        )
+                            }
+                        })
                     }
                 },
             };
@@ -133,10 +157,10 @@ impl RedisClient {
     /// Verifies and parses an entry. `None`: it is of no use to this node, and may be to others.
     fn decode(
         &self,
+        purpose: Purpose,
         name: String,
         mut raw: Vec<u8>,
         touch: Option<Touch>,
-        is_answered: bool,
     ) -> Result<Option<Entry>, Unusable> {
         let refused = |why| {
             self.refuse(&name, why);
@@ -147,7 +171,8 @@ impl RedisClient {
             Err(why) => return refused(why),
         };
         let entry = entry_format::decode(raw).ok_or(Unusable::Malformed)?;
-        if let Some(term) = term.filter(|_| is_answered) {
+        // An inspection does not know how far a sliding TTL may have prolonged the life.
+        if let Some(term) = term.filter(|_| purpose == Purpose::Answer) {
             let longest = touch.map_or(0, |touch| {
                 let lifetime = u64::try_from(touch.max_lifetime.as_millis()).unwrap_or(u64::MAX);
                 entry.loaded_wall_ms.saturating_add(lifetime)

@@ -88,6 +88,10 @@ impl SharedTier for RedisTier {
         self.client.touch(uses).await
     }
 
+    async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {
+        self.client.inspect(key).await
+    }
+
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
         check_exact([fill.entry.tau])?;
         let (bucket, names) = self.client.bucket(&fill.key);

@@ -46,7 +46,7 @@ fn unsigned_message_refused_and_signed_one_applied() {
     node.wait("the refusal", |node| node.metric(REFUSED) == 1.0);
     let (refused, last) = node.refused("refused_messages");
     assert!(refused == 1 && last.contains("no signature"), "{refused} {last}");
-    node.wait("the component", |node| node.component("log-signatures")["ok"] == false);
+    node.wait("the component", |node| node.readiness_of("log-signatures")["ok"] == false);
     let journal = harness::http::get(node.admin, "/api/v1/invalidations", DEADLINE);
     assert!(!journal.expect("an answer").text().contains("t:product-42\""), "nothing was purged");
     // The node signs its own.
@@ -60,7 +60,8 @@ fn manual_signs_in_sql() {
     let stack = Stack::start();
     let node = stack.node_with(|config| with_keys(&config, &[NEW, OLD]));
     stored(&node);
-    let block = MANUAL.split("```sql\n").find(|block| block.contains("pgcrypto")).expect("a block");
+    let block =
+        MANUAL.split("```sql\n").skip(1).find(|block| block.contains("pgcrypto")).expect("a block");
     let (statements, _) = block.split_once("```").expect("its end");
     let statements = statements.replace("KEY", OLD);
     stack.postgres.psql_in("shop", &statements).expect("the statements run");
