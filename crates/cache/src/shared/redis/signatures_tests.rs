@@ -111,7 +111,7 @@ proptest! {
         raw[at] ^= 1 << bit;
         let verdict = verdict(&signed, NAME, raw.clone());
         // The script writes the stamp, and raises τ.
-        let raised = raw[12..15] > *b"900" && raw[12..15].iter().all(u8::is_ascii_digit);
+        let raised = raw[12..15] > b"900"[..] && raw[12..15].iter().all(u8::is_ascii_digit);
         let is_free = stamp.contains(&at) && raw[at] != b' ' && raw[at] != b'\n';
         prop_assert!(verdict.is_err() || is_free || raised, "{at} {bit} {verdict:?}");
     }
