@@ -19,7 +19,6 @@ mod password_file;
 pub mod postgres;
 pub mod quoting;
 pub mod sqlite;
-mod tls;
 mod url;
 mod url_error;
 

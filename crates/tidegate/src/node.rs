@@ -8,6 +8,7 @@ mod error;
 mod listen;
 mod posted_events;
 mod serve;
+mod tls;
 
 pub(crate) use build::Node;
 pub(crate) use error::NodeError;

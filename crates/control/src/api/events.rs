@@ -26,7 +26,7 @@ pub(super) async fn post(
         let detail = format!("no source {source:?} takes events; see [source.NAME] events");
         return problem(StatusCode::NOT_FOUND, "Not found", &detail);
     };
-    let Some(Peer(from)) = request.extensions().get().copied() else {
+    let Some(Peer { address: from, .. }) = request.extensions().get().cloned() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "Caller unknown", "");
     };
     let sender = match endpoint.secret.check_head(request.headers(), endpoint.clock.wall_us()) {

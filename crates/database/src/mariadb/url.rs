@@ -6,11 +6,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use mysql_async::Opts;
+use tls::TlsOptions;
 
 use super::url_options::UrlOptions;
 use crate::error::DatabaseError;
 use crate::password_file;
-use crate::tls::TlsOptions;
 use crate::url_error::{UrlError, redacted};
 
 const FORM: &str = "write mysql://user:password@host:3306/database";

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use tls::alert_of;
+
 use super::stream::{OPERATION, tls_error};
 use super::url::PostgresUrl;
 use super::url_options::NAMES;
 use crate::error::{DatabaseError, Failure, ServerCode};
-use crate::tls::alert_of;
 
 /// Why a connection pooler that shares its sessions can't be used.
 pub(super) const SHARED_SESSION: &str = "A connection pooler in front of it gives each transaction another \

@@ -103,11 +103,11 @@ impl DataApi {
     /// Returns the sender of a request to this listener.
     fn caller(&self, request: &Parts) -> Result<Caller, DataError> {
         self.gate.check_host(Listener::Data, request)?;
-        let Some(Peer(from)) = request.extensions.get().copied() else {
+        let Some(peer) = request.extensions.get::<Peer>() else {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             return Err(DataError::new(status, "Caller unknown", String::new()));
         };
-        Ok(self.gate.authenticate(Listener::Data, &request.headers, from)?)
+        Ok(self.gate.authenticate(Listener::Data, &request.headers, peer)?)
     }
 
     async fn read(

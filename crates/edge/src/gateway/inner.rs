@@ -56,18 +56,12 @@ impl Gateway {
         metrics: Metrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OptionsError> {
-        let authority = options.validate()?;
+        options.validate()?;
         let queue_timeout = options.upstream_limits.queue_timeout;
         let routes = options.routes.with_timeouts(options.timeouts, queue_timeout);
         let options = GatewayOptions { routes, ..options };
         let metrics = Arc::new(metrics);
-        let gate = UpstreamGate::new(
-            &options,
-            authority,
-            &engine,
-            Arc::clone(&metrics),
-            Arc::clone(&clock),
-        );
+        let gate = UpstreamGate::new(&options, &engine, Arc::clone(&metrics), Arc::clone(&clock))?;
         let gate = Arc::new(gate);
         let pages =
             PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));

@@ -141,9 +141,9 @@ impl PageLoad {
 
     pub(super) fn failed(&self, err: UpstreamError) -> OriginError {
         let kind = match &err {
-            UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_) => {
-                OriginErrorKind::Unavailable
-            }
+            UpstreamError::Connect(_)
+            | UpstreamError::Tls(_)
+            | UpstreamError::ConnectTimeout(_) => OriginErrorKind::Unavailable,
             UpstreamError::ResponseTimeout(_) | UpstreamError::TotalTimeout(_) => {
                 OriginErrorKind::Timeout
             }

@@ -16,12 +16,12 @@ pub(super) async fn check_caller(
     next: Next,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(Peer(from)) = parts.extensions.get().copied() else {
+    let Some(peer) = parts.extensions.get::<Peer>() else {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         return Problem::new(status, "caller-unknown", "Caller unknown", "").into_response();
     };
     let permitted = gate.check_host(Listener::Sale, &parts).and_then(|()| {
-        let caller = gate.authenticate(Listener::Sale, &parts.headers, from)?;
+        let caller = gate.authenticate(Listener::Sale, &parts.headers, peer)?;
         let is_read = matches!(parts.method, Method::GET | Method::HEAD);
         let role = if is_read { Role::Viewer } else { Role::Operator };
         let action = format!("{} {}", parts.method, parts.uri.path());

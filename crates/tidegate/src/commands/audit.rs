@@ -1,6 +1,5 @@
 //! `tidegate audit`
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use access::AccessToken;
@@ -10,7 +9,7 @@ use contract::config::{MAX_DURATION, ValueError, parse_duration};
 use super::admin::{AdminArgs, unusable_token};
 use super::audit_log;
 use crate::exit::Exit;
-use crate::http_client;
+use crate::http_client::Target;
 use crate::runtime::block_on;
 use crate::terminal::{print, print_error};
 
@@ -65,15 +64,15 @@ pub(crate) fn run(args: &Args) -> Exit {
 }
 
 async fn report(args: &Args, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
-    let first = fetch(args.admin.address, token).await?;
+    let admin = args.admin.target()?;
+    let first = fetch(&admin, token).await?;
     let Some(watch) = args.watch else { return Ok(first) };
     tokio::time::sleep(watch).await;
-    Ok(fetch(args.admin.address, token).await?.since(&first))
+    Ok(fetch(&admin, token).await?.since(&first))
 }
 
-async fn fetch(admin: SocketAddr, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
-    let admin = admin.to_string();
-    let request = http_client::get(&admin, "/api/v1/audit", token, REPORT_BYTES_MAX);
+async fn fetch(admin: &Target, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
+    let request = admin.get("/api/v1/audit", token, REPORT_BYTES_MAX);
     Ok(serde_json::from_slice(&tokio::time::timeout(REQUEST_TIMEOUT, request).await??)?)
 }
 

@@ -8,7 +8,7 @@ use contract::config::format_duration;
 use contract::{Contract, Tiers};
 use tokio::sync::watch;
 
-use crate::config::{Config, ConfigError, Regions};
+use crate::config::{Config, ConfigError, ListenerTls, Regions};
 use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError};
 use crate::runtime::{block_on, stop_requested};
@@ -61,15 +61,23 @@ fn residency(contract: &Contract) -> String {
     format!(", does not leave {residency}; kept {tiers}")
 }
 
+fn scheme(tls: &Option<ListenerTls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
 async fn serve(config: &Config) -> Result<(), NodeError> {
     let node = Arc::new(Node::build(config, SAMPLE_INTERVAL).await?);
     let listening = Listening::bind(&config.listen, node.served())?;
+    let tls = &config.listen.tls;
     print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
     for (name, source) in &config.sources {
         match &source.events {
             Some(events) => print(format_args!(
-                "  source   {name}: {}, by Debezium's events, slot {}: http://{}/api/v1/events/{name}",
-                source.url, events.slot, listening.at.admin
+                "  source   {name}: {}, by Debezium's events, slot {}: {}://{}/api/v1/events/{name}",
+                source.url,
+                events.slot,
+                scheme(&tls.admin),
+                listening.at.admin
             )),
             None => print(format_args!("  source   {name}: {}, slot {}", source.url, source.slot)),
         }
@@ -79,24 +87,34 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         print(format_args!("  regions  this process in {node}, the shared tier in {shared}"));
     }
     match &config.gateway {
-        Some(options) => {
-            print(format_args!("  gateway  http://{} → {}", listening.at.gateway, options.upstream))
-        }
+        Some(options) => print(format_args!(
+            "  gateway  {}://{} → {}",
+            scheme(&tls.gateway),
+            listening.at.gateway,
+            options.upstream
+        )),
         None => print("  gateway  none: there is no [upstream]"),
     }
-    print(format_args!("  data     http://{}/data/{{contract}}/{{id}}", listening.at.data));
+    print(format_args!(
+        "  data     {}://{}/data/{{contract}}/{{id}}",
+        scheme(&tls.data),
+        listening.at.data
+    ));
     for contract in config.contracts.iter() {
         let budget = format_duration(contract.staleness);
         print(format_args!("           {} within {budget}{}", contract.name, residency(contract)));
     }
     print(format_args!(
-        "  admin    http://{}/readyz, /metrics, /api/v1/status",
+        "  admin    {}://{}/readyz, /metrics, /api/v1/status",
+        scheme(&tls.admin),
         listening.at.admin
     ));
     if let Some(sale) = &config.sale {
         print(format_args!(
-            "  sale     http://{}/v1/holds, /v1/stock → {}",
-            listening.at.sale, sale.url
+            "  sale     {}://{}/v1/holds, /v1/stock → {}",
+            scheme(&tls.sale),
+            listening.at.sale,
+            sale.url
         ));
     }
     let (stop, stopped) = watch::channel(false);

@@ -10,7 +10,7 @@ use cache::shared::SharedOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Problem};
-use edge::{GatewayOptions, Routes};
+use edge::{GatewayOptions, Routes, TlsFiles};
 use sale::SaleOptions;
 
 use super::error::{ConfigError, FileProblem};
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) governor: GovernorMode,
     /// The gateway's options; `None`: there is no application behind it.
     pub(crate) gateway: Option<GatewayOptions>,
+    /// The files of encrypted connections to services and to other nodes.
+    pub(crate) client_tls: TlsFiles,
     /// The auditor's settings.
     pub(crate) audit: AuditOptions,
     /// The sale's options; `None`: no sale.
@@ -111,6 +113,7 @@ impl Config {
             findings,
             governor: raw.governor,
             gateway: raw.gateway,
+            client_tls: raw.client_tls,
             audit: raw.audit,
             sale: raw.sale,
             log: raw.log,
@@ -141,10 +144,15 @@ impl Files {
     fn sections(&self) -> (RawConfig, Vec<FileProblem>) {
         let (raw, mut problems) = RawConfig::read(&self.main.table, self.main.folder());
         problems.extend(Regions::of(&raw.node, &raw.shared).err());
-        let sale = raw.sale.is_some().then_some(("listen.sale", raw.listen.sale));
-        let private = [("listen.data", raw.listen.data), ("listen.admin", raw.listen.admin)];
-        for (key, address) in private.into_iter().chain(sale) {
-            problems.extend(raw.access.unprotected(key, address));
+        let (listen, tls) = (&raw.listen, &raw.listen.tls);
+        let sale = ("listen.sale", listen.sale, tls.sale.is_some());
+        let private = [
+            ("listen.data", listen.data, tls.data.is_some()),
+            ("listen.admin", listen.admin, tls.admin.is_some()),
+        ];
+        for (key, address, is_tls) in private.into_iter().chain(raw.sale.is_some().then_some(sale))
+        {
+            problems.extend(raw.access.unprotected(key, address, is_tls));
         }
         (raw, self.main.locate(problems))
     }

@@ -22,6 +22,8 @@ stop_delay = "1s"
 [access]
 hosts = ["tidegate.internal"]
 tokens = "tokens.toml"
+client_ca = "clients.pem"
+client = [{ name = "a", certificate = "cn:a", role = "viewer", reads = ["product"] }]
 audit_log = { file = "audit.log", rotate = "1MiB" }
 [listen]
 gateway = "127.0.0.1:1"
@@ -37,6 +39,17 @@ admin_connections = 10
 admin_connections_per_client = 3
 sale_connections = 10
 sale_connections_per_client = 3
+handshake_timeout = "1s"
+gateway_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+data_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+admin_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+sale_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+[listen.tls]
+cert = "a.pem"
+key = "a.key"
+certificate = [{ cert = "b.pem", key = "b.key" }]
+min_version = "1.3"
+listeners = ["gateway"]
 [source.shop]
 url = "postgres://shop@db/shop"
 replicas = ["postgres://shop@standby/shop"]
@@ -62,8 +75,12 @@ ephemeral = "12%"
 [governor]
 mode = "off"
 [upstream]
-url = "http://b:2"
+url = "https://b:2"
 host = "upstream"
+server_name = "b.internal"
+ca = "ca.pem"
+cert = "cert.pem"
+key = "key.pem"
 connect_timeout = "1s"
 timeout = "1s"
 between_bytes_timeout = "1s"
@@ -115,6 +132,10 @@ url = "postgres://shop@db/stock"
 password_file = "password"
 connections = 3
 timeout = "1s"
+[client_tls]
+ca = "ca.pem"
+cert = "cert.pem"
+key = "key.pem"
 [log]
 format = "json"
 [audit]
@@ -136,13 +157,15 @@ password_file = "password"
 sentinel_user = "u"
 sentinel_password_file = "password"
 [upstream]
-url = "http://b:2"
+url = "unix:/run/app.sock"
 "#,
 ];
 
 /// Options that no key of these sets, with the reason.
-const OTHER_OPTIONS: &[(&str, &str)] =
-    &[("gateway.routes.default.", "the route of all other pages has the defaults of a route")];
+const OTHER_OPTIONS: &[(&str, &str)] = &[
+    ("gateway.routes.default.", "the route of all other pages has the defaults of a route"),
+    ("client_tls.server_name", "each service and each node has the name in its own address"),
+];
 
 fn survey() -> KeySurvey {
     TableReader::survey(KEYS, |table| RawConfig::sections(table, Path::new("")))

@@ -49,7 +49,7 @@ impl DemoNode {
         config.governor = governor;
         let node = Arc::new(Node::build(&config, SAMPLE_INTERVAL).await?);
         let listening = Listening::bind_or_move(&config.listen)?;
-        let at = listening.at;
+        let at = listening.at.clone();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));
         node.wait_proven(PROOF_TIMEOUT).await.context("Tidegate did not start to follow")?;

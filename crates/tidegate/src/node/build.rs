@@ -20,8 +20,8 @@ use super::connect::{self, FilteredContract, Standbys};
 use super::error::NodeError;
 use super::listen::Served;
 use super::posted_events::PostedEvents;
+use super::tls::TlsListeners;
 use crate::config::{self, Config};
-use crate::http_client::Client;
 
 /// The invalidations that `/api/v1/invalidations` can show.
 const JOURNAL_RECORDS: usize = 10_000;
@@ -55,6 +55,7 @@ pub(crate) struct Node {
     pub(super) follow_metrics: FollowMetrics,
     pub(super) gateway: Option<edge::Gateway>,
     pub(super) listener_metrics: [ListenerMetrics; 4],
+    pub(super) tls: TlsListeners,
     pub(super) audit: Arc<AuditLoop>,
     pub(super) page_audit: Option<Arc<PageAuditor>>,
     pub(super) sale: Option<sale::Sale>,
@@ -78,6 +79,7 @@ impl Node {
         let (name, source) = only_source(config)?;
         config.findings.log();
         let access = Access::open(config, &clock, &mut registry)?;
+        let tls = TlsListeners::open(config, &mut registry)?;
         let peers_token = config.audit.peers_token.clone().map(PeersToken::read).transpose()?;
         let contracts = connect::resolve_tables(name, source, &config.contracts).await?;
         let contracts = Arc::new(contracts);
@@ -117,15 +119,21 @@ impl Node {
         let follow_metrics = FollowMetrics::new(&mut registry);
         let page_audit = page_auditor(config, gateway.as_ref(), &follow_metrics, &mut registry);
         let origins = origins_of(&database);
-        database.served.extend(connect::services(&contracts, &clock, &mut registry)?);
+        database.served.extend(connect::services(
+            &contracts,
+            &config.client_tls,
+            &clock,
+            &mut registry,
+        )?);
         let sale = connect::sale(config, &clock, &mut registry).await?;
         let filtered = connect::filtered_contracts(&database.served);
         let data = DataApi::new(engine.clone(), database.served, access.gate.clone());
+        let peers = HttpPeers::new(&config.audit.peers, &config.client_tls, peers_token)?;
         let audit = AuditLoop::new(
             &config.audit,
             &engine,
             database.audit_targets,
-            Arc::new(HttpPeers { client: Client::new(), token: peers_token }),
+            Arc::new(peers),
             &clock,
             Arc::clone(&chance),
             &mut registry,
@@ -160,6 +168,7 @@ impl Node {
             follow_metrics,
             gateway,
             listener_metrics,
+            tls,
             audit,
             page_audit,
             sale,
@@ -228,7 +237,9 @@ impl Access {
         let tokens = options.tokens.map(watch).transpose()?;
         let open = |log| AuditLog::open(log, Arc::clone(clock), metrics.clone());
         let audit_log = options.audit_log.as_ref().map(open).transpose()?;
-        let gate = Gate::new(options.hosts, tokens.clone(), Arc::clone(clock), metrics.clone());
+        let certificates = options.client_ca.map(|_| options.clients);
+        let (hosts, clock) = (options.hosts, Arc::clone(clock));
+        let gate = Gate::new(hosts, tokens.clone(), certificates, clock, metrics.clone());
         Ok(Self { gate, tokens, audit_log })
     }
 }

@@ -56,6 +56,14 @@ pub(crate) enum NodeError {
         /// The reason.
         source: std::io::Error,
     },
+    /// The certificates of a listener can't be used.
+    #[error("TLS of listen.{listener}: {error}")]
+    Tls {
+        /// The listener.
+        listener: &'static str,
+        /// The reason.
+        error: ::tls::TlsFailure,
+    },
     /// The access tokens can't be used.
     #[error("[access] tokens: {0}")]
     Tokens(#[from] access::TokenFileError),

@@ -85,6 +85,12 @@ impl Node {
             audit.run().await;
             Ok(())
         });
+        for certificates in self.tls.loops(&self.clock, &self.health) {
+            background.spawn(async move {
+                certificates.await;
+                Ok(())
+            });
+        }
         if let Some(tokens) = self.tokens.clone() {
             let (clock, health) = (Arc::clone(&self.clock), Arc::clone(&self.health));
             background.spawn(async move {
@@ -143,7 +149,7 @@ impl Node {
     ) -> JoinSet<Result<(), NodeError>> {
         let mut serving = JoinSet::new();
         let Acceptors { gateway, data, admin, sale } =
-            listening.acceptors(self.listener_metrics.clone());
+            listening.acceptors(self.listener_metrics.clone(), &self.tls.security());
         let stopped = |mut stop: watch::Receiver<bool>| async move {
             // An error means that the sender is gone, which is a stop as well.
             let _ = stop.wait_for(|stop| *stop).await;

@@ -11,6 +11,7 @@ mod connections;
 mod debezium;
 mod echo;
 mod faults;
+mod https;
 mod identity;
 mod keep;
 mod large_tag;

@@ -9,32 +9,45 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::failure::TlsFailure;
-use super::files::Authorities;
-use super::options::{OptionNames, TlsOptions, Verification};
 use super::verifier;
+use crate::failure::TlsFailure;
+use crate::options::{OptionNames, TlsOptions, Verification};
+use crate::pem::Authorities;
 
 impl TlsOptions {
-    /// Encrypts a connection to `host`.
-    pub(crate) async fn handshake(
+    /// Encrypts a connection to `host`. The files are read for it.
+    ///
+    /// # Errors
+    /// [`TlsFailure`].
+    pub async fn handshake(
         &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, TlsFailure> {
+        let options = self.clone();
+        let reading = tokio::task::spawn_blocking(move || options.client_config());
+        let config = reading.await.map_err(TlsFailure::lost)??;
+        self.connect(Arc::new(config), host, stream).await
+    }
+
+    /// Encrypts a connection to `host` by a configuration that was made of these options.
+    pub(super) async fn connect(
+        &self,
+        config: Arc<ClientConfig>,
         host: &str,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, TlsFailure> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             TlsFailure::misconfigured("the host is no DNS name", "use a DNS name or an IP address")
         })?;
-        let options = self.clone();
-        let reading = tokio::task::spawn_blocking(move || options.client_config());
-        let config = reading.await.map_err(TlsFailure::lost)??;
-        let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        let connected = TlsConnector::from(config).connect(name, stream).await;
         connected.map_err(|err| {
             TlsFailure::of_handshake(&err, host, self).unwrap_or_else(|| TlsFailure::lost(err))
         })
     }
 
     /// Reads the files.
-    fn client_config(&self) -> Result<ClientConfig, TlsFailure> {
+    pub(super) fn client_config(&self) -> Result<ClientConfig, TlsFailure> {
         let provider = Arc::new(ring::default_provider());
         let verifier = match (self.verification, &self.roots) {
             (Verification::Key, _) => verifier::any(&provider),

@@ -13,9 +13,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::failure::TlsFailure;
-use super::files::Authorities;
-use super::options::{OptionNames, Provider, Verification};
+use crate::failure::TlsFailure;
+use crate::options::{OptionNames, Provider, Verification};
+use crate::pem::Authorities;
 
 /// Returns the verifier that accepts every certificate.
 pub(super) fn any(provider: &Provider) -> Arc<dyn ServerCertVerifier> {

@@ -3,6 +3,8 @@
 
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
+use crate::der::{CONTEXT_0, OBJECT_IDENTIFIER, SEQUENCE, element};
+
 /// Object identifiers of RSA's signatures (RFC 8017) begin like this, and end with a number.
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
 /// Of ECDSA's signatures (RFC 5758).
@@ -11,10 +13,6 @@ const ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
 /// Of the SHA-2 functions (RFC 5754).
 const SHA2: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
 const RSA_PSS: u8 = 10;
-
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const CONTEXT_0: u8 = 0xa0;
 
 #[derive(Clone, Copy)]
 enum Hash {
@@ -26,7 +24,8 @@ enum Hash {
 
 /// Returns the binding of a connection to a server with this certificate; `None`: it is not defined for the
 /// signature, such as Ed25519, or the certificate can't be parsed.
-pub(crate) fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     Some(match signature_hash(certificate)? {
         Hash::Sha224 => Sha224::digest(certificate).to_vec(),
         Hash::Sha256 => Sha256::digest(certificate).to_vec(),
@@ -70,21 +69,6 @@ fn pss_hash(parameters: &[u8]) -> Option<Hash> {
         (4, SHA2) => Some(Hash::Sha224),
         _ => None,
     }
-}
-
-/// Returns the content of the DER element at the front, if it has this tag, and the bytes after it.
-fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = bytes.split_first()?;
-    let (&short, rest) = rest.split_first()?;
-    let (length, rest) = match short {
-        0..=0x7f => (usize::from(short), rest),
-        0x81..=0x84 => {
-            let (length, rest) = rest.split_at_checked(usize::from(short & 0x7f))?;
-            (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    (first == tag).then(|| rest.split_at_checked(length))?
 }
 
 #[cfg(test)]

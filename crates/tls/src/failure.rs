@@ -6,13 +6,15 @@ use std::io;
 use rustls::AlertDescription as Alert;
 use rustls::CertificateError as Reason;
 use rustls::Error;
+use thiserror::Error as ThisError;
 
-use super::options::{OptionNames, Roots, TlsOptions};
+use crate::options::{OptionNames, Roots, TlsOptions};
 
 /// Why a connection could not be encrypted.
-#[derive(Debug)]
-pub(crate) enum TlsFailure {
+#[derive(Debug, ThisError)]
+pub enum TlsFailure {
     /// The options, the files or the certificates have to be changed.
+    #[error("{problem}; {remedy}")]
     Misconfigured {
         /// The problem, without a full stop.
         problem: String,
@@ -20,20 +22,22 @@ pub(crate) enum TlsFailure {
         remedy: String,
     },
     /// The connection was lost. A retry may help.
+    #[error("{0}")]
     Lost(Box<dyn StdError + Send + Sync>),
 }
 
 impl TlsFailure {
-    pub(super) fn misconfigured(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn misconfigured(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Misconfigured { problem: problem.into(), remedy: remedy.into() }
     }
 
-    pub(super) fn lost(err: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn lost(err: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Lost(err.into())
     }
 
     /// Explains the error of a handshake; `None`: the connection was lost.
-    pub(crate) fn of_handshake(err: &io::Error, host: &str, options: &TlsOptions) -> Option<Self> {
+    #[must_use]
+    pub fn of_handshake(err: &io::Error, host: &str, options: &TlsOptions) -> Option<Self> {
         Some(match tls_error(err)? {
             Error::InvalidCertificate(reason) => of_certificate(reason, host, options),
             Error::AlertReceived(alert) => of_alert(*alert, options.names),
@@ -48,7 +52,8 @@ impl TlsFailure {
 
 /// Explains an alert by which a server ends a connection after the handshake, such as TLS 1.3's refusal of a client
 /// certificate; `None` for any other error.
-pub(crate) fn alert_of(err: &io::Error, names: &OptionNames) -> Option<TlsFailure> {
+#[must_use]
+pub fn alert_of(err: &io::Error, names: &OptionNames) -> Option<TlsFailure> {
     match tls_error(err) {
         Some(Error::AlertReceived(alert)) => Some(of_alert(*alert, names)),
         _ => None,
@@ -87,7 +92,10 @@ fn of_certificate(reason: &Reason, host: &str, options: &TlsOptions) -> TlsFailu
             "set the clock of this machine",
         ),
         // Another authority of the same name: one that was made again.
-        Reason::UnknownIssuer | Reason::BadSignature => {
+        reason
+            if matches!(reason, Reason::UnknownIssuer | Reason::BadSignature)
+                || is_self_signed(reason) =>
+        {
             let (trusted, remedy) = match &options.roots {
                 Roots::System => (
                     "this machine trusts".to_owned(),
@@ -110,6 +118,11 @@ fn of_certificate(reason: &Reason, host: &str, options: &TlsOptions) -> TlsFailu
             "issue a certificate with X.509 version 3 for a server",
         ),
     }
+}
+
+/// Whether a certificate has the form of an authority's, as `openssl req -x509` makes one, and is not trusted itself.
+fn is_self_signed(reason: &Reason) -> bool {
+    matches!(reason, Reason::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
 fn of_alert(alert: Alert, names: &OptionNames) -> TlsFailure {
