@@ -27,6 +27,15 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`LedgerError`].
     async fn hold(&self, batch: Arc<[NewHold]>) -> Result<Vec<HoldOutcome>, LedgerError>;
 
+    /// Returns the outcome of each request for a hold whose key is known; `None`: it is not.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn find_granted(
+        &self,
+        keys: Arc<[RequestKey]>,
+    ) -> Result<Vec<Option<HoldOutcome>>, LedgerError>;
+
     /// Ends the holds of a batch, which names each hold once. Returns an outcome for each.
     ///
     /// # Errors

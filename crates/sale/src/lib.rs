@@ -18,10 +18,11 @@
 //! use sale::{Sale, SaleMetrics, SaleOptions};
 //!
 //! let url = "postgres://shop@127.0.0.1:5432/shop".parse()?;
-//! let options = SaleOptions { url, connections: 8, timeout: std::time::Duration::from_secs(5) };
+//! let options = SaleOptions { url, connections: 8, timeout: std::time::Duration::from_secs(5), early_refusals: sale::EARLY_REFUSALS };
 //! options.migrate().await?;
 //! let metrics = SaleMetrics::new(&mut prometheus_client::registry::Registry::default());
-//! let sale = Sale::new(options.open().await?, clock, metrics);
+//! let sale = Sale::new(options.open().await?, clock, metrics)
+//!     .with_early_refusals(options.early_refusals);
 //! let request = HoldRequest::new("customer 1", [("A".to_owned(), None, 1)], None)?;
 //! let held = sale.hold(request, &IdempotencyKey::new("a key of this request")?).await?;
 //! sale.confirm(held.hold, &IdempotencyKey::new("another key")?).await?;
@@ -32,6 +33,7 @@
 mod hold_id;
 pub mod http;
 mod invariants;
+mod lane;
 pub mod ledger;
 mod options;
 mod policy_columns;
@@ -43,6 +45,7 @@ mod service;
 pub mod sqlite;
 
 pub use self::hold_id::{HoldId, InvalidHoldId};
-pub use self::options::SaleOptions;
+pub use self::lane::Lane;
+pub use self::options::{EARLY_REFUSALS, SaleOptions};
 pub use self::schema::{Migration, Pending, SchemaError};
 pub use self::service::{HoldReceipt, Sale, SaleError, SaleMetrics};

@@ -23,11 +23,19 @@ pub struct SaleOptions {
     pub connections: usize,
     /// The time limit of a statement, and of the wait for a connection or a lock.
     pub timeout: Duration,
+    /// The longest time for which a refusal of the ledger is repeated without asking it; zero: never.
+    pub early_refusals: Duration,
 }
+
+/// The default of `early_refusals`. Units that another node has freed are on sale again after this time.
+pub const EARLY_REFUSALS: Duration = Duration::from_millis(100);
+
+/// A freed unit has to be on sale again within a second.
+const EARLY_REFUSALS_MAX: Duration = Duration::from_millis(500);
 
 impl SaleOptions {
     /// The keys of the section.
-    pub const KEYS: &[&str] = &["url", "password_file", "connections", "timeout"];
+    pub const KEYS: &[&str] = &["url", "password_file", "connections", "timeout", "early_refusals"];
 
     /// Reads the section. `parse_url` reads an address of a database, whose password may be in a file; `folder`: the
     /// base of relative file names.
@@ -40,6 +48,7 @@ impl SaleOptions {
         let password_file = password_file.as_deref();
         let connections = table.whole_number("connections", 1..=1_000).unwrap_or(8) as usize;
         let timeout = table.duration("timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
+        let early_refusals = table.duration("early_refusals", Duration::ZERO..=EARLY_REFUSALS_MAX);
         let url =
             table.required_text_with("url", FORMS, |text| match parse_url(text, password_file)? {
                 DatabaseUrl::MariaDb(url) => Err(ValueError::wrong_value(
@@ -48,7 +57,12 @@ impl SaleOptions {
                 )),
                 url => Ok(url),
             });
-        Some(Self { url: url?, connections, timeout })
+        Some(Self {
+            url: url?,
+            connections,
+            timeout,
+            early_refusals: early_refusals.unwrap_or(EARLY_REFUSALS),
+        })
     }
 
     /// Opens the ledger.

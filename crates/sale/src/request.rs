@@ -6,6 +6,7 @@ use contract::fnv1a;
 use thiserror::Error;
 
 use crate::hold_id::HoldId;
+use crate::lane::Lane;
 use crate::rules::{Cell, Demand, Policy};
 
 /// The greatest number of units in a line, and of units on hand.
@@ -134,10 +135,8 @@ impl HoldRequest {
     }
 
     /// Returns the lane: requests for the same SKUs have the same.
-    pub(crate) fn lane(&self) -> u32 {
-        let mut skus: Vec<&str> = self.lines.iter().map(|line| line.cell.sku.as_str()).collect();
-        skus.dedup();
-        digest(&skus) as u32
+    pub(crate) fn lane(&self) -> Lane {
+        Lane::of_skus(self.lines.iter().map(|line| line.cell.sku.as_str()))
     }
 
     pub(crate) fn digest(&self) -> u64 {

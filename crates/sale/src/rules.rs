@@ -4,12 +4,14 @@
 //! for a batch; tests run both ledgers side by side and require the same outcomes. The models of the crate `sim`
 //! call them too.
 
+mod early_refusal;
 mod hold;
 mod key;
 mod rule;
 mod shelf;
 mod stock;
 
+pub use self::early_refusal::{Asking, EarlyRefusal};
 pub use self::hold::{Effect, HoldEnd, HoldInput, HoldRefusal, HoldState, step};
 pub use self::key::{KeyVerdict, judge_key};
 pub use self::rule::Rule;

@@ -4,10 +4,12 @@
 //! together ([`lanes`]). A request that finds no call under way starts one at once.
 
 mod calls;
+mod early;
 mod error;
 mod expiry;
 mod keys;
 mod lanes;
+mod ledger_access;
 mod metrics;
 mod sale;
 mod sweeper;

@@ -9,7 +9,7 @@
 //! hold for every answer that the state allows. One invariant simulates a period without faults from
 //! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
-//! [`key_filter`], [`lagging_service`], [`two_logs`], [`mixed_contracts`] and [`stock_holds`] are small models of
+//! [`key_filter`], [`lagging_service`], [`two_logs`], [`mixed_contracts`], [`stock_holds`] and [`early_refusals`] are small models of
 //! their own.
 //!
 //! **Time** is the number of changes of the snapshots' content: nothing else can tell two moments
@@ -22,6 +22,7 @@
 
 pub mod composition;
 pub mod database;
+pub mod early_refusals;
 pub mod explore;
 pub mod invariants;
 pub mod key_filter;

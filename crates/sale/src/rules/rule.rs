@@ -21,6 +21,10 @@ pub enum Rule {
     OneEffectPerKey,
     /// A key stands for one request.
     OneRequestPerKey,
+    /// A reading of the ledger from before units came back refuses nothing.
+    RefusalsFenced,
+    /// A reading of the ledger refuses for a bounded time.
+    RefusalsBounded,
 }
 
 impl Rule {
@@ -35,6 +39,8 @@ impl Rule {
         Self::ExtendedInTime,
         Self::OneEffectPerKey,
         Self::OneRequestPerKey,
+        Self::RefusalsFenced,
+        Self::RefusalsBounded,
     ];
 }
 

@@ -25,10 +25,10 @@ impl Sale {
     }
 
     async fn sweep(&self, forget: bool) -> Result<(), LedgerError> {
-        let (ledger, metrics) = (self.ledger(), self.metrics());
-        while expire_due(ledger, metrics).await? == PASS_MAX as usize {}
+        let access = self.access();
+        while expire_due(&access).await? == PASS_MAX as usize {}
         if forget {
-            ledger.forget_keys().await?;
+            access.ledger.forget_keys().await?;
         }
         Ok(())
     }

@@ -64,6 +64,17 @@ impl Ledger for SqliteLedger {
         self.write(move |session| holds::hold_batch(session, &batch)).await
     }
 
+    async fn find_granted(
+        &self,
+        keys: Arc<[RequestKey]>,
+    ) -> Result<Vec<Option<HoldOutcome>>, LedgerError> {
+        let read = move |connection: &Connection| {
+            let read = Session::snapshot(connection)?;
+            keys.iter().map(|key| holds::granted_before(&read, key)).collect()
+        };
+        self.run(read).await
+    }
+
     async fn end(&self, batch: Arc<[EndHold]>) -> Result<Vec<EndOutcome>, LedgerError> {
         self.write(move |session| batch.iter().map(|end| holds::end(session, end)).collect()).await
     }

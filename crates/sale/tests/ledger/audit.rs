@@ -51,6 +51,10 @@ async fn fill(shop: &Shop) {
     shop.confirm(sold.hold).await.expect("confirmed");
     shop.hold("k2", "c", &[("A", 1), ("B", 1)]).await.expect("held");
     shop.sale.hold(request("d", &[("B", 1)], 600), &key("k3")).await.expect("held");
+    shop.put("C", 10).await;
+    shop.hold("k4", "d", &[("C", 1)]).await.expect("held");
+    let sold = shop.hold("k5", "d", &[("C", 2)]).await.expect("held");
+    shop.confirm(sold.hold).await.expect("confirmed");
 }
 
 async fn broken_invariants(shop: &Shop) -> BTreeSet<&'static str> {
@@ -59,13 +63,18 @@ async fn broken_invariants(shop: &Shop) -> BTreeSet<&'static str> {
 }
 
 /// `save` copies the tables, and `restore` puts the copies in their place.
-async fn finds_planted(fixture: &Fixture, save: &str, restore: &str) {
+async fn finds_planted(
+    fixture: &Fixture,
+    planted: impl IntoIterator<Item = (String, &str)>,
+    save: &str,
+    restore: &str,
+) {
     let shop = fixture.shop().await;
     fill(&shop).await;
     assert_eq!(broken_invariants(&shop).await, BTreeSet::new());
     fixture.sql(save);
-    for (sql, invariant) in PLANTED {
-        fixture.sql(sql);
+    for (sql, invariant) in planted {
+        fixture.sql(&sql);
         let broken = broken_invariants(&shop).await;
         assert!(broken.contains(invariant), "{sql}: {broken:?}");
         fixture.sql(restore);
@@ -74,19 +83,37 @@ async fn finds_planted(fixture: &Fixture, save: &str, restore: &str) {
 
 const TABLES: [&str; 6] = ["sku", "stock", "hold", "customer_units", "request", "movement"];
 
+/// Violations of holds whose rows have their line.
+const PLANTED_INLINE: &[(&str, &str)] = &[
+    ("update tidegate.hold set units = units + 1 where sku is not null", "counters-are-the-ledger"),
+    ("delete from tidegate.hold where sku is not null", "keys-have-effects"),
+    ("update tidegate.hold set key = 'k1' where sku is not null", "one-effect-per-key"),
+    (
+        "update tidegate.hold set sku = null, location = null, units = null, key = null, movement_id = null",
+        "holds-have-lines-and-keys",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_violations_found_in_postgres() {
+    // Rows are added through the view, and changed in the table.
+    let stored = |sql: &str| match sql.starts_with("insert") {
+        true => sql.to_owned(),
+        false => sql.replace("tidegate.movement", "tidegate.movement_row"),
+    };
+    let planted = PLANTED.iter().chain(PLANTED_INLINE).map(|(sql, broken)| (stored(sql), *broken));
+    let tables = TABLES.map(|table| if table == "movement" { "movement_row" } else { table });
     let save =
-        TABLES.map(|table| format!("create table saved_{table} as table tidegate.{table}; "));
-    let restore = TABLES.map(|table| {
-        let identity = if table == "movement" { "overriding system value " } else { "" };
+        tables.map(|table| format!("create table saved_{table} as table tidegate.{table}; "));
+    let restore = tables.map(|table| {
+        let identity = if table == "movement_row" { "overriding system value " } else { "" };
         format!(
             "truncate tidegate.{table} cascade; \
              insert into tidegate.{table} {identity}select * from saved_{table}; "
         )
     });
     let fixture = Fixture::postgres().await;
-    finds_planted(&fixture, &save.concat(), &restore.concat()).await;
+    finds_planted(&fixture, planted, &save.concat(), &restore.concat()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,5 +126,6 @@ async fn planted_violations_found_in_sqlite() {
         )
     });
     let fixture = Fixture::sqlite().await;
-    finds_planted(&fixture, &save.concat(), &restore.concat()).await;
+    let planted = PLANTED.iter().map(|(sql, broken)| ((*sql).to_owned(), *broken));
+    finds_planted(&fixture, planted, &save.concat(), &restore.concat()).await;
 }

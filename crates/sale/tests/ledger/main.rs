@@ -24,6 +24,7 @@ macro_rules! on_both_ledgers {
 mod audit;
 mod concurrency;
 mod differential;
+mod early;
 mod expiry;
 mod fixture;
 mod holds;

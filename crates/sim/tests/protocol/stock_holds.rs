@@ -40,6 +40,8 @@ fn every_sale_rule_is_needed() {
             Rule::ExtendedOnce => ONE_EXTENSION,
             Rule::OneEffectPerKey => ONE_EFFECT,
             Rule::OneRequestPerKey => ONE_REQUEST,
+            // They have a model of their own.
+            Rule::RefusalsFenced | Rule::RefusalsBounded => continue,
         };
         let scene = HoldsScene { omitted: Some(*rule), ..SCENE };
         let found = scene.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();

@@ -115,6 +115,7 @@ url = "postgres://shop@db/stock"
 password_file = "password"
 connections = 3
 timeout = "1s"
+early_refusals = "1ms"
 [log]
 format = "json"
 [audit]

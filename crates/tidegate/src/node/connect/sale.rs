@@ -24,5 +24,6 @@ pub(in crate::node) async fn sale(
         url: options.url.to_string(),
         error: Box::new(error),
     })?;
-    Ok(Some(Sale::new(ledger, Arc::clone(clock), SaleMetrics::new(registry))))
+    let sale = Sale::new(ledger, Arc::clone(clock), SaleMetrics::new(registry));
+    Ok(Some(sale.with_early_refusals(options.early_refusals)))
 }
