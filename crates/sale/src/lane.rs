@@ -6,7 +6,7 @@ use contract::fnv1a;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Lane(u32);
 
-/// Set in lanes of several SKUs. Versions before 0046 did not do so: their holds of one SKU may count as baskets.
+/// Set in lanes of several SKUs. In the names of holds that older versions made it has no meaning.
 const BASKET: u32 = 1 << 31;
 
 impl Lane {

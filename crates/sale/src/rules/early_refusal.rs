@@ -4,8 +4,8 @@
 //! is refused as well. The counter refuses such requests early, and never grants:
 //!
 //! - A reading is used for a bounded time, because other nodes give units back without a word to this one.
-//! - What this node gives back ends the readings of the SKU at once. It also ends calls of the ledger that are under
-//!   way: their readings may be of before. Each SKU has an epoch for this.
+//! - Units that this node gives back end the readings of the SKU at once. They also end calls of the ledger that are
+//!   under way: their readings may be of before. Each SKU has an epoch for this.
 //! - Readings are lost when the process ends, and learnt again from the next refusal of the ledger.
 
 use std::collections::BTreeMap;
@@ -20,14 +20,14 @@ use crate::lane::Lane;
 /// The number of epochs. SKUs share them by their lanes.
 const EPOCHS: usize = 64;
 
-/// The most readings. A SKU beyond them is left to the ledger.
-const READINGS_MAX: usize = 10_000;
+/// The most SKUs with readings. Others are left to the ledger.
+const SKUS_MAX: usize = 10_000;
 
 /// The readings of a node.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct EarlyRefusal {
     bound: Duration,
-    readings: BTreeMap<Cell, Reading>,
+    readings: BTreeMap<Lane, BTreeMap<Cell, Reading>>,
     epochs: [u64; EPOCHS],
 }
 
@@ -61,28 +61,36 @@ impl EarlyRefusal {
     /// Takes the shortages of a call's refusal.
     pub fn learn(&mut self, asking: &Asking, shortages: &[Shortage], now: Mono) {
         for Shortage { demand, available } in shortages {
-            let epoch = epoch_of(Lane::of_sku(&demand.cell.sku));
+            let lane = Lane::of_sku(&demand.cell.sku);
+            let epoch = epoch_of(lane);
             if asking.epochs[epoch] != self.epochs[epoch] && on(Rule::RefusalsFenced) {
                 continue;
             }
-            let known = self.readings.contains_key(&demand.cell);
-            if !known && self.readings.len() >= READINGS_MAX {
-                let bound = self.bound;
-                self.readings.retain(|_, reading| now.since(reading.asked_at) < bound);
-                if self.readings.len() >= READINGS_MAX {
-                    continue;
-                }
+            if self.has_room(lane, now) {
+                let reading = Reading { asked_at: asking.at, available: *available };
+                self.readings.entry(lane).or_default().insert(demand.cell.clone(), reading);
             }
-            let reading = Reading { asked_at: asking.at, available: *available };
-            self.readings.insert(demand.cell.clone(), reading);
         }
+    }
+
+    /// Forgets old readings if that is needed to make room.
+    fn has_room(&mut self, lane: Lane, now: Mono) -> bool {
+        let is_full = |readings: &BTreeMap<Lane, _>| {
+            readings.len() >= SKUS_MAX && !readings.contains_key(&lane)
+        };
+        if is_full(&self.readings) {
+            let bound = self.bound;
+            let is_fresh = |reading: &Reading| now.since(reading.asked_at) < bound;
+            self.readings.retain(|_, cells| cells.values().any(is_fresh));
+        }
+        !is_full(&self.readings)
     }
 
     /// Ends the readings of SKUs whose units may have come back: those of a lane of holds.
     pub fn freed(&mut self, lane: Lane) {
         if lane.is_of_one_sku() {
             self.epochs[epoch_of(lane)] += 1;
-            self.readings.retain(|cell, _| Lane::of_sku(&cell.sku) != lane);
+            self.readings.remove(&lane);
         } else {
             // The lane of a basket does not tell its SKUs.
             self.epochs.iter_mut().for_each(|epoch| *epoch += 1);
@@ -94,7 +102,8 @@ impl EarlyRefusal {
     #[must_use]
     pub fn shortages(&self, lines: &[Demand], now: Mono) -> Vec<Shortage> {
         let short = lines.iter().filter_map(|demand| {
-            let reading = self.readings.get(&demand.cell)?;
+            let cells = self.readings.get(&Lane::of_sku(&demand.cell.sku))?;
+            let reading = cells.get(&demand.cell)?;
             let is_fresh = now.since(reading.asked_at) < self.bound || !on(Rule::RefusalsBounded);
             let available = reading.available;
             (is_fresh && available < demand.quantity)
@@ -167,10 +176,10 @@ mod tests {
     #[test]
     fn old_readings_make_room() {
         let mut counter = EarlyRefusal::new(BOUND);
-        for number in 0..=READINGS_MAX {
+        for number in 0..=SKUS_MAX {
             counter.learn(&counter.ask(ms(0)), &short(&number.to_string(), 1, 0), ms(0));
         }
-        let last = READINGS_MAX.to_string();
+        let last = SKUS_MAX.to_string();
         assert_eq!(counter.shortages(&[demand(&last, 1)], ms(1)), [], "full");
         counter.learn(&counter.ask(ms(100)), &short(&last, 1, 0), ms(100));
         assert_eq!(counter.shortages(&[demand(&last, 1)], ms(101)), short(&last, 1, 0));

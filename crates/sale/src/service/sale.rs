@@ -45,7 +45,7 @@ pub struct Sale {
 }
 
 impl Sale {
-    /// Creates a sale. `clock` decides nothing: names of holds begin with its time.
+    /// Creates a sale. `clock` decides about no hold: names of holds begin with its time, and early refusals end by it.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>, metrics: SaleMetrics) -> Self {
         let early = EarlyRefusals::off(Arc::clone(&clock));

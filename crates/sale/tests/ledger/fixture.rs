@@ -83,6 +83,10 @@ impl Fixture {
         self.postgres.as_ref().expect("a PostgreSQL").url("postgres")
     }
 
+    pub(crate) fn postgres_log(&self) -> Vec<String> {
+        self.postgres.as_ref().expect("a PostgreSQL").log()
+    }
+
     /// Opens the ledger as a node of its own.
     pub(crate) async fn shop(&self) -> Shop {
         let ledger = self.options.open().await.expect("opened");

@@ -22,8 +22,8 @@ create rule movement_insert as on insert to tidegate.movement do instead
   values (new.at, new.kind, new.sku, new.location, new.on_hand, new.held, new.sold, new.hold, new.key, new.reason)
   returning id, at, kind, sku, location, on_hand, held, sold, hold, key, reason;
 
--- Grants a batch of holds of one line each. Where all fit, no SKU has a limit and no key is known or in flight, one
--- statement grants them, and the only row has the outcome 'all'. Otherwise `hold_batch` decides them in turn.
+-- Grants a batch of holds of one line each. Where all fit, no customer exceeds a limit and no key is known or in flight,
+-- one statement grants them, and the only row has the outcome 'all'. Otherwise `hold_batch` decides them in turn.
 -- cell_units: the units of all holds together.
 create function tidegate.grant_batch(
   cell_sku text[], cell_location text[], cell_units bigint[],
@@ -34,19 +34,18 @@ language plpgsql as $$
 #variable_conflict use_column
 declare
   granted timestamptz;
-  fitting bigint;
+  written bigint;
   lines int[];
 begin
   begin
-    -- The lock of a SKU returns its newest row, and the update of stock starts from the newest row too: what others
-    -- have committed while this statement waited is counted.
+    -- The lock of a SKU returns its newest row, and the update of stock starts from the newest row too: changes that
+    -- others have committed while this statement waited are counted.
     with key as materialized (
       select bool_and(pg_try_advisory_xact_lock(hashtextextended(u.key, 7409))) as are_free
       from unnest(keys) u(key)),
     item as materialized (
-      select s.sku, s.policy, s.oversell from tidegate.sku s
-      where s.sku = any(cell_sku) and s.customer_limit is null
-      order by s.sku for no key update),
+      select s.sku, s.policy, s.oversell, s.customer_limit from tidegate.sku s
+      where s.sku = any(cell_sku) order by s.sku for no key update),
     cell as (
       update tidegate.stock t set held = t.held + c.units
       from unnest(cell_sku, cell_location, cell_units) c(sku, location, units)
@@ -54,9 +53,23 @@ begin
       where t.sku = c.sku and t.location = c.location and (select are_free from key)
         and t.on_hand + tidegate.allowance(s.policy, s.oversell, t.on_hand) - t.held - t.sold >= c.units
       returning 1),
+    limited as materialized (
+      select i.sku, l.customer, i.customer_limit, sum(l.units) as units
+      from unnest(customers, line_cell, line_quantity) l(customer, cell, units)
+      join item i on i.sku = cell_sku[l.cell]
+      where (select count(i.customer_limit) from item i) > 0 and i.customer_limit is not null
+      group by i.sku, l.customer, i.customer_limit),
+    taken as (
+      insert into tidegate.customer_units as u(sku, customer, units)
+      select l.sku, l.customer, l.units from limited l
+      where l.units <= l.customer_limit and (select are_free from key)
+      on conflict (sku, customer) do update set units = u.units + excluded.units
+        where u.units + excluded.units <= (select i.customer_limit from item i where i.sku = u.sku)
+      returning 1),
     moment as materialized (
       select clock_timestamp() as now, nextval('tidegate.movement_id_seq') as movement_id
-      from (select count(*) as cells from cell) c where c.cells = cardinality(cell_sku)),
+      where (select count(*) from cell) = cardinality(cell_sku)
+        and (select count(*) from taken) = (select count(*) from limited)),
     line as (
       insert into tidegate.hold(id, customer, state, created_at, expires_at,
         sku, location, units, key, movement_id)
@@ -67,8 +80,9 @@ begin
     stored as (
       insert into tidegate.request(key, digest, at, hold)
       select u.key, u.digest, m.now, u.id from moment m, unnest(keys, digests, ids) u(key, digest, id))
-    select (select m.now from moment m), (select count(*) from cell) into granted, fitting;
-    if granted is null and fitting > 0 then
+    select (select m.now from moment m), (select count(*) from cell) + (select count(*) from taken)
+      into granted, written;
+    if granted is null and written > 0 then
       raise sqlstate 'TG001';
     end if;
   exception when unique_violation or sqlstate 'TG001' then
@@ -84,8 +98,8 @@ begin
 end $$;
 
 -- Ends a batch of holds, each once in the batch; a key may be null. Where all end as asked, their lines are in their
--- own rows and no SKU has a limit, one statement ends them, and the only row has the outcome 'all'. Otherwise
--- `end_batch` decides.
+-- own rows and no customer gets units of a limit back, one statement ends them, and the only row has the outcome 'all'.
+-- Otherwise `end_batch` decides.
 create function tidegate.finish_batch(ids uuid[], ends text[], keys text[], digests bigint[])
 returns table(outcome text, state text, at_ms bigint)
 language plpgsql as $$
@@ -104,7 +118,7 @@ begin
       order by s.sku for no key update),
     moment as materialized (
       select clock_timestamp() as now from (select count(i.customer_limit) as limits from item i) l
-      where l.limits = 0 and (select are_free from key)),
+      where (l.limits = 0 or 'confirmed' = all(ends)) and (select are_free from key)),
     done as (
       update tidegate.hold h set state = u.ending, ended_at = m.now
       from moment m, unnest(ids, ends, keys) u(id, ending, key)
@@ -154,13 +168,22 @@ declare
 begin
   begin
     if pg_try_advisory_xact_lock(hashtextextended(wanted_key, 7409)) then
-      select s.policy, s.oversell into item from tidegate.sku s
-        where s.sku = wanted_sku and s.customer_limit is null for no key update;
+      select s.policy, s.oversell, s.customer_limit into item from tidegate.sku s
+        where s.sku = wanted_sku for no key update;
       if found then
         update tidegate.stock t set held = t.held + wanted_units
           where t.sku = wanted_sku and t.location = wanted_location
             and t.on_hand + tidegate.allowance(item.policy, item.oversell, t.on_hand)
               - t.held - t.sold >= wanted_units;
+        if found and item.customer_limit is not null then
+          insert into tidegate.customer_units as u(sku, customer, units)
+            select wanted_sku, wanted_customer, wanted_units where wanted_units <= item.customer_limit
+            on conflict (sku, customer) do update set units = u.units + excluded.units
+              where u.units + excluded.units <= item.customer_limit;
+          if not found then
+            raise sqlstate 'TG001';
+          end if;
+        end if;
         if found then
           granted := clock_timestamp();
           insert into tidegate.hold(id, customer, state, created_at, expires_at,
@@ -173,7 +196,7 @@ begin
         end if;
       end if;
     end if;
-  exception when unique_violation then
+  exception when unique_violation or sqlstate 'TG001' then
     granted := null;
   end;
   if granted is not null then

@@ -97,7 +97,7 @@ impl HoldClient {
     }
 }
 
-/// Asks for what is sold out.
+/// Asks for a SKU that is sold out.
 pub(super) struct RefusedClient(HoldClient);
 
 impl RefusedClient {
