@@ -32,6 +32,7 @@
 //! | [`sliding_ttl`] | a TTL that each use prolongs |
 //! | **a read: the proof of an answer** | |
 //! | [`bound`] | the time as of which a tier at a position is proven to miss nothing |
+//! | [`sample_pace`] | how often a node samples the log's end |
 //! | [`causal_token`] | read-your-writes: whether an answer includes a given write |
 //! | [`standby`] | the proof of an answer from a database standby |
 //! | [`atomic`] | whether several values come from one database snapshot |
@@ -47,7 +48,7 @@ mod tier;
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use position::{Epoch, Log, Lsn, server_digest};
-pub use read::{atomic, bound, causal_token, standby};
+pub use read::{atomic, bound, causal_token, sample_pace, standby};
 pub use rules::Rule;
 pub use stream::{
     applied_schema, cursor, high_water_mark, relay, replay_buffer, resume, watermark,
@@ -72,6 +73,7 @@ pub use leadership::{Claim, Conflict, History};
 pub use lease::{LeaseToken, Leases};
 pub use relay::Relay;
 pub use replay_buffer::ReplayBuffer;
+pub use sample_pace::{SamplePace, SampleResult};
 pub use sliding_ttl::SlidingTtl;
 pub use soft::{EntryState, Invalidation, Raise, SoftStale};
 pub use standby::{ReadRequirement, Rejection, Replayed};

@@ -3,4 +3,5 @@
 pub mod atomic;
 pub mod bound;
 pub mod causal_token;
+pub mod sample_pace;
 pub mod standby;

@@ -43,20 +43,21 @@ enum Unproven {
 }
 
 impl SchemaFollower {
-    pub(crate) fn new(
-        engine: Engine,
-        source: Arc<dyn Source>,
-        origins: Vec<Arc<dyn Origin>>,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine, source: Arc<dyn Source>) -> Self {
         Self {
             engine,
             source,
-            origins,
+            origins: Vec::new(),
             gate: SchemaGate::default(),
             own: None,
             prepared: None,
             unproven: 0,
         }
+    }
+
+    /// Also prepares `origins` again whenever the schema was altered.
+    pub(crate) fn prepare(&mut self, origins: Vec<Arc<dyn Origin>>) {
+        self.origins = origins;
     }
 
     /// Returns the position at which a tier is proven by the sample; `None` if it proves nothing.
@@ -242,7 +243,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let source = Arc::new(Altered::default());
-        let mut follower = SchemaFollower::new(engine, source.clone(), Vec::new());
+        let mut follower = SchemaFollower::new(engine, source.clone());
         let health = Health::default();
         let mut proven_at = async |digest: u64| {
             *source.digest.lock() = digest;

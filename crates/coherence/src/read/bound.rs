@@ -23,7 +23,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Returns a bound that keeps `capacity` samples, at least one. At four per second, 2,400 are ten minutes.
+    /// Returns a bound that keeps `capacity` samples, at least one. At 40 per second, 24,000 are ten minutes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { samples: VecDeque::new(), capacity: capacity.max(1), log: None }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use contract::config::format_duration;
 use contract::{Contract, Tiers};
@@ -13,9 +12,6 @@ use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError};
 use crate::runtime::{block_on, stop_requested};
 use crate::terminal::{log_to_stderr, print, print_error};
-
-/// Four samples a second keep the shown bound at about a quarter of a second.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Serve a store: gateway, data API, admin.
 #[derive(Debug, clap::Args)]
@@ -62,7 +58,7 @@ fn residency(contract: &Contract) -> String {
 }
 
 async fn serve(config: &Config) -> Result<(), NodeError> {
-    let node = Arc::new(Node::build(config, SAMPLE_INTERVAL).await?);
+    let node = Arc::new(Node::build(config).await?);
     let listening = Listening::bind(&config.listen, node.served())?;
     print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
     for (name, source) in &config.sources {

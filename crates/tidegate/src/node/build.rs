@@ -58,20 +58,16 @@ pub(crate) struct Node {
     pub(super) audit: Arc<AuditLoop>,
     pub(super) page_audit: Option<Arc<PageAuditor>>,
     pub(super) sale: Option<sale::Sale>,
-    pub(super) sample_interval: Duration,
     pub(super) longest_ttl: Duration,
 }
 
 impl Node {
     /// Connects to the shared tier and to the database and checks that both can be used. Nothing is followed
-    /// or served yet. `sample_interval`: how often the end of the log is sampled.
+    /// or served yet.
     ///
     /// # Errors
     /// [`NodeError`]: what is missing, and how to get it.
-    pub(crate) async fn build(
-        config: &Config,
-        sample_interval: Duration,
-    ) -> Result<Self, NodeError> {
+    pub(crate) async fn build(config: &Config) -> Result<Self, NodeError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let chance: Arc<dyn Chance> = Arc::new(ThreadChance);
         let mut registry = Registry::default();
@@ -163,7 +159,6 @@ impl Node {
             audit,
             page_audit,
             sale,
-            sample_interval,
             longest_ttl: config.longest_ttl(),
         })
     }

@@ -7,6 +7,7 @@ use ::node::{
     Follower, FollowerParts, Health, LogInvalidator, LogSampler, StandbyProbe, TokenIssuer,
     watch_standby,
 };
+use coherence::SamplePace;
 use control::{Admin, BodySlots, PageAuditSource};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -59,12 +60,13 @@ impl Node {
             engine.follow(std::future::pending()).await;
             Ok(())
         });
+        let pace = SamplePace::default();
         let sampler = LogSampler::new(
             self.engine.clone(),
             Arc::clone(&self.source),
             Arc::clone(&self.clock),
             Arc::clone(&self.health),
-            self.sample_interval,
+            pace,
         )
         .with_origins(self.origins.clone());
         background.spawn(async move {
@@ -73,7 +75,7 @@ impl Node {
         });
         for standby in &self.standbys.all {
             let standby = Arc::clone(standby) as Arc<dyn StandbyProbe>;
-            let (engine, interval) = (self.engine.clone(), self.sample_interval);
+            let (engine, interval) = (self.engine.clone(), pace.slowest);
             let metrics = self.standbys.metrics.clone();
             background.spawn(async move {
                 watch_standby(standby, engine, interval, metrics).await;

@@ -6,6 +6,7 @@ mod audit;
 mod audit_nodes;
 mod batch;
 mod boot;
+mod bound;
 mod cluster;
 mod connections;
 mod debezium;
