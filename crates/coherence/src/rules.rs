@@ -22,6 +22,8 @@ pub enum Rule {
     EverythingRaisesFloor,
     /// A repeated event never lowers a tombstone.
     TombstonesNeverFall,
+    /// Only events that an in-process tier has applied under the same mappings are skipped as repeats.
+    RepeatIsKnown,
     /// A fill that was read in another epoch is refused.
     FillOfOwnEpoch,
     /// A fill older than the floor is refused.
@@ -119,6 +121,7 @@ impl Rule {
         Self::TombstonePatterns,
         Self::EverythingRaisesFloor,
         Self::TombstonesNeverFall,
+        Self::RepeatIsKnown,
         Self::FillOfOwnEpoch,
         Self::FillAboveFloor,
         Self::FillAboveTombstones,

@@ -36,6 +36,7 @@ needed! {
     wildcards_leave_tombstones: Rule(TombstonePatterns) in wildcards breaks NO_STALE_ENTRY;
     race_14_truncate_raises_floor: Rule(EverythingRaisesFloor) in tombstones breaks NO_STALE_ENTRY;
     race_06_repeat_lowers_no_tombstone: Rule(TombstonesNeverFall) in fills breaks NO_STALE_ENTRY;
+    skipped_repeat_is_known: Rule(RepeatIsKnown) in stream breaks NO_STALE_ENTRY;
     race_18_foreign_fill_rejected: Rule(FillOfOwnEpoch) in quiet_crash breaks BOUND;
     fill_below_floor_rejected: Rule(FillAboveFloor) in local_tombstones breaks NO_STALE_ENTRY;
     race_01_fill_below_tombstone_rejected:

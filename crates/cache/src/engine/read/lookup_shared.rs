@@ -229,7 +229,7 @@ impl TierStack {
         let fast_until = if is_age_bound {
             Mono(0)
         } else {
-            refresh_from(rules, expires, remaining, entry.cost)
+            refresh_from(rules, expires, remaining, entry.cost())
         };
         let policy = rules.entry_policy(self.options.governor.is_on());
         match rules.sliding.filter(|_| entry.is_present()) {

@@ -1,6 +1,7 @@
 //! Calls with many keys: reads, touches, chunks of the log, evictions. One script per bucket, all sent at
 //! once.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use coherence::fence::Gap;
@@ -129,9 +130,15 @@ impl RedisClient {
     }
 
     /// Applies a chunk to all buckets, and last to the first bucket, which publishes it. Another bucket that
-    /// can't be reached delays nothing: its position shows the gap.
-    pub(super) async fn apply_chunk(&self, chunk: &Batch) -> Result<Result<(), Gap>, TierError> {
-        let calls = self.buckets.rest().map(|bucket| self.apply_to_bucket(bucket, chunk));
+    /// can't be reached delays nothing: its position shows the gap. `in_flight`: the number of chunks that are
+    /// on their way, this one included, for each of which the tier has its time.
+    pub(super) async fn apply_chunk(
+        &self,
+        chunk: &Batch,
+        in_flight: u32,
+    ) -> Result<Result<(), Gap>, TierError> {
+        let limit = self.timeout * in_flight;
+        let calls = self.buckets.rest().map(|bucket| self.apply_to_bucket(bucket, chunk, limit));
         let (mut verdicts, mut unreachable) = (Vec::new(), Vec::new());
         for reply in join_all(calls).await {
             match reply {
@@ -156,13 +163,14 @@ impl RedisClient {
         if let Err(gap) = buckets::worst_gap(verdicts) {
             return Ok(Err(gap));
         }
-        self.apply_to_bucket(0, chunk).await
+        self.apply_to_bucket(0, chunk, limit).await
     }
 
     async fn apply_to_bucket(
         &self,
         bucket: usize,
         chunk: &Batch,
+        limit: Duration,
     ) -> Result<Result<(), Gap>, TierError> {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.apply.prepare_invoke();
@@ -193,12 +201,18 @@ impl RedisClient {
                 }
             }
         }
+        // Many rows of a backlog share a tag; only its newest event counts.
+        let mut newest = HashMap::new();
         for (subject, lsn) in subjects() {
             if matches!(subject, Subject::Tag(_)) || subject.is_pattern() {
-                call.arg(subject.to_string()).arg(lsn);
+                let newest = newest.entry(subject).or_insert(lsn);
+                *newest = lsn.max(*newest);
             }
         }
-        let mut reply = self.call(bucket, &call).await?;
+        for (subject, lsn) in newest {
+            call.arg(subject.to_string()).arg(lsn);
+        }
+        let mut reply = self.call_within(limit, bucket, &call).await?;
         match reply.text()?.as_str() {
             "applied" => Ok(Ok(())),
             "unproven" => Ok(Err(Gap::Unproven)),

@@ -32,7 +32,7 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     let mut line = format!(
         " {kind} {} {} {} {} {:x} {} {}",
         entry.loaded_wall_ms,
-        entry.cost.as_micros(),
+        entry.cost_us,
         millis(entry.ttl),
         entry.seen.0,
         entry.definition,
@@ -66,7 +66,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let _stamp = number(&mut words)?;
     let kind = words.next()?;
     let loaded_wall_ms = number(&mut words)?;
-    let cost = Duration::from_micros(number(&mut words)?);
+    let cost_us = u32::try_from(number(&mut words)?).unwrap_or(u32::MAX);
     let ttl = Duration::from_millis(number(&mut words)?);
     let seen = Lsn(number(&mut words)?);
     let definition = u64::from_str_radix(words.next()?, 16).ok()?;
@@ -87,7 +87,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
         "u" if rest.is_empty() => Content::Uncacheable,
         _ => return None,
     };
-    Some(Entry { content, tau, tags, loaded_wall_ms, cost, ttl, seen, definition })
+    Some(Entry { content, tau, tags, loaded_wall_ms, ttl, seen, definition, cost_us })
 }
 
 #[cfg(test)]
@@ -119,10 +119,10 @@ mod tests {
                 tau: Lsn(tau),
                 tags: tags.iter().map(|tag| Tag::parse(tag).expect("a tag")).collect(),
                 loaded_wall_ms,
-                cost: Duration::from_micros(cost),
                 ttl: Duration::from_millis(ttl),
                 seen: Lsn(seen),
                 definition,
+                cost_us: cost as u32,
             },
         )
     }

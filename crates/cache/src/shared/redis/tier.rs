@@ -1,5 +1,6 @@
 //! The tier: each call of [`SharedTier`] as scripts on its buckets.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use crate::survey::Survey;
 
 /// The largest position that a double stores exactly.
 const MAX_LSN: Lsn = Lsn(1 << 53);
+/// The chunks that are on their way to Redis at once, some hundred KiB each.
+const CHUNKS_IN_FLIGHT: usize = 4;
 /// Messages that wait for a subscriber in this process. Further ones wait in Redis.
 const BACKLOG: usize = 256;
 
@@ -57,6 +60,18 @@ fn check_exact(positions: impl IntoIterator<Item = Lsn>) -> Result<(), TierError
         Some(position) => Err(TierError::Unsuitable(format!(
             "position {position} lies past {MAX_LSN}, the last one that Redis stores exactly"
         ))),
+    }
+}
+
+impl RedisTier {
+    /// Applies chunks one after the other. The first gap is the tier's.
+    async fn apply_in_turn(&self, chunks: &[Cow<'_, Batch>]) -> Result<Result<(), Gap>, TierError> {
+        for chunk in chunks {
+            if let Err(gap) = self.client.apply_chunk(chunk, 1).await? {
+                return Ok(Err(gap));
+            }
+        }
+        Ok(Ok(()))
     }
 }
 
@@ -128,16 +143,25 @@ impl SharedTier for RedisTier {
         self.client.call(bucket, &call).await.map(drop)
     }
 
-    /// A batch of many subjects is sent in chunks. Each is atomic in each bucket, and they chain.
+    /// A batch of many subjects is sent in chunks. Each is atomic in each bucket, and they chain: one that
+    /// overtakes another is not applied.
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
         check_exact([batch.prev, batch.upto, batch.watermark])?;
         check_exact(batch.events.iter().map(|event| event.lsn))?;
-        for chunk in chunks(batch) {
-            if let Err(gap) = self.client.apply_chunk(&chunk).await? {
-                return Ok(Err(gap));
+        let chunks = chunks(batch);
+        // A cluster's first bucket must not publish a chunk before the others have applied it.
+        if chunks.len() > 1 && !self.is_divided() {
+            for sent in chunks.chunks(CHUNKS_IN_FLIGHT) {
+                let sent = (1..).zip(sent).map(|(n, chunk)| self.client.apply_chunk(chunk, n));
+                let replies = join_all(sent).await.into_iter();
+                let verdicts = replies.collect::<Result<Vec<_>, _>>()?;
+                if verdicts.iter().any(Result::is_err) {
+                    return self.apply_in_turn(&chunks).await;
+                }
             }
+            return Ok(Ok(()));
         }
-        Ok(Ok(()))
+        self.apply_in_turn(&chunks).await
     }
 
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {

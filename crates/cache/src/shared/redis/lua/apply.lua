@@ -24,10 +24,11 @@ end
 
 -- The entries with a new value in the log that are valid and of the same definition. Read before the tombstones are raised, which
 -- make all of them invalid.
-local valid = {}
+local valid, absent = {}, {}
 for i = 5, #KEYS do
   if ARGV[3 * i - 5] ~= '' then
     local raw = on('GET', KEYS[i])
+    absent[KEYS[i]] = not raw
     local entry = raw and parse(KEYS[i], raw)
     local definition = string.match(ARGV[3 * i - 5], '^ [pa] %d+ %d+ %d+ %d+ (%x+) ')
     valid[KEYS[i]] = entry and entry.definition == definition
@@ -101,7 +102,7 @@ local function renew(key, lsn, ttl, rest)
 end
 
 for i = 5, #KEYS do
-  local header = on('GETRANGE', KEYS[i], 0, 127)
+  local header = absent[KEYS[i]] and '' or on('GETRANGE', KEYS[i], 0, 127)
   if header ~= '' then
     local lsn, ttl, rest = ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
     local epoch, tau = string.match(header, '^tg3 (%S+) (%d+) ')
