@@ -33,6 +33,8 @@
 //! | **a read: the proof of an answer** | |
 //! | [`bound`] | the time as of which a tier at a position is proven to miss nothing |
 //! | [`causal_token`] | read-your-writes: whether an answer includes a given write |
+//! | [`causal_tokens`] | the same for writes to several databases |
+//! | [`joint`] | the proof of a value that depends on several logs |
 //! | [`standby`] | the proof of an answer from a database standby |
 //! | [`atomic`] | whether several values come from one database snapshot |
 
@@ -47,7 +49,7 @@ mod tier;
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use position::{Epoch, Log, Lsn, server_digest};
-pub use read::{atomic, bound, causal_token, standby};
+pub use read::{atomic, bound, causal_token, causal_tokens, joint, standby};
 pub use rules::Rule;
 pub use stream::{
     applied_schema, cursor, high_water_mark, relay, replay_buffer, resume, watermark,
@@ -61,12 +63,14 @@ pub use tier::{
 pub use applied_schema::{AppliedSchema, ObjectDigests, SchemaGate};
 pub use bound::Bound;
 pub use causal_token::{CausalToken, Reached};
+pub use causal_tokens::CausalTokens;
 pub use coverage::{Coverage, CoverageDigest, KnownCoverage};
 pub use cursor::{Advance, StreamCursor};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
 pub use generation::Generation;
 pub use governor::Governor;
 pub use high_water_mark::HighWaterMark;
+pub use joint::{JointProof, LoadId, Witness};
 pub use key_filter::{KeyFilter, KeySet};
 pub use leadership::{Claim, Conflict, History};
 pub use lease::{LeaseToken, Leases};

@@ -3,4 +3,6 @@
 pub mod atomic;
 pub mod bound;
 pub mod causal_token;
+pub mod causal_tokens;
+pub mod joint;
 pub mod standby;

@@ -107,6 +107,10 @@ pub enum Rule {
     StatedWhenCaughtUp,
     /// An entry of another definition of its contract is not served.
     EntryOfOwnDefinition,
+    /// A witness proves only the value of its own load.
+    WitnessOfSameLoad,
+    /// A value that depends on several logs needs a witness of each.
+    WitnessOfEveryLog,
 }
 
 impl Rule {
@@ -161,6 +165,8 @@ impl Rule {
         Self::CoverageGainedByEvent,
         Self::StatedWhenCaughtUp,
         Self::EntryOfOwnDefinition,
+        Self::WitnessOfSameLoad,
+        Self::WitnessOfEveryLog,
     ];
 }
 

@@ -3,8 +3,10 @@
 
 mod invalidator;
 mod request;
+mod sources;
 
 pub use invalidator::LogInvalidator;
 pub use request::{
     DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, SUBJECTS_MAX, TierMatches,
 };
+pub use sources::{Invalidators, SourceReceipts};

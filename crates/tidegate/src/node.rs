@@ -5,6 +5,7 @@ mod audit;
 mod build;
 mod connect;
 mod error;
+mod installation;
 mod listen;
 mod posted_events;
 mod serve;

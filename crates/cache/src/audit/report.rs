@@ -1,5 +1,7 @@
 //! The auditor's report.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
@@ -43,6 +45,9 @@ pub struct AuditReport {
     pub broken: u64,
     /// Findings since the start.
     pub found: u64,
+    /// The reports of the other sources by name, where a node has several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, AuditReport>,
 }
 
 /// C(T): the share of invalidations (a commit and a key whose copy it invalidated) after which no tier was
@@ -213,6 +218,20 @@ impl AuditReport {
                 .collect(),
             broken: newer(self.broken, before.broken),
             found: newer(self.found, before.found),
+            sources: self
+                .sources
+                .iter()
+                .map(|(name, now)| match before.sources.get(name) {
+                    Some(before) => (name.clone(), now.since(before)),
+                    None => (name.clone(), now.clone()),
+                })
+                .collect(),
         }
+    }
+
+    /// Returns the findings since the start, of all sources and of pages, that violate a guarantee.
+    #[must_use]
+    pub fn all_broken(&self) -> u64 {
+        self.broken + self.pages.broken + self.sources.values().map(Self::all_broken).sum::<u64>()
     }
 }

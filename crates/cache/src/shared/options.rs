@@ -112,11 +112,12 @@ impl SharedOptions {
         }
     }
 
-    /// Returns the options of a tier in Redis, with the content of the certificate files; `None`: `memory:`.
+    /// Returns the options of a tier in Redis, with the content of the certificate files; `None`: `memory:`. `source`:
+    /// the source whose log it follows, if that is not the main one.
     ///
     /// # Errors
     /// [`TierError::Unsuitable`]: a file can't be read.
-    pub fn redis(&self) -> Result<Option<RedisOptions>, TierError> {
+    pub fn redis(&self, source: Option<&str>) -> Result<Option<RedisOptions>, TierError> {
         let SharedUrl::Redis(url) = &self.url else { return Ok(None) };
         let tls = RedisTls {
             ca: read_file("ca", self.ca.as_deref())?,
@@ -128,6 +129,7 @@ impl SharedOptions {
             password_file: self.password_file.clone(),
             sentinel: self.sentinel.clone(),
             prefix: self.prefix.clone(),
+            source: source.map(str::to_owned),
             timeout: self.timeout,
             ..RedisOptions::new(url)
         }))

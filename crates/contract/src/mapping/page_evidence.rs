@@ -6,6 +6,8 @@
 //! is raised by some columns only is proven where the [route](PageEvidence::new) of the page states that its
 //! pages show nothing else.
 
+use std::collections::BTreeSet;
+
 use crate::model::contract::{Contract, Evidence};
 use crate::model::contracts::Contracts;
 use crate::naming::digest::fnv1a;
@@ -18,6 +20,8 @@ pub struct PageEvidence {
     raised: Vec<RaisedTags>,
     /// The names of the contracts whose values the pages show.
     shown: Vec<String>,
+    /// The sources whose logs raise tags, sorted.
+    sources: Vec<String>,
     digest: u64,
 }
 
@@ -33,6 +37,10 @@ struct RaisedTags {
 }
 
 impl RaisedTags {
+    fn source(&self) -> Option<&str> {
+        Some(&self.contract.from.as_ref()?.source)
+    }
+
     fn could_make(&self, tag: &Tag) -> bool {
         self.template.could_make(tag.as_str(), |name, value| {
             // `%` stands for bytes that a tag can't contain.
@@ -65,7 +73,44 @@ impl PageEvidence {
             text.push_str(&format!("\n{name} {template} {:?} {every_column} ", contract.id));
             text.push_str(&contract.watched_columns().join(" "));
         }
-        Self { raised, shown: shown.to_vec(), digest: fnv1a(text.bytes()) }
+        let sources = raised.iter().filter_map(RaisedTags::source).map(str::to_owned);
+        let sources: Vec<String> = BTreeSet::from_iter(sources).into_iter().collect();
+        // With one source it makes no difference which one.
+        if sources.len() > 1 {
+            for RaisedTags { template, contract, .. } in &raised {
+                let source = contract.from.as_ref().map_or("", |from| &from.source);
+                text.push_str(&format!("\n{source} {} {}", contract.name, template.as_str()));
+            }
+        }
+        Self { raised, shown: shown.to_vec(), sources, digest: fnv1a(text.bytes()) }
+    }
+
+    /// Returns the rules about the tags that the log of `source` raises.
+    #[must_use]
+    pub fn of_source(&self, source: &str) -> Self {
+        self.without_sources(|other| other != source)
+    }
+
+    /// Returns the rules about the tags of the sources that `is_other` does not name.
+    #[must_use]
+    pub fn without_sources(&self, is_other: impl Fn(&str) -> bool) -> Self {
+        let is_own = |raised: &&RaisedTags| !raised.source().is_some_and(&is_other);
+        Self { raised: self.raised.iter().filter(is_own).cloned().collect(), ..self.clone() }
+    }
+
+    /// Returns the sources whose logs raise tags, sorted.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// Returns whether the log of each of the [sources](Self::sources) may raise one of the tags, in their order: a page
+    /// with these tags depends on all of these logs.
+    pub fn raised_by(&self, tags: &[Tag]) -> Vec<bool> {
+        let raises = |source: &String| {
+            let mut own = self.raised.iter().filter(|raised| raised.source() == Some(source));
+            own.any(|raised| tags.iter().any(|tag| raised.could_make(tag)))
+        };
+        self.sources.iter().map(raises).collect()
     }
 
     /// Returns a digest of these rules: equal rules have equal digests, on every node.

@@ -160,3 +160,57 @@ fn page_depends_on_mappings_of_its_tags() {
     both.sort_unstable();
     assert_eq!(of("all-7"), both);
 }
+
+/// The stock is in a database of its own, whose log raises a tag of the shop's products too.
+fn two_sources() -> Contracts {
+    let text = SHOP.replace(
+        "source = \"shop\", table = \"public.stock\", columns = [\"level\"] }\ntags = [\"stock-{id}\"",
+        "source = \"depot\", table = \"public.stock\" }\ntags = [\"stock-{id}\", \"product-{id}\"",
+    );
+    Contracts::from_toml(&text.parse().expect("TOML")).expect("valid")
+}
+
+#[test]
+fn page_depends_on_sources_that_may_raise_its_tags() {
+    let rules = PageEvidence::new(&two_sources(), &[]);
+    assert_eq!(rules.sources(), ["depot", "shop"]);
+    for (page, raised_by) in [
+        ("", [false, false]),
+        ("row-42", [false, true]),
+        ("stock-42", [true, false]),
+        ("row-42 stock-7", [true, true]),
+        ("product-42", [true, true]),
+        ("banner", [false, false]),
+    ] {
+        assert_eq!(rules.raised_by(&tags(page)), raised_by, "{page}");
+    }
+    let page = tags("product-42 row-42");
+    let (shop, depot) = (rules.of_source("shop"), rules.of_source("depot"));
+    assert_eq!((shop.mappings(&page).len(), depot.mappings(&page).len()), (2, 1));
+    assert_eq!(rules.mappings(&page).len(), 3);
+}
+
+#[test]
+fn digest_names_sources_where_there_are_several() {
+    let digest = |text: &str| {
+        let contracts = Contracts::from_toml(&text.parse().expect("TOML")).expect("valid");
+        PageEvidence::new(&contracts, &[]).digest()
+    };
+    assert_eq!(digest(SHOP), digest(&SHOP.replace("\"shop\"", "\"store\"")));
+    let moved = SHOP.replacen("source = \"shop\"", "source = \"depot\"", 1);
+    assert_ne!(digest(SHOP), digest(&moved));
+}
+
+#[test]
+fn contracts_are_divided_by_source() {
+    let contracts = two_sources();
+    let names = |source, is_main| {
+        let own = contracts.of_source(source, is_main);
+        own.iter().map(|contract| contract.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("shop", true), ["product", "price", "texts"]);
+    assert_eq!(names("depot", false), ["stock"]);
+    let main = contracts.of_source("shop", true);
+    assert!(main.get("stock").is_none() && main.tables("depot").is_empty());
+    assert_eq!(main.mappings().len(), 2);
+}

@@ -22,7 +22,8 @@ pub(super) async fn post(
     Path(source): Path<String>,
     request: Request,
 ) -> Response {
-    let Some(endpoint) = admin.events.as_ref().filter(|endpoint| endpoint.source == source) else {
+    let mut endpoints = admin.sources.iter().filter_map(|source| source.events.as_ref());
+    let Some(endpoint) = endpoints.find(|endpoint| endpoint.source == source) else {
         let detail = format!("no source {source:?} takes events; see [source.NAME] events");
         return problem(StatusCode::NOT_FOUND, "Not found", &detail);
     };

@@ -1,5 +1,6 @@
 //! `GET /readyz`
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use access::{Peer, Role};
@@ -15,7 +16,7 @@ use crate::admin::SharedAdmin;
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
-    components: BTreeMap<&'static str, Component>,
+    components: BTreeMap<Cow<'static, str>, Component>,
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,6 @@
 //! Invalidation after a write through the gateway.
 
-use coherence::{CausalToken, Subject};
+use coherence::{CausalTokens, Subject};
 use http::{Method, Response, StatusCode};
 
 use super::inner::GatewayInner;
@@ -17,11 +17,11 @@ impl GatewayInner {
         &self,
         route: &Route,
         request: &ForwardRequest,
-        token: Option<CausalToken>,
+        token: Option<CausalTokens>,
         response: &mut Response<Body>,
     ) {
         if let Some(token) = token {
-            ryw_token::set_cookie(response.headers_mut(), token, request.scheme);
+            ryw_token::set_cookie(response.headers_mut(), &token, request.scheme);
         }
         if invalidates(&request.method, response.status()) {
             let host = request.host.to_str().unwrap_or_default();

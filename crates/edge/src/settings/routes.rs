@@ -1,9 +1,10 @@
 //! Routes: one policy per path prefix.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Mappings, Policy, Rules};
+use cache::{Engine, ForeignProof, Mappings, Policy, Rules};
 use contract::config::TableReader;
 use contract::{Contracts, Evidence, PageEvidence};
 use http::HeaderName;
@@ -11,6 +12,7 @@ use thiserror::Error;
 
 use crate::http::body_diff::IgnoredParts;
 use crate::http::path;
+use crate::page_cache::other_logs::OtherLogs;
 use crate::settings::route_config::RouteConfig;
 use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts};
 
@@ -55,6 +57,8 @@ pub(crate) struct Route {
     shows: Vec<String>,
     /// The evidence of its pages, by their tags.
     pub(crate) evidence: PageEvidence,
+    /// The proof of its pages by the logs of other sources than the main one; `None`: these raise no tags.
+    pub(crate) other_logs: Option<Arc<OtherLogs>>,
     /// The parts that the auditor of pages ignores.
     pub(crate) ignored: IgnoredParts,
 }
@@ -99,12 +103,25 @@ impl Routes {
     /// by their age alone.
     #[must_use]
     pub fn with_contracts(&self, contracts: &Contracts) -> Self {
+        self.with_sources(contracts, &BTreeMap::new())
+    }
+
+    /// As [`with_contracts`](Self::with_contracts), where `contracts` have several sources. `others`: the engines of
+    /// all of them but the main one, whose engine stores the pages.
+    #[must_use]
+    pub fn with_sources(&self, contracts: &Contracts, others: &BTreeMap<String, Engine>) -> Self {
         let prove = |route: &Arc<Route>| {
             let evidence = PageEvidence::new(contracts, &route.shows);
-            let mappings = Mappings::ByTags(Arc::new(evidence.clone()));
-            let rules = Rules { mappings, ..route.policy.rules.clone() };
+            let own = evidence.without_sources(|name| others.contains_key(name));
+            let mappings = Mappings::ByTags(Arc::new(own));
+            let rules = &route.policy.rules;
+            let other_logs =
+                OtherLogs::new(&evidence, others, rules.pool, rules.stale_while_revalidate);
+            let other_logs = other_logs.map(Arc::new);
+            let foreign = other_logs.clone().map(|logs| logs as Arc<dyn ForeignProof>);
+            let rules = Rules { mappings, foreign, ..rules.clone() };
             let policy = Arc::new(route.policy.with_rules(rules));
-            Arc::new(Route { evidence, policy, ..Route::clone(route) })
+            Arc::new(Route { evidence, other_logs, policy, ..Route::clone(route) })
         };
         Self { routes: self.routes.iter().map(prove).collect(), default: prove(&self.default) }
     }
@@ -200,6 +217,7 @@ impl Route {
             timeouts: config.timeouts.or(Timeouts::default()),
             shows: config.shows.clone(),
             evidence: PageEvidence::default(),
+            other_logs: None,
             ignored: IgnoredParts::parse(&config.audit_ignore).expect("checked with the route"),
         }
     }

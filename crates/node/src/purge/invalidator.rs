@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache::{Chance, Engine, Survey};
 use coherence::{CausalToken, Clock, Epoch, Lsn, Subject};
-use contract::{Contracts, Pattern};
+use contract::Contracts;
 use feed::{FeedError, LogMessage, Source};
 
 use super::request::{
@@ -103,20 +103,6 @@ impl LogInvalidator {
             shared: self.matches(shared),
             local: self.matches(local),
         })
-    }
-
-    /// Returns the pattern of a contract's keys.
-    ///
-    /// # Errors
-    /// A sentence that names the contracts there are, or the reason that the keys have no pattern.
-    pub fn key_pattern(&self, contract: &str) -> Result<Pattern, String> {
-        match self.contracts.get(contract) {
-            Some(contract) => contract.key.pattern().map_err(|err| err.to_string()),
-            None => {
-                let names: Vec<&str> = self.contracts.iter().map(|c| c.name.as_str()).collect();
-                Err(format!("there is no such contract; there are: {}", names.join(", ")))
-            }
-        }
     }
 
     /// Evicts `subjects` from the shared tier; returns whether that succeeded.

@@ -10,3 +10,4 @@ mod rules;
 mod simulation;
 mod stock_holds;
 mod two_logs;
+mod two_sources;

@@ -86,10 +86,18 @@ fn print_report(args: &Args, report: &AuditReport) -> Exit {
     } else {
         print_text(report);
     }
-    if report.broken + report.pages.broken > 0 { Exit::Bad } else { Exit::Good }
+    if report.all_broken() > 0 { Exit::Bad } else { Exit::Good }
 }
 
 fn print_text(report: &AuditReport) {
+    print_source(report);
+    for (name, report) in &report.sources {
+        print(format_args!("\nsource {name}"));
+        print_source(report);
+    }
+}
+
+fn print_source(report: &AuditReport) {
     print("after a commit   checked     stale   C(T), 95 % bound");
     report.consistency.iter().for_each(print_consistency);
     let AuditReport {

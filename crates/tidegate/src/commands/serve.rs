@@ -65,7 +65,7 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
     let node = Arc::new(Node::build(config, SAMPLE_INTERVAL).await?);
     let listening = Listening::bind(&config.listen, node.served())?;
     print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
-    for (name, source) in &config.sources {
+    for (name, source) in config.main_first() {
         match &source.events {
             Some(events) => print(format_args!(
                 "  source   {name}: {}, by Debezium's events, slot {}: http://{}/api/v1/events/{name}",

@@ -96,6 +96,7 @@ impl Config {
         let routes = raw.gateway.as_ref().map(|gateway| &gateway.routes);
         unknown
             .extend(routes.into_iter().flat_map(|routes| shown_without_tags(&contracts, routes)));
+        unknown.extend(services_with_foreign_tags(&contracts, &raw.sources));
         if !unknown.is_empty() {
             return Err(invalid(unknown));
         }
@@ -116,6 +117,15 @@ impl Config {
             log: raw.log,
             contracts,
         })
+    }
+
+    /// Returns the sources by name, the main one first.
+    #[must_use]
+    pub(crate) fn main_first(&self) -> Vec<(&str, &Source)> {
+        let mut sources: Vec<_> =
+            self.sources.iter().map(|(name, source)| (name.as_str(), source)).collect();
+        sources.sort_by_key(|(_, source)| !source.main);
+        sources
     }
 
     /// Returns the longest TTL that a contract gives an entry.
@@ -230,6 +240,26 @@ fn shown_without_tags(contracts: &Contracts, routes: &Routes) -> Vec<Problem> {
         Some(ValueError { rule, message, help }.at("edge.route"))
     });
     problems.collect()
+}
+
+/// Returns the services whose tags the log of another source may raise: it does not invalidate their entries.
+fn services_with_foreign_tags(
+    contracts: &Contracts,
+    sources: &BTreeMap<String, Source>,
+) -> Vec<Problem> {
+    let main = sources.iter().find(|(_, source)| source.main).map(|(name, _)| name.as_str());
+    let Some(main) = main else { return Vec::new() };
+    let problem = |(service, other, source): (&Contract, &Contract, &str)| {
+        let message = format!(
+            "may be raised by the log of [source.{source}] (data.{}), which does not invalidate the entries of \
+             this service: they are in the tiers of another source",
+            other.name
+        );
+        let help =
+            format!("use tags that begin with another text, or `from` with source = \"{source}\"");
+        ValueError { rule: "foreign-tag", message, help }.at(format!("data.{}.tags", service.name))
+    };
+    contracts.services_with_foreign_tags(main).into_iter().map(problem).collect()
 }
 
 /// Returns the contracts that name a source that does not exist.

@@ -39,6 +39,7 @@ sale_connections = 10
 sale_connections_per_client = 3
 [source.shop]
 url = "postgres://shop@db/shop"
+main = true
 replicas = ["postgres://shop@standby/shop"]
 connections = 3
 load_timeout = "1s"
@@ -141,8 +142,10 @@ url = "http://b:2"
 ];
 
 /// Options that no key of these sets, with the reason.
-const OTHER_OPTIONS: &[(&str, &str)] =
-    &[("gateway.routes.default.", "the route of all other pages has the defaults of a route")];
+const OTHER_OPTIONS: &[(&str, &str)] = &[
+    ("gateway.routes.default.", "the route of all other pages has the defaults of a route"),
+    ("sources.\"shop\".main", "the only source is the main one in any case"),
+];
 
 fn survey() -> KeySurvey {
     TableReader::survey(KEYS, |table| RawConfig::sections(table, Path::new("")))

@@ -56,8 +56,12 @@ impl RawConfig {
     /// they could not be read.
     pub(super) fn read(root: &toml::Table, folder: &Path) -> (Self, Vec<Problem>) {
         let mut table = TableReader::new("", root, KEYS);
-        let raw = Self::sections(&mut table, folder);
-        let problems = table.finish(Some(())).err().unwrap_or_default();
+        let mut raw = Self::sections(&mut table, folder);
+        let mut problems = table.finish(Some(())).err().unwrap_or_default();
+        // A source that could not be read is missing here.
+        if problems.is_empty() {
+            problems = source::complete(&mut raw.sources);
+        }
         (raw, problems)
     }
 

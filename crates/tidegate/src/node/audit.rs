@@ -6,7 +6,7 @@ use ::node::{AnswerSampler, PeerClient, PeerError};
 use access::AccessToken;
 use async_trait::async_trait;
 use cache::audit::{EntrySummary, LoadTarget, PeerReply};
-use cache::{Answer, Engine, Policy};
+use cache::{Answer, Policy};
 use contract::{Key, percent};
 use control::{InspectQuery, InvalidQuery, TierInspector};
 use edge::data::{DataApi, Inspected, Sampler};
@@ -104,7 +104,6 @@ impl Sampler for SampledAnswers {
 /// Answers the auditors of other nodes.
 pub(super) struct NodeInspector {
     pub(super) data: DataApi,
-    pub(super) engine: Engine,
 }
 
 #[async_trait]
@@ -119,7 +118,7 @@ impl TierInspector for NodeInspector {
         });
         Ok(PeerReply {
             key: key.to_string(),
-            epoch: self.engine.status().epoch,
+            epoch: self.data.engine_of(&query.contract).and_then(|engine| engine.status().epoch),
             entries: entries.iter().map(|entry| EntrySummary::of(entry, &query.salt)).collect(),
             unread: failed.into_iter().collect(),
         })

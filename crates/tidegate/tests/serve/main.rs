@@ -33,6 +33,7 @@ mod service;
 mod setup;
 mod shared_pages;
 mod site;
+mod sources;
 mod spellings;
 mod sqlite;
 mod stack;

@@ -37,7 +37,7 @@ pub(super) struct RedisClient {
 impl RedisClient {
     pub(super) async fn connect(options: &RedisOptions) -> Result<Self, TierError> {
         let endpoint = options.endpoint()?;
-        let prefix = &options.prefix;
+        let prefix = &options.key_prefix();
         let buckets =
             if endpoint.is_cluster() { Buckets::spread(prefix) } else { Buckets::one(prefix) };
         let scripts = Arc::new(Scripts::new());

@@ -29,6 +29,9 @@ pub struct RedisOptions {
     /// The beginning of all keys: lower-case letters, digits and hyphens, at most 32. Two installations
     /// on one server need two prefixes.
     pub prefix: String,
+    /// The source whose log this tier follows, if it is not the main one: letters, digits and `_`. It follows the
+    /// prefix after a dot, which no prefix contains.
+    pub source: Option<String>,
     /// The time limit of a call.
     pub timeout: Duration,
     /// The approximate number of messages that the node stream keeps for nodes that fall behind.
@@ -49,6 +52,7 @@ impl RedisOptions {
             tls: RedisTls::default(),
             sentinel: RedisLogin::default(),
             prefix: "tg".to_owned(),
+            source: None,
             timeout: Duration::from_millis(50),
             stream_length: 10_000,
             tombstones: 1_000_000,
@@ -70,6 +74,14 @@ impl RedisOptions {
     /// As [`check`](Self::check).
     pub fn is_divided(&self) -> Result<bool, TierError> {
         Ok(self.endpoint()?.is_cluster())
+    }
+
+    /// The beginning of the names of all keys.
+    pub(super) fn key_prefix(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}.{source}", self.prefix),
+            None => self.prefix.clone(),
+        }
     }
 
     pub(super) fn endpoint(&self) -> Result<Endpoint, TierError> {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use cache::shared::{
     LateJoin, LateTier, MemoryTier, RedisMetrics, RedisOptions, RedisTier, SharedUrl,
 };
-use cache::{SharedTier, TierError};
+use cache::{LocalMemory, SharedTier, TierError};
 use coherence::Clock;
 use prometheus_client::registry::Registry;
 use tokio::time::{sleep, timeout};
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::node::error::NodeError;
 
 /// The time that a start waits for Redis. A node without it serves within the contracts, from its origins.
@@ -20,19 +20,24 @@ const START_LIMIT: Duration = Duration::from_millis(2_500);
 /// The pause between two attempts to reach a Redis that was away at the start.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Connects to the shared tier. One that does not answer joins when it does.
+/// Connects to the shared tier of a source. One that does not answer joins when it does. `memory`: its size,
+/// where it is in this process.
 ///
 /// # Errors
 /// It answers, and can't be used.
 pub(crate) async fn shared_tier(
     config: &Config,
+    (name, source): (&str, &Source),
+    memory: LocalMemory,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Arc<dyn SharedTier>, NodeError> {
     let url = &config.shared.url;
     let failed = |error| NodeError::Shared { url: url.to_string(), error };
-    let Some(mut options) = config.shared.redis().map_err(failed)? else {
-        return Ok(Arc::new(MemoryTier::new(Arc::clone(clock), config.local.bytes)));
+    // The names of the main source's keys are those of a configuration with one source.
+    let own_part = (!source.main).then_some(name);
+    let Some(mut options) = config.shared.redis(own_part).map_err(failed)? else {
+        return Ok(Arc::new(MemoryTier::new(Arc::clone(clock), memory.bytes)));
     };
     options.metrics = RedisMetrics::new(registry);
     let connecting = timeout(START_LIMIT, RedisTier::connect(options.clone())).await;
