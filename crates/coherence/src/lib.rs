@@ -35,7 +35,10 @@
 //! | [`causal_token`] | read-your-writes: whether an answer includes a given write |
 //! | [`standby`] | the proof of an answer from a database standby |
 //! | [`atomic`] | whether several values come from one database snapshot |
+//! | **calls** | |
+//! | [`circuit_breaker`] | whether a call to a server that fails is made |
 
+pub mod circuit_breaker;
 pub mod clock;
 pub mod event;
 pub mod position;
@@ -44,6 +47,7 @@ pub mod rules;
 mod stream;
 mod tier;
 
+pub use circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use position::{Epoch, Log, Lsn, server_digest};

@@ -5,6 +5,7 @@
 
 mod audit;
 mod batches;
+mod checkouts;
 mod client;
 mod ledger;
 mod migrate;

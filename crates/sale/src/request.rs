@@ -1,12 +1,15 @@
 //! Requests, checked so that a ledger can execute them.
 
+mod checkout;
+
 use std::collections::BTreeMap;
 
 use contract::fnv1a;
 use thiserror::Error;
 
+pub use self::checkout::{AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, price};
 use crate::hold_id::HoldId;
-use crate::rules::{Cell, Demand, Policy};
+use crate::rules::{Cell, Demand, Policy, Price};
 
 /// The greatest number of units in a line, and of units on hand.
 pub const UNITS_MAX: i64 = 1_000_000_000;
@@ -194,6 +197,8 @@ pub struct SetStock {
     pub policy: Option<Policy>,
     /// The SKU's limit for each customer; `None`: unchanged, `Some(None)`: none.
     pub customer_limit: Option<Option<i64>>,
+    /// The price of a unit, for holds from now on; `None`: unchanged.
+    pub price: Option<Price>,
 }
 
 impl SetStock {
@@ -213,7 +218,13 @@ impl SetStock {
         if let Some(Some(limit)) = customer_limit {
             units("customer_limit", limit, 1)?;
         }
-        Ok(Self { cell, on_hand, policy, customer_limit })
+        Ok(Self { cell, on_hand, policy, customer_limit, price: None })
+    }
+
+    /// Returns the request with the price of a unit.
+    #[must_use]
+    pub fn with_price(self, price: Option<Price>) -> Self {
+        Self { price, ..self }
     }
 }
 

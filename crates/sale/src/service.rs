@@ -4,6 +4,7 @@
 //! together ([`lanes`]). A request that finds no call under way starts one at once.
 
 mod calls;
+mod checkout;
 mod error;
 mod expiry;
 mod keys;
@@ -12,6 +13,7 @@ mod metrics;
 mod sale;
 mod sweeper;
 
+pub use self::checkout::{Difference, Payments, Reconciliation, reconcile};
 pub use self::error::SaleError;
 pub use self::metrics::SaleMetrics;
 pub use self::sale::{HoldReceipt, Sale};

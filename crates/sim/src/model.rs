@@ -9,7 +9,7 @@
 //! hold for every answer that the state allows. One invariant simulates a period without faults from
 //! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
-//! [`key_filter`], [`lagging_service`], [`two_logs`], [`mixed_contracts`] and [`stock_holds`] are small models of
+//! [`key_filter`], [`lagging_service`], [`two_logs`], [`mixed_contracts`], [`stock_holds`] and [`checkout_payments`] are small models of
 //! their own.
 //!
 //! **Time** is the number of changes of the snapshots' content: nothing else can tell two moments
@@ -20,6 +20,7 @@
 //! the rules), threads inside one process, expiry by TTL, and writes to two primaries at once during a
 //! failover.
 
+pub mod checkout_payments;
 pub mod composition;
 pub mod database;
 pub mod explore;

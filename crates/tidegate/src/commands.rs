@@ -7,5 +7,6 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod purge;
 pub(crate) mod sale;
+mod sale_provider;
 pub(crate) mod serve;
 pub(crate) mod token;

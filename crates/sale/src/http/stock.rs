@@ -12,8 +12,8 @@ use serde_json::json;
 use super::body::{counted, key, parse};
 use super::problem::Problem;
 use crate::ledger::{CellStock, SkuStock};
-use crate::request::{AdjustStock, InvalidRequest, SetStock, UNITS_MAX, check_sku};
-use crate::rules::{Policy, Stock};
+use crate::request::{AdjustStock, InvalidRequest, SetStock, UNITS_MAX, check_sku, price};
+use crate::rules::{Policy, Price, Stock};
 use crate::service::Sale;
 
 #[derive(Deserialize)]
@@ -25,6 +25,14 @@ struct PutBody {
     /// Absent: unchanged; null: none.
     #[serde(default, deserialize_with = "present")]
     customer_limit: Option<Option<i64>>,
+    price: Option<PriceBody>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct PriceBody {
+    amount: i64,
+    currency: String,
 }
 
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<i64>>, D::Error> {
@@ -88,9 +96,11 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let PutBody { on_hand, location, policy, customer_limit } = parse(&headers, body)?;
+    let PutBody { on_hand, location, policy, customer_limit, price: unit } = parse(&headers, body)?;
     let policy = policy.map(|policy| policy.check()).transpose()?;
+    let unit = unit.map(|unit| price("price", unit.amount, &unit.currency)).transpose()?;
     let request = SetStock::new(&sku, location.as_deref(), on_hand, policy, customer_limit)?;
+    let request = request.with_price(unit);
     counted(&sale, "set-stock", sale.set_stock(&request).await)?;
     show(&sale, &sku).await
 }
@@ -114,6 +124,9 @@ async fn show(sale: &Sale, sku: &str) -> Result<Response, Problem> {
         .iter()
         .map(|CellStock { location, stock }| (location.clone(), counters(*stock, policy)))
         .collect();
+    let unit = counted(sale, "price", sale.price(sku).await)?;
+    let unit =
+        unit.map(|Price { amount, currency }| PriceBody { amount, currency: currency.to_string() });
     let body = json!({
         "sku": sku,
         "on_hand": sum(|stock| stock.on_hand),
@@ -122,6 +135,7 @@ async fn show(sale: &Sale, sku: &str) -> Result<Response, Problem> {
         "available": available,
         "policy": PolicyBody::of(policy),
         "customer_limit": customer_limit,
+        "price": unit,
         "locations": cells,
     });
     Ok(Json(body).into_response())

@@ -5,8 +5,11 @@ use super::migrate;
 use crate::invariants::{self, Dialect};
 use crate::ledger::{Finding, LedgerError, LedgerStatus};
 
-const DIALECT: Dialect =
-    Dialect { prefix: "tidegate.", minute_ago: "clock_timestamp() - interval '1 minute'" };
+const DIALECT: Dialect = Dialect {
+    prefix: "tidegate.",
+    minute_ago: "clock_timestamp() - interval '1 minute'",
+    day_ago: "clock_timestamp() - interval '1 day'",
+};
 
 pub(super) async fn findings(client: &Client) -> Result<Vec<Finding>, LedgerError> {
     let rows = client.rows("auditing", &invariants::statement(&DIALECT), &[]).await?;

@@ -24,8 +24,8 @@ use crate::schema::SchemaError;
 /// The ledger in a PostgreSQL.
 #[derive(Clone)]
 pub struct PostgresLedger {
-    client: Client,
-    reports: Client,
+    pub(super) client: Client,
+    pub(super) reports: Client,
 }
 
 /// The time limit of a report.
@@ -55,7 +55,8 @@ const EXTEND: &str = "select * from tidegate.extend_hold($1, $2, $3, $4)";
 /// With a volatile clock the server would read every active hold, since it could not use the index.
 const DUE: &str = "select id from tidegate.hold where state = 'active' \
     and expires_at <= statement_timestamp() order by expires_at limit $1";
-const FORGET: &str = "with gone as (delete from tidegate.request \
+const FORGET: &str = "with old_webhooks as (delete from tidegate.webhook \
+    where at < statement_timestamp() - interval '30 days'), gone as (delete from tidegate.request \
     where at < statement_timestamp() - interval '24 hours' returning 1) select count(*) from gone";
 
 #[async_trait]

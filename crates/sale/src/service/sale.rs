@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coherence::Clock;
 
 use super::calls::{EndCall, HoldCall};
+use super::checkout::Payments;
 use super::error::SaleError;
 use super::keys::{KeyGuard, KeysInFlight};
 use super::lanes::Lanes;
@@ -14,7 +15,7 @@ use crate::ledger::{Adjusted, EndHold, EndRefusal, HoldView, Ledger, NewHold, Ou
 use crate::request::{
     AdjustStock, ExtendRequest, HoldRequest, IdempotencyKey, RequestKey, SetStock, confirm_digest,
 };
-use crate::rules::{HoldEnd, HoldRefusal, Shortage};
+use crate::rules::{HoldEnd, HoldRefusal, Price, Shortage};
 
 /// A hold that was granted, now or when the same request came before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +33,9 @@ pub struct Sale {
     holds: Arc<Lanes<HoldCall>>,
     ends: Arc<Lanes<EndCall>>,
     keys: KeysInFlight,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     metrics: SaleMetrics,
+    pub(super) payments: Payments,
 }
 
 impl Sale {
@@ -43,10 +45,17 @@ impl Sale {
         let hold = HoldCall { ledger: Arc::clone(&ledger), metrics: metrics.clone() };
         let end = EndCall { ledger: Arc::clone(&ledger), metrics: metrics.clone() };
         let (holds, ends) = (Lanes::new(hold), Lanes::new(end));
-        Self { ledger, holds, ends, keys: KeysInFlight::default(), clock, metrics }
+        let (keys, payments) = (KeysInFlight::default(), Payments::default());
+        Self { ledger, holds, ends, keys, clock, metrics, payments }
     }
 
-    pub(super) fn ledger(&self) -> &dyn Ledger {
+    /// Returns the sale with these payment providers.
+    #[must_use]
+    pub fn with_payments(self, payments: Payments) -> Self {
+        Self { payments, ..self }
+    }
+
+    pub(in crate::service) fn ledger(&self) -> &dyn Ledger {
         &*self.ledger
     }
 
@@ -148,7 +157,19 @@ impl Sale {
     /// # Errors
     /// [`SaleError`].
     pub async fn set_stock(&self, request: &SetStock) -> Result<(), SaleError> {
-        Ok(self.ledger.set_stock(request).await??)
+        self.ledger.set_stock(request).await??;
+        if let Some(price) = request.price {
+            self.ledger.set_price(&request.cell.sku, price).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the price of a SKU.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn price(&self, sku: &str) -> Result<Option<Price>, SaleError> {
+        Ok(self.ledger.price(sku).await?)
     }
 
     /// Changes the units on hand of a SKU at a location.
@@ -174,7 +195,7 @@ impl Sale {
         self.ledger.stock(sku).await?.ok_or_else(|| SaleError::UnknownSku(sku.to_owned()))
     }
 
-    fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {
+    pub(super) fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {
         self.keys.enter(key).ok_or(SaleError::KeyInFlight)
     }
 }

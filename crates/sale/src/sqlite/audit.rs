@@ -10,6 +10,7 @@ use crate::ledger::{Finding, LedgerError, LedgerStatus};
 const DIALECT: Dialect = Dialect {
     prefix: "tidegate_",
     minute_ago: "cast(unixepoch('now', 'subsec') * 1000 as integer) - 60000",
+    day_ago: "cast(unixepoch('now', 'subsec') * 1000 as integer) - 86400000",
 };
 
 pub(super) fn findings(connection: &Connection) -> Result<Vec<Finding>, LedgerError> {

@@ -66,7 +66,7 @@ impl Fixture {
 
     fn new(url: &str, postgres: Option<Postgres>) -> Self {
         let url = url.parse().expect("a url");
-        let options = SaleOptions { url, connections: 8, timeout: DEADLINE };
+        let options = SaleOptions { timeout: DEADLINE, ..SaleOptions::new(url) };
         Self { options, postgres, _folder: tempfile::tempdir().expect("a folder") }
     }
 

@@ -7,7 +7,8 @@ use crate::fixture::Fixture;
 async fn lifecycle(fixture: &Fixture) {
     let options = &fixture.options;
     let pending = options.pending().await.expect("readable");
-    assert_eq!((pending.present, pending.migrations.len()), (0, 1));
+    let all = pending.migrations.len();
+    assert_eq!((pending.present, all > 1), (0, true));
     let (first, second) = tokio::join!(
         tokio::spawn({
             let options = options.clone();
@@ -20,7 +21,7 @@ async fn lifecycle(fixture: &Fixture) {
     );
     let applied =
         [first, second].map(|one| one.expect("joined").expect("migrated").migrations.len());
-    assert_eq!(applied.iter().sum::<usize>(), 1, "one of two applies it: {applied:?}");
+    assert!(applied.contains(&all) && applied.contains(&0), "one of two applies all: {applied:?}");
     fixture.shop().await.put("A", 1).await;
     assert!(options.migrate().await.expect("up to date").migrations.is_empty());
     fixture.shop().await.assert_stock("A", 1, 0, 0).await;

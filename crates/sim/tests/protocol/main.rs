@@ -1,5 +1,6 @@
 //! The protocol: explored by the model checker, and run by simulated clusters.
 
+mod checkout_payments;
 mod explore;
 mod findings;
 mod key_filter;

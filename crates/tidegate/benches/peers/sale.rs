@@ -91,7 +91,7 @@ fn node(
 
 fn options(postgres: &Postgres) -> Result<SaleOptions> {
     let url = postgres.url("postgres").parse()?;
-    Ok(SaleOptions { url, connections: 8, timeout: DEADLINE })
+    Ok(SaleOptions { timeout: DEADLINE, ..SaleOptions::new(url) })
 }
 
 async fn sale(postgres: &Postgres, sku: &str) -> Result<Sale> {

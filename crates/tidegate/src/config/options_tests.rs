@@ -115,6 +115,14 @@ url = "postgres://shop@db/stock"
 password_file = "password"
 connections = 3
 timeout = "1s"
+payment_patience = "1s"
+[sale.payment.card]
+kind = "http"
+url = "https://pay.example/v1"
+key_file = "key"
+webhook_secret_file = "secret"
+timeout = "1s"
+calls_per_second = 3
 [log]
 format = "json"
 [audit]

@@ -60,6 +60,7 @@ fn url_at_any_key_hidden() {
         ("access", access::AccessOptions::KEYS),
         ("access.audit_log", &["file", "rotate"]),
         ("sale", sale::SaleOptions::KEYS),
+        ("sale.payment.card", sale::payment::PaymentOptions::KEYS),
         ("data.price", &["key", "value", "staleness", "owner", "tags", "from"]),
         ("misspelt", &["url"]),
     ] {

@@ -8,9 +8,9 @@ use coherence::Clock;
 use parking_lot::Mutex;
 use redis_transport::timeout_with_grace;
 
-use super::circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 use crate::engine::metrics::Metrics;
 use crate::shared::{SharedTier, TierError};
+use coherence::{BreakerOptions, BreakerPass, CircuitBreaker};
 
 /// When the shared tier's circuit breaker opens.
 const BREAKER: BreakerOptions = BreakerOptions {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use coherence::Mono;
+use crate::clock::Mono;
 
 /// When a circuit breaker opens, and for how long.
 #[derive(Clone, Copy, Debug)]
