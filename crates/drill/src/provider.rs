@@ -4,6 +4,7 @@
 //! Faults are set with `POST /faults`; `GET /ledger` shows each operation that was executed.
 
 mod book;
+mod call;
 mod faults;
 mod plain;
 mod stripe;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
 use self::book::{Book, Reply};
+use self::call::Call;
 use self::faults::{Fate, Faults};
 
 /// The state of the provider.
@@ -32,15 +34,6 @@ use self::faults::{Fate, Faults};
 struct Provider {
     book: Mutex<Book>,
     faults: Mutex<Faults>,
-}
-
-/// A call, read completely.
-struct Call {
-    method: Method,
-    path: String,
-    query: String,
-    key: Option<String>,
-    body: String,
 }
 
 /// Serves for ever.
@@ -118,14 +111,18 @@ fn set_faults(provider: &Provider, body: &str) -> Reply {
 }
 
 async fn with_faults(provider: &Arc<Provider>, call: &Call) -> Result<Reply, Lost> {
-    let (fate, delay) = provider.faults.lock().fate(call.method == Method::GET);
+    let (fate, delay) = provider.faults.lock().fate(call.kind());
     tokio::time::sleep(delay).await;
     match fate {
         Fate::Unreachable => return Err(Lost),
         Fate::Refuse(status) => return Ok(Reply::error(status, "api_error", "a fault")),
-        Fate::Execute | Fate::LoseReply => {}
+        Fate::Execute | Fate::LoseReply | Fate::FailAfter => {}
     }
-    let (reply, touched) = execute(&mut provider.book.lock(), call);
+    let (mut reply, touched) = execute(&mut provider.book.lock(), call);
+    if let (Fate::FailAfter, Some(key)) = (fate, &call.key) {
+        reply = Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "api_error", "a fault");
+        provider.book.lock().replace(key, &reply);
+    }
     if let (Some(payment), Some(plan)) = (touched, provider.faults.lock().webhooks.clone()) {
         webhooks::send(plan, payment);
     }

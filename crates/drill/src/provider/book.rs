@@ -98,6 +98,13 @@ impl Book {
         self.keys.insert(key.to_owned(), (fingerprint, reply.clone()));
     }
 
+    /// Replaces the stored answer of a key.
+    pub(super) fn replace(&mut self, key: &str, reply: &Reply) {
+        if let Some((_, stored)) = self.keys.get_mut(key) {
+            *stored = reply.clone();
+        }
+    }
+
     pub(super) fn executed(&self) -> usize {
         self.executed.len()
     }

@@ -3,8 +3,8 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::Call;
 use super::book::{Book, Entry, Refused, Reply, Status};
+use super::call::Call;
 
 /// Executes a call of `/payments…`. Returns the payment that it is about.
 pub(super) fn call(book: &mut Book, call: &Call) -> (Reply, Option<String>) {

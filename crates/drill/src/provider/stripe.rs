@@ -6,8 +6,8 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::Call;
 use super::book::{Book, Entry, Refused, Reply, Status};
+use super::call::Call;
 
 /// Executes a call of `/v1/…`. Returns the payment that it is about.
 pub(super) fn call(book: &mut Book, call: &Call, path: &str) -> (Reply, Option<String>) {

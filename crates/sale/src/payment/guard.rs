@@ -6,8 +6,10 @@ use std::time::Duration;
 use coherence::{BreakerOptions, BreakerPass, CircuitBreaker, Clock, Mono};
 use parking_lot::Mutex;
 
-use super::options::PaymentOptions;
+use super::options::{PaymentOptions, ProviderKind};
+use super::plain::PlainProvider;
 use super::port::{Payment, PaymentProvider, ProviderOutcome, Unknown};
+use super::stripe::StripeProvider;
 use crate::rules::{Operation, PaymentFacts};
 
 const BREAKER: BreakerOptions = BreakerOptions {
@@ -53,10 +55,14 @@ impl GuardedProvider {
     /// Creates the provider of a section of the configuration.
     #[must_use]
     pub fn new(options: &PaymentOptions, clock: Arc<dyn Clock>) -> Self {
+        let provider: Arc<dyn PaymentProvider> = match options.kind {
+            ProviderKind::Stripe => Arc::new(StripeProvider::new(options)),
+            ProviderKind::Http => Arc::new(PlainProvider::new(options)),
+        };
         let per_second = f64::from(options.calls_per_second);
         let rate = RateLimit { per_second, free: per_second, at: clock.mono() };
         let limits = Mutex::new((CircuitBreaker::new(BREAKER), rate));
-        Self { provider: options.provider(), limits, clock, timeout: options.timeout }
+        Self { provider, limits, clock, timeout: options.timeout }
     }
 
     /// Returns the provider, for questions that no customer waits for.

@@ -2,14 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use contract::config::{TableReader, ValueError};
-
-use super::plain::PlainProvider;
-use super::port::PaymentProvider;
-use super::stripe::StripeProvider;
 
 /// The protocol of a provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -121,13 +116,6 @@ impl PaymentOptions {
             timeout,
             calls_per_second,
         })
-    }
-
-    pub(super) fn provider(&self) -> Arc<dyn PaymentProvider> {
-        match self.kind {
-            ProviderKind::Stripe => Arc::new(StripeProvider::new(self)),
-            ProviderKind::Http => Arc::new(PlainProvider::new(self)),
-        }
     }
 }
 

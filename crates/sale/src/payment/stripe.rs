@@ -100,8 +100,12 @@ fn outcome(operation: Operation, answer: &Answer) -> ProviderOutcome {
             retryable: RETRYABLE.contains(&decline),
             reason: decline.to_owned(),
         },
-        // The key was used with other parameters: the first ones may have been executed.
-        400 | 404 if word("type") != "idempotency_error" => {
+        // The payment may be in the wanted state already, by a reply that got lost: its record tells. And a key that
+        // was used with other parameters may have executed those.
+        400 | 404
+            if word("type") != "idempotency_error"
+                && word("code") != "payment_intent_unexpected_state" =>
+        {
             ProviderOutcome::Declined { retryable: false, reason: word("code").to_owned() }
         }
         _ => ProviderOutcome::Unknown(Unknown(described(*status, body))),

@@ -194,7 +194,7 @@ fn restock(session: &Session<'_>, hold: &str, order: CheckoutId) -> Result<(), L
         params![hold, session.now_ms, reason],
     )?;
     session.run(
-        "update tidegate_stock set on_hand = on_hand + m.held from tidegate_movement m \
+        "update tidegate_stock set on_hand = tidegate_stock.on_hand + m.held from tidegate_movement m \
          where m.hold = ?1 and m.kind = 'hold' and tidegate_stock.sku = m.sku \
            and tidegate_stock.location = m.location",
         [hold],

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::checkouts::paid_order;
 use crate::fixture::{Fixture, Shop, key, request};
 
 /// Each statement, and an invariant that it breaks.
@@ -38,6 +39,25 @@ const PLANTED: &[(&str, &str)] = &[
     ("update tidegate.movement set key = 'k1' where kind = 'hold'", "one-effect-per-key"),
     ("update tidegate.sku set customer_limit = 1 where sku = 'B'", "customer-limit"),
     (
+        "update tidegate.hold set state = 'cancelled' where state = 'confirmed'",
+        "orders-have-sold-holds",
+    ),
+    ("update tidegate.checkout set ordered = false", "takes-are-for-orders"),
+    ("update tidegate.checkout set refunded = 1", "amounts-are-the-attempts"),
+    (
+        "insert into tidegate.payment_attempt(key, checkout, operation, amount, outcome, at) \
+         select 'second', checkout, operation, amount, outcome, at from tidegate.payment_attempt \
+         where operation = 'capture'",
+        "one-capture-per-order",
+    ),
+    ("delete from tidegate.payment_attempt where operation = 'authorise'", "orders-are-authorised"),
+    ("update tidegate.payment_attempt set outcome = 'sent'", "ended-attempts-are-known"),
+    (
+        "update tidegate.checkout_step set after = 'refunding' where after = 'captured'",
+        "transitions-are-legal",
+    ),
+    ("delete from tidegate.outbox", "events-are-complete"),
+    (
         "insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold) \
       select at, kind, 'Z', location, on_hand, held, sold from tidegate.movement where kind = 'set' and sku = 'A'",
         "movements-have-stock",
@@ -49,6 +69,7 @@ async fn fill(shop: &Shop) {
     shop.put_with("B", 10, None, Some(5)).await;
     let sold = shop.hold("k1", "c", &[("A", 2), ("B", 2)]).await.expect("held");
     shop.confirm(sold.hold).await.expect("confirmed");
+    paid_order(shop).await;
     shop.hold("k2", "c", &[("A", 1), ("B", 1)]).await.expect("held");
     shop.sale.hold(request("d", &[("B", 1)], 600), &key("k3")).await.expect("held");
 }
@@ -72,14 +93,26 @@ async fn finds_planted(fixture: &Fixture, save: &str, restore: &str) {
     }
 }
 
-const TABLES: [&str; 6] = ["sku", "stock", "hold", "customer_units", "request", "movement"];
+const TABLES: [&str; 10] = [
+    "sku",
+    "stock",
+    "hold",
+    "customer_units",
+    "request",
+    "movement",
+    "checkout",
+    "checkout_step",
+    "payment_attempt",
+    "outbox",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_violations_found_in_postgres() {
     let save =
         TABLES.map(|table| format!("create table saved_{table} as table tidegate.{table}; "));
     let restore = TABLES.map(|table| {
-        let identity = if table == "movement" { "overriding system value " } else { "" };
+        let identity =
+            if matches!(table, "movement" | "outbox") { "overriding system value " } else { "" };
         format!(
             "truncate tidegate.{table} cascade; \
              insert into tidegate.{table} {identity}select * from saved_{table}; "

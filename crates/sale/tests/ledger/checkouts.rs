@@ -119,6 +119,15 @@ async fn apply(shop: &Shop, change: &CheckoutChange) -> ChangeOutcome {
 
 use CheckoutInput::{Cancel, Declined, Done, HoldEnded, Ordered, Sent};
 
+/// Makes an order of one unit of A.
+pub(crate) async fn paid_order(shop: &Shop) {
+    let hold = shop.hold("of the order", "c", &[("A", 1)]).await.expect("held").hold;
+    assert_eq!(begin(shop, &new(77, "pay", 7, hold)).await, BeginOutcome::Begun);
+    let placed = [&TO_ORDERING[..], &[Ordered, Sent, Done]].concat();
+    let placed = change(&record(shop, id(77)).await, &placed);
+    assert_eq!(apply(shop, &placed).await, ChangeOutcome::Recorded);
+}
+
 const TO_ORDERING: [CheckoutInput; 4] = [Sent, Done, Sent, Done];
 
 async fn price_is_frozen_by_the_hold(shop: Shop) {

@@ -149,6 +149,7 @@ async fn status(config: &Path, json: bool) -> Result<Exit, String> {
     }
     let LedgerStatus { schema, skus, on_hand, held, sold, active_holds, .. } = status;
     let LedgerStatus { due_holds, oldest_due_ms, keys, .. } = status;
+    let LedgerStatus { open_checkouts, oldest_checkout_ms, orders, .. } = status;
     print(format_args!("ledger   {}, schema {schema}", options.url));
     print(format_args!("stock    {skus} SKUs, {on_hand} on hand, {held} held, {sold} sold"));
     print(format_args!("holds    {active_holds} active, {due_holds} of them past the deadline"));
@@ -156,6 +157,10 @@ async fn status(config: &Path, json: bool) -> Result<Exit, String> {
         print(format_args!(
             "         the oldest for {oldest_due_ms} ms; a running node expires them"
         ));
+    }
+    print(format_args!("orders   {orders}, and {open_checkouts} checkouts under way"));
+    if open_checkouts > 0 {
+        print(format_args!("         the oldest for {oldest_checkout_ms} ms"));
     }
     print(format_args!("keys     {keys} idempotency keys"));
     Ok(Exit::Good)

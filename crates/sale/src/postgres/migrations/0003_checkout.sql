@@ -102,8 +102,9 @@ begin
   end if;
   insert into tidegate.price(sku, since, amount, currency)
     select wanted_sku, clock_timestamp(), wanted_amount, wanted_currency
-    where (wanted_amount, wanted_currency) is distinct from (select (p.amount, p.currency)
-      from tidegate.price p where p.sku = wanted_sku order by p.since desc limit 1);
+    where not exists (select from (select p.amount, p.currency from tidegate.price p
+        where p.sku = wanted_sku order by p.since desc limit 1) last
+      where last.amount = wanted_amount and last.currency = wanted_currency);
   return true;
 end $$;
 

@@ -147,7 +147,13 @@ impl Sale {
             }
         };
         let before = draft.state();
-        let (id, key) = (draft.record.id.to_string(), draft.key(before));
+        let id = draft.record.id.to_string();
+        let key = match operation {
+            // An error that the provider has stored with the key must not stop the customer. A second registration
+            // does no harm.
+            Operation::Prepare => format!("{}-{}", draft.key(before), draft.record.tries),
+            _ => draft.key(before),
+        };
         let payment = Payment {
             checkout: &id,
             reference: draft.record.reference.as_deref().unwrap_or_default(),

@@ -41,6 +41,22 @@ fn busy_provider_charges_once() {
     shop.check();
 }
 
+/// The provider repeats an error with the key although it has executed the call: its record tells.
+#[test]
+fn stored_error_after_execution_is_looked_up() {
+    let shop = Rehearsal::start();
+    let (_node, client) = shop.node();
+    for (round, failed) in [1, 2, 3].into_iter().enumerate() {
+        let hold = hold(&client, &format!("c{round}"));
+        shop.faults(&json!({ "fail_next": failed }));
+        let paid = pay_persistently(&client, &format!("k{round}"), &hold, "pm_card");
+        assert_eq!(paid.status, 201, "{paid:?}");
+    }
+    assert_eq!((shop.executed("authorise").len(), shop.executed("capture").len()), (3, 3));
+    assert_eq!(shop.paid(), 3 * 1_999);
+    shop.check();
+}
+
 #[test]
 fn absent_provider_is_waited_for_and_keeps_the_hold() {
     let shop = Rehearsal::start();
