@@ -1,5 +1,5 @@
 //! A model of checkouts ([`sale::rules`]): two nodes, a provider with a ledger of its own, replies that are lost after
-//! the execution, nodes that crash between any two steps or act on what they read long ago, customers who press twice,
+//! the execution, nodes that crash between any two steps or act on an old copy, customers who press twice,
 //! holds that expire, shops that cancel and refund.
 //!
 //! A node reads the stored checkout, calls the provider, and records the outcome if the version is still the one that
