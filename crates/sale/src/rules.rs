@@ -7,17 +7,19 @@
 mod checkout;
 mod hold;
 mod key;
+mod phase;
 mod price;
 mod rule;
 mod shelf;
 mod stock;
 
 pub use self::checkout::{
-    CheckoutEffect, CheckoutInput, CheckoutRefusal, CheckoutState, Operation, PaymentFacts, Phase,
-    Task, admits_checkout, may_record, step_checkout,
+    CheckoutEffect, CheckoutInput, CheckoutRefusal, CheckoutState, PaymentFacts, Task,
+    admits_checkout, may_record, step_checkout,
 };
 pub use self::hold::{Effect, HoldEnd, HoldInput, HoldRefusal, HoldState, step};
 pub use self::key::{KeyVerdict, judge_key};
+pub use self::phase::{Operation, Phase};
 pub use self::price::{Currency, Price, PricedLine, QuoteRefusal, quote};
 pub use self::rule::Rule;
 #[cfg(feature = "switches")]

@@ -73,7 +73,7 @@ pub struct CheckoutRecord {
     pub state: CheckoutState,
     /// The version that a save has to name.
     pub version: i64,
-    /// How often a node has taken it up.
+    /// How often a node has taken it up in this phase.
     pub tries: i64,
     /// The last reason of a decline or delay.
     pub reason: Option<String>,

@@ -212,7 +212,7 @@ fn store(
     session.run(
         "update tidegate_checkout set phase = ?2, sent = ?3, ordered = ?4, cancelling = ?5, number = ?6, \
            operation_amount = ?7, captured = ?8, refunded = ?9, reference = coalesce(?10, reference), \
-           reason = ?11, version = ?12, tries = case when ?13 is null then 0 else tries end, \
+           reason = ?11, version = ?12, tries = case when ?17 then 0 else tries end, \
            due_at = ?13, leased_until = ?14, changed_at = ?15, ordered_at = coalesce(ordered_at, ?16) \
          where id = ?1",
         params![
@@ -232,6 +232,7 @@ fn store(
             lease,
             now,
             change.places_order.then_some(now),
+            change.path.len() > 1,
         ],
     )?;
     Ok(())

@@ -219,7 +219,7 @@ begin
       phase = path[cardinality(path)], sent = flags[1], ordered = flags[2], cancelling = flags[3],
       number = numbers[1], operation_amount = numbers[2], captured = numbers[3], refunded = numbers[4],
       reference = coalesce(new_reference, c.reference), reason = new_reason, version = c.version + 1,
-      tries = case when due_ms is null then 0 else c.tries end,
+      tries = case when cardinality(path) > 1 then 0 else c.tries end,
       due_at = now + due_ms * interval '1 millisecond',
       leased_until = case when lease_ms > 0 then now + lease_ms * interval '1 millisecond' end,
       changed_at = now, ordered_at = case when places_order then now else c.ordered_at end

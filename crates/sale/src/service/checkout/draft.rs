@@ -116,7 +116,8 @@ impl Draft {
 
     /// The changes are recorded.
     pub(super) fn recorded(self) -> Self {
-        let record = CheckoutRecord { version: self.record.version + 1, ..self.record };
+        let tries = if self.path.len() > 1 { 0 } else { self.record.tries };
+        let record = CheckoutRecord { version: self.record.version + 1, tries, ..self.record };
         Self { is_announced: self.is_announced, ..Self::new(record) }
     }
 }

@@ -73,11 +73,11 @@ impl Sale {
             let _guard = guard;
             sale.drive_draft(draft).await
         });
-        match tokio::time::timeout(ANSWER_WAIT, driven).await {
-            Ok(Ok(record)) => record,
-            Ok(Err(_)) => Err(SaleError::Stopped),
-            Err(_) => self.find_checkout(id).await,
+        if let Ok(ended) = tokio::time::timeout(ANSWER_WAIT, driven).await {
+            ended.map_err(|_| SaleError::Stopped)??;
         }
+        // The times of the database's clock are in its record only.
+        self.find_checkout(id).await
     }
 
     /// Returns the price of a hold: that of its lines when it was granted.
