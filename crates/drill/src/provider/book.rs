@@ -61,7 +61,7 @@ pub(super) enum Refused {
     Unknown,
     /// The card was declined, with the issuer's word.
     Declined(&'static str),
-    State(Entry),
+    State(Box<Entry>),
 }
 
 /// The ledger.
@@ -155,7 +155,7 @@ impl Book {
             "refund" if payment.captured - payment.refunded >= amount && amount > 0 => {
                 payment.refunded += amount;
             }
-            _ => return Err(Refused::State(payment.clone())),
+            _ => return Err(Refused::State(Box::new(payment.clone()))),
         }
         let payment = payment.clone();
         self.executed.push(Executed {

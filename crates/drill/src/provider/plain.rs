@@ -46,10 +46,11 @@ fn operate(book: &mut Book, call: &Call, id: &str, word: &str, body: &Value) -> 
         captured: 0,
         refunded: 0,
     });
-    let is_closed = |payment: &Entry| payment.status == Status::Canceled;
     match book.operate(operation, id, amount, call.key.as_deref().unwrap_or_default()) {
         Ok(_) => Reply::ok(json!({ "outcome": "done" })),
-        Err(Refused::State(payment)) if operation == "void" && is_closed(&payment) => {
+        Err(Refused::State(payment))
+            if operation == "void" && payment.status == Status::Canceled =>
+        {
             Reply::ok(json!({ "outcome": "done" }))
         }
         Err(Refused::Declined(reason)) => {

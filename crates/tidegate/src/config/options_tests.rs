@@ -209,7 +209,8 @@ fn collect_keys(path: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
         toml::Value::Table(table) => {
             for (key, value) in table {
                 let dot = if path.is_empty() { "" } else { "." };
-                let key = if path == "source" { "NAME" } else { key };
+                let is_named = matches!(path, "source" | "sale.payment");
+                let key = if is_named { "NAME" } else { key };
                 let path = format!("{path}{dot}{key}");
                 keys.insert(path.clone());
                 collect_keys(&path, value, keys);
