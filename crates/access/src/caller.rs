@@ -15,25 +15,25 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A sender on a listener that needs no tokens.
+    /// A sender on a listener that needs neither tokens nor certificates.
     #[must_use]
     pub fn anonymous(from: IpAddr) -> Self {
         Self { name: None, from, rights: Arc::new(Rights::all()) }
     }
 
-    /// The holder of the token `name`.
+    /// The holder of the token `name`, or of the certificate that has this name in the configuration.
     #[must_use]
     pub fn holder(name: Arc<str>, from: IpAddr, rights: Arc<Rights>) -> Self {
         Self { name: Some(name), from, rights }
     }
 
-    /// Returns the name of the token; `anonymous` without one. No token has that name.
+    /// Returns the name of the token or of the certificate's entry; `anonymous` without one. Neither has that name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(Self::ANONYMOUS)
     }
 
-    /// The name of senders without a token.
+    /// The name of senders that need neither token nor certificate.
     pub const ANONYMOUS: &str = "anonymous";
 
     /// Returns the address of the connection.
@@ -62,8 +62,8 @@ impl Caller {
         if self.has(role) {
             return Ok(());
         }
-        let (token, action) = (self.name().to_owned(), action.to_owned());
-        Err(Refusal::Role { token, needed: role, action })
+        let (caller, action) = (self.name().to_owned(), action.to_owned());
+        Err(Refusal::Role { caller, needed: role, action })
     }
 
     /// Requires the right to read a contract.
@@ -74,7 +74,7 @@ impl Caller {
         if self.may_read(contract) {
             return Ok(());
         }
-        let (token, contract) = (self.name().to_owned(), contract.to_owned());
-        Err(Refusal::Contract { token, contract })
+        let (caller, contract) = (self.name().to_owned(), contract.to_owned());
+        Err(Refusal::Contract { caller, contract })
     }
 }

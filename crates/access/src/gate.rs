@@ -1,6 +1,5 @@
 //! The checks that a request passes before anything of it is read beyond its head.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,10 @@ use http::request::Parts;
 use parking_lot::Mutex;
 
 use crate::caller::Caller;
+use crate::certificates::Certificates;
 use crate::hosts::Hosts;
 use crate::metrics::{Metrics, RefusalLabels};
+use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::tokens::{AccessToken, TokenWatch};
 
@@ -44,23 +45,29 @@ impl Listener {
 #[derive(Clone)]
 pub struct Gate {
     hosts: Arc<Hosts>,
-    /// `None`: no tokens are needed. The configuration allows that on loopback addresses only.
+    /// `None`: no tokens are accepted.
     tokens: Option<Arc<TokenWatch>>,
+    /// `None`: no client certificates are accepted. With neither, all senders are; the configuration allows that on
+    /// loopback addresses only.
+    certificates: Option<Arc<Certificates>>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     last_warning: Arc<Mutex<Option<Mono>>>,
 }
 
 impl Gate {
-    /// Creates the rules. Without `tokens` every sender may do everything.
+    /// Creates the rules. Without `tokens` and `certificates` every sender may do everything.
     #[must_use]
     pub fn new(
         hosts: Hosts,
         tokens: Option<Arc<TokenWatch>>,
+        certificates: Option<Certificates>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
-        Self { hosts: Arc::new(hosts), tokens, clock, metrics, last_warning: Arc::default() }
+        let certificates = certificates.map(Arc::new);
+        let (hosts, last_warning) = (Arc::new(hosts), Arc::default());
+        Self { hosts, tokens, certificates, clock, metrics, last_warning }
     }
 
     /// Checks the host that a request names and the site of the page that sends it.
@@ -68,7 +75,7 @@ impl Gate {
     /// # Errors
     /// [`Refusal`], which is counted.
     pub fn check_host(&self, listener: Listener, request: &Parts) -> Result<(), Refusal> {
-        let checked = self.hosts.check(request, self.tokens.is_some());
+        let checked = self.hosts.check(request, self.knows_senders());
         checked.inspect_err(|refusal| self.refused(listener, refusal))
     }
 
@@ -80,18 +87,24 @@ impl Gate {
         &self,
         listener: Listener,
         headers: &HeaderMap,
-        from: IpAddr,
+        peer: &Peer,
     ) -> Result<Caller, Refusal> {
-        let caller = self.caller(headers, from);
+        let caller = self.caller(headers, peer);
         caller.inspect_err(|refusal| self.refused(listener, refusal))
     }
 
     /// Returns the sender of a request that is answered in any case, with less for an unknown one. Counts no
     /// refusal.
     #[must_use]
-    pub fn recognise(&self, request: &Parts, from: IpAddr) -> Option<Caller> {
-        self.hosts.check(request, self.tokens.is_some()).ok()?;
-        self.caller(&request.headers, from).ok()
+    pub fn recognise(&self, request: &Parts, peer: &Peer) -> Option<Caller> {
+        self.hosts.check(request, self.knows_senders()).ok()?;
+        self.caller(&request.headers, peer).ok()
+    }
+
+    /// Whether senders need a token or a certificate, neither of which a page of another site has: the name of such
+    /// a page is in no certificate of this listener.
+    fn knows_senders(&self) -> bool {
+        self.tokens.is_some() || self.certificates.is_some()
     }
 
     /// Counts a refused request. A sender with a token of this node is also logged, once a second: its owner
@@ -100,7 +113,11 @@ impl Gate {
         let (listener, reason) = (listener.as_str(), refusal.reason());
         self.metrics.refused.get_or_create(&RefusalLabels { listener, reason }).inc();
         match refusal {
-            Refusal::Role { .. } | Refusal::Contract { .. } | Refusal::ExpiredToken(_)
+            Refusal::Role { .. }
+            | Refusal::Contract { .. }
+            | Refusal::ExpiredToken(_)
+            | Refusal::ExpiredCertificate(_)
+            | Refusal::UnknownCertificate(_)
                 if self.may_warn() =>
             {
                 tracing::warn!(listener, %refusal, "request refused");
@@ -119,10 +136,14 @@ impl Gate {
         may
     }
 
-    fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, Refusal> {
-        match &self.tokens {
-            None => Ok(Caller::anonymous(from)),
-            Some(tokens) => tokens.holder(&bearer(headers)?, from, &*self.clock),
+    /// A sender that shows a token is judged by it; others by their certificate.
+    fn caller(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refusal> {
+        let shows_token = headers.contains_key(AUTHORIZATION) || peer.certificate.is_none();
+        let tokens = self.tokens.as_ref().filter(|_| shows_token || self.certificates.is_none());
+        match (tokens, &self.certificates) {
+            (Some(tokens), _) => tokens.holder(&bearer(headers)?, peer.address, &*self.clock),
+            (None, Some(certificates)) => certificates.holder(peer, self.clock.wall_ms() / 1_000),
+            (None, None) => Ok(Caller::anonymous(peer.address)),
         }
     }
 }

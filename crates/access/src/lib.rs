@@ -5,10 +5,12 @@
 
 mod audit_log;
 mod caller;
+mod certificates;
 mod gate;
 mod hosts;
 mod metrics;
 mod options;
+mod peer;
 mod private_file;
 mod refusal;
 mod rights;
@@ -19,13 +21,15 @@ pub use audit_log::{
     Action, Anchor, AuditLog, AuditLogError, ChainReport, Damage, append_once, verify_chain,
 };
 pub use caller::Caller;
+pub use certificates::{CertificateEntry, CertificateName, Certificates};
 pub use gate::{Gate, Listener};
 pub use hosts::Hosts;
 pub use metrics::Metrics;
 pub use options::{AccessOptions, AuditLogOptions};
+pub use peer::Peer;
 pub use refusal::Refusal;
 pub use rights::{Reads, Rights, Role};
-pub use server::{Body, Peer, serve};
+pub use server::{Body, serve};
 pub use tokens::{
     AccessToken, NewToken, TokenEntry, TokenFile, TokenFileError, TokenList, TokenWatch,
 };

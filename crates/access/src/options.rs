@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use contract::Problem;
 use contract::config::{TableReader, ValueError};
 
+use crate::certificates::Certificates;
 use crate::hosts::Hosts;
 use crate::tokens::TokenFile;
 
@@ -21,6 +22,10 @@ pub struct AccessOptions {
     pub hosts: Hosts,
     /// The file of access tokens; `None`: none are needed.
     pub tokens: Option<TokenFile>,
+    /// The authorities of client certificates; `None`: no certificates are accepted.
+    pub client_ca: Option<PathBuf>,
+    /// The accepted certificates.
+    pub clients: Certificates,
     /// The audit log; `None`: there is none.
     pub audit_log: Option<AuditLogOptions>,
 }
@@ -36,13 +41,25 @@ pub struct AuditLogOptions {
 
 impl AccessOptions {
     /// The keys of `[access]`.
-    pub const KEYS: &[&str] = &["hosts", "tokens", "audit_log"];
+    pub const KEYS: &[&str] = &["hosts", "tokens", "client_ca", "client", "audit_log"];
 
     /// Reads `[access]`. `folder`: the base of relative file names. With problems, the values are defaults
     /// where they could not be read.
     pub fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
         let hosts = table.list_with("hosts", Hosts::check_name);
         let tokens = table.file("tokens", folder).map(TokenFile::new);
+        let client_ca = table.file("client_ca", folder);
+        let clients = Certificates::read(table);
+        for (key, is_missing, other) in [
+            ("client_ca", table.has("client_ca") && !table.has("client"), "[[access.client]]"),
+            ("client", table.has("client") && !table.has("client_ca"), "`client_ca`"),
+        ] {
+            if is_missing {
+                let help = "name the authorities of client certificates in `client_ca`, and each client's rights \
+                            in `[[access.client]]`";
+                table.problem("conflict", key, format!("has no effect without {other}"), help);
+            }
+        }
         let audit_log = table.nested("audit_log", AUDIT_LOG_KEYS, |table| {
             let file = table.file("file", folder);
             if !table.has("file") {
@@ -55,15 +72,30 @@ impl AccessOptions {
         Self {
             hosts: Hosts::new(hosts.into_iter().map(|(_, name)| name).collect()),
             tokens,
+            client_ca,
+            clients,
             audit_log,
         }
     }
 
-    /// Returns the problem of a private listener that other machines reach and that needs no token.
-    /// `key`: the key of its address.
+    /// Returns the problem of a private listener that other machines reach and that needs neither token nor
+    /// certificate, or that can't ask for the certificates. `key`: the key of its address. `is_tls`: whether it is
+    /// encrypted.
     #[must_use]
-    pub fn unprotected(&self, key: &str, address: SocketAddr) -> Option<Problem> {
-        if address.ip().to_canonical().is_loopback() || self.tokens.is_some() {
+    pub fn unprotected(&self, key: &str, address: SocketAddr, is_tls: bool) -> Option<Problem> {
+        if self.client_ca.is_some() && self.tokens.is_none() && !is_tls {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            let err = ValueError {
+                rule: "no-tls",
+                message: "is not encrypted, so no client can show a certificate".to_owned(),
+                help: format!(
+                    "add `cert` and `key` to `[listen.tls]` or `[listen.{name}_tls]`, and keep it in                      `listen.tls.listeners`"
+                ),
+            };
+            return Some(err.at(key));
+        }
+        let knows_senders = self.tokens.is_some() || self.client_ca.is_some();
+        if address.ip().to_canonical().is_loopback() || knows_senders {
             return None;
         }
         let err = ValueError {
@@ -71,7 +103,7 @@ impl AccessOptions {
             message: format!("other machines reach {address}, and it needs no access token"),
             help: format!(
                 "listen on 127.0.0.1:{}, or set `tokens = \"tokens.toml\"` in `[access]` and run `tidegate \
-                 token create NAME --role viewer`",
+                 token create NAME --role viewer`, or `client_ca` for client certificates",
                 address.port()
             ),
         };
@@ -88,16 +120,21 @@ mod tests {
         let open = AccessOptions::default();
         let tokens = Some(TokenFile::new("tokens.toml"));
         let closed = AccessOptions { tokens, ..AccessOptions::default() };
+        let client_ca = Some("ca.pem".into());
+        let mutual = AccessOptions { client_ca, ..AccessOptions::default() };
         for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             let address = loopback.parse().expect("an address");
-            assert_eq!(open.unprotected("listen.admin", address), None, "{loopback}");
+            assert_eq!(open.unprotected("listen.admin", address, false), None, "{loopback}");
         }
         for reachable in ["0.0.0.0:9180", "[::]:9180", "10.0.0.1:9180", "[fe80::1]:9180"] {
             let address = reachable.parse().expect("an address");
-            let problem = open.unprotected("listen.admin", address).expect(reachable);
+            let problem = open.unprotected("listen.admin", address, true).expect(reachable);
             assert!(problem.help.contains("tidegate token create"), "{problem}");
             assert!(problem.help.contains(":9180"), "{problem}");
-            assert_eq!(closed.unprotected("listen.admin", address), None);
+            assert_eq!(closed.unprotected("listen.admin", address, false), None);
+            assert_eq!(mutual.unprotected("listen.admin", address, true), None);
+            let problem = mutual.unprotected("listen.admin", address, false).expect(reachable);
+            assert!(problem.help.contains("listen.admin_tls"), "{problem}");
         }
     }
 }

@@ -38,21 +38,30 @@ pub enum Refusal {
     /// The list of tokens has been unreadable for too long, so no token can be judged.
     #[error("access tokens can't be checked at present: the node's log says why")]
     TokensUnreadable,
+    /// The connection has no client certificate, and no tokens are accepted.
+    #[error("a client certificate is needed, signed by an authority of `[access] client_ca`")]
+    NoCertificate,
+    /// No `[[access.client]]` has a name of the certificate.
+    #[error("no `[[access.client]]` has a name of the client certificate {0:?}")]
+    UnknownCertificate(String),
+    /// The certificate has expired since the connection began.
+    #[error("the client certificate {0:?} has expired: renew it, and connect again")]
+    ExpiredCertificate(String),
     /// The role does not suffice.
-    #[error("{action} needs the role {}, which the access token {token:?} does not have", needed.as_str())]
+    #[error("{action} needs the role {}, which {caller:?} does not have", needed.as_str())]
     Role {
-        /// The name of the token.
-        token: String,
+        /// The name of the token or the certificate's entry.
+        caller: String,
         /// The lowest role that suffices.
         needed: Role,
         /// The refused action.
         action: String,
     },
-    /// The token does not include the contract.
-    #[error("the access token {token:?} may not read the contract {contract:?}")]
+    /// The caller's rights do not include the contract.
+    #[error("{caller:?} may not read the contract {contract:?}")]
     Contract {
-        /// The name of the token.
-        token: String,
+        /// The name of the token or the certificate's entry.
+        caller: String,
         /// The name in the request.
         contract: String,
     },
@@ -65,10 +74,13 @@ impl Refusal {
         match self {
             Self::MalformedHost(_) => StatusCode::BAD_REQUEST,
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::ForeignOrigin(_) | Self::Role { .. } | Self::Contract { .. } => {
-                StatusCode::FORBIDDEN
-            }
+            Self::ForeignOrigin(_)
+            | Self::Role { .. }
+            | Self::Contract { .. }
+            | Self::UnknownCertificate(_) => StatusCode::FORBIDDEN,
             Self::NoToken
+            | Self::NoCertificate
+            | Self::ExpiredCertificate(_)
             | Self::MalformedToken(_)
             | Self::UnknownToken
             | Self::ExpiredToken(_) => StatusCode::UNAUTHORIZED,
@@ -84,11 +96,15 @@ impl Refusal {
             Self::UnknownHost(_) => "Unknown host",
             Self::ForeignOrigin(_) => "Request of another site",
             Self::NoToken
+            | Self::NoCertificate
+            | Self::ExpiredCertificate(_)
             | Self::MalformedToken(_)
             | Self::UnknownToken
             | Self::ExpiredToken(_) => "Authentication failed",
             Self::TokensUnreadable => "Authentication not possible",
-            Self::Role { .. } | Self::Contract { .. } => "Not permitted",
+            Self::Role { .. } | Self::Contract { .. } | Self::UnknownCertificate(_) => {
+                "Not permitted"
+            }
         }
     }
 
@@ -101,6 +117,9 @@ impl Refusal {
             Self::NoToken => "no_token",
             Self::MalformedToken(_) | Self::UnknownToken => "unknown_token",
             Self::ExpiredToken(_) => "expired_token",
+            Self::NoCertificate => "no_certificate",
+            Self::UnknownCertificate(_) => "unknown_certificate",
+            Self::ExpiredCertificate(_) => "expired_certificate",
             Self::TokensUnreadable => "tokens_unreadable",
             Self::Role { .. } | Self::Contract { .. } => "not_permitted",
         }

@@ -4,5 +4,5 @@ mod body;
 mod listen;
 mod socket;
 
-pub use self::listen::{Peer, serve};
+pub use self::listen::serve;
 pub use body::Body;

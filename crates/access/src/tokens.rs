@@ -7,5 +7,6 @@ mod watch;
 
 pub use file::{TokenFile, TokenFileError};
 pub use list::{NewToken, TokenEntry, TokenList};
+pub(crate) use list::{check_name, read_rights};
 pub use secret::AccessToken;
 pub use watch::TokenWatch;

@@ -18,8 +18,10 @@ mod background;
 mod batch;
 mod coalesce;
 mod error;
+mod foreign;
 mod governor_mode;
 mod handle;
+mod joint_proof;
 mod load;
 pub mod metrics;
 pub(crate) mod observer;
@@ -29,10 +31,12 @@ mod read;
 mod rules;
 mod striped_counter;
 mod tiers;
+mod witness;
 
 pub use self::answer::{Answer, Proof, Stale, Tier};
 pub use self::batch::{AtomicBatch, Item};
 pub use self::error::ReadError;
+pub use self::foreign::ForeignProof;
 pub use self::governor_mode::GovernorMode;
 pub use self::handle::Engine;
 pub use self::metrics::Metrics;
@@ -40,6 +44,7 @@ pub use self::options::EngineOptions;
 pub use self::policy::Policy;
 pub use self::read::{ServedAs, TierEntry};
 pub use self::rules::{Mappings, Rules};
+pub use self::witness::WitnessFill;
 
 #[cfg(test)]
 mod tests;

@@ -43,8 +43,6 @@ pub struct Entry {
     pub tags: Arc<[Tag]>,
     /// The wall time of its load, in ms since 1970 (for `Age`; the bound never uses it).
     pub loaded_wall_ms: u64,
-    /// The duration of the load; XFetch weighs early refreshes with it.
-    pub cost: Duration,
     /// Its TTL, jitter included: the safety net beneath the log.
     pub ttl: Duration,
     /// No commit after this position is in it ([`coherence::atomic`]); [`Lsn::MAX`]: not known.
@@ -52,9 +50,23 @@ pub struct Entry {
     /// The [definition](contract::Contract::definition_fingerprint) of the contract that it was made by; zero
     /// where there is no contract.
     pub definition: u64,
+    /// The duration of the load in µs, as [`cost`](Self::cost) returns it.
+    pub cost_us: u32,
 }
 
 impl Entry {
+    /// Returns the duration of the load; XFetch weighs early refreshes with it.
+    #[must_use]
+    pub fn cost(&self) -> Duration {
+        Duration::from_micros(self.cost_us.into())
+    }
+
+    /// Returns a duration in whole µs for `cost_us`, rounded up. An hour is longer than any load may take.
+    #[must_use]
+    pub fn cost_us(cost: Duration) -> u32 {
+        u32::try_from(cost.as_nanos().div_ceil(1_000)).unwrap_or(u32::MAX)
+    }
+
     /// Returns whether there is a value.
     #[must_use]
     pub fn is_present(&self) -> bool {
@@ -72,11 +84,11 @@ impl Entry {
             },
             tags: if renewal.tags.is_empty() { Arc::default() } else { renewal.tags[..].into() },
             loaded_wall_ms: event.committed_us / 1_000,
-            cost: Duration::ZERO,
             ttl: renewal.ttl,
             // The row as that commit left it.
             seen: event.lsn,
             definition: renewal.definition,
+            cost_us: 0,
         }
     }
 }

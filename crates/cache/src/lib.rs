@@ -19,8 +19,9 @@ mod survey;
 pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
-    Answer, AtomicBatch, Engine, EngineOptions, GovernorMode, Item, Mappings, Metrics, Policy,
-    Proof, ReadError, Rules, ServedAs, Stale, Tier, TierEntry, admission,
+    Answer, AtomicBatch, Engine, EngineOptions, ForeignProof, GovernorMode, Item, Mappings,
+    Metrics, Policy, Proof, ReadError, Rules, ServedAs, Stale, Tier, TierEntry, WitnessFill,
+    admission,
 };
 pub use entry::{Content, Entry, Value};
 pub use local::{

@@ -24,6 +24,7 @@ mod key_filter;
 mod memory;
 mod pools;
 mod raised;
+mod slab;
 mod snapshot;
 mod standby;
 mod store;

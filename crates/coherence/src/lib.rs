@@ -32,10 +32,16 @@
 //! | [`sliding_ttl`] | a TTL that each use prolongs |
 //! | **a read: the proof of an answer** | |
 //! | [`bound`] | the time as of which a tier at a position is proven to miss nothing |
+//! | [`sample_pace`] | how often a node samples the log's end |
 //! | [`causal_token`] | read-your-writes: whether an answer includes a given write |
+//! | [`causal_tokens`] | the same for writes to several databases |
+//! | [`joint`] | the proof of a value that depends on several logs |
 //! | [`standby`] | the proof of an answer from a database standby |
 //! | [`atomic`] | whether several values come from one database snapshot |
+//! | **calls** | |
+//! | [`circuit_breaker`] | whether a call to a server that fails is made |
 
+pub mod circuit_breaker;
 pub mod clock;
 pub mod event;
 pub mod position;
@@ -44,10 +50,11 @@ pub mod rules;
 mod stream;
 mod tier;
 
+pub use circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use position::{Epoch, Log, Lsn, server_digest};
-pub use read::{atomic, bound, causal_token, standby};
+pub use read::{atomic, bound, causal_token, causal_tokens, joint, sample_pace, standby};
 pub use rules::Rule;
 pub use stream::{
     applied_schema, cursor, high_water_mark, relay, replay_buffer, resume, watermark,
@@ -61,17 +68,20 @@ pub use tier::{
 pub use applied_schema::{AppliedSchema, ObjectDigests, SchemaGate};
 pub use bound::Bound;
 pub use causal_token::{CausalToken, Reached};
+pub use causal_tokens::CausalTokens;
 pub use coverage::{Coverage, CoverageDigest, KnownCoverage};
 pub use cursor::{Advance, StreamCursor};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
 pub use generation::Generation;
 pub use governor::Governor;
 pub use high_water_mark::HighWaterMark;
+pub use joint::{JointProof, LoadId, Witness};
 pub use key_filter::{KeyFilter, KeySet};
 pub use leadership::{Claim, Conflict, History};
 pub use lease::{LeaseToken, Leases};
 pub use relay::Relay;
 pub use replay_buffer::ReplayBuffer;
+pub use sample_pace::{SamplePace, SampleResult};
 pub use sliding_ttl::SlidingTtl;
 pub use soft::{EntryState, Invalidation, Raise, SoftStale};
 pub use standby::{ReadRequirement, Rejection, Replayed};

@@ -22,6 +22,8 @@ pub enum Rule {
     EverythingRaisesFloor,
     /// A repeated event never lowers a tombstone.
     TombstonesNeverFall,
+    /// Only events that an in-process tier has applied under the same mappings are skipped as repeats.
+    RepeatIsKnown,
     /// A fill that was read in another epoch is refused.
     FillOfOwnEpoch,
     /// A fill older than the floor is refused.
@@ -107,6 +109,10 @@ pub enum Rule {
     StatedWhenCaughtUp,
     /// An entry of another definition of its contract is not served.
     EntryOfOwnDefinition,
+    /// A witness proves only the value of its own load.
+    WitnessOfSameLoad,
+    /// A value that depends on several logs needs a witness of each.
+    WitnessOfEveryLog,
 }
 
 impl Rule {
@@ -119,6 +125,7 @@ impl Rule {
         Self::TombstonePatterns,
         Self::EverythingRaisesFloor,
         Self::TombstonesNeverFall,
+        Self::RepeatIsKnown,
         Self::FillOfOwnEpoch,
         Self::FillAboveFloor,
         Self::FillAboveTombstones,
@@ -161,6 +168,8 @@ impl Rule {
         Self::CoverageGainedByEvent,
         Self::StatedWhenCaughtUp,
         Self::EntryOfOwnDefinition,
+        Self::WitnessOfSameLoad,
+        Self::WitnessOfEveryLog,
     ];
 }
 

@@ -10,3 +10,4 @@ pub mod leadership;
 pub mod lease;
 pub mod sliding_ttl;
 pub mod soft;
+mod tombstones;

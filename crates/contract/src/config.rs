@@ -15,6 +15,8 @@
 
 mod choice;
 mod duration;
+mod key_survey;
+mod listen_address;
 mod problem;
 mod size;
 mod suggestion;
@@ -24,7 +26,9 @@ pub use choice::parse_choice;
 pub use duration::{
     MAX_DURATION, TIME_LIMITS, duration_from_value, format_duration, parse_duration,
 };
+pub use key_survey::{KeyForm, KeySurvey};
+pub use listen_address::parse_listen_address;
 pub use problem::{Problem, ValueError, describe_value};
 pub use size::{format_size, parse_size, size_from_value};
 pub use suggestion::nearest_name;
-pub use table_reader::{KeySurvey, TableReader};
+pub use table_reader::TableReader;

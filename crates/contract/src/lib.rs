@@ -9,7 +9,7 @@
 //! It is pure: no I/O, no clock, no randomness. Callers pass them as arguments.
 //!
 //! Modules depend on each other in one direction, from right to left:
-//! `config`, `naming` ← `model` ← `mapping` ← `section` ← `lint`.
+//! `config`, `naming` ← `model` ← `mapping` ← `section` ← `lint`; `config` ← `signing`.
 
 pub mod config;
 mod lint;
@@ -18,6 +18,7 @@ mod model;
 mod naming;
 mod problem_details;
 mod section;
+mod signing;
 
 pub use config::Problem;
 pub use lint::{Finding, Severity, lint, lint_residency, lint_toml};
@@ -27,6 +28,7 @@ pub use mapping::page_evidence::PageEvidence;
 pub use mapping::projection::{Projected, Projection};
 pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
 pub use mapping::sql::{NumberedStatement, SqlDialect, number_parameters, replace_parameters};
+pub use mapping::text_form::{TextForm, TextForms};
 pub use model::contract::{
     AbsentFilter, Approval, Class, Contract, Evidence, Origin, Refresh, Sensitivity, Tiers,
     Unproven,
@@ -47,5 +49,7 @@ pub use naming::tag::{Tag, TagError, TagTemplate};
 pub use naming::template::{KeyTemplate, TemplateError};
 pub use problem_details::ProblemDetails;
 pub use section::choices::{CLASS_WORDS, UNPROVEN_WORDS};
+pub use section::parse::survey_contract;
 pub use section::preset::{Preset, Strictness, presets};
 pub use section::reference::{KeyDoc, reference, reference_markdown};
+pub use signing::{KeyId, Mac, MacError, RefusalReport, Refusals, SigningKeys, SigningKeysSource};

@@ -10,3 +10,4 @@ pub(crate) mod postgres_type;
 pub(crate) mod projection;
 pub(crate) mod row;
 pub(crate) mod sql;
+pub(crate) mod text_form;

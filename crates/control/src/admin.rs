@@ -7,7 +7,7 @@ use axum::extract::State;
 use cache::Engine;
 use cache::audit::PageAuditReport;
 use contract::Contracts;
-use node::{AuditLoop, Health, Journal, LogInvalidator, TokenIssuer};
+use node::{AuditLoop, Health, Invalidators, Journal, SignatureRefusals, TokenIssuers};
 use prometheus_client::registry::Registry;
 
 use crate::body::BodySlots;
@@ -21,30 +21,40 @@ pub type PageAuditSource = Arc<dyn Fn() -> PageAuditReport + Send + Sync>;
 pub struct Admin {
     /// Whether the process should get traffic.
     pub health: Arc<Health>,
-    /// The last invalidations.
-    pub journal: Arc<Journal>,
+    /// The sources, the main one first: at least one.
+    pub sources: Vec<AdminSource>,
     /// All metrics.
     pub registry: Registry,
-    /// The engine whose state `/api/v1/status` shows.
-    pub engine: Engine,
     /// The contracts.
     pub contracts: Arc<Contracts>,
-    /// The auditor, for `/api/v1/audit`.
-    pub audit: Arc<AuditLoop>,
     /// Reads the report of the auditor of pages; `None` without one.
     pub page_audit: Option<PageAuditSource>,
     /// Reads this node's tiers for another node's auditor.
     pub inspector: Arc<dyn TierInspector>,
     /// Applies purge requests.
-    pub invalidator: LogInvalidator,
+    pub invalidators: Invalidators,
     /// Issues causal tokens.
-    pub tokens: TokenIssuer,
+    pub tokens: TokenIssuers,
     /// The access rules.
     pub gate: Gate,
     /// Records purge requests; `None`: there is no audit log.
     pub audit_log: Option<AuditLog>,
     /// The memory for the bodies of requests.
     pub bodies: BodySlots,
+}
+
+/// The parts of a node that follow one source.
+pub struct AdminSource {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The engine whose state `/api/v1/status` shows.
+    pub engine: Engine,
+    /// The last invalidations.
+    pub journal: Arc<Journal>,
+    /// The auditor, for `/api/v1/audit`.
+    pub audit: Arc<AuditLoop>,
+    /// The values and messages that were refused because of their signature, for `/api/v1/audit`.
+    pub refusals: SignatureRefusals,
     /// Receives posted change events; `None` where the source's log is read.
     pub events: Option<EventEndpoint>,
 }

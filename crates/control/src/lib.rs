@@ -10,7 +10,7 @@ mod inspect;
 mod problem;
 mod webhook;
 
-pub use admin::{Admin, PageAuditSource};
+pub use admin::{Admin, AdminSource, PageAuditSource};
 pub use api::{router, serve};
 pub use body::BodySlots;
 pub use events::{EventEndpoint, EventError, EventSink};

@@ -13,16 +13,17 @@
 //!
 //! This crate knows neither contracts nor logs. Its URLs and errors are printed without secrets.
 
+mod current_server;
 mod error;
 pub mod mariadb;
 mod password_file;
 pub mod postgres;
 pub mod quoting;
 pub mod sqlite;
-mod tls;
 mod url;
 mod url_error;
 
+pub use self::current_server::CurrentServer;
 pub use self::error::{DatabaseError, Failure, ServerCode};
 pub use self::url::DatabaseUrl;
-pub use self::url_error::{UrlError, redacted};
+pub use self::url_error::{UrlError, check_login, redacted};

@@ -3,6 +3,7 @@
 mod config;
 mod connection;
 mod error;
+mod identity;
 mod pool;
 mod statements;
 mod url;
@@ -11,6 +12,7 @@ mod url_options;
 pub use self::config::{ConnectConfig, READ_ONLY};
 pub use self::connection::{Connection, Rows};
 pub use self::error::driver_error;
-pub use self::pool::Pool;
+pub use self::identity::{CurrentServer, ServerIdentity};
+pub use self::pool::{Answer, Pool};
 pub use self::statements::ResultSet;
 pub use self::url::MariaDbUrl;

@@ -22,6 +22,31 @@ impl UrlError {
     }
 }
 
+/// Checks that the login of a URL ends where its writer meant: at one of these characters in a password the driver
+/// would end it, and make another host of the rest.
+///
+/// # Errors
+/// The login has one of them.
+pub fn check_login(url: &str, ends: &[char]) -> Result<(), UrlError> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    // An `@` in the value of an option is none of the login's.
+    let is_option = |query: &str| query.split('@').next().is_some_and(|part| part.contains('='));
+    let address = match rest.split_once('?') {
+        Some((address, query)) if address.contains('@') || is_option(query) => address,
+        _ => rest,
+    };
+    let Some((login, _)) = address.rsplit_once('@') else { return Ok(()) };
+    if !login.contains(ends) {
+        return Ok(());
+    }
+    Err(UrlError {
+        problem: "has a login with one of @ / ? # in it".to_owned(),
+        remedy: "in the password write %40 for @, %2F for /, %3F for ?, %23 for #, %3A for : and %25 for %, \
+                 or put it as it is into a file, and name the file in password_file"
+            .to_owned(),
+    })
+}
+
 /// Returns a URL of any kind with its password, and any query that may hold one, replaced by `***`.
 #[must_use]
 pub fn redacted(url: &str) -> String {
@@ -62,6 +87,29 @@ fn has_ports_only(rest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unencoded_login_refused() {
+        for url in [
+            "postgres://u:p@ss@h/d",
+            "postgres://u:p/w@h/d",
+            "postgres://u:p?w@h/d",
+            "mysql://u:p#w@h/d?a=1",
+            "postgres://u:p@ss@h/d?sslmode=require",
+        ] {
+            let err = check_login(url, &['@', '/', '?', '#']).expect_err(url);
+            assert!(err.remedy.contains("%40") && !err.problem.contains("p@ss"), "{err}");
+        }
+        for url in [
+            "postgres://u:p%40ss@h/d",
+            "postgres://h/d?user=a@b",
+            "postgres://u:p@a,b:6000/d?options=-c%20x",
+            "postgres://u@h/d?application_name=a@b",
+            "postgres://h/d",
+        ] {
+            assert_eq!(check_login(url, &['@', '/', '?', '#']), Ok(()), "{url}");
+        }
+    }
 
     #[test]
     fn passwords_never_printed() {

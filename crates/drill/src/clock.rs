@@ -7,3 +7,10 @@ use std::time::Instant;
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
+
+/// The wall time, in seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a signature of another server's event has its time")]
+pub(crate) fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}

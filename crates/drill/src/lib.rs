@@ -8,6 +8,8 @@
 //! requests to every [`Target`] in an open loop and commits each write once; the auditor checks
 //! the responses; [`Running::finish`] returns the [`RunReport`].
 //!
+//! A [`provider`] is a payment provider with faults and a ledger of its own.
+//!
 //! A [`FaultProxy`] puts faults between a system under test and a server that it depends on.
 
 mod audit;
@@ -16,6 +18,7 @@ mod demo;
 mod fault;
 mod load;
 mod page;
+pub mod provider;
 mod report;
 
 pub use audit::{Field, Findings, Oracle, StalenessBudgets, Value, Version};

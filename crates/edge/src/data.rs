@@ -13,5 +13,5 @@ mod inspect;
 mod serve;
 mod value;
 
-pub use self::api::{DataApi, Sampler, ServedContract};
+pub use self::api::{DataApi, Sampler, ServedContract, ServedSource};
 pub use self::inspect::{InspectError, Inspected};

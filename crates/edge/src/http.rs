@@ -17,6 +17,7 @@ pub(crate) mod not_stored;
 pub(crate) mod pace;
 pub(crate) mod partial_stream;
 pub(crate) mod path;
+pub(crate) mod query;
 pub(crate) mod request_id;
 pub(crate) mod ryw_token;
 pub(crate) mod shared_headers;

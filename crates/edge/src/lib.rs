@@ -38,5 +38,8 @@ pub use crate::settings::page_limits::PageLimits;
 pub use crate::settings::proxies::{HostPattern, Proxies};
 pub use crate::settings::route_config::RouteConfig;
 pub use crate::settings::routes::{RouteError, Routes};
+pub use crate::settings::server_address::ServerAddress;
+pub use crate::settings::tls_files::TlsFiles;
 pub use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts, UpstreamLimits};
 pub use crate::telemetry::metrics::{self, Metrics};
+pub use crate::upstream::connector::{Connector, ServerStream};

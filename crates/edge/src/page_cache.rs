@@ -3,6 +3,7 @@
 
 pub(crate) mod key;
 pub(crate) mod origin;
+pub(crate) mod other_logs;
 mod receive;
 pub(crate) mod recent_pages;
 pub(crate) mod response;

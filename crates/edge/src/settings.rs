@@ -8,4 +8,6 @@ pub(crate) mod page_limits;
 pub(crate) mod proxies;
 pub(crate) mod route_config;
 pub(crate) mod routes;
+pub(crate) mod server_address;
+pub(crate) mod tls_files;
 pub(crate) mod upstream_limits;

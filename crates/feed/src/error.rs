@@ -76,11 +76,31 @@ pub struct SetupIssue {
     pub description: String,
     /// The statements for a database administrator, line by line: SQL, or a comment after `--`.
     pub remedy: Vec<String>,
+    /// The name in contracts that it is about, if it is about one.
+    pub subject: Option<Subject>,
+}
+
+/// A name in contracts, as they write it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Subject {
+    /// A table.
+    Table(String),
+    /// A column.
+    Column {
+        /// Its table.
+        table: String,
+        /// The column.
+        column: String,
+    },
 }
 
 impl SetupIssue {
     pub(crate) fn new<const N: usize>(description: impl Into<String>, remedy: [String; N]) -> Self {
-        Self { description: description.into(), remedy: remedy.into() }
+        Self { description: description.into(), remedy: remedy.into(), subject: None }
+    }
+
+    pub(crate) fn about(self, subject: Subject) -> Self {
+        Self { subject: Some(subject), ..self }
     }
 }
 

@@ -23,19 +23,23 @@ mod feed;
 mod leader_election;
 pub mod mariadb;
 mod message;
+mod message_keys;
 mod metrics;
 pub mod postgres;
 mod schema;
 mod source;
 pub mod sqlite;
+mod survey;
 mod table;
+mod unknown_name;
 
-pub use error::{FeedError, SetupError, SetupIssue};
+pub use error::{FeedError, SetupError, SetupIssue, Subject};
 pub use event::{Commit, FeedEvent, Identity, LogBatch, LogEnd, LogSample, StreamStart};
 pub use feed::{Checkpoint, Feed};
 pub use leader_election::Candidate;
 pub use mariadb::{MariaDbFeed, MariaDbOptions, MariaDbSource};
 pub use message::{LogMessage, MalformedMessage, MessageTooLarge};
+pub use message_keys::MessageKeys;
 pub use metrics::Metrics;
 pub use postgres::debezium::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, InboxError,
@@ -44,4 +48,5 @@ pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource, SchemaScope};
 pub use schema::{ReadObject, Schema, ScopedContract, UnfollowedRead};
 pub use source::Source;
 pub use sqlite::{SqliteFeed, SqliteOptions, SqliteSource};
+pub use survey::{SurveyedColumn, SurveyedTable, TableKind};
 pub use table::{TableName, TrackedTable};

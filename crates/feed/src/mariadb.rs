@@ -38,9 +38,13 @@ mod session;
 mod source;
 mod statement;
 mod stream;
+mod survey;
+mod text_forms;
 mod visibility;
 
 pub use feed::MariaDbFeed;
 pub use options::MariaDbOptions;
 pub use prepare::prepare;
 pub use source::MariaDbSource;
+pub use survey::survey;
+pub use text_forms::text_forms;

@@ -4,14 +4,13 @@ use coherence::{Cause, Subject};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::metrics::Metrics;
-
 /// A request (purge request, or an application's invalidation) that goes through the database's log,
 /// so that it has a position and passes the same fence as a commit.
 ///
 /// Its form in the log is JSON: `{"id":"…","cause":"purge","subjects":["k:…","t:…","*"]}`. On
 /// PostgreSQL an application may send one from inside a transaction, which then invalidates exactly
-/// when that transaction commits: `select pg_logical_emit_message(true, 'tidegate', '{…}')`.
+/// when that transaction commits: `select pg_logical_emit_message(true, 'tidegate', '{…}')`. With keys it is
+/// [signed](crate::MessageKeys).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogMessage {
     /// Identifies the request to its sender; visible in logs.
@@ -31,7 +30,8 @@ pub struct MessageTooLarge {
 }
 
 /// The reason why a text in the log is not a valid message. Invalid messages are counted and skipped:
-/// a mistake of another writer must not stop the feed.
+/// a mistake of another writer must not stop the feed. One that a later version may have written counts as an
+/// invalidation of everything.
 #[derive(Debug, Error)]
 pub enum MalformedMessage {
     /// Larger than [`LogMessage::MAX_BYTES`].
@@ -43,6 +43,12 @@ pub enum MalformedMessage {
     /// JSON of another shape.
     #[error("{0}")]
     Shape(String),
+    /// A request with a cause or subject that this version does not know.
+    #[error("{0}; it invalidates everything")]
+    Unknown(String),
+    /// Its signature does not allow its use.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl LogMessage {
@@ -51,6 +57,9 @@ impl LogMessage {
 
     /// The largest message in bytes of JSON.
     pub const MAX_BYTES: usize = 64 * 1024;
+
+    /// The bytes that a signature adds, to a message and to its JSON.
+    const SIGNATURE_BYTES: usize = 128;
 
     /// Returns a request that invalidates everything.
     #[must_use]
@@ -72,7 +81,8 @@ impl LogMessage {
         let Self { id, cause, subjects } = self;
         let part = |subjects| Self { id: id.clone(), cause, subjects };
         let size = |text: &str| json!(text).to_string().len();
-        let frame = json!({ "id": id, "cause": cause.as_str(), "subjects": [] }).to_string().len();
+        let frame = json!({ "id": id, "cause": cause.as_str(), "subjects": [] }).to_string().len()
+            + Self::SIGNATURE_BYTES;
         let (mut parts, mut subjects_of_part, mut bytes) = (Vec::new(), Vec::new(), frame);
         for subject in subjects {
             // With the comma before it.
@@ -93,9 +103,23 @@ impl LogMessage {
     /// # Errors
     /// [`MessageTooLarge`].
     pub fn to_json(&self) -> Result<String, MessageTooLarge> {
+        Self::sized(self.json())
+    }
+
+    /// As [`to_json`](Self::to_json), with the time of a signature in seconds since 1970.
+    pub(crate) fn to_json_signed_at(&self, seconds: u64) -> Result<String, MessageTooLarge> {
+        let mut value = self.json();
+        value["signed_at"] = seconds.into();
+        Self::sized(value)
+    }
+
+    fn json(&self) -> Value {
         let subjects: Vec<String> = self.subjects.iter().map(ToString::to_string).collect();
-        let text = json!({ "id": self.id, "cause": self.cause.as_str(), "subjects": subjects })
-            .to_string();
+        json!({ "id": self.id, "cause": self.cause.as_str(), "subjects": subjects })
+    }
+
+    fn sized(value: Value) -> Result<String, MessageTooLarge> {
+        let text = value.to_string();
         if text.len() > Self::MAX_BYTES {
             return Err(MessageTooLarge { bytes: text.len() });
         }
@@ -107,6 +131,13 @@ impl LogMessage {
     /// # Errors
     /// [`MalformedMessage`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, MalformedMessage> {
+        Self::from_json_signed_at(bytes).map(|(message, _)| message)
+    }
+
+    /// As [`from_json`](Self::from_json). Returns the time of a signature too, if there is one.
+    pub(crate) fn from_json_signed_at(
+        bytes: &[u8],
+    ) -> Result<(Self, Option<u64>), MalformedMessage> {
         if bytes.len() > Self::MAX_BYTES {
             return Err(MessageTooLarge { bytes: bytes.len() }.into());
         }
@@ -118,7 +149,7 @@ impl LogMessage {
             "application" => Cause::Application,
             other => {
                 let problem = format!("`cause` is {other:?}, not `purge` or `application`");
-                return Err(MalformedMessage::Shape(problem));
+                return Err(MalformedMessage::Unknown(problem));
             }
         };
         let subjects = value
@@ -128,20 +159,12 @@ impl LogMessage {
             .iter()
             .map(|subject| {
                 let text = subject.as_str().ok_or_else(|| shape("a subject is not a text"))?;
-                text.parse::<Subject>().map_err(|err| MalformedMessage::Shape(err.to_string()))
+                text.parse::<Subject>().map_err(|err| MalformedMessage::Unknown(err.to_string()))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { id: text("id").unwrap_or_default().to_owned(), cause, subjects })
-    }
-
-    /// Parses it like [`from_json`](Self::from_json). Counts and logs a malformed one.
-    pub(crate) fn from_log(bytes: &[u8], source: &str, metrics: &Metrics) -> Option<Self> {
-        Self::from_json(bytes)
-            .inspect_err(|err| {
-                metrics.malformed.inc();
-                tracing::warn!(%source, error = %err, "malformed log message skipped");
-            })
-            .ok()
+        let signed_at = value.get("signed_at").and_then(Value::as_u64);
+        let id = text("id").unwrap_or_default().to_owned();
+        Ok((Self { id, cause, subjects }, signed_at))
     }
 }
 
@@ -175,7 +198,7 @@ mod tests {
         assert_eq!(reason("{}"), "`cause` is missing");
         assert_eq!(
             reason(r#"{"cause":"commit","subjects":[]}"#),
-            r#"`cause` is "commit", not `purge` or `application`"#
+            r#"`cause` is "commit", not `purge` or `application`; it invalidates everything"#
         );
         assert_eq!(reason(r#"{"cause":"purge","subjects":"*"}"#), "`subjects` is not a list");
         assert_eq!(reason(r#"{"cause":"purge","subjects":[1]}"#), "a subject is not a text");

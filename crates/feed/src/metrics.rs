@@ -11,6 +11,7 @@ const COMMITS: &str = "tidegate_feed_commits";
 const LAG: &str = "tidegate_feed_lag_seconds";
 const RECONNECTS: &str = "tidegate_feed_reconnects";
 const MALFORMED: &str = "tidegate_feed_malformed";
+const REFUSED: &str = "tidegate_feed_messages_refused";
 const OVERSIZED: &str = "tidegate_feed_oversized";
 const SLOTS_MADE: &str = "tidegate_feed_slots_made";
 const LEADER: &str = "tidegate_feed_leader";
@@ -23,6 +24,7 @@ pub struct Metrics {
     pub(crate) lag: Gauge<f64, AtomicU64>,
     pub(crate) reconnects: Counter,
     pub(crate) malformed: Counter,
+    pub(crate) refused: Counter,
     pub(crate) oversized: Counter,
     pub(crate) slots_created: Counter,
     pub(crate) leader: Gauge,
@@ -45,6 +47,11 @@ impl Metrics {
             MALFORMED,
             "Log messages and rows that could not be parsed and were skipped",
             metrics.malformed.clone(),
+        );
+        registry.register(
+            REFUSED,
+            "Messages in the log that were not applied because of their signature",
+            metrics.refused.clone(),
         );
         registry.register(
             OVERSIZED,

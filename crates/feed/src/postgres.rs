@@ -43,13 +43,17 @@ mod session;
 mod slot;
 mod source;
 mod stream;
+mod survey;
+mod text_forms;
 mod transport;
 mod visibility;
 
 pub use feed::{PostgresFeed, SlotFeed};
 pub use options::PostgresOptions;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, check, prepare};
 pub use schema::{SchemaScope, resolve_table};
 pub use session::{AcquiredStream, Session};
 pub use source::PostgresSource;
+pub use survey::survey;
+pub use text_forms::text_forms;
 pub use transport::{LogEvent, LogStream, Primary};

@@ -41,10 +41,15 @@ mod row;
 mod schema;
 mod session;
 mod source;
+mod survey;
+mod text_forms;
 mod triggers;
 mod unique;
 
 pub use feed::SqliteFeed;
 pub use log::LOG_END_SQL;
 pub use options::SqliteOptions;
+pub use prepare::prepare;
 pub use source::SqliteSource;
+pub use survey::survey;
+pub use text_forms::text_forms;

@@ -58,9 +58,24 @@ pub fn request(
         .with_context(|| format!("harness: can't connect to {addr}"))?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
+    exchange(&mut stream, &addr.to_string(), (method, path), headers, body)
+        .with_context(|| format!("harness: {method} {addr}{path}"))
+}
+
+/// Sends one request as [`request`] does on a stream to `host`, which ends with the response.
+///
+/// # Errors
+/// As [`get`].
+pub fn exchange(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        head.push_str(&format!("host: {addr}\r\n"));
+        head.push_str(&format!("host: {host}\r\n"));
     }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -72,8 +87,8 @@ pub fn request(
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
     let mut raw = Vec::new();
-    stream.read_to_end(&mut raw).with_context(|| format!("harness: {method} {addr}{path}"))?;
-    parse(&raw, method == "HEAD").with_context(|| format!("harness: {method} {addr}{path}"))
+    stream.read_to_end(&mut raw)?;
+    parse(&raw, method == "HEAD")
 }
 
 fn parse(raw: &[u8], head_only: bool) -> Result<Response> {

@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 use crate::{folder, programs};
 
+/// The kind of all keys.
+const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+
 /// A certificate authority, a server certificate for 127.0.0.1 and localhost, a client certificate whose user is
 /// `shop`, and server certificates that clients should refuse; PEM files, removed with the value.
 pub struct Certificates {
@@ -22,16 +25,15 @@ impl Certificates {
         let folder = folder::private("tls")?;
         let certificates = Self { folder };
         let at = |name: &str| certificates.path(name).display().to_string();
-        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
         let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
         let mut root = vec!["req", "-x509", "-subj", "/CN=tidegate tests", "-days", "2"];
-        root.extend(key);
+        root.extend(KEY);
         root.extend(["-keyout", &ca_key, "-out", &ca]);
         openssl(&root)?;
         // As the manual of PostgreSQL makes one: an authority by its form.
         let (own, own_key) = (at("self-signed.pem"), at("self-signed.key"));
         let mut alone = vec!["req", "-x509", "-subj", "/CN=localhost", "-days", "2"];
-        alone.extend(key);
+        alone.extend(KEY);
         alone.extend(["-addext", "subjectAltName=DNS:localhost"]);
         alone.extend(["-keyout", &own_key, "-out", &own]);
         openssl(&alone)?;
@@ -43,35 +45,32 @@ impl Certificates {
             // Until this second.
             ("expired", "server", "0", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
         ] {
-            let (private, signed) = (at(&format!("{name}.key")), at(&format!("{name}.pem")));
-            let (request, wanted) = (at("request"), at("extensions"));
-            fs::write(&wanted, extensions)?;
-            let subject = format!("/CN={user}");
-            let mut signing = vec!["req", "-new", "-subj", &subject];
-            signing.extend(key);
-            signing.extend(["-keyout", &private, "-out", &request]);
-            openssl(&signing)?;
-            openssl(&[
-                "x509",
-                "-req",
-                "-in",
-                &request,
-                "-CA",
-                &ca,
-                "-CAkey",
-                &ca_key,
-                // Cloud SQL's first authorities have this number.
-                "-set_serial",
-                if name == "nameless" { "0" } else { "7" },
-                "-days",
-                days,
-                "-extfile",
-                &wanted,
-                "-out",
-                &signed,
-            ])?;
+            certificates.sign(name, user, days, extensions)?;
         }
         Ok(certificates)
+    }
+
+    /// Signs a certificate `name.pem` with the key `name.key`, for the common name `user` and `days` from now.
+    /// `extensions`: lines of openssl's format.
+    ///
+    /// # Errors
+    /// When openssl fails.
+    pub fn sign(&self, name: &str, user: &str, days: &str, extensions: &str) -> Result<()> {
+        let at = |name: &str| self.path(name).display().to_string();
+        let (private, signed) = (at(&format!("{name}.key")), at(&format!("{name}.pem")));
+        let (request, wanted) = (at("request"), at("extensions"));
+        fs::write(&wanted, extensions)?;
+        let subject = format!("/CN={user}");
+        let mut signing = vec!["req", "-new", "-subj", &subject];
+        signing.extend(KEY);
+        signing.extend(["-keyout", &private, "-out", &request]);
+        openssl(&signing)?;
+        let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
+        let mut issuing = vec!["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key];
+        // Cloud SQL's first authorities have this number.
+        issuing.extend(["-set_serial", if name == "nameless" { "0" } else { "7" }]);
+        issuing.extend(["-days", days, "-extfile", &wanted, "-out", &signed]);
+        openssl(&issuing)
     }
 
     /// Returns the path of `ca.pem`, or of the `.pem` and `.key` of `server`, `client`, `other-name` (for

@@ -14,6 +14,7 @@ use crate::descriptors::{DescriptorReserve, Priority, is_out_of_descriptors};
 use crate::limits::{ConnectionLimits, ConnectionSlot, ConnectionSlots};
 use crate::metrics::ListenerMetrics;
 use crate::rare_log::RareLog;
+use crate::security::Security;
 
 /// The pause after a failed `accept`.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -27,6 +28,7 @@ pub struct Acceptor {
     reserve: Arc<DescriptorReserve>,
     priority: Priority,
     metrics: ListenerMetrics,
+    security: Security,
     refused: Mutex<RareLog>,
     failed: Mutex<RareLog>,
 }
@@ -38,6 +40,8 @@ pub struct Accepted {
     pub socket: TcpStream,
     /// The address of the client.
     pub peer: SocketAddr,
+    /// Encrypts it, if the listener is encrypted.
+    pub security: Security,
     /// Counts the connection as open until it is dropped.
     pub slot: ConnectionSlot,
 }
@@ -59,9 +63,16 @@ impl Acceptor {
             reserve,
             priority,
             metrics,
+            security: Security::Plain,
             refused: Mutex::default(),
             failed: Mutex::default(),
         }
+    }
+
+    /// Returns the acceptor of a listener whose connections are encrypted as `security` says.
+    #[must_use]
+    pub fn with_security(self, security: Security) -> Self {
+        Self { security, ..self }
     }
 
     /// Creates the acceptor of a listener that shares no descriptors with others of the process.
@@ -102,7 +113,10 @@ impl Acceptor {
                     let is_client = !stands_for_many(peer.ip().to_canonical());
                     let client = is_client.then(|| ClientNetwork::at(peer.ip()));
                     match self.slots.take(free, client) {
-                        Some(slot) => return Accepted { socket, peer, slot },
+                        Some(slot) => {
+                            let security = self.security.clone();
+                            return Accepted { socket, peer, security, slot };
+                        }
                         None => self.refuse(peer.ip()),
                     }
                 }

@@ -4,15 +4,22 @@
 //! client. The listeners of a process share a [`DescriptorReserve`]: when the file descriptors of the process are
 //! used up, a listener with access to the reserve still accepts, and the others wait.
 //!
-//! This crate does not know the protocols of the connections.
+//! [`Security::establish`] encrypts an accepted connection, within a time limit and while the connection has its
+//! slot. A [`ClientStream`] is the result.
+//!
+//! This crate does not know the protocols inside of the connections.
 
 mod acceptor;
 mod bind;
+mod certificates;
 mod client;
 mod descriptors;
 mod limits;
 mod metrics;
+mod plain_request;
 mod rare_log;
+mod security;
+mod stream;
 
 pub use self::acceptor::{Accepted, Acceptor};
 pub use self::bind::{DEFAULT_BACKLOG, bind, system_backlog};
@@ -22,4 +29,7 @@ pub use self::descriptors::{
     raise_descriptor_limit,
 };
 pub use self::limits::{ConnectionLimits, ConnectionSlot};
-pub use self::metrics::ListenerMetrics;
+pub use self::metrics::{ListenerMetrics, TlsMetrics};
+pub use self::rare_log::RareLog;
+pub use self::security::{Security, TlsListener};
+pub use self::stream::ClientStream;

@@ -9,14 +9,14 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// The state machine of the lines of one kind.
 #[derive(Debug, Default)]
-pub(crate) struct RareLog {
+pub struct RareLog {
     last: Option<Instant>,
     omitted: u64,
 }
 
 impl RareLog {
     /// Counts an event at `now`. Returns the number of events since the last line, if a line is due.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<u64> {
+    pub fn due(&mut self, now: Instant) -> Option<u64> {
         self.omitted += 1;
         if self.last.is_some_and(|last| now < last + PAUSE) {
             return None;

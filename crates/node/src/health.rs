@@ -1,6 +1,8 @@
 //! Whether this process should get traffic.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 
@@ -18,7 +20,9 @@ pub struct Component {
 /// The states of all components, shared by the loops that report them and the listener that shows them.
 #[derive(Debug, Default)]
 pub struct Health {
-    components: RwLock<BTreeMap<&'static str, Component>>,
+    components: Arc<RwLock<BTreeMap<Cow<'static, str>, Component>>>,
+    /// The source whose components are reported here; `None`: the process has one source, or they are the process's.
+    source: Option<Box<str>>,
 }
 
 /// A snapshot of all components.
@@ -27,10 +31,25 @@ pub struct Readiness {
     /// All required components work.
     pub ready: bool,
     /// The components by name.
-    pub components: BTreeMap<&'static str, Component>,
+    pub components: BTreeMap<Cow<'static, str>, Component>,
 }
 
 impl Health {
+    /// Returns the part of this state that the loops of one of several sources report: a component `feed` of the
+    /// source `stock` is shown as `feed:stock`.
+    #[must_use]
+    pub fn of_source(&self, source: &str) -> Self {
+        Self { components: Arc::clone(&self.components), source: Some(source.into()) }
+    }
+
+    /// The name under which a component is shown.
+    fn name(&self, component: &'static str) -> Cow<'static, str> {
+        match &self.source {
+            Some(source) => Cow::Owned(format!("{component}:{source}")),
+            None => Cow::Borrowed(component),
+        }
+    }
+
     /// Reports a component that this process can't do without. A change of state is logged.
     pub fn required(&self, name: &'static str, ok: bool, detail: impl Into<String>) {
         self.report(name, Component { ok, required: true, detail: detail.into() });
@@ -45,20 +64,21 @@ impl Health {
     /// Takes the process out of traffic because it ends; logs nothing.
     pub fn stopping(&self) {
         let component = Component { ok: false, required: true, detail: "stopping".into() };
-        self.components.write().insert("process", component);
+        self.components.write().insert(Cow::Borrowed("process"), component);
     }
 
     fn report(&self, name: &'static str, component: Component) {
+        let name = self.name(name);
         let mut components = self.components.write();
-        let before = components.get(name);
+        let before = components.get(&name);
         if before == Some(&component) {
             return;
         }
         if before.is_none_or(|before| before.ok != component.ok) {
             if component.ok {
-                tracing::info!(component = name, detail = %component.detail, "works");
+                tracing::info!(component = &*name, detail = %component.detail, "works");
             } else {
-                tracing::warn!(component = name, detail = %component.detail, "does not work");
+                tracing::warn!(component = &*name, detail = %component.detail, "does not work");
             }
         }
         components.insert(name, component);
@@ -85,5 +105,15 @@ mod tests {
         assert!(health.readiness().ready);
         health.required("gateway", false, "stopping");
         assert!(!health.readiness().ready);
+    }
+
+    #[test]
+    fn components_of_sources_are_told_apart() {
+        let health = Health::default();
+        let (shop, stock) = (health.of_source("shop"), health.of_source("stock"));
+        shop.optional("feed", true, "follows the log");
+        stock.required("feed", false, "the slot is lost");
+        let Readiness { ready, components } = health.readiness();
+        assert!(!ready && components["feed:shop"].ok && !components["feed:stock"].ok);
     }
 }

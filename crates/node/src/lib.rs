@@ -15,6 +15,7 @@ pub mod purge;
 pub mod renew;
 pub mod sample;
 pub mod schema;
+mod signatures;
 pub mod standby;
 mod tier_watch;
 pub mod token;
@@ -28,11 +29,12 @@ pub use follow::{
 pub use health::{Component, Health, Readiness};
 pub use journal::{Journal, Record};
 pub use purge::{
-    DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, LogInvalidator,
-    TierMatches,
+    DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, Invalidators,
+    LogInvalidator, SourceReceipts, TierMatches,
 };
 pub use renew::{Renewer, RowCatalogue};
 pub use sample::LogSampler;
-pub use schema::warn_unfollowed;
+pub use schema::{SchemaDependent, warn_unfollowed};
+pub use signatures::SignatureRefusals;
 pub use standby::{StandbyMetrics, StandbyProbe, watch_standby};
-pub use token::{IssuedToken, TokenError, TokenIssuer};
+pub use token::{IssuedToken, TokenError, TokenIssuer, TokenIssuers};

@@ -3,8 +3,11 @@
 
 mod invalidator;
 mod request;
+mod sources;
+mod survey_line;
 
 pub use invalidator::LogInvalidator;
 pub use request::{
     DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, SUBJECTS_MAX, TierMatches,
 };
+pub use sources::{Invalidators, SourceReceipts};

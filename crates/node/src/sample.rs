@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Engine, Origin};
-use coherence::{Clock, Lsn, Mono};
+use cache::Engine;
+use coherence::{Clock, Lsn, Mono, SamplePace, SampleResult};
 use feed::Source;
+use tokio::time::Instant;
 
 use crate::health::Health;
-use crate::schema::SchemaFollower;
+use crate::schema::{SchemaDependent, SchemaFollower};
 use crate::tier_watch::TierWatch;
 
 /// A tier that does not reach a sampled end in this time gets a nudge: the end of an idle log may lie on WAL
@@ -18,9 +19,6 @@ const NUDGE_AFTER: Duration = Duration::from_millis(500);
 /// A bound of this size reports the component `log` as failed; contracts check the bound themselves.
 const LATE_BOUND: Duration = Duration::from_secs(2);
 
-/// The interval of samples while the leader has not applied the schema yet.
-const PENDING_INTERVAL: Duration = Duration::from_millis(50);
-
 /// The time limit of one sample.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -28,18 +26,22 @@ const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// that is sampled. Bounds grow from the first failure on, reported or not.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
 
-/// Samples the end of a source's log at a fixed interval.
+/// Samples the end of a source's log.
 pub struct LogSampler {
     engine: Engine,
     source: Arc<dyn Source>,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
-    interval: Duration,
-    origins: Vec<Arc<dyn Origin>>,
+    pace: SamplePace,
+    schema: SchemaFollower,
+    tier: TierWatch,
+    failures: FailureStreak,
+    /// The time since which the tier has not reached the sampled end.
+    behind_since: Option<Mono>,
 }
 
 impl LogSampler {
-    /// Creates a sampler that asks `source` every `interval` and reports the components `source` and `log` to
+    /// Creates a sampler that asks `source` at this pace and reports the components `source` and `log` to
     /// `health`.
     #[must_use]
     pub fn new(
@@ -47,74 +49,94 @@ impl LogSampler {
         source: Arc<dyn Source>,
         clock: Arc<dyn Clock>,
         health: Arc<Health>,
-        interval: Duration,
+        pace: SamplePace,
     ) -> Self {
-        Self { engine, source, clock, health, interval, origins: Vec::new() }
+        let schema = SchemaFollower::new(engine.clone(), Arc::clone(&source));
+        let tier = TierWatch::new(source.orders_timelines());
+        let failures = FailureStreak::default();
+        Self { engine, source, clock, health, pace, schema, tier, failures, behind_since: None }
     }
 
     /// Also prepares `origins` again whenever the source's schema was altered.
     #[must_use]
-    pub fn with_origins(self, origins: Vec<Arc<dyn Origin>>) -> Self {
-        Self { origins, ..self }
+    pub fn with_origins(mut self, origins: Vec<SchemaDependent>) -> Self {
+        self.schema.prepare(origins);
+        self
     }
 
     /// Samples until it is dropped.
-    pub async fn run(self) {
-        let Self { engine, source, clock, health, interval, origins } = self;
-        let mut schema = SchemaFollower::new(engine.clone(), Arc::clone(&source), origins);
-        let mut ticks = tokio::time::interval(interval);
+    pub async fn run(mut self) {
+        let period = self.pace.fastest;
+        let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut behind_since = None;
-        let mut failures = FailureStreak::default();
-        let mut tier = TierWatch::new(source.orders_timelines());
         loop {
             ticks.tick().await;
-            let asked = clock.mono();
-            let answer = match tokio::time::timeout(SAMPLE_TIMEOUT, source.sample()).await {
-                Ok(answer) => answer.map_err(|err| err.to_string()),
-                Err(_) => Err(format!("no answer within {SAMPLE_TIMEOUT:?}")),
-            };
-            let sample = match answer {
-                Ok(sample) => sample,
-                Err(detail) => {
-                    if failures.outlasts_grace(asked, clock.mono()) {
-                        health.optional("source", false, detail);
-                    }
-                    continue;
-                }
-            };
-            failures = FailureStreak::default();
-            health.optional("source", true, "answers");
-            let (log, end) = (sample.end.log(), sample.end.lsn);
-            if let Some(position) = schema.proven_at(&sample, &health).await {
-                engine.sample(log, asked, position);
-            } else if schema.is_pending() {
-                ticks.reset_after(interval.min(PENDING_INTERVAL));
+            let began = Instant::now();
+            let result = self.sample().await;
+            let pause = self.pace.pause(result);
+            if pause != period {
+                ticks.reset_at(began + pause);
             }
-            tier.report(&engine, log, clock.mono(), &health).await;
-            let status = engine.status();
-            let applied: Lsn = status.applied;
-            match status.bound {
-                Some(bound) if bound >= LATE_BOUND => {
-                    let detail = format!(
-                        "commits of the last {bound:.1?} may be missing here: {applied} is applied, the \
-                         log ends at {end}"
-                    );
-                    health.optional("log", false, detail);
+        }
+    }
+
+    /// Takes one sample.
+    async fn sample(&mut self) -> SampleResult {
+        let asked = self.clock.mono();
+        let answer = match tokio::time::timeout(SAMPLE_TIMEOUT, self.source.sample()).await {
+            Ok(answer) => answer.map_err(|err| err.to_string()),
+            Err(_) => Err(format!("no answer within {SAMPLE_TIMEOUT:?}")),
+        };
+        let answered = self.clock.mono();
+        let sample = match answer {
+            Ok(sample) => sample,
+            Err(detail) => {
+                if self.failures.outlasts_grace(asked, answered) {
+                    self.health.optional("source", false, detail);
                 }
-                Some(_) => health.optional("log", true, "is applied as it arrives"),
-                None => {}
+                return SampleResult::Unproven;
             }
-            if applied >= end {
-                behind_since = None;
-                continue;
+        };
+        self.failures = FailureStreak::default();
+        self.health.optional("source", true, "answers");
+        let log = sample.end.log();
+        let result = match self.schema.proven_at(&sample, &self.health).await {
+            Some(position) => {
+                self.engine.sample(log, asked, position);
+                SampleResult::Proves(answered.since(asked))
             }
-            let since = *behind_since.get_or_insert(asked);
-            if clock.mono().since(since) >= NUDGE_AFTER {
-                behind_since = None;
-                if let Err(err) = source.nudge().await {
-                    tracing::debug!(error = %err, "the log could not be nudged");
-                }
+            None if self.schema.is_pending() => SampleResult::Pending,
+            None => SampleResult::Unproven,
+        };
+        self.tier.report(&self.engine, log, self.clock.mono(), &self.health).await;
+        self.follow_up(asked, sample.end.lsn).await;
+        result
+    }
+
+    /// Reports how far the tier is behind the sampled end, and nudges a log that does not reach it.
+    async fn follow_up(&mut self, asked: Mono, end: Lsn) {
+        let status = self.engine.status();
+        let applied: Lsn = status.applied;
+        match status.bound {
+            Some(bound) if bound >= LATE_BOUND => {
+                let detail = format!(
+                    "commits of the last {bound:.1?} may be missing here: {applied} is applied, the \
+                     log ends at {end}"
+                );
+                self.health.optional("log", false, detail);
+            }
+            Some(_) => self.health.optional("log", true, "is applied as it arrives"),
+            None => {}
+        }
+        if applied >= end {
+            self.behind_since = None;
+            return;
+        }
+        let since = *self.behind_since.get_or_insert(asked);
+        if self.clock.mono().since(since) >= NUDGE_AFTER {
+            self.behind_since = None;
+            if let Err(err) = self.source.nudge().await {
+                tracing::debug!(error = %err, "the log could not be nudged");
             }
         }
     }
@@ -201,9 +223,9 @@ mod tests {
         let shared = Arc::new(MemoryTier::new(Arc::clone(&clock), 1 << 20));
         let options = EngineOptions::default();
         let engine = Engine::new(options, shared, Arc::clone(&clock), Metrics::detached());
-        let interval = Duration::from_millis(2);
+        let pace = SamplePace::constant(Duration::from_millis(2));
         let sampled = Arc::<FailingSource>::clone(&source);
-        let sampler = LogSampler::new(engine, sampled, clock, health, interval);
+        let sampler = LogSampler::new(engine, sampled, clock, health, pace);
         let sampling = tokio::spawn(sampler.run());
         loop {
             if let Some(ok) = source.first_report.get() {

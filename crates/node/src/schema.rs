@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cache::{Engine, Origin, OriginErrorKind, TierError};
 use coherence::applied_schema::SampleVerdict;
-use coherence::{Lsn, SchemaGate};
+use coherence::{Cause, Lsn, SchemaGate, Subject};
 use feed::{FeedError, LogMessage, LogSample, Schema, Source};
 use thiserror::Error;
 
@@ -14,17 +14,29 @@ use crate::health::Health;
 /// The number of unproven samples in a row after which the schema counts as not applied for long.
 const PENDING_SAMPLES: u32 = 40;
 
+/// An origin whose statements depend on the schema of a source.
+#[derive(Clone)]
+pub struct SchemaDependent {
+    /// The origin.
+    pub origin: Arc<dyn Origin>,
+    /// The entries that it loads, invalidated once its contract no longer fits the database; `None` if it
+    /// loads none, as the auditor's.
+    pub entries: Option<Subject>,
+}
+
 /// The part of a node that waits, after a definition was altered, until the leader has invalidated everything
 /// that depends on it, and prepares this node's own statements again.
 pub(crate) struct SchemaFollower {
     engine: Engine,
     source: Arc<dyn Source>,
-    origins: Vec<Arc<dyn Origin>>,
+    origins: Vec<SchemaDependent>,
     gate: SchemaGate,
     /// The schema that the source's samples refer to.
     own: Option<Arc<Schema>>,
     /// The digest of the schema that the origins were prepared under.
     prepared: Option<u64>,
+    /// Entries to invalidate, because their contract no longer fits the database.
+    unfit: Vec<Subject>,
     /// Samples in a row that proved nothing.
     unproven: u32,
 }
@@ -43,20 +55,22 @@ enum Unproven {
 }
 
 impl SchemaFollower {
-    pub(crate) fn new(
-        engine: Engine,
-        source: Arc<dyn Source>,
-        origins: Vec<Arc<dyn Origin>>,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine, source: Arc<dyn Source>) -> Self {
         Self {
             engine,
             source,
-            origins,
+            origins: Vec::new(),
             gate: SchemaGate::default(),
             own: None,
             prepared: None,
+            unfit: Vec::new(),
             unproven: 0,
         }
+    }
+
+    /// Also prepares `origins` again whenever the schema was altered.
+    pub(crate) fn prepare(&mut self, origins: Vec<SchemaDependent>) {
+        self.origins = origins;
     }
 
     /// Returns the position at which a tier is proven by the sample; `None` if it proves nothing.
@@ -107,7 +121,7 @@ impl SchemaFollower {
             _ => self.read().await?,
         };
         if self.prepared != Some(schema.digest()) {
-            self.prepare_origins(schema.digest()).await?;
+            self.unfit = self.prepare_origins(schema.digest()).await?;
             self.prepared = Some(schema.digest());
         }
         let recorded = self.engine.shared().applied_schema().await?;
@@ -119,6 +133,12 @@ impl SchemaFollower {
         if returned {
             tracing::warn!("an altered definition was altered back; everything is invalidated");
             position = position.max(self.source.emit(&LogMessage::everything("schema")).await?);
+        }
+        if !self.unfit.is_empty() {
+            let cause = Cause::Application;
+            let message = LogMessage { id: "schema".into(), cause, subjects: self.unfit.clone() };
+            position = position.max(self.source.emit(&message).await?);
+            self.unfit.clear();
         }
         self.gate.adopt(epoch, schema.digest(), position);
         Ok(schema.digest())
@@ -134,17 +154,20 @@ impl SchemaFollower {
     }
 
     /// Prepares the origins again. One whose contract no longer fits the database refuses its loads from now on;
-    /// the others are not held up.
-    async fn prepare_origins(&self, schema: u64) -> Result<(), Unproven> {
-        for origin in &self.origins {
-            match origin.prepare_again(schema).await {
+    /// the others are not held up. Returns the entries that such an origin has loaded: after the leader had
+    /// applied the schema, a statement prepared before it may have filled one, which nothing else would end.
+    async fn prepare_origins(&self, schema: u64) -> Result<Vec<Subject>, Unproven> {
+        let mut unfit = Vec::new();
+        for dependent in &self.origins {
+            match dependent.origin.prepare_again(schema).await {
                 Err(err) if err.kind == OriginErrorKind::Broken => {
                     tracing::error!(error = %err, "a contract no longer fits its database");
+                    unfit.extend(dependent.entries.clone());
                 }
                 prepared => prepared?,
             }
         }
-        Ok(())
+        Ok(unfit)
     }
 }
 
@@ -177,7 +200,7 @@ mod tests {
 
     use async_trait::async_trait;
     use cache::shared::MemoryTier;
-    use cache::{EngineOptions, Metrics, SharedTier, SystemClock};
+    use cache::{EngineOptions, Metrics, OriginError, SharedTier, SystemClock};
     use coherence::{AppliedSchema, Clock, Epoch};
     use feed::{Identity, LogEnd};
     use parking_lot::Mutex;
@@ -224,11 +247,24 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn schema_that_returned_is_invalidated() {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let shared = Arc::new(MemoryTier::new(Arc::clone(&clock), 1 << 20));
-        let epoch = Epoch::default();
+    /// An origin whose contract fits schemas up to 5.
+    struct FitsUpToFive;
+
+    #[async_trait]
+    impl Origin for FitsUpToFive {
+        async fn load(&self, _: &contract::Key, _: &str) -> Result<cache::Loaded, OriginError> {
+            unreachable!("nothing is loaded")
+        }
+
+        async fn prepare_again(&self, schema: u64) -> Result<(), OriginError> {
+            let message = "its key has several texts".into();
+            let broken = OriginError { kind: OriginErrorKind::Broken, message };
+            if schema <= 5 { Ok(()) } else { Err(broken) }
+        }
+    }
+
+    /// Returns an engine that follows this tier's log in an epoch.
+    async fn following(shared: &Arc<MemoryTier>, clock: Arc<dyn Clock>, epoch: Epoch) -> Engine {
         shared.reset_epoch(epoch, Lsn::ZERO, Lsn::ZERO).await.expect("reset");
         let engine =
             Engine::new(EngineOptions::default(), shared.clone(), clock, Metrics::detached());
@@ -241,19 +277,35 @@ mod tests {
             let _ = shared.apply(&batch).await.expect("a tier in memory");
             tokio::task::yield_now().await;
         }
+        engine
+    }
+
+    fn recorded(digest: u64) -> AppliedSchema {
+        let objects = BTreeMap::from([("table".to_owned(), digest)]);
+        AppliedSchema { position: Lsn(3), objects }
+    }
+
+    fn sample(digest: u64) -> LogSample {
+        LogSample {
+            end: LogEnd { system: 1, timeline: 1, server: 0, lsn: END },
+            schema: Some(digest),
+        }
+    }
+
+    #[tokio::test]
+    async fn schema_that_returned_is_invalidated() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let shared = Arc::new(MemoryTier::new(Arc::clone(&clock), 1 << 20));
+        let epoch = Epoch::default();
+        let engine = following(&shared, clock, epoch).await;
         let source = Arc::new(Altered::default());
-        let mut follower = SchemaFollower::new(engine, source.clone(), Vec::new());
+        let mut follower = SchemaFollower::new(engine, source.clone());
         let health = Health::default();
         let mut proven_at = async |digest: u64| {
             *source.digest.lock() = digest;
-            let end = LogEnd { system: 1, timeline: 1, server: 0, lsn: END };
-            follower.proven_at(&LogSample { end, schema: Some(digest) }, &health).await
+            follower.proven_at(&sample(digest), &health).await
         };
         assert_eq!(proven_at(5).await, None, "no schema is recorded");
-        let recorded = |digest| AppliedSchema {
-            position: Lsn(3),
-            objects: BTreeMap::from([("table".to_owned(), digest)]),
-        };
         shared.record_schema(epoch, &recorded(5)).await.expect("recorded");
         assert_eq!(proven_at(5).await, Some(END));
         assert_eq!(proven_at(6).await, None, "the leader has not applied it");
@@ -264,5 +316,35 @@ mod tests {
         shared.record_schema(epoch, &recorded(8)).await.expect("recorded");
         assert_eq!(proven_at(8).await, Some(END));
         assert_eq!(source.emitted.lock().len(), 1);
+    }
+
+    // A statement prepared before the schema may have filled an entry after the leader had applied it.
+    #[tokio::test]
+    async fn entries_of_unfit_contract_are_invalidated_once() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let shared = Arc::new(MemoryTier::new(Arc::clone(&clock), 1 << 20));
+        let epoch = Epoch::default();
+        let engine = following(&shared, clock, epoch).await;
+        let source = Arc::new(Altered::default());
+        let keys = contract::Pattern::of_keys("v1:k:*").expect("a pattern");
+        let entries = Subject::KeysLike(keys);
+        let origins = vec![SchemaDependent {
+            origin: Arc::new(FitsUpToFive),
+            entries: Some(entries.clone()),
+        }];
+        let mut follower = SchemaFollower::new(engine, source.clone());
+        follower.prepare(origins);
+        let health = Health::default();
+        let mut proven_at = async |digest: u64| {
+            *source.digest.lock() = digest;
+            shared.record_schema(epoch, &recorded(digest)).await.expect("recorded");
+            follower.proven_at(&sample(digest), &health).await
+        };
+        assert_eq!(proven_at(5).await, Some(END));
+        assert!(source.emitted.lock().is_empty());
+        assert_eq!(proven_at(6).await, Some(Lsn(90)), "proven from the invalidation on");
+        assert_eq!(proven_at(6).await, Some(Lsn(90)));
+        let emitted: Vec<_> = source.emitted.lock().iter().map(|m| m.subjects.clone()).collect();
+        assert_eq!(emitted, [vec![entries]]);
     }
 }

@@ -7,6 +7,9 @@ use thiserror::Error;
 
 use crate::server::is_login_refused;
 
+/// The code of the error of a server without memory.
+const OUT_OF_MEMORY: &str = "OOM";
+
 /// A call to Redis failed.
 #[derive(Debug, Error)]
 pub enum TransportError {
@@ -16,6 +19,9 @@ pub enum TransportError {
     /// Redis can't be reached, or the connection broke. A retry may help.
     #[error("Redis can't be reached: {0}")]
     Unavailable(String),
+    /// Its memory is used up, and its eviction policy frees none. No retry helps before some is free.
+    #[error("Redis has no memory left: {0}")]
+    Full(String),
     /// A reply that the caller can't use, or an error of a script. No retry helps.
     #[error("Redis answered something malformed: {0}")]
     Malformed(String),
@@ -41,6 +47,11 @@ impl TransportError {
         }
         if is_login_refused(err) {
             return Self::login_refused(err);
+        }
+        // In a script of Redis 6.2 it is a part of the script's error.
+        let is_in_script = |detail: &str| detail.contains("OOM command not allowed");
+        if err.code() == Some(OUT_OF_MEMORY) || err.detail().is_some_and(is_in_script) {
+            return Self::Full("used memory > maxmemory".to_owned());
         }
         match err.kind() {
             ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::ResponseError) => {

@@ -9,15 +9,18 @@ pub(crate) enum Rejection {
     Server(String),
 }
 
-/// Checks the reply to `INFO` of a single server, or of a node of a cluster (`shard`).
+/// Checks the reply to `INFO` of a single server, or of a node of a cluster (`shard`). Returns a warning about a setting
+/// that it works with, but badly.
 ///
 /// # Errors
 /// The reason why the server is not used.
-pub(crate) fn check(info: &str, shard: bool, min_version: (u32, u32)) -> Result<(), Rejection> {
+pub(crate) fn check(
+    info: &str,
+    shard: bool,
+    min_version: (u32, u32),
+) -> Result<Option<String>, Rejection> {
     let unsuitable = |why: String| Err(Rejection::Server(why));
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
-    };
+    let field = |name: &str| field(info, name);
 
     let Some(version) = field("redis_version") else {
         return unsuitable("INFO has no redis_version".to_owned());
@@ -48,14 +51,37 @@ pub(crate) fn check(info: &str, shard: bool, min_version: (u32, u32)) -> Result<
         let of = of.map_or_else(String::new, |(host, port)| format!(" of {host}:{port}"));
         return Err(Rejection::Replica(format!("it is a replica{of}; give the primary")));
     }
-    match field("maxmemory_policy") {
-        Some(policy) if policy == "noeviction" || policy.starts_with("volatile-") => Ok(()),
-        Some(policy) => unsuitable(format!(
-            "maxmemory-policy {policy} may evict keys without an expiry; run `CONFIG SET \
-             maxmemory-policy volatile-lru` and keep it with `CONFIG REWRITE`"
+    check_policy(info).map_err(Rejection::Server)
+}
+
+/// Checks the eviction policy. Returns a warning about one that leaves no memory for new entries.
+///
+/// # Errors
+/// It may evict keys that have to stay.
+pub(crate) fn check_policy(info: &str) -> Result<Option<String>, String> {
+    const REMEDY: &str =
+        "run `CONFIG SET maxmemory-policy volatile-lru` and keep it with `CONFIG REWRITE`";
+    let is_limited = field(info, "maxmemory").is_some_and(|bytes| bytes != "0");
+    match field(info, "maxmemory_policy") {
+        Some("noeviction") if is_limited => Ok(Some(format!(
+            "maxmemory-policy noeviction: once its memory is used up, Redis takes no entry, and entries have to be \
+             removed for each invalidation; {REMEDY}"
+        ))),
+        Some(policy) if policy == "noeviction" || policy.starts_with("volatile-") => Ok(None),
+        // Some managed services hide it.
+        None | Some("") => Err(
+            "INFO does not show its maxmemory_policy, so whether it keeps keys without an expiry can't be checked; \
+             use a server that shows it"
+                .to_owned(),
+        ),
+        Some(policy) => Err(format!(
+            "maxmemory-policy {policy} may evict keys without an expiry; {REMEDY}"
         )),
-        None => unsuitable("INFO has no maxmemory_policy".to_owned()),
     }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 
 #[cfg(test)]
@@ -69,7 +95,7 @@ mod tests {
             "# Server\r\nredis_version:{version}\r\nmaxmemory_policy:{policy}\r\n{more}\r\n"
         );
         match check(&info, false, MIN_VERSION) {
-            Ok(()) => "good".to_owned(),
+            Ok(warning) => warning.unwrap_or_else(|| "good".to_owned()),
             Err(Rejection::Replica(why) | Rejection::Server(why)) => why,
         }
     }
@@ -79,6 +105,13 @@ mod tests {
         for policy in ["noeviction", "volatile-lru", "volatile-ttl"] {
             assert_eq!(verdict("7.0.15", policy, "role:master"), "good");
         }
+        let said = verdict("7.0.15", "noeviction", "role:master\r\nmaxmemory:0");
+        assert_eq!(said, "good", "memory without a limit");
+        let said = verdict("7.0.15", "noeviction", "role:master\r\nmaxmemory:1000");
+        assert!(said.contains("CONFIG SET maxmemory-policy volatile-lru"), "{said}");
+        assert!(verdict("7.0.15", "", "role:master").contains("does not show"));
+        let said = verdict("7.0.15", "volatile-ttl", "role:master\r\nmaxmemory:1000");
+        assert_eq!(said, "good");
         let said = verdict("7.0.15", "allkeys-lru", "role:master");
         assert!(said.contains("CONFIG SET maxmemory-policy volatile-lru"), "{said}");
     }

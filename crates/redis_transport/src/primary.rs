@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, ServerErrorKind};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::acl::AclUser;
 use crate::error::TransportError;
@@ -24,6 +24,8 @@ use crate::timeout::{CONNECT_TIMEOUT, reply_within};
 
 /// How often the sentinels are asked whether the primary has changed.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the eviction policy is checked: it can be changed while Redis runs.
+const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 /// The pause between two connection attempts, at first and at most.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(250)];
 /// Commands that wait to be written to the connection.
@@ -93,7 +95,7 @@ impl PrimaryConnection {
         limit: Duration,
     ) -> Result<Self, TransportError> {
         let limit = CONNECT_TIMEOUT + limit;
-        let mut keeper = Keeper { config, number: 0 };
+        let mut keeper = Keeper::new(config);
         let first = timeout(limit, keeper.connect())
             .await
             .map_err(|_| TransportError::Timeout(limit))??;
@@ -102,7 +104,7 @@ impl PrimaryConnection {
 
     /// Starts the task, which connects in the background.
     pub(crate) fn start(config: ConnectConfig) -> Self {
-        Self::spawn(Keeper { config, number: 0 }, None)
+        Self::spawn(Keeper::new(config), None)
     }
 
     fn spawn(keeper: Keeper, first: Option<Connected>) -> Self {
@@ -206,9 +208,23 @@ impl Discovery {
 struct Keeper {
     config: ConnectConfig,
     number: u64,
+    /// The last warning about the server's settings.
+    warned: Option<String>,
 }
 
 impl Keeper {
+    fn new(config: ConnectConfig) -> Self {
+        Self { config, number: 0, warned: None }
+    }
+
+    /// Logs a warning about the server's settings, unless it was the last one too.
+    fn warn(&mut self, warning: Option<String>) {
+        if let Some(text) = warning.as_ref().filter(|_| warning != self.warned) {
+            tracing::warn!("{}: {text}", self.config.service);
+        }
+        self.warned = warning;
+    }
+
     async fn run(
         mut self,
         mut current: Option<Connected>,
@@ -256,6 +272,7 @@ impl Keeper {
 
     /// Waits until the connection is broken, or the primary has changed.
     async fn until_broken(&mut self, connected: &Connected, reports: &mut mpsc::Receiver<u64>) {
+        let mut next_check = Instant::now() + POLICY_INTERVAL;
         loop {
             tokio::select! {
                 report = reports.recv() => match report {
@@ -264,6 +281,12 @@ impl Keeper {
                     Some(_) => {}
                     None => return std::future::pending().await,
                 },
+                () = sleep_until(next_check) => {
+                    if !self.has_suitable_policy(connected).await {
+                        return;
+                    }
+                    next_check = Instant::now() + POLICY_INTERVAL;
+                }
                 () = sleep(DISCOVERY_INTERVAL), if self.config.discovery.has_sentinels() => {
                     // Sentinels that do not answer are no evidence against the primary.
                     if let Ok(info) = self.config.discovery.find().await
@@ -273,6 +296,23 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether the eviction policy is still one that keeps the keys. A server that does not answer is the matter of
+    /// the calls.
+    async fn has_suitable_policy(&mut self, connected: &Connected) -> bool {
+        let mut connection = connected.shared();
+        let mut info = redis::cmd("INFO");
+        info.arg("memory");
+        let reply = reply_within(CONNECT_TIMEOUT, info.query_async::<String>(&mut connection));
+        let Ok(reply) = reply.await else { return true };
+        match preflight::check_policy(&reply) {
+            Ok(warning) => {
+                self.warn(warning);
+                true
+            }
+            Err(_) => false,
         }
     }
 
@@ -292,7 +332,8 @@ impl Keeper {
         let user = AclUser { name: info.user(), key_pattern, scripts: &**scripts };
         let reply = redis::cmd("INFO").query_async::<String>(&mut connection).await;
         let reply = reply.map_err(|err| user.explain(&err))?;
-        preflight::check(&reply, is_shard, scripts.min_version()).map_err(|err| match err {
+        let checked = preflight::check(&reply, is_shard, scripts.min_version());
+        let warning = checked.map_err(|err| match err {
             preflight::Rejection::Replica(why) if is_discovered => TransportError::Unavailable(why),
             preflight::Rejection::Replica(why) | preflight::Rejection::Server(why) => {
                 TransportError::Unsuitable(why)
@@ -303,6 +344,7 @@ impl Keeper {
             script.load_async(&mut connection).await.map_err(classify)?;
         }
         self.number += 1;
+        self.warn(warning);
         Ok(Connected { number: self.number, info: Arc::new(info), connection })
     }
 }

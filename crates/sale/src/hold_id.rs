@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::lane::Lane;
+
 /// A hold's name: 32 hexadecimal digits.
 ///
 /// The first 48 bits are the time at which a node chose it, so that new rows are neighbours in the database's
@@ -21,15 +23,15 @@ pub struct InvalidHoldId;
 impl HoldId {
     /// Composes a name. `wall_ms`: the node's wall time; only the place in the index depends on it.
     #[must_use]
-    pub fn new(wall_ms: u64, lane: u32, random: u64) -> Self {
+    pub fn new(wall_ms: u64, lane: Lane, random: u64) -> Self {
         let time = u128::from(wall_ms & 0xffff_ffff_ffff);
-        Self(time << 80 | u128::from(lane) << 48 | u128::from(random >> 16))
+        Self(time << 80 | u128::from(lane.number()) << 48 | u128::from(random >> 16))
     }
 
     /// Returns the lane: holds of the same SKUs have the same.
     #[must_use]
-    pub fn lane(self) -> u32 {
-        (self.0 >> 48) as u32
+    pub fn lane(self) -> Lane {
+        Lane::from_number((self.0 >> 48) as u32)
     }
 }
 
@@ -57,10 +59,11 @@ mod tests {
 
     #[test]
     fn name_carries_time_and_lane() {
-        let early = HoldId::new(1_000, 0xbeef_cafe, u64::MAX);
-        let late = HoldId::new(1_001, 7, 0);
+        let lanes = [0xbeef_cafe, 7].map(Lane::from_number);
+        let early = HoldId::new(1_000, lanes[0], u64::MAX);
+        let late = HoldId::new(1_001, lanes[1], 0);
         assert!(early < late);
-        assert_eq!((early.lane(), late.lane()), (0xbeef_cafe, 7));
+        assert_eq!([early.lane(), late.lane()], lanes);
         assert_eq!(early.to_string().parse(), Ok(early));
     }
 

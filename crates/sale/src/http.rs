@@ -1,16 +1,18 @@
 //! The HTTP API of the sale, on a private address: its callers are the shop's own servers.
 
+mod audit;
 mod body;
+mod checkouts;
 mod guard;
 mod holds;
 mod problem;
 mod stock;
 
-use access::Gate;
-use axum::Router;
+use access::{AuditLog, Gate};
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 use hyper_util::service::TowerToHyperService;
 use listen::Acceptor;
 
@@ -21,19 +23,30 @@ use crate::service::Sale;
 /// The largest body, in bytes: a hold with the most and longest lines.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// The largest event of a payment provider, in bytes.
+const WEBHOOK_BYTES_MAX: usize = 512 * 1024;
+
 /// Serves until `stop` completes; requests in flight are finished. With access tokens, reads need the role
-/// `viewer`, and changes `operator`.
+/// `viewer`, and changes `operator`. With an audit log, each change of stock is on record before it happens.
 pub async fn serve(
     acceptor: Acceptor,
     gate: Gate,
     sale: Sale,
+    audit_log: Option<AuditLog>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let service = TowerToHyperService::new(router(gate, sale));
+    let service = TowerToHyperService::new(router(gate, sale, audit_log));
     access::serve(acceptor, service, stop).await;
 }
 
-fn router(gate: Gate, sale: Sale) -> Router {
+/// Events of payment providers, which show their right by a signature in place of an access token.
+fn webhooks() -> Router<Sale> {
+    Router::new()
+        .route("/v1/webhooks/{provider}", post(checkouts::webhook))
+        .layer(DefaultBodyLimit::max(WEBHOOK_BYTES_MAX))
+}
+
+fn router(gate: Gate, sale: Sale, audit_log: Option<AuditLog>) -> Router {
     Router::new()
         .route("/v1/stock/{sku}", put(stock::put).get(stock::get))
         .route("/v1/stock/{sku}/adjust", post(stock::adjust))
@@ -41,9 +54,18 @@ fn router(gate: Gate, sale: Sale) -> Router {
         .route("/v1/holds/{hold}", get(holds::get).delete(holds::delete))
         .route("/v1/holds/{hold}/extend", post(holds::extend))
         .route("/v1/holds/{hold}/confirm", post(holds::confirm))
+        .route("/v1/checkouts", post(checkouts::post))
+        .route("/v1/checkouts/{checkout}", get(checkouts::get_checkout))
+        .route("/v1/orders/{order}", get(checkouts::get_order))
+        .route("/v1/orders/{order}/capture", post(checkouts::capture))
+        .route("/v1/orders/{order}/cancel", post(checkouts::cancel))
+        .route("/v1/orders/{order}/refund", post(checkouts::refund))
+        .route("/v1/events", get(checkouts::events))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(Extension(audit_log))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(gate, check_caller))
+        .merge(webhooks())
         .with_state(sale)
 }

@@ -1,9 +1,10 @@
-//! The invariants of the inventory as queries, one text for both databases.
+//! The invariants of stock, holds and checkouts as queries, one text for both databases.
 //!
 //! Each row of a query is a finding: a subject and its figures. The statement is one, so all invariants are
 //! checked in one snapshot.
 
 use crate::ledger::Finding;
+use crate::rules::Phase;
 
 /// How the databases differ in the queries.
 pub(crate) struct Dialect {
@@ -11,6 +12,8 @@ pub(crate) struct Dialect {
     pub(crate) prefix: &'static str,
     /// A time a minute ago, by the database's clock.
     pub(crate) minute_ago: &'static str,
+    /// A time a day ago.
+    pub(crate) day_ago: &'static str,
 }
 
 /// An invariant: its name, and the query for its violations.
@@ -146,13 +149,81 @@ const ALL: &[Invariant] = &[
         query: "select r.key, 'its hold is missing' from {t}request r left join {t}hold h on h.id = r.hold \
             where r.hold is not null and h.id is null",
     },
+    // 7, 14
+    Invariant {
+        name: "orders-have-sold-holds",
+        query: "select c.id, 'its hold is ' || coalesce(h.state, 'missing') from {t}checkout c \
+            left join {t}hold h on h.id = c.hold where c.ordered and coalesce(h.state, '') <> 'confirmed'",
+    },
+    // 12, 13, 14
+    Invariant {
+        name: "takes-are-for-orders",
+        query: "select c.id, 'captured ' || c.captured || ', refunded ' || c.refunded || ' without an order' \
+            from {t}checkout c where c.captured > c.refunded and not c.ordered and c.due_at is null",
+    },
+    Invariant {
+        name: "amounts-are-the-attempts",
+        query: "select c.id, 'captured ' || c.captured || ', refunded ' || c.refunded || '; by attempts ' || \
+              a.captured || ' and ' || a.refunded \
+            from {t}checkout c join (select k.id, \
+                coalesce(sum(case when p.operation = 'capture' then p.amount end), 0) as captured, \
+                coalesce(sum(case when p.operation = 'refund' then p.amount end), 0) as refunded \
+              from {t}checkout k left join {t}payment_attempt p on p.checkout = k.id and p.outcome = 'done' \
+              group by k.id) a on a.id = c.id \
+            where c.captured <> a.captured or c.refunded <> a.refunded",
+    },
+    Invariant {
+        name: "one-capture-per-order",
+        query: "select p.checkout, count(*) || ' captures' from {t}payment_attempt p \
+            where p.operation = 'capture' and p.outcome = 'done' group by p.checkout having count(*) > 1",
+    },
+    // 15
+    Invariant {
+        name: "orders-are-authorised",
+        query: "select c.id, 'no executed authorisation' from {t}checkout c \
+            where c.ordered and not exists (select 1 from {t}payment_attempt p \
+              where p.checkout = c.id and p.operation = 'authorise' and p.outcome = 'done')",
+    },
+    // 16
+    Invariant {
+        name: "ended-attempts-are-known",
+        query: "select p.checkout, p.operation || ' of ' || p.amount || ' has no outcome' \
+            from {t}payment_attempt p join {t}checkout c on c.id = p.checkout \
+            where p.outcome = 'sent' and c.due_at is null and c.phase <> 'released'",
+    },
+    // 17
+    Invariant {
+        name: "transitions-are-legal",
+        query: "select s.checkout, s.before || ' to ' || s.after from {t}checkout_step s \
+            where s.before || ' ' || s.after not in ({transitions})",
+    },
+    // 18
+    Invariant {
+        name: "events-are-complete",
+        query: "select c.id, 'events ' || coalesce(count(o.id), 0) || ', the last has the number ' || \
+              coalesce(max(o.number), 0) \
+            from {t}checkout c left join {t}outbox o on o.checkout = c.id \
+            where c.ordered group by c.id \
+            having count(o.id) = 0 or max(o.number) <> count(o.id) \
+              or sum(case when o.kind = 'order-placed' then 1 else 0 end) <> 1",
+    },
+    // 19
+    Invariant {
+        name: "checkouts-end",
+        query: "select c.id, 'open for more than a day: ' || c.phase from {t}checkout c \
+            where c.due_at is not null and c.created_at < {day_ago}",
+    },
 ];
 
 /// Returns the statement that checks all invariants: rows of name, subject and detail.
 pub(crate) fn statement(dialect: &Dialect) -> String {
+    let words = Phase::TRANSITIONS.map(|(from, to)| format!("'{} {}'", from.word(), to.word()));
+    let transitions = words.join(", ");
     let parts = ALL.iter().map(|Invariant { name, query }| {
         let query = query.replace("{allowance}", ALLOWANCE).replace("{t}", dialect.prefix);
         let query = query.replace("{minute_ago}", dialect.minute_ago);
+        let query = query.replace("{day_ago}", dialect.day_ago);
+        let query = query.replace("{transitions}", &transitions);
         let alias = name.replace('-', "_");
         format!("select '{name}', {alias}.* from ({query}) as {alias}")
     });

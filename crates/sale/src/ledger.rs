@@ -1,5 +1,6 @@
 //! The port of the ledger: the database in which stock, holds and movements are kept.
 
+mod checkout;
 mod error;
 mod outcome;
 mod view;
@@ -8,6 +9,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::checkout::{
+    ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord,
+    NewCheckout, OrderEvent, PaymentAttempt,
+};
 pub use self::error::LedgerError;
 pub use self::outcome::{
     AdjustOutcome, Adjusted, EndHold, EndOutcome, EndRefusal, ExtendOutcome, Granted, HoldOutcome,
@@ -20,12 +25,21 @@ use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 /// A ledger. Every call is one transaction: all that it answered is durable, and a call that failed may have had
 /// its effect or not. A repeat with the same keys has no second effect.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: CheckoutLedger {
     /// Grants or refuses each hold of a batch, in this order. Returns an outcome for each.
     ///
     /// # Errors
     /// [`LedgerError`].
     async fn hold(&self, batch: Arc<[NewHold]>) -> Result<Vec<HoldOutcome>, LedgerError>;
+
+    /// Returns the outcome of each request for a hold whose key is known; `None`: it is not.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn find_granted(
+        &self,
+        keys: Arc<[RequestKey]>,
+    ) -> Result<Vec<Option<HoldOutcome>>, LedgerError>;
 
     /// Ends the holds of a batch, which names each hold once. Returns an outcome for each.
     ///

@@ -1,5 +1,6 @@
 //! `[sale]`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,15 @@ use contract::config::{TIME_LIMITS, TableReader, ValueError};
 use database::DatabaseUrl;
 
 use crate::ledger::{Ledger, LedgerError};
+use crate::payment::PaymentOptions;
 use crate::postgres::{self, PostgresLedger};
 use crate::schema::{Pending, SchemaError};
 use crate::sqlite::{self, SqliteLedger};
 
 const FORMS: &str = "write postgres://user@host:5432/database or sqlite:path/to/file.db";
+
+/// The default of `payment_patience`.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The options of the sale.
 #[derive(Clone, Debug)]
@@ -23,11 +28,47 @@ pub struct SaleOptions {
     pub connections: usize,
     /// The time limit of a statement, and of the wait for a connection or a lock.
     pub timeout: Duration,
+    /// The longest time for which a refusal of the ledger is repeated without asking it; zero: never.
+    pub early_refusals: Duration,
+    /// A payment that is not authorised for this long is given up.
+    pub payment_patience: Duration,
+    /// The payment providers by name.
+    pub payments: BTreeMap<String, PaymentOptions>,
 }
+
+/// The default of `early_refusals`. Units that another node has freed are on sale again after this time.
+pub const EARLY_REFUSALS: Duration = Duration::from_millis(100);
+
+/// A freed unit has to be on sale again within a second.
+const EARLY_REFUSALS_MAX: Duration = Duration::from_millis(500);
+
+const PATIENCES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
 
 impl SaleOptions {
     /// The keys of the section.
-    pub const KEYS: &[&str] = &["url", "password_file", "connections", "timeout"];
+    pub const KEYS: &[&str] = &[
+        "url",
+        "password_file",
+        "connections",
+        "timeout",
+        "early_refusals",
+        "payment_patience",
+        "payment",
+    ];
+
+    /// Returns the options of a sale without payments.
+    #[must_use]
+    pub fn new(url: DatabaseUrl) -> Self {
+        Self {
+            url,
+            connections: 8,
+            timeout: Duration::from_secs(5),
+            early_refusals: EARLY_REFUSALS,
+            payment_patience: PATIENCE,
+            payments: BTreeMap::new(),
+        }
+    }
 
     /// Reads the section. `parse_url` reads an address of a database, whose password may be in a file; `folder`: the
     /// base of relative file names.
@@ -40,6 +81,11 @@ impl SaleOptions {
         let password_file = password_file.as_deref();
         let connections = table.whole_number("connections", 1..=1_000).unwrap_or(8) as usize;
         let timeout = table.duration("timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
+        let early_refusals = table.duration("early_refusals", Duration::ZERO..=EARLY_REFUSALS_MAX);
+        let payment_patience = table.duration("payment_patience", PATIENCES).unwrap_or(PATIENCE);
+        let payments = table.named_tables("payment", PaymentOptions::KEYS, |table| {
+            PaymentOptions::read(table, folder)
+        });
         let url =
             table.required_text_with("url", FORMS, |text| match parse_url(text, password_file)? {
                 DatabaseUrl::MariaDb(url) => Err(ValueError::wrong_value(
@@ -48,7 +94,14 @@ impl SaleOptions {
                 )),
                 url => Ok(url),
             });
-        Some(Self { url: url?, connections, timeout })
+        Some(Self {
+            url: url?,
+            connections,
+            timeout,
+            early_refusals: early_refusals.unwrap_or(EARLY_REFUSALS),
+            payment_patience,
+            payments,
+        })
     }
 
     /// Opens the ledger.

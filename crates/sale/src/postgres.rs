@@ -1,11 +1,14 @@
 //! The ledger in PostgreSQL, in its schema `tidegate`.
 //!
 //! Each call is one statement: a function of the schema, which locks, decides and writes where the data is. No lock
-//! waits for a node.
+//! waits for a node. Batches in which everything fits are written by one statement of the function; the others are
+//! decided in turn.
 
 mod audit;
 mod batches;
+mod checkouts;
 mod client;
+mod grant;
 mod ledger;
 mod migrate;
 mod stock;

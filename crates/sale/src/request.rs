@@ -1,12 +1,16 @@
 //! Requests, checked so that a ledger can execute them.
 
+mod checkout;
+
 use std::collections::BTreeMap;
 
 use contract::fnv1a;
 use thiserror::Error;
 
+pub use self::checkout::{AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, price};
 use crate::hold_id::HoldId;
-use crate::rules::{Cell, Demand, Policy};
+use crate::lane::Lane;
+use crate::rules::{Cell, Demand, Policy, Price};
 
 /// The greatest number of units in a line, and of units on hand.
 pub const UNITS_MAX: i64 = 1_000_000_000;
@@ -134,10 +138,8 @@ impl HoldRequest {
     }
 
     /// Returns the lane: requests for the same SKUs have the same.
-    pub(crate) fn lane(&self) -> u32 {
-        let mut skus: Vec<&str> = self.lines.iter().map(|line| line.cell.sku.as_str()).collect();
-        skus.dedup();
-        digest(&skus) as u32
+    pub(crate) fn lane(&self) -> Lane {
+        Lane::of_skus(self.lines.iter().map(|line| line.cell.sku.as_str()))
     }
 
     pub(crate) fn digest(&self) -> u64 {
@@ -194,6 +196,8 @@ pub struct SetStock {
     pub policy: Option<Policy>,
     /// The SKU's limit for each customer; `None`: unchanged, `Some(None)`: none.
     pub customer_limit: Option<Option<i64>>,
+    /// The price of a unit, for holds from now on; `None`: unchanged.
+    pub price: Option<Price>,
 }
 
 impl SetStock {
@@ -213,7 +217,13 @@ impl SetStock {
         if let Some(Some(limit)) = customer_limit {
             units("customer_limit", limit, 1)?;
         }
-        Ok(Self { cell, on_hand, policy, customer_limit })
+        Ok(Self { cell, on_hand, policy, customer_limit, price: None })
+    }
+
+    /// Returns the request with the price of a unit.
+    #[must_use]
+    pub fn with_price(self, price: Option<Price>) -> Self {
+        Self { price, ..self }
     }
 }
 

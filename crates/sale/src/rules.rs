@@ -1,17 +1,28 @@
-//! The rules of stock and holds, as pure functions: no I/O, no clock, no randomness.
+//! The rules of stock, holds and checkouts, as pure functions: no I/O, no clock, no randomness.
 //!
 //! The SQLite ledger calls them. PostgreSQL's functions decide by the same rules where the data is, in one call
 //! for a batch; tests run both ledgers side by side and require the same outcomes. The models of the crate `sim`
 //! call them too.
 
+mod checkout;
+mod early_refusal;
 mod hold;
 mod key;
+mod phase;
+mod price;
 mod rule;
 mod shelf;
 mod stock;
 
+pub use self::checkout::{
+    CheckoutEffect, CheckoutInput, CheckoutRefusal, CheckoutState, PaymentFacts, Task,
+    admits_checkout, may_record, step_checkout,
+};
+pub use self::early_refusal::{Asking, EarlyRefusal};
 pub use self::hold::{Effect, HoldEnd, HoldInput, HoldRefusal, HoldState, step};
 pub use self::key::{KeyVerdict, judge_key};
+pub use self::phase::{Operation, Phase};
+pub use self::price::{Currency, Price, PricedLine, QuoteRefusal, quote};
 pub use self::rule::Rule;
 #[cfg(feature = "switches")]
 pub use self::rule::without;

@@ -4,6 +4,9 @@
 //! [rules](crate::rules).
 
 mod audit;
+mod checkout_changes;
+mod checkout_rows;
+mod checkouts;
 mod holds;
 mod ledger;
 mod migrate;

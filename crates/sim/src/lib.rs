@@ -9,7 +9,9 @@
 //! | `tests/protocol/lagging_service.rs` | the same for loads from services that lag, with a [model of its own](model::lagging_service) |
 //! | `tests/protocol/two_logs.rs` | the same for two databases on one tier, with a [model of its own](model::two_logs) |
 //! | `tests/protocol/mixed_contracts.rs` | the same for leaders with different contracts, with a [model of its own](model::mixed_contracts) |
+//! | `tests/protocol/early_refusals.rs` | the same for the fast counter of the sale, with a [model of its own](model::early_refusals) |
 //! | `tests/protocol/stock_holds.rs` | the same for the ledger of the sale, with a [model of its own](model::stock_holds) |
+//! | `tests/protocol/checkout_payments.rs` | the same for checkouts and payments, with a [model of its own](model::checkout_payments) |
 //! | `tests/protocol/findings.rs` | faults that the checker found in the first composition of the protocol, and their corrections ([`model::scene::Design`]) |
 //! | `tests/protocol/simulation.rs` | simulated clusters keep every promise, seeds repeat, and omitted rules are detected |
 //! | `tests/protocol/pictures.rs` | the pictures of `docs/coherence.md` show the present behaviour of the engine |

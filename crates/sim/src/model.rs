@@ -9,8 +9,8 @@
 //! hold for every answer that the state allows. One invariant simulates a period without faults from
 //! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
-//! [`key_filter`], [`lagging_service`], [`two_logs`], [`mixed_contracts`] and [`stock_holds`] are small models of
-//! their own.
+//! [`key_filter`], [`lagging_service`], [`two_logs`], [`two_sources`], [`mixed_contracts`], [`stock_holds`],
+//! [`early_refusals`] and [`checkout_payments`] are small models of their own.
 //!
 //! **Time** is the number of changes of the snapshots' content: nothing else can tell two moments
 //! apart as far as freshness goes. So an answer "as of t" is right if it includes every commit that was
@@ -20,8 +20,10 @@
 //! the rules), threads inside one process, expiry by TTL, and writes to two primaries at once during a
 //! failover.
 
+pub mod checkout_payments;
 pub mod composition;
 pub mod database;
+pub mod early_refusals;
 pub mod explore;
 pub mod invariants;
 pub mod key_filter;
@@ -39,4 +41,5 @@ pub mod steps;
 pub mod stock_holds;
 pub mod tier;
 pub mod two_logs;
+pub mod two_sources;
 pub mod world;

@@ -1,94 +1,129 @@
 //! HTTP requests to the admin listener of a node.
 
 use std::path::Path;
+use std::time::Duration;
 
 use access::AccessToken;
 use anyhow::Context;
 use bytes::Bytes;
+use edge::{Connector, ServerAddress, TlsFiles};
 use http::request::Builder;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 use thiserror::Error;
-use tokio::net::TcpStream;
 
-/// Returns the body of `GET path` at `authority` (host and port), at most `limit` bytes. There is no timeout.
-///
-/// # Errors
-/// There is no answer, or it is longer; [`Refused`]: its status is not 200.
-pub(crate) async fn get(
-    authority: &str,
-    path: &str,
-    token: Option<&AccessToken>,
-    limit: usize,
-) -> anyhow::Result<Bytes> {
-    let request = authorised(Request::get(path), token).header(header::HOST, authority);
-    let (status, body) = send(authority, request.body(Full::default())?, limit).await?;
-    Ok(expect_ok(status, body)?)
-}
+/// The time limit of a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the status and the body, at most `limit` bytes, of `POST path` with JSON. There is no timeout.
-///
-/// # Errors
-/// There is no answer, or it is longer.
-pub(crate) async fn post(
-    authority: &str,
-    path: &str,
-    token: Option<&AccessToken>,
-    json: String,
-    limit: usize,
-) -> anyhow::Result<(StatusCode, Bytes)> {
-    let request = authorised(Request::post(path), token)
-        .header(header::HOST, authority)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::from(json))?;
-    send(authority, request, limit).await
-}
-
-/// Sends a request on a connection of its own.
-async fn send(
-    authority: &str,
-    request: Request<Full<Bytes>>,
-    limit: usize,
-) -> anyhow::Result<(StatusCode, Bytes)> {
-    let stream = TcpStream::connect(authority).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let answer = async { read(sender.send_request(request).await?, limit).await };
-    // The connection moves only while it is polled, and is dropped with this future.
-    let mut connection = std::pin::pin!(connection);
-    let mut answer = std::pin::pin!(answer);
-    tokio::select! {
-        answer = &mut answer => answer,
-        // The body may have arrived without having been read.
-        _ = &mut connection => answer.await,
-    }
-}
-
-/// A client that keeps its connections open.
+/// The admin listener of a node, and the way to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Client(hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>);
+pub(crate) struct Target {
+    /// Host and port.
+    authority: String,
+    connector: Connector,
+}
 
-impl Client {
-    pub(crate) fn new() -> Self {
-        Self(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http())
-    }
-
-    /// Requests as [`get`] does.
+impl Target {
+    /// `address`: `host:port`, or `https://host:port`. `files`: of encrypted connections.
     ///
     /// # Errors
-    /// As [`get`].
+    /// The text is neither, or a file can't be used.
+    pub(crate) fn new(address: &str, files: &TlsFiles) -> anyhow::Result<Self> {
+        let url = match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("http://{address}"),
+        };
+        let server: ServerAddress =
+            url.parse().map_err(|problem: String| anyhow::anyhow!("{address}: {problem}"))?;
+        let connector = Connector::new(&server, files, CONNECT_TIMEOUT);
+        connector.check()?;
+        Ok(Self { authority: server.authority().to_string(), connector })
+    }
+
+    /// Returns the body of `GET path`, at most `limit` bytes. There is no timeout of the answer.
+    ///
+    /// # Errors
+    /// There is no answer, or it is longer; [`Refused`]: its status is not 200.
     pub(crate) async fn get(
         &self,
-        authority: &str,
         path: &str,
         token: Option<&AccessToken>,
         limit: usize,
     ) -> anyhow::Result<Bytes> {
-        let request = authorised(Request::get(format!("http://{authority}{path}")), token);
-        let response = self.0.request(request.body(Full::default())?).await?;
+        let request = authorised(Request::get(path), token).header(header::HOST, &self.authority);
+        let (status, body) = self.send(request.body(Full::default())?, limit).await?;
+        Ok(expect_ok(status, body)?)
+    }
+
+    /// Returns the status and the body, at most `limit` bytes, of `POST path` with JSON. There is no timeout of the
+    /// answer.
+    ///
+    /// # Errors
+    /// There is no answer, or it is longer.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        token: Option<&AccessToken>,
+        json: String,
+        limit: usize,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let request = authorised(Request::post(path), token)
+            .header(header::HOST, &self.authority)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(json))?;
+        self.send(request, limit).await
+    }
+
+    /// Sends a request on a connection of its own.
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        limit: usize,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let stream = self.connector.connect().await.map_err(anyhow::Error::from_boxed)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+        let answer = async { read(sender.send_request(request).await?, limit).await };
+        // The connection moves only while it is polled, and is dropped with this future.
+        let mut connection = std::pin::pin!(connection);
+        let mut answer = std::pin::pin!(answer);
+        tokio::select! {
+            answer = &mut answer => answer,
+            // The body may have arrived without having been read.
+            _ = &mut connection => answer.await,
+        }
+    }
+}
+
+/// A client of one node that keeps its connections open.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    authority: String,
+    client: hyper_util::client::legacy::Client<Connector, Full<Bytes>>,
+}
+
+impl Client {
+    pub(crate) fn new(target: Target) -> Self {
+        let Target { authority, connector } = target;
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        Self { authority, client: client.build(connector) }
+    }
+
+    /// Requests as [`Target::get`] does.
+    ///
+    /// # Errors
+    /// As [`Target::get`].
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        token: Option<&AccessToken>,
+        limit: usize,
+    ) -> anyhow::Result<Bytes> {
+        // The connector decides whether connections are encrypted.
+        let url = format!("http://{}{path}", self.authority);
+        let request = authorised(Request::get(url), token);
+        let response = self.client.request(request.body(Full::default())?).await?;
         let (status, body) = read(response, limit).await?;
         Ok(expect_ok(status, body)?)
     }

@@ -6,19 +6,20 @@ mod config;
 mod demo;
 mod exit;
 mod http_client;
+mod init;
 mod node;
 mod runtime;
 mod terminal;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Keeps a store's answers right, and the store available.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, subcommand_required = true)]
 #[command(
-    after_help = "Start here:  tidegate demo\nExit codes:  0 good, 1 verdict bad, 2 usage, 3 environment"
+    after_help = "Start here:  tidegate demo, then tidegate init\nExit codes:  0 good, 1 verdict bad, 2 usage, 3 environment"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -28,23 +29,31 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(commands::demo::Args),
-    Serve(commands::serve::Args),
+    Init(commands::init::Args),
     Check(commands::check::Args),
+    Serve(commands::serve::Args),
     Audit(commands::audit::Args),
     Purge(commands::purge::Args),
     Token(commands::token::Args),
     Sale(commands::sale::Args),
+    Schema(commands::schema::Args),
+    Completions(commands::completions::Args),
+    Man(commands::man::Args),
 }
 
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(args),
-        Command::Serve(args) => commands::serve::run(&args),
+        Command::Init(args) => commands::init::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Serve(args) => commands::serve::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
         Command::Purge(args) => commands::purge::run(&args),
         Command::Token(args) => commands::token::run(&args),
         Command::Sale(args) => commands::sale::run(&args),
+        Command::Schema(_) => commands::schema::run(),
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
+        Command::Man(args) => commands::man::run(&args, Cli::command()),
     };
     ExitCode::from(exit as u8)
 }

@@ -1,7 +1,6 @@
 //! Accepts the connections of a private listener, serves them, and drains them at shutdown.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,10 +14,12 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use listen::{Accepted, Acceptor};
+use listen::{Accepted, Acceptor, ClientStream};
+use tokio::sync::watch;
 
 use super::body::Body;
 use super::socket::{Requests, SocketTimeouts, TimedSocket};
+use crate::peer::Peer;
 
 /// The time limit for requests in flight to end after shutdown begins.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,10 +38,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head of a request, and the read buffer of a connection, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// The address of a connection, as an extension of its requests.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
-
 /// Serves HTTP/1.1 on the connections of `acceptor` until `shutdown` resolves. Then closes the listener and
 /// waits up to ten seconds for requests in flight. Each request has the extension [`Peer`].
 pub async fn serve<S, B>(acceptor: Acceptor, service: S, shutdown: impl Future<Output = ()> + Send)
@@ -54,39 +51,70 @@ where
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).half_close(false).max_buf_size(HEAD_BYTES_MAX);
     let (name, graceful) = (acceptor.name(), GracefulShutdown::new());
+    let (stop, stopped) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
     loop {
-        let Accepted { socket, peer, slot } = tokio::select! {
+        let Accepted { socket, peer, security, slot } = tokio::select! {
             () = &mut shutdown => break,
             accepted = acceptor.accept() => accepted,
         };
         let address = peer.ip().to_canonical();
-        let _ = socket.set_nodelay(true);
-        let requests = Arc::<Requests>::default();
-        let socket = TimedSocket::new(socket, Arc::clone(&requests), TIMEOUTS);
-        let service = service.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let in_flight = InFlight::new(&requests);
-            let mut request = request.map(|body| Body::new(body, BODY_TIMEOUT));
-            request.extensions_mut().insert(Peer(address));
-            let response = service.call(request);
-            async move {
-                let response = response.await?;
-                Ok::<_, Infallible>(response.map(|body| Tracked { body, _in_flight: in_flight }))
-            }
-        });
-        let connection = graceful.watch(server.serve_connection(TokioIo::new(socket), service));
+        let (server, service, watcher) = (server.clone(), service.clone(), graceful.watcher());
+        let mut stopped = stopped.clone();
         tokio::spawn(async move {
-            if let Err(err) = connection.await {
-                tracing::debug!(listener = name, error = %err, "connection ended");
+            let stream = tokio::select! {
+                stream = security.establish(socket, address) => stream,
+                _ = stopped.changed() => None,
+            };
+            if let Some(stream) = stream {
+                let peer = Peer::new(address, stream.client_certificate());
+                let requests = Arc::<Requests>::default();
+                let socket = timed(stream, &requests);
+                let service = of_peer(service, peer, requests);
+                let connection = server.serve_connection(TokioIo::new(socket), service);
+                if let Err(err) = watcher.watch(connection).await {
+                    tracing::debug!(listener = name, error = %err, "connection ended");
+                }
             }
             drop(slot);
         });
     }
     drop(acceptor);
+    stop.send_replace(true);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!(listener = name, "connections closed after the drain time");
     }
+}
+
+fn timed(stream: ClientStream, requests: &Arc<Requests>) -> TimedSocket {
+    stream.set_nodelay();
+    TimedSocket::new(stream, Arc::clone(requests), TIMEOUTS)
+}
+
+/// Returns the service for the requests of one connection.
+fn of_peer<S, B>(
+    service: S,
+    peer: Peer,
+    requests: Arc<Requests>,
+) -> impl Service<Request<Incoming>, Response = Response<Tracked<B>>, Error = Infallible, Future: Send>
++ Send
++ 'static
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+    B: HttpBody + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    service_fn(move |request: Request<Incoming>| {
+        let in_flight = InFlight::new(&requests);
+        let mut request = request.map(|body| Body::new(body, BODY_TIMEOUT));
+        request.extensions_mut().insert(peer.clone());
+        let response = service.call(request);
+        async move {
+            let response = response.await?;
+            Ok::<_, Infallible>(response.map(|body| Tracked { body, _in_flight: in_flight }))
+        }
+    })
 }
 
 /// One request in flight, until its response has been handed over.

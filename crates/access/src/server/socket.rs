@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use listen::ClientStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// The time limits of a connection.
@@ -54,7 +54,7 @@ impl Requests {
 
 /// Fails reads and writes that take too long. A body has limits of its own.
 pub(super) struct TimedSocket {
-    socket: TcpStream,
+    socket: ClientStream,
     requests: Arc<Requests>,
     timeouts: SocketTimeouts,
     /// The number of requests before the head that has begun to arrive.
@@ -67,7 +67,7 @@ pub(super) struct TimedSocket {
 
 impl TimedSocket {
     pub(super) fn new(
-        socket: TcpStream,
+        socket: ClientStream,
         requests: Arc<Requests>,
         timeouts: SocketTimeouts,
     ) -> Self {
@@ -84,11 +84,9 @@ impl TimedSocket {
         }
     }
 
-    fn limit_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        polled: Poll<Result<usize>>,
-    ) -> Poll<Result<usize>> {
+    /// Limits the time in which the client reads nothing. A flush waits for it, too: an encrypted stream writes what
+    /// it has taken later.
+    fn limit_write<T>(&mut self, cx: &mut Context<'_>, polled: Poll<Result<T>>) -> Poll<Result<T>> {
         if polled.is_ready() {
             self.is_write_blocked = false;
             return polled;
@@ -158,10 +156,12 @@ impl AsyncWrite for TimedSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        self.limit_write(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.limit_write(cx, polled)
     }
 }

@@ -203,18 +203,7 @@ impl TokenList {
 
 fn read_token(table: &mut TableReader<'_>) -> Option<TokenEntry> {
     let name = table.required_text_with("name", "name the token", check_name);
-    let rights = Rights {
-        role: table.choice("role", &Role::NAMES),
-        reads: Reads::of_names(
-            table.list_with("reads", check_contract).into_iter().map(|(_, name)| name),
-        ),
-    };
-    if !table.has("role")
-        && !table.has("reads")
-        && let Err(err) = check_rights(&rights)
-    {
-        table.problem(err.rule, "", err.message, err.help);
-    }
+    let rights = read_rights(table);
     const TIME: &str = "write a time such as \"2026-11-30T12:00:00Z\"";
     let time = |text: &str| seconds(text).ok_or("is not a time");
     let created_s = table.required("created", "wrong-value", TIME, time);
@@ -229,8 +218,25 @@ fn read_token(table: &mut TableReader<'_>) -> Option<TokenEntry> {
     })
 }
 
-/// Checks the name of a token, which appears in lists, logs and headers.
-fn check_name(name: &str) -> Result<String, ValueError> {
+/// Reads the keys `role` and `reads` of a token, or of a certificate's entry.
+pub(crate) fn read_rights(table: &mut TableReader<'_>) -> Rights {
+    let rights = Rights {
+        role: table.choice("role", &Role::NAMES),
+        reads: Reads::of_names(
+            table.list_with("reads", check_contract).into_iter().map(|(_, name)| name),
+        ),
+    };
+    if !table.has("role")
+        && !table.has("reads")
+        && let Err(err) = check_rights(&rights)
+    {
+        table.problem(err.rule, "", err.message, err.help);
+    }
+    rights
+}
+
+/// Checks the name of a token, or of a certificate's entry, which appears in lists, logs and headers.
+pub(crate) fn check_name(name: &str) -> Result<String, ValueError> {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name == Caller::ANONYMOUS {
         let message = format!("`{name}` stands for callers without a token");
@@ -240,7 +246,7 @@ fn check_name(name: &str) -> Result<String, ValueError> {
         return Ok(name.to_owned());
     }
     Err(ValueError::wrong_value(
-        format!("{name:?} is not a name for a token"),
+        format!("{name:?} is not a name for a caller"),
         format!("use letters, digits, `-`, `_` and `.`, at most {NAME_BYTES_MAX}"),
     ))
 }
@@ -250,7 +256,7 @@ fn check_rights(rights: &Rights) -> Result<(), ValueError> {
         return Ok(());
     }
     Err(ValueError::wrong_value(
-        "the token may do nothing",
+        "the caller may do nothing",
         "give it a role (viewer, operator, admin), or contracts to read",
     ))
 }

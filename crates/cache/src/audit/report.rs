@@ -1,5 +1,8 @@
 //! The auditor's report.
 
+use std::collections::BTreeMap;
+
+use contract::RefusalReport;
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
@@ -37,12 +40,21 @@ pub struct AuditReport {
     /// The pages of the gateway.
     #[serde(default)]
     pub pages: PageAuditReport,
+    /// Values in Redis that were not used because of their signature.
+    #[serde(default)]
+    pub refused_values: RefusalReport,
+    /// Messages in the log that were not applied because of their signature.
+    #[serde(default)]
+    pub refused_messages: RefusalReport,
     /// The last findings, oldest first.
     pub findings: Vec<Finding>,
     /// Findings since the start that violate a guarantee.
     pub broken: u64,
     /// Findings since the start.
     pub found: u64,
+    /// The reports of the other sources by name, where a node has several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, AuditReport>,
 }
 
 /// C(T): the share of invalidations (a commit and a key whose copy it invalidated) after which no tier was
@@ -205,6 +217,8 @@ impl AuditReport {
             dropped: newer(self.dropped, before.dropped),
             peers: self.peers.iter().zip(&before.peers).map(|(a, b)| a.since(b)).collect(),
             pages: self.pages.since(&before.pages),
+            refused_values: self.refused_values.since(&before.refused_values),
+            refused_messages: self.refused_messages.since(&before.refused_messages),
             findings: self
                 .findings
                 .iter()
@@ -213,6 +227,20 @@ impl AuditReport {
                 .collect(),
             broken: newer(self.broken, before.broken),
             found: newer(self.found, before.found),
+            sources: self
+                .sources
+                .iter()
+                .map(|(name, now)| match before.sources.get(name) {
+                    Some(before) => (name.clone(), now.since(before)),
+                    None => (name.clone(), now.clone()),
+                })
+                .collect(),
         }
+    }
+
+    /// Returns the findings since the start, of all sources and of pages, that violate a guarantee.
+    #[must_use]
+    pub fn all_broken(&self) -> u64 {
+        self.broken + self.pages.broken + self.sources.values().map(Self::all_broken).sum::<u64>()
     }
 }

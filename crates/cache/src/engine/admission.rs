@@ -6,7 +6,6 @@
 //! one limit and one order of shedding. Of that limit, loads leave a part to the others, and each party
 //! leaves a part to other parties ([`Shares`]).
 
-mod circuit_breaker;
 mod concurrency_limit;
 mod gate_options;
 mod gate_registry;
@@ -18,7 +17,6 @@ mod request;
 mod retry_budget;
 mod shared_tier_guard;
 
-pub use self::circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 pub use self::concurrency_limit::class_capacity;
 pub use self::gate_options::GateOptions;
 pub(crate) use self::gate_registry::GateRegistry;
@@ -28,3 +26,4 @@ pub use self::origin_gate::{OriginGate, Permit, RejectReason, Rejected, RequestO
 pub(crate) use self::pressure::Pressure;
 pub use self::request::{AdmissionRequest, Lane, Shares};
 pub(crate) use self::shared_tier_guard::GuardedTier;
+pub use coherence::{BreakerOptions, BreakerPass, CircuitBreaker};

@@ -41,7 +41,7 @@ pub struct EngineOptions {
     pub origin_concurrency: usize,
     /// Whether contracts may spend their budget on soft-stale entries.
     pub governor: GovernorMode,
-    /// The number of samples of the log's end that are kept (at 4 a second, 2,400 are ten minutes).
+    /// The number of samples of the log's end that are kept (at 40 a second, 24,000 are ten minutes).
     pub samples: usize,
     /// The source of random numbers.
     pub chance: Arc<dyn Chance>,
@@ -64,7 +64,7 @@ impl Default for EngineOptions {
             queue_timeout: Duration::from_secs(1),
             origin_concurrency: 64,
             governor: GovernorMode::On,
-            samples: 2_400,
+            samples: 24_000,
             chance: Arc::new(ThreadChance),
             coverage: Coverage::default(),
         }

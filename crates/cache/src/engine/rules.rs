@@ -7,6 +7,7 @@ use std::time::Duration;
 use coherence::{Clock, Mono};
 use contract::{Class, Contract, Contracts, Evidence, PageEvidence, Refresh, Tag, Tiers, Unproven};
 
+use super::foreign::ForeignProof;
 use crate::local::{EntryPolicy, LocalEntry};
 use crate::shared::Touch;
 
@@ -64,6 +65,8 @@ pub struct Rules {
     /// The mappings of row changes that its entries depend on. An entry is neither stored nor found while the leader
     /// does not apply all of them.
     pub mappings: Mappings,
+    /// The proof of entries that depend on the logs of other sources too; `None`: there are none.
+    pub foreign: Option<Arc<dyn ForeignProof>>,
 }
 
 /// The [mappings](contract::Contract::mapping_fingerprint) of row changes that entries depend on.
@@ -128,6 +131,7 @@ impl Rules {
             immutable: false,
             definition: 0,
             mappings: Mappings::default(),
+            foreign: None,
         }
     }
 

@@ -113,12 +113,13 @@ impl TierStack {
         rules: &Rules,
         token: Option<CausalToken>,
     ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
-        match token {
+        let found = match token {
             None => self.local.get(key),
             // An entry that only its age proves has no position in the log.
             Some(_) if rules.is_age_bound() => None,
             Some(token) => self.local.get_with_token(key, token),
-        }
+        };
+        rules.prove_local(key, found?)
     }
 
     /// The filter's answer for a key without an entry: a proof of absence, or `None`.

@@ -155,7 +155,7 @@ impl LocalEntry {
 
     /// Creates the entry that replaces this one at `now`, with as much time left for an early refresh.
     pub(super) fn renewed(&self, entry: Entry, now: Mono) -> Arc<Self> {
-        let entry = Entry { cost: self.cost, ..entry };
+        let entry = Entry { cost_us: self.cost_us, ..entry };
         let expires = now + entry.ttl;
         // A soft-stale entry does not say any more when its refresh was due.
         let from = if self.is_soft() { self.expires() } else { self.fast_path().end() };

@@ -50,6 +50,21 @@ impl LocalMemory {
     }
 }
 
+impl LocalMemory {
+    /// Returns the share of each of `tiers` in-process tiers.
+    #[must_use]
+    pub fn shared_by(self, tiers: usize) -> Self {
+        let share = |bytes: u64| bytes / (tiers.max(1) as u64);
+        let Self { bytes, assured: Assured { critical, standard, ephemeral } } = self;
+        let assured = Assured {
+            critical: share(critical),
+            standard: share(standard),
+            ephemeral: share(ephemeral),
+        };
+        Self { bytes: share(bytes), assured }
+    }
+}
+
 /// The parts of the pools.
 #[derive(Clone, Copy, Debug)]
 struct Parts {

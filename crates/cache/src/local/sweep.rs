@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use contract::Key;
 use parking_lot::MutexGuard;
+use tokio::time::Instant;
 
 use super::entry::LocalEntry;
 use super::tier::Local;
@@ -16,8 +17,11 @@ use super::tier::Local;
 /// The entries that are settled while the tier's mutex is held, some tens of microseconds.
 const SLICE: usize = 64;
 
-/// The slices between two pauses: about half a millisecond.
+/// The most slices between two pauses.
 const SLICES: usize = 8;
+
+/// The time between two pauses, after which no further slice begins: on a busy machine slices take longer.
+const TURN: Duration = Duration::from_micros(500);
 
 /// The pause before them, in which readers have the processor.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -44,7 +48,9 @@ impl Local {
             let mut is_due = true;
             while is_due {
                 tokio::time::sleep(PAUSE).await;
-                is_due = (0..SLICES).all(|_| sweep.step(SLICE));
+                let began = Instant::now();
+                is_due = sweep.step(SLICE)
+                    && (1..SLICES).all(|_| began.elapsed() >= TURN || sweep.step(SLICE));
             }
         }
     }

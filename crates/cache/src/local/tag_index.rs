@@ -2,7 +2,7 @@
 //!
 //! A link joins one entry to one tag. It is on a doubly linked list of its tag, so that the removal of one
 //! entry of a tag with a million entries needs no search, and on the chain of its entry. Links are stored in
-//! one slab and refer to each other by number: 40 bytes per entry and tag.
+//! one [slab](super::slab) and refer to each other by number: 40 bytes per entry and tag.
 //!
 //! An invalidation of a tag raises its [cell](TagCell), which is constant work, and counts the raise in its
 //! lists. The links that were there before lag behind that count. They are at the tail, since links are added
@@ -10,19 +10,19 @@
 
 use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
-use std::vec;
 
 use coherence::{Lsn, Raise};
 use contract::{Key, Tag};
 
+use super::slab::{DiscardedSlab, NONE, Slab};
 use super::tag_cell::TagCell;
-
-/// The number of no link and no group.
-const NONE: u32 = u32::MAX;
 
 /// The number of events that a tag remembers while entries lag behind. An entry that lacks a forgotten event
 /// only is removed instead of becoming soft-stale.
 const MAX_RAISES: usize = 64;
+
+/// A table of tags with fewer of them is not made smaller.
+const MIN_TAGS: usize = 128;
 
 /// The list of the entries that are not soft-stale, and that of the soft-stale ones.
 const STANDING: usize = 0;
@@ -51,8 +51,7 @@ impl From<Links> for u32 {
 
 #[derive(Debug)]
 struct Link {
-    /// `None`: the link is free, and `next` is the next free link.
-    key: Option<Key>,
+    key: Key,
     group: u32,
     prev: u32,
     next: u32,
@@ -81,48 +80,25 @@ impl Default for List {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Group {
-    /// `None`: the group is free, and the head of its first list is the next free group.
-    tag: Option<(Tag, Arc<TagCell>)>,
+    tag: Tag,
+    cell: Arc<TagCell>,
     lists: [List; 2],
 }
 
-impl Group {
-    fn cell(&self) -> Option<&Arc<TagCell>> {
-        self.tag.as_ref().map(|(_, cell)| cell)
-    }
-}
-
 /// Maps tags to keys.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct TagIndex {
     groups_by_tag: HashMap<Tag, u32>,
-    groups: Vec<Group>,
-    free_group: u32,
-    links: Vec<Link>,
-    free_link: u32,
+    groups: Slab<Group>,
+    links: Slab<Link>,
     /// The groups with lagging links, and others that had some. The last one is settled first: a small tag does
     /// not wait for a large one.
     queue: Vec<u32>,
     /// For each group in the queue the events that may leave its lagging entries soft-stale.
     raises: HashMap<u32, Vec<Raise>>,
     lagging: usize,
-}
-
-impl Default for TagIndex {
-    fn default() -> Self {
-        Self {
-            groups_by_tag: HashMap::new(),
-            groups: Vec::new(),
-            free_group: NONE,
-            links: Vec::new(),
-            free_link: NONE,
-            queue: Vec::new(),
-            raises: HashMap::new(),
-            lagging: 0,
-        }
-    }
 }
 
 /// The effect of an invalidation on the index.
@@ -147,9 +123,9 @@ impl TagIndex {
         let mut cells = Vec::with_capacity(tags.len());
         for tag in tags {
             let group = self.group(tag);
-            cells.extend(self.groups[group as usize].cell().cloned());
+            cells.push(Arc::clone(&self.groups[group].cell));
             let link = Link {
-                key: Some(key.clone()),
+                key: key.clone(),
                 group,
                 prev: NONE,
                 next: NONE,
@@ -157,7 +133,7 @@ impl TagIndex {
                 raises: 0,
                 list: STANDING as u8,
             };
-            first = self.place(link);
+            first = self.links.insert(link);
             self.push(first, list);
         }
         (Links(first), cells.into())
@@ -168,12 +144,8 @@ impl TagIndex {
         let mut at = links.0;
         while at != NONE {
             self.unlink(at);
-            let link = &mut self.links[at as usize];
-            let (group, sibling) = (link.group, link.sibling);
-            link.key = None;
-            link.next = self.free_link;
-            self.free_link = at;
-            if self.groups[group as usize].lists.iter().all(|list| list.len == 0) {
+            let Some(Link { group, sibling, .. }) = self.links.remove(at) else { break };
+            if self.groups[group].lists.iter().all(|list| list.len == 0) {
                 self.retire(group);
             }
             at = sibling;
@@ -186,18 +158,18 @@ impl TagIndex {
         while at != NONE {
             self.unlink(at);
             self.push(at, SOFT);
-            at = self.links[at as usize].sibling;
+            at = self.links[at].sibling;
         }
     }
 
     /// Puts an event about `tag` in force.
     pub(super) fn raise(&mut self, tag: &Tag, raise: Raise) -> Raising {
         let Some(at) = self.groups_by_tag.get(tag).copied() else { return Raising::default() };
-        let group = &mut self.groups[at as usize];
-        let Some(cell) = group.cell().filter(|cell| cell.generation().is_raised_by(raise)) else {
+        let group = &mut self.groups[at];
+        if !group.cell.generation().is_raised_by(raise) {
             return Raising::default();
-        };
-        cell.raise(raise);
+        }
+        group.cell.raise(raise);
         let merged = if raise.is_soft { group.lists[SOFT].len as usize } else { 0 };
         let again = self.leave_behind(at, !raise.is_soft);
         if let Some(raises) = self.raises.get_mut(&at)
@@ -212,9 +184,7 @@ impl TagIndex {
     /// Puts an eviction of `tag` in force. Entries with a lower stamp are evicted. Returns whether there are any.
     pub(super) fn evict(&mut self, tag: &Tag, stamp: u64) -> bool {
         let Some(at) = self.groups_by_tag.get(tag).copied() else { return false };
-        if let Some(cell) = self.groups[at as usize].cell() {
-            cell.evict(stamp);
-        }
+        self.groups[at].cell.evict(stamp);
         self.leave_behind(at, true);
         true
     }
@@ -222,7 +192,7 @@ impl TagIndex {
     /// Makes all links of a group lag, the soft-stale ones if that is said. Returns whether the group was in the
     /// queue before; its earlier laggards may have gone meanwhile.
     fn leave_behind(&mut self, at: u32, with_soft: bool) -> bool {
-        let group = &mut self.groups[at as usize];
+        let group = &mut self.groups[at];
         let lists = if with_soft { &mut group.lists[..] } else { &mut group.lists[..1] };
         for list in lists {
             self.lagging += (list.len - list.lagging) as usize;
@@ -242,8 +212,8 @@ impl TagIndex {
     /// Returns the newest event about one of the tags.
     pub(super) fn newest(&self, tags: &[Tag]) -> Lsn {
         let groups = tags.iter().filter_map(|tag| self.groups_by_tag.get(tag));
-        let cells = groups.filter_map(|at| self.groups[*at as usize].cell());
-        cells.map(|cell| cell.generation().newest).max().unwrap_or_default()
+        let newest = groups.map(|at| self.groups[*at].cell.generation().newest);
+        newest.max().unwrap_or_default()
     }
 
     /// Returns the number of links that lag behind an invalidation.
@@ -260,18 +230,20 @@ impl TagIndex {
     /// Returns the key of an entry that lags behind an invalidation. The caller settles the entry.
     pub(super) fn take_lagging(&mut self) -> Option<Key> {
         self.drop_settled();
-        let group = &self.groups[*self.queue.last()? as usize];
+        let group = &self.groups[*self.queue.last()?];
         let list = group.lists.iter().position(|list| list.lagging > 0)?;
         let at = group.lists[list].tail;
         self.unlink(at);
         self.push(at, list);
-        self.links[at as usize].key.clone()
+        Some(self.links[at].key.clone())
     }
 
     /// Drops the groups without lagging links from the end of the queue.
     fn drop_settled(&mut self) {
         while let Some(at) = self.queue.last() {
-            if self.groups[*at as usize].lists.iter().any(|list| list.lagging > 0) {
+            // The group may have been retired meanwhile.
+            let group = self.groups.get(*at);
+            if group.is_some_and(|group| group.lists.iter().any(|list| list.lagging > 0)) {
                 break;
             }
             self.raises.remove(at);
@@ -281,9 +253,9 @@ impl TagIndex {
 
     /// Returns the events that may have left the entry with these links soft-stale.
     pub(super) fn raises(&self, links: Links) -> impl Iterator<Item = Raise> {
-        let next = |at: &u32| self.links.get(*at as usize).map(|link| link.sibling);
+        let next = |at: &u32| self.links.get(*at).map(|link| link.sibling);
         let links = std::iter::successors(Some(links.0), next).take_while(|at| *at != NONE);
-        let raises = links.filter_map(|at| self.raises.get(&self.links[at as usize].group));
+        let raises = links.filter_map(|at| self.raises.get(&self.links[at].group));
         raises.flatten().copied()
     }
 
@@ -299,11 +271,11 @@ impl TagIndex {
     }
 
     fn keys_of(&self, tag: &Tag, list: usize) -> impl Iterator<Item = &Key> {
-        let group = self.groups_by_tag.get(tag).map(|at| &self.groups[*at as usize]);
+        let group = self.groups_by_tag.get(tag).map(|at| &self.groups[*at]);
         let first = group.map_or(NONE, |group| group.lists[list].head);
-        let next = |at: &u32| self.links.get(*at as usize).map(|link| link.next);
+        let next = |at: &u32| self.links.get(*at).map(|link| link.next);
         let links = std::iter::successors(Some(first), next).take_while(|at| *at != NONE);
-        links.filter_map(|at| self.links[at as usize].key.as_ref())
+        links.map(|at| &self.links[at].key)
     }
 
     /// Returns the number of tags.
@@ -315,32 +287,32 @@ impl TagIndex {
     /// Returns the memory of an index that is not needed any more, to be freed in parts.
     pub(super) fn discard(self) -> DiscardedIndex {
         DiscardedIndex {
-            links: self.links.into_iter(),
-            groups: self.groups.into_iter(),
+            links: self.links.discard(),
+            groups: self.groups.discard(),
             tags: self.groups_by_tag.into_iter(),
         }
     }
 
     /// Puts a link at the head of a list of its group.
     fn push(&mut self, at: u32, list: usize) {
-        let group = self.links[at as usize].group;
-        let of = &mut self.groups[group as usize].lists[list];
+        let group = self.links[at].group;
+        let of = &mut self.groups[group].lists[list];
         let next = std::mem::replace(&mut of.head, at);
         if next == NONE {
             of.tail = at;
         } else {
-            self.links[next as usize].prev = at;
+            self.links[next].prev = at;
         }
         of.len += 1;
-        let link = &mut self.links[at as usize];
+        let link = &mut self.links[at];
         (link.prev, link.next, link.raises) = (NONE, next, of.raises);
         link.list = list as u8;
     }
 
     /// Takes a link from its list.
     fn unlink(&mut self, at: u32) {
-        let Link { group, prev, next, raises, list, .. } = self.links[at as usize];
-        let of = &mut self.groups[group as usize].lists[usize::from(list)];
+        let Link { group, prev, next, raises, list, .. } = self.links[at];
+        let of = &mut self.groups[group].lists[usize::from(list)];
         of.len -= 1;
         if raises != of.raises {
             of.lagging -= 1;
@@ -348,11 +320,11 @@ impl TagIndex {
         }
         match next {
             NONE => of.tail = prev,
-            _ => self.links[next as usize].prev = prev,
+            _ => self.links[next].prev = prev,
         }
         match prev {
             NONE => of.head = next,
-            _ => self.links[prev as usize].next = next,
+            _ => self.links[prev].next = next,
         }
     }
 
@@ -360,67 +332,41 @@ impl TagIndex {
         if let Some(group) = self.groups_by_tag.get(tag) {
             return *group;
         }
-        let name = Some((tag.clone(), Arc::default()));
-        let group = Group { tag: name, ..Group::default() };
-        let at = self.free_group;
-        let at = if at == NONE {
-            self.groups.push(group);
-            number(self.groups.len() - 1)
-        } else {
-            let free = &mut self.groups[at as usize];
-            self.free_group = free.lists[STANDING].head;
-            *free = group;
-            at
-        };
+        let group = Group { tag: tag.clone(), cell: Arc::default(), lists: Default::default() };
+        let at = self.groups.insert(group);
         self.groups_by_tag.insert(tag.clone(), at);
         at
     }
 
     fn retire(&mut self, at: u32) {
-        let group = &mut self.groups[at as usize];
-        let retired = std::mem::take(group);
-        group.lists[STANDING].head = self.free_group;
-        self.free_group = at;
-        if let Some((tag, _)) = retired.tag {
-            self.groups_by_tag.remove(&tag);
+        if let Some(retired) = self.groups.remove(at) {
+            let by_tag = &mut self.groups_by_tag;
+            by_tag.remove(&retired.tag);
+            // After a purge the table would keep the memory of all tags that it has had.
+            if by_tag.capacity() / 64 > by_tag.len().max(MIN_TAGS) {
+                by_tag.shrink_to(by_tag.len() * 2);
+            }
         }
         // Its place in the queue is dropped later, maybe after another tag has taken the group.
         if let Some(raises) = self.raises.get_mut(&at) {
             raises.clear();
         }
     }
-
-    fn place(&mut self, link: Link) -> u32 {
-        let at = self.free_link;
-        if at == NONE {
-            self.links.push(link);
-            return number(self.links.len() - 1);
-        }
-        self.free_link = self.links[at as usize].next;
-        self.links[at as usize] = link;
-        at
-    }
-}
-
-fn number(at: usize) -> u32 {
-    u32::try_from(at).ok().filter(|at| *at != NONE).expect("memory ends before 2^32 - 1 links")
 }
 
 /// An index that is not needed any more.
 #[derive(Debug)]
 pub(super) struct DiscardedIndex {
-    links: vec::IntoIter<Link>,
-    groups: vec::IntoIter<Group>,
+    links: DiscardedSlab<Link>,
+    groups: DiscardedSlab<Group>,
     tags: hash_map::IntoIter<Tag, u32>,
 }
 
 impl DiscardedIndex {
     /// Frees a part. Returns whether there is more.
     pub(super) fn free(&mut self, count: usize) -> bool {
-        self.links.by_ref().take(count).for_each(drop);
-        self.groups.by_ref().take(count).for_each(drop);
         self.tags.by_ref().take(count).for_each(drop);
-        self.links.len() + self.groups.len() + self.tags.len() > 0
+        self.links.free(count) | self.groups.free(count) | (self.tags.len() > 0)
     }
 }
 

@@ -272,6 +272,7 @@ impl Local {
                 let is_lagging = self.invalidator(&mut writer).apply(&batch.events, self.at_once);
                 self.wake_sweep(is_lagging);
             }
+            Followed::Repeated => {}
             Followed::Reset(_) => self.clear(&mut writer),
             Followed::Gap(_) => return followed,
         }

@@ -166,11 +166,11 @@ impl Writer {
             content: Content::Absent,
             tags: Arc::default(),
             loaded_wall_ms: scanned.wall_ms,
-            cost: Duration::ZERO,
             ttl: now.since(scanned.mono) + ABSENT_LIFETIME,
             // The key had no row at any position from there on.
             seen: since,
             definition: 0,
+            cost_us: 0,
         };
         let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: Class::Standard };
         Some(LocalEntry::new(entry, scanned.mono, now + ABSENT_LIFETIME, false, policy))

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coherence::{Log, Lsn, Mono, Replayed};
+use coherence::bound::ServerLog;
+use coherence::{Lsn, Mono, Replayed};
 use contract::{Key, Tag};
 use futures_util::future::join_all;
 
@@ -32,7 +33,7 @@ pub struct Loaded {
     /// That position is τ. `None`: the primary answered, and τ is W as it was known before the load.
     pub replayed: Option<Replayed>,
     /// The log of the primary that answered, as its connection has reported it; `None`: the origin does not say.
-    pub log: Option<Log>,
+    pub log: Option<ServerLog>,
     /// The age that the answer may already have had when its load began, as far as only the answer itself
     /// could tell (HTTP: `Age`). The contract's [lag](contract::Contract::lag) is added to it.
     pub behind: Duration,

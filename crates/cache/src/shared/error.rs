@@ -16,6 +16,9 @@ pub enum TierError {
     /// It can't be reached, or the connection broke.
     #[error("the shared tier can't be reached: {0}")]
     Unavailable(String),
+    /// Its memory is used up. Entries have to go before more can be written.
+    #[error("the shared tier has no memory left: {0}")]
+    Full(String),
     /// A value under the tier's keys that the tier has not written.
     #[error("the shared tier contains a malformed value: {0}")]
     Malformed(String),
@@ -42,6 +45,7 @@ impl From<TransportError> for TierError {
         match err {
             TransportError::Timeout(limit) => Self::Timeout(limit),
             TransportError::Unavailable(why) => Self::Unavailable(why),
+            TransportError::Full(why) => Self::Full(why),
             TransportError::Malformed(why) => Self::Malformed(why),
             TransportError::Unsuitable(why) => Self::Unsuitable(why),
         }

@@ -4,18 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use contract::config::{TIME_LIMITS, TableReader};
-use contract::parse_region;
+use contract::{SigningKeysSource, parse_region};
 
 use super::error::TierError;
 use super::redis::{RedisLogin, RedisOptions, RedisTls, parse_prefix};
 use super::url::SharedUrl;
 
 /// The keys that `memory:` has no use for.
-const REDIS_KEYS: [&str; 7] = [
+const REDIS_KEYS: [&str; 10] = [
     "password_file",
     "ca",
     "cert",
     "key",
+    "signing_keys",
+    "signing_keys_file",
+    "unsigned",
     "sentinel_user",
     "sentinel_password",
     "sentinel_password_file",
@@ -40,6 +43,10 @@ pub struct SharedOptions {
     pub cert: Option<PathBuf>,
     /// PEM file of the client certificate's key.
     pub key: Option<PathBuf>,
+    /// The keys that sign and verify its values. `None`: it is trusted.
+    pub signing: Option<SigningKeysSource>,
+    /// Whether values without a signature are used although there are keys.
+    pub accepts_unsigned: bool,
     /// The login of the sentinels.
     pub sentinel: RedisLogin,
 }
@@ -55,6 +62,8 @@ impl Default for SharedOptions {
             ca: None,
             cert: None,
             key: None,
+            signing: None,
+            accepts_unsigned: false,
             sentinel: RedisLogin::default(),
         }
     }
@@ -71,6 +80,9 @@ impl SharedOptions {
         "ca",
         "cert",
         "key",
+        "signing_keys",
+        "signing_keys_file",
+        "unsigned",
         "sentinel_user",
         "sentinel_password",
         "sentinel_password_file",
@@ -90,6 +102,12 @@ impl SharedOptions {
             let message = "is there beside sentinel_password";
             table.problem("conflict", "sentinel_password_file", message, "remove one of them");
         }
+        let signing = SigningKeysSource::read(table, ["signing_keys", "signing_keys_file"], folder);
+        let unsigned = table.choice("unsigned", &[("refuse", false), ("accept", true)]);
+        if table.has("unsigned") && !table.has("signing_keys") && !table.has("signing_keys_file") {
+            let message = "is for values in Redis beside signed ones, and there is no key";
+            table.problem("conflict", "unsigned", message, "remove it, or write signing_keys");
+        }
         let url = table.text_with("url", str::parse);
         let url = url.or_else(|| (!table.has("url")).then_some(default.url));
         match &url {
@@ -108,26 +126,36 @@ impl SharedOptions {
             ca,
             cert,
             key,
+            signing,
+            accepts_unsigned: unsigned.unwrap_or(default.accepts_unsigned),
             sentinel,
         }
     }
 
-    /// Returns the options of a tier in Redis, with the content of the certificate files; `None`: `memory:`.
+    /// Returns the options of a tier in Redis, with the content of the certificate files; `None`: `memory:`. `source`:
+    /// the source whose log it follows, if that is not the main one.
     ///
     /// # Errors
     /// [`TierError::Unsuitable`]: a file can't be read.
-    pub fn redis(&self) -> Result<Option<RedisOptions>, TierError> {
+    pub fn redis(&self, source: Option<&str>) -> Result<Option<RedisOptions>, TierError> {
         let SharedUrl::Redis(url) = &self.url else { return Ok(None) };
         let tls = RedisTls {
             ca: read_file("ca", self.ca.as_deref())?,
             cert: read_file("cert", self.cert.as_deref())?,
             key: read_file("key", self.key.as_deref())?,
         };
+        let signing = self.signing.as_ref().map(|source| {
+            let keys = source.keys(|path| std::fs::read_to_string(path));
+            keys.map_err(|err| TierError::Unsuitable(format!("signing_keys_file = {err}")))
+        });
         Ok(Some(RedisOptions {
             tls,
+            signing: signing.transpose()?,
+            accepts_unsigned: self.accepts_unsigned,
             password_file: self.password_file.clone(),
             sentinel: self.sentinel.clone(),
             prefix: self.prefix.clone(),
+            source: source.map(str::to_owned),
             timeout: self.timeout,
             ..RedisOptions::new(url)
         }))

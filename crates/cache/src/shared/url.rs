@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use contract::config::ValueError;
-use database::redacted;
+use database::{check_login, redacted};
 
 /// The address of the shared tier.
 #[derive(Clone, Eq, PartialEq)]
@@ -35,7 +35,14 @@ impl FromStr for SharedUrl {
                     "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster"
                     | "rediss+cluster",
                 ),
-            ) => Ok(Self::Redis(text.to_owned())),
+            ) => {
+                // The parser would take the rest of the login for a path.
+                check_login(text, &['/', '?', '#']).map_err(|err| {
+                    let message = format!("`{}` {}", redacted(text), err.problem);
+                    ValueError::wrong_value(message, err.remedy)
+                })?;
+                Ok(Self::Redis(text.to_owned()))
+            }
             _ => Err(ValueError::wrong_value(
                 format!("`{}` is not the address of a shared tier", redacted(text)),
                 Self::FORMS,

@@ -116,6 +116,22 @@ async fn late_error_is_never_absence() {
     assert_eq!(err.kind, OriginErrorKind::Broken, "{err}");
 }
 
+/// A proxy that shares sessions answers from one whose variables are another client's, or not set.
+#[tokio::test]
+async fn answer_of_another_session_refused() {
+    let (_mariadb, pool) = mariadb();
+    let lost = contract(|text| {
+        text.replace("select price_cents", "select @tidegate_server := null as x, price_cents")
+    });
+    let origin = MariaDbOrigin::prepare(lost.clone(), pool.clone()).await.expect("it fits");
+    let err = load(&origin, &lost, "42").await.expect_err("another session");
+    assert!(err.message.contains("keep each client's session"), "{err}");
+    // The session is given up with its answer.
+    let prices = contract(str::to_owned);
+    let price = MariaDbOrigin::prepare(prices.clone(), pool).await.expect("it fits");
+    assert!(load(&price, &prices, "42").await.expect("a row").log.is_some());
+}
+
 #[tokio::test]
 async fn mariadb_recovers_after_timeout() {
     let (mut mariadb, _) = mariadb();

@@ -5,6 +5,7 @@ mod cluster;
 mod faults;
 mod malformed;
 mod sentinel;
+mod versions;
 
 use std::sync::Arc;
 

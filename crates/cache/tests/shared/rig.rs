@@ -211,7 +211,7 @@ pub(crate) fn entry(body: &'static str, tau: u64) -> Entry {
         tau: Lsn(tau),
         tags: Arc::default(),
         loaded_wall_ms: 1_700_000_000_000,
-        cost: Duration::from_micros(1_500),
+        cost_us: 1_500,
         ttl: LONG,
         seen: Lsn(tau),
         definition: 0,

@@ -23,7 +23,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Returns a bound that keeps `capacity` samples, at least one. At four per second, 2,400 are ten minutes.
+    /// Returns a bound that keeps `capacity` samples, at least one. At 40 per second, 24,000 are ten minutes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { samples: VecDeque::new(), capacity: capacity.max(1), log: None }
@@ -110,11 +110,37 @@ impl Bound {
     }
 }
 
+/// The log of the server behind a connection, as far as the connection identifies it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ServerLog {
+    /// See [`Log::system`].
+    pub system: u64,
+    /// See [`Log::timeline`]; `None` where a server may begin another one while it runs.
+    pub timeline: Option<u32>,
+    /// See [`Log::server`].
+    pub server: u64,
+}
+
+impl From<Log> for ServerLog {
+    fn from(Log { system, timeline, server }: Log) -> Self {
+        Self { system, timeline: Some(timeline), server }
+    }
+}
+
+impl ServerLog {
+    /// Whether it is the log that `epoch` follows.
+    fn is_of(self, epoch: Epoch) -> bool {
+        let followed = epoch.log();
+        let timeline = self.timeline.unwrap_or(followed.timeline);
+        Log { system: self.system, timeline, server: self.server }.run() == followed.run()
+    }
+}
+
 /// Returns whether a value may be offered to a tier in `epoch` that was loaded over a connection to the server of
 /// `log`; `None`: its origin is no database, or does not say.
 #[must_use]
-pub fn is_of_log(epoch: Epoch, log: Option<Log>) -> bool {
-    log.is_none_or(|log| log.run() == epoch.log().run()) || !on(Rule::FillOfOwnLog)
+pub fn is_of_log(epoch: Epoch, log: Option<ServerLog>) -> bool {
+    log.is_none_or(|log| log.is_of(epoch)) || !on(Rule::FillOfOwnLog)
 }
 
 #[cfg(test)]

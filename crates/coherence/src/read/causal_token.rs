@@ -41,6 +41,13 @@ pub enum Reached {
 )]
 pub struct ParseCausalTokenError(String);
 
+impl ParseCausalTokenError {
+    /// The text goes back to the client, so the error keeps no more than a token may have.
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.chars().take(CausalToken::TEXT_MAX).collect())
+    }
+}
+
 impl CausalToken {
     /// The longest text of a token, in bytes.
     pub const TEXT_MAX: usize = 3 + 16 + 1 + 16;
@@ -64,6 +71,12 @@ impl CausalToken {
         } else {
             Reached::NotYet
         }
+    }
+
+    /// Returns the token that is harder to reach in the log of `epoch`: one of another log, or else the later one.
+    pub(super) fn stricter(self, other: Self, epoch: Option<Epoch>) -> Self {
+        let rank = |token: Self| (token.reached(epoch, Lsn::MAX) == Reached::Never, token.position);
+        if rank(other) > rank(self) { other } else { self }
     }
 }
 
@@ -96,8 +109,7 @@ impl FromStr for CausalToken {
             let log = if log.len() == 16 { hex(log, 16)? } else { return None };
             Some(Self { log: Some(log), position: Lsn(hex(position, 16)?) })
         };
-        // The error text goes back to the client, so it is no longer than a token may be.
-        parse().ok_or_else(|| ParseCausalTokenError(text.chars().take(Self::TEXT_MAX).collect()))
+        parse().ok_or_else(|| ParseCausalTokenError::of(text))
     }
 }
 

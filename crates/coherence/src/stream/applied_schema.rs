@@ -26,6 +26,7 @@ pub type ObjectDigests = BTreeMap<String, u64>;
 
 /// The schema that the log was applied under, as the leader records it in the shared tier.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct AppliedSchema {
     /// The position of the last invalidation that a change of the schema caused. Zero if there was none.
     pub position: Lsn,

@@ -16,21 +16,24 @@ use crate::position::{Epoch, Lsn};
 use crate::rules::{Rule, on};
 use crate::tier::coverage::CoverageDigest;
 use crate::tier::soft::is_soft;
+use crate::tier::tombstones::Tombstones;
 
 /// The invalidations of one tier, or of one shard of it.
 ///
-/// The maps are ordered: iteration is deterministic, so a simulation replays to the byte, and the model
-/// checker can hash the state.
+/// Nothing depends on the order of an unordered map: a simulation replays to the byte, and the model checker
+/// can hash the state.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Fence {
     epoch: Option<Epoch>,
     applied: Lsn,
     watermark: Lsn,
     coverage: CoverageDigest,
+    /// The events after this position, up to A, were applied under the present mappings.
+    mapped_from: Lsn,
     floor: Lsn,
     /// The newest event that is not [soft](is_soft).
     hard: Lsn,
-    tombstones: BTreeMap<Subject, Lsn>,
+    tombstones: Tombstones,
     /// The tombstones of wildcards, which are searched one by one: at most
     /// [`PATTERNS_MAX`](Fence::PATTERNS_MAX).
     patterns: BTreeMap<Subject, Lsn>,
@@ -133,6 +136,8 @@ pub enum Gap {
 pub enum Followed {
     /// The batch was applied.
     Applied,
+    /// The batch repeats events that were applied before; no entry is concerned.
+    Repeated,
     /// An earlier batch is missing; nothing was applied.
     Gap(Gap),
     /// An earlier batch is missing; the epoch was reset at the end of the batch.
@@ -148,7 +153,7 @@ impl Fence {
     /// caller drops the entries.
     pub fn reset_epoch(&mut self, epoch: Epoch, at: Lsn, watermark: Lsn) {
         self.epoch = Some(epoch);
-        self.applied = at;
+        (self.applied, self.mapped_from) = (at, at);
         self.floor = if on(Rule::EpochResetRaisesFloor) { at } else { Lsn::ZERO };
         self.watermark = watermark;
         self.hard = at;
@@ -168,7 +173,7 @@ impl Fence {
         if on(Rule::BatchOfStatedCoverage) && self.coverage != batch.coverage {
             return Err(Gap::Coverage { tier: self.coverage });
         }
-        self.advance(batch)
+        self.advance(batch, &batch.events)
     }
 
     fn check_epoch(&self, batch: &Batch) -> Result<(), Gap> {
@@ -179,11 +184,11 @@ impl Fence {
         Ok(())
     }
 
-    fn advance(&mut self, batch: &Batch) -> Result<(), Gap> {
+    fn advance(&mut self, batch: &Batch, new: &[Event]) -> Result<(), Gap> {
         if on(Rule::BatchWithoutGap) && self.applied < batch.prev {
             return Err(Gap::Missing { applied: self.applied, prev: batch.prev });
         }
-        for event in &batch.events {
+        for event in new {
             self.raise(event);
         }
         self.limit_patterns();
@@ -201,10 +206,14 @@ impl Fence {
     pub fn follow(&mut self, batch: &Batch, in_order: bool) -> Followed {
         // A batch that comes again by the shortcut may be of a leader before the present one.
         let is_current = in_order || batch.upto >= self.applied;
-        match self.check_epoch(batch).and_then(|()| self.advance(batch)) {
+        let is_repeat = self.repeats(batch);
+        let new = if is_repeat { &[][..] } else { &batch.events };
+        let applied_before = self.applied;
+        match self.check_epoch(batch).and_then(|()| self.advance(batch, new)) {
+            Ok(()) if is_repeat => Followed::Repeated,
             Ok(()) => {
-                if is_current {
-                    self.coverage = batch.coverage;
+                if is_current && self.coverage != batch.coverage {
+                    (self.coverage, self.mapped_from) = (batch.coverage, applied_before);
                 }
                 Followed::Applied
             }
@@ -214,6 +223,18 @@ impl Fence {
             }
             Err(gap) => Followed::Gap(gap),
         }
+    }
+
+    /// Returns whether every event of the batch was applied before, mapped as it is now. The leader applies a
+    /// batch by the shortcut, and the stream brings it again.
+    ///
+    /// A leader with other mappings may name more subjects in a commit that was applied: its batches are new.
+    fn repeats(&self, batch: &Batch) -> bool {
+        let is_known = |event: &Event| self.mapped_from < event.lsn && event.lsn <= self.applied;
+        self.epoch == Some(batch.epoch)
+            && self.coverage == batch.coverage
+            && !batch.events.is_empty()
+            && (batch.events.iter().all(is_known) || !on(Rule::RepeatIsKnown))
     }
 
     /// Resets the epoch at the end of a batch that can't be applied. The tombstones of a large commit,
@@ -243,9 +264,10 @@ impl Fence {
                 self.floor = self.floor.max(event.lsn);
                 continue;
             }
-            let tombstones =
-                if subject.is_pattern() { &mut self.patterns } else { &mut self.tombstones };
-            let tombstone = tombstones.entry(subject.clone()).or_default();
+            let tombstone = match subject.is_pattern() {
+                true => self.patterns.entry(subject.clone()).or_default(),
+                false => self.tombstones.entry(subject),
+            };
             if on(Rule::TombstonesNeverFall) {
                 *tombstone = event.lsn.max(*tombstone);
             } else {
@@ -342,8 +364,7 @@ impl Fence {
     }
 
     fn newest_tombstone(&self, key: &Key, tags: &[Tag]) -> Lsn {
-        let tombstone =
-            |subject: &Subject| self.tombstones.get(subject).copied().unwrap_or_default();
+        let tombstone = |subject: &Subject| self.tombstones.get(subject);
         let named = tags
             .iter()
             .map(|tag| tombstone(&Subject::Tag(tag.clone())))
@@ -358,7 +379,7 @@ impl Fence {
     pub fn collect(&mut self, upto: Lsn) -> usize {
         let upto = upto.min(self.watermark);
         let before = self.tombstones();
-        self.tombstones.retain(|_, tombstone| *tombstone > upto);
+        self.tombstones.drop_to(upto);
         self.patterns.retain(|_, tombstone| *tombstone > upto);
         let dropped = before - self.tombstones();
         if dropped > 0 {
@@ -372,7 +393,7 @@ impl Fence {
     #[must_use]
     pub fn overflow(&self, most: usize) -> Option<Lsn> {
         let last = self.tombstones.len().checked_sub(most.saturating_add(1))?;
-        let mut positions: Vec<Lsn> = self.tombstones.values().copied().collect();
+        let mut positions: Vec<Lsn> = self.tombstones.positions().collect();
         Some(*positions.select_nth_unstable(last).1)
     }
 
@@ -385,7 +406,7 @@ impl Fence {
     /// States the mappings that the leader applies. Batches of leaders with other mappings are not applied any
     /// more.
     pub fn state_coverage(&mut self, coverage: CoverageDigest) {
-        self.coverage = coverage;
+        (self.coverage, self.mapped_from) = (coverage, self.applied);
     }
 
     /// Returns the mappings that the leader applies.
@@ -419,6 +440,9 @@ impl Fence {
     }
 }
 
+#[cfg(test)]
+#[path = "fence_repeat_tests.rs"]
+mod repeat_tests;
 #[cfg(test)]
 #[path = "fence_tests.rs"]
 mod tests;

@@ -49,10 +49,13 @@ pub enum Conflict {
     Server,
     /// It is of another slot of the same database.
     Slot,
+    /// It has the form of a later version, which begins with `v` and a number. It stands while it lives.
+    Version,
 }
 
 impl Conflict {
-    const ALL: [Self; 4] = [Self::Database, Self::Timeline, Self::Server, Self::Slot];
+    const ALL: [Self; 5] =
+        [Self::Database, Self::Timeline, Self::Server, Self::Slot, Self::Version];
 
     /// Returns the name used in scripts, metrics and logs.
     #[must_use]
@@ -62,6 +65,7 @@ impl Conflict {
             Self::Timeline => "timeline",
             Self::Server => "server",
             Self::Slot => "slot",
+            Self::Version => "version",
         }
     }
 
@@ -79,6 +83,7 @@ impl fmt::Display for Conflict {
             Self::Timeline => "another timeline of this database",
             Self::Server => "another server with a copy of this database",
             Self::Slot => "another slot of this database",
+            Self::Version => "a database that a later version of Tidegate leads",
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a TOML table key by key, collecting every problem instead of stopping at the first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use toml::value::{Date, Datetime};
 
 use crate::config::choice::parse_choice;
 use crate::config::duration::duration_from_value;
+use crate::config::key_survey::{KeyForm, KeySurvey};
 use crate::config::problem::{Problem, ValueError, describe_value};
 use crate::config::size::size_from_value;
 use crate::config::suggestion::nearest_name;
@@ -42,15 +43,6 @@ pub struct TableReader<'t> {
     problems: Vec<Problem>,
     /// The keys that were read; `None`: this is no survey.
     survey: Option<KeySurvey>,
-}
-
-/// The keys that code reads from a table, each with its path, such as `edge.route[].path`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct KeySurvey {
-    /// The keys that were read.
-    pub read: BTreeSet<String>,
-    /// The keys that are known and were not read.
-    pub unread: BTreeSet<String>,
 }
 
 /// Where a survey reads.
@@ -99,8 +91,8 @@ impl<'t> TableReader<'t> {
         }
     }
 
-    /// Returns the keys that `read` reads, of inner tables too, as if all of these were there. For tests that
-    /// compare them with a document: no key is hidden from it.
+    /// Returns the keys that `read` reads, of inner tables too, as if all of these were there. For the schema of
+    /// the configuration, and for tests that compare it with documents: no key is hidden from them.
     pub fn survey<T>(
         known: &[&'static str],
         read: impl FnOnce(&mut TableReader<'static>) -> T,
@@ -166,14 +158,24 @@ impl<'t> TableReader<'t> {
         self.table.contains_key(key)
     }
 
-    /// Returns whether the value of the key is a table.
-    pub fn is_table(&self, key: &str) -> bool {
-        matches!(self.table.get(key), Some(Value::Table(_)))
+    /// Reads the value of the key with `read_table` if it is a table, else with `read_text`. In a survey, with both.
+    pub fn table_or_text<T, U>(
+        &mut self,
+        key: &str,
+        known: &[&'static str],
+        read_table: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
+        read_text: impl FnOnce(&mut Self) -> Option<U>,
+    ) -> (Option<T>, Option<U>) {
+        let is_table = matches!(self.table.get(key), Some(Value::Table(_)));
+        let is_survey = self.survey.is_some();
+        let table = if is_table || is_survey { self.nested(key, known, read_table) } else { None };
+        let text = if is_table { None } else { read_text(self) };
+        (table, text)
     }
 
     /// Returns text that is not blank.
     pub fn text(&mut self, key: &str) -> Option<&'t str> {
-        match self.get(key)? {
+        match self.get(key, KeyForm::Text)? {
             Value::String(text) if !text.trim().is_empty() => Some(text),
             Value::String(_) => self.record(key, Err(ValueError::empty())),
             other => self.wrong_type(key, other, "text in quotes"),
@@ -217,7 +219,7 @@ impl<'t> TableReader<'t> {
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, ValueError>,
     ) -> Option<T> {
-        let value = match self.get(key)? {
+        let value = match self.get(key, KeyForm::Text)? {
             Value::String(text) if !text.trim().is_empty() => parse(text),
             Value::String(_) => Err(ValueError::empty()),
             _ => Err(ValueError {
@@ -253,7 +255,8 @@ impl<'t> TableReader<'t> {
 
     /// Returns whether a required key is missing, and records that.
     fn is_missing(&mut self, key: &str, help: &str) -> bool {
-        let missing = self.get(key).is_none();
+        let missing = self.get(key, KeyForm::Text).is_none();
+        self.survey_required(key);
         if missing {
             self.problem("missing", key, "is missing", help);
         }
@@ -268,7 +271,7 @@ impl<'t> TableReader<'t> {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         let mut list = Vec::new();
-        for (at, item) in self.items(key).iter().enumerate() {
+        for (at, item) in self.items(key, KeyForm::Texts).iter().enumerate() {
             let key = format!("{key}[{at}]");
             match item.as_str().map(&parse) {
                 Some(Ok(value)) => list.push(value),
@@ -289,8 +292,17 @@ impl<'t> TableReader<'t> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, ValueError>,
     ) -> Vec<(String, T)> {
+        self.items_with(key, KeyForm::Texts, parse)
+    }
+
+    fn items_with<T>(
+        &mut self,
+        key: &str,
+        form: KeyForm,
+        parse: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> Vec<(String, T)> {
         let mut list = Vec::new();
-        for (at, item) in self.items(key).iter().enumerate() {
+        for (at, item) in self.items(key, form).iter().enumerate() {
             let key = format!("{key}[{at}]");
             let item = match item {
                 Value::String(text) => parse(text),
@@ -303,32 +315,37 @@ impl<'t> TableReader<'t> {
 
     /// Returns one of `options`, pairs of a word and its value.
     pub fn choice<T: Copy>(&mut self, key: &str, options: &[(&str, T)]) -> Option<T> {
-        let text = self.text(key)?;
-        let value = parse_choice(text, options);
-        self.record(key, value)
+        match self.get(key, KeyForm::Words(words(options)))? {
+            Value::String(text) if !text.trim().is_empty() => {
+                self.record(key, parse_choice(text, options))
+            }
+            Value::String(_) => self.record(key, Err(ValueError::empty())),
+            other => self.wrong_type(key, other, "text in quotes"),
+        }
     }
 
     /// Returns a list of `options`; empty where the key is missing.
     pub fn choices<T: Copy>(&mut self, key: &str, options: &[(&str, T)]) -> Vec<T> {
-        let choices = self.list_with(key, |text| parse_choice(text, options));
+        let form = KeyForm::WordList(words(options));
+        let choices = self.items_with(key, form, |text| parse_choice(text, options));
         choices.into_iter().map(|(_, value)| value).collect()
     }
 
     /// Returns a duration in `range`; see [`parse_duration`](crate::config::parse_duration).
     pub fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
-        let value = duration_from_value(self.get(key)?, range);
+        let value = duration_from_value(self.get(key, KeyForm::Duration)?, range);
         self.record(key, value)
     }
 
     /// Returns a size in bytes in `range`; see [`parse_size`](crate::config::parse_size).
     pub fn size(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        let value = size_from_value(self.get(key)?, range);
+        let value = size_from_value(self.get(key, KeyForm::Size)?, range);
         self.record(key, value)
     }
 
     /// Returns true or false.
     pub fn flag(&mut self, key: &str) -> Option<bool> {
-        match self.get(key)? {
+        match self.get(key, KeyForm::Flag)? {
             Value::Boolean(flag) => Some(*flag),
             other => self.wrong_type(key, other, "true or false, without quotes"),
         }
@@ -336,7 +353,12 @@ impl<'t> TableReader<'t> {
 
     /// Returns a number in `range`.
     pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
-        let number = match self.get(key)? {
+        let form = KeyForm::Number(*range.start(), *range.end());
+        self.number_of(key, range, form)
+    }
+
+    fn number_of(&mut self, key: &str, range: RangeInclusive<f64>, form: KeyForm) -> Option<f64> {
+        let number = match self.get(key, form)? {
             Value::Float(number) => *number,
             // An integer that a float can't represent exactly is far out of range.
             Value::Integer(number) => *number as f64,
@@ -352,7 +374,9 @@ impl<'t> TableReader<'t> {
 
     /// Returns a whole number in `range`.
     pub fn whole_number(&mut self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
-        let number = self.number(key, f64::from(*range.start())..=f64::from(*range.end()))?;
+        let form = KeyForm::WholeNumber(*range.start(), *range.end());
+        let numbers = f64::from(*range.start())..=f64::from(*range.end());
+        let number = self.number_of(key, numbers, form)?;
         if number.fract() == 0.0 {
             // Within the range of a u32, as just checked.
             return Some(number as u32);
@@ -365,7 +389,8 @@ impl<'t> TableReader<'t> {
     /// Returns a date, which must be present.
     pub fn required_date(&mut self, key: &str) -> Option<Date> {
         const HELP: &str = "write a date without quotes, such as 2026-11-02";
-        let Some(value) = self.get(key) else {
+        self.survey_required(key);
+        let Some(value) = self.get(key, KeyForm::Date) else {
             self.problem("missing", key, "is missing", HELP);
             return None;
         };
@@ -384,10 +409,11 @@ impl<'t> TableReader<'t> {
         known: &[&'static str],
         read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
     ) -> Option<T> {
+        let value = self.get(key, KeyForm::Flag);
         if self.survey.is_some() {
             return self.nested(key, known, read);
         }
-        match self.get(key)? {
+        match value? {
             Value::Boolean(on) => on.then_some(default),
             Value::Table(_) => self.nested(key, known, read),
             other => self.wrong_type(key, other, "true, false or a table, `{ … }`"),
@@ -403,7 +429,7 @@ impl<'t> TableReader<'t> {
         mut read: impl FnMut(&mut TableReader<'t>) -> Option<T>,
     ) -> BTreeMap<String, T> {
         let mut named = BTreeMap::new();
-        let tables = match self.get(key) {
+        let tables = match self.get(key, KeyForm::NamedTables) {
             None if self.survey.is_some() => {
                 self.read_table(&format!("{key}.NAME"), &EMPTY, known, &mut read);
                 return named;
@@ -411,11 +437,17 @@ impl<'t> TableReader<'t> {
             None => return named,
             Some(Value::Table(tables)) => tables,
             Some(other) => {
-                let help = format!("write tables, `[{key}.NAME]`");
+                let help = format!("write one table for each, with a name: `[{key}.NAME]`");
                 self.record::<()>(key, Err(ValueError::wrong_type(other, help)));
                 return named;
             }
         };
+        if tables.iter().any(|(name, value)| known.contains(&name.as_str()) && !value.is_table()) {
+            let message = "has no name";
+            let help = format!("write `[{key}.NAME]`, such as `[{key}.shop]`, above its keys");
+            self.problem("no-name", key, message, help);
+            return named;
+        }
         for (name, value) in tables {
             let path = format!("{key}.{name}");
             let Value::Table(table) = value else {
@@ -436,8 +468,14 @@ impl<'t> TableReader<'t> {
         known: &[&'static str],
         read: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
     ) -> Option<T> {
-        match self.get(key) {
+        match self.get(key, KeyForm::Table) {
             Some(Value::Table(table)) => self.read_table(key, table, known, read),
+            Some(Value::Array(items)) if items.iter().any(Value::is_table) => {
+                let path = self.path_of(key);
+                let help = format!("write it once, in single brackets: `[{path}]`");
+                self.problem("wrong-type", key, "is a list of tables", help);
+                None
+            }
             Some(value) => self.wrong_type(key, value, "a table, `{ … }`"),
             None if self.survey.is_some() => self.read_table(key, &EMPTY, known, read),
             None => None,
@@ -452,7 +490,14 @@ impl<'t> TableReader<'t> {
         mut read: impl FnMut(&mut TableReader<'t>) -> Option<T>,
     ) -> Vec<T> {
         let mut list = Vec::new();
-        let items = self.items(key);
+        let items = match self.table.get(key) {
+            Some(Value::Table(_)) => {
+                let help = format!("write double brackets: `[[{}]]`", self.path_of(key));
+                self.problem("wrong-type", key, "is one table, not a list of them", help);
+                return list;
+            }
+            _ => self.items(key, KeyForm::Tables),
+        };
         if self.survey.is_some() {
             list.extend(self.read_table(&format!("{key}[]"), &EMPTY, known, &mut read));
         }
@@ -476,16 +521,15 @@ impl<'t> TableReader<'t> {
         let mut inner = TableReader::new(self.path_of(key), table, known);
         inner.survey = self.survey.is_some().then(KeySurvey::default);
         let value = read(&mut inner);
-        if let (Some(survey), Some(mut of_inner)) = (&mut self.survey, inner.take_survey()) {
-            survey.read.append(&mut of_inner.read);
-            survey.unread.append(&mut of_inner.unread);
+        if let (Some(survey), Some(of_inner)) = (&mut self.survey, inner.take_survey()) {
+            survey.append(of_inner);
         }
         self.problems.append(&mut inner.problems);
         value
     }
 
-    fn items(&mut self, key: &str) -> &'t [Value] {
-        match self.get(key) {
+    fn items(&mut self, key: &str, form: KeyForm) -> &'t [Value] {
+        match self.get(key, form) {
             None => &[],
             Some(Value::Array(items)) => items,
             Some(other) => {
@@ -494,13 +538,21 @@ impl<'t> TableReader<'t> {
         }
     }
 
-    fn get(&mut self, key: &str) -> Option<&'t Value> {
+    fn get(&mut self, key: &str, form: KeyForm) -> Option<&'t Value> {
         debug_assert!(self.known.contains(&key), "`{key}` is not among the known keys");
-        if self.survey.is_some() {
-            let path = self.path_of(key);
-            self.survey.get_or_insert_default().read.insert(path);
+        let path = self.survey.is_some().then(|| self.path_of(key));
+        if let (Some(survey), Some(path)) = (&mut self.survey, path) {
+            survey.record(path, form);
         }
         self.table.get(key)
+    }
+
+    /// Records in a survey that a key has to be present.
+    fn survey_required(&mut self, key: &str) {
+        let path = self.survey.is_some().then(|| self.path_of(key));
+        if let (Some(survey), Some(path)) = (&mut self.survey, path) {
+            survey.required.insert(path);
+        }
     }
 
     fn record<T>(&mut self, key: &str, value: Result<T, ValueError>) -> Option<T> {
@@ -515,6 +567,10 @@ impl<'t> TableReader<'t> {
         let dot = if self.path.is_empty() || key.is_empty() { "" } else { "." };
         format!("{}{dot}{key}", self.path)
     }
+}
+
+fn words<T>(options: &[(&str, T)]) -> Vec<String> {
+    options.iter().map(|(word, _)| (*word).to_owned()).collect()
 }
 
 /// Returns the date of a TOML date without a time.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn table(text: &str) -> toml::Table {
@@ -138,4 +140,43 @@ fn named_tables_read_by_name() {
     let problems = reader.finish(Some(())).expect_err("two are wrong");
     assert!(problems[0].to_string().starts_with("source.b.url: "), "{}", problems[0]);
     assert!(problems[1].to_string().starts_with("source.c: is the number 2; write a table"));
+}
+
+#[test]
+fn wrong_kind_of_table_named_with_right_brackets() {
+    let text = "[source]\nurl = \"a\"\n[[upstream]]\nurl = \"b\"\n[route]\npath = \"/\"";
+    let table: toml::Table = text.parse().expect("well-formed");
+    let mut root = TableReader::new("", &table, &["source", "upstream", "route"]);
+    let url = |table: &mut TableReader<'_>| table.text("url").map(str::to_owned);
+    assert!(root.named_tables("source", &["url"], url).is_empty());
+    assert_eq!(root.nested("upstream", &["url"], url), None);
+    assert!(root.tables("route", &["path"], |_| Some(())).is_empty());
+    let problems = root.finish(Some(())).expect_err("three problems");
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "source: has no name; write `[source.NAME]`, such as `[source.shop]`, above its keys",
+            "upstream: is a list of tables; write it once, in single brackets: `[upstream]`",
+            "route: is one table, not a list of them; write double brackets: `[[route]]`",
+        ]
+    );
+}
+
+#[test]
+fn survey_records_forms_and_required_keys() {
+    let survey = TableReader::survey(&["mode", "size", "url", "on"], |table| {
+        table.choice("mode", &[("a", 1), ("b", 2)]);
+        table.size("size", 0..=9);
+        table.required_text_with("url", "write it", |text| Ok(text.to_owned()));
+        table.switch("on", (), &["every"], |table| table.flag("every").map(drop))
+    });
+    let words = vec!["a".to_owned(), "b".to_owned()];
+    assert_eq!(survey.forms["mode"], [KeyForm::Words(words)]);
+    assert_eq!(survey.forms["on"], [KeyForm::Flag, KeyForm::Table]);
+    assert_eq!(
+        (&survey.forms["url"][..], survey.required.contains("url")),
+        (&[KeyForm::Text][..], true)
+    );
+    assert_eq!(survey.forms["on.every"], [KeyForm::Flag]);
 }

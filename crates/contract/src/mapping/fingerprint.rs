@@ -78,6 +78,24 @@ impl Contracts {
         raising.chain([contract]).filter_map(Contract::mapping_fingerprint).collect()
     }
 
+    /// Returns the services that have a tag which a contract of another source may raise, each with that contract and its
+    /// source. `main`: the source of contracts that name none.
+    pub fn services_with_foreign_tags(&self, main: &str) -> Vec<(&Contract, &Contract, &str)> {
+        let source = |contract: &Contract| {
+            contract.from.as_ref().map_or(main, |from| &from.source).to_owned()
+        };
+        let mut found = Vec::new();
+        for service in self.iter().filter(|contract| contract.service.is_some()) {
+            let raising = self.iter().find_map(|other| {
+                let from = other.from.as_ref()?;
+                let is_foreign = from.source != source(service) && service.may_carry_tags_of(other);
+                is_foreign.then_some((service, other, from.source.as_str()))
+            });
+            found.extend(raising);
+        }
+        found
+    }
+
     /// Returns the mappings that pages depend on: those that raise any tag.
     pub fn mappings_of_pages(&self) -> BTreeSet<u64> {
         let raises =

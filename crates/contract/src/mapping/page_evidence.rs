@@ -4,8 +4,11 @@
 //! What a page shows is known to its application alone, which states it in the tags: a tag stands for a row, or
 //! for all rows with some value. So a tag proves something only if every column of its rows counts. A tag that
 //! is raised by some columns only is proven where the [route](PageEvidence::new) of the page states that its
-//! pages show nothing else.
+//! pages show nothing else. And it proves nothing in a text that the log does not write ([`TextForm`]).
 
+use std::collections::BTreeSet;
+
+use crate::mapping::text_form::{TextForm, TextForms};
 use crate::model::contract::{Contract, Evidence};
 use crate::model::contracts::Contracts;
 use crate::naming::digest::fnv1a;
@@ -18,6 +21,8 @@ pub struct PageEvidence {
     raised: Vec<RaisedTags>,
     /// The names of the contracts whose values the pages show.
     shown: Vec<String>,
+    /// The sources whose logs raise tags, sorted.
+    sources: Vec<String>,
     digest: u64,
 }
 
@@ -30,42 +35,103 @@ struct RaisedTags {
     every_column: bool,
     /// The fingerprint of the mapping that raises them.
     mapping: Option<u64>,
+    /// The forms of the placeholders' columns, as far as they are known.
+    forms: Vec<(String, TextForm)>,
 }
 
 impl RaisedTags {
+    fn source(&self) -> Option<&str> {
+        Some(&self.contract.from.as_ref()?.source)
+    }
+
     fn could_make(&self, tag: &Tag) -> bool {
-        self.template.could_make(tag.as_str(), |name, value| {
-            // `%` stands for bytes that a tag can't contain.
-            name != "id" || value.contains('%') || self.contract.id.check(value).is_ok()
+        self.template.could_make(tag.as_str(), |name, escaped| {
+            let Some(value) = TagTemplate::value_of(escaped) else { return false };
+            let is_id =
+                name != "id" || escaped.contains('%') || self.contract.id.check(&value).is_ok();
+            let form = self.forms.iter().find(|(column, _)| column == name);
+            is_id && form.is_none_or(|(_, form)| form.accepts(&value))
         })
+    }
+
+    /// Whether the tag is one of this template's but for the text of a value.
+    fn misspells(&self, tag: &Tag) -> bool {
+        self.template.could_make(tag.as_str(), |_, _| true) && !self.could_make(tag)
     }
 }
 
 impl PageEvidence {
     /// Creates the rules for pages that show nothing but the values of the contracts named in `shown`; empty:
-    /// what they show is known by their tags only.
-    pub fn new(contracts: &Contracts, shown: &[String]) -> Self {
+    /// what they show is known by their tags only. `forms`: those of the columns that tags are made of.
+    pub fn new(contracts: &Contracts, shown: &[String], forms: &TextForms) -> Self {
         let mut raised = Vec::new();
         for contract in contracts.iter() {
             let Some(from) = &contract.from else { continue };
+            let forms_of = |template: &TagTemplate| {
+                let form = |name: &str| {
+                    Some((name.to_owned(), forms.get(from, contract.column_of(name))?))
+                };
+                template.placeholders().into_iter().filter_map(form).collect()
+            };
             let of = |every_column| {
                 move |template: &TagTemplate| RaisedTags {
                     template: template.clone(),
                     contract: contract.clone(),
                     every_column,
                     mapping: contract.mapping_fingerprint(),
+                    forms: forms_of(template),
                 }
             };
             raised.extend(contract.tags.iter().map(of(from.columns.is_empty())));
             raised.extend(contract.page_tags.iter().map(of(true)));
         }
         let mut text = shown.join(" ");
-        for RaisedTags { template, contract, every_column, .. } in &raised {
+        for RaisedTags { template, contract, every_column, forms, .. } in &raised {
             let (name, template) = (&contract.name, template.as_str());
             text.push_str(&format!("\n{name} {template} {:?} {every_column} ", contract.id));
+            if !forms.is_empty() {
+                text.push_str(&format!("{forms:?} "));
+            }
             text.push_str(&contract.watched_columns().join(" "));
         }
-        Self { raised, shown: shown.to_vec(), digest: fnv1a(text.bytes()) }
+        let sources = raised.iter().filter_map(RaisedTags::source).map(str::to_owned);
+        let sources: Vec<String> = BTreeSet::from_iter(sources).into_iter().collect();
+        // With one source it makes no difference which one.
+        if sources.len() > 1 {
+            for RaisedTags { template, contract, .. } in &raised {
+                let source = contract.from.as_ref().map_or("", |from| &from.source);
+                text.push_str(&format!("\n{source} {} {}", contract.name, template.as_str()));
+            }
+        }
+        Self { raised, shown: shown.to_vec(), sources, digest: fnv1a(text.bytes()) }
+    }
+
+    /// Returns the rules about the tags that the log of `source` raises.
+    #[must_use]
+    pub fn of_source(&self, source: &str) -> Self {
+        self.without_sources(|other| other != source)
+    }
+
+    /// Returns the rules about the tags of the sources that `is_other` does not name.
+    #[must_use]
+    pub fn without_sources(&self, is_other: impl Fn(&str) -> bool) -> Self {
+        let is_own = |raised: &&RaisedTags| !raised.source().is_some_and(&is_other);
+        Self { raised: self.raised.iter().filter(is_own).cloned().collect(), ..self.clone() }
+    }
+
+    /// Returns the sources whose logs raise tags, sorted.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// Returns whether the log of each of the [sources](Self::sources) may raise one of the tags, in their order: a page
+    /// with these tags depends on all of these logs.
+    pub fn raised_by(&self, tags: &[Tag]) -> Vec<bool> {
+        let raises = |source: &String| {
+            let mut own = self.raised.iter().filter(|raised| raised.source() == Some(source));
+            own.any(|raised| tags.iter().any(|tag| raised.could_make(tag)))
+        };
+        self.sources.iter().map(raises).collect()
     }
 
     /// Returns a digest of these rules: equal rules have equal digests, on every node.
@@ -100,6 +166,16 @@ impl PageEvidence {
     /// Returns the tags of `tags` that prove nothing: no contract raises them, or by some columns only.
     pub fn unproven<'t>(&self, tags: &'t [Tag]) -> Vec<&'t Tag> {
         tags.iter().filter(|tag| self.proving(tag).next().is_none()).collect()
+    }
+
+    /// Returns a tag of `tags` that no change raises because a value in it has another text than the log's, with the
+    /// template that it would fit.
+    pub fn misspelt<'t>(&self, tags: &'t [Tag]) -> Option<(&'t Tag, &TagTemplate)> {
+        let raises = |tag: &Tag| self.raised.iter().any(|raised| raised.could_make(tag));
+        tags.iter().filter(|tag| !raises(tag)).find_map(|tag| {
+            let raised = self.raised.iter().find(|raised| raised.misspells(tag))?;
+            Some((tag, &raised.template))
+        })
     }
 
     /// Returns whether a tag of the page proves something about `table`.

@@ -32,7 +32,7 @@ fn contracts() -> Contracts {
 
 fn rules(shown: &[&str]) -> PageEvidence {
     let shown: Vec<String> = shown.iter().map(|name| (*name).to_owned()).collect();
-    PageEvidence::new(&contracts(), &shown)
+    PageEvidence::new(&contracts(), &shown, &TextForms::default())
 }
 
 fn tags(text: &str) -> Vec<Tag> {
@@ -81,7 +81,38 @@ fn shown_contracts_prove_partial_tags() {
 fn template_without_fixed_text_proves_nothing() {
     let text = SHOP.replace("\"product-{id}\"", "\"{id}\"");
     let contracts = Contracts::from_toml(&text.parse().expect("TOML")).expect("valid");
-    assert_eq!(PageEvidence::new(&contracts, &[]).of(&tags("42")), Evidence::Age);
+    assert_eq!(
+        PageEvidence::new(&contracts, &[], &TextForms::default()).of(&tags("42")),
+        Evidence::Age
+    );
+}
+
+#[test]
+fn tag_in_another_text_proves_nothing() {
+    let mut forms = TextForms::default();
+    forms.insert("shop", "public.products", "id", TextForm::Integer);
+    forms.insert("shop", "products", "category", TextForm::Boolean);
+    let rules = PageEvidence::new(&contracts(), &[], &forms);
+    for (page, evidence, misspelt) in [
+        ("product-42 category-t", Evidence::Log, None),
+        ("category-true", Evidence::Age, Some(("category-true", "category-{category}"))),
+        // The log writes `t`, and `ü` with upper-case digits.
+        ("category-%74", Evidence::Age, Some(("category-%74", "category-{category}"))),
+        ("product-%34%32", Evidence::Age, Some(("product-%34%32", "product-{id}"))),
+        ("product-%c3%bc", Evidence::Age, Some(("product-%c3%bc", "product-{id}"))),
+        ("product-+42", Evidence::Age, Some(("product-+42", "product-{id}"))),
+        ("row-042", Evidence::Age, Some(("row-042", "row-{id}"))),
+        ("row-42%20", Evidence::Age, Some(("row-42%20", "row-{id}"))),
+        // `all-{category}` of the stock is of another table, whose types are not known.
+        ("all-true", Evidence::Age, None),
+        ("banner", Evidence::Age, None),
+    ] {
+        let page_tags = tags(page);
+        assert_eq!(rules.of(&page_tags), evidence, "{page}");
+        let found = rules.misspelt(&page_tags);
+        assert_eq!(found.map(|(tag, by)| (tag.as_str(), by.as_str())), misspelt, "{page}");
+    }
+    assert_ne!(rules.digest(), self::rules(&[]).digest());
 }
 
 #[test]
@@ -100,7 +131,10 @@ fn digest_names_the_rules() {
     let narrower =
         SHOP.replace("table = \"products\" }", "table = \"products\", columns = [\"a\"] }");
     let narrower = Contracts::from_toml(&narrower.parse().expect("TOML")).expect("valid");
-    assert_ne!(PageEvidence::new(&narrower, &[]).digest(), rules(&[]).digest());
+    assert_ne!(
+        PageEvidence::new(&narrower, &[], &TextForms::default()).digest(),
+        rules(&[]).digest()
+    );
 }
 
 fn row(cells: &[(&str, &str)]) -> Row {
@@ -159,4 +193,58 @@ fn page_depends_on_mappings_of_its_tags() {
     let mut both: Vec<u64> = ["price", "stock"].into_iter().filter_map(mapping).collect();
     both.sort_unstable();
     assert_eq!(of("all-7"), both);
+}
+
+/// The stock is in a database of its own, whose log raises a tag of the shop's products too.
+fn two_sources() -> Contracts {
+    let text = SHOP.replace(
+        "source = \"shop\", table = \"public.stock\", columns = [\"level\"] }\ntags = [\"stock-{id}\"",
+        "source = \"depot\", table = \"public.stock\" }\ntags = [\"stock-{id}\", \"product-{id}\"",
+    );
+    Contracts::from_toml(&text.parse().expect("TOML")).expect("valid")
+}
+
+#[test]
+fn page_depends_on_sources_that_may_raise_its_tags() {
+    let rules = PageEvidence::new(&two_sources(), &[], &TextForms::default());
+    assert_eq!(rules.sources(), ["depot", "shop"]);
+    for (page, raised_by) in [
+        ("", [false, false]),
+        ("row-42", [false, true]),
+        ("stock-42", [true, false]),
+        ("row-42 stock-7", [true, true]),
+        ("product-42", [true, true]),
+        ("banner", [false, false]),
+    ] {
+        assert_eq!(rules.raised_by(&tags(page)), raised_by, "{page}");
+    }
+    let page = tags("product-42 row-42");
+    let (shop, depot) = (rules.of_source("shop"), rules.of_source("depot"));
+    assert_eq!((shop.mappings(&page).len(), depot.mappings(&page).len()), (2, 1));
+    assert_eq!(rules.mappings(&page).len(), 3);
+}
+
+#[test]
+fn digest_names_sources_where_there_are_several() {
+    let digest = |text: &str| {
+        let contracts = Contracts::from_toml(&text.parse().expect("TOML")).expect("valid");
+        PageEvidence::new(&contracts, &[], &TextForms::default()).digest()
+    };
+    assert_eq!(digest(SHOP), digest(&SHOP.replace("\"shop\"", "\"store\"")));
+    let moved = SHOP.replacen("source = \"shop\"", "source = \"depot\"", 1);
+    assert_ne!(digest(SHOP), digest(&moved));
+}
+
+#[test]
+fn contracts_are_divided_by_source() {
+    let contracts = two_sources();
+    let names = |source, is_main| {
+        let own = contracts.of_source(source, is_main);
+        own.iter().map(|contract| contract.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("shop", true), ["product", "price", "texts"]);
+    assert_eq!(names("depot", false), ["stock"]);
+    let main = contracts.of_source("shop", true);
+    assert!(main.get("stock").is_none() && main.tables("depot").is_empty());
+    assert_eq!(main.mappings().len(), 2);
 }

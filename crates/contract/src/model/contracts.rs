@@ -58,9 +58,7 @@ impl Contracts {
         if !problems.is_empty() {
             return Err(problems.into());
         }
-        let by_name =
-            all.iter().enumerate().map(|(at, contract)| (contract.name.clone(), at)).collect();
-        let by_table = by_table(&all);
+        let (by_name, by_table) = (by_name(&all), by_table(&all));
         Ok(Self { all, by_name, by_table })
     }
 
@@ -105,6 +103,18 @@ impl Contracts {
         self
     }
 
+    /// Returns the contracts of `source`; `is_main`: with those that name no source.
+    #[must_use]
+    pub fn of_source(&self, source: &str, is_main: bool) -> Self {
+        let is_own = |contract: &&Contract| match &contract.from {
+            Some(from) => from.source == source,
+            None => is_main,
+        };
+        let all: Vec<Contract> = self.all.iter().filter(is_own).cloned().collect();
+        let (by_name, by_table) = (by_name(&all), by_table(&all));
+        Self { all, by_name, by_table }
+    }
+
     /// Returns the tables of `source` that contracts are made from, as the contracts spell them, each
     /// once.
     pub fn tables(&self, source: &str) -> Vec<&str> {
@@ -116,6 +126,10 @@ impl Contracts {
         }
         tables
     }
+}
+
+fn by_name(all: &[Contract]) -> HashMap<String, usize> {
+    all.iter().enumerate().map(|(at, contract)| (contract.name.clone(), at)).collect()
 }
 
 fn by_table(all: &[Contract]) -> ByTable {

@@ -64,12 +64,23 @@ pub enum HeaderText {
     Env(String),
 }
 
-/// The address template of a service, `http://host[:port]/path/{id}`.
+/// The address template of a service: `http://host[:port]/path/{id}`, the same with `https://`, or
+/// `unix:/path/of/socket:/path/{id}`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceUrl {
     text: String,
+    server: Server,
+    /// The offset of host and port, or of the path of the socket.
+    from: usize,
     /// The offset of the path.
     path: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Http,
+    Https,
+    Unix,
 }
 
 impl ServiceUrl {
@@ -78,26 +89,59 @@ impl ServiceUrl {
     /// # Errors
     /// A sentence that describes the first error.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let Some(rest) = text.strip_prefix("http://") else {
-            return Err(match text.split_once("://") {
-                Some(("https", _)) => {
-                    "TLS to a service is not supported; use an `http://…` address \
-                                       of a local proxy that adds TLS"
-                        .to_owned()
-                }
-                _ => "the address of a service starts with `http://`".to_owned(),
-            });
+        let schemes =
+            [("http://", Server::Http), ("https://", Server::Https), ("unix:", Server::Unix)];
+        let scheme = schemes.iter().find(|(scheme, _)| text.starts_with(scheme));
+        let Some((scheme, server)) = scheme else {
+            return Err(
+                "the address of a service starts with `http://`, `https://` or `unix:/`".to_owned()
+            );
         };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at(end);
-        check_authority(authority)?;
+        let rest = &text[scheme.len()..];
+        let target = match server {
+            Server::Unix => {
+                let (socket, target) = rest
+                    .split_once(':')
+                    .ok_or("the path is missing, such as `unix:/run/pricing.sock:/prices/{id}`")?;
+                if !socket.starts_with('/') || socket.contains(['{', '}']) {
+                    return Err("the path of the socket must be absolute and fixed".to_owned());
+                }
+                target
+            }
+            Server::Http | Server::Https => {
+                let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                let (authority, target) = rest.split_at(end);
+                check_authority(authority)?;
+                target
+            }
+        };
         check_target(target)?;
-        Ok(Self { text: text.to_owned(), path: text.len() - target.len() })
+        let path = text.len() - target.len();
+        Ok(Self { text: text.to_owned(), server: *server, from: scheme.len(), path })
     }
 
-    /// Returns host and port as written.
+    /// Returns host and port as written; `localhost` for a socket.
     pub fn authority(&self) -> &str {
-        &self.text["http://".len()..self.path]
+        match self.server {
+            Server::Http | Server::Https => &self.text[self.from..self.path],
+            Server::Unix => "localhost",
+        }
+    }
+
+    /// Returns whether connections are encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.server == Server::Https
+    }
+
+    /// Returns the path of the socket of Unix, if the address is one.
+    pub fn socket(&self) -> Option<&str> {
+        (self.server == Server::Unix).then(|| &self.text[self.from..self.path - 1])
+    }
+
+    /// Returns the address of the server, without the path of a value.
+    pub fn server(&self) -> &str {
+        let end = if self.server == Server::Unix { self.path - 1 } else { self.path };
+        &self.text[..end]
     }
 
     /// Returns the path and query of one value. In the id, all characters except letters, digits, `-`,
@@ -250,7 +294,12 @@ mod tests {
     #[test]
     fn malformed_address_names_error() {
         for (text, expected) in [
-            ("https://pricing/prices/{id}", "TLS"),
+            ("https://pricing/prices", "`{id}` is missing"),
+            ("https:///prices/{id}", "not a host"),
+            ("unix:/run/pricing.sock", "the path is missing"),
+            ("unix:run/pricing.sock:/prices/{id}", "must be absolute"),
+            ("unix:/run/{id}.sock:/prices/{id}", "absolute and fixed"),
+            ("unix:/run/pricing.sock:/prices", "`{id}` is missing"),
             ("pricing/prices/{id}", "http://"),
             ("ftp://pricing/{id}", "http://"),
             ("http:///prices/{id}", "not a host"),
@@ -288,6 +337,21 @@ mod tests {
         assert_eq!(target("http://p/x?{id}", ".."), Ok("/x?..".to_owned()));
         let url = ServiceUrl::parse("http://pricing:8080/prices/{id}").expect("sound");
         assert_eq!(url.authority(), "pricing:8080");
+    }
+
+    #[test]
+    fn server_of_address_read() {
+        for (text, server, authority, socket) in [
+            ("http://p:1/{id}", "http://p:1", "p:1", None),
+            ("https://p/{id}", "https://p", "p", None),
+            ("unix:/run/p.sock:/a/{id}", "unix:/run/p.sock", "localhost", Some("/run/p.sock")),
+        ] {
+            let url = ServiceUrl::parse(text).expect(text);
+            assert_eq!((url.server(), url.authority(), url.socket()), (server, authority, socket));
+            assert_eq!(url.is_tls(), text.starts_with("https"));
+        }
+        let url = ServiceUrl::parse("unix:/run/p.sock:/a/{id}").expect("sound");
+        assert_eq!(url.target("1"), Ok("/a/1".to_owned()));
     }
 
     #[test]

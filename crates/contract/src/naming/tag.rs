@@ -1,5 +1,6 @@
 //! Tags (surrogate keys) and their templates.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -134,7 +135,6 @@ impl TagTemplate {
                     if *hash {
                         plain.push_str(&hash_text(value));
                     } else {
-                        let is_literal = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
                         percent::encode_into(&mut plain, value, is_literal);
                     }
                 }
@@ -148,6 +148,17 @@ impl TagTemplate {
             plain.push('%');
         }
         Ok(Tag(plain.into()))
+    }
+
+    /// Returns the value that [`tag`](Self::tag) writes as `escaped`; `None`: it writes none so.
+    pub(crate) fn value_of(escaped: &str) -> Option<Cow<'_, str>> {
+        if !escaped.contains('%') {
+            return Some(Cow::Borrowed(escaped));
+        }
+        let value = percent::decode(escaped)?;
+        let mut written = String::with_capacity(escaped.len());
+        percent::encode_into(&mut written, &value, is_literal);
+        (written == escaped).then_some(Cow::Owned(value))
     }
 
     /// Returns the text of a pattern that matches every tag of this template: `category-*`; `None` for a
@@ -181,6 +192,11 @@ impl TagTemplate {
         short.push_str(&hash_text(plain));
         short
     }
+}
+
+/// Whether a tag contains this byte of a value as it is.
+fn is_literal(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'%'
 }
 
 /// Returns whether `text` can be split into `parts`, with at least one byte per placeholder.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use crate::config::{MAX_DURATION, Problem, TableReader, format_duration};
+use crate::config::{KeySurvey, MAX_DURATION, Problem, TableReader, format_duration};
 use crate::model::contract::{AbsentFilter, Approval, Contract, Origin, Refresh, Tiers, Unproven};
 use crate::model::contracts::{ContractError, Contracts};
 use crate::model::freshness::{TTL_CAP, default_ttl};
@@ -125,15 +125,21 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
     })
 }
 
+/// Returns the keys of a contract, with the forms of their values.
+pub fn survey_contract() -> KeySurvey {
+    TableReader::survey(&keys_of(""), |table| read("name", table))
+}
+
 fn read_time(table: &mut TableReader<'_>, key: &str) -> Option<Duration> {
     table.duration(key, Duration::ZERO..=MAX_DURATION)
 }
 
 fn read_value(table: &mut TableReader<'_>) -> (Option<String>, Option<Service>) {
-    if table.is_table("value") {
-        return (None, table.nested("value", &keys_of("value"), parse_service::read));
-    }
-    (table.text("value").map(str::to_owned), None)
+    let (service, statement) =
+        table.table_or_text("value", &keys_of("value"), parse_service::read, |table| {
+            table.text("value").map(str::to_owned)
+        });
+    (statement, service)
 }
 
 fn check_filter(contract: &Contract, table: &mut TableReader<'_>) {

@@ -109,7 +109,7 @@ static KEYS: &[KeyDoc] = &[
         "address with `{id}`",
         "required in the table",
         "",
-        "The address of one value. `{id}` is in the path or the query and is percent-encoded.",
+        "The address of one value, by `http://`, `https://` or `unix:/path/of/socket:`. `{id}` is in the path or the query and is percent-encoded.",
     ),
     key(
         "value.timeout",

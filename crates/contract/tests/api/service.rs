@@ -84,7 +84,7 @@ fn unsupported_service_keys_rejected() {
     let sql = "\"select price from products where id = $id\"";
     let service = "{ http = \"http://pricing:8080/prices/{id}\" }";
     for (from, to, path, expected) in [
-        ("http://", "https://", "data.price.value.http", "TLS"),
+        ("http://", "ftp://", "data.price.value.http", "starts with `http://`"),
         ("prices/{id}\"", "prices\"", "data.price.value.http", "`{id}` is missing"),
         ("http =", "htp =", "data.price.value.htp", "did you mean `http`"),
         ("{id}\" }", "{id}\", timeout = \"0s\" }", "data.price.value.timeout", "at most 1m"),

@@ -22,11 +22,12 @@ pub(super) async fn post(
     Path(source): Path<String>,
     request: Request,
 ) -> Response {
-    let Some(endpoint) = admin.events.as_ref().filter(|endpoint| endpoint.source == source) else {
+    let mut endpoints = admin.sources.iter().filter_map(|source| source.events.as_ref());
+    let Some(endpoint) = endpoints.find(|endpoint| endpoint.source == source) else {
         let detail = format!("no source {source:?} takes events; see [source.NAME] events");
         return problem(StatusCode::NOT_FOUND, "Not found", &detail);
     };
-    let Some(Peer(from)) = request.extensions().get().copied() else {
+    let Some(Peer { address: from, .. }) = request.extensions().get().cloned() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "Caller unknown", "");
     };
     let sender = match endpoint.secret.check_head(request.headers(), endpoint.clock.wall_us()) {

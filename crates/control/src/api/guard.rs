@@ -38,10 +38,10 @@ pub(super) async fn check_caller(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(Peer(from)) = request.extensions().get().copied() else {
+    let Some(peer) = request.extensions().get::<Peer>() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "Caller unknown", "");
     };
-    let caller = admin.gate.authenticate(Listener::Admin, request.headers(), from);
+    let caller = admin.gate.authenticate(Listener::Admin, request.headers(), peer);
     let permitted = caller.and_then(|caller| {
         if let Some(role) = role {
             let action = format!("{} {}", request.method(), request.uri().path());

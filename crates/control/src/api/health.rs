@@ -1,5 +1,6 @@
 //! `GET /readyz`
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use access::{Peer, Role};
@@ -15,7 +16,7 @@ use crate::admin::SharedAdmin;
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
-    components: BTreeMap<&'static str, Component>,
+    components: BTreeMap<Cow<'static, str>, Component>,
 }
 
 #[derive(Serialize)]
@@ -30,7 +31,7 @@ struct Component {
 /// Answers 200 while all required components work, else 503. Needs no token; details are for viewers.
 pub(super) async fn get(State(admin): SharedAdmin, request: Parts) -> Response {
     let peer = request.extensions.get::<Peer>();
-    let caller = peer.and_then(|Peer(from)| admin.gate.recognise(&request, *from));
+    let caller = peer.and_then(|peer| admin.gate.recognise(&request, peer));
     let shows_details = caller.is_some_and(|caller| caller.has(Role::Viewer));
     let node::Readiness { ready, components } = admin.health.readiness();
     let components = components.into_iter().map(|(name, component)| {

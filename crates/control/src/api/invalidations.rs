@@ -26,6 +26,9 @@ pub(super) struct ListQuery {
 /// One invalidation: cause, subjects, position, time, and how far it has been applied.
 #[derive(Clone, Debug, Serialize)]
 pub struct Invalidation {
+    /// The source in whose log it is; only where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The position in the log, such as `16/B374D848`.
     #[serde(serialize_with = "text")]
     pub position: Lsn,
@@ -49,6 +52,7 @@ pub struct Invalidation {
 impl From<Record> for Invalidation {
     fn from(record: Record) -> Self {
         Self {
+            source: None,
             position: record.position,
             cause: record.cause,
             subjects: record.subjects,
@@ -74,8 +78,19 @@ pub(super) async fn get(State(admin): SharedAdmin, Query(query): Query<ListQuery
         Ok(subject) => subject,
         Err(err) => return problem(StatusCode::BAD_REQUEST, "Invalid query", &err.to_string()),
     };
-    let records = admin.journal.latest(query.limit.unwrap_or(DEFAULT_LIMIT), subject.as_ref());
-    Json(records.into_iter().map(Invalidation::from).collect::<Vec<_>>()).into_response()
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    let mut latest = Vec::new();
+    for source in &admin.sources {
+        let name = (admin.sources.len() > 1).then(|| source.name.to_string());
+        let records = source.journal.latest(limit, subject.as_ref()).into_iter();
+        latest.extend(records.map(|record| Invalidation { source: name.clone(), ..record.into() }));
+    }
+    // Positions of several logs can't be compared. The sort is stable: within a log, the order stays.
+    if admin.sources.len() > 1 {
+        latest.sort_by_key(|record| std::cmp::Reverse(record.committed_us));
+        latest.truncate(limit);
+    }
+    Json(latest).into_response()
 }
 
 #[cfg(test)]

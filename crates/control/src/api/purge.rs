@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use access::{AuditLogError, Caller, Role};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use coherence::{Cause, Subject};
 use contract::{Key, Pattern, Tag};
-use node::{InvalidationError, InvalidationReceipt, InvalidationRequest};
+use node::{InvalidationError, InvalidationRequest, SourceReceipts};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::guard::{refused, require};
+use super::token::by_source;
 use crate::admin::{Admin, SharedAdmin};
 use crate::problem::problem;
 
@@ -103,8 +105,11 @@ impl PurgeRequest {
 pub struct PurgeReceipt {
     /// The request's name in logs.
     pub id: String,
-    /// The position in the log, such as `16/B374D848`.
+    /// The position in the log, such as `16/B374D848`; of several logs, the first one's.
     pub position: String,
+    /// The positions by source, where the request went to several logs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub positions: BTreeMap<String, String>,
     /// A causal token: a read with it includes every commit up to the request.
     pub token: String,
     /// The number of keys, tags and wildcards.
@@ -113,14 +118,19 @@ pub struct PurgeReceipt {
     pub took_ms: u64,
 }
 
-impl From<InvalidationReceipt> for PurgeReceipt {
-    fn from(receipt: InvalidationReceipt) -> Self {
+impl From<SourceReceipts> for PurgeReceipt {
+    fn from(receipts: SourceReceipts) -> Self {
+        let positions: Vec<_> =
+            receipts.0.iter().map(|(name, receipt)| (Arc::clone(name), receipt.position)).collect();
+        let (first, all) = (receipts.0.first().map(|(_, receipt)| receipt), &receipts.0);
+        let took = all.iter().map(|(_, receipt)| receipt.elapsed).max().unwrap_or_default();
         Self {
-            id: receipt.id,
-            position: receipt.position.to_string(),
-            token: receipt.token.to_string(),
-            subjects: receipt.subjects,
-            took_ms: u64::try_from(receipt.elapsed.as_millis()).unwrap_or(u64::MAX),
+            id: first.map(|receipt| receipt.id.clone()).unwrap_or_default(),
+            position: first.map(|receipt| receipt.position.to_string()).unwrap_or_default(),
+            positions: by_source(&positions),
+            token: receipts.tokens().map(|tokens| tokens.to_string()).unwrap_or_default(),
+            subjects: all.iter().map(|(_, receipt)| receipt.subjects).max().unwrap_or_default(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -206,7 +216,7 @@ async fn respond(
     let parsed = serde_json::from_slice::<PurgeRequest>(&body)
         .map_err(|err| InvalidationError::Invalid(format!("the body can't be parsed: {err}")))
         .and_then(|body| {
-            let request = body.check(cause, |name| admin.invalidator.key_pattern(name))?;
+            let request = body.check(cause, |name| admin.invalidators.key_pattern(name))?;
             Ok((request, body.dry_run))
         });
     let (request, dry_run) = match parsed {
@@ -214,7 +224,7 @@ async fn respond(
         Err(err) => return error_response(&err),
     };
     if dry_run {
-        return match admin.invalidator.dry_run(request).await {
+        return match admin.invalidators.dry_run(request).await {
             Ok(dry_run) => Json(DryRun::from(dry_run)).into_response(),
             Err(err) => error_response(&err),
         };
@@ -236,7 +246,7 @@ async fn apply(
     cause: Cause,
     caller: &Caller,
     request: InvalidationRequest,
-) -> Result<InvalidationReceipt, Response> {
+) -> Result<SourceReceipts, Response> {
     if cause == Cause::Purge {
         let by = caller.name();
         tracing::warn!(by, from = %caller.from(), subjects = ?request.subjects(), "purge requested");
@@ -251,14 +261,18 @@ async fn apply(
         let recorded = log.record(caller, asked, json!({ "subjects": subjects })).await;
         number = Some(recorded.map_err(|err| not_recorded(&err))?.number);
     }
-    let applied = admin.invalidator.invalidate(request).await;
+    let applied = admin.invalidators.invalidate(request).await;
     if let Some(log) = &admin.audit_log {
         let result = match &applied {
-            Ok(receipt) => json!({
-                "record": number,
-                "request": receipt.id,
-                "position": receipt.position.to_string(),
-            }),
+            Ok(receipts) => {
+                let requests = receipts.0.iter().map(|(_, receipt)| receipt);
+                let text = |texts: Vec<String>| texts.join(" ");
+                json!({
+                    "record": number,
+                    "request": text(requests.clone().map(|receipt| receipt.id.clone()).collect()),
+                    "position": text(requests.map(|receipt| receipt.position.to_string()).collect()),
+                })
+            }
             Err(err) => json!({ "record": number, "error": err.to_string() }),
         };
         // The request is on record, and has happened: a result that can't be recorded is logged and counted.
@@ -275,6 +289,7 @@ fn not_recorded(err: &AuditLogError) -> Response {
 fn error_response(err: &InvalidationError) -> Response {
     let (status, title) = match err {
         InvalidationError::Invalid(_) => (StatusCode::BAD_REQUEST, "Invalid purge request"),
+        InvalidationError::Busy => (StatusCode::TOO_MANY_REQUESTS, "Too many dry runs"),
         InvalidationError::NotLogged { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "Purge request not fenced")
         }
@@ -283,7 +298,12 @@ fn error_response(err: &InvalidationError) -> Response {
             (StatusCode::GATEWAY_TIMEOUT, "Purge request not applied yet")
         }
     };
-    problem(status, title, &err.to_string())
+    let mut response = problem(status, title, &err.to_string());
+    if matches!(err, InvalidationError::Busy) {
+        let seconds = HeaderValue::from(InvalidationError::RETRY_AFTER_S);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use contract::Contracts;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::admin::SharedAdmin;
-use crate::events::EventEndpoint;
+use crate::admin::{AdminSource, SharedAdmin};
 
 /// The state of a node.
 #[derive(Debug, Serialize)]
@@ -24,7 +23,8 @@ pub struct Status {
     pub applied: String,
     /// The watermark.
     pub watermark: String,
-    /// The proven staleness bound of an answer given now, in ms; null: nothing is proven.
+    /// The proven staleness bound of an answer given now, in ms; null: nothing is proven. With several sources, the
+    /// worst bound of all.
     pub bound_ms: Option<f64>,
     /// The entries of the in-process tier.
     pub entries: usize,
@@ -32,6 +32,10 @@ pub struct Status {
     pub bytes: u64,
     /// The tombstones of the in-process tier.
     pub tombstones: usize,
+    /// The state of each source by name; empty where there is one. The fields above are those of the main source, except
+    /// for the bound.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, SourceStatus>,
     /// The key filters by contract.
     pub absent_filters: BTreeMap<String, FilterStatus>,
     /// The services by contract.
@@ -43,7 +47,7 @@ pub struct Status {
 }
 
 /// The counters of posted change events.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EventCounts(Vec<(&'static str, u64)>);
 
 impl Serialize for EventCounts {
@@ -80,12 +84,59 @@ pub struct ServiceStatus {
 }
 
 impl Status {
-    /// Reads the present state.
+    /// Reads the present state. `sources`: the main one first.
     #[must_use]
-    pub fn read(engine: &Engine, contracts: &Contracts, events: Option<&EventEndpoint>) -> Self {
-        let status = engine.status();
+    pub fn read(sources: &[AdminSource], contracts: &Contracts) -> Self {
+        let all: Vec<SourceStatus> = sources.iter().map(SourceStatus::read).collect();
+        let bounds = all.iter().map(|source| source.bound_ms);
+        // `None` for the whole if one is unproven.
+        let bound_ms = bounds.collect::<Option<Vec<f64>>>();
+        let main = all.first().cloned().unwrap_or_default();
+        let named = sources.iter().map(|source| source.name.to_string()).zip(all);
         Self {
-            events: events.map(|events| EventCounts((events.counts)())),
+            events: main.events,
+            epoch: main.epoch,
+            applied: main.applied,
+            watermark: main.watermark,
+            bound_ms: bound_ms.and_then(|bounds| bounds.into_iter().reduce(f64::max)),
+            entries: main.entries,
+            bytes: main.bytes,
+            tombstones: main.tombstones,
+            sources: if sources.len() > 1 { named.collect() } else { BTreeMap::new() },
+            absent_filters: sources.iter().flat_map(|source| filters(&source.engine)).collect(),
+            services: services(contracts),
+            page_audit: None,
+            audit_log: None,
+        }
+    }
+}
+
+/// The state of the tiers of one source.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SourceStatus {
+    /// The posted change events; null where the source's log is read.
+    pub events: Option<EventCounts>,
+    /// The epoch of the in-process tier.
+    pub epoch: Option<String>,
+    /// The position that the in-process tier has applied.
+    pub applied: String,
+    /// The watermark.
+    pub watermark: String,
+    /// The proven staleness bound of an answer given now, in ms; null: nothing is proven.
+    pub bound_ms: Option<f64>,
+    /// The entries of the in-process tier.
+    pub entries: usize,
+    /// Their size in bytes, overhead included.
+    pub bytes: u64,
+    /// The tombstones of the in-process tier.
+    pub tombstones: usize,
+}
+
+impl SourceStatus {
+    fn read(source: &AdminSource) -> Self {
+        let status = source.engine.status();
+        Self {
+            events: source.events.as_ref().map(|events| EventCounts((events.counts)())),
             epoch: status.epoch.map(|epoch| epoch.to_string()),
             applied: status.applied.to_string(),
             watermark: status.watermark.to_string(),
@@ -93,10 +144,6 @@ impl Status {
             entries: status.entries,
             bytes: status.bytes,
             tombstones: status.tombstones,
-            absent_filters: filters(engine),
-            services: services(contracts),
-            page_audit: None,
-            audit_log: None,
         }
     }
 }
@@ -124,7 +171,7 @@ fn services(contracts: &Contracts) -> BTreeMap<String, ServiceStatus> {
 }
 
 pub(super) async fn get(State(admin): SharedAdmin) -> Json<Status> {
-    let status = Status::read(&admin.engine, &admin.contracts, admin.events.as_ref());
+    let status = Status::read(&admin.sources, &admin.contracts);
     let counts = |report| PageAuditReport { findings: Vec::new(), ..report };
     Json(Status {
         page_audit: admin.page_audit.as_ref().map(|pages| counts(pages())),

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::config::ConnectConfig;
+use super::error::driver_error;
+use super::identity::{CurrentServer, ServerIdentity};
 use super::statements;
 use crate::error::{DatabaseError, Failure};
 
@@ -18,8 +21,7 @@ pub struct Connection {
     conn: Mutex<Option<Conn>>,
     /// The time limit of an answer.
     timeout: Duration,
-    instance: String,
-    started: String,
+    server: ServerIdentity,
 }
 
 impl ConnectConfig {
@@ -35,8 +37,7 @@ impl ConnectConfig {
         let connection = Connection {
             conn: Mutex::new(Some(bare.open(timeout).await?)),
             timeout,
-            instance: String::new(),
-            started: String::new(),
+            server: ServerIdentity::default(),
         };
         let version = connection.value(OPERATION, "select version()").await?;
         if !version.contains("MariaDB") {
@@ -50,29 +51,53 @@ impl ConnectConfig {
         if !self.session.is_empty() {
             connection.query(OPERATION, &self.session).await?;
         }
-        let server = "select concat_ws(' ', \
-                        (select group_concat(variable_value order by variable_name separator ' ') \
-                        from information_schema.global_variables where variable_name in \
-                        ('DATADIR', 'LOG_BIN_BASENAME', 'SERVER_ID', 'SERVER_UID')), database()), \
-                      unix_timestamp() - variable_value \
-                      from information_schema.global_status where variable_name = 'UPTIME'";
-        let mut columns = connection.row(OPERATION, server).await?.into_iter();
-        let mut next = || columns.next().flatten().unwrap_or_default();
-        Ok(Connection { instance: next(), started: next(), ..connection })
+        let identity = connection.value(OPERATION, &ServerIdentity::select_sql()).await?;
+        let server = ServerIdentity::parse(OPERATION, Some(&identity))?;
+        Ok(Connection { server, ..connection })
+    }
+
+    /// As [`connect`](Self::connect), and records which server the address leads to.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_to_current(
+        &self,
+        server: &CurrentServer,
+        timeout: Duration,
+    ) -> Result<Connection, DatabaseError> {
+        let connection = self.connect(timeout).await?;
+        server.opened(&connection.server);
+        Ok(connection)
+    }
+
+    /// Opens a connection of the driver to this server.
+    ///
+    /// # Errors
+    /// The server was not reached in time, refused, or the address leads to another one.
+    pub async fn open_on(
+        &self,
+        server: &ServerIdentity,
+        limit: Duration,
+    ) -> Result<Conn, DatabaseError> {
+        const OPERATION: &str = "connecting";
+        let mut conn = self.open(limit).await?;
+        let asked = timeout(limit, conn.query_first(ServerIdentity::select_sql())).await;
+        let identity: Option<String> = asked
+            .map_err(|_| DatabaseError::timed_out(OPERATION, limit))?
+            .map_err(|err| driver_error(OPERATION, err))?;
+        if ServerIdentity::parse(OPERATION, identity.as_deref())? != *server {
+            let problem = "the address has come to lead to another server";
+            return Err(DatabaseError::unreachable(OPERATION, problem));
+        }
+        Ok(conn)
     }
 }
 
 impl Connection {
-    /// Identifies the server's installation and the database in it.
+    /// Returns the identity of the server and the database in it.
     #[must_use]
-    pub fn instance(&self) -> &str {
-        &self.instance
-    }
-
-    /// Returns when the server started; constant while it runs.
-    #[must_use]
-    pub fn started(&self) -> &str {
-        &self.started
+    pub fn server(&self) -> &ServerIdentity {
+        &self.server
     }
 
     /// Runs statements in one round trip and returns the result of each. Dropping the future closes the

@@ -1,10 +1,10 @@
 //! From the driver's errors.
 
 use mysql_async::{DriverError, Error, IoError};
+use tls::TlsFailure;
 
 use super::url::MariaDbUrl;
 use crate::error::{DatabaseError, Failure, ServerCode};
-use crate::tls::TlsFailure;
 
 /// Converts an error of the driver. Its errors contain no secrets.
 #[must_use]

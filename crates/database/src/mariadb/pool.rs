@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, PoolConstraints, PoolOpts};
+use mysql_async::{Conn, PoolConstraints, PoolOpts, Value};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::config::{ConnectConfig, is_login_refused};
 use super::error::{connect_error, driver_error};
-use super::statements::{self, ResultSet};
+use super::identity::{CurrentServer, ServerIdentity, VARIABLE};
+use super::statements::{self, Failed, ResultSet};
 use crate::error::DatabaseError;
 
 /// A pool of connections to one server. Clones share the connections.
@@ -22,6 +23,16 @@ pub struct Pool {
     current: Arc<Mutex<Option<Current>>>,
     /// The time limit of the wait for a connection and of the statements on it, together.
     timeout: Duration,
+    server: CurrentServer,
+}
+
+/// The results of statements that one connection has run.
+#[derive(Debug)]
+pub struct Answer {
+    /// The result of each statement.
+    pub results: Vec<ResultSet>,
+    /// The server that has run them.
+    pub server: ServerIdentity,
 }
 
 /// A pool of the driver, whose connections all log in with one password.
@@ -37,11 +48,24 @@ impl Pool {
     /// together.
     #[must_use]
     pub fn new(config: &ConnectConfig, size: usize, timeout: Duration) -> Self {
+        Self::of_server(config, size, timeout, CurrentServer::default())
+    }
+
+    /// As [`new`](Self::new), with answers of the same server as all others that share `server`.
+    #[must_use]
+    pub fn of_server(
+        config: &ConnectConfig,
+        size: usize,
+        timeout: Duration,
+        server: CurrentServer,
+    ) -> Self {
         let constraints =
             PoolConstraints::new(0, size.max(1)).expect("zero is less than the largest size");
         let pool_opts =
             PoolOpts::default().with_constraints(constraints).with_reset_connection(false);
-        Self { config: Arc::new(config.clone()), pool_opts, current: Arc::default(), timeout }
+        let mut config = config.clone();
+        config.session.push(ServerIdentity::remember_sql());
+        Self { config: Arc::new(config), pool_opts, current: Arc::default(), timeout, server }
     }
 
     /// Returns the name of the database in the URL.
@@ -95,32 +119,57 @@ impl Pool {
         current.clone().expect("it has just been set where it was missing")
     }
 
-    /// Runs statements in one round trip and returns the result of each.
+    /// Runs statements in one round trip, on the server that the newest connection leads to. If another one
+    /// answers, they are run again.
     ///
     /// # Errors
-    /// There was no connection or answer in time, or the server rejected one of the statements; then it runs
-    /// none after it.
+    /// There was no connection or answer in time, the server rejected one of the statements (then it runs
+    /// none after it), or a proxy gave them another session.
     pub async fn run(
         &self,
         operation: &'static str,
         statements: &[impl AsRef<str> + Sync],
-    ) -> Result<Vec<ResultSet>, DatabaseError> {
+    ) -> Result<Answer, DatabaseError> {
+        let mut packet: Vec<&str> = statements.iter().map(AsRef::as_ref).collect();
+        let identity = format!("select {VARIABLE}");
+        packet.push(&identity);
         let run = async {
-            let mut conn = self.connection(operation).await?;
-            match statements::run(&mut conn, operation, statements).await {
-                Ok(results) => Ok(results),
-                Err(failed) => {
-                    // Else a transaction that the statements began would keep its locks until the
-                    // connection's next use. If this fails, the driver
-                    // closes the connection.
-                    if !failed.is_fatal {
-                        let _ = conn.query_drop("rollback").await;
+            loop {
+                let mut conn = self.connection(operation).await?;
+                let results = statements::run(&mut conn, operation, &packet).await;
+                let answer = match results {
+                    Ok(results) => Answer::parse(operation, results),
+                    Err(Failed { is_fatal, error }) => {
+                        // Else a transaction that the statements began would keep its locks until the
+                        // connection's next use. If this fails, the driver
+                        // closes the connection.
+                        if !is_fatal {
+                            let _ = conn.query_drop("rollback").await;
+                        }
+                        return Err(error);
                     }
-                    Err(failed.error)
+                };
+                let is_current = match &answer {
+                    Ok(found) => self.is_of_current(&found.server).await?,
+                    Err(_) => false,
+                };
+                if is_current {
+                    return answer;
                 }
+                let _ = conn.disconnect().await;
+                // Another session of a proxy, or an older server: the next statements get another connection.
+                answer?;
             }
         };
         self.within_limit(operation, run).await
+    }
+
+    /// Whether the address leads to this server. Where another one was known, a new connection decides.
+    async fn is_of_current(&self, server: &ServerIdentity) -> Result<bool, DatabaseError> {
+        if !self.server.is_current_or_first(server) {
+            self.config.connect_to_current(&self.server, self.timeout).await?;
+        }
+        Ok(self.server.is_current(server))
     }
 
     /// Has the server parse one statement without running it.
@@ -148,5 +197,19 @@ impl Pool {
     ) -> Result<T, DatabaseError> {
         let done = timeout(self.timeout, work).await;
         done.unwrap_or_else(|_| Err(DatabaseError::timed_out(operation, self.timeout)))
+    }
+}
+
+impl Answer {
+    /// Takes the last result, which identifies the server.
+    fn parse(operation: &'static str, mut results: Vec<ResultSet>) -> Result<Self, DatabaseError> {
+        let identity =
+            results.pop().and_then(|set| set.rows.into_iter().next()?.into_iter().next());
+        let text = match &identity {
+            Some(Value::Bytes(bytes)) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        let server = ServerIdentity::parse(operation, text)?;
+        Ok(Self { results, server })
     }
 }

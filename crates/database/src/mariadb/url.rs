@@ -6,12 +6,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use mysql_async::Opts;
+use tls::TlsOptions;
 
 use super::url_options::UrlOptions;
 use crate::error::DatabaseError;
 use crate::password_file;
-use crate::tls::TlsOptions;
-use crate::url_error::{UrlError, redacted};
+use crate::url_error::{UrlError, check_login, redacted};
 
 const FORM: &str = "write mysql://user:password@host:3306/database";
 
@@ -76,6 +76,8 @@ impl FromStr for MariaDbUrl {
             Some(rest) => format!("mysql://{rest}"),
             None => text.to_owned(),
         };
+        // The driver takes the last `@` as the end.
+        check_login(&url, &['/', '?', '#'])?;
         let UrlOptions { rest, tls } = UrlOptions::parse(&url)?;
         // The parser's error may contain an unknown option, but never the password.
         let opts = Opts::from_url(&rest).map_err(|err| reject(format!("can't be read: {err}")))?;

@@ -2,8 +2,8 @@
 
 use mysql_async::{ClientIdentity, SslOpts};
 use percent_encoding::percent_decode_str;
+use tls::{Identity, OptionNames, Roots, TlsOptions, Verification, system_authorities};
 
-use crate::tls::{Identity, OptionNames, Roots, TlsOptions, Verification, system_authorities};
 use crate::url_error::UrlError;
 
 pub(super) const NAMES: OptionNames = OptionNames {

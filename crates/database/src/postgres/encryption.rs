@@ -1,6 +1,6 @@
 //! Whether connections are encrypted, and in which order the ways to connect are tried.
 
-use crate::tls::TlsOptions;
+use tls::TlsOptions;
 
 /// `sslmode`, with libpq's meaning.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,11 +2,13 @@
 
 use std::io;
 
+use tls::alert_of;
+use tokio_postgres::error::DbError;
+
 use super::stream::{OPERATION, tls_error};
 use super::url::PostgresUrl;
 use super::url_options::NAMES;
 use crate::error::{DatabaseError, Failure, ServerCode};
-use crate::tls::alert_of;
 
 /// Why a connection pooler that shares its sessions can't be used.
 pub(super) const SHARED_SESSION: &str = "A connection pooler in front of it gives each transaction another \
@@ -19,6 +21,9 @@ pub(super) const SHARED_SESSION_REMEDY: &str =
 /// SQLSTATEs: a prepared statement does not exist, or exists already. A session of one client has neither.
 const FOREIGN_STATEMENT: [&str; 2] = ["26000", "42P05"];
 
+/// SQLSTATEs: there is no such column, table or function.
+const UNKNOWN_NAME: [&str; 3] = ["42703", "42P01", "42883"];
+
 /// Converts an error of the driver. The driver displays "db error", or the kind of failure, and keeps the
 /// details in the source.
 #[must_use]
@@ -29,13 +34,21 @@ pub fn driver_error(operation: &'static str, err: &tokio_postgres::Error) -> Dat
             code: ServerCode::SqlState(db.code().code().to_owned()),
         },
         (Some(db), _) => Failure::Rejected {
-            message: db.message().to_owned(),
+            message: with_hint(db),
             code: ServerCode::SqlState(db.code().code().to_owned()),
         },
         (None, Some(source)) => Failure::Unreachable(format!("{err}: {source}").into()),
         (None, None) => Failure::Unreachable(err.to_string().into()),
     };
     DatabaseError { operation, failure }
+}
+
+/// Adds the server's hint to an error about a misspelt name, such as the column that was perhaps meant.
+fn with_hint(err: &DbError) -> String {
+    match err.hint().filter(|_| UNKNOWN_NAME.contains(&err.code().code())) {
+        Some(hint) => format!("{}; {hint}", err.message()),
+        None => err.message().to_owned(),
+    }
 }
 
 /// Converts the error of a login to one of the hosts. A server with TLS 1.3 refuses a client certificate only after

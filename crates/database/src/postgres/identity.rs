@@ -1,12 +1,4 @@
-//! The identity of the database behind a connection, and of the one that an address leads to now.
-//!
-//! An address may come to lead to another server: a virtual address moves, a name is changed, a standby is promoted.
-//! Connections that are open stay with the old server, which may still run. So all connections that have to see one
-//! database share a [`CurrentServer`]: the newest connection decides, and older ones to another server are replaced.
-
-use std::sync::Arc;
-
-use parking_lot::Mutex;
+//! The identity of the database behind a connection.
 
 /// An SQL expression for the identity of the connected database; fails on a standby.
 pub const IDENTITY_SQL: &str = "concat_ws(' ', (select system_identifier from pg_control_system()), \
@@ -45,25 +37,8 @@ pub fn database_id(system_identifier: u64, oid: u32) -> u64 {
     system_identifier ^ u64::from(oid).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The server that the newest of several connections leads to. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct CurrentServer(Arc<Mutex<Option<DatabaseIdentity>>>);
-
-impl CurrentServer {
-    /// Records a connection that has just been opened.
-    pub(super) fn opened(&self, identity: &DatabaseIdentity) {
-        let mut current = self.0.lock();
-        if current.as_ref() != Some(identity) {
-            *current = Some(identity.clone());
-        }
-    }
-
-    /// Returns whether a connection leads to the server that the newest one leads to.
-    #[must_use]
-    pub fn is_current(&self, identity: &DatabaseIdentity) -> bool {
-        self.0.lock().as_ref().is_none_or(|current| current == identity)
-    }
-}
+/// The primary that the newest of several connections leads to. Clones share it.
+pub type CurrentServer = crate::current_server::CurrentServer<DatabaseIdentity>;
 
 #[cfg(test)]
 mod tests {
@@ -80,16 +55,5 @@ mod tests {
         for text in ["", "1 2 3", "1 2 3 4 5", "-1 2 3 4"] {
             assert_eq!(DatabaseIdentity::parse(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn newest_connection_decides() {
-        let server = CurrentServer::default();
-        let old = DatabaseIdentity { system: 1, timeline: 1, started: "1".into() };
-        let new = DatabaseIdentity { timeline: 2, ..old.clone() };
-        assert!(server.is_current(&old), "nothing is known yet");
-        server.opened(&old);
-        server.clone().opened(&new);
-        assert!(!server.is_current(&old) && server.is_current(&new));
     }
 }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend::{self, CopyData};
+use tls::alert_of;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 
@@ -17,7 +18,6 @@ use super::url::Address;
 use super::url_options::NAMES;
 use super::wire::{COPY_BOTH_TAG, Incoming, Login, Wire, copied, lost, rejected};
 use crate::error::{DatabaseError, Failure};
-use crate::tls::alert_of;
 
 const FOLLOWING: &str = "following the log";
 

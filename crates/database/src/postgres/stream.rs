@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use socket2::{SockRef, TcpKeepalive};
+use tls::{TlsFailure, server_end_point};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_postgres::Config;
@@ -15,7 +16,6 @@ use tokio_rustls::client::TlsStream;
 use super::encryption::Way;
 use super::url::{Address, PostgresUrl};
 use crate::error::{DatabaseError, Failure};
-use crate::tls::{TlsFailure, server_end_point};
 
 pub(super) const OPERATION: &str = "connecting";
 

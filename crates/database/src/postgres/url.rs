@@ -12,7 +12,7 @@ use super::encryption::{Encryption, SslMode};
 use super::url_options::UrlOptions;
 use crate::error::DatabaseError;
 use crate::password_file;
-use crate::url_error::{UrlError, redacted};
+use crate::url_error::{UrlError, check_login, redacted};
 
 const FORM: &str = "write postgres://user:password@host:5432/database";
 
@@ -115,6 +115,8 @@ impl FromStr for PostgresUrl {
         if !Self::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
             return Err(reject("is not the address of a PostgreSQL database".to_owned()));
         }
+        // The driver takes a `/` or `#` as part of the password.
+        check_login(text, &['@', '?'])?;
         let UrlOptions { rest, encryption } = UrlOptions::parse(text)?;
         let config: Config =
             rest.parse().map_err(|err| reject(format!("can't be read: {}", parse_error(&err))))?;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
+use tls::{Identity, OptionNames, Roots, TlsOptions, Verification};
 
 use super::encryption::{Encryption, SslMode};
-use crate::tls::{Identity, OptionNames, Roots, TlsOptions, Verification};
 use crate::url_error::UrlError;
 
 /// The protocol's name in ALPN. Servers since version 17 select it, and require it with direct TLS.

@@ -11,7 +11,6 @@ use cache::admission::{
 };
 use coherence::{Clock, Mono};
 use contract::Class;
-use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 use parking_lot::Mutex;
 
@@ -20,7 +19,7 @@ use super::page_breakers::{PageBreakers, PageId};
 use crate::http::body::{Stream, TimedBody};
 use crate::http::collect::{Collected, collect};
 use crate::http::encodings::Encodings;
-use crate::settings::options::GatewayOptions;
+use crate::settings::options::{GatewayOptions, OptionsError};
 use crate::settings::routes::Route;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::error::UpstreamError;
@@ -68,13 +67,14 @@ pub(crate) struct PagePass {
 }
 
 impl UpstreamGate {
+    /// # Errors
+    /// [`OptionsError::Tls`].
     pub(crate) fn new(
         options: &GatewayOptions,
-        authority: Authority,
         engine: &Engine,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
-    ) -> Self {
+    ) -> Result<Self, OptionsError> {
         let (limits, clients) = (&options.upstream_limits, &options.clients);
         let gate = GateOptions {
             // The time of a page depends on the page more than on the upstream's load.
@@ -88,8 +88,8 @@ impl UpstreamGate {
             retries: false,
             ..engine.gate_options(Some(limits.concurrency))
         };
-        Self {
-            upstream: Upstream::new(options, authority, Arc::clone(&metrics)),
+        Ok(Self {
+            upstream: Upstream::new(options, Arc::clone(&metrics))?,
             gate: engine.origin_gate(NAME, gate),
             responses: Slots::new(clients.responses, metrics.budget("responses")),
             uploads: Slots::new(clients.uploads, metrics.budget("uploads")),
@@ -98,7 +98,7 @@ impl UpstreamGate {
             page_hash: RandomState::new(),
             clock,
             metrics,
-        }
+        })
     }
 
     /// The upstream's own host.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Caller;
-use cache::{Answer, AtomicBatch, Content, Item, Policy, Tier};
-use coherence::CausalToken;
+use cache::{Answer, Content, Item, Policy, ReadError, Tier};
+use coherence::CausalTokens;
 use contract::{Evidence, percent};
+use futures_util::future::join_all;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::api::{DataApi, ServedContract};
+use super::api::{DataApi, Served, ServedContract};
 use super::error::DataError;
 use super::value::{self, JSON};
 use crate::http::body::Body;
@@ -91,7 +92,7 @@ impl DataApi {
     pub(super) async fn batch(
         &self,
         query: &str,
-        token: Option<CausalToken>,
+        tokens: Option<CausalTokens>,
         caller: &Caller,
     ) -> Result<Response<Body>, DataError> {
         let BatchQuery { gets, atomic } = parse(query)?;
@@ -99,33 +100,36 @@ impl DataApi {
         let valid = requested.iter().filter_map(|requested| requested.as_ref().ok());
         let items: Vec<Item> = valid.clone().map(|(_, item)| item.clone()).collect();
         let (answers, by) = if atomic {
-            let mut services =
-                valid.filter(|(served, _)| served.policy.rules.evidence != Evidence::Log);
-            if let Some((served, _)) = services.next() {
+            let first = valid.clone().next().map(|(served, _)| *served);
+            let mut apart =
+                valid.filter_map(|(served, _)| Some((*served, unshared_snapshot(*served, first)?)));
+            if let Some((served, detail)) = apart.next() {
                 let name = &served.policy.rules.name;
-                let detail = format!(
-                    "{name} is read from a service, which shares no snapshot with other origins: omit \
-                     it, or omit `atomic`"
-                );
+                let detail = format!("{name} {detail}: omit it, or omit `atomic`");
                 let status = StatusCode::BAD_REQUEST;
                 return Err(DataError::new(status, "No common snapshot", detail));
             }
-            let AtomicBatch { answers, by } = self.engine.get_atomic(&items, token).await?;
-            (answers, Some(by.as_str()))
+            match first {
+                None => (Vec::new(), Some(Tier::Local.as_str())),
+                Some(Served { at, source, .. }) => {
+                    let token = self.token_of(at, tokens.as_ref());
+                    let batch = source.engine.get_atomic(&items, token).await?;
+                    (batch.answers, Some(batch.by.as_str()))
+                }
+            }
         } else {
-            (self.engine.get_many(&items, token).await, None)
+            let sources: Vec<usize> = valid.map(|(served, _)| served.at).collect();
+            (self.get_many(&items, &sources, tokens.as_ref()).await, None)
         };
         let mut answers = answers.into_iter();
-        let results: Vec<Result<(&ServedContract, Answer), DataError>> = requested
+        let results: Vec<Result<(Served<'_>, Answer), DataError>> = requested
             .into_iter()
             .map(|requested| {
                 let (served, item) = requested?;
                 let missing =
                     || DataError::new(StatusCode::BAD_GATEWAY, "Missing answer", String::new());
                 let answer = answers.next().ok_or_else(missing)??;
-                if let Some(sampler) = &self.sampler {
-                    sampler.answered(&item.key, &item.id, &served.policy, &answer);
-                }
+                served.answered(&item.key, &item.id, &answer);
                 Ok((served, answer))
             })
             .collect();
@@ -148,7 +152,29 @@ impl DataApi {
         Ok(response)
     }
 
-    fn item(&self, get: &str, caller: &Caller) -> Result<(&ServedContract, Item), DataError> {
+    /// Reads items, each from the engine of its source; `sources`: their positions.
+    async fn get_many(
+        &self,
+        items: &[Item],
+        sources: &[usize],
+        tokens: Option<&CausalTokens>,
+    ) -> Vec<Result<Answer, ReadError>> {
+        let groups = self.sources.iter().enumerate().map(|(at, source)| async move {
+            let own = sources.iter().enumerate().filter(|(_, of)| **of == at).map(|(item, _)| item);
+            let own: Vec<usize> = own.collect();
+            if own.is_empty() {
+                return Vec::new();
+            }
+            let items: Vec<Item> = own.iter().map(|item| items[*item].clone()).collect();
+            let answers = source.engine.get_many(&items, self.token_of(at, tokens)).await;
+            own.into_iter().zip(answers).collect()
+        });
+        let mut answers: Vec<_> = join_all(groups).await.into_iter().flatten().collect();
+        answers.sort_by_key(|(item, _)| *item);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    fn item(&self, get: &str, caller: &Caller) -> Result<(Served<'_>, Item), DataError> {
         let (name, id) = get.split_once('/').ok_or_else(|| {
             DataError::invalid_id(format!("{get:?} is not of the form contract/id"))
         })?;
@@ -161,7 +187,7 @@ impl DataApi {
 }
 
 impl<'a> ItemBody<'a> {
-    fn new(get: &'a str, result: Result<&'a (&ServedContract, Answer), &DataError>) -> Self {
+    fn new(get: &'a str, result: Result<&'a (Served<'_>, Answer), &DataError>) -> Self {
         let failed = |err: &DataError, freshness| Self {
             get,
             status: err.status.as_u16(),
@@ -189,6 +215,15 @@ impl<'a> ItemBody<'a> {
             Err(err) => failed(&err, freshness),
         }
     }
+}
+
+/// Says why an item shares no snapshot with the first one; `None`: it may.
+fn unshared_snapshot(served: Served<'_>, first: Option<Served<'_>>) -> Option<&'static str> {
+    if served.policy.rules.evidence != Evidence::Log {
+        return Some("is read from a service, which shares no snapshot with other origins");
+    }
+    let is_elsewhere = first.is_some_and(|first| first.at != served.at);
+    is_elsewhere.then_some("is of another source, and two databases have no common snapshot")
 }
 
 /// The evidence of a bound, where it is weaker than the log and a database.

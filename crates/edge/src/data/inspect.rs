@@ -39,11 +39,12 @@ impl DataApi {
             self.find(name, |_| true).map_err(|err| InspectError::UnknownContract(err.detail))?;
         let key =
             served.contract.key(id).map_err(|err| InspectError::InvalidId(err.to_string()))?;
-        let (entries, failed) = match self.engine.inspect(&key, &served.policy).await {
+        let engine = &served.source.engine;
+        let (entries, failed) = match engine.inspect(&key, &served.policy).await {
             Ok(entries) => (entries, None),
             // The in-process tier still serves reads, so its entry is reported.
             Err(err) => {
-                let local = self.engine.inspect_local(&key, &served.policy);
+                let local = engine.inspect_local(&key, &served.policy);
                 (local.into_iter().collect(), Some((Tier::Shared, err)))
             }
         };

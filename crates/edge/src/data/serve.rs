@@ -13,7 +13,7 @@ use http_body::Body as _;
 use hyper::service::service_fn;
 use listen::Acceptor;
 
-use super::api::{DataApi, ServedContract};
+use super::api::{DataApi, Served};
 use super::error::DataError;
 use super::{batch, value};
 use crate::http::body::Body;
@@ -93,38 +93,36 @@ impl DataApi {
         };
         let key = served.contract.key(&id);
         let key = key.map_err(|err| DataError::invalid_id(err.to_string()))?;
-        let answer = self.read(served, &key, &id, token()?).await?;
-        if let Some(sampler) = &self.sampler {
-            sampler.answered(&key, &id, &served.policy, &answer);
-        }
+        let token = self.token_of(served.at, token()?.as_ref());
+        let answer = read(served, &key, &id, token).await?;
+        served.answered(&key, &id, &answer);
         Ok(value::response(&answer, &served.policy))
     }
 
     /// Returns the sender of a request to this listener.
     fn caller(&self, request: &Parts) -> Result<Caller, DataError> {
         self.gate.check_host(Listener::Data, request)?;
-        let Some(Peer(from)) = request.extensions.get().copied() else {
+        let Some(peer) = request.extensions.get::<Peer>() else {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             return Err(DataError::new(status, "Caller unknown", String::new()));
         };
-        Ok(self.gate.authenticate(Listener::Data, &request.headers, from)?)
+        Ok(self.gate.authenticate(Listener::Data, &request.headers, peer)?)
     }
+}
 
-    async fn read(
-        &self,
-        served: &ServedContract,
-        key: &Key,
-        id: &str,
-        token: Option<CausalToken>,
-    ) -> Result<Answer, DataError> {
-        let policy = &served.policy;
-        let local = match token {
-            None => self.engine.peek(key, policy),
-            Some(token) => self.engine.peek_after(key, policy, token),
-        };
-        match local {
-            Some(answer) => Ok(answer),
-            None => Ok(self.engine.get_after(key, id, policy, &served.origin, token).await?),
-        }
+async fn read(
+    served: Served<'_>,
+    key: &Key,
+    id: &str,
+    token: Option<CausalToken>,
+) -> Result<Answer, DataError> {
+    let (engine, policy) = (&served.source.engine, &served.policy);
+    let local = match token {
+        None => engine.peek(key, policy),
+        Some(token) => engine.peek_after(key, policy, token),
+    };
+    match local {
+        Some(answer) => Ok(answer),
+        None => Ok(engine.get_after(key, id, policy, &served.origin, token).await?),
     }
 }

@@ -164,13 +164,16 @@ impl GatewayInner {
         let raw = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let normal = normalize_target(raw)?;
         let route = self.options.routes.resolve(path_of(&normal));
+        let pass_reason = pass_reason(request, present, route);
+        // Other requests, such as a signed callback, keep the query that the client has sent.
+        let normal = if pass_reason.is_none() { route.query.apply(normal) } else { normal };
         let target = match &normal {
             Cow::Borrowed(_) => None,
             Cow::Owned(text) => {
                 Some(PathAndQuery::try_from(text.as_str()).map_err(|_| GatewayError::Target)?)
             }
         };
-        if let Some(reason) = pass_reason(request, present, route) {
+        if let Some(reason) = pass_reason {
             let classification = Classification::Pass(reason);
             return Ok(Classified { route, classification, target });
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache::{Answer, Content};
-use coherence::{CausalToken, Mono};
+use coherence::Mono;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, request};
 use http_body::Body as _;
@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::classify::{Classification, Classified, PageRequest};
 use super::error::GatewayError;
-use super::inner::GatewayInner;
+use super::inner::{GatewayInner, LogTokens};
 use crate::http::body::Body;
 use crate::http::client::{Client, Described, Peer};
 use crate::http::header_set::HeaderSet;
@@ -47,8 +47,8 @@ pub(super) struct Caller {
     pub(super) host: HeaderValue,
     pub(super) request_id: HeaderValue,
     pub(super) started: Mono,
-    /// The response includes every commit up to this token.
-    pub(super) token: Option<CausalToken>,
+    /// The response includes every commit up to these tokens.
+    pub(super) tokens: LogTokens,
 }
 
 /// Returns the sample of a page that a hit has served; `None`: it is not explicitly shared, or not fresh.
@@ -92,6 +92,7 @@ impl GatewayInner {
         } else {
             None
         };
+        let tokens = token.map(|tokens| self.by_log(&tokens)).unwrap_or_default();
         let described = self.origin(request.headers(), present, peer);
         let Described { client, scheme, host: forwarded } = described;
         let scheme = scheme.unwrap_or(peer.scheme);
@@ -114,7 +115,7 @@ impl GatewayInner {
         let Classified { route, classification, target } = classified;
         if let Classification::Page(page) = &classification
             && let Some((answer, response)) =
-                self.stored_page(&request, present, page, route, token)
+                self.stored_page(&request, present, page, route, &tokens)
         {
             if let Some(sampler) = self.page_sampler.get() {
                 let at = (scheme, &*host);
@@ -128,7 +129,7 @@ impl GatewayInner {
             return refuse(GatewayError::Host);
         };
         let request_id = self.request_id(&request, present);
-        let caller = Caller { client, scheme, host, request_id, started, token };
+        let caller = Caller { client, scheme, host, request_id, started, tokens };
         let (head, body) = request.into_parts();
         let route = Arc::clone(route);
         Dispatch::Pending(Box::new(PendingRequest {
@@ -148,12 +149,16 @@ impl GatewayInner {
         present: HeaderSet,
         page: &PageRequest,
         route: &Route,
-        token: Option<CausalToken>,
+        tokens: &LogTokens,
     ) -> Option<(Answer, Response<Body>)> {
+        let token = tokens.main;
         let answer = match token {
             None => self.engine.peek(&page.key, &route.policy),
             Some(token) => self.engine.peek_after(&page.key, &route.policy, token),
         }?;
+        if !self.has_other_writes(&page.key, route, &answer, &tokens.others) {
+            return None;
+        }
         let response = stored_page(
             &answer,
             route,

@@ -67,6 +67,7 @@ impl GatewayError {
                 | UpstreamError::TotalTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
                 UpstreamError::RequestBody => StatusCode::BAD_REQUEST,
                 UpstreamError::Connect(_)
+                | UpstreamError::Tls(_)
                 | UpstreamError::Closed
                 | UpstreamError::InvalidHttp(_)
                 | UpstreamError::Incomplete(_) => StatusCode::BAD_GATEWAY,

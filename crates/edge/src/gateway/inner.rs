@@ -1,12 +1,13 @@
 //! The gateway and its parts.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cache::{Answer, Engine};
-use coherence::{CausalToken, Clock, Mono, Reached};
-use contract::Key;
+use cache::{Answer, Content, Engine, Tier};
+use coherence::{CausalToken, CausalTokens, Clock, Mono, Reached};
+use contract::{Evidence, Key};
 use http::{Method, Response};
 use prometheus_client::registry::Registry;
 
@@ -20,7 +21,9 @@ use crate::http::target::Scheme;
 use crate::page_audit::{ChangedTables, PageAuditor, PageSampler};
 use crate::page_cache::key;
 use crate::page_cache::origin::PageOrigin;
+use crate::page_cache::stored_head;
 use crate::settings::options::{GatewayOptions, OptionsError};
+use crate::settings::routes::Route;
 use crate::telemetry::access_log;
 use crate::telemetry::metrics::{Metrics, Outcome};
 
@@ -30,12 +33,23 @@ pub struct Gateway {
     pub(crate) inner: Arc<GatewayInner>,
 }
 
+/// The tokens of a request.
+#[derive(Debug, Default)]
+pub(super) struct LogTokens {
+    /// The token for the log of the main source.
+    pub(super) main: Option<CausalToken>,
+    /// Those for other logs, with the names of their sources.
+    pub(super) others: Vec<(String, CausalToken)>,
+}
+
 /// The state that all requests share.
 pub(crate) struct GatewayInner {
     pub(crate) options: GatewayOptions,
     pub(crate) metrics: Arc<Metrics>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) engine: Engine,
+    /// The engines of the other sources, whose logs may raise tags of pages too.
+    pub(super) others: BTreeMap<String, Engine>,
     pub(super) gate: Arc<UpstreamGate>,
     pub(super) pages: Arc<PageOrigin>,
     pub(super) ids: RequestIds,
@@ -56,18 +70,27 @@ impl Gateway {
         metrics: Metrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OptionsError> {
-        let authority = options.validate()?;
+        Self::with_others(options, engine, BTreeMap::new(), metrics, clock)
+    }
+
+    /// As [`new`](Self::new), where `engine` follows the log of the main source, and `others` those of the other
+    /// sources.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_others(
+        options: GatewayOptions,
+        engine: Engine,
+        others: BTreeMap<String, Engine>,
+        metrics: Metrics,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OptionsError> {
+        options.validate()?;
         let queue_timeout = options.upstream_limits.queue_timeout;
         let routes = options.routes.with_timeouts(options.timeouts, queue_timeout);
         let options = GatewayOptions { routes, ..options };
         let metrics = Arc::new(metrics);
-        let gate = UpstreamGate::new(
-            &options,
-            authority,
-            &engine,
-            Arc::clone(&metrics),
-            Arc::clone(&clock),
-        );
+        let gate = UpstreamGate::new(&options, &engine, Arc::clone(&metrics), Arc::clone(&clock))?;
         let gate = Arc::new(gate);
         let pages =
             PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
@@ -79,6 +102,7 @@ impl Gateway {
             metrics,
             clock,
             engine,
+            others,
             gate,
             pages,
             ids,
@@ -146,6 +170,21 @@ impl GatewayInner {
         PaceLimits { pause: clients.timeout, rate: clients.min_rate }
     }
 
+    /// Returns the tokens of a request by their logs.
+    pub(super) fn by_log(&self, tokens: &CausalTokens) -> LogTokens {
+        let epoch = |engine: &Engine| engine.status().epoch;
+        let main = epoch(&self.engine);
+        let others: Vec<_> =
+            self.others.iter().map(|(name, engine)| (name, epoch(engine))).collect();
+        let of_others = others.iter().enumerate().filter_map(|(at, (name, epoch))| {
+            let rest = others.iter().enumerate().filter(move |(other, _)| *other != at);
+            let rest = rest.filter_map(|(_, (_, epoch))| *epoch).chain(main);
+            Some(((*name).clone(), tokens.of(*epoch, rest)?))
+        });
+        let main_token = tokens.of(main, others.iter().filter_map(|(_, epoch)| *epoch));
+        LogTokens { main: main_token, others: of_others.collect() }
+    }
+
     /// Whether the load of an entry began late enough to include the write of the client's token.
     pub(super) fn has_write(&self, answer: &Answer, token: Option<CausalToken>) -> bool {
         token.is_none_or(|token| {
@@ -153,8 +192,39 @@ impl GatewayInner {
         })
     }
 
+    /// Whether an answer includes the writes of tokens for other logs.
+    pub(super) fn has_other_writes(
+        &self,
+        key: &Key,
+        route: &Route,
+        answer: &Answer,
+        tokens: &[(String, CausalToken)],
+    ) -> bool {
+        let Content::Present(value) = &answer.entry.content else { return true };
+        if tokens.is_empty() {
+            return true;
+        }
+        let proven_by = stored_head::decode(&value.head, 0).and_then(|(head, _)| head.proven_by);
+        match (route.evidence_under(proven_by), &route.other_logs) {
+            (Evidence::Log, Some(logs)) => logs.has_writes(key, &answer.entry, tokens),
+            // By its tags it shows nothing of the other databases.
+            (Evidence::Log, None) => true,
+            // A page that its age alone proves may show anything, so only this request's own load will do.
+            _ => answer.proof().tier == Tier::Origin && !answer.proof().collapsed,
+        }
+    }
+
+    /// Waits until this process has applied the other logs up to the tokens, for a limited time.
+    pub(super) async fn wait_reached(&self, tokens: &[(String, CausalToken)]) {
+        for (name, token) in tokens {
+            if let Some(engine) = self.others.get(name) {
+                engine.wait_reached(*token).await;
+            }
+        }
+    }
+
     /// A malformed token does not fail a request; it is counted and ignored.
-    pub(super) fn ignore_token(&self, err: &MalformedToken) -> Option<CausalToken> {
+    pub(super) fn ignore_token(&self, err: &MalformedToken) -> Option<CausalTokens> {
         tracing::debug!(error = %err.0, "malformed token ignored");
         self.metrics.malformed_tokens.inc();
         None

@@ -1,6 +1,8 @@
 //! Invalidation after a write through the gateway.
 
-use coherence::{CausalToken, Subject};
+use std::borrow::Cow;
+
+use coherence::{CausalTokens, Subject};
 use http::{Method, Response, StatusCode};
 
 use super::inner::GatewayInner;
@@ -17,18 +19,20 @@ impl GatewayInner {
         &self,
         route: &Route,
         request: &ForwardRequest,
-        token: Option<CausalToken>,
+        token: Option<CausalTokens>,
         response: &mut Response<Body>,
     ) {
         if let Some(token) = token {
-            ryw_token::set_cookie(response.headers_mut(), token, request.scheme);
+            ryw_token::set_cookie(response.headers_mut(), &token, request.scheme);
         }
         if invalidates(&request.method, response.status()) {
             let host = request.host.to_str().unwrap_or_default();
-            let keys = page_keys(request.scheme, host, request.target.as_str());
+            // The page's target, which lacks parameters that the write may have.
+            let target = route.query.apply(Cow::Borrowed(request.target.as_str()));
+            let keys = page_keys(request.scheme, host, &target);
             let mut subjects: Vec<Subject> = keys.into_iter().map(Subject::Key).collect();
             if !route.key_headers.is_empty() {
-                let tag = variants_tag(request.scheme, host, request.target.as_str());
+                let tag = variants_tag(request.scheme, host, &target);
                 subjects.push(Subject::Tag(tag));
             }
             self.engine.evict(&subjects).await;

@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use super::classify::{Classification, PageRequest, WEBSOCKET};
 use super::dispatch::{Caller, PendingRequest};
 use super::error::GatewayError;
-use super::inner::GatewayInner;
+use super::inner::{GatewayInner, LogTokens};
 use crate::http::body::Body;
 use crate::http::forwarding::{self, has_cookies, list_members};
 use crate::http::freshness::{CACHE_STATUS, TIDEGATE_FRESHNESS};
@@ -39,7 +39,7 @@ impl GatewayInner {
     ) -> Response<Body> {
         let PendingRequest { caller, route, classification, target, mut head, body } = *pending;
         let upgrade = head.extensions.remove::<OnUpgrade>();
-        let Caller { client, scheme, host, request_id, started, token } = caller;
+        let Caller { client, scheme, host, request_id, started, tokens } = caller;
         let request = ForwardRequest {
             target: target
                 .or_else(|| head.uri.path_and_query().cloned())
@@ -59,7 +59,7 @@ impl GatewayInner {
             }
             Classification::Page(page) => {
                 let request = Arc::new(request);
-                let served = self.read_page(page, route, token, Arc::clone(&request)).await;
+                let served = self.read_page(page, route, tokens, Arc::clone(&request)).await;
                 (request, served)
             }
             Classification::Pass(reason) => {
@@ -93,9 +93,10 @@ impl GatewayInner {
         self: &Arc<Self>,
         page: PageRequest,
         route: Arc<Route>,
-        token: Option<CausalToken>,
+        tokens: LogTokens,
         request: Arc<ForwardRequest>,
     ) -> Served {
+        let token = tokens.main;
         let pass = |reason| self.pass(&request, &route, RequestBody::empty(), reason);
         if !page.may_load {
             return pass("request").await;
@@ -104,6 +105,7 @@ impl GatewayInner {
         if has_cookies && self.pages.is_cookie_page(&page.key) {
             return pass("bypass; detail=cookie").await;
         }
+        self.wait_reached(&tokens.others).await;
         let mut is_repeated = false;
         loop {
             let load = Arc::new(PageLoad::new(
@@ -117,6 +119,11 @@ impl GatewayInner {
             let read = self.engine.get_after(&page.key, path, &route.policy, &origin, token).await;
             let unsuitable = read.as_ref().is_err_and(is_unsuitable_load);
             return match (read, load.take_private()) {
+                (Ok(answer), _)
+                    if !self.has_other_writes(&page.key, &route, &answer, &tokens.others) =>
+                {
+                    pass("bypass; detail=token").await
+                }
                 (Ok(answer), _) if matches!(answer.entry.content, Content::Present(_)) => {
                     match self.loaded_page(&answer, &page, &route, token, &request) {
                         Ok(response) => {

@@ -1,13 +1,14 @@
 //! Read-your-writes over HTTP: how requests carry causal tokens, and how a browser gets one.
 //!
-//! * `Tidegate-After: <token>` on a request: the response includes every commit up to the token.
+//! * `Tidegate-After: <token>` on a request: the response includes every commit up to the token. A token may
+//!   consist of several, one for each database ([`CausalTokens`]).
 //! * The cookie `tidegate-after=<token>`: the same, for a browser. Only the gateway reads it. The
 //!   gateway removes it before it classifies the request, so the cookie is never part of a key, does
 //!   not make a request count as one with cookies, and never reaches the upstream.
 //! * `Tidegate-Written: <token>` on the upstream's response to an unsafe method: the gateway removes
 //!   the header and sets the cookie.
 
-use coherence::CausalToken;
+use coherence::CausalTokens;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -31,7 +32,7 @@ pub(crate) struct MalformedToken(pub(crate) String);
 ///
 /// # Errors
 /// [`MalformedToken`].
-pub(crate) fn from_header(headers: &HeaderMap) -> Result<Option<CausalToken>, MalformedToken> {
+pub(crate) fn from_header(headers: &HeaderMap) -> Result<Option<CausalTokens>, MalformedToken> {
     headers.get(TIDEGATE_AFTER).map(parse).transpose()
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn from_header(headers: &HeaderMap) -> Result<Option<CausalToken>, Ma
 /// [`MalformedToken`]; header and cookie are removed all the same.
 pub(crate) fn take_from_request(
     headers: &mut HeaderMap,
-) -> Result<Option<CausalToken>, MalformedToken> {
+) -> Result<Option<CausalTokens>, MalformedToken> {
     let cookie = take_cookie(headers);
     match headers.remove(TIDEGATE_AFTER) {
         Some(header) => parse(&header).map(Some),
@@ -55,12 +56,12 @@ pub(crate) fn take_from_request(
 /// [`MalformedToken`]; the header is removed all the same.
 pub(crate) fn take_from_response(
     headers: &mut HeaderMap,
-) -> Result<Option<CausalToken>, MalformedToken> {
+) -> Result<Option<CausalTokens>, MalformedToken> {
     headers.remove(TIDEGATE_WRITTEN).as_ref().map(parse).transpose()
 }
 
 /// Sets the cookie that makes a browser send `token`.
-pub(crate) fn set_cookie(headers: &mut HeaderMap, token: CausalToken, scheme: Scheme) {
+pub(crate) fn set_cookie(headers: &mut HeaderMap, token: &CausalTokens, scheme: Scheme) {
     let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
     let cookie = format!(
         "{COOKIE_PREFIX}{token}; Path=/; Max-Age={COOKIE_MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}"
@@ -69,7 +70,7 @@ pub(crate) fn set_cookie(headers: &mut HeaderMap, token: CausalToken, scheme: Sc
     headers.append(SET_COOKIE, cookie);
 }
 
-fn parse(value: &HeaderValue) -> Result<CausalToken, MalformedToken> {
+fn parse(value: &HeaderValue) -> Result<CausalTokens, MalformedToken> {
     let text = value.to_str().map_err(|err| MalformedToken(err.to_string()))?;
     text.trim().parse().map_err(|err: coherence::causal_token::ParseCausalTokenError| {
         MalformedToken(err.to_string())
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn cookie_over_https_is_secure() {
         let mut headers = HeaderMap::new();
-        set_cookie(&mut headers, TOKEN.parse().expect("a token"), Scheme::Https);
+        set_cookie(&mut headers, &TOKEN.parse().expect("a token"), Scheme::Https);
         assert_eq!(
             headers[SET_COOKIE],
             "tidegate-after=v1.0123456789abcdef.2a; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"

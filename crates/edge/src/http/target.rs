@@ -8,7 +8,7 @@ pub enum Scheme {
     /// Plain HTTP.
     #[default]
     Http,
-    /// HTTPS, terminated by a trusted proxy in front of the gateway.
+    /// HTTPS, terminated by the gateway, or by a trusted proxy in front of it.
     Https,
 }
 

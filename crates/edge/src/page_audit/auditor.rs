@@ -229,8 +229,7 @@ impl PageAuditor {
     fn finding(&self, sample: &PageSample, difference: Difference, volatile: bool) -> PageFinding {
         let (entry, rules) = (&sample.entry, &sample.route.evidence);
         let since_us = entry.loaded_wall_ms.saturating_mul(1_000);
-        let since_us =
-            since_us.saturating_sub(u64::try_from(entry.cost.as_micros()).unwrap_or(u64::MAX));
+        let since_us = since_us.saturating_sub(entry.cost_us.into());
         let tables = (self.changed_tables)(since_us).map(|mut tables| {
             tables.retain(|table| !rules.covers_table(&entry.tags, table));
             tables

@@ -1,5 +1,6 @@
 //! The upstream as an origin of the engine: one load of a page for all waiters.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cache::{Content, EarlyAnswer, Loaded, Origin, OriginError, OriginErrorKind, Party, Value};
 use coherence::{Clock, Mono};
-use contract::{Evidence, Key, Tag};
+use contract::{Evidence, Key, Tag, TagTemplate};
 use http::header::{DATE, TRANSFER_ENCODING};
 use http::{Version, response};
 use parking_lot::Mutex;
 
 use super::key;
+use super::other_logs::Positions;
 use super::recent_pages::RecentPages;
 use super::storability::{self, RequestContext, Storable};
 use super::stored_head::{self, StoredMetadata};
@@ -44,6 +46,8 @@ pub(crate) struct PageOrigin {
     /// The pages whose response to one client has shown that others may share them.
     shared_pages: RecentPages,
     limits: PageLimits,
+    /// The templates for which a tag in another text has been logged.
+    misspelt: Mutex<BTreeSet<String>>,
 }
 
 impl PageOrigin {
@@ -60,6 +64,20 @@ impl PageOrigin {
             cookie_pages: RecentPages::new(4_096, COOKIE_PAGE_RETRY),
             shared_pages: RecentPages::new(65_536, SHARED_PAGE_TTL),
             limits: options.pages,
+            misspelt: Mutex::default(),
+        }
+    }
+
+    /// Reports a tag that no change raises because of its text, in the log once for each template.
+    fn report_misspelt(&self, tag: &Tag, template: &TagTemplate) {
+        self.metrics.misspelt_tags.inc();
+        if self.misspelt.lock().insert(template.as_str().to_owned()) {
+            tracing::warn!(
+                %tag,
+                template = template.as_str(),
+                "a page's tag has a value in another text than the log writes: no change of the row \
+                 invalidates the page, and its bound is its age (docs/types.md lists the texts)"
+            );
         }
     }
 
@@ -141,9 +159,9 @@ impl PageLoad {
 
     pub(super) fn failed(&self, err: UpstreamError) -> OriginError {
         let kind = match &err {
-            UpstreamError::Connect(_) | UpstreamError::ConnectTimeout(_) => {
-                OriginErrorKind::Unavailable
-            }
+            UpstreamError::Connect(_)
+            | UpstreamError::Tls(_)
+            | UpstreamError::ConnectTimeout(_) => OriginErrorKind::Unavailable,
             UpstreamError::ResponseTimeout(_) | UpstreamError::TotalTimeout(_) => {
                 OriginErrorKind::Timeout
             }
@@ -251,8 +269,14 @@ impl PageLoad {
         tags
     }
 
-    /// The entry of a storable response, without its body. `None`: a header exceeds the encoding of stored heads.
-    pub(super) fn entry(&self, head: &response::Parts, storable: Storable) -> Option<Loaded> {
+    /// The entry of a storable response, without its body. `positions`: those of the other logs before the load.
+    /// `None`: a header exceeds the encoding of stored heads.
+    pub(super) fn entry(
+        &self,
+        head: &response::Parts,
+        storable: Storable,
+        positions: &Positions,
+    ) -> Option<Loaded> {
         let mut headers = head.headers.clone();
         forwarding::rewrite_response_headers(&mut headers, head.version);
         forwarding::strip_response_headers(&mut headers);
@@ -264,7 +288,16 @@ impl PageLoad {
             0 => self.route.evidence.of(&storable.tags),
             _ => Evidence::Age,
         };
-        let is_by_log = evidence == Evidence::Log;
+        let joint = match (evidence, &self.route.other_logs) {
+            (Evidence::Log, Some(logs)) => logs.joint(&storable.tags, positions),
+            _ => Ok(None),
+        };
+        if evidence != Evidence::Log
+            && let Some((tag, template)) = self.route.evidence.misspelt(&storable.tags)
+        {
+            self.origin.report_misspelt(tag, template);
+        }
+        let is_by_log = evidence == Evidence::Log && joint.is_ok();
         let metadata = StoredMetadata {
             status: head.status,
             shared: storable.shared,
@@ -272,6 +305,7 @@ impl PageLoad {
             age_s: storable.age_s,
             lifetime_s: u32::try_from(storable.lifetime.as_secs()).unwrap_or(u32::MAX),
             proven_by: is_by_log.then(|| self.route.evidence.digest()),
+            joint: joint.unwrap_or_default(),
         };
         let head = stored_head::encode(metadata, &headers)?;
         let ttl = self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()));
@@ -309,6 +343,9 @@ impl Origin for PageLoad {
         let page = gate.enter_page(&self.route, &self.request).map_err(|err| self.failed(err))?;
         let audience = self.audience(key);
         let is_unshared = matches!(audience, Audience::Unshared(_));
+        // Before the request: the response has every commit that is visible by now.
+        let other_logs = self.route.other_logs.as_ref();
+        let positions = other_logs.map(|logs| logs.positions()).unwrap_or_default();
         let sent = gate.load(&self.route, &self.request, audience).await;
         let (head, body) = sent.map_err(|err| {
             // A failure to connect says nothing about the page.
@@ -326,7 +363,10 @@ impl Origin for PageLoad {
             self.keep_private(head, body, None);
             return Err(OriginError { kind: OriginErrorKind::ServerError(status), message });
         }
-        let loaded = self.receive(key, head, body, is_unshared, early).await;
+        let loaded = self.receive(key, head, body, (is_unshared, &positions), early).await;
+        if let (Some(logs), Ok(loaded)) = (other_logs, &loaded) {
+            logs.store(key, loaded, &positions).await;
+        }
         let is_broken = loaded.as_ref().is_err_and(|err| err.kind == OriginErrorKind::Broken);
         gate.leave_page(&page, !is_broken);
         loaded

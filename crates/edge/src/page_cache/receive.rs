@@ -13,6 +13,7 @@ use http::response;
 use http_body::Frame;
 
 use super::origin::PageLoad;
+use super::other_logs::Positions;
 use crate::http::body::Stream;
 use crate::http::collect::{CollectEnd, Collector};
 use crate::http::not_stored::NotStored;
@@ -26,13 +27,14 @@ const WHOLE_WITHIN: Duration = Duration::from_millis(25);
 const RELAYED_BYTES: u64 = 256 << 10;
 
 impl PageLoad {
-    /// Receives the body of a storable response; any other stays with the client of this load.
+    /// Receives the body of a storable response; any other stays with the client of this load. `positions`: those of
+    /// the other logs before the load.
     pub(super) async fn receive(
         &self,
         key: &Key,
         head: response::Parts,
         mut body: Stream,
-        is_unshared: bool,
+        (is_unshared, positions): (bool, &Positions),
         early: &EarlyAnswer<'_>,
     ) -> Result<Loaded, OriginError> {
         let uncacheable =
@@ -45,7 +47,7 @@ impl PageLoad {
             self.found_shared(key);
             return uncacheable(head, body, NotStored::Headers);
         }
-        let Some(loaded) = self.entry(&head, storable) else {
+        let Some(loaded) = self.entry(&head, storable, positions) else {
             return uncacheable(head, body, NotStored::TooLarge);
         };
         let mut collector = Collector::new(self.max_bytes());

@@ -5,12 +5,14 @@
 //!
 //! ```text
 //! version u8 │ flags u8 │ status u16 │ age u32 │ lifetime u32 │ count u16
-//! version 2 only: rules u64
+//! versions 2 and 3 only: rules u64
+//! version 3 only: load u64 │ sources u8
 //! count × ( name length u8 │ value length u16 │ name, lower case │ value )
 //! ```
 //!
-//! Version 2 is a page whose bound the log proves, by the rules with the digest `rules`; version 1 is every
-//! other page.
+//! Version 2 is a page whose bound the log of the main source proves, by the rules with the digest `rules`. Version 3
+//! depends on the logs of other sources: bit n of `sources` is the n-th of the rules' sources, and `load` is the number
+//! of its load ([`coherence::joint`]). Version 1 is every other page.
 //!
 //! The bytes may come from a shared tier with other writers. Decoding returns `None` for any bytes
 //! that are not of this form.
@@ -18,10 +20,12 @@
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use coherence::LoadId;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 const BY_AGE: u8 = 1;
 const BY_LOG: u8 = 2;
+const BY_LOGS: u8 = 3;
 const SHARED: u8 = 1;
 const REVALIDATE: u8 = 2;
 const FIXED_BYTES: usize = 14;
@@ -40,6 +44,24 @@ pub(crate) struct StoredMetadata {
     pub(crate) lifetime_s: u32,
     /// The digest of the rules by which the page's tags prove its bound; `None`: its age alone does.
     pub(crate) proven_by: Option<u64>,
+    /// The logs that it depends on; `None`: that of the main source at most. Only beside `proven_by`.
+    pub(crate) joint: Option<JointPage>,
+}
+
+/// A page that depends on the logs of other sources than the main one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct JointPage {
+    /// The number of its load.
+    pub(crate) load: LoadId,
+    /// The sources that may raise its tags, as bits: the position in the list of the rules.
+    pub(crate) sources: u8,
+}
+
+impl JointPage {
+    /// Whether it depends on the source at this position of the list.
+    pub(crate) fn depends_on(self, source: usize) -> bool {
+        self.sources & (1 << source) != 0
+    }
 }
 
 impl StoredMetadata {
@@ -53,8 +75,12 @@ impl StoredMetadata {
 pub(crate) fn encode(metadata: StoredMetadata, headers: &HeaderMap) -> Option<Bytes> {
     let size: usize =
         headers.iter().map(|(name, value)| 3 + name.as_str().len() + value.len()).sum();
-    let mut head = BytesMut::with_capacity(FIXED_BYTES + 8 + size);
-    head.put_u8(if metadata.proven_by.is_some() { BY_LOG } else { BY_AGE });
+    let mut head = BytesMut::with_capacity(FIXED_BYTES + 17 + size);
+    head.put_u8(match (metadata.proven_by, metadata.joint) {
+        (None, _) => BY_AGE,
+        (Some(_), None) => BY_LOG,
+        (Some(_), Some(_)) => BY_LOGS,
+    });
     head.put_u8(
         if metadata.shared { SHARED } else { 0 } | if metadata.revalidate { REVALIDATE } else { 0 },
     );
@@ -64,6 +90,10 @@ pub(crate) fn encode(metadata: StoredMetadata, headers: &HeaderMap) -> Option<By
     head.put_u16(u16::try_from(headers.len()).ok()?);
     if let Some(rules) = metadata.proven_by {
         head.put_u64(rules);
+        if let Some(JointPage { load, sources }) = metadata.joint {
+            head.put_u64(load.0);
+            head.put_u8(sources);
+        }
     }
     for (name, value) in headers {
         head.put_u8(u8::try_from(name.as_str().len()).ok()?);
@@ -80,7 +110,7 @@ fn decode_fixed(head: &mut Bytes) -> Option<(StoredMetadata, u16)> {
         return None;
     }
     let version = head.get_u8();
-    if !matches!(version, BY_AGE | BY_LOG) {
+    if !matches!(version, BY_AGE | BY_LOG | BY_LOGS) {
         return None;
     }
     let flags = head.get_u8();
@@ -91,12 +121,26 @@ fn decode_fixed(head: &mut Bytes) -> Option<(StoredMetadata, u16)> {
         age_s: head.get_u32(),
         lifetime_s: head.get_u32(),
         proven_by: None,
+        joint: None,
     };
     let count = head.get_u16();
-    if version == BY_LOG {
+    if version != BY_AGE {
         metadata.proven_by = Some(head.try_get_u64().ok()?);
     }
+    if version == BY_LOGS {
+        let load = LoadId(head.try_get_u64().ok()?);
+        metadata.joint = Some(JointPage { load, sources: head.try_get_u8().ok()? });
+    }
     Some((metadata, count))
+}
+
+/// Decodes the fixed part of a page that depends on the logs of other sources; `None`: it does not.
+pub(crate) fn decode_joint(head: &Bytes) -> Option<(StoredMetadata, JointPage)> {
+    if *head.first()? != BY_LOGS {
+        return None;
+    }
+    let (metadata, _) = decode_fixed(&mut head.clone())?;
+    Some((metadata, metadata.joint?))
 }
 
 /// Decodes a head. The header map has capacity for `spare` more headers.
@@ -134,6 +178,14 @@ mod tests {
             age_s: 3,
             lifetime_s: 60,
             proven_by: Some(7),
+            joint: None,
+        }
+    }
+
+    fn joint() -> StoredMetadata {
+        StoredMetadata {
+            joint: Some(JointPage { load: LoadId(u64::MAX - 1), sources: 0b101 }),
+            ..metadata()
         }
     }
 
@@ -147,10 +199,11 @@ mod tests {
 
     #[test]
     fn encoded_head_decodes_unchanged() {
-        for proven_by in [None, Some(u64::MAX)] {
-            let metadata = StoredMetadata { proven_by, ..metadata() };
+        let by = |proven_by| StoredMetadata { proven_by, ..metadata() };
+        for metadata in [by(None), by(Some(u64::MAX)), joint()] {
             let head = encode(metadata, &sample()).expect("fits");
             assert_eq!(decode(&head, 4), Some((metadata, sample())));
+            assert_eq!(decode_joint(&head), metadata.joint.map(|joint| (metadata, joint)));
         }
     }
 
@@ -164,9 +217,10 @@ mod tests {
 
     #[test]
     fn malformed_head_rejected() {
-        let head = encode(metadata(), &sample()).expect("fits");
+        let head = encode(joint(), &sample()).expect("fits");
         for end in 0..head.len() {
             assert_eq!(decode(&head.slice(..end), 0), None, "cut at {end}");
+            let _ = decode_joint(&head.slice(..end));
         }
         for at in 0..head.len() {
             for byte in [0, 1, 0x0a, 0x7f, 0xff] {

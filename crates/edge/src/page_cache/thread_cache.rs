@@ -193,6 +193,7 @@ mod tests {
             age_s: 0,
             lifetime_s: 60,
             proven_by: None,
+            joint: None,
         };
         stored_head::encode(metadata, &headers).expect("fits")
     }

@@ -11,7 +11,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use listen::ClientStream;
 use tokio::sync::watch;
 
 use super::h2_stream::{StreamExecutor, StreamProgress, TrackedBody};
@@ -51,12 +51,11 @@ impl Connection {
         Self { gateway, activity: Arc::default(), streams, peer }
     }
 
-    pub(super) async fn run(self, socket: TcpStream, mut stopped: watch::Receiver<bool>) {
+    pub(super) async fn run(self, socket: ClientStream, mut stopped: watch::Receiver<bool>) {
         let gateway = Arc::clone(&self.gateway);
         let activity = Arc::clone(&self.activity);
         let _open = OpenConnection::new(&gateway);
-        // Fails only on a closed socket, which the first read reports.
-        let _ = socket.set_nodelay(true);
+        socket.set_nodelay();
         let slow_readers = gateway.metrics.slow_readers.clone();
         let socket =
             WriteTimeout::new(socket, Arc::clone(&activity), gateway.client_pace(), slow_readers);

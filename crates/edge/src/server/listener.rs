@@ -1,26 +1,29 @@
 //! The listener: serves client connections and drains them at shutdown.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use listen::{Accepted, Acceptor};
+use listen::{Accepted, Acceptor, ClientStream, Security};
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::peer::identify;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, GatewayInner};
+use crate::http::client::Peer;
+use crate::http::target::Scheme;
 
 /// The most bytes of a response that a socket takes before the client has room for them. Without it, the
 /// system takes megabytes, and reports no progress until the client has read half of them.
 const UNSENT_BYTES: u32 = 64 << 10;
 
 impl Gateway {
-    /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) on the connections of `acceptor` until `shutdown`
-    /// resolves. Then closes the listener, waits up to the drain time for requests in flight, and closes the
-    /// remaining connections.
+    /// Serves HTTP/1.1 and HTTP/2 (by ALPN where the listener is encrypted, else with prior knowledge) on the
+    /// connections of `acceptor` until `shutdown` resolves. Then closes the listener, waits up to the drain time for
+    /// requests in flight, and closes the remaining connections.
     pub async fn serve(&self, acceptor: Acceptor, shutdown: impl Future<Output = ()> + Send) {
         limit_unsent(acceptor.listener());
         let (stop, stopped) = watch::channel(false);
@@ -28,7 +31,7 @@ impl Gateway {
         let mut shutdown = pin!(shutdown);
         let is_proxy = |peer| self.inner.options.proxies.trusts(peer);
         loop {
-            let Accepted { mut socket, peer, slot } = tokio::select! {
+            let Accepted { socket, peer, security, slot } = tokio::select! {
                 () = &mut shutdown => break,
                 // Removes ended tasks; otherwise the set would grow without bound.
                 Some(_) = connections.join_next() => continue,
@@ -36,12 +39,12 @@ impl Gateway {
             };
             let (gateway, mut stopped) = (Arc::clone(&self.inner), stopped.clone());
             connections.spawn(async move {
-                let peer = tokio::select! {
-                    peer = identify(&gateway, &mut socket, peer) => peer,
+                let opened = tokio::select! {
+                    opened = open(&gateway, socket, peer, security) => opened,
                     _ = stopped.changed() => None,
                 };
-                if let Some(peer) = peer {
-                    Connection::new(gateway, peer).run(socket, stopped).await;
+                if let Some((stream, peer)) = opened {
+                    Connection::new(gateway, peer).run(stream, stopped).await;
                 }
                 drop(slot);
             });
@@ -54,6 +57,20 @@ impl Gateway {
             connections.shutdown().await;
         }
     }
+}
+
+/// Identifies the peer of a connection from `address`, and encrypts the connection if the listener is encrypted: a
+/// PROXY header comes before TLS.
+async fn open(
+    gateway: &GatewayInner,
+    mut socket: TcpStream,
+    address: SocketAddr,
+    security: Security,
+) -> Option<(ClientStream, Peer)> {
+    let peer = identify(gateway, &mut socket, address).await?;
+    let stream = security.establish(socket, peer.address).await?;
+    let scheme = if stream.is_tls() { Scheme::Https } else { peer.scheme };
+    Some((stream, Peer { scheme, ..peer }))
 }
 
 /// Limits the unsent bytes of the connections that `listener` will accept: they inherit the option.

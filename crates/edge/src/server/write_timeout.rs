@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use listen::ClientStream;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::in_flight::ConnectionActivity;
@@ -22,7 +22,7 @@ const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
 /// its response in memory for any time.
 #[derive(Debug)]
 pub(crate) struct WriteTimeout {
-    socket: TcpStream,
+    socket: ClientStream,
     activity: Arc<ConnectionActivity>,
     pace: Pace,
     /// Created at the first blocked write; most writes never block.
@@ -34,7 +34,7 @@ pub(crate) struct WriteTimeout {
 
 impl WriteTimeout {
     pub(crate) fn new(
-        socket: TcpStream,
+        socket: ClientStream,
         activity: Arc<ConnectionActivity>,
         limits: PaceLimits,
         slow_readers: Counter,
@@ -53,6 +53,11 @@ impl WriteTimeout {
             }
             return Poll::Ready(written);
         }
+        self.time_out(cx)
+    }
+
+    /// Waits until the client has been reading too slowly for too long.
+    fn time_out<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         if !self.pace.is_waiting() {
             self.activity.write_blocked();
             let until = self.pace.wait(Instant::now());
@@ -112,10 +117,23 @@ impl AsyncWrite for WriteTimeout {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        // An encrypted stream has taken bytes that it could not write yet.
+        match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Pending => self.time_out(cx),
+            flushed => {
+                if self.pace.is_waiting() {
+                    self.pace.moved(0, Instant::now);
+                    self.activity.wrote(0);
+                }
+                flushed
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        match Pin::new(&mut self.socket).poll_shutdown(cx) {
+            Poll::Pending => self.time_out(cx),
+            closed => closed,
+        }
     }
 }

@@ -18,7 +18,10 @@ use tokio::sync::Semaphore;
 use super::response::{self as service_response, Directives};
 use crate::http::body::{Stream, TimedBody};
 use crate::http::pace::PaceLimits;
+use crate::settings::server_address::ServerAddress;
+use crate::settings::tls_files::TlsFiles;
 use crate::upstream::client::{HttpClient, http_client};
+use crate::upstream::connector::Connector;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::upload::RequestBody;
 
@@ -67,6 +70,14 @@ pub enum ServiceError {
         /// The problem with the variable.
         problem: &'static str,
     },
+    /// The address can't be connected to, or the files of TLS can't be used.
+    #[error("data.{contract}.value.http: {problem}")]
+    Address {
+        /// The contract.
+        contract: String,
+        /// The problem.
+        problem: String,
+    },
 }
 
 /// Loads the values of one contract from one service.
@@ -83,26 +94,31 @@ pub struct HttpOrigin {
 
 impl HttpOrigin {
     /// Creates the origin of a contract whose values `service` provides. `variable` reads an environment
-    /// variable.
+    /// variable. `files`: of encrypted connections.
     ///
     /// # Errors
-    /// [`ServiceError`] where a header's variable is missing or invalid.
+    /// [`ServiceError`] where a header's variable is missing or invalid, or a file of TLS.
     pub fn new(
         contract: Contract,
         service: Service,
         variable: impl Fn(&str) -> Option<String>,
+        files: &TlsFiles,
         clock: Arc<dyn Clock>,
         metrics: ServiceMetrics,
     ) -> Result<Self, ServiceError> {
         let headers = headers(&contract.name, &service, variable)?;
-        let client = http_client(service.timeout, service.connections);
+        let unusable = |problem| ServiceError::Address { contract: contract.name.clone(), problem };
+        let address = address(&service).map_err(unusable)?;
+        let connector = Connector::new(&address, files, service.timeout);
+        connector.check().map_err(|err| unusable(err.to_string()))?;
+        let client = http_client(connector, service.connections);
         let name = format!("service:{}", contract.name);
         let permits = Semaphore::new(service.connections);
         Ok(Self { contract, service, name, client, headers, permits, clock, metrics })
     }
 
     fn error(&self, kind: OriginErrorKind, problem: &str) -> OriginError {
-        let (name, address) = (&self.contract.name, self.service.url.authority());
+        let (name, address) = (&self.contract.name, self.service.url.server());
         OriginError {
             kind,
             message: format!("contract {name}: the service at {address} {problem}"),
@@ -114,7 +130,8 @@ impl HttpOrigin {
             let message = format!("contract {}: {why}", self.contract.name);
             OriginError { kind: OriginErrorKind::BadRequest, message }
         })?;
-        let uri: Uri = format!("http://{}{target}", self.service.url.authority())
+        let scheme = if self.service.url.is_tls() { "https" } else { "http" };
+        let uri: Uri = format!("{scheme}://{}{target}", self.service.url.authority())
             .parse()
             .map_err(|_| self.error(OriginErrorKind::BadRequest, "has no valid URL for this ID"))?;
         let requested_wall_ms = self.clock.wall_ms();
@@ -162,6 +179,9 @@ impl HttpOrigin {
         match err {
             UpstreamError::Connect(why) => {
                 self.error(OriginErrorKind::Unavailable, &format!("can't be reached: {why}"))
+            }
+            UpstreamError::Tls(why) => {
+                self.error(OriginErrorKind::Unavailable, &format!("can't be reached: TLS: {why}"))
             }
             UpstreamError::ConnectTimeout(_) => {
                 self.error(OriginErrorKind::Timeout, "did not accept a connection in time")
@@ -246,6 +266,14 @@ impl Origin for HttpOrigin {
             let problem = format!("did not respond within {:?}", self.service.timeout);
             Err(self.error(OriginErrorKind::Timeout, &problem))
         })
+    }
+}
+
+/// Returns the address of a service's server.
+fn address(service: &Service) -> Result<ServerAddress, String> {
+    match service.url.socket() {
+        Some(path) => ServerAddress::unix(path),
+        None => service.url.server().parse(),
     }
 }
 

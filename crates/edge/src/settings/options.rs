@@ -1,23 +1,26 @@
 //! The gateway's options.
 
+use std::path::Path;
 use std::time::Duration;
 
 use contract::config::{TIME_LIMITS, TableReader, ValueError};
-use http::Uri;
-use http::uri::Authority;
 use thiserror::Error;
 
 use super::client_limits::ClientLimits;
 use super::page_limits::PageLimits;
 use super::proxies::Proxies;
 use super::routes::Routes;
+use super::server_address::ServerAddress;
+use super::tls_files::TlsFiles;
 use super::upstream_limits::{TimeoutOverrides, Timeouts, UpstreamLimits};
 
 /// The options of a [`Gateway`](crate::Gateway).
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
-    /// The application's address: `http://host[:port]`.
-    pub upstream: Uri,
+    /// The application's address.
+    pub upstream: ServerAddress,
+    /// The files of encrypted connections to it.
+    pub tls: TlsFiles,
     /// The `Host` that the upstream receives.
     pub host: HostPolicy,
     /// The proxies in front of the gateway, and the served hosts.
@@ -48,30 +51,44 @@ impl GatewayOptions {
     pub const UPSTREAM_KEYS: &[&str] = &{
         let [a, b, c] = TimeoutOverrides::KEYS;
         let [d, e, f, g, h, i, j] = UpstreamLimits::KEYS;
-        ["url", "host", "connect_timeout", a, b, c, d, e, f, g, h, i, j]
+        let [k, l, m] = TlsFiles::KEYS;
+        ["url", "host", "server_name", "connect_timeout", a, b, c, d, e, f, g, h, i, j, k, l, m]
     };
 
     /// Reads `[upstream]`; all other options have their defaults. `form`: the help where the address is
-    /// missing. `parse`: parses the address. `None` only after a problem was recorded.
+    /// missing. `parse`: parses the address. `folder`: the base of relative file names. `None` only after a problem
+    /// was recorded.
     pub fn read_upstream(
         table: &mut TableReader<'_>,
         form: &str,
-        parse: impl FnOnce(&str) -> Result<Uri, ValueError>,
+        parse: impl FnOnce(&str) -> Result<ServerAddress, ValueError>,
+        folder: &Path,
     ) -> Option<Self> {
         let timeouts = TimeoutOverrides::read(table).or(Timeouts::default());
         let upstream_limits = UpstreamLimits::read(table);
         let connect_timeout = table.duration("connect_timeout", TIME_LIMITS);
         let host = table.choice("host", &HOST_WORDS).unwrap_or_default();
+        let tls = TlsFiles {
+            server_name: table.text_with("server_name", parse_server_name),
+            ..TlsFiles::read(table, folder)
+        };
         let options = Self::new(table.required_text_with("url", form, parse)?);
+        for key in TlsFiles::KEYS.iter().chain(&["server_name"]) {
+            if table.has(key) && !options.upstream.is_tls() {
+                let help = "write `url = \"https://…\"`, or remove it";
+                table.problem("conflict", key, "is for `https://` only", help);
+            }
+        }
         let connect_timeout = connect_timeout.unwrap_or(options.connect_timeout);
-        Some(Self { host, timeouts, upstream_limits, connect_timeout, ..options })
+        Some(Self { host, tls, timeouts, upstream_limits, connect_timeout, ..options })
     }
 
     /// The default options for `upstream`.
     #[must_use]
-    pub fn new(upstream: Uri) -> Self {
+    pub fn new(upstream: ServerAddress) -> Self {
         Self {
             upstream,
+            tls: TlsFiles::default(),
             host: HostPolicy::Preserve,
             proxies: Proxies::default(),
             routes: Routes::default(),
@@ -86,19 +103,11 @@ impl GatewayOptions {
         }
     }
 
-    /// Validates the options and returns the upstream's authority.
+    /// Validates the options.
     ///
     /// # Errors
     /// [`OptionsError`] names the first invalid option.
-    pub(crate) fn validate(&self) -> Result<Authority, OptionsError> {
-        let uri = &self.upstream;
-        let plain = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
-        let authority = match (uri.scheme_str(), uri.authority()) {
-            (Some("http"), Some(authority)) if plain && !authority.as_str().contains('@') => {
-                authority
-            }
-            _ => return Err(OptionsError::Upstream(uri.clone())),
-        };
+    pub(crate) fn validate(&self) -> Result<(), OptionsError> {
         let positive = [
             ("pages.max_bytes", self.pages.max_bytes != 0),
             ("connect_timeout", !self.connect_timeout.is_zero()),
@@ -111,9 +120,19 @@ impl GatewayOptions {
         match positive.into_iter().find(|(_, valid)| !valid) {
             Some((name, _)) => Err(OptionsError::Zero(name)),
             None if self.max_head_bytes < 8 << 10 => Err(OptionsError::Head(self.max_head_bytes)),
-            None => Ok(authority.clone()),
+            None => Ok(()),
         }
     }
+}
+
+fn parse_server_name(text: &str) -> Result<String, ValueError> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_address = text.parse::<std::net::IpAddr>().is_ok();
+    if is_address || (!text.is_empty() && text.bytes().all(is_name)) {
+        return Ok(text.to_owned());
+    }
+    let help = "write a host name or an IP address, without scheme and port";
+    Err(ValueError::wrong_value("is no host name", help))
 }
 
 /// The `Host` that the upstream receives.
@@ -133,12 +152,12 @@ const HOST_WORDS: [(&str, HostPolicy); 2] =
 /// An option is invalid.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum OptionsError {
-    /// The upstream is not of the form `http://host[:port]`.
-    #[error("the upstream {0} is not of the form http://host[:port]")]
-    Upstream(Uri),
     /// An option that must be more than zero is zero.
     #[error("{0} must be more than zero")]
     Zero(&'static str),
+    /// The files of TLS can't be used.
+    #[error("{0}")]
+    Tls(String),
     /// The limit on request heads is too small.
     #[error("max_head_bytes is {0}; the minimum is 8192")]
     Head(usize),

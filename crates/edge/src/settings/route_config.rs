@@ -9,6 +9,7 @@ use http::HeaderName;
 
 use crate::http::body_diff::IgnoredParts;
 use crate::http::freshness::MAX_NAME_BYTES;
+use crate::http::query::QueryRules;
 use crate::http::shared_headers;
 use crate::settings::upstream_limits::TimeoutOverrides;
 
@@ -43,6 +44,12 @@ pub struct RouteConfig {
     /// Request headers that select between variants of a page: they are sent with loads, and are part of the
     /// page's key. Default: none.
     pub key_headers: Vec<String>,
+    /// Query parameters that select no page, such as `utm_*`: they are neither in its key nor sent with it.
+    /// Default: none.
+    pub ignore_query: Vec<String>,
+    /// Whether the order of query parameters selects no page; they are sent in the order of their names.
+    /// Default: it does.
+    pub sort_query: bool,
 }
 
 impl Default for RouteConfig {
@@ -60,6 +67,8 @@ impl Default for RouteConfig {
             store: true,
             timeouts: TimeoutOverrides::default(),
             key_headers: Vec::new(),
+            ignore_query: Vec::new(),
+            sort_query: false,
         }
     }
 }
@@ -81,6 +90,8 @@ impl RouteConfig {
         "between_bytes_timeout",
         "total_timeout",
         "key_headers",
+        "ignore_query",
+        "sort_query",
     ];
 
     pub(super) fn read(table: &mut TableReader<'_>) -> Option<Self> {
@@ -105,6 +116,8 @@ impl RouteConfig {
             store: table.flag("store").unwrap_or(default.store),
             timeouts: TimeoutOverrides::read(table),
             key_headers: texts(table, "key_headers", "write names of request headers"),
+            ignore_query: texts(table, "ignore_query", "write names of query parameters"),
+            sort_query: table.flag("sort_query").unwrap_or(default.sort_query),
             path: table.required_text_with("path", PATH, |text| Ok(text.to_owned()))?,
         };
         match route.check() {
@@ -144,6 +157,8 @@ impl RouteConfig {
                 return Err(format!("key_headers: {name:?} {problem}"));
             }
         }
+        QueryRules::parse(&self.ignore_query, self.sort_query)
+            .map_err(|err| format!("ignore_query: {err}"))?;
         IgnoredParts::parse(&self.audit_ignore)
             .map(drop)
             .map_err(|err| format!("audit_ignore: {err}"))

@@ -1,16 +1,19 @@
 //! Routes: one policy per path prefix.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache::{Mappings, Policy, Rules};
+use cache::{Engine, ForeignProof, Mappings, Policy, Rules};
 use contract::config::TableReader;
-use contract::{Contracts, Evidence, PageEvidence};
+use contract::{Contracts, Evidence, PageEvidence, TextForms};
 use http::HeaderName;
 use thiserror::Error;
 
 use crate::http::body_diff::IgnoredParts;
 use crate::http::path;
+use crate::http::query::QueryRules;
+use crate::page_cache::other_logs::OtherLogs;
 use crate::settings::route_config::RouteConfig;
 use crate::settings::upstream_limits::{TimeoutOverrides, Timeouts};
 
@@ -49,12 +52,16 @@ pub(crate) struct Route {
     pub(crate) store: bool,
     /// The request headers that are part of its pages' keys, sorted.
     pub(crate) key_headers: Arc<[HeaderName]>,
+    /// The parts of queries that select its pages.
+    pub(crate) query: QueryRules,
     overrides: TimeoutOverrides,
     /// The timeouts of exchanges with the upstream.
     pub(crate) timeouts: Timeouts,
     shows: Vec<String>,
     /// The evidence of its pages, by their tags.
     pub(crate) evidence: PageEvidence,
+    /// The proof of its pages by the logs of other sources than the main one; `None`: these raise no tags.
+    pub(crate) other_logs: Option<Arc<OtherLogs>>,
     /// The parts that the auditor of pages ignores.
     pub(crate) ignored: IgnoredParts,
 }
@@ -96,15 +103,33 @@ impl Routes {
     }
 
     /// Returns the routes with the evidence that `contracts` give their pages. Without it, all pages are proven
-    /// by their age alone.
+    /// by their age alone. `forms`: those of the columns that tags are made of.
     #[must_use]
-    pub fn with_contracts(&self, contracts: &Contracts) -> Self {
+    pub fn with_contracts(&self, contracts: &Contracts, forms: &TextForms) -> Self {
+        self.with_sources(contracts, forms, &BTreeMap::new())
+    }
+
+    /// As [`with_contracts`](Self::with_contracts), where `contracts` have several sources. `others`: the engines of
+    /// all of them but the main one, whose engine stores the pages.
+    #[must_use]
+    pub fn with_sources(
+        &self,
+        contracts: &Contracts,
+        forms: &TextForms,
+        others: &BTreeMap<String, Engine>,
+    ) -> Self {
         let prove = |route: &Arc<Route>| {
-            let evidence = PageEvidence::new(contracts, &route.shows);
-            let mappings = Mappings::ByTags(Arc::new(evidence.clone()));
-            let rules = Rules { mappings, ..route.policy.rules.clone() };
+            let evidence = PageEvidence::new(contracts, &route.shows, forms);
+            let own = evidence.without_sources(|name| others.contains_key(name));
+            let mappings = Mappings::ByTags(Arc::new(own));
+            let rules = &route.policy.rules;
+            let other_logs =
+                OtherLogs::new(&evidence, others, rules.pool, rules.stale_while_revalidate);
+            let other_logs = other_logs.map(Arc::new);
+            let foreign = other_logs.clone().map(|logs| logs as Arc<dyn ForeignProof>);
+            let rules = Rules { mappings, foreign, ..rules.clone() };
             let policy = Arc::new(route.policy.with_rules(rules));
-            Arc::new(Route { evidence, policy, ..Route::clone(route) })
+            Arc::new(Route { evidence, other_logs, policy, ..Route::clone(route) })
         };
         Self { routes: self.routes.iter().map(prove).collect(), default: prove(&self.default) }
     }
@@ -124,12 +149,6 @@ impl Routes {
             Arc::new(Route { policy, timeouts, ..Route::clone(route) })
         };
         Self { routes: self.routes.iter().map(limit).collect(), default: limit(&self.default) }
-    }
-
-    /// Returns the contracts that routes name in `shows`, each with the route's path.
-    pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
-        let routes = self.routes.iter();
-        routes.flat_map(|route| route.shows.iter().map(|name| (&*route.prefix, name.as_str())))
     }
 
     /// The route of a path in its normal form: that of the longest prefix. Where an application may read the
@@ -191,6 +210,8 @@ impl Route {
         key_headers.dedup();
         Self {
             key_headers: key_headers.into(),
+            query: QueryRules::parse(&config.ignore_query, config.sort_query)
+                .expect("checked with the route"),
             plain_prefix: path::decoded(&prefix).into_owned(),
             prefix,
             policy: Arc::new(Policy::new(rules)),
@@ -200,6 +221,7 @@ impl Route {
             timeouts: config.timeouts.or(Timeouts::default()),
             shows: config.shows.clone(),
             evidence: PageEvidence::default(),
+            other_logs: None,
             ignored: IgnoredParts::parse(&config.audit_ignore).expect("checked with the route"),
         }
     }

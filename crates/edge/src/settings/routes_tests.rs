@@ -85,6 +85,7 @@ fn invalid_route_rejected() {
         ),
         ("path = \"/\"\nkey_headers = [\"a b\"]", "edge.route[0]: key_headers: \"a b\" is not"),
         ("path = \"/\"\nkey_headers = [\"range\"]", "edge.route[0]: key_headers: \"range\" is not"),
+        ("path = \"/\"\nignore_query = [\"a=b\"]", "edge.route[0]: ignore_query: \"a=b\" is not"),
         ("path = \"/\"\n[[route]]\npath = \"/\"", "edge.route: edge.route \"/\": duplicate"),
     ] {
         let err = read(&format!("[[route]]\n{keys}")).expect_err(keys);
@@ -130,7 +131,8 @@ fn every_option_of_a_route_has_a_key() {
     let text = "path = \"/p/\"\ncontract = \"product\"\nstaleness = \"1s\"\nunproven = \"fail\"\n\
                 max_lifetime = \"1s\"\nstale_while_revalidate = \"1s\"\npriority = \"critical\"\n\
                 shows = [\"a\"]\naudit_ignore = [\"a\"]\nstore = false\ntimeout = \"1s\"\n\
-                between_bytes_timeout = \"1s\"\ntotal_timeout = \"1s\"\nkey_headers = [\"a\"]";
+                between_bytes_timeout = \"1s\"\ntotal_timeout = \"1s\"\nkey_headers = [\"a\"]\n\
+                ignore_query = [\"a\"]\nsort_query = true";
     let table: toml::Table = text.parse().expect("TOML");
     let mut reader = TableReader::new("edge.route[0]", &table, RouteConfig::KEYS);
     let route = RouteConfig::read(&mut reader);
@@ -149,13 +151,16 @@ fn every_option_of_a_route_has_a_key() {
         store,
         timeouts,
         key_headers,
+        ignore_query,
+        sort_query,
     } = route;
     assert!(path != default.path && contract != default.contract);
     assert!(staleness != default.staleness && unproven != default.unproven);
     assert!(max_lifetime != default.max_lifetime && priority != default.priority);
     assert!(stale_while_revalidate != default.stale_while_revalidate && store != default.store);
     assert!(shows != default.shows && audit_ignore != default.audit_ignore);
-    assert!(key_headers != default.key_headers);
+    assert!(key_headers != default.key_headers && ignore_query != default.ignore_query);
+    assert_ne!(sort_query, default.sort_query);
     let second = Some(Duration::from_secs(1));
     let expected = TimeoutOverrides { first_byte: second, between_bytes: second, total: second };
     assert_eq!(timeouts, expected);

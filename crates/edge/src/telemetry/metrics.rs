@@ -41,6 +41,8 @@ pub const OPEN_REFUSED: &str = "tidegate_gateway_open_messages_refused";
 pub const INVALID_PROXY_HEADERS: &str = "tidegate_gateway_invalid_proxy_headers";
 /// Page responses that were not stored, by reason.
 pub const NOT_STORED: &str = "tidegate_gateway_unstored_responses";
+/// Loaded pages with a tag in another text than the log's, which no change raises.
+pub const MISSPELT_TAGS: &str = "tidegate_gateway_misspelt_tags";
 
 /// The result of a request in metrics and logs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -142,6 +144,7 @@ pub struct Metrics {
     pub(crate) slow_connections: Counter,
     pub(crate) slow_readers: Counter,
     pub(crate) malformed_tokens: Counter,
+    pub(crate) misspelt_tags: Counter,
     pub(crate) upstream_requests: Counter,
 }
 
@@ -177,6 +180,7 @@ impl Metrics {
             slow_connections: Counter::default(),
             slow_readers: Counter::default(),
             malformed_tokens: Counter::default(),
+            misspelt_tags: Counter::default(),
             upstream_requests: Counter::default(),
         };
         registry.register(
@@ -226,6 +230,11 @@ impl Metrics {
             INVALID_PROXY_HEADERS,
             "Connections closed because a trusted proxy sent no valid PROXY header",
             metrics.invalid_proxy_headers.clone(),
+        );
+        registry.register(
+            MISSPELT_TAGS,
+            "Loaded pages with a tag in another text than the log's, which no change raises",
+            metrics.misspelt_tags.clone(),
         );
         registry.register(NOT_STORED, "Page responses that were not stored, by reason", not_stored);
         metrics

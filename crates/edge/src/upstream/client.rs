@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::connector::Connector;
 use super::upload::RequestBody;
 
 /// Idle connections close after this time. Shorter than the keep-alive of common servers, so that
@@ -13,13 +13,10 @@ use super::upload::RequestBody;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A client with a connection pool.
-pub(crate) type HttpClient = Client<HttpConnector, RequestBody>;
+pub(crate) type HttpClient = Client<Connector, RequestBody>;
 
 /// Creates a client that keeps at most `max_idle` idle connections per host.
-pub(crate) fn http_client(connect_timeout: Duration, max_idle: usize) -> HttpClient {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(connect_timeout));
-    connector.set_nodelay(true);
+pub(crate) fn http_client(connector: Connector, max_idle: usize) -> HttpClient {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)

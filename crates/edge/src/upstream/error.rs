@@ -8,6 +8,9 @@ use cache::admission::RequestOutcome;
 use hyper_util::client::legacy::Error as ClientError;
 use listen::is_out_of_descriptors;
 use thiserror::Error;
+use tls::{TlsFailure, alert_of};
+
+use crate::settings::tls_files::NAMES;
 
 /// The upstream gave no usable response.
 #[derive(Debug, Error)]
@@ -24,6 +27,8 @@ pub(crate) enum UpstreamError {
     TotalLimit(&'static str),
     #[error("can't connect to the upstream: {0}")]
     Connect(String),
+    #[error("can't connect to the upstream: TLS: {0}")]
+    Tls(String),
     #[error("this process has no file descriptors left for a connection to the upstream")]
     Descriptors,
     #[error("no connection to the upstream within {0:?}")]
@@ -48,6 +53,12 @@ impl UpstreamError {
         let causes = || std::iter::successors(err.source(), |cause| (**cause).source());
         let text = causes().last().map_or_else(|| err.to_string(), ToString::to_string);
         let io = causes().find_map(|cause| cause.downcast_ref::<io::Error>());
+        // TLS 1.3 refuses a client certificate after the handshake.
+        let alert = io.and_then(|err| alert_of(err, &NAMES));
+        let failure = causes().find_map(|cause| cause.downcast_ref::<TlsFailure>());
+        if let Some(failure @ TlsFailure::Misconfigured { .. }) = alert.as_ref().or(failure) {
+            return Self::Tls(failure.to_string());
+        }
         if err.is_connect() {
             if io.is_some_and(is_out_of_descriptors) {
                 return Self::Descriptors;
@@ -71,7 +82,10 @@ impl UpstreamError {
 
     /// Whether the request was not sent for lack of a connection.
     pub(crate) fn is_before_sending(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::ConnectTimeout(_) | Self::Descriptors)
+        matches!(
+            self,
+            Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout(_) | Self::Descriptors
+        )
     }
 
     /// The error type of RFC 9209 §2.3; also the label in metrics.
@@ -83,6 +97,7 @@ impl UpstreamError {
             Self::Connect(_) | Self::Unreachable(_) | Self::PageFails(_) => {
                 "destination_unavailable"
             }
+            Self::Tls(_) => "tls_certificate_error",
             Self::ClientLimit(_) => "http_request_denied",
             Self::ConnectTimeout(_) => "connection_timeout",
             Self::ResponseTimeout(_) | Self::TotalTimeout(_) => "http_response_timeout",
@@ -108,7 +123,7 @@ impl UpstreamError {
     /// server is ill; other failures may be those of one page. `None`: no signal.
     pub(crate) fn outcome(&self) -> Option<RequestOutcome> {
         Some(match self {
-            Self::Connect(_) | Self::ConnectTimeout(_) => RequestOutcome::Failed,
+            Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout(_) => RequestOutcome::Failed,
             Self::ResponseTimeout(_) | Self::TotalTimeout(_) => RequestOutcome::Silent,
             Self::Closed | Self::InvalidHttp(_) | Self::Incomplete(_) => RequestOutcome::Answered,
             Self::RequestBody
@@ -130,7 +145,7 @@ impl UpstreamError {
             Self::PageFails(_) => "the upstream fails to serve this page",
             Self::ClientLimit(_) => "too many requests of this client are open",
             Self::TotalLimit(_) => "too many requests are open",
-            Self::Connect(_) => "can't connect to the upstream",
+            Self::Connect(_) | Self::Tls(_) => "can't connect to the upstream",
             Self::ConnectTimeout(_) | Self::ResponseTimeout(_) | Self::TotalTimeout(_) => {
                 "the upstream timed out"
             }

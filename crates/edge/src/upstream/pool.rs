@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use cache::admission::Permit;
 use http::header::TRANSFER_ENCODING;
-use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, response};
 use hyper::body::Incoming;
+use listen::RareLog;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::client::{HttpClient, http_client};
+use super::connector::Connector;
 use super::error::UpstreamError;
 use super::request::{Audience, ForwardRequest, UpstreamAddress};
 use super::upload::{Progress, RequestBody};
 use crate::http::body::TimedBody;
 use crate::http::forwarding::list_members;
 use crate::http::pace::PaceLimits;
-use crate::settings::options::GatewayOptions;
+use crate::settings::options::{GatewayOptions, OptionsError};
 use crate::settings::upstream_limits::Timeouts;
 use crate::telemetry::metrics::Metrics;
 
@@ -33,23 +35,28 @@ pub(crate) struct Upstream {
     /// The time that a client may pause within an upload.
     client_timeout: Duration,
     metrics: Arc<Metrics>,
+    tls_failures: Mutex<RareLog>,
 }
 
 impl Upstream {
+    /// # Errors
+    /// [`OptionsError::Tls`].
     pub(crate) fn new(
         options: &GatewayOptions,
-        authority: Authority,
         metrics: Arc<Metrics>,
-    ) -> Self {
+    ) -> Result<Self, OptionsError> {
         let connect_timeout = options.connect_timeout;
-        Self {
-            client: http_client(connect_timeout, options.upstream_limits.concurrency),
-            unpooled: http_client(connect_timeout, 0),
-            address: UpstreamAddress::new(authority, options),
+        let connector = Connector::new(&options.upstream, &options.tls, connect_timeout);
+        connector.check().map_err(|err| OptionsError::Tls(err.to_string()))?;
+        Ok(Self {
+            client: http_client(connector.clone(), options.upstream_limits.concurrency),
+            unpooled: http_client(connector, 0),
+            address: UpstreamAddress::new(options),
             connect_timeout,
             client_timeout: options.clients.timeout,
             metrics,
-        }
+            tls_failures: Mutex::default(),
+        })
     }
 
     /// The upstream's own host.
@@ -102,6 +109,7 @@ impl Upstream {
         };
         let response = outcome.and_then(decodable).inspect_err(|err| {
             self.metrics.record_upstream_error(err.proxy_error());
+            self.log_tls(err);
         })?;
         let (head, body) = response.into_parts();
         let body = TimedBody::new(body, PaceLimits { pause: timeouts.between_bytes, rate: 0 });
@@ -109,6 +117,15 @@ impl Upstream {
             None => (head, body),
             Some((deadline, total)) => (head, body.with_deadline(deadline, total)),
         })
+    }
+
+    /// Logs why TLS fails, once a minute: the operator has to change something.
+    fn log_tls(&self, err: &UpstreamError) {
+        if let UpstreamError::Tls(_) = err
+            && let Some(count) = self.tls_failures.lock().due(Instant::now())
+        {
+            tracing::warn!(error = %err, count, "[upstream] connections fail");
+        }
     }
 
     async fn send_once(

@@ -1,7 +1,7 @@
 //! Requests to the upstream.
 
 use http::header::{ACCEPT_ENCODING, VIA};
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request, uri};
 
 use crate::http::client::{Client, ForwardingHeaders};
@@ -12,6 +12,7 @@ use crate::http::shared_headers;
 use crate::http::target::Scheme;
 use crate::http::tunnel;
 use crate::settings::options::{GatewayOptions, HostPolicy};
+use crate::settings::server_address::ServerAddress;
 
 /// The head of a client's request, with the results of classification, as it is forwarded.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(crate) enum Audience<'a> {
 /// The upstream's address, and how requests name the upstream.
 #[derive(Debug)]
 pub(crate) struct UpstreamAddress {
-    authority: Authority,
+    server: ServerAddress,
     host: HeaderValue,
     host_policy: HostPolicy,
     forwarding: ForwardingHeaders,
@@ -55,13 +56,14 @@ pub(crate) struct UpstreamAddress {
 }
 
 impl UpstreamAddress {
-    pub(crate) fn new(authority: Authority, options: &GatewayOptions) -> Self {
-        let host =
-            HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII");
+    pub(crate) fn new(options: &GatewayOptions) -> Self {
+        let server = options.upstream.clone();
+        let host = HeaderValue::from_str(server.authority().as_str());
+        let host = host.expect("an authority is visible ASCII");
         let (host_policy, forwarding) = (options.host, options.proxies.headers);
         let instance = RequestIds::new().generate();
         let instance = instance.to_str().unwrap_or_default().to_owned();
-        Self { authority, host, host_policy, forwarding, instance }
+        Self { server, host, host_policy, forwarding, instance }
     }
 
     /// Whether a request has passed this gateway.
@@ -77,8 +79,8 @@ impl UpstreamAddress {
 
     fn uri(&self, target: PathAndQuery) -> Uri {
         let mut parts = uri::Parts::default();
-        parts.scheme = Some(uri::Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
+        parts.scheme = Some(self.server.scheme());
+        parts.authority = Some(self.server.authority().clone());
         parts.path_and_query = Some(target);
         Uri::from_parts(parts).expect("scheme, authority and path form a URI")
     }

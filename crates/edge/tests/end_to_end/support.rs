@@ -12,7 +12,7 @@ use cache::{Engine, EngineOptions, SystemClock};
 use coherence::{
     Batch, Cause, Claim, Clock, Coverage, CoverageDigest, Epoch, Event, History, Lsn, Subject,
 };
-use contract::{Contracts, Tag};
+use contract::{Contracts, Tag, TextForms};
 use edge::{Gateway, GatewayOptions, Metrics};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -165,7 +165,7 @@ impl Edge {
         let uri = format!("http://{upstream}").parse().expect("a URI");
         let mut options = GatewayOptions::new(uri);
         change(&mut options);
-        options.routes = options.routes.with_contracts(&contracts());
+        options.routes = options.routes.with_contracts(&contracts(), &TextForms::default());
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let gateway = Gateway::new(options, engine.clone(), metrics, Arc::clone(&clock))

@@ -15,6 +15,7 @@ use super::statement::{StatementEffect, effect_of};
 use crate::changes::whole_table;
 use crate::event::Commit;
 use crate::message::LogMessage;
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::table::TableName;
 
@@ -32,6 +33,9 @@ pub(super) struct CommitAssembler {
     request_columns: [String; 1],
     max_changes: usize,
     metrics: Metrics,
+    message_keys: MessageKeys,
+    /// The start of the last event's statement, in seconds since 1970.
+    timestamp: u32,
     /// The tables of the current group, by their number in it; `None` for an untracked table.
     layouts: HashMap<u64, Option<TableLayout>>,
     /// The changes of prepared transactions, by XA name.
@@ -112,6 +116,8 @@ impl CommitAssembler {
             request_columns: [MESSAGE_COLUMN.to_owned()],
             max_changes: options.max_changes,
             metrics: options.metrics.clone(),
+            message_keys: options.message_keys.clone(),
+            timestamp: 0,
             layouts: HashMap::new(),
             prepared: HashMap::new(),
             open: None,
@@ -131,6 +137,7 @@ impl CommitAssembler {
         event: Option<Event<'_>>,
         end: Lsn,
     ) -> GroupState {
+        self.timestamp = raw.timestamp;
         let ended = match event {
             Some(event) => self.handle_event(event),
             None => {
@@ -343,7 +350,9 @@ impl CommitAssembler {
     fn add_request(&mut self, row: Option<&Row>) {
         let text = row.and_then(|row| row.get(MESSAGE_COLUMN)).and_then(Cell::text);
         let Some(text) = text.filter(|text| !text.is_empty()) else { return };
-        if let Some(message) = LogMessage::from_log(text.as_bytes(), &self.source, &self.metrics) {
+        let at_us = u64::from(self.timestamp) * 1_000_000;
+        let (keys, source, metrics) = (&self.message_keys, &self.source, &self.metrics);
+        if let Some(message) = keys.read(text.as_bytes(), at_us, source, metrics) {
             self.open.get_or_insert_default().messages.push(message);
         }
     }

@@ -7,7 +7,7 @@ use database::mariadb::{ConnectConfig, Connection};
 use database::quoting::mariadb_literal;
 
 use super::catalog;
-use super::connection::{connect, open_for_log};
+use super::connection::{connect_to_current, open_for_log};
 use super::log;
 use super::options::MariaDbOptions;
 use super::position::BinlogPosition;
@@ -47,9 +47,9 @@ impl Candidate for MariaDbCandidate {
     type Session = Session;
 
     async fn acquire(&mut self) -> Result<Option<(StreamStart, Session)>, FeedError> {
-        let connection = match &self.witness {
+        let connection = match self.witness() {
             Some(witness) if log::end(witness).await.is_ok() => witness.clone(),
-            _ => Arc::new(connect(&self.config).await?),
+            _ => Arc::new(connect_to_current(&self.config, &self.options.server).await?),
         };
         prepare_on(&connection, &self.config, &self.options).await?;
         let (identity, _) = log::end(&connection).await?;
@@ -66,7 +66,7 @@ impl Candidate for MariaDbCandidate {
     }
 
     async fn is_free(&self) -> Result<bool, FeedError> {
-        match &self.witness {
+        match self.witness() {
             // If so, this connection holds it from now on.
             Some(connection) => self.try_lock(connection).await,
             None => Ok(true),
@@ -84,6 +84,13 @@ impl MariaDbCandidate {
         Self { options, config, checkpoint, witness, last_identity, reset: false }
     }
 
+    /// Returns the witness, unless the address has come to lead to another server.
+    fn witness(&self) -> Option<&Arc<Connection>> {
+        let is_current =
+            |witness: &&Arc<Connection>| self.options.server.is_current(witness.server());
+        self.witness.as_ref().filter(is_current)
+    }
+
     /// Starts the stream; this node holds the lock.
     async fn acquire_stream(
         &self,
@@ -92,7 +99,7 @@ impl MariaDbCandidate {
     ) -> Result<AcquiredStream, FeedError> {
         let mut from = self.start_point(connection, identity).await?;
         let stream = loop {
-            let conn = open_for_log(&self.config).await?;
+            let conn = open_for_log(&self.config, connection.server()).await?;
             match stream::open(conn, &from.file, from.position).await {
                 Ok(stream) => break stream,
                 Err(OpenError::PositionLost(reason)) if !from.reset => {
@@ -122,8 +129,8 @@ impl MariaDbCandidate {
             server_started: identity.server_started.clone(),
             history: History::default(),
         };
-        let connection = connection.clone();
-        Ok(AcquiredStream { connection, stream, start, position: from.position })
+        let (connection, identity) = (connection.clone(), identity.clone());
+        Ok(AcquiredStream { connection, stream, start, position: from.position, identity })
     }
 
     /// Returns the consumer's checkpoint if it is a position in this log, else the log's end.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use contract::table_name;
 use database::DatabaseError;
 use database::mariadb::Connection;
 use database::quoting::{mariadb_identifier, mariadb_literal};
@@ -20,7 +21,7 @@ pub(super) async fn settings(
                from information_schema.global_variables where variable_name in \
                ('binlog_expire_logs_seconds', 'binlog_format', 'binlog_row_image', \
                 'binlog_row_metadata', 'expire_logs_days', 'log_bin', 'log_bin_compress', \
-                'log_slave_updates', 'server_id', 'version')";
+                'log_slave_updates', 'read_only', 'server_id', 'version', 'wsrep_on')";
     let rows = connection.rows(OPERATION, sql).await?.into_iter();
     Ok(rows.filter_map(|row| <[_; 2]>::try_from(row).ok()).filter_map(pair).collect())
 }
@@ -161,6 +162,25 @@ pub(super) async fn table(
     Ok(Some(Table { engine, columns, cascades, is_versioned }))
 }
 
+/// Returns the tables that the user may read, as contracts name them: those of `database` without it.
+pub(super) async fn table_names(
+    connection: &Connection,
+    database: &str,
+) -> Result<Vec<String>, FeedError> {
+    let sql = format!(
+        "select table_schema, table_name from information_schema.tables where table_type like '%TABLE' \
+           and table_schema not in ('information_schema', 'mysql', 'performance_schema', 'sys') \
+         order by table_schema <> {}, 1, 2",
+        mariadb_literal(database)
+    );
+    let rows = connection.rows(OPERATION, &sql).await?.into_iter();
+    let names = rows.filter_map(|row| <[_; 2]>::try_from(row).ok()).filter_map(pair);
+    let own = names.filter(|(_, table)| table != REQUEST_TABLE);
+    Ok(own
+        .map(|(schema, table)| table_name((schema != database).then_some(&schema), &table))
+        .collect())
+}
+
 fn cascades(created: &str) -> Vec<String> {
     let keys = created.lines().map(|line| line.trim().trim_end_matches(','));
     let keys =
@@ -185,6 +205,9 @@ pub(super) async fn request_table_error(
         format!("explain delete from {table} where id = 0"),
     ] {
         if let Err(err) = connection.run(OPERATION, &[sql]).await {
+            if err.has_number(READ_ONLY) {
+                return Ok(None);
+            }
             let codes = [DENIED_TABLE, DENIED_COLUMN, NO_TABLE, NO_COLUMN];
             return expected_error(err, &codes).map(Some);
         }
@@ -197,6 +220,8 @@ const DENIED_TABLE: u16 = 1142;
 const DENIED_COLUMN: u16 = 1143;
 const NO_TABLE: u16 = 1146;
 const NO_COLUMN: u16 = 1054;
+/// The server takes no writes now, whichever table they name.
+const READ_ONLY: u16 = 1290;
 
 /// Returns `None` if the user lacks the privilege.
 fn if_permitted<T>(result: Result<T, DatabaseError>) -> Result<Option<T>, FeedError> {

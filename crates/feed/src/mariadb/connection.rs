@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use database::DatabaseError;
-use database::mariadb::{ConnectConfig, Connection, MariaDbUrl};
+use database::mariadb::{ConnectConfig, Connection, CurrentServer, MariaDbUrl, ServerIdentity};
 use mysql_async::Conn;
 
 /// Timeout for connecting and for small queries.
@@ -36,7 +36,18 @@ pub(super) async fn connect(config: &ConnectConfig) -> Result<Connection, Databa
     config.connect(TIMEOUT).await
 }
 
-/// Opens a connection that becomes a stream of the log, without session settings.
-pub(super) async fn open_for_log(config: &ConnectConfig) -> Result<Conn, DatabaseError> {
-    ConnectConfig { session: Vec::new(), ..config.clone() }.open(TIMEOUT).await
+/// Opens a connection for queries, and records which server the address leads to.
+pub(super) async fn connect_to_current(
+    config: &ConnectConfig,
+    server: &CurrentServer,
+) -> Result<Connection, DatabaseError> {
+    config.connect_to_current(server, TIMEOUT).await
+}
+
+/// Opens a connection to `server` that becomes a stream of the log, without session settings.
+pub(super) async fn open_for_log(
+    config: &ConnectConfig,
+    server: &ServerIdentity,
+) -> Result<Conn, DatabaseError> {
+    ConnectConfig { session: Vec::new(), ..config.clone() }.open_on(server, TIMEOUT).await
 }

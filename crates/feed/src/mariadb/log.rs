@@ -17,16 +17,28 @@ pub(super) const MESSAGE_COLUMN: &str = "message";
 /// Queries the position of the session's consistent snapshot, or of the last commit if it has none.
 const SNAPSHOT: &str = "show status like 'binlog_snapshot_%'";
 
+/// Queries how often the server was told to replicate from another one. From then on its log may leave out the
+/// changes that it receives, and they are older than on the other server.
+const REPLICATION_STARTS: &str = "show global status like 'com_start_%slave%'";
+
 /// Returns the log's identity and end.
 pub(super) async fn end(connection: &Connection) -> Result<(Identity, BinlogPosition), FeedError> {
     // The position comes first: if the log is reset in between, the old position is attributed to the
     // new log, where it proves nothing.
-    let statements = [SNAPSHOT, "show global status like 'com_reset'"];
+    let statements = [SNAPSHOT, "show global status like 'com_reset'", REPLICATION_STARTS];
     let results = connection.query("reading the end of the log", &statements).await?;
-    let resets = results.get(1).and_then(|rows| rows.first()?.get(1)?.clone());
-    let resets = resets.ok_or_else(|| FeedError::Malformed("no count of resets".into()))?;
-    let server_started = format!("{} {resets}", connection.started());
-    let system = fnv1a(connection.instance().bytes());
+    let count = |rows: &Rows| -> Option<u64> {
+        rows.first()?;
+        rows.iter().map(|row| row.get(1)?.as_deref()?.parse::<u64>().ok()).sum()
+    };
+    let counts = results.get(1).and_then(count).zip(results.get(2).and_then(count));
+    let (resets, replications) =
+        counts.ok_or_else(|| FeedError::Malformed("no count of resets".into()))?;
+    let mut server_started = format!("{} {resets}", connection.server().started);
+    if replications > 0 {
+        server_started += &format!(" {replications}");
+    }
+    let system = fnv1a(connection.server().instance.bytes());
     let timeline = fnv1a(server_started.bytes()) as u32;
     Ok((Identity { system, timeline, server_started }, position(results.first())?))
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use coherence::Clock;
-use database::mariadb::MariaDbUrl;
+use database::mariadb::{CurrentServer, MariaDbUrl};
 
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::table::TrackedTable;
 
@@ -15,6 +16,8 @@ pub struct MariaDbOptions {
     pub source: Arc<str>,
     /// `mysql://user:password@host:port/database`
     pub url: MariaDbUrl,
+    /// The server that loads and samples come from too.
+    pub server: CurrentServer,
     /// The name of the lock. Its holder follows the log, all other nodes are on standby.
     pub slot: String,
     /// The tables to follow: `database.table`, or a bare name for a table of the URL's database.
@@ -22,6 +25,8 @@ pub struct MariaDbOptions {
     /// A transaction that changes more rows than this is delivered as a change of whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
+    /// The keys that verify messages.
+    pub message_keys: MessageKeys,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
     /// The feed's metrics.
@@ -40,9 +45,11 @@ impl MariaDbOptions {
         Self {
             source: source.into(),
             url,
+            server: CurrentServer::default(),
             slot: "tidegate".to_owned(),
             tables,
             max_changes: 100_000,
+            message_keys: MessageKeys::default(),
             clock,
             metrics: Metrics::default(),
         }

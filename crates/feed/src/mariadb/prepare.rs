@@ -12,6 +12,7 @@ use super::options::MariaDbOptions;
 use super::stream::{self, OpenError};
 use crate::error::{FeedError, SetupError, SetupIssue};
 use crate::table::{TableName, TrackedTable};
+use crate::unknown_name::{missing_column, missing_table};
 
 /// If the log is kept for a shorter time, it may be gone before a stopped node is back.
 const MIN_RETENTION_S: f64 = 3_600.0;
@@ -53,7 +54,7 @@ pub async fn prepare(options: &MariaDbOptions) -> Result<Vec<SetupIssue>, FeedEr
     let (_, end) = log::end(&connection).await?;
     let files = catalog::files(&connection).await?.unwrap_or_default();
     let last = files.last().map(|file| file.name.clone()).unwrap_or_default();
-    match stream::open(open_for_log(&config).await?, &last, end).await {
+    match stream::open(open_for_log(&config, connection.server()).await?, &last, end).await {
         Ok(_) | Err(OpenError::PositionLost(_)) => Ok(warnings),
         Err(OpenError::AccessDenied) => Err(access_denied(&connection, &config).await?.into()),
         Err(OpenError::Failed(err)) => Err(err.into()),
@@ -80,14 +81,8 @@ pub(super) async fn prepare_on(
     let mut check = Check { user: catalog::user(connection).await?, ..Check::default() };
     let settings = catalog::settings(connection).await?;
     check.server(&settings);
-    if settings.get("log_slave_updates").is_some_and(|value| value == "OFF")
-        && catalog::is_replica(connection).await?
-    {
-        let description = "The server is a replica and does not log the changes from its primary \
-                    (`log_slave_updates`).";
-        let remedy =
-            ["-- in the server's configuration, then restart it:", "log_slave_updates = ON"];
-        check.issue(description, remedy.map(str::to_owned));
+    if catalog::is_replica(connection).await? {
+        check.replica(&settings);
     }
     let tables: Vec<_> = options
         .tables
@@ -113,8 +108,13 @@ pub(super) async fn prepare_on(
         }
     }
     for (name, tracked) in &tables {
-        let table = catalog::table(connection, name).await?;
-        check.table(name, tracked, table.as_ref());
+        match catalog::table(connection, name).await? {
+            Some(table) => check.table(name, tracked, &table),
+            None => {
+                let known = catalog::table_names(connection, config.url.database()).await?;
+                check.no_table(name, tracked, &known);
+            }
+        }
     }
     if let Some(error) = catalog::request_table_error(connection, config.url.database()).await? {
         check.request_table(config.url.database(), &error);
@@ -174,6 +174,12 @@ impl Check {
                 self.issue(description, remedy);
             }
         }
+        if setting("wsrep_on") == "ON" {
+            let description = "The server is a node of a Galera cluster (`wsrep_on`): a commit on another node is \
+                        acknowledged before this one shows and logs it, so no bound holds.";
+            let remedy = "-- not supported: follow a server that replicates by the binary log";
+            self.issue(description, [remedy.to_owned()]);
+        }
         if setting("server_id") == "0" {
             let remedy = "set global server_id = 1; -- and in the server's configuration";
             self.issue("`server_id` is 0: the log can't be followed.", [remedy.to_owned()]);
@@ -190,6 +196,24 @@ impl Check {
             );
             let remedy = "set global binlog_expire_logs_seconds = 86400; -- and in the server's configuration";
             self.warnings.push(SetupIssue::new(description, [remedy.to_owned()]));
+        }
+    }
+
+    /// Checks a server that receives changes from another one.
+    fn replica(&mut self, settings: &HashMap<String, String>) {
+        let is = |name: &str, value: &str| settings.get(name).is_some_and(|found| found == value);
+        if is("read_only", "ON") {
+            let description = "The server is a replica (`read_only`): applications write to another server, and \
+                        the bounds of answers would leave out the time until their changes arrive here.";
+            let remedy = "-- name the primary in the url of the source";
+            self.issue(description, [remedy.to_owned()]);
+        }
+        if is("log_slave_updates", "OFF") {
+            let description = "The server is a replica and does not log the changes from its primary \
+                        (`log_slave_updates`).";
+            let remedy =
+                ["-- in the server's configuration, then restart it:", "log_slave_updates = ON"];
+            self.issue(description, remedy.map(str::to_owned));
         }
     }
 
@@ -215,16 +239,21 @@ impl Check {
         self.issue(description, [create, grant]);
     }
 
-    fn table(&mut self, name: &TableName, tracked: &TrackedTable, table: Option<&Table>) {
+    /// The server does not show a table to a user that may not read it.
+    fn no_table(&mut self, name: &TableName, tracked: &TrackedTable, known: &[String]) {
+        let mut issue = missing_table(&tracked.table, known);
+        issue.description = format!(
+            "There is no table `{name}`, which contracts refer to, or the user {} may not read it.",
+            self.user
+        );
+        let grant = format!("grant select on {} to {};", name.mariadb_quoted(), self.user);
+        issue.remedy.push(format!("-- or, if the table exists: {grant}"));
+        self.issues.push(issue);
+    }
+
+    fn table(&mut self, name: &TableName, tracked: &TrackedTable, table: &Table) {
         let quoted = name.mariadb_quoted();
         let grant = format!("grant select on {quoted} to {};", self.user);
-        let Some(table) = table else {
-            let description = format!(
-                "There is no table `{name}`, which contracts refer to, or the user {} may not read it.",
-                self.user
-            );
-            return self.issue(description, [format!("create table {quoted}(…);"), grant]);
-        };
         if table.engine != "InnoDB" {
             let description = format!(
                 "`{name}` is not an InnoDB table ({}): its snapshots have no position in the log.",
@@ -256,11 +285,8 @@ impl Check {
         for needed in &tracked.columns {
             let is_needed = |column: &&Column| same_column(&column.name, needed);
             let Some(column) = table.columns.iter().find(is_needed) else {
-                let description =
-                    format!("Table `{name}` has no column `{needed}`, which contracts refer to.");
-                let add =
-                    format!("alter table {quoted} add column {} …;", mariadb_identifier(needed));
-                self.issue(description, [add]);
+                let names: Vec<String> = table.columns.iter().map(|it| it.name.clone()).collect();
+                self.issues.push(missing_column(&tracked.table, needed, &names));
                 continue;
             };
             denied |= !column.readable;
@@ -317,5 +343,36 @@ impl Check {
             );
             self.issue(description, [remedy]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_node_and_pure_replica_refused() {
+        let problems = |changed: &[(&str, &str)]| {
+            let settings = [
+                ("log_bin", "ON"),
+                ("binlog_format", "ROW"),
+                ("binlog_row_image", "FULL"),
+                ("binlog_row_metadata", "FULL"),
+                ("log_bin_compress", "OFF"),
+                ("log_slave_updates", "ON"),
+            ];
+            let settings = settings.iter().chain(changed);
+            let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let settings: HashMap<String, String> = settings.collect();
+            let mut check = Check::default();
+            check.server(&settings);
+            check.replica(&settings);
+            let text = |issue: SetupIssue| issue.description;
+            check.issues.into_iter().map(text).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(problems(&[("wsrep_on", "OFF"), ("read_only", "OFF")]), "");
+        assert!(problems(&[("wsrep_on", "ON")]).contains("Galera"));
+        assert!(problems(&[("read_only", "ON")]).contains("is a replica"));
+        assert!(problems(&[("log_slave_updates", "OFF")]).contains("does not log"));
     }
 }

@@ -16,7 +16,7 @@ use super::position::BinlogPosition;
 use super::stream::{Stream, is_position_lost};
 use super::visibility::VisibilityProbe;
 use crate::error::FeedError;
-use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
+use crate::event::{Commit, Identity, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 
 /// After this much silence the connection counts as lost: an idle server sends a heartbeat five times
 /// a second.
@@ -33,6 +33,7 @@ pub(super) struct AcquiredStream {
     pub(super) stream: Stream,
     pub(super) start: StreamStart,
     pub(super) position: BinlogPosition,
+    pub(super) identity: Identity,
 }
 
 /// A stream, and the commits that have arrived on it.
@@ -57,14 +58,14 @@ impl Session {
         database: &str,
         acquired: AcquiredStream,
     ) -> Self {
-        let AcquiredStream { connection, stream, start, position } = acquired;
+        let AcquiredStream { connection, stream, start, position, identity } = acquired;
         let mut cursor = StreamCursor::starting(start.position, u64::MAX);
         // Every commit before the start position was visible when it was chosen.
         cursor.restore_watermark(start.position);
         Self {
             assembler: CommitAssembler::new(&options, database),
             cursor,
-            visibility: VisibilityProbe::new(connection),
+            visibility: VisibilityProbe::new(connection, options.server.clone(), identity),
             options,
             stream,
             position,

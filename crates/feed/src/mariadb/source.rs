@@ -4,31 +4,52 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coherence::{Log, Lsn};
-use database::mariadb::{ConnectConfig, Connection, MariaDbUrl};
+use database::mariadb::{ConnectConfig, Connection, CurrentServer, MariaDbUrl};
 
-use super::connection::{connect, connect_config};
+use super::connection::{connect_config, connect_to_current};
 use super::log;
 use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
 use crate::message::LogMessage;
+use crate::message_keys::MessageKeys;
 use crate::source::Source;
 
 /// Serves requests about a MariaDB's binary log over one connection, and reconnects after a loss.
 pub struct MariaDbSource {
     config: ConnectConfig,
     connection: CachedConnection<Connection>,
+    server: CurrentServer,
+    message_keys: MessageKeys,
 }
 
 impl MariaDbSource {
     /// Connects on the first request.
     #[must_use]
     pub fn new(url: &MariaDbUrl) -> Self {
-        Self { config: connect_config(url), connection: CachedConnection::default() }
+        Self::of_server(url, CurrentServer::default())
+    }
+
+    /// As [`new`](Self::new), with a connection to the same server as all others that share `server`.
+    #[must_use]
+    pub fn of_server(url: &MariaDbUrl, server: CurrentServer) -> Self {
+        Self {
+            config: connect_config(url),
+            connection: CachedConnection::default(),
+            server,
+            message_keys: MessageKeys::default(),
+        }
+    }
+
+    /// Also signs the messages that it writes.
+    #[must_use]
+    pub fn with_message_keys(self, message_keys: MessageKeys) -> Self {
+        Self { message_keys, ..self }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
-        Ok(self.connection.get(|_| true, connect(&self.config)).await?)
+        let is_usable = |connection: &Connection| self.server.is_current(connection.server());
+        Ok(self.connection.get(is_usable, connect_to_current(&self.config, &self.server)).await?)
     }
 
     async fn append(&self, text: &str) -> Result<Lsn, FeedError> {
@@ -49,7 +70,7 @@ impl Source for MariaDbSource {
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {
-        self.append(&message.to_json()?).await
+        self.append(&self.message_keys.write(message)?).await
     }
 
     async fn nudge(&self) -> Result<(), FeedError> {

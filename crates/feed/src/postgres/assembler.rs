@@ -11,6 +11,7 @@ use super::parser::{self, Column, Field, Message, OldTuple, Relation, Tuple};
 use crate::changes::{BoundedChanges, whole_table};
 use crate::event::Commit;
 use crate::message::LogMessage;
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::table::TableName;
 
@@ -24,6 +25,7 @@ pub(super) struct CommitAssembler {
     tables: HashMap<TableName, Vec<String>>,
     max_changes: usize,
     metrics: Metrics,
+    message_keys: MessageKeys,
     /// The relations that the log has described; `None` for an untracked table.
     relations: HashMap<u32, Option<TableLayout>>,
     open: Option<OpenTransaction>,
@@ -65,6 +67,7 @@ impl CommitAssembler {
             tables,
             max_changes: options.max_changes,
             metrics: options.metrics.clone(),
+            message_keys: options.message_keys.clone(),
             relations: HashMap::new(),
             open: None,
         }
@@ -112,7 +115,9 @@ impl CommitAssembler {
     /// Adds a logical message with Tidegate's prefix.
     pub(super) fn message(&mut self, content: &[u8]) {
         let Some(open) = &mut self.open else { return };
-        open.messages.extend(LogMessage::from_log(content, &self.source, &self.metrics));
+        let (source, metrics) = (&self.source, &self.metrics);
+        let message = self.message_keys.read(content, open.committed_us, source, metrics);
+        open.messages.extend(message);
     }
 
     /// Adds a pgoutput message. A malformed one turns its transaction into a change of everything:

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use contract::table_name;
 use database::postgres::{ColumnType, Connection, driver_error};
 
 use crate::error::FeedError;
@@ -147,6 +148,21 @@ pub(super) async fn table(
         readable: row.get(11),
         ancestors: ancestors.map(|(schema, table)| TableName { schema, table }).collect(),
     }))
+}
+
+/// Returns the tables that the role may use, as contracts name them.
+pub(super) async fn table_names(connection: &Connection) -> Result<Vec<String>, FeedError> {
+    let sql = "select n.nspname::text, c.relname::text \
+               from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+               where c.relkind in ('r', 'p') and not c.relispartition \
+                 and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%' \
+                 and has_schema_privilege(n.oid, 'usage') order by n.nspname <> 'public', 1, 2";
+    let rows = connection.rows(OPERATION, sql, &[]).await?;
+    let name = |row: &tokio_postgres::Row| {
+        let (schema, table): (String, String) = (row.get(0), row.get(1));
+        table_name((schema != "public").then_some(&schema), &table)
+    };
+    Ok(rows.iter().map(name).collect())
 }
 
 /// Returns the types of columns of a table.

@@ -167,7 +167,7 @@ impl<'a> ComputedColumns<'a> {
             remedy.push(format!("-- or{stored}:"));
             remedy.push(publish_stored(publication));
         }
-        Some(SetupIssue { description, remedy })
+        Some(SetupIssue { description, remedy, subject: None })
     }
 
     /// From this version on the server refuses changes whose replica identity it could not log.
@@ -189,7 +189,7 @@ impl<'a> ComputedColumns<'a> {
         } else {
             vec![publish_stored(publication), format!("-- or: {index}")]
         };
-        Some(SetupIssue { description, remedy })
+        Some(SetupIssue { description, remedy, subject: None })
     }
 }
 

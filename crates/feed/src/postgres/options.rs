@@ -6,6 +6,7 @@ use coherence::Clock;
 use database::postgres::PostgresUrl;
 
 use super::schema::SchemaScope;
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::schema::ScopedContract;
 use crate::table::{TableName, TrackedTable};
@@ -30,6 +31,8 @@ pub struct PostgresOptions {
     /// A transaction that changes more rows than this is delivered as a change of its whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
+    /// The keys that verify messages.
+    pub message_keys: MessageKeys,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
     /// The feed's metrics.
@@ -54,6 +57,7 @@ impl PostgresOptions {
             tables,
             schema: None,
             max_changes: 100_000,
+            message_keys: MessageKeys::default(),
             clock,
             metrics: Metrics::default(),
         }

@@ -1,6 +1,8 @@
 //! Checks of a database before it is followed: all issues are reported at once, and repaired where
 //! the role allows it.
 
+use std::collections::BTreeSet;
+
 use database::postgres::{ConnectConfig, Connection};
 use database::quoting::identifier;
 
@@ -13,6 +15,7 @@ use super::options::PostgresOptions;
 use super::slot::{self, SlotState};
 use crate::error::{FeedError, SetupError, SetupIssue};
 use crate::table::{TableName, TrackedTable};
+use crate::unknown_name::{missing_column, missing_table};
 
 /// The result of [`prepare`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -21,6 +24,8 @@ pub struct Prepared {
     pub warnings: Vec<SetupIssue>,
     /// The statements that were run on the database, for display.
     pub done: Vec<String>,
+    /// The statements that a start would run, and a check does not.
+    pub planned: Vec<String>,
 }
 
 /// Checks that the database can be followed, and creates or completes the publication. The slot is
@@ -33,6 +38,17 @@ pub async fn prepare(options: &PostgresOptions) -> Result<Prepared, FeedError> {
     let config = connect_config(&options.url);
     let connection = connect(&config).await?;
     prepare_on(&connection, &config, options).await
+}
+
+/// Checks as [`prepare`] does, and alters nothing.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn check(options: &PostgresOptions) -> Result<Prepared, FeedError> {
+    let config = connect_config(&options.url);
+    let connection = connect(&config).await?;
+    let (warnings, plan) = examine(&connection, &config, options).await?;
+    Ok(Prepared { warnings, planned: plan.into_iter().collect(), ..Prepared::default() })
 }
 
 pub(super) async fn prepare_on(
@@ -55,7 +71,7 @@ pub(super) async fn prepare_on(
             Err(_) => {}
         }
     }
-    Ok(Prepared { warnings, done })
+    Ok(Prepared { warnings, done, ..Prepared::default() })
 }
 
 /// Returns warnings, and the statement that is still to be run.
@@ -82,7 +98,7 @@ async fn examine(
     for tracked in &options.tables {
         let name = TableName::parse(&tracked.table);
         let table = catalog::table(connection, &name).await?;
-        check.table(&name, tracked, table.as_ref());
+        check.table(connection, &name, tracked, table.as_ref()).await?;
         check.readable(&server.role, &name, tracked, table.as_ref());
         tables.extend(table.map(|table| (name, table, tracked)));
     }
@@ -113,7 +129,7 @@ pub(super) async fn check_relayed(
     for tracked in &options.tables {
         let name = TableName::parse(&tracked.table);
         let table = catalog::table(connection, &name).await?;
-        check.table(&name, tracked, table.as_ref());
+        check.table(connection, &name, tracked, table.as_ref()).await?;
         check.readable(&server.role, &name, tracked, table.as_ref());
         tables.extend(table.map(|table| (name, table, tracked)));
     }
@@ -151,23 +167,37 @@ pub(super) async fn check_published(
 }
 
 impl Check {
-    fn table(&mut self, name: &TableName, tracked: &TrackedTable, table: Option<&Table>) {
-        let Some(table) = table else {
-            let description = format!("There is no table `{name}`, which contracts refer to.");
-            return self.issue(description, [format!("create table {}(…);", name.quoted())]);
-        };
+    async fn table(
+        &mut self,
+        connection: &Connection,
+        name: &TableName,
+        tracked: &TrackedTable,
+        table: Option<&Table>,
+    ) -> Result<(), FeedError> {
+        match table {
+            Some(table) => self.existing_table(name, tracked, table),
+            None => {
+                let known = catalog::table_names(connection).await?;
+                self.issues.push(missing_table(&tracked.table, &known));
+            }
+        }
+        Ok(())
+    }
+
+    fn existing_table(&mut self, name: &TableName, tracked: &TrackedTable, table: &Table) {
         if !table.ordinary {
             let description = format!("`{name}` is not a table; only tables can be followed.");
             return self.issue(description, ["-- use its base table in the contract".to_owned()]);
         }
         self.issues.extend(check_rows::issues(name, tracked, table));
-        let absent = |column: &&String| !table.columns.contains(column);
-        for column in tracked.columns.iter().chain(&tracked.old_columns).filter(absent) {
-            let description =
-                format!("Table `{name}` has no column `{column}`, which contracts refer to.");
-            let remedy =
-                format!("alter table {} add column {} …;", name.quoted(), identifier(column));
-            self.issue(description, [remedy]);
+        let absent: BTreeSet<&String> = tracked
+            .columns
+            .iter()
+            .chain(&tracked.old_columns)
+            .filter(|column| !table.columns.contains(column))
+            .collect();
+        for column in absent {
+            self.issues.push(missing_column(&tracked.table, column, &table.columns));
         }
         if table.identity.is_empty() && table.deferrable_key {
             let description = format!(

@@ -14,6 +14,7 @@ use crate::cached_connection::CachedConnection;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd, LogSample};
 use crate::message::LogMessage;
+use crate::message_keys::MessageKeys;
 use crate::schema::Schema;
 use crate::source::Source;
 
@@ -23,6 +24,7 @@ pub struct PostgresSource {
     connection: CachedConnection<Connection>,
     server: CurrentServer,
     scope: Option<Arc<SchemaScope>>,
+    message_keys: MessageKeys,
     sampled: Mutex<Sampled>,
 }
 
@@ -49,6 +51,7 @@ impl PostgresSource {
             connection: CachedConnection::default(),
             server,
             scope: None,
+            message_keys: MessageKeys::default(),
             sampled: Mutex::default(),
         }
     }
@@ -57,6 +60,12 @@ impl PostgresSource {
     #[must_use]
     pub fn with_schema(self, scope: Arc<SchemaScope>) -> Self {
         Self { scope: Some(scope), ..self }
+    }
+
+    /// Also signs the messages that it writes.
+    #[must_use]
+    pub fn with_message_keys(self, message_keys: MessageKeys) -> Self {
+        Self { message_keys, ..self }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, FeedError> {
@@ -129,9 +138,9 @@ impl Source for PostgresSource {
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {
-        let json = message.to_json()?;
+        let text = self.message_keys.write(message)?;
         let connection = self.connection().await?;
-        let emitted = log::emit(&connection, &json).await;
+        let emitted = log::emit(&connection, &text).await;
         self.connection.check(&connection, emitted).await
     }
 

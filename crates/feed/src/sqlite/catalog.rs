@@ -24,6 +24,24 @@ pub(super) fn table(connection: &Connection, name: &str) -> rusqlite::Result<Opt
     Ok(Some(Table { is_virtual, has_rowid, columns }))
 }
 
+/// Returns the columns of a table with their declared types; empty if it does not exist.
+pub(super) fn types(
+    connection: &Connection,
+    table: &str,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    connection
+        .prepare("select name, type from pragma_table_xinfo(?1)")?
+        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Returns the tables of the file, without SQLite's and Tidegate's own.
+pub(super) fn table_names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "select name from pragma_table_list where schema = 'main' and type = 'table' \
+               and name not like 'sqlite\\_%' escape '\\' and name not like '\\_tidegate%' escape '\\' order by 1";
+    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
 /// Returns the database's encoding of texts, such as `UTF-8`.
 pub(super) fn encoding(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("pragma encoding", [], |row| row.get(0))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use coherence::Clock;
 
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::table::TrackedTable;
 
@@ -28,6 +29,8 @@ pub struct SqliteOptions {
     /// Closes the connections to the file that others keep for later. Called before the feed opens the file: a
     /// connection to a replaced file would keep its locks.
     pub release: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// The keys that verify messages.
+    pub message_keys: MessageKeys,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
     /// The feed's metrics.
@@ -50,6 +53,7 @@ impl SqliteOptions {
             poll: Duration::from_millis(1),
             keep: 65_536,
             release: None,
+            message_keys: MessageKeys::default(),
             clock,
             metrics: Metrics::default(),
         }

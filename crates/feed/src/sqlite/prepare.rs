@@ -5,9 +5,21 @@ use database::sqlite::driver_error;
 use rusqlite::Connection;
 
 use super::catalog::{self, Table};
+use super::connection::open;
+use super::options::SqliteOptions;
 use super::unique::{UnreadableIndex, unique_sets};
 use crate::error::{FeedError, SetupError, SetupIssue};
 use crate::table::TrackedTable;
+use crate::unknown_name::{missing_column, missing_table};
+
+/// Checks the file that the options name, and writes nothing.
+///
+/// # Errors
+/// [`FeedError::Setup`] with every issue, or [`FeedError::Unavailable`].
+pub fn prepare(options: &SqliteOptions) -> Result<(), FeedError> {
+    let connection = open(&options.path)?;
+    check(&connection, &options.tables)
+}
 
 /// Checks that the tracked tables and columns exist, and that triggers can report every change.
 ///
@@ -30,9 +42,9 @@ pub(super) fn check(connection: &Connection, tables: &[TrackedTable]) -> Result<
         match table {
             Some(table) => check_table(connection, tracked, &table, &mut issues)?,
             None => {
-                let description = format!("There is no table `{name}`, which contracts refer to.");
-                let remedy = format!("create table {}(…);", identifier(name));
-                issues.push(SetupIssue::new(description, [remedy]));
+                let known = catalog::table_names(connection);
+                let known = known.map_err(driver_error("reading the schema"))?;
+                issues.push(missing_table(name, &known));
             }
         }
     }
@@ -59,11 +71,7 @@ fn check_table(
     }
     let absent = |column: &&String| !table.columns.iter().any(|c| c.eq_ignore_ascii_case(column));
     for column in tracked.columns.iter().filter(absent) {
-        let description =
-            format!("Table `{name}` has no column `{column}`, which contracts refer to.");
-        let remedy =
-            format!("alter table {} add column {} …;", identifier(name), identifier(column));
-        issues.push(SetupIssue::new(description, [remedy]));
+        issues.push(missing_column(name, column, &table.columns));
     }
     let unique =
         unique_sets(connection, name, table).map_err(driver_error("reading the indexes"))?;

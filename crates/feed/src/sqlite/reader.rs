@@ -12,6 +12,7 @@ use super::row::{Encoding, RowFormat};
 use crate::changes::whole_table;
 use crate::event::Commit;
 use crate::message::LogMessage;
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::table::TrackedTable;
 
@@ -23,6 +24,7 @@ pub(super) struct LogReader {
     pub(super) source: Arc<str>,
     pub(super) tables: Vec<TrackedTable>,
     pub(super) metrics: Metrics,
+    pub(super) message_keys: MessageKeys,
     pub(super) encoding: Encoding,
 }
 
@@ -102,10 +104,10 @@ impl LogReader {
         commit.lsn = Lsn(seq);
         read.upto = LogPoint { seq, at_us: Some(row.at_us) };
         if row.op == "M" {
-            match LogMessage::from_json(row.new.unwrap_or_default().as_bytes()) {
-                Ok(message) => commit.messages.push(message),
-                Err(err) => self.count_malformed(seq, &err),
-            }
+            let text = row.new.unwrap_or_default();
+            let (source, metrics) = (&self.source, &self.metrics);
+            let message = self.message_keys.read(text.as_bytes(), row.at_us, source, metrics);
+            commit.messages.extend(message);
         } else {
             commit.changes.extend(self.change(row));
         }

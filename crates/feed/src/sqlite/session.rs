@@ -156,9 +156,10 @@ impl Follower {
         let encoding = catalog::encoding(connection).map_err(driver_error(OPERATION))?;
         let encoding = Encoding::parse(&encoding)
             .ok_or_else(|| FeedError::Malformed(format!("the encoding {encoding:?}")))?;
-        let SqliteOptions { source, tables, metrics, .. } = &self.options;
+        let SqliteOptions { source, tables, metrics, message_keys, .. } = &self.options;
         let (source, tables, metrics) = (source.clone(), tables.clone(), metrics.clone());
-        Ok(LogReader { source, tables, metrics, encoding })
+        let message_keys = message_keys.clone();
+        Ok(LogReader { source, tables, metrics, message_keys, encoding })
     }
 
     fn install(&self, connection: &mut Connection, read: LogPoint) -> Result<Log, FeedError> {

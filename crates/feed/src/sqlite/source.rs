@@ -15,6 +15,7 @@ use super::schema::Schema;
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd};
 use crate::message::LogMessage;
+use crate::message_keys::MessageKeys;
 use crate::source::Source;
 
 /// Serves requests about an SQLite database's change log.
@@ -26,6 +27,7 @@ pub struct SqliteSource {
     path: Arc<PathBuf>,
     connection: Arc<Mutex<Option<FileConnection>>>,
     seen: SeenHistory,
+    message_keys: MessageKeys,
 }
 
 impl SqliteSource {
@@ -37,7 +39,15 @@ impl SqliteSource {
     }
 
     pub(super) fn with_history(path: impl Into<PathBuf>, seen: SeenHistory) -> Self {
-        Self { path: Arc::new(path.into()), connection: Arc::default(), seen }
+        let path = Arc::new(path.into());
+        let message_keys = MessageKeys::default();
+        Self { path, connection: Arc::default(), seen, message_keys }
+    }
+
+    /// Also signs the messages that it writes.
+    #[must_use]
+    pub fn with_message_keys(self, message_keys: MessageKeys) -> Self {
+        Self { message_keys, ..self }
     }
 
     async fn run<T: Send + 'static>(
@@ -100,7 +110,7 @@ impl Source for SqliteSource {
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {
-        self.append(Some(message.to_json()?)).await
+        self.append(Some(self.message_keys.write(message)?)).await
     }
 
     async fn nudge(&self) -> Result<(), FeedError> {

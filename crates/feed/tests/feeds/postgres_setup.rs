@@ -28,10 +28,11 @@ async fn all_setup_issues_reported() {
         "alter system set wal_level = 'logical';",
         "-- then restart PostgreSQL",
         "alter role \"shop\" replication;",
-        "alter table \"public\".\"products\" add column \"price_cents\" …;",
+        "Table `products` has no column `price_cents`",
+        "-- correct the name in the contract; the columns are: id, name",
         "alter table \"public\".\"products\" add primary key (…);",
         "grant select on \"public\".\"products\" to \"shop\";",
-        "create table \"public\".\"stock\"(…);",
+        "-- correct the name in the contract; the tables are: products",
         "create publication \"tidegate\" for table \"public\".\"products\" \
          with (publish_via_partition_root = true);",
     ] {

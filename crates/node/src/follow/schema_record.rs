@@ -61,9 +61,16 @@ impl SchemaRecord {
     /// records `schema`. Every step may be repeated.
     async fn apply(&self, schema: &Schema, epoch: Epoch) -> Result<(), RecordError> {
         let shared = self.engine.shared();
-        let recorded = shared.applied_schema().await?;
-        let Some((_, recorded)) = recorded.filter(|(current, _)| *current == epoch) else {
-            return Err(RecordError::OtherEpoch);
+        let recorded = match shared.applied_schema().await {
+            // A node of another version has recorded it: any definition may have been altered since.
+            Err(TierError::Malformed(why)) => {
+                tracing::warn!(%why, "the record of the applied schema can't be read");
+                Some(AppliedSchema::default())
+            }
+            recorded => {
+                let current = recorded?.filter(|(current, _)| *current == epoch);
+                current.ok_or(RecordError::OtherEpoch)?.1
+            }
         };
         let position = match &recorded {
             // Everything that the new epoch holds was loaded after the schema was read.

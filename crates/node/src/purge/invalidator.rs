@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use cache::{Chance, Engine, Survey};
 use coherence::{CausalToken, Clock, Epoch, Lsn, Subject};
-use contract::{Contracts, Pattern};
+use contract::Contracts;
 use feed::{FeedError, LogMessage, Source};
 
 use super::request::{
     DryRun, InvalidationError, InvalidationReceipt, InvalidationRequest, TierMatches,
 };
+use super::survey_line::SurveyLine;
 
 /// The time limit for writing a request to the log, and for its application.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub struct LogInvalidator {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     contracts: Arc<Contracts>,
+    dry_runs: SurveyLine,
 }
 
 impl LogInvalidator {
@@ -42,7 +44,7 @@ impl LogInvalidator {
         chance: Arc<dyn Chance>,
         contracts: Arc<Contracts>,
     ) -> Self {
-        Self { engine, source, clock, chance, contracts }
+        Self { engine, source, clock, chance, contracts, dry_runs: SurveyLine::new() }
     }
 
     /// Writes a request to the log and waits until the shared tier and this node's own tier have applied it.
@@ -90,11 +92,13 @@ impl LogInvalidator {
         Ok(position)
     }
 
-    /// Counts the entries that a request would remove, and removes nothing.
+    /// Counts the entries that a request would remove, and removes nothing. One dry run of a node after the other: each
+    /// reads the whole shared tier.
     ///
     /// # Errors
-    /// [`InvalidationError::NotScanned`].
+    /// [`InvalidationError::Busy`] or [`InvalidationError::NotScanned`].
     pub async fn dry_run(&self, request: InvalidationRequest) -> Result<DryRun, InvalidationError> {
+        let _turn = self.dry_runs.turn().await.ok_or(InvalidationError::Busy)?;
         let counted = self.engine.survey(request.subjects()).await;
         let (local, shared) =
             counted.map_err(|err| InvalidationError::NotScanned { cause: err.to_string() })?;
@@ -103,20 +107,6 @@ impl LogInvalidator {
             shared: self.matches(shared),
             local: self.matches(local),
         })
-    }
-
-    /// Returns the pattern of a contract's keys.
-    ///
-    /// # Errors
-    /// A sentence that names the contracts there are, or the reason that the keys have no pattern.
-    pub fn key_pattern(&self, contract: &str) -> Result<Pattern, String> {
-        match self.contracts.get(contract) {
-            Some(contract) => contract.key.pattern().map_err(|err| err.to_string()),
-            None => {
-                let names: Vec<&str> = self.contracts.iter().map(|c| c.name.as_str()).collect();
-                Err(format!("there is no such contract; there are: {}", names.join(", ")))
-            }
-        }
     }
 
     /// Evicts `subjects` from the shared tier; returns whether that succeeded.

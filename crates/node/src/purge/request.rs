@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coherence::{Cause, Lsn, Subject};
+use coherence::{CausalToken, Cause, Lsn, Subject};
 use contract::Key;
 use thiserror::Error;
 
@@ -49,6 +49,14 @@ impl InvalidationRequest {
     pub(super) fn into_subjects(self) -> Vec<Subject> {
         self.subjects
     }
+
+    /// Returns the part of the request about the subjects that `concerns` selects; `None`: there are none.
+    #[must_use]
+    pub fn part(&self, concerns: impl Fn(&Subject) -> bool) -> Option<Self> {
+        let subjects: Vec<Subject> =
+            self.subjects.iter().filter(|subject| concerns(subject)).cloned().collect();
+        (!subjects.is_empty()).then_some(Self { cause: self.cause, subjects })
+    }
 }
 
 /// The result of an applied request: no answer given from now on misses the invalidation.
@@ -59,7 +67,7 @@ pub struct InvalidationReceipt {
     /// The request's position in the log.
     pub position: Lsn,
     /// A causal token: a read with it includes every commit up to the request.
-    pub token: coherence::CausalToken,
+    pub token: CausalToken,
     /// The number of keys, tags and wildcards.
     pub subjects: usize,
     /// The time until the shared tier and this node's own tier had applied the request.
@@ -91,6 +99,18 @@ pub struct TierMatches {
     pub examples: Vec<Key>,
 }
 
+impl TierMatches {
+    /// Adds the matches in the same tier of another source.
+    pub(super) fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.complete &= other.complete;
+        for (name, entries) in other.contracts {
+            *self.contracts.entry(name).or_default() += entries;
+        }
+        self.examples.extend(other.examples);
+    }
+}
+
 /// Why a request was not applied, or not completely.
 #[derive(Debug, Error)]
 pub enum InvalidationError {
@@ -108,6 +128,14 @@ pub enum InvalidationError {
         /// The entries were dropped from the shared tier nevertheless.
         dropped: bool,
     },
+    /// Too many dry runs are waiting.
+    #[error(
+        "{} dry runs are waiting on this node, or the one before did not end; send it again in {} s, or once \
+         instead of by many",
+        super::survey_line::DRY_RUNS_MAX,
+        InvalidationError::RETRY_AFTER_S
+    )]
+    Busy,
     /// The matching entries could not be counted.
     #[error("the shared tier could not be scanned ({cause})")]
     NotScanned {
@@ -124,4 +152,9 @@ pub enum InvalidationError {
         /// The time waited, in ms.
         waited_ms: u64,
     },
+}
+
+impl InvalidationError {
+    /// The seconds after which a dry run that was refused may be sent again.
+    pub const RETRY_AFTER_S: u64 = 5;
 }

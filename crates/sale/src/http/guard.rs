@@ -15,21 +15,25 @@ pub(super) async fn check_caller(
     request: Request,
     next: Next,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let Some(Peer(from)) = parts.extensions.get().copied() else {
+    let (mut parts, body) = request.into_parts();
+    let Some(peer) = parts.extensions.get::<Peer>() else {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         return Problem::new(status, "caller-unknown", "Caller unknown", "").into_response();
     };
     let permitted = gate.check_host(Listener::Sale, &parts).and_then(|()| {
-        let caller = gate.authenticate(Listener::Sale, &parts.headers, from)?;
+        let caller = gate.authenticate(Listener::Sale, &parts.headers, peer)?;
         let is_read = matches!(parts.method, Method::GET | Method::HEAD);
         let role = if is_read { Role::Viewer } else { Role::Operator };
         let action = format!("{} {}", parts.method, parts.uri.path());
         let permitted = caller.require(role, &action);
-        permitted.inspect_err(|refusal| gate.refused(Listener::Sale, refusal))
+        permitted.inspect_err(|refusal| gate.refused(Listener::Sale, refusal))?;
+        Ok(caller)
     });
     match permitted {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
+        }
         Err(refusal) => refused(&refusal),
     }
 }

@@ -6,6 +6,7 @@ use contract::ProblemDetails;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::payment::WebhookRefusal;
 use crate::request::InvalidRequest;
 use crate::rules::Shortage;
 use crate::service::SaleError;
@@ -14,7 +15,10 @@ use crate::service::SaleError;
 const TYPE_PREFIX: &str = "urn:tidegate:problem:";
 
 const PATHS: &str = "the paths are /v1/stock/{sku}, /v1/stock/{sku}/adjust, /v1/holds, \
-                     /v1/holds/{hold}, /v1/holds/{hold}/extend and /v1/holds/{hold}/confirm";
+                     /v1/holds/{hold}, /v1/holds/{hold}/extend, /v1/holds/{hold}/confirm, /v1/checkouts, \
+                     /v1/checkouts/{checkout}, /v1/orders/{order}, /v1/orders/{order}/capture, \
+                     /v1/orders/{order}/cancel, /v1/orders/{order}/refund, /v1/events and \
+                     /v1/webhooks/{provider}";
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -46,7 +50,7 @@ impl Problem {
         Self { status, kind, title, detail: detail.into(), members: Vec::new() }
     }
 
-    fn with(mut self, member: &'static str, value: Value) -> Self {
+    pub(super) fn with(mut self, member: &'static str, value: Value) -> Self {
         self.members.push((member, value));
         self
     }
@@ -71,6 +75,18 @@ impl From<SaleError> for Problem {
             SaleError::HoldEnded(_) => (StatusCode::CONFLICT, "Hold ended"),
             SaleError::ExtendedBefore => (StatusCode::CONFLICT, "Hold extended before"),
             SaleError::Committed { .. } => (StatusCode::CONFLICT, "Stock committed"),
+            SaleError::UnknownCheckout(_) => (StatusCode::NOT_FOUND, "Unknown order"),
+            SaleError::PriceChanged(_) => (StatusCode::CONFLICT, "Price changed"),
+            SaleError::Unpriced(_) => (StatusCode::CONFLICT, "No price"),
+            SaleError::CheckoutExists(_) => (StatusCode::CONFLICT, "Checkout exists"),
+            SaleError::TooManyPayments => (StatusCode::CONFLICT, "Too many payments"),
+            SaleError::CheckoutBusy => (StatusCode::CONFLICT, "Request in flight"),
+            SaleError::OrderState(_) => (StatusCode::CONFLICT, "Not possible in this state"),
+            SaleError::AmountTooLarge { .. } => (StatusCode::CONFLICT, "Amount too large"),
+            SaleError::Webhook(WebhookRefusal::NoSecret | WebhookRefusal::SecretUnreadable) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Event can't be checked")
+            }
+            SaleError::Webhook(_) => (StatusCode::BAD_REQUEST, "Event refused"),
             SaleError::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Idempotency key used for another request")
             }
@@ -90,6 +106,12 @@ impl From<SaleError> for Problem {
             SaleError::SoldOut(lines) => problem.with("lines", shortages(&lines)),
             SaleError::CustomerLimit(lines) => problem.with("lines", shortages(&lines)),
             SaleError::HoldEnded(end) => problem.with("state", end.word().into()),
+            SaleError::PriceChanged(price) => problem
+                .with("amount", price.amount.into())
+                .with("currency", price.currency.to_string().into()),
+            SaleError::CheckoutExists(other) => problem.with("checkout", other.to_string().into()),
+            SaleError::OrderState(phase) => problem.with("state", phase.word().into()),
+            SaleError::AmountTooLarge { most } => problem.with("most", most.into()),
             SaleError::Committed { free } => problem.with("free", free.into()),
             SaleError::Invalid(InvalidRequest { field, .. }) => problem.with("field", field.into()),
             _ => problem,

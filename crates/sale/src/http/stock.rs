@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
+use super::audit::Recorder;
 use super::body::{counted, key, parse};
 use super::problem::Problem;
 use crate::ledger::{CellStock, SkuStock};
-use crate::request::{AdjustStock, InvalidRequest, SetStock, UNITS_MAX, check_sku};
-use crate::rules::{Policy, Stock};
+use crate::request::{AdjustStock, InvalidRequest, SetStock, UNITS_MAX, check_sku, price};
+use crate::rules::{Policy, Price, Stock};
 use crate::service::Sale;
 
 #[derive(Deserialize)]
@@ -25,6 +26,14 @@ struct PutBody {
     /// Absent: unchanged; null: none.
     #[serde(default, deserialize_with = "present")]
     customer_limit: Option<Option<i64>>,
+    price: Option<PriceBody>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct PriceBody {
+    amount: i64,
+    currency: String,
 }
 
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<i64>>, D::Error> {
@@ -84,14 +93,25 @@ impl PolicyBody {
 
 pub(super) async fn put(
     State(sale): State<Sale>,
+    recorder: Recorder,
     Path(sku): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let PutBody { on_hand, location, policy, customer_limit } = parse(&headers, body)?;
+    let PutBody { on_hand, location, policy, customer_limit, price: unit } = parse(&headers, body)?;
     let policy = policy.map(|policy| policy.check()).transpose()?;
+    let unit = unit.map(|unit| price("price", unit.amount, &unit.currency)).transpose()?;
     let request = SetStock::new(&sku, location.as_deref(), on_hand, policy, customer_limit)?;
-    counted(&sale, "set-stock", sale.set_stock(&request).await)?;
+    let request = request.with_price(unit);
+    let detail = json!({
+        "sku": sku, "location": request.cell.location, "on_hand": on_hand,
+        "policy": policy.map(PolicyBody::of), "customer_limit": customer_limit,
+        "price": unit.map(|unit| json!({ "amount": unit.amount, "currency": unit.currency.to_string() })),
+    });
+    let record = recorder.begin("stock.set", detail).await?;
+    let set = sale.set_stock(&request).await;
+    record.end("stock.set.result", set.as_ref().err()).await;
+    counted(&sale, "set-stock", set)?;
     show(&sale, &sku).await
 }
 
@@ -114,6 +134,9 @@ async fn show(sale: &Sale, sku: &str) -> Result<Response, Problem> {
         .iter()
         .map(|CellStock { location, stock }| (location.clone(), counters(*stock, policy)))
         .collect();
+    let unit = counted(sale, "price", sale.price(sku).await)?;
+    let unit =
+        unit.map(|Price { amount, currency }| PriceBody { amount, currency: currency.to_string() });
     let body = json!({
         "sku": sku,
         "on_hand": sum(|stock| stock.on_hand),
@@ -122,6 +145,7 @@ async fn show(sale: &Sale, sku: &str) -> Result<Response, Problem> {
         "available": available,
         "policy": PolicyBody::of(policy),
         "customer_limit": customer_limit,
+        "price": unit,
         "locations": cells,
     });
     Ok(Json(body).into_response())
@@ -135,6 +159,7 @@ fn counters(stock: Stock, policy: Policy) -> serde_json::Value {
 
 pub(super) async fn adjust(
     State(sale): State<Sale>,
+    recorder: Recorder,
     Path(sku): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -142,7 +167,13 @@ pub(super) async fn adjust(
     let key = key(&headers)?;
     let AdjustBody { by, reason, location } = parse(&headers, body)?;
     let request = AdjustStock::new(&sku, location.as_deref(), by, &reason)?;
-    let adjusted = counted(&sale, "adjust-stock", sale.adjust(&request, &key).await)?;
+    let detail = json!({
+        "sku": sku, "location": request.cell.location, "by": by, "reason": reason, "key": key.as_str(),
+    });
+    let record = recorder.begin("stock.adjust", detail).await?;
+    let adjusted = sale.adjust(&request, &key).await;
+    record.end("stock.adjust.result", adjusted.as_ref().err()).await;
+    let adjusted = counted(&sale, "adjust-stock", adjusted)?;
     let body = json!({
         "sku": sku, "location": request.cell.location,
         "on_hand": adjusted.on_hand, "held": adjusted.held, "sold": adjusted.sold,

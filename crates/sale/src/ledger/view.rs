@@ -61,6 +61,12 @@ pub struct LedgerStatus {
     pub oldest_due_ms: i64,
     /// Idempotency keys that are kept.
     pub keys: i64,
+    /// Checkouts on which nodes work, or which wait for a provider.
+    pub open_checkouts: i64,
+    /// Age of the oldest of these, in ms; 0 without one.
+    pub oldest_checkout_ms: i64,
+    /// Orders, cancelled ones included.
+    pub orders: i64,
 }
 
 /// A broken invariant.

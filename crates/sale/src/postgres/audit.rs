@@ -5,8 +5,11 @@ use super::migrate;
 use crate::invariants::{self, Dialect};
 use crate::ledger::{Finding, LedgerError, LedgerStatus};
 
-const DIALECT: Dialect =
-    Dialect { prefix: "tidegate.", minute_ago: "clock_timestamp() - interval '1 minute'" };
+const DIALECT: Dialect = Dialect {
+    prefix: "tidegate.",
+    minute_ago: "clock_timestamp() - interval '1 minute'",
+    day_ago: "clock_timestamp() - interval '1 day'",
+};
 
 pub(super) async fn findings(client: &Client) -> Result<Vec<Finding>, LedgerError> {
     let rows = client.rows("auditing", &invariants::statement(&DIALECT), &[]).await?;
@@ -26,7 +29,11 @@ const STATUS: &str = "select \
     (select count(*) from tidegate.hold where state = 'active' and expires_at <= clock_timestamp()) as due, \
     (select coalesce(extract(epoch from clock_timestamp() - min(expires_at)) * 1000, 0)::bigint \
       from tidegate.hold where state = 'active' and expires_at <= clock_timestamp()) as oldest_due, \
-    (select count(*) from tidegate.request) as keys";
+    (select count(*) from tidegate.request) as keys, \
+    (select count(*) from tidegate.checkout where due_at is not null) as open_checkouts, \
+    (select coalesce(extract(epoch from clock_timestamp() - min(created_at)) * 1000, 0)::bigint \
+      from tidegate.checkout where due_at is not null) as oldest_checkout, \
+    (select count(*) from tidegate.checkout where ordered) as orders";
 
 pub(super) async fn status(client: &Client) -> Result<LedgerStatus, LedgerError> {
     let schema = migrate::version(client).await?;
@@ -42,5 +49,8 @@ pub(super) async fn status(client: &Client) -> Result<LedgerStatus, LedgerError>
         due_holds: count("due")?,
         oldest_due_ms: count("oldest_due")?.max(0),
         keys: count("keys")?,
+        open_checkouts: count("open_checkouts")?,
+        oldest_checkout_ms: count("oldest_checkout")?.max(0),
+        orders: count("orders")?,
     })
 }

@@ -9,13 +9,16 @@ use super::uuid::Uuid;
 use crate::ledger::{
     EndHold, EndOutcome, EndRefusal, Granted, HoldOutcome, LedgerError, NewHold, Outcome,
 };
-use crate::rules::{Cell, Demand, GrantRefusal, HoldEnd, HoldRefusal, Shortage};
+use crate::rules::{
+    Cell, Demand, GrantRefusal, HoldEnd, HoldRefusal, KeyVerdict, Shortage, judge_key,
+};
 
-/// The parameters of `tidegate.hold_batch`.
+/// The parameters of `tidegate.grant_batch` and `tidegate.hold_batch`.
 #[derive(Default)]
 pub(super) struct HoldArrays<'b> {
     pub(super) cell_sku: Vec<&'b str>,
     pub(super) cell_location: Vec<&'b str>,
+    pub(super) cell_units: Vec<i64>,
     pub(super) ids: Vec<Uuid>,
     pub(super) customers: Vec<&'b str>,
     pub(super) keys: Vec<&'b str>,
@@ -39,6 +42,7 @@ impl<'b> HoldArrays<'b> {
             arrays.cell_sku.push(&cell.sku);
             arrays.cell_location.push(&cell.location);
         }
+        arrays.cell_units.resize(cells.len(), 0);
         for (number, hold) in (1..).zip(batch) {
             arrays.ids.push(Uuid(hold.id));
             arrays.customers.push(hold.request.customer());
@@ -49,14 +53,21 @@ impl<'b> HoldArrays<'b> {
             for Demand { cell, quantity } in hold.request.lines() {
                 arrays.line_hold.push(number);
                 arrays.line_cell.push(cells[cell]);
+                // Lines are below a billion each, and few.
+                arrays.cell_units[cells[cell] as usize - 1] += quantity;
                 arrays.line_quantity.push(*quantity);
             }
         }
         arrays
     }
+
+    /// Whether each hold has one line.
+    pub(super) fn are_of_one_line(&self) -> bool {
+        self.ids.len() == self.line_cell.len()
+    }
 }
 
-/// The parameters of `tidegate.end_batch`.
+/// The parameters of `tidegate.finish_batch`.
 pub(super) struct EndArrays<'b> {
     pub(super) ids: Vec<Uuid>,
     pub(super) ends: Vec<&'static str>,
@@ -73,6 +84,18 @@ impl<'b> EndArrays<'b> {
             keys: keys().map(|key| Some(key?.key.as_str())).collect(),
             digests: keys().map(|key| Some(key?.digest.cast_signed())).collect(),
         }
+    }
+}
+
+/// Returns the time at which all requests of a batch were executed as asked, if they were.
+///
+/// # Errors
+/// [`LedgerError::Unreadable`].
+pub(super) fn all_done(rows: &[Row]) -> Result<Option<i64>, LedgerError> {
+    let [row] = rows else { return Ok(None) };
+    match row.try_get("outcome").map_err(unreadable)? {
+        "all" => row.try_get("at_ms").map(Some).map_err(unreadable),
+        _ => Ok(None),
     }
 }
 
@@ -102,6 +125,23 @@ pub(super) fn hold_outcome(row: &Row, hold: &NewHold) -> Result<HoldOutcome, Led
         }
         other => return Err(LedgerError::Unreadable(format!("the outcome {other:?}"))),
     })
+}
+
+/// Reads the row of a key: the outcome of a request for a hold, if the key is known.
+///
+/// # Errors
+/// [`LedgerError::Unreadable`].
+pub(super) fn granted_before(row: &Row, digest: u64) -> Result<Option<HoldOutcome>, LedgerError> {
+    let stored: Option<i64> = row.try_get("digest").map_err(unreadable)?;
+    match judge_key(stored.map(i64::cast_unsigned), digest) {
+        KeyVerdict::New => Ok(None),
+        KeyVerdict::Reused => Ok(Some(Outcome::KeyReused)),
+        KeyVerdict::Repeat => {
+            let Uuid(hold) = row.try_get("hold").map_err(unreadable)?;
+            let at_ms = row.try_get("at_ms").map_err(unreadable)?;
+            Ok(Some(Outcome::Repeated(Granted { hold, at_ms })))
+        }
+    }
 }
 
 fn unknown(lines: &[Demand], available: &[Option<i64>]) -> Result<GrantRefusal, LedgerError> {

@@ -8,15 +8,16 @@ use database::postgres::PostgresUrl;
 use tokio_postgres::types::ToSql;
 
 use super::audit;
-use super::batches::{EndArrays, HoldArrays, end_outcome, hold_outcome};
+use super::batches::{EndArrays, all_done, end_outcome, granted_before, hold_outcome};
 use super::client::{Client, unreadable};
+use super::grant;
 use super::migrate;
 use super::stock;
 use super::uuid::Uuid;
 use crate::hold_id::HoldId;
 use crate::ledger::{
-    AdjustOutcome, EndHold, EndOutcome, ExtendOutcome, Finding, HoldOutcome, HoldView, Ledger,
-    LedgerError, LedgerStatus, NewHold, SkuStock, StockRefusal,
+    AdjustOutcome, EndHold, EndOutcome, ExtendOutcome, Finding, Granted, HoldOutcome, HoldView,
+    Ledger, LedgerError, LedgerStatus, NewHold, Outcome, SkuStock, StockRefusal,
 };
 use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 use crate::schema::SchemaError;
@@ -24,8 +25,8 @@ use crate::schema::SchemaError;
 /// The ledger in a PostgreSQL.
 #[derive(Clone)]
 pub struct PostgresLedger {
-    client: Client,
-    reports: Client,
+    pub(super) client: Client,
+    pub(super) reports: Client,
 }
 
 /// The time limit of a report.
@@ -48,42 +49,50 @@ impl PostgresLedger {
     }
 }
 
-const HOLD_BATCH: &str =
-    "select * from tidegate.hold_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-const END_BATCH: &str = "select * from tidegate.end_batch($1, $2, $3, $4)";
+const END_OF_ONE_LINE: &str = "select * from tidegate.finish_batch($1, $2, $3, $4)";
+const END_BASKETS: &str = "select * from tidegate.end_batch($1, $2, $3, $4)";
+const FIND_KEYS: &str = "select r.digest, r.hold, tidegate.ms(r.at) as at_ms \
+    from unnest($1::text[]) with ordinality u(key, n) left join tidegate.request r on r.key = u.key \
+    order by u.n";
 const EXTEND: &str = "select * from tidegate.extend_hold($1, $2, $3, $4)";
 /// With a volatile clock the server would read every active hold, since it could not use the index.
 const DUE: &str = "select id from tidegate.hold where state = 'active' \
     and expires_at <= statement_timestamp() order by expires_at limit $1";
-const FORGET: &str = "with gone as (delete from tidegate.request \
+const FORGET: &str = "with old_webhooks as (delete from tidegate.webhook \
+    where at < statement_timestamp() - interval '30 days'), gone as (delete from tidegate.request \
     where at < statement_timestamp() - interval '24 hours' returning 1) select count(*) from gone";
 
 #[async_trait]
 impl Ledger for PostgresLedger {
     async fn hold(&self, batch: Arc<[NewHold]>) -> Result<Vec<HoldOutcome>, LedgerError> {
-        let a = HoldArrays::new(&batch);
-        let parameters: [&(dyn ToSql + Sync); 11] = [
-            &a.cell_sku,
-            &a.cell_location,
-            &a.ids,
-            &a.customers,
-            &a.keys,
-            &a.digests,
-            &a.ttls_ms,
-            &a.first_line,
-            &a.line_hold,
-            &a.line_cell,
-            &a.line_quantity,
-        ];
-        let rows = self.client.rows("holding stock", HOLD_BATCH, &parameters).await?;
+        let rows = grant::rows(&self.client, &batch).await?;
+        if let Some(at_ms) = all_done(&rows)? {
+            let granted = |hold: &NewHold| Outcome::Done(Granted { hold: hold.id, at_ms });
+            return Ok(batch.iter().map(granted).collect());
+        }
         check_count(batch.len(), rows.len())?;
         rows.iter().zip(&*batch).map(|(row, hold)| hold_outcome(row, hold)).collect()
+    }
+
+    async fn find_granted(
+        &self,
+        keys: Arc<[RequestKey]>,
+    ) -> Result<Vec<Option<HoldOutcome>>, LedgerError> {
+        let texts: Vec<&str> = keys.iter().map(|key| key.key.as_str()).collect();
+        let rows = self.client.rows("finding keys", FIND_KEYS, &[&texts]).await?;
+        check_count(keys.len(), rows.len())?;
+        rows.iter().zip(&*keys).map(|(row, key)| granted_before(row, key.digest)).collect()
     }
 
     async fn end(&self, batch: Arc<[EndHold]>) -> Result<Vec<EndOutcome>, LedgerError> {
         let a = EndArrays::new(&batch);
         let parameters: [&(dyn ToSql + Sync); 4] = [&a.ids, &a.ends, &a.keys, &a.digests];
-        let rows = self.client.rows("ending holds", END_BATCH, &parameters).await?;
+        let has_baskets = batch.iter().any(|end| !end.hold.lane().is_of_one_sku());
+        let sql = if has_baskets { END_BASKETS } else { END_OF_ONE_LINE };
+        let rows = self.client.rows("ending holds", sql, &parameters).await?;
+        if let Some(at_ms) = all_done(&rows)? {
+            return Ok(batch.iter().map(|_| Outcome::Done(at_ms)).collect());
+        }
         check_count(batch.len(), rows.len())?;
         rows.iter().map(end_outcome).collect()
     }

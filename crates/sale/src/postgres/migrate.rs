@@ -8,11 +8,15 @@ use super::client::{Client, config, unreadable};
 use crate::ledger::LedgerError;
 use crate::schema::{self, Migration, Pending, SchemaError};
 
-const ALL: &[Migration] = &[Migration {
-    version: 1,
-    name: "inventory",
-    sql: include_str!("migrations/0001_inventory.sql"),
-}];
+const ALL: &[Migration] = &[
+    Migration { version: 1, name: "inventory", sql: include_str!("migrations/0001_inventory.sql") },
+    Migration {
+        version: 2,
+        name: "inline lines",
+        sql: include_str!("migrations/0002_inline_lines.sql"),
+    },
+    Migration { version: 3, name: "checkout", sql: include_str!("migrations/0003_checkout.sql") },
+];
 
 /// The time limit of connecting, and of a question.
 const LIMIT: Duration = Duration::from_secs(10);

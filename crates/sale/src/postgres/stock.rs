@@ -32,7 +32,7 @@ pub(super) async fn set(
     client: &Client,
     request: &SetStock,
 ) -> Result<Result<(), StockRefusal>, LedgerError> {
-    let SetStock { cell: Cell { sku, location }, on_hand, policy, customer_limit } = request;
+    let SetStock { cell: Cell { sku, location }, on_hand, policy, customer_limit, .. } = request;
     let policy = policy.map(policy_to_columns);
     let (policy, oversell) = (policy.map(|(word, _)| word), policy.map(|(_, oversell)| oversell));
     let limit = customer_limit.map(|limit| limit.unwrap_or(0));

@@ -21,11 +21,29 @@ pub enum Rule {
     OneEffectPerKey,
     /// A key stands for one request.
     OneRequestPerKey,
+    /// A reading of the ledger from before units came back refuses nothing.
+    RefusalsFenced,
+    /// A reading of the ledger refuses for a bounded time.
+    RefusalsBounded,
+    /// A hold has one checkout that is open or has an order.
+    OneCheckoutPerHold,
+    /// A node records a transition only from the recorded version.
+    CurrentVersion,
+    /// An operation without a definite outcome is repeated with its key only.
+    SameKeyUntilDefinite,
+    /// Money is taken only for an order.
+    OrderBeforeCapture,
+    /// A payment whose hold has ended is voided.
+    ReleasedWithoutHold,
+    /// A payment that may be authorised is voided before it is given up.
+    VoidedBeforeRelease,
+    /// No more is given back than was taken, and no more taken than authorised.
+    RefundWithinCapture,
 }
 
 impl Rule {
-    /// Every rule.
-    pub const ALL: &[Self] = &[
+    /// The rules of stock and holds.
+    pub const STOCK: &[Self] = &[
         Self::EveryLineFits,
         Self::WithinCustomerLimit,
         Self::OneEnd,
@@ -35,6 +53,20 @@ impl Rule {
         Self::ExtendedInTime,
         Self::OneEffectPerKey,
         Self::OneRequestPerKey,
+    ];
+
+    /// The rules of early refusals.
+    pub const EARLY: &[Self] = &[Self::RefusalsFenced, Self::RefusalsBounded];
+
+    /// The rules of checkouts.
+    pub const CHECKOUT: &[Self] = &[
+        Self::OneCheckoutPerHold,
+        Self::CurrentVersion,
+        Self::SameKeyUntilDefinite,
+        Self::OrderBeforeCapture,
+        Self::ReleasedWithoutHold,
+        Self::VoidedBeforeRelease,
+        Self::RefundWithinCapture,
     ];
 }
 

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use contract::fnv1a;
 
 use super::expiry::expire_due;
 use super::lanes::BatchCall;
-use super::metrics::SaleMetrics;
-use crate::ledger::{EndHold, EndOutcome, HoldOutcome, Ledger, LedgerError, NewHold, Outcome};
-use crate::rules::GrantRefusal;
+use super::ledger_access::LedgerAccess;
+use crate::ledger::{EndHold, EndOutcome, HoldOutcome, LedgerError, NewHold, Outcome};
+use crate::request::RequestKey;
+use crate::rules::{GrantRefusal, HoldEnd};
 
 /// Grants holds.
-pub(super) struct HoldCall {
-    pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) metrics: SaleMetrics,
-}
+pub(super) struct HoldCall(pub(super) LedgerAccess);
 
 #[async_trait]
 impl BatchCall for HoldCall {
@@ -27,31 +26,36 @@ impl BatchCall for HoldCall {
 
     /// A refusal counts only if no hold is past its deadline: the stock of those is available.
     async fn call(&self, batch: Arc<[NewHold]>) -> Result<Vec<HoldOutcome>, LedgerError> {
-        self.metrics.observe_batch("hold", batch.len());
-        let mut outcomes = self.ledger.hold(Arc::clone(&batch)).await?;
+        let LedgerAccess { ledger, metrics, early } = &self.0;
+        metrics.observe_batch("hold", batch.len());
+        let asking = early.ask();
+        let mut outcomes = ledger.hold(Arc::clone(&batch)).await?;
         let is_short = |outcome: &HoldOutcome| {
             matches!(
                 outcome,
                 Outcome::Refused(GrantRefusal::SoldOut(_) | GrantRefusal::CustomerLimit(_))
             )
         };
-        if !outcomes.iter().any(is_short) || expire_due(&*self.ledger, &self.metrics).await? == 0 {
+        if !outcomes.iter().any(is_short) {
+            return Ok(outcomes);
+        }
+        if expire_due(&self.0).await? == 0 {
+            early.learn(&asking, &outcomes);
             return Ok(outcomes);
         }
         let refused: Vec<usize> = (0..batch.len()).filter(|at| is_short(&outcomes[*at])).collect();
         let again: Arc<[NewHold]> = refused.iter().map(|at| batch[*at].clone()).collect();
-        for (at, outcome) in refused.into_iter().zip(self.ledger.hold(again).await?) {
+        let asking = early.ask();
+        for (at, outcome) in refused.into_iter().zip(ledger.hold(again).await?) {
             outcomes[at] = outcome;
         }
+        early.learn(&asking, &outcomes);
         Ok(outcomes)
     }
 }
 
-/// Ends holds.
-pub(super) struct EndCall {
-    pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) metrics: SaleMetrics,
-}
+/// Ends holds, all of one lane.
+pub(super) struct EndCall(pub(super) LedgerAccess);
 
 #[async_trait]
 impl BatchCall for EndCall {
@@ -63,7 +67,36 @@ impl BatchCall for EndCall {
     }
 
     async fn call(&self, batch: Arc<[EndHold]>) -> Result<Vec<EndOutcome>, LedgerError> {
-        self.metrics.observe_batch("end", batch.len());
-        self.ledger.end(batch).await
+        let LedgerAccess { ledger, metrics, early } = &self.0;
+        metrics.observe_batch("end", batch.len());
+        let outcomes = ledger.end(Arc::clone(&batch)).await;
+        // A call without an answer may have freed units too.
+        let freeing = batch.iter().find(|end| end.end != HoldEnd::Confirmed);
+        if let Some(end) = freeing {
+            early.freed(end.hold.lane());
+        }
+        outcomes
+    }
+}
+
+/// Looks for requests that had their effect before: a repeat gets its stored answer, not a refusal.
+pub(super) struct KeyCall(pub(super) LedgerAccess);
+
+/// The only lane of [`KeyCall`]: the calls lock nothing.
+pub(super) const KEY_LANE: u32 = 0;
+
+#[async_trait]
+impl BatchCall for KeyCall {
+    type Item = RequestKey;
+    type Outcome = Option<HoldOutcome>;
+
+    fn identity(key: &RequestKey) -> u128 {
+        u128::from(fnv1a(key.key.as_str().bytes()))
+    }
+
+    async fn call(&self, batch: Arc<[RequestKey]>) -> Result<Vec<Self::Outcome>, LedgerError> {
+        let LedgerAccess { ledger, metrics, .. } = &self.0;
+        metrics.observe_batch("find key", batch.len());
+        ledger.find_granted(batch).await
     }
 }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::lanes::NoOutcome;
+use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
 use crate::ledger::{EndRefusal, LedgerError, StockRefusal};
+use crate::payment::WebhookRefusal;
 use crate::request::InvalidRequest;
-use crate::rules::{Cell, GrantRefusal, HoldEnd, HoldRefusal, Shortage};
+use crate::rules::{
+    Cell, GrantRefusal, HoldEnd, HoldRefusal, Phase, Price, QuoteRefusal, Shortage,
+};
 
 /// Why a request was not executed. Only after [`Ledger`](Self::Ledger) it may have been: repeat it with its key.
 #[derive(Clone, Debug, Error)]
@@ -43,6 +47,36 @@ pub enum SaleError {
         /// The greatest number by which the units on hand may be lowered now.
         free: i64,
     },
+    /// There is no checkout or order of that name.
+    #[error("there is no checkout or order {0}")]
+    UnknownCheckout(CheckoutId),
+    /// The hold has another price.
+    #[error("the price of the hold is {0}; show it to the customer, and pay that amount")]
+    PriceChanged(Price),
+    /// The hold has no price.
+    #[error("{}", unpriced(.0))]
+    Unpriced(QuoteRefusal),
+    /// Another payment of the hold is open, or has an order.
+    #[error("the hold has the checkout {0} with another payment")]
+    CheckoutExists(CheckoutId),
+    /// Too many payments of the hold were declined.
+    #[error("too many payments of this hold were declined; take a new hold")]
+    TooManyPayments,
+    /// Another node works on the checkout.
+    #[error("the order is being changed; repeat the request with its key")]
+    CheckoutBusy,
+    /// The order's state does not allow it.
+    #[error("the order is {}", .0.word())]
+    OrderState(Phase),
+    /// The amount is too large, or not positive.
+    #[error("the amount is not 1 to {most}")]
+    AmountTooLarge {
+        /// The greatest amount.
+        most: i64,
+    },
+    /// An event was refused.
+    #[error(transparent)]
+    Webhook(WebhookRefusal),
     /// The key stands for another request.
     #[error("the idempotency key was used for another request; use a new key for each request")]
     KeyReused,
@@ -121,10 +155,33 @@ impl SaleError {
             Self::HoldEnded(_) => "hold-ended",
             Self::ExtendedBefore => "extended-before",
             Self::Committed { .. } => "stock-committed",
+            Self::UnknownCheckout(_) => "unknown-order",
+            Self::PriceChanged(_) => "price-changed",
+            Self::Unpriced(_) => "unpriced",
+            Self::CheckoutExists(_) => "checkout-exists",
+            Self::TooManyPayments => "too-many-payments",
+            Self::CheckoutBusy => "request-in-flight",
+            Self::OrderState(_) => "order-state",
+            Self::AmountTooLarge { .. } => "amount-too-large",
+            Self::Webhook(_) => "webhook-refused",
             Self::KeyReused => "idempotency-key-reused",
             Self::KeyInFlight => "request-in-flight",
             Self::Overloaded => "overloaded",
             Self::Ledger(_) | Self::Stopped => "ledger-unavailable",
         }
+    }
+}
+
+fn unpriced(refusal: &QuoteRefusal) -> String {
+    match refusal {
+        QuoteRefusal::Unpriced(sku) => {
+            format!(
+                "{sku:?} had no price when it was held; set one with PUT /v1/stock/{{sku}}, and hold again"
+            )
+        }
+        QuoteRefusal::Currencies(one, other) => {
+            format!("the lines have prices in {one} and {other}; hold them apart")
+        }
+        QuoteRefusal::TooLarge => "the sum of the prices is out of range".to_owned(),
     }
 }

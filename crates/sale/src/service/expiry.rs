@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::metrics::SaleMetrics;
-use crate::ledger::{EndHold, Ledger, LedgerError, Outcome};
+use super::ledger_access::LedgerAccess;
+use crate::ledger::{EndHold, LedgerError, Outcome};
 use crate::rules::HoldEnd;
 
 /// The most holds in a pass.
@@ -17,8 +17,7 @@ const CALL_MAX: usize = 64;
 /// # Errors
 /// The ledger's.
 pub(super) async fn expire_due(
-    ledger: &dyn Ledger,
-    metrics: &SaleMetrics,
+    LedgerAccess { ledger, metrics, early }: &LedgerAccess,
 ) -> Result<usize, LedgerError> {
     let mut due = ledger.due(PASS_MAX).await?;
     // Holds of the same SKUs go into one call.
@@ -26,7 +25,10 @@ pub(super) async fn expire_due(
     for holds in due.chunks(CALL_MAX) {
         let end = |hold: &_| EndHold { hold: *hold, end: HoldEnd::Expired, key: None };
         let batch: Arc<[EndHold]> = holds.iter().map(end).collect();
-        let outcomes = ledger.end(batch).await?;
+        let outcomes = ledger.end(batch).await;
+        // Also if there is no answer: the units may have come back.
+        holds.iter().for_each(|hold| early.freed(hold.lane()));
+        let outcomes = outcomes?;
         let expired = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Done(_)));
         metrics.expired(expired.count());
     }

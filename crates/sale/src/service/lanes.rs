@@ -51,15 +51,15 @@ pub(super) enum NoOutcome {
     Stopped,
 }
 
-struct Waiting<C: BatchCall> {
-    item: C::Item,
+/// A request that waits for its outcome.
+struct Client<C: BatchCall> {
     reply: oneshot::Sender<Result<C::Outcome, NoOutcome>>,
     slot: Slot,
     /// Keeps the request's key in flight, also when its client has gone.
     key: Option<KeyGuard>,
 }
 
-impl<C: BatchCall> Waiting<C> {
+impl<C: BatchCall> Client<C> {
     fn answer(self, outcome: Result<C::Outcome, NoOutcome>) {
         // A client that has its answer may repeat the request at once.
         drop((self.key, self.slot));
@@ -68,6 +68,7 @@ impl<C: BatchCall> Waiting<C> {
     }
 }
 
+type Waiting<C> = (<C as BatchCall>::Item, Client<C>);
 type Queue<C> = VecDeque<Waiting<C>>;
 
 /// One of the requests that may wait.
@@ -109,7 +110,7 @@ impl<C: BatchCall> Lanes<C> {
     ) -> Result<C::Outcome, NoOutcome> {
         let slot = Slot::take(&self.waiting).ok_or(NoOutcome::Overloaded)?;
         let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting { item, reply, slot, key };
+        let waiting = (item, Client { reply, slot, key });
         let is_new = {
             let mut lanes = self.lanes.lock();
             let is_new = !lanes.contains_key(&lane);
@@ -129,7 +130,7 @@ impl<C: BatchCall> Lanes<C> {
         let Some(queue) = lanes.get_mut(&lane) else { return Vec::new() };
         let (mut batch, mut left, mut seen) = (Vec::new(), VecDeque::new(), HashSet::new());
         while let Some(waiting) = queue.pop_front() {
-            if seen.insert(C::identity(&waiting.item)) {
+            if seen.insert(C::identity(&waiting.0)) {
                 batch.push(waiting);
             } else {
                 left.push_back(waiting);
@@ -147,25 +148,24 @@ impl<C: BatchCall> Lanes<C> {
     }
 
     async fn execute(&self, batch: Vec<Waiting<C>>) {
-        let count = batch.len();
-        let items: Arc<[C::Item]> = batch.iter().map(|waiting| waiting.item.clone()).collect();
+        let (items, clients): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let items: Arc<[C::Item]> = items.into();
         match self.call_again(&items).await {
             Ok(outcomes) => {
-                for (waiting, outcome) in batch.into_iter().zip(outcomes) {
-                    waiting.answer(Ok(outcome));
+                for (client, outcome) in clients.into_iter().zip(outcomes) {
+                    client.answer(Ok(outcome));
                 }
             }
             // One request that the database refuses must not fail its neighbours.
-            Err(err) if count > 1 && !err.is_transient() => {
-                for waiting in batch {
-                    let outcome = self.execute_alone(waiting.item.clone()).await;
-                    waiting.answer(outcome);
+            Err(err) if items.len() > 1 && !err.is_transient() => {
+                for (item, client) in items.iter().zip(clients) {
+                    client.answer(self.execute_alone(item.clone()).await);
                 }
             }
             Err(err) => {
                 let err = Arc::new(err);
-                for waiting in batch {
-                    waiting.answer(Err(NoOutcome::Ledger(Arc::clone(&err))));
+                for client in clients {
+                    client.answer(Err(NoOutcome::Ledger(Arc::clone(&err))));
                 }
             }
         }
@@ -208,6 +208,9 @@ impl<C: BatchCall> RunningLane<C> {
                 return;
             }
             self.lanes.execute(batch).await;
+            // Clients that have just been answered, and ask again at once, are in the next call together. Else the
+            // first of them would be a call of its own, for which all others wait.
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -76,7 +76,35 @@ async fn arrivals_during_a_call_share_the_next() {
         assert_eq!(task.await.expect("joined").expect("an outcome"), item * 10);
     }
     assert_eq!(*lanes.call.calls.lock(), [vec![0], vec![1, 2, 3, 4]]);
-    assert!(lanes.lanes.lock().is_empty() && lanes.waiting.load(Ordering::Relaxed) == 0);
+    assert_eq!(lanes.waiting.load(Ordering::Relaxed), 0);
+    while !lanes.lanes.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Else the first of them has a call of its own each time, and the others wait for it.
+#[tokio::test]
+async fn answered_clients_share_the_next_call() {
+    const CLIENTS: u32 = 8;
+    let lanes = Recorder::lanes(0);
+    let mut clients = Vec::new();
+    for client in 0..CLIENTS {
+        let lanes = Arc::clone(&lanes);
+        clients.push(tokio::spawn(async move {
+            for round in 0..3 {
+                lanes.submit(1, client + CLIENTS * round, None).await.expect("an outcome");
+            }
+        }));
+        tokio::task::yield_now().await;
+    }
+    while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        lanes.call.permits.add_permits(1);
+    }
+    let sizes: Vec<_> = lanes.call.calls.lock().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 8, 8, 7]);
 }
 
 #[tokio::test]

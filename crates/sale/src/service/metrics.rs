@@ -29,6 +29,7 @@ pub struct SaleMetrics {
     refused_units: Family<ByReason, Counter>,
     batches: Family<ByOperation, Histogram>,
     expired: Counter,
+    early: Counter,
 }
 
 impl SaleMetrics {
@@ -41,6 +42,7 @@ impl SaleMetrics {
             refused_units: Family::default(),
             batches: Family::new_with_constructor(sizes),
             expired: Counter::default(),
+            early: Counter::default(),
         };
         registry.register(
             "tidegate_sale_requests",
@@ -62,6 +64,11 @@ impl SaleMetrics {
             "Holds whose expiry this node has recorded",
             metrics.expired.clone(),
         );
+        registry.register(
+            "tidegate_sale_early_refusals",
+            "Requests that were refused by the ledger's last answer, without a call for stock",
+            metrics.early.clone(),
+        );
         metrics
     }
 
@@ -77,6 +84,10 @@ impl SaleMetrics {
 
     pub(super) fn observe_batch(&self, operation: &'static str, requests: usize) {
         self.batches.get_or_create(&ByOperation { operation }).observe(requests as f64);
+    }
+
+    pub(super) fn refused_early(&self) {
+        self.early.inc();
     }
 
     pub(super) fn expired(&self, holds: usize) {

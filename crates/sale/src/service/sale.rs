@@ -1,20 +1,27 @@
 //! The operations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coherence::Clock;
 
-use super::calls::{EndCall, HoldCall};
+use super::calls::{EndCall, HoldCall, KEY_LANE, KeyCall};
+use super::checkout::Payments;
+use super::early::EarlyRefusals;
 use super::error::SaleError;
 use super::keys::{KeyGuard, KeysInFlight};
 use super::lanes::Lanes;
+use super::ledger_access::LedgerAccess;
 use super::metrics::SaleMetrics;
 use crate::hold_id::HoldId;
-use crate::ledger::{Adjusted, EndHold, EndRefusal, HoldView, Ledger, NewHold, Outcome, SkuStock};
+use crate::lane::Lane;
+use crate::ledger::{
+    Adjusted, EndHold, EndRefusal, Granted, HoldView, Ledger, NewHold, Outcome, SkuStock,
+};
 use crate::request::{
     AdjustStock, ExtendRequest, HoldRequest, IdempotencyKey, RequestKey, SetStock, confirm_digest,
 };
-use crate::rules::{HoldEnd, HoldRefusal, Shortage};
+use crate::rules::{GrantRefusal, HoldEnd, HoldRefusal, Price, Shortage};
 
 /// A hold that was granted, now or when the same request came before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,22 +38,52 @@ pub struct Sale {
     ledger: Arc<dyn Ledger>,
     holds: Arc<Lanes<HoldCall>>,
     ends: Arc<Lanes<EndCall>>,
+    known: Arc<Lanes<KeyCall>>,
+    early: EarlyRefusals,
     keys: KeysInFlight,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     metrics: SaleMetrics,
+    pub(super) payments: Payments,
 }
 
 impl Sale {
-    /// Creates a sale. `clock` decides nothing: names of holds begin with its time.
+    /// Creates a sale. `clock` decides about no hold: names of holds begin with its time, and early refusals end by it.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>, metrics: SaleMetrics) -> Self {
-        let hold = HoldCall { ledger: Arc::clone(&ledger), metrics: metrics.clone() };
-        let end = EndCall { ledger: Arc::clone(&ledger), metrics: metrics.clone() };
-        let (holds, ends) = (Lanes::new(hold), Lanes::new(end));
-        Self { ledger, holds, ends, keys: KeysInFlight::default(), clock, metrics }
+        let early = EarlyRefusals::off(Arc::clone(&clock));
+        let access = LedgerAccess { ledger, metrics, early };
+        Self {
+            holds: Lanes::new(HoldCall(access.clone())),
+            ends: Lanes::new(EndCall(access.clone())),
+            known: Lanes::new(KeyCall(access.clone())),
+            keys: KeysInFlight::default(),
+            clock,
+            ledger: access.ledger,
+            metrics: access.metrics,
+            early: access.early,
+            payments: Payments::default(),
+        }
     }
 
-    pub(super) fn ledger(&self) -> &dyn Ledger {
+    /// Refuses requests for stock by the ledger's last refusal, for at most `bound` after it was asked; zero: never.
+    #[must_use]
+    pub fn with_early_refusals(self, bound: Duration) -> Self {
+        self.early.set_bound(bound);
+        self
+    }
+
+    pub(super) fn access(&self) -> LedgerAccess {
+        let ledger = Arc::clone(&self.ledger);
+        LedgerAccess { ledger, metrics: self.metrics.clone(), early: self.early.clone() }
+    }
+
+    /// Returns the sale with these payment providers.
+    #[must_use]
+    pub fn with_payments(self, payments: Payments) -> Self {
+        Self { payments, ..self }
+    }
+
+    pub(in crate::service) fn ledger(&self) -> &dyn Ledger {
         &*self.ledger
     }
 
@@ -64,13 +101,9 @@ impl Sale {
         key: &IdempotencyKey,
     ) -> Result<HoldReceipt, SaleError> {
         let guard = self.enter(key)?;
-        let lane = request.lane();
-        let id = HoldId::new(self.clock.wall_ms(), lane, rand::random());
         let key = RequestKey { key: key.clone(), digest: request.digest() };
         let ttl_ms = request.ttl_ms();
-        let hold = NewHold { id, key, request };
-        let granted = settled(self.holds.submit(lane, hold, Some(guard)).await?);
-        match granted {
+        match self.grant(request, key, guard).await? {
             Ok(granted) => {
                 Ok(HoldReceipt { hold: granted.hold, deadline_ms: granted.at_ms + ttl_ms })
             }
@@ -81,6 +114,26 @@ impl Sale {
                 Err(err)
             }
         }
+    }
+
+    async fn grant(
+        &self,
+        request: HoldRequest,
+        key: RequestKey,
+        guard: KeyGuard,
+    ) -> Result<Result<Granted, NotSettled<GrantRefusal>>, SaleError> {
+        let short = self.early.shortages(request.lines());
+        if short.is_empty() {
+            let lane = request.lane();
+            let id = HoldId::new(self.clock.wall_ms(), lane, rand::random());
+            let hold = NewHold { id, key, request };
+            return Ok(settled(self.holds.submit(lane.number(), hold, Some(guard)).await?));
+        }
+        if let Some(known) = self.known.submit(KEY_LANE, key, Some(guard)).await? {
+            return Ok(settled(known));
+        }
+        self.metrics.refused_early();
+        Ok(Err(NotSettled::Refused(GrantRefusal::SoldOut(short))))
     }
 
     fn count_lost(&self, err: &SaleError) {
@@ -99,7 +152,7 @@ impl Sale {
         let guard = self.enter(key)?;
         let key = RequestKey { key: key.clone(), digest: confirm_digest(hold) };
         let end = EndHold { hold, end: HoldEnd::Confirmed, key: Some(key) };
-        let outcome = self.ends.submit(hold.lane(), end, Some(guard)).await?;
+        let outcome = self.ends.submit(hold.lane().number(), end, Some(guard)).await?;
         settled(outcome).map_err(|not| not.into_error(|refusal| SaleError::of_hold(hold, refusal)))
     }
 
@@ -109,7 +162,7 @@ impl Sale {
     /// [`SaleError`]: the hold is confirmed, or not known.
     pub async fn cancel(&self, hold: HoldId) -> Result<HoldEnd, SaleError> {
         let end = EndHold { hold, end: HoldEnd::Cancelled, key: None };
-        match settled(self.ends.submit(hold.lane(), end, None).await?) {
+        match settled(self.ends.submit(hold.lane().number(), end, None).await?) {
             Ok(_) => Ok(HoldEnd::Cancelled),
             Err(NotSettled::Refused(EndRefusal::Hold(HoldRefusal::Ended(end))))
                 if end != HoldEnd::Confirmed =>
@@ -148,7 +201,21 @@ impl Sale {
     /// # Errors
     /// [`SaleError`].
     pub async fn set_stock(&self, request: &SetStock) -> Result<(), SaleError> {
-        Ok(self.ledger.set_stock(request).await??)
+        let outcome = self.ledger.set_stock(request).await;
+        self.early.freed(Lane::of_sku(&request.cell.sku));
+        outcome??;
+        if let Some(price) = request.price {
+            self.ledger.set_price(&request.cell.sku, price).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the price of a SKU.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn price(&self, sku: &str) -> Result<Option<Price>, SaleError> {
+        Ok(self.ledger.price(sku).await?)
     }
 
     /// Changes the units on hand of a SKU at a location.
@@ -162,7 +229,9 @@ impl Sale {
     ) -> Result<Adjusted, SaleError> {
         let _guard = self.enter(key)?;
         let key = RequestKey { key: key.clone(), digest: request.digest() };
-        let outcome = settled(self.ledger.adjust(request, &key).await?);
+        let outcome = self.ledger.adjust(request, &key).await;
+        self.early.freed(Lane::of_sku(&request.cell.sku));
+        let outcome = settled(outcome?);
         outcome.map_err(|not| not.into_error(SaleError::from))
     }
 
@@ -174,7 +243,7 @@ impl Sale {
         self.ledger.stock(sku).await?.ok_or_else(|| SaleError::UnknownSku(sku.to_owned()))
     }
 
-    fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {
+    pub(super) fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {
         self.keys.enter(key).ok_or(SaleError::KeyInFlight)
     }
 }

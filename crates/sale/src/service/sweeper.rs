@@ -1,4 +1,4 @@
-//! The loop that expires holds.
+//! The loops that expire holds and take up checkouts.
 
 use std::time::Duration;
 
@@ -13,8 +13,13 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PASSES_PER_FORGET: u32 = 240;
 
 impl Sale {
-    /// Records the ends of due holds, for ever. `report` gets the outcome of each pass.
+    /// Records the ends of due holds and takes up due checkouts, for ever. `report` gets the outcome of each pass over
+    /// the holds.
     pub async fn run_sweeper(&self, report: impl Fn(Result<(), LedgerError>) + Send) {
+        tokio::join!(self.run_expiry(report), self.run_resume());
+    }
+
+    async fn run_expiry(&self, report: impl Fn(Result<(), LedgerError>) + Send) {
         let mut pass = 0_u32;
         loop {
             let forget = pass.is_multiple_of(PASSES_PER_FORGET);
@@ -25,10 +30,10 @@ impl Sale {
     }
 
     async fn sweep(&self, forget: bool) -> Result<(), LedgerError> {
-        let (ledger, metrics) = (self.ledger(), self.metrics());
-        while expire_due(ledger, metrics).await? == PASS_MAX as usize {}
+        let access = self.access();
+        while expire_due(&access).await? == PASS_MAX as usize {}
         if forget {
-            ledger.forget_keys().await?;
+            access.ledger.forget_keys().await?;
         }
         Ok(())
     }

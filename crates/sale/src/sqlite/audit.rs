@@ -10,6 +10,7 @@ use crate::ledger::{Finding, LedgerError, LedgerStatus};
 const DIALECT: Dialect = Dialect {
     prefix: "tidegate_",
     minute_ago: "cast(unixepoch('now', 'subsec') * 1000 as integer) - 60000",
+    day_ago: "cast(unixepoch('now', 'subsec') * 1000 as integer) - 86400000",
 };
 
 pub(super) fn findings(connection: &Connection) -> Result<Vec<Finding>, LedgerError> {
@@ -33,7 +34,10 @@ const STATUS: &str = "with now(ms) as (select cast(unixepoch('now', 'subsec') * 
       (select count(*) from tidegate_hold where state = 'active'), \
       (select count(*) from due), \
       (select coalesce(now.ms - (select min(expires_at) from due), 0) from now), \
-      (select count(*) from tidegate_request)";
+      (select count(*) from tidegate_request), \
+      (select count(*) from tidegate_checkout where due_at is not null), \
+      (select coalesce(now.ms - (select min(created_at) from tidegate_checkout where due_at is not null), 0) from now), \
+      (select count(*) from tidegate_checkout where ordered)";
 
 pub(super) fn status(connection: &Connection) -> Result<LedgerStatus, LedgerError> {
     let schema = migrate::version(connection)?;
@@ -48,6 +52,9 @@ pub(super) fn status(connection: &Connection) -> Result<LedgerStatus, LedgerErro
             due_holds: row.get(5)?,
             oldest_due_ms: row.get(6)?,
             keys: row.get(7)?,
+            open_checkouts: row.get(8)?,
+            oldest_checkout_ms: row.get(9)?,
+            orders: row.get(10)?,
         })
     };
     connection.query_row(STATUS, [], read).map_err(failed)

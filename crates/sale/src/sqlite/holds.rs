@@ -64,14 +64,8 @@ fn grant(
     hold: &NewHold,
 ) -> Result<HoldOutcome, LedgerError> {
     let NewHold { id, key, request } = hold;
-    match session.judge(key)? {
-        (KeyVerdict::Reused, _) => return Ok(Outcome::KeyReused),
-        (KeyVerdict::Repeat, Some(StoredRequest { hold: Some(hold), at_ms, .. })) => {
-            let unreadable = || LedgerError::Unreadable(format!("the hold {hold:?}"));
-            let hold = hold.parse().map_err(|_| unreadable())?;
-            return Ok(Outcome::Repeated(Granted { hold, at_ms }));
-        }
-        _ => {}
+    if let Some(before) = granted_before(session, key)? {
+        return Ok(before);
     }
     if let Err(refusal) = shelf.grant(request.customer(), request.lines()) {
         return Ok(Outcome::Refused(refusal));
@@ -95,6 +89,22 @@ fn grant(
     }
     session.store(key, Some(&name), None, None)?;
     Ok(Outcome::Done(Granted { hold: *id, at_ms: now_ms }))
+}
+
+/// Returns the outcome of a request whose key is known.
+pub(super) fn granted_before(
+    session: &Session<'_>,
+    key: &RequestKey,
+) -> Result<Option<HoldOutcome>, LedgerError> {
+    match session.judge(key)? {
+        (KeyVerdict::Reused, _) => Ok(Some(Outcome::KeyReused)),
+        (KeyVerdict::Repeat, Some(StoredRequest { hold: Some(hold), at_ms, .. })) => {
+            let unreadable = || LedgerError::Unreadable(format!("the hold {hold:?}"));
+            let hold = hold.parse().map_err(|_| unreadable())?;
+            Ok(Some(Outcome::Repeated(Granted { hold, at_ms })))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Records a movement of a hold's line, and counts it.

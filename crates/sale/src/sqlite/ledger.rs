@@ -36,7 +36,7 @@ impl SqliteLedger {
         Ok(Self { pool })
     }
 
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
@@ -44,7 +44,7 @@ impl SqliteLedger {
     }
 
     /// Runs `work` in a transaction, which is durable afterwards.
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Session<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
@@ -62,6 +62,17 @@ impl SqliteLedger {
 impl Ledger for SqliteLedger {
     async fn hold(&self, batch: Arc<[NewHold]>) -> Result<Vec<HoldOutcome>, LedgerError> {
         self.write(move |session| holds::hold_batch(session, &batch)).await
+    }
+
+    async fn find_granted(
+        &self,
+        keys: Arc<[RequestKey]>,
+    ) -> Result<Vec<Option<HoldOutcome>>, LedgerError> {
+        let read = move |connection: &Connection| {
+            let read = Session::snapshot(connection)?;
+            keys.iter().map(|key| holds::granted_before(&read, key)).collect()
+        };
+        self.run(read).await
     }
 
     async fn end(&self, batch: Arc<[EndHold]>) -> Result<Vec<EndOutcome>, LedgerError> {
@@ -139,6 +150,8 @@ impl Ledger for SqliteLedger {
     async fn forget_keys(&self) -> Result<u64, LedgerError> {
         const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
         let forget = |session: &Session<'_>| {
+            let old = "delete from tidegate_webhook where at < ?1";
+            session.run(old, [session.now_ms - 30 * DAY_MS])?;
             let sql = "delete from tidegate_request where at < ?1";
             session.run(sql, [session.now_ms - DAY_MS])
         };

@@ -12,11 +12,10 @@ use super::transaction::failed;
 use crate::ledger::LedgerError;
 use crate::schema::{self, Migration, Pending, SchemaError};
 
-const ALL: &[Migration] = &[Migration {
-    version: 1,
-    name: "inventory",
-    sql: include_str!("migrations/0001_inventory.sql"),
-}];
+const ALL: &[Migration] = &[
+    Migration { version: 1, name: "inventory", sql: include_str!("migrations/0001_inventory.sql") },
+    Migration { version: 3, name: "checkout", sql: include_str!("migrations/0003_checkout.sql") },
+];
 
 /// The time limit of the wait for another migration.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ pub(super) fn set(
     session: &Session<'_>,
     request: &SetStock,
 ) -> Result<Result<(), StockRefusal>, LedgerError> {
-    let SetStock { cell, on_hand, policy, customer_limit } = request;
+    let SetStock { cell, on_hand, policy, customer_limit, .. } = request;
     let before = of_sku(session, &cell.sku)?;
     let (old_policy, old_limit, mut cells) = match before {
         Some(SkuStock { policy, customer_limit, locations }) => (policy, customer_limit, locations),

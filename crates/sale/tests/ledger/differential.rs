@@ -30,9 +30,11 @@ enum Call {
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
     let line = (0..4_u8, 0..2_u8, 1..4_i64);
-    let hold = (0..60_u8, 0..3_u8, prop::collection::vec(line, 1..4));
+    let hold = (0..60_u8, 0..3_u8, prop::collection::vec(line.clone(), 1..4));
+    let of_one_line = (0..60_u8, 0..3_u8, prop::collection::vec(line, 1));
     let call = prop_oneof![
-        5 => prop::collection::vec(hold, 1..8).prop_map(Call::Hold),
+        3 => prop::collection::vec(hold, 1..8).prop_map(Call::Hold),
+        3 => prop::collection::vec(of_one_line, 1..5).prop_map(Call::Hold),
         4 => prop::collection::vec((0..80_u16, 0..2_u8, prop::option::of(0..60_u8)), 1..8).prop_map(Call::End),
         1 => (0..80_u16, 0..60_u8).prop_map(|(hold, key)| Call::Extend(hold, key)),
         2 => (0..4_u8, 0..2_u8, 0..20_i64, 0..4_u8, 0..4_u8).prop_map(|(a, b, c, d, e)| Call::Set(a, b, c, d, e)),
@@ -142,7 +144,7 @@ async fn postgres_decides_by_the_rules() {
         let stocked = (0..8).map(|cell| Call::Set(cell % 4, cell / 4, 12, 0, 0));
         let calls: Vec<Call> = stocked.chain(drawn).collect();
         postgres.sql(
-            "truncate tidegate.sku, tidegate.stock, tidegate.hold, tidegate.movement, \
+            "truncate tidegate.sku, tidegate.stock, tidegate.hold, tidegate.movement_row, \
              tidegate.customer_units, tidegate.request",
         );
         let sqlite = Fixture::sqlite().await;

@@ -66,7 +66,11 @@ impl Fixture {
 
     fn new(url: &str, postgres: Option<Postgres>) -> Self {
         let url = url.parse().expect("a url");
-        let options = SaleOptions { url, connections: 8, timeout: DEADLINE };
+        let options = SaleOptions {
+            timeout: DEADLINE,
+            early_refusals: Duration::ZERO,
+            ..SaleOptions::new(url)
+        };
         Self { options, postgres, _folder: tempfile::tempdir().expect("a folder") }
     }
 
@@ -80,6 +84,10 @@ impl Fixture {
 
     pub(crate) fn postgres_url(&self) -> String {
         self.postgres.as_ref().expect("a PostgreSQL").url("postgres")
+    }
+
+    pub(crate) fn postgres_log(&self) -> Vec<String> {
+        self.postgres.as_ref().expect("a PostgreSQL").log()
     }
 
     /// Opens the ledger as a node of its own.

@@ -93,3 +93,20 @@ async fn key_in_flight_at_another_node_refused() {
     other.batch_execute("commit").await.expect("committed");
     shop.hold("k", "c", &[("A", 1)]).await.expect("held");
 }
+
+/// A key that is known violates an index inside the function. Shops retry a lot, and their database's log must not be
+/// full of errors that are none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeats_leave_no_error_in_the_log() {
+    let fixture = Fixture::postgres().await;
+    let shop = fixture.shop().await;
+    shop.put("A", 9).await;
+    let held = shop.hold("k", "c", &[("A", 1)]).await.expect("held");
+    let again = shop.hold("k", "c", &[("A", 1)]).await;
+    assert_eq!(again.expect("repeated"), held);
+    let confirmed = shop.confirm(held.hold).await.expect("confirmed");
+    assert_eq!(shop.confirm(held.hold).await.expect("repeated"), confirmed);
+    let errors: Vec<_> =
+        fixture.postgres_log().into_iter().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors, [""; 0]);
+}

@@ -22,8 +22,10 @@ macro_rules! on_both_ledgers {
 }
 
 mod audit;
+mod checkouts;
 mod concurrency;
 mod differential;
+mod early;
 mod expiry;
 mod fixture;
 mod holds;

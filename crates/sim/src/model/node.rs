@@ -173,7 +173,7 @@ impl Node {
             Followed::Reset(_) if omitted.enforces(CompositionRule::GapDropsEntries) => {
                 self.drop_all();
             }
-            Followed::Reset(_) | Followed::Gap(_) => {}
+            Followed::Reset(_) | Followed::Gap(_) | Followed::Repeated => {}
         }
     }
 

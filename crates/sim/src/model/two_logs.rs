@@ -146,7 +146,7 @@ impl World {
                 let Some((epoch, tau, Some(_))) = self.load[db].take() else { return };
                 let stored = self.stored.map(|(_, tau)| tau);
                 let offer = Offer { key: key(0), tags: &[], tau, epoch, stored };
-                let is_own = is_of_log(epoch, Some(log(db)));
+                let is_own = is_of_log(epoch, Some(log(db).into()));
                 if is_own && self.fence.admit(offer) == Verdict::Accept {
                     self.stored = Some((db, tau));
                     self.seen[db] = true;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache::{Answer, Chance, Engine, Item, Metrics, Origin, Policy, ReadError};
-use coherence::{CausalToken, Cause, Clock, Coverage, Subject};
+use coherence::{CausalToken, Cause, Clock, Coverage, SamplePace, Subject};
 use contract::Key;
 use feed::Source;
 use feed::postgres::SlotFeed;
@@ -104,13 +104,12 @@ impl Node {
         chance: Arc<dyn Chance>,
     ) -> Vec<JoinHandle<()>> {
         let (env, id, engine) = (&self.env, self.id, &self.engine);
-        let interval = env.setup.sample_every;
         let sampler = LogSampler::new(
             engine.clone(),
             Arc::clone(source) as Arc<dyn Source>,
             Arc::clone(clock),
             Arc::clone(&self.health),
-            interval,
+            SamplePace::constant(env.setup.sample_every),
         );
         let contracts = contracts::contracts();
         let renewer = Renewer::new(SOURCE, &contracts, Arc::clone(source) as _, chance);
@@ -140,7 +139,12 @@ impl Node {
         ];
         tasks.extend(standby.map(|standby| {
             let probe = standby as Arc<dyn StandbyProbe>;
-            env.spawn(watch_standby(probe, engine.clone(), interval, StandbyMetrics::default()))
+            env.spawn(watch_standby(
+                probe,
+                engine.clone(),
+                env.setup.sample_every,
+                StandbyMetrics::default(),
+            ))
         }));
         for (key, contract) in contracts::filtered().filter(|_| env.setup.filters) {
             let (policy, origin) = (Arc::clone(&self.policies[key]), Arc::clone(&self.origin));
@@ -161,6 +165,7 @@ impl Node {
         let failed = |err: &InvalidationError| match err {
             InvalidationError::NotLogged { .. } => "not logged",
             InvalidationError::NotApplied { .. } => "not applied",
+            InvalidationError::Busy => "busy",
             InvalidationError::Invalid(_) | InvalidationError::NotScanned { .. } => "invalid",
         };
         let result = applied.as_ref().map_or_else(failed, |_| "applied");

@@ -1,5 +1,7 @@
 //! The protocol: explored by the model checker, and run by simulated clusters.
 
+mod checkout_payments;
+mod early_refusals;
 mod explore;
 mod findings;
 mod key_filter;
@@ -10,3 +12,4 @@ mod rules;
 mod simulation;
 mod stock_holds;
 mod two_logs;
+mod two_sources;

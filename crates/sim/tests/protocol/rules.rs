@@ -36,6 +36,7 @@ needed! {
     wildcards_leave_tombstones: Rule(TombstonePatterns) in wildcards breaks NO_STALE_ENTRY;
     race_14_truncate_raises_floor: Rule(EverythingRaisesFloor) in tombstones breaks NO_STALE_ENTRY;
     race_06_repeat_lowers_no_tombstone: Rule(TombstonesNeverFall) in fills breaks NO_STALE_ENTRY;
+    skipped_repeat_is_known: Rule(RepeatIsKnown) in stream breaks NO_STALE_ENTRY;
     race_18_foreign_fill_rejected: Rule(FillOfOwnEpoch) in quiet_crash breaks BOUND;
     fill_below_floor_rejected: Rule(FillAboveFloor) in local_tombstones breaks NO_STALE_ENTRY;
     race_01_fill_below_tombstone_rejected:
@@ -128,6 +129,9 @@ const TWO_LEADERS: [Rule; 7] = [
     EntryOfOwnDefinition,
 ];
 
+/// The rules that `two_sources.rs` omits.
+const TWO_SOURCES: [Rule; 2] = [WitnessOfSameLoad, WitnessOfEveryLog];
+
 #[test]
 fn every_switch_is_tested() {
     let elsewhere = [
@@ -150,6 +154,8 @@ fn every_switch_is_tested() {
         .filter(|switch| *switch != Omitted::Rule(LagDelaysToken))
         // And those of tiers that nodes of two databases, or with different contracts, share.
         .filter(|switch| !TWO_LEADERS.iter().any(|rule| *switch == Omitted::Rule(*rule)))
+        // And those of pages that show rows of two databases: `two_sources.rs`.
+        .filter(|switch| !TWO_SOURCES.iter().any(|rule| *switch == Omitted::Rule(*rule)))
         .collect();
     assert!(forgotten.is_empty(), "no test shows that these are needed: {forgotten:?}");
 }

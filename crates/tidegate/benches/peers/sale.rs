@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use sale::request::SetStock;
 use sale::{Sale, SaleMetrics, SaleOptions};
 
-use self::clients::{ConfirmClient, HoldClient, HttpClient};
+use self::clients::{ConfirmClient, HoldClient, HttpClient, RefusedClient};
 use self::rivals::{ForUpdate, PlainTransaction, RedisScript};
 use crate::figure::{Figure, Part, Table, median};
 use crate::output::log_line;
@@ -26,7 +26,8 @@ const SPAN: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
 /// More than any contender sells.
 const UNITS: i64 = 1_000_000_000;
-const CONTENDERS: [&str; 7] = ["for update", "redis", "crate", "http", "confirm", "one", "plain"];
+const CONTENDERS: [&str; 9] =
+    ["for update", "redis", "crate", "http", "confirm", "one", "plain", "refused", "redis refused"];
 /// The limit of the 99th percentile.
 const P99_MS: f64 = 50.0;
 
@@ -91,14 +92,15 @@ fn node(
 
 fn options(postgres: &Postgres) -> Result<SaleOptions> {
     let url = postgres.url("postgres").parse()?;
-    Ok(SaleOptions { url, connections: 8, timeout: DEADLINE })
+    Ok(SaleOptions { timeout: DEADLINE, ..SaleOptions::new(url) })
 }
 
-async fn sale(postgres: &Postgres, sku: &str) -> Result<Sale> {
+async fn sale(postgres: &Postgres, sku: &str, units: i64) -> Result<Sale> {
     let ledger = options(postgres)?.open().await?;
     let clock = Arc::new(cache::SystemClock::start());
-    let sale = Sale::new(ledger, clock, SaleMetrics::new(&mut Registry::default()));
-    sale.set_stock(&SetStock::new(sku, None, UNITS, None, None)?).await?;
+    let sale = Sale::new(ledger, clock, SaleMetrics::new(&mut Registry::default()))
+        .with_early_refusals(sale::EARLY_REFUSALS);
+    sale.set_stock(&SetStock::new(sku, None, units, None, None)?).await?;
     Ok(sale)
 }
 
@@ -114,22 +116,27 @@ async fn contend(
     match contender {
         "for update" => clients::run(CLIENTS, SPAN, ForUpdate::open(postgres, &sku)).await,
         "plain" => clients::run(1, SPAN, PlainTransaction::open(postgres)).await,
-        "redis" => clients::run(CLIENTS, SPAN, RedisScript::open(redis, &sku)).await,
+        "redis" => clients::run(CLIENTS, SPAN, RedisScript::open(redis, &sku, UNITS)).await,
+        "redis refused" => clients::run(CLIENTS, SPAN, RedisScript::open(redis, &sku, 0)).await,
+        "refused" => {
+            let sale = sale(postgres, &sku, 0).await?;
+            clients::run(CLIENTS, SPAN, RefusedClient::open(&sale, &sku)).await
+        }
         "http" => {
-            sale(postgres, &sku).await?;
+            sale(postgres, &sku, UNITS).await?;
             clients::run(CLIENTS, SPAN, HttpClient::open(at, &sku)).await
         }
         "confirm" => {
-            let sale = sale(postgres, &sku).await?;
+            let sale = sale(postgres, &sku, UNITS).await?;
             let holds = clients::holds(&sale, &sku, CLIENTS, SPAN).await?;
             clients::run(CLIENTS, SPAN, ConfirmClient::open(&sale, holds)).await
         }
         "one" => {
-            let sale = sale(postgres, &sku).await?;
+            let sale = sale(postgres, &sku, UNITS).await?;
             clients::run(1, SPAN, HoldClient::open(&sale, &sku)).await
         }
         _ => {
-            let sale = sale(postgres, &sku).await?;
+            let sale = sale(postgres, &sku, UNITS).await?;
             clients::run(CLIENTS, SPAN, HoldClient::open(&sale, &sku)).await
         }
     }
@@ -154,6 +161,8 @@ fn report(rounds: &BTreeMap<&str, Vec<Measured>>) -> Result<Part> {
         ("confirm", "confirmations through the crate"),
         ("plain", "one client: insert and commit"),
         ("one", "one client: a hold through the crate"),
+        ("refused", "sold out: refusals through the crate"),
+        ("redis refused", "sold out: refusals by the script in Redis"),
     ] {
         table.row([
             what.to_owned(),
@@ -183,13 +192,19 @@ fn report(rounds: &BTreeMap<&str, Vec<Measured>>) -> Result<Part> {
             target: format!("at most {P99_MS} ms"),
             met: p99 <= P99_MS,
         },
+        Figure::at_least(
+            "refusals through the crate ÷ Redis script",
+            rate("refused")? / rate("redis refused")?,
+            1.0,
+        ),
         Figure::at_most("one hold alone ÷ one plain transaction", p50("one")? / p50("plain")?, 1.3),
     ];
     let how = "64 clients hold one unit each of one SKU, again and again, for five seconds; the medians of three rounds, \
                each of which begins with another contender. PostgreSQL runs with `synchronous_commit = on`. *FOR UPDATE* has a \
                connection for each client, prepared statements, and no row for the hold; the Redis script decrements a \
                counter and stores the hold in a hash, one call for each hold, without persistence. The crate and the node \
-               have eight connections. Confirmations end holds that were granted before the measurement. Clients, node and \
+               have eight connections. Refusals are of a SKU without units: the node repeats the ledger's last refusal, and \
+               only asks whether the request is a repeat. Confirmations end holds that were granted before the measurement. Clients, node and \
                servers share the machine.";
     Ok(Part {
         title: "The sale: one hot SKU".into(),

@@ -1,6 +1,5 @@
 //! `tidegate audit`
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use access::AccessToken;
@@ -10,7 +9,7 @@ use contract::config::{MAX_DURATION, ValueError, parse_duration};
 use super::admin::{AdminArgs, unusable_token};
 use super::audit_log;
 use crate::exit::Exit;
-use crate::http_client;
+use crate::http_client::Target;
 use crate::runtime::block_on;
 use crate::terminal::{print, print_error};
 
@@ -65,15 +64,15 @@ pub(crate) fn run(args: &Args) -> Exit {
 }
 
 async fn report(args: &Args, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
-    let first = fetch(args.admin.address, token).await?;
+    let admin = args.admin.target()?;
+    let first = fetch(&admin, token).await?;
     let Some(watch) = args.watch else { return Ok(first) };
     tokio::time::sleep(watch).await;
-    Ok(fetch(args.admin.address, token).await?.since(&first))
+    Ok(fetch(&admin, token).await?.since(&first))
 }
 
-async fn fetch(admin: SocketAddr, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
-    let admin = admin.to_string();
-    let request = http_client::get(&admin, "/api/v1/audit", token, REPORT_BYTES_MAX);
+async fn fetch(admin: &Target, token: Option<&AccessToken>) -> anyhow::Result<AuditReport> {
+    let request = admin.get("/api/v1/audit", token, REPORT_BYTES_MAX);
     Ok(serde_json::from_slice(&tokio::time::timeout(REQUEST_TIMEOUT, request).await??)?)
 }
 
@@ -86,10 +85,18 @@ fn print_report(args: &Args, report: &AuditReport) -> Exit {
     } else {
         print_text(report);
     }
-    if report.broken + report.pages.broken > 0 { Exit::Bad } else { Exit::Good }
+    if report.all_broken() > 0 { Exit::Bad } else { Exit::Good }
 }
 
 fn print_text(report: &AuditReport) {
+    print_source(report);
+    for (name, report) in &report.sources {
+        print(format_args!("\nsource {name}"));
+        print_source(report);
+    }
+}
+
+fn print_source(report: &AuditReport) {
     print("after a commit   checked     stale   C(T), 95 % bound");
     report.consistency.iter().for_each(print_consistency);
     let AuditReport {
@@ -117,6 +124,16 @@ fn print_text(report: &AuditReport) {
          {} unread",
         pages.compared, pages.agreed, pages.changed, pages.volatile, pages.undecided, pages.unread
     ));
+    for (name, refusals) in
+        [("Redis", &report.refused_values), ("the log", &report.refused_messages)]
+    {
+        if let Some(last) = &refusals.last {
+            let refused = refusals.refused;
+            print(format_args!(
+                "signatures       {refused} refused in {name}; the last one: {last}"
+            ));
+        }
+    }
     report.peers.iter().for_each(print_peer);
     pages.findings.iter().for_each(print_page);
     report.findings.iter().for_each(print_finding);

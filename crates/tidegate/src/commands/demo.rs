@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use contract::config::{MAX_DURATION, ValueError, parse_duration};
+use contract::config::{MAX_DURATION, ValueError, parse_duration, parse_listen_address};
 use drill::plan::Pace;
 use drill::{Link, LiveView, RunReport, Running};
 
@@ -68,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
     /// The gateway's address; another free port if it is taken.
-    #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_listen_address, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))]
     gateway: SocketAddr,
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::admin::{AdminArgs, unusable_token};
 use crate::exit::Exit;
-use crate::http_client::{self, Refused};
+use crate::http_client::Refused;
 use crate::runtime::block_on;
 use crate::terminal::{print, print_error};
 
@@ -51,10 +51,11 @@ pub(crate) fn run(args: &Args) -> Exit {
             Ok(token) => token,
             Err(err) => return unusable_token(&err),
         };
-        let admin = args.admin.address.to_string();
-        let answer =
-            http_client::post(&admin, "/api/v1/purge", token.as_ref(), body, ANSWER_BYTES_MAX);
-        match answer.await {
+        let admin = match args.admin.target() {
+            Ok(admin) => admin,
+            Err(err) => return args.admin.failed(&err),
+        };
+        match admin.post("/api/v1/purge", token.as_ref(), body, ANSWER_BYTES_MAX).await {
             Ok((StatusCode::OK, body)) => print_result(args, &body),
             Ok((status, body)) => args.admin.refused(&Refused::new(status, &body)),
             Err(err) => args.admin.failed(&err),

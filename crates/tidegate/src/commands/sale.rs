@@ -1,11 +1,13 @@
 //! `tidegate sale`
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use sale::ledger::{Finding, Ledger, LedgerStatus};
 use sale::{HoldId, Pending, SaleOptions, SchemaError};
 use serde_json::json;
 
+use super::sale_provider;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::runtime::block_on;
@@ -14,7 +16,7 @@ use crate::terminal::{print, print_error};
 /// Prepare, show and check the ledger of the sale.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:  tidegate sale migrate --dry-run\n           tidegate sale audit --json\n\nThese commands use the database of [sale] themselves: no node needs to run.\n\nExit codes: 0 good, 1 the audit has findings, 3 the environment lacks something"
+    after_help = "Examples:  tidegate sale migrate --dry-run\n           tidegate sale audit --json\n\nThese commands use the database of [sale] themselves: no node needs to run.\n\nExit codes: 0 good, 1 the audit has findings or the books differ, 3 the environment lacks something"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -41,7 +43,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check the invariants of stock and holds; exits with 1 where one is broken.
+    /// Check the invariants of stock, holds and checkouts; exits with 1 where one is broken.
     #[command(after_help = "Example:  tidegate sale audit --json --acknowledged holds.txt")]
     Audit {
         #[command(flatten)]
@@ -52,6 +54,25 @@ enum Command {
         /// A file with names of holds that clients were told, one on each line: each must exist.
         #[arg(long, value_name = "FILE")]
         acknowledged: Option<PathBuf>,
+    },
+    /// Compare checkouts with the payment providers' records; exits with 1 where they differ.
+    #[command(after_help = "Example:  tidegate sale reconcile --json --hours 48")]
+    Reconcile {
+        #[command(flatten)]
+        file: File,
+        /// Print the differences as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Compare the checkouts of this many hours, and open ones.
+        #[arg(long, value_name = "HOURS", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=8760))]
+        hours: u32,
+    },
+    /// Serve a payment provider for rehearsals: it moves no money, and fails on request.
+    #[command(after_help = "Example:  tidegate sale provider --listen 127.0.0.1:4242")]
+    Provider {
+        /// The address to listen on.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4242")]
+        listen: SocketAddr,
     },
 }
 
@@ -67,6 +88,11 @@ pub(crate) fn run(args: &Args) -> Exit {
         let done = match &args.command {
             Command::Migrate { file, dry_run } => migrate(&file.config, *dry_run).await,
             Command::Status { file, json } => status(&file.config, *json).await,
+            Command::Reconcile { file, json, hours } => match options(&file.config) {
+                Ok(options) => sale_provider::compare(&options, *hours, *json).await,
+                Err(problem) => Err(problem),
+            },
+            Command::Provider { listen } => sale_provider::provider(*listen).await,
             Command::Audit { file, json, acknowledged } => {
                 audit(&file.config, *json, acknowledged.as_deref()).await
             }
@@ -123,6 +149,7 @@ async fn status(config: &Path, json: bool) -> Result<Exit, String> {
     }
     let LedgerStatus { schema, skus, on_hand, held, sold, active_holds, .. } = status;
     let LedgerStatus { due_holds, oldest_due_ms, keys, .. } = status;
+    let LedgerStatus { open_checkouts, oldest_checkout_ms, orders, .. } = status;
     print(format_args!("ledger   {}, schema {schema}", options.url));
     print(format_args!("stock    {skus} SKUs, {on_hand} on hand, {held} held, {sold} sold"));
     print(format_args!("holds    {active_holds} active, {due_holds} of them past the deadline"));
@@ -130,6 +157,10 @@ async fn status(config: &Path, json: bool) -> Result<Exit, String> {
         print(format_args!(
             "         the oldest for {oldest_due_ms} ms; a running node expires them"
         ));
+    }
+    print(format_args!("orders   {orders}, and {open_checkouts} checkouts under way"));
+    if open_checkouts > 0 {
+        print(format_args!("         the oldest for {oldest_checkout_ms} ms"));
     }
     print(format_args!("keys     {keys} idempotency keys"));
     Ok(Exit::Good)

@@ -1,35 +1,30 @@
 //! `tidegate serve`
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use contract::config::format_duration;
 use contract::{Contract, Tiers};
 use tokio::sync::watch;
 
-use crate::config::{Config, ConfigError, Regions};
+use super::config_args::ConfigArgs;
+use crate::config::{Config, ConfigError, ListenerTls, Regions};
 use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError};
 use crate::runtime::{block_on, stop_requested};
 use crate::terminal::{log_to_stderr, print, print_error};
 
-/// Four samples a second keep the shown bound at about a quarter of a second.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
-
 /// Serve a store: gateway, data API, admin.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate serve --config tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
+    after_help = "Example:  tidegate serve tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
 )]
 pub(crate) struct Args {
-    /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Exit {
-    let config = match Config::read(&args.config) {
+    let config = match Config::read(args.config.path()) {
         Ok(config) => config,
         Err(err) => {
             print_error(format_args!("tidegate: {err}"));
@@ -42,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         match serve(&config).await {
             Ok(()) => Exit::Good,
             Err(err) => {
-                print_error(format_args!("tidegate: {err}"));
+                print_error(format_args!("tidegate: {}", err.with_lines(&config)));
                 Exit::Environment
             }
         }
@@ -61,15 +56,23 @@ fn residency(contract: &Contract) -> String {
     format!(", does not leave {residency}; kept {tiers}")
 }
 
+fn scheme(tls: &Option<ListenerTls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
 async fn serve(config: &Config) -> Result<(), NodeError> {
-    let node = Arc::new(Node::build(config, SAMPLE_INTERVAL).await?);
+    let node = Arc::new(Node::build(config).await?);
     let listening = Listening::bind(&config.listen, node.served())?;
+    let tls = &config.listen.tls;
     print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
-    for (name, source) in &config.sources {
+    for (name, source) in config.main_first() {
         match &source.events {
             Some(events) => print(format_args!(
-                "  source   {name}: {}, by Debezium's events, slot {}: http://{}/api/v1/events/{name}",
-                source.url, events.slot, listening.at.admin
+                "  source   {name}: {}, by Debezium's events, slot {}: {}://{}/api/v1/events/{name}",
+                source.url,
+                events.slot,
+                scheme(&tls.admin),
+                listening.at.admin
             )),
             None => print(format_args!("  source   {name}: {}, slot {}", source.url, source.slot)),
         }
@@ -79,24 +82,34 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         print(format_args!("  regions  this process in {node}, the shared tier in {shared}"));
     }
     match &config.gateway {
-        Some(options) => {
-            print(format_args!("  gateway  http://{} → {}", listening.at.gateway, options.upstream))
-        }
+        Some(options) => print(format_args!(
+            "  gateway  {}://{} → {}",
+            scheme(&tls.gateway),
+            listening.at.gateway,
+            options.upstream
+        )),
         None => print("  gateway  none: there is no [upstream]"),
     }
-    print(format_args!("  data     http://{}/data/{{contract}}/{{id}}", listening.at.data));
+    print(format_args!(
+        "  data     {}://{}/data/{{contract}}/{{id}}",
+        scheme(&tls.data),
+        listening.at.data
+    ));
     for contract in config.contracts.iter() {
         let budget = format_duration(contract.staleness);
         print(format_args!("           {} within {budget}{}", contract.name, residency(contract)));
     }
     print(format_args!(
-        "  admin    http://{}/readyz, /metrics, /api/v1/status",
+        "  admin    {}://{}/readyz, /metrics, /api/v1/status",
+        scheme(&tls.admin),
         listening.at.admin
     ));
     if let Some(sale) = &config.sale {
         print(format_args!(
-            "  sale     http://{}/v1/holds, /v1/stock → {}",
-            listening.at.sale, sale.url
+            "  sale     {}://{}/v1/holds, /v1/stock → {}",
+            scheme(&tls.sale),
+            listening.at.sale,
+            sale.url
         ));
     }
     let (stop, stopped) = watch::channel(false);

@@ -10,7 +10,7 @@ use cache::shared::SharedOptions;
 use cache::{GovernorMode, LocalMemory};
 use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Problem};
-use edge::{GatewayOptions, Routes};
+use edge::{GatewayOptions, TlsFiles};
 use sale::SaleOptions;
 
 use super::error::{ConfigError, FileProblem};
@@ -18,6 +18,7 @@ use super::file::{ConfigFile, table_at};
 use super::finding::{FileFinding, Findings};
 use super::listen::Listen;
 use super::log::LogFormat;
+use super::name_lines::NameLines;
 use super::raw::RawConfig;
 use super::region::Regions;
 use super::source::Source;
@@ -43,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) governor: GovernorMode,
     /// The gateway's options; `None`: there is no application behind it.
     pub(crate) gateway: Option<GatewayOptions>,
+    /// The files of encrypted connections to services and to other nodes.
+    pub(crate) client_tls: TlsFiles,
     /// The auditor's settings.
     pub(crate) audit: AuditOptions,
     /// The sale's options; `None`: no sale.
@@ -53,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) log: LogFormat,
     /// The contracts, restricted to the tiers in their regions.
     pub(crate) contracts: Contracts,
+    /// The places of the contracts' names in the files.
+    pub(crate) name_lines: NameLines,
 }
 
 impl Config {
@@ -62,7 +67,7 @@ impl Config {
     /// [`ConfigError`], with all problems, and the file, the place and the remedy of each.
     /// [`ConfigError::Refused`]: the linter has found an error in a contract.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::check(ConfigFile::read(path)?)
+        Self::check(ConfigFile::read_main(path)?)
     }
 
     /// Parses a text as the content of the file `path`.
@@ -80,8 +85,10 @@ impl Config {
         let (raw, mut problems) = files.sections();
         let (data, more) = files.contract_tables();
         problems.extend(more);
-        if !problems.is_empty() {
+        let references = files.unknown_references(&data);
+        if !problems.is_empty() || !references.is_empty() {
             let more = Contracts::from_toml(&data).err();
+            problems.extend(references);
             problems.extend(files.locate(more.map(|err| err.problems).unwrap_or_default()));
             return Err(ConfigError::invalid(problems));
         }
@@ -92,12 +99,9 @@ impl Config {
         }
         let invalid = |problems| ConfigError::invalid(files.locate(problems));
         let contracts = Contracts::from_toml(&data).map_err(|err| invalid(err.problems))?;
-        let mut unknown = unknown_sources(&contracts, &files.main.table);
-        let routes = raw.gateway.as_ref().map(|gateway| &gateway.routes);
-        unknown
-            .extend(routes.into_iter().flat_map(|routes| shown_without_tags(&contracts, routes)));
-        if !unknown.is_empty() {
-            return Err(invalid(unknown));
+        let foreign = services_with_foreign_tags(&contracts, &raw.sources);
+        if !foreign.is_empty() {
+            return Err(invalid(foreign));
         }
         let contracts = regions.restrict(&contracts).map_err(invalid)?;
         Ok(Self {
@@ -111,11 +115,22 @@ impl Config {
             findings,
             governor: raw.governor,
             gateway: raw.gateway,
+            client_tls: raw.client_tls,
             audit: raw.audit,
             sale: raw.sale,
             log: raw.log,
             contracts,
+            name_lines: NameLines::of(files.all()),
         })
+    }
+
+    /// Returns the sources by name, the main one first.
+    #[must_use]
+    pub(crate) fn main_first(&self) -> Vec<(&str, &Source)> {
+        let mut sources: Vec<_> =
+            self.sources.iter().map(|(name, source)| (name.as_str(), source)).collect();
+        sources.sort_by_key(|(_, source)| !source.main);
+        sources
     }
 
     /// Returns the longest TTL that a contract gives an entry.
@@ -141,10 +156,15 @@ impl Files {
     fn sections(&self) -> (RawConfig, Vec<FileProblem>) {
         let (raw, mut problems) = RawConfig::read(&self.main.table, self.main.folder());
         problems.extend(Regions::of(&raw.node, &raw.shared).err());
-        let sale = raw.sale.is_some().then_some(("listen.sale", raw.listen.sale));
-        let private = [("listen.data", raw.listen.data), ("listen.admin", raw.listen.admin)];
-        for (key, address) in private.into_iter().chain(sale) {
-            problems.extend(raw.access.unprotected(key, address));
+        let (listen, tls) = (&raw.listen, &raw.listen.tls);
+        let sale = ("listen.sale", listen.sale, tls.sale.is_some());
+        let private = [
+            ("listen.data", listen.data, tls.data.is_some()),
+            ("listen.admin", listen.admin, tls.admin.is_some()),
+        ];
+        for (key, address, is_tls) in private.into_iter().chain(raw.sale.is_some().then_some(sale))
+        {
+            problems.extend(raw.access.unprotected(key, address, is_tls));
         }
         (raw, self.main.locate(problems))
     }
@@ -178,17 +198,22 @@ impl Files {
     /// Lints the contracts. A contract that can't be parsed is a finding beside those of the others.
     fn review(&self, data: &toml::Table, regions: &Regions) -> Findings {
         let mut findings = contract::lint_toml(data);
-        let parse = |(name, value): (&String, &toml::Value)| {
-            Contract::from_toml(name, value.as_table()?).ok()
-        };
-        let contracts: Vec<Contract> = data.iter().filter_map(parse).collect();
-        findings.extend(regions.review(&contracts));
+        findings.extend(regions.review(&parsed(data)));
         let located = findings.into_iter().map(|finding| {
             let file = self.file_of(&finding.path);
             let (line, finding) = (file.line(&finding.path), file.redact(finding));
             FileFinding { file: file.path().to_owned(), line, finding }
         });
         Findings(located.collect())
+    }
+
+    /// Returns the problems of names that refer to no source or contract. Contracts that can't be parsed have
+    /// problems of their own.
+    fn unknown_references(&self, data: &toml::Table) -> Vec<FileProblem> {
+        let contracts = parsed(data);
+        let mut unknown = unknown_sources(&contracts, &self.main.table);
+        unknown.extend(shown_without_tags(&contracts, data, &self.main.table));
+        self.locate(unknown)
     }
 
     /// Finds the files of contracts' problems.
@@ -204,37 +229,80 @@ impl Files {
     }
 }
 
-/// Returns the contracts in `shows` of a route that do not exist, or that raise no tag.
-fn shown_without_tags(contracts: &Contracts, routes: &Routes) -> Vec<Problem> {
-    let names = || contracts.iter().map(|contract| contract.name.as_str());
-    let problems = routes.shown().filter_map(|(path, name)| {
-        let raises = |contract: &Contract| {
-            contract.from.is_some() && !(contract.tags.is_empty() && contract.page_tags.is_empty())
-        };
-        let (rule, message, help) = match contracts.get(name) {
+/// Returns the contracts that can be parsed.
+fn parsed(data: &toml::Table) -> Vec<Contract> {
+    let parse =
+        |(name, value): (&String, &toml::Value)| Contract::from_toml(name, value.as_table()?).ok();
+    data.iter().filter_map(parse).collect()
+}
+
+/// Returns the contracts in `shows` of a route that do not exist, or that raise no tag. `data`: all contracts, also
+/// those that can't be parsed.
+fn shown_without_tags(
+    contracts: &[Contract],
+    data: &toml::Table,
+    root: &toml::Table,
+) -> Vec<Problem> {
+    let routes = root.get("edge").and_then(|edge| edge.get("route")?.as_array());
+    let shown = routes.into_iter().flatten().enumerate().flat_map(|(at, route)| {
+        let names = route.get("shows").and_then(toml::Value::as_array).into_iter().flatten();
+        let names = names.enumerate().filter_map(|(of, name)| Some((of, name.as_str()?)));
+        names.map(move |(of, name)| (format!("edge.route[{at}].shows[{of}]"), name))
+    });
+    let raises = |contract: &Contract| {
+        contract.from.is_some() && !(contract.tags.is_empty() && contract.page_tags.is_empty())
+    };
+    let problems = shown.filter_map(|(path, name)| {
+        let (rule, message, help) = match contracts.iter().find(|it| it.name == name) {
             Some(contract) if raises(contract) => return None,
             Some(_) => (
                 "no-tags",
-                format!("the contract `{name}` in `shows` of the route {path:?} raises no tag"),
+                format!("the contract `{name}` raises no tag"),
                 "give it `from` and `tags` or `page_tags`".to_owned(),
             ),
+            None if data.contains_key(name) => return None,
             None => (
                 "unknown-contract",
-                format!("there is no `[data.{name}]`, which the route {path:?} names in `shows`"),
-                match nearest_name(name, names()) {
+                format!("there is no `[data.{name}]`"),
+                match nearest_name(name, data.keys().map(String::as_str)) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => "name contracts".to_owned(),
                 },
             ),
         };
-        Some(ValueError { rule, message, help }.at("edge.route"))
+        Some(ValueError { rule, message, help }.at(path))
     });
     problems.collect()
 }
 
+/// Returns the services whose tags the log of another source may raise: it does not invalidate their entries.
+fn services_with_foreign_tags(
+    contracts: &Contracts,
+    sources: &BTreeMap<String, Source>,
+) -> Vec<Problem> {
+    let main = sources.iter().find(|(_, source)| source.main).map(|(name, _)| name.as_str());
+    let Some(main) = main else { return Vec::new() };
+    let problem = |(service, other, source): (&Contract, &Contract, &str)| {
+        let message = format!(
+            "may be raised by the log of [source.{source}] (data.{}), which does not invalidate the entries of \
+             this service: they are in the tiers of another source",
+            other.name
+        );
+        let help =
+            format!("use tags that begin with another text, or `from` with source = \"{source}\"");
+        ValueError { rule: "foreign-tag", message, help }.at(format!("data.{}.tags", service.name))
+    };
+    contracts.services_with_foreign_tags(main).into_iter().map(problem).collect()
+}
+
 /// Returns the contracts that name a source that does not exist.
-fn unknown_sources(contracts: &Contracts, root: &toml::Table) -> Vec<Problem> {
-    let sources = table_at(root, "source").ok().flatten();
+fn unknown_sources(contracts: &[Contract], root: &toml::Table) -> Vec<Problem> {
+    // A wrong form of the table has a problem of its own.
+    let Ok(sources) = table_at(root, "source") else { return Vec::new() };
+    let mut named = sources.into_iter().flat_map(toml::Table::values);
+    if named.any(|source| !source.is_table()) {
+        return Vec::new();
+    }
     let known: Vec<&str> =
         sources.into_iter().flat_map(toml::Table::keys).map(String::as_str).collect();
     let unknown = contracts.iter().filter_map(|contract| {

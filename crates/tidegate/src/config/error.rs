@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use contract::Problem;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::finding::Findings;
@@ -19,6 +20,9 @@ pub(crate) enum ConfigError {
         /// The reason.
         source: std::io::Error,
     },
+    /// There is no such file.
+    #[error("{}: there is no such file; `tidegate init` writes a first configuration", .0.display())]
+    Missing(PathBuf),
     /// A file is not TOML. The text shows nothing of the file, since the line may hold a secret.
     #[error("{}: line {line}, column {column}: {message}", path.display())]
     Syntax {
@@ -56,6 +60,18 @@ impl ConfigError {
     pub(super) fn invalid(mut problems: Vec<FileProblem>) -> Self {
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         Self::Invalid(Problems(problems))
+    }
+
+    /// Returns the problems of keys and values as JSON; empty for other errors.
+    pub(crate) fn json(&self) -> Value {
+        let Self::Invalid(Problems(problems)) = self else { return json!([]) };
+        let json = |FileProblem { file, line, problem }: &FileProblem| {
+            json!({
+                "rule": problem.rule, "path": problem.path, "message": problem.message,
+                "fix": problem.help, "file": file, "line": line,
+            })
+        };
+        problems.iter().map(json).collect()
     }
 
     pub(super) fn file(path: &Path, source: std::io::Error) -> Self {

@@ -1,5 +1,6 @@
 //! The files of a configuration: `tidegate.toml`, and the contract files that it names.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use contract::config::{TableReader, ValueError};
@@ -24,6 +25,19 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Reads `tidegate.toml`, or the file in its place.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::read`]; a missing file has an error of its own.
+    pub(super) fn read_main(path: &Path) -> Result<Self, ConfigError> {
+        match Self::read(path) {
+            Err(ConfigError::File { path, source }) if source.kind() == ErrorKind::NotFound => {
+                Err(ConfigError::Missing(path))
+            }
+            read => read,
+        }
+    }
+
     /// # Errors
     /// The file can't be read, or is not TOML.
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
@@ -60,6 +74,10 @@ impl ConfigFile {
     /// Returns the line of the key at `path`, or else of the nearest table around it.
     pub(super) fn line(&self, path: &str) -> Option<usize> {
         LineIndex::new(&self.text).line(path)
+    }
+
+    pub(super) fn lines(&self) -> LineIndex {
+        LineIndex::new(&self.text)
     }
 
     /// Returns the folder of the file, the base of relative file names.
@@ -114,7 +132,17 @@ impl ConfigFile {
 
     /// Returns the `[data]` table, or the problem that it is not a table.
     pub(super) fn data(&self) -> Result<Option<&toml::Table>, Problem> {
-        table_at(&self.table, "data")
+        let data = table_at(&self.table, "data")?;
+        let is_key = |key: &str| contract::reference().iter().any(|doc| doc.key == key);
+        let mut values = data.into_iter().flatten();
+        // `[data]` with the keys of a contract below it.
+        if values.any(|(key, value)| is_key(key) && !value.is_table()) {
+            let message = "has no name".to_owned();
+            let help =
+                "write `[data.NAME]`, such as `[data.product_price]`, above the contract's keys";
+            return Err(ValueError { rule: "no-name", message, help: help.to_owned() }.at("data"));
+        }
+        Ok(data)
     }
 
     pub(super) fn has_contract(&self, name: &str) -> bool {
@@ -155,7 +183,7 @@ pub(super) fn table_at<'t>(
         Some(toml::Value::Table(table)) => Ok(Some(table)),
         Some(other) => {
             let message = format!("is {}", contract::config::describe_value(other));
-            let help = format!("write tables, `[{key}.NAME]`");
+            let help = format!("write one table for each, with a name: `[{key}.NAME]`");
             Err(ValueError { rule: "wrong-type", message, help }.at(key))
         }
     }
@@ -169,6 +197,17 @@ fn syntax_error(path: &Path, text: &str, err: &toml::de::Error) -> ConfigError {
         path: path.to_owned(),
         line: line_at(text, start),
         column: 1 + before[line_start..].chars().count(),
-        message: without_passwords(&err.message().replace('\n', "; ")),
+        message: format!("{}{}", without_passwords(&err.message().replace('\n', "; ")), form(path)),
+    }
+}
+
+/// Returns a remedy for a file that is written in another language than TOML.
+fn form(path: &Path) -> &'static str {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("yaml" | "yml" | "json") => {
+            "; the configuration is TOML: `[listen]` above `gateway = \"127.0.0.1:8080\"`"
+        }
+        _ => "",
     }
 }

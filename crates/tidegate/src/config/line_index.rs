@@ -19,6 +19,11 @@ impl LineIndex {
         index
     }
 
+    /// Returns whether the file has the key at `path`.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
     /// Returns the line of the key at `path`, or else of the nearest table around it that the file has.
     pub(super) fn line(&self, path: &str) -> Option<usize> {
         let mut path = path;

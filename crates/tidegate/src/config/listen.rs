@@ -1,9 +1,13 @@
 //! `[listen]`
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
 
-use contract::config::TableReader;
+use contract::config::{TIME_LIMITS, TableReader, parse_listen_address};
 use listen::{ConnectionLimits, DEFAULT_BACKLOG};
+
+use super::listen_tls::ListenTls;
 
 pub(super) const KEYS: &[&str] = &[
     "gateway",
@@ -19,6 +23,12 @@ pub(super) const KEYS: &[&str] = &[
     "admin_connections_per_client",
     "sale_connections",
     "sale_connections_per_client",
+    "handshake_timeout",
+    "tls",
+    "gateway_tls",
+    "data_tls",
+    "admin_tls",
+    "sale_tls",
 ];
 
 /// The most connections of a listener that a configuration accepts.
@@ -28,7 +38,7 @@ const MAX_CONNECTIONS: u32 = 1_000_000;
 const MAX_BACKLOG: u32 = 1 << 20;
 
 /// The addresses of the listeners, and how many connections each accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Listen {
     /// The public gateway.
     pub(crate) gateway: SocketAddr,
@@ -42,6 +52,10 @@ pub(crate) struct Listen {
     pub(crate) backlog: u32,
     /// How many connections each listener accepts.
     pub(crate) connections: Connections,
+    /// The time limit of a TLS handshake.
+    pub(crate) handshake_timeout: Duration,
+    /// The certificates.
+    pub(crate) tls: ListenTls,
 }
 
 /// How many connections each listener accepts.
@@ -68,16 +82,17 @@ impl Default for Listen {
                 admin: ConnectionLimits::of(256),
                 sale: ConnectionLimits::of(4_096),
             },
+            handshake_timeout: Duration::from_secs(10),
+            tls: ListenTls::default(),
         }
     }
 }
 
 impl Listen {
-    pub(super) fn read(table: &mut TableReader<'_>) -> Self {
+    pub(super) fn read(table: &mut TableReader<'_>, folder: &Path) -> Self {
         let default = Self::default();
         let mut address = |key: &str, default: SocketAddr| {
-            let help = format!("write an address and a port, such as \"{default}\"");
-            table.parsed(key, "wrong-value", &help, str::parse).unwrap_or(default)
+            table.text_with(key, parse_listen_address).unwrap_or(default)
         };
         let gateway = address("gateway", default.gateway);
         let data = address("data", default.data);
@@ -99,7 +114,10 @@ impl Listen {
             admin: limits("admin_connections", default.connections.admin),
             sale: limits("sale_connections", default.connections.sale),
         };
-        Self { gateway, data, admin, sale, backlog, connections }
+        let handshake_timeout = table.duration("handshake_timeout", TIME_LIMITS);
+        let handshake_timeout = handshake_timeout.unwrap_or(default.handshake_timeout);
+        let tls = ListenTls::read(table, folder);
+        Self { gateway, data, admin, sale, backlog, connections, handshake_timeout, tls }
     }
 }
 
@@ -114,7 +132,7 @@ mod tests {
             .parse()
             .expect("TOML");
         let mut reader = TableReader::new("listen", &table, KEYS);
-        let listen = Listen::read(&mut reader);
+        let listen = Listen::read(&mut reader, Path::new(""));
         let Listen { backlog, connections, .. } = reader.finish(Some(listen)).expect("valid");
         assert_eq!(backlog, 8);
         assert_eq!(connections.gateway, ConnectionLimits { total: 100, per_client: 50 });

@@ -6,8 +6,7 @@ use std::path::Path;
 use contract::config::{KeySurvey, TableReader};
 
 use super::raw::{KEYS, RawConfig};
-
-const PAGE: &str = include_str!("../../../../docs/configuration.md");
+use super::{reference, schema};
 
 /// A configuration without options.
 const LEAST: &str = "[source.shop]\nurl = \"sqlite:a.db\"\n[upstream]\nurl = \"http://a:1\"\n";
@@ -22,6 +21,8 @@ stop_delay = "1s"
 [access]
 hosts = ["tidegate.internal"]
 tokens = "tokens.toml"
+client_ca = "clients.pem"
+client = [{ name = "a", certificate = "cn:a", role = "viewer", reads = ["product"] }]
 audit_log = { file = "audit.log", rotate = "1MiB" }
 [listen]
 gateway = "127.0.0.1:1"
@@ -37,11 +38,24 @@ admin_connections = 10
 admin_connections_per_client = 3
 sale_connections = 10
 sale_connections_per_client = 3
+handshake_timeout = "1s"
+gateway_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+data_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+admin_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+sale_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+[listen.tls]
+cert = "a.pem"
+key = "a.key"
+certificate = [{ cert = "b.pem", key = "b.key" }]
+min_version = "1.3"
+listeners = ["gateway"]
 [source.shop]
 url = "postgres://shop@db/shop"
+main = true
 replicas = ["postgres://shop@standby/shop"]
 connections = 3
 load_timeout = "1s"
+message_keys = ["0123456789abcdef0123456789abcdef"]
 events = { from = "debezium", secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=", slot = "s", publication = "p", beat = "1s" }
 [shared]
 url = "rediss+sentinel://u:p@a:1,b:2/shop"
@@ -51,6 +65,8 @@ prefix = "x"
 ca = "ca.pem"
 cert = "cert.pem"
 key = "key.pem"
+signing_keys = ["0123456789abcdef0123456789abcdef"]
+unsigned = "accept"
 sentinel_user = "u"
 sentinel_password = "p"
 [local]
@@ -62,8 +78,12 @@ ephemeral = "12%"
 [governor]
 mode = "off"
 [upstream]
-url = "http://b:2"
+url = "https://b:2"
 host = "upstream"
+server_name = "b.internal"
+ca = "ca.pem"
+cert = "cert.pem"
+key = "key.pem"
 connect_timeout = "1s"
 timeout = "1s"
 between_bytes_timeout = "1s"
@@ -110,11 +130,26 @@ timeout = "1s"
 between_bytes_timeout = "1s"
 total_timeout = "1s"
 key_headers = ["x-currency"]
+ignore_query = ["utm_*"]
+sort_query = true
 [sale]
 url = "postgres://shop@db/stock"
 password_file = "password"
 connections = 3
 timeout = "1s"
+early_refusals = "1ms"
+payment_patience = "1s"
+[sale.payment.card]
+kind = "http"
+url = "https://pay.example/v1"
+key_file = "key"
+webhook_secret_file = "secret"
+timeout = "1s"
+calls_per_second = 3
+[client_tls]
+ca = "ca.pem"
+cert = "cert.pem"
+key = "key.pem"
 [log]
 format = "json"
 [audit]
@@ -130,37 +165,31 @@ url = "postgres://shop@db/shop"
 password_file = "password"
 publication = "p"
 slot = "s"
+message_keys_file = "message.keys"
 [shared]
 url = "redis+sentinel://u@a:1/shop"
+signing_keys_file = "signing.keys"
 password_file = "password"
 sentinel_user = "u"
 sentinel_password_file = "password"
 [upstream]
-url = "http://b:2"
+url = "unix:/run/app.sock"
 "#,
 ];
 
 /// Options that no key of these sets, with the reason.
-const OTHER_OPTIONS: &[(&str, &str)] =
-    &[("gateway.routes.default.", "the route of all other pages has the defaults of a route")];
+const OTHER_OPTIONS: &[(&str, &str)] = &[
+    ("gateway.routes.default.", "the route of all other pages has the defaults of a route"),
+    ("sources.\"shop\".main", "the only source is the main one in any case"),
+    ("client_tls.server_name", "each service and each node has the name in its own address"),
+];
 
 fn survey() -> KeySurvey {
     TableReader::survey(KEYS, |table| RawConfig::sections(table, Path::new("")))
 }
 
-/// The keys of the page: first cells that hold nothing but code.
 fn rows() -> BTreeSet<String> {
-    let mut rows = BTreeSet::new();
-    let mut prefix = "";
-    for line in PAGE.lines() {
-        if line.starts_with("## ") {
-            prefix = if line == "## `[[edge.route]]`" { "edge.route[]." } else { "" };
-        }
-        let cell = line.strip_prefix("| `").and_then(|line| line.split(" |").next());
-        let key = cell.and_then(|cell| cell.strip_suffix('`')).filter(|key| !key.contains('`'));
-        rows.extend(key.map(|key| format!("{prefix}{key}")));
-    }
-    rows
+    reference::rows().into_iter().map(|row| row.key).collect()
 }
 
 #[test]
@@ -196,12 +225,127 @@ fn full_configuration_has_every_key() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+/// An editor that reads the schema must not call a valid file wrong.
+#[test]
+fn schema_accepts_full_configuration_and_refuses_unknown_key() {
+    let schema = schema();
+    let contract = "[data.product]\nkey = \"v1:a:b:{id}\"\nstaleness = \"1s\"\nvalue = { http = \"http://a/{id}\" }\n\
+                    absent_filter = true\nfrom = { source = \"shop\", table = \"p\" }\nmax_size = 1000\n\
+                    approved = { by = [\"a\"], on = 2026-11-02 }\nunproven = \"fail\"\n";
+    for text in FULL {
+        let root: toml::Table = format!("{text}{contract}").parse().expect("TOML");
+        let root = serde_json::to_value(&root).expect("JSON");
+        assert_eq!(refused(&schema, &root), None);
+    }
+    for text in [
+        "[listen]\ngatway = \"a\"",
+        "[source.shop]\npublication = \"p\"",
+        "[upstream]\nurl = 1",
+        "[[edge.route]]\npath = \"/\"\nunproven = \"guess\"",
+        "[data.product]\nkey = \"k\"\nstalenes = \"1s\"",
+        "[audit]\nsample = 1.5",
+    ] {
+        let root: toml::Table = text.parse().expect("TOML");
+        let root = serde_json::to_value(&root).expect("JSON");
+        assert!(refused(&schema, &root).is_some(), "{text}");
+    }
+}
+
+#[test]
+fn schema_describes_every_key() {
+    let mut bare = Vec::new();
+    undescribed("", &schema(), &mut bare);
+    // The tables themselves have no row in the page.
+    let read = survey().read;
+    let is_table = |path: &String| {
+        let [table, list] = ["", "[]"].map(|list| format!("{path}{list}."));
+        read.iter().any(|key| key.starts_with(&table) || key.starts_with(&list))
+    };
+    bare.retain(|path| {
+        path != "data" && path != "source" && path != "edge.route" && !is_table(path)
+    });
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
+fn undescribed(path: &str, schema: &serde_json::Value, bare: &mut Vec<String>) {
+    let Some(properties) = schema["properties"].as_object() else { return };
+    for (name, schema) in properties {
+        let dot = if path.is_empty() { "" } else { "." };
+        let path = format!("{path}{dot}{name}");
+        if schema["description"].as_str().is_none_or(str::is_empty) {
+            bare.push(path.clone());
+        }
+        undescribed(&path, schema, bare);
+        undescribed(&format!("{path}[]"), &schema["items"], bare);
+        undescribed(&format!("{path}.NAME"), &schema["additionalProperties"], bare);
+    }
+}
+
+/// Returns the first value that a schema refuses, by the keywords that it uses.
+fn refused(schema: &serde_json::Value, value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    if let Some(any) = schema["anyOf"].as_array() {
+        let all_refused = any.iter().all(|schema| refused(schema, value).is_some());
+        return all_refused.then(|| format!("{value} fits none of {any:?}"));
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return (!words.contains(value)).then(|| format!("{value} is none of {words:?}"));
+    }
+    let is_type = |name: &Value| match name.as_str().expect("a type") {
+        // A date without quotes is a table with one key in this conversion.
+        "string" => value.is_string() || schema["format"] == "date",
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("{other}"),
+    };
+    let kinds = &schema["type"];
+    if !kinds.as_array().map_or_else(|| is_type(kinds), |kinds| kinds.iter().any(is_type)) {
+        return Some(format!("{value} is not {kinds}"));
+    }
+    if schema["pattern"] == "\\$" && !value.as_str().is_some_and(|text| text.contains('$')) {
+        return Some(format!("{value} has no $"));
+    }
+    let number = value.as_f64();
+    let outside = |bound: &str, is_outside: fn(f64, f64) -> bool| {
+        number.zip(schema[bound].as_f64()).is_some_and(|(number, bound)| is_outside(number, bound))
+    };
+    if outside("minimum", |number, bound| number < bound)
+        || outside("maximum", |number, bound| number > bound)
+    {
+        return Some(format!("{value} is out of range"));
+    }
+    for item in value.as_array().into_iter().flatten() {
+        if let Some(reason) = refused(&schema["items"], item) {
+            return Some(reason);
+        }
+    }
+    let (Value::Object(fields), "object") = (value, kinds.as_str().unwrap_or_default()) else {
+        return None;
+    };
+    let required = schema["required"].as_array().into_iter().flatten();
+    let missing = required.filter_map(Value::as_str).find(|name| !fields.contains_key(*name));
+    if let Some(missing) = missing {
+        return Some(format!("{missing} is missing"));
+    }
+    fields.iter().find_map(|(name, field)| {
+        match (&schema["properties"][name.as_str()], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => Some(format!("{name} is unknown")),
+            (Value::Null, other) => refused(other, field),
+            (known, _) => refused(known, field).map(|reason| format!("{name}: {reason}")),
+        }
+    })
+}
+
 fn collect_keys(path: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
     match value {
         toml::Value::Table(table) => {
             for (key, value) in table {
                 let dot = if path.is_empty() { "" } else { "." };
-                let key = if path == "source" { "NAME" } else { key };
+                let is_named = matches!(path, "source" | "sale.payment");
+                let key = if is_named { "NAME" } else { key };
                 let path = format!("{path}{dot}{key}");
                 keys.insert(path.clone());
                 collect_keys(&path, value, keys);

@@ -7,7 +7,8 @@ use contract::Problem;
 use toml::Value;
 
 /// Words in the names of keys whose values are secrets.
-const SECRET_WORDS: [&str; 4] = ["password", "secret", "token", "passwd"];
+const SECRET_WORDS: [&str; 6] =
+    ["password", "secret", "token", "passwd", "signing_key", "message_key"];
 
 /// Shorter texts are part of other words.
 const SHORTEST: usize = 4;

@@ -1,14 +1,18 @@
 //! Addresses of databases and HTTP servers. Secrets in them are never printed.
 
 use std::path::Path;
-use std::str::FromStr;
 
 use contract::config::ValueError;
 use database::{DatabaseUrl, UrlError, redacted};
+use edge::ServerAddress;
 
-/// The form of the address of an HTTP server, for error messages.
-pub(super) const HTTP_FORM: &str =
-    "write http://host:port without a path, such as http://127.0.0.1:3000";
+/// The forms of the address of the upstream, for error messages.
+pub(super) const UPSTREAM_FORM: &str = "write http://host:port or https://host:port without a path, or unix:/path/of/socket, such as \
+     http://127.0.0.1:3000";
+
+/// The forms of the address of another node, for error messages.
+const PEER_FORM: &str =
+    "write http://host:port or https://host:port without a path, such as http://10.0.0.2:9180";
 
 /// Parses the address of a database, whose password is in a file, if one is named.
 ///
@@ -27,33 +31,32 @@ pub(super) fn database_url(
     })
 }
 
-/// Parses `http://host:port` without a path.
+/// Parses the address of the upstream.
 ///
 /// # Errors
 /// The text has another form.
-pub(super) fn http_url(text: &str) -> Result<http::Uri, ValueError> {
-    let invalid =
-        |why: &str| ValueError::wrong_value(format!("`{}`: {why}", redacted(text)), HTTP_FORM);
-    let url = http::Uri::from_str(text).map_err(|err| invalid(&err.to_string()))?;
-    if url.scheme_str() != Some("http") || url.authority().is_none() {
-        return Err(invalid("is not an address of plain HTTP"));
-    }
-    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(invalid("has a user, who is not sent to the server"));
-    }
-    if !matches!(url.path(), "" | "/") || url.query().is_some() {
-        return Err(invalid("has a path"));
-    }
-    Ok(url)
+pub(super) fn upstream_address(text: &str) -> Result<ServerAddress, ValueError> {
+    text.parse().map_err(|problem: String| {
+        ValueError::wrong_value(format!("`{}`: {problem}", redacted(text)), UPSTREAM_FORM)
+    })
 }
 
-/// Parses `http://host:port` without a path, and returns host and port.
+/// Parses the address of another node's admin listener, and returns its name: `host:port`, or `https://host:port`.
 ///
 /// # Errors
 /// The text has another form.
-pub(super) fn http_authority(text: &str) -> Result<String, ValueError> {
-    let url = http_url(text)?;
-    Ok(format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(80)))
+pub(super) fn peer_address(text: &str) -> Result<String, ValueError> {
+    let invalid = |problem: &str| {
+        ValueError::wrong_value(format!("`{}`: {problem}", redacted(text)), PEER_FORM)
+    };
+    let address: ServerAddress = text.parse().map_err(|problem: String| invalid(&problem))?;
+    let url: http::Uri = address.to_string().parse().map_err(|_| invalid("is a socket"))?;
+    let host = url.host().unwrap_or_default();
+    match url.scheme_str() {
+        Some("http") => Ok(format!("{host}:{}", url.port_u16().unwrap_or(80))),
+        Some("https") => Ok(format!("https://{host}:{}", url.port_u16().unwrap_or(443))),
+        _ => Err(invalid("is a socket")),
+    }
 }
 
 #[cfg(test)]

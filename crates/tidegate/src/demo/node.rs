@@ -18,9 +18,6 @@ use crate::node::{Listening, Node, NodeError};
 /// The demo's configuration, with placeholders for addresses and paths.
 const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
 
-/// The database is in this process: a sample costs microseconds, so the bound can be tight.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
-
 /// The time limit for the first proven bound.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,9 +44,9 @@ impl DemoNode {
         }
         config.listen = listen;
         config.governor = governor;
-        let node = Arc::new(Node::build(&config, SAMPLE_INTERVAL).await?);
+        let node = Arc::new(Node::build(&config).await?);
         let listening = Listening::bind_or_move(&config.listen)?;
-        let at = listening.at;
+        let at = listening.at.clone();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));
         node.wait_proven(PROOF_TIMEOUT).await.context("Tidegate did not start to follow")?;

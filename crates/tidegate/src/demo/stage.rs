@@ -99,7 +99,7 @@ impl Stage {
         }
         let shop_at = plain.address();
         Ok(Self {
-            at: node.at,
+            at: node.at.clone(),
             shop_at,
             targets,
             shop,

@@ -73,7 +73,7 @@ impl StormStage {
             warm(ours.at.gateway, pages(), WORKERS),
             warm(theirs.at.gateway, pages(), WORKERS)
         )?;
-        Ok(Self { at: ours.at, shop, catalogue, nodes, servers, _folder: folder })
+        Ok(Self { at: ours.at.clone(), shop, catalogue, nodes, servers, _folder: folder })
     }
 
     /// Returns the drill, with the same reads for both.

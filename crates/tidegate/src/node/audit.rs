@@ -1,29 +1,49 @@
 //! Adapters between the auditor, HTTP and the data API.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ::node::{AnswerSampler, PeerClient, PeerError};
 use access::AccessToken;
 use async_trait::async_trait;
 use cache::audit::{EntrySummary, LoadTarget, PeerReply};
-use cache::{Answer, Engine, Policy};
+use cache::{Answer, Policy};
 use contract::{Key, percent};
 use control::{InspectQuery, InvalidQuery, TierInspector};
+use edge::TlsFiles;
 use edge::data::{DataApi, Inspected, Sampler};
 use http::StatusCode;
 use parking_lot::RwLock;
 
 use super::error::NodeError;
-use crate::http_client::{Client, Refused, read_token};
+use crate::http_client::{Client, Refused, Target, read_token};
 
 /// The longest answer, in bytes; two tiers take less than 1,000.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// Asks the admin listeners of other nodes. A node's name is the host and port of its listener.
 pub(super) struct HttpPeers {
-    pub(super) client: Client,
+    clients: BTreeMap<String, Client>,
     /// The access token for them; `None`: they need none.
-    pub(super) token: Option<PeersToken>,
+    token: Option<PeersToken>,
+}
+
+impl HttpPeers {
+    /// # Errors
+    /// [`NodeError::Unsuitable`]: a file of TLS can't be used.
+    pub(super) fn new(
+        names: &[String],
+        files: &TlsFiles,
+        token: Option<PeersToken>,
+    ) -> Result<Self, NodeError> {
+        let client = |name: &String| {
+            let target = Target::new(name, files)
+                .map_err(|err| NodeError::Unsuitable(format!("[audit] peers: {name}: {err:#}")))?;
+            Ok::<_, NodeError>((name.clone(), Client::new(target)))
+        };
+        let clients = names.iter().map(client).collect::<Result<_, _>>()?;
+        Ok(Self { clients, token })
+    }
 }
 
 /// The access token for other nodes, and its file, which is read again after a refusal.
@@ -71,9 +91,12 @@ impl PeerClient for HttpPeers {
             percent::encode(&target.id),
             percent::encode(salt)
         );
+        let Some(client) = self.clients.get(node) else {
+            return Err(PeerError::Unreachable(format!("{node} is not configured")));
+        };
         let get = async || {
             let token = self.token.as_ref().map(PeersToken::token);
-            self.client.get(node, &path, token.as_ref(), ANSWER_BYTES_MAX).await
+            client.get(&path, token.as_ref(), ANSWER_BYTES_MAX).await
         };
         let body = match (get().await, &self.token) {
             (Err(err), Some(token)) if is_unauthorised(&err) => {
@@ -104,7 +127,6 @@ impl Sampler for SampledAnswers {
 /// Answers the auditors of other nodes.
 pub(super) struct NodeInspector {
     pub(super) data: DataApi,
-    pub(super) engine: Engine,
 }
 
 #[async_trait]
@@ -119,7 +141,7 @@ impl TierInspector for NodeInspector {
         });
         Ok(PeerReply {
             key: key.to_string(),
-            epoch: self.engine.status().epoch,
+            epoch: self.data.engine_of(&query.contract).and_then(|engine| engine.status().epoch),
             entries: entries.iter().map(|entry| EntrySummary::of(entry, &query.salt)).collect(),
             unread: failed.into_iter().collect(),
         })

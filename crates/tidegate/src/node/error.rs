@@ -1,8 +1,9 @@
 //! Errors of a node.
 
+use feed::FeedError;
 use thiserror::Error;
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 
 /// Why a node can't start, or stopped.
 #[derive(Debug, Error)]
@@ -48,6 +49,14 @@ pub(crate) enum NodeError {
     /// The upstream can't be used.
     #[error("[upstream] {0}")]
     Gateway(String),
+    /// The upstream does not answer.
+    #[error("[upstream] {url}: {error}")]
+    Upstream {
+        /// Its address.
+        url: String,
+        /// The reason.
+        error: String,
+    },
     /// An address is taken or can't be bound.
     #[error("can't listen on {address}: {source}; is another process using it? see [listen]")]
     Listen {
@@ -55,6 +64,14 @@ pub(crate) enum NodeError {
         address: std::net::SocketAddr,
         /// The reason.
         source: std::io::Error,
+    },
+    /// The certificates of a listener can't be used.
+    #[error("TLS of listen.{listener}: {error}")]
+    Tls {
+        /// The listener.
+        listener: &'static str,
+        /// The reason.
+        error: ::tls::TlsFailure,
     },
     /// The access tokens can't be used.
     #[error("[access] tokens: {0}")]
@@ -68,4 +85,19 @@ pub(crate) enum NodeError {
     /// A listener failed.
     #[error("a listener stopped: {0}")]
     Serve(std::io::Error),
+}
+
+impl NodeError {
+    /// Adds the places in the configuration at which contracts name tables and columns that the database does not
+    /// have.
+    pub(crate) fn with_lines(mut self, config: &Config) -> Self {
+        if let Self::Feed { name, error: FeedError::Setup(setup), .. } = &mut self {
+            for issue in &mut setup.issues {
+                let Some(subject) = &issue.subject else { continue };
+                let places = config.name_lines.of_subject(&config.contracts, name, subject);
+                issue.remedy.extend(places.iter().map(|place| format!("-- at {place}")));
+            }
+        }
+        self
+    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use listen::{
-    Acceptor, ConnectionLimits, DescriptorReserve, ListenerMetrics, Priority,
+    Acceptor, ConnectionLimits, DescriptorReserve, ListenerMetrics, Priority, Security,
     client_connections_within, raise_descriptor_limit, system_backlog,
 };
 use tokio::net::TcpListener;
@@ -48,7 +48,7 @@ impl Listening {
     /// # Errors
     /// [`NodeError::Listen`].
     pub(crate) fn bind(listen: &Listen, served: Served) -> Result<Self, NodeError> {
-        let (mut at, backlog) = (*listen, listen.backlog);
+        let (mut at, backlog) = (listen.clone(), listen.backlog);
         if let Some(most) = system_backlog().filter(|most| *most < backlog) {
             tracing::warn!(
                 "the system lets {most} connections wait to be accepted, not the {backlog} of \
@@ -67,7 +67,7 @@ impl Listening {
     /// # Errors
     /// [`NodeError::Listen`]: not even a free port can be bound.
     pub(crate) fn bind_or_move(listen: &Listen) -> Result<Self, NodeError> {
-        let (mut at, backlog) = (*listen, listen.backlog);
+        let (mut at, backlog) = (listen.clone(), listen.backlog);
         let gateway = Some(bind_or_any(&mut at.gateway, backlog)?);
         let data = bind_or_any(&mut at.data, backlog)?;
         let admin = bind_or_any(&mut at.admin, backlog)?;
@@ -76,7 +76,11 @@ impl Listening {
 
     /// Makes acceptors of the listeners. The admin listener accepts from the reserve of descriptors, so that
     /// health and metrics are served when clients have used up all others.
-    pub(super) fn acceptors(self, metrics: [ListenerMetrics; 4]) -> Acceptors {
+    pub(super) fn acceptors(
+        self,
+        metrics: [ListenerMetrics; 4],
+        security: &[Security; 4],
+    ) -> Acceptors {
         let most = raise_descriptor_limit().map_or(usize::MAX, client_connections_within);
         let reserve = DescriptorReserve::open().unwrap_or_else(|err| {
             tracing::warn!(error = %err, "no file descriptors can be reserved");
@@ -85,7 +89,9 @@ impl Listening {
         let (reserve, connections) = (Arc::new(reserve), self.at.connections);
         let [gateway, data, admin, sale] = metrics;
         let accept = |at: usize, listener, limits, priority, metrics| {
-            Acceptor::new(NAMES[at], listener, limits, (Arc::clone(&reserve), priority), metrics)
+            let reserve = (Arc::clone(&reserve), priority);
+            Acceptor::new(NAMES[at], listener, limits, reserve, metrics)
+                .with_security(security[at].clone())
         };
         let limit = |limits: ConnectionLimits, key: &str| {
             if limits.total > most {

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::node::{
-    Follower, FollowerParts, Health, LogInvalidator, LogSampler, StandbyProbe, TokenIssuer,
-    watch_standby,
-};
+use ::node::{Health, Invalidators, TokenIssuers};
 use control::{Admin, BodySlots, PageAuditSource};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::audit::NodeInspector;
 use super::build::Node;
-use super::connect::FilteredContract;
 use super::error::NodeError;
+use super::installation::Installation;
 use super::listen::{Acceptors, Listening};
 
 /// The time that requests in flight have to finish when the process stops.
@@ -54,37 +51,15 @@ impl Node {
 
     fn spawn_loops(self: &Arc<Self>) -> JoinSet<Result<(), NodeError>> {
         let mut background = JoinSet::new();
-        let engine = self.engine.clone();
-        background.spawn(async move {
-            engine.follow(std::future::pending()).await;
-            Ok(())
-        });
-        let sampler = LogSampler::new(
-            self.engine.clone(),
-            Arc::clone(&self.source),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.health),
-            self.sample_interval,
-        )
-        .with_origins(self.origins.clone());
-        background.spawn(async move {
-            sampler.run().await;
-            Ok(())
-        });
-        for standby in &self.standbys.all {
-            let standby = Arc::clone(standby) as Arc<dyn StandbyProbe>;
-            let (engine, interval) = (self.engine.clone(), self.sample_interval);
-            let metrics = self.standbys.metrics.clone();
+        for source in &self.sources {
+            source.spawn_loops(&self.clock, self.longest_ttl, &mut background);
+        }
+        for certificates in self.tls.loops(&self.clock, &self.health) {
             background.spawn(async move {
-                watch_standby(standby, engine, interval, metrics).await;
+                certificates.await;
                 Ok(())
             });
         }
-        let audit = Arc::clone(&self.audit);
-        background.spawn(async move {
-            audit.run().await;
-            Ok(())
-        });
         if let Some(tokens) = self.tokens.clone() {
             let (clock, health) = (Arc::clone(&self.clock), Arc::clone(&self.health));
             background.spawn(async move {
@@ -105,34 +80,6 @@ impl Node {
                 Ok(())
             });
         }
-        for at in 0..self.filtered.len() {
-            let node = Arc::clone(self);
-            background.spawn(async move {
-                let FilteredContract { contract, policy, origin } = &node.filtered[at];
-                node.engine.keep_filter(contract, policy, origin).await;
-                std::future::pending().await
-            });
-        }
-        if let Some((feed, renewer)) = self.feed.lock().take() {
-            let (name, url) = self.source_name.clone();
-            let parts = FollowerParts {
-                engine: self.engine.clone(),
-                source: Arc::clone(&self.source),
-                contracts: Arc::clone(&self.contracts),
-                clock: Arc::clone(&self.clock),
-                health: Arc::clone(&self.health),
-                journal: Arc::clone(&self.journal),
-                metrics: self.follow_metrics.clone(),
-                longest_ttl: self.longest_ttl,
-                slot: self.slot.clone(),
-                label: format!("[source.{name}] {url}, slot {}", self.slot).into(),
-            };
-            let follower = Follower::new(feed, renewer, parts);
-            background.spawn(async move {
-                let error = follower.run().await;
-                Err(NodeError::Feed { name, url, error })
-            });
-        }
         background
     }
 
@@ -143,7 +90,7 @@ impl Node {
     ) -> JoinSet<Result<(), NodeError>> {
         let mut serving = JoinSet::new();
         let Acceptors { gateway, data, admin, sale } =
-            listening.acceptors(self.listener_metrics.clone());
+            listening.acceptors(self.listener_metrics.clone(), &self.tls.security());
         let stopped = |mut stop: watch::Receiver<bool>| async move {
             // An error means that the sender is gone, which is a stop as well.
             let _ = stop.wait_for(|stop| *stop).await;
@@ -162,9 +109,9 @@ impl Node {
         });
         if let (Some(ledger), Some(acceptor)) = (self.sale.clone(), sale) {
             let stop = stopped(stop.clone());
-            let gate = self.gate.clone();
+            let (gate, audit_log) = (self.gate.clone(), self.audit_log.clone());
             serving.spawn(async move {
-                sale::http::serve(acceptor, gate, ledger, stop).await;
+                sale::http::serve(acceptor, gate, ledger, audit_log, stop).await;
                 Ok(())
             });
         }
@@ -178,34 +125,23 @@ impl Node {
     }
 
     fn admin(&self) -> Admin {
-        let posted_events = self.posted_events.clone();
+        let (sources, clock, chance) = (&self.sources, &self.clock, &self.chance);
+        let invalidators = sources.iter().map(|source| source.invalidator(clock, chance));
         Admin {
             health: Arc::clone(&self.health),
-            journal: Arc::clone(&self.journal),
+            sources: sources.iter().map(|source| source.admin(clock)).collect(),
             registry: std::mem::take(&mut *self.registry.lock()),
-            engine: self.engine.clone(),
             contracts: Arc::clone(&self.contracts),
-            audit: Arc::clone(&self.audit),
             page_audit: self
                 .page_audit
                 .clone()
                 .map(|pages| -> PageAuditSource { Arc::new(move || pages.report()) }),
-            inspector: Arc::new(NodeInspector {
-                data: self.data.clone(),
-                engine: self.engine.clone(),
-            }),
-            invalidator: LogInvalidator::new(
-                self.engine.clone(),
-                Arc::clone(&self.source),
-                Arc::clone(&self.clock),
-                Arc::clone(&self.chance),
-                Arc::clone(&self.contracts),
-            ),
+            inspector: Arc::new(NodeInspector { data: self.data.clone() }),
+            invalidators: Invalidators::new(invalidators.collect(), Arc::clone(&self.contracts)),
             gate: self.gate.clone(),
             audit_log: self.audit_log.clone(),
             bodies: BodySlots::default(),
-            tokens: TokenIssuer::new(self.engine.clone(), Arc::clone(&self.source)),
-            events: posted_events.map(|events| events.into_endpoint(&self.clock)),
+            tokens: TokenIssuers::new(sources.iter().map(Installation::tokens).collect()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Whole nodes on MariaDB.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use harness::{MariaDb, Port, Redis, http};
@@ -38,8 +39,7 @@ impl Stack {
             .iter()
             .fold(MariaDb::builder(), |builder, (name, value)| builder.setting(name, value));
         let mariadb = builder.start().expect("MariaDB starts");
-        mariadb.sql(PRODUCTS).expect("a table");
-        mariadb.sql(GRANTS).expect("a user");
+        set_up(&mariadb);
         let redis = Redis::builder().persistent().start().expect("Redis starts");
         Self { mariadb, redis, folder: tempfile::tempdir().expect("a folder") }
     }
@@ -61,7 +61,15 @@ impl Stack {
     pub(crate) fn launch_with(&self, edit: impl Fn(String) -> String) -> Node {
         let ports = [(); 2].map(|()| Port::reserve().expect("a free port"));
         let [data, admin] = ports.each_ref().map(Port::addr);
-        let config = format!(
+        let config = self.config([data, admin]);
+        let path = self.folder.path().join(format!("tidegate-{}.toml", admin.port()));
+        std::fs::write(&path, edit(config)).expect("written");
+        Node { process: start(&path, &[]), gateway: data, data, admin, _ports: ports.into() }
+    }
+
+    /// Returns the configuration of a node with these addresses of its data API and its admin listener.
+    pub(crate) fn config(&self, [data, admin]: [SocketAddr; 2]) -> String {
+        format!(
             r#"
             [listen]
             data = "{data}"
@@ -82,16 +90,19 @@ impl Stack {
             "#,
             self.mariadb.url_as("shop:secret", "shop"),
             self.redis.url(),
-        );
-        let path = self.folder.path().join(format!("tidegate-{}.toml", admin.port()));
-        std::fs::write(&path, edit(config)).expect("written");
-        Node { process: start(&path, &[]), gateway: data, data, admin, _ports: ports.into() }
+        )
     }
 
     /// Starts a node and waits until its answers have a proven bound.
     pub(crate) fn node(&self) -> Node {
         self.launch().ready()
     }
+}
+
+/// Creates the shop's table and the user.
+pub(crate) fn set_up(mariadb: &MariaDb) {
+    mariadb.sql(PRODUCTS).expect("a table");
+    mariadb.sql(GRANTS).expect("a user");
 }
 
 fn wait_proven(node: &Node) {

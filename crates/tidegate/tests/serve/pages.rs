@@ -46,6 +46,86 @@ fn page_bound_follows_its_tags() {
     }
 }
 
+/// A contract of pages only, whose tags are made of columns of several types.
+const TYPED: &str = r#"
+[data.typed]
+key       = "v1:catalog:typed:{id}"
+from      = { source = "shop", table = "typed", key = "id" }
+page_tags = ["typed-{id}", "open-{open}", "code-{code}", "rate-{rate}", "day-{day}", "name-{name}"]
+staleness = "1s"
+owner     = "catalogue"
+approved  = { by = ["product"], on = 2026-11-02 }
+"#;
+
+#[test]
+fn tag_in_another_text_is_no_proof() {
+    let stack = Stack::start();
+    stack.sql(
+        "create table typed(id int primary key, open boolean, code uuid, rate numeric, day date, name text); \
+         alter table typed replica identity full; insert into typed values (42, true, \
+         'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 1.50, '2026-11-30', 'é x')",
+    );
+    let node = stack.node_with(|config| config + TYPED);
+    let get = |at: usize| {
+        harness::http::get(node.gateway, &format!("/p/{at}"), crate::stack::DEADLINE)
+            .expect("a page")
+    };
+    let cases = [
+        ("typed-42", true),
+        ("open-t", true),
+        ("code-a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", true),
+        ("rate-1.5", true),
+        ("day-2026-11-30", true),
+        ("name-%C3%A9%20x", true),
+        ("typed-042", false),
+        ("typed-+42", false),
+        ("typed-%34%32", false),
+        ("open-true", false),
+        ("open-1", false),
+        ("code-A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", false),
+        ("rate-1.50", false),
+        ("day-30.11.2026", false),
+        ("name-%c3%a9%20x", false),
+        ("typed-42 open-true", false),
+    ];
+    for (at, (tags, by_log)) in cases.into_iter().enumerate() {
+        page(&stack, tags, "first");
+        node.wait("a cached page", |_| tier(&get(at)) == Some("edge"));
+        let freshness = get(at).header("tidegate-freshness").expect("a proof").to_owned();
+        assert_eq!(!freshness.ends_with(", proof=age"), by_log, "{tags:?}: {freshness}");
+    }
+    // A page that is proven by the log is invalidated by the row.
+    stack.upstream.reply_with(Reply::Tagged("typed-42", "second".into()));
+    stack.sql(
+        "update typed set rate = rate + 1, open = false, day = day + 1, code = null, name = ''",
+    );
+    for (at, (tags, _)) in cases.into_iter().enumerate().filter(|(_, (_, by_log))| *by_log) {
+        node.wait(&format!("the page with {tags}"), |_| get(at).text() == "second");
+    }
+    assert!(node.metric("tidegate_gateway_misspelt_tags_total") >= 10.0);
+    let lines = node.process.lines().join("\n");
+    assert_eq!(lines.matches("another text than the log writes").count(), 6, "{lines}");
+}
+
+/// The role's search path leads to a table outside `public`: pages name it as contracts do.
+#[test]
+fn page_of_table_in_search_path_proven() {
+    let stack = Stack::start();
+    stack.sql(
+        "create schema app; alter table products set schema app; \
+         alter table app.products replica identity full; \
+         alter role shop set search_path = app, public",
+    );
+    page(&stack, "row-42", "first");
+    let node = stack.node();
+    node.wait("a page that the log proves", |node| {
+        tier(&node.page()) == Some("edge") && !freshness(node).contains("proof=")
+    });
+    page(&stack, "row-42", "second");
+    stack.sql("update app.products set name = 'another' where id = 42");
+    node.wait("the new page", |node| node.page().text() == "second");
+}
+
 #[test]
 fn every_column_invalidates_row_pages() {
     let stack = Stack::start();

@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod checkout;
 mod command;
 mod faults;
 mod load;

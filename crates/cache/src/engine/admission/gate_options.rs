@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::circuit_breaker::BreakerOptions;
 use super::limit_search::LimitRange;
 use super::request::Shares;
 use crate::engine::options::EngineOptions;
+use coherence::BreakerOptions;
 
 /// When an origin's circuit breaker opens.
 const BREAKER: BreakerOptions = BreakerOptions {

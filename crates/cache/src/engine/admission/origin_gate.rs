@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Notify, oneshot};
 
-use super::circuit_breaker::{BreakerPass, CircuitBreaker};
 use super::concurrency_limit::{Admission, ConcurrencyLimit, LimitBounds, LoadSignal, Ticket};
 use super::gate_options::GateOptions;
 use super::limit_search::Exchange;
@@ -23,6 +22,7 @@ use super::retry_budget::RetryBudget;
 use crate::chance::Chance;
 use crate::engine::error::ReadError;
 use crate::engine::metrics::{Metrics, PlaceGauges};
+use coherence::{BreakerPass, CircuitBreaker};
 
 /// The time after which a client may repeat a request that found no place.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -8,9 +8,9 @@ use coherence::Clock;
 use parking_lot::Mutex;
 use redis_transport::timeout_with_grace;
 
-use super::circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 use crate::engine::metrics::Metrics;
 use crate::shared::{SharedTier, TierError};
+use coherence::{BreakerOptions, BreakerPass, CircuitBreaker};
 
 /// When the shared tier's circuit breaker opens.
 const BREAKER: BreakerOptions = BreakerOptions {
@@ -54,8 +54,8 @@ impl GuardedTier {
         }
         let outcome = timeout_with_grace(self.timeout, call).await;
         let outcome = outcome.unwrap_or(Err(TierError::Timeout(self.timeout)));
-        // A malformed entry under one key is the answer of a tier that works.
-        let good = matches!(outcome, Ok(_) | Err(TierError::Malformed(_)));
+        // A malformed entry under one key is the answer of a tier that works, and so is one that has no memory for it.
+        let good = matches!(outcome, Ok(_) | Err(TierError::Malformed(_) | TierError::Full(_)));
         {
             let mut breaker = self.breaker.lock();
             breaker.record(self.clock.mono(), pass, good);
@@ -76,6 +76,7 @@ fn kind(err: &TierError) -> &'static str {
     match err {
         TierError::Timeout(_) => "timeout",
         TierError::Unavailable(_) => "unavailable",
+        TierError::Full(_) => "full",
         TierError::Malformed(_) => "malformed",
         TierError::Unsuitable(_) => "unsuitable",
         TierError::Claimed { .. } => "claimed",

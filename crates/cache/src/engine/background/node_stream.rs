@@ -103,7 +103,7 @@ impl Engine {
                     tiers.report(|| EngineEvent::Invalidation(record));
                 }
             }
-            Followed::Gap(_) => {}
+            Followed::Repeated | Followed::Gap(_) => {}
             Followed::Reset(gap) => {
                 tiers.metrics.restart(reason(gap));
                 tracing::info!(

@@ -150,17 +150,17 @@ impl TierStack {
             tau: tau.unwrap_or_default(),
             tags: if loaded.tags.is_empty() { Arc::default() } else { loaded.tags.into() },
             loaded_wall_ms: loaded_wall_ms(self, rules, from, now),
-            cost: now.since(began),
             ttl,
             seen: loaded.seen.unwrap_or(Lsn::MAX),
             definition: rules.definition,
+            cost_us: Entry::cost_us(now.since(began)),
         });
         let fast_until = match entry.content {
             // Never served, so the fast path is closed from the start.
             Content::Uncacheable => Mono(0),
             // The proof of its tier does not apply to it.
             _ if rules.is_age_bound() => Mono(0),
-            _ => refresh_from(rules, from + ttl, ttl, entry.cost),
+            _ => refresh_from(rules, from + ttl, ttl, entry.cost()),
         };
         let policy = rules.entry_policy(self.options.governor.is_on());
         let entry = match rules.sliding.filter(|_| entry.is_present()) {

@@ -93,6 +93,6 @@ pub(crate) fn age_bound_as_of(
     // The clock truncates to whole milliseconds.
     let by_wall = (tiers.clock.wall_ms() + 1).saturating_sub(entry.loaded_wall_ms);
     let stored = entry.ttl.saturating_sub(left);
-    let by_tier = stored.saturating_add(entry.cost).saturating_add(rules.lag);
+    let by_tier = stored.saturating_add(entry.cost()).saturating_add(rules.lag);
     tiers.now().before(by_tier.max(Duration::from_millis(by_wall)))
 }

@@ -39,7 +39,8 @@ impl Engine {
     #[must_use]
     #[inline]
     pub fn peek(&self, key: &Key, policy: &Policy) -> Option<Answer> {
-        let (entry, proven) = self.tiers().local.get(key)?;
+        let found = self.tiers().local.get(key)?;
+        let (entry, proven) = policy.rules.prove_local(key, found)?;
         self.plain_hit(policy, entry, proven, |now| policy.rules.is_within_budget(proven, now))
     }
 

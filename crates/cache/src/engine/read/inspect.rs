@@ -73,6 +73,8 @@ impl Engine {
                     true => age_bound_as_of(tiers, rules, &entry, remaining),
                     false => tiers.local.proven_at(position.epoch, position.applied),
                 };
+                let stands = rules.prove_jointly(key, &entry, as_of);
+                let (is_usable, as_of) = (is_usable && stands.is_some(), stands.flatten());
                 let now = tiers.now();
                 found.push(TierEntry {
                     tier: Tier::Shared,
@@ -120,7 +122,7 @@ impl TierStack {
     fn inspect_local(&self, key: &Key, policy: &Policy) -> Option<TierEntry> {
         let rules = &policy.rules;
         let found = self.local.peek(key).or_else(|| self.proven_absent(key, policy, None));
-        let (entry, proven) = found.filter(|_| rules.tiers.local)?;
+        let (entry, proven) = rules.prove_local(key, found.filter(|_| rules.tiers.local)?)?;
         if !rules.is_retained(&entry, &*self.clock) {
             return None;
         }

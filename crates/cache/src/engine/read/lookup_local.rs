@@ -92,7 +92,7 @@ impl TierStack {
         if entry.fast_path().is_open(now) || !entry.is_at_max_lifetime() {
             return false;
         }
-        let cost = u64::try_from(entry.cost.as_nanos()).unwrap_or(u64::MAX);
+        let cost = u64::try_from(entry.cost().as_nanos()).unwrap_or(u64::MAX);
         // unit() is in [0, 1), the draw in (0, 1].
         let draw = 1.0 - self.options.chance.unit();
         freshness::xfetch_due(now.0, entry.expires().0, cost, rules.refresh.beta, draw)
@@ -108,7 +108,7 @@ impl TierStack {
     }
 
     fn record_sliding_use(&self, key: &Key, rules: &Rules, entry: &LocalEntry, now: Mono) {
-        let refresh_from = |ends: Mono| refresh_from(rules, ends, ends.since(now), entry.cost);
+        let refresh_from = |ends: Mono| refresh_from(rules, ends, ends.since(now), entry.cost());
         if entry.record_use(now, refresh_from)
             && rules.tiers.shared
             && let Some(touch) = self.touch(rules)

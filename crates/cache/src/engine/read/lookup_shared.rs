@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coherence::{Epoch, Mono, Reached, coverage};
+use coherence::{Epoch, Mono, Reached, Subject, coverage};
 use contract::Unproven;
 
 use crate::engine::answer::{Stale, Tier};
@@ -58,10 +58,20 @@ impl TierStack {
         let mut pause = FIRST_PAUSE;
         let mut has_waited = false;
         let mut has_caught_up = false;
+        let mut has_evicted = false;
         loop {
-            let Some(read) = self.read_shared(request).await else {
+            let Some(mut read) = self.read_shared(request).await else {
                 return Ok(SharedLookup::Load(fallback));
             };
+            if !self.stands_elsewhere(request.rules(), &request.key, &read).await {
+                read.outcome = Outcome::Miss;
+                // Without the entry, one node gets the lease of the load, and the others wait for it.
+                if !std::mem::replace(&mut has_evicted, true) {
+                    let subjects = [Subject::Key(request.key.clone())];
+                    self.shared.call(self.shared.tier.evict(&subjects)).await;
+                    continue;
+                }
+            }
             match self.judge_reply(request, read)? {
                 ReplyVerdict::Done(lookup) => {
                     let is_leading =
@@ -157,6 +167,10 @@ impl TierStack {
         } else {
             self.local.proven_at(epoch, applied)
         };
+        // The entry may have been in a batch of reads, whose witnesses were not fetched: then it is loaded.
+        let Some(as_of) = rules.prove_jointly(&request.key, &entry, as_of) else {
+            return load(context);
+        };
         let found = FoundEntry { entry, remaining, epoch, as_of };
         Ok(ReplyVerdict::Done(self.accept_found(request, found, context)?))
     }
@@ -229,7 +243,7 @@ impl TierStack {
         let fast_until = if is_age_bound {
             Mono(0)
         } else {
-            refresh_from(rules, expires, remaining, entry.cost)
+            refresh_from(rules, expires, remaining, entry.cost())
         };
         let policy = rules.entry_policy(self.options.governor.is_on());
         match rules.sliding.filter(|_| entry.is_present()) {

@@ -19,7 +19,8 @@ impl Engine {
     /// As [`peek`](Self::peek), if the in-process tier has applied the log up to the token.
     #[must_use]
     pub fn peek_after(&self, key: &Key, policy: &Policy, after: CausalToken) -> Option<Answer> {
-        let (entry, proven) = self.tiers().local.get_with_token(key, after)?;
+        let found = self.tiers().local.get_with_token(key, after)?;
+        let (entry, proven) = policy.rules.prove_local(key, found)?;
         self.plain_hit(policy, entry, proven, |now| policy.rules.is_within_budget(proven, now))
     }
 

@@ -54,7 +54,7 @@ async fn tier_of_other_log_not_used() {
         content: present("foreign").content,
         tags: Arc::default(),
         loaded_wall_ms: world.clock.wall_ms(),
-        cost: MS,
+        cost_us: 1_000,
         ttl: Duration::from_secs(60),
         seen: Lsn(10),
         definition: 0,
@@ -93,7 +93,7 @@ async fn tier_of_other_start_not_used() {
 async fn load_from_other_log_not_stored() {
     let world = World::new().await;
     let (node, policy) = (world.node().await, policy(rules(Unproven::ReadOrigin)));
-    let log = Some(Log { timeline: 2, ..EPOCH.log() });
+    let log = Some(Log { timeline: 2, ..EPOCH.log() }.into());
     let row = Row::new(MS, move |_| Ok(Loaded { log, ..present("of the old primary") }));
     for _ in 0..2 {
         let expected = is("of the old primary", Tier::Origin);

@@ -1,5 +1,7 @@
 //! Key columns, and the one way in which the database writes each of their values.
 
+use std::sync::Arc;
+
 use database::quoting::mariadb_literal;
 use mysql_async::Column;
 use mysql_async::consts::{ColumnFlags, ColumnType};
@@ -26,12 +28,14 @@ impl KeyShape {
 }
 
 /// The type of a key column.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum KeyType {
     /// An integer.
     Integer { bits: u32, unsigned: bool },
     /// A text with a binary collation.
     Text,
+    /// An enum with these labels. Its collation may take other texts for equal to one of them.
+    Label(Arc<[String]>),
 }
 
 impl KeyType {
@@ -55,18 +59,29 @@ impl KeyType {
             {
                 Some(Self::Text)
             }
+            "enum" => labels(kind).map(|labels| Self::Label(labels.into())),
             _ => None,
         }
     }
 
+    /// Returns an id that the type takes, whether or not there is a row of it.
+    pub(super) fn any_id(&self) -> &str {
+        match self {
+            Self::Integer { .. } => "1",
+            Self::Text => "",
+            Self::Label(labels) => labels.first().map_or("", String::as_str),
+        }
+    }
+
     /// Whether the database writes the id exactly like this.
-    pub(super) fn writes(self, id: &str) -> bool {
+    pub(super) fn writes(&self, id: &str) -> bool {
         match self {
             // The database ignores trailing spaces, and so do its comparisons.
             Self::Text => !id.ends_with(' '),
+            Self::Label(labels) => labels.iter().any(|label| label == id),
             Self::Integer { bits, unsigned } => {
                 let Ok(number) = id.parse::<i128>() else { return false };
-                let (least, most) = match unsigned {
+                let (least, most) = match *unsigned {
                     true => (0, (1 << bits) - 1),
                     false => (-(1_i128 << (bits - 1)), (1 << (bits - 1)) - 1),
                 };
@@ -76,17 +91,57 @@ impl KeyType {
     }
 
     /// Returns the id as an SQL literal. The database must [write](Self::writes) the id like this.
-    pub(super) fn literal(self, id: &str) -> String {
+    pub(super) fn literal(&self, id: &str) -> String {
         match self {
             Self::Integer { .. } => format!("({id})"),
-            Self::Text => mariadb_literal(id),
+            Self::Text | Self::Label(_) => mariadb_literal(id),
         }
     }
+}
+
+/// Returns the labels of `enum('a','b''c')`; `None` if one has a backslash, before which the catalogue writes another.
+fn labels(kind: &str) -> Option<Vec<String>> {
+    let list = kind.strip_prefix("enum('")?.strip_suffix("')")?;
+    if list.contains('\\') {
+        return None;
+    }
+    // A label may contain `','` only with its quotes doubled.
+    let (mut labels, mut rest) = (vec![String::new()], list);
+    while let Some((part, after)) = rest.split_once('\'') {
+        let label = labels.last_mut()?;
+        label.push_str(part);
+        if let Some(after) = after.strip_prefix('\'') {
+            label.push('\'');
+            rest = after;
+        } else {
+            labels.push(String::new());
+            rest = after.strip_prefix(",'")?;
+        }
+    }
+    labels.last_mut()?.push_str(rest);
+    Some(labels)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_labels_are_ids() {
+        let of = |kind: &str| KeyType::of(kind, "utf8mb4_general_ci");
+        let status = of("enum('open','it''s',',''','é','')").expect("an enum");
+        for id in ["open", "it's", ",'", "é"] {
+            assert!(status.writes(id), "{id:?}");
+        }
+        for id in ["Open", "open ", "e", "1", "it''s", "open','it"] {
+            assert!(!status.writes(id), "{id:?}");
+        }
+        assert_eq!((status.any_id(), &*status.literal("é")), ("open", "_utf8mb4 x'c3a9'"));
+        assert_eq!(of("enum('a''')").expect("an enum").any_id(), "a'");
+        for malformed in ["enum('a", "enum('a'b')", "enum()"] {
+            assert_eq!(of(malformed), None, "{malformed}");
+        }
+    }
 
     #[test]
     fn id_in_another_notation_refused() {
@@ -109,7 +164,8 @@ mod tests {
             ("int(10) unsigned zerofill", ""),
             ("decimal(10,2)", ""),
             ("datetime", ""),
-            ("enum('a')", "utf8mb4_bin"),
+            ("enum('a','b\\\\c')", "utf8mb4_bin"),
+            ("set('a')", "utf8mb4_bin"),
         ] {
             assert_eq!(KeyType::of(kind, collation), None, "{kind}");
         }

@@ -42,7 +42,7 @@ impl KeyColumn {
     }
 
     pub(super) fn key_type(&self) -> KeyType {
-        self.current.read().0
+        self.current.read().0.clone()
     }
 
     /// Reads the type again.
@@ -108,8 +108,8 @@ async fn read_type(
         OriginError::broken(format!(
             "contract {contract}: {table}.{name} is of type {kind} {collation}; equal values of that type \
              can be written in several ways, so one row could be stored under several keys. Use a key \
-             column that is an integer (not zerofill), or a text with a binary collation such as \
-             utf8mb4_bin"
+             column that is an integer (not zerofill), an enum without backslashes, or a text with a \
+             binary collation such as utf8mb4_bin"
         ))
     })?;
     Ok((key_type, shape))

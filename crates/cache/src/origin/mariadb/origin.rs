@@ -4,15 +4,13 @@ use std::any::Any;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coherence::Lsn;
 use contract::{Cell, Contract, Item, Key, Row, SqlDialect};
 use database::mariadb::ResultSet;
 use database::quoting::mariadb_literal;
 use mysql_async::Value as SqlValue;
 
-use super::key::KeyType;
 use super::key_column::KeyColumn;
-use super::pool::MariaDbPool;
+use super::pool::{LoadSource, MariaDbPool, Snapshot};
 use super::value::{json_object, text};
 use crate::entry::{Content, Value};
 use crate::origin::error::{OriginError, OriginErrorKind};
@@ -49,7 +47,7 @@ impl MariaDbOrigin {
         let columns = key.select(&contract.load_columns());
         let key_type = key.key_type();
         // The server refuses a text with more than one statement as a whole.
-        let id = key_type.literal(if key_type == KeyType::Text { "" } else { "1" });
+        let id = key_type.literal(key_type.any_id());
         let probe = value.sql(|number| match number {
             0 => id.clone(),
             _ => mariadb_literal(""),
@@ -96,7 +94,7 @@ impl MariaDbOrigin {
         id: &str,
         value: ResultSet,
         columns: ResultSet,
-        seen: Option<Lsn>,
+        LoadSource { seen, log }: LoadSource,
     ) -> Result<Loaded, OriginError> {
         let contract = &self.contract;
         if value.rows.len() > 1 {
@@ -118,7 +116,8 @@ impl MariaDbOrigin {
             }
             None => absent_row(contract, id),
         };
-        loaded_row(contract, id, content, &columns, seen)
+        let loaded = loaded_row(contract, id, content, &columns, seen)?;
+        Ok(Loaded { log: Some(log), ..loaded })
     }
 }
 
@@ -132,11 +131,11 @@ impl Origin for MariaDbOrigin {
         let item = item(&self.contract, id)?;
         for _ in 0..ATTEMPTS {
             let statements = self.statements(&item).await?;
-            let (found, seen) = self.pool.snapshot(&statements).await?;
-            let mut found = found.into_iter();
+            let Snapshot { results, source } = self.pool.snapshot(&statements).await?;
+            let mut found = results.into_iter();
             let (value, columns) = (next_result(&mut found)?, next_result(&mut found)?);
             if self.key.applies_to(&columns.columns) {
-                return self.read(&item.id, value, columns, seen);
+                return self.read(&item.id, value, columns, source);
             }
             self.key.refresh(&self.pool).await?;
         }
@@ -173,7 +172,7 @@ impl Origin for MariaDbOrigin {
             let items = prepared.into_iter().filter_map(Result::err).map(Err).collect();
             return Ok(LoadedMany { items, one_snapshot: true });
         }
-        let (found, seen) = match self.pool.snapshot(&statements).await {
+        let Snapshot { results, source } = match self.pool.snapshot(&statements).await {
             Ok(snapshot) => snapshot,
             Err(err)
                 if matches!(err.kind, OriginErrorKind::Broken | OriginErrorKind::BadRequest) =>
@@ -183,7 +182,7 @@ impl Origin for MariaDbOrigin {
             }
             Err(err) => return Err(err),
         };
-        let mut found = found.into_iter();
+        let mut found = results.into_iter();
         let mut loaded = Vec::with_capacity(items.len());
         for ((item, origin), prepared) in named.iter().zip(origins).zip(prepared) {
             if let Err(err) = prepared {
@@ -194,7 +193,7 @@ impl Origin for MariaDbOrigin {
             if !origin.key.applies_to(&columns.columns) {
                 return Ok(load_separately(items).await);
             }
-            loaded.push(origin.read(&item.id, value, columns, seen));
+            loaded.push(origin.read(&item.id, value, columns, source));
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })
     }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use coherence::Lsn;
-use database::mariadb::{ConnectConfig, MariaDbUrl, Pool, READ_ONLY, ResultSet};
+use coherence::bound::ServerLog;
+use coherence::{Lsn, server_digest};
+use contract::fnv1a;
+use database::mariadb::{
+    Answer, ConnectConfig, CurrentServer, MariaDbUrl, Pool, READ_ONLY, ResultSet, ServerIdentity,
+};
 
 use super::value::text;
 use crate::origin::error::OriginError;
@@ -23,6 +27,17 @@ impl MariaDbPool {
     /// statement in the server as well (`max_statement_time`).
     #[must_use]
     pub fn new(url: &MariaDbUrl, connections: usize, timeout: Duration) -> Self {
+        Self::of_server(url, connections, timeout, CurrentServer::default())
+    }
+
+    /// As [`new`](Self::new), with answers of the same server as all others that share `server`.
+    #[must_use]
+    pub fn of_server(
+        url: &MariaDbUrl,
+        connections: usize,
+        timeout: Duration,
+        server: CurrentServer,
+    ) -> Self {
         let session = vec![
             "set names utf8mb4".to_owned(),
             READ_ONLY.to_owned(),
@@ -30,7 +45,7 @@ impl MariaDbPool {
             format!("set session max_statement_time = {}", timeout.as_secs_f64()),
         ];
         let config = ConnectConfig { url: url.clone(), session, max_packet_bytes: None };
-        Self(Pool::new(&config, connections, timeout))
+        Self(Pool::of_server(&config, connections, timeout, server))
     }
 
     /// Returns the name of the database in the URL.
@@ -45,7 +60,7 @@ impl MariaDbPool {
 
     /// Runs one statement on a connection of the pool.
     pub(super) async fn run(&self, sql: &str) -> Result<Option<ResultSet>, OriginError> {
-        Ok(self.0.run(OPERATION, &[sql]).await?.pop())
+        Ok(self.0.run(OPERATION, &[sql]).await?.results.pop())
     }
 
     /// Returns the setting `sql_mode` of the pool's connections.
@@ -60,16 +75,12 @@ impl MariaDbPool {
         Ok(self.0.parse_statement(OPERATION, sql).await?)
     }
 
-    /// Runs the statements in one transaction with one snapshot, sent as one packet. Returns the result of
-    /// each, and the end of the log.
-    pub(super) async fn snapshot(
-        &self,
-        statements: &[String],
-    ) -> Result<(Vec<ResultSet>, Option<Lsn>), OriginError> {
+    /// Runs the statements in one transaction with one snapshot, sent as one packet.
+    pub(super) async fn snapshot(&self, statements: &[String]) -> Result<Snapshot, OriginError> {
         let mut packet = vec!["start transaction"];
         packet.extend(statements.iter().map(String::as_str));
         packet.extend(["show status like 'binlog_snapshot_%'", "commit"]);
-        let results = self.0.run(OPERATION, &packet).await?;
+        let Answer { results, server } = self.0.run(OPERATION, &packet).await?;
         let mut results = results.into_iter().skip(1);
         let found: Vec<ResultSet> = results.by_ref().take(statements.len()).collect();
         // The log contains every commit that a snapshot shows.
@@ -80,6 +91,28 @@ impl MariaDbPool {
         };
         let seen = status("Binlog_snapshot_file").zip(status("Binlog_snapshot_position"));
         let seen = seen.and_then(|(file, offset)| Lsn::in_binlog(&file, offset.parse().ok()?));
-        Ok((found, seen))
+        Ok(Snapshot { results: found, source: LoadSource { seen, log: log_of(&server) } })
     }
+}
+
+/// The results of statements that one snapshot has answered.
+pub(super) struct Snapshot {
+    /// The result of each statement.
+    pub(super) results: Vec<ResultSet>,
+    pub(super) source: LoadSource,
+}
+
+/// The log behind a snapshot.
+#[derive(Clone, Copy)]
+pub(super) struct LoadSource {
+    /// The end of the log after the snapshot was taken.
+    pub(super) seen: Option<Lsn>,
+    /// The log of the server that answered.
+    pub(super) log: ServerLog,
+}
+
+/// Returns the log of a server as the feed identifies it. `reset master` begins another timeline.
+fn log_of(ServerIdentity { instance, started }: &ServerIdentity) -> ServerLog {
+    let server = server_digest(started);
+    ServerLog { system: fnv1a(instance.bytes()), timeline: None, server }
 }

@@ -4,7 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::{Log, Lsn};
+use coherence::Lsn;
+use coherence::bound::ServerLog;
 use contract::{Contract, Item, Key, SqlDialect};
 use database::postgres::{PooledConnection, SessionId};
 use database::quoting::identifier;
@@ -35,7 +36,7 @@ pub struct PostgresOrigin {
 #[derive(Clone, Copy)]
 struct Answerer {
     session: SessionId,
-    log: Option<Log>,
+    log: Option<ServerLog>,
 }
 
 impl Answerer {

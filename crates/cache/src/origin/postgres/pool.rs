@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coherence::bound::ServerLog;
 use coherence::{Log, server_digest};
 use contract::{Contract, split_table_name};
 use database::postgres::{
@@ -100,9 +101,9 @@ fn config(url: &PostgresUrl, role: ServerRole, timeout: Duration) -> ConnectConf
 }
 
 /// Returns the log of the primary behind a connection.
-pub(super) fn log_of(connection: &PooledConnection) -> Option<Log> {
+pub(super) fn log_of(connection: &PooledConnection) -> Option<ServerLog> {
     let DatabaseIdentity { system, timeline, started } = connection.identity()?;
-    Some(Log { system: *system, timeline: *timeline, server: server_digest(started) }.run())
+    Some(Log { system: *system, timeline: *timeline, server: server_digest(started) }.run().into())
 }
 
 pub(super) fn origin_error(err: &tokio_postgres::Error) -> OriginError {

@@ -1,14 +1,17 @@
 //! Calls with many keys: reads, touches, chunks of the log, evictions. One script per bucket, all sent at
 //! once.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use coherence::fence::Gap;
-use coherence::{Batch, LeaseToken, Subject, buckets};
+use coherence::{Batch, Clock, LeaseToken, Subject, buckets};
 use contract::Key;
 use futures_util::future::join_all;
 
-use super::client::RedisClient;
+use super::client::{RedisClient, Unusable};
+use super::reply::ScriptOutcome;
+use super::signatures::{Code, Term};
 use super::{entry_format, message};
 use crate::entry::Entry;
 use crate::shared::error::TierError;
@@ -18,17 +21,43 @@ use crate::shared::tier::{Outcome, SharedRead, Touch};
 /// Keys read or touched per script.
 const KEYS_PER_CALL: usize = 256;
 
+/// The use of an entry that is read.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Purpose {
+    Answer,
+    /// The auditor compares it with the database.
+    Inspection,
+}
+
+/// The result of a lookup, or why its entry has to be removed first.
+type KeyRead = Result<SharedRead, Unusable>;
+
 impl RedisClient {
     pub(super) async fn read(
         &self,
         key: &Key,
         lease: Option<Duration>,
     ) -> Result<SharedRead, TierError> {
+        self.read_for(Purpose::Answer, key, lease).await
+    }
+
+    /// Reads a key as [`read`](Self::read) does without a lease, also past the signed end of its life.
+    pub(super) async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {
+        self.read_for(Purpose::Inspection, key, None).await
+    }
+
+    async fn read_for(
+        &self,
+        purpose: Purpose,
+        key: &Key,
+        lease: Option<Duration>,
+    ) -> Result<SharedRead, TierError> {
         for _ in 0..2 {
             let bucket = self.buckets.of(key);
-            match self.read_bucket(bucket, &[key], &[], lease).await?.pop() {
-                Some(Some(read)) => return Ok(read),
-                _ => self.remove_malformed(key).await?,
+            match self.read_bucket(purpose, bucket, &[key], &[], lease).await?.pop() {
+                Some(Ok(read)) => return Ok(read),
+                Some(Err(why)) => self.remove_unusable(key, why).await?,
+                None => break,
             }
         }
         Err(TierError::Malformed(format!("entry {key}, again after its removal")))
@@ -46,7 +75,9 @@ impl RedisClient {
             let keys: Vec<&Key> = indices.iter().map(|n| &keys[*n]).collect();
             let touches: Vec<_> =
                 indices.iter().map(|n| touches.get(*n).copied().flatten()).collect();
-            calls.push(async move { self.read_bucket(*bucket, &keys, &touches, lease).await });
+            calls.push(async move {
+                self.read_bucket(Purpose::Answer, *bucket, &keys, &touches, lease).await
+            });
         }
         let replies = join_all(calls).await;
         let all_failed = replies.iter().all(Result::is_err);
@@ -56,15 +87,15 @@ impl RedisClient {
                 Err(err) if all_failed => return Err(err),
                 Err(_) => {
                     let read = SharedRead { position: None, outcome: Outcome::Miss };
-                    vec![Some(read); indices.len()]
+                    vec![Ok(read); indices.len()]
                 }
                 Ok(reply) => reply,
             };
             for (n, read) in indices.iter().zip(reply) {
                 reads[*n] = Some(match read {
-                    Some(read) => read,
-                    None => {
-                        self.remove_malformed(&keys[*n]).await?;
+                    Ok(read) => read,
+                    Err(why) => {
+                        self.remove_unusable(&keys[*n], why).await?;
                         self.read(&keys[*n], lease).await?
                     }
                 });
@@ -73,15 +104,15 @@ impl RedisClient {
         Ok(reads.into_iter().map(|read| read.expect("each key is in one bucket")).collect())
     }
 
-    /// Reads keys of one bucket in one state, and touches those with a [`Touch`]. `None` in place of a
-    /// read: the entry is malformed.
+    /// Reads keys of one bucket in one state, and touches those with a [`Touch`].
     async fn read_bucket(
         &self,
+        purpose: Purpose,
         bucket: usize,
         keys: &[&Key],
         touches: &[Option<Touch>],
         lease: Option<Duration>,
-    ) -> Result<Vec<Option<SharedRead>>, TierError> {
+    ) -> Result<Vec<KeyRead>, TierError> {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.read.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions);
@@ -103,14 +134,64 @@ impl RedisClient {
         let mut reply = self.call(bucket, &call).await?;
         let position = reply.position()?;
         let mut reads = Vec::with_capacity(keys.len());
-        for token in tokens {
+        for (at, token) in tokens.into_iter().enumerate() {
             let outcome = match position {
-                None => Some(Outcome::Miss),
-                Some(_) => reply.outcome(token)?,
+                None => Ok(Outcome::Miss),
+                Some(_) => match reply.outcome(token)? {
+                    ScriptOutcome::Other(outcome) => Ok(outcome),
+                    ScriptOutcome::Found { raw, remaining } => {
+                        let touch = touches.get(at).copied().flatten();
+                        self.decode(purpose, names.entry(keys[at]), raw, touch).map(|entry| {
+                            match entry {
+                                Some(entry) => Outcome::Found { entry, remaining },
+                                None => Outcome::Miss,
+                            }
+                        })
+                    }
+                },
             };
             reads.push(outcome.map(|outcome| SharedRead { position, outcome }));
         }
         Ok(reads)
+    }
+
+    /// Verifies and parses an entry. `None`: it is of no use to this node, and may be to others.
+    fn decode(
+        &self,
+        purpose: Purpose,
+        name: String,
+        mut raw: Vec<u8>,
+        touch: Option<Touch>,
+    ) -> Result<Option<Entry>, Unusable> {
+        let refused = |why| {
+            self.refuse(&name, why);
+            if why.is_useless() { Err(Unusable::Refused) } else { Ok(None) }
+        };
+        let term = match self.signatures.open(&name, &mut raw) {
+            Ok(term) => term,
+            Err(why) => return refused(why),
+        };
+        let entry = entry_format::decode(raw).ok_or(Unusable::Malformed)?;
+        // An inspection does not know how far a sliding TTL may have prolonged the life.
+        if let Some(term) = term.filter(|_| purpose == Purpose::Answer) {
+            let longest = touch.map_or(0, |touch| {
+                let lifetime = u64::try_from(touch.max_lifetime.as_millis()).unwrap_or(u64::MAX);
+                entry.loaded_wall_ms.saturating_add(lifetime)
+            });
+            if let Err(why) = term.check(self.clock.wall_ms(), longest) {
+                return refused(why);
+            }
+        }
+        Ok(Some(entry))
+    }
+
+    /// Returns an entry as the scripts complete it: the part after its stamp, signed.
+    pub(super) fn encode(&self, name: &str, epoch: &str, entry: &Entry) -> Vec<u8> {
+        let mut content = entry_format::encode(entry);
+        let expires_ms = self.clock.wall_ms().saturating_add(entry_format::millis(entry.ttl));
+        let term = Term { tau: entry.tau, expires_ms };
+        self.signatures.seal(name, epoch, term, &mut content);
+        content
     }
 
     pub(super) async fn touch(&self, uses: &[(Key, Touch)]) -> Result<(), TierError> {
@@ -129,9 +210,17 @@ impl RedisClient {
     }
 
     /// Applies a chunk to all buckets, and last to the first bucket, which publishes it. Another bucket that
-    /// can't be reached delays nothing: its position shows the gap.
-    pub(super) async fn apply_chunk(&self, chunk: &Batch) -> Result<Result<(), Gap>, TierError> {
-        let calls = self.buckets.rest().map(|bucket| self.apply_to_bucket(bucket, chunk));
+    /// can't be reached delays nothing: its position shows the gap. `message`: the chunk's, signed; `in_flight`: the
+    /// number of chunks that are on their way, this one included, for each of which the tier has its time.
+    pub(super) async fn apply_chunk(
+        &self,
+        chunk: &Batch,
+        message: &str,
+        in_flight: u32,
+    ) -> Result<Result<(), Gap>, TierError> {
+        let limit = self.timeout * in_flight;
+        let calls =
+            self.buckets.rest().map(|bucket| self.apply_to_bucket(bucket, chunk, "", limit));
         let (mut verdicts, mut unreachable) = (Vec::new(), Vec::new());
         for reply in join_all(calls).await {
             match reply {
@@ -156,18 +245,33 @@ impl RedisClient {
         if let Err(gap) = buckets::worst_gap(verdicts) {
             return Ok(Err(gap));
         }
-        self.apply_to_bucket(0, chunk).await
+        self.apply_to_bucket(0, chunk, message, limit).await
+    }
+
+    /// Returns the message of a chunk, signed, and its signature. `after`: the signature of the chunk before it in
+    /// the same batch.
+    pub(super) fn batch_message(
+        &self,
+        chunk: &Batch,
+        after: Option<Code>,
+    ) -> (String, Option<Code>) {
+        let (stream, text) = (&self.buckets.names(0).stream, message::encode_batch(chunk));
+        self.signatures.sign_text(stream, "batch", after, text)
     }
 
     async fn apply_to_bucket(
         &self,
         bucket: usize,
         chunk: &Batch,
+        message: &str,
+        limit: Duration,
     ) -> Result<Result<(), Gap>, TierError> {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.apply.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        call.arg(format!("{} {}", chunk.epoch, chunk.coverage)).arg(chunk.prev.0).arg(chunk.upto.0);
+        let (epoch, format) = (chunk.epoch.to_string(), self.signatures.format());
+        call.arg(format!("{epoch} {} {format}", chunk.coverage)).arg(chunk.prev.0);
+        call.arg(chunk.upto.0);
         call.arg(chunk.watermark.0);
         let subjects = || {
             let of = |event: &'_ coherence::Event| event.lsn.0;
@@ -175,17 +279,18 @@ impl RedisClient {
         };
         let everything = subjects().filter(|(subject, _)| **subject == Subject::Everything);
         call.arg(everything.map(|(_, lsn)| lsn).max().unwrap_or(0));
-        let published = if bucket == 0 { message::encode_batch(chunk) } else { String::new() };
-        call.arg(self.stream_length).arg(published);
+        call.arg(self.stream_length).arg(message);
         for event in &chunk.events {
             for subject in &event.subjects {
                 if let Subject::Key(key) = subject
                     && self.buckets.of(key) == bucket
                 {
-                    call.key(names.entry(key)).arg(event.lsn.0);
+                    let name = names.entry(key);
+                    call.key(&name).arg(event.lsn.0);
                     match event.renewal(key) {
                         Some(renewal) => {
-                            let entry = entry_format::encode(&Entry::renewed(event, renewal));
+                            let entry = Entry::renewed(event, renewal);
+                            let entry = self.encode(&name, &epoch, &entry);
                             call.arg(entry_format::millis(renewal.ttl)).arg(entry)
                         }
                         None => call.arg(0).arg(""),
@@ -193,12 +298,18 @@ impl RedisClient {
                 }
             }
         }
+        // Many rows of a backlog share a tag; only its newest event counts.
+        let mut newest = HashMap::new();
         for (subject, lsn) in subjects() {
             if matches!(subject, Subject::Tag(_)) || subject.is_pattern() {
-                call.arg(subject.to_string()).arg(lsn);
+                let newest = newest.entry(subject).or_insert(lsn);
+                *newest = lsn.max(*newest);
             }
         }
-        let mut reply = self.call(bucket, &call).await?;
+        for (subject, lsn) in newest {
+            call.arg(subject.to_string()).arg(lsn);
+        }
+        let mut reply = self.call_with_room_within(limit, bucket, &call).await?;
         match reply.text()?.as_str() {
             "applied" => Ok(Ok(())),
             "unproven" => Ok(Err(Gap::Unproven)),
@@ -238,8 +349,13 @@ impl RedisClient {
         let everything = subjects.contains(&Subject::Everything);
         let mut call = self.scripts.evict.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        let published = if bucket == 0 { message::encode_evict(subjects) } else { String::new() };
-        call.arg(self.stream_length).arg(published);
+        let message = if bucket == 0 {
+            let text = message::encode_evict(subjects);
+            self.signatures.sign_text(&names.stream, "evict", None, text).0
+        } else {
+            String::new()
+        };
+        call.arg(self.stream_length).arg(message);
         call.arg(eviction_stamps::LIMIT).arg(if everything { "1" } else { "" });
         for subject in subjects {
             match subject {
@@ -248,7 +364,7 @@ impl RedisClient {
                 _ => &mut call,
             };
         }
-        self.call(bucket, &call).await.map(drop)
+        self.call_with_room(bucket, &call).await.map(drop)
     }
 }
 

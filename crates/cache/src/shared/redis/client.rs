@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::buckets::BucketState;
-use coherence::{CoverageDigest, Epoch, Lsn};
+use coherence::{Clock, CoverageDigest, Epoch, Lsn};
 use contract::Key;
 use futures_util::future::join_all;
 use redis::ScriptInvocation;
@@ -15,12 +15,23 @@ use super::key_names::KeyNames;
 use super::metrics::RedisMetrics;
 use super::options::RedisOptions;
 use super::reply::Reply;
+use super::room::Room;
 use super::scripts::Scripts;
+use super::signatures::{Distrust, Signatures};
+use crate::clock::SystemClock;
 use crate::shared::error::TierError;
 use crate::shared::tier::TierPosition;
 
 /// Tombstones dropped per script.
 const TOMBSTONES_PER_CALL: usize = 1_000;
+
+/// Why an entry has to be removed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unusable {
+    Malformed,
+    /// Its signature does not allow its use. It has been counted.
+    Refused,
+}
 
 /// The router, the scripts and the buckets of one tier.
 pub(super) struct RedisClient {
@@ -32,12 +43,16 @@ pub(super) struct RedisClient {
     /// The approximate length limit of the node stream.
     pub(super) stream_length: u64,
     pub(super) metrics: RedisMetrics,
+    pub(super) signatures: Signatures,
+    pub(super) clock: SystemClock,
+    /// Frees memory for invalidations.
+    pub(super) room: Room,
 }
 
 impl RedisClient {
     pub(super) async fn connect(options: &RedisOptions) -> Result<Self, TierError> {
         let endpoint = options.endpoint()?;
-        let prefix = &options.prefix;
+        let prefix = &options.key_prefix();
         let buckets =
             if endpoint.is_cluster() { Buckets::spread(prefix) } else { Buckets::one(prefix) };
         let scripts = Arc::new(Scripts::new());
@@ -52,12 +67,20 @@ impl RedisClient {
         });
         Ok(Self {
             router: router.await?,
+            room: Room::of(buckets.len()),
             buckets,
             scripts,
             timeout: options.timeout,
             stream_length: options.stream_length,
             metrics: options.metrics.clone(),
+            signatures: Signatures::new(options.signing.clone(), options.accepts_unsigned),
+            clock: SystemClock::start(),
         })
+    }
+
+    /// Counts a value that is not used because of its signature.
+    pub(super) fn refuse(&self, value: &str, why: Distrust) {
+        self.metrics.refuse(value, why, self.clock.wall_ms());
     }
 
     /// Returns the bucket of a key, with its names.
@@ -104,10 +127,12 @@ impl RedisClient {
         Ok(())
     }
 
-    /// Removes an entry that the scripts accept and this side can't parse.
-    pub(super) async fn remove_malformed(&self, key: &Key) -> Result<(), TierError> {
-        self.metrics.malformed.inc();
-        tracing::warn!(%key, "removing a malformed entry");
+    /// Removes an entry that the scripts accept and this side does not.
+    pub(super) async fn remove_unusable(&self, key: &Key, why: Unusable) -> Result<(), TierError> {
+        if matches!(why, Unusable::Malformed) {
+            self.metrics.malformed.inc();
+            tracing::warn!(%key, "removing a malformed entry");
+        }
         self.unlink(self.buckets.of(key), &[key]).await
     }
 
@@ -160,7 +185,7 @@ impl RedisClient {
             BucketState::At { epoch, .. } => call.arg(epoch.to_string()),
             BucketState::Empty | BucketState::Unreachable => call.arg(""),
         };
-        Ok(self.call(bucket, &call).await?.number()? == 1)
+        Ok(self.call_with_room(bucket, &call).await?.number()? == 1)
     }
 
     /// Drops tombstones up to `upto`, and in each bucket the oldest ones beyond `limit`.

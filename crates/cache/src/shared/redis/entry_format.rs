@@ -4,7 +4,8 @@
 //! ```text
 //! tg3 <epoch> <τ> <stamp> <p|a|u> <loaded ms> <cost µs> <ttl ms> <seen> <definition> <head bytes> <body bytes>[ <tag>…]⏎
 //! ```
-//! `p`resent, `a`bsent, `u`ncacheable. The scripts read the line too. A reader that finds another format
+//! `p`resent, `a`bsent, `u`ncacheable. A signed entry is the same with `tg4` and a signature behind it
+//! ([`signatures`](super::signatures)). The scripts read the line too. A reader that finds another format
 //! (`tg2`, …) removes it: it is a cache.
 
 use std::fmt::Write;
@@ -32,7 +33,7 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     let mut line = format!(
         " {kind} {} {} {} {} {:x} {} {}",
         entry.loaded_wall_ms,
-        entry.cost.as_micros(),
+        entry.cost_us,
         millis(entry.ttl),
         entry.seen.0,
         entry.definition,
@@ -51,14 +52,14 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// Parses an entry. `None`: it is malformed.
+/// Parses an entry whose signature was verified and removed. `None`: it is malformed.
 pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let raw = Bytes::from(raw);
     let end = raw.iter().position(|byte| *byte == b'\n')?;
     let mut words = std::str::from_utf8(&raw[..end]).ok()?.split(' ');
     let number = |words: &mut std::str::Split<'_, char>| words.next()?.parse::<u64>().ok();
 
-    if words.next() != Some("tg3") {
+    if !matches!(words.next(), Some("tg3" | "tg4")) {
         return None;
     }
     let _epoch = words.next()?;
@@ -66,7 +67,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let _stamp = number(&mut words)?;
     let kind = words.next()?;
     let loaded_wall_ms = number(&mut words)?;
-    let cost = Duration::from_micros(number(&mut words)?);
+    let cost_us = u32::try_from(number(&mut words)?).unwrap_or(u32::MAX);
     let ttl = Duration::from_millis(number(&mut words)?);
     let seen = Lsn(number(&mut words)?);
     let definition = u64::from_str_radix(words.next()?, 16).ok()?;
@@ -87,7 +88,7 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
         "u" if rest.is_empty() => Content::Uncacheable,
         _ => return None,
     };
-    Some(Entry { content, tau, tags, loaded_wall_ms, cost, ttl, seen, definition })
+    Some(Entry { content, tau, tags, loaded_wall_ms, ttl, seen, definition, cost_us })
 }
 
 #[cfg(test)]
@@ -119,10 +120,10 @@ mod tests {
                 tau: Lsn(tau),
                 tags: tags.iter().map(|tag| Tag::parse(tag).expect("a tag")).collect(),
                 loaded_wall_ms,
-                cost: Duration::from_micros(cost),
                 ttl: Duration::from_millis(ttl),
                 seen: Lsn(seen),
                 definition,
+                cost_us: cost as u32,
             },
         )
     }

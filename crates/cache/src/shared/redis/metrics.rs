@@ -1,9 +1,19 @@
 //! Counters of the tier in Redis.
 
+use contract::Refusals;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use redis_transport::TransportMetrics;
+
+use super::signatures::Distrust;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RefusedLabels {
+    reason: &'static str,
+}
 
 /// Counters of the tier in Redis. Clones share the counts.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +32,11 @@ pub struct RedisMetrics {
     pub buckets_unreachable: Gauge,
     /// Buckets of keys that were reset alone: their entries were void.
     pub buckets_reset: Counter,
+    /// Entries that were removed because Redis had no memory for an invalidation.
+    pub freed: Counter,
+    refused: Family<RefusedLabels, Counter>,
+    /// The values that were not used because of their signature.
+    pub refusals: Refusals,
 }
 
 impl RedisMetrics {
@@ -63,7 +78,25 @@ impl RedisMetrics {
             "Buckets of keys that were reset alone: their entries were void",
             metrics.buckets_reset.clone(),
         );
+        registry.register(
+            "tidegate_shared_entries_freed",
+            "Entries removed because Redis had no memory left for an invalidation",
+            metrics.freed.clone(),
+        );
+        registry.register(
+            "tidegate_shared_values_refused",
+            "Values in Redis that were not used because of their signature",
+            metrics.refused.clone(),
+        );
         metrics
+    }
+
+    /// Counts a value that is not used because of its signature. An expired one is no finding: clocks may differ.
+    pub(super) fn refuse(&self, value: &str, why: Distrust, now_ms: u64) {
+        self.refused.get_or_create(&RefusedLabels { reason: why.label() }).inc();
+        if why != Distrust::Expired && self.refusals.count(format!("{value}: {why}"), now_ms) {
+            tracing::error!(value, reason = %why, "a value in Redis is not used");
+        }
     }
 
     /// Returns the counters that the transport increments.

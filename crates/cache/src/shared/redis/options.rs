@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use contract::SigningKeys;
 use contract::config::ValueError;
 use redis_transport::{Endpoint, RedisLogin, RedisTls};
 
@@ -29,12 +30,19 @@ pub struct RedisOptions {
     /// The beginning of all keys: lower-case letters, digits and hyphens, at most 32. Two installations
     /// on one server need two prefixes.
     pub prefix: String,
+    /// The source whose log this tier follows, if it is not the main one: letters, digits and `_`. It follows the
+    /// prefix after a dot, which no prefix contains.
+    pub source: Option<String>,
     /// The time limit of a call.
     pub timeout: Duration,
     /// The approximate number of messages that the node stream keeps for nodes that fall behind.
     pub stream_length: u64,
     /// The number of tombstones that are kept. The floor replaces the oldest ones beyond it.
     pub tombstones: u64,
+    /// The keys that sign and verify entries and messages. `None`: Redis is trusted.
+    pub signing: Option<SigningKeys>,
+    /// Whether values without a signature are used although there are keys: while keys are introduced.
+    pub accepts_unsigned: bool,
     /// The counters.
     pub metrics: RedisMetrics,
 }
@@ -49,9 +57,12 @@ impl RedisOptions {
             tls: RedisTls::default(),
             sentinel: RedisLogin::default(),
             prefix: "tg".to_owned(),
+            source: None,
             timeout: Duration::from_millis(50),
             stream_length: 10_000,
             tombstones: 1_000_000,
+            signing: None,
+            accepts_unsigned: false,
             metrics: RedisMetrics::default(),
         }
     }
@@ -70,6 +81,14 @@ impl RedisOptions {
     /// As [`check`](Self::check).
     pub fn is_divided(&self) -> Result<bool, TierError> {
         Ok(self.endpoint()?.is_cluster())
+    }
+
+    /// The beginning of the names of all keys.
+    pub(super) fn key_prefix(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}.{source}", self.prefix),
+            None => self.prefix.clone(),
+        }
     }
 
     pub(super) fn endpoint(&self) -> Result<Endpoint, TierError> {

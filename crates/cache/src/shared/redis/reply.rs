@@ -5,9 +5,18 @@ use std::time::Duration;
 use coherence::{CoverageDigest, LeaseToken, Lsn};
 use redis::Value;
 
-use super::entry_format;
 use crate::shared::error::TierError;
 use crate::shared::tier::{Outcome, TierPosition};
+
+/// The result of a script for one key.
+pub(super) enum ScriptOutcome {
+    /// An entry that the script accepts, as it is stored.
+    Found {
+        raw: Vec<u8>,
+        remaining: Duration,
+    },
+    Other(Outcome),
+}
 
 /// The reply of a script: an array of the number of malformed values that it has found, and its own words.
 #[derive(Debug)]
@@ -63,20 +72,18 @@ impl Reply {
         Ok(CoverageDigest(u64::from_str_radix(&text, 16).unwrap_or_default()))
     }
 
-    /// Reads the result for a key. `None`: the entry is malformed.
-    pub(super) fn outcome(&mut self, token: LeaseToken) -> Result<Option<Outcome>, TierError> {
-        Ok(Some(match self.text()?.as_str() {
-            "found" => {
-                let entry = entry_format::decode(self.bytes()?);
-                let remaining = Duration::from_millis(self.number()?);
-                let Some(entry) = entry else { return Ok(None) };
-                Outcome::Found { entry, remaining }
-            }
-            "lead" => Outcome::Lead(token),
-            "wait" => Outcome::Wait(Duration::from_millis(self.number()?)),
-            "miss" => Outcome::Miss,
+    /// Reads the result for a key.
+    pub(super) fn outcome(&mut self, token: LeaseToken) -> Result<ScriptOutcome, TierError> {
+        Ok(match self.text()?.as_str() {
+            "found" => ScriptOutcome::Found {
+                raw: self.bytes()?,
+                remaining: Duration::from_millis(self.number()?),
+            },
+            "lead" => ScriptOutcome::Other(Outcome::Lead(token)),
+            "wait" => ScriptOutcome::Other(Outcome::Wait(Duration::from_millis(self.number()?))),
+            "miss" => ScriptOutcome::Other(Outcome::Miss),
             other => return Err(TierError::Malformed(format!("outcome {other:?}"))),
-        }))
+        })
     }
 
     /// Reads epoch, applied, watermark and coverage. `None`: the reply has ended, or the epoch is malformed.

@@ -144,7 +144,7 @@ mod tests {
 
     /// Returns the commands that a script's text runs.
     fn commands(text: &str) -> BTreeSet<String> {
-        let calls = ["redis.call('", "redis.pcall('", "on('", "try('"];
+        let calls = ["redis.call('", "redis.pcall('", "on('", "try('", "if_room('"];
         let after = calls.iter().flat_map(|call| text.split(call).skip(1));
         let names = after.filter_map(|rest| rest.split('\'').next());
         names.map(str::to_lowercase).collect()

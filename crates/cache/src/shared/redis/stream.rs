@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coherence::Clock;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamReadReply};
@@ -19,6 +20,8 @@ use super::message;
 use super::metrics::RedisMetrics;
 use super::reply::Reply;
 use super::scripts::Scripts;
+use super::signatures::{Code, Signatures};
+use crate::clock::SystemClock;
 use crate::shared::error::TierError;
 use crate::shared::tier::NodeMessage;
 
@@ -36,6 +39,8 @@ pub(super) struct Subscription {
     pub(super) scripts: Arc<Scripts>,
     pub(super) messages: Sender<NodeMessage>,
     pub(super) metrics: RedisMetrics,
+    pub(super) signatures: Signatures,
+    pub(super) clock: SystemClock,
 }
 
 /// The last message that was delivered.
@@ -112,6 +117,8 @@ impl Subscription {
                 Err(Closed) => return Ok(Closed),
             },
         };
+        // The signature of the last batch: chunks of one batch are chained by it.
+        let mut last_code = None;
         loop {
             *cursor = Some(current.clone());
             let entries = self.wait(&mut connection, &current.id).await?;
@@ -122,7 +129,7 @@ impl Subscription {
                 current.is_continued_by(&end)
             };
             for entry in &entries {
-                let Some(message) = current.advance(entry) else {
+                let Some(message) = self.verify(entry, &mut last_code, &mut current) else {
                     continued = false;
                     break;
                 };
@@ -139,6 +146,34 @@ impl Subscription {
                 }
             }
         }
+    }
+
+    /// Advances to an entry and returns its message. `None`: it is not the next one, or malformed, or its signature
+    /// does not allow its use.
+    fn verify(
+        &self,
+        entry: &StreamId,
+        last_code: &mut Option<Code>,
+        cursor: &mut Cursor,
+    ) -> Option<NodeMessage> {
+        let (field, text) = fields(entry)?;
+        let signature: Option<String> = entry.get("mac");
+        let stream = &self.names.stream;
+        match self.signatures.verify_text(stream, field, signature.as_deref(), text) {
+            Ok(Some(signed)) if field == "batch" => {
+                if signed.after.is_some() && signed.after != *last_code {
+                    // A chunk before it is missing.
+                    return None;
+                }
+                *last_code = Some(signed.code);
+            }
+            Ok(_) => {}
+            Err(why) => {
+                self.metrics.refuse("a message of the node stream", why, self.clock.wall_ms());
+                return None;
+            }
+        }
+        cursor.advance(entry, message::decode(field, text)?)
     }
 
     /// Continues from the end, which was read *before* the receiver learns of the loss: the position that it
@@ -198,16 +233,12 @@ impl Cursor {
         still_there && same && self.sent <= end.last.sent
     }
 
-    /// Advances to the entry and returns its message. `None`: it is not the next one, or malformed.
-    fn advance(&mut self, entry: &StreamId) -> Option<NodeMessage> {
+    /// Advances to the entry and returns its message. `None`: it is not the next one.
+    fn advance(&mut self, entry: &StreamId, message: NodeMessage) -> Option<NodeMessage> {
         let number: u64 = entry.get("n")?;
         if number != self.sent + 1 {
             return None;
         }
-        let message = ["batch", "evict"].iter().find_map(|field| {
-            let Some(Value::BulkString(text)) = entry.map.get(*field) else { return None };
-            message::decode(field, text)
-        })?;
         self.id.clone_from(&entry.id);
         self.sent = number;
         if let NodeMessage::Batch(batch) = &message {
@@ -215,4 +246,12 @@ impl Cursor {
         }
         Some(message)
     }
+}
+
+/// Returns the kind of an entry's message, and its text.
+fn fields(entry: &StreamId) -> Option<(&'static str, &[u8])> {
+    ["batch", "evict"].into_iter().find_map(|field| match entry.map.get(field) {
+        Some(Value::BulkString(text)) => Some((field, text.as_slice())),
+        _ => None,
+    })
 }

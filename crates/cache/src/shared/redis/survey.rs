@@ -1,11 +1,11 @@
 //! Passes over all entries: `SCAN`, which Redis answers page by page, and a script that returns the valid
-//! entries of a page. No step takes long, so other calls are not delayed.
+//! entries of a page. No step takes long, and a survey rests after each page, so other calls are not delayed.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use coherence::Subject;
+use coherence::{Clock, Subject};
 use contract::{Key, Pattern, Tag};
 use redis_transport::reply_within;
 use tokio::time::timeout;
@@ -20,6 +20,8 @@ const NAMES_PER_PAGE: usize = 1_000;
 const ENTRIES_PER_CALL: usize = 200;
 /// The time limit of one step. No reader waits for it.
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest rest of a survey after a page.
+const REST_MAX: Duration = Duration::from_millis(50);
 /// The time limit of a whole pass.
 const PASS_TIMEOUT: Duration = Duration::from_secs(20);
 /// The number of entries that are counted at most, since each has to be remembered.
@@ -48,13 +50,19 @@ impl RedisClient {
         let counting = async {
             for server in self.router.one_bucket_per_server() {
                 let mut cursor = None;
-                while let Some((next, keys)) = self.page(server, subjects, cursor).await? {
+                loop {
+                    let begun = self.clock.mono();
+                    let page = self.page(server, subjects, cursor).await?;
+                    let Some((next, keys)) = page else { break };
                     keys.iter().for_each(|(_, key)| found.count(key));
                     if found.seen.len() >= COUNT_MAX {
                         found.survey.cut = true;
                         return Ok::<(), TierError>(());
                     }
                     cursor = Some(next);
+                    // Half of the time belongs to other calls.
+                    let rest = self.clock.mono().since(begun).min(REST_MAX);
+                    tokio::time::sleep(rest).await;
                 }
             }
             Ok(())

@@ -1,5 +1,6 @@
 //! The tier: each call of [`SharedTier`] as scripts on its buckets.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use tokio::sync::mpsc;
 
 use super::batch_chunk::{MAX_SUBJECTS, chunks};
 use super::client::RedisClient;
+use super::entry_format;
 use super::options::RedisOptions;
 use super::stream::Subscription;
-use super::{entry_format, message};
 use crate::shared::error::TierError;
 use crate::shared::tier::{
     Fill, LeadRequest, Leadership, Led, NodeMessage, SharedRead, SharedTier, TierPosition, Touch,
@@ -26,6 +27,8 @@ use crate::survey::Survey;
 
 /// The largest position that a double stores exactly.
 const MAX_LSN: Lsn = Lsn(1 << 53);
+/// The chunks that are on their way to Redis at once, some hundred KiB each.
+const CHUNKS_IN_FLIGHT: usize = 4;
 /// Messages that wait for a subscriber in this process. Further ones wait in Redis.
 const BACKLOG: usize = 256;
 
@@ -60,6 +63,21 @@ fn check_exact(positions: impl IntoIterator<Item = Lsn>) -> Result<(), TierError
     }
 }
 
+impl RedisTier {
+    /// Applies chunks one after the other. The first gap is the tier's.
+    async fn apply_in_turn(
+        &self,
+        chunks: &[(Cow<'_, Batch>, String)],
+    ) -> Result<Result<(), Gap>, TierError> {
+        for (chunk, message) in chunks {
+            if let Err(gap) = self.client.apply_chunk(chunk, message, 1).await? {
+                return Ok(Err(gap));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
 #[async_trait]
 impl SharedTier for RedisTier {
     async fn read(&self, key: &Key, lease: Option<Duration>) -> Result<SharedRead, TierError> {
@@ -88,6 +106,10 @@ impl SharedTier for RedisTier {
         self.client.touch(uses).await
     }
 
+    async fn inspect(&self, key: &Key) -> Result<SharedRead, TierError> {
+        self.client.inspect(key).await
+    }
+
     async fn fill(&self, fill: &Fill) -> Result<Verdict, TierError> {
         check_exact([fill.entry.tau])?;
         let (bucket, names) = self.client.bucket(&fill.key);
@@ -99,13 +121,17 @@ impl SharedTier for RedisTier {
             Some(token) => call.arg(token.0),
             None => call.arg(""),
         };
-        call.arg(entry_format::millis(fill.entry.ttl)).arg(entry_format::encode(&fill.entry));
+        let (name, epoch) = (names.entry(&fill.key), fill.epoch.to_string());
+        let entry = self.client.encode(&name, &epoch, &fill.entry);
+        call.arg(entry_format::millis(fill.entry.ttl)).arg(self.client.signatures.format());
+        call.arg(entry);
         for tag in fill.entry.tags.iter() {
             call.arg(Subject::Tag(tag.clone()).to_string());
         }
         let verdict = self.client.call(bucket, &call).await?.text()?;
         match verdict.as_str() {
             "accept" => Ok(Verdict::Accept),
+            "full" => Err(TierError::Full("it did not store an entry".to_owned())),
             name => Refusal::from_name(name)
                 .map(Verdict::Refuse)
                 .ok_or_else(|| TierError::Malformed(format!("verdict {verdict:?}"))),
@@ -128,16 +154,35 @@ impl SharedTier for RedisTier {
         self.client.call(bucket, &call).await.map(drop)
     }
 
-    /// A batch of many subjects is sent in chunks. Each is atomic in each bucket, and they chain.
+    /// A batch of many subjects is sent in chunks. Each is atomic in each bucket, and they chain: one that
+    /// overtakes another is not applied.
     async fn apply(&self, batch: &Batch) -> Result<Result<(), Gap>, TierError> {
         check_exact([batch.prev, batch.upto, batch.watermark])?;
         check_exact(batch.events.iter().map(|event| event.lsn))?;
-        for chunk in chunks(batch) {
-            if let Err(gap) = self.client.apply_chunk(&chunk).await? {
-                return Ok(Err(gap));
+        let mut after = None;
+        let chunks: Vec<_> = chunks(batch)
+            .into_iter()
+            .map(|chunk| {
+                let (message, code) = self.client.batch_message(&chunk, after);
+                after = code;
+                (chunk, message)
+            })
+            .collect();
+        // A cluster's first bucket must not publish a chunk before the others have applied it.
+        if chunks.len() > 1 && !self.is_divided() {
+            for sent in chunks.chunks(CHUNKS_IN_FLIGHT) {
+                let sent = (1..)
+                    .zip(sent)
+                    .map(|(n, (chunk, message))| self.client.apply_chunk(chunk, message, n));
+                let replies = join_all(sent).await.into_iter();
+                let verdicts = replies.collect::<Result<Vec<_>, _>>()?;
+                if verdicts.iter().any(Result::is_err) {
+                    return self.apply_in_turn(&chunks).await;
+                }
             }
+            return Ok(Ok(()));
         }
-        Ok(Ok(()))
+        self.apply_in_turn(&chunks).await
     }
 
     async fn evict(&self, subjects: &[Subject]) -> Result<(), TierError> {
@@ -163,12 +208,13 @@ impl SharedTier for RedisTier {
             let coverage = CoverageDigest::NONE;
             let start =
                 Batch { epoch, prev: at, upto: at, watermark, coverage, events: Vec::new() };
-            let message = if bucket == 0 { message::encode_batch(&start) } else { String::new() };
+            let message =
+                if bucket == 0 { client.batch_message(&start, None).0 } else { String::new() };
             let mut call = client.scripts.reset_epoch.prepare_invoke();
             call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
             call.arg(epoch.to_string()).arg(at.0).arg(watermark.0);
             call.arg(client.stream_length).arg(message);
-            client.call(bucket, &call).await.map(drop)
+            client.call_with_room(bucket, &call).await.map(drop)
         };
         reset(0).await?;
         let rest = join_all(client.buckets.rest().map(reset)).await;
@@ -244,18 +290,18 @@ impl SharedTier for RedisTier {
         let epoch = epoch
             .parse()
             .map_err(|_| TierError::Malformed(format!("the epoch {epoch:?} of a schema")))?;
-        // One that can't be parsed is no record: the leader writes another.
-        Ok(Some((epoch, serde_json::from_slice(&schema).ok())))
+        Ok(Some((epoch, self.client.parse_schema(epoch, &schema)?)))
     }
 
     async fn record_schema(&self, epoch: Epoch, schema: &AppliedSchema) -> Result<bool, TierError> {
         check_exact([schema.position])?;
         let text = serde_json::to_string(schema)
             .map_err(|err| TierError::Malformed(format!("the applied schema: {err}")))?;
+        let text = self.client.sign_schema(epoch, text);
         let names = self.client.buckets.names(0);
         let mut call = self.client.scripts.schema.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).arg(epoch.to_string()).arg(text);
-        Ok(self.client.call(0, &call).await?.number()? == 1)
+        Ok(self.client.call_with_room(0, &call).await?.number()? == 1)
     }
 
     async fn collect(&self, upto: Lsn) -> Result<u64, TierError> {
@@ -278,6 +324,8 @@ impl SharedTier for RedisTier {
             scripts: Arc::clone(&self.client.scripts),
             messages,
             metrics: self.client.metrics.clone(),
+            signatures: self.client.signatures.clone(),
+            clock: self.client.clock.clone(),
         };
         tokio::spawn(subscription.run());
         receiver

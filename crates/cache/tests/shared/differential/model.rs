@@ -1,7 +1,6 @@
 //! The naive model.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cache::entry::{Content, Entry, Value};
@@ -108,7 +107,7 @@ impl Model {
                         content,
                         tags: tags[..].into(),
                         loaded_wall_ms: 0,
-                        cost: Duration::ZERO,
+                        cost_us: 0,
                         ttl: *ttl,
                         seen: tau,
                         definition: *definition,

@@ -21,7 +21,7 @@ const TYPES: [&[&str]; 8] = [
     &["setbit", "9999", "1"],
 ];
 
-fn lead_request(from: CoverageDigest, mappings: &[u64]) -> LeadRequest {
+pub(super) fn lead_request(from: CoverageDigest, mappings: &[u64]) -> LeadRequest {
     let claim = Claim { node: 1, log: EPOCH.log(), slot: 1, label: "the shop".into() };
     let coverage = Coverage::of(mappings.iter().copied());
     LeadRequest { claim, history: History::default(), from, coverage, upto: None }
@@ -130,18 +130,13 @@ async fn malformed_entry_removed() {
     }
 }
 
-/// A node of the version before may run beside during an upgrade.
-#[tokio::test]
-async fn entry_of_earlier_format_is_a_miss() {
-    let lab = Lab::new().await;
-    let name = "{tg:0}:k:v1:catalog:price:1";
-    let raw = format!("tg2 {EPOCH} 10 0 p 1 1 1000 10 0 1\nv");
-    let before = lab.metrics.malformed.get();
-    lab.cli(&["set", name, &raw, "px", "100000"]);
-    let outcome = lab.tier.read(&key(1), None).await.expect("read").outcome;
-    assert!(matches!(outcome, Outcome::Miss), "{outcome:?}");
-    assert_eq!(lab.metrics.malformed.get(), before, "it is not malformed");
-    assert_eq!(lab.fill(1, "v1", 10).await, Verdict::Accept);
+/// Stores a claim that is live for four seconds.
+pub(super) fn store_claim(lab: &Lab, claim: &str) {
+    let state = "{tg:0}:state";
+    lab.cli(&["hset", state, "claim", claim]);
+    let renewed = "redis.call('HSET', KEYS[1], 'claimed', \
+                   string.format('%.0f', redis.call('TIME')[1] * 1000 + 4000))";
+    lab.cli(&["eval", renewed, "1", state]);
 }
 
 #[tokio::test]
@@ -158,10 +153,7 @@ async fn malformed_leadership_covers_nothing() {
         ("1.2.3.4.5", "AB 64"),
     ] {
         lab.begin().await;
-        lab.cli(&["hset", state, "claim", claim]);
-        let renewed = "redis.call('HSET', KEYS[1], 'claimed', \
-                       string.format('%.0f', redis.call('TIME')[1] * 1000 + 4000))";
-        lab.cli(&["eval", renewed, "1", state]);
+        store_claim(&lab, claim);
         lab.cli(&["hset", state, "coverage", coverage]);
         let found = lab.tier.leadership().await.expect("a leadership");
         assert_eq!(found.claim, None, "{claim:?}");

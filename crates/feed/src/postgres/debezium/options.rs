@@ -8,6 +8,7 @@ use coherence::Clock;
 use database::postgres::PostgresUrl;
 
 use super::metrics::DebeziumMetrics;
+use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::postgres::options::PostgresOptions;
 use crate::postgres::schema::SchemaScope;
@@ -35,6 +36,8 @@ pub struct DebeziumOptions {
     pub beat_interval: Duration,
     /// A transaction that changes more rows than this is delivered as a change of its whole tables.
     pub max_changes: usize,
+    /// The keys that verify messages.
+    pub message_keys: MessageKeys,
     /// For the lag metric only.
     pub clock: Arc<dyn Clock>,
     /// The metrics of every feed.
@@ -63,6 +66,7 @@ impl DebeziumOptions {
             key_and_tag_columns: BTreeMap::new(),
             beat_interval: Duration::from_millis(250),
             max_changes: 100_000,
+            message_keys: MessageKeys::default(),
             clock,
             metrics: Metrics::default(),
             debezium_metrics: DebeziumMetrics::default(),

@@ -236,7 +236,8 @@ impl Session {
                 }
             }
             Content::Message { prefix, content } if prefix == LogMessage::PREFIX => {
-                if let Some(message) = LogMessage::from_log(&content, source, metrics) {
+                let keys = &self.options.message_keys;
+                if let Some(message) = keys.read(&content, committed_us, source, metrics) {
                     self.open.add_message(message);
                 }
             }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use parking_lot::Mutex;
 use sale::request::{HoldRequest, IdempotencyKey};
-use sale::{HoldId, Sale};
+use sale::{HoldId, Sale, SaleError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -86,9 +86,33 @@ impl HoldClient {
     }
 
     async fn hold(&self) -> Result<HoldId> {
+        Ok(self.try_hold().await??)
+    }
+
+    async fn try_hold(&self) -> Result<Result<HoldId, SaleError>> {
         let key = IdempotencyKey::new(&unique(&self.sku, self.number))?;
         let customer = format!("customer {}", self.number);
-        Ok(self.sale.hold(request(&self.sku, &customer)?, &key).await?.hold)
+        let held = self.sale.hold(request(&self.sku, &customer)?, &key).await;
+        Ok(held.map(|receipt| receipt.hold))
+    }
+}
+
+/// Asks for a SKU that is sold out.
+pub(super) struct RefusedClient(HoldClient);
+
+impl RefusedClient {
+    pub(super) fn open(sale: &Sale, sku: &str) -> impl AsyncFn(usize) -> Result<Self> {
+        let open = HoldClient::open(sale, sku);
+        async move |number| Ok(Self(open(number).await?))
+    }
+}
+
+impl Client for RefusedClient {
+    async fn act(&mut self) -> Result<Option<()>> {
+        match self.0.try_hold().await? {
+            Err(SaleError::SoldOut(_)) => Ok(Some(())),
+            other => bail!("{other:?}"),
+        }
     }
 }
 

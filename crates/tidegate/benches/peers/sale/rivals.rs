@@ -85,6 +85,8 @@ pub(super) struct RedisScript {
     number: usize,
     calls: u64,
     buffer: Vec<u8>,
+    /// The reply while there are units, or after.
+    expected: &'static str,
 }
 
 const SCRIPT: &str = "local left = tonumber(redis.call('get', KEYS[1]) or '0') \
@@ -92,17 +94,22 @@ const SCRIPT: &str = "local left = tonumber(redis.call('get', KEYS[1]) or '0') \
     redis.call('decr', KEYS[1]) redis.call('hset', KEYS[2], ARGV[1], ARGV[2]) return 1";
 
 impl RedisScript {
-    pub(super) fn open(redis: &Redis, sku: &str) -> impl AsyncFn(usize) -> Result<Self> {
+    pub(super) fn open(
+        redis: &Redis,
+        sku: &str,
+        units: i64,
+    ) -> impl AsyncFn(usize) -> Result<Self> {
+        let expected = if units > 0 { ":1\r\n" } else { ":0\r\n" };
         let counter = format!("units:{}", sku.replace(' ', ":"));
         async move |number| {
             if number == 0 {
-                redis.cli(&["set", &counter, &super::UNITS.to_string()])?;
+                redis.cli(&["set", &counter, &units.to_string()])?;
             }
             let script = redis.cli(&["script", "load", SCRIPT])?.trim().to_owned();
             let stream = TcpStream::connect(redis.addr()).await?;
             stream.set_nodelay(true)?;
             let counter = counter.clone();
-            Ok(Self { stream, script, counter, number, calls: 0, buffer: Vec::new() })
+            Ok(Self { stream, script, counter, number, calls: 0, buffer: Vec::new(), expected })
         }
     }
 }
@@ -124,7 +131,7 @@ impl Client for RedisScript {
             ensure!(read > 0, "Redis closed the connection");
         }
         let reply = std::str::from_utf8(&self.buffer).context("a reply")?;
-        ensure!(reply == ":1\r\n", "{reply}");
+        ensure!(reply == self.expected, "{reply}");
         Ok(Some(()))
     }
 }

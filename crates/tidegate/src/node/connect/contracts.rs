@@ -7,7 +7,7 @@ use cache::{Origin, Policy, Rules};
 use coherence::Clock;
 use contract::{Contract, Contracts};
 use edge::data::ServedContract;
-use edge::{HttpOrigin, ServiceMetrics};
+use edge::{HttpOrigin, ServiceMetrics, TlsFiles};
 use prometheus_client::registry::Registry;
 
 use crate::node::error::NodeError;
@@ -51,6 +51,7 @@ pub(super) fn audit_target(
 /// Returns the contracts whose values services give.
 pub(crate) fn services(
     contracts: &Contracts,
+    files: &TlsFiles,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Vec<ServedContract>, NodeError> {
@@ -61,7 +62,8 @@ pub(crate) fn services(
         .map(|(contract, service)| {
             let variable = |name: &str| std::env::var(name).ok();
             let (clock, metrics) = (Arc::clone(clock), metrics.clone());
-            let origin = HttpOrigin::new(contract.clone(), service, variable, clock, metrics)?;
+            let origin =
+                HttpOrigin::new(contract.clone(), service, variable, files, clock, metrics)?;
             Ok(served_contract(contract, contracts, Arc::new(origin)))
         })
         .collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::database::DatabaseUrl;
-use ::database::postgres::CurrentServer;
+use ::database::{mariadb, postgres};
 use ::node::{
     AuditTarget, Renewer, key_columns, scoped_contracts, tracked_tables, warn_unfollowed,
 };
@@ -13,12 +13,12 @@ use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
 use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use coherence::Clock;
-use contract::{Contract, Contracts, split_table_name, table_name};
+use contract::{Contract, Contracts, TextForms, split_table_name, table_name};
 use edge::data::ServedContract;
 use feed::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, Feed, MariaDbFeed, MariaDbOptions,
-    MariaDbSource, PostgresFeed, PostgresOptions, PostgresSource, SchemaScope, Source, SqliteFeed,
-    SqliteOptions,
+    MariaDbSource, MessageKeys, PostgresFeed, PostgresOptions, PostgresSource, SchemaScope, Source,
+    SqliteFeed, SqliteOptions,
 };
 use prometheus_client::registry::Registry;
 
@@ -34,10 +34,25 @@ pub(crate) struct Database {
     pub(crate) source: Arc<dyn feed::Source>,
     pub(crate) served: Vec<ServedContract>,
     pub(crate) standbys: Standbys,
+    /// The keys of the messages in its log.
+    pub(crate) message_keys: MessageKeys,
     /// The receiver of posted change events, if the source has one.
     pub(crate) inbox: Option<EventInbox>,
+    /// The forms of the columns that tags are made of.
+    pub(crate) forms: TextForms,
     /// The audited contracts, over connections of the auditor's own.
     pub(crate) audit_targets: BTreeMap<Arc<str>, AuditTarget>,
+    /// The statements that a start runs on the database, and a check does not.
+    pub(crate) planned: Vec<String>,
+}
+
+/// Whether the database may be altered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Changes {
+    /// It is, as at a start.
+    Applied,
+    /// It is not: the statements are only returned.
+    Planned,
 }
 
 /// Returns the contracts with the tables that their names mean in the database: a name without a schema leaves
@@ -65,19 +80,22 @@ pub(crate) async fn resolve_tables(
 /// Connects to a source and prepares the queries of its contracts, which have been resolved. `configured`: the
 /// same contracts as they are in the configuration. `audit`: whether the auditor gets
 /// connections.
+#[expect(clippy::too_many_arguments, reason = "each is another part of the node")]
 pub(crate) async fn database(
     name: &str,
     source: &config::Source,
     configured: &Contracts,
     contracts: &Contracts,
     audit: bool,
+    changes: Changes,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Result<Database, NodeError> {
     let renews = matches!(source.url, DatabaseUrl::Postgres(_));
     let tables = tracked_tables(name, contracts, renews);
     let metrics = feed::Metrics::new(registry);
-    let (mut served, mut targets) = (Vec::new(), BTreeMap::new());
+    let message_keys = message_keys(name, source, clock)?;
+    let (mut served, mut targets, mut planned) = (Vec::new(), BTreeMap::new(), Vec::new());
     let url = source.url.to_string();
     let failed = |error| NodeError::Feed { name: name.to_owned(), url: url.clone(), error };
     let loaded = contracts.iter().filter(|contract| contract.value.is_some());
@@ -91,13 +109,14 @@ pub(crate) async fn database(
             let (feed, inbox) = match &source.events {
                 Some(events) => {
                     let mut options =
-                        DebeziumOptions::new(name, url.clone(), tables, Arc::clone(clock));
+                        DebeziumOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
                     options.key_and_tag_columns = key_columns(name, contracts);
                     options.schema = Some(Arc::clone(&scope));
                     options.publication.clone_from(&events.publication);
                     options.slot.clone_from(&events.slot);
                     options.beat_interval = events.beat;
                     options.metrics = metrics;
+                    options.message_keys = message_keys.clone();
                     options.debezium_metrics = DebeziumMetrics::new(registry);
                     let warnings = feed::postgres::debezium::prepare(&options).await;
                     warn(&warnings.map_err(failed)?);
@@ -106,20 +125,26 @@ pub(crate) async fn database(
                 }
                 None => {
                     let mut options =
-                        PostgresOptions::new(name, url.clone(), tables, Arc::clone(clock));
+                        PostgresOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
                     options.publication.clone_from(&source.publication);
                     options.slot.clone_from(&source.slot);
                     options.schema = Some(Arc::clone(&scope));
                     options.metrics = metrics;
-                    let prepared = feed::postgres::prepare(&options).await.map_err(failed)?;
+                    options.message_keys = message_keys.clone();
+                    let prepared = match changes {
+                        Changes::Applied => feed::postgres::prepare(&options).await,
+                        Changes::Planned => feed::postgres::check(&options).await,
+                    };
+                    let prepared = prepared.map_err(failed)?;
                     warn(&prepared.warnings);
+                    planned = prepared.planned;
                     let feed = PostgresFeed::new(options);
                     (Box::new(feed) as Box<dyn Feed>, None)
                 }
             };
-            let server = CurrentServer::default();
+            let server = postgres::CurrentServer::default();
             let log = PostgresSource::of_server(url, server.clone()).with_schema(scope);
-            let log = Arc::new(log);
+            let log = Arc::new(log.with_message_keys(message_keys.clone()));
             let standbys = Standbys::connect(name, source, &*log, registry).await?;
             let pool = |connections| {
                 PostgresPool::of_server(url, connections, source.load_timeout, server.clone())
@@ -139,6 +164,7 @@ pub(crate) async fn database(
             if let Some(schema) = log.schema().await.map_err(failed)? {
                 warn_unfollowed(&schema, None);
             }
+            let forms = feed::postgres::text_forms(url, name, &tables).await.map_err(failed)?;
             let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
             Ok(Database {
                 feed,
@@ -147,16 +173,25 @@ pub(crate) async fn database(
                 served,
                 audit_targets: targets,
                 standbys,
+                message_keys,
                 inbox,
+                forms,
+                planned,
             })
         }
         DatabaseUrl::MariaDb(url) => {
-            let mut options = MariaDbOptions::new(name, url.clone(), tables, Arc::clone(clock));
+            let mut options =
+                MariaDbOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
             options.slot.clone_from(&source.slot);
             options.metrics = metrics;
+            let server = mariadb::CurrentServer::default();
+            options.server = server.clone();
+            options.message_keys = message_keys.clone();
             warn(&feed::mariadb::prepare(&options).await.map_err(failed)?);
-            let pool = MariaDbPool::new(url, source.connections, source.load_timeout);
-            let own = MariaDbPool::new(url, 1, source.load_timeout);
+            let pool = |connections| {
+                MariaDbPool::of_server(url, connections, source.load_timeout, server.clone())
+            };
+            let (pool, own) = (pool(source.connections), pool(1));
             for contract in loaded {
                 let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
                 let with_origin = served_contract(contract, contracts, Arc::new(origin));
@@ -166,21 +201,28 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
-            let source = Arc::new(MariaDbSource::new(url));
+            let forms = feed::mariadb::text_forms(url, name, &tables).await.map_err(failed)?;
+            let source =
+                MariaDbSource::of_server(url, server).with_message_keys(message_keys.clone());
             let feed = Box::new(MariaDbFeed::new(options));
             Ok(Database {
                 feed,
                 renewer: Renewer::disabled(),
-                source,
+                source: Arc::new(source),
                 served,
                 audit_targets: targets,
                 standbys: Standbys::default(),
+                message_keys,
                 inbox: None,
+                forms,
+                planned,
             })
         }
         DatabaseUrl::Sqlite(path) => {
-            let mut options = SqliteOptions::new(name, path, tables, Arc::clone(clock));
+            let mut options = SqliteOptions::new(name, path, tables.clone(), Arc::clone(clock));
             options.metrics = metrics;
+            options.message_keys = message_keys.clone();
+            feed::sqlite::prepare(&options).map_err(failed)?;
             // One pool: a connection that no load uses any more would keep the write-ahead log of a replaced
             // file open for the whole process.
             let own = SqlitePool::new(path, source.load_timeout);
@@ -194,9 +236,10 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
+            let forms = feed::sqlite::text_forms(path, name, &tables).map_err(failed)?;
             options.release = Some(Arc::new(move || own.close_idle()));
             let feed = Box::new(SqliteFeed::new(options));
-            let source = Arc::new(feed.source());
+            let source = Arc::new(feed.source().with_message_keys(message_keys.clone()));
             let (renewer, standbys) = (Renewer::disabled(), Standbys::default());
             Ok(Database {
                 feed,
@@ -205,10 +248,26 @@ pub(crate) async fn database(
                 served,
                 audit_targets: targets,
                 standbys,
+                message_keys,
                 inbox: None,
+                forms,
+                planned,
             })
         }
     }
+}
+
+/// Returns the keys of the messages in a source's log.
+fn message_keys(
+    name: &str,
+    source: &config::Source,
+    clock: &Arc<dyn Clock>,
+) -> Result<MessageKeys, NodeError> {
+    let Some(from) = &source.message_keys else { return Ok(MessageKeys::default()) };
+    let keys = from.keys(|path| std::fs::read_to_string(path)).map_err(|why| {
+        NodeError::Unsuitable(format!("[source.{name}] message_keys_file = {why}"))
+    })?;
+    Ok(MessageKeys::new(keys, Arc::clone(clock)))
 }
 
 fn warn(warnings: &[feed::SetupIssue]) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coherence::Clock;
 use prometheus_client::registry::Registry;
-use sale::{Sale, SaleMetrics};
+use sale::{Payments, Sale, SaleMetrics};
 
 use crate::config::Config;
 use crate::node::error::NodeError;
@@ -24,5 +24,7 @@ pub(in crate::node) async fn sale(
         url: options.url.to_string(),
         error: Box::new(error),
     })?;
-    Ok(Some(Sale::new(ledger, Arc::clone(clock), SaleMetrics::new(registry))))
+    let payments = Payments::new(&options.payments, options.payment_patience, clock);
+    let sale = Sale::new(ledger, Arc::clone(clock), SaleMetrics::new(registry));
+    Ok(Some(sale.with_early_refusals(options.early_refusals).with_payments(payments)))
 }

@@ -62,7 +62,7 @@ fn tokens_listed_without_secrets() {
     }
     for (args, code, part) in [
         (&["token", "create", "web", "--role", "viewer"][..], 2, "there is a token `web` already"),
-        (&["token", "create", "x"], 2, "the token may do nothing"),
+        (&["token", "create", "x"], 2, "the caller may do nothing"),
         (
             &["token", "create", "x", "--read", "product_prize"],
             2,

@@ -19,14 +19,15 @@ fn node_without_schema_names_the_cure() {
     assert!(shown.contains("create table tidegate.stock"), "{shown}");
     refuses("`tidegate sale migrate`");
     let (status, output) = stand.command(&["migrate"], "");
-    assert_eq!((status, &*output), (Some(0), "applied 0001 inventory"));
+    assert_eq!(status, Some(0), "{output}");
+    assert!(output.starts_with("applied 0001 inventory\napplied 0002 inline lines"), "{output}");
     // While a node serves.
     let node = stand.node();
     let (status, output) = stand.command(&["migrate"], "");
-    assert_eq!((status, &*output), (Some(0), "version 1 is up to date"));
+    assert_eq!((status, output.ends_with(" is up to date")), (Some(0), true), "{output}");
     stand.client(&node).put_units("A", 1);
-    stand.stack.sql("insert into tidegate.migration(version, name) values (2, 'of the future')");
-    refuses("the schema of the sale has version 2, and this program knows 1");
+    stand.stack.sql("insert into tidegate.migration(version, name) values (999, 'of the future')");
+    refuses("the schema of the sale has version 999, and this program knows");
     assert_eq!(stand.client(&node).stock("A"), [1, 0, 0, 1]);
 }
 
@@ -58,7 +59,7 @@ fn sqlite_ledger_serves() {
     let stand = Stand::without_ledger();
     let ledger = format!("sqlite:{}", stand.folder().join("sale.db").display());
     let (status, output) = stand.command(&["migrate"], &ledger);
-    assert_eq!((status, &*output), (Some(0), "applied 0001 inventory"));
+    assert_eq!((status, output.lines().next()), (Some(0), Some("applied 0001 inventory")));
     let mut node = stand.launch(&ledger);
     node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
     let client = stand.client(&node);

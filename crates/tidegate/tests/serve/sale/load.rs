@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use super::stand::{Client, Stand, body, kind, text};
+use crate::stack::DEADLINE;
 
 /// Runs `work` for each number on a thread of its own, all at once.
 fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -124,5 +125,44 @@ fn twelve_tabs_stay_within_the_limit() {
         held.status
     });
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 2);
+    stand.audit();
+}
+
+/// The rush after the last unit went: most refusals need no call for stock, holders still get their answers, and a
+/// returned unit is sold.
+#[test]
+fn sold_out_is_answered_early_and_repeats_are_not() {
+    let stand = Stand::start();
+    let nodes = [stand.node(), stand.node()];
+    let clients: Vec<Client> = nodes.iter().map(|node| stand.client(node)).collect();
+    clients[0].put_units("A", 4);
+    let winners: Vec<_> = (0..4)
+        .map(|n| {
+            let name = format!("winner {n}");
+            let held = clients[0].hold(&name, &name, &[("A", 1)]);
+            assert_eq!(held.status, 201, "{held:?}");
+            (name, held)
+        })
+        .collect();
+    at_once(16, |n| {
+        let client = &clients[n % 2];
+        for round in 0..20 {
+            let name = format!("late {n} {round}");
+            assert_eq!(kind(&client.hold(&name, &name, &[("A", 1)])), "sold-out");
+        }
+        let (name, held) = &winners[n % 4];
+        // Four clients at once repeat one request.
+        let repeated = client.hold_persistently(name, name, &[("A", 1)]);
+        assert_eq!((repeated.status, &repeated.body), (201, &held.body));
+    });
+    let metrics = harness::http::get(nodes[0].admin, "/metrics", DEADLINE).expect("an answer");
+    let metrics = metrics.text();
+    let line = metrics.lines().find(|line| line.starts_with("tidegate_sale_early_refusals_total "));
+    let early = line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok());
+    assert!(early.is_some_and(|early| early > 0), "{line:?}");
+    let path = format!("/v1/holds/{}", text(&body(&winners[0].1), "hold"));
+    let cancelled = clients[0].send("DELETE", &path, None, &serde_json::Value::Null);
+    assert_eq!(cancelled.expect("an answer").status, 200);
+    assert_eq!(clients[0].hold("next", "next", &[("A", 1)]).status, 201);
     stand.audit();
 }

@@ -17,6 +17,8 @@ use crate::stack::{DEADLINE, Stack, start};
 pub(super) struct Stand {
     pub(super) stack: Stack,
     folder: tempfile::TempDir,
+    /// More lines of `[sale]`.
+    pub(super) more: String,
     told: Arc<Mutex<Vec<String>>>,
 }
 
@@ -60,7 +62,7 @@ impl Stand {
 
     pub(super) fn without_ledger() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { stack: Stack::start(), folder, told: Arc::default() }
+        Self { stack: Stack::start(), folder, more: String::new(), told: Arc::default() }
     }
 
     fn ledger(&self) -> String {
@@ -76,7 +78,7 @@ impl Stand {
         let listen = format!("[listen]\nsale = \"{}\"\n", sale.addr());
         let config = config.replacen("[listen]\n", &listen, 1);
         assert!(config.contains(&listen), "{config}");
-        let config = format!("{config}\n[sale]\nurl = \"{ledger}\"\n");
+        let config = format!("{config}\n[sale]\nurl = \"{ledger}\"\n{}\n", self.more);
         let path = self.folder.path().join(format!("tidegate-{}.toml", sale.number()));
         std::fs::write(&path, config).expect("written");
         path
@@ -107,7 +109,7 @@ impl Stand {
     /// Starts a node that needs access tokens, which are made from a configuration in the same folder, and waits
     /// until it serves.
     pub(super) fn guarded_node(&self) -> Node {
-        let access = "[access]\ntokens = \"tokens.toml\"\n";
+        let access = "[access]\ntokens = \"tokens.toml\"\naudit_log = { file = \"audit.log\" }\n";
         let ports = Self::ports();
         let path = self.config("", ports.each_ref());
         let config = std::fs::read_to_string(&path).expect("readable");

@@ -103,3 +103,25 @@ fn alteration_without_nodes_reaches_entries() {
     let node = node_with(&stack, &contracts);
     assert!(get(&node, "swap", "1").text().contains("11"), "the shared tier has the old entry");
 }
+
+/// A node of another version has led before, and its record of the definitions can't be read.
+#[test]
+fn alteration_under_unreadable_record_reaches_entries() {
+    let stack = Stack::start();
+    stack.sql("create table swap(id int primary key, v int); insert into swap values (1, 10)");
+    let contracts = [contract("swap", "swap", "select v from swap where id = $id")];
+    let mut node = node_with(&stack, &contracts);
+    Watched { stack: &stack, nodes: &[&node], contract: "swap", id: "1" }.wait_cached();
+    node.process.terminate(DEADLINE).expect("stopped");
+    let state = "{tg:0}:state";
+    let epoch = stack.redis.cli(&["hget", state, "epoch"]).expect("an epoch");
+    let record = format!("{} {{\"version\":2}}", epoch.trim());
+    stack.redis.cli(&["hset", state, "schema", &record]).expect("stored");
+    stack
+        .sql("create table swap_new(like swap including all); insert into swap_new values (1, 11)");
+    stack.sql(
+        "begin; alter table swap rename to swap_old; alter table swap_new rename to swap; commit",
+    );
+    let node = node_with(&stack, &contracts);
+    assert!(get(&node, "swap", "1").text().contains("11"), "the shared tier has the old entry");
+}

@@ -1,6 +1,6 @@
 -- Applies a chunk of the log to one bucket.
 -- KEYS: state, tombstones, evictions, stream, the entries that the events name …
--- ARGV: epoch and the digest of the leader's mappings, prev, upto, watermark, floor, stream length, message or '',
+-- ARGV: epoch, the digest of the leader's mappings and the format of entries, prev, upto, watermark, floor, stream length, message or '',
 --       for each entry its position, and its new TTL in ms and content after its stamp, or 0 and ''
 --       if the log does not contain its value …, then the subject and the position of each tag and
 --       wildcard, in turn …
@@ -11,7 +11,7 @@ local s = state()
 if not s then
   return { malformed, 'unproven' }
 end
-local epoch, coverage = string.match(ARGV[1], '^(%S+) (%x+)$')
+local epoch, coverage, format = string.match(ARGV[1], '^(%S+) (%x+) (tg[34])$')
 if s.epoch ~= epoch then
   return { malformed, 'epoch', s.epoch }
 end
@@ -24,10 +24,11 @@ end
 
 -- The entries with a new value in the log that are valid and of the same definition. Read before the tombstones are raised, which
 -- make all of them invalid.
-local valid = {}
+local valid, absent = {}, {}
 for i = 5, #KEYS do
   if ARGV[3 * i - 5] ~= '' then
     local raw = on('GET', KEYS[i])
+    absent[KEYS[i]] = not raw
     local entry = raw and parse(KEYS[i], raw)
     local definition = string.match(ARGV[3 * i - 5], '^ [pa] %d+ %d+ %d+ %d+ (%x+) ')
     valid[KEYS[i]] = entry and entry.definition == definition
@@ -93,7 +94,7 @@ local function renew(key, lsn, ttl, rest)
   if tonumber(lsn) >= floor and tonumber(lsn) >= newest(KEYS[2], members)
     and not matches_wildcard(s, tonumber(lsn), members) then
     local stamp = string.format('%.0f', s.evictions)
-    local entry = 'tg3 ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
+    local entry = format .. ' ' .. s.epoch .. ' ' .. lsn .. ' ' .. stamp .. rest
     redis.call('SET', key, entry, 'PX', ttl)
   else
     redis.call('UNLINK', key)
@@ -101,10 +102,10 @@ local function renew(key, lsn, ttl, rest)
 end
 
 for i = 5, #KEYS do
-  local header = on('GETRANGE', KEYS[i], 0, 127)
+  local header = absent[KEYS[i]] and '' or on('GETRANGE', KEYS[i], 0, 127)
   if header ~= '' then
     local lsn, ttl, rest = ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
-    local epoch, tau = string.match(header, '^tg3 (%S+) (%d+) ')
+    local epoch, tau = string.match(header, '^tg[34] (%S+) (%d+) ')
     tau = epoch == s.epoch and position(tau)
     if tau and tau < tonumber(lsn) and rest ~= '' and valid[KEYS[i]] then
       renew(KEYS[i], lsn, ttl, rest)

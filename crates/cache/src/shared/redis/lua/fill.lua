@@ -1,7 +1,7 @@
 -- Stores an entry by the fill rule, and releases its lease.
 -- KEYS: state, tombstones, evictions, entry, lease
--- ARGV: epoch, τ, lease token or '', ttl in ms, the entry after its stamp, its tags as subjects …
--- Reply: malformed, 'accept' or the refusal's name
+-- ARGV: epoch, τ, lease token or '', ttl in ms, format, the entry after its stamp, its tags as subjects …
+-- Reply: malformed, 'accept', the refusal's name, or 'full'
 
 local s = state()
 
@@ -18,14 +18,14 @@ local function admit()
     return 'floor'
   end
   local members = { subject(KEYS[4]) }
-  for i = 6, #ARGV do
+  for i = 7, #ARGV do
     members[#members + 1] = ARGV[i]
   end
   if tau < newest(KEYS[2], members) or matches_wildcard(s, tau, members) then
     return 'tombstone'
   end
   -- Most fills find no entry, or an older one. Only the others need the whole entry.
-  local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg3 %S+ (%d+) '))
+  local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg[34] %S+ (%d+) '))
   if stored and tau < stored then
     local entry = parse(KEYS[4], redis.call('GET', KEYS[4]))
     if entry and is_valid(s, KEYS[4], KEYS[3], entry) then
@@ -46,7 +46,9 @@ if ARGV[3] ~= '' then
 end
 if verdict == 'accept' then
   local stamp = string.format('%.0f', s.evictions)
-  local entry = 'tg3 ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. stamp .. ARGV[5]
-  redis.call('SET', KEYS[4], entry, 'PX', ARGV[4])
+  local entry = ARGV[5] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. stamp .. ARGV[6]
+  if not if_room('SET', KEYS[4], entry, 'PX', ARGV[4]) then
+    verdict = 'full'
+  end
 end
 return { malformed, verdict }

@@ -68,12 +68,13 @@ local function time_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- Returns the claim of the leader, or nil if it has expired. A clock that went back does not prolong it.
+-- Returns the claim of the leader, or nil if it has expired. A clock that went back does not prolong it. A claim of
+-- a later version begins with `v` and a number.
 local function live_claim(now)
   local f = on('HMGET', KEYS[1], 'claim', 'claimed')
   local upto = position(f[2])
   if f[1] and upto and upto > now and upto - now <= CLAIM_LIFETIME
-    and string.find(f[1], '^%x+%.%x+%.%x+%.%x+%.%x+ ') then
+    and (string.find(f[1], '^%x+%.%x+%.%x+%.%x+%.%x+ ') or string.find(f[1], '^v%d+ ')) then
     return f[1]
   end
   return nil
@@ -131,14 +132,32 @@ local function matches_wildcard(s, tau, subjects)
   return false
 end
 
+-- The bytes of the signature behind an entry of the format tg4: TRAILER_BYTES in signatures.rs.
+local SIGNATURE_BYTES = 36
+
+-- Runs a command that needs memory. Returns false, and leaves the key as it is, if Redis has none left.
+local function if_room(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then
+    return true
+  end
+  if string.find(reply.err, 'OOM', 1, true) then
+    return false
+  end
+  redis.call(...)
+  return true
+end
+
 -- Parses an entry: epoch, τ, stamp, kind, times, definition, tags; nil if it is malformed, truncated or without expiry.
 -- `size`: its bytes, if `raw` is only its beginning.
 local function parse(key, raw, size)
-  local epoch, tau, stamp, kind, loaded, ttl, definition, head, body, tags, start = string.match(raw,
-    '^tg3 (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ([pau]) (%d+) %d+ (%d+) %d+ (%x+) (%d+) (%d+)([^\n]*)\n()')
+  local format, epoch, tau, stamp, kind, loaded, ttl, definition, head, body, tags, start = string.match(raw,
+    '^tg([34]) (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ([pau]) (%d+) %d+ (%d+) %d+ (%x+) (%d+) (%d+)([^\n]*)\n()')
   local digits = tau and #tau
   tau, stamp = position(tau), position(stamp)
-  if not (tau and stamp) or (size or #raw) ~= start - 1 + tonumber(head) + tonumber(body) then
+  local signature = format == '4' and SIGNATURE_BYTES or 0
+  if not (tau and stamp)
+    or (size or #raw) ~= start - 1 + tonumber(head) + tonumber(body) + signature then
     return nil
   end
   local left = redis.call('PTTL', key)
@@ -181,12 +200,18 @@ local function touch_entry(s, key, raw, entry, touch)
   end
   if entry.tau < s.applied then
     local offset = #'tg3  ' + #entry.epoch
-    raw = string.sub(raw, 1, offset) .. s.applied_text .. string.sub(raw, offset + entry.digits + 1)
+    local raised = string.sub(raw, 1, offset) .. s.applied_text
+      .. string.sub(raw, offset + entry.digits + 1)
+    local is_written
     if #s.applied_text == entry.digits then
-      redis.call('SETRANGE', key, offset, s.applied_text)
+      is_written = if_room('SETRANGE', key, offset, s.applied_text)
     else
-      redis.call('SET', key, raw, 'KEEPTTL')
+      is_written = if_room('SET', key, raised, 'KEEPTTL')
     end
+    if not is_written then
+      return raw
+    end
+    raw = raised
   end
   entry.left = after
   redis.call('PEXPIRE', key, string.format('%.0f', after))
@@ -194,7 +219,8 @@ local function touch_entry(s, key, raw, entry, touch)
 end
 
 -- Publishes on the node stream. Messages are numbered without gaps, so that a reader notices every loss.
--- An empty message is not published: only the first bucket gets the others.
+-- An empty message is not published: only the first bucket gets the others. A signature is in front of its
+-- message (signatures.rs).
 local function publish(stream, length, field, payload)
   if payload == '' then
     return
@@ -204,5 +230,10 @@ local function publish(stream, length, field, payload)
     n = 1
     redis.call('HSET', KEYS[1], 'sent', n)
   end
-  on('XADD', stream, 'MAXLEN', '~', length, '*', 'n', n, field, payload)
+  local signature, text = string.match(payload, '^(%x+%.%x+%.[%x-]+) (.*)$')
+  if signature then
+    on('XADD', stream, 'MAXLEN', '~', length, '*', 'n', n, field, text, 'mac', signature)
+  else
+    on('XADD', stream, 'MAXLEN', '~', length, '*', 'n', n, field, payload)
+  end
 end

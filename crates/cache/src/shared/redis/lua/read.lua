@@ -26,8 +26,8 @@ local function read(entry_key, lease_key, token, touch)
       return add('found', raw, entry.left)
     end
     redis.call('UNLINK', entry_key)
-    -- A node of the version before may still write its own format.
-    if not entry and string.sub(raw, 1, 4) ~= 'tg2 ' then
+    -- A node of another version writes its own format.
+    if not entry and (string.sub(raw, 1, 4) == 'tg3 ' or not string.find(raw, '^tg%d+ ')) then
       malformed = malformed + 1
     end
   end
@@ -42,8 +42,11 @@ local function read(entry_key, lease_key, token, touch)
       return add('wait', left)
     end
   end
-  redis.call('SET', lease_key, s.epoch .. ' ' .. token, 'PX', ARGV[1])
-  add('lead')
+  -- Without memory for a lease the caller loads without one: other nodes may load too.
+  if if_room('SET', lease_key, s.epoch .. ' ' .. token, 'PX', ARGV[1]) then
+    return add('lead')
+  end
+  add('miss')
 end
 
 for at = 4, #KEYS, 2 do

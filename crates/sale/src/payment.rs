@@ -1,0 +1,20 @@
+//! Payments: the port of providers, and the providers.
+//!
+//! A call ends in one of three ways: executed, declined, or unknown. An unknown one is settled by the provider's
+//! record of the payment, or by a repeat with the same key.
+
+mod connection;
+mod guard;
+mod options;
+mod plain;
+mod port;
+mod secret;
+mod signature;
+mod stripe;
+
+pub use self::guard::{CallPass, GuardedProvider, NotSent};
+pub use self::options::{PaymentOptions, ProviderKind};
+pub use self::port::{
+    Payment, PaymentProvider, ProviderOutcome, ProviderPayment, Unknown, WebhookEvent,
+    WebhookRefusal,
+};

@@ -1,0 +1,307 @@
+//! Checkouts.
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::client::unreadable;
+use super::ledger::PostgresLedger;
+use super::uuid::Uuid;
+use crate::checkout_columns::{checkout_id, parse_phase, parse_price};
+use crate::checkout_id::CheckoutId;
+use crate::hold_id::HoldId;
+use crate::ledger::{
+    ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord,
+    LedgerError, NewCheckout, OrderEvent,
+};
+use crate::request::IdempotencyKey;
+use crate::rules::{Cell, CheckoutState, Demand, HoldEnd, Phase, Price, PricedLine};
+
+const COLUMNS: &str = "c.id, c.hold, c.customer, c.provider, c.method, c.amount, c.currency, c.captures_later, \
+    c.reference, c.phase, c.sent, c.number, c.operation_amount, c.captured, c.refunded, c.ordered, c.cancelling, \
+    c.reason, c.version, c.tries, tidegate.ms(c.ordered_at) as ordered_at, \
+    ceil(extract(epoch from c.due_at - clock_timestamp()) * 1000)::bigint as due_in_ms, \
+    floor(extract(epoch from clock_timestamp() - c.created_at) * 1000)::bigint as age_ms";
+
+const LINES: &str = "select m.sku, m.location, m.held, p.amount, p.currency from tidegate.hold h \
+    join tidegate.movement m on m.hold = h.id and m.kind = 'hold' \
+    left join lateral (select p.amount, p.currency from tidegate.price p \
+      where p.sku = m.sku and p.since <= h.created_at order by p.since desc limit 1) p on true \
+    where h.id = $1 order by m.sku, m.location";
+const PRICE: &str =
+    "select amount, currency from tidegate.price where sku = $1 order by since desc limit 1";
+const SET_PRICE: &str = "select tidegate.set_price($1, $2, $3)";
+const BEGIN: &str =
+    "select * from tidegate.begin_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const CHANGE: &str = "select tidegate.change_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+    $13, $14, $15, $16, $17, $18)";
+const REQUEST: &str = "select digest, checkout from tidegate.request where key = $1";
+const WEBHOOK: &str = "select tidegate.note_webhook($1, $2, $3)";
+const EVENTS: &str = "select o.transaction::text || '-' || o.id as cursor, o.checkout, o.number::bigint, \
+      o.kind, o.body from tidegate.outbox o \
+    where o.transaction < pg_snapshot_xmin(pg_current_snapshot()) \
+      and (o.transaction, o.id) > ($1::text::xid8, $2) order by o.transaction, o.id limit $3";
+
+/// Returns the statement that leases the checkouts that `which` selects as `due`.
+fn lease(which: &str) -> String {
+    format!(
+        "with due as (select k.id from tidegate.checkout k where {which} \
+           and coalesce(k.leased_until, '-infinity') <= statement_timestamp() \
+           order by k.due_at limit $1 for no key update skip locked) \
+         update tidegate.checkout c set version = c.version + 1, tries = c.tries + 1, \
+           leased_until = statement_timestamp() + $2 * interval '1 millisecond' \
+         from due where c.id = due.id returning {COLUMNS}"
+    )
+}
+
+fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
+    let number = |name| row.try_get::<_, i64>(name).map_err(unreadable);
+    let flag = |name| row.try_get::<_, bool>(name).map_err(unreadable);
+    let text = |name| row.try_get::<_, &str>(name).map_err(unreadable);
+    let optional = |name| row.try_get::<_, Option<i64>>(name).map_err(unreadable);
+    let Uuid(hold) = row.try_get("hold").map_err(unreadable)?;
+    let state = CheckoutState {
+        phase: parse_phase(text("phase")?)?,
+        sent: flag("sent")?,
+        number: row.try_get::<_, i32>("number").map_err(unreadable)?.cast_unsigned(),
+        total: number("amount")?,
+        amount: number("operation_amount")?,
+        captured: number("captured")?,
+        refunded: number("refunded")?,
+        ordered: flag("ordered")?,
+        cancelling: flag("cancelling")?,
+        captures_later: flag("captures_later")?,
+    };
+    Ok(CheckoutRecord {
+        id: checkout_id(text("id")?)?,
+        hold,
+        customer: text("customer")?.to_owned(),
+        provider: text("provider")?.to_owned(),
+        method: text("method")?.to_owned(),
+        price: parse_price(number("amount")?, text("currency")?)?,
+        reference: row.try_get("reference").map_err(unreadable)?,
+        state,
+        version: number("version")?,
+        tries: number("tries")?,
+        reason: row.try_get("reason").map_err(unreadable)?,
+        due_in_ms: optional("due_in_ms")?,
+        age_ms: number("age_ms")?,
+        ordered_at_ms: optional("ordered_at")?,
+    })
+}
+
+fn begun(row: &Row) -> Result<BeginOutcome, LedgerError> {
+    let id = || checkout_id(row.try_get("checkout").map_err(unreadable)?);
+    match row.try_get("outcome").map_err(unreadable)? {
+        "begun" => Ok(BeginOutcome::Begun),
+        "known" => Ok(BeginOutcome::Known(id()?)),
+        "other" => Ok(BeginOutcome::Other(id()?)),
+        "too-many" => Ok(BeginOutcome::TooMany),
+        "unknown" => Ok(BeginOutcome::UnknownHold),
+        "reused" => Ok(BeginOutcome::KeyReused),
+        "in-flight" => Ok(BeginOutcome::KeyInFlight),
+        "ended" => {
+            let word: &str = row.try_get("state").map_err(unreadable)?;
+            let other = || LedgerError::Unreadable(format!("the state {word:?}"));
+            Ok(BeginOutcome::HoldEnded(HoldEnd::parse(word).ok_or_else(other)?))
+        }
+        other => Err(LedgerError::Unreadable(format!("the outcome {other:?}"))),
+    }
+}
+
+#[async_trait]
+impl CheckoutLedger for PostgresLedger {
+    async fn set_price(&self, sku: &str, price: Price) -> Result<bool, LedgerError> {
+        let currency = price.currency.to_string();
+        let row = self
+            .client
+            .row("setting a price", SET_PRICE, &[&sku, &price.amount, &currency])
+            .await?;
+        row.try_get(0).map_err(unreadable)
+    }
+
+    async fn price(&self, sku: &str) -> Result<Option<Price>, LedgerError> {
+        let rows = self.client.rows("reading a price", PRICE, &[&sku]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let amount = row.try_get(0).map_err(unreadable)?;
+        parse_price(amount, row.try_get(1).map_err(unreadable)?).map(Some)
+    }
+
+    async fn priced_lines(&self, hold: HoldId) -> Result<Vec<PricedLine>, LedgerError> {
+        let rows = self.client.rows("reading prices", LINES, &[&Uuid(hold)]).await?;
+        let line = |row: &Row| {
+            let cell = Cell {
+                sku: row.try_get(0).map_err(unreadable)?,
+                location: row.try_get(1).map_err(unreadable)?,
+            };
+            let demand = Demand { cell, quantity: row.try_get(2).map_err(unreadable)? };
+            let amount: Option<i64> = row.try_get(3).map_err(unreadable)?;
+            let currency: Option<&str> = row.try_get(4).map_err(unreadable)?;
+            let price = amount.zip(currency);
+            let price =
+                price.map(|(amount, currency)| parse_price(amount, currency)).transpose()?;
+            Ok(PricedLine { demand, price })
+        };
+        rows.iter().map(line).collect()
+    }
+
+    async fn begin_checkout(
+        &self,
+        new: &NewCheckout,
+        lease_ms: i64,
+        keep_hold_ms: i64,
+    ) -> Result<BeginOutcome, LedgerError> {
+        let (key, digest) = (new.key.key.as_str(), new.key.digest.cast_signed());
+        let (id, currency) = (new.id.to_string(), new.price.currency.to_string());
+        let parameters: [&(dyn ToSql + Sync); 12] = [
+            &key,
+            &digest,
+            &id,
+            &Uuid(new.hold),
+            &new.provider,
+            &new.method,
+            &new.price.amount,
+            &currency,
+            &new.captures_later,
+            &lease_ms,
+            &keep_hold_ms,
+            &i64::from(ATTEMPTS_MAX),
+        ];
+        begun(&self.client.row("beginning a checkout", BEGIN, &parameters).await?)
+    }
+
+    async fn find_checkout(&self, id: CheckoutId) -> Result<Option<CheckoutRecord>, LedgerError> {
+        let sql = format!("select {COLUMNS} from tidegate.checkout c where c.id = $1");
+        let rows = self.client.rows("reading a checkout", &sql, &[&id.to_string()]).await?;
+        rows.first().map(record).transpose()
+    }
+
+    async fn find_request(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<(u64, Option<CheckoutId>)>, LedgerError> {
+        let rows = self.client.rows("reading a request", REQUEST, &[&key.as_str()]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let digest: i64 = row.try_get(0).map_err(unreadable)?;
+        let checkout: Option<&str> = row.try_get(1).map_err(unreadable)?;
+        Ok(Some((digest.cast_unsigned(), checkout.map(checkout_id).transpose()?)))
+    }
+
+    async fn lease_due(
+        &self,
+        limit: u32,
+        lease_ms: i64,
+    ) -> Result<Vec<CheckoutRecord>, LedgerError> {
+        let sql = lease("k.due_at <= statement_timestamp()");
+        let lease_ms = lease_ms as f64;
+        let rows =
+            self.client.rows("leasing checkouts", &sql, &[&i64::from(limit), &lease_ms]).await?;
+        rows.iter().map(record).collect()
+    }
+
+    async fn lease_checkout(
+        &self,
+        id: CheckoutId,
+        lease_ms: i64,
+    ) -> Result<Option<CheckoutRecord>, LedgerError> {
+        let (id, lease_ms) = (id.to_string(), lease_ms as f64);
+        let rows = self
+            .client
+            .rows("leasing a checkout", &lease("k.id = $3"), &[&1_i64, &lease_ms, &id])
+            .await?;
+        rows.first().map(record).transpose()
+    }
+
+    async fn change_checkout(&self, change: &CheckoutChange) -> Result<ChangeOutcome, LedgerError> {
+        let state = &change.state;
+        let flags =
+            [state.sent, state.ordered, state.cancelling, change.places_order, change.restocks];
+        let numbers = [i64::from(state.number), state.amount, state.captured, state.refunded];
+        let path: Vec<&str> = change.path.iter().copied().map(Phase::word).collect();
+        let attempts = || change.attempts.iter();
+        let keys: Vec<&str> = attempts().map(|attempt| attempt.key.as_str()).collect();
+        let operations: Vec<&str> = attempts().map(|attempt| attempt.operation.word()).collect();
+        let amounts: Vec<i64> = attempts().map(|attempt| attempt.amount).collect();
+        let outcomes: Vec<&str> = attempts().map(|attempt| attempt.outcome).collect();
+        let (kinds, bodies): (Vec<&str>, Vec<&str>) =
+            change.events.iter().map(|(kind, body)| (*kind, body.as_str())).unzip();
+        let request = change.request.as_ref();
+        let parameters: [&(dyn ToSql + Sync); 18] = [
+            &change.id.to_string(),
+            &change.version,
+            &flags.as_slice(),
+            &numbers.as_slice(),
+            &path,
+            &change.reference,
+            &change.reason,
+            &change.due_in_ms,
+            &change.lease_ms,
+            &change.keep_hold_ms,
+            &keys,
+            &operations,
+            &amounts,
+            &outcomes,
+            &kinds,
+            &bodies,
+            &request.map(|request| request.key.as_str()),
+            &request.map(|request| request.digest.cast_signed()),
+        ];
+        let row = self.client.row("changing a checkout", CHANGE, &parameters).await?;
+        match row.try_get(0).map_err(unreadable)? {
+            "recorded" => Ok(ChangeOutcome::Recorded),
+            "stale" => Ok(ChangeOutcome::Stale),
+            "hold-ended" => Ok(ChangeOutcome::HoldEnded),
+            "key" => Ok(ChangeOutcome::KeyKnown),
+            other => Err(LedgerError::Unreadable(format!("the outcome {other:?}"))),
+        }
+    }
+
+    async fn note_webhook(
+        &self,
+        provider: &str,
+        event: &str,
+        reference: &str,
+    ) -> Result<bool, LedgerError> {
+        let row = self
+            .client
+            .row("recording a webhook", WEBHOOK, &[&provider, &event, &reference])
+            .await?;
+        row.try_get(0).map_err(unreadable)
+    }
+
+    async fn order_events(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<OrderEvent>, LedgerError> {
+        let none = || LedgerError::Unreadable("the cursor is none of an event".to_owned());
+        let (transaction, id) = after.unwrap_or("0-0").split_once('-').ok_or_else(none)?;
+        let (_, id): (u64, i64) = match (transaction.parse(), id.parse()) {
+            (Ok(transaction), Ok(id)) => (transaction, id),
+            _ => return Err(none()),
+        };
+        let rows = self
+            .client
+            .rows("reading events", EVENTS, &[&transaction, &id, &i64::from(limit)])
+            .await?;
+        let event = |row: &Row| {
+            Ok(OrderEvent {
+                cursor: row.try_get(0).map_err(unreadable)?,
+                order: checkout_id(row.try_get(1).map_err(unreadable)?)?,
+                number: row.try_get(2).map_err(unreadable)?,
+                kind: row.try_get(3).map_err(unreadable)?,
+                body: row.try_get(4).map_err(unreadable)?,
+            })
+        };
+        rows.iter().map(event).collect()
+    }
+
+    async fn recent_checkouts(&self, within_ms: i64) -> Result<Vec<CheckoutRecord>, LedgerError> {
+        let sql = format!(
+            "select {COLUMNS} from tidegate.checkout c where c.due_at is not null \
+             or c.changed_at > statement_timestamp() - $1 * interval '1 millisecond' order by c.id"
+        );
+        let rows = self.reports.rows("reading checkouts", &sql, &[&(within_ms as f64)]).await?;
+        rows.iter().map(record).collect()
+    }
+}

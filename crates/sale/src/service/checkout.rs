@@ -1,0 +1,11 @@
+//! Checkouts: begin, resume, and the operations on orders.
+
+mod draft;
+mod drive;
+mod operations;
+mod payments;
+mod reconcile;
+mod resume;
+
+pub use self::payments::Payments;
+pub use self::reconcile::{Difference, Reconciliation, reconcile};

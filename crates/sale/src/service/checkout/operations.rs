@@ -1,0 +1,192 @@
+//! The operations of clients.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+
+use super::draft::Draft;
+use super::drive::KEEP_HOLD_MS;
+use crate::checkout_id::CheckoutId;
+use crate::hold_id::HoldId;
+use crate::ledger::{BeginOutcome, ChangeOutcome, CheckoutRecord, NewCheckout, OrderEvent};
+use crate::request::{
+    CheckoutRequest, IdempotencyKey, InvalidRequest, OrderChange, OrderRequest, RequestKey,
+};
+use crate::rules::{CheckoutInput, CheckoutRefusal, Price, PricedLine, quote, step_checkout};
+use crate::service::error::SaleError;
+use crate::service::keys::KeyGuard;
+use crate::service::sale::Sale;
+
+/// The time for which a client waits for a payment before it is told to ask again.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+impl Sale {
+    /// Pays for a hold. Returns the checkout as it is recorded: with an order, declined, or under way.
+    ///
+    /// # Errors
+    /// [`SaleError`]. A declined payment is none.
+    pub async fn check_out(
+        &self,
+        request: &CheckoutRequest,
+        key: &IdempotencyKey,
+    ) -> Result<CheckoutRecord, SaleError> {
+        let guard = self.enter(key)?;
+        let provider = self.payments.choose(request.provider())?;
+        let price = self.price_of(request.hold).await?;
+        if price != request.price {
+            return Err(SaleError::PriceChanged(price));
+        }
+        let id = CheckoutId(HoldId::new(self.clock.wall_ms(), request.hold.lane(), rand::random()));
+        let new = NewCheckout {
+            id,
+            key: RequestKey { key: key.clone(), digest: request.digest(&provider) },
+            hold: request.hold,
+            provider,
+            method: request.method().to_owned(),
+            price,
+            captures_later: request.captures_later,
+        };
+        let lease_ms = self.payments.lease_ms();
+        match self.ledger().begin_checkout(&new, lease_ms, KEEP_HOLD_MS).await? {
+            BeginOutcome::Begun => {
+                let begun = self.find_checkout(id).await?;
+                self.await_drive(Draft::new(begun), guard).await
+            }
+            BeginOutcome::Known(known) => self.find_checkout(known).await,
+            BeginOutcome::Other(other) => Err(SaleError::CheckoutExists(other)),
+            BeginOutcome::TooMany => Err(SaleError::TooManyPayments),
+            BeginOutcome::UnknownHold => Err(SaleError::UnknownHold(request.hold)),
+            BeginOutcome::HoldEnded(end) => Err(SaleError::HoldEnded(end)),
+            BeginOutcome::KeyReused => Err(SaleError::KeyReused),
+            BeginOutcome::KeyInFlight => Err(SaleError::KeyInFlight),
+        }
+    }
+
+    /// Works on a checkout in a task of its own, which goes on when the client goes away.
+    async fn await_drive(
+        &self,
+        draft: Draft,
+        guard: KeyGuard,
+    ) -> Result<CheckoutRecord, SaleError> {
+        let (sale, id) = (self.clone(), draft.record.id);
+        let driven = tokio::spawn(async move {
+            let _guard = guard;
+            sale.drive_draft(draft).await
+        });
+        if let Ok(ended) = tokio::time::timeout(ANSWER_WAIT, driven).await {
+            ended.map_err(|_| SaleError::Stopped)??;
+        }
+        // The times of the database's clock are in its record only.
+        self.find_checkout(id).await
+    }
+
+    /// Returns the price of a hold: that of its lines when it was granted.
+    async fn price_of(&self, hold: HoldId) -> Result<Price, SaleError> {
+        let lines = self.ledger().priced_lines(hold).await?;
+        if lines.is_empty() {
+            return Err(SaleError::UnknownHold(hold));
+        }
+        quote(&lines).map_err(SaleError::Unpriced)
+    }
+
+    /// Returns a checkout.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn find_checkout(&self, id: CheckoutId) -> Result<CheckoutRecord, SaleError> {
+        self.ledger().find_checkout(id).await?.ok_or(SaleError::UnknownCheckout(id))
+    }
+
+    /// Returns the lines of a checkout with their prices.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn order_lines(&self, record: &CheckoutRecord) -> Result<Vec<PricedLine>, SaleError> {
+        Ok(self.ledger().priced_lines(record.hold).await?)
+    }
+
+    /// Captures, cancels or refunds an order. Returns it as it is recorded: changed, or under way.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn change_order(
+        &self,
+        request: &OrderRequest,
+        key: &IdempotencyKey,
+    ) -> Result<CheckoutRecord, SaleError> {
+        let guard = self.enter(key)?;
+        let digest = request.digest();
+        match self.ledger().find_request(key).await? {
+            Some((known, Some(id))) if known == digest => return self.find_checkout(id).await,
+            Some(_) => return Err(SaleError::KeyReused),
+            None => {}
+        }
+        let record = self.find_checkout(request.order).await?;
+        if !record.state.ordered {
+            return Err(SaleError::UnknownCheckout(request.order));
+        }
+        step_checkout(record.state, input(request, &record)).map_err(refused)?;
+        let lease_ms = self.payments.lease_ms();
+        let leased = self.ledger().lease_checkout(request.order, lease_ms).await?;
+        let record = leased.ok_or(SaleError::CheckoutBusy)?;
+        let due_in_ms = record.due_in_ms;
+        let mut draft = Draft::new(record);
+        let wanted = input(request, &draft.record);
+        if let Err(refusal) = draft.step(wanted) {
+            self.ledger().change_checkout(&draft.change(due_in_ms, 0, 0)).await?;
+            return Err(refused(refusal));
+        }
+        draft.request = Some(RequestKey { key: key.clone(), digest });
+        match self.ledger().change_checkout(&draft.change(Some(0), lease_ms, 0)).await? {
+            ChangeOutcome::Recorded => self.await_drive(draft.recorded(), guard).await,
+            ChangeOutcome::KeyKnown => Err(SaleError::KeyInFlight),
+            ChangeOutcome::Stale | ChangeOutcome::HoldEnded => Err(SaleError::CheckoutBusy),
+        }
+    }
+
+    /// Takes an event of a provider: the checkout that it is about is looked at soon. Returns false for a repeat.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn take_webhook(
+        &self,
+        provider: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<bool, SaleError> {
+        let unknown = || InvalidRequest::new("provider", "is none of the configured providers");
+        let known = self.payments.get(provider).ok_or_else(unknown)?;
+        let now_seconds = self.clock.wall_ms() / 1_000;
+        let event = known.unguarded().check_webhook(headers, body, now_seconds).await;
+        let event = event.map_err(SaleError::Webhook)?;
+        Ok(self.ledger().note_webhook(provider, &event.id, &event.reference).await?)
+    }
+
+    /// Returns events of orders after a cursor.
+    ///
+    /// # Errors
+    /// [`SaleError`].
+    pub async fn order_events(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<OrderEvent>, SaleError> {
+        Ok(self.ledger().order_events(after, limit).await?)
+    }
+}
+
+fn input(request: &OrderRequest, record: &CheckoutRecord) -> CheckoutInput {
+    let state = &record.state;
+    match request.change {
+        OrderChange::Capture(amount) => CheckoutInput::Capture(amount.unwrap_or(state.total)),
+        OrderChange::Refund(amount) => CheckoutInput::Refund(amount.unwrap_or(state.refundable())),
+        OrderChange::Cancel => CheckoutInput::Cancel,
+    }
+}
+
+fn refused(refusal: CheckoutRefusal) -> SaleError {
+    match refusal {
+        CheckoutRefusal::Phase(phase) => SaleError::OrderState(phase),
+        CheckoutRefusal::Amount(most) => SaleError::AmountTooLarge { most },
+    }
+}

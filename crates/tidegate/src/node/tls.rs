@@ -1,0 +1,74 @@
+//! TLS of the listeners.
+
+use std::sync::Arc;
+
+use ::listen::{Security, TlsListener, TlsMetrics};
+use ::node::Health;
+use ::tls::{ServerFiles, ServerTls};
+use coherence::Clock;
+use prometheus_client::registry::Registry;
+
+use super::error::NodeError;
+use super::listen::NAMES;
+use crate::config::{Config, ListenerTls};
+
+/// The protocols of the gateway. A client that offers others only is refused (RFC 7301, section 3.2).
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
+
+/// The protocols of private listeners.
+const HTTP_1: &[&[u8]] = &[b"http/1.1", b"http/1.0"];
+
+/// The names of the components in `/readyz`, in the order of the listeners.
+const COMPONENTS: [&str; 4] = ["gateway_tls", "data_tls", "admin_tls", "sale_tls"];
+
+/// TLS of the listeners, in the order of their names. `None`: the listener is not encrypted.
+pub(super) struct TlsListeners([Option<Arc<TlsListener>>; 4]);
+
+impl TlsListeners {
+    /// Reads the certificates of all listeners.
+    ///
+    /// # Errors
+    /// [`NodeError::Tls`].
+    pub(super) fn open(config: &Config, registry: &mut Registry) -> Result<Self, NodeError> {
+        let metrics = TlsMetrics::register(registry);
+        let (listen, client_ca) = (&config.listen, config.access.client_ca.as_ref());
+        let open = |at: usize, tls: &Option<ListenerTls>, client_ca, alpn| {
+            let Some(ListenerTls { certificates, min_version }) = tls.clone() else {
+                return Ok::<_, NodeError>(None);
+            };
+            let files = ServerFiles { certificates, client_ca, min_version, alpn };
+            let name = NAMES[at];
+            let server =
+                ServerTls::open(files).map_err(|error| NodeError::Tls { listener: name, error })?;
+            let (server, timeout) = (Arc::new(server), listen.handshake_timeout);
+            Ok(Some(Arc::new(TlsListener::new(name, server, timeout, metrics.clone()))))
+        };
+        Ok(Self([
+            open(0, &listen.tls.gateway, None, HTTP)?,
+            open(1, &listen.tls.data, client_ca.cloned(), HTTP_1)?,
+            open(2, &listen.tls.admin, client_ca.cloned(), HTTP_1)?,
+            open(3, &listen.tls.sale, client_ca.cloned(), HTTP_1)?,
+        ]))
+    }
+
+    /// Returns how each listener is encrypted.
+    pub(super) fn security(&self) -> [Security; 4] {
+        self.0.clone().map(|tls| tls.map_or(Security::Plain, Security::Tls))
+    }
+
+    /// Returns the loops that read the certificates again, and report to `/readyz`.
+    pub(super) fn loops(
+        &self,
+        clock: &Arc<dyn Clock>,
+        health: &Arc<Health>,
+    ) -> Vec<impl Future<Output = ()> + Send + 'static> {
+        let listeners = self.0.iter().cloned().zip(COMPONENTS);
+        let loops = listeners.filter_map(|(tls, component)| {
+            let (tls, clock, health) = (tls?, Arc::clone(clock), Arc::clone(health));
+            let now_s = move || clock.wall_ms() / 1_000;
+            let report = move |ok, detail: String| health.optional(component, ok, detail);
+            Some(tls.watch(now_s, report))
+        });
+        loops.collect()
+    }
+}

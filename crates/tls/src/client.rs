@@ -1,0 +1,7 @@
+//! Connections to servers.
+
+mod connect;
+mod handshake;
+mod verifier;
+
+pub use self::connect::TlsClient;

@@ -1,0 +1,11 @@
+//! The certificates of a listener.
+
+mod build;
+mod expiry;
+mod files;
+mod reload;
+mod resolver;
+
+pub use self::expiry::renewal_is_due;
+pub use self::files::{MinVersion, ServerFiles};
+pub use self::reload::ServerTls;

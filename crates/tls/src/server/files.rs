@@ -1,0 +1,58 @@
+//! The files of a listener.
+
+use std::path::PathBuf;
+
+use crate::failure::TlsFailure;
+use crate::options::Identity;
+use crate::pem::{Content, read_pem};
+
+/// The names of the keys in the configuration, for error messages.
+pub(super) const CERTIFICATE: &str = "cert";
+pub(super) const KEY: &str = "key";
+pub(super) const CLIENT_CA: &str = "client_ca";
+
+/// The lowest accepted version of TLS.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum MinVersion {
+    /// TLS 1.2.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// The files of a listener, and its terms.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerFiles {
+    /// The certificates; at least one. The first is for clients that name no host, or one that no certificate has.
+    pub certificates: Vec<Identity>,
+    /// The authorities of client certificates; `None`: clients are not asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// The lowest accepted version.
+    pub min_version: MinVersion,
+    /// The protocols that are offered by ALPN, the preferred one first.
+    pub alpn: &'static [&'static [u8]],
+}
+
+/// The contents of the files, read one after the other.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Contents {
+    /// Certificate and key of each.
+    pub(super) certificates: Vec<(Content, Content)>,
+    pub(super) client_ca: Option<Content>,
+}
+
+impl ServerFiles {
+    pub(super) fn read(&self) -> Result<Contents, TlsFailure> {
+        let pair = |files: &Identity| {
+            let certificate = read_pem(CERTIFICATE, &files.certificate)?;
+            let key = read_pem(KEY, &files.key)?;
+            Ok((Content(certificate), Content(key)))
+        };
+        let ca = self.client_ca.as_deref().map(|path| read_pem(CLIENT_CA, path)).transpose()?;
+        Ok(Contents {
+            certificates: self.certificates.iter().map(pair).collect::<Result<_, TlsFailure>>()?,
+            client_ca: ca.map(Content),
+        })
+    }
+}
