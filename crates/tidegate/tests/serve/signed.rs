@@ -9,11 +9,11 @@ use serde_json::Value;
 use crate::stack::{DEADLINE, Node};
 
 /// Two keys of 32 characters.
-const OLD: &str = "old-0123456789-0123456789-012345";
+pub(crate) const OLD: &str = "old-0123456789-0123456789-012345";
 const NEW: &str = "new-0123456789-0123456789-012345";
 
 /// Returns the configuration with the keys of `[shared]`, of which the first signs.
-fn signing(config: &str, keys: &[&str]) -> String {
+pub(crate) fn signing(config: &str, keys: &[&str]) -> String {
     let edited = config.replace("[upstream]", &format!("signing_keys = {keys:?}\n\n[upstream]"));
     assert_ne!(edited, config);
     // A slow machine must not make misses of hits.

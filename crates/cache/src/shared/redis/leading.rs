@@ -95,7 +95,8 @@ impl RedisClient {
         self.signatures.sign_text(&name, SCHEMA, None, text).0
     }
 
-    /// Parses a recorded schema of `epoch`. One that can't be verified is no record: the leader writes another.
+    /// Parses a recorded schema of `epoch`. One that can't be verified is malformed, and not absent: a definition may have
+    /// been altered since the leader wrote its own.
     pub(super) fn parse_schema(
         &self,
         epoch: Epoch,
@@ -111,7 +112,7 @@ impl RedisClient {
         let name = format!("{} {epoch}", self.buckets.names(0).state);
         if let Err(why) = self.signatures.verify_text(&name, SCHEMA, signature, text.as_bytes()) {
             self.refuse("the applied schema", why);
-            return Ok(None);
+            return Err(malformed(&why));
         }
         serde_json::from_str(text).map(Some).map_err(|err| malformed(&err))
     }

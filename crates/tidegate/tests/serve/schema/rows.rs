@@ -1,6 +1,7 @@
 //! Rows that change behind a table's name without a row event.
 
 use super::{Watched, contract, get, node_with};
+use crate::signed::{OLD, signing};
 use crate::stack::{DEADLINE, Stack, tier};
 
 const PARTITIONED: &str = "create table part(id int primary key, v int) partition by range (id)";
@@ -107,10 +108,22 @@ fn alteration_without_nodes_reaches_entries() {
 /// A node of another version has led before, and its record of the definitions can't be read.
 #[test]
 fn alteration_under_unreadable_record_reaches_entries() {
+    alteration_reaches_entries(|config| config);
+}
+
+/// Unlike the entries, the record has no signature.
+#[test]
+fn alteration_under_refused_record_reaches_entries() {
+    alteration_reaches_entries(|config| signing(&config, &[OLD]));
+}
+
+/// Alters a table while no node runs and the record of the schema can't be used.
+fn alteration_reaches_entries(edit: fn(String) -> String) {
     let stack = Stack::start();
     stack.sql("create table swap(id int primary key, v int); insert into swap values (1, 10)");
     let contracts = [contract("swap", "swap", "select v from swap where id = $id")];
-    let mut node = node_with(&stack, &contracts);
+    let start = || stack.node_with(|config| edit(config + &contracts.concat()));
+    let mut node = start();
     Watched { stack: &stack, nodes: &[&node], contract: "swap", id: "1" }.wait_cached();
     node.process.terminate(DEADLINE).expect("stopped");
     let state = "{tg:0}:state";
@@ -122,6 +135,6 @@ fn alteration_under_unreadable_record_reaches_entries() {
     stack.sql(
         "begin; alter table swap rename to swap_old; alter table swap_new rename to swap; commit",
     );
-    let node = node_with(&stack, &contracts);
+    let node = start();
     assert!(get(&node, "swap", "1").text().contains("11"), "the shared tier has the old entry");
 }
