@@ -137,7 +137,9 @@ impl SchemaFollower {
         if !self.unfit.is_empty() {
             let cause = Cause::Application;
             let message = LogMessage { id: "schema".into(), cause, subjects: self.unfit.clone() };
-            position = position.max(self.source.emit(&message).await?);
+            for part in message.split() {
+                position = position.max(self.source.emit(&part).await?);
+            }
             self.unfit.clear();
         }
         self.gate.adopt(epoch, schema.digest(), position);
