@@ -29,6 +29,7 @@ pub use mapping::projection::{Projected, Projection};
 pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
 pub use mapping::sql::{NumberedStatement, SqlDialect, number_parameters, replace_parameters};
 pub use mapping::text_form::{TextForm, TextForms};
+pub use mapping::unwatched::{UnwatchedColumns, names_read};
 pub use model::contract::{
     AbsentFilter, Approval, Class, Contract, Evidence, Origin, Refresh, Sensitivity, Tiers,
     Unproven,

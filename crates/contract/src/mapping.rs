@@ -11,3 +11,4 @@ pub(crate) mod projection;
 pub(crate) mod row;
 pub(crate) mod sql;
 pub(crate) mod text_form;
+pub(crate) mod unwatched;

@@ -18,9 +18,18 @@ pub struct ScopedContract {
     pub bare_name: Option<String>,
     /// The statement that loads a value, with `$1` for each of its parameters. `None` where no statement does.
     pub value: Option<String>,
+    /// The columns of the table whose changes count; empty if all do.
+    pub watched: Vec<String>,
+    /// The tags of its entries, by which the changes of other tables may reach them: each with `{}` for a value.
+    pub tags: Vec<String>,
 }
 
 impl ScopedContract {
+    /// Whether changes of this contract's table reach entries of the other.
+    pub(crate) fn reaches(&self, other: &Self) -> bool {
+        self.tags.iter().any(|tag| other.tags.contains(tag))
+    }
+
     /// Returns a digest of the contract's text.
     fn definition(&self) -> u64 {
         let table = self.table.to_string();
@@ -54,11 +63,16 @@ pub struct UnfollowedRead {
 /// The object of an [`UnfollowedRead`].
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ReadObject {
-    /// A table, materialized view or foreign table that no contract follows.
+    /// A table, materialized view or foreign table that no contract follows whose tags reach the entries.
     Table(String),
+    /// A column of the contract's own table that `from.columns` leaves out, and that a view, function or row policy
+    /// reads.
+    Column(String),
     /// A function, whose body is a text that the catalogue does not analyse: the tables that it reads are not
     /// known.
     Function(String),
+    /// A function of the server whose result changes without a commit, in a view, function or row policy.
+    Clock(String),
 }
 
 impl Schema {
@@ -141,6 +155,8 @@ mod tests {
                 table: TableName::parse("products"),
                 bare_name: None,
                 value: None,
+                watched: Vec::new(),
+                tags: Vec::new(),
             };
             Schema::new(objects, dependents, BTreeSet::new()).with_reads(&[contract])
         };

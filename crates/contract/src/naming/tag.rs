@@ -117,6 +117,15 @@ impl TagTemplate {
         names
     }
 
+    /// Returns the template's text with `{}` for each placeholder. Templates of one shape may make the same tag.
+    pub fn shape(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Literal(literal) => literal.clone(),
+            Part::Placeholder { .. } => "{}".to_owned(),
+        };
+        self.parts.iter().map(text).collect()
+    }
+
     /// Makes the tag with the values that `value` returns for the placeholders.
     ///
     /// Two different rows may share a tag (`{a}-{b}` with `1-2`, `3` and `1`, `2-3`). That is safe: a

@@ -56,7 +56,7 @@ const VARIANTS: &str = "\n## Variants\n\n\
     ```toml\n\
     key = \"v1:catalog:price:{id}:{currency}\"\n\
     value = \"select cents from prices where product_id = $id and currency = $currency\"\n\
-    from = { source = \"shop\", table = \"prices\", key = \"product_id\", columns = [\"cents\"] }\n\
+    from = { source = \"shop\", table = \"prices\", key = \"product_id\", columns = [\"cents\", \"currency\"] }\n\
     ```\n\n\
     `GET /data/price/42?currency=GBP`; in a [batch](batches.md), `get=price/42?currency=GBP`. Each variant is an entry of \
     its own. A change of any row of an id invalidates all of its variants, since the row's key is the id. A request \
@@ -181,7 +181,7 @@ static KEYS: &[KeyDoc] = &[
         "list of columns",
         "any column",
         "",
-        "The columns that the value is made from. An update that provably changes none of them and none of the tags' columns invalidates nothing.",
+        "The columns that the statement of the value reads, in its conditions too. An update that provably changes none of them and none of the tags' columns invalidates nothing.",
     ),
     key(
         "tags",

@@ -70,6 +70,8 @@ impl PostgresOptions {
             table: TableName::parse(&tracked.table),
             bare_name: None,
             value: None,
+            watched: Vec::new(),
+            tags: Vec::new(),
         };
         let of_tables = || {
             let contracts = self.tables.iter().map(contract).collect();

@@ -127,6 +127,8 @@ impl<'a> Followed<'a> {
             table: TableName::parse("products"),
             bare_name: Some("products".into()),
             value: Some(value.into()),
+            watched: Vec::new(),
+            tags: Vec::new(),
         };
         let scope = Arc::new(SchemaScope::new(&options.url, "tidegate", vec![contract]));
         let source = PostgresSource::new(&options.url).with_schema(scope);
@@ -192,6 +194,7 @@ async fn altered_definition_alters_digest() {
         "alter role all set extra_float_digits = 1",
         "alter database postgres set intervalstyle = 'iso_8601'",
         "alter schema public rename to away; alter schema away rename to public",
+        "create function f(smallint) returns int language sql as 'select 1'",
         "create schema postgres; create table postgres.a(id int, n int)",
         "drop schema postgres cascade",
         "alter table products add unique (name)",
@@ -247,6 +250,8 @@ async fn unlistable_value_is_refused() {
         table: TableName::parse("products"),
         bare_name: None,
         value: Some("select 1 from products where id = $1".into()),
+        watched: Vec::new(),
+        tags: Vec::new(),
     };
     let url = fixture.server.url_as("shop", "postgres").parse().unwrap();
     let scope = Arc::new(SchemaScope::new(&url, "tidegate", vec![contract]));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{Contracts, SqlDialect, replace_parameters, split_table_name};
+use contract::{Contracts, SqlDialect, TagTemplate, replace_parameters, split_table_name};
 use feed::{ScopedContract, TableName, TrackedTable};
 
 /// Returns the tables of `source` that contracts refer to, each with every column that a contract needs: for
@@ -57,8 +57,14 @@ pub fn scoped_contracts(
             replace_parameters(value, SqlDialect::Postgres, |_| "$1".to_owned())
         };
         let value = contract.value.as_ref().map(number);
-        let (name, table) = (contract.name.clone(), TableName::parse(&from.table));
-        Some(ScopedContract { name, table, bare_name, value })
+        Some(ScopedContract {
+            name: contract.name.clone(),
+            table: TableName::parse(&from.table),
+            bare_name,
+            value,
+            watched: contract.watched_columns().into_iter().map(str::to_owned).collect(),
+            tags: contract.tags.iter().map(TagTemplate::shape).collect(),
+        })
     });
     of_source.collect()
 }

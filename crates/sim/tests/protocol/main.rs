@@ -1,6 +1,7 @@
 //! The protocol: explored by the model checker, and run by simulated clusters.
 
 mod checkout_payments;
+mod demoted_server;
 mod early_refusals;
 mod explore;
 mod findings;

@@ -53,6 +53,7 @@ mod streaming;
 mod tls;
 mod types;
 mod unusual;
+mod unwatched;
 mod upstream;
 mod variants;
 mod wildcards;

@@ -17,7 +17,7 @@ fn with_variant(config: &str) -> String {
 [data.product_price]
 key = "v1:catalog:price:{{id}}:{{currency}}"
 value = "select cents from prices where product_id = $id and currency = $currency"
-from = {{ source = "shop", table = "prices", key = "product_id", columns = ["cents"] }}
+from = {{ source = "shop", table = "prices", key = "product_id", columns = ["cents", "currency"] }}
 tags = ["product-{{id}}"]
 staleness = "1s"
 unproven = "read-origin"

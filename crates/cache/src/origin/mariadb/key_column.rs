@@ -56,6 +56,24 @@ impl KeyColumn {
         Ok(())
     }
 
+    /// Returns the names of the table's columns.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub(super) async fn names_of_columns(
+        &self,
+        pool: &MariaDbPool,
+    ) -> Result<Vec<String>, OriginError> {
+        let sql = format!(
+            "select column_name from information_schema.columns \
+             where binary table_schema = {} and binary table_name = {}",
+            mariadb_literal(&self.database),
+            mariadb_literal(&self.table)
+        );
+        let rows = pool.run(&sql).await?.map(|result| result.rows).unwrap_or_default();
+        Ok(rows.iter().filter_map(|row| text(row.first()?)).collect())
+    }
+
     /// Returns the statement that selects `columns` by the key as `$1`, and the key column itself, which comes
     /// last: its shape shows whether the type still applies.
     pub(super) fn select(&self, columns: &[&str]) -> String {

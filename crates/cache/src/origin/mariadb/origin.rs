@@ -16,7 +16,7 @@ use crate::entry::{Content, Value};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{absent_row, loaded_row, source};
-use crate::origin::sql::{ValueStatement, item, more_than_one_row, not_loadable};
+use crate::origin::sql::{ValueStatement, check_watched, item, more_than_one_row, not_loadable};
 
 /// How often a load is repeated because the table was altered meanwhile.
 const ATTEMPTS: usize = 3;
@@ -42,7 +42,8 @@ impl MariaDbOrigin {
             return Err(not_loadable(&contract));
         };
         let dialect = SqlDialect::mariadb(&pool.sql_mode().await?);
-        let value = ValueStatement::new(&contract, &value, dialect)?;
+        let text = value;
+        let value = ValueStatement::new(&contract, &text, dialect)?;
         let key = KeyColumn::read(&pool, &contract.name, &from.table, &from.key).await?;
         let columns = key.select(&contract.load_columns());
         let key_type = key.key_type();
@@ -59,6 +60,7 @@ impl MariaDbOrigin {
                 contract.name, err.message
             )),
         })?;
+        check_watched(&contract, &text, dialect, &key.names_of_columns(&pool).await?)?;
         Ok(Self { contract, pool, dialect, value, columns, key })
     }
 

@@ -19,7 +19,9 @@ use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
 use crate::origin::row::{absent_row, loaded_row, source};
-use crate::origin::sql::{ValueStatement, item, more_than_one_row, no_such_table, not_loadable};
+use crate::origin::sql::{
+    ValueStatement, check_watched, item, more_than_one_row, no_such_table, not_loadable,
+};
 
 /// Loads the values of one contract, each in one read transaction.
 #[derive(Clone)]
@@ -44,6 +46,7 @@ impl SqliteOrigin {
             return Err(not_loadable(&contract));
         };
         let statement = ValueStatement::new(&contract, &value, SqlDialect::Sqlite)?;
+        let text = value;
         let value = statement.sql(|number| format!("?{}", number + 1));
         let columns: Vec<String> = contract.load_columns().into_iter().map(identifier).collect();
         let (table, key) = (identifier(&from.table), identifier(&from.key));
@@ -55,7 +58,10 @@ impl SqliteOrigin {
                     contract.name
                 ))
             })?;
-            key_type(connection, &contract.name, &from.table, &from.key)
+            let key = key_type(connection, &contract.name, &from.table, &from.key)?;
+            let columns = column_names(connection, &from.table).map_err(origin_error)?;
+            check_watched(&contract, &text, SqlDialect::Sqlite, &columns)?;
+            Ok(key)
         })?;
         let scan = TableScan { pool: pool.clone(), table: from.table, key: from.key };
         let contract = Arc::new(contract);
@@ -118,6 +124,11 @@ impl SqliteOrigin {
         }
         loaded_row(contract, id, content, &columns, seen)
     }
+}
+
+fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("select name from pragma_table_xinfo(?1)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
 }
 
 /// The type of a key column, as far as it decides which texts are ids.
