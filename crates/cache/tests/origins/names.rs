@@ -89,7 +89,9 @@ async fn tag_has_the_text_of_the_log() {
 async fn column_without_one_text_refused() {
     let (postgres, pool) = hostile(
         "create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
-         create extension citext; create domain amount as numeric; create type mixed as (a int, b money)",
+         create extension citext; create domain amount as numeric; create type mixed as (a int, b money); \
+         create type span as range (subtype = text, collation = loose); \
+         create type named as (a int, b text collate loose); create domain names as named[]",
     );
     for (kind, says) in [
         ("money", "lc_monetary"),
@@ -106,6 +108,10 @@ async fn column_without_one_text_refused() {
         ("citext", "several texts"),
         ("citext[]", "several texts"),
         ("text collate loose", "collation"),
+        ("text[] collate loose", "collation"),
+        ("span", "collation"),
+        ("named", "collation"),
+        ("names", "collation"),
     ] {
         postgres
             .psql(&format!("drop table if exists t; create table t(id int primary key, c {kind}); grant select on t to shop"))
