@@ -194,7 +194,7 @@ async fn altered_definition_alters_digest() {
         "alter role all set extra_float_digits = 1",
         "alter database postgres set intervalstyle = 'iso_8601'",
         "alter schema public rename to away; alter schema away rename to public",
-        "create function f(smallint) returns int language sql as 'select 1'",
+        "create function g(smallint) returns int language sql as 'select 1'",
         "create schema postgres; create table postgres.a(id int, n int)",
         "drop schema postgres cascade",
         "alter table products add unique (name)",
