@@ -112,10 +112,8 @@ fn words(sql: &str, dialect: SqlDialect) -> Vec<Word> {
                 }
             }
             Piece::Name(name) => {
-                let quote = name.chars().next().unwrap_or('`');
-                let inner = name.trim_start_matches(quote).trim_end_matches(quote);
-                let doubled: String = [quote, quote].iter().collect();
-                words.push(Word::Quoted(inner.replace(&doubled, &quote.to_string())));
+                let inner = name.get(1..name.len().saturating_sub(1)).unwrap_or_default();
+                words.push(Word::Quoted(inner.replace("``", "`").replace("\"\"", "\"")));
             }
             Piece::Comment(_) | Piece::Text(_) | Piece::Parameter(_) => {
                 words.push(Word::Sign('\''))
@@ -150,6 +148,15 @@ mod tests {
             let names = names.map(|names| names.into_iter().map(str::to_owned).collect());
             assert_eq!(read(sql), names, "{sql}");
         }
+    }
+
+    #[test]
+    fn quoted_names_are_read() {
+        let read = |sql, dialect| names_read(sql, dialect, "p").expect("one table");
+        let names = read("select [Rate] from p where id = $id", SqlDialect::Sqlite);
+        assert_eq!(names, ["Rate", "id"]);
+        let names = read("select `a``b` from p where p.`id` = $id", SqlDialect::mariadb(""));
+        assert_eq!(names, ["a`b", "id"]);
     }
 
     #[test]

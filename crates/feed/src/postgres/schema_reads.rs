@@ -92,10 +92,12 @@ const READS: &str = "\
       and r.objid <> all ($3::oid[]) \
     union all select distinct r.contract, 'clock', 0::oid, '', \
       coalesce(f.oid::regprocedure::text, 'current_timestamp'), 0::oid, false, '{}'::int[], false, '{}'::text[], '{}'::text[] \
-    from readers r left join lateral regexp_matches(r.tree, ':funcid ([0-9]+)', 'g') m on true \
-    left join pg_proc f on f.oid = m[1]::oid and f.oid < 16384 and (f.provolatile = 'v' \
+    from readers r cross join lateral ( \
+      select m[1]::oid from regexp_matches(r.tree, ':funcid ([0-9]+)', 'g') m union all select null) called(oid) \
+    left join pg_proc f on f.oid = called.oid and f.oid < 16384 and (f.provolatile = 'v' \
       or f.proname in ('now', 'transaction_timestamp', 'statement_timestamp') or f.proname = 'age' and f.pronargs = 1) \
-    where r.contract > 0 and not r.is_value and (f.oid is not null or r.tree ~ 'SQLVALUEFUNCTION :op [0-8] ')";
+    where r.contract > 0 and not r.is_value and (f.oid is not null \
+      or called.oid is null and r.tree ~ 'SQLVALUEFUNCTION :op [0-8] ')";
 
 /// Reads the dependencies of `contracts`, in the open transaction of `connection`, which has to be rolled back.
 pub(super) async fn read(
