@@ -1,6 +1,7 @@
 //! A model of a database server that is demoted and goes on answering, small enough to explore every sequence of
 //! steps: the address leads to the promoted server, and connections that were open before stay with the old one, which
-//! still answers, and misses all later commits.
+//! still answers, and misses all later commits. The promoted server may lack the last commit of the old one, so that
+//! its log has other commits at the same positions.
 //!
 //! A node has three connections: of its samples, its feed and its loads. As soon as one of them leads to the promoted
 //! server, nothing that the old one says from then on may be proven or stored. Until then no rule of the node can tell
@@ -62,12 +63,13 @@ enum Server {
     Promoted,
 }
 
-/// The state of the model. A row's value is the number of commits in it, and so is the time.
+/// The state of the model. The time is the number of commits on the server that the address leads to, and a row's
+/// value is the time of the last commit in it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct World {
-    written: u64,
-    /// The commits that the old server has, once it is demoted.
-    frozen: Option<u64>,
+    time: u64,
+    /// When the other server was promoted, and whether it lacks the commit before.
+    promoted: Option<(u64, bool)>,
     /// The servers that the connections lead to.
     leads_to: [Server; 3],
     /// When the node first connected to the promoted server.
@@ -86,8 +88,8 @@ pub struct World {
 pub enum Step {
     /// A commit on the server that the address leads to.
     Write,
-    /// The other server is promoted, and the address leads to it.
-    Promote,
+    /// The other server is promoted, and the address leads to it. It may lack the last commit.
+    Promote { lacks_commit: bool },
     /// A connection is opened again.
     Reconnect(Connection),
     /// The end of the log is sampled.
@@ -113,15 +115,24 @@ fn epoch(server: Server) -> Epoch {
 }
 
 impl World {
-    fn rows_of(&self, server: Server) -> u64 {
-        if server == Server::Old { self.frozen.unwrap_or(self.written) } else { self.written }
+    /// Returns the value of the row on a server, and the end of its log.
+    fn state_of(&self, server: Server) -> (u64, Lsn) {
+        match (server, self.promoted) {
+            (Server::Old, Some((at, _))) => (at, Lsn(at)),
+            (Server::Promoted, Some((at, lacks_commit))) => {
+                let lacking = u64::from(lacks_commit);
+                let value = if self.time == at { at - lacking } else { self.time };
+                (value, Lsn(self.time - lacking))
+            }
+            (_, None) => (self.time, Lsn(self.time)),
+        }
     }
 
     fn reconnect(&mut self, connection: Connection) {
-        let server = if self.frozen.is_some() { Server::Promoted } else { Server::Old };
+        let server = if self.promoted.is_some() { Server::Promoted } else { Server::Old };
         self.leads_to[connection as usize] = server;
         if server == Server::Promoted {
-            self.known.get_or_insert(self.written);
+            self.known.get_or_insert(self.time);
         }
     }
 
@@ -134,7 +145,7 @@ impl World {
     }
 
     fn follow(&mut self, server: Server) {
-        let end = Lsn(self.rows_of(server));
+        let (_, end) = self.state_of(server);
         if self.fence.epoch() != Some(epoch(server)) {
             self.fence.reset_epoch(epoch(server), end, end);
             self.stored = None;
@@ -161,13 +172,13 @@ impl World {
 
     fn take(&mut self, step: Step, omitted: Option<Omitted>) {
         match step {
-            Step::Write => self.written += 1,
-            Step::Promote => self.frozen = Some(self.written),
+            Step::Write => self.time += 1,
+            Step::Promote { lacks_commit } => self.promoted = Some((self.time, lacks_commit)),
             Step::Reconnect(connection) => self.reconnect(connection),
             Step::Sample => {
                 let server = self.server_of(Connection::Samples, omitted);
-                let end = Lsn(self.rows_of(server));
-                self.bound.sample_of(log(server), Mono(self.written), end);
+                let (_, end) = self.state_of(server);
+                self.bound.sample_of(log(server), Mono(self.time), end);
             }
             Step::Follow => {
                 let server = self.server_of(Connection::Feed, omitted);
@@ -181,7 +192,7 @@ impl World {
             }
             Step::Read => {
                 if let Some((.., server, _)) = self.load {
-                    let value = Some(self.rows_of(server));
+                    let value = Some(self.state_of(server).0);
                     self.load =
                         self.load.map(|(epoch, tau, server, _)| (epoch, tau, server, value));
                 }
@@ -219,8 +230,8 @@ impl Model for DemotedScene {
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            written: 0,
-            frozen: None,
+            time: 0,
+            promoted: None,
             leads_to: [Server::Old; 3],
             known: None,
             fence: Fence::default(),
@@ -237,11 +248,13 @@ impl Model for DemotedScene {
                 steps.push(step);
             }
         };
-        when(world.written < self.commits, Step::Write);
-        when(world.frozen.is_none(), Step::Promote);
+        when(world.time < self.commits, Step::Write);
+        let is_first = world.promoted.is_none();
+        when(is_first, Step::Promote { lacks_commit: false });
+        when(is_first && world.time > 0, Step::Promote { lacks_commit: true });
         for connection in CONNECTIONS {
             let is_old = world.leads_to[connection as usize] == Server::Old;
-            when(world.frozen.is_some() && is_old, Step::Reconnect(connection));
+            when(!is_first && is_old, Step::Reconnect(connection));
         }
         when(true, Step::Sample);
         when(true, Step::Follow);
@@ -272,8 +285,8 @@ impl Model for DemotedScene {
                 rules::without(rule, || world.is_true())
             }),
             Property::sometimes(USEFUL, |_: &Self, world: &World| {
-                let frozen = world.frozen.unwrap_or(u64::MAX);
-                world.proven().is_some_and(|(value, as_of)| value > frozen && as_of > frozen)
+                let at = world.promoted.map_or(u64::MAX, |(at, _)| at);
+                world.proven().is_some_and(|(value, as_of)| value > at && as_of > at)
             }),
         ]
     }

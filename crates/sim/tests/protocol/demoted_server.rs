@@ -1,6 +1,6 @@
 //! A demoted server that goes on answering: every sequence of steps, and no rule can be omitted.
 
-use coherence::Rule::{FillOfOwnLog, ProofOfOwnLog};
+use coherence::Rule::ProofOfOwnLog;
 use sim::model::demoted_server::{DemotedScene, Omitted, PROVEN, Step, USEFUL};
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -22,11 +22,6 @@ fn breaks(omitted: Omitted) {
     let steps = found.discovery(PROVEN).map(stateright::Path::into_actions);
     println!("without {omitted:?}: {steps:?}");
     assert!(steps.is_some(), "{PROVEN} holds without {omitted:?}");
-}
-
-#[test]
-fn fill_of_own_log_is_needed() {
-    breaks(Omitted::Rule(FillOfOwnLog));
 }
 
 #[test]

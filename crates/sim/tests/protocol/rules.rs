@@ -118,7 +118,7 @@ fn start_gap_found_by_first_batch() {
     assert!(report.whole && report.broken.is_empty(), "{report}");
 }
 
-/// The rules of a demoted server that `demoted_server.rs` omits, beside one of `TWO_LEADERS`.
+/// The rule that `demoted_server.rs` omits.
 const DEMOTED: [Rule; 1] = [ProofOfOwnLog];
 
 /// The rules that `two_logs.rs` and `mixed_contracts.rs` omit.
