@@ -88,8 +88,11 @@ pub struct World {
 pub enum Step {
     /// A commit on the server that the address leads to.
     Write,
-    /// The other server is promoted, and the address leads to it. It may lack the last commit.
-    Promote { lacks_commit: bool },
+    /// The other server is promoted, and the address leads to it.
+    Promote {
+        /// Whether it lacks the last commit.
+        lacks_commit: bool,
+    },
     /// A connection is opened again.
     Reconnect(Connection),
     /// The end of the log is sampled.
