@@ -59,7 +59,7 @@ impl RareParts {
     }
 }
 
-/// The state of an entry with a life of its own.
+/// The state of a soft-stale entry, or of one with a sliding TTL.
 #[derive(Debug)]
 pub(super) enum EntryExtension {
     Soft(SoftExtension),
