@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coherence::Lsn;
-use contract::{Cell, JsonForms, Op, Row, RowChange};
+use contract::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
 
 use super::catalog::same_column;
 use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
@@ -48,19 +48,22 @@ pub(super) struct CommitAssembler {
 struct Tracked {
     /// The table as written in the contracts.
     name: Arc<str>,
+    /// The columns whose values every row has to have.
     columns: Vec<String>,
+    /// Further columns, which renewed values are made of. A row may lack them.
+    renewed: Vec<String>,
 }
 
 /// A table's columns in the log's order.
 struct TableLayout {
     role: TableRole,
     columns: Vec<Column>,
-    /// Whether each column's value is needed.
-    needed: Vec<bool>,
-    /// How many columns are needed.
-    needed_count: usize,
-    /// Whether the log names every needed column.
-    complete: bool,
+    /// The names that each column has in rows: those by which the contracts need it.
+    names: Vec<Vec<Arc<str>>>,
+    /// The columns that every row has to have; `None`: the log does not name all of them.
+    needed: Option<Vec<usize>>,
+    /// How the columns are written in JSON.
+    forms: JsonForms,
 }
 
 #[derive(Clone, Copy)]
@@ -107,6 +110,7 @@ impl CommitAssembler {
                 .map(|tracked| Tracked {
                     name: tracked.table.as_str().into(),
                     columns: tracked.columns.clone(),
+                    renewed: options.renewed.get(&tracked.table).cloned().unwrap_or_default(),
                 })
                 .collect(),
             request_table: TableName {
@@ -273,29 +277,32 @@ impl CommitAssembler {
 
     fn layout_of(&self, map: TableMap) -> Option<TableLayout> {
         let name = TableName { schema: map.database, table: map.table };
-        let (role, needed_count) = match self.names.iter().position(|tracked| *tracked == name) {
-            Some(table) => (TableRole::Tracked(table), self.tables[table].columns.len()),
-            None if name == self.request_table => (TableRole::Requests, 1),
+        let role = match self.names.iter().position(|tracked| *tracked == name) {
+            Some(table) => TableRole::Tracked(table),
+            None if name == self.request_table => TableRole::Requests,
             None => return None,
         };
-        let wanted: &[String] = match role {
-            TableRole::Tracked(table) => &self.tables[table].columns,
-            TableRole::Requests => &self.request_columns,
+        let (needed, renewed): (&[String], &[String]) = match role {
+            TableRole::Tracked(table) => (&self.tables[table].columns, &self.tables[table].renewed),
+            TableRole::Requests => (&self.request_columns, &[]),
         };
-        let mut columns = map.columns;
-        let needed: Vec<bool> = columns
-            .iter_mut()
-            .map(|column| {
-                let name = column.name.as_deref();
-                let written =
-                    wanted.iter().find(|wanted| name.is_some_and(|n| same_column(n, wanted)));
-                // Rows have the names as the contracts write them.
-                column.name = written.cloned();
-                written.is_some()
-            })
-            .collect();
-        let complete = needed.iter().filter(|needed| **needed).count() == needed_count;
-        Some(TableLayout { role, columns, needed, needed_count, complete })
+        // Several contracts may write one column in several ways.
+        let names_of = |column: &Column| -> Vec<Arc<str>> {
+            let Some(name) = &column.name else { return Vec::new() };
+            let wanted = needed.iter().chain(renewed).filter(|wanted| same_column(name, wanted));
+            wanted.map(|wanted| Arc::from(wanted.as_str())).collect()
+        };
+        let columns = map.columns;
+        let names: Vec<Vec<Arc<str>>> = columns.iter().map(names_of).collect();
+        let forms = columns.iter().zip(&names).flat_map(|(column, names)| {
+            let form = row::json_form(column);
+            names.iter().filter_map(move |name| Some((name.to_string(), form?)))
+        });
+        let forms: Vec<(String, JsonForm)> = forms.collect();
+        let column_of =
+            |needed: &String| names.iter().position(|names| names.iter().any(|n| **n == **needed));
+        let needed = needed.iter().map(column_of).collect();
+        Some(TableLayout { role, columns, names, needed, forms: forms.into() })
     }
 
     fn handle_rows(&mut self, rows: &Rows<'_>) {
@@ -311,6 +318,8 @@ impl CommitAssembler {
     }
 
     fn add_rows(&mut self, layout: &TableLayout, rows: &Rows<'_>) {
+        let complete = layout.has_needed(rows.first)
+            && (rows.op != Op::Update || layout.has_needed(rows.second));
         let mut data = rows.data;
         while !data.0.is_empty() {
             let before = data.0.len();
@@ -318,10 +327,12 @@ impl CommitAssembler {
             let Some((old, new)) = images else {
                 return self.mark_unknown("a row does not match its table");
             };
-            let is_complete = |row: &Row| layout.complete && row.len() == layout.needed_count;
-            let complete = [&old, &new].into_iter().flatten().all(is_complete);
             match layout.role {
-                TableRole::Tracked(table) if complete => self.add(table, rows.op, old, new),
+                TableRole::Tracked(table) if complete => {
+                    let (source, forms) = (self.source.clone(), layout.forms.clone());
+                    let (name, op) = (self.tables[table].name.clone(), rows.op);
+                    self.add(table, RowChange { source, table: name, op, old, new, forms });
+                }
                 // `binlog_row_metadata`, or the session's `binlog_row_image`, was changed.
                 TableRole::Tracked(table) => return self.mark_whole_table(table),
                 TableRole::Requests if complete => self.add_request(new.as_ref()),
@@ -332,7 +343,7 @@ impl CommitAssembler {
         }
     }
 
-    fn add(&mut self, table: usize, op: Op, old: Option<Row>, new: Option<Row>) {
+    fn add(&mut self, table: usize, change: RowChange) {
         let Some(open) = &mut self.open else { return };
         if open.whole_tables.contains(&table) {
             return;
@@ -341,9 +352,7 @@ impl CommitAssembler {
             self.metrics.oversized.inc();
             return self.mark_whole_table(table);
         }
-        let (source, name) = (self.source.clone(), self.tables[table].name.clone());
-        let forms = JsonForms::default();
-        open.changes.push(RowChange { source, table: name, op, old, new, forms });
+        open.changes.push(change);
     }
 
     /// Adds a request. `None` is its deletion, and an empty text is a nudge; both are ignored.
@@ -371,12 +380,18 @@ impl CommitAssembler {
 }
 
 impl TableLayout {
+    /// Whether rows with these columns have all that are needed.
+    fn has_needed(&self, present: &[u8]) -> bool {
+        let has = |at: &usize| row::bit(present, *at) == Some(true);
+        self.needed.as_ref().is_some_and(|needed| needed.iter().all(has))
+    }
+
     /// Parses a row before and after the change, as far as the kind of change has both.
     fn images(&self, rows: &Rows<'_>, data: &mut Bytes<'_>) -> Option<(Option<Row>, Option<Row>)> {
         if rows.columns != self.columns.len() {
             return None;
         }
-        let mut image = |present| row::parse(&self.columns, &self.needed, present, data);
+        let mut image = |present| row::parse(&self.columns, &self.names, present, data);
         let first = image(rows.first)?;
         Some(match rows.op {
             Op::Insert => (None, Some(first)),

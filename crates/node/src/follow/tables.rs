@@ -25,7 +25,9 @@ pub fn tracked_tables(source: &str, contracts: &Contracts, renews: bool) -> Vec<
                 add(&mut tracked.columns, &contract.watched_columns());
                 add(&mut tracked.columns, &contract.tag_columns());
                 add(&mut tracked.columns, &contract.page_tag_columns());
-                if let (true, Ok(value)) = (renews && contract.renews(), contract.projection()) {
+                if let (true, Ok(value)) =
+                    (renews && contract.renews(), contract.projection(SqlDialect::Postgres))
+                {
                     add(&mut tracked.columns, &value.columns().collect::<Vec<_>>());
                 }
                 add(&mut tracked.old_columns, &contract.columns_outside_identity(&[]));
@@ -34,6 +36,27 @@ pub fn tracked_tables(source: &str, contracts: &Contracts, renews: bool) -> Vec<
             tracked
         })
         .collect()
+}
+
+/// Returns the columns of each table of `source` that only renewed values are made of, in statements of `dialect`.
+#[must_use]
+pub fn renewed_columns(
+    source: &str,
+    contracts: &Contracts,
+    dialect: SqlDialect,
+) -> BTreeMap<String, Vec<String>> {
+    let tracked = tracked_tables(source, contracts, false).into_iter();
+    let renewed = tracked.map(|tracked| {
+        let mut columns = Vec::new();
+        for contract in contracts.of_table(source, &tracked.table) {
+            if let (true, Ok(value)) = (contract.renews(), contract.projection(dialect)) {
+                add(&mut columns, &value.columns().collect::<Vec<_>>());
+            }
+        }
+        columns.retain(|column| !tracked.columns.contains(column));
+        (tracked.table, columns)
+    });
+    renewed.collect()
 }
 
 /// Returns the contracts of `source` as far as their definitions are followed. `resolved` are the `configured`

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ::node::{
     AuditLoop, FollowMetrics, Follower, FollowerParts, Health, Journal, LogInvalidator, LogSampler,
-    PeerClient, Renewer, SchemaDependent, SignatureRefusals, StandbyProbe, TokenIssuer,
-    check_claim, watch_standby,
+    PeerClient, Renewer, SchemaDependent, SignatureRefusals, TokenIssuer, check_claim,
+    watch_standby,
 };
 use cache::{Chance, Engine, EngineOptions, LocalMemory};
 use coherence::{Clock, Coverage, SamplePace, Subject};
@@ -191,7 +191,7 @@ impl Installation {
             Ok(())
         });
         for standby in &self.standbys.all {
-            let standby = Arc::clone(standby) as Arc<dyn StandbyProbe>;
+            let standby = Arc::clone(standby);
             let engine = self.engine.clone();
             let metrics = self.standbys.metrics.clone();
             background.spawn(async move {

@@ -14,6 +14,8 @@ use crate::origin::sql::no_such_table;
 /// A table's key column.
 pub(super) struct KeyColumn {
     contract: String,
+    /// The contract's name of the table.
+    written_table: String,
     database: String,
     table: String,
     name: String,
@@ -33,12 +35,23 @@ impl KeyColumn {
         table: &str,
         name: &str,
     ) -> Result<Self, OriginError> {
+        let written_table = table.to_owned();
         let (database, table) = split_table_name(table);
         let database = database.as_deref().unwrap_or(pool.database());
         let current = read_type(pool, contract, [database, &table, name]).await?;
         let [contract, database, table, name] =
             [contract, database, &table, name].map(str::to_owned);
-        Ok(Self { contract, database, table, name, current: RwLock::new(current) })
+        let current = RwLock::new(current);
+        Ok(Self { contract, written_table, database, table, name, current })
+    }
+
+    /// Returns the contract's name of the table.
+    pub(super) fn table(&self) -> &str {
+        &self.written_table
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn key_type(&self) -> KeyType {
@@ -63,15 +76,27 @@ impl KeyColumn {
             format!("cast({} as char character set utf8mb4)", mariadb_identifier(column))
         };
         let texts: Vec<String> = columns.iter().map(text).collect();
-        let [database, table, key] =
-            [&self.database, &self.table, &self.name].map(|name| mariadb_identifier(name));
-        format!(
-            "select {}, {key} from {database}.{table} where {key} = $1 limit 1",
-            texts.join(", ")
-        )
+        let (table, key) = (self.quoted_table(), mariadb_identifier(&self.name));
+        format!("select {}, {key} from {table} where {key} = $1 limit 1", texts.join(", "))
     }
 
-    /// Whether a result of [`select`](Self::select) is of the type that was read last.
+    /// Returns the statement that selects the first `limit` keys after `after` in the order of the index.
+    pub(super) fn page(&self, after: Option<&str>, limit: usize) -> String {
+        let (table, key) = (self.quoted_table(), mariadb_identifier(&self.name));
+        let key_type = self.key_type();
+        let order = key_type.order(&key);
+        let after = match after {
+            Some(id) => format!("> {}", key_type.order_literal(id)),
+            None => "is not null".to_owned(),
+        };
+        format!("select {key} from {table} where {order} {after} order by {order} limit {limit}")
+    }
+
+    fn quoted_table(&self) -> String {
+        format!("{}.{}", mariadb_identifier(&self.database), mariadb_identifier(&self.table))
+    }
+
+    /// Whether a result of [`select`](Self::select) or [`page`](Self::page) is of the type that was read last.
     pub(super) fn applies_to(&self, columns: &[Column]) -> bool {
         columns.last().map(KeyShape::of) == Some(self.current.read().1)
     }
