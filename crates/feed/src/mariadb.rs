@@ -28,6 +28,7 @@ mod candidate;
 mod catalog;
 mod connection;
 mod feed;
+mod layout;
 mod log;
 mod options;
 mod parser;

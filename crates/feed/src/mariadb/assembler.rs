@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coherence::Lsn;
-use contract::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
+use contract::{Cell, Op, Row, RowChange};
 
-use super::catalog::same_column;
+use super::layout::{TableLayout, TableRole};
 use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
-use super::parser::{Bytes, Column, Event, QUERY, RawEvent, Rows, TableMap};
-use super::row;
+use super::parser::{Event, QUERY, RawEvent, Rows, TableMap};
 use super::statement::{StatementEffect, effect_of};
 use crate::changes::whole_table;
 use crate::event::Commit;
@@ -30,7 +29,7 @@ pub(super) struct CommitAssembler {
     /// The names of `tables`, in the same order.
     names: Vec<TableName>,
     request_table: TableName,
-    request_columns: [String; 1],
+    request_columns: [Arc<str>; 1],
     max_changes: usize,
     metrics: Metrics,
     message_keys: MessageKeys,
@@ -49,28 +48,9 @@ struct Tracked {
     /// The table as written in the contracts.
     name: Arc<str>,
     /// The columns whose values every row has to have.
-    columns: Vec<String>,
+    columns: Vec<Arc<str>>,
     /// Further columns, which renewed values are made of. A row may lack them.
-    renewed: Vec<String>,
-}
-
-/// A table's columns in the log's order.
-struct TableLayout {
-    role: TableRole,
-    columns: Vec<Column>,
-    /// The names that each column has in rows: those by which the contracts need it.
-    names: Vec<Vec<Arc<str>>>,
-    /// The columns that every row has to have; `None`: the log does not name all of them.
-    needed: Option<Vec<usize>>,
-    /// How the columns are written in JSON.
-    forms: JsonForms,
-}
-
-#[derive(Clone, Copy)]
-enum TableRole {
-    /// The tracked table with this index.
-    Tracked(usize),
-    Requests,
+    renewed: Vec<Arc<str>>,
 }
 
 /// A group of events whose end has not arrived.
@@ -109,15 +89,18 @@ impl CommitAssembler {
             tables: tables
                 .map(|tracked| Tracked {
                     name: tracked.table.as_str().into(),
-                    columns: tracked.columns.clone(),
-                    renewed: options.renewed.get(&tracked.table).cloned().unwrap_or_default(),
+                    columns: shared(&tracked.columns),
+                    renewed: options
+                        .renewed
+                        .get(&tracked.table)
+                        .map_or_else(Vec::new, |it| shared(it)),
                 })
                 .collect(),
             request_table: TableName {
                 schema: database.to_owned(),
                 table: REQUEST_TABLE.to_owned(),
             },
-            request_columns: [MESSAGE_COLUMN.to_owned()],
+            request_columns: [MESSAGE_COLUMN.into()],
             max_changes: options.max_changes,
             metrics: options.metrics.clone(),
             message_keys: options.message_keys.clone(),
@@ -282,27 +265,11 @@ impl CommitAssembler {
             None if name == self.request_table => TableRole::Requests,
             None => return None,
         };
-        let (needed, renewed): (&[String], &[String]) = match role {
+        let (needed, renewed): (&[Arc<str>], &[Arc<str>]) = match role {
             TableRole::Tracked(table) => (&self.tables[table].columns, &self.tables[table].renewed),
             TableRole::Requests => (&self.request_columns, &[]),
         };
-        // Several contracts may write one column in several ways.
-        let names_of = |column: &Column| -> Vec<Arc<str>> {
-            let Some(name) = &column.name else { return Vec::new() };
-            let wanted = needed.iter().chain(renewed).filter(|wanted| same_column(name, wanted));
-            wanted.map(|wanted| Arc::from(wanted.as_str())).collect()
-        };
-        let columns = map.columns;
-        let names: Vec<Vec<Arc<str>>> = columns.iter().map(names_of).collect();
-        let forms = columns.iter().zip(&names).flat_map(|(column, names)| {
-            let form = row::json_form(column);
-            names.iter().filter_map(move |name| Some((name.to_string(), form?)))
-        });
-        let forms: Vec<(String, JsonForm)> = forms.collect();
-        let column_of =
-            |needed: &String| names.iter().position(|names| names.iter().any(|n| **n == **needed));
-        let needed = needed.iter().map(column_of).collect();
-        Some(TableLayout { role, columns, names, needed, forms: forms.into() })
+        Some(TableLayout::new(role, map.columns, needed, renewed))
     }
 
     fn handle_rows(&mut self, rows: &Rows<'_>) {
@@ -329,7 +296,7 @@ impl CommitAssembler {
             };
             match layout.role {
                 TableRole::Tracked(table) if complete => {
-                    let (source, forms) = (self.source.clone(), layout.forms.clone());
+                    let (source, forms) = (self.source.clone(), layout.forms());
                     let (name, op) = (self.tables[table].name.clone(), rows.op);
                     self.add(table, RowChange { source, table: name, op, old, new, forms });
                 }
@@ -379,26 +346,8 @@ impl CommitAssembler {
     }
 }
 
-impl TableLayout {
-    /// Whether rows with these columns have all that are needed.
-    fn has_needed(&self, present: &[u8]) -> bool {
-        let has = |at: &usize| row::bit(present, *at) == Some(true);
-        self.needed.as_ref().is_some_and(|needed| needed.iter().all(has))
-    }
-
-    /// Parses a row before and after the change, as far as the kind of change has both.
-    fn images(&self, rows: &Rows<'_>, data: &mut Bytes<'_>) -> Option<(Option<Row>, Option<Row>)> {
-        if rows.columns != self.columns.len() {
-            return None;
-        }
-        let mut image = |present| row::parse(&self.columns, &self.names, present, data);
-        let first = image(rows.first)?;
-        Some(match rows.op {
-            Op::Insert => (None, Some(first)),
-            Op::Update => (Some(first), Some(image(rows.second)?)),
-            Op::Delete | Op::Truncate => (Some(first), None),
-        })
-    }
+fn shared(names: &[String]) -> Vec<Arc<str>> {
+    names.iter().map(|name| name.as_str().into()).collect()
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ fn heartbeat_of_provider_invalidates_nothing() {
 }
 
 /// Rows that were logged before an `alter table` are read with the columns that they had
-/// (python-mysql-replication#232, #600, #282; go-mysql#768 for the sign of numbers).
+/// (python-mysql-replication#232, #600, #282; go-mysql#768 for the sign of numbers; mysql-binlog-connector-java#335 for
+/// invisible columns).
 #[test]
 fn rows_before_alter_read_by_their_own_columns() {
     let stack = Stack::start();
@@ -41,7 +42,8 @@ fn rows_before_alter_read_by_their_own_columns() {
     // Read by the later columns, the first update would be of the row 1042.
     stack.sql(
         "update products set price_cents = 9 where id = 42; \
-         alter table products modify price_cents int first, add size smallint unsigned first; \
+         alter table products modify price_cents int first, add size smallint unsigned first, \
+           add hidden int invisible default 5 first; \
          update products set size = 65535, price_cents = 10 where id = 1",
     );
     let node = stack.launch_with(|config| config.replace("\"1s\"", "\"60s\"")).ready();
@@ -81,7 +83,7 @@ fn unsigned_and_invalid_values_are_the_servers_own() {
     );
     let contract = r#"
 [data.stock]
-key       = "v1:stock:{id}"
+key       = "v1:shop:stock:{id}"
 value     = "select n, state from stock where id = $id"
 from      = { source = "shop", table = "stock" }
 staleness = "60s"
