@@ -93,9 +93,8 @@ impl MariaDbPool {
     /// Returns the position of the log after which one row of the contract's table is the complete answer for its
     /// key, with the texts that the log contains. `None`: it is not.
     ///
-    /// A definition that is altered before the position is read may be either the one that was read or not. If it
-    /// is not, the log contains the statement that altered it after the position that this returns, or the stream
-    /// ends at that statement and this is asked again.
+    /// The catalogue is read before the position. A statement that alters the table in between is in the log before the
+    /// commits that it affects, and ends the stream, so this is asked again.
     ///
     /// # Errors
     /// The database could not be asked.
