@@ -265,7 +265,7 @@ static KEYS: &[KeyDoc] = &[
         "true or false",
         "true, but not for a service",
         "",
-        "Whether a commit renews its entries without a load. That requires that the log contains the whole value: PostgreSQL, `value` of the form `select <columns> from <table> where <key> = $id`, a unique key, no row security, no `residency`. False: the next reader loads them.",
+        "Whether a commit renews its entries without a load. That requires that the log contains the whole value: PostgreSQL or MariaDB with [types](sources.md#write-through) whose text the log has, `value` of the form `select <columns> from <table> where <key> = $id`, a unique key, no row security, no `residency`. False: the next reader loads them.",
     ),
     key(
         "sliding",
