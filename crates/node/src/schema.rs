@@ -183,7 +183,7 @@ pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
             Table(table) => tracing::warn!(
                 contract,
                 table,
-                fix = "follow the table by a contract whose tags reach these entries, or shorten `ttl`",
+                fix = "list the table in `from`, with the entries that its rows are part of, or shorten `ttl`",
                 "the value reads a table whose changes do not invalidate it"
             ),
             Function(function) => tracing::warn!(

@@ -1,6 +1,6 @@
 //! The SQL that all databases have in common.
 
-use contract::{Contract, Item, SqlDialect};
+use contract::{Contract, Item, SqlDialect, TableColumn};
 
 use super::error::OriginError;
 
@@ -22,6 +22,19 @@ pub(super) fn not_loadable(contract: &Contract) -> OriginError {
     OriginError::broken(format!(
         "contract {}: needs `value` and `from` to be loaded from a database",
         contract.name
+    ))
+}
+
+/// A joined table has its rows' entries under a column of another type than the contract's own table.
+pub(super) fn other_type(
+    contract: &Contract,
+    own: TableColumn<'_>,
+    joined: TableColumn<'_>,
+) -> OriginError {
+    OriginError::broken(format!(
+        "contract {}: {}.{} is matched with {}.{}, which is of another kind of type, so that equal values may have \
+         different texts and a change miss its entries. Give both columns one type",
+        contract.name, joined.table, joined.column, own.table, own.column
     ))
 }
 

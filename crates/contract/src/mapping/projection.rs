@@ -3,6 +3,7 @@
 use crate::mapping::change::{ColumnValue, ContractChange, Image};
 use crate::mapping::row::{Cell, JsonForm, Op, Row, RowChange};
 use crate::mapping::sql::{Piece, SqlDialect, pieces};
+use crate::mapping::table::TableMapping;
 use crate::model::contract::Contract;
 use crate::naming::key::Key;
 use crate::naming::table::table_name;
@@ -56,6 +57,9 @@ impl Contract {
         };
         if !self.key.variants().is_empty() || self.key.has_tenant() {
             return Err("its key contains more than the row's id");
+        }
+        if !self.joins.is_empty() {
+            return Err("its values are made from several tables");
         }
         let words = words(value).ok_or(FORM)?;
         let mut words = words.iter();
@@ -133,10 +137,12 @@ impl Projection {
     /// Returns the entries of `contract`, whose projection this is, that `change` renews, with their new
     /// content. Apply the changes of one transaction in their order.
     pub fn project(&self, contract: &Contract, change: &RowChange) -> Vec<(Key, Projected)> {
-        let from = contract.from.as_ref();
-        let of_table = from.is_some_and(|from| from.is_table(&change.source, &change.table));
-        let view = ContractChange::new(contract, change);
-        if !of_table || change.op == Op::Truncate || view.is_irrelevant() {
+        let Some(from) = &contract.from else { return Vec::new() };
+        let view = ContractChange::new(TableMapping::own(contract, from), change);
+        if !from.is_table(&change.source, &change.table)
+            || change.op == Op::Truncate
+            || view.is_irrelevant()
+        {
             return Vec::new();
         }
         let mut out = Vec::with_capacity(1);
@@ -206,10 +212,11 @@ impl Projection {
 /// Returns the entry's tags. `None`: a column of its key or tags is unknown.
 fn new_tags(view: &ContractChange<'_>) -> Option<Vec<Tag>> {
     let new = |column: &str| view.canonical(Image::New, column);
-    let mut columns = view.contract.load_columns().into_iter();
+    let contract = view.table.contract;
+    let mut columns = contract.load_columns().into_iter();
     let known = columns.all(|column| new(column) != ColumnValue::Unknown);
     known.then(|| {
-        view.contract.tags_of(|column| match new(column) {
+        contract.tags_of(|column| match new(column) {
             ColumnValue::Text(text) => Some(text),
             ColumnValue::Null | ColumnValue::Unknown => None,
         })

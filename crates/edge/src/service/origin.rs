@@ -126,10 +126,12 @@ impl HttpOrigin {
     }
 
     async fn fetch(&self, id: &str) -> Result<Loaded, OriginError> {
-        let target = self.service.url.target(id).map_err(|why| {
+        let refused = |why: &dyn std::fmt::Display| {
             let message = format!("contract {}: {why}", self.contract.name);
             OriginError { kind: OriginErrorKind::BadRequest, message }
-        })?;
+        };
+        let item = self.contract.item(id).map_err(|why| refused(&why))?;
+        let target = self.service.url.target(&item.parameters()).map_err(|why| refused(&why))?;
         let scheme = if self.service.url.is_tls() { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{}{target}", self.service.url.authority())
             .parse()

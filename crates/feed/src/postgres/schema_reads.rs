@@ -51,7 +51,7 @@ const READS: &str = "\
     select r.contract, r.classid::regclass::text, r.objid, coalesce(c.relkind::text, ''), \
       coalesce(n.nspname || '.' || c.relname, f.oid::regprocedure::text, ''), coalesce(c.relnamespace, 0), \
       coalesce(l.lanname not in ('c', 'internal') and f.prosqlbody is null, false), \
-      exists (select from reads t where t.classid = r.classid and t.contract < 0 and t.objid = r.objid \
+      exists (select from reads t where t.classid = r.classid and t.contract = -r.contract and t.objid = r.objid \
         or t.classid = r.classid and t.contract = r.contract and t.objid in ( \
           select inhparent from pg_inherits where inhrelid = r.objid)) \
     from reads r \
@@ -71,10 +71,18 @@ pub(super) async fn read(
     let mut reads = Reads::default();
     let (mut owners, mut roots, mut views) = (Vec::new(), Vec::new(), Vec::new());
     for (at, contract) in (1..).zip(contracts) {
-        if let Some(table) = relation(connection, &contract.table.quoted()).await? {
-            // Below zero: the tables themselves, whose rows are followed.
-            owners.extend([at, -at]);
-            roots.extend([table, table]);
+        // Below zero: the tables whose rows are followed.
+        for table in &contract.tables {
+            if let Some(table) = relation(connection, &table.name.quoted()).await? {
+                owners.extend([at, -at]);
+                roots.extend([table, table]);
+            }
+        }
+        for table in &contract.raising {
+            if let Some(table) = relation(connection, &table.quoted()).await? {
+                owners.push(-at);
+                roots.push(table);
+            }
         }
         let Some(value) = &contract.value else { continue };
         match view_of_value(connection, at, value).await? {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use feed::postgres::prepare;
 use feed::{
-    FeedError, PostgresSource, ReadObject, Schema, SchemaScope, ScopedContract, Source, TableName,
-    UnfollowedRead,
+    FeedError, PostgresSource, ReadObject, Schema, SchemaScope, ScopedContract, ScopedTable,
+    Source, TableName, UnfollowedRead,
 };
 
 use crate::fixture::{Fixture, products};
@@ -124,8 +124,11 @@ impl<'a> Followed<'a> {
         prepare(&options).await.unwrap();
         let contract = ScopedContract {
             name: "price".into(),
-            table: TableName::parse("products"),
-            bare_name: Some("products".into()),
+            tables: vec![ScopedTable {
+                name: TableName::parse("products"),
+                bare_name: Some("products".into()),
+            }],
+            raising: Vec::new(),
             value: Some(value.into()),
         };
         let scope = Arc::new(SchemaScope::new(&options.url, "tidegate", vec![contract]));
@@ -244,8 +247,8 @@ async fn unlistable_value_is_refused() {
     prepare(&options).await.unwrap();
     let contract = ScopedContract {
         name: "price".into(),
-        table: TableName::parse("products"),
-        bare_name: None,
+        tables: vec![ScopedTable { name: TableName::parse("products"), bare_name: None }],
+        raising: Vec::new(),
         value: Some("select 1 from products where id = $1".into()),
     };
     let url = fixture.server.url_as("shop", "postgres").parse().unwrap();

@@ -64,6 +64,12 @@ impl KeyType {
         }
     }
 
+    /// Whether equal values of both types have the same texts.
+    pub(super) fn has_texts_of(&self, other: &Self) -> bool {
+        let is_number = |kind: &Self| matches!(kind, Self::Integer { .. });
+        is_number(self) == is_number(other)
+    }
+
     /// Returns an id that the type takes, whether or not there is a row of it.
     pub(super) fn any_id(&self) -> &str {
         match self {

@@ -1,6 +1,6 @@
 //! The key column of a contract, as the table has it now: `alter table` may change its type while nodes run.
 
-use contract::split_table_name;
+use contract::{Contract, Item, MatchedColumns, Origin, TableColumn, split_table_name};
 use database::quoting::{mariadb_identifier, mariadb_literal};
 use mysql_async::{Column, Value as SqlValue};
 use parking_lot::RwLock;
@@ -9,7 +9,7 @@ use super::key::{KeyShape, KeyType};
 use super::pool::MariaDbPool;
 use super::value::text;
 use crate::origin::error::{OriginError, OriginErrorKind};
-use crate::origin::sql::no_such_table;
+use crate::origin::sql::{no_such_table, other_type};
 
 /// A table's key column.
 pub(super) struct KeyColumn {
@@ -55,26 +55,103 @@ impl KeyColumn {
         *self.current.write() = current;
         Ok(())
     }
+}
 
-    /// Returns the statement that selects `columns` by the key as `$1`, and the key column itself, which comes
-    /// last: its shape shows whether the type still applies.
-    pub(super) fn select(&self, columns: &[&str]) -> String {
+/// The columns of a table that an item names: the key, and those of variants.
+pub(super) struct ItemColumns(Vec<KeyColumn>);
+
+impl ItemColumns {
+    /// Reads the types of a contract's columns.
+    ///
+    /// # Errors
+    /// As [`KeyColumn::read`].
+    pub(super) async fn read(
+        pool: &MariaDbPool,
+        contract: &str,
+        from: &Origin,
+    ) -> Result<Self, OriginError> {
+        let mut columns = Vec::with_capacity(1 + from.variants.len());
+        for name in [&from.key].into_iter().chain(&from.variants) {
+            columns.push(KeyColumn::read(pool, contract, &from.table, name).await?);
+        }
+        Ok(Self(columns))
+    }
+
+    /// Returns the type of the key.
+    pub(super) fn key_type(&self) -> KeyType {
+        self.0[0].key_type()
+    }
+
+    /// Reads the types again.
+    ///
+    /// # Errors
+    /// As [`KeyColumn::read`].
+    pub(super) async fn refresh(&self, pool: &MariaDbPool) -> Result<(), OriginError> {
+        for column in &self.0 {
+            column.refresh(pool).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the SQL literals of an item's values, by the present types. `Err` has the value that the database writes in
+    /// another way.
+    pub(super) fn literals<'i>(&self, item: &'i Item<'_>) -> Result<Vec<String>, &'i str> {
+        let variants = item.variants.iter().map(|(_, value)| value.as_str());
+        let values = [&*item.id].into_iter().chain(variants);
+        let literal = |(column, value): (&KeyColumn, &'i str)| {
+            let key_type = column.key_type();
+            if key_type.writes(value) { Ok(key_type.literal(value)) } else { Err(value) }
+        };
+        self.0.iter().zip(values).map(literal).collect()
+    }
+
+    /// Returns the statement that selects `columns` of at most `limit` rows by the item's values as `$1`, `$2`, …, and the
+    /// item's columns themselves, which come last: their shapes show whether the types still apply.
+    pub(super) fn select(&self, columns: &[&str], limit: usize) -> String {
         let text = |column: &&str| {
             format!("cast({} as char character set utf8mb4)", mariadb_identifier(column))
         };
         let texts: Vec<String> = columns.iter().map(text).collect();
-        let [database, table, key] =
-            [&self.database, &self.table, &self.name].map(|name| mariadb_identifier(name));
+        let names: Vec<String> =
+            self.0.iter().map(|column| mariadb_identifier(&column.name)).collect();
+        let conditions: Vec<String> =
+            (1..).zip(&names).map(|(number, name)| format!("{name} = ${number}")).collect();
+        let [database, table] =
+            [&self.0[0].database, &self.0[0].table].map(|name| mariadb_identifier(name));
         format!(
-            "select {}, {key} from {database}.{table} where {key} = $1 limit 1",
-            texts.join(", ")
+            "select {}, {} from {database}.{table} where {} limit {limit}",
+            texts.join(", "),
+            names.join(", "),
+            conditions.join(" and ")
         )
     }
 
-    /// Whether a result of [`select`](Self::select) is of the type that was read last.
+    /// Whether a result of [`select`](Self::select) is of the types that were read last.
     pub(super) fn applies_to(&self, columns: &[Column]) -> bool {
-        columns.last().map(KeyShape::of) == Some(self.current.read().1)
+        let first = columns.len().checked_sub(self.0.len());
+        let shapes = first.map(|first| columns[first..].iter().map(KeyShape::of));
+        let current = self.0.iter().map(|column| column.current.read().1);
+        shapes.is_some_and(|shapes| shapes.eq(current))
     }
+}
+
+/// Checks that the columns by which rows of joined tables name entries have the texts of those that they are matched
+/// with.
+pub(super) async fn check_joined(
+    pool: &MariaDbPool,
+    contract: &Contract,
+) -> Result<(), OriginError> {
+    let read = async |TableColumn { table, column }: TableColumn<'_>| {
+        KeyColumn::read(pool, &contract.name, table, column).await
+    };
+    for MatchedColumns { own, joined } in contract.matched_columns() {
+        let kind = read(joined).await?.key_type();
+        let Some(own) = own else { continue };
+        if !read(own).await?.key_type().has_texts_of(&kind) {
+            return Err(other_type(contract, own, joined));
+        }
+    }
+    Ok(())
 }
 
 async fn read_type(

@@ -9,13 +9,13 @@ use database::mariadb::ResultSet;
 use database::quoting::mariadb_literal;
 use mysql_async::Value as SqlValue;
 
-use super::key_column::KeyColumn;
+use super::key_column::{ItemColumns, check_joined};
 use super::pool::{LoadSource, MariaDbPool, Snapshot};
 use super::value::{json_object, text};
 use crate::entry::{Content, Value};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
-use crate::origin::row::{absent_row, loaded_row, source};
+use crate::origin::row::{loaded_rows, row_limit, source};
 use crate::origin::sql::{ValueStatement, item, more_than_one_row, not_loadable};
 
 /// How often a load is repeated because the table was altered meanwhile.
@@ -28,7 +28,7 @@ pub struct MariaDbOrigin {
     dialect: SqlDialect,
     value: ValueStatement,
     columns: String,
-    key: KeyColumn,
+    key: ItemColumns,
 }
 
 impl MariaDbOrigin {
@@ -43,8 +43,9 @@ impl MariaDbOrigin {
         };
         let dialect = SqlDialect::mariadb(&pool.sql_mode().await?);
         let value = ValueStatement::new(&contract, &value, dialect)?;
-        let key = KeyColumn::read(&pool, &contract.name, &from.table, &from.key).await?;
-        let columns = key.select(&contract.load_columns());
+        let key = ItemColumns::read(&pool, &contract.name, &from).await?;
+        check_joined(&pool, &contract).await?;
+        let columns = key.select(&contract.load_columns(), row_limit(&contract));
         let key_type = key.key_type();
         // The server refuses a text with more than one statement as a whole.
         let id = key_type.literal(key_type.any_id());
@@ -67,31 +68,31 @@ impl MariaDbOrigin {
     /// # Errors
     /// The database writes the id in another way, also after a look at the column's present type.
     async fn statements(&self, item: &Item<'_>) -> Result<[String; 2], OriginError> {
-        let id = &*item.id;
-        if !self.key.key_type().writes(id) {
+        let mut literals = self.key.literals(item);
+        if literals.is_err() {
             self.key.refresh(&self.pool).await?;
+            literals = self.key.literals(item);
         }
-        let key_type = self.key.key_type();
-        if !key_type.writes(id) {
-            return Err(OriginError::bad_request(format!(
-                "{id:?} is not an id as the database writes it"
-            )));
-        }
-        let literal = key_type.literal(id);
+        let literals = literals.map_err(|value| {
+            let of = if value == item.id { "an id" } else { "a variant" };
+            OriginError::bad_request(format!("{value:?} is not {of} as the database writes it"))
+        })?;
         // The line break ends a comment at the end of the contract's statement.
         let values = self.value.values(item);
         let value = self.value.sql(|number| match number.checked_sub(1) {
-            None => literal.clone(),
+            None => literals[0].clone(),
             Some(variant) => mariadb_literal(values[variant]),
         });
-        let columns =
-            contract::replace_parameters(&self.columns, self.dialect, |_| literal.clone());
+        let columns = contract::replace_parameters(&self.columns, self.dialect, |number| {
+            let number = number.parse::<usize>().unwrap_or_default();
+            literals.get(number.wrapping_sub(1)).cloned().unwrap_or_default()
+        });
         Ok([format!("{value}\n"), format!("{columns}\n")])
     }
 
     fn read(
         &self,
-        id: &str,
+        item: &Item<'_>,
         value: ResultSet,
         columns: ResultSet,
         LoadSource { seen, log }: LoadSource,
@@ -107,16 +108,13 @@ impl MariaDbOrigin {
             }
             None => Content::Absent,
         };
-        let names = contract.load_columns().into_iter();
-        let columns = match columns.rows.into_iter().next() {
-            Some(row) => {
-                let cell = |value: SqlValue| text(&value).map_or(Cell::Null, Cell::Text);
-                // The key column itself, which comes last, has no name.
-                names.zip(row).map(|(name, value)| (name, cell(value))).collect::<Row>()
-            }
-            None => absent_row(contract, id),
+        let cell = |value: SqlValue| text(&value).map_or(Cell::Null, Cell::Text);
+        // The item's columns themselves, which come last, have no name.
+        let row = |row: Vec<SqlValue>| {
+            contract.load_columns().into_iter().zip(row.into_iter().map(cell)).collect()
         };
-        let loaded = loaded_row(contract, id, content, &columns, seen)?;
+        let rows: Vec<Row> = columns.rows.into_iter().map(row).collect();
+        let loaded = loaded_rows(contract, item, content, &rows, seen)?;
         Ok(Loaded { log: Some(log), ..loaded })
     }
 }
@@ -135,7 +133,7 @@ impl Origin for MariaDbOrigin {
             let mut found = results.into_iter();
             let (value, columns) = (next_result(&mut found)?, next_result(&mut found)?);
             if self.key.applies_to(&columns.columns) {
-                return self.read(&item.id, value, columns, source);
+                return self.read(&item, value, columns, source);
             }
             self.key.refresh(&self.pool).await?;
         }
@@ -193,7 +191,7 @@ impl Origin for MariaDbOrigin {
             if !origin.key.applies_to(&columns.columns) {
                 return Ok(load_separately(items).await);
             }
-            loaded.push(origin.read(&item.id, value, columns, source));
+            loaded.push(origin.read(item, value, columns, source));
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })
     }
