@@ -46,9 +46,13 @@ pub(super) fn loaded_rows(
     seen: Option<Lsn>,
 ) -> Result<Loaded, OriginError> {
     if !rows.iter().all(|row| contract.item_matches_row(item, row)) {
+        let Item { id, variants } = item;
+        let values: Vec<&str> = variants.iter().map(|(_, value)| value.as_str()).collect();
+        let or_variant = if values.is_empty() { "" } else { ", or another variant of " };
         return Err(OriginError::bad_request(format!(
-            "contract {}: the row has another id than {:?}, or another variant than {:?}",
-            contract.name, item.id, item.variants
+            "contract {}: the row has another id than {id:?}{or_variant}{}",
+            contract.name,
+            values.join(", ")
         )));
     }
     // A row whose tags are left out would be changed without an effect on the entry.
