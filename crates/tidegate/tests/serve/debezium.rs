@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use relay::{Relay, RelayFault, RelayState, SECRET, post};
 
 use crate::faults::watch_nodes;
-use crate::joins;
 use crate::stack::{DEADLINE, Node, Stack, bound_ms, now, tier};
 
 /// The servers, nodes, and a relay between them.
@@ -433,15 +432,4 @@ fn unreadable_row_not_skipped() {
     let begun = now();
     assert_ne!(tier(&node.get(42)), Some("local"), "the whole table is invalidated");
     assert!(begun.elapsed() < DEADLINE + Duration::from_secs(1));
-}
-
-#[test]
-fn every_table_of_debezium_reaches_entries() {
-    let stack = Stack::start();
-    stack.sql(&(joins::tables("text") + joins::FULL));
-    Relay::set_up(&stack);
-    stack.sql("alter publication dbz_publication add table goods, prices, rates, settings, stock");
-    let shop = Shop::on(stack, 1, |config| joins::with_joins(&config));
-    joins::assert_joins(&shop.nodes[0], &|sql| drop(shop.stack.sql(sql)));
-    assert_eq!(shop.relay().refusals(), Vec::<String>::new());
 }
