@@ -22,6 +22,7 @@ stop_delay = "1s"
 hosts = ["tidegate.internal"]
 tokens = "tokens.toml"
 client_ca = "clients.pem"
+client_crl_file = "clients.crl"
 client = [{ name = "a", certificate = "cn:a", role = "viewer", reads = ["product"] }]
 audit_log = { file = "audit.log", rotate = "1MiB" }
 [listen]
