@@ -39,12 +39,14 @@ impl Gateway {
             };
             let (gateway, mut stopped) = (Arc::clone(&self.inner), stopped.clone());
             connections.spawn(async move {
+                // Boxed, so that an open connection has no memory for it.
+                let opening = Box::pin(open(&gateway, socket, peer, security));
                 let opened = tokio::select! {
-                    opened = open(&gateway, socket, peer, security) => opened,
+                    opened = opening => opened,
                     _ = stopped.changed() => None,
                 };
                 if let Some((stream, peer)) = opened {
-                    Connection::new(gateway, peer).run(stream, stopped).await;
+                    Connection::new(gateway, peer, stopped).run(stream).await;
                 }
                 drop(slot);
             });

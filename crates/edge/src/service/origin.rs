@@ -20,7 +20,7 @@ use crate::http::body::{Stream, TimedBody};
 use crate::http::pace::PaceLimits;
 use crate::settings::server_address::ServerAddress;
 use crate::settings::tls_files::TlsFiles;
-use crate::upstream::client::{HttpClient, http_client};
+use crate::upstream::client::{self, HttpClient, http_client};
 use crate::upstream::connector::Connector;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::upload::RequestBody;
@@ -163,7 +163,7 @@ impl HttpOrigin {
             request
         };
         let send = || async {
-            let response = self.client.request(request()).await;
+            let response = client::send(&self.client, request()).await;
             response.map_err(|err| UpstreamError::from_client(&err, self.service.timeout))
         };
         let mut sent = send().await;

@@ -18,6 +18,7 @@ mod forwarder;
 mod full_redis;
 mod https;
 mod identity;
+mod idle;
 mod keep;
 mod large_tag;
 mod mariadb;
