@@ -28,6 +28,9 @@ mod candidate;
 mod catalog;
 mod connection;
 mod feed;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
 mod options;
 mod parser;

@@ -4,6 +4,9 @@
 //! record of the payment, or by a repeat with the same key.
 
 mod connection;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod options;
 mod plain;
