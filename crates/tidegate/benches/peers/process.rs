@@ -40,6 +40,17 @@ impl Stat {
     }
 }
 
+/// Returns the resident memory of a process and its children, in bytes.
+pub(crate) fn resident_bytes(root: u32) -> Result<u64> {
+    let pids = family(root)?.into_iter().map(|(pid, _)| pid);
+    let of = |pid| -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+    };
+    Ok(pids.filter_map(of).sum())
+}
+
 /// Reads a process id from a server's pid file; `None` while there is none.
 pub(crate) fn pid_from_file(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
