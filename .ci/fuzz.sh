@@ -5,8 +5,8 @@ fuzz_flags='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
   -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks'
 
-# Runs the given targets, or all, for a number of seconds each. What they found stays in target/fuzz, so that a later
-# run goes on from there.
+# Runs the given targets, or all, for a number of seconds each. The corpus stays in target/fuzz, so that a later
+# run continues it.
 fuzz_tests() {
   local seconds=$1 name
   shift

@@ -1,4 +1,4 @@
-//! Idle connections: little memory, and no loss of what comes next.
+//! Idle connections: their memory, and the requests after them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

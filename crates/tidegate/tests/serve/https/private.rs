@@ -1,5 +1,6 @@
 //! Client certificates on the private listeners.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -311,10 +312,13 @@ fn revoked_certificate_refused_without_a_restart() {
         stream
     };
     assert_eq!([status("deploy"), status("monitoring")], [Some(200); 2]);
-    let mut kept = open("deploy");
+    let kept = open("deploy");
     publish(&list(&["deploy"], 2));
     wait_for("the revoked certificate is refused", || status("deploy").is_none());
-    assert!(request_on(&mut kept, "/metrics").is_err(), "its open connection has been closed");
+    let kept = RefCell::new(kept);
+    wait_for("its open connection is closed", || {
+        request_on(&mut kept.borrow_mut(), "/metrics").is_err()
+    });
     assert_eq!(status("monitoring"), Some(200));
     let metrics = shop.client("monitoring").get(shop.admin, "/metrics").text();
     let refused = "listener=\"admin\",reason=\"client_certificate\"";
@@ -332,7 +336,7 @@ fn revoked_certificate_refused_without_a_restart() {
 
     publish(&list(&[], 0));
     wait_for("the list has ended", || status("monitoring").is_none());
-    wait_for("it is named", || lines_with("revocation lists have ended") == 1);
+    wait_for("it is named", || lines_with("revocation lists have ended") >= 1);
     assert_eq!(ready().status, 200, "probes have no certificate");
     publish(&list(&[], 2));
     wait_for("a current list", || status("deploy") == Some(200));
@@ -343,7 +347,7 @@ fn revoked_certificate_refused_without_a_restart() {
 }
 
 #[test]
-fn revocation_lists_without_use_refuse_the_start() {
+fn unusable_revocation_list_refuses_the_start() {
     let (stack, certificates) = (Stack::start(), make());
     for (access, problem) in [
         ("client_crl_file = \"none.crl\"", "client_crl_file = "),
