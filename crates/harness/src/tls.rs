@@ -79,6 +79,24 @@ impl Certificates {
     /// # Errors
     /// When openssl fails.
     pub fn revoke(&self, names: &[&str], days: u32) -> Result<Vec<u8>> {
+        let number = self.path("crlnumber");
+        fs::write(&number, "01\n")?;
+        let number = format!(
+            "crlnumber = {}\ncrl_extensions = list\n[list]\nauthorityKeyIdentifier = keyid:always\n",
+            number.display()
+        );
+        self.issue_list(names, days, &number)
+    }
+
+    /// Returns an empty revocation list as openssl makes it by default.
+    ///
+    /// # Errors
+    /// When openssl fails.
+    pub fn revoke_by_version_1(&self) -> Result<Vec<u8>> {
+        self.issue_list(&[], 2, "")
+    }
+
+    fn issue_list(&self, names: &[&str], days: u32, options: &str) -> Result<Vec<u8>> {
         let at = |name: &str| self.path(name).display().to_string();
         let (index, config, list) = (at("index"), at("config"), at("list.crl"));
         let row = |name: &&str| {
@@ -87,7 +105,9 @@ impl Certificates {
         fs::write(&index, names.iter().map(row).collect::<String>())?;
         fs::write(
             &config,
-            format!("[ca]\ndefault_ca = own\n[own]\ndatabase = {index}\ndefault_md = sha256\n"),
+            format!(
+                "[ca]\ndefault_ca = own\n[own]\ndatabase = {index}\ndefault_md = sha256\n{options}"
+            ),
         )?;
         let (ca, ca_key, days) = (at("ca.pem"), at("ca.key"), days.to_string());
         let mut issuing = vec!["ca", "-gencrl", "-config", &config, "-cert", &ca];

@@ -47,8 +47,9 @@ impl ClientStream {
 
     /// Gives bytes back that were read: the next reads return them first.
     pub fn unread(&mut self, bytes: Bytes) {
-        self.unread = match self.unread.is_empty() {
-            true => bytes,
+        // A copy: a part of a buffer, even an empty one, would keep the whole buffer.
+        self.unread = match bytes.is_empty() {
+            true => return,
             false => [bytes, std::mem::take(&mut self.unread)].concat().into(),
         };
     }
@@ -94,6 +95,9 @@ impl AsyncRead for ClientStream {
             let size = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..size]);
             self.unread.advance(size);
+            if self.unread.is_empty() {
+                self.unread = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {

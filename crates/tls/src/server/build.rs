@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig, version};
 
-use super::files::{CERTIFICATE, CLIENT_CA, Contents, KEY, MinVersion, ServerFiles};
+use super::files::{CERTIFICATE, CLIENT_CA, CLIENT_CRL, Contents, KEY, MinVersion, ServerFiles};
 use super::resolver::ByName;
 use super::revocation::{RevocationList, parse_lists};
 use crate::certificate::Certificate;
@@ -119,5 +119,11 @@ fn client_verifier(
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .with_crls(lists)
             .enforce_revocation_expiration();
-    verifier.allow_unauthenticated().build().map_err(|err| unusable(&err))
+    verifier.allow_unauthenticated().build().map_err(|err| match err {
+        VerifierBuilderError::InvalidCrl(err) => TlsFailure::misconfigured(
+            format!("{CLIENT_CRL}: {err:?}"),
+            "issue the list again, by RFC 5280, for all reasons and all certificates",
+        ),
+        err => unusable(&err),
+    })
 }

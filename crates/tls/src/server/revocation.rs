@@ -36,6 +36,14 @@ pub(super) fn parse_lists(
     if lists.is_empty() {
         return Err(invalid("has no revocation list"));
     }
+    if lists.iter().any(|list| signed_part(list).is_some_and(|(version, _)| version.is_none())) {
+        // By RFC 5280, section 5.1.2.1; openssl makes lists of version 1 unless it is configured otherwise.
+        let problem = format!("{CLIENT_CRL} = {}: a list has version 1", path.display());
+        return Err(TlsFailure::misconfigured(
+            problem,
+            "issue lists of version 2: with openssl, set crl_extensions and crlnumber in the authority's section",
+        ));
+    }
     let read = |list: &CertificateRevocationListDer<'_>| RevocationList::parse(list);
     let ends: Option<Vec<_>> = lists.iter().map(read).collect();
     let ends = ends.ok_or_else(|| {
@@ -48,17 +56,25 @@ impl RevocationList {
     /// Parses a list. `None`: it is malformed, or has no end. Nothing is verified.
     #[must_use]
     pub fn parse(der: &[u8]) -> Option<Self> {
-        let (list, _) = element(der, SEQUENCE)?;
-        let (signed, rest) = element(list, SEQUENCE)?;
-        let (_, rest) = element(rest, SEQUENCE)?;
-        element(rest, BIT_STRING)?;
-        let rest = element(signed, INTEGER).map_or(signed, |(_, rest)| rest);
+        let (_, rest) = signed_part(der)?;
         let (_, rest) = element(rest, SEQUENCE)?;
         let (_, rest) = element(rest, SEQUENCE)?;
         let (_, _, rest) = any_element(rest)?;
         let (tag, until, _) = any_element(rest)?;
         Some(Self { until_s: parse_time(tag, until)? })
     }
+}
+
+/// Returns the version of a list, which one of version 1 does not have, and the signed elements after it.
+fn signed_part(der: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    let (list, _) = element(der, SEQUENCE)?;
+    let (signed, rest) = element(list, SEQUENCE)?;
+    let (_, rest) = element(rest, SEQUENCE)?;
+    element(rest, BIT_STRING)?;
+    Some(match element(signed, INTEGER) {
+        Some((version, rest)) => (Some(version), rest),
+        None => (None, signed),
+    })
 }
 
 #[cfg(test)]
@@ -77,9 +93,11 @@ mod tests {
         for end in 0..lists[0].len() {
             assert_eq!(RevocationList::parse(&lists[0][..end]), None, "{end}");
         }
+        let old = files.revoke_by_version_1().expect("a list");
         for (pem, problem) in [
+            (&old[..], "has version 1"),
             (&b""[..], "has no revocation list"),
-            (&files.pem("ca.pem").expect("it is there"), "has no revocation list"),
+            (&files.pem("ca.pem").expect("it is there")[..], "has no revocation list"),
             (b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n", "is malformed"),
             (b"-----BEGIN X509 CRL-----\nMAA=\n", "section"),
         ] {
