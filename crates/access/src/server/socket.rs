@@ -37,8 +37,8 @@ pub(super) struct Requests {
     ended: AtomicU64,
     /// The bodies of requests that have not been read to their end.
     open_bodies: AtomicU64,
-    /// Whether the connection waits for the first byte of a request.
-    is_waiting: AtomicBool,
+    /// Whether bytes have arrived after the last head or body.
+    is_receiving: AtomicBool,
     /// Whether the system may not have all bytes of the responses.
     is_unflushed: AtomicBool,
 }
@@ -46,6 +46,7 @@ pub(super) struct Requests {
 impl Requests {
     pub(super) fn start(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
+        self.is_receiving.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn end(&self) {
@@ -58,12 +59,13 @@ impl Requests {
 
     pub(super) fn body_ended(&self) {
         self.open_bodies.fetch_sub(1, Ordering::Relaxed);
+        self.is_receiving.store(false, Ordering::Relaxed);
     }
 
     /// Returns the number of requests, if the connection is between two messages, with all bytes of the last ones
     /// written, and read.
     pub(super) fn idle_after(&self) -> Option<u64> {
-        let is_idle = self.is_waiting.load(Ordering::Relaxed)
+        let is_idle = !self.is_receiving.load(Ordering::Relaxed)
             && !self.is_unflushed.load(Ordering::Relaxed)
             && self.open_bodies.load(Ordering::Relaxed) == 0;
         self.at_rest().filter(|_| is_idle)
@@ -139,7 +141,7 @@ impl AsyncRead for TimedSocket {
         let filled = buf.filled().len();
         let at_rest = this.requests.at_rest();
         if let Poll::Ready(read) = Pin::new(&mut this.socket).poll_read(cx, buf) {
-            this.requests.is_waiting.store(false, Ordering::Relaxed);
+            this.requests.is_receiving.store(true, Ordering::Relaxed);
             if buf.filled().len() > filled && this.head_begun.is_none_or(|n| Some(n) != at_rest) {
                 this.head_begun = at_rest;
             }
@@ -153,7 +155,6 @@ impl AsyncRead for TimedSocket {
             true => (Wait::Head(requests), this.timeouts.head),
             false => (Wait::Idle(requests), this.timeouts.idle),
         };
-        this.requests.is_waiting.store(matches!(wait, Wait::Idle(_)), Ordering::Relaxed);
         if this.read_wait != Some(wait) {
             this.read_wait = Some(wait);
             this.read_timer.as_mut().reset(Instant::now() + limit);

@@ -49,7 +49,7 @@ impl IdleCheck {
         self.limit.saturating_sub(self.idle)
     }
 
-    /// The limit begins anew: bytes have arrived.
+    /// Starts the limit again: bytes have arrived.
     pub(super) fn restart(&mut self) {
         self.idle = Duration::ZERO;
     }

@@ -87,6 +87,7 @@ fn idle_connections_take_little_memory() {
     let grown = memory(node.process.id()).saturating_sub(begun) / open.len() as u64;
     println!("before a request: {grown} bytes for each connection");
     assert!(grown <= BYTES_MAX, "{grown} bytes for each connection");
+    drop(open);
 }
 
 /// A request may arrive in parts, with a body, or with the next one in the same packet.
