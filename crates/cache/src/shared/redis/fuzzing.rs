@@ -1,8 +1,9 @@
 //! Entry points of fuzz tests: the parsers of bytes from Redis, with their invariants.
 
 use super::entry_format;
-use super::message::{self, NodeMessage};
+use super::message;
 use super::reply::Reply;
+use crate::shared::tier::NodeMessage;
 
 /// Parses a stored entry.
 ///
