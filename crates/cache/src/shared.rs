@@ -16,7 +16,7 @@ pub use self::memory::MemoryTier;
 pub use self::options::SharedOptions;
 pub use self::redis::{RedisLogin, RedisMetrics, RedisOptions, RedisTier, RedisTls};
 pub use self::tier::{
-    Fill, LeadRequest, Leadership, Led, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition,
-    Touch,
+    Fill, LeadRequest, Leadership, Led, NodeMessage, NodeRecord, Outcome, SharedRead, SharedTier,
+    TierPosition, Touch,
 };
 pub use self::url::SharedUrl;

@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod man;
 pub(crate) mod purge;
+pub(crate) mod reload;
 pub(crate) mod sale;
 mod sale_provider;
 pub(crate) mod schema;

@@ -27,6 +27,16 @@ pub(crate) fn block_on(work: impl Future<Output = Exit>) -> Exit {
     }
 }
 
+/// Calls `reload` for each SIGHUP, one after the other; never ends.
+pub(crate) async fn on_hangup(mut reload: impl AsyncFnMut()) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return std::future::pending().await;
+    };
+    while hangup.recv().await.is_some() {
+        reload().await;
+    }
+}
+
 /// Waits for SIGINT or SIGTERM. Where they can't be received, they end the process.
 pub(crate) async fn stop_requested() {
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));

@@ -11,22 +11,23 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use listen::ClientStream;
+use listen::{ClientStream, Switch};
 use tokio::sync::watch;
 
 use super::h2_stream::{StreamExecutor, StreamProgress, TrackedBody};
 use super::http_server::http_server;
 use super::wake_gate::PollOnWake;
 use super::write_timeout::WriteTimeout;
-use crate::gateway::{Dispatch, GatewayInner};
+use crate::gateway::{Dispatch, Gateway};
 use crate::http::body::Body;
 use crate::http::client::Peer;
 use crate::http::forwarding::list_members;
 use crate::http::in_flight::{ClientRequest, ConnectionActivity};
+use crate::telemetry::metrics::Metrics;
 
 /// One client connection.
 pub(super) struct Connection {
-    gateway: Arc<GatewayInner>,
+    gateway: Switch<Gateway>,
     activity: Arc<ConnectionActivity>,
     streams: StreamExecutor,
     peer: Peer,
@@ -45,24 +46,28 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Arc<GatewayInner>, peer: Peer) -> Self {
-        let slow_readers = gateway.metrics.slow_readers.clone();
-        let streams = StreamExecutor::new(gateway.client_pace(), slow_readers);
+    pub(super) fn new(gateway: Switch<Gateway>, peer: Peer) -> Self {
+        let streams = gateway.with(|Gateway { inner }| {
+            StreamExecutor::new(inner.client_pace(), inner.metrics.slow_readers.clone())
+        });
         Self { gateway, activity: Arc::default(), streams, peer }
     }
 
     pub(super) async fn run(self, socket: ClientStream, mut stopped: watch::Receiver<bool>) {
-        let gateway = Arc::clone(&self.gateway);
         let activity = Arc::clone(&self.activity);
-        let _open = OpenConnection::new(&gateway);
+        // Nothing of the gateway itself is kept: a connection may outlive it by far.
+        let (metrics, pace, head_timeout, server) = self.gateway.with(|Gateway { inner }| {
+            let server = http_server(&inner.options, self.streams.clone());
+            let head_timeout = inner.options.head_timeout;
+            (Arc::clone(&inner.metrics), inner.client_pace(), head_timeout, server)
+        });
+        let _open = OpenConnection::new(&metrics);
         socket.set_nodelay();
-        let slow_readers = gateway.metrics.slow_readers.clone();
-        let socket =
-            WriteTimeout::new(socket, Arc::clone(&activity), gateway.client_pace(), slow_readers);
-        let server = http_server(&gateway.options, self.streams.clone());
+        let slow_readers = metrics.slow_readers.clone();
+        let socket = WriteTimeout::new(socket, Arc::clone(&activity), pace, slow_readers);
         let io = TokioIo::new(socket);
         let mut serving = pin!(server.serve_connection_with_upgrades(io, self));
-        let mut idle_check = tokio::time::interval(gateway.options.head_timeout);
+        let mut idle_check = tokio::time::interval(head_timeout);
         idle_check.reset();
         let (mut last_started, mut last_written) = (0, 0);
         loop {
@@ -89,7 +94,7 @@ impl Connection {
                     let (started, written) = (activity.started(), activity.written_bytes());
                     let is_writing = written - last_written >= ACTIVE_BYTES;
                     if activity.is_idle() && started == last_started && !is_writing {
-                        gateway.metrics.slow_connections.inc_by(u64::from(started == 0));
+                        metrics.slow_connections.inc_by(u64::from(started == 0));
                         return;
                     }
                     (last_started, last_written) = (started, written);
@@ -107,18 +112,18 @@ impl Connection {
 }
 
 /// Counts a connection in the gauge of open connections.
-struct OpenConnection<'a>(&'a GatewayInner);
+struct OpenConnection<'a>(&'a Metrics);
 
 impl<'a> OpenConnection<'a> {
-    fn new(gateway: &'a GatewayInner) -> Self {
-        gateway.metrics.connections.inc();
-        Self(gateway)
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics)
     }
 }
 
 impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.metrics.connections.dec();
+        self.0.connections.dec();
     }
 }
 
@@ -133,14 +138,15 @@ impl Service<Request<Incoming>> for Connection {
             self.activity.last_request();
         }
         let progress = (request.version() == Version::HTTP_2).then(|| self.streams.start_stream());
-        let response = match self.gateway.dispatch(request, self.peer) {
-            Dispatch::Ready(response) => PendingResponse::Ready(Some(response)),
-            Dispatch::Pending(pending) => {
-                let client_request = ClientRequest::new(&self.activity);
-                let gateway = Arc::clone(&self.gateway);
-                PendingResponse::Pending(Box::pin(gateway.resume(pending, client_request)))
-            }
-        };
+        let response =
+            self.gateway.with(|Gateway { inner }| match inner.dispatch(request, self.peer) {
+                Dispatch::Ready(response) => PendingResponse::Ready(Some(response)),
+                Dispatch::Pending(pending) => {
+                    let client_request = ClientRequest::new(&self.activity);
+                    let gateway = Arc::clone(inner);
+                    PendingResponse::Pending(Box::pin(gateway.resume(pending, client_request)))
+                }
+            });
         ResponseFuture { response, progress }
     }
 }

@@ -21,6 +21,7 @@ use super::log::LogFormat;
 use super::name_lines::NameLines;
 use super::raw::RawConfig;
 use super::region::Regions;
+use super::settings::Settings;
 use super::source::Source;
 
 /// A checked configuration.
@@ -58,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) contracts: Contracts,
     /// The places of the contracts' names in the files.
     pub(crate) name_lines: NameLines,
+    /// The values by key.
+    pub(crate) settings: Settings,
 }
 
 impl Config {
@@ -121,6 +124,7 @@ impl Config {
             log: raw.log,
             contracts,
             name_lines: NameLines::of(files.all()),
+            settings: files.main.settings(&data),
         })
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use contract::config::{KeySurvey, TableReader};
 
 use super::raw::{KEYS, RawConfig};
+use super::settings::{RESTART, is_among};
 use super::{reference, schema};
 
 /// A configuration without options.
@@ -223,6 +224,20 @@ fn full_configuration_has_every_key() {
     }
     let missing: Vec<_> = survey().read.difference(&set).cloned().collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// A new key has to be in the table, and the table has to say the same as the code.
+#[test]
+fn page_says_whether_each_key_reloads() {
+    let table = reference::reload_table();
+    let read = survey().read;
+    let is_table = |key: &String| read.iter().any(|other| other.starts_with(&format!("{key}.")));
+    for key in read.iter().filter(|key| !is_table(key)) {
+        let root = key.split("[]").next().expect("a part");
+        let rows: Vec<_> = table.iter().filter(|row| row.has(root)).collect();
+        let [row] = *rows else { panic!("{key} is in {} rows", rows.len()) };
+        assert_eq!(row.needs_restart, is_among(root, RESTART), "{key}");
+    }
 }
 
 /// An editor that reads the schema must not call a valid file wrong.

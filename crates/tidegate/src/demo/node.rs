@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::error::StageError;
 use crate::config::{Config, ConfigError, Listen};
-use crate::node::{Listening, Node, NodeError};
+use crate::node::{Listening, Node, NodeError, Reloads};
 
 /// The demo's configuration, with placeholders for addresses and paths.
 const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
@@ -48,7 +48,7 @@ impl DemoNode {
         let listening = Listening::bind_or_move(&config.listen)?;
         let at = listening.at.clone();
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));
+        let task = tokio::spawn(Arc::clone(&node).run(listening, stopped, Reloads::refused()));
         node.wait_proven(PROOF_TIMEOUT).await.context("Tidegate did not start to follow")?;
         Ok(Self { at, node, stop, task })
     }

@@ -32,6 +32,7 @@ mod pages;
 mod pricing;
 mod proxies;
 mod queries;
+mod reload;
 mod renew;
 mod ryw;
 mod sale;
