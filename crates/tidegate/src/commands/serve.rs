@@ -14,7 +14,7 @@ use super::config_args::ConfigArgs;
 use crate::config::{Config, ConfigError, ListenerTls, Regions};
 use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError, ReloadHandle, Reloads};
-use crate::runtime::{block_on, on_hangup, stop_requested};
+use crate::runtime::{Hangups, block_on, stop_requested};
 use crate::terminal::{log_to_stderr, print, print_error};
 
 /// Serve a store: gateway, data API, admin.
@@ -65,6 +65,8 @@ fn scheme(tls: &Option<ListenerTls>) -> &'static str {
 }
 
 async fn serve(path: &Path, config: &Config) -> Result<(), NodeError> {
+    // Before anything else: a SIGHUP during the start must not end the process.
+    let hangups = Hangups::receive();
     let node = Arc::new(Node::build(config).await?);
     let listening = Listening::bind(&config.listen, node.served())?;
     let tls = &config.listen.tls;
@@ -131,7 +133,7 @@ async fn serve(path: &Path, config: &Config) -> Result<(), NodeError> {
     });
     let reloads = Reloads::of(path.to_owned());
     let (handle, audit_log) = (reloads.handle(), node.audit_log());
-    tokio::spawn(on_hangup(async move || reload_by_signal(&handle, audit_log.as_ref()).await));
+    tokio::spawn(hangups.each(async move || reload_by_signal(&handle, audit_log.as_ref()).await));
     node.run(listening, stopped, reloads).await
 }
 

@@ -1,4 +1,4 @@
-//! The values of a configuration by key: what a reload changes, and what nodes compare.
+//! The values of a configuration by key, for the comparison with those of a reload and of other nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

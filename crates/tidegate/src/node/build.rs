@@ -118,7 +118,12 @@ impl Node {
         let (main, others) = sources.split_first().ok_or_else(no_source)?;
         let others = others.iter().map(|other| (other.name.to_string(), other.engine.clone()));
         let others = others.collect();
-        let (main, clock, metrics) = (&main.engine, &kept.clock, &kept.edge_metrics);
+        let metrics = match changes {
+            Changes::Applied => Arc::clone(&kept.edge_metrics),
+            // A check shows nothing in the metrics of the gateway that serves.
+            Changes::Planned => Arc::new(edge::Metrics::new(&mut Registry::default())),
+        };
+        let (main, clock, metrics) = (&main.engine, &kept.clock, &metrics);
         let gateway = connect::gateway(config, &contracts, &forms, main, others, clock, metrics)?;
         let page_audit = page_auditor(config, gateway.as_ref(), &sources, &mut registry);
         let sale = kept.sale(config).await?;

@@ -24,6 +24,9 @@ use super::reload::{Done, ReloadHandle, Reloads, Replacement, prepare};
 /// The time that requests in flight have to finish when the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The pause between two looks whether loads have ended, after the last request.
+const LOADS_PAUSE: Duration = Duration::from_millis(5);
+
 /// A process that serves.
 struct Server {
     kept: Arc<Kept>,
@@ -81,11 +84,15 @@ impl Node {
         if let Some(Reloading { prepared, .. }) = &server.reloading {
             prepared.abort();
         }
-        let drained = async { while serving.join_next().await.is_some() {} };
+        let node = Arc::clone(&server.live.node);
+        let drained = async {
+            while serving.join_next().await.is_some() {}
+            node.end_of_loads().await;
+        };
         let gateway = server.live.node.gateway.as_ref().map(edge::Gateway::drain_timeout);
         let limit = gateway.map_or(DRAIN_TIMEOUT, |limit| limit.max(DRAIN_TIMEOUT));
         if ended.is_ok() && tokio::time::timeout(limit, drained).await.is_err() {
-            tracing::warn!("some requests were still in flight after {limit:?}");
+            tracing::warn!("some requests or loads were still in flight after {limit:?}");
         }
         ended
     }
@@ -129,6 +136,13 @@ impl Node {
             });
         }
         background
+    }
+
+    /// Waits until no load is in progress, so that none leaves a lease behind for which other nodes would wait.
+    async fn end_of_loads(&self) {
+        while self.sources.iter().any(|source| source.engine.loads_in_progress() > 0) {
+            tokio::time::sleep(LOADS_PAUSE).await;
+        }
     }
 
     /// Starts the loops of this configuration, apart from the followers of logs.

@@ -36,16 +36,6 @@ fn with_names(config: String) -> String {
     config + NAMES
 }
 
-/// The same key and the same watched columns with another form of the value.
-fn in_euros(config: String) -> String {
-    let newer = config.replace(
-        "select price_cents, currency from",
-        "select price_cents / 100.0 as price, currency from",
-    );
-    assert_ne!(newer, config);
-    newer
-}
-
 fn with_edge(config: String) -> String {
     config + "\n[edge]\nmax_tags = 77\n"
 }

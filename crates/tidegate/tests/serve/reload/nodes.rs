@@ -146,8 +146,13 @@ fn load_in_flight_ends_before_the_stop() {
             )
         });
         node.reloaded();
+        // The client of this load is gone before it ends.
+        let mut gone = std::net::TcpStream::connect(data).expect("connects");
+        let request = format!("GET /data/product_price/8 HTTP/1.1\r\nhost: {data}\r\n\r\n");
+        std::io::Write::write_all(&mut gone, request.as_bytes()).expect("sent");
         let reader = scope.spawn(move || http::get(data, "/data/product_price/7", DEADLINE));
         thread::sleep(std::time::Duration::from_millis(300));
+        drop(gone);
         assert!(node.process.terminate(DEADLINE).expect("ended").success());
         reader.join().expect("joined")
     });
