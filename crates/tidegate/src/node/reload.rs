@@ -19,7 +19,10 @@ const QUEUE: usize = 64;
 const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause between two looks whether it does.
-const PROOF_PAUSE: Duration = Duration::from_millis(2);
+const PROOF_PAUSE: Duration = Duration::from_millis(20);
+
+/// A shared tier that can't be read so many times in a row is away.
+const TIER_ATTEMPTS: u32 = 10;
 
 const STOPPING: ReloadError = ReloadError::Unavailable("the process stops");
 
@@ -121,10 +124,21 @@ pub(super) async fn prepare(
     Ok(Replacement { live, changed })
 }
 
-/// Waits until each source of `new` is proven, as far as that of `present` is.
+/// Waits until each source of `new` is proven, as far as that of `present` is. A source whose shared tier is away can't be
+/// proven by waiting: its answers come from the origin, as after a start in this state.
 async fn proves_as(new: &Node, present: &Node) {
     for (new, present) in new.sources.iter().zip(&present.sources) {
+        let mut failures = 0;
         while new.engine.status().bound.is_none() && present.engine.status().bound.is_some() {
+            let position = new.engine.shared().position().await;
+            failures = if position.is_err() { failures + 1 } else { 0 };
+            if failures == TIER_ATTEMPTS {
+                tracing::warn!(
+                    source = &*new.name,
+                    "the shared tier is away: answers of the new configuration are loaded"
+                );
+                break;
+            }
             tokio::time::sleep(PROOF_PAUSE).await;
         }
     }

@@ -67,7 +67,7 @@ impl Node {
         (answer, body)
     }
 
-    fn readiness(&self) -> Value {
+    fn components(&self) -> Value {
         let answer = http::get(self.admin, "/readyz", DEADLINE).expect("an answer");
         serde_json::from_slice(&answer.body).expect("JSON")
     }

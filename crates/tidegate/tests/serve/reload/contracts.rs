@@ -75,6 +75,7 @@ fn old_form_never_answered_after_acknowledgement() {
                 assert_eq!(status, 200, "{body}");
                 assert!(round_of(&body) >= before, "an old form after {before}: {body}");
                 checked += 1;
+                thread::sleep(std::time::Duration::from_millis(2));
                 if before == ROUNDS {
                     return checked;
                 }
@@ -89,7 +90,8 @@ fn old_form_never_answered_after_acknowledgement() {
             });
             acknowledged.store(round, Ordering::SeqCst);
         }
-        let checked: usize = clients.into_iter().map(|client| client.join().expect("it ends")).sum();
+        let checked: usize =
+            clients.into_iter().map(|client| client.join().expect("it ends")).sum();
         assert!(checked > 50, "{checked}");
     });
 }
@@ -98,11 +100,14 @@ fn old_form_never_answered_after_acknowledgement() {
 #[test]
 fn shared_entries_of_unchanged_contracts_kept() {
     let stack = Stack::start();
-    let node = stack.node();
+    let lasting = |config: String| {
+        config.replace("staleness = \"1s\"", "staleness = \"1s\"\nttl       = \"5min\"")
+    };
+    let node = stack.node_with(lasting);
     for id in 1..=20 {
         wait_cached(&node, "product_price", id);
     }
-    stack.reload(&node, with_names);
+    stack.reload(&node, |config| with_names(lasting(config)));
     for id in 1..=20 {
         let answer = node.get(id);
         assert_ne!(tier(&answer), Some("origin"), "{id}: {answer:?}");

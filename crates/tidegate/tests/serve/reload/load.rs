@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use harness::http;
 
@@ -58,6 +59,9 @@ impl Kept {
     }
 }
 
+/// The pause of a client: the node needs the processors, too.
+const PAUSE: Duration = Duration::from_millis(4);
+
 /// Clients of the data API and of the gateway.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
@@ -84,6 +88,7 @@ impl Load {
                     };
                     assert_eq!(status, 200, "{path}: {body}");
                     served.fetch_add(1, Ordering::Relaxed);
+                    thread::sleep(PAUSE);
                 }
             })
         };

@@ -30,7 +30,7 @@ fn differing_nodes_named_until_they_agree() {
         node.wait("its metric", |node| {
             node.metric("tidegate_configuration_differing_nodes") == 1.0
         });
-        let readiness = node.readiness();
+        let readiness = node.components();
         assert_eq!(readiness["ready"], true, "no reason to take it out of traffic: {readiness}");
         let component = &readiness["components"]["configuration"];
         assert_eq!(component["ok"], false, "{readiness}");
@@ -87,7 +87,7 @@ fn rolling_restart_fails_no_request() {
         format!(
             "upstream nodes {{ server {first} max_fails=1 fail_timeout=1s; server {second} max_fails=1 fail_timeout=1s; keepalive 16; }}\n\
              server {{ listen {} backlog=512; location / {{ proxy_pass http://nodes; proxy_http_version 1.1; \
-             proxy_set_header Connection \"\"; proxy_next_upstream error timeout; }} }}",
+             proxy_set_header Host localhost; proxy_set_header Connection \"\"; proxy_next_upstream error timeout; }} }}",
             site.listen
         )
     })
@@ -127,6 +127,7 @@ fn client(
             let answer = http::get(to, "/data/product_price/42", DEADLINE).expect("an answer");
             assert_eq!(answer.status, 200, "{}", answer.text());
             served.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(std::time::Duration::from_millis(4));
         }
     })
 }
