@@ -81,7 +81,9 @@ impl Node {
             }
         };
         server.kept.health.stopping();
-        if let Some(Reloading { prepared, .. }) = &server.reloading {
+        // Callers of reloads get an answer now, so that the drain does not wait for them.
+        drop(reloads);
+        if let Some(Reloading { prepared, .. }) = server.reloading.take() {
             prepared.abort();
         }
         let node = Arc::clone(&server.live.node);
