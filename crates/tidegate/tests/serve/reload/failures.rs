@@ -4,6 +4,9 @@ use super::load::Load;
 use super::{command, signal, text, unchanged, with_names};
 use crate::stack::{Node, Stack};
 
+/// Edits a configuration.
+type Edit = fn(String) -> String;
+
 /// The configuration of before serves, and the failure is shown everywhere.
 fn assert_not_reloaded(node: &Node, part: &str) {
     assert_eq!(node.value("product_name", 42).0.status, 404, "the new contract is not served");
@@ -33,7 +36,7 @@ fn broken_file_changes_nothing() {
     let stack = Stack::start();
     let node = stack.node();
     let load = Load::on(&node);
-    let broken: [(fn(String) -> String, &str); 5] = [
+    let broken: [(Edit, &str); 5] = [
         (|config| with_names(config) + "[oops", "line"),
         (
             |config| with_names(config).replace("staleness = \"1s\"", "stalenes = \"1s\""),

@@ -32,7 +32,7 @@ fn fifty_reloads_leak_nothing() {
     let mut kept = Kept::connect(node.gateway);
     let mut reload = |round: usize| {
         assert_eq!(kept.get("/p/42").0, 200, "the connection of before all reloads");
-        stack.reload(&node, if round % 2 == 0 { with_names } else { unchanged });
+        stack.reload(&node, if round.is_multiple_of(2) { with_names } else { unchanged });
     };
     (0..5).for_each(&mut reload);
     let (memory, files) = usage(&node);

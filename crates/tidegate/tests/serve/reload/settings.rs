@@ -87,7 +87,7 @@ fn reload_needs_the_role_and_is_recorded() {
     let audited = |config: String| {
         format!("[access]\naudit_log = {{ file = \"{}\" }}\n{config}", log.display())
     };
-    let node = stack.node_with(&audited);
+    let node = stack.node_with(audited);
     stack.write(&node, |config| super::with_names(audited(config)));
     node.reloaded();
     node.hangup();
