@@ -137,7 +137,7 @@ fn client(
 fn load_in_flight_ends_before_the_stop() {
     let stack = Stack::start();
     let mut node = stack.node();
-    stack.sql("create or replace function slow(int) returns int language sql as 'select $1 from pg_sleep(1)'");
+    stack.sql("create or replace function slow(int) returns int language sql as 'select $1 from pg_sleep(case when $1 = 1008 then 3 else 1 end)'");
     let data = node.data;
     let answer = thread::scope(|scope| {
         stack.write(&node, |config| {
