@@ -5,6 +5,7 @@ mod body;
 mod checkouts;
 mod guard;
 mod holds;
+mod jobs;
 mod problem;
 mod stock;
 
@@ -18,6 +19,7 @@ use listen::Acceptor;
 
 use self::guard::check_caller;
 use self::problem::{method_not_allowed, not_found};
+use crate::jobs::Jobs;
 use crate::service::Sale;
 
 /// The largest body, in bytes: a hold with the most and longest lines.
@@ -31,11 +33,11 @@ const WEBHOOK_BYTES_MAX: usize = 512 * 1024;
 pub async fn serve(
     acceptor: Acceptor,
     gate: Gate,
-    sale: Sale,
+    (sale, jobs): (Sale, Jobs),
     audit_log: Option<AuditLog>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let service = TowerToHyperService::new(router(gate, sale, audit_log));
+    let service = TowerToHyperService::new(router(gate, sale, jobs, audit_log));
     access::serve(acceptor, service, stop).await;
 }
 
@@ -46,7 +48,7 @@ fn webhooks() -> Router<Sale> {
         .layer(DefaultBodyLimit::max(WEBHOOK_BYTES_MAX))
 }
 
-fn router(gate: Gate, sale: Sale, audit_log: Option<AuditLog>) -> Router {
+fn router(gate: Gate, sale: Sale, jobs: Jobs, audit_log: Option<AuditLog>) -> Router {
     Router::new()
         .route("/v1/stock/{sku}", put(stock::put).get(stock::get))
         .route("/v1/stock/{sku}/adjust", post(stock::adjust))
@@ -61,6 +63,7 @@ fn router(gate: Gate, sale: Sale, audit_log: Option<AuditLog>) -> Router {
         .route("/v1/orders/{order}/cancel", post(checkouts::cancel))
         .route("/v1/orders/{order}/refund", post(checkouts::refund))
         .route("/v1/events", get(checkouts::events))
+        .merge(jobs::routes(jobs))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(audit_log))
         .fallback(not_found)

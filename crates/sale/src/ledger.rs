@@ -2,6 +2,7 @@
 
 mod checkout;
 mod error;
+mod job;
 mod outcome;
 mod view;
 
@@ -14,6 +15,10 @@ pub use self::checkout::{
     NewCheckout, OrderEvent, PaymentAttempt,
 };
 pub use self::error::LedgerError;
+pub use self::job::{
+    Claim, DeadJob, EndJob, EndedJob, EnqueueOutcome, JobKind, JobLedger, JobStats, Leased,
+    LeasedJob, NewJob, OldestSnapshot, ReadUpTo, Reading,
+};
 pub use self::outcome::{
     AdjustOutcome, Adjusted, EndHold, EndOutcome, EndRefusal, ExtendOutcome, Granted, HoldOutcome,
     NewHold, Outcome, StockRefusal,
@@ -25,7 +30,7 @@ use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 /// A ledger. Every call is one transaction: all that it answered is durable, and a call that failed may have had
 /// its effect or not. A repeat with the same keys has no second effect.
 #[async_trait]
-pub trait Ledger: CheckoutLedger {
+pub trait Ledger: CheckoutLedger + JobLedger {
     /// Grants or refuses each hold of a batch, in this order. Returns an outcome for each.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 //! | [`rules`] | the rules of stock and holds, pure |
 //! | [`ledger`] | the port of the ledger, with its requests and outcomes |
 //! | [`postgres`], [`sqlite`] | the ledgers |
+//! | [`jobs`] | the work behind: jobs, their workers, their endpoints |
 //! | [`payment`] | the port of payment providers, and the providers |
 //! | [`request`] | requests, checked |
 //! | [`http`] | the API |
@@ -37,6 +38,9 @@ mod checkout_id;
 mod hold_id;
 pub mod http;
 mod invariants;
+mod job_columns;
+mod job_invariants;
+pub mod jobs;
 mod lane;
 pub mod ledger;
 mod options;

@@ -12,9 +12,13 @@ mod secret;
 mod signature;
 mod stripe;
 
+pub(crate) use self::connection::{Answer, Call, Client};
 pub use self::guard::{CallPass, GuardedProvider, NotSent};
+pub(crate) use self::options::ProviderUrl;
 pub use self::options::{PaymentOptions, ProviderKind};
 pub use self::port::{
     Payment, PaymentProvider, ProviderOutcome, ProviderPayment, Unknown, WebhookEvent,
     WebhookRefusal,
 };
+pub(crate) use self::secret::SecretFile;
+pub(crate) use self::signature::sign;

@@ -17,7 +17,7 @@ pub enum ProviderKind {
 
 /// The address of a provider.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct ProviderUrl {
+pub(crate) struct ProviderUrl {
     pub(super) is_tls: bool,
     pub(super) host: String,
     pub(super) port: u16,
