@@ -16,7 +16,7 @@ mod upkeep;
 
 pub use self::error::JobError;
 pub use self::metrics::JobMetrics;
-pub use self::options::{JobOptions, JobWorkers};
+pub use self::options::{JobOptions, JobWorkers, check_kinds};
 pub use self::request::{JobRequest, LEASES};
 pub use self::runner::{JobHandler, JobResult};
 pub use self::service::{Jobs, JobsSetup};

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 mod config_args;
 pub(crate) mod demo;
 pub(crate) mod init;
+pub(crate) mod jobs;
 pub(crate) mod man;
 pub(crate) mod purge;
 pub(crate) mod sale;

@@ -97,7 +97,9 @@ impl From<JobError> for Problem {
                 (StatusCode::CONFLICT, "kind-has-endpoint", "Jobs are sent to an endpoint")
             }
             JobError::Draining(_) => (StatusCode::CONFLICT, "kind-draining", "Jobs are drained"),
-            JobError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "jobs-busy", "Too many jobs"),
+            JobError::Busy { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "jobs-busy", "Too many jobs")
+            }
             JobError::KeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",

@@ -96,7 +96,14 @@ fn judge(jobs: &[LeasedJob], answer: &Answer) -> Vec<JobResult> {
         let result = |job: &LeasedJob| {
             let id = job.id.to_string();
             match failed.iter().find(|failed| failed["job"] == id.as_str()) {
-                Some(failed) => JobResult::Failed(failed["reason"].as_str().unwrap_or("failed").chars().take(REASON_MAX).collect()),
+                Some(failed) => JobResult::Failed(
+                    failed["reason"]
+                        .as_str()
+                        .unwrap_or("failed")
+                        .chars()
+                        .take(REASON_MAX)
+                        .collect(),
+                ),
                 None => JobResult::Done,
             }
         };

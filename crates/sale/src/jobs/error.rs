@@ -17,13 +17,17 @@ pub enum JobError {
     #[error("there is no kind of jobs {0:?}; add [jobs.{0}] to the configuration of the nodes")]
     UnknownKind(String),
     /// A node calls the endpoint of this kind.
-    #[error("jobs of {0:?} are sent to their url by the nodes; remove url from [jobs.{0}] to take them by requests")]
+    #[error(
+        "jobs of {0:?} are sent to their url by the nodes; remove url from [jobs.{0}] to take them by requests"
+    )]
     HasEndpoint(String),
     /// The kind is being drained.
     #[error("jobs of {0:?} are being drained; `tidegate jobs resume {0}` accepts new ones")]
     Draining(String),
     /// Too many jobs are open.
-    #[error("{open} jobs are open, and new ones of this class are refused from {limit} on; repeat the request later")]
+    #[error(
+        "{open} jobs are open, and new ones of this class are refused from {limit} on; repeat the request later"
+    )]
     Busy {
         /// The open jobs of all kinds.
         open: u64,
@@ -34,7 +38,9 @@ pub enum JobError {
     #[error("the idempotency key was used for another job; use a new key for each job")]
     KeyReused,
     /// The worker has lost the lease.
-    #[error("this worker does not have the lease of job {id} with token {token}: {state}; drop the work")]
+    #[error(
+        "this worker does not have the lease of job {id} with token {token}: {state}; drop the work"
+    )]
     LeaseLost {
         /// The number of the job.
         id: i64,

@@ -1,9 +1,11 @@
 //! `[jobs.KIND]`, and the keys of `[sale]` about workers.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use contract::config::{TIME_LIMITS, TableReader};
+use contract::Problem;
+use contract::config::{TIME_LIMITS, TableReader, ValueError};
 
 use crate::ledger::JobKind;
 use crate::payment::ProviderUrl;
@@ -11,7 +13,8 @@ use crate::rules::JobClass;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const DELAYS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
-const LONG: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 60 * 60);
+const LONG: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The events of orders.
 const EVENTS: [(&str, &str); 4] = [
@@ -127,6 +130,25 @@ impl JobOptions {
     pub(super) fn lease(&self) -> Duration {
         self.timeout.max(Duration::from_secs(5)) * 2
     }
+}
+
+/// Returns the problems of the configured kinds together.
+#[must_use]
+pub fn check_kinds(kinds: &BTreeMap<String, JobOptions>, has_sale: bool) -> Vec<Problem> {
+    let is_name = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=64).contains(&name.len()) && name.bytes().all(is_plain)
+    };
+    let no_name = kinds.keys().filter(|name| !is_name(name)).map(|name| {
+        let help = "write 1 to 64 letters, digits, - _ or .";
+        ValueError::wrong_value("is no name of a kind of jobs", help).at(format!("jobs.{name}"))
+    });
+    let no_sale = (!has_sale && !kinds.is_empty()).then(|| {
+        let help =
+            "add [sale] with url = \"postgres://…\" or \"sqlite:…\": jobs are in its database";
+        ValueError::wrong_value("needs [sale]", help).at("jobs")
+    });
+    no_name.chain(no_sale).collect()
 }
 
 /// Returns a time in ms.

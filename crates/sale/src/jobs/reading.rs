@@ -34,7 +34,8 @@ impl LogPosition {
     /// Notes the answer to a claim. A claim reads from the lowest place on, so all that it saw up to the last place that it
     /// leased is leased now; `is_all`: so is all that it saw.
     pub(super) fn note(&mut self, reading: &Reading, is_all: bool) {
-        let (place, due_ms) = (reading.place.unwrap_or_default(), reading.due_ms.unwrap_or_default());
+        let (place, due_ms) =
+            (reading.place.unwrap_or_default(), reading.due_ms.unwrap_or_default());
         self.reached.place = self.reached.place.max(place);
         self.reached.due_ms = self.reached.due_ms.max(due_ms);
         if let Some((pending, next_open)) = self.pending {

@@ -33,12 +33,13 @@ impl JobRequest {
     ) -> Result<Self, InvalidRequest> {
         let body = content.to_string();
         if body.len() > BODY_BYTES_MAX || body.contains("\\u0000") {
-            let problem = format!("has more than {BODY_BYTES_MAX} bytes, or a NUL; store it elsewhere and name it");
+            let problem = format!(
+                "has more than {BODY_BYTES_MAX} bytes, or a NUL; store it elsewhere and name it"
+            );
             return Err(InvalidRequest::new("content", problem));
         }
-        let is_key = |key: &str| {
-            !key.is_empty() && key.len() <= UNIQUE_BYTES_MAX && !key.contains('\0')
-        };
+        let is_key =
+            |key: &str| !key.is_empty() && key.len() <= UNIQUE_BYTES_MAX && !key.contains('\0');
         if unique.is_some_and(|key| !is_key(key)) {
             return Err(InvalidRequest::new("unique", "write 1 to 255 bytes"));
         }

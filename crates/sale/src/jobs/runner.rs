@@ -75,7 +75,10 @@ impl Jobs {
             let found = self.take_up(class, &kinds, turn, &mut running).await;
             turn = turn.wrapping_add(1);
             let is_full = running.len() >= self.workers.of(class);
-            if found.inspect_err(|error| tracing::warn!(%error, "jobs can't be leased")).is_ok_and(|found| found && !is_full) {
+            if found
+                .inspect_err(|error| tracing::warn!(%error, "jobs can't be leased"))
+                .is_ok_and(|found| found && !is_full)
+            {
                 continue;
             }
             tokio::select! {
@@ -87,7 +90,10 @@ impl Jobs {
         }
         let finished = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIMEOUT, finished).await.is_err() {
-            tracing::warn!(class = class.word(), "jobs were still running at the stop; their leases run out");
+            tracing::warn!(
+                class = class.word(),
+                "jobs were still running at the stop; their leases run out"
+            );
         }
     }
 
@@ -174,7 +180,12 @@ impl Jobs {
                     }
                     for (end, job) in ended.iter().zip(&ends).filter(|(end, _)| !end.is_first) {
                         let recorded = end.end.map(crate::rules::AttemptEnd::word);
-                        tracing::debug!(kind = name, job = job.id, recorded, "an end was on record");
+                        tracing::debug!(
+                            kind = name,
+                            job = job.id,
+                            recorded,
+                            "an end was on record"
+                        );
                     }
                     return;
                 }

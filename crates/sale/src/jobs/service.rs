@@ -15,7 +15,7 @@ use super::reading::LogPosition;
 use super::request::{JobRequest, LEASES};
 use super::runner::JobHandler;
 use crate::ledger::{
-    Claim, EndJob, EndedJob, EnqueueOutcome, JobStats, Ledger, LeasedJob, LedgerError,
+    Claim, EndJob, EndedJob, EnqueueOutcome, JobStats, LeasedJob, Ledger, LedgerError,
 };
 use crate::request::InvalidRequest;
 use crate::rules::{AttemptEnd, AttemptOutcome, JobClass, admits_job, retry_delay};
@@ -132,10 +132,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`JobError`] of the first job that is refused; the others of the call are enqueued.
-    pub async fn enqueue(
-        &self,
-        requests: Vec<JobRequest>,
-    ) -> Result<Vec<(i64, bool)>, JobError> {
+    pub async fn enqueue(&self, requests: Vec<JobRequest>) -> Result<Vec<(i64, bool)>, JobError> {
         for JobRequest { job } in &requests {
             self.check_depth(self.kind(&job.kind)?.options.class).await?;
         }

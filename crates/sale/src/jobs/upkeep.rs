@@ -62,11 +62,9 @@ impl Jobs {
     }
 
     /// Enqueues the job of the present slot of each schedule. Its key makes it the only one over all nodes.
-    async fn follow_schedules(
-        &self,
-        slots: &mut HashMap<String, i64>,
-    ) -> Result<(), LedgerError> {
-        let scheduled = self.kinds.iter().filter_map(|(name, kind)| Some((name, kind.options.every?)));
+    async fn follow_schedules(&self, slots: &mut HashMap<String, i64>) -> Result<(), LedgerError> {
+        let scheduled =
+            self.kinds.iter().filter_map(|(name, kind)| Some((name, kind.options.every?)));
         let scheduled: Vec<_> = scheduled.collect();
         if scheduled.is_empty() {
             return Ok(());
@@ -118,13 +116,24 @@ impl Jobs {
     fn warn_about(&self, stats: &[JobStats]) {
         let open: i64 = stats.iter().map(JobStats::open).sum();
         if open.unsigned_abs() >= self.depth && open > 0 {
-            tracing::warn!(open, depth = self.depth, "many jobs are open; new ones of class low are refused");
+            tracing::warn!(
+                open,
+                depth = self.depth,
+                "many jobs are open; new ones of class low are refused"
+            );
         }
         for JobStats { kind, class, waiting, oldest_ms, run, .. } in stats {
             let goal_ms = i64::try_from(class.goal().as_millis()).unwrap_or(i64::MAX);
             if *oldest_ms > goal_ms {
                 let (class, run) = (class.word(), run.word());
-                tracing::warn!(kind, class, run, waiting, oldest_ms, "jobs wait for longer than the goal of their class");
+                tracing::warn!(
+                    kind,
+                    class,
+                    run,
+                    waiting,
+                    oldest_ms,
+                    "jobs wait for longer than the goal of their class"
+                );
             }
         }
     }
@@ -133,10 +142,16 @@ impl Jobs {
         self.metrics.observe_snapshot(snapshot);
         let OldestSnapshot { age_seconds, hidden_sessions } = snapshot;
         if may_warn && age_seconds >= SNAPSHOT_AGE_SECONDS {
-            tracing::warn!(age_seconds, "an old transaction keeps the old versions of rows alive; find it in pg_stat_activity");
+            tracing::warn!(
+                age_seconds,
+                "an old transaction keeps the old versions of rows alive; find it in pg_stat_activity"
+            );
         }
         if may_warn && hidden_sessions > 0 {
-            tracing::debug!(hidden_sessions, "sessions of other roles are hidden; grant pg_read_all_stats to see their ages");
+            tracing::debug!(
+                hidden_sessions,
+                "sessions of other roles are hidden; grant pg_read_all_stats to see their ages"
+            );
         }
     }
 }

@@ -77,8 +77,10 @@ impl Client {
             Some(key) => request.header("idempotency-key", key),
             None => request,
         };
-        let request =
-            call.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let request = call
+            .headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, value));
         let request =
             request.body(Full::from(call.body)).map_err(|err| Unknown(err.to_string()))?;
         let exchange = tokio::time::timeout(self.limit, self.exchange(request));

@@ -71,7 +71,8 @@ const SEGMENTS: &str = "select s.current::bigint, n.n::bigint, count(e.id) as ro
       left join tidegate.job_entry e on e.segment = n.n \
       left join tidegate.job_end d on d.id = e.id and d.attempt = e.attempt \
     group by s.current, n.n order by n.n";
-const TURN: &str = "update tidegate.job_segment set current = $1::bigint where current = $2::bigint returning 1";
+const TURN: &str =
+    "update tidegate.job_segment set current = $1::bigint where current = $2::bigint returning 1";
 const CLEAR: &str = "select tidegate.clear_job_segment($1::bigint::int)";
 const FORGET: &str = "delete from tidegate.job_key \
     where is_request and at < statement_timestamp() - interval '24 hours' returning 1";
@@ -250,8 +251,7 @@ impl JobLedger for PostgresLedger {
         self.client.rows("forgetting keys of jobs", FORGET, &[]).await?;
         let rows = self.reports.rows("reading segments", SEGMENTS, &[]).await?;
         let number = |row: &Row, at| row.try_get::<_, i64>(at).map_err(unreadable);
-        let segment =
-            |row: &Row| Ok(SegmentRows { rows: number(row, 2)?, open: number(row, 3)? });
+        let segment = |row: &Row| Ok(SegmentRows { rows: number(row, 2)?, open: number(row, 3)? });
         let segments = rows.iter().map(segment).collect::<Result<Vec<_>, LedgerError>>()?;
         let current = rows.first().map(|row| number(row, 0)).transpose()?.unwrap_or_default();
         match plan_segments(usize::try_from(current).unwrap_or_default(), &segments) {

@@ -201,10 +201,7 @@ pub fn step_job(
             JobPhase::Ended(JobEnd::Dead) => {
                 let phase = JobPhase::Waiting { due_ms: now_ms };
                 let attempt = job.attempt + 1;
-                Ok((
-                    JobState { attempt, attempts_left: attempts, phase, ..job },
-                    JobEffect::Wait,
-                ))
+                Ok((JobState { attempt, attempts_left: attempts, phase, ..job }, JobEffect::Wait))
             }
             _ => Err(JobRefusal::NotDead),
         },

@@ -41,7 +41,10 @@ fn lost_lease_fences_the_worker() {
 fn last_attempt_kills_the_job_and_a_replay_gives_attempts_back() {
     let (leased, _) = step_job(JobState { attempts_left: 1, ..JOB }, LEASE, 10).expect("leased");
     let (dead, effect) = step_job(leased, JobInput::Recover, 15).expect("over");
-    assert_eq!((dead.phase, effect), (JobPhase::Ended(JobEnd::Dead), JobEffect::End(AttemptEnd::Dead)));
+    assert_eq!(
+        (dead.phase, effect),
+        (JobPhase::Ended(JobEnd::Dead), JobEffect::End(AttemptEnd::Dead))
+    );
     let (back, _) = step_job(dead, JobInput::Replay { attempts: 7 }, 20).expect("replayed");
     assert_eq!((back.attempt, back.attempts_left), (2, 7));
     assert_eq!(step_job(back, JobInput::Replay { attempts: 7 }, 20), Err(JobRefusal::NotDead));

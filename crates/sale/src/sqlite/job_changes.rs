@@ -21,9 +21,8 @@ struct StoredKind {
 
 fn kind(session: &Session<'_>, name: &str) -> Result<Option<StoredKind>, LedgerError> {
     let sql = "select attempts, ttl_ms, run from tidegate_job_kind where kind = ?1";
-    let found = session.find(sql, [name], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
-    })?;
+    let found = session
+        .find(sql, [name], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
     let Some((attempts, ttl_ms, run)) = found else { return Ok(None) };
     Ok(Some(StoredKind { attempts, ttl_ms, run: parse_run(&run)? }))
 }
@@ -85,7 +84,8 @@ fn key(
     key: &str,
     is_request: bool,
 ) -> Result<Option<(u64, i64)>, LedgerError> {
-    let sql = "select digest, id from tidegate_job_key where kind = ?1 and key = ?2 and is_request = ?3";
+    let sql =
+        "select digest, id from tidegate_job_key where kind = ?1 and key = ?2 and is_request = ?3";
     session.find(sql, params![kind, key, is_request], |row| {
         Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
     })
@@ -113,9 +113,7 @@ fn store_request(
     id: i64,
 ) -> Result<(), LedgerError> {
     match request {
-        Some(request) => {
-            store_key(session, kind, request.key.as_str(), true, request.digest, id)
-        }
+        Some(request) => store_key(session, kind, request.key.as_str(), true, request.digest, id),
         None => Ok(()),
     }
 }
@@ -266,7 +264,8 @@ fn store_end(
             params![id, state.attempt, kind, body, reason, enqueued_ms, session.now_ms],
         )?;
     }
-    let sql = "delete from tidegate_job_key where kind = ?1 and key = ?2 and is_request = 0 and id = ?3";
+    let sql =
+        "delete from tidegate_job_key where kind = ?1 and key = ?2 and is_request = 0 and id = ?3";
     session.run(sql, params![kind, unique, id])?;
     Ok(())
 }
@@ -355,10 +354,12 @@ const COMPACT_MAX: i64 = 2_000;
 pub(super) fn compact(session: &Session<'_>) -> Result<(), LedgerError> {
     const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
     let now = session.now_ms;
-    session
-        .run("delete from tidegate_job_key where is_request = 1 and at < ?1", [now - DAY_MS])?;
+    session.run("delete from tidegate_job_key where is_request = 1 and at < ?1", [now - DAY_MS])?;
     // A worker may repeat its report for a minute.
-    session.run("create temp table if not exists tidegate_gone(id, attempt, kind, outcome, is_new)", [])?;
+    session.run(
+        "create temp table if not exists tidegate_gone(id, attempt, kind, outcome, is_new)",
+        [],
+    )?;
     session.run("delete from temp.tidegate_gone", [])?;
     session.run(
         "insert into temp.tidegate_gone select d.id, d.attempt, d.kind, d.outcome, e.is_new \

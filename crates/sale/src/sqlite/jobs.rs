@@ -41,8 +41,7 @@ impl JobLedger for SqliteLedger {
             session.run("update tidegate_job_kind set events = '[]'", [])?;
             for JobKind { name, class, attempts, ttl_ms, events } in &kinds {
                 let events = events_text(events);
-                let values =
-                    params![name, class.word(), attempts, ttl_ms, events, session.now_ms];
+                let values = params![name, class.word(), attempts, ttl_ms, events, session.now_ms];
                 session.run(SET_KIND, values)?;
             }
             Ok(())

@@ -29,6 +29,8 @@ mod early;
 mod expiry;
 mod fixture;
 mod holds;
+mod jobs;
+mod jobs_postgres;
 mod keys;
 mod migrations;
 mod policies;

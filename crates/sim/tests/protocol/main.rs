@@ -4,6 +4,7 @@ mod checkout_payments;
 mod early_refusals;
 mod explore;
 mod findings;
+mod job_leases;
 mod key_filter;
 mod lagging_service;
 mod mixed_contracts;

@@ -43,7 +43,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check the invariants of stock, holds and checkouts; exits with 1 where one is broken.
+    /// Check the invariants of stock, holds, checkouts and jobs; exits with 1 where one is broken.
     #[command(after_help = "Example:  tidegate sale audit --json --acknowledged holds.txt")]
     Audit {
         #[command(flatten)]
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Exit {
 }
 
 /// Reads `[sale]`; the error is a sentence.
-fn options(config: &Path) -> Result<SaleOptions, String> {
+pub(super) fn options(config: &Path) -> Result<SaleOptions, String> {
     let config = Config::read(config).map_err(|err| err.to_string())?;
     config.sale.ok_or_else(|| {
         "there is no [sale]: add it with url = \"postgres://…\" or \"sqlite:…\"".to_owned()
@@ -113,7 +113,7 @@ fn options(config: &Path) -> Result<SaleOptions, String> {
 }
 
 /// Returns a function that names the database in an error.
-fn failed<E: std::fmt::Display>(options: &SaleOptions) -> impl Fn(E) -> String {
+pub(super) fn failed<E: std::fmt::Display>(options: &SaleOptions) -> impl Fn(E) -> String {
     let url = options.url.to_string();
     move |err| format!("[sale] {url}: {err}")
 }
@@ -171,6 +171,7 @@ async fn audit(config: &Path, json: bool, told: Option<&Path>) -> Result<Exit, S
     let told = told.map(acknowledged).transpose()?.unwrap_or_default();
     let ledger = options.open().await.map_err(failed(&options))?;
     let mut findings = ledger.audit().await.map_err(failed(&options))?;
+    findings.extend(ledger.audit_jobs().await.map_err(failed(&options))?);
     findings.extend(missing(&*ledger, &told).await.map_err(failed(&options))?);
     let verdict = if findings.is_empty() { "good" } else { "bad" };
     if json {

@@ -12,6 +12,7 @@ use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Problem};
 use edge::{GatewayOptions, TlsFiles};
 use sale::SaleOptions;
+use sale::jobs::JobOptions;
 
 use super::error::{ConfigError, FileProblem};
 use super::file::{ConfigFile, table_at};
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) audit: AuditOptions,
     /// The sale's options; `None`: no sale.
     pub(crate) sale: Option<SaleOptions>,
+    /// The kinds of jobs by name.
+    pub(crate) jobs: BTreeMap<String, JobOptions>,
     /// The linter's warnings and notes.
     pub(crate) findings: Findings,
     /// The format of logs.
@@ -118,6 +121,7 @@ impl Config {
             client_tls: raw.client_tls,
             audit: raw.audit,
             sale: raw.sale,
+            jobs: raw.jobs,
             log: raw.log,
             contracts,
             name_lines: NameLines::of(files.all()),

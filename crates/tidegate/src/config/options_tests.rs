@@ -139,6 +139,8 @@ connections = 3
 timeout = "1s"
 early_refusals = "1ms"
 payment_patience = "1s"
+workers = { high = 1, medium = 1, low = 1 }
+job_depth = 1
 [sale.payment.card]
 kind = "http"
 url = "https://pay.example/v1"
@@ -146,6 +148,18 @@ key_file = "key"
 webhook_secret_file = "secret"
 timeout = "1s"
 calls_per_second = 3
+[jobs.mail]
+class = "high"
+url = "https://shop.example/mail"
+secret_file = "secret"
+timeout = "1s"
+batch = 2
+attempts = 2
+retry_delay = "2s"
+retry_delay_max = "3s"
+ttl = "1s"
+on = ["order-placed"]
+every = "1h"
 [client_tls]
 ca = "ca.pem"
 cert = "cert.pem"
@@ -344,7 +358,7 @@ fn collect_keys(path: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
         toml::Value::Table(table) => {
             for (key, value) in table {
                 let dot = if path.is_empty() { "" } else { "." };
-                let is_named = matches!(path, "source" | "sale.payment");
+                let is_named = matches!(path, "source" | "sale.payment" | "jobs");
                 let key = if is_named { "NAME" } else { key };
                 let path = format!("{path}{dot}{key}");
                 keys.insert(path.clone());

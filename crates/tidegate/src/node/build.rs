@@ -44,7 +44,7 @@ pub(crate) struct Node {
     pub(super) listener_metrics: [ListenerMetrics; 4],
     pub(super) tls: TlsListeners,
     pub(super) page_audit: Option<Arc<PageAuditor>>,
-    pub(super) sale: Option<sale::Sale>,
+    pub(super) sale: Option<(sale::Sale, sale::jobs::Jobs)>,
     pub(super) longest_ttl: Duration,
 }
 
@@ -55,7 +55,14 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: what is missing, and how to get it.
     pub(crate) async fn build(config: &Config) -> Result<Self, NodeError> {
-        Box::pin(Self::assemble(config, Changes::Applied)).await
+        let node = Box::pin(Self::assemble(config, Changes::Applied)).await?;
+        if let (Some((_, jobs)), Some(options)) = (&node.sale, &config.sale) {
+            jobs.record_kinds().await.map_err(|error| NodeError::Sale {
+                url: options.url.to_string(),
+                error: Box::new(error.into()),
+            })?;
+        }
+        Ok(node)
     }
 
     /// As [`build`](Self::build), with or without the changes in the databases that a start makes.

@@ -73,7 +73,11 @@ impl Node {
                 Ok(())
             });
         }
-        if let Some(sale) = self.sale.clone() {
+        if let Some((sale, jobs)) = self.sale.clone() {
+            background.spawn(async move {
+                jobs.run_upkeep().await;
+                Ok(())
+            });
             let health = Arc::clone(&self.health);
             background.spawn(async move {
                 sale.run_sweeper(|swept| report_ledger(&health, swept)).await;
@@ -108,6 +112,11 @@ impl Node {
             Ok(())
         });
         if let (Some(ledger), Some(acceptor)) = (self.sale.clone(), sale) {
+            let (jobs, jobs_stop) = (ledger.1.clone(), stopped(stop.clone()));
+            serving.spawn(async move {
+                jobs.run(jobs_stop).await;
+                Ok(())
+            });
             let stop = stopped(stop.clone());
             let (gate, audit_log) = (self.gate.clone(), self.audit_log.clone());
             serving.spawn(async move {
