@@ -14,8 +14,7 @@ mod stripe;
 
 pub(crate) use self::connection::{Answer, Call, Client};
 pub use self::guard::{CallPass, GuardedProvider, NotSent};
-pub(crate) use self::options::ProviderUrl;
-pub use self::options::{PaymentOptions, ProviderKind};
+pub use self::options::{PaymentOptions, ProviderKind, ProviderUrl};
 pub use self::port::{
     Payment, PaymentProvider, ProviderOutcome, ProviderPayment, Unknown, WebhookEvent,
     WebhookRefusal,

@@ -12,9 +12,6 @@ use super::runner::{JobHandler, JobResult};
 use crate::ledger::LeasedJob;
 use crate::payment::{Answer, Call, Client, ProviderUrl, SecretFile, sign};
 
-/// The longest reason that is recorded, in characters.
-const REASON_MAX: usize = 300;
-
 /// An endpoint.
 pub(super) struct Endpoint {
     kind: String,
@@ -96,14 +93,9 @@ fn judge(jobs: &[LeasedJob], answer: &Answer) -> Vec<JobResult> {
         let result = |job: &LeasedJob| {
             let id = job.id.to_string();
             match failed.iter().find(|failed| failed["job"] == id.as_str()) {
-                Some(failed) => JobResult::Failed(
-                    failed["reason"]
-                        .as_str()
-                        .unwrap_or("failed")
-                        .chars()
-                        .take(REASON_MAX)
-                        .collect(),
-                ),
+                Some(failed) => {
+                    JobResult::Failed(failed["reason"].as_str().unwrap_or("failed").to_owned())
+                }
                 None => JobResult::Done,
             }
         };

@@ -30,7 +30,7 @@ pub struct JobOptions {
     /// The priority class.
     pub class: JobClass,
     /// The shop's endpoint; `None`: programs ask for the jobs.
-    pub(super) url: Option<ProviderUrl>,
+    pub url: Option<ProviderUrl>,
     /// The file with the secret that signs calls.
     pub secret_file: Option<PathBuf>,
     /// The time limit of a call.

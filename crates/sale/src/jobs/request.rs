@@ -12,6 +12,14 @@ const YEAR_MS: i64 = 366 * 24 * 60 * 60 * 1_000;
 /// The lengths of a lease that a worker may ask for, in seconds.
 pub const LEASES: RangeInclusive<u64> = 1..=3_600;
 
+/// The longest reason of a failure that is recorded, in characters.
+const REASON_MAX: usize = 500;
+
+/// Returns a reason as it can be recorded: a database refuses a NUL, and the ends of other jobs with it.
+pub(super) fn recordable(reason: &str) -> String {
+    reason.chars().filter(|char| *char != '\0').take(REASON_MAX).collect()
+}
+
 /// A request for a job.
 #[derive(Clone, Debug)]
 pub struct JobRequest {
@@ -32,10 +40,9 @@ impl JobRequest {
         ttl_ms: Option<i64>,
     ) -> Result<Self, InvalidRequest> {
         let body = content.to_string();
-        if body.len() > BODY_BYTES_MAX || body.contains("\\u0000") {
-            let problem = format!(
-                "has more than {BODY_BYTES_MAX} bytes, or a NUL; store it elsewhere and name it"
-            );
+        if body.len() > BODY_BYTES_MAX {
+            let problem =
+                format!("has more than {BODY_BYTES_MAX} bytes; store it elsewhere and name it");
             return Err(InvalidRequest::new("content", problem));
         }
         let is_key =
@@ -63,5 +70,30 @@ impl JobRequest {
         let digest = digest(&["job", kind, body, unique, &delay_ms.to_string(), &ttl]);
         self.job.request = Some(RequestKey { key: key.clone(), digest });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_has_no_nul_and_an_end() {
+        assert_eq!(recordable("a\0b"), "ab");
+        assert_eq!(recordable(&"é".repeat(600)).chars().count(), REASON_MAX);
+    }
+
+    #[test]
+    fn digest_covers_all_values() {
+        let key = IdempotencyKey::new("k").expect("a key");
+        let digest = |unique, delay, ttl| {
+            let request = JobRequest::new("mail", &serde_json::json!(1), unique, delay, ttl);
+            request.expect("valid").with_key(&key).job.request.expect("a key").digest
+        };
+        let first = digest(None, 0, None);
+        assert_eq!(first, digest(None, 0, None));
+        for other in [digest(Some("a"), 0, None), digest(None, 1, None), digest(None, 0, Some(1))] {
+            assert_ne!(first, other);
+        }
     }
 }

@@ -1,19 +1,26 @@
 //! The workers of a node: each class has its own, and takes its kinds in turn.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use coherence::BreakerPass;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::options::milliseconds;
-use super::service::{Jobs, Kind};
+use super::request::recordable;
+use super::service::{Jobs, Kind, delay_ms};
 use crate::ledger::{EndJob, LeasedJob, LedgerError};
 use crate::rules::{AttemptOutcome, JobClass};
 
-/// The pause of a class whose kinds have no due jobs.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Returns the pause of a class whose kinds have no due jobs: well below its goal.
+const fn pause(class: JobClass) -> Duration {
+    match class {
+        JobClass::High => Duration::from_millis(100),
+        JobClass::Medium => Duration::from_millis(250),
+        JobClass::Low => Duration::from_secs(1),
+    }
+}
 
 /// The time that calls in flight have when the process stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -52,7 +59,7 @@ pub trait JobHandler: Send + Sync + 'static {
 impl Jobs {
     /// Leases and runs jobs until `stop` completes; then finishes those that are running.
     pub async fn run(&self, stop: impl Future<Output = ()> + Send) {
-        let (stopping, _) = tokio::sync::watch::channel(false);
+        let (stopping, _) = watch::channel(false);
         let classes = JobClass::ALL.map(|class| self.run_class(class, stopping.subscribe()));
         let [high, medium, low] = classes;
         let signal = async {
@@ -62,7 +69,7 @@ impl Jobs {
         tokio::join!(signal, high, medium, low);
     }
 
-    async fn run_class(&self, class: JobClass, mut stop: tokio::sync::watch::Receiver<bool>) {
+    async fn run_class(&self, class: JobClass, mut stop: watch::Receiver<bool>) {
         let is_ours = |kind: &Kind| kind.options.class == class && kind.handler.is_some();
         let kinds = self.kinds.iter().filter(|(_, kind)| is_ours(kind));
         let kinds: Vec<&str> = kinds.map(|(name, _)| name.as_str()).collect();
@@ -72,7 +79,7 @@ impl Jobs {
         let (mut running, mut turn) = (JoinSet::new(), 0);
         while !*stop.borrow() {
             while running.try_join_next().is_some() {}
-            let found = self.take_up(class, &kinds, turn, &mut running).await;
+            let found = self.take_up(class, &kinds, turn, &mut running, &stop).await;
             turn = turn.wrapping_add(1);
             let is_full = running.len() >= self.workers.of(class);
             if found
@@ -84,7 +91,7 @@ impl Jobs {
             tokio::select! {
                 _ = running.join_next(), if is_full => {}
                 () = self.arrived.notified(), if !is_full => {}
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(pause(class)) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         }
@@ -104,6 +111,7 @@ impl Jobs {
         kinds: &[&str],
         turn: usize,
         running: &mut JoinSet<()>,
+        stop: &watch::Receiver<bool>,
     ) -> Result<bool, LedgerError> {
         let mut found = false;
         for at in 0..kinds.len() {
@@ -128,6 +136,17 @@ impl Jobs {
                 }
             };
             found = true;
+            if *stop.borrow() {
+                // Jobs that were not started are given back at once.
+                let released = |job: &LeasedJob| EndJob {
+                    id: job.id,
+                    attempt: job.attempt,
+                    outcome: AttemptOutcome::Released,
+                    reason: None,
+                };
+                self.record(name, leased.iter().map(released).collect()).await;
+                break;
+            }
             for jobs in into_calls(leased, kind.options.batch as usize) {
                 let (worker, name) = (self.clone(), name.to_owned());
                 running.spawn(async move { worker.run_call(&name, jobs, pass).await });
@@ -152,21 +171,9 @@ impl Jobs {
         let mut results = results.into_iter();
         let ends = jobs.iter().map(|job| {
             let none = || JobResult::Failed("the handler returned no result".to_owned());
-            self.end_of(kind, job, results.next().unwrap_or_else(none))
+            end_of(kind, job, results.next().unwrap_or_else(none))
         });
         self.record(name, ends.collect()).await;
-    }
-
-    fn end_of(&self, kind: &Kind, job: &LeasedJob, result: JobResult) -> EndJob {
-        let (outcome, reason) = match result {
-            JobResult::Done => (AttemptOutcome::Done, None),
-            JobResult::Failed(reason) | JobResult::Unwell(reason) => {
-                let delay_ms = self.delay_ms(&kind.options, job.attempt);
-                (AttemptOutcome::Failed { delay_ms }, Some(reason))
-            }
-            JobResult::Hopeless(reason) => (AttemptOutcome::Hopeless, Some(reason)),
-        };
-        EndJob { id: job.id, attempt: job.attempt, outcome, reason }
     }
 
     /// Records ends, again and again while the ledger is away: the work is done, and a lost record would repeat it.
@@ -213,6 +220,19 @@ impl Jobs {
     }
 }
 
+fn end_of(kind: &Kind, job: &LeasedJob, result: JobResult) -> EndJob {
+    let (outcome, reason) = match result {
+        JobResult::Done => (AttemptOutcome::Done, None),
+        JobResult::Failed(reason) | JobResult::Unwell(reason) => {
+            let delay_ms = delay_ms(&kind.options, job.attempt);
+            (AttemptOutcome::Failed { delay_ms }, Some(reason))
+        }
+        JobResult::Hopeless(reason) => (AttemptOutcome::Hopeless, Some(reason)),
+    };
+    let reason = reason.as_deref().map(recordable);
+    EndJob { id: job.id, attempt: job.attempt, outcome, reason }
+}
+
 /// Returns the number of calls that a kind may make now; `None`: none. A probe of the breaker is one call.
 fn admit(jobs: &Jobs, kind: &Kind, calls: usize) -> Option<(Option<BreakerPass>, usize)> {
     if calls == 0 {
@@ -230,12 +250,4 @@ fn into_calls(jobs: Vec<LeasedJob>, batch: usize) -> Vec<Vec<LeasedJob>> {
     let (fresh, again): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.attempt == 1);
     let fresh = fresh.chunks(batch.max(1)).map(<[LeasedJob]>::to_vec);
     fresh.chain(again.into_iter().map(|job| vec![job])).collect()
-}
-
-/// A handler that is shared.
-#[async_trait]
-impl<H: JobHandler> JobHandler for Arc<H> {
-    async fn run(&self, jobs: &[LeasedJob]) -> Vec<JobResult> {
-        (**self).run(jobs).await
-    }
 }

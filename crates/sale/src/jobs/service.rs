@@ -12,7 +12,7 @@ use super::error::JobError;
 use super::metrics::JobMetrics;
 use super::options::{JobOptions, JobWorkers, milliseconds};
 use super::reading::LogPosition;
-use super::request::{JobRequest, LEASES};
+use super::request::{JobRequest, LEASES, recordable};
 use super::runner::JobHandler;
 use crate::ledger::{
     Claim, EndJob, EndedJob, EnqueueOutcome, JobStats, LeasedJob, Ledger, LedgerError,
@@ -258,18 +258,10 @@ impl Jobs {
         let outcome = match is_final {
             true => AttemptOutcome::Hopeless,
             false => {
-                AttemptOutcome::Failed { delay_ms: self.delay_ms(&self.kind(kind)?.options, token) }
+                AttemptOutcome::Failed { delay_ms: delay_ms(&self.kind(kind)?.options, token) }
             }
         };
-        let reason: String = reason.chars().filter(|char| *char != '\0').take(1_000).collect();
-        self.end_one(id, token, outcome, Some(reason)).await
-    }
-
-    /// Returns the delay after a failed attempt.
-    #[allow(clippy::unused_self)]
-    pub(super) fn delay_ms(&self, options: &JobOptions, attempt: u32) -> i64 {
-        let (first, longest) = (options.retry_delay, options.retry_delay_max);
-        milliseconds(retry_delay(attempt, first, longest, rand::random_range(0.0..=1.0)))
+        self.end_one(id, token, outcome, Some(recordable(reason))).await
     }
 
     async fn end_one(
@@ -307,6 +299,12 @@ impl Jobs {
         let extended = self.ledger.extend_job(id, token, lease_ms).await?;
         extended.ok_or(JobError::LeaseLost { id, token, state: "its lease is over" })
     }
+}
+
+/// Returns the delay after a failed attempt.
+pub(super) fn delay_ms(options: &JobOptions, attempt: u32) -> i64 {
+    let (first, longest) = (options.retry_delay, options.retry_delay_max);
+    milliseconds(retry_delay(attempt, first, longest, rand::random_range(0.0..=1.0)))
 }
 
 fn check_lease(seconds: u64) -> Result<(), InvalidRequest> {

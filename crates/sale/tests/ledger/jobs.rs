@@ -302,6 +302,7 @@ async fn expired_job_does_not_run(shop: Shop) {
 
 async fn order_events_make_jobs(shop: Shop) {
     let jobs = jobs(&shop).await;
+    shop.put("A", 5).await;
     paid_order(&shop).await;
     let leased = lease(&jobs, "mail").await;
     assert_eq!(leased.len(), 1, "{leased:?}");
