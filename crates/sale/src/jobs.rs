@@ -6,6 +6,7 @@
 
 mod endpoint;
 mod error;
+mod handler;
 mod metrics;
 mod options;
 mod reading;
@@ -15,8 +16,8 @@ mod service;
 mod upkeep;
 
 pub use self::error::JobError;
+pub use self::handler::{JobHandler, JobResult};
 pub use self::metrics::JobMetrics;
 pub use self::options::{JobOptions, JobWorkers, check_kinds};
 pub use self::request::{JobRequest, LEASES};
-pub use self::runner::{JobHandler, JobResult};
 pub use self::service::{Jobs, JobsSetup};

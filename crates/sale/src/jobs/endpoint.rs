@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use coherence::Clock;
 use serde_json::{Value, json};
 
+use super::handler::{JobHandler, JobResult};
 use super::options::JobOptions;
-use super::runner::{JobHandler, JobResult};
 use crate::ledger::LeasedJob;
 use crate::payment::{Answer, Call, Client, ProviderUrl, SecretFile, sign};
 

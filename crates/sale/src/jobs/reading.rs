@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn reading(place: Option<i64>, oldest_open: i64, next_open: i64) -> Reading {
-        Reading { place, due_ms: None, oldest_open, next_open }
+        Reading { place, due_ms: None, read: 0, oldest_open, next_open }
     }
 
     #[test]

@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 
 use super::endpoint::Endpoint;
 use super::error::JobError;
+use super::handler::JobHandler;
 use super::metrics::JobMetrics;
 use super::options::{JobOptions, JobWorkers, milliseconds};
 use super::reading::LogPosition;
 use super::request::{JobRequest, LEASES, recordable};
-use super::runner::JobHandler;
 use crate::ledger::{
     Claim, EndJob, EndedJob, EnqueueOutcome, JobStats, LeasedJob, Ledger, LedgerError,
 };
@@ -223,7 +223,7 @@ impl Jobs {
         let leased = self.ledger.lease_jobs(claim).await?;
         if let Some(reading) = &leased.reading {
             // Half of the places are for delayed attempts, so a claim that is half full may have left some.
-            let is_all = leased.jobs.len() < (most as usize / 2).max(1);
+            let is_all = reading.read < (most / 2).max(1);
             kind.position.lock().note(reading, is_all);
         }
         let class = kind.options.class;

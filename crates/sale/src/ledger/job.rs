@@ -116,6 +116,8 @@ pub struct Reading {
     pub place: Option<i64>,
     /// The last time of a delayed attempt that was leased.
     pub due_ms: Option<i64>,
+    /// The attempts that were read: leased, or expired.
+    pub read: u32,
     /// The oldest transaction that was open.
     pub oldest_open: i64,
     /// Later transactions have this number or a greater one.
@@ -220,7 +222,7 @@ pub struct OldestSnapshot {
 /// Jobs in the ledger's database. Every call is one transaction, as with [`Ledger`](super::Ledger).
 #[async_trait]
 pub trait JobLedger: Send + Sync + 'static {
-    /// Records kinds. Their states stay as they are. Other kinds no longer follow events.
+    /// Records kinds. Their states stay as they are, and so do other kinds.
     ///
     /// # Errors
     /// [`LedgerError`].

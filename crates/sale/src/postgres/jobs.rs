@@ -14,12 +14,10 @@ use crate::ledger::{
 };
 use crate::rules::{JobRun, SegmentRows, SegmentStep, plan_segments};
 
-const SET_KINDS: &str = "with given as (select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], \
-      $5::text[]) g(kind, class, attempts, ttl_ms, events)), \
-    gone as (update tidegate.job_kind k set events = '{}', changed_at = clock_timestamp() \
-      where k.events <> '{}' and not exists (select 1 from given g where g.kind = k.kind)) \
-    insert into tidegate.job_kind(kind, class, attempts, ttl_ms, events) \
-      select g.kind, g.class, g.attempts::int, g.ttl_ms, string_to_array(g.events, ' ') from given g \
+const SET_KINDS: &str = "insert into tidegate.job_kind(kind, class, attempts, ttl_ms, events) \
+      select g.kind, g.class, g.attempts::int, g.ttl_ms, string_to_array(g.events, ' ') \
+      from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[]) \
+        g(kind, class, attempts, ttl_ms, events) \
     on conflict (kind) do update set class = excluded.class, attempts = excluded.attempts, \
       ttl_ms = excluded.ttl_ms, events = excluded.events, changed_at = clock_timestamp()";
 const ENQUEUE: &str = "select * from tidegate.enqueue_jobs($1, $2, $3, $4, $5, $6, $7)";
@@ -104,6 +102,7 @@ fn leased(rows: &[Row]) -> Result<Leased, LedgerError> {
             leased.reading = Some(Reading {
                 place: optional("read_place")?,
                 due_ms: optional("read_due_ms")?,
+                read: count("attempts_left")?,
                 oldest_open: number("oldest_open")?,
                 next_open: number("next_open")?,
             });

@@ -38,7 +38,6 @@ impl JobLedger for SqliteLedger {
     async fn set_job_kinds(&self, kinds: Vec<JobKind>) -> Result<(), LedgerError> {
         let events_text = |events: &[String]| serde_json::json!(events).to_string();
         self.write(move |session| {
-            session.run("update tidegate_job_kind set events = '[]'", [])?;
             for JobKind { name, class, attempts, ttl_ms, events } in &kinds {
                 let events = events_text(events);
                 let values = params![name, class.word(), attempts, ttl_ms, events, session.now_ms];

@@ -223,7 +223,9 @@ async fn drain(
     }
     let open = || async {
         let stats = ledger.job_stats().await?;
-        Ok(stats.iter().find(|stats| stats.kind == kind).map_or(0, JobStats::open))
+        Ok::<i64, LedgerError>(
+            stats.iter().find(|stats| stats.kind == kind).map_or(0, JobStats::open),
+        )
     };
     let drained = async {
         loop {

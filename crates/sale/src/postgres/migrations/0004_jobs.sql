@@ -213,7 +213,7 @@ create trigger outbox_jobs after insert on tidegate.outbox
 
 -- Leases jobs that are due. Leases of one kind are made, extended and recovered by one session at a time. The last row has
 -- no job: it
--- says how far the log was read, and in which snapshot.
+-- says how many attempts were read, how far, and in which snapshot.
 create function tidegate.claim_jobs(
   wanted_kind text, most bigint, lease_ms bigint, wanted_worker text, after_place bigint, after_due_ms bigint)
 returns table(job bigint, attempt int, attempts_left int, body text, enqueued_ms bigint, due_ms bigint,
@@ -262,7 +262,7 @@ begin
         tidegate.ms(until), null::bigint, null::bigint, null::bigint, null::bigint
       from found f where f.expires_at is null or f.expires_at > now order by f.due_at, f.place)
     union all
-    select null, null, null, null, null, null, null, max(f.place) filter (where not f.is_delayed),
+    select null, null, count(*)::int, null, null, null, null, max(f.place) filter (where not f.is_delayed),
         tidegate.ms(max(f.due_at) filter (where f.is_delayed)),
         pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
       from found f;
