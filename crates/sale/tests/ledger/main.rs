@@ -31,6 +31,7 @@ mod fixture;
 mod holds;
 mod jobs;
 mod jobs_postgres;
+mod jobs_sqlite;
 mod keys;
 mod migrations;
 mod policies;

@@ -45,14 +45,14 @@ pub struct JobScene {
 }
 
 /// The knowledge of a worker: its attempt, and the end of its lease.
-type Held = Option<(u32, i64)>;
+type KnownLease = Option<(u32, i64)>;
 
 /// The state of the model.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct World {
     now: i64,
     job: JobState,
-    workers: [Held; WORKERS],
+    workers: [KnownLease; WORKERS],
     paused: bool,
     replays: u8,
     /// Attempts since the last replay that were started and not given back.
@@ -118,7 +118,7 @@ impl World {
         let before = self.job;
         let input = JobInput::Lease { lease_ms: LEASE, paused: self.paused };
         let Some(JobEffect::Run) = self.step(input) else { return };
-        let is_alive = |held: &Held| held.is_some_and(|(_, until)| self.now < until);
+        let is_alive = |held: &KnownLease| held.is_some_and(|(_, until)| self.now < until);
         if self.workers.iter().enumerate().any(|(at, held)| at != worker && is_alive(held)) {
             self.broken = Some(EXCLUSIVE);
         }
