@@ -255,7 +255,8 @@ begin
         where f.expires_at <= now and k.kind = f.kind and k.key = f.unique_key and not k.is_request and k.id = f.id
     ), taken as (
       insert into tidegate.job_claim(segment, id, attempt, number, kind, worker, at, leased_until)
-        select f.segment, f.id, f.attempt, 0, f.kind, wanted_worker, now, until from found f
+        -- A job may have been enqueued after this call has read the clock.
+        select f.segment, f.id, f.attempt, 0, f.kind, wanted_worker, greatest(now, f.due_at), until from found f
         where f.expires_at is null or f.expires_at > now
     )
     (select f.id, f.attempt, f.attempts_left, f.body, tidegate.ms(f.enqueued_at), tidegate.ms(f.due_at),
