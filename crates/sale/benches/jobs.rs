@@ -158,6 +158,7 @@ async fn measure(queue: Arc<dyn Queue>, spans: usize) -> Result<Vec<f64>> {
 }
 
 #[tokio::main]
+#[allow(clippy::print_stdout)]
 #[allow(clippy::disallowed_methods)]
 async fn main() -> Result<()> {
     for name in ["skip locked", "jobs"] {
