@@ -10,9 +10,12 @@
 //!
 //! A [`provider`] is a payment provider with faults and a ledger of its own.
 //!
+//! [`buyers`] press buttons twice, in many tabs and again later, and keep a record of their requests and answers.
+//!
 //! A [`FaultProxy`] puts faults between a system under test and a server that it depends on.
 
 mod audit;
+pub mod buyers;
 mod clock;
 mod demo;
 mod fault;

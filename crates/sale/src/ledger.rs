@@ -2,6 +2,7 @@
 
 mod checkout;
 mod error;
+mod history;
 mod outcome;
 mod view;
 
@@ -14,6 +15,7 @@ pub use self::checkout::{
     NewCheckout, OrderEvent, PaymentAttempt,
 };
 pub use self::error::LedgerError;
+pub use self::history::{CheckoutRow, History, HoldRow, MovementRow};
 pub use self::outcome::{
     AdjustOutcome, Adjusted, EndHold, EndOutcome, EndRefusal, ExtendOutcome, Granted, HoldOutcome,
     NewHold, Outcome, StockRefusal,
@@ -108,4 +110,10 @@ pub trait Ledger: CheckoutLedger {
     /// # Errors
     /// [`LedgerError`]: not all could be checked.
     async fn audit(&self) -> Result<Vec<Finding>, LedgerError>;
+
+    /// Returns the whole history, in one snapshot.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: nothing of it is known.
+    async fn history(&self) -> Result<History, LedgerError>;
 }

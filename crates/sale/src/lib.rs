@@ -13,6 +13,7 @@
 //! | [`payment`] | the port of payment providers, and the providers |
 //! | [`request`] | requests, checked |
 //! | [`http`] | the API |
+//! | [`audit`] | the checks of the ledger against the records of clients and of a payment provider |
 //!
 //! ```no_run
 //! # async fn example(clock: std::sync::Arc<dyn coherence::Clock>) -> Result<(), Box<dyn std::error::Error>> {
@@ -32,8 +33,10 @@
 //! # }
 //! ```
 
+pub mod audit;
 mod checkout_columns;
 mod checkout_id;
+mod history_query;
 mod hold_id;
 pub mod http;
 mod invariants;

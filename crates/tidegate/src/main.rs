@@ -4,11 +4,13 @@
 mod commands;
 mod config;
 mod demo;
+mod drills;
 mod exit;
 mod http_client;
 mod init;
 mod node;
 mod runtime;
+mod sale_audit;
 mod terminal;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(commands::demo::Args),
+    Drill(commands::drill::Args),
     Init(commands::init::Args),
     Check(commands::check::Args),
     Serve(commands::serve::Args),
@@ -44,6 +47,7 @@ enum Command {
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(args),
+        Command::Drill(args) => commands::drill::run(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Serve(args) => commands::serve::run(&args),

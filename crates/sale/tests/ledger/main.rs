@@ -32,3 +32,4 @@ mod holds;
 mod keys;
 mod migrations;
 mod policies;
+mod records;
