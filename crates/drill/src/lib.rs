@@ -32,4 +32,7 @@ pub use demo::{
 pub use fault::{Fault, FaultProxy};
 pub use load::{Hits, Writer, measure_capacity, plan, warm};
 pub use page::Page;
-pub use report::{Latency, Quantiles, RunReport, StormReport, TargetFigures, TargetReport};
+pub use report::{
+    Latency, Quantiles, RunReport, RushFigures, RushReport, StormReport, TargetFigures,
+    TargetReport,
+};

@@ -70,6 +70,18 @@ fn storm_survived_only_with_governor() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs a release build and a few seconds of both cores; run by ./test"]
+fn flash_sale_sells_each_unit_once() -> Result<()> {
+    let (text, summary) = demo(&["--sale"])?;
+    assert_eq!(summary["passed"], true, "{text}");
+    assert_eq!(number(&summary, "/shops/tidegate/sold"), 100.0, "{text}");
+    assert_eq!(number(&summary, "/shops/tidegate/answered"), 10_000.0, "{text}");
+    let usual = number(&summary, "/shops/as_usual/sold");
+    assert!(usual > 100.0, "the usual shop sold {usual} of 100 units in\n{text}");
+    Ok(())
+}
+
+#[test]
 #[ignore = "needs a release build and six seconds of both cores; run by ./test"]
 fn overloaded_demo_gives_no_verdict() -> Result<()> {
     let (status, printed, text) = run(&["--rate", "100000", "--for", "6s"])?;

@@ -8,7 +8,6 @@ mod provider;
 mod round;
 mod stage;
 
-pub(crate) use self::fault::Fault;
 pub(crate) use self::postgres::PostgresPrograms;
 pub(crate) use self::round::{Round, RoundResult};
 pub(crate) use self::stage::{DrillLedger, SaleStage};

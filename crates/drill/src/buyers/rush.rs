@@ -1,6 +1,8 @@
 //! Many buyers at one instant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -48,8 +50,8 @@ pub struct RushResult {
     pub unanswered: usize,
     /// The times to the definite answers, in ms, ascending.
     pub answers_ms: Vec<f64>,
-    /// The time of the last order.
-    pub last_order_ms: f64,
+    /// The time at which the last unit was promised: held, or ordered where there are no holds.
+    pub last_unit_ms: f64,
     /// The time of the last refusal.
     pub last_refusal_ms: f64,
 }
@@ -64,16 +66,19 @@ impl Rush {
     /// Sends all buyers at once, and waits for their answers.
     pub async fn run(&self, shop: &ShopClient) -> RushResult {
         let (start, started) = watch::channel(None::<Instant>);
+        let last_unit = Arc::new(AtomicU64::new(0));
         let mut visits = JoinSet::new();
         for number in 0..self.buyers {
             let (rush, shop, mut started) = (self.clone(), shop.clone(), started.clone());
+            let last_unit = Arc::clone(&last_unit);
             visits.spawn(async move {
                 let name = format!("buyer-{number}");
                 let began = match started.wait_for(Option::is_some).await {
                     Ok(began) => began.unwrap_or_else(now),
                     Err(_) => now(),
                 };
-                let ended = rush.presses(&shop, &name, number, began + rush.patience).await;
+                let visit = Visit { rush, shop, name: &name, began, last_unit };
+                let ended = visit.presses(number).await;
                 (name, ended, began.elapsed().as_secs_f64() * 1e3)
             });
         }
@@ -86,35 +91,45 @@ impl Rush {
             }
         }
         result.answers_ms.sort_by(f64::total_cmp);
+        result.last_unit_ms = last_unit.load(Ordering::Relaxed) as f64 / 1e3;
         result
     }
+}
 
-    /// Returns the orders of both presses.
-    async fn presses(
-        &self,
-        shop: &ShopClient,
-        name: &str,
-        number: usize,
-        give_up: Instant,
-    ) -> Vec<Ended> {
-        let first = self.buy(shop, name, give_up);
+/// The visit of one buyer.
+struct Visit<'n> {
+    rush: Rush,
+    shop: ShopClient,
+    name: &'n str,
+    began: Instant,
+    /// The time of the last promise to any buyer, in µs.
+    last_unit: Arc<AtomicU64>,
+}
+
+impl Visit<'_> {
+    /// Returns the ends of all presses.
+    async fn presses(&self, number: usize) -> Vec<Ended> {
+        let first = self.buy();
         if number.is_multiple_of(2) {
             return vec![first.await];
         }
         let second = async {
             tokio::time::sleep(SECOND_PRESS).await;
-            self.buy(shop, name, give_up).await
+            self.buy().await
         };
         let (first, second) = tokio::join!(first, second);
         vec![first, second]
     }
 
-    async fn buy(&self, shop: &ShopClient, name: &str, give_up: Instant) -> Ended {
-        let bought = match self.buying {
-            Buying::HoldAndCheckout => self.hold_and_pay(shop, name, give_up).await,
+    async fn buy(&self) -> Ended {
+        let Self { rush, name, .. } = self;
+        let bought = match rush.buying {
+            Buying::HoldAndCheckout => self.hold_and_pay().await,
             Buying::OneRequest => {
-                let body = json!({ "customer": name, "sku": self.sku });
-                shop.persist(give_up, "POST", "/buy", Some(name), &body).await
+                let body = json!({ "customer": name, "sku": rush.sku });
+                let bought = self.post("/buy", "buy", &body).await;
+                self.note_promise(bought.as_ref());
+                bought
             }
         };
         match bought {
@@ -124,25 +139,31 @@ impl Rush {
         }
     }
 
-    async fn hold_and_pay(
-        &self,
-        shop: &ShopClient,
-        name: &str,
-        give_up: Instant,
-    ) -> Option<Answer> {
-        let post = async |path: &str, step: &str, body: &Value| {
-            let key = format!("{name} {step}");
-            shop.persist(give_up, "POST", path, Some(&key), body).await
-        };
-        let lines = json!([{ "sku": self.sku, "quantity": 1 }]);
+    async fn hold_and_pay(&self) -> Option<Answer> {
+        let Self { rush, name, .. } = self;
+        let lines = json!([{ "sku": rush.sku, "quantity": 1 }]);
         let body = json!({ "customer": name, "lines": lines });
-        let held = post("/v1/holds", "hold", &body).await?;
+        let held = self.post("/v1/holds", "hold", &body).await?;
         if held.status != 201 {
             return Some(held);
         }
-        let payment = json!({ "method": "pm_card", "amount": self.amount, "currency": "EUR" });
-        post("/v1/checkouts", "pay", &json!({ "hold": held.text("hold"), "payment": payment }))
-            .await
+        self.note_promise(Some(&held));
+        let payment = json!({ "method": "pm_card", "amount": rush.amount, "currency": "EUR" });
+        let body = json!({ "hold": held.text("hold"), "payment": payment });
+        self.post("/v1/checkouts", "pay", &body).await
+    }
+
+    async fn post(&self, path: &str, step: &str, body: &Value) -> Option<Answer> {
+        let (give_up, key) = (self.began + self.rush.patience, format!("{} {step}", self.name));
+        self.shop.persist(give_up, "POST", path, Some(&key), body).await
+    }
+
+    fn note_promise(&self, answer: Option<&Answer>) {
+        if answer.is_some_and(|answer| answer.status == 201) {
+            let elapsed_us = self.began.elapsed().as_micros();
+            let elapsed_us = u64::try_from(elapsed_us).unwrap_or(u64::MAX);
+            self.last_unit.fetch_max(elapsed_us, Ordering::Relaxed);
+        }
     }
 }
 
@@ -163,7 +184,6 @@ impl RushResult {
             self.answers_ms.push(at_ms);
         }
         if !orders.is_empty() {
-            self.last_order_ms = self.last_order_ms.max(at_ms);
             self.orders.insert(name, orders);
         } else if !is_unanswered {
             self.refused += 1;

@@ -15,6 +15,18 @@ pub(crate) fn cpu_seconds(root: u32) -> Result<f64> {
     Ok(ticks as f64 * TICK_S)
 }
 
+/// Returns the CPU seconds of all processes of the machine since its start, without idle time and waits for disks.
+pub(crate) fn machine_cpu_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    // "cpu user nice system idle iowait irq softirq steal …"
+    let ticks: Vec<u64> =
+        line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    ensure!(ticks.len() >= 7, "/proc/stat begins with {line:?}");
+    let busy: u64 = [0, 1, 2, 5, 6].iter().map(|at| ticks[*at]).sum();
+    Ok(busy as f64 * TICK_S)
+}
+
 /// Returns a process and its children.
 fn family(root: u32) -> Result<Vec<(u32, Stat)>> {
     let all = fs::read_dir("/proc")?.flatten();

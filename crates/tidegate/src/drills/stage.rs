@@ -101,7 +101,7 @@ impl SaleStage {
     }
 
     /// Returns the faults that can be injected here.
-    pub(crate) fn faults(&self) -> Vec<Fault> {
+    pub(super) fn faults(&self) -> Vec<Fault> {
         let has_clock = clock_ahead().is_some();
         let possible = |fault: &Fault| {
             (self.postgres.is_some() || !fault.needs_postgres())
