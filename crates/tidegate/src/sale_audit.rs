@@ -1,6 +1,7 @@
 //! The audit of a sale: the invariants in the database, and its history against the records of clients and of a
 //! payment provider.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,6 +118,25 @@ fn server_and_path(place: &str) -> Option<(&str, &str)> {
     Some((server, if matches!(path, "" | "/") { "/ledger" } else { path }))
 }
 
+/// The findings of one invariant that a text shows; JSON has all.
+const SHOWN: usize = 5;
+
+/// Returns a line for each finding; of many of one invariant, for the first ones, and their number.
+pub(crate) fn finding_lines(findings: &[Finding]) -> Vec<String> {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    let mut lines = Vec::new();
+    for Finding { invariant, subject, detail, repair } in findings {
+        let count = counts.entry(invariant).or_default();
+        *count += 1;
+        if *count <= SHOWN {
+            lines.push(format!("{invariant}: {subject}: {detail}; repair: {repair}"));
+        }
+    }
+    let more = counts.into_iter().filter(|(_, count)| *count > SHOWN);
+    lines.extend(more.map(|(invariant, count)| format!("{invariant}: {} more", count - SHOWN)));
+    lines
+}
+
 impl Audited {
     pub(crate) fn is_good(&self) -> bool {
         self.findings.is_empty()
@@ -177,6 +197,19 @@ impl Audited {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_findings_of_one_invariant_are_counted() {
+        let finding = |invariant: &'static str| Finding {
+            invariant,
+            subject: "s".to_owned(),
+            detail: "d".to_owned(),
+            repair: "r",
+        };
+        let findings = [vec![finding("many"); 7], vec![finding("one")]].concat();
+        let lines = finding_lines(&findings);
+        assert_eq!(lines[5..], ["one: s: d; repair: r", "many: 2 more"]);
+    }
 
     #[test]
     fn places_of_provider_ledgers() {

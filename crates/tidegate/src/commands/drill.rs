@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sale::ledger::Finding;
 use serde_json::json;
 
 use crate::drills::{DrillLedger, PostgresPrograms, Round, RoundResult, SaleStage};
 use crate::exit::Exit;
 use crate::runtime::{block_on, stop_requested};
+use crate::sale_audit::finding_lines;
 use crate::terminal::{print, print_error};
 
 /// Run the sale under faults, and audit it.
@@ -138,8 +138,8 @@ fn show(number: u32, result: &RoundResult, json: bool) {
     if !result.unknown.is_empty() {
         print(format_args!("  shows nothing: {}", result.unknown));
     }
-    for Finding { invariant, subject, detail, repair } in &result.findings {
-        print(format_args!("  {invariant}: {subject}: {detail}; repair: {repair}"));
+    for line in finding_lines(&result.findings) {
+        print(format_args!("  {line}"));
     }
 }
 

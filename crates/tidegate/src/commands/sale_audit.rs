@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use contract::config::{ValueError, parse_duration};
-use sale::ledger::Finding;
 use sale::{HoldId, SaleOptions};
 
 use crate::exit::Exit;
-use crate::sale_audit::{AuditEvidence, Audited, audit};
+use crate::sale_audit::{AuditEvidence, Audited, audit, finding_lines};
 use crate::terminal::print;
 
 /// The records to compare the ledger with.
@@ -60,8 +59,8 @@ fn show(audited: &Audited, json: bool) {
         print(audited.json());
         return;
     }
-    for Finding { invariant, subject, detail, repair } in &audited.findings {
-        print(format_args!("{invariant}: {subject}: {detail}; repair: {repair}"));
+    for line in finding_lines(&audited.findings) {
+        print(line);
     }
     print(audited.coverage());
     print(format_args!("{} findings", audited.findings.len()));

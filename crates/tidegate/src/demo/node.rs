@@ -52,7 +52,7 @@ impl DemoNode {
     /// Starts a node, on other free ports where the configured ones are taken.
     pub(super) async fn serve(config: &Config) -> Result<Self, StageError> {
         let node = Arc::new(Node::build(config).await?);
-        let listening = Listening::bind_or_move(&config.listen)?;
+        let listening = Listening::bind_or_move(&config.listen, node.served())?;
         let at = listening.at.clone();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));
