@@ -33,13 +33,15 @@ pub enum Behaviour {
     DeclinedFirst,
     /// Buys, and cancels the order.
     CancelsOrder,
-    /// Buys, and gets a part of the amount back, twice with one key.
+    /// Buys, gets a part of the amount back, twice with one key, and asks for more than was paid.
     Refunds,
+    /// Asks for other units with the key of the hold, then buys.
+    ReusesKey,
 }
 
 impl Behaviour {
     /// All ways.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Plain,
         Self::PressesTenTimes,
         Self::TwelveTabs,
@@ -49,6 +51,7 @@ impl Behaviour {
         Self::DeclinedFirst,
         Self::CancelsOrder,
         Self::Refunds,
+        Self::ReusesKey,
     ];
 }
 
@@ -87,46 +90,54 @@ impl Buyer {
             Behaviour::Abandons => self.hold("hold", 1).await?,
             _ => self.hold("hold", HOLD_SECONDS).await?,
         };
-        if held.status != 201 {
+        if held.status != 201 || way == Behaviour::Abandons {
             return Some(Visit::Left);
         }
         let hold = held.text("hold");
+        if way == Behaviour::ReusesKey {
+            let lines = json!([{ "sku": self.lines[0]["sku"], "quantity": 7 }]);
+            self.hold_lines("hold", &lines, HOLD_SECONDS).await?;
+        }
         let paid = match way {
-            Behaviour::Abandons => return Some(Visit::Left),
-            Behaviour::GivesBack => {
-                self.give_back(hold).await?;
-                return Some(Visit::Left);
-            }
-            Behaviour::TwelveTabs => self.press_pay(hold, TABS, true).await?,
-            Behaviour::PressesTenTimes => self.press_pay(hold, PRESSES, false).await?,
-            Behaviour::DeclinedFirst => {
-                let declined = self.pay(hold, "declined", "pm_declined").await?;
-                if declined.status == 201 {
-                    return Some(Visit::Bought);
-                }
-                self.pay(hold, "pay", "pm_card").await?
-            }
-            _ => self.pay(hold, "pay", "pm_card").await?,
+            Behaviour::GivesBack => None,
+            _ => Some(self.pay_in_way(way, hold).await?).filter(|paid| paid.status == 201),
         };
-        if paid.status != 201 {
+        let Some(paid) = paid else {
             self.give_back(hold).await?;
             return Some(Visit::Left);
+        };
+        self.after_order(way, hold, paid.text("order")).await?;
+        Some(Visit::Bought)
+    }
+
+    async fn pay_in_way(&self, way: Behaviour, hold: &str) -> Option<Answer> {
+        match way {
+            Behaviour::TwelveTabs => self.press_pay(hold, TABS, true).await,
+            Behaviour::PressesTenTimes => self.press_pay(hold, PRESSES, false).await,
+            Behaviour::DeclinedFirst => {
+                self.pay(hold, "declined", "pm_declined").await?;
+                self.pay(hold, "pay", "pm_card").await
+            }
+            _ => self.pay(hold, "pay", "pm_card").await,
         }
-        let order = paid.text("order");
+    }
+
+    async fn after_order(&self, way: Behaviour, hold: &str, order: &str) -> Option<()> {
         match way {
             Behaviour::ComesBack => {
                 tokio::time::sleep(self.comes_back_after).await;
                 self.hold("hold", HOLD_SECONDS).await?;
-                self.pay(hold, "pay", "pm_card").await?;
+                self.pay(hold, "pay", "pm_card").await.map(drop)
             }
-            Behaviour::CancelsOrder => self.change(order, "cancel", &json!({})).await?,
+            Behaviour::CancelsOrder => self.change(order, "cancel", "cancel", &json!({})).await,
             Behaviour::Refunds => {
-                self.change(order, "refund", &json!({ "amount": 1 })).await?;
-                self.change(order, "refund", &json!({ "amount": 1 })).await?;
+                for (key, amount) in [("refund", 1), ("refund", 1), ("refund all", self.amount)] {
+                    self.change(order, "refund", key, &json!({ "amount": amount })).await?;
+                }
+                Some(())
             }
-            _ => {}
+            _ => Some(()),
         }
-        Some(Visit::Bought)
     }
 
     async fn post(&self, path: &str, key: &str, body: &Value) -> Option<Answer> {
@@ -135,8 +146,11 @@ impl Buyer {
     }
 
     async fn hold(&self, key: &str, ttl_seconds: u64) -> Option<Answer> {
-        let body =
-            json!({ "customer": self.name, "lines": self.lines, "ttl_seconds": ttl_seconds });
+        self.hold_lines(key, &self.lines, ttl_seconds).await
+    }
+
+    async fn hold_lines(&self, key: &str, lines: &Value, ttl_seconds: u64) -> Option<Answer> {
+        let body = json!({ "customer": self.name, "lines": lines, "ttl_seconds": ttl_seconds });
         self.post("/v1/holds", key, &body).await
     }
 
@@ -175,10 +189,10 @@ impl Buyer {
         self.shop.persist(self.give_up, "DELETE", &path, None, &Value::Null).await
     }
 
-    /// Changes an order. While the provider is asked, the node answers 202; the answer of a question is as good.
-    async fn change(&self, order: &str, operation: &str, body: &Value) -> Option<()> {
+    /// Changes an order.
+    async fn change(&self, order: &str, operation: &str, key: &str, body: &Value) -> Option<()> {
         let path = format!("/v1/orders/{order}/{operation}");
-        self.post(&path, operation, body).await.map(drop)
+        self.post(&path, key, body).await.map(drop)
     }
 }
 
