@@ -39,7 +39,8 @@ fn exchange(key: &str, path: &str, body: Value, status: u16, answer: Value, at_m
 
 /// Returns the exchanges that made a history.
 fn exchanges(history: &History) -> Vec<Value> {
-    let mut made = Vec::new();
+    // Effects of before the first request may be of clients that are not recorded.
+    let mut made = vec![exchange("first", "/v1/other", Value::Null, 200, json!({}), 1)];
     for (id, row) in &history.holds {
         let lines = history.movements.iter().filter(|line| line.kind == "hold" && line.hold == *id);
         let line = |line: &sale::ledger::MovementRow| json!({ "sku": line.sku, "location": line.location, "quantity": line.held });
@@ -139,7 +140,7 @@ async fn false_records_of_clients_named(shop: Shop) {
         let found = check_clients(&history, &parsed(&planted), OPTIONS);
         assert!(named(&found).contains(invariant), "{invariant}: {found:?}");
     }
-    // There were 6 units of A at the end, and fewer than 11 always.
+    // There were 7 units of A at the end, and none before it was put in stock.
     for (body, at_ms) in [(&much, now_ms + 1_000), (&much, now_ms), (&wanted, 0)] {
         let planted = [&truth[..], &[refused(body, at_ms)]].concat();
         let options = ClientOptions { is_complete: false, ..OPTIONS };
