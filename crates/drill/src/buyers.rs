@@ -7,7 +7,6 @@ mod journal;
 mod rush;
 mod shop;
 
-pub use self::behaviour::Behaviour;
 pub use self::crowd::{Crowd, CrowdResult};
 pub use self::journal::Journal;
 pub use self::rush::{Buying, Rush, RushResult};

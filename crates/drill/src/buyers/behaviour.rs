@@ -16,15 +16,13 @@ const HOLD_SECONDS: u64 = 120;
 
 /// The way of a buyer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Behaviour {
+pub(super) enum Behaviour {
     /// Buys once.
     Plain,
     /// Presses each button ten times.
     PressesTenTimes,
     /// Holds and pays in twelve tabs.
     TwelveTabs,
-    /// Repeats all requests after a while.
-    ComesBack,
     /// Lets the hold expire.
     Abandons,
     /// Gives the hold back.
@@ -41,11 +39,10 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// All ways.
-    pub const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Plain,
         Self::PressesTenTimes,
         Self::TwelveTabs,
-        Self::ComesBack,
         Self::Abandons,
         Self::GivesBack,
         Self::DeclinedFirst,
@@ -62,7 +59,8 @@ pub(super) struct Buyer {
     pub(super) name: String,
     pub(super) lines: Value,
     pub(super) amount: i64,
-    pub(super) comes_back_after: Duration,
+    /// The time after which the buyer repeats the hold and its payment; `None`: never.
+    pub(super) comes_back_after: Option<Duration>,
     pub(super) give_up: Instant,
 }
 
@@ -106,7 +104,16 @@ impl Buyer {
             self.give_back(hold).await?;
             return Some(Visit::Left);
         };
-        self.after_order(way, hold, paid.text("order")).await?;
+        self.after_order(way, paid.text("order")).await?;
+        if let Some(pause) = self.comes_back_after {
+            tokio::time::sleep(pause).await;
+            let is_in_tabs = way == Behaviour::TwelveTabs;
+            let pay = if is_in_tabs { "pay in tab 0" } else { "pay" };
+            if !is_in_tabs {
+                self.hold("hold", HOLD_SECONDS).await?;
+            }
+            self.pay(hold, pay, "pm_card").await?;
+        }
         Some(Visit::Bought)
     }
 
@@ -122,13 +129,8 @@ impl Buyer {
         }
     }
 
-    async fn after_order(&self, way: Behaviour, hold: &str, order: &str) -> Option<()> {
+    async fn after_order(&self, way: Behaviour, order: &str) -> Option<()> {
         match way {
-            Behaviour::ComesBack => {
-                tokio::time::sleep(self.comes_back_after).await;
-                self.hold("hold", HOLD_SECONDS).await?;
-                self.pay(hold, "pay", "pm_card").await.map(drop)
-            }
             Behaviour::CancelsOrder => self.change(order, "cancel", "cancel", &json!({})).await,
             Behaviour::Refunds => {
                 for (key, amount) in [("refund", 1), ("refund", 1), ("refund all", self.amount)] {

@@ -26,7 +26,7 @@ pub struct Crowd {
     pub buyers: usize,
     /// The time in which they arrive.
     pub arrivals: Duration,
-    /// The time after which some of them repeat all.
+    /// The time after which half of them repeat their requests.
     pub comes_back_after: Duration,
     /// The end of their patience.
     pub give_up: Instant,
@@ -73,12 +73,13 @@ impl Crowd {
             let way = Behaviour::ALL[random.random_range(0..Behaviour::ALL.len())];
             let arrives_after = self.arrivals.mul_f64(random.random_range(0.0..1.0));
             let (lines, units) = self.basket(&mut random);
+            let comes_back = random.random_bool(0.5);
             let buyer = Buyer {
                 shop: shop.clone(),
                 name: format!("buyer {number} of {:016x}", self.seed),
                 lines,
                 amount: PRICE * units,
-                comes_back_after: self.comes_back_after,
+                comes_back_after: comes_back.then_some(self.comes_back_after),
                 give_up: self.give_up,
             };
             visits.spawn(async move {

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::exchange::{Exchange, Request};
 use crate::ledger::{Finding, History};
 
@@ -51,7 +49,7 @@ fn one_answer(key: &str, sent: &[&Exchange]) -> Option<Finding> {
     let is_other = |other: &&&Exchange| {
         let same_request =
             (&other.method, &other.path, &other.body) == (&first.method, &first.path, &first.body);
-        !same_request || (other.status == Some(201) && content(other) != content(first))
+        !same_request || (other.status == Some(201) && other.answer != first.answer)
     };
     let other = sent.iter().filter(answered).filter(is_kept).find(is_other)?;
     let same_path = other.path == first.path && other.body == first.body;
@@ -59,30 +57,26 @@ fn one_answer(key: &str, sent: &[&Exchange]) -> Option<Finding> {
         invariant: if same_path { "one-answer-per-key" } else { "one-request-per-key" },
         subject: key.to_owned(),
         detail: match same_path {
-            true => format!("answered with {} and with {}", content(first), content(other)),
+            true => format!("answered with {} and with {}", first.answer, other.answer),
             false => format!("accepted for {} and for {}", shown(first), shown(other)),
         },
         repair: "ask the customer which effect was meant, and cancel the others",
     })
 }
 
-/// The answer of a repeat is the stored one; of a checkout, the first 201 is.
-fn content(exchange: &Exchange) -> &Value {
-    &exchange.answer
-}
-
 fn shown(exchange: &Exchange) -> String {
     format!("{} {} {}", exchange.method, exchange.path, exchange.body)
 }
 
-/// Whether the request was refused, so that it can't have had an effect. A checkout that was declined is one.
+/// Whether the request was refused, so that it can't have had an effect. A checkout that was declined has one, and so may an
+/// operation on an order.
 fn is_refusal(exchange: &Exchange) -> bool {
     let is_refused = exchange.status.is_some_and(|status| (400..500).contains(&status));
     let says_nothing =
         ["request-in-flight", "idempotency-key-reused"].contains(&exchange.problem());
-    let is_late = exchange.request() == Request::Checkout && exchange.status != Some(429);
+    let is_checkout = exchange.request() == Request::Checkout && exchange.status != Some(429);
     let is_order = matches!(exchange.request(), Request::Order(_));
-    is_refused && !says_nothing && !is_late && !is_order
+    is_refused && !says_nothing && !is_checkout && !is_order
 }
 
 fn refused_with_effect(key: &str, sent: &[&Exchange]) -> Finding {
