@@ -192,9 +192,10 @@ mod tests {
 
     #[test]
     fn verdict_names_each_problem() {
+        type Change = fn(&mut RushFigures);
         assert!(good().passed(), "{:?}", good().problems());
         assert!(!RushReport::default().passed());
-        let changes: [(fn(&mut RushFigures), &str); 6] = [
+        let changes: [(Change, &str); 6] = [
             (|shop| shop.sold = 101, "101 of 100 units"),
             (|shop| shop.charged_twice = 1, "payments and orders differ"),
             (|shop| shop.paid_without_order = 1, "payments and orders differ"),
