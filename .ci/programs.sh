@@ -32,6 +32,10 @@ has_nextest() {
   cargo nextest --version >/dev/null 2>&1
 }
 
+has_deny() {
+  cargo deny --version >/dev/null 2>&1
+}
+
 has_postgres() {
   local programs
   programs=(/usr/lib/postgresql/*/bin/initdb)

@@ -24,6 +24,8 @@ pub struct AccessOptions {
     pub tokens: Option<TokenFile>,
     /// The authorities of client certificates; `None`: no certificates are accepted.
     pub client_ca: Option<PathBuf>,
+    /// The lists of revoked client certificates; `None`: none is revoked.
+    pub client_crl: Option<PathBuf>,
     /// The accepted certificates.
     pub clients: Certificates,
     /// The audit log; `None`: there is none.
@@ -41,7 +43,8 @@ pub struct AuditLogOptions {
 
 impl AccessOptions {
     /// The keys of `[access]`.
-    pub const KEYS: &[&str] = &["hosts", "tokens", "client_ca", "client", "audit_log"];
+    pub const KEYS: &[&str] =
+        &["hosts", "tokens", "client_ca", "client_crl_file", "client", "audit_log"];
 
     /// Reads `[access]`. `folder`: the base of relative file names. With problems, the values are defaults
     /// where they could not be read.
@@ -49,6 +52,12 @@ impl AccessOptions {
         let hosts = table.list_with("hosts", Hosts::check_name);
         let tokens = table.file("tokens", folder).map(TokenFile::new);
         let client_ca = table.file("client_ca", folder);
+        let client_crl = table.file("client_crl_file", folder);
+        if table.has("client_crl_file") && !table.has("client_ca") {
+            let help = "name the authorities whose lists it has in `client_ca`, or remove it";
+            let message = "has no effect without `client_ca`".to_owned();
+            table.problem("conflict", "client_crl_file", message, help);
+        }
         let clients = Certificates::read(table);
         for (key, is_missing, other) in [
             ("client_ca", table.has("client_ca") && !table.has("client"), "[[access.client]]"),
@@ -73,6 +82,7 @@ impl AccessOptions {
             hosts: Hosts::new(hosts.into_iter().map(|(_, name)| name).collect()),
             tokens,
             client_ca,
+            client_crl,
             clients,
             audit_log,
         }

@@ -29,6 +29,7 @@ mod options;
 mod policy;
 mod read;
 mod rules;
+mod standalone;
 mod striped_counter;
 mod tiers;
 mod witness;
@@ -44,6 +45,7 @@ pub use self::options::EngineOptions;
 pub use self::policy::Policy;
 pub use self::read::{ServedAs, TierEntry};
 pub use self::rules::{Mappings, Rules};
+pub use self::standalone::{NeverFed, Standalone};
 pub use self::witness::WitnessFill;
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub use chance::{Chance, ThreadChance};
 pub use clock::SystemClock;
 pub use engine::{
     Answer, AtomicBatch, Engine, EngineOptions, ForeignProof, GovernorMode, Item, Mappings,
-    Metrics, Policy, Proof, ReadError, Rules, ServedAs, Stale, Tier, TierEntry, WitnessFill,
-    admission,
+    Metrics, NeverFed, Policy, Proof, ReadError, Rules, ServedAs, Stale, Standalone, Tier,
+    TierEntry, WitnessFill, admission,
 };
 pub use entry::{Content, Entry, Value};
 pub use local::{

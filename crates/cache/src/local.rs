@@ -31,6 +31,7 @@ mod store;
 mod sweep;
 mod tag_cell;
 mod tag_index;
+mod tag_table;
 mod tier;
 mod weight;
 mod writer;

@@ -14,9 +14,12 @@ pub use self::error::TierError;
 pub use self::late::{LateJoin, LateTier};
 pub use self::memory::MemoryTier;
 pub use self::options::SharedOptions;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use self::redis::fuzzing;
 pub use self::redis::{RedisLogin, RedisMetrics, RedisOptions, RedisTier, RedisTls};
 pub use self::tier::{
-    Fill, LeadRequest, Leadership, Led, NodeMessage, Outcome, SharedRead, SharedTier, TierPosition,
-    Touch,
+    Fill, LeadRequest, Leadership, Led, NodeMessage, NodeRecord, Outcome, SharedRead, SharedTier,
+    TierPosition, Touch,
 };
 pub use self::url::SharedUrl;

@@ -27,6 +27,7 @@ impl Mono {
 impl Add<Duration> for Mono {
     type Output = Self;
 
+    #[inline]
     fn add(self, by: Duration) -> Self {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))

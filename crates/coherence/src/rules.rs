@@ -97,6 +97,8 @@ pub enum Rule {
     LagDelaysToken,
     /// A value is offered only to a tier that follows the log of the connection that loaded it.
     FillOfOwnLog,
+    /// Samples prove only tiers that follow the log of the sampled server.
+    ProofOfOwnLog,
     /// A node of another database does not replace a live claim.
     LiveClaimStands,
     /// A batch of a leader whose mappings the tier has not stated is not applied.
@@ -162,6 +164,7 @@ impl Rule {
         Self::StandbySameLog,
         Self::LagDelaysToken,
         Self::FillOfOwnLog,
+        Self::ProofOfOwnLog,
         Self::LiveClaimStands,
         Self::BatchOfStatedCoverage,
         Self::CoverageNeeded,

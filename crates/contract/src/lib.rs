@@ -28,10 +28,12 @@ pub use mapping::page_evidence::PageEvidence;
 pub use mapping::projection::{Projected, Projection};
 pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
 pub use mapping::sql::{NumberedStatement, SqlDialect, number_parameters, replace_parameters};
+pub use mapping::table::{MatchedColumns, TableColumn, TableMapping};
 pub use mapping::text_form::{TextForm, TextForms};
+pub use mapping::unwatched::{UnwatchedColumns, names_read};
 pub use model::contract::{
-    AbsentFilter, Approval, Class, Contract, Evidence, Origin, Refresh, Sensitivity, Tiers,
-    Unproven,
+    AbsentFilter, Approval, Class, Contract, Evidence, JoinedEntries, JoinedTable, Origin, Refresh,
+    Sensitivity, Tiers, Unproven,
 };
 pub use model::contracts::{ContractError, Contracts};
 pub use model::freshness::{self, TTL_CAP};

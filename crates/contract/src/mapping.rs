@@ -10,4 +10,7 @@ pub(crate) mod postgres_type;
 pub(crate) mod projection;
 pub(crate) mod row;
 pub(crate) mod sql;
+pub(crate) mod table;
 pub(crate) mod text_form;
+pub(crate) mod unique;
+pub(crate) mod unwatched;

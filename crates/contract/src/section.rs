@@ -2,6 +2,7 @@
 
 pub(crate) mod choices;
 pub(crate) mod parse;
+pub(crate) mod parse_from;
 pub(crate) mod parse_service;
 pub(crate) mod preset;
 pub(crate) mod print;

@@ -8,14 +8,19 @@ use cache::Engine;
 use cache::audit::PageAuditReport;
 use contract::Contracts;
 use node::{AuditLoop, Health, Invalidators, Journal, SignatureRefusals, TokenIssuers};
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::body::BodySlots;
 use crate::events::EventEndpoint;
 use crate::inspect::TierInspector;
+use crate::reload::{ConfigReloader, ConfigurationStatus};
 
 /// Reads the report of the auditor of pages.
 pub type PageAuditSource = Arc<dyn Fn() -> PageAuditReport + Send + Sync>;
+
+/// Reads the state of the configuration.
+pub type ConfigurationSource = Arc<dyn Fn() -> ConfigurationStatus + Send + Sync>;
 
 /// The parts of a node that the admin API shows and controls.
 pub struct Admin {
@@ -23,7 +28,9 @@ pub struct Admin {
     pub health: Arc<Health>,
     /// The sources, the main one first: at least one.
     pub sources: Vec<AdminSource>,
-    /// All metrics.
+    /// The metrics of the process.
+    pub process_registries: Arc<Mutex<Vec<Registry>>>,
+    /// The metrics of the present configuration.
     pub registry: Registry,
     /// The contracts.
     pub contracts: Arc<Contracts>,
@@ -39,6 +46,10 @@ pub struct Admin {
     pub gate: Gate,
     /// Records purge requests; `None`: there is no audit log.
     pub audit_log: Option<AuditLog>,
+    /// Reloads the configuration.
+    pub reloader: Arc<dyn ConfigReloader>,
+    /// Reads the state of the configuration.
+    pub configuration: ConfigurationSource,
     /// The memory for the bodies of requests.
     pub bodies: BodySlots,
 }

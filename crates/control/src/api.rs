@@ -13,6 +13,7 @@ mod inspect;
 pub mod invalidations;
 mod metrics;
 pub mod purge;
+mod reload;
 pub mod status;
 pub mod token;
 
@@ -23,16 +24,25 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::service::TowerToHyperService;
-use listen::Acceptor;
+use listen::{Acceptor, Switch};
 
 use crate::admin::Admin;
 use crate::problem::problem;
 use guard::{Needs, check_caller, check_host};
 
-/// Serves until `stop` completes; requests in flight are finished.
-pub async fn serve(acceptor: Acceptor, admin: Admin, stop: impl Future<Output = ()> + Send) {
-    let service = TowerToHyperService::new(router(admin));
+/// The routes of the admin API.
+pub type Routes = Router;
+
+/// Serves each request by the [`router`] on which `current` stands when it arrives, until `stop` completes; requests in
+/// flight are finished.
+pub async fn serve(
+    acceptor: Acceptor,
+    current: Switch<Router>,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let service = service_fn(move |request| TowerToHyperService::new(current.get()).call(request));
     access::serve(acceptor, service, stop).await;
 }
 
@@ -56,9 +66,12 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/invalidate", post(purge::invalidate))
         .route("/api/v1/purge", post(purge::purge))
         .route_layer(caller(Some(Role::Operator)));
+    let admins = Router::new()
+        .route("/api/v1/reload", post(reload::post))
+        .route_layer(caller(Some(Role::Admin)));
     // The sender of events has a secret of its own.
     let events = Router::new().route("/api/v1/events/{source}", post(events::post));
-    let checked = any_token.merge(viewers).merge(operators).merge(events);
+    let checked = any_token.merge(viewers).merge(operators).merge(admins).merge(events);
     // Health is open: probes of load balancers have no token, and some send no host name.
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -70,5 +83,5 @@ pub fn router(admin: Admin) -> Router {
 
 const PATHS: &str = "the paths are /healthz, /readyz, /metrics, /api/v1/status, \
                      /api/v1/audit, /api/v1/inspect, /api/v1/invalidations, \
-                     /api/v1/invalidate, /api/v1/purge, /api/v1/token and \
+                     /api/v1/invalidate, /api/v1/purge, /api/v1/reload, /api/v1/token and \
                      /api/v1/events/{source}";

@@ -8,11 +8,13 @@ mod body;
 mod events;
 mod inspect;
 mod problem;
+mod reload;
 mod webhook;
 
-pub use admin::{Admin, AdminSource, PageAuditSource};
-pub use api::{router, serve};
+pub use admin::{Admin, AdminSource, ConfigurationSource, PageAuditSource};
+pub use api::{Routes, router, serve};
 pub use body::BodySlots;
 pub use events::{EventEndpoint, EventError, EventSink};
 pub use inspect::{InspectQuery, InvalidQuery, TierInspector};
+pub use reload::{ConfigReloader, ConfigurationStatus, DifferingNode, ReloadError, Reloaded};
 pub use webhook::WebhookSecret;

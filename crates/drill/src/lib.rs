@@ -10,9 +10,12 @@
 //!
 //! A [`provider`] is a payment provider with faults and a ledger of its own.
 //!
+//! [`buyers`] press buttons twice, in many tabs and again later, and keep a record of their requests and answers.
+//!
 //! A [`FaultProxy`] puts faults between a system under test and a server that it depends on.
 
 mod audit;
+pub mod buyers;
 mod clock;
 mod demo;
 mod fault;
@@ -29,4 +32,7 @@ pub use demo::{
 pub use fault::{Fault, FaultProxy};
 pub use load::{Hits, Writer, measure_capacity, plan, warm};
 pub use page::Page;
-pub use report::{Latency, Quantiles, RunReport, StormReport, TargetFigures, TargetReport};
+pub use report::{
+    Latency, Quantiles, RunReport, RushFigures, RushReport, StormReport, TargetFigures,
+    TargetReport,
+};

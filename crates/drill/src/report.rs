@@ -2,10 +2,12 @@
 
 mod figures;
 mod run;
+mod rush;
 mod storm;
 pub(crate) mod table;
 mod verdict;
 
 pub use figures::{Latency, Quantiles, TargetFigures, TargetReport};
 pub use run::RunReport;
+pub use rush::{RushFigures, RushReport};
 pub use storm::StormReport;

@@ -14,6 +14,9 @@
 
 mod admission;
 pub mod data;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod http;
 mod page_audit;

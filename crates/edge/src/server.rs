@@ -3,8 +3,10 @@
 mod connection;
 mod h2_stream;
 mod http_server;
+mod idle_check;
 mod listener;
 mod peer;
-mod proxy_header;
+pub(crate) mod proxy_header;
+mod request_service;
 mod wake_gate;
 mod write_timeout;

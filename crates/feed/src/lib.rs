@@ -45,7 +45,7 @@ pub use postgres::debezium::{
     DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, InboxError,
 };
 pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource, SchemaScope};
-pub use schema::{ReadObject, Schema, ScopedContract, UnfollowedRead};
+pub use schema::{ReadObject, Schema, ScopedContract, ScopedTable, UnfollowedRead};
 pub use source::Source;
 pub use sqlite::{SqliteFeed, SqliteOptions, SqliteSource};
 pub use survey::{SurveyedColumn, SurveyedTable, TableKind};

@@ -28,6 +28,10 @@ mod candidate;
 mod catalog;
 mod connection;
 mod feed;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod layout;
 mod log;
 mod options;
 mod parser;

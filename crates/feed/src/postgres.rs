@@ -29,6 +29,9 @@ mod check_server;
 mod connection;
 pub mod debezium;
 mod feed;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
 mod log_message;
 mod options;

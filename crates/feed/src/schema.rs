@@ -12,20 +12,31 @@ use crate::table::TableName;
 pub struct ScopedContract {
     /// The contract's name.
     pub name: String,
-    /// The table whose rows are followed.
-    pub table: TableName,
-    /// The table's name as the contract spells it, if it leaves the schema to the session's search path.
-    pub bare_name: Option<String>,
+    /// The tables whose rows change its values: its own, and the joined ones.
+    pub tables: Vec<ScopedTable>,
+    /// The tables of other contracts whose tags its entries carry.
+    pub raising: Vec<TableName>,
     /// The statement that loads a value, with `$1` for each of its parameters. `None` where no statement does.
     pub value: Option<String>,
+}
+
+/// A table of a contract.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ScopedTable {
+    /// The table.
+    pub name: TableName,
+    /// The name as the contract spells it, if it leaves the schema to the session's search path.
+    pub bare_name: Option<String>,
+    /// Its columns whose changes count; empty if all do.
+    pub watched: Vec<String>,
 }
 
 impl ScopedContract {
     /// Returns a digest of the contract's text.
     fn definition(&self) -> u64 {
-        let table = self.table.to_string();
+        let tables: Vec<String> = self.tables.iter().map(|table| table.name.to_string()).collect();
         let value = self.value.as_deref().unwrap_or_default();
-        let parts = [&*self.name, &*table, value];
+        let parts = [&*self.name, &*tables.join(" "), value];
         contract::fnv1a(parts.into_iter().flat_map(|part| part.bytes().chain([0])))
     }
 }
@@ -54,11 +65,16 @@ pub struct UnfollowedRead {
 /// The object of an [`UnfollowedRead`].
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ReadObject {
-    /// A table, materialized view or foreign table that no contract follows.
+    /// A table, materialized view or foreign table that no contract follows whose tags reach the entries.
     Table(String),
+    /// A column of the contract's own table that `from.columns` leaves out, and that a view, function or row policy
+    /// reads.
+    Column(String),
     /// A function, whose body is a text that the catalogue does not analyse: the tables that it reads are not
     /// known.
     Function(String),
+    /// A function of the server whose result changes without a commit, in a view, function or row policy.
+    Clock(String),
 }
 
 impl Schema {
@@ -138,8 +154,12 @@ mod tests {
             let objects = BTreeMap::from([(object.to_owned(), 5)]);
             let contract = ScopedContract {
                 name: "price".into(),
-                table: TableName::parse("products"),
-                bare_name: None,
+                tables: vec![ScopedTable {
+                    name: TableName::parse("products"),
+                    bare_name: None,
+                    watched: Vec::new(),
+                }],
+                raising: Vec::new(),
                 value: None,
             };
             Schema::new(objects, dependents, BTreeSet::new()).with_reads(&[contract])

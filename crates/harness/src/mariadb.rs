@@ -1,5 +1,7 @@
 //! A MariaDB server.
 
+mod replica;
+
 use std::{
     fs,
     net::{SocketAddr, TcpStream},

@@ -64,7 +64,7 @@ fn whole_conf(workers: usize, site: &Site, http: &str) -> String {
     let user = if rustix::process::getuid().is_root() { "user root;\n" } else { "" };
     format!(
         "{user}daemon off;\nworker_processes {workers};\npid {folder}/nginx.pid;\n\
-         error_log stderr warn;\nevents {{ worker_connections 4096; }}\n\
+         error_log stderr warn;\nevents {{ worker_connections 20000; }}\n\
          http {{\naccess_log off;\n\
          client_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\n\
          fastcgi_temp_path {folder}/fastcgi;\nuwsgi_temp_path {folder}/uwsgi;\n\

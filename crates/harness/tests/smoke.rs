@@ -70,6 +70,22 @@ fn storm_survived_only_with_governor() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs a release build and a few seconds of both cores; run by ./test"]
+fn flash_sale_sells_each_unit_once() -> Result<()> {
+    let (status, _, text) = run(&["--sale"])?;
+    let summary: Value = serde_json::from_str(&text)?;
+    // A busy machine refuses later than it should, and the run says so.
+    assert_eq!(summary["passed"], status.success(), "{text}");
+    assert_eq!(number(&summary, "/shops/tidegate/charged_twice"), 0.0, "{text}");
+    assert_eq!(number(&summary, "/shops/tidegate/paid_without_order"), 0.0, "{text}");
+    assert_eq!(number(&summary, "/shops/tidegate/sold"), 100.0, "{text}");
+    assert_eq!(number(&summary, "/shops/tidegate/answered"), 10_000.0, "{text}");
+    let usual = number(&summary, "/shops/as_usual/sold");
+    assert!(usual > 100.0, "the usual shop sold {usual} of 100 units in\n{text}");
+    Ok(())
+}
+
+#[test]
 #[ignore = "needs a release build and six seconds of both cores; run by ./test"]
 fn overloaded_demo_gives_no_verdict() -> Result<()> {
     let (status, printed, text) = run(&["--rate", "100000", "--for", "6s"])?;

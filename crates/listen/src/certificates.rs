@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tls::{Certificate, renewal_is_due};
+use tokio::time::Instant;
 
+use tls::{Certificate, RevocationList, renewal_is_due};
+
+use crate::rare_log::RareLog;
 use crate::security::TlsListener;
 
 /// The least time between two warnings about one certificate, in seconds.
@@ -19,6 +22,7 @@ impl TlsListener {
         report: impl Fn(bool, String) + Send,
     ) {
         let mut expiry = ExpiryWatch::default();
+        let mut expired_log = RareLog::default();
         let server = Arc::clone(&self.server);
         let observe = |server: &tls::ServerTls, failure: Option<String>| {
             let (certificates, now) = (server.certificates(), now_s());
@@ -32,8 +36,16 @@ impl TlsListener {
                 );
             }
             let states = certificates.iter().map(|it| describe(it.label(), left(it, now)));
-            let states: Vec<String> = failure.iter().cloned().chain(states).collect();
-            let is_valid = certificates.iter().all(|it| left(it, now) > 0);
+            let lists = server.revocation_lists();
+            let expired = expired_lists(&lists, now);
+            let states: Vec<String> =
+                failure.iter().cloned().chain(states).chain(expired.clone()).collect();
+            let is_valid = certificates.iter().all(|it| left(it, now) > 0) && expired.is_none();
+            if let Some(problem) = expired
+                && let Some(count) = expired_log.due(Instant::now())
+            {
+                tracing::warn!(listener = self.name, count, "{problem}");
+            }
             report(failure.is_none() && is_valid, states.join("; "));
         };
         server.run(observe).await;
@@ -63,6 +75,18 @@ fn describe(label: &str, left_s: i64) -> String {
         1..=172_800 => format!("the certificate {label} expires in {} hours", left_s / 3_600),
         _ => format!("the certificate {label} expires in {} days", left_s / 86_400),
     }
+}
+
+/// Describes the revocation lists whose time has ended; `None`: there is none.
+fn expired_lists(lists: &[RevocationList], now_s: u64) -> Option<String> {
+    let expired = lists.iter().filter(|list| list.until_s <= now_s).count();
+    (expired > 0).then(|| {
+        format!(
+            "{expired} of {} revocation lists have ended, so the client certificates of their authorities are \
+             refused; publish current ones in access.client_crl_file: it is read while the node runs",
+            lists.len()
+        )
+    })
 }
 
 /// The state machine of warnings about the end of certificates.
@@ -127,6 +151,10 @@ mod tests {
     fn time_left_described() {
         assert_eq!(describe("a", 0), "the certificate a has expired");
         assert_eq!(describe("a", 7_200), "the certificate a expires in 2 hours");
+        assert_eq!(expired_lists(&[RevocationList { until_s: 8 }], 7), None);
+        let lists = [RevocationList { until_s: 7 }, RevocationList { until_s: 8 }];
+        let expired = expired_lists(&lists, 7).expect("one has ended");
+        assert!(expired.starts_with("1 of 2 "), "{expired}");
         assert_eq!(describe("a", 864_000), "the certificate a expires in 10 days");
         let certificates = [certificate("a", 10), certificate("a", 5)];
         assert_eq!(seconds_left(&certificates, 7)["a"], -2, "the first to end");

@@ -20,6 +20,7 @@ mod plain_request;
 mod rare_log;
 mod security;
 mod stream;
+mod switch;
 
 pub use self::acceptor::{Accepted, Acceptor};
 pub use self::bind::{DEFAULT_BACKLOG, bind, system_backlog};
@@ -33,3 +34,4 @@ pub use self::metrics::{ListenerMetrics, TlsMetrics};
 pub use self::rare_log::RareLog;
 pub use self::security::{Security, TlsListener};
 pub use self::stream::ClientStream;
+pub use self::switch::Switch;

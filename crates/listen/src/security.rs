@@ -72,9 +72,10 @@ impl TlsListener {
                 return Err(HandshakeError::Plaintext);
             }
         }
+        let trust = self.server.client_trust();
         let acceptor = TlsAcceptor::from(self.server.config());
         let stream = acceptor.accept(socket).await.map_err(HandshakeError::Failed)?;
-        Ok(stream.into())
+        Ok(ClientStream::encrypted(stream, trust))
     }
 
     fn failed(&self, client: IpAddr, err: &HandshakeError) {

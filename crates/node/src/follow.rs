@@ -11,4 +11,4 @@ mod tables;
 pub use changed_tables::ChangedTables;
 pub use follower::{Follower, FollowerParts};
 pub use metrics::FollowMetrics;
-pub use tables::{key_columns, scoped_contracts, tracked_tables};
+pub use tables::{key_columns, renewed_columns, scoped_contracts, tracked_tables};

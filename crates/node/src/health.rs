@@ -23,6 +23,8 @@ pub struct Health {
     components: Arc<RwLock<BTreeMap<Cow<'static, str>, Component>>>,
     /// The source whose components are reported here; `None`: the process has one source, or they are the process's.
     source: Option<Box<str>>,
+    /// The state of the whole process, where this is that of one configuration.
+    process: Option<Arc<Health>>,
 }
 
 /// A snapshot of all components.
@@ -39,7 +41,15 @@ impl Health {
     /// source `stock` is shown as `feed:stock`.
     #[must_use]
     pub fn of_source(&self, source: &str) -> Self {
-        Self { components: Arc::clone(&self.components), source: Some(source.into()) }
+        let (components, process) = (Arc::clone(&self.components), self.process.clone());
+        Self { components, source: Some(source.into()), process }
+    }
+
+    /// Creates the state of one configuration of a process: [`readiness`](Self::readiness) shows the components of
+    /// both.
+    #[must_use]
+    pub fn within(process: &Arc<Self>) -> Self {
+        Self { process: Some(Arc::clone(process)), ..Self::default() }
     }
 
     /// The name under which a component is shown.
@@ -87,7 +97,10 @@ impl Health {
     /// Returns the present state of all components.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        let components = self.components.read().clone();
+        let mut components = self.components.read().clone();
+        if let Some(process) = &self.process {
+            components.extend(process.components.read().clone());
+        }
         let ready = components.values().all(|component| component.ok || !component.required);
         Readiness { ready, components }
     }
@@ -105,6 +118,17 @@ mod tests {
         assert!(health.readiness().ready);
         health.required("gateway", false, "stopping");
         assert!(!health.readiness().ready);
+    }
+
+    #[test]
+    fn configuration_shown_with_its_process() {
+        let process = Arc::new(Health::default());
+        let (old, new) = (Health::within(&process), Health::within(&process));
+        process.required("process", true, "serving");
+        old.required("feed", false, "the slot is lost");
+        assert!(!old.readiness().ready && new.readiness().ready);
+        process.stopping();
+        assert!(!new.readiness().ready);
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub mod token;
 pub use audit::{AnswerSampler, AuditLoop, AuditOptions, AuditTarget, PeerClient, PeerError};
 pub use claim::check_claim;
 pub use follow::{
-    ChangedTables, FollowMetrics, Follower, FollowerParts, key_columns, scoped_contracts,
-    tracked_tables,
+    ChangedTables, FollowMetrics, Follower, FollowerParts, key_columns, renewed_columns,
+    scoped_contracts, tracked_tables,
 };
 pub use health::{Component, Health, Readiness};
 pub use journal::{Journal, Record};

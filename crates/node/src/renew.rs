@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cache::origin::mariadb::MariaDbPool;
 use cache::origin::postgres::PostgresPool;
 use cache::{Chance, OriginError, ThreadChance};
-use coherence::Renewal;
-use contract::{Affected, Contract, Contracts, Key, Projected, Projection, RowChange, freshness};
+use coherence::{Lsn, Renewal};
+use contract::{
+    Affected, Contract, Contracts, Key, Projected, Projection, RowChange, SqlDialect, freshness,
+};
 
 /// Larger values are invalidated and loaded on demand: a renewal goes to every node, whether or not the node
 /// holds the entry.
@@ -20,18 +23,35 @@ const MAX_RENEWALS: usize = 64;
 /// The catalogue of a database, which says whether a row of the log equals the answer to a contract's query.
 #[async_trait]
 pub trait RowCatalogue: Send + Sync + 'static {
-    /// Returns whether one row of the contract's table is the complete answer for its key: the key is unique,
-    /// row security hides no row, and no other table inherits from it.
+    /// The dialect of the contracts' statements.
+    fn dialect(&self) -> SqlDialect {
+        SqlDialect::Postgres
+    }
+
+    /// Returns the position from which on a row of the log is the complete answer for its key: the key is unique,
+    /// row security hides no row, and no other table inherits from it. `None`: it is not. Every change that ends
+    /// this ends the stream.
     ///
     /// # Errors
     /// The database could not be asked.
-    async fn row_is_complete(&self, contract: &Contract) -> Result<bool, OriginError>;
+    async fn rows_complete_after(&self, contract: &Contract) -> Result<Option<Lsn>, OriginError>;
 }
 
 #[async_trait]
 impl RowCatalogue for PostgresPool {
-    async fn row_is_complete(&self, contract: &Contract) -> Result<bool, OriginError> {
-        self.rows_match_log(contract).await
+    async fn rows_complete_after(&self, contract: &Contract) -> Result<Option<Lsn>, OriginError> {
+        Ok(self.rows_match_log(contract).await?.then_some(Lsn::ZERO))
+    }
+}
+
+#[async_trait]
+impl RowCatalogue for MariaDbPool {
+    fn dialect(&self) -> SqlDialect {
+        Self::PROJECTION_DIALECT
+    }
+
+    async fn rows_complete_after(&self, contract: &Contract) -> Result<Option<Lsn>, OriginError> {
+        self.rows_match_log_after(contract).await
     }
 }
 
@@ -47,8 +67,8 @@ struct Renewable {
     /// The fingerprint of its definition.
     definition: u64,
     projection: Projection,
-    /// The catalogue's verdict when the stream last started.
-    complete: bool,
+    /// The catalogue's verdict when the stream last started; see [`RowCatalogue::rows_complete_after`].
+    complete_after: Option<Lsn>,
 }
 
 impl Renewer {
@@ -67,11 +87,12 @@ impl Renewer {
                 && !contract.immutable
                 && contract.renews()
         };
-        let renewable = |contract: &Contract| match contract.projection() {
+        let dialect = catalogue.dialect();
+        let renewable = |contract: &Contract| match contract.projection(dialect) {
             Ok(projection) => {
                 let definition = contract.definition_fingerprint();
                 let contract = contract.clone();
-                Some(Renewable { contract, definition, projection, complete: false })
+                Some(Renewable { contract, definition, projection, complete_after: None })
             }
             Err(why) => {
                 tracing::debug!(contract = contract.name, why, "commits do not renew its entries");
@@ -91,30 +112,39 @@ impl Renewer {
     /// Asks the catalogue again. A contract for which that fails is invalidated and not renewed.
     pub async fn check(&mut self) {
         let Some(catalogue) = &self.catalogue else { return };
-        for Renewable { contract, complete, .. } in &mut self.contracts {
+        for Renewable { contract, complete_after, .. } in &mut self.contracts {
             let name = &contract.name;
-            *complete = match catalogue.row_is_complete(contract).await {
-                Ok(complete) => {
-                    tracing::info!(contract = name, write_through = complete, "read the catalogue");
-                    complete
+            *complete_after = match catalogue.rows_complete_after(contract).await {
+                Ok(after) => {
+                    let write_through = after.is_some();
+                    tracing::info!(contract = name, write_through, "read the catalogue");
+                    after
                 }
                 Err(err) => {
                     tracing::warn!(contract = name, error = %err, "its entries are not renewed");
-                    false
+                    None
                 }
             };
         }
     }
 
-    /// Adds one change of a commit, which invalidates `affected`, to the commit's `renewals`. A later change
-    /// of the same commit replaces an earlier one, also when it can't renew the entry.
-    pub(crate) fn add(&self, change: &RowChange, affected: &Affected, renewals: &mut Renewals) {
+    /// Adds one change of the commit at `lsn`, which invalidates `affected`, to the commit's `renewals`. A later
+    /// change of the same commit replaces an earlier one, also when it can't renew the entry.
+    pub(crate) fn add(
+        &self,
+        lsn: Lsn,
+        change: &RowChange,
+        affected: &Affected,
+        renewals: &mut Renewals,
+    ) {
         if affected.everything || !affected.key_patterns.is_empty() {
             renewals.0.clear();
         }
         if renewals.0.len() <= MAX_RENEWALS {
             renewals.0.extend(affected.keys.iter().map(|key| (key.clone(), None)));
-            for renewable in self.contracts.iter().filter(|renewable| renewable.complete) {
+            let complete =
+                |renewable: &&Renewable| renewable.complete_after.is_some_and(|after| after < lsn);
+            for renewable in self.contracts.iter().filter(complete) {
                 renewals.0.extend(renewable.renewals(change, self.chance.as_ref()));
             }
         }

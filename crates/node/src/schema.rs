@@ -175,7 +175,7 @@ impl SchemaFollower {
 
 /// Warns of tables and functions that values read and no contract follows, except for those of `before`.
 pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
-    use feed::ReadObject::{Function, Table};
+    use feed::ReadObject::{Clock, Column, Function, Table};
     let is_known = |read| before.is_some_and(|before| before.unfollowed.contains(read));
     for unfollowed in schema.unfollowed.iter().filter(|read| !is_known(read)) {
         let contract = &unfollowed.contract;
@@ -183,7 +183,7 @@ pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
             Table(table) => tracing::warn!(
                 contract,
                 table,
-                fix = "follow the table by a contract whose tags reach these entries, or shorten `ttl`",
+                fix = "list the table in `from`, with the entries that its rows are part of, or shorten `ttl`",
                 "the value reads a table whose changes do not invalidate it"
             ),
             Function(function) => tracing::warn!(
@@ -191,6 +191,18 @@ pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
                 function,
                 fix = "write its body as `begin atomic … end`, which the database analyses",
                 "the value calls a function; the tables that it reads are not known"
+            ),
+            Column(column) => tracing::warn!(
+                contract,
+                column,
+                fix = "add it to `from.columns`, unless the value does not depend on it",
+                "the value reads a view, function or row policy that reads a column outside `from.columns`"
+            ),
+            Clock(function) => tracing::warn!(
+                contract,
+                function,
+                fix = "read the stored columns, and compare them with the clock in the application",
+                "the value reads a view, function or row policy whose result changes without a commit"
             ),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cache::origin::mariadb::MariaDbStandby;
 use cache::origin::postgres::Standby;
 use cache::{Engine, OriginError};
 use coherence::Replayed;
@@ -36,6 +37,17 @@ impl StandbyProbe for Standby {
 
     async fn probe(&self) -> Result<Replayed, OriginError> {
         Standby::probe(self).await
+    }
+}
+
+#[async_trait]
+impl StandbyProbe for MariaDbStandby {
+    fn name(&self) -> &str {
+        MariaDbStandby::name(self)
+    }
+
+    async fn probe(&self) -> Result<Replayed, OriginError> {
+        MariaDbStandby::probe(self).await
     }
 }
 

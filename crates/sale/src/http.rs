@@ -5,6 +5,7 @@ mod body;
 mod checkouts;
 mod guard;
 mod holds;
+mod jobs;
 mod problem;
 mod stock;
 
@@ -13,11 +14,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::service::TowerToHyperService;
-use listen::Acceptor;
+use listen::{Acceptor, Switch};
 
 use self::guard::check_caller;
 use self::problem::{method_not_allowed, not_found};
+use crate::jobs::Jobs;
 use crate::service::Sale;
 
 /// The largest body, in bytes: a hold with the most and longest lines.
@@ -26,16 +29,17 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The largest event of a payment provider, in bytes.
 const WEBHOOK_BYTES_MAX: usize = 512 * 1024;
 
-/// Serves until `stop` completes; requests in flight are finished. With access tokens, reads need the role
-/// `viewer`, and changes `operator`. With an audit log, each change of stock is on record before it happens.
+/// The routes of the sale's API.
+pub type Routes = Router;
+
+/// Serves each request by the [`router`] on which `current` stands when it arrives, until `stop` completes; requests in
+/// flight are finished.
 pub async fn serve(
     acceptor: Acceptor,
-    gate: Gate,
-    sale: Sale,
-    audit_log: Option<AuditLog>,
+    current: Switch<Router>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let service = TowerToHyperService::new(router(gate, sale, audit_log));
+    let service = service_fn(move |request| TowerToHyperService::new(current.get()).call(request));
     access::serve(acceptor, service, stop).await;
 }
 
@@ -46,7 +50,9 @@ fn webhooks() -> Router<Sale> {
         .layer(DefaultBodyLimit::max(WEBHOOK_BYTES_MAX))
 }
 
-fn router(gate: Gate, sale: Sale, audit_log: Option<AuditLog>) -> Router {
+/// Returns the routes. With access tokens, reads need the role `viewer`, and changes `operator`. With an audit log, each
+/// change of stock is on record before it happens. Requests need the extension [`access::Peer`].
+pub fn router(gate: Gate, (sale, jobs): (Sale, Jobs), audit_log: Option<AuditLog>) -> Router {
     Router::new()
         .route("/v1/stock/{sku}", put(stock::put).get(stock::get))
         .route("/v1/stock/{sku}/adjust", post(stock::adjust))
@@ -61,6 +67,7 @@ fn router(gate: Gate, sale: Sale, audit_log: Option<AuditLog>) -> Router {
         .route("/v1/orders/{order}/cancel", post(checkouts::cancel))
         .route("/v1/orders/{order}/refund", post(checkouts::refund))
         .route("/v1/events", get(checkouts::events))
+        .merge(jobs::routes(jobs))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(audit_log))
         .fallback(not_found)

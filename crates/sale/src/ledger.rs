@@ -2,6 +2,8 @@
 
 mod checkout;
 mod error;
+mod history;
+mod job;
 mod outcome;
 mod view;
 
@@ -14,6 +16,11 @@ pub use self::checkout::{
     NewCheckout, OrderEvent, PaymentAttempt,
 };
 pub use self::error::LedgerError;
+pub use self::history::{CheckoutRow, History, HoldRow, MovementRow};
+pub use self::job::{
+    Claim, DeadJob, EndJob, EndedJob, EnqueueOutcome, JobKind, JobLedger, JobStats, Leased,
+    LeasedJob, NewJob, OldestSnapshot, ReadUpTo, Reading,
+};
 pub use self::outcome::{
     AdjustOutcome, Adjusted, EndHold, EndOutcome, EndRefusal, ExtendOutcome, Granted, HoldOutcome,
     NewHold, Outcome, StockRefusal,
@@ -25,7 +32,7 @@ use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 /// A ledger. Every call is one transaction: all that it answered is durable, and a call that failed may have had
 /// its effect or not. A repeat with the same keys has no second effect.
 #[async_trait]
-pub trait Ledger: CheckoutLedger {
+pub trait Ledger: CheckoutLedger + JobLedger {
     /// Grants or refuses each hold of a batch, in this order. Returns an outcome for each.
     ///
     /// # Errors
@@ -108,4 +115,10 @@ pub trait Ledger: CheckoutLedger {
     /// # Errors
     /// [`LedgerError`]: not all could be checked.
     async fn audit(&self) -> Result<Vec<Finding>, LedgerError>;
+
+    /// Returns the whole history, in one snapshot.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: nothing of it is known.
+    async fn history(&self) -> Result<History, LedgerError>;
 }

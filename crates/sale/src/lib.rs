@@ -10,9 +10,11 @@
 //! | [`rules`] | the rules of stock and holds, pure |
 //! | [`ledger`] | the port of the ledger, with its requests and outcomes |
 //! | [`postgres`], [`sqlite`] | the ledgers |
+//! | [`jobs`] | the work behind: jobs, their workers, their endpoints |
 //! | [`payment`] | the port of payment providers, and the providers |
 //! | [`request`] | requests, checked |
 //! | [`http`] | the API |
+//! | [`audit`] | the checks of the ledger against the records of clients and of a payment provider |
 //!
 //! ```no_run
 //! # async fn example(clock: std::sync::Arc<dyn coherence::Clock>) -> Result<(), Box<dyn std::error::Error>> {
@@ -32,11 +34,16 @@
 //! # }
 //! ```
 
+pub mod audit;
 mod checkout_columns;
 mod checkout_id;
+mod history_query;
 mod hold_id;
 pub mod http;
 mod invariants;
+mod job_columns;
+mod job_invariants;
+pub mod jobs;
 mod lane;
 pub mod ledger;
 mod options;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use contract::config::{TIME_LIMITS, TableReader, ValueError};
 use database::DatabaseUrl;
 
+use crate::jobs::JobWorkers;
 use crate::ledger::{Ledger, LedgerError};
 use crate::payment::PaymentOptions;
 use crate::postgres::{self, PostgresLedger};
@@ -18,6 +19,9 @@ const FORMS: &str = "write postgres://user@host:5432/database or sqlite:path/to/
 
 /// The default of `payment_patience`.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The default of `job_depth`.
+const JOB_DEPTH: u32 = 10_000;
 
 /// The options of the sale.
 #[derive(Clone, Debug)]
@@ -32,6 +36,10 @@ pub struct SaleOptions {
     pub early_refusals: Duration,
     /// A payment that is not authorised for this long is given up.
     pub payment_patience: Duration,
+    /// The most calls of a node to endpoints of jobs at once.
+    pub workers: JobWorkers,
+    /// The number of open jobs from which requests for new ones are refused.
+    pub job_depth: u32,
     /// The payment providers by name.
     pub payments: BTreeMap<String, PaymentOptions>,
 }
@@ -54,6 +62,8 @@ impl SaleOptions {
         "timeout",
         "early_refusals",
         "payment_patience",
+        "workers",
+        "job_depth",
         "payment",
     ];
 
@@ -66,6 +76,8 @@ impl SaleOptions {
             timeout: Duration::from_secs(5),
             early_refusals: EARLY_REFUSALS,
             payment_patience: PATIENCE,
+            workers: JobWorkers::default(),
+            job_depth: JOB_DEPTH,
             payments: BTreeMap::new(),
         }
     }
@@ -83,6 +95,8 @@ impl SaleOptions {
         let timeout = table.duration("timeout", TIME_LIMITS).unwrap_or(Duration::from_secs(5));
         let early_refusals = table.duration("early_refusals", Duration::ZERO..=EARLY_REFUSALS_MAX);
         let payment_patience = table.duration("payment_patience", PATIENCES).unwrap_or(PATIENCE);
+        let workers = table.nested("workers", JobWorkers::KEYS, JobWorkers::read);
+        let job_depth = table.whole_number("job_depth", 1..=100_000_000).unwrap_or(JOB_DEPTH);
         let payments = table.named_tables("payment", PaymentOptions::KEYS, |table| {
             PaymentOptions::read(table, folder)
         });
@@ -100,6 +114,8 @@ impl SaleOptions {
             timeout,
             early_refusals: early_refusals.unwrap_or(EARLY_REFUSALS),
             payment_patience,
+            workers: workers.unwrap_or_default(),
+            job_depth,
             payments,
         })
     }

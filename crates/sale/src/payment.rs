@@ -4,6 +4,9 @@
 //! record of the payment, or by a repeat with the same key.
 
 mod connection;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod options;
 mod plain;
@@ -12,9 +15,12 @@ mod secret;
 mod signature;
 mod stripe;
 
+pub(crate) use self::connection::{Answer, Call, Client};
 pub use self::guard::{CallPass, GuardedProvider, NotSent};
-pub use self::options::{PaymentOptions, ProviderKind};
+pub use self::options::{PaymentOptions, ProviderKind, ProviderUrl};
 pub use self::port::{
     Payment, PaymentProvider, ProviderOutcome, ProviderPayment, Unknown, WebhookEvent,
     WebhookRefusal,
 };
+pub(crate) use self::secret::SecretFile;
+pub(crate) use self::signature::sign;

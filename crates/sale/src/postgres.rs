@@ -9,6 +9,7 @@ mod batches;
 mod checkouts;
 mod client;
 mod grant;
+mod jobs;
 mod ledger;
 mod migrate;
 mod stock;

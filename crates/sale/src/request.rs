@@ -312,7 +312,7 @@ fn ttl_ms(seconds: u64) -> Result<i64, InvalidRequest> {
 }
 
 /// The parts have no control characters of their own, apart from those that separate them.
-fn digest(parts: &[&str]) -> u64 {
+pub(crate) fn digest(parts: &[&str]) -> u64 {
     fnv1a(parts.join("\u{0}").into_bytes())
 }
 

@@ -7,6 +7,9 @@
 mod checkout;
 mod early_refusal;
 mod hold;
+mod job;
+mod job_class;
+mod job_segment;
 mod key;
 mod phase;
 mod price;
@@ -20,6 +23,12 @@ pub use self::checkout::{
 };
 pub use self::early_refusal::{Asking, EarlyRefusal};
 pub use self::hold::{Effect, HoldEnd, HoldInput, HoldRefusal, HoldState, step};
+pub use self::job::{
+    AttemptEnd, AttemptOutcome, JobEffect, JobEnd, JobInput, JobPhase, JobRefusal, JobState,
+    step_job,
+};
+pub use self::job_class::{JobClass, JobRun, admits_job, retry_delay, schedule_slot};
+pub use self::job_segment::{SegmentRows, SegmentStep, plan_segments};
 pub use self::key::{KeyVerdict, judge_key};
 pub use self::phase::{Operation, Phase};
 pub use self::price::{Currency, Price, PricedLine, QuoteRefusal, quote};

@@ -8,6 +8,8 @@ mod checkout_changes;
 mod checkout_rows;
 mod checkouts;
 mod holds;
+mod job_changes;
+mod jobs;
 mod ledger;
 mod migrate;
 mod stock;

@@ -11,6 +11,7 @@
 //! | `tests/protocol/mixed_contracts.rs` | the same for leaders with different contracts, with a [model of its own](model::mixed_contracts) |
 //! | `tests/protocol/early_refusals.rs` | the same for the fast counter of the sale, with a [model of its own](model::early_refusals) |
 //! | `tests/protocol/stock_holds.rs` | the same for the ledger of the sale, with a [model of its own](model::stock_holds) |
+//! | `tests/protocol/job_leases.rs` | the same for jobs, with a [model of its own](model::job_leases) |
 //! | `tests/protocol/checkout_payments.rs` | the same for checkouts and payments, with a [model of its own](model::checkout_payments) |
 //! | `tests/protocol/findings.rs` | faults that the checker found in the first composition of the protocol, and their corrections ([`model::scene::Design`]) |
 //! | `tests/protocol/simulation.rs` | simulated clusters keep every promise, seeds repeat, and omitted rules are detected |

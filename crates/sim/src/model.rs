@@ -9,7 +9,8 @@
 //! hold for every answer that the state allows. One invariant simulates a period without faults from
 //! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
-//! [`key_filter`], [`lagging_service`], [`two_logs`], [`two_sources`], [`mixed_contracts`], [`stock_holds`],
+//! [`key_filter`], [`joined_tables`], [`lagging_service`], [`demoted_server`], [`two_logs`], [`two_sources`],
+//! [`mixed_contracts`], [`stock_holds`], [`job_leases`],
 //! [`early_refusals`] and [`checkout_payments`] are small models of their own.
 //!
 //! **Time** is the number of changes of the snapshots' content: nothing else can tell two moments
@@ -23,9 +24,12 @@
 pub mod checkout_payments;
 pub mod composition;
 pub mod database;
+pub mod demoted_server;
 pub mod early_refusals;
 pub mod explore;
 pub mod invariants;
+pub mod job_leases;
+pub mod joined_tables;
 pub mod key_filter;
 pub mod keys;
 pub mod lagging_service;

@@ -4,10 +4,12 @@
 mod error;
 mod node;
 mod oracle;
+mod rush;
 mod source;
 mod stage;
 mod storm;
 
+pub(crate) use rush::rush;
 pub(crate) use source::{Source, bearable_rate, inventory};
 pub(crate) use stage::Stage;
 pub(crate) use storm::StormStage;

@@ -4,11 +4,13 @@
 mod commands;
 mod config;
 mod demo;
+mod drills;
 mod exit;
 mod http_client;
 mod init;
 mod node;
 mod runtime;
+mod sale_audit;
 mod terminal;
 
 use std::process::ExitCode;
@@ -29,13 +31,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(commands::demo::Args),
+    Drill(commands::drill::Args),
     Init(commands::init::Args),
     Check(commands::check::Args),
     Serve(commands::serve::Args),
     Audit(commands::audit::Args),
     Purge(commands::purge::Args),
+    Reload(commands::reload::Args),
     Token(commands::token::Args),
     Sale(commands::sale::Args),
+    Jobs(commands::jobs::Args),
     Schema(commands::schema::Args),
     Completions(commands::completions::Args),
     Man(commands::man::Args),
@@ -44,13 +49,16 @@ enum Command {
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(args),
+        Command::Drill(args) => commands::drill::run(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
         Command::Purge(args) => commands::purge::run(&args),
+        Command::Reload(args) => commands::reload::run(&args),
         Command::Token(args) => commands::token::run(&args),
         Command::Sale(args) => commands::sale::run(&args),
+        Command::Jobs(args) => commands::jobs::run(&args),
         Command::Schema(_) => commands::schema::run(),
         Command::Completions(args) => commands::completions::run(&args, Cli::command()),
         Command::Man(args) => commands::man::run(&args, Cli::command()),

@@ -3,12 +3,18 @@
 
 mod audit;
 mod build;
+mod configuration;
 mod connect;
 mod error;
+mod faces;
 mod installation;
+mod kept;
 mod listen;
+mod live_node;
 mod posted_events;
 mod probe;
+mod reload;
+mod reload_metrics;
 mod serve;
 mod tls;
 
@@ -16,3 +22,4 @@ pub(crate) use build::Node;
 pub(crate) use error::NodeError;
 pub(crate) use listen::Listening;
 pub(crate) use probe::{Probe, check_sources, probe};
+pub(crate) use reload::{ReloadHandle, Reloads};

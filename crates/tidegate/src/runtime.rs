@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::terminal::print_error;
@@ -23,6 +23,24 @@ pub(crate) fn block_on(work: impl Future<Output = Exit>) -> Exit {
         Err(err) => {
             print_error(format_args!("tidegate: the system gives no threads: {err}"));
             Exit::Environment
+        }
+    }
+}
+
+/// The SIGHUPs to this process, from the moment of its creation on.
+pub(crate) struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Receives SIGHUP from now on. Where it can't be received, it ends the process.
+    pub(crate) fn receive() -> Self {
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    /// Calls `reload` for each SIGHUP, one after the other; never ends. Several that arrive during a call are one.
+    pub(crate) async fn each(self, mut reload: impl AsyncFnMut()) {
+        let Some(mut hangups) = self.0 else { return std::future::pending().await };
+        while hangups.recv().await.is_some() {
+            reload().await;
         }
     }
 }

@@ -122,7 +122,7 @@ fn parse_validity(bytes: &[u8]) -> Option<Validity> {
 }
 
 /// Parses `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`. A time before 1970 is 1970.
-fn parse_time(tag: u8, text: &[u8]) -> Option<u64> {
+pub(crate) fn parse_time(tag: u8, text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

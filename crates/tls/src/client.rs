@@ -4,4 +4,4 @@ mod connect;
 mod handshake;
 mod verifier;
 
-pub use self::connect::TlsClient;
+pub use self::connect::{TlsClient, TlsVersion};

@@ -1,6 +1,7 @@
 //! Reading DER (X.690), as far as certificates need it.
 
 pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const UTC_TIME: u8 = 0x17;

@@ -18,8 +18,10 @@ mod server;
 
 pub use self::certificate::{Certificate, Validity};
 pub use self::channel_binding::server_end_point;
-pub use self::client::TlsClient;
+pub use self::client::{TlsClient, TlsVersion};
 pub use self::failure::{TlsFailure, alert_of};
 pub use self::options::{Identity, OptionNames, Roots, TlsOptions, Verification};
 pub use self::pem::system_authorities;
-pub use self::server::{MinVersion, ServerFiles, ServerTls, renewal_is_due};
+pub use self::server::{
+    ClientTrust, MinVersion, RevocationList, ServerFiles, ServerTls, renewal_is_due,
+};

@@ -5,7 +5,9 @@ mod expiry;
 mod files;
 mod reload;
 mod resolver;
+mod revocation;
 
 pub use self::expiry::renewal_is_due;
 pub use self::files::{MinVersion, ServerFiles};
-pub use self::reload::ServerTls;
+pub use self::reload::{ClientTrust, ServerTls};
+pub use self::revocation::RevocationList;

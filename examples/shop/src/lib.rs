@@ -15,6 +15,8 @@
 //! There are two kinds of writes, as in every real shop: by the shop's own code ([`Shop::order`],
 //! [`Shop::reprice`], …), which calls the [hooks](Shop::on_write) after each commit, and by scripts
 //! that open the database themselves ([`Script`]) and call no hooks.
+//!
+//! [`UsualShop`] is a flash sale as it is often written, to compare with.
 
 mod catalogue;
 mod clock;
@@ -27,6 +29,7 @@ mod route;
 mod script;
 mod serve;
 mod shop;
+mod usual;
 mod write;
 
 pub use catalogue::{Catalogue, Product, category_of};
@@ -35,4 +38,5 @@ pub use ground_truth::{GroundTruth, Version};
 pub use script::Script;
 pub use serve::ShopServer;
 pub use shop::{Shop, ShopOptions};
+pub use usual::UsualShop;
 pub use write::{OrderLine, Outcome};

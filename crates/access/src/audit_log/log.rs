@@ -77,8 +77,24 @@ impl AuditLog {
         detail: Value,
     ) -> Result<Anchor, Arc<AuditLogError>> {
         let (by, from) = (caller.name().to_owned(), Some(caller.from()));
+        self.append(Action { by, from, name, detail }).await
+    }
+
+    /// Records an action that is not a caller's, such as that of a signal to the process.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub async fn record_of_node(
+        &self,
+        name: &'static str,
+        detail: Value,
+    ) -> Result<Anchor, Arc<AuditLogError>> {
+        self.append(Action::of_node(name, detail)).await
+    }
+
+    async fn append(&self, action: Action) -> Result<Anchor, Arc<AuditLogError>> {
         let (written, result) = oneshot::channel();
-        let job = Job { action: Action { by, from, name, detail }, written };
+        let job = Job { action, written };
         if self.queue.try_send(job).is_err() {
             return Err(Arc::new(AuditLogError::Slow(self.path.clone())));
         }

@@ -1,6 +1,7 @@
 //! The body of a request, with time limits.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
+
+use super::socket::Requests;
 
 /// An error of a body: the client's connection broke, or it sends too slowly.
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,11 +21,18 @@ pub struct Body {
     inner: Incoming,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The requests of the connection, until the body has been read to its end. A body that is dropped before leaves
+    /// the connection with an open one.
+    open: Option<Arc<Requests>>,
 }
 
 impl Body {
-    pub(super) fn new(inner: Incoming, limit: Duration) -> Self {
-        Self { inner, limit, timer: None }
+    pub(super) fn new(inner: Incoming, limit: Duration, requests: &Arc<Requests>) -> Self {
+        let open = (!inner.is_end_stream()).then(|| Arc::clone(requests));
+        if let Some(requests) = &open {
+            requests.body_started();
+        }
+        Self { inner, limit, timer: None, open }
     }
 }
 
@@ -38,6 +48,10 @@ impl HttpBody for Body {
         let limit = this.limit;
         let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            let is_end = frame.is_none() || this.inner.is_end_stream();
+            if let Some(requests) = this.open.take_if(|_| is_end) {
+                requests.body_ended();
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         ready!(timer.as_mut().poll(cx));

@@ -3,10 +3,11 @@
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use listen::ClientStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -34,15 +35,40 @@ enum Wait {
 pub(super) struct Requests {
     started: AtomicU64,
     ended: AtomicU64,
+    /// The bodies of requests that have not been read to their end.
+    open_bodies: AtomicU64,
+    /// Whether bytes have arrived after the last head or body.
+    is_receiving: AtomicBool,
+    /// Whether the system may not have all bytes of the responses.
+    is_unflushed: AtomicBool,
 }
 
 impl Requests {
     pub(super) fn start(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
+        self.is_receiving.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn end(&self) {
         self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn body_started(&self) {
+        self.open_bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn body_ended(&self) {
+        self.open_bodies.fetch_sub(1, Ordering::Relaxed);
+        self.is_receiving.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns the number of requests, if the connection is between two messages, with all bytes of the last ones
+    /// written, and read.
+    pub(super) fn idle_after(&self) -> Option<u64> {
+        let is_idle = !self.is_receiving.load(Ordering::Relaxed)
+            && !self.is_unflushed.load(Ordering::Relaxed)
+            && self.open_bodies.load(Ordering::Relaxed) == 0;
+        self.at_rest().filter(|_| is_idle)
     }
 
     /// Returns the number of requests; `None` while one is in flight.
@@ -84,6 +110,11 @@ impl TimedSocket {
         }
     }
 
+    /// Gives bytes back that were read: the next reads return them first.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        self.socket.unread(bytes);
+    }
+
     /// Limits the time in which the client reads nothing. A flush waits for it, too: an encrypted stream writes what
     /// it has taken later.
     fn limit_write<T>(&mut self, cx: &mut Context<'_>, polled: Poll<Result<T>>) -> Poll<Result<T>> {
@@ -110,6 +141,7 @@ impl AsyncRead for TimedSocket {
         let filled = buf.filled().len();
         let at_rest = this.requests.at_rest();
         if let Poll::Ready(read) = Pin::new(&mut this.socket).poll_read(cx, buf) {
+            this.requests.is_receiving.store(true, Ordering::Relaxed);
             if buf.filled().len() > filled && this.head_begun.is_none_or(|n| Some(n) != at_rest) {
                 this.head_begun = at_rest;
             }
@@ -138,6 +170,7 @@ impl AsyncWrite for TimedSocket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
+        self.requests.is_unflushed.store(true, Ordering::Relaxed);
         let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.limit_write(cx, polled)
     }
@@ -147,6 +180,7 @@ impl AsyncWrite for TimedSocket {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        self.requests.is_unflushed.store(true, Ordering::Relaxed);
         let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.limit_write(cx, polled)
     }
@@ -157,6 +191,9 @@ impl AsyncWrite for TimedSocket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        if polled.is_ready() {
+            self.requests.is_unflushed.store(false, Ordering::Relaxed);
+        }
         self.limit_write(cx, polled)
     }
 

@@ -64,6 +64,14 @@ impl Engine {
         self.tiers().local.status(self.tiers().now())
     }
 
+    /// Returns the number of loads in progress. Each of them may have a lease of the shared tier, which it releases when
+    /// it ends; its reader may be gone.
+    #[must_use]
+    pub fn loads_in_progress(&self) -> usize {
+        let Coalescer { keys, sets } = &self.inner.coalescer;
+        keys.len() + sets.len()
+    }
+
     /// Returns the status of the key filters.
     #[must_use]
     pub fn filters(&self) -> Vec<FilterStatus> {

@@ -35,14 +35,22 @@ impl Rules {
 
     /// As [`prove_jointly`](Self::prove_jointly), of an entry of the in-process tier. The proof of a soft-stale one is
     /// that of its own log alone, so it does not stand.
+    #[inline]
     pub(super) fn prove_local(
+        &self,
+        key: &Key,
+        found: (Arc<LocalEntry>, Option<Mono>),
+    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+        if self.foreign.is_none() { Some(found) } else { self.prove_local_jointly(key, found) }
+    }
+
+    // Apart from the above, which every hit runs: most data is of one source.
+    #[cold]
+    fn prove_local_jointly(
         &self,
         key: &Key,
         (entry, own): (Arc<LocalEntry>, Option<Mono>),
     ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
-        if self.foreign.is_none() {
-            return Some((entry, own));
-        }
         if entry.is_soft() && self.foreign_of(&entry).is_some() {
             return None;
         }

@@ -16,6 +16,7 @@ use crate::local::{FilterId, SoftExtension};
 ///
 /// Make one per contract and keep it: it also counts the contract's hits.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Policy {
     /// The rules.
     pub rules: Rules,

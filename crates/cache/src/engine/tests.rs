@@ -13,6 +13,7 @@ mod read_your_writes;
 mod service;
 mod single_flight;
 mod sliding;
+mod standalone;
 mod standby;
 mod storm;
 mod table;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use coherence::{EntryState, Lsn, Mono, SlidingTtl, SoftStale};
 use contract::Class;
+use once_cell::race::OnceBox;
 
 use super::fast_path::{FastPath, FastPathCell};
 use super::tag_cell::TagCell;
@@ -35,12 +36,30 @@ pub struct LocalEntry {
     pub(crate) loaded_here: bool,
     pub(super) policy: EntryPolicy,
     entry: Entry,
-    /// The cells of its tags, once it is in the tier. Like the extension, no plain hit reads it.
+    /// No plain hit reads them.
+    rare: OnceBox<RareParts>,
+}
+
+/// The parts that most entries do not have.
+#[derive(Debug, Default)]
+pub(super) struct RareParts {
+    /// The cells of the tags that other entries have too, once it is in the tier.
     cells: OnceLock<Box<[Arc<TagCell>]>>,
     extension: Option<Box<EntryExtension>>,
 }
 
-/// The part of an entry that only a few entries have.
+impl RareParts {
+    fn of(extension: EntryExtension) -> OnceBox<Self> {
+        let extension = Some(Box::new(extension));
+        OnceBox::with_value(Box::new(Self { cells: OnceLock::new(), extension }))
+    }
+
+    pub(super) fn is_extended(&self) -> bool {
+        self.extension.is_some()
+    }
+}
+
+/// The state of a soft-stale entry, or of one with a sliding TTL.
 #[derive(Debug)]
 pub(super) enum EntryExtension {
     Soft(SoftExtension),
@@ -129,7 +148,7 @@ impl LocalEntry {
             expires: entry.expires().0.into(),
             report_from: ttl.next_report(used).0.into(),
         };
-        entry.extension = Some(Box::new(EntryExtension::Sliding(sliding)));
+        entry.rare = RareParts::of(EntryExtension::Sliding(sliding));
         Arc::new(entry)
     }
 
@@ -148,8 +167,7 @@ impl LocalEntry {
             loaded_here,
             policy,
             entry,
-            cells: OnceLock::new(),
-            extension: None,
+            rare: OnceBox::new(),
         }
     }
 
@@ -185,8 +203,7 @@ impl LocalEntry {
             policy: self.policy,
             // No use prolongs the life of a soft-stale entry.
             entry: Entry { ttl: self.expires().since(self.loaded), ..self.entry.clone() },
-            cells: OnceLock::new(),
-            extension: Some(Box::new(EntryExtension::Soft(soft))),
+            rare: RareParts::of(EntryExtension::Soft(soft)),
         })
     }
 
@@ -212,9 +229,9 @@ impl LocalEntry {
         self.stamp.store(stamp, Ordering::Relaxed);
     }
 
-    /// Returns the cells of its tags.
+    /// Returns the cells of its tags that other entries have too.
     pub(super) fn cells(&self) -> &[Arc<TagCell>] {
-        self.cells.get().map_or(&[], |cells| cells)
+        self.rare.get().and_then(|rare| rare.cells.get()).map_or(&[], |cells| cells)
     }
 
     pub(super) fn links(&self) -> Links {
@@ -224,8 +241,10 @@ impl LocalEntry {
     /// Sets its links in the index, and the cells of its tags.
     pub(super) fn set_links(&self, links: Links, cells: Box<[Arc<TagCell>]>) {
         self.links.store(links.into(), Ordering::Relaxed);
-        // An entry is stored once.
-        let _ = self.cells.set(cells);
+        if !cells.is_empty() {
+            // An entry is stored once.
+            let _ = self.rare.get_or_init(Box::default).cells.set(cells);
+        }
     }
 
     /// Takes its links, for the entry that replaces it.
@@ -233,8 +252,13 @@ impl LocalEntry {
         self.links.swap(Links::NONE.into(), Ordering::Relaxed).into()
     }
 
-    pub(super) fn is_extended(&self) -> bool {
-        self.extension.is_some()
+    /// Returns its parts that most entries do not have.
+    pub(super) fn rare_parts(&self) -> Option<&RareParts> {
+        self.rare.get()
+    }
+
+    fn extension(&self) -> Option<&EntryExtension> {
+        self.rare.get()?.extension.as_deref()
     }
 
     /// The present end of its life.
@@ -279,11 +303,11 @@ impl LocalEntry {
     /// The soft-stale state, if a commit has invalidated the entry.
     #[inline]
     pub(crate) fn soft(&self) -> Option<&SoftExtension> {
-        // This field is in the cache line that a hit has loaded; the extension is not.
+        // This field is in the cache line that a hit has loaded; the rare parts are not.
         if self.fast_path() != FastPath::Closed {
             return None;
         }
-        match self.extension.as_deref() {
+        match self.extension() {
             Some(EntryExtension::Soft(soft)) => Some(soft),
             Some(EntryExtension::Sliding(_)) | None => None,
         }
@@ -297,7 +321,7 @@ impl LocalEntry {
     }
 
     fn sliding(&self) -> Option<&SlidingExtension> {
-        match self.extension.as_deref() {
+        match self.extension() {
             Some(EntryExtension::Sliding(sliding)) => Some(sliding),
             Some(EntryExtension::Soft(_)) | None => None,
         }
@@ -305,7 +329,7 @@ impl LocalEntry {
 
     /// Returns the touch that a use of it means for the tiers, if it has a sliding TTL.
     fn touch(&self) -> Option<Touch> {
-        match self.extension.as_deref()? {
+        match self.extension()? {
             EntryExtension::Sliding(sliding) => Some(sliding.touch),
             EntryExtension::Soft(soft) => soft.touch,
         }

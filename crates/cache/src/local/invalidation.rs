@@ -57,6 +57,9 @@ impl Invalidator<'_> {
                     let raising = self.writer.index.raise(tag, raise);
                     self.writer.merged += raising.merged as u64;
                     must_publish |= raising.again;
+                    if let Some(key) = raising.sole {
+                        self.invalidate_entry(raise, &key);
+                    }
                 }
                 wildcard if self.store.len() <= at_once => {
                     for (key, entry) in self.store.iter() {
@@ -80,7 +83,11 @@ impl Invalidator<'_> {
             match subject {
                 Subject::Key(key) => self.remove(key),
                 Subject::Tag(tag) => {
-                    if self.writer.index.evict(tag, self.store.raised.stamp() + 1) {
+                    let evicting = self.writer.index.evict(tag, self.store.raised.stamp() + 1);
+                    if let Some(key) = evicting.sole {
+                        self.remove(&key);
+                    }
+                    if evicting.has_others {
                         self.store.raised.publish();
                     }
                 }

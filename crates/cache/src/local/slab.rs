@@ -9,6 +9,9 @@ use std::vec;
 /// The number of no item.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// The number of items that a slab has room for: its numbers leave the highest bit to the caller.
+const MOST: u32 = NONE >> 1;
+
 /// The items per chunk.
 const CHUNK: usize = 512;
 
@@ -80,7 +83,7 @@ impl<T> Slab<T> {
     /// Adds an item and returns its number.
     ///
     /// # Panics
-    /// There are 2^32 - 1 items already, which takes more memory than the entries of a tier can have.
+    /// There are 2^31 - 1 items already, which takes more memory than the entries of a tier can have.
     pub(super) fn insert(&mut self, item: T) -> u32 {
         let at = self.roomy.last().copied().unwrap_or_else(|| {
             self.chunks.push(Chunk { slots: Vec::new(), free: NONE, used: 0, is_roomy: true });
@@ -93,8 +96,8 @@ impl<T> Slab<T> {
             chunk.is_roomy = false;
             self.roomy.pop();
         }
-        let number = u32::try_from(at * CHUNK + slot).ok().filter(|number| *number != NONE);
-        number.expect("memory ends before 2^32 - 1 items")
+        let number = u32::try_from(at * CHUNK + slot).ok().filter(|number| *number < MOST);
+        number.expect("memory ends before 2^31 - 1 items")
     }
 
     /// Removes an item.

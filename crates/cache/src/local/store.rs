@@ -63,6 +63,10 @@ impl Store {
 
     /// Adds an entry to the store and the index, in place of the one under its key.
     pub(super) fn insert(&self, index: &mut TagIndex, key: &Key, entry: Arc<LocalEntry>) {
+        // First, so that a value which is loaded again stays the only entry of its tags.
+        if let Some(replaced) = self.entries.peek(key).filter(|old| !self.raised.is_dropped(old)) {
+            index.remove(replaced.take_links());
+        }
         let (links, cells) = index.insert(key, &entry.tags, entry.is_soft());
         entry.set_links(links, cells);
         self.put(index, key, entry);

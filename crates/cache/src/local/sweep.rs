@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use contract::Key;
 use parking_lot::MutexGuard;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use super::entry::LocalEntry;
@@ -48,17 +49,30 @@ impl Local {
             let mut is_due = true;
             while is_due {
                 tokio::time::sleep(PAUSE).await;
-                let began = Instant::now();
-                is_due = sweep.step(SLICE)
-                    && (1..SLICES).all(|_| began.elapsed() >= TURN || sweep.step(SLICE));
+                is_due = aside(|| sweep.turn());
             }
         }
+    }
+}
+
+/// Runs a turn while another thread takes over the tasks of this one, so that no request waits behind it.
+fn aside<T>(turn: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(turn),
+        // There is no other thread, as in the simulation.
+        _ => turn(),
     }
 }
 
 impl<'a> Sweep<'a> {
     pub(crate) fn of(local: &'a Local) -> Self {
         Self { local, pass: None }
+    }
+
+    /// Takes steps for about the time of a turn. Returns whether there is more to do.
+    fn turn(&mut self) -> bool {
+        let began = Instant::now();
+        self.step(SLICE) && (1..SLICES).all(|_| began.elapsed() >= TURN || self.step(SLICE))
     }
 
     /// Takes a step: settles about `limit` entries. Returns whether there is more to do.

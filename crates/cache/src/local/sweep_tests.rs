@@ -416,7 +416,11 @@ mod differential {
             while sweep.step(3) {}
             prop_assert_eq!(lazy.store.len(), eager.store.len());
             prop_assert_eq!(lazy.status(Mono(1)).entries, eager.status(Mono(1)).entries);
-            prop_assert_eq!(lazy.store.bytes(), eager.store.bytes());
+            // Not those of the other: it depends on the order of entries which of them is the first of a tag.
+            for local in both {
+                let of_pools = local.store.pool_status().iter().map(|pool| pool.bytes).sum::<u64>();
+                prop_assert_eq!(local.store.bytes(), of_pools);
+            }
         }
     }
 }

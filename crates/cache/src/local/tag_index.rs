@@ -4,6 +4,10 @@
 //! entry of a tag with a million entries needs no search, and on the chain of its entry. Links are stored in
 //! one [slab](super::slab) and refer to each other by number: 40 bytes per entry and tag.
 //!
+//! The first entry of a tag has a [sole link](Sole), which is on no list: an invalidation of the tag is applied to that
+//! entry at once, like one of its key. So a tag of one entry, such as that of its row, needs neither lists nor a
+//! cell. The group of a tag is made with the second entry.
+//!
 //! An invalidation of a tag raises its [cell](TagCell), which is constant work, and counts the raise in its
 //! lists. The links that were there before lag behind that count. They are at the tail, since links are added
 //! at the head, and [`take_lagging`](TagIndex::take_lagging) returns them one by one.
@@ -16,13 +20,14 @@ use contract::{Key, Tag};
 
 use super::slab::{DiscardedSlab, NONE, Slab};
 use super::tag_cell::TagCell;
+use super::tag_table::TagTable;
 
 /// The number of events that a tag remembers while entries lag behind. An entry that lacks a forgotten event
 /// only is removed instead of becoming soft-stale.
 const MAX_RAISES: usize = 64;
 
-/// A table of tags with fewer of them is not made smaller.
-const MIN_TAGS: usize = 128;
+/// Set in the numbers of sole links.
+const SOLE: u32 = 1 << 31;
 
 /// The list of the entries that are not soft-stale, and that of the soft-stale ones.
 const STANDING: usize = 0;
@@ -62,6 +67,15 @@ struct Link {
     list: u8,
 }
 
+/// The link of the entry that was the first of its tag.
+#[derive(Debug)]
+struct Sole {
+    key: Key,
+    tag: Tag,
+    /// The next link of the same entry.
+    sibling: u32,
+}
+
 /// A list of the links of one tag.
 #[derive(Debug)]
 struct List {
@@ -85,14 +99,25 @@ struct Group {
     tag: Tag,
     cell: Arc<TagCell>,
     lists: [List; 2],
+    /// The sole link of the tag, while its entry is there.
+    sole: u32,
+}
+
+impl Group {
+    /// Whether it has links beside the sole link.
+    fn has_links(&self) -> bool {
+        self.lists.iter().any(|list| list.len > 0)
+    }
 }
 
 /// Maps tags to keys.
 #[derive(Debug, Default)]
 pub(super) struct TagIndex {
-    groups_by_tag: HashMap<Tag, u32>,
+    /// For each tag its sole link, or its group.
+    tags: TagTable,
     groups: Slab<Group>,
     links: Slab<Link>,
+    soles: Slab<Sole>,
     /// The groups with lagging links, and others that had some. The last one is settled first: a small tag does
     /// not wait for a large one.
     queue: Vec<u32>,
@@ -102,16 +127,27 @@ pub(super) struct TagIndex {
 }
 
 /// The effect of an invalidation on the index.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Raising {
+    /// The entry that the caller has to apply the event to.
+    pub(super) sole: Option<Key>,
     /// The entries that were soft-stale already, and stay so.
     pub(super) merged: usize,
     /// Whether the tag was in the queue before, so that the queue's length does not show the invalidation.
     pub(super) again: bool,
 }
 
+/// The effect of an eviction on the index.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Evicting {
+    /// The entry that the caller has to remove.
+    pub(super) sole: Option<Key>,
+    /// Whether there are other entries.
+    pub(super) has_others: bool,
+}
+
 impl TagIndex {
-    /// Adds `key` under each of `tags`. Returns the links, and the cells of the tags.
+    /// Adds `key` under each of `tags`. Returns the links, and the cells of the tags that have other entries.
     pub(super) fn insert(
         &mut self,
         key: &Key,
@@ -122,7 +158,13 @@ impl TagIndex {
         let mut first = NONE;
         let mut cells = Vec::with_capacity(tags.len());
         for tag in tags {
-            let group = self.group(tag);
+            let Some(at) = self.find(tag) else {
+                let sole = Sole { key: key.clone(), tag: tag.clone(), sibling: first };
+                first = self.soles.insert(sole) | SOLE;
+                self.tags.insert(tag, first);
+                continue;
+            };
+            let group = if is_sole(at) { self.form_group(tag, at) } else { at };
             cells.push(Arc::clone(&self.groups[group].cell));
             let link = Link {
                 key: key.clone(),
@@ -143,32 +185,52 @@ impl TagIndex {
     pub(super) fn remove(&mut self, links: Links) {
         let mut at = links.0;
         while at != NONE {
-            self.unlink(at);
-            let Some(Link { group, sibling, .. }) = self.links.remove(at) else { break };
-            if self.groups[group].lists.iter().all(|list| list.len == 0) {
-                self.retire(group);
+            let next = self.sibling(at);
+            if is_sole(at) {
+                self.remove_sole(at);
+            } else {
+                self.unlink(at);
+                if let Some(Link { group, .. }) = self.links.remove(at) {
+                    self.retire_if_empty(group);
+                }
             }
-            at = sibling;
+            at = next;
         }
+    }
+
+    fn remove_sole(&mut self, at: u32) {
+        let Some(sole) = self.soles.get(at & !SOLE) else { return };
+        match self.find(&sole.tag) {
+            Some(group) if !is_sole(group) => {
+                self.groups[group].sole = NONE;
+                self.retire_if_empty(group);
+            }
+            _ => self.tags.remove(&sole.tag, at),
+        }
+        self.soles.remove(at & !SOLE);
     }
 
     /// Moves the entry with these links to the soft-stale ones.
     pub(super) fn make_soft(&mut self, links: Links) {
         let mut at = links.0;
         while at != NONE {
-            self.unlink(at);
-            self.push(at, SOFT);
-            at = self.links[at].sibling;
+            if !is_sole(at) {
+                self.unlink(at);
+                self.push(at, SOFT);
+            }
+            at = self.sibling(at);
         }
     }
 
     /// Puts an event about `tag` in force.
     pub(super) fn raise(&mut self, tag: &Tag, raise: Raise) -> Raising {
-        let Some(at) = self.groups_by_tag.get(tag).copied() else { return Raising::default() };
-        let group = &mut self.groups[at];
-        if !group.cell.generation().is_raised_by(raise) {
-            return Raising::default();
+        let Some(at) = self.find(tag) else { return Raising::default() };
+        let sole = self.sole_of(at).cloned();
+        let is_raised = |group: &Group| group.cell.generation().is_raised_by(raise);
+        if !self.has_links(at) || !is_raised(&self.groups[at]) {
+            return Raising { sole, ..Raising::default() };
         }
+        let group = &mut self.groups[at];
         group.cell.raise(raise);
         let merged = if raise.is_soft { group.lists[SOFT].len as usize } else { 0 };
         let again = self.leave_behind(at, !raise.is_soft);
@@ -178,15 +240,30 @@ impl TagIndex {
         {
             raises.push(raise);
         }
-        Raising { merged, again }
+        Raising { sole, merged, again }
     }
 
-    /// Puts an eviction of `tag` in force. Entries with a lower stamp are evicted. Returns whether there are any.
-    pub(super) fn evict(&mut self, tag: &Tag, stamp: u64) -> bool {
-        let Some(at) = self.groups_by_tag.get(tag).copied() else { return false };
-        self.groups[at].cell.evict(stamp);
-        self.leave_behind(at, true);
-        true
+    /// Puts an eviction of `tag` in force. Entries with a lower stamp are evicted.
+    pub(super) fn evict(&mut self, tag: &Tag, stamp: u64) -> Evicting {
+        let Some(at) = self.find(tag) else { return Evicting::default() };
+        let sole = self.sole_of(at).cloned();
+        let has_others = self.has_links(at);
+        if has_others {
+            self.groups[at].cell.evict(stamp);
+            self.leave_behind(at, true);
+        }
+        Evicting { sole, has_others }
+    }
+
+    /// Whether a tag's number stands for links beside the sole link.
+    fn has_links(&self, at: u32) -> bool {
+        !is_sole(at) && self.groups[at].has_links()
+    }
+
+    /// Returns the key of the sole link among what a tag's number stands for.
+    fn sole_of(&self, at: u32) -> Option<&Key> {
+        let sole = if is_sole(at) { at } else { self.groups[at].sole };
+        self.soles.get(sole & !SOLE).filter(|_| sole != NONE).map(|sole| &sole.key)
     }
 
     /// Makes all links of a group lag, the soft-stale ones if that is said. Returns whether the group was in the
@@ -211,8 +288,8 @@ impl TagIndex {
 
     /// Returns the newest event about one of the tags.
     pub(super) fn newest(&self, tags: &[Tag]) -> Lsn {
-        let groups = tags.iter().filter_map(|tag| self.groups_by_tag.get(tag));
-        let newest = groups.map(|at| self.groups[*at].cell.generation().newest);
+        let groups = tags.iter().filter_map(|tag| self.find(tag)).filter(|at| !is_sole(*at));
+        let newest = groups.map(|at| self.groups[at].cell.generation().newest);
         newest.max().unwrap_or_default()
     }
 
@@ -253,25 +330,28 @@ impl TagIndex {
 
     /// Returns the events that may have left the entry with these links soft-stale.
     pub(super) fn raises(&self, links: Links) -> impl Iterator<Item = Raise> {
-        let next = |at: &u32| self.links.get(*at).map(|link| link.sibling);
+        let next = |at: &u32| Some(self.sibling(*at));
         let links = std::iter::successors(Some(links.0), next).take_while(|at| *at != NONE);
-        let raises = links.filter_map(|at| self.raises.get(&self.links[at].group));
+        let links = links.filter_map(|at| self.links.get(at));
+        let raises = links.filter_map(|link| self.raises.get(&link.group));
         raises.flatten().copied()
     }
 
-    /// Returns the keys of the entries under `tag` that are not soft-stale, the last stored first.
+    /// Returns the keys of the entries under `tag` that are not soft-stale, the last stored first, and that of its
+    /// sole link.
     pub(super) fn standing(&self, tag: &Tag) -> impl Iterator<Item = &Key> {
-        self.keys_of(tag, STANDING)
+        let sole = self.find(tag).and_then(|at| self.sole_of(at));
+        self.keys_of(tag, STANDING).chain(sole)
     }
 
     /// Returns all keys under `tag`.
     #[cfg(test)]
     pub(super) fn keys(&self, tag: &Tag) -> Vec<Key> {
-        self.keys_of(tag, STANDING).chain(self.keys_of(tag, SOFT)).cloned().collect()
+        self.standing(tag).chain(self.keys_of(tag, SOFT)).cloned().collect()
     }
 
     fn keys_of(&self, tag: &Tag, list: usize) -> impl Iterator<Item = &Key> {
-        let group = self.groups_by_tag.get(tag).map(|at| &self.groups[*at]);
+        let group = self.find(tag).filter(|at| !is_sole(*at)).map(|at| &self.groups[at]);
         let first = group.map_or(NONE, |group| group.lists[list].head);
         let next = |at: &u32| self.links.get(*at).map(|link| link.next);
         let links = std::iter::successors(Some(first), next).take_while(|at| *at != NONE);
@@ -281,15 +361,15 @@ impl TagIndex {
     /// Returns the number of tags.
     #[cfg(test)]
     pub(super) fn tag_count(&self) -> usize {
-        self.groups_by_tag.len()
+        self.tags.len()
     }
 
     /// Returns the memory of an index that is not needed any more, to be freed in parts.
     pub(super) fn discard(self) -> DiscardedIndex {
         DiscardedIndex {
             links: self.links.discard(),
+            soles: self.soles.discard(),
             groups: self.groups.discard(),
-            tags: self.groups_by_tag.into_iter(),
         }
     }
 
@@ -328,24 +408,38 @@ impl TagIndex {
         }
     }
 
-    fn group(&mut self, tag: &Tag) -> u32 {
-        if let Some(group) = self.groups_by_tag.get(tag) {
-            return *group;
+    /// Returns the number of a tag: that of its sole link, or of its group.
+    fn find(&self, tag: &Tag) -> Option<u32> {
+        let tag_of = |at: u32| match is_sole(at) {
+            true => &self.soles[at & !SOLE].tag,
+            false => &self.groups[at].tag,
+        };
+        self.tags.find(tag, |at| tag_of(at) == tag)
+    }
+
+    /// Returns the next link of the same entry.
+    fn sibling(&self, at: u32) -> u32 {
+        if is_sole(at) {
+            return self.soles.get(at & !SOLE).map_or(NONE, |sole| sole.sibling);
         }
-        let group = Group { tag: tag.clone(), cell: Arc::default(), lists: Default::default() };
-        let at = self.groups.insert(group);
-        self.groups_by_tag.insert(tag.clone(), at);
+        self.links.get(at).map_or(NONE, |link| link.sibling)
+    }
+
+    /// Makes the group of a tag that has had a sole link only.
+    fn form_group(&mut self, tag: &Tag, sole: u32) -> u32 {
+        let (cell, lists) = (Arc::default(), Default::default());
+        let at = self.groups.insert(Group { tag: tag.clone(), cell, lists, sole });
+        self.tags.renumber(tag, sole, at);
         at
     }
 
-    fn retire(&mut self, at: u32) {
+    fn retire_if_empty(&mut self, at: u32) {
+        let group = &self.groups[at];
+        if group.has_links() || group.sole != NONE {
+            return;
+        }
         if let Some(retired) = self.groups.remove(at) {
-            let by_tag = &mut self.groups_by_tag;
-            by_tag.remove(&retired.tag);
-            // After a purge the table would keep the memory of all tags that it has had.
-            if by_tag.capacity() / 64 > by_tag.len().max(MIN_TAGS) {
-                by_tag.shrink_to(by_tag.len() * 2);
-            }
+            self.tags.remove(&retired.tag, at);
         }
         // Its place in the queue is dropped later, maybe after another tag has taken the group.
         if let Some(raises) = self.raises.get_mut(&at) {
@@ -354,19 +448,23 @@ impl TagIndex {
     }
 }
 
+/// Whether a number is that of a sole link.
+fn is_sole(at: u32) -> bool {
+    at & SOLE != 0 && at != NONE
+}
+
 /// An index that is not needed any more.
 #[derive(Debug)]
 pub(super) struct DiscardedIndex {
     links: DiscardedSlab<Link>,
+    soles: DiscardedSlab<Sole>,
     groups: DiscardedSlab<Group>,
-    tags: hash_map::IntoIter<Tag, u32>,
 }
 
 impl DiscardedIndex {
     /// Frees a part. Returns whether there is more.
     pub(super) fn free(&mut self, count: usize) -> bool {
-        self.tags.by_ref().take(count).for_each(drop);
-        self.links.free(count) | self.groups.free(count) | (self.tags.len() > 0)
+        self.links.free(count) | self.soles.free(count) | self.groups.free(count)
     }
 }
 

@@ -97,6 +97,22 @@ fn event_removes_older_entries_only() {
 }
 
 #[test]
+fn reloaded_entry_stays_the_only_one_of_its_tag() {
+    let local = local(64 << 20);
+    for tau in [10, 12] {
+        assert_eq!(local.fill(&key(1), entry(tau, &["own"]), EPOCH, &[]), Verdict::Accept);
+        assert!(local.get(&key(1)).unwrap().0.cells().is_empty());
+    }
+    let bytes = local.status(Mono(0)).bytes;
+    local.fill(&key(1), entry(12, &["own"]), EPOCH, &[]);
+    assert_eq!(local.status(Mono(0)).bytes, bytes);
+    let own = Subject::Tag(Tag::parse("own").unwrap());
+    local.apply(&batch(10, 13, vec![own]), Mono(1), true);
+    assert!(local.get(&key(1)).is_none());
+    assert_eq!(local.writer.lock().index.tag_count(), 0);
+}
+
+#[test]
 fn proof_needs_a_reached_sample() {
     let local = local(64 << 20);
     local.fill(&key(1), entry(20, &[]), EPOCH, &[]);

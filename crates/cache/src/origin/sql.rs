@@ -1,6 +1,6 @@
 //! The SQL that all databases have in common.
 
-use contract::{Contract, Item, SqlDialect};
+use contract::{Contract, Item, SqlDialect, TableColumn, UnwatchedColumns, split_table_name};
 
 use super::error::OriginError;
 
@@ -22,6 +22,43 @@ pub(super) fn not_loadable(contract: &Contract) -> OriginError {
     OriginError::broken(format!(
         "contract {}: needs `value` and `from` to be loaded from a database",
         contract.name
+    ))
+}
+
+/// Checks that the statement reads no column that `from.columns` leaves out, as far as its text tells. `columns` are those
+/// of the contract's table, whose names the database compares without case.
+///
+/// # Errors
+/// It reads one.
+pub(super) fn check_watched(
+    contract: &Contract,
+    value: &str,
+    dialect: SqlDialect,
+    columns: &[String],
+) -> Result<(), OriginError> {
+    let table = contract.from.as_ref().map(|from| split_table_name(&from.table).1);
+    let names = table.and_then(|table| contract::names_read(value, dialect, &table));
+    let Some(names) = names else { return Ok(()) };
+    let is_read = |column: &&String| names.iter().any(|name| name.eq_ignore_ascii_case(column));
+    let lower = |column: &str| column.to_ascii_lowercase();
+    let read: Vec<String> = columns.iter().filter(is_read).map(|column| lower(column)).collect();
+    let watched: Vec<String> = contract.watched_columns().into_iter().map(lower).collect();
+    match UnwatchedColumns::find(&contract.name, &watched, &read) {
+        Some(found) => Err(OriginError::broken(format!("{found}; {}", UnwatchedColumns::REMEDY))),
+        None => Ok(()),
+    }
+}
+
+/// A joined table has its rows' entries under a column of another type than the contract's own table.
+pub(super) fn other_type(
+    contract: &Contract,
+    own: TableColumn<'_>,
+    joined: TableColumn<'_>,
+) -> OriginError {
+    OriginError::broken(format!(
+        "contract {}: {}.{} is matched with {}.{}, which is of another kind of type, so that equal values may have \
+         different texts and a change miss its entries. Give both columns one type",
+        contract.name, joined.table, joined.column, own.table, own.column
     ))
 }
 

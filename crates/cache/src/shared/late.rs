@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::error::TierError;
 use super::tier::{
-    Fill, LeadRequest, Leadership, Led, NodeMessage, SharedRead, SharedTier, TierPosition, Touch,
+    Fill, LeadRequest, Leadership, Led, NodeMessage, NodeRecord, SharedRead, SharedTier,
+    TierPosition, Touch,
 };
 use crate::survey::Survey;
 
@@ -182,6 +183,14 @@ impl SharedTier for LateTier {
 
     async fn trim_tombstones(&self) -> Result<u64, TierError> {
         self.tier()?.trim_tombstones().await
+    }
+
+    async fn announce(
+        &self,
+        record: &NodeRecord,
+        life: Duration,
+    ) -> Result<Vec<NodeRecord>, TierError> {
+        self.tier()?.announce(record, life).await
     }
 
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {

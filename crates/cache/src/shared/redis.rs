@@ -23,6 +23,9 @@ mod buckets;
 mod client;
 mod entry_format;
 mod freeing;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key_names;
 mod leading;
 mod message;

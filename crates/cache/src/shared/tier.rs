@@ -148,6 +148,16 @@ impl Touch {
     }
 }
 
+/// The announcement of a node, which the other nodes on the tier read. It is no part of the protocol: nothing is proven
+/// by it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NodeRecord {
+    /// The node's own name, without spaces.
+    pub id: String,
+    /// Its announcement.
+    pub text: String,
+}
+
 /// The tier that all nodes share. Embedded: the memory of one process. Otherwise: Redis or Valkey.
 ///
 /// Every method is one atomic step in the tier (one round trip) unless its documentation says otherwise, and
@@ -258,6 +268,17 @@ pub trait SharedTier: Send + Sync + 'static {
     /// keeps. Returns their number.
     async fn trim_tombstones(&self) -> Result<u64, TierError> {
         Ok(0)
+    }
+
+    /// Announces this node for the time `life`, in place of its announcement of before. Returns those of the other nodes;
+    /// a tier in the memory of one process has none.
+    async fn announce(
+        &self,
+        record: &NodeRecord,
+        life: Duration,
+    ) -> Result<Vec<NodeRecord>, TierError> {
+        let _ = (record, life);
+        Ok(Vec::new())
     }
 
     /// Subscribes to the node stream. The channel is bounded. A subscriber that falls behind receives

@@ -89,7 +89,9 @@ async fn tag_has_the_text_of_the_log() {
 async fn column_without_one_text_refused() {
     let (postgres, pool) = hostile(
         "create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
-         create extension citext; create domain amount as numeric; create type mixed as (a int, b money)",
+         create extension citext; create domain amount as numeric; create type mixed as (a int, b money); \
+         create type span as range (subtype = text, collation = loose); \
+         create type named as (a int, b text collate loose); create domain names as named[]",
     );
     for (kind, says) in [
         ("money", "lc_monetary"),
@@ -106,6 +108,10 @@ async fn column_without_one_text_refused() {
         ("citext", "several texts"),
         ("citext[]", "several texts"),
         ("text collate loose", "collation"),
+        ("text[] collate loose", "collation"),
+        ("span", "collation"),
+        ("named", "collation"),
+        ("names", "collation"),
     ] {
         postgres
             .psql(&format!("drop table if exists t; create table t(id int primary key, c {kind}); grant select on t to shop"))
@@ -182,14 +188,22 @@ async fn any_column_and_table_name() {
     let value = r#"select x, y, k, v, "columns", "value", id from "daily.Prices" where id = $id"#;
     let templates = r#""p-{id}", "c-{categoryId}", "x-{x}", "y-{y}", "columns-{columns}""#;
     let contract = contract_of(r#""daily.Prices""#, value, templates);
-    assert!(contract.projection().is_ok(), "{:?}", contract.projection());
+    assert!(
+        contract.projection(contract::SqlDialect::Postgres).is_ok(),
+        "{:?}",
+        contract.projection(contract::SqlDialect::Postgres)
+    );
     let origin = PostgresOrigin::prepare(contract.clone(), pool.clone()).await.expect("it fits");
     let found = load(&origin, &contract, "1").await.expect("a row");
     assert_eq!(found.tags, tags(&["p-1", "c-6", "x-2", "y-3", "columns-7"]));
     assert_eq!(body(found), r#"{"x":2,"y":3,"k":4,"v":5,"columns":7,"value":8,"id":1}"#);
     let contract =
         contract_of(r#""my.shop".p"#, r#"select x from "my.shop".p where id = $id"#, "\"x-{x}\"");
-    assert!(contract.projection().is_ok(), "{:?}", contract.projection());
+    assert!(
+        contract.projection(contract::SqlDialect::Postgres).is_ok(),
+        "{:?}",
+        contract.projection(contract::SqlDialect::Postgres)
+    );
     let origin = PostgresOrigin::prepare(contract.clone(), pool).await.expect("it fits");
     let found = load(&origin, &contract, "1").await.expect("a row");
     assert_eq!((found.tags.clone(), body(found)), (tags(&["x-9"]), r#"{"x":9}"#.to_owned()));

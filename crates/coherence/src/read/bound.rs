@@ -76,7 +76,8 @@ impl Bound {
     /// of another log.
     #[must_use]
     pub fn proven_of(&self, log: Log, applied: Lsn) -> Option<Mono> {
-        if self.log == Some(log) { self.proven(applied) } else { None }
+        let is_own = self.log == Some(log) || !on(Rule::ProofOfOwnLog);
+        if is_own { self.proven(applied) } else { None }
     }
 
     /// Returns the time as of which a tier that has applied `applied` is proven to miss nothing; `None` if

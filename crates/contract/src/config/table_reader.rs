@@ -1,5 +1,7 @@
 //! Reading a TOML table key by key, collecting every problem instead of stopping at the first.
 
+mod either;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -156,21 +158,6 @@ impl<'t> TableReader<'t> {
     /// Returns whether the key is present.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
-    }
-
-    /// Reads the value of the key with `read_table` if it is a table, else with `read_text`. In a survey, with both.
-    pub fn table_or_text<T, U>(
-        &mut self,
-        key: &str,
-        known: &[&'static str],
-        read_table: impl FnOnce(&mut TableReader<'t>) -> Option<T>,
-        read_text: impl FnOnce(&mut Self) -> Option<U>,
-    ) -> (Option<T>, Option<U>) {
-        let is_table = matches!(self.table.get(key), Some(Value::Table(_)));
-        let is_survey = self.survey.is_some();
-        let table = if is_table || is_survey { self.nested(key, known, read_table) } else { None };
-        let text = if is_table { None } else { read_text(self) };
-        (table, text)
     }
 
     /// Returns text that is not blank.

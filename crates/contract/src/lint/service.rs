@@ -76,9 +76,9 @@ fn check_lag(review: &mut Review<'_>) {
 /// An answer of a service contains only the id, and the tags that the service itself sends.
 fn check_tags(review: &mut Review<'_>) {
     let contract = review.contract;
-    let key = contract.column_of("id");
+    let key = if contract.from.is_some() { contract.key_columns() } else { vec!["id"] };
     let unknown: Vec<&str> =
-        contract.tag_columns().into_iter().filter(|column| *column != key).collect();
+        contract.tag_columns().into_iter().filter(|column| !key.contains(column)).collect();
     if unknown.is_empty() {
         return;
     }

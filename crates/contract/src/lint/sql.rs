@@ -13,6 +13,8 @@ pub(super) struct Outline {
     pub(super) tables: Vec<String>,
     /// The plain columns of the outermost select list, without their table; `*` for all.
     pub(super) selected: Vec<String>,
+    /// The names that are compared with a parameter, `name = $parameter` or the other way round.
+    comparisons: Vec<(String, String)>,
     /// Whether it contains a `;`.
     pub(super) has_semicolon: bool,
 }
@@ -39,9 +41,16 @@ impl Outline {
         starts && !self.words().any(writes)
     }
 
-    /// Returns whether it reads more than one table, so that the table of a column is unknown.
-    pub(super) fn joins(&self) -> bool {
-        self.tables.len() > 1
+    /// Returns whether it has the condition that `column`, of whichever table, equals the parameter, and no `or`,
+    /// with which the condition might not decide.
+    pub(super) fn selects_by(&self, column: &str, parameter: &str) -> bool {
+        let column = column.to_lowercase();
+        let is_decided = !self.words().any(|word| word == "or");
+        let mut comparisons = self.comparisons.iter();
+        is_decided
+            && comparisons.any(|(name, value)| {
+                value == parameter && name.rsplit('.').next() == Some(column.as_str())
+            })
     }
 
     fn scan(&mut self, sql: &str) {
@@ -57,8 +66,11 @@ impl Outline {
                 Piece::Comment(_) => self.text.push(' '),
                 Piece::Text(_) => self.text.push('\''),
                 Piece::Parameter(parameter) => {
-                    self.text.push('\'');
                     let name = &parameter[1..];
+                    if let Some(column) = compared_name(&self.text) {
+                        self.comparisons.push((column.to_owned(), name.to_owned()));
+                    }
+                    self.text.push('\'');
                     if !self.parameters.iter().any(|known| known == name) {
                         self.parameters.push(name.to_owned());
                     }
@@ -112,6 +124,18 @@ impl Outline {
         tables.retain(|table| !expressions.contains(&table.as_str()));
         tables
     }
+}
+
+/// Returns the name that `text` compares with the text after it: `a.b =`, `a.b::text =`.
+fn compared_name(text: &str) -> Option<&str> {
+    let text = text.trim_end().strip_suffix('=')?.trim_end();
+    let text = match text.rsplit_once("::") {
+        Some((text, cast)) if cast.chars().all(is_word) => text,
+        _ => text,
+    };
+    let start = text.char_indices().rfind(|(_, c)| !is_word(*c));
+    let start = start.map_or(0, |(at, c)| at + c.len_utf8());
+    text.get(start..).filter(|name| !name.is_empty())
 }
 
 /// Returns the column of a select item: `a`, `t.a`, `a as b`, `t.*`. `None` for an expression.

@@ -3,6 +3,7 @@
 use crate::lint::finding::Severity::{Error, Info, Warning};
 use crate::lint::review::Review;
 use crate::lint::sql::{Outline, is_volatile};
+use crate::model::contract::Contract;
 use crate::naming::id::IdKind;
 use crate::naming::table::without_default_schema;
 
@@ -90,6 +91,7 @@ fn check_page_tags(review: &mut Review<'_>) {
 fn check_replica_identity(review: &mut Review<'_>) {
     let contract = review.contract;
     let Some(from) = &contract.from else { return };
+    check_joined_identity(review);
     let unlogged = contract.columns_outside_identity(&contract.key_columns());
     if unlogged.is_empty() {
         return;
@@ -111,6 +113,29 @@ fn check_replica_identity(review: &mut Review<'_>) {
             from.table
         ),
     );
+}
+
+/// Reports joined tables whose rows name their entries by columns outside of a key. PostgreSQL logs the old value
+/// only under REPLICA IDENTITY FULL, and a start checks it.
+fn check_joined_identity(review: &mut Review<'_>) {
+    let contract = review.contract;
+    for mapping in contract.table_mappings().filter(|mapping| !mapping.is_own()) {
+        let columns = mapping.key_columns();
+        if columns.is_empty() {
+            continue;
+        }
+        let (columns, table) = (columns.join("`, `"), &mapping.origin().table);
+        review.add(
+            (Info, "joined-replica-identity"),
+            "from",
+            format!("rows of `{table}` name their entries by `{columns}`"),
+            "when it changes, the entries under the old value change too; PostgreSQL logs the old value only if it is \
+             part of the primary key, or under REPLICA IDENTITY FULL",
+            format!(
+                "on PostgreSQL run `ALTER TABLE {table} REPLICA IDENTITY FULL;` unless it is part of the primary key"
+            ),
+        );
+    }
 }
 
 fn check_statement(review: &mut Review<'_>) {
@@ -148,6 +173,7 @@ fn check_statement(review: &mut Review<'_>) {
         );
     }
     check_other_tables(review, &outline);
+    check_row_of_variant(review, &outline);
     check_unwatched_columns(review, &outline);
 }
 
@@ -209,16 +235,20 @@ fn placeholder_name(name: &str) -> &str {
 /// Reports selected columns that are not in `from.columns`: an update of one of them is ignored.
 fn check_unwatched_columns(review: &mut Review<'_>, outline: &Outline) {
     let contract = review.contract;
-    let watched: Vec<String> =
-        contract.watched_columns().into_iter().map(str::to_ascii_lowercase).collect();
+    let tables = || contract.table_mappings().map(|table| table.watched_columns());
+    // All columns of a table without `columns` count.
+    if tables().any(|watched| watched.is_empty()) {
+        return;
+    }
+    let watched: Vec<String> = tables().flatten().map(str::to_ascii_lowercase).collect();
     let missed: Vec<&str> = outline
         .selected
         .iter()
         .map(String::as_str)
         .filter(|column| !watched.iter().any(|known| known == column))
         .collect();
-    // Without `from.columns` the list is empty, because all columns count.
-    if watched.is_empty() || missed.is_empty() || outline.joins() {
+    // With a table that no mapping follows, a column may be of that one.
+    if missed.is_empty() || !unfollowed_tables(contract, outline).is_empty() {
         return;
     }
     review.add(
@@ -231,13 +261,41 @@ fn check_unwatched_columns(review: &mut Review<'_>, outline: &Outline) {
     );
 }
 
+/// Returns the tables of a contract as the outline of a statement has names: without quotes.
+fn followed_tables(contract: &Contract) -> Vec<String> {
+    let name = |table: &str| without_default_schema(table).to_lowercase().replace('"', "");
+    contract.origins().map(|from| name(&from.table)).collect()
+}
+
+/// Returns the tables that the statement reads and whose changes invalidate nothing.
+fn unfollowed_tables<'o>(contract: &Contract, outline: &'o Outline) -> Vec<&'o str> {
+    let followed = followed_tables(contract);
+    let tables = outline.tables.iter().map(|table| without_default_schema(table));
+    tables.filter(|table| !followed.iter().any(|known| known == table)).collect()
+}
+
+/// Reports columns of variants that the statement does not compare with the variant: another row may be in the value.
+fn check_row_of_variant(review: &mut Review<'_>, outline: &Outline) {
+    let contract = review.contract;
+    let Some(from) = &contract.from else { return };
+    for (name, column) in contract.key.variants().into_iter().zip(&from.variants) {
+        if !outline.selects_by(column, name) {
+            review.add(
+                (Warning, "variant-not-of-row"),
+                "from.key",
+                format!("the statement has no condition `{column} = ${name}`"),
+                "a row of this table invalidates the entry of its own variant only, so a value that other rows may be \
+                 part of would stay old",
+                format!("add the condition, or write `key = \"{}\"`, so that a row invalidates all variants", from.key),
+            );
+        }
+    }
+}
+
 fn check_other_tables(review: &mut Review<'_>, outline: &Outline) {
     let contract = review.contract;
     let Some(from) = &contract.from else { return };
-    // The outline has names without their quotes.
-    let own = without_default_schema(&from.table).to_lowercase().replace('"', "");
-    let tables = outline.tables.iter().map(|table| without_default_schema(table));
-    let others: Vec<&str> = tables.filter(|table| *table != own).collect();
+    let others = unfollowed_tables(contract, outline);
     if !others.is_empty() {
         let list = others.join("`, `");
         review.add(
@@ -245,12 +303,16 @@ fn check_other_tables(review: &mut Review<'_>, outline: &Outline) {
             "value",
             format!(
                 "the value also reads `{list}`, but only changes of `{}` invalidate it",
-                from.table
+                followed_tables(contract).join("`, `")
             ),
             "a commit that changes only the other table is missing in the answer until the TTL ends, \
              although the bound claims that it is included",
-            "load it in a separate contract, or give a contract over the other table a tag that this \
-             contract's entries carry",
+            format!(
+                "list all tables in `from = [{{ source = \"{}\", table = \"{}\" }}, {{ table = \"{}\", key = \"…\" }}]`, each \
+                 with the column of the key; where a row does not have it, with `tags` that entries carry, or with \
+                 `entries = \"all\"`",
+                from.source, from.table, others[0]
+            ),
         );
     }
     let compares_text =

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::mapping::change::{ColumnValue, ContractChange, Image};
 use crate::mapping::row::{Op, RowChange};
+use crate::mapping::table::TableMapping;
+use crate::mapping::unique::add;
 use crate::model::contract::Contract;
 use crate::model::contracts::Contracts;
 use crate::naming::key::Key;
@@ -56,46 +58,52 @@ impl Affected {
 
     /// Adds the invalidations of `other`.
     pub fn merge(&mut self, other: Self) {
-        extend_new(&mut self.keys, other.keys);
-        extend_new(&mut self.tags, other.tags);
-        extend_new(&mut self.key_patterns, other.key_patterns);
-        extend_new(&mut self.tag_patterns, other.tag_patterns);
-        extend_new(&mut self.incomplete, other.incomplete);
+        add(&mut self.keys, other.keys);
+        add(&mut self.tags, other.tags);
+        add(&mut self.key_patterns, other.key_patterns);
+        add(&mut self.tag_patterns, other.tag_patterns);
+        add(&mut self.incomplete, other.incomplete);
         self.everything |= other.everything;
-    }
-}
-
-// The lists have a few items; a set would cost more than it saves.
-fn extend_new<T: PartialEq>(list: &mut Vec<T>, items: impl IntoIterator<Item = T>) {
-    for item in items {
-        if !list.contains(&item) {
-            list.push(item);
-        }
     }
 }
 
 impl ContractChange<'_> {
     /// Adds the key of the row in `image`, or the tag that all of its variants share.
     fn add_key(&self, image: Image, out: &mut Affected) {
-        let mut params: Vec<(&str, &str)> = Vec::with_capacity(2);
-        for (column, name) in self.key_columns.iter().zip(["id", "tenant"]) {
+        let contract = self.table.contract;
+        let parts = self.table.key_parts();
+        let mut params: Vec<(&str, &str)> = Vec::with_capacity(parts.len());
+        for (name, column) in parts {
             match self.canonical(image, column) {
                 ColumnValue::Text(value) => params.push((name, value)),
                 // No entry has a null id.
-                ColumnValue::Null => return,
+                ColumnValue::Null if matches!(name, "id" | "tenant") => return,
+                // Any variant may be made from the row.
+                ColumnValue::Null => {
+                    params.retain(|(name, _)| matches!(*name, "id" | "tenant"));
+                    break;
+                }
                 ColumnValue::Unknown => {
                     // Without its key, the entry can be invalidated only together with all others.
                     out.everything = true;
-                    let template = self.contract.key.as_str();
-                    return out.incomplete.push(self.incomplete(template, column, image));
+                    return out.incomplete.push(self.incomplete(
+                        contract.key.as_str(),
+                        column,
+                        image,
+                    ));
                 }
             }
         }
-        if let Some(family) = self.contract.family_tag(&params) {
-            extend_new(&mut out.tags, [family]);
-        } else if let Ok(key) = self.contract.key_with(&params) {
+        let is_whole = params.len() == contract.key.placeholders().len();
+        if !is_whole && !contract.takes_variants() {
+            // Such entries carry the tag of all variants only.
+            params.retain(|(name, _)| matches!(*name, "id" | "tenant"));
+        }
+        if let Some(family) = contract.family_tag(&params) {
+            add(&mut out.tags, [family]);
+        } else if let Ok(key) = contract.key_with(&params) {
             // Reads of an id without a valid key are refused too, so there is no entry.
-            extend_new(&mut out.keys, [key]);
+            add(&mut out.keys, [key]);
         }
     }
 
@@ -103,16 +111,17 @@ impl ContractChange<'_> {
     /// key only are skipped, since the other image adds them.
     fn add_tags(
         &self,
-        templates: &[TagTemplate],
+        templates: &[&TagTemplate],
         image: Image,
         repeated: bool,
         out: &mut Affected,
     ) {
+        let contract = self.table.contract;
         for template in templates {
             let cells: Vec<(&str, &str, ColumnValue<'_>)> = template
                 .placeholders()
                 .into_iter()
-                .map(|name| (name, self.contract.column_of(name)))
+                .filter_map(|name| Some((name, self.table.column_of(name)?)))
                 .map(|(name, column)| (name, column, self.canonical(image, column)))
                 .collect();
             if cells.iter().any(|(_, _, cell)| *cell == ColumnValue::Null)
@@ -123,6 +132,10 @@ impl ContractChange<'_> {
             let unknown = cells.iter().find(|(_, _, cell)| *cell == ColumnValue::Unknown);
             if let Some((_, column, _)) = unknown {
                 out.incomplete.push(self.incomplete(template.as_str(), column, image));
+                if !self.table.has_key() {
+                    // No other name leads to the entries.
+                    out.merge(contract.affected_wholly());
+                }
                 continue;
             }
             let value = |name: &str| {
@@ -132,14 +145,14 @@ impl ContractChange<'_> {
                 })
             };
             if let Ok(tag) = template.tag(value) {
-                extend_new(&mut out.tags, [tag]);
+                add(&mut out.tags, [tag]);
             }
         }
     }
 
     fn incomplete(&self, template: &str, column: &str, image: Image) -> Incomplete {
         Incomplete {
-            contract: self.contract.name.clone(),
+            contract: self.table.contract.name.clone(),
             template: template.to_owned(),
             column: column.to_owned(),
             image,
@@ -160,8 +173,8 @@ impl Contract {
         for template in self.tags.iter().chain(&self.page_tags) {
             let pattern = template.pattern_text().map(|text| Pattern::of_tags(&text));
             match (pattern, template.tag(|_| None)) {
-                (Some(Ok(pattern)), _) => extend_new(&mut out.tag_patterns, [pattern]),
-                (None, Ok(tag)) => extend_new(&mut out.tags, [tag]),
+                (Some(Ok(pattern)), _) => add(&mut out.tag_patterns, [pattern]),
+                (None, Ok(tag)) => add(&mut out.tags, [tag]),
                 // Its tags could be any.
                 _ => out.everything = true,
             }
@@ -177,29 +190,40 @@ impl Contract {
     /// is unknown, all of its columns are assumed to have changed.
     pub fn affected(&self, change: &RowChange) -> Affected {
         let mut out = Affected::default();
-        let Some(from) = &self.from else { return out };
-        if !from.is_table(&change.source, &change.table) {
-            return out;
+        for table in self.table_mappings() {
+            if table.from.is_table(&change.source, &change.table) {
+                self.add_affected(table, change, &mut out);
+            }
         }
+        out
+    }
+
+    fn add_affected(&self, table: TableMapping<'_>, change: &RowChange, out: &mut Affected) {
         if change.op == Op::Truncate {
-            return self.affected_wholly();
+            return out.merge(self.affected_wholly());
         }
-        let change = ContractChange::new(self, change);
+        let change = ContractChange::new(table, change);
         let is_relevant = !change.is_irrelevant();
-        if !is_relevant && self.page_tags.is_empty() {
-            return out;
+        if table.is_of_all() && is_relevant {
+            return out.merge(self.affected_wholly());
         }
+        // The tags of pages stand for rows of the contract's own table.
+        let shows_page = is_relevant || table.is_own();
+        let page_tags = if shows_page { table.page_tags() } else { Vec::new() };
+        if !is_relevant && page_tags.is_empty() {
+            return;
+        }
+        let tags = table.tags();
         for image in change.images() {
             let repeated = *image == Image::Old && change.keeps_key();
             if is_relevant {
-                if !repeated {
-                    change.add_key(*image, &mut out);
+                if table.has_key() && !repeated {
+                    change.add_key(*image, out);
                 }
-                change.add_tags(&self.tags, *image, repeated, &mut out);
+                change.add_tags(&tags, *image, repeated, out);
             }
-            change.add_tags(&self.page_tags, *image, repeated, &mut out);
+            change.add_tags(&page_tags, *image, repeated, out);
         }
-        out
     }
 }
 

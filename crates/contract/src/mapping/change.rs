@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::mapping::row::{Cell, JsonForm, Op, Row, RowChange};
-use crate::model::contract::Contract;
+use crate::mapping::table::TableMapping;
 
 /// One of the two row images of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,16 +36,16 @@ impl<'a> From<Option<&'a Cell>> for ColumnValue<'a> {
     }
 }
 
-/// A row change of the table that a contract is made from.
+/// A row change of a table that a contract is made from.
 pub(crate) struct ContractChange<'a> {
-    pub(crate) contract: &'a Contract,
+    pub(crate) table: TableMapping<'a>,
     pub(crate) change: &'a RowChange,
     pub(crate) key_columns: Vec<&'a str>,
 }
 
 impl<'a> ContractChange<'a> {
-    pub(crate) fn new(contract: &'a Contract, change: &'a RowChange) -> Self {
-        Self { contract, change, key_columns: contract.key_columns() }
+    pub(crate) fn new(table: TableMapping<'a>, change: &'a RowChange) -> Self {
+        Self { table, change, key_columns: table.key_columns() }
     }
 
     /// Returns the value of `column` in one image. An unchanged large column has the value of the other
@@ -107,7 +107,7 @@ impl<'a> ContractChange<'a> {
         if self.change.op != Op::Update || self.has_unknown_old_column() {
             return false;
         }
-        let watched = self.contract.watched_columns();
+        let watched = self.table.watched_columns();
         !watched.is_empty()
             && watched.into_iter().all(|column| {
                 let old = self.column(Image::Old, column);
@@ -121,9 +121,8 @@ impl<'a> ContractChange<'a> {
     /// Returns whether the first watched column has a new value and no known old one. This is the usual
     /// case under the default replica identity, and cheap to detect.
     fn has_unknown_old_column(&self) -> bool {
-        let Some(from) = &self.contract.from else { return false };
         let other = |column: &&String| !self.key_columns.contains(&column.as_str());
-        let Some(column) = from.columns.iter().find(other) else { return false };
+        let Some(column) = self.table.from.columns.iter().find(other) else { return false };
         let new = self.change.new.as_ref().and_then(|row| row.get(column));
         new.is_some_and(|cell| *cell != Cell::Unchanged)
             && self.column(Image::Old, column) == ColumnValue::Unknown

@@ -1,144 +1,181 @@
 //! The columns of a row that a contract reads, and the tags that they make.
 
 use crate::mapping::row::{Cell, Row};
-use crate::model::contract::Contract;
+use crate::mapping::table::TableMapping;
+use crate::mapping::unique::add;
+use crate::model::contract::{Contract, JoinedEntries, Origin};
 use crate::naming::digest::hash_text;
+use crate::naming::item::Item;
+use crate::naming::placeholder::column_of_row;
 use crate::naming::tag::{Tag, TagTemplate};
 
 impl Contract {
-    /// Returns the column of a placeholder in a tag or key.
-    pub(crate) fn column_of<'a>(&'a self, placeholder: &'a str) -> &'a str {
-        match (&self.from, placeholder) {
-            (Some(from), "id") => &from.key,
-            (Some(from), "tenant") => &from.tenant,
-            _ => placeholder,
+    /// Returns the column of a placeholder in a tag or key, for the rows of its table or a joined one; `None` for a
+    /// variant that is no column of them.
+    pub(crate) fn column_of<'a>(
+        &'a self,
+        from: Option<&'a Origin>,
+        placeholder: &'a str,
+    ) -> Option<&'a str> {
+        if let Some(column) = column_of_row(placeholder) {
+            return Some(column);
+        }
+        match (from, placeholder) {
+            (Some(from), "id") => Some(&from.key),
+            (Some(from), "tenant") => Some(&from.tenant),
+            _ => match self.number_of_variant(placeholder) {
+                Some(number) => from?.variants.get(number).map(String::as_str),
+                None => Some(placeholder),
+            },
         }
     }
 
-    /// Returns the columns that a loader needs to tag an entry, each once.
+    /// Returns the number of a variant that readers name.
+    fn number_of_variant(&self, placeholder: &str) -> Option<usize> {
+        if !self.takes_variants() {
+            return None;
+        }
+        self.key.variants().iter().position(|name| *name == placeholder)
+    }
+
+    fn own_mapping(&self) -> Option<TableMapping<'_>> {
+        Some(TableMapping::own(self, self.from.as_ref()?))
+    }
+
+    /// Returns the columns of its table that the tags of an entry are made from, each once.
     pub fn tag_columns(&self) -> Vec<&str> {
-        let mut columns: Vec<&str> = Vec::new();
         let tags = self.tags.iter().flat_map(TagTemplate::placeholders);
-        let family = self.family_placeholders();
-        for placeholder in tags.chain(family) {
-            let column = self.column_of(placeholder);
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
+        let mut columns = Vec::new();
+        add(&mut columns, tags.filter_map(|name| self.column_of(self.from.as_ref(), name)));
+        if self.key.has_variants() {
+            add(&mut columns, self.key_columns());
         }
         columns
     }
 
     /// Returns the columns that the tags of pages are made from, each once.
     pub fn page_tag_columns(&self) -> Vec<&str> {
-        let mut columns: Vec<&str> = Vec::new();
-        for placeholder in self.page_tags.iter().flat_map(TagTemplate::placeholders) {
-            let column = self.column_of(placeholder);
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
+        let tags = self.page_tags.iter().flat_map(TagTemplate::placeholders);
+        let mut columns = Vec::new();
+        add(&mut columns, tags.filter_map(|name| self.column_of(self.from.as_ref(), name)));
         columns
     }
 
-    /// Returns the columns whose changes invalidate entries: key, tenant, value and tag columns, each
+    /// Returns the columns of its table whose changes invalidate entries: key, tenant, value and tag columns, each
     /// once. Empty where all columns count or the contract has no `from`.
     pub fn watched_columns(&self) -> Vec<&str> {
-        let Some(from) = &self.from else { return Vec::new() };
-        if from.columns.is_empty() {
-            return Vec::new();
-        }
-        let mut columns = self.load_columns();
-        for column in from.columns.iter().map(String::as_str) {
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
-        columns
-    }
-
-    /// Returns whether an update of the row counts whichever columns it changes: for entries, or for pages.
-    pub fn counts_every_column(&self) -> bool {
-        self.from.as_ref().is_some_and(|from| from.columns.is_empty() || !self.page_tags.is_empty())
+        self.own_mapping().map(|mapping| mapping.watched_columns()).unwrap_or_default()
     }
 
     /// Returns the columns that the key is made from.
     pub fn key_columns(&self) -> Vec<&str> {
-        match &self.from {
-            None => Vec::new(),
-            Some(from) if self.key.has_tenant() => vec![&from.key, &from.tenant],
-            Some(from) => vec![&from.key],
-        }
+        self.own_mapping().map(|mapping| mapping.key_columns()).unwrap_or_default()
     }
 
     /// Returns the columns that a loader selects in addition to the value: key and tag columns, each
     /// once.
     pub fn load_columns(&self) -> Vec<&str> {
         let mut columns = self.key_columns();
-        for column in self.tag_columns() {
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
+        add(&mut columns, self.tag_columns());
         columns
     }
 
-    /// Returns whether `id` equals the id in the row that was loaded for it.
+    /// Returns whether the item equals that of a row which was loaded for it.
     ///
     /// A comparison that folds case or ignores trailing spaces finds rows under ids that never occur in
     /// the log. Such an answer is right, but must not be stored: no change would invalidate the entry.
-    /// True if the row does not contain the id.
-    pub fn id_matches_row(&self, id: &str, row: &Row) -> bool {
-        let row_id = self.from.as_ref().and_then(|from| row.get(&from.key)).and_then(Cell::text);
-        row_id.is_none_or(|row_id| row_id == id)
+    /// True if the row does not contain the columns.
+    pub fn item_matches_row(&self, item: &Item<'_>, row: &Row) -> bool {
+        self.columns_of_item(item).all(|(column, value)| {
+            row.get(column).and_then(Cell::text).is_none_or(|text| text == value)
+        })
+    }
+
+    /// Returns the columns of its table that an item names, with their values.
+    fn columns_of_item<'a>(
+        &'a self,
+        item: &'a Item<'_>,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.from.iter().flat_map(|from| {
+            let variants = from.variants.iter().zip(&item.variants);
+            let variants = variants.map(|(column, (_, value))| (column.as_str(), value.as_str()));
+            [(&*from.key, &*item.id)].into_iter().chain(variants)
+        })
     }
 
     /// Returns the columns whose old value an invalidation needs but that are not in `identity`, the
     /// columns of the table's replica identity. If there is one, PostgreSQL needs
     /// `ALTER TABLE … REPLICA IDENTITY FULL`.
     pub fn columns_outside_identity(&self, identity: &[&str]) -> Vec<&str> {
-        if self.from.is_none() {
-            return Vec::new();
-        }
-        let mut columns = self.load_columns();
-        for column in self.page_tag_columns() {
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
+        let Some(mapping) = self.own_mapping() else { return Vec::new() };
+        let mut columns = mapping.named_columns();
         columns.retain(|column| !identity.contains(column));
         columns
     }
 
-    /// Returns the tags of the entry for a row with these known `columns`, as a fill stores them. Tags
-    /// whose column is unknown or null are left out. For an absent row, pass the key's column only.
-    pub fn tags_for(&self, columns: &Row) -> Vec<Tag> {
-        self.tags_of(|column| columns.get(column).and_then(Cell::text))
-    }
-
-    /// As [`Contract::tags_for`], with a function that returns the text of a column.
-    pub(crate) fn tags_of<'a>(&'a self, column: impl Fn(&str) -> Option<&'a str>) -> Vec<Tag> {
-        let text = |placeholder: &str| column(self.column_of(placeholder));
-        let mut tags: Vec<Tag> = Vec::with_capacity(self.tags.len() + 1);
-        for template in &self.tags {
-            if let Ok(tag) = template.tag(text)
-                && !tags.contains(&tag)
-            {
-                tags.push(tag);
+    /// Returns the tags of the entry of `item`, as a fill stores them: those of each of its `rows`. Tags whose column is
+    /// unknown or null are left out. For an absent row, pass none.
+    pub fn entry_tags(&self, item: &Item<'_>, rows: &[Row]) -> Vec<Tag> {
+        let variants = &item.variants;
+        let of_item = |placeholder: &str| match placeholder {
+            "id" => Some(&*item.id),
+            _ => {
+                let variant = variants.iter().find(|(name, _)| *name == placeholder);
+                variant.map(|(_, value)| value.as_str())
             }
-        }
-        let family: Option<Vec<(&str, &str)>> =
-            self.family_placeholders().map(|name| Some((name, text(name)?))).collect();
-        if let Some(tag) = family.and_then(|params| self.family_tag(&params)) {
-            tags.push(tag);
+        };
+        let mut tags = Vec::with_capacity(self.tags.len() + 1);
+        let named = self.columns_of_item(item);
+        let no_row =
+            [named.map(|(column, value)| (column, Cell::Text(value.to_owned()))).collect()];
+        for row in if rows.is_empty() { &no_row } else { rows } {
+            self.add_tags(&mut tags, |placeholder| {
+                of_item(placeholder).or_else(|| {
+                    let column = self.column_of(self.from.as_ref(), placeholder)?;
+                    row.get(column).and_then(Cell::text)
+                })
+            });
         }
         tags
     }
 
-    /// Returns the tag that all variants of one row share, if the key has variants: a row change does
+    /// As [`Contract::entry_tags`], for a row with these known `columns` and a key without variants.
+    pub fn tags_for(&self, columns: &Row) -> Vec<Tag> {
+        self.tags_of(|column| columns.get(column).and_then(Cell::text))
+    }
+
+    /// As [`Contract::entry_tags`], for a key without variants, by a function that returns the text of a column.
+    pub(crate) fn tags_of<'a>(&'a self, column: impl Fn(&str) -> Option<&'a str>) -> Vec<Tag> {
+        let mut tags = Vec::with_capacity(self.tags.len());
+        self.add_tags(&mut tags, |placeholder| {
+            column(self.column_of(self.from.as_ref(), placeholder)?)
+        });
+        tags
+    }
+
+    fn add_tags<'a>(&'a self, tags: &mut Vec<Tag>, text: impl Fn(&str) -> Option<&'a str>) {
+        for template in &self.tags {
+            if let Ok(tag) = template.tag(&text) {
+                add(tags, [tag]);
+            }
+        }
+        for known in self.known_variants() {
+            let names = self.key.placeholders().into_iter();
+            let variants = self.key.variants();
+            let names = names.filter(|name| {
+                let number = variants.iter().position(|variant| variant == name);
+                number.is_none_or(|number| number < known)
+            });
+            let params: Option<Vec<_>> = names.map(|name| Some((name, text(name)?))).collect();
+            add(tags, params.and_then(|params| self.family_tag(&params)));
+        }
+    }
+
+    /// Returns the tag that all variants with these parameters share, if the key has others: a row change does
     /// not know `…:42:de` and `…:42:en`, so it invalidates `…:42:*`.
     pub(crate) fn family_tag(&self, params: &[(&str, &str)]) -> Option<Tag> {
-        if self.key.variants().is_empty() {
+        let is_given = |name: &&str| params.iter().any(|(given, _)| given == name);
+        if self.key.variants().iter().all(is_given) {
             return None;
         }
         let text = self.key.family(params).ok()?;
@@ -149,10 +186,16 @@ impl Contract {
         )
     }
 
-    /// Returns the placeholders of the family tag; none if the key has no variants.
-    fn family_placeholders(&self) -> impl Iterator<Item = &str> {
-        let has_variants = !self.key.variants().is_empty();
-        let names = self.key.placeholders().into_iter();
-        names.filter(move |name| has_variants && matches!(*name, "id" | "tenant"))
+    /// Returns the numbers of variants that rows may name together with an id, each once. Zero is always one of them: a
+    /// row may have a null in place of a variant.
+    fn known_variants(&self) -> Vec<usize> {
+        let mut known = vec![0];
+        if self.takes_variants() {
+            let of_key = |entries: &JoinedEntries| *entries == JoinedEntries::OfKey;
+            let joined = self.joins.iter().filter(|joined| of_key(&joined.entries));
+            let joined = joined.map(|joined| joined.origin.variants.len());
+            add(&mut known, self.from.iter().map(|from| from.variants.len()).chain(joined));
+        }
+        known
     }
 }

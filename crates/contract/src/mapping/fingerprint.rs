@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::contract::Contract;
+use crate::model::contract::{Contract, JoinedEntries, JoinedTable, Origin};
 use crate::model::contracts::Contracts;
 use crate::model::service::Service;
 use crate::naming::digest::fnv1a;
@@ -44,7 +44,7 @@ impl Contract {
         let table = without_default_schema(&from.table);
         let mut columns = from.columns.clone();
         columns.sort_unstable();
-        let parts = [
+        let mut parts = vec![
             MAPPING_VERSION.to_string(),
             from.source.clone(),
             table.to_owned(),
@@ -56,12 +56,22 @@ impl Contract {
             texts(&self.tags),
             texts(&self.page_tags),
         ];
+        if !from.variants.is_empty() {
+            parts.push(format!("variants {:?}", from.variants));
+        }
+        parts.extend(self.joins.iter().map(joined_text));
         Some(parts.join("\n"))
     }
 
     /// Whether a row change under `other` may raise a tag that entries of this contract carry.
     fn may_carry_tags_of(&self, other: &Self) -> bool {
-        let raised = || other.tags.iter().chain(&other.page_tags);
+        let joined = || {
+            other.joins.iter().flat_map(|joined| match &joined.entries {
+                JoinedEntries::Tagged(tags) => tags.as_slice(),
+                JoinedEntries::OfKey | JoinedEntries::All => &[],
+            })
+        };
+        let raised = || other.tags.iter().chain(&other.page_tags).chain(joined());
         self.tags.iter().any(|own| raised().any(|tag| may_be_equal(own, tag)))
     }
 }
@@ -74,8 +84,15 @@ impl Contracts {
 
     /// Returns the mappings that entries of `contract` depend on: its own, and those that raise its tags.
     pub fn mappings_of_entries(&self, contract: &Contract) -> BTreeSet<u64> {
-        let raising = self.iter().filter(|other| contract.may_carry_tags_of(other));
-        raising.chain([contract]).filter_map(Contract::mapping_fingerprint).collect()
+        self.raising_tags_of(contract)
+            .chain([contract])
+            .filter_map(Contract::mapping_fingerprint)
+            .collect()
+    }
+
+    /// Returns the contracts whose row changes may raise a tag that entries of `contract` carry.
+    pub fn raising_tags_of(&self, contract: &Contract) -> impl Iterator<Item = &Contract> {
+        self.iter().filter(move |other| contract.may_carry_tags_of(other))
     }
 
     /// Returns the services that have a tag which a contract of another source may raise, each with that contract and its
@@ -102,6 +119,18 @@ impl Contracts {
             |contract: &&Contract| !contract.tags.is_empty() || !contract.page_tags.is_empty();
         self.iter().filter(raises).filter_map(Contract::mapping_fingerprint).collect()
     }
+}
+
+fn joined_text(JoinedTable { origin, entries }: &JoinedTable) -> String {
+    let Origin { source: _, table, key, variants, tenant, columns } = origin;
+    let mut columns = columns.clone();
+    columns.sort_unstable();
+    let entries = match entries {
+        JoinedEntries::OfKey => format!("{key} {variants:?} {tenant}"),
+        JoinedEntries::Tagged(tags) => format!("{key} {}", texts(tags)),
+        JoinedEntries::All => "all".to_owned(),
+    };
+    format!("{} {columns:?} {entries}", without_default_schema(table))
 }
 
 fn texts(templates: &[TagTemplate]) -> String {

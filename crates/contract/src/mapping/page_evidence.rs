@@ -8,8 +8,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::mapping::table::TableMapping;
 use crate::mapping::text_form::{TextForm, TextForms};
-use crate::model::contract::{Contract, Evidence};
+use crate::model::contract::{Contract, Evidence, Origin};
 use crate::model::contracts::Contracts;
 use crate::naming::digest::fnv1a;
 use crate::naming::table::without_default_schema;
@@ -31,6 +32,8 @@ pub struct PageEvidence {
 struct RaisedTags {
     template: TagTemplate,
     contract: Contract,
+    /// The table whose rows raise them: 0 for the contract's own, and the number of a joined one from 1 on.
+    table: usize,
     /// Whether every change of a row raises them.
     every_column: bool,
     /// The fingerprint of the mapping that raises them.
@@ -42,6 +45,10 @@ struct RaisedTags {
 impl RaisedTags {
     fn source(&self) -> Option<&str> {
         Some(&self.contract.from.as_ref()?.source)
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.contract.origins().nth(self.table)
     }
 
     fn could_make(&self, tag: &Tag) -> bool {
@@ -66,33 +73,21 @@ impl PageEvidence {
     pub fn new(contracts: &Contracts, shown: &[String], forms: &TextForms) -> Self {
         let mut raised = Vec::new();
         for contract in contracts.iter() {
-            let Some(from) = &contract.from else { continue };
-            let forms_of = |template: &TagTemplate| {
-                let form = |name: &str| {
-                    Some((name.to_owned(), forms.get(from, contract.column_of(name))?))
-                };
-                template.placeholders().into_iter().filter_map(form).collect()
-            };
-            let of = |every_column| {
-                move |template: &TagTemplate| RaisedTags {
-                    template: template.clone(),
-                    contract: contract.clone(),
-                    every_column,
-                    mapping: contract.mapping_fingerprint(),
-                    forms: forms_of(template),
-                }
-            };
-            raised.extend(contract.tags.iter().map(of(from.columns.is_empty())));
-            raised.extend(contract.page_tags.iter().map(of(true)));
+            for (table, mapping) in contract.table_mappings().enumerate() {
+                raised.extend(of_table(table, mapping, forms));
+            }
         }
         let mut text = shown.join(" ");
-        for RaisedTags { template, contract, every_column, forms, .. } in &raised {
+        for RaisedTags { template, contract, table, every_column, forms, .. } in &raised {
             let (name, template) = (&contract.name, template.as_str());
             text.push_str(&format!("\n{name} {template} {:?} {every_column} ", contract.id));
             if !forms.is_empty() {
                 text.push_str(&format!("{forms:?} "));
             }
             text.push_str(&contract.watched_columns().join(" "));
+            if *table > 0 {
+                text.push_str(&format!(" {table} {:?}", contract.joins[table - 1]));
+            }
         }
         let sources = raised.iter().filter_map(RaisedTags::source).map(str::to_owned);
         let sources: Vec<String> = BTreeSet::from_iter(sources).into_iter().collect();
@@ -142,9 +137,20 @@ impl PageEvidence {
     /// Returns the evidence of a page with these tags: that of the weakest of them. Without tags, or where a
     /// contract that its pages show raises none of them, it is its age.
     pub fn of(&self, tags: &[Tag]) -> Evidence {
+        // A page that shows a value needs a tag that each table of the value raises.
         let raises = |name: &String| {
-            let mut of = self.raised.iter().filter(|raised| raised.contract.name == *name);
-            of.any(|raised| tags.iter().any(|tag| raised.could_make(tag)))
+            let of = || self.raised.iter().filter(|raised| raised.contract.name == *name);
+            let makes = |table| {
+                of().any(|raised| {
+                    raised.table == table && tags.iter().any(|tag| raised.could_make(tag))
+                })
+            };
+            of().next().is_some_and(|raised| {
+                let tables = raised.contract.table_mappings().enumerate();
+                // A change of such a table raises every tag.
+                let mut tables = tables.filter(|(_, mapping)| !mapping.is_of_all());
+                tables.all(|(table, _)| makes(table))
+            })
         };
         let is_proven = !tags.is_empty()
             && tags.iter().all(|tag| self.proving(tag).next().is_some())
@@ -181,8 +187,7 @@ impl PageEvidence {
     /// Returns whether a tag of the page proves something about `table`.
     pub fn covers_table(&self, tags: &[Tag], table: &str) -> bool {
         let is_of_table = |raised: &RaisedTags| {
-            let from = raised.contract.from.as_ref();
-            from.is_some_and(|from| {
+            raised.origin().is_some_and(|from| {
                 without_default_schema(&from.table) == without_default_schema(table)
             })
         };
@@ -196,6 +201,35 @@ impl PageEvidence {
                 && raised.could_make(tag)
         })
     }
+}
+
+/// Returns the tags that rows of a table raise.
+fn of_table<'a>(
+    table: usize,
+    mapping: TableMapping<'a>,
+    forms: &'a TextForms,
+) -> impl Iterator<Item = RaisedTags> + 'a {
+    let contract = mapping.contract;
+    // A tag that a joined table raises by the key stands for the row of the contract's own table.
+    let own = contract.from.as_ref().filter(|_| mapping.has_key());
+    let own = own.map_or(mapping, |from| TableMapping::own(contract, from));
+    let forms_of = move |template: &'a TagTemplate| {
+        let form =
+            |name: &'a str| Some((name.to_owned(), forms.get(own.from, own.column_of(name)?)?));
+        template.placeholders().into_iter().filter_map(form).collect()
+    };
+    let stands_for_rows = mapping.is_own() || !mapping.has_key();
+    let every_column = stands_for_rows && mapping.from.columns.is_empty();
+    let tags = mapping.tags().into_iter().map(move |tag| (tag, every_column));
+    let page_tags = mapping.page_tags().into_iter().map(move |tag| (tag, mapping.is_own()));
+    tags.chain(page_tags).map(move |(template, every_column)| RaisedTags {
+        template: template.clone(),
+        contract: contract.clone(),
+        table,
+        every_column,
+        mapping: contract.mapping_fingerprint(),
+        forms: forms_of(template),
+    })
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use crate::mapping::change::{ColumnValue, ContractChange, Image};
 use crate::mapping::row::{Cell, JsonForm, Op, Row, RowChange};
 use crate::mapping::sql::{Piece, SqlDialect, pieces};
+use crate::mapping::table::TableMapping;
 use crate::model::contract::Contract;
 use crate::naming::key::Key;
 use crate::naming::table::table_name;
 use crate::naming::tag::Tag;
 
 /// SQL functions that are written without parentheses, like columns.
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 15] = [
     "current_catalog",
     "current_date",
     "current_role",
@@ -19,8 +20,12 @@ const FUNCTIONS: [&str; 11] = [
     "current_user",
     "localtime",
     "localtimestamp",
+    "rownum",
     "session_user",
     "user",
+    "utc_date",
+    "utc_time",
+    "utc_timestamp",
 ];
 
 /// The columns that a contract's `value` selects, with their JSON names.
@@ -45,11 +50,12 @@ impl Contract {
     /// select <column> [as <name>], … from <table> where <key> = $id
     /// ```
     ///
-    /// with the table and key of `from`. Any other statement may depend on more than the row.
+    /// with the table and key of `from`, in SQL of this dialect. Any other statement may depend on more than the
+    /// row.
     ///
     /// # Errors
     /// The reason why `value` is not a projection.
-    pub fn projection(&self) -> Result<Projection, &'static str> {
+    pub fn projection(&self, dialect: SqlDialect) -> Result<Projection, &'static str> {
         const FORM: &str = "`value` is not `select <columns> from <table> where <key> = $id`";
         let (Some(value), Some(from)) = (&self.value, &self.from) else {
             return Err("it has no `value` or no `from`");
@@ -57,7 +63,10 @@ impl Contract {
         if !self.key.variants().is_empty() || self.key.has_tenant() {
             return Err("its key contains more than the row's id");
         }
-        let words = words(value).ok_or(FORM)?;
+        if !self.joins.is_empty() {
+            return Err("its values are made from several tables");
+        }
+        let words = words(value, dialect).ok_or(FORM)?;
         let mut words = words.iter();
         let mut next = || words.next().ok_or(FORM);
         if !next()?.is("select") {
@@ -88,16 +97,21 @@ impl Contract {
             after = next()?;
         }
         let table = table_name(schema.as_deref(), &table);
-        let rest = [next()?.name(), Some(next()?.text.clone()), Some(next()?.text.clone())];
-        let expected = [Some(from.key.clone()), Some("=".to_owned()), Some("$id".to_owned())];
-        if !after.is("where") || rest != expected || words.next().is_some() {
+        let same = |one: &str, other: &str| match dialect.ignores_case_of_columns() {
+            true => one.eq_ignore_ascii_case(other),
+            false => one == other,
+        };
+        let key = next()?.name().ok_or(FORM)?;
+        let is_key = same(&key, &from.key) && next()?.text == "=" && next()?.text == "$id";
+        if !after.is("where") || !is_key || words.next().is_some() {
             return Err(FORM);
         }
         if !from.is_table(&from.source, &table) {
             return Err("`value` reads another table than `from` names");
         }
         let watched = self.watched_columns();
-        let watches = |column: &str| watched.is_empty() || watched.contains(&column);
+        let watches =
+            |column: &str| watched.is_empty() || watched.iter().any(|other| same(other, column));
         if !fields.iter().all(|(_, column)| watches(column)) {
             return Err("`value` reads columns that `from.columns` leaves out");
         }
@@ -110,8 +124,10 @@ impl Contract {
     /// # Errors
     /// The reason why not.
     pub fn check_absent_filter(&self) -> Result<(), &'static str> {
-        // A statement that aggregates or reads another table may have a value without a row.
-        self.projection()?;
+        // A statement that aggregates or reads another table may have a value without a row. The source's own
+        // dialect decides when its ids are scanned.
+        let in_mariadb = || self.projection(SqlDialect::mariadb(""));
+        self.projection(SqlDialect::Postgres).or_else(|why| in_mariadb().map_err(|_| why))?;
         if self.staleness.is_zero() {
             return Err(
                 "its budget is zero, and nothing in a process proves an answer to be current",
@@ -133,10 +149,12 @@ impl Projection {
     /// Returns the entries of `contract`, whose projection this is, that `change` renews, with their new
     /// content. Apply the changes of one transaction in their order.
     pub fn project(&self, contract: &Contract, change: &RowChange) -> Vec<(Key, Projected)> {
-        let from = contract.from.as_ref();
-        let of_table = from.is_some_and(|from| from.is_table(&change.source, &change.table));
-        let view = ContractChange::new(contract, change);
-        if !of_table || change.op == Op::Truncate || view.is_irrelevant() {
+        let Some(from) = &contract.from else { return Vec::new() };
+        let view = ContractChange::new(TableMapping::own(contract, from), change);
+        if !from.is_table(&change.source, &change.table)
+            || change.op == Op::Truncate
+            || view.is_irrelevant()
+        {
             return Vec::new();
         }
         let mut out = Vec::with_capacity(1);
@@ -187,8 +205,10 @@ impl Projection {
                 }
                 ColumnValue::Text(text) => match view.form(column)? {
                     JsonForm::Text | JsonForm::Padded => json.push_str(&quoted(text)),
-                    JsonForm::Number if is_number(text) => json.push_str(text),
-                    JsonForm::Number => json.push_str(&quoted(text)),
+                    JsonForm::Number | JsonForm::FixedNumber if is_number(text) => {
+                        json.push_str(text);
+                    }
+                    JsonForm::Number | JsonForm::FixedNumber => json.push_str(&quoted(text)),
                     JsonForm::Boolean => json.push_str(match text {
                         "t" => "true",
                         "f" => "false",
@@ -206,10 +226,11 @@ impl Projection {
 /// Returns the entry's tags. `None`: a column of its key or tags is unknown.
 fn new_tags(view: &ContractChange<'_>) -> Option<Vec<Tag>> {
     let new = |column: &str| view.canonical(Image::New, column);
-    let mut columns = view.contract.load_columns().into_iter();
+    let contract = view.table.contract;
+    let mut columns = contract.load_columns().into_iter();
     let known = columns.all(|column| new(column) != ColumnValue::Unknown);
     known.then(|| {
-        view.contract.tags_of(|column| match new(column) {
+        contract.tags_of(|column| match new(column) {
             ColumnValue::Text(text) => Some(text),
             ColumnValue::Null | ColumnValue::Unknown => None,
         })
@@ -226,7 +247,11 @@ fn is_number(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (text, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    digits(whole) && digits(part) && digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
+    let has_leading_zero = whole.len() > 1 && whole.starts_with('0');
+    digits(whole)
+        && !has_leading_zero
+        && digits(part)
+        && digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
 }
 
 /// A word of a statement.
@@ -238,23 +263,24 @@ struct Word {
 
 impl Word {
     fn is(&self, word: &str) -> bool {
-        !self.quoted && self.text == word
+        !self.quoted && self.text.eq_ignore_ascii_case(word)
     }
 
     /// Returns the word if it can be the name of a column or table.
     fn name(&self) -> Option<String> {
         let first = self.text.chars().next()?;
         let plain = first.is_ascii_alphabetic() || first == '_';
-        let plain = plain && !FUNCTIONS.contains(&self.text.as_str());
+        let is_function = |name: &&str| self.text.eq_ignore_ascii_case(name);
+        let plain = plain && !FUNCTIONS.iter().any(is_function);
         (self.quoted || plain).then(|| self.text.clone())
     }
 }
 
-/// Returns the words of a statement, with names folded to lower case as PostgreSQL folds them. `None`:
-/// the statement has syntax that a projection can't have.
-fn words(sql: &str) -> Option<Vec<Word>> {
+/// Returns the words of a statement, with names as the database returns them: PostgreSQL folds them to lower case.
+/// `None`: the statement has syntax that a projection can't have.
+fn words(sql: &str, dialect: SqlDialect) -> Option<Vec<Word>> {
     let (mut words, mut plain) = (Vec::new(), String::new());
-    for piece in pieces(sql.trim_end().trim_end_matches(';'), SqlDialect::Postgres) {
+    for piece in pieces(sql.trim_end().trim_end_matches(';'), dialect) {
         let word = match piece {
             Piece::Plain(text) => {
                 plain.push_str(text);
@@ -263,19 +289,20 @@ fn words(sql: &str) -> Option<Vec<Word>> {
             Piece::Comment(_) => None,
             Piece::Text(_) => return None,
             Piece::Name(name) => {
-                let name = name.strip_prefix('"')?.strip_suffix('"')?;
+                let unquoted = |quote| name.strip_prefix(quote)?.strip_suffix(quote);
+                let name = unquoted('"').or_else(|| unquoted('`'))?;
                 Some(Word { text: name.to_owned(), quoted: true })
             }
             Piece::Parameter(name) => Some(Word { text: name.to_owned(), quoted: false }),
         };
-        plain_words(&std::mem::take(&mut plain), &mut words)?;
+        plain_words(&std::mem::take(&mut plain), dialect, &mut words)?;
         words.extend(word);
     }
-    plain_words(&plain, &mut words)?;
+    plain_words(&plain, dialect, &mut words)?;
     Some(words)
 }
 
-fn plain_words(text: &str, words: &mut Vec<Word>) -> Option<()> {
+fn plain_words(text: &str, dialect: SqlDialect, words: &mut Vec<Word>) -> Option<()> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
@@ -284,7 +311,11 @@ fn plain_words(text: &str, words: &mut Vec<Word>) -> Option<()> {
             _ if is_part(first) => rest.find(|c| !is_part(c)).unwrap_or(rest.len()),
             _ => return None,
         };
-        words.push(Word { text: rest[..end].to_ascii_lowercase(), quoted: false });
+        let text = match dialect {
+            SqlDialect::Postgres => rest[..end].to_ascii_lowercase(),
+            SqlDialect::MariaDb { .. } | SqlDialect::Sqlite => rest[..end].to_owned(),
+        };
+        words.push(Word { text, quoted: false });
         rest = rest[end..].trim_start();
     }
     Some(())

@@ -44,7 +44,7 @@ const NEW: [(&str, &str); 4] =
 
 fn project(change: &RowChange) -> Vec<(String, Projected)> {
     let contract = plain();
-    let projection = contract.projection().expect("a projection");
+    let projection = contract.projection(SqlDialect::Postgres).expect("a projection");
     let projected = projection.project(&contract, change);
     projected.into_iter().map(|(key, value)| (key.as_str().to_owned(), value)).collect()
 }
@@ -103,6 +103,8 @@ fn json_forms_are_respected() {
         (JsonForm::Number, "NaN", "\"NaN\""),
         (JsonForm::Number, "1e+15", "1e+15"),
         (JsonForm::Number, "1.50", "1.50"),
+        (JsonForm::FixedNumber, "0.50", "0.50"),
+        (JsonForm::FixedNumber, "0000", "\"0000\""),
         (JsonForm::Number, "-Infinity", "\"-Infinity\""),
         (JsonForm::Padded, "ab ", "\"ab \""),
         (JsonForm::Number, "NULL", "null"),
@@ -111,7 +113,7 @@ fn json_forms_are_respected() {
         (JsonForm::Text, "\u{1}\u{7f}/ü", "\"\\u0001\u{7f}/ü\""),
     ] {
         let contract = self::contract("select price_cents as p from products where id=$id");
-        let projection = contract.projection().expect("a projection");
+        let projection = contract.projection(SqlDialect::Postgres).expect("a projection");
         let new = row(&[("id", "1"), ("category_id", "NULL"), ("price_cents", text)]);
         let projected = projection.project(&contract, &typed(Op::Insert, None, new, form));
         let [(_, Projected::Value(Some(written), _))] = &projected[..] else {
@@ -124,7 +126,7 @@ fn json_forms_are_respected() {
 #[test]
 fn only_plain_selects_are_projections() {
     let columns = |value: &str| {
-        let projection = contract(value).projection().ok()?;
+        let projection = contract(value).projection(SqlDialect::Postgres).ok()?;
         Some(projection.columns().map(str::to_owned).collect::<Vec<_>>().join(" "))
     };
     for (value, expected) in [
@@ -152,5 +154,29 @@ fn only_plain_selects_are_projections() {
         ("select", None),
     ] {
         assert_eq!(columns(value).as_deref(), expected, "{value}");
+    }
+}
+
+#[test]
+fn mariadb_names_kept_as_written() {
+    let fields = |value: &str| {
+        let projection = contract(value).projection(SqlDialect::mariadb("")).ok()?;
+        let field = |(name, column): &(String, String)| format!("{name}={column}");
+        Some(projection.fields.iter().map(field).collect::<Vec<_>>().join(" "))
+    };
+    for (value, expected) in [
+        ("select price_cents from products where id = $id", Some("price_cents=price_cents")),
+        (
+            "SELECT Price_Cents, `currency` AS `The currency` FROM products WHERE ID = $id;",
+            Some("Price_Cents=Price_Cents The currency=currency"),
+        ),
+        ("select currency # c\n from products -- x\n where id = $id", Some("currency=currency")),
+        ("select \"currency\" from products where id = $id", None),
+        ("select currency from Products where id = $id", None),
+        ("select utc_date from products where id = $id", None),
+        ("select UTC_TIMESTAMP as currency from products where id = $id", None),
+        ("select /*! sql_no_cache */ currency from products where id = $id", None),
+    ] {
+        assert_eq!(fields(value).as_deref(), expected, "{value}");
     }
 }

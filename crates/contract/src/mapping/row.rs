@@ -118,6 +118,8 @@ pub enum JsonForm {
     Padded,
     /// A number; text that is not a JSON number, such as `NaN`, becomes a string.
     Number,
+    /// A number that the database writes in one way, such as MariaDB's `decimal(10,2)`: `1.50`.
+    FixedNumber,
     /// A boolean, from `t` or `f`.
     Boolean,
     /// The text is JSON.
@@ -139,7 +141,7 @@ impl JsonForm {
             _ if Self::is_always_canonical(text) => text,
             JsonForm::Padded => text.trim_end_matches(' '),
             JsonForm::Number => canonical_number(text),
-            JsonForm::Text | JsonForm::Boolean | JsonForm::Json => text,
+            JsonForm::Text | JsonForm::FixedNumber | JsonForm::Boolean | JsonForm::Json => text,
         }
     }
 }
@@ -177,6 +179,7 @@ mod tests {
             (JsonForm::Text, "ab ", "ab "),
             (JsonForm::Text, "1.50", "1.50"),
             (JsonForm::Json, "1.50", "1.50"),
+            (JsonForm::FixedNumber, "1.50", "1.50"),
         ] {
             assert_eq!(form.canonical(text), canonical, "{form:?} {text:?}");
         }

@@ -26,6 +26,11 @@ impl SqlDialect {
         }
     }
 
+    /// Whether names of columns that differ in case are one name.
+    pub(crate) fn ignores_case_of_columns(self) -> bool {
+        self != Self::Postgres
+    }
+
     /// Returns the first dialect in which the statement takes a parameter, for a reader that does not know its
     /// database.
     pub(crate) fn of_statement(sql: &str) -> Self {

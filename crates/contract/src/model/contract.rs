@@ -33,6 +33,8 @@ pub struct Contract {
     pub lag: Duration,
     /// The table whose row changes invalidate its entries.
     pub from: Option<Origin>,
+    /// Further tables that its values are made from, of the same source.
+    pub joins: Vec<JoinedTable>,
     /// The surrogate keys that its entries carry and that row changes invalidate.
     pub tags: Vec<TagTemplate>,
     /// The surrogate keys of pages that show a row: every change of the row invalidates them, whichever
@@ -99,6 +101,9 @@ pub struct Origin {
     pub table: String,
     /// The column of `{id}`.
     pub key: String,
+    /// The columns of the key's first variants, in the order of the key: a row with them has these variants' entries
+    /// only. Empty: a row has all variants of its id.
+    pub variants: Vec<String>,
     /// The column of `{tenant}`, where the key contains it.
     pub tenant: String,
     /// The columns that the value is made from. An update that changes none of them and none of the
@@ -112,6 +117,26 @@ impl Origin {
         self.source == source
             && without_default_schema(&self.table) == without_default_schema(table)
     }
+}
+
+/// A further table that a contract's values are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedTable {
+    /// The table and its columns.
+    pub origin: Origin,
+    /// The entries that a row of it is part of.
+    pub entries: JoinedEntries,
+}
+
+/// The entries that depend on a row of a joined table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinedEntries {
+    /// Those whose key the row contains, in [`Origin::key`].
+    OfKey,
+    /// Those with one of these tags, which are made from columns of the row.
+    Tagged(Vec<TagTemplate>),
+    /// All entries of the contract.
+    All,
 }
 
 /// The evidence from which the bound of a contract's answers is derived.
@@ -289,7 +314,12 @@ impl Contract {
 
     /// Whether readers name the values of its key's variants, and its statement may select by them.
     pub fn takes_variants(&self) -> bool {
-        self.value.is_some() && self.key.has_variants()
+        (self.value.is_some() || self.service.is_some()) && self.key.has_variants()
+    }
+
+    /// Returns its table and the joined ones.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.from.iter().chain(self.joins.iter().map(|joined| &joined.origin))
     }
 
     /// Parses the text by which a reader names a value: an id, or, if the contract

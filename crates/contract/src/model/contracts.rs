@@ -92,7 +92,11 @@ impl Contracts {
     /// Returns the same contracts with the tables of `source` that `resolve` returns another name for.
     #[must_use]
     pub fn with_tables(mut self, source: &str, resolve: impl Fn(&str) -> Option<String>) -> Self {
-        for from in self.all.iter_mut().filter_map(|contract| contract.from.as_mut()) {
+        let origins = self.all.iter_mut().flat_map(|contract| {
+            let joined = contract.joins.iter_mut().map(|joined| &mut joined.origin);
+            contract.from.iter_mut().chain(joined)
+        });
+        for from in origins {
             if from.source == source
                 && let Some(table) = resolve(&from.table)
             {
@@ -119,7 +123,7 @@ impl Contracts {
     /// once.
     pub fn tables(&self, source: &str) -> Vec<&str> {
         let mut tables: Vec<&str> = Vec::new();
-        for from in self.all.iter().filter_map(|contract| contract.from.as_ref()) {
+        for from in self.all.iter().flat_map(Contract::origins) {
             if from.source == source && !tables.iter().any(|known| from.is_table(source, known)) {
                 tables.push(&from.table);
             }
@@ -135,9 +139,14 @@ fn by_name(all: &[Contract]) -> HashMap<String, usize> {
 fn by_table(all: &[Contract]) -> ByTable {
     let mut by_table = ByTable::new();
     for (at, contract) in all.iter().enumerate() {
-        if let Some(from) = &contract.from {
+        for from in contract.origins() {
             let tables = by_table.entry(from.source.clone()).or_default();
-            tables.entry(without_default_schema(&from.table).to_owned()).or_default().push(at);
+            let of_table =
+                tables.entry(without_default_schema(&from.table).to_owned()).or_default();
+            // A table may be joined with itself.
+            if !of_table.contains(&at) {
+                of_table.push(at);
+            }
         }
     }
     by_table

@@ -144,16 +144,30 @@ impl ServiceUrl {
         &self.text[..end]
     }
 
-    /// Returns the path and query of one value. In the id, all characters except letters, digits, `-`,
-    /// `.`, `_` and `~` are percent-encoded, so that it can't change the rest of the path or query.
+    /// Returns the placeholders in order: `id`, and variants of the key.
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
+        let parts = self.text[self.path..].split('{').skip(1);
+        parts.filter_map(|part| part.split_once('}')).map(|(name, _)| name)
+    }
+
+    /// Returns the path and query of one value, by `parameters`, pairs of placeholder and value. In a value, all
+    /// characters except letters, digits, `-`, `.`, `_` and `~` are percent-encoded, so that it can't change the rest of
+    /// the path or query.
     ///
     /// # Errors
-    /// The id would make the path segment `.` or `..`, which servers resolve to another path.
-    pub fn target(&self, id: &str) -> Result<String, &'static str> {
-        let target = self.text[self.path..].replace("{id}", &percent::encode(id));
+    /// A value would make the path segment `.` or `..`, which servers resolve to another path, or one is missing.
+    pub fn target(&self, parameters: &[(&str, &str)]) -> Result<String, &'static str> {
+        let mut parts = self.text[self.path..].split('{');
+        let mut target = parts.next().unwrap_or_default().to_owned();
+        for (name, rest) in parts.filter_map(|part| part.split_once('}')) {
+            let value = parameters.iter().find(|(given, _)| *given == name);
+            let (_, value) = value.ok_or("a placeholder of the address has no value")?;
+            target.push_str(&percent::encode(value));
+            target.push_str(rest);
+        }
         let path = target.split('?').next().unwrap_or_default();
         if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-            return Err("an id of `.` or `..` would address another path");
+            return Err("an id or variant of `.` or `..` would address another path");
         }
         Ok(target)
     }
@@ -206,6 +220,13 @@ fn check_authority(authority: &str) -> Result<(), String> {
     }
 }
 
+/// Whether `text` is a name in braces.
+fn is_placeholder(text: &str) -> bool {
+    let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(is_part)
+}
+
 fn check_target(target: &str) -> Result<(), String> {
     if !target.starts_with('/') {
         return Err("the path is missing, such as `/prices/{id}`".into());
@@ -216,12 +237,16 @@ fn check_target(target: &str) -> Result<(), String> {
         let close = rest[open..].find('}').map(|close| open + close);
         match close.map(|close| &rest[open..=close]) {
             Some("{id}") => ids += 1,
+            // The contract checks that it is a variant of its key.
+            Some(other) if is_placeholder(other) => {}
             Some(other) if other.starts_with('{') => {
-                return Err(format!("`{other}` is unknown; the only placeholder is `{{id}}`"));
+                return Err(format!(
+                    "`{other}` is no placeholder; write `{{id}}` or a variant of the key"
+                ));
             }
             _ => return Err("a brace has no partner".into()),
         }
-        rest = &rest[open + "{id}".len()..];
+        rest = &rest[close.map_or(rest.len(), |close| close + 1)..];
     }
     if ids == 0 {
         return Err("`{id}` is missing: all ids would get the same answer".into());
@@ -311,7 +336,7 @@ mod tests {
             ("http://pricing", "the path is missing"),
             ("http://pricing?id={id}", "the path is missing"),
             ("http://pricing/prices", "`{id}` is missing"),
-            ("http://pricing/prices/{id}/{locale}", "`{locale}` is unknown"),
+            ("http://pricing/prices/{id}/{lo cale}", "`{lo cale}` is no placeholder"),
             ("http://pricing/prices/{id", "a brace has no partner"),
             ("http://pricing/prices/id}", "a brace has no partner"),
             ("http://pricing/pri ces/{id}", "percent-encode"),
@@ -325,13 +350,22 @@ mod tests {
 
     #[test]
     fn id_is_percent_encoded() {
-        let target = |url: &str, id: &str| ServiceUrl::parse(url).expect(url).target(id);
+        let target = |url: &str, id: &str| {
+            ServiceUrl::parse(url).expect(url).target(&[("id", id), ("currency", "a/b")])
+        };
         assert_eq!(target("http://p/prices/{id}", "42"), Ok("/prices/42".to_owned()));
         assert_eq!(
             target("http://[::1]:80/p?id={id}&full", "a b&x=1"),
             Ok("/p?id=a%20b%26x%3D1&full".to_owned())
         );
         assert_eq!(target("http://p/{id}", "../ä?#"), Ok("/..%2F%C3%A4%3F%23".to_owned()));
+        let with_variant = target("http://p/{currency}/{id}?c={currency}", "42");
+        assert_eq!(with_variant, Ok("/a%2Fb/42?c=a%2Fb".to_owned()));
+        assert_eq!(
+            target("http://p/{id}?c={currency}", "{currency}"),
+            Ok("/%7Bcurrency%7D?c=a%2Fb".into())
+        );
+        assert!(target("http://p/{id}/{locale}", "42").is_err());
         assert!(target("http://p/{id}/x", "..").is_err());
         assert!(target("http://p/.{id}", ".").is_err());
         assert_eq!(target("http://p/x?{id}", ".."), Ok("/x?..".to_owned()));
@@ -351,7 +385,7 @@ mod tests {
             assert_eq!(url.is_tls(), text.starts_with("https"));
         }
         let url = ServiceUrl::parse("unix:/run/p.sock:/a/{id}").expect("sound");
-        assert_eq!(url.target("1"), Ok("/a/1".to_owned()));
+        assert_eq!(url.target(&[("id", "1")]), Ok("/a/1".to_owned()));
     }
 
     #[test]
@@ -372,13 +406,13 @@ mod tests {
         #[test]
         fn id_stays_in_its_segment(id in ".{1,24}", other in ".{1,24}") {
             let url = ServiceUrl::parse("http://p/a/{id}/b?x={id}&y=1").expect("sound");
-            if let Ok(target) = url.target(&id) {
+            if let Ok(target) = url.target(&[("id", &id)]) {
                 prop_assert_eq!(target.matches('/').count(), 3);
                 prop_assert_eq!(target.matches('?').count(), 1);
                 prop_assert_eq!(target.matches('&').count(), 1);
                 prop_assert!(target.ends_with("&y=1"));
                 prop_assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
-                prop_assert!(id == other || url.target(&other) != Ok(target));
+                prop_assert!(id == other || url.target(&[("id", &other)]) != Ok(target));
             }
         }
     }

@@ -40,6 +40,11 @@ pub(crate) fn parse_parts(text: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
+/// Returns the column of `{row.column}`: the column of that name, also where the name alone means another value.
+pub(crate) fn column_of_row(name: &str) -> Option<&str> {
+    name.strip_prefix("row.")
+}
+
 fn parse_placeholder(inner: &str) -> Result<Part, String> {
     let (name, hash) = match inner.split_once('|') {
         None => (inner, false),
@@ -48,7 +53,7 @@ fn parse_placeholder(inner: &str) -> Result<Part, String> {
             return Err(format!("`|{other}` is unknown; the only filter is `|hash`"));
         }
     };
-    let mut bytes = name.bytes();
+    let mut bytes = column_of_row(name).unwrap_or(name).bytes();
     let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Err(format!(

@@ -61,8 +61,8 @@ impl Tag {
 
 /// A tag with placeholders for columns of the row: `category-{category_id}`.
 ///
-/// `{id}` is the contract's id (the column `from.key`); any other placeholder is the column of that
-/// name. Visible ASCII in a value is written as it is, so that a page whose `Surrogate-Key` contains
+/// `{id}` is the contract's id (the column `from.key`), a variant of the key its value, and any other placeholder the
+/// column of that name, as `{row.id}` always is. Visible ASCII in a value is written as it is, so that a page whose `Surrogate-Key` contains
 /// `product-42` is invalidated; every other byte, and `%`, is written as `%XX`. `{email|hash}` writes
 /// a hash instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,26 @@ impl TagTemplate {
             }
         }
         names
+    }
+
+    /// Returns whether both make the same tag of the same values, whichever names their placeholders have.
+    pub fn has_form_of(&self, other: &Self) -> bool {
+        let is_same = |pair: (&Part, &Part)| match pair {
+            (Part::Literal(one), Part::Literal(other)) => one == other,
+            (Part::Placeholder { hash: one, .. }, Part::Placeholder { hash: other, .. }) => {
+                one == other
+            }
+            _ => false,
+        };
+        self.parts.len() == other.parts.len() && self.parts.iter().zip(&other.parts).all(is_same)
+    }
+
+    /// Returns the placeholders in order, each as often as it is there.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Placeholder { name, .. } => Some(name.as_str()),
+            Part::Literal(_) => None,
+        })
     }
 
     /// Makes the tag with the values that `value` returns for the placeholders.

@@ -8,7 +8,7 @@ use crate::naming::digest::hash_text;
 use crate::naming::key::{Key, KeyError};
 use crate::naming::pattern::{Pattern, PatternError};
 use crate::naming::percent::is_unreserved;
-use crate::naming::placeholder::{Part, parse_parts};
+use crate::naming::placeholder::{Part, column_of_row, parse_parts};
 use crate::naming::sensitive_value;
 use crate::naming::syntax::{is_entity, is_service, is_version};
 
@@ -258,6 +258,10 @@ fn parse_segment(text: &str) -> Result<Part, TemplateError> {
     let parts = parse_parts(text).map_err(TemplateError::Placeholder)?;
     match <[Part; 1]>::try_from(parts) {
         Ok([Part::Literal(fixed)]) if !fixed.bytes().all(is_unreserved) => {
+            Err(TemplateError::Segment(text.to_owned()))
+        }
+        // The columns of a key are those of `from`.
+        Ok([Part::Placeholder { name, .. }]) if column_of_row(&name).is_some() => {
             Err(TemplateError::Segment(text.to_owned()))
         }
         Ok([part]) => Ok(part),

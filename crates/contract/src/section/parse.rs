@@ -5,19 +5,18 @@ use std::time::Duration;
 use toml::Value;
 
 use crate::config::{KeySurvey, MAX_DURATION, Problem, TableReader, format_duration};
-use crate::model::contract::{AbsentFilter, Approval, Contract, Origin, Refresh, Tiers, Unproven};
+use crate::model::contract::{AbsentFilter, Approval, Contract, Refresh, Tiers, Unproven};
 use crate::model::contracts::{ContractError, Contracts};
 use crate::model::freshness::{TTL_CAP, default_ttl};
 use crate::model::residency::parse_region;
 use crate::model::service::{MAX_LAG, Service};
 use crate::naming::syntax::is_entity;
-use crate::naming::table::{split_table_name, table_name};
 use crate::naming::tag::TagTemplate;
 use crate::naming::template::KeyTemplate;
 use crate::section::choices::{CLASS_WORDS, ID, SENSITIVITY, UNPROVEN_WORDS};
-use crate::section::parse_service;
 use crate::section::preset::{Preset, Strictness, no_preset, presets};
 use crate::section::reference::{SYNONYMS, keys_of};
+use crate::section::{parse_from, parse_service};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -58,6 +57,7 @@ impl Contract {
         if let Some(contract) = &contract {
             check_filter(contract, &mut table);
             check_service(contract, &mut table);
+            parse_from::check(contract, &mut table);
         }
         table.finish(contract).map_err(ContractError::from)
     }
@@ -85,7 +85,7 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
     let key = table.required("key", "malformed-key", KEY, KeyTemplate::parse);
     let unproven = table.choice("unproven", &UNPROVEN_WORDS).unwrap_or(base.unproven);
     let priority = table.choice("priority", &CLASS_WORDS).unwrap_or(base.priority);
-    let from = read_from(table);
+    let (from, joins) = parse_from::read(table);
     let times = read_times(table, base, unproven, from.is_some());
     let (value, service) = read_value(table);
     let renewable = service.is_none();
@@ -97,6 +97,7 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
         service,
         lag: table.duration("lag", Duration::ZERO..=MAX_LAG).unwrap_or_default(),
         from,
+        joins,
         tags: table.list("tags", TAG, TagTemplate::parse),
         page_tags: table.list("page_tags", TAG, TagTemplate::parse),
         staleness: times.staleness,
@@ -159,9 +160,8 @@ fn check_service(contract: &Contract, table: &mut TableReader<'_>) {
         let message = "is for services and functions; `value` reads the database itself";
         table.problem("lag-of-database", "lag", message, "remove it");
     }
-    if contract.service.is_none() {
-        return;
-    }
+    let Some(service) = &contract.service else { return };
+    check_address(contract, service, table);
     if contract.write_through {
         let message = "the log does not contain the value that a service makes from a row";
         let help = "remove it; a commit invalidates the entry, and the next read calls the service";
@@ -172,6 +172,25 @@ fn check_service(contract: &Contract, table: &mut TableReader<'_>) {
         let help = "remove it, or name the table that the service reads, `from = { … }`: a use extends \
                     the TTL, never the proof";
         table.problem("sliding-of-service", "sliding", message, help);
+    }
+}
+
+/// Checks that the address names the variants of the key, and nothing else.
+fn check_address(contract: &Contract, service: &Service, table: &mut TableReader<'_>) {
+    let variants = contract.key.variants();
+    let mut named = service.url.placeholders().filter(|name| *name != "id");
+    if let Some(name) = named.find(|name| !variants.contains(name)) {
+        let message = format!("`{{{name}}}` is not part of the key `{}`", contract.key);
+        let help =
+            format!("use `{{id}}`, or make it part of the key: `{}:{{{name}}}`", contract.key);
+        table.problem("value-unknown-parameter", "value.http", message, help);
+    }
+    let is_named = |name: &&str| service.url.placeholders().any(|named| named == *name);
+    if let Some(name) = variants.iter().find(|name| !is_named(name)) {
+        let message =
+            format!("the address has no `{{{name}}}`, a variant of the key `{}`", contract.key);
+        let help = format!("add it, such as `?{name}={{{name}}}`, or remove it from the key");
+        table.problem("value-without-variant", "value.http", message, help);
     }
 }
 
@@ -246,23 +265,6 @@ fn read_staleness(table: &mut TableReader<'_>, base: &Preset) -> Option<Duration
         table.problem("missing", "staleness", "is missing", help);
     }
     staleness
-}
-
-fn read_from(table: &mut TableReader<'_>) -> Option<Origin> {
-    const SOURCE: &str = "name a source, `shop` for `[source.shop]`";
-    table.nested("from", &keys_of("from"), |from| {
-        let source = from.required("source", "wrong-value", SOURCE, not_blank);
-        let table = from.required("table", "wrong-value", "name a table", not_blank);
-        // One text for each table, however it is quoted.
-        let table = table.map(|table: String| {
-            let (schema, table) = split_table_name(&table);
-            table_name(schema.as_deref(), &table)
-        });
-        let key = from.text("key").unwrap_or("id").to_owned();
-        let tenant = from.text("tenant").unwrap_or("tenant").to_owned();
-        let columns = from.list("columns", "name a column", not_blank);
-        Some(Origin { source: source?, table: table?, key, tenant, columns })
-    })
 }
 
 fn read_tiers(table: &mut TableReader<'_>) -> Option<Tiers> {

@@ -6,7 +6,7 @@ use toml::value::Date;
 use toml::{Table, Value};
 
 use crate::config::format_duration;
-use crate::model::contract::{AbsentFilter, Contract, Origin};
+use crate::model::contract::{AbsentFilter, Contract, JoinedEntries, JoinedTable, Origin};
 use crate::model::service::Service;
 use crate::section::choices::{CLASS_WORDS, ID, SENSITIVITY, UNPROVEN_WORDS};
 use crate::section::reference::is_known;
@@ -27,7 +27,7 @@ impl Contract {
         if self.value.is_none() {
             out.time("lag", self.lag);
         }
-        out.set("from", self.from.as_ref().map(origin));
+        out.set("from", self.from.as_ref().map(|from| origins(from, &self.joins)));
         out.set("tags", Some(list(self.tags.iter().map(|tag| tag.as_str()))));
         out.set("page_tags", Some(list(self.page_tags.iter().map(|tag| tag.as_str()))));
         out.time("staleness", self.staleness);
@@ -91,19 +91,42 @@ fn name_of<'a, T: PartialEq>(names: &[(&'a str, T)], value: &T) -> Option<&'a st
     names.iter().find(|(_, known)| known == value).map(|(name, _)| *name)
 }
 
-fn origin(from: &Origin) -> Value {
+fn origins(from: &Origin, joins: &[JoinedTable]) -> Value {
+    let own = Value::Table(origin(from, true));
+    if joins.is_empty() {
+        return own;
+    }
+    let joined = |JoinedTable { origin: from, entries }: &JoinedTable| {
+        let mut table = origin(from, *entries == JoinedEntries::OfKey);
+        match entries {
+            JoinedEntries::OfKey => {}
+            JoinedEntries::Tagged(tags) => {
+                table.insert("tags".to_owned(), list(tags.iter().map(|tag| tag.as_str())));
+            }
+            JoinedEntries::All => {
+                table.insert("entries".to_owned(), Value::String("all".to_owned()));
+            }
+        }
+        Value::Table(table)
+    };
+    Value::Array([own].into_iter().chain(joins.iter().map(joined)).collect())
+}
+
+fn origin(from: &Origin, has_key: bool) -> Table {
     let mut table = Table::new();
-    let names = [
-        ("source", &from.source),
-        ("table", &from.table),
-        ("key", &from.key),
-        ("tenant", &from.tenant),
-    ];
-    for (key, name) in names {
+    for (key, name) in [("source", &from.source), ("table", &from.table)] {
         table.insert(key.to_owned(), Value::String(name.clone()));
     }
+    if has_key {
+        let key = match from.variants.as_slice() {
+            [] => Value::String(from.key.clone()),
+            variants => list([&from.key].into_iter().chain(variants).map(String::as_str)),
+        };
+        table.insert("key".to_owned(), key);
+        table.insert("tenant".to_owned(), Value::String(from.tenant.clone()));
+    }
     table.insert("columns".to_owned(), list(from.columns.iter().map(String::as_str)));
-    Value::Table(table)
+    table
 }
 
 fn service_table(service: &Service) -> Value {

@@ -56,13 +56,67 @@ const VARIANTS: &str = "\n## Variants\n\n\
     ```toml\n\
     key = \"v1:catalog:price:{id}:{currency}\"\n\
     value = \"select cents from prices where product_id = $id and currency = $currency\"\n\
-    from = { source = \"shop\", table = \"prices\", key = \"product_id\", columns = [\"cents\"] }\n\
+    from = { source = \"shop\", table = \"prices\", key = \"product_id\", columns = [\"cents\", \"currency\"] }\n\
     ```\n\n\
     `GET /data/price/42?currency=GBP`; in a [batch](batches.md), `get=price/42?currency=GBP`. Each variant is an entry of \
-    its own. A change of any row of an id invalidates all of its variants, since the row's key is the id. A request \
+    its own. A change of any row of an id invalidates all of its variants, since the row's key is the id. If the table has the \
+    variant, as here, name its column after the id's, `key = [\"product_id\", \"currency\"]`: then a row invalidates the \
+    entry of its currency only, and a row whose currency is null all of them. The value of `42` and `EUR` must then be \
+    made of no rows with another currency; a statement that falls back to another one needs `key = \"product_id\"`. A request \
     without a variant of the key, or with one that the key does not have, is answered 400. Values are compared as texts: \
     on PostgreSQL, a column of another type is cast, `currency::text = $currency`, which is checked at the start. A key \
     with variants is loaded again after a commit, not written through, and has no key filter.\n";
+
+/// The section about joined tables.
+const JOINS: &str = "\n## Several tables\n\n\
+    A value that joins tables changes with each of them. So `from` lists them all. The first table has the key of the \
+    entries; each further one says which entries a row of it is part of:\n\n\
+    ```toml\n\
+    [data.offer]\n\
+    key   = \"v1:catalog:offer:{id}\"\n\
+    value = \"\"\"\n\
+    select p.name, c.cents * r.factor as cents, s.vat\n  \
+    from products p join prices c on c.product_id = p.id\n  \
+    join rates r on r.code = p.currency cross join settings s\n\
+    where p.id = $id\"\"\"\n\
+    from = [\n  \
+    { source = \"shop\", table = \"products\", columns = [\"name\", \"currency\"] },\n  \
+    { table = \"prices\", key = \"product_id\", columns = [\"cents\"] },\n  \
+    { table = \"rates\", tags = [\"rate-{code}\"] },\n  \
+    { table = \"settings\", entries = \"all\" },\n\
+    ]\n\
+    tags  = [\"rate-{currency}\"]\n\
+    staleness = \"30s\"\n\
+    ```\n\n\
+    - `key`: a row has the id of the entry in this column. A price that moves to another product changes both entries.\n\
+    - `tags`: a row has no id, but the entries carry a tag of it, made of a column of the first table: an offer in EUR \
+    carries `rate-EUR`, and a change of the row `EUR` of `rates` invalidates all of these offers.\n\
+    - `entries = \"all\"`: a row is part of every entry. Each change invalidates them all.\n\n\
+    `columns` are watched in each table by themselves. Tags of the contract that are made of the key alone, such as \
+    `product-{id}`, are raised by the tables with a `key` too. The log has to contain old values of the columns in `key` \
+    and `tags`; on PostgreSQL a start says which table needs `replica identity full`, as `prices` does here unless \
+    `product_id` is part of its primary key. Such columns have to be of the same kind of type as those that they are \
+    matched with: a text `042` is not the number 42. A value from several tables is loaded after a commit, not written \
+    through, and has no key filter.\n\n\
+    A list is a value of several rows of the first table. It carries the tags of each of them, at most 1,000; with more \
+    it is answered, and not stored. `{id}` is the key, here the category; the column `id` is `{row.id}`:\n\n\
+    ```toml\n\
+    [data.category]\n\
+    key   = \"v1:catalog:category:{id}\"\n\
+    value = \"\"\"\n\
+    select json_agg(json_build_object('name', p.name, 'cents', c.cents) order by p.id) as products\n  \
+    from products p join prices c on c.product_id = p.id\n\
+    where p.category_id = $id\"\"\"\n\
+    from = [\n  \
+    { source = \"shop\", table = \"products\", key = \"category_id\" },\n  \
+    { table = \"prices\", tags = [\"product-{product_id}\"] },\n\
+    ]\n\
+    tags  = [\"product-{row.id}\"]\n\
+    staleness = \"30s\"\n\
+    ```\n\n\
+    In the same way a value whose key is a slug gets the tag of the numeric id: `key = \"slug\"` and \
+    `page_tags = [\"row-{row.id}\"]`. The linter warns of tables that a value reads and `from` leaves out; on PostgreSQL a \
+    start looks them up in the catalogue, through views.\n";
 
 /// The end of the reference page.
 const UNITS: &str = "\n## Units\n\n\
@@ -109,7 +163,7 @@ static KEYS: &[KeyDoc] = &[
         "address with `{id}`",
         "required in the table",
         "",
-        "The address of one value, by `http://`, `https://` or `unix:/path/of/socket:`. `{id}` is in the path or the query and is percent-encoded.",
+        "The address of one value, by `http://`, `https://` or `unix:/path/of/socket:`. `{id}` and each variant of the key are in the path or the query and are percent-encoded: `/prices/{id}?currency={currency}`.",
     ),
     key(
         "value.timeout",
@@ -155,10 +209,10 @@ static KEYS: &[KeyDoc] = &[
     ),
     key(
         "from",
-        "table",
+        "table, or a list of tables",
         "none",
         "",
-        "The table whose row changes invalidate the entries. Without it, entries end only by their TTL and by explicit invalidation.",
+        "The table whose row changes invalidate the entries; or a list of all tables that the value is made from, of which the first one is the contract's own ([several tables](#several-tables)). Without it, entries end only by their TTL and by explicit invalidation.",
     ),
     key("from.source", "name", "required", "", "The source, `shop` for `[source.shop]`."),
     key(
@@ -168,7 +222,13 @@ static KEYS: &[KeyDoc] = &[
         "",
         "The table: `schema.table`, or only the name for the schema public. A name with a dot stands in double quotes: `shop.\"daily.prices\"`.",
     ),
-    key("from.key", "column", "\"id\"", "", "The column of `{id}` in keys and tags."),
+    key(
+        "from.key",
+        "column, or a list of columns",
+        "\"id\"",
+        "",
+        "The column of `{id}` in keys and tags. In a list, the other columns are those of the key's variants, in their order: with `[\"product_id\", \"currency\"]` a row invalidates the entry of its currency only.",
+    ),
     key(
         "from.tenant",
         "column",
@@ -181,14 +241,28 @@ static KEYS: &[KeyDoc] = &[
         "list of columns",
         "any column",
         "",
-        "The columns that the value is made from. An update that provably changes none of them and none of the tags' columns invalidates nothing.",
+        "The columns that the statement of the value reads, in its conditions too. An update that provably changes none of them and none of the tags' columns invalidates nothing.",
+    ),
+    key(
+        "from.tags",
+        "list of templates",
+        "none",
+        "",
+        "Of a joined table without the key: the tags of the entries that depend on a row, made of its columns. `tags` of the contract has to have the same tags, made of columns of the first table.",
+    ),
+    key(
+        "from.entries",
+        "\"all\"",
+        "none",
+        "",
+        "Of a joined table: whether each of its rows is part of all entries.",
     ),
     key(
         "tags",
         "list of templates",
         "none",
         "",
-        "Surrogate keys, such as `product-{id}`: a change of a row invalidates all entries, pages and fragments with one of its tags, those of other rows and contracts too ([cost](#cost-of-tags)). `{id}` is the key's column; other placeholders are columns.",
+        "Surrogate keys, such as `product-{id}`: a change of a row invalidates all entries, pages and fragments with one of its tags, those of other rows and contracts too ([cost](#cost-of-tags)). `{id}` is the key's column, a variant its value; other placeholders are columns, and `{row.id}` is the column `id` where it is not the key.",
     ),
     key(
         "page_tags",
@@ -265,7 +339,7 @@ static KEYS: &[KeyDoc] = &[
         "true or false",
         "true, but not for a service",
         "",
-        "Whether a commit renews its entries without a load. That requires that the log contains the whole value: PostgreSQL, `value` of the form `select <columns> from <table> where <key> = $id`, a unique key, no row security, no `residency`. False: the next reader loads them.",
+        "Whether a commit renews its entries without a load. That requires that the log contains the whole value: PostgreSQL or MariaDB with [types](sources.md#write-through) whose text the log has, `value` of the form `select <columns> from <table> where <key> = $id`, a unique key, no row security, no `residency`. False: the next reader loads them.",
     ),
     key(
         "sliding",
@@ -405,6 +479,7 @@ pub fn reference_markdown() -> String {
     }
     page.push_str(TAGS);
     page.push_str(VARIANTS);
+    page.push_str(JOINS);
     page.push_str(UNITS);
     page
 }

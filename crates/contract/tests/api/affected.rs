@@ -203,7 +203,7 @@ fn change_invalidates_all_variants_by_tag() {
          from = { source = \"shop\", table = \"products\", key = \"id\", tenant = \"shop_id\" }",
     );
     let cells = row(&[("id", "42"), ("shop_id", "acme")]);
-    assert_eq!(text.tag_columns(), ["shop_id", "id"]);
+    assert_eq!(text.tag_columns(), ["id", "shop_id"]);
     let on_fill = text.tags_for(cells.as_ref().expect("a row"));
     let affected = text.affected(&change(Op::Insert, None, cells));
     assert_eq!(affected.tags, on_fill);

@@ -238,7 +238,19 @@ fn every_reference_key_is_printed() {
     let written = one(&full).expect("it is valid").to_toml();
     let service = format!("{MINIMAL}value = {{ http = \"http://pricing/{{id}}\" }}");
     let of_service = one(&service).expect("it is valid").to_toml();
+    let joined = format!(
+        "{MINIMAL}tags = [\"a-{{a}}\"]\nfrom = [{{ source = \"s\", table = \"t\" }}, \
+         {{ table = \"u\", tags = [\"a-{{b}}\"] }}, {{ table = \"v\", entries = \"all\" }}]"
+    );
+    let of_joined = one(&joined).expect("it is valid").to_toml();
     for doc in reference() {
+        if let Some(key) =
+            doc.key.strip_prefix("from.").filter(|key| matches!(*key, "tags" | "entries"))
+        {
+            let tables = of_joined["from"].as_array().expect("a list");
+            assert!(tables.iter().any(|table| table.get(key).is_some()), "{key}");
+            continue;
+        }
         let mut value = None;
         let services = doc.key == "lag" || doc.key.starts_with("value.");
         let written = if services { &of_service } else { &written };
@@ -257,8 +269,8 @@ fn row_with_other_id_detected() {
     let price = Contracts::from_toml(&data(EXAMPLE)).expect("it is valid");
     let price = price.get("product_price").expect("it is there");
     let row = |id: &str| [("id", contract::Cell::Text(id.to_owned()))].into_iter().collect();
-    assert!(price.id_matches_row("abc", &row("abc")));
-    assert!(!price.id_matches_row("ABC", &row("abc")));
+    assert!(price.item_matches_row(&price.item("abc").expect("an id"), &row("abc")));
+    assert!(!price.item_matches_row(&price.item("ABC").expect("an id"), &row("abc")));
     assert_eq!(price.load_columns(), ["id", "category_id"]);
     assert_eq!(price.watched_columns(), ["id", "category_id", "price_cents", "currency"]);
 }

@@ -34,6 +34,25 @@ fn without_from(text: String) -> String {
 }
 
 #[test]
+fn address_names_the_variants_of_the_key() {
+    let with = |key: &str, address: &str| {
+        read(|text| {
+            text.replace("price:{id}\"", &format!("price:{{id}}{key}\""))
+                .replace("prices/{id}", &format!("prices/{{id}}{address}"))
+        })
+    };
+    let contract = with(":{currency}", "?currency={currency}").expect("valid");
+    assert!(contract.takes_variants());
+    let item = contract.item("42?currency=GBP").expect("an item");
+    let url = &contract.service.as_ref().expect("a service").url;
+    assert_eq!(url.target(&item.parameters()), Ok("/prices/42?currency=GBP".to_owned()));
+    let refused = |key, address| with(key, address).expect_err("refused");
+    assert!(refused(":{currency}", "").contains("the address has no `{currency}`"));
+    assert!(refused("", "?currency={currency}").contains("`{currency}` is not part of the key"));
+    assert!(refused(":{currency}", "?c={curency}").contains("`{curency}` is not part"));
+}
+
+#[test]
 fn service_parses_and_prints() {
     let contract = read(|text| {
         text.replace(

@@ -4,6 +4,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use prometheus_client::encoding::text::encode_registry;
+
 use crate::admin::SharedAdmin;
 use crate::problem::problem;
 
@@ -11,11 +13,15 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 pub(super) async fn get(State(admin): SharedAdmin) -> Response {
     let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
+    let process = admin.process_registries.lock();
+    let encoded = process
+        .iter()
+        .chain([&admin.registry])
+        .try_for_each(|registry| encode_registry(&mut text, registry));
+    match encoded {
         Ok(()) => {
-            // The metrics of each source are in a registry of their own.
-            let text = if admin.sources.len() > 1 { join_families(&text) } else { text };
-            ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+            // Those of each source are in a registry of their own.
+            ([(header::CONTENT_TYPE, OPEN_METRICS)], join_families(&text)).into_response()
         }
         Err(err) => {
             tracing::error!(error = %err, "the metrics could not be encoded");

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::admin::{AdminSource, SharedAdmin};
+use crate::reload::ConfigurationStatus;
 
 /// The state of a node.
 #[derive(Debug, Serialize)]
@@ -44,6 +45,8 @@ pub struct Status {
     pub page_audit: Option<PageAuditReport>,
     /// The anchor of the last record that this node has written to its audit log; null without one.
     pub audit_log: Option<String>,
+    /// The state of the configuration.
+    pub configuration: ConfigurationStatus,
 }
 
 /// The counters of posted change events.
@@ -107,6 +110,7 @@ impl Status {
             services: services(contracts),
             page_audit: None,
             audit_log: None,
+            configuration: ConfigurationStatus::default(),
         }
     }
 }
@@ -176,6 +180,7 @@ pub(super) async fn get(State(admin): SharedAdmin) -> Json<Status> {
     Json(Status {
         page_audit: admin.page_audit.as_ref().map(|pages| counts(pages())),
         audit_log: admin.audit_log.as_ref().map(|log| log.head().to_string()),
+        configuration: (admin.configuration)(),
         ..status
     })
 }

@@ -59,11 +59,16 @@ impl MariaDbUrl {
         self.password_file.is_some()
     }
 
+    /// Returns `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port())
+    }
+
     /// Returns a display name without secrets.
     #[must_use]
     pub fn name(&self) -> String {
-        let (host, port) = (self.opts.ip_or_hostname(), self.opts.tcp_port());
-        format!("MariaDB database `{}` at {host}:{port}", self.database())
+        format!("MariaDB database `{}` at {}", self.database(), self.address())
     }
 }
 

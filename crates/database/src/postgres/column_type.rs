@@ -19,7 +19,7 @@ pub struct ColumnType {
     pub is_domain: bool,
     /// Whether the type has a modifier, such as a length or a scale.
     pub has_modifier: bool,
-    /// Whether its collation takes different texts for equal.
+    /// Whether its collation, or that of one of its parts, takes different texts for equal.
     pub folds_texts: bool,
     /// The types of which the base type consists, at any depth: elements, attributes, bounds of ranges.
     pub parts: Vec<u32>,
@@ -57,7 +57,14 @@ impl ColumnType {
                 where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 \
                 and not a.attisdropped) next(oid)) \
         select w.attname::text, format_type(w.atttypid, w.atttypmod), t.oid, format_type(t.oid, -1), \
-          t.typtype = 'e', w.atttypid <> t.oid, base.modifier >= 0, w.folds, \
+          t.typtype = 'e', w.atttypid <> t.oid, base.modifier >= 0, \
+          w.folds or exists (select from part join pg_range r on part.oid in (r.rngtypid, r.rngmultitypid) \
+              join pg_collation c on c.oid = r.rngcollation \
+            where part.attname = w.attname and not c.collisdeterministic) \
+          or exists (select from part join pg_class k on k.reltype = part.oid \
+              join pg_attribute a on a.attrelid = k.oid and a.attnum > 0 and not a.attisdropped \
+              join pg_collation c on c.oid = a.attcollation \
+            where part.attname = w.attname and not c.collisdeterministic), \
           array(select part.oid from part where part.attname = w.attname and part.depth > 0), \
           array(select e.extname::text from part join pg_depend d on d.objid = part.oid \
               join pg_extension e on e.oid = d.refobjid \

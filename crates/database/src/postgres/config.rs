@@ -69,8 +69,10 @@ impl ConnectConfig {
             Access::ReadOnly => "on",
             Access::ReadWrite => "off",
         };
+        // Statements here are short, while the estimates of those on the catalogue are far above their rows: the server
+        // would compile them, for seconds. The URL may set it otherwise.
         format!(
-            "{} -c statement_timeout={} -c default_transaction_read_only={read_only} {} {}",
+            "-c jit=off {} -c statement_timeout={} -c default_transaction_read_only={read_only} {} {}",
             self.url.config.get_options().unwrap_or_default(),
             self.statement_timeout.as_millis(),
             startup_options(&TEXT_SETTINGS),
@@ -112,7 +114,9 @@ mod tests {
         let texts = "-c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex \
                      -c extra_float_digits=1";
         let expected = |access| {
-            format!("-c search_path=x {rest}={access} {texts} -c synchronous_commit=local")
+            format!(
+                "-c jit=off -c search_path=x {rest}={access} {texts} -c synchronous_commit=local"
+            )
         };
         assert_eq!(reads.options(), expected("on"));
         assert_eq!(writes.options(), expected("off"));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ impl std::fmt::Display for ClientError {
 pub(crate) struct Pool {
     address: SocketAddr,
     host: HeaderValue,
-    idle: Mutex<Vec<SendRequest<Empty<Bytes>>>>,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
     permits: Semaphore,
 }
 
@@ -44,14 +44,14 @@ pub(crate) const MAX_CONNECTIONS: usize = 48;
 
 impl Pool {
     pub(crate) fn new(address: SocketAddr) -> Self {
+        Self::of(address, MAX_CONNECTIONS)
+    }
+
+    /// Creates a pool of at most `connections`.
+    pub(crate) fn of(address: SocketAddr, connections: usize) -> Self {
         let host =
             HeaderValue::from_str(&address.to_string()).expect("a socket address is visible ASCII");
-        Self {
-            address,
-            host,
-            idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(MAX_CONNECTIONS),
-        }
+        Self { address, host, idle: Mutex::new(Vec::new()), permits: Semaphore::new(connections) }
     }
 
     /// Sends `request` (its URI is a path) and reads the whole response.
@@ -60,7 +60,7 @@ impl Pool {
     /// on it.
     pub(crate) async fn send(
         &self,
-        mut request: Request<Empty<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, ClientError> {
         let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
         request.headers_mut().insert(header::HOST, self.host.clone());
@@ -86,7 +86,7 @@ impl Pool {
         }
     }
 
-    async fn idle_connection(&self) -> Option<SendRequest<Empty<Bytes>>> {
+    async fn idle_connection(&self) -> Option<SendRequest<Full<Bytes>>> {
         loop {
             let mut connection = self.idle.lock().pop()?;
             if connection.ready().await.is_ok() {
@@ -95,7 +95,7 @@ impl Pool {
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, ClientError> {
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
         let stream = TcpStream::connect(self.address).await.map_err(ClientError::Connect)?;
         let _ = stream.set_nodelay(true);
         let (sender, connection) =
@@ -109,6 +109,6 @@ impl Pool {
 }
 
 /// Builds a GET request without a body; `None` if `path` is not a valid URI.
-pub(crate) fn get(path: &str) -> Option<Request<Empty<Bytes>>> {
-    Request::get(path).body(Empty::new()).ok()
+pub(crate) fn get(path: &str) -> Option<Request<Full<Bytes>>> {
+    Request::get(path).body(Full::default()).ok()
 }

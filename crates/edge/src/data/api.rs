@@ -1,8 +1,9 @@
 //! The data API and the contracts it serves.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use access::{Caller, Gate, Listener};
 use cache::{Answer, Engine, Origin, Policy};
@@ -86,6 +87,13 @@ impl DataApi {
         }
         let ids = Arc::new(RequestIds::new());
         Self { sources: all.into(), contracts: Arc::new(contracts), ids, gate }
+    }
+
+    /// Returns a reference that is dead once no clone of this data API is left and its last request has been answered.
+    #[must_use]
+    pub fn usage(&self) -> Weak<dyn Any + Send + Sync> {
+        let contracts: Arc<dyn Any + Send + Sync> = Arc::clone(&self.contracts) as _;
+        Arc::downgrade(&contracts)
     }
 
     /// Returns the engine of a contract's source; `None`: there is no such contract.

@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::service::service_fn;
-use listen::Acceptor;
+use listen::{Acceptor, Switch};
 
 use super::api::{DataApi, Served};
 use super::error::DataError;
@@ -27,9 +27,17 @@ impl DataApi {
     /// Serves HTTP/1.1 on the connections of `acceptor` until `shutdown` resolves. Then closes the listener and
     /// waits up to ten seconds for requests in flight.
     pub async fn serve(&self, acceptor: Acceptor, shutdown: impl Future<Output = ()> + Send) {
-        let api = self.clone();
+        Self::serve_current(Switch::new(self.clone()), acceptor, shutdown).await;
+    }
+
+    /// Serves as [`serve`](Self::serve) does, each request by the data API on which `current` stands when it arrives.
+    pub async fn serve_current(
+        current: Switch<Self>,
+        acceptor: Acceptor,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
         let service = service_fn(move |request: Request<access::Body>| {
-            let api = api.clone();
+            let api = current.get();
             // The body is ignored.
             let (head, _) = request.into_parts();
             async move { Ok::<_, Infallible>(api.serve_request(&head).await) }

@@ -1,8 +1,9 @@
 //! The gateway and its parts.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use cache::{Answer, Content, Engine, Tier};
@@ -70,11 +71,11 @@ impl Gateway {
         metrics: Metrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OptionsError> {
-        Self::with_others(options, engine, BTreeMap::new(), metrics, clock)
+        Self::with_others(options, engine, BTreeMap::new(), Arc::new(metrics), clock)
     }
 
     /// As [`new`](Self::new), where `engine` follows the log of the main source, and `others` those of the other
-    /// sources.
+    /// sources. The `metrics` may be those of a gateway that this one replaces.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -82,14 +83,13 @@ impl Gateway {
         options: GatewayOptions,
         engine: Engine,
         others: BTreeMap<String, Engine>,
-        metrics: Metrics,
+        metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OptionsError> {
         options.validate()?;
         let queue_timeout = options.upstream_limits.queue_timeout;
         let routes = options.routes.with_timeouts(options.timeouts, queue_timeout);
         let options = GatewayOptions { routes, ..options };
-        let metrics = Arc::new(metrics);
         let gate = UpstreamGate::new(&options, &engine, Arc::clone(&metrics), Arc::clone(&clock))?;
         let gate = Arc::new(gate);
         let pages =
@@ -139,6 +139,14 @@ impl Gateway {
     #[must_use]
     pub fn drain_timeout(&self) -> Duration {
         self.inner.options.drain
+    }
+
+    /// Returns a reference that is dead once no clone of this gateway is left and its last request has been
+    /// answered.
+    #[must_use]
+    pub fn usage(&self) -> Weak<dyn Any + Send + Sync> {
+        let inner: Arc<dyn Any + Send + Sync> = Arc::clone(&self.inner) as _;
+        Arc::downgrade(&inner)
     }
 
     /// Returns the keys under which a page may be stored: one per class of encodings. `target` is

@@ -38,7 +38,7 @@ impl GatewayInner {
         client_request: ClientRequest,
     ) -> Response<Body> {
         let PendingRequest { caller, route, classification, target, mut head, body } = *pending;
-        let upgrade = head.extensions.remove::<OnUpgrade>();
+        let may_upgrade = head.extensions.remove::<OnUpgrade>().is_some();
         let Caller { client, scheme, host, request_id, started, tokens } = caller;
         let request = ForwardRequest {
             target: target
@@ -71,8 +71,7 @@ impl GatewayInner {
         let silence = self.options.clients.websocket_timeout;
         let served = served.and_then(|(outcome, mut response)| {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                let tunnel =
-                    upgrade.and_then(|client| tunnel::accept(&mut response, client, silence));
+                let tunnel = may_upgrade.then(|| tunnel::accept(&mut response, silence)).flatten();
                 let unasked = || UpstreamError::InvalidHttp("a 101 that was not asked for".into());
                 client_request.become_tunnel(tunnel.ok_or_else(unasked)?);
             }

@@ -6,9 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The socket of a client.
+pub(crate) trait ClientSocket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ClientSocket for T {}
 
 /// A WebSocket that the connection becomes after the response has been sent.
-pub(crate) type Tunnel = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Tunnel =
+    Box<dyn FnOnce(Box<dyn ClientSocket>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 #[derive(Default)]
 struct NextTunnel(Mutex<Option<Tunnel>>);
@@ -26,14 +33,24 @@ pub(crate) struct ConnectionActivity {
     in_flight: AtomicUsize,
     written_bytes: AtomicU64,
     is_write_blocked: AtomicBool,
+    /// Whether the socket may still hold back bytes that it has taken.
+    is_unflushed: AtomicBool,
+    /// Whether bytes have arrived after the head of the last request, or it has a body.
+    is_receiving: AtomicBool,
     is_last_request: AtomicBool,
     tunnel: NextTunnel,
 }
 
 impl ConnectionActivity {
     /// Counts a request whose head has arrived.
-    pub(crate) fn request_started(&self) {
+    pub(crate) fn request_started(&self, has_body: bool) {
         self.started.fetch_add(1, Ordering::Relaxed);
+        self.is_receiving.store(has_body, Ordering::Relaxed);
+    }
+
+    /// Records that bytes have arrived.
+    pub(crate) fn received(&self) {
+        self.is_receiving.store(true, Ordering::Relaxed);
     }
 
     /// The number of requests whose head has arrived since the connection was accepted.
@@ -60,6 +77,12 @@ impl ConnectionActivity {
     pub(crate) fn wrote(&self, bytes: u64) {
         self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.is_write_blocked.store(false, Ordering::Relaxed);
+        self.is_unflushed.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the system has all bytes.
+    pub(crate) fn flushed(&self) {
+        self.is_unflushed.store(false, Ordering::Relaxed);
     }
 
     /// Records that a write waits for the client.
@@ -76,6 +99,14 @@ impl ConnectionActivity {
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) == 0
             && !self.is_write_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection is between two messages of HTTP/1.1, with all bytes of the last ones written, and read.
+    /// Whether a body has been read to its end is not known, so a request with one counts until the next.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.is_idle()
+            && !self.is_unflushed.load(Ordering::Relaxed)
+            && !self.is_receiving.load(Ordering::Relaxed)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 
 use super::body::Body;
 use super::forwarding::list_members;
-use super::in_flight::Tunnel;
+use super::in_flight::{ClientSocket, Tunnel};
 
 /// The protocol that is handed through.
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -38,30 +38,26 @@ pub(crate) fn set_upgrade(headers: &mut HeaderMap) {
 }
 
 /// Completes the response of an upstream to a request for a WebSocket. Returns the tunnel, if the upstream has
-/// agreed. `client`: of the request. The upstream's response, `response`, counts as open until the tunnel ends.
-pub(crate) fn accept(
-    response: &mut Response<Body>,
-    client: OnUpgrade,
-    silence: Duration,
-) -> Option<Tunnel> {
+/// agreed. The upstream's response, `response`, counts as open until the tunnel ends.
+pub(crate) fn accept(response: &mut Response<Body>, silence: Duration) -> Option<Tunnel> {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return None;
     }
     let upstream = response.extensions_mut().remove::<OnUpgrade>()?;
     set_upgrade(response.headers_mut());
     let open = std::mem::take(response.body_mut());
-    Some(Box::pin(async move {
-        let both = tokio::try_join!(client, upstream);
-        if let Ok((client, upstream)) = both {
-            exchange(client, upstream, silence).await;
-        }
-        drop(open);
+    Some(Box::new(move |client| {
+        Box::pin(async move {
+            if let Ok(upstream) = upstream.await {
+                exchange(client, upstream, silence).await;
+            }
+            drop(open);
+        })
     }))
 }
 
-async fn exchange(client: Upgraded, upstream: Upgraded, silence: Duration) {
+async fn exchange(mut client: Box<dyn ClientSocket>, upstream: Upgraded, silence: Duration) {
     let moved = Arc::new(AtomicU64::new(0));
-    let mut client = TokioIo::new(client);
     let mut upstream = Counted { io: TokioIo::new(upstream), moved: Arc::clone(&moved) };
     tokio::select! {
         ended = copy_bidirectional(&mut client, &mut upstream) => {

@@ -1,40 +1,44 @@
-//! One client connection: its requests, its timeouts, its shutdown.
+//! One client connection: its protocol, its timeouts, its shutdown.
 
-use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use http::header::CONNECTION;
-use http::{Request, Response, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::service::Service;
+use bytes::Bytes;
+use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use listen::ClientStream;
+use listen::{ClientStream, Switch};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
-use super::h2_stream::{StreamExecutor, StreamProgress, TrackedBody};
-use super::http_server::http_server;
+use super::h2_stream::StreamExecutor;
+use super::http_server::{PREFACE, Protocol, http1_server, http2_server};
+use super::idle_check::{IdleCheck, Idleness};
+use super::request_service::RequestService;
 use super::wake_gate::PollOnWake;
 use super::write_timeout::WriteTimeout;
-use crate::gateway::{Dispatch, GatewayInner};
-use crate::http::body::Body;
+use crate::gateway::Gateway;
 use crate::http::client::Peer;
-use crate::http::forwarding::list_members;
-use crate::http::in_flight::{ClientRequest, ConnectionActivity};
+use crate::http::in_flight::ConnectionActivity;
+use crate::telemetry::metrics::Metrics;
 
 /// One client connection.
+///
+/// While it waits for bytes it is *parked*: it has a socket and a timer, and no HTTP server, whose buffers and state
+/// would be ten times as much memory. The server of HTTP/1.1 is created for the first bytes, and ends at the first idle
+/// check between two messages. HTTP/2 has a state for the whole connection, and is not parked.
+///
+/// It keeps nothing of the gateway itself, which it may outlive by far: each request is the present one's.
 pub(super) struct Connection {
-    gateway: Arc<GatewayInner>,
+    gateway: Switch<Gateway>,
+    metrics: Arc<Metrics>,
     activity: Arc<ConnectionActivity>,
-    streams: StreamExecutor,
     peer: Peer,
+    idle: IdleCheck,
+    stopped: watch::Receiver<bool>,
 }
 
-/// A connection that writes at least this many bytes between two idle checks is not idle. Less may be the
-/// pings of HTTP/2.
-const ACTIVE_BYTES: u64 = 1 << 10;
+type Http1Connection = http1::Connection<TokioIo<WriteTimeout>, RequestService>;
 
 /// An event on a connection beside its requests.
 enum Event {
@@ -45,142 +49,203 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Arc<GatewayInner>, peer: Peer) -> Self {
-        let slow_readers = gateway.metrics.slow_readers.clone();
-        let streams = StreamExecutor::new(gateway.client_pace(), slow_readers);
-        Self { gateway, activity: Arc::default(), streams, peer }
+    pub(super) fn new(
+        gateway: Switch<Gateway>,
+        peer: Peer,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        let (metrics, head_timeout) = gateway
+            .with(|Gateway { inner }| (Arc::clone(&inner.metrics), inner.options.head_timeout));
+        let idle = IdleCheck::new(head_timeout);
+        Self { gateway, metrics, activity: Arc::default(), peer, idle, stopped }
     }
 
-    pub(super) async fn run(self, socket: ClientStream, mut stopped: watch::Receiver<bool>) {
-        let gateway = Arc::clone(&self.gateway);
-        let activity = Arc::clone(&self.activity);
-        let _open = OpenConnection::new(&gateway);
+    pub(super) async fn run(mut self, socket: ClientStream) {
+        let metrics = Arc::clone(&self.metrics);
+        let _open = Counted::new(&metrics.connections);
         socket.set_nodelay();
-        let slow_readers = gateway.metrics.slow_readers.clone();
-        let socket =
-            WriteTimeout::new(socket, Arc::clone(&activity), gateway.client_pace(), slow_readers);
-        let server = http_server(&gateway.options, self.streams.clone());
-        let io = TokioIo::new(socket);
-        let mut serving = pin!(server.serve_connection_with_upgrades(io, self));
-        let mut idle_check = tokio::time::interval(gateway.options.head_timeout);
-        idle_check.reset();
-        let (mut last_started, mut last_written) = (0, 0);
-        loop {
-            let event = pin!(async {
-                tokio::select! {
-                    changed = stopped.changed() => Event::Shutdown(changed.is_ok()),
-                    _ = idle_check.tick() => Event::IdleCheck,
+        let activity = Arc::clone(&self.activity);
+        let pace = self.gateway.with(|Gateway { inner }| inner.client_pace());
+        let mut socket = WriteTimeout::new(socket, activity, pace, metrics.slow_readers.clone());
+        while let Some(protocol) = self.wait_for_bytes(&mut socket).await {
+            // Boxed, so that a parked connection has no memory for them.
+            let parked = match protocol {
+                Protocol::Http1 => Box::pin(self.serve_http1(socket)).await,
+                Protocol::Http2 => {
+                    Box::pin(self.serve_http2(socket)).await;
+                    None
                 }
-            });
-            let event = tokio::select! {
+            };
+            match parked {
+                Some(parked) => socket = parked,
+                None => return,
+            }
+        }
+    }
+
+    /// Waits until it is known which protocol the next bytes are of. `None`: the connection ends.
+    async fn wait_for_bytes(&mut self, socket: &mut WriteTimeout) -> Option<Protocol> {
+        let metrics = Arc::clone(&self.metrics);
+        let _parked = Counted::new(&metrics.parked_connections);
+        let mut first = [0; PREFACE.len()];
+        let mut size = 0;
+        let mut expired = pin!(tokio::time::sleep(self.idle.time_left()));
+        while size < first.len() {
+            tokio::select! {
                 biased;
-                ended = &mut serving => {
-                    if let Err(err) = ended {
-                        tracing::debug!(error = %err, "connection ended");
-                    }
-                    break;
+                read = socket.read(&mut first[size..]) => match read {
+                    Ok(0) if size > 0 => break,
+                    Ok(0) | Err(_) => return None,
+                    Ok(read) => size += read,
+                },
+                _ = self.stopped.changed() => return None,
+                () = &mut expired => {
+                    self.expire();
+                    return None;
                 }
-                event = PollOnWake::new(event) => event,
+            }
+            // After its first message, a connection keeps its protocol.
+            if self.activity.started() > 0 || Protocol::of(&first[..size]).is_some() {
+                break;
+            }
+        }
+        socket.unread(Bytes::copy_from_slice(&first[..size]));
+        self.idle.restart();
+        match Protocol::of(&first[..size]) {
+            Some(Protocol::Http2) if self.activity.started() == 0 => Some(Protocol::Http2),
+            _ => Some(Protocol::Http1),
+        }
+    }
+
+    /// Serves requests of HTTP/1.1. Returns the socket when it is idle.
+    async fn serve_http1(&mut self, socket: WriteTimeout) -> Option<WriteTimeout> {
+        let service = self.service(None);
+        let server = self.gateway.with(|Gateway { inner }| http1_server(&inner.options));
+        let mut serving = server.serve_connection(TokioIo::new(socket), service);
+        let mut idle_check = self.idle_checks();
+        let mut is_stopping = false;
+        loop {
+            let event = {
+                let event = pin!(next_event(&mut self.stopped, &mut idle_check));
+                tokio::select! {
+                    biased;
+                    ended = &mut serving => {
+                        log_end(ended);
+                        break;
+                    }
+                    event = PollOnWake::new(event) => event,
+                }
+            };
+            match event {
+                Event::Shutdown(false) => return None,
+                Event::Shutdown(true) => {
+                    is_stopping = true;
+                    Pin::new(&mut serving).graceful_shutdown();
+                }
+                Event::IdleCheck => match self.idle.check(&self.activity) {
+                    Idleness::Idle if !is_stopping && self.activity.is_between_messages() => {
+                        return Some(reclaim(serving));
+                    }
+                    Idleness::Active | Idleness::Idle => {}
+                    Idleness::Expired => {
+                        self.expire();
+                        return None;
+                    }
+                },
+            }
+        }
+        let tunnel = self.activity.take_tunnel()?;
+        // A tunnel has no end that a shutdown could wait for.
+        tokio::select! {
+            () = tunnel(Box::new(reclaim(serving))) => {}
+            _ = self.stopped.wait_for(|stopped| *stopped) => {}
+        }
+        None
+    }
+
+    /// Serves requests of HTTP/2 until the connection ends.
+    async fn serve_http2(&mut self, socket: WriteTimeout) {
+        let pace = self.gateway.with(|Gateway { inner }| inner.client_pace());
+        let streams = StreamExecutor::new(pace, self.metrics.slow_readers.clone());
+        let service = self.service(Some(streams.clone()));
+        let server = self.gateway.with(|Gateway { inner }| http2_server(&inner.options, streams));
+        let mut serving = server.serve_connection(TokioIo::new(socket), service);
+        let mut idle_check = self.idle_checks();
+        loop {
+            let event = {
+                let event = pin!(next_event(&mut self.stopped, &mut idle_check));
+                tokio::select! {
+                    biased;
+                    ended = &mut serving => return log_end(ended),
+                    event = PollOnWake::new(event) => event,
+                }
             };
             match event {
                 Event::Shutdown(false) => return,
-                Event::Shutdown(true) => serving.as_mut().graceful_shutdown(),
+                Event::Shutdown(true) => Pin::new(&mut serving).graceful_shutdown(),
                 Event::IdleCheck => {
-                    let (started, written) = (activity.started(), activity.written_bytes());
-                    let is_writing = written - last_written >= ACTIVE_BYTES;
-                    if activity.is_idle() && started == last_started && !is_writing {
-                        gateway.metrics.slow_connections.inc_by(u64::from(started == 0));
-                        return;
+                    if self.idle.check(&self.activity) == Idleness::Expired {
+                        return self.expire();
                     }
-                    (last_started, last_written) = (started, written);
                 }
             }
         }
-        if let Some(tunnel) = activity.take_tunnel() {
-            // A tunnel has no end that a shutdown could wait for.
-            tokio::select! {
-                () = tunnel => {}
-                _ = stopped.wait_for(|stopped| *stopped) => {}
-            }
-        }
+    }
+
+    fn service(&self, streams: Option<StreamExecutor>) -> RequestService {
+        let (gateway, activity) = (self.gateway.clone(), Arc::clone(&self.activity));
+        RequestService { gateway, activity, peer: self.peer, streams }
+    }
+
+    fn idle_checks(&self) -> tokio::time::Interval {
+        let mut checks = tokio::time::interval(self.idle.interval());
+        checks.reset();
+        checks
+    }
+
+    /// Counts a connection that is closed because it is idle, if its client has sent no request at all.
+    fn expire(&self) {
+        let is_slow = self.activity.started() == 0;
+        self.metrics.slow_connections.inc_by(u64::from(is_slow));
     }
 }
 
-/// Counts a connection in the gauge of open connections.
-struct OpenConnection<'a>(&'a GatewayInner);
+/// Takes the socket from a server, with the bytes that the server has read and not used.
+fn reclaim(server: Http1Connection) -> WriteTimeout {
+    let parts = server.into_parts();
+    let mut socket = parts.io.into_inner();
+    socket.unread(parts.read_buf);
+    socket
+}
 
-impl<'a> OpenConnection<'a> {
-    fn new(gateway: &'a GatewayInner) -> Self {
-        gateway.metrics.connections.inc();
-        Self(gateway)
+async fn next_event(
+    stopped: &mut watch::Receiver<bool>,
+    idle_check: &mut tokio::time::Interval,
+) -> Event {
+    tokio::select! {
+        changed = stopped.changed() => Event::Shutdown(changed.is_ok()),
+        _ = idle_check.tick() => Event::IdleCheck,
     }
 }
 
-impl Drop for OpenConnection<'_> {
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(err) = ended {
+        tracing::debug!(error = %err, "connection ended");
+    }
+}
+
+/// Counts a connection in a gauge.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.metrics.connections.dec();
-    }
-}
-
-impl Service<Request<Incoming>> for Connection {
-    type Response = Response<TrackedBody>;
-    type Error = Infallible;
-    type Future = ResponseFuture;
-
-    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
-        self.activity.request_started();
-        if is_last_request(&request) {
-            self.activity.last_request();
-        }
-        let progress = (request.version() == Version::HTTP_2).then(|| self.streams.start_stream());
-        let response = match self.gateway.dispatch(request, self.peer) {
-            Dispatch::Ready(response) => PendingResponse::Ready(Some(response)),
-            Dispatch::Pending(pending) => {
-                let client_request = ClientRequest::new(&self.activity);
-                let gateway = Arc::clone(&self.gateway);
-                PendingResponse::Pending(Box::pin(gateway.resume(pending, client_request)))
-            }
-        };
-        ResponseFuture { response, progress }
-    }
-}
-
-/// Whether the client has sent all that it sends: no further request, and no body.
-fn is_last_request(request: &Request<Incoming>) -> bool {
-    let has = |option: &str| {
-        list_members(request.headers(), &CONNECTION).any(|given| given.eq_ignore_ascii_case(option))
-    };
-    let is_last = match request.version() {
-        Version::HTTP_11 => has("close"),
-        Version::HTTP_10 => !has("keep-alive"),
-        _ => false,
-    };
-    is_last && request.body().is_end_stream()
-}
-
-/// A response, or the future of one. A hit is ready and allocates no future.
-enum PendingResponse {
-    Ready(Option<Response<Body>>),
-    Pending(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
-}
-
-/// The response to one request.
-pub(super) struct ResponseFuture {
-    response: PendingResponse,
-    progress: Option<Arc<StreamProgress>>,
-}
-
-impl Future for ResponseFuture {
-    type Output = Result<Response<TrackedBody>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match &mut self.response {
-            PendingResponse::Ready(response) => {
-                response.take().expect("not polled after completion")
-            }
-            PendingResponse::Pending(future) => ready!(future.as_mut().poll(cx)),
-        };
-        let progress = self.progress.take();
-        Poll::Ready(Ok(response.map(|body| TrackedBody { body, progress })))
+        self.0.dec();
     }
 }

@@ -16,6 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep};
 
 use crate::http::body::{Body, BodyError};
+use crate::http::in_flight::ClientRequest;
 use crate::http::pace::{Pace, PaceLimits};
 
 /// The progress of the response on one stream.
@@ -38,10 +39,18 @@ impl StreamProgress {
     }
 }
 
-/// The body of a response, and the progress of its stream; HTTP/1.1 has none.
+/// The part of a connection that a response uses until its body has ended.
+pub(super) enum ResponseGuard {
+    /// A connection of HTTP/1.1 as a whole.
+    Connection(#[expect(dead_code, reason = "held until the body ends")] ClientRequest),
+    /// A stream of HTTP/2.
+    Stream(Arc<StreamProgress>),
+}
+
+/// The body of a response.
 pub(super) struct TrackedBody {
     pub(super) body: Body,
-    pub(super) progress: Option<Arc<StreamProgress>>,
+    pub(super) guard: Option<ResponseGuard>,
 }
 
 impl HttpBody for TrackedBody {
@@ -53,7 +62,7 @@ impl HttpBody for TrackedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(progress) = &self.progress {
+        if let Some(ResponseGuard::Stream(progress)) = &self.guard {
             match &polled {
                 Poll::Pending => progress.withhold(),
                 Poll::Ready(frame) => {

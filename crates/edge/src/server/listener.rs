@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 
-use listen::{Accepted, Acceptor, ClientStream, Security};
+use listen::{Accepted, Acceptor, ClientStream, Security, Switch};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -12,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::peer::identify;
-use crate::gateway::{Gateway, GatewayInner};
+use crate::gateway::Gateway;
 use crate::http::client::Peer;
 use crate::http::target::Scheme;
 
@@ -25,11 +24,21 @@ impl Gateway {
     /// connections of `acceptor` until `shutdown` resolves. Then closes the listener, waits up to the drain time for
     /// requests in flight, and closes the remaining connections.
     pub async fn serve(&self, acceptor: Acceptor, shutdown: impl Future<Output = ()> + Send) {
+        Self::serve_current(Switch::new(self.clone()), acceptor, shutdown).await;
+    }
+
+    /// Serves as [`serve`](Self::serve) does, each request by the gateway on which `current` stands when it arrives. The
+    /// pace and the timeouts of a connection are those of the gateway that has accepted it.
+    pub async fn serve_current(
+        current: Switch<Self>,
+        acceptor: Acceptor,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
         limit_unsent(acceptor.listener());
         let (stop, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
-        let is_proxy = |peer| self.inner.options.proxies.trusts(peer);
+        let is_proxy = |peer| current.with(|gateway| gateway.inner.options.proxies.trusts(peer));
         loop {
             let Accepted { socket, peer, security, slot } = tokio::select! {
                 () = &mut shutdown => break,
@@ -37,14 +46,16 @@ impl Gateway {
                 Some(_) = connections.join_next() => continue,
                 accepted = acceptor.accept_except(is_proxy) => accepted,
             };
-            let (gateway, mut stopped) = (Arc::clone(&self.inner), stopped.clone());
+            let (current, mut stopped) = (current.clone(), stopped.clone());
             connections.spawn(async move {
+                // Boxed, so that an open connection has no memory for it.
+                let opening = Box::pin(open(&current, socket, peer, security));
                 let opened = tokio::select! {
-                    opened = open(&gateway, socket, peer, security) => opened,
+                    opened = opening => opened,
                     _ = stopped.changed() => None,
                 };
                 if let Some((stream, peer)) = opened {
-                    Connection::new(gateway, peer).run(stream, stopped).await;
+                    Connection::new(current, peer, stopped).run(stream).await;
                 }
                 drop(slot);
             });
@@ -52,7 +63,8 @@ impl Gateway {
         drop(acceptor);
         stop.send_replace(true);
         let drained = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.inner.options.drain, drained).await.is_err() {
+        let limit = current.with(Self::drain_timeout);
+        if tokio::time::timeout(limit, drained).await.is_err() {
             tracing::warn!(cut = connections.len(), "connections closed after the drain time");
             connections.shutdown().await;
         }
@@ -62,12 +74,12 @@ impl Gateway {
 /// Identifies the peer of a connection from `address`, and encrypts the connection if the listener is encrypted: a
 /// PROXY header comes before TLS.
 async fn open(
-    gateway: &GatewayInner,
+    current: &Switch<Gateway>,
     mut socket: TcpStream,
     address: SocketAddr,
     security: Security,
 ) -> Option<(ClientStream, Peer)> {
-    let peer = identify(gateway, &mut socket, address).await?;
+    let peer = identify(&current.get().inner, &mut socket, address).await?;
     let stream = security.establish(socket, peer.address).await?;
     let scheme = if stream.is_tls() { Scheme::Https } else { peer.scheme };
     Some((stream, Peer { scheme, ..peer }))

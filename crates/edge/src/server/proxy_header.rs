@@ -24,7 +24,7 @@ const TLS_USED: u8 = 1;
 
 /// The next step of reading a header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// At least as many bytes of the header are missing. They can be read without reading past it.
     Read(usize),
     /// The header is complete.
@@ -33,16 +33,16 @@ pub(super) enum Step {
 
 /// The source of a connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// `None`: the connection is the proxy's own, or it says nothing about the client.
-    pub(super) address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// Whether the client has connected over TLS.
-    pub(super) is_tls: bool,
+    pub(crate) is_tls: bool,
 }
 
 /// The bytes at the start of a connection are not a header.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub(super) enum ProxyHeaderError {
+pub(crate) enum ProxyHeaderError {
     #[error("the connection does not start with a PROXY header")]
     Missing,
     #[error("the PROXY header is malformed")]
@@ -57,7 +57,7 @@ pub(super) enum ProxyHeaderError {
 ///
 /// # Errors
 /// [`ProxyHeaderError`].
-pub(super) fn step(bytes: &[u8]) -> Result<Step, ProxyHeaderError> {
+pub(crate) fn step(bytes: &[u8]) -> Result<Step, ProxyHeaderError> {
     const FIRST: usize = SIGNATURE.len();
     let Some(first) = bytes.first_chunk::<FIRST>() else {
         return Ok(Step::Read(FIRST - bytes.len()));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use listen::ClientStream;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -41,6 +42,11 @@ impl WriteTimeout {
     ) -> Self {
         let (timer, half_closed) = (None, None);
         Self { socket, activity, pace: Pace::new(limits), timer, half_closed, slow_readers }
+    }
+
+    /// Gives bytes back that were read: the next reads return them first.
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
+        self.socket.unread(bytes);
     }
 
     fn limit(&mut self, cx: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
@@ -83,6 +89,9 @@ impl AsyncRead for WriteTimeout {
         let (free, before) = (buf.remaining(), buf.filled().len());
         let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buf));
         let is_end = read.is_ok() && free > 0 && buf.filled().len() == before;
+        if !is_end {
+            self.activity.received();
+        }
         if is_end && self.activity.awaits_last_response() {
             // The client has closed its half of the connection after its last request, and still reads. To hyper,
             // the end would mean that the client is gone. Writing finds out if it is.
@@ -125,6 +134,7 @@ impl AsyncWrite for WriteTimeout {
                     self.pace.moved(0, Instant::now);
                     self.activity.wrote(0);
                 }
+                self.activity.flushed();
                 flushed
             }
         }

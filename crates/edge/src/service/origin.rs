@@ -20,7 +20,7 @@ use crate::http::body::{Stream, TimedBody};
 use crate::http::pace::PaceLimits;
 use crate::settings::server_address::ServerAddress;
 use crate::settings::tls_files::TlsFiles;
-use crate::upstream::client::{HttpClient, http_client};
+use crate::upstream::client::{self, HttpClient, http_client};
 use crate::upstream::connector::Connector;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::upload::RequestBody;
@@ -126,10 +126,12 @@ impl HttpOrigin {
     }
 
     async fn fetch(&self, id: &str) -> Result<Loaded, OriginError> {
-        let target = self.service.url.target(id).map_err(|why| {
+        let refused = |why: &dyn std::fmt::Display| {
             let message = format!("contract {}: {why}", self.contract.name);
             OriginError { kind: OriginErrorKind::BadRequest, message }
-        })?;
+        };
+        let item = self.contract.item(id).map_err(|why| refused(&why))?;
+        let target = self.service.url.target(&item.parameters()).map_err(|why| refused(&why))?;
         let scheme = if self.service.url.is_tls() { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{}{target}", self.service.url.authority())
             .parse()
@@ -163,7 +165,7 @@ impl HttpOrigin {
             request
         };
         let send = || async {
-            let response = self.client.request(request()).await;
+            let response = client::send(&self.client, request()).await;
             response.map_err(|err| UpstreamError::from_client(&err, self.service.timeout))
         };
         let mut sent = send().await;

@@ -19,6 +19,8 @@ pub const REQUESTS: &str = "tidegate_gateway_requests";
 pub const LATENCY: &str = "tidegate_gateway_latency_seconds";
 /// Body bytes sent to clients.
 pub const SENT: &str = "tidegate_gateway_sent_bytes";
+/// Open client connections without buffers: they wait for a request.
+pub const PARKED: &str = "tidegate_gateway_parked_connections";
 /// Open client connections.
 pub const CONNECTIONS: &str = "tidegate_gateway_connections";
 /// Connections closed because the first request head took too long.
@@ -141,6 +143,7 @@ pub struct Metrics {
     pub(crate) invalid_proxy_headers: Counter,
     pub(crate) sent_bytes: Counter,
     pub(crate) connections: Gauge,
+    pub(crate) parked_connections: Gauge,
     pub(crate) slow_connections: Counter,
     pub(crate) slow_readers: Counter,
     pub(crate) malformed_tokens: Counter,
@@ -177,6 +180,7 @@ impl Metrics {
             invalid_proxy_headers: Counter::default(),
             sent_bytes: Counter::default(),
             connections: Gauge::default(),
+            parked_connections: Gauge::default(),
             slow_connections: Counter::default(),
             slow_readers: Counter::default(),
             malformed_tokens: Counter::default(),
@@ -191,6 +195,11 @@ impl Metrics {
         registry.register(LATENCY, "Time from request head to response head, by result", latency);
         registry.register(SENT, "Body bytes sent to clients", metrics.sent_bytes.clone());
         registry.register(CONNECTIONS, "Open client connections", metrics.connections.clone());
+        registry.register(
+            PARKED,
+            "Open client connections that wait for a request, without buffers",
+            metrics.parked_connections.clone(),
+        );
         registry.register(
             SLOW,
             "Client connections closed because the request head took too long",

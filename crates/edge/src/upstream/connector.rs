@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
-use tls::TlsClient;
+use tls::{TlsClient, TlsVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
@@ -71,7 +71,8 @@ impl Connector {
                 Way::Tcp => ServerStream::Tcp(tcp.call(self.server.clone()).await?.into_inner()),
                 Way::Tls { client, name } => {
                     let socket = tcp.call(self.server.clone()).await?.into_inner();
-                    ServerStream::Tls(Box::new(client.connect(name, socket).await?))
+                    let (stream, version) = client.connect(name, socket).await?;
+                    ServerStream::Tls(Box::new(stream), Arc::new(version))
                 }
             };
             Ok(TokioIo::new(stream))
@@ -119,15 +120,18 @@ async fn connect_unix(path: &Path) -> Result<UnixStream, io::Error> {
 pub enum ServerStream {
     /// A socket.
     Tcp(TcpStream),
-    /// An encrypted socket.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// An encrypted socket, and the files that it was made with.
+    Tls(Box<TlsStream<TcpStream>>, Arc<TlsVersion>),
     /// A socket of Unix.
     Unix(UnixStream),
 }
 
 impl Connection for ServerStream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match self {
+            Self::Tls(_, version) => Connected::new().extra(Arc::clone(version)),
+            Self::Tcp(_) | Self::Unix(_) => Connected::new(),
+        }
     }
 }
 
@@ -139,7 +143,7 @@ impl AsyncRead for ServerStream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -153,7 +157,7 @@ impl AsyncWrite for ServerStream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -165,7 +169,7 @@ impl AsyncWrite for ServerStream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -173,7 +177,7 @@ impl AsyncWrite for ServerStream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Tls(stream, _) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
@@ -181,7 +185,7 @@ impl AsyncWrite for ServerStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -189,7 +193,7 @@ impl AsyncWrite for ServerStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -12,7 +12,7 @@ use listen::RareLog;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::client::{HttpClient, http_client};
+use super::client::{self, HttpClient, http_client};
 use super::connector::Connector;
 use super::error::UpstreamError;
 use super::request::{Audience, ForwardRequest, UpstreamAddress};
@@ -138,7 +138,7 @@ impl Upstream {
         self.metrics.upstream_requests.inc();
         let is_upload = request.body().is_incomplete();
         let progress = request.body().progress();
-        let mut sending = pin!(client.request(request));
+        let mut sending = pin!(client::send(client, request));
         let outcome = |sent: Result<_, _>| {
             sent.map_err(|err| UpstreamError::from_client(&err, self.connect_timeout))
         };

@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coherence::Lsn;
-use contract::{Cell, JsonForms, Op, Row, RowChange};
+use contract::{Cell, Op, Row, RowChange};
 
-use super::catalog::same_column;
+use super::layout::{TableLayout, TableRole};
 use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
-use super::parser::{Bytes, Column, Event, QUERY, RawEvent, Rows, TableMap};
-use super::row;
+use super::parser::{Event, QUERY, RawEvent, Rows, TableMap};
 use super::statement::{StatementEffect, effect_of};
 use crate::changes::whole_table;
 use crate::event::Commit;
@@ -30,7 +29,7 @@ pub(super) struct CommitAssembler {
     /// The names of `tables`, in the same order.
     names: Vec<TableName>,
     request_table: TableName,
-    request_columns: [String; 1],
+    request_columns: [Arc<str>; 1],
     max_changes: usize,
     metrics: Metrics,
     message_keys: MessageKeys,
@@ -48,26 +47,10 @@ pub(super) struct CommitAssembler {
 struct Tracked {
     /// The table as written in the contracts.
     name: Arc<str>,
-    columns: Vec<String>,
-}
-
-/// A table's columns in the log's order.
-struct TableLayout {
-    role: TableRole,
-    columns: Vec<Column>,
-    /// Whether each column's value is needed.
-    needed: Vec<bool>,
-    /// How many columns are needed.
-    needed_count: usize,
-    /// Whether the log names every needed column.
-    complete: bool,
-}
-
-#[derive(Clone, Copy)]
-enum TableRole {
-    /// The tracked table with this index.
-    Tracked(usize),
-    Requests,
+    /// The columns whose values every row has to have.
+    columns: Vec<Arc<str>>,
+    /// Further columns, which renewed values are made of. A row may lack them.
+    renewed: Vec<Arc<str>>,
 }
 
 /// A group of events whose end has not arrived.
@@ -106,14 +89,18 @@ impl CommitAssembler {
             tables: tables
                 .map(|tracked| Tracked {
                     name: tracked.table.as_str().into(),
-                    columns: tracked.columns.clone(),
+                    columns: shared(&tracked.columns),
+                    renewed: options
+                        .renewed
+                        .get(&tracked.table)
+                        .map_or_else(Vec::new, |it| shared(it)),
                 })
                 .collect(),
             request_table: TableName {
                 schema: database.to_owned(),
                 table: REQUEST_TABLE.to_owned(),
             },
-            request_columns: [MESSAGE_COLUMN.to_owned()],
+            request_columns: [MESSAGE_COLUMN.into()],
             max_changes: options.max_changes,
             metrics: options.metrics.clone(),
             message_keys: options.message_keys.clone(),
@@ -273,29 +260,16 @@ impl CommitAssembler {
 
     fn layout_of(&self, map: TableMap) -> Option<TableLayout> {
         let name = TableName { schema: map.database, table: map.table };
-        let (role, needed_count) = match self.names.iter().position(|tracked| *tracked == name) {
-            Some(table) => (TableRole::Tracked(table), self.tables[table].columns.len()),
-            None if name == self.request_table => (TableRole::Requests, 1),
+        let role = match self.names.iter().position(|tracked| *tracked == name) {
+            Some(table) => TableRole::Tracked(table),
+            None if name == self.request_table => TableRole::Requests,
             None => return None,
         };
-        let wanted: &[String] = match role {
-            TableRole::Tracked(table) => &self.tables[table].columns,
-            TableRole::Requests => &self.request_columns,
+        let (needed, renewed): (&[Arc<str>], &[Arc<str>]) = match role {
+            TableRole::Tracked(table) => (&self.tables[table].columns, &self.tables[table].renewed),
+            TableRole::Requests => (&self.request_columns, &[]),
         };
-        let mut columns = map.columns;
-        let needed: Vec<bool> = columns
-            .iter_mut()
-            .map(|column| {
-                let name = column.name.as_deref();
-                let written =
-                    wanted.iter().find(|wanted| name.is_some_and(|n| same_column(n, wanted)));
-                // Rows have the names as the contracts write them.
-                column.name = written.cloned();
-                written.is_some()
-            })
-            .collect();
-        let complete = needed.iter().filter(|needed| **needed).count() == needed_count;
-        Some(TableLayout { role, columns, needed, needed_count, complete })
+        Some(TableLayout::new(role, map.columns, needed, renewed))
     }
 
     fn handle_rows(&mut self, rows: &Rows<'_>) {
@@ -311,6 +285,8 @@ impl CommitAssembler {
     }
 
     fn add_rows(&mut self, layout: &TableLayout, rows: &Rows<'_>) {
+        let complete = layout.has_needed(rows.first)
+            && (rows.op != Op::Update || layout.has_needed(rows.second));
         let mut data = rows.data;
         while !data.0.is_empty() {
             let before = data.0.len();
@@ -318,10 +294,12 @@ impl CommitAssembler {
             let Some((old, new)) = images else {
                 return self.mark_unknown("a row does not match its table");
             };
-            let is_complete = |row: &Row| layout.complete && row.len() == layout.needed_count;
-            let complete = [&old, &new].into_iter().flatten().all(is_complete);
             match layout.role {
-                TableRole::Tracked(table) if complete => self.add(table, rows.op, old, new),
+                TableRole::Tracked(table) if complete => {
+                    let (source, forms) = (self.source.clone(), layout.forms());
+                    let (name, op) = (self.tables[table].name.clone(), rows.op);
+                    self.add(table, RowChange { source, table: name, op, old, new, forms });
+                }
                 // `binlog_row_metadata`, or the session's `binlog_row_image`, was changed.
                 TableRole::Tracked(table) => return self.mark_whole_table(table),
                 TableRole::Requests if complete => self.add_request(new.as_ref()),
@@ -332,7 +310,7 @@ impl CommitAssembler {
         }
     }
 
-    fn add(&mut self, table: usize, op: Op, old: Option<Row>, new: Option<Row>) {
+    fn add(&mut self, table: usize, change: RowChange) {
         let Some(open) = &mut self.open else { return };
         if open.whole_tables.contains(&table) {
             return;
@@ -341,9 +319,7 @@ impl CommitAssembler {
             self.metrics.oversized.inc();
             return self.mark_whole_table(table);
         }
-        let (source, name) = (self.source.clone(), self.tables[table].name.clone());
-        let forms = JsonForms::default();
-        open.changes.push(RowChange { source, table: name, op, old, new, forms });
+        open.changes.push(change);
     }
 
     /// Adds a request. `None` is its deletion, and an empty text is a nudge; both are ignored.
@@ -370,20 +346,8 @@ impl CommitAssembler {
     }
 }
 
-impl TableLayout {
-    /// Parses a row before and after the change, as far as the kind of change has both.
-    fn images(&self, rows: &Rows<'_>, data: &mut Bytes<'_>) -> Option<(Option<Row>, Option<Row>)> {
-        if rows.columns != self.columns.len() {
-            return None;
-        }
-        let mut image = |present| row::parse(&self.columns, &self.needed, present, data);
-        let first = image(rows.first)?;
-        Some(match rows.op {
-            Op::Insert => (None, Some(first)),
-            Op::Update => (Some(first), Some(image(rows.second)?)),
-            Op::Delete | Op::Truncate => (Some(first), None),
-        })
-    }
+fn shared(names: &[String]) -> Vec<Arc<str>> {
+    names.iter().map(|name| name.as_str().into()).collect()
 }
 
 #[cfg(test)]

@@ -26,6 +26,11 @@ impl CommitAssembler {
 }
 
 fn assembler() -> CommitAssembler {
+    renewing(&[])
+}
+
+/// An assembler that also delivers these columns.
+fn renewing(renewed: &[&str]) -> CommitAssembler {
     let columns = ["id", "name", "price"].map(str::to_owned).to_vec();
     let tracked = TrackedTable {
         table: "products".into(),
@@ -34,12 +39,14 @@ fn assembler() -> CommitAssembler {
         old_columns: vec![],
         every_column: false,
     };
-    let options = MariaDbOptions::new(
+    let mut options = MariaDbOptions::new(
         "shop",
         "mysql://h/shop".parse().unwrap(),
         vec![tracked],
         Arc::new(StoppedClock),
     );
+    let renewed = renewed.iter().map(|name| (*name).to_owned()).collect();
+    options.renewed.insert("products".to_owned(), renewed);
     CommitAssembler::new(&options, "shop")
 }
 
@@ -71,7 +78,10 @@ fn update() -> RawEvent {
 const BEGIN: [u8; 13] = [0; 13];
 
 fn commit_of(rows: &RawEvent) -> Option<Commit> {
-    let mut assembler = assembler();
+    commit_by(assembler(), rows)
+}
+
+fn commit_by(mut assembler: CommitAssembler, rows: &RawEvent) -> Option<Commit> {
     for event in [&raw(162, &BEGIN), &table_map(), rows] {
         assert!(
             matches!(assembler.parse_and_handle(event, Lsn(1)), GroupState::Open),
@@ -96,6 +106,20 @@ fn row_event_parsed() {
     };
     assert_eq!(texts(&change.old), ["id=42", "name=Tea", "price=-12.50"]);
     assert_eq!(texts(&change.new), ["id=42", "name=null", "price=3.00"]);
+}
+
+#[test]
+fn renewed_columns_optional_and_in_every_spelling() {
+    let commit = commit_by(renewing(&["PRICE", "dropped"]), &update()).expect("a commit");
+    let [change] = &commit.changes[..] else { panic!("{commit:?}") };
+    let new = change.new.as_ref().expect("an image");
+    let text = |name: &str| new.get(name).and_then(Cell::text);
+    assert_eq!((text("price"), text("PRICE"), text("dropped")), (Some("3.00"), Some("3.00"), None));
+    let mut forms = change.forms.to_vec();
+    forms.sort_by(|one, other| one.0.cmp(&other.0));
+    let number = |name: &str| (name.to_owned(), contract::JsonForm::FixedNumber);
+    let text = ("name".to_owned(), contract::JsonForm::Text);
+    assert_eq!(forms, [number("PRICE"), number("id"), text, number("price")]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use contract::table_name;
 use database::DatabaseError;
-use database::mariadb::Connection;
+use database::mariadb::{ColumnDefinition, Connection};
 use database::quoting::{mariadb_identifier, mariadb_literal};
 
 use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
@@ -101,12 +101,9 @@ pub(super) struct Table {
 /// A column of a table.
 pub(super) struct Column {
     pub(super) name: String,
-    /// `int`
-    pub(super) data_type: String,
-    /// `int(10) unsigned zerofill`
-    pub(super) full_type: String,
-    pub(super) charset: String,
-    pub(super) extra: String,
+    pub(super) definition: ColumnDefinition,
+    /// Empty for a column without one.
+    pub(super) collation: String,
     pub(super) readable: bool,
 }
 
@@ -129,7 +126,7 @@ pub(super) async fn table(
         format!("select coalesce(engine, '') from information_schema.tables where {filter}"),
         format!(
             "select column_name, data_type, column_type, coalesce(character_set_name, ''), \
-               coalesce(extra, ''), find_in_set('select', privileges) > 0 \
+               coalesce(extra, ''), coalesce(collation_name, ''), find_in_set('select', privileges) > 0 \
              from information_schema.columns where {filter} order by ordinal_position"
         ),
     ];
@@ -140,10 +137,13 @@ pub(super) async fn table(
         let mut cells = row.into_iter().map(Option::unwrap_or_default);
         Some(Column {
             name: cells.next()?,
-            data_type: cells.next()?,
-            full_type: cells.next()?,
-            charset: cells.next()?,
-            extra: cells.next()?,
+            definition: ColumnDefinition {
+                data_type: cells.next()?,
+                full_type: cells.next()?,
+                charset: cells.next()?,
+                extra: cells.next()?,
+            },
+            collation: cells.next()?,
             readable: cells.next()? == "1",
         })
     };

@@ -1,5 +1,6 @@
 //! Options of a MariaDB feed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coherence::Clock;
@@ -22,6 +23,8 @@ pub struct MariaDbOptions {
     pub slot: String,
     /// The tables to follow: `database.table`, or a bare name for a table of the URL's database.
     pub tables: Vec<TrackedTable>,
+    /// Further columns of tables, which renewed values are made of. Rows contain them as far as the log does.
+    pub renewed: BTreeMap<String, Vec<String>>,
     /// A transaction that changes more rows than this is delivered as a change of whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
@@ -48,6 +51,7 @@ impl MariaDbOptions {
             server: CurrentServer::default(),
             slot: "tidegate".to_owned(),
             tables,
+            renewed: BTreeMap::new(),
             max_changes: 100_000,
             message_keys: MessageKeys::default(),
             clock,

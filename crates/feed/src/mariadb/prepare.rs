@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use database::mariadb::{ConnectConfig, Connection};
+use database::mariadb::{ConnectConfig, Connection, LOGGED_TEXT_TYPES};
 use database::quoting::mariadb_identifier;
 
 use super::catalog::{self, Column, Table, same_column};
@@ -16,29 +16,6 @@ use crate::unknown_name::{missing_column, missing_table};
 
 /// If the log is kept for a shorter time, it may be gone before a stopped node is back.
 const MIN_RETENTION_S: f64 = 3_600.0;
-
-/// Types whose values in the log determine the database's text form.
-const KEY_TYPES: [&str; 16] = [
-    "tinyint",
-    "smallint",
-    "mediumint",
-    "int",
-    "bigint",
-    "decimal",
-    "char",
-    "varchar",
-    "tinytext",
-    "text",
-    "mediumtext",
-    "longtext",
-    "enum",
-    "set",
-    "date",
-    "year",
-];
-
-/// Character sets that are encoded in UTF-8.
-const UTF8_CHARSETS: [&str; 5] = ["", "utf8mb4", "utf8mb3", "utf8", "ascii"];
 
 /// Checks that the database can be followed. Returns issues that cause trouble later, with their
 /// remedies.
@@ -300,30 +277,31 @@ impl Check {
 
     /// `in_keys_or_tags`: keys or tags contain its text.
     fn column(&mut self, table: &TableName, quoted: &str, column: &Column, in_keys_or_tags: bool) {
-        let Column { name, data_type, full_type, charset, extra, .. } = column;
-        if extra.to_ascii_uppercase().contains("VIRTUAL") {
+        let Column { name, definition, .. } = column;
+        let full_type = &definition.full_type;
+        if definition.is_virtual() {
             let description =
                 format!("Column `{name}` of `{table}` is virtual: the log does not contain it.");
             let remedy =
                 format!("alter table {quoted} modify {} … stored;", mariadb_identifier(name));
             self.issue(description, [remedy]);
         }
-        if full_type.contains("mariadb-5.3") {
+        if definition.is_of_old_format() {
             let description = format!("Column `{name}` of `{table}` is stored as in MariaDB 5.3.");
             self.issue(description, [format!("alter table {quoted} force;")]);
         }
         if !in_keys_or_tags {
             return;
         }
-        if !KEY_TYPES.contains(&data_type.as_str()) || full_type.contains("zerofill") {
+        if !definition.has_text_type() {
             let description = format!(
                 "Column `{name}` of `{table}` is of type {full_type}, whose text can't be derived from \
                  the log; keys and tags may use {}.",
-                KEY_TYPES.join(", ")
+                LOGGED_TEXT_TYPES.join(", ")
             );
             self.issue(description, ["-- use another column for the key or tag".to_owned()]);
         }
-        if full_type.contains("COMPRESSED") {
+        if definition.is_compressed() {
             let description = format!(
                 "Column `{name}` of `{table}` is compressed, and so is its text in the log; keys and \
                  tags need it as it is."
@@ -333,7 +311,8 @@ impl Check {
                 format!("alter table {quoted} modify {} {kind} …;", mariadb_identifier(name));
             self.issue(description, [remedy]);
         }
-        if !UTF8_CHARSETS.contains(&charset.as_str()) {
+        if !definition.is_utf8() {
+            let charset = &definition.charset;
             let description = format!(
                 "Column `{name}` of `{table}` is encoded in {charset}; keys and tags are UTF-8."
             );

@@ -1,18 +1,19 @@
 //! Parser of rows in the binary log, and the text forms of their values.
 
-use contract::{Cell, Row};
+use std::sync::Arc;
+
+use contract::{Cell, JsonForm, Row};
 
 use super::parser::{Bytes, Column, kind};
 
-/// Parses one row of the `columns` whose bit is set in `present`; `needed` marks the columns to
-/// return. Returns `None` if the row is malformed.
+/// Parses one row of the `columns` whose bit is set in `present`. The result has each column under each of its
+/// `names`. Returns `None` if the row is malformed.
 pub(super) fn parse(
     columns: &[Column],
-    needed: &[bool],
+    names: &[Vec<Arc<str>>],
     present: &[u8],
     data: &mut Bytes<'_>,
 ) -> Option<Row> {
-    let bit = |bits: &[u8], at: usize| bits.get(at / 8).map(|byte| byte >> (at % 8) & 1 == 1);
     let mut present_count = 0;
     for at in 0..columns.len() {
         present_count += usize::from(bit(present, at)?);
@@ -26,15 +27,22 @@ pub(super) fn parse(
         let null = bit(nulls, seen)?;
         seen += 1;
         let raw = if null { None } else { Some(value(column, data)?) };
-        if let (true, Some(name)) = (*needed.get(at)?, &column.name) {
-            let cell = match raw {
-                None => Cell::Null,
-                Some(raw) => Cell::Text(text(column, raw)?),
-            };
-            row.push(name.as_str(), cell);
+        let Some((first, others)) = names.get(at)?.split_first() else { continue };
+        let cell = match raw {
+            None => Cell::Null,
+            Some(raw) => Cell::Text(text(column, raw)?),
+        };
+        for name in others {
+            row.push(Arc::clone(name), cell.clone());
         }
+        row.push(Arc::clone(first), cell);
     }
     Some(row)
+}
+
+/// Returns a bit of a bitmap, or `None` beyond its end.
+pub(super) fn bit(bits: &[u8], at: usize) -> Option<bool> {
+    bits.get(at / 8).map(|byte| byte >> (at % 8) & 1 == 1)
 }
 
 /// Takes the bytes of one value, without a length prefix.
@@ -100,6 +108,17 @@ fn text(column: &Column, raw: &[u8]) -> Option<String> {
         },
         _ => hexadecimal(raw),
     })
+}
+
+/// Returns how JSON of the database contains the column's [`text`], or `None` if that is not the database's own. The
+/// catalogue says more: the log does not mark `zerofill` and other character sets.
+pub(super) fn json_form(column: &Column) -> Option<JsonForm> {
+    use kind::*;
+    match column.real_kind() {
+        TINY | SHORT | INT24 | LONG | LONGLONG | NEWDECIMAL | YEAR => Some(JsonForm::FixedNumber),
+        DATE | NEWDATE | ENUM | SET | VARCHAR | VAR_STRING | STRING | BLOB => Some(JsonForm::Text),
+        _ => None,
+    }
 }
 
 fn hexadecimal(raw: &[u8]) -> String {

@@ -70,8 +70,25 @@ pub(super) fn effect_of<'a>(
             | "SET" | "UNINSTALL",
             _,
         ) => StatementEffect::None,
+        ("INSERT", "INTO") if is_heartbeat(text) => StatementEffect::None,
         _ => StatementEffect::Unknown,
     }
+}
+
+/// Whether it is the heartbeat that a provider of databases writes every few minutes as a statement, such as
+/// `insert into mysql.rds_heartbeat2(id, value) values (1,1483041015005) on duplicate key update value = 1483041015005`.
+/// The server allows no triggers on tables of `mysql`, and numbers call no functions.
+fn is_heartbeat(text: &str) -> bool {
+    const TABLES: [&str; 2] = ["rds_heartbeat2", "ha_health_check"];
+    const OTHERS: [&str; 9] =
+        ["insert", "into", "id", "value", "values", "on", "duplicate", "key", "update"];
+    let words = text.split(|c: char| !is_word(c)).filter(|word| !word.is_empty());
+    let words: Vec<String> = words.map(str::to_ascii_lowercase).collect();
+    let names_heartbeat = words.get(2).is_some_and(|schema| schema == "mysql")
+        && words.get(3).is_some_and(|table| TABLES.contains(&&**table));
+    let is_plain =
+        |word: &String| OTHERS.contains(&&**word) || word.bytes().all(|byte| byte.is_ascii_digit());
+    names_heartbeat && words.iter().skip(4).all(is_plain)
 }
 
 /// Returns the effect on the tables for which `is_affected` holds.
@@ -239,6 +256,32 @@ mod tests {
             "SET PASSWORD FOR clerk = 'x'",
         ] {
             assert_eq!(effect(text), StatementEffect::None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_plain_heartbeat_changes_nothing() {
+        for (text, expected) in [
+            (
+                "INSERT INTO mysql.rds_heartbeat2(id, value) values (1,1483041015005) ON DUPLICATE KEY \
+                 UPDATE value = 1483041015005",
+                StatementEffect::None,
+            ),
+            ("insert into `mysql`.`ha_health_check` (id) values (1)", StatementEffect::None),
+            (
+                "insert into mysql.rds_heartbeat2(id, value) values (1, f())",
+                StatementEffect::Unknown,
+            ),
+            (
+                "insert into mysql.rds_heartbeat2 select 1, id from products",
+                StatementEffect::Unknown,
+            ),
+            ("insert into shop.rds_heartbeat2(id, value) values (1, 2)", StatementEffect::Unknown),
+            ("insert into rds_heartbeat2(id, value) values (1, 2)", StatementEffect::Unknown),
+            ("insert into mysql.other(id, value) values (1, 2)", StatementEffect::Unknown),
+            ("delete from mysql.rds_heartbeat2", StatementEffect::Unknown),
+        ] {
+            assert_eq!(effect(text), expected, "{text}");
         }
     }
 

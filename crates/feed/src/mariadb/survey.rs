@@ -39,9 +39,17 @@ pub async fn survey(url: &MariaDbUrl) -> Result<Vec<SurveyedTable>, FeedError> {
     Ok(tables)
 }
 
+/// Returns a column with as much of its type as decides whether its texts are ids.
 fn column(column: catalog::Column) -> SurveyedColumn {
-    let zerofill = if column.full_type.contains("zerofill") { " zerofill" } else { "" };
-    SurveyedColumn { name: column.name, data_type: format!("{}{zerofill}", column.data_type) }
+    let catalog::Column { name, definition, collation, .. } = column;
+    let mut data_type = definition.data_type;
+    if definition.full_type.contains("zerofill") {
+        data_type += " zerofill";
+    }
+    if !collation.is_empty() {
+        data_type += &format!(" collate {collation}");
+    }
+    SurveyedColumn { name, data_type }
 }
 
 fn obstacle(table: &Table) -> Option<String> {

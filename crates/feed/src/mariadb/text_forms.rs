@@ -25,7 +25,9 @@ pub async fn text_forms(
         let found = found.map(|table| table.columns).unwrap_or_default();
         for needed in columns {
             let column = found.iter().find(|column| same_column(&column.name, needed));
-            if let Some(form) = column.and_then(|c| TextForm::of_mariadb_type(&c.full_type)) {
+            if let Some(form) =
+                column.and_then(|c| TextForm::of_mariadb_type(&c.definition.full_type))
+            {
                 forms.insert(source, table, needed, form);
             }
         }

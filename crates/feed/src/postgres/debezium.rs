@@ -22,6 +22,9 @@ mod assembler;
 mod beats;
 mod candidate;
 mod feed;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod metrics;
 mod options;

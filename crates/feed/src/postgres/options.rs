@@ -8,7 +8,7 @@ use database::postgres::PostgresUrl;
 use super::schema::SchemaScope;
 use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
-use crate::schema::ScopedContract;
+use crate::schema::{ScopedContract, ScopedTable};
 use crate::table::{TableName, TrackedTable};
 
 /// Options of a [`PostgresFeed`](super::PostgresFeed).
@@ -67,8 +67,12 @@ impl PostgresOptions {
     pub(super) fn scope(&self) -> Arc<SchemaScope> {
         let contract = |tracked: &TrackedTable| ScopedContract {
             name: tracked.table.clone(),
-            table: TableName::parse(&tracked.table),
-            bare_name: None,
+            tables: vec![ScopedTable {
+                name: TableName::parse(&tracked.table),
+                bare_name: None,
+                watched: Vec::new(),
+            }],
+            raising: Vec::new(),
             value: None,
         };
         let of_tables = || {

@@ -10,7 +10,7 @@ use super::connection::{connect, connect_config};
 use super::schema_digest::WatchedObjects;
 use super::schema_reads::{self, Reads};
 use crate::error::{FeedError, SetupError, SetupIssue};
-use crate::schema::{Schema, ScopedContract};
+use crate::schema::{Schema, ScopedContract, ScopedTable};
 
 const OPERATION: &str = "reading the schema";
 
@@ -81,26 +81,29 @@ async fn digests(
     rows.iter().map(|row| Ok((row.get(0), parse_digest(row.get(1))?))).collect()
 }
 
-/// Returns an issue if the session would now read another table under the contract's name.
+/// Returns an issue if the session would now read another table under a name of the contract.
 async fn check_name(
     connection: &Connection,
     contract: &ScopedContract,
 ) -> Result<Option<SetupIssue>, FeedError> {
-    let ScopedContract { name, table, bare_name, .. } = contract;
-    let Some(bare) = bare_name else { return Ok(None) };
-    let followed = schema_reads::relation(connection, &table.quoted()).await?;
-    if schema_reads::relation(connection, &identifier(bare)).await? == followed {
-        return Ok(None);
+    for ScopedTable { name: table, bare_name, .. } in &contract.tables {
+        let Some(bare) = bare_name else { continue };
+        let followed = schema_reads::relation(connection, &table.quoted()).await?;
+        if schema_reads::relation(connection, &identifier(bare)).await? == followed {
+            continue;
+        }
+        let description = format!(
+            "Contract `{}` follows `{table}`, but the role's `search_path` no longer leads from `{bare}` to \
+             that table, so its value may be read from another one.",
+            contract.name
+        );
+        let remedy = [
+            "-- restart the nodes, which then follow the other table;".to_owned(),
+            format!("-- or write the schema in the contract: table = \"{table}\""),
+        ];
+        return Ok(Some(SetupIssue::new(description, remedy)));
     }
-    let description = format!(
-        "Contract `{name}` follows `{table}`, but the role's `search_path` no longer leads from `{bare}` to \
-         that table, so its value may be read from another one."
-    );
-    let remedy = [
-        "-- restart the nodes, which then follow the other table;".to_owned(),
-        format!("-- or write the schema in the contract: table = \"{table}\""),
-    ];
-    Ok(Some(SetupIssue::new(description, remedy)))
+    Ok(None)
 }
 
 impl FollowedSchema {

@@ -21,6 +21,18 @@ pub(super) struct WatchedObjects {
     pub(super) version: i32,
 }
 
+/// Settings that decide what a session reads, and which values it computes. They may come from the server's
+/// configuration, so that no row of the catalogue has them.
+const SETTINGS: [&str; 7] = [
+    "search_path",
+    "TimeZone",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "default_text_search_config",
+    "row_security",
+];
+
 /// The object for the publication itself.
 pub(super) const PUBLICATION: &str = "publication";
 
@@ -81,6 +93,7 @@ impl WatchedObjects {
         let mut parts = vec![
             class,
             function,
+            overloads(&self.functions),
             of_class(
                 "pg_attribute",
                 "attrelid",
@@ -135,8 +148,35 @@ impl WatchedObjects {
                 ))
             });
         }
+        parts.extend(self.owner_parts());
         parts.extend(self.session_parts());
         parts.into_iter()
+    }
+
+    /// Returns the parts for the rights of owners, with which views and functions read tables that have row policies.
+    fn owner_parts(&self) -> impl Iterator<Item = Part> {
+        let of = |kind: &str, catalogue: &str, owner: &str, oids: &[u32]| {
+            let owned = format!("from {catalogue} c join pg_roles o on o.oid = c.{owner}");
+            let oids = array(oids);
+            let rights = Part {
+                object: format!("'{kind} ' || c.oid"),
+                digest: "hashtextextended(concat_ws(' ', c.oid, rolsuper, rolbypassrls), 0)".into(),
+                from: format!("{owned} where c.oid = any({oids})"),
+            };
+            let memberships = Part {
+                object: format!("'{kind} ' || c.oid"),
+                digest: format!(
+                    "hashint8extended({}, c.oid::bigint * 4294967296 + m.roleid::bigint)",
+                    xmin("m")
+                ),
+                from: format!(
+                    "{owned} join pg_auth_members m on m.member = o.oid where c.oid = any({oids})"
+                ),
+            };
+            [rights, memberships]
+        };
+        let classes = of("class", "pg_class", "relowner", &self.classes);
+        classes.into_iter().chain(of("function", "pg_proc", "proowner", &self.functions))
     }
 
     /// Returns the parts for the settings of new sessions of the role, and for the rows that the role may see. Roles and
@@ -149,7 +189,12 @@ impl WatchedObjects {
         let settings = "from pg_db_role_setting r \
              left join pg_database d on d.oid = r.setdatabase left join pg_roles o on o.oid = r.setrole \
              where (r.setdatabase = 0 or d.datname = current_database()) \
-             and (r.setrole = 0 or o.rolname = current_user)";
+             and (r.setrole = 0 or o.rolname in (current_user, session_user))";
+        // Row policies may be for roles that the role is a member of. A superuser is one of every role, and has no
+        // policies.
+        let roles = "from pg_roles r where rolname = current_user or not exists ( \
+               select from pg_roles where rolname = current_user and rolsuper) \
+             and pg_has_role(current_user, r.oid, 'usage')";
         [
             Part {
                 object: object.clone(),
@@ -161,13 +206,28 @@ impl WatchedObjects {
             },
             Part {
                 object,
-                digest: "hashtextextended(concat_ws(' ', rolsuper, rolbypassrls, \
-                         current_setting('search_path')), 0)"
-                    .to_owned(),
-                from: "from pg_roles where rolname = current_user".to_owned(),
+                digest: format!(
+                    "hashtextextended(concat_ws(' ', r.oid, rolsuper, rolbypassrls, {}), 0)",
+                    SETTINGS.map(|name| format!("current_setting('{name}')")).join(", ")
+                ),
+                from: roles.to_owned(),
             },
         ]
     }
+}
+
+/// Returns the part for functions of the same name: a new one whose arguments fit a call better replaces the one that it
+/// called before.
+fn overloads(functions: &[u32]) -> Part {
+    Part::new(
+        "function",
+        "w.oid",
+        "r.oid::bigint",
+        format!(
+            "from pg_proc w join pg_proc r on r.proname = w.proname and r.oid <> w.oid where w.oid = any({})",
+            array(functions)
+        ),
+    )
 }
 
 /// The digests of the rows of one catalogue.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::UnwatchedColumns;
 use database::postgres::Connection;
 use database::{DatabaseError, Failure, ServerCode};
 
@@ -22,9 +23,15 @@ pub(super) struct Reads {
     pub(super) issues: Vec<SetupIssue>,
 }
 
+/// The most contracts of one configuration. The followed table `n` of a contract has the number of the contract plus `n` times
+/// this.
+const TABLES: i32 = 100_000;
+
 /// Follows the dependencies of the tables and of the views that stand for values: views to their definitions,
 /// tables to their partitions and children, row policies and computed columns, and all of them to functions,
-/// operators and types.
+/// operators and types. `read_columns` are the columns of followed tables that a view, function or policy reads; the
+/// number 0 is the whole row, of which the catalogue has no dependency. A row `clock` is a function of the server whose
+/// result changes without a commit; the statement of the value itself is reviewed with its contract.
 const READS: &str = "\
     with recursive reads(contract, classid, objid) as ( \
       select contract, 'pg_class'::regclass::oid, oid from unnest($1::int[], $2::oid[]) root(contract, oid) \
@@ -47,13 +54,38 @@ const READS: &str = "\
           where r.classid = 'pg_operator'::regclass and oid = r.objid and oprcode::oid >= 16384 \
         union all select 'pg_class'::regclass, typrelid, false from pg_type t join pg_class c on c.oid = t.typrelid \
           where r.classid = 'pg_type'::regclass and t.oid = r.objid and c.relkind = 'c' \
-      ) d(classid, objid, is_child) where r.contract > 0 or d.is_child) \
+      ) d(classid, objid, is_child) where r.contract > 0 or d.is_child), \
+    readers(contract, classid, objid, tree, is_value) as ( \
+      select r.contract, r.classid, r.objid, w.ev_action::text, w.ev_class = any($3) \
+        from reads r join pg_rewrite w on w.oid = r.objid where r.classid = 'pg_rewrite'::regclass \
+      union all select r.contract, r.classid, r.objid, f.prosqlbody::text, false \
+        from reads r join pg_proc f on f.oid = r.objid where r.classid = 'pg_proc'::regclass \
+      union all select r.contract, r.classid, r.objid, p.polqual::text, false \
+        from reads r join pg_policy p on p.oid = r.objid join pg_class c on c.oid = p.polrelid \
+        where r.classid = 'pg_policy'::regclass and c.relrowsecurity), \
+    read_columns(contract, relation, number, is_value) as ( \
+      select r.contract, d.refobjid, d.refobjsubid, r.is_value from readers r \
+        join pg_depend d on d.classid = r.classid and d.objid = r.objid \
+        where d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 \
+      union all select r.contract, c.oid, 0, r.is_value from readers r \
+        join reads t on t.contract < 0 and (-t.contract - 1) % 100000 + 1 = r.contract \
+        join pg_class c on c.oid = t.objid where t.classid = 'pg_class'::regclass \
+          and r.tree like '%:varattno 0 :vartype ' || c.reltype || ' %'), \
+    relation_columns(contract, relation, name, is_value) as ( \
+      select d.contract, d.relation, a.attname::text, bool_or(d.is_value) from read_columns d \
+        join pg_attribute a on a.attrelid = d.relation and (a.attnum = d.number or d.number = 0) \
+        where a.attnum > 0 and not a.attisdropped group by 1, 2, 3) \
     select r.contract, r.classid::regclass::text, r.objid, coalesce(c.relkind::text, ''), \
       coalesce(n.nspname || '.' || c.relname, f.oid::regprocedure::text, ''), coalesce(c.relnamespace, 0), \
       coalesce(l.lanname not in ('c', 'internal') and f.prosqlbody is null, false), \
-      exists (select from reads t where t.classid = r.classid and t.contract < 0 and t.objid = r.objid \
-        or t.classid = r.classid and t.contract = r.contract and t.objid in ( \
-          select inhparent from pg_inherits where inhrelid = r.objid)) \
+      array(select (-t.contract - 1) / 100000 from reads t where t.classid = r.classid and t.contract < 0 \
+        and (-t.contract - 1) % 100000 + 1 = r.contract and t.objid = r.objid), \
+      exists (select from reads t where t.classid = r.classid and t.contract = r.contract and t.objid in ( \
+        select inhparent from pg_inherits where inhrelid = r.objid)), \
+      array(select name from relation_columns d where r.classid = 'pg_class'::regclass \
+        and d.contract = r.contract and d.relation = r.objid and d.is_value order by 1), \
+      array(select name from relation_columns d where r.classid = 'pg_class'::regclass \
+        and d.contract = r.contract and d.relation = r.objid and not d.is_value order by 1) \
     from reads r \
     left join pg_class c on r.classid = 'pg_class'::regclass and c.oid = r.objid \
     left join pg_namespace n on n.oid = c.relnamespace \
@@ -61,7 +93,15 @@ const READS: &str = "\
     left join pg_language l on l.oid = f.prolang \
     where r.contract > 0 \
       and r.classid in ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass) \
-      and r.objid <> all ($3::oid[])";
+      and r.objid <> all ($3::oid[]) \
+    union all select distinct r.contract, 'clock', 0::oid, '', \
+      coalesce(f.oid::regprocedure::text, 'current_timestamp'), 0::oid, false, '{}'::int[], false, '{}'::text[], '{}'::text[] \
+    from readers r cross join lateral ( \
+      select m[1]::oid from regexp_matches(r.tree, ':funcid ([0-9]+)', 'g') m union all select null) called(oid) \
+    left join pg_proc f on f.oid = called.oid and f.oid < 16384 and (f.provolatile = 'v' \
+      or f.proname in ('now', 'transaction_timestamp', 'statement_timestamp') or f.proname = 'age' and f.pronargs = 1) \
+    where r.contract > 0 and not r.is_value and (f.oid is not null \
+      or called.oid is null and r.tree ~ 'SQLVALUEFUNCTION :op [0-8] ')";
 
 /// Reads the dependencies of `contracts`, in the open transaction of `connection`, which has to be rolled back.
 pub(super) async fn read(
@@ -71,10 +111,17 @@ pub(super) async fn read(
     let mut reads = Reads::default();
     let (mut owners, mut roots, mut views) = (Vec::new(), Vec::new(), Vec::new());
     for (at, contract) in (1..).zip(contracts) {
-        if let Some(table) = relation(connection, &contract.table.quoted()).await? {
-            // Below zero: the tables themselves, whose rows are followed.
-            owners.extend([at, -at]);
-            roots.extend([table, table]);
+        let own = contract.tables.iter().map(|table| &table.name);
+        for (table, name) in (0..).zip(own.chain(&contract.raising)) {
+            let Some(oid) = relation(connection, &name.quoted()).await? else { continue };
+            let is_own = usize::try_from(table).is_ok_and(|table| table < contract.tables.len());
+            if is_own {
+                owners.push(at);
+                roots.push(oid);
+            }
+            // Below zero: the tables whose rows are followed, by contract and table.
+            owners.push(-(at + table * TABLES));
+            roots.push(oid);
         }
         let Some(value) = &contract.value else { continue };
         match view_of_value(connection, at, value).await? {
@@ -88,21 +135,27 @@ pub(super) async fn read(
     }
     let rows = connection.rows(OPERATION, READS, &[&owners, &roots, &views]).await?;
     for row in &rows {
-        let contract: i32 = row.get(0);
-        let at = usize::try_from(contract - 1).unwrap_or_default();
-        let contract = &contracts[at].name;
+        let number: i32 = row.get(0);
+        let at = usize::try_from(number - 1).unwrap_or_default();
+        let contract = &contracts[at];
         let (catalogue, oid): (&str, u32) = (row.get(1), row.get(2));
         let (kind, name): (&str, &str) = (row.get(3), row.get(4));
-        // A partition or child counts as followed with its parent, or is reported with it.
-        let (schema, is_opaque, is_followed): (u32, bool, bool) =
-            (row.get(5), row.get(6), row.get(7));
+        let (schema, is_opaque): (u32, bool) = (row.get(5), row.get(6));
+        let mut unfollowed = |read| {
+            let contract = contract.name.clone();
+            reads.unfollowed.insert(UnfollowedRead { contract, read });
+        };
         let (oids, object) = match catalogue {
+            "clock" => {
+                unfollowed(ReadObject::Clock(name.to_owned()));
+                continue;
+            }
             "pg_class" => (&mut reads.objects.classes, "class"),
             "pg_proc" => (&mut reads.objects.functions, "function"),
             _ => (&mut reads.objects.types, "type"),
         };
         let mut depends = |object: String| {
-            reads.dependents.entry(object).or_default().insert(contract.clone());
+            reads.dependents.entry(object).or_default().insert(contract.name.clone());
         };
         oids.push(oid);
         depends(format!("{object} {oid}"));
@@ -110,12 +163,23 @@ pub(super) async fn read(
             reads.objects.schemas.push(schema);
             depends(format!("schema {schema}"));
         }
-        let read = match kind {
-            "r" | "p" | "m" | "f" if !is_followed => ReadObject::Table(name.to_owned()),
-            "" if is_opaque => ReadObject::Function(name.to_owned()),
-            _ => continue,
-        };
-        reads.unfollowed.insert(UnfollowedRead { contract: contract.clone(), read });
+        // A partition or child counts as followed with its parent, or is reported with it.
+        let (followed, is_part): (Vec<i32>, bool) = (row.get(7), row.get(8));
+        match kind {
+            "r" | "p" | "m" | "f" if followed.is_empty() && !is_part => {
+                unfollowed(ReadObject::Table(name.to_owned()));
+            }
+            "" if is_opaque => unfollowed(ReadObject::Function(name.to_owned())),
+            _ => {}
+        }
+        let (by_value, by_others): (Vec<String>, Vec<String>) = (row.get(9), row.get(10));
+        let table = |at: &i32| contract.tables.get(usize::try_from(*at).ok()?);
+        for table in followed.iter().filter_map(table) {
+            let unwatched = |read| UnwatchedColumns::find(&contract.name, &table.watched, read);
+            reads.issues.extend(unwatched(&by_value).map(|found| unwatched_issue(&found)));
+            let others = unwatched(&by_others).map(|found| found.columns).unwrap_or_default();
+            others.into_iter().for_each(|column| unfollowed(ReadObject::Column(column)));
+        }
     }
     let WatchedObjects { classes, functions, types, schemas, .. } = &mut reads.objects;
     for oids in [classes, functions, types, schemas] {
@@ -160,6 +224,10 @@ fn refusal(err: DatabaseError) -> Result<String, FeedError> {
         }
         _ => Err(err.into()),
     }
+}
+
+fn unwatched_issue(found: &UnwatchedColumns) -> SetupIssue {
+    SetupIssue::new(format!("{found}."), [format!("-- {}", UnwatchedColumns::REMEDY)])
 }
 
 fn unreadable(contract: &str, problem: &str) -> SetupIssue {

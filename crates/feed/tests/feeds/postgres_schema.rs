@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use feed::postgres::prepare;
 use feed::{
-    FeedError, PostgresSource, ReadObject, Schema, SchemaScope, ScopedContract, Source, TableName,
-    UnfollowedRead,
+    FeedError, PostgresSource, ReadObject, Schema, SchemaScope, ScopedContract, ScopedTable,
+    Source, TableName, UnfollowedRead,
 };
 
 use crate::fixture::{Fixture, products};
@@ -124,8 +124,12 @@ impl<'a> Followed<'a> {
         prepare(&options).await.unwrap();
         let contract = ScopedContract {
             name: "price".into(),
-            table: TableName::parse("products"),
-            bare_name: Some("products".into()),
+            tables: vec![ScopedTable {
+                name: TableName::parse("products"),
+                bare_name: Some("products".into()),
+                watched: Vec::new(),
+            }],
+            raising: Vec::new(),
             value: Some(value.into()),
         };
         let scope = Arc::new(SchemaScope::new(&options.url, "tidegate", vec![contract]));
@@ -192,6 +196,7 @@ async fn altered_definition_alters_digest() {
         "alter role all set extra_float_digits = 1",
         "alter database postgres set intervalstyle = 'iso_8601'",
         "alter schema public rename to away; alter schema away rename to public",
+        "create function g(smallint) returns int language sql as 'select 1'",
         "create schema postgres; create table postgres.a(id int, n int)",
         "drop schema postgres cascade",
         "alter table products add unique (name)",
@@ -244,8 +249,12 @@ async fn unlistable_value_is_refused() {
     prepare(&options).await.unwrap();
     let contract = ScopedContract {
         name: "price".into(),
-        table: TableName::parse("products"),
-        bare_name: None,
+        tables: vec![ScopedTable {
+            name: TableName::parse("products"),
+            bare_name: None,
+            watched: Vec::new(),
+        }],
+        raising: Vec::new(),
         value: Some("select 1 from products where id = $1".into()),
     };
     let url = fixture.server.url_as("shop", "postgres").parse().unwrap();

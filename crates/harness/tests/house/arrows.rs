@@ -51,6 +51,7 @@ const ROOMS: &[Room] = &[
     Room { name: "drill",     ours: NO_ROOM,                              not_directly: NOTHING, not_at_all: DATABASES },
     Room { name: "shop",      ours: NO_ROOM,                              not_directly: &[REDIS], not_at_all: NOTHING },
     Room { name: "sim",       ours: &["contract", "coherence", "cache", "feed", "node", "sale"], not_directly: DRIVERS, not_at_all: NOTHING },
+    Room { name: "fuzz",      ours: &["contract", "coherence", "cache", "edge", "feed", "sale", "tls"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "harness",   ours: NO_ROOM,                              not_directly: NOTHING, not_at_all: NOTHING },
     Room { name: "tidegate",  ours: &["access", "contract", "coherence", "database", "cache", "feed", "node", "listen", "edge", "control", "sale", "drill", "shop", "tls"],
            not_directly: NOTHING, not_at_all: NOTHING },

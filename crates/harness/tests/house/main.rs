@@ -2,6 +2,7 @@
 //! files, documents, words. `CONTRIBUTING.md` lists them.
 
 mod arrows;
+mod asvs;
 mod circles;
 mod documents;
 mod files;

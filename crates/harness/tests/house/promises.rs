@@ -44,7 +44,7 @@ fn promise_tables_parsed() {
 }
 
 /// Returns the cells of all table rows, without the headings.
-fn rows(page: &str) -> Vec<Vec<String>> {
+pub(crate) fn rows(page: &str) -> Vec<Vec<String>> {
     let is_row = |line: &&str| line.starts_with('|');
     let is_rule = |line: &str| line.chars().all(|c| "|-: ".contains(c));
     let lines: Vec<&str> = page.lines().collect();
@@ -67,12 +67,12 @@ fn cells(row: &str) -> Vec<String> {
     protected.split('|').map(|cell| cell.trim().replace('\u{0}', "\\|")).collect()
 }
 
-fn quoted(cell: &str) -> Vec<String> {
+pub(crate) fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Returns whether the crate has a function of that name.
-fn exists(test: &str, functions: &BTreeMap<&str, BTreeSet<&str>>) -> bool {
+pub(crate) fn exists(test: &str, functions: &BTreeMap<&str, BTreeSet<&str>>) -> bool {
     let parts = test.split_once("::").zip(test.rsplit_once("::"));
     parts.is_some_and(|((krate, _), (_, name))| {
         functions.get(krate).is_some_and(|functions| functions.contains(name))
@@ -80,7 +80,7 @@ fn exists(test: &str, functions: &BTreeMap<&str, BTreeSet<&str>>) -> bool {
 }
 
 /// Returns the names of all functions without type parameters, by crate.
-fn functions() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+pub(crate) fn functions() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut functions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (file, text) in texts().iter().filter(|(file, _)| file.ends_with(".rs")) {
         let below = file.strip_prefix("crates/").or(file.strip_prefix("examples/"));

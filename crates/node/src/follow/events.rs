@@ -41,7 +41,7 @@ impl EventMapper {
                 let affected = self.contracts.affected(change);
                 self.report_incomplete(&affected);
                 if commit.lsn <= upto {
-                    self.renewer.add(change, &affected, &mut renewals);
+                    self.renewer.add(commit.lsn, change, &affected, &mut renewals);
                 }
                 subjects.extend(subjects_of(affected));
             }

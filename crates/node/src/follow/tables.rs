@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use contract::{Contracts, SqlDialect, replace_parameters, split_table_name};
-use feed::{ScopedContract, TableName, TrackedTable};
+use contract::{Contract, Contracts, SqlDialect, replace_parameters, split_table_name};
+use feed::{ScopedContract, ScopedTable, TableName, TrackedTable};
 
 /// Returns the tables of `source` that contracts refer to, each with every column that a contract needs: for
 /// keys, for tags, to detect a change, and, if its log `renews` entries, for renewed values.
@@ -19,21 +19,43 @@ pub fn tracked_tables(source: &str, contracts: &Contracts, renews: bool) -> Vec<
                 old_columns: Vec::new(),
                 every_column: false,
             };
-            for contract in contracts.of_table(source, table) {
-                add(&mut tracked.columns, &contract.key_columns());
-                add(&mut tracked.key_columns, &contract.key_columns());
-                add(&mut tracked.columns, &contract.watched_columns());
-                add(&mut tracked.columns, &contract.tag_columns());
-                add(&mut tracked.columns, &contract.page_tag_columns());
-                if let (true, Ok(value)) = (renews && contract.renews(), contract.projection()) {
+            for mapping in contracts.mappings_of_table(source, table) {
+                let contract = mapping.contract();
+                add(&mut tracked.columns, &mapping.named_columns());
+                add(&mut tracked.key_columns, &mapping.key_columns());
+                add(&mut tracked.columns, &mapping.watched_columns());
+                if let (true, Ok(value)) =
+                    (renews && contract.renews(), contract.projection(SqlDialect::Postgres))
+                {
                     add(&mut tracked.columns, &value.columns().collect::<Vec<_>>());
                 }
-                add(&mut tracked.old_columns, &contract.columns_outside_identity(&[]));
-                tracked.every_column |= contract.counts_every_column();
+                add(&mut tracked.old_columns, &mapping.named_columns());
+                tracked.every_column |= mapping.counts_every_column();
             }
             tracked
         })
         .collect()
+}
+
+/// Returns the columns of each table of `source` that only renewed values are made of, in statements of `dialect`.
+#[must_use]
+pub fn renewed_columns(
+    source: &str,
+    contracts: &Contracts,
+    dialect: SqlDialect,
+) -> BTreeMap<String, Vec<String>> {
+    let tracked = tracked_tables(source, contracts, false).into_iter();
+    let renewed = tracked.map(|tracked| {
+        let mut columns = Vec::new();
+        for contract in contracts.of_table(source, &tracked.table) {
+            if let (true, Ok(value)) = (contract.renews(), contract.projection(dialect)) {
+                add(&mut columns, &value.columns().collect::<Vec<_>>());
+            }
+        }
+        columns.retain(|column| !tracked.columns.contains(column));
+        (tracked.table, columns)
+    });
+    renewed.collect()
 }
 
 /// Returns the contracts of `source` as far as their definitions are followed. `resolved` are the `configured`
@@ -45,20 +67,29 @@ pub fn scoped_contracts(
     resolved: &Contracts,
 ) -> Vec<ScopedContract> {
     let of_source = resolved.iter().filter_map(|contract| {
-        let from = contract.from.as_ref().filter(|from| from.source == source)?;
-        let spelled = configured.get(&contract.name).and_then(|contract| contract.from.as_ref());
-        let bare_name = spelled.and_then(|from| match split_table_name(&from.table) {
-            (None, table) => Some(table.into_owned()),
-            (Some(_), _) => None,
+        contract.from.as_ref().filter(|from| from.source == source)?;
+        let spelled = configured.get(&contract.name).into_iter().flat_map(Contract::origins);
+        let tables = contract.table_mappings().zip(spelled).map(|(mapping, spelled)| ScopedTable {
+            name: TableName::parse(&mapping.origin().table),
+            bare_name: match split_table_name(&spelled.table) {
+                (None, table) => Some(table.into_owned()),
+                (Some(_), _) => None,
+            },
+            watched: mapping.watched_columns().into_iter().map(str::to_owned).collect(),
         });
+        let raising = resolved.raising_tags_of(contract).flat_map(Contract::origins);
+        let raising = raising.filter(|from| from.source == source);
         let number = |value: &String| {
             let value = value.trim_end().trim_end_matches(';');
             // Which parameter is where makes no difference to the tables that the value reads.
             replace_parameters(value, SqlDialect::Postgres, |_| "$1".to_owned())
         };
-        let value = contract.value.as_ref().map(number);
-        let (name, table) = (contract.name.clone(), TableName::parse(&from.table));
-        Some(ScopedContract { name, table, bare_name, value })
+        Some(ScopedContract {
+            name: contract.name.clone(),
+            tables: tables.collect(),
+            raising: raising.map(|from| TableName::parse(&from.table)).collect(),
+            value: contract.value.as_ref().map(number),
+        })
     });
     of_source.collect()
 }
@@ -70,10 +101,8 @@ pub fn key_columns(source: &str, contracts: &Contracts) -> BTreeMap<TableName, V
     tables
         .map(|table| {
             let mut columns = Vec::new();
-            for contract in contracts.of_table(source, table) {
-                add(&mut columns, &contract.key_columns());
-                add(&mut columns, &contract.tag_columns());
-                add(&mut columns, &contract.page_tag_columns());
+            for mapping in contracts.mappings_of_table(source, table) {
+                add(&mut columns, &mapping.named_columns());
             }
             (TableName::parse(table), columns)
         })

@@ -17,8 +17,9 @@ const TYPE_PREFIX: &str = "urn:tidegate:problem:";
 const PATHS: &str = "the paths are /v1/stock/{sku}, /v1/stock/{sku}/adjust, /v1/holds, \
                      /v1/holds/{hold}, /v1/holds/{hold}/extend, /v1/holds/{hold}/confirm, /v1/checkouts, \
                      /v1/checkouts/{checkout}, /v1/orders/{order}, /v1/orders/{order}/capture, \
-                     /v1/orders/{order}/cancel, /v1/orders/{order}/refund, /v1/events and \
-                     /v1/webhooks/{provider}";
+                     /v1/orders/{order}/cancel, /v1/orders/{order}/refund, /v1/events, \
+                     /v1/jobs, /v1/jobs/claim, /v1/jobs/{job}/done, /v1/jobs/{job}/fail, \
+                     /v1/jobs/{job}/extend and /v1/webhooks/{provider}";
 
 #[derive(Serialize)]
 struct Body<'a> {

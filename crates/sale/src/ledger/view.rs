@@ -78,4 +78,6 @@ pub struct Finding {
     pub subject: String,
     /// The figures.
     pub detail: String,
+    /// The repair.
+    pub repair: &'static str,
 }

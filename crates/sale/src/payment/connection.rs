@@ -1,4 +1,4 @@
-//! Connections to a provider: HTTP/1.1, with TLS unless the provider is on this machine. Idle connections are used
+//! Connections to a provider, or to the shop's endpoint of jobs: HTTP/1.1, with TLS unless it is on this machine. Idle connections are used
 //! again.
 
 use std::sync::{Arc, OnceLock};
@@ -27,32 +27,35 @@ const IDLE_MAX: usize = 32;
 type Sender = SendRequest<Full<Bytes>>;
 
 /// A client of one provider.
-pub(super) struct Client {
+pub(crate) struct Client {
     url: ProviderUrl,
     limit: Duration,
     idle: Mutex<Vec<Sender>>,
 }
 
 /// An answer: its status, and its body as JSON; null where it is none.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: serde_json::Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: serde_json::Value,
 }
 
 /// A request.
-pub(super) struct Call<'c> {
-    pub(super) method: &'static str,
+pub(crate) struct Call<'c> {
+    pub(crate) method: &'static str,
     /// The path after the provider's address, with `/`.
-    pub(super) path: &'c str,
-    pub(super) content_type: &'static str,
-    pub(super) body: String,
-    pub(super) key: Option<&'c str>,
-    pub(super) secret: &'c str,
+    pub(crate) path: &'c str,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: String,
+    pub(crate) key: Option<&'c str>,
+    /// The bearer token.
+    pub(crate) secret: Option<&'c str>,
+    /// More headers.
+    pub(crate) headers: &'c [(&'static str, String)],
 }
 
 impl Client {
     /// `limit`: the time limit of a request, connecting included.
-    pub(super) fn new(url: ProviderUrl, limit: Duration) -> Self {
+    pub(crate) fn new(url: ProviderUrl, limit: Duration) -> Self {
         Self { url, limit, idle: Mutex::default() }
     }
 
@@ -60,17 +63,24 @@ impl Client {
     ///
     /// # Errors
     /// There is no complete answer: the provider may have executed the request.
-    pub(super) async fn send(&self, call: Call<'_>) -> Result<Answer, Unknown> {
+    pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer, Unknown> {
         let request = Request::builder()
             .method(call.method)
             .uri(format!("{}{}", self.url.path, call.path))
             .header(header::HOST, &self.url.authority)
-            .header(header::AUTHORIZATION, format!("Bearer {}", call.secret))
             .header(header::CONTENT_TYPE, call.content_type);
+        let request = match call.secret {
+            Some(secret) => request.header(header::AUTHORIZATION, format!("Bearer {secret}")),
+            None => request,
+        };
         let request = match call.key {
             Some(key) => request.header("idempotency-key", key),
             None => request,
         };
+        let request = call
+            .headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, value));
         let request =
             request.body(Full::from(call.body)).map_err(|err| Unknown(err.to_string()))?;
         let exchange = tokio::time::timeout(self.limit, self.exchange(request));
@@ -124,7 +134,7 @@ where
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to a payment provider ended");
+            tracing::debug!(%error, "a connection to an endpoint ended");
         }
     });
     Ok(sender)

@@ -15,9 +15,9 @@ pub enum ProviderKind {
     Http,
 }
 
-/// The address of a provider.
+/// The address of a provider, or of an endpoint of jobs.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct ProviderUrl {
+pub struct ProviderUrl {
     pub(super) is_tls: bool,
     pub(super) host: String,
     pub(super) port: u16,

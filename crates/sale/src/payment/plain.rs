@@ -62,7 +62,17 @@ impl PlainProvider {
         let secret = self.key.read().await.map_err(Unknown)?;
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let content_type = "application/json";
-        self.client.send(Call { method, path, content_type, body, key, secret: &secret }).await
+        self.client
+            .send(Call {
+                method,
+                path,
+                content_type,
+                body,
+                key,
+                secret: Some(&secret),
+                headers: &[],
+            })
+            .await
     }
 }
 

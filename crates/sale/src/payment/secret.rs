@@ -7,14 +7,14 @@ const BYTES_MAX: usize = 4 << 10;
 
 /// A file with a secret. The secret is never printed.
 #[derive(Clone, Debug)]
-pub(super) struct SecretFile(pub(super) PathBuf);
+pub(crate) struct SecretFile(pub(crate) PathBuf);
 
 impl SecretFile {
     /// Reads the secret: the file's content without white space at its ends.
     ///
     /// # Errors
     /// The file can't be read, is empty, too long or has other characters than printable ASCII. The text shows nothing of it.
-    pub(super) async fn read(&self) -> Result<String, String> {
+    pub(crate) async fn read(&self) -> Result<String, String> {
         let failed = |problem: &str| format!("{}: {problem}", self.0.display());
         let bytes = tokio::fs::read(&self.0).await.map_err(|err| failed(&err.to_string()))?;
         let text = String::from_utf8(bytes).unwrap_or_default();

@@ -61,7 +61,15 @@ impl StripeProvider {
         };
         let body = form.iter().map(pair).collect::<Vec<_>>().join("&");
         self.client
-            .send(Call { method, path, content_type: FORM, body, key, secret: &secret })
+            .send(Call {
+                method,
+                path,
+                content_type: FORM,
+                body,
+                key,
+                secret: Some(&secret),
+                headers: &[],
+            })
             .await
     }
 

@@ -2,12 +2,14 @@
 
 use super::client::{Client, unreadable};
 use super::migrate;
+use crate::history_query;
 use crate::invariants::{self, Dialect};
-use crate::ledger::{Finding, LedgerError, LedgerStatus};
+use crate::ledger::{Finding, History, LedgerError, LedgerStatus};
 
 const DIALECT: Dialect = Dialect {
     prefix: "tidegate.",
     minute_ago: "clock_timestamp() - interval '1 minute'",
+    ms: "tidegate.ms",
     day_ago: "clock_timestamp() - interval '1 day'",
 };
 
@@ -18,6 +20,19 @@ pub(super) async fn findings(client: &Client) -> Result<Vec<Finding>, LedgerErro
         invariants::finding(&text(0)?, text(1)?, text(2)?).map_err(LedgerError::Unreadable)
     };
     rows.iter().map(finding).collect()
+}
+
+pub(super) async fn history(client: &Client) -> Result<History, LedgerError> {
+    let rows = client.rows("reading the history", &history_query::statement(&DIALECT), &[]).await?;
+    let read = |row: &tokio_postgres::Row| {
+        let mut texts = history_query::Row::default();
+        for (at, text) in texts.iter_mut().enumerate() {
+            *text = row.try_get(at).map_err(unreadable)?;
+        }
+        Ok(texts)
+    };
+    let rows: Vec<_> = rows.iter().map(read).collect::<Result<_, LedgerError>>()?;
+    history_query::collect(rows).map_err(LedgerError::Unreadable)
 }
 
 const STATUS: &str = "select \

@@ -16,8 +16,8 @@ use super::stock;
 use super::uuid::Uuid;
 use crate::hold_id::HoldId;
 use crate::ledger::{
-    AdjustOutcome, EndHold, EndOutcome, ExtendOutcome, Finding, Granted, HoldOutcome, HoldView,
-    Ledger, LedgerError, LedgerStatus, NewHold, Outcome, SkuStock, StockRefusal,
+    AdjustOutcome, EndHold, EndOutcome, ExtendOutcome, Finding, Granted, History, HoldOutcome,
+    HoldView, Ledger, LedgerError, LedgerStatus, NewHold, Outcome, SkuStock, StockRefusal,
 };
 use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 use crate::schema::SchemaError;
@@ -145,6 +145,10 @@ impl Ledger for PostgresLedger {
 
     async fn audit(&self) -> Result<Vec<Finding>, LedgerError> {
         audit::findings(&self.reports).await
+    }
+
+    async fn history(&self) -> Result<History, LedgerError> {
+        audit::history(&self.reports).await
     }
 }
 

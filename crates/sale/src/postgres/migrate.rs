@@ -16,6 +16,7 @@ const ALL: &[Migration] = &[
         sql: include_str!("migrations/0002_inline_lines.sql"),
     },
     Migration { version: 3, name: "checkout", sql: include_str!("migrations/0003_checkout.sql") },
+    Migration { version: 4, name: "jobs", sql: include_str!("migrations/0004_jobs.sql") },
 ];
 
 /// The time limit of connecting, and of a question.

@@ -39,6 +39,22 @@ pub enum Rule {
     VoidedBeforeRelease,
     /// No more is given back than was taken, and no more taken than authorised.
     RefundWithinCapture,
+    /// An attempt of a job has one lease.
+    OneLeasePerAttempt,
+    /// A worker without the lease changes nothing.
+    FencedByAttempt,
+    /// A lease that is over is not extended.
+    LeaseExtendedInTime,
+    /// A lease is taken away when it is over, not before.
+    LeaseRunsOut,
+    /// A job has so many attempts.
+    AttemptsBounded,
+    /// An attempt does not start before it is due.
+    DueBeforeRun,
+    /// An attempt does not start after the job's time to live.
+    ExpiredNotRun,
+    /// No attempt starts while its kind is paused.
+    PausedNotRun,
 }
 
 impl Rule {
@@ -67,6 +83,18 @@ impl Rule {
         Self::ReleasedWithoutHold,
         Self::VoidedBeforeRelease,
         Self::RefundWithinCapture,
+    ];
+
+    /// The rules of jobs.
+    pub const JOBS: &[Self] = &[
+        Self::OneLeasePerAttempt,
+        Self::FencedByAttempt,
+        Self::LeaseExtendedInTime,
+        Self::LeaseRunsOut,
+        Self::AttemptsBounded,
+        Self::DueBeforeRun,
+        Self::ExpiredNotRun,
+        Self::PausedNotRun,
     ];
 }
 

@@ -4,12 +4,14 @@ use rusqlite::Connection;
 
 use super::migrate;
 use super::transaction::failed;
+use crate::history_query;
 use crate::invariants::{self, Dialect};
-use crate::ledger::{Finding, LedgerError, LedgerStatus};
+use crate::ledger::{Finding, History, LedgerError, LedgerStatus};
 
 const DIALECT: Dialect = Dialect {
     prefix: "tidegate_",
     minute_ago: "cast(unixepoch('now', 'subsec') * 1000 as integer) - 60000",
+    ms: "",
     day_ago: "cast(unixepoch('now', 'subsec') * 1000 as integer) - 86400000",
 };
 
@@ -23,6 +25,19 @@ pub(super) fn findings(connection: &Connection) -> Result<Vec<Finding>, LedgerEr
         invariants::finding(&name, subject, detail).map_err(LedgerError::Unreadable)
     };
     rows.into_iter().map(finding).collect()
+}
+
+pub(super) fn history(connection: &Connection) -> Result<History, LedgerError> {
+    let mut statement = connection.prepare(&history_query::statement(&DIALECT)).map_err(failed)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let mut texts = history_query::Row::default();
+        for (at, text) in texts.iter_mut().enumerate() {
+            *text = row.get(at)?;
+        }
+        Ok(texts)
+    };
+    let rows: Vec<_> = statement.query_map([], read).and_then(Iterator::collect).map_err(failed)?;
+    history_query::collect(rows).map_err(LedgerError::Unreadable)
 }
 
 const STATUS: &str = "with now(ms) as (select cast(unixepoch('now', 'subsec') * 1000 as integer)), \

@@ -12,8 +12,8 @@ use super::transaction::{NOW, Session, failed};
 use super::{audit, holds, migrate, stock};
 use crate::hold_id::HoldId;
 use crate::ledger::{
-    AdjustOutcome, EndHold, EndOutcome, ExtendOutcome, Finding, HoldOutcome, HoldView, Ledger,
-    LedgerError, LedgerStatus, NewHold, SkuStock, StockRefusal,
+    AdjustOutcome, EndHold, EndOutcome, ExtendOutcome, Finding, History, HoldOutcome, HoldView,
+    Ledger, LedgerError, LedgerStatus, NewHold, SkuStock, StockRefusal,
 };
 use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 use crate::rules::{HoldEnd, HoldState};
@@ -164,5 +164,9 @@ impl Ledger for SqliteLedger {
 
     async fn audit(&self) -> Result<Vec<Finding>, LedgerError> {
         self.run(audit::findings).await
+    }
+
+    async fn history(&self) -> Result<History, LedgerError> {
+        self.run(audit::history).await
     }
 }

@@ -15,6 +15,7 @@ use crate::schema::{self, Migration, Pending, SchemaError};
 const ALL: &[Migration] = &[
     Migration { version: 1, name: "inventory", sql: include_str!("migrations/0001_inventory.sql") },
     Migration { version: 3, name: "checkout", sql: include_str!("migrations/0003_checkout.sql") },
+    Migration { version: 4, name: "jobs", sql: include_str!("migrations/0004_jobs.sql") },
 ];
 
 /// The time limit of the wait for another migration.

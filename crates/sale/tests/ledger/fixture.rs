@@ -23,7 +23,7 @@ pub(crate) struct Fixture {
 }
 
 /// The wall clock; a ledger must not use it for anything but names.
-struct StoppedClock;
+pub(crate) struct StoppedClock;
 
 impl Clock for StoppedClock {
     fn mono(&self) -> Mono {

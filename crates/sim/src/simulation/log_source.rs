@@ -155,10 +155,10 @@ impl Source for LogSource {
 
 #[async_trait]
 impl RowCatalogue for LogSource {
-    async fn row_is_complete(&self, _: &Contract) -> Result<bool, OriginError> {
+    async fn rows_complete_after(&self, _: &Contract) -> Result<Option<Lsn>, OriginError> {
         let cut = |_| rows_origin::unavailable("cut off");
         self.transmit().await.map_err(cut)?;
         self.answer().await.map_err(cut)?;
-        Ok(true)
+        Ok(Some(Lsn::ZERO))
     }
 }

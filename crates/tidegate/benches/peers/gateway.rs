@@ -23,7 +23,7 @@ const CONNECTIONS: u32 = 64;
 const PATH: &str = "/p/42";
 
 const TIDEGATE: &str = "tidegate";
-const NGINX: &str = "nginx";
+pub(crate) const NGINX: &str = "nginx";
 const NGINX_TUNED: &str = "nginx + open_file_cache";
 const BARE: &str = "bare hyper";
 
@@ -45,9 +45,9 @@ impl CoreLayout {
 
 /// A server under load.
 pub(crate) struct Contender {
-    name: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
-    pid: u32,
+    pub(crate) pid: u32,
     /// Held because a drop stops it.
     _server: Box<dyn std::any::Any>,
     rounds: Vec<Round>,
@@ -177,7 +177,7 @@ fn compare(layout: CoreLayout, table: &mut Table) -> Result<Vec<Contender>> {
 }
 
 impl Contender {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         for _ in 0..3 {
             let answer = http::get(self.address, PATH, DEADLINE)?;
             let valid = answer.status == 200 && answer.body.len() == PAGE_BYTES;
@@ -219,6 +219,10 @@ pub(crate) fn tidegate(
 gateway = "127.0.0.1:8080"
 data    = "127.0.0.1:9170"
 admin   = "127.0.0.1:9180"
+gateway_connections_per_client = 32768
+
+[edge]
+head_timeout = "120s"
 
 [source.shop]
 url = "sqlite:{}"
@@ -244,7 +248,7 @@ approved  = {{ by = ["product"], on = 2026-11-02 }}
     Ok((Contender { name: TIDEGATE, address, pid, _server, rounds: Vec::new() }, admin))
 }
 
-fn nginx(
+pub(crate) fn nginx(
     name: &'static str,
     layout: CoreLayout,
     upstream: SocketAddr,
@@ -255,11 +259,11 @@ fn nginx(
         site.folder.clone_into(&mut folder.borrow_mut());
         format!(
             "sendfile on; tcp_nopush on; tcp_nodelay on;
-             keepalive_timeout 65; keepalive_requests 1000000; {more}
+             keepalive_timeout 120; keepalive_requests 1000000; {more}
              proxy_cache_path {}/cache levels=1:2 keys_zone=pages:10m max_size=1g inactive=1h;
              upstream application {{ server {upstream}; keepalive 16; }}
              server {{
-               listen {} backlog=1024;
+               listen {} backlog=4096;
                location / {{
                  proxy_pass http://application;
                  proxy_http_version 1.1;

@@ -8,6 +8,7 @@ mod audit;
 mod bare;
 mod cold;
 mod commit;
+mod connections;
 mod feed;
 mod figure;
 mod gateway;
@@ -34,9 +35,10 @@ use output::{log_line, now, print};
 /// A part's name and its benchmark.
 type Benchmark = (&'static str, fn(&Options) -> Result<Part>);
 
-const PARTS: [Benchmark; 13] = [
+const PARTS: [Benchmark; 14] = [
     ("local", |_| tier::hits()),
     ("gateway", |_| gateway::measure()),
+    ("connections", |_| connections::measure()),
     ("commit", |_| commit::measure()),
     ("cold", |_| cold::measure()),
     ("memory", |_| tier::memory()),

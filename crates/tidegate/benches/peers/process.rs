@@ -15,6 +15,18 @@ pub(crate) fn cpu_seconds(root: u32) -> Result<f64> {
     Ok(ticks as f64 * TICK_S)
 }
 
+/// Returns the CPU seconds of all processes of the machine since its start, without idle time and waits for disks.
+pub(crate) fn machine_cpu_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    // "cpu user nice system idle iowait irq softirq steal …"
+    let ticks: Vec<u64> =
+        line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    ensure!(ticks.len() >= 7, "/proc/stat begins with {line:?}");
+    let busy: u64 = [0, 1, 2, 5, 6].iter().map(|at| ticks[*at]).sum();
+    Ok(busy as f64 * TICK_S)
+}
+
 /// Returns a process and its children.
 fn family(root: u32) -> Result<Vec<(u32, Stat)>> {
     let all = fs::read_dir("/proc")?.flatten();
@@ -38,6 +50,17 @@ impl Stat {
         let field = |at: usize| fields.get(at)?.parse::<u64>().ok();
         Some(Self { parent: field(1)?.try_into().ok()?, ticks: field(11)? + field(12)? })
     }
+}
+
+/// Returns the resident memory of a process and its children, in bytes.
+pub(crate) fn resident_bytes(root: u32) -> Result<u64> {
+    let pids = family(root)?.into_iter().map(|(pid, _)| pid);
+    let of = |pid| -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+    };
+    Ok(pids.filter_map(of).sum())
 }
 
 /// Reads a process id from a server's pid file; `None` while there is none.

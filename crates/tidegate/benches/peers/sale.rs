@@ -1,10 +1,12 @@
 //! Durable holds of one hot SKU by 64 clients: the crate and the HTTP API, beside the usual statements on the same
 //! PostgreSQL and a script in Redis.
 
+mod checkout;
 mod clients;
 mod rivals;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use prometheus_client::registry::Registry;
 use sale::request::SetStock;
 use sale::{Sale, SaleMetrics, SaleOptions};
 
+use self::checkout::{Catalogue, CatalogueClient, CheckoutClient, NaiveCheckout};
 use self::clients::{ConfirmClient, HoldClient, HttpClient, RefusedClient};
 use self::rivals::{ForUpdate, PlainTransaction, RedisScript};
 use crate::figure::{Figure, Part, Table, median};
@@ -26,8 +29,22 @@ const SPAN: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
 /// More than any contender sells.
 const UNITS: i64 = 1_000_000_000;
-const CONTENDERS: [&str; 9] =
-    ["for update", "redis", "crate", "http", "confirm", "one", "plain", "refused", "redis refused"];
+const CONTENDERS: [&str; 12] = [
+    "for update",
+    "redis",
+    "crate",
+    "http",
+    "confirm",
+    "one",
+    "plain",
+    "refused",
+    "redis refused",
+    "checkout",
+    "naive checkout",
+    "catalogue",
+];
+/// The SKUs of the catalogue.
+const SKUS: usize = 1_000;
 /// The limit of the 99th percentile.
 const P99_MS: f64 = 50.0;
 
@@ -36,6 +53,18 @@ struct Measured {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
+    /// CPU time of all processes of the machine for each request.
+    cpu_us: f64,
+}
+
+/// The servers of all contenders.
+struct Servers {
+    postgres: Postgres,
+    redis: Redis,
+    /// The sale of a node.
+    node: SocketAddr,
+    /// A payment provider that answers at once.
+    provider: SocketAddr,
 }
 
 pub(crate) fn measure() -> Result<Part> {
@@ -47,13 +76,15 @@ pub(crate) fn measure() -> Result<Part> {
         .start()?;
     let redis = Redis::start()?;
     let folder = tempfile::tempdir()?;
-    let (_node, at) = node(&postgres, folder.path(), &runtime)?;
+    let provider = runtime.block_on(provider())?;
+    let (_process, node) = node(&postgres, folder.path(), &runtime, provider)?;
+    let servers = Servers { postgres, redis, node, provider };
     let mut rounds = BTreeMap::<&str, Vec<Measured>>::new();
     for round in 0..ROUNDS {
         // Each round begins with another one.
         for at_turn in 0..CONTENDERS.len() {
             let contender = CONTENDERS[(at_turn + 2 * round) % CONTENDERS.len()];
-            let measured = runtime.block_on(contend(contender, round, &postgres, &redis, at))?;
+            let measured = runtime.block_on(contend(contender, round, &servers))?;
             log_line(&format!(
                 "  {contender}: {:.0}/s, median {:.2} ms, p99 {:.2} ms",
                 measured.per_second, measured.p50_ms, measured.p99_ms
@@ -69,7 +100,8 @@ fn node(
     postgres: &Postgres,
     folder: &std::path::Path,
     runtime: &tokio::runtime::Runtime,
-) -> Result<(Process, std::net::SocketAddr)> {
+    provider: SocketAddr,
+) -> Result<(Process, SocketAddr)> {
     runtime.block_on(options(postgres)?.migrate())?;
     let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
     let [data, admin, at] = ports.each_ref().map(Port::addr);
@@ -78,16 +110,27 @@ fn node(
         .execute_batch("pragma journal_mode = wal; create table t(id integer primary key)")?;
     let config = format!(
         "[listen]\ndata = \"{data}\"\nadmin = \"{admin}\"\nsale = \"{at}\"\n\
-         [source.shop]\nurl = \"sqlite:{}\"\n[sale]\nurl = \"{}\"\n",
+         [source.shop]\nurl = \"sqlite:{}\"\n[sale]\nurl = \"{}\"\n\
+         [sale.payment.card]\nkind = \"http\"\nurl = \"http://{provider}\"\nkey_file = \"key\"\n\
+         calls_per_second = 100000\n",
         source.display(),
         postgres.url("postgres")
     );
+    std::fs::write(folder.join("key"), "sk_bench\n")?;
     let path = folder.join("tidegate.toml");
     std::fs::write(&path, config)?;
     let binary = env!("CARGO_BIN_EXE_tidegate");
     let mut process = Process::builder(binary).arg("serve").arg("--config").arg(path).start()?;
     process.wait_for_http(admin, "/readyz", DEADLINE)?;
     Ok((process, at))
+}
+
+/// Starts a payment provider in this process.
+async fn provider() -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let at = listener.local_addr()?;
+    tokio::spawn(drill::provider::serve(listener));
+    Ok(at)
 }
 
 fn options(postgres: &Postgres) -> Result<SaleOptions> {
@@ -104,13 +147,9 @@ async fn sale(postgres: &Postgres, sku: &str, units: i64) -> Result<Sale> {
     Ok(sale)
 }
 
-async fn contend(
-    contender: &str,
-    round: usize,
-    postgres: &Postgres,
-    redis: &Redis,
-    at: std::net::SocketAddr,
-) -> Result<Measured> {
+async fn contend(contender: &str, round: usize, servers: &Servers) -> Result<Measured> {
+    let Servers { postgres, redis, node, provider } = servers;
+    let at = *node;
     // A SKU of its own: no contender finds the dead rows of another.
     let sku = format!("{contender} {round}");
     match contender {
@@ -125,6 +164,25 @@ async fn contend(
         "http" => {
             sale(postgres, &sku, UNITS).await?;
             clients::run(CLIENTS, SPAN, HttpClient::open(at, &sku)).await
+        }
+        "checkout" => {
+            let sale = sale(postgres, &sku, UNITS).await?;
+            let price = sale::request::price("price", checkout::PRICE, "EUR")?;
+            let request = SetStock::new(&sku, None, UNITS, None, None)?;
+            sale.set_stock(&request.with_price(Some(price))).await?;
+            clients::run(CLIENTS, SPAN, CheckoutClient::open(at, &sku)).await
+        }
+        "naive checkout" => {
+            let open = NaiveCheckout::open(postgres, *provider, &sku);
+            clients::run(CLIENTS, SPAN, open).await
+        }
+        "catalogue" => {
+            let catalogue = Catalogue::new(&sku, SKUS);
+            let sale = sale(postgres, &sku, UNITS).await?;
+            for sku in catalogue.skus() {
+                sale.set_stock(&SetStock::new(&sku, None, UNITS, None, None)?).await?;
+            }
+            clients::run(CLIENTS, SPAN, CatalogueClient::open(at, &catalogue)).await
         }
         "confirm" => {
             let sale = sale(postgres, &sku, UNITS).await?;
@@ -152,7 +210,7 @@ fn report(rounds: &BTreeMap<&str, Vec<Measured>>) -> Result<Part> {
     let p50 = |contender: &str| all(contender, |measured| measured.p50_ms);
     let base = rate("for update")?;
     let mut table =
-        Table::new(["64 clients, one SKU", "per second", "ratio", "median ms", "p99 ms"]);
+        Table::new(["64 clients, one SKU", "per second", "ratio", "median ms", "p99 ms", "CPU µs"]);
     for (contender, what) in [
         ("for update", "`SELECT … FOR UPDATE`, `UPDATE`"),
         ("redis", "hold script in Redis, not durable"),
@@ -163,6 +221,9 @@ fn report(rounds: &BTreeMap<&str, Vec<Measured>>) -> Result<Part> {
         ("one", "one client: a hold through the crate"),
         ("refused", "sold out: refusals through the crate"),
         ("redis refused", "sold out: refusals by the script in Redis"),
+        ("checkout", "orders through HTTP: hold, payment, order"),
+        ("naive checkout", "orders as usual: read, pay, update, insert"),
+        ("catalogue", "holds of 1,000 SKUs through HTTP"),
     ] {
         table.row([
             what.to_owned(),
@@ -170,6 +231,7 @@ fn report(rounds: &BTreeMap<&str, Vec<Measured>>) -> Result<Part> {
             format!("{:.1}×", rate(contender)? / base),
             format!("{:.2}", p50(contender)?),
             format!("{:.2}", all(contender, |measured| measured.p99_ms)?),
+            format!("{:.0}", all(contender, |measured| measured.cpu_us)?),
         ]);
     }
     let p99 = all("http", |measured| measured.p99_ms)?;
@@ -204,7 +266,10 @@ fn report(rounds: &BTreeMap<&str, Vec<Measured>>) -> Result<Part> {
                connection for each client, prepared statements, and no row for the hold; the Redis script decrements a \
                counter and stores the hold in a hash, one call for each hold, without persistence. The crate and the node \
                have eight connections. Refusals are of a SKU without units: the node repeats the ledger's last refusal, and \
-               only asks whether the request is a repeat. Confirmations end holds that were granted before the measurement. Clients, node and \
+               only asks whether the request is a repeat. Confirmations end holds that were granted before the measurement. The checkouts hold one unit of one SKU and pay \
+               for it at a provider that answers at once, with one connection to a node; as usual is a client that reads the stock, calls the provider \
+               twice, lowers the stock and inserts the order, without keys and without a server of its own in front. Of the 1,000 SKUs, the nth is \
+               asked for with a chance proportional to 1/n. CPU is that of all processes of the machine, the clients' included, for each request. Clients, node and \
                servers share the machine.";
     Ok(Part {
         title: "The sale: one hot SKU".into(),

@@ -12,7 +12,7 @@ use drill::plan::Pace;
 use drill::{Link, LiveView, RunReport, Running};
 
 use crate::config::{Listen, LogFormat};
-use crate::demo::{Source, Stage, StormStage, bearable_rate, inventory};
+use crate::demo::{Source, Stage, StormStage, bearable_rate, inventory, rush};
 use crate::exit::Exit;
 use crate::runtime::{block_on, stop_requested};
 use crate::terminal::{log_to_stderr, print, print_error};
@@ -33,7 +33,7 @@ const STORM: Duration = Duration::from_secs(30);
 /// time; every answer is compared with the database.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (and in a storm the shop not overloaded), 1 an answer was, or the machine was overloaded, 2 usage, 3 environment"
+    after_help = "Examples:\n  tidegate demo\n  tidegate demo --for 30s --json report.json\n  tidegate demo --storm --for 30s\n  tidegate demo --sale\n  tidegate demo --orders online-retail.csv.zst --for 60s\n\nExit codes: 0 no answer staler than its contract (in a storm the shop not overloaded, in a sale each unit sold and paid once), 1 the contrary, or the machine was overloaded, 2 usage, 3 environment"
 )]
 pub(crate) struct Args {
     /// The duration of the whole run, comparison and summary included; at least 5s of traffic follow the
@@ -54,6 +54,10 @@ pub(crate) struct Args {
     /// and the shop serves few requests. The same traffic with and without the governor.
     #[arg(long, conflicts_with_all = ["orders", "reads"])]
     storm: bool,
+    /// Run a flash sale instead: 10,000 buyers for 100 units at one instant, through Tidegate and in a shop that
+    /// reads its stock, takes the payment and then lowers the stock.
+    #[arg(long, conflicts_with_all = ["orders", "reads", "storm", "span", "rate", "picture", "gateway"])]
+    sale: bool,
     /// Requests per second at each system, on average [default: half of the capacity that is measured
     /// first, at most 2000; in a storm 800].
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -88,7 +92,9 @@ pub(crate) fn run(args: Args) -> Exit {
     let begun = Instant::now();
     log_to_stderr(LogFormat::Text, if std::io::stderr().is_terminal() { "off" } else { "warn" });
     block_on(async {
-        let verdict = if args.storm {
+        let verdict = if args.sale {
+            Box::pin(sale(&args)).await
+        } else if args.storm {
             Box::pin(storm(&args, begun + args.span.unwrap_or(STORM))).await
         } else {
             Box::pin(demo(&args, args.span.map(|span| begun + span))).await
@@ -153,6 +159,16 @@ async fn storm(args: &Args, ends: Instant) -> Result<bool> {
     let report = stage.report(report);
     finish(args, &report, &report.json())?;
     stage.stop().await?;
+    Ok(report.passed())
+}
+
+/// Runs the flash sale; returns whether its verdict is good.
+async fn sale(args: &Args) -> Result<bool> {
+    print_error(
+        "tidegate demo: 10,000 buyers of 100 units, first through Tidegate, then in a usual shop",
+    );
+    let report = Box::pin(rush()).await?;
+    finish(args, &report, &report.json())?;
     Ok(report.passed())
 }
 

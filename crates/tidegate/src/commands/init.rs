@@ -91,7 +91,7 @@ impl InitError {
 pub(crate) fn run(args: &Args) -> Exit {
     log_to_stderr(LogFormat::Text, "warn");
     block_on(async {
-        match init(args).await {
+        match Box::pin(init(args)).await {
             Ok(exit) => exit,
             Err(err) => {
                 print_error(format_args!("tidegate: {err}"));

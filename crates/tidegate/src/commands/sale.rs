@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use sale::ledger::{Finding, Ledger, LedgerStatus};
-use sale::{HoldId, Pending, SaleOptions, SchemaError};
+use sale::ledger::LedgerStatus;
+use sale::{Pending, SaleOptions, SchemaError};
 use serde_json::json;
 
-use super::sale_provider;
+use super::{sale_audit, sale_provider};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::runtime::block_on;
@@ -43,17 +43,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check the invariants of stock, holds and checkouts; exits with 1 where one is broken.
-    #[command(after_help = "Example:  tidegate sale audit --json --acknowledged holds.txt")]
+    /// Check the invariants of stock, holds, checkouts and jobs; exits with 1 where one is broken.
+    #[command(
+        after_help = "Examples:  tidegate sale audit --json\n           tidegate sale audit --clients clients.jsonl --complete --provider http://127.0.0.1:4242"
+    )]
     Audit {
         #[command(flatten)]
         file: File,
-        /// Print the findings as JSON.
-        #[arg(long)]
-        json: bool,
-        /// A file with names of holds that clients were told, one on each line: each must exist.
-        #[arg(long, value_name = "FILE")]
-        acknowledged: Option<PathBuf>,
+        #[command(flatten)]
+        records: sale_audit::Records,
     },
     /// Compare checkouts with the payment providers' records; exits with 1 where they differ.
     #[command(after_help = "Example:  tidegate sale reconcile --json --hours 48")]
@@ -93,9 +91,10 @@ pub(crate) fn run(args: &Args) -> Exit {
                 Err(problem) => Err(problem),
             },
             Command::Provider { listen } => sale_provider::provider(*listen).await,
-            Command::Audit { file, json, acknowledged } => {
-                audit(&file.config, *json, acknowledged.as_deref()).await
-            }
+            Command::Audit { file, records } => match options(&file.config) {
+                Ok(options) => sale_audit::run(&options, records).await,
+                Err(problem) => Err(problem),
+            },
         };
         done.unwrap_or_else(|problem| {
             print_error(format_args!("tidegate: {problem}"));
@@ -105,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Exit {
 }
 
 /// Reads `[sale]`; the error is a sentence.
-fn options(config: &Path) -> Result<SaleOptions, String> {
+pub(super) fn options(config: &Path) -> Result<SaleOptions, String> {
     let config = Config::read(config).map_err(|err| err.to_string())?;
     config.sale.ok_or_else(|| {
         "there is no [sale]: add it with url = \"postgres://…\" or \"sqlite:…\"".to_owned()
@@ -113,7 +112,7 @@ fn options(config: &Path) -> Result<SaleOptions, String> {
 }
 
 /// Returns a function that names the database in an error.
-fn failed<E: std::fmt::Display>(options: &SaleOptions) -> impl Fn(E) -> String {
+pub(super) fn failed<E: std::fmt::Display>(options: &SaleOptions) -> impl Fn(E) -> String {
     let url = options.url.to_string();
     move |err| format!("[sale] {url}: {err}")
 }
@@ -164,50 +163,4 @@ async fn status(config: &Path, json: bool) -> Result<Exit, String> {
     }
     print(format_args!("keys     {keys} idempotency keys"));
     Ok(Exit::Good)
-}
-
-async fn audit(config: &Path, json: bool, told: Option<&Path>) -> Result<Exit, String> {
-    let options = options(config)?;
-    let told = told.map(acknowledged).transpose()?.unwrap_or_default();
-    let ledger = options.open().await.map_err(failed(&options))?;
-    let mut findings = ledger.audit().await.map_err(failed(&options))?;
-    findings.extend(missing(&*ledger, &told).await.map_err(failed(&options))?);
-    let verdict = if findings.is_empty() { "good" } else { "bad" };
-    if json {
-        print(json!({ "verdict": verdict, "findings": findings }));
-    } else {
-        for Finding { invariant, subject, detail } in &findings {
-            print(format_args!("{invariant}: {subject}: {detail}"));
-        }
-        print(format_args!("{} findings", findings.len()));
-    }
-    Ok(if findings.is_empty() { Exit::Good } else { Exit::Bad })
-}
-
-fn acknowledged(path: &Path) -> Result<Vec<HoldId>, String> {
-    let text = std::fs::read_to_string(path).map_err(|err| format!("{}: {err}", path.display()))?;
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let parse = |(number, line): (usize, &str)| {
-        let named = |err| format!("{}: line {number}: {err}", path.display());
-        line.trim().parse().map_err(named)
-    };
-    lines.map(parse).collect()
-}
-
-/// Returns the holds that clients were told and that are not there.
-async fn missing(
-    ledger: &dyn Ledger,
-    told: &[HoldId],
-) -> Result<Vec<Finding>, sale::ledger::LedgerError> {
-    let mut missing = Vec::new();
-    for hold in told {
-        if ledger.find_hold(*hold).await?.is_none() {
-            missing.push(Finding {
-                invariant: "acknowledged-holds-exist",
-                subject: hold.to_string(),
-                detail: "a client was told of it".to_owned(),
-            });
-        }
-    }
-    Ok(missing)
 }

@@ -1,22 +1,26 @@
 //! `tidegate serve`
 
+use std::path::Path;
 use std::sync::Arc;
 
+use access::AuditLog;
 use contract::config::format_duration;
 use contract::{Contract, Tiers};
+use control::ConfigReloader as _;
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::config_args::ConfigArgs;
 use crate::config::{Config, ConfigError, ListenerTls, Regions};
 use crate::exit::Exit;
-use crate::node::{Listening, Node, NodeError};
-use crate::runtime::{block_on, stop_requested};
+use crate::node::{Listening, Node, NodeError, ReloadHandle, Reloads};
+use crate::runtime::{Hangups, block_on, stop_requested};
 use crate::terminal::{log_to_stderr, print, print_error};
 
 /// Serve a store: gateway, data API, admin.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate serve tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
+    after_help = "Example:  tidegate serve tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nSignals: SIGHUP reloads the configuration, as `tidegate reload` does; SIGTERM and SIGINT stop\nafter `node.stop_delay`, and finish the requests in flight.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -34,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     };
     log_to_stderr(config.log, "info");
     block_on(async {
-        match serve(&config).await {
+        match serve(args.config.path(), &config).await {
             Ok(()) => Exit::Good,
             Err(err) => {
                 print_error(format_args!("tidegate: {}", err.with_lines(&config)));
@@ -60,7 +64,9 @@ fn scheme(tls: &Option<ListenerTls>) -> &'static str {
     if tls.is_some() { "https" } else { "http" }
 }
 
-async fn serve(config: &Config) -> Result<(), NodeError> {
+async fn serve(path: &Path, config: &Config) -> Result<(), NodeError> {
+    // Before anything else: a SIGHUP during the start must not end the process.
+    let hangups = Hangups::receive();
     let node = Arc::new(Node::build(config).await?);
     let listening = Listening::bind(&config.listen, node.served())?;
     let tls = &config.listen.tls;
@@ -113,10 +119,10 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         ));
     }
     let (stop, stopped) = watch::channel(false);
-    let (stopping, stop_delay) = (Arc::clone(&node), config.stop_delay);
+    let (health, stop_delay) = (node.process_health(), config.stop_delay);
     tokio::spawn(async move {
         stop_requested().await;
-        stopping.announce_stop();
+        health.stopping();
         if !stop_delay.is_zero() {
             tracing::info!("stopping in {stop_delay:?}; a second signal stops at once");
             // A timeout is the usual way.
@@ -125,5 +131,26 @@ async fn serve(config: &Config) -> Result<(), NodeError> {
         tracing::info!("stopping; requests in flight are finished first");
         let _ = stop.send(true);
     });
-    node.run(listening, stopped).await
+    let reloads = Reloads::of(path.to_owned());
+    let (handle, audit_log) = (reloads.handle(), node.audit_log());
+    tokio::spawn(hangups.each(async move || reload_by_signal(&handle, audit_log.as_ref()).await));
+    node.run(listening, stopped, reloads).await
+}
+
+/// Reloads between two records in the audit log. The process logs the result.
+async fn reload_by_signal(handle: &ReloadHandle, audit_log: Option<&AuditLog>) {
+    if let Some(log) = audit_log
+        && let Err(error) = log.record_of_node("reload", json!({ "by": "SIGHUP" })).await
+    {
+        tracing::error!(%error, "not reloaded, because it could not be recorded");
+        return;
+    }
+    let result = match handle.reload().await {
+        Ok(reloaded) => json!({ "changed": reloaded.changed }),
+        Err(err) => json!({ "error": err.to_string() }),
+    };
+    if let Some(log) = audit_log {
+        // The request is on record, and has happened: a result that can't be recorded is logged and counted.
+        let _ = log.record_of_node("reload.result", result).await;
+    }
 }

@@ -12,6 +12,7 @@ use contract::config::{ValueError, nearest_name};
 use contract::{Contract, Contracts, Problem};
 use edge::{GatewayOptions, TlsFiles};
 use sale::SaleOptions;
+use sale::jobs::JobOptions;
 
 use super::error::{ConfigError, FileProblem};
 use super::file::{ConfigFile, table_at};
@@ -21,6 +22,7 @@ use super::log::LogFormat;
 use super::name_lines::NameLines;
 use super::raw::RawConfig;
 use super::region::Regions;
+use super::settings::Settings;
 use super::source::Source;
 
 /// A checked configuration.
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) audit: AuditOptions,
     /// The sale's options; `None`: no sale.
     pub(crate) sale: Option<SaleOptions>,
+    /// The kinds of jobs by name.
+    pub(crate) jobs: BTreeMap<String, JobOptions>,
     /// The linter's warnings and notes.
     pub(crate) findings: Findings,
     /// The format of logs.
@@ -58,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) contracts: Contracts,
     /// The places of the contracts' names in the files.
     pub(crate) name_lines: NameLines,
+    /// The values by key.
+    pub(crate) settings: Settings,
 }
 
 impl Config {
@@ -118,9 +124,11 @@ impl Config {
             client_tls: raw.client_tls,
             audit: raw.audit,
             sale: raw.sale,
+            jobs: raw.jobs,
             log: raw.log,
             contracts,
             name_lines: NameLines::of(files.all()),
+            settings: files.main.settings(&data),
         })
     }
 

@@ -10,6 +10,7 @@ use super::environment;
 use super::error::{ConfigError, FileProblem};
 use super::line_index::{LineIndex, line_at};
 use super::secrets::{Secrets, without_passwords};
+use super::settings::Settings;
 
 /// The keys of a contract file.
 const CONTRACT_FILE_KEYS: &[&str] = &["data"];
@@ -78,6 +79,11 @@ impl ConfigFile {
 
     pub(super) fn lines(&self) -> LineIndex {
         LineIndex::new(&self.text)
+    }
+
+    /// Returns the values of this file by key. `data`: the contracts of all files.
+    pub(super) fn settings(&self, data: &toml::Table) -> Settings {
+        Settings::of(&self.table, data, &self.secrets)
     }
 
     /// Returns the folder of the file, the base of relative file names.

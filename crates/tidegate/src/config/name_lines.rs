@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use contract::{Contract, Contracts, split_table_name};
+use contract::{Contract, Contracts, TableMapping, TagTemplate, split_table_name};
 use feed::Subject;
 
 use super::file::ConfigFile;
@@ -45,7 +45,24 @@ impl NameLines {
 
 /// Returns the key of a contract that names the subject; `None`: it names another.
 fn key_of_subject(contract: &Contract, source: &str, subject: &Subject) -> Option<String> {
-    let from = contract.from.as_ref().filter(|from| from.source == source)?;
+    let mappings: Vec<_> = contract.table_mappings().collect();
+    let is_list = mappings.len() > 1;
+    mappings.into_iter().enumerate().find_map(|(at, mapping)| {
+        let from = if is_list { format!("from[{at}]") } else { "from".to_owned() };
+        key_of_table(mapping, &from, source, subject)
+    })
+}
+
+fn key_of_table(
+    mapping: TableMapping<'_>,
+    path: &str,
+    source: &str,
+    subject: &Subject,
+) -> Option<String> {
+    let (contract, from) = (mapping.contract(), mapping.origin());
+    if from.source != source {
+        return None;
+    }
     let (table, column) = match subject {
         Subject::Table(table) => (table, None),
         Subject::Column { table, column } => (table, Some(column)),
@@ -56,19 +73,25 @@ fn key_of_subject(contract: &Contract, source: &str, subject: &Subject) -> Optio
     if own != name || own_schema.is_some_and(|own| schema.is_some_and(|schema| own != schema)) {
         return None;
     }
-    let Some(column) = column else { return Some("from.table".to_owned()) };
-    if from.key == *column {
-        return Some("from.key".to_owned());
+    let Some(column) = column else { return Some(format!("{path}.table")) };
+    if mapping.has_key() && (from.key == *column || from.variants.contains(column)) {
+        return Some(format!("{path}.key"));
     }
-    if from.tenant == *column && contract.key.placeholders().contains(&"tenant") {
-        return Some("from.tenant".to_owned());
+    if mapping.has_key() && from.tenant == *column && contract.key.has_tenant() {
+        return Some(format!("{path}.tenant"));
     }
     if let Some(at) = from.columns.iter().position(|name| name == column) {
-        return Some(format!("from.columns[{at}]"));
+        return Some(format!("{path}.columns[{at}]"));
     }
-    let placeholder = format!("{{{column}");
+    if !mapping.has_key() {
+        return Some(format!("{path}.tags"));
+    }
+    let is_of_column = |tag: &TagTemplate| {
+        let mut names = tag.placeholders().into_iter();
+        names.any(|name| name.strip_prefix("row.").unwrap_or(name) == column)
+    };
     for (list, tags) in [("tags", &contract.tags), ("page_tags", &contract.page_tags)] {
-        if let Some(at) = tags.iter().position(|tag| tag.as_str().contains(&placeholder)) {
+        if let Some(at) = tags.iter().position(is_of_column) {
             return Some(format!("{list}[{at}]"));
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use contract::config::{KeySurvey, TableReader};
 
 use super::raw::{KEYS, RawConfig};
+use super::settings::{RESTART, is_among};
 use super::{reference, schema};
 
 /// A configuration without options.
@@ -22,6 +23,7 @@ stop_delay = "1s"
 hosts = ["tidegate.internal"]
 tokens = "tokens.toml"
 client_ca = "clients.pem"
+client_crl_file = "clients.crl"
 client = [{ name = "a", certificate = "cn:a", role = "viewer", reads = ["product"] }]
 audit_log = { file = "audit.log", rotate = "1MiB" }
 [listen]
@@ -139,6 +141,8 @@ connections = 3
 timeout = "1s"
 early_refusals = "1ms"
 payment_patience = "1s"
+workers = { high = 1, medium = 1, low = 1 }
+job_depth = 1
 [sale.payment.card]
 kind = "http"
 url = "https://pay.example/v1"
@@ -146,6 +150,18 @@ key_file = "key"
 webhook_secret_file = "secret"
 timeout = "1s"
 calls_per_second = 3
+[jobs.mail]
+class = "high"
+url = "https://shop.example/mail"
+secret_file = "secret"
+timeout = "1s"
+batch = 2
+attempts = 2
+retry_delay = "2s"
+retry_delay_max = "3s"
+ttl = "1s"
+on = ["order-placed"]
+every = "1h"
 [client_tls]
 ca = "ca.pem"
 cert = "cert.pem"
@@ -223,6 +239,20 @@ fn full_configuration_has_every_key() {
     }
     let missing: Vec<_> = survey().read.difference(&set).cloned().collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// A new key has to be in the table, and the table has to say the same as the code.
+#[test]
+fn page_says_whether_each_key_reloads() {
+    let table = reference::reload_table();
+    let read = survey().read;
+    let is_table = |key: &String| read.iter().any(|other| other.starts_with(&format!("{key}.")));
+    for key in read.iter().filter(|key| !is_table(key)) {
+        let root = key.split("[]").next().expect("a part");
+        let rows: Vec<_> = table.iter().filter(|row| row.has(root)).collect();
+        let [row] = *rows else { panic!("{key} is in {} rows", rows.len()) };
+        assert_eq!(row.needs_restart, is_among(root, RESTART), "{key}");
+    }
 }
 
 /// An editor that reads the schema must not call a valid file wrong.
@@ -344,7 +374,7 @@ fn collect_keys(path: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
         toml::Value::Table(table) => {
             for (key, value) in table {
                 let dot = if path.is_empty() { "" } else { "." };
-                let is_named = matches!(path, "source" | "sale.payment");
+                let is_named = matches!(path, "source" | "sale.payment" | "jobs");
                 let key = if is_named { "NAME" } else { key };
                 let path = format!("{path}{dot}{key}");
                 keys.insert(path.clone());

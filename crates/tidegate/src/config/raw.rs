@@ -11,6 +11,7 @@ use contract::Problem;
 use contract::config::TableReader;
 use edge::{EdgeSection, GatewayOptions, TlsFiles};
 use sale::SaleOptions;
+use sale::jobs::JobOptions;
 
 use super::listen::{self, Listen};
 use super::log::{self, LogFormat};
@@ -32,6 +33,7 @@ pub(super) const KEYS: &[&str] = &[
     "log",
     "audit",
     "sale",
+    "jobs",
     "contracts",
     "data",
 ];
@@ -51,6 +53,7 @@ pub(super) struct RawConfig {
     pub(super) log: LogFormat,
     pub(super) audit: AuditOptions,
     pub(super) sale: Option<SaleOptions>,
+    pub(super) jobs: BTreeMap<String, JobOptions>,
 }
 
 impl RawConfig {
@@ -63,6 +66,7 @@ impl RawConfig {
         // A source that could not be read is missing here.
         if problems.is_empty() {
             problems = source::complete(&mut raw.sources);
+            problems.extend(sale::jobs::check_kinds(&raw.jobs, raw.sale.is_some()));
         }
         (raw, problems)
     }
@@ -93,6 +97,8 @@ impl RawConfig {
         let audit = table.nested("audit", AuditOptions::KEYS, audit);
         let sale = |table: &mut TableReader<'_>| SaleOptions::read(table, folder, database_url);
         let sale = table.nested("sale", SaleOptions::KEYS, sale);
+        let jobs =
+            table.named_tables("jobs", JobOptions::KEYS, |table| JobOptions::read(table, folder));
         Self {
             node: node.unwrap_or_default(),
             listen: listen.unwrap_or_default(),
@@ -107,6 +113,7 @@ impl RawConfig {
             log: log.unwrap_or_default(),
             audit: audit.unwrap_or_default(),
             sale,
+            jobs,
         }
     }
 }

@@ -29,6 +29,35 @@ pub(super) fn rows() -> Vec<KeyRow> {
     rows
 }
 
+/// A row of the table about reloads.
+#[cfg(test)]
+pub(super) struct ReloadRow {
+    patterns: Vec<&'static str>,
+    pub(super) needs_restart: bool,
+}
+
+#[cfg(test)]
+impl ReloadRow {
+    /// Returns whether a key, or the table that it is, is in the row.
+    pub(super) fn has(&self, key: &str) -> bool {
+        super::settings::is_among(key, &self.patterns)
+            || super::settings::is_among(&format!("{key}.x"), &self.patterns)
+    }
+}
+
+/// Returns the rows of the table about reloads.
+#[cfg(test)]
+pub(super) fn reload_table() -> Vec<ReloadRow> {
+    let section = PAGE.split("\n## Reload\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let rows = section.unwrap_or_default().lines().filter(|line| line.starts_with("| "));
+    let rows = rows.filter_map(|line| {
+        let (keys, effect) = line.trim_matches(['|', ' ']).split_once(" | ")?;
+        let patterns = keys.split('`').skip(1).step_by(2).collect();
+        Some(ReloadRow { patterns, needs_restart: effect.starts_with("restart") })
+    });
+    rows.filter(|row| !row.patterns.is_empty()).collect()
+}
+
 /// Returns a text without the links and the code marks of Markdown.
 pub(super) fn plain_text(markdown: &str) -> String {
     let (mut text, mut rest) = (String::new(), markdown);

@@ -118,8 +118,10 @@ impl Node {
     }
 
     fn object(&self) -> Value {
+        // A key may be a table or a list of tables: the items of the list are not among the table's keys.
+        let properties = self.keys.iter().filter(|(name, _)| *name != "[]");
         let properties: Map<String, Value> =
-            self.keys.iter().map(|(name, node)| (name.clone(), node.value())).collect();
+            properties.map(|(name, node)| (name.clone(), node.value())).collect();
         let required: Vec<&String> =
             self.keys.iter().filter(|(_, node)| node.is_required).map(|(name, _)| name).collect();
         let mut object = json!({

@@ -64,6 +64,8 @@ fn url_at_any_key_hidden() {
         ("access.audit_log", &["file", "rotate"]),
         ("sale", sale::SaleOptions::KEYS),
         ("sale.payment.card", sale::payment::PaymentOptions::KEYS),
+        ("sale.workers", sale::jobs::JobWorkers::KEYS),
+        ("jobs.mail", sale::jobs::JobOptions::KEYS),
         ("data.price", &["key", "value", "staleness", "owner", "tags", "from"]),
         ("misspelt", &["url"]),
     ] {

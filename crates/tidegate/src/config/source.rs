@@ -37,7 +37,7 @@ pub(crate) struct Source {
     pub(crate) url: DatabaseUrl,
     /// Its tiers store the pages, and the values of contracts without a source.
     pub(crate) main: bool,
-    /// The addresses of its standbys; PostgreSQL only.
+    /// The addresses of its standbys; PostgreSQL and MariaDB only.
     pub(crate) replicas: Vec<DatabaseUrl>,
     /// The publication of the tables that contracts name.
     pub(crate) publication: String,
@@ -159,7 +159,7 @@ fn name(table: &mut TableReader<'_>, key: &str) -> String {
     table.text_with(key, identifier).unwrap_or_else(|| DEFAULT_NAME.to_owned())
 }
 
-/// Reads the addresses of standbys; both they and the primary have to be PostgreSQL's.
+/// Reads the addresses of standbys, which have the primary's engine.
 fn replicas(
     table: &mut TableReader<'_>,
     primary: Option<&DatabaseUrl>,
@@ -170,13 +170,19 @@ fn replicas(
         if primary == Some(&url) {
             let message = format!("`{url}` is the source itself");
             table.problem("conflict", &key, message, "name its standbys");
-        } else if !url.is_postgres() || primary.is_some_and(|primary| !primary.is_postgres()) {
-            let message = format!("`{url}`: only a PostgreSQL source has standbys");
-            table.problem("conflict", &key, message, "remove it");
+        } else if !primary.is_none_or(|primary| may_follow(&url, primary)) {
+            let message = format!("`{url}` can't be a standby of the source's database");
+            let help = "name standbys of a PostgreSQL source, or replicas of a MariaDB source";
+            table.problem("conflict", &key, message, help);
         }
         urls.push(url);
     }
     urls
+}
+
+fn may_follow(standby: &DatabaseUrl, primary: &DatabaseUrl) -> bool {
+    use DatabaseUrl::{MariaDb, Postgres};
+    matches!((standby, primary), (Postgres(_), Postgres(_)) | (MariaDb(_), MariaDb(_)))
 }
 
 /// Checks the source of posted events; `own_names`: the keys and values of Tidegate's own names in a database.

@@ -45,7 +45,7 @@ fn invalid_value_names_remedy() {
         ("postgres://shop@127.0.0.1:5432/shop", "oracle://x", "postgres://user@host:5432/database"),
         ("http://127.0.0.1:3000", "https://shop/path", "http://host:port"),
         ("127.0.0.1:8080", "8080", "gateway"),
-        ("/shop\"", "/shop\"\nreplicas = [\"sqlite:shop.db\"]", "only a PostgreSQL source"),
+        ("/shop\"", "/shop\"\nreplicas = [\"sqlite:shop.db\"]", "standbys of a PostgreSQL source"),
         ("/shop\"", "/shop\"\nreplicas = [\"postgres://a:b@h/c\", \"x\"]", "postgres://user@host"),
         ("[listen]", "[audit]\nsample = 1.5\n[listen]", "choose 0 to 1"),
         ("[listen]", "[audit]\nreads_per_second = -1.0\n[listen]", "choose 0 to 10000"),

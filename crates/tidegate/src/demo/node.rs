@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::error::StageError;
 use crate::config::{Config, ConfigError, Listen};
-use crate::node::{Listening, Node, NodeError};
+use crate::node::{Listening, Node, NodeError, Reloads};
 
 /// The demo's configuration, with placeholders for addresses and paths.
 const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
@@ -44,12 +44,18 @@ impl DemoNode {
         }
         config.listen = listen;
         config.governor = governor;
-        let node = Arc::new(Node::build(&config).await?);
-        let listening = Listening::bind_or_move(&config.listen)?;
+        let node = Self::serve(&config).await?;
+        node.node.wait_proven(PROOF_TIMEOUT).await.context("Tidegate did not start to follow")?;
+        Ok(node)
+    }
+
+    /// Starts a node, on other free ports where the configured ones are taken.
+    pub(super) async fn serve(config: &Config) -> Result<Self, StageError> {
+        let node = Arc::new(Node::build(config).await?);
+        let listening = Listening::bind_or_move(&config.listen, node.served())?;
         let at = listening.at.clone();
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Arc::clone(&node).run(listening, stopped));
-        node.wait_proven(PROOF_TIMEOUT).await.context("Tidegate did not start to follow")?;
+        let task = tokio::spawn(Arc::clone(&node).run(listening, stopped, Reloads::refused()));
         Ok(Self { at, node, stop, task })
     }
 

@@ -222,9 +222,16 @@ fn is_key_type(engine: Engine, data_type: &str) -> bool {
             "smallint" | "integer" | "bigint" | "text" | "character varying" | "uuid"
         ),
         // A text's collation decides which ids are equal.
-        Engine::MariaDb => {
-            matches!(name.as_str(), "tinyint" | "smallint" | "mediumint" | "int" | "bigint")
-        }
+        Engine::MariaDb => match name.split_once(" collate ") {
+            Some((
+                "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext",
+                collation,
+            )) => collation.ends_with("_bin"),
+            Some(_) => false,
+            None => {
+                matches!(name.as_str(), "tinyint" | "smallint" | "mediumint" | "int" | "bigint")
+            }
+        },
         Engine::Sqlite => ["int", "char", "text", "clob"].iter().any(|part| name.contains(part)),
     }
 }
@@ -351,6 +358,22 @@ mod tests {
             (contract.name.as_str(), &contract.hidden[..]),
             ("order", &["image".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn text_with_binary_collation_is_key_on_mariadb() {
+        for (data_type, is_key) in [
+            ("varchar collate utf8mb4_bin", true),
+            ("char collate ascii_bin", true),
+            ("varchar collate utf8mb4_general_ci", false),
+            ("enum collate utf8mb4_bin", false),
+            ("bigint", true),
+            ("int zerofill", false),
+        ] {
+            let products = table("products", &["sku"], &[("sku", data_type), ("n", "int")]);
+            let proposal = propose(Engine::MariaDb, &[products], &[]);
+            assert_eq!(proposal.contracts.len(), usize::from(is_key), "{data_type}: {proposal:?}");
+        }
     }
 
     #[test]

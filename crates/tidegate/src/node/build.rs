@@ -1,16 +1,10 @@
 //! Builds a node from its configuration.
 
-use std::fs::OpenOptions;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::listen::ListenerMetrics;
 use ::node::{FollowMetrics, Health, PeerClient};
-use access::{AuditLog, AuditLogError, Gate, TokenWatch};
-use cache::{Chance, SystemClock, ThreadChance};
-use coherence::Clock;
+use access::{Gate, TokenWatch};
 use contract::{Contracts, TextForms};
 use edge::PageAuditor;
 use edge::data::DataApi;
@@ -21,12 +15,16 @@ use super::audit::{HttpPeers, PeersToken};
 use super::connect::{self, Changes};
 use super::error::NodeError;
 use super::installation::{Installation, NodeParts};
+use super::kept::Kept;
 use super::listen::Served;
 use super::tls::TlsListeners;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 
-/// A node that is ready to follow and to serve.
+/// A node that is ready to follow and to serve, by one configuration.
 pub(crate) struct Node {
+    /// The parts of its process that other configurations use before and after it.
+    pub(super) kept: Arc<Kept>,
+    pub(super) settings: Settings,
     /// The sources, the main one first: at least one.
     pub(super) sources: Vec<Installation>,
     /// The contracts of all sources.
@@ -35,16 +33,11 @@ pub(crate) struct Node {
     pub(super) gate: Gate,
     /// The access tokens; `None`: none are needed.
     pub(super) tokens: Option<Arc<TokenWatch>>,
-    pub(super) audit_log: Option<AuditLog>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) chance: Arc<dyn Chance>,
     pub(super) health: Arc<Health>,
     pub(super) registry: Mutex<Registry>,
     pub(super) gateway: Option<edge::Gateway>,
-    pub(super) listener_metrics: [ListenerMetrics; 4],
-    pub(super) tls: TlsListeners,
     pub(super) page_audit: Option<Arc<PageAuditor>>,
-    pub(super) sale: Option<sale::Sale>,
+    pub(super) sale: Option<(sale::Sale, sale::jobs::Jobs)>,
     pub(super) longest_ttl: Duration,
 }
 
@@ -55,22 +48,50 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: what is missing, and how to get it.
     pub(crate) async fn build(config: &Config) -> Result<Self, NodeError> {
-        Box::pin(Self::assemble(config, Changes::Applied)).await
+        require_source(config)?;
+        let kept = Arc::new(Kept::open(config, Changes::Applied)?);
+        let node = Box::pin(Self::assemble(config, Changes::Applied, kept)).await?;
+        if let (Some((_, jobs)), Some(options)) = (&node.sale, &config.sale) {
+            jobs.record_kinds().await.map_err(|error| NodeError::Sale {
+                url: options.url.to_string(),
+                error: Box::new(error.into()),
+            })?;
+        }
+        Ok(node)
     }
 
-    /// As [`build`](Self::build), with or without the changes in the databases that a start makes.
-    pub(super) async fn assemble(config: &Config, changes: Changes) -> Result<Self, NodeError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let chance: Arc<dyn Chance> = Arc::new(ThreadChance);
-        let mut registry = Registry::default();
+    /// As [`build`](Self::build), without the changes in the databases that a start makes.
+    pub(super) async fn check(config: &Config) -> Result<(), NodeError> {
         require_source(config)?;
-        config.findings.log();
-        let access = Access::open(config, changes, &clock, &mut registry)?;
-        let tls = TlsListeners::open(config, &mut registry)?;
+        let kept = Arc::new(Kept::open(config, Changes::Planned)?);
+        Box::pin(Self::assemble(config, Changes::Planned, kept)).await.map(drop)
+    }
+
+    /// As [`build`](Self::build), in a process that serves by another configuration, which has the same values of
+    /// keys that need a restart. Nothing is altered anywhere unless all of it can be used.
+    pub(super) async fn replacement(config: &Config, kept: &Arc<Kept>) -> Result<Self, NodeError> {
+        require_source(config)?;
+        // The listeners read the files themselves: here they are only checked.
+        TlsListeners::open(config, &mut Registry::default())?;
+        let assemble = |changes| Box::pin(Self::assemble(config, changes, Arc::clone(kept)));
+        assemble(Changes::Planned).await?;
+        assemble(Changes::Applied).await
+    }
+
+    async fn assemble(
+        config: &Config,
+        changes: Changes,
+        kept: Arc<Kept>,
+    ) -> Result<Self, NodeError> {
+        let mut registry = Registry::default();
+        if changes == Changes::Applied {
+            config.findings.log();
+        }
+        let (gate, tokens) = access(config, &kept)?;
         let token = config.audit.peers_token.clone().map(PeersToken::read).transpose()?;
         let peers = HttpPeers::new(&config.audit.peers, &config.client_tls, token)?;
         let peers: Arc<dyn PeerClient> = Arc::new(peers);
-        let health = Arc::<Health>::default();
+        let health = Arc::new(Health::within(&kept.health));
         let named = config.main_first();
         let mut contracts = config.contracts.clone();
         for (name, source) in &named {
@@ -86,8 +107,7 @@ impl Node {
                 configured: &config.contracts,
                 contracts: &contracts,
                 memory: config.local.shared_by(named.len()),
-                clock: &clock,
-                chance: &chance,
+                kept: &kept,
                 peers: &peers,
                 health: if is_only { Arc::clone(&health) } else { health.of_source(name).into() },
             };
@@ -105,27 +125,27 @@ impl Node {
         let (main, others) = sources.split_first().ok_or_else(no_source)?;
         let others = others.iter().map(|other| (other.name.to_string(), other.engine.clone()));
         let others = others.collect();
-        let (main, clock_ref) = (&main.engine, &clock);
-        let gateway =
-            connect::gateway(config, &contracts, &forms, main, others, clock_ref, &mut registry)?;
-        let listener_metrics = ListenerMetrics::register(super::listen::NAMES, &mut registry);
+        let metrics = match changes {
+            Changes::Applied => Arc::clone(&kept.edge_metrics),
+            // A check shows nothing in the metrics of the gateway that serves.
+            Changes::Planned => Arc::new(edge::Metrics::new(&mut Registry::default())),
+        };
+        let (main, clock, metrics) = (&main.engine, &kept.clock, &metrics);
+        let gateway = connect::gateway(config, &contracts, &forms, main, others, clock, metrics)?;
         let page_audit = page_auditor(config, gateway.as_ref(), &sources, &mut registry);
-        let sale = connect::sale(config, &clock, &mut registry).await?;
-        let data = DataApi::new(served, access.gate.clone());
+        let sale = kept.sale(config).await?;
+        let data = DataApi::new(served, gate.clone());
         Ok(Self {
+            kept,
+            settings: config.settings.clone(),
             sources,
             contracts: Arc::new(contracts),
             data,
-            gate: access.gate,
-            tokens: access.tokens,
-            audit_log: access.audit_log,
-            clock,
-            chance,
+            gate,
+            tokens,
             health,
             registry: Mutex::new(registry),
             gateway,
-            listener_metrics,
-            tls,
             page_audit,
             sale,
             longest_ttl: config.longest_ttl(),
@@ -181,52 +201,19 @@ impl Node {
     }
 }
 
-/// The access rules of a node, with the files behind them.
-struct Access {
-    gate: Gate,
-    tokens: Option<Arc<TokenWatch>>,
-    audit_log: Option<AuditLog>,
-}
-
-impl Access {
-    /// Reads the tokens and opens the audit log. A check leaves no record in it.
-    fn open(
-        config: &Config,
-        changes: Changes,
-        clock: &Arc<dyn Clock>,
-        registry: &mut Registry,
-    ) -> Result<Self, NodeError> {
-        let metrics = access::Metrics::new(registry);
-        let options = config.access.clone();
-        let watch = |file| TokenWatch::open(file, metrics.clone(), &**clock).map(Arc::new);
-        let tokens = options.tokens.map(watch).transpose()?;
-        let open = |log| AuditLog::open(log, Arc::clone(clock), metrics.clone());
-        let audit_log = match (&options.audit_log, changes) {
-            (Some(log), Changes::Applied) => Some(open(log)?),
-            (Some(log), Changes::Planned) => {
-                check_writable(&log.file)?;
-                None
-            }
-            (None, _) => None,
-        };
-        let certificates = options.client_ca.map(|_| options.clients);
-        let (hosts, clock) = (options.hosts, Arc::clone(clock));
-        let gate = Gate::new(hosts, tokens.clone(), certificates, clock, metrics.clone());
-        Ok(Self { gate, tokens, audit_log })
-    }
-}
-
-/// Checks that an audit log can be appended to, or that its folder exists.
-fn check_writable(file: &Path) -> Result<(), AuditLogError> {
-    let failed = |source| AuditLogError::Io { path: file.to_owned(), source };
-    match OpenOptions::new().append(true).open(file) {
-        Ok(_) => Ok(()),
-        Err(err) if err.kind() == ErrorKind::NotFound => {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            folder.map_or(Ok(()), |folder| folder.metadata().map(drop)).map_err(failed)
-        }
-        Err(err) => Err(failed(err)),
-    }
+/// Reads the access tokens. Returns the access rules with them.
+fn access(
+    config: &Config,
+    Kept { clock, access_metrics, .. }: &Kept,
+) -> Result<(Gate, Option<Arc<TokenWatch>>), NodeError> {
+    let options = config.access.clone();
+    let watch = |file| TokenWatch::open(file, access_metrics.clone(), &**clock).map(Arc::new);
+    let tokens = options.tokens.map(watch).transpose()?;
+    let certificates = options.client_ca.map(|_| options.clients);
+    let clock = Arc::clone(clock);
+    let gate =
+        Gate::new(options.hosts, tokens.clone(), certificates, clock, access_metrics.clone());
+    Ok((gate, tokens))
 }
 
 /// Returns the auditor of the gateway's pages; `None` without a gateway, or where it is switched off.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ::node::{
     AuditLoop, FollowMetrics, Follower, FollowerParts, Health, Journal, LogInvalidator, LogSampler,
-    PeerClient, Renewer, SchemaDependent, SignatureRefusals, StandbyProbe, TokenIssuer,
-    check_claim, watch_standby,
+    PeerClient, Renewer, SchemaDependent, SignatureRefusals, TokenIssuer, check_claim,
+    watch_standby,
 };
 use cache::{Chance, Engine, EngineOptions, LocalMemory};
 use coherence::{Clock, Coverage, SamplePace, Subject};
@@ -23,11 +23,9 @@ use tokio::task::JoinSet;
 use super::audit::SampledAnswers;
 use super::connect::{self, Changes, FilteredContract, Standbys};
 use super::error::NodeError;
+use super::kept::{Kept, KeptSource};
 use super::posted_events::PostedEvents;
 use crate::config::{self, Config};
-
-/// The invalidations of a source that `/api/v1/invalidations` can show.
-const JOURNAL_RECORDS: usize = 10_000;
 
 /// A source that is ready to be followed and served.
 pub(super) struct Installation {
@@ -64,8 +62,7 @@ pub(super) struct NodeParts<'a> {
     pub(super) contracts: &'a Contracts,
     /// The share of each source.
     pub(super) memory: LocalMemory,
-    pub(super) clock: &'a Arc<dyn Clock>,
-    pub(super) chance: &'a Arc<dyn Chance>,
+    pub(super) kept: &'a Kept,
     pub(super) peers: &'a Arc<dyn PeerClient>,
     pub(super) health: Arc<Health>,
 }
@@ -86,7 +83,8 @@ impl Installation {
         forms: &mut TextForms,
         registry: &mut Registry,
     ) -> Result<(Self, Served), NodeError> {
-        let NodeParts { config, changes, memory, clock, chance, health, .. } = parts;
+        let NodeParts { config, changes, memory, kept, health, .. } = parts;
+        let (clock, chance) = (&kept.clock, &kept.chance);
         let configured = parts.configured.of_source(name, source.main);
         let contracts = Arc::new(parts.contracts.of_source(name, source.main));
         let audited = config.audit.reads_per_second > 0.0;
@@ -103,8 +101,8 @@ impl Installation {
         .await?;
         forms.extend(std::mem::take(&mut database.forms));
         let messages = database.message_keys.refusals().clone();
-        let (shared, values) =
-            connect::shared_tier(config, (name, source), memory, clock, registry).await?;
+        let KeptSource { shared, refusals: values, journal } =
+            kept.source(config, (name, source), memory).await?;
         let slot = source.events.as_ref().map_or(&source.slot, |events| &events.slot).clone();
         match check_claim(&*shared, &*database.source, &slot).await {
             // A tier that is away is identified when it answers: before that, nothing is read from it or stored in it.
@@ -157,7 +155,7 @@ impl Installation {
             posted_events,
             filtered,
             health,
-            journal: Arc::new(Journal::new(JOURNAL_RECORDS)),
+            journal,
             follow_metrics,
             audit,
             refusals: SignatureRefusals { values, messages },
@@ -165,11 +163,10 @@ impl Installation {
         Ok((installation, served))
     }
 
-    /// Starts the loops that follow the source. `longest_ttl`: the longest that any contract gives an entry.
+    /// Starts the loops of the source, apart from that which follows its log.
     pub(super) fn spawn_loops(
         &self,
         clock: &Arc<dyn Clock>,
-        longest_ttl: Duration,
         background: &mut JoinSet<Result<(), NodeError>>,
     ) {
         let engine = self.engine.clone();
@@ -191,7 +188,7 @@ impl Installation {
             Ok(())
         });
         for standby in &self.standbys.all {
-            let standby = Arc::clone(standby) as Arc<dyn StandbyProbe>;
+            let standby = Arc::clone(standby);
             let engine = self.engine.clone();
             let metrics = self.standbys.metrics.clone();
             background.spawn(async move {
@@ -219,6 +216,15 @@ impl Installation {
                 std::future::pending().await
             });
         }
+    }
+
+    /// Starts the loop that follows the log of the source. `longest_ttl`: the longest that any contract gives an entry.
+    pub(super) fn spawn_follower(
+        &self,
+        clock: &Arc<dyn Clock>,
+        longest_ttl: Duration,
+        background: &mut JoinSet<Result<(), NodeError>>,
+    ) {
         if let Some((feed, renewer)) = self.feed.lock().take() {
             let follower = Follower::new(feed, renewer, self.follower_parts(clock, longest_ttl));
             let (name, url) = (self.name.to_string(), self.url.clone());

@@ -66,12 +66,14 @@ impl Listening {
     ///
     /// # Errors
     /// [`NodeError::Listen`]: not even a free port can be bound.
-    pub(crate) fn bind_or_move(listen: &Listen) -> Result<Self, NodeError> {
+    pub(crate) fn bind_or_move(listen: &Listen, served: Served) -> Result<Self, NodeError> {
         let (mut at, backlog) = (listen.clone(), listen.backlog);
-        let gateway = Some(bind_or_any(&mut at.gateway, backlog)?);
+        let gateway =
+            if served.gateway { Some(bind_or_any(&mut at.gateway, backlog)?) } else { None };
         let data = bind_or_any(&mut at.data, backlog)?;
         let admin = bind_or_any(&mut at.admin, backlog)?;
-        Ok(Self { gateway, data, admin, sale: None, at })
+        let sale = if served.sale { Some(bind_or_any(&mut at.sale, backlog)?) } else { None };
+        Ok(Self { gateway, data, admin, sale, at })
     }
 
     /// Makes acceptors of the listeners. The admin listener accepts from the reserve of descriptors, so that

@@ -53,7 +53,7 @@ pub(crate) async fn probe(config: &Config) -> Vec<Probe> {
         probes.push(Probe::new("sale", &options.url, opened.map(drop)));
     }
     if probes.iter().all(|probe| probe.result.is_ok())
-        && let Err(err) = Box::pin(Node::assemble(config, Changes::Planned)).await
+        && let Err(err) = Node::check(config).await
     {
         probes.push(Probe::new("node", "this process", Err(err)));
     }

@@ -31,12 +31,13 @@ impl TlsListeners {
     /// [`NodeError::Tls`].
     pub(super) fn open(config: &Config, registry: &mut Registry) -> Result<Self, NodeError> {
         let metrics = TlsMetrics::register(registry);
-        let (listen, client_ca) = (&config.listen, config.access.client_ca.as_ref());
-        let open = |at: usize, tls: &Option<ListenerTls>, client_ca, alpn| {
+        let (listen, access) = (&config.listen, &config.access);
+        let clients = || (access.client_ca.clone(), access.client_crl.clone());
+        let open = |at: usize, tls: &Option<ListenerTls>, (client_ca, client_crl), alpn| {
             let Some(ListenerTls { certificates, min_version }) = tls.clone() else {
                 return Ok::<_, NodeError>(None);
             };
-            let files = ServerFiles { certificates, client_ca, min_version, alpn };
+            let files = ServerFiles { certificates, client_ca, client_crl, min_version, alpn };
             let name = NAMES[at];
             let server =
                 ServerTls::open(files).map_err(|error| NodeError::Tls { listener: name, error })?;
@@ -44,10 +45,10 @@ impl TlsListeners {
             Ok(Some(Arc::new(TlsListener::new(name, server, timeout, metrics.clone()))))
         };
         Ok(Self([
-            open(0, &listen.tls.gateway, None, HTTP)?,
-            open(1, &listen.tls.data, client_ca.cloned(), HTTP_1)?,
-            open(2, &listen.tls.admin, client_ca.cloned(), HTTP_1)?,
-            open(3, &listen.tls.sale, client_ca.cloned(), HTTP_1)?,
+            open(0, &listen.tls.gateway, (None, None), HTTP)?,
+            open(1, &listen.tls.data, clients(), HTTP_1)?,
+            open(2, &listen.tls.admin, clients(), HTTP_1)?,
+            open(3, &listen.tls.sale, clients(), HTTP_1)?,
         ]))
     }
 

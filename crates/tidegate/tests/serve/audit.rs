@@ -99,10 +99,14 @@ fn unwatched_column_change_found() {
     let stack = Stack::start();
     // The log then proves that an update leaves the watched columns as they are.
     stack.sql("alter table products replica identity full");
-    // The linter can't see the columns of an expression.
+    // The database does not analyse the body of such a function, so a start can't see the column that it reads.
+    stack.sql(
+        "create function price_of(product int) returns int language plpgsql stable as \
+         'begin return (select price_cents from products where id = product); end'",
+    );
     let node = stack.node_with(|config| {
         config
-            .replace("select price_cents,", "select price_cents + 0 as price_cents,")
+            .replace("select price_cents,", "select price_of(id) as price_cents,")
             .replace("[\"price_cents\", \"currency\"]", "[\"currency\"]")
     });
     node.wait("a cached answer", |node| tier(&node.get(42)) == Some("local"));

@@ -46,6 +46,49 @@ fn page_bound_follows_its_tags() {
     }
 }
 
+/// A contract of pages only, whose tags are texts.
+const BRANDS: &str = r#"
+[data.brand]
+key       = "v1:catalog:brand:{id}"
+from      = { source = "shop", table = "brand", key = "id" }
+page_tags = ["brand-{name}"]
+staleness = "1s"
+owner     = "catalogue"
+approved  = { by = ["product"], on = 2026-11-02 }
+"#;
+
+/// As a tag alone, `brand-nike,` would be of a brand with a comma in its name.
+#[test]
+fn tags_in_a_list_reach_the_page() {
+    let stack = Stack::start();
+    stack.sql(
+        "create table brand(id int primary key, name text, v int); \
+         alter table brand replica identity full; insert into brand values (1, 'nike', 1), (2, 'puma', 1)",
+    );
+    let node = stack.node_with(|config| config + BRANDS);
+    for (number, tags) in
+        [(2, "brand-nike, brand-puma"), (3, "brand-nike,brand-puma"), (4, "brand-nike;brand-puma")]
+    {
+        page(&stack, tags, &format!("v{}", number - 1));
+        let get = || {
+            let path = format!("/p/{number}");
+            harness::http::get(node.gateway, &path, crate::stack::DEADLINE).expect("a page")
+        };
+        node.wait("a cached page", |_| tier(&get()) == Some("edge"));
+        page(&stack, tags, &format!("v{number}"));
+        stack.sql(&format!("update brand set v = {number} where name = 'nike'"));
+        let committed = crate::stack::now();
+        node.wait("the new page", |_| {
+            let asked = committed.elapsed().as_secs_f64() * 1e3;
+            let answer = get();
+            let is_new = answer.text().contains(&format!("v{number}"));
+            let admits = bound_ms(&answer).is_none_or(|bound| asked <= bound + 1.0);
+            assert!(is_new || admits, "{asked} ms after the commit: {answer:?}");
+            is_new
+        });
+    }
+}
+
 /// A contract of pages only, whose tags are made of columns of several types.
 const TYPED: &str = r#"
 [data.typed]

@@ -6,5 +6,6 @@ mod api;
 mod checkout;
 mod command;
 mod faults;
+mod jobs;
 mod load;
 mod stand;

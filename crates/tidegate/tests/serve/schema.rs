@@ -4,8 +4,10 @@
 mod computed;
 mod definitions;
 mod publication;
+mod rights;
 mod rows;
 mod types;
+mod unwatched;
 
 use harness::http::{self, Response};
 

@@ -445,3 +445,11 @@ fn variants_read_on_sqlite() {
     node.wait("the new price", |_| cents("EUR") == "{\"cents\":1300}");
     assert_eq!(cents("GBP"), "{\"cents\":1042}");
 }
+
+#[test]
+fn every_table_reaches_entries_on_sqlite() {
+    let shop = Shop::create();
+    shop.sql(&crate::joins::tables("text"));
+    let node = shop.launch(crate::joins::CONTRACTS).ready();
+    crate::joins::assert_joins(&node, &|sql| shop.sql(sql));
+}

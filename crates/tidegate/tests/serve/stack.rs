@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::http::{self, Response};
@@ -127,6 +127,15 @@ impl Stack {
         self.launch_with_env(&[], edit)
     }
 
+    /// Returns the configuration's file of a node.
+    pub(crate) fn file_of(&self, node: &Node) -> PathBuf {
+        self.file_at(node.admin.port())
+    }
+
+    fn file_at(&self, admin_port: u16) -> PathBuf {
+        self.folder.path().join(format!("tidegate-{admin_port}.toml"))
+    }
+
     /// Starts a node without waiting, with environment variables.
     pub(crate) fn launch_with_env(
         &self,
@@ -135,7 +144,7 @@ impl Stack {
     ) -> Node {
         let ports = [(); 3].map(|()| Port::reserve().expect("a free port"));
         let [gateway, data, admin] = &ports;
-        let path = self.folder.path().join(format!("tidegate-{}.toml", admin.number()));
+        let path = self.file_at(admin.number());
         std::fs::write(&path, edit(self.config([gateway, data, admin]))).expect("written");
         let process = start(&path, env);
         let [gateway, data, admin] = ports.each_ref().map(Port::addr);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache::origin::postgres::{PostgresOrigin, PostgresPool};
 use cache::{Content, Loaded, Origin, SystemClock};
-use contract::{Cell, Contract, Op, Projected, RowChange};
+use contract::{Cell, Contract, Op, Projected, RowChange, SqlDialect};
 use feed::{Feed, FeedEvent, PostgresFeed, PostgresOptions, PostgresSource, Source, TrackedTable};
 use harness::Postgres;
 use rand::prelude::*;
@@ -260,7 +260,7 @@ async fn compare(seed: u64) {
     let url: database::postgres::PostgresUrl =
         postgres.url_as("shop", "shop").parse().expect("a url");
     let contract = contract();
-    let projection = contract.projection().expect("a projection");
+    let projection = contract.projection(SqlDialect::Postgres).expect("a projection");
     let columns: Vec<String> = ["id".to_owned()].into_iter().chain(columns_of(|_| true)).collect();
     let tables = vec![TrackedTable {
         table: "typed".into(),

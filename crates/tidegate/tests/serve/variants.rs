@@ -1,5 +1,8 @@
 //! Variants: a price per currency, which readers name in the query string and the statement as `$currency`.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+
 use harness::http::{self, Response};
 
 use crate::mariadb;
@@ -17,7 +20,7 @@ fn with_variant(config: &str) -> String {
 [data.product_price]
 key = "v1:catalog:price:{{id}}:{{currency}}"
 value = "select cents from prices where product_id = $id and currency = $currency"
-from = {{ source = "shop", table = "prices", key = "product_id", columns = ["cents"] }}
+from = {{ source = "shop", table = "prices", key = "product_id", columns = ["cents", "currency"] }}
 tags = ["product-{{id}}"]
 staleness = "1s"
 unproven = "read-origin"
@@ -106,4 +109,47 @@ fn variant_of_other_type_refused_at_start() {
     let node = stack.node_with(cast);
     assert_eq!(cents(&node, "42?currency=GBP"), Some(1042));
     assert_eq!(get(&node, "/data/product_price/42?currency=XXX").status, 404);
+}
+
+/// Answers one request with its target.
+fn answer_with_target(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut head = BufReader::new(stream.try_clone()?).lines();
+    let first = head.next().transpose()?.unwrap_or_default();
+    while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let body = serde_json::json!({ "target": first.split(' ').nth(1) }).to_string();
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+}
+
+#[test]
+fn variants_read_from_service() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer_with_target(stream));
+        }
+    });
+    let contract = format!(
+        r#"
+[data.quote]
+key = "v1:pricing:quote:{{id}}:{{currency}}"
+value = {{ http = "http://{address}/{{currency}}/quotes?id={{id}}", timeout = "20s" }}
+staleness = "60s"
+owner = "pricing"
+approved = {{ by = ["product"], on = 2026-11-02 }}
+"#
+    );
+    let stack = Stack::start();
+    let node = stack.node_with(|config| config + &contract);
+    for (currency, path) in [("GBP", "/GBP/"), ("a%2Fb", "/a%2Fb/")] {
+        let answer = get(&node, &format!("/data/quote/42?currency={currency}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.text(), format!("{{\"target\":\"{path}quotes?id=42\"}}"));
+    }
+    assert_eq!(get(&node, "/data/quote/42").status, 400);
+    assert_eq!(get(&node, "/data/quote/42?currency=..").status, 400);
 }

@@ -25,6 +25,27 @@ pub struct TlsClient {
     state: Mutex<State>,
 }
 
+/// The files that a connection was made with.
+#[derive(Debug)]
+pub struct TlsVersion {
+    client: Arc<TlsClient>,
+    config: Arc<ClientConfig>,
+}
+
+impl TlsVersion {
+    /// Whether a new connection would be made with the same files, as far as is known. They are read again beside the
+    /// caller, so a change is known with a later call.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        if self.client.recent().is_none() {
+            let client = Arc::clone(&self.client);
+            tokio::task::spawn_blocking(move || client.read_files());
+        }
+        let state = self.client.state.lock();
+        state.config.as_ref().is_none_or(|config| Arc::ptr_eq(config, &self.config))
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     read_at: Option<Instant>,
@@ -50,7 +71,8 @@ impl TlsClient {
         self.read_files().map(drop)
     }
 
-    /// Encrypts a connection to `host`, a name or an address, whose certificate has to be for it.
+    /// Encrypts a connection to `host`, a name or an address, whose certificate has to be for it. Returns the version
+    /// of the files with it.
     ///
     /// # Errors
     /// [`TlsFailure`].
@@ -58,9 +80,10 @@ impl TlsClient {
         self: &Arc<Self>,
         host: &str,
         stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, TlsFailure> {
+    ) -> Result<(TlsStream<TcpStream>, TlsVersion), TlsFailure> {
         let config = self.config().await?;
-        self.options.connect(config, host, stream).await
+        let stream = self.options.connect(Arc::clone(&config), host, stream).await?;
+        Ok((stream, TlsVersion { client: Arc::clone(self), config }))
     }
 
     async fn config(self: &Arc<Self>) -> Result<Arc<ClientConfig>, TlsFailure> {

@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig, version};
 
-use super::files::{CERTIFICATE, CLIENT_CA, Contents, KEY, MinVersion, ServerFiles};
+use super::files::{CERTIFICATE, CLIENT_CA, CLIENT_CRL, Contents, KEY, MinVersion, ServerFiles};
 use super::resolver::ByName;
+use super::revocation::{RevocationList, parse_lists};
 use crate::certificate::Certificate;
 use crate::failure::TlsFailure;
 use crate::options::Identity;
@@ -20,6 +22,7 @@ use crate::pem::{Content, parse_certificates, parse_key};
 pub(super) struct Built {
     pub(super) config: Arc<ServerConfig>,
     pub(super) certificates: Vec<Certificate>,
+    pub(super) revocation_lists: Vec<RevocationList>,
 }
 
 impl ServerFiles {
@@ -40,10 +43,15 @@ impl ServerFiles {
             .with_protocol_versions(versions)
             .map_err(TlsFailure::lost)?;
         let client_ca = self.client_ca.as_deref().zip(contents.client_ca.as_ref());
+        let client_crl = self.client_crl.as_deref().zip(contents.client_crl.as_ref());
+        let (lists, revocation_lists) = match client_crl {
+            None => Default::default(),
+            Some((path, Content(pem))) => parse_lists(path, pem)?,
+        };
         let builder = match client_ca {
             None => builder.with_no_client_auth(),
             Some((path, Content(pem))) => {
-                builder.with_client_cert_verifier(client_verifier(path, pem, &provider)?)
+                builder.with_client_cert_verifier(client_verifier(path, pem, lists, &provider)?)
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(named)));
@@ -52,9 +60,13 @@ impl ServerFiles {
             // Resumption without memory per client. A resumed session keeps the client certificate of the first,
             // so where there is one, sessions end with the authorities that have accepted it.
             config.ticketer = ring::Ticketer::new().map_err(TlsFailure::lost)?;
+        } else if client_crl.is_some() {
+            // A resumed session would not be compared with the lists, whose time may have ended.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
         }
         let certificates = pairs.into_iter().map(|(_, certificate)| certificate).collect();
-        Ok(Built { config: Arc::new(config), certificates })
+        Ok(Built { config: Arc::new(config), certificates, revocation_lists })
     }
 }
 
@@ -87,10 +99,12 @@ fn pair(
 }
 
 /// Returns the verifier of client certificates. A client without one is accepted: probes of health have none, and
-/// tokens may be accepted beside certificates.
+/// tokens may be accepted beside certificates. With `lists`, each authority of a client's chain needs one that is
+/// current: without it, the certificate may have been revoked.
 fn client_verifier(
     path: &Path,
     pem: &[u8],
+    lists: Vec<CertificateRevocationListDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsFailure> {
     let mut roots = RootCertStore::empty();
@@ -102,6 +116,14 @@ fn client_verifier(
         roots.add(root).map_err(|err| unusable(&err))?;
     }
     let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    verifier.allow_unauthenticated().build().map_err(|err| unusable(&err))
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .with_crls(lists)
+            .enforce_revocation_expiration();
+    verifier.allow_unauthenticated().build().map_err(|err| match err {
+        VerifierBuilderError::InvalidCrl(err) => TlsFailure::misconfigured(
+            format!("{CLIENT_CRL}: {err:?}"),
+            "issue the list again, by RFC 5280, for all reasons and all certificates",
+        ),
+        err => unusable(&err),
+    })
 }

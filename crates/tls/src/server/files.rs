@@ -10,6 +10,7 @@ use crate::pem::{Content, read_pem};
 pub(super) const CERTIFICATE: &str = "cert";
 pub(super) const KEY: &str = "key";
 pub(super) const CLIENT_CA: &str = "client_ca";
+pub(super) const CLIENT_CRL: &str = "client_crl_file";
 
 /// The lowest accepted version of TLS.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -28,6 +29,8 @@ pub struct ServerFiles {
     pub certificates: Vec<Identity>,
     /// The authorities of client certificates; `None`: clients are not asked for one.
     pub client_ca: Option<PathBuf>,
+    /// The lists of revoked client certificates; `None`: none is revoked. Has no effect without authorities.
+    pub client_crl: Option<PathBuf>,
     /// The lowest accepted version.
     pub min_version: MinVersion,
     /// The protocols that are offered by ALPN, the preferred one first.
@@ -40,6 +43,14 @@ pub(super) struct Contents {
     /// Certificate and key of each.
     pub(super) certificates: Vec<(Content, Content)>,
     pub(super) client_ca: Option<Content>,
+    pub(super) client_crl: Option<Content>,
+}
+
+impl Contents {
+    /// Whether clients are judged by the same authorities and lists.
+    pub(super) fn has_trust_of(&self, other: &Self) -> bool {
+        self.client_ca == other.client_ca && self.client_crl == other.client_crl
+    }
 }
 
 impl ServerFiles {
@@ -49,10 +60,13 @@ impl ServerFiles {
             let key = read_pem(KEY, &files.key)?;
             Ok((Content(certificate), Content(key)))
         };
-        let ca = self.client_ca.as_deref().map(|path| read_pem(CLIENT_CA, path)).transpose()?;
+        let optional = |option, path: &Option<PathBuf>| {
+            path.as_deref().map(|path| read_pem(option, path).map(Content)).transpose()
+        };
         Ok(Contents {
             certificates: self.certificates.iter().map(pair).collect::<Result<_, TlsFailure>>()?,
-            client_ca: ca.map(Content),
+            client_ca: optional(CLIENT_CA, &self.client_ca)?,
+            client_crl: optional(CLIENT_CRL, &self.client_crl)?,
         })
     }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use rustls::ServerConfig;
+use tokio::sync::watch;
 
 use super::build::Built;
 use super::files::{Contents, ServerFiles};
+use super::revocation::RevocationList;
 use crate::certificate::Certificate;
 use crate::failure::TlsFailure;
 
@@ -22,6 +24,22 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ServerTls {
     files: ServerFiles,
     state: RwLock<State>,
+    /// The number of changes of the authorities and revocation lists of clients.
+    trust: watch::Sender<u64>,
+}
+
+/// The authorities and revocation lists that have accepted the certificate of a client.
+#[derive(Debug)]
+pub struct ClientTrust(watch::Receiver<u64>);
+
+impl ClientTrust {
+    /// Waits until they have changed: they may not accept the certificate any more.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The listener is gone, and does not change.
+            std::future::pending().await
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -30,6 +48,15 @@ struct State {
     contents: Contents,
     config: Arc<ServerConfig>,
     certificates: Arc<[Certificate]>,
+    revocation_lists: Arc<[RevocationList]>,
+}
+
+impl State {
+    fn new(contents: Contents, built: Built) -> Self {
+        let Built { config, certificates, revocation_lists } = built;
+        let certificates = certificates.into();
+        Self { contents, config, certificates, revocation_lists: revocation_lists.into() }
+    }
 }
 
 impl ServerTls {
@@ -39,15 +66,27 @@ impl ServerTls {
     /// [`TlsFailure::Misconfigured`]: a listener does not start without valid files.
     pub fn open(files: ServerFiles) -> Result<Self, TlsFailure> {
         let contents = files.read()?;
-        let Built { config, certificates } = files.build(&contents)?;
-        let state = State { contents, config, certificates: certificates.into() };
-        Ok(Self { files, state: RwLock::new(state) })
+        let built = files.build(&contents)?;
+        let state = RwLock::new(State::new(contents, built));
+        Ok(Self { files, state, trust: watch::Sender::default() })
     }
 
     /// Returns the configuration for a new connection.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.state.read().config)
+    }
+
+    /// Returns the trust in the clients of connections with [`config`](Self::config), which was taken before it.
+    #[must_use]
+    pub fn client_trust(&self) -> ClientTrust {
+        ClientTrust(self.trust.subscribe())
+    }
+
+    /// Returns the lists of revoked client certificates.
+    #[must_use]
+    pub fn revocation_lists(&self) -> Arc<[RevocationList]> {
+        Arc::clone(&self.state.read().revocation_lists)
     }
 
     /// Returns the certificates, in the order of the configuration.
@@ -85,11 +124,15 @@ impl ServerTls {
             Err(err) => Err(err),
         };
         match made {
-            Ok(Some((contents, Built { config, certificates }))) => {
-                let names: Vec<_> = certificates.iter().map(Certificate::label).collect();
+            Ok(Some((contents, built))) => {
+                let names: Vec<_> = built.certificates.iter().map(Certificate::label).collect();
                 tracing::info!(certificates = names.join(", "), "certificates read again");
-                let certificates = certificates.into();
-                *self.state.write() = State { contents, config, certificates };
+                let mut state = self.state.write();
+                let has_same_trust = contents.has_trust_of(&state.contents);
+                *state = State::new(contents, built);
+                if !has_same_trust {
+                    self.trust.send_modify(|changes| *changes += 1);
+                }
                 None
             }
             Ok(None) => None,
@@ -115,6 +158,7 @@ mod tests {
         ServerFiles {
             certificates: vec![pair],
             client_ca: None,
+            client_crl: None,
             min_version: MinVersion::default(),
             alpn: &[],
         }

@@ -53,6 +53,11 @@ impl<K: Clone + Eq + Hash, T: Clone> SingleFlight<K, T> {
         self.0.lock().contains_key(key)
     }
 
+    /// Returns the number of flights.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Joins the flight of `key`, or starts one for a reader of `party`.
     pub(crate) fn join(
         &self,

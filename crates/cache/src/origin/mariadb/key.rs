@@ -64,6 +64,12 @@ impl KeyType {
         }
     }
 
+    /// Whether equal values of both types have the same texts.
+    pub(super) fn has_texts_of(&self, other: &Self) -> bool {
+        let is_number = |kind: &Self| matches!(kind, Self::Integer { .. });
+        is_number(self) == is_number(other)
+    }
+
     /// Returns an id that the type takes, whether or not there is a row of it.
     pub(super) fn any_id(&self) -> &str {
         match self {
@@ -95,6 +101,26 @@ impl KeyType {
         match self {
             Self::Integer { .. } => format!("({id})"),
             Self::Text | Self::Label(_) => mariadb_literal(id),
+        }
+    }
+
+    /// Returns the SQL expression by which keys are ordered; `column` is the key column.
+    pub(super) fn order(&self, column: &str) -> String {
+        match self {
+            Self::Integer { .. } | Self::Text => column.to_owned(),
+            // The server sorts labels by their numbers and compares them as texts.
+            Self::Label(_) => format!("{column} + 0"),
+        }
+    }
+
+    /// Returns the place of an id in that order, as an SQL literal.
+    pub(super) fn order_literal(&self, id: &str) -> String {
+        match self {
+            Self::Integer { .. } | Self::Text => self.literal(id),
+            Self::Label(labels) => {
+                let at = labels.iter().position(|label| label == id);
+                at.map_or(0, |at| at + 1).to_string()
+            }
         }
     }
 }
@@ -137,6 +163,7 @@ mod tests {
             assert!(!status.writes(id), "{id:?}");
         }
         assert_eq!((status.any_id(), &*status.literal("é")), ("open", "_utf8mb4 x'c3a9'"));
+        assert_eq!((&*status.order("`s`"), &*status.order_literal("it's")), ("`s` + 0", "2"));
         assert_eq!(of("enum('a''')").expect("an enum").any_id(), "a'");
         for malformed in ["enum('a", "enum('a'b')", "enum()"] {
             assert_eq!(of(malformed), None, "{malformed}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coherence::bound::ServerLog;
-use coherence::{Lsn, server_digest};
+use coherence::{Lsn, Replayed, server_digest};
 use contract::fnv1a;
 use database::mariadb::{
     Answer, ConnectConfig, CurrentServer, MariaDbUrl, Pool, READ_ONLY, ResultSet, ServerIdentity,
@@ -77,22 +77,63 @@ impl MariaDbPool {
 
     /// Runs the statements in one transaction with one snapshot, sent as one packet.
     pub(super) async fn snapshot(&self, statements: &[String]) -> Result<Snapshot, OriginError> {
-        let mut packet = vec!["start transaction"];
-        packet.extend(statements.iter().map(String::as_str));
-        packet.extend(["show status like 'binlog_snapshot_%'", "commit"]);
-        let Answer { results, server } = self.0.run(OPERATION, &packet).await?;
-        let mut results = results.into_iter().skip(1);
-        let found: Vec<ResultSet> = results.by_ref().take(statements.len()).collect();
         // The log contains every commit that a snapshot shows.
-        let end = results.next().map(|result| result.rows).unwrap_or_default();
+        const END: &str = "show status like 'binlog_snapshot_%'";
+        let Framed { results: found, last: end, server, .. } =
+            self.transaction(None, statements, END).await?;
+        let end = end.rows;
         let status = |name: &str| {
             let row = end.iter().find(|row| row.first().and_then(text).as_deref() == Some(name))?;
             text(row.get(1)?)
         };
         let seen = status("Binlog_snapshot_file").zip(status("Binlog_snapshot_position"));
         let seen = seen.and_then(|(file, offset)| Lsn::in_binlog(&file, offset.parse().ok()?));
-        Ok(Snapshot { results: found, source: LoadSource { seen, log: log_of(&server) } })
+        let source = LoadSource { seen, log: Some(log_of(&server)), replayed: None };
+        Ok(Snapshot { results: found, source })
     }
+
+    /// Runs `first` by itself, then the statements in one transaction, and `last` after them; all as one packet.
+    pub(super) async fn transaction(
+        &self,
+        first: Option<&str>,
+        statements: &[String],
+        last: &str,
+    ) -> Result<Framed, OriginError> {
+        let mut packet: Vec<&str> = first.into_iter().collect();
+        packet.push("start transaction");
+        packet.extend(statements.iter().map(String::as_str));
+        packet.extend([last, "commit"]);
+        let Answer { results, server } = self.0.run(OPERATION, &packet).await?;
+        let mut results = results.into_iter();
+        let first = first.and_then(|_| results.next());
+        let results_of_items = results.by_ref().skip(1).take(statements.len()).collect();
+        let missing = || OriginError::broken("a statement has no result");
+        Ok(Framed {
+            first,
+            results: results_of_items,
+            last: results.next().ok_or_else(missing)?,
+            server,
+        })
+    }
+
+    /// Runs statements without a transaction, as one packet.
+    pub(super) async fn run_all(
+        &self,
+        statements: &[&str],
+    ) -> Result<(Vec<ResultSet>, ServerIdentity), OriginError> {
+        let Answer { results, server } = self.0.run(OPERATION, statements).await?;
+        Ok((results, server))
+    }
+}
+
+/// The results of a transaction and of the statements around it.
+pub(super) struct Framed {
+    pub(super) first: Option<ResultSet>,
+    /// The result of each statement.
+    pub(super) results: Vec<ResultSet>,
+    pub(super) last: ResultSet,
+    /// The server that has run them.
+    pub(super) server: ServerIdentity,
 }
 
 /// The results of statements that one snapshot has answered.
@@ -107,8 +148,10 @@ pub(super) struct Snapshot {
 pub(super) struct LoadSource {
     /// The end of the log after the snapshot was taken.
     pub(super) seen: Option<Lsn>,
-    /// The log of the server that answered.
-    pub(super) log: ServerLog,
+    /// The log of the primary that answered.
+    pub(super) log: Option<ServerLog>,
+    /// The position that the standby that answered had replayed before.
+    pub(super) replayed: Option<Replayed>,
 }
 
 /// Returns the log of a server as the feed identifies it. `reset master` begins another timeline.

@@ -4,13 +4,13 @@
 //! calls the same function; a cast to `text` differs from it, for a boolean for example. Both are then reduced
 //! to one text by [`JsonForm::canonical`].
 
-use contract::{Contract, JsonForm};
+use contract::{Contract, JsonForm, MatchedColumns, TableColumn};
 use database::postgres::{ColumnType, PooledConnection};
 use database::quoting::identifier;
 
-use super::pool::{column_error, origin_error};
+use super::pool::{column_error, origin_error, table_identifier};
 use crate::origin::error::OriginError;
-use crate::origin::sql::no_such_table;
+use crate::origin::sql::{no_such_table, other_type};
 
 const NUMERIC: u32 = 1700;
 const BPCHAR: u32 = 1042;
@@ -73,18 +73,8 @@ impl NameColumns {
         table: &str,
     ) -> Result<Self, OriginError> {
         let wanted = contract.load_columns();
-        let rows = client.query(ColumnType::QUERY, &[&table, &wanted]).await;
-        let rows = rows.map_err(|err| origin_error(&err))?;
-        let types = rows.iter().map(ColumnType::from_row).collect::<Result<Vec<_>, _>>();
-        let mut types = types.map_err(|err| column_error(&err))?;
         let own_name = contract.from.as_ref().map(|from| from.table.as_str()).unwrap_or_default();
-        let mut columns = Vec::with_capacity(wanted.len());
-        for column in wanted {
-            let Some(at) = types.iter().position(|found| found.column == column) else {
-                return Err(no_such_table(&contract.name, own_name, column));
-            };
-            columns.push(types.swap_remove(at));
-        }
+        let columns = read_types(client, contract, (table, own_name), &wanted).await?;
         let columns = Self { columns };
         columns.check(contract, own_name)?;
         Ok(columns)
@@ -113,6 +103,16 @@ impl NameColumns {
         &self.columns[0]
     }
 
+    /// Returns the columns of the item: the key, and those of variants.
+    pub(super) fn of_item<'c>(
+        &'c self,
+        contract: &'c Contract,
+    ) -> impl Iterator<Item = &'c ColumnType> {
+        let variants = contract.from.iter().flat_map(|from| &from.variants);
+        let of_name = |name: &String| self.columns.iter().find(|column| column.column == *name);
+        [self.key()].into_iter().chain(variants.filter_map(of_name))
+    }
+
     /// Returns SQL for the list of the columns' texts.
     pub(super) fn texts(&self) -> String {
         let texts: Vec<String> = self
@@ -129,8 +129,73 @@ impl NameColumns {
     }
 }
 
+/// Reads the types of columns from the catalogue. `table`: as an SQL identifier, and as the contract names it.
+async fn read_types(
+    client: &PooledConnection,
+    contract: &Contract,
+    (table, name): (&str, &str),
+    wanted: &[&str],
+) -> Result<Vec<ColumnType>, OriginError> {
+    let rows = client.query(ColumnType::QUERY, &[&table, &wanted]).await;
+    let rows = rows.map_err(|err| origin_error(&err))?;
+    let types = rows.iter().map(ColumnType::from_row).collect::<Result<Vec<_>, _>>();
+    let mut types = types.map_err(|err| column_error(&err))?;
+    let mut columns = Vec::with_capacity(wanted.len());
+    for column in wanted {
+        let Some(at) = types.iter().position(|found| found.column == *column) else {
+            return Err(no_such_table(&contract.name, name, column));
+        };
+        columns.push(types.swap_remove(at));
+    }
+    Ok(columns)
+}
+
+/// Checks that the columns by which rows of joined tables name entries have the texts of those that they are matched
+/// with.
+pub(super) async fn check_joined(
+    client: &PooledConnection,
+    contract: &Contract,
+) -> Result<(), OriginError> {
+    for MatchedColumns { own, joined } in contract.matched_columns() {
+        let kind = read_type(client, contract, joined).await?;
+        if let Some(problem) = key_problem(&kind) {
+            return Err(OriginError::broken(format!(
+                "contract {}: {}.{} is of type {}; {problem}, so a change in the log could miss its entries. Use a \
+                 column of another type, such as a number, a text, a date or a uuid",
+                contract.name, joined.table, joined.column, kind.name,
+            )));
+        }
+        let Some(own) = own else { continue };
+        if text_kind(&read_type(client, contract, own).await?) != text_kind(&kind) {
+            return Err(other_type(contract, own, joined));
+        }
+    }
+    Ok(())
+}
+
+async fn read_type(
+    client: &PooledConnection,
+    contract: &Contract,
+    TableColumn { table, column }: TableColumn<'_>,
+) -> Result<ColumnType, OriginError> {
+    let identifier = table_identifier(table);
+    let types = read_types(client, contract, (&identifier, table), &[column]).await?;
+    types.into_iter().next().ok_or_else(|| no_such_table(&contract.name, table, column))
+}
+
+/// Returns a type that stands for all types with the same texts: one for numbers, one for texts.
+fn text_kind(column: &ColumnType) -> u32 {
+    const INTEGERS: [u32; 4] = [20, 21, 23, 26];
+    const TEXTS: [u32; 3] = [25, BPCHAR, 1043];
+    match column.base {
+        base if INTEGERS.contains(&base) => NUMERIC,
+        base if TEXTS.contains(&base) || column.is_enum => TEXTS[0],
+        base => base,
+    }
+}
+
 /// Returns SQL for a text parameter as a value of the key.
-pub(super) fn typed_parameter(key: &ColumnType, number: u32) -> String {
+pub(super) fn typed_parameter(key: &ColumnType, number: usize) -> String {
     format!("${number}::{}", key.base_name)
 }
 

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use coherence::Lsn;
 use coherence::bound::ServerLog;
 use contract::{Contract, Item, Key, SqlDialect};
-use database::postgres::{PooledConnection, SessionId};
+use database::postgres::{ColumnType, PooledConnection, SessionId};
 use database::quoting::identifier;
 use parking_lot::RwLock;
 use tokio_postgres::types::Type;
 
-use super::column::{NameColumns, typed_parameter};
+use super::column::{NameColumns, check_joined, typed_parameter};
 use super::key_scan::{TablePages, TableScan};
 use super::pool::{PostgresPool, log_of, origin_error, table_identifier};
 use super::query::{AsText, LOG_END, Parameters, in_one_snapshot};
@@ -20,7 +20,7 @@ use super::reader::{ReadRow, RowReader, id_text};
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
-use crate::origin::row::{loaded_row, source};
+use crate::origin::row::{loaded_rows, needs_each_row, row_limit, source};
 use crate::origin::sql::{ValueStatement, item, not_loadable};
 
 /// Loads the values of one contract. Every load is one statement, so all of it is from one snapshot.
@@ -65,10 +65,12 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// Returns the parameters of a load: the id in the types of the statement and of its column, and the variants.
+    /// Returns the parameters of a load: those of the value's statement, the id and the variants; and those in the
+    /// types of the columns of the table.
     pub(super) fn parameters<'i>(&self, item: &'i Item<'_>) -> Parameters<'i> {
-        let variants = self.value.values(item).into_iter().map(AsText);
-        Parameters([AsText(&item.id), AsText(&item.id)].into_iter().chain(variants).collect())
+        let of_value = [&*item.id].into_iter().chain(self.value.values(item));
+        let of_table = self.reader.of_table(item);
+        Parameters(of_value.chain(of_table).map(AsText).collect())
     }
 
     /// Returns the load with `report` as the server's report on itself.
@@ -99,23 +101,9 @@ impl Statements {
         let table = table_identifier(&from.table);
         let client = pool.connection().await?;
         let columns = NameColumns::read(&client, contract, &table).await?;
-        let key = identifier(&from.key);
+        check_joined(&client, contract).await?;
         let value = ValueStatement::new(contract, &value, SqlDialect::Postgres)?;
-        // `$2` is the id in the type of its column.
-        let sql = value.sql(|number| format!("${}", if number == 0 { 1 } else { number + 2 }));
-        let (id, id_text) = (typed_parameter(columns.key(), 2), id_text(columns.key(), 2));
-        // No lateral joins: a column that the contract misspells must not resolve to one of this statement. The
-        // line break ends a comment at the end of the contract's statement. `x.*` is the row, also where a column
-        // of the value is named `x`.
-        let parts = [
-            "select k.id, v.value, t.columns, ".to_owned(),
-            format!(
-                ", pg_backend_pid() from (select {id_text} as id) k \
-             left join (select row_to_json(x.*)::text as value from ({sql}\n) x limit 2) v on true \
-             left join (select {} as columns from {table} where {key} = {id} limit 1) t on true",
-                columns.texts()
-            ),
-        ];
+        let parts = load_parts(contract, &table, &columns, &value);
         let load = parts.join(LOG_END);
         let prepared = client.prepare_cached(&load).await.map_err(|err| {
             let OriginError { kind, message } = origin_error(&err);
@@ -129,16 +117,7 @@ impl Statements {
                 kind => OriginError { kind, message },
             }
         })?;
-        for (variant, kind) in value.variants().iter().zip(prepared.params().iter().skip(2)) {
-            // Else a reader's text could be one that the type refuses, which would look like a broken origin.
-            if ![Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME].contains(kind) {
-                return Err(OriginError::broken(format!(
-                    "contract {}: `${variant}` in `value` is compared as {kind}; compare texts, such as \
-                     `{variant}::text = ${variant}`",
-                    contract.name
-                )));
-            }
-        }
+        check_variants(contract, &value, prepared.params())?;
         let pages = Arc::new(TablePages::new(&table, &from.key, columns.key()));
         let reader = RowReader::new(contract.clone(), &columns);
         Ok(Self { reader, parts, load, value, pages })
@@ -147,15 +126,75 @@ impl Statements {
     fn read(
         &self,
         by: Answerer,
-        id: &str,
+        item: &Item<'_>,
         rows: &[tokio_postgres::Row],
     ) -> Result<Loaded, OriginError> {
-        let ReadRow { content, columns, report } = self.reader.read(by.session, id, rows)?;
+        let ReadRow { content, rows, report } = self.reader.read(by.session, item, rows)?;
         let seen = report.map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
-        let loaded = loaded_row(self.reader.contract(), id, content, &columns, seen)?;
+        let loaded = loaded_rows(self.reader.contract(), item, content, &rows, seen)?;
         Ok(Loaded { log: by.log, ..loaded })
     }
+}
+
+/// Returns the SQL of a load before and after the server's report on itself.
+fn load_parts(
+    contract: &Contract,
+    table: &str,
+    columns: &NameColumns,
+    value: &ValueStatement,
+) -> [String; 2] {
+    let sql = value.sql(|number| format!("${}", number + 1));
+    // After the parameters of the value, those of the table, in the types of their columns.
+    let typed = || (value.variants().len() + 2..).zip(columns.of_item(contract));
+    let item: Vec<String> = typed().map(|(number, column)| id_text(column, number)).collect();
+    let condition = |(number, column): (usize, &ColumnType)| {
+        format!("{} = {}", identifier(&column.column), typed_parameter(column, number))
+    };
+    let conditions: Vec<String> = typed().map(condition).collect();
+    let (item, conditions) = (item.join(", "), conditions.join(" and "));
+    let texts = columns.texts();
+    // All rows of a list as one text; for one row an array is less work for the server.
+    let rows = match needs_each_row(contract) {
+        true => format!(
+            "select json_agg(x.texts)::text as columns from (select {texts} as texts from {table} \
+             where {conditions} limit {}) x",
+            row_limit(contract)
+        ),
+        false => format!("select {texts} as columns from {table} where {conditions} limit 1"),
+    };
+    // No lateral joins: a column that the contract misspells must not resolve to one of this statement. The
+    // line break ends a comment at the end of the contract's statement. `x.*` is the row, also where a column
+    // of the value is named `x`.
+    let from = format!(
+        ", pg_backend_pid() from (select array[{item}]::text[] as item) k \
+         left join (select row_to_json(x.*)::text as value from ({sql}\n) x limit 2) v on true \
+         left join ({rows}) t on true"
+    );
+    ["select k.item, v.value, t.columns, ".to_owned(), from]
+}
+
+/// Checks the types of the variants that are no columns of the table. Else a reader's text could be one that the type
+/// refuses, which would look like a broken origin.
+fn check_variants(
+    contract: &Contract,
+    value: &ValueStatement,
+    parameters: &[Type],
+) -> Result<(), OriginError> {
+    let columns = contract.from.iter().flat_map(|from| &from.variants);
+    let names = contract.key.variants();
+    let of_columns: Vec<&str> = names.into_iter().zip(columns).map(|(name, _)| name).collect();
+    for (variant, kind) in value.variants().iter().zip(parameters.iter().skip(1)) {
+        let is_text = [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME].contains(kind);
+        if !is_text && !of_columns.contains(&variant.as_str()) {
+            return Err(OriginError::broken(format!(
+                "contract {}: `${variant}` in `value` is compared as {kind}; compare texts, such as \
+                 `{variant}::text = ${variant}`",
+                contract.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -179,8 +218,8 @@ impl Origin for PostgresOrigin {
             (Answerer::of(&client), client.query(&statement, &parameters.as_sql()).await)
         };
         match rows {
-            Ok(rows) => statements.read(by, &item.id, &rows),
-            Err(err) => Err(statements.reader.failure(&self.pool, &item.id, &err).await),
+            Ok(rows) => statements.read(by, &item, &rows),
+            Err(err) => Err(statements.reader.failure(&self.pool, &item, &err).await),
         }
     }
 
@@ -241,8 +280,8 @@ impl Origin for PostgresOrigin {
         let mut loaded = Vec::with_capacity(items.len());
         for ((item, statements), rows) in named.iter().zip(&statements).zip(answers) {
             loaded.push(match rows {
-                Ok(rows) => statements.read(by, &item.id, &rows),
-                Err(err) => Err(statements.reader.failure(&self.pool, &item.id, &err).await),
+                Ok(rows) => statements.read(by, item, &rows),
+                Err(err) => Err(statements.reader.failure(&self.pool, item, &err).await),
             });
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use coherence::{Log, Replayed};
-use contract::Key;
+use contract::{Item, Key};
 use database::postgres::{BorrowedConnection, PostgresUrl, ServerRole, SessionId, database_id};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ use super::query::{Rows, in_one_snapshot, query};
 use super::reader::ReadRow;
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
-use crate::origin::row::loaded_row;
+use crate::origin::row::loaded_rows;
 use crate::origin::sql::item;
 
 /// Reads the replayed position and nothing else, so that it can run first.
@@ -186,22 +186,24 @@ impl StandbyOrigin {
         &self,
         statements: &Statements,
         session: SessionId,
-        id: &str,
+        item: &Item<'_>,
         first: &Rows,
         rows: Rows,
     ) -> Result<Loaded, OriginError> {
         let rows = match rows {
             Ok(rows) => rows,
-            Err(err) => return Err(statements.reader.failure(&self.standby.loads, id, &err).await),
+            Err(err) => {
+                return Err(statements.reader.failure(&self.standby.loads, item, &err).await);
+            }
         };
         let missing = || OriginError::broken("the standby did not report its position");
         let first = first.as_ref().map_err(origin_error)?.first().ok_or_else(missing)?;
         session.check(first.try_get(1).map_err(|err| column_error(&err))?)?;
-        let ReadRow { content, columns, report } = statements.reader.read(session, id, &rows)?;
+        let ReadRow { content, rows, report } = statements.reader.read(session, item, &rows)?;
         let upto = first.try_get(0).map_err(|err| column_error(&err))?;
         let report = parse_report(upto, report.unwrap_or_default());
         self.standby.record(&report);
-        let loaded = loaded_row(statements.reader.contract(), id, content, &columns, None)?;
+        let loaded = loaded_rows(statements.reader.contract(), item, content, &rows, None)?;
         Ok(Loaded { replayed: Some(report?), ..loaded })
     }
 }
@@ -241,7 +243,7 @@ impl Origin for StandbyOrigin {
         // Each of the two was a transaction of its own, so none is open.
         let session = client.id();
         connection.release();
-        self.read(&statements, session, &item.id, &first, rows).await
+        self.read(&statements, session, &item, &first, rows).await
     }
 
     async fn load_many(&self, items: &[LoadItem<'_>]) -> Result<LoadedMany, OriginError> {
@@ -271,7 +273,7 @@ impl Origin for StandbyOrigin {
         let first = first.unwrap_or_else(|| Ok(Vec::new()));
         let mut loaded = Vec::with_capacity(items.len());
         for ((item, statements), rows) in named.iter().zip(&statements).zip(answers) {
-            loaded.push(self.read(statements, session, &item.id, &first, rows).await);
+            loaded.push(self.read(statements, session, item, &first, rows).await);
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })
     }

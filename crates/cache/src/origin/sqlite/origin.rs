@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::Lsn;
-use contract::{Cell, Contract, Key, Row, SqlDialect};
+use contract::{Cell, Contract, Key, MatchedColumns, Row, SqlDialect};
 use database::quoting::identifier;
 use database::sqlite::canonical_text;
 use rusqlite::types::ValueRef;
@@ -18,8 +18,10 @@ use crate::entry::{Content, Value};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
-use crate::origin::row::{absent_row, loaded_row, source};
-use crate::origin::sql::{ValueStatement, item, more_than_one_row, no_such_table, not_loadable};
+use crate::origin::row::{loaded_rows, row_limit, source};
+use crate::origin::sql::{
+    ValueStatement, check_watched, item, more_than_one_row, no_such_table, not_loadable, other_type,
+};
 
 /// Loads the values of one contract, each in one read transaction.
 #[derive(Clone)]
@@ -44,10 +46,22 @@ impl SqliteOrigin {
             return Err(not_loadable(&contract));
         };
         let statement = ValueStatement::new(&contract, &value, SqlDialect::Sqlite)?;
+        let text = value;
         let value = statement.sql(|number| format!("?{}", number + 1));
         let columns: Vec<String> = contract.load_columns().into_iter().map(identifier).collect();
-        let (table, key) = (identifier(&from.table), identifier(&from.key));
-        let columns = format!("select {} from {table} where {key} = ?1", columns.join(", "));
+        let conditions: Vec<String> = [&from.key]
+            .into_iter()
+            .chain(&from.variants)
+            .enumerate()
+            .map(|(at, column)| format!("{} = ?{}", identifier(column), at + 1))
+            .collect();
+        let columns = format!(
+            "select {} from {} where {} limit {}",
+            columns.join(", "),
+            identifier(&from.table),
+            conditions.join(" and "),
+            row_limit(&contract)
+        );
         pool.with(|connection| {
             connection.prepare(&value).map_err(|err| {
                 OriginError::broken(format!(
@@ -55,7 +69,12 @@ impl SqliteOrigin {
                     contract.name
                 ))
             })?;
-            key_type(connection, &contract.name, &from.table, &from.key)
+            for column in [&from.key].into_iter().chain(&from.variants) {
+                key_type(connection, &contract.name, &from.table, column)?;
+            }
+            check_joined(connection, &contract)?;
+            let columns = column_names(connection, &from.table).map_err(origin_error)?;
+            check_watched(&contract, &text, SqlDialect::Sqlite, &columns)
         })?;
         let scan = TableScan { pool: pool.clone(), table: from.table, key: from.key };
         let contract = Arc::new(contract);
@@ -86,10 +105,9 @@ impl SqliteOrigin {
     ) -> Result<Loaded, OriginError> {
         let contract = &*self.contract;
         let item = item(contract, id)?;
-        let id = &*item.id;
-        let parameters: Vec<&str> = [id].into_iter().chain(self.statement.values(&item)).collect();
+        let parameters = [&*item.id].into_iter().chain(self.statement.values(&item)).collect();
         let mut value = transaction.prepare_cached(&self.value).map_err(origin_error)?;
-        let rows = first_two_rows(&mut value, &parameters, json_object)?;
+        let rows = first_rows(&mut value, parameters, 2, json_object)?;
         if rows.len() > 1 {
             return Err(more_than_one_row(contract));
         }
@@ -102,22 +120,33 @@ impl SqliteOrigin {
             None => Content::Absent,
         };
         let mut columns = transaction.prepare_cached(&self.columns).map_err(origin_error)?;
-        let columns = first_two_rows(&mut columns, &[id], cells)?.into_iter().next();
-        let columns: Row = match columns {
-            Some(cells) => contract.load_columns().into_iter().zip(cells).collect(),
-            None => absent_row(contract, id),
-        };
+        // The first variants, in the order of the key.
+        let mapped = contract.from.as_ref().map_or(0, |from| from.variants.len());
+        let mapped = item.variants.iter().take(mapped).map(|(_, value)| value.as_str());
+        let parameters: Vec<&str> = [&*item.id].into_iter().chain(mapped).collect();
+        let limit = row_limit(contract);
+        let found = first_rows(&mut columns, parameters.clone(), limit, cells)?;
+        let row = |cells: Vec<Cell>| contract.load_columns().into_iter().zip(cells).collect();
+        let rows: Vec<Row> = found.into_iter().map(row).collect();
         // The statements above have read the present schema.
-        let TableScan { table, key, .. } = &self.scan;
-        let key = key_type(transaction, &contract.name, table, key)?;
-        if key == KeyType::Integer && id.parse::<i64>().map(|n| n.to_string()).as_deref() != Ok(id)
-        {
-            return Err(OriginError::bad_request(format!(
-                "{id:?} is not an integer as the database writes it"
-            )));
+        let from =
+            contract.from.iter().flat_map(|from| [&from.key].into_iter().chain(&from.variants));
+        for (column, value) in from.zip(parameters) {
+            let kind = key_type(transaction, &contract.name, &self.scan.table, column)?;
+            let is_written = |number: i64| number.to_string() == value;
+            if kind == KeyType::Integer && !value.parse().is_ok_and(is_written) {
+                return Err(OriginError::bad_request(format!(
+                    "{value:?} is not an integer as the database writes it"
+                )));
+            }
         }
-        loaded_row(contract, id, content, &columns, seen)
+        loaded_rows(contract, &item, content, &rows, seen)
     }
+}
+
+fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("select name from pragma_table_xinfo(?1)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
 }
 
 /// The type of a key column, as far as it decides which texts are ids.
@@ -152,6 +181,19 @@ fn key_type(
     Ok(KeyType::Other)
 }
 
+/// Checks the columns of joined tables by which their rows name entries.
+fn check_joined(connection: &Connection, contract: &Contract) -> Result<(), OriginError> {
+    let read = |table: &str, column: &str| key_type(connection, &contract.name, table, column);
+    for MatchedColumns { own, joined } in contract.matched_columns() {
+        let kind = read(joined.table, joined.column)?;
+        let Some(own) = own else { continue };
+        if read(own.table, own.column)? != kind {
+            return Err(other_type(contract, own, joined));
+        }
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Origin for SqliteOrigin {
     fn name(&self) -> &str {
@@ -184,10 +226,11 @@ impl Origin for SqliteOrigin {
     }
 }
 
-/// Returns at most two rows. The second one only shows that there is more than one.
-fn first_two_rows<T>(
+/// Returns at most `limit` rows.
+fn first_rows<T>(
     statement: &mut Statement<'_>,
-    parameters: &[&str],
+    parameters: Vec<&str>,
+    limit: usize,
     read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>, OriginError> {
     let parameters = rusqlite::params_from_iter(parameters);
@@ -195,7 +238,7 @@ fn first_two_rows<T>(
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(origin_error)? {
         found.push(read(row).map_err(origin_error)?);
-        if found.len() == 2 {
+        if found.len() == limit {
             break;
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct KeyNames {
     pub(super) evictions: String,
     /// Stream: messages to the nodes. No expiry, limited in length.
     pub(super) stream: String,
+    /// Sorted set: announcement of a node → the time of its end. It expires, and nothing depends on it.
+    pub(super) nodes: String,
     /// Nothing is stored under it. The rights of the user are tried on it.
     pub(super) rehearsal: String,
     /// The keys of all buckets, as an ACL rule names them.
@@ -37,6 +39,7 @@ impl KeyNames {
             tombstones: format!("{base}tombstones"),
             evictions: format!("{base}evictions"),
             stream: format!("{base}stream"),
+            nodes: format!("{base}nodes"),
             rehearsal: format!("{base}rehearsal"),
             acl_pattern: format!("~{{{prefix}:*"),
             base,

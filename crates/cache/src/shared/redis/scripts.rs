@@ -60,6 +60,7 @@ pub(super) struct Scripts {
     pub(super) schema: Script,
     pub(super) collect: Script,
     pub(super) stream_position: Script,
+    pub(super) announce: Script,
     rehearse: Script,
 }
 
@@ -83,6 +84,7 @@ impl Scripts {
             schema: script!("lua/schema.lua"),
             collect: script!("lua/collect.lua"),
             stream_position: script!("lua/stream_position.lua"),
+            announce: script!("lua/announce.lua"),
             rehearse: script!("lua/rehearse.lua"),
         }
     }
@@ -108,6 +110,7 @@ impl ScriptSet for Scripts {
             &self.schema,
             &self.collect,
             &self.stream_position,
+            &self.announce,
         ]
     }
 

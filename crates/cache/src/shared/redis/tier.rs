@@ -21,7 +21,8 @@ use super::options::RedisOptions;
 use super::stream::Subscription;
 use crate::shared::error::TierError;
 use crate::shared::tier::{
-    Fill, LeadRequest, Leadership, Led, NodeMessage, SharedRead, SharedTier, TierPosition, Touch,
+    Fill, LeadRequest, Leadership, Led, NodeMessage, NodeRecord, SharedRead, SharedTier,
+    TierPosition, Touch,
 };
 use crate::survey::Survey;
 
@@ -314,6 +315,24 @@ impl SharedTier for RedisTier {
         // whole.
         let share = if self.is_divided() { self.tombstones / 4 } else { self.tombstones };
         self.client.drop_tombstones(Lsn::ZERO, share).await
+    }
+
+    async fn announce(
+        &self,
+        record: &NodeRecord,
+        life: Duration,
+    ) -> Result<Vec<NodeRecord>, TierError> {
+        let mut call = self.client.scripts.announce.prepare_invoke();
+        call.key(&self.client.buckets.names(0).nodes);
+        call.arg(&record.id).arg(&record.text).arg(entry_format::millis(life));
+        let mut reply = self.client.call(0, &call).await?;
+        let mut others = Vec::new();
+        while !reply.is_empty() {
+            let text = String::from_utf8_lossy(&reply.bytes()?).into_owned();
+            let (id, text) = text.split_once(' ').unwrap_or((&text, ""));
+            others.push(NodeRecord { id: id.to_owned(), text: text.to_owned() });
+        }
+        Ok(others)
     }
 
     fn subscribe(&self) -> mpsc::Receiver<NodeMessage> {

@@ -61,6 +61,9 @@ pub(super) struct RowEvent {
 const METADATA: &str = "set provide.transaction.metadata=true at the connector: without it, missing \
                         events can't be detected";
 
+const OTHER_CONNECTORS: &str = "only events of the PostgreSQL connector are supported; MariaDB is followed \
+                                through its own log, so name it in the source's url; MySQL is not supported";
+
 /// Parses a body: one message, or a list of messages. `database`: the expected `source.db`.
 ///
 /// # Errors
@@ -111,6 +114,9 @@ fn parse_message(message: Value, database: &str) -> Result<Message, String> {
         (None, None) if message.keys().all(|key| key == "ts_ms" || key == "serverName") => {
             Ok(Message::Ignored)
         }
+        (None, None) if message.contains_key("ddl") => {
+            Err(format!("it is a change of a schema: {OTHER_CONNECTORS}"))
+        }
         _ => Err("it has neither `op` nor `status`: only Debezium's own envelope is supported, so remove \
                   transforms such as ExtractNewRecordState (unwrap)"
             .into()),
@@ -119,6 +125,10 @@ fn parse_message(message: Value, database: &str) -> Result<Message, String> {
 
 fn boundary(message: &Map<String, Value>, begins: bool) -> Result<Message, String> {
     let id = message.get("id").and_then(Value::as_str).unwrap_or_default();
+    // Transactions of a binary log: a GTID, or file and position.
+    if id.contains('-') || id.starts_with("file=") {
+        return Err(format!("id = {id:?} is of another database's log: {OTHER_CONNECTORS}"));
+    }
     let (xid, at) = transaction(id).ok_or_else(|| {
         format!(
             "id = {id:?}: a transaction's id and position are expected, such as \"571:53195832\"; \
@@ -146,10 +156,7 @@ fn event(
     match text("connector") {
         Some("postgresql") => {}
         other => {
-            return Err(format!(
-                "source.connector = {other:?}: only events of the PostgreSQL connector are supported; \
-                 MariaDB is followed through its own log"
-            ));
+            return Err(format!("source.connector = {other:?}: {OTHER_CONNECTORS}"));
         }
     }
     if let Some(other) = text("db").filter(|db| *db != database) {

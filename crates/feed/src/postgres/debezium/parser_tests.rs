@@ -133,6 +133,63 @@ fn error_names_location() {
     assert!(parse(b"{\"a\":", "postgres").expect_err("cut off").contains("not JSON"));
 }
 
+/// Messages of Debezium's connectors for MySQL and MariaDB, as they are in its documentation. None may be taken for one of
+/// PostgreSQL's, or be skipped; their heartbeats and tombstones say nothing.
+#[test]
+fn events_of_binary_logs_refused_with_remedy() {
+    let source = |connector: &str, snapshot: &str| {
+        json!({
+            "version": "3.0.5.Final", "connector": connector, "name": "shop", "ts_ms": 1_733_000_000_000_u64,
+            "snapshot": snapshot, "db": "postgres", "sequence": null, "table": "products", "server_id": 1,
+            "gtid": "0-1-42", "file": "binlog.000042", "pos": 400, "row": 0, "thread": 7, "query": null
+        })
+    };
+    let row = json!({"id": 18_446_744_073_709_551_615_u64, "price": "MC4=", "state": "in"});
+    let mut messages = Vec::new();
+    for (connector, id) in [
+        ("mysql", "24bc7850-2c16-11e6-a073-0242ac110002:8"),
+        ("mysql", "24bc7850-2c16-11e6-a073-0242ac110002:tag:8"),
+        ("mysql", "file=binlog.000042,pos=400"),
+        ("mariadb", "0-1-42"),
+    ] {
+        let inside = json!({"id": id, "total_order": 1, "data_collection_order": 1});
+        for (op, snapshot) in [
+            ("c", "false"),
+            ("u", "false"),
+            ("d", "false"),
+            ("t", "false"),
+            ("r", "true"),
+            ("r", "incremental"),
+        ] {
+            messages.push(json!({
+                "before": row, "after": row, "op": op, "source": source(connector, snapshot),
+                "transaction": inside, "ts_ms": 1_733_000_000_001_u64
+            }));
+        }
+        messages.push(json!({"status": "BEGIN", "id": id, "ts_ms": 1, "event_count": null}));
+        messages.push(json!({"status": "END", "id": id, "ts_ms": 1, "event_count": 2}));
+        messages.push(json!({
+            "source": source(connector, "false"), "ts_ms": 1, "databaseName": "shop", "schemaName": null,
+            "ddl": "ALTER TABLE products ADD x INT", "tableChanges": []
+        }));
+    }
+    for message in &messages {
+        for message in [message.clone(), json!({"schema": {"type": "struct"}, "payload": message})]
+        {
+            let error = parse_one(&message).expect_err("of another database");
+            assert!(
+                error.contains("MariaDB is followed through its own log"),
+                "{message}: {error}"
+            );
+        }
+    }
+    let mixed = json!([update(), messages[0]]).to_string();
+    assert!(parse(mixed.as_bytes(), "postgres").is_err(), "none of the messages is taken");
+    for silent in [json!(null), json!({"ts_ms": 1}), json!({"schema": null, "payload": null})] {
+        assert_eq!(parse_one(&silent), Ok(Message::Ignored));
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec![
         "op",

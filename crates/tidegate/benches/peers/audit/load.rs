@@ -27,6 +27,9 @@ pub(super) const AGAIN: Duration = Duration::from_millis(30);
 /// The queue of rows to read on a node that does not answer; further rows are not read there.
 const QUEUE_ROWS: usize = 1_000;
 
+/// Attempts to read a row before the measurement.
+const WARM_ATTEMPTS: u32 = 100;
+
 /// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,7 +61,7 @@ impl Load {
             let stop = Arc::clone(&stop);
             let (done, is_warm) = sync_channel(1);
             threads.push(thread::spawn(move || {
-                let _ = done.send((1..=ROWS).try_for_each(|row| reader.read(row)));
+                let _ = done.send((1..=ROWS).try_for_each(|row| reader.read_patiently(row)));
                 reader.follow(&rows, &stop);
             }));
             readers.push(sender);
@@ -128,6 +131,18 @@ impl Reader {
                 thread::sleep(PAUSE);
             }
         }
+    }
+
+    /// As [`read`](Self::read), again after errors: a node may be slow beside other work.
+    fn read_patiently(&mut self, row: u32) -> Result<()> {
+        for _ in 0..WARM_ATTEMPTS {
+            if self.read(row).is_ok() {
+                return Ok(());
+            }
+            self.connection = None;
+            thread::sleep(PAUSE);
+        }
+        self.read(row)
     }
 
     fn read(&mut self, row: u32) -> Result<()> {

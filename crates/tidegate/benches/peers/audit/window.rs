@@ -85,20 +85,27 @@ impl AuditWindow {
 
     /// Returns the figures of a run `under` some circumstances, with the number of checks that it should make.
     pub(super) fn figures(&self, wanted: u64, under: &str) -> Vec<Figure> {
+        let mut figures = self.guarantees(wanted, under);
+        let stale = [1, 2].map(|t| {
+            let what = format!("stale answers at T = {}, {under}", T[t]);
+            Figure::none(&what, self.at(t).stale, self.at(t).answering)
+        });
+        figures.splice(1..1, stale);
+        figures
+    }
+
+    /// Returns the figures whose targets do not depend on how busy the machine is, as those of stale answers do that
+    /// show a larger bound.
+    pub(super) fn guarantees(&self, wanted: u64, under: &str) -> Vec<Figure> {
         let effective = self.effective();
-        let mut figures = vec![Figure {
+        let checks = Figure {
             what: format!("effective checks {under}, 3 nodes"),
             measured: effective.to_string(),
             target: format!("at least {wanted}"),
             met: effective >= wanted,
-        }];
-        for t in [1, 2] {
-            let what = format!("stale answers at T = {}, {under}", T[t]);
-            figures.push(Figure::none(&what, self.at(t).stale, self.at(t).answering));
-        }
+        };
         let what = format!("answers beyond contract or shown bound, {under}");
-        figures.push(Figure::none(&what, self.report.broken, effective));
-        figures
+        vec![checks, Figure::none(&what, self.report.broken, effective)]
     }
 
     pub(super) fn table(&self) -> Table {

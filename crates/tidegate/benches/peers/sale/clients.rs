@@ -16,6 +16,7 @@ use super::Measured;
 use crate::figure::quantile;
 use crate::http1;
 use crate::output::now;
+use crate::process::machine_cpu_seconds;
 
 /// A client that does one thing at a time.
 pub(super) trait Client: Send + 'static {
@@ -33,7 +34,7 @@ pub(super) async fn run<C: Client>(
     for number in 0..count {
         clients.push(open(number).await?);
     }
-    let began = now();
+    let (began, cpu_before) = (now(), machine_cpu_seconds()?);
     let tasks = clients.into_iter().map(|mut client| {
         tokio::spawn(async move {
             let mut times_ms = Vec::new();
@@ -52,11 +53,13 @@ pub(super) async fn run<C: Client>(
         times_ms.extend(task.await??);
     }
     let seconds = began.elapsed().as_secs_f64();
+    let cpu_seconds = machine_cpu_seconds()? - cpu_before;
     ensure!(!times_ms.is_empty(), "nothing was done");
     Ok(Measured {
         per_second: times_ms.len() as f64 / seconds,
         p50_ms: quantile(&times_ms, 0.5),
         p99_ms: quantile(&times_ms, 0.99),
+        cpu_us: cpu_seconds * 1e6 / times_ms.len() as f64,
     })
 }
 

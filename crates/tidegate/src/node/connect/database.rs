@@ -6,11 +6,12 @@ use std::sync::Arc;
 use ::database::DatabaseUrl;
 use ::database::{mariadb, postgres};
 use ::node::{
-    AuditTarget, Renewer, key_columns, scoped_contracts, tracked_tables, warn_unfollowed,
+    AuditTarget, Renewer, key_columns, renewed_columns, scoped_contracts, tracked_tables,
+    warn_unfollowed,
 };
 use cache::ThreadChance;
-use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool};
-use cache::origin::postgres::{PostgresOrigin, PostgresPool};
+use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool, MariaDbStandby};
+use cache::origin::postgres::{PostgresOrigin, PostgresPool, Standby};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use coherence::Clock;
 use contract::{Contract, Contracts, TextForms, split_table_name, table_name};
@@ -23,7 +24,7 @@ use feed::{
 use prometheus_client::registry::Registry;
 
 use super::contracts::{audit_target, served_contract};
-use super::standbys::Standbys;
+use super::standbys::{FollowedLog, Standbys};
 use crate::config;
 use crate::node::error::NodeError;
 
@@ -145,14 +146,21 @@ pub(crate) async fn database(
             let server = postgres::CurrentServer::default();
             let log = PostgresSource::of_server(url, server.clone()).with_schema(scope);
             let log = Arc::new(log.with_message_keys(message_keys.clone()));
-            let standbys = Standbys::connect(name, source, &*log, registry).await?;
+            let standby = |url: &DatabaseUrl| match url {
+                DatabaseUrl::Postgres(url) => {
+                    Some(Standby::new(name, url, source.connections, source.load_timeout))
+                }
+                _ => None,
+            };
+            let (standbys, own_standbys) =
+                Standbys::connect(name, source, &*log, registry, standby).await?;
             let pool = |connections| {
                 PostgresPool::of_server(url, connections, source.load_timeout, server.clone())
             };
             let (pool, own) = (pool(source.connections), pool(1));
             for contract in loaded {
                 let origin = PostgresOrigin::prepare(contract.clone(), pool.clone()).await?;
-                let origin = origin.with_standbys(&standbys.all);
+                let origin = origin.with_standbys(&own_standbys);
                 let with_origin = served_contract(contract, contracts, Arc::new(origin));
                 if audited(contract) {
                     let origin = PostgresOrigin::prepare(contract.clone(), own.clone()).await?;
@@ -183,6 +191,7 @@ pub(crate) async fn database(
             let mut options =
                 MariaDbOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
             options.slot.clone_from(&source.slot);
+            options.renewed = renewed_columns(name, contracts, MariaDbPool::PROJECTION_DIALECT);
             options.metrics = metrics;
             let server = mariadb::CurrentServer::default();
             options.server = server.clone();
@@ -192,8 +201,21 @@ pub(crate) async fn database(
                 MariaDbPool::of_server(url, connections, source.load_timeout, server.clone())
             };
             let (pool, own) = (pool(source.connections), pool(1));
+            let log = MariaDbSource::of_server(url, server.clone());
+            let log = Arc::new(log.with_message_keys(message_keys.clone()));
+            let standby = |url: &DatabaseUrl| match url {
+                DatabaseUrl::MariaDb(url) => {
+                    let primary = (own.clone(), Arc::new(FollowedLog(log.clone())) as _);
+                    let (connections, timeout) = (source.connections, source.load_timeout);
+                    Some(Ok(MariaDbStandby::new(name, url, primary, connections, timeout)))
+                }
+                _ => None,
+            };
+            let (standbys, own_standbys) =
+                Standbys::connect(name, source, &*log, registry, standby).await?;
             for contract in loaded {
                 let origin = MariaDbOrigin::prepare(contract.clone(), pool.clone()).await?;
+                let origin = origin.with_standbys(&own_standbys);
                 let with_origin = served_contract(contract, contracts, Arc::new(origin));
                 if audited(contract) {
                     let origin = MariaDbOrigin::prepare(contract.clone(), own.clone()).await?;
@@ -202,16 +224,15 @@ pub(crate) async fn database(
                 served.push(with_origin);
             }
             let forms = feed::mariadb::text_forms(url, name, &tables).await.map_err(failed)?;
-            let source =
-                MariaDbSource::of_server(url, server).with_message_keys(message_keys.clone());
+            let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
             let feed = Box::new(MariaDbFeed::new(options));
             Ok(Database {
                 feed,
-                renewer: Renewer::disabled(),
-                source: Arc::new(source),
+                renewer,
+                source: log,
                 served,
                 audit_targets: targets,
-                standbys: Standbys::default(),
+                standbys,
                 message_keys,
                 inbox: None,
                 forms,

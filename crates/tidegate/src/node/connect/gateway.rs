@@ -6,8 +6,7 @@ use std::sync::Arc;
 use cache::Engine;
 use coherence::Clock;
 use contract::{Contracts, TextForms};
-use edge::{Gateway, GatewayOptions};
-use prometheus_client::registry::Registry;
+use edge::{Gateway, GatewayOptions, Metrics};
 
 use crate::config::Config;
 use crate::node::error::NodeError;
@@ -22,13 +21,12 @@ pub(crate) fn gateway(
     engine: &Engine,
     others: BTreeMap<String, Engine>,
     clock: &Arc<dyn Clock>,
-    registry: &mut Registry,
+    metrics: &Arc<Metrics>,
 ) -> Result<Option<Gateway>, NodeError> {
     let Some(options) = &config.gateway else { return Ok(None) };
     let routes = options.routes.with_sources(contracts, forms, &others);
     let options = GatewayOptions { routes, ..options.clone() };
-    let metrics = edge::Metrics::new(registry);
-    Gateway::with_others(options, engine.clone(), others, metrics, Arc::clone(clock))
+    Gateway::with_others(options, engine.clone(), others, Arc::clone(metrics), Arc::clone(clock))
         .map(Some)
         .map_err(|err| NodeError::Gateway(err.to_string()))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coherence::Clock;
 use prometheus_client::registry::Registry;
+use sale::jobs::{JobMetrics, Jobs, JobsSetup};
 use sale::{Payments, Sale, SaleMetrics};
 
 use crate::config::Config;
@@ -17,7 +18,7 @@ pub(in crate::node) async fn sale(
     config: &Config,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
-) -> Result<Option<Sale>, NodeError> {
+) -> Result<Option<(Sale, Jobs)>, NodeError> {
     let Some(options) = &config.sale else { return Ok(None) };
     let ledger = options.open().await;
     let ledger = ledger.map_err(|error| NodeError::Sale {
@@ -25,6 +26,13 @@ pub(in crate::node) async fn sale(
         error: Box::new(error),
     })?;
     let payments = Payments::new(&options.payments, options.payment_patience, clock);
+    let setup = JobsSetup {
+        kinds: config.jobs.clone(),
+        workers: options.workers,
+        depth: options.job_depth.into(),
+    };
+    let jobs = Jobs::new(Arc::clone(&ledger), Arc::clone(clock), JobMetrics::new(registry), setup);
     let sale = Sale::new(ledger, Arc::clone(clock), SaleMetrics::new(registry));
-    Ok(Some(sale.with_early_refusals(options.early_refusals).with_payments(payments)))
+    let sale = sale.with_early_refusals(options.early_refusals).with_payments(payments);
+    Ok(Some((sale, jobs)))
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use ::node::StandbyMetrics;
-use cache::OriginErrorKind;
-use cache::origin::postgres::Standby;
-use coherence::Replayed;
+use ::node::{StandbyMetrics, StandbyProbe};
+use async_trait::async_trait;
+use cache::origin::mariadb::PrimaryLog;
+use cache::{OriginError, OriginErrorKind};
+use coherence::{Log, Replayed};
 use database::DatabaseUrl;
 use feed::Source;
 use prometheus_client::registry::Registry;
@@ -16,34 +17,35 @@ use crate::node::error::NodeError;
 /// A source's standbys and their metrics.
 #[derive(Clone, Default)]
 pub(crate) struct Standbys {
-    pub(crate) all: Vec<Arc<Standby>>,
+    pub(crate) all: Vec<Arc<dyn StandbyProbe>>,
     pub(crate) metrics: StandbyMetrics,
 }
 
 impl Standbys {
     /// Creates the standbys and probes each once. One that does not answer, or is no standby at the moment,
-    /// is probed again later.
+    /// is probed again later. `standby` creates the one at a URL. Also returns them as origins know them.
     ///
     /// # Errors
-    /// A server can never be used as configured: it belongs to another system, or hides its timeline.
-    pub(super) async fn connect(
+    /// A server can never be used as configured: it belongs to another system, or hides its position.
+    pub(super) async fn connect<S: StandbyProbe>(
         name: &str,
         source: &config::Source,
         primary: &dyn Source,
         registry: &mut Registry,
-    ) -> Result<Self, NodeError> {
+        standby: impl Fn(&DatabaseUrl) -> Option<Result<S, OriginError>>,
+    ) -> Result<(Self, Vec<Arc<S>>), NodeError> {
         if source.replicas.is_empty() {
-            return Ok(Self::default());
+            return Ok((Self::default(), Vec::new()));
         }
         let unsuitable =
             |text: String| NodeError::Unsuitable(format!("[source.{name}] replicas: {text}"));
         let failed =
             |error| NodeError::Feed { name: name.to_owned(), url: source.url.to_string(), error };
         let system = primary.log_end().await.map_err(failed)?.system;
-        let mut all: Vec<Arc<Standby>> = Vec::new();
+        let mut all: Vec<Arc<S>> = Vec::new();
         for url in &source.replicas {
-            let DatabaseUrl::Postgres(url) = url else { continue };
-            let standby = Standby::new(name, url, source.connections, source.load_timeout)?;
+            let Some(standby) = standby(url) else { continue };
+            let standby = standby?;
             if all.iter().any(|other| other.name() == standby.name()) {
                 return Err(unsuitable(format!("{} is there twice", standby.name())));
             }
@@ -63,6 +65,22 @@ impl Standbys {
                 Ok(_) | Err(_) => all.push(Arc::new(standby)),
             }
         }
-        Ok(Self { all, metrics: StandbyMetrics::new(registry) })
+        let probed = all.iter().map(|standby| Arc::clone(standby) as Arc<dyn StandbyProbe>);
+        Ok((Self { all: probed.collect(), metrics: StandbyMetrics::new(registry) }, all))
+    }
+}
+
+/// The log that the feed of a source follows.
+pub(super) struct FollowedLog<S>(pub(super) Arc<S>);
+
+#[async_trait]
+impl<S: Source + 'static> PrimaryLog for FollowedLog<S> {
+    async fn log(&self) -> Result<Log, OriginError> {
+        let end = self.0.log_end().await;
+        let end = end.map_err(|err| OriginError {
+            kind: OriginErrorKind::Unavailable,
+            message: format!("the primary does not answer: {err}"),
+        })?;
+        Ok(end.log())
     }
 }

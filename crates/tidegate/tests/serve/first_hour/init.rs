@@ -69,16 +69,17 @@ fn mariadb_first_configuration_serves() {
     mariadb.sql("grant select on shop.* to shop").expect("granted");
     mariadb.sql_in("shop", PRODUCTS).expect("a table");
     mariadb
-        .sql_in("shop", "create table pictures(id int primary key, data blob) engine=Aria; create table texts(id varchar(9) primary key)")
+        .sql_in("shop", "create table pictures(id int primary key, data blob) engine=Aria; create table texts(id varchar(9) primary key); \
+                   create table codes(id varchar(9) collate utf8mb4_bin primary key, n int)")
         .expect("tables");
     let url = mariadb.url_as("shop:hunter2", "shop");
     let desk = Desk::new();
     let ended = desk.run(&["init", "--database", &url]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     for part in [
-        "wrote tidegate.toml: 1 contract\n",
+        "wrote tidegate.toml: 2 contracts\n",
         "pictures: its engine is Aria, not InnoDB",
-        "texts: its key `id` is of type varchar",
+        "texts: its key `id` is of type varchar collate utf8mb4_",
         "grant binlog monitor, replication slave on *.* to 'shop'@'%';",
         "create table if not exists `shop`.tidegate_orders(",
         "tidegate check --connect tidegate.toml   # once the failures above are repaired",

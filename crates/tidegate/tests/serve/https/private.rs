@@ -1,5 +1,6 @@
 //! Client certificates on the private listeners.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,8 +8,9 @@ use std::process::Output;
 
 use harness::{Certificates, Process};
 
-use super::client::Client;
+use super::client::{Client, request_on};
 use super::pair;
+use crate::site::wait_for;
 use crate::stack::{DEADLINE, Stack, start};
 
 /// Four callers: a viewer and an operator by host name, a reader by URI, and an admin by common name.
@@ -58,6 +60,7 @@ impl Guarded {
     fn start(access: &str, more: &str) -> Self {
         let (stack, certificates) = (Stack::start(), make());
         let folder = tempfile::tempdir().expect("a folder");
+        publish(folder.path(), &certificates.revoke(&[], 2).expect("a list"));
         let access = access.replace("FOLDER", &folder.path().display().to_string());
         let access = format!("{CLIENTS}{access}");
         let node = stack.launch(|config| guarded(&config, &certificates, &access) + more);
@@ -97,6 +100,13 @@ impl Guarded {
             .output()
             .expect("the binary runs")
     }
+}
+
+/// Replaces the revocation list.
+fn publish(folder: &Path, list: &[u8]) {
+    let new = folder.join("new");
+    fs::write(&new, list).expect("written");
+    fs::rename(&new, folder.join("clients.crl")).expect("renamed");
 }
 
 fn text(output: &Output) -> String {
@@ -283,4 +293,84 @@ fn data_listener_alone_encrypted() {
     );
     let lines = process.lines().join("\n");
     assert!(lines.contains("data     https://") && lines.contains("admin    http://"), "{lines}");
+}
+
+/// A list without certificates refuses none. A new one counts without a restart, also for open connections; one that has
+/// ended, or is missing for an authority, refuses all; a malformed one changes nothing.
+#[test]
+fn revoked_certificate_refused_without_a_restart() {
+    let shop = Guarded::start("client_crl_file = \"FOLDER/clients.crl\"", "");
+    let list = |names: &[&str], days| shop.certificates.revoke(names, days).expect("a list");
+    let publish = |list: &[u8]| publish(shop.folder.path(), list);
+    let status = |name: &str| {
+        let sent = shop.client(name).send(shop.admin, ("GET", "/metrics"), &[], b"");
+        sent.ok().map(|response| response.status)
+    };
+    let open = |name: &str| {
+        let mut stream = shop.client(name).connect(shop.admin, "localhost").expect("connects");
+        assert_eq!(request_on(&mut stream, "/metrics").expect("an answer"), 200);
+        stream
+    };
+    assert_eq!([status("deploy"), status("monitoring")], [Some(200); 2]);
+    let kept = open("deploy");
+    publish(&list(&["deploy"], 2));
+    wait_for("the revoked certificate is refused", || status("deploy").is_none());
+    let kept = RefCell::new(kept);
+    wait_for("its open connection is closed", || {
+        request_on(&mut kept.borrow_mut(), "/metrics").is_err()
+    });
+    assert_eq!(status("monitoring"), Some(200));
+    // The connection before may have been closed with the open ones, after its handshake.
+    assert_eq!(status("deploy"), None);
+    let metrics = shop.client("monitoring").get(shop.admin, "/metrics").text();
+    let refused = "listener=\"admin\",reason=\"client_certificate\"";
+    assert!(metrics.contains(refused), "{metrics}");
+
+    publish(b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n");
+    let ready = || Client::trusting(&[&shop.certificates]).get(shop.admin, "/readyz");
+    let lines_with = |text: &str| {
+        let lines = shop.process.lines();
+        lines.iter().filter(|line| line.contains(text)).count()
+    };
+    let state = || shop.client("monitoring").get(shop.admin, "/readyz").text();
+    wait_for("the malformed list is named", || state().contains("client_crl_file"));
+    assert_eq!([status("deploy"), status("monitoring")], [None, Some(200)], "the last list counts");
+
+    publish(&list(&[], 0));
+    wait_for("the list has ended", || status("monitoring").is_none());
+    wait_for("it is named", || lines_with("revocation lists have ended") >= 1);
+    assert_eq!(ready().status, 200, "probes have no certificate");
+    publish(&list(&[], 2));
+    wait_for("a current list", || status("deploy") == Some(200));
+
+    let others = make();
+    publish(&others.revoke(&[], 2).expect("a list"));
+    wait_for("no list of the authority", || status("monitoring").is_none());
+}
+
+#[test]
+fn unusable_revocation_list_refuses_the_start() {
+    let (stack, certificates) = (Stack::start(), make());
+    for (access, problem) in [
+        ("client_crl_file = \"none.crl\"", "client_crl_file = "),
+        ("client_crl_file = \"CA\"", "has no revocation list"),
+    ] {
+        let access = access.replace("CA", &certificates.path("ca.pem").display().to_string());
+        let ports = [(); 3].map(|()| harness::Port::reserve().expect("a free port"));
+        let config = guarded(
+            &stack.config(ports.each_ref()),
+            &certificates,
+            &(CLIENTS.to_owned() + &access),
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tidegate.toml");
+        fs::write(&path, config).expect("written");
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["serve", "--config"])
+            .arg(&path)
+            .output()
+            .expect("the binary runs");
+        assert!(!run.status.success(), "{problem}");
+        assert!(text(&run).contains(problem), "{problem}: {}", text(&run));
+    }
 }

@@ -170,6 +170,35 @@ fn missing_client_certificate_is_502() {
     assert_eq!(echo.requests(), 0);
 }
 
+/// A connection that is in use would never end otherwise.
+#[test]
+fn replaced_client_certificate_ends_pooled_connections() {
+    let certificates = Certificates::make().expect("certificates");
+    certificates.sign("next", "next", "2", "extendedKeyUsage=clientAuth").expect("signed");
+    let echo = Echo::start();
+    let ca = certificates.path("ca.pem").display().to_string();
+    let mutual = format!(
+        "{} ssl_verify_client on; ssl_client_certificate {ca};",
+        nginx_pair(&certificates, "server")
+    );
+    let Some(nginx) = encrypted(echo.address, &mutual) else { return };
+    let url = format!("https://localhost:{}", nginx.addr().port());
+    let pair = pair(&certificates, "client").replace(", ", "\n");
+    let site = Behind::new(&url, &format!("ca = \"{ca}\"\n{pair}\n"));
+    let client = || {
+        let page = get(&site.node, "/private").text();
+        let line = page.lines().find_map(|line| line.strip_prefix("x-client: "));
+        line.expect("a certificate").to_owned()
+    };
+    assert_eq!(client(), "CN=shop");
+    for kind in ["key", "pem"] {
+        let file = |name: &str| certificates.path(&format!("{name}.{kind}"));
+        fs::copy(file("next"), file("client")).expect("copied");
+    }
+    site.node
+        .wait("the new certificate on every request", |_| (0..5).all(|_| client() == "CN=next"));
+}
+
 /// An application on a socket of Unix. It answers with a number until the value is dropped.
 struct OnSocket(PathBuf);
 

@@ -3,5 +3,6 @@
 
 mod api;
 mod faults;
+mod proof;
 mod rehearsal;
 mod webhooks;

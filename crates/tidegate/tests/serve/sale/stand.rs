@@ -98,6 +98,11 @@ impl Stand {
         (status.code(), process.lines().join("\n"))
     }
 
+    /// Writes a configuration for a command, and returns its file.
+    pub(super) fn any_config(&self) -> PathBuf {
+        self.config("", Self::ports().each_ref())
+    }
+
     /// Starts a node without waiting.
     pub(super) fn launch(&self, ledger: &str) -> Node {
         let ports = Self::ports();

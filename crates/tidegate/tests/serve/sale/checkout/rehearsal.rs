@@ -56,6 +56,10 @@ impl Rehearsal {
         (node, client)
     }
 
+    pub(super) fn provider_url(&self) -> String {
+        format!("http://{}", self.provider)
+    }
+
     pub(super) fn faults(&self, faults: &Value) {
         let headers = [("content-type", "application/json")];
         let body = faults.to_string();

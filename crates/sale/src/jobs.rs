@@ -1,0 +1,23 @@
+//! The work behind the sale: jobs in the ledger's database.
+//!
+//! A job of a configured kind is enqueued by a request, by a schedule, by an event of an order in the order's transaction,
+//! or by the shop's own SQL. Workers lease it: a node that calls the shop's endpoint, or programs that ask for work. The
+//! rules are [`step_job`](crate::rules::step_job).
+
+mod endpoint;
+mod error;
+mod handler;
+mod metrics;
+mod options;
+mod reading;
+mod request;
+mod runner;
+mod service;
+mod upkeep;
+
+pub use self::error::JobError;
+pub use self::handler::{JobHandler, JobResult};
+pub use self::metrics::JobMetrics;
+pub use self::options::{JobOptions, JobWorkers, check_kinds};
+pub use self::request::{JobRequest, LEASES};
+pub use self::service::{Jobs, JobsSetup};
