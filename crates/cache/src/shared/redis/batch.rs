@@ -21,6 +21,10 @@ use crate::shared::tier::{Outcome, SharedRead, Touch};
 /// Keys read or touched per script.
 const KEYS_PER_CALL: usize = 256;
 
+/// The time that a chunk of the log has for each of its subjects, beside that of a lookup: four times what a server that
+/// shares its core needs. A script that is given up goes on in the server, so that repeats of it would only add work.
+const TIME_PER_SUBJECT: Duration = Duration::from_micros(200);
+
 /// The use of an entry that is read.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Purpose {
@@ -211,14 +215,14 @@ impl RedisClient {
 
     /// Applies a chunk to all buckets, and last to the first bucket, which publishes it. Another bucket that
     /// can't be reached delays nothing: its position shows the gap. `message`: the chunk's, signed; `in_flight`: the
-    /// number of chunks that are on their way, this one included, for each of which the tier has its time.
+    /// number of chunks that are on their way, this one included, for each of which the tier has its [time](chunk_limit).
     pub(super) async fn apply_chunk(
         &self,
         chunk: &Batch,
         message: &str,
         in_flight: u32,
     ) -> Result<Result<(), Gap>, TierError> {
-        let limit = self.timeout * in_flight;
+        let limit = chunk_limit(self.timeout, chunk) * in_flight;
         let calls =
             self.buckets.rest().map(|bucket| self.apply_to_bucket(bucket, chunk, "", limit));
         let (mut verdicts, mut unreachable) = (Vec::new(), Vec::new());
@@ -368,9 +372,38 @@ impl RedisClient {
     }
 }
 
+/// Returns the time that a server has for the script of a chunk.
+fn chunk_limit(lookup: Duration, chunk: &Batch) -> Duration {
+    let subjects: usize = chunk.events.iter().map(|event| event.subjects.len()).sum();
+    lookup + TIME_PER_SUBJECT * u32::try_from(subjects).unwrap_or(u32::MAX)
+}
+
 /// Encodes a touch for the scripts: the maximum lifetime in ms (0: unlimited), and the position.
 fn encode_touch(touch: Touch) -> String {
     let limited = touch.max_lifetime != Duration::MAX;
     let max_lifetime = if limited { entry_format::millis(touch.max_lifetime) } else { 0 };
     format!("{max_lifetime} {}", touch.proven_from.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use coherence::{Cause, CoverageDigest, Epoch, Event, Lsn};
+
+    use super::*;
+
+    #[test]
+    fn large_chunk_has_more_time_than_lookup() {
+        let epoch = Epoch { system: 1, timeline: 1, server: 1, incarnation: 1 };
+        let chunk = |subjects: usize| {
+            let subjects = vec![Subject::Everything; subjects];
+            let cause = Cause::Commit;
+            let event =
+                Event { lsn: Lsn(1), cause, committed_us: 0, subjects, renewals: Vec::new() };
+            let (prev, coverage) = (Lsn(0), CoverageDigest::NONE);
+            Batch { epoch, prev, upto: Lsn(1), watermark: Lsn(1), coverage, events: vec![event] }
+        };
+        let lookup = Duration::from_millis(50);
+        assert_eq!(chunk_limit(lookup, &chunk(0)), lookup);
+        assert_eq!(chunk_limit(lookup, &chunk(1_000)), Duration::from_millis(250));
+    }
 }
