@@ -1,6 +1,9 @@
 //! Values of several tables, lists, and rows of one variant: a commit on any of the tables reaches its entries, and no
 //! others.
 
+use std::cell::Cell;
+use std::time::Instant;
+
 use harness::http::{self, Response};
 use serde_json::{Value, json};
 
@@ -112,7 +115,17 @@ pub(crate) fn assert_joins(node: &Node, run: &dyn Fn(&str)) {
         OFFERS.map(|path| value(node, path)),
         [offer("tea", 100, 19), offer("cup", 400, 19), offer("pot", 300, 19)]
     );
+    let last_commit = Cell::new(Instant::now());
+    let run = |sql: &str| {
+        run(sql);
+        last_commit.set(Instant::now());
+    };
     let expect = |sql: &str, path: &str, expected: Value, kept: &[&str]| {
+        // Otherwise an earlier commit might invalidate an entry that this one has to keep.
+        node.wait("the commits before", |node| {
+            let since_ms = last_commit.get().elapsed().as_secs_f64() * 1_000.0;
+            node.status()["bound_ms"].as_f64().is_some_and(|bound| bound < since_ms)
+        });
         settle(node, kept);
         settle(node, &[path]);
         run(sql);
