@@ -17,6 +17,11 @@ const ALL: &[Migration] = &[
     },
     Migration { version: 3, name: "checkout", sql: include_str!("migrations/0003_checkout.sql") },
     Migration { version: 4, name: "jobs", sql: include_str!("migrations/0004_jobs.sql") },
+    Migration {
+        version: 5,
+        name: "index of lines",
+        sql: include_str!("migrations/0005_index_of_lines.sql"),
+    },
 ];
 
 /// The time limit of connecting, and of a question.

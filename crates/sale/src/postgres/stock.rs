@@ -15,12 +15,17 @@ use crate::rules::{Cell, Demand, HoldEnd, HoldState, Stock};
 const SET: &str = "select * from tidegate.set_stock($1, $2, $3, $4, $5, $6)";
 const ADJUST: &str = "select * from tidegate.adjust_stock($1, $2, $3, $4, $5, $6)";
 
-/// Holds that are past their deadlines no longer count.
+/// Holds that are past their deadlines no longer count. Their lines are read from the two tables behind the view `movement`,
+/// which a join would read as a whole.
 const STOCK: &str = "select s.policy, s.oversell, s.customer_limit, t.location, t.on_hand, t.sold, \
-      t.held - coalesce((select sum(m.held)::bigint from tidegate.hold h \
-        join tidegate.movement m on m.hold = h.id and m.kind = 'hold' \
-        where h.state = 'active' and h.expires_at <= statement_timestamp() \
-          and m.sku = t.sku and m.location = t.location), 0) as held \
+      t.held - coalesce((select sum(due.units)::bigint from ( \
+        select h.units from tidegate.hold h \
+          where h.state = 'active' and h.expires_at <= statement_timestamp() \
+          and h.sku = t.sku and h.location = t.location \
+        union all select m.held from tidegate.hold h \
+          join tidegate.movement_row m on m.hold = h.id and m.kind = 'hold' \
+          where h.state = 'active' and h.expires_at <= statement_timestamp() \
+          and m.sku = t.sku and m.location = t.location) due(units)), 0) as held \
     from tidegate.sku s join tidegate.stock t on t.sku = s.sku where s.sku = $1 order by t.location";
 
 const HOLD: &str = "select h.customer, h.state, h.extended, tidegate.ms(h.expires_at) as deadline_ms, \
