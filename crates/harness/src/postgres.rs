@@ -1,5 +1,6 @@
 //! A PostgreSQL server.
 
+mod commits;
 mod pooler;
 mod processes;
 mod programs;

@@ -42,15 +42,15 @@ impl Certificates {
             ("client", "shop", "2", "extendedKeyUsage=clientAuth"),
             ("other-name", "db.example.com", "2", "subjectAltName=DNS:db.example.com"),
             ("nameless", "localhost", "2", "extendedKeyUsage=serverAuth"),
-            // Until this second.
-            ("expired", "server", "0", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+            ("expired", "server", "-1", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
         ] {
             certificates.sign(name, user, days, extensions)?;
         }
         Ok(certificates)
     }
 
-    /// Signs a certificate `name.pem` with the key `name.key`, for the common name `user` and `days` from now.
+    /// Signs a certificate `name.pem` with the key `name.key`, for the common name `user` and `days` from now; with
+    /// -1, it ended yesterday.
     /// `extensions`: lines of openssl's format.
     ///
     /// # Errors

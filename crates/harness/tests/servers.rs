@@ -53,6 +53,23 @@ fn paused_postgres_answers_once_resumed() -> Result<()> {
 }
 
 #[test]
+fn held_commit_is_invisible_until_released() -> Result<()> {
+    let postgres = Postgres::start()?;
+    postgres.psql("create table t(id int)")?;
+    postgres.hold_commits()?;
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| postgres.psql("insert into t values (1)"));
+        let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        harness::until("the commit", SOON, || Ok((postgres.psql(waiting)? == "1").then_some(())))?;
+        assert_eq!(postgres.psql("select count(*) from t")?, "0");
+        postgres.release_commits()?;
+        writer.join().expect("no panic")
+    })?;
+    assert_eq!(postgres.psql("select count(*) from t")?, "1");
+    Ok(())
+}
+
+#[test]
 fn servers_share_no_data() -> Result<()> {
     let (one, two) = (Postgres::start()?, Postgres::start()?);
     one.psql("create table only_here(id int)")?;

@@ -319,7 +319,7 @@ async fn race_23_event_before_commit_visible() {
     let fixture = PostgresFixture::new();
     fixture.run("insert into products values (1, 'Tea', 7, 250)");
     let (mut reader, source) = reader_at_end(&fixture).await;
-    fixture.run("alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()");
+    fixture.server.hold_commits().unwrap();
     let writer = fixture.session().await;
     writer.batch_execute("set synchronous_commit = on").await.unwrap();
     let hanging = tokio::spawn(async move {
@@ -356,7 +356,7 @@ async fn race_23_event_before_commit_visible() {
     }
     assert_eq!(describe(&next.take_commits()[0].changes[0]), "update -> 1|Tea|7|300");
     assert!(next.watermark < commit.lsn);
-    fixture.run("alter system reset synchronous_standby_names; select pg_reload_conf()");
+    fixture.server.release_commits().unwrap();
     next.read_to(commit.lsn).await;
     hanging.await.unwrap().unwrap();
     assert_eq!(

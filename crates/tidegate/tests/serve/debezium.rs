@@ -326,17 +326,8 @@ fn race_23_early_event_fill_rejected() {
         |config: String| config.replace("unproven  =", "write_through = false\nunproven  =");
     let shop = Shop::start_with(2, loaded);
     shop.wait_cached();
-    let set = |setting: &str, value: &str| {
-        shop.stack.postgres.psql(&format!("alter system set {setting} = '{value}'"))?;
-        shop.stack.postgres.psql("select pg_reload_conf()")
-    };
     let delivered = shop.relay().delivered();
-    set("synchronous_standby_names", "nobody").expect("set");
-    harness::until("the setting", DEADLINE, || {
-        let shown = shop.stack.postgres.psql("show synchronous_standby_names")?;
-        Ok((shown == "nobody").then_some(()))
-    })
-    .expect("set");
+    shop.stack.postgres.hold_commits().expect("held");
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let sql = "update products set price_cents = 9 where id = 42";
@@ -351,7 +342,7 @@ fn race_23_early_event_fill_rejected() {
             answers.extend(shop.nodes.iter().map(|node| node.cents(42)));
         }
         // Release the writer before any assertion: the scope waits for it.
-        let released = set("synchronous_standby_names", "");
+        let released = shop.stack.postgres.release_commits();
         delivered.expect("delivered");
         assert!(answers.iter().all(|cents| *cents == Some(1042)), "not committed yet: {answers:?}");
         released.expect("released");

@@ -2,13 +2,12 @@
 //! others.
 
 use std::cell::Cell;
-use std::time::Instant;
 
 use harness::http::{self, Response};
 use serde_json::{Value, json};
 
 use crate::mariadb;
-use crate::stack::{DEADLINE, Node, Stack, tier};
+use crate::stack::{DEADLINE, Node, Stack, now, tier};
 
 /// The tables; `TEXT` stands for the database's type of texts that keys are made of.
 const TABLES: [&str; 12] = [
@@ -115,10 +114,10 @@ pub(crate) fn assert_joins(node: &Node, run: &dyn Fn(&str)) {
         OFFERS.map(|path| value(node, path)),
         [offer("tea", 100, 19), offer("cup", 400, 19), offer("pot", 300, 19)]
     );
-    let last_commit = Cell::new(Instant::now());
+    let last_commit = Cell::new(now());
     let run = |sql: &str| {
         run(sql);
-        last_commit.set(Instant::now());
+        last_commit.set(now());
     };
     let expect = |sql: &str, path: &str, expected: Value, kept: &[&str]| {
         // Otherwise an earlier commit might invalidate an entry that this one has to keep.

@@ -137,13 +137,10 @@ fn commit_visible_on_standby_first() {
     let (stack, standby) = shop();
     let node = stack.node_with_standby(&standby);
     node.wait_standby_load();
-    stack
-        .postgres
-        .psql("alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()")
-        .expect("set");
+    stack.postgres.hold_commits().expect("held");
     std::thread::scope(|scope| {
-        // Resets the setting, which ends the commit, also after a panic below.
-        let _reset = ResetOnDrop(&stack);
+        // Ends the commit, also after a panic below.
+        let _release = ReleaseOnDrop(&stack);
         scope.spawn(|| stack.price(42, 7));
         node.wait("the new price", |node| node.cents(42) == Some(7));
         assert_eq!(stack.sql("select price_cents from products where id = 42"), "1042");
@@ -154,14 +151,13 @@ fn commit_visible_on_standby_first() {
     assert_eq!(node.cents(42), Some(7));
 }
 
-/// Resets the setting when it is dropped, so that waiting commits end.
-struct ResetOnDrop<'a>(&'a Stack);
+/// Ends waiting commits when it is dropped.
+struct ReleaseOnDrop<'a>(&'a Stack);
 
-impl Drop for ResetOnDrop<'_> {
+impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
-        let reset = "alter system reset synchronous_standby_names; select pg_reload_conf()";
-        let reset = self.0.postgres.psql(reset);
-        assert!(reset.is_ok() || std::thread::panicking(), "{reset:?}");
+        let released = self.0.postgres.release_commits();
+        assert!(released.is_ok() || std::thread::panicking(), "{released:?}");
     }
 }
 
