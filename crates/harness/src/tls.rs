@@ -42,35 +42,72 @@ impl Certificates {
             ("client", "shop", "2", "extendedKeyUsage=clientAuth"),
             ("other-name", "db.example.com", "2", "subjectAltName=DNS:db.example.com"),
             ("nameless", "localhost", "2", "extendedKeyUsage=serverAuth"),
-            ("expired", "server", "-1", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
         ] {
             certificates.sign(name, user, days, extensions)?;
         }
+        certificates.sign_for_the_past("expired", "server")?;
         Ok(certificates)
     }
 
-    /// Signs a certificate `name.pem` with the key `name.key`, for the common name `user` and `days` from now; with
-    /// -1, it ended yesterday.
+    /// Signs a certificate `name.pem` with the key `name.key`, for the common name `user` and `days` from now.
     /// `extensions`: lines of openssl's format.
     ///
     /// # Errors
     /// When openssl fails.
     pub fn sign(&self, name: &str, user: &str, days: &str, extensions: &str) -> Result<()> {
         let at = |name: &str| self.path(name).display().to_string();
-        let (private, signed) = (at(&format!("{name}.key")), at(&format!("{name}.pem")));
-        let (request, wanted) = (at("request"), at("extensions"));
+        let (request, wanted) = (self.request(name, user)?, at("extensions"));
         fs::write(&wanted, extensions)?;
-        let subject = format!("/CN={user}");
-        let mut signing = vec!["req", "-new", "-subj", &subject];
-        signing.extend(KEY);
-        signing.extend(["-keyout", &private, "-out", &request]);
-        openssl(&signing)?;
+        let signed = at(&format!("{name}.pem"));
         let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
         let mut issuing = vec!["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key];
         let serial = serial(name).to_string();
         issuing.extend(["-set_serial", &serial]);
         issuing.extend(["-days", days, "-extfile", &wanted, "-out", &signed]);
         openssl(&issuing)
+    }
+
+    /// Signs a certificate for 127.0.0.1 and localhost that was valid on one day of 2020.
+    fn sign_for_the_past(&self, name: &str, user: &str) -> Result<()> {
+        let at = |name: &str| self.path(name).display().to_string();
+        let (request, wanted) = (self.request(name, user)?, at("extensions"));
+        fs::write(&wanted, "subjectAltName=IP:127.0.0.1,DNS:localhost")?;
+        let options = "rand_serial = yes\npolicy = any\n[any]\ncommonName = supplied\n";
+        let (index, config) = (self.path("index"), self.configure(options)?);
+        fs::write(&index, "")?;
+        let (ca, ca_key, signed) = (at("ca.pem"), at("ca.key"), at(&format!("{name}.pem")));
+        let mut issuing = vec!["ca", "-batch", "-notext", "-config", &config, "-in", &request];
+        issuing.extend(["-cert", &ca, "-keyfile", &ca_key, "-extfile", &wanted, "-out", &signed]);
+        issuing.extend(["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]);
+        openssl(&issuing)
+    }
+
+    /// Makes the key `name.key`, and returns the path of a request for the common name `user`.
+    fn request(&self, name: &str, user: &str) -> Result<String> {
+        let at = |name: &str| self.path(name).display().to_string();
+        let (private, request) = (at(&format!("{name}.key")), at("request"));
+        let subject = format!("/CN={user}");
+        let mut signing = vec!["req", "-new", "-subj", &subject];
+        signing.extend(KEY);
+        signing.extend(["-keyout", &private, "-out", &request]);
+        openssl(&signing)?;
+        Ok(request)
+    }
+
+    /// Writes the configuration of openssl's authority, and returns its path.
+    fn configure(&self, options: &str) -> Result<String> {
+        let (index, folder) = (self.path("index"), self.folder.path());
+        let config = self.path("config");
+        fs::write(
+            &config,
+            format!(
+                "[ca]\ndefault_ca = own\n[own]\ndatabase = {}\nnew_certs_dir = {}\n\
+                 default_md = sha256\n{options}",
+                index.display(),
+                folder.display()
+            ),
+        )?;
+        Ok(config.display().to_string())
     }
 
     /// Returns a revocation list of the authority, as PEM, with the certificates of these names, which ends `days` from
@@ -98,17 +135,11 @@ impl Certificates {
 
     fn issue_list(&self, names: &[&str], days: u32, options: &str) -> Result<Vec<u8>> {
         let at = |name: &str| self.path(name).display().to_string();
-        let (index, config, list) = (at("index"), at("config"), at("list.crl"));
+        let (index, config, list) = (at("index"), self.configure(options)?, at("list.crl"));
         let row = |name: &&str| {
             format!("R\t491231235959Z\t260101000000Z\t{:08X}\tunknown\t/CN={name}\n", serial(name))
         };
         fs::write(&index, names.iter().map(row).collect::<String>())?;
-        fs::write(
-            &config,
-            format!(
-                "[ca]\ndefault_ca = own\n[own]\ndatabase = {index}\ndefault_md = sha256\n{options}"
-            ),
-        )?;
         let (ca, ca_key, days) = (at("ca.pem"), at("ca.key"), days.to_string());
         let mut issuing = vec!["ca", "-gencrl", "-config", &config, "-cert", &ca];
         issuing.extend(["-keyfile", &ca_key, "-out", &list]);
