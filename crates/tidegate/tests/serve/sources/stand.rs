@@ -95,7 +95,9 @@ impl Stand {
             }
         };
         let config = patient(config).replace("[source.shop]", "[source.shop]\nmain = true");
-        format!("{config}\n{STOCK}\n{ROUTE}\n[source.stock]\nurl = \"{url}\"\n")
+        // Some tests count the upstream's requests: without those of the auditor.
+        let audit = "[audit]\npages_per_second = 0\n";
+        format!("{config}\n{STOCK}\n{ROUTE}\n{audit}\n[source.stock]\nurl = \"{url}\"\n")
     }
 
     /// Starts a node with both sources and waits until both are proven.
