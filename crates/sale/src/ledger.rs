@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 pub use self::checkout::{
     ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord,
-    NewCheckout, OrderEvent, PaymentAttempt,
+    NewCheckout, OrderEvent, PaymentAttempt, PricedHold,
 };
 pub use self::error::LedgerError;
 pub use self::history::{CheckoutRow, History, HoldRow, MovementRow};

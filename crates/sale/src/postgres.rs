@@ -2,10 +2,11 @@
 //!
 //! Each call is one statement: a function of the schema, which locks, decides and writes where the data is. No lock
 //! waits for a node. Batches in which everything fits are written by one statement of the function; the others are
-//! decided in turn.
+//! decided in turn. Of a batch of checkouts, one statement records all for which everything is in order.
 
 mod audit;
 mod batches;
+mod checkout_batches;
 mod checkouts;
 mod client;
 mod grant;

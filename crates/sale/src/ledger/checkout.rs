@@ -1,6 +1,8 @@
 //! The port of checkouts: they are stored in the ledger's database, so that an order and the end of its hold are
 //! one transaction.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::error::LedgerError;
@@ -29,12 +31,28 @@ pub struct NewCheckout {
     pub price: Price,
     /// The amount is taken when the shop asks for it.
     pub captures_later: bool,
+    /// Ms for which this node keeps it.
+    pub lease_ms: i64,
+    /// Ms for which the hold stays active at least.
+    pub keep_hold_ms: i64,
+    /// A change of the new checkout that is recorded with it: a payment that is registered without a call, and its
+    /// authorisation as sent.
+    pub first: Option<CheckoutChange>,
+}
+
+/// A hold as its checkout needs it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PricedHold {
+    /// The customer.
+    pub customer: String,
+    /// The lines, with the prices that were in force when it was granted.
+    pub lines: Vec<PricedLine>,
 }
 
 /// The outcome of a begin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BeginOutcome {
-    /// It was begun; this node has the lease.
+    /// It was begun, and its first change recorded; this node has the lease.
     Begun,
     /// The key or another key of the same payment began this checkout before.
     Known(CheckoutId),
@@ -135,7 +153,10 @@ pub struct CheckoutChange {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChangeOutcome {
     /// All is recorded.
-    Recorded,
+    Recorded {
+        /// When the order was recorded, for a change that places it.
+        ordered_at_ms: Option<i64>,
+    },
     /// Another node has changed the checkout. Nothing is recorded.
     Stale,
     /// The hold has ended. Nothing is recorded.
@@ -159,7 +180,8 @@ pub struct OrderEvent {
     pub body: String,
 }
 
-/// Checkouts in the ledger's database. As with [`Ledger`](super::Ledger), every call is one transaction.
+/// Checkouts in the ledger's database. As with [`Ledger`](super::Ledger), all that a call answered is durable; the changes of
+/// each checkout are one transaction. A call that failed may have had its effect on some checkouts of its batch.
 #[async_trait]
 pub trait CheckoutLedger: Send + Sync + 'static {
     /// Sets the price of a SKU for holds from now on. Returns false for an unknown SKU.
@@ -174,23 +196,23 @@ pub trait CheckoutLedger: Send + Sync + 'static {
     /// [`LedgerError`].
     async fn price(&self, sku: &str) -> Result<Option<Price>, LedgerError>;
 
-    /// Returns the lines of a hold with the prices that were in force when it was granted; empty: there is no hold.
+    /// Returns each hold of a batch with its prices; `None`: there is none of that name.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn priced_lines(&self, hold: HoldId) -> Result<Vec<PricedLine>, LedgerError>;
-
-    /// Begins a checkout, unless its key, its payment or its hold has one. A begun one is leased for `lease_ms`, and
-    /// its hold stays active for `keep_hold_ms` at least.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
-    async fn begin_checkout(
+    async fn priced_holds(
         &self,
-        checkout: &NewCheckout,
-        lease_ms: i64,
-        keep_hold_ms: i64,
-    ) -> Result<BeginOutcome, LedgerError>;
+        holds: Arc<[HoldId]>,
+    ) -> Result<Vec<Option<PricedHold>>, LedgerError>;
+
+    /// Begins each checkout of a batch, which names each hold once, unless its key, its payment or its hold has one.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn begin_checkouts(
+        &self,
+        batch: Arc<[NewCheckout]>,
+    ) -> Result<Vec<BeginOutcome>, LedgerError>;
 
     /// Returns a checkout.
     ///
@@ -227,11 +249,14 @@ pub trait CheckoutLedger: Send + Sync + 'static {
         lease_ms: i64,
     ) -> Result<Option<CheckoutRecord>, LedgerError>;
 
-    /// Records changes of a checkout, all or none.
+    /// Records each change of a batch, which names each checkout once: all of it or nothing.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn change_checkout(&self, change: &CheckoutChange) -> Result<ChangeOutcome, LedgerError>;
+    async fn change_checkouts(
+        &self,
+        batch: Arc<[CheckoutChange]>,
+    ) -> Result<Vec<ChangeOutcome>, LedgerError>;
 
     /// Records an event of a provider, and makes the checkout due that it is about. Returns false for an event that
     /// was recorded before.

@@ -22,6 +22,11 @@ const ALL: &[Migration] = &[
         name: "index of lines",
         sql: include_str!("migrations/0005_index_of_lines.sql"),
     },
+    Migration {
+        version: 6,
+        name: "orders in batches",
+        sql: include_str!("migrations/0006_orders_in_batches.sql"),
+    },
 ];
 
 /// The time limit of connecting, and of a question.

@@ -1,5 +1,6 @@
 //! Checkouts: begin, resume, and the operations on orders.
 
+mod begin;
 mod draft;
 mod drive;
 mod operations;

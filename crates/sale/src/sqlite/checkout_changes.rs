@@ -7,12 +7,16 @@ use super::holds;
 use super::transaction::Session;
 use crate::checkout_columns::{checkout_id, parse_price};
 use crate::checkout_id::CheckoutId;
+use crate::hold_id::HoldId;
 use crate::ledger::{
     ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutRecord, EndHold,
-    LedgerError, NewCheckout, Outcome,
+    LedgerError, NewCheckout, Outcome, PricedHold,
 };
 use crate::request::IdempotencyKey;
-use crate::rules::{HoldEnd, HoldState, KeyVerdict, Price, admits_checkout, judge_key, may_record};
+use crate::rules::{
+    Cell, Demand, HoldEnd, HoldState, KeyVerdict, Price, PricedLine, admits_checkout, judge_key,
+    may_record,
+};
 
 /// Returns the price of a SKU at a time.
 pub(super) fn price(
@@ -26,6 +30,27 @@ pub(super) fn price(
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
     })?;
     found.map(|(amount, currency)| parse_price(amount, &currency)).transpose()
+}
+
+/// Returns a hold with the prices that were in force when it was granted.
+pub(super) fn priced_hold(
+    session: &Session<'_>,
+    hold: HoldId,
+) -> Result<Option<PricedHold>, LedgerError> {
+    let sql = "select m.sku, m.location, m.held, h.created_at, h.customer from tidegate_hold h \
+        join tidegate_movement m on m.hold = h.id and m.kind = 'hold' \
+        where h.id = ?1 order by m.sku, m.location";
+    let lines = session.list(sql, [hold.to_string()], |row| {
+        let cell = Cell { sku: row.get(0)?, location: row.get(1)? };
+        Ok((Demand { cell, quantity: row.get(2)? }, row.get(3)?, row.get(4)?))
+    })?;
+    let mut found: Option<PricedHold> = None;
+    for (demand, granted_at, customer) in lines {
+        let price = price(session, &demand.cell.sku, granted_at)?;
+        let hold = found.get_or_insert_with(|| PricedHold { customer, lines: Vec::new() });
+        hold.lines.push(PricedLine { demand, price });
+    }
+    Ok(found)
 }
 
 /// Sets the price of a SKU.
@@ -77,12 +102,7 @@ fn store_request(
 }
 
 /// Begins a checkout, unless its key, its payment or its hold has one.
-pub(super) fn begin(
-    session: &Session<'_>,
-    new: &NewCheckout,
-    lease_ms: i64,
-    keep_hold_ms: i64,
-) -> Result<BeginOutcome, LedgerError> {
+pub(super) fn begin(session: &Session<'_>, new: &NewCheckout) -> Result<BeginOutcome, LedgerError> {
     let (key, digest) = (&new.key.key, new.key.digest);
     let known = request(session, key)?;
     match (judge_key(known.map(|(digest, _)| digest), digest), known) {
@@ -136,12 +156,16 @@ pub(super) fn begin(
             new.price.currency.to_string(),
             new.captures_later,
             session.now_ms,
-            session.now_ms + lease_ms,
+            session.now_ms + new.lease_ms,
         ],
     )?;
     store_request(session, key, digest, new.id)?;
-    keep_hold(session, &hold_name, keep_hold_ms)?;
-    Ok(BeginOutcome::Begun)
+    keep_hold(session, &hold_name, new.keep_hold_ms)?;
+    let Some(first) = &new.first else { return Ok(BeginOutcome::Begun) };
+    match change(session, first)? {
+        ChangeOutcome::Recorded { .. } => Ok(BeginOutcome::Begun),
+        other => Err(LedgerError::Unreadable(format!("{other:?} for the first change"))),
+    }
 }
 
 fn keep_hold(session: &Session<'_>, hold: &str, keep_ms: i64) -> Result<(), LedgerError> {
@@ -182,7 +206,7 @@ pub(super) fn change(
     keep_hold(session, &hold, change.keep_hold_ms)?;
     store(session, change, &kept)?;
     record_history(session, change)?;
-    Ok(ChangeOutcome::Recorded)
+    Ok(ChangeOutcome::Recorded { ordered_at_ms: change.places_order.then_some(session.now_ms) })
 }
 
 fn restock(session: &Session<'_>, hold: &str, order: CheckoutId) -> Result<(), LedgerError> {

@@ -34,5 +34,6 @@ mod jobs_postgres;
 mod jobs_sqlite;
 mod keys;
 mod migrations;
+mod order_batches;
 mod policies;
 mod records;

@@ -20,6 +20,8 @@ pub(super) struct Draft {
     pub(super) request: Option<RequestKey>,
     /// The operation of the phase is recorded as sent, and this node has not sent it yet.
     pub(super) is_announced: bool,
+    /// A call to the provider is reserved for it.
+    pub(super) is_reserved: bool,
 }
 
 impl Draft {
@@ -33,6 +35,7 @@ impl Draft {
             events: Vec::new(),
             request: None,
             is_announced: false,
+            is_reserved: false,
         }
     }
 
@@ -114,11 +117,17 @@ impl Draft {
         }
     }
 
-    /// The changes are recorded.
-    pub(super) fn recorded(self) -> Self {
+    /// The changes are recorded. `ordered_at_ms`: when, if they place the order.
+    pub(super) fn recorded(self, ordered_at_ms: Option<i64>) -> Self {
         let tries = if self.path.len() > 1 { 0 } else { self.record.tries };
-        let record = CheckoutRecord { version: self.record.version + 1, tries, ..self.record };
-        Self { is_announced: self.is_announced, ..Self::new(record) }
+        let record = CheckoutRecord {
+            version: self.record.version + 1,
+            tries,
+            ordered_at_ms: ordered_at_ms.or(self.record.ordered_at_ms),
+            ..self.record
+        };
+        let (is_announced, is_reserved) = (self.is_announced, self.is_reserved);
+        Self { is_announced, is_reserved, ..Self::new(record) }
     }
 }
 

@@ -69,8 +69,10 @@ impl Sale {
             announce(&mut placed, Operation::Capture)?;
         }
         let change = placed.change(Some(0), self.payments.lease_ms(), 0);
-        match self.ledger().change_checkout(&change).await? {
-            ChangeOutcome::Recorded => Ok(Turn::Next(placed.recorded())),
+        match self.record(change).await? {
+            ChangeOutcome::Recorded { ordered_at_ms } => {
+                Ok(Turn::Next(placed.recorded(ordered_at_ms)))
+            }
             ChangeOutcome::HoldEnded => {
                 let mut released = draft;
                 released.record.reason = Some("hold-ended".to_owned());
@@ -122,8 +124,8 @@ impl Sale {
     ) -> Result<Turn, SaleError> {
         announce(&mut draft, operation)?;
         let change = draft.change(Some(0), self.payments.lease_ms(), KEEP_HOLD_MS);
-        match self.ledger().change_checkout(&change).await? {
-            ChangeOutcome::Recorded => Ok(Turn::Next(draft.recorded())),
+        match self.record(change).await? {
+            ChangeOutcome::Recorded { .. } => Ok(Turn::Next(draft.recorded(None))),
             _ => self.lost(&draft).await,
         }
     }
@@ -139,7 +141,8 @@ impl Sale {
         if operation != Operation::Prepare && !draft.is_announced {
             return self.announce_recorded(draft, operation).await;
         }
-        let pass = match provider.try_pass() {
+        let reserved = std::mem::take(&mut draft.is_reserved).then(|| provider.reserved_pass());
+        let pass = match reserved.map_or_else(|| provider.try_pass(), Ok) {
             Ok(pass) => pass,
             Err(not_sent) => {
                 draft.record.reason = Some("the provider is not called for now".to_owned());
@@ -205,9 +208,9 @@ impl Sale {
 
     async fn end(&self, draft: Draft, due_in_ms: Option<i64>) -> Result<CheckoutRecord, SaleError> {
         let change = draft.change(due_in_ms, 0, KEEP_HOLD_MS);
-        match self.ledger().change_checkout(&change).await? {
-            ChangeOutcome::Recorded => {
-                let record = draft.recorded().record;
+        match self.record(change).await? {
+            ChangeOutcome::Recorded { ordered_at_ms } => {
+                let record = draft.recorded(ordered_at_ms).record;
                 Ok(CheckoutRecord { due_in_ms, ..record })
             }
             _ => match self.lost(&draft).await? {
@@ -231,7 +234,7 @@ fn kept_reason(draft: &Draft) -> Option<String> {
     draft.record.reason.clone().filter(|_| is_kept)
 }
 
-fn announce(draft: &mut Draft, operation: Operation) -> Result<(), SaleError> {
+pub(super) fn announce(draft: &mut Draft, operation: Operation) -> Result<(), SaleError> {
     take(draft, CheckoutInput::Sent)?;
     let state = draft.state();
     draft.note(operation, state, "sent");
@@ -240,7 +243,7 @@ fn announce(draft: &mut Draft, operation: Operation) -> Result<(), SaleError> {
 }
 
 /// Takes an input that the phase accepts.
-fn take(draft: &mut Draft, input: CheckoutInput) -> Result<(), SaleError> {
+pub(super) fn take(draft: &mut Draft, input: CheckoutInput) -> Result<(), SaleError> {
     draft.step(input).map_err(|refusal| match refusal {
         CheckoutRefusal::Phase(phase) => {
             LedgerError::Unreadable(format!("{input:?} in the phase {}", phase.word())).into()
