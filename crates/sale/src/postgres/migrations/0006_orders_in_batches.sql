@@ -1,6 +1,8 @@
 -- Checkouts begin and change in batches. Each function records those requests of a batch for which all is in order, and returns
 -- their numbers; `begin_checkout` and `change_checkout` decide about the others, one by one. A batch waits for no lock but those of
--- SKUs, which it takes in ascending order: rows that others have locked are left to the single functions.
+-- SKUs, which it takes in ascending order: rows that others have locked are left to the single functions. Rows of holds and
+-- checkouts are found by their keys under any statistics of the tables: each condition names the batch's keys, and those on
+-- the state and the deadline of a hold have the form of a `case`, which the index of due holds does not fit.
 
 -- The calls to a provider are updated when their outcome is known: there is room for the new row in its page.
 alter table tidegate.payment_attempt set (fillfactor = 70);
@@ -34,9 +36,10 @@ begin
           paths, sents, numbers, leases_ms, keeps_ms) with ordinality
         u(key, digest, id, hold, provider, method, amount, currency, later, reference,
           path, sent, number, lease_ms, keep_ms, n)
-      join tidegate.hold h on h.id = u.hold and h.state = 'active'
-      where not exists (select from tidegate.request r where r.key = u.key)
-        and not exists (select from tidegate.checkout c where c.hold = u.hold)),
+      join tidegate.hold h on h.id = u.hold and h.id = any(holds)
+      where case h.state when 'active' then true else false end
+        and (select count(*) from tidegate.request r where r.key = u.key) = 0
+        and (select count(*) from tidegate.checkout c where c.hold = u.hold) = 0),
     moment as materialized (select clock_timestamp() as now),
     free as materialized (
       select w.*, m.now + w.keep_ms * interval '1 millisecond' as until
@@ -49,7 +52,8 @@ begin
     kept as (
       update tidegate.hold h set expires_at = f.until
       from locked l join free f on f.hold = l.id, moment m
-      where h.id = l.id and h.state = 'active' and h.expires_at > m.now
+      where h.id = l.id and h.id = any(holds)
+        and case h.state when 'active' then h.expires_at > m.now else false end
       returning h.id),
     good as materialized (
       select f.* from free f where f.expires_at >= f.until or f.hold in (select k.id from kept k)),
@@ -103,11 +107,12 @@ begin
           new_references, reasons, dues_ms, leases_ms, keeps_ms) with ordinality
         u(id, version, sent, ordered, cancelling, places, number, amount, captured, refunded, path,
           reference, reason, due_ms, lease_ms, keep_ms, n)
-      join tidegate.checkout c on c.id = u.id and c.version = u.version
+      join tidegate.checkout c on c.id = u.id and c.id = any(ids) and c.version = u.version
       order by c.id for no key update of c skip locked),
     item as materialized (
       select s.sku from tidegate.sku s
-      where s.sku = any(array(select h.sku from read r join tidegate.hold h on h.id = r.hold where r.places))
+      where s.sku = any(array(select h.sku from tidegate.hold h
+        where h.id = any(array(select r.hold from read r where r.places))))
       order by s.sku for no key update),
     -- The clock is read after the locks.
     moment as materialized (
@@ -115,7 +120,8 @@ begin
     sold as (
       update tidegate.hold h set state = 'confirmed', ended_at = m.now
       from moment m, read r
-      where r.places and h.id = r.hold and h.state = 'active' and h.sku is not null and h.expires_at > m.now
+      where r.places and h.id = r.hold and h.id = any(array(select r.hold from read r where r.places))
+        and h.sku is not null and case h.state when 'active' then h.expires_at > m.now else false end
       returning r.n, h.id, h.sku, h.location, h.units, h.ended_at),
     line as (
       insert into tidegate.movement_row(at, kind, sku, location, on_hand, held, sold, hold)
@@ -127,15 +133,17 @@ begin
     short as materialized (
       select r.n, h.id, m.now + r.keep_ms * interval '1 millisecond' as until
       from moment m, read r join tidegate.hold h on h.id = r.hold
-      where r.keep_ms > 0 and not r.places and h.state = 'active' and h.expires_at > m.now
-        and h.expires_at < m.now + r.keep_ms * interval '1 millisecond'),
+      where r.keep_ms > 0 and not r.places and h.id = any(array(select r.hold from read r where r.keep_ms > 0))
+        and case when h.state = 'active' and h.expires_at > m.now
+          then h.expires_at < m.now + r.keep_ms * interval '1 millisecond' else false end),
     locked as materialized (
       select h.id from tidegate.hold h where h.id = any(array(select s.id from short s))
       order by h.id for no key update skip locked),
     kept as (
       update tidegate.hold h set expires_at = s.until
       from locked l join short s on s.id = l.id, moment m
-      where h.id = l.id and h.state = 'active' and h.expires_at > m.now
+      where h.id = l.id and h.id = any(array(select s.id from short s))
+        and case h.state when 'active' then h.expires_at > m.now else false end
       returning s.n),
     -- Written as `case`, so that the server looks the numbers up in a hash table.
     good as materialized (
@@ -152,7 +160,7 @@ begin
         due_at = case g.due_ms when 0 then least(c.due_at, m.now) else m.now + g.due_ms * interval '1 millisecond' end,
         leased_until = case when g.lease_ms > 0 then m.now + g.lease_ms * interval '1 millisecond' end,
         changed_at = m.now, ordered_at = case when g.places then m.now else c.ordered_at end
-      from good g, moment m where c.id = g.id),
+      from good g, moment m where c.id = g.id and c.id = any(ids)),
     step as (
       insert into tidegate.checkout_step(checkout, version, number, before, after, at)
       select g.id, g.version + 1, s.number, g.phases[s.number], g.phases[s.number + 1], m.now
