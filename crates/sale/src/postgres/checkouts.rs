@@ -27,7 +27,7 @@ const COLUMNS: &str = "c.id, c.hold, c.customer, c.provider, c.method, c.amount,
 
 /// A join with the view `movement` would read all holds.
 const HOLDS: &str = "select u.n, h.customer, l.sku, l.location, l.units, p.amount, p.currency \
-    from unnest($1::uuid[]) with ordinality u(id, n) join tidegate.hold h on h.id = u.id \
+    from unnest($1::uuid[]) with ordinality u(id, n) join tidegate.hold h on h.id = u.id and h.id = any($1) \
     cross join lateral (select h.sku, h.location, h.units where h.sku is not null union all \
       select m.sku, m.location, m.held from tidegate.movement_row m \
       where m.hold = h.id and m.kind = 'hold' and h.sku is null) l \
