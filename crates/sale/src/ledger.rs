@@ -1,5 +1,6 @@
 //! The port of the ledger: the database in which stock, holds and movements are kept.
 
+mod cart;
 mod checkout;
 mod error;
 mod history;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::cart::{CartLedger, CartRecord, CartRefused, LinkHold, LinkOutcome};
 pub use self::checkout::{
     ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord,
     NewCheckout, OrderEvent, PaymentAttempt,
@@ -32,7 +34,7 @@ use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 /// A ledger. Every call is one transaction: all that it answered is durable, and a call that failed may have had
 /// its effect or not. A repeat with the same keys has no second effect.
 #[async_trait]
-pub trait Ledger: CheckoutLedger + JobLedger {
+pub trait Ledger: CartLedger + CheckoutLedger + JobLedger {
     /// Grants or refuses each hold of a batch, in this order. Returns an outcome for each.
     ///
     /// # Errors

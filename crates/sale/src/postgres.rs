@@ -6,6 +6,7 @@
 
 mod audit;
 mod batches;
+mod carts;
 mod checkouts;
 mod client;
 mod grant;

@@ -1,5 +1,6 @@
 //! Requests, checked so that a ledger can execute them.
 
+mod cart;
 mod checkout;
 
 use std::collections::BTreeMap;
@@ -7,7 +8,11 @@ use std::collections::BTreeMap;
 use contract::fnv1a;
 use thiserror::Error;
 
-pub use self::checkout::{AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, price};
+pub(crate) use self::cart::cart_hold_key;
+pub use self::cart::{CartCheckout, CartContent, CartId};
+pub use self::checkout::{
+    AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, PaymentRequest, price,
+};
 use crate::hold_id::HoldId;
 use crate::lane::Lane;
 use crate::rules::{Cell, Demand, Policy, Price};

@@ -4,6 +4,7 @@
 //! for a batch; tests run both ledgers side by side and require the same outcomes. The models of the crate `sim`
 //! call them too.
 
+mod cart;
 mod checkout;
 mod early_refusal;
 mod hold;
@@ -17,6 +18,10 @@ mod rule;
 mod shelf;
 mod stock;
 
+pub use self::cart::{
+    CartRefusal, CartStage, CartState, CartVersion, CartWrite, admits_cart_hold, begin_cart,
+    is_never_paid, write_cart,
+};
 pub use self::checkout::{
     CheckoutEffect, CheckoutInput, CheckoutRefusal, CheckoutState, PaymentFacts, Task,
     admits_checkout, may_record, step_checkout,

@@ -4,6 +4,7 @@
 //! [rules](crate::rules).
 
 mod audit;
+mod carts;
 mod checkout_changes;
 mod checkout_rows;
 mod checkouts;

@@ -11,7 +11,7 @@
 //!
 //! [`key_filter`], [`joined_tables`], [`lagging_service`], [`demoted_server`], [`two_logs`], [`two_sources`],
 //! [`mixed_contracts`], [`stock_holds`], [`job_leases`],
-//! [`early_refusals`] and [`checkout_payments`] are small models of their own.
+//! [`early_refusals`], [`checkout_payments`] and [`cart_orders`] are small models of their own.
 //!
 //! **Time** is the number of changes of the snapshots' content: nothing else can tell two moments
 //! apart as far as freshness goes. So an answer "as of t" is right if it includes every commit that was
@@ -21,6 +21,7 @@
 //! the rules), threads inside one process, expiry by TTL, and writes to two primaries at once during a
 //! failover.
 
+pub mod cart_orders;
 pub mod checkout_payments;
 pub mod composition;
 pub mod database;

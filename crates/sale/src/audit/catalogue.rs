@@ -95,13 +95,16 @@ pub const PROMISES: [Promise; 27] = [
     ),
     promise(
         9,
-        "one effect and one answer per key, one order per hold",
+        "one effect and one answer per key, one order per hold and cart",
         &[
             ("one-effect-per-key", Database),
             ("keys-have-effects", Database),
             ("one-answer-per-key", Clients),
             ("one-request-per-key", Clients),
             ("one-order-per-hold", Clients),
+            ("one-order-per-cart", Database),
+            ("one-hold-per-cart", Database),
+            ("carts-have-their-holds", Database),
         ],
     ),
     promise(10, "a refusal for lack of stock was true", &[("sold-out-is-true", Clients)]),

@@ -13,8 +13,10 @@ use super::body::{counted, hold_id, key, parse, timestamp};
 use super::problem::Problem;
 use crate::checkout_id::CheckoutId;
 use crate::ledger::CheckoutRecord;
-use crate::request::{CheckoutRequest, InvalidRequest, OrderChange, OrderRequest, price};
-use crate::rules::{Phase, PricedLine};
+use crate::request::{
+    CheckoutRequest, InvalidRequest, OrderChange, OrderRequest, PaymentRequest, price,
+};
+use crate::rules::{Phase, PricedLine, is_never_paid};
 use crate::service::Sale;
 
 #[derive(Deserialize)]
@@ -26,13 +28,21 @@ struct CheckoutBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PaymentBody {
+pub(super) struct PaymentBody {
     provider: Option<String>,
     method: String,
     amount: i64,
     currency: String,
     #[serde(default)]
     capture: CaptureBody,
+}
+
+impl PaymentBody {
+    pub(super) fn check(self) -> Result<PaymentRequest, InvalidRequest> {
+        let shown = price("payment", self.amount, &self.currency)?;
+        let later = self.capture == CaptureBody::Later;
+        PaymentRequest::new(self.provider, &self.method, shown, later)
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Eq, PartialEq)]
@@ -79,21 +89,16 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
     let CheckoutBody { hold, payment } = parse(&headers, body)?;
-    let shown = price("payment", payment.amount, &payment.currency)?;
-    let later = payment.capture == CaptureBody::Later;
-    let hold = hold_id(&hold)?;
-    let request = CheckoutRequest::new(hold, payment.provider, &payment.method, shown, later)?;
+    let payment = payment.check()?;
+    let request = CheckoutRequest { hold: hold_id(&hold)?, payment };
     let record = counted(&sale, "checkout", sale.check_out(&request, &key).await)?;
     answer(&sale, &record).await
 }
 
 /// Returns the order once the payment has succeeded or failed, and else a place to ask again.
-async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Problem> {
+pub(super) async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Problem> {
     let state = &record.state;
-    // An order whose capture was declined at once was never paid.
-    let never_paid =
-        state.phase == Phase::Cancelled && state.captured == 0 && !state.captures_later;
-    if state.phase == Phase::Declined || never_paid {
+    if state.phase == Phase::Declined || is_never_paid(state) {
         return Err(ended(
             record,
             StatusCode::PAYMENT_REQUIRED,

@@ -15,7 +15,8 @@ use crate::service::SaleError;
 const TYPE_PREFIX: &str = "urn:tidegate:problem:";
 
 const PATHS: &str = "the paths are /v1/stock/{sku}, /v1/stock/{sku}/adjust, /v1/holds, \
-                     /v1/holds/{hold}, /v1/holds/{hold}/extend, /v1/holds/{hold}/confirm, /v1/checkouts, \
+                     /v1/holds/{hold}, /v1/holds/{hold}/extend, /v1/holds/{hold}/confirm, /v1/carts/{cart}, \
+                     /v1/carts/{cart}/checkout, /v1/checkouts, \
                      /v1/checkouts/{checkout}, /v1/orders/{order}, /v1/orders/{order}/capture, \
                      /v1/orders/{order}/cancel, /v1/orders/{order}/refund, /v1/events, \
                      /v1/jobs, /v1/jobs/claim, /v1/jobs/{job}/done, /v1/jobs/{job}/fail, \
@@ -76,6 +77,11 @@ impl From<SaleError> for Problem {
             SaleError::HoldEnded(_) => (StatusCode::CONFLICT, "Hold ended"),
             SaleError::ExtendedBefore => (StatusCode::CONFLICT, "Hold extended before"),
             SaleError::Committed { .. } => (StatusCode::CONFLICT, "Stock committed"),
+            SaleError::UnknownCart(_) => (StatusCode::NOT_FOUND, "Unknown cart"),
+            SaleError::CartChanged { .. } => (StatusCode::PRECONDITION_FAILED, "Cart changed"),
+            SaleError::CartInCheckout(_) => (StatusCode::CONFLICT, "Cart in checkout"),
+            SaleError::CartOrdered(_) => (StatusCode::CONFLICT, "Cart ordered"),
+            SaleError::CartEmpty => (StatusCode::CONFLICT, "Cart empty"),
             SaleError::UnknownCheckout(_) => (StatusCode::NOT_FOUND, "Unknown order"),
             SaleError::PriceChanged(_) => (StatusCode::CONFLICT, "Price changed"),
             SaleError::Unpriced(_) => (StatusCode::CONFLICT, "No price"),
@@ -111,6 +117,11 @@ impl From<SaleError> for Problem {
                 .with("amount", price.amount.into())
                 .with("currency", price.currency.to_string().into()),
             SaleError::CheckoutExists(other) => problem.with("checkout", other.to_string().into()),
+            SaleError::CartChanged { version } => problem.with("version", version.into()),
+            SaleError::CartInCheckout(checkout) => {
+                problem.with("checkout", checkout.to_string().into())
+            }
+            SaleError::CartOrdered(Some(order)) => problem.with("order", order.to_string().into()),
             SaleError::OrderState(phase) => problem.with("state", phase.word().into()),
             SaleError::AmountTooLarge { most } => problem.with("most", most.into()),
             SaleError::Committed { free } => problem.with("free", free.into()),

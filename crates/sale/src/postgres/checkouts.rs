@@ -90,7 +90,7 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
     })
 }
 
-fn begun(row: &Row) -> Result<BeginOutcome, LedgerError> {
+pub(super) fn begun(row: &Row) -> Result<BeginOutcome, LedgerError> {
     let id = || checkout_id(row.try_get("checkout").map_err(unreadable)?);
     match row.try_get("outcome").map_err(unreadable)? {
         "begun" => Ok(BeginOutcome::Begun),

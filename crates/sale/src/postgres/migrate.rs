@@ -22,6 +22,7 @@ const ALL: &[Migration] = &[
         name: "index of lines",
         sql: include_str!("migrations/0005_index_of_lines.sql"),
     },
+    Migration { version: 7, name: "carts", sql: include_str!("migrations/0007_carts.sql") },
 ];
 
 /// The time limit of connecting, and of a question.

@@ -26,11 +26,9 @@ pub fn price(field: &str, amount: i64, currency: &str) -> Result<Price, InvalidR
     Ok(Price { amount, currency: currency.parse().map_err(invalid)? })
 }
 
-/// A request to pay for a hold.
+/// A payment that a customer has chosen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CheckoutRequest {
-    /// The hold.
-    pub hold: HoldId,
+pub struct PaymentRequest {
     provider: Option<String>,
     method: String,
     /// The amount that the customer was shown.
@@ -39,13 +37,12 @@ pub struct CheckoutRequest {
     pub captures_later: bool,
 }
 
-impl CheckoutRequest {
-    /// Checks a request. `method`: the provider's name of the customer's payment method.
+impl PaymentRequest {
+    /// Checks a payment. `method`: the provider's name of the customer's payment method.
     ///
     /// # Errors
     /// The method has other characters than printable ASCII, or may be a card number.
     pub fn new(
-        hold: HoldId,
         provider: Option<String>,
         method: &str,
         price: Price,
@@ -59,7 +56,7 @@ impl CheckoutRequest {
             let problem = "write the provider's name of a payment method, such as pm_1N3T00, and never a card number";
             return Err(InvalidRequest::new("payment.method", problem));
         }
-        Ok(Self { hold, provider, method: method.to_owned(), price, captures_later })
+        Ok(Self { provider, method: method.to_owned(), price, captures_later })
     }
 
     pub(crate) fn provider(&self) -> Option<&str> {
@@ -72,8 +69,25 @@ impl CheckoutRequest {
 
     pub(crate) fn digest(&self, provider: &str) -> u64 {
         let later = if self.captures_later { "later" } else { "now" };
-        let (hold, price) = (self.hold.to_string(), self.price.to_string());
-        digest(&["checkout", &hold, provider, &self.method, &price, later])
+        digest(&["payment", provider, &self.method, &self.price.to_string(), later])
+    }
+}
+
+/// A request to pay for a hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckoutRequest {
+    /// The hold.
+    pub hold: HoldId,
+    /// The payment.
+    pub payment: PaymentRequest,
+}
+
+impl CheckoutRequest {
+    pub(crate) fn digest(&self, provider: &str) -> u64 {
+        let payment = &self.payment;
+        let later = if payment.captures_later { "later" } else { "now" };
+        let (hold, price) = (self.hold.to_string(), payment.price.to_string());
+        digest(&["checkout", &hold, provider, &payment.method, &price, later])
     }
 }
 
@@ -127,9 +141,8 @@ mod tests {
 
     #[test]
     fn card_number_refused_and_not_shown() {
-        let hold = HoldId::new(1, crate::lane::Lane::from_number(2), 3);
         let price = price("payment", 5, "EUR").expect("valid");
-        let new = |method: &str| CheckoutRequest::new(hold, None, method, price, false);
+        let new = |method: &str| PaymentRequest::new(None, method, price, false);
         for method in ["4242424242424242", "4242-4242-4242-4242", "", "pm 1", "pm\n", "é"] {
             let refused = new(method).expect_err(method).to_string();
             assert!(method.is_empty() || !refused.contains(method), "{refused}");

@@ -39,6 +39,16 @@ pub enum Rule {
     VoidedBeforeRelease,
     /// No more is given back than was taken, and no more taken than authorised.
     RefundWithinCapture,
+    /// A cart is replaced or paid only in the version that the client has seen.
+    CartVersionShown,
+    /// A cart is not changed while it is paid for, nor once it is ordered.
+    CartFixedWhilePaid,
+    /// A cart gets a new hold only if no earlier one can become an order.
+    OneHoldPerCart,
+    /// A change of a cart ends the hold of its former lines.
+    ChangeCancelsHold,
+    /// A checkout of a cart is of its present hold.
+    CheckoutOfCartsHold,
     /// An attempt of a job has one lease.
     OneLeasePerAttempt,
     /// A worker without the lease changes nothing.
@@ -83,6 +93,15 @@ impl Rule {
         Self::ReleasedWithoutHold,
         Self::VoidedBeforeRelease,
         Self::RefundWithinCapture,
+    ];
+
+    /// The rules of carts.
+    pub const CARTS: &[Self] = &[
+        Self::CartVersionShown,
+        Self::CartFixedWhilePaid,
+        Self::OneHoldPerCart,
+        Self::ChangeCancelsHold,
+        Self::CheckoutOfCartsHold,
     ];
 
     /// The rules of jobs.

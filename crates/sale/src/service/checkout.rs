@@ -1,5 +1,6 @@
 //! Checkouts: begin, resume, and the operations on orders.
 
+mod carts;
 mod draft;
 mod drive;
 mod operations;

@@ -9,7 +9,7 @@ use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
 use crate::ledger::{EndRefusal, LedgerError, StockRefusal};
 use crate::payment::WebhookRefusal;
-use crate::request::InvalidRequest;
+use crate::request::{CartId, InvalidRequest};
 use crate::rules::{
     Cell, GrantRefusal, HoldEnd, HoldRefusal, Phase, Price, QuoteRefusal, Shortage,
 };
@@ -47,6 +47,29 @@ pub enum SaleError {
         /// The greatest number by which the units on hand may be lowered now.
         free: i64,
     },
+    /// There is no cart of that name.
+    #[error("there is no cart {0}; create it with PUT /v1/carts/{0}")]
+    UnknownCart(CartId),
+    /// The cart has another version than the client has seen.
+    #[error(
+        "the cart has changed: it has the version {version}; read it again, and send If-Match with the version \
+         that the customer has seen"
+    )]
+    CartChanged {
+        /// The present version.
+        version: i64,
+    },
+    /// The cart is being paid.
+    #[error(
+        "the cart is being paid by the checkout {0}; ask for its end, or put more into another cart"
+    )]
+    CartInCheckout(CheckoutId),
+    /// The cart has its order.
+    #[error("the cart has its order; take another name for the next cart")]
+    CartOrdered(Option<CheckoutId>),
+    /// The cart has no lines.
+    #[error("the cart has no lines to pay for")]
+    CartEmpty,
     /// There is no checkout or order of that name.
     #[error("there is no checkout or order {0}")]
     UnknownCheckout(CheckoutId),
@@ -155,6 +178,11 @@ impl SaleError {
             Self::HoldEnded(_) => "hold-ended",
             Self::ExtendedBefore => "extended-before",
             Self::Committed { .. } => "stock-committed",
+            Self::UnknownCart(_) => "unknown-cart",
+            Self::CartChanged { .. } => "cart-changed",
+            Self::CartInCheckout(_) => "cart-in-checkout",
+            Self::CartOrdered(_) => "cart-ordered",
+            Self::CartEmpty => "cart-empty",
             Self::UnknownCheckout(_) => "unknown-order",
             Self::PriceChanged(_) => "price-changed",
             Self::Unpriced(_) => "unpriced",

@@ -243,6 +243,11 @@ impl Sale {
         self.ledger.stock(sku).await?.ok_or_else(|| SaleError::UnknownSku(sku.to_owned()))
     }
 
+    /// `lane`: units of its SKUs have come back, or may have.
+    pub(super) fn freed(&self, lane: Lane) {
+        self.early.freed(lane);
+    }
+
     pub(super) fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {
         self.keys.enter(key).ok_or(SaleError::KeyInFlight)
     }

@@ -2,11 +2,12 @@
 
 use rusqlite::params;
 
-use super::checkout_rows::find;
+use super::checkout_rows::{COLUMNS, find, record, stored};
 use super::holds;
 use super::transaction::Session;
 use crate::checkout_columns::{checkout_id, parse_price};
 use crate::checkout_id::CheckoutId;
+use crate::hold_id::HoldId;
 use crate::ledger::{
     ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutRecord, EndHold,
     LedgerError, NewCheckout, Outcome,
@@ -142,6 +143,18 @@ pub(super) fn begin(
     store_request(session, key, digest, new.id)?;
     keep_hold(session, &hold_name, keep_hold_ms)?;
     Ok(BeginOutcome::Begun)
+}
+
+/// Returns the checkout of a hold that was neither declined nor released.
+pub(super) fn live_checkout(
+    session: &Session<'_>,
+    hold: HoldId,
+) -> Result<Option<CheckoutRecord>, LedgerError> {
+    let sql = format!(
+        "select {COLUMNS} from tidegate_checkout where hold = ?1 and phase not in ('declined', 'released')"
+    );
+    let found = session.find(&sql, [hold.to_string()], stored)?;
+    found.map(|found| record(found, session.now_ms)).transpose()
 }
 
 fn keep_hold(session: &Session<'_>, hold: &str, keep_ms: i64) -> Result<(), LedgerError> {

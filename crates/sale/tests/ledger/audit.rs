@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::carts::held_cart;
 use crate::checkouts::paid_order;
 use crate::fixture::{Fixture, Shop, key, request};
 
@@ -58,6 +59,17 @@ const PLANTED: &[(&str, &str)] = &[
     ),
     ("delete from tidegate.outbox", "events-are-complete"),
     (
+        "insert into tidegate.cart_hold(hold, cart, version, number, at) \
+         select id, 'cart', 1, 2, created_at from tidegate.hold where state = 'confirmed'",
+        "one-order-per-cart",
+    ),
+    (
+        "insert into tidegate.cart_hold(hold, cart, version, number, at) \
+         select id, 'cart', 1, 2, created_at from tidegate.hold where state = 'confirmed'",
+        "one-hold-per-cart",
+    ),
+    ("update tidegate.cart set holds = 7", "carts-have-their-holds"),
+    (
         "insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold) \
       select at, kind, 'Z', location, on_hand, held, sold from tidegate.movement where kind = 'set' and sku = 'A'",
         "movements-have-stock",
@@ -76,6 +88,7 @@ async fn fill(shop: &Shop) {
     shop.hold("k4", "d", &[("C", 1)]).await.expect("held");
     let sold = shop.hold("k5", "d", &[("C", 2)]).await.expect("held");
     shop.confirm(sold.hold).await.expect("confirmed");
+    held_cart(shop).await;
 }
 
 async fn broken_invariants(shop: &Shop) -> BTreeSet<&'static str> {
@@ -102,7 +115,7 @@ async fn finds_planted(
     }
 }
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 12] = [
     "sku",
     "stock",
     "hold",
@@ -113,6 +126,8 @@ const TABLES: [&str; 10] = [
     "checkout_step",
     "payment_attempt",
     "outbox",
+    "cart",
+    "cart_hold",
 ];
 
 /// Violations of holds whose rows have their line.

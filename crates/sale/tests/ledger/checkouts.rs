@@ -27,18 +27,18 @@ on_both_ledgers! {
     events_come_in_order
 }
 
-const LEASE_MS: i64 = 60_000;
-const KEEP_MS: i64 = 60_000;
+pub(crate) const LEASE_MS: i64 = 60_000;
+pub(crate) const KEEP_MS: i64 = 60_000;
 
 fn euro(amount: i64) -> Price {
     Price { amount, currency: "EUR".parse().expect("a currency") }
 }
 
-fn id(number: u64) -> CheckoutId {
+pub(crate) fn id(number: u64) -> CheckoutId {
     CheckoutId(HoldId::new(1, Lane::from_number(1), number << 16))
 }
 
-fn new(number: u64, key_text: &str, digest: u64, hold: HoldId) -> NewCheckout {
+pub(crate) fn new(number: u64, key_text: &str, digest: u64, hold: HoldId) -> NewCheckout {
     NewCheckout {
         id: id(number),
         key: RequestKey { key: key(key_text), digest },
@@ -60,12 +60,12 @@ async fn held(shop: &Shop) -> HoldId {
     shop.hold("hold", "c", &[("A", 1)]).await.expect("held").hold
 }
 
-async fn record(shop: &Shop, id: CheckoutId) -> CheckoutRecord {
+pub(crate) async fn record(shop: &Shop, id: CheckoutId) -> CheckoutRecord {
     shop.ledger.find_checkout(id).await.expect("read").expect("known")
 }
 
 /// Takes inputs, and returns the change that records them.
-fn change(record: &CheckoutRecord, inputs: &[CheckoutInput]) -> CheckoutChange {
+pub(crate) fn change(record: &CheckoutRecord, inputs: &[CheckoutInput]) -> CheckoutChange {
     let (mut state, mut path) = (record.state, vec![record.state.phase]);
     let (mut restocks, mut attempts, mut events) = (false, Vec::new(), Vec::new());
     for input in inputs {
@@ -113,7 +113,7 @@ fn change(record: &CheckoutRecord, inputs: &[CheckoutInput]) -> CheckoutChange {
     }
 }
 
-async fn apply(shop: &Shop, change: &CheckoutChange) -> ChangeOutcome {
+pub(crate) async fn apply(shop: &Shop, change: &CheckoutChange) -> ChangeOutcome {
     shop.ledger.change_checkout(change).await.expect("an outcome")
 }
 
@@ -128,7 +128,7 @@ pub(crate) async fn paid_order(shop: &Shop) {
     assert_eq!(apply(shop, &placed).await, ChangeOutcome::Recorded);
 }
 
-const TO_ORDERING: [CheckoutInput; 4] = [Sent, Done, Sent, Done];
+pub(crate) const TO_ORDERING: [CheckoutInput; 4] = [Sent, Done, Sent, Done];
 
 async fn price_is_frozen_by_the_hold(shop: Shop) {
     shop.put("A", 5).await;

@@ -22,6 +22,7 @@ macro_rules! on_both_ledgers {
 }
 
 mod audit;
+mod carts;
 mod checkouts;
 mod concurrency;
 mod differential;

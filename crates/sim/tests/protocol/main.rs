@@ -1,5 +1,6 @@
 //! The protocol: explored by the model checker, and run by simulated clusters.
 
+mod cart_orders;
 mod checkout_payments;
 mod demoted_server;
 mod early_refusals;

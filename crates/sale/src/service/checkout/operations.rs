@@ -10,7 +10,8 @@ use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
 use crate::ledger::{BeginOutcome, ChangeOutcome, CheckoutRecord, NewCheckout, OrderEvent};
 use crate::request::{
-    CheckoutRequest, IdempotencyKey, InvalidRequest, OrderChange, OrderRequest, RequestKey,
+    CheckoutRequest, IdempotencyKey, InvalidRequest, OrderChange, OrderRequest, PaymentRequest,
+    RequestKey,
 };
 use crate::rules::{CheckoutInput, CheckoutRefusal, Price, PricedLine, quote, step_checkout};
 use crate::service::error::SaleError;
@@ -19,6 +20,31 @@ use crate::service::sale::Sale;
 
 /// The time for which a client waits for a payment before it is told to ask again.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// How a checkout was begun.
+pub(super) enum Begun {
+    /// Now, and this node has its lease.
+    Now,
+    /// It is known under this name.
+    Before(CheckoutId),
+    /// Not at all.
+    Refused(SaleError),
+}
+
+impl Begun {
+    pub(super) fn of(outcome: BeginOutcome, hold: HoldId) -> Self {
+        Self::Refused(match outcome {
+            BeginOutcome::Begun => return Self::Now,
+            BeginOutcome::Known(known) => return Self::Before(known),
+            BeginOutcome::Other(other) => SaleError::CheckoutExists(other),
+            BeginOutcome::TooMany => SaleError::TooManyPayments,
+            BeginOutcome::UnknownHold => SaleError::UnknownHold(hold),
+            BeginOutcome::HoldEnded(end) => SaleError::HoldEnded(end),
+            BeginOutcome::KeyReused => SaleError::KeyReused,
+            BeginOutcome::KeyInFlight => SaleError::KeyInFlight,
+        })
+    }
+}
 
 impl Sale {
     /// Pays for a hold. Returns the checkout as it is recorded: with an order, declined, or under way.
@@ -31,34 +57,55 @@ impl Sale {
         key: &IdempotencyKey,
     ) -> Result<CheckoutRecord, SaleError> {
         let guard = self.enter(key)?;
-        let provider = self.payments.choose(request.provider())?;
-        let price = self.price_of(request.hold).await?;
-        if price != request.price {
+        let (hold, payment) = (request.hold, &request.payment);
+        let provider = self.payments.choose(payment.provider())?;
+        let key = RequestKey { key: key.clone(), digest: request.digest(&provider) };
+        let new = self.new_checkout(hold, payment, provider, key).await?;
+        let lease_ms = self.payments.lease_ms();
+        let outcome = self.ledger().begin_checkout(&new, lease_ms, KEEP_HOLD_MS).await?;
+        self.go_on(Begun::of(outcome, hold), new.id, guard).await
+    }
+
+    /// Composes a checkout of a hold at the price of its lines.
+    ///
+    /// # Errors
+    /// The customer was shown another price.
+    pub(super) async fn new_checkout(
+        &self,
+        hold: HoldId,
+        payment: &PaymentRequest,
+        provider: String,
+        key: RequestKey,
+    ) -> Result<NewCheckout, SaleError> {
+        let price = self.price_of(hold).await?;
+        if price != payment.price {
             return Err(SaleError::PriceChanged(price));
         }
-        let id = CheckoutId(HoldId::new(self.clock.wall_ms(), request.hold.lane(), rand::random()));
-        let new = NewCheckout {
-            id,
-            key: RequestKey { key: key.clone(), digest: request.digest(&provider) },
-            hold: request.hold,
+        Ok(NewCheckout {
+            id: CheckoutId(HoldId::new(self.clock.wall_ms(), hold.lane(), rand::random())),
+            key,
+            hold,
             provider,
-            method: request.method().to_owned(),
+            method: payment.method().to_owned(),
             price,
-            captures_later: request.captures_later,
-        };
-        let lease_ms = self.payments.lease_ms();
-        match self.ledger().begin_checkout(&new, lease_ms, KEEP_HOLD_MS).await? {
-            BeginOutcome::Begun => {
-                let begun = self.find_checkout(id).await?;
-                self.await_drive(Draft::new(begun), guard).await
+            captures_later: payment.captures_later,
+        })
+    }
+
+    /// Works on a checkout that was begun now, or returns the known one.
+    pub(super) async fn go_on(
+        &self,
+        begun: Begun,
+        id: CheckoutId,
+        guard: KeyGuard,
+    ) -> Result<CheckoutRecord, SaleError> {
+        match begun {
+            Begun::Now => {
+                let record = self.find_checkout(id).await?;
+                self.await_drive(Draft::new(record), guard).await
             }
-            BeginOutcome::Known(known) => self.find_checkout(known).await,
-            BeginOutcome::Other(other) => Err(SaleError::CheckoutExists(other)),
-            BeginOutcome::TooMany => Err(SaleError::TooManyPayments),
-            BeginOutcome::UnknownHold => Err(SaleError::UnknownHold(request.hold)),
-            BeginOutcome::HoldEnded(end) => Err(SaleError::HoldEnded(end)),
-            BeginOutcome::KeyReused => Err(SaleError::KeyReused),
-            BeginOutcome::KeyInFlight => Err(SaleError::KeyInFlight),
+            Begun::Before(known) => self.find_checkout(known).await,
+            Begun::Refused(err) => Err(err),
         }
     }
 

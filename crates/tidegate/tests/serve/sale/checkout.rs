@@ -2,6 +2,7 @@
 //! request. Every test ends with the audit and with `tidegate sale reconcile`.
 
 mod api;
+mod carts;
 mod faults;
 mod proof;
 mod rehearsal;
