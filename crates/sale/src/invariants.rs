@@ -1,9 +1,10 @@
-//! The invariants of stock, holds, checkouts and carts as queries, one text for both databases.
+//! The invariants of stock, holds, checkouts, carts and gift cards as queries, one text for both databases.
 //!
 //! Each row of a query is a finding: a subject and its figures. The statement is one, so all invariants are
 //! checked in one snapshot.
 
 mod carts;
+mod gifts;
 mod invariant;
 
 use self::invariant::Invariant;
@@ -200,7 +201,7 @@ const OWN: &[Invariant] = &[
         name: "orders-are-authorised",
         repair: "run `tidegate sale reconcile`, and cancel the order if the provider has no payment",
         query: "select c.id, 'no executed authorisation' from {t}checkout c \
-            where c.ordered and not exists (select 1 from {t}payment_attempt p \
+            where c.ordered and c.gift_amount < c.amount and not exists (select 1 from {t}payment_attempt p \
               where p.checkout = c.id and p.operation = 'authorise' and p.outcome = 'done')",
     },
     // 16
@@ -239,7 +240,7 @@ const OWN: &[Invariant] = &[
 ];
 
 fn all() -> impl Iterator<Item = &'static Invariant> {
-    OWN.iter().chain(carts::ALL)
+    OWN.iter().chain(carts::ALL).chain(gifts::ALL)
 }
 
 /// Returns the statement that checks all invariants: rows of name, subject and detail.

@@ -3,6 +3,7 @@
 mod cart;
 mod checkout;
 mod error;
+mod gift;
 mod history;
 mod job;
 mod outcome;
@@ -18,6 +19,7 @@ pub use self::checkout::{
     NewCheckout, OrderEvent, PaymentAttempt,
 };
 pub use self::error::LedgerError;
+pub use self::gift::{GiftCard, GiftLedger, GiftRefusal};
 pub use self::history::{CheckoutRow, History, HoldRow, MovementRow};
 pub use self::job::{
     Claim, DeadJob, EndJob, EndedJob, EnqueueOutcome, JobKind, JobLedger, JobStats, Leased,
@@ -34,7 +36,7 @@ use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 /// A ledger. Every call is one transaction: all that it answered is durable, and a call that failed may have had
 /// its effect or not. A repeat with the same keys has no second effect.
 #[async_trait]
-pub trait Ledger: CartLedger + CheckoutLedger + JobLedger {
+pub trait Ledger: CartLedger + CheckoutLedger + GiftLedger + JobLedger {
     /// Grants or refuses each hold of a batch, in this order. Returns an outcome for each.
     ///
     /// # Errors

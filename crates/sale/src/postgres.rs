@@ -9,6 +9,7 @@ mod batches;
 mod carts;
 mod checkouts;
 mod client;
+mod gifts;
 mod grant;
 mod jobs;
 mod ledger;

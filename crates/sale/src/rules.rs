@@ -7,6 +7,7 @@
 mod cart;
 mod checkout;
 mod early_refusal;
+mod gift;
 mod hold;
 mod job;
 mod job_class;
@@ -27,6 +28,7 @@ pub use self::checkout::{
     admits_checkout, may_record, step_checkout,
 };
 pub use self::early_refusal::{Asking, EarlyRefusal};
+pub use self::gift::{GiftBalance, GiftMove, gift_moves};
 pub use self::hold::{Effect, HoldEnd, HoldInput, HoldRefusal, HoldState, step};
 pub use self::job::{
     AttemptEnd, AttemptOutcome, JobEffect, JobEnd, JobInput, JobPhase, JobRefusal, JobState,

@@ -8,6 +8,7 @@ mod carts;
 mod checkout_changes;
 mod checkout_rows;
 mod checkouts;
+mod gifts;
 mod holds;
 mod job_changes;
 mod jobs;

@@ -14,7 +14,8 @@ use super::problem::Problem;
 use crate::checkout_id::CheckoutId;
 use crate::ledger::CheckoutRecord;
 use crate::request::{
-    CheckoutRequest, InvalidRequest, OrderChange, OrderRequest, PaymentRequest, price,
+    CheckoutRequest, GiftCode, GiftPart, InvalidRequest, OrderChange, OrderRequest, PaymentRequest,
+    gift_name, price,
 };
 use crate::rules::{Phase, PricedLine, is_never_paid};
 use crate::service::Sale;
@@ -30,18 +31,31 @@ struct CheckoutBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct PaymentBody {
     provider: Option<String>,
-    method: String,
+    method: Option<String>,
+    gift_card: Option<GiftBody>,
     amount: i64,
     currency: String,
     #[serde(default)]
     capture: CaptureBody,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GiftBody {
+    code: String,
+    amount: i64,
+}
+
 impl PaymentBody {
     pub(super) fn check(self) -> Result<PaymentRequest, InvalidRequest> {
         let shown = price("payment", self.amount, &self.currency)?;
         let later = self.capture == CaptureBody::Later;
-        PaymentRequest::new(self.provider, &self.method, shown, later)
+        let gift = self.gift_card.map(|gift| {
+            let code = GiftCode::new("payment.gift_card.code", &gift.code)?;
+            Ok(GiftPart { code, amount: gift.amount })
+        });
+        let gift = gift.transpose()?;
+        PaymentRequest::new(self.provider, self.method.as_deref(), shown, gift, later)
     }
 }
 
@@ -117,7 +131,7 @@ pub(super) async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Respo
         return Ok((StatusCode::ACCEPTED, place(record), Json(progress(record))).into_response());
     }
     let lines = sale.order_lines(record).await?;
-    let body = json!({
+    let mut body = json!({
         "order": record.id.to_string(),
         "checkout": record.id.to_string(),
         "hold": record.hold.to_string(),
@@ -126,6 +140,9 @@ pub(super) async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Respo
         "lines": shown_lines(&lines),
         "ordered_at": record.ordered_at_ms.map(timestamp),
     });
+    if let Some(card) = &record.gift_card {
+        body["gift_card"] = json!({ "gift_card": gift_name(card), "amount": state.gift });
+    }
     let location = format!("/v1/orders/{}", record.id);
     Ok((StatusCode::CREATED, located(&location), Json(body)).into_response())
 }
@@ -222,6 +239,11 @@ async fn shown_order(sale: &Sale, record: &CheckoutRecord) -> Result<Response, P
     body["captured"] = state.captured.into();
     body["refunded"] = state.refunded.into();
     body["ordered_at"] = record.ordered_at_ms.map(timestamp).into();
+    if let Some(card) = &record.gift_card {
+        let (amount, returned) = (state.gift, state.gift_returned);
+        body["gift_card"] =
+            json!({ "gift_card": gift_name(card), "amount": amount, "returned": returned });
+    }
     body["lines"] = shown_lines(&sale.order_lines(record).await?);
     let status = if state.phase.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(body)).into_response())

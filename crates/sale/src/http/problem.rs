@@ -6,6 +6,7 @@ use contract::ProblemDetails;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::ledger::GiftRefusal;
 use crate::payment::WebhookRefusal;
 use crate::request::InvalidRequest;
 use crate::rules::Shortage;
@@ -16,7 +17,7 @@ const TYPE_PREFIX: &str = "urn:tidegate:problem:";
 
 const PATHS: &str = "the paths are /v1/stock/{sku}, /v1/stock/{sku}/adjust, /v1/holds, \
                      /v1/holds/{hold}, /v1/holds/{hold}/extend, /v1/holds/{hold}/confirm, /v1/carts/{cart}, \
-                     /v1/carts/{cart}/checkout, /v1/checkouts, \
+                     /v1/carts/{cart}/checkout, /v1/gift-cards, /v1/checkouts, \
                      /v1/checkouts/{checkout}, /v1/orders/{order}, /v1/orders/{order}/capture, \
                      /v1/orders/{order}/cancel, /v1/orders/{order}/refund, /v1/events, \
                      /v1/jobs, /v1/jobs/claim, /v1/jobs/{job}/done, /v1/jobs/{job}/fail, \
@@ -94,6 +95,9 @@ impl From<SaleError> for Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "Event can't be checked")
             }
             SaleError::Webhook(_) => (StatusCode::BAD_REQUEST, "Event refused"),
+            SaleError::Gift(GiftRefusal::Unknown) => (StatusCode::NOT_FOUND, "Unknown gift card"),
+            SaleError::Gift(GiftRefusal::Exists) => (StatusCode::CONFLICT, "Gift card exists"),
+            SaleError::Gift(_) => (StatusCode::CONFLICT, "Gift card does not suffice"),
             SaleError::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Idempotency key used for another request")
             }
@@ -122,6 +126,9 @@ impl From<SaleError> for Problem {
                 problem.with("checkout", checkout.to_string().into())
             }
             SaleError::CartOrdered(Some(order)) => problem.with("order", order.to_string().into()),
+            SaleError::Gift(GiftRefusal::Short { available }) => {
+                problem.with("available", available.into())
+            }
             SaleError::OrderState(phase) => problem.with("state", phase.word().into()),
             SaleError::AmountTooLarge { most } => problem.with("most", most.into()),
             SaleError::Committed { free } => problem.with("free", free.into()),

@@ -4,9 +4,10 @@
 use async_trait::async_trait;
 
 use super::error::LedgerError;
+use super::gift::GiftRefusal;
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
-use crate::request::{IdempotencyKey, RequestKey};
+use crate::request::{GiftPart, IdempotencyKey, RequestKey};
 use crate::rules::{CheckoutState, HoldEnd, Operation, Phase, Price, PricedLine};
 
 /// The most checkouts of a hold: a customer may try this many payments.
@@ -27,6 +28,8 @@ pub struct NewCheckout {
     pub method: String,
     /// The price of the hold.
     pub price: Price,
+    /// The part that a gift card pays.
+    pub gift: Option<GiftPart>,
     /// The amount is taken when the shop asks for it.
     pub captures_later: bool,
 }
@@ -46,6 +49,8 @@ pub enum BeginOutcome {
     UnknownHold,
     /// The hold has ended without a checkout.
     HoldEnded(HoldEnd),
+    /// The gift card does not pay its part. Nothing was begun.
+    Gift(GiftRefusal),
     /// Another request had its effect under this key.
     KeyReused,
     /// A request with this key is being executed.
@@ -67,6 +72,8 @@ pub struct CheckoutRecord {
     pub method: String,
     /// The price of the order.
     pub price: Price,
+    /// The digest of the code of the gift card that pays a part.
+    pub gift_card: Option<String>,
     /// The provider's name of the payment, once there is one.
     pub reference: Option<String>,
     /// The state.

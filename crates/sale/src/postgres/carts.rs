@@ -25,7 +25,7 @@ const FIND: &str = "select c.version, c.customer, c.lines, c.hold, c.holds, s.st
     where c.id = $1 and not c.is_deleted";
 const LINK: &str = "select tidegate.link_cart_hold($1, $2, $3, $4)";
 const BEGIN: &str = "select * from tidegate.begin_cart_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
-    $11, $12, $13, $14)";
+    $11, $12, $13, $14, $15, $16)";
 
 fn refused(row: &Row) -> Result<Option<CartRefused>, LedgerError> {
     let word: &str = row.try_get("outcome").map_err(unreadable)?;
@@ -103,7 +103,8 @@ impl CartLedger for PostgresLedger {
     ) -> Result<Result<BeginOutcome, CartRefused>, LedgerError> {
         let (key, digest) = (new.key.key.as_str(), new.key.digest.cast_signed());
         let (id, currency) = (new.id.to_string(), new.price.currency.to_string());
-        let parameters: [&(dyn ToSql + Sync); 14] = [
+        let gift = new.gift.as_ref();
+        let parameters: [&(dyn ToSql + Sync); 16] = [
             &cart.as_str(),
             &version_to_column(wanted),
             &key,
@@ -118,6 +119,8 @@ impl CartLedger for PostgresLedger {
             &lease_ms,
             &keep_hold_ms,
             &i64::from(ATTEMPTS_MAX),
+            &gift.map(|gift| gift.code.hash()),
+            &gift.map(|gift| gift.amount),
         ];
         let row = self.client.row("beginning a cart's checkout", BEGIN, &parameters).await?;
         match refused(&row)? {

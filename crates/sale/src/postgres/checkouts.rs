@@ -12,14 +12,14 @@ use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
 use crate::ledger::{
     ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord,
-    LedgerError, NewCheckout, OrderEvent,
+    GiftRefusal, LedgerError, NewCheckout, OrderEvent,
 };
 use crate::request::IdempotencyKey;
 use crate::rules::{Cell, CheckoutState, Demand, HoldEnd, Phase, Price, PricedLine};
 
 const COLUMNS: &str = "c.id, c.hold, c.customer, c.provider, c.method, c.amount, c.currency, c.captures_later, \
     c.reference, c.phase, c.sent, c.number, c.operation_amount, c.captured, c.refunded, c.ordered, c.cancelling, \
-    c.reason, c.version, c.tries, tidegate.ms(c.ordered_at) as ordered_at, \
+    c.reason, c.version, c.tries, c.gift_card, c.gift_amount, c.gift_returned, tidegate.ms(c.ordered_at) as ordered_at, \
     ceil(extract(epoch from c.due_at - clock_timestamp()) * 1000)::bigint as due_in_ms, \
     floor(extract(epoch from clock_timestamp() - c.created_at) * 1000)::bigint as age_ms";
 
@@ -35,6 +35,10 @@ const BEGIN: &str =
     "select * from tidegate.begin_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 const CHANGE: &str = "select tidegate.change_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
     $13, $14, $15, $16, $17, $18)";
+const BEGIN_WITH_GIFT: &str = "select * from tidegate.begin_gift_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+    $10, $11, $12, $13, $14)";
+const CHANGE_WITH_GIFT: &str = "select tidegate.change_gift_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+    $11, $12, $13, $14, $15, $16, $17, $18)";
 const REQUEST: &str = "select digest, checkout from tidegate.request where key = $1";
 const WEBHOOK: &str = "select tidegate.note_webhook($1, $2, $3)";
 const EVENTS: &str = "select o.transaction::text || '-' || o.id as cursor, o.checkout, o.number::bigint, \
@@ -64,13 +68,15 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
         phase: parse_phase(text("phase")?)?,
         sent: flag("sent")?,
         number: row.try_get::<_, i32>("number").map_err(unreadable)?.cast_unsigned(),
-        total: number("amount")?,
+        total: number("amount")? - number("gift_amount")?,
         amount: number("operation_amount")?,
         captured: number("captured")?,
         refunded: number("refunded")?,
         ordered: flag("ordered")?,
         cancelling: flag("cancelling")?,
         captures_later: flag("captures_later")?,
+        gift: number("gift_amount")?,
+        gift_returned: number("gift_returned")?,
     };
     Ok(CheckoutRecord {
         id: checkout_id(text("id")?)?,
@@ -79,6 +85,7 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
         provider: text("provider")?.to_owned(),
         method: text("method")?.to_owned(),
         price: parse_price(number("amount")?, text("currency")?)?,
+        gift_card: row.try_get("gift_card").map_err(unreadable)?,
         reference: row.try_get("reference").map_err(unreadable)?,
         state,
         version: number("version")?,
@@ -100,6 +107,12 @@ pub(super) fn begun(row: &Row) -> Result<BeginOutcome, LedgerError> {
         "unknown" => Ok(BeginOutcome::UnknownHold),
         "reused" => Ok(BeginOutcome::KeyReused),
         "in-flight" => Ok(BeginOutcome::KeyInFlight),
+        "gift-unknown" => Ok(BeginOutcome::Gift(GiftRefusal::Unknown)),
+        "gift-currency" => Ok(BeginOutcome::Gift(GiftRefusal::Currency)),
+        "gift-short" => {
+            let available = row.try_get("available").map_err(unreadable)?;
+            Ok(BeginOutcome::Gift(GiftRefusal::Short { available }))
+        }
         "ended" => {
             let word: &str = row.try_get("state").map_err(unreadable)?;
             let other = || LedgerError::Unreadable(format!("the state {word:?}"));
@@ -153,11 +166,13 @@ impl CheckoutLedger for PostgresLedger {
     ) -> Result<BeginOutcome, LedgerError> {
         let (key, digest) = (new.key.key.as_str(), new.key.digest.cast_signed());
         let (id, currency) = (new.id.to_string(), new.price.currency.to_string());
-        let parameters: [&(dyn ToSql + Sync); 12] = [
+        let (hold, attempts_max) = (Uuid(new.hold), i64::from(ATTEMPTS_MAX));
+        let gift = new.gift.as_ref().map(|gift| (gift.code.hash(), gift.amount));
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
             &key,
             &digest,
             &id,
-            &Uuid(new.hold),
+            &hold,
             &new.provider,
             &new.method,
             &new.price.amount,
@@ -165,9 +180,14 @@ impl CheckoutLedger for PostgresLedger {
             &new.captures_later,
             &lease_ms,
             &keep_hold_ms,
-            &i64::from(ATTEMPTS_MAX),
+            &attempts_max,
         ];
-        begun(&self.client.row("beginning a checkout", BEGIN, &parameters).await?)
+        let mut sql = BEGIN;
+        if let Some((hash, amount)) = &gift {
+            sql = BEGIN_WITH_GIFT;
+            parameters.extend([hash as &(dyn ToSql + Sync), amount]);
+        }
+        begun(&self.client.row("beginning a checkout", sql, &parameters).await?)
     }
 
     async fn find_checkout(&self, id: CheckoutId) -> Result<Option<CheckoutRecord>, LedgerError> {
@@ -216,7 +236,13 @@ impl CheckoutLedger for PostgresLedger {
         let state = &change.state;
         let flags =
             [state.sent, state.ordered, state.cancelling, change.places_order, change.restocks];
-        let numbers = [i64::from(state.number), state.amount, state.captured, state.refunded];
+        let numbers = [
+            i64::from(state.number),
+            state.amount,
+            state.captured,
+            state.refunded,
+            state.gift_returned,
+        ];
         let path: Vec<&str> = change.path.iter().copied().map(Phase::word).collect();
         let attempts = || change.attempts.iter();
         let keys: Vec<&str> = attempts().map(|attempt| attempt.key.as_str()).collect();
@@ -246,7 +272,8 @@ impl CheckoutLedger for PostgresLedger {
             &request.map(|request| request.key.as_str()),
             &request.map(|request| request.digest.cast_signed()),
         ];
-        let row = self.client.row("changing a checkout", CHANGE, &parameters).await?;
+        let sql = if state.gift > 0 { CHANGE_WITH_GIFT } else { CHANGE };
+        let row = self.client.row("changing a checkout", sql, &parameters).await?;
         match row.try_get(0).map_err(unreadable)? {
             "recorded" => Ok(ChangeOutcome::Recorded),
             "stale" => Ok(ChangeOutcome::Stale),

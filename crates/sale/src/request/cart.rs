@@ -132,6 +132,11 @@ pub(crate) fn cart_hold_key(cart: &CartId, version: i64, number: i64) -> Idempot
     IdempotencyKey(format!("cart\t{cart}\t{version}\t{number}"))
 }
 
+/// Returns the name of the cart whose hold was taken under this key; `None`: a client has sent the key.
+pub(crate) fn cart_of_key(key: &str) -> Option<&str> {
+    key.strip_prefix("cart\t")?.split('\t').next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +166,7 @@ mod tests {
         let cart = CartId::new(uuid).expect("a name");
         let key = cart_hold_key(&cart, 1, 2);
         assert!(IdempotencyKey::new(key.as_str()).is_err(), "no client can use it");
+        assert_eq!(cart_of_key(key.as_str()), Some(uuid));
+        assert_eq!(cart_of_key("cart 1"), None);
     }
 }

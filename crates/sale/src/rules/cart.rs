@@ -69,7 +69,10 @@ impl CartStage {
 /// Returns whether an order was cancelled because its first capture was declined: its customer may pay another way.
 #[must_use]
 pub fn is_never_paid(state: &CheckoutState) -> bool {
-    state.phase == Phase::Cancelled && state.captured == 0 && !state.captures_later
+    state.phase == Phase::Cancelled
+        && state.captured == 0
+        && state.total > 0
+        && !state.captures_later
 }
 
 /// The version of a cart that a request is about.

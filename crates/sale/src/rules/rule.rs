@@ -49,6 +49,14 @@ pub enum Rule {
     ChangeCancelsHold,
     /// A checkout of a cart is of its present hold.
     CheckoutOfCartsHold,
+    /// A checkout reserves no more than a gift card has left.
+    GiftWithinBalance,
+    /// The reserved part of a gift card is spent with the order.
+    GiftSpentWithOrder,
+    /// The reserved part of a gift card is released when its checkout ends without an order.
+    GiftReleasedAtEnd,
+    /// A cancelled order gives the gift card's part back.
+    GiftReturnedOnCancel,
     /// An attempt of a job has one lease.
     OneLeasePerAttempt,
     /// A worker without the lease changes nothing.
@@ -102,6 +110,15 @@ impl Rule {
         Self::OneHoldPerCart,
         Self::ChangeCancelsHold,
         Self::CheckoutOfCartsHold,
+    ];
+
+    /// The rules of gift cards.
+    pub const GIFTS: &[Self] = &[
+        Self::GiftWithinBalance,
+        Self::GiftSpentWithOrder,
+        Self::GiftReleasedAtEnd,
+        Self::GiftReturnedOnCancel,
+        Self::CurrentVersion,
     ];
 
     /// The rules of jobs.

@@ -3,6 +3,7 @@
 mod carts;
 mod draft;
 mod drive;
+mod gifts;
 mod operations;
 mod payments;
 mod reconcile;

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::lanes::NoOutcome;
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
-use crate::ledger::{EndRefusal, LedgerError, StockRefusal};
+use crate::ledger::{EndRefusal, GiftRefusal, LedgerError, StockRefusal};
 use crate::payment::WebhookRefusal;
 use crate::request::{CartId, InvalidRequest};
 use crate::rules::{
@@ -100,6 +100,9 @@ pub enum SaleError {
     /// An event was refused.
     #[error(transparent)]
     Webhook(WebhookRefusal),
+    /// A gift card does not pay, or was not issued.
+    #[error("{}", gift_problem(.0))]
+    Gift(GiftRefusal),
     /// The key stands for another request.
     #[error("the idempotency key was used for another request; use a new key for each request")]
     KeyReused,
@@ -192,10 +195,25 @@ impl SaleError {
             Self::OrderState(_) => "order-state",
             Self::AmountTooLarge { .. } => "amount-too-large",
             Self::Webhook(_) => "webhook-refused",
+            Self::Gift(GiftRefusal::Unknown) => "unknown-gift-card",
+            Self::Gift(GiftRefusal::Exists) => "gift-card-exists",
+            Self::Gift(GiftRefusal::Currency) => "gift-card-currency",
+            Self::Gift(GiftRefusal::Short { .. }) => "gift-card-short",
             Self::KeyReused => "idempotency-key-reused",
             Self::KeyInFlight => "request-in-flight",
             Self::Overloaded => "overloaded",
             Self::Ledger(_) | Self::Stopped => "ledger-unavailable",
+        }
+    }
+}
+
+fn gift_problem(refusal: &GiftRefusal) -> String {
+    match refusal {
+        GiftRefusal::Unknown => "there is no gift card with this code".to_owned(),
+        GiftRefusal::Exists => "a gift card has this code already; take another code".to_owned(),
+        GiftRefusal::Currency => "the gift card has another currency than the order".to_owned(),
+        GiftRefusal::Short { available } => {
+            format!("the gift card has {available} left; pay the rest in another way")
         }
     }
 }

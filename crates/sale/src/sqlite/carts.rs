@@ -81,8 +81,8 @@ fn write(
     let is_same = is_there && kept.as_ref().map(|kept| &kept.content) == content;
     let checkout = kept.as_ref().and_then(|kept| kept.checkout);
     match write_cart(state, wanted, is_same) {
-        Err(refusal) => return Ok(Err(CartRefused { refusal, checkout })),
-        Ok(CartWrite::Nothing) => return Ok(Ok(state.map_or(0, |state| state.version))),
+        Err(refusal) => Ok(Err(CartRefused { refusal, checkout })),
+        Ok(CartWrite::Nothing) => Ok(Ok(state.map_or(0, |state| state.version))),
         Ok(CartWrite::Version { version, cancels_hold }) => {
             if let Some(hold) = kept.and_then(|kept| kept.hold).filter(|_| cancels_hold) {
                 let end = EndHold { hold, end: HoldEnd::Cancelled, key: None };

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::carts::held_cart;
 use crate::checkouts::paid_order;
 use crate::fixture::{Fixture, Shop, key, request};
+use crate::gifts::split_order;
 
 /// Each statement, and an invariant that it breaks.
 const PLANTED: &[(&str, &str)] = &[
@@ -44,10 +45,10 @@ const PLANTED: &[(&str, &str)] = &[
         "orders-have-sold-holds",
     ),
     ("update tidegate.checkout set ordered = false", "takes-are-for-orders"),
-    ("update tidegate.checkout set refunded = 1", "amounts-are-the-attempts"),
+    ("update tidegate.checkout set refunded = 1 where captured > 0", "amounts-are-the-attempts"),
     (
         "insert into tidegate.payment_attempt(key, checkout, operation, amount, outcome, at) \
-         select 'second', checkout, operation, amount, outcome, at from tidegate.payment_attempt \
+         select 'second ' || checkout, checkout, operation, amount, outcome, at from tidegate.payment_attempt \
          where operation = 'capture'",
         "one-capture-per-order",
     ),
@@ -69,6 +70,18 @@ const PLANTED: &[(&str, &str)] = &[
         "one-hold-per-cart",
     ),
     ("update tidegate.cart set holds = 7", "carts-have-their-holds"),
+    ("update tidegate.gift_card set spent = spent + 1", "gift-cards-are-the-movements"),
+    (
+        "insert into tidegate.gift_movement(at, card, kind, issued, reserved, spent, checkout) \
+         select at, card, 'return', 0, 0, -900, 'x' from tidegate.gift_movement where kind = 'issue'",
+        "gift-cards-are-never-negative",
+    ),
+    ("delete from tidegate.gift_movement where kind = 'spend'", "gift-parts-are-the-movements"),
+    (
+        "insert into tidegate.gift_movement(at, card, kind, issued, reserved, spent, checkout) \
+         select at, card, kind, issued, reserved, spent, checkout from tidegate.gift_movement where kind = 'spend'",
+        "gift-parts-are-moved-once",
+    ),
     (
         "insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold) \
       select at, kind, 'Z', location, on_hand, held, sold from tidegate.movement where kind = 'set' and sku = 'A'",
@@ -89,6 +102,7 @@ async fn fill(shop: &Shop) {
     let sold = shop.hold("k5", "d", &[("C", 2)]).await.expect("held");
     shop.confirm(sold.hold).await.expect("confirmed");
     held_cart(shop).await;
+    split_order(shop).await;
 }
 
 async fn broken_invariants(shop: &Shop) -> BTreeSet<&'static str> {
@@ -115,7 +129,7 @@ async fn finds_planted(
     }
 }
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "sku",
     "stock",
     "hold",
@@ -128,6 +142,8 @@ const TABLES: [&str; 12] = [
     "outbox",
     "cart",
     "cart_hold",
+    "gift_card",
+    "gift_movement",
 ];
 
 /// Violations of holds whose rows have their line.
@@ -153,7 +169,7 @@ async fn planted_violations_found_in_postgres() {
     let save =
         tables.map(|table| format!("create table saved_{table} as table tidegate.{table}; "));
     let restore = tables.map(|table| {
-        let identity = if matches!(table, "movement_row" | "outbox") {
+        let identity = if matches!(table, "movement_row" | "outbox" | "gift_movement") {
             "overriding system value "
         } else {
             ""

@@ -46,6 +46,7 @@ pub(crate) fn new(number: u64, key_text: &str, digest: u64, hold: HoldId) -> New
         provider: "card".to_owned(),
         method: "pm".to_owned(),
         price: euro(500),
+        gift: None,
         captures_later: false,
     }
 }

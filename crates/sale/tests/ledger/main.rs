@@ -29,6 +29,7 @@ mod differential;
 mod early;
 mod expiry;
 mod fixture;
+mod gifts;
 mod holds;
 mod jobs;
 mod jobs_postgres;

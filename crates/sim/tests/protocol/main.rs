@@ -6,6 +6,7 @@ mod demoted_server;
 mod early_refusals;
 mod explore;
 mod findings;
+mod gift_cards;
 mod job_leases;
 mod joined_tables;
 mod key_filter;

@@ -83,7 +83,7 @@ impl Sale {
         key: &IdempotencyKey,
     ) -> Result<CheckoutRecord, SaleError> {
         let guard = self.enter(key)?;
-        let provider = self.payments.choose(request.payment.provider())?;
+        let provider = self.payments.choose_for(&request.payment)?;
         let digest = request.digest(&provider);
         // The answer of a repeat is that of its checkout, also where a hold would be refused now.
         if let Some((known, checkout)) = self.ledger().find_request(key).await? {

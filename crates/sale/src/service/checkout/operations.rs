@@ -40,6 +40,7 @@ impl Begun {
             BeginOutcome::TooMany => SaleError::TooManyPayments,
             BeginOutcome::UnknownHold => SaleError::UnknownHold(hold),
             BeginOutcome::HoldEnded(end) => SaleError::HoldEnded(end),
+            BeginOutcome::Gift(refusal) => SaleError::Gift(refusal),
             BeginOutcome::KeyReused => SaleError::KeyReused,
             BeginOutcome::KeyInFlight => SaleError::KeyInFlight,
         })
@@ -58,7 +59,7 @@ impl Sale {
     ) -> Result<CheckoutRecord, SaleError> {
         let guard = self.enter(key)?;
         let (hold, payment) = (request.hold, &request.payment);
-        let provider = self.payments.choose(payment.provider())?;
+        let provider = self.payments.choose_for(payment)?;
         let key = RequestKey { key: key.clone(), digest: request.digest(&provider) };
         let new = self.new_checkout(hold, payment, provider, key).await?;
         let lease_ms = self.payments.lease_ms();
@@ -88,6 +89,7 @@ impl Sale {
             provider,
             method: payment.method().to_owned(),
             price,
+            gift: payment.gift.clone(),
             captures_later: payment.captures_later,
         })
     }
@@ -226,7 +228,9 @@ fn input(request: &OrderRequest, record: &CheckoutRecord) -> CheckoutInput {
     let state = &record.state;
     match request.change {
         OrderChange::Capture(amount) => CheckoutInput::Capture(amount.unwrap_or(state.total)),
-        OrderChange::Refund(amount) => CheckoutInput::Refund(amount.unwrap_or(state.refundable())),
+        OrderChange::Refund(amount) => {
+            CheckoutInput::Refund(amount.unwrap_or(state.refundable_with_gift()))
+        }
         OrderChange::Cancel => CheckoutInput::Cancel,
     }
 }

@@ -4,6 +4,7 @@
 mod api;
 mod carts;
 mod faults;
+mod gifts;
 mod proof;
 mod rehearsal;
 mod webhooks;
