@@ -2,7 +2,9 @@
 
 mod audit;
 mod body;
+mod carts;
 mod checkouts;
+mod gifts;
 mod guard;
 mod holds;
 mod jobs;
@@ -60,6 +62,9 @@ pub fn router(gate: Gate, (sale, jobs): (Sale, Jobs), audit_log: Option<AuditLog
         .route("/v1/holds/{hold}", get(holds::get).delete(holds::delete))
         .route("/v1/holds/{hold}/extend", post(holds::extend))
         .route("/v1/holds/{hold}/confirm", post(holds::confirm))
+        .route("/v1/carts/{cart}", put(carts::put).get(carts::get).delete(carts::delete))
+        .route("/v1/carts/{cart}/checkout", post(carts::check_out))
+        .route("/v1/gift-cards", post(gifts::post).get(gifts::get))
         .route("/v1/checkouts", post(checkouts::post))
         .route("/v1/checkouts/{checkout}", get(checkouts::get_checkout))
         .route("/v1/orders/{order}", get(checkouts::get_order))

@@ -6,9 +6,11 @@
 
 mod audit;
 mod batches;
+mod carts;
 mod checkout_batches;
 mod checkouts;
 mod client;
+mod gifts;
 mod grant;
 mod jobs;
 mod ledger;

@@ -1,13 +1,21 @@
 //! Requests, checked so that a ledger can execute them.
 
+mod cart;
 mod checkout;
+mod gift;
 
 use std::collections::BTreeMap;
 
 use contract::fnv1a;
 use thiserror::Error;
 
-pub use self::checkout::{AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, price};
+pub use self::cart::{CartCheckout, CartContent, CartId};
+pub(crate) use self::cart::{cart_hold_key, cart_of_key};
+pub use self::checkout::{
+    AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, PaymentRequest, price,
+};
+pub(crate) use self::gift::gift_name;
+pub use self::gift::{GiftCode, GiftPart, IssueGift};
 use crate::hold_id::HoldId;
 use crate::lane::Lane;
 use crate::rules::{Cell, Demand, Policy, Price};

@@ -13,6 +13,8 @@
 //! | `tests/protocol/stock_holds.rs` | the same for the ledger of the sale, with a [model of its own](model::stock_holds) |
 //! | `tests/protocol/job_leases.rs` | the same for jobs, with a [model of its own](model::job_leases) |
 //! | `tests/protocol/checkout_payments.rs` | the same for checkouts and payments, with a [model of its own](model::checkout_payments) |
+//! | `tests/protocol/cart_orders.rs` | the same for carts, with a [model of its own](model::cart_orders) |
+//! | `tests/protocol/gift_cards.rs` | the same for gift cards, with a [model of its own](model::gift_cards) |
 //! | `tests/protocol/findings.rs` | faults that the checker found in the first composition of the protocol, and their corrections ([`model::scene::Design`]) |
 //! | `tests/protocol/simulation.rs` | simulated clusters keep every promise, seeds repeat, and omitted rules are detected |
 //! | `tests/protocol/pictures.rs` | the pictures of `docs/coherence.md` show the present behaviour of the engine |

@@ -13,8 +13,11 @@ use super::body::{counted, hold_id, key, parse, timestamp};
 use super::problem::Problem;
 use crate::checkout_id::CheckoutId;
 use crate::ledger::CheckoutRecord;
-use crate::request::{CheckoutRequest, InvalidRequest, OrderChange, OrderRequest, price};
-use crate::rules::{Phase, PricedLine};
+use crate::request::{
+    CheckoutRequest, GiftCode, GiftPart, InvalidRequest, OrderChange, OrderRequest, PaymentRequest,
+    gift_name, price,
+};
+use crate::rules::{Phase, PricedLine, is_never_paid};
 use crate::service::Sale;
 
 #[derive(Deserialize)]
@@ -26,13 +29,34 @@ struct CheckoutBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PaymentBody {
+pub(super) struct PaymentBody {
     provider: Option<String>,
-    method: String,
+    method: Option<String>,
+    gift_card: Option<GiftBody>,
     amount: i64,
     currency: String,
     #[serde(default)]
     capture: CaptureBody,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GiftBody {
+    code: String,
+    amount: i64,
+}
+
+impl PaymentBody {
+    pub(super) fn check(self) -> Result<PaymentRequest, InvalidRequest> {
+        let shown = price("payment", self.amount, &self.currency)?;
+        let later = self.capture == CaptureBody::Later;
+        let gift = self.gift_card.map(|gift| {
+            let code = GiftCode::new("payment.gift_card.code", &gift.code)?;
+            Ok(GiftPart { code, amount: gift.amount })
+        });
+        let gift = gift.transpose()?;
+        PaymentRequest::new(self.provider, self.method.as_deref(), shown, gift, later)
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Eq, PartialEq)]
@@ -79,21 +103,16 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
     let CheckoutBody { hold, payment } = parse(&headers, body)?;
-    let shown = price("payment", payment.amount, &payment.currency)?;
-    let later = payment.capture == CaptureBody::Later;
-    let hold = hold_id(&hold)?;
-    let request = CheckoutRequest::new(hold, payment.provider, &payment.method, shown, later)?;
+    let payment = payment.check()?;
+    let request = CheckoutRequest { hold: hold_id(&hold)?, payment };
     let record = counted(&sale, "checkout", sale.check_out(&request, &key).await)?;
     answer(&sale, &record).await
 }
 
 /// Returns the order once the payment has succeeded or failed, and else a place to ask again.
-async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Problem> {
+pub(super) async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Problem> {
     let state = &record.state;
-    // An order whose capture was declined at once was never paid.
-    let never_paid =
-        state.phase == Phase::Cancelled && state.captured == 0 && !state.captures_later;
-    if state.phase == Phase::Declined || never_paid {
+    if state.phase == Phase::Declined || is_never_paid(state) {
         return Err(ended(
             record,
             StatusCode::PAYMENT_REQUIRED,
@@ -112,7 +131,7 @@ async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Proble
         return Ok((StatusCode::ACCEPTED, place(record), Json(progress(record))).into_response());
     }
     let lines = sale.order_lines(record).await?;
-    let body = json!({
+    let mut body = json!({
         "order": record.id.to_string(),
         "checkout": record.id.to_string(),
         "hold": record.hold.to_string(),
@@ -121,6 +140,9 @@ async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Proble
         "lines": shown_lines(&lines),
         "ordered_at": record.ordered_at_ms.map(timestamp),
     });
+    if let Some(card) = &record.gift_card {
+        body["gift_card"] = json!({ "gift_card": gift_name(card), "amount": state.gift });
+    }
     let location = format!("/v1/orders/{}", record.id);
     Ok((StatusCode::CREATED, located(&location), Json(body)).into_response())
 }
@@ -217,6 +239,11 @@ async fn shown_order(sale: &Sale, record: &CheckoutRecord) -> Result<Response, P
     body["captured"] = state.captured.into();
     body["refunded"] = state.refunded.into();
     body["ordered_at"] = record.ordered_at_ms.map(timestamp).into();
+    if let Some(card) = &record.gift_card {
+        let (amount, returned) = (state.gift, state.gift_returned);
+        body["gift_card"] =
+            json!({ "gift_card": gift_name(card), "amount": amount, "returned": returned });
+    }
     body["lines"] = shown_lines(&sale.order_lines(record).await?);
     let status = if state.phase.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(body)).into_response())

@@ -26,10 +26,16 @@ struct HoldBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LineBody {
+pub(super) struct LineBody {
     sku: String,
     location: Option<String>,
     quantity: i64,
+}
+
+impl LineBody {
+    pub(super) fn into_parts(self) -> (String, Option<String>, i64) {
+        (self.sku, self.location, self.quantity)
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,13 +49,13 @@ struct ExtendBody {
 struct ConfirmBody {}
 
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     sku: &'a str,
     location: &'a str,
     quantity: i64,
 }
 
-fn lines(demands: &[Demand]) -> Vec<Line<'_>> {
+pub(super) fn lines(demands: &[Demand]) -> Vec<Line<'_>> {
     demands.iter().map(line).collect()
 }
 
@@ -66,7 +72,7 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
     let HoldBody { customer, lines: wanted, ttl_seconds } = parse(&headers, body)?;
-    let wanted = wanted.into_iter().map(|line| (line.sku, line.location, line.quantity));
+    let wanted = wanted.into_iter().map(LineBody::into_parts);
     let request = HoldRequest::new(&customer, wanted, ttl_seconds)?;
     let held = sale.hold(request.clone(), &key).await;
     let HoldReceipt { hold, deadline_ms } = counted(&sale, "hold", held)?;

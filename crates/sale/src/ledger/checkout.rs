@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::cart::{CartRefused, ShownCart};
 use super::error::LedgerError;
+use super::gift::GiftRefusal;
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
-use crate::request::{IdempotencyKey, RequestKey};
+use crate::request::{CartId, GiftPart, IdempotencyKey, RequestKey};
 use crate::rules::{CheckoutState, HoldEnd, Operation, Phase, Price, PricedLine};
 
 /// The most checkouts of a hold: a customer may try this many payments.
@@ -29,6 +31,10 @@ pub struct NewCheckout {
     pub method: String,
     /// The price of the hold.
     pub price: Price,
+    /// The part that a gift card pays.
+    pub gift: Option<GiftPart>,
+    /// The cart whose lines are held: it has to be as it was shown.
+    pub cart: Option<ShownCart>,
     /// The amount is taken when the shop asks for it.
     pub captures_later: bool,
     /// Ms for which this node keeps it.
@@ -38,6 +44,14 @@ pub struct NewCheckout {
     /// A change of the new checkout that is recorded with it: a payment that is registered without a call, and its
     /// authorisation as sent.
     pub first: Option<CheckoutChange>,
+}
+
+impl NewCheckout {
+    /// Returns whether its begin needs its hold alone, neither a gift card nor a cart.
+    #[must_use]
+    pub const fn needs_hold_alone(&self) -> bool {
+        self.gift.is_none() && self.cart.is_none()
+    }
 }
 
 /// A hold as its checkout needs it.
@@ -64,6 +78,10 @@ pub enum BeginOutcome {
     UnknownHold,
     /// The hold has ended without a checkout.
     HoldEnded(HoldEnd),
+    /// The gift card does not pay its part. Nothing was begun.
+    Gift(GiftRefusal),
+    /// The cart is not as it was shown. Nothing was begun.
+    Cart(CartId, CartRefused),
     /// Another request had its effect under this key.
     KeyReused,
     /// A request with this key is being executed.
@@ -85,6 +103,8 @@ pub struct CheckoutRecord {
     pub method: String,
     /// The price of the order.
     pub price: Price,
+    /// The digest of the code of the gift card that pays a part.
+    pub gift_card: Option<String>,
     /// The provider's name of the payment, once there is one.
     pub reference: Option<String>,
     /// The state.

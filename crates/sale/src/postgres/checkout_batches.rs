@@ -4,13 +4,15 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::carts;
 use super::client::{Client, unreadable};
 use super::uuid::Uuid;
+use crate::cart_columns::version_to_column;
 use crate::checkout_columns::checkout_id;
 use crate::checkout_id::CheckoutId;
 use crate::ledger::{
-    ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, LedgerError, NewCheckout,
-    PaymentAttempt,
+    ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, GiftRefusal, LedgerError,
+    NewCheckout, PaymentAttempt,
 };
 use crate::rules::{CheckoutState, HoldEnd, Phase};
 
@@ -18,10 +20,16 @@ const BEGIN: &str = "select tidegate.begin_checkouts($1, $2, $3, $4, $5, $6, $7,
     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 const BEGIN_ONE: &str =
     "select * from tidegate.begin_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const BEGIN_WITH_GIFT: &str = "select * from tidegate.begin_gift_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+    $10, $11, $12, $13, $14)";
+const BEGIN_OF_CART: &str = "select * from tidegate.begin_cart_checkout($15, $16, $1, $2, $3, $4, $5, $6, $7, $8, \
+    $9, $10, $11, $12, $13, $14)";
 const CHANGE: &str = "select * from tidegate.change_checkouts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
     $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
 const CHANGE_ONE: &str = "select tidegate.change_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
     $13, $14, $15, $16, $17, $18)";
+const CHANGE_WITH_GIFT: &str = "select tidegate.change_gift_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+    $11, $12, $13, $14, $15, $16, $17, $18)";
 const ORDERED_AT: &str = "select tidegate.ms(ordered_at) from tidegate.checkout where id = $1";
 
 /// Calls to providers, with the numbers of their checkouts in the batch.
@@ -77,20 +85,26 @@ pub(super) async fn begin(
     client: &Client,
     batch: &[NewCheckout],
 ) -> Result<Vec<BeginOutcome>, LedgerError> {
-    let begun = begin_together(client, batch).await?;
+    let together: Vec<_> = batch.iter().filter(|new| new.needs_hold_alone()).collect();
+    let numbers = begin_together(client, &together).await?;
+    let mut begun = marked(together.len(), &numbers).into_iter();
     let mut outcomes = Vec::with_capacity(batch.len());
-    for (new, is_begun) in batch.iter().zip(marked(batch.len(), &begun)) {
+    for new in batch {
+        let is_begun = new.needs_hold_alone() && begun.next() == Some(true);
         outcomes.push(if is_begun { BeginOutcome::Begun } else { begin_one(client, new).await? });
     }
     Ok(outcomes)
 }
 
-async fn begin_together(client: &Client, batch: &[NewCheckout]) -> Result<Vec<i32>, LedgerError> {
-    let state = |new: &NewCheckout| {
+async fn begin_together(client: &Client, batch: &[&NewCheckout]) -> Result<Vec<i32>, LedgerError> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let state = |new: &&NewCheckout| {
         let state = || CheckoutState::new(new.price.amount, new.captures_later);
         new.first.as_ref().map_or_else(state, |first| first.state)
     };
-    let path = |new: &NewCheckout| {
+    let path = |new: &&NewCheckout| {
         new.first.as_ref().map_or_else(|| joined(&[Phase::Preparing]), |first| joined(&first.path))
     };
     let mut attempts = AttemptArrays::default();
@@ -129,11 +143,12 @@ async fn begin_together(client: &Client, batch: &[NewCheckout]) -> Result<Vec<i3
 async fn begin_one(client: &Client, new: &NewCheckout) -> Result<BeginOutcome, LedgerError> {
     let (key, digest) = (new.key.key.as_str(), new.key.digest.cast_signed());
     let (id, currency) = (new.id.to_string(), new.price.currency.to_string());
-    let parameters: [&(dyn ToSql + Sync); 12] = [
+    let hold = Uuid(new.hold);
+    let plain: [&(dyn ToSql + Sync); 12] = [
         &key,
         &digest,
         &id,
-        &Uuid(new.hold),
+        &hold,
         &new.provider,
         &new.method,
         &new.price.amount,
@@ -143,8 +158,24 @@ async fn begin_one(client: &Client, new: &NewCheckout) -> Result<BeginOutcome, L
         &new.keep_hold_ms,
         &i64::from(ATTEMPTS_MAX),
     ];
-    let outcome =
-        begin_outcome(&client.row("beginning a checkout", BEGIN_ONE, &parameters).await?)?;
+    let (gift, cart) = (new.gift.as_ref(), new.cart.as_ref());
+    let part: [&(dyn ToSql + Sync); 2] =
+        [&gift.map(|part| part.code.hash()), &gift.map(|part| part.amount)];
+    let shown: [&(dyn ToSql + Sync); 2] = [
+        &cart.map(|shown| shown.cart.as_str()),
+        &cart.map(|shown| version_to_column(shown.version)),
+    ];
+    let (sql, parameters) = match (gift, cart) {
+        (None, None) => (BEGIN_ONE, plain.to_vec()),
+        (Some(_), None) => (BEGIN_WITH_GIFT, [&plain[..], &part].concat()),
+        (_, Some(_)) => (BEGIN_OF_CART, [&plain[..], &part, &shown].concat()),
+    };
+    let row = client.row("beginning a checkout", sql, &parameters).await?;
+    let refused = cart.map(|_| carts::refused(&row)).transpose()?.flatten();
+    if let Some((shown, refused)) = cart.zip(refused) {
+        return Ok(BeginOutcome::Cart(shown.cart.clone(), refused));
+    }
+    let outcome = begin_outcome(&row)?;
     if let (BeginOutcome::Begun, Some(first)) = (&outcome, &new.first) {
         match change_one(client, first).await? {
             ChangeOutcome::Recorded { .. } => {}
@@ -165,6 +196,12 @@ fn begin_outcome(row: &Row) -> Result<BeginOutcome, LedgerError> {
         "unknown" => Ok(BeginOutcome::UnknownHold),
         "reused" => Ok(BeginOutcome::KeyReused),
         "in-flight" => Ok(BeginOutcome::KeyInFlight),
+        "gift-unknown" => Ok(BeginOutcome::Gift(GiftRefusal::Unknown)),
+        "gift-currency" => Ok(BeginOutcome::Gift(GiftRefusal::Currency)),
+        "gift-short" => {
+            let available = row.try_get("available").map_err(unreadable)?;
+            Ok(BeginOutcome::Gift(GiftRefusal::Short { available }))
+        }
         "ended" => {
             let word: &str = row.try_get("state").map_err(unreadable)?;
             let other = || LedgerError::Unreadable(format!("the state {word:?}"));
@@ -174,11 +211,12 @@ fn begin_outcome(row: &Row) -> Result<BeginOutcome, LedgerError> {
     }
 }
 
-/// Whether the statement for batches records all that belongs to a change. It confirms holds of one line.
+/// Whether the statement for batches records all that belongs to a change. It confirms holds of one line, and locks no
+/// gift card.
 fn is_of_batches(change: &CheckoutChange) -> bool {
     let CheckoutId(name) = change.id;
     let places_basket = change.places_order && !name.lane().is_of_one_sku();
-    !places_basket && !change.restocks && change.request.is_none()
+    !places_basket && !change.restocks && change.request.is_none() && change.state.gift == 0
 }
 
 /// Records each change of a batch, all of it or nothing.
@@ -256,7 +294,14 @@ async fn change_one(
 ) -> Result<ChangeOutcome, LedgerError> {
     let state = &change.state;
     let flags = [state.sent, state.ordered, state.cancelling, change.places_order, change.restocks];
-    let numbers = [i64::from(state.number), state.amount, state.captured, state.refunded];
+    let numbers = [
+        i64::from(state.number),
+        state.amount,
+        state.captured,
+        state.refunded,
+        state.gift_returned,
+    ];
+    let sql = if state.gift > 0 { CHANGE_WITH_GIFT } else { CHANGE_ONE };
     let path: Vec<&str> = change.path.iter().copied().map(Phase::word).collect();
     let mut attempts = AttemptArrays::default();
     attempts.add(1, &change.attempts);
@@ -281,7 +326,7 @@ async fn change_one(
         &request.map(|request| request.digest.cast_signed()),
     ];
     let parameters = [&state[..], &rest, &attempts, &events].concat();
-    let row = client.row("changing a checkout", CHANGE_ONE, &parameters).await?;
+    let row = client.row("changing a checkout", sql, &parameters).await?;
     match row.try_get(0).map_err(unreadable)? {
         "recorded" if change.places_order => {
             let row = client.row("reading an order", ORDERED_AT, &[&id]).await?;

@@ -21,7 +21,7 @@ use crate::rules::{Cell, CheckoutState, Demand, Price, PricedLine};
 
 const COLUMNS: &str = "c.id, c.hold, c.customer, c.provider, c.method, c.amount, c.currency, c.captures_later, \
     c.reference, c.phase, c.sent, c.number, c.operation_amount, c.captured, c.refunded, c.ordered, c.cancelling, \
-    c.reason, c.version, c.tries, tidegate.ms(c.ordered_at) as ordered_at, \
+    c.reason, c.version, c.tries, c.gift_card, c.gift_amount, c.gift_returned, tidegate.ms(c.ordered_at) as ordered_at, \
     ceil(extract(epoch from c.due_at - clock_timestamp()) * 1000)::bigint as due_in_ms, \
     floor(extract(epoch from clock_timestamp() - c.created_at) * 1000)::bigint as age_ms";
 
@@ -66,13 +66,15 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
         phase: parse_phase(text("phase")?)?,
         sent: flag("sent")?,
         number: row.try_get::<_, i32>("number").map_err(unreadable)?.cast_unsigned(),
-        total: number("amount")?,
+        total: number("amount")? - number("gift_amount")?,
         amount: number("operation_amount")?,
         captured: number("captured")?,
         refunded: number("refunded")?,
         ordered: flag("ordered")?,
         cancelling: flag("cancelling")?,
         captures_later: flag("captures_later")?,
+        gift: number("gift_amount")?,
+        gift_returned: number("gift_returned")?,
     };
     Ok(CheckoutRecord {
         id: checkout_id(text("id")?)?,
@@ -81,6 +83,7 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
         provider: text("provider")?.to_owned(),
         method: text("method")?.to_owned(),
         price: parse_price(number("amount")?, text("currency")?)?,
+        gift_card: row.try_get("gift_card").map_err(unreadable)?,
         reference: row.try_get("reference").map_err(unreadable)?,
         state,
         version: number("version")?,

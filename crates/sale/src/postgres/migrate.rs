@@ -27,6 +27,11 @@ const ALL: &[Migration] = &[
         name: "orders in batches",
         sql: include_str!("migrations/0006_orders_in_batches.sql"),
     },
+    Migration {
+        version: 7,
+        name: "carts and gift cards",
+        sql: include_str!("migrations/0007_carts_and_gift_cards.sql"),
+    },
 ];
 
 /// The time limit of connecting, and of a question.

@@ -258,13 +258,24 @@ impl Sale {
     }
 
     pub(super) async fn submit_begin(&self, new: NewCheckout) -> Result<BeginOutcome, SaleError> {
-        Ok(self.begins.submit(new.hold.lane().number(), new, None).await?)
+        // One that needs more than its hold is a call of its own: others do not wait for it.
+        let lane = if new.needs_hold_alone() {
+            new.hold.lane().number()
+        } else {
+            u32::try_from(new.hold.0 & u128::from(u32::MAX)).unwrap_or_default()
+        };
+        Ok(self.begins.submit(lane, new, None).await?)
     }
 
     /// Records a change of a checkout.
     pub(super) async fn record(&self, change: CheckoutChange) -> Result<ChangeOutcome, SaleError> {
         let CheckoutId(name) = change.id;
         Ok(self.changes.submit(name.lane().number(), change, None).await?)
+    }
+
+    /// `lane`: units of its SKUs have come back, or may have.
+    pub(super) fn freed(&self, lane: Lane) {
+        self.early.freed(lane);
     }
 
     pub(super) fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {

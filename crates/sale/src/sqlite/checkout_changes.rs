@@ -2,9 +2,9 @@
 
 use rusqlite::params;
 
-use super::checkout_rows::find;
-use super::holds;
+use super::checkout_rows::{COLUMNS, find, record, stored};
 use super::transaction::Session;
+use super::{gifts, holds};
 use crate::checkout_columns::{checkout_id, parse_price};
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
@@ -14,8 +14,8 @@ use crate::ledger::{
 };
 use crate::request::IdempotencyKey;
 use crate::rules::{
-    Cell, Demand, HoldEnd, HoldState, KeyVerdict, Price, PricedLine, admits_checkout, judge_key,
-    may_record,
+    Cell, CheckoutState, Demand, HoldEnd, HoldState, KeyVerdict, Price, PricedLine,
+    admits_checkout, gift_moves, judge_key, may_record,
 };
 
 /// Returns the price of a SKU at a time.
@@ -141,10 +141,20 @@ pub(super) fn begin(session: &Session<'_>, new: &NewCheckout) -> Result<BeginOut
     if attempts.unwrap_or_default() >= ATTEMPTS_MAX {
         return Ok(BeginOutcome::TooMany);
     }
+    let gift = new.gift.as_ref();
+    if let Some(part) = gift
+        && let Some(refusal) = gifts::reserve(session, part, new.price.currency, new.id)?
+    {
+        return Ok(BeginOutcome::Gift(refusal));
+    }
+    let gift_amount = gift.map_or(0, |part| part.amount);
+    let by_provider = new.price.amount - gift_amount;
+    let first = CheckoutState::with_gift(by_provider, gift_amount, new.captures_later);
     session.run(
         "insert into tidegate_checkout(id, hold, customer, digest, provider, method, amount, currency, \
-           captures_later, operation_amount, due_at, leased_until, created_at, changed_at) \
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?10, ?10)",
+           captures_later, due_at, leased_until, created_at, changed_at, operation_amount, phase, gift_card, \
+           gift_amount) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10, ?10, ?12, ?13, ?14, ?15)",
         params![
             new.id.to_string(),
             hold_name,
@@ -157,6 +167,10 @@ pub(super) fn begin(session: &Session<'_>, new: &NewCheckout) -> Result<BeginOut
             new.captures_later,
             session.now_ms,
             session.now_ms + new.lease_ms,
+            first.amount,
+            first.phase.word(),
+            gift.map(|part| part.code.hash()),
+            first.gift,
         ],
     )?;
     store_request(session, key, digest, new.id)?;
@@ -166,6 +180,18 @@ pub(super) fn begin(session: &Session<'_>, new: &NewCheckout) -> Result<BeginOut
         ChangeOutcome::Recorded { .. } => Ok(BeginOutcome::Begun),
         other => Err(LedgerError::Unreadable(format!("{other:?} for the first change"))),
     }
+}
+
+/// Returns the checkout of a hold that was neither declined nor released.
+pub(super) fn live_checkout(
+    session: &Session<'_>,
+    hold: HoldId,
+) -> Result<Option<CheckoutRecord>, LedgerError> {
+    let sql = format!(
+        "select {COLUMNS} from tidegate_checkout where hold = ?1 and phase not in ('declined', 'released')"
+    );
+    let found = session.find(&sql, [hold.to_string()], stored)?;
+    found.map(|found| record(found, session.now_ms)).transpose()
 }
 
 fn keep_hold(session: &Session<'_>, hold: &str, keep_ms: i64) -> Result<(), LedgerError> {
@@ -204,6 +230,11 @@ pub(super) fn change(
         restock(session, &hold, change.id)?;
     }
     keep_hold(session, &hold, change.keep_hold_ms)?;
+    if let Some(card) = &kept.gift_card {
+        for gift_move in gift_moves(&kept.state, &change.state) {
+            gifts::record(session, card, gift_move, change.id)?;
+        }
+    }
     store(session, change, &kept)?;
     record_history(session, change)?;
     Ok(ChangeOutcome::Recorded { ordered_at_ms: change.places_order.then_some(session.now_ms) })
@@ -237,7 +268,8 @@ fn store(
         "update tidegate_checkout set phase = ?2, sent = ?3, ordered = ?4, cancelling = ?5, number = ?6, \
            operation_amount = ?7, captured = ?8, refunded = ?9, reference = coalesce(?10, reference), \
            reason = ?11, version = ?12, tries = case when ?17 then 0 else tries end, \
-           due_at = ?13, leased_until = ?14, changed_at = ?15, ordered_at = coalesce(ordered_at, ?16) \
+           due_at = ?13, leased_until = ?14, changed_at = ?15, ordered_at = coalesce(ordered_at, ?16), \
+           gift_returned = ?18 \
          where id = ?1",
         params![
             change.id.to_string(),
@@ -257,6 +289,7 @@ fn store(
             now,
             change.places_order.then_some(now),
             change.path.len() > 1,
+            state.gift_returned,
         ],
     )?;
     Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
+use super::carts;
 use super::checkout_changes;
 use super::checkout_rows::{COLUMNS, find, lease, record, stored};
 use super::ledger::SqliteLedger;
@@ -50,7 +51,7 @@ impl CheckoutLedger for SqliteLedger {
         batch: Arc<[NewCheckout]>,
     ) -> Result<Vec<BeginOutcome>, LedgerError> {
         self.write(move |session| {
-            batch.iter().map(|checkout| checkout_changes::begin(session, checkout)).collect()
+            batch.iter().map(|checkout| carts::begin(session, checkout)).collect()
         })
         .await
     }

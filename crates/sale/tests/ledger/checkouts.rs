@@ -29,8 +29,8 @@ on_both_ledgers! {
     events_come_in_order
 }
 
-const LEASE_MS: i64 = 60_000;
-const KEEP_MS: i64 = 60_000;
+pub(crate) const LEASE_MS: i64 = 60_000;
+pub(crate) const KEEP_MS: i64 = 60_000;
 
 pub(crate) fn euro(amount: i64) -> Price {
     Price { amount, currency: "EUR".parse().expect("a currency") }
@@ -48,6 +48,8 @@ pub(crate) fn new(number: u64, key_text: &str, digest: u64, hold: HoldId) -> New
         provider: "card".to_owned(),
         method: "pm".to_owned(),
         price: euro(500),
+        gift: None,
+        cart: None,
         captures_later: false,
         lease_ms: LEASE_MS,
         keep_hold_ms: KEEP_MS,

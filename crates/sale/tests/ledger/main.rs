@@ -22,12 +22,14 @@ macro_rules! on_both_ledgers {
 }
 
 mod audit;
+mod carts;
 mod checkouts;
 mod concurrency;
 mod differential;
 mod early;
 mod expiry;
 mod fixture;
+mod gifts;
 mod holds;
 mod jobs;
 mod jobs_postgres;

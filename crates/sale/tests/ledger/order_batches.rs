@@ -20,11 +20,11 @@ on_both_ledgers! {
     orders_of_baskets_are_whole
 }
 
-async fn begin_all(shop: &Shop, batch: Vec<NewCheckout>) -> Vec<BeginOutcome> {
+pub(crate) async fn begin_all(shop: &Shop, batch: Vec<NewCheckout>) -> Vec<BeginOutcome> {
     shop.ledger.begin_checkouts(batch.into()).await.expect("outcomes")
 }
 
-async fn change_all(shop: &Shop, batch: Vec<CheckoutChange>) -> Vec<ChangeOutcome> {
+pub(crate) async fn change_all(shop: &Shop, batch: Vec<CheckoutChange>) -> Vec<ChangeOutcome> {
     shop.ledger.change_checkouts(batch.into()).await.expect("outcomes")
 }
 

@@ -83,11 +83,15 @@ impl Draft {
 
     fn event_body(&self) -> String {
         let CheckoutRecord { id, hold, customer, price, state, .. } = &self.record;
-        let body = json!({
+        let mut body = json!({
             "order": id.to_string(), "hold": hold.to_string(), "customer": customer,
             "amount": price.amount, "currency": price.currency.to_string(),
             "captured": state.captured, "refunded": state.refunded,
         });
+        if state.gift > 0 {
+            body["gift_card_amount"] = state.gift.into();
+            body["gift_card_returned"] = state.gift_returned.into();
+        }
         body.to_string()
     }
 
@@ -142,5 +146,6 @@ fn event(before: CheckoutState, after: CheckoutState) -> Option<&'static str> {
     if after.captured > before.captured {
         return Some("order-captured");
     }
-    (after.refunded > before.refunded).then_some("order-refunded")
+    let is_returned = after.gift_returned > before.gift_returned && !after.cancelling;
+    (after.refunded > before.refunded || is_returned).then_some("order-refunded")
 }

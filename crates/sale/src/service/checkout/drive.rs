@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::draft::Draft;
 use crate::ledger::{ChangeOutcome, CheckoutRecord, LedgerError};
 use crate::payment::{GuardedProvider, Payment, ProviderOutcome};
-use crate::rules::{CheckoutInput, CheckoutRefusal, Operation, Phase, Task};
+use crate::rules::{CheckoutInput, CheckoutRefusal, Operation, Phase, Price, Task};
 use crate::service::error::SaleError;
 use crate::service::sale::Sale;
 
@@ -38,26 +38,32 @@ impl Sale {
     }
 
     pub(super) async fn drive_draft(&self, mut draft: Draft) -> Result<CheckoutRecord, SaleError> {
-        let Some(provider) = self.payments.get(&draft.record.provider).cloned() else {
-            draft.record.reason =
-                Some(format!("no provider {:?} is configured", draft.record.provider));
-            return self.park(draft, Duration::from_secs(30)).await;
-        };
         loop {
             let turn = match draft.state().task() {
                 Task::Rest => return self.end(draft, None).await,
                 Task::Order => self.place_order(draft).await?,
-                Task::Resolve(operation) if !draft.is_announced => {
-                    self.resolve(draft, operation, &provider).await?
-                }
-                Task::Call(operation) | Task::Resolve(operation) => {
-                    self.call(draft, operation, &provider).await?
+                Task::Resolve(operation) | Task::Call(operation) => {
+                    self.operate(draft, operation).await?
                 }
             };
             match turn {
                 Turn::Next(next) => draft = next,
                 Turn::End(record) => return Ok(record),
             }
+        }
+    }
+
+    async fn operate(&self, mut draft: Draft, operation: Operation) -> Result<Turn, SaleError> {
+        let Some(provider) = self.payments.get(&draft.record.provider).cloned() else {
+            draft.record.reason =
+                Some(format!("no provider {:?} is configured", draft.record.provider));
+            return self.park(draft, Duration::from_secs(30)).await.map(Turn::End);
+        };
+        match draft.state().task() {
+            Task::Resolve(_) if !draft.is_announced => {
+                self.resolve(draft, operation, &provider).await
+            }
+            _ => self.call(draft, operation, &provider).await,
         }
     }
 
@@ -161,7 +167,7 @@ impl Sale {
             checkout: &id,
             reference: draft.record.reference.as_deref().unwrap_or_default(),
             method: &draft.record.method,
-            price: draft.record.price,
+            price: Price { amount: before.total, ..draft.record.price },
             amount: before.amount,
             key: &key,
         };

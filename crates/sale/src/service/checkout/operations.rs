@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 
-use super::begin::new_record;
+use super::carts::cart_refused;
 use super::draft::Draft;
 use crate::checkout_id::CheckoutId;
-use crate::hold_id::HoldId;
 use crate::ledger::{BeginOutcome, ChangeOutcome, CheckoutRecord, OrderEvent};
 use crate::request::{
     CheckoutRequest, IdempotencyKey, InvalidRequest, OrderChange, OrderRequest, RequestKey,
 };
-use crate::rules::{CheckoutInput, CheckoutRefusal, PricedLine, quote, step_checkout};
+use crate::rules::{CheckoutInput, CheckoutRefusal, PricedLine, step_checkout};
 use crate::service::error::SaleError;
 use crate::service::keys::KeyGuard;
 use crate::service::sale::Sale;
@@ -31,31 +30,38 @@ impl Sale {
         key: &IdempotencyKey,
     ) -> Result<CheckoutRecord, SaleError> {
         let guard = self.enter(key)?;
-        let provider = self.payments.choose(request.provider())?;
-        let hold = self.priced_hold(request.hold).await?;
-        let price = quote(&hold.lines).map_err(SaleError::Unpriced)?;
-        if price != request.price {
-            return Err(SaleError::PriceChanged(price));
-        }
-        let id = CheckoutId(HoldId::new(self.clock.wall_ms(), request.hold.lane(), rand::random()));
+        let (hold, payment) = (request.hold, &request.payment);
+        let provider = self.payments.choose_for(payment)?;
         let key = RequestKey { key: key.clone(), digest: request.digest(&provider) };
-        let draft = self.first_draft(new_record(id, hold.customer, provider, request))?;
-        let (outcome, draft) = self.begin(draft, key).await?;
-        match outcome {
-            BeginOutcome::Begun => self.await_drive(draft, guard).await,
+        let (outcome, draft) = self.begin(hold, payment, provider, key, None).await?;
+        self.go_on(outcome, draft, guard).await
+    }
+
+    /// Works on a checkout that was begun now, or returns the known one.
+    pub(super) async fn go_on(
+        &self,
+        outcome: BeginOutcome,
+        draft: Draft,
+        guard: KeyGuard,
+    ) -> Result<CheckoutRecord, SaleError> {
+        let CheckoutRecord { id, hold, .. } = draft.record;
+        Err(match outcome {
+            BeginOutcome::Begun => return self.await_drive(draft, guard).await,
             // The call was repeated, since the first answer was lost.
             BeginOutcome::Known(known) if known == id => {
                 let begun = self.find_checkout(id).await?;
-                self.await_drive(Draft::new(begun), guard).await
+                return self.await_drive(Draft::new(begun), guard).await;
             }
-            BeginOutcome::Known(known) => self.find_checkout(known).await,
-            BeginOutcome::Other(other) => Err(SaleError::CheckoutExists(other)),
-            BeginOutcome::TooMany => Err(SaleError::TooManyPayments),
-            BeginOutcome::UnknownHold => Err(SaleError::UnknownHold(request.hold)),
-            BeginOutcome::HoldEnded(end) => Err(SaleError::HoldEnded(end)),
-            BeginOutcome::KeyReused => Err(SaleError::KeyReused),
-            BeginOutcome::KeyInFlight => Err(SaleError::KeyInFlight),
-        }
+            BeginOutcome::Known(known) => return self.find_checkout(known).await,
+            BeginOutcome::Other(other) => SaleError::CheckoutExists(other),
+            BeginOutcome::TooMany => SaleError::TooManyPayments,
+            BeginOutcome::UnknownHold => SaleError::UnknownHold(hold),
+            BeginOutcome::HoldEnded(end) => SaleError::HoldEnded(end),
+            BeginOutcome::Gift(refusal) => SaleError::Gift(refusal),
+            BeginOutcome::Cart(cart, refused) => cart_refused(&cart, refused),
+            BeginOutcome::KeyReused => SaleError::KeyReused,
+            BeginOutcome::KeyInFlight => SaleError::KeyInFlight,
+        })
     }
 
     /// Works on a checkout in a task of its own, which goes on when the client goes away.
@@ -165,7 +171,9 @@ fn input(request: &OrderRequest, record: &CheckoutRecord) -> CheckoutInput {
     let state = &record.state;
     match request.change {
         OrderChange::Capture(amount) => CheckoutInput::Capture(amount.unwrap_or(state.total)),
-        OrderChange::Refund(amount) => CheckoutInput::Refund(amount.unwrap_or(state.refundable())),
+        OrderChange::Refund(amount) => {
+            CheckoutInput::Refund(amount.unwrap_or(state.refundable_with_gift()))
+        }
         OrderChange::Cancel => CheckoutInput::Cancel,
     }
 }

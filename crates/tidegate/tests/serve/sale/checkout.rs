@@ -3,7 +3,9 @@
 
 mod api;
 mod batches;
+mod carts;
 mod faults;
+mod gifts;
 mod proof;
 mod rehearsal;
 mod webhooks;

@@ -188,8 +188,18 @@ impl Client {
         key: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<Response> {
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(key.map(|key| ("idempotency-key", key)));
+        let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        self.send_with(method, path, &headers, body)
+    }
+
+    pub(super) fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> anyhow::Result<Response> {
+        let headers = [&[("content-type", "application/json")], headers].concat();
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http::request(self.at, method, path, &headers, body.as_bytes(), DEADLINE)
     }
