@@ -240,10 +240,11 @@ fn killed_nodes_and_lost_replies_move_each_part_once() {
 /// The provider is away: the part stays reserved until the payment is closed, and is released once.
 #[test]
 fn part_of_a_payment_without_an_end_is_released() {
-    let shop = Rehearsal::of_kind("stripe", "payment_patience = \"1s\"");
+    let shop = Rehearsal::of_kind("http", "payment_patience = \"1s\"");
     let (_node, client) = shop.node();
     assert_eq!(issue(&client, CODE, 1_000).status, 201);
     let held = hold(&client, "c1");
+    // The payment is registered without a call: each call is an operation, whose outcome is not known.
     shop.faults(&json!({ "refuse_share": 1.0, "refuse_status": 500 }));
     let wanted = payment(&held, Some("pm_card"), 600);
     let waiting = client.post("/v1/checkouts", "k", &wanted);
