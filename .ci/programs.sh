@@ -16,6 +16,9 @@ prepare() {
     [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || wanted+=(pgbouncer)
     command -v setpriv >/dev/null || wanted+=(util-linux)
     has_faketime || wanted+=(libfaketime)
+    # Of the clients' languages those that are small; Node, Java and Go are run where they are.
+    command -v php >/dev/null && php -r 'curl_init();' 2>/dev/null || wanted+=(php-cli php-curl)
+    command -v ruby >/dev/null || wanted+=(ruby)
   fi
   if [ ${#components[@]} -gt 0 ]; then
     heading "installing Rust components: ${components[*]}"

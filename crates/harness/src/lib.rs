@@ -39,6 +39,7 @@ mod postgres;
 mod process;
 mod programs;
 mod redis;
+pub mod routes;
 mod sentinels;
 mod server;
 mod tls;

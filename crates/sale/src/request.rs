@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use contract::fnv1a;
 use thiserror::Error;
 
+pub(crate) use self::checkout::METHOD_BYTES_MAX;
 pub use self::checkout::{AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, price};
 use crate::hold_id::HoldId;
 use crate::lane::Lane;
@@ -23,9 +24,9 @@ pub const TTL_SECONDS_DEFAULT: u64 = 600;
 /// The location of lines and stock that name none.
 pub const LOCATION_DEFAULT: &str = "main";
 
-const TEXT_BYTES_MAX: usize = 128;
-const KEY_BYTES_MAX: usize = 255;
-const REASON_BYTES_MAX: usize = 500;
+pub(crate) const TEXT_BYTES_MAX: usize = 128;
+pub(crate) const KEY_BYTES_MAX: usize = 255;
+pub(crate) const REASON_BYTES_MAX: usize = 500;
 
 /// A value that can't be accepted.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]

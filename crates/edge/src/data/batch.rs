@@ -6,7 +6,7 @@ use std::time::Duration;
 use access::Caller;
 use cache::{Answer, Content, Item, Policy, ReadError, Tier};
 use coherence::CausalTokens;
-use contract::{Evidence, percent};
+use contract::{Evidence, ProblemDetails, percent};
 use futures_util::future::join_all;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -24,7 +24,7 @@ use crate::http::freshness::{CACHE_STATUS, TIDEGATE_FRESHNESS, millis_up};
 pub(super) const PATH: &str = "batch";
 
 /// The most items of a batch.
-const MAX_ITEMS: usize = 100;
+pub(super) const MAX_ITEMS: usize = 100;
 
 /// The query of a batch request.
 #[derive(Debug, Default, PartialEq)]
@@ -53,6 +53,9 @@ struct ItemBody<'a> {
     value: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     freshness: Option<Freshness>,
+    /// The type of the problem, in place of a value.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +196,7 @@ impl<'a> ItemBody<'a> {
             status: err.status.as_u16(),
             value: None,
             freshness,
+            kind: Some(format!("{}{}", ProblemDetails::TYPE_PREFIX, err.kind)),
             title: Some(err.title),
             detail: Some(err.detail.clone()),
             retry_after_s: err.retry_after_s,
@@ -208,6 +212,7 @@ impl<'a> ItemBody<'a> {
                 status: StatusCode::OK.as_u16(),
                 value: Some(value),
                 freshness,
+                kind: None,
                 title: None,
                 detail: None,
                 retry_after_s: None,

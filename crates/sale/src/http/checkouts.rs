@@ -1,15 +1,17 @@
 //! `/v1/checkouts`, `/v1/orders`, `/v1/events`
 
+use access::Object;
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{counted, hold_id, key, parse, timestamp};
+use super::body::{Parameters, Segment, counted, hold_id, key, parse, timestamp};
+use super::limits::EVENTS_MAX;
 use super::problem::Problem;
 use crate::checkout_id::CheckoutId;
 use crate::ledger::CheckoutRecord;
@@ -21,7 +23,7 @@ use crate::service::Sale;
 #[serde(deny_unknown_fields)]
 struct CheckoutBody {
     hold: String,
-    payment: PaymentBody,
+    payment: Object<PaymentBody>,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +64,6 @@ pub(super) struct EventsQuery {
 
 type RequestBody = Result<Bytes, BytesRejection>;
 
-/// The most events in an answer.
-const EVENTS_MAX: u32 = 1_000;
-
 fn checkout_id(text: &str) -> Result<CheckoutId, Problem> {
     text.parse().map_err(|_| {
         let detail = format!("{text:?}: the name of a checkout or order has 32 hexadecimal digits");
@@ -78,7 +77,7 @@ pub(super) async fn post(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
-    let CheckoutBody { hold, payment } = parse(&headers, body)?;
+    let CheckoutBody { hold, payment: Object(payment) } = parse(&headers, body)?;
     let shown = price("payment", payment.amount, &payment.currency)?;
     let later = payment.capture == CaptureBody::Later;
     let hold = hold_id(&hold)?;
@@ -191,7 +190,7 @@ fn shown_lines(lines: &[PricedLine]) -> Value {
 
 pub(super) async fn get_checkout(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, Problem> {
     let found = sale.find_checkout(checkout_id(&id)?).await;
     let record = counted(&sale, "find-checkout", found)?;
@@ -200,7 +199,7 @@ pub(super) async fn get_checkout(
 
 pub(super) async fn get_order(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, Problem> {
     let found = sale.find_checkout(checkout_id(&id)?).await;
     let record = counted(&sale, "find-order", found)?;
@@ -218,8 +217,11 @@ async fn shown_order(sale: &Sale, record: &CheckoutRecord) -> Result<Response, P
     body["refunded"] = state.refunded.into();
     body["ordered_at"] = record.ordered_at_ms.map(timestamp).into();
     body["lines"] = shown_lines(&sale.order_lines(record).await?);
-    let status = if state.phase.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(body)).into_response())
+    if state.phase.is_open() {
+        let wait = [(header::RETRY_AFTER, HeaderValue::from(wait_seconds(record)))];
+        return Ok((StatusCode::ACCEPTED, wait, Json(body)).into_response());
+    }
+    Ok(Json(body).into_response())
 }
 
 async fn change(
@@ -236,7 +238,7 @@ async fn change(
 
 pub(super) async fn capture(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -246,7 +248,7 @@ pub(super) async fn capture(
 
 pub(super) async fn refund(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -256,7 +258,7 @@ pub(super) async fn refund(
 
 pub(super) async fn cancel(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -266,7 +268,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn webhook(
     State(sale): State<Sale>,
-    Path(provider): Path<String>,
+    Segment(provider): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -280,12 +282,11 @@ pub(super) async fn webhook(
 
 pub(super) async fn events(
     State(sale): State<Sale>,
-    Query(query): Query<EventsQuery>,
+    Parameters(query): Parameters<EventsQuery>,
 ) -> Result<Response, Problem> {
-    let limit = query.limit.unwrap_or(100).clamp(1, EVENTS_MAX);
-    if query.after.as_deref().is_some_and(|after| !is_cursor(after)) {
-        let problem = "write the `next` of an earlier answer, or leave it out";
-        return Err(InvalidRequest::new("after", problem).into());
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=EVENTS_MAX).contains(&limit) {
+        return Err(InvalidRequest::new("limit", format!("write 1 to {EVENTS_MAX}")).into());
     }
     let found = sale.order_events(query.after.as_deref(), limit).await;
     let events = counted(&sale, "events", found)?;
@@ -301,12 +302,4 @@ pub(super) async fn events(
         })
         .collect();
     Ok(Json(json!({ "events": shown, "next": next })).into_response())
-}
-
-fn is_cursor(text: &str) -> bool {
-    let is_number = |text: &str| text.parse::<i64>().is_ok_and(|number| number >= 0);
-    text.split_once('-').map_or_else(
-        || is_number(text),
-        |(transaction, id)| is_number(transaction) && is_number(id),
-    )
 }

@@ -1,15 +1,16 @@
 //! `/v1/holds`
 
+use access::Object;
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::body::{counted, hold_id, key, parse, timestamp};
+use super::body::{Segment, counted, hold_id, key, parse, timestamp};
 use super::problem::Problem;
 use crate::ledger::HoldView;
 use crate::request::{ExtendRequest, HoldRequest};
@@ -20,7 +21,7 @@ use crate::service::{HoldReceipt, Sale};
 #[serde(deny_unknown_fields)]
 struct HoldBody {
     customer: String,
-    lines: Vec<LineBody>,
+    lines: Vec<Object<LineBody>>,
     ttl_seconds: Option<u64>,
 }
 
@@ -66,7 +67,8 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
     let HoldBody { customer, lines: wanted, ttl_seconds } = parse(&headers, body)?;
-    let wanted = wanted.into_iter().map(|line| (line.sku, line.location, line.quantity));
+    let wanted = wanted.into_iter();
+    let wanted = wanted.map(|Object(line)| (line.sku, line.location, line.quantity));
     let request = HoldRequest::new(&customer, wanted, ttl_seconds)?;
     let held = sale.hold(request.clone(), &key).await;
     let HoldReceipt { hold, deadline_ms } = counted(&sale, "hold", held)?;
@@ -84,7 +86,7 @@ pub(super) async fn post(
 
 pub(super) async fn get(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
 ) -> Result<Response, Problem> {
     let found = sale.find_hold(hold_id(&hold)?).await;
     let HoldView { id, customer, state, deadline_ms, lines: held } = counted(&sale, "find", found)?;
@@ -107,7 +109,7 @@ pub(super) async fn get(
 
 pub(super) async fn delete(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
 ) -> Result<Response, Problem> {
     let hold = hold_id(&hold)?;
     let end = counted(&sale, "cancel", sale.cancel(hold).await)?;
@@ -116,7 +118,7 @@ pub(super) async fn delete(
 
 pub(super) async fn extend(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -130,7 +132,7 @@ pub(super) async fn extend(
 
 pub(super) async fn confirm(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {

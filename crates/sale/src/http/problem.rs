@@ -6,25 +6,14 @@ use contract::ProblemDetails;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::openapi;
 use crate::payment::WebhookRefusal;
 use crate::request::InvalidRequest;
 use crate::rules::Shortage;
 use crate::service::SaleError;
 
-/// The prefix of `type`. The word after it is stable.
-const TYPE_PREFIX: &str = "urn:tidegate:problem:";
-
-const PATHS: &str = "the paths are /v1/stock/{sku}, /v1/stock/{sku}/adjust, /v1/holds, \
-                     /v1/holds/{hold}, /v1/holds/{hold}/extend, /v1/holds/{hold}/confirm, /v1/checkouts, \
-                     /v1/checkouts/{checkout}, /v1/orders/{order}, /v1/orders/{order}/capture, \
-                     /v1/orders/{order}/cancel, /v1/orders/{order}/refund, /v1/events, \
-                     /v1/jobs, /v1/jobs/claim, /v1/jobs/{job}/done, /v1/jobs/{job}/fail, \
-                     /v1/jobs/{job}/extend and /v1/webhooks/{provider}";
-
 #[derive(Serialize)]
 struct Body<'a> {
-    #[serde(rename = "type")]
-    kind: String,
     #[serde(flatten)]
     details: ProblemDetails<'a>,
     #[serde(flatten)]
@@ -133,9 +122,9 @@ fn shortages(lines: &[Shortage]) -> Value {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, kind, title, detail, members } = self;
-        let details = ProblemDetails { title, status: status.as_u16(), detail: &detail };
+        let details = ProblemDetails { kind, title, status: status.as_u16(), detail: &detail };
         let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let body = Body { kind: format!("{TYPE_PREFIX}{kind}"), details, members };
+        let body = Body { details, members };
         let body = serde_json::to_string(&body).unwrap_or_else(|_| details.to_json());
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -149,7 +138,7 @@ impl IntoResponse for Problem {
 }
 
 pub(super) async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", PATHS)
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", openapi::paths())
 }
 
 pub(super) async fn method_not_allowed(method: Method) -> Problem {

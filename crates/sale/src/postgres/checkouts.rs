@@ -274,11 +274,10 @@ impl CheckoutLedger for PostgresLedger {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<OrderEvent>, LedgerError> {
-        let none = || LedgerError::Unreadable("the cursor is none of an event".to_owned());
-        let (transaction, id) = after.unwrap_or("0-0").split_once('-').ok_or_else(none)?;
-        let (_, id): (u64, i64) = match (transaction.parse(), id.parse()) {
-            (Ok(transaction), Ok(id)) => (transaction, id),
-            _ => return Err(none()),
+        let (transaction, id) =
+            after.unwrap_or("0-0").split_once('-').ok_or(LedgerError::UnknownCursor)?;
+        let (Ok::<u64, _>(_), Ok::<i64, _>(id)) = (transaction.parse(), id.parse()) else {
+            return Err(LedgerError::UnknownCursor);
         };
         let rows = self
             .client

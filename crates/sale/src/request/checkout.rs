@@ -8,7 +8,8 @@ use crate::rules::Price;
 /// The greatest amount, in minor units.
 pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
 
-const METHOD_BYTES_MAX: usize = 255;
+/// The longest name of a payment method, in bytes.
+pub(crate) const METHOD_BYTES_MAX: usize = 255;
 
 /// Checks a price.
 ///

@@ -130,8 +130,7 @@ impl CheckoutLedger for SqliteLedger {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<OrderEvent>, LedgerError> {
-        let none = |_| LedgerError::Unreadable("the cursor is none of an event".to_owned());
-        let after: i64 = after.unwrap_or("0").parse().map_err(none)?;
+        let after: i64 = after.unwrap_or("0").parse().map_err(|_| LedgerError::UnknownCursor)?;
         let read = move |connection: &Connection| {
             let session = Session::snapshot(connection)?;
             let sql = "select id, checkout, number, kind, body from tidegate_outbox where id > ?1 \

@@ -8,7 +8,9 @@ use super::draft::Draft;
 use super::drive::KEEP_HOLD_MS;
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
-use crate::ledger::{BeginOutcome, ChangeOutcome, CheckoutRecord, NewCheckout, OrderEvent};
+use crate::ledger::{
+    BeginOutcome, ChangeOutcome, CheckoutRecord, LedgerError, NewCheckout, OrderEvent,
+};
 use crate::request::{
     CheckoutRequest, IdempotencyKey, InvalidRequest, OrderChange, OrderRequest, RequestKey,
 };
@@ -171,7 +173,14 @@ impl Sale {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<OrderEvent>, SaleError> {
-        Ok(self.ledger().order_events(after, limit).await?)
+        let events = self.ledger().order_events(after, limit).await;
+        events.map_err(|err| match err {
+            LedgerError::UnknownCursor => {
+                let problem = "write the `next` of an earlier answer, or leave it out";
+                InvalidRequest::new("after", problem).into()
+            }
+            other => other.into(),
+        })
     }
 }
 

@@ -4,5 +4,5 @@
 mod api;
 mod faults;
 mod proof;
-mod rehearsal;
+pub(super) mod rehearsal;
 mod webhooks;
