@@ -30,7 +30,7 @@ pub use local::{
 };
 pub use origin::{
     EarlyAnswer, KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError,
-    OriginErrorKind, Party, ScanEstimate,
+    OriginErrorKind, Party, ScanEstimate, TimedChange,
 };
 pub use partial::{BrokenBody, PartialBody, PartialReader, PartialWriter};
 pub use shared::{SharedTier, TierError};

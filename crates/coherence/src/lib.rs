@@ -35,6 +35,7 @@
 //! | [`sample_pace`] | how often a node samples the log's end |
 //! | [`causal_token`] | read-your-writes: whether an answer includes a given write |
 //! | [`causal_tokens`] | the same for writes to several databases |
+//! | [`database_clock`] | when the database's clock reaches a time at which a value changes |
 //! | [`joint`] | the proof of a value that depends on several logs |
 //! | [`standby`] | the proof of an answer from a database standby |
 //! | [`atomic`] | whether several values come from one database snapshot |
@@ -54,7 +55,9 @@ pub use circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use position::{Epoch, Log, Lsn, server_digest};
-pub use read::{atomic, bound, causal_token, causal_tokens, joint, sample_pace, standby};
+pub use read::{
+    atomic, bound, causal_token, causal_tokens, database_clock, joint, sample_pace, standby,
+};
 pub use rules::Rule;
 pub use stream::{
     applied_schema, cursor, high_water_mark, relay, replay_buffer, resume, watermark,
@@ -71,6 +74,7 @@ pub use causal_token::{CausalToken, Reached};
 pub use causal_tokens::CausalTokens;
 pub use coverage::{Coverage, CoverageDigest, KnownCoverage};
 pub use cursor::{Advance, StreamCursor};
+pub use database_clock::{ClockReading, ClockTime, DatabaseClock, Turn};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
 pub use generation::Generation;
 pub use governor::Governor;

@@ -7,6 +7,7 @@
 //! | `tests/protocol/rules.rs` | no rule can be omitted ([`coherence::Rule`], [`model::composition::CompositionRule`]): the checker prints the shortest path to a wrong answer |
 //! | `tests/protocol/key_filter.rs` | the same for key filters, with a [model of its own](model::key_filter) |
 //! | `tests/protocol/lagging_service.rs` | the same for loads from services that lag, with a [model of its own](model::lagging_service) |
+//! | `tests/protocol/timed_values.rs` | the same for values that change by the clock, with a [model of its own](model::timed_values) |
 //! | `tests/protocol/two_logs.rs` | the same for two databases on one tier, with a [model of its own](model::two_logs) |
 //! | `tests/protocol/mixed_contracts.rs` | the same for leaders with different contracts, with a [model of its own](model::mixed_contracts) |
 //! | `tests/protocol/early_refusals.rs` | the same for the fast counter of the sale, with a [model of its own](model::early_refusals) |

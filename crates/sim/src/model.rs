@@ -10,6 +10,7 @@
 //! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
 //! [`key_filter`], [`joined_tables`], [`lagging_service`], [`demoted_server`], [`two_logs`], [`two_sources`],
+//! [`timed_values`],
 //! [`mixed_contracts`], [`stock_holds`], [`job_leases`],
 //! [`early_refusals`] and [`checkout_payments`] are small models of their own.
 //!
@@ -44,6 +45,7 @@ pub mod standby;
 pub mod steps;
 pub mod stock_holds;
 pub mod tier;
+pub mod timed_values;
 pub mod two_logs;
 pub mod two_sources;
 pub mod world;

@@ -52,6 +52,7 @@ impl Origin for InstantOrigin {
             replayed: None,
             log: None,
             behind: Duration::ZERO,
+            change: None,
         })
     }
 }

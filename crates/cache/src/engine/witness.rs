@@ -77,6 +77,7 @@ impl Engine {
             }),
             tags: witness.tags.clone().into(),
             loaded_wall_ms: tiers.clock.wall_ms(),
+            changes_at: None,
             cost_us: 0,
             ttl: witness.ttl,
             seen: Lsn::MAX,

@@ -273,6 +273,16 @@ impl LocalEntry {
     /// `proven` as of that time.
     #[inline]
     pub(crate) fn as_of(&self, proven: Option<Mono>) -> Option<Mono> {
+        let as_of = self.as_of_log(proven);
+        // The log has no event for a change by the clock: past it the entry is proven as of then, at most.
+        match self.changes_at {
+            None => as_of,
+            Some(_) => as_of.map(|as_of| as_of.min(self.expires())),
+        }
+    }
+
+    #[inline]
+    fn as_of_log(&self, proven: Option<Mono>) -> Option<Mono> {
         if let Some(soft) = self.soft() {
             return Some(soft.proof.as_of);
         }
@@ -311,6 +321,11 @@ impl LocalEntry {
             Some(EntryExtension::Soft(soft)) => Some(soft),
             Some(EntryExtension::Sliding(_)) | None => None,
         }
+    }
+
+    /// Whether its contract has a budget to spend once its value has changed by the clock.
+    pub(crate) fn may_outlast_its_change(&self) -> bool {
+        self.policy.soft_allowed && self.changes_at.is_some()
     }
 
     /// Whether a commit has invalidated the entry, and it is kept within its contract's budget.

@@ -29,6 +29,7 @@ fn entry(tau: u64, tags: &[&str], soft_allowed: bool) -> Arc<LocalEntry> {
         content: Content::Present(value),
         tags: tags.iter().map(|name| tag(name)).collect(),
         loaded_wall_ms: 0,
+        changes_at: None,
         cost_us: 0,
         ttl: Duration::from_secs(60),
         seen: Lsn(tau),

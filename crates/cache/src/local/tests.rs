@@ -32,6 +32,7 @@ fn entry_with(tau: u64, tags: &[&str], soft_allowed: bool) -> Arc<LocalEntry> {
         content: Content::Present(value),
         tags: tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect(),
         loaded_wall_ms: 0,
+        changes_at: None,
         cost_us: 0,
         ttl: Duration::from_secs(60),
         seen: Lsn(tau),

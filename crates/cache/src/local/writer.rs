@@ -170,6 +170,7 @@ impl Writer {
             // The key had no row at any position from there on.
             seen: since,
             definition: 0,
+            changes_at: None,
             cost_us: 0,
         };
         let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: Class::Standard };

@@ -92,8 +92,9 @@ impl Gateway {
         let options = GatewayOptions { routes, ..options };
         let gate = UpstreamGate::new(&options, &engine, Arc::clone(&metrics), Arc::clone(&clock))?;
         let gate = Arc::new(gate);
+        let (of_gate, of_metrics) = (Arc::clone(&gate), Arc::clone(&metrics));
         let pages =
-            PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
+            PageOrigin::new(&options, engine.clone(), of_gate, of_metrics, Arc::clone(&clock));
         let (pages, ids) = (Arc::new(pages), RequestIds::new());
         let page_sampler = OnceLock::new();
         let has_seen_unknown_proxy = AtomicBool::new(false);

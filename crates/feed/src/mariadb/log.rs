@@ -1,6 +1,6 @@
 //! The binary log: its identity and positions, and appending requests to it.
 
-use coherence::Lsn;
+use coherence::{ClockTime, Lsn};
 use database::mariadb::{Connection, Rows};
 use database::quoting::{mariadb_identifier, mariadb_literal};
 
@@ -41,6 +41,14 @@ pub(super) async fn end(connection: &Connection) -> Result<(Identity, BinlogPosi
     let system = fnv1a(connection.server().instance.bytes());
     let timeline = fnv1a(server_started.bytes()) as u32;
     Ok((Identity { system, timeline, server_started }, position(results.first())?))
+}
+
+/// Returns the time that the server's clock shows.
+pub(super) async fn clock(connection: &Connection) -> Result<ClockTime, FeedError> {
+    let results = connection.query("reading the clock", &["select @@timestamp"]).await?;
+    let text = results.first().and_then(|rows| rows.first()?.first()?.clone()).unwrap_or_default();
+    let time = ClockTime::parse_seconds(&text);
+    time.ok_or_else(|| FeedError::Malformed(format!("the time {text:?}")))
 }
 
 /// Returns the position up to which every new snapshot shows every commit.

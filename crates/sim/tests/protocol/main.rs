@@ -14,5 +14,6 @@ mod pictures;
 mod rules;
 mod simulation;
 mod stock_holds;
+mod timed_values;
 mod two_logs;
 mod two_sources;

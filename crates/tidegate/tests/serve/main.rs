@@ -58,6 +58,7 @@ mod stack;
 mod stalls;
 mod standby;
 mod streaming;
+mod timed;
 mod tls;
 mod types;
 mod unusual;

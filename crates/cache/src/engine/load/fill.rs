@@ -93,9 +93,13 @@ impl TierStack {
         }
         let fits = size(&outcome.entry.content) <= rules.max_bytes;
         let entry = &outcome.entry;
-        let left = if rules.is_age_bound() { entry.expires().since(self.now()) } else { entry.ttl };
+        let has_fixed_end = rules.is_age_bound() || entry.changes_at.is_some();
+        let left = if has_fixed_end { entry.expires().since(self.now()) } else { entry.ttl };
         let is_stored = fits && !left.is_zero() && !rules.tiers.is_none();
         let Some(epoch) = outcome.epoch.filter(|_| is_stored) else {
+            if is_stored && self.load_position().is_none() {
+                self.report_never_fed();
+            }
             self.release_lease(request, context).await;
             return outcome;
         };
@@ -141,9 +145,13 @@ impl TierStack {
         context: LoadContext,
     ) -> LoadOutcome {
         let now = self.now();
-        let ttl = entry_ttl(rules, &loaded, self.options.chance.unit());
         let LoadProof { from, own, as_of, position } =
             LoadProof::new(self, rules, &loaded, began, context);
+        let ttl = entry_ttl(rules, &loaded, self.options.chance.unit());
+        let change = loaded.change;
+        let turn = change.map(|change| self.turn_of_load(rules, change, (began, now)).earliest);
+        let by_clock = turn.filter(|turn| *turn < from + ttl);
+        let ttl = by_clock.map_or(ttl, |turn| turn.since(from));
         let (epoch, tau) = position.unzip();
         let entry = compact(Entry {
             content: loaded.content,
@@ -153,6 +161,7 @@ impl TierStack {
             ttl,
             seen: loaded.seen.unwrap_or(Lsn::MAX),
             definition: rules.definition,
+            changes_at: change.map(|change| change.at),
             cost_us: Entry::cost_us(now.since(began)),
         });
         let fast_until = match entry.content {
@@ -160,13 +169,15 @@ impl TierStack {
             Content::Uncacheable => Mono(0),
             // The proof of its tier does not apply to it.
             _ if rules.is_age_bound() => Mono(0),
+            // Before its end a load returns the same value once more.
+            _ if by_clock.is_some() => from + ttl,
             _ => refresh_from(rules, from + ttl, ttl, entry.cost()),
         };
         let policy = rules.entry_policy(self.options.governor.is_on());
         let entry = match rules.sliding.filter(|_| entry.is_present()) {
             None => LocalEntry::new(entry, from, fast_until, own, policy),
             Some(touch) => {
-                let life = touch.sliding_ttl(ttl, Duration::ZERO, from);
+                let life = touch.sliding_ttl(ttl, Duration::ZERO, from).until(turn);
                 let sliding = (policy, touch, life);
                 LocalEntry::with_sliding_ttl(entry, (from, from), fast_until, own, sliding)
             }

@@ -65,7 +65,7 @@ impl TierStack {
             if let absent @ LocalLookup::Absent { .. } = self.lookup_filter(key, policy, token) {
                 return absent;
             }
-            return LocalLookup::Expired { entry, as_of, is_within_budget };
+            return expired_lookup(policy, entry, as_of, now);
         }
         if !is_within_budget {
             return LocalLookup::Unproven { entry, as_of };
@@ -116,6 +116,24 @@ impl TierStack {
             self.touches.add(key, touch);
         }
     }
+}
+
+/// The lookup of an entry past its TTL, or whose value has changed by the clock. Many values may change at one time, such as
+/// the start of a sale: under pressure the governor spends budget for them as it does after a commit.
+fn expired_lookup(
+    policy: &Policy,
+    entry: Arc<LocalEntry>,
+    as_of: Option<Mono>,
+    now: Mono,
+) -> LocalLookup {
+    let changed = as_of.filter(|_| entry.may_outlast_its_change());
+    if let Some(as_of) = changed
+        && let Decision::Serve { refresh } = policy.decision_after_turn(as_of, &entry, now)
+    {
+        return LocalLookup::Soft { entry, as_of, refresh };
+    }
+    let is_within_budget = policy.rules.is_within_budget(as_of, now);
+    LocalLookup::Expired { entry, as_of, is_within_budget }
 }
 
 fn soft_lookup(policy: &Policy, entry: Arc<LocalEntry>, now: Mono) -> LocalLookup {

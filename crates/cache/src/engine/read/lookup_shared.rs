@@ -11,6 +11,7 @@ use crate::engine::error::ReadError;
 use crate::engine::load::{
     LoadContext, LoadOutcome, LoadRequest, age_bound_as_of, compact, refresh_from,
 };
+use crate::engine::rules::Rules;
 use crate::engine::tiers::TierStack;
 use crate::entry::Entry;
 use crate::local::LocalEntry;
@@ -63,7 +64,8 @@ impl TierStack {
             let Some(mut read) = self.read_shared(request).await else {
                 return Ok(SharedLookup::Load(fallback));
             };
-            if !self.stands_elsewhere(request.rules(), &request.key, &read).await {
+            let has_turned = self.has_turned(request.rules(), &read);
+            if has_turned || !self.stands_elsewhere(request.rules(), &request.key, &read).await {
                 read.outcome = Outcome::Miss;
                 // Without the entry, one node gets the lease of the load, and the others wait for it.
                 if !std::mem::replace(&mut has_evicted, true) {
@@ -107,6 +109,16 @@ impl TierStack {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
+        }
+    }
+
+    /// Whether the value of the entry that was found has changed by the clock, or may have.
+    fn has_turned(&self, rules: &Rules, read: &SharedRead) -> bool {
+        match &read.outcome {
+            Outcome::Found { entry, remaining } => {
+                self.left_until_turn(rules, entry, *remaining).is_none()
+            }
+            Outcome::Lead(_) | Outcome::Miss | Outcome::Wait(_) => false,
         }
     }
 
@@ -160,6 +172,9 @@ impl TierStack {
                 return Ok(ReplyVerdict::Behind(context));
             }
         }
+        let Some(remaining) = self.left_until_turn(rules, &entry, remaining) else {
+            return load(context);
+        };
         // An entry that has not been invalidated lacks no commit that its tier has applied.
         let entry = Entry { tau: applied, ..compact(entry) };
         let as_of = if request.rules().is_age_bound() {
@@ -240,8 +255,12 @@ impl TierStack {
         let ttl = entry.ttl;
         let entry = Entry { ttl: expires.since(loaded), ..entry };
         // The proof of its tier does not apply to an entry that only its age proves.
+        let turn = entry.changes_at.and_then(|at| self.turn(rules, at)).map(|turn| turn.earliest);
         let fast_until = if is_age_bound {
             Mono(0)
+        } else if turn.is_some_and(|turn| turn <= expires) {
+            // Before its end a load returns the same value once more.
+            expires
         } else {
             refresh_from(rules, expires, remaining, entry.cost())
         };
@@ -249,7 +268,7 @@ impl TierStack {
         match rules.sliding.filter(|_| entry.is_present()) {
             None => LocalEntry::new(entry, loaded, fast_until, is_age_bound, policy),
             Some(touch) => {
-                let life = touch.sliding_ttl(ttl, Duration::from_millis(age), now);
+                let life = touch.sliding_ttl(ttl, Duration::from_millis(age), now).until(turn);
                 let sliding = (policy, touch, life);
                 LocalEntry::with_sliding_ttl(entry, (loaded, now), fast_until, false, sliding)
             }

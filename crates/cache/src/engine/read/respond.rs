@@ -92,9 +92,13 @@ impl TierStack {
             if !entry.is_soft() && rules.unproven == Unproven::ServeStale {
                 return Ok(self.stale_answer(rules, entry, as_of, Stale::OriginFailed));
             }
-            // A soft-stale entry is within its contract as long as its budget lasts, and then it is not
-            // served: by the contract of every reader.
-            if entry.is_soft() && now < entry.expires() && rules.is_within_budget(as_of, now) {
+            // A soft-stale entry, or one whose value has changed by the clock, is within its contract as long as its budget
+            // lasts, and then it is not served: by the contract of every reader.
+            let is_usable = match entry.is_soft() {
+                true => now < entry.expires(),
+                false => entry.may_outlast_its_change(),
+            };
+            if is_usable && rules.is_within_budget(as_of, now) {
                 self.metrics.read(rules, Tier::Local.as_str(), "soft");
                 return Ok(Answer::local(entry, as_of, now, None));
             }
