@@ -35,6 +35,7 @@ mod mixed_contracts;
 mod nodes;
 mod other_databases;
 mod overload;
+mod packages;
 mod pages;
 mod pricing;
 mod proxies;
