@@ -6,6 +6,10 @@ root=$1
 
 ip link set lo up || exit 1
 mount --bind "$root" "$root" && mount -t tmpfs tmpfs "$root/var/lib/tidegate" && mount -t proc proc "$root/proc" || exit 1
+# The devices that engines give; the program needs these.
+for device in null random urandom; do
+  touch "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device" || exit 1
+done
 cat >"$root/etc/tidegate/tidegate.toml" <<'TOML'
 [listen]
 data  = "127.0.0.1:9170"
@@ -29,7 +33,7 @@ start() {
   unshare --pid --fork --kill-child chroot $user "$root" /usr/bin/tidegate serve "/etc/tidegate/$1" &
   parent=$!
 }
-first_process() { cat "/proc/$parent/task/$parent/children" 2>/dev/null; }
+first_process() { cat "$root/proc/$parent/task/$parent/children" 2>/dev/null; }
 healthy() { chroot "$root" /usr/bin/tidegate health "$@" >/dev/null 2>&1; }
 user=
 # Within a user namespace there may be no other user.
@@ -48,9 +52,15 @@ wait "$parent" || fail "SIGTERM ended it with $?"
 ! healthy --live || fail "it is alive after its end"
 
 # A database that accepts and says nothing.
-python3 -c 'import socket, time
-s = socket.create_server(("127.0.0.1", 5432)); time.sleep(600)' &
+python3 -c 'import socket, sys, time
+server = socket.create_server(("127.0.0.1", 5432))
+open(sys.argv[1], "w").close()
+time.sleep(600)' "$root/var/lib/tidegate/listens" &
 silent=$!
+until [ -e "$root/var/lib/tidegate/listens" ]; do
+  kill -0 "$silent" 2>/dev/null || fail "no silent database"
+  sleep 0.05
+done
 start silent.toml
 sleep 2
 kill -TERM $(first_process) || fail "it did not wait for its database"

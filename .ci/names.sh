@@ -2,13 +2,20 @@
 # Run by ./package --test in namespaces: .ci/names.sh ROOT. Does the program in ROOT resolve names of hosts and of DNS?
 set -u
 root=$1
+rm -f "$root/bound"
 
 ip link set lo up || exit 1
-python3 - <<'PYTHON' &
+# As container engines do.
+mkdir -p "$root/dev" || exit 1
+for device in random urandom; do
+  touch "$root/dev/$device" && mount --bind "/dev/$device" "$root/dev/$device" || exit 1
+done
+python3 - "$root/bound" <<'PYTHON' &
 # A name server that knows one name: dns.shop.internal is 127.0.0.1.
-import socket, struct
+import socket, struct, sys
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 53))
+open(sys.argv[1], "w").close()
 while True:
     query, client = server.recvfrom(512)
     end = query.index(b"\0", 12) + 5
@@ -20,8 +27,7 @@ while True:
     server.sendto(head + query[12:end] + answer, client)
 PYTHON
 server=$!
-until python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53))' 2>&1 |
-  grep -q 'in use'; do
+until [ -e "$root/bound" ]; do
   kill -0 "$server" 2>/dev/null || exit 1
   sleep 0.05
 done
@@ -30,7 +36,8 @@ done
 failed=0
 expect() {
   local name=$1 part=$2 output status
-  output=$(chroot "$root" /tidegate health --admin "https://$name:1" --timeout 20s 2>&1)
+  printf '[source.shop]\nurl = "postgres://shop@%s:1/shop"\n' "$name" >"$root/tidegate.toml"
+  output=$(chroot "$root" /tidegate check --connect /tidegate.toml 2>&1)
   status=$?
   if [ "$status" -eq 3 ] && [[ $output == *"$part"* ]]; then
     echo "$name: $part"
@@ -42,5 +49,5 @@ expect() {
 expect localhost "refused"
 expect shop.internal "refused"
 expect dns.shop.internal "refused"
-expect unknown.shop.internal "lookup"
+expect unknown.shop.internal "lookup address"
 exit "$failed"
