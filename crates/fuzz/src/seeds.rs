@@ -174,6 +174,16 @@ pub(crate) fn debezium() -> Vec<Vec<u8>> {
     ])
 }
 
+pub(crate) fn debezium_mariadb() -> Vec<Vec<u8>> {
+    all(&[
+        br#"{"op":"u","before":{"id":1},"after":{"id":1,"price":"AJY="},"source":{"connector":"mariadb","db":"shop","table":"products","gtid":"0-1-7","file":"binlog.000003","pos":484,"row":0,"snapshot":"false","ts_ms":1800000000000},"transaction":{"id":"0-1-7","total_order":1,"data_collection_order":1},"ts_ms":1800000000000}"#,
+        br#"[{"status":"BEGIN","id":"3e11fa47-71ca-11e1-9e33-c80aa9429562:t:7","ts_ms":1},{"status":"END","id":"0-1-7","event_count":1,"data_collections":[],"ts_ms":1}]"#,
+        br#"{"schema":{},"payload":{"source":{"connector":"mysql","snapshot":"false","gtid":"0-1-7","file":"binlog.000003","pos":570},"databaseName":"shop","ddl":"TRUNCATE TABLE products"}}"#,
+        b"null",
+        br#"{"op":"t","source":{"connector":"mariadb","db":"shop","table":"products","gtid":"0-1-7","file":"binlog.000003","pos":99999999999999999999999}}"#,
+    ])
+}
+
 pub(crate) fn contracts() -> Vec<Vec<u8>> {
     all(&[
         b"[product_price]\nkey = \"v1:shop:price:{id}\"\nsql = \"select cents from products where id = $id\"\nbudget = \"2s\"\nttl = \"60s\"\ntags = [\"product-{id}\"]\n",
