@@ -5,6 +5,7 @@ prepare() {
   local wanted=() components=()
   command -v cargo >/dev/null || missing "cargo" "Rust, from https://rustup.rs"
   command -v cc >/dev/null || wanted+=(gcc libc6-dev)
+  command -v make >/dev/null || wanted+=(make)
   cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt)
   cargo clippy --version >/dev/null 2>&1 || components+=(clippy)
   if [ -z "$quick" ]; then

@@ -1,6 +1,7 @@
 //! Tidegate keeps a store's answers right from the database's own commit log, and keeps the store available
 //! on its busiest day.
 
+mod allocator;
 mod commands;
 mod config;
 mod demo;

@@ -458,7 +458,7 @@ async fn served(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> (Strin
 }
 
 fn text(answer: &Answer) -> String {
-    match &answer.entry.content {
+    match answer.entry.content() {
         Content::Present(value) => String::from_utf8_lossy(&value.body).into_owned(),
         Content::Absent => "absent".into(),
         Content::Uncacheable => "uncacheable".into(),

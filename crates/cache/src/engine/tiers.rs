@@ -112,7 +112,7 @@ impl TierStack {
         key: &Key,
         rules: &Rules,
         token: Option<CausalToken>,
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    ) -> Option<(LocalEntry, Option<Mono>)> {
         let found = match token {
             None => self.local.get(key),
             // An entry that only its age proves has no position in the log.
@@ -128,7 +128,7 @@ impl TierStack {
         key: &Key,
         policy: &Policy,
         token: Option<CausalToken>,
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    ) -> Option<(LocalEntry, Option<Mono>)> {
         self.local.absent(policy.filter()?, key, token, self.now())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Caller;
-use cache::{Answer, Content, Item, Policy, ReadError, Tier};
+use cache::{Answer, Item, Policy, ReadError, Tier};
 use coherence::CausalTokens;
 use contract::{Evidence, percent};
 use futures_util::future::join_all;
@@ -50,7 +50,7 @@ struct ItemBody<'a> {
     /// The status that a single read would have.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a RawValue>,
+    value: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     freshness: Option<Freshness>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,16 +235,14 @@ fn weaker_evidence(evidence: Evidence) -> Option<&'static str> {
 ///
 /// # Errors
 /// [`DataError`] where the answer has no value, or one that is not JSON.
-fn json<'a>(answer: &'a Answer, served: &ServedContract) -> Result<&'a RawValue, DataError> {
+fn json(answer: &Answer, served: &ServedContract) -> Result<Box<RawValue>, DataError> {
     let name = &served.policy.rules.name;
-    let bytes = value::bytes(answer, &served.policy)?;
-    if let Content::Present(value) = &answer.entry.content
-        && !value.head.is_empty()
-    {
+    let value = value::value(answer, &served.policy)?;
+    if !value.head.is_empty() {
         let detail = format!("the value of {name} is not JSON; read it with a single request");
         return Err(DataError::new(StatusCode::NOT_ACCEPTABLE, "Value is not JSON", detail));
     }
-    serde_json::from_slice(bytes).map_err(|err| {
+    serde_json::from_slice(&value.body).map_err(|err| {
         let detail = format!("the stored value of {name} is not valid JSON: {err}");
         DataError::new(StatusCode::BAD_GATEWAY, "Malformed value", detail)
     })

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::listen::ListenerMetrics;
+use ::node::process_memory::ProcessMemory;
 use ::node::{Health, Journal};
 use access::{AuditLog, AuditLogError};
 use cache::{Chance, LocalMemory, SharedTier, SystemClock, ThreadChance};
@@ -60,6 +61,7 @@ impl Kept {
     pub(super) fn open(config: &Config, changes: Changes) -> Result<Self, NodeError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMemory));
         let access_metrics = access::Metrics::new(&mut registry);
         let open = |log| AuditLog::open(log, Arc::clone(&clock), access_metrics.clone());
         let audit_log = match (&config.access.audit_log, changes) {

@@ -31,6 +31,7 @@ mod mariadb_ryw;
 mod mariadb_schema;
 mod mariadb_standby;
 mod mariadb_types;
+mod memory;
 mod mixed_contracts;
 mod nodes;
 mod other_databases;

@@ -144,7 +144,7 @@ impl TierStack {
             tier: Tier::Local,
             applied: self.local.applied(),
             bound: as_of.map(|as_of| now.since(as_of)),
-            entry: Arc::new(Entry::clone(&entry)),
+            entry: Arc::new(entry.to_entry()),
             served_as,
         })
     }

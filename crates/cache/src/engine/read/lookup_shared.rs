@@ -8,9 +8,7 @@ use contract::Unproven;
 
 use crate::engine::answer::{Stale, Tier};
 use crate::engine::error::ReadError;
-use crate::engine::load::{
-    LoadContext, LoadOutcome, LoadRequest, age_bound_as_of, compact, refresh_from,
-};
+use crate::engine::load::{LoadContext, LoadOutcome, LoadRequest, age_bound_as_of, refresh_from};
 use crate::engine::tiers::TierStack;
 use crate::entry::Entry;
 use crate::local::LocalEntry;
@@ -161,7 +159,7 @@ impl TierStack {
             }
         }
         // An entry that has not been invalidated lacks no commit that its tier has applied.
-        let entry = Entry { tau: applied, ..compact(entry) };
+        let entry = Entry { tau: applied, ..entry };
         let as_of = if request.rules().is_age_bound() {
             age_bound_as_of(self, request.rules(), &entry, remaining)
         } else {
@@ -208,10 +206,11 @@ impl TierStack {
             Unproven::ReadOrigin => return Ok(SharedLookup::Load(context)),
             Unproven::Fail => return Err(self.unproven_error(rules, as_of)),
         };
+        let tags = Arc::clone(&entry.tags);
         let entry = self.local_copy(request, found, now);
         if rules.tiers.local {
-            let mappings = rules.mappings.of(&entry.tags);
-            let verdict = self.local.fill(&request.key, Arc::clone(&entry), epoch, &mappings);
+            let mappings = rules.mappings.of(&tags);
+            let verdict = self.local.fill(&request.key, entry.clone(), epoch, &mappings);
             self.report_fill(request, &entry, Tier::Local, Tier::Shared, verdict);
         }
         let (tier, epoch) = (Tier::Shared, Some(epoch));
@@ -227,7 +226,7 @@ impl TierStack {
     }
 
     /// Makes an entry for the in-process tier of one of the shared tier.
-    fn local_copy(&self, request: &LoadRequest, found: FoundEntry, now: Mono) -> Arc<LocalEntry> {
+    fn local_copy(&self, request: &LoadRequest, found: FoundEntry, now: Mono) -> LocalEntry {
         let FoundEntry { entry, remaining, as_of, .. } = found;
         let rules = request.rules();
         let is_age_bound = rules.is_age_bound();
@@ -247,11 +246,19 @@ impl TierStack {
         };
         let policy = rules.entry_policy(self.options.governor.is_on());
         match rules.sliding.filter(|_| entry.is_present()) {
-            None => LocalEntry::new(entry, loaded, fast_until, is_age_bound, policy),
+            None => LocalEntry::new(&request.key, &entry, loaded, fast_until, is_age_bound, policy),
             Some(touch) => {
                 let life = touch.sliding_ttl(ttl, Duration::from_millis(age), now);
                 let sliding = (policy, touch, life);
-                LocalEntry::with_sliding_ttl(entry, (loaded, now), fast_until, false, sliding)
+                let times = (loaded, now);
+                LocalEntry::with_sliding_ttl(
+                    &request.key,
+                    &entry,
+                    times,
+                    fast_until,
+                    false,
+                    sliding,
+                )
             }
         }
     }
