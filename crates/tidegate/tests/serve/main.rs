@@ -14,6 +14,7 @@ mod dry_runs;
 mod echo;
 mod faults;
 mod first_hour;
+mod floods;
 mod forwarder;
 mod full_redis;
 mod https;
