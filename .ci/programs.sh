@@ -14,6 +14,8 @@ prepare() {
     command -v openssl >/dev/null || wanted+=(openssl)
     has_mariadb || wanted+=(mariadb-server mariadb-client)
     [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || wanted+=(pgbouncer)
+    # A certificate authority for the tests of ACME.
+    command -v pebble >/dev/null && command -v curl >/dev/null || wanted+=(pebble curl)
     command -v setpriv >/dev/null || wanted+=(util-linux)
     has_faketime || wanted+=(libfaketime)
   fi

@@ -176,7 +176,7 @@ mod tests {
         let (_, client) = parse(&files, "client.pem");
         assert_eq!((client.label(), client.dns.len()), ("shop", 0));
         let (_, expired) = parse(&files, "expired.pem");
-        assert_eq!(expired.validity.until_s, expired.validity.from_s);
+        assert_eq!(expired.validity.until_s + 86_400, expired.validity.from_s);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use super::connect::{self, Changes};
 use super::error::NodeError;
+use super::issued::KeptCertificates;
 use super::reload_metrics::ReloadMetrics;
 use super::tls::TlsListeners;
 use crate::config::{Config, Source};
@@ -35,7 +36,8 @@ pub(super) struct Kept {
     pub(super) access_metrics: access::Metrics,
     pub(super) audit_log: Option<AuditLog>,
     pub(super) tls: TlsListeners,
-    pub(super) listener_metrics: [ListenerMetrics; 4],
+    pub(super) certificates: Option<KeptCertificates>,
+    pub(super) listener_metrics: [ListenerMetrics; super::listen::NAMES.len()],
     pub(super) edge_metrics: Arc<edge::Metrics>,
     pub(super) reload_metrics: ReloadMetrics,
     sources: Mutex<BTreeMap<String, KeptSource>>,
@@ -81,6 +83,7 @@ impl Kept {
             access_metrics,
             audit_log,
             tls,
+            certificates: KeptCertificates::of(config, &mut registry),
             listener_metrics: ListenerMetrics::register(super::listen::NAMES, &mut registry),
             edge_metrics,
             reload_metrics: ReloadMetrics::new(&mut registry),

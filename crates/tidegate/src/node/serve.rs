@@ -129,6 +129,13 @@ impl Node {
                 Ok(())
             });
         }
+        if let Some(certificates) = &kept.certificates {
+            let keeping = certificates.keep(&kept.clock, &kept.health);
+            background.spawn(async move {
+                keeping.await;
+                Ok(())
+            });
+        }
         if let Some((sale, jobs)) = self.sale.clone() {
             background.spawn(async move {
                 jobs.run_upkeep().await;

@@ -135,6 +135,7 @@ fn nginx(site: &Site) -> Option<Nginx> {
     Nginx::start(1, conf).ok()
 }
 
+#[expect(clippy::print_stdout, reason = "the figures of a test, beside those of nginx")]
 fn endure(floods: &[Flood]) {
     let site = Site::with("[edge]\nmax_page_size = \"1MiB\"\n");
     let process = site.node.process.id();
