@@ -5,6 +5,7 @@ prepare() {
   local wanted=() components=()
   command -v cargo >/dev/null || missing "cargo" "Rust, from https://rustup.rs"
   command -v cc >/dev/null || wanted+=(gcc libc6-dev)
+  command -v make >/dev/null || wanted+=(make)
   cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt)
   cargo clippy --version >/dev/null 2>&1 || components+=(clippy)
   if [ -z "$quick" ]; then
@@ -14,8 +15,13 @@ prepare() {
     command -v openssl >/dev/null || wanted+=(openssl)
     has_mariadb || wanted+=(mariadb-server mariadb-client)
     [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || wanted+=(pgbouncer)
+    # A certificate authority for the tests of ACME.
+    command -v pebble >/dev/null && command -v curl >/dev/null || wanted+=(pebble curl)
     command -v setpriv >/dev/null || wanted+=(util-linux)
     has_faketime || wanted+=(libfaketime)
+    # Of the clients' languages those that are small; Node, Java and Go are run where they are.
+    command -v php >/dev/null && php -r 'curl_init();' 2>/dev/null || wanted+=(php-cli php-curl)
+    command -v ruby >/dev/null || wanted+=(ruby)
   fi
   if [ ${#components[@]} -gt 0 ]; then
     heading "installing Rust components: ${components[*]}"

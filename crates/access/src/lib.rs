@@ -1,5 +1,5 @@
 //! Access to the private listeners: hosts and origins, access tokens and their roles, the audit log,
-//! and the server that keeps slow and unknown senders off.
+//! the server that keeps slow and unknown senders off, and the form of the interfaces' descriptions.
 //!
 //! `edge` serves the data API with it and `control` is served with it; neither knows the other.
 
@@ -9,6 +9,8 @@ mod certificates;
 mod gate;
 mod hosts;
 mod metrics;
+mod object;
+pub mod openapi;
 mod options;
 mod peer;
 mod private_file;
@@ -25,6 +27,7 @@ pub use certificates::{CertificateEntry, CertificateName, Certificates};
 pub use gate::{Gate, Listener};
 pub use hosts::Hosts;
 pub use metrics::Metrics;
+pub use object::Object;
 pub use options::{AccessOptions, AuditLogOptions};
 pub use peer::Peer;
 pub use refusal::Refusal;

@@ -88,6 +88,25 @@ impl Refusal {
         }
     }
 
+    /// Returns the kind of the problem: a stable word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::MalformedHost(_) | Self::UnknownHost(_) => "wrong-host",
+            Self::ForeignOrigin(_)
+            | Self::Role { .. }
+            | Self::Contract { .. }
+            | Self::UnknownCertificate(_) => "not-permitted",
+            Self::NoToken
+            | Self::NoCertificate
+            | Self::ExpiredCertificate(_)
+            | Self::MalformedToken(_)
+            | Self::UnknownToken
+            | Self::ExpiredToken(_) => "unauthenticated",
+            Self::TokensUnreadable => "authentication-unavailable",
+        }
+    }
+
     /// Returns the title of the problem.
     #[must_use]
     pub fn title(&self) -> &'static str {
@@ -122,6 +141,28 @@ impl Refusal {
             Self::ExpiredCertificate(_) => "expired_certificate",
             Self::TokensUnreadable => "tokens_unreadable",
             Self::Role { .. } | Self::Contract { .. } => "not_permitted",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::ACCESS_PROBLEMS;
+
+    #[test]
+    fn refusals_are_listed() {
+        for refusal in [
+            Refusal::MalformedHost("host"),
+            Refusal::UnknownHost(String::new()),
+            Refusal::ForeignOrigin(String::new()),
+            Refusal::NoToken,
+            Refusal::TokensUnreadable,
+        ] {
+            let is_listed = ACCESS_PROBLEMS
+                .iter()
+                .any(|kind| kind.word == refusal.kind() && refusal.status() == kind.status);
+            assert!(is_listed, "{refusal:?}");
         }
     }
 }

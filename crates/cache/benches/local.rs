@@ -28,7 +28,8 @@ fn main() {
     // In turn, so that the entries of all three are scattered over the same heap.
     for id in 0..KEYS {
         node.fill(id..id + 1);
-        let entry = engine.peek(&keys[id as usize], &policy).expect("it is filled").entry;
+        let entry =
+            engine.peek(&keys[id as usize], &policy).expect("it is filled").entry.to_entry();
         quick.insert(key(id), Arc::new(with_own_body(&entry)));
         moka.insert(key(id), Arc::new(with_own_body(&entry)));
     }

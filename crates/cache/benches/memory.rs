@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     // An answer refers to the body of its entry, which takes a counter with the first use.
     let is_served = |id: &u32| {
         let answer = engine.peek(&key(*id), &policy);
-        answer.is_some_and(|answer| match &answer.entry.content {
+        answer.is_some_and(|answer| match answer.entry.content() {
             Content::Present(value) => !black_box(value.body.clone()).is_empty(),
             Content::Absent | Content::Uncacheable => false,
         })

@@ -78,6 +78,7 @@ async fn fill(tier: &RedisTier, at: u32, bytes: usize) {
         content: Content::Present(Value { head: Bytes::new(), body: vec![b'x'; bytes].into() }),
         tags: Default::default(),
         loaded_wall_ms: 0,
+        changes_at: None,
         cost_us: 0,
         ttl: Duration::from_secs(3_600),
         seen: Lsn(1),

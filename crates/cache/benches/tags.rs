@@ -21,8 +21,11 @@ const HITS_PER_S: u32 = 5_000;
 /// The entries of the other contract.
 const OTHERS: u32 = 1_000;
 
-/// The time for which hits are measured before the invalidation.
+/// The time for which hits are measured before the invalidation, and beside a thread that only computes.
 const BEFORE: Duration = Duration::from_secs(2);
+
+/// The time that this thread computes, and its pause: as the sweep, without a lock or an entry.
+const COMPUTES: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(1));
 
 fn main() {
     let mut numbers = std::env::args().filter_map(|arg| arg.replace('_', "").parse().ok());
@@ -47,6 +50,17 @@ fn measure(entries: u32, way: &str) {
         std::thread::sleep(BEFORE);
         stop.store(true, Ordering::Relaxed);
     });
+    let computing = hits(&node, &clock, |stop| {
+        let began = clock.mono();
+        while clock.mono().since(began) < BEFORE {
+            let turn = clock.mono();
+            while clock.mono().since(turn) < COMPUTES.0 {
+                std::hint::spin_loop();
+            }
+            std::thread::sleep(COMPUTES.1);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
     let (mut applied, mut gone, mut unserved) = (Duration::ZERO, Duration::ZERO, 0);
     let during = hits(&node, &clock, |stop| {
         let began = clock.mono();
@@ -69,7 +83,8 @@ fn measure(entries: u32, way: &str) {
     say(&format!(
         "{way} of a tag with {held} entries: none served after {:.3} ms ({unserved} of 1000 tried still were), \
          memory free after {:.0} ms; hits of another contract before: p50 {:.3} ms, p99 {:.3} ms, most {:.3} ms; \
-         meanwhile: p50 {:.3} ms, p99 {:.3} ms, most {:.3} ms",
+         meanwhile: p50 {:.3} ms, p99 {:.3} ms, most {:.3} ms; \
+         beside a thread that only computes: p50 {:.3} ms, p99 {:.3} ms, most {:.3} ms",
         ms(applied),
         ms(gone),
         quiet[0],
@@ -78,6 +93,9 @@ fn measure(entries: u32, way: &str) {
         during[0],
         during[1],
         during[2],
+        computing[0],
+        computing[1],
+        computing[2],
     ));
 }
 

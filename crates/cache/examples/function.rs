@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let key = contract.key(currency)?;
         let answer = engine.get(&key, currency, &policy, &origin).await?;
         let proof = answer.proof();
-        let text = match &answer.entry.content {
+        let text = match answer.entry.content() {
             Content::Present(value) => String::from_utf8_lossy(&value.body).into_owned(),
             Content::Absent | Content::Uncacheable => "nothing".to_owned(),
         };

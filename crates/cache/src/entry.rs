@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coherence::{Event, Lsn, Renewal};
+use coherence::{ClockTime, Event, Lsn, Renewal};
 use contract::Tag;
 
 /// A cached value, opaque to this crate. Clones share the bytes.
@@ -50,6 +50,8 @@ pub struct Entry {
     /// The [definition](contract::Contract::definition_fingerprint) of the contract that it was made by; zero
     /// where there is no contract.
     pub definition: u64,
+    /// The next time at which the value changes without a commit, by the database's clock.
+    pub changes_at: Option<ClockTime>,
     /// The duration of the load in µs, as [`cost`](Self::cost) returns it.
     pub cost_us: u32,
 }
@@ -88,6 +90,7 @@ impl Entry {
             // The row as that commit left it.
             seen: event.lsn,
             definition: renewal.definition,
+            changes_at: None,
             cost_us: 0,
         }
     }

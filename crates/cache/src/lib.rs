@@ -25,12 +25,12 @@ pub use engine::{
 };
 pub use entry::{Content, Entry, Value};
 pub use local::{
-    Assured, FilterState, FilterStatus, LocalEntry, LocalMemory, LocalStatus, MOST_ASSURED, POOLS,
-    PoolStatus,
+    Assured, EntryFields, FilterState, FilterStatus, LocalEntry, LocalMemory, LocalStatus,
+    MOST_ASSURED, POOLS, PoolStatus,
 };
 pub use origin::{
     EarlyAnswer, KeyPage, KeyScan, LoadItem, Loaded, LoadedMany, Origin, OriginError,
-    OriginErrorKind, Party, ScanEstimate,
+    OriginErrorKind, Party, ScanEstimate, TimedChange,
 };
 pub use partial::{BrokenBody, PartialBody, PartialReader, PartialWriter};
 pub use shared::{SharedTier, TierError};

@@ -16,18 +16,23 @@
 //! Lock order: the mutex, then a shard of the store, then the list of evicted entries or that of wildcards.
 
 mod absence;
+mod blocks;
 mod bloom;
 mod entry;
+mod extension;
 mod fast_path;
 mod invalidation;
 mod key_filter;
+mod links;
 mod memory;
+mod packed;
 mod pools;
 mod raised;
 mod slab;
 mod snapshot;
 mod standby;
 mod store;
+mod stored_key;
 mod sweep;
 mod tag_cell;
 mod tag_index;
@@ -42,8 +47,9 @@ mod pools_tests;
 mod tests;
 
 pub(crate) use self::bloom::{Bloom, ClockReading, max_keys};
-pub use self::entry::LocalEntry;
-pub(crate) use self::entry::{EntryPolicy, SoftExtension};
+pub(crate) use self::entry::EntryPolicy;
+pub use self::entry::{EntryFields, LocalEntry};
+pub(crate) use self::extension::SoftExtension;
 pub(crate) use self::key_filter::{FilterHealth, FilterId, ScanStep};
 pub use self::key_filter::{FilterState, FilterStatus};
 pub use self::memory::LocalMemory;

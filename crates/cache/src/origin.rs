@@ -15,6 +15,6 @@ pub mod sqlite;
 pub use self::error::{OriginError, OriginErrorKind};
 pub use self::key_scan::{KeyPage, KeyScan, ScanEstimate};
 pub(crate) use self::load::PublishEarly;
-pub use self::load::{EarlyAnswer, LoadItem, Loaded, LoadedMany, Origin};
+pub use self::load::{EarlyAnswer, LoadItem, Loaded, LoadedMany, Origin, TimedChange};
 pub use self::party::Party;
 pub use self::row::tags_of;

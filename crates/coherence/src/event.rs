@@ -31,11 +31,17 @@ impl Subject {
     /// Returns whether the subject covers an entry under `key` with these tags.
     #[must_use]
     pub fn concerns(&self, key: &Key, tags: &[Tag]) -> bool {
+        self.names(key.as_str(), tags.iter().map(Tag::as_str))
+    }
+
+    /// As [`concerns`](Self::concerns), of an entry that is stored with the texts of its key and tags.
+    #[must_use]
+    pub fn names<'a>(&self, key: &str, mut tags: impl Iterator<Item = &'a str>) -> bool {
         match self {
-            Self::Key(named) => named == key,
-            Self::Tag(named) => tags.contains(named),
-            Self::KeysLike(pattern) => pattern.matches(key.as_str()),
-            Self::TagsLike(pattern) => tags.iter().any(|tag| pattern.matches(tag.as_str())),
+            Self::Key(named) => named.as_str() == key,
+            Self::Tag(named) => tags.any(|tag| named.as_str() == tag),
+            Self::KeysLike(pattern) => pattern.matches(key),
+            Self::TagsLike(pattern) => tags.any(|tag| pattern.matches(tag)),
             Self::Everything => true,
         }
     }

@@ -16,6 +16,7 @@
 //! | [`resume`] | after a reconnection: continue the tier's epoch, or reset it |
 //! | [`applied_schema`] | whether a sample proves a tier, after definitions were altered without an event |
 //! | [`relay`] | completeness of transactions that another process (Debezium) reads from the log |
+//! | [`binlog_relay`] | the same for a binary log, with the help of [`gtid`]s |
 //! | [`replay_buffer`] | the last batches, for a tier that comes back at an older position |
 //! | [`high_water_mark`] | detection of a tier that comes back at an older position |
 //! | [`watermark_history`] | the watermark over time: τ for loads from a service that lags |
@@ -35,6 +36,7 @@
 //! | [`sample_pace`] | how often a node samples the log's end |
 //! | [`causal_token`] | read-your-writes: whether an answer includes a given write |
 //! | [`causal_tokens`] | the same for writes to several databases |
+//! | [`database_clock`] | when the database's clock reaches a time at which a value changes |
 //! | [`joint`] | the proof of a value that depends on several logs |
 //! | [`standby`] | the proof of an answer from a database standby |
 //! | [`atomic`] | whether several values come from one database snapshot |
@@ -54,11 +56,13 @@ pub use circuit_breaker::{BreakerOptions, BreakerPass, CircuitBreaker};
 pub use clock::{Clock, Mono};
 pub use event::{Batch, Cause, Event, Renewal, Subject};
 pub use position::{Epoch, Log, Lsn, server_digest};
-pub use read::{atomic, bound, causal_token, causal_tokens, joint, sample_pace, standby};
+pub use read::{
+    atomic, bound, causal_token, causal_tokens, database_clock, joint, sample_pace, standby,
+};
 pub use rules::Rule;
 pub use stream::{
-    applied_schema, cursor, high_water_mark, relay, replay_buffer, resume, watermark,
-    watermark_history,
+    applied_schema, binlog_relay, cursor, gtid, high_water_mark, relay, replay_buffer, resume,
+    watermark, watermark_history,
 };
 pub use tier::{
     buckets, coverage, fence, generation, governor, key_filter, leadership, lease, sliding_ttl,
@@ -66,14 +70,17 @@ pub use tier::{
 };
 
 pub use applied_schema::{AppliedSchema, ObjectDigests, SchemaGate};
+pub use binlog_relay::BinlogRelay;
 pub use bound::Bound;
 pub use causal_token::{CausalToken, Reached};
 pub use causal_tokens::CausalTokens;
 pub use coverage::{Coverage, CoverageDigest, KnownCoverage};
 pub use cursor::{Advance, StreamCursor};
+pub use database_clock::{ClockReading, ClockTime, DatabaseClock, Turn};
 pub use fence::{Fence, Followed, Offer, Refusal, Verdict};
 pub use generation::Generation;
 pub use governor::Governor;
+pub use gtid::{Gtid, GtidSet};
 pub use high_water_mark::HighWaterMark;
 pub use joint::{JointProof, LoadId, Witness};
 pub use key_filter::{KeyFilter, KeySet};

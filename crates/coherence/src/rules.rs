@@ -111,6 +111,10 @@ pub enum Rule {
     StatedWhenCaughtUp,
     /// An entry of another definition of its contract is not served.
     EntryOfOwnDefinition,
+    /// An entry whose value changes by the clock is not fresh once the clock may have reached that time.
+    TurnEndsEntry,
+    /// A reading of the database's clock counts from before its question.
+    TurnCountsFromQuestion,
     /// A witness proves only the value of its own load.
     WitnessOfSameLoad,
     /// A value that depends on several logs needs a witness of each.
@@ -171,6 +175,8 @@ impl Rule {
         Self::CoverageGainedByEvent,
         Self::StatedWhenCaughtUp,
         Self::EntryOfOwnDefinition,
+        Self::TurnEndsEntry,
+        Self::TurnCountsFromQuestion,
         Self::WitnessOfSameLoad,
         Self::WitnessOfEveryLog,
     ];

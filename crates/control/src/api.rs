@@ -12,6 +12,7 @@ mod health;
 mod inspect;
 pub mod invalidations;
 mod metrics;
+mod openapi;
 pub mod purge;
 mod reload;
 pub mod status;
@@ -29,7 +30,7 @@ use hyper_util::service::TowerToHyperService;
 use listen::{Acceptor, Switch};
 
 use crate::admin::Admin;
-use crate::problem::problem;
+use crate::problem::{method_not_allowed, problem};
 use guard::{Needs, check_caller, check_host};
 
 /// The routes of the admin API.
@@ -61,6 +62,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/audit", get(audit::get))
         .route("/api/v1/inspect", get(inspect::get))
         .route("/api/v1/invalidations", get(invalidations::get))
+        .route("/openapi.json", get(openapi::get))
         .route_layer(caller(Some(Role::Viewer)));
     let operators = Router::new()
         .route("/api/v1/invalidate", post(purge::invalidate))
@@ -77,11 +79,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(health::get))
         .merge(checked.route_layer(from_fn_with_state(Arc::clone(&admin), check_host)))
-        .fallback(async || problem(StatusCode::NOT_FOUND, "Not found", PATHS))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "Not found", openapi::paths()))
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(admin)
 }
-
-const PATHS: &str = "the paths are /healthz, /readyz, /metrics, /api/v1/status, \
-                     /api/v1/audit, /api/v1/inspect, /api/v1/invalidations, \
-                     /api/v1/invalidate, /api/v1/purge, /api/v1/reload, /api/v1/token and \
-                     /api/v1/events/{source}";

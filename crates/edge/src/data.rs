@@ -10,6 +10,7 @@ mod api;
 mod batch;
 mod error;
 mod inspect;
+mod openapi;
 mod serve;
 mod value;
 

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod body_diff;
 pub(crate) mod cache_control;
+pub(crate) mod changes_at;
 pub(crate) mod client;
 pub(crate) mod collect;
 pub(crate) mod cookie_fields;

@@ -32,6 +32,7 @@ pub use crate::http::client::ForwardingHeaders;
 pub use crate::http::network::{Network, NetworkError};
 pub use crate::http::target::Scheme;
 pub use crate::page_audit::{ChangedTables, PageAuditor};
+pub use crate::server::redirect::{RedirectTarget, serve_redirects};
 pub use crate::service::{HttpOrigin, ServiceError, ServiceMetrics};
 pub use crate::settings::client_limits::{BudgetLimits, ClientLimits};
 pub use crate::settings::connections::ConnectionLimits;

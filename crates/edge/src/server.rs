@@ -7,6 +7,7 @@ mod idle_check;
 mod listener;
 mod peer;
 pub(crate) mod proxy_header;
+pub(crate) mod redirect;
 mod request_service;
 mod wake_gate;
 mod write_timeout;

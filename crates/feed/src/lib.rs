@@ -5,6 +5,7 @@
 //! | [`postgres`] | PostgreSQL's write-ahead log, through a logical replication slot |
 //! | [`postgres::debezium`] | the same log, read by Debezium, which posts its events |
 //! | [`mariadb`] | MariaDB's binary log |
+//! | [`mariadb::debezium`] | the same log, read by Debezium |
 //! | [`sqlite`] | a change log that triggers write inside the application's own transactions |
 //!
 //! A [`Feed`] delivers [`LogBatch`]es: chained by position, at least once, and acknowledged to the
@@ -17,6 +18,7 @@
 mod background_query;
 mod cached_connection;
 mod changes;
+mod debezium;
 mod error;
 mod event;
 mod feed;
@@ -33,6 +35,7 @@ mod survey;
 mod table;
 mod unknown_name;
 
+pub use debezium::{DebeziumMetrics, EventInbox, InboxError};
 pub use error::{FeedError, SetupError, SetupIssue, Subject};
 pub use event::{Commit, FeedEvent, Identity, LogBatch, LogEnd, LogSample, StreamStart};
 pub use feed::{Checkpoint, Feed};
@@ -41,9 +44,6 @@ pub use mariadb::{MariaDbFeed, MariaDbOptions, MariaDbSource};
 pub use message::{LogMessage, MalformedMessage, MessageTooLarge};
 pub use message_keys::MessageKeys;
 pub use metrics::Metrics;
-pub use postgres::debezium::{
-    DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, InboxError,
-};
 pub use postgres::{PostgresFeed, PostgresOptions, PostgresSource, SchemaScope};
 pub use schema::{ReadObject, Schema, ScopedContract, ScopedTable, UnfollowedRead};
 pub use source::Source;

@@ -27,12 +27,15 @@ mod assembler;
 mod candidate;
 mod catalog;
 mod connection;
+pub mod debezium;
 mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod layout;
+mod lock;
 mod log;
+mod log_file;
 mod options;
 mod parser;
 mod position;

@@ -18,6 +18,8 @@ pub struct ScopedContract {
     pub raising: Vec<TableName>,
     /// The statement that loads a value, with `$1` for each of its parameters. `None` where no statement does.
     pub value: Option<String>,
+    /// Whether the contract says when its values change by the clock.
+    pub changes_by_clock: bool,
 }
 
 /// A table of a contract.
@@ -161,6 +163,7 @@ mod tests {
                 }],
                 raising: Vec::new(),
                 value: None,
+                changes_by_clock: false,
             };
             Schema::new(objects, dependents, BTreeSet::new()).with_reads(&[contract])
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::Lsn;
+use coherence::{ClockTime, Lsn};
 
 use crate::error::FeedError;
 use crate::event::{Identity, LogEnd, LogSample};
@@ -27,6 +27,15 @@ pub trait Source: Send + Sync {
     /// The database is unavailable, or its schema can't be followed.
     async fn sample(&self) -> Result<LogSample, FeedError> {
         Ok(LogSample { end: self.log_end().await?, schema: None })
+    }
+
+    /// Returns the time that the database's clock shows, which decides about values that change without a commit. `None`: the
+    /// source has no clock to read.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    async fn clock(&self) -> Result<Option<ClockTime>, FeedError> {
+        Ok(None)
     }
 
     /// Reads the schema, to which later samples then refer. `None`: it is not followed.

@@ -52,6 +52,7 @@ pub(crate) fn redis_entries() -> Vec<Vec<u8>> {
     all(&[
         b"tg3 1.2.3.4 90 0 p 1800000000000 12 60000 80 ff 2 5 product-42 shop\n{}hello",
         b"tg4 1.2.3.4 90 0 a 1800000000000 12 60000 80 0 0 0\n",
+        b"tg5 1.2.3.4 90 0 P 1800000060000000 1800000000000 12 60000 80 ff 0 5 product-42\nhello",
         b"tg3 1.2.3.4 90 0 u 0 0 1 0 0 0 0\n",
         b"tg3 1 0 0 p 0 0 0 0 0 18446744073709551615 1\n",
     ])
@@ -171,6 +172,16 @@ pub(crate) fn debezium() -> Vec<Vec<u8>> {
         // Numbers beyond 64 bits, and nesting.
         br#"{"op":"c","after":{"id":1e400},"source":{"db":"shop","lsn":99999999999999999999999}}"#,
         &[b'['; 200],
+    ])
+}
+
+pub(crate) fn debezium_mariadb() -> Vec<Vec<u8>> {
+    all(&[
+        br#"{"op":"u","before":{"id":1},"after":{"id":1,"price":"AJY="},"source":{"connector":"mariadb","db":"shop","table":"products","gtid":"0-1-7","file":"binlog.000003","pos":484,"row":0,"snapshot":"false","ts_ms":1800000000000},"transaction":{"id":"0-1-7","total_order":1,"data_collection_order":1},"ts_ms":1800000000000}"#,
+        br#"[{"status":"BEGIN","id":"3e11fa47-71ca-11e1-9e33-c80aa9429562:t:7","ts_ms":1},{"status":"END","id":"0-1-7","event_count":1,"data_collections":[],"ts_ms":1}]"#,
+        br#"{"schema":{},"payload":{"source":{"connector":"mysql","snapshot":"false","gtid":"0-1-7","file":"binlog.000003","pos":570},"databaseName":"shop","ddl":"TRUNCATE TABLE products"}}"#,
+        b"null",
+        br#"{"op":"t","source":{"connector":"mariadb","db":"shop","table":"products","gtid":"0-1-7","file":"binlog.000003","pos":99999999999999999999999}}"#,
     ])
 }
 

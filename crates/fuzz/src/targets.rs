@@ -49,6 +49,11 @@ pub const TARGETS: &[Target] = &[
         run: feed::postgres::debezium::fuzzing::body,
         seeds: seeds::debezium,
     },
+    Target {
+        name: "debezium_mariadb",
+        run: feed::mariadb::debezium::fuzzing::body,
+        seeds: seeds::debezium_mariadb,
+    },
     Target { name: "contract", run: contract, seeds: seeds::contracts },
     Target { name: "webhook", run: sale::payment::fuzzing::webhook, seeds: seeds::webhooks },
     Target { name: "certificate", run: certificate, seeds: seeds::certificates },

@@ -1,5 +1,5 @@
-//! Real servers for tests: PostgreSQL, MariaDB, Redis (alone, with sentinels, as a cluster) and
-//! nginx, and an application behind a gateway, on free ports with data folders of their own; a wall clock that tests can shift, and control
+//! Real servers for tests: PostgreSQL, MariaDB, Redis (alone, with sentinels, as a cluster), nginx
+//! and Pebble (a certificate authority), and an application behind a gateway, on free ports with data folders of their own; a wall clock that tests can shift, and control
 //! of any other process under test. A TCP proxy with faults is in `drill`.
 //!
 //! All functions block and use plain `std`, so that they serve synchronous tests, asynchronous tests
@@ -34,11 +34,13 @@ pub mod http;
 mod mariadb;
 mod nginx;
 mod output;
+mod pebble;
 mod port;
 mod postgres;
 mod process;
 mod programs;
 mod redis;
+pub mod routes;
 mod sentinels;
 mod server;
 mod tls;
@@ -50,6 +52,7 @@ pub use cluster::Cluster;
 pub use disk::Disk;
 pub use mariadb::{MariaDb, MariaDbBuilder};
 pub use nginx::{Nginx, Site};
+pub use pebble::{Pebble, PebbleBuilder};
 pub use port::Port;
 pub use postgres::{MountDenied, PgBouncer, Postgres, PostgresBuilder};
 pub use process::{Process, ProcessBuilder};

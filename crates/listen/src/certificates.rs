@@ -13,6 +13,9 @@ use crate::security::TlsListener;
 /// The least time between two warnings about one certificate, in seconds.
 const WARNING_INTERVAL_S: u64 = 86_400;
 
+/// The state of a listener whose certificates are still to be issued.
+const NO_CERTIFICATE: &str = "there is no certificate yet, so no connection can be encrypted";
+
 impl TlsListener {
     /// Reads the files again and again; never ends. `now_s`: the seconds since 1970. `report` gets the state for
     /// `/readyz`: whether all is well, and a text.
@@ -35,12 +38,16 @@ impl TlsListener {
                     describe(&label, left_s) + "; renew it: its files are read while the node runs"
                 );
             }
+            let none = certificates.is_empty().then(|| NO_CERTIFICATE.to_owned());
             let states = certificates.iter().map(|it| describe(it.label(), left(it, now)));
+            let states = none.into_iter().chain(states);
             let lists = server.revocation_lists();
             let expired = expired_lists(&lists, now);
             let states: Vec<String> =
                 failure.iter().cloned().chain(states).chain(expired.clone()).collect();
-            let is_valid = certificates.iter().all(|it| left(it, now) > 0) && expired.is_none();
+            let is_valid = !certificates.is_empty()
+                && certificates.iter().all(|it| left(it, now) > 0)
+                && expired.is_none();
             if let Some(problem) = expired
                 && let Some(count) = expired_log.due(Instant::now())
             {

@@ -5,13 +5,15 @@
 //! used up, a listener with access to the reserve still accepts, and the others wait.
 //!
 //! [`Security::establish`] encrypts an accepted connection, within a time limit and while the connection has its
-//! slot. A [`ClientStream`] is the result.
+//! slot. A [`ClientStream`] is the result. [`Challenges`] are the checks by which a certificate authority finds out that a
+//! host is this one.
 //!
 //! This crate does not know the protocols inside of the connections.
 
 mod acceptor;
 mod bind;
 mod certificates;
+mod challenges;
 mod client;
 mod descriptors;
 mod limits;
@@ -21,9 +23,11 @@ mod rare_log;
 mod security;
 mod stream;
 mod switch;
+mod tls_stream;
 
 pub use self::acceptor::{Accepted, Acceptor};
 pub use self::bind::{DEFAULT_BACKLOG, bind, system_backlog};
+pub use self::challenges::{Challenges, ComingAnswer};
 pub use self::client::ClientNetwork;
 pub use self::descriptors::{
     DescriptorReserve, Priority, client_connections_within, is_out_of_descriptors,

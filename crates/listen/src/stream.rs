@@ -8,7 +8,8 @@ use bytes::{Buf, Bytes};
 use tls::ClientTrust;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+
+use crate::tls_stream::TlsStream;
 
 /// The stream of a client.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct ClientStream {
 #[derive(Debug)]
 enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream>),
 }
 
 impl ClientStream {
@@ -38,10 +39,7 @@ impl ClientStream {
     pub fn client_certificate(&self) -> Option<&[u8]> {
         match &self.stream {
             Stream::Plain(_) => None,
-            Stream::Tls(stream) => {
-                let certificates = stream.get_ref().1.peer_certificates()?;
-                certificates.first().map(AsRef::as_ref)
-            }
+            Stream::Tls(stream) => stream.peer_certificates()?.first().map(AsRef::as_ref),
         }
     }
 
@@ -59,8 +57,8 @@ impl ClientStream {
         self.trust.take()
     }
 
-    pub(crate) fn encrypted(stream: TlsStream<TcpStream>, trust: ClientTrust) -> Self {
-        let has_certificate = stream.get_ref().1.peer_certificates().is_some();
+    pub(crate) fn encrypted(stream: TlsStream, trust: ClientTrust) -> Self {
+        let has_certificate = stream.peer_certificates().is_some();
         let trust = has_certificate.then(|| Box::new(trust));
         Self { stream: Stream::Tls(Box::new(stream)), unread: Bytes::new(), trust }
     }
@@ -68,7 +66,7 @@ impl ClientStream {
     fn tcp(&self) -> &TcpStream {
         match &self.stream {
             Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => stream.get_ref().0,
+            Stream::Tls(stream) => stream.socket(),
         }
     }
 

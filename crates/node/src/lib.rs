@@ -11,6 +11,7 @@ mod claim;
 pub mod follow;
 pub mod health;
 pub mod journal;
+pub mod process_memory;
 pub mod purge;
 pub mod renew;
 pub mod sample;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::Engine;
-use coherence::{Clock, Lsn, Mono, SamplePace, SampleResult};
+use coherence::{Clock, ClockReading, Log, Lsn, Mono, SamplePace, SampleResult};
 use feed::Source;
 use tokio::time::Instant;
 
@@ -22,6 +22,9 @@ const LATE_BOUND: Duration = Duration::from_secs(2);
 /// The time limit of one sample.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The time between two readings of the database's clock: a clock that is set is noticed after this time.
+const CLOCK_PERIOD: Duration = Duration::from_secs(1);
+
 /// A source that fails for less than this is not reported: at the start the feed may still create the log
 /// that is sampled. Bounds grow from the first failure on, reported or not.
 const FAILURE_GRACE: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ pub struct LogSampler {
     schema: SchemaFollower,
     tier: TierWatch,
     failures: FailureStreak,
+    /// The time of the next reading of the database's clock; `None`: the source has none.
+    next_reading: Option<Mono>,
     /// The time since which the tier has not reached the sampled end.
     behind_since: Option<Mono>,
 }
@@ -54,7 +59,19 @@ impl LogSampler {
         let schema = SchemaFollower::new(engine.clone(), Arc::clone(&source));
         let tier = TierWatch::new(source.orders_timelines());
         let failures = FailureStreak::default();
-        Self { engine, source, clock, health, pace, schema, tier, failures, behind_since: None }
+        let (next_reading, behind_since) = (Some(Mono(0)), None);
+        Self {
+            engine,
+            source,
+            clock,
+            health,
+            pace,
+            schema,
+            tier,
+            failures,
+            next_reading,
+            behind_since,
+        }
     }
 
     /// Also prepares `origins` again whenever the source's schema was altered.
@@ -108,9 +125,29 @@ impl LogSampler {
             None if self.schema.is_pending() => SampleResult::Pending,
             None => SampleResult::Unproven,
         };
+        self.read_clock(log).await;
         self.tier.report(&self.engine, log, self.clock.mono(), &self.health).await;
         self.follow_up(asked, sample.end.lsn).await;
         result
+    }
+
+    /// Reads the database's clock, if that is due. Without an answer the last reading stays, whose turns widen with its age.
+    async fn read_clock(&mut self, log: Log) {
+        let asked = self.clock.mono();
+        if self.next_reading.is_none_or(|next| asked < next) {
+            return;
+        }
+        self.next_reading = Some(asked + CLOCK_PERIOD);
+        let answer = tokio::time::timeout(SAMPLE_TIMEOUT, self.source.clock()).await;
+        let answered = self.clock.mono();
+        match answer {
+            Ok(Ok(Some(shown))) => {
+                self.engine.record_clock(log, ClockReading { asked, answered, shown });
+            }
+            Ok(Ok(None)) => self.next_reading = None,
+            Ok(Err(err)) => tracing::debug!(error = %err, "the database's clock could not be read"),
+            Err(_) => tracing::debug!("the database's clock was not read in time"),
+        }
     }
 
     /// Reports how far the tier is behind the sampled end, and nudges a log that does not reach it.

@@ -201,7 +201,8 @@ pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
             Clock(function) => tracing::warn!(
                 contract,
                 function,
-                fix = "read the stored columns, and compare them with the clock in the application",
+                fix = "say in `changes_at` when the value changes next, or read the stored columns and compare them with the \
+                       clock in the application",
                 "the value reads a view, function or row policy whose result changes without a commit"
             ),
         }

@@ -5,22 +5,22 @@ use crate::invariants::Dialect;
 use crate::ledger::{CheckoutRow, History, HoldRow, MovementRow};
 
 /// The columns of each row: the kind of the row, and its values as text.
-pub(crate) const COLUMNS: usize = 11;
+pub(crate) const COLUMNS: usize = 12;
 
 /// A row of the statement.
 pub(crate) type Row = [String; COLUMNS];
 
 const QUERY: &str = "select 'hold', replace(cast(h.id as text), '-', ''), h.customer, h.state, \
       cast({ms}(h.created_at) as text), coalesce((select min(m.key) from {t}movement m \
-        where m.hold = h.id and m.kind = 'hold'), ''), '', '', '', '', '' from {t}hold h \
+        where m.hold = h.id and m.kind = 'hold'), ''), '', '', '', '', '', '' from {t}hold h \
     union all select 'movement', cast(m.id as text), m.sku, m.location, cast({ms}(m.at) as text), m.kind, \
       cast(m.on_hand as text), cast(m.held as text), cast(m.sold as text), coalesce(m.key, ''), \
-      coalesce(replace(cast(m.hold as text), '-', ''), '') from {t}movement m \
+      coalesce(replace(cast(m.hold as text), '-', ''), ''), '' from {t}movement m \
     union all select 'checkout', c.id, replace(cast(c.hold as text), '-', ''), c.phase, \
       case when c.due_at is null then '0' else '1' end, case when c.ordered then '1' else '0' end, \
       cast(c.amount as text), c.currency, cast(c.captured as text), cast(c.refunded as text), \
-      cast(c.version as text) from {t}checkout c \
-    union all select 'key', r.key, '', '', '', '', '', '', '', '', '' from {t}request r";
+      cast(c.version as text), cast(c.gift_amount as text) from {t}checkout c \
+    union all select 'key', r.key, '', '', '', '', '', '', '', '', '', '' from {t}request r";
 
 /// Returns the statement.
 pub(crate) fn statement(dialect: &Dialect) -> String {
@@ -41,7 +41,7 @@ pub(crate) fn collect(rows: impl IntoIterator<Item = Row>) -> Result<History, St
 }
 
 fn add(history: &mut History, row: Row) -> Result<(), String> {
-    let [kind, a, b, c, d, e, f, g, h, i, j] = row;
+    let [kind, a, b, c, d, e, f, g, h, i, j, k] = row;
     match kind.as_str() {
         "hold" => {
             let row = HoldRow { customer: b, state: c, at_ms: number(&d)?, key: e };
@@ -70,6 +70,7 @@ fn add(history: &mut History, row: Row) -> Result<(), String> {
                 captured: number(&h)?,
                 refunded: number(&i)?,
                 version: number(&j)?,
+                gift: number(&k)?,
             };
             history.checkouts.insert(a, row);
         }

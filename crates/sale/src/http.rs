@@ -2,10 +2,14 @@
 
 mod audit;
 mod body;
+mod carts;
 mod checkouts;
+mod gifts;
 mod guard;
 mod holds;
 mod jobs;
+mod limits;
+mod openapi;
 mod problem;
 mod stock;
 
@@ -19,15 +23,10 @@ use hyper_util::service::TowerToHyperService;
 use listen::{Acceptor, Switch};
 
 use self::guard::check_caller;
+use self::limits::{BODY_BYTES_MAX, WEBHOOK_BYTES_MAX};
 use self::problem::{method_not_allowed, not_found};
 use crate::jobs::Jobs;
 use crate::service::Sale;
-
-/// The largest body, in bytes: a hold with the most and longest lines.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// The largest event of a payment provider, in bytes.
-const WEBHOOK_BYTES_MAX: usize = 512 * 1024;
 
 /// The routes of the sale's API.
 pub type Routes = Router;
@@ -48,6 +47,7 @@ fn webhooks() -> Router<Sale> {
     Router::new()
         .route("/v1/webhooks/{provider}", post(checkouts::webhook))
         .layer(DefaultBodyLimit::max(WEBHOOK_BYTES_MAX))
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// Returns the routes. With access tokens, reads need the role `viewer`, and changes `operator`. With an audit log, each
@@ -60,6 +60,9 @@ pub fn router(gate: Gate, (sale, jobs): (Sale, Jobs), audit_log: Option<AuditLog
         .route("/v1/holds/{hold}", get(holds::get).delete(holds::delete))
         .route("/v1/holds/{hold}/extend", post(holds::extend))
         .route("/v1/holds/{hold}/confirm", post(holds::confirm))
+        .route("/v1/carts/{cart}", put(carts::put).get(carts::get).delete(carts::delete))
+        .route("/v1/carts/{cart}/checkout", post(carts::check_out))
+        .route("/v1/gift-cards", post(gifts::post).get(gifts::get))
         .route("/v1/checkouts", post(checkouts::post))
         .route("/v1/checkouts/{checkout}", get(checkouts::get_checkout))
         .route("/v1/orders/{order}", get(checkouts::get_order))
@@ -67,6 +70,7 @@ pub fn router(gate: Gate, (sale, jobs): (Sale, Jobs), audit_log: Option<AuditLog
         .route("/v1/orders/{order}/cancel", post(checkouts::cancel))
         .route("/v1/orders/{order}/refund", post(checkouts::refund))
         .route("/v1/events", get(checkouts::events))
+        .route("/openapi.json", get(openapi::get))
         .merge(jobs::routes(jobs))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(audit_log))

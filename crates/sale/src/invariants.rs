@@ -1,8 +1,13 @@
-//! The invariants of stock, holds and checkouts as queries, one text for both databases.
+//! The invariants of stock, holds, checkouts, carts and gift cards as queries, one text for both databases.
 //!
 //! Each row of a query is a finding: a subject and its figures. The statement is one, so all invariants are
 //! checked in one snapshot.
 
+mod carts;
+mod gifts;
+mod invariant;
+
+use self::invariant::Invariant;
 use crate::ledger::Finding;
 use crate::rules::Phase;
 
@@ -18,18 +23,11 @@ pub(crate) struct Dialect {
     pub(crate) ms: &'static str,
 }
 
-/// An invariant: its name, the repair of a violation, and the query for violations.
-struct Invariant {
-    name: &'static str,
-    repair: &'static str,
-    query: &'static str,
-}
-
 /// The units that a SKU's policy `s` allows beyond those of the stock `t`.
 const ALLOWANCE: &str = "case s.policy when 'oversell-units' then s.oversell \
     when 'oversell-percent' then t.on_hand * s.oversell / 100 else 0 end";
 
-const ALL: &[Invariant] = &[
+const OWN: &[Invariant] = &[
     // 1
     Invariant {
         name: "no-oversell",
@@ -203,7 +201,7 @@ const ALL: &[Invariant] = &[
         name: "orders-are-authorised",
         repair: "run `tidegate sale reconcile`, and cancel the order if the provider has no payment",
         query: "select c.id, 'no executed authorisation' from {t}checkout c \
-            where c.ordered and not exists (select 1 from {t}payment_attempt p \
+            where c.ordered and c.gift_amount < c.amount and not exists (select 1 from {t}payment_attempt p \
               where p.checkout = c.id and p.operation = 'authorise' and p.outcome = 'done')",
     },
     // 16
@@ -241,11 +239,15 @@ const ALL: &[Invariant] = &[
     },
 ];
 
+fn all() -> impl Iterator<Item = &'static Invariant> {
+    OWN.iter().chain(carts::ALL).chain(gifts::ALL)
+}
+
 /// Returns the statement that checks all invariants: rows of name, subject and detail.
 pub(crate) fn statement(dialect: &Dialect) -> String {
     let words = Phase::TRANSITIONS.map(|(from, to)| format!("'{} {}'", from.word(), to.word()));
     let transitions = words.join(", ");
-    let parts = ALL.iter().map(|Invariant { name, query, .. }| {
+    let parts = all().map(|Invariant { name, query, .. }| {
         let query = query.replace("{allowance}", ALLOWANCE).replace("{t}", dialect.prefix);
         let query = query.replace("{minute_ago}", dialect.minute_ago);
         let query = query.replace("{day_ago}", dialect.day_ago);
@@ -261,7 +263,7 @@ pub(crate) fn statement(dialect: &Dialect) -> String {
 /// # Errors
 /// The name is none of the statement's.
 pub(crate) fn finding(name: &str, subject: String, detail: String) -> Result<Finding, String> {
-    let invariant = ALL.iter().find(|invariant| invariant.name == name);
+    let invariant = all().find(|invariant| invariant.name == name);
     let Invariant { name, repair, .. } =
         invariant.ok_or_else(|| format!("the invariant {name:?}"))?;
     Ok(Finding { invariant: name, subject, detail, repair })
@@ -270,5 +272,5 @@ pub(crate) fn finding(name: &str, subject: String, detail: String) -> Result<Fin
 /// Returns the names of the invariants.
 #[cfg(test)]
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|invariant| invariant.name)
+    all().map(|invariant| invariant.name)
 }

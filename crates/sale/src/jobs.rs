@@ -19,5 +19,7 @@ pub use self::error::JobError;
 pub use self::handler::{JobHandler, JobResult};
 pub use self::metrics::JobMetrics;
 pub use self::options::{JobOptions, JobWorkers, check_kinds};
+pub(crate) use self::request::{JOB_BYTES_MAX, JOB_SECONDS_MAX, UNIQUE_BYTES_MAX};
 pub use self::request::{JobRequest, LEASES};
+pub(crate) use self::service::CLAIM_MAX;
 pub use self::service::{Jobs, JobsSetup};

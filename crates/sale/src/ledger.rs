@@ -1,7 +1,9 @@
 //! The port of the ledger: the database in which stock, holds and movements are kept.
 
+mod cart;
 mod checkout;
 mod error;
+mod gift;
 mod history;
 mod job;
 mod outcome;
@@ -11,11 +13,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::cart::{CartLedger, CartRecord, CartRefused, LinkHold, LinkOutcome, ShownCart};
 pub use self::checkout::{
     ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord,
-    NewCheckout, OrderEvent, PaymentAttempt,
+    NewCheckout, OrderEvent, PaymentAttempt, PricedHold,
 };
 pub use self::error::LedgerError;
+pub use self::gift::{GiftCard, GiftLedger, GiftRefusal};
 pub use self::history::{CheckoutRow, History, HoldRow, MovementRow};
 pub use self::job::{
     Claim, DeadJob, EndJob, EndedJob, EnqueueOutcome, JobKind, JobLedger, JobStats, Leased,
@@ -32,7 +36,7 @@ use crate::request::{AdjustStock, ExtendRequest, RequestKey, SetStock};
 /// A ledger. Every call is one transaction: all that it answered is durable, and a call that failed may have had
 /// its effect or not. A repeat with the same keys has no second effect.
 #[async_trait]
-pub trait Ledger: CheckoutLedger + JobLedger {
+pub trait Ledger: CartLedger + CheckoutLedger + GiftLedger + JobLedger {
     /// Grants or refuses each hold of a batch, in this order. Returns an outcome for each.
     ///
     /// # Errors

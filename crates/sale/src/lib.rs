@@ -35,6 +35,7 @@
 //! ```
 
 pub mod audit;
+mod cart_columns;
 mod checkout_columns;
 mod checkout_id;
 mod history_query;

@@ -1,13 +1,22 @@
 //! Requests, checked so that a ledger can execute them.
 
+mod cart;
 mod checkout;
+mod gift;
 
 use std::collections::BTreeMap;
 
 use contract::fnv1a;
 use thiserror::Error;
 
-pub use self::checkout::{AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, price};
+pub use self::cart::{CartCheckout, CartContent, CartId};
+pub(crate) use self::cart::{NAME_BYTES_MAX as CART_BYTES_MAX, cart_hold_key, cart_of_key};
+pub(crate) use self::checkout::METHOD_BYTES_MAX;
+pub use self::checkout::{
+    AMOUNT_MAX, CheckoutRequest, OrderChange, OrderRequest, PaymentRequest, price,
+};
+pub(crate) use self::gift::gift_name;
+pub use self::gift::{GiftCode, GiftPart, IssueGift};
 use crate::hold_id::HoldId;
 use crate::lane::Lane;
 use crate::rules::{Cell, Demand, Policy, Price};
@@ -23,9 +32,9 @@ pub const TTL_SECONDS_DEFAULT: u64 = 600;
 /// The location of lines and stock that name none.
 pub const LOCATION_DEFAULT: &str = "main";
 
-const TEXT_BYTES_MAX: usize = 128;
-const KEY_BYTES_MAX: usize = 255;
-const REASON_BYTES_MAX: usize = 500;
+pub(crate) const TEXT_BYTES_MAX: usize = 128;
+pub(crate) const KEY_BYTES_MAX: usize = 255;
+pub(crate) const REASON_BYTES_MAX: usize = 500;
 
 /// A value that can't be accepted.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]

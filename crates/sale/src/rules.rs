@@ -4,8 +4,10 @@
 //! for a batch; tests run both ledgers side by side and require the same outcomes. The models of the crate `sim`
 //! call them too.
 
+mod cart;
 mod checkout;
 mod early_refusal;
+mod gift;
 mod hold;
 mod job;
 mod job_class;
@@ -17,11 +19,16 @@ mod rule;
 mod shelf;
 mod stock;
 
+pub use self::cart::{
+    CartRefusal, CartStage, CartState, CartVersion, CartWrite, admits_cart_hold, begin_cart,
+    is_never_paid, write_cart,
+};
 pub use self::checkout::{
     CheckoutEffect, CheckoutInput, CheckoutRefusal, CheckoutState, PaymentFacts, Task,
     admits_checkout, may_record, step_checkout,
 };
 pub use self::early_refusal::{Asking, EarlyRefusal};
+pub use self::gift::{GiftBalance, GiftMove, gift_moves};
 pub use self::hold::{Effect, HoldEnd, HoldInput, HoldRefusal, HoldState, step};
 pub use self::job::{
     AttemptEnd, AttemptOutcome, JobEffect, JobEnd, JobInput, JobPhase, JobRefusal, JobState,

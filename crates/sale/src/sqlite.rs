@@ -4,9 +4,11 @@
 //! [rules](crate::rules).
 
 mod audit;
+mod carts;
 mod checkout_changes;
 mod checkout_rows;
 mod checkouts;
+mod gifts;
 mod holds;
 mod job_changes;
 mod jobs;

@@ -10,8 +10,9 @@
 //! every state and requires that everything converges ([`invariants::CONVERGES`]).
 //!
 //! [`key_filter`], [`joined_tables`], [`lagging_service`], [`demoted_server`], [`two_logs`], [`two_sources`],
+//! [`timed_values`],
 //! [`mixed_contracts`], [`stock_holds`], [`job_leases`],
-//! [`early_refusals`] and [`checkout_payments`] are small models of their own.
+//! [`early_refusals`], [`checkout_payments`], [`cart_orders`] and [`gift_cards`] are small models of their own.
 //!
 //! **Time** is the number of changes of the snapshots' content: nothing else can tell two moments
 //! apart as far as freshness goes. So an answer "as of t" is right if it includes every commit that was
@@ -21,12 +22,14 @@
 //! the rules), threads inside one process, expiry by TTL, and writes to two primaries at once during a
 //! failover.
 
+pub mod cart_orders;
 pub mod checkout_payments;
 pub mod composition;
 pub mod database;
 pub mod demoted_server;
 pub mod early_refusals;
 pub mod explore;
+pub mod gift_cards;
 pub mod invariants;
 pub mod job_leases;
 pub mod joined_tables;
@@ -44,6 +47,7 @@ pub mod standby;
 pub mod steps;
 pub mod stock_holds;
 pub mod tier;
+pub mod timed_values;
 pub mod two_logs;
 pub mod two_sources;
 pub mod world;

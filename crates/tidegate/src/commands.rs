@@ -8,6 +8,7 @@ pub(crate) mod completions;
 mod config_args;
 pub(crate) mod demo;
 pub(crate) mod drill;
+pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod jobs;
 pub(crate) mod man;

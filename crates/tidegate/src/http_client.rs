@@ -8,6 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use edge::{Connector, ServerAddress, TlsFiles};
 use http::request::Builder;
+use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -76,12 +77,38 @@ impl Target {
         self.send(request, limit).await
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends a request, whose URL has the host or not, and returns the response, with a body of at most `limit` bytes.
+    /// There is no timeout of the response.
+    ///
+    /// # Errors
+    /// There is no response, or it is longer.
+    pub(crate) async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        limit: usize,
+    ) -> anyhow::Result<Response<Bytes>> {
+        let mut request = request.map(Full::from);
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        *request.uri_mut() = path.parse()?;
+        request.headers_mut().insert(header::HOST, self.authority.parse()?);
+        self.request(request, limit).await
+    }
+
     async fn send(
         &self,
         request: Request<Full<Bytes>>,
         limit: usize,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let (head, body) = self.request(request, limit).await?.into_parts();
+        Ok((head.status, body))
+    }
+
+    /// Sends a request on a connection of its own.
+    async fn request(
+        &self,
+        request: Request<Full<Bytes>>,
+        limit: usize,
+    ) -> anyhow::Result<Response<Bytes>> {
         let stream = self.connector.connect().await.map_err(anyhow::Error::from_boxed)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
         let answer = async { read(sender.send_request(request).await?, limit).await };
@@ -124,15 +151,15 @@ impl Client {
         let url = format!("http://{}{path}", self.authority);
         let request = authorised(Request::get(url), token);
         let response = self.client.request(request.body(Full::default())?).await?;
-        let (status, body) = read(response, limit).await?;
-        Ok(expect_ok(status, body)?)
+        let (head, body) = read(response, limit).await?.into_parts();
+        Ok(expect_ok(head.status, body)?)
     }
 }
 
-async fn read(response: Response<Incoming>, limit: usize) -> anyhow::Result<(StatusCode, Bytes)> {
-    let status = response.status();
-    let body = Limited::new(response.into_body(), limit).collect().await;
-    Ok((status, body.map_err(anyhow::Error::from_boxed)?.to_bytes()))
+async fn read(response: Response<Incoming>, limit: usize) -> anyhow::Result<Response<Bytes>> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, limit).collect().await;
+    Ok(Response::from_parts(head, body.map_err(anyhow::Error::from_boxed)?.to_bytes()))
 }
 
 fn authorised(request: Builder, token: Option<&AccessToken>) -> Builder {

@@ -1,6 +1,7 @@
 //! Tidegate keeps a store's answers right from the database's own commit log, and keeps the store available
 //! on its busiest day.
 
+mod allocator;
 mod commands;
 mod config;
 mod demo;
@@ -11,6 +12,7 @@ mod init;
 mod node;
 mod runtime;
 mod sale_audit;
+mod service_manager;
 mod terminal;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ enum Command {
     Init(commands::init::Args),
     Check(commands::check::Args),
     Serve(commands::serve::Args),
+    Health(commands::health::Args),
     Audit(commands::audit::Args),
     Purge(commands::purge::Args),
     Reload(commands::reload::Args),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Init(args) => commands::init::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
+        Command::Health(args) => commands::health::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
         Command::Purge(args) => commands::purge::run(&args),
         Command::Reload(args) => commands::reload::run(&args),

@@ -8,6 +8,7 @@ mod connect;
 mod error;
 mod faces;
 mod installation;
+mod issued;
 mod kept;
 mod listen;
 mod live_node;

@@ -45,14 +45,28 @@ impl Hangups {
     }
 }
 
+/// The SIGINTs and SIGTERMs to this process, from the moment of its creation on.
+pub(crate) struct Stops(Option<(Signal, Signal)>);
+
+impl Stops {
+    /// Receives the signals from now on. Where they can't be received, they end the process.
+    pub(crate) fn receive() -> Self {
+        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        let (Ok(interrupt), Ok(terminate)) = signals else { return Self(None) };
+        Self(Some((interrupt, terminate)))
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        let Some((interrupt, terminate)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
 /// Waits for SIGINT or SIGTERM. Where they can't be received, they end the process.
 pub(crate) async fn stop_requested() {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    Stops::receive().next().await;
 }

@@ -14,6 +14,7 @@ mod der;
 mod failure;
 mod options;
 mod pem;
+mod renewal_identifier;
 mod server;
 
 pub use self::certificate::{Certificate, Validity};
@@ -22,6 +23,7 @@ pub use self::client::{TlsClient, TlsVersion};
 pub use self::failure::{TlsFailure, alert_of};
 pub use self::options::{Identity, OptionNames, Roots, TlsOptions, Verification};
 pub use self::pem::system_authorities;
+pub use self::renewal_identifier::RenewalIdentifier;
 pub use self::server::{
-    ClientTrust, MinVersion, RevocationList, ServerFiles, ServerTls, renewal_is_due,
+    ClientTrust, MinVersion, RevocationList, ServerFiles, ServerTls, check_pair, renewal_is_due,
 };

@@ -17,6 +17,11 @@ use coherence::{Clock, Epoch, Lsn};
 use contract::{Key, Refresh, Tag, Tiers};
 use tokio::runtime::Runtime;
 
+/// As in the binary, with its feature.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Entries from this number on have no tags.
 pub(crate) const UNTAGGED: u32 = 1 << 31;
 
@@ -52,6 +57,7 @@ impl Origin for InstantOrigin {
             replayed: None,
             log: None,
             behind: Duration::ZERO,
+            change: None,
         })
     }
 }

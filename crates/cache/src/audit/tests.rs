@@ -34,6 +34,7 @@ fn tier_entry(tier: Tier, tau: Lsn, text: &'static str) -> TierEntry {
         content: content(text),
         tags: Arc::from([]),
         loaded_wall_ms: 7,
+        changes_at: None,
         cost_us: 0,
         ttl: Duration::from_secs(60),
         seen: Lsn::MAX,

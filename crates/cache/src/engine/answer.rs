@@ -1,6 +1,5 @@
 //! The answer of a read, with its proof.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use coherence::{Lsn, Mono, Verdict};
@@ -16,7 +15,7 @@ pub struct Answer {
     /// caller alone and keeps its response (see [`Engine::get`]).
     ///
     /// [`Engine::get`]: super::Engine::get
-    pub entry: Arc<LocalEntry>,
+    pub entry: LocalEntry,
     pub(super) tier: Tier,
     /// The time of the answer.
     pub(super) now: Mono,
@@ -34,7 +33,7 @@ impl Answer {
     /// Creates an answer from the in-process tier.
     #[inline]
     pub(super) fn local(
-        entry: Arc<LocalEntry>,
+        entry: LocalEntry,
         proven: Option<Mono>,
         now: Mono,
         stale: Option<Stale>,

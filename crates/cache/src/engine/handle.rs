@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::{Clock, Coverage, Log, Lsn, Mono};
+use coherence::{Clock, ClockReading, ClockTime, Coverage, Log, Lsn, Mono, Turn};
 
 use super::admission::{GateOptions, OriginGate};
 use super::coalesce::Coalescer;
@@ -50,6 +50,18 @@ impl Engine {
     /// was sent) and answered `end` of `log`. A sample proves nothing to tiers of another lineage.
     pub fn sample(&self, log: Log, asked: Mono, end: Lsn) {
         self.tiers().local.sample(log, asked, end);
+    }
+
+    /// Records a reading of the clock of the server that writes `log`, by which values change without a commit.
+    pub fn record_clock(&self, log: Log, reading: ClockReading) {
+        self.tiers().database_clock.lock().record(log, reading);
+    }
+
+    /// Returns when the clock that decides about data without a contract reaches `at`: that of the database, or if none is
+    /// known this process's wall clock.
+    #[must_use]
+    pub fn turn_at(&self, at: ClockTime) -> Turn {
+        self.tiers().known_turn(at)
     }
 
     /// Returns the end of the primary's log at the last [sample](Self::sample).

@@ -1,7 +1,5 @@
 //! Proofs of entries by their own tier and by the logs of other sources.
 
-use std::sync::Arc;
-
 use coherence::{JointProof, Mono};
 use contract::Key;
 
@@ -39,8 +37,8 @@ impl Rules {
     pub(super) fn prove_local(
         &self,
         key: &Key,
-        found: (Arc<LocalEntry>, Option<Mono>),
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+        found: (LocalEntry, Option<Mono>),
+    ) -> Option<(LocalEntry, Option<Mono>)> {
         if self.foreign.is_none() { Some(found) } else { self.prove_local_jointly(key, found) }
     }
 
@@ -49,12 +47,13 @@ impl Rules {
     fn prove_local_jointly(
         &self,
         key: &Key,
-        (entry, own): (Arc<LocalEntry>, Option<Mono>),
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
-        if entry.is_soft() && self.foreign_of(&entry).is_some() {
+        (entry, own): (LocalEntry, Option<Mono>),
+    ) -> Option<(LocalEntry, Option<Mono>)> {
+        let shared = entry.to_entry();
+        if entry.is_soft() && self.foreign_of(&shared).is_some() {
             return None;
         }
-        let proven = self.prove_jointly(key, &entry, own)?;
+        let proven = self.prove_jointly(key, &shared, own)?;
         Some((entry, proven))
     }
 }

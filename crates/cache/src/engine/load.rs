@@ -8,7 +8,7 @@ mod proof_of_load;
 mod request;
 mod standby;
 
-pub(crate) use self::fill::{compact, refresh_from};
+pub(crate) use self::fill::refresh_from;
 pub(crate) use self::loader::{Loader, content_kind};
 pub(crate) use self::origins::Origins;
 pub(crate) use self::outcome::LoadOutcome;

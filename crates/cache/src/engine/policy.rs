@@ -10,7 +10,7 @@ use contract::Contract;
 use super::admission::Pressure;
 use super::rules::Rules;
 use super::striped_counter::StripedCounter;
-use crate::local::{FilterId, SoftExtension};
+use crate::local::{FilterId, LocalEntry, SoftExtension};
 
 /// How one kind of data is read, and the state of reading it.
 ///
@@ -64,8 +64,25 @@ impl Policy {
 
     /// The use that may be made of a soft-stale entry at `now`.
     pub(super) fn governor_decision(&self, soft: &SoftExtension, now: Mono) -> Decision {
-        let spend = self.state.pressure.get().map_or(0.0, |pressure| pressure.spend(now));
-        governor::decide(soft.proof.as_of, now, self.rules.budget, spend, soft.draw)
+        governor::decide(soft.proof.as_of, now, self.rules.budget, self.spend(now), soft.draw)
+    }
+
+    /// The use that may be made at `now` of an entry that is proven as of `as_of`, the time at which its value changed
+    /// by the clock.
+    pub(super) fn decision_after_turn(
+        &self,
+        as_of: Mono,
+        entry: &LocalEntry,
+        now: Mono,
+    ) -> Decision {
+        // The time of its load, in ns, is as good as a random number, and stays the same.
+        let draw = (entry.loaded.0 % 1_000_003) as f64 / 1_000_003.0;
+        governor::decide(as_of, now, self.rules.budget, self.spend(now), draw)
+    }
+
+    /// The share of its budget that the contract may spend at `now`.
+    fn spend(&self, now: Mono) -> f64 {
+        self.state.pressure.get().map_or(0.0, |pressure| pressure.spend(now))
     }
 }
 

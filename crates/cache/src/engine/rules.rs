@@ -67,6 +67,10 @@ pub struct Rules {
     /// The [definition](contract::Contract::definition_fingerprint) of its contract. An entry of another definition
     /// is not served. Zero: there is no contract.
     pub definition: u64,
+    /// Whether this process's wall clock decides when a value changes without a commit, where no database's clock is known.
+    pub follows_wall_clock: bool,
+    /// Whether values change without a commit, by the primary's clock, so that no standby answers.
+    pub changes_by_clock: bool,
     /// The mappings of row changes that its entries depend on. An entry is neither stored nor found while the leader
     /// does not apply all of them.
     pub mappings: Mappings,
@@ -133,6 +137,8 @@ impl Rules {
             lag: Duration::ZERO,
             immutable: false,
             definition: 0,
+            follows_wall_clock: true,
+            changes_by_clock: false,
             mappings: Mappings::default(),
             foreign: None,
         }
@@ -206,6 +212,8 @@ impl From<&Contract> for Rules {
             lag: contract.lag,
             immutable: contract.immutable,
             definition: contract.definition_fingerprint(),
+            follows_wall_clock: contract.value.is_none(),
+            changes_by_clock: contract.changes_at.is_some(),
             ..Self::new(&contract.name, contract.staleness)
         }
     }

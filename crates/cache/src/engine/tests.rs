@@ -18,6 +18,7 @@ mod standby;
 mod storm;
 mod table;
 mod tier_identity;
+mod timed;
 mod wildcards;
 
 use std::sync::Arc;
@@ -400,6 +401,7 @@ fn present(text: &'static str) -> Loaded {
         replayed: None,
         log: None,
         behind: Duration::ZERO,
+        change: None,
     }
 }
 
@@ -412,6 +414,7 @@ fn absent() -> Loaded {
         replayed: None,
         log: None,
         behind: Duration::ZERO,
+        change: None,
     }
 }
 
@@ -424,6 +427,7 @@ fn uncacheable() -> Loaded {
         replayed: None,
         log: None,
         behind: Duration::ZERO,
+        change: None,
     }
 }
 
@@ -458,7 +462,7 @@ async fn served(engine: &Engine, policy: &Arc<Policy>, row: &Arc<Row>) -> (Strin
 }
 
 fn text(answer: &Answer) -> String {
-    match &answer.entry.content {
+    match answer.entry.content() {
         Content::Present(value) => String::from_utf8_lossy(&value.body).into_owned(),
         Content::Absent => "absent".into(),
         Content::Uncacheable => "uncacheable".into(),

@@ -1,13 +1,17 @@
 //! The two tiers of a node, with everything that reading and filling them takes.
 
+mod never_fed;
+mod timed_change;
 mod touch_queue;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use coherence::{CausalToken, Clock, Epoch, Lsn, Mono, Reached};
+use coherence::{CausalToken, Clock, DatabaseClock, Epoch, Lsn, Mono, Reached};
 use contract::Key;
+use parking_lot::Mutex;
 
+use self::never_fed::NeverFedWarning;
 use self::touch_queue::TouchQueue;
 use super::admission::GuardedTier;
 use super::error::ReadError;
@@ -27,6 +31,8 @@ pub(crate) struct TierStack {
     pub(crate) metrics: Metrics,
     pub(crate) options: EngineOptions,
     pub(crate) touches: TouchQueue,
+    pub(crate) database_clock: Mutex<DatabaseClock>,
+    never_fed: NeverFedWarning,
     observer: OnceLock<Arc<dyn EngineObserver>>,
 }
 
@@ -63,6 +69,8 @@ impl TierStack {
             metrics,
             options,
             touches: TouchQueue::default(),
+            database_clock: Mutex::default(),
+            never_fed: NeverFedWarning::default(),
             observer: OnceLock::new(),
         }
     }
@@ -112,7 +120,7 @@ impl TierStack {
         key: &Key,
         rules: &Rules,
         token: Option<CausalToken>,
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    ) -> Option<(LocalEntry, Option<Mono>)> {
         let found = match token {
             None => self.local.get(key),
             // An entry that only its age proves has no position in the log.
@@ -128,7 +136,7 @@ impl TierStack {
         key: &Key,
         policy: &Policy,
         token: Option<CausalToken>,
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    ) -> Option<(LocalEntry, Option<Mono>)> {
         self.local.absent(policy.filter()?, key, token, self.now())
     }
 
@@ -174,6 +182,17 @@ impl TierStack {
         let reached = matches!(reached, Ok(Reached::Yes));
         self.metrics.waited_for_token(reached);
         reached
+    }
+
+    /// Records that a value can't be stored for want of an epoch, and warns once if that lasts.
+    pub(crate) fn report_never_fed(&self) {
+        if self.never_fed.is_due(self.now()) {
+            tracing::warn!(
+                fix = "run `Engine::follow` and a leader that applies the batches of a feed, or start the engine with \
+                       `Engine::standalone`, whose contracts have no `from`",
+                "no log has fed this engine: nothing is stored or proven, and every read loads"
+            );
+        }
     }
 
     /// The error of a read whose freshness can't be proven.

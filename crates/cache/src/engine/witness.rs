@@ -1,6 +1,5 @@
 //! Witnesses of values that other engines store ([`coherence::joint`]).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,7 +60,7 @@ impl Engine {
     pub fn witness(&self, key: &Key) -> Option<Witness> {
         let tiers = self.tiers();
         let (entry, proven) = tiers.local.get(key)?;
-        let load = load_of(&entry).filter(|_| tiers.now() < entry.expires())?;
+        let load = load_of(&entry.content()).filter(|_| tiers.now() < entry.expires())?;
         Some(Witness { load, proven })
     }
 
@@ -77,6 +76,7 @@ impl Engine {
             }),
             tags: witness.tags.clone().into(),
             loaded_wall_ms: tiers.clock.wall_ms(),
+            changes_at: None,
             cost_us: 0,
             ttl: witness.ttl,
             seen: Lsn::MAX,
@@ -105,7 +105,7 @@ impl Engine {
         let (Some(at), Outcome::Found { entry, remaining }) = (read.position, read.outcome) else {
             return false;
         };
-        let is_usable = load_of(&entry) == Some(wanted.load)
+        let is_usable = load_of(&entry.content) == Some(wanted.load)
             && tiers.local.accepts(at, &wanted.mappings)
             && !tiers.local.outdates(&wanted.key, &entry.tags, at.epoch, at.applied);
         if is_usable {
@@ -122,13 +122,13 @@ impl TierStack {
         let now = self.now();
         let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: witness.pool };
         let entry = Entry { ttl, ..entry };
-        let entry = LocalEntry::new(entry, now, now, false, policy);
-        self.local.fill(&witness.key, Arc::clone(&entry), epoch, &witness.mappings);
+        let entry = LocalEntry::new(&witness.key, &entry, now, now, false, policy);
+        self.local.fill(&witness.key, entry, epoch, &witness.mappings);
     }
 }
 
-fn load_of(entry: &Entry) -> Option<LoadId> {
-    let Content::Present(value) = &entry.content else { return None };
+fn load_of(content: &Content) -> Option<LoadId> {
+    let Content::Present(value) = content else { return None };
     let bytes: [u8; 8] = value.body.as_ref().try_into().ok()?;
     value.head.is_empty().then_some(LoadId(u64::from_be_bytes(bytes)))
 }

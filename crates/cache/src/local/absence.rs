@@ -36,7 +36,7 @@ impl Local {
         key: &Key,
         token: Option<CausalToken>,
         now: Mono,
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    ) -> Option<(LocalEntry, Option<Mono>)> {
         let writer = self.writer.lock();
         let (epoch, applied) = (writer.fence.epoch(), writer.fence.applied());
         let reached = token.is_none_or(|token| token.reached(epoch, applied) == Reached::Yes);

@@ -5,8 +5,6 @@
 //! ([`coherence::generation`]), and its entries are settled afterwards: a few of them before the event counts as
 //! applied, the others by the [sweep](super::sweep).
 
-use std::sync::Arc;
-
 use coherence::{Event, Invalidation, Offer, Raise, Subject, Verdict, generation, soft};
 use contract::Key;
 
@@ -14,7 +12,7 @@ use super::entry::LocalEntry;
 use super::store::Store;
 use super::writer::Writer;
 use crate::chance::Chance;
-use crate::entry::{Content, Entry};
+use crate::entry::Entry;
 
 /// The tier's state, while its mutex is held.
 pub(super) struct Invalidator<'a> {
@@ -54,17 +52,17 @@ impl Invalidator<'_> {
             match subject {
                 Subject::Key(_) => {}
                 Subject::Tag(tag) => {
-                    let raising = self.writer.index.raise(tag, raise);
+                    let raising = self.writer.index.raise(tag.as_str(), raise);
                     self.writer.merged += raising.merged as u64;
                     must_publish |= raising.again;
-                    if let Some(key) = raising.sole {
-                        self.invalidate_entry(raise, &key);
+                    if let Some(sole) = raising.sole {
+                        self.invalidate_entry(raise, sole);
                     }
                 }
                 wildcard if self.store.len() <= at_once => {
-                    for (key, entry) in self.store.iter() {
-                        if wildcard.concerns(&key, &entry.tags) {
-                            self.invalidate_entry(raise, &key);
+                    for entry in self.store.iter() {
+                        if entry.is_named_by(wildcard) {
+                            self.invalidate_entry(raise, entry);
                         }
                     }
                 }
@@ -81,11 +79,12 @@ impl Invalidator<'_> {
     pub(super) fn evict(&mut self, subjects: &[Subject], at_once: usize) -> bool {
         for subject in subjects {
             match subject {
-                Subject::Key(key) => self.remove(key),
+                Subject::Key(key) => self.remove(key.as_bytes()),
                 Subject::Tag(tag) => {
-                    let evicting = self.writer.index.evict(tag, self.store.raised.stamp() + 1);
-                    if let Some(key) = evicting.sole {
-                        self.remove(&key);
+                    let evicting =
+                        self.writer.index.evict(tag.as_str(), self.store.raised.stamp() + 1);
+                    if let Some(sole) = evicting.sole {
+                        self.remove(sole.key_bytes());
                     }
                     if evicting.has_others {
                         self.store.raised.publish();
@@ -93,9 +92,9 @@ impl Invalidator<'_> {
                 }
                 Subject::Everything => self.drop_all(at_once),
                 wildcard if self.store.len() <= at_once => {
-                    for (key, entry) in self.store.iter() {
-                        if wildcard.concerns(&key, &entry.tags) {
-                            self.remove(&key);
+                    for entry in self.store.iter() {
+                        if entry.is_named_by(wildcard) {
+                            self.remove(entry.key_bytes());
                         }
                     }
                 }
@@ -128,10 +127,8 @@ impl Invalidator<'_> {
     /// Settles entries that lag behind an event about one of their tags, at most `limit`.
     pub(super) fn settle_lagging(&mut self, limit: usize) {
         for _ in 0..limit {
-            let Some(key) = self.writer.index.take_lagging() else { break };
-            if let Some(entry) = self.store.peek(&key) {
-                self.settle_entry(&key, entry);
-            }
+            let Some(entry) = self.writer.index.take_lagging() else { break };
+            self.settle_entry(entry);
         }
     }
 
@@ -142,70 +139,68 @@ impl Invalidator<'_> {
 
     /// Gives the entry under `key` the state that the raises in force mean for it, and returns it if it is
     /// still there.
-    pub(super) fn settle(&mut self, key: &Key) -> Option<Arc<LocalEntry>> {
+    pub(super) fn settle(&mut self, key: &Key) -> Option<LocalEntry> {
         let entry = self.store.peek(key)?;
+        self.settle_stored(entry)
+    }
+
+    /// As [`settle`](Self::settle), of an entry that is in the store.
+    pub(super) fn settle_stored(&mut self, entry: LocalEntry) -> Option<LocalEntry> {
         // Some raises may not be published yet.
         let is_settled = self.store.raised.is_unchanged(&entry) && self.writer.index.lagging() == 0;
-        if is_settled { Some(entry) } else { self.settle_entry(key, entry) }
+        if is_settled { Some(entry) } else { self.settle_entry(entry) }
     }
 
-    /// As [`settle`](Self::settle), of the entry that is stored under `key`.
-    pub(super) fn settle_entry(
-        &mut self,
-        key: &Key,
-        entry: Arc<LocalEntry>,
-    ) -> Option<Arc<LocalEntry>> {
+    /// As [`settle_stored`](Self::settle_stored), of one that may be old.
+    pub(super) fn settle_entry(&mut self, entry: LocalEntry) -> Option<LocalEntry> {
         let raised = &self.store.raised;
-        if raised.is_evicted(key, &entry) {
-            self.remove(key);
+        if raised.is_evicted(&entry) {
+            self.remove(entry.key_bytes());
             return None;
         }
-        let generation = raised.generation(key, &entry);
-        let by_wildcards = raised.wildcard_raises(key, &entry);
+        let generation = raised.generation(&entry);
+        let by_wildcards = raised.wildcard_raises(&entry);
         let raises = self.writer.index.raises(entry.links()).chain(by_wildcards);
         let effect = generation::settle(entry.invalidation_state(), generation, raises);
-        self.put_in_effect(effect, key, entry)
+        self.put_in_effect(effect, entry)
     }
 
-    /// Applies an event to one entry.
-    fn invalidate_entry(&mut self, raise: Raise, key: &Key) {
-        let Some(entry) = self.settle(key) else { return };
+    /// Applies an event to one entry that is in the store.
+    fn invalidate_entry(&mut self, raise: Raise, entry: LocalEntry) {
+        let Some(entry) = self.settle_stored(entry) else { return };
         let effect = soft::invalidate(raise, entry.invalidation_state());
         self.writer.merged += u64::from(effect == Invalidation::Merge);
-        self.put_in_effect(effect, key, entry);
+        self.put_in_effect(effect, entry);
     }
 
     /// Returns the entry that is stored then.
-    fn put_in_effect(
-        &mut self,
-        effect: Invalidation,
-        key: &Key,
-        entry: Arc<LocalEntry>,
-    ) -> Option<Arc<LocalEntry>> {
+    fn put_in_effect(&mut self, effect: Invalidation, entry: LocalEntry) -> Option<LocalEntry> {
         match effect {
             Invalidation::Unaffected | Invalidation::Merge => Some(entry),
             // An expired entry answers no reader, so it is not worth keeping.
             Invalidation::SoftStale(proof) if self.writer.time < entry.expires() => {
                 self.writer.soft_stale += 1;
                 let copy = entry.soft_stale(proof, self.chance.unit());
-                let stored = Arc::clone(&copy);
-                self.store.replace_by_soft(&mut self.writer.index, key, &entry, copy);
+                let stored = copy.clone();
+                self.store.replace_by_soft(&mut self.writer.index, &entry, copy);
                 Some(stored)
             }
             Invalidation::SoftStale(_) | Invalidation::Remove => {
-                self.remove(key);
+                self.remove(entry.key_bytes());
                 None
             }
         }
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &[u8]) {
         self.store.remove(&mut self.writer.index, key);
     }
 
     fn invalidate_key(&mut self, event: &Event, raise: Raise, key: &Key) {
-        if !self.renew(event, key) {
-            self.invalidate_entry(raise, key);
+        if !self.renew(event, key)
+            && let Some(entry) = self.store.peek(key)
+        {
+            self.invalidate_entry(raise, entry);
         }
     }
 
@@ -215,19 +210,19 @@ impl Invalidator<'_> {
         let (Some(renewal), Some(epoch)) = (event.renewal(key), self.writer.fence.epoch()) else {
             return false;
         };
-        let old = |entry: &Arc<LocalEntry>| {
+        let old = |entry: &LocalEntry| {
             entry.tau < event.lsn
                 && entry.definition == renewal.definition
-                && !matches!(entry.content, Content::Uncacheable)
+                && !entry.is_uncacheable()
         };
         let Some(entry) = self.settle(key).filter(old) else { return false };
-        let entry = entry.renewed(Entry::renewed(event, renewal), self.writer.time);
+        let entry = entry.renewed(key, Entry::renewed(event, renewal), self.writer.time);
         let offer = Offer { key, tags: &renewal.tags, tau: entry.tau, epoch, stored: None };
         if self.writer.fence.admit(offer) != Verdict::Accept {
             return false;
         }
-        self.remove(key);
-        self.store.insert(&mut self.writer.index, key, entry);
+        self.remove(key.as_bytes());
+        self.store.insert(&mut self.writer.index, entry);
         self.writer.renewals += 1;
         true
     }

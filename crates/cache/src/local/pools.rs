@@ -9,13 +9,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use contract::{Class, Key};
+use contract::Class;
 use parking_lot::Mutex;
-use quick_cache::{Lifecycle, Weighter};
+use quick_cache::Lifecycle;
 
 use super::entry::LocalEntry;
 use super::raised::Raised;
-use super::weight::EntryWeighter;
+use super::stored_key::StoredKey;
+use super::weight::weight;
 
 /// The share of the limit that all pools together may be assured of. The rest guarantees that every shard of
 /// the store has entries to evict.
@@ -77,7 +78,7 @@ struct Accounts {
     /// While set, no entry is pinned.
     unpinned: AtomicBool,
     /// Evicted entries that are still in the tag index. The holder of the tier's mutex removes them.
-    evicted: Mutex<Vec<(Key, Arc<LocalEntry>)>>,
+    evicted: Mutex<Vec<LocalEntry>>,
     /// An entry that an invalidation has made old is not pinned.
     raised: Arc<Raised>,
 }
@@ -106,17 +107,17 @@ impl Pools {
     }
 
     /// Accounts for an entry that is about to be inserted into the store.
-    pub(super) fn add(&self, key: &Key, entry: &Arc<LocalEntry>) {
+    pub(super) fn add(&self, entry: &LocalEntry) {
         let account = self.account(entry.policy.pool);
         account.entries.fetch_add(1, Ordering::Relaxed);
-        account.bytes.fetch_add(EntryWeighter.weight(key, entry), Ordering::Relaxed);
+        account.bytes.fetch_add(weight(entry), Ordering::Relaxed);
     }
 
     /// Accounts for an entry that has left the store.
-    pub(super) fn remove(&self, key: &Key, entry: &Arc<LocalEntry>) {
+    pub(super) fn remove(&self, entry: &LocalEntry) {
         let account = self.account(entry.policy.pool);
         account.entries.fetch_sub(1, Ordering::Relaxed);
-        account.bytes.fetch_sub(EntryWeighter.weight(key, entry), Ordering::Relaxed);
+        account.bytes.fetch_sub(weight(entry), Ordering::Relaxed);
     }
 
     /// Accounts for a store that was cleared.
@@ -149,7 +150,7 @@ impl Pools {
     }
 
     /// Takes the entries that were evicted since the last call.
-    pub(super) fn take_evicted(&self) -> Vec<(Key, Arc<LocalEntry>)> {
+    pub(super) fn take_evicted(&self) -> Vec<LocalEntry> {
         std::mem::take(&mut *self.0.evicted.lock())
     }
 
@@ -173,16 +174,16 @@ impl Pools {
     }
 }
 
-impl Lifecycle<Key, Arc<LocalEntry>> for Pools {
+impl Lifecycle<StoredKey, LocalEntry> for Pools {
     type RequestState = ();
 
-    fn is_pinned(&self, key: &Key, entry: &Arc<LocalEntry>) -> bool {
-        Pools::is_pinned(self, entry.policy.pool) && self.0.raised.is_current(key, entry)
+    fn is_pinned(&self, _: &StoredKey, entry: &LocalEntry) -> bool {
+        Pools::is_pinned(self, entry.policy.pool) && self.0.raised.is_current(entry)
     }
 
     /// Is also called for an entry that is replaced, or that is too large to be accepted.
-    fn on_evict(&self, (): &mut (), key: Key, entry: Arc<LocalEntry>) {
-        self.remove(&key, &entry);
-        self.0.evicted.lock().push((key, entry));
+    fn on_evict(&self, (): &mut (), _: StoredKey, entry: LocalEntry) {
+        self.remove(&entry);
+        self.0.evicted.lock().push(entry);
     }
 }

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,30 +15,26 @@ const LIMIT: u64 = 8 << 20;
 /// Critical entries are assured of a quarter of the limit.
 const QUARTER: Assured = Assured { critical: LIMIT / 4, standard: 0, ephemeral: 0 };
 
-fn entry(pool: Class, bytes: usize, tags: &[&str]) -> Arc<LocalEntry> {
+fn entry(id: u32, pool: Class, bytes: usize, tags: &[&str]) -> LocalEntry {
     let value = Value { head: Bytes::new(), body: vec![b'x'; bytes].into() };
     let entry = Entry {
         tau: Lsn(10),
         content: Content::Present(value),
         tags: tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect(),
         loaded_wall_ms: 0,
+        changes_at: None,
         cost_us: 0,
         ttl: Duration::from_secs(60),
         seen: Lsn(10),
         definition: 0,
     };
-    LocalEntry::new(
-        entry,
-        Mono(0),
-        Mono(u64::MAX),
-        false,
-        EntryPolicy { soft_allowed: false, age_bound: false, pool },
-    )
+    let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool };
+    LocalEntry::new(&key(id), &entry, Mono(0), Mono(u64::MAX), false, policy)
 }
 
 fn fill(local: &Local, ids: std::ops::Range<u32>, pool: Class, bytes: usize) {
     for id in ids {
-        local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH, &[]);
+        local.fill(&key(id), entry(id, pool, bytes, &["all"]), EPOCH, &[]);
     }
 }
 
@@ -65,7 +60,7 @@ fn check(local: &Local) -> [PoolStatus; 3] {
     assert_eq!(pools.iter().map(|pool| pool.entries).sum::<u64>(), status.entries as u64);
     assert_eq!(pools.iter().map(|pool| pool.evictions).sum::<u64>(), status.evictions);
     assert!(status.bytes <= LIMIT, "{} bytes", status.bytes);
-    let indexed = local.writer.lock().index.keys(&Tag::parse("all").unwrap()).len();
+    let indexed = local.writer.lock().index.keys("all").len();
     assert_eq!(indexed, status.entries);
     pools
 }
@@ -112,7 +107,7 @@ fn limit_holds_for_large_assured_entries() {
         let count = (4 * LIMIT as usize / (bytes + 500)) as u32;
         for id in 0..count {
             let pool = [Class::Critical, Class::Standard, Class::Ephemeral][id as usize % 3];
-            local.fill(&key(id), entry(pool, bytes, &["all"]), EPOCH, &[]);
+            local.fill(&key(id), entry(id, pool, bytes, &["all"]), EPOCH, &[]);
             if bytes > 4_000 {
                 check(&local);
             }

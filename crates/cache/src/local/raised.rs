@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use coherence::generation::is_dropped;
 use coherence::{Generation, Raise, Subject};
-use contract::Key;
 use parking_lot::RwLock;
 
 use super::entry::LocalEntry;
@@ -29,8 +28,8 @@ struct Wildcard {
 }
 
 impl Wildcard {
-    fn concerns(&self, key: &Key, entry: &LocalEntry) -> bool {
-        entry.stamp() < self.stamp && self.subject.concerns(key, &entry.tags)
+    fn concerns(&self, entry: &LocalEntry) -> bool {
+        entry.stamp() < self.stamp && entry.is_named_by(&self.subject)
     }
 }
 
@@ -59,14 +58,14 @@ impl Raised {
     }
 
     /// Returns whether no raise in force has made the entry old.
-    pub(super) fn is_current(&self, key: &Key, entry: &LocalEntry) -> bool {
+    pub(super) fn is_current(&self, entry: &LocalEntry) -> bool {
         if self.is_unchanged(entry) {
             return true;
         }
         // Read before the raises: a later one is for the next check.
         let stamp = self.stamp();
-        let is_old = self.is_evicted(key, entry)
-            || self.generation(key, entry).outdates(entry.tau, entry.is_soft());
+        let is_old =
+            self.is_evicted(entry) || self.generation(entry).outdates(entry.tau, entry.is_soft());
         if !is_old {
             entry.set_stamp(stamp);
         }
@@ -79,10 +78,10 @@ impl Raised {
     }
 
     /// Returns whether the entry was dropped, or evicted by a tag or wildcard.
-    pub(super) fn is_evicted(&self, key: &Key, entry: &LocalEntry) -> bool {
+    pub(super) fn is_evicted(&self, entry: &LocalEntry) -> bool {
         let by_wildcard = || {
             self.any_wildcard(entry, |wildcard| {
-                wildcard.raise.is_none() && wildcard.concerns(key, entry)
+                wildcard.raise.is_none() && wildcard.concerns(entry)
             })
         };
         self.is_dropped(entry)
@@ -92,20 +91,18 @@ impl Raised {
 
     /// Returns whether nothing is left of an entry that is not [current](Self::is_current), not even a soft-stale
     /// one.
-    pub(super) fn is_removed(&self, key: &Key, entry: &LocalEntry) -> bool {
-        entry.is_soft()
-            || self.is_evicted(key, entry)
-            || entry.tau < self.generation(key, entry).hard
+    pub(super) fn is_removed(&self, entry: &LocalEntry) -> bool {
+        entry.is_soft() || self.is_evicted(entry) || entry.tau < self.generation(entry).hard
     }
 
     /// Returns the newest raises that concern the entry.
-    pub(super) fn generation(&self, key: &Key, entry: &LocalEntry) -> Generation {
+    pub(super) fn generation(&self, entry: &LocalEntry) -> Generation {
         let mut generation = Generation::default();
         for cell in entry.cells() {
             generation = generation.merged(cell.generation());
         }
         self.any_wildcard(entry, |wildcard| {
-            if let Some(raise) = wildcard.raise.filter(|_| wildcard.concerns(key, entry)) {
+            if let Some(raise) = wildcard.raise.filter(|_| wildcard.concerns(entry)) {
                 generation = generation.raised(raise);
             }
             false
@@ -114,10 +111,10 @@ impl Raised {
     }
 
     /// Returns the events of wildcards that concern the entry.
-    pub(super) fn wildcard_raises(&self, key: &Key, entry: &LocalEntry) -> Vec<Raise> {
+    pub(super) fn wildcard_raises(&self, entry: &LocalEntry) -> Vec<Raise> {
         let mut raises = Vec::new();
         self.any_wildcard(entry, |wildcard| {
-            raises.extend(wildcard.raise.filter(|_| wildcard.concerns(key, entry)));
+            raises.extend(wildcard.raise.filter(|_| wildcard.concerns(entry)));
             false
         });
         raises

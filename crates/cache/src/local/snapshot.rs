@@ -1,6 +1,5 @@
 //! Questions about several entries.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coherence::atomic::Span;
@@ -25,7 +24,7 @@ pub(crate) struct LocalSnapshot {
     pub(crate) applied: Lsn,
     pub(crate) proven: Option<Mono>,
     /// In the order of the keys. Expiry is not checked.
-    pub(crate) entries: Vec<Option<Arc<LocalEntry>>>,
+    pub(crate) entries: Vec<Option<LocalEntry>>,
 }
 
 impl LocalSnapshot {
@@ -65,11 +64,10 @@ impl Local {
     /// or removed meanwhile may be counted or not.
     pub(crate) fn survey(&self, subjects: &[Subject], now: Mono) -> Survey {
         let mut survey = Survey::default();
-        for (key, entry) in self.store.iter() {
-            let meant = subjects.iter().any(|subject| subject.concerns(&key, &entry.tags));
-            let is_current = || self.store.raised.is_current(&key, &entry);
-            if meant && now < entry.expires() && is_current() {
-                survey.count(&key);
+        for entry in self.store.iter() {
+            let meant = subjects.iter().any(|subject| entry.is_named_by(subject));
+            if meant && now < entry.expires() && self.store.raised.is_current(&entry) {
+                survey.count(&entry.key());
             }
         }
         survey
@@ -82,24 +80,24 @@ impl Local {
         for subject in &event.subjects {
             let left = limit - found.len();
             // A soft-stale entry was invalidated by an earlier event.
-            let old = |key: &Key, entry: &LocalEntry| {
-                entry.tau < event.lsn
-                    && !entry.is_soft()
-                    && self.store.raised.is_current(key, entry)
+            let is_old = |entry: &LocalEntry| {
+                entry.tau < event.lsn && !entry.is_soft() && self.store.raised.is_current(entry)
             };
-            let is_old = |key: &Key| self.store.peek(key).is_some_and(|entry| old(key, &entry));
             match subject {
-                Subject::Key(key) => found.extend(Some(key).filter(|key| is_old(key)).cloned()),
+                Subject::Key(key) => {
+                    let is_old = self.store.peek(key).is_some_and(|entry| is_old(&entry));
+                    found.extend(is_old.then(|| key.clone()));
+                }
                 Subject::Tag(tag) => {
                     let writer = self.writer.lock();
-                    let keys = writer.index.standing(tag).take(MAX_VISITS);
-                    found.extend(keys.filter(|key| is_old(key)).take(left).cloned());
+                    let entries = writer.index.standing(tag.as_str()).take(MAX_VISITS);
+                    let old = entries.filter(|entry| is_old(entry)).take(left);
+                    found.extend(old.map(LocalEntry::key));
                 }
                 subject => {
                     let entries = self.store.iter().take(MAX_VISITS);
-                    let named = entries.filter(|(key, entry)| subject.concerns(key, &entry.tags));
-                    let named = named.filter(|(key, entry)| old(key, entry));
-                    found.extend(named.map(|(key, _)| key).take(left));
+                    let old = entries.filter(|entry| entry.is_named_by(subject) && is_old(entry));
+                    found.extend(old.take(left).map(|entry| entry.key()));
                 }
             }
             if found.len() >= limit {

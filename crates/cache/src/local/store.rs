@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use contract::Key;
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder};
 
 use super::entry::LocalEntry;
 use super::pools::{Assured, POOLS, PoolStatus, Pools};
 use super::raised::Raised;
+use super::stored_key::StoredKey;
 use super::tag_index::{DiscardedIndex, TagIndex};
-use super::weight::{EntryWeighter, layout};
+use super::weight::{EntryWeighter, layout, weight};
 
-type Entries = Cache<Key, Arc<LocalEntry>, EntryWeighter, DefaultHashBuilder, Pools>;
+type Entries = Cache<StoredKey, LocalEntry, EntryWeighter, DefaultHashBuilder, Pools>;
 
 /// The entries. All methods that change them take the index, which is behind the tier's mutex; the others
 /// take no lock of this crate.
@@ -47,55 +48,55 @@ impl Store {
 
     /// Returns the entry and counts a use of it.
     #[inline]
-    pub(super) fn get(&self, key: &Key) -> Option<Arc<LocalEntry>> {
-        self.entries.get(key)
+    pub(super) fn get(&self, key: &Key) -> Option<LocalEntry> {
+        self.entries.get(key.as_bytes())
     }
 
     /// Returns the entry without counting a use.
-    pub(super) fn peek(&self, key: &Key) -> Option<Arc<LocalEntry>> {
-        self.entries.peek(key)
+    pub(super) fn peek(&self, key: &Key) -> Option<LocalEntry> {
+        self.entries.peek(key.as_bytes())
+    }
+
+    /// Returns the entry that is stored under the key of `entry`, without counting a use.
+    pub(super) fn peek_like(&self, entry: &LocalEntry) -> Option<LocalEntry> {
+        self.entries.peek(entry.key_bytes())
     }
 
     /// Returns the entries one by one. Holds no lock in between.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Arc<LocalEntry>)> + Send {
-        self.entries.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = LocalEntry> + Send {
+        self.entries.iter().map(|(_, entry)| entry)
     }
 
     /// Adds an entry to the store and the index, in place of the one under its key.
-    pub(super) fn insert(&self, index: &mut TagIndex, key: &Key, entry: Arc<LocalEntry>) {
+    pub(super) fn insert(&self, index: &mut TagIndex, entry: LocalEntry) {
         // First, so that a value which is loaded again stays the only entry of its tags.
-        if let Some(replaced) = self.entries.peek(key).filter(|old| !self.raised.is_dropped(old)) {
+        if let Some(replaced) = self.peek_like(&entry).filter(|old| !self.raised.is_dropped(old)) {
             index.remove(replaced.take_links());
         }
-        let (links, cells) = index.insert(key, &entry.tags, entry.is_soft());
+        let (links, cells) = index.insert(&entry);
         entry.set_links(links, cells);
-        self.put(index, key, entry);
+        self.put(index, entry);
     }
 
     /// Replaces `old` by its soft-stale copy, which takes its place in the index too.
-    pub(super) fn replace_by_soft(
-        &self,
-        index: &mut TagIndex,
-        key: &Key,
-        old: &LocalEntry,
-        copy: Arc<LocalEntry>,
-    ) {
+    pub(super) fn replace_by_soft(&self, index: &mut TagIndex, old: &LocalEntry, copy: LocalEntry) {
         let links = old.take_links();
-        index.make_soft(links);
-        copy.set_links(links, old.cells().into());
-        self.put(index, key, copy);
+        index.replace_by_soft(links, &copy);
+        copy.set_links(links, old.cells().to_vec());
+        self.put(index, copy);
     }
 
-    fn put(&self, index: &mut TagIndex, key: &Key, entry: Arc<LocalEntry>) {
+    fn put(&self, index: &mut TagIndex, entry: LocalEntry) {
         entry.set_stamp(self.raised.stamp());
         let pool = entry.policy.pool;
-        let bytes = EntryWeighter.weight(key, &entry);
-        self.pools.add(key, &entry);
+        let bytes = weight(&entry);
+        self.pools.add(&entry);
+        let (key, stored) = (StoredKey::of(&entry), entry.clone());
         // A shard in which every entry is pinned would accept an entry of any size.
         if bytes <= self.large {
-            self.entries.insert_with_lifecycle(key.clone(), entry, &mut ());
+            self.entries.insert_with_lifecycle(key, stored, &mut ());
         } else {
-            self.pools.unpinned(|| self.entries.insert_with_lifecycle(key.clone(), entry, &mut ()));
+            self.pools.unpinned(|| self.entries.insert_with_lifecycle(key, stored, &mut ()));
         }
         if self.pools.bytes() > self.capacity {
             // A shard has accepted too much. The limit takes precedence over the pools.
@@ -103,21 +104,21 @@ impl Store {
         }
         if self.pools.is_pinned(pool) {
             // A first use moves the entry out of the queue that evictions are taken from.
-            drop(self.entries.get(key));
+            drop(self.entries.get(entry.key_bytes()));
         }
         // Contains replaced entries and entries that were too large to be accepted, too.
-        for (gone_key, gone) in self.pools.take_evicted() {
+        for gone in self.pools.take_evicted() {
             self.unindex(index, &gone);
-            if gone_key != *key && self.raised.is_current(&gone_key, &gone) {
+            if gone.key_bytes() != entry.key_bytes() && self.raised.is_current(&gone) {
                 self.pools.count_eviction(gone.policy.pool);
             }
         }
     }
 
     /// Removes the entry under `key`.
-    pub(super) fn remove(&self, index: &mut TagIndex, key: &Key) {
-        if let Some((key, gone)) = self.entries.remove(key) {
-            self.pools.remove(&key, &gone);
+    pub(super) fn remove(&self, index: &mut TagIndex, key: &[u8]) {
+        if let Some((_, gone)) = self.entries.remove(key) {
+            self.pools.remove(&gone);
             self.unindex(index, &gone);
         }
     }

@@ -4,10 +4,8 @@
 //! It proves nothing and no reader waits for it: readers check the entries that it has not reached. It gives the memory back.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use contract::Key;
 use parking_lot::MutexGuard;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
@@ -37,7 +35,7 @@ pub(crate) struct Sweep<'a> {
 struct Pass<'a> {
     /// The number of raises at its begin. It settles the entries that they have made old.
     began: u64,
-    entries: Box<dyn Iterator<Item = (Key, Arc<LocalEntry>)> + Send + 'a>,
+    entries: Box<dyn Iterator<Item = LocalEntry> + Send + 'a>,
 }
 
 impl Local {
@@ -102,12 +100,15 @@ impl<'a> Sweep<'a> {
         let visited: Vec<_> = pass.entries.by_ref().take(limit).collect();
         let is_end = visited.len() < limit;
         let mut writer = local.writer.lock();
-        writer.sweep.visited(pass.began, visited.iter().map(|(_, entry)| entry.stamp()));
+        writer.sweep.visited(pass.began, visited.iter().map(LocalEntry::stamp));
         let mut invalidator = local.invalidator(&mut writer);
-        let is_old =
-            |(key, entry): &&(Key, Arc<LocalEntry>)| !local.store.raised.is_current(key, entry);
-        for (key, _) in visited.iter().filter(is_old) {
-            invalidator.settle(key);
+        for entry in visited {
+            // It may have been replaced or removed since the pass has come by.
+            if !local.store.raised.is_current(&entry)
+                && let Some(stored) = local.store.peek_like(&entry)
+            {
+                invalidator.settle_entry(stored);
+            }
         }
         if is_end {
             local.store.raised.forget_wildcards(pass.began);

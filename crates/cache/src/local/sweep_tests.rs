@@ -1,15 +1,13 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coherence::{Cause, Followed, Lsn, Mono, Refusal, SlidingTtl, Subject, Verdict};
 use contract::{Class, Pattern, Tag};
 
 use super::*;
-use crate::entry::{Content, Entry, Value};
+use crate::entry::{Content, Entry};
 use crate::local::entry::EntryPolicy;
 use crate::local::pools::Assured;
-use crate::local::tests::{EPOCH, batch, key, local_with};
+use crate::local::tests::{EPOCH, batch, entry_with, key, local_with};
 use crate::shared::Touch;
 
 const ENTRIES: u32 = 1_000;
@@ -22,22 +20,6 @@ fn tagged(name: &str) -> Subject {
     Subject::Tag(tag(name))
 }
 
-fn entry(tau: u64, tags: &[&str], soft_allowed: bool) -> Arc<LocalEntry> {
-    let value = Value { head: Bytes::new(), body: Bytes::from_static(b"12345678") };
-    let entry = Entry {
-        tau: Lsn(tau),
-        content: Content::Present(value),
-        tags: tags.iter().map(|name| tag(name)).collect(),
-        loaded_wall_ms: 0,
-        cost_us: 0,
-        ttl: Duration::from_secs(60),
-        seen: Lsn(tau),
-        definition: 0,
-    };
-    let policy = EntryPolicy { soft_allowed, age_bound: false, pool: Class::Standard };
-    LocalEntry::new(entry, Mono(0), Mono(u64::MAX), false, policy)
-}
-
 /// Creates a tier at position 10, proven as of time 100, that settles `at_once` entries with an event, with a
 /// thousand entries of the tags `all` and `own-<id>`.
 fn local(at_once: usize, soft_allowed: bool) -> Local {
@@ -46,7 +28,8 @@ fn local(at_once: usize, soft_allowed: bool) -> Local {
     local.sample(EPOCH.log(), Mono(100), Lsn(10));
     for id in 0..ENTRIES {
         let own = format!("own-{id}");
-        let verdict = local.fill(&key(id), entry(10, &["all", &own], soft_allowed), EPOCH, &[]);
+        let verdict =
+            local.fill(&key(id), entry_with(id, 10, &["all", &own], soft_allowed), EPOCH, &[]);
         assert_eq!(verdict, Verdict::Accept);
     }
     local
@@ -74,7 +57,7 @@ fn old_entries_unserved_before_their_removal() {
         Subject::Everything,
     ] {
         let local = local(4, false);
-        local.fill(&key(5_000), entry(12, &["all", "own-5000"], false), EPOCH, &[]);
+        local.fill(&key(5_000), entry_with(5_000, 12, &["all", "own-5000"], false), EPOCH, &[]);
         let applied = local.apply(&batch(10, 11, vec![subject.clone()]), Mono(1), true);
         assert_eq!(applied, Followed::Applied);
         assert!(stored(&local) > 900, "most are still in memory: {subject}");
@@ -103,7 +86,7 @@ fn eviction_counts_before_the_removal() {
         assert_eq!((served(&local), stored(&local) > 900), (0, true), "{subject}");
         assert_eq!(local.status(Mono(1)).entries, 0, "{subject}");
         // An eviction has no position: the value may be stored again.
-        let again = local.fill(&key(1), entry(10, &["all"], true), EPOCH, &[]);
+        let again = local.fill(&key(1), entry_with(1, 10, &["all"], true), EPOCH, &[]);
         assert_eq!(again, Verdict::Accept);
         assert_eq!(served(&local), 1, "{subject}");
         finish(&local);
@@ -116,7 +99,7 @@ fn tag_raised_again_behind_a_larger_one_is_in_force() {
     let local = local(4, false);
     let refill = |tau| {
         for id in 5_000..5_010 {
-            local.fill(&key(id), entry(tau, &["small"], false), EPOCH, &[]);
+            local.fill(&key(id), entry_with(id, tau, &["small"], false), EPOCH, &[]);
         }
     };
     refill(10);
@@ -139,7 +122,7 @@ fn reset_leaves_nothing_to_readers() {
     assert_eq!((served(&local), stored(&local)), (0, ENTRIES as usize));
     local.apply(&batch(0, 5, Vec::new()), Mono(1), true);
     // The new epoch's log is behind the old one's; the dropped entry does not refuse the fill.
-    let fill = local.fill(&key(1), entry(5, &["all"], false), EPOCH, &[]);
+    let fill = local.fill(&key(1), entry_with(1, 5, &["all"], false), EPOCH, &[]);
     assert_eq!(fill, Verdict::Accept);
     assert_eq!(served(&local), 1);
     assert!(local.status(Mono(1)).entries <= 1);
@@ -201,7 +184,7 @@ fn purge_of_soft_stale_entries_counts_before_the_removal() {
 fn lagging_entry_not_renewed_or_kept_by_fills() {
     let local = local(0, false);
     local.apply(&batch(10, 12, vec![tagged("all")]), Mono(1), true);
-    let late = local.fill(&key(1), entry(11, &["all"], false), EPOCH, &[]);
+    let late = local.fill(&key(1), entry_with(1, 11, &["all"], false), EPOCH, &[]);
     assert_eq!(late, Verdict::Refuse(Refusal::Tombstone));
     let mut renewing = batch(12, 13, vec![Subject::Key(key(2))]);
     renewing.events[0].renewals = vec![coherence::Renewal {
@@ -213,7 +196,10 @@ fn lagging_entry_not_renewed_or_kept_by_fills() {
     }];
     local.apply(&renewing, Mono(2), true);
     assert_eq!((served(&local), local.status(Mono(2)).renewals), (0, 0));
-    assert_eq!(local.fill(&key(1), entry(13, &["all"], false), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(
+        local.fill(&key(1), entry_with(1, 13, &["all"], false), EPOCH, &[]),
+        Verdict::Accept
+    );
     finish(&local);
     assert_eq!((served(&local), stored(&local)), (1, 1));
 }
@@ -222,10 +208,11 @@ fn lagging_entry_not_renewed_or_kept_by_fills() {
 fn uncacheable_entry_outlives_earlier_events() {
     let local = local(0, false);
     local.apply(&batch(10, 12, vec![tagged("all")]), Mono(1), true);
-    let value = Entry { content: Content::Uncacheable, ..Entry::clone(&entry(9, &["all"], false)) };
+    let value =
+        Entry { content: Content::Uncacheable, ..entry_with(1, 9, &["all"], false).to_entry() };
     let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: Class::Standard };
-    let uncacheable = LocalEntry::new(value, Mono(0), Mono(u64::MAX), false, policy);
-    local.insert_uncacheable(&key(1), uncacheable);
+    let uncacheable = LocalEntry::new(&key(1), &value, Mono(0), Mono(u64::MAX), false, policy);
+    local.insert_uncacheable(uncacheable);
     local.evict(&[tagged("own-3")]);
     assert!(local.get(&key(1)).is_some(), "the event was applied before");
     local.apply(&batch(12, 13, vec![tagged("all")]), Mono(1), true);
@@ -249,7 +236,10 @@ fn wildcard_spares_entries_stored_later() {
     let local = local(0, false);
     let wildcard = Subject::KeysLike(Pattern::of_keys("v1:catalog:*").unwrap());
     local.apply(&batch(10, 12, vec![wildcard]), Mono(1), true);
-    assert_eq!(local.fill(&key(1), entry(12, &["all"], false), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(
+        local.fill(&key(1), entry_with(1, 12, &["all"], false), EPOCH, &[]),
+        Verdict::Accept
+    );
     local.apply(&batch(12, 13, vec![tagged("own-5")]), Mono(1), true);
     assert_eq!(served(&local), 1);
     finish(&local);
@@ -263,10 +253,10 @@ fn old_entry_with_sliding_ttl_stays_absent() {
     let ttl = SlidingTtl { length: Duration::from_secs(60), cap: Mono(u64::MAX) };
     let touch = Touch::within(Duration::MAX);
     let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: Class::Standard };
-    let value = Entry::clone(&entry(10, &["all"], false));
-    let times = (Mono(0), Mono(0));
-    let sliding = LocalEntry::with_sliding_ttl(value, times, Mono(0), false, (policy, touch, ttl));
-    local.fill(&key(1), Arc::clone(&sliding), EPOCH, &[]);
+    let value = entry_with(1, 10, &["all"], false).to_entry();
+    let (times, life) = ((Mono(0), Mono(0)), (policy, touch, ttl));
+    let sliding = LocalEntry::with_sliding_ttl(&key(1), &value, times, Mono(0), false, life);
+    local.fill(&key(1), sliding.clone(), EPOCH, &[]);
     local.apply(&batch(10, 12, vec![tagged("all")]), Mono(1), true);
     sliding.record_use(Mono(30_000_000_000), |end| end);
     assert!(local.get(&key(1)).is_none());
@@ -374,7 +364,7 @@ mod differential {
                         let tags = [tags[0].as_str(), tags[1].as_str()];
                         let tau = position - behind;
                         let fill = |local: &Local| {
-                            local.fill(&key(id), entry(tau, &tags, id % 4 > 0), EPOCH, &[])
+                            local.fill(&key(id), entry_with(id, tau, &tags, id % 4 > 0), EPOCH, &[])
                         };
                         prop_assert_eq!(fill(&eager), fill(&lazy));
                     }

@@ -1,8 +1,8 @@
-//! The index from tags to the keys of the entries that carry them.
+//! The index from tags to the entries that carry them.
 //!
 //! A link joins one entry to one tag. It is on a doubly linked list of its tag, so that the removal of one
 //! entry of a tag with a million entries needs no search, and on the chain of its entry. Links are stored in
-//! one [slab](super::slab) and refer to each other by number: 40 bytes per entry and tag.
+//! one [slab](super::slab) and refer to each other by number: 32 bytes per entry and tag.
 //!
 //! The first entry of a tag has a [sole link](Sole), which is on no list: an invalidation of the tag is applied to that
 //! entry at once, like one of its key. So a tag of one entry, such as that of its row, needs neither lists nor a
@@ -15,12 +15,12 @@
 use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 
-use coherence::{Lsn, Raise};
-use contract::{Key, Tag};
-
+use super::entry::LocalEntry;
+use super::links::Links;
 use super::slab::{DiscardedSlab, NONE, Slab};
 use super::tag_cell::TagCell;
 use super::tag_table::TagTable;
+use coherence::{Lsn, Raise};
 
 /// The number of events that a tag remembers while entries lag behind. An entry that lacks a forgotten event
 /// only is removed instead of becoming soft-stale.
@@ -33,30 +33,9 @@ const SOLE: u32 = 1 << 31;
 const STANDING: usize = 0;
 const SOFT: usize = 1;
 
-/// The first link of an entry. Needed to remove the entry from the index.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Links(u32);
-
-impl Links {
-    /// The links of an entry without tags.
-    pub(super) const NONE: Self = Self(NONE);
-}
-
-impl From<u32> for Links {
-    fn from(first: u32) -> Self {
-        Self(first)
-    }
-}
-
-impl From<Links> for u32 {
-    fn from(links: Links) -> Self {
-        links.0
-    }
-}
-
 #[derive(Debug)]
 struct Link {
-    key: Key,
+    entry: LocalEntry,
     group: u32,
     prev: u32,
     next: u32,
@@ -70,10 +49,17 @@ struct Link {
 /// The link of the entry that was the first of its tag.
 #[derive(Debug)]
 struct Sole {
-    key: Key,
-    tag: Tag,
+    entry: LocalEntry,
+    /// The tag's place among those of the entry.
+    tag: u32,
     /// The next link of the same entry.
     sibling: u32,
+}
+
+impl Sole {
+    fn has_tag(&self, tag: &str) -> bool {
+        self.entry.tags().nth(self.tag as usize) == Some(tag)
+    }
 }
 
 /// A list of the links of one tag.
@@ -96,7 +82,7 @@ impl Default for List {
 
 #[derive(Debug)]
 struct Group {
-    tag: Tag,
+    tag: Box<str>,
     cell: Arc<TagCell>,
     lists: [List; 2],
     /// The sole link of the tag, while its entry is there.
@@ -127,10 +113,10 @@ pub(super) struct TagIndex {
 }
 
 /// The effect of an invalidation on the index.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Raising {
     /// The entry that the caller has to apply the event to.
-    pub(super) sole: Option<Key>,
+    pub(super) sole: Option<LocalEntry>,
     /// The entries that were soft-stale already, and stay so.
     pub(super) merged: usize,
     /// Whether the tag was in the queue before, so that the queue's length does not show the invalidation.
@@ -138,36 +124,31 @@ pub(super) struct Raising {
 }
 
 /// The effect of an eviction on the index.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Evicting {
     /// The entry that the caller has to remove.
-    pub(super) sole: Option<Key>,
+    pub(super) sole: Option<LocalEntry>,
     /// Whether there are other entries.
     pub(super) has_others: bool,
 }
 
 impl TagIndex {
-    /// Adds `key` under each of `tags`. Returns the links, and the cells of the tags that have other entries.
-    pub(super) fn insert(
-        &mut self,
-        key: &Key,
-        tags: &[Tag],
-        is_soft: bool,
-    ) -> (Links, Box<[Arc<TagCell>]>) {
-        let list = if is_soft { SOFT } else { STANDING };
+    /// Adds an entry under each of its tags. Returns the links, and the cells of the tags that have other entries.
+    pub(super) fn insert(&mut self, entry: &LocalEntry) -> (Links, Vec<Arc<TagCell>>) {
+        let list = if entry.is_soft() { SOFT } else { STANDING };
         let mut first = NONE;
-        let mut cells = Vec::with_capacity(tags.len());
-        for tag in tags {
-            let Some(at) = self.find(tag) else {
-                let sole = Sole { key: key.clone(), tag: tag.clone(), sibling: first };
+        let mut cells = Vec::new();
+        for (tag, text) in (0..).zip(entry.tags()) {
+            let Some(at) = self.find(text) else {
+                let sole = Sole { entry: entry.clone(), tag, sibling: first };
                 first = self.soles.insert(sole) | SOLE;
-                self.tags.insert(tag, first);
+                self.tags.insert(text, first);
                 continue;
             };
-            let group = if is_sole(at) { self.form_group(tag, at) } else { at };
+            let group = if is_sole(at) { self.form_group(text, at) } else { at };
             cells.push(Arc::clone(&self.groups[group].cell));
             let link = Link {
-                key: key.clone(),
+                entry: entry.clone(),
                 group,
                 prev: NONE,
                 next: NONE,
@@ -178,12 +159,12 @@ impl TagIndex {
             first = self.links.insert(link);
             self.push(first, list);
         }
-        (Links(first), cells.into())
+        (Links::from(first), cells)
     }
 
     /// Removes the entry with these links.
     pub(super) fn remove(&mut self, links: Links) {
-        let mut at = links.0;
+        let mut at = u32::from(links);
         while at != NONE {
             let next = self.sibling(at);
             if is_sole(at) {
@@ -199,22 +180,27 @@ impl TagIndex {
     }
 
     fn remove_sole(&mut self, at: u32) {
-        let Some(sole) = self.soles.get(at & !SOLE) else { return };
-        match self.find(&sole.tag) {
+        let Some(Sole { entry, tag, .. }) = self.soles.get(at & !SOLE) else { return };
+        let (entry, tag) = (entry.clone(), *tag as usize);
+        let text = entry.tags().nth(tag).expect("the entry has the tag");
+        match self.find(text) {
             Some(group) if !is_sole(group) => {
                 self.groups[group].sole = NONE;
                 self.retire_if_empty(group);
             }
-            _ => self.tags.remove(&sole.tag, at),
+            _ => self.tags.remove(text, at),
         }
         self.soles.remove(at & !SOLE);
     }
 
-    /// Moves the entry with these links to the soft-stale ones.
-    pub(super) fn make_soft(&mut self, links: Links) {
-        let mut at = links.0;
+    /// Puts a soft-stale copy in the place of the entry with these links.
+    pub(super) fn replace_by_soft(&mut self, links: Links, copy: &LocalEntry) {
+        let mut at = u32::from(links);
         while at != NONE {
-            if !is_sole(at) {
+            if is_sole(at) {
+                self.soles[at & !SOLE].entry = copy.clone();
+            } else {
+                self.links[at].entry = copy.clone();
                 self.unlink(at);
                 self.push(at, SOFT);
             }
@@ -223,7 +209,7 @@ impl TagIndex {
     }
 
     /// Puts an event about `tag` in force.
-    pub(super) fn raise(&mut self, tag: &Tag, raise: Raise) -> Raising {
+    pub(super) fn raise(&mut self, tag: &str, raise: Raise) -> Raising {
         let Some(at) = self.find(tag) else { return Raising::default() };
         let sole = self.sole_of(at).cloned();
         let is_raised = |group: &Group| group.cell.generation().is_raised_by(raise);
@@ -244,7 +230,7 @@ impl TagIndex {
     }
 
     /// Puts an eviction of `tag` in force. Entries with a lower stamp are evicted.
-    pub(super) fn evict(&mut self, tag: &Tag, stamp: u64) -> Evicting {
+    pub(super) fn evict(&mut self, tag: &str, stamp: u64) -> Evicting {
         let Some(at) = self.find(tag) else { return Evicting::default() };
         let sole = self.sole_of(at).cloned();
         let has_others = self.has_links(at);
@@ -260,10 +246,10 @@ impl TagIndex {
         !is_sole(at) && self.groups[at].has_links()
     }
 
-    /// Returns the key of the sole link among what a tag's number stands for.
-    fn sole_of(&self, at: u32) -> Option<&Key> {
+    /// Returns the entry of the sole link of a tag with this number.
+    fn sole_of(&self, at: u32) -> Option<&LocalEntry> {
         let sole = if is_sole(at) { at } else { self.groups[at].sole };
-        self.soles.get(sole & !SOLE).filter(|_| sole != NONE).map(|sole| &sole.key)
+        self.soles.get(sole & !SOLE).filter(|_| sole != NONE).map(|sole| &sole.entry)
     }
 
     /// Makes all links of a group lag, the soft-stale ones if that is said. Returns whether the group was in the
@@ -287,8 +273,8 @@ impl TagIndex {
     }
 
     /// Returns the newest event about one of the tags.
-    pub(super) fn newest(&self, tags: &[Tag]) -> Lsn {
-        let groups = tags.iter().filter_map(|tag| self.find(tag)).filter(|at| !is_sole(*at));
+    pub(super) fn newest<'a>(&self, tags: impl Iterator<Item = &'a str>) -> Lsn {
+        let groups = tags.filter_map(|tag| self.find(tag)).filter(|at| !is_sole(*at));
         let newest = groups.map(|at| self.groups[at].cell.generation().newest);
         newest.max().unwrap_or_default()
     }
@@ -304,15 +290,15 @@ impl TagIndex {
         self.queue.len()
     }
 
-    /// Returns the key of an entry that lags behind an invalidation. The caller settles the entry.
-    pub(super) fn take_lagging(&mut self) -> Option<Key> {
+    /// Returns an entry that lags behind an invalidation. The caller settles it.
+    pub(super) fn take_lagging(&mut self) -> Option<LocalEntry> {
         self.drop_settled();
         let group = &self.groups[*self.queue.last()?];
         let list = group.lists.iter().position(|list| list.lagging > 0)?;
         let at = group.lists[list].tail;
         self.unlink(at);
         self.push(at, list);
-        Some(self.links[at].key.clone())
+        Some(self.links[at].entry.clone())
     }
 
     /// Drops the groups without lagging links from the end of the queue.
@@ -331,31 +317,31 @@ impl TagIndex {
     /// Returns the events that may have left the entry with these links soft-stale.
     pub(super) fn raises(&self, links: Links) -> impl Iterator<Item = Raise> {
         let next = |at: &u32| Some(self.sibling(*at));
-        let links = std::iter::successors(Some(links.0), next).take_while(|at| *at != NONE);
+        let links =
+            std::iter::successors(Some(u32::from(links)), next).take_while(|at| *at != NONE);
         let links = links.filter_map(|at| self.links.get(at));
         let raises = links.filter_map(|link| self.raises.get(&link.group));
         raises.flatten().copied()
     }
 
-    /// Returns the keys of the entries under `tag` that are not soft-stale, the last stored first, and that of its
-    /// sole link.
-    pub(super) fn standing(&self, tag: &Tag) -> impl Iterator<Item = &Key> {
+    /// Returns the entries under `tag` that are not soft-stale, the last stored first, and that of its sole link.
+    pub(super) fn standing(&self, tag: &str) -> impl Iterator<Item = &LocalEntry> {
         let sole = self.find(tag).and_then(|at| self.sole_of(at));
-        self.keys_of(tag, STANDING).chain(sole)
+        self.entries_of(tag, STANDING).chain(sole)
     }
 
     /// Returns all keys under `tag`.
     #[cfg(test)]
-    pub(super) fn keys(&self, tag: &Tag) -> Vec<Key> {
-        self.standing(tag).chain(self.keys_of(tag, SOFT)).cloned().collect()
+    pub(super) fn keys(&self, tag: &str) -> Vec<contract::Key> {
+        self.standing(tag).chain(self.entries_of(tag, SOFT)).map(LocalEntry::key).collect()
     }
 
-    fn keys_of(&self, tag: &Tag, list: usize) -> impl Iterator<Item = &Key> {
+    fn entries_of(&self, tag: &str, list: usize) -> impl Iterator<Item = &LocalEntry> {
         let group = self.find(tag).filter(|at| !is_sole(*at)).map(|at| &self.groups[at]);
         let first = group.map_or(NONE, |group| group.lists[list].head);
         let next = |at: &u32| self.links.get(*at).map(|link| link.next);
         let links = std::iter::successors(Some(first), next).take_while(|at| *at != NONE);
-        links.map(|at| &self.links[at].key)
+        links.map(|at| &self.links[at].entry)
     }
 
     /// Returns the number of tags.
@@ -409,12 +395,11 @@ impl TagIndex {
     }
 
     /// Returns the number of a tag: that of its sole link, or of its group.
-    fn find(&self, tag: &Tag) -> Option<u32> {
-        let tag_of = |at: u32| match is_sole(at) {
-            true => &self.soles[at & !SOLE].tag,
-            false => &self.groups[at].tag,
-        };
-        self.tags.find(tag, |at| tag_of(at) == tag)
+    fn find(&self, tag: &str) -> Option<u32> {
+        self.tags.find(tag, |at| match is_sole(at) {
+            true => self.soles[at & !SOLE].has_tag(tag),
+            false => &*self.groups[at].tag == tag,
+        })
     }
 
     /// Returns the next link of the same entry.
@@ -426,9 +411,9 @@ impl TagIndex {
     }
 
     /// Makes the group of a tag that has had a sole link only.
-    fn form_group(&mut self, tag: &Tag, sole: u32) -> u32 {
+    fn form_group(&mut self, tag: &str, sole: u32) -> u32 {
         let (cell, lists) = (Arc::default(), Default::default());
-        let at = self.groups.insert(Group { tag: tag.clone(), cell, lists, sole });
+        let at = self.groups.insert(Group { tag: tag.into(), cell, lists, sole });
         self.tags.renumber(tag, sole, at);
         at
     }

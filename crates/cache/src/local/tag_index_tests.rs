@@ -4,13 +4,25 @@ use coherence::Lsn;
 use proptest::prelude::*;
 
 use super::*;
+use crate::local::tests::entry_with;
 
-fn key(id: u8) -> Key {
-    Key::parse(&format!("v1:catalog:price:{id}")).expect("a key")
+fn tag(id: u8) -> String {
+    format!("category-{id}")
 }
 
-fn tag(id: u8) -> Tag {
-    Tag::parse(&format!("category-{id}")).expect("a tag")
+fn stored(id: u8, tags: impl IntoIterator<Item = u8>) -> LocalEntry {
+    let tags: Vec<String> = tags.into_iter().map(tag).collect();
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    entry_with(id.into(), 10, &tags, true)
+}
+
+fn number(entry: &LocalEntry) -> u8 {
+    id_of(entry.key_text())
+}
+
+/// Returns the ID in a key.
+fn id_of(key: &str) -> u8 {
+    key.rsplit_once(':').and_then(|(_, id)| id.parse().ok()).expect("an ID")
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// An entry of the reference, with the tags that it lags behind of.
 struct Entry {
+    stored: LocalEntry,
     links: Links,
     tags: BTreeSet<u8>,
     lags: BTreeSet<u8>,
@@ -54,15 +67,15 @@ proptest! {
                 Step::Toggle(id, tags) => match entries.remove(&id) {
                     Some(entry) => index.remove(entry.links),
                     None => {
-                        let named: Vec<Tag> = tags.iter().map(|id| tag(*id)).collect();
-                        let (links, cells) = index.insert(&key(id), &named, false);
+                        let stored = stored(id, tags.iter().copied());
+                        let (links, cells) = index.insert(&stored);
                         prop_assert!(cells.len() <= tags.len());
                         let lags = BTreeSet::new();
-                        entries.insert(id, Entry { links, tags, lags, is_soft: false });
+                        entries.insert(id, Entry { stored, links, tags, lags, is_soft: false });
                     }
                 },
                 Step::MakeSoft(id) => if let Some(entry) = entries.get_mut(&id) {
-                    index.make_soft(entry.links);
+                    index.replace_by_soft(entry.links, &entry.stored);
                     entry.is_soft = true;
                     entry.lags.clear();
                 },
@@ -73,7 +86,8 @@ proptest! {
                     let raising = index.raise(&tag(t), raise);
                     let (mut merged, mut concerned) = (0, 0);
                     // The caller applies the event to this one itself.
-                    let others = entries.iter_mut().filter(|(id, _)| raising.sole != Some(key(**id)));
+                    let sole = raising.sole.as_ref().map(number);
+                    let others = entries.iter_mut().filter(|(id, _)| sole != Some(**id));
                     for (_, entry) in others.filter(|(_, entry)| entry.tags.contains(&t)) {
                         merged += usize::from(is_soft && entry.is_soft);
                         if !(is_soft && entry.is_soft) {
@@ -87,15 +101,15 @@ proptest! {
                 }
                 Step::Evict(t) => {
                     let evicting = index.evict(&tag(t), 1);
-                    let others = entries.iter_mut().filter(|(id, _)| evicting.sole != Some(key(**id)));
+                    let sole = evicting.sole.as_ref().map(number);
+                    let others = entries.iter_mut().filter(|(id, _)| sole != Some(**id));
                     let mut has_others = false;
                     for (_, entry) in others.filter(|(_, entry)| entry.tags.contains(&t)) {
                         has_others = true;
                         entry.lags.insert(t);
                     }
                     prop_assert_eq!(evicting.has_others, has_others);
-                    if let Some(sole) = evicting.sole {
-                        let id = *entries.keys().find(|id| key(**id) == sole).expect("it is there");
+                    if let Some(id) = sole {
                         let entry = entries.remove(&id).expect("it is there");
                         prop_assert!(entry.tags.contains(&t));
                         index.remove(entry.links);
@@ -108,7 +122,7 @@ proptest! {
                         break;
                     };
                     prop_assert_eq!(index.lagging(), before - 1);
-                    let id = *entries.keys().find(|id| key(**id) == taken).expect("it is there");
+                    let id = number(&taken);
                     let entry = entries.get_mut(&id).expect("it is there");
                     prop_assert!(!entry.lags.is_empty(), "it lags");
                     if n % 2 == 0 {
@@ -116,7 +130,7 @@ proptest! {
                         entries.remove(&id);
                     } else {
                         // Which of its tags it was taken for is not known here: settle them all.
-                        index.make_soft(entry.links);
+                        index.replace_by_soft(entry.links, &entry.stored);
                         entry.is_soft = true;
                         entry.lags.clear();
                     }
@@ -126,15 +140,20 @@ proptest! {
             prop_assert_eq!(index.lagging(), lagging);
             prop_assert_eq!(index.lagging_tags() > 0, lagging > 0);
             for t in 0..5 {
-                let found: BTreeSet<Key> = index.keys(&tag(t)).into_iter().collect();
+                let found: Vec<u8> = {
+                    let mut found: Vec<u8> =
+                        index.keys(&tag(t)).iter().map(|key| id_of(key.as_str())).collect();
+                    found.sort_unstable();
+                    found
+                };
                 let tagged = || entries.iter().filter(|(_, entry)| entry.tags.contains(&t));
-                prop_assert_eq!(found, tagged().map(|(id, _)| key(*id)).collect::<BTreeSet<_>>());
-                let soft: BTreeSet<Key> =
-                    tagged().filter(|(_, entry)| entry.is_soft).map(|(id, _)| key(*id)).collect();
-                let mut standing: BTreeSet<Key> = index.standing(&tag(t)).cloned().collect();
-                standing.retain(|key| !soft.contains(key));
+                prop_assert_eq!(found, tagged().map(|(id, _)| *id).collect::<Vec<_>>());
+                let soft: BTreeSet<u8> =
+                    tagged().filter(|(_, entry)| entry.is_soft).map(|(id, _)| *id).collect();
+                let mut standing: BTreeSet<u8> = index.standing(&tag(t)).map(number).collect();
+                standing.retain(|id| !soft.contains(id));
                 let expected = tagged().filter(|(_, entry)| !entry.is_soft);
-                prop_assert_eq!(standing, expected.map(|(id, _)| key(*id)).collect::<BTreeSet<_>>());
+                prop_assert_eq!(standing, expected.map(|(id, _)| *id).collect::<BTreeSet<_>>());
             }
         }
         for entry in entries.into_values() {
@@ -150,34 +169,36 @@ fn small_tag_settled_before_large_one() {
     let mut index = TagIndex::default();
     let [large, small] = [tag(0), tag(1)];
     for id in 0..100 {
-        index.insert(&key(id), std::slice::from_ref(&large), false);
+        index.insert(&stored(id, [0]));
     }
     for id in [201, 200] {
-        index.insert(&key(id), std::slice::from_ref(&small), false);
+        index.insert(&stored(id, [1]));
     }
     let raise = |lsn| Raise { lsn: Lsn(lsn), is_soft: false, as_of: None };
     index.raise(&large, raise(1));
     index.take_lagging();
     index.raise(&small, raise(2));
-    assert_eq!(index.take_lagging(), Some(key(200)));
+    assert_eq!(index.take_lagging().as_ref().map(number), Some(200));
 }
 
 #[test]
 fn first_entry_of_a_tag_is_invalidated_by_the_caller() {
     let mut index = TagIndex::default();
     let raise = |lsn| Raise { lsn: Lsn(lsn), is_soft: false, as_of: None };
-    let tags = [tag(1)];
-    let (first, cells) = index.insert(&key(1), &tags, false);
+    let sole_of = |raising: &Raising| raising.sole.as_ref().map(number);
+    let (first, cells) = index.insert(&stored(1, [1]));
     assert!(cells.is_empty(), "no reader has to compare it with the tag");
-    let alone = Raising { sole: Some(key(1)), ..Raising::default() };
-    assert_eq!((index.raise(&tags[0], raise(1)), index.lagging()), (alone, 0));
-    let (second, cells) = index.insert(&key(2), &tags, false);
+    let alone = index.raise(&tag(1), raise(1));
+    assert_eq!((sole_of(&alone), alone.merged, alone.again), (Some(1), 0, false));
+    assert_eq!(index.lagging(), 0);
+    let (second, cells) = index.insert(&stored(2, [1]));
     assert_eq!(cells.len(), 1);
-    let raising = index.raise(&tags[0], raise(2));
-    assert_eq!((raising.sole, index.take_lagging()), (Some(key(1)), Some(key(2))));
+    let raising = index.raise(&tag(1), raise(2));
+    let lagging = index.take_lagging();
+    assert_eq!((sole_of(&raising), lagging.as_ref().map(number)), (Some(1), Some(2)));
     index.remove(first);
-    assert_eq!(index.raise(&tags[0], raise(3)).sole, None);
-    assert_eq!(index.take_lagging(), Some(key(2)));
+    assert_eq!(sole_of(&index.raise(&tag(1), raise(3))), None);
+    assert_eq!(index.take_lagging().as_ref().map(number), Some(2));
     index.remove(second);
     assert_eq!(index.tag_count(), 0);
 }
@@ -186,8 +207,7 @@ fn first_entry_of_a_tag_is_invalidated_by_the_caller() {
 fn discarded_index_freed_in_parts() {
     let mut index = TagIndex::default();
     for n in 0..1_200 {
-        let own = Tag::parse(&format!("own-{n}")).expect("a tag");
-        index.insert(&key(1), &[own], false);
+        index.insert(&entry_with(n, 10, &[&format!("own-{n}")], false));
     }
     let mut discarded = index.discard();
     assert!(discarded.free(4) && discarded.free(4) && !discarded.free(4));

@@ -21,23 +21,25 @@ pub(super) fn key(id: u32) -> Key {
     Key::parse(&format!("v1:catalog:price:{id}")).unwrap()
 }
 
-fn entry(tau: u64, tags: &[&str]) -> Arc<LocalEntry> {
-    entry_with(tau, tags, false)
+fn entry(id: u32, tau: u64, tags: &[&str]) -> LocalEntry {
+    entry_with(id, tau, tags, false)
 }
 
-fn entry_with(tau: u64, tags: &[&str], soft_allowed: bool) -> Arc<LocalEntry> {
+pub(super) fn entry_with(id: u32, tau: u64, tags: &[&str], soft_allowed: bool) -> LocalEntry {
     let value = Value { head: Bytes::new(), body: Bytes::from_static(b"12345678") };
     let entry = Entry {
         tau: Lsn(tau),
         content: Content::Present(value),
         tags: tags.iter().map(|tag| Tag::parse(tag).unwrap()).collect(),
         loaded_wall_ms: 0,
+        changes_at: None,
         cost_us: 0,
         ttl: Duration::from_secs(60),
         seen: Lsn(tau),
         definition: 0,
     };
-    LocalEntry::new(entry, Mono(0), Mono(u64::MAX), false, policy(soft_allowed))
+    let (from, fast_until) = (Mono(0), Mono(u64::MAX));
+    LocalEntry::new(&key(id), &entry, from, fast_until, false, policy(soft_allowed))
 }
 
 fn policy(soft_allowed: bool) -> EntryPolicy {
@@ -85,14 +87,14 @@ pub(super) fn local_of(bytes: u64, assured: Assured) -> Local {
 #[test]
 fn event_removes_older_entries_only() {
     let local = local(64 << 20);
-    assert_eq!(local.fill(&key(1), entry(10, &["a", "b"]), EPOCH, &[]), Verdict::Accept);
-    assert_eq!(local.fill(&key(2), entry(10, &["b"]), EPOCH, &[]), Verdict::Accept);
-    assert_eq!(local.fill(&key(3), entry(12, &["b"]), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(local.fill(&key(1), entry(1, 10, &["a", "b"]), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(local.fill(&key(2), entry(2, 10, &["b"]), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(local.fill(&key(3), entry(3, 12, &["b"]), EPOCH, &[]), Verdict::Accept);
     let b = Subject::Tag(Tag::parse("b").unwrap());
     assert_eq!(local.apply(&batch(10, 11, vec![b]), Mono(1), true), Followed::Applied);
     assert!(local.get(&key(1)).is_none() && local.get(&key(2)).is_none());
     assert!(local.get(&key(3)).is_some(), "it was read after the commit");
-    let late = local.fill(&key(1), entry(10, &["a", "b"]), EPOCH, &[]);
+    let late = local.fill(&key(1), entry(1, 10, &["a", "b"]), EPOCH, &[]);
     assert_eq!(late, Verdict::Refuse(Refusal::Tombstone));
 }
 
@@ -100,11 +102,11 @@ fn event_removes_older_entries_only() {
 fn reloaded_entry_stays_the_only_one_of_its_tag() {
     let local = local(64 << 20);
     for tau in [10, 12] {
-        assert_eq!(local.fill(&key(1), entry(tau, &["own"]), EPOCH, &[]), Verdict::Accept);
+        assert_eq!(local.fill(&key(1), entry(1, tau, &["own"]), EPOCH, &[]), Verdict::Accept);
         assert!(local.get(&key(1)).unwrap().0.cells().is_empty());
     }
     let bytes = local.status(Mono(0)).bytes;
-    local.fill(&key(1), entry(12, &["own"]), EPOCH, &[]);
+    local.fill(&key(1), entry(1, 12, &["own"]), EPOCH, &[]);
     assert_eq!(local.status(Mono(0)).bytes, bytes);
     let own = Subject::Tag(Tag::parse("own").unwrap());
     local.apply(&batch(10, 13, vec![own]), Mono(1), true);
@@ -115,7 +117,7 @@ fn reloaded_entry_stays_the_only_one_of_its_tag() {
 #[test]
 fn proof_needs_a_reached_sample() {
     let local = local(64 << 20);
-    local.fill(&key(1), entry(20, &[]), EPOCH, &[]);
+    local.fill(&key(1), entry(1, 20, &[]), EPOCH, &[]);
     local.sample(EPOCH.log(), Mono(200), Lsn(15));
     assert_eq!(local.get(&key(1)).unwrap().1, Some(Mono(100)));
     local.apply(&batch(10, 15, Vec::new()), Mono(1), true);
@@ -130,7 +132,7 @@ fn proof_needs_a_reached_sample() {
 #[test]
 fn gap_resets_only_in_order() {
     let local = local(64 << 20);
-    local.fill(&key(1), entry(10, &[]), EPOCH, &[]);
+    local.fill(&key(1), entry(1, 10, &[]), EPOCH, &[]);
     let ahead = batch(11, 12, Vec::new());
     assert!(matches!(local.apply(&ahead, Mono(1), false), Followed::Gap(Gap::Missing { .. })));
     assert!(local.get(&key(1)).is_some());
@@ -144,12 +146,12 @@ fn evicted_entries_leave_the_index() {
     let limit = 8 << 20;
     let local = local(limit);
     for id in 0..60_000 {
-        local.fill(&key(id), entry(10, &["all", &format!("own-{id}")]), EPOCH, &[]);
+        local.fill(&key(id), entry(id, 10, &["all", &format!("own-{id}")]), EPOCH, &[]);
     }
     let status = local.status(Mono(0));
     assert!(status.bytes <= limit, "{} bytes", status.bytes);
     assert!(status.evictions > 0);
-    let indexed = local.writer.lock().index.keys(&Tag::parse("all").unwrap()).len();
+    let indexed = local.writer.lock().index.keys("all").len();
     assert_eq!(indexed, status.entries);
 }
 
@@ -157,14 +159,17 @@ fn evicted_entries_leave_the_index() {
 fn replaced_entry_leaves_the_index() {
     let local = local(64 << 20);
     for tau in 10..20 {
-        local.fill(&key(1), entry(tau, &["a"]), EPOCH, &[]);
+        local.fill(&key(1), entry(1, tau, &["a"]), EPOCH, &[]);
     }
-    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
-    assert_eq!(local.fill(&key(1), entry(11, &["a"]), EPOCH, &[]), Verdict::Refuse(Refusal::Older));
+    assert_eq!(local.writer.lock().index.keys("a"), [key(1)]);
+    assert_eq!(
+        local.fill(&key(1), entry(1, 11, &["a"]), EPOCH, &[]),
+        Verdict::Refuse(Refusal::Older)
+    );
 }
 
-fn soft_allowed(tau: u64, tags: &[&str]) -> Arc<LocalEntry> {
-    entry_with(tau, tags, true)
+fn soft_allowed(id: u32, tau: u64, tags: &[&str]) -> LocalEntry {
+    entry_with(id, tau, tags, true)
 }
 
 fn tagged(name: &str) -> Subject {
@@ -174,7 +179,7 @@ fn tagged(name: &str) -> Subject {
 #[test]
 fn soft_stale_entry_keeps_its_bound() {
     let local = local(64 << 20);
-    assert_eq!(local.fill(&key(1), soft_allowed(10, &["a"]), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(local.fill(&key(1), soft_allowed(1, 10, &["a"]), EPOCH, &[]), Verdict::Accept);
     local.sample(EPOCH.log(), Mono(150), Lsn(11));
     local.apply(&batch(10, 11, Vec::new()), Mono(1), true);
     local.apply(&batch(11, 12, vec![tagged("a")]), Mono(1), true);
@@ -188,16 +193,16 @@ fn soft_stale_entry_keeps_its_bound() {
     assert_eq!(entry.as_of(None), Some(Mono(150)));
     let status = local.status(Mono(0));
     assert_eq!((status.soft_stale, status.merged), (1, 1));
-    assert_eq!(local.fill(&key(1), soft_allowed(13, &["a"]), EPOCH, &[]), Verdict::Accept);
+    assert_eq!(local.fill(&key(1), soft_allowed(1, 13, &["a"]), EPOCH, &[]), Verdict::Accept);
     assert!(!local.get(&key(1)).unwrap().0.is_soft(), "a fill replaces it");
-    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
+    assert_eq!(local.writer.lock().index.keys("a"), [key(1)]);
 }
 
 #[test]
 fn purge_removes_soft_stale_entries() {
     let local = local(64 << 20);
     for id in [1, 2] {
-        local.fill(&key(id), soft_allowed(10, &["a"]), EPOCH, &[]);
+        local.fill(&key(id), soft_allowed(id, 10, &["a"]), EPOCH, &[]);
     }
     local.apply(&batch(10, 11, vec![Subject::Key(key(1))]), Mono(1), true);
     assert!(local.get(&key(1)).unwrap().0.is_soft());
@@ -206,11 +211,11 @@ fn purge_removes_soft_stale_entries() {
     local.apply(&purge, Mono(1), true);
     assert!(local.get(&key(1)).is_none() && local.get(&key(2)).is_none());
     assert_eq!(local.writer.lock().index.tag_count(), 0);
-    local.fill(&key(1), soft_allowed(12, &["a"]), EPOCH, &[]);
+    local.fill(&key(1), soft_allowed(1, 12, &["a"]), EPOCH, &[]);
     local.apply(&batch(12, 13, vec![tagged("a")]), Mono(1), true);
     local.apply(&batch(13, 14, vec![Subject::Everything]), Mono(1), true);
     assert!(local.get(&key(1)).is_none(), "TRUNCATE");
-    local.fill(&key(1), soft_allowed(14, &["a"]), EPOCH, &[]);
+    local.fill(&key(1), soft_allowed(1, 14, &["a"]), EPOCH, &[]);
     local.apply(&batch(14, 15, vec![tagged("a")]), Mono(1), true);
     local.evict(&[Subject::Key(key(1))]);
     assert!(local.get(&key(1)).is_none(), "an eviction");
@@ -219,7 +224,7 @@ fn purge_removes_soft_stale_entries() {
 #[test]
 fn soft_stale_entry_checks_the_token() {
     let local = local(64 << 20);
-    local.fill(&key(1), soft_allowed(10, &[]), EPOCH, &[]);
+    local.fill(&key(1), soft_allowed(1, 10, &[]), EPOCH, &[]);
     local.apply(&batch(10, 12, vec![Subject::Key(key(1))]), Mono(1), true);
     let good = |position| {
         local.get_with_token(&key(1), CausalToken::new(Some(EPOCH.log()), Lsn(position))).is_some()
@@ -231,16 +236,14 @@ fn soft_stale_entry_checks_the_token() {
 #[test]
 fn overtaken_load_stored_soft_stale() {
     let own = |tau, loaded| {
-        let entry = Entry::clone(&soft_allowed(tau, &["a"]));
-        LocalEntry::new(entry, Mono(loaded), Mono(u64::MAX), true, policy(true))
+        let entry = soft_allowed(1, tau, &["a"]).to_entry();
+        LocalEntry::new(&key(1), &entry, Mono(loaded), Mono(u64::MAX), true, policy(true))
     };
     let local = local(64 << 20);
     local.apply(&batch(10, 12, vec![tagged("a")]), Mono(1), true);
     let late = own(11, 500);
-    assert_eq!(
-        local.fill(&key(1), Arc::clone(&late), EPOCH, &[]),
-        Verdict::Refuse(Refusal::Tombstone)
-    );
+    let verdict = local.fill(&key(1), late.clone(), EPOCH, &[]);
+    assert_eq!(verdict, Verdict::Refuse(Refusal::Tombstone));
     assert!(local.fill_soft_stale(&key(1), &late, EPOCH, &[]));
     assert_eq!(local.get(&key(1)).unwrap().0.as_of(None), Some(Mono(500)));
     assert!(
@@ -248,13 +251,13 @@ fn overtaken_load_stored_soft_stale() {
         "the stored entry is younger"
     );
     assert!(local.fill_soft_stale(&key(1), &own(11, 600), EPOCH, &[]));
-    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
+    assert_eq!(local.writer.lock().index.keys("a"), [key(1)]);
     let mut purge = batch(12, 13, vec![tagged("a")]);
     purge.events[0].cause = Cause::Purge;
     local.apply(&purge, Mono(1), true);
     assert!(!local.fill_soft_stale(&key(1), &own(12, 700), EPOCH, &[]), "a purge is not undone");
     assert!(
-        !local.fill_soft_stale(&key(2), &soft_allowed(11, &["a"]), EPOCH, &[]),
+        !local.fill_soft_stale(&key(2), &soft_allowed(2, 11, &["a"]), EPOCH, &[]),
         "only loads of this process are proofs"
     );
 }
@@ -262,7 +265,7 @@ fn overtaken_load_stored_soft_stale() {
 #[test]
 fn renewal_replaces_soft_stale_entry() {
     let local = local(64 << 20);
-    local.fill(&key(1), soft_allowed(10, &["a"]), EPOCH, &[]);
+    local.fill(&key(1), soft_allowed(1, 10, &["a"]), EPOCH, &[]);
     local.apply(&batch(10, 11, vec![tagged("a")]), Mono(1), true);
     assert!(local.get(&key(1)).unwrap().0.is_soft());
     let mut renewing = batch(11, 12, vec![Subject::Key(key(1))]);
@@ -279,5 +282,5 @@ fn renewal_replaces_soft_stale_entry() {
     assert_eq!(local.status(Mono(2)).renewals, 1);
     local.apply(&batch(12, 13, vec![tagged("a")]), Mono(3), true);
     assert!(local.get(&key(1)).unwrap().0.is_soft(), "a later commit makes it soft-stale again");
-    assert_eq!(local.writer.lock().index.keys(&Tag::parse("a").unwrap()), [key(1)]);
+    assert_eq!(local.writer.lock().index.keys("a"), [key(1)]);
 }

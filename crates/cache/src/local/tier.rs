@@ -18,7 +18,6 @@ use super::pools::{Assured, PoolStatus};
 use super::store::Store;
 use super::writer::Writer;
 use crate::chance::Chance;
-use crate::entry::Content;
 use crate::shared::TierPosition;
 
 /// The status of the in-process tier.
@@ -105,13 +104,13 @@ impl Local {
     /// Returns the entry under `key`, with the time as of which the tier is proven. Does not check expiry:
     /// the caller reads the clock afterwards, so that no delay makes a bound look smaller.
     #[inline]
-    pub(crate) fn get(&self, key: &Key) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    pub(crate) fn get(&self, key: &Key) -> Option<(LocalEntry, Option<Mono>)> {
         let generation = self.generation.load(Ordering::Acquire);
         let proven = self.proven();
         let entry = self.store.get(key)?;
         let entry = match self.store.raised.is_unchanged(&entry) {
             true => entry,
-            false => self.check(key, entry)?,
+            false => self.check(entry)?,
         };
         if self.generation.load(Ordering::Acquire) != generation {
             return None;
@@ -122,21 +121,23 @@ impl Local {
     /// Checks an entry that was found after a raise, the first time without the tier's mutex. Returns its
     /// soft-stale copy if an invalidation has left that of it.
     #[cold]
-    fn check(&self, key: &Key, entry: Arc<LocalEntry>) -> Option<Arc<LocalEntry>> {
-        if self.store.raised.is_current(key, &entry) {
+    fn check(&self, entry: LocalEntry) -> Option<LocalEntry> {
+        if self.store.raised.is_current(&entry) {
             return Some(entry);
         }
-        let may_stay = entry.policy.soft_allowed && !self.store.raised.is_removed(key, &entry);
+        let may_stay = entry.policy.soft_allowed && !self.store.raised.is_removed(&entry);
         if !may_stay {
             return None;
         }
-        self.invalidator(&mut self.writer.lock()).settle(key)
+        let mut writer = self.writer.lock();
+        let stored = self.store.peek_like(&entry)?;
+        self.invalidator(&mut writer).settle_stored(stored)
     }
 
     /// As [`get`](Self::get) without any proof, to measure the cost of the proof.
     #[cfg(any(test, feature = "bench-internals"))]
     #[inline]
-    pub(crate) fn get_unproven(&self, key: &Key) -> Option<Arc<LocalEntry>> {
+    pub(crate) fn get_unproven(&self, key: &Key) -> Option<LocalEntry> {
         self.store.get(key)
     }
 
@@ -147,14 +148,14 @@ impl Local {
         &self,
         key: &Key,
         token: CausalToken,
-    ) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    ) -> Option<(LocalEntry, Option<Mono>)> {
         // All writes take this lock, so position and entry belong together.
         let mut writer = self.writer.lock();
         self.invalidator(&mut writer).settle(key)?;
         let (entry, proven) = self.get(key)?;
         let upto = entry.reaches(writer.fence.applied());
-        let reached = matches!(entry.content, Content::Uncacheable)
-            || token.reached(writer.fence.epoch(), upto) == Reached::Yes;
+        let reached =
+            entry.is_uncacheable() || token.reached(writer.fence.epoch(), upto) == Reached::Yes;
         reached.then_some((entry, proven))
     }
 
@@ -184,10 +185,10 @@ impl Local {
     }
 
     /// As [`get`](Self::get), without counting a use.
-    pub(crate) fn peek(&self, key: &Key) -> Option<(Arc<LocalEntry>, Option<Mono>)> {
+    pub(crate) fn peek(&self, key: &Key) -> Option<(LocalEntry, Option<Mono>)> {
         let generation = self.generation.load(Ordering::Acquire);
         let proven = self.proven();
-        let entry = self.check(key, self.store.peek(key)?)?;
+        let entry = self.check(self.store.peek(key)?)?;
         let unchanged = self.generation.load(Ordering::Acquire) == generation;
         unchanged.then_some((entry, proven))
     }
@@ -202,7 +203,7 @@ impl Local {
     pub(crate) fn fill(
         &self,
         key: &Key,
-        entry: Arc<LocalEntry>,
+        entry: LocalEntry,
         epoch: Epoch,
         mappings: &[u64],
     ) -> Verdict {
@@ -211,22 +212,22 @@ impl Local {
             return Verdict::Refuse(Refusal::Unproven);
         }
         let stored = self.invalidator(&mut writer).settle(key).map(|old| old.tau);
-        let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
+        let offer = Offer { key, tags: &entry.tag_list(), tau: entry.tau, epoch, stored };
         let verdict = writer.fence.admit(offer);
         if verdict == Verdict::Accept {
-            self.store.insert(&mut writer.index, key, entry);
+            self.store.insert(&mut writer.index, entry);
         }
         verdict
     }
 
     /// Stores that the answer under `key` may not be stored. Such an entry holds no data that could be old,
     /// so the fence is not asked. An invalidation removes it as any other.
-    pub(crate) fn insert_uncacheable(&self, key: &Key, entry: Arc<LocalEntry>) {
+    pub(crate) fn insert_uncacheable(&self, entry: LocalEntry) {
         let mut writer = self.writer.lock();
         // An event that was applied before does not concern it.
-        let tau = entry.tau.max(writer.fence.applied()).max(writer.index.newest(&entry.tags));
+        let tau = entry.tau.max(writer.fence.applied()).max(writer.index.newest(entry.tags()));
         let entry = if tau == entry.tau { entry } else { entry.with_tau(tau) };
-        self.store.insert(&mut writer.index, key, entry);
+        self.store.insert(&mut writer.index, entry);
     }
 
     /// Stores, as soft-stale, an entry that [`fill`](Self::fill) has refused because of a commit during its
@@ -248,7 +249,7 @@ impl Local {
         }
         let old = self.invalidator(&mut writer).settle(key);
         let stored = old.as_ref().map(|old| old.tau);
-        let offer = Offer { key, tags: &entry.tags, tau: entry.tau, epoch, stored };
+        let offer = Offer { key, tags: &entry.tag_list(), tau: entry.tau, epoch, stored };
         let Some(missed) = writer.fence.admit_late(offer) else { return false };
         let proof = coherence::SoftStale { missed, as_of: entry.loaded };
         let soft = old.as_ref().and_then(|old| old.soft());
@@ -256,7 +257,7 @@ impl Local {
             return false;
         }
         let entry = entry.soft_stale(proof, self.chance.unit());
-        self.store.insert(&mut writer.index, key, entry);
+        self.store.insert(&mut writer.index, entry);
         true
     }
 

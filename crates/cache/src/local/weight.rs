@@ -1,82 +1,73 @@
 //! The memory that an entry takes, with the allocator's overhead.
 
-use std::sync::Arc;
-
-use contract::{Key, Tag};
 use quick_cache::Weighter;
 
-use super::entry::{EntryExtension, LocalEntry, RareParts};
-use crate::entry::Content;
+use super::blocks::block;
+use super::entry::{EntryFields, LocalEntry};
+use super::extension::{Cells, EntryExtension, RareParts};
+use super::packed::Outside;
+use super::stored_key::StoredKey;
 
 /// The store's own part of an entry in bytes: a slab slot with list links, a hash table slot, and the holes that
 /// evictions leave. Measured with the benchmark `memory`, as are the two below.
-const SLOT: usize = 72;
+const SLOT: usize = 64;
 
 /// A tag that no other entry had before: its sole link in the index, and a table slot.
-const PER_SOLE_TAG: usize = 66;
+const PER_SOLE_TAG: usize = 42;
 
 /// A tag of several entries: a link in the index, and the part of the tag's group that falls to an entry.
-const PER_SHARED_TAG: usize = 48;
+const PER_SHARED_TAG: usize = 40;
 
 /// The two counters of an `Arc`, in bytes.
 const COUNTERS: usize = 16;
 
+/// The counter of an entry and the length of its packed parts, in bytes.
+const ENTRY_COUNTERS: usize = 16;
+
 /// The shared part of a cloned `Bytes`, in bytes.
 const SHARED_PART: usize = 24;
 
-/// The size of an allocation with the allocator's header and rounding (glibc: 8 bytes, multiples of 16, at
-/// least 32).
-const fn chunk(len: usize) -> usize {
-    let len = (len + 8 + 15) & !15;
-    if len < 32 { 32 } else { len }
+/// Returns the bytes of a value and of tags that are outside of their entry.
+fn outside_weight(outside: &Outside) -> usize {
+    let texts = outside.tags.iter().map(|tag| block(COUNTERS + tag.as_str().len())).sum::<usize>();
+    let list = block(COUNTERS + size_of_val(&*outside.tags));
+    // Head and body are in one buffer.
+    let value = match outside.value.head.len() + outside.value.body.len() {
+        0 => 0,
+        bytes => block(bytes) + block(SHARED_PART),
+    };
+    block(size_of::<Outside>()) + value + if outside.tags.is_empty() { 0 } else { list + texts }
 }
 
-/// Returns the bytes of a content.
-fn content_weight(content: &Content) -> usize {
-    match content {
-        // Head and body are in one buffer.
-        Content::Present(value) => match value.head.len() + value.body.len() {
-            0 => 0,
-            bytes => chunk(bytes) + chunk(SHARED_PART),
-        },
-        Content::Absent | Content::Uncacheable => 0,
-    }
+/// Returns the bytes of the parts that most entries do not have.
+fn rare_weight(rare: &RareParts) -> usize {
+    let extension = rare.extension.as_deref().map_or(0, |_| block(size_of::<EntryExtension>()));
+    let cells = match rare.cells.get() {
+        Some(Cells::List(cells)) => block(size_of_val(&**cells)),
+        Some(Cells::One(_)) | None => 0,
+    };
+    let outside = rare.outside.as_deref().map_or(0, outside_weight);
+    block(size_of::<RareParts>()) + extension + cells + outside
 }
 
-/// Returns the bytes of tags, with their parts of the index. `shared`: the number of those that other entries had
-/// before.
-fn tags_weight(tags: &[Tag], shared: usize) -> usize {
-    if tags.is_empty() {
-        return 0;
-    }
-    let texts: usize = tags.iter().map(|tag| chunk(COUNTERS + tag.as_str().len())).sum();
-    let cells = if shared == 0 { 0 } else { chunk(shared * size_of::<usize>()) };
-    chunk(COUNTERS + size_of_val(tags))
-        + texts
-        + cells
+/// Returns the bytes that a stored entry adds to the process.
+pub(super) fn weight(entry: &LocalEntry) -> u64 {
+    let (tags, shared) = (entry.tags().count(), entry.cells().len());
+    let bytes = SLOT
+        + block(ENTRY_COUNTERS + size_of::<EntryFields>() + entry.packed_len())
+        + entry.rare_parts().map_or(0, rare_weight)
         + shared * PER_SHARED_TAG
-        + tags.len().saturating_sub(shared) * PER_SOLE_TAG
+        + tags.saturating_sub(shared) * PER_SOLE_TAG;
+    bytes as u64
 }
 
 /// Weighs entries for the cache when they are inserted and removed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryWeighter;
 
-impl Weighter<Key, Arc<LocalEntry>> for EntryWeighter {
-    /// Returns the bytes that a stored entry under `key` adds to the process.
-    fn weight(&self, key: &Key, entry: &Arc<LocalEntry>) -> u64 {
-        let extension = |rare: &RareParts| {
-            if rare.is_extended() { chunk(size_of::<EntryExtension>()) } else { 0 }
-        };
-        let rare = entry.rare_parts();
-        let rare = rare.map_or(0, |rare| chunk(size_of::<RareParts>()) + extension(rare));
-        let bytes = SLOT
-            + chunk(COUNTERS + key.as_bytes().len())
-            + chunk(COUNTERS + size_of::<LocalEntry>())
-            + content_weight(&entry.content)
-            + tags_weight(&entry.tags, entry.cells().len())
-            + rare;
-        bytes as u64
+impl Weighter<StoredKey, LocalEntry> for EntryWeighter {
+    fn weight(&self, _: &StoredKey, entry: &LocalEntry) -> u64 {
+        weight(entry)
     }
 }
 

@@ -153,7 +153,7 @@ impl Writer {
     }
 
     /// Returns an entry that says "absent" if the filter proves that no row has `key`.
-    pub(super) fn absent(&self, filter: FilterId, key: &Key, now: Mono) -> Option<Arc<LocalEntry>> {
+    pub(super) fn absent(&self, filter: FilterId, key: &Key, now: Mono) -> Option<LocalEntry> {
         let (epoch, applied) = (self.fence.epoch()?, self.fence.applied());
         let filter = &self.filters[filter.index()];
         // An insert that the leader does not map reaches no filter.
@@ -170,10 +170,12 @@ impl Writer {
             // The key had no row at any position from there on.
             seen: since,
             definition: 0,
+            changes_at: None,
             cost_us: 0,
         };
         let policy = EntryPolicy { soft_allowed: false, age_bound: false, pool: Class::Standard };
-        Some(LocalEntry::new(entry, scanned.mono, now + ABSENT_LIFETIME, false, policy))
+        let fast_until = now + ABSENT_LIFETIME;
+        Some(LocalEntry::new(key, &entry, scanned.mono, fast_until, false, policy))
     }
 
     /// Applies a batch to the filters. Has to be called before its position is published.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use coherence::bound::ServerLog;
-use coherence::{Lsn, Mono, Replayed};
+use coherence::{ClockTime, Lsn, Mono, Replayed};
 use contract::{Key, Tag};
 use futures_util::future::join_all;
 
@@ -16,6 +16,16 @@ use super::key_scan::KeyScan;
 use super::party::Party;
 use crate::entry::{Content, Value};
 use crate::partial::PartialBody;
+
+/// A time at which a value changes without a commit, such as the start of a sale.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TimedChange {
+    /// The earliest such time after the load, by the clock of the origin.
+    pub at: ClockTime,
+    /// The time that this clock showed during the load, before the value was computed. `None`: it is not known, so that the
+    /// database's clock decides, or without a database this process's wall clock.
+    pub shown: Option<ClockTime>,
+}
 
 /// The result of a load.
 #[derive(Clone, Debug)]
@@ -37,6 +47,8 @@ pub struct Loaded {
     /// The age that the answer may already have had when its load began, as far as only the answer itself
     /// could tell (HTTP: `Age`). The contract's [lag](contract::Contract::lag) is added to it.
     pub behind: Duration,
+    /// The next time at which the value changes without a commit; `None`: it does not.
+    pub change: Option<TimedChange>,
 }
 
 impl Loaded {
@@ -55,8 +67,8 @@ impl Loaded {
     /// An answer of which only the content is known.
     #[must_use]
     pub fn of(content: Content) -> Self {
-        let (ttl, seen, replayed, log) = (None, None, None, None);
-        Self { content, tags: Vec::new(), ttl, seen, replayed, log, behind: Duration::ZERO }
+        let (ttl, seen, replayed, log, change) = (None, None, None, None, None);
+        Self { content, tags: Vec::new(), ttl, seen, replayed, log, behind: Duration::ZERO, change }
     }
 }
 

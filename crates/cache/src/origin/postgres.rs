@@ -7,6 +7,7 @@ mod pool;
 mod query;
 mod reader;
 mod standby;
+mod timed_changes;
 
 pub use self::origin::PostgresOrigin;
 pub use self::pool::PostgresPool;

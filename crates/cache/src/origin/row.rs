@@ -60,13 +60,5 @@ pub(super) fn loaded_rows(
         true => (&rows[..0], Some(Duration::ZERO)),
         false => (rows, None),
     };
-    Ok(Loaded {
-        content,
-        tags: contract.entry_tags(item, rows),
-        ttl,
-        seen,
-        replayed: None,
-        log: None,
-        behind: Duration::ZERO,
-    })
+    Ok(Loaded { tags: contract.entry_tags(item, rows), ttl, seen, ..Loaded::of(content) })
 }

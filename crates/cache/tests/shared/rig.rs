@@ -211,6 +211,7 @@ pub(crate) fn entry(body: &'static str, tau: u64) -> Entry {
         tau: Lsn(tau),
         tags: Arc::default(),
         loaded_wall_ms: 1_700_000_000_000,
+        changes_at: None,
         cost_us: 1_500,
         ttl: LONG,
         seen: Lsn(tau),

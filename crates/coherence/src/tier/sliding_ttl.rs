@@ -25,6 +25,12 @@ pub struct SlidingTtl {
 }
 
 impl SlidingTtl {
+    /// Returns the TTL that no use prolongs past `end`, if there is one.
+    #[must_use]
+    pub fn until(self, end: Option<Mono>) -> Self {
+        Self { cap: end.map_or(self.cap, |end| self.cap.min(end)), ..self }
+    }
+
     /// Returns when the entry expires if it is used at `now` and never again.
     #[must_use]
     pub fn expires_at(self, now: Mono) -> Mono {

@@ -158,12 +158,25 @@ fn names_table(before: &[&str], name: &str) -> bool {
         && !near.iter().any(|word| functions.contains(word))
 }
 
-/// Returns whether the result of the function `word` changes without a commit.
+/// Returns whether the result of the function `word` changes without a commit, and not by the clock.
 pub(super) fn is_volatile(word: &str) -> bool {
+    matches!(word, "random" | "rand" | "gen_random_uuid" | "uuid" | "current_user" | "session_user")
+}
+
+/// Returns the name by which the statement reads the clock, if it does: a function, or SQLite's `date('now')`.
+pub(super) fn clock_in(sql: &str, outline: &Outline) -> Option<String> {
+    let function = outline.words().find(|word| reads_clock(word)).map(str::to_owned);
+    let is_now =
+        |piece: Piece<'_>| matches!(piece, Piece::Text(text) if text.eq_ignore_ascii_case("'now'"));
+    let text = || pieces(sql, SqlDialect::of_statement(sql)).any(is_now);
+    function.or_else(|| text().then(|| "'now'".to_owned()))
+}
+
+/// Returns whether the function `word` reads the clock.
+fn reads_clock(word: &str) -> bool {
     matches!(
         word,
         "now"
-            | "random"
             | "clock_timestamp"
             | "statement_timestamp"
             | "transaction_timestamp"
@@ -172,9 +185,12 @@ pub(super) fn is_volatile(word: &str) -> bool {
             | "current_time"
             | "localtime"
             | "localtimestamp"
-            | "gen_random_uuid"
-            | "current_user"
-            | "session_user"
+            | "sysdate"
+            | "curdate"
+            | "curtime"
+            | "utc_date"
+            | "utc_time"
+            | "utc_timestamp"
     )
 }
 

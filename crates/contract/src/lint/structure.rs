@@ -2,7 +2,7 @@
 
 use crate::lint::finding::Severity::{Error, Info, Warning};
 use crate::lint::review::Review;
-use crate::lint::sql::{Outline, is_volatile};
+use crate::lint::sql::{Outline, clock_in, is_volatile};
 use crate::model::contract::Contract;
 use crate::naming::id::IdKind;
 use crate::naming::table::without_default_schema;
@@ -162,6 +162,7 @@ fn check_statement(review: &mut Review<'_>) {
         );
     }
     check_parameters(review, &outline);
+    check_clock(review, &outline);
     if let Some(name) = outline.words().find(|word| is_volatile(word)) {
         review.add(
             (Warning, "value-not-from-rows"),
@@ -175,6 +176,36 @@ fn check_statement(review: &mut Review<'_>) {
     check_other_tables(review, &outline);
     check_row_of_variant(review, &outline);
     check_unwatched_columns(review, &outline);
+}
+
+/// Reports a value that reads the clock without `changes_at`, and a `changes_at` that is no query.
+fn check_clock(review: &mut Review<'_>, outline: &Outline) {
+    let Some(changes) = &review.contract.changes_at else {
+        let value = review.contract.value.as_deref().unwrap_or_default();
+        if let Some(name) = clock_in(value, outline) {
+            review.add(
+                (Warning, "value-by-the-clock"),
+                "value",
+                format!("the value depends on `{name}`, which changes without a commit"),
+                "freshness is proven from the commit log; the log has no event at the time when a sale begins or a day ends, \
+                 so the old value would stay until its TTL ends",
+                "say in `changes_at` when the value changes next, such as `select valid_from, valid_until from prices where \
+                 product_id = $id`, or select the stored columns and compare them with the time in the application",
+            );
+        }
+        return;
+    };
+    let changes = Outline::of(changes);
+    if !changes.is_query() || changes.has_semicolon {
+        review.add(
+            (Error, "changes-not-select"),
+            "changes_at",
+            "the statement does not look like one SELECT",
+            "it is read together with the value, in the same snapshot, and must not change data",
+            "write one `select` of the columns with the times, such as `select valid_from, valid_until from prices where \
+             product_id = $id`",
+        );
+    }
 }
 
 fn check_parameters(review: &mut Review<'_>, outline: &Outline) {
@@ -241,14 +272,19 @@ fn check_unwatched_columns(review: &mut Review<'_>, outline: &Outline) {
         return;
     }
     let watched: Vec<String> = tables().flatten().map(str::to_ascii_lowercase).collect();
+    // The times of `changes_at` end an entry as the value's columns do.
+    let changes = contract.changes_at.as_deref().map(Outline::of).unwrap_or_default();
     let missed: Vec<&str> = outline
         .selected
         .iter()
+        .chain(&changes.selected)
         .map(String::as_str)
         .filter(|column| !watched.iter().any(|known| known == column))
         .collect();
     // With a table that no mapping follows, a column may be of that one.
-    if missed.is_empty() || !unfollowed_tables(contract, outline).is_empty() {
+    if missed.is_empty()
+        || [outline, &changes].iter().any(|one| !unfollowed_tables(contract, one).is_empty())
+    {
         return;
     }
     review.add(

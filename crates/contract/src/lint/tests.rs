@@ -164,12 +164,36 @@ fn statement_must_be_one_select_by_id() {
         sql("select a from things where id = $1"),
         ["value-without-id", "value-unknown-parameter"]
     );
-    assert_eq!(sql("select a, now() from things where id = $id"), ["value-not-from-rows"]);
+    assert_eq!(sql("select a, now() from things where id = $id"), ["value-by-the-clock"]);
+    assert_eq!(sql("select a, random() from things where id = $id"), ["value-not-from-rows"]);
     assert_eq!(sql("select a from things where lower(sku) = lower($id)"), ["value-folds-case"]);
     assert_eq!(
         sql("select t.a, c.name from things t join categories c on c.id = t.c where t.id = $id"),
         ["value-reads-other-tables"]
     );
+}
+
+#[test]
+fn clock_without_times_reported() {
+    let with = |value: &str, changes: &str| {
+        let changes =
+            if changes.is_empty() { String::new() } else { format!("changes_at = \"{changes}\"") };
+        rules(&format!("value = \"{value}\"\n{changes}"))
+    };
+    let times = "select a from things where id = $id";
+    for clock in ["now()", "CURRENT_DATE", "utc_timestamp(6)", "date('now')", "curdate()"] {
+        let value = format!("select a from things where id = $id and a > {clock}");
+        assert_eq!(with(&value, ""), ["value-by-the-clock"], "{clock}");
+        assert_eq!(with(&value, times), [""; 0], "{clock}");
+    }
+    let unwatched = "select c from things where id = $id";
+    let value = "select a from things where id = $id and a > now()";
+    assert_eq!(with(value, unwatched), ["value-column-not-watched"]);
+    let random = "select a, random() from things where id = $id";
+    assert_eq!(with(random, times), ["value-not-from-rows"], "no time tells when it changes");
+    let value = "select a from things where id = $id";
+    assert_eq!(with(value, "delete from things"), ["changes-not-select"]);
+    assert_eq!(with(value, "select a from things; select 1"), ["changes-not-select"]);
 }
 
 #[test]

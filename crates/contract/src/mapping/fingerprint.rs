@@ -29,11 +29,14 @@ impl Contract {
 
     /// Returns the fingerprint of its definition: entries with another one have another content, or other tags.
     pub fn definition_fingerprint(&self) -> u64 {
-        let Self { key, id, value, service, .. } = self;
+        let Self { key, id, value, service, changes_at, .. } = self;
         let key = key.as_str();
         let mut text = format!("{DEFINITION_VERSION}\n{key}\n{id:?}\n{value:?}\n");
         if let Some(Service { url, types, headers, .. }) = service {
             text.push_str(&format!("{}\n{types:?}\n{headers:?}\n", url.as_str()));
+        }
+        if let Some(statement) = changes_at {
+            text.push_str(&format!("changes_at {statement:?}\n"));
         }
         text.push_str(&self.mapping_text().unwrap_or_default());
         fnv1a(text.bytes())

@@ -85,6 +85,9 @@ impl PageEvidence {
                 text.push_str(&format!("{forms:?} "));
             }
             text.push_str(&contract.watched_columns().join(" "));
+            if contract.changes_at.is_some() {
+                text.push_str(" by the clock");
+            }
             if *table > 0 {
                 text.push_str(&format!(" {table} {:?}", contract.joins[table - 1]));
             }
@@ -156,6 +159,17 @@ impl PageEvidence {
             && tags.iter().all(|tag| self.proving(tag).next().is_some())
             && self.shown.iter().all(raises);
         if is_proven { Evidence::Log } else { Evidence::Age }
+    }
+
+    /// Returns whether a page with these tags may show a value that changes by the clock: one of a contract that its pages
+    /// show, or if they do not say that, one whose rows raise a tag of it.
+    pub fn changes_by_clock(&self, tags: &[Tag]) -> bool {
+        let timed = self.raised.iter().filter(|raised| raised.contract.changes_at.is_some());
+        let mut timed = timed.filter(|raised| match self.shown.is_empty() {
+            true => tags.iter().any(|tag| raised.could_make(tag)),
+            false => self.shown.contains(&raised.contract.name),
+        });
+        timed.next().is_some()
     }
 
     /// Returns the [mappings](Contract::mapping_fingerprint) that may raise one of the tags: what an entry with these

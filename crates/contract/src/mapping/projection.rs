@@ -66,6 +66,9 @@ impl Contract {
         if !self.joins.is_empty() {
             return Err("its values are made from several tables");
         }
+        if self.changes_at.is_some() {
+            return Err("its values change by the clock, and the log does not contain when");
+        }
         let words = words(value, dialect).ok_or(FORM)?;
         let mut words = words.iter();
         let mut next = || words.next().ok_or(FORM);

@@ -26,6 +26,8 @@ pub struct Contract {
     pub id: IdKind,
     /// The SQL statement that loads one value; `$id` is the id.
     pub value: Option<String>,
+    /// The SQL statement that returns the times at which the value changes without a commit, in all of its columns and rows.
+    pub changes_at: Option<String>,
     /// The service that returns one value, in place of a statement.
     pub service: Option<Service>,
     /// How far a service or function may lag behind the commit log, at most 10 s: its answer reflects

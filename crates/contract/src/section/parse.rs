@@ -57,6 +57,7 @@ impl Contract {
         if let Some(contract) = &contract {
             check_filter(contract, &mut table);
             check_service(contract, &mut table);
+            check_changes(contract, &mut table);
             parse_from::check(contract, &mut table);
         }
         table.finish(contract).map_err(ContractError::from)
@@ -94,6 +95,7 @@ fn read(name: &str, table: &mut TableReader<'_>) -> Option<Contract> {
         preset: preset.map(|preset| preset.name.to_owned()),
         id: table.choice("id", &ID).unwrap_or_default(),
         value,
+        changes_at: table.text("changes_at").map(str::to_owned),
         service,
         lag: table.duration("lag", Duration::ZERO..=MAX_LAG).unwrap_or_default(),
         from,
@@ -151,6 +153,28 @@ fn check_filter(contract: &Contract, table: &mut TableReader<'_>) {
         let message = format!("there is no proof that an id without a row has no value: {why}");
         let help = "remove it; then an unknown id is loaded once, and its absence is cached";
         table.problem("absent-filter", "absent_filter", message, help);
+    }
+}
+
+/// Checks the keys that a contract whose values change by the clock can't have.
+fn check_changes(contract: &Contract, table: &mut TableReader<'_>) {
+    if contract.changes_at.is_none() {
+        return;
+    }
+    let remove = "remove one of them";
+    if contract.value.is_none() {
+        let message = "is for values that the database's clock decides about, and there is no statement in `value`";
+        let help = "remove it; a service names the time in the header `Tidegate-Changes-At` of its response";
+        table.problem("changes-without-value", "changes_at", message, help);
+    }
+    if contract.immutable {
+        let message = "the contract is `immutable`, so its values never change";
+        table.problem("changes-of-immutable", "changes_at", message, remove);
+    }
+    if contract.write_through && table.has("write_through") {
+        let message = "the log does not contain the time at which the value changes next";
+        let help = "remove it; a commit invalidates the entry, and the next read loads the value with that time";
+        table.problem("write-through-of-changes", "write_through", message, help);
     }
 }
 

@@ -21,6 +21,7 @@ impl Contract {
         out.text("key", Some(self.key.as_str()));
         out.text("id", name_of(&ID, &self.id));
         out.text("value", self.value.as_deref());
+        out.text("changes_at", self.changes_at.as_deref());
         if let Some(service) = &self.service {
             out.set("value", Some(service_table(service)));
         }

@@ -118,6 +118,46 @@ const JOINS: &str = "\n## Several tables\n\n\
     `page_tags = [\"row-{row.id}\"]`. The linter warns of tables that a value reads and `from` leaves out; on PostgreSQL a \
     start looks them up in the catalogue, through views.\n";
 
+/// The section about values that change by the clock.
+const CLOCK: &str = "\n## Values that change by the clock\n\n\
+    A sale price that holds from 20:00 on was committed days before: at 20:00 the log has no event, and the old price would \
+    stay until its TTL ends. So the contract says when its value changes next:\n\n\
+    ```toml\n\
+    [data.price]\n\
+    key = \"v1:catalog:price:{id}\"\n\
+    value = \"\"\"\n\
+    select cents from prices\n\
+    where product_id = $id and valid_from <= now() and (valid_until is null or valid_until > now())\n\
+    order by valid_from desc limit 1\"\"\"\n\
+    changes_at = \"select valid_from, valid_until from prices where product_id = $id\"\n\
+    from = { source = \"shop\", table = \"prices\", key = \"product_id\" }\n\
+    staleness = \"30s\"\n\
+    ```\n\n\
+    Past times and nulls are ignored, so the statement needs no conditions on the clock, and the next time is found by the \
+    database itself. It is read beside `value`: also for a row that is absent until then.\n\n\
+    | database | a time is |\n|---|---|\n\
+    | PostgreSQL | `timestamptz`. Other types are refused at the start, since they name no moment without a zone: \
+    `valid_until at time zone 'Europe/Berlin'`, `(day + 1)::timestamp at time zone 'UTC'` |\n\
+    | MariaDB | a number of seconds since 1970: `unix_timestamp(valid_until)`, in the time zone of the session, as `now()` is |\n\
+    | SQLite | a number of seconds since 1970: `unixepoch(valid_until)`, in UTC |\n\n\
+    - **Whose clock.** The database's. A load reads the clock beside the value, and each node reads the primary's once a second. \
+    An entry ends at the earliest time at which that clock may show the time, earlier by the duration of the question and the \
+    drift of two clocks (500 ppm), a millisecond or less on one network. Clocks of the nodes make no difference. If the \
+    database's clock is set, nodes notice within a second; entries in a process that were stored before keep the end that they \
+    have, until their TTL. Standbys have clocks of their own, so they are not asked.\n\
+    - **At the time.** The next reader loads, and the others of its key wait for that load, in the cluster too. A load that ends \
+    up to 25 ms before the time is repeated after it. Under pressure the [governor](governor.md) spends the budget as it does \
+    after a commit: some entries are answered for a part of `staleness` more, with a bound that counts from the time of the \
+    change. `stale_while_revalidate` and `unproven = \"serve-stale\"` do the same, with that bound. A budget of zero excludes it.\n\
+    - **Sliding TTLs** are not prolonged past the time. Commits invalidate such entries and do not renew them \
+    (`write_through`), and they have no key filter.\n\
+    - **Precision.** On MariaDB compare with `now(6)` where times have fractions of a second: `now()` is cut to the second, and \
+    until it shows the change nothing is stored. In SQLite the clock has milliseconds.\n\
+    - **Pages** name the time in a header, `Tidegate-Changes-At` ([pages](pages.md#pages-that-change-by-the-clock)), and so do \
+    [services](origins.md#services).\n\n\
+    The linter warns of a value that reads the clock without `changes_at`. `random()` has no cure: such a value differs with \
+    each load.\n";
+
 /// The end of the reference page.
 const UNITS: &str = "\n## Units\n\n\
     A duration is one or more numbers with units, which are added up: `1h 30min`. The units are `ns`, `us`, \
@@ -157,6 +197,13 @@ static KEYS: &[KeyDoc] = &[
         "none",
         "",
         "The SELECT that loads one value; `$id` is the id, `$currency` the variant `{currency}` of the key. Its columns become the fields of the answer. Or the [service](origins.md#services) that returns it, `{ http = \"http://pricing:8080/prices/{id}\" }`.",
+    ),
+    key(
+        "changes_at",
+        "SQL",
+        "none",
+        "",
+        "The SELECT of the times at which the value changes without a commit, such as the start and the end of a sale price: `select valid_from, valid_until from prices where product_id = $id`. Every column of every row counts; past times and nulls are ignored. It takes the parameters of `value`, or fewer, and is read with it in one snapshot. An entry ends at the next of these times by the database's clock, in every tier ([values that change by the clock](#values-that-change-by-the-clock)).",
     ),
     key(
         "value.http",
@@ -480,6 +527,7 @@ pub fn reference_markdown() -> String {
     page.push_str(TAGS);
     page.push_str(VARIANTS);
     page.push_str(JOINS);
+    page.push_str(CLOCK);
     page.push_str(UNITS);
     page
 }

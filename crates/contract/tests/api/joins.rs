@@ -362,7 +362,7 @@ fn documented_tables_are_valid() {
     let examples = page.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
     let examples: Vec<&str> =
         examples.map(|(text, _)| text).filter(|text| text.contains("[data.")).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for text in examples {
         let config: toml::Table = text.parse().expect("well-formed");
         let data = config["data"].as_table().expect("contracts");

@@ -238,6 +238,10 @@ fn every_reference_key_is_printed() {
     let written = one(&full).expect("it is valid").to_toml();
     let service = format!("{MINIMAL}value = {{ http = \"http://pricing/{{id}}\" }}");
     let of_service = one(&service).expect("it is valid").to_toml();
+    let timed = format!(
+        "{MINIMAL}value = \"select a from t where id = $id\"\nchanges_at = \"select b from t where id = $id\""
+    );
+    let of_timed = one(&timed).expect("it is valid").to_toml();
     let joined = format!(
         "{MINIMAL}tags = [\"a-{{a}}\"]\nfrom = [{{ source = \"s\", table = \"t\" }}, \
          {{ table = \"u\", tags = [\"a-{{b}}\"] }}, {{ table = \"v\", entries = \"all\" }}]"
@@ -253,7 +257,11 @@ fn every_reference_key_is_printed() {
         }
         let mut value = None;
         let services = doc.key == "lag" || doc.key.starts_with("value.");
-        let written = if services { &of_service } else { &written };
+        let written = match doc.key {
+            "changes_at" => &of_timed,
+            _ if services => &of_service,
+            _ => &written,
+        };
         for part in doc.key.split('.') {
             value = match value {
                 None => written.get(part),

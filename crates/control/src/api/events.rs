@@ -5,8 +5,9 @@
 //! bearer token.
 
 use access::Peer;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::admin::SharedAdmin;
@@ -15,13 +16,16 @@ use crate::problem::problem;
 use crate::webhook::Sender;
 
 /// The largest body, in bytes.
-const BODY_BYTES_MAX: usize = 16 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
 
 pub(super) async fn post(
     State(admin): SharedAdmin,
-    Path(source): Path<String>,
+    source: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
+    let Ok(Path(source)) = source else {
+        return problem(StatusCode::NOT_FOUND, "Not found", "the name of the source is not UTF-8");
+    };
     let mut endpoints = admin.sources.iter().filter_map(|source| source.events.as_ref());
     let Some(endpoint) = endpoints.find(|endpoint| endpoint.source == source) else {
         let detail = format!("no source {source:?} takes events; see [source.NAME] events");
@@ -53,16 +57,12 @@ pub(super) async fn post(
         }
         Err(EventError::NotNow(what)) => {
             let title = "Events not accepted by this node now";
-            let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, title, &what);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            response
+            problem(StatusCode::SERVICE_UNAVAILABLE, title, &what)
         }
     }
 }
 
 fn refused(source: &str, what: &str) -> Response {
     tracing::warn!(source, what, "events were refused");
-    let mut response = problem(StatusCode::UNAUTHORIZED, "Authentication failed", what);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
+    problem(StatusCode::UNAUTHORIZED, "Authentication failed", what)
 }

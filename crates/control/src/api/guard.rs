@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use access::{Caller, Listener, Peer, Refusal, Role};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::admin::Admin;
-use crate::problem::problem;
+use crate::problem::{problem, refused};
 
 /// Refuses a request that names a foreign host, or that a page of another site sends.
 pub(super) async fn check_host(
@@ -67,20 +67,4 @@ pub(super) fn require(
 ) -> Result<(), Refusal> {
     let permitted = caller.require(role, action);
     permitted.inspect_err(|refusal| admin.gate.refused(Listener::Admin, refusal))
-}
-
-/// Returns the response of a refused request.
-pub(super) fn refused(refusal: &Refusal) -> Response {
-    let mut response = problem(refusal.status(), refusal.title(), &refusal.to_string());
-    let headers = response.headers_mut();
-    match refusal.status() {
-        StatusCode::UNAUTHORIZED => {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
-    }
-    response
 }

@@ -1,15 +1,18 @@
 //! `GET /api/v1/inspect`
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::admin::SharedAdmin;
 use crate::inspect::{InspectQuery, InvalidQuery};
-use crate::problem::problem;
+use crate::problem::{Parameters, problem};
 
-pub(super) async fn get(State(admin): SharedAdmin, Query(query): Query<InspectQuery>) -> Response {
+pub(super) async fn get(
+    State(admin): SharedAdmin,
+    Parameters(query): Parameters<InspectQuery>,
+) -> Response {
     let inspected = match query.check() {
         Ok(()) => admin.inspector.inspect(&query).await,
         Err(err) => Err(err),

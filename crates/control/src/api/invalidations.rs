@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use coherence::{Cause, Lsn, Subject};
@@ -11,7 +11,7 @@ use node::Record;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::admin::SharedAdmin;
-use crate::problem::problem;
+use crate::problem::{Parameters, problem};
 
 /// The records of a response whose query names no limit.
 const DEFAULT_LIMIT: usize = 100;
@@ -73,7 +73,10 @@ fn texts<S: Serializer>(values: &[Subject], serializer: S) -> Result<S::Ok, S::E
     serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
-pub(super) async fn get(State(admin): SharedAdmin, Query(query): Query<ListQuery>) -> Response {
+pub(super) async fn get(
+    State(admin): SharedAdmin,
+    Parameters(query): Parameters<ListQuery>,
+) -> Response {
     let subject = match query.subject.as_deref().map(str::parse::<Subject>).transpose() {
         Ok(subject) => subject,
         Err(err) => return problem(StatusCode::BAD_REQUEST, "Invalid query", &err.to_string()),

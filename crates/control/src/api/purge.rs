@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use access::{AuditLogError, Caller, Role};
+use access::{AuditLogError, Caller, Object, Role};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,13 +15,13 @@ use node::{InvalidationError, InvalidationRequest, SourceReceipts};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::guard::{refused, require};
+use super::guard::require;
 use super::token::by_source;
 use crate::admin::{Admin, SharedAdmin};
-use crate::problem::problem;
+use crate::problem::{problem, refused};
 
 /// The largest body, in bytes.
-const BODY_BYTES_MAX: usize = 512 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 512 * 1024;
 
 /// The body of a request: `{"tags": ["product-42"], "keys": [], "all": false}`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -213,9 +213,9 @@ async fn respond(
         Ok(body) => body,
         Err(response) => return response,
     };
-    let parsed = serde_json::from_slice::<PurgeRequest>(&body)
+    let parsed = serde_json::from_slice::<Object<PurgeRequest>>(&body)
         .map_err(|err| InvalidationError::Invalid(format!("the body can't be parsed: {err}")))
-        .and_then(|body| {
+        .and_then(|Object(body)| {
             let request = body.check(cause, |name| admin.invalidators.key_pattern(name))?;
             Ok((request, body.dry_run))
         });

@@ -2,7 +2,7 @@
 
 use access::{AuditLogError, Caller};
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::json;
@@ -55,9 +55,5 @@ fn error_response(err: &ReloadError) -> Response {
         ReloadError::Busy => (StatusCode::TOO_MANY_REQUESTS, "Too many reloads"),
         ReloadError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "No reload now"),
     };
-    let mut response = problem(status, title, &err.to_string());
-    if matches!(err, ReloadError::Busy) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
+    problem(status, title, &err.to_string())
 }

@@ -45,6 +45,8 @@ pub struct Status {
     pub page_audit: Option<PageAuditReport>,
     /// The anchor of the last record that this node has written to its audit log; null without one.
     pub audit_log: Option<String>,
+    /// The resident memory of the process in bytes, as the kernel counts it; null: not known.
+    pub resident_bytes: Option<u64>,
     /// The state of the configuration.
     pub configuration: ConfigurationStatus,
 }
@@ -110,6 +112,7 @@ impl Status {
             services: services(contracts),
             page_audit: None,
             audit_log: None,
+            resident_bytes: None,
             configuration: ConfigurationStatus::default(),
         }
     }
@@ -180,6 +183,7 @@ pub(super) async fn get(State(admin): SharedAdmin) -> Json<Status> {
     Json(Status {
         page_audit: admin.page_audit.as_ref().map(|pages| counts(pages())),
         audit_log: admin.audit_log.as_ref().map(|log| log.head().to_string()),
+        resident_bytes: node::process_memory::resident_bytes(),
         configuration: (admin.configuration)(),
         ..status
     })

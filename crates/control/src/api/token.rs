@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use coherence::Lsn;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::SharedAdmin;
-use crate::problem::problem;
+use crate::problem::{Parameters, problem};
 
 /// A causal token that covers every commit before the request.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -35,7 +35,7 @@ pub(super) struct TokenQuery {
 
 pub(super) async fn post(
     State(admin): SharedAdmin,
-    Query(TokenQuery { source }): Query<TokenQuery>,
+    Parameters(TokenQuery { source }): Parameters<TokenQuery>,
 ) -> Response {
     let names: Vec<&str> = admin.sources.iter().map(|source| &*source.name).collect();
     if let Some(unknown) = source.as_deref().filter(|source| !names.contains(source)) {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Caller;
-use cache::{Answer, Content, Item, Policy, ReadError, Tier};
+use cache::{Answer, Item, Policy, ReadError, Tier};
 use coherence::CausalTokens;
-use contract::{Evidence, percent};
+use contract::{Evidence, ProblemDetails, percent};
 use futures_util::future::join_all;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -24,7 +24,7 @@ use crate::http::freshness::{CACHE_STATUS, TIDEGATE_FRESHNESS, millis_up};
 pub(super) const PATH: &str = "batch";
 
 /// The most items of a batch.
-const MAX_ITEMS: usize = 100;
+pub(super) const MAX_ITEMS: usize = 100;
 
 /// The query of a batch request.
 #[derive(Debug, Default, PartialEq)]
@@ -50,9 +50,12 @@ struct ItemBody<'a> {
     /// The status that a single read would have.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a RawValue>,
+    value: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     freshness: Option<Freshness>,
+    /// The type of the problem, in place of a value.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +196,7 @@ impl<'a> ItemBody<'a> {
             status: err.status.as_u16(),
             value: None,
             freshness,
+            kind: Some(format!("{}{}", ProblemDetails::TYPE_PREFIX, err.kind)),
             title: Some(err.title),
             detail: Some(err.detail.clone()),
             retry_after_s: err.retry_after_s,
@@ -208,6 +212,7 @@ impl<'a> ItemBody<'a> {
                 status: StatusCode::OK.as_u16(),
                 value: Some(value),
                 freshness,
+                kind: None,
                 title: None,
                 detail: None,
                 retry_after_s: None,
@@ -235,16 +240,14 @@ fn weaker_evidence(evidence: Evidence) -> Option<&'static str> {
 ///
 /// # Errors
 /// [`DataError`] where the answer has no value, or one that is not JSON.
-fn json<'a>(answer: &'a Answer, served: &ServedContract) -> Result<&'a RawValue, DataError> {
+fn json(answer: &Answer, served: &ServedContract) -> Result<Box<RawValue>, DataError> {
     let name = &served.policy.rules.name;
-    let bytes = value::bytes(answer, &served.policy)?;
-    if let Content::Present(value) = &answer.entry.content
-        && !value.head.is_empty()
-    {
+    let value = value::value(answer, &served.policy)?;
+    if !value.head.is_empty() {
         let detail = format!("the value of {name} is not JSON; read it with a single request");
         return Err(DataError::new(StatusCode::NOT_ACCEPTABLE, "Value is not JSON", detail));
     }
-    serde_json::from_slice(bytes).map_err(|err| {
+    serde_json::from_slice(&value.body).map_err(|err| {
         let detail = format!("the stored value of {name} is not valid JSON: {err}");
         DataError::new(StatusCode::BAD_GATEWAY, "Malformed value", detail)
     })

@@ -1,5 +1,7 @@
 //! Errors of the data API as problem details.
 
+use std::borrow::Cow;
+
 use access::Refusal;
 use cache::{OriginErrorKind, ReadError};
 use contract::ProblemDetails;
@@ -13,6 +15,8 @@ use crate::http::cache_control::NO_STORE;
 #[derive(Debug)]
 pub(super) struct DataError {
     pub(super) status: StatusCode,
+    /// A stable word.
+    pub(super) kind: Cow<'static, str>,
     pub(super) title: &'static str,
     pub(super) detail: String,
     pub(super) retry_after_s: Option<u64>,
@@ -20,7 +24,8 @@ pub(super) struct DataError {
 
 impl DataError {
     pub(super) fn new(status: StatusCode, title: &'static str, detail: String) -> Self {
-        Self { status, title, detail, retry_after_s: None }
+        let kind = ProblemDetails::kind_of(title).into();
+        Self { status, kind, title, detail, retry_after_s: None }
     }
 
     pub(super) fn invalid_id(detail: String) -> Self {
@@ -29,7 +34,8 @@ impl DataError {
 
     pub(super) fn response(&self) -> Response<Body> {
         let (title, detail) = (self.title, self.detail.as_str());
-        let problem = ProblemDetails { title, status: self.status.as_u16(), detail };
+        let status = self.status.as_u16();
+        let problem = ProblemDetails { kind: &self.kind, title, status, detail };
         let mut response = Response::new(Body::complete(problem.to_json().into()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -55,7 +61,8 @@ impl From<Refusal> for DataError {
     fn from(refusal: Refusal) -> Self {
         let status = refusal.status();
         let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { status, title: refusal.title(), detail: refusal.to_string(), retry_after_s }
+        let (kind, title) = (refusal.kind().into(), refusal.title());
+        Self { status, kind, title, detail: refusal.to_string(), retry_after_s }
     }
 }
 
@@ -80,6 +87,6 @@ impl From<ReadError> for DataError {
         };
         let retry_after_s = err.retry_after().map(|after| after.as_millis().div_ceil(1_000).max(1));
         let retry_after_s = retry_after_s.and_then(|seconds| u64::try_from(seconds).ok());
-        Self { status, title, detail: err.to_string(), retry_after_s }
+        Self { retry_after_s, ..Self::new(status, title, err.to_string()) }
     }
 }

@@ -15,13 +15,13 @@ use listen::{Acceptor, Switch};
 
 use super::api::{DataApi, Served};
 use super::error::DataError;
-use super::{batch, value};
+use super::{batch, openapi, value};
 use crate::http::body::Body;
 use crate::http::request_id::X_REQUEST_ID;
 use crate::http::ryw_token;
 
 /// The detail for an unknown path.
-const PATHS: &str = "values are at /data/{contract}/{id}, with the variants of the key in the query, several at /data/batch?get={contract}/{id}&get=…";
+const PATHS: &str = "values are at /data/{contract}/{id}, with the variants of the key in the query, several at /data/batch?get={contract}/{id}&get=…, and their description at /openapi.json";
 
 impl DataApi {
     /// Serves HTTP/1.1 on the connections of `acceptor` until `shutdown` resolves. Then closes the listener and
@@ -75,13 +75,17 @@ impl DataApi {
         let (method, uri) = (&request.method, &request.uri);
         let named = uri.path().strip_prefix("/data/").filter(|path| !path.is_empty());
         let one = named.and_then(|path| path.split_once('/'));
-        if one.is_none() && named != Some(batch::PATH) {
+        let is_description = uri.path() == access::openapi::PATH;
+        if one.is_none() && named != Some(batch::PATH) && !is_description {
             return Err(DataError::new(StatusCode::NOT_FOUND, "Unknown path", PATHS.into()));
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
             let detail = format!("{method} is not supported; use GET or HEAD");
             let status = StatusCode::METHOD_NOT_ALLOWED;
             return Err(DataError::new(status, "Method not allowed", detail));
+        }
+        if is_description {
+            return Ok(openapi::response());
         }
         let token = || {
             ryw_token::from_header(&request.headers).map_err(|err| {

@@ -1,7 +1,6 @@
 //! Responses with one value.
 
-use bytes::Bytes;
-use cache::{Answer, Content, Policy};
+use cache::{Answer, Content, Policy, Value};
 use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 
@@ -12,13 +11,13 @@ use crate::http::freshness::{self, CACHE_STATUS, ServedBy, TIDEGATE_FRESHNESS};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The bytes of a value.
+/// The value of an answer.
 ///
 /// # Errors
 /// [`DataError`] where the answer has no value.
-pub(super) fn bytes<'a>(answer: &'a Answer, policy: &Policy) -> Result<&'a Bytes, DataError> {
-    match &answer.entry.content {
-        Content::Present(value) => Ok(&value.body),
+pub(super) fn value(answer: &Answer, policy: &Policy) -> Result<Value, DataError> {
+    match answer.entry.content() {
+        Content::Present(value) => Ok(value),
         Content::Absent => {
             let detail = format!("{} has no row for this ID", policy.rules.name);
             Err(DataError::new(StatusCode::NOT_FOUND, "Row not found", detail))
@@ -33,10 +32,10 @@ pub(super) fn bytes<'a>(answer: &'a Answer, policy: &Policy) -> Result<&'a Bytes
 
 /// Builds the response with a value or its proven absence, and the proof.
 pub(super) fn response(answer: &Answer, policy: &Policy) -> Response<Body> {
-    let mut response = match bytes(answer, policy) {
-        Ok(bytes) => {
-            let mut response = Response::new(Body::complete(bytes.clone()));
-            response.headers_mut().insert(CONTENT_TYPE, media_type(answer));
+    let mut response = match value(answer, policy) {
+        Ok(Value { head, body }) => {
+            let mut response = Response::new(Body::complete(body));
+            response.headers_mut().insert(CONTENT_TYPE, media_type(&head));
             response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
             response
         }
@@ -58,8 +57,7 @@ pub(super) fn response(answer: &Answer, policy: &Policy) -> Response<Body> {
 }
 
 /// The media type of a value: JSON, unless its origin states another.
-fn media_type(answer: &Answer) -> HeaderValue {
-    let Content::Present(value) = &answer.entry.content else { return JSON };
-    let stated = (!value.head.is_empty()).then(|| HeaderValue::from_bytes(&value.head).ok());
+fn media_type(head: &[u8]) -> HeaderValue {
+    let stated = (!head.is_empty()).then(|| HeaderValue::from_bytes(head).ok());
     stated.flatten().unwrap_or(JSON)
 }

@@ -59,14 +59,14 @@ fn sample(
     answer: &Answer,
     (scheme, host): (Scheme, &str),
 ) -> Option<PageSample> {
-    let Content::Present(value) = &answer.entry.content else { return None };
+    let Content::Present(value) = answer.entry.content() else { return None };
     let (metadata, _) = stored_head::decode(&value.head, 0)?;
     if *request.method() != Method::GET || !metadata.shared || answer.proof().stale.is_some() {
         return None;
     }
     Some(PageSample {
         key: page.key.clone(),
-        entry: Arc::clone(&answer.entry),
+        entry: answer.entry.clone(),
         route: Arc::clone(route),
         evidence: route.evidence_under(metadata.proven_by),
         scheme,

@@ -92,8 +92,9 @@ impl Gateway {
         let options = GatewayOptions { routes, ..options };
         let gate = UpstreamGate::new(&options, &engine, Arc::clone(&metrics), Arc::clone(&clock))?;
         let gate = Arc::new(gate);
+        let (of_gate, of_metrics) = (Arc::clone(&gate), Arc::clone(&metrics));
         let pages =
-            PageOrigin::new(&options, Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&clock));
+            PageOrigin::new(&options, engine.clone(), of_gate, of_metrics, Arc::clone(&clock));
         let (pages, ids) = (Arc::new(pages), RequestIds::new());
         let page_sampler = OnceLock::new();
         let has_seen_unknown_proxy = AtomicBool::new(false);
@@ -208,13 +209,13 @@ impl GatewayInner {
         answer: &Answer,
         tokens: &[(String, CausalToken)],
     ) -> bool {
-        let Content::Present(value) = &answer.entry.content else { return true };
         if tokens.is_empty() {
             return true;
         }
+        let Content::Present(value) = answer.entry.content() else { return true };
         let proven_by = stored_head::decode(&value.head, 0).and_then(|(head, _)| head.proven_by);
         match (route.evidence_under(proven_by), &route.other_logs) {
-            (Evidence::Log, Some(logs)) => logs.has_writes(key, &answer.entry, tokens),
+            (Evidence::Log, Some(logs)) => logs.has_writes(key, &answer.entry.to_entry(), tokens),
             // By its tags it shows nothing of the other databases.
             (Evidence::Log, None) => true,
             // A page that its age alone proves may show anything, so only this request's own load will do.

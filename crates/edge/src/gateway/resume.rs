@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache::{Answer, Content, Origin, OriginErrorKind, ReadError, Tier};
+use cache::{Answer, Origin, OriginErrorKind, ReadError, Tier};
 use coherence::CausalToken;
 use http::header::CACHE_CONTROL;
 use http::uri::PathAndQuery;
@@ -123,7 +123,7 @@ impl GatewayInner {
                 {
                     pass("bypass; detail=token").await
                 }
-                (Ok(answer), _) if matches!(answer.entry.content, Content::Present(_)) => {
+                (Ok(answer), _) if answer.entry.is_present() => {
                     match self.loaded_page(&answer, &page, &route, token, &request) {
                         Ok(response) => {
                             if has_cookies {

@@ -126,6 +126,24 @@ impl Directives {
     }
 }
 
+/// Returns a field of directives in which no `max-age` and no `s-maxage` is longer than `longest`, in seconds.
+pub(crate) fn with_max_age(field: HeaderValue, longest: u64) -> HeaderValue {
+    let Ok(text) = field.to_str() else { return field };
+    let shortened = items(text).map(|(name, value)| {
+        let is_lifetime =
+            ["max-age", "s-maxage"].iter().any(|known| name.eq_ignore_ascii_case(known));
+        // A value of another form counts as stale.
+        let seconds = value.map(unquoted).and_then(delta_seconds);
+        match (value, seconds.filter(|seconds| is_lifetime && *seconds > longest)) {
+            (_, Some(_)) => format!("{name}={longest}"),
+            (Some(value), None) => format!("{name}={value}"),
+            (None, None) => name.to_owned(),
+        }
+    });
+    let shortened = shortened.collect::<Vec<_>>().join(", ");
+    HeaderValue::try_from(shortened).unwrap_or(field)
+}
+
 /// The lifetime by `Expires` in seconds; `now_s` stands in for a missing `Date`. `None`: `Expires` is
 /// missing, malformed or repeated, which counts as already stale (RFC 9111 §5.3).
 pub(crate) fn expires_in(headers: &HeaderMap, now_s: u64) -> Option<u64> {

@@ -13,6 +13,15 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
 
 /// The value of `Date` for the current wall time.
 pub(crate) fn now(clock: &dyn Clock) -> HeaderValue {
-    let now = UNIX_EPOCH + Duration::from_millis(clock.wall_ms());
-    HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is visible ASCII")
+    value(Duration::from_millis(clock.wall_ms()))
+}
+
+/// The value of a date that many seconds after 1970; the last one that HTTP can write is in the year 9999.
+pub(crate) fn at(seconds: u64) -> HeaderValue {
+    value(Duration::from_secs(seconds.min(253_402_300_799)))
+}
+
+fn value(since_1970: Duration) -> HeaderValue {
+    let text = httpdate::fmt_http_date(UNIX_EPOCH + since_1970);
+    HeaderValue::try_from(text).expect("a date is visible ASCII")
 }

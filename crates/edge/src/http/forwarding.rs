@@ -8,6 +8,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Version};
 
 use super::cache_control::CDN_CACHE_CONTROL;
+use super::changes_at::TIDEGATE_CHANGES_AT;
 use super::client::{
     Client, ForwardingHeaders, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
     forwarded_value, x_forwarded_for,
@@ -126,6 +127,7 @@ pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, version: Version
     remove_hop_by_hop(headers);
     headers.remove(SURROGATE_KEY);
     headers.remove(TIDEGATE_WRITTEN);
+    headers.remove(TIDEGATE_CHANGES_AT);
     headers.append(VIA, HeaderValue::from_static(via(version)));
 }
 

@@ -1,5 +1,6 @@
 //! The reasons why a response is not stored.
 
+use super::changes_at::InvalidChangesAt;
 use super::surrogate_key::InvalidTags;
 
 /// The reason why a response is not stored.
@@ -20,6 +21,8 @@ pub(crate) enum NotStored {
     Headers,
     /// `Surrogate-Key` is malformed or too long.
     Tags,
+    /// `Tidegate-Changes-At` is malformed.
+    ChangesAt,
     /// The body has neither `Content-Length` nor chunked encoding.
     Unframed,
     /// The body or a header exceeds its limit.
@@ -27,7 +30,7 @@ pub(crate) enum NotStored {
 }
 
 impl NotStored {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Status,
         Self::SetCookie,
         Self::NoStore,
@@ -38,6 +41,7 @@ impl NotStored {
         Self::Cookie,
         Self::Headers,
         Self::Tags,
+        Self::ChangesAt,
         Self::Unframed,
         Self::TooLarge,
     ];
@@ -55,9 +59,16 @@ impl NotStored {
             Self::Cookie => "cookie",
             Self::Headers => "headers",
             Self::Tags => "surrogate-key",
+            Self::ChangesAt => "tidegate-changes-at",
             Self::Unframed => "unframed",
             Self::TooLarge => "too-large",
         }
+    }
+}
+
+impl From<InvalidChangesAt> for NotStored {
+    fn from(_: InvalidChangesAt) -> Self {
+        Self::ChangesAt
     }
 }
 

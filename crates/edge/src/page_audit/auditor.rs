@@ -132,7 +132,7 @@ impl PageAuditor {
     }
 
     async fn check(&self, sample: &PageSample) -> Verdict {
-        let Content::Present(stored) = &sample.entry.content else { return Verdict::Unread };
+        let Content::Present(stored) = sample.entry.content() else { return Verdict::Unread };
         let ignored = &sample.route.ignored;
         let Some(first) = self.load(sample).await else { return Verdict::Unread };
         let differed = self.clock.mono();
@@ -178,7 +178,7 @@ impl PageAuditor {
         let (route, encodings) = (&sample.route, sample.encodings);
         let loaded = self.gate.background_load(route, &request, encodings, self.max_bytes).await;
         let (head, body) = loaded?;
-        let Content::Present(stored) = &sample.entry.content else { return None };
+        let Content::Present(stored) = sample.entry.content() else { return None };
         let (metadata, _) = stored_head::decode(&stored.head, 0)?;
         if head.status != metadata.status {
             return None;
@@ -228,10 +228,11 @@ impl PageAuditor {
 
     fn finding(&self, sample: &PageSample, difference: Difference, volatile: bool) -> PageFinding {
         let (entry, rules) = (&sample.entry, &sample.route.evidence);
+        let tags = entry.tag_list();
         let since_us = entry.loaded_wall_ms.saturating_mul(1_000);
         let since_us = since_us.saturating_sub(entry.cost_us.into());
         let tables = (self.changed_tables)(since_us).map(|mut tables| {
-            tables.retain(|table| !rules.covers_table(&entry.tags, table));
+            tables.retain(|table| !rules.covers_table(&tags, table));
             tables
         });
         let texts = |tags: Vec<&contract::Tag>| tags.into_iter().map(ToString::to_string).collect();
@@ -240,8 +241,8 @@ impl PageAuditor {
             number: 0,
             url: format!("{}{}", sample.host.to_str().unwrap_or_default(), sample.target),
             route: sample.route.policy.rules.name.to_string(),
-            tags: texts(entry.tags.iter().collect()),
-            unproven_tags: texts(rules.unproven(&entry.tags)),
+            tags: texts(tags.iter().collect()),
+            unproven_tags: texts(rules.unproven(&tags)),
             proof: sample.evidence.as_str().to_owned(),
             broken: false,
             volatile,

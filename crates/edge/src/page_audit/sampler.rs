@@ -16,7 +16,7 @@ use crate::settings::routes::Route;
 /// A stored page that was served to a client.
 pub(crate) struct PageSample {
     pub(crate) key: Key,
-    pub(crate) entry: Arc<LocalEntry>,
+    pub(crate) entry: LocalEntry,
     pub(crate) route: Arc<Route>,
     pub(crate) evidence: Evidence,
     pub(crate) scheme: Scheme,

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache::{Content, EarlyAnswer, Loaded, Origin, OriginError, OriginErrorKind, Party, Value};
+use cache::{
+    Content, EarlyAnswer, Engine, Loaded, Origin, OriginError, OriginErrorKind, Party, TimedChange,
+    Value,
+};
 use coherence::{Clock, Mono};
 use contract::{Evidence, Key, Tag, TagTemplate};
 use http::header::{DATE, TRANSFER_ENCODING};
@@ -21,6 +24,7 @@ use super::stored_head::{self, StoredMetadata};
 use crate::admission::budget::client_at;
 use crate::admission::upstream_gate::{NAME, UpstreamGate};
 use crate::http::body::Stream;
+use crate::http::changes_at::{self, ChangesAt};
 use crate::http::encodings::Encodings;
 use crate::http::not_stored::NotStored;
 use crate::http::{date, forwarding, shared_headers};
@@ -39,6 +43,8 @@ const SHARED_PAGE_TTL: Duration = Duration::from_secs(3600);
 
 /// The parts that all page loads share.
 pub(crate) struct PageOrigin {
+    /// For the clock of the pages' database.
+    engine: Engine,
     gate: Arc<UpstreamGate>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -53,11 +59,13 @@ pub(crate) struct PageOrigin {
 impl PageOrigin {
     pub(crate) fn new(
         options: &GatewayOptions,
+        engine: Engine,
         gate: Arc<UpstreamGate>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            engine,
             gate,
             metrics,
             clock,
@@ -283,8 +291,18 @@ impl PageLoad {
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::now(self.origin.clock.as_ref()));
         }
+        if let Some(at) = storable.changes_at.time() {
+            let origin = &self.origin;
+            let left = origin.engine.turn_at(at).earliest.since(origin.clock.mono()).as_secs();
+            let now_s = origin.clock.wall_ms() / 1_000;
+            changes_at::shorten_lifetimes(&mut headers, left, storable.age_s, now_s);
+        }
+        // A page that shows a value which changes by the clock, and does not say when, is proven by its age alone.
+        let is_untimed = storable.changes_at == ChangesAt::Unstated
+            && self.route.evidence.changes_by_clock(&storable.tags);
         // A cache between the upstream and here may have answered from before a commit.
         let evidence = match storable.age_s {
+            _ if is_untimed => Evidence::Age,
             0 => self.route.evidence.of(&storable.tags),
             _ => Evidence::Age,
         };
@@ -310,7 +328,8 @@ impl PageLoad {
         let head = stored_head::encode(metadata, &headers)?;
         let ttl = self.route.ttl(storable.lifetime, (!is_by_log).then(|| metadata.age()));
         let loaded = Loaded::of(Content::Present(Value { head, body: Bytes::new() }));
-        Some(Loaded { tags: self.tags(storable.tags), ttl: Some(ttl), ..loaded })
+        let change = storable.changes_at.time().map(|at| TimedChange { at, shown: None });
+        Some(Loaded { tags: self.tags(storable.tags), ttl: Some(ttl), change, ..loaded })
     }
 }
 

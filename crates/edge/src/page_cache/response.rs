@@ -51,7 +51,7 @@ pub(crate) fn stored_page(
     has_write: bool,
     request_id: impl FnOnce() -> HeaderValue,
 ) -> Result<Response<Body>, Unusable> {
-    let cache::Content::Present(value) = &answer.entry.content else {
+    let cache::Content::Present(value) = answer.entry.content() else {
         return Err(Unusable::Malformed);
     };
     let (name, mut proof) = (&*route.policy.rules.name, answer.proof());
@@ -104,7 +104,7 @@ pub(crate) fn stored_page(
         headers.insert(CONTENT_LENGTH, HeaderValue::from(value.body.len()));
         Body::Empty
     } else {
-        Body::complete(value.body.clone())
+        Body::complete(value.body)
     };
     let mut response = Response::new(body);
     *response.status_mut() = if not_modified { StatusCode::NOT_MODIFIED } else { status };

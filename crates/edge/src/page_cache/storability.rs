@@ -11,7 +11,8 @@
 //! * The response to a request with cookies is stored only if it is explicitly shared: `public`,
 //!   `s-maxage` or `CDN-Cache-Control`. A request with cookies is served only from such an entry.
 //! * Never without framing: a body that ends when the connection closes may be truncated.
-//! * Never with a malformed `Surrogate-Key`: the page could not be purged by its tags.
+//! * Never with a malformed `Surrogate-Key`: the page could not be purged by its tags. Nor with a malformed
+//!   `Tidegate-Changes-At`: it could be kept past its change.
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use http::header::{SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::http::cache_control::{Directives, Seconds, age, expires_in};
+use crate::http::changes_at::{ChangesAt, changes_at};
 use crate::http::not_stored::NotStored;
 use crate::http::surrogate_key::tags;
 
@@ -36,6 +38,8 @@ pub(crate) struct Storable {
     pub(crate) revalidate: bool,
     /// The tags of `Surrogate-Key`.
     pub(crate) tags: Vec<Tag>,
+    /// The next change by the clock.
+    pub(crate) changes_at: ChangesAt,
 }
 
 /// The circumstances of a request that storability depends on, beside the response.
@@ -95,6 +99,7 @@ pub(crate) fn evaluate(
         shared,
         revalidate: directives.revalidate,
         tags: tags(headers, context.max_tags)?,
+        changes_at: changes_at(headers)?,
     })
 }
 

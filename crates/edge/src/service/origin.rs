@@ -233,7 +233,7 @@ impl HttpOrigin {
         requested_wall_ms: u64,
         loaded: Loaded,
     ) -> Loaded {
-        let Directives { max_ttl, behind, tags, not_stored } =
+        let Directives { max_ttl, behind, tags, change, not_stored } =
             service_response::directives(&head.headers, requested_wall_ms);
         if let Some(reason) = not_stored {
             let labels = Labels { contract: self.contract.name.clone(), reason: reason.as_str() };
@@ -245,7 +245,8 @@ impl HttpOrigin {
         };
         let mut all = cache::origin::tags_of(&self.contract, id);
         all.extend(tags.into_iter().filter(|tag| !all.contains(tag)).collect::<Vec<_>>());
-        Loaded { tags: all, ttl: max_ttl.map(|max| max.min(contract_ttl)), behind, ..loaded }
+        let ttl = max_ttl.map(|max| max.min(contract_ttl));
+        Loaded { tags: all, ttl, behind, change, ..loaded }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache::{Content, Loaded, Value};
+use cache::{Content, Loaded, TimedChange, Value};
 use contract::Tag;
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, EXPIRES, SET_COOKIE, TRANSFER_ENCODING,
@@ -14,7 +14,7 @@ use crate::http::body::Stream;
 use crate::http::cache_control::{self, Seconds};
 use crate::http::collect::{Collected, collect};
 use crate::http::not_stored::NotStored;
-use crate::http::{date, surrogate_key};
+use crate::http::{changes_at, date, surrogate_key};
 
 /// The most tags that a response may have.
 const MAX_TAGS: usize = 128;
@@ -33,6 +33,8 @@ pub(super) struct Directives {
     pub(super) behind: Duration,
     /// The tags of `Surrogate-Key`.
     pub(super) tags: Vec<Tag>,
+    /// The next change of the value by the clock.
+    pub(super) change: Option<TimedChange>,
     /// The reason why the response is not stored.
     pub(super) not_stored: Option<NotStored>,
 }
@@ -44,6 +46,7 @@ pub(super) fn directives(headers: &HeaderMap, requested_wall_ms: u64) -> Directi
         max_ttl: Some(Duration::ZERO),
         behind,
         tags: Vec::new(),
+        change: None,
         not_stored: Some(reason),
     };
     let (directives, targeted) = cache_control::Directives::effective(headers);
@@ -63,6 +66,10 @@ pub(super) fn directives(headers: &HeaderMap, requested_wall_ms: u64) -> Directi
     let Ok(tags) = surrogate_key::tags(headers, MAX_TAGS) else {
         return forbid(NotStored::Tags);
     };
+    let Ok(changes_at) = changes_at::changes_at(headers) else {
+        return forbid(NotStored::ChangesAt);
+    };
+    let change = changes_at.time().map(|at| TimedChange { at, shown: None });
     let lifetime = match (directives.s_maxage, directives.max_age) {
         (Seconds::Given(seconds), _) | (Seconds::Absent, Seconds::Given(seconds)) => Some(seconds),
         (Seconds::Invalid, _) | (_, Seconds::Invalid) => Some(0),
@@ -76,7 +83,7 @@ pub(super) fn directives(headers: &HeaderMap, requested_wall_ms: u64) -> Directi
     if max_ttl.is_some_and(|max| max.is_zero()) {
         return forbid(NotStored::NotFresh);
     }
-    Directives { max_ttl, behind, tags, not_stored: None }
+    Directives { max_ttl, behind, tags, change, not_stored: None }
 }
 
 /// The longest time by which a response may be older than its request. `Age` is in whole seconds,

@@ -10,4 +10,5 @@ mod protocol;
 mod stale;
 mod streaming;
 mod support;
+mod timed_pages;
 mod writes;

@@ -259,6 +259,13 @@ fn contracts() -> Contracts {
         from = { source = "shop", table = "products", columns = ["price_cents"] }
         tags = ["price-{id}"]
         staleness = "60s"
+        [sale]
+        key = "v1:shop:sale:{id}"
+        value = "select cents from sales where id = $id and starts <= now()"
+        changes_at = "select starts from sales where id = $id"
+        from = { source = "shop", table = "sales" }
+        tags = ["sale-{id}"]
+        staleness = "60s"
     "#;
     Contracts::from_toml(&toml.parse().expect("TOML")).expect("valid contracts")
 }

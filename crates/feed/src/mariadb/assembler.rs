@@ -7,7 +7,7 @@ use coherence::Lsn;
 use contract::{Cell, Op, Row, RowChange};
 
 use super::layout::{TableLayout, TableRole};
-use super::log::{MESSAGE_COLUMN, REQUEST_TABLE};
+use super::log::{BEAT_PREFIX, MESSAGE_COLUMN, REQUEST_TABLE};
 use super::options::MariaDbOptions;
 use super::parser::{Event, QUERY, RawEvent, Rows, TableMap};
 use super::statement::{StatementEffect, effect_of};
@@ -322,10 +322,12 @@ impl CommitAssembler {
         open.changes.push(change);
     }
 
-    /// Adds a request. `None` is its deletion, and an empty text is a nudge; both are ignored.
+    /// Adds a request. Its deletion (`None`), a nudge (an empty text) and a beat of a node that follows a relay are
+    /// ignored.
     fn add_request(&mut self, row: Option<&Row>) {
         let text = row.and_then(|row| row.get(MESSAGE_COLUMN)).and_then(Cell::text);
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        let is_request = |text: &&str| !text.is_empty() && !text.starts_with(BEAT_PREFIX);
+        let Some(text) = text.filter(is_request) else { return };
         let at_us = u64::from(self.timestamp) * 1_000_000;
         let (keys, source, metrics) = (&self.message_keys, &self.source, &self.metrics);
         if let Some(message) = keys.read(text.as_bytes(), at_us, source, metrics) {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use coherence::History;
 use database::mariadb::{ConnectConfig, Connection};
-use database::quoting::mariadb_literal;
 
-use super::catalog;
 use super::connection::{connect_to_current, open_for_log};
+use super::lock::try_lock;
 use super::log;
+use super::log_file::file_of;
 use super::options::MariaDbOptions;
 use super::position::BinlogPosition;
 use super::prepare::{access_denied, prepare_on};
@@ -18,7 +18,6 @@ use crate::error::FeedError;
 use crate::event::{Identity, LogEnd, StreamStart};
 use crate::feed::Checkpoint;
 use crate::leader_election::Candidate;
-use contract::fnv1a;
 
 /// A candidate for the lock.
 #[derive(Clone)]
@@ -53,7 +52,7 @@ impl Candidate for MariaDbCandidate {
         };
         prepare_on(&connection, &self.config, &self.options).await?;
         let (identity, _) = log::end(&connection).await?;
-        let acquired = match self.try_lock(&connection).await? {
+        let acquired = match try_lock(&connection, &self.config, &self.options).await? {
             true => Some(self.acquire_stream(&connection, &identity).await?),
             false => None,
         };
@@ -68,7 +67,7 @@ impl Candidate for MariaDbCandidate {
     async fn is_free(&self) -> Result<bool, FeedError> {
         match self.witness() {
             // If so, this connection holds it from now on.
-            Some(connection) => self.try_lock(connection).await,
+            Some(connection) => try_lock(connection, &self.config, &self.options).await,
             None => Ok(true),
         }
     }
@@ -158,15 +157,6 @@ impl MariaDbCandidate {
             _ => visible_end(connection).await,
         }
     }
-
-    /// Tries to acquire the lock, which the connection then holds. Returns false if another holds it.
-    async fn try_lock(&self, connection: &Connection) -> Result<bool, FeedError> {
-        // Lock names are global to the server and limited in length.
-        let scope = format!("{}\0{}", self.config.url.database(), self.options.slot);
-        let name = mariadb_literal(&format!("tidegate {:016x}", fnv1a(scope.bytes())));
-        let sql = format!("select get_lock({name}, 0)");
-        Ok(connection.value("acquiring the lock", &sql).await? == "1")
-    }
 }
 
 /// Returns a position before which every commit is visible and after which every commit will be
@@ -176,12 +166,4 @@ async fn visible_end(connection: &Connection) -> Result<StartPoint, FeedError> {
     let missing = || FeedError::unavailable("finding the end of the log", "its file is missing");
     let file = file_of(connection, position).await?.ok_or_else(missing)?.name;
     Ok(StartPoint { position, file, reset: true })
-}
-
-async fn file_of(
-    connection: &Connection,
-    position: BinlogPosition,
-) -> Result<Option<catalog::LogFile>, FeedError> {
-    let files = catalog::files(connection).await?.unwrap_or_default();
-    Ok(files.into_iter().find(|file| position.is_in(&file.name)))
 }

@@ -1,6 +1,6 @@
 //! The binary log: its identity and positions, and appending requests to it.
 
-use coherence::Lsn;
+use coherence::{ClockTime, Lsn};
 use database::mariadb::{Connection, Rows};
 use database::quoting::{mariadb_identifier, mariadb_literal};
 
@@ -13,6 +13,9 @@ use contract::fnv1a;
 pub(super) const REQUEST_TABLE: &str = "tidegate_orders";
 /// Its column with the request's JSON.
 pub(super) const MESSAGE_COLUMN: &str = "message";
+
+/// The beginning of the texts by which a node checks that a relay passes on the log.
+pub(super) const BEAT_PREFIX: &str = "tidegate.beat ";
 
 /// Queries the position of the session's consistent snapshot, or of the last commit if it has none.
 const SNAPSHOT: &str = "show status like 'binlog_snapshot_%'";
@@ -41,6 +44,36 @@ pub(super) async fn end(connection: &Connection) -> Result<(Identity, BinlogPosi
     let system = fnv1a(connection.server().instance.bytes());
     let timeline = fnv1a(server_started.bytes()) as u32;
     Ok((Identity { system, timeline, server_started }, position(results.first())?))
+}
+
+/// Returns the end of the log, and the last transaction of each domain in it: `0-1-42,1-1-7`.
+pub(super) async fn last_transactions(
+    connection: &Connection,
+) -> Result<(BinlogPosition, String), FeedError> {
+    let statements = [SNAPSHOT, "select @@global.gtid_binlog_pos"];
+    let results = connection.query("reading the end of the log", &statements).await?;
+    let last = results.get(1).and_then(|rows| rows.first()?.first()?.clone());
+    let last = last.ok_or_else(|| FeedError::Malformed("no gtid_binlog_pos".into()))?;
+    Ok((position(results.first())?, last))
+}
+
+/// Returns the last transaction of each domain up to a position, or `None` if the server does not tell.
+pub(super) async fn transactions_until(
+    connection: &Connection,
+    file: &str,
+    position: BinlogPosition,
+) -> Result<Option<String>, FeedError> {
+    let sql = format!("select binlog_gtid_pos({}, {})", mariadb_literal(file), position.offset());
+    let row = connection.row("reading the ids of transactions", &sql).await?;
+    Ok(row.into_iter().next().flatten())
+}
+
+/// Returns the time that the server's clock shows.
+pub(super) async fn clock(connection: &Connection) -> Result<ClockTime, FeedError> {
+    let results = connection.query("reading the clock", &["select @@timestamp"]).await?;
+    let text = results.first().and_then(|rows| rows.first()?.first()?.clone()).unwrap_or_default();
+    let time = ClockTime::parse_seconds(&text);
+    time.ok_or_else(|| FeedError::Malformed(format!("the time {text:?}")))
 }
 
 /// Returns the position up to which every new snapshot shows every commit.

@@ -25,6 +25,8 @@ pub struct MariaDbOptions {
     pub tables: Vec<TrackedTable>,
     /// Further columns of tables, which renewed values are made of. Rows contain them as far as the log does.
     pub renewed: BTreeMap<String, Vec<String>>,
+    /// Another process reads the log, and needs no names of columns in it.
+    pub relayed: bool,
     /// A transaction that changes more rows than this is delivered as a change of whole tables
     /// ([`Op::Truncate`](contract::Op)), so that memory stays bounded.
     pub max_changes: usize,
@@ -52,6 +54,7 @@ impl MariaDbOptions {
             slot: "tidegate".to_owned(),
             tables,
             renewed: BTreeMap::new(),
+            relayed: false,
             max_changes: 100_000,
             message_keys: MessageKeys::default(),
             clock,

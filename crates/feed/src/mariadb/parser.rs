@@ -10,7 +10,8 @@ pub(super) struct RawEvent {
     pub(super) flags: u16,
     /// The start of its statement, in seconds since 1970.
     pub(super) timestamp: u32,
-    /// The offset of its end in its file, if [`is_in_log`](Self::is_in_log).
+    /// The offset of its end in its file. Zero where the server does not tell: for events that it generates, and since
+    /// MariaDB 11.4 for those between the begin and the end of a transaction.
     pub(super) end: u32,
     pub(super) data: Vec<u8>,
 }
@@ -19,7 +20,7 @@ impl RawEvent {
     /// Whether it is part of the log; the server generates other events for its reader.
     pub(super) fn is_in_log(&self) -> bool {
         const ARTIFICIAL: u16 = 0x20;
-        self.end > 0 && self.flags & ARTIFICIAL == 0
+        self.flags & ARTIFICIAL == 0
     }
 }
 
@@ -315,5 +316,18 @@ impl<'a> Bytes<'a> {
 
     fn rest_text(&self) -> Option<&'a str> {
         std::str::from_utf8(self.0).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MariaDB 11.4 and later number only the begin and the end of a transaction (go-mysql#893).
+    #[test]
+    fn event_without_offset_is_in_log() {
+        let event = |flags, end| RawEvent { flags, end, ..RawEvent::default() };
+        assert!(event(0, 400).is_in_log() && event(0, 0).is_in_log());
+        assert!(!event(0x20, 0).is_in_log(), "generated for the reader");
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn prepare_on(
 ) -> Result<Vec<SetupIssue>, FeedError> {
     let mut check = Check { user: catalog::user(connection).await?, ..Check::default() };
     let settings = catalog::settings(connection).await?;
-    check.server(&settings);
+    check.server(&settings, options.relayed);
     if catalog::is_replica(connection).await? {
         check.replica(&settings);
     }
@@ -114,7 +114,8 @@ impl Check {
         self.issues.push(SetupIssue::new(description, remedy));
     }
 
-    fn server(&mut self, settings: &HashMap<String, String>) {
+    /// `relayed`: see [`MariaDbOptions::relayed`].
+    fn server(&mut self, settings: &HashMap<String, String>, relayed: bool) {
         let setting = |name: &str| settings.get(name).map_or("", String::as_str);
         if setting("log_bin") != "ON" {
             let description = "The server keeps no binary log (`log_bin`).";
@@ -137,7 +138,7 @@ impl Check {
             ("log_bin_compress", "OFF", "compressed events are not supported"),
         ] {
             let found = setting(name);
-            if found != expected {
+            if found != expected && !(relayed && name == "binlog_row_metadata") {
                 let description = match found {
                     "" => format!(
                         "The server has no setting `{name}`: MariaDB 10.5 or later is needed."
@@ -344,7 +345,7 @@ mod tests {
             let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
             let settings: HashMap<String, String> = settings.collect();
             let mut check = Check::default();
-            check.server(&settings);
+            check.server(&settings, false);
             check.replica(&settings);
             let text = |issue: SetupIssue| issue.description;
             check.issues.into_iter().map(text).collect::<Vec<_>>().join("\n")

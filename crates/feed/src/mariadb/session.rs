@@ -132,7 +132,7 @@ impl Session {
         let event = parse(&raw);
         match &event {
             Some(Event::Rotate { file }) => {
-                if raw.is_in_log() {
+                if raw.is_in_log() && raw.end > 0 {
                     self.advance_to(self.position.with_offset(raw.end))?;
                     self.cursor.progress(self.position.lsn());
                 }
@@ -151,13 +151,18 @@ impl Session {
             _ if !raw.is_in_log() => return Ok(()),
             _ => {}
         }
-        self.advance_to(self.position.with_offset(raw.end))?;
+        if raw.end > 0 {
+            self.advance_to(self.position.with_offset(raw.end))?;
+        }
         let end = self.position.lsn();
         match self.assembler.handle(&raw, event, end) {
             GroupState::Open => self.in_group = true,
             GroupState::Ended(commit) => {
                 self.in_group = false;
                 if let Some(commit) = commit {
+                    if raw.end == 0 {
+                        return Err(FeedError::Malformed("a commit without a position".into()));
+                    }
                     self.cursor.commit(end, 0);
                     self.visibility.expedite();
                     self.commits.push(commit);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::{Log, Lsn};
+use coherence::{ClockTime, Log, Lsn};
 use database::mariadb::{ConnectConfig, Connection, CurrentServer, MariaDbUrl};
 
 use super::connection::{connect_config, connect_to_current};
@@ -67,6 +67,12 @@ impl Source for MariaDbSource {
         let (identity, position) = self.connection.check(&connection, end).await?;
         let Log { system, timeline, server } = identity.log();
         Ok(LogEnd { system, timeline, server, lsn: position.lsn() })
+    }
+
+    async fn clock(&self) -> Result<Option<ClockTime>, FeedError> {
+        let connection = self.connection().await?;
+        let time = log::clock(&connection).await;
+        self.connection.check(&connection, time).await.map(Some)
     }
 
     async fn emit(&self, message: &LogMessage) -> Result<Lsn, FeedError> {

@@ -1,8 +1,7 @@
 //! The same database, read by Debezium, which delivers change events over HTTP.
 //!
-//! Debezium Server posts the messages of its PostgreSQL connector in order, each after the response to
-//! the one before. An [`EventInbox`] accepts the posted bodies, and a [`DebeziumFeed`] assembles
-//! commits from them. The end of the log and the current snapshot come from the database itself.
+//! [`follow`] assembles commits from the events that an [`EventInbox`](crate::EventInbox) accepts. The end of the
+//! log and the current snapshot come from the database itself.
 //!
 //! - **One node takes events**: the holder of an advisory lock. The others reject them, so that the
 //!   sender tries the next node. The server ends the session of a node that is silent for ten seconds.
@@ -25,8 +24,6 @@ mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod inbox;
-mod metrics;
 mod options;
 mod parser;
 mod prepare;
@@ -35,8 +32,6 @@ mod session;
 mod time;
 mod value;
 
-pub use feed::DebeziumFeed;
-pub use inbox::{EventInbox, InboxError};
-pub use metrics::DebeziumMetrics;
+pub use feed::follow;
 pub use options::DebeziumOptions;
 pub use prepare::prepare;

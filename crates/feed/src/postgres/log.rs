@@ -1,6 +1,6 @@
 //! The write-ahead log: its identity and end, and appending messages to it.
 
-use coherence::{Log, Lsn, server_digest};
+use coherence::{ClockTime, Log, Lsn, server_digest};
 use database::postgres::{Connection, DatabaseIdentity, IDENTITY_SQL};
 
 use super::schema::{DigestStatement, FollowedSchema, parse_digest};
@@ -43,6 +43,14 @@ pub(super) async fn identity(connection: &Connection) -> Result<Identity, FeedEr
 pub(super) async fn end(connection: &Connection) -> Result<LogEnd, FeedError> {
     let sql = format!("select concat_ws(' ', {}) from {END_TABLES}", end_columns());
     Ok(parse_end(&connection.text(READING_END, &sql).await?)?.0)
+}
+
+/// Returns the time that the server's clock shows.
+pub(super) async fn clock(connection: &Connection) -> Result<ClockTime, FeedError> {
+    let sql = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint::text";
+    let text = connection.text("reading the clock", sql).await?;
+    let time = text.parse().ok().and_then(ClockTime::from_micros);
+    time.ok_or_else(|| FeedError::Malformed(format!("the time {text:?}")))
 }
 
 /// Prepares the statement of [`sample`].

@@ -74,6 +74,7 @@ impl PostgresOptions {
             }],
             raising: Vec::new(),
             value: None,
+            changes_by_clock: false,
         };
         let of_tables = || {
             let contracts = self.tables.iter().map(contract).collect();

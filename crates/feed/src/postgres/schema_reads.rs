@@ -103,6 +103,12 @@ const READS: &str = "\
     where r.contract > 0 and not r.is_value and (f.oid is not null \
       or called.oid is null and r.tree ~ 'SQLVALUEFUNCTION :op [0-8] ')";
 
+/// Whether a function of a row `clock` reads the clock; the others, such as `random()`, differ with each call.
+fn tells_time(function: &str) -> bool {
+    let name = function.split('(').next().unwrap_or_default();
+    ["now", "age", "timeofday"].contains(&name) || name.ends_with("_timestamp")
+}
+
 /// Reads the dependencies of `contracts`, in the open transaction of `connection`, which has to be rolled back.
 pub(super) async fn read(
     connection: &Connection,
@@ -146,6 +152,8 @@ pub(super) async fn read(
             reads.unfollowed.insert(UnfollowedRead { contract, read });
         };
         let (oids, object) = match catalogue {
+            // The contract says when its value changes.
+            "clock" if contract.changes_by_clock && tells_time(name) => continue,
             "clock" => {
                 unfollowed(ReadObject::Clock(name.to_owned()));
                 continue;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use coherence::Lsn;
+use coherence::{ClockTime, Lsn};
 use database::postgres::{ConnectConfig, Connection, CurrentServer, PostgresUrl};
 use parking_lot::Mutex;
 
@@ -130,6 +130,12 @@ impl Source for PostgresSource {
             log::sample(&connection, &statement).await
         };
         self.connection.check(&connection, sample.await).await
+    }
+
+    async fn clock(&self) -> Result<Option<ClockTime>, FeedError> {
+        let connection = self.connection().await?;
+        let time = log::clock(&connection).await;
+        self.connection.check(&connection, time).await.map(Some)
     }
 
     async fn schema(&self) -> Result<Option<Arc<Schema>>, FeedError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coherence::{Log, Lsn};
+use coherence::{ClockTime, Log, Lsn};
 use database::sqlite::{FileConnection, driver_error};
 use parking_lot::Mutex;
 
@@ -105,6 +105,17 @@ impl Source for SqliteSource {
             seen.advance(timeline, end);
             let Log { system, timeline, server } = identity(&log, connection).log();
             Ok(LogEnd { system, timeline, server, lsn: Lsn(end.seq) })
+        })
+        .await
+    }
+
+    async fn clock(&self) -> Result<Option<ClockTime>, FeedError> {
+        self.run(|connection, _| {
+            let failed = driver_error("reading the clock");
+            let micros: i64 = connection
+                .query_row(database::sqlite::CLOCK_SQL, [], |row| row.get(0))
+                .map_err(failed)?;
+            Ok(u64::try_from(micros).ok().and_then(ClockTime::from_micros))
         })
         .await
     }

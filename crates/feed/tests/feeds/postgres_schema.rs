@@ -131,6 +131,7 @@ impl<'a> Followed<'a> {
             }],
             raising: Vec::new(),
             value: Some(value.into()),
+            changes_by_clock: false,
         };
         let scope = Arc::new(SchemaScope::new(&options.url, "tidegate", vec![contract]));
         let source = PostgresSource::new(&options.url).with_schema(scope);
@@ -256,6 +257,7 @@ async fn unlistable_value_is_refused() {
         }],
         raising: Vec::new(),
         value: Some("select 1 from products where id = $1".into()),
+        changes_by_clock: false,
     };
     let url = fixture.server.url_as("shop", "postgres").parse().unwrap();
     let scope = Arc::new(SchemaScope::new(&url, "tidegate", vec![contract]));

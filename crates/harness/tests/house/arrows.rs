@@ -40,6 +40,7 @@ const ROOMS: &[Room] = &[
     Room { name: "access",    ours: &["contract", "coherence", "listen", "tls"], not_directly: &[POOLS, SQL, REDIS, &["axum"]], not_at_all: &[REDIS] },
     Room { name: "redis_transport", ours: NO_ROOM,                        not_directly: &[POOLS, SQL, HTTP_SERVERS], not_at_all: NOTHING },
     Room { name: "tls",       ours: NO_ROOM,                              not_directly: &[HTTP], not_at_all: DATABASES },
+    Room { name: "acme",      ours: &["contract", "listen", "tls"],       not_directly: &[HTTP_SERVERS], not_at_all: &[POOLS, SQL, REDIS] },
     Room { name: "database",  ours: &["tls"],                             not_directly: &[HTTP], not_at_all: &[REDIS] },
     Room { name: "cache",     ours: &["contract", "coherence", "database", "redis_transport"], not_directly: &[POOLS, HTTP], not_at_all: NOTHING },
     Room { name: "feed",      ours: &["contract", "coherence", "database"], not_directly: &[POOLS, HTTP_SERVERS, REDIS, STORE], not_at_all: NOTHING },
@@ -53,7 +54,7 @@ const ROOMS: &[Room] = &[
     Room { name: "sim",       ours: &["contract", "coherence", "cache", "feed", "node", "sale"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "fuzz",      ours: &["contract", "coherence", "cache", "edge", "feed", "sale", "tls"], not_directly: DRIVERS, not_at_all: NOTHING },
     Room { name: "harness",   ours: NO_ROOM,                              not_directly: NOTHING, not_at_all: NOTHING },
-    Room { name: "tidegate",  ours: &["access", "contract", "coherence", "database", "cache", "feed", "node", "listen", "edge", "control", "sale", "drill", "shop", "tls"],
+    Room { name: "tidegate",  ours: &["access", "acme", "contract", "coherence", "database", "cache", "feed", "node", "listen", "edge", "control", "sale", "drill", "shop", "tls"],
            not_directly: NOTHING, not_at_all: NOTHING },
 ];
 

@@ -92,7 +92,7 @@ fn minor(version: &str) -> Vec<u32> {
 }
 
 /// Returns the targets of links and images inside this repository.
-fn links(page: &str) -> Vec<String> {
+pub(crate) fn links(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(page) {
         // Inline code holds no links.
@@ -124,7 +124,7 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn resolve(folder: &str, path: &str) -> String {
+pub(crate) fn resolve(folder: &str, path: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
         match part {

@@ -3,6 +3,7 @@
 
 mod arrows;
 mod asvs;
+mod book;
 mod circles;
 mod documents;
 mod files;

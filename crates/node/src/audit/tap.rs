@@ -69,7 +69,7 @@ impl AnswerSampler {
         }
         let contract = Arc::clone(&policy.rules.name);
         let target = LoadTarget { key: key.clone(), id: id.into(), contract };
-        let content = answer.entry.content.clone();
+        let content = answer.entry.content();
         self.queue.push(EngineEvent::Answer(AnswerRecord { target, content }));
     }
 

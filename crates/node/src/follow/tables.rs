@@ -88,10 +88,22 @@ pub fn scoped_contracts(
             name: contract.name.clone(),
             tables: tables.collect(),
             raising: raising.map(|from| TableName::parse(&from.table)).collect(),
-            value: contract.value.as_ref().map(number),
+            value: contract.value.as_ref().map(|value| {
+                let changes = contract.changes_at.as_ref();
+                changes
+                    .map_or_else(|| number(value), |changes| both(&number(value), &number(changes)))
+            }),
+            changes_by_clock: contract.changes_at.is_some(),
         })
     });
     of_source.collect()
+}
+
+/// Returns a statement that reads the columns of two. Line breaks end comments.
+fn both(value: &str, changes: &str) -> String {
+    format!(
+        "select exists (select * from ({value}\n) x) v, exists (select * from ({changes}\n) x) c"
+    )
 }
 
 /// Returns the columns of each table that keys and tags are made of.

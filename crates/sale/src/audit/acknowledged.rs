@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::exchange::{Exchange, Request};
 use crate::ledger::{Finding, History};
+use crate::request::cart_of_key;
 
 /// Checks that acknowledged holds, ends, orders and payments are recorded.
 pub(super) fn check(history: &History, exchanges: &[Exchange]) -> Vec<Finding> {
@@ -16,7 +17,9 @@ pub(super) fn check(history: &History, exchanges: &[Exchange]) -> Vec<Finding> {
             Request::Hold => hold(history, &lines, exchange),
             Request::Confirm(hold) => ended(history, hold, &["confirmed"]),
             Request::CancelHold(hold) => ended(history, hold, &["cancelled", "expired"]),
-            Request::Checkout => order(history, exchange.told("order"), exchange),
+            Request::Checkout | Request::CartCheckout(_) => {
+                order(history, exchange.told("order"), exchange)
+            }
             Request::Order(order) => payment(history, order, exchange),
             Request::Adjust => adjusted(history, exchange),
             Request::Other => None,
@@ -144,6 +147,13 @@ fn adjusted(history: &History, exchange: &Exchange) -> Option<Finding> {
     })
 }
 
+fn paid_cart(exchange: &Exchange) -> Option<&str> {
+    match exchange.request() {
+        Request::CartCheckout(cart) => Some(cart),
+        _ => None,
+    }
+}
+
 /// Checks that holds and orders of the recorded time were asked for.
 pub(super) fn check_asked_for(
     history: &History,
@@ -157,10 +167,12 @@ pub(super) fn check_asked_for(
     let keys: BTreeSet<&str> = sent(Request::Hold).filter_map(|e| e.key.as_deref()).collect();
     let paid: BTreeSet<&str> =
         sent(Request::Checkout).filter_map(|e| e.body["hold"].as_str()).collect();
+    let carts: BTreeSet<&str> = exchanges.iter().filter_map(paid_cart).collect();
+    let is_of_cart = |key: &str| cart_of_key(key).is_some_and(|cart| carts.contains(cart));
     let since_ms = first_ms.saturating_add(tolerance_ms);
     let is_recent = |hold: &str| history.holds.get(hold).is_some_and(|row| row.at_ms >= since_ms);
     let holds = history.holds.iter().filter(|(_, row)| row.at_ms >= since_ms);
-    let holds = holds.filter(|(_, row)| !keys.contains(row.key.as_str()));
+    let holds = holds.filter(|(_, row)| !keys.contains(row.key.as_str()) && !is_of_cart(&row.key));
     let holds = holds.map(|(id, row)| Finding {
         invariant: "holds-were-asked-for",
         subject: id.clone(),
@@ -171,7 +183,8 @@ pub(super) fn check_asked_for(
         repair: "find the program that made it, and cancel it",
     });
     let orders = history.checkouts.iter().filter(|(_, row)| row.ordered && is_recent(&row.hold));
-    let orders = orders.filter(|(_, row)| !paid.contains(row.hold.as_str()));
+    let of_cart = |hold: &str| history.holds.get(hold).is_some_and(|row| is_of_cart(&row.key));
+    let orders = orders.filter(|(_, row)| !paid.contains(row.hold.as_str()) && !of_cart(&row.hold));
     let orders = orders.map(|(id, row)| Finding {
         invariant: "orders-were-asked-for",
         subject: id.clone(),

@@ -50,10 +50,15 @@ pub const PROMISES: [Promise; 27] = [
             ("counters-are-the-ledger", Database),
             ("counters-are-the-holds", Database),
             ("movements-have-stock", Database),
+            ("gift-cards-are-the-movements", Database),
             ("acknowledged-adjustments-exist", Clients),
         ],
     ),
-    promise(3, "no counter was ever negative", &[("never-negative", Database)]),
+    promise(
+        3,
+        "no counter or balance was ever negative",
+        &[("never-negative", Database), ("gift-cards-are-never-negative", Database)],
+    ),
     promise(
         4,
         "one end per hold",
@@ -95,13 +100,17 @@ pub const PROMISES: [Promise; 27] = [
     ),
     promise(
         9,
-        "one effect and one answer per key, one order per hold",
+        "one effect and one answer per key, one order per hold and cart",
         &[
             ("one-effect-per-key", Database),
             ("keys-have-effects", Database),
             ("one-answer-per-key", Clients),
             ("one-request-per-key", Clients),
             ("one-order-per-hold", Clients),
+            ("carts-got-one-order", Clients),
+            ("one-order-per-cart", Database),
+            ("one-hold-per-cart", Database),
+            ("carts-have-their-holds", Database),
         ],
     ),
     promise(10, "a refusal for lack of stock was true", &[("sold-out-is-true", Clients)]),
@@ -127,7 +136,11 @@ pub const PROMISES: [Promise; 27] = [
     promise(
         13,
         "amounts and currencies agree",
-        &[("amounts-are-the-attempts", Database), ("money-agrees", Provider)],
+        &[
+            ("amounts-are-the-attempts", Database),
+            ("gift-parts-are-the-movements", Database),
+            ("money-agrees", Provider),
+        ],
     ),
     promise(
         14,
@@ -139,6 +152,7 @@ pub const PROMISES: [Promise; 27] = [
         "orders are paid, and no reservation is stranded",
         &[
             ("orders-are-authorised", Database),
+            ("gift-parts-are-moved-once", Database),
             ("orders-have-payments", Provider),
             ("authorisations-are-not-stranded", Provider),
         ],

@@ -42,6 +42,7 @@ pub(super) enum Request<'e> {
     Confirm(&'e str),
     CancelHold(&'e str),
     Checkout,
+    CartCheckout(&'e str),
     /// A question about an order, or an operation on it.
     Order(&'e str),
     Adjust,
@@ -57,6 +58,7 @@ impl Exchange {
             ("POST", ["v1", "holds", hold, "confirm"]) => Request::Confirm(hold),
             ("DELETE", ["v1", "holds", hold]) => Request::CancelHold(hold),
             ("POST", ["v1", "checkouts"]) => Request::Checkout,
+            ("POST", ["v1", "carts", cart, "checkout"]) => Request::CartCheckout(cart),
             ("GET", ["v1", "orders", order])
             | ("POST", ["v1", "orders", order, "capture" | "refund" | "cancel"]) => {
                 Request::Order(order)

@@ -11,14 +11,20 @@ const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Checks the answers that requests with one key, and the payments of one hold, have got.
 pub(super) fn check(history: &History, exchanges: &[Exchange]) -> Vec<Finding> {
     let mut by_key = BTreeMap::<&str, Vec<&Exchange>>::new();
-    let mut orders = BTreeMap::<&str, BTreeSet<&str>>::new();
+    let mut orders = BTreeMap::<(&'static str, &str), BTreeSet<&str>>::new();
     for exchange in exchanges {
         if let Some(key) = exchange.key.as_deref() {
             by_key.entry(key).or_default().push(exchange);
         }
-        if exchange.request() == Request::Checkout && exchange.status == Some(201) {
-            let hold = exchange.body["hold"].as_str().unwrap_or_default();
-            orders.entry(hold).or_default().insert(exchange.told("order"));
+        let subject = match exchange.request() {
+            Request::Checkout => {
+                ("one-order-per-hold", exchange.body["hold"].as_str().unwrap_or_default())
+            }
+            Request::CartCheckout(cart) => ("carts-got-one-order", cart),
+            _ => continue,
+        };
+        if exchange.status == Some(201) {
+            orders.entry(subject).or_default().insert(exchange.told("order"));
         }
     }
     let mut findings = Vec::new();
@@ -31,11 +37,11 @@ pub(super) fn check(history: &History, exchanges: &[Exchange]) -> Vec<Finding> {
         }
     }
     let several = orders.iter().filter(|(_, orders)| orders.len() > 1);
-    findings.extend(several.map(|(hold, orders)| Finding {
-        invariant: "one-order-per-hold",
-        subject: (*hold).to_owned(),
+    findings.extend(several.map(|((invariant, subject), orders)| Finding {
+        invariant,
+        subject: (*subject).to_owned(),
         detail: format!("clients were told of the orders {orders:?}"),
-        repair: "cancel all orders of the hold but one, and refund them",
+        repair: "cancel all orders but one, and refund them",
     }));
     findings
 }
@@ -74,7 +80,8 @@ fn is_refusal(exchange: &Exchange) -> bool {
     let is_refused = exchange.status.is_some_and(|status| (400..500).contains(&status));
     let says_nothing =
         ["request-in-flight", "idempotency-key-reused"].contains(&exchange.problem());
-    let is_checkout = exchange.request() == Request::Checkout && exchange.status != Some(429);
+    let is_checkout = matches!(exchange.request(), Request::Checkout | Request::CartCheckout(_))
+        && exchange.status != Some(429);
     let is_order = matches!(exchange.request(), Request::Order(_));
     is_refused && !says_nothing && !is_checkout && !is_order
 }

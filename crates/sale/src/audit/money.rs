@@ -92,14 +92,17 @@ fn checkout(id: &str, row: &CheckoutRow, payments: &[&ProviderRecord]) -> Vec<Fi
     let has_money =
         |payment: &&&ProviderRecord| payment.captured > 0 || payment.status == "requires_capture";
     let is_other = |payment: &&&ProviderRecord| {
-        payment.amount != row.amount || !payment.currency.eq_ignore_ascii_case(&row.currency)
+        payment.amount != row.amount - row.gift
+            || !payment.currency.eq_ignore_ascii_case(&row.currency)
     };
     if let Some(payment) = payments.iter().filter(has_money).find(is_other) {
-        let price = format!("{} {}", row.amount, row.currency);
+        let price = format!("{} {}", row.amount - row.gift, row.currency);
         let detail = format!("order {price}, payment {} {}", payment.amount, payment.currency);
         add("money-agrees", detail, "refund the difference at the provider");
     }
-    if row.phase == "authorised" && reserved == 0 || row.ordered && payments.is_empty() {
+    if row.phase == "authorised" && reserved == 0
+        || row.ordered && row.gift < row.amount && payments.is_empty()
+    {
         let detail = format!("{}: the provider has no payment for it", row.phase);
         add("orders-have-payments", detail, "cancel the order, or ask for another payment");
     }

@@ -53,7 +53,7 @@ impl Recorder {
             Ok(anchor) => Ok(ChangeRecord { recorder: self, number: Some(anchor.number) }),
             Err(err) => {
                 let detail =
-                    format!("no stock was changed, because it could not be recorded: {err}");
+                    format!("nothing was changed, because it could not be recorded: {err}");
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Err(Problem::new(status, "not-recorded", "Audit log not writable", detail))
             }

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use access::Object;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
@@ -13,6 +16,33 @@ use crate::request::{IdempotencyKey, InvalidRequest};
 use crate::service::{Sale, SaleError};
 
 const KEY_HEADER: &str = "idempotency-key";
+
+/// The parameter in a path.
+pub(super) struct Segment(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let parsed = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = parsed.map_err(|err| InvalidRequest::new("the path", err.body_text()))?;
+        Ok(Self(text))
+    }
+}
+
+/// The parameters in the query.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let parsed = Query::<T>::from_request_parts(parts, state).await;
+        let Query(parameters) =
+            parsed.map_err(|err| InvalidRequest::new("the query", err.body_text()))?;
+        Ok(Self(parameters))
+    }
+}
 
 /// Parses a JSON body. An empty one is `{}`, for requests whose fields are all optional.
 pub(super) fn parse<T: DeserializeOwned>(
@@ -24,7 +54,7 @@ pub(super) fn parse<T: DeserializeOwned>(
         Problem::new(status, "unreadable-body", "Unreadable body", err.body_text())
     })?;
     if body.is_empty() {
-        return serde_json::from_slice(b"{}").map_err(|err| invalid(&err));
+        return object(b"{}");
     }
     // A page of another origin can't send this type from a browser without a preflight request.
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -34,11 +64,13 @@ pub(super) fn parse<T: DeserializeOwned>(
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(Problem::new(status, "unsupported-media-type", "Not JSON", detail));
     }
-    serde_json::from_slice(&body).map_err(|err| invalid(&err))
+    object(&body)
 }
 
-fn invalid(err: &serde_json::Error) -> Problem {
-    InvalidRequest::new("the body", err.to_string()).into()
+fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    let parsed = serde_json::from_slice::<Object<T>>(text);
+    let Object(parsed) = parsed.map_err(|err| InvalidRequest::new("the body", err.to_string()))?;
+    Ok(parsed)
 }
 
 /// Returns the idempotency key, which every POST must have.

@@ -1,38 +1,64 @@
 //! `/v1/checkouts`, `/v1/orders`, `/v1/events`
 
+use access::Object;
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{counted, hold_id, key, parse, timestamp};
+use super::body::{Parameters, Segment, counted, hold_id, key, parse, timestamp};
+use super::limits::EVENTS_MAX;
 use super::problem::Problem;
 use crate::checkout_id::CheckoutId;
 use crate::ledger::CheckoutRecord;
-use crate::request::{CheckoutRequest, InvalidRequest, OrderChange, OrderRequest, price};
-use crate::rules::{Phase, PricedLine};
+use crate::request::{
+    CheckoutRequest, GiftCode, GiftPart, InvalidRequest, OrderChange, OrderRequest, PaymentRequest,
+    gift_name, price,
+};
+use crate::rules::{Phase, PricedLine, is_never_paid};
 use crate::service::Sale;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CheckoutBody {
     hold: String,
-    payment: PaymentBody,
+    payment: Object<PaymentBody>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PaymentBody {
+pub(super) struct PaymentBody {
     provider: Option<String>,
-    method: String,
+    method: Option<String>,
+    gift_card: Option<Object<GiftBody>>,
     amount: i64,
     currency: String,
     #[serde(default)]
     capture: CaptureBody,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GiftBody {
+    code: String,
+    amount: i64,
+}
+
+impl PaymentBody {
+    pub(super) fn check(self) -> Result<PaymentRequest, InvalidRequest> {
+        let shown = price("payment", self.amount, &self.currency)?;
+        let later = self.capture == CaptureBody::Later;
+        let gift = self.gift_card.map(|Object(gift)| {
+            let code = GiftCode::new("payment.gift_card.code", &gift.code)?;
+            Ok(GiftPart { code, amount: gift.amount })
+        });
+        let gift = gift.transpose()?;
+        PaymentRequest::new(self.provider, self.method.as_deref(), shown, gift, later)
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, Eq, PartialEq)]
@@ -62,9 +88,6 @@ pub(super) struct EventsQuery {
 
 type RequestBody = Result<Bytes, BytesRejection>;
 
-/// The most events in an answer.
-const EVENTS_MAX: u32 = 1_000;
-
 fn checkout_id(text: &str) -> Result<CheckoutId, Problem> {
     text.parse().map_err(|_| {
         let detail = format!("{text:?}: the name of a checkout or order has 32 hexadecimal digits");
@@ -78,22 +101,17 @@ pub(super) async fn post(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
-    let CheckoutBody { hold, payment } = parse(&headers, body)?;
-    let shown = price("payment", payment.amount, &payment.currency)?;
-    let later = payment.capture == CaptureBody::Later;
-    let hold = hold_id(&hold)?;
-    let request = CheckoutRequest::new(hold, payment.provider, &payment.method, shown, later)?;
+    let CheckoutBody { hold, payment: Object(payment) } = parse(&headers, body)?;
+    let payment = payment.check()?;
+    let request = CheckoutRequest { hold: hold_id(&hold)?, payment };
     let record = counted(&sale, "checkout", sale.check_out(&request, &key).await)?;
     answer(&sale, &record).await
 }
 
 /// Returns the order once the payment has succeeded or failed, and else a place to ask again.
-async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Problem> {
+pub(super) async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Problem> {
     let state = &record.state;
-    // An order whose capture was declined at once was never paid.
-    let never_paid =
-        state.phase == Phase::Cancelled && state.captured == 0 && !state.captures_later;
-    if state.phase == Phase::Declined || never_paid {
+    if state.phase == Phase::Declined || is_never_paid(state) {
         return Err(ended(
             record,
             StatusCode::PAYMENT_REQUIRED,
@@ -112,7 +130,7 @@ async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Proble
         return Ok((StatusCode::ACCEPTED, place(record), Json(progress(record))).into_response());
     }
     let lines = sale.order_lines(record).await?;
-    let body = json!({
+    let mut body = json!({
         "order": record.id.to_string(),
         "checkout": record.id.to_string(),
         "hold": record.hold.to_string(),
@@ -121,6 +139,9 @@ async fn answer(sale: &Sale, record: &CheckoutRecord) -> Result<Response, Proble
         "lines": shown_lines(&lines),
         "ordered_at": record.ordered_at_ms.map(timestamp),
     });
+    if let Some(card) = &record.gift_card {
+        body["gift_card"] = json!({ "gift_card": gift_name(card), "amount": state.gift });
+    }
     let location = format!("/v1/orders/{}", record.id);
     Ok((StatusCode::CREATED, located(&location), Json(body)).into_response())
 }
@@ -191,7 +212,7 @@ fn shown_lines(lines: &[PricedLine]) -> Value {
 
 pub(super) async fn get_checkout(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, Problem> {
     let found = sale.find_checkout(checkout_id(&id)?).await;
     let record = counted(&sale, "find-checkout", found)?;
@@ -200,7 +221,7 @@ pub(super) async fn get_checkout(
 
 pub(super) async fn get_order(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, Problem> {
     let found = sale.find_checkout(checkout_id(&id)?).await;
     let record = counted(&sale, "find-order", found)?;
@@ -217,9 +238,17 @@ async fn shown_order(sale: &Sale, record: &CheckoutRecord) -> Result<Response, P
     body["captured"] = state.captured.into();
     body["refunded"] = state.refunded.into();
     body["ordered_at"] = record.ordered_at_ms.map(timestamp).into();
+    if let Some(card) = &record.gift_card {
+        let (amount, returned) = (state.gift, state.gift_returned);
+        body["gift_card"] =
+            json!({ "gift_card": gift_name(card), "amount": amount, "returned": returned });
+    }
     body["lines"] = shown_lines(&sale.order_lines(record).await?);
-    let status = if state.phase.is_open() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(body)).into_response())
+    if state.phase.is_open() {
+        let wait = [(header::RETRY_AFTER, HeaderValue::from(wait_seconds(record)))];
+        return Ok((StatusCode::ACCEPTED, wait, Json(body)).into_response());
+    }
+    Ok(Json(body).into_response())
 }
 
 async fn change(
@@ -236,7 +265,7 @@ async fn change(
 
 pub(super) async fn capture(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -246,7 +275,7 @@ pub(super) async fn capture(
 
 pub(super) async fn refund(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -256,7 +285,7 @@ pub(super) async fn refund(
 
 pub(super) async fn cancel(
     State(sale): State<Sale>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -266,7 +295,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn webhook(
     State(sale): State<Sale>,
-    Path(provider): Path<String>,
+    Segment(provider): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -280,12 +309,11 @@ pub(super) async fn webhook(
 
 pub(super) async fn events(
     State(sale): State<Sale>,
-    Query(query): Query<EventsQuery>,
+    Parameters(query): Parameters<EventsQuery>,
 ) -> Result<Response, Problem> {
-    let limit = query.limit.unwrap_or(100).clamp(1, EVENTS_MAX);
-    if query.after.as_deref().is_some_and(|after| !is_cursor(after)) {
-        let problem = "write the `next` of an earlier answer, or leave it out";
-        return Err(InvalidRequest::new("after", problem).into());
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=EVENTS_MAX).contains(&limit) {
+        return Err(InvalidRequest::new("limit", format!("write 1 to {EVENTS_MAX}")).into());
     }
     let found = sale.order_events(query.after.as_deref(), limit).await;
     let events = counted(&sale, "events", found)?;
@@ -301,12 +329,4 @@ pub(super) async fn events(
         })
         .collect();
     Ok(Json(json!({ "events": shown, "next": next })).into_response())
-}
-
-fn is_cursor(text: &str) -> bool {
-    let is_number = |text: &str| text.parse::<i64>().is_ok_and(|number| number >= 0);
-    text.split_once('-').map_or_else(
-        || is_number(text),
-        |(transaction, id)| is_number(transaction) && is_number(id),
-    )
 }

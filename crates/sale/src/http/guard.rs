@@ -40,13 +40,7 @@ pub(super) async fn check_caller(
 
 fn refused(refusal: &Refusal) -> Response {
     let status = refusal.status();
-    let kind = match status {
-        StatusCode::UNAUTHORIZED => "unauthenticated",
-        StatusCode::SERVICE_UNAVAILABLE => "authentication-unavailable",
-        StatusCode::FORBIDDEN => "not-permitted",
-        _ => "wrong-host",
-    };
-    let problem = Problem::new(status, kind, refusal.title(), refusal.to_string());
+    let problem = Problem::new(status, refusal.kind(), refusal.title(), refusal.to_string());
     let mut response = problem.into_response();
     if status == StatusCode::UNAUTHORIZED {
         let bearer = HeaderValue::from_static("Bearer");

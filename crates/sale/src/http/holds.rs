@@ -1,15 +1,16 @@
 //! `/v1/holds`
 
+use access::Object;
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::body::{counted, hold_id, key, parse, timestamp};
+use super::body::{Segment, counted, hold_id, key, parse, timestamp};
 use super::problem::Problem;
 use crate::ledger::HoldView;
 use crate::request::{ExtendRequest, HoldRequest};
@@ -20,16 +21,22 @@ use crate::service::{HoldReceipt, Sale};
 #[serde(deny_unknown_fields)]
 struct HoldBody {
     customer: String,
-    lines: Vec<LineBody>,
+    lines: Vec<Object<LineBody>>,
     ttl_seconds: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LineBody {
+pub(super) struct LineBody {
     sku: String,
     location: Option<String>,
     quantity: i64,
+}
+
+impl LineBody {
+    pub(super) fn into_parts(self) -> (String, Option<String>, i64) {
+        (self.sku, self.location, self.quantity)
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,13 +50,13 @@ struct ExtendBody {
 struct ConfirmBody {}
 
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     sku: &'a str,
     location: &'a str,
     quantity: i64,
 }
 
-fn lines(demands: &[Demand]) -> Vec<Line<'_>> {
+pub(super) fn lines(demands: &[Demand]) -> Vec<Line<'_>> {
     demands.iter().map(line).collect()
 }
 
@@ -66,7 +73,7 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
     let HoldBody { customer, lines: wanted, ttl_seconds } = parse(&headers, body)?;
-    let wanted = wanted.into_iter().map(|line| (line.sku, line.location, line.quantity));
+    let wanted = wanted.into_iter().map(|Object(line)| line.into_parts());
     let request = HoldRequest::new(&customer, wanted, ttl_seconds)?;
     let held = sale.hold(request.clone(), &key).await;
     let HoldReceipt { hold, deadline_ms } = counted(&sale, "hold", held)?;
@@ -84,7 +91,7 @@ pub(super) async fn post(
 
 pub(super) async fn get(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
 ) -> Result<Response, Problem> {
     let found = sale.find_hold(hold_id(&hold)?).await;
     let HoldView { id, customer, state, deadline_ms, lines: held } = counted(&sale, "find", found)?;
@@ -107,7 +114,7 @@ pub(super) async fn get(
 
 pub(super) async fn delete(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
 ) -> Result<Response, Problem> {
     let hold = hold_id(&hold)?;
     let end = counted(&sale, "cancel", sale.cancel(hold).await)?;
@@ -116,7 +123,7 @@ pub(super) async fn delete(
 
 pub(super) async fn extend(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -130,7 +137,7 @@ pub(super) async fn extend(
 
 pub(super) async fn confirm(
     State(sale): State<Sale>,
-    Path(hold): Path<String>,
+    Segment(hold): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {

@@ -1,16 +1,17 @@
 //! `/v1/jobs`
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
 
-use super::body::{key, parse, timestamp};
+use super::body::{Segment, key, parse, timestamp};
 use super::problem::Problem;
 use crate::jobs::{JobError, JobRequest, Jobs};
 use crate::ledger::LeasedJob;
@@ -23,7 +24,8 @@ type RequestBody = Result<Bytes, BytesRejection>;
 #[serde(deny_unknown_fields)]
 struct JobBody {
     kind: String,
-    content: Value,
+    /// As it is written: numbers keep their digits.
+    content: Box<RawValue>,
     unique: Option<String>,
     #[serde(default)]
     delay_seconds: u64,
@@ -48,6 +50,22 @@ const fn one() -> u32 {
 
 const fn half_a_minute() -> u64 {
     30
+}
+
+#[derive(Serialize)]
+struct ClaimedBody<'a> {
+    kind: &'a str,
+    jobs: Vec<ClaimedJob>,
+}
+
+#[derive(Serialize)]
+struct ClaimedJob {
+    job: String,
+    token: u32,
+    attempts_left: u32,
+    content: Box<RawValue>,
+    enqueued_at: String,
+    leased_until: String,
 }
 
 #[derive(Deserialize)]
@@ -151,23 +169,24 @@ async fn claim(
 ) -> Result<Response, Problem> {
     let ClaimBody { kind, limit, lease_seconds, worker } = parse(&headers, body)?;
     let leased = jobs.claim(&kind, limit, lease_seconds, &worker).await?;
-    let shown = |job: &LeasedJob| {
-        json!({
-            "job": job.id.to_string(),
-            "token": job.attempt,
-            "attempts_left": job.attempts_left,
-            "content": serde_json::from_str::<Value>(&job.body).unwrap_or_default(),
-            "enqueued_at": timestamp(job.enqueued_ms),
-            "leased_until": timestamp(job.until_ms),
-        })
-    };
-    let shown: Vec<Value> = leased.iter().map(shown).collect();
-    Ok(Json(json!({ "kind": kind, "jobs": shown })).into_response())
+    let jobs = leased.iter().map(claimed).collect();
+    Ok(Json(ClaimedBody { kind: &kind, jobs }).into_response())
+}
+
+fn claimed(job: &LeasedJob) -> ClaimedJob {
+    ClaimedJob {
+        job: job.id.to_string(),
+        token: job.attempt,
+        attempts_left: job.attempts_left,
+        content: job.content(),
+        enqueued_at: timestamp(job.enqueued_ms),
+        leased_until: timestamp(job.until_ms),
+    }
 }
 
 async fn done(
     State(jobs): State<Jobs>,
-    Path(job): Path<String>,
+    Segment(job): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -178,7 +197,7 @@ async fn done(
 
 async fn fail(
     State(jobs): State<Jobs>,
-    Path(job): Path<String>,
+    Segment(job): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {
@@ -189,7 +208,7 @@ async fn fail(
 
 async fn extend(
     State(jobs): State<Jobs>,
-    Path(job): Path<String>,
+    Segment(job): Segment,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, Problem> {

@@ -6,25 +6,15 @@ use contract::ProblemDetails;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::openapi;
+use crate::ledger::GiftRefusal;
 use crate::payment::WebhookRefusal;
 use crate::request::InvalidRequest;
 use crate::rules::Shortage;
 use crate::service::SaleError;
 
-/// The prefix of `type`. The word after it is stable.
-const TYPE_PREFIX: &str = "urn:tidegate:problem:";
-
-const PATHS: &str = "the paths are /v1/stock/{sku}, /v1/stock/{sku}/adjust, /v1/holds, \
-                     /v1/holds/{hold}, /v1/holds/{hold}/extend, /v1/holds/{hold}/confirm, /v1/checkouts, \
-                     /v1/checkouts/{checkout}, /v1/orders/{order}, /v1/orders/{order}/capture, \
-                     /v1/orders/{order}/cancel, /v1/orders/{order}/refund, /v1/events, \
-                     /v1/jobs, /v1/jobs/claim, /v1/jobs/{job}/done, /v1/jobs/{job}/fail, \
-                     /v1/jobs/{job}/extend and /v1/webhooks/{provider}";
-
 #[derive(Serialize)]
 struct Body<'a> {
-    #[serde(rename = "type")]
-    kind: String,
     #[serde(flatten)]
     details: ProblemDetails<'a>,
     #[serde(flatten)]
@@ -76,6 +66,11 @@ impl From<SaleError> for Problem {
             SaleError::HoldEnded(_) => (StatusCode::CONFLICT, "Hold ended"),
             SaleError::ExtendedBefore => (StatusCode::CONFLICT, "Hold extended before"),
             SaleError::Committed { .. } => (StatusCode::CONFLICT, "Stock committed"),
+            SaleError::UnknownCart(_) => (StatusCode::NOT_FOUND, "Unknown cart"),
+            SaleError::CartChanged { .. } => (StatusCode::PRECONDITION_FAILED, "Cart changed"),
+            SaleError::CartInCheckout(_) => (StatusCode::CONFLICT, "Cart in checkout"),
+            SaleError::CartOrdered(_) => (StatusCode::CONFLICT, "Cart ordered"),
+            SaleError::CartEmpty => (StatusCode::CONFLICT, "Cart empty"),
             SaleError::UnknownCheckout(_) => (StatusCode::NOT_FOUND, "Unknown order"),
             SaleError::PriceChanged(_) => (StatusCode::CONFLICT, "Price changed"),
             SaleError::Unpriced(_) => (StatusCode::CONFLICT, "No price"),
@@ -88,6 +83,9 @@ impl From<SaleError> for Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "Event can't be checked")
             }
             SaleError::Webhook(_) => (StatusCode::BAD_REQUEST, "Event refused"),
+            SaleError::Gift(GiftRefusal::Unknown) => (StatusCode::NOT_FOUND, "Unknown gift card"),
+            SaleError::Gift(GiftRefusal::Exists) => (StatusCode::CONFLICT, "Gift card exists"),
+            SaleError::Gift(_) => (StatusCode::CONFLICT, "Gift card does not suffice"),
             SaleError::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Idempotency key used for another request")
             }
@@ -111,6 +109,14 @@ impl From<SaleError> for Problem {
                 .with("amount", price.amount.into())
                 .with("currency", price.currency.to_string().into()),
             SaleError::CheckoutExists(other) => problem.with("checkout", other.to_string().into()),
+            SaleError::CartChanged { version } => problem.with("version", version.into()),
+            SaleError::CartInCheckout(checkout) => {
+                problem.with("checkout", checkout.to_string().into())
+            }
+            SaleError::CartOrdered(Some(order)) => problem.with("order", order.to_string().into()),
+            SaleError::Gift(GiftRefusal::Short { available }) => {
+                problem.with("available", available.into())
+            }
             SaleError::OrderState(phase) => problem.with("state", phase.word().into()),
             SaleError::AmountTooLarge { most } => problem.with("most", most.into()),
             SaleError::Committed { free } => problem.with("free", free.into()),
@@ -133,9 +139,9 @@ fn shortages(lines: &[Shortage]) -> Value {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Self { status, kind, title, detail, members } = self;
-        let details = ProblemDetails { title, status: status.as_u16(), detail: &detail };
+        let details = ProblemDetails { kind, title, status: status.as_u16(), detail: &detail };
         let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let body = Body { kind: format!("{TYPE_PREFIX}{kind}"), details, members };
+        let body = Body { details, members };
         let body = serde_json::to_string(&body).unwrap_or_else(|_| details.to_json());
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -149,7 +155,7 @@ impl IntoResponse for Problem {
 }
 
 pub(super) async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", PATHS)
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", openapi::paths())
 }
 
 pub(super) async fn method_not_allowed(method: Method) -> Problem {

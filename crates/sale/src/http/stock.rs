@@ -1,16 +1,17 @@
 //! `/v1/stock`
 
+use access::Object;
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::audit::Recorder;
-use super::body::{counted, key, parse};
+use super::body::{Segment, counted, key, parse};
 use super::problem::Problem;
 use crate::ledger::{CellStock, SkuStock};
 use crate::request::{AdjustStock, InvalidRequest, SetStock, UNITS_MAX, check_sku, price};
@@ -22,11 +23,11 @@ use crate::service::Sale;
 struct PutBody {
     on_hand: i64,
     location: Option<String>,
-    policy: Option<PolicyBody>,
+    policy: Option<Object<PolicyBody>>,
     /// Absent: unchanged; null: none.
     #[serde(default, deserialize_with = "present")]
     customer_limit: Option<Option<i64>>,
-    price: Option<PriceBody>,
+    price: Option<Object<PriceBody>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -94,13 +95,13 @@ impl PolicyBody {
 pub(super) async fn put(
     State(sale): State<Sale>,
     recorder: Recorder,
-    Path(sku): Path<String>,
+    Segment(sku): Segment,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let PutBody { on_hand, location, policy, customer_limit, price: unit } = parse(&headers, body)?;
-    let policy = policy.map(|policy| policy.check()).transpose()?;
-    let unit = unit.map(|unit| price("price", unit.amount, &unit.currency)).transpose()?;
+    let policy = policy.map(|Object(policy)| policy.check()).transpose()?;
+    let unit = unit.map(|Object(unit)| price("price", unit.amount, &unit.currency)).transpose()?;
     let request = SetStock::new(&sku, location.as_deref(), on_hand, policy, customer_limit)?;
     let request = request.with_price(unit);
     let detail = json!({
@@ -117,7 +118,7 @@ pub(super) async fn put(
 
 pub(super) async fn get(
     State(sale): State<Sale>,
-    Path(sku): Path<String>,
+    Segment(sku): Segment,
 ) -> Result<Response, Problem> {
     check_sku(&sku)?;
     show(&sale, &sku).await
@@ -160,7 +161,7 @@ fn counters(stock: Stock, policy: Policy) -> serde_json::Value {
 pub(super) async fn adjust(
     State(sale): State<Sale>,
     recorder: Recorder,
-    Path(sku): Path<String>,
+    Segment(sku): Segment,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {

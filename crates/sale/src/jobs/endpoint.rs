@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use coherence::Clock;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::handler::{JobHandler, JobResult};
 use super::options::JobOptions;
@@ -69,20 +70,32 @@ impl Endpoint {
     }
 }
 
+#[derive(Serialize)]
+struct BatchBody {
+    jobs: Vec<BatchJob>,
+}
+
+#[derive(Serialize)]
+struct BatchJob {
+    job: String,
+    key: String,
+    attempt: u32,
+    content: Box<RawValue>,
+}
+
 fn single(jobs: &[LeasedJob]) -> String {
     jobs.first().map(|job| job.body.clone()).unwrap_or_default()
 }
 
 fn batch(jobs: &[LeasedJob]) -> String {
-    let job = |job: &LeasedJob| {
-        json!({
-            "job": job.id.to_string(),
-            "key": format!("job-{}", job.id),
-            "attempt": job.attempt,
-            "content": serde_json::from_str::<Value>(&job.body).unwrap_or_default(),
-        })
+    let job = |job: &LeasedJob| BatchJob {
+        job: job.id.to_string(),
+        key: format!("job-{}", job.id),
+        attempt: job.attempt,
+        content: job.content(),
     };
-    json!({ "jobs": jobs.iter().map(job).collect::<Vec<_>>() }).to_string()
+    let body = BatchBody { jobs: jobs.iter().map(job).collect() };
+    serde_json::to_string(&body).expect("texts, numbers and valid JSON can be written")
 }
 
 /// Returns the result of each job by the endpoint's answer.
@@ -134,6 +147,8 @@ impl JobHandler for Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn job(id: i64) -> LeasedJob {

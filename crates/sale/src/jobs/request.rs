@@ -1,13 +1,19 @@
 //! Requests for jobs, checked.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use crate::ledger::NewJob;
 use crate::request::{IdempotencyKey, InvalidRequest, RequestKey, digest};
 
-const BODY_BYTES_MAX: usize = 48 * 1024;
-const UNIQUE_BYTES_MAX: usize = 255;
-const YEAR_MS: i64 = 366 * 24 * 60 * 60 * 1_000;
+/// The longest content of a job, in bytes of JSON.
+pub(crate) const JOB_BYTES_MAX: usize = 48 * 1024;
+/// The longest unique key of a job, in bytes.
+pub(crate) const UNIQUE_BYTES_MAX: usize = 255;
+/// The longest delay and time to live of a job, in seconds: a year.
+pub(crate) const JOB_SECONDS_MAX: i64 = 366 * 24 * 60 * 60;
+
+const YEAR_MS: i64 = JOB_SECONDS_MAX * 1_000;
 
 /// The lengths of a lease that a worker may ask for, in seconds.
 pub const LEASES: RangeInclusive<u64> = 1..=3_600;
@@ -27,22 +33,22 @@ pub struct JobRequest {
 }
 
 impl JobRequest {
-    /// Checks a job: its content is JSON. `delay_ms`: it is due after this time; `ttl_ms`: its time to live from then on,
+    /// Checks a job: its content is JSON, and is kept as it is written. `delay_ms`: it is due after this time; `ttl_ms`: its time to live from then on,
     /// in place of that of its kind.
     ///
     /// # Errors
     /// A value is too large, negative or empty.
     pub fn new(
         kind: &str,
-        content: &serde_json::Value,
+        content: &impl Display,
         unique: Option<&str>,
         delay_ms: i64,
         ttl_ms: Option<i64>,
     ) -> Result<Self, InvalidRequest> {
         let body = content.to_string();
-        if body.len() > BODY_BYTES_MAX {
+        if body.len() > JOB_BYTES_MAX {
             let problem =
-                format!("has more than {BODY_BYTES_MAX} bytes; store it elsewhere and name it");
+                format!("has more than {JOB_BYTES_MAX} bytes; store it elsewhere and name it");
             return Err(InvalidRequest::new("content", problem));
         }
         let is_key =

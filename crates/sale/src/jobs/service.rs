@@ -24,7 +24,7 @@ use crate::rules::{AttemptEnd, AttemptOutcome, JobClass, admits_job, retry_delay
 const COUNT_AGE: Duration = Duration::from_secs(2);
 
 /// The most jobs of one request for work.
-pub(super) const CLAIM_MAX: u32 = 1_000;
+pub(crate) const CLAIM_MAX: u32 = 1_000;
 
 const BREAKER: BreakerOptions = BreakerOptions {
     min_calls: 5,

@@ -1,12 +1,16 @@
 //! The port of checkouts: they are stored in the ledger's database, so that an order and the end of its hold are
 //! one transaction.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+use super::cart::{CartRefused, ShownCart};
 use super::error::LedgerError;
+use super::gift::GiftRefusal;
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
-use crate::request::{IdempotencyKey, RequestKey};
+use crate::request::{CartId, GiftPart, IdempotencyKey, RequestKey};
 use crate::rules::{CheckoutState, HoldEnd, Operation, Phase, Price, PricedLine};
 
 /// The most checkouts of a hold: a customer may try this many payments.
@@ -27,14 +31,42 @@ pub struct NewCheckout {
     pub method: String,
     /// The price of the hold.
     pub price: Price,
+    /// The part that a gift card pays.
+    pub gift: Option<GiftPart>,
+    /// The cart whose lines are held: it has to be as it was shown.
+    pub cart: Option<ShownCart>,
     /// The amount is taken when the shop asks for it.
     pub captures_later: bool,
+    /// Ms for which this node keeps it.
+    pub lease_ms: i64,
+    /// Ms for which the hold stays active at least.
+    pub keep_hold_ms: i64,
+    /// A change of the new checkout that is recorded with it: a payment that is registered without a call, and its
+    /// authorisation as sent.
+    pub first: Option<CheckoutChange>,
+}
+
+impl NewCheckout {
+    /// Returns whether its begin needs its hold alone, neither a gift card nor a cart.
+    #[must_use]
+    pub const fn needs_hold_alone(&self) -> bool {
+        self.gift.is_none() && self.cart.is_none()
+    }
+}
+
+/// A hold as its checkout needs it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PricedHold {
+    /// The customer.
+    pub customer: String,
+    /// The lines, with the prices that were in force when it was granted.
+    pub lines: Vec<PricedLine>,
 }
 
 /// The outcome of a begin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BeginOutcome {
-    /// It was begun; this node has the lease.
+    /// It was begun, and its first change recorded; this node has the lease.
     Begun,
     /// The key or another key of the same payment began this checkout before.
     Known(CheckoutId),
@@ -46,6 +78,10 @@ pub enum BeginOutcome {
     UnknownHold,
     /// The hold has ended without a checkout.
     HoldEnded(HoldEnd),
+    /// The gift card does not pay its part. Nothing was begun.
+    Gift(GiftRefusal),
+    /// The cart is not as it was shown. Nothing was begun.
+    Cart(CartId, CartRefused),
     /// Another request had its effect under this key.
     KeyReused,
     /// A request with this key is being executed.
@@ -67,6 +103,8 @@ pub struct CheckoutRecord {
     pub method: String,
     /// The price of the order.
     pub price: Price,
+    /// The digest of the code of the gift card that pays a part.
+    pub gift_card: Option<String>,
     /// The provider's name of the payment, once there is one.
     pub reference: Option<String>,
     /// The state.
@@ -135,7 +173,10 @@ pub struct CheckoutChange {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChangeOutcome {
     /// All is recorded.
-    Recorded,
+    Recorded {
+        /// When the order was recorded, for a change that places it.
+        ordered_at_ms: Option<i64>,
+    },
     /// Another node has changed the checkout. Nothing is recorded.
     Stale,
     /// The hold has ended. Nothing is recorded.
@@ -159,7 +200,8 @@ pub struct OrderEvent {
     pub body: String,
 }
 
-/// Checkouts in the ledger's database. As with [`Ledger`](super::Ledger), every call is one transaction.
+/// Checkouts in the ledger's database. As with [`Ledger`](super::Ledger), all that a call answered is durable; the changes of
+/// each checkout are one transaction. A call that failed may have had its effect on some checkouts of its batch.
 #[async_trait]
 pub trait CheckoutLedger: Send + Sync + 'static {
     /// Sets the price of a SKU for holds from now on. Returns false for an unknown SKU.
@@ -174,23 +216,23 @@ pub trait CheckoutLedger: Send + Sync + 'static {
     /// [`LedgerError`].
     async fn price(&self, sku: &str) -> Result<Option<Price>, LedgerError>;
 
-    /// Returns the lines of a hold with the prices that were in force when it was granted; empty: there is no hold.
+    /// Returns each hold of a batch with its prices; `None`: there is none of that name.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn priced_lines(&self, hold: HoldId) -> Result<Vec<PricedLine>, LedgerError>;
-
-    /// Begins a checkout, unless its key, its payment or its hold has one. A begun one is leased for `lease_ms`, and
-    /// its hold stays active for `keep_hold_ms` at least.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
-    async fn begin_checkout(
+    async fn priced_holds(
         &self,
-        checkout: &NewCheckout,
-        lease_ms: i64,
-        keep_hold_ms: i64,
-    ) -> Result<BeginOutcome, LedgerError>;
+        holds: Arc<[HoldId]>,
+    ) -> Result<Vec<Option<PricedHold>>, LedgerError>;
+
+    /// Begins each checkout of a batch, which names each hold once, unless its key, its payment or its hold has one.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn begin_checkouts(
+        &self,
+        batch: Arc<[NewCheckout]>,
+    ) -> Result<Vec<BeginOutcome>, LedgerError>;
 
     /// Returns a checkout.
     ///
@@ -227,11 +269,14 @@ pub trait CheckoutLedger: Send + Sync + 'static {
         lease_ms: i64,
     ) -> Result<Option<CheckoutRecord>, LedgerError>;
 
-    /// Records changes of a checkout, all or none.
+    /// Records each change of a batch, which names each checkout once: all of it or nothing.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn change_checkout(&self, change: &CheckoutChange) -> Result<ChangeOutcome, LedgerError>;
+    async fn change_checkouts(
+        &self,
+        batch: Arc<[CheckoutChange]>,
+    ) -> Result<Vec<ChangeOutcome>, LedgerError>;
 
     /// Records an event of a provider, and makes the checkout due that it is about. Returns false for an event that
     /// was recorded before.

@@ -15,6 +15,9 @@ pub enum LedgerError {
     /// The database's answer has another form than this version's statements have.
     #[error("the database's answer can't be read: {0}")]
     Unreadable(String),
+    /// The cursor of a request is none of this ledger's.
+    #[error("the cursor is none of this ledger's events")]
+    UnknownCursor,
 }
 
 /// Classes of SQLSTATE after which a repeat may help: connection, resources, intervention, serialization,

@@ -67,6 +67,8 @@ pub struct CheckoutRow {
     pub ordered: bool,
     /// The price, in minor units.
     pub amount: i64,
+    /// The part of the price that a gift card pays.
+    pub gift: i64,
     /// The currency of the price.
     pub currency: String,
     /// The amount taken.

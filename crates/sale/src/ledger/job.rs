@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::error::LedgerError;
 use super::view::Finding;
@@ -89,7 +90,7 @@ pub struct LeasedJob {
     pub attempt: u32,
     /// The attempts that are left, this one included.
     pub attempts_left: u32,
-    /// The content as JSON.
+    /// The content, as it was enqueued.
     pub body: String,
     /// The time at which the job was enqueued.
     pub enqueued_ms: i64,
@@ -97,6 +98,16 @@ pub struct LeasedJob {
     pub due_ms: i64,
     /// The end of the lease.
     pub until_ms: i64,
+}
+
+impl LeasedJob {
+    /// Returns the content with its numbers as they were written. One that the shop's SQL has enqueued and that is not
+    /// JSON is a JSON text.
+    #[must_use]
+    pub fn content(&self) -> Box<RawValue> {
+        let json = serde_json::from_str::<&RawValue>(&self.body).map(ToOwned::to_owned);
+        json.unwrap_or_else(|_| to_raw_value(&self.body).expect("a text can be written as JSON"))
+    }
 }
 
 /// The answer to a request for work.

@@ -21,8 +21,8 @@ use super::port::Unknown;
 
 /// The largest answer, in bytes.
 const BODY_BYTES_MAX: usize = 4 << 20;
-/// The most idle connections that are kept.
-const IDLE_MAX: usize = 32;
+/// The most idle connections that are kept: as many payments may be under way at once without a new connection for each.
+const IDLE_MAX: usize = 256;
 
 type Sender = SendRequest<Full<Bytes>>;
 

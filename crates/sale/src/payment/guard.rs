@@ -97,6 +97,27 @@ impl GuardedProvider {
         }
     }
 
+    /// Takes one of the calls that may be made now, for a call that follows soon. Returns false where none is free or
+    /// the breaker is not closed.
+    pub fn reserve(&self) -> bool {
+        let (breaker, rate) = &mut *self.limits.lock();
+        let is_free = breaker.level() == 0 && rate.wait(self.clock.mono()).is_zero();
+        if is_free {
+            rate.free -= 1.0;
+        }
+        is_free
+    }
+
+    /// Gives a reserved call back that is not made.
+    pub fn give_back(&self) {
+        self.limits.lock().1.free += 1.0;
+    }
+
+    /// Returns the right to the reserved call.
+    pub fn reserved_pass(&self) -> CallPass {
+        CallPass(BreakerPass::Free)
+    }
+
     fn observe(&self, CallPass(pass): CallPass, answered: bool) {
         self.limits.lock().0.record(self.clock.mono(), pass, answered);
     }
@@ -127,3 +148,51 @@ impl GuardedProvider {
 /// The right to one call.
 #[derive(Debug)]
 pub struct CallPass(BreakerPass);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn mono(&self) -> Mono {
+            Mono(0)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    fn guard(calls_per_second: u32) -> GuardedProvider {
+        let options = PaymentOptions {
+            kind: ProviderKind::Http,
+            url: "http://127.0.0.1:9".parse().expect("a URL"),
+            key_file: "key".into(),
+            webhook_secret_file: None,
+            timeout: Duration::from_secs(1),
+            calls_per_second,
+        };
+        GuardedProvider::new(&options, Arc::new(StoppedClock))
+    }
+
+    #[test]
+    fn reserved_calls_are_within_the_limit() {
+        let guard = guard(2);
+        assert!(guard.reserve() && guard.reserve() && !guard.reserve());
+        assert!(guard.try_pass().is_err());
+        guard.give_back();
+        assert!(guard.try_pass().is_ok());
+    }
+
+    #[test]
+    fn open_breaker_reserves_nothing() {
+        let guard = guard(100);
+        for _ in 0..BREAKER.min_calls {
+            let pass = guard.try_pass().expect("closed");
+            guard.observe(pass, false);
+        }
+        assert!(!guard.reserve());
+    }
+}

@@ -96,6 +96,10 @@ fn outcome(answer: &Answer, payment: &Payment<'_>) -> ProviderOutcome {
 
 #[async_trait]
 impl PaymentProvider for PlainProvider {
+    fn name_without_call(&self, checkout: &str) -> Option<String> {
+        Some(checkout.to_owned())
+    }
+
     async fn execute(&self, operation: Operation, payment: &Payment<'_>) -> ProviderOutcome {
         if operation == Operation::Prepare {
             return ProviderOutcome::Done(payment.checkout.to_owned());

@@ -89,6 +89,11 @@ pub enum WebhookRefusal {
 /// A payment provider.
 #[async_trait]
 pub trait PaymentProvider: Send + Sync + 'static {
+    /// Returns the name of a payment that needs no call to be registered.
+    fn name_without_call(&self, _checkout: &str) -> Option<String> {
+        None
+    }
+
     /// Executes an operation.
     async fn execute(&self, operation: Operation, payment: &Payment<'_>) -> ProviderOutcome;
 

@@ -1,9 +1,11 @@
 //! Checkouts.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
+use super::checkout_batches;
 use super::client::unreadable;
 use super::ledger::PostgresLedger;
 use super::uuid::Uuid;
@@ -11,30 +13,30 @@ use crate::checkout_columns::{checkout_id, parse_phase, parse_price};
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
 use crate::ledger::{
-    ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord,
-    LedgerError, NewCheckout, OrderEvent,
+    BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord, LedgerError,
+    NewCheckout, OrderEvent, PricedHold,
 };
 use crate::request::IdempotencyKey;
-use crate::rules::{Cell, CheckoutState, Demand, HoldEnd, Phase, Price, PricedLine};
+use crate::rules::{Cell, CheckoutState, Demand, Price, PricedLine};
 
 const COLUMNS: &str = "c.id, c.hold, c.customer, c.provider, c.method, c.amount, c.currency, c.captures_later, \
     c.reference, c.phase, c.sent, c.number, c.operation_amount, c.captured, c.refunded, c.ordered, c.cancelling, \
-    c.reason, c.version, c.tries, tidegate.ms(c.ordered_at) as ordered_at, \
+    c.reason, c.version, c.tries, c.gift_card, c.gift_amount, c.gift_returned, tidegate.ms(c.ordered_at) as ordered_at, \
     ceil(extract(epoch from c.due_at - clock_timestamp()) * 1000)::bigint as due_in_ms, \
     floor(extract(epoch from clock_timestamp() - c.created_at) * 1000)::bigint as age_ms";
 
-const LINES: &str = "select m.sku, m.location, m.held, p.amount, p.currency from tidegate.hold h \
-    join tidegate.movement m on m.hold = h.id and m.kind = 'hold' \
+/// A join with the view `movement` would read all holds.
+const HOLDS: &str = "select u.n, h.customer, l.sku, l.location, l.units, p.amount, p.currency \
+    from unnest($1::uuid[]) with ordinality u(id, n) join tidegate.hold h on h.id = u.id and h.id = any($1) \
+    cross join lateral (select h.sku, h.location, h.units where h.sku is not null union all \
+      select m.sku, m.location, m.held from tidegate.movement_row m \
+      where m.hold = h.id and m.kind = 'hold' and h.sku is null) l \
     left join lateral (select p.amount, p.currency from tidegate.price p \
-      where p.sku = m.sku and p.since <= h.created_at order by p.since desc limit 1) p on true \
-    where h.id = $1 order by m.sku, m.location";
+      where p.sku = l.sku and p.since <= h.created_at order by p.since desc limit 1) p on true \
+    order by u.n, l.sku, l.location";
 const PRICE: &str =
     "select amount, currency from tidegate.price where sku = $1 order by since desc limit 1";
 const SET_PRICE: &str = "select tidegate.set_price($1, $2, $3)";
-const BEGIN: &str =
-    "select * from tidegate.begin_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-const CHANGE: &str = "select tidegate.change_checkout($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-    $13, $14, $15, $16, $17, $18)";
 const REQUEST: &str = "select digest, checkout from tidegate.request where key = $1";
 const WEBHOOK: &str = "select tidegate.note_webhook($1, $2, $3)";
 const EVENTS: &str = "select o.transaction::text || '-' || o.id as cursor, o.checkout, o.number::bigint, \
@@ -64,13 +66,15 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
         phase: parse_phase(text("phase")?)?,
         sent: flag("sent")?,
         number: row.try_get::<_, i32>("number").map_err(unreadable)?.cast_unsigned(),
-        total: number("amount")?,
+        total: number("amount")? - number("gift_amount")?,
         amount: number("operation_amount")?,
         captured: number("captured")?,
         refunded: number("refunded")?,
         ordered: flag("ordered")?,
         cancelling: flag("cancelling")?,
         captures_later: flag("captures_later")?,
+        gift: number("gift_amount")?,
+        gift_returned: number("gift_returned")?,
     };
     Ok(CheckoutRecord {
         id: checkout_id(text("id")?)?,
@@ -79,6 +83,7 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
         provider: text("provider")?.to_owned(),
         method: text("method")?.to_owned(),
         price: parse_price(number("amount")?, text("currency")?)?,
+        gift_card: row.try_get("gift_card").map_err(unreadable)?,
         reference: row.try_get("reference").map_err(unreadable)?,
         state,
         version: number("version")?,
@@ -90,23 +95,17 @@ fn record(row: &Row) -> Result<CheckoutRecord, LedgerError> {
     })
 }
 
-fn begun(row: &Row) -> Result<BeginOutcome, LedgerError> {
-    let id = || checkout_id(row.try_get("checkout").map_err(unreadable)?);
-    match row.try_get("outcome").map_err(unreadable)? {
-        "begun" => Ok(BeginOutcome::Begun),
-        "known" => Ok(BeginOutcome::Known(id()?)),
-        "other" => Ok(BeginOutcome::Other(id()?)),
-        "too-many" => Ok(BeginOutcome::TooMany),
-        "unknown" => Ok(BeginOutcome::UnknownHold),
-        "reused" => Ok(BeginOutcome::KeyReused),
-        "in-flight" => Ok(BeginOutcome::KeyInFlight),
-        "ended" => {
-            let word: &str = row.try_get("state").map_err(unreadable)?;
-            let other = || LedgerError::Unreadable(format!("the state {word:?}"));
-            Ok(BeginOutcome::HoldEnded(HoldEnd::parse(word).ok_or_else(other)?))
-        }
-        other => Err(LedgerError::Unreadable(format!("the outcome {other:?}"))),
-    }
+/// Returns a line of a hold with its price.
+fn priced_line(row: &Row) -> Result<PricedLine, LedgerError> {
+    let cell = Cell {
+        sku: row.try_get("sku").map_err(unreadable)?,
+        location: row.try_get("location").map_err(unreadable)?,
+    };
+    let demand = Demand { cell, quantity: row.try_get("units").map_err(unreadable)? };
+    let amount: Option<i64> = row.try_get("amount").map_err(unreadable)?;
+    let price =
+        amount.map(|amount| parse_price(amount, row.try_get("currency").map_err(unreadable)?));
+    Ok(PricedLine { demand, price: price.transpose()? })
 }
 
 #[async_trait]
@@ -127,47 +126,30 @@ impl CheckoutLedger for PostgresLedger {
         parse_price(amount, row.try_get(1).map_err(unreadable)?).map(Some)
     }
 
-    async fn priced_lines(&self, hold: HoldId) -> Result<Vec<PricedLine>, LedgerError> {
-        let rows = self.client.rows("reading prices", LINES, &[&Uuid(hold)]).await?;
-        let line = |row: &Row| {
-            let cell = Cell {
-                sku: row.try_get(0).map_err(unreadable)?,
-                location: row.try_get(1).map_err(unreadable)?,
-            };
-            let demand = Demand { cell, quantity: row.try_get(2).map_err(unreadable)? };
-            let amount: Option<i64> = row.try_get(3).map_err(unreadable)?;
-            let currency: Option<&str> = row.try_get(4).map_err(unreadable)?;
-            let price = amount.zip(currency);
-            let price =
-                price.map(|(amount, currency)| parse_price(amount, currency)).transpose()?;
-            Ok(PricedLine { demand, price })
-        };
-        rows.iter().map(line).collect()
+    async fn priced_holds(
+        &self,
+        holds: Arc<[HoldId]>,
+    ) -> Result<Vec<Option<PricedHold>>, LedgerError> {
+        let ids: Vec<Uuid> = holds.iter().copied().map(Uuid).collect();
+        let rows = self.client.rows("reading prices", HOLDS, &[&ids]).await?;
+        let mut found: Vec<Option<PricedHold>> = vec![None; holds.len()];
+        for row in &rows {
+            let number: i64 = row.try_get("n").map_err(unreadable)?;
+            let at = usize::try_from(number - 1).ok();
+            let other = || LedgerError::Unreadable(format!("a line of the hold {number}"));
+            let hold = at.and_then(|at| found.get_mut(at)).ok_or_else(other)?;
+            let customer = row.try_get("customer").map_err(unreadable)?;
+            let hold = hold.get_or_insert_with(|| PricedHold { customer, lines: Vec::new() });
+            hold.lines.push(priced_line(row)?);
+        }
+        Ok(found)
     }
 
-    async fn begin_checkout(
+    async fn begin_checkouts(
         &self,
-        new: &NewCheckout,
-        lease_ms: i64,
-        keep_hold_ms: i64,
-    ) -> Result<BeginOutcome, LedgerError> {
-        let (key, digest) = (new.key.key.as_str(), new.key.digest.cast_signed());
-        let (id, currency) = (new.id.to_string(), new.price.currency.to_string());
-        let parameters: [&(dyn ToSql + Sync); 12] = [
-            &key,
-            &digest,
-            &id,
-            &Uuid(new.hold),
-            &new.provider,
-            &new.method,
-            &new.price.amount,
-            &currency,
-            &new.captures_later,
-            &lease_ms,
-            &keep_hold_ms,
-            &i64::from(ATTEMPTS_MAX),
-        ];
-        begun(&self.client.row("beginning a checkout", BEGIN, &parameters).await?)
+        batch: Arc<[NewCheckout]>,
+    ) -> Result<Vec<BeginOutcome>, LedgerError> {
+        checkout_batches::begin(&self.client, &batch).await
     }
 
     async fn find_checkout(&self, id: CheckoutId) -> Result<Option<CheckoutRecord>, LedgerError> {
@@ -212,48 +194,11 @@ impl CheckoutLedger for PostgresLedger {
         rows.first().map(record).transpose()
     }
 
-    async fn change_checkout(&self, change: &CheckoutChange) -> Result<ChangeOutcome, LedgerError> {
-        let state = &change.state;
-        let flags =
-            [state.sent, state.ordered, state.cancelling, change.places_order, change.restocks];
-        let numbers = [i64::from(state.number), state.amount, state.captured, state.refunded];
-        let path: Vec<&str> = change.path.iter().copied().map(Phase::word).collect();
-        let attempts = || change.attempts.iter();
-        let keys: Vec<&str> = attempts().map(|attempt| attempt.key.as_str()).collect();
-        let operations: Vec<&str> = attempts().map(|attempt| attempt.operation.word()).collect();
-        let amounts: Vec<i64> = attempts().map(|attempt| attempt.amount).collect();
-        let outcomes: Vec<&str> = attempts().map(|attempt| attempt.outcome).collect();
-        let (kinds, bodies): (Vec<&str>, Vec<&str>) =
-            change.events.iter().map(|(kind, body)| (*kind, body.as_str())).unzip();
-        let request = change.request.as_ref();
-        let parameters: [&(dyn ToSql + Sync); 18] = [
-            &change.id.to_string(),
-            &change.version,
-            &flags.as_slice(),
-            &numbers.as_slice(),
-            &path,
-            &change.reference,
-            &change.reason,
-            &change.due_in_ms,
-            &change.lease_ms,
-            &change.keep_hold_ms,
-            &keys,
-            &operations,
-            &amounts,
-            &outcomes,
-            &kinds,
-            &bodies,
-            &request.map(|request| request.key.as_str()),
-            &request.map(|request| request.digest.cast_signed()),
-        ];
-        let row = self.client.row("changing a checkout", CHANGE, &parameters).await?;
-        match row.try_get(0).map_err(unreadable)? {
-            "recorded" => Ok(ChangeOutcome::Recorded),
-            "stale" => Ok(ChangeOutcome::Stale),
-            "hold-ended" => Ok(ChangeOutcome::HoldEnded),
-            "key" => Ok(ChangeOutcome::KeyKnown),
-            other => Err(LedgerError::Unreadable(format!("the outcome {other:?}"))),
-        }
+    async fn change_checkouts(
+        &self,
+        batch: Arc<[CheckoutChange]>,
+    ) -> Result<Vec<ChangeOutcome>, LedgerError> {
+        checkout_batches::change(&self.client, &batch).await
     }
 
     async fn note_webhook(
@@ -274,11 +219,10 @@ impl CheckoutLedger for PostgresLedger {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<OrderEvent>, LedgerError> {
-        let none = || LedgerError::Unreadable("the cursor is none of an event".to_owned());
-        let (transaction, id) = after.unwrap_or("0-0").split_once('-').ok_or_else(none)?;
-        let (_, id): (u64, i64) = match (transaction.parse(), id.parse()) {
-            (Ok(transaction), Ok(id)) => (transaction, id),
-            _ => return Err(none()),
+        let (transaction, id) =
+            after.unwrap_or("0-0").split_once('-').ok_or(LedgerError::UnknownCursor)?;
+        let (Ok::<u64, _>(_), Ok::<i64, _>(id)) = (transaction.parse(), id.parse()) else {
+            return Err(LedgerError::UnknownCursor);
         };
         let rows = self
             .client
@@ -299,7 +243,8 @@ impl CheckoutLedger for PostgresLedger {
     async fn recent_checkouts(&self, within_ms: i64) -> Result<Vec<CheckoutRecord>, LedgerError> {
         let sql = format!(
             "select {COLUMNS} from tidegate.checkout c where c.due_at is not null \
-             or c.changed_at > statement_timestamp() - $1 * interval '1 millisecond' order by c.id"
+             or c.id in (select s.checkout from tidegate.checkout_step s \
+               where s.at > statement_timestamp() - $1 * interval '1 millisecond') order by c.id"
         );
         let rows = self.reports.rows("reading checkouts", &sql, &[&(within_ms as f64)]).await?;
         rows.iter().map(record).collect()

@@ -22,6 +22,16 @@ const ALL: &[Migration] = &[
         name: "index of lines",
         sql: include_str!("migrations/0005_index_of_lines.sql"),
     },
+    Migration {
+        version: 6,
+        name: "orders in batches",
+        sql: include_str!("migrations/0006_orders_in_batches.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "carts and gift cards",
+        sql: include_str!("migrations/0007_carts_and_gift_cards.sql"),
+    },
 ];
 
 /// The time limit of connecting, and of a question.

@@ -25,7 +25,7 @@ pub struct CheckoutState {
     pub sent: bool,
     /// The number of the operation, which is a part of its key.
     pub number: u32,
-    /// The price of the order.
+    /// The part of the price that the provider takes: all of it without a gift card.
     pub total: i64,
     /// The amount of the operation.
     pub amount: i64,
@@ -39,6 +39,10 @@ pub struct CheckoutState {
     pub cancelling: bool,
     /// The amount is taken when the shop asks for it.
     pub captures_later: bool,
+    /// The part of the price that a gift card pays.
+    pub gift: i64,
+    /// The amount that was given back to the gift card.
+    pub gift_returned: i64,
 }
 
 /// A payment as the provider has recorded it.
@@ -120,7 +124,8 @@ impl CheckoutState {
     #[must_use]
     pub const fn new(total: i64, captures_later: bool) -> Self {
         Self {
-            phase: Phase::Preparing,
+            // A gift card that pays all needs no provider: its part was reserved at the begin.
+            phase: if total == 0 { Phase::Ordering } else { Phase::Preparing },
             sent: false,
             number: 1,
             total,
@@ -130,7 +135,15 @@ impl CheckoutState {
             ordered: false,
             cancelling: false,
             captures_later,
+            gift: 0,
+            gift_returned: 0,
         }
+    }
+
+    /// Returns a new checkout of which a gift card pays a part beside `total`.
+    #[must_use]
+    pub const fn with_gift(total: i64, gift: i64, captures_later: bool) -> Self {
+        Self { gift, ..Self::new(total, captures_later) }
     }
 
     /// Returns the next work.
@@ -165,6 +178,19 @@ impl CheckoutState {
     pub const fn refundable(&self) -> i64 {
         self.captured - self.refunded
     }
+
+    /// Returns the part of the order that was not given back, by the provider and on the gift card.
+    #[must_use]
+    pub const fn refundable_with_gift(&self) -> i64 {
+        self.refundable() + self.gift - self.gift_returned
+    }
+
+    /// The order is given up: its units go back in stock, and its part back on the gift card.
+    fn cancelled(self) -> Self {
+        let is_returned = self.ordered && on(Rule::GiftReturnedOnCancel);
+        let gift_returned = if is_returned { self.gift } else { self.gift_returned };
+        Self { cancelling: true, gift_returned, ..self }
+    }
 }
 
 type Next = Result<(CheckoutState, CheckoutEffect), CheckoutRefusal>;
@@ -189,7 +215,9 @@ pub fn step_checkout(state: CheckoutState, input: CheckoutInput) -> Next {
         CheckoutInput::Facts(facts) => settled_by(state, facts),
         CheckoutInput::Ordered if state.phase == Phase::Ordering => {
             let ordered = CheckoutState { ordered: true, ..state };
-            Ok(plain(if state.captures_later {
+            Ok(plain(if state.total == 0 {
+                ordered.rest(Phase::Captured)
+            } else if state.captures_later {
                 ordered.rest(Phase::Authorised)
             } else {
                 ordered.enter(Phase::Capturing, state.total)
@@ -205,8 +233,8 @@ pub fn step_checkout(state: CheckoutState, input: CheckoutInput) -> Next {
         }
         CheckoutInput::Cancel => cancel(state),
         CheckoutInput::Refund(amount) if state.phase == Phase::Captured => {
-            within(amount, state.refundable())?;
-            Ok(plain(state.enter(Phase::Refunding, amount)))
+            within(amount, state.refundable_with_gift())?;
+            Ok(plain(refund(state, amount)))
         }
         _ => refused(state),
     }
@@ -227,8 +255,19 @@ fn within(amount: i64, most: i64) -> Result<(), CheckoutRefusal> {
     Ok(())
 }
 
+/// Gives an amount back: by the provider first, and the rest on the gift card.
+fn refund(state: CheckoutState, amount: i64) -> CheckoutState {
+    // Without the rule that bounds it, all of the amount is asked of the provider.
+    let by_provider = if state.gift == 0 { amount } else { amount.min(state.refundable()) };
+    let gift_returned = state.gift_returned + amount - by_provider;
+    let state = CheckoutState { gift_returned, ..state };
+    if by_provider == 0 { state } else { state.enter(Phase::Refunding, by_provider) }
+}
+
 fn without_hold(state: CheckoutState) -> CheckoutState {
-    if on(Rule::ReleasedWithoutHold) {
+    if state.total == 0 {
+        state.rest(Phase::Released)
+    } else if on(Rule::ReleasedWithoutHold) {
         state.enter(Phase::Voiding, state.total)
     } else {
         state.enter(Phase::Capturing, state.total)
@@ -263,8 +302,7 @@ fn declined(state: CheckoutState, retryable: bool) -> Next {
         Phase::Capturing | Phase::Refunding if retryable => plain(again),
         Phase::Capturing if state.captures_later => plain(state.rest(Phase::Authorised)),
         Phase::Capturing => {
-            let cancelling = CheckoutState { cancelling: true, ..state };
-            (cancelling.enter(Phase::Voiding, state.total), CheckoutEffect::Restock)
+            (state.cancelled().enter(Phase::Voiding, state.total), CheckoutEffect::Restock)
         }
         Phase::Refunding if !state.cancelling => plain(state.rest(Phase::Captured)),
         Phase::Refunding => plain(again),
@@ -314,7 +352,7 @@ fn give_up(state: CheckoutState) -> Next {
 }
 
 fn cancel(state: CheckoutState) -> Next {
-    let cancelling = CheckoutState { cancelling: true, ..state };
+    let cancelling = state.cancelled();
     let next = match state.phase {
         Phase::Authorised => cancelling.enter(Phase::Voiding, state.total),
         Phase::Captured if state.refundable() == 0 => cancelling.rest(Phase::Cancelled),

@@ -109,8 +109,9 @@ fn transitions_are_those_of_the_table() {
         Declined { retryable: false },
     ]);
     let inputs = prop::collection::vec(proptest::prop_oneof![4 => plain, 1 => facts], 0..40);
-    proptest!(|(inputs in inputs, later in any::<bool>())| {
-        let mut state = CheckoutState::new(1_000, later);
+    let parts = prop::sample::select(vec![(1_000, 0), (700, 300), (0, 1_000)]);
+    proptest!(|(inputs in inputs, later in any::<bool>(), (by_provider, gift) in parts)| {
+        let mut state = CheckoutState::with_gift(by_provider, gift, later);
         for input in inputs {
             let Ok((next, _)) = step_checkout(state, input) else { continue };
             let moved = (state.phase, next.phase);
@@ -118,6 +119,7 @@ fn transitions_are_those_of_the_table() {
             assert!(moved.0 == moved.1 || is_known, "{moved:?} by {input:?}");
             assert_eq!(next.phase.is_open(), next.task() != Task::Rest);
             assert!(next.number >= state.number);
+            assert!((state.gift_returned..=gift).contains(&next.gift_returned));
             state = next;
         }
     });

@@ -44,7 +44,7 @@ impl Phase {
     ];
 
     /// The transitions, for the audit.
-    pub const TRANSITIONS: [(Self, Self); 21] = [
+    pub const TRANSITIONS: [(Self, Self); 23] = [
         (Self::Preparing, Self::Authorising),
         (Self::Preparing, Self::Declined),
         (Self::Preparing, Self::Released),
@@ -54,6 +54,9 @@ impl Phase {
         (Self::Ordering, Self::Capturing),
         (Self::Ordering, Self::Authorised),
         (Self::Ordering, Self::Voiding),
+        // Paid by a gift card alone.
+        (Self::Ordering, Self::Captured),
+        (Self::Ordering, Self::Released),
         (Self::Authorised, Self::Capturing),
         (Self::Authorised, Self::Voiding),
         (Self::Capturing, Self::Captured),
@@ -97,6 +100,12 @@ impl Phase {
     pub const fn is_open(self) -> bool {
         self.is_without_order_yet()
             || matches!(self, Self::Capturing | Self::Refunding | Self::Voiding)
+    }
+
+    /// Returns whether no transition leads on.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Declined | Self::Released | Self::Cancelled)
     }
 
     /// Returns whether the checkout may still become an order.

@@ -39,6 +39,24 @@ pub enum Rule {
     VoidedBeforeRelease,
     /// No more is given back than was taken, and no more taken than authorised.
     RefundWithinCapture,
+    /// A cart is replaced or paid only in the version that the client has seen.
+    CartVersionShown,
+    /// A cart is not changed while it is paid for, nor once it is ordered.
+    CartFixedWhilePaid,
+    /// A cart gets a new hold only if no earlier one can become an order.
+    OneHoldPerCart,
+    /// A change of a cart ends the hold of its former lines.
+    ChangeCancelsHold,
+    /// A checkout of a cart is of its present hold.
+    CheckoutOfCartsHold,
+    /// A checkout reserves no more than a gift card has left.
+    GiftWithinBalance,
+    /// The reserved part of a gift card is spent with the order.
+    GiftSpentWithOrder,
+    /// The reserved part of a gift card is released when its checkout ends without an order.
+    GiftReleasedAtEnd,
+    /// A cancelled order gives the gift card's part back.
+    GiftReturnedOnCancel,
     /// An attempt of a job has one lease.
     OneLeasePerAttempt,
     /// A worker without the lease changes nothing.
@@ -83,6 +101,24 @@ impl Rule {
         Self::ReleasedWithoutHold,
         Self::VoidedBeforeRelease,
         Self::RefundWithinCapture,
+    ];
+
+    /// The rules of carts.
+    pub const CARTS: &[Self] = &[
+        Self::CartVersionShown,
+        Self::CartFixedWhilePaid,
+        Self::OneHoldPerCart,
+        Self::ChangeCancelsHold,
+        Self::CheckoutOfCartsHold,
+    ];
+
+    /// The rules of gift cards.
+    pub const GIFTS: &[Self] = &[
+        Self::GiftWithinBalance,
+        Self::GiftSpentWithOrder,
+        Self::GiftReleasedAtEnd,
+        Self::GiftReturnedOnCancel,
+        Self::CurrentVersion,
     ];
 
     /// The rules of jobs.

@@ -8,7 +8,12 @@ use contract::fnv1a;
 use super::expiry::expire_due;
 use super::lanes::BatchCall;
 use super::ledger_access::LedgerAccess;
-use crate::ledger::{EndHold, EndOutcome, HoldOutcome, LedgerError, NewHold, Outcome};
+use crate::checkout_id::CheckoutId;
+use crate::hold_id::HoldId;
+use crate::ledger::{
+    BeginOutcome, ChangeOutcome, CheckoutChange, EndHold, EndOutcome, HoldOutcome, LedgerError,
+    NewCheckout, NewHold, Outcome, PricedHold,
+};
 use crate::request::RequestKey;
 use crate::rules::{GrantRefusal, HoldEnd};
 
@@ -82,8 +87,8 @@ impl BatchCall for EndCall {
 /// Looks for requests that had their effect before: a repeat gets its stored answer, not a refusal.
 pub(super) struct KeyCall(pub(super) LedgerAccess);
 
-/// The only lane of [`KeyCall`]: the calls lock nothing.
-pub(super) const KEY_LANE: u32 = 0;
+/// The only lane of calls that lock nothing.
+pub(super) const LOCKLESS_LANE: u32 = 0;
 
 #[async_trait]
 impl BatchCall for KeyCall {
@@ -98,5 +103,63 @@ impl BatchCall for KeyCall {
         let LedgerAccess { ledger, metrics, .. } = &self.0;
         metrics.observe_batch("find key", batch.len());
         ledger.find_granted(batch).await
+    }
+}
+
+/// Reads holds with their prices.
+pub(super) struct PriceCall(pub(super) LedgerAccess);
+
+#[async_trait]
+impl BatchCall for PriceCall {
+    type Item = HoldId;
+    type Outcome = Option<PricedHold>;
+
+    fn identity(hold: &HoldId) -> u128 {
+        hold.0
+    }
+
+    async fn call(&self, batch: Arc<[HoldId]>) -> Result<Vec<Self::Outcome>, LedgerError> {
+        let LedgerAccess { ledger, metrics, .. } = &self.0;
+        metrics.observe_batch("read prices", batch.len());
+        ledger.priced_holds(batch).await
+    }
+}
+
+/// Begins checkouts, all of one lane.
+pub(super) struct BeginCall(pub(super) LedgerAccess);
+
+#[async_trait]
+impl BatchCall for BeginCall {
+    type Item = NewCheckout;
+    type Outcome = BeginOutcome;
+
+    fn identity(new: &NewCheckout) -> u128 {
+        new.hold.0
+    }
+
+    async fn call(&self, batch: Arc<[NewCheckout]>) -> Result<Vec<BeginOutcome>, LedgerError> {
+        let LedgerAccess { ledger, metrics, .. } = &self.0;
+        metrics.observe_batch("begin checkout", batch.len());
+        ledger.begin_checkouts(batch).await
+    }
+}
+
+/// Records changes of checkouts, all of one lane: orders, announcements and ends are in one call.
+pub(super) struct ChangeCall(pub(super) LedgerAccess);
+
+#[async_trait]
+impl BatchCall for ChangeCall {
+    type Item = CheckoutChange;
+    type Outcome = ChangeOutcome;
+
+    fn identity(change: &CheckoutChange) -> u128 {
+        let CheckoutId(name) = change.id;
+        name.0
+    }
+
+    async fn call(&self, batch: Arc<[CheckoutChange]>) -> Result<Vec<ChangeOutcome>, LedgerError> {
+        let LedgerAccess { ledger, metrics, .. } = &self.0;
+        metrics.observe_batch("change checkout", batch.len());
+        ledger.change_checkouts(batch).await
     }
 }

@@ -1,7 +1,10 @@
 //! Checkouts: begin, resume, and the operations on orders.
 
+mod begin;
+mod carts;
 mod draft;
 mod drive;
+mod gifts;
 mod operations;
 mod payments;
 mod reconcile;

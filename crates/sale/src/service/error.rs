@@ -7,9 +7,9 @@ use thiserror::Error;
 use super::lanes::NoOutcome;
 use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
-use crate::ledger::{EndRefusal, LedgerError, StockRefusal};
+use crate::ledger::{EndRefusal, GiftRefusal, LedgerError, StockRefusal};
 use crate::payment::WebhookRefusal;
-use crate::request::InvalidRequest;
+use crate::request::{CartId, InvalidRequest};
 use crate::rules::{
     Cell, GrantRefusal, HoldEnd, HoldRefusal, Phase, Price, QuoteRefusal, Shortage,
 };
@@ -47,6 +47,29 @@ pub enum SaleError {
         /// The greatest number by which the units on hand may be lowered now.
         free: i64,
     },
+    /// There is no cart of that name.
+    #[error("there is no cart {0}; create it with PUT /v1/carts/{0}")]
+    UnknownCart(CartId),
+    /// The cart has another version than the client has seen.
+    #[error(
+        "the cart has changed: it has the version {version}; read it again, and send If-Match with the version \
+         that the customer has seen"
+    )]
+    CartChanged {
+        /// The present version.
+        version: i64,
+    },
+    /// The cart is being paid.
+    #[error(
+        "the cart is being paid by the checkout {0}; ask for its end, or put more into another cart"
+    )]
+    CartInCheckout(CheckoutId),
+    /// The cart has its order.
+    #[error("the cart has its order; take another name for the next cart")]
+    CartOrdered(Option<CheckoutId>),
+    /// The cart has no lines.
+    #[error("the cart has no lines to pay for")]
+    CartEmpty,
     /// There is no checkout or order of that name.
     #[error("there is no checkout or order {0}")]
     UnknownCheckout(CheckoutId),
@@ -77,6 +100,9 @@ pub enum SaleError {
     /// An event was refused.
     #[error(transparent)]
     Webhook(WebhookRefusal),
+    /// A gift card does not pay, or was not issued.
+    #[error("{}", gift_problem(.0))]
+    Gift(GiftRefusal),
     /// The key stands for another request.
     #[error("the idempotency key was used for another request; use a new key for each request")]
     KeyReused,
@@ -155,6 +181,11 @@ impl SaleError {
             Self::HoldEnded(_) => "hold-ended",
             Self::ExtendedBefore => "extended-before",
             Self::Committed { .. } => "stock-committed",
+            Self::UnknownCart(_) => "unknown-cart",
+            Self::CartChanged { .. } => "cart-changed",
+            Self::CartInCheckout(_) => "cart-in-checkout",
+            Self::CartOrdered(_) => "cart-ordered",
+            Self::CartEmpty => "cart-empty",
             Self::UnknownCheckout(_) => "unknown-order",
             Self::PriceChanged(_) => "price-changed",
             Self::Unpriced(_) => "unpriced",
@@ -164,10 +195,25 @@ impl SaleError {
             Self::OrderState(_) => "order-state",
             Self::AmountTooLarge { .. } => "amount-too-large",
             Self::Webhook(_) => "webhook-refused",
+            Self::Gift(GiftRefusal::Unknown) => "unknown-gift-card",
+            Self::Gift(GiftRefusal::Exists) => "gift-card-exists",
+            Self::Gift(GiftRefusal::Currency) => "gift-card-currency",
+            Self::Gift(GiftRefusal::Short { .. }) => "gift-card-short",
             Self::KeyReused => "idempotency-key-reused",
             Self::KeyInFlight => "request-in-flight",
             Self::Overloaded => "overloaded",
             Self::Ledger(_) | Self::Stopped => "ledger-unavailable",
+        }
+    }
+}
+
+fn gift_problem(refusal: &GiftRefusal) -> String {
+    match refusal {
+        GiftRefusal::Unknown => "there is no gift card with this code".to_owned(),
+        GiftRefusal::Exists => "a gift card has this code already; take another code".to_owned(),
+        GiftRefusal::Currency => "the gift card has another currency than the order".to_owned(),
+        GiftRefusal::Short { available } => {
+            format!("the gift card has {available} left; pay the rest in another way")
         }
     }
 }

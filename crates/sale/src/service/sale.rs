@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use coherence::Clock;
 
-use super::calls::{EndCall, HoldCall, KEY_LANE, KeyCall};
+use super::calls::{BeginCall, ChangeCall, EndCall, HoldCall, KeyCall, LOCKLESS_LANE, PriceCall};
 use super::checkout::Payments;
 use super::early::EarlyRefusals;
 use super::error::SaleError;
@@ -13,10 +13,12 @@ use super::keys::{KeyGuard, KeysInFlight};
 use super::lanes::Lanes;
 use super::ledger_access::LedgerAccess;
 use super::metrics::SaleMetrics;
+use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
 use crate::lane::Lane;
 use crate::ledger::{
-    Adjusted, EndHold, EndRefusal, Granted, HoldView, Ledger, NewHold, Outcome, SkuStock,
+    Adjusted, BeginOutcome, ChangeOutcome, CheckoutChange, EndHold, EndRefusal, Granted, HoldView,
+    Ledger, NewCheckout, NewHold, Outcome, PricedHold, SkuStock,
 };
 use crate::request::{
     AdjustStock, ExtendRequest, HoldRequest, IdempotencyKey, RequestKey, SetStock, confirm_digest,
@@ -39,6 +41,9 @@ pub struct Sale {
     holds: Arc<Lanes<HoldCall>>,
     ends: Arc<Lanes<EndCall>>,
     known: Arc<Lanes<KeyCall>>,
+    prices: Arc<Lanes<PriceCall>>,
+    begins: Arc<Lanes<BeginCall>>,
+    changes: Arc<Lanes<ChangeCall>>,
     early: EarlyRefusals,
     keys: KeysInFlight,
     pub(super) clock: Arc<dyn Clock>,
@@ -56,6 +61,9 @@ impl Sale {
             holds: Lanes::new(HoldCall(access.clone())),
             ends: Lanes::new(EndCall(access.clone())),
             known: Lanes::new(KeyCall(access.clone())),
+            prices: Lanes::new(PriceCall(access.clone())),
+            begins: Lanes::new(BeginCall(access.clone())),
+            changes: Lanes::new(ChangeCall(access.clone())),
             keys: KeysInFlight::default(),
             clock,
             ledger: access.ledger,
@@ -129,7 +137,7 @@ impl Sale {
             let hold = NewHold { id, key, request };
             return Ok(settled(self.holds.submit(lane.number(), hold, Some(guard)).await?));
         }
-        if let Some(known) = self.known.submit(KEY_LANE, key, Some(guard)).await? {
+        if let Some(known) = self.known.submit(LOCKLESS_LANE, key, Some(guard)).await? {
             return Ok(settled(known));
         }
         self.metrics.refused_early();
@@ -241,6 +249,33 @@ impl Sale {
     /// [`SaleError`].
     pub async fn stock(&self, sku: &str) -> Result<SkuStock, SaleError> {
         self.ledger.stock(sku).await?.ok_or_else(|| SaleError::UnknownSku(sku.to_owned()))
+    }
+
+    /// Returns a hold with its prices.
+    pub(super) async fn priced_hold(&self, hold: HoldId) -> Result<PricedHold, SaleError> {
+        let found = self.prices.submit(LOCKLESS_LANE, hold, None).await?;
+        found.ok_or(SaleError::UnknownHold(hold))
+    }
+
+    pub(super) async fn submit_begin(&self, new: NewCheckout) -> Result<BeginOutcome, SaleError> {
+        // One that needs more than its hold is a call of its own: others do not wait for it.
+        let lane = if new.needs_hold_alone() {
+            new.hold.lane().number()
+        } else {
+            u32::try_from(new.hold.0 & u128::from(u32::MAX)).unwrap_or_default()
+        };
+        Ok(self.begins.submit(lane, new, None).await?)
+    }
+
+    /// Records a change of a checkout.
+    pub(super) async fn record(&self, change: CheckoutChange) -> Result<ChangeOutcome, SaleError> {
+        let CheckoutId(name) = change.id;
+        Ok(self.changes.submit(name.lane().number(), change, None).await?)
+    }
+
+    /// `lane`: units of its SKUs have come back, or may have.
+    pub(super) fn freed(&self, lane: Lane) {
+        self.early.freed(lane);
     }
 
     pub(super) fn enter(&self, key: &IdempotencyKey) -> Result<KeyGuard, SaleError> {

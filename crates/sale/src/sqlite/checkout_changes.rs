@@ -2,17 +2,21 @@
 
 use rusqlite::params;
 
-use super::checkout_rows::find;
-use super::holds;
+use super::checkout_rows::{COLUMNS, find, record, stored};
 use super::transaction::Session;
+use super::{gifts, holds};
 use crate::checkout_columns::{checkout_id, parse_price};
 use crate::checkout_id::CheckoutId;
+use crate::hold_id::HoldId;
 use crate::ledger::{
     ATTEMPTS_MAX, BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutRecord, EndHold,
-    LedgerError, NewCheckout, Outcome,
+    LedgerError, NewCheckout, Outcome, PricedHold,
 };
 use crate::request::IdempotencyKey;
-use crate::rules::{HoldEnd, HoldState, KeyVerdict, Price, admits_checkout, judge_key, may_record};
+use crate::rules::{
+    Cell, CheckoutState, Demand, HoldEnd, HoldState, KeyVerdict, Price, PricedLine,
+    admits_checkout, gift_moves, judge_key, may_record,
+};
 
 /// Returns the price of a SKU at a time.
 pub(super) fn price(
@@ -26,6 +30,27 @@ pub(super) fn price(
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
     })?;
     found.map(|(amount, currency)| parse_price(amount, &currency)).transpose()
+}
+
+/// Returns a hold with the prices that were in force when it was granted.
+pub(super) fn priced_hold(
+    session: &Session<'_>,
+    hold: HoldId,
+) -> Result<Option<PricedHold>, LedgerError> {
+    let sql = "select m.sku, m.location, m.held, h.created_at, h.customer from tidegate_hold h \
+        join tidegate_movement m on m.hold = h.id and m.kind = 'hold' \
+        where h.id = ?1 order by m.sku, m.location";
+    let lines = session.list(sql, [hold.to_string()], |row| {
+        let cell = Cell { sku: row.get(0)?, location: row.get(1)? };
+        Ok((Demand { cell, quantity: row.get(2)? }, row.get(3)?, row.get(4)?))
+    })?;
+    let mut found: Option<PricedHold> = None;
+    for (demand, granted_at, customer) in lines {
+        let price = price(session, &demand.cell.sku, granted_at)?;
+        let hold = found.get_or_insert_with(|| PricedHold { customer, lines: Vec::new() });
+        hold.lines.push(PricedLine { demand, price });
+    }
+    Ok(found)
 }
 
 /// Sets the price of a SKU.
@@ -77,12 +102,7 @@ fn store_request(
 }
 
 /// Begins a checkout, unless its key, its payment or its hold has one.
-pub(super) fn begin(
-    session: &Session<'_>,
-    new: &NewCheckout,
-    lease_ms: i64,
-    keep_hold_ms: i64,
-) -> Result<BeginOutcome, LedgerError> {
+pub(super) fn begin(session: &Session<'_>, new: &NewCheckout) -> Result<BeginOutcome, LedgerError> {
     let (key, digest) = (&new.key.key, new.key.digest);
     let known = request(session, key)?;
     match (judge_key(known.map(|(digest, _)| digest), digest), known) {
@@ -121,10 +141,20 @@ pub(super) fn begin(
     if attempts.unwrap_or_default() >= ATTEMPTS_MAX {
         return Ok(BeginOutcome::TooMany);
     }
+    let gift = new.gift.as_ref();
+    if let Some(part) = gift
+        && let Some(refusal) = gifts::reserve(session, part, new.price.currency, new.id)?
+    {
+        return Ok(BeginOutcome::Gift(refusal));
+    }
+    let gift_amount = gift.map_or(0, |part| part.amount);
+    let by_provider = new.price.amount - gift_amount;
+    let first = CheckoutState::with_gift(by_provider, gift_amount, new.captures_later);
     session.run(
         "insert into tidegate_checkout(id, hold, customer, digest, provider, method, amount, currency, \
-           captures_later, operation_amount, due_at, leased_until, created_at, changed_at) \
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7, ?10, ?11, ?10, ?10)",
+           captures_later, due_at, leased_until, created_at, changed_at, operation_amount, phase, gift_card, \
+           gift_amount) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10, ?10, ?12, ?13, ?14, ?15)",
         params![
             new.id.to_string(),
             hold_name,
@@ -136,12 +166,32 @@ pub(super) fn begin(
             new.price.currency.to_string(),
             new.captures_later,
             session.now_ms,
-            session.now_ms + lease_ms,
+            session.now_ms + new.lease_ms,
+            first.amount,
+            first.phase.word(),
+            gift.map(|part| part.code.hash()),
+            first.gift,
         ],
     )?;
     store_request(session, key, digest, new.id)?;
-    keep_hold(session, &hold_name, keep_hold_ms)?;
-    Ok(BeginOutcome::Begun)
+    keep_hold(session, &hold_name, new.keep_hold_ms)?;
+    let Some(first) = &new.first else { return Ok(BeginOutcome::Begun) };
+    match change(session, first)? {
+        ChangeOutcome::Recorded { .. } => Ok(BeginOutcome::Begun),
+        other => Err(LedgerError::Unreadable(format!("{other:?} for the first change"))),
+    }
+}
+
+/// Returns the checkout of a hold that was neither declined nor released.
+pub(super) fn live_checkout(
+    session: &Session<'_>,
+    hold: HoldId,
+) -> Result<Option<CheckoutRecord>, LedgerError> {
+    let sql = format!(
+        "select {COLUMNS} from tidegate_checkout where hold = ?1 and phase not in ('declined', 'released')"
+    );
+    let found = session.find(&sql, [hold.to_string()], stored)?;
+    found.map(|found| record(found, session.now_ms)).transpose()
 }
 
 fn keep_hold(session: &Session<'_>, hold: &str, keep_ms: i64) -> Result<(), LedgerError> {
@@ -180,9 +230,14 @@ pub(super) fn change(
         restock(session, &hold, change.id)?;
     }
     keep_hold(session, &hold, change.keep_hold_ms)?;
+    if let Some(card) = &kept.gift_card {
+        for gift_move in gift_moves(&kept.state, &change.state) {
+            gifts::record(session, card, gift_move, change.id)?;
+        }
+    }
     store(session, change, &kept)?;
     record_history(session, change)?;
-    Ok(ChangeOutcome::Recorded)
+    Ok(ChangeOutcome::Recorded { ordered_at_ms: change.places_order.then_some(session.now_ms) })
 }
 
 fn restock(session: &Session<'_>, hold: &str, order: CheckoutId) -> Result<(), LedgerError> {
@@ -213,7 +268,8 @@ fn store(
         "update tidegate_checkout set phase = ?2, sent = ?3, ordered = ?4, cancelling = ?5, number = ?6, \
            operation_amount = ?7, captured = ?8, refunded = ?9, reference = coalesce(?10, reference), \
            reason = ?11, version = ?12, tries = case when ?17 then 0 else tries end, \
-           due_at = ?13, leased_until = ?14, changed_at = ?15, ordered_at = coalesce(ordered_at, ?16) \
+           due_at = ?13, leased_until = ?14, changed_at = ?15, ordered_at = coalesce(ordered_at, ?16), \
+           gift_returned = ?18 \
          where id = ?1",
         params![
             change.id.to_string(),
@@ -233,6 +289,7 @@ fn store(
             now,
             change.places_order.then_some(now),
             change.path.len() > 1,
+            state.gift_returned,
         ],
     )?;
     Ok(())

@@ -10,14 +10,15 @@ use crate::rules::CheckoutState;
 
 pub(super) const COLUMNS: &str = "id, hold, customer, provider, method, amount, currency, captures_later, reference, phase, \
     sent, number, operation_amount, captured, refunded, ordered, cancelling, reason, version, tries, \
-    ordered_at, due_at, created_at";
+    ordered_at, due_at, created_at, gift_card, gift_amount, gift_returned";
 
 /// A row whose words are not parsed.
 pub(super) struct Stored {
     texts: [String; 6],
     flags: [bool; 4],
-    numbers: [i64; 7],
+    numbers: [i64; 9],
     number: u32,
+    gift_card: Option<String>,
     reference: Option<String>,
     reason: Option<String>,
     ordered_at: Option<i64>,
@@ -50,8 +51,11 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             row.get("version")?,
             row.get("tries")?,
             row.get("created_at")?,
+            row.get("gift_amount")?,
+            row.get("gift_returned")?,
         ],
         number: row.get("number")?,
+        gift_card: row.get("gift_card")?,
         reference: row.get("reference")?,
         reason: row.get("reason")?,
         ordered_at: row.get("ordered_at")?,
@@ -63,18 +67,21 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 pub(super) fn record(stored: Stored, now_ms: i64) -> Result<CheckoutRecord, LedgerError> {
     let [id, hold, customer, provider, method, currency] = stored.texts;
     let [sent, ordered, cancelling, captures_later] = stored.flags;
-    let [total, amount, captured, refunded, version, tries, created_at] = stored.numbers;
+    let [price, amount, captured, refunded, version, tries, created_at, gift, gift_returned] =
+        stored.numbers;
     let state = CheckoutState {
         phase: parse_phase(&stored.phase)?,
         sent,
         number: stored.number,
-        total,
+        total: price - gift,
         amount,
         captured,
         refunded,
         ordered,
         cancelling,
         captures_later,
+        gift,
+        gift_returned,
     };
     Ok(CheckoutRecord {
         id: checkout_id(&id)?,
@@ -82,7 +89,8 @@ pub(super) fn record(stored: Stored, now_ms: i64) -> Result<CheckoutRecord, Ledg
         customer,
         provider,
         method,
-        price: parse_price(total, &currency)?,
+        price: parse_price(price, &currency)?,
+        gift_card: stored.gift_card,
         reference: stored.reference,
         state,
         version,

@@ -1,8 +1,11 @@
 //! Checkouts.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
+use super::carts;
 use super::checkout_changes;
 use super::checkout_rows::{COLUMNS, find, lease, record, stored};
 use super::ledger::SqliteLedger;
@@ -12,10 +15,10 @@ use crate::checkout_id::CheckoutId;
 use crate::hold_id::HoldId;
 use crate::ledger::{
     BeginOutcome, ChangeOutcome, CheckoutChange, CheckoutLedger, CheckoutRecord, LedgerError,
-    NewCheckout, OrderEvent,
+    NewCheckout, OrderEvent, PricedHold,
 };
 use crate::request::IdempotencyKey;
-use crate::rules::{Cell, Demand, Price, PricedLine};
+use crate::rules::Price;
 
 #[async_trait]
 impl CheckoutLedger for SqliteLedger {
@@ -32,34 +35,23 @@ impl CheckoutLedger for SqliteLedger {
         self.run(read).await
     }
 
-    async fn priced_lines(&self, hold: HoldId) -> Result<Vec<PricedLine>, LedgerError> {
+    async fn priced_holds(
+        &self,
+        holds: Arc<[HoldId]>,
+    ) -> Result<Vec<Option<PricedHold>>, LedgerError> {
         let read = move |connection: &Connection| {
             let session = Session::snapshot(connection)?;
-            let sql = "select m.sku, m.location, m.held, h.created_at from tidegate_hold h \
-                join tidegate_movement m on m.hold = h.id and m.kind = 'hold' \
-                where h.id = ?1 order by m.sku, m.location";
-            let lines = session.list(sql, [hold.to_string()], |row| {
-                let cell = Cell { sku: row.get(0)?, location: row.get(1)? };
-                Ok((Demand { cell, quantity: row.get(2)? }, row.get(3)?))
-            })?;
-            let price = |(demand, granted_at): (Demand, i64)| {
-                let price = checkout_changes::price(&session, &demand.cell.sku, granted_at)?;
-                Ok(PricedLine { demand, price })
-            };
-            lines.into_iter().map(price).collect()
+            holds.iter().map(|hold| checkout_changes::priced_hold(&session, *hold)).collect()
         };
         self.run(read).await
     }
 
-    async fn begin_checkout(
+    async fn begin_checkouts(
         &self,
-        checkout: &NewCheckout,
-        lease_ms: i64,
-        keep_hold_ms: i64,
-    ) -> Result<BeginOutcome, LedgerError> {
-        let checkout = checkout.clone();
+        batch: Arc<[NewCheckout]>,
+    ) -> Result<Vec<BeginOutcome>, LedgerError> {
         self.write(move |session| {
-            checkout_changes::begin(session, &checkout, lease_ms, keep_hold_ms)
+            batch.iter().map(|checkout| carts::begin(session, checkout)).collect()
         })
         .await
     }
@@ -97,9 +89,14 @@ impl CheckoutLedger for SqliteLedger {
         Ok(leased.into_iter().next())
     }
 
-    async fn change_checkout(&self, change: &CheckoutChange) -> Result<ChangeOutcome, LedgerError> {
-        let change = change.clone();
-        self.write(move |session| checkout_changes::change(session, &change)).await
+    async fn change_checkouts(
+        &self,
+        batch: Arc<[CheckoutChange]>,
+    ) -> Result<Vec<ChangeOutcome>, LedgerError> {
+        self.write(move |session| {
+            batch.iter().map(|change| checkout_changes::change(session, change)).collect()
+        })
+        .await
     }
 
     async fn note_webhook(
@@ -130,8 +127,7 @@ impl CheckoutLedger for SqliteLedger {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<OrderEvent>, LedgerError> {
-        let none = |_| LedgerError::Unreadable("the cursor is none of an event".to_owned());
-        let after: i64 = after.unwrap_or("0").parse().map_err(none)?;
+        let after: i64 = after.unwrap_or("0").parse().map_err(|_| LedgerError::UnknownCursor)?;
         let read = move |connection: &Connection| {
             let session = Session::snapshot(connection)?;
             let sql = "select id, checkout, number, kind, body from tidegate_outbox where id > ?1 \

@@ -16,6 +16,11 @@ const ALL: &[Migration] = &[
     Migration { version: 1, name: "inventory", sql: include_str!("migrations/0001_inventory.sql") },
     Migration { version: 3, name: "checkout", sql: include_str!("migrations/0003_checkout.sql") },
     Migration { version: 4, name: "jobs", sql: include_str!("migrations/0004_jobs.sql") },
+    Migration {
+        version: 7,
+        name: "carts and gift cards",
+        sql: include_str!("migrations/0007_carts_and_gift_cards.sql"),
+    },
 ];
 
 /// The time limit of the wait for another migration.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::carts::held_cart;
 use crate::checkouts::paid_order;
 use crate::fixture::{Fixture, Shop, key, request};
+use crate::gifts::split_order;
 
 /// Each statement, and an invariant that it breaks.
 const PLANTED: &[(&str, &str)] = &[
@@ -43,10 +45,10 @@ const PLANTED: &[(&str, &str)] = &[
         "orders-have-sold-holds",
     ),
     ("update tidegate.checkout set ordered = false", "takes-are-for-orders"),
-    ("update tidegate.checkout set refunded = 1", "amounts-are-the-attempts"),
+    ("update tidegate.checkout set refunded = 1 where captured > 0", "amounts-are-the-attempts"),
     (
         "insert into tidegate.payment_attempt(key, checkout, operation, amount, outcome, at) \
-         select 'second', checkout, operation, amount, outcome, at from tidegate.payment_attempt \
+         select 'second ' || checkout, checkout, operation, amount, outcome, at from tidegate.payment_attempt \
          where operation = 'capture'",
         "one-capture-per-order",
     ),
@@ -57,6 +59,29 @@ const PLANTED: &[(&str, &str)] = &[
         "transitions-are-legal",
     ),
     ("delete from tidegate.outbox", "events-are-complete"),
+    (
+        "insert into tidegate.cart_hold(hold, cart, version, number, at) \
+         select id, 'cart', 1, 2, created_at from tidegate.hold where state = 'confirmed'",
+        "one-order-per-cart",
+    ),
+    (
+        "insert into tidegate.cart_hold(hold, cart, version, number, at) \
+         select id, 'cart', 1, 2, created_at from tidegate.hold where state = 'confirmed'",
+        "one-hold-per-cart",
+    ),
+    ("update tidegate.cart set holds = 7", "carts-have-their-holds"),
+    ("update tidegate.gift_card set spent = spent + 1", "gift-cards-are-the-movements"),
+    (
+        "insert into tidegate.gift_movement(at, card, kind, issued, reserved, spent, checkout) \
+         select at, card, 'return', 0, 0, -900, 'x' from tidegate.gift_movement where kind = 'issue'",
+        "gift-cards-are-never-negative",
+    ),
+    ("delete from tidegate.gift_movement where kind = 'spend'", "gift-parts-are-the-movements"),
+    (
+        "insert into tidegate.gift_movement(at, card, kind, issued, reserved, spent, checkout) \
+         select at, card, kind, issued, reserved, spent, checkout from tidegate.gift_movement where kind = 'spend'",
+        "gift-parts-are-moved-once",
+    ),
     (
         "insert into tidegate.movement(at, kind, sku, location, on_hand, held, sold) \
       select at, kind, 'Z', location, on_hand, held, sold from tidegate.movement where kind = 'set' and sku = 'A'",
@@ -76,6 +101,8 @@ async fn fill(shop: &Shop) {
     shop.hold("k4", "d", &[("C", 1)]).await.expect("held");
     let sold = shop.hold("k5", "d", &[("C", 2)]).await.expect("held");
     shop.confirm(sold.hold).await.expect("confirmed");
+    held_cart(shop).await;
+    split_order(shop).await;
 }
 
 async fn broken_invariants(shop: &Shop) -> BTreeSet<&'static str> {
@@ -102,7 +129,7 @@ async fn finds_planted(
     }
 }
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 14] = [
     "sku",
     "stock",
     "hold",
@@ -113,6 +140,10 @@ const TABLES: [&str; 10] = [
     "checkout_step",
     "payment_attempt",
     "outbox",
+    "cart",
+    "cart_hold",
+    "gift_card",
+    "gift_movement",
 ];
 
 /// Violations of holds whose rows have their line.
@@ -138,7 +169,7 @@ async fn planted_violations_found_in_postgres() {
     let save =
         tables.map(|table| format!("create table saved_{table} as table tidegate.{table}; "));
     let restore = tables.map(|table| {
-        let identity = if matches!(table, "movement_row" | "outbox") {
+        let identity = if matches!(table, "movement_row" | "outbox" | "gift_movement") {
             "overriding system value "
         } else {
             ""

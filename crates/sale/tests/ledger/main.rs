@@ -22,17 +22,20 @@ macro_rules! on_both_ledgers {
 }
 
 mod audit;
+mod carts;
 mod checkouts;
 mod concurrency;
 mod differential;
 mod early;
 mod expiry;
 mod fixture;
+mod gifts;
 mod holds;
 mod jobs;
 mod jobs_postgres;
 mod jobs_sqlite;
 mod keys;
 mod migrations;
+mod order_batches;
 mod policies;
 mod records;

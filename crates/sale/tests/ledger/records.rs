@@ -130,10 +130,23 @@ async fn false_records_of_clients_named(shop: Shop) {
     let refused = |body: &Value, at_ms: i64| {
         exchange("refused", "/v1/holds", body.clone(), 409, none.clone(), at_ms)
     };
+    let of_cart = |key: &str, order: &str| {
+        let change = |e: &mut Value| {
+            e["path"] = json!("/v1/carts/c/checkout");
+            e["key"] = json!(key);
+            e["answer"]["order"] = json!(order);
+        };
+        again(&change, pay)
+    };
+    let id = truth[pay]["answer"]["order"].as_str().expect("an order");
+    let planted = [&truth[..], &[of_cart("tab 1", id), of_cart("tab 2", other)]].concat();
+    let found = named(&check_clients(&history, &parsed(&planted), OPTIONS));
+    assert!(found.contains("carts-got-one-order"), "{found:?}");
     for (second, invariant) in [
         (again(&|e| e["answer"]["expires_at"] = json!("later"), hold), "one-answer-per-key"),
         (again(&|e| e["body"]["customer"] = json!("x"), hold), "one-request-per-key"),
         (again(&|e| e["answer"]["order"] = json!(other), pay), "one-order-per-hold"),
+        (again(&|e| e["path"] = json!("/v1/carts/c/checkout"), pay), "one-request-per-key"),
         (refused(&wanted, now_ms + 1_000), "sold-out-is-true"),
     ] {
         let planted = [&truth[..], &[second]].concat();

@@ -141,7 +141,7 @@ pub(super) fn check_answer(
     let proof = &answer.proof();
     let as_of = proof.bound.map(|bound| now.saturating_sub(nanos(bound)));
     let stale = proof.stale.map(Stale::as_str);
-    let content = &answer.entry.content;
+    let content = &answer.entry.content();
     let what = TraceEvent::Answer(key, proof.tier.as_str(), versions(content), as_of, stale);
     env.note(Some(node), what);
     let label = match proof.stale {
@@ -199,7 +199,7 @@ pub(super) fn check_batch(env: &Environment, node: usize, keys: &[usize], togeth
     let db = env.db.lock();
     let answers = keys.iter().zip(&together.answers);
     let included: Vec<(Cell, usize)> = answers
-        .filter_map(|(key, answer)| Some((*key, versions(&answer.as_ref().ok()?.entry.content)?)))
+        .filter_map(|(key, answer)| Some((*key, versions(&answer.as_ref().ok()?.entry.content())?)))
         .flat_map(|(key, included)| cells_of(key).into_iter().zip(included))
         .map(|(cell, commit)| (cell, usize::try_from(commit).unwrap_or(usize::MAX)))
         .collect();
@@ -250,7 +250,7 @@ pub(super) fn check_converged(
     // An entry that is renewed before its end, or just after it, is current too.
     let marked = proof.stale.is_some_and(|stale| stale != Stale::Revalidating);
     let fresh = !marked && proof.bound.is_some_and(|bound| bound <= CALM_BOUND);
-    let found = versions(&answer.entry.content);
+    let found = versions(&answer.entry.content());
     if found != truth || !fresh {
         env.violation(format!(
             "row {key} on node {node} has not converged: {found:?} instead of {truth:?}, {proof:?}"

@@ -179,7 +179,7 @@ impl Node {
         let status = self.engine.status();
         if let Some(epoch) = status.epoch {
             let what = "the in-process tier's entry";
-            let content = &answer.entry.content;
+            let content = &answer.entry.content();
             checks::check_entry(&self.env, what, Some(key), content, epoch, status.applied);
         }
         let question = checks::Question { node: self.id, key, asked: self.env.now() };

@@ -133,7 +133,7 @@ pub(super) fn answer(result: &Result<Answer, ReadError>) -> (String, Tone) {
         Err(err) => return (err.to_string(), Tone::Bad),
     };
     let proof = answer.proof();
-    let (value, tier) = (value(&answer.entry.content), proof.tier.as_str());
+    let (value, tier) = (value(&answer.entry.content()), proof.tier.as_str());
     let bound = proof.bound.map_or("unproven".into(), |bound| format!("bound {}", short(bound)));
     let stale = proof.stale.map_or(String::new(), |stale| format!(", {}", Stale::as_str(stale)));
     let tone = if proof.stale.is_none() { Tone::Good } else { Tone::Bad };

@@ -70,6 +70,7 @@ pub(super) fn loaded(
             replayed: None,
             log: None,
             behind: Duration::ZERO,
+            change: None,
         },
         versions,
     )

@@ -174,7 +174,7 @@ async fn converged(cluster: &Cluster) {
                 let tier = if policy.rules.tiers.local { Tier::Local } else { Tier::Shared };
                 checks::check_converged(env, question, &result, stored.then_some(tier));
                 outlives_read = result.is_ok_and(|answer| {
-                    answer.entry.ttl > answer.proof().age + Duration::from_secs(1)
+                    answer.entry.ttl() > answer.proof().age + Duration::from_secs(1)
                 });
             }
         }

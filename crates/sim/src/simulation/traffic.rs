@@ -168,7 +168,7 @@ async fn read_own(cluster: &Cluster, cells: &[(usize, bool)], number: usize) {
             && let Some(node) = cluster.node(id)
             && let Some(Ok(answer)) = node.get(key, Some(token)).await
         {
-            checks::check_own_write(env, key, &answer.entry.content, number);
+            checks::check_own_write(env, key, &answer.entry.content(), number);
         }
         sleep(env.millis(0, 3_000)).await;
     }

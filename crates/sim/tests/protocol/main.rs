@@ -1,10 +1,12 @@
 //! The protocol: explored by the model checker, and run by simulated clusters.
 
+mod cart_orders;
 mod checkout_payments;
 mod demoted_server;
 mod early_refusals;
 mod explore;
 mod findings;
+mod gift_cards;
 mod job_leases;
 mod joined_tables;
 mod key_filter;
@@ -14,5 +16,6 @@ mod pictures;
 mod rules;
 mod simulation;
 mod stock_holds;
+mod timed_values;
 mod two_logs;
 mod two_sources;

@@ -12,6 +12,7 @@ mod connections;
 mod feed;
 mod figure;
 mod gateway;
+mod growth;
 mod http1;
 mod machine;
 mod options;
@@ -35,13 +36,14 @@ use output::{log_line, now, print};
 /// A part's name and its benchmark.
 type Benchmark = (&'static str, fn(&Options) -> Result<Part>);
 
-const PARTS: [Benchmark; 14] = [
+const PARTS: [Benchmark; 15] = [
     ("local", |_| tier::hits()),
     ("gateway", |_| gateway::measure()),
     ("connections", |_| connections::measure()),
     ("commit", |_| commit::measure()),
     ("cold", |_| cold::measure()),
     ("memory", |_| tier::memory()),
+    ("growth", growth::measure),
     ("proof", |_| tier::proof()),
     ("feed", |_| feed::measure()),
     ("marks", |_| tombstones::measure()),

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     pub(crate) within: Duration,
     /// `audit`, `alterations` and `faults`: commits per second.
     pub(crate) commits_per_s: u32,
-    /// `tags`: one more number of entries on one tag.
+    /// `tags`, `growth`: one more number of entries.
     pub(crate) entries: Option<u64>,
     /// `faults`: the only fault; `None`: all.
     pub(crate) fault: Option<String>,

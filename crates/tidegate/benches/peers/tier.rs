@@ -120,9 +120,12 @@ pub(crate) fn run(bench: &str, args: &[&str]) -> Result<String> {
     // built again here and in the next build.
     command.env_remove("CARGO_MANIFEST_DIR");
     command.args(["bench", "--locked", "--quiet", "--package", "cache", "--bench", bench]);
-    if bench == "proof" {
+    match bench {
         // The lookup without a proof is no part of the public API.
-        command.args(["--features", "bench-internals"]);
+        "proof" => drop(command.args(["--features", "bench-internals"])),
+        // With the binary's allocator.
+        "memory" | "growth" => drop(command.args(["--features", "jemalloc"])),
+        _ => {}
     }
     command.arg("--").args(args);
     let output = command.stderr(Stdio::inherit()).output()?;

@@ -14,13 +14,14 @@ use super::config_args::ConfigArgs;
 use crate::config::{Config, ConfigError, ListenerTls, Regions};
 use crate::exit::Exit;
 use crate::node::{Listening, Node, NodeError, ReloadHandle, Reloads};
-use crate::runtime::{Hangups, block_on, stop_requested};
+use crate::runtime::{Hangups, Stops, block_on};
+use crate::service_manager::ServiceManager;
 use crate::terminal::{log_to_stderr, print, print_error};
 
 /// Serve a store: gateway, data API, admin.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:  tidegate serve tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nSignals: SIGHUP reloads the configuration, as `tidegate reload` does; SIGTERM and SIGINT stop\nafter `node.stop_delay`, and finish the requests in flight.\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
+    after_help = "Example:  tidegate serve tidegate.toml\n\nDoes not start while `tidegate check` reports an error.\n\nSignals: SIGHUP reloads the configuration, as `tidegate reload` does; SIGTERM and SIGINT stop\nafter `node.stop_delay`, and finish the requests in flight.\n\nsystemd: readiness, reloads, stops and signs of life are reported to NOTIFY_SOCKET (Type=notify).\n\nExit codes: 0 stopped by a signal, 1 a contract has an error, 3 the environment lacks something"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -37,8 +38,15 @@ pub(crate) fn run(args: &Args) -> Exit {
         }
     };
     log_to_stderr(config.log, "info");
+    let service_manager = match ServiceManager::of_environment() {
+        Ok(service_manager) => service_manager,
+        Err(err) => {
+            print_error(format_args!("tidegate: {err}"));
+            return Exit::Environment;
+        }
+    };
     block_on(async {
-        match serve(args.config.path(), &config).await {
+        match serve(args.config.path(), &config, service_manager).await {
             Ok(()) => Exit::Good,
             Err(err) => {
                 print_error(format_args!("tidegate: {}", err.with_lines(&config)));
@@ -64,10 +72,21 @@ fn scheme(tls: &Option<ListenerTls>) -> &'static str {
     if tls.is_some() { "https" } else { "http" }
 }
 
-async fn serve(path: &Path, config: &Config) -> Result<(), NodeError> {
-    // Before anything else: a SIGHUP during the start must not end the process.
-    let hangups = Hangups::receive();
-    let node = Arc::new(Node::build(config).await?);
+async fn serve(
+    path: &Path,
+    config: &Config,
+    service_manager: ServiceManager,
+) -> Result<(), NodeError> {
+    // Before anything else: a SIGHUP during the start must not end the process, and a SIGTERM has to, also where it
+    // is the first process of a container, to which the kernel gives no signal that it does not receive.
+    let (hangups, mut stops) = (Hangups::receive(), Stops::receive());
+    let node = tokio::select! {
+        node = Node::build(config) => Arc::new(node?),
+        () = stops.next() => {
+            print_error("tidegate: stopped during the start");
+            return Ok(());
+        }
+    };
     let listening = Listening::bind(&config.listen, node.served())?;
     let tls = &config.listen.tls;
     print(format_args!("tidegate {}", env!("CARGO_PKG_VERSION")));
@@ -120,13 +139,15 @@ async fn serve(path: &Path, config: &Config) -> Result<(), NodeError> {
     }
     let (stop, stopped) = watch::channel(false);
     let (health, stop_delay) = (node.process_health(), config.stop_delay);
+    let manager = service_manager.clone();
     tokio::spawn(async move {
-        stop_requested().await;
+        stops.next().await;
         health.stopping();
+        manager.stopping(stop_delay);
         if !stop_delay.is_zero() {
             tracing::info!("stopping in {stop_delay:?}; a second signal stops at once");
             // A timeout is the usual way.
-            let _ = tokio::time::timeout(stop_delay, stop_requested()).await;
+            let _ = tokio::time::timeout(stop_delay, stops.next()).await;
         }
         tracing::info!("stopping; requests in flight are finished first");
         let _ = stop.send(true);
@@ -134,7 +155,8 @@ async fn serve(path: &Path, config: &Config) -> Result<(), NodeError> {
     let reloads = Reloads::of(path.to_owned());
     let (handle, audit_log) = (reloads.handle(), node.audit_log());
     tokio::spawn(hangups.each(async move || reload_by_signal(&handle, audit_log.as_ref()).await));
-    node.run(listening, stopped, reloads).await
+    tokio::spawn(service_manager.clone().signs_of_life());
+    node.run(listening, stopped, reloads, service_manager).await
 }
 
 /// Reloads between two records in the audit log. The process logs the result.

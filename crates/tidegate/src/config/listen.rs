@@ -14,6 +14,8 @@ pub(super) const KEYS: &[&str] = &[
     "data",
     "admin",
     "sale",
+    "redirect",
+    "redirect_port",
     "backlog",
     "gateway_connections",
     "gateway_connections_per_client",
@@ -48,6 +50,10 @@ pub(crate) struct Listen {
     pub(crate) admin: SocketAddr,
     /// The API of the sale; private.
     pub(crate) sale: SocketAddr,
+    /// The plain listener that sends clients to the encrypted gateway; `None`: there is none.
+    pub(crate) redirect: Option<SocketAddr>,
+    /// The port of the gateway as clients reach it; `None`: its own.
+    pub(crate) redirect_port: Option<u16>,
     /// The connections that may wait to be accepted, of each listener.
     pub(crate) backlog: u32,
     /// How many connections each listener accepts.
@@ -75,6 +81,8 @@ impl Default for Listen {
             data: local(9170),
             admin: local(9180),
             sale: local(9190),
+            redirect: None,
+            redirect_port: None,
             backlog: DEFAULT_BACKLOG,
             connections: Connections {
                 gateway: ConnectionLimits::of(32_768),
@@ -98,6 +106,9 @@ impl Listen {
         let data = address("data", default.data);
         let admin = address("admin", default.admin);
         let sale = address("sale", default.sale);
+        let redirect = table.text_with("redirect", parse_listen_address);
+        let redirect_port = table.whole_number("redirect_port", 1..=u32::from(u16::MAX));
+        let redirect_port = redirect_port.and_then(|port| u16::try_from(port).ok());
         let backlog = table.whole_number("backlog", 1..=MAX_BACKLOG).unwrap_or(default.backlog);
         let mut limits = |key: &str, default: ConnectionLimits| {
             let mut count = |key: &str| {
@@ -117,7 +128,22 @@ impl Listen {
         let handshake_timeout = table.duration("handshake_timeout", TIME_LIMITS);
         let handshake_timeout = handshake_timeout.unwrap_or(default.handshake_timeout);
         let tls = ListenTls::read(table, folder);
-        Self { gateway, data, admin, sale, backlog, connections, handshake_timeout, tls }
+        if redirect.is_some() && tls.gateway.is_none() && !table.has("gateway_tls") {
+            let help = "encrypt the gateway in `[listen.gateway_tls]`, or remove `redirect`: it sends clients to https";
+            table.problem("conflict", "redirect", "is there without TLS of the gateway", help);
+        }
+        Self {
+            gateway,
+            data,
+            admin,
+            sale,
+            redirect,
+            redirect_port,
+            backlog,
+            connections,
+            handshake_timeout,
+            tls,
+        }
     }
 }
 

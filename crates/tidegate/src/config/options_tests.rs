@@ -41,7 +41,9 @@ admin_connections_per_client = 3
 sale_connections = 10
 sale_connections_per_client = 3
 handshake_timeout = "1s"
-gateway_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
+redirect = "127.0.0.1:5"
+redirect_port = 443
+gateway_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3", acme = { directory = "https://ca.internal/dir", ca = "ca.pem", contact = ["a@b.c"], domains = ["b.c"], terms_agreed = true, storage = "acme", challenge = "http-01", external_account_id = "1", external_account_key_file = "eab" } }
 data_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
 admin_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }
 sale_tls = { cert = "a.pem", key = "a.key", certificate = [{ cert = "b.pem", key = "b.key" }], min_version = "1.3" }

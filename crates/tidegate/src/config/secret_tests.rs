@@ -48,6 +48,7 @@ fn url_at_any_key_hidden() {
         ("node", super::node::KEYS),
         ("listen", super::listen::KEYS),
         ("listen.tls", &["cert", "key", "certificate", "min_version", "listeners"]),
+        ("listen.gateway_tls.acme", &acme::AcmeOptions::KEYS),
         ("source.shop", super::source::KEYS),
         ("source.shop.events", super::source_events::KEYS),
         ("shared", cache::shared::SharedOptions::KEYS),

@@ -74,7 +74,8 @@ impl Source {
             SigningKeysSource::read(table, ["message_keys", "message_keys_file"], folder);
         let replicas = replicas(table, url.as_ref(), password_file.as_deref());
         if table.has("events") {
-            check_events(table, url.as_ref(), [("slot", &slot), ("publication", &publication)]);
+            let own_names = [("slot", &*slot), ("publication", &*publication)];
+            check_events(table, url.as_ref(), events.as_ref(), own_names);
         }
         Some(Self {
             url: url?,
@@ -189,15 +190,26 @@ fn may_follow(standby: &DatabaseUrl, primary: &DatabaseUrl) -> bool {
 fn check_events(
     table: &mut TableReader<'_>,
     url: Option<&DatabaseUrl>,
+    events: Option<&SourceEvents>,
     own_names: [(&str, &str); 2],
 ) {
-    if url.is_some_and(|url| !url.is_postgres()) {
-        let message = "only a PostgreSQL source can be followed by Debezium's events";
-        let help = "remove it: without it the source is followed by its own log";
-        table.problem("conflict", "events", message, help);
+    let is_postgres = match url {
+        Some(DatabaseUrl::Sqlite(_)) => {
+            let message =
+                "only a PostgreSQL or MariaDB source can be followed by Debezium's events";
+            let help = "remove it: without it the source is followed by its own log";
+            return table.problem("conflict", "events", message, help);
+        }
+        Some(DatabaseUrl::MariaDb(_)) => false,
+        Some(DatabaseUrl::Postgres(_)) | None => true,
+    };
+    for key in events.filter(|_| !is_postgres).iter().flat_map(|events| &events.names) {
+        let message = format!("a MariaDB has no {key}");
+        table.problem("conflict", &format!("events.{key}"), message, "remove it");
     }
     for (key, name) in own_names {
-        if name != DEFAULT_NAME {
+        // On MariaDB, `slot` names the lock of the node that takes events.
+        if name != DEFAULT_NAME && (is_postgres || key == "publication") {
             let help = format!("remove it, and name Debezium's in `events.{key}`");
             table.problem("conflict", key, format!("`{name}` is not used with `events`"), help);
         }

@@ -18,10 +18,12 @@ const BEATS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::fr
 pub(crate) struct SourceEvents {
     /// The secret that authenticates the sender.
     pub(crate) secret: WebhookSecret,
-    /// Debezium's replication slot.
+    /// Debezium's replication slot; PostgreSQL only.
     pub(crate) slot: String,
-    /// Debezium's publication.
+    /// Debezium's publication; PostgreSQL only.
     pub(crate) publication: String,
+    /// The keys of the two that the configuration has.
+    pub(super) names: Vec<&'static str>,
     /// The interval of the heartbeats that are written to the log and have to come back as events.
     pub(crate) beat: Duration,
 }
@@ -32,6 +34,8 @@ impl SourceEvents {
         if !table.has("from") {
             table.problem("missing", "from", "is missing", "write from = \"debezium\"");
         }
+        let names: Vec<_> =
+            ["slot", "publication"].into_iter().filter(|key| table.has(key)).collect();
         let mut name = |key: &str, default: &str| {
             table.text_with(key, identifier).unwrap_or_else(|| default.to_owned())
         };
@@ -39,6 +43,6 @@ impl SourceEvents {
             (name("slot", "debezium"), name("publication", "dbz_publication"));
         let beat = table.duration("beat", BEATS).unwrap_or(Duration::from_millis(250));
         let secret = table.required_text_with("secret", WebhookSecret::FORM, str::parse)?;
-        Some(Self { secret, slot, publication, beat })
+        Some(Self { secret, slot, publication, names, beat })
     }
 }

@@ -216,7 +216,7 @@ fn invalid_route_named_by_index() {
 }
 
 #[test]
-fn posted_events_require_secret_and_postgres() {
+fn posted_events_require_secret_and_log() {
     let with = |events: &str| EXAMPLE.replace("[shared]", &format!("{events}\n[shared]"));
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8=";
     let good = format!("events = {{ from = \"debezium\", secret = \"{secret}\" }}");
@@ -236,6 +236,16 @@ fn posted_events_require_secret_and_postgres() {
         assert!(err.contains(hint), "{events}: {err}");
         assert!(!err.contains("AAAA"), "{err}");
     }
-    let sqlite = with(&good).replace("postgres://shop@127.0.0.1:5432/shop", "sqlite:shop.db");
+    let of =
+        |events: &str, url: &str| with(events).replace("postgres://shop@127.0.0.1:5432/shop", url);
+    let sqlite = of(&good, "sqlite:shop.db");
     assert!(read(&sqlite).expect_err("no log to read").contains("PostgreSQL"));
+    let mariadb = |events: &str| read(&of(events, "mysql://shop@127.0.0.1:3306/shop"));
+    let lock = mariadb(&format!("{good}\nslot = \"own\"")).expect("names the lock");
+    assert_eq!(lock.sources["shop"].slot, "own");
+    for name in ["slot", "publication"] {
+        let named = good.replace(" }", &format!(", {name} = \"x\" }}"));
+        let err = mariadb(&named).expect_err("MariaDB has none");
+        assert!(err.contains(&format!("events.{name}")), "{err}");
+    }
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::error::StageError;
 use crate::config::{Config, ConfigError, Listen};
 use crate::node::{Listening, Node, NodeError, Reloads};
+use crate::service_manager::ServiceManager;
 
 /// The demo's configuration, with placeholders for addresses and paths.
 const CONFIG: &str = include_str!("../../../../examples/shop/tidegate.toml");
@@ -55,7 +56,12 @@ impl DemoNode {
         let listening = Listening::bind_or_move(&config.listen, node.served())?;
         let at = listening.at.clone();
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Arc::clone(&node).run(listening, stopped, Reloads::refused()));
+        let task = tokio::spawn(Arc::clone(&node).run(
+            listening,
+            stopped,
+            Reloads::refused(),
+            ServiceManager::none(),
+        ));
         Ok(Self { at, node, stop, task })
     }
 

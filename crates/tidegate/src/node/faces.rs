@@ -1,8 +1,10 @@
 //! The interfaces of a node, and the configuration that each of them serves by.
 
+use std::sync::Arc;
+
 use control::Admin;
-use edge::Gateway;
 use edge::data::DataApi;
+use edge::{Gateway, RedirectTarget};
 use listen::Switch;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -50,7 +52,8 @@ impl Faces {
         stop: &watch::Receiver<bool>,
     ) -> JoinSet<Result<(), NodeError>> {
         let mut serving = JoinSet::new();
-        let Acceptors { gateway, data, admin, sale } =
+        let port = listening.at.redirect_port.unwrap_or(listening.at.gateway.port());
+        let Acceptors { gateway, data, admin, sale, redirect } =
             listening.acceptors(kept.listener_metrics.clone(), &kept.tls.security());
         let stopped = || {
             let mut stop = stop.clone();
@@ -65,6 +68,11 @@ impl Faces {
         spawn(&mut serving, DataApi::serve_current(self.data.clone(), data, stopped()));
         if let (Some(current), Some(acceptor)) = (self.sale.clone(), sale) {
             spawn(&mut serving, sale::http::serve(acceptor, current, stopped()));
+        }
+        if let (Some(tls), Some(acceptor)) = (kept.tls.gateway(), redirect) {
+            let challenges = kept.certificates.as_ref().map(|kept| Arc::clone(&kept.challenges));
+            let target = RedirectTarget { port, tls: Arc::clone(tls), challenges };
+            spawn(&mut serving, edge::serve_redirects(acceptor, target, stopped()));
         }
         spawn(&mut serving, control::serve(admin, self.admin.clone(), stopped()));
         serving

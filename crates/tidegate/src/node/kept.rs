@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::listen::ListenerMetrics;
+use ::node::process_memory::ProcessMemory;
 use ::node::{Health, Journal};
 use access::{AuditLog, AuditLogError};
 use cache::{Chance, LocalMemory, SharedTier, SystemClock, ThreadChance};
@@ -17,6 +18,7 @@ use prometheus_client::registry::Registry;
 
 use super::connect::{self, Changes};
 use super::error::NodeError;
+use super::issued::KeptCertificates;
 use super::reload_metrics::ReloadMetrics;
 use super::tls::TlsListeners;
 use crate::config::{Config, Source};
@@ -35,7 +37,8 @@ pub(super) struct Kept {
     pub(super) access_metrics: access::Metrics,
     pub(super) audit_log: Option<AuditLog>,
     pub(super) tls: TlsListeners,
-    pub(super) listener_metrics: [ListenerMetrics; 4],
+    pub(super) certificates: Option<KeptCertificates>,
+    pub(super) listener_metrics: [ListenerMetrics; super::listen::NAMES.len()],
     pub(super) edge_metrics: Arc<edge::Metrics>,
     pub(super) reload_metrics: ReloadMetrics,
     sources: Mutex<BTreeMap<String, KeptSource>>,
@@ -60,6 +63,7 @@ impl Kept {
     pub(super) fn open(config: &Config, changes: Changes) -> Result<Self, NodeError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMemory));
         let access_metrics = access::Metrics::new(&mut registry);
         let open = |log| AuditLog::open(log, Arc::clone(&clock), access_metrics.clone());
         let audit_log = match (&config.access.audit_log, changes) {
@@ -81,6 +85,7 @@ impl Kept {
             access_metrics,
             audit_log,
             tls,
+            certificates: KeptCertificates::of(config, &mut registry),
             listener_metrics: ListenerMetrics::register(super::listen::NAMES, &mut registry),
             edge_metrics,
             reload_metrics: ReloadMetrics::new(&mut registry),

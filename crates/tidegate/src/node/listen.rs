@@ -13,7 +13,10 @@ use super::error::NodeError;
 use crate::config::Listen;
 
 /// The names of the listeners in metrics and logs, in the order of their metrics.
-pub(super) const NAMES: [&str; 4] = ["gateway", "data", "admin", "sale"];
+pub(super) const NAMES: [&str; 5] = ["gateway", "data", "admin", "sale", "redirect"];
+
+/// The limits of the connections that are only redirected.
+const REDIRECT_CONNECTIONS: ConnectionLimits = ConnectionLimits { total: 4_096, per_client: 64 };
 
 /// The listeners that not every node has.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,7 @@ pub(crate) struct Listening {
     data: TcpListener,
     admin: TcpListener,
     sale: Option<TcpListener>,
+    redirect: Option<TcpListener>,
     /// The addresses, with the assigned ports in place of 0.
     pub(crate) at: Listen,
 }
@@ -40,6 +44,7 @@ pub(super) struct Acceptors {
     pub(super) data: Acceptor,
     pub(super) admin: Acceptor,
     pub(super) sale: Option<Acceptor>,
+    pub(super) redirect: Option<Acceptor>,
 }
 
 impl Listening {
@@ -59,7 +64,9 @@ impl Listening {
         let data = bind(&mut at.data, backlog)?;
         let admin = bind(&mut at.admin, backlog)?;
         let sale = if served.sale { Some(bind(&mut at.sale, backlog)?) } else { None };
-        Ok(Self { gateway, data, admin, sale, at })
+        let redirect = at.redirect.as_mut().filter(|_| served.gateway);
+        let redirect = redirect.map(|address| bind(address, backlog)).transpose()?;
+        Ok(Self { gateway, data, admin, sale, redirect, at })
     }
 
     /// Binds as [`bind`](Self::bind) does, with another free port in place of one that is taken.
@@ -73,14 +80,16 @@ impl Listening {
         let data = bind_or_any(&mut at.data, backlog)?;
         let admin = bind_or_any(&mut at.admin, backlog)?;
         let sale = if served.sale { Some(bind_or_any(&mut at.sale, backlog)?) } else { None };
-        Ok(Self { gateway, data, admin, sale, at })
+        let redirect = at.redirect.as_mut().filter(|_| served.gateway);
+        let redirect = redirect.map(|address| bind_or_any(address, backlog)).transpose()?;
+        Ok(Self { gateway, data, admin, sale, redirect, at })
     }
 
     /// Makes acceptors of the listeners. The admin listener accepts from the reserve of descriptors, so that
     /// health and metrics are served when clients have used up all others.
     pub(super) fn acceptors(
         self,
-        metrics: [ListenerMetrics; 4],
+        metrics: [ListenerMetrics; NAMES.len()],
         security: &[Security; 4],
     ) -> Acceptors {
         let most = raise_descriptor_limit().map_or(usize::MAX, client_connections_within);
@@ -89,11 +98,11 @@ impl Listening {
             DescriptorReserve::none()
         });
         let (reserve, connections) = (Arc::new(reserve), self.at.connections);
-        let [gateway, data, admin, sale] = metrics;
+        let [gateway, data, admin, sale, redirect] = metrics;
         let accept = |at: usize, listener, limits, priority, metrics| {
             let reserve = (Arc::clone(&reserve), priority);
-            Acceptor::new(NAMES[at], listener, limits, reserve, metrics)
-                .with_security(security[at].clone())
+            let security = security.get(at).cloned().unwrap_or(Security::Plain);
+            Acceptor::new(NAMES[at], listener, limits, reserve, metrics).with_security(security)
         };
         let limit = |limits: ConnectionLimits, key: &str| {
             if limits.total > most {
@@ -122,6 +131,9 @@ impl Listening {
             sale: self.sale.map(|listener| {
                 let limits = limit(connections.sale, "listen.sale_connections");
                 accept(3, listener, limits, normal, sale)
+            }),
+            redirect: self.redirect.map(|listener| {
+                accept(4, listener, REDIRECT_CONNECTIONS.at_most(most), normal, redirect)
             }),
         }
     }

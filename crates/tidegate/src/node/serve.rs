@@ -20,9 +20,13 @@ use super::kept::Kept;
 use super::listen::Listening;
 use super::live_node::{LiveNode, flatten};
 use super::reload::{Done, ReloadHandle, Reloads, Replacement, prepare};
+use crate::service_manager::ServiceManager;
 
 /// The time that requests in flight have to finish when the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The state of a node for the service manager.
+const SERVING: &str = "serving";
 
 /// The pause between two looks whether loads have ended, after the last request.
 const LOADS_PAUSE: Duration = Duration::from_millis(5);
@@ -34,6 +38,7 @@ struct Server {
     faces: Faces,
     configuration: Arc<Configuration>,
     handle: ReloadHandle,
+    service_manager: ServiceManager,
     /// The reload that is under way.
     reloading: Option<Reloading>,
 }
@@ -55,6 +60,7 @@ impl Node {
         listening: Listening,
         mut stop: watch::Receiver<bool>,
         mut reloads: Reloads,
+        service_manager: ServiceManager,
     ) -> Result<(), NodeError> {
         let kept = Arc::clone(&self.kept);
         let now_ms = kept.clock.wall_ms();
@@ -74,7 +80,9 @@ impl Node {
         kept.health.required("process", true, "serving");
         let mut live = LiveNode::start(self);
         live.follow();
-        let mut server = Server { kept, live, faces, configuration, handle, reloading: None };
+        service_manager.ready(SERVING);
+        let mut server =
+            Server { kept, live, faces, configuration, handle, service_manager, reloading: None };
         let ended = loop {
             tokio::select! {
                 () = stopped(&mut stop) => break Ok(()),
@@ -100,6 +108,7 @@ impl Node {
         };
         let gateway = server.live.node.gateway.as_ref().map(edge::Gateway::drain_timeout);
         let limit = gateway.map_or(DRAIN_TIMEOUT, |limit| limit.max(DRAIN_TIMEOUT));
+        server.service_manager.stopping(limit);
         if ended.is_ok() && tokio::time::timeout(limit, drained).await.is_err() {
             tracing::warn!("some requests or loads were still in flight after {limit:?}");
         }
@@ -126,6 +135,13 @@ impl Node {
         for certificates in kept.tls.loops(&kept.clock, &kept.health) {
             background.spawn(async move {
                 certificates.await;
+                Ok(())
+            });
+        }
+        if let Some(certificates) = &kept.certificates {
+            let keeping = certificates.keep(&kept.clock, &kept.health);
+            background.spawn(async move {
+                keeping.await;
                 Ok(())
             });
         }
@@ -215,6 +231,7 @@ impl Node {
 
 impl Server {
     fn begin_reload(&mut self, reloads: &Reloads, asked: Vec<Done>) {
+        self.service_manager.reloading();
         let present = Arc::clone(&self.live.node);
         let prepared = tokio::spawn(Box::pin(prepare(reloads.path(), present)));
         self.reloading = Some(Reloading { prepared, asked, begun: self.kept.clock.mono() });
@@ -223,11 +240,16 @@ impl Server {
     /// Has the replacement serve, or reports why there is none, and answers the callers.
     async fn end_reload(&mut self, (prepared, reloading): (Prepared, Reloading)) {
         let result = match prepared {
-            Ok(replacement) => Ok(self.replace(replacement, reloading.begun).await),
+            Ok(replacement) => {
+                let reloaded = self.replace(replacement, reloading.begun).await;
+                self.service_manager.ready(SERVING);
+                Ok(reloaded)
+            }
             Err(err) => {
                 self.kept.reload_metrics.failed();
                 self.configuration.failed(&err.to_string());
                 let detail = format!("the configuration of before serves: {err}");
+                self.service_manager.ready(&detail);
                 self.kept.health.optional("reload", false, detail);
                 tracing::error!(error = %err, "not reloaded; the configuration of before serves");
                 Err(err)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::acme::CertificateKeeper;
 use ::listen::{Security, TlsListener, TlsMetrics};
 use ::node::Health;
 use ::tls::{ServerFiles, ServerTls};
@@ -34,15 +35,21 @@ impl TlsListeners {
         let (listen, access) = (&config.listen, &config.access);
         let clients = || (access.client_ca.clone(), access.client_crl.clone());
         let open = |at: usize, tls: &Option<ListenerTls>, (client_ca, client_crl), alpn| {
-            let Some(ListenerTls { certificates, min_version }) = tls.clone() else {
-                return Ok::<_, NodeError>(None);
-            };
-            let files = ServerFiles { certificates, client_ca, client_crl, min_version, alpn };
+            let Some(tls) = tls else { return Ok::<_, NodeError>(None) };
+            let managed = tls.managed();
+            let challenges = tls.acme.as_ref().map(CertificateKeeper::challenges);
+            let ListenerTls { certificates, min_version, .. } = tls.clone();
+            let files =
+                ServerFiles { certificates, managed, client_ca, client_crl, min_version, alpn };
             let name = NAMES[at];
             let server =
                 ServerTls::open(files).map_err(|error| NodeError::Tls { listener: name, error })?;
             let (server, timeout) = (Arc::new(server), listen.handshake_timeout);
-            Ok(Some(Arc::new(TlsListener::new(name, server, timeout, metrics.clone()))))
+            let listener = TlsListener::new(name, server, timeout, metrics.clone());
+            Ok(Some(Arc::new(match challenges {
+                None => listener,
+                Some(challenges) => listener.with_challenges(challenges),
+            })))
         };
         Ok(Self([
             open(0, &listen.tls.gateway, (None, None), HTTP)?,
@@ -55,6 +62,11 @@ impl TlsListeners {
     /// Returns how each listener is encrypted.
     pub(super) fn security(&self) -> [Security; 4] {
         self.0.clone().map(|tls| tls.map_or(Security::Plain, Security::Tls))
+    }
+
+    /// Returns the TLS of the gateway.
+    pub(super) fn gateway(&self) -> Option<&Arc<TlsListener>> {
+        self.0[0].as_ref()
     }
 
     /// Returns the loops that read the certificates again, and report to `/readyz`.

@@ -1,6 +1,9 @@
 //! A shop whose log is read by Debezium: nodes receive its events over HTTP.
 
+mod binlog_relay;
 mod encodings;
+mod mariadb;
+mod mariadb_encodings;
 mod relay;
 
 use std::net::SocketAddr;

@@ -35,6 +35,18 @@ pub(crate) fn watch_nodes(
     mut fault: impl FnMut(&Stack, u32),
     heal: impl FnOnce(),
 ) -> WatchResult {
+    let write = |sql: &str| stack.postgres.psql_as("shop", "shop", sql).is_ok();
+    watch_writes(nodes, span, write, |step| fault(stack, step), heal)
+}
+
+/// Watches as [`watch_nodes`] does, on any database. `write` runs a statement, and returns whether it was committed.
+pub(crate) fn watch_writes(
+    nodes: &[&Node],
+    span: Duration,
+    write: impl Fn(&str) -> bool,
+    mut fault: impl FnMut(u32),
+    heal: impl FnOnce(),
+) -> WatchResult {
     let stop = AtomicBool::new(false);
     let history = parking_lot::Mutex::new(vec![(now(), 1042_u32)]);
     let answered = AtomicU32::new(0);
@@ -85,16 +97,8 @@ pub(crate) fn watch_nodes(
         let mut cents = 1042;
         while begun.elapsed() < span {
             cents += 1;
-            fault(stack, cents - 1042);
-            if stack
-                .postgres
-                .psql_as(
-                    "shop",
-                    "shop",
-                    &format!("update products set price_cents = {cents} where id = 42"),
-                )
-                .is_ok()
-            {
+            fault(cents - 1042);
+            if write(&format!("update products set price_cents = {cents} where id = 42")) {
                 history.lock().push((now(), cents));
             } else {
                 cents -= 1;

@@ -1,8 +1,12 @@
 //! HTTPS to the listeners, and to upstreams and services.
 
+mod authority;
 mod client;
 mod gateway;
+mod idle;
+mod issued;
 mod private;
+mod refused;
 mod reload;
 mod upstream;
 

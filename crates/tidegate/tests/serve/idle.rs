@@ -16,7 +16,7 @@ const BYTES_MAX: u64 = 6 << 10;
 const GET: &[u8] = b"GET /page/10 HTTP/1.1\r\nhost: shop\r\n\r\n";
 
 /// Returns the resident memory of a process, in bytes.
-fn memory(process: u32) -> u64 {
+pub(crate) fn memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("readable");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
     let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());

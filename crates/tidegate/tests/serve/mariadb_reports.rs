@@ -1,7 +1,7 @@
 //! Cases that users of other readers of binary logs have reported.
 
 use crate::mariadb::{Stack, wait_cached};
-use crate::stack::{DEADLINE, tier};
+use crate::stack::{DEADLINE, Node, tier};
 
 /// The heartbeat of a provider is logged as a statement, which others report as lost or stuck positions
 /// (maxwell#523). It must not count as a change of everything, as other statements do.
@@ -102,4 +102,40 @@ approved  = { by = ["product"], on = 2026-11-02 }
     node.wait("an invalid label", |_| get().text() == r#"{"n":65535,"state":""}"#);
     stack.sql("delete from stock");
     node.wait("absence", |_| get().status == 404);
+}
+
+/// The server's time zone is changed while nodes run, which no log contains. Later sessions showed a `timestamp` in
+/// another way than earlier ones (flink-cdc#1954, #1671: times are shifted by the offset of the server's zone).
+#[test]
+fn changed_time_zone_of_server_changes_no_text() {
+    let stack = Stack::start();
+    stack.sql(
+        "create table visits(id int primary key, seen timestamp not null); \
+         set time_zone = '+00:00'; \
+         insert into visits values (1, '2026-10-25 00:30:00'), (2, '2026-10-25 00:30:00')",
+    );
+    let contract = r#"
+[data.visit]
+key       = "v1:shop:visit:{id}"
+value     = "select seen, date(seen) as day from visits where id = $id"
+from      = { source = "shop", table = "visits" }
+staleness = "60s"
+owner     = "stock"
+approved  = { by = ["product"], on = 2026-11-02 }
+"#;
+    let launch = || stack.launch_with(|config| config + contract).ready();
+    let get = |node: &Node, id: u32| {
+        harness::http::get(node.data, &format!("/data/visit/{id}"), DEADLINE).expect("an answer")
+    };
+    let first = launch();
+    let expected = r#"{"seen":"2026-10-25 00:30:00","day":"2026-10-25"}"#;
+    assert_eq!(get(&first, 1).text(), expected);
+    stack.sql("set global time_zone = '-08:00'");
+    let second = launch();
+    assert_eq!(get(&second, 1).text(), expected, "the entry of the first node");
+    assert_eq!(get(&second, 2).text(), expected, "a load by a session of after");
+    stack.sql("set time_zone = '+00:00'; update visits set seen = '2026-10-25 00:31:00'");
+    for node in [&first, &second] {
+        node.wait("the new text", |node| get(node, 2).text().contains("00:31:00"));
+    }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use harness::Application;
 
+use crate::floods::frame;
 use crate::site::{Site, open, status, wait_for};
 use crate::stack::now;
 
@@ -130,13 +131,6 @@ fn dripping_uploads_take_no_places() {
     let uploads: Vec<_> = (0..540).map(|_| open(site.node.gateway, &part)).collect();
     assert_served(site.node.gateway, &other_requests("streamed"));
     drop(uploads);
-}
-
-/// One frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-    [&head, payload].concat()
 }
 
 /// A connection of HTTP/2 with GETs on 120 streams, which allows no byte of a response's body.

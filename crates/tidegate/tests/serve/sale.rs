@@ -4,8 +4,13 @@
 mod access;
 mod api;
 mod checkout;
+mod clients;
 mod command;
+mod described;
+mod document;
 mod faults;
 mod jobs;
 mod load;
+mod lossy;
+mod openapi;
 mod stand;

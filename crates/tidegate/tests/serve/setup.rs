@@ -111,7 +111,7 @@ fn contract_warning_logged_with_place() {
         config.replace("select price_cents,", "select price_cents, now() as at,")
     });
     let log = node.process.lines().join("\n");
-    let warning = log.lines().find(|line| line.contains("value-not-from-rows")).expect("a warning");
+    let warning = log.lines().find(|line| line.contains("value-by-the-clock")).expect("a warning");
     for part in ["WARN", "data.product_price.value", ".toml", "line=", "fix="] {
         assert!(warning.contains(part), "{part}: {warning}");
     }

@@ -34,6 +34,11 @@ impl ServerFiles {
         for (files, (certificate, key)) in self.certificates.iter().zip(&contents.certificates) {
             pairs.push(pair(files, &certificate.0, &key.0, &provider)?);
         }
+        for (path, content) in self.managed.iter().zip(&contents.managed) {
+            if let Some(Content(both)) = content {
+                pairs.push(pair_in(path, both, &provider)?);
+            }
+        }
         let named = pairs.iter().map(|(key, certificate)| (Arc::clone(key), certificate)).collect();
         let versions: &[_] = match self.min_version {
             MinVersion::Tls12 => &[&version::TLS13, &version::TLS12],
@@ -68,6 +73,24 @@ impl ServerFiles {
         let certificates = pairs.into_iter().map(|(_, certificate)| certificate).collect();
         Ok(Built { config: Arc::new(config), certificates, revocation_lists })
     }
+}
+
+/// Checks the content of a file that has a certificate with its chain and the key. `path`: for error messages. Returns the
+/// certificate.
+///
+/// # Errors
+/// [`TlsFailure::Misconfigured`]: it is malformed, or certificate and key do not belong together.
+pub fn check_pair(path: &Path, content: &[u8]) -> Result<Certificate, TlsFailure> {
+    pair_in(path, content, &ring::default_provider()).map(|(_, certificate)| certificate)
+}
+
+fn pair_in(
+    path: &Path,
+    content: &[u8],
+    provider: &CryptoProvider,
+) -> Result<(Arc<CertifiedKey>, Certificate), TlsFailure> {
+    let files = Identity { certificate: path.to_owned(), key: path.to_owned() };
+    pair(&files, content, content, provider)
 }
 
 fn pair(

@@ -1,6 +1,8 @@
 //! The files of a listener.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use crate::failure::TlsFailure;
 use crate::options::Identity;
@@ -25,8 +27,11 @@ pub enum MinVersion {
 /// The files of a listener, and its terms.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerFiles {
-    /// The certificates; at least one. The first is for clients that name no host, or one that no certificate has.
+    /// The certificates. The first is for clients that name no host, or one that no certificate has.
     pub certificates: Vec<Identity>,
+    /// Files that each have a certificate with its chain and the key, after the certificates above. One that does not
+    /// exist yet is left out; without any certificate, all handshakes fail.
+    pub managed: Vec<PathBuf>,
     /// The authorities of client certificates; `None`: clients are not asked for one.
     pub client_ca: Option<PathBuf>,
     /// The lists of revoked client certificates; `None`: none is revoked. Has no effect without authorities.
@@ -42,6 +47,8 @@ pub struct ServerFiles {
 pub(super) struct Contents {
     /// Certificate and key of each.
     pub(super) certificates: Vec<(Content, Content)>,
+    /// Certificate and key; `None`: there is no file yet.
+    pub(super) managed: Vec<Option<Content>>,
     pub(super) client_ca: Option<Content>,
     pub(super) client_crl: Option<Content>,
 }
@@ -65,8 +72,24 @@ impl ServerFiles {
         };
         Ok(Contents {
             certificates: self.certificates.iter().map(pair).collect::<Result<_, TlsFailure>>()?,
+            managed: self
+                .managed
+                .iter()
+                .map(|path| read_managed(path))
+                .collect::<Result<_, TlsFailure>>()?,
             client_ca: optional(CLIENT_CA, &self.client_ca)?,
             client_crl: optional(CLIENT_CRL, &self.client_crl)?,
         })
+    }
+}
+
+fn read_managed(path: &Path) -> Result<Option<Content>, TlsFailure> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(Content(content))),
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(TlsFailure::misconfigured(
+            format!("{} can't be read: {err}", path.display()),
+            "let Tidegate's user read and write the folder of the certificates",
+        )),
     }
 }

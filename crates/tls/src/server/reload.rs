@@ -157,6 +157,7 @@ mod tests {
         let pair = Identity { certificate: folder.join("cert"), key: folder.join("key") };
         ServerFiles {
             certificates: vec![pair],
+            managed: Vec::new(),
             client_ca: None,
             client_crl: None,
             min_version: MinVersion::default(),

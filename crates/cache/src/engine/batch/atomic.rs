@@ -20,7 +20,6 @@ use crate::engine::metrics::batches::BatchKind;
 use crate::engine::read::{ReplyVerdict, SharedLookup};
 use crate::engine::rules::Rules;
 use crate::engine::tiers::{TierStack, TokenDeadline};
-use crate::entry::Content;
 use crate::local::{LocalEntry, LocalSnapshot};
 use crate::shared::SharedRead;
 
@@ -36,7 +35,7 @@ pub struct AtomicBatch {
 
 /// An entry that a tier can answer from.
 struct Candidate {
-    entry: Arc<LocalEntry>,
+    entry: LocalEntry,
     tier: Tier,
     span: Span,
     as_of: Option<Mono>,
@@ -213,9 +212,8 @@ impl TierStack {
         let mut unproven = None;
         let found = items.iter().zip(&snapshot.entries).map(|(item, entry)| {
             let rules = &item.policy.rules;
-            let is_usable = |entry: &&Arc<LocalEntry>| {
-                rules.tiers.local && rules.is_retained(entry, &*self.clock)
-            };
+            let is_usable =
+                |entry: &&LocalEntry| rules.tiers.local && rules.is_retained(entry, &*self.clock);
             let entry = entry.as_ref().filter(is_usable)?;
             match local_candidate(rules, entry, snapshot, now)? {
                 Ok(candidate) => Some(candidate),
@@ -324,11 +322,11 @@ fn form_snapshot(found: &[Option<Candidate>]) -> bool {
 /// contract says `fail`.
 fn local_candidate(
     rules: &Rules,
-    entry: &Arc<LocalEntry>,
+    entry: &LocalEntry,
     snapshot: &LocalSnapshot,
     now: Mono,
 ) -> Option<Result<Candidate, Option<Mono>>> {
-    let is_excluded = entry.is_soft() || matches!(entry.content, Content::Uncacheable);
+    let is_excluded = entry.is_soft() || entry.is_uncacheable();
     if is_excluded || now >= entry.expires() {
         return None;
     }
@@ -340,5 +338,5 @@ fn local_candidate(
         Unproven::Fail => return Some(Err(as_of)),
     };
     let span = snapshot.span(entry)?;
-    Some(Ok(Candidate { entry: Arc::clone(entry), tier: Tier::Local, span, as_of, stale }))
+    Some(Ok(Candidate { entry: entry.clone(), tier: Tier::Local, span, as_of, stale }))
 }

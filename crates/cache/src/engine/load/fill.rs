@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coherence::{Lsn, Mono, Refusal, Verdict};
 use contract::{Evidence, Unproven, freshness};
 
@@ -15,7 +14,7 @@ use crate::engine::error::ReadError;
 use crate::engine::observer::{EngineEvent, FillRecord};
 use crate::engine::rules::Rules;
 use crate::engine::tiers::TierStack;
-use crate::entry::{Content, Entry, Value};
+use crate::entry::{Content, Entry};
 use crate::local::LocalEntry;
 use crate::origin::Loaded;
 use crate::partial::PartialBody;
@@ -51,7 +50,7 @@ impl TierStack {
         context: LoadContext,
     ) -> Option<LoadOutcome> {
         let rules = request.rules();
-        let outcome = self.new_outcome(rules, loaded, began, context);
+        let outcome = self.new_outcome(request, loaded, began, context);
         let outcome = LoadOutcome { body: Some(body), ..outcome };
         self.within_contract(rules, outcome, began).ok()
     }
@@ -83,24 +82,29 @@ impl TierStack {
         context: LoadContext,
     ) -> LoadOutcome {
         let rules = request.rules();
-        let mut outcome = self.new_outcome(rules, loaded, began, context);
+        let size = size(&loaded.content);
+        let mut outcome = self.new_outcome(request, loaded, began, context);
         if outcome.is_uncacheable() {
             if !rules.tiers.is_none() {
-                self.local.insert_uncacheable(&request.key, Arc::clone(&outcome.entry));
+                self.local.insert_uncacheable(outcome.entry.clone());
             }
             self.release_lease(request, context).await;
             return outcome;
         }
-        let fits = size(&outcome.entry.content) <= rules.max_bytes;
+        let fits = size <= rules.max_bytes;
         let entry = &outcome.entry;
-        let left = if rules.is_age_bound() { entry.expires().since(self.now()) } else { entry.ttl };
+        let has_fixed_end = rules.is_age_bound() || entry.changes_at().is_some();
+        let left = if has_fixed_end { entry.expires().since(self.now()) } else { entry.ttl() };
         let is_stored = fits && !left.is_zero() && !rules.tiers.is_none();
         let Some(epoch) = outcome.epoch.filter(|_| is_stored) else {
+            if is_stored && self.load_position().is_none() {
+                self.report_never_fed();
+            }
             self.release_lease(request, context).await;
             return outcome;
         };
         if rules.tiers.shared && context.shared {
-            let entry = Entry { ttl: left, ..Entry::clone(&outcome.entry) };
+            let entry = Entry { ttl: left, ..outcome.entry.to_entry() };
             let fill = Fill { key: request.key.clone(), entry, epoch, lease: context.lease };
             outcome.stored = self.shared.call(self.shared.tier.fill(&fill)).await;
             if let Some(verdict) = outcome.stored {
@@ -117,9 +121,9 @@ impl TierStack {
             }
         };
         if rules.tiers.local && is_sound {
-            let (key, entry, mappings) =
-                (&request.key, &outcome.entry, rules.mappings.of(&outcome.entry.tags));
-            let verdict = self.local.fill(key, Arc::clone(entry), epoch, &mappings);
+            let (key, entry) = (&request.key, &outcome.entry);
+            let mappings = rules.mappings.of(&entry.tag_list());
+            let verdict = self.local.fill(key, entry.clone(), epoch, &mappings);
             if verdict == late {
                 self.local.fill_soft_stale(key, entry, epoch, &mappings);
             }
@@ -135,17 +139,21 @@ impl TierStack {
     /// Makes an entry of a loaded value.
     fn new_outcome(
         &self,
-        rules: &Rules,
+        request: &LoadRequest,
         loaded: Loaded,
         began: Mono,
         context: LoadContext,
     ) -> LoadOutcome {
-        let now = self.now();
-        let ttl = entry_ttl(rules, &loaded, self.options.chance.unit());
+        let (key, rules, now) = (&request.key, request.rules(), self.now());
         let LoadProof { from, own, as_of, position } =
             LoadProof::new(self, rules, &loaded, began, context);
+        let ttl = entry_ttl(rules, &loaded, self.options.chance.unit());
+        let change = loaded.change;
+        let turn = change.map(|change| self.turn_of_load(rules, change, (began, now)).earliest);
+        let by_clock = turn.filter(|turn| *turn < from + ttl);
+        let ttl = by_clock.map_or(ttl, |turn| turn.since(from));
         let (epoch, tau) = position.unzip();
-        let entry = compact(Entry {
+        let entry = Entry {
             content: loaded.content,
             tau: tau.unwrap_or_default(),
             tags: if loaded.tags.is_empty() { Arc::default() } else { loaded.tags.into() },
@@ -153,22 +161,25 @@ impl TierStack {
             ttl,
             seen: loaded.seen.unwrap_or(Lsn::MAX),
             definition: rules.definition,
+            changes_at: change.map(|change| change.at),
             cost_us: Entry::cost_us(now.since(began)),
-        });
+        };
         let fast_until = match entry.content {
             // Never served, so the fast path is closed from the start.
             Content::Uncacheable => Mono(0),
             // The proof of its tier does not apply to it.
             _ if rules.is_age_bound() => Mono(0),
+            // Before its end a load returns the same value once more.
+            _ if by_clock.is_some() => from + ttl,
             _ => refresh_from(rules, from + ttl, ttl, entry.cost()),
         };
         let policy = rules.entry_policy(self.options.governor.is_on());
         let entry = match rules.sliding.filter(|_| entry.is_present()) {
-            None => LocalEntry::new(entry, from, fast_until, own, policy),
+            None => LocalEntry::new(key, &entry, from, fast_until, own, policy),
             Some(touch) => {
-                let life = touch.sliding_ttl(ttl, Duration::ZERO, from);
+                let life = touch.sliding_ttl(ttl, Duration::ZERO, from).until(turn);
                 let sliding = (policy, touch, life);
-                LocalEntry::with_sliding_ttl(entry, (from, from), fast_until, own, sliding)
+                LocalEntry::with_sliding_ttl(key, &entry, (from, from), fast_until, own, sliding)
             }
         };
         let (tier, stale, stored, body) = (Tier::Origin, None, None, None);
@@ -186,7 +197,7 @@ impl TierStack {
     pub(crate) fn report_fill(
         &self,
         request: &LoadRequest,
-        entry: &Entry,
+        entry: &LocalEntry,
         tier: Tier,
         from: Tier,
         verdict: Verdict,
@@ -201,7 +212,7 @@ impl TierStack {
                 from,
                 tau: entry.tau,
                 loaded_wall_ms: entry.loaded_wall_ms,
-                ttl: request.rules().sliding.map_or(entry.ttl, |touch| touch.max_lifetime),
+                ttl: request.rules().sliding.map_or(entry.ttl(), |touch| touch.max_lifetime),
                 verdict,
             })
         });
@@ -232,25 +243,6 @@ pub(crate) fn refresh_from(rules: &Rules, expires: Mono, left: Duration, cost: D
     let lead = cost.mul_f64((rules.refresh.beta * LEADS).min(1e6)).min(left / 2);
     let nanos = u64::try_from(lead.as_nanos()).unwrap_or(u64::MAX);
     Mono(expires.0.saturating_sub(nanos))
-}
-
-/// Copies an entry into memory of its own: a value from an origin or a tier may be a small slice of a large
-/// buffer, which the in-process tier's limit would not count.
-pub(crate) fn compact(entry: Entry) -> Entry {
-    let Content::Present(value) = &entry.content else { return entry };
-    let mut bytes = Vec::with_capacity(value.head.len() + value.body.len());
-    // The body first, where the allocator aligns it: the kernel copies it to a socket with each hit, which
-    // takes half as long again from an unaligned address.
-    bytes.extend_from_slice(&value.body);
-    bytes.extend_from_slice(&value.head);
-    let body = value.body.len();
-    let bytes = Bytes::from(bytes);
-    let value = if value.head.is_empty() {
-        Value { head: Bytes::new(), body: bytes }
-    } else {
-        Value { head: bytes.slice(body..), body: bytes.slice(..body) }
-    };
-    Entry { content: Content::Present(value), ..entry }
 }
 
 fn size(content: &Content) -> u64 {

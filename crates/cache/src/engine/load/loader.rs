@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coherence::LeaseToken;
+use coherence::{LeaseToken, Mono};
 use contract::Key;
 use futures_util::future::join_all;
 use tokio::sync::SetOnce;
@@ -15,7 +15,7 @@ use crate::engine::error::ReadError;
 use crate::engine::observer::EngineEvent;
 use crate::engine::tiers::TierStack;
 use crate::entry::Content;
-use crate::origin::PublishEarly;
+use crate::origin::{Loaded, PublishEarly};
 
 /// Loads from the origins into the tiers.
 pub(crate) struct Loader {
@@ -69,7 +69,7 @@ impl Loader {
             self.wait_out_lag(std::iter::once(request)).await;
             match self.origins.ask_standby(tiers, request, context).await {
                 Some(loaded) => Ok(loaded),
-                None => gate.load(gated).await,
+                None => self.load_at_gate(&gate, request, gated).await,
             }
         };
         let outcome = self.with_heartbeat(lease.as_slice(), load).await;
@@ -84,6 +84,25 @@ impl Loader {
                 tiers.release_lease(request, context).await;
                 Err(err)
             }
+        }
+    }
+
+    /// Loads from the primary; once more if the value changes by the clock just then.
+    async fn load_at_gate(
+        &self,
+        gate: &Arc<OriginGate>,
+        request: &LoadRequest,
+        gated: GatedLoad<'_>,
+    ) -> Result<(Loaded, Mono), ReadError> {
+        let (loaded, began) = gate.load(gated).await?;
+        let Some(pause) = self.tiers.pause_until_turned(request.rules(), &loaded, began) else {
+            return Ok((loaded, began));
+        };
+        tokio::time::sleep(pause).await;
+        match gate.load(gated).await {
+            // The value from before the change is a right answer to this read.
+            Err(_) => Ok((loaded, began)),
+            repeated => repeated,
         }
     }
 

@@ -1,20 +1,17 @@
 //! The outcome of a load or a lookup.
 
-use std::sync::Arc;
-
 use coherence::{Epoch, Mono, Reached, Verdict};
 
 use super::request::LoadRequest;
 use crate::engine::answer::{Stale, Tier};
 use crate::engine::tiers::TokenDeadline;
-use crate::entry::Content;
 use crate::local::LocalEntry;
 use crate::partial::PartialBody;
 
 /// The outcome of a flight: an entry, and what is known about it.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadOutcome {
-    pub(crate) entry: Arc<LocalEntry>,
+    pub(crate) entry: LocalEntry,
     pub(crate) tier: Tier,
     /// Every commit acknowledged before this time is in the entry.
     pub(crate) as_of: Option<Mono>,
@@ -28,12 +25,12 @@ pub(crate) struct LoadOutcome {
 
 impl LoadOutcome {
     /// The outcome of a lookup in the in-process tier.
-    pub(crate) fn local(entry: Arc<LocalEntry>, as_of: Option<Mono>, stale: Option<Stale>) -> Self {
+    pub(crate) fn local(entry: LocalEntry, as_of: Option<Mono>, stale: Option<Stale>) -> Self {
         Self { entry, tier: Tier::Local, as_of, stale, stored: None, epoch: None, body: None }
     }
 
     pub(crate) fn is_uncacheable(&self) -> bool {
-        matches!(self.entry.content, Content::Uncacheable)
+        self.entry.is_uncacheable()
     }
 
     /// Whether the load of another reader satisfies the token of a read that began at `asked`: it began

@@ -102,7 +102,10 @@ impl Origins {
     ) -> impl Iterator<Item = &'a Arc<dyn Origin>> {
         let standbys = origin.standbys();
         // Most origins have no standbys, and then nothing is computed.
-        let needed = if standbys.is_empty() { None } else { needed_replay(tiers, requests) };
+        // Where values change by the clock, only the primary's decides.
+        let is_excluded = standbys.is_empty()
+            || requests.iter().any(|(request, _)| request.rules().changes_by_clock);
+        let needed = if is_excluded { None } else { needed_replay(tiers, requests) };
         let turn = self.next_standby.fetch_add(usize::from(needed.is_some()), Ordering::Relaxed);
         let rotated = (0..standbys.len()).map(move |at| &standbys[(turn + at) % standbys.len()]);
         let is_recent = move |standby: &&Arc<dyn Origin>| {

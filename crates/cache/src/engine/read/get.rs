@@ -49,7 +49,7 @@ impl Engine {
     pub(super) fn plain_hit(
         &self,
         policy: &Policy,
-        entry: Arc<LocalEntry>,
+        entry: LocalEntry,
         proven: Option<Mono>,
         is_within_budget: impl FnOnce(Mono) -> bool,
     ) -> Option<Answer> {

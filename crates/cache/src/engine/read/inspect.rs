@@ -73,6 +73,8 @@ impl Engine {
                     true => age_bound_as_of(tiers, rules, &entry, remaining),
                     false => tiers.local.proven_at(position.epoch, position.applied),
                 };
+                let is_usable =
+                    is_usable && tiers.left_until_turn(rules, &entry, remaining).is_some();
                 let stands = rules.prove_jointly(key, &entry, as_of);
                 let (is_usable, as_of) = (is_usable && stands.is_some(), stands.flatten());
                 let now = tiers.now();
@@ -135,16 +137,20 @@ impl TierStack {
             if is_served { ServedAs::Stale } else { ServedAs::NotServed }
         } else if now < entry.expires() {
             served_as(rules, is_within_budget)
-        } else if is_within_budget && now < entry.expires() + rules.stale_while_revalidate {
-            ServedAs::Stale
         } else {
-            ServedAs::NotServed
+            let is_late = is_within_budget && now < entry.expires() + rules.stale_while_revalidate;
+            let is_stale = is_late
+                || as_of.is_some_and(|as_of| {
+                    entry.may_outlast_its_change()
+                        && policy.decision_after_turn(as_of, &entry, now) != Decision::Miss
+                });
+            if is_stale { ServedAs::Stale } else { ServedAs::NotServed }
         };
         Some(TierEntry {
             tier: Tier::Local,
             applied: self.local.applied(),
             bound: as_of.map(|as_of| now.since(as_of)),
-            entry: Arc::new(Entry::clone(&entry)),
+            entry: Arc::new(entry.to_entry()),
             served_as,
         })
     }

@@ -1,7 +1,5 @@
 //! The lookup in the in-process tier, judged by the policy.
 
-use std::sync::Arc;
-
 use coherence::governor::{self, Decision};
 use coherence::{CausalToken, Mono};
 use contract::{Key, freshness};
@@ -10,22 +8,21 @@ use crate::engine::load::refresh_from;
 use crate::engine::policy::Policy;
 use crate::engine::rules::Rules;
 use crate::engine::tiers::TierStack;
-use crate::entry::Content;
 use crate::local::LocalEntry;
 
 /// The result of a local lookup.
 pub(crate) enum LocalLookup {
     /// Fresh. `refresh`: this reader has to start an early refresh.
-    Fresh { entry: Arc<LocalEntry>, as_of: Option<Mono>, refresh: bool },
+    Fresh { entry: LocalEntry, as_of: Option<Mono>, refresh: bool },
     /// Soft-stale, and its contract may spend that much of its budget. `refresh`: this reader has to start
     /// a refresh.
-    Soft { entry: Arc<LocalEntry>, as_of: Mono, refresh: bool },
+    Soft { entry: LocalEntry, as_of: Mono, refresh: bool },
     /// Not invalidated, but not proven to be within the budget.
-    Unproven { entry: Arc<LocalEntry>, as_of: Option<Mono> },
+    Unproven { entry: LocalEntry, as_of: Option<Mono> },
     /// Past its TTL.
-    Expired { entry: Arc<LocalEntry>, as_of: Option<Mono>, is_within_budget: bool },
+    Expired { entry: LocalEntry, as_of: Option<Mono>, is_within_budget: bool },
     /// No entry, and a key filter proves that there is no such row.
-    Absent { entry: Arc<LocalEntry>, as_of: Option<Mono> },
+    Absent { entry: LocalEntry, as_of: Option<Mono> },
     /// The answer is known to be uncacheable.
     Uncacheable,
     /// No usable entry.
@@ -49,7 +46,7 @@ impl TierStack {
         };
         // Read after the entry was fetched: a delay in between makes the bound larger, not smaller.
         let now = self.now();
-        if matches!(entry.content, Content::Uncacheable) {
+        if entry.is_uncacheable() {
             let is_current = now < entry.expires();
             return if is_current { LocalLookup::Uncacheable } else { LocalLookup::Miss };
         }
@@ -65,7 +62,7 @@ impl TierStack {
             if let absent @ LocalLookup::Absent { .. } = self.lookup_filter(key, policy, token) {
                 return absent;
             }
-            return LocalLookup::Expired { entry, as_of, is_within_budget };
+            return expired_lookup(policy, entry, as_of, now);
         }
         if !is_within_budget {
             return LocalLookup::Unproven { entry, as_of };
@@ -118,7 +115,25 @@ impl TierStack {
     }
 }
 
-fn soft_lookup(policy: &Policy, entry: Arc<LocalEntry>, now: Mono) -> LocalLookup {
+/// The lookup of an entry past its TTL, or whose value has changed by the clock. Many values may change at one time, such as
+/// the start of a sale: under pressure the governor spends budget for them as it does after a commit.
+fn expired_lookup(
+    policy: &Policy,
+    entry: LocalEntry,
+    as_of: Option<Mono>,
+    now: Mono,
+) -> LocalLookup {
+    let changed = as_of.filter(|_| entry.may_outlast_its_change());
+    if let Some(as_of) = changed
+        && let Decision::Serve { refresh } = policy.decision_after_turn(as_of, &entry, now)
+    {
+        return LocalLookup::Soft { entry, as_of, refresh };
+    }
+    let is_within_budget = policy.rules.is_within_budget(as_of, now);
+    LocalLookup::Expired { entry, as_of, is_within_budget }
+}
+
+fn soft_lookup(policy: &Policy, entry: LocalEntry, now: Mono) -> LocalLookup {
     let Some(soft) = entry.soft() else { return LocalLookup::Miss };
     let Decision::Serve { refresh } = policy.governor_decision(soft, now) else {
         return LocalLookup::Miss;

@@ -8,9 +8,8 @@ use contract::Unproven;
 
 use crate::engine::answer::{Stale, Tier};
 use crate::engine::error::ReadError;
-use crate::engine::load::{
-    LoadContext, LoadOutcome, LoadRequest, age_bound_as_of, compact, refresh_from,
-};
+use crate::engine::load::{LoadContext, LoadOutcome, LoadRequest, age_bound_as_of, refresh_from};
+use crate::engine::rules::Rules;
 use crate::engine::tiers::TierStack;
 use crate::entry::Entry;
 use crate::local::LocalEntry;
@@ -63,7 +62,8 @@ impl TierStack {
             let Some(mut read) = self.read_shared(request).await else {
                 return Ok(SharedLookup::Load(fallback));
             };
-            if !self.stands_elsewhere(request.rules(), &request.key, &read).await {
+            let has_turned = self.has_turned(request.rules(), &read);
+            if has_turned || !self.stands_elsewhere(request.rules(), &request.key, &read).await {
                 read.outcome = Outcome::Miss;
                 // Without the entry, one node gets the lease of the load, and the others wait for it.
                 if !std::mem::replace(&mut has_evicted, true) {
@@ -107,6 +107,16 @@ impl TierStack {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
+        }
+    }
+
+    /// Whether the value of the entry that was found has changed by the clock, or may have.
+    fn has_turned(&self, rules: &Rules, read: &SharedRead) -> bool {
+        match &read.outcome {
+            Outcome::Found { entry, remaining } => {
+                self.left_until_turn(rules, entry, *remaining).is_none()
+            }
+            Outcome::Lead(_) | Outcome::Miss | Outcome::Wait(_) => false,
         }
     }
 
@@ -160,8 +170,11 @@ impl TierStack {
                 return Ok(ReplyVerdict::Behind(context));
             }
         }
+        let Some(remaining) = self.left_until_turn(rules, &entry, remaining) else {
+            return load(context);
+        };
         // An entry that has not been invalidated lacks no commit that its tier has applied.
-        let entry = Entry { tau: applied, ..compact(entry) };
+        let entry = Entry { tau: applied, ..entry };
         let as_of = if request.rules().is_age_bound() {
             age_bound_as_of(self, request.rules(), &entry, remaining)
         } else {
@@ -208,10 +221,11 @@ impl TierStack {
             Unproven::ReadOrigin => return Ok(SharedLookup::Load(context)),
             Unproven::Fail => return Err(self.unproven_error(rules, as_of)),
         };
+        let tags = Arc::clone(&entry.tags);
         let entry = self.local_copy(request, found, now);
         if rules.tiers.local {
-            let mappings = rules.mappings.of(&entry.tags);
-            let verdict = self.local.fill(&request.key, Arc::clone(&entry), epoch, &mappings);
+            let mappings = rules.mappings.of(&tags);
+            let verdict = self.local.fill(&request.key, entry.clone(), epoch, &mappings);
             self.report_fill(request, &entry, Tier::Local, Tier::Shared, verdict);
         }
         let (tier, epoch) = (Tier::Shared, Some(epoch));
@@ -227,7 +241,7 @@ impl TierStack {
     }
 
     /// Makes an entry for the in-process tier of one of the shared tier.
-    fn local_copy(&self, request: &LoadRequest, found: FoundEntry, now: Mono) -> Arc<LocalEntry> {
+    fn local_copy(&self, request: &LoadRequest, found: FoundEntry, now: Mono) -> LocalEntry {
         let FoundEntry { entry, remaining, as_of, .. } = found;
         let rules = request.rules();
         let is_age_bound = rules.is_age_bound();
@@ -240,18 +254,30 @@ impl TierStack {
         let ttl = entry.ttl;
         let entry = Entry { ttl: expires.since(loaded), ..entry };
         // The proof of its tier does not apply to an entry that only its age proves.
+        let turn = entry.changes_at.and_then(|at| self.turn(rules, at)).map(|turn| turn.earliest);
         let fast_until = if is_age_bound {
             Mono(0)
+        } else if turn.is_some_and(|turn| turn <= expires) {
+            // Before its end a load returns the same value once more.
+            expires
         } else {
             refresh_from(rules, expires, remaining, entry.cost())
         };
         let policy = rules.entry_policy(self.options.governor.is_on());
         match rules.sliding.filter(|_| entry.is_present()) {
-            None => LocalEntry::new(entry, loaded, fast_until, is_age_bound, policy),
+            None => LocalEntry::new(&request.key, &entry, loaded, fast_until, is_age_bound, policy),
             Some(touch) => {
-                let life = touch.sliding_ttl(ttl, Duration::from_millis(age), now);
+                let life = touch.sliding_ttl(ttl, Duration::from_millis(age), now).until(turn);
                 let sliding = (policy, touch, life);
-                LocalEntry::with_sliding_ttl(entry, (loaded, now), fast_until, false, sliding)
+                let times = (loaded, now);
+                LocalEntry::with_sliding_ttl(
+                    &request.key,
+                    &entry,
+                    times,
+                    fast_until,
+                    false,
+                    sliding,
+                )
             }
         }
     }

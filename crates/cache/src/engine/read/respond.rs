@@ -1,7 +1,5 @@
 //! Answers from outcomes, counted in the metrics.
 
-use std::sync::Arc;
-
 use coherence::{CausalToken, Mono};
 use contract::{Key, Unproven};
 
@@ -11,7 +9,6 @@ use crate::engine::load::{LoadOutcome, LoadRequest};
 use crate::engine::policy::Policy;
 use crate::engine::rules::Rules;
 use crate::engine::tiers::TierStack;
-use crate::entry::Content;
 use crate::local::LocalEntry;
 use crate::origin::OriginErrorKind;
 
@@ -19,10 +16,10 @@ impl TierStack {
     /// Answers from an outcome.
     pub(crate) fn answer(&self, rules: &Rules, outcome: LoadOutcome, collapsed: bool) -> Answer {
         let now = self.now();
-        let result = match (&outcome.stale, &outcome.entry.content) {
+        let result = match (&outcome.stale, outcome.entry.is_absent()) {
             (Some(stale), _) => stale.as_str(),
             (None, _) if outcome.entry.is_soft() => "soft",
-            (None, Content::Absent) => "absent",
+            (None, true) => "absent",
             (None, _) if outcome.tier == Tier::Origin => "miss",
             (None, _) => "hit",
         };
@@ -59,7 +56,7 @@ impl TierStack {
     pub(crate) fn stale_answer(
         &self,
         rules: &Rules,
-        entry: Arc<LocalEntry>,
+        entry: LocalEntry,
         as_of: Option<Mono>,
         why: Stale,
     ) -> Answer {
@@ -85,16 +82,20 @@ impl TierStack {
             None
         };
         if let Some((entry, proven)) = found
-            && !matches!(entry.content, Content::Uncacheable)
+            && !entry.is_uncacheable()
             && rules.is_retained(&entry, &*self.clock)
         {
             let (as_of, now) = (entry.as_of(proven), self.now());
             if !entry.is_soft() && rules.unproven == Unproven::ServeStale {
                 return Ok(self.stale_answer(rules, entry, as_of, Stale::OriginFailed));
             }
-            // A soft-stale entry is within its contract as long as its budget lasts, and then it is not
-            // served: by the contract of every reader.
-            if entry.is_soft() && now < entry.expires() && rules.is_within_budget(as_of, now) {
+            // A soft-stale entry, or one whose value has changed by the clock, is within its contract as long as its budget
+            // lasts, and then it is not served: by the contract of every reader.
+            let is_usable = match entry.is_soft() {
+                true => now < entry.expires(),
+                false => entry.may_outlast_its_change(),
+            };
+            if is_usable && rules.is_within_budget(as_of, now) {
                 self.metrics.read(rules, Tier::Local.as_str(), "soft");
                 return Ok(Answer::local(entry, as_of, now, None));
             }

@@ -1,7 +1,5 @@
 //! The work of one flight: lookups in both tiers, then the load.
 
-use std::sync::Arc;
-
 use coherence::Mono;
 use contract::Unproven;
 use tokio::sync::SetOnce;
@@ -16,7 +14,7 @@ use crate::local::LocalEntry;
 
 /// A local entry that has not been invalidated but is not proven to be within the budget.
 pub(crate) struct UnprovenEntry {
-    entry: Arc<LocalEntry>,
+    entry: LocalEntry,
     as_of: Option<Mono>,
 }
 

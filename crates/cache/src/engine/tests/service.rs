@@ -173,7 +173,7 @@ async fn race_20_dead_service_leaseholder_replaced() {
     tokio::time::sleep(BUDGET).await;
     let next = lead().await;
     let fill = |lease| {
-        let entry = Entry::clone(&answer.entry);
+        let entry = answer.entry.to_entry();
         Fill { key: key(1), entry, epoch: EPOCH, lease: Some(lease) }
     };
     let verdict = world.shared.fill(&fill(dead)).await.unwrap();

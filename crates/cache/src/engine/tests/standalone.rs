@@ -30,7 +30,7 @@ async fn standalone_entry_ends_by_invalidation() {
     let key = contract.key("eur").expect("a key");
     let read = async || {
         let answer = standalone.engine().get(&key, "eur", &policy, &origin).await.expect("a value");
-        let Content::Present(value) = &answer.entry.content else { panic!("no value") };
+        let Content::Present(value) = answer.entry.content() else { panic!("no value") };
         (String::from_utf8_lossy(&value.body).into_owned(), answer.proof().tier)
     };
     assert_eq!(read().await, ("0".to_owned(), Tier::Origin));

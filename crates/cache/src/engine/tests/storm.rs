@@ -49,6 +49,7 @@ impl Origin for Paced {
             replayed: None,
             log: None,
             behind: Duration::ZERO,
+            change: None,
         })
     }
 }

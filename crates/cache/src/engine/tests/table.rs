@@ -69,6 +69,7 @@ impl Table {
                 replayed: None,
                 log: None,
                 behind: Duration::ZERO,
+                change: None,
             })
         };
         ids.iter().map(read).collect()

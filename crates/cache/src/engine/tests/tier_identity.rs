@@ -54,6 +54,7 @@ async fn tier_of_other_log_not_used() {
         content: present("foreign").content,
         tags: Arc::default(),
         loaded_wall_ms: world.clock.wall_ms(),
+        changes_at: None,
         cost_us: 1_000,
         ttl: Duration::from_secs(60),
         seen: Lsn(10),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coherence::Replayed;
 use contract::{Contract, Key};
-use database::mariadb::ResultSet;
 
 use super::pool::{MariaDbPool, Snapshot};
 use super::standby::MariaDbStandby;
@@ -114,9 +113,9 @@ impl Origin for MariaDbOrigin {
             let texts = statements.of_item(&item, &self.pool).await?;
             let Snapshot { results, source } = self.snapshot(&texts).await?;
             let mut found = results.into_iter();
-            let (value, columns) = (next_result(&mut found)?, next_result(&mut found)?);
-            if statements.key.applies_to(&columns.columns) {
-                return statements.read(&item, value, columns, source);
+            let found = statements.take(&mut found)?;
+            if statements.key.applies_to(&found.columns.columns) {
+                return statements.read(&item, found, source);
             }
             statements.key.refresh(&self.pool).await?;
         }
@@ -172,16 +171,12 @@ impl Origin for MariaDbOrigin {
                 loaded.push(Err(err));
                 continue;
             }
-            let (value, columns) = (next_result(&mut found)?, next_result(&mut found)?);
-            if !origin.statements.key.applies_to(&columns.columns) {
+            let found = origin.statements.take(&mut found)?;
+            if !origin.statements.key.applies_to(&found.columns.columns) {
                 return Ok(load_separately(items).await);
             }
-            loaded.push(origin.statements.read(item, value, columns, source));
+            loaded.push(origin.statements.read(item, found, source));
         }
         Ok(LoadedMany { items: loaded, one_snapshot: true })
     }
-}
-
-fn next_result(results: &mut impl Iterator<Item = ResultSet>) -> Result<ResultSet, OriginError> {
-    results.next().ok_or_else(|| OriginError::broken("a statement has no result"))
 }

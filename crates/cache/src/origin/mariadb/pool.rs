@@ -18,6 +18,10 @@ const OPERATION: &str = "loading";
 /// The log contains the text of a `char` without the spaces that pad it.
 const UNPADDED: &str = "set session sql_mode = replace(@@sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')";
 
+/// The text of a `timestamp`, and the time of day, depend on the session. The server's own setting may change at any
+/// time, which is not logged, so that old and new texts would stand beside each other.
+const UTC: &str = "set session time_zone = '+00:00'";
+
 /// A pool of connections to one server.
 #[derive(Clone)]
 pub struct MariaDbPool(Pool);
@@ -42,6 +46,7 @@ impl MariaDbPool {
             "set names utf8mb4".to_owned(),
             READ_ONLY.to_owned(),
             UNPADDED.to_owned(),
+            UTC.to_owned(),
             format!("set session max_statement_time = {}", timeout.as_secs_f64()),
         ];
         let config = ConnectConfig { url: url.clone(), session, max_packet_bytes: None };

@@ -17,6 +17,7 @@ use super::key_scan::{TablePages, TableScan};
 use super::pool::{PostgresPool, log_of, origin_error, table_identifier};
 use super::query::{AsText, LOG_END, Parameters, in_one_snapshot};
 use super::reader::{ReadRow, RowReader, id_text};
+use super::timed_changes::TimedChanges;
 use crate::origin::error::{OriginError, OriginErrorKind};
 use crate::origin::key_scan::KeyScan;
 use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
@@ -103,7 +104,8 @@ impl Statements {
         let columns = NameColumns::read(&client, contract, &table).await?;
         check_joined(&client, contract).await?;
         let value = ValueStatement::new(contract, &value, SqlDialect::Postgres)?;
-        let parts = load_parts(contract, &table, &columns, &value);
+        let changes = TimedChanges::prepare(&client, contract, &value).await?;
+        let parts = load_parts(contract, &table, &columns, (&value, changes.as_ref()));
         let load = parts.join(LOG_END);
         let prepared = client.prepare_cached(&load).await.map_err(|err| {
             let OriginError { kind, message } = origin_error(&err);
@@ -129,11 +131,11 @@ impl Statements {
         item: &Item<'_>,
         rows: &[tokio_postgres::Row],
     ) -> Result<Loaded, OriginError> {
-        let ReadRow { content, rows, report } = self.reader.read(by.session, item, rows)?;
+        let ReadRow { content, rows, report, change } = self.reader.read(by.session, item, rows)?;
         let seen = report.map(str::parse::<Lsn>).transpose();
         let seen = seen.map_err(|err| OriginError::broken(err.to_string()))?;
         let loaded = loaded_rows(self.reader.contract(), item, content, &rows, seen)?;
-        Ok(Loaded { log: by.log, ..loaded })
+        Ok(Loaded { log: by.log, change, ..loaded })
     }
 }
 
@@ -142,7 +144,7 @@ fn load_parts(
     contract: &Contract,
     table: &str,
     columns: &NameColumns,
-    value: &ValueStatement,
+    (value, changes): (&ValueStatement, Option<&TimedChanges>),
 ) -> [String; 2] {
     let sql = value.sql(|number| format!("${}", number + 1));
     // After the parameters of the value, those of the table, in the types of their columns.
@@ -166,10 +168,14 @@ fn load_parts(
     // No lateral joins: a column that the contract misspells must not resolve to one of this statement. The
     // line break ends a comment at the end of the contract's statement. `x.*` is the row, also where a column
     // of the value is named `x`.
+    let (change, change_table) = match changes {
+        None => (String::new(), String::new()),
+        Some(changes) => (format!(", {}", TimedChanges::COLUMNS), changes.join()),
+    };
     let from = format!(
-        ", pg_backend_pid() from (select array[{item}]::text[] as item) k \
+        ", pg_backend_pid(){change} from (select array[{item}]::text[] as item) k \
          left join (select row_to_json(x.*)::text as value from ({sql}\n) x limit 2) v on true \
-         left join ({rows}) t on true"
+         left join ({rows}) t on true{change_table}"
     );
     ["select k.item, v.value, t.columns, ".to_owned(), from]
 }

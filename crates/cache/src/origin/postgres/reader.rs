@@ -8,13 +8,16 @@ use tokio_postgres::error::SqlState;
 use super::column::{NameColumns, canonical, form, logged_text, typed_parameter};
 use super::pool::{PostgresPool, column_error, origin_error};
 use super::query::{AsText, Parameters};
+use super::timed_changes::TimedChanges;
 use crate::entry::{Content, Value};
 use crate::origin::error::{OriginError, OriginErrorKind};
+use crate::origin::load::TimedChange;
 use crate::origin::row::needs_each_row;
 use crate::origin::sql::more_than_one_row;
 
 /// Reads the rows of one contract's loads. Their columns are the id, the value, the [texts](NameColumns::texts) of
-/// the columns of its names, the server's report on itself, and the session's process.
+/// the columns of its names, the server's report on itself, the session's process, and those of [`TimedChanges`] if the
+/// contract has them.
 pub(super) struct RowReader {
     contract: Contract,
     /// The columns of its names, with the forms of their texts.
@@ -33,6 +36,7 @@ pub(super) struct ReadRow<'a> {
     /// The columns of its names in each row, in canonical texts.
     pub(super) rows: Vec<Row>,
     pub(super) report: Option<&'a str>,
+    pub(super) change: Option<TimedChange>,
 }
 
 impl RowReader {
@@ -102,7 +106,12 @@ impl RowReader {
             }
         };
         let rows = rows.iter().map(|texts| self.columns(texts)).collect::<Result<_, _>>()?;
-        Ok(ReadRow { content, rows, report: first.try_get(3).map_err(|err| column_error(&err))? })
+        let report = first.try_get(3).map_err(|err| column_error(&err))?;
+        let change = match self.contract.changes_at {
+            Some(_) => TimedChanges::read(first, 5)?,
+            None => None,
+        };
+        Ok(ReadRow { content, rows, report, change })
     }
 
     fn columns(&self, texts: &[Option<String>]) -> Result<Row, OriginError> {

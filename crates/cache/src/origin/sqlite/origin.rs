@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coherence::Lsn;
+use coherence::{ClockTime, Lsn};
 use contract::{Cell, Contract, Key, MatchedColumns, Row, SqlDialect};
 use database::quoting::identifier;
-use database::sqlite::canonical_text;
+use database::sqlite::{CLOCK_SQL, canonical_text};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 
@@ -17,10 +17,11 @@ use super::pool::{SqlitePool, origin_error};
 use crate::entry::{Content, Value};
 use crate::origin::error::OriginError;
 use crate::origin::key_scan::KeyScan;
-use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, load_separately};
+use crate::origin::load::{LoadItem, Loaded, LoadedMany, Origin, TimedChange, load_separately};
 use crate::origin::row::{loaded_rows, row_limit, source};
 use crate::origin::sql::{
-    ValueStatement, check_watched, item, more_than_one_row, no_such_table, not_loadable, other_type,
+    ValueStatement, check_watched, item, more_than_one_row, next_change, no_such_table,
+    not_loadable, other_type,
 };
 
 /// Loads the values of one contract, each in one read transaction.
@@ -31,6 +32,8 @@ pub struct SqliteOrigin {
     statement: Arc<ValueStatement>,
     /// The statement with SQLite's numbers for its parameters.
     value: Arc<str>,
+    /// The contract's `changes_at`, with the same numbers.
+    changes: Option<Arc<str>>,
     columns: Arc<str>,
     scan: TableScan,
 }
@@ -47,7 +50,8 @@ impl SqliteOrigin {
         };
         let statement = ValueStatement::new(&contract, &value, SqlDialect::Sqlite)?;
         let text = value;
-        let value = statement.sql(|number| format!("?{}", number + 1));
+        let number = |number| format!("?{}", number + 1);
+        let (value, changes) = (statement.sql(number), statement.changes_sql(number));
         let columns: Vec<String> = contract.load_columns().into_iter().map(identifier).collect();
         let conditions: Vec<String> = [&from.key]
             .into_iter()
@@ -69,6 +73,14 @@ impl SqliteOrigin {
                     contract.name
                 ))
             })?;
+            if let Some(changes) = &changes {
+                connection.prepare(changes).map_err(|err| {
+                    OriginError::broken(format!(
+                        "contract {}: its `changes_at` is refused: {err}",
+                        contract.name
+                    ))
+                })?;
+            }
             for column in [&from.key].into_iter().chain(&from.variants) {
                 key_type(connection, &contract.name, &from.table, column)?;
             }
@@ -79,7 +91,8 @@ impl SqliteOrigin {
         let scan = TableScan { pool: pool.clone(), table: from.table, key: from.key };
         let contract = Arc::new(contract);
         let (value, statement) = (value.into(), Arc::new(statement));
-        Ok(Self { contract, pool, statement, value, columns: columns.into(), scan })
+        let changes = changes.map(Arc::from);
+        Ok(Self { contract, pool, statement, value, changes, columns: columns.into(), scan })
     }
 
     /// Loads several ids in one read transaction.
@@ -105,7 +118,10 @@ impl SqliteOrigin {
     ) -> Result<Loaded, OriginError> {
         let contract = &*self.contract;
         let item = item(contract, id)?;
-        let parameters = [&*item.id].into_iter().chain(self.statement.values(&item)).collect();
+        let parameters: Vec<&str> =
+            [&*item.id].into_iter().chain(self.statement.values(&item)).collect();
+        // Before the value, so that a time between the two counts as the next change.
+        let change = self.next_change(transaction, &parameters)?;
         let mut value = transaction.prepare_cached(&self.value).map_err(origin_error)?;
         let rows = first_rows(&mut value, parameters, 2, json_object)?;
         if rows.len() > 1 {
@@ -140,7 +156,32 @@ impl SqliteOrigin {
                 )));
             }
         }
-        loaded_rows(contract, &item, content, &rows, seen)
+        Ok(Loaded { change, ..loaded_rows(contract, &item, content, &rows, seen)? })
+    }
+
+    fn next_change(
+        &self,
+        transaction: &Connection,
+        parameters: &[&str],
+    ) -> Result<Option<TimedChange>, OriginError> {
+        let Some(changes) = &self.changes else { return Ok(None) };
+        let mut clock = transaction.prepare_cached(CLOCK_SQL).map_err(origin_error)?;
+        let shown: i64 = clock.query_row([], |row| row.get(0)).map_err(origin_error)?;
+        // It may be as much as this earlier, and computes the value with that.
+        let now = shown.saturating_sub(999);
+        let time = |micros: i64| u64::try_from(micros).ok().and_then(ClockTime::from_micros);
+        let times = time(now).zip(time(shown));
+        let times =
+            times.ok_or_else(|| OriginError::broken("the clock shows no time after 1970"))?;
+        let mut statement = transaction.prepare_cached(changes).map_err(origin_error)?;
+        // It may take fewer parameters than the value.
+        let used = statement.parameter_count().min(parameters.len());
+        let rows = first_rows(&mut statement, parameters[..used].to_vec(), usize::MAX, cells)?;
+        let texts = rows.into_iter().flatten().filter_map(|cell| match cell {
+            Cell::Text(text) => Some(text),
+            _ => None,
+        });
+        next_change(&self.contract, texts, times)
     }
 }
 

@@ -273,7 +273,7 @@ impl RedisClient {
         let names = self.buckets.names(bucket);
         let mut call = self.scripts.apply.prepare_invoke();
         call.key(&names.state).key(&names.tombstones).key(&names.evictions).key(&names.stream);
-        let (epoch, format) = (chunk.epoch.to_string(), self.signatures.format());
+        let (epoch, format) = (chunk.epoch.to_string(), self.signatures.format(false));
         call.arg(format!("{epoch} {} {format}", chunk.coverage)).arg(chunk.prev.0);
         call.arg(chunk.upto.0);
         call.arg(chunk.watermark.0);

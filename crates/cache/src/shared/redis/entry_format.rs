@@ -7,12 +7,15 @@
 //! `p`resent, `a`bsent, `u`ncacheable. A signed entry is the same with `tg4` and a signature behind it
 //! ([`signatures`](super::signatures)). The scripts read the line too. A reader that finds another format
 //! (`tg2`, …) removes it: it is a cache.
+//!
+//! An entry whose value changes by the clock has `<P|A> <changes at, µs>` in place of `<p|a>`, so that the signature covers it, and
+//! `tg5` or `tg6` in front for nodes that do not know of it.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coherence::Lsn;
+use coherence::{ClockTime, Lsn};
 use contract::Tag;
 
 use crate::entry::{Content, Entry, Value};
@@ -29,6 +32,10 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
         Content::Present(value) => ('p', value),
         Content::Absent => ('a', &none),
         Content::Uncacheable => ('u', &none),
+    };
+    let kind = match entry.changes_at {
+        None => kind.to_string(),
+        Some(at) => format!("{} {}", kind.to_ascii_uppercase(), at.micros()),
     };
     let mut line = format!(
         " {kind} {} {} {} {} {:x} {} {}",
@@ -59,13 +66,17 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
     let mut words = std::str::from_utf8(&raw[..end]).ok()?.split(' ');
     let number = |words: &mut std::str::Split<'_, char>| words.next()?.parse::<u64>().ok();
 
-    if !matches!(words.next(), Some("tg3" | "tg4")) {
+    if !matches!(words.next(), Some("tg3" | "tg4" | "tg5" | "tg6")) {
         return None;
     }
     let _epoch = words.next()?;
     let tau = Lsn(number(&mut words)?);
     let _stamp = number(&mut words)?;
     let kind = words.next()?;
+    let changes_at = match kind {
+        "P" | "A" => Some(ClockTime::from_micros(number(&mut words)?)?),
+        _ => None,
+    };
     let loaded_wall_ms = number(&mut words)?;
     let cost_us = u32::try_from(number(&mut words)?).unwrap_or(u32::MAX);
     let ttl = Duration::from_millis(number(&mut words)?);
@@ -80,15 +91,15 @@ pub(super) fn decode(raw: Vec<u8>) -> Option<Entry> {
         return None;
     }
     let content = match kind {
-        "p" => {
+        "p" | "P" => {
             let (head, body) = (rest.slice(..head_len), rest.slice(head_len..));
             Content::Present(Value { head, body })
         }
-        "a" if rest.is_empty() => Content::Absent,
+        "a" | "A" if rest.is_empty() => Content::Absent,
         "u" if rest.is_empty() => Content::Uncacheable,
         _ => return None,
     };
-    Some(Entry { content, tau, tags, loaded_wall_ms, ttl, seen, definition, cost_us })
+    Some(Entry { content, tau, tags, loaded_wall_ms, ttl, seen, definition, changes_at, cost_us })
 }
 
 #[cfg(test)]
@@ -114,8 +125,11 @@ mod tests {
         ];
         let tags = proptest::collection::vec("[!-~]{1,20}", 0..4);
         let ttl_ms = 1..1_000_000_000_000_u64;
-        (content, tags, any::<[u64; 5]>(), ttl_ms).prop_map(
-            |(content, tags, [tau, seen, loaded_wall_ms, cost, definition], ttl)| Entry {
+        (content, tags, any::<[u64; 6]>(), ttl_ms).prop_map(
+            |(content, tags, [tau, seen, loaded_wall_ms, cost, definition, changes], ttl)| Entry {
+                // An even number: it does not change by the clock.
+                changes_at: ClockTime::from_micros(changes)
+                    .filter(|_| changes % 2 == 1 && content != Content::Uncacheable),
                 content,
                 tau: Lsn(tau),
                 tags: tags.iter().map(|tag| Tag::parse(tag).expect("a tag")).collect(),
@@ -143,7 +157,7 @@ mod tests {
 
         #[test]
         fn malformed_bytes_never_panic(
-            line in "(tg3 )?[0-9a-fpu. -]{0,60}\n?", tail in any::<Vec<u8>>(),
+            line in "(tg[35] )?[0-9a-fpuPA. -]{0,60}\n?", tail in any::<Vec<u8>>(),
         ) {
             let mut raw = line.into_bytes();
             raw.extend(tail);

@@ -82,9 +82,15 @@ impl Signatures {
         Self { keys, accepts_unsigned }
     }
 
-    /// Returns the first word of the entries that [`seal`](Self::seal) completes.
-    pub(super) fn format(&self) -> &'static str {
-        if self.keys.is_some() { "tg4" } else { "tg3" }
+    /// Returns the first word of the entries that [`seal`](Self::seal) completes. `is_timed`: those whose values change by
+    /// the clock.
+    pub(super) fn format(&self, is_timed: bool) -> &'static str {
+        match (self.keys.is_some(), is_timed) {
+            (false, false) => "tg3",
+            (true, false) => "tg4",
+            (false, true) => "tg5",
+            (true, true) => "tg6",
+        }
     }
 
     /// Signs an entry, of which `content` is the part after its stamp.
@@ -101,7 +107,7 @@ impl Signatures {
 
     /// Verifies an entry under its name and removes its signature. `None`: it has none, and needs none.
     pub(super) fn open(&self, name: &str, raw: &mut Vec<u8>) -> Result<Option<Term>, Distrust> {
-        if !raw.starts_with(b"tg4 ") {
+        if !raw.starts_with(b"tg4 ") && !raw.starts_with(b"tg6 ") {
             return self.unsigned().map(|()| None);
         }
         let keys = self.keys.as_ref().ok_or(Distrust::NoKeys)?;

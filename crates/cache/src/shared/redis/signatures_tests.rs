@@ -15,7 +15,7 @@ fn entry(signatures: &Signatures, epoch: &str, tau: u64) -> Vec<u8> {
     let mut content = CONTENT.to_vec();
     let term = Term { tau: Lsn(tau), expires_ms: 1_000_000 };
     signatures.seal(NAME, epoch, term, &mut content);
-    let mut raw = format!("{} {epoch} {tau} 0", signatures.format()).into_bytes();
+    let mut raw = format!("{} {epoch} {tau} 0", signatures.format(false)).into_bytes();
     raw.extend(content);
     raw
 }

@@ -124,8 +124,8 @@ impl SharedTier for RedisTier {
         };
         let (name, epoch) = (names.entry(&fill.key), fill.epoch.to_string());
         let entry = self.client.encode(&name, &epoch, &fill.entry);
-        call.arg(entry_format::millis(fill.entry.ttl)).arg(self.client.signatures.format());
-        call.arg(entry);
+        let format = self.client.signatures.format(fill.entry.changes_at.is_some());
+        call.arg(entry_format::millis(fill.entry.ttl)).arg(format).arg(entry);
         for tag in fill.entry.tags.iter() {
             call.arg(Subject::Tag(tag.clone()).to_string());
         }

@@ -107,6 +107,7 @@ impl Model {
                         content,
                         tags: tags[..].into(),
                         loaded_wall_ms: 0,
+                        changes_at: None,
                         cost_us: 0,
                         ttl: *ttl,
                         seen: tau,

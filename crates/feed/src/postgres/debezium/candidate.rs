@@ -10,6 +10,7 @@ use super::beats;
 use super::options::DebeziumOptions;
 use super::row::Tables;
 use super::session::{AcquiredStream, Session};
+use crate::debezium::PostedCandidate;
 use crate::error::FeedError;
 use crate::event::StreamStart;
 use crate::feed::Checkpoint;
@@ -37,7 +38,7 @@ struct Connections {
 pub(super) struct DebeziumCandidate {
     options: Arc<DebeziumOptions>,
     config: ConnectConfig,
-    pub(super) checkpoint: Option<Arc<dyn Checkpoint>>,
+    checkpoint: Option<Arc<dyn Checkpoint>>,
     /// The last connections that were open while this node led or was on standby. They may still hold
     /// the lock.
     connections: Connections,
@@ -78,6 +79,12 @@ impl Candidate for DebeziumCandidate {
 
     fn stream_lost(&mut self, session: &Session) {
         self.reset = session.has_gap();
+    }
+}
+
+impl PostedCandidate for DebeziumCandidate {
+    fn resume(&mut self, from: Arc<dyn Checkpoint>) {
+        self.checkpoint = Some(from);
     }
 }
 

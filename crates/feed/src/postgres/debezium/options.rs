@@ -7,14 +7,14 @@ use std::time::Duration;
 use coherence::Clock;
 use database::postgres::PostgresUrl;
 
-use super::metrics::DebeziumMetrics;
+use crate::debezium::DebeziumMetrics;
 use crate::message_keys::MessageKeys;
 use crate::metrics::Metrics;
 use crate::postgres::options::PostgresOptions;
 use crate::postgres::schema::SchemaScope;
 use crate::table::{TableName, TrackedTable};
 
-/// Options of a [`DebeziumFeed`](super::DebeziumFeed).
+/// Options of a feed of posted events ([`follow`](super::follow)).
 #[derive(Clone)]
 pub struct DebeziumOptions {
     /// The source's name in the configuration.

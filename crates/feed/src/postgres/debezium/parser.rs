@@ -8,6 +8,7 @@ use coherence::Lsn;
 use contract::Op;
 use serde_json::{Map, Value};
 
+use crate::debezium::{Envelope, number, parse_bodies};
 use crate::table::TableName;
 
 /// One message of Debezium's PostgreSQL connector.
@@ -61,59 +62,30 @@ pub(super) struct RowEvent {
 const METADATA: &str = "set provide.transaction.metadata=true at the connector: without it, missing \
                         events can't be detected";
 
-const OTHER_CONNECTORS: &str = "only events of the PostgreSQL connector are supported; MariaDB is followed \
-                                through its own log, so name it in the source's url; MySQL is not supported";
+const OTHER_CONNECTORS: &str = "this source is a PostgreSQL, so only events of the PostgreSQL connector belong to \
+                                it; post those of MariaDB to a source whose url is a MariaDB";
 
 /// Parses a body: one message, or a list of messages. `database`: the expected `source.db`.
 ///
 /// # Errors
 /// A text that says where the body is malformed, and how to configure Debezium.
 pub(super) fn parse(body: &[u8], database: &str) -> Result<Vec<Message>, String> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Vec::new());
-    }
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|err| format!("the body is not JSON: {err}; set debezium.format.value=json"))?;
-    match value {
-        Value::Array(messages) => {
-            let numbered = messages.into_iter().enumerate();
-            let parsed = numbered.map(|(at, message)| {
-                parse_message(message, database).map_err(|err| format!("message {at}: {err}"))
-            });
-            parsed.collect()
-        }
-        message => Ok(vec![parse_message(message, database)?]),
-    }
+    parse_bodies(body, |envelope| match envelope {
+        Some(envelope) => parse_message(envelope, database),
+        None => Ok(Message::Ignored),
+    })
 }
 
-fn parse_message(message: Value, database: &str) -> Result<Message, String> {
-    let mut message = match message {
-        Value::Null => return Ok(Message::Ignored),
-        Value::Object(message) => message,
-        other => return Err(format!("{} is not a message", kind(&other))),
-    };
-    if message.contains_key("specversion") {
-        return Err("CloudEvents are not supported; set debezium.format.value=json".into());
-    }
-    let mut schema = None;
-    if message.contains_key("payload") && !message.contains_key("op") {
-        schema = message.remove("schema").filter(|schema| !schema.is_null()).map(Arc::new);
-        message = match message.remove("payload") {
-            Some(Value::Object(payload)) => payload,
-            Some(Value::Null) => return Ok(Message::Ignored),
-            other => return Err(format!("payload: {} is not a message", kind_of(other.as_ref()))),
-        };
-    }
+fn parse_message(envelope: Envelope, database: &str) -> Result<Message, String> {
+    let is_heartbeat = envelope.is_heartbeat();
+    let Envelope { payload: message, schema } = envelope;
     match (message.get("status").and_then(Value::as_str), message.get("op")) {
         (Some(status @ ("BEGIN" | "END")), None) => boundary(&message, status == "BEGIN"),
         (_, Some(op)) => {
             let op = op.as_str().unwrap_or_default().to_owned();
             event(message, &op, schema, database)
         }
-        // A heartbeat contains only its time.
-        (None, None) if message.keys().all(|key| key == "ts_ms" || key == "serverName") => {
-            Ok(Message::Ignored)
-        }
+        (None, None) if is_heartbeat => Ok(Message::Ignored),
         (None, None) if message.contains_key("ddl") => {
             Err(format!("it is a change of a schema: {OTHER_CONNECTORS}"))
         }
@@ -246,26 +218,6 @@ fn transaction(id: &str) -> Option<(u32, Lsn)> {
     // The id has 32 bits, with or without the epoch before them.
     let xid: u64 = xid.parse().ok()?;
     Some((xid as u32, Lsn(at.parse().ok()?)))
-}
-
-/// Parses a number, also one encoded as a text.
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-fn kind_of(value: Option<&Value>) -> &'static str {
-    value.map_or("nothing", kind)
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ fn events_of_binary_logs_refused_with_remedy() {
         {
             let error = parse_one(&message).expect_err("of another database");
             assert!(
-                error.contains("MariaDB is followed through its own log"),
+                error.contains("only events of the PostgreSQL connector belong to it"),
                 "{message}: {error}"
             );
         }

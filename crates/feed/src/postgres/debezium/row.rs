@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::options::DebeziumOptions;
 use super::parser::RowEvent;
 use super::value::ValueKind;
+use crate::debezium::{columns_of, schema_of};
 use crate::error::FeedError;
 use crate::postgres::catalog;
 use crate::table::TableName;
@@ -113,9 +114,7 @@ impl Table {
     ) -> Option<Row> {
         let mut cells = Row::new();
         for column in self.columns.iter().filter(|column| complete || column.identity) {
-            let of_column =
-                |field: &&Value| field.get("field").and_then(Value::as_str) == Some(&column.name);
-            let schema = schema.and_then(|fields| fields.iter().find(of_column));
+            let schema = schema.and_then(|fields| schema_of(fields, &column.name));
             let value = row.get(&column.name);
             match value.zip(column.kind).and_then(|(value, kind)| kind.cell(value, schema)) {
                 Some(cell) => cells.push(column.name.as_str(), cell),
@@ -126,13 +125,6 @@ impl Table {
         }
         Some(cells)
     }
-}
-
-/// Returns the schemas of a row's columns.
-fn columns_of<'a>(schema: Option<&'a Value>, side: &str) -> Option<&'a Vec<Value>> {
-    let fields = schema?.get("fields")?.as_array()?;
-    let of_side = |field: &&Value| field.get("field").and_then(Value::as_str) == Some(side);
-    fields.iter().find(of_side)?.get("fields")?.as_array()
 }
 
 #[cfg(test)]

@@ -7,14 +7,14 @@ use coherence::relay::{self, RelayMessage, RelayStatus};
 use coherence::{Advance, Lsn, Relay, StreamCursor};
 use contract::RowChange;
 use database::postgres::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::assembler::OpenTransaction;
 use super::beats::{self, BeatWriter};
-use super::inbox::PostedBody;
 use super::options::DebeziumOptions;
 use super::parser::{Content, Event, Message};
 use super::row::Tables;
+use crate::debezium::{Acknowledgements, PostedBody, PostedSession};
 use crate::error::FeedError;
 use crate::event::{Commit, LogBatch, MAX_COMMITS_PER_BATCH, StreamStart};
 use crate::message::LogMessage;
@@ -53,41 +53,16 @@ pub(super) struct Session {
     early: Vec<RowChange>,
     early_us: u64,
     commits: Vec<Commit>,
-    /// Acknowledgements of bodies that are not in a batch yet, and of those in the last batch.
-    pending: Vec<oneshot::Sender<()>>,
-    delivered: Vec<oneshot::Sender<()>>,
+    acknowledgements: Acknowledgements,
     has_gap: bool,
 }
 
-impl Session {
-    pub(super) fn new(options: Arc<DebeziumOptions>, acquired: AcquiredStream) -> Self {
-        let AcquiredStream { connection, start, relay, nonce, tables, after, statement } = acquired;
-        let digest = start.schema.as_ref().map(|schema| schema.digest());
-        let primary = PostgresPrimary { connection: connection.clone(), schema: statement };
-        let primary = Arc::new(primary);
-        Self {
-            cursor: StreamCursor::starting(start.position, after),
-            visibility: VisibilityProbe::new(primary.clone()),
-            schema: SchemaWatch::new(primary, digest),
-            beats: BeatWriter::new(connection, options.beat_interval, nonce),
-            options,
-            tables,
-            relay,
-            open: OpenTransaction::default(),
-            early: Vec::new(),
-            early_us: 0,
-            commits: Vec::new(),
-            pending: Vec::new(),
-            delivered: Vec::new(),
-            has_gap: false,
-        }
-    }
+impl PostedSession for Session {
+    type Message = Message;
 
-    /// Waits until the log or the watermark has advanced, or changes are to be delivered early. Cancel
-    /// safe.
-    pub(super) async fn next(
+    async fn next(
         &mut self,
-        posted: &mut mpsc::Receiver<PostedBody>,
+        posted: &mut mpsc::Receiver<PostedBody<Message>>,
     ) -> Result<LogBatch, FeedError> {
         let closed = || FeedError::unavailable(OPERATION, "the inbox is closed");
         loop {
@@ -119,35 +94,54 @@ impl Session {
         }
     }
 
-    /// Whether a gap has ended the stream.
-    pub(super) fn has_gap(&self) -> bool {
-        self.has_gap
-    }
-
-    /// See [`Feed::resume_watermark`](crate::Feed::resume_watermark).
-    pub(super) fn resume_watermark(&mut self, watermark: Lsn) {
+    fn resume_watermark(&mut self, watermark: Lsn) {
         self.cursor.restore_watermark(watermark);
     }
 
-    /// Acknowledges the bodies of the last batch: the consumer has applied it.
-    pub(super) fn ack(&mut self) {
-        for applied in self.delivered.drain(..) {
-            // A sender that no longer waits posts the body again.
-            let _ = applied.send(());
+    fn ack(&mut self) {
+        self.acknowledgements.send();
+    }
+}
+
+impl Session {
+    pub(super) fn new(options: Arc<DebeziumOptions>, acquired: AcquiredStream) -> Self {
+        let AcquiredStream { connection, start, relay, nonce, tables, after, statement } = acquired;
+        let digest = start.schema.as_ref().map(|schema| schema.digest());
+        let primary = PostgresPrimary { connection: connection.clone(), schema: statement };
+        let primary = Arc::new(primary);
+        Self {
+            cursor: StreamCursor::starting(start.position, after),
+            visibility: VisibilityProbe::new(primary.clone()),
+            schema: SchemaWatch::new(primary, digest),
+            beats: BeatWriter::new(connection, options.beat_interval, nonce),
+            options,
+            tables,
+            relay,
+            open: OpenTransaction::default(),
+            early: Vec::new(),
+            early_us: 0,
+            commits: Vec::new(),
+            acknowledgements: Acknowledgements::default(),
+            has_gap: false,
         }
+    }
+
+    /// Whether a gap has ended the stream.
+    pub(super) fn has_gap(&self) -> bool {
+        self.has_gap
     }
 
     fn take_batch(&mut self) -> Option<LogBatch> {
         let advanced = self.cursor.take_advance();
         if advanced.is_none() && self.early.is_empty() {
             // The pending bodies hold nothing to apply.
-            self.delivered.append(&mut self.pending);
-            self.ack();
+            self.acknowledgements.deliver();
+            self.acknowledgements.send();
             return None;
         }
         let advance = advanced.unwrap_or_else(|| self.cursor.published());
         let Advance { prev, upto, watermark } = advance;
-        self.delivered.append(&mut self.pending);
+        self.acknowledgements.deliver();
         let mut commits = std::mem::take(&mut self.commits);
         Commit::record(&commits, &self.options.metrics, &*self.options.clock);
         let changes = std::mem::take(&mut self.early);
@@ -158,7 +152,7 @@ impl Session {
         Some(LogBatch { prev, upto, watermark, commits })
     }
 
-    fn handle(&mut self, body: PostedBody) -> Result<(), FeedError> {
+    fn handle(&mut self, body: PostedBody<Message>) -> Result<(), FeedError> {
         for message in body.messages {
             if let Err(gap) = self.handle_message(message) {
                 self.has_gap = true;
@@ -166,7 +160,7 @@ impl Session {
                 return Err(FeedError::unavailable(OPERATION, gap));
             }
         }
-        self.pending.push(body.applied);
+        self.acknowledgements.hold(body.applied);
         Ok(())
     }
 

@@ -7,10 +7,7 @@ use database::postgres::ColumnType;
 use serde_json::Value;
 
 use super::time;
-
-/// Debezium's placeholder for a large value that the log does not contain because it did not change
-/// (`unavailable.value.placeholder`).
-const UNAVAILABLE: &str = "__debezium_unavailable_value";
+use crate::debezium::{UNAVAILABLE, date, decimal, schema_name};
 
 /// The type of a column, as far as its values can be converted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,12 +61,12 @@ impl ValueKind {
                 bytes => hexadecimal(&bytes),
             },
             (Self::Numeric, value) => numeric(value, schema)?,
-            (Self::Date, Value::Number(days)) => time::date(days.as_i64()?)?,
+            (Self::Date, Value::Number(days)) => date(days.as_i64()?)?,
             (Self::Time, Value::Number(number)) => {
-                time::time_of_day(micros(number.as_i64()?, name_of(schema)?, TIMES)?)?
+                time::time_of_day(micros(number.as_i64()?, schema_name(schema)?, TIMES)?)?
             }
             (Self::Timestamp, Value::Number(number)) => {
-                time::timestamp(micros(number.as_i64()?, name_of(schema)?, TIMESTAMPS)?)?
+                time::timestamp(micros(number.as_i64()?, schema_name(schema)?, TIMESTAMPS)?)?
             }
             (Self::TimestampWithZone, Value::String(text)) => time::with_zone(text)?,
             _ => return None,
@@ -110,10 +107,6 @@ fn micros(number: i64, schema: &str, units: Units) -> Option<i64> {
     }
 }
 
-fn name_of(schema: Option<&Value>) -> Option<&str> {
-    schema?.get("name")?.as_str()
-}
-
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(r"\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
@@ -131,7 +124,7 @@ fn numeric(value: &Value, schema: Option<&Value>) -> Option<String> {
         _ => return None,
     };
     let schema = schema?;
-    match (name_of(Some(schema)), schema.get("type").and_then(Value::as_str)?) {
+    match (schema_name(Some(schema)), schema.get("type").and_then(Value::as_str)?) {
         (Some("org.apache.kafka.connect.data.Decimal"), "bytes") => {
             let scale = schema.get("parameters")?.get("scale")?;
             decimal(&STANDARD.decode(text).ok()?, scale.as_str()?.parse().ok()?)
@@ -142,18 +135,6 @@ fn numeric(value: &Value, schema: Option<&Value>) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Formats a big-endian two's complement like `numeric(p, scale)`. Up to 127 bits.
-fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
-    let first = *bytes.first().filter(|_| bytes.len() <= 16 && scale <= 100)?;
-    let sign: i128 = if first & 0x80 == 0 { 0 } else { -1 };
-    let unscaled = bytes.iter().fold(sign, |number, byte| number << 8 | i128::from(*byte));
-    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let minus = if unscaled < 0 { "-" } else { "" };
-    let point = if scale > 0 { "." } else { "" };
-    Some(format!("{minus}{whole}{point}{fraction}"))
 }
 
 #[cfg(test)]

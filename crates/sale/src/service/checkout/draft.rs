@@ -20,6 +20,8 @@ pub(super) struct Draft {
     pub(super) request: Option<RequestKey>,
     /// The operation of the phase is recorded as sent, and this node has not sent it yet.
     pub(super) is_announced: bool,
+    /// A call to the provider is reserved for it.
+    pub(super) is_reserved: bool,
 }
 
 impl Draft {
@@ -33,6 +35,7 @@ impl Draft {
             events: Vec::new(),
             request: None,
             is_announced: false,
+            is_reserved: false,
         }
     }
 
@@ -80,11 +83,15 @@ impl Draft {
 
     fn event_body(&self) -> String {
         let CheckoutRecord { id, hold, customer, price, state, .. } = &self.record;
-        let body = json!({
+        let mut body = json!({
             "order": id.to_string(), "hold": hold.to_string(), "customer": customer,
             "amount": price.amount, "currency": price.currency.to_string(),
             "captured": state.captured, "refunded": state.refunded,
         });
+        if state.gift > 0 {
+            body["gift_card_amount"] = state.gift.into();
+            body["gift_card_returned"] = state.gift_returned.into();
+        }
         body.to_string()
     }
 
@@ -114,11 +121,17 @@ impl Draft {
         }
     }
 
-    /// The changes are recorded.
-    pub(super) fn recorded(self) -> Self {
+    /// The changes are recorded. `ordered_at_ms`: when, if they place the order.
+    pub(super) fn recorded(self, ordered_at_ms: Option<i64>) -> Self {
         let tries = if self.path.len() > 1 { 0 } else { self.record.tries };
-        let record = CheckoutRecord { version: self.record.version + 1, tries, ..self.record };
-        Self { is_announced: self.is_announced, ..Self::new(record) }
+        let record = CheckoutRecord {
+            version: self.record.version + 1,
+            tries,
+            ordered_at_ms: ordered_at_ms.or(self.record.ordered_at_ms),
+            ..self.record
+        };
+        let (is_announced, is_reserved) = (self.is_announced, self.is_reserved);
+        Self { is_announced, is_reserved, ..Self::new(record) }
     }
 }
 
@@ -133,5 +146,6 @@ fn event(before: CheckoutState, after: CheckoutState) -> Option<&'static str> {
     if after.captured > before.captured {
         return Some("order-captured");
     }
-    (after.refunded > before.refunded).then_some("order-refunded")
+    let is_returned = after.gift_returned > before.gift_returned && !after.cancelling;
+    (after.refunded > before.refunded || is_returned).then_some("order-refunded")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::draft::Draft;
 use crate::ledger::{ChangeOutcome, CheckoutRecord, LedgerError};
 use crate::payment::{GuardedProvider, Payment, ProviderOutcome};
-use crate::rules::{CheckoutInput, CheckoutRefusal, Operation, Phase, Task};
+use crate::rules::{CheckoutInput, CheckoutRefusal, Operation, Phase, Price, Task};
 use crate::service::error::SaleError;
 use crate::service::sale::Sale;
 
@@ -38,26 +38,32 @@ impl Sale {
     }
 
     pub(super) async fn drive_draft(&self, mut draft: Draft) -> Result<CheckoutRecord, SaleError> {
-        let Some(provider) = self.payments.get(&draft.record.provider).cloned() else {
-            draft.record.reason =
-                Some(format!("no provider {:?} is configured", draft.record.provider));
-            return self.park(draft, Duration::from_secs(30)).await;
-        };
         loop {
             let turn = match draft.state().task() {
                 Task::Rest => return self.end(draft, None).await,
                 Task::Order => self.place_order(draft).await?,
-                Task::Resolve(operation) if !draft.is_announced => {
-                    self.resolve(draft, operation, &provider).await?
-                }
-                Task::Call(operation) | Task::Resolve(operation) => {
-                    self.call(draft, operation, &provider).await?
+                Task::Resolve(operation) | Task::Call(operation) => {
+                    self.operate(draft, operation).await?
                 }
             };
             match turn {
                 Turn::Next(next) => draft = next,
                 Turn::End(record) => return Ok(record),
             }
+        }
+    }
+
+    async fn operate(&self, mut draft: Draft, operation: Operation) -> Result<Turn, SaleError> {
+        let Some(provider) = self.payments.get(&draft.record.provider).cloned() else {
+            draft.record.reason =
+                Some(format!("no provider {:?} is configured", draft.record.provider));
+            return self.park(draft, Duration::from_secs(30)).await.map(Turn::End);
+        };
+        match draft.state().task() {
+            Task::Resolve(_) if !draft.is_announced => {
+                self.resolve(draft, operation, &provider).await
+            }
+            _ => self.call(draft, operation, &provider).await,
         }
     }
 
@@ -69,8 +75,10 @@ impl Sale {
             announce(&mut placed, Operation::Capture)?;
         }
         let change = placed.change(Some(0), self.payments.lease_ms(), 0);
-        match self.ledger().change_checkout(&change).await? {
-            ChangeOutcome::Recorded => Ok(Turn::Next(placed.recorded())),
+        match self.record(change).await? {
+            ChangeOutcome::Recorded { ordered_at_ms } => {
+                Ok(Turn::Next(placed.recorded(ordered_at_ms)))
+            }
             ChangeOutcome::HoldEnded => {
                 let mut released = draft;
                 released.record.reason = Some("hold-ended".to_owned());
@@ -122,8 +130,8 @@ impl Sale {
     ) -> Result<Turn, SaleError> {
         announce(&mut draft, operation)?;
         let change = draft.change(Some(0), self.payments.lease_ms(), KEEP_HOLD_MS);
-        match self.ledger().change_checkout(&change).await? {
-            ChangeOutcome::Recorded => Ok(Turn::Next(draft.recorded())),
+        match self.record(change).await? {
+            ChangeOutcome::Recorded { .. } => Ok(Turn::Next(draft.recorded(None))),
             _ => self.lost(&draft).await,
         }
     }
@@ -139,7 +147,8 @@ impl Sale {
         if operation != Operation::Prepare && !draft.is_announced {
             return self.announce_recorded(draft, operation).await;
         }
-        let pass = match provider.try_pass() {
+        let reserved = std::mem::take(&mut draft.is_reserved).then(|| provider.reserved_pass());
+        let pass = match reserved.map_or_else(|| provider.try_pass(), Ok) {
             Ok(pass) => pass,
             Err(not_sent) => {
                 draft.record.reason = Some("the provider is not called for now".to_owned());
@@ -158,7 +167,7 @@ impl Sale {
             checkout: &id,
             reference: draft.record.reference.as_deref().unwrap_or_default(),
             method: &draft.record.method,
-            price: draft.record.price,
+            price: Price { amount: before.total, ..draft.record.price },
             amount: before.amount,
             key: &key,
         };
@@ -205,9 +214,9 @@ impl Sale {
 
     async fn end(&self, draft: Draft, due_in_ms: Option<i64>) -> Result<CheckoutRecord, SaleError> {
         let change = draft.change(due_in_ms, 0, KEEP_HOLD_MS);
-        match self.ledger().change_checkout(&change).await? {
-            ChangeOutcome::Recorded => {
-                let record = draft.recorded().record;
+        match self.record(change).await? {
+            ChangeOutcome::Recorded { ordered_at_ms } => {
+                let record = draft.recorded(ordered_at_ms).record;
                 Ok(CheckoutRecord { due_in_ms, ..record })
             }
             _ => match self.lost(&draft).await? {
@@ -231,7 +240,7 @@ fn kept_reason(draft: &Draft) -> Option<String> {
     draft.record.reason.clone().filter(|_| is_kept)
 }
 
-fn announce(draft: &mut Draft, operation: Operation) -> Result<(), SaleError> {
+pub(super) fn announce(draft: &mut Draft, operation: Operation) -> Result<(), SaleError> {
     take(draft, CheckoutInput::Sent)?;
     let state = draft.state();
     draft.note(operation, state, "sent");
@@ -240,7 +249,7 @@ fn announce(draft: &mut Draft, operation: Operation) -> Result<(), SaleError> {
 }
 
 /// Takes an input that the phase accepts.
-fn take(draft: &mut Draft, input: CheckoutInput) -> Result<(), SaleError> {
+pub(super) fn take(draft: &mut Draft, input: CheckoutInput) -> Result<(), SaleError> {
     draft.step(input).map_err(|refusal| match refusal {
         CheckoutRefusal::Phase(phase) => {
             LedgerError::Unreadable(format!("{input:?} in the phase {}", phase.word())).into()

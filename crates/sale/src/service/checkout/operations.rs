@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 
+use super::carts::cart_refused;
 use super::draft::Draft;
-use super::drive::KEEP_HOLD_MS;
 use crate::checkout_id::CheckoutId;
-use crate::hold_id::HoldId;
-use crate::ledger::{BeginOutcome, ChangeOutcome, CheckoutRecord, NewCheckout, OrderEvent};
+use crate::ledger::{BeginOutcome, ChangeOutcome, CheckoutRecord, LedgerError, OrderEvent};
 use crate::request::{
     CheckoutRequest, IdempotencyKey, InvalidRequest, OrderChange, OrderRequest, RequestKey,
 };
-use crate::rules::{CheckoutInput, CheckoutRefusal, Price, PricedLine, quote, step_checkout};
+use crate::rules::{CheckoutInput, CheckoutRefusal, PricedLine, step_checkout};
 use crate::service::error::SaleError;
 use crate::service::keys::KeyGuard;
 use crate::service::sale::Sale;
@@ -31,35 +30,38 @@ impl Sale {
         key: &IdempotencyKey,
     ) -> Result<CheckoutRecord, SaleError> {
         let guard = self.enter(key)?;
-        let provider = self.payments.choose(request.provider())?;
-        let price = self.price_of(request.hold).await?;
-        if price != request.price {
-            return Err(SaleError::PriceChanged(price));
-        }
-        let id = CheckoutId(HoldId::new(self.clock.wall_ms(), request.hold.lane(), rand::random()));
-        let new = NewCheckout {
-            id,
-            key: RequestKey { key: key.clone(), digest: request.digest(&provider) },
-            hold: request.hold,
-            provider,
-            method: request.method().to_owned(),
-            price,
-            captures_later: request.captures_later,
-        };
-        let lease_ms = self.payments.lease_ms();
-        match self.ledger().begin_checkout(&new, lease_ms, KEEP_HOLD_MS).await? {
-            BeginOutcome::Begun => {
+        let (hold, payment) = (request.hold, &request.payment);
+        let provider = self.payments.choose_for(payment)?;
+        let key = RequestKey { key: key.clone(), digest: request.digest(&provider) };
+        let (outcome, draft) = self.begin(hold, payment, provider, key, None).await?;
+        self.go_on(outcome, draft, guard).await
+    }
+
+    /// Works on a checkout that was begun now, or returns the known one.
+    pub(super) async fn go_on(
+        &self,
+        outcome: BeginOutcome,
+        draft: Draft,
+        guard: KeyGuard,
+    ) -> Result<CheckoutRecord, SaleError> {
+        let CheckoutRecord { id, hold, .. } = draft.record;
+        Err(match outcome {
+            BeginOutcome::Begun => return self.await_drive(draft, guard).await,
+            // The call was repeated, since the first answer was lost.
+            BeginOutcome::Known(known) if known == id => {
                 let begun = self.find_checkout(id).await?;
-                self.await_drive(Draft::new(begun), guard).await
+                return self.await_drive(Draft::new(begun), guard).await;
             }
-            BeginOutcome::Known(known) => self.find_checkout(known).await,
-            BeginOutcome::Other(other) => Err(SaleError::CheckoutExists(other)),
-            BeginOutcome::TooMany => Err(SaleError::TooManyPayments),
-            BeginOutcome::UnknownHold => Err(SaleError::UnknownHold(request.hold)),
-            BeginOutcome::HoldEnded(end) => Err(SaleError::HoldEnded(end)),
-            BeginOutcome::KeyReused => Err(SaleError::KeyReused),
-            BeginOutcome::KeyInFlight => Err(SaleError::KeyInFlight),
-        }
+            BeginOutcome::Known(known) => return self.find_checkout(known).await,
+            BeginOutcome::Other(other) => SaleError::CheckoutExists(other),
+            BeginOutcome::TooMany => SaleError::TooManyPayments,
+            BeginOutcome::UnknownHold => SaleError::UnknownHold(hold),
+            BeginOutcome::HoldEnded(end) => SaleError::HoldEnded(end),
+            BeginOutcome::Gift(refusal) => SaleError::Gift(refusal),
+            BeginOutcome::Cart(cart, refused) => cart_refused(&cart, refused),
+            BeginOutcome::KeyReused => SaleError::KeyReused,
+            BeginOutcome::KeyInFlight => SaleError::KeyInFlight,
+        })
     }
 
     /// Works on a checkout in a task of its own, which goes on when the client goes away.
@@ -73,20 +75,10 @@ impl Sale {
             let _guard = guard;
             sale.drive_draft(draft).await
         });
-        if let Ok(ended) = tokio::time::timeout(ANSWER_WAIT, driven).await {
-            ended.map_err(|_| SaleError::Stopped)??;
+        match tokio::time::timeout(ANSWER_WAIT, driven).await {
+            Ok(ended) => ended.map_err(|_| SaleError::Stopped)?,
+            Err(_) => self.find_checkout(id).await,
         }
-        // The times of the database's clock are in its record only.
-        self.find_checkout(id).await
-    }
-
-    /// Returns the price of a hold: that of its lines when it was granted.
-    async fn price_of(&self, hold: HoldId) -> Result<Price, SaleError> {
-        let lines = self.ledger().priced_lines(hold).await?;
-        if lines.is_empty() {
-            return Err(SaleError::UnknownHold(hold));
-        }
-        quote(&lines).map_err(SaleError::Unpriced)
     }
 
     /// Returns a checkout.
@@ -102,7 +94,7 @@ impl Sale {
     /// # Errors
     /// [`SaleError`].
     pub async fn order_lines(&self, record: &CheckoutRecord) -> Result<Vec<PricedLine>, SaleError> {
-        Ok(self.ledger().priced_lines(record.hold).await?)
+        Ok(self.priced_hold(record.hold).await?.lines)
     }
 
     /// Captures, cancels or refunds an order. Returns it as it is recorded: changed, or under way.
@@ -133,12 +125,12 @@ impl Sale {
         let mut draft = Draft::new(record);
         let wanted = input(request, &draft.record);
         if let Err(refusal) = draft.step(wanted) {
-            self.ledger().change_checkout(&draft.change(due_in_ms, 0, 0)).await?;
+            self.record(draft.change(due_in_ms, 0, 0)).await?;
             return Err(refused(refusal));
         }
         draft.request = Some(RequestKey { key: key.clone(), digest });
-        match self.ledger().change_checkout(&draft.change(Some(0), lease_ms, 0)).await? {
-            ChangeOutcome::Recorded => self.await_drive(draft.recorded(), guard).await,
+        match self.record(draft.change(Some(0), lease_ms, 0)).await? {
+            ChangeOutcome::Recorded { .. } => self.await_drive(draft.recorded(None), guard).await,
             ChangeOutcome::KeyKnown => Err(SaleError::KeyInFlight),
             ChangeOutcome::Stale | ChangeOutcome::HoldEnded => Err(SaleError::CheckoutBusy),
         }
@@ -171,7 +163,14 @@ impl Sale {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<OrderEvent>, SaleError> {
-        Ok(self.ledger().order_events(after, limit).await?)
+        let events = self.ledger().order_events(after, limit).await;
+        events.map_err(|err| match err {
+            LedgerError::UnknownCursor => {
+                let problem = "write the `next` of an earlier answer, or leave it out";
+                InvalidRequest::new("after", problem).into()
+            }
+            other => other.into(),
+        })
     }
 }
 
@@ -179,7 +178,9 @@ fn input(request: &OrderRequest, record: &CheckoutRecord) -> CheckoutInput {
     let state = &record.state;
     match request.change {
         OrderChange::Capture(amount) => CheckoutInput::Capture(amount.unwrap_or(state.total)),
-        OrderChange::Refund(amount) => CheckoutInput::Refund(amount.unwrap_or(state.refundable())),
+        OrderChange::Refund(amount) => {
+            CheckoutInput::Refund(amount.unwrap_or(state.refundable_with_gift()))
+        }
         OrderChange::Cancel => CheckoutInput::Cancel,
     }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use coherence::Clock;
 
 use crate::payment::{GuardedProvider, PaymentOptions};
-use crate::request::InvalidRequest;
+use crate::request::{InvalidRequest, PaymentRequest};
+
+/// The provider of checkouts that a gift card pays alone. No configured one can have this name: it has a space.
+const GIFT_CARD: &str = "gift card";
 
 /// The providers by name. Clones share them.
 #[derive(Clone, Default)]
@@ -55,11 +58,22 @@ impl Payments {
         i64::try_from(longest).unwrap_or_default() * 2 + 5_000
     }
 
+    /// Returns the name of the provider of a payment; that of a gift card is none of the configured ones.
+    ///
+    /// # Errors
+    /// There is none, or it is not clear which.
+    pub(super) fn choose_for(&self, payment: &PaymentRequest) -> Result<String, InvalidRequest> {
+        if payment.is_paid_by_gift() && !self.is_empty() {
+            return Ok(GIFT_CARD.to_owned());
+        }
+        self.choose(payment.provider())
+    }
+
     /// Returns the name of the provider that a request names, or of the only one.
     ///
     /// # Errors
     /// There is none, or more than one.
-    pub(super) fn choose(&self, named: Option<&str>) -> Result<String, InvalidRequest> {
+    fn choose(&self, named: Option<&str>) -> Result<String, InvalidRequest> {
         let names = || self.providers.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let wrong = |problem: String| Err(InvalidRequest::new("payment.provider", problem));
         match (named, self.providers.len()) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::payments::Payments;
 use crate::ledger::{CheckoutRecord, Ledger};
 use crate::payment::ProviderPayment;
-use crate::rules::{PaymentFacts, Phase};
+use crate::rules::{PaymentFacts, Phase, Price};
 use crate::service::error::SaleError;
 
 /// An open checkout that is older is reported.
@@ -123,10 +123,11 @@ fn overdue(record: &CheckoutRecord) -> Option<Difference> {
 }
 
 fn other_price(record: &CheckoutRecord, payment: &ProviderPayment) -> Option<Difference> {
-    (record.price != payment.price).then(|| Difference {
+    let ours = Price { amount: record.state.total, ..record.price };
+    (ours != payment.price).then(|| Difference {
         kind: "price-differs",
         subject: record.id.to_string(),
-        detail: format!("order {}, payment {}", record.price, payment.price),
+        detail: format!("order {ours}, payment {}", payment.price),
         repair: "refund the difference at the provider, and find out by which program it was changed",
     })
 }
@@ -198,7 +199,7 @@ async fn without_checkout(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{CheckoutState, Price};
+    use crate::rules::CheckoutState;
 
     fn record(phase: Phase, captured: i64, refunded: i64) -> CheckoutRecord {
         let currency = "EUR".parse().expect("a currency");
@@ -210,6 +211,7 @@ mod tests {
             provider: "card".to_owned(),
             method: "pm".to_owned(),
             price: Price { amount: 500, currency },
+            gift_card: None,
             reference: Some("p".to_owned()),
             state,
             version: 1,

@@ -17,9 +17,8 @@ use coherence::Clock;
 use contract::{Contract, Contracts, TextForms, split_table_name, table_name};
 use edge::data::ServedContract;
 use feed::{
-    DebeziumFeed, DebeziumMetrics, DebeziumOptions, EventInbox, Feed, MariaDbFeed, MariaDbOptions,
-    MariaDbSource, MessageKeys, PostgresFeed, PostgresOptions, PostgresSource, SchemaScope, Source,
-    SqliteFeed, SqliteOptions,
+    DebeziumMetrics, EventInbox, Feed, MariaDbFeed, MariaDbOptions, MariaDbSource, MessageKeys,
+    PostgresFeed, PostgresOptions, PostgresSource, SchemaScope, Source, SqliteFeed, SqliteOptions,
 };
 use prometheus_client::registry::Registry;
 
@@ -109,8 +108,12 @@ pub(crate) async fn database(
             let scope = Arc::new(SchemaScope::new(url, publication, scope));
             let (feed, inbox) = match &source.events {
                 Some(events) => {
-                    let mut options =
-                        DebeziumOptions::new(name, url.clone(), tables.clone(), Arc::clone(clock));
+                    let mut options = feed::postgres::debezium::DebeziumOptions::new(
+                        name,
+                        url.clone(),
+                        tables.clone(),
+                        Arc::clone(clock),
+                    );
                     options.key_and_tag_columns = key_columns(name, contracts);
                     options.schema = Some(Arc::clone(&scope));
                     options.publication.clone_from(&events.publication);
@@ -121,8 +124,8 @@ pub(crate) async fn database(
                     options.debezium_metrics = DebeziumMetrics::new(registry);
                     let warnings = feed::postgres::debezium::prepare(&options).await;
                     warn(&warnings.map_err(failed)?);
-                    let (feed, inbox) = DebeziumFeed::new(options);
-                    (Box::new(feed) as Box<dyn Feed>, Some(inbox))
+                    let (feed, inbox) = feed::postgres::debezium::follow(options);
+                    (feed, Some(inbox))
                 }
                 None => {
                     let mut options =
@@ -196,7 +199,7 @@ pub(crate) async fn database(
             let server = mariadb::CurrentServer::default();
             options.server = server.clone();
             options.message_keys = message_keys.clone();
-            warn(&feed::mariadb::prepare(&options).await.map_err(failed)?);
+            let (feed, inbox) = mariadb_feed(options, source, registry).await.map_err(failed)?;
             let pool = |connections| {
                 MariaDbPool::of_server(url, connections, source.load_timeout, server.clone())
             };
@@ -224,17 +227,18 @@ pub(crate) async fn database(
                 served.push(with_origin);
             }
             let forms = feed::mariadb::text_forms(url, name, &tables).await.map_err(failed)?;
-            let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
-            let feed = Box::new(MariaDbFeed::new(options));
             Ok(Database {
                 feed,
-                renewer,
+                renewer: match &inbox {
+                    Some(_) => Renewer::disabled(),
+                    None => Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance)),
+                },
                 source: log,
                 served,
                 audit_targets: targets,
                 standbys,
                 message_keys,
-                inbox: None,
+                inbox,
                 forms,
                 planned,
             })
@@ -276,6 +280,24 @@ pub(crate) async fn database(
             })
         }
     }
+}
+
+/// Returns the feed of a MariaDB's log, and the receiver of posted events if Debezium reads it.
+async fn mariadb_feed(
+    options: MariaDbOptions,
+    source: &config::Source,
+    registry: &mut Registry,
+) -> Result<(Box<dyn Feed>, Option<EventInbox>), feed::FeedError> {
+    let Some(events) = &source.events else {
+        warn(&feed::mariadb::prepare(&options).await?);
+        return Ok((Box::new(MariaDbFeed::new(options)), None));
+    };
+    let mut options = feed::mariadb::debezium::DebeziumOptions::new(options);
+    options.beat_interval = events.beat;
+    options.metrics = DebeziumMetrics::new(registry);
+    warn(&feed::mariadb::debezium::prepare(&options).await?);
+    let (feed, inbox) = feed::mariadb::debezium::follow(options);
+    Ok((feed, Some(inbox)))
 }
 
 /// Returns the keys of the messages in a source's log.

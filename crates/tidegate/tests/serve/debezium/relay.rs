@@ -43,7 +43,7 @@ pub(super) enum RelayFault {
 /// The relay's state, which survives its restart.
 #[derive(Default)]
 pub(super) struct RelayState {
-    last_commit: Option<u64>,
+    pub(super) last_commit: Option<u64>,
 }
 
 impl RelayState {
@@ -58,18 +58,18 @@ pub(super) struct Relay {
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    stop: AtomicBool,
+pub(super) struct Shared {
+    pub(super) stop: AtomicBool,
     fault: Mutex<RelayFault>,
     nodes: Mutex<Vec<SocketAddr>>,
     /// The accepted messages of transactions that changed rows.
     delivered: AtomicU64,
     /// The end of the last transaction that was processed.
-    upto: AtomicU64,
+    pub(super) upto: AtomicU64,
     /// Whether accepted positions are confirmed to the server.
-    confirming: AtomicBool,
+    pub(super) confirming: AtomicBool,
     refusals: Mutex<Vec<String>>,
-    memory: Arc<Mutex<RelayState>>,
+    pub(super) memory: Arc<Mutex<RelayState>>,
 }
 
 impl Drop for Relay {
@@ -96,6 +96,16 @@ impl Relay {
         nodes: &[SocketAddr],
         memory: &Arc<Mutex<RelayState>>,
     ) -> Self {
+        let address = stack.postgres.addr();
+        Self::run(nodes, memory, move |shared| async move { follow(&shared, address).await })
+    }
+
+    /// Runs `follow`, again whenever it fails.
+    pub(super) fn run<F: Future<Output = Result<(), StreamError>>>(
+        nodes: &[SocketAddr],
+        memory: &Arc<Mutex<RelayState>>,
+        follow: impl Fn(Arc<Shared>) -> F + Send + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             fault: Mutex::default(),
@@ -106,13 +116,13 @@ impl Relay {
             refusals: Mutex::default(),
             memory: memory.clone(),
         });
-        let (address, own) = (stack.postgres.addr(), shared.clone());
+        let own = shared.clone();
         let thread = std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
             while !own.stop.load(Ordering::Relaxed) {
                 // The server may be down, or the slot still held by the previous connection.
-                if runtime.block_on(follow(&own, address)).is_err() {
+                if runtime.block_on(follow(own.clone())).is_err() {
                     std::thread::sleep(Duration::from_millis(50));
                 }
             }
@@ -135,7 +145,11 @@ impl Relay {
     /// Waits until the present end of the log is processed. Something has to be written to the log meanwhile.
     pub(super) fn catch_up(&self, stack: &Stack) {
         let end = stack.sql("select pg_current_wal_flush_lsn() - '0/0'::pg_lsn");
-        let end: u64 = end.parse().expect("a position");
+        self.reach(end.parse().expect("a position"));
+    }
+
+    /// Waits until the log is processed up to `end`.
+    pub(super) fn reach(&self, end: u64) {
         let reached = || Ok((self.shared.upto.load(Ordering::Relaxed) >= end).then_some(()));
         harness::until("the relay", DEADLINE, reached).expect("it catches up");
     }
@@ -149,7 +163,7 @@ impl Relay {
     }
 }
 
-type StreamError = Box<dyn std::error::Error>;
+pub(super) type StreamError = Box<dyn std::error::Error>;
 
 async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), StreamError> {
     let (host, port) = (address.ip().to_string(), address.port());
@@ -160,7 +174,7 @@ async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), StreamError>
         last_commit: shared.memory.lock().last_commit,
         ..EnvelopeWriter::default()
     };
-    let mut swapped: Option<Value> = None;
+    let mut transmission = Transmission::new(shared);
     loop {
         let event = tokio::time::timeout(Duration::from_millis(20), stream.recv()).await;
         if shared.stop.load(Ordering::Relaxed) {
@@ -174,52 +188,79 @@ async fn follow(shared: &Shared, address: SocketAddr) -> Result<(), StreamError>
             _ => None,
         };
         for message in writer.messages(event) {
-            let row = matches!(
-                message["payload"]["op"].as_str().or(message["op"].as_str()),
-                Some("c" | "u" | "d" | "t")
-            );
-            writer.rows |= row;
-            let fault = *shared.fault.lock();
-            match fault {
-                RelayFault::Restarts => {
-                    *shared.fault.lock() = RelayFault::None;
-                    stream.abort();
-                    return Err("the relay restarts".into());
-                }
-                RelayFault::LosesRow if row => {
-                    *shared.fault.lock() = RelayFault::None;
-                    continue;
-                }
-                RelayFault::LosesTransaction if writer.rows => {
-                    if ended.is_some() {
-                        *shared.fault.lock() = RelayFault::None;
-                    }
-                    continue;
-                }
-                RelayFault::SwapsRows if row && swapped.is_none() => {
-                    swapped = Some(message);
-                    continue;
-                }
-                RelayFault::SwapsRows if row => {
-                    *shared.fault.lock() = RelayFault::None;
-                    deliver(shared, &message, true, ended.is_some())?;
-                    if let Some(first) = swapped.take() {
-                        deliver(shared, &first, true, ended.is_some())?;
-                    }
-                    continue;
-                }
-                _ => {}
+            if let Err(err) = transmission.pass(message, ended.is_some()) {
+                stream.abort();
+                return Err(err);
             }
-            deliver(shared, &message, writer.rows, ended.is_some())?;
         }
         if let Some(end) = ended {
-            writer.rows = false;
             shared.upto.store(end.as_u64(), Ordering::Relaxed);
             if shared.confirming.load(Ordering::Relaxed) {
                 shared.memory.lock().last_commit = Some(end.as_u64());
                 stream.update_applied_lsn(end);
             }
         }
+    }
+}
+
+/// Passes messages on, with the relay's faults.
+pub(super) struct Transmission<'a> {
+    shared: &'a Shared,
+    /// Whether the transaction has changed rows of the shop.
+    rows: bool,
+    swapped: Option<Value>,
+}
+
+impl<'a> Transmission<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self { shared, rows: false, swapped: None }
+    }
+
+    /// Passes on a message. `ends`: it is the last one of its transaction.
+    pub(super) fn pass(&mut self, message: Value, ends: bool) -> Result<(), StreamError> {
+        let passed = self.pass_with_fault(&message, ends);
+        self.rows &= !ends;
+        passed
+    }
+
+    fn pass_with_fault(&mut self, message: &Value, ends: bool) -> Result<(), StreamError> {
+        let shared = self.shared;
+        let payload = if message["payload"].is_object() { &message["payload"] } else { message };
+        let row = matches!(payload["op"].as_str(), Some("c" | "u" | "d" | "t"))
+            && payload["source"]["table"] != "tidegate_orders";
+        self.rows |= row;
+        let fault = *shared.fault.lock();
+        let heal = || *shared.fault.lock() = RelayFault::None;
+        match fault {
+            RelayFault::Restarts => {
+                heal();
+                return Err("the relay restarts".into());
+            }
+            RelayFault::LosesRow if row => {
+                heal();
+                return Ok(());
+            }
+            RelayFault::LosesTransaction if self.rows => {
+                if ends {
+                    heal();
+                }
+                return Ok(());
+            }
+            RelayFault::SwapsRows if row && self.swapped.is_none() => {
+                self.swapped = Some(message.clone());
+                return Ok(());
+            }
+            RelayFault::SwapsRows if row => {
+                heal();
+                deliver(shared, message, true, ends)?;
+                if let Some(first) = self.swapped.take() {
+                    deliver(shared, &first, true, ends)?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        deliver(shared, message, self.rows, ends)
     }
 }
 
@@ -279,7 +320,6 @@ struct EnvelopeWriter {
     at: u64,
     ts_ms: i64,
     count: u64,
-    rows: bool,
 }
 
 struct Relation {

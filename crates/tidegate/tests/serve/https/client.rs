@@ -34,11 +34,20 @@ impl Client {
         Self::new(&[certificates], Some((own, name)))
     }
 
+    /// Trusts these authorities.
+    pub(super) fn trusting_pem(authorities: &[Vec<u8>]) -> Self {
+        Self::of_roots(authorities, None)
+    }
+
     fn new(trusted: &[&Certificates], own: Option<(&Certificates, &str)>) -> Self {
+        let pem = |certificates: &&Certificates| certificates.pem("ca.pem").expect("it is there");
+        Self::of_roots(&trusted.iter().map(pem).collect::<Vec<_>>(), own)
+    }
+
+    fn of_roots(authorities: &[Vec<u8>], own: Option<(&Certificates, &str)>) -> Self {
         let mut roots = RootCertStore::empty();
-        for certificates in trusted {
-            let pem = certificates.pem("ca.pem").expect("it is there");
-            roots.add(CertificateDer::from_pem_slice(&pem).expect("PEM")).expect("an authority");
+        for pem in authorities {
+            roots.add(CertificateDer::from_pem_slice(pem).expect("PEM")).expect("an authority");
         }
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
@@ -55,6 +64,13 @@ impl Client {
             }
         };
         Self { config: Arc::new(config) }
+    }
+
+    /// Returns the client with these protocols of ALPN.
+    pub(super) fn with_alpn(mut self, protocols: &[&str]) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        self
     }
 
     /// Connects, and completes the handshake.
@@ -95,9 +111,21 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Response> {
-        let mut stream = self.connect(server, "localhost")?;
         let host = format!("localhost:{}", server.port());
-        http::exchange(&mut stream, &host, request, headers, body)
+        let headers: Vec<_> = headers.iter().copied().chain([("host", host.as_str())]).collect();
+        self.send_as(server, request, &headers, body)
+    }
+
+    /// Sends a request whose headers have its host.
+    pub(super) fn send_as(
+        &self,
+        server: SocketAddr,
+        request: (&str, &str),
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Response> {
+        let mut stream = self.connect(server, "localhost")?;
+        http::exchange(&mut stream, "localhost", request, headers, body)
     }
 }
 

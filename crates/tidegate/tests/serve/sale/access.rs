@@ -91,7 +91,7 @@ fn stock_changes_on_record() {
     std::fs::create_dir(&path).expect("made");
     let refused = put(r#"{"on_hand":9}"#);
     assert_eq!((refused.status, &*kind(&refused)), (503, "not-recorded"));
-    assert!(refused.text().contains("no stock was changed"), "{}", refused.text());
+    assert!(refused.text().contains("nothing was changed"), "{}", refused.text());
     let stock = http::get(node.sale, "/v1/stock/A", DEADLINE);
     assert_eq!(stock.expect("an answer").status, 401);
     let stock = http::request(node.sale, "GET", "/v1/stock/A", &headers, b"", DEADLINE);

@@ -2,7 +2,10 @@
 //! request. Every test ends with the audit and with `tidegate sale reconcile`.
 
 mod api;
+mod batches;
+mod carts;
 mod faults;
+mod gifts;
 mod proof;
-mod rehearsal;
+pub(super) mod rehearsal;
 mod webhooks;

@@ -7,7 +7,7 @@ use super::stand::{Client, Stand, body, kind, text};
 use crate::stack::DEADLINE;
 
 /// Runs `work` for each number on a thread of its own, all at once.
-fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(super) fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = std::sync::Barrier::new(count);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..count)

@@ -25,6 +25,7 @@ pub(super) struct Stand {
 /// A node with a sale.
 pub(super) struct Node {
     pub(super) process: Process,
+    pub(super) data: SocketAddr,
     pub(super) sale: SocketAddr,
     pub(super) admin: SocketAddr,
     /// Reserved as long as the node may run.
@@ -107,8 +108,8 @@ impl Stand {
     pub(super) fn launch(&self, ledger: &str) -> Node {
         let ports = Self::ports();
         let process = start(&self.config(ledger, ports.each_ref()), &[]);
-        let [_, _, admin, sale] = ports.each_ref().map(Port::addr);
-        Node { process, sale, admin, _ports: ports.into() }
+        let [_, data, admin, sale] = ports.each_ref().map(Port::addr);
+        Node { process, data, sale, admin, _ports: ports.into() }
     }
 
     /// Starts a node that needs access tokens, which are made from a configuration in the same folder, and waits
@@ -122,8 +123,8 @@ impl Stand {
         std::fs::copy(&path, self.folder.path().join("tidegate.toml")).expect("copied");
         self.token("first", "admin");
         let process = start(&path, &[]);
-        let [_, _, admin, sale] = ports.each_ref().map(Port::addr);
-        let mut node = Node { process, sale, admin, _ports: ports.into() };
+        let [_, data, admin, sale] = ports.each_ref().map(Port::addr);
+        let mut node = Node { process, data, sale, admin, _ports: ports.into() };
         node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
         node
     }
@@ -188,8 +189,18 @@ impl Client {
         key: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<Response> {
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(key.map(|key| ("idempotency-key", key)));
+        let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        self.send_with(method, path, &headers, body)
+    }
+
+    pub(super) fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> anyhow::Result<Response> {
+        let headers = [&[("content-type", "application/json")], headers].concat();
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http::request(self.at, method, path, &headers, body.as_bytes(), DEADLINE)
     }

@@ -105,7 +105,7 @@ for i = 5, #KEYS do
   local header = absent[KEYS[i]] and '' or on('GETRANGE', KEYS[i], 0, 127)
   if header ~= '' then
     local lsn, ttl, rest = ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5]
-    local epoch, tau = string.match(header, '^tg[34] (%S+) (%d+) ')
+    local epoch, tau = string.match(header, '^tg[3456] (%S+) (%d+) ')
     tau = epoch == s.epoch and position(tau)
     if tau and tau < tonumber(lsn) and rest ~= '' and valid[KEYS[i]] then
       renew(KEYS[i], lsn, ttl, rest)

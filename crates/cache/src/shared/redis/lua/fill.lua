@@ -25,7 +25,7 @@ local function admit()
     return 'tombstone'
   end
   -- Most fills find no entry, or an older one. Only the others need the whole entry.
-  local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg[34] %S+ (%d+) '))
+  local stored = position(string.match(on('GETRANGE', KEYS[4], 0, 127), '^tg[3456] %S+ (%d+) '))
   if stored and tau < stored then
     local entry = parse(KEYS[4], redis.call('GET', KEYS[4]))
     if entry and is_valid(s, KEYS[4], KEYS[3], entry) then

@@ -132,7 +132,7 @@ local function matches_wildcard(s, tau, subjects)
   return false
 end
 
--- The bytes of the signature behind an entry of the format tg4: TRAILER_BYTES in signatures.rs.
+-- The bytes of the signature behind an entry of the formats tg4 and tg6: TRAILER_BYTES in signatures.rs.
 local SIGNATURE_BYTES = 36
 
 -- Runs a command that needs memory. Returns false, and leaves the key as it is, if Redis has none left.
@@ -151,11 +151,19 @@ end
 -- Parses an entry: epoch, τ, stamp, kind, times, definition, tags; nil if it is malformed, truncated or without expiry.
 -- `size`: its bytes, if `raw` is only its beginning.
 local function parse(key, raw, size)
-  local format, epoch, tau, stamp, kind, loaded, ttl, definition, head, body, tags, start = string.match(raw,
-    '^tg([34]) (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ([pau]) (%d+) %d+ (%d+) %d+ (%x+) (%d+) (%d+)([^\n]*)\n()')
+  local first, rest = '^tg([3456]) (%x+%.%x+%.%x+%.%x+) (%d+) (%d+) ',
+    ' (%d+) %d+ (%d+) %d+ (%x+) (%d+) (%d+)([^\n]*)\n()'
+  local format, epoch, tau, stamp, kind, loaded, ttl, definition, head, body, tags, start =
+    string.match(raw, first .. '([pau])' .. rest)
+  if not format then
+    -- Its value changes by the clock; nodes read the database's clock, not this server's.
+    format, epoch, tau, stamp, kind, loaded, ttl, definition, head, body, tags, start =
+      string.match(raw, first .. '([PA]) %d+' .. rest)
+    kind = kind and string.lower(kind)
+  end
   local digits = tau and #tau
   tau, stamp = position(tau), position(stamp)
-  local signature = format == '4' and SIGNATURE_BYTES or 0
+  local signature = (format == '4' or format == '6') and SIGNATURE_BYTES or 0
   if not (tau and stamp)
     or (size or #raw) ~= start - 1 + tonumber(head) + tonumber(body) + signature then
     return nil

@@ -27,7 +27,7 @@ local function read(entry_key, lease_key, token, touch)
     end
     redis.call('UNLINK', entry_key)
     -- A node of another version writes its own format.
-    if not entry and (string.sub(raw, 1, 4) == 'tg3 ' or not string.find(raw, '^tg%d+ ')) then
+    if not entry and (string.find(raw, '^tg[35] ') or not string.find(raw, '^tg%d+ ')) then
       malformed = malformed + 1
     end
   end

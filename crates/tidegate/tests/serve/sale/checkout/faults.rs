@@ -121,8 +121,13 @@ fn hold_cancelled_during_payment_is_not_paid() {
 /// Nodes die at any time of payments whose replies get lost, and others go on.
 #[test]
 fn killed_nodes_lose_no_payment_and_pay_none_twice() {
+    for kind_of_provider in ["stripe", "http"] {
+        kill_nodes(&Rehearsal::of_kind(kind_of_provider, ""));
+    }
+}
+
+fn kill_nodes(shop: &Rehearsal) {
     const BUYERS: usize = 24;
-    let shop = Rehearsal::start();
     let (_left, survivor) = shop.node();
     shop.faults(
         &json!({ "lose_share": 0.2, "refuse_share": 0.1, "refuse_status": 500, "delay_ms": 20 }),
@@ -130,7 +135,7 @@ fn killed_nodes_lose_no_payment_and_pay_none_twice() {
     thread::scope(|scope| {
         let buyers: Vec<_> = (0..BUYERS)
             .map(|n| {
-                let (shop, survivor) = (&shop, &survivor);
+                let survivor = &survivor;
                 scope.spawn(move || {
                     let hold = hold(survivor, &format!("c{n}"));
                     if n % 4 == 0 {

@@ -77,6 +77,36 @@ fn audit_with_records_names_each_difference() {
     assert_eq!(named, ["holds-were-asked-for", "money-agrees"], "{output}");
 }
 
+/// The node takes the hold of a cart; the client asks for the checkout alone.
+#[test]
+fn audit_knows_the_holds_of_carts() {
+    let shop = Rehearsal::start();
+    let (_node, client) = shop.node();
+    let content = json!({ "customer": "c1", "lines": [{ "sku": "A", "quantity": 1 }] });
+    let put = client.send("PUT", "/v1/carts/k1", None, &content).expect("an answer");
+    assert_eq!(put.status, 201, "{put:?}");
+    let sent = json!({ "payment": { "method": "pm_card", "amount": 1_999, "currency": "EUR" } });
+    let path = "/v1/carts/k1/checkout";
+    let headers = [("if-match", "\"1\""), ("idempotency-key", "k")];
+    let paid = client.send_with("POST", path, &headers, &sent).expect("an answer");
+    assert_eq!(paid.status, 201, "{paid:?}");
+    let recorded = exchange(path, "k", &sent, &body(&paid));
+    let other = exchange("/v1/carts/k2/checkout", "k", &sent, &body(&paid));
+    for (exchange, expected) in
+        [(recorded, &[][..]), (other, &["holds-were-asked-for", "orders-were-asked-for"])]
+    {
+        let file = shop.stand.file("clients.jsonl", &exchange.to_string());
+        let args = ["audit", "--json", "--complete", "--clients", &file.display().to_string()];
+        let (_, output) = shop.stand.command(&args, "");
+        let found: Value = serde_json::from_str(&output).expect("JSON");
+        let findings = found["findings"].as_array().expect("findings");
+        let mut named: Vec<String> =
+            findings.iter().map(|finding| text(finding, "invariant")).collect();
+        named.sort();
+        assert_eq!(named, expected, "{output}");
+    }
+}
+
 #[test]
 fn unreadable_record_is_no_verdict() {
     let proof = Proof::of_a_sale();

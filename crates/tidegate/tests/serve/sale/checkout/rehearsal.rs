@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 use super::super::stand::{Client, Node, Stand, body, text};
 use crate::stack::DEADLINE;
 
-pub(super) const SECRET: &str = "whsec_rehearsal";
+pub(in crate::sale) const SECRET: &str = "whsec_rehearsal";
 
 /// Servers, and a payment provider.
-pub(super) struct Rehearsal {
-    pub(super) stand: Stand,
+pub(in crate::sale) struct Rehearsal {
+    pub(in crate::sale) stand: Stand,
     provider: SocketAddr,
     _process: Process,
     _port: Port,
 }
 
 impl Rehearsal {
-    pub(super) fn start() -> Self {
+    pub(in crate::sale) fn start() -> Self {
         Self::of_kind("stripe", "")
     }
 
     /// `more`: lines of `[sale]`.
-    pub(super) fn of_kind(kind: &str, more: &str) -> Self {
+    pub(in crate::sale) fn of_kind(kind: &str, more: &str) -> Self {
         let port = Port::reserve().expect("a free port");
         let provider = port.addr();
         let process = Process::builder(env!("CARGO_BIN_EXE_tidegate"))
@@ -48,7 +48,7 @@ impl Rehearsal {
         Self { stand, provider, _process: process, _port: port }
     }
 
-    pub(super) fn node(&self) -> (Node, Client) {
+    pub(in crate::sale) fn node(&self) -> (Node, Client) {
         let node = self.stand.node();
         let client = self.stand.client(&node);
         let priced = json!({ "on_hand": 100, "price": { "amount": 1_999, "currency": "EUR" } });
@@ -56,11 +56,11 @@ impl Rehearsal {
         (node, client)
     }
 
-    pub(super) fn provider_url(&self) -> String {
+    pub(in crate::sale) fn provider_url(&self) -> String {
         format!("http://{}", self.provider)
     }
 
-    pub(super) fn faults(&self, faults: &Value) {
+    pub(in crate::sale) fn faults(&self, faults: &Value) {
         let headers = [("content-type", "application/json")];
         let body = faults.to_string();
         let set =
@@ -69,18 +69,18 @@ impl Rehearsal {
     }
 
     /// Returns the provider's payments, and the operations that it has executed.
-    pub(super) fn ledger(&self) -> Value {
+    pub(in crate::sale) fn ledger(&self) -> Value {
         body(&http::get(self.provider, "/ledger", DEADLINE).expect("the ledger"))
     }
 
     /// Returns the executed operations of a kind.
-    pub(super) fn executed(&self, operation: &str) -> Vec<Value> {
+    pub(in crate::sale) fn executed(&self, operation: &str) -> Vec<Value> {
         let executed = self.ledger()["executed"].as_array().cloned().unwrap_or_default();
         executed.into_iter().filter(|done| done["operation"] == operation).collect()
     }
 
     /// Returns the amount that customers have paid, less refunds.
-    pub(super) fn paid(&self) -> i64 {
+    pub(in crate::sale) fn paid(&self) -> i64 {
         let payments = self.ledger()["payments"].as_array().cloned().unwrap_or_default();
         let left = |payment: &Value| {
             payment["captured"].as_i64().unwrap_or_default()
@@ -90,7 +90,7 @@ impl Rehearsal {
     }
 
     /// Checks both books.
-    pub(super) fn check(&self) {
+    pub(in crate::sale) fn check(&self) {
         self.stand.audit();
         let (status, output) = self.stand.command(&["reconcile", "--json"], "");
         assert_eq!(status, Some(0), "{output}");
@@ -98,22 +98,27 @@ impl Rehearsal {
 }
 
 /// Takes a hold of one unit of A.
-pub(super) fn hold(client: &Client, customer: &str) -> String {
+pub(in crate::sale) fn hold(client: &Client, customer: &str) -> String {
     let held = client.hold(&format!("hold {customer}"), customer, &[("A", 1)]);
     assert_eq!(held.status, 201, "{held:?}");
     text(&body(&held), "hold")
 }
 
-pub(super) fn payment(hold: &str, method: &str) -> Value {
+pub(in crate::sale) fn payment(hold: &str, method: &str) -> Value {
     json!({ "hold": hold, "payment": { "method": method, "amount": 1_999, "currency": "EUR" } })
 }
 
-pub(super) fn pay(client: &Client, key: &str, hold: &str, method: &str) -> Response {
+pub(in crate::sale) fn pay(client: &Client, key: &str, hold: &str, method: &str) -> Response {
     client.post("/v1/checkouts", key, &payment(hold, method))
 }
 
 /// Asks with the same key until the payment has ended.
-pub(super) fn pay_persistently(client: &Client, key: &str, hold: &str, method: &str) -> Response {
+pub(in crate::sale) fn pay_persistently(
+    client: &Client,
+    key: &str,
+    hold: &str,
+    method: &str,
+) -> Response {
     let asked = || {
         let sent = client.send("POST", "/v1/checkouts", Some(key), &payment(hold, method));
         let Ok(answer) = sent else { return Ok(pause()) };

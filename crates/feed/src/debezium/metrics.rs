@@ -6,12 +6,12 @@ use prometheus_client::registry::Registry;
 /// The counters of posted events. Clones share their values.
 #[derive(Clone, Debug, Default)]
 pub struct DebeziumMetrics {
-    pub(super) posts: Counter,
-    pub(super) messages: Counter,
-    pub(super) repeated: Counter,
-    pub(super) rejected: Counter,
-    pub(super) unreadable: Counter,
-    pub(super) gaps: Counter,
+    pub(crate) posts: Counter,
+    pub(crate) messages: Counter,
+    pub(crate) repeated: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) unreadable: Counter,
+    pub(crate) gaps: Counter,
 }
 
 impl DebeziumMetrics {
