@@ -5,7 +5,7 @@
 //! one of them at a time is in contact with the authority, and all of them answer its checks and serve the result. The
 //! listener reads the certificates like any other file.
 //!
-//! This crate opens no connections: it has a [`Transport`]. It decides by [`schedule`] alone when the authority is
+//! This crate opens no connections: it has a [`Transport`]. It decides by `schedule` alone when the authority is
 //! called.
 
 mod account;
