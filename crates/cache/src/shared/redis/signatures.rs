@@ -196,8 +196,14 @@ fn verify_entry(keys: &SigningKeys, name: &str, raw: &[u8]) -> Result<Term, Dist
     let id = KeyId(trailer[16..20].try_into().expect("the trailer is longer"));
     let parts = entry_parts(name, epoch, &trailer[..8], &trailer[8..16], content);
     keys.verify(id, &parts, &trailer[20..])?;
-    // A touch raises it, and nothing lowers it.
-    if raised < term.tau { Err(MacError::Mismatch.into()) } else { Ok(term) }
+    // The word in front is not signed. It keeps nodes away that do not know of the kind, which is.
+    let changes_by_clock = content.get(1).is_some_and(u8::is_ascii_uppercase);
+    // A touch raises the position, and nothing lowers it.
+    if raw.starts_with(b"tg6 ") != changes_by_clock || raised < term.tau {
+        Err(MacError::Mismatch.into())
+    } else {
+        Ok(term)
+    }
 }
 
 fn entry_parts<'a>(

@@ -32,6 +32,9 @@ fn entry_accepted_under_its_own_name_only() {
     for name in ["{tg:0}:k:v1:catalog:price:43", "{other:0}:k:v1:catalog:price:42"] {
         assert_eq!(verdict(&signed, name, raw.clone()), Err(MacError::Mismatch.into()), "{name}");
     }
+    let mut other_word = raw.clone();
+    other_word[..3].copy_from_slice(signed.format(true).as_bytes());
+    assert_eq!(verdict(&signed, NAME, other_word), Err(MacError::Mismatch.into()));
     let other_epoch = String::from_utf8_lossy(&raw).replace("1.2.3.4", "1.2.3.5");
     assert!(verdict(&signed, NAME, other_epoch.into_bytes()).is_err());
 }
@@ -113,10 +116,7 @@ proptest! {
         // The script writes the stamp, and raises τ.
         let raised = raw[12..15] > b"900"[..] && raw[12..15].iter().all(u8::is_ascii_digit);
         let is_free = stamp.contains(&at) && raw[at] != b' ' && raw[at] != b'\n';
-        // The word in front keeps older nodes away; the signed kind decides about the content.
-        let is_word = raw.starts_with(b"tg6 ");
-        let is_allowed = is_free || is_word || raised;
-        prop_assert!(verdict.is_err() || is_allowed, "{at} {bit} {verdict:?}");
+        prop_assert!(verdict.is_err() || is_free || raised, "{at} {bit} {verdict:?}");
     }
 
     #[test]
