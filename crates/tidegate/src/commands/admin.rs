@@ -73,6 +73,13 @@ impl AdminArgs {
         Target::new(&self.address.0, &files)
     }
 
+    /// Returns the node and the access token for it. Prints why one of them can't be used.
+    pub(super) fn node(&self) -> Result<(Target, Option<AccessToken>), Exit> {
+        let token = self.token().map_err(|err| unusable_token(&err))?;
+        let target = self.target().map_err(|err| self.failed(&err))?;
+        Ok((target, token))
+    }
+
     /// Returns the access token; `None`: none is given.
     ///
     /// # Errors

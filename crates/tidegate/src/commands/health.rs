@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::admin::{AdminArgs, unusable_token};
+use super::admin::AdminArgs;
 use crate::exit::Exit;
 use crate::http_client::Refused;
 use crate::runtime::block_on;
@@ -35,13 +35,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Exit {
     block_on(async {
-        let token = match args.admin.token() {
-            Ok(token) => token,
-            Err(err) => return unusable_token(&err),
-        };
-        let admin = match args.admin.target() {
-            Ok(admin) => admin,
-            Err(err) => return args.admin.failed(&err),
+        let (admin, token) = match args.admin.node() {
+            Ok(node) => node,
+            Err(exit) => return exit,
         };
         let path = if args.live { "/healthz" } else { "/readyz" };
         let answer = admin.get(path, token.as_ref(), ANSWER_BYTES_MAX);

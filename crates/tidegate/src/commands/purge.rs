@@ -4,7 +4,7 @@ use clap::ArgGroup;
 use control::api::purge::{DryRun, PurgeReceipt, PurgeRequest, TierMatches};
 use http::StatusCode;
 
-use super::admin::{AdminArgs, unusable_token};
+use super::admin::AdminArgs;
 use crate::exit::Exit;
 use crate::http_client::Refused;
 use crate::runtime::block_on;
@@ -47,13 +47,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Exit {
     block_on(async {
         let body = serde_json::to_string(&request(args)).unwrap_or_default();
-        let token = match args.admin.token() {
-            Ok(token) => token,
-            Err(err) => return unusable_token(&err),
-        };
-        let admin = match args.admin.target() {
-            Ok(admin) => admin,
-            Err(err) => return args.admin.failed(&err),
+        let (admin, token) = match args.admin.node() {
+            Ok(node) => node,
+            Err(exit) => return exit,
         };
         match admin.post("/api/v1/purge", token.as_ref(), body, ANSWER_BYTES_MAX).await {
             Ok((StatusCode::OK, body)) => print_result(args, &body),

@@ -3,7 +3,7 @@
 use control::Reloaded;
 use http::StatusCode;
 
-use super::admin::{AdminArgs, unusable_token};
+use super::admin::AdminArgs;
 use crate::exit::Exit;
 use crate::http_client::Refused;
 use crate::runtime::block_on;
@@ -27,13 +27,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Exit {
     block_on(async {
-        let token = match args.admin.token() {
-            Ok(token) => token,
-            Err(err) => return unusable_token(&err),
-        };
-        let admin = match args.admin.target() {
-            Ok(admin) => admin,
-            Err(err) => return args.admin.failed(&err),
+        let (admin, token) = match args.admin.node() {
+            Ok(node) => node,
+            Err(exit) => return exit,
         };
         match admin.post("/api/v1/reload", token.as_ref(), String::new(), ANSWER_BYTES_MAX).await {
             Ok((StatusCode::OK, body)) => print_result(args, &body),

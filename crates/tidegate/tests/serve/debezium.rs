@@ -4,13 +4,14 @@ mod binlog_relay;
 mod encodings;
 mod mariadb;
 mod mariadb_encodings;
+mod nodes;
 mod relay;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use harness::http;
+use nodes::Nodes;
 use parking_lot::Mutex;
 use relay::{Relay, RelayFault, RelayState, SECRET, post};
 
@@ -22,7 +23,7 @@ struct Shop {
     // Dropped before the nodes that it posts to.
     relay: Option<Relay>,
     memory: Arc<Mutex<RelayState>>,
-    nodes: Vec<Node>,
+    nodes: Nodes,
     stack: Stack,
 }
 
@@ -47,19 +48,16 @@ impl Shop {
     }
 
     fn on(stack: Stack, nodes: usize, edit: impl Fn(String) -> String) -> Self {
-        let nodes: Vec<Node> = (0..nodes).map(|_| launch(&stack, &edit)).collect();
+        let nodes = Nodes::launch(nodes, || launch(&stack, &edit));
         let mut shop = Self { relay: None, memory: Arc::default(), nodes, stack };
-        for node in &mut shop.nodes {
-            node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
-        }
         shop.start_relay();
-        shop.wait_all("a proven bound", |node| bound(node).is_some());
+        shop.nodes.wait_proven();
         shop.relay().catch_up(&shop.stack);
         shop
     }
 
     fn start_relay(&mut self) {
-        let nodes: Vec<SocketAddr> = self.nodes.iter().map(|node| node.admin).collect();
+        let nodes = self.nodes.admins();
         // One reader at a time.
         self.relay = None;
         self.relay = Some(Relay::start(&self.stack, &nodes, &self.memory));
@@ -67,41 +65,6 @@ impl Shop {
 
     fn relay(&self) -> &Relay {
         self.relay.as_ref().expect("it was started")
-    }
-
-    fn wait_all(&self, what: &str, holds: impl Fn(&Node) -> bool) {
-        for node in &self.nodes {
-            node.wait(what, &holds);
-        }
-    }
-
-    /// Waits until every node answers from its own tier.
-    fn wait_cached(&self) {
-        self.wait_all("a cached answer", |node| tier(&node.get(42)) == Some("local"));
-    }
-
-    fn wait_price(&self, cents: u32) {
-        self.wait_all("the new price", |node| node.cents(42) == Some(cents));
-    }
-
-    fn sum(&self, metric: &str) -> f64 {
-        self.nodes.iter().map(|node| node.metric(metric)).sum()
-    }
-
-    /// Returns the number of epoch resets by missing events, over all nodes.
-    fn breaks(&self) -> f64 {
-        self.sum("tidegate_events_breaks_total")
-    }
-
-    /// Returns the index of the node that takes events.
-    fn leader(&self) -> usize {
-        let mut leader = None;
-        let found = harness::until("a node that takes events", DEADLINE, || {
-            let leads = |node: &Node| node.metric("tidegate_feed_leader") == 1.0;
-            leader = self.nodes.iter().position(leads);
-            Ok(leader)
-        });
-        found.expect("a node takes events")
     }
 }
 
@@ -112,33 +75,33 @@ fn bound(node: &Node) -> Option<f64> {
 #[test]
 fn psql_update_reaches_every_node() {
     let shop = Shop::start(2);
-    assert_eq!(shop.sum("tidegate_feed_leader"), 1.0);
+    assert_eq!(shop.nodes.sum("tidegate_feed_leader"), 1.0);
     for cents in 1..6 {
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.stack.price(42, cents);
-        shop.wait_price(cents);
+        shop.nodes.wait_price(cents);
     }
     shop.stack.sql("insert into products values (500, 'new', 1, 5, 'GBP')");
-    shop.wait_all("the row", |node| node.cents(500) == Some(5));
+    shop.nodes.wait_all("the row", |node| node.cents(500) == Some(5));
     shop.stack.sql("update products set id = 501 where id = 500");
-    shop.wait_all("absence", |node| node.get(500).status == 404);
-    shop.wait_all("the row", |node| node.cents(501) == Some(5));
+    shop.nodes.wait_all("absence", |node| node.get(500).status == 404);
+    shop.nodes.wait_all("the row", |node| node.cents(501) == Some(5));
     shop.stack.sql("delete from products where id = 501");
-    shop.wait_all("absence", |node| node.get(501).status == 404);
+    shop.nodes.wait_all("absence", |node| node.get(501).status == 404);
     // Many rows at once, and a purge through the log.
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.stack.sql("update products set price_cents = 77");
-    shop.wait_price(77);
-    shop.wait_cached();
+    shop.nodes.wait_price(77);
+    shop.nodes.wait_cached();
     let json = [("content-type", "application/json")];
     let body = br#"{"tags":["product-42"]}"#;
     let answer = http::request(shop.nodes[0].admin, "POST", "/api/v1/purge", &json, body, DEADLINE);
     assert_eq!(answer.expect("an answer").status, 200);
     shop.stack.sql("truncate products");
-    shop.wait_all("absence", |node| node.get(42).status == 404);
-    assert_eq!(shop.breaks(), 0.0);
+    shop.nodes.wait_all("absence", |node| node.get(42).status == 404);
+    assert_eq!(shop.nodes.breaks(), 0.0);
     assert_eq!(shop.relay().refusals(), Vec::<String>::new());
-    let events = shop.nodes[shop.leader()].status()["events"].clone();
+    let events = shop.nodes[shop.nodes.leader()].status()["events"].clone();
     assert!(events["messages"].as_u64().is_some_and(|messages| messages > 100), "{events}");
 }
 
@@ -148,34 +111,34 @@ fn repeated_events_have_no_effect() {
     let epoch = shop.nodes[0].status()["epoch"].clone();
     shop.relay().set_fault(RelayFault::Duplicates);
     for cents in 1..4 {
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.stack.price(42, cents);
-        shop.wait_price(cents);
+        shop.nodes.wait_price(cents);
     }
     shop.relay().set_fault(RelayFault::None);
     // The relay restarts without having confirmed its position, and sends all of it again.
     shop.relay().set_confirming(false);
     for cents in 4..7 {
         shop.stack.price(42, cents);
-        shop.wait_price(cents);
+        shop.nodes.wait_price(cents);
     }
     // A price is visible before its transaction has ended, and only ended transactions are repeated.
     shop.relay().catch_up(&shop.stack);
-    let repeated = shop.sum("tidegate_events_repeated_total");
+    let repeated = shop.nodes.sum("tidegate_events_repeated_total");
     shop.start_relay();
     harness::until("repeated events", DEADLINE, || {
-        let again = shop.sum("tidegate_events_repeated_total") >= repeated + 3.0;
+        let again = shop.nodes.sum("tidegate_events_repeated_total") >= repeated + 3.0;
         Ok(again.then_some(()))
     })
     .expect("repeated");
-    shop.wait_cached();
-    for node in &shop.nodes {
+    shop.nodes.wait_cached();
+    for node in shop.nodes.iter() {
         let answer = node.get(42);
         assert!(answer.text().contains(":6,"), "{answer:?}");
     }
     shop.stack.price(42, 7);
-    shop.wait_price(7);
-    assert_eq!(shop.breaks(), 0.0);
+    shop.nodes.wait_price(7);
+    assert_eq!(shop.nodes.breaks(), 0.0);
     assert_eq!(shop.nodes[0].status()["epoch"], epoch, "no epoch reset");
 }
 
@@ -184,9 +147,9 @@ fn lost_or_reordered_events_reset_epoch() {
     let shop = Shop::start(2);
     let mut cents = 1;
     for fault in [RelayFault::LosesRow, RelayFault::LosesTransaction, RelayFault::SwapsRows] {
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.relay().catch_up(&shop.stack);
-        let breaks = shop.breaks();
+        let breaks = shop.nodes.breaks();
         shop.relay().set_fault(fault);
         for _ in 0..2 {
             cents += 1;
@@ -196,14 +159,14 @@ fn lost_or_reordered_events_reset_epoch() {
             );
             shop.stack.sql(&sql);
         }
-        shop.wait_price(cents);
+        shop.nodes.wait_price(cents);
         harness::until("a break", DEADLINE, || {
-            let done = shop.relay().fault() == RelayFault::None && shop.breaks() > breaks;
+            let done = shop.relay().fault() == RelayFault::None && shop.nodes.breaks() > breaks;
             Ok(done.then_some(()))
         })
         .unwrap_or_else(|err| panic!("{fault:?}: {err:#}"));
-        shop.wait_cached();
-        for node in &shop.nodes {
+        shop.nodes.wait_cached();
+        for node in shop.nodes.iter() {
             assert_eq!(node.cents(42), Some(cents), "{fault:?}");
         }
     }
@@ -234,43 +197,43 @@ fn relay_faults_never_break_bound() {
     let result = watch_nodes(&shop.stack, &nodes, Duration::from_secs(10), fault, heal);
     assert!(result.answered > 100, "{}", result.answered);
     assert_eq!(result.refused, 0, "the origin was available");
-    assert!(shop.breaks() >= 1.0);
-    shop.wait_all("a proven bound", |node| bound(node).is_some());
-    shop.wait_cached();
+    assert!(shop.nodes.breaks() >= 1.0);
+    shop.nodes.wait_proven();
+    shop.nodes.wait_cached();
 }
 
 #[test]
 fn bound_grows_while_relay_silent() {
     let shop = Shop::start(2);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.relay().set_fault(RelayFault::Silent);
-    shop.wait_all("a bound that grows", |node| {
+    shop.nodes.wait_all("a bound that grows", |node| {
         node.status()["bound_ms"].as_f64().is_some_and(|bound| bound > 1_500.0)
     });
     shop.stack.price(42, 9);
-    for node in &shop.nodes {
+    for node in shop.nodes.iter() {
         let answer = node.get(42);
         assert!(answer.text().contains("\"price_cents\":9,"), "the origin is read: {answer:?}");
         assert!(bound_ms(&answer).is_none_or(|bound| bound < 1_000.0), "{answer:?}");
     }
-    shop.wait_all("an alarm", |node| {
+    shop.nodes.wait_all("an alarm", |node| {
         let answer = http::get(node.admin, "/readyz", DEADLINE).expect("an answer");
         let ready: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
         ready["components"]["log"]["ok"] == false
     });
     shop.relay().set_fault(RelayFault::None);
-    shop.wait_all("a proven bound", |node| bound(node).is_some());
-    shop.wait_cached();
+    shop.nodes.wait_proven();
+    shop.nodes.wait_cached();
     shop.stack.price(42, 10);
-    shop.wait_price(10);
-    assert_eq!(shop.breaks(), 0.0);
+    shop.nodes.wait_price(10);
+    assert_eq!(shop.nodes.breaks(), 0.0);
 }
 
 #[test]
 fn event_receiver_killed_and_replaced() {
     let mut shop = Shop::start(3);
-    shop.wait_cached();
-    let leader = shop.leader();
+    shop.nodes.wait_cached();
+    let leader = shop.nodes.leader();
     for (at, node) in shop.nodes.iter().enumerate() {
         let answer = post(node.admin, "shop", SECRET, b"[]").expect("an answer");
         assert_eq!(answer.status, if at == leader { 204 } else { 503 }, "{}", answer.text());
@@ -279,16 +242,16 @@ fn event_receiver_killed_and_replaced() {
         }
     }
     shop.stack.price(42, 2);
-    shop.wait_price(2);
+    shop.nodes.wait_price(2);
     let mut killed = shop.nodes.remove(leader);
     killed.process.kill9().expect("killed");
     shop.stack.price(42, 3);
-    shop.wait_price(3);
-    shop.wait_all("a proven bound", |node| bound(node).is_some());
-    shop.wait_cached();
+    shop.nodes.wait_price(3);
+    shop.nodes.wait_proven();
+    shop.nodes.wait_cached();
     shop.stack.price(42, 4);
-    shop.wait_price(4);
-    assert_eq!(shop.sum("tidegate_feed_leader"), 1.0);
+    shop.nodes.wait_price(4);
+    assert_eq!(shop.nodes.sum("tidegate_feed_leader"), 1.0);
 }
 
 /// Events that a node has acknowledged survive its death, although another node receives the rest of the
@@ -296,8 +259,8 @@ fn event_receiver_killed_and_replaced() {
 #[test]
 fn acknowledged_events_survive_node_death() {
     let mut shop = Shop::start(2);
-    shop.wait_cached();
-    let leader = shop.leader();
+    shop.nodes.wait_cached();
+    let leader = shop.nodes.leader();
     let invalidations = |shop: &Shop| shop.nodes[leader].metric("tidegate_invalidations_total");
     let before = invalidations(&shop);
     shop.relay().set_fault(RelayFault::HoldsEnds);
@@ -307,18 +270,18 @@ fn acknowledged_events_survive_node_death() {
         Ok((invalidations(&shop) > before).then_some(()))
     })
     .expect("applied");
-    shop.wait_price(2);
+    shop.nodes.wait_price(2);
     let mut killed = shop.nodes.remove(leader);
     killed.process.kill9().expect("killed");
-    shop.wait_all("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
-    assert_eq!(shop.breaks(), 0.0);
+    shop.nodes.wait_all("leadership", |node| node.metric("tidegate_feed_leader") == 1.0);
+    assert_eq!(shop.nodes.breaks(), 0.0);
     shop.relay().set_fault(RelayFault::None);
-    harness::until("a break", DEADLINE, || Ok((shop.breaks() == 1.0).then_some(())))
+    harness::until("a break", DEADLINE, || Ok((shop.nodes.breaks() == 1.0).then_some(())))
         .expect("the incomplete transaction resets the epoch");
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     assert_eq!(shop.nodes[0].cents(42), Some(2));
     shop.stack.price(42, 3);
-    shop.wait_price(3);
+    shop.nodes.wait_price(3);
 }
 
 /// The commit is in the log while the server waits for a standby that does not exist.
@@ -328,7 +291,7 @@ fn race_23_early_event_fill_rejected() {
     let loaded =
         |config: String| config.replace("unproven  =", "write_through = false\nunproven  =");
     let shop = Shop::start_with(2, loaded);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     let delivered = shop.relay().delivered();
     shop.stack.postgres.hold_commits().expect("held");
     std::thread::scope(|scope| {
@@ -351,9 +314,9 @@ fn race_23_early_event_fill_rejected() {
         released.expect("released");
         writer.join().expect("no panic").expect("committed");
     });
-    shop.wait_price(9);
-    shop.wait_cached();
-    for node in &shop.nodes {
+    shop.nodes.wait_price(9);
+    shop.nodes.wait_cached();
+    for node in shop.nodes.iter() {
         assert_eq!(node.cents(42), Some(9), "the new value stays");
     }
 }
@@ -396,16 +359,16 @@ fn unsigned_or_malformed_events_rejected() {
     // The node may close the connection before the whole body is sent.
     assert!(answer.as_ref().map_or(true, |answer| answer.status == 413), "{answer:?}");
     assert!(node.metric("tidegate_events_unreadable_total") >= 7.0);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.stack.price(42, 2);
-    shop.wait_price(2);
+    shop.nodes.wait_price(2);
 }
 
 /// A row that does not match the catalogue invalidates its whole table.
 #[test]
 fn unreadable_row_not_skipped() {
     let mut shop = Shop::start(1);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     // From now on only the test posts.
     shop.relay = None;
     let node = &shop.nodes[0];

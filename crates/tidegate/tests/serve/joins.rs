@@ -228,19 +228,11 @@ fn every_table_reaches_entries_on_mariadb() {
     assert_joins(&node, &|sql| drop(stack.sql(sql)));
 }
 
-fn refused(stack: &Stack, edit: impl Fn(String) -> String) -> String {
-    let mut node = stack.launch(edit);
-    let status = node.process.wait(DEADLINE).expect("exited");
-    let output = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{output}");
-    output
-}
-
 #[test]
 fn joined_key_outside_the_identity_refused() {
     let stack = Stack::start();
     stack.sql(&tables("text"));
-    let output = refused(&stack, |config| with_joins(&config));
+    let output = stack.refusal(|config| with_joins(&config));
     assert!(output.contains("`good_id`"), "{output}");
     assert!(output.contains("alter table \"public\".\"prices\" replica identity full"), "{output}");
 }
@@ -250,7 +242,7 @@ fn joined_column_of_other_type_refused() {
     let stack = Stack::start();
     stack.sql(&(tables("text") + FULL));
     stack.sql("alter table prices alter good_id type text");
-    let output = refused(&stack, |config| {
+    let output = stack.refusal(|config| {
         with_joins(&config).replace("p.good_id = g.id", "p.good_id = g.id::text")
     });
     assert!(output.contains("prices.good_id is matched with goods.id"), "{output}");

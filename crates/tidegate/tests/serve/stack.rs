@@ -127,6 +127,15 @@ impl Stack {
         self.launch_with_env(&[], edit)
     }
 
+    /// Starts a node that must refuse its environment or configuration, and returns its output.
+    pub(crate) fn refusal(&self, edit: impl Fn(String) -> String) -> String {
+        let mut node = self.launch(edit);
+        let status = node.process.wait(DEADLINE).expect("exited");
+        let output = node.process.lines().join("\n");
+        assert_eq!(status.code(), Some(3), "{output}");
+        output
+    }
+
     /// Returns the configuration's file of a node.
     pub(crate) fn file_of(&self, node: &Node) -> PathBuf {
         self.file_at(node.admin.port())

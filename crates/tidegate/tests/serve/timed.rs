@@ -133,7 +133,8 @@ fn check(
 ) {
     let cents = cents(answer);
     if asked >= latest {
-        assert_eq!(cents, json!(80), "{:?} after the change", asked - latest);
+        let late = asked - latest;
+        assert_eq!(cents, json!(80), "{late:?} after the change: {:?}", answer.headers);
     } else if answered < earliest {
         assert_eq!(cents, *old, "{:?} before the change", earliest - answered);
     } else {
@@ -193,14 +194,6 @@ fn sale_begins_at_its_time_on_sqlite() {
     assert_turn(&[&node], &SQLITE, &|sql| shop.execute_batch(sql).expect("it runs"));
 }
 
-fn refused(stack: &Stack, edit: impl Fn(String) -> String) -> String {
-    let mut node = stack.launch(edit);
-    let status = node.process.wait(DEADLINE).expect("exited");
-    let output = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{output}");
-    output
-}
-
 /// A time without a zone is another moment in each session, and in the hour that daylight saving repeats there are two.
 #[test]
 fn time_without_a_zone_refused() {
@@ -220,11 +213,11 @@ fn time_without_a_zone_refused() {
             )
         }
     };
-    let output = refused(&stack, with("local"));
+    let output = stack.refusal(with("local"));
     assert!(output.contains("`local at time zone 'UTC'`"), "{output}");
-    let output = refused(&stack, with("valid_from, day"));
+    let output = stack.refusal(with("valid_from, day"));
     assert!(output.contains("\"day\" of `changes_at` is of the type date"), "{output}");
-    let output = refused(&stack, with("valid_to"));
+    let output = stack.refusal(with("valid_to"));
     assert!(output.contains("its `changes_at` is refused by the database"), "{output}");
     stack.node_with(with(
         "valid_from, local at time zone 'Europe/Berlin', (day + 1)::timestamp at time zone 'UTC'",

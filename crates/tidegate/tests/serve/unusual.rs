@@ -22,15 +22,6 @@ fn wait_cached(node: &Node, path: &str) -> String {
     get(node, path).text()
 }
 
-/// Starts a node that must refuse, and returns its output.
-fn refusal(stack: &Stack, edit: impl Fn(String) -> String) -> String {
-    let mut node = stack.launch(edit);
-    let status = node.process.wait(DEADLINE).expect("exited");
-    let output = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{output}");
-    output
-}
-
 #[test]
 fn sibling_with_equal_value_invalidates() {
     let stack = Stack::start();
@@ -165,7 +156,7 @@ fn deferrable_key_named_with_its_remedy() {
         "create table later(id int primary key deferrable, n int); insert into later values (1, 1)",
     );
     let contracts = contract("later", "select n from later where id = $id", "later", "");
-    let output = refusal(&stack, |config| config + &contracts);
+    let output = stack.refusal(|config| config + &contracts);
     assert!(output.contains("is deferrable") && !output.contains("no primary key"), "{output}");
     stack.sql("alter table later replica identity full");
     let node = stack.node_with(|config| config + &contracts);
@@ -179,7 +170,7 @@ fn tag_without_one_text_refused_at_start() {
     let stack = Stack::start();
     stack.sql("create table costs(id int primary key, c money)");
     let contracts = contract("costs", "select c from costs where id = $id", "costs", "\"c-{c}\"");
-    let output = refusal(&stack, |config| config + &contracts);
+    let output = stack.refusal(|config| config + &contracts);
     for part in ["costs.c", "money", "lc_monetary", "Use a tag column of another type"] {
         assert!(output.contains(part), "{part}: {output}");
     }
@@ -190,7 +181,7 @@ fn pooler_named_with_its_remedy() {
     let stack = Stack::start();
     let pooler = stack.postgres.pooler("pool_mode = session").expect("a pooler");
     let server = stack.postgres.addr().to_string();
-    let output = refusal(&stack, |config| config.replace(&server, &pooler.addr().to_string()));
+    let output = stack.refusal(|config| config.replace(&server, &pooler.addr().to_string()));
     for part in ["connection pooler", "use the address of PostgreSQL itself"] {
         assert!(output.contains(part), "{part}: {output}");
     }

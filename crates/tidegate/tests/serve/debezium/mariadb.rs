@@ -1,6 +1,5 @@
 //! A shop on MariaDB whose log is read by Debezium.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::binlog_relay::{self, Connector, position};
-use super::bound;
+use super::nodes::Nodes;
 use super::relay::{Relay, RelayFault, RelayState, SECRET, post};
 use crate::faults::watch_writes;
 use crate::mariadb::Stack;
-use crate::stack::{DEADLINE, Node, bound_ms, tier};
+use crate::stack::{DEADLINE, Node, bound_ms};
 
 pub(super) const REPORTS_ALL: Connector =
     Connector { reports_definitions: true, reports_truncates: true, positions_of_begins: false };
@@ -24,7 +23,7 @@ pub(super) struct Shop {
     pub(super) relay: Option<Relay>,
     memory: Arc<Mutex<RelayState>>,
     connector: Connector,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Nodes,
     pub(super) stack: Stack,
 }
 
@@ -45,20 +44,18 @@ impl Shop {
              [governor]\nmode = \"off\"\n\n[shared]"
         );
         let launch = || stack.launch_with(|config| edit(config.replace("[shared]", &events)));
-        let nodes: Vec<Node> = (0..nodes).map(|_| launch()).collect();
+        // The relay begins before the nodes do, so that it misses nothing of their streams.
         let memory = Arc::<Mutex<RelayState>>::default();
         memory.lock().last_commit = Some(position(&stack.sql("show master status")));
+        let nodes = Nodes::launch(nodes, launch);
         let mut shop = Self { relay: None, memory, connector, nodes, stack };
-        for node in &mut shop.nodes {
-            node.process.wait_for_http(node.admin, "/readyz", DEADLINE).expect("ready");
-        }
         shop.start_relay();
         shop.wait_current(1);
         shop
     }
 
     fn start_relay(&mut self) {
-        let nodes: Vec<SocketAddr> = self.nodes.iter().map(|node| node.admin).collect();
+        let nodes = self.nodes.admins();
         // One reader at a time.
         self.relay = None;
         let server = self.stack.mariadb.addr();
@@ -102,51 +99,16 @@ impl Shop {
             Ok((all >= times).then_some(()))
         })
         .expect("the relay is current");
-        self.wait_all("a proven bound", |node| bound(node).is_some());
-    }
-
-    fn wait_all(&self, what: &str, holds: impl Fn(&Node) -> bool) {
-        for node in &self.nodes {
-            node.wait(what, &holds);
-        }
-    }
-
-    /// Waits until every node answers from its own tier.
-    fn wait_cached(&self) {
-        self.wait_all("a cached answer", |node| tier(&node.get(42)) == Some("local"));
-    }
-
-    fn wait_price(&self, cents: u32) {
-        self.wait_all("the new price", |node| node.cents(42) == Some(cents));
-    }
-
-    fn sum(&self, metric: &str) -> f64 {
-        self.nodes.iter().map(|node| node.metric(metric)).sum()
-    }
-
-    /// Returns how often changes were missing, over all nodes.
-    fn breaks(&self) -> f64 {
-        self.sum("tidegate_events_breaks_total")
+        self.nodes.wait_proven();
     }
 
     fn wait_break(&self, after: f64, what: &str) {
-        let found = || Ok((self.breaks() > after).then_some(()));
+        let found = || Ok((self.nodes.breaks() > after).then_some(()));
         harness::until("a break", DEADLINE, found).unwrap_or_else(|err| panic!("{what}: {err:#}"));
     }
 
     fn epoch(&self) -> Value {
         self.nodes[0].status()["epoch"].clone()
-    }
-
-    /// Returns the index of the node that takes events.
-    fn leader(&self) -> usize {
-        let mut leader = None;
-        let found = harness::until("a node that takes events", DEADLINE, || {
-            let leads = |node: &Node| node.metric("tidegate_feed_leader") == 1.0;
-            leader = self.nodes.iter().position(leads);
-            Ok(leader)
-        });
-        found.expect("a node takes events")
     }
 }
 
@@ -154,32 +116,32 @@ impl Shop {
 fn mariadb_update_reaches_every_node() {
     let shop = Shop::start(2);
     let epoch = shop.epoch();
-    assert_eq!(shop.sum("tidegate_feed_leader"), 1.0);
+    assert_eq!(shop.nodes.sum("tidegate_feed_leader"), 1.0);
     for cents in 1..4 {
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.stack.price(cents);
-        shop.wait_price(cents);
+        shop.nodes.wait_price(cents);
     }
     shop.stack.sql("insert into products values (500, 'new', 1, 5, 'GBP')");
-    shop.wait_all("the row", |node| node.cents(500) == Some(5));
+    shop.nodes.wait_all("the row", |node| node.cents(500) == Some(5));
     shop.stack.sql("update products set id = 501 where id = 500");
-    shop.wait_all("absence", |node| node.get(500).status == 404);
-    shop.wait_all("the row", |node| node.cents(501) == Some(5));
+    shop.nodes.wait_all("absence", |node| node.get(500).status == 404);
+    shop.nodes.wait_all("the row", |node| node.cents(501) == Some(5));
     shop.stack.sql("delete from products where id = 501");
-    shop.wait_all("absence", |node| node.get(501).status == 404);
+    shop.nodes.wait_all("absence", |node| node.get(501).status == 404);
     // Many rows at once, and a purge through the log.
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.stack.sql("update products set price_cents = 77");
-    shop.wait_price(77);
-    shop.wait_cached();
+    shop.nodes.wait_price(77);
+    shop.nodes.wait_cached();
     let json = [("content-type", "application/json")];
     let body = br#"{"tags":["product-42"]}"#;
     let answer = http::request(shop.nodes[0].admin, "POST", "/api/v1/purge", &json, body, DEADLINE);
     let answer = answer.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
     shop.stack.sql("truncate products");
-    shop.wait_all("absence", |node| node.get(42).status == 404);
-    assert_eq!(shop.breaks(), 0.0);
+    shop.nodes.wait_all("absence", |node| node.get(42).status == 404);
+    assert_eq!(shop.nodes.breaks(), 0.0);
     assert_eq!(shop.epoch(), epoch, "no epoch reset");
     assert_eq!(shop.relay().refusals(), Vec::<String>::new());
     assert_eq!(shop.stack.sql("select count(*) from tidegate_orders"), "0");
@@ -191,28 +153,28 @@ fn repeated_binlog_events_have_no_effect() {
     let epoch = shop.epoch();
     shop.relay().set_fault(RelayFault::Duplicates);
     for cents in 1..4 {
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.stack.price(cents);
-        shop.wait_price(cents);
+        shop.nodes.wait_price(cents);
     }
     shop.relay().set_fault(RelayFault::None);
     // The relay restarts without having confirmed its position, and sends all of it again.
     shop.relay().set_confirming(false);
     for cents in 4..7 {
         shop.stack.price(cents);
-        shop.wait_price(cents);
+        shop.nodes.wait_price(cents);
     }
     shop.catch_up();
-    let repeated = shop.sum("tidegate_events_repeated_total");
+    let repeated = shop.nodes.sum("tidegate_events_repeated_total");
     shop.start_relay();
     harness::until("repeated events", DEADLINE, || {
-        let again = shop.sum("tidegate_events_repeated_total") >= repeated + 3.0;
+        let again = shop.nodes.sum("tidegate_events_repeated_total") >= repeated + 3.0;
         Ok(again.then_some(()))
     })
     .expect("repeated");
-    shop.wait_cached();
-    shop.wait_all("the last price", |node| node.cents(42) == Some(6));
-    assert_eq!(shop.breaks(), 0.0);
+    shop.nodes.wait_cached();
+    shop.nodes.wait_all("the last price", |node| node.cents(42) == Some(6));
+    assert_eq!(shop.nodes.breaks(), 0.0);
     assert_eq!(shop.epoch(), epoch, "no epoch reset");
 }
 
@@ -222,9 +184,9 @@ fn lost_or_reordered_binlog_events_invalidate_everything() {
     let epoch = shop.epoch();
     let mut cents = 1;
     for fault in [RelayFault::LosesRow, RelayFault::LosesTransaction, RelayFault::SwapsRows] {
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.catch_up();
-        let breaks = shop.breaks();
+        let breaks = shop.nodes.breaks();
         shop.relay().set_fault(fault);
         cents += 1;
         shop.stack.sql(&format!(
@@ -232,9 +194,9 @@ fn lost_or_reordered_binlog_events_invalidate_everything() {
              update products set price_cents = {cents} where id = 43; commit"
         ));
         shop.wait_break(breaks, &format!("{fault:?}"));
-        shop.wait_price(cents);
-        shop.wait_cached();
-        shop.wait_all("the price", |node| node.cents(42) == Some(cents));
+        shop.nodes.wait_price(cents);
+        shop.nodes.wait_cached();
+        shop.nodes.wait_all("the price", |node| node.cents(42) == Some(cents));
     }
     assert_eq!(shop.epoch(), epoch, "no epoch reset");
 }
@@ -266,17 +228,17 @@ fn binlog_relay_faults_never_break_bound() {
     let result = watch_writes(&nodes, Duration::from_secs(10), write, fault, heal);
     assert!(result.answered > 100, "{}", result.answered);
     assert_eq!(result.refused, 0, "the origin was available");
-    assert!(shop.breaks() >= 1.0);
-    shop.wait_all("a proven bound", |node| bound(node).is_some());
-    shop.wait_cached();
+    assert!(shop.nodes.breaks() >= 1.0);
+    shop.nodes.wait_proven();
+    shop.nodes.wait_cached();
 }
 
 #[test]
 fn bound_grows_while_binlog_relay_silent() {
     let shop = Shop::start(1);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.relay().set_fault(RelayFault::Silent);
-    shop.wait_all("a bound that grows", |node| {
+    shop.nodes.wait_all("a bound that grows", |node| {
         node.status()["bound_ms"].as_f64().is_some_and(|bound| bound > 1_500.0)
     });
     shop.stack.price(9);
@@ -284,18 +246,18 @@ fn bound_grows_while_binlog_relay_silent() {
     assert!(answer.text().contains("\"price_cents\":9,"), "the origin is read: {answer:?}");
     assert!(bound_ms(&answer).is_none_or(|bound| bound < 1_000.0), "{answer:?}");
     shop.relay().set_fault(RelayFault::None);
-    shop.wait_all("a proven bound", |node| bound(node).is_some());
-    shop.wait_cached();
+    shop.nodes.wait_proven();
+    shop.nodes.wait_cached();
     shop.stack.price(10);
-    shop.wait_price(10);
-    assert_eq!(shop.breaks(), 0.0);
+    shop.nodes.wait_price(10);
+    assert_eq!(shop.nodes.breaks(), 0.0);
 }
 
 #[test]
 fn binlog_event_receiver_killed_and_replaced() {
     let mut shop = Shop::start(2);
-    shop.wait_cached();
-    let (leader, epoch) = (shop.leader(), shop.epoch());
+    shop.nodes.wait_cached();
+    let (leader, epoch) = (shop.nodes.leader(), shop.epoch());
     for (at, node) in shop.nodes.iter().enumerate() {
         let answer = post(node.admin, "shop", SECRET, b"[]").expect("an answer");
         assert_eq!(answer.status, if at == leader { 204 } else { 503 }, "{}", answer.text());
@@ -303,12 +265,12 @@ fn binlog_event_receiver_killed_and_replaced() {
     let mut killed = shop.nodes.remove(leader);
     killed.process.kill9().expect("killed");
     shop.stack.price(3);
-    shop.wait_price(3);
-    shop.wait_all("a proven bound", |node| bound(node).is_some());
-    shop.wait_cached();
+    shop.nodes.wait_price(3);
+    shop.nodes.wait_proven();
+    shop.nodes.wait_cached();
     shop.stack.price(4);
-    shop.wait_price(4);
-    assert_eq!(shop.sum("tidegate_feed_leader"), 1.0);
+    shop.nodes.wait_price(4);
+    assert_eq!(shop.nodes.sum("tidegate_feed_leader"), 1.0);
     assert_eq!(shop.epoch(), epoch, "the successor continues");
 }
 
@@ -320,14 +282,14 @@ fn statements_counted_whether_reported_or_not() {
             Connector { reports_definitions: reported, reports_truncates: reported, ..REPORTS_ALL };
         let shop = Shop::on(Stack::start(), 1, connector, |config| config);
         let (node, epoch) = (&shop.nodes[0], shop.epoch());
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.stack.sql("alter table products add column size int first, modify id bigint");
         shop.stack.sql("update products set price_cents = 2 where id = 42");
         node.wait("the price of after", |node| node.cents(42) == Some(2));
         shop.stack.sql("insert into products values (1, 3000000000, 'x', 2, 4, 'GBP')");
         let large = || http::get(node.data, "/data/product_price/3000000000", DEADLINE);
         node.wait("an id of the new type", |_| large().expect("an answer").status == 200);
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         // Swapped, as online changes of a table do.
         shop.stack.sql(
             "create table other like products; insert into other select * from products; \
@@ -335,12 +297,12 @@ fn statements_counted_whether_reported_or_not() {
              rename /* gh-ost */ table products to gone, other to products",
         );
         node.wait("the price of the other table", |node| node.cents(42) == Some(3));
-        shop.wait_cached();
+        shop.nodes.wait_cached();
         shop.stack.sql("truncate products");
         node.wait("absence", |node| node.get(42).status == 404);
         assert_eq!(shop.epoch(), epoch, "no epoch reset");
         // The copy was not made by a definition.
-        assert_eq!(shop.breaks() > 0.0, !reported, "reported: {reported}");
+        assert_eq!(shop.nodes.breaks() > 0.0, !reported, "reported: {reported}");
     }
 }
 
@@ -348,17 +310,17 @@ fn statements_counted_whether_reported_or_not() {
 #[test]
 fn xa_commit_invalidates() {
     let shop = Shop::start(1);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.stack.sql(
         "xa start 'a'; update products set price_cents = 5 where id = 42; xa end 'a'; xa prepare 'a'",
     );
     shop.catch_up();
-    shop.wait_all("the old price", |node| node.cents(42) == Some(1042));
+    shop.nodes.wait_all("the old price", |node| node.cents(42) == Some(1042));
     shop.stack.sql("xa commit 'a'");
-    shop.wait_price(5);
-    shop.wait_cached();
+    shop.nodes.wait_price(5);
+    shop.nodes.wait_cached();
     shop.stack.price(6);
-    shop.wait_price(6);
+    shop.nodes.wait_price(6);
 }
 
 /// The commit is in the log while the server waits for a replica that never answers (race 23).
@@ -371,7 +333,7 @@ fn race_23_early_binlog_event_fill_rejected() {
         let config = config.replace("from = \"debezium\"", "from = \"debezium\"\nbeat = \"5s\"");
         config.replace("staleness = \"1s\"", "staleness = \"60s\"")
     });
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.wait_beat();
     shop.catch_up();
     let delivered = shop.relay().delivered();
@@ -399,16 +361,16 @@ fn race_23_early_binlog_event_fill_rejected() {
         released.expect("released");
         writer.join().expect("no panic").expect("committed");
     });
-    shop.wait_price(9);
-    shop.wait_cached();
-    shop.wait_all("the new price", |node| node.cents(42) == Some(9));
+    shop.nodes.wait_price(9);
+    shop.nodes.wait_cached();
+    shop.nodes.wait_all("the new price", |node| node.cents(42) == Some(9));
 }
 
 /// Positions in a replica's log are other ones, so a relay that reads a replica proves nothing.
 #[test]
 fn events_of_replica_refused() {
     let mut shop = Shop::start(1);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     let replica = MariaDb::builder().setting("server-id", "2").setting("log-slave-updates", "ON");
     let replica = replica.start().expect("a replica");
     // One transaction of its own moves its positions, by less than a beat.
@@ -416,7 +378,7 @@ fn events_of_replica_refused() {
     replica.follow(&shop.stack.mariadb).expect("it follows");
     replica.catch_up(&shop.stack.mariadb).expect("it follows");
     shop.relay = None;
-    let breaks = shop.breaks();
+    let breaks = shop.nodes.breaks();
     shop.memory.lock().last_commit =
         Some(position(&replica.sql("show master status").expect("read")));
     let nodes = [shop.nodes[0].admin];
@@ -426,23 +388,23 @@ fn events_of_replica_refused() {
     shop.nodes[0]
         .wait("the reason in the log", |_| log().contains("the relay reads another server"));
     shop.stack.price(8);
-    shop.wait_price(8);
+    shop.nodes.wait_price(8);
     // Each beat shows it again, and voids the entries since.
-    shop.wait_break(shop.breaks(), "another log again");
+    shop.wait_break(shop.nodes.breaks(), "another log again");
     // The relay reads the primary again.
     shop.relay = None;
     shop.memory.lock().last_commit = Some(position(&shop.stack.sql("show master status")));
     shop.start_relay();
     shop.wait_current(2);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.stack.price(9);
-    shop.wait_price(9);
+    shop.nodes.wait_price(9);
 }
 
 #[test]
 fn unsuitable_binlog_events_name_the_remedy() {
     let mut shop = Shop::start(1);
-    shop.wait_cached();
+    shop.nodes.wait_cached();
     shop.relay = None;
     let node = &shop.nodes[0];
     for (body, remedy) in [
@@ -474,5 +436,5 @@ fn unsuitable_binlog_events_name_the_remedy() {
     assert_eq!(answer.status, 204, "{}", answer.text());
     node.wait("an invalidation", |node| node.metric("tidegate_invalidations_total") > invalidated);
     assert_eq!(node.metric("tidegate_feed_malformed_total"), 1.0);
-    assert_eq!(shop.breaks(), 0.0);
+    assert_eq!(shop.nodes.breaks(), 0.0);
 }

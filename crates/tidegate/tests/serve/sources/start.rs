@@ -1,14 +1,9 @@
 //! Configurations that can't be right.
 
 use super::stand::Stand;
-use crate::stack::DEADLINE;
 
 fn refused(stand: &Stand, edit: impl Fn(String) -> String) -> String {
-    let mut node = stand.shop.launch(|config| edit(stand.config(&config)));
-    let status = node.process.wait(DEADLINE).expect("exited");
-    let output = node.process.lines().join("\n");
-    assert_eq!(status.code(), Some(3), "{output}");
-    output
+    stand.shop.refusal(|config| edit(stand.config(&config)))
 }
 
 #[test]

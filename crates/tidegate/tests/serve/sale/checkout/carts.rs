@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::rehearsal::Rehearsal;
 use crate::sale::stand::{Client, body, kind, text};
-use crate::stack::DEADLINE;
 
 const PRICE: i64 = 1_999;
 
@@ -49,18 +48,7 @@ fn pay(client: &Client, cart: &str, by: (&str, &str), method: &str, amount: i64)
 
 /// Asks with the same key until the payment has ended.
 fn pay_persistently(client: &Client, cart: &str, by: (&str, &str), amount: i64) -> Response {
-    let asked = || {
-        let Ok(answer) = try_pay(client, cart, by, &payment("pm_card", amount)) else {
-            return Ok(None);
-        };
-        let in_flight = answer.status == 409 && kind(&answer) == "request-in-flight";
-        let is_final = answer.status != 202 && answer.status < 500 && !in_flight;
-        if !is_final {
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(is_final.then_some(answer))
-    };
-    harness::until("the end of a payment", DEADLINE * 4, asked).expect("ended")
+    super::rehearsal::until_final(|| try_pay(client, cart, by, &payment("pm_card", amount)))
 }
 
 fn shown(client: &Client, cart: &str) -> Value {

@@ -43,18 +43,7 @@ fn payment(hold: &str, method: Option<&str>, gift: i64) -> Value {
 
 /// Asks with the same key until the payment has ended.
 fn pay_persistently(client: &Client, key: &str, wanted: &Value) -> Response {
-    let asked = || {
-        let Ok(answer) = client.send("POST", "/v1/checkouts", Some(key), wanted) else {
-            return Ok(None);
-        };
-        let in_flight = answer.status == 409 && kind(&answer) == "request-in-flight";
-        let is_final = answer.status != 202 && answer.status < 500 && !in_flight;
-        if !is_final {
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(is_final.then_some(answer))
-    };
-    harness::until("the end of a payment", DEADLINE * 4, asked).expect("ended")
+    super::rehearsal::until_final(|| client.send("POST", "/v1/checkouts", Some(key), wanted))
 }
 
 #[test]

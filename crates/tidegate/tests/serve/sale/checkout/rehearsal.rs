@@ -6,7 +6,7 @@ use harness::http::{self, Response};
 use harness::{Port, Process};
 use serde_json::{Value, json};
 
-use super::super::stand::{Client, Node, Stand, body, text};
+use super::super::stand::{Client, Node, Stand, body, kind, text};
 use crate::stack::DEADLINE;
 
 pub(in crate::sale) const SECRET: &str = "whsec_rehearsal";
@@ -119,18 +119,21 @@ pub(in crate::sale) fn pay_persistently(
     hold: &str,
     method: &str,
 ) -> Response {
-    let asked = || {
-        let sent = client.send("POST", "/v1/checkouts", Some(key), &payment(hold, method));
-        let Ok(answer) = sent else { return Ok(pause()) };
-        let in_flight =
-            answer.status == 409 && super::super::stand::kind(&answer) == "request-in-flight";
-        let is_final = answer.status != 202 && answer.status < 500 && !in_flight;
-        Ok(if is_final { Some(answer) } else { pause() })
-    };
-    harness::until("the end of a payment", DEADLINE * 4, asked).expect("ended")
+    until_final(|| client.send("POST", "/v1/checkouts", Some(key), &payment(hold, method)))
 }
 
-fn pause() -> Option<Response> {
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    None
+/// Repeats a request for a payment until its answer is the last one.
+pub(in crate::sale) fn until_final<E>(mut ask: impl FnMut() -> Result<Response, E>) -> Response {
+    let asked = || {
+        let is_final = |answer: &Response| {
+            let in_flight = answer.status == 409 && kind(answer) == "request-in-flight";
+            answer.status != 202 && answer.status < 500 && !in_flight
+        };
+        let answer = ask().ok().filter(is_final);
+        if answer.is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Ok(answer)
+    };
+    harness::until("the end of a payment", DEADLINE * 4, asked).expect("ended")
 }
