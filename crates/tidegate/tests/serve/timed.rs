@@ -9,7 +9,8 @@ use crate::stack::{DEADLINE, Node, Stack, bound_ms, now, start, tier};
 use crate::{joins, mariadb};
 
 /// Prices from a time on. `TIME`, `NOW` and `AT` stand for the database's type, its clock, and the time that it expects.
-/// The budget and the TTL are longer than every test, so that no old value ends by itself.
+/// The budget and the TTL are longer than every test, so that no old value ends by itself. Without the governor, which may
+/// spend the budget on a busy machine.
 const CONTRACTS: &str = r#"
 [data.product_price]
 key = "v1:catalog:price:{id}"
@@ -20,6 +21,9 @@ from = { source = "shop", table = "sales", key = "product_id" }
 staleness = "5min"
 owner = "pricing"
 approved = { by = ["product"], on = 2026-11-02 }
+
+[governor]
+mode = "off"
 "#;
 
 const FULL: &str = "; alter table sales replica identity full";
