@@ -26,6 +26,7 @@ pub use mapping::affected::{Affected, Incomplete};
 pub use mapping::change::Image;
 pub use mapping::page_evidence::PageEvidence;
 pub use mapping::projection::{Projected, Projection};
+pub use mapping::relations::StatementNames;
 pub use mapping::row::{Cell, JsonForm, JsonForms, Op, Row, RowChange};
 pub use mapping::sql::{NumberedStatement, SqlDialect, number_parameters, replace_parameters};
 pub use mapping::table::{MatchedColumns, TableColumn, TableMapping};

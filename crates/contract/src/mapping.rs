@@ -8,6 +8,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod page_evidence;
 pub(crate) mod postgres_type;
 pub(crate) mod projection;
+pub(crate) mod relations;
 pub(crate) mod row;
 pub(crate) mod sql;
 pub(crate) mod table;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use contract::UnwatchedColumns;
 use database::{DatabaseError, Failure};
 use thiserror::Error;
 
@@ -97,6 +98,20 @@ pub enum Subject {
 impl SetupIssue {
     pub(crate) fn new<const N: usize>(description: impl Into<String>, remedy: [String; N]) -> Self {
         Self { description: description.into(), remedy: remedy.into(), subject: None }
+    }
+
+    /// The statement of a value itself reads columns whose changes do not count.
+    pub(crate) fn unwatched(found: &UnwatchedColumns) -> Self {
+        Self::new(format!("{found}."), [format!("-- {}", UnwatchedColumns::REMEDY)])
+    }
+
+    /// The database does not accept the statement of a value. `otherwise`: a further remedy.
+    pub(crate) fn unreadable_value(contract: &str, problem: &str, otherwise: &str) -> Self {
+        let description = format!(
+            "The tables, views and functions that the value of contract `{contract}` reads can't be listed: \
+             {problem}."
+        );
+        Self::new(description, [format!("-- correct the value{otherwise};")])
     }
 
     pub(crate) fn about(self, subject: Subject) -> Self {

@@ -75,6 +75,8 @@ pub enum ReadObject {
     /// A function, whose body is a text that the catalogue does not analyse: the tables that it reads are not
     /// known.
     Function(String),
+    /// A view, whose definition the user may not read (MariaDB): the tables that it reads are not known.
+    View(String),
     /// A function of the server whose result changes without a commit, in a view, function or row policy.
     Clock(String),
 }

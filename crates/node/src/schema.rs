@@ -1,12 +1,13 @@
 //! The schema of a source as each node follows it: which samples prove its tiers after a definition was
 //! altered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cache::{Engine, Origin, OriginErrorKind, TierError};
 use coherence::applied_schema::SampleVerdict;
 use coherence::{Cause, Lsn, SchemaGate, Subject};
-use feed::{FeedError, LogMessage, LogSample, Schema, Source};
+use feed::{FeedError, LogMessage, LogSample, Schema, Source, UnfollowedRead};
 use thiserror::Error;
 
 use crate::health::Health;
@@ -150,7 +151,7 @@ impl SchemaFollower {
         let schema = self.source.schema().await?.ok_or(Unproven::NotApplied)?;
         if let Some(before) = self.own.replace(Arc::clone(&schema)) {
             tracing::info!("a definition that contracts depend on was altered");
-            warn_unfollowed(&schema, Some(&before));
+            warn_unfollowed(&schema.unfollowed, &before.unfollowed);
         }
         Ok(schema)
     }
@@ -174,10 +175,9 @@ impl SchemaFollower {
 }
 
 /// Warns of tables and functions that values read and no contract follows, except for those of `before`.
-pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
-    use feed::ReadObject::{Clock, Column, Function, Table};
-    let is_known = |read| before.is_some_and(|before| before.unfollowed.contains(read));
-    for unfollowed in schema.unfollowed.iter().filter(|read| !is_known(read)) {
+pub fn warn_unfollowed(reads: &BTreeSet<UnfollowedRead>, before: &BTreeSet<UnfollowedRead>) {
+    use feed::ReadObject::{Clock, Column, Function, Table, View};
+    for unfollowed in reads.difference(before) {
         let contract = &unfollowed.contract;
         match &unfollowed.read {
             Table(table) => tracing::warn!(
@@ -189,8 +189,15 @@ pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
             Function(function) => tracing::warn!(
                 contract,
                 function,
-                fix = "write its body as `begin atomic … end`, which the database analyses",
+                fix = "on PostgreSQL write its body as `begin atomic … end`, which the database analyses; on MariaDB write its \
+                       statement into the value, or shorten `ttl`",
                 "the value calls a function; the tables that it reads are not known"
+            ),
+            View(view) => tracing::warn!(
+                contract,
+                view,
+                fix = "grant select, show view on the view to the user of the source, and start again",
+                "could not find out which tables a view of the value reads"
             ),
             Column(column) => tracing::warn!(
                 contract,
@@ -211,7 +218,7 @@ pub fn warn_unfollowed(schema: &Schema, before: Option<&Schema>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use async_trait::async_trait;
     use cache::shared::MemoryTier;

@@ -84,14 +84,15 @@ pub fn names_read(sql: &str, dialect: SqlDialect, table: &str) -> Option<Vec<Str
     Some(names)
 }
 
+/// A word of a statement, without comments. Texts and parameters are the sign `'`.
 #[derive(Debug, Eq, PartialEq)]
-enum Word {
+pub(super) enum Word {
     Plain(String),
     Quoted(String),
     Sign(char),
 }
 
-fn words(sql: &str, dialect: SqlDialect) -> Vec<Word> {
+pub(super) fn words(sql: &str, dialect: SqlDialect) -> Vec<Word> {
     let mut words = Vec::new();
     // Plain text comes in single characters.
     let mut is_open = false;

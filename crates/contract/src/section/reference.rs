@@ -115,8 +115,8 @@ const JOINS: &str = "\n## Several tables\n\n\
     staleness = \"30s\"\n\
     ```\n\n\
     In the same way a value whose key is a slug gets the tag of the numeric id: `key = \"slug\"` and \
-    `page_tags = [\"row-{row.id}\"]`. The linter warns of tables that a value reads and `from` leaves out; on PostgreSQL a \
-    start looks them up in the catalogue, through views.\n";
+    `page_tags = [\"row-{row.id}\"]`. The linter warns of tables that a value reads and `from` leaves out; a \
+    start looks them up in the database, through views.\n";
 
 /// The section about values that change by the clock.
 const CLOCK: &str = "\n## Values that change by the clock\n\n\

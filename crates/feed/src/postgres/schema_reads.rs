@@ -184,7 +184,7 @@ pub(super) async fn read(
         let table = |at: &i32| contract.tables.get(usize::try_from(*at).ok()?);
         for table in followed.iter().filter_map(table) {
             let unwatched = |read| UnwatchedColumns::find(&contract.name, &table.watched, read);
-            reads.issues.extend(unwatched(&by_value).map(|found| unwatched_issue(&found)));
+            reads.issues.extend(unwatched(&by_value).map(|found| SetupIssue::unwatched(&found)));
             let others = unwatched(&by_others).map(|found| found.columns).unwrap_or_default();
             others.into_iter().for_each(|column| unfollowed(ReadObject::Column(column)));
         }
@@ -234,18 +234,10 @@ fn refusal(err: DatabaseError) -> Result<String, FeedError> {
     }
 }
 
-fn unwatched_issue(found: &UnwatchedColumns) -> SetupIssue {
-    SetupIssue::new(format!("{found}."), [format!("-- {}", UnwatchedColumns::REMEDY)])
-}
-
 fn unreadable(contract: &str, problem: &str) -> SetupIssue {
-    let description = format!(
-        "The tables, views and functions that the value of contract `{contract}` reads can't be listed: \
-         {problem}."
-    );
-    let remedy = "-- correct the value; or, if the role may not create temporary objects: \
-                  grant temporary on database … to …;";
-    SetupIssue::new(description, [remedy.to_owned()])
+    let rights =
+        "; or, if the role may not create temporary objects: grant temporary on database … to …";
+    SetupIssue::unreadable_value(contract, problem, rights)
 }
 
 /// Returns the relation of an SQL name.

@@ -59,12 +59,13 @@ pub fn renewed_columns(
 }
 
 /// Returns the contracts of `source` as far as their definitions are followed. `resolved` are the `configured`
-/// contracts with the tables that their names mean.
+/// contracts with the tables that their names mean; their statements are of `dialect`.
 #[must_use]
 pub fn scoped_contracts(
     source: &str,
     configured: &Contracts,
     resolved: &Contracts,
+    dialect: SqlDialect,
 ) -> Vec<ScopedContract> {
     let of_source = resolved.iter().filter_map(|contract| {
         contract.from.as_ref().filter(|from| from.source == source)?;
@@ -82,7 +83,7 @@ pub fn scoped_contracts(
         let number = |value: &String| {
             let value = value.trim_end().trim_end_matches(';');
             // Which parameter is where makes no difference to the tables that the value reads.
-            replace_parameters(value, SqlDialect::Postgres, |_| "$1".to_owned())
+            replace_parameters(value, dialect, |_| "$1".to_owned())
         };
         Some(ScopedContract {
             name: contract.name.clone(),

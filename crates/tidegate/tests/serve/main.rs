@@ -68,4 +68,5 @@ mod unusual;
 mod unwatched;
 mod upstream;
 mod variants;
+mod views;
 mod wildcards;

@@ -11,7 +11,7 @@ use rusqlite::backup::Backup;
 use crate::stack::{DEADLINE, Node, bound_ms, start, tier};
 
 /// A shop's database file, and any number of configurations of a node.
-struct Shop {
+pub(crate) struct Shop {
     folder: tempfile::TempDir,
     redis: Option<Redis>,
 }
@@ -34,7 +34,7 @@ const CONTRACT: &str = r#"
 "#;
 
 impl Shop {
-    fn create() -> Self {
+    pub(crate) fn create() -> Self {
         let shop = Self { folder: tempfile::tempdir().expect("a folder"), redis: None };
         shop.sql(PRODUCTS);
         shop
@@ -49,7 +49,7 @@ impl Shop {
     }
 
     /// Runs statements as the application does, over a new connection.
-    fn sql(&self, sql: &str) {
+    pub(crate) fn sql(&self, sql: &str) {
         let connection = Connection::open(self.path()).expect("it opens");
         connection.busy_timeout(DEADLINE).expect("it is set");
         connection.execute_batch(sql).unwrap_or_else(|err| panic!("{sql}: {err}"));
@@ -82,7 +82,7 @@ impl Shop {
         restored.run_to_completion(100, Duration::ZERO, None).expect("restored");
     }
 
-    fn launch(&self, contract: &str) -> Node {
+    pub(crate) fn launch(&self, contract: &str) -> Node {
         let ports = [(); 2].map(|()| Port::reserve().expect("a free port"));
         let [data, admin] = ports.each_ref().map(Port::addr);
         let shared = self.redis.as_ref().map_or("memory:".to_owned(), Redis::url);

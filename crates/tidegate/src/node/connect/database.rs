@@ -1,6 +1,6 @@
 //! The source database: its log, its origins and its auditor's connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ::database::DatabaseUrl;
@@ -14,7 +14,7 @@ use cache::origin::mariadb::{MariaDbOrigin, MariaDbPool, MariaDbStandby};
 use cache::origin::postgres::{PostgresOrigin, PostgresPool, Standby};
 use cache::origin::sqlite::{SqliteOrigin, SqlitePool};
 use coherence::Clock;
-use contract::{Contract, Contracts, TextForms, split_table_name, table_name};
+use contract::{Contract, Contracts, SqlDialect, TextForms, split_table_name, table_name};
 use edge::data::ServedContract;
 use feed::{
     DebeziumMetrics, EventInbox, Feed, MariaDbFeed, MariaDbOptions, MariaDbSource, MessageKeys,
@@ -104,7 +104,7 @@ pub(crate) async fn database(
         DatabaseUrl::Postgres(url) => {
             let publication =
                 source.events.as_ref().map_or(&source.publication, |events| &events.publication);
-            let scope = scoped_contracts(name, configured, contracts);
+            let scope = scoped_contracts(name, configured, contracts, SqlDialect::Postgres);
             let scope = Arc::new(SchemaScope::new(url, publication, scope));
             let (feed, inbox) = match &source.events {
                 Some(events) => {
@@ -173,7 +173,7 @@ pub(crate) async fn database(
             }
             // After the origins, which report a value that the database refuses.
             if let Some(schema) = log.schema().await.map_err(failed)? {
-                warn_unfollowed(&schema, None);
+                warn_unfollowed(&schema.unfollowed, &BTreeSet::new());
             }
             let forms = feed::postgres::text_forms(url, name, &tables).await.map_err(failed)?;
             let renewer = Renewer::new(name, contracts, Arc::new(own), Arc::new(ThreadChance));
@@ -226,6 +226,10 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
+            let scope =
+                scoped_contracts(name, configured, contracts, MariaDbPool::PROJECTION_DIALECT);
+            let unfollowed = feed::mariadb::unfollowed_reads(url, &scope).await.map_err(failed)?;
+            warn_unfollowed(&unfollowed, &BTreeSet::new());
             let forms = feed::mariadb::text_forms(url, name, &tables).await.map_err(failed)?;
             Ok(Database {
                 feed,
@@ -261,6 +265,10 @@ pub(crate) async fn database(
                 }
                 served.push(with_origin);
             }
+            // After the origins, as on PostgreSQL.
+            let scope = scoped_contracts(name, configured, contracts, SqlDialect::Sqlite);
+            let unfollowed = feed::sqlite::unfollowed_reads(path, &scope).map_err(failed)?;
+            warn_unfollowed(&unfollowed, &BTreeSet::new());
             let forms = feed::sqlite::text_forms(path, name, &tables).map_err(failed)?;
             options.release = Some(Arc::new(move || own.close_idle()));
             let feed = Box::new(SqliteFeed::new(options));
