@@ -10,6 +10,8 @@ pub struct StatementNames {
     pub relations: Vec<Vec<String>>,
     /// The names before a parenthesis: functions, and some keywords.
     pub called: Vec<Vec<String>>,
+    /// Those of them whose last part is quoted. In a view's definition MariaDB quotes the names of stored functions only.
+    pub quoted_calls: Vec<Vec<String>>,
     /// The last parts of names with several parts, which columns are among.
     pub last_parts: Vec<String>,
 }
@@ -43,14 +45,23 @@ impl StatementNames {
                 }
                 Word::Plain(text) if text.eq_ignore_ascii_case("lateral") => {}
                 Word::Plain(text) | Word::Quoted(text) => {
+                    let mut is_quoted = matches!(word, Word::Quoted(_));
                     let mut parts = vec![text.clone()];
-                    while let [Word::Sign('.'), Word::Plain(part) | Word::Quoted(part), ..] =
-                        &words[at..]
+                    while let [
+                        Word::Sign('.'),
+                        part @ (Word::Plain(text) | Word::Quoted(text)),
+                        ..,
+                    ] = &words[at..]
                     {
-                        parts.push(part.clone());
+                        is_quoted = matches!(part, Word::Quoted(_));
+                        parts.push(text.clone());
                         at += 2;
                     }
-                    names.add(parts, expects_table, words.get(at) == Some(&Word::Sign('(')));
+                    let is_called = words.get(at) == Some(&Word::Sign('('));
+                    if is_called && is_quoted {
+                        names.quoted_calls.push(parts.clone());
+                    }
+                    names.add(parts, expects_table, is_called);
                     expects_table = false;
                 }
             }
@@ -122,6 +133,7 @@ mod tests {
             SqlDialect::mariadb(""),
         );
         assert_eq!(names.called, [["s", "f"]]);
+        assert_eq!(names.quoted_calls, [["s", "f"]]);
         assert_eq!(names.last_parts, ["x", "z"]);
     }
 }

@@ -115,7 +115,9 @@ pub(super) fn words(sql: &str, dialect: SqlDialect) -> Vec<Word> {
             }
             Piece::Name(name) => {
                 let inner = name.get(1..name.len().saturating_sub(1)).unwrap_or_default();
-                words.push(Word::Quoted(inner.to_owned()));
+                // A quote inside is doubled; brackets have no such form.
+                let quote = name.get(..1).filter(|quote| *quote != "[").unwrap_or("\"");
+                words.push(Word::Quoted(inner.replace(&quote.repeat(2), quote)));
             }
             Piece::Comment(_) | Piece::Text(_) | Piece::Parameter(_) => {
                 words.push(Word::Sign('\''))

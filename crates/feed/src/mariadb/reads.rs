@@ -2,7 +2,7 @@
 //!
 //! MariaDB has no record of dependencies, and `explain` leaves out the tables that the optimizer removes. So the names of
 //! a statement are looked up in the catalogue, and those of each view's definition, in which the server has written the
-//! database before every table and stored function.
+//! database before every table.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -51,6 +51,8 @@ struct Catalogue {
     connection: Connection,
     /// The database of bare names.
     database: String,
+    /// The dialect of values.
+    dialect: SqlDialect,
     /// Whether the server compares names of databases and tables without case.
     ignores_case: bool,
     /// The stored functions that the user sees, with names in lower case.
@@ -61,6 +63,7 @@ struct Catalogue {
 impl Catalogue {
     async fn read(connection: Connection, database: &str) -> Result<Self, FeedError> {
         let case = connection.value(OPERATION, "select @@lower_case_table_names").await?;
+        let mode = connection.value(OPERATION, "select @@global.sql_mode").await?;
         let sql = "select routine_schema, lower(routine_name) from information_schema.routines \
                    where routine_type = 'FUNCTION'";
         let rows = connection.rows(OPERATION, sql).await?.into_iter();
@@ -72,6 +75,7 @@ impl Catalogue {
             functions: rows.filter_map(function).collect(),
             connection,
             database: database.to_owned(),
+            dialect: SqlDialect::mariadb(&mode),
             ignores_case: case != "0",
             relations: BTreeMap::new(),
         })
@@ -83,7 +87,7 @@ impl Catalogue {
     ) -> Result<BTreeSet<ReadObject>, FeedError> {
         let mut found = BTreeSet::new();
         let Some(value) = &contract.value else { return Ok(found) };
-        let names = StatementNames::of(value, SqlDialect::mariadb(""));
+        let names = StatementNames::of(value, self.dialect);
         for function in names.called.iter().filter_map(|parts| self.name(parts)) {
             let function = TableName { table: function.table.to_lowercase(), ..function };
             if self.functions.contains(&function) {
@@ -116,8 +120,12 @@ impl Catalogue {
                     let tables: Vec<TableName> = tables.filter_map(|it| self.name(it)).collect();
                     of_views.extend(tables.iter().cloned());
                     pending.extend(tables);
-                    let functions = names.called.iter().filter(with_database);
-                    let functions = functions.map(|parts| table_name(Some(&parts[0]), &parts[1]));
+                    // One of the view's own database may be without it.
+                    let function = |parts: &Vec<String>| match &**parts {
+                        [.., schema, function] => table_name(Some(schema), function),
+                        _ => table_name(Some(&name.schema), &parts.concat()),
+                    };
+                    let functions = names.quoted_calls.iter().map(function);
                     found.extend(functions.map(ReadObject::Function));
                     read_by_views.extend(names.last_parts.iter().map(|it| it.to_lowercase()));
                 }
@@ -168,17 +176,26 @@ impl Catalogue {
         if let Some(known) = self.relations.get(name) {
             return Ok(known.clone());
         }
-        let (schema, table) = (mariadb_literal(&name.schema), mariadb_literal(&name.table));
-        let sql = format!(
-            "select t.table_type, v.view_definition from information_schema.tables t \
-             left join information_schema.views v on v.table_schema = {schema} and v.table_name = {table} \
-             where t.table_schema = {schema} and t.table_name = {table} and binary t.table_name = {table}"
-        );
-        let row = self.connection.rows(OPERATION, &sql).await?.into_iter().next();
-        let relation = match row.and_then(|row| <[_; 2]>::try_from(row).ok()) {
+        let lookup = |columns: &str, from: &str| {
+            let (schema, table) = (mariadb_literal(&name.schema), mariadb_literal(&name.table));
+            // The catalogue compares names without case, also where the server does not.
+            let binary = if self.ignores_case { "" } else { "binary" };
+            format!(
+                "select {columns} from information_schema.{from} \
+                 where table_schema = {schema} and table_name = {table} \
+                   and {binary} table_schema = {schema} and {binary} table_name = {table}"
+            )
+        };
+        let cell = async |sql: String| -> Result<Option<String>, FeedError> {
+            let row = self.connection.rows(OPERATION, &sql).await?.into_iter().next();
+            Ok(row.and_then(|row| row.into_iter().next()?))
+        };
+        let relation = match cell(lookup("table_type", "tables")).await? {
             None => Relation::Invisible,
-            Some([Some(kind), definition]) if kind == "VIEW" => {
+            Some(kind) if kind == "VIEW" => {
+                let definition = cell(lookup("view_definition", "views")).await?;
                 let definition = definition.filter(|text| !text.trim().is_empty());
+                // In the dialect of this session, which has no `sql_mode`.
                 let names = |text: String| StatementNames::of(&text, SqlDialect::mariadb(""));
                 Relation::View(definition.map(names))
             }

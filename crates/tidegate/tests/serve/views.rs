@@ -104,11 +104,21 @@ fn every_kind_of_view_followed_on_sqlite() {
         "with rate as (select v from p where id = $id) select v from rate, json_each('[1]') \
          where exists (select 1 from docs where docs match 'tea') and exists (select 1 from BOX where a > 1)",
     );
+    let rare = "select v from p where id = $id and exists (select 1 from words where term = 'tea') \
+        and exists (select 1 from old where old match 'tea') and exists (select 1 from bare b where b.f = 1) and 1 = 0";
+    let rare = contract("rare", "p", rare);
     let counted =
         contract("counted", "p", "select v, (select count(*) from fee) n from p where id = $id");
     let node = shop.launch(&(viewed() + &more + &counted + &rare)).ready();
     let mut expected = BEHIND_VIEWS.to_vec();
-    expected.extend(["counted fee", "rare bare", "rare old", "rare words", "search box", "search docs"]);
+    expected.extend([
+        "counted fee",
+        "rare bare",
+        "rare old",
+        "rare words",
+        "search box",
+        "search docs",
+    ]);
     expected.sort_unstable();
     assert_eq!(warned(&node, TABLE, "table"), expected);
     assert_eq!(warned(&node, COLUMN, "column"), ["wide w"]);
