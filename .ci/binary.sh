@@ -32,9 +32,9 @@ build_static() {
     # The C code of components has paths only in assertions and debug information.
     export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$folder=/src"
     # With --target, build scripts and macros of the build are not linked so.
-    CARGO_TARGET_DIR=$target nice cargo build --locked --release --package tidegate --target "$host"
+    CARGO_TARGET_DIR=$target nice cargo build --locked --profile dist --package tidegate --target "$host"
   ) || return 1
-  built=$folder/$target/$host/release/tidegate
+  built=$folder/$target/$host/dist/tidegate
 }
 
 # Says on which systems a program runs, and fails if it is not static.
