@@ -99,7 +99,7 @@ pub(crate) fn measure() -> Result<Part> {
                  keep-alive connections of `wrk -t1 -c{CONNECTIONS}`: {} and {} rounds of \
                  {ROUND_S} s per server after a warm-up, in shuffled order within each round. \
                  Ratios are medians of the rounds' ratios; the table has medians of all rounds. \
-                 Tidegate is the program of the packages (`tidegate serve`, SQLite, `memory:`); nginx is \
+                 Tidegate has the profile of the packages (`tidegate serve`, SQLite, `memory:`); nginx is \
                  Debian's with `proxy_cache`, access log off, `sendfile`, `tcp_nopush`, \
                  `keepalive_requests` raised (`open_file_cache`, which Debian's configuration \
                  does not have, in a second one); bare hyper answers the same bytes from memory, \

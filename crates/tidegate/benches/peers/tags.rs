@@ -106,7 +106,7 @@ pub(crate) fn measure(options: &Options) -> Result<Part> {
              is the end of the sweep (`cargo bench -p cache --bench tags`)."
                 .into(),
             format!(
-                "Purge of pages: {PAGES} pages of 4 KB with one tag, through the gateway (release binary, SQLite, \
+                "Purge of pages: {PAGES} pages of 4 KB with one tag, through the gateway (profile of the packages, SQLite, \
                  `memory:`) and through Debian's Varnish with `xkey.purge`, from the request's being sent until a \
                  client that asks for one of the pages all the time gets a new one; then a sample of the others is read, \
                  and none is a hit. Medians of {ROUNDS} rounds. Without Varnish installed its row is missing."
